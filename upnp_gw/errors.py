@@ -1,0 +1,36 @@
+"""Exceptions. A refusal is a value (``request.Refused``), never an exception: these are faults.
+
+A fault of the peer's bytes is a ``WireError``, of the operator's files a ``ConfigError``, of the kernel a
+``FirewallError``, of the disk a ``StoreError``. Nothing else is raised across a package's border on purpose.
+"""
+
+
+class GatewayError(Exception):
+    """Root of the faults that upnp-gw raises on purpose."""
+
+
+class WireError(GatewayError):
+    """Bytes from the network that are no message. ``reason`` is a short, fixed word for counters and logs."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class ConfigError(GatewayError):
+    """An operator's mistake: names the file (or option), the key and what would be accepted."""
+
+    def __init__(self, where: str, key: str, problem: str) -> None:
+        super().__init__(f"{where}: {key}: {problem}" if key else f"{where}: {problem}")
+        self.where = where
+        self.key = key
+        self.problem = problem
+
+
+class FirewallError(GatewayError):
+    """The kernel refused, or could not be asked. Nothing of the transaction is in force."""
+
+
+class StoreError(GatewayError):
+    """The state directory cannot be read or written. The file is kept as it is."""

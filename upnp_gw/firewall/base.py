@@ -1,0 +1,159 @@
+"""The contract between the gateway and the packet filter.
+
+A feature is a field of ``Forward`` or a new ``Change``, never a fifth method.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from upnp_gw.model import DecisionId, Endpoint, IPAddress, IPNetwork, Kind, Transport
+from upnp_gw.network import Network
+
+
+class FirewallMode(StrEnum):
+    """ALONGSIDE: only our table. ROUTER: also masquerade, a stateful forward and input chain, forwarding."""
+
+    ALONGSIDE = "alongside"
+    ROUTER = "router"
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallSettings:
+    """What the table is made of; a change of it needs ``open`` again."""
+
+    mode: FirewallMode
+    network: Network
+    size: int = 1024
+    """Elements a map can hold: the kernel refuses the next (SR-5)."""
+    hairpin: str = "all"
+    """``all``: a mapped port is reachable from every LAN; ``same``: from the client's own LAN alone."""
+    allow_other_forward: bool = False
+    """ROUTER: start although another table filters forward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The kernel's form of one active mapping. One without a decision cannot be made."""
+
+    id: str
+    """The mapping's id: the element's comment, ``[a-z0-9-]{1,32}``."""
+    decision: DecisionId
+    transport: Transport
+    external_address: IPAddress | None
+    """None: every external address; for a pinhole it equals ``internal.address``."""
+    external_port: int
+    remote: IPNetwork | None
+    internal: Endpoint
+    timeout_s: float
+    """Seconds until the kernel ends it by itself, > 0 (rounded up, at least 1 s)."""
+    keep_source_port: bool = True
+    """What the internal endpoint sends leaves with this external port. False for a second mapping to it."""
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.PINHOLE if self.internal.address.version == 6 else Kind.PORT_MAPPING
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Put a forward into the maps, or renew its timeout; idempotent.
+
+    With ``replaces`` the old form (another internal endpoint, remote or port) leaves in the same transaction.
+    Flows to that external port that were made while it was not translated are cut after the transaction.
+    """
+
+    forward: Forward
+    replaces: Forward | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Take a forward out of the maps; one that the kernel has ended already is fine. Flows live on until Cut."""
+
+    forward: Forward
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """End the live flows of a forward that is closed: 120 s in ``cut``, then the conntrack entries go."""
+
+    forward: Forward
+
+
+@dataclass(frozen=True, slots=True)
+class Refill:
+    """Empty every map and fill it with exactly these, in one transaction (restart, heal)."""
+
+    forwards: tuple[Forward, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewire:
+    """The links or addresses changed: renew the sets of our own interfaces and addresses, keep the mappings."""
+
+    network: Network
+
+
+Change = Open | Close | Cut | Refill | Rewire
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Since the forward was opened; a refresh does not reset them."""
+
+    connections: int
+    bytes: int
+    packets: int
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the maps hold at one moment: forward id -> seconds left, and its counters."""
+
+    left_s: Mapping[str, float]
+    counters: Mapping[str, Counters]
+
+
+class Firewall(Protocol):
+    """Four methods. Each call is one step of the one writer: they never overlap."""
+
+    async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
+        """Install the table whole, empty of mappings that are not there yet; keeps what a previous run left
+        in the maps so that leases live on over a restart. May be called again with other settings.
+
+        ``on_foreign_change(what)`` is called on the event loop when somebody else removes or changes our table.
+        Raises FirewallError with a sentence for the operator.
+        """
+        ...
+
+    async def apply(self, changes: Sequence[Change]) -> None:
+        """All of the changes in one transaction, or none and FirewallError."""
+        ...
+
+    async def read(self) -> Reading:
+        """What is in force. Costs O(mappings): on a timer and in tests, never for a request."""
+        ...
+
+    async def close(self, flush: bool = False) -> None:
+        """Stop. The leases go on in the kernel; with ``flush`` every mapping and its flows go (SR-3), while
+        table, masquerade and drops stay."""
+        ...
+
+
+__all__ = [
+    "Change",
+    "Close",
+    "Counters",
+    "Cut",
+    "Firewall",
+    "FirewallMode",
+    "FirewallSettings",
+    "Forward",
+    "Open",
+    "Reading",
+    "Refill",
+    "Rewire",
+]
