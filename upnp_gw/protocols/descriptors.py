@@ -1,0 +1,33 @@
+"""The hand-written XML documents: root device descriptions and service descriptions (SCPD).
+
+They lie in ``descriptors/`` at the top of a checkout and in ``upnp_gw/descriptors`` of an installed wheel.
+"""
+
+import re
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+NAME = re.compile(r"[A-Za-z0-9]{1,64}\.xml")
+
+
+@cache
+def descriptors() -> Traversable:
+    """The directory of the documents, in the wheel or in the checkout."""
+    package = files("upnp_gw")
+    installed = package / "descriptors"
+    return installed if installed.is_dir() else package.joinpath("..", "descriptors")
+
+
+@cache
+def load_descriptor(name: str) -> bytes:
+    """The bytes of one document, such as ``igd1.xml`` or ``WANIPConnection2.xml``.
+
+    Raises LookupError for a name that is none, or that is not shipped.
+    """
+    if not NAME.fullmatch(name):
+        raise LookupError(f"not the name of a descriptor: {name!r}")
+    try:
+        return (descriptors() / name).read_bytes()
+    except FileNotFoundError:
+        raise LookupError(f"no descriptor {name}") from None
