@@ -1,0 +1,329 @@
+"""The control API: the words of the JSON that goes over the operator's unix socket.
+
+Every body of it is a Struct here, every way of it a row of ``ROUTES``; the server, the schema in docs/api.json and
+the command line are made from them. Times are RFC 3339 in UTC, durations whole seconds. Client text
+(``description``, device names) is what the client sent: whoever shows it escapes it (``upnp_gw.terminal``).
+"""
+
+from collections.abc import Mapping as Table
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from upnp_gw.model import IPAddress, IPNetwork, Kind, Transport, Via
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Count = Annotated[int, Meta(ge=0)]
+
+MAX_LEASE_S = 366 * 86400
+"""The longest that an operator may ask for without ``permanent``; the policy's limits clamp it further."""
+
+
+def moment(wall: float) -> datetime:
+    """Wall-clock seconds as the API tells them: UTC, whole seconds."""
+    return datetime.fromtimestamp(int(wall), UTC)
+
+
+class FieldError(ValueError):
+    """A body that fits the types but not the meaning; names the field."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Mapping(Struct, frozen=True, kw_only=True):
+    """A port mapping or pinhole as it is now."""
+
+    id: str
+    kind: Kind
+    transport: Transport
+    external_address: str | None
+    """Where the internet finds it: one of our external addresses, or the pinhole's own; null: none now."""
+    external_port: Port
+    internal_client: str
+    internal_port: Port
+    remote_host: str | None
+    """An address or a prefix; null: anyone."""
+    via: Via
+    """The way by which it was first asked for."""
+    device: str
+    """The MAC address of its holder, its address where no MAC is known, ``operator``."""
+    description: str
+    granted_at: datetime
+    expires_at: datetime | None
+    """When its last lease ends; null: permanent, renewed by the gateway."""
+    lease_left_s: Count | None
+    """Seconds to ``expires_at``, rounded up; null: permanent."""
+    connections: Count
+    bytes: Count
+    """Both ways, since the grant."""
+    last_used: datetime | None
+    rule: str
+    """The grant that was charged, or ``operator``."""
+    decision: str
+    state: Literal["active", "parked", "disabled"]
+    """parked: its device is away, the port stays reserved; disabled: asked for with NewEnabled 0."""
+    shared: bool = False
+    """Another mapping leads to the same internal endpoint: bytes are of both."""
+    device_name: str | None = None
+
+
+class AddMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the operator asks for. An IPv6 internal client makes a pinhole."""
+
+    transport: Transport
+    external_port: Port
+    internal_client: str
+    internal_port: Port | None = None
+    """null: the external port."""
+    external_address: str | None = None
+    """One of several external addresses; null: all of them."""
+    remote_host: str | None = None
+    """An address or a prefix; null: anyone."""
+    lease_s: Annotated[int, Meta(ge=1, le=MAX_LEASE_S)] | None = None
+    """null: as long as the limits allow."""
+    permanent: bool = False
+    """Renewed by the gateway until it is deleted; excludes ``lease_s``."""
+    description: Annotated[str, Meta(max_length=256)] = ""
+
+    def __post_init__(self) -> None:
+        client, remote, external = self.client, self.remote, self.external
+        if client.version == 6 and self.internal_port not in (None, self.external_port):
+            raise FieldError("internal_port", "a pinhole is not translated: leave it out or name the external port")
+        if remote is not None and remote.version != client.version:
+            raise FieldError("remote_host", f"an IPv{client.version} address or prefix, like internal_client")
+        if external is not None and (client.version == 6 or external.version == 6):
+            raise FieldError("external_address", "an IPv4 address, and only for a port mapping")
+        if self.permanent and self.lease_s is not None:
+            raise FieldError("lease_s", "either lease_s or permanent")
+
+    @property
+    def client(self) -> IPAddress:
+        return _address("internal_client", self.internal_client)
+
+    @property
+    def external(self) -> IPAddress | None:
+        return None if self.external_address is None else _address("external_address", self.external_address)
+
+    @property
+    def remote(self) -> IPNetwork | None:
+        if self.remote_host is None:
+            return None
+        try:
+            return ip_network(self.remote_host)
+        except ValueError:
+            raise FieldError("remote_host", "an address or a prefix such as 203.0.113.0/24") from None
+
+    @property
+    def target_port(self) -> int:
+        """The internal port, 1..65535."""
+        return self.external_port if self.internal_port is None else self.internal_port
+
+
+def _address(field: str, text: str) -> IPAddress:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise FieldError(field, "an IPv4 or IPv6 address such as 192.168.1.23") from None
+    if getattr(address, "scope_id", None):
+        raise FieldError(field, "an address without a zone")
+    return address
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """One answer of the gate, as it was recorded."""
+
+    id: str
+    at: datetime
+    verdict: Literal["allow", "deny", "ask", "busy"]
+    action: str
+    """What was decided: ``map``, ``renew``, ``restore``, ``unmap``."""
+    via: Via
+    device: str
+    address: str
+    """The source address of the request."""
+    transport: Transport | None
+    external_port: int | None
+    """As asked for; 0: any."""
+    internal_client: str | None
+    internal_port: int | None
+    remote_host: str | None
+    lease_s: int | None
+    """Seconds asked for; null: as long as possible."""
+    description: str
+    refusal: str | None
+    """Why not: a word of ``upnp_gw.request.Refusal``; null where it was allowed."""
+    rule: str | None
+    """The grant that was charged or the forbid that matched."""
+    reasons: list[str]
+    """The trace, in order; the last one is the answer in one sentence."""
+    mapping: str | None = None
+    """The id of the mapping that it made or renewed."""
+    policy: str = ""
+    """The hash of the policy that decided."""
+    device_name: str | None = None
+
+
+class Device(Struct, frozen=True, kw_only=True):
+    """Somebody who asked, or holds something."""
+
+    device: str
+    name: str | None
+    addresses: list[str]
+    first_seen: datetime
+    last_seen: datetime
+    holds: Count
+    """Mappings it holds now, parked ones too."""
+    granted: Count
+    """Requests granted since it was first seen."""
+    refused: Count
+    last_refusal: str | None = None
+    """The reason of the last refusal."""
+    frozen: bool = False
+    """An incident is open for it."""
+
+
+class WanState(Struct, frozen=True, kw_only=True):
+    interface: str
+    up: bool
+    external_addresses: list[str]
+    """The primary one first."""
+    address_kind: Literal["public", "private", "shared", "none"]
+    """private: RFC 1918; shared: 100.64.0.0/10 (RFC 6598). Neither is reached from the internet."""
+    connected_s: Count
+    """Seconds since it has an address; 0: it has none."""
+
+
+class LanState(Struct, frozen=True, kw_only=True):
+    interface: str
+    up: bool
+    addresses: list[str]
+    """With prefix length."""
+
+
+class PolicyState(Struct, frozen=True, kw_only=True):
+    source: str
+    """The file, or ``built-in home policy``."""
+    hash: str
+    grants: Count
+    default: Literal["deny", "ask"]
+    mode: Literal["enforce", "observe"] = "enforce"
+
+
+class MappingCount(Struct, frozen=True, kw_only=True):
+    active: Count
+    parked: Count
+    disabled: Count
+    limit: Count
+    """How many the gateway holds at most."""
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """The gateway in one page."""
+
+    version: str
+    pid: int
+    started_at: datetime
+    uptime_s: Count
+    firewall: Literal["alongside", "router"]
+    backend: Literal["nftables", "memory"]
+    wan: WanState
+    lan: list[LanState]
+    locations: list[str]
+    """The URLs of the descriptions that are announced."""
+    mappings: MappingCount
+    policy: PolicyState
+    healed: Count = 0
+    """How often somebody else removed our table and it was installed again."""
+    warnings: list[str] = []
+    """What the operator should know: a private external address, no policy file, an open incident."""
+    counters: dict[str, int] = {}
+    """Requests answered and dropped, by kind."""
+    detected: list[str] = []
+    """What was chosen without being configured, and why."""
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """One finding of the doctor."""
+
+    name: str
+    outcome: Literal["ok", "warn", "fail"]
+    finding: str
+    """One sentence."""
+    remedy: str | None = None
+    """What to do or the line to add; null: nothing to do."""
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the event stream. ``hello`` is the first: what happens after it is not missed."""
+
+    event: Literal["hello", "added", "changed", "removed", "wan", "lan", "decided", "healed"]
+    at: datetime
+    mapping: Mapping | None = None
+    """added, changed: as it is now; removed: as it was."""
+    why: str | None = None
+    """removed: deleted, expired, revoked, policy, device-moved, prefix-gone; healed: what was found."""
+    decision: Decision | None = None
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """The body of every answer that is not 2xx."""
+
+    error: str
+    """A fixed word: ``invalid``, ``not-found``, or a word of ``upnp_gw.request.Refusal``."""
+    message: str
+    """One sentence for people."""
+    field: str | None = None
+    """invalid: the field or query parameter at fault."""
+    decision: str | None = None
+    """Refused by the gate: the decision to look up in the log."""
+
+
+class DecisionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The query of /v1/decisions. The newest come first."""
+
+    device: str | None = None
+    """A device (MAC address or address) or its name."""
+    verdict: Literal["allow", "deny", "ask", "busy"] | None = None
+    via: Via | None = None
+    since: datetime | None = None
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way of the API: what it takes and what it answers."""
+
+    method: str
+    path: str
+    summary: str
+    answer: object
+    """The type of the 200 body."""
+    body: type | None = None
+    query: type | None = None
+    stream: bool = False
+    """The answer is a stream of JSON lines of that type."""
+
+
+ROUTES: Table[str, Route] = {
+    "mappings": Route("GET", "/v1/mappings", "Every mapping, oldest first", list[Mapping]),
+    "mapping": Route("GET", "/v1/mappings/{id}", "One mapping", Mapping),
+    "add": Route("POST", "/v1/mappings", "Open a port as the operator", Mapping, body=AddMapping),
+    "delete": Route("DELETE", "/v1/mappings/{id}", "Close it and end its flows at once; answers it", Mapping),
+    "status": Route("GET", "/v1/status", "The gateway in one page", Status),
+    "decisions": Route("GET", "/v1/decisions", "What was decided", list[Decision], query=DecisionFilter),
+    "devices": Route("GET", "/v1/devices", "Who asked for or holds something", list[Device]),
+    "doctor": Route("GET", "/v1/doctor", "What could be wrong, and what to do", list[Check]),
+    "events": Route("GET", "/v1/events", "What happens, as it happens", Event, stream=True),
+}
+"""Operation -> its way. The operations are the methods of ``upnp_gw.servers.control.Operator``."""
+
+
+def encode(value: object) -> bytes:
+    """The JSON of any body of the API."""
+    return msgspec.json.encode(value)
