@@ -4,12 +4,56 @@ It parses, calls the ``Operator`` and writes the answer; it decides nothing. Who
 operator: its mode and its directory are the only lock.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import re
+import shutil
+import socket
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from aiohttp import web
 
 from upnp_gw import api
-from upnp_gw.request import Refused
+from upnp_gw.errors import ConfigError
+from upnp_gw.request import Refusal, Refused
+
+log = logging.getLogger(__name__)
+
+SOCKET_NAME = "control.sock"
+BODY_MAX = 16 * 1024
+WATCHERS_MAX = 16
+SHUTDOWN_S = 2.0
+PATH_MAX = 107
+"""Bytes of a unix socket's path (sockaddr_un, less the terminating zero)."""
+
+STATUS_OF: dict[Refusal, int] = {
+    Refusal.NOT_AUTHORIZED: 403,
+    Refusal.ASK: 403,
+    Refusal.RATE: 429,
+    Refusal.QUOTA: 409,
+    Refusal.CONFLICT: 409,
+    Refusal.CONFLICT_OTHER: 409,
+    Refusal.TABLE_FULL: 409,
+    Refusal.NO_PORT: 409,
+    Refusal.NO_SUCH: 404,
+    Refusal.BAD_NONCE: 403,
+    Refusal.NO_EXTERNAL_ADDRESS: 409,
+    Refusal.UNSUPPORTED: 422,
+    Refusal.BACKEND: 503,
+}
+"""Refusal -> HTTP status. The word itself is in the body."""
+
+NAMED_FIELD = re.compile(r"(?:at `\$\.?|field `)([A-Za-z_][\w.\[\]]*)`")
+"""Where msgspec's message names the field; a body that is no object has none."""
 
 
 class Operator(Protocol):
@@ -43,3 +87,199 @@ class Operator(Protocol):
         """What happens from the moment of entering on (an ``asynccontextmanager`` that subscribes, yields a
         bounded queue's items and unsubscribes). It ends when its reader falls behind, or the daemon stops."""
         ...
+
+
+T = TypeVar("T")
+Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ControlServer:
+    """Serves an ``Operator`` on ``runtime_dir/control.sock``."""
+
+    def __init__(self, operator: Operator, runtime_dir: Path, group: str = "") -> None:
+        """``group``: who may use the socket beside its owner (mode 0660); empty: nobody (0600)."""
+        self._operator = operator
+        self._group = group
+        self.path = runtime_dir / SOCKET_NAME
+        self._runner: web.AppRunner | None = None
+        self._inode: tuple[int, int] | None = None
+        self._watchers: set[asyncio.Task[Any]] = set()
+        self._changes: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> None:
+        """Raises ConfigError where another daemon answers on the socket, or it cannot be made."""
+        listener = listen(self.path, self._group)
+        found = self.path.stat()
+        self._inode = (found.st_dev, found.st_ino)
+        self._runner = web.AppRunner(
+            self._application(), handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S
+        )
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+
+    async def close(self) -> None:
+        """Ends every stream and takes the socket file away, unless it is another daemon's by now."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        with contextlib.suppress(OSError):
+            found = self.path.stat()
+            if (found.st_dev, found.st_ino) == self._inode:
+                self.path.unlink()
+
+    def _application(self) -> web.Application:
+        application = web.Application(middlewares=[_problems], client_max_size=BODY_MAX)
+        application.on_shutdown.append(self._end_streams)
+        serve: dict[str, Serve] = {
+            "mappings": lambda _: self._answer(self._operator.mappings()),
+            "mapping": lambda request: self._answer(self._operator.mapping(request.match_info["id"])),
+            "add": self._add,
+            "delete": self._delete,
+            "status": lambda _: self._answer(self._operator.status()),
+            "decisions": self._decisions,
+            "devices": lambda _: self._answer(self._operator.devices()),
+            "doctor": lambda _: self._answer(self._operator.doctor()),
+            "events": self._events,
+        }
+        for operation, route in api.ROUTES.items():
+            application.router.add_route(route.method, route.path, _handler(serve[operation]))
+        return application
+
+    async def _answer(self, work: Awaitable[object]) -> web.Response:
+        value = await work
+        if isinstance(value, Refused):
+            word, sentence, decision = value.refusal.value, value.reason, value.decision
+            return _json(STATUS_OF[value.refusal], api.Problem(error=word, message=sentence, decision=decision))
+        if value is None:
+            return _problem(404, Refusal.NO_SUCH.value, "there is no mapping with this id")
+        return _json(200, value)
+
+    async def _add(self, request: web.Request) -> web.Response:
+        asked = msgspec.json.decode(await request.read(), type=api.AddMapping)
+        return await self._answer(self._finish(self._operator.add(asked)))
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        return await self._answer(self._finish(self._operator.delete(request.match_info["id"])))
+
+    async def _decisions(self, request: web.Request) -> web.Response:
+        wanted = msgspec.convert(dict(request.query), api.DecisionFilter, strict=False)
+        return await self._answer(self._operator.decisions(wanted))
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if len(self._watchers) >= WATCHERS_MAX:
+            return _problem(503, "busy", f"{WATCHERS_MAX} watchers are served already")
+        task = asyncio.current_task()
+        assert task is not None
+        self._watchers.add(task)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        try:
+            async with self._operator.events() as stream:
+                await response.prepare(request)
+                await response.write(_line(api.Event(event="hello", at=datetime.now(UTC).replace(microsecond=0))))
+                async for event in stream:
+                    await response.write(_line(event))
+        except ConnectionError:
+            pass  # the watcher went; nothing is owed to it
+        finally:
+            self._watchers.discard(task)
+        return response
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """A change that has begun goes to its end, even where the client hangs up meanwhile."""
+        task = asyncio.create_task(work)
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return await asyncio.shield(task)
+
+    async def _end_streams(self, _: web.Application) -> None:
+        for task in self._watchers:
+            task.cancel()
+        if self._changes:
+            await asyncio.wait(self._changes, timeout=SHUTDOWN_S)
+
+
+def listen(path: Path, group: str = "") -> socket.socket:
+    """A listening unix socket at this path, in the place of one that nobody serves any more."""
+    if len(os.fsencode(path)) > PATH_MAX:
+        raise ConfigError(
+            "runtime_dir", str(path.parent), f"too long: a socket's path has at most {PATH_MAX} bytes"
+        )
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _clear(path)
+        before = os.umask(0o177)  # never, not for a moment, open to others
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        if group:
+            shutil.chown(path, group=group)
+            path.chmod(0o660)
+        listener.listen(64)
+    except LookupError:
+        listener.close()
+        raise ConfigError("[control]", "group", f"there is no group {group!r} on this machine") from None
+    except OSError as error:
+        listener.close()
+        problem = f"cannot make the control socket: {error.strerror or error}"
+        raise ConfigError("runtime_dir", str(path.parent), problem) from None
+    except ConfigError:
+        listener.close()
+        raise
+    return listener
+
+
+def _clear(path: Path) -> None:
+    """Takes away a socket file that a killed daemon left; refuses a living one and anything that is no socket."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError("runtime_dir", str(path), "is in the way and no socket; move it away")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        code = probe.connect_ex(str(path))
+    if code == errno.ECONNREFUSED:
+        path.unlink(missing_ok=True)
+    elif code != errno.ENOENT:
+        problem = "another upnp-gw answers there; stop it or choose another --runtime-dir"
+        raise ConfigError("runtime_dir", str(path.parent), problem)
+
+
+def _handler(serve: Serve) -> Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await serve(request)
+
+    return handle
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Serve) -> web.StreamResponse:
+    """Every failure is a ``Problem``; the text of an unforeseen exception goes to the log alone."""
+    try:
+        return await handler(request)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, api.FieldError):
+            return _problem(400, "invalid", str(error.__cause__), error.__cause__.field)
+        named = NAMED_FIELD.search(str(error))
+        return _problem(400, "invalid", str(error), named[1] if named else None)
+    except msgspec.DecodeError:
+        return _problem(400, "invalid", "the body is no JSON")
+    except web.HTTPException as error:
+        return _problem(error.status, "not-found" if error.status == 404 else "invalid", error.reason)
+    except Exception:
+        log.exception("the control socket failed to answer %s %s", request.method, request.path)
+        return _problem(500, "internal", "the daemon failed to answer; its log says why")
+
+
+def _problem(status: int, word: str, message: str, field: str | None = None) -> web.Response:
+    return _json(status, api.Problem(error=word, message=message, field=field))
+
+
+def _json(status: int, value: object) -> web.Response:
+    return web.Response(status=status, body=api.encode(value), content_type="application/json")
+
+
+def _line(event: api.Event) -> bytes:
+    return api.encode(event) + b"\n"
