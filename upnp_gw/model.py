@@ -127,12 +127,19 @@ class Mapping:
     """The grant that was charged, or ``operator``."""
     recheck_at: float
     """BOOTTIME seconds at which the gateway decides again; the kernel's timeout follows it (design section 8)."""
+    filters: tuple[IPNetwork, ...] = ()
+    """Who may connect by the grant's ``remote``, where the key names no remote host; empty: anyone."""
     permanent: bool = False
     """Made by the operator with --permanent: the gateway renews its hold for ever."""
 
     @property
     def kind(self) -> Kind:
         return Kind.PINHOLE if self.internal.address.version == 6 else Kind.PORT_MAPPING
+
+    @property
+    def remotes(self) -> tuple[IPNetwork | None, ...]:
+        """Who may connect: the key's remote host, else the grant's, else anyone (None)."""
+        return (self.key.remote,) if self.key.remote is not None or not self.filters else self.filters
 
     @property
     def until(self) -> float:

@@ -1,0 +1,102 @@
+"""How long a hold lives, when the gateway looks at it again, and what is shown of it. All in BOOTTIME seconds.
+
+Over NAT-PMP and PCP the client is told a clamped lifetime and renews. Over IGD it cannot see a clamp, and many ask
+for 0 or a week and never again: such a mapping lives up to ``max_hold`` while the gateway decides again at least
+every hour, and the kernel's own timeout reaches no further than that (design section 8).
+"""
+
+import heapq
+from dataclasses import replace
+
+from upnp_gw.gate.decision import Clamps
+from upnp_gw.model import Hold, Instant, Mapping, Via
+
+RECHECK_S = 3600
+"""The longest that a held mapping stands in the kernel without a new decision."""
+GRACE_S = 30
+"""The kernel's timeout outlives the next look of ours by this much: only a dead daemon lets it come to that."""
+SHOWN_MAX_S = 604800
+"""PortMappingLeaseDuration of WANIPConnection:2 ends here (IGD-021, deviation IGD-128)."""
+HELD = frozenset({"igd", "operator"})
+"""The protocols whose holds the gateway renews in the kernel by itself."""
+
+
+def lease_s(via: Via, asked_s: int | None, clamps: Clamps) -> int:
+    """Seconds that a new hold lives: what was asked for (None: as long as possible) within the clamp."""
+    longest = clamps.max_hold_s if via.protocol in HELD else clamps.max_ttl_s
+    return max(1, longest if asked_s is None else min(asked_s, longest))
+
+
+def recheck_at(mapping: Mapping, clamps: Clamps, now: Instant) -> float:
+    """When the gateway decides again: never later than the hour, and no later than the mapping's own end."""
+    return min(mapping.until, now.boot + min(clamps.max_ttl_s, RECHECK_S))
+
+
+def renewed(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
+    """The mapping after a new look; an operator's permanent hold starts again."""
+    if mapping.permanent:
+        mapping = mapping.with_hold(Hold(Via.OPERATOR, now.boot + clamps.max_hold_s, None))
+    return replace(mapping, recheck_at=recheck_at(mapping, clamps, now))
+
+
+def kernel_timeout_s(mapping: Mapping, now: Instant) -> float:
+    """Seconds until the kernel ends it by itself, >= 1."""
+    return max(1.0, min(mapping.until, mapping.recheck_at) - now.boot + GRACE_S)
+
+
+def next_look(mapping: Mapping) -> float:
+    """When the writer has to look at this row: a hold ends, or it is time to decide again.
+
+    A parked or disabled row is in no map, so only its end matters.
+    """
+    first_end = min(hold.until for hold in mapping.holds)
+    return min(first_end, mapping.recheck_at) if mapping.active else first_end
+
+
+def without_ended(mapping: Mapping, now: Instant) -> Mapping | None:
+    """The mapping without the holds that have ended; None where none is left."""
+    live = tuple(hold for hold in mapping.holds if hold.until > now.boot)
+    return replace(mapping, holds=live) if live else None
+
+
+def left_s(mapping: Mapping, via: Via, now: Instant) -> int:
+    """The remaining lease as this protocol shows it, >= 1; 0 only for what the operator made permanent."""
+    hold = mapping.hold_of(via.protocol)
+    if hold is None and mapping.permanent:
+        return 0
+    left = max(1, round((hold.until if hold else mapping.until) - now.boot))
+    return min(left, SHOWN_MAX_S) if via is Via.IGD2 else left
+
+
+class Deadlines:
+    """The rows by the time of their next look. O(log n); outdated entries are dropped when they come up."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, str]] = []
+        self._due: dict[str, float] = {}
+
+    def set(self, mapping_id: str, due: float | None) -> None:
+        """Looks again at this row then; None: no more."""
+        if due is None:
+            self._due.pop(mapping_id, None)
+        elif self._due.get(mapping_id) != due:
+            self._due[mapping_id] = due
+            heapq.heappush(self._heap, (due, mapping_id))
+        if len(self._heap) > 64 + 4 * len(self._due):
+            self._heap = [(at, i) for i, at in self._due.items()]
+            heapq.heapify(self._heap)
+
+    def next(self) -> float | None:
+        """BOOTTIME seconds of the first look, None where nothing waits."""
+        while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def pop_due(self, now: float) -> list[str]:
+        """The rows whose time has come; each is given once until it is set again."""
+        found: list[str] = []
+        while (at := self.next()) is not None and at <= now:
+            _, mapping_id = heapq.heappop(self._heap)
+            del self._due[mapping_id]
+            found.append(mapping_id)
+        return found

@@ -1,0 +1,199 @@
+"""From an allowed request to the row that it makes: conflict, port choice, refresh, lease. Changes nothing.
+
+The gate has said that it may be; here it is found out whether it can be (IGD section 6.2, design section 8).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from random import Random
+
+from upnp_gw.gate.decision import Allowed
+from upnp_gw.ledger.leases import lease_s, recheck_at
+from upnp_gw.ledger.ports import choose
+from upnp_gw.ledger.table import Table
+from upnp_gw.model import (
+    Hold,
+    Instant,
+    IPAddress,
+    IPNetwork,
+    Kind,
+    Mapping,
+    MappingKey,
+    Transport,
+)
+from upnp_gw.request import MapRequest, PortChoice, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The row to put. ``refreshed``: it stood before."""
+
+    mapping: Mapping
+    refreshed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotPlanned:
+    refusal: Refusal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """What a plan needs beside the request. One for each request."""
+
+    table: Table
+    now: Instant
+    random: Random
+    new_id: Callable[[], str]
+    own_ports: Callable[[Transport, int], bool]
+    """True for a port that the gateway itself, or a static rule, uses."""
+    kept_for: Callable[[Transport, int], str | None]
+    """The device that a freed port is kept for until its flows are cut; None: nobody."""
+
+    def plan(self, request: MapRequest, allowed: Allowed, owner: str) -> Planned | NotPlanned:
+        """``owner`` is the device that will hold the mapping."""
+        own = self.own_row(request, owner)
+        if own is not None:
+            return self._refresh(own, request, allowed)
+        if request.internal.address.version == 6:
+            return self._new(request, allowed, owner, pinhole_key(request))
+        if request.choice is PortChoice.EXACT:
+            key = key_on(request, request.external_port)
+            conflict = self._conflict(key, request, allowed, owner)
+            return conflict or self._new(request, allowed, owner, key)
+        port = self._choose(request, allowed, owner)
+        if port is None:
+            return NotPlanned(Refusal.NO_PORT, "no permitted external port is free")
+        return self._new(request, allowed, owner, key_on(request, port))
+
+    def own_row(self, request: MapRequest, owner: str) -> Mapping | None:
+        """The row that this request refreshes: the owner's, on the same key; or, over NAT-PMP and PCP, the one
+        that leads to the same internal endpoint already, whoever of the owner's programs asked for it."""
+        if request.internal.address.version == 6:
+            row = self.table.by_key(pinhole_key(request))
+            return row if row is not None and row.device == owner else None
+        if request.via.protocol in ("natpmp", "pcp"):
+            rows = [
+                row
+                for row in self.table.to_internal(request.transport, request.internal)
+                if row.device == owner and row.key.remote == request.remote
+            ]
+            held = [row for row in rows if row.hold_of(request.via.protocol) is not None]
+            return next(iter(held or rows), None)
+        row = self.table.by_key(key_on(request, request.external_port)) if request.external_port else None
+        if row is None or row.device != owner:
+            return None
+        same_client = row.internal.address == request.internal.address
+        return row if same_client or request.choice is PortChoice.EXACT else None
+
+    def _refresh(self, row: Mapping, request: MapRequest, allowed: Allowed) -> Planned | NotPlanned:
+        hold = row.hold_of(request.via.protocol)
+        if hold is not None and hold.nonce is not None and hold.nonce != request.nonce:
+            return NotPlanned(Refusal.BAD_NONCE, "the mapping was made with another nonce")
+        if row.internal != request.internal and any(h is not hold for h in row.holds):
+            return NotPlanned(
+                Refusal.CONFLICT_OTHER, "the port is held over another protocol for another internal port"
+            )
+        named = request.via.protocol in ("igd", "operator")
+        mapping = replace(
+            row.with_hold(self._hold(request, allowed)),
+            internal=request.internal,
+            description=request.description if named else row.description,
+            enabled=request.enabled,
+            parked=False,
+            decision=allowed.id,
+            rule=allowed.rule,
+            filters=_filters(allowed, request),
+            permanent=row.permanent or request.permanent,
+        )
+        return Planned(replace(mapping, recheck_at=recheck_at(mapping, allowed.clamps, self.now)), refreshed=True)
+
+    def _new(self, request: MapRequest, allowed: Allowed, owner: str, key: MappingKey) -> Planned:
+        mapping = Mapping(
+            id=self.new_id(),
+            key=key,
+            internal=request.internal,
+            device=owner,
+            description=request.description,
+            enabled=request.enabled,
+            parked=False,
+            holds=(self._hold(request, allowed),),
+            granted_at=self.now.wall,
+            decision=allowed.id,
+            rule=allowed.rule,
+            recheck_at=0,
+            filters=_filters(allowed, request),
+            permanent=request.permanent,
+        )
+        return Planned(replace(mapping, recheck_at=recheck_at(mapping, allowed.clamps, self.now)), refreshed=False)
+
+    def _hold(self, request: MapRequest, allowed: Allowed) -> Hold:
+        until = self.now.boot + lease_s(request.via, request.lifetime_s, allowed.clamps)
+        return Hold(request.via, until, request.lifetime_s, request.nonce)
+
+    def _choose(self, request: MapRequest, allowed: Allowed, owner: str) -> int | None:
+        def free(port: int) -> bool:
+            return self._conflict(key_on(request, port), request, allowed, owner) is None
+
+        clamps = allowed.clamps
+        return choose(
+            request.transport, request.external_port, clamps.external_ports, clamps.external, free, self.random
+        )
+
+    def _conflict(self, key: MappingKey, request: MapRequest, allowed: Allowed, owner: str) -> NotPlanned | None:
+        if self.own_ports(key.transport, key.external_port):
+            return NotPlanned(Refusal.CONFLICT_OTHER, "the gateway itself uses this external port")
+        kept_for = self.kept_for(key.transport, key.external_port)
+        if kept_for not in (None, owner):
+            return NotPlanned(Refusal.CONFLICT, "the external port was another device's a moment ago")
+        reach: tuple[IPNetwork | None, ...] = (
+            (request.remote,) if request.remote else _filters(allowed, request) or (None,)
+        )
+        for row in self.table.on_port(key.transport, key.external_port):
+            if not _overlap_address(row.key.external_address, key.external_address):
+                continue
+            if row.device != owner:
+                return NotPlanned(Refusal.CONFLICT, "the external port is mapped to another device")
+            if any(_overlap(a, b) for a in row.remotes for b in reach):
+                return NotPlanned(Refusal.CONFLICT, "the external port is mapped for an overlapping remote host")
+        return None
+
+
+def key_on(request: MapRequest, port: int) -> MappingKey:
+    """The key of a port mapping on this external port."""
+    return MappingKey(request.transport, request.external_address, port, request.remote)
+
+
+def pinhole_key(request: MapRequest) -> MappingKey:
+    """The key of a pinhole: external = internal."""
+    return MappingKey(request.transport, request.internal.address, request.internal.port, request.remote)
+
+
+def kind_of(request: MapRequest) -> Kind:
+    return Kind.PINHOLE if request.internal.address.version == 6 else Kind.PORT_MAPPING
+
+
+def _filters(allowed: Allowed, request: MapRequest) -> tuple[IPNetwork, ...]:
+    """The grant's remote prefixes of the request's family, each once; none where the request names its own."""
+    if request.remote is not None:
+        return ()
+    if request.internal.address.version == 6:
+        six = [net for net in allowed.clamps.remote if isinstance(net, IPv6Network)]
+        return tuple(collapse_addresses(six))
+    four = [net for net in allowed.clamps.remote if isinstance(net, IPv4Network)]
+    return tuple(collapse_addresses(four))
+
+
+def _overlap_address(one: IPAddress | None, other: IPAddress | None) -> bool:
+    return one is None or other is None or one == other
+
+
+def _overlap(one: IPNetwork | None, other: IPNetwork | None) -> bool:
+    """Whether the kernel could not tell them apart. A prefix beside anyone is fine: it goes first."""
+    if one is None or other is None:
+        return one is other
+    if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
+        return one.overlaps(other)
+    return isinstance(one, IPv6Network) and isinstance(other, IPv6Network) and one.overlaps(other)

@@ -1,0 +1,385 @@
+"""The ledger on disk: SQLite in WAL mode. One batch of the writer is one transaction.
+
+A hold's end is kept three times: on CLOCK_BOOTTIME with the boot's id, on the wall clock, and as the seconds that
+were left at the write. In the same boot the first counts; in another one the wall clock, but never more than was
+left (design section 9): a clock that was set back gives no lease new life.
+
+Every call runs in one thread of its own; nothing here decides or reads a clock.
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from upnp_gw.errors import StoreError
+from upnp_gw.ledger.cuts import PendingCut
+from upnp_gw.ledger.records import DecisionRecord, RecordFilter
+from upnp_gw.model import DecisionId, Endpoint, Hold, Instant, IPAddress, Mapping, MappingKey, Transport, Via
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE mappings (
+  id TEXT PRIMARY KEY, number INTEGER NOT NULL, transport TEXT NOT NULL, external_address TEXT,
+  external_port INTEGER NOT NULL, remote TEXT, internal_address TEXT NOT NULL, internal_port INTEGER NOT NULL,
+  device TEXT NOT NULL, description TEXT NOT NULL, enabled INTEGER NOT NULL, parked INTEGER NOT NULL,
+  granted_at REAL NOT NULL, decision TEXT NOT NULL, rule TEXT NOT NULL, filters TEXT NOT NULL,
+  permanent INTEGER NOT NULL
+) STRICT;
+CREATE TABLE holds (
+  mapping TEXT NOT NULL REFERENCES mappings (id) ON DELETE CASCADE, via TEXT NOT NULL, asked_s INTEGER, nonce BLOB,
+  boot_id TEXT NOT NULL, until_boot REAL NOT NULL, until_wall REAL NOT NULL, left_s REAL NOT NULL,
+  PRIMARY KEY (mapping, via)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE cuts (
+  id INTEGER PRIMARY KEY, device TEXT NOT NULL, mapping TEXT NOT NULL, decision TEXT NOT NULL,
+  transport TEXT NOT NULL, external_address TEXT, external_port INTEGER NOT NULL, remote TEXT,
+  internal_address TEXT NOT NULL, internal_port INTEGER NOT NULL
+) STRICT;
+CREATE TABLE decisions (
+  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at REAL NOT NULL, via TEXT NOT NULL, device TEXT NOT NULL,
+  verdict TEXT NOT NULL, body TEXT NOT NULL
+) STRICT;
+CREATE INDEX decisions_at ON decisions (at);
+CREATE INDEX decisions_device ON decisions (device, number);
+CREATE TABLE devices (
+  device TEXT PRIMARY KEY, address TEXT NOT NULL, first_seen REAL NOT NULL, last_seen REAL NOT NULL,
+  refused INTEGER NOT NULL, last_refused REAL
+) STRICT;
+"""
+KEEP_DECISIONS = 100_000
+"""The audit log's size: older decisions leave."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A mapping as it was written, with its number; holds that ended meanwhile are still in it."""
+
+    mapping: Mapping
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeenDevice:
+    """One device that ever asked for something."""
+
+    device: str
+    address: str
+    first_seen: float
+    last_seen: float
+    refused: int
+    last_refused: float | None
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction writes."""
+
+    put: list[tuple[Mapping, int]] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    cuts_put: list[PendingCut] = field(default_factory=list)
+    cuts_done: list[int] = field(default_factory=list)
+    decisions: list[DecisionRecord] = field(default_factory=list)
+    devices: list[SeenDevice] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.put or self.removed or self.cuts_put or self.cuts_done or self.decisions or self.devices)
+
+
+class Store:
+    """``path`` is the database file; ``boot_id`` the kernel's; ``full``: every commit waits for the disk."""
+
+    def __init__(self, path: Path, boot_id: str, full: bool = False) -> None:
+        self._path = path
+        self._boot_id = boot_id
+        self._full = full
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._db: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Opens or creates the file. Raises StoreError, and keeps the file, where it is corrupt or newer."""
+        await self._run(self._open)
+
+    async def write(self, batch: Batch, now: Instant) -> None:
+        """One transaction. Raises StoreError; nothing of the batch is on disk then."""
+        await self._run(self._write, batch, now)
+
+    async def load(self, now: Instant) -> tuple[list[StoredRow], list[PendingCut]]:
+        """Every row in the order of its number, holds on this boot's clock, and the cuts that were not done."""
+        return await self._run(self._load, now)
+
+    async def decisions(self, wanted: RecordFilter) -> list[DecisionRecord]:
+        """The newest decisions that pass the filter, newest first."""
+        return await self._run(self._decisions, wanted)
+
+    async def devices(self) -> list[SeenDevice]:
+        return await self._run(self._devices)
+
+    async def get(self, key: str) -> str | None:
+        """One value of ours that outlives a restart (UDN, token, BOOTID)."""
+        return await self._run(self._get, key)
+
+    async def set(self, key: str, value: str) -> None:
+        await self._run(self._set, key, value)
+
+    async def highest(self) -> tuple[int, int, int]:
+        """The highest numbers ever given: of mapping ids, decisions and cuts."""
+        return await self._run(self._highest)
+
+    async def close(self) -> None:
+        await self._run(self._close)
+        self._thread.shutdown()
+
+    # -- in the store's thread
+
+    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, partial(call, *args, **kwargs))
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
+    def _open(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        except OSError as error:
+            raise StoreError(f"{self._path.parent}: {error.strerror}") from error
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        self._db = db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA synchronous = {'FULL' if self._full else 'NORMAL'}")
+        db.execute("PRAGMA foreign_keys = ON")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{self._path}: written by a newer upnp-gw (schema {version}, this one knows {SCHEMA_VERSION}); "
+                "the file is kept as it is"
+            )
+        if version == 0:
+            db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+        finding = db.execute("PRAGMA quick_check(1)").fetchone()
+        if finding != ("ok",):
+            raise StoreError(f"{self._path}: is damaged ({finding[0]}); the file is kept as it is")
+
+    @property
+    def _open_db(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise StoreError(f"{self._path}: is not open")
+        return self._db
+
+    def _write(self, batch: Batch, now: Instant) -> None:
+        db = self._open_db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            self._write_rows(db, batch, now)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+    def _write_rows(self, db: sqlite3.Connection, batch: Batch, now: Instant) -> None:
+        db.executemany("DELETE FROM mappings WHERE id = ?", [(i,) for i in batch.removed])
+        if batch.put:
+            db.executemany(
+                "INSERT OR REPLACE INTO mappings VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                [_mapping_values(mapping, number) for mapping, number in batch.put],
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO holds VALUES (?,?,?,?,?,?,?,?)",
+                [values for mapping, _ in batch.put for values in self._hold_values(mapping, now)],
+            )
+            self._set_highest(db, "mapping", max(number_of(mapping.id) for mapping, _ in batch.put))
+        db.executemany("DELETE FROM cuts WHERE id = ?", [(i,) for i in batch.cuts_done])
+        db.executemany(
+            "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?)", [_cut_values(cut) for cut in batch.cuts_put]
+        )
+        if batch.decisions:
+            db.executemany(
+                "INSERT INTO decisions VALUES (?,?,?,?,?,?,?)",
+                [
+                    (
+                        number_of(r.id),
+                        r.id,
+                        r.at,
+                        r.via,
+                        r.device,
+                        r.verdict,
+                        json.dumps(r.body(), ensure_ascii=True),
+                    )
+                    for r in batch.decisions
+                ],
+            )
+            oldest = number_of(batch.decisions[-1].id) - KEEP_DECISIONS
+            db.execute("DELETE FROM decisions WHERE number <= ?", (oldest,))
+        db.executemany(
+            "INSERT OR REPLACE INTO devices VALUES (?,?,?,?,?,?)",
+            [(d.device, d.address, d.first_seen, d.last_seen, d.refused, d.last_refused) for d in batch.devices],
+        )
+
+    def _hold_values(self, mapping: Mapping, now: Instant) -> Iterable[tuple[Any, ...]]:
+        for hold in mapping.holds:
+            left = hold.until - now.boot
+            yield (
+                mapping.id,
+                hold.via.value,
+                hold.asked_s,
+                hold.nonce,
+                self._boot_id,
+                hold.until,
+                now.wall + left,
+                left,
+            )
+
+    def _load(self, now: Instant) -> tuple[list[StoredRow], list[PendingCut]]:
+        db = self._open_db
+        holds: dict[str, list[Hold]] = {}
+        for mapping, via, asked_s, nonce, boot_id, until_boot, until_wall, left_s in db.execute(
+            "SELECT * FROM holds"
+        ):
+            until = until_boot if boot_id == self._boot_id else now.boot + min(until_wall - now.wall, left_s)
+            holds.setdefault(mapping, []).append(Hold(Via(via), until, asked_s, nonce))
+        rows = [
+            _stored_row(values, tuple(holds.get(values[0], ())))
+            for values in db.execute("SELECT * FROM mappings ORDER BY number")
+        ]
+        cuts = [_cut(values, now) for values in db.execute("SELECT * FROM cuts ORDER BY id")]
+        return [row for row in rows if row.mapping.holds], cuts
+
+    def _decisions(self, wanted: RecordFilter) -> list[DecisionRecord]:
+        clauses, values = wanted.sql()
+        rows = self._open_db.execute(
+            f"SELECT body FROM decisions {clauses} ORDER BY number DESC LIMIT ?", (*values, wanted.limit)
+        )
+        return [DecisionRecord.of_body(json.loads(body)) for (body,) in rows]
+
+    def _devices(self) -> list[SeenDevice]:
+        return [SeenDevice(*row) for row in self._open_db.execute("SELECT * FROM devices ORDER BY first_seen")]
+
+    def _get(self, key: str) -> str | None:
+        row = self._open_db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def _set(self, key: str, value: str) -> None:
+        self._open_db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def _set_highest(self, db: sqlite3.Connection, name: str, number: int) -> None:
+        db.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE "
+            "SET value = max(CAST(value AS INTEGER), excluded.value)",
+            (f"highest-{name}", str(number)),
+        )
+
+    def _highest(self) -> tuple[int, int, int]:
+        db = self._open_db
+        mapping = int(self._get("highest-mapping") or 0)
+        (decision,) = db.execute("SELECT coalesce(max(number), 0) FROM decisions").fetchone()
+        (cut,) = db.execute("SELECT coalesce(max(id), 0) FROM cuts").fetchone()
+        return mapping, decision, cut
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+
+def number_of(identity: str) -> int:
+    """The number in an id of ours: ``m17`` -> 17."""
+    return int(identity[1:])
+
+
+def _text(value: object | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _address(text: str | None) -> IPAddress | None:
+    return None if text is None else ip_address(text)
+
+
+def _mapping_values(mapping: Mapping, number: int) -> Sequence[Any]:
+    key = mapping.key
+    return (
+        mapping.id,
+        number,
+        key.transport.value,
+        _text(key.external_address),
+        key.external_port,
+        _text(key.remote),
+        str(mapping.internal.address),
+        mapping.internal.port,
+        mapping.device,
+        mapping.description.encode("utf-8", "surrogatepass").decode("utf-8", "replace"),
+        mapping.enabled,
+        mapping.parked,
+        mapping.granted_at,
+        mapping.decision,
+        mapping.rule,
+        " ".join(map(str, mapping.filters)),
+        mapping.permanent,
+    )
+
+
+def _stored_row(values: Sequence[Any], holds: tuple[Hold, ...]) -> StoredRow:
+    remote = values[5]
+    key = MappingKey(
+        Transport(values[2]), _address(values[3]), values[4], ip_network(remote) if remote is not None else None
+    )
+    mapping = Mapping(
+        id=values[0],
+        key=key,
+        internal=Endpoint(ip_address(values[6]), values[7]),
+        device=values[8],
+        description=values[9],
+        enabled=bool(values[10]),
+        parked=bool(values[11]),
+        holds=holds,
+        granted_at=values[12],
+        decision=DecisionId(values[13]),
+        rule=values[14],
+        recheck_at=0,
+        filters=tuple(ip_network(net) for net in values[15].split()),
+        permanent=bool(values[16]),
+    )
+    return StoredRow(mapping, values[1])
+
+
+def _cut_values(cut: PendingCut) -> Sequence[Any]:
+    return (
+        cut.number,
+        cut.device,
+        cut.mapping,
+        cut.decision,
+        cut.key.transport.value,
+        _text(cut.key.external_address),
+        cut.key.external_port,
+        _text(cut.key.remote),
+        str(cut.internal.address),
+        cut.internal.port,
+    )
+
+
+def _cut(values: Sequence[Any], now: Instant) -> PendingCut:
+    key = MappingKey(
+        Transport(values[4]),
+        _address(values[5]),
+        values[6],
+        ip_network(values[7]) if values[7] is not None else None,
+    )
+    internal = Endpoint(ip_address(values[8]), values[9])
+    return PendingCut(values[0], values[1], values[2], DecisionId(values[3]), key, internal, now.boot)

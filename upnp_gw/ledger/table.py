@@ -1,0 +1,205 @@
+"""The mappings in memory, with one index for each question that a request asks: all of them O(1).
+
+Only the gateway's writer changes it, through a ``Draft``: what a batch has done so far is seen by the batch's next
+request, and is undone whole when the kernel or the store refuses it.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from upnp_gw.model import Endpoint, IPAddress, Kind, Mapping, MappingKey, Transport
+
+Port = tuple[Transport, int]
+K = TypeVar("K")
+
+
+@dataclass(slots=True)
+class Numbering:
+    """Ids in the order of their first grant: the array that GetGenericPortMappingEntry walks (IGD section 6.7)."""
+
+    _order: list[int] = field(default_factory=list)
+    _ids: dict[int, str] = field(default_factory=dict)
+
+    def put(self, number: int, mapping_id: str) -> None:
+        if number not in self._ids:
+            self._order.insert(bisect_left(self._order, number), number)
+        self._ids[number] = mapping_id
+
+    def remove(self, number: int) -> None:
+        if self._ids.pop(number, None) is not None:
+            del self._order[bisect_left(self._order, number)]
+
+    def at(self, index: int) -> str | None:
+        return self._ids[self._order[index]] if 0 <= index < len(self._order) else None
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([self._ids[number] for number in self._order])
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A mapping and its number: the order of first grants, kept over a refresh."""
+
+    mapping: Mapping
+    number: int
+
+
+class Table:
+    """Every row of the ledger: active, parked and disabled ones."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Row] = {}
+        self._by_key: dict[MappingKey, str] = {}
+        self._by_port: dict[Port, dict[str, None]] = {}
+        self._by_internal: dict[tuple[Transport, Endpoint], dict[str, None]] = {}
+        self._by_client: dict[IPAddress, dict[str, None]] = {}
+        self._by_device: dict[str, Numbering] = {}
+        self._everyone = Numbering()
+        self._of_device: dict[str, dict[str, None]] = {}
+        self._next_number = 1
+
+    # -- questions
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Mapping]:
+        return iter([row.mapping for row in self._rows.values()])
+
+    def get(self, mapping_id: str) -> Mapping | None:
+        row = self._rows.get(mapping_id)
+        return row.mapping if row else None
+
+    def row(self, mapping_id: str) -> Row | None:
+        return self._rows.get(mapping_id)
+
+    def by_key(self, key: MappingKey) -> Mapping | None:
+        mapping_id = self._by_key.get(key)
+        return self._rows[mapping_id].mapping if mapping_id else None
+
+    def on_port(self, transport: Transport, port: int) -> list[Mapping]:
+        """Every port mapping on this external port, whatever its external address and remote host."""
+        return self._get_all(self._by_port.get((transport, port), ()))
+
+    def to_internal(self, transport: Transport, internal: Endpoint) -> list[Mapping]:
+        """Every mapping that leads to this internal endpoint, oldest first."""
+        rows = [self._rows[i] for i in self._by_internal.get((transport, internal), ())]
+        return [row.mapping for row in sorted(rows, key=lambda row: row.number)]
+
+    def to_client(self, address: IPAddress) -> list[Mapping]:
+        """Every mapping whose internal client has this address."""
+        return self._get_all(self._by_client.get(address, ()))
+
+    def of_device(self, device: str) -> list[Mapping]:
+        """The port mappings and pinholes that a device holds."""
+        return self._get_all(self._of_device.get(device, ()))
+
+    def numbering(self, device: str | None) -> Numbering:
+        """The IGD array of one device, or of everyone (None). Pinholes are in no array."""
+        return self._everyone if device is None else self._by_device.get(device, Numbering())
+
+    def charges(self, device: str) -> dict[str, int]:
+        """Grant name -> how many of a device's mappings are charged to it. O(what the device holds)."""
+        return dict(Counter(mapping.rule for mapping in self.of_device(device)))
+
+    def held_by(self, device: str) -> int:
+        return len(self._of_device.get(device, ()))
+
+    def devices(self) -> Iterable[str]:
+        return tuple(self._of_device)
+
+    # -- changes, called by Draft and by the restore alone
+
+    def put(self, mapping: Mapping, number: int | None = None) -> Row | None:
+        """Adds or replaces by id; the answer is the row before."""
+        before = self._rows.get(mapping.id)
+        if before is not None:
+            self._unlink(before)
+            number = before.number
+        elif number is None:
+            number = self._next_number
+        self._next_number = max(self._next_number, number + 1)
+        self._link(Row(mapping, number))
+        return before
+
+    def remove(self, mapping_id: str) -> Row | None:
+        """Takes a row out; the answer is the row, None where there was none."""
+        row = self._rows.get(mapping_id)
+        if row is not None:
+            self._unlink(row)
+        return row
+
+    def _link(self, row: Row) -> None:
+        mapping = row.mapping
+        self._rows[mapping.id] = row
+        self._by_key[mapping.key] = mapping.id
+        self._by_internal.setdefault((mapping.key.transport, mapping.internal), {})[mapping.id] = None
+        self._by_client.setdefault(mapping.internal.address, {})[mapping.id] = None
+        self._of_device.setdefault(mapping.device, {})[mapping.id] = None
+        if mapping.kind is Kind.PORT_MAPPING:
+            port = (mapping.key.transport, mapping.key.external_port)
+            self._by_port.setdefault(port, {})[mapping.id] = None
+            self._everyone.put(row.number, mapping.id)
+            self._by_device.setdefault(mapping.device, Numbering()).put(row.number, mapping.id)
+
+    def _unlink(self, row: Row) -> None:
+        mapping = row.mapping
+        del self._rows[mapping.id]
+        if self._by_key.get(mapping.key) == mapping.id:
+            del self._by_key[mapping.key]
+        self._drop(self._by_internal, (mapping.key.transport, mapping.internal), mapping.id)
+        self._drop(self._by_client, mapping.internal.address, mapping.id)
+        self._drop(self._of_device, mapping.device, mapping.id)
+        if mapping.kind is Kind.PORT_MAPPING:
+            self._drop(self._by_port, (mapping.key.transport, mapping.key.external_port), mapping.id)
+            self._everyone.remove(row.number)
+            own = self._by_device[mapping.device]
+            own.remove(row.number)
+            if not len(own):
+                del self._by_device[mapping.device]
+
+    def _get_all(self, ids: Iterable[str]) -> list[Mapping]:
+        return [self._rows[i].mapping for i in ids]
+
+    @staticmethod
+    def _drop(index: dict[K, dict[str, None]], key: K, mapping_id: str) -> None:
+        ids = index[key]
+        del ids[mapping_id]
+        if not ids:
+            del index[key]
+
+
+class Draft:
+    """What one batch has changed so far, in the table already, and how to undo it."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._before: dict[str, Row | None] = {}
+
+    def put(self, mapping: Mapping) -> None:
+        before = self.table.put(mapping)
+        self._before.setdefault(mapping.id, before)
+
+    def remove(self, mapping_id: str) -> None:
+        before = self.table.remove(mapping_id)
+        if before is not None:
+            self._before.setdefault(mapping_id, before)
+
+    def changes(self) -> list[tuple[Mapping | None, Mapping | None]]:
+        """(before, after) of every row that is not what it was."""
+        pairs = [(row.mapping if row else None, self.table.get(i)) for i, row in self._before.items()]
+        return [(before, after) for before, after in pairs if before != after]
+
+    def undo(self) -> None:
+        for mapping_id in reversed(self._before):
+            self.table.remove(mapping_id)
+        for row in self._before.values():
+            if row is not None:
+                self.table.put(row.mapping, row.number)
+        self._before.clear()
