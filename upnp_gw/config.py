@@ -4,12 +4,15 @@ Options override the file, the file overrides what was detected. Every error is 
 file, the key path (``lan[0].interface``) and what would be accepted.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface, ip_network
 from pathlib import Path
 
+from upnp_gw.errors import ConfigError
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model import IPNetwork
+from upnp_gw.network import Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +49,68 @@ class Config:
     """The policy file; None: the built-in home policy."""
     state_dir: Path = Path("/var/lib/upnp-gw")
     runtime_dir: Path = Path("/run/upnp-gw")
+    control_group: str = ""
+    """The Unix group that may use the control socket (mode 0660); empty: its owner alone (0600)."""
     durability: str = "normal"
     """normal: kill -9 loses nothing, power loss up to a second; full: every reply waits for the disk."""
+
+
+NOT_PUBLIC = tuple(
+    map(
+        ip_network,
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8"),
+    )
+)
+"""Where a LAN may hold a default route: RFC 1918, RFC 6598, link-local, loopback."""
+
+
+def check(config: Config, where: str) -> None:
+    """What can be told from the configuration alone. ``where``: the file, or the command line (SR-4)."""
+    if config.wan in config.lan:
+        raise ConfigError(
+            where,
+            f"lan.interfaces[{config.lan.index(config.wan)}]",
+            f"{config.wan} is also the WAN; a LAN interface is one that does not lead to the internet",
+        )
+    for index, prefix in enumerate(config.routed):
+        for address in config.external_addresses:
+            if address in prefix:
+                raise ConfigError(
+                    where,
+                    f"lan.routed[{index}]",
+                    f"{prefix} holds the external address {address}; LAN and WAN overlap",
+                )
+
+
+def check_links(config: Config, where: str, links: Iterable[Link], default_routes: Collection[str]) -> None:
+    """What can be told from the machine (SR-4): LAN prefixes apart from the WAN's, no LAN that is the internet.
+
+    ``default_routes``: the interfaces that default routes leave by. A link that is not there yet is no mistake.
+    IPv6 is left out: where the provider gives one /64, NDP relaying shares it between WAN and LAN on purpose.
+    """
+    by_name = {link.name: link for link in links}
+    wan = by_name.get(config.wan)
+    outside = [address for address in wan.addresses if isinstance(address, IPv4Interface)] if wan else []
+    for index, name in enumerate(config.lan):
+        key = f"lan.interfaces[{index}]"
+        for inside in by_name[name].addresses if name in by_name else ():
+            if not isinstance(inside, IPv4Interface):
+                continue
+            _check_apart(where, key, f"{name} has {inside}", inside.network, config.wan, outside)
+            if name in default_routes and not any(inside.ip in prefix for prefix in NOT_PUBLIC):
+                raise ConfigError(
+                    where,
+                    key,
+                    f"{name} leads to the internet: it holds a default route and the public address {inside.ip}; "
+                    "name the interface of your own network",
+                )
+    for index, prefix in enumerate(config.routed):
+        _check_apart(where, f"lan.routed[{index}]", str(prefix), prefix, config.wan, outside)
+
+
+def _check_apart(
+    where: str, key: str, what: str, prefix: IPNetwork, wan: str, outside: Iterable[IPv4Interface]
+) -> None:
+    for address in outside:
+        if prefix.version == 4 and prefix.overlaps(address.network):
+            raise ConfigError(where, key, f"{what}, but the WAN {wan} has {address}; LAN and WAN overlap")
