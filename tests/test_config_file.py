@@ -189,7 +189,7 @@ def test_nothing_is_detected_where_both_sides_are_named() -> None:
 def test_a_wrong_option_is_named() -> None:
     with pytest.raises(ConfigError, match="--http-port: 99999 is not accepted; expected a TCP port"):
         read_options({"--http-port": 99999})
-    with pytest.raises(ConfigError, match="^--lan: 'a/b' is not accepted"):
+    with pytest.raises(ConfigError, match=r"^--lan: 'a/b' is not accepted"):
         read_options({"--lan": ("br0", "a/b")})
 
 
