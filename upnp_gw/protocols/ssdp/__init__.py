@@ -1,0 +1,46 @@
+"""SSDP, sans I/O (IGD section 2): who we are, who asks, what is sent and when.
+
+targets     the notify set of a root device, and which of its rows answer a search
+search      bytes -> ``Search`` or ``WireError``
+messages    alive, byebye, update and search answers as bytes
+announcer   when complete sets are sent
+throttle    how many bytes a source may draw
+responder   searches in, answers out, each at its own moment
+"""
+
+from upnp_gw.protocols.ssdp.announcer import Announcer, Nts, Round, next_boot_id
+from upnp_gw.protocols.ssdp.messages import (
+    Voice,
+    build_alive,
+    build_answer,
+    build_byebye,
+    build_update,
+    server_token,
+)
+from upnp_gw.protocols.ssdp.responder import Answer, Peer, Responder
+from upnp_gw.protocols.ssdp.search import Search, parse_search
+from upnp_gw.protocols.ssdp.targets import Target, answers, notify_set
+from upnp_gw.protocols.ssdp.throttle import Rate, Throttle
+
+__all__ = [
+    "Announcer",
+    "Answer",
+    "Nts",
+    "Peer",
+    "Rate",
+    "Responder",
+    "Round",
+    "Search",
+    "Target",
+    "Throttle",
+    "Voice",
+    "answers",
+    "build_alive",
+    "build_answer",
+    "build_byebye",
+    "build_update",
+    "next_boot_id",
+    "notify_set",
+    "parse_search",
+    "server_token",
+]

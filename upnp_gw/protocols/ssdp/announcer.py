@@ -1,0 +1,97 @@
+"""When complete sets are announced (IGD sections 2.3, 2.4): at start, again and again, on a change, at the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+Uniform = Callable[[float, float], float]
+"""A random number between two bounds: ``random.uniform``."""
+
+FIRST_WAIT_S = 0.1
+"""The longest wait before the first alive set."""
+REPEATS = 3
+"""How often the set of a burst is sent: multicast on Wi-Fi gets lost."""
+BETWEEN_S = (0.2, 0.4)
+RETRY_S = (2.0, 900.0)
+"""First and longest wait before a set is sent again that the kernel did not take."""
+BOOT_ID_EPOCH = 1_577_836_800
+"""2020-01-01: boot ids counted in seconds from here fit 31 bits until 2088."""
+BOOT_ID_MAX = 2**31 - 1
+
+
+class Nts(StrEnum):
+    ALIVE = "ssdp:alive"
+    BYEBYE = "ssdp:byebye"
+    UPDATE = "ssdp:update"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Send one complete set of every root device on every interface."""
+
+    nts: Nts
+    boot_id: int
+    """BOOTID.UPNP.ORG of its messages."""
+    next_boot_id: int = 0
+    """NEXTBOOTID.UPNP.ORG, with UPDATE."""
+
+
+def next_boot_id(previous: int, wall: float) -> int:
+    """A BOOTID greater than every earlier one, 1..2**31-1.
+
+    Counts on from the stored one, and keeps pace with the wall clock, so that a lost state directory does not
+    send it back. The caller stores it before it is announced.
+    """
+    return min(max(previous + 1, int(wall) - BOOT_ID_EPOCH), BOOT_ID_MAX)
+
+
+class Announcer:
+    """The schedule: ``next_deadline`` says when to call ``on_deadline``, which says what to send. Times in seconds
+    on a clock that does not jump."""
+
+    def __init__(self, max_age_s: int, uniform: Uniform) -> None:
+        self.boot_id = 0
+        self._again_s = (max_age_s * 0.25, max_age_s * 0.45)
+        self._uniform = uniform
+        self._plan: list[tuple[float, Round]] = []
+        self._retry_s = RETRY_S[0]
+
+    def start(self, now: float, boot_id: int) -> None:
+        """Plan the first burst: byebye, so that control points forget the previous run, then alive."""
+        self.boot_id = boot_id
+        self._plan = [(now, Round(Nts.BYEBYE, boot_id)), *self._burst(now, boot_id)]
+
+    def moved(self, now: float, boot_id: int) -> None:
+        """Our addresses changed: update from the old to the new boot id, then a burst with the new one."""
+        self._plan = [(now, Round(Nts.UPDATE, self.boot_id, boot_id)), *self._burst(now, boot_id)]
+        self.boot_id = boot_id
+
+    def stop(self) -> Round:
+        """The byebye of an orderly end, to be sent at once. Nothing is planned any more."""
+        self._plan = []
+        return Round(Nts.BYEBYE, self.boot_id)
+
+    def failed(self, now: float) -> None:
+        """A round did not get out on some interface (an IPv6 address still tentative, a full queue): the next one
+        comes sooner, at ever longer intervals."""
+        if self._plan and self._plan[0][0] > now + self._retry_s:
+            self._plan = [(now + self._retry_s, Round(Nts.ALIVE, self.boot_id))]
+            self._retry_s = min(self._retry_s * 2, RETRY_S[1])
+
+    def next_deadline(self) -> float | None:
+        return self._plan[0][0] if self._plan else None
+
+    def on_deadline(self, now: float) -> list[Round]:
+        """The rounds that are due, in order; the plan never runs out before ``stop``."""
+        due = [round_ for at, round_ in self._plan if at <= now]
+        self._plan = [entry for entry in self._plan if entry[0] > now]
+        if due and not self._plan:
+            self._plan = [(now + self._uniform(*self._again_s), Round(Nts.ALIVE, self.boot_id))]
+        return due
+
+    def _burst(self, now: float, boot_id: int) -> list[tuple[float, Round]]:
+        self._retry_s = RETRY_S[0]
+        times = [now + self._uniform(0, FIRST_WAIT_S)]
+        while len(times) < REPEATS:
+            times.append(times[-1] + self._uniform(*BETWEEN_S))
+        return [(at, Round(Nts.ALIVE, boot_id)) for at in times]

@@ -1,0 +1,121 @@
+"""Announcements and search answers as bytes (IGD sections 2.2, 2.4, 2.5).
+
+Every value is ours: UDNs, numbers, address literals, and an ST that matched one of our rows. None can hold a
+line break, and ``_message`` refuses one all the same.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from upnp_gw import __version__
+from upnp_gw.model import IPAddress
+from upnp_gw.protocols.description import RootDevice
+from upnp_gw.protocols.ssdp.targets import Target
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+VALUE = re.compile(r"[ -~]*")
+
+Header = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What all of our messages have in common."""
+
+    roots: tuple[RootDevice, ...]
+    """From the lowest version to the highest, at least one."""
+    server: str
+    """Three tokens, see ``server_token``."""
+    max_age_s: int
+    """How long an announcement is good for, seconds, >= 1800."""
+    http_port: int
+    """Where the descriptions are served on every LAN address."""
+
+    def location(self, root: RootDevice, own: IPAddress) -> str:
+        """The URL of a description on one of our addresses, IPv6 in brackets and without a zone."""
+        host = f"[{own}]" if own.version == 6 else f"{own}"
+        return f"http://{host}:{self.http_port}{root.path}"
+
+
+def server_token(kernel_release: str) -> str:
+    """SERVER: operating system, UPnP version (that of specVersion), product. The kernel by its first two numbers:
+    control points need no more, and attackers need not be told more."""
+    match = re.match(r"[0-9]{1,4}\.[0-9]{1,4}", kernel_release, re.ASCII)
+    return f"Linux/{match[0] if match else '0'} UPnP/1.1 upnp-gw/{__version__}"
+
+
+def build_alive(voice: Voice, target: Target, *, group: str, own: IPAddress, boot_id: int) -> bytes:
+    """ssdp:alive for one row. ``group`` is the HOST of the group, ``own`` the address it leaves from."""
+    return _notify(
+        group,
+        ("CACHE-CONTROL", f"max-age={voice.max_age_s}"),
+        ("LOCATION", voice.location(target.root, own)),
+        ("NT", target.nt),
+        ("NTS", "ssdp:alive"),
+        ("SERVER", voice.server),
+        ("USN", target.usn),
+        *_state(target, boot_id),
+    )
+
+
+def build_byebye(target: Target, *, group: str, boot_id: int) -> bytes:
+    """ssdp:byebye for one row; no LOCATION, CACHE-CONTROL or SERVER."""
+    return _notify(group, ("NT", target.nt), ("NTS", "ssdp:byebye"), ("USN", target.usn), *_state(target, boot_id))
+
+
+def build_update(
+    voice: Voice, target: Target, *, group: str, own: IPAddress, boot_id: int, next_boot_id: int
+) -> bytes:
+    """ssdp:update for one row: the next announcements carry ``next_boot_id``, and we have not restarted."""
+    return _notify(
+        group,
+        ("LOCATION", voice.location(target.root, own)),
+        ("NT", target.nt),
+        ("NTS", "ssdp:update"),
+        ("USN", target.usn),
+        *_state(target, boot_id),
+        ("NEXTBOOTID.UPNP.ORG", str(next_boot_id)),
+    )
+
+
+def build_answer(voice: Voice, target: Target, *, own: IPAddress, boot_id: int, wall: float) -> bytes:
+    """The answer to a search by one row. ``wall``: seconds since the epoch, for DATE."""
+    return _message(
+        "HTTP/1.1 200 OK",
+        (
+            ("CACHE-CONTROL", f"max-age={voice.max_age_s}"),
+            ("DATE", http_date(wall)),
+            ("EXT", ""),
+            ("LOCATION", voice.location(target.root, own)),
+            ("SERVER", voice.server),
+            ("ST", target.nt),
+            ("USN", target.usn),
+            *_state(target, boot_id),
+        ),
+    )
+
+
+def http_date(wall: float) -> str:
+    """RFC 9110 section 5.6.7, whatever the locale."""
+    at = datetime.fromtimestamp(wall, UTC)
+    return f"{DAYS[at.weekday()]}, {at.day:02} {MONTHS[at.month - 1]} {at.year:04} {at:%H:%M:%S} GMT"
+
+
+def _state(target: Target, boot_id: int) -> tuple[Header, Header]:
+    return ("BOOTID.UPNP.ORG", str(boot_id)), ("CONFIGID.UPNP.ORG", str(target.root.config_id))
+
+
+def _notify(group: str, *headers: Header) -> bytes:
+    return _message("NOTIFY * HTTP/1.1", (("HOST", group), *headers))
+
+
+def _message(start: str, headers: Iterable[Header]) -> bytes:
+    lines = [start]
+    for name, value in headers:
+        if not VALUE.fullmatch(value):
+            raise ValueError(f"{name} cannot be sent: {value!r}")
+        lines.append(f"{name}: {value}" if value else f"{name}:")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")

@@ -1,0 +1,89 @@
+"""Searches in, answers out: each at its own random moment within the time that the search allows."""
+
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from upnp_gw.errors import WireError
+from upnp_gw.model import Instant, IPAddress
+from upnp_gw.protocols.ssdp.announcer import Uniform
+from upnp_gw.protocols.ssdp.messages import Voice, build_answer
+from upnp_gw.protocols.ssdp.search import parse_search
+from upnp_gw.protocols.ssdp.targets import answers
+from upnp_gw.protocols.ssdp.throttle import Throttle
+
+QUEUE_MAX = 1024
+SINGLE_SPREAD = 0.1
+"""One answer waits for at most this part of MX: there is nothing to spread, and clients built on miniupnpc with a
+short discovery delay say MX 1 and listen for 200 ms."""
+SET_SPREAD = 0.9
+"""A whole set is spread over this part of MX, so that its last answer is not late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where a search came from and where its answers go."""
+
+    address: IPAddress
+    port: int
+
+
+class Answer(NamedTuple):
+    """One datagram to send."""
+
+    due: float
+    order: int
+    peer: Peer
+    own: IPAddress
+    """The address it must leave from: the one its LOCATION names."""
+    data: bytes
+
+
+class Responder:
+    """The searches of one socket. Times are ``Instant.boot``."""
+
+    def __init__(self, voice: Voice, uniform: Uniform, throttle: Throttle | None = None) -> None:
+        self._voice = voice
+        self._uniform = uniform
+        self._throttle = throttle or Throttle()
+        self._queue: list[Answer] = []
+        self._count = 0
+
+    def receive(
+        self, data: bytes, peer: Peer, *, own: IPAddress, multicast: bool, boot_id: int, now: Instant
+    ) -> None:
+        """Take in a datagram from the LAN; ``own`` is our address that the peer can reach.
+
+        Raises WireError where nothing will be sent: ``rate``, ``queue-full``, ``unknown-target`` and the reasons
+        of ``parse_search``.
+        """
+        if not self._throttle.level(peer.address, now.boot) >= 1:
+            raise WireError("rate")
+        search = parse_search(data, multicast=multicast)
+        rows = answers(search.st, self._voice.roots)
+        if not rows:
+            raise WireError("unknown-target")
+        if len(self._queue) + len(rows) > QUEUE_MAX:
+            raise WireError("queue-full")
+        messages = [build_answer(self._voice, row, own=own, boot_id=boot_id, wall=now.wall) for row in rows]
+        if not self._throttle.spend(peer.address, sum(map(len, messages)), now.boot):
+            raise WireError("rate")
+        window = search.wait_s * (SINGLE_SPREAD if len(rows) == 1 else SET_SPREAD)
+        for message in messages:
+            self._count += 1
+            due = now.boot + self._uniform(0, window)
+            heappush(self._queue, Answer(due, self._count, peer, own, message))
+
+    def next_deadline(self) -> float | None:
+        return self._queue[0].due if self._queue else None
+
+    def on_deadline(self, now: float) -> list[Answer]:
+        """The answers that are due, in order."""
+        due: list[Answer] = []
+        while self._queue and self._queue[0].due <= now:
+            due.append(heappop(self._queue))
+        return due
+
+    def forget(self) -> None:
+        """Drop what waits: it names an address that we no longer have. The clients search again."""
+        self._queue.clear()
