@@ -1,0 +1,55 @@
+"""Foreign text on a terminal or in a log line: nothing in it acts, hides or reorders (SR-21).
+
+Control points describe their mappings with any 256 characters. What is not printable (controls, ESC, line ends,
+bidi overrides and isolates, zero-width marks, lone surrogates) is written as its escape; the cut comes after.
+"""
+
+from unicodedata import category, east_asian_width
+
+SHOWN_MAX = 64
+"""Columns of client text that are ever shown."""
+
+INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Fillers and blanks that Unicode calls letters or symbols: a name made of them looks like no name."""
+
+
+def shown(text: str, most: int = SHOWN_MAX) -> str:
+    """The text escaped, at most ``most`` columns wide; an ellipsis tells that something was cut."""
+    return cut(
+        "".join(_escaped(character, before) for character, before in zip(text, " " + text, strict=False)), most
+    )
+
+
+def _escaped(character: str, before: str) -> str:
+    if character == "\\":
+        return "\\\\"
+    # One combining mark is a letter's accent; a pile of them writes over the neighbouring lines.
+    piled = _combining(character) and (_combining(before) or not before.isalpha())
+    if character.isprintable() and character not in INVISIBLE and not piled:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _combining(character: str) -> bool:
+    return category(character) in ("Mn", "Me")
+
+
+def width(text: str) -> int:
+    """Terminal columns of a printable text: East Asian wide letters take two, accents none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if _combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def cut(text: str, most: int) -> str:
+    """At most ``most`` columns, >= 1, with an ellipsis in the last where something is missing."""
+    if width(text) <= most:
+        return text
+    kept, used = [], 0
+    for character in text:
+        used += width(character)
+        if used > most - 1:
+            break
+        kept.append(character)
+    return "".join(kept) + "…"
