@@ -1,0 +1,234 @@
+"""One host of a lab: a network namespace, the thread that lives in it, and the processes that were started there.
+
+The namespace has no name: it lives as long as a thread, a process or a file descriptor of ours holds it. However
+this process ends, the kernel then removes the namespace with its interfaces, rules and connections.
+"""
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import IO, ParamSpec, TypeVar
+
+from upnp_gw.lab.privilege import (
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    MS_PRIVATE,
+    MS_REC,
+    TOOL_PATH,
+    mount,
+    setns,
+    unshare,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STOP_S = 5.0
+"""How long a process may take to end after SIGTERM before it is killed, seconds."""
+
+SYSCTLS = {
+    # addresses are usable at once, and nothing but the topology gives a host one
+    "net/ipv6/conf/all/accept_dad": "0",
+    "net/ipv6/conf/default/accept_dad": "0",
+    "net/ipv6/conf/default/accept_ra": "0",
+    "net/ipv6/conf/default/router_solicitations": "0",
+}
+
+
+class Host:
+    """A host by its name; ``address``, ``address6``, ``ula`` and ``mac`` are those of its first interface."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.interface = ""
+        self.mac = ""
+        self._address: IPv4Address | None = None
+        self._address6: IPv6Address | None = None
+        self._ula: IPv6Address | None = None
+        self._processes: list[subprocess.Popen[str]] = []
+        # every child is started by this one thread: it is in the namespace, and PR_SET_PDEATHSIG looks at it
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"lab-{name}")
+        try:
+            self._fd = self._thread.submit(_new_namespace).result()
+        except BaseException:
+            self._thread.shutdown()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Host {self.name} {self._address or ''}>"
+
+    @property
+    def address(self) -> IPv4Address:
+        assert self._address is not None, f"{self.name} has no IPv4 address"
+        return self._address
+
+    @property
+    def address6(self) -> IPv6Address:
+        """The global IPv6 address."""
+        assert self._address6 is not None, f"{self.name} has no IPv6 address"
+        return self._address6
+
+    @property
+    def ula(self) -> IPv6Address:
+        """The unique local IPv6 address (LAN hosts and the gateway)."""
+        assert self._ula is not None, f"{self.name} has no unique local address"
+        return self._ula
+
+    @property
+    def descriptor(self) -> int:
+        """The open namespace, for ``ip link ... netns /proc/self/fd/N`` of a child that inherits it."""
+        return self._fd
+
+    @property
+    def enter_hint(self) -> str:
+        """The command that opens a shell in this host while the lab stands."""
+        return f"nsenter --net=/proc/{os.getpid()}/fd/{self._fd} $SHELL"
+
+    def configure(
+        self, interface: str, mac: str, address: IPv4Address, address6: IPv6Address, ula: IPv6Address | None
+    ) -> None:
+        """What the lab gave this host's first interface: told, not done."""
+        self.interface, self.mac = interface, mac
+        self._address, self._address6, self._ula = address, address6, ula
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a function on the host's own thread: in its namespace, with its /sys. It must not block for long."""
+        return self._thread.submit(function, *args, **kwargs).result()
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Moves the calling thread into the namespace and back: sockets made inside stay there.
+
+        Only for sockets and /proc: /sys still shows the home namespace. Do not await inside.
+        """
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(self._fd, CLONE_NEWNET)
+            try:
+                yield
+            finally:
+                setns(home, CLONE_NEWNET)
+        finally:
+            os.close(home)
+
+    def popen(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        stdin: int | IO[str] | None = subprocess.DEVNULL,
+        stdout: int | IO[str] | None = subprocess.PIPE,
+        stderr: int | IO[str] | None = subprocess.STDOUT,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> subprocess.Popen[str]:
+        """Starts a process in the host. It ends with the lab, and is killed if this process dies before that."""
+
+        def start() -> subprocess.Popen[str]:
+            return subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *argv],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                text=True,
+                errors="replace",
+                cwd=cwd or Path.cwd(),
+                env={**os.environ, **(env or {}), "PATH": TOOL_PATH},
+                pass_fds=tuple(pass_fds),
+            )
+
+        process = self.call(start)
+        self._processes = [p for p in self._processes if p.poll() is None]
+        self._processes.append(process)
+        return process
+
+    def run(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        timeout: float = 20.0,
+        check: bool = True,
+        text: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command in the host to its end, with ``text`` on its stdin. stdout and stderr are kept apart.
+
+        Raises subprocess.TimeoutExpired (the process is killed) and, with ``check``, CalledProcessError with what
+        the command printed as a note.
+        """
+        stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
+        process = self.popen(argv, stdin=stdin, stderr=subprocess.PIPE, env=env, cwd=cwd, pass_fds=pass_fds)
+        with process:
+            try:
+                out, err = process.communicate(text, timeout=timeout)
+            except BaseException:
+                process.kill()
+                raise
+        done = subprocess.CompletedProcess(list(argv), process.returncode, out, err)
+        if check and done.returncode != 0:
+            failed = subprocess.CalledProcessError(done.returncode, done.args, out, err)
+            failed.add_note(f"in {self.name}: {out}{err}")
+            raise failed
+        return done
+
+    def ip(self, *commands: str, pass_fds: Sequence[int] = ()) -> None:
+        """One batch of ip(8) commands: ``host.ip("link set eth0 down")``. All or an error."""
+        self.run(["ip", "-batch", "-"], text="\n".join(commands) + "\n", pass_fds=pass_fds)
+
+    def nft(self, script: str) -> None:
+        """Loads an nftables script in the host."""
+        self.run(["nft", "-f", "-"], text=script)
+
+    def sysctl(self, key: str, value: str | None = None) -> str:
+        """Reads, or with a value sets, a network sysctl by its path: ``net/ipv4/ip_forward``."""
+
+        def access() -> str:
+            path = Path("/proc/sys") / key
+            if value is not None:
+                path.write_text(value)
+            return path.read_text().strip()
+
+        return self.call(access)
+
+    def stop(self, process: subprocess.Popen[str]) -> int:
+        """Ends one process of this host: SIGTERM, then SIGKILL. The answer is its return code."""
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        code = process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        return code
+
+    def close(self) -> None:
+        """Ends every process, newest first, and lets the namespace go. Safe to call again."""
+        while self._processes:
+            self.stop(self._processes.pop())
+        self._thread.shutdown()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _new_namespace() -> int:
+    """Puts the calling thread into fresh network and mount namespaces; the answer holds the network one open."""
+    unshare(CLONE_NEWNET | CLONE_NEWNS)
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    with suppress(OSError):  # a container may forbid it: then /sys shows the old interfaces, everything else works
+        mount("sysfs", "/sys", "sysfs", 0)
+    for key, value in SYSCTLS.items():
+        with suppress(FileNotFoundError):  # a kernel without IPv6
+            Path("/proc/sys", key).write_text(value)
+    return os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,0 +1,204 @@
+"""Builds the namespaces of a topology, wires them up, and takes them away again."""
+
+import atexit
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Address
+from types import TracebackType
+from typing import Self
+
+from upnp_gw.lab.host import Host
+from upnp_gw.lab.topology import (
+    GATEWAY_WAN,
+    INTERNET,
+    WAN_NETWORK,
+    WAN_NETWORK6,
+    Lan,
+    LanHost,
+    Topology,
+    gateway6_of,
+    gateway_of,
+    peer_network,
+    peer_network6,
+)
+
+PORT = "eth0"
+"""The one interface of a peer or a LAN host."""
+
+
+class Lab:
+    """``with Lab(Topology()) as lab: lab.hosts["console"].run(["ping", ...])``
+
+    Needs the right to make namespaces: call ``privilege.acquire()`` first where that may be missing. The gateway
+    has its addresses and its default route; forwarding, translation and filters are the test's or the daemon's.
+    """
+
+    def __init__(self, topology: Topology | None = None) -> None:
+        self.topology = topology or Topology()
+        self.hosts: dict[str, Host] = {}
+        self._switches: dict[str, Host] = {}
+
+    def __enter__(self) -> Self:
+        atexit.register(self.close)
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def gateway(self) -> Host:
+        return self.hosts["gateway"]
+
+    @property
+    def internet(self) -> Host:
+        """The router between the peers and the gateway."""
+        return self.hosts["internet"]
+
+    @property
+    def external(self) -> tuple[IPv4Address, ...]:
+        """The gateway's external IPv4 addresses, the primary one first."""
+        return self.topology.external_addresses
+
+    @property
+    def external6(self) -> IPv6Address:
+        return WAN_NETWORK6[GATEWAY_WAN]
+
+    def close(self) -> None:
+        """Ends what was started, LAN hosts first, and lets the namespaces go. Safe to call again."""
+        atexit.unregister(self.close)
+        for group in (self.hosts, self._switches):
+            while group:
+                group.popitem()[1].close()
+
+    @contextmanager
+    def unplugged(self, name: str) -> Iterator[None]:
+        """A LAN host without its cable: a console asleep. Its neighbour entry at the gateway stays as it is."""
+        switch = self._switches[self._lan_of(name).interface]
+        switch.ip(f"link set dev {name} down")
+        try:
+            yield
+        finally:
+            switch.ip(f"link set dev {name} up")
+
+    def add_host(self, interface: str, host: LanHost) -> Host:
+        """Plugs another host into the LAN of this interface while the lab stands."""
+        lan = next(lan for lan in self.topology.lans if lan.interface == interface)
+        made = self.hosts[host.name] = Host(host.name)
+        self._plug(lan, host, made)
+        return made
+
+    def _lan_of(self, name: str) -> Lan:
+        mine = self.hosts[name].address
+        return next(lan for lan in self.topology.lans if mine in lan.network)
+
+    def _build(self) -> None:
+        internet = self.hosts["internet"] = Host("internet")
+        gateway = self.hosts["gateway"] = Host("gateway")
+        for key in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+            internet.sysctl(key, "1")
+        internet.ip("link set lo up")
+        gateway.ip("link set lo up")
+        self._wire_wan(internet, gateway)
+        for number, name in enumerate(self.topology.peers, 1):
+            self._wire_peer(internet, name, number)
+        for number, lan in enumerate(self.topology.lans):
+            self._wire_lan(lan, number)
+            for host in lan.hosts:
+                self.add_host(lan.interface, host)
+
+    def _wire_wan(self, internet: Host, gateway: Host) -> None:
+        wan, mac = self.topology.wan, "02:00:11:22:33:44"
+        _cable(internet, "gateway", gateway, wan, mac)
+        v4, v6 = WAN_NETWORK, WAN_NETWORK6
+        gateway.ip(
+            *(f"addr add {address}/{v4.prefixlen} dev {wan}" for address in self.external),
+            f"addr add {self.external6}/{v6.prefixlen} dev {wan} nodad",
+            f"link set {wan} up",
+            f"route add default via {v4[INTERNET]}",
+            f"route add default via {v6[INTERNET]}",
+        )
+        internet.ip(
+            f"addr add {v4[INTERNET]}/{v4.prefixlen} dev gateway",
+            f"addr add {v6[INTERNET]}/{v6.prefixlen} dev gateway nodad",
+            "link set gateway up",
+            *(f"route add {lan.network6} via {self.external6}" for lan in self.topology.lans),
+        )
+        internet.configure("gateway", "", v4[INTERNET], v6[INTERNET], None)
+
+    def _wire_peer(self, internet: Host, name: str, number: int) -> None:
+        peer = self.hosts[name] = Host(name)
+        v4, v6, mac = peer_network(number), peer_network6(number), f"02:00:11:50:00:{number:02x}"
+        _cable(internet, name, peer, PORT, mac)
+        internet.ip(
+            f"addr add {v4[INTERNET]}/{v4.prefixlen} dev {name}",
+            f"addr add {v6[INTERNET]}/{v6.prefixlen} dev {name} nodad",
+            f"link set dev {name} up",
+        )
+        _settle(peer, mac, v4[10], v6[10], None, v4.prefixlen, v4[INTERNET], v6[INTERNET])
+
+    def _wire_lan(self, lan: Lan, number: int) -> None:
+        switch = self._switches[lan.interface] = Host(f"switch-{lan.interface}")
+        switch.ip("link add switch type bridge stp_state 0 forward_delay 0 mcast_snooping 0", "link set switch up")
+        mac = f"02:00:77:00:00:{number + 1:02x}"
+        _cable(switch, "uplink", self.gateway, lan.interface, mac)
+        switch.ip("link set uplink master switch", "link set uplink up")
+        v4, v6, ula = gateway_of(lan.network), gateway6_of(lan.network6), lan.ula[1]
+        self.gateway.ip(
+            f"addr add {v4}/{lan.network.prefixlen} dev {lan.interface}",
+            *(f"addr add {address}/64 dev {lan.interface} nodad" for address in (v6, ula)),
+            f"link set {lan.interface} up",
+        )
+        if number == 0:
+            self.gateway.configure(lan.interface, mac, v4, v6, ula)
+
+    def _plug(self, lan: Lan, host: LanHost, made: Host) -> None:
+        switch = self._switches[lan.interface]
+        _cable(switch, host.name, made, PORT, host.mac)
+        switch.ip(f"link set dev {host.name} master switch", f"link set dev {host.name} up")
+        _settle(
+            made,
+            host.mac,
+            lan.network[host.number],
+            lan.network6[host.number],
+            lan.ula[host.number],
+            lan.network.prefixlen,
+            gateway_of(lan.network),
+            gateway6_of(lan.network6),
+        )
+
+
+def _cable(near: Host, near_port: str, far: Host, far_port: str, far_mac: str) -> None:
+    # the kernel reports the carrier of a veth at once only if its two ends have different indexes (else after 1 s)
+    near.ip(
+        f"link add name {near_port} index {1000 + far.descriptor} type veth peer name {far_port} address {far_mac}"
+        f" netns /proc/self/fd/{far.descriptor}",
+        pass_fds=(far.descriptor,),
+    )
+
+
+def _settle(
+    host: Host,
+    mac: str,
+    v4: IPv4Address,
+    v6: IPv6Address,
+    ula: IPv6Address | None,
+    prefix: int,
+    router: IPv4Address,
+    router6: IPv6Address,
+) -> None:
+    host.ip(
+        "link set lo up",
+        f"addr add {v4}/{prefix} dev {PORT}",
+        *(f"addr add {address}/64 dev {PORT} nodad" for address in (v6, ula) if address is not None),
+        f"link set {PORT} up",
+        f"route add default via {router}",
+        f"route add default via {router6}",
+    )
+    host.configure(PORT, mac, v4, v6, ula)
