@@ -1,0 +1,140 @@
+"""Arguments: text of the message -> typed values, strictly (SR-15, SR-17, IGD section 4.1).
+
+White space around numbers, booleans and addresses is trimmed. A sign, an underscore, a digit that is not ASCII or
+a number with more digits than its type has is not a number (402); a number its type cannot hold is 601.
+Names are never looked up (SR-16): a host name where an address belongs is refused.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+
+from upnp_gw.model import Transport
+from upnp_gw.protocols.faces import Face
+from upnp_gw.protocols.igd.faults import Fault
+from upnp_gw.protocols.igd.model import ArgumentModel, DataType
+
+SPACE = " \t\r\n"
+DESCRIPTION_MAX = 256
+"""Characters of a description that are kept unchanged; more: 605."""
+NUMBERS = {
+    DataType.UI2: (re.compile(r"[0-9]{1,5}"), 0xFFFF),
+    DataType.UI4: (re.compile(r"[0-9]{1,10}"), 0xFFFFFFFF),
+}
+BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+WILDCARDS = frozenset({"", "*", "0.0.0.0"})
+"""Remote hosts that mean anyone: IgdDevice can only send a dotted quad, miniupnpc's peers accept ``*``."""
+
+
+class Rejected(Exception):
+    """An argument that no request can be made of. Raised while reading arguments, answered as its fault."""
+
+    def __init__(self, code: int, detail: str = "") -> None:
+        super().__init__(code)
+        self.fault = Fault(code, detail)
+
+
+class Arguments:
+    """The typed in-arguments of one call, by name. Asking for one of another type is a defect of ours."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, int | bool | str]) -> None:
+        self._values = values
+
+    def number(self, name: str) -> int:
+        value = self._values[name]
+        assert isinstance(value, int)
+        return value
+
+    def flag(self, name: str) -> bool:
+        value = self._values[name]
+        assert isinstance(value, bool)
+        return value
+
+    def text(self, name: str) -> str:
+        value = self._values[name]
+        assert isinstance(value, str)
+        return value
+
+
+def read(declared: Iterable[ArgumentModel], sent: Sequence[tuple[str, str]]) -> Arguments:
+    """The declared arguments out of those sent, in any order; undeclared ones are ignored (IGD-075, IGD-076).
+
+    Raises Rejected: 402 for a missing or duplicate one and for text that is not of the type, 601 out of range.
+    """
+    found: dict[str, str] = {}
+    names = {argument.name for argument in declared}
+    for name, value in sent:
+        if name in found:
+            raise Rejected(402, f"{name} is given twice")
+        if name in names:
+            found[name] = value
+    return Arguments({argument.name: _typed(argument, found) for argument in declared})
+
+
+def _typed(argument: ArgumentModel, found: Mapping[str, str]) -> int | bool | str:
+    text = found.get(argument.name)
+    if text is None:
+        raise Rejected(402, f"{argument.name} is missing")
+    if argument.data_type is DataType.STRING:
+        return text
+    text = text.strip(SPACE)
+    if argument.data_type is DataType.BOOLEAN:
+        if (flag := BOOLEANS.get(text.lower())) is None:
+            raise Rejected(402, f"{argument.name} is no boolean")
+        return flag
+    digits, greatest = NUMBERS[argument.data_type]
+    if not digits.fullmatch(text):
+        raise Rejected(402, f"{argument.name} is no number")
+    if (number := int(text)) > greatest:
+        raise Rejected(601, f"{argument.name} is greater than {greatest}")
+    return number
+
+
+def transport(face: Face, text: str) -> Transport:
+    """NewProtocol; lower case is understood and never stored (IGD-124). Others: 601, on version 1 402."""
+    word = text.strip(SPACE).upper()
+    if word not in ("TCP", "UDP"):
+        raise Rejected(601 if face is Face.IGD2 else 402, "NewProtocol is neither TCP nor UDP")
+    return Transport(word.lower())
+
+
+def remote_host(face: Face, text: str) -> IPv4Network | None:
+    """NewRemoteHost as a network of one address; None: anyone. A host name: 600, on version 1 402."""
+    word = text.strip(SPACE)
+    if word in WILDCARDS:
+        return None
+    return IPv4Network(_address(face, "NewRemoteHost", word))
+
+
+def internal_client(face: Face, text: str) -> IPv4Address:
+    """NewInternalClient: an IPv4 address that one host can have. Empty: 715, else 600, on version 1 402.
+
+    Whether it is the requester, on the LAN and not the gateway is the gate's question, which records its answer.
+    """
+    word = text.strip(SPACE)
+    if not word:
+        raise Rejected(715)
+    address = _address(face, "NewInternalClient", word)
+    if address.is_unspecified or address.is_loopback or address.is_multicast:
+        raise Rejected(_malformed(face), "NewInternalClient is not the address of a host")
+    return address
+
+
+def description(text: str) -> str:
+    """NewPortMappingDescription, kept as it is."""
+    if len(text) > DESCRIPTION_MAX:
+        raise Rejected(605, f"NewPortMappingDescription is longer than {DESCRIPTION_MAX} characters")
+    return text
+
+
+def _address(face: Face, name: str, word: str) -> IPv4Address:
+    try:
+        return IPv4Address(word)
+    except AddressValueError:
+        raise Rejected(_malformed(face), f"{name} is not an IPv4 address") from None
+
+
+def _malformed(face: Face) -> int:
+    return 600 if face is Face.IGD2 else 402

@@ -1,0 +1,63 @@
+"""Actions, arguments and state variables as the service descriptions (SCPD) declare them. Frozen values.
+
+The descriptions in ``descriptors/`` are the one source of argument names, their order and their types;
+``servers.action_model`` loads them at start.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from upnp_gw.protocols.descriptors import load_descriptor
+from upnp_gw.protocols.faces import SERVICES, Face, Service, scpd_path
+
+
+class DataType(StrEnum):
+    """The UPnP data types in use. The value is the word of the description."""
+
+    UI2 = "ui2"
+    UI4 = "ui4"
+    BOOLEAN = "boolean"
+    STRING = "string"
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentModel:
+    """One argument of an action, with the type of its related state variable."""
+
+    name: str
+    variable: str
+    data_type: DataType
+    allowed: tuple[str, ...] = ()
+    """The allowed values of a string; empty: any."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionModel:
+    name: str
+    inputs: tuple[ArgumentModel, ...]
+    outputs: tuple[ArgumentModel, ...]
+    """In the order in which the response carries them (IGD-077)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceModel:
+    """What one service of one face declares."""
+
+    actions: Mapping[str, ActionModel]
+    variables: Mapping[str, bool]
+    """State variable -> whether it is evented."""
+
+
+ServiceModels = Mapping[tuple[Face, str], ServiceModel]
+"""(face, service name) -> its model."""
+
+
+def service_description(service: Service) -> bytes:
+    """The SCPD of a service, such as ``WANIPConnection2.xml``."""
+    return load_descriptor(f"{service.name}{service.version}.xml")
+
+
+def service_descriptions(face: Face) -> dict[str, bytes]:
+    """URL path -> SCPD of every service of a face, in the order of ``faces.SERVICES``."""
+    return {scpd_path(face, service): service_description(service) for service in SERVICES[face]}

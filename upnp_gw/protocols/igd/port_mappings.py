@@ -1,0 +1,180 @@
+"""The port-mapping actions of WANIPConnection:1 and :2 (IGD section 6).
+
+Arguments are checked in the order of IGD section 6.1, so that the fault is the most specific one. Who may map what
+is not decided here: everything well-formed goes to the gate.
+"""
+
+from functools import partial
+
+from upnp_gw.model import Endpoint, Mapping, MappingKey
+from upnp_gw.protocols.faces import Face
+from upnp_gw.protocols.igd.arguments import (
+    Arguments,
+    Rejected,
+    description,
+    internal_client,
+    remote_host,
+    transport,
+)
+from upnp_gw.protocols.igd.engine import Answer, Caller, Change, Values
+from upnp_gw.protocols.igd.faults import Fault, fault_of
+from upnp_gw.protocols.igd.port_listing import build_port_listing, remote_text
+from upnp_gw.request import (
+    Granted,
+    MapRequest,
+    PortChoice,
+    Refusal,
+    Refused,
+    Removed,
+    Reply,
+    UnmapRangeRequest,
+    UnmapRequest,
+)
+
+LEASE_MAX_V2 = 604800
+"""Seconds; WANIPConnection:2 knows no longer lease, and more is clamped (IGD-133)."""
+ANY_CONFLICT = {Refusal.CONFLICT: 728, Refusal.CONFLICT_OTHER: 728}
+"""AddAnyPortMapping never answers 718: where no port is left, none is available (IGD-174)."""
+NOTHING_IN_RANGE = {Refusal.NO_SUCH: 730}
+
+
+def add(caller: Caller, arguments: Arguments) -> Change:
+    request = _map_request(caller, arguments, PortChoice.EXACT)
+    return Change(request, partial(_added, caller.face))
+
+
+def add_any(caller: Caller, arguments: Arguments) -> Change:
+    """As AddPortMapping, but where the port is taken the gateway chooses another. Port 0: any (IGD-173)."""
+    request = _map_request(caller, arguments, PortChoice.SUGGESTED)
+    return Change(request, partial(_added_any, caller.face))
+
+
+def delete(caller: Caller, arguments: Arguments) -> Answer | Change:
+    key = _key(caller, arguments)
+    if key.external_port == 0:
+        return Fault(714)  # wildcards are not offered, so there is none to delete
+    return Change(UnmapRequest(caller.via, caller.source, key), partial(_deleted, caller.face))
+
+
+def delete_range(caller: Caller, arguments: Arguments) -> Change:
+    protocol = transport(caller.face, arguments.text("NewProtocol"))
+    start, end = _range(arguments)
+    request = UnmapRangeRequest(
+        caller.via, caller.source, protocol, start, end, everyone=arguments.flag("NewManage")
+    )
+    return Change(request, partial(_deleted_range, caller.face))
+
+
+def get_generic(caller: Caller, arguments: Arguments) -> Answer:
+    """Entries are numbered as this control point sees them, so a walk ends with 713 and meets no 606."""
+    mapping = caller.view.at(caller.source, arguments.number("NewPortMappingIndex"))
+    if mapping is None:
+        return Fault(713)
+    return {
+        "NewRemoteHost": remote_text(mapping),
+        "NewExternalPort": mapping.key.external_port,
+        "NewProtocol": mapping.key.transport.value.upper(),
+        **_entry(caller, mapping),
+    }
+
+
+def get_specific(caller: Caller, arguments: Arguments) -> Answer:
+    """Another device's mapping is 606, never 714: weupnp reads 714 as a free port (design section 8)."""
+    key = _key(caller, arguments)
+    match caller.view.find(caller.source, key):
+        case None:
+            return Fault(714)
+        case Refused() as refused:
+            return fault_of(caller.face, refused)
+        case found:
+            return _entry(caller, found)
+
+
+def get_list(caller: Caller, arguments: Arguments) -> Answer:
+    protocol = transport(caller.face, arguments.text("NewProtocol"))
+    start, end = _range(arguments)
+    found = caller.view.in_range(
+        caller.source, protocol, start, end, arguments.flag("NewManage"), arguments.number("NewNumberOfPorts")
+    )
+    if not found:
+        return Fault(730)
+    return {"NewPortListing": build_port_listing((m, caller.view.left_s(m, caller.via)) for m in found)}
+
+
+def _entry(caller: Caller, mapping: Mapping) -> Values:
+    return {
+        "NewInternalPort": mapping.internal.port,
+        "NewInternalClient": str(mapping.internal.address),
+        "NewEnabled": mapping.enabled,
+        "NewPortMappingDescription": mapping.description,
+        "NewLeaseDuration": caller.view.left_s(mapping, caller.via),
+    }
+
+
+def _map_request(caller: Caller, arguments: Arguments, choice: PortChoice) -> MapRequest:
+    face = caller.face
+    protocol = transport(face, arguments.text("NewProtocol"))
+    client = internal_client(face, arguments.text("NewInternalClient"))
+    internal_port = arguments.number("NewInternalPort")
+    if internal_port == 0:
+        raise Rejected(732) if face is Face.IGD2 else Rejected(402, "NewInternalPort is 0")
+    remote = remote_host(face, arguments.text("NewRemoteHost"))
+    external_port = arguments.number("NewExternalPort")
+    if external_port == 0 and choice is PortChoice.EXACT:
+        raise Rejected(716)
+    return MapRequest(
+        via=caller.via,
+        source=caller.source,
+        transport=protocol,
+        internal=Endpoint(client, internal_port),
+        external_port=external_port,
+        choice=choice,
+        lifetime_s=_lifetime(face, arguments.number("NewLeaseDuration")),
+        remote=remote,
+        enabled=arguments.flag("NewEnabled"),
+        description=description(arguments.text("NewPortMappingDescription")),
+    )
+
+
+def _lifetime(face: Face, asked_s: int) -> int | None:
+    """0 is as long as possible on both faces: clients ask for 0 and never again (design section 8)."""
+    if asked_s == 0:
+        return None
+    return min(asked_s, LEASE_MAX_V2) if face is Face.IGD2 else asked_s
+
+
+def _key(caller: Caller, arguments: Arguments) -> MappingKey:
+    protocol = transport(caller.face, arguments.text("NewProtocol"))
+    remote = remote_host(caller.face, arguments.text("NewRemoteHost"))
+    return MappingKey(protocol, None, arguments.number("NewExternalPort"), remote)
+
+
+def _range(arguments: Arguments) -> tuple[int, int]:
+    start, end = arguments.number("NewStartPort"), arguments.number("NewEndPort")
+    if start > end:
+        raise Rejected(733)
+    return start, end
+
+
+def _added(face: Face, reply: Reply) -> Answer:
+    return fault_of(face, reply) if isinstance(reply, Refused) else {}
+
+
+def _added_any(face: Face, reply: Reply) -> Answer:
+    match reply:
+        case Refused():
+            return fault_of(face, reply, ANY_CONFLICT)
+        case Granted():
+            return {"NewReservedPort": reply.mapping.key.external_port}
+        case Removed():
+            raise TypeError("a mapping was asked for, not a removal")
+
+
+def _deleted(face: Face, reply: Reply) -> Answer:
+    return fault_of(face, reply) if isinstance(reply, Refused) else {}
+
+
+def _deleted_range(face: Face, reply: Reply) -> Answer:
+    if isinstance(reply, Refused):
+        return fault_of(face, reply, NOTHING_IN_RANGE)
+    return {} if isinstance(reply, Removed) and reply.mappings else Fault(730)

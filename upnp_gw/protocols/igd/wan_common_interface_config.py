@@ -1,0 +1,49 @@
+"""WANCommonInterfaceConfig:1 (IGD section 5.3): the WAN link and its counters.
+
+The counters are ui4 and wrap to 0 after 2**32 - 1: strict clients fail on more (IGD-105).
+"""
+
+from upnp_gw.protocols.igd.arguments import Arguments
+from upnp_gw.protocols.igd.engine import Action, Answer, Caller, ServiceRows, Variable
+
+UI4 = 2**32
+ACCESS_TYPE = "Ethernet"
+"""What the gateway knows: an interface that carries IP. What the modem speaks behind it, it cannot see."""
+COUNTERS = ("TotalBytesSent", "TotalBytesReceived", "TotalPacketsSent", "TotalPacketsReceived")
+"""In the order of ``View.wan_counters``."""
+
+
+def link_status(caller: Caller) -> str:
+    return "Up" if caller.view.wan().up else "Down"
+
+
+def get_common_link_properties(caller: Caller, _: Arguments) -> Answer:
+    speed = min(caller.view.wan_speed(), UI4 - 1)
+    return {
+        "NewWANAccessType": ACCESS_TYPE,
+        "NewLayer1UpstreamMaxBitRate": speed,
+        "NewLayer1DownstreamMaxBitRate": speed,
+        "NewPhysicalLinkStatus": link_status(caller),
+    }
+
+
+def counter(index: int) -> Variable:
+    return lambda caller: caller.view.wan_counters()[index] % UI4
+
+
+def get_counter(name: str, index: int) -> Action:
+    read = counter(index)
+    return lambda caller, _: {f"New{name}": read(caller)}
+
+
+ROWS = ServiceRows(
+    actions={
+        "GetCommonLinkProperties": get_common_link_properties,
+        **{f"Get{name}": get_counter(name, index) for index, name in enumerate(COUNTERS)},
+    },
+    variables={
+        "WANAccessType": lambda caller: ACCESS_TYPE,
+        "PhysicalLinkStatus": link_status,
+        **{name: counter(index) for index, name in enumerate(COUNTERS)},
+    },
+)

@@ -1,0 +1,92 @@
+"""WANIPConnection:1 and :2 (IGD section 5.1): the connection's status, and the rows of every action.
+
+What concerns port mappings is in ``port_mappings``. The gateway connects and configures itself: a control point
+neither chooses the type of the connection nor ends it (IGD-106, IGD-107).
+"""
+
+from upnp_gw.protocols.faces import Face
+from upnp_gw.protocols.igd import port_mappings
+from upnp_gw.protocols.igd.arguments import SPACE, Arguments
+from upnp_gw.protocols.igd.engine import Action, Answer, Caller, ServiceRows
+from upnp_gw.protocols.igd.faults import Fault
+
+ROUTED = "IP_Routed"
+CONNECTION_TYPES = frozenset({"Unconfigured", ROUTED, "IP_Bridged"})
+
+
+def connection_status(caller: Caller) -> str:
+    return "Connected" if caller.view.wan().connected else "Disconnected"
+
+
+def external_address(caller: Caller) -> str:
+    """Dotted IPv4, or empty where there is none: never 0.0.0.0 (IGD-103)."""
+    return str(caller.view.wan().external_address or "")
+
+
+def uptime(caller: Caller) -> int:
+    wan = caller.view.wan()
+    return min(wan.uptime_s, 2**32 - 1) if wan.connected else 0
+
+
+def set_connection_type(caller: Caller, arguments: Arguments) -> Answer:
+    if arguments.text("NewConnectionType").strip(SPACE) not in CONNECTION_TYPES:
+        return Fault(601 if caller.face is Face.IGD2 else 402)
+    return Fault(731 if caller.face is Face.IGD2 else 501, "the gateway configures its connection itself")
+
+
+def request_connection(caller: Caller, _: Arguments) -> Answer:
+    """Version 1 clients may ask before they map: success where nothing is left to do."""
+    if caller.face is Face.IGD1 and caller.view.wan().connected:
+        return {}
+    return Fault(606 if caller.face is Face.IGD2 else 501, "the gateway connects by itself")
+
+
+def force_termination(caller: Caller, _: Arguments) -> Answer:
+    return Fault(606 if caller.face is Face.IGD2 else 501, "the gateway stays connected")
+
+
+def get_status_info(caller: Caller, _: Arguments) -> Answer:
+    return {
+        "NewConnectionStatus": connection_status(caller),
+        "NewLastConnectionError": "ERROR_NONE",
+        "NewUptime": uptime(caller),
+    }
+
+
+def constant(values: dict[str, str | int | bool]) -> Action:
+    return lambda caller, arguments: values
+
+
+ROWS = ServiceRows(
+    actions={
+        "SetConnectionType": set_connection_type,
+        "GetConnectionTypeInfo": constant({"NewConnectionType": ROUTED, "NewPossibleConnectionTypes": ROUTED}),
+        "RequestConnection": request_connection,
+        "ForceTermination": force_termination,
+        "GetStatusInfo": get_status_info,
+        "GetAutoDisconnectTime": constant({"NewAutoDisconnectTime": 0}),
+        "GetIdleDisconnectTime": constant({"NewIdleDisconnectTime": 0}),
+        "GetWarnDisconnectDelay": constant({"NewWarnDisconnectDelay": 0}),
+        "GetNATRSIPStatus": constant({"NewRSIPAvailable": False, "NewNATEnabled": True}),
+        "GetExternalIPAddress": lambda caller, _: {"NewExternalIPAddress": external_address(caller)},
+        "GetGenericPortMappingEntry": port_mappings.get_generic,
+        "GetSpecificPortMappingEntry": port_mappings.get_specific,
+        "GetListOfPortMappings": port_mappings.get_list,
+        "AddPortMapping": port_mappings.add,
+        "AddAnyPortMapping": port_mappings.add_any,
+        "DeletePortMapping": port_mappings.delete,
+        "DeletePortMappingRange": port_mappings.delete_range,
+    },
+    variables={
+        "ConnectionType": lambda caller: ROUTED,
+        "PossibleConnectionTypes": lambda caller: ROUTED,
+        "ConnectionStatus": connection_status,
+        "Uptime": uptime,
+        "LastConnectionError": lambda caller: "ERROR_NONE",
+        "RSIPAvailable": lambda caller: False,
+        "NATEnabled": lambda caller: True,
+        "ExternalIPAddress": external_address,
+        "PortMappingNumberOfEntries": lambda caller: caller.view.count(caller.source),
+        "SystemUpdateID": lambda caller: caller.view.system_update_id(),
+    },
+)
