@@ -1,0 +1,58 @@
+"""The command line. Each command is loaded only when it is called: ``upnp-gw list`` must answer at once.
+
+    run                                         the daemon
+    list show add delete                        port mappings and pinholes   (mappings)
+    log devices                                 who asked, what was answered (decisions)
+    status doctor                               how the gateway is           (health)
+    policy api-schema uninstall demo
+
+Every command but run talks to the daemon over its control socket, takes --runtime-dir and --json, and ends with
+0 done, 1 refused or not found, 2 wrong usage or configuration, 3 the daemon cannot be reached.
+"""
+
+from importlib import import_module
+
+import click
+
+from upnp_gw import __version__
+
+COMMANDS = {
+    "run": ("upnp_gw.cli.run", "run", "Serve the LAN."),
+    "list": ("upnp_gw.cli.mappings", "list_mappings", "The port mappings and pinholes."),
+    "show": ("upnp_gw.cli.mappings", "show", "One mapping, everything known of it."),
+    "add": ("upnp_gw.cli.mappings", "add", "Open a port as the operator."),
+    "delete": ("upnp_gw.cli.mappings", "delete", "Close mappings and end their flows."),
+    "log": ("upnp_gw.cli.decisions", "decisions", "Who asked for what, and what was answered."),
+    "devices": ("upnp_gw.cli.decisions", "devices", "Who was seen, holds what, was refused what."),
+    "status": ("upnp_gw.cli.health", "status", "The gateway in one page."),
+    "doctor": ("upnp_gw.cli.health", "doctor", "What could be wrong, and what to do."),
+    "policy": ("upnp_gw.cli.policy", "policy", "Check a policy file."),
+    "api-schema": ("upnp_gw.cli.schema", "api_schema", "The control API as an OpenAPI document."),
+    "uninstall": ("upnp_gw.cli.uninstall", "uninstall", "Remove what is in the kernel."),
+    "demo": ("upnp_gw.cli.demo", "demo", "Show it all in a lab of namespaces."),
+}
+"""Command -> module, name in it, what the list of commands says."""
+
+
+class Commands(click.Group):
+    """Loads a command's module when the command is called, not to list it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, says) for name, (_, _, says) in COMMANDS.items()])
+
+
+@click.command("upnp-gw", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="upnp-gw", message="%(prog)s %(version)s")
+def main() -> None:
+    """A UPnP IGD gateway whose every request passes one policy gate."""

@@ -1,0 +1,198 @@
+"""The control API from the command line's side: HTTP/1.0 over the unix socket, with nothing but the socket module.
+
+HTTP/1.0 because its answer is simply what comes until the end: no chunks, no connections kept. An HTTP library
+would take longer to import than the daemon takes to answer.
+"""
+
+import functools
+import json
+import select
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from upnp_gw.terminal import shown
+
+REFUSED = 1
+UNREACHABLE = 3
+ANSWER_S = 30.0
+"""The doctor listens to the network for some seconds; everything else answers at once."""
+
+SOCKET_NAME = "control.sock"
+
+
+class Unreachable(click.ClickException):
+    """The daemon does not run, or may not be asked. Exit code 3."""
+
+    exit_code = UNREACHABLE
+
+
+class Refusal(click.ClickException):
+    """The daemon said no: an ``api.Problem``. Exit code 1."""
+
+    exit_code = REFUSED
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        field, decision = problem.get("field"), problem.get("decision")
+        text = f"{field}: {problem['message']}" if field else str(problem["message"])
+        super().__init__(shown(text, 400) + (f" (decision {decision})" if decision else ""))
+        self.problem = problem
+
+
+class Gateway:
+    """The daemon behind one runtime directory."""
+
+    def __init__(self, runtime_dir: Path) -> None:
+        self.path = runtime_dir / SOCKET_NAME
+
+    def running(self) -> bool:
+        """True where a daemon accepts connections."""
+        try:
+            self._connect().close()
+        except Unreachable:
+            return False
+        return True
+
+    def ask(self, method: str, path: str, body: object = None, query: Mapping[str, object] | None = None) -> bytes:
+        """The answer's body, JSON. Raises Refusal on a status that is not 2xx, Unreachable where nobody answers."""
+        with self._send(method, path, body, query) as connection, connection.makefile("rb") as answer:
+            try:
+                status, value = _head(answer.readline), answer.read()
+                if not 200 <= status < 300:
+                    raise Refusal(json.loads(value))
+            except (OSError, ValueError) as error:
+                raise Unreachable(f"the daemon at {self.path} did not answer: {error}") from None
+        return value
+
+    def events(self) -> "Events":
+        """The event stream, subscribed when this returns."""
+        return Events(self._send("GET", "/v1/events", None, None))
+
+    def _send(self, method: str, path: str, body: object, query: Mapping[str, object] | None) -> socket.socket:
+        if query:
+            from urllib.parse import urlencode
+
+            path += "?" + urlencode({key: value for key, value in query.items() if value is not None})
+        content = b"" if body is None else json.dumps(body).encode()
+        head = f"{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+        connection = self._connect()
+        try:
+            connection.sendall(head.encode("ascii") + content)
+        except OSError as error:
+            connection.close()
+            raise Unreachable(f"the daemon at {self.path} did not answer: {error}") from None
+        return connection
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(ANSWER_S)
+        try:
+            connection.connect(str(self.path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            problem = f"upnp-gw is not running (nobody answers at {self.path}; another --runtime-dir?)"
+        except PermissionError:
+            problem = f"no permission to use {self.path}; try as root, or see [control] group"
+        except OSError as error:
+            problem = f"cannot reach upnp-gw at {self.path}: {error}"
+        else:
+            return connection
+        connection.close()
+        raise Unreachable(problem)
+
+
+class Events:
+    """The stream of ``api.Event``: one JSON object a line."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._pending = b""
+        try:
+            if _head(self._line) != 200:
+                raise Refusal(json.loads(self._line()))
+            self._line()  # hello: from here on nothing is missed
+        except (OSError, ValueError) as error:
+            connection.close()
+            raise Unreachable(f"the daemon did not answer: {error}") from None
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Each event's line, until the daemon stops."""
+        self._connection.settimeout(None)
+        while line := self._line():
+            yield line
+
+    def wait(self, seconds: float | None) -> bool:
+        """Waits for something to happen, at most so long, and takes in all that did. False: the daemon stopped."""
+        wait_s = 0.0 if b"\n" in self._pending else seconds
+        while select.select([self._connection], [], [], wait_s)[0]:
+            received = self._connection.recv(65536)
+            if not received:
+                return False
+            wait_s = 0.0
+        self._pending = b""
+        return True
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _line(self) -> bytes:
+        while b"\n" not in self._pending:
+            received = self._connection.recv(65536)
+            if not received:
+                return b""
+            self._pending += received
+        line, _, self._pending = self._pending.partition(b"\n")
+        return line
+
+
+def _head(line: Callable[[], bytes]) -> int:
+    """Reads the status line and the headers; the status. Raises ValueError where it is no HTTP."""
+    status = line().split(b" ", 2)
+    if len(status) < 2 or not status[1].isdigit():
+        raise ValueError("no HTTP answer")
+    while line().strip():
+        pass
+    return int(status[1])
+
+
+def print_json(body: bytes, *, line: bool = False) -> None:
+    """JSON for machines, in ASCII so that it may also be looked at on a terminal (SR-21)."""
+    click.echo(json.dumps(json.loads(body), indent=None if line else 2))
+
+
+def talks(function: Callable[..., None]) -> Callable[..., None]:
+    """A command that talks to the daemon: gets it and ``as_json`` as its first arguments."""
+
+    @click.option(
+        "--runtime-dir",
+        type=click.Path(path_type=Path),
+        default=Path("/run/upnp-gw"),
+        envvar="UPNP_GW_RUNTIME_DIR",
+        metavar="DIR",
+        help="Where the daemon's control socket is.  [default: /run/upnp-gw]",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+    @functools.wraps(function)
+    def command(runtime_dir: Path, as_json: bool, **given: Any) -> None:
+        try:
+            function(Gateway(runtime_dir), as_json, **given)
+        except (Unreachable, Refusal) as error:
+            fail(error, as_json)
+        except KeyboardInterrupt:  # how --watch and --follow end
+            click.echo()
+
+    return command
+
+
+def fail(error: click.ClickException, as_json: bool) -> NoReturn:
+    """Tells the error on stderr, as JSON where JSON was asked for, and ends with its exit code."""
+    if not as_json:
+        error.show()
+    elif isinstance(error, Refusal):
+        click.echo(json.dumps(dict(error.problem)), err=True)
+    else:
+        click.echo(json.dumps({"error": "unreachable", "message": error.format_message()}), err=True)
+    sys.exit(error.exit_code)

@@ -1,0 +1,120 @@
+"""``log`` and ``devices``: who asked for what, and what was answered."""
+
+from datetime import UTC, datetime
+
+import click
+import msgspec
+
+from upnp_gw import api
+from upnp_gw.cli import words
+from upnp_gw.cli.client import Gateway, print_json, talks
+from upnp_gw.cli.mappings import columns_of_terminal
+from upnp_gw.cli.table import Column, table
+from upnp_gw.model import Via
+from upnp_gw.terminal import cut, shown
+
+REASON_INDENT = "    "
+
+
+def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    try:
+        return None if value is None else words.since(value, datetime.now(UTC)).isoformat()
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command("log")
+@click.option("--device", metavar="MAC|ADDRESS|NAME", help="Only of this device.")
+@click.option("--verdict", type=click.Choice(["allow", "deny", "ask", "busy"]))
+@click.option("--via", type=click.Choice([via.value for via in Via]))
+@click.option("--since", callback=_since, metavar="TIME", help="2h, 7d, or 2026-05-01T12:00:00Z.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The newest of them.")
+@click.option("--follow", is_flag=True, help="Go on with what is decided from now on, until Ctrl-C.")
+@talks
+def decisions(gateway: Gateway, as_json: bool, follow: bool, **wanted: str | int | None) -> None:
+    """Who asked for what, what was answered and why; the newest last."""
+    events = gateway.events() if follow else None  # before the past is read, so that nothing falls between
+    past = msgspec.json.decode(gateway.ask("GET", "/v1/decisions", query=wanted), type=list[api.Decision])[::-1]
+    _print(past, as_json, as_lines=follow)
+    if events is None:
+        return
+    seen = {decision.id for decision in past}
+    for line in events:
+        decision = msgspec.json.decode(line, type=api.Event).decision
+        if decision is not None and decision.id not in seen and _fits(decision, wanted):
+            _print([decision], as_json, as_lines=True)
+
+
+def _fits(decision: api.Decision, wanted: dict[str, str | int | None]) -> bool:
+    names = (decision.device, decision.device_name, decision.address)
+    return (
+        wanted["device"] in (None, *names)
+        and wanted["verdict"] in (None, decision.verdict)
+        and wanted["via"] in (None, decision.via)
+    )
+
+
+def _print(found: list[api.Decision], as_json: bool, as_lines: bool) -> None:
+    if not as_json:
+        for decision in found:
+            click.echo("\n".join(told(decision, columns_of_terminal())))
+    elif as_lines:
+        for decision in found:
+            print_json(api.encode(decision), line=True)
+    else:
+        print_json(api.encode(found))
+
+
+def told(decision: api.Decision, most: int) -> list[str]:
+    """Two lines: who asked for what and the answer; why."""
+    who = shown(decision.device_name or decision.device, 24)
+    head = f"{decision.at.astimezone():%m-%d %H:%M:%S} {decision.verdict:<5} {who} {decision.via} {asked(decision)}"
+    why = shown(decision.reasons[-1], 200) if decision.reasons else shown(decision.refusal or "")
+    rule = f" [{shown(decision.rule)}]" if decision.rule else ""
+    lines = [head, f"{REASON_INDENT}{shown(decision.id)}{rule} {why}"]
+    return [cut(line, most) for line in lines]
+
+
+def asked(decision: api.Decision) -> str:
+    """``map tcp 8080 -> 192.168.1.23:80``, as far as the request said it."""
+    words_of_it = [shown(decision.action, 12)]
+    if decision.transport is not None:
+        words_of_it.append(decision.transport.value)
+    if decision.external_port is not None:
+        words_of_it.append(str(decision.external_port or "any"))
+    if decision.internal_client is not None and decision.internal_port is not None:
+        words_of_it.append("-> " + words.endpoint(shown(decision.internal_client), decision.internal_port))
+    return " ".join(words_of_it)
+
+
+def device_columns(now: datetime) -> list[Column[api.Device]]:
+    return [
+        Column("DEVICE", lambda d: shown(d.device), keep=9),
+        Column("NAME", lambda d: shown(d.name or ""), least=8, keep=7),
+        Column("ADDRESS", _addresses, least=15, keep=6),
+        Column("SEEN", lambda d: words.ago(d.last_seen, now), right=True, keep=4),
+        Column("HOLDS", lambda d: str(d.holds), right=True, keep=8),
+        Column("GRANTED", lambda d: words.amount(d.granted), right=True, keep=3),
+        Column("REFUSED", lambda d: words.amount(d.refused), right=True, keep=8),
+        Column("FROZEN", lambda d: "frozen" if d.frozen else "", keep=8),
+        Column("FIRST SEEN", lambda d: words.local(d.first_seen)[:10], keep=1),
+        Column("LAST REFUSAL", lambda d: shown(d.last_refusal or ""), least=12, keep=2),
+    ]
+
+
+def _addresses(device: api.Device) -> str:
+    first, more = device.addresses[:1], len(device.addresses) - 1
+    return shown("".join(first)) + (f" +{more}" if more > 0 else "")
+
+
+@click.command()
+@talks
+def devices(gateway: Gateway, as_json: bool) -> None:
+    """Who was seen, what it holds, what it was refused."""
+    body = gateway.ask("GET", "/v1/devices")
+    if as_json:
+        print_json(body)
+        return
+    found = msgspec.json.decode(body, type=list[api.Device])
+    drawn = table(device_columns(datetime.now(UTC)), found, columns_of_terminal()) if found else ["no devices"]
+    click.echo("\n".join(drawn))

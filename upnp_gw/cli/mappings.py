@@ -1,0 +1,244 @@
+"""``list``, ``show``, ``add``, ``delete``: the port mappings and pinholes."""
+
+import shutil
+import sys
+from datetime import UTC, datetime
+
+import click
+import msgspec
+
+from upnp_gw import api
+from upnp_gw.cli import words
+from upnp_gw.cli.client import REFUSED, Events, Gateway, Refusal, print_json, talks
+from upnp_gw.cli.table import Column, table
+from upnp_gw.model import Kind
+from upnp_gw.terminal import shown
+
+REDRAW_S = 2.0
+CLEAR = "\x1b[H\x1b[2J"
+
+STATE = {"active": "", "parked": "parked", "disabled": "off"}
+
+
+def external(mapping: api.Mapping) -> str:
+    """``tcp/8080``; a pinhole ``tcp6/443``: the port of its internal client."""
+    six = "6" if mapping.kind is Kind.PINHOLE else ""
+    return f"{mapping.transport}{six}/{mapping.external_port}"
+
+
+def left(mapping: api.Mapping) -> str:
+    return "always" if mapping.lease_left_s is None else words.duration(mapping.lease_left_s)
+
+
+def who(mapping: api.Mapping) -> str:
+    return shown(mapping.device_name or mapping.device)
+
+
+def columns(now: datetime) -> list[Column[api.Mapping]]:
+    return [
+        Column("ID", lambda m: shown(m.id), keep=9),
+        Column("EXTERNAL", external, keep=9),
+        Column("FROM", lambda m: shown(m.remote_host or ""), least=10, keep=7),
+        Column("INTERNAL", lambda m: words.endpoint(shown(m.internal_client), m.internal_port), least=19, keep=9),
+        Column("DEVICE", who, least=8, keep=8),
+        Column("VIA", lambda m: m.via, keep=5),
+        Column("STATE", lambda m: STATE[m.state], keep=7),
+        Column("LEFT", left, right=True, keep=8),
+        Column("CONNS", lambda m: words.amount(m.connections), right=True, keep=6),
+        Column("BYTES", lambda m: words.amount(m.bytes) + ("*" if m.shared else ""), right=True, keep=1),
+        Column("USED", lambda m: words.ago(m.last_used, now), right=True, keep=4),
+        Column("RULE", lambda m: shown(m.rule), least=8, keep=2),
+        Column("DESCRIPTION", lambda m: shown(m.description), least=11, keep=3),
+    ]
+
+
+def lines(mappings: list[api.Mapping], now: datetime, most: int) -> list[str]:
+    """The table, or a sentence where there is nothing."""
+    if not mappings:
+        return ["no mappings"]
+    drawn = table(columns(now), mappings, most)
+    if any(m.shared for m in mappings) and "BYTES" in drawn[0]:
+        drawn.append("* two mappings lead to this internal endpoint: bytes of both")
+    return drawn
+
+
+def _print(gateway: Gateway, as_json: bool, *, line: bool = False, clear: bool = False) -> None:
+    body = gateway.ask("GET", "/v1/mappings")
+    if as_json:
+        print_json(body, line=line)
+        return
+    drawn = lines(msgspec.json.decode(body, type=list[api.Mapping]), datetime.now(UTC), columns_of_terminal())
+    click.echo((CLEAR if clear else "") + "\n".join(drawn))
+
+
+def columns_of_terminal() -> int:
+    """The terminal's width; 80 where the output is none."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+@click.command("list")
+@click.option("--watch", is_flag=True, help="Draw it again whenever something changes, until Ctrl-C.")
+@talks
+def list_mappings(gateway: Gateway, as_json: bool, watch: bool) -> None:
+    """The port mappings and pinholes, oldest first. With --json an array of objects.
+
+    A wide terminal shows more columns, `upnp-gw show ID` everything.
+    """
+    if not watch:
+        _print(gateway, as_json)
+        return
+    on_terminal = sys.stdout.isatty() and not as_json
+    events = gateway.events()
+    try:
+        _watch(gateway, as_json, events, on_terminal)
+    finally:
+        events.close()
+
+
+def _watch(gateway: Gateway, as_json: bool, events: Events, on_terminal: bool) -> None:
+    """Draws at each change; on a terminal also now and then, since leases run down."""
+    running = True
+    while running:
+        _print(gateway, as_json, line=True, clear=on_terminal)
+        running = events.wait(REDRAW_S if on_terminal else None)
+    click.echo("upnp-gw stopped", err=True)
+
+
+def find(gateway: Gateway, target: str) -> api.Mapping:
+    """The mapping of an id or of ``tcp/8080``. Raises Refusal where it names none, or several."""
+    if "/" not in target:
+        from urllib.parse import quote
+
+        return msgspec.json.decode(gateway.ask("GET", f"/v1/mappings/{quote(target, safe='')}"), type=api.Mapping)
+    every = msgspec.json.decode(gateway.ask("GET", "/v1/mappings"), type=list[api.Mapping])
+    fits = [m for m in every if external(m) == target.lower()]
+    if len(fits) == 1:
+        return fits[0]
+    message = (
+        f"{target} is {' and '.join(m.id for m in fits)}; name one by its id" if fits else f"{target} is not mapped"
+    )
+    raise Refusal({"error": "ambiguous" if fits else "no-such-mapping", "message": message})
+
+
+@click.command()
+@click.argument("target", metavar="ID|tcp/PORT")
+@talks
+def show(gateway: Gateway, as_json: bool, target: str) -> None:
+    """One mapping, everything known of it."""
+    mapping = find(gateway, target)
+    if as_json:
+        print_json(api.encode(mapping))
+    else:
+        click.echo("\n".join(described(mapping, datetime.now(UTC))))
+
+
+def described(mapping: api.Mapping, now: datetime) -> list[str]:
+    """One fact a line."""
+    outside = mapping.external_address or "no external address"
+    facts = [
+        ("mapping", f"{shown(mapping.id)}, {mapping.kind}, {mapping.state}"),
+        ("external", f"{mapping.transport} {words.endpoint(shown(outside), mapping.external_port)}"),
+        ("internal", words.endpoint(shown(mapping.internal_client), mapping.internal_port)),
+        ("may connect", shown(mapping.remote_host or "anyone")),
+        ("device", who(mapping) + (f" ({shown(mapping.device)})" if mapping.device_name else "")),
+        ("asked via", mapping.via),
+        ("description", shown(mapping.description) or "-"),
+        ("granted", words.local(mapping.granted_at)),
+        ("ends", "never: permanent" if mapping.expires_at is None else words.local(mapping.expires_at)),
+        ("left", left(mapping)),
+        ("connections", str(mapping.connections)),
+        ("bytes", f"{mapping.bytes}" + (" (with another mapping to the same endpoint)" if mapping.shared else "")),
+        ("last used", f"{words.ago(mapping.last_used, now)} ago" if mapping.last_used else "never"),
+        ("rule", f"{shown(mapping.rule)}, decision {shown(mapping.decision)}"),
+    ]
+    return [f"{name:<12} {value}" for name, value in facts]
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else words.seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _endpoint(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, int | None]:
+    try:
+        return words.split_endpoint(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command()
+@click.argument("transport", type=click.Choice(["tcp", "udp"], case_sensitive=False))
+@click.argument("port", type=click.IntRange(1, 65535))
+@click.argument("internal", metavar="ADDRESS[:PORT]", callback=_endpoint)
+@click.option(
+    "--ttl", callback=_seconds, metavar="TIME", help="How long: 90s, 4h, 7d. Default: as long as allowed."
+)
+@click.option("--permanent", is_flag=True, help="Renewed by the gateway until it is deleted.")
+@click.option("--remote", metavar="PREFIX", help="Who may connect, such as 203.0.113.0/24. Default: anyone.")
+@click.option("--external-address", metavar="ADDRESS", help="One of several external addresses.")
+@click.option("--description", default="", metavar="TEXT")
+@talks
+def add(
+    gateway: Gateway,
+    as_json: bool,
+    transport: str,
+    port: int,
+    internal: tuple[str, int | None],
+    ttl: int | None,
+    permanent: bool,
+    remote: str | None,
+    external_address: str | None,
+    description: str,
+) -> None:
+    """Open PORT and lead it to ADDRESS, as the operator: no grant is needed, the floor of the gate holds.
+
+    An IPv6 address makes a pinhole. Example: upnp-gw add tcp 8080 192.168.1.23:80 --ttl 4h
+    """
+    if permanent and ttl is not None:
+        raise click.UsageError("either --ttl or --permanent")
+    asked = {
+        "transport": transport,
+        "external_port": port,
+        "internal_client": internal[0],
+        "internal_port": internal[1],
+        "external_address": external_address,
+        "remote_host": remote,
+        "lease_s": ttl,
+        "permanent": permanent,
+        "description": description,
+    }
+    body = gateway.ask("POST", "/v1/mappings", body=asked)
+    if as_json:
+        print_json(body)
+        return
+    made = msgspec.json.decode(body, type=api.Mapping)
+    lease = "permanent" if made.lease_left_s is None else f"for {left(made)}"
+    target = words.endpoint(made.internal_client, made.internal_port)
+    click.echo(shown(f"{made.id}: {external(made)} -> {target}, {lease}", 200))
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="ID|tcp/PORT...")
+@talks
+def delete(gateway: Gateway, as_json: bool, targets: tuple[str, ...]) -> None:
+    """Close mappings and end their flows at once."""
+    failed = False
+    for target in targets:
+        try:
+            gone = find(gateway, target)
+            body = gateway.ask("DELETE", f"/v1/mappings/{gone.id}")
+        except Refusal as refusal:
+            if len(targets) == 1:
+                raise
+            failed = True
+            refusal.show()
+            continue
+        if as_json:
+            print_json(body, line=len(targets) > 1)
+        else:
+            endpoint = words.endpoint(gone.internal_client, gone.internal_port)
+            click.echo(shown(f"closed {gone.id}: {external(gone)} -> {endpoint}", 200))
+    if failed:
+        sys.exit(REFUSED)
