@@ -129,6 +129,8 @@ class Mapping:
     """BOOTTIME seconds at which the gateway decides again; the kernel's timeout follows it (design section 8)."""
     filters: tuple[IPNetwork, ...] = ()
     """Who may connect by the grant's ``remote``, where the key names no remote host; empty: anyone."""
+    delegated: bool = False
+    """Asked for by one device for another one's address, by a grant with ``for``."""
     permanent: bool = False
     """Made by the operator with --permanent: the gateway renews its hold for ever."""
 

@@ -72,14 +72,11 @@ class Cuts:
         numbers = self._by_port.get((transport, port))
         return self._pending[min(numbers)].device if numbers else None
 
-    def undone_by(self, mapping: Mapping) -> list[int]:
+    def undone_by(self, mapping: Mapping) -> list[PendingCut]:
         """The cuts that this mapping makes needless: the same key and internal endpoint came back."""
         numbers = self._by_port.get((mapping.key.transport, mapping.key.external_port), ())
-        return [
-            n
-            for n in numbers
-            if self._pending[n].key == mapping.key and self._pending[n].internal == mapping.internal
-        ]
+        cuts = [self._pending[number] for number in numbers]
+        return [cut for cut in cuts if cut.key == mapping.key and cut.internal == mapping.internal]
 
     def due(self, now: float) -> list[PendingCut]:
         return sorted((c for c in self._pending.values() if c.due <= now), key=lambda cut: cut.number)

@@ -52,6 +52,9 @@ class Planner:
     kept_for: Callable[[Transport, int], str | None]
     """The device that a freed port is kept for until its flows are cut; None: nobody."""
 
+    delegated: bool
+    """The internal client is another device than the one that asks."""
+
     def plan(self, request: MapRequest, allowed: Allowed, owner: str) -> Planned | NotPlanned:
         """``owner`` is the device that will hold the mapping."""
         own = self.own_row(request, owner)
@@ -125,6 +128,7 @@ class Planner:
             rule=allowed.rule,
             recheck_at=0,
             filters=_filters(allowed, request),
+            delegated=self.delegated,
             permanent=request.permanent,
         )
         return Planned(replace(mapping, recheck_at=recheck_at(mapping, allowed.clamps, self.now)), refreshed=False)

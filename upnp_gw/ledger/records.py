@@ -18,10 +18,13 @@ class DecisionRecord:
     source: str
     action: str
     """map, unmap, renew, restore, expire ..."""
-    transport: str
-    external_port: int
-    internal: str
+    transport: str | None
+    external_port: int | None
+    internal_client: str | None
+    internal_port: int | None
+    remote: str | None
     lifetime_s: int | None
+    description: str
     verdict: str
     """allow, deny, ask, busy (the port is another's, or there is none: the ledger's answer)"""
     refusal: str | None

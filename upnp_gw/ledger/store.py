@@ -31,7 +31,7 @@ CREATE TABLE mappings (
   external_port INTEGER NOT NULL, remote TEXT, internal_address TEXT NOT NULL, internal_port INTEGER NOT NULL,
   device TEXT NOT NULL, description TEXT NOT NULL, enabled INTEGER NOT NULL, parked INTEGER NOT NULL,
   granted_at REAL NOT NULL, decision TEXT NOT NULL, rule TEXT NOT NULL, filters TEXT NOT NULL,
-  permanent INTEGER NOT NULL
+  delegated INTEGER NOT NULL, permanent INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE holds (
   mapping TEXT NOT NULL REFERENCES mappings (id) ON DELETE CASCADE, via TEXT NOT NULL, asked_s INTEGER, nonce BLOB,
@@ -198,7 +198,7 @@ class Store:
         db.executemany("DELETE FROM mappings WHERE id = ?", [(i,) for i in batch.removed])
         if batch.put:
             db.executemany(
-                "INSERT OR REPLACE INTO mappings VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                "INSERT OR REPLACE INTO mappings VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 [_mapping_values(mapping, number) for mapping, number in batch.put],
             )
             db.executemany(
@@ -331,6 +331,7 @@ def _mapping_values(mapping: Mapping, number: int) -> Sequence[Any]:
         mapping.decision,
         mapping.rule,
         " ".join(map(str, mapping.filters)),
+        mapping.delegated,
         mapping.permanent,
     )
 
@@ -354,7 +355,8 @@ def _stored_row(values: Sequence[Any], holds: tuple[Hold, ...]) -> StoredRow:
         rule=values[14],
         recheck_at=0,
         filters=tuple(ip_network(net) for net in values[15].split()),
-        permanent=bool(values[16]),
+        delegated=bool(values[16]),
+        permanent=bool(values[17]),
     )
     return StoredRow(mapping, values[1])
 

@@ -1,0 +1,91 @@
+"""The table's indexes agree with a plain list of rows, whatever is put, removed and undone."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tests.ledger.rows import CONSOLE, PC, mapping
+from upnp_gw.ledger.table import Draft, Table
+from upnp_gw.model import Mapping
+
+
+@pytest.mark.spec("IGD-151")
+def test_the_array_closes_up_after_a_delete() -> None:
+    table = Table()
+    for number in (1, 2, 3):
+        table.put(mapping(number, 8000 + number))
+    table.remove("m1")
+    array = table.numbering(CONSOLE)
+    assert [array.at(i) for i in range(3)] == ["m2", "m3", None]
+
+
+def test_a_refresh_keeps_its_place_in_the_array() -> None:
+    table = Table()
+    for number in (1, 2, 3):
+        table.put(mapping(number, 8000 + number))
+    table.put(mapping(1, 8001, internal=99, description="again"))
+    assert list(table.numbering(None)) == ["m1", "m2", "m3"]
+
+
+def test_pinholes_are_in_no_array() -> None:
+    table = Table()
+    table.put(mapping(1, 8080, client="2001:db8::10"))
+    assert len(table.numbering(None)) == 0
+    assert table.held_by(CONSOLE) == 1
+
+
+class Model(RuleBasedStateMachine):
+    """The same operations on a table and on a plain dict."""
+
+    @initialize()
+    def start(self) -> None:
+        self.table = Table()
+        self.rows: dict[str, Mapping] = {}
+        self.draft = Draft(self.table)
+        self.before: dict[str, Mapping] = {}
+
+    ids = st.integers(1, 12)
+
+    @rule(number=ids, port=st.integers(8000, 8005), device=st.sampled_from([CONSOLE, PC]), parked=st.booleans())
+    def put(self, number: int, port: int, device: str, parked: bool) -> None:
+        row = mapping(number, port, device=device, remote=f"203.0.113.{number}/32", parked=parked)
+        self.draft.put(row)
+        self.rows[row.id] = row
+
+    @rule(number=ids)
+    def remove(self, number: int) -> None:
+        self.draft.remove(f"m{number}")
+        self.rows.pop(f"m{number}", None)
+
+    @rule()
+    def commit(self) -> None:
+        for before, after in self.draft.changes():
+            assert before != after
+        self.draft = Draft(self.table)
+        self.before = dict(self.rows)
+
+    @rule()
+    def undo(self) -> None:
+        self.draft.undo()
+        self.rows = dict(self.before)
+
+    @invariant()
+    def agrees(self) -> None:
+        rows = list(self.rows.values())
+        assert {m.id: m for m in self.table} == self.rows
+        assert sorted(self.table.numbering(None)) == sorted(self.rows)
+        for device in (CONSOLE, PC):
+            mine = {m.id for m in rows if m.device == device}
+            assert set(self.table.numbering(device)) == mine
+            assert {m.id for m in self.table.of_device(device)} == mine
+            assert self.table.held_by(device) == len(mine)
+        for row in rows:
+            assert self.table.by_key(row.key) == row
+            assert row in self.table.on_port(row.key.transport, row.key.external_port)
+            assert row in self.table.to_internal(row.key.transport, row.internal)
+            assert row in self.table.to_client(row.internal.address)
+
+
+Model.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestTable = Model.TestCase

@@ -1,0 +1,293 @@
+"""The path of every change: facts, decision, plan, kernel, store, reply. There is no second road to the kernel.
+
+One task, the writer, takes what waits in order, up to ``BATCH`` operations at once. Each runs against the ledger
+with those before it already in it, so that no two see the same port or quota as free. Then one transaction of the
+kernel, one of the store, then the replies. What the kernel or the store refuses is undone whole; a refused batch is
+tried again one by one, so that one bad operation fails alone.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from upnp_gw.errors import FirewallError, StoreError
+from upnp_gw.events import Decided, Events, FirewallHealed
+from upnp_gw.firewall.base import Change, Close, Cut, Firewall, FirewallSettings, Open, Refill, Rewire
+from upnp_gw.ledger.kernel import forwards_of
+from upnp_gw.ledger.ledger import Ledger, Turn
+from upnp_gw.ledger.leases import next_look
+from upnp_gw.ledger.store import Batch, Store
+from upnp_gw.model import Instant
+from upnp_gw.operations import Operations
+from upnp_gw.request import ChangeRequest, Refusal, Refused, Reply
+
+log = logging.getLogger(__name__)
+
+BATCH = 128
+"""Operations in one transaction of the kernel: 100 cost 0.9 ms."""
+HEAL_RETRY_S = 1.0
+
+Step = Callable[[Turn], Reply | None]
+
+
+@dataclass(slots=True)
+class _Job:
+    """One operation that waits for the writer, and who waits for its reply."""
+
+    step: Step
+    reply: "asyncio.Future[Reply | None]"
+
+
+class Gateway:
+    """``handle`` for requests, ``run_step`` for the gateway's own duties, ``heal`` and ``rewire`` for the kernel."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        firewall: Firewall,
+        store: Store,
+        events: Events,
+        settings: Callable[[], FirewallSettings],
+    ) -> None:
+        self.operations = operations
+        self.ledger: Ledger = operations.ledger
+        self.events = events
+        self.healed = 0
+        self._firewall = firewall
+        self._store = store
+        self._settings = settings
+        self._jobs: deque[_Job] = deque()
+        self._alone: deque[Callable[[], Awaitable[None]]] = deque()
+        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._clock = operations.surroundings.clock
+        self.on_deadline_changed: Callable[[], None] = lambda: None
+
+    # -- life
+
+    async def start(self) -> None:
+        """Reads the store, decides every row again, and fills the kernel from it. Raises FirewallError, StoreError."""
+        now = self._clock()
+        rows, cuts = await self._store.load(now)
+        numbers = self.ledger.numbers
+        numbers.mapping, numbers.decision, numbers.cut = await self._store.highest()
+        self.ledger.update_id = int(now.wall) % 2**32
+        for row in rows:
+            self.ledger.table.put(row.mapping, row.number)
+        for cut in cuts:
+            self.ledger.cuts.add(cut)
+        turns = [Turn(self.ledger, now) for _ in rows]
+        for turn, row in zip(turns, rows, strict=True):
+            self.operations.restore(turn, row.mapping)
+            turn.close()
+        await self._firewall.open(self._settings(), self.on_foreign_change)
+        await self._refill()
+        await self._store.write(self._batch_of(turns), now)
+        for turn in turns:
+            turn.commit()
+        for mapping in self.ledger.table:
+            self.ledger.deadlines.set(mapping.id, next_look(mapping))
+        self._writer = asyncio.get_running_loop().create_task(self._write(), name="writer")
+
+    async def stop(self, flush: bool = False) -> None:
+        """Finishes what waits, then lets go of the kernel: leases live on in it, or end now (``flush``)."""
+        if self._writer is not None:
+            while self._jobs or self._alone:
+                await asyncio.sleep(0)
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+        await self._firewall.close(flush)
+
+    # -- what others ask
+
+    async def handle(self, request: ChangeRequest) -> Reply:
+        """The answer to a request. Never raises for what a client sends."""
+        around = self.operations.surroundings
+        around.meet(request.source)
+        self.operations.book.changed(around.device_of(request.source.address), self._clock())
+        reply = await self.run_step(partial(self._perform, request))
+        return reply if reply is not None else _failed()
+
+    def _perform(self, request: ChangeRequest, turn: Turn) -> Reply:
+        return self.operations.perform(turn, request)
+
+    async def run_step(self, step: Step) -> Reply | None:
+        """Has the writer run one operation; returns when it is in the kernel and in the store."""
+        job = _Job(step, asyncio.get_running_loop().create_future())
+        self._jobs.append(job)
+        self._wake.set()
+        return await job.reply
+
+    def on_foreign_change(self, what: str) -> None:
+        """Somebody else removed or changed our table: it is installed again before anything else is done."""
+        self._run_alone(partial(self._heal, what))
+
+    def rewire(self) -> None:
+        """The links or addresses changed: the kernel's sets of our own are renewed."""
+        self._run_alone(self._rewire)
+
+    def cut_due(self) -> None:
+        """Ends the flows whose time has come."""
+        self._run_alone(self._cut)
+
+    def _run_alone(self, call: Callable[[], Awaitable[None]]) -> None:
+        self._alone.append(call)
+        self._wake.set()
+
+    # -- the writer
+
+    async def _write(self) -> None:
+        while True:
+            if not self._jobs and not self._alone:
+                self._wake.clear()
+                await self._wake.wait()
+            if self._alone:
+                call = self._alone[0]
+                try:
+                    await call()
+                except Exception:
+                    log.exception("the writer's own duty failed; it goes on")
+                finally:
+                    self._alone.popleft()
+                continue
+            jobs = [self._jobs[i] for i in range(min(BATCH, len(self._jobs)))]
+            await self._run_jobs(jobs)
+            for _ in jobs:
+                self._jobs.popleft()
+            self.on_deadline_changed()
+
+    async def _run_jobs(self, jobs: Sequence[_Job]) -> None:
+        replies = await self._attempt(jobs)
+        if replies is None and len(jobs) > 1:
+            for job in jobs:
+                await self._run_jobs([job])
+            return
+        for job, reply in zip(jobs, replies or [_failed()] * len(jobs), strict=True):
+            if not job.reply.done():
+                job.reply.set_result(reply)
+
+    async def _attempt(self, jobs: Sequence[_Job]) -> list[Reply | None] | None:
+        """The replies, once all of it is in the kernel and in the store; None where either refused it."""
+        now = self._clock()
+        turns: list[Turn] = []
+        replies: list[Reply | None] = []
+        for job in jobs:
+            turn = Turn(self.ledger, now)
+            try:
+                replies.append(job.step(turn))
+            except Exception:
+                log.exception("an operation failed; its request is refused")
+                turn.undo()
+                turn = Turn(self.ledger, now)
+                replies.append(_failed())
+            turn.close()
+            turns.append(turn)
+        if not await self._make_true(turns, now):
+            return None
+        for turn in turns:
+            event = turn.commit()
+            if event is not None:
+                self.events.publish(event)
+            for record in turn.records:
+                self.events.publish(Decided(record.id, record.verdict, record.reasons[-1]))
+        return replies
+
+    async def _make_true(self, turns: Sequence[Turn], now: Instant) -> bool:
+        """One transaction of the kernel, then one of the store; False: neither holds it, the turns are undone."""
+        pairs = [pair for turn in turns for pair in turn.pairs]
+        changes = self.ledger.installed.changes(pairs, self.ledger.table, now)
+        try:
+            if changes:
+                await self._firewall.apply(changes)
+        except FirewallError as error:
+            log.error("the kernel refused %d changes: %s", len(changes), error)
+            self._undo(turns)
+            return False
+        self.ledger.installed.took(changes)
+        batch = self._batch_of(turns)
+        try:
+            if batch:
+                await self._store.write(batch, now)
+        except StoreError as error:
+            log.error("the store refused a batch: %s", error)
+            self._undo(turns)
+            await self._apply_quietly(self.ledger.installed.changes(pairs, self.ledger.table, now))
+            return False
+        return True
+
+    def _undo(self, turns: Sequence[Turn]) -> None:
+        for turn in reversed(turns):
+            turn.undo()
+
+    async def _apply_quietly(self, changes: Sequence[Change]) -> None:
+        """Takes back what the store did not take. Where that fails too, the whole is installed again."""
+        try:
+            if changes:
+                await self._firewall.apply(changes)
+                self.ledger.installed.took(changes)
+        except FirewallError as error:
+            self.on_foreign_change(f"a change could not be taken back ({error})")
+
+    def _batch_of(self, turns: Sequence[Turn]) -> Batch:
+        table = self.ledger.table
+        ids = dict.fromkeys(m.id for turn in turns for pair in turn.pairs for m in pair if m is not None)
+        rows = {i: table.row(i) for i in ids}
+        dropped = {cut.number for turn in turns for cut in turn.cuts_dropped}
+        return Batch(
+            put=[(row.mapping, row.number) for row in rows.values() if row is not None],
+            removed=[i for i, row in rows.items() if row is None],
+            cuts_put=[cut for turn in turns for cut in turn.cuts_put if cut.number not in dropped],
+            cuts_done=sorted(dropped),
+            decisions=[record for turn in turns for record in turn.records],
+            devices=self.operations.book.take_changed(),
+        )
+
+    # -- alone: no operation is under way
+
+    async def _refill(self) -> None:
+        now = self._clock()
+        table = self.ledger.table
+        forwards = tuple(f for mapping in table if mapping.active for f in forwards_of(mapping, table, now))
+        refill = Refill(forwards)
+        await self._firewall.apply([refill])
+        self.ledger.installed.took([refill])
+
+    async def _heal(self, what: str) -> None:
+        while True:
+            try:
+                await self._firewall.open(self._settings(), self.on_foreign_change)
+                await self._refill()
+                break
+            except FirewallError as error:
+                log.error("our table cannot be installed again: %s; next try in %.0f s", error, HEAL_RETRY_S)
+                await asyncio.sleep(HEAL_RETRY_S)
+        self.healed += 1
+        log.warning("%s: installed again with %d mappings", what, len(self.ledger.table))
+        self.events.publish(FirewallHealed(what))
+
+    async def _rewire(self) -> None:
+        try:
+            await self._firewall.apply([Rewire(self._settings().network)])
+        except FirewallError as error:
+            log.error("the kernel did not take the new links: %s", error)
+            await self._heal("the links changed")
+
+    async def _cut(self) -> None:
+        now = self._clock()
+        due = self.ledger.cuts.due(now.boot)
+        if not due:
+            return
+        await self._firewall.apply([Cut(cut.forward()) for cut in due])
+        await self._store.write(Batch(cuts_done=[cut.number for cut in due]), now)
+        for cut in due:
+            self.ledger.cuts.drop(cut.number)
+
+
+def _failed() -> Refused:
+    return Refused(Refusal.BACKEND, "the gateway could not carry it out", None)
+
+
+__all__ = ["Close", "Gateway", "Open"]

@@ -1,0 +1,406 @@
+"""What each kind of request, and each duty of the gateway's own, does to the ledger.
+
+Every function is one ``Turn``: it asks the gate, plans, changes the ledger's rows and says what to reply. None of
+them waits or talks to the kernel; ``gateway`` brings what they changed into the kernel and the store.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from random import Random
+
+from upnp_gw.gate.decide import decide
+from upnp_gw.gate.decision import Allowed, Facts, Held, Outcome, Verdict
+from upnp_gw.gate.identity import gather
+from upnp_gw.gate.limits import DeviceBook
+from upnp_gw.gate.removal import decide_removal
+from upnp_gw.gate.schema import Policy
+from upnp_gw.ledger.ledger import Ledger, Turn
+from upnp_gw.ledger.leases import renewed, without_ended
+from upnp_gw.ledger.plan import NotPlanned, Planner, pinhole_key
+from upnp_gw.ledger.records import DecisionRecord
+from upnp_gw.model import DecisionId, Endpoint, Hold, IPAddress, Mapping, Via
+from upnp_gw.network import private_external
+from upnp_gw.request import (
+    ChangeRequest,
+    Granted,
+    MapRequest,
+    PortChoice,
+    Refusal,
+    Refused,
+    Removed,
+    Reply,
+    Source,
+    UnmapRangeRequest,
+    UnmapRequest,
+)
+from upnp_gw.surroundings import Surroundings, is_mac
+
+RULE_OF_OPERATOR = "operator"
+
+
+@dataclass(slots=True)
+class Operations:
+    """The operations and what they decide by. ``policy`` is replaced as a whole by a reload."""
+
+    policy: Policy
+    ledger: Ledger
+    surroundings: Surroundings
+    book: DeviceBook
+    random: Random
+    visibility: str = "own"
+    refuse_private_external: bool = False
+
+    # -- requests
+
+    def perform(self, turn: Turn, request: ChangeRequest) -> Reply:
+        if isinstance(request, MapRequest):
+            return self.map(turn, request)
+        if isinstance(request, UnmapRequest):
+            return self.unmap(turn, request)
+        return self.unmap_range(turn, request)
+
+    def map(self, turn: Turn, request: MapRequest) -> Reply:
+        """Opens a port or renews what is open."""
+        planner = self._planner(turn, request)
+        owner = self._owner(request)
+        own = planner.own_row(request, owner)
+        facts = replace(self._facts(turn, request, self._held(owner, own), None), standing=own is not None)
+        verdict = decide(self.policy, facts, request)
+        decision = turn.ledger.numbers.next_decision()
+        if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
+            turn.records.append(self._record(turn, decision, request, facts, verdict))
+            self.book.refused(owner, request, verdict, turn.now)
+            return _refused(verdict, decision)
+        not_now = self._no_external_address(request)
+        allowed = Allowed(decision, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
+        planned = not_now or planner.plan(request, allowed, owner)
+        if isinstance(planned, NotPlanned):
+            turn.records.append(self._record(turn, decision, request, facts, verdict, planned))
+            return Refused(planned.refusal, planned.reason, decision)
+        mapping = planned.mapping
+        turn.put(mapping)
+        turn.records.append(self._record(turn, decision, request, facts, verdict, mapping=mapping.id))
+        self.book.granted(owner, mapping.internal.port, turn.now, facts.today)
+        hold = mapping.hold_of(request.via.protocol)
+        lifetime = max(1, round((hold.until if hold else mapping.until) - turn.now.boot))
+        return Granted(mapping, lifetime, self.external_address(mapping), planned.refreshed)
+
+    def unmap(self, turn: Turn, request: UnmapRequest) -> Reply:
+        """Ends the requester's hold on one mapping, and the mapping with its last hold."""
+        mapping = self._wanted(request)
+        if mapping is None:
+            return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
+        verdict = self._removal(request, mapping)
+        decision = turn.ledger.numbers.next_decision()
+        turn.records.append(self._removal_record(turn, decision, request, mapping, verdict))
+        if verdict.outcome is not Outcome.ALLOW:
+            return _refused(verdict, decision)
+        self._end_hold(turn, mapping, request.via)
+        return Removed((mapping,))
+
+    def unmap_range(self, turn: Turn, request: UnmapRangeRequest) -> Reply:
+        """Ends every mapping in the range that the requester may delete; the others are skipped (IGD-162)."""
+        device = None if self._sees_all(request) and request.everyone else self._device(request.source)
+        gone: list[Mapping] = []
+        for mapping in self.in_range(device, request):
+            verdict = self._removal(request, mapping)
+            if verdict.outcome is Outcome.ALLOW:
+                decision = turn.ledger.numbers.next_decision()
+                turn.records.append(self._removal_record(turn, decision, request, mapping, verdict))
+                self._end_hold(turn, mapping, request.via)
+                gone.append(mapping)
+        if not gone:
+            return Refused(Refusal.NO_SUCH, "there is no mapping of this control point in the range", None)
+        return Removed(tuple(gone))
+
+    def in_range(self, device: str | None, request: UnmapRangeRequest) -> list[Mapping]:
+        """The port mappings of a device (None: of all) with an external port in the range, in the order of ports."""
+        table = self.ledger.table
+        rows = [table.get(i) for i in table.numbering(device)]
+        found = [
+            m
+            for m in rows
+            if m is not None
+            and m.key.transport is request.transport
+            and request.start <= m.key.external_port <= request.end
+        ]
+        return sorted(found, key=lambda m: m.key.external_port)
+
+    # -- the gateway's own duties
+
+    def expire(self, turn: Turn, ids: Iterable[str]) -> None:
+        """Drops the holds that have ended, and the mappings that have none left."""
+        for mapping in self._rows(ids):
+            if mapping.permanent:
+                endless = Hold(Via.OPERATOR, turn.now.boot + self.policy.limits.max_hold_s, None)
+                mapping = mapping.with_hold(endless)
+            left = without_ended(mapping, turn.now)
+            if left is None:
+                turn.end(mapping, "expired")
+            else:
+                turn.put(left)
+
+    def renew(self, turn: Turn, mapping_id: str, present: bool | None) -> None:
+        """Decides again about what stands: it is renewed in the kernel, parked, or ended.
+
+        ``present``: its device answers; None: not asked (no MAC address to ask for).
+        """
+        mapping = self.ledger.table.get(mapping_id)
+        if mapping is None:
+            return
+        if self._moved(mapping):
+            turn.end(mapping, "device-moved")
+        elif present is False:
+            turn.put(replace(mapping, parked=True))
+        else:
+            turn.quiet = not mapping.parked
+            self._decide_again(turn, mapping, "renew")
+
+    def policy_changed(self, turn: Turn, policy: Policy) -> None:
+        """A new policy is in force: every mapping is decided again, those no longer allowed end."""
+        self.policy = policy
+        for mapping in list(self.ledger.table):
+            self._decide_again(turn, mapping, "renew")
+
+    def device_moved(self, turn: Turn, address: IPAddress, old_mac: str) -> None:
+        """The address belongs to another device now: the new holder neither sees nor inherits its mappings."""
+        for mapping in self.ledger.table.to_client(address):
+            if mapping.device == old_mac and not mapping.delegated:
+                turn.end(mapping, "device-moved")
+
+    def prefix_gone(self, turn: Turn) -> None:
+        """Ends the pinholes to addresses of a LAN prefix that is gone, and mappings to clients that became ours."""
+        network = self.surroundings.network
+        for mapping in list(self.ledger.table):
+            address = mapping.internal.address
+            if network.is_gateway(address) or (address.version == 6 and not network.on_lan(address)):
+                turn.end(mapping, "prefix-gone")
+
+    def restore(self, turn: Turn, mapping: Mapping) -> None:
+        """Decides about a stored row at start. An absent neighbour is not yet known, which is no denial."""
+        live = without_ended(mapping, turn.now)
+        if live is None:
+            turn.end(mapping, "expired")
+        else:
+            self._decide_again(turn, live, "restore")
+
+    # -- how
+
+    def external_address(self, mapping: Mapping) -> IPAddress | None:
+        """Where the internet finds a mapping."""
+        if mapping.key.external_address is not None:
+            return mapping.key.external_address
+        return next(iter(self.surroundings.network.external), None)
+
+    def _decide_again(self, turn: Turn, mapping: Mapping, action: str) -> None:
+        request = self._request_of(mapping, turn)
+        held = self._held(mapping.device, mapping)
+        facts = self._facts(turn, request, held, mapping, restoring=action == "restore")
+        verdict = decide(self.policy, facts, request)
+        decision = turn.ledger.numbers.next_decision()
+        turn.records.append(
+            self._record(turn, decision, request, facts, verdict, mapping=mapping.id, action=action)
+        )
+        if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
+            turn.quiet = False
+            turn.end(mapping, "policy")
+            return
+        present = replace(mapping, parked=mapping.parked and action == "restore")
+        again = renewed(present, verdict.clamps, turn.now)
+        turn.put(replace(again, decision=decision, rule=verdict.rule or RULE_OF_OPERATOR))
+
+    def _request_of(self, mapping: Mapping, turn: Turn) -> MapRequest:
+        """The request that would make this mapping as it stands."""
+        hold = max(mapping.holds, key=lambda h: (h.via is Via.OPERATOR, h.until))
+        source = self.surroundings.address_of(mapping)
+        return MapRequest(
+            via=hold.via,
+            source=Source(source, ""),
+            transport=mapping.key.transport,
+            internal=mapping.internal,
+            external_port=mapping.key.external_port,
+            choice=PortChoice.EXACT,
+            lifetime_s=max(1, round(mapping.until - turn.now.boot)),
+            remote=mapping.key.remote,
+            external_address=mapping.key.external_address if mapping.internal.address.version == 4 else None,
+            enabled=mapping.enabled,
+            permanent=mapping.permanent,
+        )
+
+    def _facts(
+        self, turn: Turn, request: MapRequest, held: Held, stored: Mapping | None, restoring: bool = False
+    ) -> Facts:
+        """``stored``: the mapping that the gateway itself decides about again."""
+        around = self.surroundings
+        return gather(
+            self.policy,
+            around.network,
+            around.neighbours,
+            around.ports,
+            self.book,
+            held,
+            request,
+            turn.now,
+            around.local_time(turn.now),
+            restoring=restoring,
+            renewing=stored is not None,
+            holder=stored.device if stored is not None else None,
+        )
+
+    def _held(self, owner: str, own: Mapping | None) -> Held:
+        """What is held before the request, its own mapping not counted."""
+        table = self.ledger.table
+        charges = table.charges(owner)
+        if own is not None:
+            charges[own.rule] = charges.get(own.rule, 1) - 1
+        mine = 0 if own is None else 1
+        return Held(len(table) - mine, table.held_by(owner) - mine, charges)
+
+    def _planner(self, turn: Turn, request: MapRequest) -> Planner:
+        around = self.surroundings
+        requester = around.device_of(request.source.address)
+        return Planner(
+            table=self.ledger.table,
+            now=turn.now,
+            random=self.random,
+            new_id=turn.ledger.numbers.next_mapping,
+            own_ports=around.ports.holds,
+            kept_for=self.ledger.cuts.kept_for,
+            delegated=request.via is not Via.OPERATOR and around.device_of(request.internal.address) != requester,
+        )
+
+    def _owner(self, request: MapRequest) -> str:
+        """Who will hold it: the requester; for the operator's own, the device that it leads to."""
+        operator = request.via is Via.OPERATOR
+        return self.surroundings.device_of(request.internal.address if operator else request.source.address)
+
+    def _device(self, source: Source) -> str:
+        return self.surroundings.device_of(source.address)
+
+    def _sees_all(self, request: UnmapRequest | UnmapRangeRequest) -> bool:
+        return request.via is Via.OPERATOR or self.visibility == "all"
+
+    def _wanted(self, request: UnmapRequest) -> Mapping | None:
+        if request.mapping_id is not None:
+            return self.ledger.table.get(request.mapping_id)
+        return self.ledger.find(request.key, self.surroundings.network) if request.key is not None else None
+
+    def _removal(self, request: UnmapRequest | UnmapRangeRequest, mapping: Mapping) -> Verdict:
+        return decide_removal(
+            mapping, request.via, self._device(request.source), self._sees_all(request), self.policy.hash
+        )
+
+    def _end_hold(self, turn: Turn, mapping: Mapping, via: Via) -> None:
+        """The operator ends a mapping whole and at once, a control point its own hold."""
+        if via is Via.OPERATOR:
+            turn.end(mapping, "revoked")
+            return
+        others = tuple(hold for hold in mapping.holds if hold.via.protocol != via.protocol)
+        if others:
+            turn.put(replace(mapping, holds=others))
+        else:
+            turn.end(mapping, "deleted")
+
+    def _no_external_address(self, request: MapRequest) -> NotPlanned | None:
+        external = self.surroundings.network.external
+        if not self.refuse_private_external or request.internal.address.version == 6:
+            return None
+        if external and private_external(external[0]) is None:
+            return None
+        return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no public external address")
+
+    def _moved(self, mapping: Mapping) -> bool:
+        """True where the internal client's address is known to be another device's now."""
+        mac = self.surroundings.neighbours.mac_of(mapping.internal.address)
+        return not mapping.delegated and mac is not None and is_mac(mapping.device) and mac != mapping.device
+
+    def _rows(self, ids: Iterable[str]) -> list[Mapping]:
+        return [mapping for i in ids if (mapping := self.ledger.table.get(i)) is not None]
+
+    def _record(
+        self,
+        turn: Turn,
+        decision: DecisionId,
+        request: MapRequest,
+        facts: Facts,
+        verdict: Verdict,
+        busy: NotPlanned | None = None,
+        mapping: str | None = None,
+        action: str = "map",
+    ) -> DecisionRecord:
+        refusal = busy.refusal if busy else verdict.refusal
+        return DecisionRecord(
+            id=decision,
+            at=turn.now.wall,
+            via=request.via.value,
+            device=facts.device,
+            source=str(request.source.address),
+            action=action,
+            transport=request.transport.value,
+            external_port=request.external_port,
+            internal_client=str(request.internal.address),
+            internal_port=request.internal.port,
+            remote=str(request.remote) if request.remote else None,
+            lifetime_s=request.lifetime_s,
+            description=request.description,
+            verdict="busy" if busy else verdict.outcome.value,
+            refusal=refusal.value if refusal else None,
+            rule=verdict.rule,
+            reasons=(*verdict.reasons, busy.reason) if busy else verdict.reasons,
+            policy=verdict.policy,
+            mapping=mapping,
+            facts=_told(facts),
+        )
+
+    def _removal_record(
+        self,
+        turn: Turn,
+        decision: DecisionId,
+        request: UnmapRequest | UnmapRangeRequest,
+        mapping: Mapping,
+        verdict: Verdict,
+    ) -> DecisionRecord:
+        return DecisionRecord(
+            id=decision,
+            at=turn.now.wall,
+            via=request.via.value,
+            device=self._device(request.source) if request.via is not Via.OPERATOR else RULE_OF_OPERATOR,
+            source=str(request.source.address),
+            action="unmap",
+            transport=mapping.key.transport.value,
+            external_port=mapping.key.external_port,
+            internal_client=str(mapping.internal.address),
+            internal_port=mapping.internal.port,
+            remote=str(mapping.key.remote) if mapping.key.remote else None,
+            lifetime_s=None,
+            description=mapping.description,
+            verdict=verdict.outcome.value,
+            refusal=verdict.refusal.value if verdict.refusal else None,
+            rule=verdict.rule,
+            reasons=verdict.reasons,
+            policy=verdict.policy,
+            mapping=mapping.id,
+        )
+
+
+def _refused(verdict: Verdict, decision: DecisionId) -> Refused:
+    return Refused(verdict.refusal or Refusal.NOT_AUTHORIZED, verdict.reasons[-1], decision)
+
+
+def _told(facts: Facts) -> dict[str, object]:
+    """The facts that decided, in plain values, for the audit log."""
+    return {
+        "mac": facts.mac,
+        "address": str(facts.address),
+        "target": facts.target_device,
+        "held": facts.held.total,
+        "held_by_device": facts.held.by_device,
+        "held_by_grant": dict(facts.held.by_grant),
+        "changes_last_minute": facts.changes_last_minute,
+        "int_ports_today": len(facts.int_ports_today),
+        "minute_of_day": facts.minute_of_day,
+        "frozen": facts.frozen,
+    }
+
+
+__all__ = ["Endpoint", "Operations", "pinhole_key"]

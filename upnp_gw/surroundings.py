@@ -1,0 +1,56 @@
+"""What the gateway knows of the world at the moment of a decision: links, neighbours, its own ports, the clock.
+
+Filled by the shells (``servers.netwatch``, ``servers.listeners``), read by the operations. Tests fill it by hand.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from upnp_gw.model import Instant, IPAddress, Mapping
+from upnp_gw.network import GatewayPorts, Neighbour, Neighbours, Network
+from upnp_gw.request import Source
+
+
+def _no_lookup(address: IPAddress, interface: str) -> str | None:
+    return None
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """The latest of everything."""
+
+    network: Network
+    clock: Callable[[], Instant]
+    neighbours: Neighbours = field(default_factory=Neighbours)
+    ports: GatewayPorts = field(default_factory=GatewayPorts)
+    lookup_mac: Callable[[IPAddress, str], str | None] = _no_lookup
+    """Asks the kernel at once: the event for a neighbour may still be on its way when its first request is here."""
+
+    def device_of(self, address: IPAddress) -> str:
+        """The MAC address behind an address; the address itself where none is known (a routed LAN)."""
+        return self.neighbours.mac_of(address) or str(address)
+
+    def meet(self, source: Source) -> None:
+        """Makes sure that a requester on a LAN link is known by its MAC address before it is judged."""
+        if source.interface and self.neighbours.mac_of(source.address) is None:
+            mac = self.lookup_mac(source.address, source.interface)
+            if mac is not None:
+                self.neighbours.learn(Neighbour(source.address, mac, source.interface))
+
+    def address_of(self, mapping: Mapping) -> IPAddress:
+        """An address of the device that holds a mapping: the internal client's own, unless it was delegated."""
+        if not mapping.delegated:
+            return mapping.internal.address
+        known = sorted(self.neighbours.addresses_of(mapping.device), key=lambda a: (a.version, int(a)))
+        same_family = [a for a in known if a.version == mapping.internal.address.version]
+        return next(iter(same_family or known), mapping.internal.address)
+
+    def local_time(self, now: Instant) -> datetime:
+        """The gateway's local time, for grants with hours."""
+        return datetime.fromtimestamp(now.wall).astimezone()
+
+
+def is_mac(device: str) -> bool:
+    """True for a device that is told by its MAC address."""
+    return len(device) == 17 and device.count(":") == 5

@@ -1,0 +1,174 @@
+"""The gateway's own duties over time: leases that end, mappings that are renewed, flows that are cut, counters.
+
+A shell around timers: what is due goes through the writer as an operation like any request.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+
+from upnp_gw.errors import FirewallError
+from upnp_gw.firewall.base import Counters, Firewall
+from upnp_gw.gateway import Gateway
+from upnp_gw.ledger.kernel import mapping_id
+from upnp_gw.model import IPAddress, Mapping, Usage
+from upnp_gw.surroundings import is_mac
+
+log = logging.getLogger(__name__)
+
+Probe = Callable[[IPAddress, str], Awaitable[bool]]
+"""Does the device at this address on this LAN interface answer? By the kernel's neighbour probes, within seconds."""
+
+COUNTERS_S = 10.0
+RETRY_S = 10.0
+"""After a renewal that did not go through; the kernel's grace is longer."""
+PROBES = 16
+"""Presence checks at once."""
+
+
+class Upkeep:
+    """``start`` after the gateway, ``stop`` before it."""
+
+    def __init__(self, gateway: Gateway, firewall: Firewall, probe: Probe) -> None:
+        self._gateway = gateway
+        self._ledger = gateway.ledger
+        self._operations = gateway.operations
+        self._firewall = firewall
+        self._probe = probe
+        self._clock = gateway.operations.surroundings.clock
+        self._changed = asyncio.Event()
+        self._probing = asyncio.Semaphore(PROBES)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        self._gateway.on_deadline_changed = self._changed.set
+        self._spawn(self._watch_deadlines())
+        self._spawn(self._count())
+
+    async def stop(self) -> None:
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- leases and cuts
+
+    async def _watch_deadlines(self) -> None:
+        while True:
+            self._changed.clear()
+            await self.sweep()
+            due = [at for at in (self._ledger.deadlines.next(), self._ledger.cuts.next()) if at is not None]
+            wait = max(0.0, min(due) - self._clock().boot) if due else None
+            try:
+                await asyncio.wait_for(self._changed.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def sweep(self) -> None:
+        """Does what is due now. Before the first request after a suspend, too."""
+        now = self._clock()
+        ended: list[str] = []
+        for due in self._ledger.deadlines.pop_due(now.boot):
+            mapping = self._ledger.table.get(due)
+            if mapping is None:
+                continue
+            if any(hold.until <= now.boot for hold in mapping.holds):
+                ended.append(due)
+            else:
+                self._spawn(self._renew(mapping))
+        if ended:
+            await self._run("expire", ended, lambda turn: self._operations.expire(turn, ended))
+        if self._ledger.cuts.due(now.boot):
+            await self._gateway.cut_due()
+
+    async def _renew(self, mapping: Mapping) -> None:
+        async with self._probing:
+            present = await self._present(mapping)
+        await self._run(
+            "renew", [mapping.id], lambda turn: self._operations.renew(turn, mapping.id, present)
+        )
+
+    async def _present(self, mapping: Mapping) -> bool | None:
+        """Whether the device of a mapping answers; None where it cannot be asked: a routed LAN has no neighbour."""
+        interface = next(
+            (link.name for link in self._operations.surroundings.network.lans
+             if self._operations.surroundings.network.on_link(mapping.internal.address, link.name)), None
+        )
+        if mapping.delegated or not is_mac(mapping.device) or interface is None:
+            return None
+        try:
+            return await self._probe(mapping.internal.address, interface)
+        except OSError as error:
+            log.warning("no presence check for %s: %s", mapping.id, error.strerror)
+            return None
+
+    async def _run(self, what: str, ids: list[str], step: "Callable[..., None]") -> None:
+        """An operation of ours; where it does not go through, the rows are looked at again."""
+        reply = await self._gateway.run_step(step)
+        if reply is not None:
+            log.error("%s of %s did not go through; next try in %.0f s", what, ", ".join(ids[:8]), RETRY_S)
+            again = self._clock().boot + RETRY_S
+            for i in ids:
+                if self._ledger.table.get(i) is not None:
+                    self._ledger.deadlines.set(i, again)
+
+    # -- neighbours, told by servers.netwatch
+
+    def device_seen(self, mac: str, address: IPAddress) -> None:
+        """A device appeared at an address: its parked mappings come back at once."""
+        for mapping in self._ledger.table.to_client(address):
+            if mapping.parked and mapping.device == mac:
+                self._spawn(self._run("return", [mapping.id], partial(self._return, mapping.id)))
+
+    def _return(self, parked: str, turn: "object") -> None:
+        self._operations.renew(turn, parked, True)  # type: ignore[arg-type]
+
+    def device_moved(self, address: IPAddress, old_mac: str) -> None:
+        """An address belongs to another MAC now."""
+        if any(m.device == old_mac for m in self._ledger.table.to_client(address)):
+            self._spawn(
+                self._run("move", [], lambda turn: self._operations.device_moved(turn, address, old_mac))
+            )
+
+    def network_changed(self) -> None:
+        """Links, addresses or prefixes changed."""
+        self._gateway.rewire()
+        self._spawn(self._run("prefixes", [], self._operations.prefix_gone))
+
+    # -- counters
+
+    async def _count(self) -> None:
+        while True:
+            await asyncio.sleep(COUNTERS_S)
+            try:
+                await self.count()
+            except FirewallError as error:
+                log.warning("the counters cannot be read: %s", error)
+
+    async def count(self) -> None:
+        """Takes over what the kernel counted since the last time."""
+        reading = await self._firewall.read()
+        wall = self._clock().wall
+        sums: dict[str, list[Counters]] = {}
+        for forward_id, counters in reading.counters.items():
+            sums.setdefault(mapping_id(forward_id), []).append(counters)
+        for i, parts in sums.items():
+            if self._ledger.table.get(i) is None:
+                continue
+            before = self._ledger.usage.get(i, Usage())
+            now = Usage(
+                connections=sum(c.connections for c in parts),
+                bytes=max(c.bytes for c in parts),
+                packets=max(c.packets for c in parts),
+                last_used=before.last_used,
+                shared=any(c.shared for c in parts),
+            )
+            used = (now.connections, now.bytes) != (before.connections, before.bytes)
+            self._ledger.usage[i] = replace(now, last_used=wall) if used and (now.connections or now.bytes) else now
+
+    def _spawn(self, work: "Awaitable[None]") -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
