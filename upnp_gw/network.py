@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, ip_network
 
 from upnp_gw.model import IPAddress, IPNetwork, Transport
 
@@ -87,39 +87,57 @@ class Neighbour:
 class Neighbours:
     """Who is behind which address. Kept by netlink events; a device is told by its MAC address."""
 
-    _by_address: dict[IPAddress, Neighbour] = field(default_factory=dict)
-    _by_mac: dict[str, set[IPAddress]] = field(default_factory=dict)
+    _by_address: dict[IPAddress, dict[str, Neighbour]] = field(default_factory=dict)
+    """Address -> interface -> entry: two LANs can each have their own fe80::1."""
+    _by_mac: dict[str, set[tuple[IPAddress, str]]] = field(default_factory=dict)
 
-    def mac_of(self, address: IPAddress) -> str | None:
-        entry = self._by_address.get(address)
-        return entry.mac if entry else None
+    def mac_of(self, address: IPAddress, interface: str | None = None) -> str | None:
+        """The MAC address behind an address on this LAN interface; without one, on whichever knows it.
+
+        None where two interfaces know the address by different MAC addresses: a guess would take a host of one
+        LAN for a host of the other.
+        """
+        entries = self._by_address.get(address)
+        if not entries:
+            return None
+        if interface is not None:
+            entry = entries.get(interface)
+            return entry.mac if entry else None
+        macs = {entry.mac for entry in entries.values()}
+        return macs.pop() if len(macs) == 1 else None
 
     def addresses_of(self, mac: str) -> frozenset[IPAddress]:
-        return frozenset(self._by_mac.get(mac, ()))
+        return frozenset(address for address, _ in self._by_mac.get(mac, ()))
 
     def all(self) -> Iterable[Neighbour]:
-        return tuple(self._by_address.values())
+        return tuple(entry for entries in self._by_address.values() for entry in entries.values())
 
     def learn(self, entry: Neighbour) -> Neighbour | None:
         """Takes in an entry; the answer is the one it replaced when the MAC address is another."""
-        old = self._by_address.get(entry.address)
-        self._by_address[entry.address] = entry
-        self._by_mac.setdefault(entry.mac, set()).add(entry.address)
+        entries = self._by_address.setdefault(entry.address, {})
+        old = entries.get(entry.interface)
+        entries[entry.interface] = entry
+        self._by_mac.setdefault(entry.mac, set()).add((entry.address, entry.interface))
         if old is not None and old.mac != entry.mac:
             self._drop_mac(old)
             return old
         return None
 
-    def forget(self, address: IPAddress) -> None:
-        old = self._by_address.pop(address, None)
-        if old is not None:
-            self._drop_mac(old)
+    def forget(self, address: IPAddress, interface: str | None = None) -> None:
+        """Drops what this interface, or without one every interface, knows of an address."""
+        entries = self._by_address.get(address, {})
+        for name in (*entries,) if interface is None else (interface,):
+            old = entries.pop(name, None)
+            if old is not None:
+                self._drop_mac(old)
+        if not entries:
+            self._by_address.pop(address, None)
 
     def _drop_mac(self, entry: Neighbour) -> None:
-        addresses = self._by_mac.get(entry.mac)
-        if addresses is not None:
-            addresses.discard(entry.address)
-            if not addresses:
+        places = self._by_mac.get(entry.mac)
+        if places is not None:
+            places.discard((entry.address, entry.interface))
+            if not places:
                 del self._by_mac[entry.mac]
 
 
@@ -134,3 +152,33 @@ class GatewayPorts:
 
     def holds(self, transport: Transport, port: int) -> bool:
         return (transport, port) in self.listening or (transport, port) in self.static
+
+
+NOT_PUBLIC: tuple[tuple[IPv4Network, str], ...] = tuple(
+    (IPv4Network(network), why)
+    for network, why in (
+        ("10.0.0.0/8", "private (RFC 1918)"),
+        ("172.16.0.0/12", "private (RFC 1918)"),
+        ("192.168.0.0/16", "private (RFC 1918)"),
+        ("100.64.0.0/10", "shared by a carrier's NAT (RFC 6598)"),
+        ("169.254.0.0/16", "link-local (RFC 3927)"),
+        ("127.0.0.0/8", "loopback (RFC 1122)"),
+        ("0.0.0.0/8", "this network (RFC 1122)"),
+        ("192.0.0.0/24", "for protocol use, as in DS-Lite (RFC 6890)"),
+        ("192.0.2.0/24", "for documentation (RFC 5737)"),
+        ("198.51.100.0/24", "for documentation (RFC 5737)"),
+        ("203.0.113.0/24", "for documentation (RFC 5737)"),
+        ("198.18.0.0/15", "for benchmarks (RFC 2544)"),
+        ("224.0.0.0/4", "multicast (RFC 5771)"),
+        ("240.0.0.0/4", "reserved (RFC 1112)"),
+    )
+)
+"""What the internet cannot reach, and why (RFC 6890)."""
+
+PRIVATE = tuple(network for network, _ in NOT_PUBLIC[:3])
+"""RFC 1918."""
+
+
+def private_external(address: IPv4Address) -> str | None:
+    """Why the internet cannot reach this external address, as ``private (RFC 1918)``; None: it is a public one."""
+    return next((why for network, why in NOT_PUBLIC if address in network), None)
