@@ -41,7 +41,7 @@ class Facts:
     held: Held = field(default_factory=Held)
     changes_last_minute: int = 0
     int_ports_today: frozenset[int] = frozenset()
-    """Distinct internal ports that this device was granted today."""
+    """Distinct internal ports that this device was granted today, or asked for over TCP beyond its room."""
     dhcp_name: str | None = None
     lease_agrees: bool = False
     """The DHCP lease, the neighbour's MAC and the address agree (``assure = "lease"``)."""
@@ -51,6 +51,9 @@ class Facts:
     """A stored mapping is decided again at start: quota, rate and incident do not run, absence is no denial."""
     renewing: bool = False
     """The gateway decides again about what stands: rate and incident do not run."""
+    standing: bool = False
+    """The requester refreshes a mapping of its own that stands: not new, so a frozen device may, and the day's
+    count of distinct ports does not run."""
 
 
 class Outcome(StrEnum):
@@ -66,6 +69,9 @@ class External(StrEnum):
     SAME_OR_ANY = "same-or-any"
     ANY = "any"
 
+
+FAULT = "the gateway could not decide this request"
+"""The last reason of a denial that comes from a fault of ours: no evidence against the device."""
 
 PortRanges = tuple[tuple[int, int], ...]
 """Inclusive ranges, sorted, not overlapping."""

@@ -1,0 +1,104 @@
+"""From the tables of a policy file to the typed policy: every value read, every name resolved.
+
+A name that does not exist is an error where it would open a hole (a forbid, a group); in a grant it makes the
+grant match nobody, and lint says so.
+"""
+
+from collections.abc import Mapping
+
+from upnp_gw.gate import values
+from upnp_gw.gate.cases import case_of
+from upnp_gw.gate.decision import Outcome
+from upnp_gw.gate.policyfile import DeviceTable, LimitsTable, MemberList, TopTable, shaped
+from upnp_gw.gate.rules import Rules, known
+from upnp_gw.gate.schema import Assure, Device, Limits, Mode, OnIncident, Policy, Zone
+from upnp_gw.gate.values import Place
+
+VERSION = 1
+
+
+def build(raw: Mapping[str, object], where: str) -> Policy:
+    """The policy of a parsed TOML file, not yet indexed, linted or tested. Raises ConfigError."""
+    top = shaped(raw, TopTable, where, "")
+    root = Place(where)
+    if top.version != VERSION:
+        raise root.at("version").wrong(top.version, str(VERSION))
+    devices = {n: _device(n, t, root.at("device").at(n)) for n, t in top.device.items()}
+    groups = {n: _group(n, t, devices, root.at("group").at(n)) for n, t in top.group.items()}
+    zones = {n: _zone(n, t, root.at("zone").at(n)) for n, t in top.zone.items()}
+    rules = Rules(devices, groups, zones)
+    forbids = [rules.forbid(t, root.at("forbid").at(i)) for i, t in enumerate(top.forbid)]
+    grants = [rules.grant(t, root.at("grant").at(i)) for i, t in enumerate(top.grant)]
+    return Policy(
+        default=values.one_of(top.default, Outcome, root.at("default"), Outcome.ALLOW),
+        mode=values.one_of(top.mode, Mode, root.at("mode")),
+        limits=_limits(top.limits, root.at("limits")),
+        devices=devices,
+        groups=groups,
+        zones=zones,
+        forbids=tuple(sorted(forbids, key=lambda forbid: forbid.name)),
+        grants=tuple(sorted(grants, key=lambda grant: grant.rank)),
+        cases=tuple(case_of(t, rules, root.at("test").at(i)) for i, t in enumerate(top.test)),
+    )
+
+
+def _limits(raw: object, place: Place) -> Limits:
+    table = shaped(raw, LimitsTable, place.where, place.key)
+    usual = Limits()
+
+    def counted(key: str, default: int, high: int) -> int:
+        value = getattr(table, key)
+        return default if value is None else values.number(value, 1, high, place.at(key))
+
+    def lasting(key: str, default: int) -> int:
+        value = getattr(table, key)
+        return default if value is None else values.duration_s(value, place.at(key))
+
+    action = table.on_incident
+    return Limits(
+        total_mappings=counted("total_mappings", usual.total_mappings, 65535),
+        per_device=counted("per_device", usual.per_device, 65535),
+        requests_per_minute=counted("requests_per_minute", usual.requests_per_minute, 6000),
+        max_ttl_s=lasting("max_ttl", usual.max_ttl_s),
+        max_hold_s=lasting("max_hold", usual.max_hold_s),
+        incident_after=counted("incident_after", usual.incident_after, 1000),
+        on_incident=usual.on_incident
+        if action is None
+        else values.one_of(action, OnIncident, place.at("on_incident")),
+    )
+
+
+def _device(name: str, raw: object, place: Place) -> Device:
+    values.name(name, place)
+    table = shaped(raw, DeviceTable, place.where, place.key)
+    macs = [values.mac(m, place.at("mac").at(i)) for i, m in enumerate(values.listed(table.mac or []))]
+    addresses = [values.address(a, place.at("ip").at(i)) for i, a in enumerate(values.listed(table.ip or []))]
+    if not macs and not addresses:
+        raise place.fail(
+            'nothing tells it apart; accepted: mac = ["..."] or ip = ["..."], dhcp_name only beside them'
+        )
+    assure = Assure.MAC if macs else Assure.IP
+    if table.assure is not None:
+        assure = values.one_of(table.assure, Assure, place.at("assure"))
+    if assure is not Assure.IP and not macs:
+        raise place.at("assure").fail(f"{assure} needs mac = [...]; accepted without it: ip")
+    if table.dhcp_name == "":
+        raise place.at("dhcp_name").fail("empty; leave it out or name the host name of its DHCP lease")
+    return Device(name, frozenset(macs), frozenset(addresses), table.dhcp_name, assure)
+
+
+def _group(name: str, raw: object, devices: Mapping[str, Device], place: Place) -> frozenset[str]:
+    values.name(name, place)
+    members = shaped({"members": raw}, MemberList, place.where, place.key).members
+    for index, member in enumerate(members):
+        if member not in devices:
+            raise place.at(index).wrong(member, f"a device of this file: {known(devices)}")
+    return frozenset(members)
+
+
+def _zone(name: str, raw: object, place: Place) -> Zone:
+    values.name(name, place)
+    members = shaped({"members": raw}, MemberList, place.where, place.key).members
+    if not members:
+        raise place.fail('empty; accepted: prefixes such as ["192.168.20.0/24"]')
+    return Zone(name, tuple(values.prefix(text, place.at(i)) for i, text in enumerate(members)))

@@ -1,0 +1,202 @@
+"""``decide(policy, facts, request)``: the one answer for every request of every protocol.
+
+Pure and total. Floor, limits, forbids, grants, clamps, in this order; the order of the policy file never matters.
+Whatever goes wrong inside is a denial, and a denial is also what is left when nothing else was said (SR-18).
+"""
+
+from collections.abc import Mapping
+from heapq import merge
+from typing import TypeVar
+
+from upnp_gw.gate import floor
+from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, PortRanges, Verdict
+from upnp_gw.gate.identity import names_of, suspects
+from upnp_gw.gate.match import Asked, covers, forbids, obstacle, permitted, remotes
+from upnp_gw.gate.portset import UNPRIVILEGED, normal, without
+from upnp_gw.gate.schema import OBSERVE_RULE, OPERATOR_RULE, Forbid, Grant, Mode, Policy
+from upnp_gw.gate.values import duration_text
+from upnp_gw.model import Via
+from upnp_gw.request import MapRequest, Refusal
+
+Rule = TypeVar("Rule", Forbid, Grant)
+
+
+def decide(policy: Policy, facts: Facts, request: MapRequest) -> Verdict:
+    """Allow with clamps, deny, or ask. Never raises; never allows because of an error."""
+    try:
+        return _Decision(policy, facts, request).verdict()
+    except Exception as error:
+        trace = (f"fault: {type(error).__name__}", FAULT)
+        return Verdict(Outcome.DENY, None, Refusal.NOT_AUTHORIZED, trace, None, getattr(policy, "digest", ""))
+
+
+def lifetime_s(request: MapRequest, clamps: Clamps) -> int:
+    """Seconds that the lease of this request lives: NAT-PMP and PCP within max_ttl, the others within max_hold."""
+    longest = clamps.max_ttl_s if request.via in (Via.NATPMP, Via.PCP) else clamps.max_hold_s
+    return longest if request.lifetime_s is None else min(request.lifetime_s, longest)
+
+
+class _Decision:
+    """One decision under way: the trace, and what the steps hand on."""
+
+    def __init__(self, policy: Policy, facts: Facts, request: MapRequest) -> None:
+        self.policy = policy
+        self.facts = facts
+        self.request = request
+        self.trace: list[str] = []
+        self.blocked: PortRanges = ()
+        """External ports that a forbid takes out of the gateway's choice."""
+        self.blocked_by: str | None = None
+
+    def verdict(self) -> Verdict:
+        if broken := floor.broken_by(self.facts, self.request):
+            return self.deny(*broken)
+        self.trace.append("floor ok")
+        if self.request.via is Via.OPERATOR:
+            return self.operator()
+        if over := self.over_limit():
+            return self.deny(*over)
+        asked = Asked(self.policy, self.facts, self.request)
+        return self.forbidden(asked) or self.granted(asked)
+
+    def deny(self, refusal: Refusal, reason: str, rule: str | None = None) -> Verdict:
+        return self.answer(Outcome.DENY, rule, refusal, reason, None)
+
+    def ask(self, reason: str, rule: str | None = None) -> Verdict:
+        return self.answer(Outcome.ASK, rule, Refusal.ASK, reason, None)
+
+    def allow(self, rule: str, reason: str, clamps: Clamps) -> Verdict:
+        lives = lifetime_s(self.request, clamps)
+        asked = self.request.lifetime_s
+        if asked is not None and asked > lives:
+            self.trace.append(f"clamp {duration_text(asked)} -> {duration_text(lives)}")
+        return self.answer(Outcome.ALLOW, rule, None, reason, clamps)
+
+    def answer(
+        self, outcome: Outcome, rule: str | None, refusal: Refusal | None, reason: str, clamps: Clamps | None
+    ) -> Verdict:
+        return Verdict(outcome, rule, refusal, (*self.trace, reason), clamps, self.policy.digest)
+
+    def operator(self) -> Verdict:
+        """The floor only. What the operator asks for in person is not shortened."""
+        limits, asked = self.policy.limits, self.request.lifetime_s or 0
+        clamps = Clamps(limits.max_ttl_s, max(limits.max_hold_s, asked), self.choices(UNPRIVILEGED))
+        return self.allow(OPERATOR_RULE, "the operator asked for it", clamps)
+
+    def choices(self, choosable: PortRanges) -> PortRanges:
+        """The one port of an exact request, or those to choose from, an unprivileged suggestion among them."""
+        exact = floor.exact_external(self.request)
+        return choosable if exact is None else ((exact, exact),)
+
+    def over_limit(self) -> tuple[Refusal, str] | None:
+        facts, limits = self.facts, self.policy.limits
+        if facts.restoring:
+            return None
+        if not facts.renewing:
+            if facts.frozen and not facts.standing:
+                return Refusal.NOT_AUTHORIZED, "this device is frozen after an incident"
+            if facts.changes_last_minute >= limits.requests_per_minute:
+                return Refusal.RATE, f"more than {limits.requests_per_minute} changes in a minute"
+        held = facts.held
+        if held.by_device >= limits.per_device:
+            return Refusal.QUOTA, f"this device holds {limits.per_device} mappings, as many as a device may"
+        if held.total >= limits.total_mappings:
+            return Refusal.TABLE_FULL, "the gateway holds as many mappings as it may"
+        self.trace.append(
+            f"limits ok: device {held.by_device}/{limits.per_device}, all {held.total}/{limits.total_mappings}"
+        )
+        return None
+
+    def forbidden(self, asked: Asked) -> Verdict | None:
+        names = suspects(self.policy, self.facts, self.request.internal.address)
+        rules = _concerning(self.policy.forbids_of, self.policy.forbids_of_anyone, names)
+        matching = [rule for rule in rules if forbids(rule, asked)]
+        # Where the gateway chooses, a forbid of external ports narrows the choice. Any other forbid denies.
+        denying = [rule for rule in matching if rule.ext_ports is None or asked.exact is not None]
+        self.trace.append(f"forbids {len(denying)}/{len(rules)}")
+        if denying:
+            name = denying[0].name
+            return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {name}", name)
+        if matching:
+            self.blocked = normal(span for rule in matching for span in rule.ext_ports or ())
+            self.blocked_by = matching[0].name
+        return None
+
+    def granted(self, asked: Asked) -> Verdict:
+        names = names_of(self.policy, self.facts)
+        rules = _concerning(self.policy.grants_of, self.policy.grants_of_anyone, names)
+        matching = [rule for rule in rules if covers(rule, asked)]
+        open_ports = {rule.name: without(permitted(rule, asked), self.blocked) for rule in matching}
+        usable = [rule for rule in matching if open_ports[rule.name]]
+        hindrance: tuple[Refusal, str, str] | None = None
+        for rule in usable:
+            hindered = obstacle(rule, self.facts, self.request)
+            if hindered is None:
+                return self.charge(rule, asked, open_ports[rule.name], f"{len(matching)}/{len(rules)}")
+            hindrance = hindrance or (*hindered, rule.name)
+        self.trace.append(f"grants {len(matching)}/{len(rules)}")
+        if self.observed(asked):
+            return self.observe("would-deny: no grant with room" if hindrance else "would-deny: no grant")
+        if hindrance is not None:
+            return self.deny(*hindrance)
+        if matching and self.blocked_by is not None:
+            return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {self.blocked_by}", self.blocked_by)
+        return self.ungranted(asked)
+
+    def charge(self, rule: Grant, asked: Asked, open_ports: PortRanges, count: str) -> Verdict:
+        room = ""
+        if rule.max_mappings is not None:
+            left = rule.max_mappings - self.facts.held.by_grant.get(rule.name, 0)
+            room = f": room {left}/{rule.max_mappings}"
+        self.trace.append(f"grants {count} ({rule.name}{room})")
+        if rule.approve:
+            if self.observed(asked):
+                return self.observe("would-ask: the grant needs approval")
+            return self.ask(f"rule {rule.name} waits for the operator's approval", rule.name)
+        limits, left_s = self.policy.limits, asked.hours_left_s(rule)
+        clamps = Clamps(
+            max_ttl_s=min(limits.max_ttl_s, rule.max_ttl_s or limits.max_ttl_s, left_s or limits.max_ttl_s),
+            max_hold_s=min(limits.max_hold_s, rule.max_hold_s or limits.max_hold_s),
+            external_ports=open_ports,
+            external=rule.external,
+            remote=remotes(rule, asked),
+        )
+        return self.allow(rule.name, f"granted by rule {rule.name}", clamps)
+
+    def observed(self, asked: Asked) -> bool:
+        """Observe mode allows what only lacks a grant. For another host or a low port the floor wants one."""
+        return self.policy.mode is Mode.OBSERVE and asked.own and not asked.privileged
+
+    def observe(self, why: str) -> Verdict:
+        ports = without(self.choices(UNPRIVILEGED), self.blocked)
+        if not ports:
+            return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {self.blocked_by}", self.blocked_by)
+        limits = self.policy.limits
+        self.trace.append(why)
+        clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ports)
+        return self.allow(OBSERVE_RULE, "allowed because the gateway only observes", clamps)
+
+    def ungranted(self, asked: Asked) -> Verdict:
+        if not asked.own:
+            return self.deny(Refusal.NOT_AUTHORIZED, "a device may only map ports to itself")
+        if asked.privileged:
+            return self.deny(Refusal.NOT_AUTHORIZED, "a port below 1024 needs a grant that names it")
+        if self.policy.default is Outcome.ASK:
+            return self.ask("no grant covers this; the operator is asked")
+        return self.deny(Refusal.NOT_AUTHORIZED, "no grant covers this")
+
+
+def _concerning(
+    of: Mapping[str, tuple[Rule, ...]], of_anyone: tuple[Rule, ...], names: frozenset[str]
+) -> tuple[Rule, ...]:
+    """The rules that can concern these names, in their order, each once."""
+    if not names:
+        return of_anyone
+    if len(names) == 1:
+        return of[next(iter(names))]
+    rules = {id(rule): rule for rule in merge(*(of[name] for name in names), key=_order)}
+    return tuple(rules.values())
+
+
+def _order(rule: Forbid | Grant) -> tuple[bool, str]:
+    return rule.rank if isinstance(rule, Grant) else (False, rule.name)

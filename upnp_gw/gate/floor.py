@@ -1,0 +1,136 @@
+"""The floor: what no policy can configure away. It holds for the operator too, where not said otherwise.
+
+Address literals only; the internal client is a host on a LAN prefix, never the gateway, never a public IPv4
+address, and, unless a grant delegates, the requester itself (told by its device, not by its address); ports
+1..65535; no external port of the gateway's own; every lease ends. Ports below 1024 need a grant that names them.
+"""
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+
+from upnp_gw.gate.decision import Facts
+from upnp_gw.model import IPAddress, IPNetwork, Kind, Transport, Via
+from upnp_gw.network import Network
+from upnp_gw.request import MapRequest, PortChoice, Refusal
+
+PRIVILEGED_BELOW = 1024
+
+LOCAL_IPV4 = tuple(
+    IPv4Network(text)
+    for text in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "198.18.0.0/15",
+        "192.0.2.0/24",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+    )
+)
+"""Where an internal client may be: what the internet cannot reach (RFC 6890). The last four are for labs."""
+
+Broken = tuple[Refusal, str]
+"""What the floor says no with: the kind and one plain sentence."""
+
+
+def broken_by(facts: Facts, request: MapRequest) -> Broken | None:
+    """The first rule of the floor that the request breaks; None where it stands on it.
+
+    Delegation and ports below 1024 are not judged here: they depend on the grants (``is_own``, ``is_privileged``).
+    """
+    wrong = _malformed(request) or _target(facts.network, request.internal.address)
+    if wrong is not None:
+        return Refusal.NOT_AUTHORIZED, wrong
+    if not facts.device:
+        return Refusal.NOT_AUTHORIZED, "nobody can be told to have asked"
+    exact = exact_external(request)
+    if (
+        exact is not None
+        and request_kind(request) is Kind.PORT_MAPPING
+        and facts.gateway_ports.holds(request.transport, exact)
+    ):
+        return Refusal.CONFLICT_OTHER, "the gateway itself uses this external port"
+    return None
+
+
+def is_own(facts: Facts, request: MapRequest) -> bool:
+    """True where the internal client is the requester: the same device, whatever the address family."""
+    return facts.target_device == facts.device
+
+
+def is_privileged(request: MapRequest) -> bool:
+    """True where the internal port, or the external one it insists on, is below 1024."""
+    exact = exact_external(request)
+    return request.internal.port < PRIVILEGED_BELOW or (exact is not None and exact < PRIVILEGED_BELOW)
+
+
+def exact_external(request: MapRequest) -> int | None:
+    """The one external port it can be; None where the gateway chooses. A pinhole's is its internal port."""
+    if request.internal.address.version == 6:
+        return request.internal.port
+    return request.external_port if request.choice is PortChoice.EXACT else None
+
+
+def request_kind(request: MapRequest) -> Kind:
+    return Kind.PINHOLE if request.internal.address.version == 6 else Kind.PORT_MAPPING
+
+
+def _malformed(request: MapRequest) -> str | None:
+    internal, remote = request.internal, request.remote
+    lowest = 1 if request.choice is PortChoice.EXACT else 0
+    if not isinstance(internal.address, IPv4Address | IPv6Address):
+        return "the internal client is no address literal"
+    if request.transport not in (Transport.TCP, Transport.UDP):
+        return "only TCP and UDP can be mapped"
+    if not 1 <= internal.port <= 65535:
+        return "the internal port is not 1 to 65535"
+    if not lowest <= request.external_port <= 65535:
+        return "the external port is not 1 to 65535"
+    if request.lifetime_s is not None and request.lifetime_s <= 0:
+        return "every lease ends, and this one would have no length"
+    if request.permanent and request.via is not Via.OPERATOR:
+        return "only the operator makes permanent mappings"
+    if remote is not None and remote.version != internal.address.version:
+        return "the remote host is of another address family than the internal client"
+    return None
+
+
+def _target(network: Network, address: IPAddress) -> str | None:
+    if address.is_loopback or address.is_multicast or address.is_unspecified:
+        return "the internal client is no host address"
+    if isinstance(address, IPv6Address):
+        if address.is_link_local or address.ipv4_mapped is not None:
+            return "the internal client is no address that a pinhole can lead to"
+    elif not any(address in net for net in LOCAL_IPV4):
+        return "the internal client is not a private address"
+    if network.is_gateway(address):
+        return "the internal client is the gateway itself"
+    prefixes = lan_prefixes(network, address)
+    if not prefixes:
+        return "the internal client is on no LAN of this gateway"
+    if any(_is_no_host(address, net) for net in prefixes):
+        return "the internal client is a network or broadcast address"
+    return None
+
+
+def lan_prefixes(network: Network, address: IPAddress) -> list[IPNetwork]:
+    """The connected and routed LAN prefixes that this address is in."""
+    version = address.version
+    found: list[IPNetwork] = [
+        own.network
+        for link in network.lans
+        for own in link.addresses
+        if own.version == version and address in own.network
+    ]
+    found += [net for net in network.routed if net.version == version and address in net]
+    return found
+
+
+def _is_no_host(address: IPAddress, net: IPNetwork) -> bool:
+    """Network and broadcast address of IPv4; the subnet-router anycast address of IPv6 (RFC 4291 section 2.6.1)."""
+    if net.max_prefixlen - net.prefixlen < 2:
+        return False
+    if address == net.network_address:
+        return True
+    return net.version == 4 and address == net.broadcast_address

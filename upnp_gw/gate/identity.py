@@ -1,0 +1,119 @@
+"""Who asks: from an address and its neighbour entry to a device, its names and its zones.
+
+A device is its MAC address; a host whose MAC is unknown (behind another router, or not yet in the neighbour
+table) counts by its address. A name is given by the policy, and only when all the facts it asks for agree; a
+forbid already counts when one of them fits, so that an unreadable fact never opens anything.
+"""
+
+from datetime import datetime
+
+from upnp_gw.gate.decision import Facts, Held
+from upnp_gw.gate.limits import DeviceBook
+from upnp_gw.gate.schema import Assure, Device, Policy
+from upnp_gw.model import Instant, IPAddress, Via
+from upnp_gw.network import GatewayPorts, Neighbours, Network
+from upnp_gw.request import MapRequest
+
+OPERATOR = "operator"
+"""The device of a request that came over the control socket."""
+
+
+def device_of(neighbours: Neighbours, address: IPAddress) -> tuple[str, str | None]:
+    """(device, its MAC or None) of the host behind this address."""
+    mac = neighbours.mac_of(address)
+    return mac or str(address), mac
+
+
+def is_mac(device: str) -> bool:
+    """True where a device id is a MAC address and not an address."""
+    return [len(part) for part in device.split(":")] == [2] * 6
+
+
+def names_of(policy: Policy, facts: Facts) -> frozenset[str]:
+    """The names of the requester: those whose facts all agree. Usually none or one."""
+    candidates = (*policy.by_mac.get(facts.mac or "", ()), *policy.by_address.get(facts.address, ()))
+    if not candidates:
+        return frozenset()
+    return frozenset(device.name for device in candidates if _agrees(device, facts))
+
+
+def _agrees(device: Device, facts: Facts) -> bool:
+    if device.addresses and facts.address not in device.addresses:
+        return False
+    if device.macs and facts.mac not in device.macs and (device.assure is not Assure.IP or facts.mac is not None):
+        return False
+    # At a restart the lease file may not have been read yet: that is no denial (design section 9).
+    unread = facts.restoring and facts.dhcp_name is None
+    if device.dhcp_name is not None and facts.dhcp_name != device.dhcp_name and not unread:
+        return False
+    return device.assure is not Assure.LEASE or facts.lease_agrees or unread
+
+
+def suspects(policy: Policy, facts: Facts, target: IPAddress) -> frozenset[str]:
+    """Every name that a forbid must take into account: requester or internal client, by MAC or by address."""
+    found: set[str] = set()
+    for mac in (facts.mac, facts.target_mac):
+        if mac is not None:
+            found.update(device.name for device in policy.by_mac.get(mac, ()))
+    for address in (facts.address, target):
+        found.update(device.name for device in policy.by_address.get(address, ()))
+    return frozenset(found)
+
+
+def name_of(policy: Policy, mac: str | None, address: IPAddress | None) -> str | None:
+    """The name to show for a host: by its MAC, else by its address. For people; decides nothing."""
+    known = policy.by_mac.get(mac or "", ()) or (() if address is None else policy.by_address.get(address, ()))
+    return known[0].name if known else None
+
+
+def gather(
+    policy: Policy,
+    network: Network,
+    neighbours: Neighbours,
+    gateway_ports: GatewayPorts,
+    book: DeviceBook,
+    held: Held,
+    request: MapRequest,
+    now: Instant,
+    local: datetime,
+    *,
+    restoring: bool = False,
+    renewing: bool = False,
+    standing: bool = False,
+    holder: str | None = None,
+) -> Facts:
+    """The facts of one request, in one call.
+
+    ``local`` is the gateway's local time. ``holder`` is the device of the stored mapping where the gateway itself
+    decides again (restoring, renewing): it counts where the neighbour table does not know the address (not yet,
+    or no more). ``standing``: the requester refreshes a mapping of its own. The policy is not read today; it is
+    here because DHCP leases, which only some policies ask for, will be.
+    """
+    source, target = request.source.address, request.internal.address
+    device, mac = device_of(neighbours, source)
+    target_device, target_mac = device_of(neighbours, target)
+    if holder is not None and is_mac(holder):
+        # The gateway itself asks, for the holder. A neighbour with another MAC makes the target another's.
+        device, mac = holder, holder
+        target_device, target_mac = (target_device, target_mac) if target_mac else (holder, holder)
+    if request.via is Via.OPERATOR:
+        device, mac = OPERATOR, None
+    today = local.date().toordinal()
+    return Facts(
+        device=device,
+        mac=mac,
+        address=source,
+        target_device=target_device,
+        target_mac=target_mac,
+        network=network,
+        gateway_ports=gateway_ports,
+        minute_of_day=local.hour * 60 + local.minute,
+        today=today,
+        held=held,
+        changes_last_minute=book.changes_last_minute(device, now),
+        int_ports_today=book.int_ports_today(device, today),
+        frozen=book.frozen(device, now),
+        restoring=restoring,
+        renewing=renewing,
+        standing=standing,
+    )

@@ -1,0 +1,64 @@
+"""What is worked out once, when a policy is loaded, so that a decision costs only the rules that can concern it."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+import msgspec
+
+from upnp_gw.gate.schema import Device, Forbid, Grant, Policy
+
+Rule = TypeVar("Rule", Forbid, Grant)
+K = TypeVar("K")
+
+
+def indexed(policy: Policy) -> Policy:
+    """The same policy with its digest and its look-up tables."""
+    devices = sorted(policy.devices.values(), key=lambda device: device.name)
+    return replace(
+        policy,
+        digest=_digest(policy),
+        by_mac=_grouped((mac, device) for device in devices for mac in device.macs),
+        by_address=_grouped((address, device) for device in devices for address in device.addresses),
+        grants_of=_by_device(policy.grants, devices),
+        grants_of_anyone=tuple(grant for grant in policy.grants if grant.devices is None),
+        forbids_of=_by_device(policy.forbids, devices),
+        forbids_of_anyone=tuple(forbid for forbid in policy.forbids if forbid.devices is None),
+    )
+
+
+def _grouped(pairs: Iterable[tuple[K, Device]]) -> dict[K, tuple[Device, ...]]:
+    table: dict[K, tuple[Device, ...]] = {}
+    for key, device in pairs:
+        table[key] = (*table.get(key, ()), device)
+    return table
+
+
+def _by_device(rules: tuple[Rule, ...], devices: list[Device]) -> dict[str, tuple[Rule, ...]]:
+    """Device name -> its rules and those for everyone, in the order given. Like tuples are one object."""
+    positions: dict[str, list[int]] = {device.name: [] for device in devices}
+    for position, rule in enumerate(rules):
+        for name in positions if rule.devices is None else rule.devices & positions.keys():
+            positions[name].append(position)
+    same: dict[tuple[int, ...], tuple[Rule, ...]] = {}
+    return {
+        name: same.setdefault(tuple(found), tuple(rules[position] for position in found))
+        for name, found in positions.items()
+    }
+
+
+def _digest(policy: Policy) -> str:
+    """12 hex digits of what the policy means."""
+    meaning = (
+        policy.default,
+        policy.mode,
+        policy.limits,
+        [policy.devices[name] for name in sorted(policy.devices)],
+        [(name, sorted(policy.groups[name])) for name in sorted(policy.groups)],
+        [policy.zones[name] for name in sorted(policy.zones)],
+        policy.forbids,
+        policy.grants,
+    )
+    canonical = msgspec.json.encode(msgspec.to_builtins(meaning, order="deterministic", enc_hook=str))
+    return hashlib.sha256(canonical).hexdigest()[:12]

@@ -1,0 +1,196 @@
+"""What the gate remembers of each device: changes in the last minute, ports of today, refusals, incidents.
+
+Pure bookkeeping with the time passed in. Memory is bounded whatever the LAN sends: ``MOST_DEVICES`` devices, the
+one unheard of for longest is forgotten first, and each costs at most a few kilobytes.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from upnp_gw.gate.decision import FAULT, Outcome, Verdict
+from upnp_gw.gate.schema import DAY_S, Limits, OnIncident
+from upnp_gw.model import Instant, IPAddress
+from upnp_gw.request import MapRequest, Refusal
+
+MOST_DEVICES = 4096
+MOST_INCIDENTS = 1024
+MOST_PORTS_A_DAY = 1024
+"""No grant's ``max_ports_per_day`` is larger, so that a set cut here still refuses what it must."""
+MINUTE_S = 60.0
+EVIDENCE_S = 600.0
+FREEZE_S = float(DAY_S)
+TCP_EVIDENCE = frozenset({"igd"})
+"""The protocols whose sender is proved by a TCP handshake. A datagram can be forged with another's address (SR-26),
+and what the operator is refused is no evidence against anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One device was refused many distinct internal ports: it may be infected."""
+
+    device: str
+    began: Instant
+    ends: float
+    """BOOTTIME seconds at which it ends by itself."""
+    ports: tuple[int, ...]
+    """The distinct internal ports that were refused, sorted."""
+    action: OnIncident
+
+    @property
+    def freezes(self) -> bool:
+        return self.action is not OnIncident.LOG
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One line of ``upnp-gw devices``."""
+
+    device: str
+    address: IPAddress | None
+    """The address it last asked from."""
+    first_seen: float
+    """Wall-clock seconds."""
+    last_seen: float
+    refused: Mapping[Refusal, int]
+    incident: Incident | None
+
+
+@dataclass(slots=True)
+class _Entry:
+    first_seen: float
+    last_seen: float
+    address: IPAddress | None = None
+    changes: deque[float] = field(default_factory=deque)
+    day: int = 0
+    ports: frozenset[int] = frozenset()
+    evidence: dict[int, float] = field(default_factory=dict)
+    """Internal port -> BOOTTIME of its last refusal."""
+    refused: Counter[Refusal] = field(default_factory=Counter)
+
+
+class DeviceBook:
+    """Keyed by device (``Facts.device``). ``limits`` may be replaced when a policy is loaded."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._incidents: OrderedDict[str, Incident] = OrderedDict()
+
+    def changed(self, device: str, now: Instant) -> None:
+        """Counts one change request (not a read), whatever its answer."""
+        changes = self._entry(device, now).changes
+        changes.append(now.boot)
+        while len(changes) > self.limits.requests_per_minute or changes[0] <= now.boot - MINUTE_S:
+            changes.popleft()
+
+    def changes_last_minute(self, device: str, now: Instant) -> int:
+        """How many changes; never more than the limit, which is as far as anybody asks."""
+        entry = self._entries.get(device)
+        if entry is None:
+            return 0
+        while entry.changes and entry.changes[0] <= now.boot - MINUTE_S:
+            entry.changes.popleft()
+        return len(entry.changes)
+
+    def granted(self, device: str, int_port: int, now: Instant, today: int) -> None:
+        """Counts an internal port that was granted, refreshes too. ``today``: ``Facts.today``."""
+        self._count_port(self._entry(device, now), int_port, today)
+
+    def int_ports_today(self, device: str, today: int) -> frozenset[int]:
+        entry = self._entries.get(device)
+        return entry.ports if entry is not None and entry.day == today else frozenset()
+
+    def refused(
+        self, device: str, request: MapRequest, verdict: Verdict, now: Instant, today: int
+    ) -> Incident | None:
+        """Counts a verdict that was no allow; the answer is the incident where this one began it.
+
+        Evidence is a denial by policy, over TCP: not ask, quota, rate, a conflict or a fault of ours. A quota
+        refusal counts as a port asked for today, so that a burst beyond the room comes to its end as well.
+        """
+        entry = self._entry(device, now)
+        entry.address = request.source.address
+        if verdict.outcome is Outcome.ALLOW or verdict.refusal is None:
+            return None
+        entry.refused[verdict.refusal] += 1
+        if request.via.protocol not in TCP_EVIDENCE:
+            return None
+        if verdict.refusal is Refusal.QUOTA:
+            self._count_port(entry, request.internal.port, today)
+        if verdict.refusal is not Refusal.NOT_AUTHORIZED or FAULT in verdict.reasons:
+            return None
+        return self._evidence(device, entry, request.internal.port, now)
+
+    def seen(self, device: str, address: IPAddress | None, now: Instant) -> None:
+        """The device was heard of, for ``devices``; decides nothing."""
+        self._entry(device, now).address = address
+
+    def frozen(self, device: str, now: Instant) -> bool:
+        """True while an incident that freezes is open for this device."""
+        incident = self._incident(device, now)
+        return incident is not None and incident.freezes
+
+    def release(self, device: str) -> Incident | None:
+        """Ends the incident of this device, and forgets its evidence; the answer is what was open."""
+        entry = self._entries.get(device)
+        if entry is not None:
+            entry.evidence.clear()
+        return self._incidents.pop(device, None)
+
+    def restore(self, incident: Incident) -> None:
+        """Puts back an incident that was open when the gateway stopped."""
+        self._incidents[incident.device] = incident
+
+    def incidents(self, now: Instant) -> tuple[Incident, ...]:
+        """The open ones, oldest first."""
+        for device in tuple(self._incidents):
+            self._incident(device, now)
+        return tuple(self._incidents.values())
+
+    def devices(self, now: Instant) -> tuple[Seen, ...]:
+        """Everybody in the book, the one heard of last at the end."""
+        return tuple(
+            Seen(d, e.address, e.first_seen, e.last_seen, dict(e.refused), self._incident(d, now))
+            for d, e in self._entries.items()
+        )
+
+    def _entry(self, device: str, now: Instant) -> _Entry:
+        entry = self._entries.get(device)
+        if entry is None:
+            entry = self._entries[device] = _Entry(now.wall, now.wall)
+            if len(self._entries) > MOST_DEVICES:
+                self._entries.popitem(last=False)
+        entry.last_seen = now.wall
+        self._entries.move_to_end(device)
+        return entry
+
+    def _count_port(self, entry: _Entry, port: int, today: int) -> None:
+        if entry.day != today:
+            entry.day, entry.ports = today, frozenset()
+        if port not in entry.ports and len(entry.ports) < MOST_PORTS_A_DAY:
+            entry.ports |= {port}
+
+    def _evidence(self, device: str, entry: _Entry, port: int, now: Instant) -> Incident | None:
+        if self._incident(device, now) is not None:
+            return None
+        entry.evidence[port] = now.boot
+        if len(entry.evidence) < self.limits.incident_after:
+            return None
+        entry.evidence = {p: at for p, at in entry.evidence.items() if at > now.boot - EVIDENCE_S}
+        if len(entry.evidence) < self.limits.incident_after:
+            return None
+        ports = tuple(sorted(entry.evidence))
+        entry.evidence = {}
+        incident = Incident(device, now, now.boot + FREEZE_S, ports, self.limits.on_incident)
+        self._incidents[device] = incident
+        if len(self._incidents) > MOST_INCIDENTS:
+            self._incidents.popitem(last=False)
+        return incident
+
+    def _incident(self, device: str, now: Instant) -> Incident | None:
+        incident = self._incidents.get(device)
+        if incident is not None and incident.ends <= now.boot:
+            del self._incidents[device]
+            return None
+        return incident

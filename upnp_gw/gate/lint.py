@@ -1,0 +1,156 @@
+"""What is probably not meant: grants that match nothing, forbids that swallow them, reviews that are overdue.
+
+Only warnings: each of them leaves the gateway tighter than its author thought, or says aloud that a rule is wide.
+What would leave it more open than it reads (an unknown name in a forbid, a name twice) is an error before this.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from upnp_gw.gate.decision import External
+from upnp_gw.gate.floor import PRIVILEGED_BELOW
+from upnp_gw.gate.portset import ALL_PORTS, covers, shared
+from upnp_gw.gate.schema import Family, Forbid, Grant, Policy
+from upnp_gw.gate.values import duration_text
+
+VERSION_OF = {Family.IP4: 4, Family.IP6: 6}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One warning: the rule (or device) that it is about, and a sentence."""
+
+    about: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.about}: {self.text}"
+
+
+def lint(policy: Policy, today: date) -> tuple[Finding, ...]:
+    """Every finding, in a fixed order."""
+    found = [Finding(about, text) for check in _WHOLE for about, text in check(policy)]
+    for grant in policy.grants:
+        found += [Finding(f"grant {grant.name}", text) for check in _GRANT for text in check(policy, grant)]
+        if grant.review_by is not None and grant.review_by < today:
+            found.append(Finding(f"grant {grant.name}", f"its review was due on {grant.review_by}"))
+    return tuple(found)
+
+
+def _shared_macs(policy: Policy) -> Iterator[tuple[str, str]]:
+    for mac, devices in policy.by_mac.items():
+        if len(devices) > 1:
+            names = ", ".join(device.name for device in devices)
+            yield f"device {devices[0].name}", f"{mac} is the MAC address of several devices: {names}"
+
+
+def _careless_limits(policy: Policy) -> Iterator[tuple[str, str]]:
+    if policy.limits.per_device > policy.limits.total_mappings:
+        yield "limits", "per_device is above total_mappings: one device can take them all"
+
+
+def _wide_forbids(policy: Policy) -> Iterator[tuple[str, str]]:
+    for forbid in policy.forbids:
+        if swallows(forbid, Grant("", None, int_ports=ALL_PORTS)):
+            yield f"forbid {forbid.name}", "forbids everything to everyone"
+
+
+def _empty_groups(policy: Policy) -> Iterator[tuple[str, str]]:
+    for name, members in policy.groups.items():
+        if not members:
+            yield f"group {name}", "has no members"
+
+
+def _nobody(policy: Policy, grant: Grant) -> Iterator[str]:
+    if grant.devices is None:
+        return
+    unknown = sorted(grant.devices - policy.devices.keys())
+    if unknown:
+        yield f"no device of this file is named {', '.join(unknown)}"
+    if not grant.devices & policy.devices.keys():
+        yield "dead: it is for nobody"
+
+
+def _swallowed(policy: Policy, grant: Grant) -> Iterator[str]:
+    for forbid in policy.forbids:
+        if swallows(forbid, grant):
+            yield f"dead: swallowed by forbid {forbid.name}"
+
+
+def swallows(forbid: Forbid, grant: Grant) -> bool:
+    """True where the forbid denies whatever the grant would allow."""
+    everyone = forbid.devices is None
+    return (
+        (everyone or (grant.devices is not None and grant.devices <= (forbid.devices or frozenset())))
+        and forbid.zone in (None, grant.zone)
+        and grant.families <= forbid.families
+        and grant.transports <= forbid.transports
+        and (forbid.int_ports is None or covers(forbid.int_ports, grant.int_ports))
+        and (forbid.ext_ports is None or covers(forbid.ext_ports, _external_ports(grant)))
+    )
+
+
+def _external_ports(grant: Grant) -> tuple[tuple[int, int], ...]:
+    return grant.ext_ports or ALL_PORTS
+
+
+def _no_port(policy: Policy, grant: Grant) -> Iterator[str]:
+    same_only = grant.external is External.SAME or grant.families == {Family.IP6}
+    if grant.ext_ports is not None and not shared(grant.ext_ports, grant.int_ports):
+        if Family.IP6 in grant.families:
+            yield "no IPv6 pinhole: its port is both, and no port is in int_ports and ext_ports"
+        if same_only:
+            yield "dead where the gateway chooses: no port is in int_ports and ext_ports, and it wants the same"
+
+
+def _no_remote(policy: Policy, grant: Grant) -> Iterator[str]:
+    for family in sorted(grant.families):
+        version = VERSION_OF[family]
+        if grant.remote and all(net.version != version for net in grant.remote):
+            yield f"no {family} request: remote has no IPv{version} prefix"
+        if grant.targets and all(net.version != version for net in grant.targets):
+            yield f"no {family} request: for has no IPv{version} prefix"
+
+
+def _wide(policy: Policy, grant: Grant) -> Iterator[str]:
+    if grant.devices is None and grant.zone is None:
+        if grant.targets:
+            yield "every device may map for other hosts"
+        if shared(grant.int_ports, ((1, PRIVILEGED_BELOW - 1),)):
+            yield "every device may map ports below 1024"
+    if any(net.prefixlen == 0 for net in grant.targets):
+        yield "for covers every host of every LAN"
+
+
+def _beyond_limits(policy: Policy, grant: Grant) -> Iterator[str]:
+    for key, mine, limit in (
+        ("max_ttl", grant.max_ttl_s, policy.limits.max_ttl_s),
+        ("max_hold", grant.max_hold_s, policy.limits.max_hold_s),
+    ):
+        if mine is not None and mine > limit:
+            yield f"{key} is above the limit, which holds: {duration_text(limit)}"
+    if grant.max_mappings is not None and grant.max_mappings > policy.limits.per_device:
+        yield f"max_mappings is above the limit per_device, which holds: {policy.limits.per_device}"
+
+
+def _idle_approval(policy: Policy, grant: Grant) -> Iterator[str]:
+    if grant.approve_for_s is not None and not grant.approve:
+        yield "approve_for says nothing without approve = true"
+
+
+_WHOLE: tuple[Callable[[Policy], Iterator[tuple[str, str]]], ...] = (
+    _careless_limits,
+    _shared_macs,
+    _empty_groups,
+    _wide_forbids,
+)
+_GRANT: tuple[Callable[[Policy, Grant], Iterator[str]], ...] = (
+    _nobody,
+    _swallowed,
+    _no_port,
+    _no_remote,
+    _wide,
+    _beyond_limits,
+    _idle_approval,
+)

@@ -1,0 +1,58 @@
+"""From the text of a policy file to a policy in force: all of it or none (SR-30).
+
+TOML, shape, values, names, lint, index, then every ``[[test]]``. The first thing that is wrong is a ``ConfigError``
+and the caller keeps what it had. Findings of lint that close something rather than open it are warnings.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from upnp_gw.errors import ConfigError
+from upnp_gw.gate import cases
+from upnp_gw.gate.build import build
+from upnp_gw.gate.index import indexed
+from upnp_gw.gate.lint import Finding, lint
+from upnp_gw.gate.schema import Policy
+
+LARGEST = 4 * 1024 * 1024
+"""Bytes of a policy file: thousands of devices, and no accident that fills the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A policy that may come into force, and what its author should look at."""
+
+    policy: Policy
+    warnings: tuple[Finding, ...]
+
+
+def load_file(path: Path, today: date) -> Loaded:
+    """Reads a policy file. Raises ConfigError, a file that cannot be read among its causes."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise ConfigError(str(path), "", f"cannot be read: {error.strerror}") from None
+    if len(data) > LARGEST:
+        raise ConfigError(str(path), "", f"larger than {LARGEST} bytes")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "", f"not UTF-8 at byte {error.start}") from None
+    return load_text(text, str(path), today)
+
+
+def load_text(text: str, where: str, today: date) -> Loaded:
+    """The same for a text; ``where`` names it in errors. ``today`` is for reviews that are overdue."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(where, "", f"not TOML: {error}") from None
+    except (RecursionError, ValueError):  # nested beyond reason, or an integer of thousands of digits
+        raise ConfigError(where, "", "not TOML: nested too deep, or a number too long") from None
+    policy = indexed(build(raw, where))
+    findings = lint(policy, today)
+    cases.run(policy, where)
+    return Loaded(policy, findings)

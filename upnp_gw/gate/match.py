@@ -1,0 +1,181 @@
+"""Does a rule match a request, and has a grant room for it: the conditions of forbids and grants, one by one."""
+
+from collections.abc import Callable
+
+from upnp_gw.gate import floor
+from upnp_gw.gate.decision import External, Facts, PortRanges
+from upnp_gw.gate.portset import UNPRIVILEGED, contains
+from upnp_gw.gate.schema import DAY_S, Family, Forbid, Grant, Policy
+from upnp_gw.model import IPAddress, IPNetwork
+from upnp_gw.request import MapRequest, Refusal
+
+DAY_MIN = DAY_S // 60
+
+
+class Asked:
+    """A request as the rules look at it, worked out once."""
+
+    __slots__ = (
+        "_zones",
+        "exact",
+        "facts",
+        "family",
+        "int_port",
+        "own",
+        "policy",
+        "privileged",
+        "request",
+        "target",
+    )
+
+    def __init__(self, policy: Policy, facts: Facts, request: MapRequest) -> None:
+        self.policy = policy
+        self.facts = facts
+        self.request = request
+        self.target: IPAddress = request.internal.address
+        self.family = Family.IP6 if self.target.version == 6 else Family.IP4
+        self.int_port = request.internal.port
+        self.exact = floor.exact_external(request)
+        self.own = floor.is_own(facts, request)
+        self.privileged = floor.is_privileged(request)
+        self._zones: dict[str, tuple[bool, bool]] = {}
+
+    def in_zone(self, name: str) -> tuple[bool, bool]:
+        """(the requester is in this zone, the internal client is)"""
+        if name not in self._zones:
+            zone = self.policy.zones[name]
+            there = zone.has(self.target)
+            same = self.target == self.facts.address
+            self._zones[name] = (there if same else zone.has(self.facts.address), there)
+        return self._zones[name]
+
+    def hours_left_s(self, grant: Grant) -> int | None:
+        """Seconds, to the minute, until the grant's hours end; None where it has none; 0 outside them."""
+        if grant.hours is None:
+            return None
+        since, length = _since_and_length(grant.hours, self.facts.minute_of_day)
+        return max(0, length - since) * 60
+
+
+def forbids(rule: Forbid, asked: Asked) -> bool:
+    """All of its conditions hold. Who it concerns was looked up by name; a zone counts at either end."""
+    return (
+        asked.family in rule.families
+        and asked.request.transport in rule.transports
+        and (rule.int_ports is None or contains(rule.int_ports, asked.int_port))
+        and (rule.ext_ports is None or asked.exact is None or contains(rule.ext_ports, asked.exact))
+        and (rule.zone is None or any(asked.in_zone(rule.zone)))
+    )
+
+
+def covers(rule: Grant, asked: Asked) -> bool:
+    """All of its conditions hold; whether it has room is another question."""
+    return (
+        asked.request.transport in rule.transports
+        and asked.family in rule.families
+        and contains(rule.int_ports, asked.int_port)
+        and _leads_to(rule, asked)
+        and (rule.zone is None or asked.in_zone(rule.zone)[1 if asked.own else 0])
+        and _lets_connect(rule, asked)
+        and bool(permitted(rule, asked))
+    )
+
+
+def _leads_to(rule: Grant, asked: Asked) -> bool:
+    """A grant with ``for`` covers those internal clients and no others; one without, the requester alone."""
+    if not rule.targets:
+        return asked.own
+    target = asked.target
+    return any(target.version == net.version and target in net for net in rule.targets)
+
+
+def _lets_connect(rule: Grant, asked: Asked) -> bool:
+    """The remote host asked for is inside the grant's. None of the right family means nobody, not anybody."""
+    if not rule.remote:
+        return True
+    mine, remote = remotes(rule, asked), asked.request.remote
+    return bool(mine) if remote is None else any(_inside(remote, net) for net in mine)
+
+
+def remotes(rule: Grant, asked: Asked) -> tuple[IPNetwork, ...]:
+    """Who may connect under this grant, of the internal client's address family."""
+    return tuple(net for net in rule.remote if net.version == asked.target.version)
+
+
+def _inside(inner: IPNetwork, outer: IPNetwork) -> bool:
+    return inner.prefixlen >= outer.prefixlen and inner.network_address in outer
+
+
+def permitted(rule: Grant, asked: Asked) -> PortRanges:
+    """The external ports that the grant leaves: an exact request's own or none, else those to choose from."""
+    port = asked.int_port
+    if asked.exact is not None:
+        return ((asked.exact, asked.exact),) if _may_use(rule, asked.exact, port) else ()
+    if rule.external is External.SAME:
+        return ((port, port),) if _may_use(rule, port, port) else ()
+    if rule.ext_ports is not None:
+        return rule.ext_ports
+    return UNPRIVILEGED if port >= floor.PRIVILEGED_BELOW else ((port, port), *UNPRIVILEGED)
+
+
+def _may_use(rule: Grant, external: int, internal: int) -> bool:
+    if rule.ext_ports is not None:
+        return contains(rule.ext_ports, external)
+    return external >= floor.PRIVILEGED_BELOW or external == internal
+
+
+Obstacle = tuple[Refusal, str]
+
+
+def obstacle(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:
+    """Why a grant that covers a request has no room for it now; None where it has."""
+    return next((found for check in _OBSTACLES if (found := check(rule, facts, request))), None)
+
+
+def _outside_hours(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:
+    if rule.hours is None or in_hours(rule.hours, facts.minute_of_day):
+        return None
+    return Refusal.NOT_AUTHORIZED, f"outside the hours of rule {rule.name}"
+
+
+def in_hours(hours: tuple[int, int], minute: int) -> bool:
+    """from <= minute < until, across midnight where from is later than until."""
+    since, length = _since_and_length(hours, minute)
+    return since < length
+
+
+def _since_and_length(hours: tuple[int, int], minute: int) -> tuple[int, int]:
+    """Minutes since the hours last began, and how many they are; 00:00-24:00 is the whole day."""
+    start, end = hours
+    return (minute - start) % DAY_MIN, (end - start) % DAY_MIN or DAY_MIN
+
+
+def _too_many_ports(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:
+    seen = facts.int_ports_today
+    if (
+        rule.max_ports_per_day is None
+        or len(seen) < rule.max_ports_per_day
+        or request.internal.port in seen
+        or facts.standing
+        or facts.renewing
+        or facts.restoring
+    ):
+        return None
+    return (
+        Refusal.NOT_AUTHORIZED,
+        f"more than {rule.max_ports_per_day} different ports today under rule {rule.name}",
+    )
+
+
+def _full(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:
+    if rule.max_mappings is None or facts.restoring or facts.held.by_grant.get(rule.name, 0) < rule.max_mappings:
+        return None
+    return Refusal.QUOTA, f"rule {rule.name} gives at most {rule.max_mappings} mappings to a device"
+
+
+_OBSTACLES: tuple[Callable[[Grant, Facts, MapRequest], Obstacle | None], ...] = (
+    _outside_hours,
+    _too_many_ports,
+    _full,
+)
+"""In this order: a port beyond the day's count is refused by policy even where there is no room either."""

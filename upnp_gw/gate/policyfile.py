@@ -1,0 +1,159 @@
+"""The shape of the policy file: its tables, their keys and the plain type of each. Nothing of their meaning.
+
+``shaped`` turns parsed TOML into these structs or raises a ``ConfigError`` that names the key path, as in
+``grant[2].int_ports[0]``, and what would be accepted. A key that is not here is an error (SR-30).
+"""
+
+import re
+from datetime import date
+from typing import Any, TypeVar
+
+import msgspec
+
+from upnp_gw.errors import ConfigError
+
+Names = str | list[str]
+Ports = list[int | str]
+Tables = dict[str, dict[str, Any]]
+
+
+class Table(msgspec.Struct, forbid_unknown_fields=True):
+    """A TOML table with known keys."""
+
+
+class TopTable(Table):
+    version: int
+    default: str = "deny"
+    mode: str = "enforce"
+    limits: dict[str, Any] = {}
+    device: dict[str, Any] = {}
+    group: dict[str, Any] = {}
+    zone: dict[str, Any] = {}
+    forbid: list[dict[str, Any]] = []
+    grant: list[dict[str, Any]] = []
+    test: list[dict[str, Any]] = []
+
+
+class LimitsTable(Table):
+    total_mappings: int | None = None
+    per_device: int | None = None
+    requests_per_minute: int | None = None
+    max_ttl: str | None = None
+    max_hold: str | None = None
+    incident_after: int | None = None
+    on_incident: str | None = None
+
+
+class DeviceTable(Table):
+    mac: Names | None = None
+    ip: Names | None = None
+    dhcp_name: str | None = None
+    assure: str | None = None
+
+
+class MemberList(Table):
+    """One line of ``[group]`` or ``[zone]``."""
+
+    members: list[str]
+
+
+class ForbidTable(Table):
+    name: str
+    who: Names | None = None
+    zone: str | None = None
+    family: Names | None = None
+    proto: Names | None = None
+    int_ports: Ports | None = None
+    ext_ports: Ports | None = None
+    owner: str = ""
+    reason: str = ""
+
+
+class GrantTable(Table):
+    name: str
+    who: Names | None = None
+    zone: str | None = None
+    targets: list[str] | None = msgspec.field(default=None, name="for")
+    family: Names | None = None
+    proto: Names | None = None
+    int_ports: Ports | None = None
+    ext: str | None = None
+    ext_ports: Ports | None = None
+    max_mappings: int | None = None
+    max_ports_per_day: int | None = None
+    max_ttl: str | None = None
+    max_hold: str | None = None
+    remote: list[str] | None = None
+    hours: str | None = None
+    approve: bool = False
+    approve_for: str | None = None
+    owner: str = ""
+    reason: str = ""
+    review_by: date | None = None
+
+
+class CaseFrom(Table):
+    device: str | None = None
+    ip: str | None = None
+    mac: str | None = None
+    zone: str | None = None
+    via: str = "igd1"
+    holds: int = 0
+
+
+class CaseRequest(Table):
+    proto: str
+    int_port: int = msgspec.field(name="int")
+    ext: int | None = None
+    ttl: str | None = None
+    family: str | None = None
+    target: str | None = msgspec.field(default=None, name="for")
+    remote: str | None = None
+
+
+class CaseTable(Table):
+    name: str
+    sender: dict[str, Any] = msgspec.field(name="from")
+    request: dict[str, Any]
+    want: str
+    ttl: str | None = None
+    rule: str | None = None
+    at: str | None = None
+
+
+T = TypeVar("T", bound=Table)
+
+_PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"^Object contains unknown field `(.*)`$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(.*)`$", re.DOTALL)
+
+
+def joined(*parts: str) -> str:
+    """A key path from its parts, empty ones left out."""
+    return ".".join(part for part in parts if part)
+
+
+def shaped(raw: object, table: type[T], where: str, key: str) -> T:
+    """The raw TOML value as this table. Raises ConfigError with the path below ``key``."""
+    try:
+        return msgspec.convert(raw, table)
+    except msgspec.ValidationError as error:
+        raise _named(str(error), table, where, key) from None
+
+
+def _named(text: str, table: type[Table], where: str, key: str) -> ConfigError:
+    found = _PLACE.match(text)
+    problem, path = (found["problem"], found["path"] or "") if found else (text, "")
+    place = f"{key}{path.removeprefix('.members')}".removeprefix(".")
+    if unknown := _UNKNOWN.match(problem):
+        accepted = ", ".join(field.encode_name for field in msgspec.structs.fields(table))
+        return ConfigError(where, joined(place, printable(unknown[1])), f"unknown key; accepted: {accepted}")
+    if missing := _MISSING.match(problem):
+        return ConfigError(where, joined(place, missing[1]), "missing")
+    return ConfigError(where, place, problem[:1].lower() + problem[1:])
+
+
+def printable(text: str, longest: int = 64) -> str:
+    """Text of the file as an error message may show it: cut, control characters escaped."""
+    cut = text if len(text) <= longest else text[: longest - 3] + "..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)

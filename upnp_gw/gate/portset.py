@@ -1,0 +1,56 @@
+"""Sets of transport ports: sorted, disjoint, inclusive ranges (``PortRanges``), and what is done to them."""
+
+from collections.abc import Iterable
+
+from upnp_gw.gate.decision import PortRanges
+
+ALL_PORTS: PortRanges = ((1, 65535),)
+UNPRIVILEGED: PortRanges = ((1024, 65535),)
+
+
+def normal(ranges: Iterable[tuple[int, int]]) -> PortRanges:
+    """The same ports, sorted, with neighbours and overlaps joined."""
+    joined: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if joined and low <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(high, joined[-1][1]))
+        else:
+            joined.append((low, high))
+    return tuple(joined)
+
+
+def contains(ranges: PortRanges, port: int) -> bool:
+    for low, high in ranges:
+        if port < low:
+            return False
+        if port <= high:
+            return True
+    return False
+
+
+def without(ranges: PortRanges, taken: PortRanges) -> PortRanges:
+    """The ports of ``ranges`` that are not in ``taken``."""
+    left: list[tuple[int, int]] = []
+    for low, high in ranges:
+        start = low
+        for first, last in taken:
+            if last < start:
+                continue
+            if first > high:
+                break
+            if first > start:
+                left.append((start, first - 1))
+            start = last + 1
+        if start <= high:
+            left.append((start, high))
+    return tuple(left)
+
+
+def shared(ranges: PortRanges, others: PortRanges) -> PortRanges:
+    """The ports in both."""
+    return without(ranges, without(ALL_PORTS, others))
+
+
+def covers(ranges: PortRanges, others: PortRanges) -> bool:
+    """True where every port of ``others`` is in ``ranges``."""
+    return not without(others, ranges)

@@ -1,0 +1,151 @@
+"""Forbids and grants of the policy file: their names resolved, their values read."""
+
+from collections.abc import Mapping
+
+from upnp_gw.gate import values
+from upnp_gw.gate.decision import External, PortRanges
+from upnp_gw.gate.policyfile import ForbidTable, GrantTable, Names, Ports, shaped
+from upnp_gw.gate.schema import (
+    ANYONE,
+    BOTH_FAMILIES,
+    BOTH_TRANSPORTS,
+    RESERVED_RULES,
+    Device,
+    Family,
+    Forbid,
+    Grant,
+    Zone,
+)
+from upnp_gw.gate.values import Place, optional
+from upnp_gw.model import IPNetwork, Transport
+
+
+def known(names: Mapping[str, object]) -> str:
+    """What an error message may list of the names that there are."""
+    return ", ".join(sorted(names)[:12]) or "(none is named)"
+
+
+class Rules:
+    """Forbids and grants, whose names share one space: a verdict carries only the name."""
+
+    def __init__(
+        self, devices: Mapping[str, Device], groups: Mapping[str, frozenset[str]], zones: Mapping[str, Zone]
+    ) -> None:
+        self.devices = devices
+        self.groups = groups
+        self.zones = zones
+        self.taken: dict[str, str] = {}
+
+    def name(self, text: str, place: Place) -> str:
+        values.name(text, place.at("name"))
+        if text in RESERVED_RULES:
+            raise place.at("name").fail(f"{text!r} is a rule of the gateway itself; take another name")
+        if text in self.taken:
+            raise place.at("name").fail(f"{text!r} is the name of {self.taken[text]} already; names are unique")
+        self.taken[text] = place.key
+        return text
+
+    def zone(self, text: str | None, place: Place) -> str | None:
+        if text is not None and text not in self.zones:
+            raise place.wrong(text, f"a zone of this file: {known(self.zones)}")
+        return text
+
+    def who(self, texts: Names, place: Place, known_only: bool) -> frozenset[str] | None:
+        """Device names, groups resolved; None for ``*``. An unknown device stays in: it matches nobody."""
+        wanted = values.listed(texts)
+        if not wanted:
+            raise place.fail('empty; accepted: a device, "@group", a list of these, or "*" for any device')
+        if ANYONE in wanted:
+            return None
+        found: set[str] = set()
+        for index, text in enumerate(wanted):
+            spot = place if isinstance(texts, str) else place.at(index)
+            if text.startswith("@"):
+                if text[1:] not in self.groups:
+                    raise spot.wrong(text, f"a group of this file: {known(self.groups)}")
+                found |= self.groups[text[1:]]
+            else:
+                values.name(text, spot)
+                if known_only and text not in self.devices:
+                    raise spot.wrong(text, f"a device of this file: {known(self.devices)}")
+                found.add(text)
+        return frozenset(found)
+
+    def matching(
+        self, family: Names | None, proto: Names | None, place: Place
+    ) -> tuple[frozenset[Family], frozenset[Transport]]:
+        return (
+            BOTH_FAMILIES if family is None else values.several_of(family, Family, place.at("family")),
+            BOTH_TRANSPORTS if proto is None else values.several_of(proto, Transport, place.at("proto")),
+        )
+
+    def forbid(self, raw: object, place: Place) -> Forbid:
+        table = shaped(raw, ForbidTable, place.where, place.key)
+        families, transports = self.matching(table.family, table.proto, place)
+        return Forbid(
+            name=self.name(table.name, place),
+            devices=None if table.who is None else self.who(table.who, place.at("who"), known_only=True),
+            zone=self.zone(table.zone, place.at("zone")),
+            families=families,
+            transports=transports,
+            int_ports=optional(table.int_ports, values.ports, place.at("int_ports")),
+            ext_ports=optional(table.ext_ports, values.ports, place.at("ext_ports")),
+        )
+
+    def grant(self, raw: object, place: Place) -> Grant:
+        table = shaped(raw, GrantTable, place.where, place.key)
+        if table.who is None and table.zone is None:
+            raise place.at("who").fail('missing; accepted: a device, "@group", a list, "*", or zone = "..."')
+        families, transports = self.matching(table.family, table.proto, place)
+        external, ext_ports = _external(table.ext, table.ext_ports, place)
+        usual = Grant("", None)
+        return Grant(
+            name=self.name(table.name, place),
+            devices=None if table.who is None else self.who(table.who, place.at("who"), known_only=False),
+            zone=self.zone(table.zone, place.at("zone")),
+            targets=_prefixes(table.targets, place.at("for")),
+            families=families,
+            transports=transports,
+            int_ports=optional(table.int_ports, values.ports, place.at("int_ports")) or usual.int_ports,
+            ext_ports=ext_ports,
+            external=external,
+            max_mappings=optional(table.max_mappings, _count, place.at("max_mappings")),
+            max_ports_per_day=optional(table.max_ports_per_day, _day_count, place.at("max_ports_per_day")),
+            max_ttl_s=optional(table.max_ttl, values.duration_s, place.at("max_ttl")),
+            max_hold_s=optional(table.max_hold, values.duration_s, place.at("max_hold")),
+            remote=_prefixes(table.remote, place.at("remote"), empty_ok=True),
+            hours=optional(table.hours, values.hours, place.at("hours")),
+            approve=table.approve,
+            approve_for_s=optional(table.approve_for, values.duration_s, place.at("approve_for")),
+            owner=table.owner,
+            reason=table.reason,
+            review_by=table.review_by,
+        )
+
+
+def _count(value: int, place: Place) -> int:
+    return values.number(value, 1, 65535, place)
+
+
+def _day_count(value: int, place: Place) -> int:
+    return values.number(value, 1, 1024, place)
+
+
+def _prefixes(texts: list[str] | None, place: Place, empty_ok: bool = False) -> tuple[IPNetwork, ...]:
+    if texts == [] and not empty_ok:
+        raise place.fail("empty; leave it out for the requester alone, or name prefixes")
+    return tuple(values.prefix(text, place.at(i)) for i, text in enumerate(texts or ()))
+
+
+def _external(ext: str | None, ext_ports: Ports | None, place: Place) -> tuple[External, PortRanges | None]:
+    """``ext`` says how a port is chosen, or is itself a range; ``ext_ports`` which ones there are."""
+    listed = optional(ext_ports, values.ports, place.at("ext_ports"))
+    if ext is None:
+        return External.SAME_OR_ANY, listed
+    if ext in {choice.value for choice in External}:
+        return External(ext), listed
+    if not ext[:1].isdigit():
+        raise place.at("ext").wrong(ext, f'{", ".join(External)}, or a range such as "40000-40100"')
+    if listed is not None:
+        raise place.at("ext").fail("a range, and ext_ports is one too; accepted: one of the two")
+    return External.ANY, values.ports([ext], place.at("ext"))

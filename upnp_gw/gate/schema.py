@@ -1,0 +1,197 @@
+"""The policy as ``decide`` reads it: frozen, typed, free of file order. ``load`` makes it from TOML.
+
+Units: durations in seconds, hours in minutes of the gateway's local day, ports as ``PortRanges``. There is no
+field for what a client says of itself: a policy cannot match on a description (SR-30).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+from upnp_gw.gate.decision import External, Outcome, PortRanges
+from upnp_gw.gate.portset import UNPRIVILEGED
+from upnp_gw.model import IPAddress, IPNetwork, Transport, Via
+
+DAY_S = 86_400
+
+ANYONE = "*"
+"""In ``who``: every device, named or not."""
+
+OPERATOR_RULE = "operator"
+OBSERVE_RULE = "observe"
+RESERVED_RULES = frozenset({OPERATOR_RULE, OBSERVE_RULE})
+"""Rule names that a verdict can carry without a grant of that name; no grant or forbid may take one."""
+
+
+class Mode(StrEnum):
+    """OBSERVE: a request without a grant is allowed and marked; floor, forbids and limits hold."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
+class Assure(StrEnum):
+    """How a device is recognised: by its address; by its neighbour entry's MAC; or by these and its DHCP lease."""
+
+    IP = "ip"
+    MAC = "mac"
+    LEASE = "lease"
+
+
+class OnIncident(StrEnum):
+    FREEZE = "freeze"
+    QUARANTINE = "quarantine"
+    LOG = "log"
+
+
+class Family(StrEnum):
+    """IP4: port mappings. IP6: pinholes."""
+
+    IP4 = "ip4"
+    IP6 = "ip6"
+
+
+BOTH_FAMILIES = frozenset(Family)
+BOTH_TRANSPORTS = frozenset(Transport)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What holds even if a grant is careless."""
+
+    total_mappings: int = 1024
+    """Also the size of the nft maps."""
+    per_device: int = 32
+    requests_per_minute: int = 60
+    """Changes of one device; reads do not count."""
+    max_ttl_s: int = DAY_S
+    max_hold_s: int = 30 * DAY_S
+    incident_after: int = 12
+    """Distinct internal ports refused to one device in 10 minutes."""
+    on_incident: OnIncident = OnIncident.FREEZE
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A name that the operator gave to a host. All the facts given must agree."""
+
+    name: str
+    macs: frozenset[str] = frozenset()
+    addresses: frozenset[IPAddress] = frozenset()
+    dhcp_name: str | None = None
+    assure: Assure = Assure.MAC
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    name: str
+    prefixes: tuple[IPNetwork, ...]
+
+    def has(self, address: IPAddress) -> bool:
+        return any(address.version == net.version and address in net for net in self.prefixes)
+
+
+@dataclass(frozen=True, slots=True)
+class Forbid:
+    """Denies whatever it matches; no grant overrides it. A condition that is absent matches everything."""
+
+    name: str
+    devices: frozenset[str] | None = None
+    """Device names, groups resolved; None: everyone."""
+    zone: str | None = None
+    families: frozenset[Family] = BOTH_FAMILIES
+    transports: frozenset[Transport] = BOTH_TRANSPORTS
+    int_ports: PortRanges | None = None
+    ext_ports: PortRanges | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Allows what it matches, as long as it has room, under its obligations."""
+
+    name: str
+    devices: frozenset[str] | None
+    """Device names, groups resolved; None: any device, named or not (``who = "*"``)."""
+    zone: str | None = None
+    targets: tuple[IPNetwork, ...] = ()
+    """``for``: the internal clients it covers; empty: the requester alone."""
+    families: frozenset[Family] = BOTH_FAMILIES
+    transports: frozenset[Transport] = BOTH_TRANSPORTS
+    int_ports: PortRanges = UNPRIVILEGED
+    ext_ports: PortRanges | None = None
+    """None: 1024-65535, and a port below 1024 only where it equals the internal port."""
+    external: External = External.SAME_OR_ANY
+    max_mappings: int | None = None
+    max_ports_per_day: int | None = None
+    """Distinct internal ports that one device may ask for under it in a day."""
+    max_ttl_s: int | None = None
+    max_hold_s: int | None = None
+    remote: tuple[IPNetwork, ...] = ()
+    """Who may connect; empty: anyone."""
+    hours: tuple[int, int] | None = None
+    """(from, until) in minutes of the day, 0..1440; from > until crosses midnight."""
+    approve: bool = False
+    approve_for_s: int | None = None
+    owner: str = ""
+    reason: str = ""
+    review_by: date | None = None
+
+    @property
+    def rank(self) -> tuple[bool, str]:
+        """The order in which grants are charged: one that needs no approval first, then by name."""
+        return self.approve, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One ``[[test]]`` of the policy file."""
+
+    name: str
+    key: str
+    """Where it stands: ``test[3]``."""
+    device: str | None
+    address: IPAddress | None
+    mac: str | None
+    zone: str | None
+    via: Via
+    transport: Transport
+    family: Family
+    int_port: int
+    ext_port: int | None
+    target: IPAddress | None
+    remote: IPNetwork | None
+    ttl_s: int | None
+    minute_of_day: int
+    holds: int
+    """Mappings that the device holds already, charged to every grant alike."""
+    want: Outcome
+    want_ttl_s: int | None
+    want_rule: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One policy file, whole. Made by ``load`` only, which has checked it and run its tests."""
+
+    default: Outcome
+    """DENY or ASK: the answer where no grant covers a request."""
+    mode: Mode
+    limits: Limits
+    devices: Mapping[str, Device]
+    groups: Mapping[str, frozenset[str]]
+    zones: Mapping[str, Zone]
+    forbids: tuple[Forbid, ...]
+    """Sorted by name."""
+    grants: tuple[Grant, ...]
+    """Sorted by rank."""
+    cases: tuple[Case, ...] = ()
+    digest: str = ""
+    """12 hex digits over all that can change an answer: not the file's order, its comments or its tests."""
+    by_mac: Mapping[str, tuple[Device, ...]] = field(default_factory=dict, compare=False, repr=False)
+    by_address: Mapping[IPAddress, tuple[Device, ...]] = field(default_factory=dict, compare=False, repr=False)
+    grants_of: Mapping[str, tuple[Grant, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """Device name -> the grants that can concern it, by rank."""
+    grants_of_anyone: tuple[Grant, ...] = field(default=(), compare=False, repr=False)
+    forbids_of: Mapping[str, tuple[Forbid, ...]] = field(default_factory=dict, compare=False, repr=False)
+    forbids_of_anyone: tuple[Forbid, ...] = field(default=(), compare=False, repr=False)

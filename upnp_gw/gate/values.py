@@ -1,0 +1,176 @@
+"""The values of the policy file: durations, port sets, hours, addresses, names.
+
+Text in, typed value out, or a ``ConfigError`` that names the ``Place`` where the value stands.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+from typing import TypeVar
+
+from upnp_gw.errors import ConfigError
+from upnp_gw.gate.decision import PortRanges
+from upnp_gw.gate.policyfile import joined, printable
+from upnp_gw.gate.portset import normal
+from upnp_gw.model import IPAddress, IPNetwork
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+LONGEST_S = 366 * UNITS["d"]
+
+_DURATION = re.compile(r"([0-9]{1,8})([smhdw])")
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_HOURS = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
+_CLOCK = re.compile(r"([0-9]{2}):([0-9]{2})")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+E = TypeVar("E", bound=StrEnum)
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file and a key path in it."""
+
+    where: str
+    key: str = ""
+
+    def at(self, key: str | int) -> "Place":
+        return Place(self.where, f"{self.key}[{key}]" if isinstance(key, int) else joined(self.key, key))
+
+    def wrong(self, value: object, accepted: str) -> ConfigError:
+        shown = printable(value) if isinstance(value, str) else str(value)
+        return self.fail(f"got {shown!r}; accepted: {accepted}")
+
+    def fail(self, problem: str) -> ConfigError:
+        return ConfigError(self.where, self.key, problem)
+
+
+def optional(value: V | None, read: Callable[[V, Place], T], place: Place) -> T | None:
+    """None stays None; anything else is read."""
+    return None if value is None else read(value, place)
+
+
+def duration_s(text: str, place: Place) -> int:
+    """``4h`` -> seconds, 1 s to 366 days."""
+    found = _DURATION.fullmatch(text)
+    seconds = int(found[1]) * UNITS[found[2]] if found else 0
+    if not 1 <= seconds <= LONGEST_S:
+        raise place.wrong(text, 'a number and s, m, h, d or w, 1s to 366d, such as "4h"')
+    return seconds
+
+
+def duration_text(seconds: int) -> str:
+    """The shortest form of a duration: 14400 -> ``4h``. Weeks are shown as days."""
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % UNITS[unit] == 0:
+            return f"{seconds // UNITS[unit]}{unit}"
+    return f"{seconds}s"
+
+
+def ports(values: Sequence[int | str], place: Place) -> PortRanges:
+    """``[443, "137-139"]`` -> ranges. Never empty."""
+    if not values:
+        raise place.fail("empty, so it would match nothing; leave it out or name ports")
+    return normal(_port_range(value, place.at(index)) for index, value in enumerate(values))
+
+
+def _port_range(value: int | str, place: Place) -> tuple[int, int]:
+    found = _PORTS.fullmatch(str(value))
+    low = int(found[1]) if found else 0
+    high = int(found[2]) if found and found[2] else low
+    if not 1 <= low <= high <= 65535:
+        raise place.wrong(value, 'a port 1 to 65535, or a range such as "137-139"')
+    return low, high
+
+
+def port(value: int, place: Place) -> int:
+    if not 1 <= value <= 65535:
+        raise place.wrong(value, "a port 1 to 65535")
+    return value
+
+
+def number(value: int, low: int, high: int, place: Place) -> int:
+    if not low <= value <= high:
+        raise place.wrong(value, f"a number {low} to {high}")
+    return value
+
+
+def hours(text: str, place: Place) -> tuple[int, int]:
+    """``06:00-23:00`` -> minutes of the day. From later than until: across midnight. 24:00 only as an end."""
+    found = _HOURS.fullmatch(text)
+    accepted = 'HH:MM-HH:MM, such as "06:00-23:00" or "22:00-02:00"'
+    if not found:
+        raise place.wrong(text, accepted)
+    start, end = _minute(found[1], found[2]), _minute(found[3], found[4])
+    if start is None or end is None or start == 1440 or start == end:
+        raise place.wrong(text, accepted + "; from and until differ")
+    return start, end
+
+
+def minute_of_day(text: str, place: Place) -> int:
+    found = _CLOCK.fullmatch(text)
+    minute = _minute(found[1], found[2]) if found else None
+    if minute is None or minute == 1440:
+        raise place.wrong(text, 'HH:MM, such as "22:30"')
+    return minute
+
+
+def _minute(hour: str, minute: str) -> int | None:
+    value = int(hour) * 60 + int(minute)
+    return value if int(minute) < 60 and value <= 1440 else None
+
+
+def address(text: str, place: Place) -> IPAddress:
+    try:
+        if "%" not in text:
+            return ip_address(text)
+    except ValueError:
+        pass
+    raise place.wrong(text, "an IPv4 or IPv6 address literal without a zone")
+
+
+def prefix(text: str, place: Place) -> IPNetwork:
+    try:
+        if "%" not in text:
+            return ip_network(text)
+    except ValueError:
+        pass
+    raise place.wrong(text, 'an address or a prefix without host bits, such as "192.168.20.0/24"')
+
+
+def mac(text: str, place: Place) -> str:
+    """Lower case, colons; dashes are taken too."""
+    value = text.lower().replace("-", ":")
+    if not _MAC.fullmatch(value):
+        raise place.wrong(text, 'a MAC address such as "ac:89:95:00:00:01"')
+    return value
+
+
+def name(text: str, place: Place) -> str:
+    """A name of ours in logs, replies and commands: ASCII, at most 40 characters."""
+    if not _NAME.fullmatch(text):
+        raise place.wrong(text, "1 to 40 letters, digits, dots, dashes and underscores, a letter or digit first")
+    return text
+
+
+def one_of(text: str, kind: type[E], place: Place, *left_out: E) -> E:
+    choices = {member.value: member for member in kind if member not in left_out}
+    if text not in choices:
+        raise place.wrong(text, ", ".join(choices))
+    return choices[text]
+
+
+def several_of(texts: str | list[str], kind: type[E], place: Place) -> frozenset[E]:
+    values = listed(texts)
+    if not values:
+        raise place.fail(f"empty, so it would match nothing; accepted: {', '.join(kind)}")
+    return frozenset(one_of(text, kind, place.at(index)) for index, text in enumerate(values))
+
+
+def listed(texts: str | list[str]) -> list[str]:
+    """One string counts as a list of one."""
+    return [texts] if isinstance(texts, str) else texts
