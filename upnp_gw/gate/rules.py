@@ -97,13 +97,17 @@ class Rules:
         if table.who is None and table.zone is None:
             raise place.at("who").fail('missing; accepted: a device, "@group", a list, "*", or zone = "..."')
         families, transports = self.matching(table.family, table.proto, place)
+        targets = _prefixes(table.targets, place.at("for"))
+        remote = _prefixes(table.remote, place.at("remote"), empty_ok=True)
+        if table.family is None:
+            families = _spoken_of(targets) & _spoken_of(remote) or families
         external, ext_ports = _external(table.ext, table.ext_ports, place)
         usual = Grant("", None)
         return Grant(
             name=self.name(table.name, place),
             devices=None if table.who is None else self.who(table.who, place.at("who"), known_only=False),
             zone=self.zone(table.zone, place.at("zone")),
-            targets=_prefixes(table.targets, place.at("for")),
+            targets=targets,
             families=families,
             transports=transports,
             int_ports=optional(table.int_ports, values.ports, place.at("int_ports")) or usual.int_ports,
@@ -113,7 +117,7 @@ class Rules:
             max_ports_per_day=optional(table.max_ports_per_day, _day_count, place.at("max_ports_per_day")),
             max_ttl_s=optional(table.max_ttl, values.duration_s, place.at("max_ttl")),
             max_hold_s=optional(table.max_hold, values.duration_s, place.at("max_hold")),
-            remote=_prefixes(table.remote, place.at("remote"), empty_ok=True),
+            remote=remote,
             hours=optional(table.hours, values.hours, place.at("hours")),
             approve=table.approve,
             approve_for_s=optional(table.approve_for, values.duration_s, place.at("approve_for")),
@@ -135,6 +139,11 @@ def _prefixes(texts: list[str] | None, place: Place, empty_ok: bool = False) -> 
     if texts == [] and not empty_ok:
         raise place.fail("empty; leave it out for the requester alone, or name prefixes")
     return tuple(values.prefix(text, place.at(i)) for i, text in enumerate(texts or ()))
+
+
+def _spoken_of(prefixes: tuple[IPNetwork, ...]) -> frozenset[Family]:
+    """The address families of the prefixes; both where there are none."""
+    return frozenset(Family(f"ip{net.version}") for net in prefixes) or BOTH_FAMILIES
 
 
 def _external(ext: str | None, ext_ports: Ports | None, place: Place) -> tuple[External, PortRanges | None]:

@@ -117,6 +117,7 @@ class Grant:
     targets: tuple[IPNetwork, ...] = ()
     """``for``: the internal clients it covers; empty: the requester alone."""
     families: frozenset[Family] = BOTH_FAMILIES
+    """Where the file names none: those of ``for`` and ``remote``, else both."""
     transports: frozenset[Transport] = BOTH_TRANSPORTS
     int_ports: PortRanges = UNPRIVILEGED
     ext_ports: PortRanges | None = None

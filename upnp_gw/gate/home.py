@@ -1,0 +1,29 @@
+"""The built-in home policy, in force where the operator gave no policy file.
+
+An ordinary policy: ``home.toml`` beside this module, read by the same loader and held to its own tests. It limits
+an unnamed device and does not stop an infected one; the README and ``upnp-gw status`` say so with ``CAUTION``.
+"""
+
+from datetime import date
+from functools import cache
+from importlib.resources import files
+
+from upnp_gw.gate.load import load_text
+from upnp_gw.gate.schema import Policy
+
+WHERE = "built-in home policy"
+CAUTION = (
+    "no policy file: the built-in home policy lets every device map its own ports from 1024 up, "
+    "8 at a time and 12 different ones a day. This limits an infected device, it does not stop it"
+)
+
+
+def home_text() -> str:
+    """The TOML of the home policy, with its comments."""
+    return files("upnp_gw.gate").joinpath("home.toml").read_text("utf-8")
+
+
+@cache
+def home_policy() -> Policy:
+    """The home policy. It has no review dates, so the day it is loaded on makes no difference."""
+    return load_text(home_text(), WHERE, date.min).policy
