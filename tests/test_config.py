@@ -60,12 +60,12 @@ def test_a_sound_configuration_passes() -> None:
             "lan.interfaces[1]",
             "10.9.9.9/8",
         ),
-        ([link("br-lan", "203.0.113.80/24")], {"br-lan"}, "lan.interfaces[0]", "leads to the internet"),
+        ([link("br-lan", "9.9.9.80/24")], {"br-lan"}, "lan.interfaces[0]", "leads to the internet"),
         (
-            [link("br-lan", "192.168.1.1/24", "203.0.113.80/24")],
+            [link("br-lan", "192.168.1.1/24", "9.9.9.80/24")],
             {"eth0", "br-lan"},
             "lan.interfaces[0]",
-            "203.0.113.80",
+            "9.9.9.80",
         ),
     ],
 )
@@ -89,7 +89,7 @@ def test_a_routed_prefix_on_the_wan_is_refused() -> None:
     [
         ([], set()),  # started before its interfaces: they come later
         ([link("br-lan", "192.168.1.1/24")], {"br-lan"}),  # a router on a stick, its own way out
-        ([link("br-lan", "203.0.113.80/24")], {"eth0"}),  # public addresses in the own network
+        ([link("br-lan", "9.9.9.80/24")], {"eth0"}),  # public addresses in the own network
         ([link("eth0", "2001:db8::1/64"), link("br-lan", "2001:db8::2/64")], {"eth0"}),  # one /64 relayed by NDP
     ],
 )

@@ -152,7 +152,14 @@ def test_a_mistake_is_told_with_file_key_and_what_is_accepted(
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"[lan\n", "is not TOML"), (b"\xff\xfe", "not UTF-8"), (b"a = 1\na = 2", "is not TOML")]
+    ("content", "says"),
+    [
+        (b"[lan\n", "is not TOML"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"a = 1\na = 2", "is not TOML"),
+        (b"a = " + b"[" * 5000, "is not TOML"),
+        (b"a = " + b"1" * 5000, "is not TOML"),
+    ],
 )
 def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "gw.toml"

@@ -6,13 +6,13 @@ file, the key path (``lan[0].interface``) and what would be accepted.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, ip_network
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from upnp_gw.errors import ConfigError
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model import IPNetwork
-from upnp_gw.network import Link
+from upnp_gw.network import Link, private_external
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,6 @@ class Config:
     """normal: kill -9 loses nothing, power loss up to a second; full: every reply waits for the disk."""
 
 
-NOT_PUBLIC = tuple(
-    map(
-        ip_network,
-        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8"),
-    )
-)
-"""Where a LAN may hold a default route: RFC 1918, RFC 6598, link-local, loopback."""
-
-
 def check(config: Config, where: str) -> None:
     """What can be told from the configuration alone. ``where``: the file, or the command line (SR-4)."""
     if config.wan in config.lan:
@@ -97,7 +88,7 @@ def check_links(config: Config, where: str, links: Iterable[Link], default_route
             if not isinstance(inside, IPv4Interface):
                 continue
             _check_apart(where, key, f"{name} has {inside}", inside.network, config.wan, outside)
-            if name in default_routes and not any(inside.ip in prefix for prefix in NOT_PUBLIC):
+            if name in default_routes and private_external(inside.ip) is None:
                 raise ConfigError(
                     where,
                     key,

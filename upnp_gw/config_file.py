@@ -225,6 +225,8 @@ def read_file(path: Path) -> Settings:
         raise ConfigError(where, "", "is not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(where, "", f"is not TOML: {error}") from None
+    except (RecursionError, ValueError):  # nested beyond reason, or an integer of thousands of digits
+        raise ConfigError(where, "", "is not TOML: nested too deep, or a number too long") from None
     settings = _settings(where, tables)
     for field in PATHS & settings.keys():
         settings[field] = path.absolute().parent / settings[field]
