@@ -172,6 +172,13 @@ def test_a_callback_to_anything_but_the_subscriber_is_refused(callback: str) -> 
 
 
 @pytest.mark.spec("SR-8")
+def test_a_v4_mapped_subscriber_has_no_callback() -> None:
+    """No listener of ours is dual-stack; should one become so, this must not open a way around the rules."""
+    for url in ("http://[::ffff:192.168.1.20]:49200/a", "http://192.168.1.20:49200/a"):
+        assert parse_callbacks(f"<{url}>", ip_address("::ffff:192.168.1.20")) == ()
+
+
+@pytest.mark.spec("SR-8")
 def test_of_several_callbacks_those_that_pass_are_kept_in_order() -> None:
     text = (
         "<http://203.0.113.9:49200/x> <http://192.168.1.20:49201/b>"

@@ -115,9 +115,11 @@ def test_an_answer_that_was_never_written_holds_no_place_for_long(gateway: Table
 
 def test_written_twice_is_told_once(gateway: Table) -> None:
     sid = gateway.live()
+    gateway.pass_s(1000)
     gateway.table.delivered(sid, gateway.now)
     gateway.table.delivered("uuid:unknown", gateway.now)
     assert gateway.due() == []
+    assert gateway.table.next_deadline() == 1000 + 1800
 
 
 @pytest.mark.spec("IGD-185")

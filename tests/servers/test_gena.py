@@ -57,16 +57,21 @@ class Gateway:
         self.eventing.on_event(TableChanged(system_update_id=self.update_id))
 
     def ask(
-        self, method: str, headers: dict[str, str], host: str = "127.0.0.1", face: Face = Face.IGD2
+        self,
+        method: str,
+        headers: dict[str, str],
+        host: str = "127.0.0.1",
+        face: Face = Face.IGD2,
+        interface: str = "lo",
     ) -> tuple[int, str]:
         service = service_of(face, "WANIPConnection")
         assert service is not None
-        answer = self.eventing.serve(method, face, service, headers, Source(ip_address(host), "lo"))
+        answer = self.eventing.serve(method, face, service, headers, Source(ip_address(host), interface))
         return answer.status, answer.sid or ""
 
-    def subscribe(self, *urls: str, host: str = "127.0.0.1", face: Face = Face.IGD2) -> str:
+    def subscribe(self, *urls: str, host: str = "127.0.0.1", face: Face = Face.IGD2, interface: str = "lo") -> str:
         headers = {"NT": "upnp:event", "CALLBACK": "".join(f"<{url}>" for url in urls)}
-        status, sid = self.ask("SUBSCRIBE", headers, host, face)
+        status, sid = self.ask("SUBSCRIBE", headers, host, face, interface)
         assert status == 200
         self.eventing.delivered(sid)
         return sid
@@ -93,8 +98,11 @@ async def gateway() -> AsyncIterator[Gateway]:
 class Subscriber:
     """A control point's listener: keeps each message, answers as it is told to; ``None``: never."""
 
-    def __init__(self, host: str = "127.0.0.1", answer: bytes | None = OK, slowly: bool = False) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", answer: bytes | None = OK, slowly: bool = False, stays: bool = False
+    ) -> None:
         self.host = host
+        self.stays = stays
         self.slowly = slowly
         self.answer = answer
         self.messages: asyncio.Queue[bytes] = asyncio.Queue()
@@ -136,6 +144,8 @@ class Subscriber:
                     writer.write(piece)
                     await writer.drain()
                     await asyncio.sleep(0.05 if self.slowly else 0)
+                if self.stays:
+                    await reader.read()
         except OSError:
             pass
         finally:
@@ -307,6 +317,19 @@ async def test_one_byte_at_a_time_does_not_outlast_the_deadline() -> None:
     async with Subscriber(slowly=True) as subscriber, running(Gateway(deadline_s=0.3)) as gateway:
         gateway.subscribe(subscriber.url)
         await until(lambda: gateway.eventing.counts["abandoned"] == 1)
+
+
+async def test_an_endless_answer_is_read_no_further_than_its_limit(gateway: Gateway) -> None:
+    async with Subscriber(answer=b"HTTP/1.1 500 X\r\n" + b"x" * ANSWER_LIMIT, stays=True) as subscriber:
+        gateway.subscribe(subscriber.url)
+        await until(lambda: gateway.eventing.counts["abandoned"] == 1, deadline_s=2)
+
+
+async def test_a_message_leaves_by_the_subscribers_own_interface_or_not_at_all(gateway: Gateway) -> None:
+    async with Subscriber() as subscriber:
+        gateway.subscribe(subscriber.url, interface="gone0")
+        await until(lambda: gateway.eventing.counts["abandoned"] == 1)
+        assert subscriber.connections == 0
 
 
 @pytest.mark.spec("IGD-188")
