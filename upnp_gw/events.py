@@ -8,7 +8,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from upnp_gw.model import DecisionId, Mapping
+from upnp_gw.ledger.records import DecisionRecord
+from upnp_gw.model import Mapping
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +38,9 @@ class LanChanged:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The gate answered a request."""
+    """The gate answered a request; the record is in the store."""
 
-    decision: DecisionId
-    verdict: str
-    """allow, deny, ask, busy"""
-    summary: str
+    record: DecisionRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from functools import partial
 
 from upnp_gw.errors import FirewallError, StoreError
 from upnp_gw.events import Decided, Events, FirewallHealed
-from upnp_gw.firewall.base import Change, Close, Cut, Firewall, FirewallSettings, Open, Refill, Rewire
+from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, Rewire
 from upnp_gw.ledger.kernel import forwards_of
-from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.leases import next_look
+from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.store import Batch, Store
 from upnp_gw.model import Instant
 from upnp_gw.operations import Operations
@@ -42,7 +42,7 @@ class _Job:
 
 
 class Gateway:
-    """``handle`` for requests, ``run_step`` for the gateway's own duties, ``heal`` and ``rewire`` for the kernel."""
+    """``handle`` for requests, ``run_step`` for the gateway's own duties, the rest for the kernel."""
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class Gateway:
         self._jobs: deque[_Job] = deque()
         self._alone: deque[Callable[[], Awaitable[None]]] = deque()
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._clock = operations.surroundings.clock
         self.on_deadline_changed: Callable[[], None] = lambda: None
@@ -69,7 +70,10 @@ class Gateway:
     # -- life
 
     async def start(self) -> None:
-        """Reads the store, decides every row again, and fills the kernel from it. Raises FirewallError, StoreError."""
+        """Reads the store, decides every row again, fills the kernel from it.
+
+        Raises FirewallError and StoreError.
+        """
         now = self._clock()
         rows, cuts = await self._store.load(now)
         numbers = self.ledger.numbers
@@ -95,8 +99,7 @@ class Gateway:
     async def stop(self, flush: bool = False) -> None:
         """Finishes what waits, then lets go of the kernel: leases live on in it, or end now (``flush``)."""
         if self._writer is not None:
-            while self._jobs or self._alone:
-                await asyncio.sleep(0)
+            await self._idle.wait()
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
         await self._firewall.close(flush)
@@ -118,6 +121,7 @@ class Gateway:
         """Has the writer run one operation; returns when it is in the kernel and in the store."""
         job = _Job(step, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
+        self._idle.clear()
         self._wake.set()
         return await job.reply
 
@@ -135,6 +139,7 @@ class Gateway:
 
     def _run_alone(self, call: Callable[[], Awaitable[None]]) -> None:
         self._alone.append(call)
+        self._idle.clear()
         self._wake.set()
 
     # -- the writer
@@ -143,6 +148,7 @@ class Gateway:
         while True:
             if not self._jobs and not self._alone:
                 self._wake.clear()
+                self._idle.set()
                 await self._wake.wait()
             if self._alone:
                 call = self._alone[0]
@@ -192,7 +198,7 @@ class Gateway:
             if event is not None:
                 self.events.publish(event)
             for record in turn.records:
-                self.events.publish(Decided(record.id, record.verdict, record.reasons[-1]))
+                self.events.publish(Decided(record))
         return replies
 
     async def _make_true(self, turns: Sequence[Turn], now: Instant) -> bool:
@@ -242,7 +248,6 @@ class Gateway:
             cuts_put=[cut for turn in turns for cut in turn.cuts_put if cut.number not in dropped],
             cuts_done=sorted(dropped),
             decisions=[record for turn in turns for record in turn.records],
-            devices=self.operations.book.take_changed(),
         )
 
     # -- alone: no operation is under way
@@ -288,6 +293,3 @@ class Gateway:
 
 def _failed() -> Refused:
     return Refused(Refusal.BACKEND, "the gateway could not carry it out", None)
-
-
-__all__ = ["Close", "Gateway", "Open"]

@@ -8,17 +8,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from random import Random
 
+from upnp_gw.audit import map_record, removal_record
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Allowed, Facts, Held, Outcome, Verdict
 from upnp_gw.gate.identity import gather
 from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.removal import decide_removal
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.leases import renewed, without_ended
-from upnp_gw.ledger.plan import NotPlanned, Planner, pinhole_key
-from upnp_gw.ledger.records import DecisionRecord
-from upnp_gw.model import DecisionId, Endpoint, Hold, IPAddress, Mapping, Via
+from upnp_gw.ledger.ledger import Ledger, Turn
+from upnp_gw.ledger.plan import NotPlanned, Planner
+from upnp_gw.model import DecisionId, Hold, IPAddress, Mapping, Via
 from upnp_gw.network import private_external
 from upnp_gw.request import (
     ChangeRequest,
@@ -68,19 +68,19 @@ class Operations:
         verdict = decide(self.policy, facts, request)
         decision = turn.ledger.numbers.next_decision()
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
-            turn.records.append(self._record(turn, decision, request, facts, verdict))
-            self.book.refused(owner, request, verdict, turn.now)
+            turn.records.append(map_record(turn.now, decision, request, facts, verdict))
+            self.book.refused(facts.device, request, verdict, turn.now, facts.today)
             return _refused(verdict, decision)
         not_now = self._no_external_address(request)
         allowed = Allowed(decision, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
         planned = not_now or planner.plan(request, allowed, owner)
         if isinstance(planned, NotPlanned):
-            turn.records.append(self._record(turn, decision, request, facts, verdict, planned))
+            turn.records.append(map_record(turn.now, decision, request, facts, verdict, busy=planned))
             return Refused(planned.refusal, planned.reason, decision)
         mapping = planned.mapping
         turn.put(mapping)
-        turn.records.append(self._record(turn, decision, request, facts, verdict, mapping=mapping.id))
-        self.book.granted(owner, mapping.internal.port, turn.now, facts.today)
+        turn.records.append(map_record(turn.now, decision, request, facts, verdict, mapping=mapping.id))
+        self.book.granted(facts.device, mapping.internal.port, turn.now, facts.today)
         hold = mapping.hold_of(request.via.protocol)
         lifetime = max(1, round((hold.until if hold else mapping.until) - turn.now.boot))
         return Granted(mapping, lifetime, self.external_address(mapping), planned.refreshed)
@@ -92,7 +92,9 @@ class Operations:
             return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
         verdict = self._removal(request, mapping)
         decision = turn.ledger.numbers.next_decision()
-        turn.records.append(self._removal_record(turn, decision, request, mapping, verdict))
+        turn.records.append(
+            removal_record(turn.now, decision, self._device(request.source), request, mapping, verdict)
+        )
         if verdict.outcome is not Outcome.ALLOW:
             return _refused(verdict, decision)
         self._end_hold(turn, mapping, request.via)
@@ -106,7 +108,9 @@ class Operations:
             verdict = self._removal(request, mapping)
             if verdict.outcome is Outcome.ALLOW:
                 decision = turn.ledger.numbers.next_decision()
-                turn.records.append(self._removal_record(turn, decision, request, mapping, verdict))
+                turn.records.append(
+                    removal_record(turn.now, decision, self._device(request.source), request, mapping, verdict)
+                )
                 self._end_hold(turn, mapping, request.via)
                 gone.append(mapping)
         if not gone:
@@ -114,7 +118,7 @@ class Operations:
         return Removed(tuple(gone))
 
     def in_range(self, device: str | None, request: UnmapRangeRequest) -> list[Mapping]:
-        """The port mappings of a device (None: of all) with an external port in the range, in the order of ports."""
+        """The port mappings of a device (None: of all) with an external port in the range, by port."""
         table = self.ledger.table
         rows = [table.get(i) for i in table.numbering(device)]
         found = [
@@ -199,7 +203,7 @@ class Operations:
         verdict = decide(self.policy, facts, request)
         decision = turn.ledger.numbers.next_decision()
         turn.records.append(
-            self._record(turn, decision, request, facts, verdict, mapping=mapping.id, action=action)
+            map_record(turn.now, decision, request, facts, verdict, mapping=mapping.id, action=action)
         )
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
             turn.quiet = False
@@ -287,7 +291,7 @@ class Operations:
 
     def _removal(self, request: UnmapRequest | UnmapRangeRequest, mapping: Mapping) -> Verdict:
         return decide_removal(
-            mapping, request.via, self._device(request.source), self._sees_all(request), self.policy.hash
+            mapping, request.via, self._device(request.source), self._sees_all(request), self.policy.digest
         )
 
     def _end_hold(self, turn: Turn, mapping: Mapping, via: Via) -> None:
@@ -317,90 +321,6 @@ class Operations:
     def _rows(self, ids: Iterable[str]) -> list[Mapping]:
         return [mapping for i in ids if (mapping := self.ledger.table.get(i)) is not None]
 
-    def _record(
-        self,
-        turn: Turn,
-        decision: DecisionId,
-        request: MapRequest,
-        facts: Facts,
-        verdict: Verdict,
-        busy: NotPlanned | None = None,
-        mapping: str | None = None,
-        action: str = "map",
-    ) -> DecisionRecord:
-        refusal = busy.refusal if busy else verdict.refusal
-        return DecisionRecord(
-            id=decision,
-            at=turn.now.wall,
-            via=request.via.value,
-            device=facts.device,
-            source=str(request.source.address),
-            action=action,
-            transport=request.transport.value,
-            external_port=request.external_port,
-            internal_client=str(request.internal.address),
-            internal_port=request.internal.port,
-            remote=str(request.remote) if request.remote else None,
-            lifetime_s=request.lifetime_s,
-            description=request.description,
-            verdict="busy" if busy else verdict.outcome.value,
-            refusal=refusal.value if refusal else None,
-            rule=verdict.rule,
-            reasons=(*verdict.reasons, busy.reason) if busy else verdict.reasons,
-            policy=verdict.policy,
-            mapping=mapping,
-            facts=_told(facts),
-        )
-
-    def _removal_record(
-        self,
-        turn: Turn,
-        decision: DecisionId,
-        request: UnmapRequest | UnmapRangeRequest,
-        mapping: Mapping,
-        verdict: Verdict,
-    ) -> DecisionRecord:
-        return DecisionRecord(
-            id=decision,
-            at=turn.now.wall,
-            via=request.via.value,
-            device=self._device(request.source) if request.via is not Via.OPERATOR else RULE_OF_OPERATOR,
-            source=str(request.source.address),
-            action="unmap",
-            transport=mapping.key.transport.value,
-            external_port=mapping.key.external_port,
-            internal_client=str(mapping.internal.address),
-            internal_port=mapping.internal.port,
-            remote=str(mapping.key.remote) if mapping.key.remote else None,
-            lifetime_s=None,
-            description=mapping.description,
-            verdict=verdict.outcome.value,
-            refusal=verdict.refusal.value if verdict.refusal else None,
-            rule=verdict.rule,
-            reasons=verdict.reasons,
-            policy=verdict.policy,
-            mapping=mapping.id,
-        )
-
 
 def _refused(verdict: Verdict, decision: DecisionId) -> Refused:
     return Refused(verdict.refusal or Refusal.NOT_AUTHORIZED, verdict.reasons[-1], decision)
-
-
-def _told(facts: Facts) -> dict[str, object]:
-    """The facts that decided, in plain values, for the audit log."""
-    return {
-        "mac": facts.mac,
-        "address": str(facts.address),
-        "target": facts.target_device,
-        "held": facts.held.total,
-        "held_by_device": facts.held.by_device,
-        "held_by_grant": dict(facts.held.by_grant),
-        "changes_last_minute": facts.changes_last_minute,
-        "int_ports_today": len(facts.int_ports_today),
-        "minute_of_day": facts.minute_of_day,
-        "frozen": facts.frozen,
-    }
-
-
-__all__ = ["Endpoint", "Operations", "pinhole_key"]

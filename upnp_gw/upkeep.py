@@ -5,7 +5,7 @@ A shell around timers: what is due goes through the writer as an operation like 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 
@@ -13,13 +13,14 @@ from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Counters, Firewall
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.kernel import mapping_id
+from upnp_gw.ledger.ledger import Turn
 from upnp_gw.model import IPAddress, Mapping, Usage
 from upnp_gw.surroundings import is_mac
 
 log = logging.getLogger(__name__)
 
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
-"""Does the device at this address on this LAN interface answer? By the kernel's neighbour probes, within seconds."""
+"""Does the device at this address on this LAN interface answer the kernel's neighbour probes?"""
 
 COUNTERS_S = 10.0
 RETRY_S = 10.0
@@ -81,20 +82,22 @@ class Upkeep:
         if ended:
             await self._run("expire", ended, lambda turn: self._operations.expire(turn, ended))
         if self._ledger.cuts.due(now.boot):
-            await self._gateway.cut_due()
+            self._gateway.cut_due()
 
     async def _renew(self, mapping: Mapping) -> None:
         async with self._probing:
             present = await self._present(mapping)
-        await self._run(
-            "renew", [mapping.id], lambda turn: self._operations.renew(turn, mapping.id, present)
-        )
+        await self._run("renew", [mapping.id], lambda turn: self._operations.renew(turn, mapping.id, present))
 
     async def _present(self, mapping: Mapping) -> bool | None:
         """Whether the device of a mapping answers; None where it cannot be asked: a routed LAN has no neighbour."""
         interface = next(
-            (link.name for link in self._operations.surroundings.network.lans
-             if self._operations.surroundings.network.on_link(mapping.internal.address, link.name)), None
+            (
+                link.name
+                for link in self._operations.surroundings.network.lans
+                if self._operations.surroundings.network.on_link(mapping.internal.address, link.name)
+            ),
+            None,
         )
         if mapping.delegated or not is_mac(mapping.device) or interface is None:
             return None
@@ -104,7 +107,7 @@ class Upkeep:
             log.warning("no presence check for %s: %s", mapping.id, error.strerror)
             return None
 
-    async def _run(self, what: str, ids: list[str], step: "Callable[..., None]") -> None:
+    async def _run(self, what: str, ids: list[str], step: Callable[[Turn], None]) -> None:
         """An operation of ours; where it does not go through, the rows are looked at again."""
         reply = await self._gateway.run_step(step)
         if reply is not None:
@@ -122,15 +125,13 @@ class Upkeep:
             if mapping.parked and mapping.device == mac:
                 self._spawn(self._run("return", [mapping.id], partial(self._return, mapping.id)))
 
-    def _return(self, parked: str, turn: "object") -> None:
-        self._operations.renew(turn, parked, True)  # type: ignore[arg-type]
+    def _return(self, parked: str, turn: Turn) -> None:
+        self._operations.renew(turn, parked, True)
 
     def device_moved(self, address: IPAddress, old_mac: str) -> None:
         """An address belongs to another MAC now."""
         if any(m.device == old_mac for m in self._ledger.table.to_client(address)):
-            self._spawn(
-                self._run("move", [], lambda turn: self._operations.device_moved(turn, address, old_mac))
-            )
+            self._spawn(self._run("move", [], lambda turn: self._operations.device_moved(turn, address, old_mac)))
 
     def network_changed(self) -> None:
         """Links, addresses or prefixes changed."""
@@ -168,7 +169,7 @@ class Upkeep:
             used = (now.connections, now.bytes) != (before.connections, before.bytes)
             self._ledger.usage[i] = replace(now, last_used=wall) if used and (now.connections or now.bytes) else now
 
-    def _spawn(self, work: "Awaitable[None]") -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

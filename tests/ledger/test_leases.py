@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.ledger.rows import NOW, clamps, mapping
+from tests.ledger.rows import NOW, asks, clamps, mapping
+from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.ledger.leases import (
     GRACE_S,
     RECHECK_S,
     Deadlines,
     kernel_timeout_s,
-    lease_s,
     left_s,
     next_look,
     recheck_at,
@@ -34,7 +34,7 @@ from upnp_gw.model import Hold, Instant, Via
     ],
 )
 def test_a_hold_lives_what_was_asked_within_the_clamp(via: Via, asked: int | None, lives: int) -> None:
-    assert lease_s(via, asked, clamps()) == lives
+    assert lifetime_s(asks(via=via, lifetime=asked), clamps()) == lives
 
 
 def test_a_held_mapping_is_decided_again_within_the_hour() -> None:

@@ -17,14 +17,6 @@ GRACE_S = 30
 """The kernel's timeout outlives the next look of ours by this much: only a dead daemon lets it come to that."""
 SHOWN_MAX_S = 604800
 """PortMappingLeaseDuration of WANIPConnection:2 ends here (IGD-021, deviation IGD-128)."""
-HELD = frozenset({"igd", "operator"})
-"""The protocols whose holds the gateway renews in the kernel by itself."""
-
-
-def lease_s(via: Via, asked_s: int | None, clamps: Clamps) -> int:
-    """Seconds that a new hold lives: what was asked for (None: as long as possible) within the clamp."""
-    longest = clamps.max_hold_s if via.protocol in HELD else clamps.max_ttl_s
-    return max(1, longest if asked_s is None else min(asked_s, longest))
 
 
 def recheck_at(mapping: Mapping, clamps: Clamps, now: Instant) -> float:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from random import Random
 
+from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.gate.decision import Allowed
-from upnp_gw.ledger.leases import lease_s, recheck_at
+from upnp_gw.ledger.leases import recheck_at
 from upnp_gw.ledger.ports import choose
 from upnp_gw.ledger.table import Table
 from upnp_gw.model import (
@@ -134,7 +135,7 @@ class Planner:
         return Planned(replace(mapping, recheck_at=recheck_at(mapping, allowed.clamps, self.now)), refreshed=False)
 
     def _hold(self, request: MapRequest, allowed: Allowed) -> Hold:
-        until = self.now.boot + lease_s(request.via, request.lifetime_s, allowed.clamps)
+        until = self.now.boot + max(1, lifetime_s(request, allowed.clamps))
         return Hold(request.via, until, request.lifetime_s, request.nonce)
 
     def _choose(self, request: MapRequest, allowed: Allowed, owner: str) -> int | None:

@@ -49,10 +49,6 @@ CREATE TABLE decisions (
 ) STRICT;
 CREATE INDEX decisions_at ON decisions (at);
 CREATE INDEX decisions_device ON decisions (device, number);
-CREATE TABLE devices (
-  device TEXT PRIMARY KEY, address TEXT NOT NULL, first_seen REAL NOT NULL, last_seen REAL NOT NULL,
-  refused INTEGER NOT NULL, last_refused REAL
-) STRICT;
 """
 KEEP_DECISIONS = 100_000
 """The audit log's size: older decisions leave."""
@@ -69,18 +65,6 @@ class StoredRow:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class SeenDevice:
-    """One device that ever asked for something."""
-
-    device: str
-    address: str
-    first_seen: float
-    last_seen: float
-    refused: int
-    last_refused: float | None
-
-
 @dataclass(slots=True)
 class Batch:
     """What one transaction writes."""
@@ -90,10 +74,9 @@ class Batch:
     cuts_put: list[PendingCut] = field(default_factory=list)
     cuts_done: list[int] = field(default_factory=list)
     decisions: list[DecisionRecord] = field(default_factory=list)
-    devices: list[SeenDevice] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.put or self.removed or self.cuts_put or self.cuts_done or self.decisions or self.devices)
+        return bool(self.put or self.removed or self.cuts_put or self.cuts_done or self.decisions)
 
 
 class Store:
@@ -121,9 +104,6 @@ class Store:
     async def decisions(self, wanted: RecordFilter) -> list[DecisionRecord]:
         """The newest decisions that pass the filter, newest first."""
         return await self._run(self._decisions, wanted)
-
-    async def devices(self) -> list[SeenDevice]:
-        return await self._run(self._devices)
 
     async def get(self, key: str) -> str | None:
         """One value of ours that outlives a restart (UDN, token, BOOTID)."""
@@ -228,10 +208,6 @@ class Store:
             )
             oldest = number_of(batch.decisions[-1].id) - KEEP_DECISIONS
             db.execute("DELETE FROM decisions WHERE number <= ?", (oldest,))
-        db.executemany(
-            "INSERT OR REPLACE INTO devices VALUES (?,?,?,?,?,?)",
-            [(d.device, d.address, d.first_seen, d.last_seen, d.refused, d.last_refused) for d in batch.devices],
-        )
 
     def _hold_values(self, mapping: Mapping, now: Instant) -> Iterable[tuple[Any, ...]]:
         for hold in mapping.holds:
@@ -268,9 +244,6 @@ class Store:
             f"SELECT body FROM decisions {clauses} ORDER BY number DESC LIMIT ?", (*values, wanted.limit)
         )
         return [DecisionRecord.of_body(json.loads(body)) for (body,) in rows]
-
-    def _devices(self) -> list[SeenDevice]:
-        return [SeenDevice(*row) for row in self._open_db.execute("SELECT * FROM devices ORDER BY first_seen")]
 
     def _get(self, key: str) -> str | None:
         row = self._open_db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.ledger.leases import left_s
+from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.model import Instant, Mapping, MappingKey, Transport, Via
 from upnp_gw.network import Network
 from upnp_gw.request import Refusal, Refused, Source, WanStatus

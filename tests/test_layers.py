@@ -1,0 +1,77 @@
+"""Who may import what: the pure packages do no I/O and read no clock, and nothing depends on its callers."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "upnp_gw"
+IMPURE = {
+    "asyncio",
+    "socket",
+    "subprocess",
+    "time",
+    "ssl",
+    "select",
+    "selectors",
+    "threading",
+    "pyroute2",
+    "aiohttp",
+}
+PURE = ("protocols", "gate", "ledger")
+STORE = "upnp_gw/ledger/store.py"
+FORBIDDEN = {
+    "protocols": ("upnp_gw.servers", "upnp_gw.ledger", "upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.firewall"),
+    "gate": ("upnp_gw.servers", "upnp_gw.ledger", "upnp_gw.gateway", "upnp_gw.protocols", "upnp_gw.firewall"),
+    "ledger": ("upnp_gw.servers", "upnp_gw.gateway", "upnp_gw.protocols"),
+    "firewall": ("upnp_gw.servers", "upnp_gw.gateway", "upnp_gw.protocols", "upnp_gw.ledger", "upnp_gw.gate."),
+    "servers": ("upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.daemon", "upnp_gw.ledger"),
+}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that is imported anywhere in a file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT.parent))
+
+
+@pytest.mark.parametrize("path", [p for package in PURE for p in modules(package)], ids=name_of)
+def test_the_pure_packages_do_no_io_and_read_no_clock(path: Path) -> None:
+    impure = {name for name in imports(path) if name.split(".")[0] in IMPURE or name in ("random.random", "random")}
+    assert not impure or name_of(path) == STORE
+
+
+@pytest.mark.parametrize("path", [p for package in FORBIDDEN for p in modules(package)], ids=name_of)
+def test_nothing_depends_on_its_callers(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    wrong = {name for name in imports(path) if name.startswith(FORBIDDEN[package])}
+    assert not wrong
+
+
+def test_only_the_gateway_and_the_upkeep_hold_the_firewall() -> None:
+    """There is no second road to the kernel: nobody else calls ``apply``."""
+    callers = {
+        name_of(path)
+        for path in ROOT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "apply" and "firewall" in ast.unparse(node.value)
+    }
+    assert callers == {"upnp_gw/gateway.py"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=name_of)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), "a module without a docstring"

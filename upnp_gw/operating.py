@@ -1,0 +1,326 @@
+"""The operator's side of the daemon: what the control socket asks, answered from the ledger and the gate."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address
+from typing import Literal
+
+from upnp_gw import __version__, api
+from upnp_gw.config import Config
+from upnp_gw.events import Decided, Event, FirewallHealed, LanChanged, TableChanged, WanChanged
+from upnp_gw.gate.identity import name_of
+from upnp_gw.gateway import Gateway
+from upnp_gw.ledger.records import DecisionRecord, RecordFilter
+from upnp_gw.ledger.store import Store
+from upnp_gw.model import Endpoint, Instant, IPAddress, Mapping, Via
+from upnp_gw.network import private_external
+from upnp_gw.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
+from upnp_gw.surroundings import is_mac
+
+WATCH_QUEUE = 1000
+"""Events that a watcher may be behind by; then its stream ends."""
+HERE = Source(IPv4Address("127.0.0.1"), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the status page shows and only the daemon knows."""
+
+    config: Config
+    detected: tuple[str, ...]
+    started: Instant
+    policy_source: str
+    locations: Callable[[], Iterable[str]]
+    counters: Callable[[], dict[str, int]]
+    doctor: Callable[[], Awaitable[list[api.Check]]]
+
+
+class GatewayOperator:
+    """``servers.control.Operator`` over a gateway."""
+
+    def __init__(self, gateway: Gateway, store: Store, told: Told) -> None:
+        self._gateway = gateway
+        self._operations = gateway.operations
+        self._ledger = gateway.ledger
+        self._around = gateway.operations.surroundings
+        self._store = store
+        self.told = told
+
+    # -- mappings
+
+    async def mappings(self) -> list[api.Mapping]:
+        rows = sorted(self._ledger.table, key=lambda m: m.granted_at)
+        return [self._shown(row) for row in rows]
+
+    async def mapping(self, mapping_id: str) -> api.Mapping | None:
+        row = self._ledger.table.get(mapping_id)
+        return self._shown(row) if row is not None else None
+
+    async def add(self, asked: api.AddMapping) -> api.Mapping | Refused:
+        request = MapRequest(
+            via=Via.OPERATOR,
+            source=HERE,
+            transport=asked.transport,
+            internal=Endpoint(asked.client, asked.target_port),
+            external_port=asked.external_port,
+            choice=PortChoice.EXACT,
+            lifetime_s=asked.lease_s,
+            remote=asked.remote,
+            external_address=asked.external,
+            description=asked.description,
+            permanent=asked.permanent,
+        )
+        reply = await self._gateway.handle(request)
+        return self._shown(reply.mapping) if isinstance(reply, Granted) else _refused(reply)
+
+    async def delete(self, mapping_id: str) -> api.Mapping | Refused:
+        before = self._ledger.table.get(mapping_id)
+        shown = self._shown(before) if before is not None else None
+        reply = await self._gateway.handle(UnmapRequest(Via.OPERATOR, HERE, mapping_id=mapping_id))
+        return shown if isinstance(reply, Removed) and shown is not None else _refused(reply)
+
+    # -- what is known
+
+    async def status(self) -> api.Status:
+        network, config = self._around.network, self.told.config
+        now = self._around.clock()
+        policy = self._operations.policy
+        rows = list(self._ledger.table)
+        return api.Status(
+            version=__version__,
+            pid=os.getpid(),
+            started_at=api.moment(self.told.started.wall),
+            uptime_s=int(now.boot - self.told.started.boot),
+            firewall=config.firewall.value,
+            backend="memory" if config.backend == "memory" else "nftables",
+            wan=api.WanState(
+                interface=network.wan.name,
+                up=network.wan.up,
+                external_addresses=[str(address) for address in network.external],
+                address_kind=_address_kind(network.external),
+                connected_s=max(0, int(now.boot - network.connected_at)) if network.connected_at is not None else 0,
+            ),
+            lan=[
+                api.LanState(interface=link.name, up=link.up, addresses=[str(a) for a in link.addresses])
+                for link in network.lans
+            ],
+            locations=list(self.told.locations()),
+            mappings=api.MappingCount(
+                active=sum(row.active for row in rows),
+                parked=sum(row.parked for row in rows),
+                disabled=sum(not row.enabled and not row.parked for row in rows),
+                limit=policy.limits.total_mappings,
+            ),
+            policy=api.PolicyState(
+                source=self.told.policy_source,
+                hash=policy.digest,
+                grants=len(policy.grants),
+                default="ask" if policy.default.value == "ask" else "deny",
+                mode="observe" if policy.mode.value == "observe" else "enforce",
+            ),
+            healed=self._gateway.healed,
+            warnings=self._warnings(now),
+            counters=self.told.counters(),
+            detected=list(self.told.detected),
+        )
+
+    async def decisions(self, wanted: api.DecisionFilter) -> list[api.Decision]:
+        records = await self._store.decisions(
+            RecordFilter(
+                device=self._device(wanted.device) if wanted.device else None,
+                verdict=wanted.verdict,
+                via=wanted.via.value if wanted.via else None,
+                since=wanted.since.timestamp() if wanted.since else None,
+                limit=wanted.limit,
+            )
+        )
+        return [self._decision(record) for record in records]
+
+    async def devices(self) -> list[api.Device]:
+        now = self._around.clock()
+        book = {seen.device: seen for seen in self._operations.book.devices(now)}
+        return [
+            api.Device(
+                device=device,
+                name=self._name(device),
+                addresses=sorted(self._addresses(device)),
+                first_seen=api.moment(book[device].first_seen if device in book else now.wall),
+                last_seen=api.moment(book[device].last_seen if device in book else now.wall),
+                holds=self._ledger.table.held_by(device),
+                granted=book[device].granted if device in book else 0,
+                refused=sum(book[device].refused.values()) if device in book else 0,
+                last_refusal=book[device].last_refusal if device in book else None,
+                frozen=self._operations.book.frozen(device, now),
+            )
+            for device in sorted({*book, *self._ledger.table.devices()} - {"operator"})
+        ]
+
+    async def doctor(self) -> list[api.Check]:
+        return await self.told.doctor()
+
+    @asynccontextmanager
+    async def events(self) -> AsyncIterator[AsyncIterator[api.Event]]:
+        queue: asyncio.Queue[api.Event | None] = asyncio.Queue(WATCH_QUEUE)
+
+        def tell(event: Event) -> None:
+            for shown in self._told_of(event):
+                if queue.full():
+                    stop()
+                    queue.get_nowait()
+                    queue.put_nowait(None)
+                    return
+                queue.put_nowait(shown)
+
+        stop = self._gateway.events.subscribe(tell)
+        try:
+            yield _drain(queue, self._event("hello"))
+        finally:
+            stop()
+
+    # -- in the words of the API
+
+    def _shown(self, row: Mapping) -> api.Mapping:
+        now = self._around.clock()
+        usage = self._ledger.usage_of(row)
+        external = self._operations.external_address(row)
+        left = row.until - now.boot
+        endless = row.permanent
+        return api.Mapping(
+            id=row.id,
+            kind=row.kind,
+            transport=row.key.transport,
+            external_address=str(external) if external is not None else None,
+            external_port=row.key.external_port,
+            internal_client=str(row.internal.address),
+            internal_port=row.internal.port,
+            remote_host=" ".join(map(_host, row.remotes)) if row.remotes != (None,) else None,
+            via=row.holds[0].via,
+            device=row.device,
+            description=row.description,
+            granted_at=api.moment(row.granted_at),
+            expires_at=None if endless else api.moment(now.wall + left),
+            lease_left_s=None if endless else max(0, int(left + 0.999)),
+            connections=usage.connections,
+            bytes=usage.bytes,
+            last_used=api.moment(usage.last_used) if usage.last_used is not None else None,
+            rule=row.rule,
+            decision=row.decision,
+            state="parked" if row.parked else "active" if row.enabled else "disabled",
+            shared=usage.shared,
+            device_name=self._name(row.device),
+        )
+
+    def _decision(self, record: DecisionRecord) -> api.Decision:
+        return api.Decision(
+            id=record.id,
+            at=api.moment(record.at),
+            verdict=record.verdict,  # type: ignore[arg-type]
+            action=record.action,
+            via=Via(record.via),
+            device=record.device,
+            address=record.source,
+            transport=record.transport,  # type: ignore[arg-type]
+            external_port=record.external_port,
+            internal_client=record.internal_client,
+            internal_port=record.internal_port,
+            remote_host=record.remote,
+            lease_s=record.lifetime_s,
+            description=record.description,
+            refusal=record.refusal,
+            rule=record.rule,
+            reasons=list(record.reasons),
+            mapping=record.mapping,
+            policy=record.policy,
+            device_name=self._name(record.device),
+        )
+
+    def _told_of(self, event: Event) -> list[api.Event]:
+        match event:
+            case TableChanged():
+                return [
+                    *(self._event("added", mapping=self._shown(row)) for row in event.added),
+                    *(self._event("changed", mapping=self._shown(row)) for _, row in event.changed),
+                    *(self._event("removed", mapping=self._shown(row), why=why) for row, why in event.removed),
+                ]
+            case Decided():
+                return [self._event("decided", decision=self._decision(event.record))]
+            case FirewallHealed():
+                return [self._event("healed", why=event.what)]
+            case WanChanged():
+                return [self._event("wan")]
+            case LanChanged():
+                return [self._event("lan")]
+
+    def _event(self, what: str, **more: object) -> api.Event:
+        return api.Event(event=what, at=api.moment(self._around.clock().wall), **more)  # type: ignore[arg-type]
+
+    def _warnings(self, now: Instant) -> list[str]:
+        network = self._around.network
+        found = []
+        if not network.external:
+            found.append("the WAN has no external IPv4 address")
+        elif (why := private_external(network.external[0])) is not None:
+            found.append(
+                f"the external address {network.external[0]} is not public ({why}); "
+                "mapped ports are not reached from the internet"
+            )
+        if self.told.config.policy is None:
+            found.append("no policy file: the built-in home policy limits an infected device, it does not stop it")
+        found += [
+            f"incident: {incident.device} was refused {len(incident.ports)} distinct ports ({incident.action})"
+            for incident in self._operations.book.incidents(now)
+        ]
+        return found
+
+    def _name(self, device: str) -> str | None:
+        policy = self._operations.policy
+        return name_of(policy, device, None) if is_mac(device) else name_of(policy, None, _address(device))
+
+    def _device(self, wanted: str) -> str:
+        """A device by its name in the policy, or as it was given."""
+        named = self._operations.policy.devices.get(wanted)
+        if named is None:
+            return self._around.device_of(address) if (address := _address(wanted)) is not None else wanted.lower()
+        return next(iter(sorted(named.macs)), None) or str(next(iter(sorted(map(str, named.addresses))), wanted))
+
+    def _addresses(self, device: str) -> set[str]:
+        if not is_mac(device):
+            return {device}
+        held = {str(row.internal.address) for row in self._ledger.table.of_device(device) if not row.delegated}
+        return held | {str(address) for address in self._around.neighbours.addresses_of(device)}
+
+
+async def _drain(queue: "asyncio.Queue[api.Event | None]", first: api.Event) -> AsyncIterator[api.Event]:
+    yield first
+    while (event := await queue.get()) is not None:
+        yield event
+
+
+def _refused(reply: object) -> Refused:
+    return reply if isinstance(reply, Refused) else Refused(Refusal.NO_SUCH, "there is no such mapping", None)
+
+
+def _host(remote: object) -> str:
+    """A remote host as it is shown: an address without the prefix length of one host."""
+    text = str(remote)
+    return text.removesuffix("/32") if "." in text else text.removesuffix("/128")
+
+
+def _address(text: str) -> IPAddress | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def _address_kind(external: tuple[IPv4Address, ...]) -> Literal["public", "private", "shared", "none"]:
+    """What the primary external address is to the internet."""
+    if not external:
+        return "none"
+    why = private_external(external[0])
+    if why is None:
+        return "public"
+    return "shared" if why.startswith("shared") else "private"
