@@ -1,0 +1,325 @@
+"""The HTTP server of the LAN: descriptions, control, eventing.
+
+Every request is checked for what a browser on the LAN could be made to send (SR-9): the Host is one of our own
+addresses, control and eventing take no request with Origin or Sec-Fetch headers, and no answer carries CORS.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable, Mapping
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Protocol
+
+from aiohttp import HttpVersion11, web
+from multidict import CIMultiDictProxy
+
+from upnp_gw.model import Instant
+from upnp_gw.network import Network
+from upnp_gw.protocols.faces import Face, Level, Service
+from upnp_gw.protocols.igd.layer3_forwarding import default_connection_service
+from upnp_gw.protocols.igd.model import ServiceModels
+from upnp_gw.protocols.soap import BODY_MAX, CONTENT_TYPE
+from upnp_gw.request import Source, View
+from upnp_gw.servers.http_control import Control, Handle
+from upnp_gw.servers.http_limits import Admission, Connection, Door, HttpLimits, Refusals
+from upnp_gw.servers.http_listeners import Listeners
+from upnp_gw.servers.http_routes import (
+    KNOWN_METHODS,
+    METHODS,
+    OLD_AGENTS,
+    ControlUrl,
+    Document,
+    EventUrl,
+    Resource,
+    old_paths,
+    routes,
+)
+
+log = logging.getLogger(__name__)
+
+STOP_S = 10.0
+"""How long ``stop`` waits for the answers in hand."""
+
+
+class EventAnswer(Protocol):
+    """The answer to SUBSCRIBE or UNSUBSCRIBE; its body is empty."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> dict[str, str]: ...
+    @property
+    def sid(self) -> str | None: ...
+
+
+class Eventing(Protocol):
+    """What the server needs of ``servers.gena``."""
+
+    def serve(
+        self, method: str, face: Face, service: Service, headers: Mapping[str, str], source: Source
+    ) -> EventAnswer: ...
+
+    def delivered(self, sid: str) -> None:
+        """The answer with this sid was written: the initial event may go (IGD-181)."""
+        ...
+
+
+class Refused(Exception):
+    """A request that is answered with a bare status. ``reason`` is a short, fixed word."""
+
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers or {}
+
+
+class HttpServer:
+    """Serves every LAN address. Use it on one event loop, between start and stop.
+
+    ``documents``: URL path -> XML of the descriptions; ``udns`` and ``models``: of each face among them;
+    ``server``: the SERVER header's three tokens; ``host_of``: who shares the limits of one host.
+    """
+
+    def __init__(
+        self,
+        *,
+        documents: Mapping[str, bytes],
+        token: str,
+        udns: Mapping[Face, Mapping[Level, str]],
+        models: ServiceModels,
+        view: View,
+        handle: Handle,
+        eventing: Eventing,
+        network: Callable[[], Network],
+        now: Callable[[], Instant],
+        server: str,
+        limits: HttpLimits | None = None,
+        host_of: Callable[[Source], Hashable] = lambda source: source.address,
+    ) -> None:
+        self._routes = routes(documents, token)
+        self._old_paths = old_paths(documents)
+        self._limits = limits or HttpLimits()
+        default_connections = {face: default_connection_service(face, udns[face]) for face in udns}
+        self._control = Control(models, view, handle, default_connections, self._limits.backend_s)
+        self._eventing = eventing
+        self._network = network
+        self._server_header = server
+        self._host_of = host_of
+        self._admission = Admission(self._limits)
+        self._refusals = Refusals(now)
+        self._listeners = Listeners(self._connection)
+        self._server: web.Server | None = None
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Refused requests and connections by reason, faults by code, ``requests`` in all."""
+        return self._refusals.counts
+
+    async def start(self, network: Network, port: int) -> int:
+        """Listens on every LAN address; 0 chooses a free port. Returns the port. Raises OSError."""
+        self._server = web.Server(self._serve)
+        return await self._listeners.start(network, port)
+
+    async def network_changed(self, network: Network) -> None:
+        """Follows the LAN's addresses. What cannot be opened is logged and tried again at the next change."""
+        for place, error in await self._listeners.follow(network):
+            log.error("cannot serve HTTP at %s port %d: %s", place, self._listeners.port, error.strerror)
+
+    async def stop(self) -> None:
+        """Takes no more connections, answers what is in hand, closes the rest."""
+        self._listeners.close()
+        self._admission.turn_out_waiting()
+        if self._server is not None:
+            self._server.pre_shutdown()
+            await self._server.shutdown(STOP_S)
+            self._server = None
+
+    def _connection(self, interface: str) -> Connection:
+        assert self._server is not None
+        door = Door(
+            self._server,
+            self._limits,
+            self._admission,
+            self._refusals,
+            identify=lambda peer: self._identify(peer, interface),
+            host_of=self._host_of,
+            error=self._error,
+        )
+        return Connection(door, asyncio.get_running_loop())
+
+    def _identify(self, peer: tuple[object, ...], interface: str) -> Source | None:
+        """The peer as a source on this link, None where its address does not belong there (SR-1)."""
+        address = ip_address(str(peer[0]).partition("%")[0])
+        network = self._network()
+        link = network.lan(interface)
+        if link is None or not network.on_link(address, interface):
+            return None
+        if address.version == 6 and address.is_link_local and peer[3] != link.index:
+            return None
+        return Source(address, interface)
+
+    async def _serve(self, request: web.BaseRequest) -> web.Response:
+        """One request, from its complete head to the last byte of its answer, within ``answer_s``."""
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        source = connection.source
+        assert source is not None
+        connection.head_complete()
+        self._refusals.counts["requests"] += 1
+        response = self._error(HTTPStatus.SERVICE_UNAVAILABLE)
+        try:
+            async with asyncio.timeout(self._limits.answer_s):
+                response, sid = await self._answer(request, source)
+                if self._admission.crowded(self._host_of(source)):
+                    response.force_close()
+                await response.prepare(request)
+                await response.write_eof()
+            if sid is not None:
+                self._eventing.delivered(sid)
+        except TimeoutError:
+            self._refusals.note("answer-deadline", source.address)
+            connection.cut()
+        except ConnectionError:
+            pass  # the client is gone; aiohttp finds out by itself
+        finally:
+            connection.await_head()
+        return response
+
+    async def _answer(self, request: web.BaseRequest, source: Source) -> tuple[web.Response, str | None]:
+        sid = None
+        try:
+            resource = self._resource(request)
+            match resource:
+                case Document():
+                    response = self._response(HTTPStatus.OK, resource.body, resource.content_type)
+                case ControlUrl():
+                    response = await self._call(request, resource, source)
+                case EventUrl():
+                    response, sid = self._subscription(request, resource, source)
+        except Refused as refused:
+            self._refusals.note(refused.reason, source.address)
+            return self._error(refused.status, refused.headers), None
+        if "Accept-Language" in request.headers:
+            response.headers["CONTENT-LANGUAGE"] = "en"
+        return response, sid
+
+    def _resource(self, request: web.BaseRequest) -> Resource:
+        """What the path names, after every check that the head allows. Raises Refused."""
+        if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._limits.head:
+            raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
+        self._check_host(request)
+        if request.method not in KNOWN_METHODS:
+            raise Refused(HTTPStatus.NOT_IMPLEMENTED, "unknown-method")
+        path = request.rel_url.raw_path
+        if any(agent in request.headers.get("User-Agent", "") for agent in OLD_AGENTS):
+            path = self._old_paths.get(path, path)
+        resource = self._routes.get(path)
+        if resource is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "no-such-path")
+        methods = METHODS[type(resource)]
+        if request.method not in methods:
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", {"ALLOW": ", ".join(methods)})
+        if not isinstance(resource, Document) and from_browser(request.headers):
+            raise Refused(HTTPStatus.FORBIDDEN, "from-a-browser")
+        return resource
+
+    def _check_host(self, request: web.BaseRequest) -> None:
+        """A name here is DNS rebinding (SR-9, IGD-027). aioupnp leaves the port out."""
+        hosts = request.headers.getall("Host", [])
+        if not hosts and request.version < HttpVersion11:
+            return
+        if len(hosts) != 1 or not self._is_own(hosts[0].strip()):
+            raise Refused(HTTPStatus.FORBIDDEN if hosts else HTTPStatus.BAD_REQUEST, "host")
+
+    def _is_own(self, host: str) -> bool:
+        literal, port = split_host(host)
+        if port not in ("", str(self._listeners.port)):
+            return False
+        try:
+            address = ip_address(literal)
+        except ValueError:
+            return False
+        return any(address == own.ip for link in self._network().lans for own in link.addresses)
+
+    async def _call(self, request: web.BaseRequest, url: ControlUrl, source: Source) -> web.Response:
+        body = await self._body(request)
+        answer = await self._control.serve(url.face, url.service, source, request.headers, body)
+        if answer.status not in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR):
+            raise Refused(answer.status, answer.reason)
+        if answer.reason:
+            self._refusals.counts[answer.reason] += 1
+        response = self._response(answer.status, answer.body)
+        response.headers["EXT"] = ""
+        return response
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        """The request's body, at most ``BODY_MAX`` bytes within ``body_s``. Raises Refused."""
+        length = request.content_length
+        if length is None and "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
+            raise Refused(HTTPStatus.LENGTH_REQUIRED, "no-length")
+        if length is not None and length > BODY_MAX:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
+        if "Content-Encoding" in request.headers:
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-encoding")
+        try:
+            async with asyncio.timeout(self._limits.body_s):
+                await self._expect(request)
+                return await self._read(request)
+        except TimeoutError:
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "body-deadline") from None
+        except web.RequestPayloadError:
+            raise Refused(HTTPStatus.BAD_REQUEST, "bad-body") from None
+
+    async def _expect(self, request: web.BaseRequest) -> None:
+        expectation = request.headers.get("Expect", "").strip().lower()
+        if expectation not in ("", "100-continue"):
+            raise Refused(HTTPStatus.EXPECTATION_FAILED, "expectation")
+        if expectation and request.version >= HttpVersion11:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        body = b""
+        while chunk := await request.content.readany():
+            body += chunk
+            if len(body) > BODY_MAX:
+                raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
+        return body
+
+    def _subscription(
+        self, request: web.BaseRequest, url: EventUrl, source: Source
+    ) -> tuple[web.Response, str | None]:
+        answer = self._eventing.serve(request.method, url.face, url.service, request.headers, source)
+        if answer.status != HTTPStatus.OK:
+            self._refusals.counts[f"event-{answer.status}"] += 1
+        response = self._response(answer.status, b"", None)
+        response.headers.update(answer.headers)
+        return response, answer.sid
+
+    def _response(self, status: int, body: bytes, content_type: str | None = CONTENT_TYPE) -> web.Response:
+        headers = {"SERVER": self._server_header}
+        if content_type is not None:
+            headers["CONTENT-TYPE"] = content_type
+        return web.Response(status=status, body=body, headers=headers)
+
+    def _error(self, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
+        """A bare status; the connection ends, since what follows may be the rest of what was refused."""
+        response = self._response(status, b"", None)
+        response.headers.update(headers or {})
+        response.force_close()
+        return response
+
+
+def from_browser(headers: CIMultiDictProxy[str]) -> bool:
+    """True where a web page made this request: no control point sends these headers."""
+    return any(name.lower() == "origin" or name.lower().startswith("sec-fetch-") for name in headers)
+
+
+def split_host(host: str) -> tuple[str, str]:
+    """Address literal and port of a Host header, the port empty where there is none, a zone cut off."""
+    if host.startswith("["):
+        literal, _, port = host[1:].partition("]")
+        return literal.partition("%")[0], port.removeprefix(":")
+    literal, _, port = host.partition(":")
+    return literal, port
