@@ -1,35 +1,18 @@
-"""One host of a lab: a network namespace, the thread that lives in it, and the processes that were started there.
+"""One host of a lab: a network namespace, and the thread that lives in it and starts the host's processes.
 
 The namespace has no name: it lives as long as a thread, a process or a file descriptor of ours holds it. However
 this process ends, the kernel then removes the namespace with its interfaces, rules and connections.
 """
 
 import os
-import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import IO, ParamSpec, TypeVar
 
-from upnp_gw.lab.privilege import (
-    CLONE_NEWNET,
-    CLONE_NEWNS,
-    MS_PRIVATE,
-    MS_REC,
-    TOOL_PATH,
-    mount,
-    setns,
-    unshare,
-)
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-STOP_S = 5.0
-"""How long a process may take to end after SIGTERM before it is killed, seconds."""
+from upnp_gw.lab.machine import Machine
+from upnp_gw.lab.privilege import CLONE_NEWNET, CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, setns, unshare
 
 SYSCTLS = {
     # addresses are usable at once, and nothing but the topology gives a host one
@@ -40,19 +23,19 @@ SYSCTLS = {
 }
 
 
-class Host:
-    """A host by its name; ``address``, ``address6``, ``ula`` and ``mac`` are those of its first interface."""
+class Host(Machine):
+    """A host by its name; ``address``, ``address6``, ``ula`` and ``mac`` are those of its first interface.
+
+    ``call`` runs in its namespace, with its /sys.
+    """
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        super().__init__(name)
         self.interface = ""
         self.mac = ""
         self._address: IPv4Address | None = None
         self._address6: IPv6Address | None = None
         self._ula: IPv6Address | None = None
-        self._processes: list[subprocess.Popen[str]] = []
-        # every child is started by this one thread: it is in the namespace, and PR_SET_PDEATHSIG looks at it
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"lab-{name}")
         try:
             self._fd = self._thread.submit(_new_namespace).result()
         except BaseException:
@@ -96,10 +79,6 @@ class Host:
         self.interface, self.mac = interface, mac
         self._address, self._address6, self._ula = address, address6, ula
 
-    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs a function on the host's own thread: in its namespace, with its /sys. It must not block for long."""
-        return self._thread.submit(function, *args, **kwargs).result()
-
     @contextmanager
     def inside(self) -> Iterator[None]:
         """Moves the calling thread into the namespace and back: sockets made inside stay there.
@@ -115,68 +94,6 @@ class Host:
                 setns(home, CLONE_NEWNET)
         finally:
             os.close(home)
-
-    def popen(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        stdin: int | IO[str] | None = subprocess.DEVNULL,
-        stdout: int | IO[str] | None = subprocess.PIPE,
-        stderr: int | IO[str] | None = subprocess.STDOUT,
-        env: Mapping[str, str] | None = None,
-        cwd: str | os.PathLike[str] | None = None,
-        pass_fds: Sequence[int] = (),
-    ) -> subprocess.Popen[str]:
-        """Starts a process in the host. It ends with the lab, and is killed if this process dies before that."""
-
-        def start() -> subprocess.Popen[str]:
-            return subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *argv],
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                text=True,
-                errors="replace",
-                cwd=cwd or Path.cwd(),
-                env={**os.environ, **(env or {}), "PATH": TOOL_PATH},
-                pass_fds=tuple(pass_fds),
-            )
-
-        process = self.call(start)
-        self._processes = [p for p in self._processes if p.poll() is None]
-        self._processes.append(process)
-        return process
-
-    def run(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        timeout: float = 20.0,
-        check: bool = True,
-        text: str | None = None,
-        env: Mapping[str, str] | None = None,
-        cwd: str | os.PathLike[str] | None = None,
-        pass_fds: Sequence[int] = (),
-    ) -> subprocess.CompletedProcess[str]:
-        """Runs a command in the host to its end, with ``text`` on its stdin. stdout and stderr are kept apart.
-
-        Raises subprocess.TimeoutExpired (the process is killed) and, with ``check``, CalledProcessError with what
-        the command printed as a note.
-        """
-        stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
-        process = self.popen(argv, stdin=stdin, stderr=subprocess.PIPE, env=env, cwd=cwd, pass_fds=pass_fds)
-        with process:
-            try:
-                out, err = process.communicate(text, timeout=timeout)
-            except BaseException:
-                process.kill()
-                raise
-        done = subprocess.CompletedProcess(list(argv), process.returncode, out, err)
-        if check and done.returncode != 0:
-            failed = subprocess.CalledProcessError(done.returncode, done.args, out, err)
-            failed.add_note(f"in {self.name}: {out}{err}")
-            raise failed
-        return done
 
     def ip(self, *commands: str, pass_fds: Sequence[int] = ()) -> None:
         """One batch of ip(8) commands: ``host.ip("link set eth0 down")``. All or an error."""
@@ -197,26 +114,9 @@ class Host:
 
         return self.call(access)
 
-    def stop(self, process: subprocess.Popen[str]) -> int:
-        """Ends one process of this host: SIGTERM, then SIGKILL. The answer is its return code."""
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        code = process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
-        return code
-
     def close(self) -> None:
         """Ends every process, newest first, and lets the namespace go. Safe to call again."""
-        while self._processes:
-            self.stop(self._processes.pop())
-        self._thread.shutdown()
+        super().close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

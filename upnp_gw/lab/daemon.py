@@ -1,0 +1,152 @@
+"""The real daemon, ``upnp-gw run``, as a process in a host of the lab, and the commands that talk to it."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from upnp_gw.lab.machine import Machine
+
+START_S = 30.0
+"""How long the daemon may take until it is ready, seconds: a loaded machine, not the usual 0.5 s."""
+
+COMMAND = (sys.executable, "-m", "upnp_gw")
+
+
+class DaemonFailed(Exception):
+    """The daemon did not come up, or ended by itself. The text has what it printed last."""
+
+
+class Daemon:
+    """``with Daemon(lab.gateway, tmp_path, "--lan", "lan0", "--wan", "wan0", ...) as daemon: daemon.json("list")``
+
+    State and runtime directories are made below ``directory`` and outlive the process: ``kill()`` or ``stop()``,
+    then ``start()``, is a restart. Readiness is what the daemon tells its supervisor (sd_notify).
+    """
+
+    def __init__(self, host: Machine, directory: Path, *options: str) -> None:
+        self.host = host
+        self.state_dir = directory / "state"
+        self.runtime_dir = directory / "run"
+        self.options = options
+        self.output: list[str] = []
+        """Every line it printed, all starts together."""
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        for made in (self.state_dir, self.runtime_dir):
+            made.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def argv(self) -> list[str]:
+        return [
+            *(*COMMAND, "run", *self.options),
+            *("--state-dir", str(self.state_dir), "--runtime-dir", str(self.runtime_dir)),
+        ]
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the daemon was not started"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, timeout: float = START_S) -> None:
+        """Starts it and returns when it is ready to serve. Raises DaemonFailed."""
+        assert not self.running, "the daemon runs already"
+        address = self.runtime_dir / "notify.sock"
+        address.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+            supervisor.bind(str(address))
+            self._process = self.host.popen(self.argv, env={"NOTIFY_SOCKET": str(address), "PYTHONUNBUFFERED": "1"})
+            self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+            self._reader.start()
+            try:
+                self._await_ready(supervisor, self._process, timeout)
+            except BaseException:
+                self.stop()
+                raise
+            finally:
+                address.unlink(missing_ok=True)
+
+    def stop(self) -> int:
+        """SIGTERM, as systemd would; the answer is the exit code (0 where it never ran)."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """SIGKILL: nothing of the daemon's own clean-up runs."""
+        return self._end(signal.SIGKILL)
+
+    def cli(self, *arguments: str, check: bool = True, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+        """One command of upnp-gw against this daemon: ``daemon.cli("delete", "m1")``."""
+        argv = [*COMMAND, *arguments, "--runtime-dir", str(self.runtime_dir)]
+        return self.host.run(argv, check=check, timeout=timeout, env={"COLUMNS": "80"})
+
+    def json(self, *arguments: str, timeout: float = 30.0) -> Any:
+        """The same with ``--json``, decoded."""
+        return json.loads(self.cli(*arguments, "--json", timeout=timeout).stdout)
+
+    def last_words(self, lines: int = 12) -> str:
+        """What it printed last."""
+        return "\n".join(self.output[-lines:]) or "(it printed nothing)"
+
+    def _await_ready(self, supervisor: socket.socket, process: "subprocess.Popen[str]", timeout: float) -> None:
+        ended = os.pidfd_open(process.pid)
+        try:
+            while True:
+                readable, _, _ = select.select([supervisor.fileno(), ended], [], [], timeout)
+                if supervisor.fileno() in readable:
+                    if "READY=1" in supervisor.recv(4096).decode().splitlines():
+                        return
+                elif readable:
+                    code = process.wait()
+                    self._join()
+                    raise DaemonFailed(f"the daemon ended with code {code}:\n{self.last_words()}")
+                else:
+                    raise DaemonFailed(f"the daemon was not ready after {timeout:.0f} s:\n{self.last_words()}")
+        finally:
+            os.close(ended)
+
+    def _end(self, number: signal.Signals) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        with suppress(ProcessLookupError):
+            process.send_signal(number)
+        try:
+            code = process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        self._join()
+        return code
+
+    def _join(self) -> None:
+        if self._reader is not None:
+            self._reader.join()
+            self._reader = None
+
+    def _read(self, process: "subprocess.Popen[str]") -> None:
+        """Keeps the pipe empty: a daemon must never block on what it prints."""
+        assert process.stdout is not None
+        with process.stdout as pipe:
+            for line in pipe:
+                self.output.append(line.rstrip("\n"))

@@ -1,0 +1,117 @@
+"""A machine of a lab as far as processes go: starts them, waits for them, ends them. Here: this machine itself.
+
+Every child is started by one thread that lives as long as the machine: ``Host`` moves that thread into a namespace,
+and the kernel's PR_SET_PDEATHSIG, which kills our children should we be killed, looks at the thread that forked.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, ParamSpec, TypeVar
+
+from upnp_gw.lab.privilege import TOOL_PATH
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STOP_S = 5.0
+"""How long a process may take to end after SIGTERM before it is killed, seconds."""
+
+
+class Machine:
+    """A place for processes."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._processes: list[subprocess.Popen[str]] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"lab-{name}")
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a function on the machine's own thread. It must not block for long."""
+        return self._thread.submit(function, *args, **kwargs).result()
+
+    def popen(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        stdin: int | IO[str] | None = subprocess.DEVNULL,
+        stdout: int | IO[str] | None = subprocess.PIPE,
+        stderr: int | IO[str] | None = subprocess.STDOUT,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> subprocess.Popen[str]:
+        """Starts a process here. It ends with the machine, and is killed if this process dies before that."""
+
+        def start() -> subprocess.Popen[str]:
+            return subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *argv],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                text=True,
+                errors="replace",
+                cwd=cwd or Path.cwd(),
+                env={**os.environ, **(env or {}), "PATH": TOOL_PATH},
+                pass_fds=tuple(pass_fds),
+            )
+
+        process = self.call(start)
+        self._processes = [p for p in self._processes if p.poll() is None]
+        self._processes.append(process)
+        return process
+
+    def run(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        timeout: float = 20.0,
+        check: bool = True,
+        text: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command here to its end, with ``text`` on its stdin. stdout and stderr are kept apart.
+
+        Raises subprocess.TimeoutExpired (the process is killed) and, with ``check``, CalledProcessError with what
+        the command printed as a note.
+        """
+        stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
+        process = self.popen(argv, stdin=stdin, stderr=subprocess.PIPE, env=env, cwd=cwd, pass_fds=pass_fds)
+        with process:
+            try:
+                out, err = process.communicate(text, timeout=timeout)
+            except BaseException:
+                process.kill()
+                raise
+        done = subprocess.CompletedProcess(list(argv), process.returncode, out, err)
+        if check and done.returncode != 0:
+            failed = subprocess.CalledProcessError(done.returncode, done.args, out, err)
+            failed.add_note(f"in {self.name}: {out}{err}")
+            raise failed
+        return done
+
+    def stop(self, process: subprocess.Popen[str]) -> int:
+        """Ends one process of this machine: SIGTERM, then SIGKILL. The answer is its return code."""
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        code = process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        return code
+
+    def close(self) -> None:
+        """Ends every process, newest first. Safe to call again."""
+        while self._processes:
+            self.stop(self._processes.pop())
+        self._thread.shutdown()
