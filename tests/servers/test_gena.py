@@ -16,8 +16,8 @@ from aiohttp import web
 from async_upnp_client.aiohttp import AiohttpNotifyServer, AiohttpRequester
 from async_upnp_client.client_factory import UpnpFactory
 
-from upnp_gw.events import Decided, Event, LanChanged, TableChanged, WanChanged
-from upnp_gw.model import DecisionId, Instant
+from upnp_gw.events import Event, FirewallHealed, LanChanged, TableChanged, WanChanged
+from upnp_gw.model import Instant
 from upnp_gw.protocols.faces import Face, Service, service_of
 from upnp_gw.protocols.subscriptions import PER_HOST
 from upnp_gw.request import Source
@@ -244,7 +244,7 @@ async def test_an_event_that_changes_no_variable_sends_nothing(gateway: Gateway)
         gateway.subscribe(subscriber.url)
         await subscriber.hear()
         gateway.eventing.on_event(WanChanged())
-        gateway.eventing.on_event(Decided(DecisionId("d1"), "deny", "no grant"))
+        gateway.eventing.on_event(FirewallHealed("the table was gone"))
         gateway.map_ports(1)
         assert (await subscriber.hear())[0] == 1
 
@@ -546,6 +546,6 @@ async def test_async_upnp_client_subscribes_hears_renews_and_leaves(gateway: Gat
 def test_every_event_is_taken() -> None:
     """A listener must not raise, not even before the start."""
     gateway = Gateway()
-    events: list[Event] = [TableChanged(), WanChanged(), LanChanged(), Decided(DecisionId("d1"), "allow", "")]
+    events: list[Event] = [TableChanged(), WanChanged(), LanChanged(), FirewallHealed("x")]
     for event in events:
         gateway.eventing.on_event(event)
