@@ -158,13 +158,12 @@ async def send(delivery: Delivery, deadline_s: float = DEADLINE_S) -> Outcome:
 async def _exchange(callback: Callback, interface: str, request: bytes) -> int | None:
     """One request and the status of its answer, over a connection of its own out of this interface."""
     loop = asyncio.get_running_loop()
-    version6 = callback.address.version == 6
-    with socket.socket(socket.AF_INET6 if version6 else socket.AF_INET, socket.SOCK_STREAM) as connection:
+    family = socket.AF_INET6 if callback.address.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as connection:
         connection.setblocking(False)
+        # It is also the zone of a link-local address: none has to be named.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-        # The interface is the zone of a link-local address; the kernel ignores it for others.
-        zone = (0, socket.if_nametoindex(interface)) if callback.address.is_link_local and version6 else ()
-        await loop.sock_connect(connection, (str(callback.address), callback.port, *zone))
+        await loop.sock_connect(connection, (str(callback.address), callback.port))
         await loop.sock_sendall(connection, request)
         answer = b""
         while b"\r\n\r\n" not in answer and len(answer) < ANSWER_LIMIT:
