@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, ip_network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 
 from upnp_gw.model import IPAddress, IPNetwork, Transport
 
@@ -30,7 +30,7 @@ class Link:
     @property
     def networks(self) -> tuple[IPNetwork, ...]:
         """The connected prefixes, IPv6 link-local (fe80::/64) among them."""
-        return tuple(ip_network(a.network) for a in self.addresses)
+        return tuple(a.network for a in self.addresses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,216 @@
+"""What the gateway knows of the network, kept by rtnetlink events: links, addresses, LAN neighbours.
+
+Everything is read once at the start; after that each event changes what it tells of. Only where events were lost
+(the kernel says so by ENOBUFS) all is read again.
+"""
+
+import asyncio
+import errno
+import logging
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address
+from typing import ParamSpec
+
+from upnp_gw.model import IPAddress, IPNetwork
+from upnp_gw.network import Neighbours, Network
+from upnp_gw.servers.linkstate import LinkState
+from upnp_gw.servers.presence import Gone, Moved, NeighbourEvent, Presence, Seen
+from upnp_gw.servers.rtnetlink import Message, NeighbourMessage, RouteMessage, parse
+from upnp_gw.servers.rtnetlink_socket import Rtnetlink, event_socket
+
+__all__ = ["Gone", "Moved", "NeighbourEvent", "Netwatch", "Seen"]
+
+log = logging.getLogger(__name__)
+
+DATAGRAM = 1 << 16
+RECEIVE_BYTES = 1 << 22
+"""Room for some thousand events while the loop does something else."""
+QUEUE = 10_000
+"""More events than that room can hold."""
+BATCH = 64
+"""Events taken before others get their turn."""
+REST_S = 0.005
+"""Pause after a full batch: a flood of events (forged ARP) takes a part of a core, not all of it."""
+RESYNC_S = 0.5
+"""At least so long between two full reads."""
+
+
+class Netwatch:
+    """Made in the net namespace it is to watch; then ``await start()``, set the callbacks, ``await close()``.
+
+    All on the event loop's thread. The callbacks must not block; one that raises is logged. ``boottime`` is
+    CLOCK_BOOTTIME in seconds. Raises OSError where netlink is not to be had.
+    """
+
+    def __init__(
+        self,
+        wan: str,
+        lan: Sequence[str],
+        *,
+        routed: Sequence[IPNetwork] = (),
+        external: Sequence[IPv4Address] = (),
+        boottime: Callable[[], float],
+        receive_bytes: int = RECEIVE_BYTES,
+    ) -> None:
+        self._state = LinkState(wan, lan, routed, external)
+        self.network: Network = self._state.nothing
+        """The latest snapshot."""
+        self.neighbours = Neighbours()
+        """One object for the whole life, kept up to date."""
+        self.on_network: Callable[[Network, Network], None] = lambda old, new: None
+        """(old, new), when links or addresses changed; ``network`` is the new one already."""
+        self.on_neighbour: Callable[[NeighbourEvent], None] = lambda event: None
+        self.resyncs = 0
+        """How often everything was read again because events were lost."""
+        self._boottime = boottime
+        self._changed = False
+        self._resync: asyncio.TimerHandle | None = None
+        self._rest: asyncio.TimerHandle | None = None
+        self._kernel = Rtnetlink()
+        try:
+            self._events = event_socket(receive_bytes)
+        except BaseException:
+            self._kernel.close()
+            raise
+        self._presence = Presence(self.neighbours, self._kernel, self._tell)
+
+    async def start(self) -> None:
+        """Reads everything, and listens from then on."""
+        self._read_all()
+        asyncio.get_running_loop().add_reader(self._events, self._readable)
+
+    async def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._events)
+        for timer in (self._resync, self._rest):
+            if timer is not None:
+                timer.cancel()
+        await self._presence.close()
+        self._kernel.close()
+        self._events.close()
+
+    async def probe(self, address: IPAddress, interface: str) -> bool:
+        """Does a host answer for this address on this LAN interface? Within 4 s, by the kernel's own probes.
+
+        True also where it cannot be told: an address behind another router, an entry that the operator set.
+        Raises OSError where the kernel does not let us ask.
+        """
+        link = self.network.lan(interface)
+        if link is None or not link.up:
+            return False
+        if not any(address in network for network in link.networks if network.version == address.version):
+            return True
+        return await self._presence.probe(address, interface, link.index)
+
+    def lookup(self, address: IPAddress, interface: str) -> str | None:
+        """The MAC address behind an address; asked of the kernel (0.1 ms) where its event is not here yet."""
+        link = self.network.lan(interface)
+        mac = self.neighbours.mac_of(address, interface)
+        if mac is not None or link is None or not link.index:
+            return mac
+        try:
+            message = self._kernel.neighbour(address, link.index)
+        except OSError as error:
+            log.warning("neighbour %s on %s cannot be read: %s", address, interface, error.strerror)
+            return None
+        if message is not None:
+            self._take(message)
+        return self.neighbours.mac_of(address, interface)
+
+    def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(BATCH):
+            try:
+                data, sender = self._events.recvfrom(DATAGRAM)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self._lost()
+                continue
+            if sender[0] == 0:  # from the kernel, not from another process
+                for message in parse(data):
+                    self._take(message)
+        else:
+            loop.remove_reader(self._events)
+            self._rest = loop.call_later(REST_S, loop.add_reader, self._events, self._readable)
+        self._publish()
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, NeighbourMessage):
+            self._publish()
+            interface = self._lan_of(message)
+            if interface is not None:
+                self._presence.take(interface, message)
+        elif not isinstance(message, RouteMessage):
+            self._state.take(message)
+            self._changed = True
+
+    def _lan_of(self, message: NeighbourMessage) -> str | None:
+        """The LAN link of a neighbour; None for one that is not ours, or that claims an address of another LAN."""
+        interface = self._state.lan_of(message.index)
+        return interface if interface is not None and self.network.on_link(message.address, interface) else None
+
+    def _publish(self) -> None:
+        """Tells of a new network, once for a burst of events."""
+        if not self._changed:
+            return
+        self._changed = False
+        old, new = self.network, self._state.network(self.network, self._boottime())
+        if new is old:
+            return
+        self.network = new
+        _call(self.on_network, old, new)
+        if old.lans != new.lans:
+            # other prefixes or indexes: other entries concern us
+            self._read_neighbours()
+
+    def _lost(self) -> None:
+        """Events were lost: everything is read again soon."""
+        if self._resync is None:
+            self._resync = asyncio.get_running_loop().call_later(RESYNC_S, self._read_again)
+
+    def _read_again(self) -> None:
+        self._resync = None
+        self.resyncs += 1
+        log.warning("network events were lost; everything is read again")
+        # what still waits is older than what is read now, and what came after it may be among the lost
+        for _ in range(QUEUE):
+            try:
+                self._events.recv(1)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+        try:
+            self._read_all()
+        except OSError as error:
+            log.error("the network cannot be read: %s", error.strerror)
+            self._lost()
+
+    def _read_all(self) -> None:
+        links, addresses = self._kernel.links(), self._kernel.addresses()
+        self._state.clear()
+        for message in (*links, *addresses):
+            self._state.take(message)
+        self._changed = True
+        self._publish()
+        self._read_neighbours()
+
+    def _read_neighbours(self) -> None:
+        listed = ((self._lan_of(message), message) for message in self._kernel.neighbours())
+        self._presence.reconcile((interface, message) for interface, message in listed if interface is not None)
+
+    def _tell(self, event: NeighbourEvent) -> None:
+        _call(self.on_neighbour, event)
+
+
+P = ParamSpec("P")
+
+
+def _call(callback: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    try:
+        callback(*args, **kwargs)
+    except Exception:
+        log.exception("a listener to the network failed")
