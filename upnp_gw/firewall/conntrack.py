@@ -1,0 +1,166 @@
+"""Connection tracking: find the flows of a mapping and end them. Packing and parsing are pure.
+
+The kernel is asked with a filter and sends only what matches; one that knows no filter (before 5.8) sends
+everything, so every entry is looked at again here. Values are those of linux/netfilter/nfnetlink_conntrack.h.
+"""
+
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from upnp_gw.firewall.base import Forward
+from upnp_gw.firewall.netlink import SUBSYS_CONNTRACK, Message, NetlinkSocket, attribute, nest, parse_attributes
+from upnp_gw.model import Endpoint, IPAddress, IPNetwork, Transport
+
+CT_GET, CT_DELETE = 1, 2
+CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ID, CTA_ZONE, CTA_FILTER = 1, 2, 12, 18, 25
+CTA_TUPLE_IP, CTA_TUPLE_PROTO, CTA_TUPLE_ZONE = 1, 2, 3
+CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP_V6_DST = 1, 2, 3, 4
+CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
+CTA_FILTER_ORIG_FLAGS = 1
+FILTER_PROTO_AND_DST_PORT = 1 << 3 | 1 << 5
+
+FILTERED_MOST = 16
+"""Up to so many ports are asked for one by one; for more, one dump of everything is cheaper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """Flows that shall end: those from outside to one external port."""
+
+    transport: Transport
+    port: int
+    """The destination port as the sender sees it."""
+    address: IPAddress | None
+    """The destination address likewise; None: any."""
+    remote: IPNetwork | None
+    internal: Endpoint | None
+    """Where they are translated to; None: those that are not translated at all."""
+
+    @classmethod
+    def through(cls, forward: Forward) -> "Flows":
+        """The flows that this forward let in, hairpin ones among them."""
+        v6 = forward.internal.address.version == 6
+        port = forward.internal.port if v6 else forward.external_port
+        address = forward.internal.address if v6 else forward.external_address
+        return cls(forward.transport, port, address, forward.remote, forward.internal)
+
+    @classmethod
+    def untranslated(cls, forward: Forward) -> "Flows":
+        """Flows to its external port from before it stood: they would keep their sender away from it."""
+        return cls(forward.transport, forward.external_port, forward.external_address, forward.remote, None)
+
+    @property
+    def family(self) -> int:
+        address = self.internal.address if self.internal is not None else self.address
+        return socket.AF_INET6 if address is not None and address.version == 6 else socket.AF_INET
+
+    def include(self, entry: "Entry") -> bool:
+        """True where this entry is one of them; its transport and port have been compared already."""
+        to = entry.reply.source
+        if self.internal is None:
+            translated = to != entry.original.destination
+            if translated:
+                return False
+        elif to != self.internal:
+            return False
+        if self.address is not None and entry.original.destination.address != self.address:
+            return False
+        return self.remote is None or entry.original.source.address in self.remote
+
+
+class Tuple(NamedTuple):
+    """One direction of a flow."""
+
+    transport: Transport
+    source: Endpoint
+    destination: Endpoint
+
+
+class Entry(NamedTuple):
+    """One tracked flow, and what names it in a delete."""
+
+    original: Tuple
+    reply: Tuple
+    name: bytes
+    """The attributes tuple, zone and id as the kernel sent them."""
+
+
+def parse_entry(message: Message) -> Entry | None:
+    """None for a transport that cannot be mapped."""
+    attributes = message.attributes
+    raw = attributes.get(CTA_TUPLE_ORIG, b"")
+    original, reply = parse_tuple(raw), parse_tuple(attributes.get(CTA_TUPLE_REPLY, b""))
+    if original is None or reply is None:
+        return None
+    name = nest(CTA_TUPLE_ORIG, raw)
+    name += b"".join(attribute(kind, attributes[kind]) for kind in (CTA_ZONE, CTA_ID) if kind in attributes)
+    return Entry(original, reply, name)
+
+
+def parse_tuple(data: bytes) -> Tuple | None:
+    """One direction; None for anything but TCP and UDP over IP."""
+    nested = parse_attributes(data)
+    ip, proto = parse_attributes(nested.get(CTA_TUPLE_IP, b"")), parse_attributes(nested.get(CTA_TUPLE_PROTO, b""))
+    transport = Transport.of_number((proto.get(CTA_PROTO_NUM) or b"\0")[0])
+    source = ip.get(CTA_IP_V4_SRC) or ip.get(CTA_IP_V6_SRC)
+    destination = ip.get(CTA_IP_V4_DST) or ip.get(CTA_IP_V6_DST)
+    from_port, to_port = proto.get(CTA_PROTO_SRC_PORT), proto.get(CTA_PROTO_DST_PORT)
+    if transport is None or not (source and destination and from_port and to_port):
+        return None
+    return Tuple(
+        transport,
+        Endpoint(ip_address(source), int.from_bytes(from_port, "big")),
+        Endpoint(ip_address(destination), int.from_bytes(to_port, "big")),
+    )
+
+
+def build_filter(transport: Transport, port: int) -> bytes:
+    """The attributes of a dump that wants only flows of this transport to this port, as the sender sees it."""
+    proto = nest(
+        CTA_TUPLE_PROTO,
+        attribute(CTA_PROTO_NUM, bytes([transport.number])),
+        attribute(CTA_PROTO_DST_PORT, port.to_bytes(2, "big")),
+    )
+    flags = attribute(CTA_FILTER_ORIG_FLAGS, struct.pack("=I", FILTER_PROTO_AND_DST_PORT))
+    return nest(CTA_TUPLE_ORIG, proto) + nest(CTA_FILTER, flags)
+
+
+Wanted = dict[tuple[Transport, int], list[Flows]]
+
+
+def find(entries: Iterable[Entry], wanted: Wanted) -> Iterator[Entry]:
+    """The entries that are among the wanted flows."""
+    for entry in entries:
+        candidates = wanted.get((entry.original.transport, entry.original.destination.port), ())
+        if any(flows.include(entry) for flows in candidates):
+            yield entry
+
+
+def end_flows(flows: Sequence[Flows]) -> int:
+    """Ends them in the network namespace of the calling thread; the answer is how many there were.
+
+    Blocks for a millisecond or a few a port. Raises OSError.
+    """
+    ended = 0
+    with NetlinkSocket() as netlink:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            wanted: Wanted = {}
+            for one in flows:
+                if one.family == family:
+                    wanted.setdefault((one.transport, one.port), []).append(one)
+            for entry in list(find(_dump(netlink, family, wanted), wanted)):
+                netlink.ask(SUBSYS_CONNTRACK, CT_DELETE, family, entry.name)
+                ended += 1
+    return ended
+
+
+def _dump(netlink: NetlinkSocket, family: int, wanted: Wanted) -> Iterator[Entry]:
+    filters = [build_filter(*key) for key in wanted] if len(wanted) <= FILTERED_MOST else [b""]
+    for wish in filters:
+        for message in netlink.dump(SUBSYS_CONNTRACK, CT_GET, family, wish):
+            if (entry := parse_entry(message)) is not None:
+                yield entry

@@ -1,0 +1,134 @@
+"""The firewall of the emulator and the unit tests: the kernel's maps as a dict, under the same contract."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from upnp_gw.errors import FirewallError
+from upnp_gw.firewall.base import (
+    Change,
+    Close,
+    Counters,
+    Cut,
+    FirewallSettings,
+    Forward,
+    Open,
+    Reading,
+    Refill,
+    Rewire,
+)
+from upnp_gw.model import IPAddress, IPNetwork, Transport
+from upnp_gw.network import Network
+
+Slot = tuple[Transport, IPAddress | None, int, IPNetwork | None]
+
+
+class MemoryFirewall:
+    """Forwards end by the clock, as in the kernel: with nobody told."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[str, tuple[Forward, float]] = {}
+        self._slots: dict[Slot, str] = {}
+        self._tell: Callable[[str], None] = lambda what: None
+        self.settings: FirewallSettings | None = None
+        self.network: Network | None = None
+        self.applied: list[tuple[Change, ...]] = []
+        """Every batch that was taken, for tests."""
+        self.cuts: list[Forward] = []
+        """Whose flows were ended."""
+        self.fail_next: list[str] = []
+        """A test's faults: the next ``apply`` raises FirewallError with the first of them."""
+        self.counters: dict[str, Counters] = {}
+        """What ``read`` tells beside zeros; a test's to fill."""
+
+    async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
+        self.settings, self.network, self._tell = settings, settings.network, on_foreign_change
+
+    async def apply(self, changes: Sequence[Change]) -> None:
+        if self.settings is None:
+            raise FirewallError("the firewall is not open")
+        if self.fail_next:
+            raise FirewallError(self.fail_next.pop(0))
+        before = dict(self._until), dict(self._slots), self.network, list(self.cuts)
+        try:
+            for change in changes:
+                self._take(change, self.settings.size)
+        except FirewallError:
+            self._until, self._slots, self.network, self.cuts = before
+            raise
+        self.applied.append(tuple(changes))
+
+    async def read(self) -> Reading:
+        now = self._clock()
+        left = {i: until - now for i, (_, until) in self._until.items() if until > now}
+        return Reading(left, {i: self.counters.get(i, Counters(0, 0, 0)) for i in left})
+
+    async def close(self, flush: bool = False) -> None:
+        if flush:
+            self.cuts += [forward for forward, _ in self._until.values()]
+            self._until.clear()
+            self._slots.clear()
+        self.settings = None
+
+    def reach(self, transport: Transport, port: int, remote: IPAddress | None = None) -> Forward | None:
+        """What a connection to this external port would reach now: the emulator's packet."""
+        now = self._clock()
+        for forward, until in self._until.values():
+            if until > now and (forward.transport, forward.external_port) == (transport, port):
+                allowed = forward.remote
+                if allowed is None or (remote is not None and remote in allowed):
+                    return forward
+        return None
+
+    def tamper(self, what: str = "table removed") -> None:
+        """Somebody else removes the table: everything is gone, and ``open``'s callback is told."""
+        self._until.clear()
+        self._slots.clear()
+        self._tell(what)
+
+    def _take(self, change: Change, size: int) -> None:
+        match change:
+            case Open(forward, replaces):
+                if replaces is not None:
+                    self._drop(replaces)
+                    if replaces.internal != forward.internal:
+                        self.cuts.append(replaces)
+                self._put(forward, size)
+            case Close(forward):
+                self._drop(forward)
+            case Cut(forward):
+                self.cuts.append(forward)
+            case Refill(forwards):
+                self._until.clear()
+                self._slots.clear()
+                for forward in forwards:
+                    self._put(forward, size)
+            case Rewire(network):
+                self.network = network
+
+    def _put(self, forward: Forward, size: int) -> None:
+        self._drop(forward)
+        self._sweep()
+        slot = _slot(forward)
+        if slot in self._slots:
+            raise FirewallError("another forward has this external port")
+        if len(self._until) >= size:
+            raise FirewallError("a map is full")
+        self._until[forward.id] = (forward, self._clock() + max(1, math.ceil(forward.timeout_s)))
+        self._slots[slot] = forward.id
+
+    def _drop(self, forward: Forward) -> None:
+        held = self._until.pop(forward.id, None)
+        if held is not None:
+            del self._slots[_slot(held[0])]
+
+    def _sweep(self) -> None:
+        now = self._clock()
+        for forward, until in list(self._until.values()):
+            if until <= now:
+                self._drop(forward)
+
+
+def _slot(forward: Forward) -> Slot:
+    return forward.transport, forward.external_address, forward.external_port, forward.remote

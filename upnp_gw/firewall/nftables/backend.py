@@ -1,0 +1,204 @@
+"""``Firewall`` on nftables: one transaction for a batch, flows ended off the way of the request."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from upnp_gw.errors import FirewallError
+from upnp_gw.firewall.base import Change, Cut, FirewallMode, FirewallSettings, Reading, Refill
+from upnp_gw.firewall.nftables import forwarding
+from upnp_gw.firewall.nftables.books import LIVE_GRACE_S, Books, Draft
+from upnp_gw.firewall.nftables.counters import Carried, Elements, reading, snapshot
+from upnp_gw.firewall.nftables.cutter import Cutter
+from upnp_gw.firewall.nftables.inspect import foreign_ruleset, forward_filters
+from upnp_gw.firewall.nftables.library import Session
+from upnp_gw.firewall.nftables.ruleset import TABLE, contents, structure, version
+from upnp_gw.firewall.nftables.watch import Watch
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+REMOVE = f"add table {TABLE}\ndelete table {TABLE}\n"
+"""Also where it is not there."""
+
+
+class NftablesFirewall:
+    """The real firewall of the network namespace in which ``open`` is first called."""
+
+    def __init__(self, live_grace_s: float = LIVE_GRACE_S, clock: Callable[[], float] = time.monotonic) -> None:
+        """``live_grace_s``: how long, after a mapping's end, its live flows go on if no Cut comes (router mode)."""
+        self._grace_s = live_grace_s
+        self._clock = clock
+        self._thread: ThreadPoolExecutor | None = None
+        self._session: Session | None = None
+        self._elements: Elements | None = None
+        self._watch: Watch | None = None
+        self._cutter: Cutter | None = None
+        self._settings: FirewallSettings | None = None
+        self._books: Books | None = None
+        self._carried = Carried()
+
+    async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
+        """As the contract says. Mappings of a previous run stay only where the structure is the same."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="nftables")
+            self._cutter = Cutter()
+        try:
+            await self._run(self._connect)
+            if self._watch is not None:
+                self._watch.close()
+            self._watch = Watch(on_foreign_change)
+            await self._run(self._install, settings)
+        except BaseException:
+            if self._books is None:
+                await self.close()
+            raise
+        self._settings = settings
+        if self._books is None:
+            self._books = Books(settings.network, self._grace_s)
+        self._books.network = settings.network
+
+    async def apply(self, changes: Sequence[Change]) -> None:
+        books, cutter = self._opened()
+        draft = books.draft(changes, self._clock())
+        lost = await self._run(self._transact, draft)
+        draft.commit()
+        self._carried.keep(lost, books)
+        if draft.refilled:
+            self._carried.forget(books)
+        if draft.flows:
+            cutter.end(draft.flows)
+        if self._settings is not None and books.network is not self._settings.network:
+            self._settings = replace(self._settings, network=books.network)
+            if self._settings.mode is FirewallMode.ROUTER:
+                await self._run(forwarding.switch_on, books.network.wan.name)
+
+    async def read(self) -> Reading:
+        books, _ = self._opened()
+        found = await self._run(lambda: snapshot(self._elements_here()))
+        self._carried.forget(books)
+        return reading(found, self._carried, books)
+
+    async def close(self, flush: bool = False) -> None:
+        if self._thread is None:
+            return
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        try:
+            if flush and self._books is not None:
+                await self._flush(self._books)
+        finally:
+            if self._cutter is not None:
+                await self._cutter.close()
+            await self._run(self._disconnect)
+            self._thread.shutdown()
+            self._thread = self._cutter = self._books = self._settings = None
+            self._carried = Carried()
+
+    async def read_ruleset(self) -> dict[str, Any]:
+        """What other tables hold, for ``inspect``: libnftables' JSON without our table. Raises FirewallError."""
+        self._opened()
+        return await self._run(lambda: foreign_ruleset(self._session_here()))
+
+    async def settled(self) -> None:
+        """Returns when every flow that the last ``apply`` ended is gone."""
+        await self._opened()[1].settled()
+
+    def _opened(self) -> tuple[Books, Cutter]:
+        if self._books is None or self._cutter is None:
+            raise FirewallError("the firewall is not open")
+        return self._books, self._cutter
+
+    async def _run(self, function: Callable[..., T], *args: object) -> T:
+        """Calls it on the one thread that owns the libnftables context."""
+        assert self._thread is not None
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+    async def _flush(self, books: Books) -> None:
+        forwards = [held.forward for held in books.forwards.values()]
+        await self.apply([Refill(()), *map(Cut, forwards)])
+
+    # On the nftables thread:
+
+    def _connect(self) -> None:
+        if self._session is None:
+            self._session = Session()
+            self._elements = Elements()
+
+    def _disconnect(self) -> None:
+        if self._elements is not None:
+            self._elements.close()
+        self._session = self._elements = None
+
+    def _session_here(self) -> Session:
+        assert self._session is not None
+        return self._session
+
+    def _elements_here(self) -> Elements:
+        assert self._elements is not None
+        return self._elements
+
+    def _install(self, settings: FirewallSettings) -> None:
+        session = self._session_here()
+        router = settings.mode is FirewallMode.ROUTER
+        if router and not settings.allow_other_forward:
+            _refuse_other_forward(session)
+        if not _renew(session, settings):
+            if not router:
+                _leave_router_mode(session)
+            session.run(REMOVE + structure(settings) + contents(settings))
+        if router:  # only now that the drops stand
+            forwarding.switch_on(settings.network.wan.name)
+
+    def _transact(self, draft: Draft) -> Carried:
+        try:
+            lost = self._carried.before(draft, self._elements_here())
+        except OSError:  # the table is gone, and the transaction will say so
+            lost = Carried()
+        if commands := draft.commands:
+            self._session_here().run(commands)
+        return lost
+
+
+def uninstall() -> bool:
+    """Takes our table out of this network namespace; in router mode forwarding goes off first. Blocks.
+
+    The answer says whether there was one. Raises FirewallError.
+    """
+    session = Session()
+    if not session.has(f"list chain {TABLE} lookup"):
+        return False
+    _leave_router_mode(session)
+    session.run(REMOVE)
+    return True
+
+
+def _renew(session: Session, settings: FirewallSettings) -> bool:
+    """Renews the rules of a table with this structure; False where there is none, or a damaged one."""
+    if not session.has(f"list chain {TABLE} {version(settings)}"):
+        return False
+    try:
+        session.run(contents(settings))
+    except FirewallError as error:
+        log.warning("our table is damaged (%s): installing it anew", error)
+        return False
+    return True
+
+
+def _leave_router_mode(session: Session) -> None:
+    if session.has(f"list chain {TABLE} input"):
+        forwarding.switch_off()
+        log.warning("forwarding is switched off, since the table that filtered it goes")
+
+
+def _refuse_other_forward(session: Session) -> None:
+    others = forward_filters(foreign_ruleset(session))
+    if others:
+        raise FirewallError(
+            f"router mode owns the forward chain, but {', '.join(others)} already filters forwarded traffic:"
+            " remove it, use alongside mode, or set allow_other_forward"
+        )

@@ -1,0 +1,45 @@
+"""Ends flows on a thread of its own, so that no request waits for it. What piles up meanwhile is done in one go."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from upnp_gw.firewall.conntrack import Flows, end_flows
+
+log = logging.getLogger(__name__)
+
+
+class Cutter:
+    """One worker. Its thread is in the network namespace of the thread that first calls ``end``."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="conntrack")
+        self._waiting: list[Flows] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def end(self, flows: Sequence[Flows]) -> None:
+        """Returns at once."""
+        self._waiting += flows
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+
+    async def settled(self) -> None:
+        """Returns when all that was asked for is done."""
+        if self._task is not None:
+            await self._task
+
+    async def close(self) -> None:
+        await self.settled()
+        self._thread.shutdown()
+
+    async def _work(self) -> None:
+        while self._waiting:
+            flows, self._waiting = self._waiting, []
+            try:
+                ended = await asyncio.get_running_loop().run_in_executor(self._thread, end_flows, flows)
+            except OSError as error:
+                log.error("flows could not be ended, they go on until they are idle: %s", error)
+            else:
+                if ended:
+                    log.info("ended %d flows of %d mappings", ended, len(flows))

@@ -1,0 +1,101 @@
+"""Which element of which map a forward is. Typed values in, nft text out."""
+
+import math
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import NamedTuple
+
+from upnp_gw.errors import FirewallError
+from upnp_gw.firewall.base import Forward
+from upnp_gw.model import Endpoint, Transport
+
+ID = re.compile(r"[a-z0-9-]{1,32}")
+ANYWHERE = IPv4Network("0.0.0.0/0")
+
+
+class Inner(NamedTuple):
+    """An internal endpoint of one transport: what ``live``, ``out`` and ``cut`` are about."""
+
+    transport: Transport
+    endpoint: Endpoint
+
+    @property
+    def key(self) -> str:
+        return f"{self.transport.value} . {self.endpoint.address} . {port(self.endpoint.port)}"
+
+
+class Slot(NamedTuple):
+    """The place of an element: no two forwards can have the same."""
+
+    map: str
+    key: str
+
+
+class Element(NamedTuple):
+    """What stands in a slot."""
+
+    data: str
+    """``address . port`` behind a map's colon, empty in a set."""
+    comment: str
+    timeout_s: int
+
+    def text(self, key: str) -> str:
+        comment = f' comment "{self.comment}"' if self.comment else ""
+        data = f" : {self.data}" if self.data else ""
+        return f"{key} timeout {self.timeout_s}s{comment}{data}"
+
+
+def inner_of(forward: Forward) -> Inner:
+    return Inner(forward.transport, forward.internal)
+
+
+def slot_of(forward: Forward) -> Slot:
+    """Where the forward stands. Raises FirewallError for one that makes no sense (IPv6 remote host of IPv4)."""
+    remote = forward.remote
+    if remote is not None and remote.version != forward.internal.address.version:
+        raise FirewallError("the remote host is of another address family than the internal client")
+    if remote is not None and remote.prefixlen == 0:
+        remote = None
+    if isinstance(forward.internal.address, IPv6Address):
+        if forward.internal.address.scope_id is not None:
+            raise FirewallError("a pinhole to a link-local address leads nowhere")
+        return _pinhole_slot(forward, remote)
+    peer = f"{forward.transport.value} . {port(forward.external_port)}"
+    own = forward.external_address
+    if own is not None and not isinstance(own, IPv4Address):
+        raise FirewallError("the external address of a port mapping is an IPv4 address")
+    if remote is not None and remote.prefixlen < remote.max_prefixlen:
+        return Slot("pm_net", f"{own or ANYWHERE} . {peer} . {remote}")
+    name = "pm" + ("_ip" if own is not None else "") + ("_rh" if remote is not None else "")
+    parts = (own, peer, remote.network_address if remote is not None else None)
+    return Slot(name, " . ".join(str(part) for part in parts if part is not None))
+
+
+def _pinhole_slot(forward: Forward, remote: IPv4Network | IPv6Network | None) -> Slot:
+    key = inner_of(forward).key
+    if remote is None:
+        return Slot("hole6", key)
+    if remote.prefixlen == remote.max_prefixlen:
+        return Slot("hole6_rh", f"{key} . {remote.network_address}")
+    return Slot("hole6_net", f"{key} . {remote}")
+
+
+def element_of(forward: Forward) -> Element:
+    """The forward as an element. Its comment is its id and nothing else (SR-12)."""
+    if not ID.fullmatch(forward.id):
+        raise FirewallError("a forward's id is [a-z0-9-], 1 to 32 characters")
+    v6 = forward.internal.address.version == 6
+    data = "" if v6 else f"{forward.internal.address} . {port(forward.internal.port)}"
+    return Element(data, forward.id, seconds(forward.timeout_s))
+
+
+def port(number: int) -> int:
+    """The number itself, 1..65535. Raises FirewallError."""
+    if not 1 <= int(number) <= 65535:
+        raise FirewallError("a port is 1..65535")
+    return int(number)
+
+
+def seconds(timeout_s: float) -> int:
+    """A timeout for the kernel: rounded up, at least 1, since 0 would mean permanent (SR-29)."""
+    return max(1, math.ceil(timeout_s))

@@ -1,0 +1,161 @@
+"""What other tables do to our traffic: static forwards, and filters on the forward hook.
+
+Used by the doctor, by the checks at start and by the timer that keeps ``GatewayPorts`` true. All but
+``foreign_ruleset`` are pure.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from upnp_gw.errors import FirewallError
+from upnp_gw.firewall.nftables.foreign import FAMILIES, Chain, Json, Rules, Sample, Scope, Statement, Walk, narrow
+from upnp_gw.firewall.nftables.library import Session
+from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME
+from upnp_gw.model import Transport
+
+ENDS = ("drop", "reject", "queue")
+IPTABLES_LINE = "iptables -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
+
+
+def foreign_ruleset(session: Session) -> Json:
+    """Every table but ours. Raises FirewallError. On the nftables thread."""
+    objects: list[Json] = []
+    for item in session.query("list tables")["nftables"]:
+        table = item.get("table")
+        if table is None or (table["family"], table["name"]) == (FAMILY, NAME) or table["family"] not in FAMILIES:
+            continue
+        try:
+            objects += session.query(f"list table {table['family']} {_name(table['name'])}")["nftables"]
+        except FirewallError:  # gone meanwhile, or a name that no script of ours can hold
+            continue
+    return {"nftables": objects}
+
+
+def _name(name: str) -> str:
+    if not all(c.isascii() and (c.isalnum() or c in "_-.") for c in name):
+        raise FirewallError("a table with an unusual name")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardDrop:
+    """A chain of another table that swallows mapped traffic: an accept of ours cannot override it."""
+
+    chain: str
+    """Family, table and chain: ``inet fw4 forward``."""
+    why: str
+    """``policy drop``, or ``a rule: drop``."""
+    line: str
+    """The command that lets mapped traffic through, hairpin too."""
+    certain: bool
+    """False: a rule that the listing does not explain (xt of iptables) may accept it already."""
+
+
+def static_ports(
+    ruleset: Json, external_addresses: Iterable[IPv4Address], wan: str
+) -> frozenset[tuple[Transport, int]]:
+    """The external ports that a dnat or redirect of another table leads elsewhere (SR-24).
+
+    A rule for some senders only holds its port as well; one without any port counts if it is for all senders.
+    """
+    rules = Rules.of(ruleset)
+    walk = Walk(rules, Sample(wan, external=frozenset(external_addresses)))
+    found: set[tuple[Transport, int]] = set()
+    for chain in rules.base_chains("prerouting", "nat"):
+        for statement in walk.statements(chain):
+            for scope in _translated(rules, walk.sample, statement):
+                if scope.certain or not scope.every_port:
+                    found |= {(t, p) for t in scope.transports for a, b in scope.ports for p in range(a, b + 1)}
+    return frozenset(found)
+
+
+def _translated(rules: Rules, sample: Sample, statement: Statement) -> Iterator[Scope]:
+    if not _translates(statement):
+        return
+    lookups = list(_maps(statement.value))
+    if not lookups:
+        yield statement.scope
+    for lookup in lookups:
+        for element in rules.elements(statement.chain, lookup.get("data")):
+            match = {"op": "==", "left": lookup.get("key"), "right": {"set": [element]}}
+            scope = narrow(rules, statement.chain, statement.scope, match, sample)
+            if scope is not None:
+                yield scope
+
+
+def _translates(statement: Statement) -> bool:
+    if statement.name == "xt":  # iptables: old listings do not say which target
+        value = statement.value
+        return not isinstance(value, dict) or value.get("name") in ("DNAT", "REDIRECT")
+    return statement.name in ("dnat", "redirect")
+
+
+def _maps(value: Json) -> Iterator[Json]:
+    """The ``{key, data}`` of every map in a dnat statement: ``dnat to tcp dport map {...}``."""
+    if isinstance(value, dict):
+        if isinstance(value.get("map"), dict):
+            yield value["map"]
+        else:
+            for inner in value.values():
+                yield from _maps(inner)
+
+
+def forward_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[ForwardDrop]:
+    """The base chains of other tables that would drop a new connection to a mapped port, in the listing's order."""
+    rules = Rules.of(ruleset)
+    walk = Walk(rules, Sample(wan, tuple(lans), dnat=True))
+    judged = ((chain, _judge(walk, chain)) for chain in rules.base_chains("forward", "filter"))
+    return [
+        ForwardDrop(str(chain), why, _line(chain), certain)
+        for chain, (why, certain) in judged
+        if why and chain.family != "ip6"
+    ]
+
+
+def _judge(walk: Walk, chain: Chain) -> tuple[str, bool]:
+    certain = True
+    for statement in walk.statements(chain):
+        if statement.name in ENDS and statement.scope.whole:
+            return f"a rule: {statement.name}", certain
+        if statement.name == "accept" and statement.scope.whole:
+            return "", True
+        if statement.name == "xt":
+            certain = False
+    return ("policy drop" if chain.policy == "drop" else ""), certain
+
+
+def _line(chain: Chain) -> str:
+    if (chain.family, chain.table, chain.name) == ("ip", "filter", "FORWARD"):
+        return IPTABLES_LINE
+    return f"nft insert rule {chain} ct status dnat accept"
+
+
+def forward_filters(ruleset: Json) -> list[str]:
+    """The base chains of other tables that drop anything on the forward hook: router mode would clash with them."""
+    rules = Rules.of(ruleset)
+    return [
+        f"chain {chain}"
+        for chain in rules.base_chains("forward", "filter")
+        if chain.policy == "drop" or _can_end(rules, chain, set())
+    ]
+
+
+def _can_end(rules: Rules, chain: Chain, visited: set[str]) -> bool:
+    visited.add(chain.name)
+    words = set(_words(rules, chain, list(chain.rules)))
+    targets = (rules.target(chain, name) for name in words - visited)
+    return bool(words & set(ENDS)) or any(t is not None and _can_end(rules, t, visited) for t in targets)
+
+
+def _words(rules: Rules, chain: Chain, value: Json) -> Iterator[str]:
+    """Statement names and jump targets anywhere in a rule; named verdict maps are looked into."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield str(inner) if name == "target" else str(name)
+            if name == "vmap" and isinstance(inner, dict):
+                yield from _words(rules, chain, rules.elements(chain, inner.get("data")))
+            yield from _words(rules, chain, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _words(rules, chain, inner)

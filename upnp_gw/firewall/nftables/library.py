@@ -1,0 +1,137 @@
+"""libnftables: the nftables Python bindings where the distribution has them, else the same calls by ctypes.
+
+The copies of the bindings on PyPI are stale and drop a stray ``__init__.py``; Debian's ``python3-nftables`` is seen
+by the system interpreter alone. So a venv mostly gets the loader below. A context must stay on one thread: shared
+by two it crashes.
+"""
+
+import ctypes
+import json
+import os
+import re
+from typing import Any, Protocol
+
+from upnp_gw.errors import FirewallError
+
+SONAME = "libnftables.so.1"
+_MISSING = (
+    f"the nftables library {SONAME} is missing: install it (Debian, Ubuntu: apt install libnftables1;"
+    " other distributions: the nftables package), or use --backend memory"
+)
+
+
+class Library(Protocol):
+    """The calls of the nftables bindings that we use."""
+
+    def cmd(self, cmdline: str) -> tuple[int, Any, str]:
+        """Runs commands as one transaction: return code (0: done), what they printed, what went wrong."""
+        ...
+
+    def set_json_output(self, val: bool) -> Any: ...
+
+    def set_handle_output(self, val: bool) -> Any: ...
+
+
+class LoadedLibrary:
+    """Our loader. Raises FirewallError, naming the package, where the library is not installed."""
+
+    def __init__(self, soname: str = SONAME) -> None:
+        try:
+            library = ctypes.CDLL(soname)
+            self._new, self._free = library.nft_ctx_new, library.nft_ctx_free
+            self._run, self._get = library.nft_run_cmd_from_buffer, library.nft_ctx_output_get_flags
+            self._set = library.nft_ctx_output_set_flags
+            outputs = (library.nft_ctx_get_output_buffer, library.nft_ctx_get_error_buffer)
+            buffers = (library.nft_ctx_buffer_output, library.nft_ctx_buffer_error)
+        except (OSError, AttributeError):
+            raise FirewallError(_MISSING) from None
+        self._new.restype = ctypes.c_void_p
+        self._new.argtypes = [ctypes.c_uint32]
+        self._free.argtypes = [ctypes.c_void_p]
+        self._free.restype = None
+        self._run.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+        self._get.argtypes = [ctypes.c_void_p]
+        self._get.restype = ctypes.c_uint
+        self._set.argtypes = [ctypes.c_void_p, ctypes.c_uint]
+        for function in outputs:
+            function.argtypes = [ctypes.c_void_p]
+            function.restype = ctypes.c_char_p
+        for function in buffers:
+            function.argtypes = [ctypes.c_void_p]
+        self._output, self._error = outputs
+        self._context = self._new(0)
+        if not self._context:
+            raise FirewallError("libnftables gives no context: is the process allowed to open netlink sockets?")
+        for function in buffers:
+            function(self._context)
+
+    def __del__(self) -> None:
+        context, self._context = getattr(self, "_context", None), None
+        if context:
+            self._free(context)
+
+    def cmd(self, cmdline: str) -> tuple[int, Any, str]:
+        code = self._run(self._context, cmdline.encode("ascii"))
+        output, error = self._output(self._context), self._error(self._context)
+        return code, (output or b"").decode(errors="replace"), (error or b"").decode(errors="replace")
+
+    def set_json_output(self, val: bool) -> None:
+        self._flag(1 << 4, val)
+
+    def set_handle_output(self, val: bool) -> None:
+        self._flag(1 << 3, val)
+
+    def _flag(self, flag: int, on: bool) -> None:
+        flags = self._get(self._context)
+        self._set(self._context, flags | flag if on else flags & ~flag)
+
+
+def load() -> Library:
+    """A new context, for the thread that calls. Raises FirewallError."""
+    try:
+        import nftables  # type: ignore[import-not-found, unused-ignore]
+
+        library: Library = nftables.Nftables()
+    except (ImportError, OSError, AttributeError):
+        library = LoadedLibrary()
+    return library
+
+
+class Session:
+    """One context. Everything here runs on the thread that made it."""
+
+    def __init__(self, library: Library | None = None) -> None:
+        self._library = library or load()
+
+    def run(self, commands: str) -> None:
+        """One transaction. Raises FirewallError with the kernel's first complaint; then nothing is in force."""
+        code, _, error = self._library.cmd(commands)
+        if code != 0:
+            raise FirewallError(_complaint(error))
+
+    def query(self, command: str) -> dict[str, Any]:
+        """A listing as JSON. Raises FirewallError."""
+        self._library.set_json_output(True)
+        try:
+            code, output, error = self._library.cmd(command)
+        finally:
+            self._library.set_json_output(False)
+        if code != 0:
+            raise FirewallError(_complaint(error))
+        found: dict[str, Any] = json.loads(output) if output else {"nftables": []}
+        return found
+
+    def has(self, command: str) -> bool:
+        """True where a listing of one object succeeds."""
+        return bool(self._library.cmd(command)[0] == 0)
+
+
+def _complaint(error: str) -> str:
+    """The reason alone: libnftables also prints the commands, and names the wrong one of a batch."""
+    found = re.search(r"Error: (.*)", error)
+    reason = found.group(1).strip() if found else "the kernel refused the change"
+    if "Too many open files" in reason:  # what ENFILE is called: the size of the set
+        return "nftables: a map is full"
+    if "Operation not permitted" in reason:
+        reason += f" (needs CAP_NET_ADMIN; user id {os.geteuid()})"
+    return f"nftables: {reason}"
