@@ -1,7 +1,7 @@
 """Searches in, answers out: the moment of each answer, and how much a source may draw (IGD section 2.5, SR-11)."""
 
 import random
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.protocols.ssdp_cases import VOICE, search, taken_apart
 from upnp_gw.errors import WireError
 from upnp_gw.model import Instant
-from upnp_gw.protocols.ssdp import Peer, Rate, Responder, Throttle
-from upnp_gw.protocols.ssdp.responder import QUEUE_MAX, Answer
+from upnp_gw.protocols.ssdp import Peer, Rate, Responder, Throttle, Voice, server_token
+from upnp_gw.protocols.ssdp.responder import ANSWER_BYTES, QUEUE_MAX, Answer
 
 OWN = IPv4Address("192.168.77.1")
 PEER = Peer(IPv4Address("192.168.77.10"), 40_000)
@@ -109,6 +109,18 @@ def test_nothing_waits_after_a_refusal(data: bytes, reason: str) -> None:
     assert one.next_deadline() is None
 
 
+@pytest.mark.spec("SR-11")
+def test_no_answer_is_longer_than_what_it_is_charged() -> None:
+    voice = Voice(VOICE.roots, server_token("1234.1234.9"), 86_400, 65_535)
+    own = IPv6Address("2001:db80:1111:2222:3333:4444:5555:6666")
+    one = Responder(voice, random.Random(3).uniform)
+    one.receive(
+        search("ssdp:all"), PEER, own=own, multicast=True, boot_id=2**31 - 1, now=Instant(0.0, 1_800_000_000.0)
+    )
+    longest = max(len(answer.data) for answer in one.on_deadline(5.0))
+    assert 300 < longest <= ANSWER_BYTES
+
+
 def test_forget_drops_what_waits() -> None:
     one = responder()
     ask(one, search("ssdp:all"))
@@ -172,6 +184,16 @@ def test_throttle_never_gives_more_than_burst_and_refill(asks: list[tuple[int, i
         if throttle.spend(IPv4Address(host), count, now):
             total += count
     assert total <= 2000 + (now - 50.0) * 200 + 1e-6
+
+
+def test_the_sources_remembered_are_bounded_and_the_active_one_is_kept() -> None:
+    throttle = Throttle(Rate(1000, 1), Rate(1e6, 1), sources_max=8)
+    greedy = IPv4Address(1)
+    assert throttle.spend(greedy, 1000, 0.0)
+    for forged in range(2, 1000):
+        throttle.level(IPv4Address(forged), 0.0)
+        assert not throttle.spend(greedy, 100, 0.0)
+    assert len(throttle) <= 8
 
 
 def test_throttle_of_one_source_leaves_the_others_alone() -> None:

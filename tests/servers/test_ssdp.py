@@ -15,6 +15,7 @@ from tests.protocols.ssdp_cases import V1, V2, search, taken_apart
 from upnp_gw.model import Instant, IPAddress
 from upnp_gw.network import Link, Network
 from upnp_gw.protocols.ssdp import Peer
+from upnp_gw.protocols.ssdp.announcer import Uniform
 from upnp_gw.servers import ssdp as shell
 from upnp_gw.servers.ssdp import Ssdp
 from upnp_gw.servers.ssdp_socket import Datagram
@@ -89,7 +90,9 @@ def network(*lans: Link) -> Network:
 
 
 @asynccontextmanager
-async def running(*lans: Link, now: Callable[[], float] = time.monotonic) -> AsyncIterator[Ssdp]:
+async def running(
+    *lans: Link, now: Callable[[], float] = time.monotonic, uniform: Uniform = min
+) -> AsyncIterator[Ssdp]:
     boot_ids = iter(range(7, 100))
     ssdp = Ssdp(
         (V2, V1),
@@ -97,7 +100,7 @@ async def running(*lans: Link, now: Callable[[], float] = time.monotonic) -> Asy
         lambda: Instant(now(), time.time()),
         lambda: next(boot_ids),
         http_port=5000,
-        uniform=lambda low, high: low,
+        uniform=uniform,
     )
     await ssdp.start()
     try:
@@ -225,6 +228,18 @@ async def test_an_address_that_changed_is_taken_back_and_announced_anew() -> Non
         assert {own for _, _, own in made.sent[80:]} == {IPv4Address("192.168.77.2")}
         assert taken_apart(made.sent[-1][0])[1]["LOCATION"] == "http://192.168.77.2:5000/igd2.xml"
         assert ssdp.boot_id == 8
+
+
+async def test_answers_that_name_an_address_that_is_gone_are_not_sent() -> None:
+    lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
+    async with running(lan, uniform=max) as ssdp:
+        (made,) = FakeSocket.made
+        made.arrive(datagram(search("upnp:rootdevice", mx="5")), datagram(b"noise"))
+        await until(lambda: ssdp.drops["not-a-search"] == 1)
+        ssdp.network_changed(network(Link("lan0", 3, True, (IPv4Interface("192.168.77.2/24"),))))
+        made.arrive(datagram(search("upnp:rootdevice", mx="5")))
+        await until(lambda: any(peer == CONSOLE for _, peer, _ in made.sent))
+        assert [own for _, peer, own in made.sent if peer == CONSOLE] == [IPv4Address("192.168.77.2")]
 
 
 async def test_nothing_is_said_when_nothing_changed_for_ssdp() -> None:

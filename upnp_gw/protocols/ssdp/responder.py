@@ -13,6 +13,8 @@ from upnp_gw.protocols.ssdp.targets import answers
 from upnp_gw.protocols.ssdp.throttle import Throttle
 
 QUEUE_MAX = 1024
+ANSWER_BYTES = 448
+"""What one answer is charged, more than any has: so that one that is refused need not be built first."""
 SINGLE_SPREAD = 0.1
 """One answer waits for at most this part of MX: there is nothing to spread, and clients built on miniupnpc with a
 short discovery delay say MX 1 and listen for 200 ms."""
@@ -45,7 +47,7 @@ class Responder:
     def __init__(self, voice: Voice, uniform: Uniform, throttle: Throttle | None = None) -> None:
         self._voice = voice
         self._uniform = uniform
-        self._throttle = throttle or Throttle()
+        self._throttle = Throttle() if throttle is None else throttle
         self._queue: list[Answer] = []
         self._count = 0
 
@@ -65,13 +67,13 @@ class Responder:
             raise WireError("unknown-target")
         if len(self._queue) + len(rows) > QUEUE_MAX:
             raise WireError("queue-full")
-        messages = [build_answer(self._voice, row, own=own, boot_id=boot_id, wall=now.wall) for row in rows]
-        if not self._throttle.spend(peer.address, sum(map(len, messages)), now.boot):
+        if not self._throttle.spend(peer.address, len(rows) * ANSWER_BYTES, now.boot):
             raise WireError("rate")
         window = search.wait_s * (SINGLE_SPREAD if len(rows) == 1 else SET_SPREAD)
-        for message in messages:
+        for row in rows:
             self._count += 1
             due = now.boot + self._uniform(0, window)
+            message = build_answer(self._voice, row, own=own, boot_id=boot_id, wall=now.wall)
             heappush(self._queue, Answer(due, self._count, peer, own, message))
 
     def next_deadline(self) -> float | None:

@@ -47,6 +47,10 @@ class Throttle:
         self._total = Bucket(total, total.burst, 0.0)
         self._sources: OrderedDict[IPAddress, Bucket] = OrderedDict()
 
+    def __len__(self) -> int:
+        """How many sources are remembered."""
+        return len(self._sources)
+
     def level(self, source: IPAddress, now: float) -> float:
         """How many bytes may go to this source now."""
         return min(self._bucket(source, now).fill(now), self._total.fill(now))
