@@ -1,0 +1,132 @@
+"""How the demo is told: text for a terminal of 80 columns, or one JSON object a line."""
+
+import json
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from upnp_gw.terminal import shown
+
+COLUMNS = 80
+INDENT = "     "
+
+PROVED = "proved"
+"""By a packet that arrived, or did not."""
+SHOWN = "shown"
+"""Seen in an answer only: what a step on the memory backend can say at most."""
+FAILED = "failed"
+SKIPPED = "not run"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a step saw: lines for people, facts for machines."""
+
+    lines: Sequence[str]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended."""
+
+    name: str
+    title: str
+    result: str
+    """PROVED, SHOWN, FAILED or SKIPPED."""
+    found: Found
+    took_s: float
+
+
+class Report(Protocol):
+    def opening(self, place: str, backend: str, lines: Sequence[str]) -> None: ...
+    def begins(self, number: int, title: str) -> None: ...
+    def ended(self, outcome: Outcome) -> None: ...
+    def summary(self, outcomes: Sequence[Outcome], backend: str, took_s: float) -> None: ...
+
+
+class TextReport:
+    """Plain text with check marks; wrapped at 80 columns, except what a command printed."""
+
+    def __init__(self) -> None:
+        encoding = (sys.stdout.encoding or "ascii").lower()
+        self.marks = (
+            {PROVED: "✓", SHOWN: "·", FAILED: "✗", SKIPPED: "-"}
+            if encoding.startswith("utf")
+            else {PROVED: "ok", SHOWN: "..", FAILED: "!!", SKIPPED: "--"}
+        )
+
+    def opening(self, place: str, backend: str, lines: Sequence[str]) -> None:
+        _print(f"upnp-gw demo ({place}; {backend} backend)", "", *lines)
+
+    def begins(self, number: int, title: str) -> None:
+        _print("", f"{number:>2}  {title}")
+
+    def ended(self, outcome: Outcome) -> None:
+        for line in outcome.found.lines:
+            _print(*_wrapped(line))
+        took = "" if outcome.result == SKIPPED else f" ({outcome.took_s:.1f} s)"
+        _print(f" {self.marks[outcome.result]:>2}  {outcome.result}{took}")
+
+    def summary(self, outcomes: Sequence[Outcome], backend: str, took_s: float) -> None:
+        counts = ", ".join(
+            f"{sum(o.result == result for o in outcomes)} {result}"
+            for result in (PROVED, SHOWN, FAILED, SKIPPED)
+            if any(o.result == result for o in outcomes)
+        )
+        _print("", f"{len(outcomes)} steps in {took_s:.1f} s: {counts}.")
+        if backend == "memory":
+            _print(*textwrap.wrap(REHEARSED, COLUMNS))
+
+
+class JsonReport:
+    """One object for each step, then one with ``summary``."""
+
+    def opening(self, place: str, backend: str, lines: Sequence[str]) -> None:
+        pass
+
+    def begins(self, number: int, title: str) -> None:
+        pass
+
+    def ended(self, outcome: Outcome) -> None:
+        told: dict[str, Any] = {
+            "step": outcome.name,
+            "title": outcome.title,
+            "result": outcome.result,
+            "proved": outcome.result == PROVED,
+            "took_s": round(outcome.took_s, 3),
+            "facts": dict(outcome.found.facts),
+        }
+        if outcome.result == FAILED:
+            told["why"] = list(outcome.found.lines)
+        _print(json.dumps(told))
+
+    def summary(self, outcomes: Sequence[Outcome], backend: str, took_s: float) -> None:
+        told = {
+            "proved": all(o.result == PROVED for o in outcomes),
+            "backend": backend,
+            "steps": len(outcomes),
+            "took_s": round(took_s, 3),
+        }
+        _print(json.dumps({"summary": told}))
+
+
+REHEARSED = (
+    "MEMORY BACKEND: no network namespace could be made here, so no port was opened and no packet was sent. "
+    "The steps above show what the gateway decided, not what a kernel enforced. Run it as root, or where user "
+    "namespaces are allowed, for the proof."
+)
+
+
+def _wrapped(line: str) -> list[str]:
+    """A sentence is wrapped; a line that starts with a blank or ``$`` is what was printed, and cut."""
+    if line[:1] in ("", " ", "$"):
+        return [INDENT + shown(line.rstrip(), COLUMNS - len(INDENT))]
+    return textwrap.wrap(shown(line, 1000), COLUMNS, initial_indent=INDENT, subsequent_indent=INDENT)
+
+
+def _print(*lines: str) -> None:
+    for line in lines:
+        print(line, flush=True)

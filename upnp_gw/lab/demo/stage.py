@@ -1,0 +1,141 @@
+"""What the steps of the demo act on: the lab, the daemon, and real control points in its hosts."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from upnp_gw.lab.daemon import Daemon
+from upnp_gw.lab.lab import Lab
+from upnp_gw.lab.machine import Machine
+from upnp_gw.lab.privilege import TOOL_PATH
+from upnp_gw.lab.probe import Proof, reach
+from upnp_gw.model import IPAddress, Transport
+
+FOUND = re.compile(r"^Found valid IGD : (\S+)", re.MULTILINE)
+EXTERNAL = re.compile(r"^ExternalIPAddress = (\S+)", re.MULTILINE)
+GRANTED = re.compile(r"^external \S+ (?:TCP|UDP) is redirected to internal", re.MULTILINE)
+
+
+class NotProved(Exception):
+    """A step saw something else than it claims. The text says what."""
+
+
+def require(claim: bool, otherwise: str) -> None:
+    if not claim:
+        raise NotProved(otherwise)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What a control point found."""
+
+    location: str
+    external_address: str
+    lines: Sequence[str]
+
+
+class Console:
+    """The console's control point: Debian's upnpc where it is installed, else async-upnp-client's IgdDevice."""
+
+    def __init__(self, machine: Machine, address: IPAddress) -> None:
+        self.machine = machine
+        self.address = str(address)
+        self.location = ""
+        self.upnpc = shutil.which("upnpc", path=TOOL_PATH)
+
+    @property
+    def client(self) -> str:
+        return "upnpc" if self.upnpc else "IgdDevice of async-upnp-client"
+
+    def discover(self) -> Gateway:
+        """Searches by multicast and asks the first gateway for its external address."""
+        if self.upnpc:
+            printed = self._upnpc("-s")
+            found, external = FOUND.search(printed), EXTERNAL.search(printed)
+            require(found is not None and external is not None, f"upnpc -s found no connected gateway:\n{printed}")
+            assert found is not None
+            assert external is not None
+            described = re.search(r"desc: (\S+)", printed)
+            require(described is not None, f"upnpc -s named no description:\n{printed}")
+            assert described is not None
+            gateway = Gateway(described[1], external[1], [f"  {found[0]}", f"  {external[0]}"])
+        else:
+            told = control_point(self.machine, self.address, None, [])[0]
+            require(told["found"] is not None, "IgdDevice found no gateway")
+            gateway = Gateway(
+                told["found"], told["external_address"], [f"  {told['found']}", f"  {told['external_address']}"]
+            )
+        self.location = gateway.location
+        return gateway
+
+    def map(self, transport: Transport, port: int, lease_s: int) -> str:
+        """Asks for this port, external and internal alike. The answer is the line the client printed."""
+        if self.upnpc:
+            asked = (self.address, str(port), str(port), transport.upper(), str(lease_s))
+            printed = self._upnpc("-u", self.location, "-e", "game", "-a", *asked)
+            granted = GRANTED.search(printed)
+            require(granted is not None, f"upnpc -a was refused:\n{printed}")
+            return next(line for line in printed.splitlines() if GRANTED.match(line))
+        answer = control_point(
+            self.machine, self.address, self.location, [f"add:{transport}:{port}:{port}:{lease_s}"]
+        )[1]
+        require(answer["ok"], f"AddPortMapping was refused: {answer}")
+        return f"external port {port} {transport.upper()} granted for {lease_s} s"
+
+    def unmap(self, transport: Transport, port: int) -> None:
+        if self.upnpc:
+            printed = self._upnpc("-u", self.location, "-d", str(port), transport.upper())
+            require("returned : 0" in printed, f"upnpc -d was refused:\n{printed}")
+            return
+        answer = control_point(self.machine, self.address, self.location, [f"delete:{transport}:{port}"])[1]
+        require(answer["ok"], f"DeletePortMapping was refused: {answer}")
+
+    def _upnpc(self, *arguments: str) -> str:
+        return self.machine.run(["upnpc", *arguments], check=False, timeout=30).stdout
+
+
+def control_point(
+    machine: Machine, address: str, location: str | None, actions: Sequence[str]
+) -> list[dict[str, Any]]:
+    """IgdDevice in a host: what it found, then its answer to each action."""
+    known = () if location is None else ("--location", location)
+    argv = [sys.executable, "-m", "upnp_gw.lab.control_point", address, *known, *actions]
+    done = machine.run(argv, check=False, timeout=60)
+    lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    require(len(lines) == 1 + len(actions), f"the control point failed: {done.stdout}{done.stderr}")
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The whole scene of the proved demo."""
+
+    lab: Lab
+    daemon: Daemon
+    console: Console
+
+    def knock(self, transport: Transport, port: int, *, timeout: float = 0.5) -> Proof:
+        """One packet from the internet to the gateway's external address and this port."""
+        return reach(self.lab.hosts["peer1"], transport, self.lab.external[0], port, timeout=timeout)
+
+    def closed(self, port: int) -> list[str]:
+        """Lines that say how TCP and UDP were refused. Raises NotProved where one got through."""
+        lines = []
+        for transport in Transport:
+            proof = self.knock(transport, port)
+            require(not proof.arrived, f"{transport}/{port} is open: {proof.answered_by} answered")
+            lines.append(f"internet -> {self.lab.external[0]} {transport}/{port}: refused ({proof.how})")
+        return lines
+
+    def arrives(self, transport: Transport, port: int, host: str, *, timeout: float = 2.0) -> str:
+        """A line that says who got the packet and whom it saw. Raises NotProved where it did not arrive."""
+        proof = self.knock(transport, port, timeout=timeout)
+        peer = self.lab.hosts["peer1"].address
+        require(proof.arrived, f"{transport}/{port} did not arrive: {proof.how}")
+        require(proof.answered_by == host, f"{transport}/{port} reached {proof.answered_by}, not {host}")
+        require(proof.seen_from == peer, f"{host} saw {proof.seen_from}, not the true sender {peer}")
+        return f"internet -> {self.lab.external[0]} {transport}/{port}: arrives at {host}, sender seen as {peer}"

@@ -1,0 +1,201 @@
+"""The steps of the demo, in order. Each returns what it saw or raises NotProved."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from upnp_gw.lab.demo.report import Found
+from upnp_gw.lab.demo.stage import Stage, control_point, require
+from upnp_gw.lab.probe import EchoServer, reach
+from upnp_gw.model import Transport
+
+GAME = 3074
+BRIEF = 3075
+"""The port with the short lease."""
+LEASE_S = 3600
+BRIEF_LEASE_S = 4
+KERNEL_GRACE_S = 40
+"""The kernel ends a lease at most this long after its time when the daemon is dead, seconds."""
+HOME_LIMIT = 8
+"""Mappings that the home policy allows an unnamed device at a time."""
+
+WANTED = tuple(
+    port
+    for pair in zip(
+        (22, 23, 25, 53, 80, 110, 135, 139, 443, 445, 587, 3389, 5900, 0),
+        (1433, 3306, 4444, 5432, 5555, 6379, 6667, 8080, 8443, 9001, 9050, 12345, 27017, 31337),
+        strict=True,
+    )
+    for port in pair
+    if port
+)
+"""What malware likes: 27 ports, remote desktops, databases and back doors in turn."""
+
+
+def start(stage: Stage) -> Found:
+    """The daemon comes up as a router; the console reaches the internet through it."""
+    stage.daemon.start()
+    console, peer = stage.lab.hosts["console"], stage.lab.hosts["peer1"]
+    with EchoServer(peer, Transport.TCP, 443):
+        proof = reach(console, Transport.TCP, peer.address, 443, timeout=2)
+    require(proof.arrived, f"the console does not reach the internet: {proof.how}")
+    require(proof.seen_from == stage.lab.external[0], f"the internet saw {proof.seen_from}")
+    return Found(
+        [
+            "$ upnp-gw " + " ".join(("run", *stage.daemon.options)),
+            *(f"  {line}" for line in stage.daemon.output),
+            f"console -> internet: arrives, seen from outside as {proof.seen_from}",
+        ],
+        {"output": list(stage.daemon.output), "seen_as": str(proof.seen_from)},
+    )
+
+
+def closed(stage: Stage) -> Found:
+    """Nothing was asked for, so nothing is open; the server on the console is up all the same."""
+    pc, console = stage.lab.hosts["pc"], stage.lab.hosts["console"]
+    for transport in Transport:
+        inside = reach(pc, transport, console.address, GAME)
+        require(inside.arrived, f"the console's own {transport} server does not answer on the LAN")
+    lines = stage.closed(GAME)
+    return Found([f"the console listens on {GAME} (the PC beside it gets an answer), but:", *lines])
+
+
+def discover(stage: Stage) -> Found:
+    gateway = stage.console.discover()
+    expected = str(stage.lab.external[0])
+    require(gateway.external_address == expected, f"the gateway says it is {gateway.external_address}")
+    return Found(
+        [f"the console searches by multicast with {stage.console.client}:", *gateway.lines],
+        {"client": stage.console.client, "location": gateway.location, "external": gateway.external_address},
+    )
+
+
+def ask(stage: Stage) -> Found:
+    lines = [f"  {stage.console.map(transport, GAME, LEASE_S)}" for transport in Transport]
+    mappings = stage.daemon.json("list")
+    decided = {m["decision"] for m in mappings}
+    require(len(mappings) == len(decided) == 2, f"upnp-gw list shows {mappings}")
+    arrivals = [stage.arrives(transport, GAME, "console") for transport in Transport]
+    return Found([*lines, *arrivals], {"decisions": sorted(decided)})
+
+
+def infected(stage: Stage) -> Found:
+    """27 ports asked for; at most eight granted, and the packets agree with the answers."""
+    pc = stage.lab.hosts["pc"]
+    actions = [f"add:tcp:{port}:{port}:{LEASE_S}" for port in WANTED]
+    _, *answers = control_point(pc, str(pc.address), None, actions)
+    granted = [port for port, answer in zip(WANTED, answers, strict=True) if answer["ok"]]
+    why: dict[str, list[int]] = defaultdict(list)
+    for port, answer in zip(WANTED, answers, strict=True):
+        if not answer["ok"]:
+            why[f"{answer['code']} {answer['reason']}"].append(port)
+    require(0 < len(granted) <= HOME_LIMIT, f"the infected PC was granted {len(granted)} of {len(WANTED)} ports")
+    with ExitStack() as servers, ThreadPoolExecutor(len(WANTED)) as pool:
+        for port in WANTED:
+            servers.enter_context(EchoServer(pc, Transport.TCP, port))
+        proofs = list(pool.map(lambda port: stage.knock(Transport.TCP, port, timeout=1.5), WANTED))
+    opened = [port for port, proof in zip(WANTED, proofs, strict=True) if proof.arrived]
+    require(opened == granted, f"granted {granted}, but packets arrived at {opened}")
+    devices = {row["device"]: row for row in stage.daemon.json("devices")}
+    lines = [f"the infected PC asks for {len(WANTED)} ports and listens on each:"]
+    lines += [f"granted {len(granted)}: {_ports(granted)}"]
+    lines += [f"refused {len(ports)}: {_ports(ports)}: {reason}" for reason, ports in why.items()]
+    lines += [f"a packet from the internet to each of the {len(WANTED)}: {len(opened)} arrive, the granted ones"]
+    return Found(
+        lines,
+        {"asked": len(WANTED), "granted": granted, "refused": dict(why), "device": devices.get(pc.mac)},
+    )
+
+
+def listing(stage: Stage) -> Found:
+    """What the operator sees; the connections are those that were just made."""
+    mappings = stage.daemon.json("list")
+    table = stage.daemon.cli("list").stdout.splitlines()
+    require(all(m["decision"] and m["expires_at"] for m in mappings), "a mapping without a decision or an end")
+    for transport in Transport:
+        listed = [m for m in mappings if (m["transport"], m["external_port"]) == (transport, GAME)]
+        require(len(listed) == 1, f"{transport}/{GAME} is listed {len(listed)} times")
+        stage.arrives(transport, GAME, "console")
+    return Found(["$ upnp-gw list", *(f"  {line}" for line in table)], {"mappings": mappings})
+
+
+def lease(stage: Stage) -> Found:
+    """A short lease, the daemon killed: the kernel serves it to its end, and ends it alone."""
+    console = stage.lab.hosts["console"]
+    with EchoServer(console, Transport.UDP, BRIEF):
+        said = stage.console.map(Transport.UDP, BRIEF, BRIEF_LEASE_S)
+        asked = time.monotonic()
+        stage.arrives(Transport.UDP, BRIEF, "console")
+        stage.daemon.kill()
+        alive = stage.arrives(Transport.UDP, BRIEF, "console")
+        deadline = asked + BRIEF_LEASE_S + KERNEL_GRACE_S
+        while stage.knock(Transport.UDP, BRIEF).arrived:
+            require(time.monotonic() < deadline, f"the port is still open {KERNEL_GRACE_S} s after its lease")
+            time.sleep(0.2)  # the kernel tells nobody that an element has timed out: a packet has to ask
+        ended = time.monotonic() - asked
+        refused = stage.knock(Transport.UDP, BRIEF)
+        require(not refused.arrived, "the port opened again")
+    still = stage.arrives(Transport.UDP, GAME, "console")
+    return Found(
+        [
+            f"  {said}",
+            "the daemon is killed (SIGKILL); the kernel goes on alone:",
+            alive,
+            f"{ended:.0f} s after the request a packet to udp/{BRIEF} is refused ({refused.how})",
+            f"and the hour's lease stands: {still}",
+        ],
+        {"lease_s": BRIEF_LEASE_S, "ended_after_s": round(ended, 1)},
+    )
+
+
+def restart(stage: Stage) -> Found:
+    """Nothing that was granted is lost."""
+    stage.daemon.start()
+    ports = {(m["transport"], m["external_port"]) for m in stage.daemon.json("list")}
+    require({("tcp", GAME), ("udp", GAME)} <= ports, f"after the restart only {sorted(ports)} are left")
+    require(("udp", BRIEF) not in ports, "the lease that ended is back")
+    return Found(
+        [
+            f"the daemon starts again and holds {len(ports)} mappings, each decided again",
+            *(stage.arrives(transport, GAME, "console") for transport in Transport),
+        ],
+        {"mappings": len(ports)},
+    )
+
+
+def clean_up(stage: Stage) -> Found:
+    """The console lets go, the operator closes the rest, and what is left in the kernel is nothing."""
+    for transport in Transport:
+        stage.console.unmap(transport, GAME)
+    lines = ["the console deletes its mappings:", *stage.closed(GAME)]
+    for mapping in stage.daemon.json("list"):
+        stage.daemon.cli("delete", mapping["id"])
+    left = stage.daemon.json("list")
+    require(left == [], f"upnp-gw list still shows {left}")
+    code = stage.daemon.stop()
+    require(code == 0, f"the daemon ended with code {code}:\n{stage.daemon.last_words()}")
+    stage.daemon.cli("uninstall", "--yes")
+    tables = stage.lab.gateway.run(["nft", "list", "tables"]).stdout.strip()
+    require(tables == "", f"left in the kernel: {tables}")
+    lines.append("the operator closes the rest; daemon stopped, upnp-gw uninstall: no table left")
+    return Found(lines, {"tables": []})
+
+
+STEPS: tuple[tuple[str, str, Callable[[Stage], Found]], ...] = (
+    ("start", "The gateway comes up: the real daemon on real nftables", start),
+    ("closed", "Before anybody asks, a packet from the internet is refused", closed),
+    ("discover", "A real client finds the gateway", discover),
+    ("ask", "The console asks for a port and gets it: packets arrive", ask),
+    ("infected", "An infected PC asks for everything", infected),
+    ("list", "What the operator sees", listing),
+    ("lease", "A lease ends in the kernel, with the daemon dead", lease),
+    ("restart", "Killed and started again, nothing granted is lost", restart),
+    ("clean-up", "Closed again, and nothing is left behind", clean_up),
+)
+"""Name, title, step."""
+
+
+def _ports(ports: list[int]) -> str:
+    return " ".join(map(str, ports))
