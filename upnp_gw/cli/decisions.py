@@ -91,7 +91,7 @@ def device_columns(now: datetime) -> list[Column[api.Device]]:
     return [
         Column("DEVICE", lambda d: shown(d.device), keep=9),
         Column("NAME", lambda d: shown(d.name or ""), least=8, keep=7),
-        Column("ADDRESS", _addresses, least=15, keep=6),
+        Column("ADDRESS", _addresses, least=15, middle=True, keep=6),
         Column("SEEN", lambda d: words.ago(d.last_seen, now), right=True, keep=4),
         Column("HOLDS", lambda d: str(d.holds), right=True, keep=8),
         Column("GRANTED", lambda d: words.amount(d.granted), right=True, keep=3),

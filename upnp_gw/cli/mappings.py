@@ -38,17 +38,23 @@ def columns(now: datetime) -> list[Column[api.Mapping]]:
     return [
         Column("ID", lambda m: shown(m.id), keep=9),
         Column("EXTERNAL", external, keep=9),
-        Column("FROM", lambda m: shown(m.remote_host or ""), least=10, keep=7),
-        Column("INTERNAL", lambda m: words.endpoint(shown(m.internal_client), m.internal_port), least=19, keep=9),
-        Column("DEVICE", who, least=8, keep=8),
+        Column("FROM", lambda m: shown(m.remote_host or ""), least=9, middle=True, keep=7),
+        Column(
+            "INTERNAL",
+            lambda m: words.endpoint(shown(m.internal_client), m.internal_port),
+            least=18,
+            middle=True,
+            keep=9,
+        ),
+        Column("DEVICE", who, least=8, middle=True, keep=8),
         Column("VIA", lambda m: m.via, keep=5),
         Column("STATE", lambda m: STATE[m.state], keep=7),
         Column("LEFT", left, right=True, keep=8),
         Column("CONNS", lambda m: words.amount(m.connections), right=True, keep=6),
         Column("BYTES", lambda m: words.amount(m.bytes) + ("*" if m.shared else ""), right=True, keep=1),
-        Column("USED", lambda m: words.ago(m.last_used, now), right=True, keep=4),
+        Column("USED", lambda m: words.ago(m.last_used, now), right=True, keep=3),
         Column("RULE", lambda m: shown(m.rule), least=8, keep=2),
-        Column("DESCRIPTION", lambda m: shown(m.description), least=11, keep=3),
+        Column("DESCRIPTION", lambda m: shown(m.description), least=11, keep=4),
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from upnp_gw.terminal import cut, width
+from upnp_gw.terminal import cut, cut_middle, width
 
 Row = TypeVar("Row")
 GAP = "  "
@@ -19,6 +19,8 @@ class Column(Generic[Row]):
     least: int | None = None
     """The narrowest that it may be cut to; None: never cut."""
     right: bool = False
+    middle: bool = False
+    """It is cut in its middle: addresses."""
     keep: int = 0
     """Where there is no room the columns with the lowest number go first."""
 
@@ -56,7 +58,7 @@ def _total(widths: Iterable[int]) -> int:
 def _line(cells: Iterable[str], columns: Sequence[Column[Row]], widths: Sequence[int]) -> str:
     parts = []
     for cell, column, room in zip(cells, columns, widths, strict=True):
-        text = cut(cell, room)
+        text = cut_middle(cell, room) if column.middle else cut(cell, room)
         blank = " " * (room - width(text))
         parts.append(blank + text if column.right else text + blank)
     return GAP.join(parts).rstrip()

@@ -1,0 +1,288 @@
+"""``list``, ``show``, ``add``, ``delete``."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.fake_operator import NOW, ServedOperator, mapping
+from upnp_gw import api
+from upnp_gw.cli.mappings import described, lines
+from upnp_gw.model import DecisionId, Kind, Transport, Via
+from upnp_gw.request import Refusal, Refused
+from upnp_gw.terminal import width
+
+PINHOLE = mapping(
+    3,
+    kind=Kind.PINHOLE,
+    external_address="2001:db8:20:30:1234:5678:9abc:def0",
+    external_port=443,
+    internal_client="2001:db8:20:30:1234:5678:9abc:def0",
+    internal_port=443,
+    via=Via.PCP,
+    device_name="nas",
+    description="photos",
+    last_used=None,
+    connections=0,
+    lease_left_s=2_591_999,
+)
+CONSOLE = mapping(
+    2,
+    transport=Transport.UDP,
+    external_port=3074,
+    internal_port=3074,
+    device_name="ps5",
+    description="Call of Duty",
+    state="parked",
+    connections=0,
+    last_used=None,
+)
+OPERATORS = mapping(
+    4, external_port=8080, internal_port=80, remote_host="203.0.113.0/24", via=Via.OPERATOR, device="operator",
+    lease_left_s=None, expires_at=None, description="", rule="operator", connections=1_234_567,
+)  # fmt: skip
+ALL = [mapping(1), CONSOLE, PINHOLE, OPERATORS]
+
+GOLDEN_80 = """\
+ID  EXTERNAL   FROM        INTERNAL            DEVICE      STATE     LEFT  CONNS
+m1  tcp/51413              192.168.1.23:51413  00:1…00:02           3h59m     12
+m2  udp/3074               192.168.1.23:3074   ps5         parked   3h59m      0
+m3  tcp6/443               [2001:db…def0]:443  nas                 29d23h      0
+m4  tcp/8080   203.….0/24  192.168.1.23:80     operator            always   1.2M
+"""
+
+
+def test_the_table_fits_80_columns() -> None:
+    drawn = lines(ALL, NOW, 80)
+    assert "\n".join(drawn) + "\n" == GOLDEN_80
+    assert max(map(width, drawn)) <= 80
+
+
+GOLDEN_SIMPLE = """\
+ID  EXTERNAL   INTERNAL            DEVICE       VIA    LEFT  CONNS  DESCRIPTION
+m1  tcp/51413  192.168.1.23:51413  00:1…:00:02  igd1  3h59m     12  Transmission
+"""
+
+
+def test_a_simple_table_has_room_for_more() -> None:
+    assert "\n".join(lines([mapping(1)], NOW, 80)) + "\n" == GOLDEN_SIMPLE
+
+
+def test_a_wide_terminal_shows_every_column() -> None:
+    drawn = lines(ALL, NOW, 220)
+    for title in ("ID", "FROM", "VIA", "STATE", "BYTES", "USED", "RULE", "DESCRIPTION"):
+        assert title in drawn[0].split()
+    assert "00:11:32:00:00:02" in drawn[1]
+    assert "3m5s" in drawn[1]
+    assert "[2001:db8:20:30:1234:5678:9abc:def0]:443" in drawn[3]
+
+
+@pytest.mark.parametrize("most", range(20, 200, 7))
+def test_it_fits_whatever_the_width(most: int) -> None:
+    drawn = lines(ALL, NOW, most)
+    assert len(drawn) == len(ALL) + 1
+    assert max(map(width, drawn)) <= most
+
+
+HOSTILE = [
+    "\x1b]0;owned\x07\x1b[2J\x1b[31m",
+    "x\r\nm9  tcp/22     192.168.1.1:22",
+    "\u202etxet desrever\u202c",
+    "\x9b2J",
+    "日本" * 100,
+    "e" + "\u0301" * 200,
+]
+
+
+@pytest.mark.spec("SR-21")
+@pytest.mark.parametrize("description", HOSTILE)
+def test_no_client_text_acts_on_the_terminal(daemon: ServedOperator, upnp_gw: Run, description: str) -> None:
+    daemon.operator.held = [mapping(1, description=description, device_name=description, rule="home")]
+    for arguments in (["list"], ["show", "m1"], ["delete", "m1"]):
+        answer = upnp_gw(*arguments, env={"COLUMNS": "200"})
+        assert answer.exit_code == 0
+        for line in answer.output.split("\n"):
+            assert line.isprintable(), line
+            assert "m9" not in line[:4]
+        assert len(answer.output.splitlines()) == {"list": 2, "show": 14, "delete": 1}[arguments[0]]
+
+
+@pytest.mark.spec("SR-21")
+@pytest.mark.parametrize("description", HOSTILE)
+def test_json_is_whole_and_cannot_act_either(daemon: ServedOperator, upnp_gw: Run, description: str) -> None:
+    daemon.operator.held = [mapping(1, description=description)]
+    answer = upnp_gw("list", "--json")
+    assert json.loads(answer.output)[0]["description"] == description
+    assert answer.output.isascii()
+    assert all(line.isprintable() for line in answer.output.split("\n"))
+
+
+def test_list_json_is_what_the_api_says(daemon: ServedOperator, upnp_gw: Run) -> None:
+    daemon.operator.held = ALL
+    answer = upnp_gw("list", "--json")
+    assert json.loads(answer.output) == json.loads(api.encode(ALL))
+    assert json.loads(upnp_gw("show", "udp/3074", "--json").output)["id"] == "m2"
+
+
+def test_nothing_is_mapped(daemon: ServedOperator, upnp_gw: Run) -> None:
+    assert upnp_gw("list").output == "no mappings\n"
+    assert upnp_gw("list", "--json").output == "[]\n"
+
+
+def test_shared_bytes_are_marked() -> None:
+    drawn = lines([mapping(1, shared=True)], NOW, 200)
+    assert "1.2M*" in drawn[1]
+    assert drawn[-1].startswith("* two mappings")
+
+
+def test_watch_draws_at_each_change_and_ends_with_the_daemon(daemon: ServedOperator, upnp_gw: Run) -> None:
+    daemon.operator.held = [mapping(1)]
+    asked = 0
+    answer_all = daemon.operator.mappings
+
+    async def mappings() -> list[api.Mapping]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:  # the watcher has subscribed before it asks
+            daemon.operator.tell(api.Event(event="wan", at=NOW))
+        else:
+            daemon.operator.tell(None)
+        return await answer_all()
+
+    daemon.operator.mappings = mappings  # type: ignore[method-assign]
+    answer = upnp_gw("list", "--watch", "--json")
+    assert answer.exit_code == 0
+    assert [json.loads(line)[0]["id"] for line in answer.stdout.splitlines()] == ["m1", "m1"]
+    assert answer.stderr == "upnp-gw stopped\n"
+
+
+def test_show_tells_everything() -> None:
+    told = "\n".join(described(OPERATORS, NOW))
+    for fact in (
+        "port-mapping",
+        "198.51.100.7:8080",
+        "192.168.1.23:80",
+        "203.0.113.0/24",
+        "never: permanent",
+        "d4",
+    ):
+        assert fact in told
+    assert "3m5s ago" in told
+    assert "2592000" not in told
+    assert "29d23h" in "\n".join(described(PINHOLE, NOW + timedelta(days=1)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ["tcp", "8080", "192.168.1.23:80", "--ttl", "4h"],
+            {"external_port": 8080, "internal_port": 80, "lease_s": 14400},
+        ),
+        (["UDP", "9", "192.168.1.23"], {"transport": "udp", "internal_port": None, "lease_s": None}),
+        (["tcp", "443", "[2001:db8::1]:443", "--permanent"], {"internal_client": "2001:db8::1", "permanent": True}),
+        (["tcp", "443", "2001:db8::1"], {"internal_client": "2001:db8::1", "internal_port": None}),
+        (
+            [
+                "tcp",
+                "1",
+                "10.0.0.1",
+                "--remote",
+                "203.0.113.0/24",
+                "--description",
+                "ö",
+                "--external-address",
+                "9.9.9.9",
+            ],
+            {"remote_host": "203.0.113.0/24", "description": "ö", "external_address": "9.9.9.9"},
+        ),
+    ],
+)
+def test_add_asks_for_what_was_typed(
+    daemon: ServedOperator, upnp_gw: Run, arguments: list[str], expected: dict[str, object]
+) -> None:
+    answer = upnp_gw("add", *arguments)
+    assert answer.exit_code == 0, answer.output
+    (asked,) = daemon.operator.asked
+    assert {key: getattr(asked, key) for key in expected} == expected
+    assert answer.output.startswith("m1: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sctp", "80", "10.0.0.1"],
+        ["tcp", "0", "10.0.0.1"],
+        ["tcp", "65536", "10.0.0.1"],
+        ["tcp", "80", "nas.lan"],
+        ["tcp", "80", "10.0.0.1:http"],
+        ["tcp", "80", "10.0.0.1:٨٠"],
+        ["tcp", "80", "10.0.0.1", "--ttl", "soon"],
+        ["tcp", "80", "10.0.0.1", "--ttl", "4h", "--permanent"],
+        ["tcp", "80"],
+    ],
+)
+def test_add_wrongly_used(daemon: ServedOperator, upnp_gw: Run, arguments: list[str]) -> None:
+    answer = upnp_gw("add", *arguments)
+    assert answer.exit_code == 2
+    assert daemon.operator.asked == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["10.0.0.1:0"], "internal_port: "),
+        (["10.0.0.1", "--remote", "everyone"], "remote_host: an address or a prefix"),
+        (["10.0.0.1", "--ttl", "0"], "lease_s: "),
+    ],
+)
+def test_what_the_api_refuses_is_told_with_its_field(
+    daemon: ServedOperator, upnp_gw: Run, arguments: list[str], says: str
+) -> None:
+    answer = upnp_gw("add", "tcp", "80", *arguments)
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert says in answer.stderr
+
+
+def test_a_refusal_is_told_with_its_decision(daemon: ServedOperator, upnp_gw: Run) -> None:
+    daemon.operator.refuse = Refused(Refusal.CONFLICT, "the port is another device's", DecisionId("d12"))
+    answer = upnp_gw("add", "tcp", "80", "10.0.0.1")
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr == "Error: the port is another device's (decision d12)\n"
+    answer = upnp_gw("add", "tcp", "80", "10.0.0.1", "--json")
+    assert json.loads(answer.stderr)["error"] == "conflict"
+
+
+def test_delete_by_id_and_by_port(daemon: ServedOperator, upnp_gw: Run) -> None:
+    daemon.operator.held = list(ALL)
+    answer = upnp_gw("delete", "m2", "tcp6/443")
+    assert answer.exit_code == 0
+    assert answer.output == (
+        "closed m2: udp/3074 -> 192.168.1.23:3074\n"
+        "closed m3: tcp6/443 -> [2001:db8:20:30:1234:5678:9abc:def0]:443\n"
+    )
+    assert [m.id for m in daemon.operator.held] == ["m1", "m4"]
+
+
+def test_delete_goes_on_after_one_that_is_not_there(daemon: ServedOperator, upnp_gw: Run) -> None:
+    daemon.operator.held = [mapping(1)]
+    answer = upnp_gw("delete", "tcp/1", "m1")
+    assert answer.exit_code == 1
+    assert "tcp/1 is not mapped" in answer.stderr
+    assert daemon.operator.held == []
+
+
+def test_delete_of_an_ambiguous_port_names_the_ids(daemon: ServedOperator, upnp_gw: Run) -> None:
+    daemon.operator.held = [mapping(1, external_port=80), mapping(2, external_port=80, remote_host="203.0.113.1")]
+    answer = upnp_gw("delete", "tcp/80")
+    assert answer.exit_code == 1
+    assert "tcp/80 is m1 and m2" in answer.stderr
+    assert len(daemon.operator.held) == 2
+
+
+@pytest.mark.parametrize("target", ["m7", "tcp/7", "../status", "m1?x=1", "m1\r\nX: y", "ü"])
+def test_show_what_is_not_there(daemon: ServedOperator, upnp_gw: Run, target: str) -> None:
+    daemon.operator.held = [mapping(1)]
+    answer = upnp_gw("show", target)
+    assert (answer.exit_code, answer.stdout) == (1, "")
