@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from lxml import etree
 
-from upnp_gw.protocols.faces import SERVICES, Face, Service, service_of
+from upnp_gw.protocols.faces import SERVICES, Face, Level, Service, service_of
 from upnp_gw.protocols.igd.evented import evented_properties
 from upnp_gw.protocols.igd.model import ServiceModel, ServiceModels, service_description
 from upnp_gw.protocols.subscriptions import Properties
@@ -15,7 +15,7 @@ from upnp_gw.request import Source, View, WanStatus
 
 CONSOLE = Source(ip_address("192.168.1.20"), "br0")
 LAPTOP = Source(ip_address("192.168.1.21"), "br0")
-DEFAULT = "uuid:44f5824f-c57d-418c-a131-f22b34e14111:WANConnectionDevice:1,urn:upnp-org:serviceId:WANIPConn1"
+UDNS = {level: f"uuid:44f5824f-c57d-418c-a131-f22b34e1411{n}" for n, level in enumerate(Level)}
 UP = WanStatus("wan0", True, True, 60, ip_address("198.51.100.7"))
 SCPD = "{urn:schemas-upnp-org:service-1-0}"
 
@@ -47,7 +47,7 @@ class Seen:
         return self.update_id
 
     def properties(self, models: ServiceModels = MODELS) -> Properties:
-        return evented_properties(cast("View", self), models, dict.fromkeys(Face, DEFAULT))
+        return evented_properties(cast("View", self), models, dict.fromkeys(Face, UDNS))
 
     def values(self, face: Face, name: str, source: Source = CONSOLE) -> dict[str, str]:
         service = service_of(face, name)
@@ -74,7 +74,8 @@ def test_wanipconnection_2_adds_system_update_id() -> None:
 @pytest.mark.spec("IGD-019")
 @pytest.mark.parametrize("face", Face)
 def test_the_other_services_event_one_variable_each(face: Face) -> None:
-    assert Seen().values(face, "Layer3Forwarding") == {"DefaultConnectionService": DEFAULT}
+    connection = f"{UDNS[Level.CONNECTION]}:WANConnectionDevice:{face.version},urn:upnp-org:serviceId:WANIPConn1"
+    assert Seen().values(face, "Layer3Forwarding") == {"DefaultConnectionService": connection}
     assert Seen().values(face, "WANCommonInterfaceConfig") == {"PhysicalLinkStatus": "Up"}
 
 

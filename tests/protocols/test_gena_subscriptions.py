@@ -37,12 +37,16 @@ class Table:
         self.values: dict[str, str] = {"Status": "Connected", "Count": "0"}
         self.own: dict[Source, dict[str, str]] = {}
         numbers = count(1)
-        self.table = Subscriptions(self.properties, lambda: UUID(int=next(numbers)))
+        self.table = Subscriptions(self.properties, lambda: UUID(int=next(numbers)), self.host_of)
 
     def properties(self, face: Face, service: Service, source: Source) -> Mapping[str, str]:
         if service == INTERFACE:
             return {}
         return {**self.values, **self.own.get(source, {})}
+
+    def host_of(self, source: Source) -> str:
+        """All IPv6 sources are one host."""
+        return str(source.address) if source.address.version == 4 else "ac:89:95:00:00:01"
 
     @property
     def now(self) -> Instant:
@@ -54,7 +58,8 @@ class Table:
         return self.table.serve(method, Face.IGD1, service, headers, source, self.now)
 
     def subscribe(self, source: Source = CONSOLE, timeout: str = "Second-1800") -> EventAnswer:
-        callback = f"<http://{source.address}:49200/a>"
+        host = f"[{source.address}]" if source.address.version == 6 else str(source.address)
+        callback = f"<http://{host}:49200/a>"
         return self.ask("SUBSCRIBE", {"NT": "upnp:event", "CALLBACK": callback, "TIMEOUT": timeout}, source)
 
     def live(self, source: Source = CONSOLE) -> str:
@@ -270,6 +275,13 @@ def test_a_host_has_eight_subscriptions_and_the_others_still_get_theirs(gateway:
     assert gateway.subscribe(LAPTOP).status == 200
     gateway.ask("UNSUBSCRIBE", {"SID": sids[0]})
     assert gateway.subscribe().status == 200
+
+
+@pytest.mark.spec("IGD-199", "SR-8")
+def test_a_host_of_many_addresses_has_one_share(gateway: Table) -> None:
+    for number in range(PER_HOST):
+        gateway.live(Source(ip_address(f"fd00::{number + 1:x}"), "br0"))
+    assert gateway.subscribe(Source(ip_address("fd00::ffff"), "br0")).status == 503
 
 
 @pytest.mark.spec("IGD-199", "SR-8")

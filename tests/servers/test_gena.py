@@ -45,7 +45,7 @@ class Gateway:
         self.values = {"ConnectionStatus": "Connected", "PortMappingNumberOfEntries": "0"}
         self.update_id = 7
         self.clock = Clock()
-        self.eventing = Eventing(self.properties, self.clock, deadline_s)
+        self.eventing = Eventing(self.properties, self.clock, deadline_s=deadline_s)
 
     def properties(self, face: Face, service: Service, source: Source) -> Mapping[str, str]:
         return self.values | ({"SystemUpdateID": str(self.update_id)} if face is Face.IGD2 else {})

@@ -72,6 +72,7 @@ class _Subscription:
     face: Face
     service: Service
     source: Source
+    host: str
     callbacks: tuple[Callback, ...]
     timeout_s: int
     expires_at: float
@@ -97,11 +98,17 @@ class _Subscription:
 
 
 class Subscriptions:
-    """At most TOTAL rows; each method costs O(TOTAL) at most."""
+    """At most TOTAL rows; each method costs O(TOTAL) at most.
 
-    def __init__(self, properties: Properties, new_uuid: Callable[[], UUID]) -> None:
+    ``host_of`` names the host that a source belongs to: one host has many IPv6 addresses, and one share.
+    """
+
+    def __init__(
+        self, properties: Properties, new_uuid: Callable[[], UUID], host_of: Callable[[Source], str]
+    ) -> None:
         self._properties = properties
         self._new_uuid = new_uuid
+        self._host_of = host_of
         self._by_sid: dict[str, _Subscription] = {}
 
     def __len__(self) -> int:
@@ -145,20 +152,21 @@ class Subscriptions:
     ) -> EventAnswer:
         if not self._properties(face, service, source):
             return EventAnswer(HTTPStatus.NOT_FOUND, reason="nothing-evented")
-        if not self._make_room(source):
+        host = self._host_of(source)
+        if not self._make_room(host):
             return EventAnswer(HTTPStatus.SERVICE_UNAVAILABLE, reason="full")
         sid = f"uuid:{self._new_uuid()}"
         row = _Subscription(
-            sid, face, service, source, asked.callbacks, asked.timeout_s, expires_at=now.boot + PENDING_S
+            sid, face, service, source, host, asked.callbacks, asked.timeout_s, expires_at=now.boot + PENDING_S
         )
         self._by_sid[sid] = row
         return EventAnswer(HTTPStatus.OK, _granted(row), sid)
 
-    def _make_room(self, source: Source) -> bool:
+    def _make_room(self, host: str) -> bool:
         """False where the caps leave no place. One that fails yields: a control point that was restarted
         without UNSUBSCRIBE would otherwise wait half an hour for its own leftovers."""
         rows = list(self._by_sid.values())
-        same_host = [row for row in rows if row.source == source]
+        same_host = [row for row in rows if row.host == host]
         for crowd, cap in ((same_host, PER_HOST), (rows, TOTAL)):
             if len(crowd) < cap:
                 continue

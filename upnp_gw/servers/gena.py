@@ -34,11 +34,15 @@ class Eventing:
     """Event subscriptions of all faces and services. Use it on one event loop, between start and stop."""
 
     def __init__(
-        self, properties: Properties, clock: Callable[[], Instant], deadline_s: float = DEADLINE_S
+        self,
+        properties: Properties,
+        clock: Callable[[], Instant],
+        host_of: Callable[[Source], str] = lambda source: str(source.address),
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         self.counts: Counter[str] = Counter()
         """How often: ``notified``, ``abandoned``, ``forgotten``, and every reason for which one was refused."""
-        self._table = Subscriptions(properties, uuid4)
+        self._table = Subscriptions(properties, uuid4, host_of)
         self._clock = clock
         self._deadline_s = deadline_s
         self._deliveries: dict[str, asyncio.Task[None]] = {}

@@ -7,17 +7,17 @@ mappings that it may see.
 
 from collections.abc import Mapping
 
-from upnp_gw.protocols.faces import Face, Service
+from upnp_gw.protocols.faces import Face, Level, Service
 from upnp_gw.protocols.igd.engine import Caller, Variable, shown
+from upnp_gw.protocols.igd.layer3_forwarding import default_connection_service
 from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.igd.services import ROWS
 from upnp_gw.protocols.subscriptions import Properties
 from upnp_gw.request import Source, View
 
 
-def evented_properties(view: View, models: ServiceModels, default_connections: Mapping[Face, str]) -> Properties:
-    """The function that eventing asks for values. ``default_connections``: Layer3Forwarding's
-    DefaultConnectionService of each served face.
+def evented_properties(view: View, models: ServiceModels, udns: Mapping[Face, Mapping[Level, str]]) -> Properties:
+    """The function that eventing asks for values. ``udns``: ``uuid:...`` of each device of each served face.
 
     Raises KeyError for a variable that a description calls evented and no service reads: a defect of ours.
     """
@@ -26,11 +26,13 @@ def evented_properties(view: View, models: ServiceModels, default_connections: M
         for (face, service), model in models.items()
     }
 
+    connections = {face: default_connection_service(face, own) for face, own in udns.items()}
+
     def properties(face: Face, service: Service, source: Source) -> dict[str, str]:
         readers = evented.get((face, service.name))
         if not readers:
             return {}
-        caller = Caller(face, source, view, default_connections[face])
+        caller = Caller(face, source, view, connections[face])
         return {name: shown(read(caller)) for name, read in readers.items()}
 
     return properties
