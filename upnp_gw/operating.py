@@ -32,7 +32,7 @@ class Told:
     config: Config
     detected: tuple[str, ...]
     started: Instant
-    policy_source: str
+    policy_source: Callable[[], str]
     locations: Callable[[], Iterable[str]]
     counters: Callable[[], dict[str, int]]
     doctor: Callable[[], Awaitable[list[api.Check]]]
@@ -115,7 +115,7 @@ class GatewayOperator:
                 limit=policy.limits.total_mappings,
             ),
             policy=api.PolicyState(
-                source=self.told.policy_source,
+                source=self.told.policy_source(),
                 hash=policy.digest,
                 grants=len(policy.grants),
                 default="ask" if policy.default.value == "ask" else "deny",

@@ -240,7 +240,7 @@ class Operations:
             self.policy,
             around.network,
             around.neighbours,
-            around.ports,
+            around.ports(),
             self.book,
             held,
             request,
@@ -268,7 +268,7 @@ class Operations:
             now=turn.now,
             random=self.random,
             new_id=turn.ledger.numbers.next_mapping,
-            own_ports=around.ports.holds,
+            own_ports=around.ports().holds,
             kept_for=self.ledger.cuts.kept_for,
             delegated=request.via is not Via.OPERATOR and around.device_of(request.internal.address) != requester,
         )

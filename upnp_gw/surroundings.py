@@ -1,6 +1,6 @@
 """What the gateway knows of the world at the moment of a decision: links, neighbours, its own ports, the clock.
 
-Filled by the shells (``servers.netwatch``, ``servers.listeners``), read by the operations. Tests fill it by hand.
+Kept by the shells (``servers.netwatch``, ``own_ports``), read by the operations. Tests fill it by hand.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Surroundings:
     network: Network
     clock: Callable[[], Instant]
     neighbours: Neighbours = field(default_factory=Neighbours)
-    ports: GatewayPorts = field(default_factory=GatewayPorts)
+    ports: Callable[[], GatewayPorts] = GatewayPorts
     lookup_mac: Callable[[IPAddress, str], str | None] = _no_lookup
     """Asks the kernel at once: the event for a neighbour may still be on its way when its first request is here."""
 

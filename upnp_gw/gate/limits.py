@@ -52,7 +52,10 @@ class Seen:
     first_seen: float
     """Wall-clock seconds."""
     last_seen: float
+    granted: int
     refused: Mapping[Refusal, int]
+    last_refusal: str | None
+    """The sentence that it was refused with last."""
     incident: Incident | None
 
 
@@ -66,7 +69,9 @@ class _Entry:
     ports: frozenset[int] = frozenset()
     evidence: dict[int, float] = field(default_factory=dict)
     """Internal port -> BOOTTIME of its last refusal."""
+    granted: int = 0
     refused: Counter[Refusal] = field(default_factory=Counter)
+    last_refusal: str | None = None
 
 
 class DeviceBook:
@@ -95,7 +100,9 @@ class DeviceBook:
 
     def granted(self, device: str, int_port: int, now: Instant, today: int) -> None:
         """Counts an internal port that was granted, refreshes too. ``today``: ``Facts.today``."""
-        self._count_port(self._entry(device, now), int_port, today)
+        entry = self._entry(device, now)
+        entry.granted += 1
+        self._count_port(entry, int_port, today)
 
     def int_ports_today(self, device: str, today: int) -> frozenset[int]:
         entry = self._entries.get(device)
@@ -114,6 +121,7 @@ class DeviceBook:
         if verdict.outcome is Outcome.ALLOW or verdict.refusal is None:
             return None
         entry.refused[verdict.refusal] += 1
+        entry.last_refusal = verdict.reasons[-1]
         if request.via.protocol not in TCP_EVIDENCE:
             return None
         if verdict.refusal is Refusal.QUOTA:
@@ -151,7 +159,16 @@ class DeviceBook:
     def devices(self, now: Instant) -> tuple[Seen, ...]:
         """Everybody in the book, the one heard of last at the end."""
         return tuple(
-            Seen(d, e.address, e.first_seen, e.last_seen, dict(e.refused), self._incident(d, now))
+            Seen(
+                d,
+                e.address,
+                e.first_seen,
+                e.last_seen,
+                e.granted,
+                dict(e.refused),
+                e.last_refusal,
+                self._incident(d, now),
+            )
             for d, e in self._entries.items()
         )
 

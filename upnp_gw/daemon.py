@@ -1,0 +1,411 @@
+"""Builds every part from a ``Config``, starts them in order, reloads the policy, stops them in the reverse order.
+
+Nothing is decided here. What needs asyncio to load (the action model) is loaded here and passed in.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Iterable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from pathlib import Path
+from random import SystemRandom
+from uuid import UUID, uuid4
+
+from upnp_gw import __version__
+from upnp_gw.config import Config
+from upnp_gw.doctor import examine
+from upnp_gw.errors import ConfigError, GatewayError
+from upnp_gw.events import Events, LanChanged, WanChanged
+from upnp_gw.firewall.base import Firewall, FirewallSettings
+from upnp_gw.firewall.memory import MemoryFirewall
+from upnp_gw.firewall.nftables import NftablesFirewall
+from upnp_gw.gate.home import WHERE as HOME
+from upnp_gw.gate.home import home_policy
+from upnp_gw.gate.limits import DeviceBook
+from upnp_gw.gate.load import load_file
+from upnp_gw.gate.schema import Policy
+from upnp_gw.gateway import Gateway
+from upnp_gw.ledger.ledger import Ledger
+from upnp_gw.ledger.store import Store
+from upnp_gw.ledger.view import LedgerView
+from upnp_gw.model import Instant
+from upnp_gw.network import Network, private_external
+from upnp_gw.operating import GatewayOperator, Told
+from upnp_gw.operations import Operations
+from upnp_gw.own_ports import OwnPorts
+from upnp_gw.protocols.description import RootDevice, root_device
+from upnp_gw.protocols.descriptors import load_descriptor
+from upnp_gw.protocols.faces import SERVICES, Face, Service, scpd_path
+from upnp_gw.protocols.igd.evented import evented_properties
+from upnp_gw.protocols.ssdp import server_token
+from upnp_gw.request import Source
+from upnp_gw.servers.action_model import load_service_models
+from upnp_gw.servers.control import ControlServer
+from upnp_gw.servers.gena import Eventing
+from upnp_gw.servers.http import HttpServer
+from upnp_gw.servers.listeners import Listeners
+from upnp_gw.servers.netwatch import Moved, NeighbourEvent, Netwatch, Seen
+from upnp_gw.servers.notify import READY, STOPPING, WATCHDOG, notify, watchdog_s
+from upnp_gw.servers.ssdp import Ssdp
+from upnp_gw.servers.wan_counters import WanCounters
+from upnp_gw.surroundings import Surroundings
+from upnp_gw.upkeep import Upkeep
+
+log = logging.getLogger(__name__)
+
+EXIT_FAULT = 1
+EXIT_CONFIG = 2
+
+
+def clock() -> Instant:
+    """The one clock of the daemon."""
+    return Instant(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
+
+
+def boot_id() -> str:
+    """The kernel's name for this boot: BOOTTIME deadlines hold within one."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
+
+class Identity:
+    """What clients recognise the gateway by, kept in the store: UUID, URL token, BOOTID."""
+
+    def __init__(self, store: Store, uuid: UUID, token: str, last_boot_id: int) -> None:
+        self._store = store
+        self.uuid = uuid
+        self.token = token
+        self._boot_id = last_boot_id
+        self._writes: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def load(cls, store: Store) -> "Identity":
+        uuid, token = await store.get("uuid"), await store.get("token")
+        if uuid is None or token is None:
+            uuid, token = str(uuid4()), secrets.token_hex(8)
+            await store.set("uuid", uuid)
+            await store.set("token", token)
+        return cls(store, UUID(uuid), token, int(await store.get("boot-id") or 0))
+
+    def next_boot_id(self) -> int:
+        """Greater than every earlier one, 31 bits: the wall clock's seconds, or one more than the last."""
+        self._boot_id = max(self._boot_id + 1, int(time.time())) % 2**31
+        write = asyncio.get_running_loop().create_task(self._store.set("boot-id", str(self._boot_id)))
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)
+        return self._boot_id
+
+    async def settled(self) -> None:
+        await asyncio.gather(*self._writes, return_exceptions=True)
+
+
+class Daemon:
+    """One gateway. ``run`` returns when it is told to stop."""
+
+    def __init__(self, config: Config, detected: Iterable[str] = ()) -> None:
+        self.config = config
+        self._detected = tuple(detected)
+        self._stopping = asyncio.Event()
+        self._background: set[asyncio.Task[None]] = set()
+        self._stack = AsyncExitStack()
+        self._started = clock()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Starts everything, says so, serves, stops everything. Raises GatewayError where it cannot start."""
+        async with self._stack:
+            await self._start()
+            self._say_ready()
+            self._spawn(_keep_watchdog())
+            await self._stopping.wait()
+            notify(os.environ, STOPPING)
+
+    # -- start
+
+    async def _start(self) -> None:
+        config = self.config
+        self._policy_source = str(config.policy) if config.policy else HOME
+        policy = self._load_policy()
+        self._store = Store(config.state_dir / "ledger.db", boot_id(), config.durability == "full")
+        self._stack.push_async_callback(self._store.close)
+        await self._store.open()
+        self._identity = await Identity.load(self._store)
+        self._stack.push_async_callback(self._identity.settled)
+        await self._start_network()
+        await self._start_gateway(policy)
+        await self._start_servers()
+        self._follow_signals()
+
+    async def _start_network(self) -> None:
+        config = self.config
+        self._netwatch = Netwatch(
+            config.wan,
+            config.lan,
+            routed=config.routed,
+            external=config.external_addresses,
+            boottime=lambda: clock().boot,
+        )
+        self._stack.push_async_callback(self._netwatch.close)
+        await self._netwatch.start()
+        self._around = Surroundings(
+            self._netwatch.network, clock, self._netwatch.neighbours, lookup_mac=self._netwatch.lookup
+        )
+        self._counters = WanCounters(config.wan, lambda: clock().boot)
+        self._stack.callback(self._counters.close)
+
+    async def _start_gateway(self, policy: Policy) -> None:
+        config = self.config
+        self.events = Events()
+        nftables = NftablesFirewall() if config.backend == "nftables" else None
+        firewall: Firewall = nftables or MemoryFirewall()
+        listeners = Listeners(lambda: self._around.network, lambda: clock().boot)
+        own_ports = OwnPorts(
+            listeners.ports, lambda: self._around.network, nftables.read_ruleset if nftables is not None else None
+        )
+        self._around.ports = own_ports
+        self._operations = Operations(
+            policy=policy,
+            ledger=Ledger(),
+            surroundings=self._around,
+            book=DeviceBook(policy.limits),
+            random=SystemRandom(),
+            visibility=config.visibility,
+            refuse_private_external=config.refuse_private_external,
+        )
+        self.gateway = Gateway(self._operations, firewall, self._store, self.events, self._settings)
+        self._stack.push_async_callback(self.gateway.stop)
+        await self.gateway.start()
+        await own_ports.refresh()
+        self._upkeep = Upkeep(self.gateway, firewall, self._netwatch.probe)
+        self._stack.push_async_callback(self._upkeep.stop)
+        self._stack.push_async_callback(self._end_background)
+        self._spawn(own_ports.follow())
+        self._netwatch.on_network = self._network_changed
+        self._netwatch.on_neighbour = self._neighbour_changed
+        self._upkeep.start()
+
+    async def _start_servers(self) -> None:
+        config = self.config
+        view = LedgerView(
+            self._operations.ledger,
+            self._host,
+            lambda: self._around.network,
+            clock,
+            self._counters.wan_counters,
+            self._counters.wan_speed,
+            config.visibility,
+        )
+        faces = [Face(face) for face in config.faces]
+        roots = [self._root(face) for face in faces]
+        udns = {root.face: root.udns for root in roots}
+        documents = {root.path: root.description for root in roots}
+        documents |= {scpd_path(face, s): _scpd(s) for face in faces for s in SERVICES[face]}
+        models = await load_service_models(documents)
+        eventing = Eventing(evented_properties(view, models, udns), clock, self._host)
+        self._eventing = eventing
+        self.events.subscribe(eventing.on_event)
+        await eventing.start()
+        self._stack.push_async_callback(eventing.stop)
+        self._http = HttpServer(
+            documents=documents,
+            token=self._identity.token,
+            udns=udns,
+            models=models,
+            view=view,
+            handle=self.gateway.handle,
+            eventing=eventing,
+            network=lambda: self._around.network,
+            now=clock,
+            server=server_token(os.uname().release),
+            host_of=self._host,
+        )
+        self._stack.push_async_callback(self._http.stop)
+        try:
+            self._http_port = await self._http.start(self._around.network, config.http_port)
+        except OSError as error:
+            raise ConfigError(
+                "http_port",
+                str(config.http_port),
+                f"cannot be listened on ({error.strerror}); accepted: a free port",
+            ) from error
+        self._ssdp = Ssdp(
+            roots,
+            lambda: self._around.network,
+            clock,
+            self._identity.next_boot_id,
+            http_port=self._http_port,
+            max_age_s=config.max_age_s,
+        )
+        self._stack.push_async_callback(self._ssdp.stop)
+        await self._ssdp.start()
+        told = Told(
+            config=config,
+            detected=self._detected,
+            started=self._started,
+            policy_source=lambda: self._policy_source,
+            locations=lambda: self._locations(roots),
+            counters=self._counts,
+            doctor=lambda: examine(config),
+        )
+        control = ControlServer(
+            GatewayOperator(self.gateway, self._store, told), config.runtime_dir, config.control_group
+        )
+        self._stack.push_async_callback(control.close)
+        await control.start()
+
+    def _host(self, source: Source) -> str:
+        """Who a LAN source is: its addresses of both families are one device."""
+        return self._around.device_of(source.address)
+
+    def _root(self, face: Face) -> RootDevice:
+        return root_device(
+            face,
+            self._identity.uuid,
+            friendly_name=self.config.friendly_name,
+            presentation_url=self.config.presentation_url,
+            token=self._identity.token,
+            scpds=[_scpd(service) for service in SERVICES[face]],
+        )
+
+    def _load_policy(self) -> Policy:
+        """The policy file's, or the built-in one's. Raises ConfigError."""
+        if self.config.policy is None:
+            return home_policy()
+        loaded = load_file(self.config.policy, datetime.now(UTC).astimezone().date())
+        for finding in loaded.warnings:
+            log.warning("policy: %s", finding)
+        return loaded.policy
+
+    def _settings(self) -> FirewallSettings:
+        return FirewallSettings(
+            mode=self.config.firewall,
+            network=self._around.network,
+            size=max(1, self._operations.policy.limits.total_mappings),
+            hairpin=self.config.hairpin,
+            allow_other_forward=self.config.allow_other_forward,
+        )
+
+    def _say_ready(self) -> None:
+        config = self.config
+        line = (
+            f"upnp-gw {__version__} serves {', '.join(config.lan)} for {config.wan}"
+            f" ({config.backend}, {config.firewall.value}), HTTP port {self._http_port},"
+            f" policy: {self._policy_source}"
+        )
+        print(line, flush=True)
+        notify(os.environ, READY, line)
+
+    # -- while it runs
+
+    def _network_changed(self, old: Network, new: Network) -> None:
+        self._around.network = new
+        self._upkeep.network_changed()
+        if old.lans != new.lans:
+            self._ssdp_changed(new)
+            self.events.publish(LanChanged())
+        if (old.wan.up, old.external, old.connected_at) != (new.wan.up, new.external, new.connected_at):
+            log.info("the WAN is %s, external addresses: %s", "up" if new.wan.up else "down", _listed(new.external))
+            self._warn_private(new)
+            self.events.publish(WanChanged())
+
+    def _ssdp_changed(self, network: Network) -> None:
+        async def follow() -> None:
+            await self._http.network_changed(network)
+            self._ssdp.network_changed(network)
+
+        self._spawn(follow())
+
+    def _neighbour_changed(self, event: NeighbourEvent) -> None:
+        match event:
+            case Seen(neighbour):
+                self._upkeep.device_seen(neighbour.mac, neighbour.address)
+            case Moved(address, old_mac, new_mac, _):
+                self._upkeep.device_moved(address, old_mac)
+                self._upkeep.device_seen(new_mac, address)
+
+    def _warn_private(self, network: Network) -> None:
+        for address in network.external[:1]:
+            if (why := private_external(address)) is not None:
+                log.warning("the external address %s is not public: %s; the internet cannot reach it", address, why)
+
+    def _follow_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for stopping in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(stopping, self.stop)
+            self._stack.callback(loop.remove_signal_handler, stopping)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload()))
+        self._stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+
+    async def reload(self) -> None:
+        """Loads the policy file again and decides about every mapping by it; a bad file leaves the old one."""
+        try:
+            policy = self._load_policy()
+        except ConfigError as error:
+            log.error("the policy stays as it was: %s", error)
+            return
+        self._operations.book.limits = policy.limits
+        await self.gateway.run_step(lambda turn: self._operations.policy_changed(turn, policy))
+        log.info("policy %s in force", policy.digest)
+
+    def _locations(self, roots: Iterable[RootDevice]) -> list[str]:
+        return [
+            f"http://{address}:{self._http_port}{root.path}"
+            for root in roots
+            for link in self._around.network.lans
+            for address in link.ipv4
+        ]
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            **{f"http {kind}": count for kind, count in sorted(self._http.counts.items())},
+            **{f"ssdp dropped {kind}": count for kind, count in sorted(self._ssdp.drops.items())},
+            **{f"eventing {kind}": count for kind, count in sorted(self._eventing.counts.items())},
+        }
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _end_background(self) -> None:
+        tasks = tuple(self._background)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _scpd(service: Service) -> bytes:
+    return load_descriptor(f"{service.name}{service.version}.xml")
+
+
+def _listed(addresses: Iterable[IPv4Address]) -> str:
+    return ", ".join(map(str, addresses)) or "none"
+
+
+async def _keep_watchdog() -> None:
+    """Tells systemd that the loop turns, where it wants to know."""
+    every = watchdog_s(os.environ, os.getpid())
+    while every is not None:
+        notify(os.environ, WATCHDOG)
+        await asyncio.sleep(every)
+
+
+def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
+    """The daemon until it is told to stop. Returns the exit code; raises ConfigError before anything started."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(Daemon(config, detected).run(), debug=False)
+    except ConfigError:
+        raise
+    except GatewayError as error:
+        print(f"upnp-gw: {error}", file=sys.stderr)
+        return EXIT_FAULT
+    return 0

@@ -1,0 +1,52 @@
+"""External ports that are not ours to give (SR-24): the gateway's listeners, static rules of other tables."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from upnp_gw.errors import FirewallError
+from upnp_gw.firewall.nftables.inspect import static_ports
+from upnp_gw.model import Transport
+from upnp_gw.network import GatewayPorts, Network
+
+log = logging.getLogger(__name__)
+
+STATIC_S = 30.0
+"""How often other tables are read. A listener is looked for at each decision."""
+
+Ruleset = dict[str, Any]
+
+
+class OwnPorts:
+    """Call it for the latest. ``follow`` keeps the static half current; without ``read_ruleset`` there is none."""
+
+    def __init__(
+        self,
+        listening: Callable[[], frozenset[tuple[Transport, int]]],
+        network: Callable[[], Network],
+        read_ruleset: Callable[[], Awaitable[Ruleset]] | None,
+    ) -> None:
+        self._listening = listening
+        self._network = network
+        self._read_ruleset = read_ruleset
+        self._static: frozenset[tuple[Transport, int]] = frozenset()
+
+    def __call__(self) -> GatewayPorts:
+        return GatewayPorts(self._listening(), self._static)
+
+    async def refresh(self) -> None:
+        if self._read_ruleset is None:
+            return
+        try:
+            ruleset = await self._read_ruleset()
+        except FirewallError as error:
+            log.warning("the other tables cannot be read: %s", error)
+            return
+        network = self._network()
+        self._static = static_ports(ruleset, network.external, network.wan.name)
+
+    async def follow(self) -> None:
+        while True:
+            await asyncio.sleep(STATIC_S)
+            await self.refresh()
