@@ -24,6 +24,7 @@ FRESH_S = 1.0
 """A reading of this age is still good for a decision."""
 LASTING_S = 30.0
 """For so long a UDP socket in the ephemeral range has to stand before it counts."""
+ALWAYS = float("-inf")
 
 Ports = frozenset[tuple[Transport, int]]
 
@@ -117,6 +118,6 @@ class Listeners:
         self._ports = frozenset(
             (b.transport, b.port)
             for b in found
-            if b.transport is Transport.TCP or now - self._since.get((b.inode, b.port), -LASTING_S) >= LASTING_S
+            if b.transport is Transport.TCP or now - self._since.get((b.inode, b.port), ALWAYS) >= LASTING_S
         )
         self._read_at = now

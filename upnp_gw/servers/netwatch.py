@@ -192,8 +192,10 @@ class Netwatch:
     def _read_all(self) -> None:
         links, addresses = self._kernel.links(), self._kernel.addresses()
         self._state.clear()
-        for message in (*links, *addresses):
-            self._state.take(message)
+        for link in links:
+            self._state.take(link)
+        for address in addresses:
+            self._state.take(address)
         self._changed = True
         self._publish()
         self._read_neighbours()

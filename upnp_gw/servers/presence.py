@@ -51,7 +51,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A known neighbour answered none of the kernel's probes. (That the kernel drops an idle entry tells nothing.)"""
+    """A known neighbour answered no probe of the kernel. (An idle entry that the kernel drops tells nothing.)"""
 
     address: IPAddress
     mac: str

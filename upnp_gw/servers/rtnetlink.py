@@ -9,7 +9,7 @@ thousands of neighbour events a second.
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
@@ -224,7 +224,7 @@ def _route(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> Route
     return RouteMessage(family, index, _number(found.get(RTA_PRIORITY)))
 
 
-READERS = {
+READERS: dict[int, tuple[struct.Struct, Callable[[int, tuple[int, ...], dict[int, bytes]], Message | None]]] = {
     Kind.NEWLINK.value: (LINK, _link),
     Kind.DELLINK.value: (LINK, _link),
     Kind.NEWADDR.value: (ADDRESS, _address),

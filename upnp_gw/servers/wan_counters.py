@@ -1,4 +1,4 @@
-"""Traffic counters and bit rate of the WAN link, for the view. Synchronous: one netlink question, at most one a second."""
+"""Traffic counters and bit rate of the WAN link, for the view. Synchronous, one question a second."""
 
 import array
 import fcntl
