@@ -30,7 +30,7 @@ def uptime(caller: Caller) -> int:
 
 def set_connection_type(caller: Caller, arguments: Arguments) -> Answer:
     if arguments.text("NewConnectionType").strip(SPACE) not in CONNECTION_TYPES:
-        return Fault(601 if caller.face is Face.IGD2 else 402)
+        return Fault(601)
     return Fault(731 if caller.face is Face.IGD2 else 501, "the gateway configures its connection itself")
 
 

@@ -1,0 +1,173 @@
+"""The service descriptions against section 5 of the checklist, written down here a second time by hand."""
+
+import pytest
+from lxml import etree
+
+from tests.fake_gateway import service_models
+from upnp_gw.protocols.faces import SERVICES, Face, service_of
+from upnp_gw.protocols.igd.model import ActionModel, DataType, service_description, service_descriptions
+from upnp_gw.protocols.igd.services import ROWS
+
+NS = "{urn:schemas-upnp-org:service-1-0}"
+BOTH = [Face.IGD1, Face.IGD2]
+KEY = "NewRemoteHost:RemoteHost NewExternalPort:ExternalPort NewProtocol:PortMappingProtocol"
+REST = (
+    "NewInternalPort:InternalPort NewInternalClient:InternalClient NewEnabled:PortMappingEnabled "
+    "NewPortMappingDescription:PortMappingDescription NewLeaseDuration:PortMappingLeaseDuration"
+)
+RANGE = (
+    "NewStartPort:ExternalPort NewEndPort:ExternalPort NewProtocol:PortMappingProtocol NewManage:A_ARG_TYPE_Manage"
+)
+REQUIRED_1 = {
+    "SetConnectionType": ("NewConnectionType:ConnectionType", ""),
+    "GetConnectionTypeInfo": (
+        "",
+        "NewConnectionType:ConnectionType NewPossibleConnectionTypes:PossibleConnectionTypes",
+    ),
+    "RequestConnection": ("", ""),
+    "ForceTermination": ("", ""),
+    "GetStatusInfo": (
+        "",
+        "NewConnectionStatus:ConnectionStatus NewLastConnectionError:LastConnectionError NewUptime:Uptime",
+    ),
+    "GetNATRSIPStatus": ("", "NewRSIPAvailable:RSIPAvailable NewNATEnabled:NATEnabled"),
+    "GetGenericPortMappingEntry": ("NewPortMappingIndex:PortMappingNumberOfEntries", f"{KEY} {REST}"),
+    "GetSpecificPortMappingEntry": (KEY, REST),
+    "AddPortMapping": (f"{KEY} {REST}", ""),
+    "DeletePortMapping": (KEY, ""),
+    "GetExternalIPAddress": ("", "NewExternalIPAddress:ExternalIPAddress"),
+}
+ONLY_2 = {
+    "AddAnyPortMapping": (f"{KEY} {REST}", "NewReservedPort:ExternalPort"),
+    "DeletePortMappingRange": (RANGE, ""),
+    "GetListOfPortMappings": (
+        f"{RANGE} NewNumberOfPorts:PortMappingNumberOfEntries",
+        "NewPortListing:A_ARG_TYPE_PortListing",
+    ),
+}
+OTHERS = {
+    "Layer3Forwarding": {
+        "SetDefaultConnectionService": ("NewDefaultConnectionService:DefaultConnectionService", ""),
+        "GetDefaultConnectionService": ("", "NewDefaultConnectionService:DefaultConnectionService"),
+    },
+    "WANCommonInterfaceConfig": {
+        "GetCommonLinkProperties": (
+            "",
+            "NewWANAccessType:WANAccessType NewLayer1UpstreamMaxBitRate:Layer1UpstreamMaxBitRate "
+            "NewLayer1DownstreamMaxBitRate:Layer1DownstreamMaxBitRate "
+            "NewPhysicalLinkStatus:PhysicalLinkStatus",
+        ),
+        "GetTotalBytesSent": ("", "NewTotalBytesSent:TotalBytesSent"),
+        "GetTotalBytesReceived": ("", "NewTotalBytesReceived:TotalBytesReceived"),
+        "GetTotalPacketsSent": ("", "NewTotalPacketsSent:TotalPacketsSent"),
+        "GetTotalPacketsReceived": ("", "NewTotalPacketsReceived:TotalPacketsReceived"),
+    },
+}
+EVENTED = {
+    (Face.IGD1, "WANIPConnection"): {
+        "PossibleConnectionTypes",
+        "ConnectionStatus",
+        "ExternalIPAddress",
+        "PortMappingNumberOfEntries",
+    },
+    (Face.IGD2, "WANIPConnection"): {
+        "PossibleConnectionTypes",
+        "ConnectionStatus",
+        "ExternalIPAddress",
+        "PortMappingNumberOfEntries",
+        "SystemUpdateID",
+    },
+    **{(face, "WANCommonInterfaceConfig"): {"PhysicalLinkStatus"} for face in BOTH},
+    **{(face, "Layer3Forwarding"): {"DefaultConnectionService"} for face in BOTH},
+}
+
+
+def signature(action: ActionModel) -> tuple[str, str]:
+    return (
+        " ".join(f"{a.name}:{a.variable}" for a in action.inputs),
+        " ".join(f"{a.name}:{a.variable}" for a in action.outputs),
+    )
+
+
+@pytest.mark.spec("IGD-016")
+def test_version_1_shows_no_trace_of_version_2() -> None:
+    document = service_descriptions(Face.IGD1)["/scpd/igd1/WANIPConnection.xml"]
+    for word in (*ONLY_2, "SystemUpdateID", "A_ARG_TYPE", "604800"):
+        assert word.encode() not in document
+
+
+@pytest.mark.spec("IGD-017", "IGD-020")
+def test_required_actions_with_their_arguments_in_order() -> None:
+    models = service_models()
+    required = {Face.IGD1: REQUIRED_1, Face.IGD2: REQUIRED_1 | ONLY_2}
+    for face in BOTH:
+        actions = models[face, "WANIPConnection"].actions
+        assert {name: signature(actions[name]) for name in required[face]} == required[face]
+        optional = actions.keys() - required[face].keys()
+        assert optional == {"GetAutoDisconnectTime", "GetIdleDisconnectTime", "GetWarnDisconnectDelay"}
+        for service, expected in OTHERS.items():
+            assert {n: signature(a) for n, a in models[face, service].actions.items()} == expected
+
+
+@pytest.mark.spec("IGD-018")
+@pytest.mark.parametrize("face", BOTH)
+def test_documents_are_sound(face: Face) -> None:
+    for service in SERVICES[face]:
+        root = etree.fromstring(service_description(service))
+        assert root.tag == f"{NS}scpd"
+        variables = [e.text for e in root.iterfind(f"{NS}serviceStateTable/{NS}stateVariable/{NS}name")]
+        assert len(variables) == len(set(variables)) > 0
+        actions = [e.text for e in root.iterfind(f"{NS}actionList/{NS}action/{NS}name")]
+        assert len(actions) == len(set(actions)) > 0
+        for action in root.iterfind(f"{NS}actionList/{NS}action"):
+            arguments = list(action.iterfind(f"{NS}argumentList/{NS}argument"))
+            assert arguments or action.find(f"{NS}argumentList") is None
+            names = [a.findtext(f"{NS}name") for a in arguments]
+            assert len(names) == len(set(names))
+            directions = [a.findtext(f"{NS}direction") or "" for a in arguments]
+            assert directions == sorted(directions)  # "in" before "out"
+            assert {a.findtext(f"{NS}relatedStateVariable") for a in arguments} <= set(variables)
+
+
+@pytest.mark.spec("IGD-019")
+@pytest.mark.parametrize("face", BOTH)
+def test_evented_variables_are_those_of_the_initial_event(face: Face) -> None:
+    for (of, service), names in EVENTED.items():
+        if of is face:
+            variables = service_models()[face, service].variables
+            assert {name for name, evented in variables.items() if evented} == names
+
+
+@pytest.mark.spec("IGD-021")
+def test_ranges_of_version_2() -> None:
+    connection = service_of(Face.IGD2, "WANIPConnection")
+    assert connection is not None
+    root = etree.fromstring(service_description(connection))
+    ranges = {
+        variable.findtext(f"{NS}name"): tuple(e.text for e in variable.iterfind(f"{NS}allowedValueRange/*"))
+        for variable in root.iterfind(f"{NS}serviceStateTable/{NS}stateVariable")
+    }
+    assert ranges["PortMappingLeaseDuration"] == ("0", "604800")
+    assert ranges["InternalPort"] == ("1", "65535")
+
+
+@pytest.mark.spec("IGD-022")
+@pytest.mark.parametrize("face", BOTH)
+def test_protocols_are_tcp_and_udp(face: Face) -> None:
+    arguments = {a.name: a for a in service_models()[face, "WANIPConnection"].actions["AddPortMapping"].inputs}
+    assert arguments["NewProtocol"].allowed == ("TCP", "UDP")
+    assert arguments["NewExternalPort"].data_type is DataType.UI2
+    assert arguments["NewLeaseDuration"].data_type is DataType.UI4
+    assert arguments["NewEnabled"].data_type is DataType.BOOLEAN
+
+
+@pytest.mark.spec("IGD-023")
+def test_every_declared_action_has_a_row_and_every_row_is_declared_somewhere() -> None:
+    models = service_models()
+    for (_, service), model in models.items():
+        assert model.actions.keys() <= ROWS[service].actions.keys()
+    for service, rows in ROWS.items():
+        declared = models[Face.IGD1, service].actions.keys() | models[Face.IGD2, service].actions.keys()
+        assert rows.actions.keys() == declared
+        known = models[Face.IGD1, service].variables.keys() | models[Face.IGD2, service].variables.keys()
+        assert rows.variables.keys() <= known

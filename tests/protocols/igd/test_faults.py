@@ -1,0 +1,85 @@
+"""Codes: every refusal has one on both faces, and no face sends what is not its own."""
+
+import pytest
+
+from tests.fake_gateway import FakeGateway, call, key_arguments, mapping_arguments
+from upnp_gw.model import DecisionId
+from upnp_gw.protocols.faces import Face
+from upnp_gw.protocols.igd.faults import NAMES, REFUSALS, Fault, fault_of
+from upnp_gw.request import Refusal, Refused
+
+ONLY_2 = {728, 729, 730, 731, 732, 733}
+NEVER_2 = {724, 725, 726, 727}
+RANGE = {"NewStartPort": "1", "NewEndPort": "65535", "NewProtocol": "TCP", "NewManage": "0"}
+
+
+@pytest.mark.parametrize("face", Face)
+def test_every_refusal_has_a_code_with_a_name(face: Face) -> None:
+    assert REFUSALS[face].keys() == set(Refusal)
+    assert set(REFUSALS[face].values()) <= NAMES.keys()
+
+
+@pytest.mark.spec("IGD-136")
+def test_deviation_version_1_says_606_and_none_of_728_to_733() -> None:
+    """Deviation (design section 8): 606 on version 1 too, for what policy refuses."""
+    assert not set(REFUSALS[Face.IGD1].values()) & ONLY_2
+    assert REFUSALS[Face.IGD1][Refusal.NOT_AUTHORIZED] == 606
+
+
+@pytest.mark.spec("IGD-135")
+@pytest.mark.parametrize("face", Face)
+def test_never_724_to_727(face: Face) -> None:
+    assert not (set(REFUSALS[face].values()) | NAMES.keys()) & NEVER_2
+
+
+CASES = [
+    # refusal, version 1 and 2 of AddPortMapping, of AddAnyPortMapping
+    (Refusal.NOT_AUTHORIZED, 606, 606, 606),
+    (Refusal.ASK, 606, 606, 606),
+    (Refusal.RATE, 606, 606, 606),
+    (Refusal.QUOTA, 606, 728, 728),
+    (Refusal.CONFLICT, 718, 718, 728),
+    (Refusal.CONFLICT_OTHER, 718, 729, 728),
+    (Refusal.TABLE_FULL, 501, 728, 728),
+    (Refusal.NO_PORT, 718, 728, 728),
+    (Refusal.NO_EXTERNAL_ADDRESS, 501, 501, 501),
+    (Refusal.BACKEND, 501, 501, 501),
+]
+
+
+@pytest.mark.spec("IGD-137", "IGD-138", "IGD-139", "IGD-140", "IGD-145", "IGD-174", "IGD-115", "IGD-143")
+@pytest.mark.parametrize(("refusal", "first", "second", "any_port"), CASES)
+def test_refused_additions(refusal: Refusal, first: int, second: int, any_port: int) -> None:
+    gateway = FakeGateway()
+    gateway.refuse = Refused(refusal, "because", DecisionId("d7"))
+    answers = [
+        call(gateway, Face.IGD1, "AddPortMapping", **mapping_arguments()),
+        call(gateway, Face.IGD2, "AddPortMapping", **mapping_arguments()),
+        call(gateway, Face.IGD2, "AddAnyPortMapping", **mapping_arguments()),
+    ]
+    codes = [answer.code for answer in answers if isinstance(answer, Fault)]
+    assert codes == [first, second, any_port]
+    assert gateway.table == []
+
+
+@pytest.mark.spec("IGD-158", "IGD-159", "IGD-156", "IGD-161", "IGD-163")
+def test_deviation_refused_removals() -> None:
+    """Deviation (design section 8): version 1 too says 606, not 714, for another device's mapping."""
+    gateway = FakeGateway()
+    for refusal, one, many in ((Refusal.NOT_AUTHORIZED, 606, 606), (Refusal.NO_SUCH, 714, 730)):
+        gateway.refuse = Refused(refusal, "because", DecisionId("d7"))
+        for face in Face:
+            answer = call(gateway, face, "DeletePortMapping", **key_arguments())
+            assert isinstance(answer, Fault)
+            assert answer.code == one
+        answer = call(gateway, Face.IGD2, "DeletePortMappingRange", **RANGE)
+        assert isinstance(answer, Fault)
+        assert answer.code == many
+
+
+@pytest.mark.spec("IGD-080")
+def test_a_refusal_says_why_and_which_decision() -> None:
+    refused = Refused(Refusal.NOT_AUTHORIZED, "port 22 is forbidden", DecisionId("d123"))
+    fault = fault_of(Face.IGD1, refused)
+    assert fault.description == "Action not authorized: port 22 is forbidden [d123]"
+    assert Fault(714).description == "NoSuchEntryInArray"

@@ -1,0 +1,165 @@
+"""The status actions of all three services, and QueryStateVariable."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.fake_gateway import CLIENT, FakeGateway, call, default_connection, service_models
+from upnp_gw.protocols.faces import Face
+from upnp_gw.protocols.igd.engine import Caller, query, shown
+from upnp_gw.protocols.igd.faults import Fault
+from upnp_gw.protocols.igd.services import ROWS
+from upnp_gw.request import Source
+
+L3F, COMMON = "Layer3Forwarding", "WANCommonInterfaceConfig"
+
+
+def code(answer: object) -> int:
+    assert isinstance(answer, Fault)
+    return answer.code
+
+
+@pytest.mark.parametrize("face", Face)
+class TestBothFaces:
+    @pytest.mark.spec("IGD-100")
+    def test_connection_type(self, face: Face) -> None:
+        assert call(FakeGateway(), face, "GetConnectionTypeInfo") == {
+            "NewConnectionType": "IP_Routed",
+            "NewPossibleConnectionTypes": "IP_Routed",
+        }
+
+    @pytest.mark.spec("IGD-101")
+    def test_status(self, face: Face) -> None:
+        gateway = FakeGateway()
+        assert call(gateway, face, "GetStatusInfo") == {
+            "NewConnectionStatus": "Connected",
+            "NewLastConnectionError": "ERROR_NONE",
+            "NewUptime": 77,
+        }
+        gateway.status = replace(gateway.status, connected=False, external_address=None)
+        assert call(gateway, face, "GetStatusInfo") == {
+            "NewConnectionStatus": "Disconnected",
+            "NewLastConnectionError": "ERROR_NONE",
+            "NewUptime": 0,
+        }
+
+    @pytest.mark.spec("IGD-102", "IGD-079")
+    def test_nat_and_rsip(self, face: Face) -> None:
+        answer = call(FakeGateway(), face, "GetNATRSIPStatus")
+        assert not isinstance(answer, Fault)
+        assert {name: shown(value) for name, value in answer.items()} == {
+            "NewRSIPAvailable": "0",
+            "NewNATEnabled": "1",
+        }
+
+    @pytest.mark.spec("IGD-103")
+    def test_external_address(self, face: Face) -> None:
+        gateway = FakeGateway()
+        assert call(gateway, face, "GetExternalIPAddress") == {"NewExternalIPAddress": "198.51.100.7"}
+        gateway.status = replace(gateway.status, external_address=None)
+        assert call(gateway, face, "GetExternalIPAddress") == {"NewExternalIPAddress": ""}
+
+    @pytest.mark.spec("IGD-104")
+    def test_link(self, face: Face) -> None:
+        gateway = FakeGateway()
+        gateway.speed = 10**12
+        assert call(gateway, face, "GetCommonLinkProperties", COMMON) == {
+            "NewWANAccessType": "Ethernet",
+            "NewLayer1UpstreamMaxBitRate": 2**32 - 1,
+            "NewLayer1DownstreamMaxBitRate": 2**32 - 1,
+            "NewPhysicalLinkStatus": "Up",
+        }
+        gateway.status = replace(gateway.status, up=False)
+        answer = call(gateway, face, "GetCommonLinkProperties", COMMON)
+        assert not isinstance(answer, Fault)
+        assert answer["NewPhysicalLinkStatus"] == "Down"
+
+    @pytest.mark.spec("IGD-105")
+    def test_counters_wrap(self, face: Face) -> None:
+        gateway = FakeGateway()
+        gateway.counters = (2**32 - 1, 2**32, 2**32 + 7, 5 * 2**32)
+        names = ("TotalBytesSent", "TotalBytesReceived", "TotalPacketsSent", "TotalPacketsReceived")
+        answers = [call(gateway, face, f"Get{name}", COMMON) for name in names]
+        assert answers == [{f"New{name}": value} for name, value in zip(names, (2**32 - 1, 0, 7, 0), strict=True)]
+
+    @pytest.mark.spec("IGD-107")
+    def test_the_wan_is_not_a_control_points(self, face: Face) -> None:
+        gateway = FakeGateway()
+        assert code(call(gateway, face, "ForceTermination")) == (606 if face is Face.IGD2 else 501)
+        answer = call(gateway, face, "RequestConnection")
+        assert answer == {} if face is Face.IGD1 else code(answer) == 606
+        gateway.status = replace(gateway.status, connected=False)
+        assert code(call(gateway, face, "RequestConnection")) == (606 if face is Face.IGD2 else 501)
+        assert gateway.requests == []
+
+    @pytest.mark.spec("IGD-108", "IGD-109")
+    def test_default_connection(self, face: Face) -> None:
+        gateway = FakeGateway()
+        current = default_connection(face)
+        assert call(gateway, face, "GetDefaultConnectionService", L3F) == {"NewDefaultConnectionService": current}
+        device, _, service = current.partition(",")
+        uuid, kind, version = device.rsplit(":", 2)
+        assert uuid.startswith("uuid:")
+        assert len(uuid) == 41
+        assert (kind, version) == ("WANConnectionDevice", str(face.version))
+        assert service == "urn:upnp-org:serviceId:WANIPConn1"
+        for value, expected in (
+            (f"uuid:{'0' * 8}-0000-0000-0000-{'0' * 12}:{kind}:{version},{service}", 720),
+            (f"{device},urn:upnp-org:serviceId:WANIPConn2", 721),
+            ("", 723),
+        ):
+            answer = call(gateway, face, "SetDefaultConnectionService", L3F, NewDefaultConnectionService=value)
+            assert code(answer) == expected
+        answer = call(
+            gateway, face, "SetDefaultConnectionService", L3F, NewDefaultConnectionService=f" {current}\n"
+        )
+        assert answer == {}
+
+    @pytest.mark.spec("IGD-093")
+    def test_query_state_variable(self, face: Face) -> None:
+        gateway = FakeGateway()
+        caller = Caller(face, Source(CLIENT, "lan0"), gateway, default_connection(face))
+
+        def ask(name: str) -> str | Fault:
+            model = service_models()[face, "WANIPConnection"]
+            return query(ROWS["WANIPConnection"], model, caller, name)
+
+        assert ask("ConnectionStatus") == "Connected"
+        assert ask("ConnectionType") == "IP_Routed"
+        assert ask("PortMappingNumberOfEntries") == "0"
+        assert ask("NATEnabled") == "1"
+        assert ask("SystemUpdateID") == ("5" if face is Face.IGD2 else Fault(404))
+        for name in ("", "RemoteHost", "NoSuch", "connectionstatus"):
+            assert ask(name) == Fault(404)
+
+    @pytest.mark.spec("IGD-023")
+    def test_no_declared_action_is_invalid_or_fails_by_itself(self, face: Face) -> None:
+        samples = {"ui2": "7", "ui4": "7", "boolean": "1", "string": "192.168.77.10"}
+        for (of, service), model in service_models().items():
+            if of is face:
+                for action in model.actions.values():
+                    arguments = {a.name: samples[a.data_type.value] for a in action.inputs}
+                    arguments |= {"NewProtocol": "TCP"}
+                    answer = call(FakeGateway(), face, action.name, service, **arguments)
+                    if isinstance(answer, Fault):
+                        assert answer.code not in (401, 402)
+                    else:
+                        assert answer.keys() == {a.name for a in action.outputs}
+
+
+@pytest.mark.spec("IGD-106")
+def test_connection_type_is_read_only() -> None:
+    def set_type(face: Face, value: str) -> int:
+        return code(call(FakeGateway(), face, "SetConnectionType", NewConnectionType=value))
+
+    assert set_type(Face.IGD2, "IP_Routed") == 731
+    assert set_type(Face.IGD2, "IP_Bridged") == 731
+    assert set_type(Face.IGD2, "PPPoE") == 601
+    assert set_type(Face.IGD1, "IP_Routed") == 501
+    assert set_type(Face.IGD1, "PPPoE") == 601
+
+
+@pytest.mark.spec("IGD-073")
+def test_unknown_actions() -> None:
+    for face, name in ((Face.IGD1, "AddAnyPortMapping"), (Face.IGD2, "AddPinhole"), (Face.IGD2, "__init__")):
+        assert code(call(FakeGateway(), face, name)) == 401
