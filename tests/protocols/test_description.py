@@ -1,6 +1,7 @@
 """Root device descriptions: structure, identity, what is filled in (IGD section 1)."""
 
 import re
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from upnp_gw.protocols.description import RootDevice, config_id, root_device, shown_name, udns
-from upnp_gw.protocols.descriptors import load_descriptor
+from upnp_gw.protocols.descriptors import descriptors, load_descriptor
 from upnp_gw.protocols.faces import SERVICES, Face, Level
 
 NS = "{urn:schemas-upnp-org:device-1-0}"
@@ -157,3 +158,17 @@ def test_any_friendly_name_gives_a_valid_document(name: str) -> None:
 def test_no_other_file_can_be_loaded(name: str) -> None:
     with pytest.raises(LookupError):
         load_descriptor(name)
+
+
+def test_documents_of_an_installed_wheel_come_before_those_of_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "upnp_gw"
+    package.mkdir()
+    monkeypatch.setattr("upnp_gw.protocols.descriptors.files", lambda _: package)
+    for place in (tmp_path / "descriptors", package / "descriptors"):
+        place.mkdir()
+        (place / "igd1.xml").write_bytes(b"<root/>")
+        found = descriptors.__wrapped__() / "igd1.xml"
+        assert found.read_bytes() == b"<root/>"
+        assert Path(str(found)).resolve() == place / "igd1.xml"
