@@ -185,12 +185,13 @@ def test_options_override_the_file_and_the_file_what_was_detected(tmp_path: Path
     assert given == {"lan": ("br9",), "http_port": 7000, "friendly_name": "x"}
 
 
-def test_nothing_is_detected_where_both_sides_are_named() -> None:
+def test_what_is_named_is_kept_and_checked() -> None:
     def detect(given: Settings) -> tuple[Settings, tuple[str, ...]]:
-        raise AssertionError("asked")
+        return {"wan": "other", "lan": ("other",)}, (f"checked {given['wan']}",)
 
-    config, _, _ = load(None, {"--lan": ("br9",), "--wan": "eth0"}, detect)
+    config, why, _ = load(None, {"--lan": ("br9",), "--wan": "eth0"}, detect)
     assert config == Config(wan="eth0", lan=("br9",))
+    assert why == ("checked eth0",)
 
 
 def test_a_wrong_option_is_named() -> None:

@@ -287,12 +287,14 @@ def load(
 ) -> tuple[Config, tuple[str, ...], Settings]:
     """The configuration in force, what was detected (a sentence each) and the settings that were given.
 
-    ``detect`` is called only where neither file nor options name both sides, with what they do name. Raises
-    ConfigError where a key is wrong, no LAN or WAN is left, or they overlap.
+    ``detect`` chooses what is not given and checks what is. Raises ConfigError where a key is wrong, no LAN or WAN
+    is left, or they overlap.
     """
     where = str(path) if path is not None else "command line"
     given = {**(read_file(path) if path is not None else {}), **read_options(options)}
-    found, why = ({}, ()) if given.keys() >= {"lan", "wan"} else detect(given)
+    if given.keys() >= {"lan", "wan"}:
+        check(Config(**given), where)  # a mistake in writing is told before one on the machine
+    found, why = detect(given)
     settings = {**found, **given}
     for field, key in (("lan", "lan.interfaces"), ("wan", "wan.interface")):
         if not settings.get(field):

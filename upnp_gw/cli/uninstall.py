@@ -10,8 +10,8 @@ from upnp_gw.errors import FirewallError
 from upnp_gw.terminal import shown
 
 WARNING = (
-    "This removes every mapping and pinhole; in router mode the masquerade too, and the drops that keep the internet"
-    " out: forwarding is switched off first. The state directory stays."
+    "This removes every mapping and pinhole; in router mode the masquerade too, and the drops that keep the"
+    " internet out: forwarding is switched off first. The state directory stays."
 )
 
 

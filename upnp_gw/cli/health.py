@@ -1,0 +1,122 @@
+"""``status`` and ``doctor``: how the gateway is."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from upnp_gw import api
+from upnp_gw.cli import words
+from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
+from upnp_gw.cli.mappings import columns_of_terminal
+from upnp_gw.cli.run import configure, interface_options
+from upnp_gw.errors import ConfigError
+from upnp_gw.terminal import shown
+
+LABEL = 9
+MARK = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
+
+
+@click.command()
+@talks
+def status(gateway: Gateway, as_json: bool) -> None:
+    """The gateway in one page."""
+    body = gateway.ask("GET", "/v1/status")
+    if as_json:
+        print_json(body)
+    else:
+        told = page(msgspec.json.decode(body, type=api.Status))
+        click.echo("\n".join(line for fact in told for line in folded(*fact, columns_of_terminal())))
+
+
+def page(status: api.Status) -> list[tuple[str, str]]:
+    """Label and text of each fact; warnings first among what may be long."""
+    wan, count = status.wan, status.mappings
+    kind = "" if wan.address_kind in ("public", "none") else f" ({wan.address_kind}: not reached from the internet)"
+    held = f"{count.active} active, {count.parked} parked, {count.disabled} off; at most {count.limit}"
+    facts = [
+        ("upnp-gw", f"{status.version}, pid {status.pid}, up {words.duration(status.uptime_s)}"),
+        (
+            "firewall",
+            f"{status.firewall}, {status.backend}" + (f", healed {status.healed} times" * bool(status.healed)),
+        ),
+        (
+            "wan",
+            f"{wan.interface} {_up(wan.up)}, {', '.join(wan.external_addresses) or 'no external address'}{kind}",
+        ),
+        *(
+            ("lan", f"{lan.interface} {_up(lan.up)}, {', '.join(lan.addresses) or 'no address'}")
+            for lan in status.lan
+        ),
+        *(("announces", location) for location in status.locations),
+        ("mappings", held),
+        (
+            "policy",
+            f"{status.policy.source}: {status.policy.grants} grants, else {status.policy.default}"
+            + (", observing only" if status.policy.mode == "observe" else ""),
+        ),
+        *(("detected", sentence) for sentence in status.detected),
+        *(("WARNING", sentence) for sentence in status.warnings),
+    ]
+    return [(label, shown(text, 400)) for label, text in facts]
+
+
+def _up(up: bool) -> str:
+    return "up" if up else "DOWN"
+
+
+def folded(label: str, text: str, most: int) -> list[str]:
+    """The text beside its label, wrapped to the terminal; words longer than a line stay whole, to be copied."""
+    from textwrap import wrap
+
+    room = max(20, most - LABEL - 1)
+    lines = wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    return [f"{label if at == 0 else '':<{LABEL}} {line}" for at, line in enumerate(lines)]
+
+
+@click.command()
+@interface_options
+@talks
+def doctor(gateway: Gateway, as_json: bool, **given: Any) -> None:
+    """What could be wrong on this machine, and what to do. Exit code 1: something is.
+
+    Asks the running daemon; where none runs, looks for itself: as root it sees more.
+    """
+    if gateway.running():
+        checks = msgspec.json.decode(gateway.ask("GET", "/v1/doctor"), type=list[api.Check])
+    else:
+        checks = _look(gateway, **given)
+    if as_json:
+        print_json(api.encode(checks))
+    else:
+        click.echo("\n".join(line for check in checks for line in told(check, columns_of_terminal())))
+    if any(check.outcome == "fail" for check in checks):
+        sys.exit(REFUSED)
+
+
+def _look(gateway: Gateway, config_file: Path | None, lan: tuple[str, ...], wan: str | None) -> list[api.Check]:
+    import asyncio
+
+    from upnp_gw.doctor import examine
+
+    options: dict[str, object] = {"--lan": lan, "--wan": wan}
+    try:
+        config, chosen = configure(config_file, options)
+    except ConfigError as error:
+        remedy = "name the interfaces: upnp-gw doctor --lan IF --wan IF"
+        return [api.Check(name="configuration", outcome="fail", finding=shown(str(error), 1000), remedy=remedy)]
+    stopped = f"nobody answers at {gateway.path}: this is what would be found at its start"
+    first = [api.Check(name="daemon", outcome="warn", finding=stopped, remedy="upnp-gw run")]
+    first += [api.Check(name="detected", outcome="ok", finding=shown(sentence, 400)) for sentence in chosen]
+    return first + asyncio.run(examine(config))
+
+
+def told(check: api.Check, most: int) -> list[str]:
+    """``ok   forwarding: IPv4 is forwarded``, and the remedy below."""
+    mark = MARK[check.outcome]
+    lines = folded(mark, shown(f"{check.name}: {check.finding}", 1000), most)
+    if check.remedy:
+        lines += folded("", "-> " + shown(check.remedy, 1000), most)
+    return lines

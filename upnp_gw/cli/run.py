@@ -1,0 +1,75 @@
+"""``run``: from options, file and detection to a daemon."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from upnp_gw.config import Config, check_links
+from upnp_gw.config_file import Settings, load
+from upnp_gw.errors import ConfigError
+from upnp_gw.terminal import shown
+
+CONFIG_ERROR = 2
+
+_PATH = click.Path(path_type=Path)
+
+
+def interface_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--lan, --wan and --config, which ``doctor`` takes as well."""
+    for option in (
+        click.option("--config", "config_file", type=_PATH, metavar="FILE", help="The configuration, TOML."),
+        click.option("--wan", metavar="IF", help="The interface to the internet."),
+        click.option("--lan", multiple=True, metavar="IF", help="An interface to serve; once for each."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@interface_options
+@click.option("--policy", type=_PATH, metavar="FILE", help="The policy. Default: the built-in home policy.")
+@click.option("--state-dir", type=_PATH, metavar="DIR", help="Where mappings and decisions are kept.")
+@click.option("--runtime-dir", type=_PATH, metavar="DIR", help="Where the control socket is.")
+@click.option("--http-port", type=int, metavar="N", help="Description and control, on each LAN address.")
+@click.option("--firewall", metavar="router|alongside", help="The whole firewall, or only our table in it.")
+@click.option("--backend", metavar="nftables|memory", help="memory opens nothing: for a look around.")
+def run(config_file: Path | None, **given: object) -> None:
+    """Serve the LAN. Options override the file, the file overrides what is detected."""
+    options = {"--" + name.replace("_", "-"): value for name, value in given.items()}
+    try:
+        config, chosen = configure(config_file, options)
+        for sentence in chosen:
+            click.echo(sentence)
+        from upnp_gw.daemon import run_daemon
+
+        code = run_daemon(config, chosen)
+    except ConfigError as error:
+        click.echo(f"upnp-gw: {shown(str(error), 1000)}", err=True)
+        sys.exit(CONFIG_ERROR)
+    sys.exit(code)
+
+
+def configure(config_file: Path | None, options: dict[str, object]) -> tuple[Config, tuple[str, ...]]:
+    """The configuration in force, checked against this machine, and what was chosen and why. Raises ConfigError."""
+    from upnp_gw.servers.detect import detect, look
+
+    where = str(config_file) if config_file is not None else "command line"
+    try:
+        interfaces, routes = look()
+    except OSError as error:
+        raise ConfigError("network interfaces", "", f"cannot be read: {error.strerror}") from None
+
+    def choose(given: Settings) -> tuple[Settings, tuple[str, ...]]:
+        try:
+            found = detect(interfaces, routes, wan=given.get("wan"), lan=given.get("lan", ()))
+        except ConfigError as error:
+            if "lan" in given:  # what was named is at fault: say where it was named
+                raise ConfigError(where, error.key, error.problem) from None
+            raise
+        return {"wan": found.wan, "lan": found.lan}, found.why
+
+    config, chosen, _ = load(config_file, options, choose)
+    check_links(config, where, interfaces, {route.interface for route in routes})  # routed prefixes too
+    return config, chosen

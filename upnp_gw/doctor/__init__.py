@@ -1,0 +1,21 @@
+"""What could be wrong on this machine, and what to do about it.
+
+look      reads the machine into a Scene; needs no daemon, sees more as root
+scene     one moment of the machine, as values
+checks    Scene -> findings; pure
+search    who else on the LAN answers as a gateway
+holders   who else holds our ports
+"""
+
+from upnp_gw.api import Check
+from upnp_gw.config import Config
+from upnp_gw.doctor.checks import judge
+from upnp_gw.doctor.look import look
+
+
+async def examine(config: Config) -> list[Check]:
+    """Every finding, in a fixed order. Changes nothing; takes about 1.5 s."""
+    return judge(await look(config))
+
+
+__all__ = ["examine"]

@@ -1,0 +1,206 @@
+"""The checks: what could be wrong on this machine, and what to do. Pure."""
+
+from collections.abc import Callable, Iterator
+
+from upnp_gw.api import Check
+from upnp_gw.doctor.scene import Scene
+from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.model import Transport
+from upnp_gw.network import private_external
+from upnp_gw.terminal import shown
+
+SSDP_PORT = 1900
+PCP_PORT = 5351
+
+
+def ok(name: str, finding: str) -> Check:
+    return Check(name=name, outcome="ok", finding=finding)
+
+
+def warn(name: str, finding: str, remedy: str | None = None) -> Check:
+    return Check(name=name, outcome="warn", finding=finding, remedy=remedy)
+
+
+def fail(name: str, finding: str, remedy: str | None = None) -> Check:
+    return Check(name=name, outcome="fail", finding=finding, remedy=remedy)
+
+
+def interfaces(scene: Scene) -> Iterator[Check]:
+    """Every interface is there, up, and a LAN has an address to answer from."""
+    for role, name in (("WAN", scene.config.wan), *(("LAN", name) for name in scene.config.lan)):
+        link = scene.link(name)
+        if link is None or link.index == 0:
+            yield fail(
+                "interface", f"{role} {name} is not there", f"bring {name} up, or choose another: ip -br link"
+            )
+        elif not link.up:
+            yield warn("interface", f"{role} {name} is down", f"ip link set {name} up, and look at the cable")
+        elif role == "LAN" and not link.ipv4:
+            yield fail(
+                "interface", f"LAN {name} has no IPv4 address to serve from", f"give {name} a static address"
+            )
+        else:
+            shown_addresses = ", ".join(str(address) for address in link.addresses) or "no address"
+            yield ok("interface", f"{role} {name} is up: {shown_addresses}")
+
+
+def overlap(scene: Scene) -> Iterator[Check]:
+    """LAN and WAN are different networks (SR-4)."""
+    if scene.overlap is not None:
+        yield fail("lan and wan", shown(scene.overlap, 300), "choose interfaces and prefixes that do not overlap")
+    else:
+        yield ok("lan and wan", "they do not overlap")
+
+
+def external_address(scene: Scene) -> Iterator[Check]:
+    """The internet reaches the external address."""
+    link = scene.link(scene.config.wan)
+    addresses = scene.config.external_addresses or (link.ipv4 if link else ())
+    if not addresses:
+        yield fail(
+            "external address",
+            f"the WAN {scene.config.wan} has no IPv4 address",
+            "wait for DHCP or PPP; see its log",
+        )
+    for address in addresses:
+        why = private_external(address)
+        if why is None:
+            yield ok("external address", f"{address} is public")
+        else:
+            yield warn(
+                "external address",
+                f"{address} is {why}: the internet does not reach it",
+                "another router or the provider translates before this one: put that router into bridge mode, "
+                "forward ports there, or ask the provider for a public address",
+            )
+
+
+def forwarding(scene: Scene) -> Iterator[Check]:
+    """The kernel forwards. In router mode the daemon itself switches it on, once its table stands."""
+    router = scene.config.firewall is FirewallMode.ROUTER
+    for version, state, key in (
+        (4, scene.forwarding4, "net.ipv4.ip_forward"),
+        (6, scene.forwarding6, "net.ipv6.conf.all.forwarding"),
+    ):
+        name = "forwarding"
+        if state is None:
+            yield warn(name, f"cannot tell whether IPv{version} is forwarded", f"sysctl {key}")
+        elif state:
+            yield ok(name, f"IPv{version} is forwarded")
+        elif router:
+            yield ok(name, f"IPv{version} is not forwarded yet; router mode switches it on when its table stands")
+        elif version == 4:
+            yield fail(name, "IPv4 is not forwarded: no mapping can work", f"sysctl -w {key}=1")
+        else:
+            yield warn(name, "IPv6 is not forwarded: no pinhole can work", f"sysctl -w {key}=1")
+
+
+def library(scene: Scene) -> Iterator[Check]:
+    """libnftables can be used."""
+    if scene.config.backend == "memory":
+        yield warn("nftables", "the memory backend is chosen: nothing is opened", '[firewall] backend = "nftables"')
+    elif scene.library_problem is not None:
+        yield fail(
+            "nftables", shown(scene.library_problem, 200), "as root: apt install libnftables1, and run as root"
+        )
+    else:
+        yield ok("nftables", "libnftables is there and answers")
+
+
+def forward_drops(scene: Scene) -> Iterator[Check]:
+    """No other table drops what we let in: an accept of ours does not overrule it."""
+    if scene.drops_problem is not None:
+        yield warn(
+            "other tables", f"the ruleset cannot be read: {shown(scene.drops_problem, 200)}", "run it as root"
+        )
+    for drop in scene.drops:
+        line = f"before its drop, and in its permanent configuration: {shown(drop.line, 300)}"
+        chain = f"chain {shown(drop.chain)} ({shown(drop.why)})"
+        if drop.certain:
+            yield fail("other tables", f"{chain} drops what is mapped", line)
+        else:
+            yield warn("other tables", f"{chain} drops what is mapped, unless an iptables rule accepts it", line)
+    if not scene.drops and scene.drops_problem is None:
+        yield ok("other tables", "none drops mapped traffic")
+
+
+def multicast(scene: Scene) -> Iterator[Check]:
+    """Searches arrive: the interface takes multicast, and a snooping bridge is asked for memberships."""
+    for name, how in scene.multicast.items():
+        if not how.enabled:
+            yield fail(
+                "multicast",
+                f"{name} takes no multicast: nobody finds the gateway",
+                f"ip link set {name} multicast on",
+            )
+        elif how.snooping and not how.querier:
+            yield warn(
+                "multicast",
+                f"bridge {name} snoops multicast and nobody may be asking for memberships: searches stop arriving "
+                "after some minutes",
+                f"ip link set {name} type bridge mcast_querier 1   (or mcast_snooping 0)",
+            )
+        else:
+            yield ok("multicast", f"{name} takes multicast")
+
+
+def other_gateways(scene: Scene) -> Iterator[Check]:
+    """Nobody else on the LAN offers to be the gateway: hosts ask whichever answers first."""
+    for other in scene.gateways:
+        server = f" ({shown(other.server)})" if other.server else ""
+        yield warn(
+            "other gateways",
+            f"{other.address} on {other.interface} answers as a gateway too{server}",
+            f"switch UPnP off there; its description: {shown(other.location, 120)}",
+        )
+    if not scene.gateways:
+        yield ok("other gateways", "nobody else on the LAN answers as a gateway")
+
+
+def ports(scene: Scene) -> Iterator[Check]:
+    """Our ports are ours. UDP 1900 is shared on purpose by all who speak SSDP on this machine."""
+    for holder in scene.holders:
+        where = f"{holder.transport}/{holder.port} on {shown(holder.address)}"
+        who = shown(holder.process) if holder.process else "another process"
+        if (holder.transport, holder.port) == (Transport.UDP, SSDP_PORT):
+            yield warn(
+                "ports",
+                f"{who} also listens on {where}: unicast searches reach only one",
+                f"stop {who} if it is a UPnP gateway",
+            )
+        elif holder.port == PCP_PORT:
+            yield warn("ports", f"{who} holds {where}: NAT-PMP and PCP", f"stop {who}: two gateways on one machine")
+        else:
+            yield fail("ports", f"{who} holds {where}", "stop it, or choose another: --http-port N")
+    if not scene.holders:
+        yield ok("ports", f"udp/{SSDP_PORT}, udp/{PCP_PORT} and tcp/{scene.config.http_port} are free")
+
+
+def state_directory(scene: Scene) -> Iterator[Check]:
+    """Mappings can be kept over a restart."""
+    where = shown(str(scene.config.state_dir), 200)
+    if scene.state_problem is None:
+        yield ok("state", f"{where} can be written")
+    else:
+        yield fail(
+            "state", f"{where}: {scene.state_problem}", "make it, owned by the daemon's user, or --state-dir DIR"
+        )
+
+
+CHECKS: tuple[Callable[[Scene], Iterator[Check]], ...] = (
+    interfaces,
+    overlap,
+    external_address,
+    forwarding,
+    library,
+    forward_drops,
+    multicast,
+    other_gateways,
+    ports,
+    state_directory,
+)
+
+
+def judge(scene: Scene) -> list[Check]:
+    """Every finding, in a fixed order."""
+    return [found for check in CHECKS for found in check(scene)]

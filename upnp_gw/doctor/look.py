@@ -1,0 +1,107 @@
+"""Looks at the machine: fills a ``Scene``. Changes nothing; sends nothing but one search to each LAN."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+import struct
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from upnp_gw.config import Config, check_links
+from upnp_gw.doctor.checks import PCP_PORT, SSDP_PORT
+from upnp_gw.doctor.holders import holders
+from upnp_gw.doctor.scene import Multicast, Scene
+from upnp_gw.doctor.search import other_gateways
+from upnp_gw.errors import ConfigError, FirewallError
+from upnp_gw.firewall.nftables.inspect import ForwardDrop, foreign_ruleset, forward_drops
+from upnp_gw.firewall.nftables.library import Session
+from upnp_gw.model import Transport
+from upnp_gw.servers.detect import DefaultRoute, Interface, check_apart
+from upnp_gw.servers.detect import look as interfaces
+
+SYSCTL = Path("/proc/sys/net")
+BRIDGES = Path("/sys/class/net")
+SIOCGIFFLAGS, IFF_MULTICAST = 0x8913, 0x1000
+
+
+async def look(config: Config) -> Scene:
+    """The machine at this moment. Takes as long as other gateways may take to answer, about 1.5 s."""
+    links, routes = interfaces()
+    served = [link for link in links if link.name in config.lan]
+    own = frozenset(str(address) for link in links for address in link.ipv4)
+    searched = asyncio.create_task(other_gateways(served, own))
+    # libnftables blocks, and a context may not leave its thread: made, used and dropped on one
+    library_problem, drops, drops_problem = await asyncio.to_thread(_ruleset, config)
+    ports = frozenset({(Transport.UDP, SSDP_PORT), (Transport.UDP, PCP_PORT), (Transport.TCP, config.http_port)})
+    return Scene(
+        config=config,
+        links=links,
+        overlap=_overlap(config, links, routes),
+        forwarding4=_switch(SYSCTL / "ipv4/ip_forward"),
+        forwarding6=_switch(SYSCTL / "ipv6/conf/all/forwarding"),
+        library_problem=library_problem,
+        drops=drops,
+        drops_problem=drops_problem,
+        multicast=_multicast(link.name for link in served),
+        holders=await asyncio.to_thread(holders, ports, os.getpid()),
+        state_problem=_state_problem(config.state_dir),
+        gateways=await searched,
+    )
+
+
+def _overlap(config: Config, links: Sequence[Interface], routes: Sequence[DefaultRoute]) -> str | None:
+    """Why LAN and WAN are not two networks (SR-4)."""
+    try:
+        check_links(config, "", links, {route.interface for route in routes})
+        check_apart(config.wan, config.lan, links)
+    except ConfigError as error:
+        return error.problem
+    return None
+
+
+def _ruleset(config: Config) -> tuple[str | None, tuple[ForwardDrop, ...], str | None]:
+    """Why there is no library, what other tables drop, why they cannot be read."""
+    try:
+        session = Session()
+    except FirewallError as error:
+        return str(error), (), None
+    try:
+        return None, tuple(forward_drops(foreign_ruleset(session), config.wan, config.lan)), None
+    except FirewallError as error:
+        return None, (), str(error)
+
+
+def _switch(path: Path) -> bool | None:
+    try:
+        return path.read_text("ascii").strip() != "0"
+    except OSError:
+        return None
+
+
+def _multicast(names: Iterable[str]) -> dict[str, Multicast]:
+    found = {}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for name in names:
+            with contextlib.suppress(OSError):  # it went meanwhile: the check of interfaces says so
+                answer = fcntl.ioctl(asking, SIOCGIFFLAGS, struct.pack("16sH22x", name.encode(), 0))
+                bridge = BRIDGES / name / "bridge"
+                found[name] = Multicast(
+                    enabled=bool(struct.unpack_from("H", answer, 16)[0] & IFF_MULTICAST),
+                    snooping=bool(_switch(bridge / "multicast_snooping")),
+                    querier=bool(_switch(bridge / "multicast_querier")),
+                )
+    return found
+
+
+def _state_problem(directory: Path) -> str | None:
+    """Tries it: modes, mounts and quotas tell less. Of a directory that is not there the nearest parent counts."""
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return None
+    except OSError as error:
+        return f"cannot be written: {error.strerror}"
