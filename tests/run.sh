@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Every check of the project, from a fresh clone: format, lint, types, all tests with the lab.
+# More arguments go to pytest: tests/run.sh tests/gate -k quota
+# Ends with 0 only where every check passed. What was skipped is listed with its reason, and which assertions of
+# docs/spec were covered. An ordinary user's lab runs in a user namespace.
+
+source "$(dirname "${BASH_SOURCE[0]}")/../tools/prepare.sh"
+prepare tests
+cd "$ROOT"
+
+failed=()
+check() {
+    local name=$1
+    shift
+    say "$name"
+    "$@" || failed+=("$name")
+}
+
+check "ruff format" "$VENV/bin/ruff" format --check
+check "ruff" "$VENV/bin/ruff" check
+check "mypy --strict" "$VENV/bin/mypy"
+check "pytest" "$VENV/bin/python" -m upnp_gw.lab.enter "$VENV/bin/python" -m pytest "$@"
+
+[ ${#failed[@]} = 0 ] || die "failed: $(printf '%s; ' "${failed[@]}")"
+say "all passed: ruff format, ruff, mypy --strict, pytest"

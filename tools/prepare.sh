@@ -1,0 +1,93 @@
+# Sourced by examples/demo.sh and tests/run.sh: makes a fresh Debian 12/13 or Ubuntu 24.04 ready for them.
+# Needs git, python3 and apt there; root or sudo only where a package is missing. Safe to run twice, and quick then.
+
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=$ROOT/.venv
+# an ordinary user's PATH has no sbin, where ip, nft and conntrack are
+export PATH="$PATH:/usr/sbin:/sbin"
+
+say() { printf '==> %s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# A Python that is new enough and can make a virtual environment, or nothing.
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3 /usr/bin/python3; do
+        [ -n "$candidate" ] || continue
+        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+}
+
+has_library() { ldconfig -p 2>/dev/null | grep -q "$1"; }
+has_module() { /usr/bin/python3 -c "import $1" 2>/dev/null; }
+
+# Which Debian packages are missing for: product, tests. One a line.
+missing_packages() {
+    [ -n "$(find_python)" ] || echo python3-venv
+    has_library libnftables.so.1 || echo libnftables1
+    command -v nft >/dev/null || echo nftables
+    command -v ip >/dev/null || echo iproute2
+    [ "$1" = tests ] || return 0
+    command -v upnpc >/dev/null || echo miniupnpc
+    command -v natpmpc >/dev/null || echo natpmpc
+    command -v conntrack >/dev/null || echo conntrack
+    has_module miniupnpc || echo python3-miniupnpc
+}
+
+install_packages() {
+    local missing as_root=()
+    mapfile -t missing < <(missing_packages "$1")
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || die "missing here, and there is no apt to get them: ${missing[*]}"
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || die "missing: ${missing[*]}. As root: apt-get install ${missing[*]}"
+        as_root=(sudo)
+    fi
+    say "Debian packages: ${missing[*]}"
+    as_root+=(env DEBIAN_FRONTEND=noninteractive)
+    "${as_root[@]}" apt-get update -qq || say "apt-get update failed; trying with the lists that are here"
+    "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
+        die "apt-get could not install: ${missing[*]}"
+    mapfile -t missing < <(missing_packages "$1")
+    [ ${#missing[@]} = 0 ] || die "still missing after apt-get: ${missing[*]}"
+}
+
+# The virtual environment with requirements file $1 and the project itself, editable.
+install_python() {
+    local requirements=$1 python stamp version
+    if ! "$VENV/bin/python" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$(find_python)
+        say "Python packages: a virtual environment in .venv, from $python"
+        "$python" -m venv --clear "$VENV"
+    fi
+    version=$("$VENV/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    stamp=$(cd "$ROOT" && cat requirements.txt "$requirements" pyproject.toml | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$VENV/.upnp-gw-$requirements" 2>/dev/null)" != "$stamp $ROOT" ] || return 0
+    say "Python packages: $requirements, pinned with hashes, for Python $version"
+    (
+        cd "$ROOT"
+        pip() { "$VENV/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
+        if ! pip install --require-hashes -r "$requirements"; then
+            case $version in
+            3.11 | 3.12 | 3.13) die "the pinned packages could not be installed" ;;
+            esac
+            say "no pinned wheels for Python $version: taking the newest that pyproject.toml allows, WITHOUT hashes"
+            pip install hatchling editables ".[dev]"
+        fi
+        pip install --no-deps --no-build-isolation --no-index --editable .
+    )
+    echo "$stamp $ROOT" >"$VENV/.upnp-gw-$requirements"
+}
+
+# prepare product | tests
+prepare() {
+    install_packages "$1"
+    case $1 in
+    product) install_python requirements.txt ;;
+    tests) install_python requirements-dev.txt ;;
+    esac
+}
