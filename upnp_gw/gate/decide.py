@@ -5,7 +5,6 @@ Whatever goes wrong inside is a denial, and a denial is also what is left when n
 """
 
 from collections.abc import Mapping
-from heapq import merge
 from typing import TypeVar
 
 from upnp_gw.gate import floor
@@ -13,7 +12,7 @@ from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, PortRanges, Ver
 from upnp_gw.gate.identity import names_of, suspects
 from upnp_gw.gate.match import Asked, covers, forbids, obstacle, permitted, remotes
 from upnp_gw.gate.portset import UNPRIVILEGED, normal, without
-from upnp_gw.gate.schema import OBSERVE_RULE, OPERATOR_RULE, Forbid, Grant, Mode, Policy
+from upnp_gw.gate.schema import OBSERVE_RULE, OPERATOR_RULE, Forbid, Grant, Mode, Policy, Rules
 from upnp_gw.gate.values import duration_text
 from upnp_gw.model import Via
 from upnp_gw.request import MapRequest, Refusal
@@ -109,11 +108,11 @@ class _Decision:
 
     def forbidden(self, asked: Asked) -> Verdict | None:
         names = suspects(self.policy, self.facts, self.request.internal.address)
-        rules = _concerning(self.policy.forbids_of, self.policy.forbids_of_anyone, names)
+        rules, count = _concerning(self.policy.forbids_of, self.policy.forbids_of_anyone, names, asked.int_port)
         matching = [rule for rule in rules if forbids(rule, asked)]
         # Where the gateway chooses, a forbid of external ports narrows the choice. Any other forbid denies.
         denying = [rule for rule in matching if rule.ext_ports is None or asked.exact is not None]
-        self.trace.append(f"forbids {len(denying)}/{len(rules)}")
+        self.trace.append(f"forbids {len(denying)}/{count}")
         if denying:
             name = denying[0].name
             return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {name}", name)
@@ -124,22 +123,23 @@ class _Decision:
 
     def granted(self, asked: Asked) -> Verdict:
         names = names_of(self.policy, self.facts)
-        rules = _concerning(self.policy.grants_of, self.policy.grants_of_anyone, names)
-        matching = [rule for rule in rules if covers(rule, asked)]
-        open_ports = {rule.name: without(permitted(rule, asked), self.blocked) for rule in matching}
-        usable = [rule for rule in matching if open_ports[rule.name]]
+        rules, count = _concerning(self.policy.grants_of, self.policy.grants_of_anyone, names, asked.int_port)
+        matching = [(rule, ports) for rule in rules if covers(rule, asked) and (ports := permitted(rule, asked))]
         hindrance: tuple[Refusal, str, str] | None = None
-        for rule in usable:
+        for rule, ports in matching:
+            left = without(ports, self.blocked) if self.blocked else ports
+            if not left:
+                continue
             hindered = obstacle(rule, self.facts, self.request)
             if hindered is None:
-                return self.charge(rule, asked, open_ports[rule.name], f"{len(matching)}/{len(rules)}")
+                return self.charge(rule, asked, left, f"{len(matching)}/{count}")
             hindrance = hindrance or (*hindered, rule.name)
-        self.trace.append(f"grants {len(matching)}/{len(rules)}")
+        self.trace.append(f"grants {len(matching)}/{count}")
         if self.observed(asked):
             return self.observe("would-deny: no grant with room" if hindrance else "would-deny: no grant")
         if hindrance is not None:
             return self.deny(*hindrance)
-        if matching and self.blocked_by is not None:
+        if matching:
             return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {self.blocked_by}", self.blocked_by)
         return self.ungranted(asked)
 
@@ -187,15 +187,16 @@ class _Decision:
 
 
 def _concerning(
-    of: Mapping[str, tuple[Rule, ...]], of_anyone: tuple[Rule, ...], names: frozenset[str]
-) -> tuple[Rule, ...]:
-    """The rules that can concern these names, in their order, each once."""
-    if not names:
-        return of_anyone
-    if len(names) == 1:
-        return of[next(iter(names))]
-    rules = {id(rule): rule for rule in merge(*(of[name] for name in names), key=_order)}
-    return tuple(rules.values())
+    of: Mapping[str, Rules[Rule]], of_anyone: Rules[Rule], names: frozenset[str], int_port: int
+) -> tuple[tuple[Rule, ...], int]:
+    """The rules that can concern these names at this port, in their order, and how many in all."""
+    if len(names) < 2:
+        rules = of[next(iter(names))] if names else of_anyone
+        return rules.at(int_port), len(rules.every)
+    several = [of[name] for name in names]
+    found = {rule.name: rule for rules in several for rule in rules.at(int_port)}
+    count = len({rule.name for rules in several for rule in rules.every})
+    return tuple(sorted(found.values(), key=_order)), count
 
 
 def _order(rule: Forbid | Grant) -> tuple[bool, str]:

@@ -5,7 +5,8 @@ address, and, unless a grant delegates, the requester itself (told by its device
 1..65535; no external port of the gateway's own; every lease ends. Ports below 1024 need a grant that names them.
 """
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from bisect import bisect_right
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 
 from upnp_gw.gate.decision import Facts
 from upnp_gw.model import IPAddress, IPNetwork, Kind, Transport, Via
@@ -29,6 +30,12 @@ LOCAL_IPV4 = tuple(
     )
 )
 """Where an internal client may be: what the internet cannot reach (RFC 6890). The last four are for labs."""
+
+_EDGES_4 = sorted(edge for net in LOCAL_IPV4 for edge in (int(net.network_address), int(net.broadcast_address) + 1))
+"""Where the private addresses begin and end by turns: after an odd number of edges an address is inside."""
+_INTERFACE = {4: IPv4Interface, 6: IPv6Interface}
+_HOSTS_6 = (int(IPv6Address("100::")), int(IPv6Address("fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff")))
+"""Neither unspecified, loopback nor IPv4-mapped below; neither link-local nor multicast above."""
 
 Broken = tuple[Refusal, str]
 """What the floor says no with: the kind and one plain sentence."""
@@ -97,14 +104,13 @@ def _malformed(request: MapRequest) -> str | None:
 
 
 def _target(network: Network, address: IPAddress) -> str | None:
-    if address.is_loopback or address.is_multicast or address.is_unspecified:
-        return "the internal client is no host address"
-    if isinstance(address, IPv6Address):
-        if address.is_link_local or address.ipv4_mapped is not None:
+    number = int(address)
+    if address.version == 6:
+        if not _HOSTS_6[0] <= number <= _HOSTS_6[1]:
             return "the internal client is no address that a pinhole can lead to"
-    elif not any(address in net for net in LOCAL_IPV4):
+    elif not bisect_right(_EDGES_4, number) & 1:
         return "the internal client is not a private address"
-    if network.is_gateway(address):
+    if is_gateway(network, address):
         return "the internal client is the gateway itself"
     prefixes = lan_prefixes(network, address)
     if not prefixes:
@@ -114,16 +120,26 @@ def _target(network: Network, address: IPAddress) -> str | None:
     return None
 
 
+def is_gateway(network: Network, address: IPAddress) -> bool:
+    """``Network.is_gateway``, which every decision asks, without making an address object for each of ours."""
+    number, kind = int(address), _INTERFACE[address.version]
+    for link in (network.wan, *network.lans):
+        for own in link.addresses:
+            if isinstance(own, kind) and int(own) == number:
+                return True
+    return address in network.external
+
+
 def lan_prefixes(network: Network, address: IPAddress) -> list[IPNetwork]:
     """The connected and routed LAN prefixes that this address is in."""
-    version = address.version
+    kind = _INTERFACE[address.version]
     found: list[IPNetwork] = [
         own.network
         for link in network.lans
         for own in link.addresses
-        if own.version == version and address in own.network
+        if isinstance(own, kind) and address in own.network
     ]
-    found += [net for net in network.routed if net.version == version and address in net]
+    found += [net for net in network.routed if net.version == address.version and address in net]
     return found
 
 

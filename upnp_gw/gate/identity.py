@@ -31,10 +31,14 @@ def is_mac(device: str) -> bool:
 
 def names_of(policy: Policy, facts: Facts) -> frozenset[str]:
     """The names of the requester: those whose facts all agree. Usually none or one."""
-    candidates = (*policy.by_mac.get(facts.mac or "", ()), *policy.by_address.get(facts.address, ()))
-    if not candidates:
-        return frozenset()
-    return frozenset(device.name for device in candidates if _agrees(device, facts))
+    devices = _known(policy, facts.mac, facts.address)
+    return frozenset([device.name for device in devices if _agrees(device, facts)])
+
+
+def _known(policy: Policy, mac: str | None, address: IPAddress) -> tuple[Device, ...]:
+    """Every device that has this MAC or this address among its facts."""
+    found = () if mac is None else policy.by_mac.get(mac, ())
+    return (*found, *policy.by_address.get(address, ())) if policy.by_address else found
 
 
 def _agrees(device: Device, facts: Facts) -> bool:
@@ -51,13 +55,10 @@ def _agrees(device: Device, facts: Facts) -> bool:
 
 def suspects(policy: Policy, facts: Facts, target: IPAddress) -> frozenset[str]:
     """Every name that a forbid must take into account: requester or internal client, by MAC or by address."""
-    found: set[str] = set()
-    for mac in (facts.mac, facts.target_mac):
-        if mac is not None:
-            found.update(device.name for device in policy.by_mac.get(mac, ()))
-    for address in (facts.address, target):
-        found.update(device.name for device in policy.by_address.get(address, ()))
-    return frozenset(found)
+    devices = _known(policy, facts.mac, facts.address)
+    if facts.target_mac != facts.mac or target != facts.address:
+        devices = (*devices, *_known(policy, facts.target_mac, target))
+    return frozenset([device.name for device in devices])
 
 
 def name_of(policy: Policy, mac: str | None, address: IPAddress | None) -> str | None:

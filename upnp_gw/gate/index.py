@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
-from upnp_gw.gate.schema import Device, Forbid, Grant, Policy
+from upnp_gw.gate.portset import ALL_PORTS
+from upnp_gw.gate.schema import Device, Forbid, Grant, Policy, Rules
 
 Rule = TypeVar("Rule", Forbid, Grant)
 K = TypeVar("K")
@@ -22,9 +23,9 @@ def indexed(policy: Policy) -> Policy:
         by_mac=_grouped((mac, device) for device in devices for mac in device.macs),
         by_address=_grouped((address, device) for device in devices for address in device.addresses),
         grants_of=_by_device(policy.grants, devices),
-        grants_of_anyone=tuple(grant for grant in policy.grants if grant.devices is None),
+        grants_of_anyone=_by_port(tuple(grant for grant in policy.grants if grant.devices is None)),
         forbids_of=_by_device(policy.forbids, devices),
-        forbids_of_anyone=tuple(forbid for forbid in policy.forbids if forbid.devices is None),
+        forbids_of_anyone=_by_port(tuple(forbid for forbid in policy.forbids if forbid.devices is None)),
     )
 
 
@@ -35,17 +36,36 @@ def _grouped(pairs: Iterable[tuple[K, Device]]) -> dict[K, tuple[Device, ...]]:
     return table
 
 
-def _by_device(rules: tuple[Rule, ...], devices: list[Device]) -> dict[str, tuple[Rule, ...]]:
-    """Device name -> its rules and those for everyone, in the order given. Like tuples are one object."""
+def _by_device(rules: tuple[Rule, ...], devices: list[Device]) -> dict[str, Rules[Rule]]:
+    """Device name -> its rules and those for everyone, in the order given. Like ones are one object."""
     positions: dict[str, list[int]] = {device.name: [] for device in devices}
     for position, rule in enumerate(rules):
         for name in positions if rule.devices is None else rule.devices & positions.keys():
             positions[name].append(position)
-    same: dict[tuple[int, ...], tuple[Rule, ...]] = {}
-    return {
-        name: same.setdefault(tuple(found), tuple(rules[position] for position in found))
-        for name, found in positions.items()
-    }
+    made: dict[tuple[int, ...], Rules[Rule]] = {}
+    for found in positions.values():
+        key = tuple(found)
+        if key not in made:
+            made[key] = _by_port(tuple(rules[position] for position in key))
+    return {name: made[tuple(found)] for name, found in positions.items()}
+
+
+def _by_port(rules: tuple[Rule, ...]) -> Rules[Rule]:
+    """Cuts the ports where the set of rules changes, and keeps the rules of each piece."""
+    starting: dict[int, list[int]] = {0: []}
+    ending: dict[int, list[int]] = {}
+    for position, rule in enumerate(rules):
+        for low, high in rule.int_ports or ALL_PORTS:
+            starting.setdefault(low, []).append(position)
+            ending.setdefault(high + 1, []).append(position)
+    starts = sorted(starting.keys() | ending.keys())
+    pieces: list[tuple[Rule, ...]] = []
+    current: set[int] = set()
+    for start in starts:
+        current.difference_update(ending.get(start, ()))
+        current.update(starting.get(start, ()))
+        pieces.append(tuple(rules[position] for position in sorted(current)))
+    return Rules(rules, tuple(starts), tuple(pieces))
 
 
 def _digest(policy: Policy) -> str:

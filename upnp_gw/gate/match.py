@@ -42,12 +42,13 @@ class Asked:
 
     def in_zone(self, name: str) -> tuple[bool, bool]:
         """(the requester is in this zone, the internal client is)"""
-        if name not in self._zones:
+        found = self._zones.get(name)
+        if found is None:
             zone = self.policy.zones[name]
             there = zone.has(self.target)
-            same = self.target == self.facts.address
-            self._zones[name] = (there if same else zone.has(self.facts.address), there)
-        return self._zones[name]
+            here = there if self.target == self.facts.address else zone.has(self.facts.address)
+            found = self._zones[name] = (here, there)
+        return found
 
     def hours_left_s(self, grant: Grant) -> int | None:
         """Seconds, to the minute, until the grant's hours end; None where it has none; 0 outside them."""
@@ -58,26 +59,23 @@ class Asked:
 
 
 def forbids(rule: Forbid, asked: Asked) -> bool:
-    """All of its conditions hold. Who it concerns was looked up by name; a zone counts at either end."""
+    """All of its conditions hold. Name and internal port were looked up before; a zone counts at either end."""
     return (
         asked.family in rule.families
         and asked.request.transport in rule.transports
-        and (rule.int_ports is None or contains(rule.int_ports, asked.int_port))
         and (rule.ext_ports is None or asked.exact is None or contains(rule.ext_ports, asked.exact))
         and (rule.zone is None or any(asked.in_zone(rule.zone)))
     )
 
 
 def covers(rule: Grant, asked: Asked) -> bool:
-    """All of its conditions hold; whether it has room is another question."""
+    """Its conditions hold, but for external port and room. Name and internal port were looked up before."""
     return (
         asked.request.transport in rule.transports
         and asked.family in rule.families
-        and contains(rule.int_ports, asked.int_port)
         and _leads_to(rule, asked)
         and (rule.zone is None or asked.in_zone(rule.zone)[1 if asked.own else 0])
         and _lets_connect(rule, asked)
-        and bool(permitted(rule, asked))
     )
 
 
@@ -86,7 +84,7 @@ def _leads_to(rule: Grant, asked: Asked) -> bool:
     if not rule.targets:
         return asked.own
     target = asked.target
-    return any(target.version == net.version and target in net for net in rule.targets)
+    return any(target in net for net in rule.targets)
 
 
 def _lets_connect(rule: Grant, asked: Asked) -> bool:

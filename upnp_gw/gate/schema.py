@@ -4,10 +4,12 @@ Units: durations in seconds, hours in minutes of the gateway's local day, ports 
 field for what a client says of itself: a policy cannot match on a description (SR-30).
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from typing import Generic, TypeVar
 
 from upnp_gw.gate.decision import External, Outcome, PortRanges
 from upnp_gw.gate.portset import UNPRIVILEGED
@@ -89,7 +91,7 @@ class Zone:
     prefixes: tuple[IPNetwork, ...]
 
     def has(self, address: IPAddress) -> bool:
-        return any(address.version == net.version and address in net for net in self.prefixes)
+        return any(address in net for net in self.prefixes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,24 @@ class Case:
     want_rule: str | None
 
 
+Rule = TypeVar("Rule", Forbid, Grant)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules(Generic[Rule]):
+    """The forbids or grants that can concern one device, found by internal port in O(log n)."""
+
+    every: tuple[Rule, ...] = ()
+    starts: tuple[int, ...] = (0,)
+    """The internal ports at which the set of rules changes."""
+    pieces: tuple[tuple[Rule, ...], ...] = ((),)
+    """The rules from each start on, in their order."""
+
+    def at(self, int_port: int) -> tuple[Rule, ...]:
+        """Those whose internal ports have this one."""
+        return self.pieces[bisect_right(self.starts, int_port) - 1]
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """One policy file, whole. Made by ``load`` only, which has checked it and run its tests."""
@@ -191,8 +211,8 @@ class Policy:
     """12 hex digits over all that can change an answer: not the file's order, its comments or its tests."""
     by_mac: Mapping[str, tuple[Device, ...]] = field(default_factory=dict, compare=False, repr=False)
     by_address: Mapping[IPAddress, tuple[Device, ...]] = field(default_factory=dict, compare=False, repr=False)
-    grants_of: Mapping[str, tuple[Grant, ...]] = field(default_factory=dict, compare=False, repr=False)
-    """Device name -> the grants that can concern it, by rank."""
-    grants_of_anyone: tuple[Grant, ...] = field(default=(), compare=False, repr=False)
-    forbids_of: Mapping[str, tuple[Forbid, ...]] = field(default_factory=dict, compare=False, repr=False)
-    forbids_of_anyone: tuple[Forbid, ...] = field(default=(), compare=False, repr=False)
+    grants_of: Mapping[str, Rules[Grant]] = field(default_factory=dict, compare=False, repr=False)
+    """Device name -> the grants that can concern it, by rank, those for anyone among them."""
+    grants_of_anyone: Rules[Grant] = field(default=Rules(), compare=False, repr=False)
+    forbids_of: Mapping[str, Rules[Forbid]] = field(default_factory=dict, compare=False, repr=False)
+    forbids_of_anyone: Rules[Forbid] = field(default=Rules(), compare=False, repr=False)
