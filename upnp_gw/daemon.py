@@ -44,7 +44,7 @@ from upnp_gw.protocols.description import RootDevice, root_device
 from upnp_gw.protocols.descriptors import load_descriptor
 from upnp_gw.protocols.faces import SERVICES, Face, Service, scpd_path
 from upnp_gw.protocols.igd.evented import evented_properties
-from upnp_gw.protocols.ssdp import server_token
+from upnp_gw.protocols.ssdp import next_boot_id, server_token
 from upnp_gw.request import Source
 from upnp_gw.servers.action_model import load_service_models
 from upnp_gw.servers.control import ControlServer
@@ -94,8 +94,8 @@ class Identity:
         return cls(store, UUID(uuid), token, int(await store.get("boot-id") or 0))
 
     def next_boot_id(self) -> int:
-        """Greater than every earlier one, 31 bits: the wall clock's seconds, or one more than the last."""
-        self._boot_id = max(self._boot_id + 1, int(time.time())) % 2**31
+        """Greater than every earlier one, and on its way into the store."""
+        self._boot_id = next_boot_id(self._boot_id, time.time())
         write = asyncio.get_running_loop().create_task(self._store.set("boot-id", str(self._boot_id)))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
@@ -309,19 +309,19 @@ class Daemon:
         self._around.network = new
         self._upkeep.network_changed()
         if old.lans != new.lans:
-            self._ssdp_changed(new)
-            self.events.publish(LanChanged())
+            self._spawn(self._lan_changed(new))
         if (old.wan.up, old.external, old.connected_at) != (new.wan.up, new.external, new.connected_at):
             log.info("the WAN is %s, external addresses: %s", "up" if new.wan.up else "down", _listed(new.external))
             self._warn_private(new)
             self.events.publish(WanChanged())
 
-    def _ssdp_changed(self, network: Network) -> None:
-        async def follow() -> None:
-            await self._http.network_changed(network)
-            self._ssdp.network_changed(network)
-
-        self._spawn(follow())
+    async def _lan_changed(self, network: Network) -> None:
+        """The servers follow the LAN. A new BOOTID voids every event subscription (IGD section 7.3)."""
+        await self._http.network_changed(network)
+        before = self._ssdp.boot_id
+        self._ssdp.network_changed(network)
+        if self._ssdp.boot_id != before:
+            self.events.publish(LanChanged())
 
     def _neighbour_changed(self, event: NeighbourEvent) -> None:
         match event:

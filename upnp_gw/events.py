@@ -33,7 +33,7 @@ class WanChanged:
 
 @dataclass(frozen=True, slots=True)
 class LanChanged:
-    """A LAN interface came or went, or its addresses changed."""
+    """The gateway has a new address on a LAN: it announces itself with a new BOOTID."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,10 +99,14 @@ class Gateway:
     async def stop(self, flush: bool = False) -> None:
         """Finishes what waits, then lets go of the kernel: leases live on in it, or end now (``flush``)."""
         if self._writer is not None:
-            await self._idle.wait()
+            await self.settled()
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
         await self._firewall.close(flush)
+
+    async def settled(self) -> None:
+        """Returns when nothing waits for the writer."""
+        await self._idle.wait()
 
     # -- what others ask
 

@@ -42,17 +42,22 @@ class Upkeep:
         self._changed = asyncio.Event()
         self._probing = asyncio.Semaphore(PROBES)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._endless: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         self._gateway.on_deadline_changed = self._changed.set
-        self._spawn(self._watch_deadlines())
-        self._spawn(self._count())
+        self._endless = {self._spawn(self._watch_deadlines()), self._spawn(self._count())}
 
     async def stop(self) -> None:
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Returns when no renewal or other single duty is under way."""
+        while duties := self._tasks - self._endless:
+            await asyncio.gather(*duties, return_exceptions=True)
 
     # -- leases and cuts
 
@@ -169,7 +174,8 @@ class Upkeep:
             used = (now.connections, now.bytes) != (before.connections, before.bytes)
             self._ledger.usage[i] = replace(now, last_used=wall) if used and (now.connections or now.bytes) else now
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
