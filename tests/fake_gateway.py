@@ -86,6 +86,8 @@ class FakeGateway:
         """Answers every request with this."""
         self.hang: asyncio.Event | None = None
         """Answers wait for this."""
+        self.asked = asyncio.Event()
+        """Set as soon as something is asked."""
         self.status = WanStatus("wan0", up=True, connected=True, uptime_s=77, external_address=EXTERNAL)
         self.counters = (11, 22, 33, 44)
         self.speed = 1_000_000_000
@@ -97,6 +99,7 @@ class FakeGateway:
         self.table = [mapping for mapping in self.table if mapping.until > self.now.boot]
 
     async def handle(self, request: ChangeRequest) -> Reply:
+        self.asked.set()
         if self.hang is not None:
             await self.hang.wait()
         return self.reply(request)

@@ -1,0 +1,192 @@
+"""Connections that are slow, many or large: bounded in time, number and bytes, and others are still served."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.servers.http_client import CONTROL, World, answer, header, serving, status_of
+from tests.servers.test_http import ADD, add
+from upnp_gw.servers.http_limits import HttpLimits
+
+Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+QUICK = HttpLimits(head_s=0.15, body_s=0.15)
+PATIENT = HttpLimits(head_s=30, body_s=30)
+
+
+@asynccontextmanager
+async def connections(world: World, count: int, source: str | None = None) -> AsyncIterator[list[Pair]]:
+    pairs = [await world.connect(source=source) for _ in range(count)]
+    try:
+        yield pairs
+    finally:
+        for _, writer in pairs:
+            writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Lets the loop run until the server has noticed what the client did."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110  # the server tells nobody: that is what is tested
+            await asyncio.sleep(0.005)
+
+
+async def end_of(reader: asyncio.StreamReader) -> bytes:
+    """What came until the server ended the connection, by FIN or by reset."""
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+@pytest.mark.spec("SR-23")
+@pytest.mark.parametrize(
+    "start", [b"", b"GET", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: y"]
+)
+async def test_half_a_head_ends_at_the_deadline(start: bytes) -> None:
+    async with serving(QUICK) as world, connections(world, 1) as [(reader, writer)]:
+        writer.write(start)
+        async with asyncio.timeout(5):
+            assert await end_of(reader) == b""
+        assert world.server.counts["head-deadline"] == (1 if start else 0)
+
+
+@pytest.mark.spec("SR-23")
+async def test_a_byte_now_and_then_does_not_move_the_deadline() -> None:
+    async with serving(QUICK) as world, connections(world, 1) as [(reader, writer)]:
+
+        async def drip() -> None:
+            for byte in b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000:
+                writer.write(bytes([byte]))
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.create_task(drip())
+        async with asyncio.timeout(5):
+            assert await end_of(reader) == b""
+        dripping.cancel()
+        await asyncio.gather(dripping, return_exceptions=True)
+
+
+@pytest.mark.spec("SR-23")
+async def test_half_a_body_is_408() -> None:
+    async with serving(QUICK) as world, connections(world, 1) as [(reader, writer)]:
+        writer.write(world.post()[:-10])
+        async with asyncio.timeout(5):
+            data = await end_of(reader)
+        assert (status_of(data), header(data, "Connection")) == (408, "close")
+        assert world.server.counts["body-deadline"] == 1
+
+
+@pytest.mark.spec("SR-23")
+async def test_an_idle_kept_connection_is_closed() -> None:
+    async with serving(QUICK) as world, connections(world, 1) as [(reader, writer)]:
+        writer.write(world.post())
+        assert status_of(await answer(reader)) == 200
+        async with asyncio.timeout(5):
+            assert await end_of(reader) == b""
+        assert world.server.counts["head-deadline"] == 0
+
+
+@pytest.mark.spec("SR-23")
+async def test_a_large_head_is_431_and_an_endless_one_is_cut() -> None:
+    async with serving(PATIENT) as world:
+        lines = [f"X-{number}: {'y' * 900}" for number in range(10)]
+        assert status_of(await world.send(world.head("GET /igd1.xml", *lines))) == 431
+        assert status_of(await world.send(world.head("GET /igd1.xml", *lines[:8]))) == 200
+        assert status_of(await world.send(world.head("GET /igd1.xml", "X: " + "y" * 9000))) == 400
+        async with connections(world, 1) as [(reader, writer)]:
+            writer.write(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 60_000)
+            async with asyncio.timeout(5):
+                assert status_of(await end_of(reader)) in (0, 400)
+
+
+@pytest.mark.spec("SR-23")
+async def test_an_endless_body_is_cut() -> None:
+    async with serving(PATIENT) as world, connections(world, 1) as [(reader, writer)]:
+        writer.write(world.head(f"POST {CONTROL}", "Transfer-Encoding: chunked", "SOAPACTION: x"))
+        writer.write((b"1000\r\n" + b"x" * 0x1000 + b"\r\n") * 200)
+        async with asyncio.timeout(5):
+            assert status_of(await end_of(reader)) in (0, 413)
+
+
+@pytest.mark.spec("SR-23", "SR-22")
+async def test_connections_over_a_hosts_share_wait_and_more_are_turned_away() -> None:
+    limits = HttpLimits(head_s=30, per_host=4, waiting_per_host=2)
+    async with serving(limits) as world, connections(world, 7) as pairs:
+        async with asyncio.timeout(5):
+            assert await end_of(pairs[6][0]) == b""
+        assert world.server.counts["too-many-connections"] == 1
+        for _, writer in pairs[4:6]:
+            writer.write(world.post())
+        assert status_of(await world.send(world.post(), source="127.0.0.2")) == 200  # another host is not held up
+        assert world.server.counts["requests"] == 1
+        # Each gives up its place after its answer while another of its host waits.
+        pairs[0][1].write(world.post())
+        answers = [await answer(pairs[number][0]) for number in (0, 4, 5)]
+        assert [status_of(data) for data in answers] == [200, 200, 200]
+        assert [header(data, "Connection") for data in answers] == ["close", "close", None]
+        pairs[1][1].write(world.post())
+        data = await answer(pairs[1][0])
+        assert (status_of(data), header(data, "Connection")) == (200, None)
+
+
+@pytest.mark.spec("SR-23")
+async def test_a_waiting_connection_is_cut_at_the_deadline() -> None:
+    limits = HttpLimits(head_s=0.2, backend_s=30, per_host=1)
+    async with serving(limits) as world, connections(world, 2) as [(busy, busy_writer), (reader, writer)]:
+        world.gateway.hang = asyncio.Event()
+
+        busy_writer.write(add(world))
+        writer.write(world.post())
+        async with asyncio.timeout(5):
+            assert await end_of(reader) == b""
+        world.gateway.hang.set()
+        assert status_of(await answer(busy)) == 200
+
+
+@pytest.mark.spec("SR-23")
+async def test_the_total_is_capped_over_all_hosts() -> None:
+    async with serving(HttpLimits(head_s=30, total=6)) as world:
+        async with (
+            connections(world, 3, "127.0.0.2"),
+            connections(world, 3, "127.0.0.3"),
+            connections(world, 1, "127.0.0.4") as [(reader, _)],
+            asyncio.timeout(5),
+        ):
+            assert await end_of(reader) == b""
+        await until(lambda: len(world.server._admission) == 0)
+        assert status_of(await world.send(world.post(), source="127.0.0.4")) == 200
+
+
+@pytest.mark.spec("SR-23")
+async def test_a_client_that_does_not_read_is_cut() -> None:
+    async with serving(HttpLimits(answer_s=0.3)) as world:
+        await world.send(world.post("AddPortMapping", ADD))
+        world.gateway.table = world.gateway.table * 20_000
+        listing = (
+            "<NewStartPort>1</NewStartPort><NewEndPort>65535</NewEndPort><NewProtocol>TCP</NewProtocol>"
+            "<NewManage>0</NewManage><NewNumberOfPorts>0</NewNumberOfPorts>"
+        )
+        async with connections(world, 1) as [(_, writer)]:
+            writer.write(world.post("GetListOfPortMappings", listing))
+            await until(lambda: world.server.counts["answer-deadline"] == 1)
+
+
+async def test_home_assistant_asks_in_bursts() -> None:
+    async with serving() as world, asyncio.timeout(10):
+        for _ in range(20):
+            burst = [world.send(world.post("GetStatusInfo", "", "Connection: close")) for _ in range(4)]
+            assert [status_of(data) for data in await asyncio.gather(*burst)] == [200] * 4
+        burst = [world.send(world.post()) for _ in range(12)]
+        assert [status_of(data) for data in await asyncio.gather(*burst)] == [200] * 12
+
+
+@pytest.mark.spec("SR-22")
+async def test_nothing_is_kept_of_connections_that_ended() -> None:
+    async with serving() as world:
+        for _ in range(200):
+            assert status_of(await world.send(world.post())) == 200
+        await until(lambda: len(world.server._admission) == 0)
+        assert world.server._admission._hosts == {}
