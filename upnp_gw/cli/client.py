@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import msgspec
 
 from upnp_gw.terminal import shown
 
@@ -113,7 +114,8 @@ class Events:
         try:
             if _head(self._line) != 200:
                 raise Refusal(json.loads(self._line()))
-            self._line()  # hello: from here on nothing is missed
+            if not self._line():  # hello: from here on nothing is missed
+                raise ValueError("no event stream")
         except (OSError, ValueError) as error:
             connection.close()
             raise Unreachable(f"the daemon did not answer: {error}") from None
@@ -181,6 +183,8 @@ def talks(function: Callable[..., None]) -> Callable[..., None]:
             function(Gateway(runtime_dir), as_json, **given)
         except (Unreachable, Refusal) as error:
             fail(error, as_json)
+        except (json.JSONDecodeError, msgspec.MsgspecError) as error:
+            fail(Unreachable(f"the daemon gave an answer that this version does not know: {error}"), as_json)
         except KeyboardInterrupt:  # how --watch and --follow end
             click.echo()
 

@@ -1,5 +1,6 @@
 """``log`` and ``devices``: who asked for what, and what was answered."""
 
+from contextlib import closing
 from datetime import UTC, datetime
 
 import click
@@ -33,16 +34,23 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> str
 @talks
 def decisions(gateway: Gateway, as_json: bool, follow: bool, **wanted: str | int | None) -> None:
     """Who asked for what, what was answered and why; the newest last."""
-    events = gateway.events() if follow else None  # before the past is read, so that nothing falls between
-    past = msgspec.json.decode(gateway.ask("GET", "/v1/decisions", query=wanted), type=list[api.Decision])[::-1]
-    _print(past, as_json, as_lines=follow)
-    if events is None:
+    if not follow:
+        _print(_past(gateway, wanted), as_json, as_lines=False)
         return
-    seen = {decision.id for decision in past}
-    for line in events:
-        decision = msgspec.json.decode(line, type=api.Event).decision
-        if decision is not None and decision.id not in seen and _fits(decision, wanted):
-            _print([decision], as_json, as_lines=True)
+    with closing(gateway.events()) as events:  # before the past is read, so that nothing falls between
+        past = _past(gateway, wanted)
+        _print(past, as_json, as_lines=True)
+        seen = {decision.id for decision in past}
+        for line in events:
+            decision = msgspec.json.decode(line, type=api.Event).decision
+            if decision is not None and decision.id not in seen and _fits(decision, wanted):
+                _print([decision], as_json, as_lines=True)
+
+
+def _past(gateway: Gateway, wanted: dict[str, str | int | None]) -> list[api.Decision]:
+    """The newest last."""
+    body = gateway.ask("GET", "/v1/decisions", query=wanted)
+    return msgspec.json.decode(body, type=list[api.Decision])[::-1]
 
 
 def _fits(decision: api.Decision, wanted: dict[str, str | int | None]) -> bool:

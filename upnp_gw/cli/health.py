@@ -114,9 +114,9 @@ def _look(gateway: Gateway, config_file: Path | None, lan: tuple[str, ...], wan:
 
 
 def told(check: api.Check, most: int) -> list[str]:
-    """``ok   forwarding: IPv4 is forwarded``, and the remedy below."""
+    """``ok   forwarding: IPv4 is forwarded``, and the remedy below, on one line: it may be a command to copy."""
     mark = MARK[check.outcome]
     lines = folded(mark, shown(f"{check.name}: {check.finding}", 1000), most)
     if check.remedy:
-        lines += folded("", "-> " + shown(check.remedy, 1000), most)
+        lines.append(f"{'':<{LABEL}} -> {shown(check.remedy, 1000)}")
     return lines

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 
 import click
@@ -94,11 +95,8 @@ def list_mappings(gateway: Gateway, as_json: bool, watch: bool) -> None:
         _print(gateway, as_json)
         return
     on_terminal = sys.stdout.isatty() and not as_json
-    events = gateway.events()
-    try:
+    with closing(gateway.events()) as events:
         _watch(gateway, as_json, events, on_terminal)
-    finally:
-        events.close()
 
 
 def _watch(gateway: Gateway, as_json: bool, events: Events, on_terminal: bool) -> None:

@@ -1,0 +1,102 @@
+"""``log`` and ``devices``."""
+
+import json
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.fake_operator import NOW, ServedOperator, decision
+from upnp_gw import api
+from upnp_gw.cli.decisions import told
+from upnp_gw.model import Via
+from upnp_gw.terminal import width
+
+ALLOWED = decision(
+    2, verdict="allow", rule="home", refusal=None, device_name="ps5", reasons=["grant home: has room"]
+)
+
+
+def test_the_newest_come_last(daemon: ServedOperator, upnp_gw: Run) -> None:
+    daemon.operator.decided = [decision(1), ALLOWED]
+    answer = upnp_gw("log")
+    first, why, second, *_ = answer.output.splitlines()
+    assert first.endswith("deny  02:00:00:00:00:66 igd2 map tcp 445 -> 192.168.1.77:445")
+    assert why == "    d1 [never-admin-ports] forbid never-admin-ports: internal port 445"
+    assert "allow ps5 igd2" in second
+    assert max(map(width, answer.output.splitlines())) <= 80
+
+
+def test_filters_reach_the_api(daemon: ServedOperator, upnp_gw: Run) -> None:
+    upnp_gw(
+        "log",
+        "--device",
+        "ps5",
+        "--verdict",
+        "deny",
+        "--via",
+        "pcp",
+        "--since",
+        "2026-05-01T12:00:00Z",
+        "--limit",
+        "7",
+    )
+    (asked,) = daemon.operator.asked
+    assert isinstance(asked, api.DecisionFilter)
+    assert (asked.device, asked.verdict, asked.via, asked.limit) == ("ps5", "deny", Via.PCP, 7)
+    assert asked.since is not None
+    assert asked.since.isoformat() == "2026-05-01T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--since", "noon"], ["--verdict", "maybe"], ["--limit", "0"], ["--via", "upnp"]]
+)
+def test_wrong_filters(daemon: ServedOperator, upnp_gw: Run, arguments: list[str]) -> None:
+    assert upnp_gw("log", *arguments).exit_code == 2
+    assert daemon.operator.asked == []
+
+
+def test_follow_goes_on_and_tells_nothing_twice(daemon: ServedOperator, upnp_gw: Run) -> None:
+    past, both, new, other = decision(1), decision(2), decision(3), decision(4, verdict="allow")
+    daemon.operator.decided = [past, both]
+    answer_all = daemon.operator.decisions
+
+    async def decisions(wanted: api.DecisionFilter) -> list[api.Decision]:
+        for event in (both, new, other):
+            daemon.operator.tell(api.Event(event="decided", at=NOW, decision=event))
+        daemon.operator.tell(api.Event(event="wan", at=NOW))
+        daemon.operator.tell(None)
+        return await answer_all(wanted)
+
+    daemon.operator.decisions = decisions  # type: ignore[method-assign]
+    answer = upnp_gw("log", "--follow", "--json", "--verdict", "deny")
+    assert answer.exit_code == 0
+    assert [json.loads(line)["id"] for line in answer.output.splitlines()] == ["d1", "d2", "d3"]
+
+
+def test_json_is_an_array(daemon: ServedOperator, upnp_gw: Run) -> None:
+    daemon.operator.decided = [decision(1), ALLOWED]
+    assert [d["id"] for d in json.loads(upnp_gw("log", "--json").output)] == ["d1", "d2"]
+
+
+@pytest.mark.spec("SR-21")
+def test_no_client_text_acts_on_the_terminal() -> None:
+    evil = "\x1b[2J\r\nd9 \u202e" + "日" * 300
+    lines = told(decision(1, device_name=evil, reasons=[evil], rule=evil, internal_client=evil, action=evil), 80)
+    assert len(lines) == 2
+    assert all(line.isprintable() and width(line) <= 80 for line in lines)
+
+
+def test_a_decision_without_ports_is_told() -> None:
+    bare = decision(
+        1, transport=None, external_port=None, internal_client=None, internal_port=None, reasons=[], rule=None
+    )
+    assert told(bare, 80)[0].endswith("igd2 map")
+    assert told(bare, 80)[1] == "    d1 not-authorized"
+
+
+def test_devices(daemon: ServedOperator, upnp_gw: Run) -> None:
+    first, second = upnp_gw("devices").output.splitlines()
+    assert "frozen" in second
+    assert second.split()[0] == "02:00:00:00:00:66"
+    assert max(width(first), width(second)) <= 80
+    assert json.loads(upnp_gw("devices", "--json").output)[0]["refused"] == 27

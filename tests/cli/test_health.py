@@ -1,0 +1,66 @@
+"""``status`` and ``doctor``."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.fake_operator import STATUS, ServedOperator
+from upnp_gw import api
+from upnp_gw.cli.health import told
+from upnp_gw.terminal import width
+
+FAILED = api.Check(name="forwarding", outcome="fail", finding="IPv4 is not forwarded", remedy="sysctl -w x=1")
+
+
+def test_status_is_a_page(daemon: ServedOperator, upnp_gw: Run) -> None:
+    answer = upnp_gw("status")
+    assert answer.exit_code == 0
+    for fact in (
+        "pid 4711",
+        "up 2h",
+        "eth0 up, 100.64.3.4 (shared:",
+        "br-lan up, 192.168.1.1/24",
+        "2 active, 1 parked",
+    ):
+        assert fact in answer.output
+    assert "WARNING   no policy file" in answer.output
+    assert max(map(width, answer.output.splitlines())) <= 80
+    assert json.loads(upnp_gw("status", "--json").output) == json.loads(api.encode(STATUS))
+
+
+def test_doctor_asks_the_daemon_and_fails_where_something_is_wrong(daemon: ServedOperator, upnp_gw: Run) -> None:
+    answer = upnp_gw("doctor")
+    assert (answer.exit_code, answer.output) == (0, "ok        forwarding: IPv4 is forwarded\n")
+    daemon.operator.checks.append(FAILED)
+    answer = upnp_gw("doctor")
+    assert answer.exit_code == 1
+    assert "FAIL      forwarding: IPv4 is not forwarded\n          -> sysctl -w x=1" in answer.output
+    answer = upnp_gw("doctor", "--json")
+    assert answer.exit_code == 1
+    assert [check["outcome"] for check in json.loads(answer.output)] == ["ok", "fail"]
+
+
+def test_doctor_runs_without_a_daemon(upnp_gw: Run, tmp_path: Path) -> None:
+    answer = upnp_gw("doctor", "--lan", "lo", "--wan", "upnpgw-none", "--json")
+    checks = json.loads(answer.output)
+    assert checks[0]["name"] == "daemon"
+    assert {"interface", "external address", "forwarding", "nftables", "ports", "state"} <= {
+        c["name"] for c in checks
+    }
+    assert "WAN upnpgw-none is not there" in [check["finding"] for check in checks]
+    assert answer.exit_code == 1
+
+
+def test_doctor_tells_a_wrong_configuration(upnp_gw: Run) -> None:
+    answer = upnp_gw("doctor", "--lan", "lo", "--wan", "lo")
+    assert answer.exit_code == 1
+    assert "lo is also the WAN" in answer.output
+
+
+@pytest.mark.spec("SR-21")
+def test_a_remedy_is_one_printable_line() -> None:
+    lines = told(api.Check(name="x", outcome="warn", finding="\x1b[2J" * 50, remedy="nft \u202e" + "y" * 90), 80)
+    assert all(line.isprintable() for line in lines)
+    assert lines[-1].startswith("          -> nft ")

@@ -1,0 +1,202 @@
+"""``run`` up to the daemon, and what every command says where none runs."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.fake_operator import ServedOperator
+from upnp_gw.cli import COMMANDS, main
+from upnp_gw.config import Config
+from upnp_gw.errors import ConfigError
+from upnp_gw.firewall.base import FirewallMode
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, tuple[str, ...]]]:
+    """Instead of the daemon: a list of what it would be started with; it ends with exit code 5."""
+    calls: list[tuple[Config, tuple[str, ...]]] = []
+
+    def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
+        calls.append((config, detected))
+        if config.backend == "nftables":
+            raise ConfigError("runtime_dir", "/run/x", "another upnp-gw answers there")
+        return 5
+
+    daemon = ModuleType("upnp_gw.daemon")
+    daemon.run_daemon = run_daemon  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "upnp_gw.daemon", daemon)
+    return calls
+
+
+def test_every_option_of_the_contract(
+    started: list[tuple[Config, tuple[str, ...]]], upnp_gw: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "gw.toml"
+    file.write_text('[lan]\ninterfaces = ["file0"]\nhairpin = "same"\n[wan]\ninterface = "file1"\n')
+    answer = upnp_gw(
+        *("run", "--lan", "upnpgw-a", "--lan", "upnpgw-b", "--wan", "upnpgw-w", "--config", str(file)),
+        *("--policy", "p.toml", "--state-dir", str(tmp_path / "s"), "--runtime-dir", str(tmp_path / "r")),
+        *("--http-port", "0", "--firewall", "router", "--backend", "memory"),
+    )
+    assert answer.exit_code == 5, answer.output
+    ((config, why),) = started
+    assert config == Config(
+        wan="upnpgw-w",
+        lan=("upnpgw-a", "upnpgw-b"),
+        policy=Path("p.toml"),
+        state_dir=tmp_path / "s",
+        runtime_dir=tmp_path / "r",
+        http_port=0,
+        firewall=FirewallMode.ROUTER,
+        backend="memory",
+        hairpin="same",
+    )
+    assert "upnpgw-w is not there yet" in " ".join(why)
+    assert answer.stdout.splitlines() == list(why)
+
+
+@pytest.mark.spec("SR-4")
+@pytest.mark.parametrize(
+    ("file", "options", "says"),
+    [
+        ("", ["--lan", "x0", "--wan", "x0"], "command line: lan.interfaces[0]: x0 is also the WAN"),
+        (
+            '[lan]\ninterfaces=["x0","x1"]\n[wan]\ninterface="x1"',
+            [],
+            "gw.toml: lan.interfaces[1]: x1 is also the WAN",
+        ),
+        ('[lan]\ninterfcaes=["x0"]', ["--wan", "x1"], "gw.toml: lan.interfcaes: unknown; did you mean interfaces?"),
+        ("", ["--lan", "lo", "--wan", "x1", "--firewall", "bridge"], "--firewall: 'bridge' is not accepted"),
+        ("", ["--lan", "a/b", "--wan", "x1"], "--lan: 'a/b' is not accepted"),
+        ("", ["--lan", "x0", "--wan", "x1", "--http-port", "70000"], "--http-port: 70000"),
+        ("", ["--lan", "x0", "--wan", "x1"], "another upnp-gw answers there"),
+    ],
+)
+def test_a_wrong_configuration_ends_with_2_before_anything_starts(
+    started: list[tuple[Config, tuple[str, ...]]],
+    upnp_gw: Run,
+    tmp_path: Path,
+    file: str,
+    options: list[str],
+    says: str,
+) -> None:
+    path = tmp_path / "gw.toml"
+    path.write_text(file)
+    answer = upnp_gw("run", *(["--config", str(path)] if file else []), *options)
+    assert answer.exit_code == 2
+    assert says in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+    assert len(started) == ("answers there" in says)
+
+
+def test_a_file_that_is_not_there(upnp_gw: Run) -> None:
+    answer = upnp_gw("run", "--config", "/nowhere/gw.toml")
+    assert (answer.exit_code, answer.stderr) == (
+        2,
+        "upnp-gw: /nowhere/gw.toml: cannot be read: No such file or directory\n",
+    )
+
+
+TALKING = [
+    ["list"],
+    ["list", "--watch"],
+    ["show", "m1"],
+    ["add", "tcp", "80", "10.0.0.1"],
+    ["delete", "m1"],
+    ["log"],
+    ["log", "--follow"],
+    ["devices"],
+    ["status"],
+]
+
+
+@pytest.mark.parametrize("arguments", TALKING, ids=" ".join)
+def test_no_daemon_is_told_in_one_line_with_exit_code_3(upnp_gw: Run, tmp_path: Path, arguments: list[str]) -> None:
+    answer = upnp_gw(*arguments)
+    assert (answer.exit_code, answer.stdout) == (3, "")
+    assert answer.stderr.startswith("Error: upnp-gw is not running (nobody answers at ")
+    assert len(answer.stderr.splitlines()) == 1
+    answer = upnp_gw(*arguments, "--json", "--runtime-dir", str(tmp_path / "elsewhere"))
+    assert answer.exit_code == 3
+    assert "elsewhere/control.sock" in json.loads(answer.stderr)["message"]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 500 X\r\n\r\nnot json"]
+)
+def test_something_else_behind_the_socket(upnp_gw: Run, tmp_path: Path, answer: bytes) -> None:
+    import threading
+
+    from upnp_gw.servers.control import listen
+
+    with listen(tmp_path / "run" / "control.sock") as listener:
+        listener.setblocking(True)
+
+        def serve() -> None:
+            for _ in range(2):
+                peer, _ = listener.accept()
+                with peer:
+                    peer.recv(65536)
+                    peer.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        results = [upnp_gw("status", "--json"), upnp_gw("list", "--watch")]
+        thread.join(10)
+    for result in results:
+        assert result.exit_code in (1, 3), result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_uninstall_refuses_while_the_daemon_runs(daemon: ServedOperator, upnp_gw: Run) -> None:
+    answer = upnp_gw("uninstall", "--yes")
+    assert answer.exit_code == 1
+    assert "stop it first" in answer.stderr
+
+
+def test_uninstall_asks(upnp_gw: Run) -> None:
+    answer = upnp_gw("uninstall", input="n\n")
+    assert answer.exit_code == 1
+    assert "Aborted" in answer.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_its_help(upnp_gw: Run, name: str) -> None:
+    answer = upnp_gw(name, "--help")
+    assert answer.exit_code == 0
+    assert answer.output.startswith(f"Usage: upnp-gw {name} ")
+
+
+def test_every_command_but_run_takes_runtime_dir_and_json() -> None:
+    import click
+
+    local = {"run", "policy", "api-schema", "demo"}
+    with click.Context(main) as context:
+        for name in COMMANDS.keys() - local:
+            command = main.get_command(context, name)
+            assert command is not None
+            options = {option for parameter in command.params for option in parameter.opts}
+            assert {"--runtime-dir", "--json"} <= options, name
+
+
+def test_an_unknown_command(upnp_gw: Run) -> None:
+    answer = upnp_gw("lits")
+    assert answer.exit_code == 2
+    assert "No such command 'lits'" in answer.stderr
+
+
+def test_the_client_side_imports_no_server() -> None:
+    """`upnp-gw list` must answer in under 0.25 s: no aiohttp, asyncio, lxml, rich on its way."""
+    import subprocess
+
+    code = "import sys, upnp_gw.cli.mappings, upnp_gw.cli.client; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ}
+    )
+    heavy = {"aiohttp", "asyncio", "lxml", "rich", "sqlite3", "ssl", "email", "pyroute2", "http.client"}
+    assert heavy.isdisjoint(loaded.stdout.split())
