@@ -1,6 +1,6 @@
 """A real control point in a host of the lab: async-upnp-client's IgdDevice, as Home Assistant uses it.
 
-``python -m upnp_gw.lab.control_point ADDRESS [--location URL] [ACTION...]`` searches from ADDRESS (or takes the
+``python -m upnp_gw.lab.control_point [--location URL] ADDRESS [ACTION...]`` searches from ADDRESS (or takes the
 description at URL), carries out the actions in order and prints one JSON object a line: what was found, then the
 answer to each. An action is ``add:udp:3074:3074:3600`` (external port, internal port, lease in seconds) or
 ``delete:udp:3074``.

@@ -95,10 +95,12 @@ class Daemon:
         """SIGKILL: nothing of the daemon's own clean-up runs."""
         return self._end(signal.SIGKILL)
 
-    def cli(self, *arguments: str, check: bool = True, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, *arguments: str, check: bool = True, timeout: float = 30.0, columns: int = 80
+    ) -> subprocess.CompletedProcess[str]:
         """One command of upnp-gw against this daemon: ``daemon.cli("delete", "m1")``."""
         argv = [*COMMAND, *arguments, "--runtime-dir", str(self.runtime_dir)]
-        return self.host.run(argv, check=check, timeout=timeout, env={"COLUMNS": "80"})
+        return self.host.run(argv, check=check, timeout=timeout, env={"COLUMNS": str(columns)})
 
     def json(self, *arguments: str, timeout: float = 30.0) -> Any:
         """The same with ``--json``, decoded."""

@@ -12,9 +12,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from upnp_gw.lab.daemon import Daemon
-from upnp_gw.lab.demo.report import Found
+from upnp_gw.lab.demo.report import ROOM, Found
 from upnp_gw.lab.demo.stage import control_point, require
-from upnp_gw.lab.demo.steps import GAME, HOME_LIMIT, LEASE_S, WANTED
+from upnp_gw.lab.demo.steps import GAME, HOME_LIMIT, LEASE_S, WANTED, reason_of
 from upnp_gw.lab.machine import Machine
 
 CONSOLE = IPv4Address("127.77.0.10")
@@ -36,16 +36,21 @@ class Scene:
 def rehearsal(directory: Path) -> Iterator[Scene]:
     """The daemon's place: loopback as the LAN, any other interface as the WAN, which it only looks at."""
     machine = Machine("this machine")
-    wan = next((name for _, name in socket.if_nameindex() if name != "lo"), "lo")
-    options = ("--lan", "lo", "--wan", wan, "--backend", "memory", "--http-port", "0")
+    options = ("--lan", "lo", "--wan", _wan(), "--backend", "memory", "--http-port", "0")
+    daemon = Daemon(machine, directory, *options)
     try:
-        with_daemon = Daemon(machine, directory, *options)
-        try:
-            yield Scene(machine, with_daemon)
-        finally:
-            with_daemon.stop()
+        yield Scene(machine, daemon)
     finally:
+        daemon.stop()
         machine.close()
+
+
+def _wan() -> str:
+    """The interface of the default route; where there is none, any but loopback."""
+    routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
+    defaults = [fields[0] for fields in routes if fields[1] == "00000000"]
+    others = [name for _, name in socket.if_nameindex() if name != "lo"]
+    return next(iter(defaults + others), "none")
 
 
 def start(scene: Scene) -> Found:
@@ -67,7 +72,7 @@ def infected(scene: Scene) -> Found:
     _, *answers = control_point(scene.machine, str(PC), scene.location, actions)
     granted = sum(answer["ok"] for answer in answers)
     require(0 < granted <= HOME_LIMIT, f"the infected PC was granted {granted} of {len(WANTED)} ports")
-    reasons = Counter(f"{answer['code']} {answer['reason']}" for answer in answers if not answer["ok"])
+    reasons = Counter(reason_of(answer) for answer in answers if not answer["ok"])
     return Found(
         [
             f"the infected PC asks for {len(WANTED)} ports: granted {granted}",
@@ -78,7 +83,7 @@ def infected(scene: Scene) -> Found:
 
 
 def listing(scene: Scene) -> Found:
-    table = scene.daemon.cli("list").stdout.splitlines()
+    table = scene.daemon.cli("list", columns=ROOM).stdout.splitlines()
     return Found(["$ upnp-gw list", *(f"  {line}" for line in table)], {"mappings": scene.daemon.json("list")})
 
 

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 from upnp_gw.terminal import shown
 
 COLUMNS = 80
-INDENT = "     "
+INDENT = "    "
+ROOM = COLUMNS - len(INDENT) - 2
+"""Columns for what a command prints."""
 
 PROVED = "proved"
 """By a packet that arrived, or did not."""
@@ -97,10 +99,9 @@ class JsonReport:
             "result": outcome.result,
             "proved": outcome.result == PROVED,
             "took_s": round(outcome.took_s, 3),
+            "lines": [line.strip() for line in outcome.found.lines],
             "facts": dict(outcome.found.facts),
         }
-        if outcome.result == FAILED:
-            told["why"] = list(outcome.found.lines)
         _print(json.dumps(told))
 
     def summary(self, outcomes: Sequence[Outcome], backend: str, took_s: float) -> None:
@@ -121,10 +122,15 @@ REHEARSED = (
 
 
 def _wrapped(line: str) -> list[str]:
-    """A sentence is wrapped; a line that starts with a blank or ``$`` is what was printed, and cut."""
-    if line[:1] in ("", " ", "$"):
-        return [INDENT + shown(line.rstrip(), COLUMNS - len(INDENT))]
-    return textwrap.wrap(shown(line, 1000), COLUMNS, initial_indent=INDENT, subsequent_indent=INDENT)
+    """The line as it is where it fits, else in several; what a command printed is indented by two."""
+    further = INDENT + ("    " if line.startswith(" ") else "")
+    return textwrap.wrap(
+        shown(line.rstrip(), 1000),
+        COLUMNS,
+        initial_indent=INDENT,
+        subsequent_indent=further,
+        break_on_hyphens=False,
+    )
 
 
 def _print(*lines: str) -> None:

@@ -15,7 +15,8 @@ from upnp_gw.lab.privilege import TOOL_PATH
 from upnp_gw.lab.probe import Proof, reach
 from upnp_gw.model import IPAddress, Transport
 
-FOUND = re.compile(r"^Found valid IGD : (\S+)", re.MULTILINE)
+FOUND = re.compile(r"^Found valid IGD : ", re.MULTILINE)
+DESCRIBED = re.compile(r"desc: (\S+)")
 EXTERNAL = re.compile(r"^ExternalIPAddress = (\S+)", re.MULTILINE)
 GRANTED = re.compile(r"^external \S+ (?:TCP|UDP) is redirected to internal", re.MULTILINE)
 
@@ -55,14 +56,10 @@ class Console:
         """Searches by multicast and asks the first gateway for its external address."""
         if self.upnpc:
             printed = self._upnpc("-s")
-            found, external = FOUND.search(printed), EXTERNAL.search(printed)
-            require(found is not None and external is not None, f"upnpc -s found no connected gateway:\n{printed}")
-            assert found is not None
-            assert external is not None
-            described = re.search(r"desc: (\S+)", printed)
-            require(described is not None, f"upnpc -s named no description:\n{printed}")
-            assert described is not None
-            gateway = Gateway(described[1], external[1], [f"  {found[0]}", f"  {external[0]}"])
+            described, external = DESCRIBED.search(printed), EXTERNAL.search(printed)
+            if described is None or external is None or not FOUND.search(printed):
+                raise NotProved(f"upnpc -s found no connected gateway:\n{printed}")
+            gateway = Gateway(described[1], external[1], [f"  {described[0]}", f"  {external[0]}"])
         else:
             told = control_point(self.machine, self.address, None, [])[0]
             require(told["found"] is not None, "IgdDevice found no gateway")
@@ -103,7 +100,7 @@ def control_point(
 ) -> list[dict[str, Any]]:
     """IgdDevice in a host: what it found, then its answer to each action."""
     known = () if location is None else ("--location", location)
-    argv = [sys.executable, "-m", "upnp_gw.lab.control_point", address, *known, *actions]
+    argv = [sys.executable, "-m", "upnp_gw.lab.control_point", *known, address, *actions]
     done = machine.run(argv, check=False, timeout=60)
     lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     require(len(lines) == 1 + len(actions), f"the control point failed: {done.stdout}{done.stderr}")
@@ -128,7 +125,7 @@ class Stage:
         for transport in Transport:
             proof = self.knock(transport, port)
             require(not proof.arrived, f"{transport}/{port} is open: {proof.answered_by} answered")
-            lines.append(f"internet -> {self.lab.external[0]} {transport}/{port}: refused ({proof.how})")
+            lines.append(f"a packet from the internet to {transport}/{port}: refused ({proof.how})")
         return lines
 
     def arrives(self, transport: Transport, port: int, host: str, *, timeout: float = 2.0) -> str:
@@ -138,4 +135,4 @@ class Stage:
         require(proof.arrived, f"{transport}/{port} did not arrive: {proof.how}")
         require(proof.answered_by == host, f"{transport}/{port} reached {proof.answered_by}, not {host}")
         require(proof.seen_from == peer, f"{host} saw {proof.seen_from}, not the true sender {peer}")
-        return f"internet -> {self.lab.external[0]} {transport}/{port}: arrives at {host}, sender seen as {peer}"
+        return f"a packet from the internet to {transport}/{port}: arrives at {host}"

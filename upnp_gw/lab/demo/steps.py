@@ -1,12 +1,14 @@
 """The steps of the demo, in order. Each returns what it saw or raises NotProved."""
 
+import re
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
-from upnp_gw.lab.demo.report import Found
+from upnp_gw.lab.demo.report import ROOM, Found
 from upnp_gw.lab.demo.stage import Stage, control_point, require
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.model import Transport
@@ -34,6 +36,14 @@ WANTED = tuple(
 """What malware likes: 27 ports, remote desktops, databases and back doors in turn."""
 
 
+REFERENCE = re.compile(r" \[d\d+\]$")
+
+
+def reason_of(answer: Mapping[str, Any]) -> str:
+    """Code and reason of a refusal, without the decision's own number: the same for the same reason."""
+    return REFERENCE.sub("", f"{answer['code']} {answer['reason']}")
+
+
 def start(stage: Stage) -> Found:
     """The daemon comes up as a router; the console reaches the internet through it."""
     stage.daemon.start()
@@ -46,7 +56,7 @@ def start(stage: Stage) -> Found:
         [
             "$ upnp-gw " + " ".join(("run", *stage.daemon.options)),
             *(f"  {line}" for line in stage.daemon.output),
-            f"console -> internet: arrives, seen from outside as {proof.seen_from}",
+            f"a packet from the console to the internet: arrives, seen as {proof.seen_from}",
         ],
         {"output": list(stage.daemon.output), "seen_as": str(proof.seen_from)},
     )
@@ -90,19 +100,22 @@ def infected(stage: Stage) -> Found:
     why: dict[str, list[int]] = defaultdict(list)
     for port, answer in zip(WANTED, answers, strict=True):
         if not answer["ok"]:
-            why[f"{answer['code']} {answer['reason']}"].append(port)
+            why[reason_of(answer)].append(port)
     require(0 < len(granted) <= HOME_LIMIT, f"the infected PC was granted {len(granted)} of {len(WANTED)} ports")
     with ExitStack() as servers, ThreadPoolExecutor(len(WANTED)) as pool:
         for port in WANTED:
             servers.enter_context(EchoServer(pc, Transport.TCP, port))
-        proofs = list(pool.map(lambda port: stage.knock(Transport.TCP, port, timeout=1.5), WANTED))
+        proofs = list(pool.map(lambda port: stage.knock(Transport.TCP, port, timeout=1.0), WANTED))
     opened = [port for port, proof in zip(WANTED, proofs, strict=True) if proof.arrived]
     require(opened == granted, f"granted {granted}, but packets arrived at {opened}")
     devices = {row["device"]: row for row in stage.daemon.json("devices")}
     lines = [f"the infected PC asks for {len(WANTED)} ports and listens on each:"]
     lines += [f"granted {len(granted)}: {_ports(granted)}"]
     lines += [f"refused {len(ports)}: {_ports(ports)}: {reason}" for reason, ports in why.items()]
-    lines += [f"a packet from the internet to each of the {len(WANTED)}: {len(opened)} arrive, the granted ones"]
+    lines += [
+        f"a packet from the internet to each of the {len(WANTED)}: {len(opened)} arrive, the granted ones",
+        "So the home policy limits an infected PC; it does not stop it. The policy `locked` does.",
+    ]
     return Found(
         lines,
         {"asked": len(WANTED), "granted": granted, "refused": dict(why), "device": devices.get(pc.mac)},
@@ -112,7 +125,7 @@ def infected(stage: Stage) -> Found:
 def listing(stage: Stage) -> Found:
     """What the operator sees; the connections are those that were just made."""
     mappings = stage.daemon.json("list")
-    table = stage.daemon.cli("list").stdout.splitlines()
+    table = stage.daemon.cli("list", columns=ROOM).stdout.splitlines()
     require(all(m["decision"] and m["expires_at"] for m in mappings), "a mapping without a decision or an end")
     for transport in Transport:
         listed = [m for m in mappings if (m["transport"], m["external_port"]) == (transport, GAME)]
@@ -137,14 +150,14 @@ def lease(stage: Stage) -> Found:
         ended = time.monotonic() - asked
         refused = stage.knock(Transport.UDP, BRIEF)
         require(not refused.arrived, "the port opened again")
-    still = stage.arrives(Transport.UDP, GAME, "console")
     return Found(
         [
             f"  {said}",
             "the daemon is killed (SIGKILL); the kernel goes on alone:",
             alive,
             f"{ended:.0f} s after the request a packet to udp/{BRIEF} is refused ({refused.how})",
-            f"and the hour's lease stands: {still}",
+            "and the lease of an hour stands:",
+            stage.arrives(Transport.UDP, GAME, "console"),
         ],
         {"lease_s": BRIEF_LEASE_S, "ended_after_s": round(ended, 1)},
     )
@@ -170,8 +183,7 @@ def clean_up(stage: Stage) -> Found:
     for transport in Transport:
         stage.console.unmap(transport, GAME)
     lines = ["the console deletes its mappings:", *stage.closed(GAME)]
-    for mapping in stage.daemon.json("list"):
-        stage.daemon.cli("delete", mapping["id"])
+    stage.daemon.cli("delete", *(mapping["id"] for mapping in stage.daemon.json("list")))
     left = stage.daemon.json("list")
     require(left == [], f"upnp-gw list still shows {left}")
     code = stage.daemon.stop()
@@ -190,7 +202,7 @@ STEPS: tuple[tuple[str, str, Callable[[Stage], Found]], ...] = (
     ("ask", "The console asks for a port and gets it: packets arrive", ask),
     ("infected", "An infected PC asks for everything", infected),
     ("list", "What the operator sees", listing),
-    ("lease", "A lease ends in the kernel, with the daemon dead", lease),
+    ("lease", "A short lease ends in the kernel, the daemon dead (under a minute)", lease),
     ("restart", "Killed and started again, nothing granted is lost", restart),
     ("clean-up", "Closed again, and nothing is left behind", clean_up),
 )
