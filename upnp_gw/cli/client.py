@@ -112,12 +112,18 @@ class Events:
         self._connection = connection
         self._pending = b""
         try:
+            self._begin()
+        except BaseException:
+            connection.close()
+            raise
+
+    def _begin(self) -> None:
+        try:
             if _head(self._line) != 200:
                 raise Refusal(json.loads(self._line()))
             if not self._line():  # hello: from here on nothing is missed
                 raise ValueError("no event stream")
         except (OSError, ValueError) as error:
-            connection.close()
             raise Unreachable(f"the daemon did not answer: {error}") from None
 
     def __iter__(self) -> Iterator[bytes]:

@@ -1,5 +1,6 @@
 """Which other processes hold our ports, by name where we may look at their open files."""
 
+import contextlib
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -32,10 +33,12 @@ def _owners(proc: Path) -> dict[int, tuple[int, str]]:
             continue
         try:
             name = (process / "comm").read_text("utf-8", "replace").strip()
-            for entry in os.scandir(process / "fd"):
-                target = os.readlink(entry.path)
-                if target.startswith("socket:["):
-                    found[int(target[8:-1])] = int(process.name), name
+            descriptors = os.listdir(process / "fd")
         except OSError:
             continue  # it has ended, or it is another user's
+        for descriptor in descriptors:
+            with contextlib.suppress(OSError):  # closed meanwhile
+                target = os.readlink(process / "fd" / descriptor)
+                if target.startswith("socket:["):
+                    found[int(target[8:-1])] = int(process.name), name
     return found

@@ -1,0 +1,132 @@
+"""What the doctor makes of a machine."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_address, ip_interface
+
+import pytest
+
+from upnp_gw.config import Config
+from upnp_gw.doctor.checks import CHECKS, judge
+from upnp_gw.doctor.scene import Multicast, OtherGateway, PortHolder, Scene
+from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.firewall.nftables.inspect import ForwardDrop
+from upnp_gw.model import Transport
+from upnp_gw.network import Link
+
+HOME = Config(wan="eth0", lan=("br-lan",))
+
+
+def link(name: str, *addresses: str, up: bool = True, index: int = 3) -> Link:
+    return Link(name, index, up, tuple(ip_interface(address) for address in addresses))
+
+
+WAN, LAN = link("eth0", "9.9.9.7/24"), link("br-lan", "192.168.1.1/24", "fe80::1/64")
+SOUND = Scene(
+    config=HOME,
+    links=(WAN, LAN),
+    forwarding4=True,
+    forwarding6=True,
+    multicast={"br-lan": Multicast(enabled=True, snooping=True, querier=True)},
+)
+DROP = ForwardDrop(
+    "inet filter forward", "policy drop", "nft insert rule inet filter forward ct status dnat accept", True
+)
+
+CASES = [
+    (replace(SOUND, links=(WAN,)), "interface", "fail", "LAN br-lan is not there"),
+    (replace(SOUND, links=(LAN,)), "interface", "fail", "WAN eth0 is not there"),
+    (replace(SOUND, links=(LAN, link("eth0", index=0))), "interface", "fail", "WAN eth0 is not there"),
+    (replace(SOUND, links=(WAN, link("br-lan", up=False))), "interface", "warn", "LAN br-lan is down"),
+    (replace(SOUND, links=(WAN, link("br-lan", "fe80::1/64"))), "interface", "fail", "no IPv4 address"),
+    (replace(SOUND, overlap="br-lan has 9.9.9.1/24"), "lan and wan", "fail", "br-lan has 9.9.9.1/24"),
+    (replace(SOUND, links=(link("eth0"), LAN)), "external address", "fail", "has no IPv4 address"),
+    (replace(SOUND, links=(link("eth0", "192.168.0.2/24"), LAN)), "external address", "warn", "private (RFC 1918)"),
+    (replace(SOUND, links=(link("eth0", "100.64.9.1/10"), LAN)), "external address", "warn", "RFC 6598"),
+    (
+        replace(SOUND, config=replace(HOME, external_addresses=(IPv4Address("10.0.0.9"),))),
+        "external address",
+        "warn",
+        "10.0.0.9 is private",
+    ),
+    (replace(SOUND, forwarding4=False), "forwarding", "fail", "no mapping can work"),
+    (replace(SOUND, forwarding6=False), "forwarding", "warn", "no pinhole can work"),
+    (replace(SOUND, forwarding4=None), "forwarding", "warn", "cannot tell"),
+    (replace(SOUND, library_problem="libnftables.so.1 is missing"), "nftables", "fail", "is missing"),
+    (replace(SOUND, config=replace(HOME, backend="memory")), "nftables", "warn", "nothing is opened"),
+    (replace(SOUND, drops=(DROP,)), "other tables", "fail", "chain inet filter forward (policy drop)"),
+    (replace(SOUND, drops=(replace(DROP, certain=False),)), "other tables", "warn", "unless an iptables rule"),
+    (replace(SOUND, drops_problem="Operation not permitted"), "other tables", "warn", "not permitted"),
+    (replace(SOUND, multicast={"br-lan": Multicast(enabled=False)}), "multicast", "fail", "takes no multicast"),
+    (
+        replace(SOUND, multicast={"br-lan": Multicast(enabled=True, snooping=True)}),
+        "multicast",
+        "warn",
+        "snoops multicast",
+    ),
+    (
+        replace(SOUND, gateways=(OtherGateway("br-lan", ip_address("192.168.1.254"), "http://x/", "FRITZ!Box"),)),
+        "other gateways",
+        "warn",
+        "192.168.1.254 on br-lan answers as a gateway too (FRITZ!Box)",
+    ),
+    (
+        replace(SOUND, holders=(PortHolder(Transport.TCP, 5000, "0.0.0.0", "synology"),)),
+        "ports",
+        "fail",
+        "synology holds tcp/5000",
+    ),
+    (
+        replace(SOUND, holders=(PortHolder(Transport.UDP, 1900, "0.0.0.0", "minidlnad"),)),
+        "ports",
+        "warn",
+        "minidlnad also listens on udp/1900",
+    ),
+    (
+        replace(SOUND, holders=(PortHolder(Transport.UDP, 5351, "192.168.1.1", None),)),
+        "ports",
+        "warn",
+        "another process holds udp/5351",
+    ),
+    (replace(SOUND, state_problem="cannot be written: Read-only file system"), "state", "fail", "Read-only"),
+]
+
+
+@pytest.mark.parametrize(("scene", "name", "outcome", "says"), CASES)
+def test_each_fault_is_found_with_a_remedy_and_nothing_else(
+    scene: Scene, name: str, outcome: str, says: str
+) -> None:
+    found = [check for check in judge(scene) if check.outcome != "ok"]
+    about = [check for check in found if check.name == name]
+    assert [(check.outcome, says in check.finding) for check in about] == [(outcome, True)], about
+    assert all(check.remedy for check in found)
+    assert {check.name for check in found} - {name} <= ({"external address"} if name == "interface" else set())
+
+
+def test_a_sound_machine_has_nothing_wrong() -> None:
+    checks = judge(SOUND)
+    assert {check.outcome for check in checks} == {"ok"}
+    assert len(checks) >= len(CHECKS)
+    assert all(check.remedy is None for check in checks)
+
+
+def test_the_line_to_add_is_told_whole() -> None:
+    (check,) = [c for c in judge(replace(SOUND, drops=(DROP,))) if c.name == "other tables"]
+    assert check.remedy is not None
+    assert check.remedy.endswith(DROP.line)
+
+
+def test_router_mode_switches_forwarding_on_itself() -> None:
+    router = replace(
+        SOUND, config=replace(HOME, firewall=FirewallMode.ROUTER), forwarding4=False, forwarding6=False
+    )
+    assert {check.outcome for check in judge(router)} == {"ok"}
+
+
+@pytest.mark.spec("SR-21")
+def test_what_another_gateway_says_cannot_act_on_a_terminal() -> None:
+    evil = "\x1b]0;x\x07\r\nok  \u202e" + "y" * 999
+    scene = replace(SOUND, gateways=(OtherGateway("br-lan", ip_address("192.168.1.9"), evil, evil),))
+    for check in judge(scene):
+        assert check.finding.isprintable()
+        assert len(check.finding) < 200
+        assert (check.remedy or "").isprintable()

@@ -1,0 +1,134 @@
+"""What the doctor sees: other gateways, holders of ports, directories. Loopback and files of the test only."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from ipaddress import ip_interface
+from pathlib import Path
+
+import pytest
+
+from upnp_gw.config import Config
+from upnp_gw.doctor import examine
+from upnp_gw.doctor.holders import holders
+from upnp_gw.doctor.look import _multicast, _state_problem
+from upnp_gw.doctor.scene import PortHolder
+from upnp_gw.doctor.search import GROUP, MOST, Answers, answer_headers, other_gateways
+from upnp_gw.model import Transport
+from upnp_gw.network import Link
+
+LOOPBACK = Link("lo", socket.if_nametoindex("lo"), True, (ip_interface("127.0.0.1/8"),))
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=120\r\nEXT:\r\nLOCATION: http://127.0.0.1:49000/igddesc.xml\r\n"
+    b"SERVER: box UPnP/1.0 AVM/7.5\r\nST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\nUSN: u\r\n\r\n"
+)
+
+
+def test_the_headers_of_an_answer() -> None:
+    headers = answer_headers(ANSWER)
+    assert headers is not None
+    assert (headers["server"], headers["location"]) == (
+        "box UPnP/1.0 AVM/7.5",
+        "http://127.0.0.1:49000/igddesc.xml",
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff" * 9000,
+        b"NOTIFY * HTTP/1.1\r\nST: InternetGatewayDevice\r\n\r\n",
+        b"HTTP/1.1 404 No\r\nST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n\r\n",
+        ANSWER.replace(b"InternetGatewayDevice", b"MediaServer"),
+    ],
+)
+def test_what_is_no_gateways_answer(data: bytes) -> None:
+    assert answer_headers(data) is None
+
+
+def test_only_the_lans_own_hosts_count_each_once_and_never_ourselves() -> None:
+    answers = Answers(LOOPBACK, frozenset({"127.0.0.1"}))
+    for source in ("127.0.0.1", "198.51.100.1", "127.0.0.2", "127.0.0.2"):
+        answers.datagram_received(ANSWER, (source, 1900))
+    assert [str(gateway.address) for gateway in answers.found.values()] == ["127.0.0.2"]
+    for number in range(3, 100):
+        answers.datagram_received(ANSWER, (f"127.0.0.{number}", 1900))
+    assert len(answers.found) == MOST
+
+
+class Responder(asyncio.DatagramProtocol):
+    """Another gateway, on loopback."""
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if b'MAN: "ssdp:discover"' in data:
+            self.transport.sendto(ANSWER, addr)
+
+
+async def test_another_gateway_is_found() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setblocking(False)
+        listening.bind(GROUP)
+        membership = struct.pack("=4s4si", socket.inet_aton(GROUP[0]), bytes(4), LOOPBACK.index)
+        listening.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Responder, sock=listening)
+        with contextlib.closing(transport):
+            (found,) = await other_gateways([LOOPBACK], own=frozenset())
+    assert (found.interface, str(found.address), found.server) == ("lo", "127.0.0.1", "box UPnP/1.0 AVM/7.5")
+
+
+async def test_a_lan_that_cannot_be_asked_has_no_other_gateway() -> None:
+    assert await other_gateways([Link("gone", 9999, True, (ip_interface("203.0.113.1/24"),))], frozenset()) == ()
+
+
+def test_another_process_on_a_port_is_named(tmp_path: Path) -> None:
+    head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    row = "   0: {local} 00000000:0000 {st} 00000000:00000000 00:00000000 00000000     0        0 {inode} 1\n"
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "tcp").write_text(head + row.format(local="0100007F:1388", st="0A", inode=77))
+    rows = [("00000000:076C", 88), ("0100007F:076C", 89), ("00000000:14E7", 90), ("00000000:0035", 91)]
+    (tmp_path / "net" / "udp").write_text(
+        head + "".join(row.format(local=local, st="07", inode=inode) for local, inode in rows)
+    )
+    for pid, name, inodes in (("10", "minidlnad", (88, 89)), ("20", "upnp-gw", (77,))):
+        (tmp_path / pid / "fd").mkdir(parents=True)
+        (tmp_path / pid / "comm").write_text(name + "\n")
+        for inode in inodes:
+            (tmp_path / pid / "fd" / str(inode)).symlink_to(f"socket:[{inode}]")
+    wanted = {(Transport.TCP, 5000), (Transport.UDP, 1900), (Transport.UDP, 5351)}
+    assert holders(wanted, own_pid=20, proc=tmp_path) == (
+        PortHolder(Transport.UDP, 1900, "0.0.0.0", "minidlnad"),
+        PortHolder(Transport.UDP, 5351, "0.0.0.0", None),
+    )
+
+
+def test_a_real_listener_is_found() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        (found,) = holders({(Transport.TCP, port)}, own_pid=0)
+        assert (found.address, found.port) == ("127.0.0.1", port)
+        assert found.process == Path("/proc/self/comm").read_text("utf-8").strip()
+        assert holders({(Transport.TCP, port)}, own_pid=os.getpid()) == ()
+
+
+def test_the_state_directory(tmp_path: Path) -> None:
+    assert _state_problem(tmp_path) is None
+    assert _state_problem(tmp_path / "not" / "yet") is None
+    assert list(tmp_path.iterdir()) == []
+    assert "cannot be written" in str(_state_problem(Path("/proc/sys")))
+
+
+def test_the_multicast_flag() -> None:
+    assert _multicast(["lo", "upnpgw-none"]).keys() == {"lo"}
+
+
+async def test_it_examines_this_machine(tmp_path: Path) -> None:
+    checks = await examine(Config(wan="upnpgw-none", lan=("lo",), state_dir=tmp_path))
+    found = {(check.name, check.outcome) for check in checks}
+    assert {("state", "ok"), ("lan and wan", "ok"), ("interface", "fail"), ("interface", "ok")} <= found
