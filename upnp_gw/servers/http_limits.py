@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
@@ -157,8 +158,7 @@ class Connection(web.RequestHandler):
         self.source: Source | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._link = transport
+        self._link = cast(asyncio.Transport, transport)  # uvloop's is one by its methods, not by its type
         peer = transport.get_extra_info("peername")
         self.source = self._door.identify(peer) if peer else None
         if self.source is None:
