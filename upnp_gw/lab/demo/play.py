@@ -63,8 +63,8 @@ def _perform(report: Report) -> list[Outcome]:
 
 
 def _rehearse(report: Report, why: str, begun: float) -> int:
-    """The steps that need no kernel, on loopback and the memory backend."""
-    report.opening("NO KERNEL, NO PACKETS", "memory", [f"No lab: {why}", "Shown on the memory backend instead."])
+    """The steps that need no kernel, on the memory backend."""
+    report.opening("NO KERNEL, NO PACKETS", "memory", [f"No lab: {why}"])
     with (
         _ended_by_sigterm(),
         tempfile.TemporaryDirectory(prefix="upnp-gw-demo-") as directory,

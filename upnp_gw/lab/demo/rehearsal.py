@@ -1,102 +1,144 @@
-"""The demo without namespaces: the real daemon on loopback with the memory backend. It opens no port anywhere.
+"""The demo without namespaces: the real path of a request over the memory backend. No socket, no kernel, no packet.
 
-The console and the PC are two addresses of 127.0.0.0/8. What is seen are decisions, never packets.
+Gate, ledger, store and the home policy are the real ones; the home is the lab's, on paper, and the clock is moved by
+hand. What is seen are decisions.
 """
 
-import socket
-from collections import Counter
+import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Interface
 from pathlib import Path
+from random import SystemRandom
 
-from upnp_gw.lab.daemon import Daemon
-from upnp_gw.lab.demo.report import ROOM, Found
-from upnp_gw.lab.demo.stage import control_point, require
-from upnp_gw.lab.demo.steps import GAME, HOME_LIMIT, LEASE_S, WANTED, reason_of
-from upnp_gw.lab.machine import Machine
+from upnp_gw.events import Events
+from upnp_gw.firewall.base import FirewallMode, FirewallSettings
+from upnp_gw.firewall.memory import MemoryFirewall
+from upnp_gw.gate.home import home_policy
+from upnp_gw.gate.limits import DeviceBook
+from upnp_gw.gateway import Gateway
+from upnp_gw.lab.demo.report import Found
+from upnp_gw.lab.demo.stage import require
+from upnp_gw.lab.demo.steps import BRIEF, BRIEF_LEASE_S, GAME, HOME_LIMIT, LEASE_S, WANTED, ports_of
+from upnp_gw.lab.topology import CONSOLE, HOME, PC, LanHost, Topology, gateway_of
+from upnp_gw.ledger.ledger import Ledger
+from upnp_gw.ledger.store import Store
+from upnp_gw.model import Endpoint, Instant, Transport, Via
+from upnp_gw.network import Link, Neighbour, Network
+from upnp_gw.operations import Operations
+from upnp_gw.request import Granted, MapRequest, PortChoice, Refused, Reply, Source
+from upnp_gw.surroundings import Surroundings
 
-CONSOLE = IPv4Address("127.77.0.10")
-PC = IPv4Address("127.77.0.20")
+EXTERNAL = Topology().external_addresses[0]
 
 
-@dataclass(frozen=True, slots=True)
 class Scene:
-    machine: Machine
-    daemon: Daemon
+    """The gateway of the lab's home, with nothing around it."""
 
-    @property
-    def location(self) -> str:
-        locations: list[str] = self.daemon.json("status")["locations"]
-        return next(location for location in locations if "127.0.0.1" in location)
+    def __init__(self, runner: asyncio.Runner, directory: Path) -> None:
+        self.runner = runner
+        self.now = Instant(1000.0, 1_800_000_000.0)
+        self.firewall = MemoryFirewall(clock=lambda: self.now.boot)
+        self.store = Store(directory / "ledger.db", "rehearsal")
+        gateway_address = IPv4Interface(f"{gateway_of(HOME.network)}/{HOME.network.prefixlen}")
+        self.network = Network(
+            wan=Link("wan0", 2, True, (IPv4Interface(f"{EXTERNAL}/24"),)),
+            lans=(Link(HOME.interface, 3, True, (gateway_address,)),),
+            external=(EXTERNAL,),
+            connected_at=self.now.boot,
+        )
+        around = Surroundings(self.network, lambda: self.now)
+        for host in HOME.hosts:
+            around.neighbours.learn(Neighbour(HOME.network[host.number], host.mac, HOME.interface))
+        policy = home_policy()
+        operations = Operations(policy, Ledger(), around, DeviceBook(policy.limits), SystemRandom())
+        self.gateway = Gateway(operations, self.firewall, self.store, Events(), self._settings)
+
+    def _settings(self) -> FirewallSettings:
+        return FirewallSettings(FirewallMode.ROUTER, self.network)
+
+    async def start(self) -> None:
+        await self.store.open()
+        await self.gateway.start()
+
+    async def stop(self) -> None:
+        await self.gateway.stop(flush=True)
+        await self.store.close()
+
+    def map(self, host: LanHost, transport: Transport, port: int, lease_s: int = LEASE_S) -> Reply:
+        """AddPortMapping of this host for itself."""
+        address = HOME.network[host.number]
+        source = Source(address, HOME.interface)
+        request = MapRequest(
+            Via.IGD1,
+            source,
+            transport,
+            Endpoint(address, port),
+            port,
+            PortChoice.EXACT,
+            lease_s,
+            description="game",
+        )
+        return self.runner.run(self.gateway.handle(request))
 
 
 @contextmanager
 def rehearsal(directory: Path) -> Iterator[Scene]:
-    """The daemon's place: loopback as the LAN, any other interface as the WAN, which it only looks at."""
-    machine = Machine("this machine")
-    options = ("--lan", "lo", "--wan", _wan(), "--backend", "memory", "--http-port", "0")
-    daemon = Daemon(machine, directory, *options)
-    try:
-        yield Scene(machine, daemon)
-    finally:
-        daemon.stop()
-        machine.close()
-
-
-def _wan() -> str:
-    """The interface of the default route; where there is none, any but loopback."""
-    routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
-    defaults = [fields[0] for fields in routes if fields[1] == "00000000"]
-    others = [name for _, name in socket.if_nameindex() if name != "lo"]
-    return next(iter(defaults + others), "none")
-
-
-def start(scene: Scene) -> Found:
-    scene.daemon.start()
-    return Found(
-        ["$ upnp-gw " + " ".join(("run", *scene.daemon.options)), *(f"  {x}" for x in scene.daemon.output)]
-    )
+    with asyncio.Runner() as runner:
+        scene = Scene(runner, directory)
+        try:
+            runner.run(scene.start())
+            yield scene
+        finally:
+            runner.run(scene.stop())
 
 
 def ask(scene: Scene) -> Found:
-    actions = [f"add:{transport}:{GAME}:{GAME}:{LEASE_S}" for transport in ("tcp", "udp")]
-    _, *answers = control_point(scene.machine, str(CONSOLE), scene.location, actions)
-    require(all(answer["ok"] for answer in answers), f"the console was refused: {answers}")
-    return Found([f"the console is granted tcp/{GAME} and udp/{GAME} (decided; nothing is open)"])
+    lines = []
+    for transport in Transport:
+        require(scene.firewall.reach(transport, GAME) is None, f"{transport}/{GAME} is open unasked")
+        reply = scene.map(CONSOLE, transport, GAME)
+        require(isinstance(reply, Granted), f"the console was refused {transport}/{GAME}: {reply}")
+        forward = scene.firewall.reach(transport, GAME)
+        require(forward is not None, f"{transport}/{GAME} was granted but leads nowhere")
+        assert forward is not None
+        lines.append(f"the console asks for {transport}/{GAME}: granted, would lead to {forward.internal}")
+    return Found(lines)
 
 
 def infected(scene: Scene) -> Found:
-    actions = [f"add:tcp:{port}:{port}:{LEASE_S}" for port in WANTED]
-    _, *answers = control_point(scene.machine, str(PC), scene.location, actions)
-    granted = sum(answer["ok"] for answer in answers)
-    require(0 < granted <= HOME_LIMIT, f"the infected PC was granted {granted} of {len(WANTED)} ports")
-    reasons = Counter(reason_of(answer) for answer in answers if not answer["ok"])
+    granted: list[int] = []
+    refused: dict[str, list[int]] = defaultdict(list)
+    for port in WANTED:
+        reply = scene.map(PC, Transport.TCP, port)
+        if isinstance(reply, Refused):
+            refused[reply.reason].append(port)
+        else:
+            granted.append(port)
+    require(0 < len(granted) <= HOME_LIMIT, f"the infected PC was granted {len(granted)} of {len(WANTED)} ports")
     return Found(
         [
-            f"the infected PC asks for {len(WANTED)} ports: granted {granted}",
-            *(f"refused {count}: {reason}" for reason, count in reasons.items()),
+            f"the infected PC asks for {len(WANTED)} ports:",
+            f"granted {len(granted)}: {ports_of(granted)}",
+            *(f"refused {len(ports)}: {ports_of(ports)}: {reason}" for reason, ports in refused.items()),
         ],
-        {"asked": len(WANTED), "granted": granted, "refused": dict(reasons)},
+        {"asked": len(WANTED), "granted": granted, "refused": dict(refused)},
     )
 
 
-def listing(scene: Scene) -> Found:
-    table = scene.daemon.cli("list", columns=ROOM).stdout.splitlines()
-    return Found(["$ upnp-gw list", *(f"  {line}" for line in table)], {"mappings": scene.daemon.json("list")})
-
-
-def stop(scene: Scene) -> Found:
-    code = scene.daemon.stop()
-    require(code == 0, f"the daemon ended with code {code}:\n{scene.daemon.last_words()}")
-    return Found(["the daemon stopped; nothing was opened, so nothing is left"])
+def lease(scene: Scene) -> Found:
+    reply = scene.map(CONSOLE, Transport.UDP, BRIEF, BRIEF_LEASE_S)
+    require(isinstance(reply, Granted), f"the console was refused udp/{BRIEF}: {reply}")
+    require(scene.firewall.reach(Transport.UDP, BRIEF) is not None, "a short lease opens nothing")
+    scene.now = Instant(scene.now.boot + 60, scene.now.wall + 60)
+    require(scene.firewall.reach(Transport.UDP, BRIEF) is None, "the lease did not end")
+    require(scene.firewall.reach(Transport.UDP, GAME) is not None, "the long lease ended with the short one")
+    return Found([f"udp/{BRIEF} for {BRIEF_LEASE_S} s: granted; a minute later (clock moved by hand) it is gone"])
 
 
 STEPS: tuple[tuple[str, str, Callable[[Scene], Found]], ...] = (
-    ("start", "The real daemon on loopback, memory backend", start),
     ("ask", "The console asks for a port: what is decided", ask),
     ("infected", "An infected PC asks for everything: what is decided", infected),
-    ("list", "What the operator sees", listing),
-    ("stop", "Stopped again", stop),
+    ("lease", "A lease ends", lease),
 )

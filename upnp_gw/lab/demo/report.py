@@ -61,7 +61,9 @@ class TextReport:
         )
 
     def opening(self, place: str, backend: str, lines: Sequence[str]) -> None:
-        _print(f"upnp-gw demo ({place}; {backend} backend)", "", *lines)
+        _print(f"upnp-gw demo ({place}; {backend} backend)", "")
+        for line in lines:
+            _print(*textwrap.wrap(line, COLUMNS))
 
     def begins(self, number: int, title: str) -> None:
         _print("", f"{number:>2}  {title}")

@@ -110,8 +110,8 @@ def infected(stage: Stage) -> Found:
     require(opened == granted, f"granted {granted}, but packets arrived at {opened}")
     devices = {row["device"]: row for row in stage.daemon.json("devices")}
     lines = [f"the infected PC asks for {len(WANTED)} ports and listens on each:"]
-    lines += [f"granted {len(granted)}: {_ports(granted)}"]
-    lines += [f"refused {len(ports)}: {_ports(ports)}: {reason}" for reason, ports in why.items()]
+    lines += [f"granted {len(granted)}: {ports_of(granted)}"]
+    lines += [f"refused {len(ports)}: {ports_of(ports)}: {reason}" for reason, ports in why.items()]
     lines += [
         f"a packet from the internet to each of the {len(WANTED)}: {len(opened)} arrive, the granted ones",
         "So the home policy limits an infected PC; it does not stop it. The policy `locked` does.",
@@ -209,5 +209,5 @@ STEPS: tuple[tuple[str, str, Callable[[Stage], Found]], ...] = (
 """Name, title, step."""
 
 
-def _ports(ports: list[int]) -> str:
+def ports_of(ports: list[int]) -> str:
     return " ".join(map(str, ports))
