@@ -7,8 +7,9 @@ import pytest
 from tests.ledger.rows import NOW, asks, clamps, mapping
 from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.ledger.leases import (
-    GRACE_S,
+    END_GRACE_S,
     RECHECK_S,
+    RENEWAL_GRACE_S,
     Deadlines,
     kernel_timeout_s,
     left_s,
@@ -49,7 +50,8 @@ def test_a_held_mapping_is_decided_again_within_the_hour() -> None:
 def test_the_kernel_ends_it_soon_after_the_next_look() -> None:
     """A dead daemon: the kernel's timeout is the next look of ours and a little more, never the whole hold."""
     held = replace(mapping(1, until=NOW.boot + 30 * 86400), recheck_at=NOW.boot + 3600)
-    assert kernel_timeout_s(held, NOW) == 3600 + GRACE_S
+    assert kernel_timeout_s(held, NOW) == 3600 + RENEWAL_GRACE_S
+    assert kernel_timeout_s(mapping(1, until=NOW.boot + 4), NOW) == 4 + END_GRACE_S
     over = replace(mapping(1, until=NOW.boot - 50), recheck_at=NOW.boot - 50)
     assert kernel_timeout_s(over, NOW) == 1.0
 

@@ -13,8 +13,10 @@ from upnp_gw.model import Hold, Instant, Mapping, Via
 
 RECHECK_S = 3600
 """The longest that a held mapping stands in the kernel without a new decision."""
-GRACE_S = 30
-"""The kernel's timeout outlives the next look of ours by this much: only a dead daemon lets it come to that."""
+END_GRACE_S = 2
+"""The kernel's timeout outlives the end of a lease by this much: the gateway ends it first, with its events."""
+RENEWAL_GRACE_S = 30
+"""... and the next renewal by this much: a presence check of seconds and one more try fit into it."""
 SHOWN_MAX_S = 604800
 """PortMappingLeaseDuration of WANIPConnection:2 ends here (IGD-021, deviation IGD-128)."""
 
@@ -33,7 +35,9 @@ def renewed(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
 
 def kernel_timeout_s(mapping: Mapping, now: Instant) -> float:
     """Seconds until the kernel ends it by itself, >= 1."""
-    return max(1.0, min(mapping.until, mapping.recheck_at) - now.boot + GRACE_S)
+    if mapping.until <= mapping.recheck_at:
+        return max(1.0, mapping.until - now.boot + END_GRACE_S)
+    return max(1.0, mapping.recheck_at - now.boot + RENEWAL_GRACE_S)
 
 
 def next_look(mapping: Mapping) -> float:
