@@ -86,10 +86,10 @@ def parse_call(headers: Mapping[str, str], body: bytes) -> Call:
     if len(body) > BODY_MAX:
         raise SoapError("body-too-large", 413)
     element = _action_element(_parse(body))
-    tag = etree.QName(element)
-    if tag.localname != named:
+    urn, action = _name(element)
+    if action != named:
         raise SoapError("soapaction-mismatch", 500, 401)
-    return Call(tag.namespace or "", tag.localname, tuple(_argument(child) for child in element.iterchildren()))
+    return Call(urn, action, tuple(_argument(child) for child in element))
 
 
 def build_response(urn: str, action: str, arguments: Iterable[tuple[str, str]]) -> bytes:
@@ -164,17 +164,23 @@ def _check_bounds(root: etree._Element) -> None:
 def _action_element(root: etree._Element) -> etree._Element:
     if root.tag != f"{{{ENVELOPE}}}Envelope":
         raise SoapError("no-envelope")
-    for header in root.iterfind(f"{{{ENVELOPE}}}Header/*"):
-        if header.get(f"{{{ENVELOPE}}}mustUnderstand") == "1":
-            raise SoapError("must-understand", 500, 401)
-    bodies = root.findall(f"{{{ENVELOPE}}}Body")
+    bodies = [child for child in root if child.tag == f"{{{ENVELOPE}}}Body"]
     if len(bodies) != 1 or len(bodies[0]) != 1:
         raise SoapError("no-action")
+    headers = (entry for child in root if child.tag == f"{{{ENVELOPE}}}Header" for entry in child)
+    if any(entry.get(f"{{{ENVELOPE}}}mustUnderstand") == "1" for entry in headers):
+        raise SoapError("must-understand", 500, 401)
     return bodies[0][0]
+
+
+def _name(element: etree._Element) -> tuple[str, str]:
+    """Namespace and local name."""
+    namespace, _, local = str(element.tag).rpartition("}")
+    return namespace.removeprefix("{"), local
 
 
 def _argument(element: etree._Element) -> tuple[str, str]:
     """Name and text. Namespaces of arguments are not looked at: Net::UPnP sends ``u:varName``."""
     if len(element):
         raise SoapError("argument-not-text", 500, 402)
-    return etree.QName(element).localname, element.text or ""
+    return _name(element)[1], element.text or ""
