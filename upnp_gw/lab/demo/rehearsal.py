@@ -1,7 +1,7 @@
-"""The demo without namespaces: the real path of a request over the memory backend. No socket, no kernel, no packet.
+"""The demo without namespaces: the real path of a request over the memory backend. No socket, no packet.
 
-Gate, ledger, store and the home policy are the real ones; the home is the lab's, on paper, and the clock is moved by
-hand. What is seen are decisions.
+Gate, ledger, store and the home policy are the real ones; the home is the lab's, on paper, and the clock is moved
+by hand. What is seen are decisions.
 """
 
 import asyncio
