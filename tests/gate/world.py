@@ -66,6 +66,11 @@ def facts_of(address: IPAddress = PC, *, mac: str | None = PC_MAC, **more: Any) 
     return replace(facts, **more)
 
 
+def but(facts: Facts, **more: Any) -> Facts:
+    """The facts, but for these."""
+    return replace(facts, **more)
+
+
 def map_request(address: IPAddress = PC, port: int = 40000, external: int | None = None, **more: Any) -> MapRequest:
     """An AddPortMapping for ``address``; ``more`` says otherwise."""
     request = MapRequest(

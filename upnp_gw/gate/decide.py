@@ -26,7 +26,7 @@ def decide(policy: Policy, facts: Facts, request: MapRequest) -> Verdict:
         return _Decision(policy, facts, request).verdict()
     except Exception as error:
         trace = (f"fault: {type(error).__name__}", FAULT)
-        return Verdict(Outcome.DENY, None, Refusal.NOT_AUTHORIZED, trace, None, getattr(policy, "digest", ""))
+        return Verdict(Outcome.DENY, None, Refusal.NOT_AUTHORIZED, trace, None, policy.digest)
 
 
 def lifetime_s(request: MapRequest, clamps: Clamps) -> int:

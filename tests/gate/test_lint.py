@@ -1,0 +1,97 @@
+"""What lint says of policies that are probably not meant."""
+
+from datetime import date
+
+import pytest
+
+from tests.gate.world import PC_MAC, TODAY
+from upnp_gw.gate.load import load_text
+
+HEAD = f"""
+version = 1
+[device.pc]
+mac = ["{PC_MAC}"]
+[zone]
+guest = ["192.168.20.0/24"]
+"""
+GRANT = '[[grant]]\nname = "g"\nwho = "pc"\n'
+FORBID = '[[forbid]]\nname = "f"\n'
+
+NO_COMMON_PORT = "no port is in int_ports and ext_ports"
+
+
+def warnings(text: str, today: date = TODAY) -> list[str]:
+    return [str(finding) for finding in load_text(HEAD + text, "policy.toml", today).warnings]
+
+
+FINDINGS = [
+    (
+        '[[grant]]\nname = "g"\nwho = "tv"',
+        ["grant g: no device of this file is named tv", "grant g: dead: it is for nobody"],
+    ),
+    ('[[grant]]\nname = "g"\nwho = ["pc", "tv"]', ["grant g: no device of this file is named tv"]),
+    (GRANT + FORBID + 'who = "pc"', ["grant g: dead: swallowed by forbid f"]),
+    (GRANT + FORBID + 'int_ports = ["1000-65535"]', ["grant g: dead: swallowed by forbid f"]),
+    (
+        GRANT + "ext_ports = [5000]\n" + FORBID + "ext_ports = [5000, 5001]",
+        ["grant g: dead: swallowed by forbid f"],
+    ),
+    (GRANT + 'zone = "guest"\n' + FORBID + 'zone = "guest"', ["grant g: dead: swallowed by forbid f"]),
+    (FORBID, ["forbid f: forbids everything to everyone"]),
+    (GRANT + "review_by = 2026-05-31", ["grant g: its review was due on 2026-05-31"]),
+    (
+        GRANT + 'family = ["ip4", "ip6"]\nremote = ["203.0.113.0/24"]',
+        ["grant g: no ip6 request: remote has no IPv6 prefix"],
+    ),
+    (GRANT + 'family = "ip6"\nfor = ["10.0.40.0/28"]', ["grant g: no ip6 request: for has no IPv6 prefix"]),
+    (
+        GRANT + 'family = "ip4"\nint_ports = [5000]\next = "same"\next_ports = [5001]',
+        ["grant g: dead where the gateway chooses: " + NO_COMMON_PORT + ", and it wants the same"],
+    ),
+    (
+        GRANT + "int_ports = [5000]\next_ports = [5001]",
+        ["grant g: no IPv6 pinhole: its port is both, and " + NO_COMMON_PORT],
+    ),
+    ('[[grant]]\nname = "g"\nwho = "*"\nint_ports = [443]', ["grant g: every device may map ports below 1024"]),
+    ('[[grant]]\nname = "g"\nwho = "*"\nfor = ["10.0.0.0/8"]', ["grant g: every device may map for other hosts"]),
+    (GRANT + 'for = ["0.0.0.0/0"]', ["grant g: for covers every host of every LAN"]),
+    (
+        GRANT + 'max_ttl = "25h"\nmax_hold = "31d"\nmax_mappings = 33',
+        [
+            "grant g: max_ttl is above the limit, which holds: 1d",
+            "grant g: max_hold is above the limit, which holds: 30d",
+            "grant g: max_mappings is above the limit per_device, which holds: 32",
+        ],
+    ),
+    (GRANT + 'approve_for = "30d"', ["grant g: approve_for says nothing without approve = true"]),
+    ("[limits]\nper_device = 2000", ["limits: per_device is above total_mappings: one device can take them all"]),
+    (
+        f'[device.second]\nmac = ["{PC_MAC}"]',
+        [f"device pc: {PC_MAC} is the MAC address of several devices: pc, second"],
+    ),
+    ("[group]\nnone = []", ["group none: has no members"]),
+]
+
+
+@pytest.mark.parametrize(("text", "findings"), FINDINGS)
+def test_findings(text: str, findings: list[str]) -> None:
+    assert warnings(text) == findings
+
+
+CLEAN = [
+    GRANT,
+    GRANT + "review_by = 2026-06-01",
+    GRANT + FORBID + "int_ports = [22]",
+    GRANT + FORBID + 'zone = "guest"',
+    GRANT + FORBID + 'proto = "udp"',
+    GRANT + FORBID + 'family = "ip6"',
+    GRANT + FORBID + "ext_ports = [5000]",
+    GRANT + 'remote = ["203.0.113.0/24"]',
+    '[[grant]]\nname = "g"\nwho = "*"\n' + FORBID + 'who = "pc"',
+    '[[grant]]\nname = "g"\nzone = "guest"\nint_ports = [443]',
+]
+
+
+@pytest.mark.parametrize("text", CLEAN)
+def test_no_finding_where_all_is_well(text: str) -> None:
+    assert warnings(text) == []
