@@ -496,6 +496,10 @@ held = [
     listen(F, U, "", 503),
 ]
 held[-1].connect(("11.22.33.1", 9))
+for port, device in (67, b"lan0"), (68, b"wan0"):
+    held.append(socket.socket(F, U))
+    held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+    held[-1].bind(("", port))
 bound = socket.socket(F, T); bound.bind(("", 8080))
 print("ready", flush=True)
 sys.stdin.read()
@@ -511,7 +515,8 @@ sys.stdin.read()
             found = listeners.ports()
     tcp, udp = Transport.TCP, Transport.UDP
     assert found == {
-        (tcp, 22), (tcp, 80), (tcp, 443), (udp, 500), (udp, 501), (udp, 502), (udp, 51820)
+        (tcp, 22), (tcp, 80), (tcp, 443), (udp, 500), (udp, 501), (udp, 502), (udp, 51820),
+        (udp, 68)
     }  # fmt: skip
     process.stdin.close()
     process.wait(5)

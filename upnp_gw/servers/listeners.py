@@ -1,18 +1,20 @@
-"""Ports on which the gateway itself can be reached from the WAN (SR-24), read from /proc/self/net.
+"""Ports on which the gateway itself can be reached from the WAN (SR-24).
 
 A socket counts when it is bound to a wildcard or a WAN address and listens (TCP), or is not connected and has a
 port below the ephemeral range (UDP). Within that range a UDP socket counts once it has been there for a while:
-WireGuard's 51820 is there to stay, a resolver's query port is not.
+WireGuard's 51820 is there to stay, a resolver's query port is not. One bound to another interface than the WAN
+does not count.
 """
 
 import socket
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import NamedTuple
 
-from upnp_gw.model import IPAddress, Transport
+from upnp_gw.model import Transport
 from upnp_gw.network import Network
 from upnp_gw.servers.rtnetlink import ip
+from upnp_gw.servers.sock_diag import Bound, ask_bound, unmapped
 
 PROC_NET = Path("/proc/self/net")
 """Follows the net namespace of the process."""
@@ -24,18 +26,10 @@ FRESH_S = 1.0
 """A reading of this age is still good for a decision."""
 LASTING_S = 30.0
 """For so long a UDP socket in the ephemeral range has to stand before it counts."""
+ANY4, ANY6 = IPv4Address(0), IPv6Address(0)
 ALWAYS = float("-inf")
 
 Ports = frozenset[tuple[Transport, int]]
-
-
-class Bound(NamedTuple):
-    """A socket that waits for anybody."""
-
-    transport: Transport
-    address: IPAddress
-    port: int
-    inode: int
 
 
 def parse_bound(lines: Iterator[str], transport: Transport) -> Iterator[Bound]:
@@ -51,12 +45,20 @@ def parse_bound(lines: Iterator[str], transport: Transport) -> Iterator[Bound]:
         packed, _, port = fields[1].partition(":")
         address = ip(_unswap(packed))
         if address is not None:
-            yield Bound(transport, getattr(address, "ipv4_mapped", None) or address, int(port, 16), int(fields[9]))
+            yield Bound(transport, unmapped(address), int(port, 16), int(fields[9]))
 
 
 def _unswap(words: str) -> bytes:
     """The kernel prints an address as 32-bit words in the host's byte order."""
     return b"".join(socket.ntohl(int(words[i : i + 8], 16)).to_bytes(4) for i in range(0, len(words), 8))
+
+
+def find_bound() -> Iterable[Bound]:
+    """By inet_diag; from /proc where the kernel comes without its modules (small routers)."""
+    try:
+        return tuple(ask_bound())
+    except OSError:
+        return read_bound()
 
 
 def read_bound(proc: Path = PROC_NET) -> Iterator[Bound]:
@@ -87,7 +89,7 @@ class Listeners:
         network: Callable[[], Network],
         boottime: Callable[[], float],
         *,
-        read: Callable[[], Iterator[Bound]] = read_bound,
+        read: Callable[[], Iterable[Bound]] = find_bound,
         ephemeral: Callable[[], tuple[int, int]] = read_ephemeral,
     ) -> None:
         self._network = network
@@ -108,8 +110,8 @@ class Listeners:
 
     def _refresh(self, now: float) -> None:
         network = self._network()
-        exposed: Collection[IPAddress] = {*network.wan.ipv4, *network.wan.ipv6, *network.external}
-        found = [b for b in self._read() if b.address.is_unspecified or b.address in exposed]
+        exposed = {ANY4, ANY6, *network.wan.ipv4, *network.wan.ipv6, *network.external}
+        found = [b for b in self._read() if b.address in exposed and b.interface in (0, network.wan.index)]
         low, high = self._ephemeral()
         passing = {(b.inode, b.port) for b in found if b.transport is Transport.UDP and low <= b.port <= high}
         # whatever stood before us counts until it has gone: refusing a query's port for a while harms nobody

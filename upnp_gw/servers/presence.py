@@ -8,7 +8,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from upnp_gw.model import IPAddress
@@ -83,7 +83,7 @@ class _Contest:
     index: int
     old: str
     claimant: str
-    task: asyncio.Task[None] | None = field(default=None)
+    task: asyncio.Task[None] | None = None
 
 
 class Presence:
@@ -102,6 +102,7 @@ class Presence:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._contests.clear()
 
     def take(self, interface: str, message: NeighbourMessage) -> None:
         place = (message.address, interface)
@@ -207,7 +208,7 @@ class Presence:
         except OSError as error:
             log.warning("who has %s on %s cannot be asked: %s", *place, error.strerror)
         finally:
-            del self._contests[place]
+            self._contests.pop(place, None)
         now = self._neighbours.mac_of(*place)
         if now is None:
             self._tell(Gone(place[0], contest.old, place[1]))
