@@ -119,6 +119,7 @@ BAD_XML = {
     "two bodies": SIMPLE.replace(b"</s:Envelope>", b"<s:Body/></s:Envelope>"),
     "two actions": envelope(f'<u:X xmlns:u="{URN}"/><u:X xmlns:u="{URN}"/>'),
     "latin-1": SIMPLE.replace(b"<A>1", b"<A>\xe9"),
+    "latin-1 declared": SIMPLE.replace(b"?>", b" encoding='iso-8859-1'?>").replace(b"<A>1", b"<A>\xe9"),
     "UTF-16": SIMPLE.decode().encode("utf-16"),
     "UTF-7 declared": b'<?xml version="1.0" encoding="utf-7"?>+ADw-a/+AD4-',
     "NUL inside": SIMPLE.replace(b"<A>1", b"<A>\0"),

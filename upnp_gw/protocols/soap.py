@@ -151,10 +151,8 @@ def _check_bounds(root: etree._Element) -> None:
         raise SoapError("processing-instruction")
     elements, depth = 0, 0
     for event, node in etree.iterwalk(root, events=("start", "end", "pi")):
-        if event == "pi":
-            raise SoapError("processing-instruction")
         if not isinstance(node.tag, str):
-            raise SoapError("entity")
+            raise SoapError("processing-instruction")
         elements += event == "start"
         depth += 1 if event == "start" else -1
         if elements > ELEMENTS_MAX or depth > DEPTH_MAX:
