@@ -19,7 +19,7 @@ from upnp_gw.cli.schema import document
 from upnp_gw.errors import ConfigError
 from upnp_gw.model import DecisionId
 from upnp_gw.request import Refusal, Refused
-from upnp_gw.servers.control import STATUS_OF, WATCHERS_MAX, ControlServer, Operator, listen
+from upnp_gw.servers.control import SOCKET_NAME, STATUS_OF, WATCHERS_MAX, Claim, ControlServer, Operator, listen
 
 ADD = {"transport": "tcp", "external_port": 8080, "internal_client": "192.168.1.23", "internal_port": 80}
 FIELDS_OF_THE_ISSUE = [
@@ -27,6 +27,10 @@ FIELDS_OF_THE_ISSUE = [
     *("remote_host", "via", "device", "description", "granted_at", "expires_at", "lease_left_s", "connections"),
     *("bytes", "last_used", "rule", "decision"),
 ]
+
+
+def socket_of(runtime_dir: Path) -> Path:
+    return runtime_dir / SOCKET_NAME
 
 
 @pytest.fixture
@@ -43,9 +47,9 @@ async def server(operator: FakeOperator, tmp_path: Path) -> AsyncIterator[Contro
 
 
 @pytest.fixture
-async def client(server: ControlServer) -> AsyncIterator[aiohttp.ClientSession]:
+async def client(server: ControlServer, tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(
-        base_url="http://localhost", connector=aiohttp.UnixConnector(str(server.path))
+        base_url="http://localhost", connector=aiohttp.UnixConnector(str(socket_of(tmp_path)))
     ) as session:
         yield session
 
@@ -228,22 +232,24 @@ async def test_watchers_are_bounded_and_forgotten_when_they_go(
 async def test_close_ends_the_streams_at_once(operator: FakeOperator, tmp_path: Path) -> None:
     server = ControlServer(operator, tmp_path)
     await server.start()
-    reader, writer = await asyncio.open_unix_connection(str(server.path))
+    reader, writer = await asyncio.open_unix_connection(str(socket_of(tmp_path)))
     writer.write(b"GET /v1/events HTTP/1.0\r\n\r\n")
     await reader.readuntil(b"hello")
     async with asyncio.timeout(1):
         await server.close()
         await reader.read()
     assert operator.watchers == []
-    assert not server.path.exists()
+    assert not socket_of(tmp_path).exists()
     writer.close()
     await writer.wait_closed()
 
 
-async def test_a_change_goes_on_when_its_client_hangs_up(server: ControlServer, operator: FakeOperator) -> None:
+async def test_a_change_goes_on_when_its_client_hangs_up(
+    server: ControlServer, operator: FakeOperator, tmp_path: Path
+) -> None:
     operator.gate.clear()
     body = json.dumps(ADD).encode()
-    _, writer = await asyncio.open_unix_connection(str(server.path))
+    _, writer = await asyncio.open_unix_connection(str(socket_of(tmp_path)))
     writer.write(b"POST /v1/mappings HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     async with asyncio.timeout(5):
         while not operator.asked:  # noqa: ASYNC110
@@ -257,8 +263,8 @@ async def test_a_change_goes_on_when_its_client_hangs_up(server: ControlServer, 
             await asyncio.sleep(0)
 
 
-async def test_the_socket_is_its_owners_alone(server: ControlServer) -> None:
-    assert stat.S_IMODE(server.path.stat().st_mode) == 0o600
+async def test_the_socket_is_its_owners_alone(server: ControlServer, tmp_path: Path) -> None:
+    assert stat.S_IMODE(socket_of(tmp_path).stat().st_mode) == 0o600
 
 
 def test_a_group_may_be_let_in(tmp_path: Path) -> None:
@@ -312,10 +318,26 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 async def test_close_leaves_another_daemons_socket(operator: FakeOperator, tmp_path: Path) -> None:
     server = ControlServer(operator, tmp_path)
     await server.start()
-    server.path.unlink()
-    with listen(server.path):
+    socket_of(tmp_path).unlink()
+    with listen(socket_of(tmp_path)):
         await server.close()
-        assert server.path.exists()
+        assert socket_of(tmp_path).exists()
+
+
+async def test_who_connects_after_the_claim_waits_for_the_answer(operator: FakeOperator, tmp_path: Path) -> None:
+    claim = Claim(tmp_path)
+    with pytest.raises(ConfigError, match="another upnp-gw answers there"):
+        Claim(tmp_path)
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(claim.path))) as session:
+        asked = asyncio.create_task(ask(session, "GET", "http://localhost/v1/mappings"))
+        await asyncio.sleep(0)
+        server = ControlServer(operator, tmp_path, claim=claim)
+        await server.start()
+        assert await asked == (200, [])
+    await server.close()
+    assert claim.path.exists()
+    claim.release()
+    assert not claim.path.exists()
 
 
 def test_the_schema_on_file_is_the_schema_in_force() -> None:

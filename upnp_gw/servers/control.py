@@ -93,38 +93,66 @@ T = TypeVar("T")
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class ControlServer:
-    """Serves an ``Operator`` on ``runtime_dir/control.sock``."""
+class Claim:
+    """``runtime_dir/control.sock``, bound and listening: one daemon for each runtime directory.
 
-    def __init__(self, operator: Operator, runtime_dir: Path, group: str = "") -> None:
-        """``group``: who may use the socket beside its owner (mode 0660); empty: nobody (0600)."""
-        self._operator = operator
-        self._group = group
+    Made first of all at start, before the store is opened or the kernel touched: a second daemon must find out
+    before it has flushed the first one's mappings. Who connects meanwhile waits until the server starts.
+    """
+
+    def __init__(self, runtime_dir: Path, group: str = "") -> None:
+        """``group``: who may use the socket beside its owner (mode 0660); empty: nobody (0600).
+
+        Raises ConfigError where another daemon answers on the socket, or it cannot be made.
+        """
         self.path = runtime_dir / SOCKET_NAME
+        self.listener = listen(self.path, group)
+        self._inode = _inode(self.path)
+
+    def release(self) -> None:
+        """Takes the socket file away, unless it is another daemon's by now."""
+        self.listener.close()
+        with contextlib.suppress(OSError):
+            if _inode(self.path) == self._inode:
+                self.path.unlink()
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+class ControlServer:
+    """Serves an ``Operator`` on a claimed socket."""
+
+    def __init__(self, operator: Operator, runtime_dir: Path, group: str = "", claim: Claim | None = None) -> None:
+        """With a ``claim`` the socket is taken already, and its owner releases it; without one, ``start`` takes
+        it (and raises ConfigError as ``Claim`` does) and ``close`` releases it."""
+        self._operator = operator
+        self._runtime_dir = runtime_dir
+        self._group = group
+        self._claim = claim
+        self._own_claim: Claim | None = None
         self._runner: web.AppRunner | None = None
-        self._inode: tuple[int, int] | None = None
         self._watchers: set[asyncio.Task[Any]] = set()
         self._changes: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
-        """Raises ConfigError where another daemon answers on the socket, or it cannot be made."""
-        listener = listen(self.path, self._group)
-        found = self.path.stat()
-        self._inode = (found.st_dev, found.st_ino)
+        """Answers from now on, also those who connected since the claim."""
+        if self._claim is None:
+            self._claim = self._own_claim = Claim(self._runtime_dir, self._group)
         self._runner = web.AppRunner(
             self._application(), handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S
         )
         await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        await web.SockSite(self._runner, self._claim.listener).start()
 
     async def close(self) -> None:
-        """Ends every stream and takes the socket file away, unless it is another daemon's by now."""
+        """Ends every stream."""
         if self._runner is not None:
             await self._runner.cleanup()
-        with contextlib.suppress(OSError):
-            found = self.path.stat()
-            if (found.st_dev, found.st_ino) == self._inode:
-                self.path.unlink()
+        if self._own_claim is not None:
+            self._own_claim.release()
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[_problems], client_max_size=BODY_MAX)
