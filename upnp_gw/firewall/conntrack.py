@@ -12,7 +12,15 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from upnp_gw.firewall.base import Forward
-from upnp_gw.firewall.netlink import SUBSYS_CONNTRACK, Message, NetlinkSocket, attribute, nest, parse_attributes
+from upnp_gw.firewall.netlink import (
+    SUBSYS_CONNTRACK,
+    Attributes,
+    Message,
+    NetlinkSocket,
+    attribute,
+    nest,
+    parse_attributes,
+)
 from upnp_gw.model import Endpoint, IPAddress, IPNetwork, Transport
 
 CT_GET, CT_DELETE = 1, 2
@@ -23,7 +31,7 @@ CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
 CTA_FILTER_ORIG_FLAGS = 1
 FILTER_PROTO_AND_DST_PORT = 1 << 3 | 1 << 5
 
-FILTERED_MOST = 16
+FILTERED_MOST = 32
 """Up to so many ports are asked for one by one; for more, one dump of everything is cheaper."""
 
 
@@ -89,10 +97,13 @@ class Entry(NamedTuple):
     """The attributes tuple, zone and id as the kernel sent them."""
 
 
-def parse_entry(message: Message) -> Entry | None:
-    """None for a transport that cannot be mapped."""
+def parse_entry(message: Message, wanted: "Wanted") -> Entry | None:
+    """None for flows to other ports than the wanted ones, and for transports that cannot be mapped."""
     attributes = message.attributes
     raw = attributes.get(CTA_TUPLE_ORIG, b"")
+    proto = parse_attributes(parse_attributes(raw).get(CTA_TUPLE_PROTO, b""))
+    if _port_of(proto) not in wanted:  # most entries of a full dump end here
+        return None
     original, reply = parse_tuple(raw), parse_tuple(attributes.get(CTA_TUPLE_REPLY, b""))
     if original is None or reply is None:
         return None
@@ -105,17 +116,23 @@ def parse_tuple(data: bytes) -> Tuple | None:
     """One direction; None for anything but TCP and UDP over IP."""
     nested = parse_attributes(data)
     ip, proto = parse_attributes(nested.get(CTA_TUPLE_IP, b"")), parse_attributes(nested.get(CTA_TUPLE_PROTO, b""))
-    transport = Transport.of_number((proto.get(CTA_PROTO_NUM) or b"\0")[0])
+    to = _port_of(proto)
     source = ip.get(CTA_IP_V4_SRC) or ip.get(CTA_IP_V6_SRC)
     destination = ip.get(CTA_IP_V4_DST) or ip.get(CTA_IP_V6_DST)
-    from_port, to_port = proto.get(CTA_PROTO_SRC_PORT), proto.get(CTA_PROTO_DST_PORT)
-    if transport is None or not (source and destination and from_port and to_port):
+    from_port = proto.get(CTA_PROTO_SRC_PORT)
+    if to is None or not (source and destination and from_port):
         return None
     return Tuple(
-        transport,
+        to[0],
         Endpoint(ip_address(source), int.from_bytes(from_port, "big")),
-        Endpoint(ip_address(destination), int.from_bytes(to_port, "big")),
+        Endpoint(ip_address(destination), to[1]),
     )
+
+
+def _port_of(proto: Attributes) -> tuple[Transport, int] | None:
+    transport = Transport.of_number((proto.get(CTA_PROTO_NUM) or b"\0")[0])
+    port = proto.get(CTA_PROTO_DST_PORT)
+    return None if transport is None or port is None else (transport, int.from_bytes(port, "big"))
 
 
 def build_filter(transport: Transport, port: int) -> bytes:
@@ -129,13 +146,24 @@ def build_filter(transport: Transport, port: int) -> bytes:
     return nest(CTA_TUPLE_ORIG, proto) + nest(CTA_FILTER, flags)
 
 
-Wanted = dict[tuple[Transport, int], list[Flows]]
+Wanted = dict[tuple[Transport, int] | None, list[Flows]]
+"""By transport and port."""
 
 
-def find(entries: Iterable[Entry], wanted: Wanted) -> Iterator[Entry]:
-    """The entries that are among the wanted flows."""
-    for entry in entries:
-        candidates = wanted.get((entry.original.transport, entry.original.destination.port), ())
+def wanted_of(flows: Iterable[Flows]) -> Wanted:
+    wanted: Wanted = {}
+    for one in flows:
+        wanted.setdefault((one.transport, one.port), []).append(one)
+    return wanted
+
+
+def find(messages: Iterable[Message], wanted: Wanted) -> Iterator[Entry]:
+    """The entries of a dump that are among the wanted flows."""
+    for message in messages:
+        entry = parse_entry(message, wanted)
+        if entry is None:
+            continue
+        candidates = wanted[entry.original.transport, entry.original.destination.port]
         if any(flows.include(entry) for flows in candidates):
             yield entry
 
@@ -148,19 +176,14 @@ def end_flows(flows: Sequence[Flows]) -> int:
     ended = 0
     with NetlinkSocket() as netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
-            wanted: Wanted = {}
-            for one in flows:
-                if one.family == family:
-                    wanted.setdefault((one.transport, one.port), []).append(one)
-            for entry in list(find(_dump(netlink, family, wanted), wanted)):
-                netlink.ask(SUBSYS_CONNTRACK, CT_DELETE, family, entry.name)
-                ended += 1
+            wanted = wanted_of(one for one in flows if one.family == family)
+            if len(wanted) <= FILTERED_MOST:
+                filters = [build_filter(*key) for key in wanted if key is not None]
+            else:
+                filters = [b""]
+            for wish in filters:
+                # to its end first: one socket, one conversation
+                for entry in list(find(netlink.dump(SUBSYS_CONNTRACK, CT_GET, family, wish), wanted)):
+                    netlink.ask(SUBSYS_CONNTRACK, CT_DELETE, family, entry.name)
+                    ended += 1
     return ended
-
-
-def _dump(netlink: NetlinkSocket, family: int, wanted: Wanted) -> Iterator[Entry]:
-    filters = [build_filter(*key) for key in wanted] if len(wanted) <= FILTERED_MOST else [b""]
-    for wish in filters:
-        for message in netlink.dump(SUBSYS_CONNTRACK, CT_GET, family, wish):
-            if (entry := parse_entry(message)) is not None:
-                yield entry

@@ -114,7 +114,7 @@ class MemoryFirewall:
         if slot in self._slots:
             raise FirewallError("another forward has this external port")
         if len(self._until) >= size:
-            raise FirewallError("a map is full")
+            raise FirewallError("the table is full")
         self._until[forward.id] = (forward, self._clock() + max(1, math.ceil(forward.timeout_s)))
         self._slots[slot] = forward.id
 

@@ -61,18 +61,26 @@ def nest(kind: int, *attributes: bytes) -> bytes:
 
 def parse_attributes(data: bytes) -> Attributes:
     """Attribute type -> value. What is cut short is left out: these bytes come from the kernel."""
-    return dict(iter_attributes(data))
+    found: Attributes = {}
+    at, end, unpack = 0, len(data), _ATTRIBUTE.unpack_from
+    while end - at >= 4:
+        length, kind = unpack(data, at)
+        if length < 4 or at + length > end:
+            break
+        found[kind & _ATTRIBUTE_TYPE] = data[at + 4 : at + length]
+        at += (length + 3) & ~3
+    return found
 
 
 def iter_attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The attributes in order; lists repeat one type."""
+    """The attributes in order: lists repeat one type."""
     at, end = 0, len(data)
-    while end - at >= _ATTRIBUTE.size:
+    while end - at >= 4:
         length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < _ATTRIBUTE.size or at + length > end:
+        if length < 4 or at + length > end:
             return
-        yield kind & _ATTRIBUTE_TYPE, data[at + _ATTRIBUTE.size : at + length]
-        at += length + (-length % 4)
+        yield kind & _ATTRIBUTE_TYPE, data[at + 4 : at + length]
+        at += (length + 3) & ~3
 
 
 def build_message(subsystem: int, kind: int, flags: int, sequence: int, family: int, attributes: bytes) -> bytes:

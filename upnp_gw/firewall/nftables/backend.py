@@ -58,13 +58,12 @@ class NftablesFirewall:
             raise
         self._settings = settings
         if self._books is None:
-            self._books = Books(settings.network, self._grace_s)
-        self._books.network = settings.network
+            self._books = Books(settings.network, settings.size, self._grace_s)
+        self._books.network, self._books.size = settings.network, settings.size
 
     async def apply(self, changes: Sequence[Change]) -> None:
         books, cutter = self._opened()
-        draft = books.draft(changes, self._clock())
-        lost = await self._run(self._transact, draft)
+        draft, lost = await self._run(self._transact, books, changes)
         draft.commit()
         self._carried.keep(lost, books)
         if draft.refilled:
@@ -98,6 +97,11 @@ class NftablesFirewall:
             self._thread.shutdown()
             self._thread = self._cutter = self._books = self._settings = None
             self._carried = Carried()
+
+    @property
+    def mode(self) -> FirewallMode | None:
+        """None: not open."""
+        return self._settings.mode if self._settings is not None else None
 
     async def read_ruleset(self) -> dict[str, Any]:
         """What other tables hold, for ``inspect``: libnftables' JSON without our table. Raises FirewallError."""
@@ -154,14 +158,15 @@ class NftablesFirewall:
         if router:  # only now that the drops stand
             forwarding.switch_on(settings.network.wan.name)
 
-    def _transact(self, draft: Draft) -> Carried:
+    def _transact(self, books: Books, changes: Sequence[Change]) -> tuple[Draft, Carried]:
+        draft = books.draft(changes, self._clock())
         try:
             lost = self._carried.before(draft, self._elements_here())
         except OSError:  # the table is gone, and the transaction will say so
             lost = Carried()
         if commands := draft.commands:
             self._session_here().run(commands)
-        return lost
+        return draft, lost
 
 
 def uninstall() -> bool:

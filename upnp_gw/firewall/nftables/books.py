@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
+from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Change, Close, Cut, Forward, Open, Refill, Rewire
 from upnp_gw.firewall.conntrack import Flows
 from upnp_gw.firewall.nftables.elements import Element, Inner, Slot, element_of, inner_of, seconds, slot_of
@@ -36,8 +37,12 @@ class Edit(NamedTuple):
     """What becomes of one slot."""
 
     old: Element | None
-    """What may stand there: the same data, or the kernel refuses the transaction. None: whatever ``new`` is."""
+    """What may stand there, with its data: other data, and the kernel refuses the transaction. None: nothing."""
     new: Element | None
+
+    @classmethod
+    def renewing(cls, element: Element) -> "Edit":
+        return cls(element, element)
 
 
 class Layer(Generic[K, V]):
@@ -46,6 +51,7 @@ class Layer(Generic[K, V]):
     def __init__(self, base: dict[K, V]) -> None:
         self._base = base
         self._cleared = False
+        self._length = len(base)
         self._changed: dict[K, V | None] = {}
 
     def get(self, key: K) -> V | None:
@@ -55,6 +61,7 @@ class Layer(Generic[K, V]):
 
     def __setitem__(self, key: K, value: V | None) -> None:
         """None takes the key away."""
+        self._length += (value is not None) - (self.get(key) is not None)
         self._changed[key] = value
 
     def __iter__(self) -> Iterator[K]:
@@ -65,7 +72,11 @@ class Layer(Generic[K, V]):
             if value is not None:
                 yield key
 
+    def __len__(self) -> int:
+        return self._length
+
     def clear(self) -> None:
+        self._length = 0
         self._cleared = True
         self._changed.clear()
 
@@ -84,6 +95,8 @@ class Books:
     """Everything that we have put into the maps."""
 
     network: Network
+    size: int
+    """Forwards at most (SR-5). The maps' own bound is twice that: see ``ruleset``."""
     live_grace_s: float = LIVE_GRACE_S
     forwards: dict[str, Held] = field(default_factory=dict)
     slots: dict[Slot, str] = field(default_factory=dict)
@@ -99,6 +112,8 @@ class Books:
         for change in changes:
             draft.add(change)
         draft.settle()
+        if len(draft) > max(self.size, len(self.forwards)):
+            raise FirewallError("the table is full")
         return draft
 
 
@@ -141,6 +156,10 @@ class Draft:
             case Rewire(network):
                 self._rewire(network)
 
+    def __len__(self) -> int:
+        """The forwards after it."""
+        return len(self._forwards)
+
     def settle(self) -> None:
         """Brings ``live``, ``out`` and ``cut`` of every touched endpoint to what now leads there."""
         for inner in self._touched:
@@ -149,7 +168,7 @@ class Draft:
                 self._settle_live(inner)
                 self._settle_out(inner)
             if inner in self._cut:
-                self._edits[Slot("cut6" if v6 else "cut", inner.key)] = Edit(None, Element("", "", CUT_S))
+                self._edits[Slot("cut6" if v6 else "cut", inner.key)] = Edit.renewing(Element("", "", CUT_S))
 
     @property
     def commands(self) -> str:
@@ -165,9 +184,8 @@ class Draft:
                 adds.setdefault(slot.map, []).append(edit.new.text(slot.key))
             if self.refilled and slot.map in FILLED:
                 continue
-            first = edit.old or edit.new
-            if first is not None:
-                firsts.setdefault(slot.map, []).append(first.text(slot.key))
+            if edit.old is not None:
+                firsts.setdefault(slot.map, []).append(edit.old.text(slot.key))
                 deletes.setdefault(slot.map, []).append(slot.key)
         return "\n".join(
             [*self._head, *_commands("add", firsts), *_commands("delete", deletes), *_commands("add", adds)]
@@ -210,7 +228,7 @@ class Draft:
         slot, inner = slot_of(forward), inner_of(forward)
         if self._slots.get(slot) in (forward.id, None):  # else another forward has taken the place over
             edit = self._edits.get(slot)
-            self._edits[slot] = Edit(edit.old or edit.new if edit else element_of(forward), None)
+            self._edits[slot] = Edit(edit.old if edit else element_of(forward), None)
             self._slots[slot] = None
         self._forwards[forward.id] = None
         left = tuple(user for user in self._users.get(inner) or () if user != forward.id)
@@ -250,11 +268,11 @@ class Draft:
             if inner in self._books.users:
                 self.renewed_inners.append(inner)
             until = max(self._held(user).until for user in users)
-            self._edits[slot] = Edit(None, Element("", "", seconds(until - self._now + grace)))
+            self._edits[slot] = Edit.renewing(Element("", "", seconds(until - self._now + grace)))
         elif inner in self._cut:
             self._edits[slot] = Edit(Element("", "", 1), None)
         else:
-            self._edits[slot] = Edit(None, Element("", "", seconds(grace)))
+            self._edits[slot] = Edit.renewing(Element("", "", seconds(grace)))
 
     def _settle_out(self, inner: Inner) -> None:
         slot = Slot("out", inner.key)

@@ -7,6 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from upnp_gw.firewall.conntrack import Flows, end_flows
 
+GATHER_S = 0.05
+"""How long a pass waits for more: walking the kernel's table costs some 10 ms, whatever is looked for."""
+
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +38,7 @@ class Cutter:
 
     async def _work(self) -> None:
         while self._waiting:
+            await asyncio.sleep(GATHER_S)
             flows, self._waiting = self._waiting, []
             try:
                 ended = await asyncio.get_running_loop().run_in_executor(self._thread, end_flows, flows)

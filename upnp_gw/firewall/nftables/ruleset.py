@@ -74,15 +74,16 @@ def version(settings: FirewallSettings) -> str:
 
 
 def _structure_body(settings: FirewallSettings) -> str:
-    size = settings.size
+    # the books keep to ``settings.size``; a transaction that closes what has just expired adds it once more first
+    size = 2 * settings.size
     bound = f"flags timeout; counter; size {size};"
     ranges = f"flags interval,timeout; counter; size {size};"
     lines = [f"map {m} {{ type {t}; {ranges if m in INTERVALS else bound} }}" for m, t in PORT_MAPS.items()]
     lines += [f"set {s} {{ type {t}; {ranges if s in INTERVALS else bound} }}" for s, t in HOLES.items()]
     lines += [
         f"map out {{ type {_INNER} : {_TO}; flags timeout; size {size}; }}",
-        # endpoints of forwards that were just closed wait in ``live`` beside the open ones, and in ``cut`` for long
-        f"set live {{ type {_INNER}; flags timeout; counter; size {2 * size}; }}",
+        # endpoints of forwards that were just closed wait in ``live`` beside the open ones, in ``cut`` for longer
+        f"set live {{ type {_INNER}; flags timeout; counter; size {size}; }}",
         f"set cut {{ type {_INNER}; flags timeout; size {4 * size}; }}",
         f"set cut6 {{ type {_INNER6}; flags timeout; size {4 * size}; }}",
         "set wan { type ifname; }",

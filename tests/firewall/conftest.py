@@ -1,0 +1,37 @@
+"""The lab of tests/lab for the tests of the firewall, and both firewalls behind one driver."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.firewall.driver import Driver, driving
+from tests.lab.conftest import fresh_lab, lab, namespaces
+from upnp_gw.firewall.base import Firewall
+from upnp_gw.firewall.memory import MemoryFirewall
+from upnp_gw.firewall.nftables import NftablesFirewall
+from upnp_gw.lab import Host
+
+__all__ = ["any_firewall", "fresh_lab", "lab", "namespaces"]
+
+
+@pytest.fixture(params=["memory", pytest.param("nftables", marks=pytest.mark.lab)])
+def any_firewall(request: pytest.FixtureRequest) -> Iterator[Driver[Firewall]]:
+    """Each firewall in turn, not yet open; the real one in an empty network namespace."""
+    if request.param == "memory":
+        now = [1000.0]
+
+        def pass_time(seconds: float) -> None:
+            now[0] += seconds
+
+        memory: Firewall = MemoryFirewall(lambda: now[0])
+        with driving(memory, None, pass_time) as driver:
+            yield driver
+        return
+    request.getfixturevalue("namespaces")
+    host = Host("bare")
+    try:
+        real: Firewall = NftablesFirewall()
+        with driving(real, host) as driver:
+            yield driver
+    finally:
+        host.close()

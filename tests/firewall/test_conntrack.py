@@ -1,0 +1,163 @@
+"""Connection tracking: what is asked for, and which entries of the answer are meant."""
+
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.firewall.driver import forward
+from upnp_gw.firewall.conntrack import (
+    FILTERED_MOST,
+    Flows,
+    build_filter,
+    end_flows,
+    find,
+    parse_entry,
+    parse_tuple,
+    wanted_of,
+)
+from upnp_gw.firewall.netlink import (
+    NESTED,
+    Message,
+    attribute,
+    build_message,
+    nest,
+    parse_attributes,
+    parse_messages,
+)
+from upnp_gw.lab import Host
+from upnp_gw.model import Transport
+
+EXTERNAL, CONSOLE, PEER = "11.22.33.44", "192.168.77.10", "11.50.1.10"
+
+
+def one_way(source: str, sport: int, destination: str, dport: int, protocol: int = 6) -> bytes:
+    first = 1 if ip_address(source).version == 4 else 3
+    return nest(
+        1,
+        attribute(first, ip_address(source).packed),
+        attribute(first + 1, ip_address(destination).packed),
+    ) + nest(
+        2,
+        attribute(1, bytes([protocol])),
+        attribute(2, struct.pack("!H", sport)),
+        attribute(3, struct.pack("!H", dport)),
+    )
+
+
+def entry(original: bytes, reply: bytes) -> Message:
+    body = struct.pack("!BBH", 2, 0, 0) + nest(1, original) + nest(2, reply) + attribute(12, b"\0\0\0\7")
+    return Message(0x100, 0, 0, body)
+
+
+TRANSLATED = entry(one_way(PEER, 5000, EXTERNAL, 4074), one_way(CONSOLE, 3074, PEER, 5000))
+HAIRPIN = entry(one_way("192.168.77.20", 5, EXTERNAL, 4074), one_way(CONSOLE, 3074, "192.168.77.1", 5))
+ELSEWHERE = entry(one_way(PEER, 5001, EXTERNAL, 4074), one_way("192.168.77.20", 3074, PEER, 5001))
+UNTRANSLATED = entry(one_way(PEER, 5002, EXTERNAL, 4074), one_way(EXTERNAL, 4074, PEER, 5002))
+OTHER_ADDRESS = entry(one_way(PEER, 5003, "11.22.33.45", 4074), one_way(CONSOLE, 3074, PEER, 5003))
+OTHER_PORT = entry(one_way(PEER, 5004, EXTERNAL, 4075), one_way(CONSOLE, 3074, PEER, 5004))
+UDP = entry(one_way(PEER, 5005, EXTERNAL, 4074, 17), one_way(CONSOLE, 3074, PEER, 5005, 17))
+OUTBOUND = entry(one_way(CONSOLE, 3074, PEER, 80), one_way(PEER, 80, EXTERNAL, 4074))
+ICMP = Message(0x100, 0, 0, struct.pack("!BBH", 2, 0, 0) + nest(1, nest(2, attribute(1, b"\1"))))
+EVERY = [
+    TRANSLATED,
+    HAIRPIN,
+    ELSEWHERE,
+    UNTRANSLATED,
+    OTHER_ADDRESS,
+    OTHER_PORT,
+    UDP,
+    OUTBOUND,
+    ICMP,
+]
+ANY = forward(port=4074, internal_port=3074)
+
+
+@pytest.mark.parametrize(
+    ("flows", "meant"),
+    [
+        (Flows.through(ANY), [TRANSLATED, HAIRPIN, OTHER_ADDRESS]),
+        (
+            Flows.through(forward(port=4074, internal_port=3074, external=ip_address(EXTERNAL))),
+            [TRANSLATED, HAIRPIN],
+        ),
+        (
+            Flows.through(forward(port=4074, internal_port=3074, remote="11.50.0.0/16")),
+            [TRANSLATED, OTHER_ADDRESS],
+        ),
+        (Flows.untranslated(ANY), [UNTRANSLATED]),
+        (Flows.untranslated(forward(port=4074, remote="1.2.3.4/32")), []),
+        (Flows.through(forward(port=4074, internal_port=3074, transport=Transport.UDP)), [UDP]),
+    ],
+)
+def test_which_flows_a_forward_means(flows: Flows, meant: list[Message]) -> None:
+    wanted = wanted_of([flows])
+    assert [e.name for e in find(EVERY, wanted)] == [e.name for m in meant if (e := parse_entry(m, wanted))]
+
+
+def test_a_pinholes_flows_go_to_its_own_address() -> None:
+    flows = Flows.through(forward(port=443, to="2001:db8::1"))
+    assert (flows.family, flows.port, flows.address) == (socket.AF_INET6, 443, ip_address("2001:db8::1"))
+    hit = entry(one_way("2001:db8:1::1", 9, "2001:db8::1", 443), one_way("2001:db8::1", 443, "2001:db8:1::1", 9))
+    assert len(list(find([hit], wanted_of([flows])))) == 1
+
+
+def test_the_filter_names_protocol_and_destination_port() -> None:
+    attributes = parse_attributes(build_filter(Transport.UDP, 4074))
+    assert attributes == {
+        1: attribute(2 | NESTED, attribute(1, b"\x11") + attribute(3, struct.pack("!H", 4074))),
+        25: attribute(1, struct.pack("=I", 0x28)),
+    }
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_message_or_nothing(data: bytes) -> None:
+    parse_tuple(data)
+    for message in parse_messages(data):
+        parse_entry(message, wanted_of([Flows.through(ANY)]))
+    parse_entry(Message(0x100, 0, 0, data), {})
+
+
+@given(st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=40)), unique_by=lambda pair: pair[0]))
+def test_attributes_there_and_back(pairs: list[tuple[int, bytes]]) -> None:
+    packed = b"".join(attribute(kind, value) for kind, value in pairs)
+    assert list(parse_attributes(packed).items()) == pairs
+    (message,) = parse_messages(build_message(10, 13, 1, 99, 2, packed))
+    assert (message.kind, message.flags) == (0x0A0D, 1)
+    assert message.attributes == dict(pairs)
+
+
+@pytest.fixture
+def bare(namespaces: None) -> Iterator[Host]:
+    host = Host("bare")
+    host.ip("link set lo up")
+    host.nft("table inet t {\nchain c {\ntype filter hook output priority 0; ct state new accept;\n}\n}")
+    yield host
+    host.close()
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("ports", [1, FILTERED_MOST + 1], ids=["filtered", "full dump"])
+@pytest.mark.parametrize("loopback", ["127.0.0.1", "::1"])
+def test_the_kernels_own_entries_are_found_and_ended(bare: Host, ports: int, loopback: str) -> None:
+    v6 = ":" in loopback
+    with bare.inside():
+        sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+        with sock:
+            for port in range(4000, 4050):
+                sock.sendto(b"x", (loopback, port))
+
+        def flows(port: int) -> Flows:
+            address = ip_address(loopback)
+            remote = ip_network(address)
+            return Flows(Transport.UDP, port, address, remote, None)
+
+        assert end_flows([flows(5000 + n) for n in range(ports)]) == 0
+        assert end_flows([flows(4000 + n) for n in range(ports)]) == ports
+        assert end_flows([flows(4000 + n) for n in range(ports)]) == 0
+        assert end_flows([flows(4000 + n) for n in range(50)]) == 50 - ports
+        assert end_flows([]) == 0

@@ -1,0 +1,438 @@
+"""Packets through the real table, in a lab: what is mapped arrives, nothing else; leases and cuts end flows."""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from tests.firewall.driver import Driver, driving, forward, network_of, settings, until
+from upnp_gw.firewall.base import Close, Cut, FirewallMode, Forward, Open, Refill, Rewire
+from upnp_gw.firewall.nftables import NftablesFirewall
+from upnp_gw.lab import GUEST, HOME, Host, Lab, Topology
+from upnp_gw.lab.probe import EchoServer, dial, reach
+from upnp_gw.model import IPAddress, Transport
+
+pytestmark = pytest.mark.lab
+
+TCP, UDP = Transport.TCP, Transport.UDP
+Gateway = Driver[NftablesFirewall]
+MASQUERADE = """
+table ip foreign {
+  chain postrouting { type nat hook postrouting priority srcnat; policy accept;
+    oifname "wan0" masquerade;
+  }
+}
+"""
+GRACE_S = 1.0
+
+
+@contextmanager
+def gateway_of(lab: Lab, mode: FirewallMode, **more: Any) -> Iterator[Gateway]:
+    """The firewall open on the lab's gateway; alongside, another table masquerades and somebody else forwards."""
+    if mode is FirewallMode.ALONGSIDE:
+        lab.gateway.sysctl("net/ipv4/ip_forward", "1")
+        lab.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
+        lab.gateway.nft(MASQUERADE)
+    with driving(NftablesFirewall(live_grace_s=GRACE_S), lab.gateway) as gateway:
+        gateway.open(settings(mode, network_of(lab), **more))
+        yield gateway
+
+
+@pytest.fixture(params=list(FirewallMode))
+def gateway(fresh_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Gateway]:
+    with gateway_of(fresh_lab, request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def router(fresh_lab: Lab) -> Iterator[Gateway]:
+    with gateway_of(fresh_lab, FirewallMode.ROUTER) as made:
+        yield made
+
+
+def to(lab: Lab, name: str, forward_id: str, port: int, **more: Any) -> Forward:
+    return forward(forward_id, port, str(lab.hosts[name].address), **more)
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+def test_a_mapped_port_is_reached_and_counted(gateway: Gateway, fresh_lab: Lab, transport: Transport) -> None:
+    lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
+    one = to(lab, "console", "m1", 4074, internal_port=3074, transport=transport)
+    with EchoServer(lab.hosts["console"], transport, 3074):
+        assert not reach(peer, transport, lab.external[0], 4074)
+        gateway.apply(Open(one))
+        proof = reach(peer, transport, lab.external[0], 4074)
+        assert (proof.answered_by, proof.seen_from) == ("console", peer.address)
+        first = gateway.read().counters["m1"]
+        assert first.connections == 1
+        assert first.packets >= 2
+        assert first.bytes > 0
+        gateway.apply(Open(one))
+        assert reach(peer, transport, lab.external[0], 4074)
+        second = gateway.read().counters["m1"]
+        assert second.connections == 2, "a refresh keeps the counters"
+        assert second.bytes > first.bytes
+        gateway.apply(Refill((one,)))
+        third = gateway.read().counters["m1"]
+        assert third.connections == 2, "a refill too"
+        assert third.bytes >= second.bytes
+        gateway.apply(Close(one))
+        assert not reach(peer, transport, lab.external[0], 4074)
+
+
+@pytest.mark.parametrize("suffix", ["/32", "/24"])
+@pytest.mark.parametrize("external", [False, True], ids=["any", "one"])
+def test_a_remote_host_or_prefix_is_enforced(gateway: Gateway, fresh_lab: Lab, suffix: str, external: bool) -> None:
+    lab, allowed, other = fresh_lab, fresh_lab.hosts["peer1"], fresh_lab.hosts["peer2"]
+    own = lab.external[0] if external else None
+    network = str(allowed.address) if suffix == "/32" else "11.50.1.0"
+    with EchoServer(lab.hosts["console"], TCP, 3074):
+        gateway.apply(Open(to(lab, "console", "m1", 3074, remote=network + suffix, external=own)))
+        assert reach(allowed, TCP, lab.external[0], 3074)
+        assert not reach(other, TCP, lab.external[0], 3074)
+        assert gateway.read().counters["m1"].connections == 1
+
+
+def test_the_most_special_mapping_wins(gateway: Gateway, fresh_lab: Lab) -> None:
+    lab, peers = fresh_lab, [fresh_lab.hosts["peer1"], fresh_lab.hosts["peer2"]]
+    with EchoServer(lab.hosts["console"], TCP, 3074), EchoServer(lab.hosts["pc"], TCP, 3074):
+        gateway.apply(
+            Open(to(lab, "console", "m1", 3074)),
+            Open(to(lab, "pc", "m2", 3074, remote=f"{peers[0].address}/32")),
+        )
+        assert [reach(peer, TCP, lab.external[0], 3074).answered_by for peer in peers] == ["pc", "console"]
+
+
+@pytest.mark.parametrize("mode", list(FirewallMode))
+def test_one_of_several_external_addresses(namespaces: None, mode: FirewallMode) -> None:
+    with Lab(Topology(external=2)) as lab, gateway_of(lab, mode) as gateway:
+        peer = lab.hosts["peer1"]
+        with EchoServer(lab.hosts["console"], TCP, 3074), EchoServer(lab.hosts["pc"], TCP, 3074):
+            gateway.apply(
+                Open(to(lab, "console", "m1", 3074, external=lab.external[0])),
+                Open(to(lab, "pc", "m2", 3074, external=lab.external[1])),
+                Open(to(lab, "pc", "m3", 4000, internal_port=3074, keep=False)),
+            )
+            answers = [reach(peer, TCP, address, 3074).answered_by for address in lab.external]
+            assert answers == ["console", "pc"]
+            assert [reach(peer, TCP, address, 4000).answered_by for address in lab.external] == ["pc", "pc"]
+
+
+def test_hairpin_and_the_gateways_own_access(gateway: Gateway, fresh_lab: Lab) -> None:
+    lab = fresh_lab
+    gateway.apply(Open(to(lab, "console", "m1", 4074, internal_port=3074)))
+    with EchoServer(lab.hosts["console"], TCP, 3074):
+        for name in ("pc", "console", "gateway"):
+            assert reach(lab.hosts[name], TCP, lab.external[0], 4074).answered_by == "console", name
+        assert reach(lab.hosts["pc"], TCP, lab.external[0], 4074).seen_from == lab.gateway.address
+
+
+@pytest.mark.parametrize(("hairpin", "arrives"), [("all", True), ("same", False)])
+@pytest.mark.parametrize("mode", list(FirewallMode))
+def test_hairpin_between_lans_is_a_setting(
+    namespaces: None, mode: FirewallMode, hairpin: str, arrives: bool
+) -> None:
+    with Lab(Topology(lans=(HOME, GUEST))) as lab, gateway_of(lab, mode, hairpin=hairpin) as gateway:
+        gateway.apply(Open(to(lab, "console", "m1", 3074)))
+        with EchoServer(lab.hosts["console"], TCP, 3074):
+            assert bool(reach(lab.hosts["guest"], TCP, lab.external[0], 3074)) is arrives
+            assert reach(lab.hosts["pc"], TCP, lab.external[0], 3074)
+            assert reach(lab.hosts["peer1"], TCP, lab.external[0], 3074)
+
+
+def test_two_consoles_keep_their_own_external_ports(gateway: Gateway, fresh_lab: Lab) -> None:
+    lab, first, second = fresh_lab, fresh_lab.hosts["console"], fresh_lab.hosts["pc"]
+    peer, third = lab.hosts["peer1"], lab.hosts["peer2"]
+    gateway.apply(
+        Open(to(lab, "console", "m1", 3074, transport=UDP)),
+        Open(to(lab, "pc", "m2", 3075, internal_port=3074, transport=UDP)),
+    )
+    with (
+        EchoServer(first, UDP, 3074) as one,
+        EchoServer(second, UDP, 3074) as two,
+        EchoServer(peer, UDP, 9999),
+        EchoServer(third, UDP, 9999) as caller,
+    ):
+        for console, port in ((one, 3074), (two, 3075)):
+            seen = console.reach(peer.address, 9999)
+            assert (seen.seen_from, seen.seen_port) == (lab.external[0], port)
+            back = caller.reach(lab.external[0], seen.seen_port)
+            assert back.answered_by == console.host.name
+    with EchoServer(peer, TCP, 9999):
+        gateway.apply(Open(to(lab, "pc", "m3", 3075, internal_port=3074)))
+        assert reach(second, TCP, peer.address, 9999, source_port=3074).seen_port == 3075
+
+
+def test_the_source_port_follows_the_external_address(router: Gateway, fresh_lab: Lab) -> None:
+    lab, peer, network = fresh_lab, fresh_lab.hosts["peer1"], network_of(fresh_lab)
+    lab.gateway.ip("addr add 11.22.33.99/24 dev wan0")
+    router.apply(Open(to(lab, "pc", "m1", 3075, internal_port=3074, transport=UDP)))
+    other = lab.external[0] + 55
+    router.apply(Rewire(replace(network, external=(other,))))
+    with EchoServer(lab.hosts["pc"], UDP, 3074) as pc, EchoServer(peer, UDP, 9999):
+        seen = pc.reach(peer.address, 9999)
+        assert (seen.seen_from, seen.seen_port) == (other, 3075)
+        assert reach(peer, UDP, other, 3075)
+        assert not reach(peer, UDP, lab.external[0], 3075)
+
+
+@pytest.mark.spec("SR-3", "SR-29")
+@pytest.mark.parametrize("transport", list(Transport))
+def test_a_lease_ends_in_the_kernel_with_nobody_there(
+    router: Gateway, fresh_lab: Lab, transport: Transport
+) -> None:
+    lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
+    with EchoServer(lab.hosts["console"], transport, 3074):
+        router.apply(Open(to(lab, "console", "m1", 3074, transport=transport, timeout_s=1)))
+        with dial(peer, transport, lab.external[0], 3074) as call:
+            assert call.ask()
+            router.close()
+            assert call.ask(), "the lease goes on without us"
+            time.sleep(1 + GRACE_S + 0.2)
+            assert not call.ask(), "the live flow ended in the kernel"
+            assert not reach(peer, transport, lab.external[0], 3074)
+
+
+def test_flows_of_a_closed_mapping_live_until_they_are_cut(gateway: Gateway, fresh_lab: Lab) -> None:
+    lab, peer, other = fresh_lab, fresh_lab.hosts["peer1"], fresh_lab.hosts["peer2"]
+    one, beside = to(lab, "console", "m1", 3074), to(lab, "console", "m2", 4074, internal_port=3074)
+    gateway.apply(Open(one), Open(beside))
+    with (
+        EchoServer(lab.hosts["console"], TCP, 3074),
+        dial(peer, TCP, lab.external[0], 3074) as call,
+        dial(other, TCP, lab.external[0], 4074) as kept,
+    ):
+        assert call.ask()
+        assert kept.ask()
+        gateway.apply(Close(one))
+        assert call.ask()
+        gateway.apply(Cut(one))
+        gateway.do(gateway.firewall.settled())
+        assert not call.ask()
+        assert kept.ask(), "the other mapping to the same endpoint lives"
+
+
+def test_a_lan_host_that_sends_first_does_not_revive_a_cut_flow(gateway: Gateway, fresh_lab: Lab) -> None:
+    lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
+    one = to(lab, "console", "m1", 3074)
+    gateway.apply(Open(one))
+    served: list[str] = []
+    with lab.hosts["console"].inside():
+        listener = socket.create_server(("", 3074))
+    with lab.hosts["peer1"].inside():
+        client = socket.create_connection((str(lab.external[0]), 3074), 1)
+    server, _ = listener.accept()
+    with listener, client, server:
+        for end in (client, server):
+            end.settimeout(0.5)
+        server.send(b"hello")
+        assert client.recv(9) == b"hello"
+        gateway.apply(Close(one), Cut(one))
+        gateway.do(gateway.firewall.settled())
+        server.send(b"again")
+        with pytest.raises(ConnectionError):
+            server.recv(9)
+        with pytest.raises((TimeoutError, ConnectionError)):
+            served.append(client.recv(9).decode())
+    assert served == []
+    assert str(peer.address) not in lab.gateway.run(["conntrack", "-L", "-p", "tcp"], check=False).stdout
+
+
+def test_a_cut_udp_flow_is_not_translated_any_more(gateway: Gateway, fresh_lab: Lab) -> None:
+    lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
+    one = to(lab, "console", "m1", 3074, transport=UDP)
+    gateway.apply(Open(one))
+    with EchoServer(lab.hosts["console"], UDP, 3074), dial(peer, UDP, lab.external[0], 3074) as call:
+        assert call.ask()
+        gateway.apply(Close(one), Cut(one))
+        gateway.do(gateway.firewall.settled())
+        assert not call.ask()
+
+
+def test_replacing_the_internal_client_ends_the_old_ones_flows(gateway: Gateway, fresh_lab: Lab) -> None:
+    lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
+    old, new = to(lab, "console", "m1", 3074, transport=UDP), to(lab, "pc", "m1", 3074, transport=UDP)
+    gateway.apply(Open(old))
+    with (
+        EchoServer(lab.hosts["console"], UDP, 3074),
+        EchoServer(lab.hosts["pc"], UDP, 3074),
+        dial(peer, UDP, lab.external[0], 3074) as call,
+    ):
+        assert call.ask().answered_by == "console"
+        gateway.apply(Open(new, replaces=old))
+        gateway.do(gateway.firewall.settled())
+        assert call.ask().answered_by == "pc"
+
+
+def test_a_sender_from_before_the_mapping_is_let_in(gateway: Gateway, fresh_lab: Lab) -> None:
+    lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
+    if gateway.firewall.mode is FirewallMode.ROUTER:
+        # the router drops what is unsolicited, so nothing is tracked; a local answer would be
+        lab.gateway.nft("insert rule inet upnp_gw input udp dport 3074 accept")
+    with EchoServer(lab.gateway, UDP, 3074), dial(peer, UDP, lab.external[0], 3074) as call:
+        assert call.ask().answered_by == "gateway"
+        with EchoServer(lab.hosts["console"], UDP, 3074):
+            gateway.apply(Open(to(lab, "console", "m1", 3074, transport=UDP)))
+            gateway.do(gateway.firewall.settled())
+            assert call.ask().answered_by == "console"
+
+
+@pytest.mark.spec("SR-3")
+def test_flush_ends_mappings_and_flows_and_the_wan_stays_shut(router: Gateway, fresh_lab: Lab) -> None:
+    lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
+    router.apply(Open(to(lab, "console", "m1", 3074)))
+    console = lab.hosts["console"]
+    with EchoServer(console, TCP, 3074), EchoServer(peer, TCP, 80), EchoServer(lab.gateway, TCP, 22):
+        with dial(peer, TCP, lab.external[0], 3074) as call:
+            assert call.ask()
+            router.close(flush=True)
+            assert not call.ask()
+        assert not reach(peer, TCP, lab.external[0], 3074)
+        assert not reach(peer, TCP, console.address6, 3074)
+        assert not reach(peer, TCP, lab.external[0], 22)
+        assert not reach(peer, TCP, lab.external6, 22)
+        assert reach(console, TCP, peer.address, 80), "the LAN still gets out"
+
+
+def ping(host: Host, address: IPAddress) -> bool:
+    """One echo request; True where its reply came."""
+    v6 = address.version == 6
+    family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if v6 else (socket.AF_INET, socket.IPPROTO_ICMP)
+    with host.inside():
+        sock = socket.socket(family, socket.SOCK_RAW, protocol)
+    kind, reply = (128, 129) if v6 else (8, 0)
+    checksum = 0xFFFF - (kind << 8) - 0x55  # the kernel's own business with ICMPv6
+    with sock:
+        sock.settimeout(0.3)
+        sock.sendto(struct.pack("!BBHHH", kind, 0, checksum, 0, 0x55), (str(address), 0))
+        try:
+            while True:
+                data, peer = sock.recvfrom(512)
+                if ip_address(peer[0]) == address and data[0 if v6 else 20] == reply:
+                    return True
+        except TimeoutError:
+            return False
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_router_mode_shuts_the_wan_and_serves_the_lan(router: Gateway, fresh_lab: Lab, family: int) -> None:
+    lab, peer, console = fresh_lab, fresh_lab.hosts["peer1"], fresh_lab.hosts["console"]
+    v4 = family == 4
+    assert router.firewall.mode is FirewallMode.ROUTER
+    outside = lab.external[0] if v4 else lab.external6
+    inside = lab.gateway.address if v4 else lab.gateway.address6
+    host = peer.address if v4 else peer.address6
+    target = console.address if v4 else console.address6
+    if v4:  # a sender on the WAN link that knows the LAN's addresses
+        lab.internet.ip(f"route add {HOME.network} via {lab.external[0]}")
+    for transport in Transport:
+        with (
+            EchoServer(console, transport, 3074),
+            EchoServer(lab.gateway, transport, 2222),
+            EchoServer(peer, transport, 80),
+        ):
+            assert reach(peer, transport, target, 3074).how == "timeout"
+            assert reach(peer, transport, outside, 2222).how == "timeout"
+            assert reach(console, transport, inside, 2222)
+            out = reach(console, transport, host, 80)
+            assert out
+            assert out.seen_from == (lab.external[0] if v4 else console.address6)
+            assert reach(lab.gateway, transport, host, 80)
+    assert ping(peer, outside)
+    assert ping(peer, target) is not v4, "RFC 4890: echo requests pass to IPv6 hosts"
+
+
+def test_a_pinhole_lets_in_its_own_traffic_only(router: Gateway, fresh_lab: Lab) -> None:
+    lab, peer, other = fresh_lab, fresh_lab.hosts["peer1"], fresh_lab.hosts["peer2"]
+    console = lab.hosts["console"]
+    inside = str(console.address6)
+    router.apply(
+        Open(forward("m1", 443, inside)),
+        Open(forward("m2", 444, inside, remote=f"{peer.address6}/128")),
+        Open(forward("m3", 445, inside, remote="2a11:50:1::/64")),
+    )
+    for port, both in ((443, True), (444, False), (445, False)):
+        with EchoServer(console, TCP, port):
+            assert reach(peer, TCP, console.address6, port)
+            assert bool(reach(other, TCP, console.address6, port)) is both
+    assert router.read().counters["m1"].bytes > 0
+    one = forward("m1", 443, inside)
+    with EchoServer(console, TCP, 443), dial(peer, TCP, console.address6, 443) as call:
+        assert call.ask()
+        router.apply(Close(one), Cut(one))
+        router.do(router.firewall.settled())
+        assert not call.ask()
+        assert not reach(peer, TCP, console.address6, 443)
+
+
+def test_icmp_errors_of_mapped_flows_pass(router: Gateway, fresh_lab: Lab) -> None:
+    lab = fresh_lab
+    router.apply(Open(to(lab, "console", "m1", 3074, transport=UDP)))
+    assert reach(lab.hosts["peer1"], UDP, lab.external[0], 3074).how == "reset", "port unreachable"
+
+
+STATIC = """
+table ip static {
+  chain prerouting { type nat hook prerouting priority dstnat; policy accept;
+    iifname "wan0" tcp dport 8080 dnat to %s:80;
+  }
+}
+"""
+
+
+@pytest.mark.spec("SR-24")
+def test_a_static_forward_of_another_table_wins(gateway: Gateway, fresh_lab: Lab) -> None:
+    lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
+    lab.gateway.nft(STATIC % lab.hosts["pc"].address)
+    gateway.apply(Open(to(lab, "console", "m1", 8080)))
+    with EchoServer(lab.hosts["pc"], TCP, 80), EchoServer(lab.hosts["console"], TCP, 8080):
+        assert reach(peer, TCP, lab.external[0], 8080).answered_by == "pc"
+
+
+def test_a_foreign_flush_is_told_once_and_healed(gateway: Gateway, fresh_lab: Lab) -> None:
+    lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
+    one = to(lab, "console", "m1", 3074)
+    gateway.apply(Open(one))
+    lab.gateway.nft("flush ruleset")
+    until(lambda: bool(gateway.told))
+    assert gateway.firewall.mode is not None
+    gateway.open(settings(gateway.firewall.mode, network_of(lab)))
+    gateway.apply(Refill((one,)))
+    with EchoServer(lab.hosts["console"], TCP, 3074):
+        assert reach(peer, TCP, lab.external[0], 3074)
+    assert gateway.told == ["table removed"]
+
+
+def test_a_refill_under_traffic_loses_nothing(gateway: Gateway, fresh_lab: Lab) -> None:
+    lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
+    console = str(lab.hosts["console"].address)
+    many = tuple(forward(f"m{n}", 10_000 + n, console, 3074, keep=False) for n in range(1000))
+    gateway.apply(Refill(many))
+    stop, lost, asked = threading.Event(), [], [0]
+
+    def knock() -> None:
+        while not stop.is_set():
+            asked[0] += 1
+            proof = reach(peer, UDP if asked[0] % 2 else TCP, lab.external[0], 10_000)
+            if not proof:
+                lost.append(proof.how)
+
+    both = (*many, forward("u0", 10_000, console, 3074, transport=UDP))
+    gateway.apply(Refill(both))
+    with EchoServer(lab.hosts["console"], TCP, 3074), EchoServer(lab.hosts["console"], UDP, 3074):
+        thread = threading.Thread(target=knock)
+        thread.start()
+        for _ in range(20):
+            gateway.apply(Refill(both))
+        stop.set()
+        thread.join()
+    assert asked[0] > 50
+    assert lost == []
+    assert gateway.told == [], "our own changes are not foreign"
