@@ -202,7 +202,7 @@ STEPS: tuple[tuple[str, str, Callable[[Stage], Found]], ...] = (
     ("ask", "The console asks for a port and gets it: packets arrive", ask),
     ("infected", "An infected PC asks for everything", infected),
     ("list", "What the operator sees", listing),
-    ("lease", "A short lease ends in the kernel, the daemon dead (under a minute)", lease),
+    ("lease", "A short lease ends in the kernel, with the daemon dead", lease),
     ("restart", "Killed and started again, nothing granted is lost", restart),
     ("clean-up", "Closed again, and nothing is left behind", clean_up),
 )

@@ -1,0 +1,86 @@
+"""The right to make namespaces, as root and as an ordinary user."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from upnp_gw.lab import acquire
+
+pytestmark = pytest.mark.lab
+
+NOBODY = 65534
+
+AS_USER = """
+import os
+from upnp_gw.lab import Lab, LabUnavailable, Topology, acquire
+from upnp_gw.lab.probe import reach
+from upnp_gw.model import Transport
+try:
+    print(acquire(), os.geteuid())
+except LabUnavailable as problem:
+    print("unavailable:", problem)
+    raise SystemExit
+assert acquire() == "root of a user namespace", "a second call changes nothing"
+with Lab(Topology()) as lab:
+    lab.gateway.nft("table ip t { chain c { type filter hook input priority 0; drop; }; }")
+    print(reach(lab.hosts["pc"], Transport.TCP, lab.hosts["console"].address, 9).how)
+    print(reach(lab.hosts["pc"], Transport.TCP, lab.gateway.address, 9, timeout=0.2).how)
+"""
+
+WITH_THREADS = """
+import threading
+from upnp_gw.lab import LabUnavailable, acquire
+stop = threading.Event()
+threading.Thread(target=stop.wait).start()
+try:
+    acquire()
+except LabUnavailable as problem:
+    print(problem)
+finally:
+    stop.set()
+"""
+
+
+def as_nobody(program: str) -> str:
+    """What the program prints when an ordinary user runs it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become an ordinary user")
+    if os.readlink("/proc/self/ns/user") != os.readlink("/proc/1/ns/user"):
+        pytest.skip("needs the first user namespace, where the user nobody is known")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+        )
+    except PermissionError:
+        pytest.skip(f"the user nobody may not run {sys.executable}")
+    if "ModuleNotFoundError" in done.stderr or "PermissionError" in done.stderr:
+        pytest.skip("the user nobody may not read this work tree")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_root_or_root_of_a_user_namespace() -> None:
+    assert acquire() in ("root", "root of a user namespace")
+
+
+def test_an_ordinary_user_has_a_whole_lab() -> None:
+    said = as_nobody(AS_USER)
+    if said.startswith("unavailable:"):
+        pytest.skip(said)
+    assert said.splitlines() == ["root of a user namespace 0", "reset", "timeout"]
+
+
+def test_too_late_for_a_user_namespace_is_said_in_a_sentence() -> None:
+    assert as_nobody(WITH_THREADS) == (
+        "not root, and a user namespace can only be entered before the first thread starts.\n"
+    )
