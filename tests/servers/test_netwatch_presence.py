@@ -103,10 +103,15 @@ async def test_an_entry_that_means_nothing_is_not_learned(state: Nud) -> None:
     assert (scene.told, scene.neighbours.mac_of(HOST)) == ([], None)
 
 
-async def test_an_idle_entry_that_the_kernel_drops_is_forgotten_in_silence() -> None:
+@pytest.mark.parametrize(
+    ("mac", "state", "gone"), [(OLD, Nud.STALE, True), (None, Nud.FAILED, True), (None, Nud.INCOMPLETE, False)]
+)
+async def test_an_entry_that_the_kernel_drops_is_forgotten_in_silence(
+    mac: str | None, state: Nud, gone: bool
+) -> None:
     scene = Scene()
     scene.kernel.put(OLD, Nud.STALE)
-    scene.kernel.put(OLD, Nud.STALE, gone=True)
+    scene.kernel.put(mac, state, gone)
     assert scene.neighbours.mac_of(HOST) is None
     assert len(scene.told) == 1
 
