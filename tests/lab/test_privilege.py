@@ -1,6 +1,5 @@
 """The right to make namespaces, as root and as an ordinary user."""
 
-import os
 import subprocess
 import sys
 
@@ -45,10 +44,8 @@ finally:
 
 def as_nobody(program: str) -> str:
     """What the program prints when an ordinary user runs it."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to become an ordinary user")
-    if os.readlink("/proc/self/ns/user") != os.readlink("/proc/1/ns/user"):
-        pytest.skip("needs the first user namespace, where the user nobody is known")
+    if acquire() != "root":
+        pytest.skip("needs the root of the machine, to become an ordinary user")
     try:
         done = subprocess.run(
             [sys.executable, "-c", program],
@@ -73,6 +70,7 @@ def test_root_or_root_of_a_user_namespace() -> None:
     assert acquire() in ("root", "root of a user namespace")
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_an_ordinary_user_has_a_whole_lab() -> None:
     said = as_nobody(AS_USER)
     if said.startswith("unavailable:"):
@@ -80,6 +78,7 @@ def test_an_ordinary_user_has_a_whole_lab() -> None:
     assert said.splitlines() == ["root of a user namespace 0", "reset", "timeout"]
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_too_late_for_a_user_namespace_is_said_in_a_sentence() -> None:
     assert as_nobody(WITH_THREADS) == (
         "not root, and a user namespace can only be entered before the first thread starts.\n"
