@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
@@ -398,11 +398,21 @@ async def _keep_watchdog() -> None:
         await asyncio.sleep(every)
 
 
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed; None: asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
 def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
     """The daemon until it is told to stop. Returns the exit code; raises ConfigError before anything started."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(Daemon(config, detected).run(), debug=False)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(Daemon(config, detected).run())
     except ConfigError:
         raise
     except GatewayError as error:
