@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from ipaddress import ip_interface
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from lxml import etree
 
 from tests.fake_gateway import LOOPBACK, TOKEN, served_documents
@@ -22,6 +24,7 @@ from tests.servers.http_client import (
 )
 from upnp_gw.network import Link, Network
 from upnp_gw.protocols.faces import SERVICES, Face, control_path
+from upnp_gw.servers.http import split_host
 from upnp_gw.servers.http_limits import HttpLimits
 
 
@@ -175,6 +178,14 @@ async def test_host(world: World) -> None:
     twice = world.head("GET /igd1.xml", "Host: 127.0.0.1")
     assert status_of(await world.send(twice)) in (400, 403)
     assert world.server.counts["host"] > 20
+
+
+@pytest.mark.spec("SR-9")
+@given(st.text(max_size=60))
+def test_any_host_header_is_taken_apart(host: str) -> None:
+    literal, port = split_host(host)
+    assert literal in host
+    assert port in host
 
 
 @pytest.mark.spec("SR-9")
