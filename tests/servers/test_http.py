@@ -22,6 +22,7 @@ from tests.servers.http_client import (
     serving,
     status_of,
 )
+from upnp_gw.model import Via
 from upnp_gw.network import Link, Network
 from upnp_gw.protocols.faces import SERVICES, Face, control_path
 from upnp_gw.servers.http import split_host
@@ -257,11 +258,23 @@ async def test_version_2_serves_version_1_calls(world: World) -> None:
     assert b'xmlns:u="urn:schemas-upnp-org:service:WANIPConnection:1"' in data
 
 
+async def test_version_1_answers_version_2_actions_as_version_2(world: World) -> None:
+    """upnpc -n and -N ask the IGD:1 that they found, though its description does not list the action (IGD-016)."""
+    data = await world.send(world.post("AddAnyPortMapping", ADD, face=Face.IGD1))
+    assert status_of(data) == 200
+    urn = b'xmlns:u="urn:schemas-upnp-org:service:WANIPConnection:1"'
+    assert b"<u:AddAnyPortMappingResponse " + urn + b"><NewReservedPort>21000</NewReservedPort>" in data
+    [request] = world.gateway.requests
+    assert request.via is Via.IGD2
+    taken = ADD.replace("<NewInternalPort>21001<", "<NewInternalPort>0<")
+    assert fault_code(await world.send(world.post("AddAnyPortMapping", taken, face=Face.IGD1))) == 732
+    assert fault_code(await world.send(world.post("AddPortMapping", taken, face=Face.IGD1))) == 402
+
+
 @pytest.mark.spec("IGD-073", "IGD-074", "IGD-155", "IGD-087", "IGD-080")
 async def test_faults_are_500_with_a_code(world: World) -> None:
     for call, code in (
         (world.post("NoSuchAction"), 401),
-        (world.post("AddAnyPortMapping", ADD, face=Face.IGD1), 401),
         (world.post("AddPortMapping", KEY), 402),
         (world.post("DeletePortMapping", KEY), 714),
         (world.post().replace(b"#GetExternalIPAddress", b"#ForceTermination"), 401),
@@ -269,6 +282,14 @@ async def test_faults_are_500_with_a_code(world: World) -> None:
         data = await world.send(call)
         assert (status_of(data), fault_code(data)) == (500, code)
         assert header(data, "Content-Type") == 'text/xml; charset="utf-8"'
+
+
+@pytest.mark.spec("IGD-170")
+async def test_version_1_serves_what_only_version_2_declares(world: World) -> None:
+    """Deviation: upnpc -n asks the IGD:1 service it found for AddAnyPortMapping; its description lists none."""
+    data = await world.send(world.post("AddAnyPortMapping", ADD, face=Face.IGD1))
+    assert status_of(data) == 200
+    assert b"<NewReservedPort>" in data
 
 
 @pytest.mark.spec("IGD-093")

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from upnp_gw.protocols.faces import Face, Service
@@ -65,14 +65,22 @@ class Control:
         caller = Caller(face, source, self._view, self._default_connections[face])
         if call.is_query:
             return self._query(caller, service, call)
-        outcome = perform(ROWS[service.name], self._models[face, service.name], caller, call.action, call.arguments)
+        caller = replace(caller, face=self._face_of(face, service, call.action))
+        model = self._models[caller.face, service.name]
+        outcome = perform(ROWS[service.name], model, caller, call.action, call.arguments)
         if isinstance(outcome, Change):
             outcome = await self._change(outcome)
         if isinstance(outcome, Fault):
             return _failed(outcome)
-        declared = self._models[face, service.name].actions[call.action]
-        arguments = out_arguments(declared, outcome)
+        arguments = out_arguments(model.actions[call.action], outcome)
         return ControlAnswer(HTTPStatus.OK, build_response(call.response_urn(service), call.action, arguments))
+
+    def _face_of(self, face: Face, service: Service, action: str) -> Face:
+        """The face that serves an action: upnpc -n and -N send AddAnyPortMapping and DeletePortMappingRange to
+        the IGD:1 service that they found, so what only version 2 declares is version 2's, codes and all."""
+        newer = self._models.get((Face.IGD2, service.name))
+        declared = action in self._models[face, service.name].actions
+        return Face.IGD2 if not declared and newer is not None and action in newer.actions else face
 
     def _query(self, caller: Caller, service: Service, call: Call) -> ControlAnswer:
         name = dict(call.arguments).get("varName", "").strip()
