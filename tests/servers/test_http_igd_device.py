@@ -1,4 +1,4 @@
-"""async-upnp-client's IgdDevice, which Home Assistant uses, against the server: it reads every document strictly."""
+"""async-upnp-client's IgdDevice, which Home Assistant uses, against the server: a strict reader."""
 
 from datetime import timedelta
 from ipaddress import IPv4Address
