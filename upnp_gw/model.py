@@ -88,6 +88,13 @@ class MappingKey(NamedTuple):
     """Who may connect: a host or a prefix; None: anyone."""
 
 
+class RemotePeers(NamedTuple):
+    """Who may connect: the hosts of a prefix, from one of their ports (0: any). A PCP FILTER."""
+
+    network: IPNetwork
+    port: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """One protocol's lease on a mapping. The mapping lives until the last of its holds ends."""
@@ -99,6 +106,10 @@ class Hold:
     """The lifetime that was asked for, seconds; None: as long as possible (IGD lease 0)."""
     nonce: bytes | None = None
     """The PCP mapping nonce, 12 bytes (RFC 6887 section 11.1)."""
+    epoch: int = 0
+    """The number of the epoch in which the nonce was last seen: after a new epoch it may change once."""
+    filters: tuple[RemotePeers, ...] = ()
+    """The PCP FILTERs in force, as they were asked for (RFC 6887 section 13.3); empty: anyone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +153,11 @@ class Mapping:
     def remotes(self) -> tuple[IPNetwork | None, ...]:
         """Who may connect: the key's remote host, else the grant's, else anyone (None)."""
         return (self.key.remote,) if self.key.remote is not None or not self.filters else self.filters
+
+    @property
+    def asked_filters(self) -> tuple[RemotePeers, ...]:
+        """The PCP FILTERs on this mapping. They bind every protocol's lease on it: it is one opening."""
+        return tuple(peers for hold in self.holds for peers in hold.filters)
 
     @property
     def until(self) -> float:

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from upnp_gw.model import DecisionId, Endpoint, IPAddress, IPNetwork, Mapping, MappingKey, Transport, Via
+from upnp_gw.model import (
+    DecisionId,
+    Endpoint,
+    IPAddress,
+    IPNetwork,
+    Mapping,
+    MappingKey,
+    RemotePeers,
+    Transport,
+    Via,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,12 @@ class MapRequest:
     nonce: bytes | None = None
     permanent: bool = False
     """Only the operator's: renewed by the gateway without end."""
+    keep_description: bool = False
+    """The protocol says nothing about the description: a refresh leaves it as it is."""
+    clear_filters: bool = False
+    """PCP: the filters that stand go before ``filters`` are added."""
+    filters: tuple[RemotePeers, ...] = ()
+    """PCP FILTERs, added to those that stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +91,21 @@ class UnmapRangeRequest:
     """NewManage: only with visibility ``all`` does it reach other devices' mappings."""
 
 
-ChangeRequest = MapRequest | UnmapRequest | UnmapRangeRequest
+@dataclass(frozen=True, slots=True)
+class ReleaseRequest:
+    """NAT-PMP and PCP: end the requester's lease on an internal endpoint. Where there is none, that is a success."""
+
+    via: Via
+    source: Source
+    transport: Transport
+    address: IPAddress
+    """The internal client."""
+    port: int
+    """Its port; 0, over NAT-PMP alone: every port."""
+    nonce: bytes | None = None
+
+
+ChangeRequest = MapRequest | UnmapRequest | UnmapRangeRequest | ReleaseRequest
 
 
 class Refusal(StrEnum):
@@ -100,6 +130,8 @@ class Refusal(StrEnum):
     NO_SUCH = "no-such-mapping"
     BAD_NONCE = "bad-nonce"
     """PCP: the mapping was made with another nonce."""
+    TOO_MANY_FILTERS = "too-many-filters"
+    """PCP: more FILTERs than the kernel is given for one mapping."""
     NO_EXTERNAL_ADDRESS = "no-external-address"
     """The WAN has no address, or none that may be used (a private one, with the switch to refuse it)."""
     UNSUPPORTED = "unsupported"

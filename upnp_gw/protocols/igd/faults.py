@@ -57,6 +57,7 @@ _BOTH_FACES = {
     Refusal.CONFLICT: 718,
     Refusal.NO_SUCH: 714,
     Refusal.BAD_NONCE: 606,
+    Refusal.TOO_MANY_FILTERS: 501,
     Refusal.NO_EXTERNAL_ADDRESS: 501,
     Refusal.UNSUPPORTED: 501,
     Refusal.BACKEND: 501,
