@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -17,8 +18,9 @@ from upnp_gw.model import Transport
 from upnp_gw.network import Neighbour, Network
 from upnp_gw.servers.detect import detect, look
 from upnp_gw.servers.listeners import Listeners
-from upnp_gw.servers.netwatch import Gone, Moved, NeighbourEvent, Netwatch, Seen
+from upnp_gw.servers.netwatch import BATCH, REST_S, Gone, Moved, NeighbourEvent, Netwatch, Seen
 from upnp_gw.servers.presence import PROBE_S
+from upnp_gw.servers.rtnetlink import HEADER, NEIGHBOUR, Kind, Nud, attribute
 from upnp_gw.servers.wan_counters import WanCounters, link_speed
 
 pytestmark = pytest.mark.lab
@@ -409,10 +411,10 @@ async def test_a_thousand_neighbour_events_in_under_a_millisecond_each(fresh_lab
     gateway.ip(f"addr add 10.40.0.1/16 dev {LAN}")
     async with watching(fresh_lab) as seen:
         gateway.ip(*crowd("replace"))
-        start = time.process_time()
+        start, begun = time.process_time(), time.monotonic()
         await seen.until(lambda: len(seen.neighbours) == 1000)
-        spent = time.process_time() - start
-        assert spent < 1.0
+        assert time.process_time() - start < 1.0
+        assert time.monotonic() - begun > 1000 // BATCH * REST_S  # a flood leaves the loop to others
         assert len(tuple(seen.watch.neighbours.all())) >= 1000
         gateway.ip(*crowd("del"))
         gateway.ip(f"neigh replace 10.40.9.9 lladdr {TWIN.mac} dev {LAN} nud permanent")
@@ -431,6 +433,22 @@ async def test_lost_events_are_made_good_by_a_full_read(fresh_lab: Lab) -> None:
         gateway.ip(*crowd("del"), f"addr del 10.41.0.1/16 dev {LAN}")
         await seen.until(lambda: not seen.network.on_lan(ip_address("10.41.0.9")))
         assert seen.watch.neighbours.addresses_of("02:40:00:00:00:01") == frozenset()
+
+
+async def test_an_event_that_is_not_the_kernels_is_ignored(fresh_lab: Lab) -> None:
+    """Another process of the gateway with CAP_NET_ADMIN can send to our socket, too."""
+    forged = HOME.network[99]
+    async with watching(fresh_lab) as seen:
+        body = NEIGHBOUR.pack(socket.AF_INET, seen.network.lans[0].index, Nud.REACHABLE, 0, 0)
+        body += attribute(1, forged.packed) + attribute(2, bytes.fromhex("020000000001"))
+        message = HEADER.pack(HEADER.size + len(body), Kind.NEWNEIGH, 0, 0, 0) + body
+        with fresh_lab.gateway.inside():
+            other = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        with other:
+            other.sendto(message, seen.watch._events.getsockname())
+        assert await seen.watch.probe(HOME.network[10], LAN)  # its event comes after the forged one
+        await seen.heard(Seen(Neighbour(HOME.network[10], CONSOLE.mac, LAN)))
+        assert seen.watch.neighbours.mac_of(forged) is None
 
 
 async def test_a_listener_that_raises_is_logged_and_the_watch_goes_on(

@@ -237,3 +237,6 @@ def test_a_recreated_link_starts_without_addresses_and_without_its_old_index() -
     network = state.network(state.nothing, 5.0)
     assert network.lans == (Link("lan0", 5, True),)
     assert (state.lan_of(2), state.lan_of(5)) == (None, "lan0")
+    for message in (LinkMessage(True, 5, "lan0", False), up(2, "lan0")):  # an index that comes again
+        state.take(message)
+    assert state.network(network, 6.0).lans == (Link("lan0", 2, True),)
