@@ -22,6 +22,7 @@ from upnp_gw.protocols.soap import (
     build_response,
     parse_call,
 )
+from upnp_gw.protocols.xml_text import Document
 
 URN = "urn:schemas-upnp-org:service:WANIPConnection:1"
 
@@ -234,6 +235,15 @@ def test_response_in_bytes() -> None:
         b"<NewA>1</NewA><NewB>&lt;&amp;&gt;&#13;\n\xef\xbf\xbd\xef\xbf\xbd</NewB>"
         b"</u:GetXResponse></s:Body></s:Envelope>\r\n"
     )
+
+
+@pytest.mark.spec("IGD-168")
+@pytest.mark.parametrize("inner", ["<p>a &amp; b</p>", "<p>]]&gt;</p>", "]]>", ""])
+def test_a_document_goes_as_cdata_and_comes_back_whole(inner: str) -> None:
+    """``upnpc -L`` sees an empty list where the PortListing is escaped."""
+    answer = build_response(URN, "X", [("A", Document(inner))])
+    assert answer.count(b"<A><![CDATA[") == 1
+    assert (etree.fromstring(answer).findtext(f".//{{{URN}}}XResponse/A") or "") == inner
 
 
 @pytest.mark.spec("IGD-080")

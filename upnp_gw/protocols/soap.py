@@ -12,7 +12,7 @@ from lxml import etree
 
 from upnp_gw.errors import WireError
 from upnp_gw.protocols.faces import Service
-from upnp_gw.protocols.xml_text import escape
+from upnp_gw.protocols.xml_text import element_text, escape
 
 BODY_MAX = 16 * 1024
 DEPTH_MAX = 8
@@ -94,7 +94,7 @@ def parse_call(headers: Mapping[str, str], body: bytes) -> Call:
 
 def build_response(urn: str, action: str, arguments: Iterable[tuple[str, str]]) -> bytes:
     """The answer to an action. ``urn`` and names are our own or checked by ``response_urn``; values are escaped."""
-    inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in arguments)
+    inner = "".join(f"<{name}>{element_text(value)}</{name}>" for name, value in arguments)
     return f'{_START}<u:{action}Response xmlns:u="{urn}">{inner}</u:{action}Response>{_END}'.encode()
 
 

@@ -6,6 +6,19 @@ _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
 
 
+class Document(str):
+    """An XML document of ours as a value within another one."""
+
+    __slots__ = ()
+
+
+def element_text(value: str) -> str:
+    """The text of an element. A ``Document`` becomes CDATA: miniupnpc reads a PortListing in no other form."""
+    if isinstance(value, Document):
+        return f"<![CDATA[{value.replace(']]>', ']]]]><![CDATA[>')}]]>"
+    return escape(value)
+
+
 def escape(text: str) -> str:
     """Escaped once, for element content or a double-quoted attribute.
 

@@ -80,4 +80,4 @@ def out_arguments(declared: ActionModel, values: Values) -> list[tuple[str, str]
 
 def shown(value: str | int | bool) -> str:
     """A value as the wire has it: booleans are ``0`` and ``1``, never words (IGD-079)."""
-    return str(int(value)) if isinstance(value, bool) else str(value)
+    return value if isinstance(value, str) else str(int(value))

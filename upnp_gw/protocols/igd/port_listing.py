@@ -6,7 +6,7 @@ Two of its eight names differ from the action arguments: ``NewDescription`` and 
 from collections.abc import Iterable
 
 from upnp_gw.model import Mapping
-from upnp_gw.protocols.xml_text import escape
+from upnp_gw.protocols.xml_text import Document, escape
 
 LIST = (
     '<p:PortMappingList xmlns:p="urn:schemas-upnp-org:gw:WANIPConnection"'
@@ -17,9 +17,9 @@ LIST = (
 )
 
 
-def build_port_listing(entries: Iterable[tuple[Mapping, int]]) -> str:
-    """The list of these mappings, each with its remaining lease in seconds. Escaped once; SOAP escapes it again."""
-    return LIST.format("".join(_entry(mapping, left_s) for mapping, left_s in entries))
+def build_port_listing(entries: Iterable[tuple[Mapping, int]]) -> Document:
+    """The list of these mappings, each with its remaining lease in seconds."""
+    return Document(LIST.format("".join(_entry(mapping, left_s) for mapping, left_s in entries)))
 
 
 def remote_text(mapping: Mapping) -> str:
