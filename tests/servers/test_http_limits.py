@@ -111,6 +111,19 @@ async def test_an_endless_body_is_cut() -> None:
             assert status_of(await end_of(reader)) in (0, 413)
 
 
+@pytest.mark.spec("SR-23")
+async def test_what_is_sent_behind_a_request_is_bounded() -> None:
+    async with serving(PATIENT) as world, connections(world, 1) as [(reader, writer)]:
+        world.gateway.hang = asyncio.Event()
+        writer.write(add(world))
+        await world.gateway.asked.wait()
+        writer.write(b"x" * 400_000)
+        async with asyncio.timeout(5):
+            assert await end_of(reader) == b""
+        assert world.server.counts["too-much-data"] == 1
+        world.gateway.hang.set()
+
+
 @pytest.mark.spec("SR-23", "SR-22")
 async def test_connections_over_a_hosts_share_wait_and_more_are_turned_away() -> None:
     limits = HttpLimits(head_s=30, per_host=4, waiting_per_host=2)
