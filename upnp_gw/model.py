@@ -151,8 +151,11 @@ class Mapping:
 
     @property
     def remotes(self) -> tuple[IPNetwork | None, ...]:
-        """Who may connect: the key's remote host, else the grant's, else anyone (None)."""
-        return (self.key.remote,) if self.key.remote is not None or not self.filters else self.filters
+        """Who may connect: the key's remote host, else the PCP FILTERs, else the grant's, else anyone (None)."""
+        if self.key.remote is not None:
+            return (self.key.remote,)
+        asked = dict.fromkeys(peers.network for peers in self.asked_filters)
+        return tuple(asked) or self.filters or (None,)
 
     @property
     def asked_filters(self) -> tuple[RemotePeers, ...]:

@@ -50,6 +50,8 @@ class Forward:
     """Seconds until the kernel ends it by itself, > 0 (rounded up, at least 1 s)."""
     keep_source_port: bool = True
     """What the internal endpoint sends leaves with this external port. False for a second mapping to it."""
+    remote_port: int = 0
+    """The port that the remote host must connect from (a PCP FILTER's); 0: any."""
 
     @property
     def kind(self) -> Kind:

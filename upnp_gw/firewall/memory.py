@@ -20,7 +20,7 @@ from upnp_gw.firewall.base import (
 from upnp_gw.model import IPAddress, IPNetwork, Transport
 from upnp_gw.network import Network
 
-Slot = tuple[Transport, IPAddress | None, int, IPNetwork | None]
+Slot = tuple[Transport, IPAddress | None, int, IPNetwork | None, int]
 
 
 class MemoryFirewall:
@@ -131,4 +131,10 @@ class MemoryFirewall:
 
 
 def _slot(forward: Forward) -> Slot:
-    return forward.transport, forward.external_address, forward.external_port, forward.remote
+    return (
+        forward.transport,
+        forward.external_address,
+        forward.external_port,
+        forward.remote,
+        forward.remote_port,
+    )

@@ -11,6 +11,7 @@ from upnp_gw.model import Endpoint, Transport
 
 ID = re.compile(r"[a-z0-9-]{1,32}")
 ANYWHERE = IPv4Network("0.0.0.0/0")
+ANYWHERE6 = IPv6Network("::/0")
 
 
 class Inner(NamedTuple):
@@ -54,7 +55,9 @@ def slot_of(forward: Forward) -> Slot:
     remote = forward.remote
     if remote is not None and remote.version != forward.internal.address.version:
         raise FirewallError("the remote host is of another address family than the internal client")
-    if remote is not None and remote.prefixlen == 0:
+    if forward.remote_port:
+        remote = remote or (ANYWHERE6 if forward.internal.address.version == 6 else ANYWHERE)
+    elif remote is not None and remote.prefixlen == 0:
         remote = None
     if isinstance(forward.internal.address, IPv6Address):
         if forward.internal.address.scope_id is not None:
@@ -64,8 +67,8 @@ def slot_of(forward: Forward) -> Slot:
     own = forward.external_address
     if own is not None and not isinstance(own, IPv4Address):
         raise FirewallError("the external address of a port mapping is an IPv4 address")
-    if remote is not None and remote.prefixlen < remote.max_prefixlen:
-        return Slot("pm_net", f"{own or ANYWHERE} . {peer} . {remote}")
+    if remote is not None and (forward.remote_port or remote.prefixlen < remote.max_prefixlen):
+        return Slot("pm_net", f"{own or ANYWHERE} . {peer} . {remote} . {_from_port(forward)}")
     name = "pm" + ("_ip" if own is not None else "") + ("_rh" if remote is not None else "")
     parts = (own, peer, remote.network_address if remote is not None else None)
     return Slot(name, " . ".join(str(part) for part in parts if part is not None))
@@ -75,9 +78,14 @@ def _pinhole_slot(forward: Forward, remote: IPv4Network | IPv6Network | None) ->
     key = inner_of(forward).key
     if remote is None:
         return Slot("hole6", key)
-    if remote.prefixlen == remote.max_prefixlen:
+    if remote.prefixlen == remote.max_prefixlen and not forward.remote_port:
         return Slot("hole6_rh", f"{key} . {remote.network_address}")
-    return Slot("hole6_net", f"{key} . {remote}")
+    return Slot("hole6_net", f"{key} . {remote} . {_from_port(forward)}")
+
+
+def _from_port(forward: Forward) -> str:
+    """The remote host's own port, or all of them."""
+    return str(port(forward.remote_port)) if forward.remote_port else "0-65535"
 
 
 def element_of(forward: Forward) -> Element:

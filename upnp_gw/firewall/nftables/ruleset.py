@@ -27,13 +27,14 @@ PORT_MAPS = {
     "pm_ip": f"ipv4_addr . {_PEER} : {_TO}",
     "pm_rh": f"{_PEER} . ipv4_addr : {_TO}",
     "pm_ip_rh": f"ipv4_addr . {_PEER} . ipv4_addr : {_TO}",
-    "pm_net": f"ipv4_addr . {_PEER} . ipv4_addr : {_TO}",
+    "pm_net": f"ipv4_addr . {_PEER} . ipv4_addr . inet_service : {_TO}",
 }
-"""External side : internal endpoint. ip: one of several external addresses, rh: a remote host, net: a prefix."""
+"""External side : internal endpoint. ip: one of several external addresses, rh: a remote host, net: a prefix of
+remote hosts and a range of their ports."""
 HOLES = {
     "hole6": _INNER6,
     "hole6_rh": f"{_INNER6} . ipv6_addr",
-    "hole6_net": f"{_INNER6} . ipv6_addr",
+    "hole6_net": f"{_INNER6} . ipv6_addr . inet_service",
 }
 """Pinholes, likewise."""
 INTERVALS = ("pm_net", "hole6_net")
@@ -47,7 +48,7 @@ MAPS = (*PORT_MAPS, "out")
 _LOOKUPS = {
     "pm_ip_rh": "ip daddr . meta l4proto . th dport . ip saddr",
     "pm_rh": "meta l4proto . th dport . ip saddr",
-    "pm_net": "ip daddr . meta l4proto . th dport . ip saddr",
+    "pm_net": "ip daddr . meta l4proto . th dport . ip saddr . th sport",
     "pm_ip": "ip daddr . meta l4proto . th dport",
     "pm": "meta l4proto . th dport",
 }
@@ -176,7 +177,7 @@ def _forward(router: bool) -> list[str]:
     pinholes = [
         "iifname @wan meta l4proto . ip6 daddr . th dport @hole6 accept",
         "iifname @wan meta l4proto . ip6 daddr . th dport . ip6 saddr @hole6_rh accept",
-        "iifname @wan meta l4proto . ip6 daddr . th dport . ip6 saddr @hole6_net accept",
+        "iifname @wan meta l4proto . ip6 daddr . th dport . ip6 saddr . th sport @hole6_net accept",
     ]
     not_syn = "meta l4proto tcp ct state new tcp flags & (fin|syn|rst|ack) != syn"
     cut = [  # conntrack would take up a cut flow again as an outbound one when the LAN host sends first

@@ -1,0 +1,92 @@
+"""Who may connect to a mapping: PCP FILTERs and the grant's prefixes, brought into a form that the kernel can hold.
+
+The kernel's ranges must not overlap, so a filter inside another goes, and one that crosses another (a wide prefix
+from one port, a narrow one from any) is cut up around it.
+"""
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Network, IPv6Network
+
+from upnp_gw.model import IPNetwork, Mapping, RemotePeers
+from upnp_gw.request import MapRequest
+
+MOST_FILTERS = 16
+"""Elements of the kernel for one mapping's filters; more FILTERs than this are too many (EXCESSIVE_REMOTE_PEERS)."""
+
+Reach = tuple[RemotePeers | None, ...]
+"""Who may connect; None: anyone. Empty: nobody."""
+
+
+def wanted(request: MapRequest, standing: Sequence[RemotePeers]) -> tuple[RemotePeers, ...]:
+    """The filters after this request: added to those that stand, or in their place."""
+    before = () if request.clear_filters else standing
+    return tuple(dict.fromkeys((*before, *request.filters)))
+
+
+def reach(mapping: Mapping) -> Reach:
+    """Who may connect to a mapping, in the kernel's form."""
+    if mapping.key.remote is not None:
+        return (RemotePeers(mapping.key.remote),)
+    return reach_of(mapping.asked_filters, mapping.filters)
+
+
+def reach_of(asked: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> Reach:
+    """``asked``: the FILTERs; ``granted``: the grant's ``remote``. Both narrow; empty means anyone."""
+    if not asked:
+        return tuple(RemotePeers(net) for net in granted) or (None,)
+    found = asked if not granted else _within(asked, granted)
+    if any(peers.network.prefixlen == 0 and not peers.port for peers in found):
+        return (None,)
+    return apart(found)
+
+
+def apart(filters: Iterable[RemotePeers]) -> tuple[RemotePeers, ...]:
+    """The same set of remote hosts and ports as ranges that do not overlap, at most ``MOST_FILTERS`` + 1 of them."""
+    found: list[RemotePeers] = []
+    # any port first, wide prefixes first: what comes later is inside what stands, or around it
+    for peers in sorted(set(filters), key=lambda p: (p.port != 0, p.network.prefixlen, p.network, p.port)):
+        pieces = [peers.network]
+        for other in found:
+            if other.port in (0, peers.port):
+                pieces = [left for piece in pieces for left in _without(piece, other.network)]
+        found += [RemotePeers(piece, peers.port) for piece in pieces]
+        if len(found) > MOST_FILTERS:
+            break
+    return tuple(found)
+
+
+def narrowed(before: Mapping, after: Mapping) -> bool:
+    """True where somebody could connect to the mapping that no longer may."""
+    now = reach(after)
+    return not all(any(_covers(new, old) for new in now) for old in reach(before))
+
+
+def _covers(outer: RemotePeers | None, inner: RemotePeers | None) -> bool:
+    if outer is None or inner is None:
+        return outer is None
+    return outer.port in (0, inner.port) and _inside(inner.network, outer.network)
+
+
+def _within(asked: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> tuple[RemotePeers, ...]:
+    """Prefixes are inside each other or apart: the smaller of two that meet."""
+    pairs = [(peers, net) for peers in asked for net in granted]
+    inside = [peers for peers, net in pairs if _inside(peers.network, net)]
+    around = [RemotePeers(net, peers.port) for peers, net in pairs if _inside(net, peers.network)]
+    return (*inside, *around)
+
+
+def _inside(inner: IPNetwork, outer: IPNetwork) -> bool:
+    if isinstance(inner, IPv4Network) and isinstance(outer, IPv4Network):
+        return inner.subnet_of(outer)
+    return isinstance(inner, IPv6Network) and isinstance(outer, IPv6Network) and inner.subnet_of(outer)
+
+
+def _without(piece: IPNetwork, taken: IPNetwork) -> Iterable[IPNetwork]:
+    if _inside(piece, taken):
+        return ()
+    if not _inside(taken, piece):
+        return (piece,)
+    if isinstance(piece, IPv4Network) and isinstance(taken, IPv4Network):
+        return sorted(piece.address_exclude(taken))
+    assert isinstance(piece, IPv6Network) and isinstance(taken, IPv6Network)
+    return sorted(piece.address_exclude(taken))
