@@ -80,6 +80,11 @@ def link_speed(interface: str) -> int | None:
             fcntl.ioctl(sock, SIOCETHTOOL, struct.pack("16sP16x", interface.encode()[:15], address))
         except OSError:
             return None
-    fields = ETHTOOL_CMD.unpack(command.tobytes())
+    return parse_speed(command.tobytes())
+
+
+def parse_speed(command: bytes) -> int | None:
+    """The bit rate in a struct ethtool_cmd; None: unknown (no carrier, or a link without a rate)."""
+    fields = ETHTOOL_CMD.unpack(command)
     mbit = fields[3] | fields[12] << 16
     return None if mbit in UNKNOWN_MBIT else mbit * 1_000_000
