@@ -127,7 +127,7 @@ class House:
     async def sweep(self) -> None:
         """What is due is done, and what became due by it; the writer has finished it."""
         for _ in range(2):
-            await self.upkeep.sweep()
+            self.upkeep.sweep()
             await self.upkeep.settled()
             await self.gateway.settled()
 
@@ -141,6 +141,7 @@ async def house(
     await made.store.open()
     try:
         await made.gateway.start()
+        made.gateway.before_request = made.upkeep.sweep
         yield made
     finally:
         await made.upkeep.stop()

@@ -186,6 +186,16 @@ async def test_a_lease_ends_with_an_event_and_its_flows_a_minute_later(tmp_path:
         assert [cut.external_port for cut in home.firewall.cuts] == [8080]
 
 
+async def test_after_a_suspend_what_ended_is_gone_before_a_request_is_served(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        await home.granted(8080, lifetime=600)
+        home.clock.pass_s(7200)
+        assert home.view.at(CONSOLE_SOURCE, 0) is not None, "nobody has looked yet"
+        refused = await home.refused(8080, PC_IP)
+        assert refused.reason == "the external port was another device's a moment ago"
+        assert home.view.count(CONSOLE_SOURCE) == 0
+
+
 async def test_a_held_mapping_is_renewed_by_the_gateway_and_not_by_a_dead_one(tmp_path: Path) -> None:
     """Deviation: the client asked once, for ever (lease 0); the kernel never holds it for longer than an hour."""
     async with house(tmp_path) as home:
@@ -311,6 +321,16 @@ async def test_one_bad_operation_of_a_batch_fails_alone(tmp_path: Path) -> None:
         assert home.ports == {(TCP, 8001), (TCP, 8002), (TCP, 8003)}
 
 
+@pytest.mark.spec("IGD-089")
+async def test_a_request_that_is_given_up_before_its_turn_changes_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        waiting = [asyncio.create_task(home.map(port)) for port in (8080, 8081)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        assert isinstance(await waiting[1], Granted)
+        assert home.ports == {(TCP, 8081)}
+
+
 async def test_a_store_that_fails_undoes_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with house(tmp_path) as home:
         await home.granted(8080, internal=8000)
@@ -391,7 +411,7 @@ async def test_a_new_policy_ends_what_it_does_not_allow(tmp_path: Path) -> None:
     strict = load_text('version = 1\ndefault = "deny"\n', "strict", date.min).policy
     async with house(tmp_path) as home:
         await home.granted(8080)
-        await home.gateway.run_step(lambda turn: home.operations.policy_changed(turn, strict))
+        await home.gateway.submit(lambda turn: home.operations.policy_changed(turn, strict))
         await home.sweep()
         assert home.ports == set()
         assert [cut.external_port for cut in home.firewall.cuts] == [8080]

@@ -6,8 +6,8 @@ Nothing is decided here. What needs asyncio to load (the action model) is loaded
 import asyncio
 import logging
 import os
-import secrets
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable
@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
 from random import SystemRandom
-from uuid import UUID, uuid4
 
 from upnp_gw import __version__
 from upnp_gw.config import Config
@@ -32,6 +31,7 @@ from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.load import load_file
 from upnp_gw.gate.schema import Policy
 from upnp_gw.gateway import Gateway
+from upnp_gw.identity import Identity
 from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.ledger.store import Store
 from upnp_gw.ledger.view import LedgerView
@@ -44,10 +44,10 @@ from upnp_gw.protocols.description import RootDevice, root_device
 from upnp_gw.protocols.descriptors import load_descriptor
 from upnp_gw.protocols.faces import SERVICES, Face, Service, scpd_path
 from upnp_gw.protocols.igd.evented import evented_properties
-from upnp_gw.protocols.ssdp import next_boot_id, server_token
+from upnp_gw.protocols.ssdp import server_token
 from upnp_gw.request import Source
 from upnp_gw.servers.action_model import load_service_models
-from upnp_gw.servers.control import ControlServer
+from upnp_gw.servers.control import Claim, ControlServer
 from upnp_gw.servers.gena import Eventing
 from upnp_gw.servers.http import HttpServer
 from upnp_gw.servers.listeners import Listeners
@@ -69,40 +69,25 @@ def clock() -> Instant:
     return Instant(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
 
 
+def claim_kernel() -> socket.socket:
+    """Keeps a second daemon out of this network namespace: there is one table. Raises ConfigError.
+
+    An abstract unix socket belongs to its network namespace and goes with its process.
+    """
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        claim.bind("\0upnp-gw/inet upnp_gw")
+    except OSError as error:
+        claim.close()
+        raise ConfigError(
+            "run", "", "another upnp-gw fills the kernel's table of this network namespace"
+        ) from error
+    return claim
+
+
 def boot_id() -> str:
     """The kernel's name for this boot: BOOTTIME deadlines hold within one."""
     return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-
-
-class Identity:
-    """What clients recognise the gateway by, kept in the store: UUID, URL token, BOOTID."""
-
-    def __init__(self, store: Store, uuid: UUID, token: str, last_boot_id: int) -> None:
-        self._store = store
-        self.uuid = uuid
-        self.token = token
-        self._boot_id = last_boot_id
-        self._writes: set[asyncio.Task[None]] = set()
-
-    @classmethod
-    async def load(cls, store: Store) -> "Identity":
-        uuid, token = await store.get("uuid"), await store.get("token")
-        if uuid is None or token is None:
-            uuid, token = str(uuid4()), secrets.token_hex(8)
-            await store.set("uuid", uuid)
-            await store.set("token", token)
-        return cls(store, UUID(uuid), token, int(await store.get("boot-id") or 0))
-
-    def next_boot_id(self) -> int:
-        """Greater than every earlier one, and on its way into the store."""
-        self._boot_id = next_boot_id(self._boot_id, time.time())
-        write = asyncio.get_running_loop().create_task(self._store.set("boot-id", str(self._boot_id)))
-        self._writes.add(write)
-        write.add_done_callback(self._writes.discard)
-        return self._boot_id
-
-    async def settled(self) -> None:
-        await asyncio.gather(*self._writes, return_exceptions=True)
 
 
 class Daemon:
@@ -132,6 +117,10 @@ class Daemon:
 
     async def _start(self) -> None:
         config = self.config
+        self._claim = Claim(config.runtime_dir, config.control_group)
+        self._stack.callback(self._claim.release)
+        if config.backend == "nftables":
+            self._stack.push(claim_kernel())
         self._policy_source = str(config.policy) if config.policy else HOME
         policy = self._load_policy()
         self._store = Store(config.state_dir / "ledger.db", boot_id(), config.durability == "full")
@@ -255,9 +244,8 @@ class Daemon:
             counters=self._counts,
             doctor=lambda: examine(config),
         )
-        control = ControlServer(
-            GatewayOperator(self.gateway, self._store, told), config.runtime_dir, config.control_group
-        )
+        operator = GatewayOperator(self.gateway, self._store, told)
+        control = ControlServer(operator, config.runtime_dir, claim=self._claim)
         self._stack.push_async_callback(control.close)
         await control.start()
 
@@ -352,7 +340,7 @@ class Daemon:
             log.error("the policy stays as it was: %s", error)
             return
         self._operations.book.limits = policy.limits
-        await self.gateway.run_step(lambda turn: self._operations.policy_changed(turn, policy))
+        await self.gateway.submit(lambda turn: self._operations.policy_changed(turn, policy))
         log.info("policy %s in force", policy.digest)
 
     def _locations(self, roots: Iterable[RootDevice]) -> list[str]:

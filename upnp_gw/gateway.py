@@ -42,7 +42,7 @@ class _Job:
 
 
 class Gateway:
-    """``handle`` for requests, ``run_step`` for the gateway's own duties, the rest for the kernel."""
+    """``handle`` for requests, ``submit`` for the gateway's own duties, the rest for the kernel."""
 
     def __init__(
         self,
@@ -66,6 +66,8 @@ class Gateway:
         self._writer: asyncio.Task[None] | None = None
         self._clock = operations.surroundings.clock
         self.on_deadline_changed: Callable[[], None] = lambda: None
+        self.before_request: Callable[[], None] = lambda: None
+        """What is due goes to the writer before the request does: after a suspend much can be."""
 
     # -- life
 
@@ -114,20 +116,25 @@ class Gateway:
         """The answer to a request. Never raises for what a client sends."""
         around = self.operations.surroundings
         around.meet(request.source)
-        self.operations.book.changed(around.device_of(request.source.address), self._clock())
-        reply = await self.run_step(partial(self._perform, request))
+        device = around.device_of(request.source.address)
+        self.operations.book.changed(device, self._clock(), request.via.datagram)
+        self.before_request()
+        reply = await self.submit(partial(self._perform, request))
         return reply if reply is not None else _failed()
 
     def _perform(self, request: ChangeRequest, turn: Turn) -> Reply:
         return self.operations.perform(turn, request)
 
-    async def run_step(self, step: Step) -> Reply | None:
-        """Has the writer run one operation; returns when it is in the kernel and in the store."""
+    def submit(self, step: Step) -> "asyncio.Future[Reply | None]":
+        """Puts one operation into the writer's queue, now; done when it is in the kernel and in the store.
+
+        One whose future is cancelled before its turn does not happen.
+        """
         job = _Job(step, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         self._idle.clear()
         self._wake.set()
-        return await job.reply
+        return job.reply
 
     def on_foreign_change(self, what: str) -> None:
         """Somebody else removed or changed our table: it is installed again before anything else is done."""
@@ -163,9 +170,10 @@ class Gateway:
                 finally:
                     self._alone.popleft()
                 continue
-            jobs = [self._jobs[i] for i in range(min(BATCH, len(self._jobs)))]
-            await self._run_jobs(jobs)
-            for _ in jobs:
+            taken = [self._jobs[i] for i in range(min(BATCH, len(self._jobs)))]
+            # whoever waited no longer was told that it failed: it must not happen after all
+            await self._run_jobs([job for job in taken if not job.reply.done()])
+            for _ in taken:
                 self._jobs.popleft()
             self.on_deadline_changed()
 

@@ -176,7 +176,7 @@ class GatewayOperator:
 
         stop = self._gateway.events.subscribe(tell)
         try:
-            yield _drain(queue, self._event("hello"))
+            yield _drain(queue)
         finally:
             stop()
 
@@ -293,8 +293,7 @@ class GatewayOperator:
         return held | {str(address) for address in self._around.neighbours.addresses_of(device)}
 
 
-async def _drain(queue: "asyncio.Queue[api.Event | None]", first: api.Event) -> AsyncIterator[api.Event]:
-    yield first
+async def _drain(queue: "asyncio.Queue[api.Event | None]") -> AsyncIterator[api.Event]:
     while (event := await queue.get()) is not None:
         yield event
 

@@ -15,6 +15,7 @@ from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.kernel import mapping_id
 from upnp_gw.ledger.ledger import Turn
 from upnp_gw.model import IPAddress, Mapping, Usage
+from upnp_gw.request import Reply
 from upnp_gw.surroundings import is_mac
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ Probe = Callable[[IPAddress, str], Awaitable[bool]]
 """Does the device at this address on this LAN interface answer the kernel's neighbour probes?"""
 
 COUNTERS_S = 10.0
+LOOK_S = 10.0
+"""The loop's timers stand still during a suspend, leases do not: so long at most until what ended is seen."""
 RETRY_S = 10.0
 """After a renewal that did not go through; the kernel's grace is longer."""
 PROBES = 16
@@ -46,6 +49,7 @@ class Upkeep:
 
     def start(self) -> None:
         self._gateway.on_deadline_changed = self._changed.set
+        self._gateway.before_request = self.sweep
         self._endless = {self._spawn(self._watch_deadlines()), self._spawn(self._count())}
 
     async def stop(self) -> None:
@@ -64,16 +68,16 @@ class Upkeep:
     async def _watch_deadlines(self) -> None:
         while True:
             self._changed.clear()
-            await self.sweep()
+            self.sweep()
             due = [at for at in (self._ledger.deadlines.next(), self._ledger.cuts.next()) if at is not None]
-            wait = max(0.0, min(due) - self._clock().boot) if due else None
+            wait = max(0.0, min(due) - self._clock().boot) if due else LOOK_S
             try:
-                await asyncio.wait_for(self._changed.wait(), wait)
+                await asyncio.wait_for(self._changed.wait(), min(wait, LOOK_S))
             except TimeoutError:
                 continue
 
-    async def sweep(self) -> None:
-        """Does what is due now. Before the first request after a suspend, too."""
+    def sweep(self) -> None:
+        """Puts what is due now into the writer's queue."""
         now = self._clock()
         ended: list[str] = []
         for due in self._ledger.deadlines.pop_due(now.boot):
@@ -85,14 +89,14 @@ class Upkeep:
             else:
                 self._spawn(self._renew(mapping))
         if ended:
-            await self._run("expire", ended, lambda turn: self._operations.expire(turn, ended))
+            self._submit("expire", ended, lambda turn: self._operations.expire(turn, ended))
         if self._ledger.cuts.due(now.boot):
             self._gateway.cut_due()
 
     async def _renew(self, mapping: Mapping) -> None:
         async with self._probing:
             present = await self._present(mapping)
-        await self._run("renew", [mapping.id], lambda turn: self._operations.renew(turn, mapping.id, present))
+        self._submit("renew", [mapping.id], lambda turn: self._operations.renew(turn, mapping.id, present))
 
     async def _present(self, mapping: Mapping) -> bool | None:
         """Whether the device of a mapping answers; None where it cannot be asked: a routed LAN has no neighbour."""
@@ -112,15 +116,19 @@ class Upkeep:
             log.warning("no presence check for %s: %s", mapping.id, error.strerror)
             return None
 
-    async def _run(self, what: str, ids: list[str], step: Callable[[Turn], None]) -> None:
+    def _submit(self, what: str, ids: list[str], step: Callable[[Turn], None]) -> None:
         """An operation of ours; where it does not go through, the rows are looked at again."""
-        reply = await self._gateway.run_step(step)
-        if reply is not None:
-            log.error("%s of %s did not go through; next try in %.0f s", what, ", ".join(ids[:8]), RETRY_S)
-            again = self._clock().boot + RETRY_S
-            for i in ids:
-                if self._ledger.table.get(i) is not None:
-                    self._ledger.deadlines.set(i, again)
+        reply = self._gateway.submit(step)
+        self._spawn(self._follow(what, ids, reply))
+
+    async def _follow(self, what: str, ids: list[str], waiting: "asyncio.Future[Reply | None]") -> None:
+        if await waiting is None:
+            return
+        log.error("%s of %s did not go through; next try in %.0f s", what, ", ".join(ids[:8]), RETRY_S)
+        again = self._clock().boot + RETRY_S
+        for i in ids:
+            if self._ledger.table.get(i) is not None:
+                self._ledger.deadlines.set(i, again)
 
     # -- neighbours, told by servers.netwatch
 
@@ -128,7 +136,7 @@ class Upkeep:
         """A device appeared at an address: its parked mappings come back at once."""
         for mapping in self._ledger.table.to_client(address):
             if mapping.parked and mapping.device == mac:
-                self._spawn(self._run("return", [mapping.id], partial(self._return, mapping.id)))
+                self._submit("return", [mapping.id], partial(self._return, mapping.id))
 
     def _return(self, parked: str, turn: Turn) -> None:
         self._operations.renew(turn, parked, True)
@@ -136,12 +144,12 @@ class Upkeep:
     def device_moved(self, address: IPAddress, old_mac: str) -> None:
         """An address belongs to another MAC now."""
         if any(m.device == old_mac for m in self._ledger.table.to_client(address)):
-            self._spawn(self._run("move", [], lambda turn: self._operations.device_moved(turn, address, old_mac)))
+            self._submit("move", [], lambda turn: self._operations.device_moved(turn, address, old_mac))
 
     def network_changed(self) -> None:
         """Links, addresses or prefixes changed."""
         self._gateway.rewire()
-        self._spawn(self._run("prefixes", [], self._operations.prefix_gone))
+        self._submit("prefixes", [], self._operations.prefix_gone)
 
     # -- counters
 

@@ -1,0 +1,40 @@
+"""What clients recognise the gateway by over restarts: UUID, URL token, BOOTID. Kept in the store."""
+
+import asyncio
+import secrets
+import time
+from uuid import UUID, uuid4
+
+from upnp_gw.ledger.store import Store
+from upnp_gw.protocols.ssdp import next_boot_id
+
+
+class Identity:
+    """What clients recognise the gateway by, kept in the store: UUID, URL token, BOOTID."""
+
+    def __init__(self, store: Store, uuid: UUID, token: str, last_boot_id: int) -> None:
+        self._store = store
+        self.uuid = uuid
+        self.token = token
+        self._boot_id = last_boot_id
+        self._writes: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def load(cls, store: Store) -> "Identity":
+        uuid, token = await store.get("uuid"), await store.get("token")
+        if uuid is None or token is None:
+            uuid, token = str(uuid4()), secrets.token_hex(8)
+            await store.set("uuid", uuid)
+            await store.set("token", token)
+        return cls(store, UUID(uuid), token, int(await store.get("boot-id") or 0))
+
+    def next_boot_id(self) -> int:
+        """Greater than every earlier one, and on its way into the store."""
+        self._boot_id = next_boot_id(self._boot_id, time.time())
+        write = asyncio.get_running_loop().create_task(self._store.set("boot-id", str(self._boot_id)))
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)
+        return self._boot_id
+
+    async def settled(self) -> None:
+        await asyncio.gather(*self._writes, return_exceptions=True)
