@@ -4,7 +4,7 @@ from upnp_gw.gate.decision import Facts, Verdict
 from upnp_gw.ledger.plan import NotPlanned
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.model import DecisionId, Instant, Mapping, Via
-from upnp_gw.request import MapRequest, UnmapRangeRequest, UnmapRequest
+from upnp_gw.request import MapRequest, ReleaseRequest, UnmapRangeRequest, UnmapRequest
 
 
 def map_record(
@@ -48,7 +48,7 @@ def removal_record(
     now: Instant,
     decision: DecisionId,
     device: str,
-    request: UnmapRequest | UnmapRangeRequest,
+    request: UnmapRequest | UnmapRangeRequest | ReleaseRequest,
     mapping: Mapping,
     verdict: Verdict,
 ) -> DecisionRecord:

@@ -62,6 +62,11 @@ class Via(StrEnum):
         """The lease holder's protocol: the two faces of IGD are one (``igd``)."""
         return "igd" if self in (Via.IGD1, Via.IGD2) else self.value
 
+    @property
+    def datagram(self) -> bool:
+        """True where nothing proves the source address: anybody on the LAN may have sent it (SR-26)."""
+        return self in (Via.NATPMP, Via.PCP)
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:

@@ -141,6 +141,10 @@ class Neighbours:
                 del self._by_mac[entry.mac]
 
 
+PORT_CONTROL_PORTS = frozenset({(Transport.UDP, 5350), (Transport.UDP, 5351)})
+"""External ports that no client is given (RFC 6887 section 11.3), whether or not they are served."""
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayPorts:
     """External ports that are not ours to give (SR-24): the gateway listens there, or a static rule uses them."""
@@ -151,7 +155,8 @@ class GatewayPorts:
     """Ports that a dnat of another table leads elsewhere."""
 
     def holds(self, transport: Transport, port: int) -> bool:
-        return (transport, port) in self.listening or (transport, port) in self.static
+        place = (transport, port)
+        return place in self.listening or place in self.static or place in PORT_CONTROL_PORTS
 
 
 NOT_PUBLIC: tuple[tuple[IPv4Network, str], ...] = tuple(

@@ -36,6 +36,8 @@ _EDGES_4 = sorted(edge for net in LOCAL_IPV4 for edge in (int(net.network_addres
 _INTERFACE = {4: IPv4Interface, 6: IPv6Interface}
 _HOSTS_6 = (int(IPv6Address("100::")), int(IPv6Address("fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff")))
 """Neither unspecified, loopback nor IPv4-mapped below; neither link-local nor multicast above."""
+_UNIQUE_LOCAL = (int(IPv6Address("fc00::")), int(IPv6Address("fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")))
+"""RFC 4193: the internet has no way there."""
 
 Broken = tuple[Refusal, str]
 """What the floor says no with: the kind and one plain sentence."""
@@ -106,7 +108,7 @@ def _malformed(request: MapRequest) -> str | None:
 def _target(network: Network, address: IPAddress) -> str | None:
     number = int(address)
     if address.version == 6:
-        if not _HOSTS_6[0] <= number <= _HOSTS_6[1]:
+        if not _HOSTS_6[0] <= number <= _HOSTS_6[1] or _UNIQUE_LOCAL[0] <= number <= _UNIQUE_LOCAL[1]:
             return "the internal client is no address that a pinhole can lead to"
     elif not bisect_right(_EDGES_4, number) & 1:
         return "the internal client is not a private address"

@@ -100,6 +100,7 @@ def gather(
     if request.via is Via.OPERATOR:
         device, mac = OPERATOR, None
     today = local.date().toordinal()
+    datagram = request.via.datagram
     return Facts(
         device=device,
         mac=mac,
@@ -111,8 +112,9 @@ def gather(
         minute_of_day=local.hour * 60 + local.minute,
         today=today,
         held=held,
-        changes_last_minute=book.changes_last_minute(device, now),
-        int_ports_today=book.int_ports_today(device, today),
+        # a refresh opens nothing new, and a flood in the device's name must not end what it holds
+        changes_last_minute=0 if standing and datagram else book.changes_last_minute(device, now, datagram),
+        int_ports_today=book.int_ports_today(device, today, datagram),
         frozen=book.frozen(device, now),
         restoring=restoring,
         renewing=renewing,

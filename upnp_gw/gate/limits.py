@@ -60,6 +60,15 @@ class Seen:
 
 
 @dataclass(slots=True)
+class _Claims:
+    """What came by datagram in a device's name. Anybody on the LAN can send that, so it counts apart: it never
+    uses up what the device may do over TCP (SR-26)."""
+
+    changes: deque[float] = field(default_factory=deque)
+    ports: frozenset[int] = frozenset()
+
+
+@dataclass(slots=True)
 class _Entry:
     first_seen: float
     last_seen: float
@@ -67,6 +76,7 @@ class _Entry:
     changes: deque[float] = field(default_factory=deque)
     day: int = 0
     ports: frozenset[int] = frozenset()
+    claims: "_Claims" = field(default_factory=lambda: _Claims())
     evidence: dict[int, float] = field(default_factory=dict)
     """Internal port -> BOOTTIME of its last refusal."""
     granted: int = 0
@@ -82,31 +92,36 @@ class DeviceBook:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._incidents: OrderedDict[str, Incident] = OrderedDict()
 
-    def changed(self, device: str, now: Instant) -> None:
+    def changed(self, device: str, now: Instant, datagram: bool = False) -> None:
         """Counts one change request (not a read), whatever its answer."""
-        changes = self._entry(device, now).changes
+        entry = self._entry(device, now)
+        changes = entry.claims.changes if datagram else entry.changes
         changes.append(now.boot)
         while len(changes) > self.limits.requests_per_minute or changes[0] <= now.boot - MINUTE_S:
             changes.popleft()
 
-    def changes_last_minute(self, device: str, now: Instant) -> int:
+    def changes_last_minute(self, device: str, now: Instant, datagram: bool = False) -> int:
         """How many changes; never more than the limit, which is as far as anybody asks."""
         entry = self._entries.get(device)
         if entry is None:
             return 0
-        while entry.changes and entry.changes[0] <= now.boot - MINUTE_S:
-            entry.changes.popleft()
-        return len(entry.changes)
+        changes = entry.claims.changes if datagram else entry.changes
+        while changes and changes[0] <= now.boot - MINUTE_S:
+            changes.popleft()
+        return len(changes)
 
-    def granted(self, device: str, int_port: int, now: Instant, today: int) -> None:
+    def granted(self, device: str, int_port: int, now: Instant, today: int, datagram: bool = False) -> None:
         """Counts an internal port that was granted, refreshes too. ``today``: ``Facts.today``."""
         entry = self._entry(device, now)
         entry.granted += 1
-        self._count_port(entry, int_port, today)
+        self._count_port(entry, int_port, today, datagram)
 
-    def int_ports_today(self, device: str, today: int) -> frozenset[int]:
+    def int_ports_today(self, device: str, today: int, datagram: bool = False) -> frozenset[int]:
+        """A datagram finds the device's ports over TCP counted too, but not the reverse."""
         entry = self._entries.get(device)
-        return entry.ports if entry is not None and entry.day == today else frozenset()
+        if entry is None or entry.day != today:
+            return frozenset()
+        return entry.ports | entry.claims.ports if datagram else entry.ports
 
     def refused(
         self, device: str, request: MapRequest, verdict: Verdict, now: Instant, today: int
@@ -182,11 +197,12 @@ class DeviceBook:
         self._entries.move_to_end(device)
         return entry
 
-    def _count_port(self, entry: _Entry, port: int, today: int) -> None:
+    def _count_port(self, entry: _Entry, port: int, today: int, datagram: bool = False) -> None:
         if entry.day != today:
-            entry.day, entry.ports = today, frozenset()
-        if port not in entry.ports and len(entry.ports) < MOST_PORTS_A_DAY:
-            entry.ports |= {port}
+            entry.day, entry.ports, entry.claims.ports = today, frozenset(), frozenset()
+        counted: _Entry | _Claims = entry.claims if datagram else entry
+        if port not in counted.ports and len(counted.ports) < MOST_PORTS_A_DAY:
+            counted.ports |= {port}
 
     def _evidence(self, device: str, entry: _Entry, port: int, now: Instant) -> Incident | None:
         if self._incident(device, now) is not None:
