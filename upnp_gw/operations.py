@@ -18,7 +18,7 @@ from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.leases import renewed, without_ended
 from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.plan import NotPlanned, Planner
-from upnp_gw.model import DecisionId, Hold, IPAddress, Mapping, Via
+from upnp_gw.model import DecisionId, Endpoint, Hold, IPAddress, Mapping, Via
 from upnp_gw.network import private_external
 from upnp_gw.request import (
     ChangeRequest,
@@ -27,6 +27,7 @@ from upnp_gw.request import (
     PortChoice,
     Refusal,
     Refused,
+    ReleaseRequest,
     Removed,
     Reply,
     Source,
@@ -36,6 +37,8 @@ from upnp_gw.request import (
 from upnp_gw.surroundings import Surroundings, is_mac
 
 RULE_OF_OPERATOR = "operator"
+FOREVER_S = 2**32 - 1
+"""What a client is told of the operator's permanent mappings (RFC 6887 section 15)."""
 
 
 @dataclass(slots=True)
@@ -49,6 +52,8 @@ class Operations:
     random: Random
     visibility: str = "own"
     refuse_private_external: bool = False
+    lenient_nonces: bool = False
+    """A PCP client may renew and delete with another nonce than it mapped with."""
 
     # -- requests
 
@@ -57,6 +62,8 @@ class Operations:
             return self.map(turn, request)
         if isinstance(request, UnmapRequest):
             return self.unmap(turn, request)
+        if isinstance(request, ReleaseRequest):
+            return self.release(turn, request)
         return self.unmap_range(turn, request)
 
     def map(self, turn: Turn, request: MapRequest) -> Reply:
@@ -64,23 +71,26 @@ class Operations:
         planner = self._planner(turn, request)
         owner = self._owner(request)
         own = planner.own_row(request, owner)
-        facts = replace(self._facts(turn, request, self._held(owner, own), None), standing=own is not None)
+        static = self._static(turn, request, own)
+        if static is not None:
+            return static
+        facts = self._facts(turn, request, self._held(owner, own), None, standing=own is not None)
         verdict = decide(self.policy, facts, request)
         decision = turn.ledger.numbers.next_decision()
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
             turn.records.append(map_record(turn.now, decision, request, facts, verdict))
             self.book.refused(facts.device, request, verdict, turn.now, facts.today)
-            return _refused(verdict, decision)
+            return self._another_port(facts, request, decision) or _refused(verdict, decision)
         not_now = self._no_external_address(request)
         allowed = Allowed(decision, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
         planned = not_now or planner.plan(request, allowed, owner)
         if isinstance(planned, NotPlanned):
             turn.records.append(map_record(turn.now, decision, request, facts, verdict, busy=planned))
-            return Refused(planned.refusal, planned.reason, decision)
+            return Refused(planned.refusal, planned.reason, decision, planned.retry_s)
         mapping = planned.mapping
         turn.put(mapping)
         turn.records.append(map_record(turn.now, decision, request, facts, verdict, mapping=mapping.id))
-        self.book.granted(facts.device, mapping.internal.port, turn.now, facts.today)
+        self.book.granted(facts.device, mapping.internal.port, turn.now, facts.today, request.via.datagram)
         hold = mapping.hold_of(request.via.protocol)
         lifetime = max(1, round((hold.until if hold else mapping.until) - turn.now.boot))
         return Granted(mapping, lifetime, self.external_address(mapping), planned.refreshed)
@@ -116,6 +126,63 @@ class Operations:
         if not gone:
             return Refused(Refusal.NO_SUCH, "there is no mapping of this control point in the range", None)
         return Removed(tuple(gone))
+
+    def release(self, turn: Turn, request: ReleaseRequest) -> Reply:
+        """Ends the requester's leases on an internal endpoint, or with port 0 on all of the client's.
+
+        What was never there is gone as wished. What is another protocol's or the operator's stays, and with all
+        ports the rest goes all the same (RFC 6886 section 3.4).
+        """
+        device = self._device(request.source)
+        kept: Refused | None = None
+        gone: list[Mapping] = []
+        for mapping in self._to_release(request):
+            if mapping.device != device:
+                continue
+            verdict = self._removal(request, mapping)
+            decision = turn.ledger.numbers.next_decision()
+            turn.records.append(removal_record(turn.now, decision, device, request, mapping, verdict))
+            hold = mapping.hold_of(request.via.protocol)
+            if verdict.outcome is not Outcome.ALLOW or hold is None:
+                kept = _refused(verdict, decision)
+            elif hold.nonce not in (None, request.nonce) and not self.lenient_nonces:
+                left = max(1, round(hold.until - turn.now.boot))
+                kept = Refused(Refusal.BAD_NONCE, "the mapping was made with another nonce", decision, left)
+            else:
+                self._end_hold(turn, mapping, request.via)
+                gone.append(mapping)
+        if not gone and kept is None and not self._may_release(turn, request):
+            return Refused(Refusal.NOT_AUTHORIZED, "a device may only map ports to itself", None)
+        return kept or Removed(tuple(gone))
+
+    def _to_release(self, request: ReleaseRequest) -> list[Mapping]:
+        """What a release is about. A release of everything leaves alone what other protocols hold."""
+        table = self.ledger.table
+        if request.port:
+            rows = table.to_internal(request.transport, Endpoint(request.address, request.port))
+            return [row for row in rows if row.key.remote is None]
+        protocols = (request.via.protocol, Via.OPERATOR.protocol)
+        return [
+            row
+            for row in table.to_client(request.address)
+            if row.key.transport is request.transport and any(h.via.protocol in protocols for h in row.holds)
+        ]
+
+    def _may_release(self, turn: Turn, request: ReleaseRequest) -> bool:
+        """Whether the requester may ask for this internal client at all: itself, or one delegated to it."""
+        if self.surroundings.device_of(request.address) == self._device(request.source) or not request.port:
+            return True
+        asks = MapRequest(
+            request.via,
+            request.source,
+            request.transport,
+            Endpoint(request.address, request.port),
+            0,
+            PortChoice.SUGGESTED,
+            1,
+        )
+        facts = self._facts(turn, asks, self._held(self._owner(asks), None), None, standing=True)
+        return decide(self.policy, facts, asks).refusal is not Refusal.NOT_AUTHORIZED
 
     def in_range(self, device: str | None, request: UnmapRangeRequest) -> list[Mapping]:
         """The port mappings of a device (None: of all) with an external port in the range, by port."""
@@ -190,6 +257,28 @@ class Operations:
 
     # -- how
 
+    def _static(self, turn: Turn, request: MapRequest, own: Mapping | None) -> Reply | None:
+        """The operator's own mapping of this internal endpoint, told to a client of NAT-PMP or PCP as it is: it
+        needs no lease, and takes none (RFC 6887 section 11.3). None where there is none."""
+        held = own.hold_of(Via.OPERATOR.protocol) if own is not None and request.via.datagram else None
+        if own is None or held is None:
+            return None
+        if request.filters:
+            return Refused(Refusal.TOO_MANY_FILTERS, "the operator's mappings take no filters", None)
+        if request.choice is PortChoice.EXACT and request.external_port != own.key.external_port:
+            return Refused(Refusal.CONFLICT, "the mapping has another external port", None)
+        left = FOREVER_S if own.permanent else max(1, round(held.until - turn.now.boot))
+        return Granted(own, left, self.external_address(own), True)
+
+    def _another_port(self, facts: Facts, request: MapRequest, decision: DecisionId) -> Refused | None:
+        """Where only the external port that a PCP client insists on is not permitted, that is what it is told."""
+        if request.via is not Via.PCP or request.choice is not PortChoice.EXACT:
+            return None
+        any_port = replace(request, choice=PortChoice.SUGGESTED)
+        if decide(self.policy, facts, any_port).outcome is not Outcome.ALLOW:
+            return None
+        return Refused(Refusal.NO_PORT, "this external port is not permitted", decision)
+
     def external_address(self, mapping: Mapping) -> IPAddress | None:
         """Where the internet finds a mapping."""
         if mapping.key.external_address is not None:
@@ -232,7 +321,13 @@ class Operations:
         )
 
     def _facts(
-        self, turn: Turn, request: MapRequest, held: Held, stored: Mapping | None, restoring: bool = False
+        self,
+        turn: Turn,
+        request: MapRequest,
+        held: Held,
+        stored: Mapping | None,
+        restoring: bool = False,
+        standing: bool = False,
     ) -> Facts:
         """``stored``: the mapping that the gateway itself decides about again."""
         around = self.surroundings
@@ -248,6 +343,7 @@ class Operations:
             around.local_time(turn.now),
             restoring=restoring,
             renewing=stored is not None,
+            standing=standing,
             holder=stored.device if stored is not None else None,
         )
 
@@ -271,6 +367,8 @@ class Operations:
             own_ports=around.ports().holds,
             kept_for=self.ledger.cuts.kept_for,
             delegated=request.via is not Via.OPERATOR and around.device_of(request.internal.address) != requester,
+            epoch=self.ledger.epoch.number,
+            lenient=self.lenient_nonces,
         )
 
     def _owner(self, request: MapRequest) -> str:
@@ -281,7 +379,7 @@ class Operations:
     def _device(self, source: Source) -> str:
         return self.surroundings.device_of(source.address)
 
-    def _sees_all(self, request: UnmapRequest | UnmapRangeRequest) -> bool:
+    def _sees_all(self, request: UnmapRequest | UnmapRangeRequest | ReleaseRequest) -> bool:
         return request.via is Via.OPERATOR or self.visibility == "all"
 
     def _wanted(self, request: UnmapRequest) -> Mapping | None:
@@ -289,7 +387,7 @@ class Operations:
             return self.ledger.table.get(request.mapping_id)
         return self.ledger.find(request.key, self.surroundings.network) if request.key is not None else None
 
-    def _removal(self, request: UnmapRequest | UnmapRangeRequest, mapping: Mapping) -> Verdict:
+    def _removal(self, request: UnmapRequest | UnmapRangeRequest | ReleaseRequest, mapping: Mapping) -> Verdict:
         return decide_removal(
             mapping, request.via, self._device(request.source), self._sees_all(request), self.policy.digest
         )
@@ -307,6 +405,8 @@ class Operations:
 
     def _no_external_address(self, request: MapRequest) -> NotPlanned | None:
         external = self.surroundings.network.external
+        if request.via.datagram and request.internal.address.version == 4 and not external:
+            return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no external address now")
         if not self.refuse_private_external or request.internal.address.version == 6:
             return None
         if external and private_external(external[0]) is None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from upnp_gw.firewall.base import Change, Close, Forward, Open, Refill
+from upnp_gw.ledger.filters import reach
 from upnp_gw.ledger.leases import kernel_timeout_s
 from upnp_gw.ledger.table import Table
 from upnp_gw.model import Endpoint, Instant, Mapping, Transport
@@ -18,20 +19,21 @@ def forwards_of(mapping: Mapping, table: Table, now: Instant) -> list[Forward]:
     The oldest active mapping to an internal endpoint keeps its source port on the way out.
     """
     oldest = next((m for m in table.to_internal(mapping.key.transport, mapping.internal) if m.active), mapping)
-    remotes = mapping.remotes
+    peers = reach(mapping)
     return [
         Forward(
-            id=mapping.id if len(remotes) == 1 else f"{mapping.id}-{place}",
+            id=mapping.id if len(peers) == 1 else f"{mapping.id}-{place}",
             decision=mapping.decision,
             transport=mapping.key.transport,
             external_address=mapping.key.external_address,
             external_port=mapping.key.external_port,
-            remote=remote,
+            remote=one.network if one is not None else None,
+            remote_port=one.port if one is not None else 0,
             internal=mapping.internal,
             timeout_s=kernel_timeout_s(mapping, now),
             keep_source_port=oldest.id == mapping.id and place == 0,
         )
-        for place, remote in enumerate(remotes)
+        for place, one in enumerate(peers)
     ]
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from upnp_gw.events import TableChanged
 from upnp_gw.ledger.cuts import Cuts, PendingCut, cut_of
+from upnp_gw.ledger.epoch import Epoch
+from upnp_gw.ledger.filters import narrowed
 from upnp_gw.ledger.kernel import Installed
 from upnp_gw.ledger.leases import Deadlines, next_look
 from upnp_gw.ledger.records import DecisionRecord
@@ -46,6 +48,7 @@ class Ledger:
         self.usage: dict[str, Usage] = {}
         self.update_id = 0
         """SystemUpdateID of WANIPConnection:2."""
+        self.epoch = Epoch()
 
     def find(self, key: MappingKey, network: Network) -> Mapping | None:
         """The mapping of this key; one that names no external address also finds the primary one's."""
@@ -89,6 +92,8 @@ class Turn:
             self._cut(before, "moved")
         elif before is not None and before.active and not mapping.enabled:
             self._cut(before, "disabled")
+        elif before is not None and before.active and narrowed(before, mapping):
+            self._cut(before, "filtered")
 
     def end(self, mapping: Mapping, why: str) -> None:
         """Takes a row out and has its flows cut, later or at once as ``why`` says."""

@@ -10,6 +10,7 @@ from random import Random
 
 from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.gate.decision import Allowed
+from upnp_gw.ledger.filters import MOST_FILTERS, Reach, reach, reach_of, wanted
 from upnp_gw.ledger.leases import recheck_at
 from upnp_gw.ledger.ports import choose
 from upnp_gw.ledger.table import Table
@@ -21,7 +22,9 @@ from upnp_gw.model import (
     Kind,
     Mapping,
     MappingKey,
+    RemotePeers,
     Transport,
+    Via,
 )
 from upnp_gw.request import MapRequest, PortChoice, Refusal
 
@@ -38,6 +41,11 @@ class Planned:
 class NotPlanned:
     refusal: Refusal
     reason: str
+    retry_s: int = 0
+    """As in ``Refused``."""
+
+
+TOO_MANY = NotPlanned(Refusal.TOO_MANY_FILTERS, f"a mapping can have at most {MOST_FILTERS} filters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +63,18 @@ class Planner:
 
     delegated: bool
     """The internal client is another device than the one that asks."""
+    epoch: int = 0
+    """The number of the present epoch."""
+    lenient: bool = False
+    """A PCP refresh needs no matching nonce."""
 
     def plan(self, request: MapRequest, allowed: Allowed, owner: str) -> Planned | NotPlanned:
         """``owner`` is the device that will hold the mapping."""
         own = self.own_row(request, owner)
         if own is not None:
             return self._refresh(own, request, allowed)
+        if len(wanted(request, ())) and len(self._reach(request, allowed)) > MOST_FILTERS:
+            return TOO_MANY
         if request.internal.address.version == 6:
             return self._new(request, allowed, owner, pinhole_key(request))
         if request.choice is PortChoice.EXACT:
@@ -94,17 +108,19 @@ class Planner:
 
     def _refresh(self, row: Mapping, request: MapRequest, allowed: Allowed) -> Planned | NotPlanned:
         hold = row.hold_of(request.via.protocol)
-        if hold is not None and hold.nonce is not None and hold.nonce != request.nonce:
-            return NotPlanned(Refusal.BAD_NONCE, "the mapping was made with another nonce")
+        if hold is not None and not (self.lenient or nonce_fits(hold, request.nonce, self.epoch)):
+            left = max(1, round(hold.until - self.now.boot))
+            return NotPlanned(Refusal.BAD_NONCE, "the mapping was made with another nonce", left)
+        if request.via is Via.PCP and request.choice is PortChoice.EXACT and not _has(row, request):
+            return NotPlanned(Refusal.CONFLICT, "the mapping has another external port")
         if row.internal != request.internal and any(h is not hold for h in row.holds):
             return NotPlanned(
                 Refusal.CONFLICT_OTHER, "the port is held over another protocol for another internal port"
             )
-        named = request.via.protocol in ("igd", "operator")
         mapping = replace(
-            row.with_hold(self._hold(request, allowed)),
+            row.with_hold(self._hold(request, allowed, hold.filters if hold is not None else ())),
             internal=request.internal,
-            description=request.description if named else row.description,
+            description=row.description if request.keep_description else request.description,
             enabled=request.enabled,
             parked=False,
             decision=allowed.id,
@@ -112,6 +128,11 @@ class Planner:
             filters=_filters(allowed, request),
             permanent=row.permanent or request.permanent,
         )
+        if request.filters or request.clear_filters:
+            if len(reach(mapping)) > MOST_FILTERS:
+                return TOO_MANY
+            if self._crosses(mapping):
+                return NotPlanned(Refusal.CONFLICT, "another mapping of this port has an overlapping remote host")
         return Planned(replace(mapping, recheck_at=recheck_at(mapping, allowed.clamps, self.now)), refreshed=True)
 
     def _new(self, request: MapRequest, allowed: Allowed, owner: str, key: MappingKey) -> Planned:
@@ -134,13 +155,34 @@ class Planner:
         )
         return Planned(replace(mapping, recheck_at=recheck_at(mapping, allowed.clamps, self.now)), refreshed=False)
 
-    def _hold(self, request: MapRequest, allowed: Allowed) -> Hold:
+    def _hold(self, request: MapRequest, allowed: Allowed, filters: tuple[RemotePeers, ...] = ()) -> Hold:
         until = self.now.boot + max(1, lifetime_s(request, allowed.clamps))
-        return Hold(request.via, until, request.lifetime_s, request.nonce)
+        return Hold(request.via, until, request.lifetime_s, request.nonce, self.epoch, wanted(request, filters))
+
+    def _crosses(self, mapping: Mapping) -> bool:
+        """Whether another row of the same external port would meet this one in the kernel."""
+        if mapping.kind is Kind.PINHOLE:
+            return False
+        rows = self.table.on_port(mapping.key.transport, mapping.key.external_port)
+        return any(
+            _overlap_address(row.key.external_address, mapping.key.external_address)
+            and any(_overlap(a, b) for a in row.remotes for b in mapping.remotes)
+            for row in rows
+            if row.id != mapping.id
+        )
+
+    def _reach(self, request: MapRequest, allowed: Allowed) -> Reach:
+        """Who may connect to a new mapping."""
+        if request.remote is not None:
+            return (RemotePeers(request.remote),)
+        return reach_of(wanted(request, ()), _filters(allowed, request))
 
     def _choose(self, request: MapRequest, allowed: Allowed, owner: str) -> int | None:
         def free(port: int) -> bool:
-            return self._conflict(key_on(request, port), request, allowed, owner) is None
+            taken = self._conflict(key_on(request, port), request, allowed, owner)
+            return taken is None and not (companions and self._companion_taken(request.transport, port, owner))
+
+        companions = request.via.datagram
 
         clamps = allowed.clamps
         return choose(
@@ -153,9 +195,7 @@ class Planner:
         kept_for = self.kept_for(key.transport, key.external_port)
         if kept_for not in (None, owner):
             return NotPlanned(Refusal.CONFLICT, "the external port was another device's a moment ago")
-        reach: tuple[IPNetwork | None, ...] = (
-            (request.remote,) if request.remote else _filters(allowed, request) or (None,)
-        )
+        reach = tuple(peers.network if peers else None for peers in self._reach(request, allowed))
         for row in self.table.on_port(key.transport, key.external_port):
             if not _overlap_address(row.key.external_address, key.external_address):
                 continue
@@ -164,6 +204,23 @@ class Planner:
             if any(_overlap(a, b) for a in row.remotes for b in reach):
                 return NotPlanned(Refusal.CONFLICT, "the external port is mapped for an overlapping remote host")
         return None
+
+    def _companion_taken(self, transport: Transport, port: int, owner: str) -> bool:
+        """Another device has this port number over the other transport (RFC 6886 section 3.3): never chosen."""
+        companion = Transport.UDP if transport is Transport.TCP else Transport.TCP
+        return any(row.device != owner for row in self.table.on_port(companion, port))
+
+
+def nonce_fits(hold: Hold, nonce: bytes | None, epoch: int) -> bool:
+    """True for the hold's own nonce; for any other one only once after a new epoch, when clients of Apple's draw a
+    new nonce (RFC 6887 section 11.3, decision Q1)."""
+    return hold.nonce is None or hold.nonce == nonce or hold.epoch != epoch
+
+
+def _has(row: Mapping, request: MapRequest) -> bool:
+    """The row has the very external port, and address where one is named, that the request insists on."""
+    named = request.external_address
+    return row.key.external_port == request.external_port and named in (None, row.key.external_address)
 
 
 def key_on(request: MapRequest, port: int) -> MappingKey:

@@ -21,9 +21,20 @@ from typing import Any, ParamSpec, TypeVar
 from upnp_gw.errors import StoreError
 from upnp_gw.ledger.cuts import PendingCut
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
-from upnp_gw.model import DecisionId, Endpoint, Hold, Instant, IPAddress, Mapping, MappingKey, Transport, Via
+from upnp_gw.model import (
+    DecisionId,
+    Endpoint,
+    Hold,
+    Instant,
+    IPAddress,
+    Mapping,
+    MappingKey,
+    RemotePeers,
+    Transport,
+    Via,
+)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE mappings (
@@ -36,6 +47,7 @@ CREATE TABLE mappings (
 CREATE TABLE holds (
   mapping TEXT NOT NULL REFERENCES mappings (id) ON DELETE CASCADE, via TEXT NOT NULL, asked_s INTEGER, nonce BLOB,
   boot_id TEXT NOT NULL, until_boot REAL NOT NULL, until_wall REAL NOT NULL, left_s REAL NOT NULL,
+  epoch INTEGER NOT NULL DEFAULT 0, filters TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (mapping, via)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE cuts (
@@ -50,6 +62,13 @@ CREATE TABLE decisions (
 CREATE INDEX decisions_at ON decisions (at);
 CREATE INDEX decisions_device ON decisions (device, number);
 """
+MIGRATIONS = {
+    1: """
+ALTER TABLE holds ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE holds ADD COLUMN filters TEXT NOT NULL DEFAULT '';
+"""
+}
+"""Schema -> what leads to the next one."""
 KEEP_DECISIONS = 100_000
 """The audit log's size: older decisions leave."""
 
@@ -84,7 +103,7 @@ class Store:
 
     def __init__(self, path: Path, boot_id: str, full: bool = False) -> None:
         self._path = path
-        self._boot_id = boot_id
+        self.boot_id = boot_id
         self._full = full
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._db: sqlite3.Connection | None = None
@@ -156,6 +175,8 @@ class Store:
         finding = db.execute("PRAGMA quick_check(1)").fetchone()
         if finding != ("ok",):
             raise StoreError(f"{self._path}: is damaged ({finding[0]}); the file is kept as it is")
+        for before in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
+            db.executescript(f"BEGIN;{MIGRATIONS[before]}PRAGMA user_version = {before + 1};COMMIT;")
 
     @property
     def _open_db(self) -> sqlite3.Connection:
@@ -182,7 +203,7 @@ class Store:
                 [_mapping_values(mapping, number) for mapping, number in batch.put],
             )
             db.executemany(
-                "INSERT OR REPLACE INTO holds VALUES (?,?,?,?,?,?,?,?)",
+                "INSERT OR REPLACE INTO holds VALUES (?,?,?,?,?,?,?,?,?,?)",
                 [values for mapping, _ in batch.put for values in self._hold_values(mapping, now)],
             )
             self._set_highest(db, "mapping", max(number_of(mapping.id) for mapping, _ in batch.put))
@@ -217,20 +238,23 @@ class Store:
                 hold.via.value,
                 hold.asked_s,
                 hold.nonce,
-                self._boot_id,
+                self.boot_id,
                 hold.until,
                 now.wall + left,
                 left,
+                hold.epoch,
+                " ".join(f"{net}:{port}" for net, port in hold.filters),
             )
 
     def _load(self, now: Instant) -> tuple[list[StoredRow], list[PendingCut]]:
         db = self._open_db
         holds: dict[str, list[Hold]] = {}
-        for mapping, via, asked_s, nonce, boot_id, until_boot, until_wall, left_s in db.execute(
+        for mapping, via, asked_s, nonce, boot, until_boot, until_wall, left_s, epoch, filters in db.execute(
             "SELECT * FROM holds"
         ):
-            until = until_boot if boot_id == self._boot_id else now.boot + min(until_wall - now.wall, left_s)
-            holds.setdefault(mapping, []).append(Hold(Via(via), until, asked_s, nonce))
+            until = until_boot if boot == self.boot_id else now.boot + min(until_wall - now.wall, left_s)
+            peers = tuple(_peers(text) for text in filters.split())
+            holds.setdefault(mapping, []).append(Hold(Via(via), until, asked_s, nonce, epoch, peers))
         rows = [
             _stored_row(values, tuple(holds.get(values[0], ())))
             for values in db.execute("SELECT * FROM mappings ORDER BY number")
@@ -275,6 +299,11 @@ class Store:
 def number_of(identity: str) -> int:
     """The number in an id of ours: ``m17`` -> 17."""
     return int(identity[1:])
+
+
+def _peers(text: str) -> RemotePeers:
+    network, _, port = text.rpartition(":")
+    return RemotePeers(ip_network(network), int(port))
 
 
 def _text(value: object | None) -> str | None:

@@ -1,0 +1,16 @@
+"""Addresses in 16 bytes (RFC 6887 section 5): IPv4 as ``::ffff:a.b.c.d``."""
+
+from ipaddress import IPv4Address, IPv6Address
+
+from upnp_gw.model import IPAddress
+
+MAPPED = bytes(10) + b"\xff\xff"
+
+
+def pack_address(address: IPAddress) -> bytes:
+    return MAPPED + address.packed if isinstance(address, IPv4Address) else address.packed
+
+
+def unpack_address(data: bytes) -> IPAddress:
+    """All of the first 96 bits make it IPv4, not only the two ff."""
+    return IPv4Address(data[12:]) if data[:12] == MAPPED else IPv6Address(data)

@@ -1,0 +1,164 @@
+"""The messages of PCP (RFC 6887) and the numbers in them. Values only; ``codec`` knows their bytes."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
+from upnp_gw.model import IPAddress, RemotePeers
+
+VERSION = 2
+ANY_IPV4, ANY_IPV6 = IPv4Address(0), IPv6Address(0)
+"""A suggested external address that suggests none."""
+NONCE_BYTES = 12
+FOREVER_S = 0xFFFFFFFF
+"""The lifetime of what the administrator made (section 15)."""
+MAPPED_BITS = 96
+"""An IPv4 prefix length is counted in the 128-bit form: 96 more."""
+
+
+class Opcode(IntEnum):
+    """Those that the gateway serves. PEER is answered as unsupported (decision Q8)."""
+
+    ANNOUNCE = 0
+    MAP = 1
+
+
+class ResultCode(IntEnum):
+    """Section 7.4."""
+
+    SUCCESS = 0
+    UNSUPP_VERSION = 1
+    NOT_AUTHORIZED = 2
+    MALFORMED_REQUEST = 3
+    UNSUPP_OPCODE = 4
+    UNSUPP_OPTION = 5
+    MALFORMED_OPTION = 6
+    NETWORK_FAILURE = 7
+    NO_RESOURCES = 8
+    UNSUPP_PROTOCOL = 9
+    USER_EX_QUOTA = 10
+    CANNOT_PROVIDE_EXTERNAL = 11
+    ADDRESS_MISMATCH = 12
+    EXCESSIVE_REMOTE_PEERS = 13
+
+
+LONG_S, SHORT_S = 1800, 30
+"""Suggested error lifetimes, seconds (section 7.4)."""
+SHORT = frozenset(
+    {
+        ResultCode.NETWORK_FAILURE,
+        ResultCode.NO_RESOURCES,
+        ResultCode.USER_EX_QUOTA,
+        ResultCode.CANNOT_PROVIDE_EXTERNAL,
+    }
+)
+
+
+def error_lifetime_s(result: ResultCode) -> int:
+    """How long a client should expect the same error, where nothing better is known."""
+    return SHORT_S if result in SHORT else LONG_S
+
+
+@dataclass(frozen=True, slots=True)
+class ThirdParty:
+    """The mapping is for this host, not for the sender (section 13.1)."""
+
+    address: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class PreferFailure:
+    """The suggested port and address, or nothing (section 13.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Who may connect (section 13.3)."""
+
+    prefix_length: int
+    """In the 128-bit form, 0..128; 0 takes away every filter so far."""
+    port: int
+    """The remote peer's port; 0: any."""
+    address: IPAddress
+
+    @property
+    def clears(self) -> bool:
+        return self.prefix_length == 0
+
+    @property
+    def peers(self) -> RemotePeers:
+        """The prefix that it lets in, host bits cut off."""
+        four = self.address.version == 4
+        length = self.prefix_length - (MAPPED_BITS if four else 0)
+        return RemotePeers(ip_network((self.address, length), strict=False), self.port)
+
+    @classmethod
+    def of(cls, peers: RemotePeers) -> "Filter":
+        net = peers.network
+        return cls(net.prefixlen + (MAPPED_BITS if net.version == 4 else 0), peers.port, net.network_address)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the mapping is for (RFC 7220), UTF-8."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownOption:
+    """One that the gateway does not know, or whose contents RFC 7220 tells it to overlook."""
+
+    code: int
+    data: bytes
+
+
+Option = ThirdParty | PreferFailure | Filter | Description | UnknownOption
+
+
+@dataclass(frozen=True, slots=True)
+class MapData:
+    """The data of the MAP opcode, in a request and in a response (section 11.1)."""
+
+    nonce: bytes
+    """12 opaque bytes."""
+    protocol: int
+    """The IANA number; 0: all."""
+    internal_port: int
+    """0: all."""
+    external_port: int
+    """Suggested (0: any) or assigned."""
+    external_address: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An ANNOUNCE (``map`` is None) or a MAP."""
+
+    lifetime_s: int
+    client: IPAddress
+    """What the client takes its own address for; never whom the gateway takes it for."""
+    map: MapData | None = None
+    options: tuple[Option, ...] = ()
+
+    @property
+    def opcode(self) -> Opcode:
+        return Opcode.ANNOUNCE if self.map is None else Opcode.MAP
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The answer to an ANNOUNCE or a MAP; unasked, a restart announcement or a mapping update."""
+
+    result: ResultCode
+    lifetime_s: int
+    """Of the mapping, or of the error."""
+    epoch_s: int
+    map: MapData | None = None
+    options: tuple[Option, ...] = ()
+    version: int = VERSION
+    """Other than 2 only with UNSUPP_VERSION: the nearest that the server speaks."""
+
+    @property
+    def opcode(self) -> Opcode:
+        return Opcode.ANNOUNCE if self.map is None else Opcode.MAP
