@@ -321,7 +321,8 @@ ROUTES: Table[str, Route] = {
     "doctor": Route("GET", "/v1/doctor", "What could be wrong, and what to do", list[Check]),
     "events": Route("GET", "/v1/events", "What happens, as it happens", Event, stream=True),
 }
-"""Operation -> its way. The operations are the methods of ``upnp_gw.servers.control.Operator``."""
+"""Operation -> its way. An operation is a method of that name, called with the names in the path, then the body or
+the query: of ``upnp_gw.servers.control.Operator``, or of another part that the daemon gives the control server."""
 
 
 def encode(value: object) -> bytes:

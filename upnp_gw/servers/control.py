@@ -13,9 +13,10 @@ import re
 import shutil
 import socket
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -125,10 +126,20 @@ def _inode(path: Path) -> tuple[int, int]:
 class ControlServer:
     """Serves an ``Operator`` on a claimed socket."""
 
-    def __init__(self, operator: Operator, runtime_dir: Path, group: str = "", claim: Claim | None = None) -> None:
-        """With a ``claim`` the socket is taken already, and its owner releases it; without one, ``start`` takes
+    def __init__(
+        self,
+        operator: Operator,
+        runtime_dir: Path,
+        group: str = "",
+        claim: Claim | None = None,
+        more: Sequence[object] = (),
+    ) -> None:
+        """``more``: whose methods answer the operations of ``api.ROUTES`` that are not the ``Operator``'s.
+
+        With a ``claim`` the socket is taken already, and its owner releases it; without one, ``start`` takes
         it (and raises ConfigError as ``Claim`` does) and ``close`` releases it."""
         self._operator = operator
+        self._more = more
         self._runtime_dir = runtime_dir
         self._group = group
         self._claim = claim
@@ -157,20 +168,25 @@ class ControlServer:
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[_problems], client_max_size=BODY_MAX)
         application.on_shutdown.append(self._end_streams)
-        serve: dict[str, Serve] = {
-            "mappings": lambda _: self._answer(self._operator.mappings()),
-            "mapping": lambda request: self._answer(self._operator.mapping(request.match_info["id"])),
-            "add": self._add,
-            "delete": self._delete,
-            "status": lambda _: self._answer(self._operator.status()),
-            "decisions": self._decisions,
-            "devices": lambda _: self._answer(self._operator.devices()),
-            "doctor": lambda _: self._answer(self._operator.doctor()),
-            "events": self._events,
-        }
         for operation, route in api.ROUTES.items():
-            application.router.add_route(route.method, route.path, _handler(serve[operation]))
+            serve = self._events if route.stream else partial(self._serve, operation, route)
+            application.router.add_route(route.method, route.path, _handler(serve))
         return application
+
+    async def _serve(self, operation: str, route: api.Route, request: web.Request) -> web.Response:
+        """Calls the operator's method of this name: the names in the path, then the body or the query."""
+        given: list[object] = list(request.match_info.values())
+        if route.body is not None:
+            given.append(msgspec.json.decode(await request.read(), type=route.body))
+        if route.query is not None:
+            given.append(msgspec.convert(dict(request.query), route.query, strict=False))
+        work = self._method(operation)(*given)
+        return await self._answer(work if route.method == "GET" else self._finish(work))
+
+    def _method(self, operation: str) -> Callable[..., Coroutine[Any, Any, object]]:
+        part = next((part for part in self._more if hasattr(part, operation)), self._operator)
+        method: Callable[..., Coroutine[Any, Any, object]] = getattr(part, operation)
+        return method
 
     async def _answer(self, work: Awaitable[object]) -> web.Response:
         value = await work
@@ -178,19 +194,8 @@ class ControlServer:
             word, sentence, decision = value.refusal.value, value.reason, value.decision
             return _json(STATUS_OF[value.refusal], api.Problem(error=word, message=sentence, decision=decision))
         if value is None:
-            return _problem(404, Refusal.NO_SUCH.value, "there is no mapping with this id")
+            return _problem(404, Refusal.NO_SUCH.value, "there is nothing with this id")
         return _json(200, value)
-
-    async def _add(self, request: web.Request) -> web.Response:
-        asked = msgspec.json.decode(await request.read(), type=api.AddMapping)
-        return await self._answer(self._finish(self._operator.add(asked)))
-
-    async def _delete(self, request: web.Request) -> web.Response:
-        return await self._answer(self._finish(self._operator.delete(request.match_info["id"])))
-
-    async def _decisions(self, request: web.Request) -> web.Response:
-        wanted = msgspec.convert(dict(request.query), api.DecisionFilter, strict=False)
-        return await self._answer(self._operator.decisions(wanted))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if len(self._watchers) >= WATCHERS_MAX:
