@@ -16,6 +16,7 @@ from upnp_gw.gate.load import load_text
 from upnp_gw.ledger.records import RecordFilter
 from upnp_gw.ledger.store import Batch
 from upnp_gw.model import Instant, MappingKey, Transport, Via
+from upnp_gw.network import Neighbour
 from upnp_gw.request import Granted, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
 
 TCP, UDP = Transport.TCP, Transport.UDP
@@ -240,15 +241,17 @@ async def test_a_console_sleeps_nine_hours_and_finds_its_port(tmp_path: Path) ->
         assert home.ports == {(UDP, 3074)}
 
 
-async def test_another_device_at_the_address_does_not_wake_the_parked_mapping(tmp_path: Path) -> None:
+async def test_another_device_at_the_address_ends_the_parked_mapping(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         await home.granted(3074, lifetime=None)
         home.present.discard(ip_address(CONSOLE_IP))
         home.clock.pass_s(3600)
         await home.sweep()
+        home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
         home.upkeep.device_seen(PC, ip_address(CONSOLE_IP))
         await home.sweep()
         assert home.ports == set()
+        assert len(home.operations.ledger.table) == 0
 
 
 async def test_an_address_that_moves_to_another_device_ends_its_mappings_at_once(tmp_path: Path) -> None:

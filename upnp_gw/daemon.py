@@ -179,6 +179,9 @@ class Daemon:
         self._spawn(own_ports.follow())
         self._netwatch.on_network = self._network_changed
         self._netwatch.on_neighbour = self._neighbour_changed
+        if self._netwatch.network is not self._around.network:  # it changed while the gateway started
+            self._around.network = self._netwatch.network
+            self._upkeep.network_changed()
         self._upkeep.start()
 
     async def _start_servers(self) -> None:
@@ -251,7 +254,7 @@ class Daemon:
 
     def _host(self, source: Source) -> str:
         """Who a LAN source is: its addresses of both families are one device."""
-        return self._around.device_of(source.address)
+        return self._around.device_of(source.address, source.interface)
 
     def _root(self, face: Face) -> RootDevice:
         return root_device(

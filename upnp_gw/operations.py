@@ -377,7 +377,7 @@ class Operations:
         return self.surroundings.device_of(request.internal.address if operator else request.source.address)
 
     def _device(self, source: Source) -> str:
-        return self.surroundings.device_of(source.address)
+        return self.surroundings.device_of(source.address, source.interface)
 
     def _sees_all(self, request: UnmapRequest | UnmapRangeRequest | ReleaseRequest) -> bool:
         return request.via is Via.OPERATOR or self.visibility == "all"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from upnp_gw.model import Instant, IPAddress, Mapping
-from upnp_gw.network import GatewayPorts, Neighbour, Neighbours, Network
+from upnp_gw.network import GatewayPorts, Neighbours, Network
 from upnp_gw.request import Source
 
 
@@ -25,18 +25,20 @@ class Surroundings:
     neighbours: Neighbours = field(default_factory=Neighbours)
     ports: Callable[[], GatewayPorts] = GatewayPorts
     lookup_mac: Callable[[IPAddress, str], str | None] = _no_lookup
-    """Asks the kernel at once: the event for a neighbour may still be on its way when its first request is here."""
+    """Asks the kernel at once, and has ``neighbours`` know it: the event for a neighbour may still be on its way
+    when its first request is here."""
 
-    def device_of(self, address: IPAddress) -> str:
-        """The MAC address behind an address; the address itself where none is known (a routed LAN)."""
-        return self.neighbours.mac_of(address) or str(address)
+    def device_of(self, address: IPAddress, interface: str = "") -> str:
+        """The MAC address behind an address; the address itself where none is known (a routed LAN).
+
+        A link-local address may be on two LANs: only with the interface is it told apart.
+        """
+        return self.neighbours.mac_of(address, interface or None) or str(address)
 
     def meet(self, source: Source) -> None:
         """Makes sure that a requester on a LAN link is known by its MAC address before it is judged."""
-        if source.interface and self.neighbours.mac_of(source.address) is None:
-            mac = self.lookup_mac(source.address, source.interface)
-            if mac is not None:
-                self.neighbours.learn(Neighbour(source.address, mac, source.interface))
+        if source.interface and self.neighbours.mac_of(source.address, source.interface) is None:
+            self.lookup_mac(source.address, source.interface)
 
     def address_of(self, mapping: Mapping) -> IPAddress:
         """An address of the device that holds a mapping: the internal client's own, unless it was delegated."""

@@ -133,9 +133,9 @@ class Upkeep:
     # -- neighbours, told by servers.netwatch
 
     def device_seen(self, mac: str, address: IPAddress) -> None:
-        """A device appeared at an address: its parked mappings come back at once."""
+        """A device appeared at an address: its parked mappings come back at once, those of another one end."""
         for mapping in self._ledger.table.to_client(address):
-            if mapping.parked and mapping.device == mac:
+            if mapping.parked:
                 self._submit("return", [mapping.id], partial(self._return, mapping.id))
 
     def _return(self, parked: str, turn: Turn) -> None:

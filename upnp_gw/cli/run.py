@@ -53,7 +53,7 @@ def run(config_file: Path | None, **given: object) -> None:
 
 def configure(config_file: Path | None, options: dict[str, object]) -> tuple[Config, tuple[str, ...]]:
     """The configuration in force, checked against this machine, and what was chosen and why. Raises ConfigError."""
-    from upnp_gw.servers.detect import detect, look
+    from upnp_gw.servers.detect import check_apart, detect, look
 
     where = str(config_file) if config_file is not None else "command line"
     try:
@@ -71,5 +71,6 @@ def configure(config_file: Path | None, options: dict[str, object]) -> tuple[Con
         return {"wan": found.wan, "lan": found.lan}, found.why
 
     config, chosen, _ = load(config_file, options, choose)
+    check_apart(config.wan, config.lan, interfaces)
     check_links(config, where, interfaces, {route.interface for route in routes})  # routed prefixes too
     return config, chosen
