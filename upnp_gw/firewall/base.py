@@ -117,6 +117,8 @@ class Reading:
 
     left_s: Mapping[str, float]
     counters: Mapping[str, Counters]
+    remotes: Mapping[str, frozenset[IPAddress]] | None = None
+    """Who is in a conversation through each forward now; None: not asked for, or the kernel does not tell."""
 
 
 class Firewall(Protocol):
@@ -135,8 +137,11 @@ class Firewall(Protocol):
         """All of the changes in one transaction, or none and FirewallError."""
         ...
 
-    async def read(self) -> Reading:
-        """What is in force. Costs O(mappings): on a timer and in tests, never for a request."""
+    async def read(self, remotes: bool = False) -> Reading:
+        """What is in force. Costs O(mappings): on a timer and in tests, never for a request.
+
+        ``remotes``: with who talks through each forward, which costs a walk over every flow of the gateway.
+        """
         ...
 
     async def close(self, flush: bool = False) -> None:

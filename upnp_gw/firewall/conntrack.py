@@ -24,15 +24,19 @@ from upnp_gw.firewall.netlink import (
 from upnp_gw.model import Endpoint, IPAddress, IPNetwork, Transport
 
 CT_GET, CT_DELETE = 1, 2
-CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ID, CTA_ZONE, CTA_FILTER = 1, 2, 12, 18, 25
+CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_STATUS, CTA_ID, CTA_ZONE, CTA_FILTER = 1, 2, 3, 12, 18, 25
 CTA_TUPLE_IP, CTA_TUPLE_PROTO, CTA_TUPLE_ZONE = 1, 2, 3
 CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP_V6_DST = 1, 2, 3, 4
 CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
 CTA_FILTER_ORIG_FLAGS = 1
 FILTER_PROTO_AND_DST_PORT = 1 << 3 | 1 << 5
+ANSWERED = {Transport.TCP: 1 << 2, Transport.UDP: 1 << 1}
+"""The status bit of a flow that both ends take part in: IPS_ASSURED, as a reset is a reply too; IPS_SEEN_REPLY."""
 
 FILTERED_MOST = 32
 """Up to so many ports are asked for one by one; for more, one dump of everything is cheaper."""
+PEERS_MOST = 64
+"""Peers of one forward that are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,12 @@ class Entry(NamedTuple):
     reply: Tuple
     name: bytes
     """The attributes tuple, zone and id as the kernel sent them."""
+    status: int = 0
+
+    @property
+    def answered(self) -> bool:
+        """False for a knock at a port where nobody answers."""
+        return bool(self.status & ANSWERED[self.original.transport])
 
 
 def parse_entry(message: Message, wanted: "Wanted") -> Entry | None:
@@ -109,7 +119,7 @@ def parse_entry(message: Message, wanted: "Wanted") -> Entry | None:
         return None
     name = nest(CTA_TUPLE_ORIG, raw)
     name += b"".join(attribute(kind, attributes[kind]) for kind in (CTA_ZONE, CTA_ID) if kind in attributes)
-    return Entry(original, reply, name)
+    return Entry(original, reply, name, int.from_bytes(attributes.get(CTA_STATUS, b""), "big"))
 
 
 def parse_tuple(data: bytes) -> Tuple | None:
@@ -175,15 +185,36 @@ def end_flows(flows: Sequence[Flows]) -> int:
     """
     ended = 0
     with NetlinkSocket() as netlink:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            wanted = wanted_of(one for one in flows if one.family == family)
-            if len(wanted) <= FILTERED_MOST:
-                filters = [build_filter(*key) for key in wanted if key is not None]
-            else:
-                filters = [b""]
-            for wish in filters:
-                # to its end first: one socket, one conversation
-                for entry in list(find(netlink.dump(SUBSYS_CONNTRACK, CT_GET, family, wish), wanted)):
-                    netlink.ask(SUBSYS_CONNTRACK, CT_DELETE, family, entry.name)
-                    ended += 1
+        for family, entry in _dumped(netlink, flows):
+            netlink.ask(SUBSYS_CONNTRACK, CT_DELETE, family, entry.name)
+            ended += 1
     return ended
+
+
+def peers_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]]:
+    """Forward id -> who talks through it now, at most ``PEERS_MOST`` each. Blocks likewise. Raises OSError."""
+    ids: dict[Flows, str] = {Flows.through(forward): forward.id for forward in forwards}
+    wanted = wanted_of(ids)
+    found: dict[str, set[IPAddress]] = {}
+    with NetlinkSocket() as netlink:
+        for _, entry in _dumped(netlink, list(ids)):
+            to = entry.original
+            for flows in wanted[to.transport, to.destination.port] if entry.answered else ():
+                peers = found.setdefault(ids[flows], set())
+                if flows.include(entry) and len(peers) < PEERS_MOST:
+                    peers.add(to.source.address)
+    return {forward_id: frozenset(peers) for forward_id, peers in found.items() if peers}
+
+
+def _dumped(netlink: NetlinkSocket, flows: Sequence[Flows]) -> Iterator[tuple[int, Entry]]:
+    """The kernel's entries that are among these flows, each with its address family."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        wanted = wanted_of(one for one in flows if one.family == family)
+        if len(wanted) <= FILTERED_MOST:
+            filters = [build_filter(*key) for key in wanted if key is not None]
+        else:
+            filters = [b""]
+        for wish in filters:
+            # to its end first: one socket, one conversation
+            for entry in list(find(netlink.dump(SUBSYS_CONNTRACK, CT_GET, family, wish), wanted)):
+                yield family, entry

@@ -41,6 +41,8 @@ class MemoryFirewall:
         """A test's faults: the next ``apply`` raises FirewallError with the first of them."""
         self.counters: dict[str, Counters] = {}
         """What ``read`` tells beside zeros; a test's to fill."""
+        self.remotes: dict[str, frozenset[IPAddress]] = {}
+        """Who talks through each forward; a test's to fill."""
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         self.settings, self.network, self._tell = settings, settings.network, on_foreign_change
@@ -59,10 +61,11 @@ class MemoryFirewall:
             raise
         self.applied.append(tuple(changes))
 
-    async def read(self) -> Reading:
+    async def read(self, remotes: bool = False) -> Reading:
         now = self._clock()
         left = {i: until - now for i, (_, until) in self._until.items() if until > now}
-        return Reading(left, {i: self.counters.get(i, Counters(0, 0, 0)) for i in left})
+        told = {i: self.remotes[i] for i in left if i in self.remotes} if remotes else None
+        return Reading(left, {i: self.counters.get(i, Counters(0, 0, 0)) for i in left}, told)
 
     async def close(self, flush: bool = False) -> None:
         if flush:

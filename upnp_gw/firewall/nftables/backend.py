@@ -75,11 +75,15 @@ class NftablesFirewall:
             if self._settings.mode is FirewallMode.ROUTER:
                 await self._run(forwarding.switch_on, books.network.wan.name)
 
-    async def read(self) -> Reading:
-        books, _ = self._opened()
+    async def read(self, remotes: bool = False) -> Reading:
+        books, cutter = self._opened()
         found = await self._run(lambda: snapshot(self._elements_here()))
         self._carried.forget(books)
-        return reading(found, self._carried, books)
+        told = reading(found, self._carried, books)
+        if not remotes:
+            return told
+        standing = [held.forward for held in books.forwards.values()]
+        return replace(told, remotes=await cutter.peers(standing))
 
     async def close(self, flush: bool = False) -> None:
         if self._thread is None:

@@ -1,11 +1,16 @@
-"""Ends flows on a thread of its own, so that no request waits for it. What piles up meanwhile is done in one go."""
+"""Ends and reads flows on a thread of its own, so that no request waits for it.
+
+What there is to end meanwhile is done in one go.
+"""
 
 import asyncio
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from upnp_gw.firewall.conntrack import Flows, end_flows
+from upnp_gw.firewall.base import Forward
+from upnp_gw.firewall.conntrack import Flows, end_flows, peers_of
+from upnp_gw.model import IPAddress
 
 GATHER_S = 0.05
 """How long a pass waits for more: walking the kernel's table costs some 10 ms, whatever is looked for."""
@@ -26,6 +31,14 @@ class Cutter:
         self._waiting += flows
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
+
+    async def peers(self, forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]] | None:
+        """Who talks through each of them now; None where the kernel does not tell."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, peers_of, forwards)
+        except OSError as error:
+            log.warning("the flows of mappings cannot be read: %s", error)
+            return None
 
     async def settled(self) -> None:
         """Returns when all that was asked for is done."""
