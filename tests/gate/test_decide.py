@@ -295,6 +295,7 @@ GRANTS = [
     ('remote = ["203.0.113.0/24"]', map_request(remote=ip_network("198.51.100.7")), False),
     ('remote = ["203.0.113.0/24"]', map_request(PC6), False),
     ('family = ["ip4", "ip6"]\nremote = ["203.0.113.0/24"]', map_request(PC6), False),
+    ('remote = ["203.0.112.0/24"]', map_request(remote=ip_network("203.0.112.0/23")), False),
     ("remote = []", map_request(remote=ip_network("198.51.100.7")), True),
     ('for = ["10.0.40.0/28"]', map_request(), False),
     ('for = ["192.168.1.0/24"]', map_request(), True),
@@ -321,6 +322,29 @@ def test_another_host_only_by_a_delegating_grant() -> None:
         assert decide(policy(text), facts, asked).outcome is Outcome.DENY
     stranger = facts_of(TV, mac=TV_MAC, target_device=str(ROUTED), target_mac=None)
     assert decide(delegated, stranger, asked).outcome is Outcome.DENY
+
+
+def test_a_zone_is_that_of_what_is_opened_and_of_who_speaks_for_another() -> None:
+    text = """
+    [zone]
+    main = ["192.168.1.0/24"]
+    [[grant]]
+    name = "own"
+    zone = "main"
+    [[grant]]
+    name = "other"
+    zone = "main"
+    for = ["192.168.20.0/24"]
+    """
+    over_ipv6 = map_request(PC6, internal=Endpoint(PC, 40000))
+    assert decide(policy(text), facts_of(PC6), over_ipv6).rule == "own"
+    assert decide(policy(text), facts_of(), map_request(PC6)).outcome is Outcome.DENY
+    to_guest = map_request(internal=Endpoint(GUEST, 40000))
+    assert decide(policy(text), facts_of(target_device="x"), to_guest).rule == "other"
+    from_guest = facts_of(GUEST, mac=None, target_device="x")
+    for target in (PC, IPv4Address("192.168.20.9")):
+        asked = map_request(GUEST, internal=Endpoint(target, 40000))
+        assert decide(policy(text), from_guest, asked).outcome is Outcome.DENY
 
 
 def test_the_charged_grant_is_the_first_by_name_that_has_room() -> None:

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 
 from upnp_gw.gate.decision import Facts
-from upnp_gw.model import IPAddress, IPNetwork, Kind, Transport, Via
+from upnp_gw.model import IPAddress, IPNetwork, Transport, Via
 from upnp_gw.network import Network
 from upnp_gw.request import MapRequest, PortChoice, Refusal
 
@@ -33,6 +33,7 @@ LOCAL_IPV4 = tuple(
 
 _EDGES_4 = sorted(edge for net in LOCAL_IPV4 for edge in (int(net.network_address), int(net.broadcast_address) + 1))
 """Where the private addresses begin and end by turns: after an odd number of edges an address is inside."""
+_LITERALS = (IPv4Address, IPv6Address)
 _INTERFACE = {4: IPv4Interface, 6: IPv6Interface}
 _HOSTS_6 = (int(IPv6Address("100::")), int(IPv6Address("fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff")))
 """Neither unspecified, loopback nor IPv4-mapped below; neither link-local nor multicast above."""
@@ -54,11 +55,7 @@ def broken_by(facts: Facts, request: MapRequest) -> Broken | None:
     if not facts.device:
         return Refusal.NOT_AUTHORIZED, "nobody can be told to have asked"
     exact = exact_external(request)
-    if (
-        exact is not None
-        and request_kind(request) is Kind.PORT_MAPPING
-        and facts.gateway_ports.holds(request.transport, exact)
-    ):
+    if exact is not None and _is_translated(request) and facts.gateway_ports.holds(request.transport, exact):
         return Refusal.CONFLICT_OTHER, "the gateway itself uses this external port"
     return None
 
@@ -81,14 +78,15 @@ def exact_external(request: MapRequest) -> int | None:
     return request.external_port if request.choice is PortChoice.EXACT else None
 
 
-def request_kind(request: MapRequest) -> Kind:
-    return Kind.PINHOLE if request.internal.address.version == 6 else Kind.PORT_MAPPING
+def _is_translated(request: MapRequest) -> bool:
+    """A port mapping takes an external port of the gateway; a pinhole takes none."""
+    return request.internal.address.version == 4
 
 
 def _malformed(request: MapRequest) -> str | None:
     internal, remote = request.internal, request.remote
     lowest = 1 if request.choice is PortChoice.EXACT else 0
-    if not isinstance(internal.address, IPv4Address | IPv6Address):
+    if not isinstance(internal.address, _LITERALS):
         return "the internal client is no address literal"
     if request.transport not in (Transport.TCP, Transport.UDP):
         return "only TCP and UDP can be mapped"
