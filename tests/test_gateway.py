@@ -254,6 +254,18 @@ async def test_another_device_at_the_address_ends_the_parked_mapping(tmp_path: P
         assert len(home.operations.ledger.table) == 0
 
 
+async def test_another_device_at_an_address_whose_holder_was_forgotten_inherits_nothing(tmp_path: Path) -> None:
+    """The kernel dropped the old neighbour entry before the address was given to another: nobody saw it move."""
+    async with house(tmp_path) as home:
+        await home.granted(3074, lifetime=None)
+        home.around.neighbours.forget(ip_address(CONSOLE_IP))
+        home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
+        home.upkeep.device_seen(PC, ip_address(CONSOLE_IP))
+        await home.sweep()
+        assert home.ports == set()
+        assert [cut.external_port for cut in home.firewall.cuts] == [3074]
+
+
 async def test_an_address_that_moves_to_another_device_ends_its_mappings_at_once(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         await home.granted(8080)

@@ -135,7 +135,7 @@ class Upkeep:
     def device_seen(self, mac: str, address: IPAddress) -> None:
         """A device appeared at an address: its parked mappings come back at once, those of another one end."""
         for mapping in self._ledger.table.to_client(address):
-            if mapping.parked:
+            if mapping.parked or (mapping.device != mac and not mapping.delegated):
                 self._submit("return", [mapping.id], partial(self._return, mapping.id))
 
     def _return(self, parked: str, turn: Turn) -> None:
