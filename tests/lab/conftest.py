@@ -1,10 +1,14 @@
 """The lab as a fixture: one for each test module, built fresh, skipped loudly where namespaces are not allowed."""
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
+from tests.lab.whole_way import ROUTER, TCP, Home, home
 from upnp_gw.lab import Lab, LabUnavailable, Topology, acquire
+from upnp_gw.lab.probe import Call, EchoServer, dial
 
 
 def _unavailable() -> str:
@@ -42,3 +46,44 @@ def fresh_lab(namespaces: None) -> Iterator[Lab]:
     """A home lab for one test alone."""
     with Lab(Topology()) as made:
         yield made
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A home whose daemon was killed with mappings in the kernel: 8080 for three seconds, 8081 for an hour."""
+
+    home: Home
+    killed_at: float
+    """Monotonic seconds."""
+    call: Call
+    """A live flow through 8080."""
+    longer: Call
+    """And through 8081."""
+
+    def left(self, after_s: float) -> float:
+        """Seconds from now to so many after the kill, at least one."""
+        return max(1.0, self.killed_at + after_s - time.monotonic())
+
+
+@pytest.fixture(scope="session")
+def orphan(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orphan]:
+    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
+        made.point().add(8081)
+        made.point().add(8080, NewLeaseDuration=3)
+        with (
+            EchoServer(made.console, TCP, 8080),
+            EchoServer(made.console, TCP, 8081),
+            dial(made.peer, TCP, made.external, 8080) as call,
+            dial(made.peer, TCP, made.external, 8081) as longer,
+        ):
+            assert call.ask()
+            assert longer.ask()
+            made.daemon.kill()
+            yield Orphan(made, time.monotonic(), call, longer)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def orphaned_early(request: pytest.FixtureRequest) -> None:
+    """The kernel's grace is minutes long: whoever asks for the orphan late in the run finds it old enough."""
+    if not UNAVAILABLE and any("orphan" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("orphan")

@@ -87,6 +87,11 @@ class Lab:
         finally:
             switch.ip(f"link set dev {name} up")
 
+    def replug_wan(self) -> None:
+        """The gateway's WAN interface goes and is made again, as a ppp0 that redials: same name, another index."""
+        self.gateway.ip(f"link del {self.topology.wan}")
+        self._wire_wan(self.internet, self.gateway)
+
     def add_host(self, interface: str, host: LanHost) -> Host:
         """Plugs another host into the LAN of this interface while the lab stands."""
         lan = next(lan for lan in self.topology.lans if lan.interface == interface)
