@@ -57,7 +57,7 @@ def test_a_device_id_says_which_it_is(text: str, mac: bool) -> None:
 
 def test_facts_of_a_request_for_itself() -> None:
     facts = gathered(map_request())
-    assert facts == facts_of(minute_of_day=12 * 60 + 34)
+    assert facts == facts_of(minute_of_day=12 * 60 + 34, wall=NOW.wall)
 
 
 def test_facts_over_the_other_family() -> None:

@@ -5,11 +5,12 @@ grant match nobody, and lint says so.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from upnp_gw.gate import values
 from upnp_gw.gate.cases import case_of
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.gate.policyfile import DeviceTable, LimitsTable, MemberList, TopTable, shaped
+from upnp_gw.gate.policyfile import ApprovedTable, DeviceTable, LimitsTable, MemberList, TopTable, shaped
 from upnp_gw.gate.rules import Rules, known
 from upnp_gw.gate.schema import Assure, Device, Limits, Mode, OnIncident, Policy, Zone
 from upnp_gw.gate.values import Place
@@ -17,18 +18,36 @@ from upnp_gw.gate.values import Place
 VERSION = 1
 
 
-def build(raw: Mapping[str, object], where: str) -> Policy:
-    """The policy of a parsed TOML file, not yet indexed, linted or tested. Raises ConfigError."""
-    top = shaped(raw, TopTable, where, "")
-    root = Place(where)
-    if top.version != VERSION:
-        raise root.at("version").wrong(top.version, str(VERSION))
-    devices = {n: _device(n, t, root.at("device").at(n)) for n, t in top.device.items()}
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """The parsed machine-owned file: what the operator's commands added to a policy."""
+
+    raw: Mapping[str, object]
+    where: str
+
+
+def build(raw: Mapping[str, object], where: str, approved: Approved | None = None) -> Policy:
+    """The policy of a parsed TOML file, not yet indexed, linted or tested. Raises ConfigError.
+
+    ``approved`` adds devices, grants and forbids; all of them share one space of names with the file's own.
+    """
+    top, root = shaped(raw, TopTable, where, ""), Place(where)
+    sources: list[tuple[TopTable | ApprovedTable, Place]] = [(top, root)]
+    if approved is not None:
+        sources.append((shaped(approved.raw, ApprovedTable, approved.where, ""), Place(approved.where)))
+    devices: dict[str, Device] = {}
+    for table, place in sources:
+        if table.version != VERSION:
+            raise place.at("version").wrong(table.version, str(VERSION))
+        for n, t in table.device.items():
+            if n in devices:
+                raise place.at("device").at(n).fail(f"{where} has a device of this name already; names are unique")
+            devices[n] = _device(n, t, place.at("device").at(n))
     groups = {n: _group(n, t, devices, root.at("group").at(n)) for n, t in top.group.items()}
     zones = {n: _zone(n, t, root.at("zone").at(n)) for n, t in top.zone.items()}
     rules = Rules(devices, groups, zones)
-    forbids = [rules.forbid(t, root.at("forbid").at(i)) for i, t in enumerate(top.forbid)]
-    grants = [rules.grant(t, root.at("grant").at(i)) for i, t in enumerate(top.grant)]
+    forbids = [rules.forbid(t, p.at("forbid").at(i)) for table, p in sources for i, t in enumerate(table.forbid)]
+    grants = [rules.grant(t, p.at("grant").at(i)) for table, p in sources for i, t in enumerate(table.grant)]
     return Policy(
         default=values.one_of(top.default, Outcome, root.at("default"), Outcome.ALLOW),
         mode=values.one_of(top.mode, Mode, root.at("mode")),

@@ -153,7 +153,7 @@ class _Decision:
             if self.observed(asked):
                 return self.observe("would-ask: the grant needs approval")
             return self.ask(f"rule {rule.name} waits for the operator's approval", rule.name)
-        limits, left_s = self.policy.limits, asked.hours_left_s(rule)
+        limits, left_s = self.policy.limits, asked.left_s(rule)
         clamps = Clamps(
             max_ttl_s=min(limits.max_ttl_s, rule.max_ttl_s or limits.max_ttl_s, left_s or limits.max_ttl_s),
             max_hold_s=min(limits.max_hold_s, rule.max_hold_s or limits.max_hold_s),

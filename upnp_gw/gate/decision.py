@@ -38,6 +38,8 @@ class Facts:
     """The gateway's local time, 0..1439."""
     today: int
     """The gateway's local date as a proleptic ordinal (``date.toordinal``)."""
+    wall: float = 0.0
+    """Wall-clock seconds, for rules with an end."""
     held: Held = field(default_factory=Held)
     changes_last_minute: int = 0
     int_ports_today: frozenset[int] = frozenset()

@@ -111,6 +111,7 @@ def gather(
         gateway_ports=gateway_ports,
         minute_of_day=local.hour * 60 + local.minute,
         today=today,
+        wall=now.wall,
         held=held,
         # a refresh opens nothing new, and a flood in the device's name must not end what it holds
         changes_last_minute=0 if standing and datagram else book.changes_last_minute(device, now, datagram),

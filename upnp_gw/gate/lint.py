@@ -6,7 +6,7 @@ What would leave it more open than it reads (an unknown name in a forbid, a name
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 from upnp_gw.gate.decision import External
 from upnp_gw.gate.floor import PRIVILEGED_BELOW
@@ -35,6 +35,11 @@ def lint(policy: Policy, today: date) -> tuple[Finding, ...]:
         found += [Finding(f"grant {grant.name}", text) for check in _GRANT for text in check(policy, grant)]
         if grant.review_by is not None and grant.review_by < today:
             found.append(Finding(f"grant {grant.name}", f"its review was due on {grant.review_by}"))
+    rules: tuple[Forbid | Grant, ...] = (*policy.forbids, *policy.grants)
+    for rule in rules:
+        if rule.until is not None and (ended := datetime.fromtimestamp(rule.until, UTC).date()) < today:
+            kind = "grant" if isinstance(rule, Grant) else "forbid"
+            found.append(Finding(f"{kind} {rule.name}", f"dead: it ended on {ended}"))
     return tuple(found)
 
 

@@ -5,13 +5,15 @@ and the caller keeps what it had. Findings of lint that close something rather t
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from upnp_gw.errors import ConfigError
 from upnp_gw.gate import cases
-from upnp_gw.gate.build import build
+from upnp_gw.gate.build import Approved, build
 from upnp_gw.gate.index import indexed
 from upnp_gw.gate.lint import Finding, lint
 from upnp_gw.gate.schema import Policy
@@ -30,6 +32,11 @@ class Loaded:
 
 def load_file(path: Path, today: date) -> Loaded:
     """Reads a policy file. Raises ConfigError, a file that cannot be read among its causes."""
+    return load_text(read_text(path), str(path), today)
+
+
+def read_text(path: Path) -> str:
+    """The text of a policy file. Raises ConfigError."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
@@ -38,21 +45,29 @@ def load_file(path: Path, today: date) -> Loaded:
     if len(data) > LARGEST:
         raise ConfigError(str(path), "", f"larger than {LARGEST} bytes")
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), "", f"not UTF-8 at byte {error.start}") from None
-    return load_text(text, str(path), today)
 
 
 def load_text(text: str, where: str, today: date) -> Loaded:
     """The same for a text; ``where`` names it in errors. ``today`` is for reviews that are overdue."""
+    return loaded(parsed(text, where), where, today)
+
+
+def parsed(text: str, where: str) -> dict[str, Any]:
+    """The tables of a TOML text. Raises ConfigError."""
     try:
-        raw = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(where, "", f"not TOML: {error}") from None
     except (RecursionError, ValueError):  # nested beyond reason, or an integer of thousands of digits
         raise ConfigError(where, "", "not TOML: nested too deep, or a number too long") from None
-    policy = indexed(build(raw, where))
+
+
+def loaded(raw: Mapping[str, object], where: str, today: date, approved: Approved | None = None) -> Loaded:
+    """The policy of parsed tables, those that the operator's commands wrote added. Raises ConfigError."""
+    policy = indexed(build(raw, where, approved))
     findings = lint(policy, today)
     cases.run(policy, where)
     return Loaded(policy, findings)

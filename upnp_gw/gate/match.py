@@ -1,6 +1,7 @@
 """Does a rule match a request, and has a grant room for it: the conditions of forbids and grants, one by one."""
 
 from collections.abc import Callable
+from math import ceil
 
 from upnp_gw.gate import floor
 from upnp_gw.gate.decision import External, Facts, PortRanges
@@ -50,12 +51,15 @@ class Asked:
             found = self._zones[name] = (here, there)
         return found
 
-    def hours_left_s(self, grant: Grant) -> int | None:
-        """Seconds, to the minute, until the grant's hours end; None where it has none; 0 outside them."""
-        if grant.hours is None:
-            return None
-        since, length = _since_and_length(grant.hours, self.facts.minute_of_day)
-        return max(0, length - since) * 60
+    def left_s(self, grant: Grant) -> int | None:
+        """Seconds until the grant itself ends or, to the minute, its hours do; None: neither will. >= 1 within."""
+        left: list[int] = []
+        if grant.hours is not None:
+            since, length = _since_and_length(grant.hours, self.facts.minute_of_day)
+            left.append(max(0, length - since) * 60)
+        if grant.until is not None:
+            left.append(ceil(grant.until - self.facts.wall))
+        return min(left, default=None)
 
 
 def forbids(rule: Forbid, asked: Asked) -> bool:
@@ -63,6 +67,7 @@ def forbids(rule: Forbid, asked: Asked) -> bool:
     return (
         asked.family in rule.families
         and asked.request.transport in rule.transports
+        and _in_force(rule, asked)
         and (rule.ext_ports is None or asked.exact is None or contains(rule.ext_ports, asked.exact))
         and (rule.zone is None or any(asked.in_zone(rule.zone)))
     )
@@ -73,10 +78,15 @@ def covers(rule: Grant, asked: Asked) -> bool:
     return (
         asked.request.transport in rule.transports
         and asked.family in rule.families
+        and _in_force(rule, asked)
         and _leads_to(rule, asked)
         and (rule.zone is None or asked.in_zone(rule.zone)[1 if asked.own else 0])
         and _lets_connect(rule, asked)
     )
+
+
+def _in_force(rule: Forbid | Grant, asked: Asked) -> bool:
+    return rule.until is None or asked.facts.wall < rule.until
 
 
 def _leads_to(rule: Grant, asked: Asked) -> bool:

@@ -5,7 +5,7 @@
 """
 
 import re
-from datetime import date
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,6 +32,15 @@ class TopTable(Table):
     forbid: list[dict[str, Any]] = []
     grant: list[dict[str, Any]] = []
     test: list[dict[str, Any]] = []
+
+
+class ApprovedTable(Table):
+    """What the gateway itself writes for the operator: names, grants and forbids, nothing else."""
+
+    version: int
+    device: dict[str, Any] = {}
+    forbid: list[dict[str, Any]] = []
+    grant: list[dict[str, Any]] = []
 
 
 class LimitsTable(Table):
@@ -65,6 +74,7 @@ class ForbidTable(Table):
     proto: Names | None = None
     int_ports: Ports | None = None
     ext_ports: Ports | None = None
+    until: datetime | None = None
     owner: str = ""
     reason: str = ""
 
@@ -87,6 +97,7 @@ class GrantTable(Table):
     hours: str | None = None
     approve: bool = False
     approve_for: str | None = None
+    until: datetime | None = None
     owner: str = ""
     reason: str = ""
     review_by: date | None = None

@@ -42,7 +42,7 @@ class Rules:
             raise place.at("name").fail(f"{text!r} is a rule of the gateway itself; take another name")
         if text in self.taken:
             raise place.at("name").fail(f"{text!r} is the name of {self.taken[text]} already; names are unique")
-        self.taken[text] = place.key
+        self.taken[text] = str(place)
         return text
 
     def zone(self, text: str | None, place: Place) -> str | None:
@@ -90,6 +90,7 @@ class Rules:
             transports=transports,
             int_ports=optional(table.int_ports, values.ports, place.at("int_ports")),
             ext_ports=optional(table.ext_ports, values.ports, place.at("ext_ports")),
+            until=optional(table.until, values.moment, place.at("until")),
         )
 
     def grant(self, raw: object, place: Place) -> Grant:
@@ -121,6 +122,7 @@ class Rules:
             hours=optional(table.hours, values.hours, place.at("hours")),
             approve=table.approve,
             approve_for_s=optional(table.approve_for, values.duration_s, place.at("approve_for")),
+            until=optional(table.until, values.moment, place.at("until")),
             owner=table.owner,
             reason=table.reason,
             review_by=table.review_by,

@@ -106,6 +106,8 @@ class Forbid:
     transports: frozenset[Transport] = BOTH_TRANSPORTS
     int_ports: PortRanges | None = None
     ext_ports: PortRanges | None = None
+    until: float | None = None
+    """Wall-clock seconds from which on it forbids nothing; None: it stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,9 @@ class Grant:
     """(from, until) in minutes of the day, 0..1440; from > until crosses midnight."""
     approve: bool = False
     approve_for_s: int | None = None
+    """The longest that an approval lasts, and how long where the operator names no time."""
+    until: float | None = None
+    """Wall-clock seconds from which on it grants nothing, and what it granted ends; None: it stays."""
     owner: str = ""
     reason: str = ""
     review_by: date | None = None

@@ -6,6 +6,7 @@ Text in, typed value out, or a ``ConfigError`` that names the ``Place`` where th
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
@@ -37,6 +38,9 @@ class Place:
 
     where: str
     key: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.key} in {self.where}"
 
     def at(self, key: str | int) -> "Place":
         return Place(self.where, f"{self.key}[{key}]" if isinstance(key, int) else joined(self.key, key))
@@ -117,6 +121,13 @@ def minute_of_day(text: str, place: Place) -> int:
     if minute is None or minute == 1440:
         raise place.wrong(text, 'HH:MM, such as "22:30"')
     return minute
+
+
+def moment(value: datetime, place: Place) -> float:
+    """A time with its offset -> wall-clock seconds."""
+    if value.tzinfo is None:
+        raise place.wrong(value, "a time with its offset, such as 2027-05-01T12:00:00Z")
+    return value.timestamp()
 
 
 def _minute(hour: str, minute: str) -> int | None:

@@ -1,0 +1,164 @@
+"""The machine-owned policy file, ``approved.toml``: what the operator's commands wrote, as text to text.
+
+Names of devices, grants and forbids, in the words of any policy file and read by the same loader. Comments that
+somebody put into it stay where they are. Nothing here reads a file or a clock.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import tomlkit
+from tomlkit.items import AoT, Table
+
+from upnp_gw.gate.portset import normal
+
+HEADER = """\
+# Written by upnp-gw for the operator's commands: name, allow, block, approve, deny, release.
+# It is added to the policy; your own policy file is never written. Take a rule out with release or by hand.
+"""
+KINDS = ("forbid", "grant")
+LONGEST_NAME = 40
+Plain = Mapping[str, Any]
+"""The keys and values of one table, as TOML has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A new text of the file, and the part of it that is new (or was taken out), as TOML."""
+
+    text: str
+    toml: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to add, and which rules to take out. ``devices`` replace those of the same name."""
+
+    devices: Mapping[str, Plain]
+    forbids: tuple[Plain, ...] = ()
+    grants: tuple[Plain, ...] = ()
+    without: frozenset[str] = frozenset()
+    """Names of forbids and grants."""
+    unnamed: frozenset[str] = frozenset()
+    """Names of devices that go."""
+
+
+NOTHING: Mapping[str, Plain] = {}
+
+
+def changed(text: str, change: Change) -> Written:
+    """The text with the change made. Raises tomlkit's ParseError where it is no TOML."""
+    document = tomlkit.parse(text or f"{HEADER}\nversion = 1\n")
+    for name in change.unnamed:
+        _drop_device(document, name)
+    for kind in KINDS:
+        _drop_rules(document, kind, change.without)
+    _add(document, change)
+    return Written(tomlkit.dumps(document), toml_of(change))
+
+
+def toml_of(change: Change) -> str:
+    """What the change adds, as TOML, without a file around it."""
+    document = tomlkit.document()
+    _add(document, change)
+    return tomlkit.dumps(document).strip() + "\n" if document else ""
+
+
+def rules_of(raw: Plain, names: Collection[str]) -> Change:
+    """The rules of these names, as a change that would write them again: for showing what goes."""
+    found = {kind: tuple(r for r in raw.get(kind, ()) if r.get("name") in names) for kind in KINDS}
+    return Change(NOTHING, found["forbid"], found["grant"])
+
+
+def ended(raw: Plain, wall: float) -> frozenset[str]:
+    """The names of the rules whose end has passed. ``raw`` may be of any shape."""
+    return frozenset(name for name, until in _ends(raw) if until <= wall)
+
+
+def first_end(raw: Plain) -> float | None:
+    """Wall-clock seconds at which the first rule ends; None: none will."""
+    return min((until for _, until in _ends(raw)), default=None)
+
+
+def _ends(raw: Plain) -> Iterator[tuple[str, float]]:
+    """(name, wall-clock seconds) of each rule that has an end; what is not in the right shape has none."""
+    for kind in KINDS:
+        rules = raw.get(kind)
+        for rule in rules if isinstance(rules, list) else ():
+            until = rule.get("until") if isinstance(rule, dict) else None
+            if isinstance(until, datetime) and until.tzinfo is not None:
+                yield str(rule.get("name")), until.timestamp()
+
+
+def without(raw: Plain, names: Collection[str]) -> dict[str, Any]:
+    """The parsed tables without these rules."""
+    if not names:
+        return dict(raw)
+    kept = {
+        kind: [r for r in raw[kind] if not (isinstance(r, dict) and r.get("name") in names)]
+        for kind in KINDS
+        if isinstance(raw.get(kind), list)
+    }
+    return {**raw, **kept}
+
+
+def moment(wall: float) -> datetime:
+    """An end as the file writes it: UTC, whole seconds."""
+    return datetime.fromtimestamp(int(wall), UTC)
+
+
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """A name that is not taken: cleaned, at most 40 characters, numbered where need be."""
+    clean = (
+        "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in wanted).strip("._-") or "rule"
+    )
+    for number in range(1, len(taken) + 2):
+        suffix = f"-{number}" if number > 1 else ""
+        name = clean[: LONGEST_NAME - len(suffix)].rstrip("._-") + suffix
+        if name not in taken:
+            return name
+    raise AssertionError("one more name than are taken is free")
+
+
+def port_values(ports: Iterable[tuple[int, int]]) -> list[int | str]:
+    """Port ranges as the file writes them: ``[443, "1024-2048"]``."""
+    return [low if low == high else f"{low}-{high}" for low, high in normal(ports)]
+
+
+def _add(document: tomlkit.TOMLDocument, change: Change) -> None:
+    for name, table in change.devices.items():
+        if "device" not in document:
+            document.add("device", tomlkit.table(is_super_table=True))
+        document["device"][name] = _table(table)
+    for kind, rules in (("forbid", change.forbids), ("grant", change.grants)):
+        if rules and kind not in document:
+            document.add(kind, tomlkit.aot())
+        for rule in rules:
+            document[kind].append(_table(rule))
+
+
+def _table(values: Plain) -> Table:
+    table = tomlkit.table()
+    for key, value in values.items():
+        table.add(key, value)
+    table.add(tomlkit.nl())
+    return table
+
+
+def _drop_rules(document: tomlkit.TOMLDocument, kind: str, names: Collection[str]) -> None:
+    rules = document.get(kind)
+    if not isinstance(rules, AoT):
+        return
+    for index in reversed(range(len(rules))):
+        if rules[index].get("name") in names:
+            del rules[index]
+    if not rules:
+        document.remove(kind)
+
+
+def _drop_device(document: tomlkit.TOMLDocument, name: str) -> None:
+    devices = document.get("device")
+    if devices is not None and name in devices:
+        devices.remove(name)
