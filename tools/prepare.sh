@@ -22,7 +22,8 @@ find_python() {
     done
 }
 
-has_library() { ldconfig -p 2>/dev/null | grep -q "$1"; }
+# no pipe: with pipefail a grep that has seen enough would fail it
+has_library() { [[ $(ldconfig -p 2>/dev/null) == *"$1"* ]]; }
 has_module() { /usr/bin/python3 -c "import $1" 2>/dev/null; }
 
 # Which Debian packages are missing for: product, tests. One a line.
@@ -56,17 +57,20 @@ install_packages() {
     [ ${#missing[@]} = 0 ] || die "still missing after apt-get: ${missing[*]}"
 }
 
+# What .venv/.upnp-gw-FILE holds when that requirements file is installed as it now is.
+stamp() { (cd "$ROOT" && cat requirements.txt "$1" pyproject.toml && echo "$ROOT") | sha256sum; }
+installed() { [ -x "$VENV/bin/upnp-gw" ] && [ "$(cat "$VENV/.upnp-gw-$1" 2>/dev/null)" = "$(stamp "$1")" ]; }
+
 # The virtual environment with requirements file $1 and the project itself, editable.
 install_python() {
-    local requirements=$1 python stamp version
+    local requirements=$1 python version
     if ! "$VENV/bin/python" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
         python=$(find_python)
         say "Python packages: a virtual environment in .venv, from $python"
         "$python" -m venv --clear "$VENV"
     fi
     version=$("$VENV/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    stamp=$(cd "$ROOT" && cat requirements.txt "$requirements" pyproject.toml | sha256sum | cut -d' ' -f1)
-    [ "$(cat "$VENV/.upnp-gw-$requirements" 2>/dev/null)" != "$stamp $ROOT" ] || return 0
+    ! installed "$requirements" || return 0
     say "Python packages: $requirements, pinned with hashes, for Python $version"
     (
         cd "$ROOT"
@@ -80,14 +84,14 @@ install_python() {
         fi
         pip install --no-deps --no-build-isolation --no-index --editable .
     )
-    echo "$stamp $ROOT" >"$VENV/.upnp-gw-$requirements"
+    stamp "$requirements" >"$VENV/.upnp-gw-$requirements"
 }
 
 # prepare product | tests
 prepare() {
     install_packages "$1"
     case $1 in
-    product) install_python requirements.txt ;;
+    product) installed requirements-dev.txt || install_python requirements.txt ;;
     tests) install_python requirements-dev.txt ;;
     esac
 }
