@@ -28,6 +28,11 @@ class Link:
         return tuple(a.ip for a in self.addresses if isinstance(a, IPv6Interface))
 
     @property
+    def ips(self) -> tuple[IPAddress, ...]:
+        """Its addresses of both families."""
+        return (*self.ipv4, *self.ipv6)
+
+    @property
     def networks(self) -> tuple[IPNetwork, ...]:
         """The connected prefixes, IPv6 link-local (fe80::/64) among them."""
         return tuple(a.network for a in self.addresses)

@@ -93,7 +93,7 @@ class UnmapRangeRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRequest:
-    """NAT-PMP and PCP: end the requester's lease on an internal endpoint. Where there is none, that is a success."""
+    """NAT-PMP and PCP: end the requester's lease on an internal endpoint; where there is none, as wished."""
 
     via: Via
     source: Source

@@ -11,7 +11,7 @@ from upnp_gw.model import IPNetwork, Mapping, RemotePeers
 from upnp_gw.request import MapRequest
 
 MOST_FILTERS = 16
-"""Elements of the kernel for one mapping's filters; more FILTERs than this are too many (EXCESSIVE_REMOTE_PEERS)."""
+"""Elements of the kernel for one mapping's filters; more are too many (EXCESSIVE_REMOTE_PEERS)."""
 
 Reach = tuple[RemotePeers | None, ...]
 """Who may connect; None: anyone. Empty: nobody."""
@@ -41,7 +41,7 @@ def reach_of(asked: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> Reac
 
 
 def apart(filters: Iterable[RemotePeers]) -> tuple[RemotePeers, ...]:
-    """The same set of remote hosts and ports as ranges that do not overlap, at most ``MOST_FILTERS`` + 1 of them."""
+    """The same remote hosts and ports as ranges that do not overlap; it stops beyond ``MOST_FILTERS`` of them."""
     found: list[RemotePeers] = []
     # any port first, wide prefixes first: what comes later is inside what stands, or around it
     for peers in sorted(set(filters), key=lambda p: (p.port != 0, p.network.prefixlen, p.network, p.port)):
@@ -88,5 +88,6 @@ def _without(piece: IPNetwork, taken: IPNetwork) -> Iterable[IPNetwork]:
         return (piece,)
     if isinstance(piece, IPv4Network) and isinstance(taken, IPv4Network):
         return sorted(piece.address_exclude(taken))
-    assert isinstance(piece, IPv6Network) and isinstance(taken, IPv6Network)
-    return sorted(piece.address_exclude(taken))
+    if isinstance(piece, IPv6Network) and isinstance(taken, IPv6Network):
+        return sorted(piece.address_exclude(taken))
+    return (piece,)

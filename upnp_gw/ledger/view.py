@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 from upnp_gw.ledger.leases import left_s
 from upnp_gw.ledger.ledger import Ledger
-from upnp_gw.model import Instant, Mapping, MappingKey, Transport, Via
+from upnp_gw.model import Endpoint, Instant, Mapping, MappingKey, Transport, Via
 from upnp_gw.network import Network
-from upnp_gw.request import Refusal, Refused, Source, WanStatus
+from upnp_gw.request import MapRequest, Refusal, Refused, ReleaseRequest, Source, WanStatus
 
 
 class LedgerView:
@@ -42,6 +42,22 @@ class LedgerView:
     def at(self, source: Source, index: int) -> Mapping | None:
         mapping_id = self._ledger.table.numbering(self._whose(source)).at(index)
         return self._ledger.table.get(mapping_id) if mapping_id is not None else None
+
+    def stands(self, request: MapRequest | ReleaseRequest) -> bool:
+        """Whether a request over NAT-PMP or PCP is about a lease that stands, and knows its nonce."""
+        internal = request.internal if isinstance(request, MapRequest) else Endpoint(request.address, request.port)
+        holds = (
+            row.hold_of(request.via.protocol) for row in self._ledger.table.to_internal(request.transport, internal)
+        )
+        return any(hold is not None and hold.nonce == request.nonce for hold in holds)
+
+    def mapping(self, mapping_id: str) -> Mapping | None:
+        """By id, whoever's it is: for the gateway's own servers."""
+        return self._ledger.table.get(mapping_id)
+
+    def epoch_s(self) -> int:
+        """The seconds that NAT-PMP and PCP carry."""
+        return self._ledger.epoch.seconds(self._clock())
 
     def count(self, source: Source) -> int:
         return len(self._ledger.table.numbering(self._whose(source)))

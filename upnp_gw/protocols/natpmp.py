@@ -84,7 +84,7 @@ class MappingResponse:
 
 @dataclass(frozen=True, slots=True)
 class VersionResponse:
-    """This is NAT-PMP and nothing newer: what sends a PCP client back to NAT-PMP at once. 8 bytes (erratum 3618)."""
+    """This is NAT-PMP and nothing newer: it sends a PCP client back at once. 8 bytes (erratum 3618)."""
 
     epoch_s: int
 

@@ -1,0 +1,259 @@
+"""From a MAP request to a request of the gateway, and from its reply to a MAP response (RFC 6887 section 11).
+
+Everything that can be wrong in the message itself is told here; what may be, and what can be, is the gateway's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from upnp_gw.model import Endpoint, IPAddress, Mapping, Transport, Via
+from upnp_gw.protocols.pcp.codec import build_error, build_response
+from upnp_gw.protocols.pcp.messages import (
+    ANY_IPV4,
+    ANY_IPV6,
+    LONG_S,
+    SHORT_S,
+    Description,
+    Filter,
+    MapData,
+    Option,
+    PreferFailure,
+    Request,
+    Response,
+    ResultCode,
+    ThirdParty,
+    UnknownOption,
+    error_lifetime_s,
+)
+from upnp_gw.protocols.pcp.options import PcpError
+from upnp_gw.protocols.question import Question
+from upnp_gw.request import (
+    Granted,
+    MapRequest,
+    PortChoice,
+    Refusal,
+    Refused,
+    ReleaseRequest,
+    Removed,
+    Reply,
+    Source,
+)
+
+DESCRIPTION_CHARS = 256
+"""Stored of a DESCRIPTION; the rest is cut off, and the answer says so by carrying what was stored."""
+
+RESULTS = {
+    Refusal.NOT_AUTHORIZED: ResultCode.NOT_AUTHORIZED,
+    Refusal.ASK: ResultCode.NOT_AUTHORIZED,
+    Refusal.RATE: ResultCode.NO_RESOURCES,
+    Refusal.QUOTA: ResultCode.USER_EX_QUOTA,
+    Refusal.CONFLICT: ResultCode.NO_RESOURCES,
+    Refusal.CONFLICT_OTHER: ResultCode.NO_RESOURCES,
+    Refusal.TABLE_FULL: ResultCode.NO_RESOURCES,
+    Refusal.NO_PORT: ResultCode.NO_RESOURCES,
+    Refusal.NO_SUCH: ResultCode.NOT_AUTHORIZED,
+    Refusal.BAD_NONCE: ResultCode.NOT_AUTHORIZED,
+    Refusal.TOO_MANY_FILTERS: ResultCode.EXCESSIVE_REMOTE_PEERS,
+    Refusal.NO_EXTERNAL_ADDRESS: ResultCode.NETWORK_FAILURE,
+    Refusal.UNSUPPORTED: ResultCode.UNSUPP_PROTOCOL,
+    Refusal.BACKEND: ResultCode.NO_RESOURCES,
+}
+"""Complete: a refusal without a row is a defect."""
+PREFER_FAILURE_RESULTS = dict.fromkeys(
+    (Refusal.CONFLICT, Refusal.CONFLICT_OTHER, Refusal.NO_PORT), ResultCode.CANNOT_PROVIDE_EXTERNAL
+)
+"""What only a client that insists on its suggestion is told."""
+THIRD_PARTY_RESULTS = {Refusal.NOT_AUTHORIZED: ResultCode.UNSUPP_OPTION}
+"""Without a grant that delegates, the option is off (section 13.1)."""
+ERROR_LIFETIMES = {Refusal.ASK: SHORT_S}
+"""Where the refusal says more than its result: what the operator may approve is asked again soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A MAP request taken apart."""
+
+    data: MapData
+    lifetime_s: int
+    internal: IPAddress
+    options: tuple[Option, ...]
+    third_party: ThirdParty | None
+    prefer_failure: bool
+    filters: tuple[Filter, ...]
+    description: Description | None
+
+
+def ask(
+    message: Request, source: Source, external: IPAddress | None, least_s: int, data: bytes, epoch_s: int
+) -> Question | bytes:
+    """The question that a MAP puts to the gateway, or the answer that needs none. Raises PcpError.
+
+    ``data`` is the message's own datagram, ``external`` the primary external address, ``least_s`` the shortest
+    lifetime, seconds.
+    """
+    assert message.map is not None, "a MAP has its data"
+    asked = _take_apart(message, message.map, source)
+    transport = Transport.of_number(asked.data.protocol)
+    if asked.lifetime_s == 0:
+        if transport is None or asked.data.internal_port == 0:  # no such mapping is ever made: gone as wished
+            return _success(asked, 0, epoch_s, asked.data)
+        port, nonce = asked.data.internal_port, asked.data.nonce
+        release = ReleaseRequest(Via.PCP, source, transport, asked.internal, port, nonce)
+        return Question(release, _answerer(asked, data))
+    if transport is None or asked.data.internal_port == 0:
+        raise PcpError(ResultCode.UNSUPP_PROTOCOL, "unsupported-protocol")
+    if asked.prefer_failure and not _can_be(asked, external):
+        raise PcpError(ResultCode.CANNOT_PROVIDE_EXTERNAL, "external-not-ours")
+    insists = asked.prefer_failure and asked.data.external_address == external
+    return Question(_request(asked, transport, source, least_s), _answerer(asked, data), insists)
+
+
+def _take_apart(message: Request, data: MapData, source: Source) -> _Asked:
+    third = next((o for o in message.options if isinstance(o, ThirdParty)), None)
+    asked = _Asked(
+        data,
+        message.lifetime_s,
+        third.address if third is not None else source.address,
+        tuple(o for o in message.options if not isinstance(o, UnknownOption)),
+        third,
+        any(isinstance(o, PreferFailure) for o in message.options),
+        tuple(o for o in message.options if isinstance(o, Filter)),
+        next((o for o in message.options if isinstance(o, Description)), None),
+    )
+    for wrong, result, reason in _WRONG:
+        if wrong(asked, source):
+            raise PcpError(result, reason)
+    return asked
+
+
+_WRONG: tuple[tuple[Callable[[_Asked, Source], bool], ResultCode, str], ...] = (
+    (
+        lambda asked, _: asked.prefer_failure and (asked.data.external_port == 0 or asked.lifetime_s == 0),
+        ResultCode.MALFORMED_OPTION,
+        "prefer-failure-of-nothing",
+    ),
+    (
+        lambda asked, _: bool(asked.filters) and asked.lifetime_s == 0,
+        ResultCode.MALFORMED_OPTION,
+        "filter-of-nothing",
+    ),
+    (
+        lambda asked, _: any(
+            not one.clears and one.address.version != asked.internal.version for one in asked.filters
+        ),
+        ResultCode.MALFORMED_OPTION,
+        "filter-family",
+    ),
+    (
+        lambda asked, source: asked.third_party is not None and asked.internal == source.address,
+        ResultCode.MALFORMED_REQUEST,
+        "third-party-is-sender",
+    ),
+    (
+        lambda asked, _: asked.data.protocol == 0 and asked.data.internal_port != 0,
+        ResultCode.MALFORMED_REQUEST,
+        "port-without-protocol",
+    ),
+)
+"""What is wrong, what it is called, and its word for the counters; the first one counts."""
+
+
+def _can_be(asked: _Asked, external: IPAddress | None) -> bool:
+    """Whether the suggested address is one that the mapping can have: ours, or a pinhole's own."""
+    suggested = asked.data.external_address
+    if asked.internal.version == 6:
+        own = suggested in (ANY_IPV4, ANY_IPV6, asked.internal)
+        return own and asked.data.external_port == asked.data.internal_port
+    return suggested in (ANY_IPV4, ANY_IPV6) or external is None or suggested == external
+
+
+def _request(asked: _Asked, transport: Transport, source: Source, least_s: int) -> MapRequest:
+    clears = [place for place, one in enumerate(asked.filters) if one.clears]
+    added = asked.filters[clears[-1] + 1 :] if clears else asked.filters
+    return MapRequest(
+        via=Via.PCP,
+        source=source,
+        transport=transport,
+        internal=Endpoint(asked.internal, asked.data.internal_port),
+        external_port=asked.data.external_port,
+        choice=PortChoice.EXACT if asked.prefer_failure else PortChoice.SUGGESTED,
+        lifetime_s=max(asked.lifetime_s, least_s),
+        description=asked.description.text[:DESCRIPTION_CHARS] if asked.description else "",
+        nonce=asked.data.nonce,
+        keep_description=asked.description is None,
+        clear_filters=bool(clears),
+        filters=tuple(one.peers for one in added),
+    )
+
+
+def _answerer(asked: _Asked, data: bytes) -> Callable[[Reply, int], bytes]:
+    def answer(reply: Reply, epoch_s: int) -> bytes:
+        match reply:
+            case Removed():
+                return _success(asked, 0, epoch_s, asked.data)  # erratum 3621: the suggestion comes back
+            case Refused():
+                result, lifetime_s = _refusal(asked, reply)
+                return build_error(data, result, epoch_s, lifetime_s)
+            case Granted(mapping, lifetime_s, external):
+                if external is None:
+                    return build_error(data, ResultCode.NETWORK_FAILURE, epoch_s)
+                assigned = replace(asked.data, external_port=mapping.key.external_port, external_address=external)
+                return _success(asked, lifetime_s, epoch_s, assigned, mapping)
+
+    return answer
+
+
+def _success(asked: _Asked, lifetime_s: int, epoch_s: int, data: MapData, mapping: Mapping | None = None) -> bytes:
+    """Only the options that were processed come back: some clients take 60 bytes and no more."""
+    options = tuple(o for o in asked.options if not isinstance(o, Description) or _stored(o, mapping))
+    shown = tuple(
+        Description(mapping.description) if mapping and isinstance(o, Description) else o for o in options
+    )
+    return build_response(Response(ResultCode.SUCCESS, lifetime_s, epoch_s, data, shown))
+
+
+def _stored(option: Description, mapping: Mapping | None) -> bool:
+    return mapping is not None and mapping.description == option.text[:DESCRIPTION_CHARS]
+
+
+def _refusal(asked: _Asked, refused: Refused) -> tuple[ResultCode, int]:
+    """The result and for how long it holds, seconds."""
+    result = RESULTS[refused.refusal]
+    if asked.prefer_failure:
+        result = PREFER_FAILURE_RESULTS.get(refused.refusal, result)
+    if asked.third_party is not None:
+        result = THIRD_PARTY_RESULTS.get(refused.refusal, result)
+    lifetime_s = refused.retry_s or ERROR_LIFETIMES.get(refused.refusal) or error_lifetime_s(result)
+    return result, lifetime_s
+
+
+def build_update(mapping: Mapping, lifetime_s: int, epoch_s: int, external: IPAddress | None) -> bytes | None:
+    """An unasked MAP response with the mapping as it now is (section 14.2); None where PCP has no part in it."""
+    data = _data_of(mapping, external)
+    if data is None or external is None:
+        return None
+    filters = tuple(Filter.of(peers) for peers in mapping.asked_filters)
+    options: tuple[Option, ...] = (*_third_party_of(mapping), *filters)
+    return build_response(Response(ResultCode.SUCCESS, lifetime_s, epoch_s, data, options))
+
+
+def build_loss(mapping: Mapping, result: ResultCode, epoch_s: int, external: IPAddress | None) -> bytes | None:
+    """An unasked MAP error: the mapping is gone, and why."""
+    data = _data_of(mapping, external)
+    if data is None:
+        return None
+    lifetime_s = LONG_S if result is ResultCode.NOT_AUTHORIZED else SHORT_S
+    return build_response(Response(result, lifetime_s, epoch_s, data, _third_party_of(mapping)))
+
+
+def _third_party_of(mapping: Mapping) -> tuple[ThirdParty, ...]:
+    return (ThirdParty(mapping.internal.address),) if mapping.delegated else ()
+
+
+def _data_of(mapping: Mapping, external: IPAddress | None) -> MapData | None:
+    hold = mapping.hold_of(Via.PCP.protocol)
+    if hold is None or hold.nonce is None:
+        return None
+    own: IPAddress = mapping.internal.address if mapping.internal.address.version == 6 else external or ANY_IPV4
+    key = mapping.key
+    return MapData(hold.nonce, key.transport.number, mapping.internal.port, key.external_port, own)
