@@ -13,6 +13,7 @@ from upnp_gw.errors import ConfigError
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model import IPNetwork
 from upnp_gw.network import Link, private_external
+from upnp_gw.protocols.switch import Switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,12 @@ class Config:
     """Shown by Windows; empty: the gateway's own status page address."""
     max_age_s: int = 1800
     """CACHE-CONTROL of announcements, seconds, >= 1800."""
+    natpmp: Switch = Switch.ON
+    pcp: Switch = Switch.ON
+    pcp_min_lifetime_s: int = 120
+    """The shortest PCP lifetime, seconds; the longest is the policy's ``max_ttl``."""
+    nonce_check: str = "strict"
+    """strict | lenient: a PCP client renews and deletes with another nonce than it mapped with."""
     firewall: FirewallMode = FirewallMode.ALONGSIDE
     allow_other_forward: bool = False
     backend: str = "nftables"

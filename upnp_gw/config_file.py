@@ -18,6 +18,7 @@ from upnp_gw.errors import ConfigError
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model import IPNetwork
 from upnp_gw.protocols.faces import Face
+from upnp_gw.protocols.switch import Switch
 
 Settings = dict[str, Any]
 """Field of ``Config`` -> its value."""
@@ -189,6 +190,12 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "friendly_name": Key("friendly_name", _shown(63)),
         "presentation_url": Key("presentation_url", _url),
         "max_age": Key("max_age_s", _number(1800, 86400, "whole seconds")),
+    },
+    "portcontrol": {
+        "natpmp": Key("natpmp", _one_of((switch.value for switch in Switch), Switch)),
+        "pcp": Key("pcp", _one_of((switch.value for switch in Switch), Switch)),
+        "pcp_min_lifetime": Key("pcp_min_lifetime_s", _number(30, 86400, "whole seconds")),
+        "nonce_check": Key("nonce_check", _one_of(("strict", "lenient"))),
     },
     "firewall": {
         "mode": Key("firewall", _one_of((mode.value for mode in FirewallMode), FirewallMode), "--firewall"),

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
 from random import SystemRandom
@@ -25,10 +24,8 @@ from upnp_gw.events import Events, LanChanged, WanChanged
 from upnp_gw.firewall.base import Firewall, FirewallSettings
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall
-from upnp_gw.gate.home import WHERE as HOME
-from upnp_gw.gate.home import home_policy
 from upnp_gw.gate.limits import DeviceBook
-from upnp_gw.gate.load import load_file
+from upnp_gw.gate.load import Loaded
 from upnp_gw.gate.schema import Policy
 from upnp_gw.gateway import Gateway
 from upnp_gw.identity import Identity
@@ -40,10 +37,12 @@ from upnp_gw.network import Network, private_external
 from upnp_gw.operating import GatewayOperator, Told
 from upnp_gw.operations import Operations
 from upnp_gw.own_ports import OwnPorts
+from upnp_gw.policies import APPROVED, Enforcer, Policies
 from upnp_gw.protocols.description import RootDevice, root_device
 from upnp_gw.protocols.descriptors import load_descriptor
 from upnp_gw.protocols.faces import SERVICES, Face, Service, scpd_path
 from upnp_gw.protocols.igd.evented import evented_properties
+from upnp_gw.protocols.portcontrol import PortControl
 from upnp_gw.protocols.ssdp import server_token
 from upnp_gw.request import Source
 from upnp_gw.servers.action_model import load_service_models
@@ -53,6 +52,7 @@ from upnp_gw.servers.http import HttpServer
 from upnp_gw.servers.listeners import Listeners
 from upnp_gw.servers.netwatch import Moved, NeighbourEvent, Netwatch, Seen
 from upnp_gw.servers.notify import READY, STOPPING, WATCHDOG, notify, watchdog_s
+from upnp_gw.servers.portcontrol import PortControlServer
 from upnp_gw.servers.ssdp import Ssdp
 from upnp_gw.servers.wan_counters import WanCounters
 from upnp_gw.surroundings import Surroundings
@@ -121,15 +121,17 @@ class Daemon:
         self._stack.callback(self._claim.release)
         if config.backend == "nftables":
             self._stack.push(claim_kernel())
-        self._policy_source = str(config.policy) if config.policy else HOME
-        policy = self._load_policy()
+        policies = Policies(config.policy, config.state_dir / APPROVED, lambda: clock().wall)
+        loaded = policies.load()
+        _warn(loaded)
         self._store = Store(config.state_dir / "ledger.db", boot_id(), config.durability == "full")
         self._stack.push_async_callback(self._store.close)
         await self._store.open()
         self._identity = await Identity.load(self._store)
         self._stack.push_async_callback(self._identity.settled)
         await self._start_network()
-        await self._start_gateway(policy)
+        await self._start_gateway(loaded.policy)
+        self._enforcer = Enforcer(policies, self._enforce)
         await self._start_servers()
         self._follow_signals()
 
@@ -168,6 +170,7 @@ class Daemon:
             random=SystemRandom(),
             visibility=config.visibility,
             refuse_private_external=config.refuse_private_external,
+            lenient_nonces=config.nonce_check == "lenient",
         )
         self.gateway = Gateway(self._operations, firewall, self._store, self.events, self._settings)
         self._stack.push_async_callback(self.gateway.stop)
@@ -238,11 +241,24 @@ class Daemon:
         )
         self._stack.push_async_callback(self._ssdp.stop)
         await self._ssdp.start()
+        self._portcontrol = PortControlServer(
+            PortControl(config.natpmp, config.pcp, config.pcp_min_lifetime_s),
+            lambda: self._around.network,
+            clock,
+            self.gateway.handle,
+            epoch_s=view.epoch_s,
+            stands=view.stands,
+            find=view.mapping,
+            left_s=view.left_s,
+        )
+        self._stack.push_async_callback(self._portcontrol.stop)
+        self.events.subscribe(self._portcontrol.on_event)
+        await self._portcontrol.start()
         told = Told(
             config=config,
             detected=self._detected,
             started=self._started,
-            policy_source=lambda: self._policy_source,
+            policy_source=lambda: self._enforcer.policies.source,
             locations=lambda: self._locations(roots),
             counters=self._counts,
             doctor=lambda: examine(config),
@@ -266,15 +282,6 @@ class Daemon:
             scpds=[_scpd(service) for service in SERVICES[face]],
         )
 
-    def _load_policy(self) -> Policy:
-        """The policy file's, or the built-in one's. Raises ConfigError."""
-        if self.config.policy is None:
-            return home_policy()
-        loaded = load_file(self.config.policy, datetime.now(UTC).astimezone().date())
-        for finding in loaded.warnings:
-            log.warning("policy: %s", finding)
-        return loaded.policy
-
     def _settings(self) -> FirewallSettings:
         return FirewallSettings(
             mode=self.config.firewall,
@@ -289,7 +296,7 @@ class Daemon:
         line = (
             f"upnp-gw {__version__} serves {', '.join(config.lan)} for {config.wan}"
             f" ({config.backend}, {config.firewall.value}), HTTP port {self._http_port},"
-            f" policy: {self._policy_source}"
+            f" policy: {self._enforcer.policies.source}"
         )
         print(line, flush=True)
         notify(os.environ, READY, line)
@@ -305,9 +312,19 @@ class Daemon:
             log.info("the WAN is %s, external addresses: %s", "up" if new.wan.up else "down", _listed(new.external))
             self._warn_private(new)
             self.events.publish(WanChanged())
+            if old.external[:1] != new.external[:1]:
+                self._spawn(self._external_changed())
+
+    async def _external_changed(self) -> None:
+        """A new epoch before anybody is told of the new address; an address that came back is only announced."""
+        if await self.gateway.follow_external():
+            self._portcontrol.external_changed()
+        elif self._around.network.external:
+            self._portcontrol.announce()
 
     async def _lan_changed(self, network: Network) -> None:
         """The servers follow the LAN. A new BOOTID voids every event subscription (IGD section 7.3)."""
+        self._portcontrol.network_changed()
         await self._http.network_changed(network)
         before = self._ssdp.boot_id
         self._ssdp.network_changed(network)
@@ -338,13 +355,14 @@ class Daemon:
     async def reload(self) -> None:
         """Loads the policy file again and decides about every mapping by it; a bad file leaves the old one."""
         try:
-            policy = self._load_policy()
+            await self._enforcer.reload()
         except ConfigError as error:
             log.error("the policy stays as it was: %s", error)
-            return
-        self._operations.book.limits = policy.limits
-        await self.gateway.submit(lambda turn: self._operations.policy_changed(turn, policy))
-        log.info("policy %s in force", policy.digest)
+
+    async def _enforce(self, loaded: Loaded) -> None:
+        _warn(loaded)
+        await self.gateway.run_step(lambda turn: self._operations.policy_changed(turn, loaded.policy))
+        log.info("policy %s in force", loaded.policy.digest)
 
     def _locations(self, roots: Iterable[RootDevice]) -> list[str]:
         return [
@@ -358,6 +376,8 @@ class Daemon:
         return {
             **{f"http {kind}": count for kind, count in sorted(self._http.counts.items())},
             **{f"ssdp dropped {kind}": count for kind, count in sorted(self._ssdp.drops.items())},
+            **{f"5351 answered {kind}": count for kind, count in sorted(self._portcontrol.answered.items())},
+            **{f"5351 dropped {kind}": count for kind, count in sorted(self._portcontrol.drops.items())},
             **{f"eventing {kind}": count for kind, count in sorted(self._eventing.counts.items())},
         }
 
@@ -371,6 +391,11 @@ class Daemon:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _warn(loaded: Loaded) -> None:
+    for finding in loaded.warnings:
+        log.warning("policy: %s", finding)
 
 
 def _scpd(service: Service) -> bytes:
