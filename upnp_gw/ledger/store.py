@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from upnp_gw.errors import StoreError
+from upnp_gw.ledger import evidence_rows
 from upnp_gw.ledger.cuts import PendingCut
+from upnp_gw.ledger.evidence import Changes
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
 from upnp_gw.model import (
     DecisionId,
@@ -135,6 +137,14 @@ class Store:
         """The highest numbers ever given: of mapping ids, decisions and cuts."""
         return await self._run(self._highest)
 
+    async def evidence(self) -> evidence_rows.Rows:
+        """All that is known of openings, devices and grants."""
+        return await self._run(lambda: evidence_rows.load(self._open_db))
+
+    async def write_evidence(self, changes: Changes) -> None:
+        """One transaction. A row that grows meanwhile is written as far as it has come, and again next time."""
+        await self._run(self._in_transaction, lambda db: evidence_rows.write(db, changes))
+
     async def close(self) -> None:
         await self._run(self._close)
         self._thread.shutdown()
@@ -175,6 +185,7 @@ class Store:
         finding = db.execute("PRAGMA quick_check(1)").fetchone()
         if finding != ("ok",):
             raise StoreError(f"{self._path}: is damaged ({finding[0]}); the file is kept as it is")
+        db.executescript(evidence_rows.SCHEMA)
         for before in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
             db.executescript(f"BEGIN;{MIGRATIONS[before]}PRAGMA user_version = {before + 1};COMMIT;")
 
@@ -185,10 +196,13 @@ class Store:
         return self._db
 
     def _write(self, batch: Batch, now: Instant) -> None:
+        self._in_transaction(lambda db: self._write_rows(db, batch, now))
+
+    def _in_transaction(self, write: Callable[[sqlite3.Connection], None]) -> None:
         db = self._open_db
         db.execute("BEGIN IMMEDIATE")
         try:
-            self._write_rows(db, batch, now)
+            write(db)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:

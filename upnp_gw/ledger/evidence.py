@@ -1,0 +1,307 @@
+"""What openings are used for: who asked, what was answered, what flowed, over weeks. For ``suggest`` and ``stale``.
+
+Pure bookkeeping with the time passed in. It holds what was seen, never what was concluded. Its memory is bounded
+whatever a LAN or the internet sends: rows, ports of a device, days, remote hosts. A device that asks for a thousand
+ports loses its own oldest unused rows; what carried traffic is the last to go.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from upnp_gw.model import IPAddress, Transport
+
+DAY_S = 86_400.0
+KEEP_S = 180 * DAY_S
+"""What nobody asked for, used or saw for so long is forgotten."""
+MOST_ROWS = 8192
+MOST_PORTS = 128
+"""Rows of one device."""
+MOST_DEVICES = 4096
+MOST_RULES = 4096
+MOST_DAYS = 64
+"""Days of use that a row remembers, the newest."""
+MOST_REMOTES = 16
+MOST_EXTERNALS = 8
+BURST_S = 600.0
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Opening(NamedTuple):
+    """What a row of evidence is about: an internal port of a device, for one transport and address family."""
+
+    device: str
+    """Who asked: a MAC address, or an address where none is known."""
+    transport: Transport
+    family: int
+    """4: port mappings, 6: pinholes."""
+    port: int
+    """The internal port."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """One row. Times are wall-clock seconds, days are proleptic ordinals of the gateway's local date."""
+
+    opening: Opening
+    first_asked: float
+    last_asked: float
+    requests: int = 0
+    refused: int = 0
+    """Denied, asked for, or busy."""
+    ungranted: int = 0
+    """Allowed only because the gateway observed: ``would-deny``."""
+    renewals: int = 0
+    """Requests for what stood already."""
+    granted_s: float = 0.0
+    """Seconds that it stood open."""
+    connections: int = 0
+    bytes: int = 0
+    last_used: float | None = None
+    days: tuple[int, ...] = ()
+    """On which a remote host and the device talked through it, oldest first."""
+    remotes: frozenset[IPAddress] = frozenset()
+    more_remotes: bool = False
+    """There were more than ``MOST_REMOTES``."""
+    externals: frozenset[int] = frozenset()
+    """External ports that it had."""
+    vias: frozenset[str] = frozenset()
+    peak: int = 0
+    """The most mappings that led to it at a time."""
+    delegated: bool = False
+    """Asked for in favour of another host."""
+
+    @property
+    def touched(self) -> float:
+        return max(self.last_asked, self.last_used or 0.0)
+
+    @property
+    def worth(self) -> tuple[bool, float]:
+        """What is forgotten first: the unused, then the oldest."""
+        return bool(self.days), self.touched
+
+
+@dataclass(slots=True)
+class DeviceEvidence:
+    """What is known of a device as a whole."""
+
+    device: str
+    first_seen: float
+    last_seen: float
+    peak: int = 0
+    """The most mappings that it held at a time."""
+    incidents: int = 0
+    last_incident: float | None = None
+
+    @property
+    def worth(self) -> tuple[bool, float]:
+        """An incident is not washed away by a crowd of new addresses."""
+        return bool(self.incidents), self.last_seen
+
+
+@dataclass(slots=True)
+class RuleEvidence:
+    """What is known of a grant, by its name."""
+
+    rule: str
+    since: float
+    """When it was first in force."""
+    last_in_force: float
+    matched: int = 0
+    last_matched: float | None = None
+    last_used: float | None = None
+
+    @property
+    def worth(self) -> tuple[bool, float]:
+        return True, self.last_in_force
+
+
+@dataclass(slots=True)
+class Changes:
+    """What is not on disk yet: rows to write, and the keys of those to take away."""
+
+    openings: list[Evidence] = field(default_factory=list)
+    devices: list[DeviceEvidence] = field(default_factory=list)
+    rules: list[RuleEvidence] = field(default_factory=list)
+    gone: list[Opening] = field(default_factory=list)
+    gone_devices: list[str] = field(default_factory=list)
+    gone_rules: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return any((self.openings, self.devices, self.rules, self.gone, self.gone_devices, self.gone_rules))
+
+
+class Kept(dict[K, V]):
+    """Rows by key, which of them changed, and room for ``most``: beyond it an eighth goes, the least worth."""
+
+    def __init__(self, most: int, worth: Callable[[V], tuple[bool, float]]) -> None:
+        super().__init__()
+        self.most = most
+        self.worth = worth
+        self.changed: dict[K, None] = {}
+        self.gone: dict[K, None] = {}
+
+    def row(self, key: K, new: Callable[[], V]) -> V:
+        """The row to change; a new one where there is none."""
+        if key not in self:
+            self[key] = new()
+            self.gone.pop(key, None)
+            if len(self) > self.most:
+                self.drop(self.least_worth(self, len(self) // 8 + 1, key))
+        self.changed[key] = None
+        return self[key]
+
+    def least_worth(self, keys: Iterable[K], count: int, spared: K) -> list[K]:
+        return sorted((k for k in keys if k != spared), key=lambda k: self.worth(self[k]))[:count]
+
+    def drop(self, keys: Iterable[K]) -> None:
+        for key in keys:
+            del self[key]
+            self.changed.pop(key, None)
+            self.gone[key] = None
+
+    def taken(self) -> tuple[list[V], list[K]]:
+        """The rows that changed and the keys that are gone since the last call."""
+        rows, gone = [self[key] for key in self.changed], list(self.gone)
+        self.changed.clear()
+        self.gone.clear()
+        return rows, gone
+
+
+class EvidenceBook:
+    """All the evidence. ``witness`` fills it, the store keeps it over restarts."""
+
+    def __init__(self) -> None:
+        self.openings: Kept[Opening, Evidence] = Kept(MOST_ROWS, lambda row: row.worth)
+        self.devices: Kept[str, DeviceEvidence] = Kept(MOST_DEVICES, lambda row: row.worth)
+        self.rules: Kept[str, RuleEvidence] = Kept(MOST_RULES, lambda row: row.worth)
+        self._ports: dict[str, dict[Opening, None]] = {}
+        self._bursts: dict[str, deque[tuple[float, int]]] = {}
+
+    def load(
+        self, openings: Iterable[Evidence], devices: Iterable[DeviceEvidence], rules: Iterable[RuleEvidence]
+    ) -> None:
+        """What the store had. Call it before anything else."""
+        for row in openings:
+            self.openings[row.opening] = row
+            self._ports.setdefault(row.opening.device, {})[row.opening] = None
+        self.devices.update({row.device: row for row in devices})
+        self.rules.update({row.rule: row for row in rules})
+
+    # -- what is seen
+
+    def row(self, opening: Opening, wall: float) -> Evidence:
+        """The row of an opening that was asked for."""
+        if opening not in self.openings:
+            own = self._ports.setdefault(opening.device, {})
+            if len(own) >= MOST_PORTS:
+                self._forget(self.openings.least_worth(own, MOST_PORTS // 8, opening))
+            own = self._ports.setdefault(opening.device, {})
+            own[opening] = None
+        before = len(self.openings)
+        row = self.openings.row(opening, lambda: Evidence(opening, wall, wall))
+        if len(self.openings) < before:
+            self._index()
+        return row
+
+    def used(self, opening: Opening, wall: float, connections: int, volume: int) -> None:
+        """So many more connections and bytes went through it. No row, no evidence: nobody asked for it."""
+        row = self.openings.get(opening)
+        if row is None:
+            return
+        self.openings.changed[opening] = None
+        row.connections += max(0, connections)
+        row.bytes += max(0, volume)
+        row.last_used = wall
+
+    def talked(self, opening: Opening, day: int, remotes: Iterable[IPAddress]) -> None:
+        """The device and these remote hosts (or some that are not known) talked through it on this day."""
+        row = self.openings.get(opening)
+        if row is None:
+            return
+        self.openings.changed[opening] = None
+        if day not in row.days:
+            row.days = tuple(sorted({*row.days, day}))[-MOST_DAYS:]
+        together = row.remotes.union(remotes)
+        if len(together) > MOST_REMOTES:
+            row.more_remotes = True
+        else:
+            row.remotes = together
+
+    def stood(self, opening: Opening, seconds: float, at_a_time: int) -> None:
+        """It stood open for so long, by so many mappings."""
+        row = self.openings.get(opening)
+        if row is not None:
+            self.openings.changed[opening] = None
+            row.granted_s += seconds
+            row.peak = max(row.peak, at_a_time)
+
+    def seen(self, device: str, wall: float, held: int = 0) -> DeviceEvidence:
+        """A device was there, and holds so many mappings."""
+        row = self.devices.row(device, lambda: DeviceEvidence(device, wall, wall))
+        row.last_seen = max(row.last_seen, wall)
+        row.peak = max(row.peak, held)
+        return row
+
+    def incident(self, device: str, began: float) -> None:
+        """An incident of this device; told again and again, it counts once."""
+        row = self.devices.get(device) or self.seen(device, began)
+        if row.last_incident is None or began > row.last_incident:
+            self.devices.changed[device] = None
+            row.incidents += 1
+            row.last_incident = began
+
+    def ungranted(self, device: str, port: int, wall: float, most: int) -> None:
+        """Observed: allowed without a grant. ``most`` distinct ports of it in ten minutes would be an incident."""
+        recent = self._bursts.setdefault(device, deque(maxlen=most * 4))
+        recent.append((wall, port))
+        while recent[0][0] <= wall - BURST_S:
+            recent.popleft()
+        if len({port for _, port in recent}) >= most:
+            recent.clear()
+            self.incident(device, wall)
+        if len(self._bursts) > MOST_DEVICES:
+            self._bursts.pop(next(iter(self._bursts)))
+
+    def in_force(self, rule: str, wall: float) -> RuleEvidence:
+        """A grant of this name is in the policy."""
+        row = self.rules.row(rule, lambda: RuleEvidence(rule, wall, wall))
+        row.last_in_force = wall
+        return row
+
+    # -- keeping
+
+    def prune(self, wall: float) -> None:
+        """Forgets what is too old."""
+        since = wall - KEEP_S
+        self._forget([key for key, row in self.openings.items() if row.touched < since])
+        self.devices.drop([key for key, row in self.devices.items() if row.last_seen < since])
+        self.rules.drop([key for key, row in self.rules.items() if row.last_in_force < since])
+
+    def taken(self) -> Changes:
+        """What has changed since the last call, for the store."""
+        openings, gone = self.openings.taken()
+        devices, gone_devices = self.devices.taken()
+        rules, gone_rules = self.rules.taken()
+        return Changes(openings, devices, rules, gone, gone_devices, gone_rules)
+
+    def put_back(self, changes: Changes) -> None:
+        """The store did not take them: they are told again."""
+        self.openings.changed.update(dict.fromkeys(row.opening for row in changes.openings))
+        self.devices.changed.update(dict.fromkeys(row.device for row in changes.devices))
+        self.rules.changed.update(dict.fromkeys(row.rule for row in changes.rules))
+        self.openings.gone.update(dict.fromkeys(changes.gone))
+        self.devices.gone.update(dict.fromkeys(changes.gone_devices))
+        self.rules.gone.update(dict.fromkeys(changes.gone_rules))
+
+    def _forget(self, openings: Iterable[Opening]) -> None:
+        self.openings.drop(openings)
+        self._index()
+
+    def _index(self) -> None:
+        self._ports = {}
+        for opening in self.openings:
+            self._ports.setdefault(opening.device, {})[opening] = None
