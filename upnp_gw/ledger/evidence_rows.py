@@ -91,11 +91,21 @@ def _values(row: Evidence) -> tuple[Any, ...]:
 
 
 def _evidence(values: tuple[Any, ...]) -> Evidence:
-    device, transport, family, port, *counted = values
-    days, remotes, more, externals, vias, peak, delegated = counted[10:]
+    device, transport, family, port, first_asked, last_asked, *counted = values
+    requests, refused, ungranted, renewals, granted_s, connections, volume, last_used, *met = counted
+    days, remotes, more, externals, vias, peak, delegated = met
     return Evidence(
         Opening(device, Transport(transport), family, port),
-        *counted[:10],
+        first_asked,
+        last_asked,
+        requests,
+        refused,
+        ungranted,
+        renewals,
+        granted_s,
+        connections,
+        volume,
+        last_used,
         tuple(int(day) for day in days.split()),
         frozenset(ip_address(text) for text in remotes.split()),
         bool(more),
