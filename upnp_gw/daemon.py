@@ -361,7 +361,7 @@ class Daemon:
 
     async def _enforce(self, loaded: Loaded) -> None:
         _warn(loaded)
-        await self.gateway.run_step(lambda turn: self._operations.policy_changed(turn, loaded.policy))
+        await self.gateway.submit(lambda turn: self._operations.policy_changed(turn, loaded.policy))
         log.info("policy %s in force", loaded.policy.digest)
 
     def _locations(self, roots: Iterable[RootDevice]) -> list[str]:

@@ -229,7 +229,7 @@ class Operations:
 
     def policy_changed(self, turn: Turn, policy: Policy) -> None:
         """A new policy is in force: every mapping is decided again, those no longer allowed end."""
-        self.policy = policy
+        self.policy, self.book.limits = policy, policy.limits
         for mapping in list(self.ledger.table):
             self._decide_again(turn, mapping, "renew")
 

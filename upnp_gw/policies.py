@@ -5,8 +5,9 @@ replaced as a whole, so that a crash leaves the old one or the new one. Both bec
 names are unique across them, and the tests of the operator's file hold for what the commands add.
 """
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -90,6 +91,32 @@ class Policies:
 
     def _parsed(self, text: str) -> dict[str, Any]:
         return parsed(text, str(self.machine)) if text else {"version": 1}
+
+
+class Enforcer:
+    """Brings policies into force one after the other: a reload and a command never cross."""
+
+    def __init__(self, policies: Policies, enforce: Callable[[Loaded], Awaitable[None]]) -> None:
+        self.policies = policies
+        self._enforce = enforce
+        self._one = asyncio.Lock()
+
+    async def reload(self) -> Loaded:
+        """The files as they are now. Raises ConfigError; the old policy stays in force then."""
+        async with self._one:
+            loaded = self.policies.load()
+            await self._enforce(loaded)
+            return loaded
+
+    async def change(self, make: Callable[[], Change]) -> Written:
+        """Makes a change, writes it and brings it into force; ``make`` sees the policy that is in force.
+
+        Raises ConfigError and StoreError; nothing has changed then.
+        """
+        async with self._one:
+            loaded, written = await asyncio.to_thread(self.policies.change, make())
+            await self._enforce(loaded)
+            return written
 
 
 def replace_file(path: Path, text: str) -> None:
