@@ -59,7 +59,7 @@ install_packages() {
 
 # What .venv/.upnp-gw-FILE holds when that requirements file is installed as it now is.
 stamp() { (cd "$ROOT" && cat requirements.txt "$1" pyproject.toml && echo "$ROOT") | sha256sum; }
-installed() { [ -x "$VENV/bin/upnp-gw" ] && [ "$(cat "$VENV/.upnp-gw-$1" 2>/dev/null)" = "$(stamp "$1")" ]; }
+installed() { "$VENV/bin/python" -c "" 2>/dev/null && [ "$(cat "$VENV/.upnp-gw-$1" 2>/dev/null)" = "$(stamp "$1")" ]; }
 
 # The virtual environment with requirements file $1 and the project itself, editable.
 install_python() {
