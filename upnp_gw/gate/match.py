@@ -81,7 +81,7 @@ def covers(rule: Grant, asked: Asked) -> bool:
         and _in_force(rule, asked)
         and _leads_to(rule, asked)
         and (rule.zone is None or asked.in_zone(rule.zone)[1 if asked.own else 0])
-        and _lets_connect(rule, asked)
+        and lets_connect(rule, asked)
     )
 
 
@@ -97,7 +97,7 @@ def _leads_to(rule: Grant, asked: Asked) -> bool:
     return any(target in net for net in rule.targets)
 
 
-def _lets_connect(rule: Grant, asked: Asked) -> bool:
+def lets_connect(rule: Grant, asked: Asked) -> bool:
     """The remote host asked for is inside the grant's. None of the right family means nobody, not anybody."""
     if not rule.remote:
         return True

@@ -1,0 +1,161 @@
+"""``explain`` looks at every rule, and never says anything else than ``decide`` did."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+
+from tests.gate.test_decide_model import made, policies, questions
+from tests.gate.world import GUEST, PC, PC_MAC, TV, facts_of, map_request, suggested
+from tests.gate.world import policy_of as policy
+from upnp_gw.gate.decision import Facts, Held, Outcome
+from upnp_gw.gate.explain import Effect, explain, ports_text
+from upnp_gw.gate.schema import Policy
+from upnp_gw.model import Endpoint, Transport, Via
+from upnp_gw.request import MapRequest
+
+TAKEN = "a forbid takes away its external ports"
+RULES = policy(
+    f"""
+    [device.pc]
+    mac = ["{PC_MAC}"]
+    [device.tv]
+    ip = ["192.168.1.40"]
+    [zone]
+    guest = ["192.168.20.0/24"]
+    [[forbid]]
+    name = "admin"
+    int_ports = [22, "137-139"]
+    [[forbid]]
+    name = "guests"
+    zone = "guest"
+    [[forbid]]
+    name = "vpn"
+    proto = "udp"
+    ext_ports = [51820]
+    [[grant]]
+    name = "ended"
+    who = "*"
+    until = 1969-01-01T00:00:00Z
+    [[grant]]
+    name = "for-pc"
+    who = "pc"
+    proto = "udp"
+    int_ports = ["3074"]
+    max_mappings = 6
+    max_ttl = "4h"
+    [[grant]]
+    name = "for-tv"
+    who = "tv"
+    remote = ["203.0.113.0/24"]
+    ext_ports = [9000]
+    hours = "06:00-07:00"
+    [[grant]]
+    name = "node"
+    who = "pc"
+    for = ["10.0.40.0/28"]
+    zone = "guest"
+    approve = true
+    """
+)
+
+
+@settings(max_examples=400)
+@given(policies, questions())
+def test_the_rules_told_are_those_that_decided(
+    tables: dict[str, object], question: tuple[Facts, MapRequest]
+) -> None:
+    policy = made(tables)
+    told = explain(policy, *question)
+    trace = " ".join(told.verdict.reasons)
+    denying = [rule for rule in told.forbids if rule.effect is Effect.DENIES]
+    assert f"forbids {len(denying)}/{sum(rule.concerns for rule in told.forbids)}" in trace
+    if denying:
+        assert (told.verdict.outcome, told.verdict.rule) == (Outcome.DENY, denying[0].name)
+        return
+    covering = [rule for rule in told.grants if rule.effect is not Effect.NONE or rule.why == TAKEN]
+    assert f"grants {len(covering)}/{sum(rule.concerns for rule in told.grants)}" in trace
+    charged = [rule.name for rule in told.grants if rule.effect is Effect.CHARGED]
+    with_room = [rule.name for rule in told.grants if rule.effect in (Effect.CHARGED, Effect.COVERS)]
+    if told.verdict.outcome is Outcome.ALLOW and told.verdict.rule != "observe":
+        assert charged == [told.verdict.rule] == with_room[:1]
+    assert all(rule.why.isprintable() and rule.why for rule in (*told.forbids, *told.grants))
+    assert (told.lease_s is not None) == (told.verdict.outcome is Outcome.ALLOW)
+
+
+WHY = [
+    (map_request(port=443), "admin", "internal port 443 is not in 22, 137-139"),
+    (map_request(port=443), "guests", "neither end is in zone guest"),
+    (map_request(port=443), "vpn", "is for udp; external port 443 is not in 51820"),
+    (map_request(port=443), "ended", "internal port 443 is not in 1024-65535; ended 1969-01-01 00:00 UTC"),
+    (map_request(port=443), "for-pc", "internal port 443 is not in 3074; is for udp"),
+    (map_request(port=9000), "for-tv", "is for tv"),
+    (map_request(port=9000), "node", "192.168.1.23 is not in 10.0.40.0/28; is for zone guest"),
+    (
+        map_request(port=9000, internal=Endpoint(TV, 9000)),
+        "ended",
+        "ended 1969-01-01 00:00 UTC; lets a device map only to itself",
+    ),
+    (map_request(port=22), "admin", "internal port 22"),
+    (suggested(3074, transport=Transport.UDP), "vpn", "takes away 51820"),
+    (map_request(port=51820, transport=Transport.UDP), "vpn", "external port 51820"),
+]
+
+
+@pytest.mark.parametrize(("request_", "rule", "says"), WHY)
+def test_every_condition_is_told_in_words(request_: MapRequest, rule: str, says: str) -> None:
+    target = request_.internal.address
+    facts = facts_of(target_device="other" if target == TV else PC_MAC)
+    told = explain(RULES, facts, request_)
+    (found,) = [one for one in (*told.forbids, *told.grants) if one.name == rule]
+    assert found.why == says
+
+
+def test_room_and_the_charged_grant() -> None:
+    request = suggested(3074, transport=Transport.UDP, lifetime_s=7 * 86400)
+    told = explain(RULES, facts_of(held=Held(1, 1, {"for-pc": 1})), request)
+    (charged,) = [rule for rule in told.grants if rule.effect is Effect.CHARGED]
+    assert (charged.name, charged.why) == ("for-pc", "room 5/6")
+    assert (told.names, told.lease_s) == (("pc",), 4 * 3600)
+    full = explain(RULES, facts_of(held=Held(6, 6, {"for-pc": 6})), request)
+    assert [rule.why for rule in full.grants if rule.effect is Effect.FULL] == [
+        "rule for-pc gives at most 6 mappings to a device"
+    ]
+
+
+def test_the_hours_and_the_remote_hosts_of_a_grant() -> None:
+    tv = facts_of(TV, mac=None)
+    told = {rule.name: rule for rule in explain(RULES, tv, map_request(TV, 9000, via=Via.IGD2)).grants}
+    assert told["for-tv"].effect is Effect.FULL
+    assert told["for-tv"].why == "outside the hours of rule for-tv"
+    other = {rule.name: rule for rule in explain(RULES, tv, map_request(TV, 9001)).grants}
+    assert other["for-tv"].why == "external port 9001 is not in 9000"
+
+
+def test_a_device_whose_facts_do_not_all_agree_is_told_so() -> None:
+    rules = policy(f'[device.pc]\nmac = ["{PC_MAC}"]\nip = ["192.168.1.99"]\n[[grant]]\nname = "g"\nwho = "pc"')
+    (told,) = explain(rules, facts_of(), map_request()).grants
+    assert told.why == "is for pc, and not every fact of pc agrees"
+
+
+def test_a_forbidden_zone() -> None:
+    told = explain(RULES, facts_of(GUEST, mac=None), map_request(GUEST, 9000))
+    assert [rule.why for rule in told.forbids if rule.effect is Effect.DENIES] == ["zone guest"]
+
+
+def test_what_cannot_be_decided_is_explained_by_its_denial() -> None:
+    class Broken:
+        digest = "0" * 12
+
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError(name)
+
+    broken: Policy = Broken()  # type: ignore[assignment]
+    told = explain(broken, facts_of(PC), map_request())
+    assert told.verdict.outcome is Outcome.DENY
+    assert (told.forbids, told.grants) == ((), ())
+
+
+def test_ports_are_told_short() -> None:
+    assert ports_text(((22, 22), (137, 139))) == "22, 137-139"
+    assert re.fullmatch(r"1, 3, 5, 7, 9, 11 and 4 more", ports_text(tuple((n, n) for n in range(1, 20, 2))))

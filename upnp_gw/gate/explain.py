@@ -1,0 +1,219 @@
+"""Why a decision came out as it did: every forbid and every grant, and what each of them did not fit by.
+
+``decide`` stops at what settles the answer and costs microseconds; this looks at every rule in words, on demand,
+from the same facts. It decides nothing: the verdict in it is ``decide``'s.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from upnp_gw.gate import match
+from upnp_gw.gate.decide import decide, lifetime_s
+from upnp_gw.gate.decision import Facts, PortRanges, Verdict
+from upnp_gw.gate.identity import names_of, suspects
+from upnp_gw.gate.match import Asked
+from upnp_gw.gate.portset import contains, normal, without
+from upnp_gw.gate.schema import Forbid, Grant, Policy
+from upnp_gw.request import MapRequest
+
+
+class Effect(StrEnum):
+    """What a rule did to a request."""
+
+    NONE = "none"
+    """It does not concern it."""
+    DENIES = "denies"
+    NARROWS = "narrows"
+    """A forbid of external ports where the gateway chooses: it chooses around them."""
+    FULL = "full"
+    """A grant that covers it, and has no room or hours now."""
+    COVERS = "covers"
+    """A grant that covers it and has room; another one was charged, or none was needed."""
+    CHARGED = "charged"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTold:
+    """One rule and what it did; ``why`` names every condition that does not hold, or what it gives."""
+
+    name: str
+    effect: Effect
+    why: str
+    concerns: bool
+    """It is for this device, whatever its other conditions say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A verdict with all that was looked at for it."""
+
+    verdict: Verdict
+    names: tuple[str, ...]
+    """The names that the policy has for the requester; empty: nobody named it."""
+    forbids: tuple[RuleTold, ...]
+    grants: tuple[RuleTold, ...]
+    lease_s: int | None
+    """Seconds that the lease would live; None where it was not allowed."""
+
+
+def explain(policy: Policy, facts: Facts, request: MapRequest) -> Explanation:
+    """Pure. Facts that ``decide`` cannot use give its denial and no rules."""
+    verdict = decide(policy, facts, request)
+    try:
+        names = names_of(policy, facts)
+        asked = Asked(policy, facts, request)
+        forbids = tuple(_forbid(rule, asked) for rule in policy.forbids)
+        taken = normal(
+            span
+            for rule, told in zip(policy.forbids, forbids, strict=True)
+            if told.effect is Effect.NARROWS
+            for span in rule.ext_ports or ()
+        )
+        grants = tuple(_grant(rule, asked, names, taken, verdict) for rule in policy.grants)
+    except Exception:
+        return Explanation(verdict, (), (), (), None)
+    lease_s = None if verdict.clamps is None else lifetime_s(request, verdict.clamps)
+    return Explanation(verdict, tuple(sorted(names)), forbids, grants, lease_s)
+
+
+def _forbid(rule: Forbid, asked: Asked) -> RuleTold:
+    who = suspects(asked.policy, asked.facts, asked.target)
+    concerns = rule.devices is None or bool(rule.devices & who)
+    wrong = [] if concerns else [f"is for {_listed(rule.devices)}"]
+    wrong += [words for check in _FORBID for words in check(rule, asked)]
+    if wrong:
+        return RuleTold(rule.name, Effect.NONE, "; ".join(wrong), concerns)
+    if rule.ext_ports is not None and asked.exact is None:
+        return RuleTold(rule.name, Effect.NARROWS, f"takes away {ports_text(rule.ext_ports)}", concerns)
+    return RuleTold(rule.name, Effect.DENIES, _matched(rule, asked), concerns)
+
+
+def _matched(rule: Forbid, asked: Asked) -> str:
+    """Which of its conditions say most."""
+    said = []
+    if rule.devices is not None:
+        said.append(f"for {_listed(rule.devices)}")
+    if rule.zone is not None:
+        said.append(f"zone {rule.zone}")
+    if rule.int_ports is not None:
+        said.append(f"internal port {asked.int_port}")
+    if rule.ext_ports is not None:
+        said.append(f"external port {asked.exact}")
+    return ", ".join(said) or "everything"
+
+
+def _grant(rule: Grant, asked: Asked, names: frozenset[str], taken: PortRanges, verdict: Verdict) -> RuleTold:
+    concerns = rule.devices is None or bool(rule.devices & names)
+    wrong = [] if concerns else [_not_for(rule, asked)]
+    wrong += [words for check in _GRANT for words in check(rule, asked)]
+    if wrong:
+        return RuleTold(rule.name, Effect.NONE, "; ".join(wrong), concerns)
+    if not without(match.permitted(rule, asked), taken):
+        return RuleTold(rule.name, Effect.NONE, "a forbid takes away its external ports", concerns)
+    if (hindrance := match.obstacle(rule, asked.facts, asked.request)) is not None:
+        return RuleTold(rule.name, Effect.FULL, hindrance[1], concerns)
+    charged = verdict.rule == rule.name
+    return RuleTold(rule.name, Effect.CHARGED if charged else Effect.COVERS, _room(rule, asked.facts), concerns)
+
+
+def _not_for(rule: Grant, asked: Asked) -> str:
+    """A name that is known by one of its facts, and not by all of them, is worth to be told."""
+    near = suspects(asked.policy, asked.facts, asked.target) & (rule.devices or frozenset())
+    doubt = f", and not every fact of {_listed(near)} agrees" if near and asked.own else ""
+    return f"is for {_listed(rule.devices)}{doubt}"
+
+
+def _room(rule: Grant, facts: Facts) -> str:
+    if rule.max_mappings is None:
+        text = "room without limit"
+    else:
+        text = f"room {rule.max_mappings - facts.held.by_grant.get(rule.name, 0)}/{rule.max_mappings}"
+    return f"{text}, waits for approval" if rule.approve else text
+
+
+# -- the conditions, each in words where it does not hold
+
+
+def _ports(rule: Forbid | Grant, asked: Asked) -> Iterator[str]:
+    if rule.int_ports is not None and not contains(rule.int_ports, asked.int_port):
+        yield f"internal port {asked.int_port} is not in {ports_text(rule.int_ports)}"
+
+
+def _kind(rule: Forbid | Grant, asked: Asked) -> Iterator[str]:
+    if asked.request.transport not in rule.transports:
+        yield f"is for {_listed(rule.transports)}"
+    if asked.family not in rule.families:
+        yield f"is for {_listed(rule.families)}"
+
+
+def _ended(rule: Forbid | Grant, asked: Asked) -> Iterator[str]:
+    if rule.until is not None and asked.facts.wall >= rule.until:
+        yield f"ended {datetime.fromtimestamp(rule.until, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _forbidden_zone(rule: Forbid, asked: Asked) -> Iterator[str]:
+    if rule.zone is not None and not any(asked.in_zone(rule.zone)):
+        yield f"neither end is in zone {rule.zone}"
+
+
+def _forbidden_external(rule: Forbid, asked: Asked) -> Iterator[str]:
+    if rule.ext_ports is not None and asked.exact is not None and not contains(rule.ext_ports, asked.exact):
+        yield f"external port {asked.exact} is not in {ports_text(rule.ext_ports)}"
+
+
+def _target(rule: Grant, asked: Asked) -> Iterator[str]:
+    if rule.targets and not any(asked.target in net for net in rule.targets):
+        yield f"{asked.target} is not in {_listed(rule.targets)}"
+    elif not rule.targets and not asked.own:
+        yield "lets a device map only to itself"
+
+
+def _granted_zone(rule: Grant, asked: Asked) -> Iterator[str]:
+    if rule.zone is not None and not asked.in_zone(rule.zone)[1 if asked.own else 0]:
+        yield f"is for zone {rule.zone}"
+
+
+def _remote(rule: Grant, asked: Asked) -> Iterator[str]:
+    if not match.lets_connect(rule, asked):
+        yield f"lets only {_listed(rule.remote)} connect"
+
+
+def _granted_external(rule: Grant, asked: Asked) -> Iterator[str]:
+    if match.permitted(rule, asked):
+        return
+    wanted = asked.int_port if asked.exact is None else asked.exact
+    allowed = "1024-65535" if rule.ext_ports is None else ports_text(rule.ext_ports)
+    yield f"external port {wanted} is not in {allowed}"
+
+
+_FORBID: tuple[Callable[[Forbid, Asked], Iterator[str]], ...] = (
+    _ports,
+    _kind,
+    _ended,
+    _forbidden_zone,
+    _forbidden_external,
+)
+_GRANT: tuple[Callable[[Grant, Asked], Iterator[str]], ...] = (
+    _ports,
+    _kind,
+    _ended,
+    _target,
+    _granted_zone,
+    _remote,
+    _granted_external,
+)
+
+
+def ports_text(ranges: PortRanges, most: int = 6) -> str:
+    """``22, 137-139``; beyond ``most`` ranges, how many more there are."""
+    told = [str(low) if low == high else f"{low}-{high}" for low, high in ranges[:most]]
+    more = len(ranges) - len(told)
+    return ", ".join(told) + (f" and {more} more" if more else "")
+
+
+def _listed(things: Iterable[object] | None, most: int = 6) -> str:
+    words = sorted(map(str, things or ()))
+    more = len(words) - most
+    return ", ".join(words[:most]) + (f" and {more} more" if more > 0 else "") or "nobody"
