@@ -148,11 +148,13 @@ def parse_response(data: bytes) -> Response:
     if len(data) < _VERSION_RESPONSE.size:
         raise WireError("short")
     version, opcode, code, epoch_s = _VERSION_RESPONSE.unpack_from(data)
-    if version != VERSION or not opcode & RESPONSE:
+    if version != VERSION:
         raise WireError("no-response")
     result = _result(code)
-    if result is Result.UNSUPPORTED_VERSION:  # 0 is the opcode that the RFC prints, 128 the erratum's
+    if result is Result.UNSUPPORTED_VERSION:  # with opcode 0 as the RFC prints it, or 128 as the erratum says
         return VersionResponse(epoch_s)
+    if not opcode & RESPONSE:
+        raise WireError("no-response")
     if opcode == RESPONSE | ADDRESS and len(data) >= _ADDRESS_RESPONSE.size:
         address = IPv4Address(data[8:12]) if result is Result.SUCCESS else NO_ADDRESS
         return AddressResponse(result, epoch_s, address)

@@ -103,7 +103,7 @@ def parse_response(data: bytes) -> Response:
         raise WireError("no-response")
     opcode &= ~RESPONSE
     if opcode not in LEAST or (opcode == Opcode.MAP and len(data) < LEAST[Opcode.MAP]):
-        if result in (ResultCode.SUCCESS, ResultCode.NOT_AUTHORIZED):
+        if result is ResultCode.SUCCESS:
             raise WireError("no-response")
         return Response(result, lifetime_s, epoch_s, version=version)
     options = data[LEAST[Opcode(opcode)] :] if result is ResultCode.SUCCESS else b""
