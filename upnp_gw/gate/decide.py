@@ -89,6 +89,8 @@ class _Decision:
 
     def over_limit(self) -> tuple[Refusal, str] | None:
         facts, limits = self.facts, self.policy.limits
+        if facts.quarantined:
+            return Refusal.NOT_AUTHORIZED, "this device is in quarantine after an incident"
         if facts.restoring:
             return None
         if not facts.renewing:

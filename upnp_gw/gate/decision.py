@@ -49,6 +49,8 @@ class Facts:
     """The DHCP lease, the neighbour's MAC and the address agree (``assure = "lease"``)."""
     frozen: bool = False
     """An incident is open for this device."""
+    quarantined: bool = False
+    """An incident is open for this device that ends what it holds, too."""
     restoring: bool = False
     """A stored mapping is decided again at start: quota, rate and incident do not run, absence is no denial."""
     renewing: bool = False

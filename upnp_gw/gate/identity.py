@@ -117,6 +117,7 @@ def gather(
         changes_last_minute=0 if standing and datagram else book.changes_last_minute(device, now, datagram),
         int_ports_today=book.int_ports_today(device, today, datagram),
         frozen=book.frozen(device, now),
+        quarantined=book.quarantined(device, now),
         restoring=restoring,
         renewing=renewing,
         standing=standing,

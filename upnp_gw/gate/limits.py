@@ -5,8 +5,10 @@ one unheard of for longest is forgotten first, and each costs at most a few kilo
 """
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
 
 from upnp_gw.gate.decision import FAULT, Outcome, Verdict
 from upnp_gw.gate.schema import DAY_S, Limits, OnIncident
@@ -36,6 +38,10 @@ class Incident:
     ports: tuple[int, ...]
     """The distinct internal ports that were refused, sorted."""
     action: OnIncident
+
+    @property
+    def quarantines(self) -> bool:
+        return self.action is OnIncident.QUARANTINE
 
     @property
     def freezes(self) -> bool:
@@ -91,6 +97,8 @@ class DeviceBook:
         self.limits = limits
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._incidents: OrderedDict[str, Incident] = OrderedDict()
+        self._changed: set[str] = set()
+        self._changed_incidents: set[str] = set()
 
     def changed(self, device: str, now: Instant, datagram: bool = False) -> None:
         """Counts one change request (not a read), whatever its answer."""
@@ -154,16 +162,63 @@ class DeviceBook:
         incident = self._incident(device, now)
         return incident is not None and incident.freezes
 
+    def quarantined(self, device: str, now: Instant) -> bool:
+        """True while an incident is open for this device that ends what it holds."""
+        incident = self._incident(device, now)
+        return incident is not None and incident.quarantines
+
+    def incident_of(self, device: str, now: Instant) -> Incident | None:
+        """The open one."""
+        return self._incident(device, now)
+
     def release(self, device: str) -> Incident | None:
         """Ends the incident of this device, and forgets its evidence; the answer is what was open."""
         entry = self._entries.get(device)
         if entry is not None:
             entry.evidence.clear()
+        self._changed_incidents.add(device)
         return self._incidents.pop(device, None)
 
     def restore(self, incident: Incident) -> None:
         """Puts back an incident that was open when the gateway stopped."""
         self._incidents[incident.device] = incident
+
+    # -- over a restart
+
+    def changed_devices(self) -> dict[str, dict[str, Any] | None]:
+        """What is new of devices since the last call: device -> plain values; None: it is forgotten."""
+        found = {d: _device_body(d, e) if (e := self._entries.get(d)) else None for d in sorted(self._changed)}
+        self._changed.clear()
+        return found
+
+    def changed_incidents(self, now: Instant) -> dict[str, dict[str, Any] | None]:
+        """The same of incidents: device -> plain values; None: it has ended."""
+        found = {
+            d: _incident_body(i, now) if (i := self._incident(d, now)) else None
+            for d in sorted(self._changed_incidents)
+        }
+        self._changed_incidents.clear()
+        return found
+
+    def changed_again(self, devices: Iterable[str], incidents: Iterable[str]) -> None:
+        """The store did not take these: they are told once more."""
+        self._changed.update(devices)
+        self._changed_incidents.update(incidents)
+
+    def recall(
+        self, devices: Iterable[Mapping[str, Any]], incidents: Iterable[Mapping[str, Any]], now: Instant
+    ) -> None:
+        """Takes back what was stored. An incident ends by the wall clock, at the latest a whole freeze from now."""
+        for body in sorted(devices, key=lambda body: float(body["last_seen"]))[-MOST_DEVICES:]:
+            self._entries[body["device"]] = _entry_of(body)
+        for body in incidents:
+            left = min(body["ends"] - now.wall, FREEZE_S)
+            began = Instant(now.boot + left - FREEZE_S, body["began"])
+            if left > 0:
+                action = OnIncident(body["action"])
+                self.restore(Incident(body["device"], began, now.boot + left, tuple(body["ports"]), action))
+            else:
+                self._changed_incidents.add(body["device"])
 
     def incidents(self, now: Instant) -> tuple[Incident, ...]:
         """The open ones, oldest first."""
@@ -192,7 +247,8 @@ class DeviceBook:
         if entry is None:
             entry = self._entries[device] = _Entry(now.wall, now.wall)
             if len(self._entries) > MOST_DEVICES:
-                self._entries.popitem(last=False)
+                self._changed.add(self._entries.popitem(last=False)[0])
+        self._changed.add(device)
         entry.last_seen = now.wall
         self._entries.move_to_end(device)
         return entry
@@ -217,13 +273,53 @@ class DeviceBook:
         entry.evidence = {}
         incident = Incident(device, now, now.boot + FREEZE_S, ports, self.limits.on_incident)
         self._incidents[device] = incident
+        self._changed_incidents.add(device)
         if len(self._incidents) > MOST_INCIDENTS:
-            self._incidents.popitem(last=False)
+            self._changed_incidents.add(self._incidents.popitem(last=False)[0])
         return incident
 
     def _incident(self, device: str, now: Instant) -> Incident | None:
         incident = self._incidents.get(device)
         if incident is not None and incident.ends <= now.boot:
             del self._incidents[device]
+            self._changed_incidents.add(device)
             return None
         return incident
+
+
+def _device_body(device: str, entry: _Entry) -> dict[str, Any]:
+    return {
+        "device": device,
+        "address": str(entry.address) if entry.address is not None else None,
+        "first_seen": entry.first_seen,
+        "last_seen": entry.last_seen,
+        "day": entry.day,
+        "ports": sorted(entry.ports),
+        "granted": entry.granted,
+        "refused": {refusal.value: count for refusal, count in entry.refused.items()},
+        "last_refusal": entry.last_refusal,
+    }
+
+
+def _entry_of(body: Mapping[str, Any]) -> _Entry:
+    known = {refusal.value: refusal for refusal in Refusal}
+    return _Entry(
+        first_seen=body["first_seen"],
+        last_seen=body["last_seen"],
+        address=ip_address(body["address"]) if body["address"] is not None else None,
+        day=body["day"],
+        ports=frozenset(body["ports"]),
+        granted=body["granted"],
+        refused=Counter({known[word]: count for word, count in body["refused"].items() if word in known}),
+        last_refusal=body["last_refusal"],
+    )
+
+
+def _incident_body(incident: Incident, now: Instant) -> dict[str, Any]:
+    return {
+        "device": incident.device,
+        "began": incident.began.wall,
+        "ends": now.wall + incident.ends - now.boot,
+        "ports": list(incident.ports),
+        "action": incident.action.value,
+    }

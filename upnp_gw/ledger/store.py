@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from upnp_gw.errors import StoreError
-from upnp_gw.ledger import evidence_rows
+from upnp_gw.ledger import evidence_rows, notes
 from upnp_gw.ledger.cuts import PendingCut
 from upnp_gw.ledger.evidence import Changes
+from upnp_gw.ledger.notes import Kind as NoteKind
+from upnp_gw.ledger.notes import Note
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
 from upnp_gw.model import (
     DecisionId,
@@ -95,9 +97,10 @@ class Batch:
     cuts_put: list[PendingCut] = field(default_factory=list)
     cuts_done: list[int] = field(default_factory=list)
     decisions: list[DecisionRecord] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.put or self.removed or self.cuts_put or self.cuts_done or self.decisions)
+        return bool(self.put or self.removed or self.cuts_put or self.cuts_done or self.decisions or self.notes)
 
 
 class Store:
@@ -136,6 +139,10 @@ class Store:
     async def highest(self) -> tuple[int, int, int]:
         """The highest numbers ever given: of mapping ids, decisions and cuts."""
         return await self._run(self._highest)
+
+    async def notes(self) -> dict[NoteKind, list[dict[str, Any]]]:
+        """What is remembered of devices, incidents and questions."""
+        return await self._run(lambda: notes.load(self._open_db))
 
     async def evidence(self) -> evidence_rows.Rows:
         """All that is known of openings, devices and grants."""
@@ -185,7 +192,7 @@ class Store:
         finding = db.execute("PRAGMA quick_check(1)").fetchone()
         if finding != ("ok",):
             raise StoreError(f"{self._path}: is damaged ({finding[0]}); the file is kept as it is")
-        db.executescript(evidence_rows.SCHEMA)
+        db.executescript(evidence_rows.SCHEMA + notes.SCHEMA)
         for before in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
             db.executescript(f"BEGIN;{MIGRATIONS[before]}PRAGMA user_version = {before + 1};COMMIT;")
 
@@ -225,6 +232,7 @@ class Store:
         db.executemany(
             "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?)", [_cut_values(cut) for cut in batch.cuts_put]
         )
+        notes.write(db, batch.notes)
         if batch.decisions:
             db.executemany(
                 "INSERT INTO decisions VALUES (?,?,?,?,?,?,?)",
