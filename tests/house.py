@@ -33,6 +33,7 @@ from upnp_gw.request import (
 )
 from upnp_gw.surroundings import Surroundings
 from upnp_gw.upkeep import Upkeep
+from upnp_gw.witness import Witness
 
 CONSOLE, PC = "ac:89:95:00:00:01", "02:00:00:00:00:77"
 CONSOLE_IP, PC_IP = "192.168.77.10", "192.168.77.20"
@@ -74,6 +75,9 @@ class House:
         self.operations = Operations(policy, Ledger(), self.around, DeviceBook(policy.limits), Random(5), **options)
         self.gateway = Gateway(self.operations, self.firewall, self.store, published, self.settings)
         self.upkeep = Upkeep(self.gateway, self.firewall, self.probe)
+        self.witness = Witness(self.operations, self.store)
+        self.upkeep.on_counted = self.witness.on_counted
+        published.subscribe(self.witness.on_event)
         self.view = LedgerView(
             self.operations.ledger,
             lambda source: self.around.device_of(source.address),
@@ -142,8 +146,10 @@ async def house(
     try:
         await made.gateway.start()
         made.gateway.before_request = made.upkeep.sweep
+        await made.witness.load()
         yield made
     finally:
+        await made.witness.flush()
         await made.upkeep.stop()
         await made.gateway.stop()
         await made.store.close()

@@ -19,7 +19,7 @@ from random import SystemRandom
 from upnp_gw import __version__
 from upnp_gw.config import Config
 from upnp_gw.doctor import examine
-from upnp_gw.errors import ConfigError, GatewayError
+from upnp_gw.errors import ConfigError, FirewallError, GatewayError
 from upnp_gw.events import Events, LanChanged, WanChanged
 from upnp_gw.firewall.base import Firewall, FirewallSettings
 from upnp_gw.firewall.memory import MemoryFirewall
@@ -57,6 +57,7 @@ from upnp_gw.servers.ssdp import Ssdp
 from upnp_gw.servers.wan_counters import WanCounters
 from upnp_gw.surroundings import Surroundings
 from upnp_gw.upkeep import Upkeep
+from upnp_gw.witness import Witness
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ class Daemon:
         self._stack.push_async_callback(self._netwatch.close)
         await self._netwatch.start()
         self._around = Surroundings(
-            self._netwatch.network, clock, self._netwatch.neighbours, lookup_mac=self._netwatch.lookup
+            self._served(self._netwatch.network), clock, self._netwatch.neighbours, lookup_mac=self._netwatch.lookup
         )
         self._counters = WanCounters(config.wan, lambda: clock().boot)
         self._stack.callback(self._counters.close)
@@ -177,15 +178,32 @@ class Daemon:
         await self.gateway.start()
         await own_ports.refresh()
         self._upkeep = Upkeep(self.gateway, firewall, self._netwatch.probe)
+        await self._start_witness()
         self._stack.push_async_callback(self._upkeep.stop)
         self._stack.push_async_callback(self._end_background)
         self._spawn(own_ports.follow())
         self._netwatch.on_network = self._network_changed
         self._netwatch.on_neighbour = self._neighbour_changed
-        if self._netwatch.network is not self._around.network:  # it changed while the gateway started
-            self._around.network = self._netwatch.network
+        if self._netwatch.network.generation != self._around.network.generation:  # it changed meanwhile
+            self._around.network = self._served(self._netwatch.network)
             self._upkeep.network_changed()
         self._upkeep.start()
+
+    async def _start_witness(self) -> None:
+        self._witness = Witness(self._operations, self._store)
+        await self._witness.load()
+        self.events.subscribe(self._witness.on_event)
+        self._upkeep.on_counted = self._witness.on_counted
+        self._stack.push_async_callback(self._last_evidence)
+        self._spawn(self._witness.keep())
+
+    async def _last_evidence(self) -> None:
+        """What flowed up to the end is evidence too."""
+        try:
+            await self._upkeep.count(remotes=True)
+        except FirewallError as error:
+            log.warning("the counters cannot be read: %s", error)
+        await self._witness.flush()
 
     async def _start_servers(self) -> None:
         config = self.config
@@ -303,8 +321,13 @@ class Daemon:
 
     # -- while it runs
 
+    def _served(self, network: Network) -> Network:
+        """The network as it is served: marked where the memory backend stands in for a router on the loopback."""
+        loopback = all(address.ip.is_loopback for link in network.lans for address in link.addresses)
+        return replace(network, emulated=self.config.backend == "memory" and loopback)
+
     def _network_changed(self, old: Network, new: Network) -> None:
-        self._around.network = new
+        new = self._around.network = self._served(new)
         self._upkeep.network_changed()
         if old.lans != new.lans:
             self._spawn(self._lan_changed(new))
@@ -334,6 +357,7 @@ class Daemon:
     def _neighbour_changed(self, event: NeighbourEvent) -> None:
         match event:
             case Seen(neighbour):
+                self._witness.saw(neighbour.mac, clock().wall)
                 self._upkeep.device_seen(neighbour.mac, neighbour.address)
             case Moved(address, old_mac, new_mac, _):
                 self._upkeep.device_moved(address, old_mac)

@@ -8,9 +8,10 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 from upnp_gw.errors import FirewallError
-from upnp_gw.firewall.base import Counters, Firewall
+from upnp_gw.firewall.base import Counters, Firewall, Reading
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.kernel import mapping_id
 from upnp_gw.ledger.ledger import Turn
@@ -48,6 +49,8 @@ class Upkeep:
         self._endless: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
+        self.on_counted: Callable[[Reading, bool], None] = lambda reading, remotes: None
+        """Told when the ledger's usage is up to date, and whether it was asked who talks through what."""
         self._gateway.on_deadline_changed = self._changed.set
         self._gateway.before_request = self.sweep
         self._endless = {self._spawn(self._watch_deadlines()), self._spawn(self._count())}
@@ -157,13 +160,13 @@ class Upkeep:
         while True:
             await asyncio.sleep(COUNTERS_S)
             try:
-                await self.count()
+                await self.count(remotes=turn % REMOTES_EVERY == 0)
             except FirewallError as error:
                 log.warning("the counters cannot be read: %s", error)
 
-    async def count(self) -> None:
-        """Takes over what the kernel counted since the last time."""
-        reading = await self._firewall.read()
+    async def count(self, remotes: bool = False) -> None:
+        """Takes over what the kernel counted since the last time. ``remotes``: and who talks through what."""
+        reading = await self._firewall.read(remotes)
         wall = self._clock().wall
         sums: dict[str, list[Counters]] = {}
         for forward_id, counters in reading.counters.items():
@@ -184,6 +187,7 @@ class Upkeep:
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
+        self.on_counted(reading, remotes)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

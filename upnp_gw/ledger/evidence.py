@@ -65,7 +65,7 @@ class Evidence:
     """On which a remote host and the device talked through it, oldest first."""
     remotes: frozenset[IPAddress] = frozenset()
     more_remotes: bool = False
-    """There were more than ``MOST_REMOTES``."""
+    """There were more than ``MOST_REMOTES``, or some are not known."""
     externals: frozenset[int] = frozenset()
     """External ports that it had."""
     vias: frozenset[str] = frozenset()
@@ -217,16 +217,16 @@ class EvidenceBook:
         row.bytes += max(0, volume)
         row.last_used = wall
 
-    def talked(self, opening: Opening, day: int, remotes: Iterable[IPAddress]) -> None:
-        """The device and these remote hosts (or some that are not known) talked through it on this day."""
+    def talked(self, opening: Opening, day: int, remotes: Iterable[IPAddress] | None) -> None:
+        """The device and these remote hosts (None: some, nobody knows which) talked through it on this day."""
         row = self.openings.get(opening)
         if row is None:
             return
         self.openings.changed[opening] = None
         if day not in row.days:
             row.days = tuple(sorted({*row.days, day}))[-MOST_DAYS:]
-        together = row.remotes.union(remotes)
-        if len(together) > MOST_REMOTES:
+        together = row.remotes.union(remotes or ())
+        if remotes is None or len(together) > MOST_REMOTES:
             row.more_remotes = True
         else:
             row.remotes = together

@@ -1,0 +1,151 @@
+"""Evidence of what is asked and used: from the gateway's own path, over a restart, and what must not count."""
+
+from datetime import date
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from tests.house import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, House, house
+from upnp_gw.firewall.base import Counters
+from upnp_gw.gate.load import load_text
+from upnp_gw.gate.schema import Policy
+from upnp_gw.ledger.evidence import Evidence, Opening
+from upnp_gw.model import Transport, Via
+from upnp_gw.request import Granted, PortChoice
+
+TCP, UDP = Transport.TCP, Transport.UDP
+PEER = ip_address("203.0.113.9")
+OBSERVE = """
+version = 1
+mode = "observe"
+[device.console]
+mac = ["ac:89:95:00:00:01"]
+[[forbid]]
+name = "never-admin-ports"
+int_ports = [3389, 5900]
+[[grant]]
+name = "web"
+who = "console"
+int_ports = [8080]
+"""
+
+
+def observing() -> Policy:
+    return load_text(OBSERVE, "observe", date.min).policy
+
+
+async def flows(home: House, mapping: str, connections: int, volume: int, *peers: str) -> None:
+    """The kernel has counted so much since the grant, and these hosts are in a conversation; a minute's reading."""
+    home.firewall.counters[mapping] = Counters(connections, volume, connections)
+    home.firewall.remotes = {mapping: frozenset(map(ip_address, peers))} if peers else {}
+    home.clock.pass_s(60)
+    await home.upkeep.count(remotes=True)
+
+
+def row(home: House, port: int, device: str = CONSOLE, transport: Transport = TCP) -> Evidence:
+    return home.witness.book.openings[Opening(device, transport, 4, port)]
+
+
+async def test_requests_refusals_and_renewals_are_counted(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        await home.granted(8080, internal=8000, description="a")
+        await home.granted(8080, internal=8000, description="b")
+        await home.refused(3389)
+        seen = row(home, 8000)
+        assert (seen.requests, seen.renewals, seen.refused, seen.externals) == (2, 1, 0, frozenset([8080]))
+        assert (row(home, 3389).requests, row(home, 3389).refused) == (1, 1)
+        assert seen.vias == {"igd1"}
+        assert home.witness.book.devices[CONSOLE].peak == 1
+        assert home.witness.book.rules["home-own-ports"].matched == 2
+
+
+async def test_the_operators_own_mappings_are_no_evidence(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        await home.granted(8080, target=CONSOLE_IP, client="127.0.0.1", via=Via.OPERATOR)
+        assert not home.witness.book.openings
+
+
+async def test_traffic_is_a_day_of_use_only_where_somebody_answered(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        mapping = (await home.granted(8080, lifetime=None)).mapping.id
+        await flows(home, mapping, 3, 300)
+        assert (row(home, 8080).connections, row(home, 8080).days) == (3, ()), "a scanner knocked"
+        await flows(home, mapping, 4, 9000, "203.0.113.9")
+        await flows(home, mapping, 5, 9900, "203.0.113.9", "203.0.113.10")
+        used = row(home, 8080)
+        assert (used.connections, used.bytes, len(used.days)) == (5, 9900, 1)
+        assert used.remotes == {PEER, ip_address("203.0.113.10")}
+        home.clock.pass_s(86_400)
+        await home.sweep()
+        await flows(home, mapping, 5, 9900, "203.0.113.9")
+        assert len(row(home, 8080).days) == 1, "an idle flow is no use"
+        assert row(home, 8080).granted_s > 0
+
+
+async def test_evidence_outlives_a_restart_and_counts_nothing_twice(tmp_path: Path) -> None:
+    clock = Clock()
+    async with house(tmp_path, clock=clock) as home:
+        mapping = (await home.granted(8080, lifetime=7200)).mapping.id
+        await flows(home, mapping, 4, 9000, "203.0.113.9")
+        before = row(home, 8080)
+    clock.pass_s(600)
+    async with house(tmp_path, clock=clock) as again:
+        assert row(again, 8080) == before
+        await flows(again, mapping, 4, 9000, "203.0.113.9")
+        assert row(again, 8080).connections == 4
+        await flows(again, mapping, 6, 9500, "203.0.113.9")
+        assert (row(again, 8080).connections, row(again, 8080).bytes) == (6, 9500)
+        assert again.witness.book.devices[CONSOLE].first_seen == 1_800_000_000.0
+
+
+async def test_where_the_kernel_tells_no_flows_the_bytes_tell_use_but_not_by_whom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path) as home:
+        mapping = (await home.granted(8080)).mapping.id
+        read = home.firewall.read
+        monkeypatch.setattr(home.firewall, "read", lambda remotes=False: read())
+        await flows(home, mapping, 2, 300)
+        assert row(home, 8080).days == ()
+        await flows(home, mapping, 3, 5000)
+        assert (len(row(home, 8080).days), row(home, 8080).more_remotes) == (1, True)
+
+
+async def test_observe_allows_what_lacks_a_grant_and_marks_it(tmp_path: Path) -> None:
+    async with house(tmp_path, observing()) as home:
+        allowed = await home.granted(9000)
+        assert allowed.mapping.rule == "observe"
+        assert row(home, 9000).ungranted == 1
+        assert (await home.granted(8080)).mapping.rule == "web"
+        assert row(home, 8080).ungranted == 0
+        await home.refused(5900)
+
+
+async def test_what_was_observed_ends_with_the_mode(tmp_path: Path) -> None:
+    async with house(tmp_path, observing()) as home:
+        await home.granted(9000)
+        await home.granted(8080)
+        enforced = load_text(OBSERVE.replace('"observe"', '"enforce"'), "enforce", date.min).policy
+        await home.gateway.submit(lambda turn: home.operations.policy_changed(turn, enforced))
+        assert home.ports == {(TCP, 8080)}
+
+
+@pytest.mark.spec("SR-26")
+async def test_a_burst_in_observe_mode_is_remembered_as_one_but_not_one_by_datagram(tmp_path: Path) -> None:
+    async with house(tmp_path, observing()) as home:
+        for port in range(6000, 6012):
+            reply = await home.map(port, PC_IP)
+            assert isinstance(reply, Granted)
+            await home.granted(port, via=Via.NATPMP, choice=PortChoice.SUGGESTED, transport=UDP)
+        assert home.witness.book.devices[PC].incidents == 1
+        assert home.witness.book.devices[CONSOLE].incidents == 0
+
+
+async def test_an_incident_is_remembered_once(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        for port in range(100, 114):
+            await home.refused(port, PC_IP)
+        for _ in range(3):
+            await home.upkeep.count(remotes=True)
+        assert home.witness.book.devices[PC].incidents == 1
