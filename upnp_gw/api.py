@@ -262,12 +262,13 @@ class Check(Struct, frozen=True, kw_only=True):
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the event stream. ``hello`` is the first: what happens after it is not missed."""
 
-    event: Literal["hello", "added", "changed", "removed", "wan", "lan", "decided", "healed"]
+    event: Literal["hello", "added", "changed", "removed", "wan", "lan", "decided", "incident", "healed"]
     at: datetime
     mapping: Mapping | None = None
     """added, changed: as it is now; removed: as it was."""
     why: str | None = None
-    """removed: deleted, expired, revoked, policy, device-moved, prefix-gone; healed: what was found."""
+    """removed: deleted, expired, revoked, policy, device-moved, prefix-gone, quarantine;
+    incident: who and what was refused; healed: what was found."""
     decision: Decision | None = None
 
 

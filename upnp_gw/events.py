@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from upnp_gw.gate.limits import Incident
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.model import Mapping
 
@@ -22,7 +23,8 @@ class TableChanged:
     changed: tuple[tuple[Mapping, Mapping], ...] = ()
     """(before, after)"""
     removed: tuple[tuple[Mapping, str], ...] = ()
-    """(mapping, why): ``deleted``, ``expired``, ``revoked``, ``policy``, ``device-moved``, ``prefix-gone``"""
+    """(mapping, why): ``deleted``, ``expired``, ``revoked``, ``policy``, ``device-moved``, ``prefix-gone``,
+    ``quarantine``"""
     system_update_id: int = 0
 
 
@@ -44,13 +46,20 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
+class IncidentBegan:
+    """A device was refused many distinct internal ports; it is frozen, quarantined or only told of."""
+
+    incident: Incident
+
+
+@dataclass(frozen=True, slots=True)
 class FirewallHealed:
     """Somebody else removed or changed our table; it was installed again from the ledger."""
 
     what: str
 
 
-Event = TableChanged | WanChanged | LanChanged | Decided | FirewallHealed
+Event = TableChanged | WanChanged | LanChanged | Decided | IncidentBegan | FirewallHealed
 
 
 class Events:

@@ -15,8 +15,9 @@ from functools import partial
 from ipaddress import IPv4Address
 
 from upnp_gw.errors import FirewallError, StoreError
-from upnp_gw.events import Decided, Events, FirewallHealed
+from upnp_gw.events import Decided, Events, FirewallHealed, IncidentBegan
 from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, Rewire
+from upnp_gw.gate.limits import Incident
 from upnp_gw.ledger.epoch import Epoch
 from upnp_gw.ledger.kernel import forwards_of
 from upnp_gw.ledger.leases import next_look
@@ -24,6 +25,7 @@ from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.store import Batch, Store
 from upnp_gw.model import Instant
 from upnp_gw.operations import Operations
+from upnp_gw.remembering import Memory
 from upnp_gw.request import ChangeRequest, Refusal, Refused, Reply
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class Gateway:
         self.operations = operations
         self.ledger: Ledger = operations.ledger
         self.events = events
+        self.memory = Memory(operations.book, operations.questions)
         self.healed = 0
         self._firewall = firewall
         self._store = store
@@ -92,6 +95,7 @@ class Gateway:
             self.ledger.table.put(row.mapping, row.number)
         for cut in cuts:
             self.ledger.cuts.add(cut)
+        self.memory.recall(await self._store.notes(), now)
         turns = [Turn(self.ledger, now) for _ in rows]
         for turn, row in zip(turns, rows, strict=True):
             self.operations.restore(turn, row.mapping)
@@ -111,6 +115,7 @@ class Gateway:
             await self.settled()
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
+            await self.remember()
         await self._firewall.close(flush)
 
     async def settled(self) -> None:
@@ -142,6 +147,17 @@ class Gateway:
         self._idle.clear()
         self._wake.set()
         return job.reply
+
+    async def remember(self) -> None:
+        """Writes what changed of devices, incidents and questions, where anything did."""
+        now = self._clock()
+        notes = self.memory.notes(now, devices=True)
+        try:
+            if notes:
+                await self._store.write(Batch(notes=notes), now)
+        except StoreError as error:
+            log.error("the store did not take what is known of devices: %s", error)
+            self.memory.not_taken(notes)
 
     def on_foreign_change(self, what: str) -> None:
         """Somebody else removed or changed our table: it is installed again before anything else is done."""
@@ -236,6 +252,8 @@ class Gateway:
                 self.events.publish(event)
             for record in turn.records:
                 self.events.publish(Decided(record))
+            for incident in turn.incidents:
+                self._tell(incident)
         return replies
 
     async def _make_true(self, turns: Sequence[Turn], now: Instant) -> bool:
@@ -251,15 +269,28 @@ class Gateway:
             return False
         self.ledger.installed.took(changes)
         batch = self._batch_of(turns)
+        batch.notes = self.memory.notes(now, devices=False)
         try:
             if batch:
                 await self._store.write(batch, now)
         except StoreError as error:
             log.error("the store refused a batch: %s", error)
+            self.memory.not_taken(batch.notes)
             self._undo(turns)
             await self._apply_quietly(self.ledger.installed.changes(pairs, self.ledger.table, now))
             return False
         return True
+
+    def _tell(self, incident: Incident) -> None:
+        ports = " ".join(map(str, incident.ports[:16]))
+        log.warning(
+            "incident: %s was refused %d ports (%s ...): %s",
+            incident.device,
+            len(incident.ports),
+            ports,
+            incident.action.value,
+        )
+        self.events.publish(IncidentBegan(incident))
 
     def _undo(self, turns: Sequence[Turn]) -> None:
         for turn in reversed(turns):

@@ -10,8 +10,9 @@ from typing import Literal
 
 from upnp_gw import __version__, api
 from upnp_gw.config import Config
-from upnp_gw.events import Decided, Event, FirewallHealed, LanChanged, TableChanged, WanChanged
+from upnp_gw.events import Decided, Event, FirewallHealed, IncidentBegan, LanChanged, TableChanged, WanChanged
 from upnp_gw.gate.identity import name_of
+from upnp_gw.gate.limits import Incident
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
 from upnp_gw.ledger.store import Store
@@ -247,6 +248,8 @@ class GatewayOperator:
                 ]
             case Decided():
                 return [self._event("decided", decision=self._decision(event.record))]
+            case IncidentBegan(incident):
+                return [self._event("incident", why=_incident(incident))]
             case FirewallHealed():
                 return [self._event("healed", why=event.what)]
             case WanChanged():
@@ -269,10 +272,7 @@ class GatewayOperator:
             )
         if self.told.config.policy is None:
             found.append("no policy file: the built-in home policy limits an infected device, it does not stop it")
-        found += [
-            f"incident: {incident.device} was refused {len(incident.ports)} distinct ports ({incident.action})"
-            for incident in self._operations.book.incidents(now)
-        ]
+        found += [f"incident: {_incident(incident)}" for incident in self._operations.book.incidents(now)]
         return found
 
     def _name(self, device: str) -> str | None:
@@ -296,6 +296,10 @@ class GatewayOperator:
 async def _drain(queue: "asyncio.Queue[api.Event | None]") -> AsyncIterator[api.Event]:
     while (event := await queue.get()) is not None:
         yield event
+
+
+def _incident(incident: Incident) -> str:
+    return f"{incident.device} was refused {len(incident.ports)} distinct ports ({incident.action})"
 
 
 def _refused(reply: object) -> Refused:

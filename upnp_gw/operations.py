@@ -5,7 +5,7 @@ them waits or talks to the kernel; ``gateway`` brings what they changed into the
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from upnp_gw.audit import map_record, removal_record
@@ -13,6 +13,7 @@ from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Allowed, Facts, Held, Outcome, Verdict
 from upnp_gw.gate.identity import gather
 from upnp_gw.gate.limits import DeviceBook
+from upnp_gw.gate.questions import Questions, Topic
 from upnp_gw.gate.removal import decide_removal
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.leases import renewed, without_ended
@@ -37,6 +38,8 @@ from upnp_gw.request import (
 from upnp_gw.surroundings import Surroundings, is_mac
 
 RULE_OF_OPERATOR = "operator"
+RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
+"""When asking again makes sense: the operator may have said yes, the minute is over."""
 FOREVER_S = 2**32 - 1
 """What a client is told of the operator's permanent mappings (RFC 6887 section 15)."""
 
@@ -50,6 +53,7 @@ class Operations:
     surroundings: Surroundings
     book: DeviceBook
     random: Random
+    questions: Questions = field(default_factory=Questions)
     visibility: str = "own"
     refuse_private_external: bool = False
     lenient_nonces: bool = False
@@ -66,8 +70,8 @@ class Operations:
             return self.release(turn, request)
         return self.unmap_range(turn, request)
 
-    def map(self, turn: Turn, request: MapRequest) -> Reply:
-        """Opens a port or renews what is open."""
+    def map(self, turn: Turn, request: MapRequest, action: str = "map") -> Reply:
+        """Opens a port or renews what is open. ``action``: ``approve`` where the operator's yes asks again."""
         planner = self._planner(turn, request)
         owner = self._owner(request)
         own = planner.own_row(request, owner)
@@ -78,18 +82,23 @@ class Operations:
         verdict = decide(self.policy, facts, request)
         decision = turn.ledger.numbers.next_decision()
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
-            turn.records.append(map_record(turn.now, decision, request, facts, verdict))
-            self.book.refused(facts.device, request, verdict, turn.now, facts.today)
+            turn.records.append(map_record(turn.now, decision, request, facts, verdict, action=action))
+            self._refused_by_gate(turn, request, facts, verdict, decision)
             return self._another_port(facts, request, decision) or _refused(verdict, decision)
         not_now = self._no_external_address(request)
         allowed = Allowed(decision, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
         planned = not_now or planner.plan(request, allowed, owner)
         if isinstance(planned, NotPlanned):
-            turn.records.append(map_record(turn.now, decision, request, facts, verdict, busy=planned))
+            turn.records.append(
+                map_record(turn.now, decision, request, facts, verdict, busy=planned, action=action)
+            )
             return Refused(planned.refusal, planned.reason, decision, planned.retry_s)
         mapping = planned.mapping
         turn.put(mapping)
-        turn.records.append(map_record(turn.now, decision, request, facts, verdict, mapping=mapping.id))
+        turn.records.append(
+            map_record(turn.now, decision, request, facts, verdict, mapping=mapping.id, action=action)
+        )
+        self.questions.settle(_topic(facts, request))
         self.book.granted(facts.device, mapping.internal.port, turn.now, facts.today, request.via.datagram)
         hold = mapping.hold_of(request.via.protocol)
         lifetime = max(1, round((hold.until if hold else mapping.until) - turn.now.boot))
@@ -197,6 +206,14 @@ class Operations:
         ]
         return sorted(found, key=lambda m: m.key.external_port)
 
+    def revoke(self, turn: Turn, device: str, why: str = "revoked") -> tuple[Mapping, ...]:
+        """Ends everything that a device holds, and its flows at once, those of what ended before among them."""
+        gone = tuple(self.ledger.table.of_device(device))
+        for mapping in gone:
+            turn.end(mapping, why)
+        self.ledger.cuts.hasten(device, turn.now.boot)
+        return gone
+
     # -- the gateway's own duties
 
     def expire(self, turn: Turn, ids: Iterable[str]) -> None:
@@ -284,6 +301,18 @@ class Operations:
         if mapping.key.external_address is not None:
             return mapping.key.external_address
         return next(iter(self.surroundings.network.external), None)
+
+    def _refused_by_gate(
+        self, turn: Turn, request: MapRequest, facts: Facts, verdict: Verdict, decision: DecisionId
+    ) -> None:
+        """A question for the operator, or evidence against the device."""
+        if verdict.outcome is Outcome.ASK:
+            self.questions.ask(_topic(facts, request), request, verdict.rule, decision, turn.now.wall)
+        incident = self.book.refused(facts.device, request, verdict, turn.now, facts.today)
+        if incident is not None:
+            turn.incidents.append(incident)
+            if incident.quarantines:
+                self.revoke(turn, incident.device, "quarantine")
 
     def _decide_again(self, turn: Turn, mapping: Mapping, action: str) -> None:
         request = self._request_of(mapping, turn)
@@ -422,5 +451,11 @@ class Operations:
         return [mapping for i in ids if (mapping := self.ledger.table.get(i)) is not None]
 
 
+def _topic(facts: Facts, request: MapRequest) -> Topic:
+    other = request.internal.address if facts.target_device != facts.device else None
+    return Topic(facts.device, request.transport, request.internal.port, other)
+
+
 def _refused(verdict: Verdict, decision: DecisionId) -> Refused:
-    return Refused(verdict.refusal or Refusal.NOT_AUTHORIZED, verdict.reasons[-1], decision)
+    refusal = verdict.refusal or Refusal.NOT_AUTHORIZED
+    return Refused(refusal, verdict.reasons[-1], decision, RETRY_S.get(refusal, 0))

@@ -25,6 +25,8 @@ Probe = Callable[[IPAddress, str], Awaitable[bool]]
 """Does the device at this address on this LAN interface answer the kernel's neighbour probes?"""
 
 COUNTERS_S = 10.0
+REMOTES_EVERY = 6
+"""Every so many readings, who talks through what is read too: a minute, and the kernel remembers a flow for two."""
 LOOK_S = 10.0
 """The loop's timers stand still during a suspend, leases do not: so long at most until what ended is seen."""
 RETRY_S = 10.0
@@ -47,10 +49,10 @@ class Upkeep:
         self._probing = asyncio.Semaphore(PROBES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._endless: set[asyncio.Task[None]] = set()
-
-    def start(self) -> None:
         self.on_counted: Callable[[Reading, bool], None] = lambda reading, remotes: None
         """Told when the ledger's usage is up to date, and whether it was asked who talks through what."""
+
+    def start(self) -> None:
         self._gateway.on_deadline_changed = self._changed.set
         self._gateway.before_request = self.sweep
         self._endless = {self._spawn(self._watch_deadlines()), self._spawn(self._count())}
@@ -157,12 +159,13 @@ class Upkeep:
     # -- counters
 
     async def _count(self) -> None:
-        while True:
+        for turn in count(1):
             await asyncio.sleep(COUNTERS_S)
             try:
                 await self.count(remotes=turn % REMOTES_EVERY == 0)
             except FirewallError as error:
                 log.warning("the counters cannot be read: %s", error)
+            await self._gateway.remember()
 
     async def count(self, remotes: bool = False) -> None:
         """Takes over what the kernel counted since the last time. ``remotes``: and who talks through what."""
@@ -184,10 +187,10 @@ class Upkeep:
             )
             used = (now.connections, now.bytes) != (before.connections, before.bytes)
             self._ledger.usage[i] = replace(now, last_used=wall) if used and (now.connections or now.bytes) else now
+        self.on_counted(reading, remotes)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
-        self.on_counted(reading, remotes)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -76,6 +76,11 @@ class Questions:
         self._put(asked)
         return asked
 
+    def settle(self, topic: Topic) -> None:
+        """It was granted: nobody has to be asked any more."""
+        if (known := self._by_topic.get(topic)) is not None:
+            self.drop(known)
+
     def all(self, wall: float) -> tuple[Question, ...]:
         """Those that wait, by number."""
         self._forget_old(wall)

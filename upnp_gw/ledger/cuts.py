@@ -5,7 +5,7 @@ expired one's 60 s; what the operator or the policy revoked ends at once (design
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from upnp_gw.firewall.base import Forward
 from upnp_gw.model import DecisionId, Endpoint, Mapping, MappingKey, Transport
@@ -66,6 +66,11 @@ class Cuts:
             self._by_port[port].discard(number)
             if not self._by_port[port]:
                 del self._by_port[port]
+
+    def hasten(self, device: str, now: float) -> None:
+        """The flows of this device's ended mappings are not to live on any longer."""
+        for cut in [c for c in self._pending.values() if c.device == device]:
+            self._pending[cut.number] = replace(cut, due=min(cut.due, now))
 
     def kept_for(self, transport: Transport, port: int) -> str | None:
         """The device that a freed external port is kept for; None: nobody."""
