@@ -1,10 +1,29 @@
-"""What is written down of each decision: who asked for what, how, what was answered, why, and by which facts."""
+"""What is written down of each decision: who asked for what, how, what was answered, why, and by which facts.
 
-from upnp_gw.gate.decision import Facts, Verdict
+``map_record`` keeps enough of the facts to decide again: ``asked`` gives the same request and the same facts back,
+so that a decision can be explained, or replayed under another policy, long after. Pure.
+"""
+
+from collections.abc import Mapping as Table
+from dataclasses import fields
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from upnp_gw.gate.decide import lifetime_s
+from upnp_gw.gate.decision import Facts, Held, Verdict
+from upnp_gw.gate.floor import exact_external
 from upnp_gw.ledger.plan import NotPlanned
 from upnp_gw.ledger.records import DecisionRecord
-from upnp_gw.model import DecisionId, Instant, Mapping, Via
-from upnp_gw.request import MapRequest, ReleaseRequest, UnmapRangeRequest, UnmapRequest
+from upnp_gw.model import DecisionId, Endpoint, Instant, IPAddress, Mapping, Transport, Via
+from upnp_gw.network import GatewayPorts, Link, Network
+from upnp_gw.request import MapRequest, PortChoice, ReleaseRequest, Source, UnmapRangeRequest, UnmapRequest
+
+STANDS = "floor ok"
+"""The first reason of a decision whose request the floor let through."""
+
+
+class NotReplayable(ValueError):
+    """A record that is no answer to a map request, or was written by an older version."""
 
 
 def map_record(
@@ -40,7 +59,9 @@ def map_record(
         reasons=(*verdict.reasons, busy.reason) if busy else verdict.reasons,
         policy=verdict.policy,
         mapping=mapping,
-        facts=_told(facts),
+        facts=told(facts, request),
+        choice=request.choice.value,
+        lease_s=lifetime_s(request, verdict.clamps) if verdict.clamps is not None else None,
     )
 
 
@@ -76,17 +97,86 @@ def removal_record(
     )
 
 
-def _told(facts: Facts) -> dict[str, object]:
-    """The facts that decided, in plain values."""
-    return {
-        "mac": facts.mac,
-        "address": str(facts.address),
-        "target": facts.target_device,
+# -- facts in plain values, and back
+
+_IN_RECORD = frozenset({"device", "address"})
+"""Fields of ``Facts`` that the record has beside its facts."""
+_OWN_WORDS = frozenset({"network", "gateway_ports", "int_ports_today", "held"})
+"""Those that are not stored as they are: the network is the present one, of ports only what matters is kept."""
+
+
+_PLAIN = tuple(each.name for each in fields(Facts) if each.name not in _IN_RECORD | _OWN_WORDS)
+
+
+def told(facts: Facts, request: MapRequest) -> dict[str, Any]:
+    """The facts that decided, in plain values. Every other field of ``Facts`` is plain already."""
+    plain = {name: getattr(facts, name) for name in _PLAIN}
+    exact = exact_external(request)
+    uses = exact is not None and facts.gateway_ports.holds(request.transport, exact)
+    return plain | {
+        "interface": request.source.interface,
         "held": facts.held.total,
         "held_by_device": facts.held.by_device,
         "held_by_grant": dict(facts.held.by_grant),
-        "changes_last_minute": facts.changes_last_minute,
         "int_ports_today": len(facts.int_ports_today),
-        "minute_of_day": facts.minute_of_day,
-        "frozen": facts.frozen,
+        "int_port_known": request.internal.port in facts.int_ports_today,
+        "gateway_uses_port": uses,
     }
+
+
+def asked(record: DecisionRecord, network: Network | None = None) -> tuple[Facts, MapRequest]:
+    """The facts and the request of a record. Raises NotReplayable.
+
+    ``network`` is the present one; None: one in which these hosts are on a LAN, so that only the policy can make
+    a difference.
+    """
+    try:
+        request = _request(record)
+        return _facts(record, request, network or _network(request)), request
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotReplayable(f"{record.id} cannot be decided again") from error
+
+
+def _request(record: DecisionRecord) -> MapRequest:
+    if record.internal_client is None or record.internal_port is None or record.choice is None:
+        raise NotReplayable(record.id)
+    return MapRequest(
+        via=Via(record.via),
+        source=Source(ip_address(record.source), record.facts["interface"]),
+        transport=Transport(record.transport or ""),
+        internal=Endpoint(ip_address(record.internal_client), record.internal_port),
+        external_port=record.external_port or 0,
+        choice=PortChoice(record.choice),
+        lifetime_s=record.lifetime_s,
+        remote=ip_network(record.remote) if record.remote else None,
+        description=record.description,
+    )
+
+
+def _facts(record: DecisionRecord, request: MapRequest, network: Network) -> Facts:
+    stored: Table[str, Any] = record.facts
+    port, exact = request.internal.port, exact_external(request)
+    own = frozenset({(request.transport, exact)} if exact is not None and stored["gateway_uses_port"] else ())
+    return Facts(
+        device=record.device,
+        address=request.source.address,
+        network=network,
+        gateway_ports=GatewayPorts(listening=own),
+        held=Held(stored["held"], stored["held_by_device"], stored["held_by_grant"]),
+        int_ports_today=_ports(stored["int_ports_today"], port, stored["int_port_known"]),
+        **{name: stored[name] for name in _PLAIN if name in stored},
+    )
+
+
+def _ports(count: int, port: int, known: bool) -> frozenset[int]:
+    """As many ports as there were, the one asked for among them or not: no grant looks at more."""
+    others = (other for other in range(1, 65536) if other != port)
+    some = frozenset(next(others) for _ in range(count - known))
+    return some | {port} if known else some
+
+
+def _network(request: MapRequest) -> Network:
+    """A gateway on whose LANs the hosts of the request are."""
+    hosts: set[IPAddress] = {request.source.address, request.internal.address}
+    around = tuple(ip_network(f"{host}/{host.max_prefixlen}") for host in hosts)
+    return Network(wan=Link("wan", 1, True), lans=(Link("lan", 2, True),), routed=around)

@@ -60,7 +60,7 @@ RULES = policy(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(policies, questions())
 def test_the_rules_told_are_those_that_decided(
     tables: dict[str, object], question: tuple[Facts, MapRequest]

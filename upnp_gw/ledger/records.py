@@ -33,6 +33,13 @@ class DecisionRecord:
     policy: str
     mapping: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    """What the gate knew beside the request (``upnp_gw.audit.told``); empty: not an answer to a map request."""
+    choice: str | None = None
+    """A map request's: ``exact`` or ``suggested``."""
+    lease_s: int | None = None
+    """Where it was allowed: the seconds that the lease lives by the rule's clamps."""
+    count: int = 1
+    """How many requests of this device were refused like this one for asking too often; only the first is kept."""
 
     def body(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -51,7 +58,14 @@ class RecordFilter:
     verdict: str | None = None
     via: str | None = None
     since: float | None = None
-    """Wall-clock seconds."""
+    """Wall-clock seconds; the moment itself is in."""
+    until: float | None = None
+    """Wall-clock seconds; the moment itself is not."""
+    rule: str | None = None
+    port: int | None = None
+    """The external or the internal one."""
+    before: int | None = None
+    """Decisions with a smaller number than this one's: the next page."""
     id: str | None = None
     limit: int = 100
 
@@ -62,6 +76,10 @@ class RecordFilter:
             "verdict = ?": self.verdict,
             "via = ?": self.via,
             "at >= ?": self.since,
+            "at < ?": self.until,
+            "json_extract(body, '$.rule') = ?": self.rule,
+            "? IN (json_extract(body, '$.external_port'), json_extract(body, '$.internal_port'))": self.port,
+            "number < ?": self.before,
             "id = ?": self.id,
         }
         wanted = {test: value for test, value in tests.items() if value is not None}
