@@ -8,7 +8,6 @@ Every call runs in one thread of its own; nothing here decides or reads a clock.
 """
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +18,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from upnp_gw.errors import StoreError
-from upnp_gw.ledger import evidence_rows, notes
+from upnp_gw.ledger import decision_rows, evidence_rows, notes
 from upnp_gw.ledger.cuts import PendingCut
+from upnp_gw.ledger.decision_rows import KEEP, Keep
 from upnp_gw.ledger.evidence import Changes
 from upnp_gw.ledger.notes import Kind as NoteKind
 from upnp_gw.ledger.notes import Note
@@ -73,8 +73,6 @@ ALTER TABLE holds ADD COLUMN filters TEXT NOT NULL DEFAULT '';
 """
 }
 """Schema -> what leads to the next one."""
-KEEP_DECISIONS = 100_000
-"""The audit log's size: older decisions leave."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,12 +104,16 @@ class Batch:
 class Store:
     """``path`` is the database file; ``boot_id`` the kernel's; ``full``: every commit waits for the disk."""
 
-    def __init__(self, path: Path, boot_id: str, full: bool = False) -> None:
+    def __init__(self, path: Path, boot_id: str, full: bool = False, keep: Keep = KEEP) -> None:
         self._path = path
         self.boot_id = boot_id
         self._full = full
+        self._keep = keep
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._db: sqlite3.Connection | None = None
+        # A look through the whole audit log takes a while; no request waits for it.
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._audit: sqlite3.Connection | None = None
 
     async def open(self) -> None:
         """Opens or creates the file. Raises StoreError, and keeps the file, where it is corrupt or newer."""
@@ -127,7 +129,7 @@ class Store:
 
     async def decisions(self, wanted: RecordFilter) -> list[DecisionRecord]:
         """The newest decisions that pass the filter, newest first."""
-        return await self._run(self._decisions, wanted)
+        return await self._run_in(self._reading, self._decisions, wanted)
 
     async def get(self, key: str) -> str | None:
         """One value of ours that outlives a restart (UDN, token, BOOTID)."""
@@ -153,14 +155,21 @@ class Store:
         await self._run(self._in_transaction, lambda db: evidence_rows.write(db, changes))
 
     async def close(self) -> None:
+        await self._run_in(self._reading, self._close_audit)
         await self._run(self._close)
+        self._reading.shutdown()
         self._thread.shutdown()
 
     # -- in the store's thread
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run_in(self._thread, call, *args, **kwargs)
+
+    async def _run_in(
+        self, thread: ThreadPoolExecutor, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, partial(call, *args, **kwargs))
+            return await asyncio.get_running_loop().run_in_executor(thread, partial(call, *args, **kwargs))
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
 
@@ -234,23 +243,7 @@ class Store:
         )
         notes.write(db, batch.notes)
         if batch.decisions:
-            db.executemany(
-                "INSERT INTO decisions VALUES (?,?,?,?,?,?,?)",
-                [
-                    (
-                        number_of(r.id),
-                        r.id,
-                        r.at,
-                        r.via,
-                        r.device,
-                        r.verdict,
-                        json.dumps(r.body(), ensure_ascii=True),
-                    )
-                    for r in batch.decisions
-                ],
-            )
-            oldest = number_of(batch.decisions[-1].id) - KEEP_DECISIONS
-            db.execute("DELETE FROM decisions WHERE number <= ?", (oldest,))
+            self._set_highest(db, "decision", decision_rows.write(db, batch.decisions, self._keep, now))
 
     def _hold_values(self, mapping: Mapping, now: Instant) -> Iterable[tuple[Any, ...]]:
         for hold in mapping.holds:
@@ -285,11 +278,17 @@ class Store:
         return [row for row in rows if row.mapping.holds], cuts
 
     def _decisions(self, wanted: RecordFilter) -> list[DecisionRecord]:
-        clauses, values = wanted.sql()
-        rows = self._open_db.execute(
-            f"SELECT body FROM decisions {clauses} ORDER BY number DESC LIMIT ?", (*values, wanted.limit)
-        )
-        return [DecisionRecord.of_body(json.loads(body)) for (body,) in rows]
+        if self._audit is None:
+            if self._db is None:
+                raise StoreError(f"{self._path}: is not open")
+            self._audit = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            self._audit.execute("PRAGMA query_only = ON")
+        return decision_rows.load(self._audit, wanted)
+
+    def _close_audit(self) -> None:
+        if self._audit is not None:
+            self._audit.close()
+            self._audit = None
 
     def _get(self, key: str) -> str | None:
         row = self._open_db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -308,7 +307,8 @@ class Store:
     def _highest(self) -> tuple[int, int, int]:
         db = self._open_db
         mapping = int(self._get("highest-mapping") or 0)
-        (decision,) = db.execute("SELECT coalesce(max(number), 0) FROM decisions").fetchone()
+        (newest,) = db.execute("SELECT coalesce(max(number), 0) FROM decisions").fetchone()
+        decision = max(newest, int(self._get("highest-decision") or 0))  # all of them may have left by age
         (cut,) = db.execute("SELECT coalesce(max(id), 0) FROM cuts").fetchone()
         return mapping, decision, cut
 
