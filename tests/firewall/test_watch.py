@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -118,8 +119,11 @@ def test_a_lost_event_is_told_as_such(opened: Driver[NftablesFirewall], bare: Ho
     watch = opened.firewall._watch
     assert watch is not None
     watch._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-    elements = ", ".join(str(n) for n in range(20_000))
+    elements = ", ".join(str(n) for n in range(3000))
     bare.nft("add table inet other\nadd set inet other s { type inet_service; }")
+    done = threading.Event()
+    opened.loop.call_soon_threadsafe(done.wait)  # a busy event loop
     bare.nft(f"add element inet other s {{ {elements} }}")
+    done.set()
     until(lambda: bool(opened.told))
     assert opened.told[0] == "events lost"

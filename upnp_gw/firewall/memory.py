@@ -55,7 +55,9 @@ class MemoryFirewall:
         before = dict(self._until), dict(self._slots), self.network, list(self.cuts)
         try:
             for change in changes:
-                self._take(change, self.settings.size)
+                self._take(change)
+            if len(self._until) > max(self.settings.size, len(before[0])):
+                raise FirewallError("the table is full")
         except FirewallError:
             self._until, self._slots, self.network, self.cuts = before
             raise
@@ -90,14 +92,14 @@ class MemoryFirewall:
         self._slots.clear()
         self._tell(what)
 
-    def _take(self, change: Change, size: int) -> None:
+    def _take(self, change: Change) -> None:
         match change:
             case Open(forward, replaces):
                 if replaces is not None:
                     self._drop(replaces)
                     if replaces.internal != forward.internal:
                         self.cuts.append(replaces)
-                self._put(forward, size)
+                self._put(forward)
             case Close(forward):
                 self._drop(forward)
             case Cut(forward):
@@ -106,18 +108,16 @@ class MemoryFirewall:
                 self._until.clear()
                 self._slots.clear()
                 for forward in forwards:
-                    self._put(forward, size)
+                    self._put(forward)
             case Rewire(network):
                 self.network = network
 
-    def _put(self, forward: Forward, size: int) -> None:
+    def _put(self, forward: Forward) -> None:
         self._drop(forward)
         self._sweep()
         slot = _slot(forward)
         if slot in self._slots:
             raise FirewallError("another forward has this external port")
-        if len(self._until) >= size:
-            raise FirewallError("the table is full")
         self._until[forward.id] = (forward, self._clock() + max(1, math.ceil(forward.timeout_s)))
         self._slots[slot] = forward.id
 

@@ -236,13 +236,15 @@ class Draft:
         self._touched[inner] = None
 
     def _put(self, slot: Slot, element: Element) -> None:
-        edit = self._edits.get(slot)
-        if edit is not None:
-            old = edit.old
-        else:
-            holder = self._forwards.get(self._slots.get(slot) or "")
-            old = element_of(holder.forward) if holder is not None else None
-        self._edits[slot] = Edit(old, element)
+        holder = self._forwards.get(self._slots.get(slot) or "")
+        if holder is not None and holder.forward.id != element.comment:
+            if holder.until > self._now:
+                raise FirewallError("another forward has this external port")
+            self._close(holder.forward)  # the kernel has ended it, nobody closed it
+            holder = None
+        standing = element_of(holder.forward) if holder is not None else None
+        edit = self._edits.get(slot, Edit(standing, None))
+        self._edits[slot] = Edit(edit.old, element)
 
     def _refill(self, forwards: Sequence[Forward]) -> None:
         self.refilled = True

@@ -67,10 +67,13 @@ def slot_of(forward: Forward) -> Slot:
     own = forward.external_address
     if own is not None and not isinstance(own, IPv4Address):
         raise FirewallError("the external address of a port mapping is an IPv4 address")
-    if remote is not None and (forward.remote_port or remote.prefixlen < remote.max_prefixlen):
-        return Slot("pm_net", f"{own or ANYWHERE} . {peer} . {remote} . {_from_port(forward)}")
-    name = "pm" + ("_ip" if own is not None else "") + ("_rh" if remote is not None else "")
-    parts = (own, peer, remote.network_address if remote is not None else None)
+    name = "pm" + ("_ip" if own is not None else "")
+    if remote is None:
+        parts: list[object] = [own, peer]
+    elif remote.prefixlen == remote.max_prefixlen and not forward.remote_port:
+        name, parts = f"{name}_rh", [own, peer, remote.network_address]
+    else:
+        name, parts = f"{name}_net", [own, peer, remote, _from_port(forward)]
     return Slot(name, " . ".join(str(part) for part in parts if part is not None))
 
 

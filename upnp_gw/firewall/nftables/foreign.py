@@ -20,6 +20,13 @@ DEPTH = 16
 ALL_PORTS = ((1, 65535),)
 
 
+def part(value: Json, *path: str) -> Json:
+    """What lies at this path of nested objects; None where there is none: forms differ by version."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """A chain of another table."""
@@ -75,8 +82,7 @@ class Rules:
         """The elements of an anonymous set or of the named one (``@name``)."""
         if isinstance(data, str) and data.startswith("@"):
             return list(self.sets.get((chain.family, chain.table, data[1:]), ()))
-        if isinstance(data, dict) and "set" in data:
-            found = data["set"]
+        if (found := part(data, "set")) is not None:
             return list(found) if isinstance(found, list) else [found]
         return [data]
 
@@ -121,9 +127,9 @@ class Scope:
 
 def narrow(rules: Rules, chain: Chain, scope: Scope, match: Json, sample: Sample) -> Scope | None:
     """What a match leaves of a scope; None: the sample never passes it."""
-    left, op, right = match.get("left"), match.get("op"), match.get("right")
+    left, op, right = part(match, "left"), part(match, "op"), part(match, "right")
     values = rules.elements(chain, right)
-    keys = left["concat"] if isinstance(left, dict) and "concat" in left else [left]
+    keys = part(left, "concat") or [left]
     if op not in ("==", "in"):
         return _narrow_negated(scope, keys, values, sample) if op == "!=" else replace(scope, certain=False)
     passed = [s for value in values if (s := _narrow_parts(scope, keys, value, sample)) is not None]
@@ -141,17 +147,17 @@ def _narrow_negated(scope: Scope, keys: Sequence[Json], values: Sequence[Json], 
 
 def _narrow_parts(scope: Scope, keys: Sequence[Json], value: Json, sample: Sample) -> Scope | None:
     value = _value(value)
-    parts = value["concat"] if isinstance(value, dict) and "concat" in value else [value]
+    parts = part(value, "concat") or [value]
     left: Scope | None = scope
-    for key, part in zip(keys, parts, strict=False):
+    for key, wanted in zip(keys, parts, strict=False):
         if left is None:
             return None
         if (transports := _dport(key)) is not None:
-            left = left.among(transports, _ports(part))
+            left = left.among(transports, _ports(wanted))
         elif _protocol(key):
-            left = left.among(_transports(part), ALL_PORTS)
+            left = left.among(_transports(wanted), ALL_PORTS)
         else:
-            answer = _single(key, part, sample)
+            answer = _single(key, wanted, sample)
             if answer is False:
                 return None
             left = left if answer else replace(left, certain=False)
@@ -172,28 +178,26 @@ def _value(element: Json) -> Json:
     """The bare value of a set's element, or of a map's [key, data]."""
     if isinstance(element, list) and len(element) == 2:
         element = element[0]
-    if isinstance(element, dict) and "elem" in element:
-        element = element["elem"]["val"]
-    return element
+    bare = part(element, "elem", "val")
+    return element if bare is None else bare
+
+
+def _payload(key: Json) -> tuple[Json, Json]:
+    """Protocol and field of a key that is part of a header."""
+    return part(key, "payload", "protocol"), part(key, "payload", "field")
 
 
 def _dport(key: Json) -> frozenset[Transport] | None:
     """The transports whose destination port this key is; None for another key."""
-    payload = key.get("payload", {}) if isinstance(key, dict) else {}
-    if payload.get("field") != "dport":
+    protocol, name = _payload(key)
+    if name != "dport":
         return None
     both = {"tcp": {Transport.TCP}, "udp": {Transport.UDP}, "th": set(Transport)}
-    return frozenset(both.get(str(payload.get("protocol")), ()))
+    return frozenset(both.get(str(protocol), ()))
 
 
 def _protocol(key: Json) -> bool:
-    if not isinstance(key, dict):
-        return False
-    payload = key.get("payload", {})
-    return key.get("meta", {}).get("key") == "l4proto" or (payload.get("protocol"), payload.get("field")) == (
-        "ip",
-        "protocol",
-    )
+    return bool(part(key, "meta", "key") == "l4proto" or _payload(key) == ("ip", "protocol"))
 
 
 def _transports(value: Json) -> frozenset[Transport]:
@@ -205,18 +209,15 @@ def _transports(value: Json) -> frozenset[Transport]:
 def _ports(value: Json) -> Ranges:
     if isinstance(value, int):
         return ((value, value),)
-    if isinstance(value, dict) and "range" in value:
-        first, last = value["range"]
-        if isinstance(first, int) and isinstance(last, int):
+    match part(value, "range"):
+        case [int(first), int(last)]:
             return ((first, last),)
     return ALL_PORTS if value == "*" else ()
 
 
 def _single(key: Json, value: Json, sample: Sample) -> bool | None:
     """Whether the sample has this value at this key; None: cannot be told."""
-    if not isinstance(key, dict):
-        return None
-    meta, ct = key.get("meta", {}).get("key"), key.get("ct", {}).get("key")
+    meta, ct = part(key, "meta", "key"), part(key, "ct", "key")
     if meta in ("iifname", "iif"):
         return _interface(value, (sample.wan,))
     if meta in ("oifname", "oif"):
@@ -229,8 +230,7 @@ def _single(key: Json, value: Json, sample: Sample) -> bool | None:
         return "dnat" in (value if isinstance(value, list) else [value]) and sample.dnat
     if ct == "direction":
         return bool(value == "original")
-    payload = key.get("payload", {})
-    if (payload.get("protocol"), payload.get("field")) == ("ip", "daddr") and sample.external and not sample.dnat:
+    if _payload(key) == ("ip", "daddr") and sample.external and not sample.dnat:
         return _address(value, sample.external)
     return None
 
@@ -244,11 +244,11 @@ def _interface(pattern: Json, names: Sequence[str]) -> bool | None:
 
 def _address(value: Json, external: frozenset[IPv4Address]) -> bool | None:
     try:
-        if isinstance(value, dict) and "prefix" in value:
-            network = ip_network(f"{value['prefix']['addr']}/{value['prefix']['len']}")
+        if (prefix := part(value, "prefix")) is not None:
+            network = ip_network(f"{part(prefix, 'addr')}/{part(prefix, 'len')}")
             return any(address in network for address in external)
-        if isinstance(value, dict) and "range" in value:
-            first, last = map(IPv4Address, value["range"])
+        if (span := part(value, "range")) is not None:
+            first, last = map(IPv4Address, span)
             return any(first <= address <= last for address in external)
         return IPv4Address(value) in external
     except (ValueError, TypeError):
@@ -297,10 +297,10 @@ class Walk:
                     return
 
     def _verdicts(self, chain: Chain, scope: Scope, vmap: Json) -> Iterator[Statement]:
-        for element in self.rules.elements(chain, vmap.get("data")):
+        for element in self.rules.elements(chain, part(vmap, "data")):
             if not isinstance(element, list) or len(element) != 2:
                 continue
-            match = {"op": "==", "left": vmap.get("key"), "right": {"set": [element[0]]}}
+            match = {"op": "==", "left": part(vmap, "key"), "right": {"set": [element[0]]}}
             left = narrow(self.rules, chain, scope, match, self.sample)
             if left is None or not isinstance(element[1], dict):
                 continue
@@ -311,7 +311,7 @@ class Walk:
                     yield Statement(chain, left, name, value)
 
     def _follow(self, chain: Chain, scope: Scope, value: Json) -> Iterator[Statement]:
-        target = self.rules.target(chain, str(value.get("target"))) if isinstance(value, dict) else None
+        target = self.rules.target(chain, str(part(value, "target")))
         if target is not None:
             self.depth += 1
             yield from self.statements(target, scope)

@@ -6,10 +6,22 @@ Used by the doctor, by the checks at start and by the timer that keeps ``Gateway
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address
 
 from upnp_gw.errors import FirewallError
-from upnp_gw.firewall.nftables.foreign import FAMILIES, Chain, Json, Rules, Sample, Scope, Statement, Walk, narrow
+from upnp_gw.firewall.nftables.foreign import (
+    FAMILIES,
+    Chain,
+    Json,
+    Rules,
+    Sample,
+    Scope,
+    Statement,
+    Walk,
+    narrow,
+    part,
+)
 from upnp_gw.firewall.nftables.library import Session
 from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME
 from upnp_gw.model import Transport
@@ -66,8 +78,13 @@ def static_ports(
         for statement in walk.statements(chain):
             for scope in _translated(rules, walk.sample, statement):
                 if scope.certain or not scope.every_port:
-                    found |= {(t, p) for t in scope.transports for a, b in scope.ports for p in range(a, b + 1)}
+                    found.update(*(_held(t, a, b) for t in scope.transports for a, b in scope.ports))
     return frozenset(found)
+
+
+@lru_cache(maxsize=64)
+def _held(transport: Transport, first: int, last: int) -> frozenset[tuple[Transport, int]]:
+    return frozenset((transport, port) for port in range(max(first, 1), min(last, 65535) + 1))
 
 
 def _translated(rules: Rules, sample: Sample, statement: Statement) -> Iterator[Scope]:
@@ -77,8 +94,8 @@ def _translated(rules: Rules, sample: Sample, statement: Statement) -> Iterator[
     if not lookups:
         yield statement.scope
     for lookup in lookups:
-        for element in rules.elements(statement.chain, lookup.get("data")):
-            match = {"op": "==", "left": lookup.get("key"), "right": {"set": [element]}}
+        for element in rules.elements(statement.chain, part(lookup, "data")):
+            match = {"op": "==", "left": part(lookup, "key"), "right": {"set": [element]}}
             scope = narrow(rules, statement.chain, statement.scope, match, sample)
             if scope is not None:
                 yield scope
@@ -153,8 +170,8 @@ def _words(rules: Rules, chain: Chain, value: Json) -> Iterator[str]:
     if isinstance(value, dict):
         for name, inner in value.items():
             yield str(inner) if name == "target" else str(name)
-            if name == "vmap" and isinstance(inner, dict):
-                yield from _words(rules, chain, rules.elements(chain, inner.get("data")))
+            if name == "vmap":
+                yield from _words(rules, chain, rules.elements(chain, part(inner, "data")))
             yield from _words(rules, chain, inner)
     elif isinstance(value, list):
         for inner in value:

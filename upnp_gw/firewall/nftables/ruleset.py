@@ -27,7 +27,8 @@ PORT_MAPS = {
     "pm_ip": f"ipv4_addr . {_PEER} : {_TO}",
     "pm_rh": f"{_PEER} . ipv4_addr : {_TO}",
     "pm_ip_rh": f"ipv4_addr . {_PEER} . ipv4_addr : {_TO}",
-    "pm_net": f"ipv4_addr . {_PEER} . ipv4_addr . inet_service : {_TO}",
+    "pm_net": f"{_PEER} . ipv4_addr . inet_service : {_TO}",
+    "pm_ip_net": f"ipv4_addr . {_PEER} . ipv4_addr . inet_service : {_TO}",
 }
 """External side : internal endpoint. ip: one of several external addresses, rh: a remote host, net: a prefix of
 remote hosts and a range of their ports."""
@@ -37,7 +38,8 @@ HOLES = {
     "hole6_net": f"{_INNER6} . ipv6_addr . inet_service",
 }
 """Pinholes, likewise."""
-INTERVALS = ("pm_net", "hole6_net")
+INTERVALS = ("pm_net", "pm_ip_net", "hole6_net")
+"""Keys with ranges: the kernel takes no two that overlap, unless they are equal."""
 OPENING = (*PORT_MAPS, *HOLES)
 """What opens something. Every element in there ends by itself (SR-29)."""
 FILLED = (*OPENING, "out", "live")
@@ -48,7 +50,8 @@ MAPS = (*PORT_MAPS, "out")
 _LOOKUPS = {
     "pm_ip_rh": "ip daddr . meta l4proto . th dport . ip saddr",
     "pm_rh": "meta l4proto . th dport . ip saddr",
-    "pm_net": "ip daddr . meta l4proto . th dport . ip saddr . th sport",
+    "pm_ip_net": "ip daddr . meta l4proto . th dport . ip saddr . th sport",
+    "pm_net": "meta l4proto . th dport . ip saddr . th sport",
     "pm_ip": "ip daddr . meta l4proto . th dport",
     "pm": "meta l4proto . th dport",
 }
