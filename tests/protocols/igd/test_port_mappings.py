@@ -158,7 +158,6 @@ WRONG = [
     ("NewProtocol", "ICMP", 402, 601),
     ("NewInternalClient", "", 715, 715),
     ("NewInternalClient", "a-name", 402, 600),
-    ("NewInternalClient", "127.0.0.1", 402, 600),
     ("NewInternalPort", "0", 402, 732),
     ("NewInternalPort", "65536", 601, 601),
     ("NewRemoteHost", "example.org", 402, 600),

@@ -1,0 +1,48 @@
+"""The epoch: what keeps it, what begins a new one."""
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from upnp_gw.ledger.epoch import Epoch
+from upnp_gw.model import Instant
+
+NOW = Instant(1000.0, 1_800_000_000.0)
+ONE, OTHER = IPv4Address("11.22.33.44"), IPv4Address("11.22.33.55")
+
+
+def at(boot: float) -> Instant:
+    return Instant(boot, NOW.wall)
+
+
+@pytest.mark.spec("PMP-056", "PMP-060", "PMP-061", "PCP-166")
+def test_it_counts_seconds_of_boottime() -> None:
+    epoch = Epoch.restored(None, "a", NOW)
+    assert [epoch.seconds(Instant(t, 0.0)) for t in (1000, 1000.9, 1010, 900)] == [0, 0, 10, 0]
+
+
+@pytest.mark.spec("PMP-058", "PCP-168")
+def test_a_restart_in_the_same_boot_goes_on() -> None:
+    epoch = Epoch.restored(None, "a", NOW).at(ONE, NOW)
+    again = Epoch.restored(epoch.text("a"), "a", at(1100))
+    assert again == epoch
+    assert again.seconds(at(1100)) == 100
+
+
+@pytest.mark.spec("PMP-057", "PCP-167")
+def test_another_boot_or_a_lost_store_begins_a_new_one() -> None:
+    epoch = Epoch.restored(None, "a", NOW).at(ONE, NOW)
+    booted = Epoch.restored(epoch.text("a"), "b", at(5))
+    assert (booted.number, booted.seconds(at(7)), booted.external) == (epoch.number + 1, 2, ONE)
+    assert Epoch.restored(None, "a", at(1100)).seconds(at(1100)) == 0
+
+
+@pytest.mark.spec("PMP-065", "PCP-167")
+def test_only_another_external_address_begins_a_new_one() -> None:
+    epoch = Epoch.restored(None, "a", NOW)
+    first = epoch.at(ONE, at(1010))
+    gone = first.at(None, at(1020))
+    back = gone.at(ONE, at(1030))
+    assert first.number == gone.number == back.number == epoch.number
+    moved = back.at(OTHER, at(1040))
+    assert (moved.number, moved.seconds(at(1041))) == (epoch.number + 1, 1)
