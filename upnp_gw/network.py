@@ -52,6 +52,8 @@ class Network:
     """BOOTTIME seconds since when ``external`` is not empty."""
     generation: int = 0
     """Grows with each change."""
+    emulated: bool = False
+    """The emulator serves the loopback, where its clients have the gateway's own addresses; nothing is opened."""
 
     def lan(self, interface: str) -> Link | None:
         return next((link for link in self.lans if link.name == interface), None)

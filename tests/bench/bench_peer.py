@@ -7,6 +7,7 @@ runs in a lab of its own; the load comes from one LAN host, a new TCP connection
 COUNT: how many mappings are there already (default 0 100 1000).
 """
 
+import contextlib
 import re
 import socket
 import statistics
@@ -79,7 +80,7 @@ class Target:
             f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nContent-Type: text/xml\r\n"
             f'SOAPAction: "{SERVICE}#{action}"\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}'
         ).encode()
-        with socket.create_connection((self.host, self.port), timeout=60) as connection:
+        with socket.create_connection((self.host, self.port), timeout=20) as connection:
             connection.sendall(request)
             answer = b""
             while chunk := connection.recv(65536):
@@ -141,7 +142,8 @@ def crowd(target: Target, start: int) -> tuple[float, float]:
         client, port = job
         with client.console.inside():
             started = time.perf_counter()
-            client.add(port)
+            with contextlib.suppress(OSError):  # its backlog of 5 loses connections: the time counts
+                client.add(port)
             return time.perf_counter() - started
 
     started = time.perf_counter()
@@ -154,7 +156,8 @@ def crowd(target: Target, start: int) -> tuple[float, float]:
     for client, ports in work:
         with client.console.inside():
             for port in ports:
-                client.delete(port)
+                with contextlib.suppress(OSError):
+                    client.delete(port)
     return len(taken) / spent, taken[int(len(taken) * 0.99)] * 1000
 
 

@@ -104,6 +104,8 @@ def _malformed(request: MapRequest) -> str | None:
 
 
 def _target(network: Network, address: IPAddress) -> str | None:
+    if network.emulated and address.is_loopback:
+        return None
     number = int(address)
     if address.version == 6:
         if not _HOSTS_6[0] <= number <= _HOSTS_6[1] or _UNIQUE_LOCAL[0] <= number <= _UNIQUE_LOCAL[1]:

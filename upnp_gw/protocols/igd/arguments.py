@@ -117,7 +117,7 @@ def internal_client(face: Face, text: str) -> IPv4Address:
     if not word:
         raise Rejected(715)
     address = _address(face, "NewInternalClient", word)
-    if address.is_unspecified or address.is_loopback or address.is_multicast:
+    if address.is_unspecified or address.is_multicast:
         raise Rejected(_malformed(face), "NewInternalClient is not the address of a host")
     return address
 

@@ -1,0 +1,28 @@
+"""The same program as an emulator: on the loopback, with nothing behind it, for tests of clients."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from upnp_gw.lab import Lab
+from upnp_gw.lab.daemon import Daemon
+
+pytestmark = pytest.mark.lab
+
+
+def test_a_client_on_the_same_host_maps_a_port_and_is_refused_one(lab: Lab, tmp_path: Path) -> None:
+    options = ("--lan", "lo", "--wan", "wan0", "--backend", "memory", "--http-port", "5000")
+    with Daemon(lab.gateway, tmp_path, *options) as daemon:
+        argv = [sys.executable, "-m", "upnp_gw.lab.control_point", "--location", "http://127.0.0.1:5000/igd1.xml"]
+        actions = ["add:tcp:8080:8080:600", "add:tcp:2222:22:600", "delete:tcp:8080"]
+        done = lab.gateway.run([*argv, "127.0.0.1", *actions], timeout=30)
+        found, added, refused, deleted = (json.loads(line) for line in done.stdout.splitlines())
+        assert found["external_address"] == str(lab.external[0])
+        assert added["ok"], added
+        assert (refused["ok"], refused["code"]) == (False, 606)
+        assert deleted["ok"], deleted
+        verdicts = [decision["verdict"] for decision in daemon.json("log")]
+        assert sorted(verdicts) == ["allow", "allow", "deny"]
+        assert not daemon.json("list")
