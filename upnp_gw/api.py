@@ -188,6 +188,134 @@ class Device(Struct, frozen=True, kw_only=True):
     """An incident is open for it."""
 
 
+def _ranges(field: str, ports: list[int | str]) -> tuple[tuple[int, int], ...]:
+    """``[443, "1024-2048"]`` -> inclusive ranges."""
+    found = []
+    for port in ports:
+        low, _, high = str(port).partition("-")
+        bounds = [
+            int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0 for text in (low, high or low)
+        ]
+        if not 1 <= bounds[0] <= bounds[1] <= 65535:
+            raise FieldError(field, "ports 1 to 65535, or ranges such as 1024-2048")
+        found.append((bounds[0], bounds[1]))
+    return tuple(found)
+
+
+For = Annotated[int, Meta(ge=60, le=MAX_LEASE_S)]
+"""How long a rule lasts, seconds."""
+
+
+class NameDevice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A name for a device: letters, digits, dots, dashes and underscores, a letter or digit first."""
+
+    name: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
+
+
+class Allow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a device may open."""
+
+    ports: list[int | str] = []
+    """Internal ports and ranges; empty: every port from 1024 up."""
+    transports: list[Transport] = []
+    """Empty: both."""
+    for_s: For | None = None
+    """null: until it is taken back, with a date of review."""
+
+    def __post_init__(self) -> None:
+        _ranges("ports", self.ports)
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        return _ranges("ports", self.ports)
+
+
+class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    for_s: For | None = None
+    """null: until it is released."""
+
+
+class Approve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    for_s: For | None = None
+    """null: as long as the grant that waits says (``approve_for``), else 30 days."""
+
+
+class Deny(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    remember: bool = False
+    """Write a forbid, so that it is not asked again; else the next request asks again."""
+    for_s: For | None = None
+    """With ``remember``; null: until it is taken back."""
+
+
+class Written(Struct, frozen=True, kw_only=True):
+    """What a command wrote to the machine-owned file; it is in force."""
+
+    toml: str
+    """What was added or taken out; empty: nothing."""
+    file: str
+    policy: str
+    """The hash of the policy now in force."""
+
+
+class Approved(Written, frozen=True, kw_only=True):
+    opened: Mapping | None
+    """What was asked for, open now."""
+    why_not: str | None
+    """Why it could not be opened at once."""
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What a device asked for and nobody has answered. Silence means no."""
+
+    number: int
+    device: str
+    device_name: str | None
+    address: str
+    """The source address of the newest request."""
+    via: Via
+    transport: Transport
+    internal_client: str
+    internal_port: Port
+    external_port: int
+    """0: any."""
+    remote_host: str | None
+    lease_s: int | None
+    description: str
+    rule: str | None
+    """The grant that needs an approval; null: no grant covers it."""
+    first_asked: datetime
+    last_asked: datetime
+    times: int
+    decision: str
+    toml: str
+    """What a yes would write now."""
+
+
+class Incident(Struct, frozen=True, kw_only=True):
+    """A device was refused many distinct ports: it may be infected."""
+
+    device: str
+    device_name: str | None
+    began_at: datetime
+    ends_at: datetime
+    ports: list[int]
+    action: Literal["freeze", "quarantine", "log"]
+
+
+class Released(Struct, frozen=True, kw_only=True):
+    incidents: list[Incident]
+    """Those that ended."""
+    removed: str
+    """The block that was taken back, as TOML; empty: there was none."""
+
+
+class Revoked(Struct, frozen=True, kw_only=True):
+    mappings: list[Mapping]
+    """What was closed, as it was; its flows are ended."""
+    questions: Count
+    """How many pending ones were dropped."""
+
+
 class WanState(Struct, frozen=True, kw_only=True):
     interface: str
     up: bool
@@ -319,6 +447,16 @@ ROUTES: Table[str, Route] = {
     "status": Route("GET", "/v1/status", "The gateway in one page", Status),
     "decisions": Route("GET", "/v1/decisions", "What was decided", list[Decision], query=DecisionFilter),
     "devices": Route("GET", "/v1/devices", "Who asked for or holds something", list[Device]),
+    "name": Route("PUT", "/v1/devices/{device}/name", "Give a device a name", Written, body=NameDevice),
+    "allow": Route("POST", "/v1/devices/{device}/allow", "Write a grant for a device", Written, body=Allow),
+    "block": Route("POST", "/v1/devices/{device}/block", "Forbid a device everything", Written, body=Block),
+    "release": Route("POST", "/v1/devices/{device}/release", "End its incident and its block", Released),
+    "revoke": Route("POST", "/v1/devices/{device}/revoke", "End its mappings, flows and questions", Revoked),
+    "retract": Route("DELETE", "/v1/rules/{rule}", "Take a rule back that a command wrote", Written),
+    "queue": Route("GET", "/v1/queue", "What devices asked for and nobody answered", list[Question]),
+    "approve": Route("POST", "/v1/queue/{number}/approve", "Say yes, and open it at once", Approved, body=Approve),
+    "deny": Route("POST", "/v1/queue/{number}/deny", "Say no", Written, body=Deny),
+    "incidents": Route("GET", "/v1/incidents", "Open incidents, oldest first", list[Incident]),
     "doctor": Route("GET", "/v1/doctor", "What could be wrong, and what to do", list[Check]),
     "events": Route("GET", "/v1/events", "What happens, as it happens", Event, stream=True),
 }

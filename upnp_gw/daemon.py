@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from random import SystemRandom
@@ -37,6 +38,7 @@ from upnp_gw.network import Network, private_external
 from upnp_gw.operating import GatewayOperator, Told
 from upnp_gw.operations import Operations
 from upnp_gw.own_ports import OwnPorts
+from upnp_gw.people import People
 from upnp_gw.policies import APPROVED, Enforcer, Policies
 from upnp_gw.protocols.description import RootDevice, root_device
 from upnp_gw.protocols.descriptors import load_descriptor
@@ -282,7 +284,8 @@ class Daemon:
             doctor=lambda: examine(config),
         )
         operator = GatewayOperator(self.gateway, self._store, told)
-        control = ControlServer(operator, config.runtime_dir, claim=self._claim)
+        people = People(self.gateway, self._enforcer, self._netwatch.probe, operator.shown)
+        control = ControlServer(operator, config.runtime_dir, claim=self._claim, more=[people])
         self._stack.push_async_callback(control.close)
         await control.start()
 

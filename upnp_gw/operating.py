@@ -54,11 +54,11 @@ class GatewayOperator:
 
     async def mappings(self) -> list[api.Mapping]:
         rows = sorted(self._ledger.table, key=lambda m: m.granted_at)
-        return [self._shown(row) for row in rows]
+        return [self.shown(row) for row in rows]
 
     async def mapping(self, mapping_id: str) -> api.Mapping | None:
         row = self._ledger.table.get(mapping_id)
-        return self._shown(row) if row is not None else None
+        return self.shown(row) if row is not None else None
 
     async def add(self, asked: api.AddMapping) -> api.Mapping | Refused:
         request = MapRequest(
@@ -75,11 +75,11 @@ class GatewayOperator:
             permanent=asked.permanent,
         )
         reply = await self._gateway.handle(request)
-        return self._shown(reply.mapping) if isinstance(reply, Granted) else _refused(reply)
+        return self.shown(reply.mapping) if isinstance(reply, Granted) else _refused(reply)
 
     async def delete(self, mapping_id: str) -> api.Mapping | Refused:
         before = self._ledger.table.get(mapping_id)
-        shown = self._shown(before) if before is not None else None
+        shown = self.shown(before) if before is not None else None
         reply = await self._gateway.handle(UnmapRequest(Via.OPERATOR, HERE, mapping_id=mapping_id))
         return shown if isinstance(reply, Removed) and shown is not None else _refused(reply)
 
@@ -183,7 +183,7 @@ class GatewayOperator:
 
     # -- in the words of the API
 
-    def _shown(self, row: Mapping) -> api.Mapping:
+    def shown(self, row: Mapping) -> api.Mapping:
         now = self._around.clock()
         usage = self._ledger.usage_of(row)
         external = self._operations.external_address(row)
@@ -242,9 +242,9 @@ class GatewayOperator:
         match event:
             case TableChanged():
                 return [
-                    *(self._event("added", mapping=self._shown(row)) for row in event.added),
-                    *(self._event("changed", mapping=self._shown(row)) for _, row in event.changed),
-                    *(self._event("removed", mapping=self._shown(row), why=why) for row, why in event.removed),
+                    *(self._event("added", mapping=self.shown(row)) for row in event.added),
+                    *(self._event("changed", mapping=self.shown(row)) for _, row in event.changed),
+                    *(self._event("removed", mapping=self.shown(row), why=why) for row, why in event.removed),
                 ]
             case Decided():
                 return [self._event("decided", decision=self._decision(event.record))]

@@ -8,18 +8,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from upnp_gw.audit import map_record, removal_record
+from upnp_gw.audit import STANDS, map_record, removal_record
+from upnp_gw.floods import Floods
 from upnp_gw.gate.decide import decide
-from upnp_gw.gate.decision import Allowed, Facts, Held, Outcome, Verdict
+from upnp_gw.gate.decision import FAULT, Allowed, Clamps, Facts, Held, Outcome, Verdict
 from upnp_gw.gate.identity import gather
 from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.questions import Questions, Topic
 from upnp_gw.gate.removal import decide_removal
-from upnp_gw.gate.schema import Policy
+from upnp_gw.gate.schema import KEPT_RULE, Policy
 from upnp_gw.ledger.leases import renewed, without_ended
 from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.plan import NotPlanned, Planner
-from upnp_gw.model import DecisionId, Endpoint, Hold, IPAddress, Mapping, Via
+from upnp_gw.model import DecisionId, Endpoint, Hold, Instant, IPAddress, Mapping, Via
 from upnp_gw.network import private_external
 from upnp_gw.request import (
     ChangeRequest,
@@ -44,6 +45,16 @@ FOREVER_S = 2**32 - 1
 """What a client is told of the operator's permanent mappings (RFC 6887 section 15)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fallen:
+    """A mapping that a new policy does not allow any more."""
+
+    mapping: Mapping
+    decision: DecisionId
+    reason: str
+    kept: bool
+
+
 @dataclass(slots=True)
 class Operations:
     """The operations and what they decide by. ``policy`` is replaced as a whole by a reload."""
@@ -58,10 +69,14 @@ class Operations:
     refuse_private_external: bool = False
     lenient_nonces: bool = False
     """A PCP client may renew and delete with another nonce than it mapped with."""
+    on_reload: str = "revoke"
+    """What a new policy does not allow any more: ``revoke`` ends it, ``keep`` leaves it until its lease ends."""
+    floods: Floods = field(default_factory=Floods)
 
     # -- requests
 
     def perform(self, turn: Turn, request: ChangeRequest) -> Reply:
+        turn.records.extend(self.floods.over(turn.now))
         if isinstance(request, MapRequest):
             return self.map(turn, request)
         if isinstance(request, UnmapRequest):
@@ -75,14 +90,21 @@ class Operations:
         planner = self._planner(turn, request)
         owner = self._owner(request)
         own = planner.own_row(request, owner)
+        if request.standing_only and own is None:
+            return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
         static = self._static(turn, request, own)
         if static is not None:
             return static
         facts = self._facts(turn, request, self._held(owner, own), None, standing=own is not None)
         verdict = decide(self.policy, facts, request)
+        if verdict.refusal is Refusal.RATE and (flood := self.floods.again(facts.device, turn.now)) is not None:
+            self.book.refused(facts.device, request, verdict, turn.now, facts.today)
+            return _refused(verdict, flood)
         decision = turn.ledger.numbers.next_decision()
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
             turn.records.append(map_record(turn.now, decision, request, facts, verdict, action=action))
+            if verdict.refusal is Refusal.RATE:
+                self.floods.begin(turn.records[-1], turn.now)
             self._refused_by_gate(turn, request, facts, verdict, decision)
             return self._another_port(facts, request, decision) or _refused(verdict, decision)
         not_now = self._no_external_address(request)
@@ -244,11 +266,17 @@ class Operations:
             turn.quiet = not mapping.parked
             self._decide_again(turn, mapping, "renew")
 
-    def policy_changed(self, turn: Turn, policy: Policy) -> None:
-        """A new policy is in force: every mapping is decided again, those no longer allowed end."""
+    def policy_changed(self, turn: Turn, policy: Policy) -> list[Fallen]:
+        """A new policy is in force: every mapping is decided again. Those no longer allowed end, or are kept until
+        their lease ends; they are the answer. Where there is room for fewer, the oldest stay."""
         self.policy, self.book.limits = policy, policy.limits
-        for mapping in list(self.ledger.table):
-            self._decide_again(turn, mapping, "renew")
+        newest_first = sorted(self.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
+        fallen = [self._decide_again(turn, mapping, "reload") for mapping in newest_first]
+        return [one for one in fallen if one is not None]
+
+    def tell_floods(self, turn: Turn, now: Instant | None = None) -> None:
+        """Writes down the counted refusals; without ``now`` those of the present minute too."""
+        turn.records.extend(self.floods.over(now))
 
     def device_moved(self, turn: Turn, address: IPAddress, old_mac: str) -> None:
         """The address belongs to another device now: the new holder neither sees nor inherits its mappings."""
@@ -314,22 +342,43 @@ class Operations:
             if incident.quarantines:
                 self.revoke(turn, incident.device, "quarantine")
 
-    def _decide_again(self, turn: Turn, mapping: Mapping, action: str) -> None:
+    def _decide_again(self, turn: Turn, mapping: Mapping, action: str) -> Fallen | None:
+        """The answer is the mapping where it is not allowed any more."""
         request = self._request_of(mapping, turn)
         held = self._held(mapping.device, mapping)
         facts = self._facts(turn, request, held, mapping, restoring=action == "restore")
         verdict = decide(self.policy, facts, request)
         decision = turn.ledger.numbers.next_decision()
+        reason, kept = verdict.reasons[-1], self._stays(mapping, verdict, action)
+        if kept:
+            verdict = replace(verdict, reasons=(*verdict.reasons, "it stands until its lease ends"))
         turn.records.append(
             map_record(turn.now, decision, request, facts, verdict, mapping=mapping.id, action=action)
         )
+        present = replace(mapping, parked=mapping.parked and action != "renew")
+        if kept:  # the decision that allowed it stays the one it names
+            limits = self.policy.limits
+            clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ())
+            turn.put(replace(renewed(present, clamps, turn.now), rule=KEPT_RULE))
+            return Fallen(mapping, decision, reason, kept=True)
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
             turn.quiet = False
             turn.end(mapping, "policy")
-            return
-        present = replace(mapping, parked=mapping.parked and action == "restore")
+            return Fallen(mapping, decision, reason, kept=False)
         again = renewed(present, verdict.clamps, turn.now)
         turn.put(replace(again, decision=decision, rule=verdict.rule or RULE_OF_OPERATOR))
+        return None
+
+    def _stays(self, mapping: Mapping, verdict: Verdict, action: str) -> bool:
+        """True where a mapping that the policy does not allow any more is kept: the configuration says so, the
+        policy alone is against it, and it was a new policy that began it."""
+        return (
+            verdict.outcome is not Outcome.ALLOW
+            and self.on_reload == "keep"
+            and (action == "reload" or mapping.rule == KEPT_RULE)
+            and verdict.reasons[0] == STANDS
+            and FAULT not in verdict.reasons
+        )
 
     def _request_of(self, mapping: Mapping, turn: Turn) -> MapRequest:
         """The request that would make this mapping as it stands."""
@@ -344,6 +393,7 @@ class Operations:
             choice=PortChoice.EXACT,
             lifetime_s=max(1, round(mapping.until - turn.now.boot)),
             remote=mapping.key.remote,
+            remote_port=mapping.key.remote_port,
             external_address=mapping.key.external_address if mapping.internal.address.version == 4 else None,
             enabled=mapping.enabled,
             permanent=mapping.permanent,

@@ -61,7 +61,7 @@ class Policies:
         """
         text = self._machine_text()
         gone = ended(self._parsed(text), self.clock())
-        full = Change(change.devices, change.forbids, change.grants, change.without | gone, change.unnamed)
+        full = Change(change.devices, change.forbids, change.grants, change.without | gone, change.renamed)
         written = changed(text, full)
         found, raw = self._judged(written.text)
         replace_file(self.machine, written.text)

@@ -5,7 +5,7 @@ somebody put into it stay where they are. Nothing here reads a file or a clock.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,8 +41,8 @@ class Change:
     grants: tuple[Plain, ...] = ()
     without: frozenset[str] = frozenset()
     """Names of forbids and grants."""
-    unnamed: frozenset[str] = frozenset()
-    """Names of devices that go."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Device names -> what they are called from now on, in the file's rules too."""
 
 
 NOTHING: Mapping[str, Plain] = {}
@@ -51,8 +51,8 @@ NOTHING: Mapping[str, Plain] = {}
 def changed(text: str, change: Change) -> Written:
     """The text with the change made. Raises tomlkit's ParseError where it is no TOML."""
     document = tomlkit.parse(text or f"{HEADER}\nversion = 1\n")
-    for name in change.unnamed:
-        _drop_device(document, name)
+    for old, new in change.renamed.items():
+        _rename(document, old, new)
     for kind in KINDS:
         _drop_rules(document, kind, change.without)
     _add(document, change)
@@ -158,7 +158,14 @@ def _drop_rules(document: tomlkit.TOMLDocument, kind: str, names: Collection[str
         document.remove(kind)
 
 
-def _drop_device(document: tomlkit.TOMLDocument, name: str) -> None:
+def _rename(document: tomlkit.TOMLDocument, old: str, new: str) -> None:
     devices = document.get("device")
-    if devices is not None and name in devices:
-        devices.remove(name)
+    if devices is not None and old in devices:
+        devices.remove(old)
+    for kind in KINDS:
+        for rule in document.get(kind, ()):
+            who = rule.get("who")
+            if who == old:
+                rule["who"] = new
+            elif isinstance(who, list):
+                rule["who"] = [new if name == old else str(name) for name in who]

@@ -54,6 +54,9 @@ STATUS_OF: dict[Refusal, int] = {
 }
 """Refusal -> HTTP status. The word itself is in the body."""
 
+STATUS_OF_WORD = {"invalid": 400, "not-found": 404, "backend-failed": 503}
+"""The word of a ``Problem`` that an operation answers with -> HTTP status; any other: 409."""
+
 NAMED_FIELD = re.compile(r"(?:at `\$\.?|field `)([A-Za-z_][\w.\[\]]*)`")
 """Where msgspec's message names the field; a body that is no object has none."""
 
@@ -194,6 +197,8 @@ class ControlServer:
         if isinstance(value, Refused):
             word, sentence, decision = value.refusal.value, value.reason, value.decision
             return _json(STATUS_OF[value.refusal], api.Problem(error=word, message=sentence, decision=decision))
+        if isinstance(value, api.Problem):
+            return _json(STATUS_OF_WORD.get(value.error, 409), value)
         if value is None:
             return _problem(404, Refusal.NO_SUCH.value, "there is nothing with this id")
         return _json(200, value)

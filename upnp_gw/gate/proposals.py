@@ -1,0 +1,232 @@
+"""The rules that a command or a yes writes: a named device, a small grant, a forbid, each with end or review date.
+
+Pure: from the policy in force and the time to a ``Change`` of the machine-owned file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import Any
+
+from upnp_gw.gate.approved import Change, free_name, moment, port_values, toml_of
+from upnp_gw.gate.decision import External, PortRanges
+from upnp_gw.gate.floor import PRIVILEGED_BELOW, exact_external
+from upnp_gw.gate.identity import is_mac, name_of
+from upnp_gw.gate.portset import UNPRIVILEGED
+from upnp_gw.gate.questions import Question
+from upnp_gw.gate.schema import DAY_S, Grant, Policy
+from upnp_gw.gate.values import duration_text
+from upnp_gw.model import IPAddress, Transport
+from upnp_gw.network import Neighbours, Network
+
+APPROVAL_S = 30 * DAY_S
+"""How long a yes lasts where nobody says otherwise: nothing from the queue is without an end (SR-29)."""
+REVIEW_DAYS = 182
+"""A grant that the operator gave without an end is looked at again after half a year."""
+ROOM = 8
+"""Mappings of an ``allow`` for a range of ports; one for each port and address family where ports are listed."""
+OWNER = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Who a command is about."""
+
+    devices: tuple[str, ...]
+    """MAC addresses; addresses where no MAC is known."""
+    name: str | None
+    """As the policy names it; None: it has no name yet."""
+    suggested: str
+    """A name for one without."""
+
+
+class Proposals:
+    """What to write, by the policy in force. ``wall`` is wall-clock seconds."""
+
+    def __init__(self, policy: Policy, wall: float) -> None:
+        self.policy = policy
+        self.wall = wall
+
+    # -- who
+
+    def target(self, text: str, neighbours: Neighbours, network: Network) -> Target | str:
+        """By name, MAC address or address; a sentence where it names nobody."""
+        if (known := self.policy.devices.get(text)) is not None:
+            found = known.macs or {neighbours.mac_of(a) or str(a) for a in known.addresses}
+            return Target(tuple(sorted(found)), text, text)
+        mac = text.lower().replace("-", ":")
+        if is_mac(mac) and all(c in "0123456789abcdef:" for c in mac):
+            return self._unnamed(mac)
+        try:
+            address = ip_address(text)
+        except ValueError:
+            return f"{text[:64]!r} is no name of a device, no MAC address and no address"
+        if network.is_gateway(address) or not network.on_lan(address):
+            return f"{address} is no host on a LAN of this gateway"
+        if (seen := neighbours.mac_of(address)) is not None:
+            return self._unnamed(seen)
+        if any(network.on_link(address, link.name) for link in network.lans) and not _routed(network, address):
+            return f"nobody is known at {address} now; name the device by its MAC address"
+        return self._unnamed(str(address))
+
+    def name_of(self, device: str) -> str | None:
+        if is_mac(device):
+            return name_of(self.policy, device, None)
+        try:
+            return name_of(self.policy, None, ip_address(device))
+        except ValueError:
+            return None
+
+    def _unnamed(self, device: str) -> Target:
+        name = self.name_of(device)
+        return Target((device,), name, name or free_name(f"host-{device.replace(':', '')}", self.policy.devices))
+
+    def _devices(self, target: Target) -> tuple[str, Mapping[str, Any]]:
+        """The name to write rules for, and the device to write where it has none yet."""
+        if target.name is not None:
+            return target.name, {}
+        return target.suggested, {target.suggested: _facts(target.devices)}
+
+    # -- rules
+
+    def name(self, target: Target, name: str) -> Change:
+        renamed = {} if target.name in (None, name) else {target.name: name}
+        return Change({name: _facts(target.devices)}, renamed={str(old): new for old, new in renamed.items()})
+
+    def allow(
+        self, target: Target, ports: PortRanges, transports: tuple[Transport, ...], for_s: int | None
+    ) -> Change:
+        """``ports`` empty: every port from 1024 up."""
+        who, devices = self._devices(target)
+        singles = all(low == high for low, high in ports) and len(ports) > 0
+        rule = {
+            "name": self._rule_name(f"allow-{who}"),
+            "who": who,
+            **({"proto": [t.value for t in transports]} if transports else {}),
+            "int_ports": port_values(ports or UNPRIVILEGED),
+            "max_mappings": min(2 * len(ports) * max(1, len(transports) or 2), 64) if singles else ROOM,
+            **self._end_or_review(for_s),
+            "owner": OWNER,
+            "reason": "upnp-gw allow",
+        }
+        return Change(devices, grants=(rule,))
+
+    def block(self, target: Target, for_s: int | None) -> Change:
+        """Everything is refused to the device; what it holds ends."""
+        who, devices = self._devices(target)
+        name = f"block-{who}"[:40]
+        again = frozenset({name} & self._names())
+        rule = {"name": name, "who": who, **self._end(for_s), "owner": OWNER, "reason": "upnp-gw block"}
+        return Change(devices, forbids=(rule,), without=again)
+
+    def blocks_of(self, target: Target, approved: Mapping[str, Any]) -> frozenset[str]:
+        """The names of the blocks of this device that commands wrote."""
+        names = {self.name_of(device) for device in target.devices} | {target.name}
+        return frozenset(
+            rule["name"]
+            for rule in approved.get("forbid", ())
+            if rule.get("who") in names and rule["name"].startswith("block-")
+        )
+
+    # -- answers
+
+    def longest_s(self, question: Question) -> int | None:
+        """The longest that a yes may last, seconds; None: as long as is wished."""
+        grant = self._grant(question)
+        return grant.approve_for_s if grant is not None else None
+
+    def approve(self, question: Question, for_s: int | None) -> Change:
+        """A grant for exactly what was asked, under the obligations of the one that waited for the yes."""
+        who, devices = self._devices(self._asker(question))
+        asked, waiting = question.request, self._grant(question)
+        lasts = for_s or self.longest_s(question) or APPROVAL_S
+        rule: dict[str, Any] = {
+            "name": self._rule_name(f"yes-{who}-{asked.transport.value}-{asked.internal.port}"),
+            "who": who,
+            "proto": [asked.transport.value],
+            "int_ports": [asked.internal.port],
+            "max_mappings": 2,
+        }
+        if question.topic.target is not None:
+            target = asked.internal.address
+            rule["for"] = [f"{target}/{target.max_prefixlen}"]
+        if waiting is not None:
+            rule |= _obligations(waiting)
+        elif (exact := exact_external(asked)) is not None and exact < PRIVILEGED_BELOW:
+            rule["ext_ports"] = [exact]
+        rule |= {
+            "until": moment(self.wall + lasts),
+            "owner": OWNER,
+            "reason": f"asked as question {question.number}",
+        }
+        return Change(devices, grants=(rule,))
+
+    def deny(self, question: Question, for_s: int | None) -> Change:
+        who, devices = self._devices(self._asker(question))
+        asked = question.request
+        rule = {
+            "name": self._rule_name(f"no-{who}-{asked.transport.value}-{asked.internal.port}"),
+            "who": who,
+            "proto": [asked.transport.value],
+            "int_ports": [asked.internal.port],
+            **self._end(for_s),
+            "owner": OWNER,
+            "reason": f"asked as question {question.number}",
+        }
+        return Change(devices, forbids=(rule,))
+
+    def toml(self, question: Question) -> str:
+        """The exact TOML that a yes without a time would write now."""
+        return toml_of(self.approve(question, None))
+
+    # -- how
+
+    def _asker(self, question: Question) -> Target:
+        return self._unnamed(question.topic.device)
+
+    def _grant(self, question: Question) -> Grant | None:
+        return next((grant for grant in self.policy.grants if grant.name == question.rule), None)
+
+    def _names(self) -> set[str]:
+        return {forbid.name for forbid in self.policy.forbids} | {grant.name for grant in self.policy.grants}
+
+    def _rule_name(self, wanted: str) -> str:
+        return free_name(wanted, self._names())
+
+    def _end(self, for_s: int | None) -> dict[str, Any]:
+        return {} if for_s is None else {"until": moment(self.wall + for_s)}
+
+    def _end_or_review(self, for_s: int | None) -> dict[str, Any]:
+        if for_s is not None:
+            return self._end(for_s)
+        return {"review_by": (datetime.fromtimestamp(self.wall, UTC) + timedelta(days=REVIEW_DAYS)).date()}
+
+
+def _facts(devices: tuple[str, ...]) -> dict[str, Any]:
+    macs, addresses = [d for d in devices if is_mac(d)], [d for d in devices if not is_mac(d)]
+    return {"mac": macs} if macs else {"ip": addresses}
+
+
+def _obligations(grant: Grant) -> dict[str, Any]:
+    """What a grant asks of whoever it grants to, in the words of the file."""
+    found: dict[str, Any] = {}
+    if grant.zone is not None:
+        found["zone"] = grant.zone
+    if grant.external is not External.SAME_OR_ANY:
+        found["ext"] = grant.external.value
+    if grant.ext_ports is not None:
+        found["ext_ports"] = port_values(grant.ext_ports)
+    for key, seconds in (("max_ttl", grant.max_ttl_s), ("max_hold", grant.max_hold_s)):
+        if seconds is not None:
+            found[key] = duration_text(seconds)
+    if grant.remote:
+        found["remote"] = [str(net) for net in grant.remote]
+    if grant.hours is not None:
+        found["hours"] = "-".join(f"{minute // 60:02}:{minute % 60:02}" for minute in grant.hours)
+    return found
+
+
+def _routed(network: Network, address: IPAddress) -> bool:
+    """True behind another router of ours, where no neighbour entry can be."""
+    return any(net.version == address.version and address in net for net in network.routed)

@@ -1,0 +1,242 @@
+"""What people say about devices: names, allow, block, release, revoke, and the answers to what devices asked for.
+
+The operations of the control socket that write rules. Each writes to the machine-owned file through the
+``Enforcer``, so that it is in force, or was refused with the reason, when the command answers.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from ipaddress import ip_address
+
+from upnp_gw import api
+from upnp_gw.errors import ConfigError, StoreError
+from upnp_gw.gate.approved import Change, Written, rules_of, toml_of
+from upnp_gw.gate.identity import OPERATOR
+from upnp_gw.gate.limits import Incident
+from upnp_gw.gate.proposals import Proposals, Target
+from upnp_gw.gate.questions import Question
+from upnp_gw.gateway import Gateway
+from upnp_gw.ledger.ledger import Turn
+from upnp_gw.model import IPAddress, Mapping
+from upnp_gw.policies import Enforcer
+from upnp_gw.request import Granted, Refused, Reply
+from upnp_gw.surroundings import is_mac
+
+Probe = Callable[[IPAddress, str], Awaitable[bool]]
+Shown = Callable[[Mapping], api.Mapping]
+
+
+class People:
+    """``shown`` puts a mapping into the words of the API; ``probe`` asks whether a device is there."""
+
+    def __init__(self, gateway: Gateway, enforcer: Enforcer, probe: Probe, shown: Shown) -> None:
+        self._gateway = gateway
+        self._operations = gateway.operations
+        self._around = gateway.operations.surroundings
+        self._enforcer = enforcer
+        self._probe = probe
+        self._shown = shown
+
+    # -- rules about a device
+
+    async def name(self, device: str, asked: api.NameDevice) -> api.Written | api.Problem:
+        """A name of the machine-owned file can be changed; the rules that commands wrote follow it."""
+        target = self._target(device)
+        if isinstance(target, api.Problem):
+            return target
+        own = self._enforcer.policies.approved.get("device", {})
+        if asked.name in self._operations.policy.devices and asked.name != target.name:
+            return _problem("taken", f"{asked.name} is another device already", "name")
+        if target.name is not None and target.name not in own:
+            return _problem("taken", f"{self._enforcer.policies.source} names this device {target.name}", "device")
+        return await self._change(lambda: self._proposals.name(target, asked.name))
+
+    async def allow(self, device: str, asked: api.Allow) -> api.Written | api.Problem:
+        transports = tuple(asked.transports)
+        return await self._write(
+            device, lambda target: self._proposals.allow(target, asked.ranges, transports, asked.for_s)
+        )
+
+    async def block(self, device: str, asked: api.Block) -> api.Written | api.Problem:
+        return await self._write(device, lambda target: self._proposals.block(target, asked.for_s))
+
+    async def release(self, device: str) -> api.Released | api.Problem:
+        """Ends the incident of a device and takes back its block."""
+        target = self._target(device)
+        if isinstance(target, api.Problem):
+            return target
+        ended = [i for d in target.devices if (i := self._operations.book.release(d)) is not None]
+        blocks = self._proposals.blocks_of(target, self._enforcer.policies.approved)
+        taken_back = rules_of(self._enforcer.policies.approved, blocks)
+        written = await self._change(lambda: Change({}, without=blocks), taken_back) if blocks else None
+        if isinstance(written, api.Problem):
+            return written
+        await self._gateway.remember()
+        return api.Released(
+            incidents=[self._incident(incident) for incident in ended], removed=written.toml if written else ""
+        )
+
+    async def retract(self, rule: str) -> api.Written | api.Problem:
+        """Takes a rule that a command wrote out of the machine-owned file."""
+        gone = rules_of(self._enforcer.policies.approved, {rule})
+        if not gone.forbids and not gone.grants:
+            return _problem("not-found", f"{self._enforcer.policies.machine} has no rule of this name")
+        return await self._change(lambda: Change({}, without=frozenset({rule})), gone)
+
+    async def revoke(self, device: str) -> api.Revoked | api.Problem:
+        """Mappings, flows and pending questions of a device, at once. What it may ask for stays as it is."""
+        target = self._target(device)
+        if isinstance(target, api.Problem):
+            return target
+        gone: list[Mapping] = []
+
+        def step(turn: Turn) -> None:
+            for each in target.devices:
+                gone.extend(self._operations.revoke(turn, each))
+
+        before = {m.id: self._shown(m) for d in target.devices for m in self._operations.ledger.table.of_device(d)}
+        failed = await self._gateway.submit(step)
+        if failed is not None:
+            return _problem("backend-failed", "the gateway could not carry it out; nothing changed")
+        self._gateway.cut_due()
+        await self._gateway.settled()
+        questions = sum(self._operations.questions.drop_device(each) for each in target.devices)
+        await self._gateway.remember()
+        return api.Revoked(mappings=[before[m.id] for m in gone if m.id in before], questions=questions)
+
+    # -- what devices ask for
+
+    async def queue(self) -> list[api.Question]:
+        waiting = self._operations.questions.all(self._around.clock().wall)
+        return [self._question(question) for question in waiting]
+
+    async def approve(self, number: str, asked: api.Approve) -> api.Approved | api.Problem:
+        question = self._asked(number)
+        if isinstance(question, api.Problem):
+            return question
+        longest = self._proposals.longest_s(question)
+        if asked.for_s is not None and longest is not None and asked.for_s > longest:
+            return _problem("invalid", f"rule {question.rule} lets an approval last {longest} s at most", "for_s")
+        written = await self._change(lambda: self._proposals.approve(question, asked.for_s))
+        if isinstance(written, api.Problem):
+            return written
+        self._operations.questions.drop(question)
+        opened, why_not = await self._open(question)
+        await self._gateway.remember()
+        return api.Approved(
+            toml=written.toml, file=written.file, policy=written.policy, opened=opened, why_not=why_not
+        )
+
+    async def deny(self, number: str, asked: api.Deny) -> api.Written | api.Problem:
+        question = self._asked(number)
+        if isinstance(question, api.Problem):
+            return question
+        written: api.Written | api.Problem = api.Written(
+            toml="", file=str(self._enforcer.policies.machine), policy=self._operations.policy.digest
+        )
+        if asked.remember:
+            written = await self._change(lambda: self._proposals.deny(question, asked.for_s))
+        if not isinstance(written, api.Problem):
+            self._operations.questions.drop(question)
+            await self._gateway.remember()
+        return written
+
+    async def incidents(self) -> list[api.Incident]:
+        """The open ones, oldest first."""
+        return [self._incident(incident) for incident in self._operations.book.incidents(self._around.clock())]
+
+    # -- how
+
+    @property
+    def _proposals(self) -> Proposals:
+        return Proposals(self._operations.policy, self._around.clock().wall)
+
+    def _target(self, text: str) -> Target | api.Problem:
+        """A device by its name, its MAC address or an address of it."""
+        found = self._proposals.target(text, self._around.neighbours, self._around.network)
+        if isinstance(found, str):
+            return _problem("invalid", found, "device")
+        known = {each for d in found.devices for each in self._ids(d)}
+        return Target(tuple(sorted(known)), found.name, found.suggested)
+
+    def _ids(self, device: str) -> set[str]:
+        """A device as it is told now: by the MAC address of an address that has one by now."""
+        return {device} if is_mac(device) else {device, self._around.device_of(ip_address(device))}
+
+    async def _write(self, device: str, make: Callable[[Target], Change]) -> api.Written | api.Problem:
+        target = self._target(device)
+        return target if isinstance(target, api.Problem) else await self._change(lambda: make(target))
+
+    async def _change(self, make: Callable[[], Change], shown: Change | None = None) -> api.Written | api.Problem:
+        """``shown``: what is told of it, where that is not what it adds."""
+        try:
+            written: Written = await self._enforcer.change(make)
+        except ConfigError as error:
+            return _problem("policy", f"nothing was changed: {error}")
+        except StoreError as error:
+            return _problem("backend-failed", f"nothing was changed: {error}")
+        toml = written.toml if shown is None else toml_of(shown)
+        return api.Written(
+            toml=toml, file=str(self._enforcer.policies.machine), policy=self._operations.policy.digest
+        )
+
+    def _asked(self, number: str) -> Question | api.Problem:
+        found = self._operations.questions.get(int(number)) if number.isascii() and number.isdigit() else None
+        return found or _problem("not-found", f"no question {number[:12]} waits")
+
+    async def _open(self, question: Question) -> tuple[api.Mapping | None, str | None]:
+        """What was asked, at once, if the same device is there at the same address."""
+        request = question.request
+        source = request.source
+        if self._around.device_of(source.address, source.interface) != question.topic.device:
+            return None, "the device is at that address no more; its next request will be granted"
+        if is_mac(question.topic.device) and source.interface:
+            try:
+                if not await self._probe(source.address, source.interface):
+                    return None, "the device is away; its next request will be granted"
+            except OSError:
+                return None, "it cannot be told whether the device is there; its next request will be granted"
+        reply: Reply | None = await self._gateway.submit(
+            partial(self._operations.map, request=request, action="approve")
+        )
+        if isinstance(reply, Granted):
+            return self._shown(reply.mapping), None
+        return None, reply.reason if isinstance(reply, Refused) else "the gateway could not carry it out"
+
+    def _question(self, question: Question) -> api.Question:
+        asked, proposals = question.request, self._proposals
+        return api.Question(
+            number=question.number,
+            device=question.topic.device,
+            device_name=proposals.name_of(question.topic.device),
+            address=str(asked.source.address),
+            via=asked.via,
+            transport=asked.transport,
+            internal_client=str(asked.internal.address),
+            internal_port=asked.internal.port,
+            external_port=asked.external_port,
+            remote_host=str(asked.remote) if asked.remote is not None else None,
+            lease_s=asked.lifetime_s,
+            description=asked.description,
+            rule=question.rule,
+            first_asked=api.moment(question.first_asked),
+            last_asked=api.moment(question.last_asked),
+            times=question.times,
+            decision=question.decision,
+            toml=proposals.toml(question),
+        )
+
+    def _incident(self, incident: Incident) -> api.Incident:
+        now = self._around.clock()
+        return api.Incident(
+            device=incident.device,
+            device_name=self._proposals.name_of(incident.device) if incident.device != OPERATOR else None,
+            began_at=api.moment(incident.began.wall),
+            ends_at=api.moment(now.wall + incident.ends - now.boot),
+            ports=list(incident.ports),
+            action=incident.action.value,
+        )
+
+
+def _problem(word: str, message: str, field: str | None = None) -> api.Problem:
+    return api.Problem(error=word, message=message, field=field)
