@@ -4,7 +4,7 @@
 # Ends with 0 only where every check passed. What was skipped is listed with its reason, and which assertions of
 # docs/spec were covered. An ordinary user's lab runs in a user namespace.
 
-source "$(dirname "${BASH_SOURCE[0]}")/../tools/prepare.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../.ci/prepare.sh"
 prepare tests
 cd "$ROOT"
 

@@ -36,6 +36,7 @@ missing_packages() {
     command -v upnpc >/dev/null || echo miniupnpc
     command -v natpmpc >/dev/null || echo natpmpc
     command -v conntrack >/dev/null || echo conntrack
+    command -v tshark >/dev/null || echo tshark
     has_module miniupnpc || echo python3-miniupnpc
 }
 
@@ -58,7 +59,7 @@ install_packages() {
 }
 
 # What .venv/.upnp-gw-FILE holds when that requirements file is installed as it now is.
-stamp() { (cd "$ROOT" && cat requirements.txt "$1" pyproject.toml && echo "$ROOT") | sha256sum; }
+stamp() { (cd "$ROOT" && cat .ci/requirements.txt ".ci/$1" pyproject.toml && echo "$ROOT") | sha256sum; }
 installed() { "$VENV/bin/python" -c "" 2>/dev/null && [ "$(cat "$VENV/.upnp-gw-$1" 2>/dev/null)" = "$(stamp "$1")" ]; }
 
 # The virtual environment with requirements file $1 and the project itself, editable.
@@ -75,7 +76,7 @@ install_python() {
     (
         cd "$ROOT"
         pip() { "$VENV/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
-        if ! pip install --require-hashes -r "$requirements"; then
+        if ! pip install --require-hashes -r ".ci/$requirements"; then
             case $version in
             3.11 | 3.12 | 3.13) die "the pinned packages could not be installed" ;;
             esac
