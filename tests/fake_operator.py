@@ -110,12 +110,16 @@ class FakeOperator:
         self.checks: list[api.Check] = [api.Check(name="forwarding", outcome="ok", finding="IPv4 is forwarded")]
         self.refuse: Refused | None = None
         self.asked: list[object] = []
+        self.open_incidents: list[api.Incident] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.watchers: list[asyncio.Queue[api.Event | None]] = []
 
     async def mappings(self) -> list[api.Mapping]:
         return self.held
+
+    async def incidents(self) -> list[api.Incident]:
+        return self.open_incidents
 
     async def mapping(self, mapping_id: str) -> api.Mapping | None:
         return next((m for m in self.held if m.id == mapping_id), None)

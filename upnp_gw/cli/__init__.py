@@ -3,6 +3,8 @@
     run                                         the daemon
     list show add delete                        port mappings and pinholes   (mappings)
     log devices                                 who asked, what was answered (decisions)
+    name allow block release revoke retract     what people say of devices   (people)
+    queue approve deny                          what waits for an answer     (queue)
     status doctor                               how the gateway is           (health)
     policy api-schema uninstall demo
 
@@ -24,6 +26,15 @@ COMMANDS = {
     "delete": ("upnp_gw.cli.mappings", "delete", "Close mappings and end their flows."),
     "log": ("upnp_gw.cli.decisions", "decisions", "Who asked for what, and what was answered."),
     "devices": ("upnp_gw.cli.decisions", "devices", "Who was seen, holds what, was refused what."),
+    "name": ("upnp_gw.cli.people", "name", "Give a device a name."),
+    "allow": ("upnp_gw.cli.people", "allow", "Let a device open ports of its own."),
+    "block": ("upnp_gw.cli.people", "block", "Refuse a device everything."),
+    "release": ("upnp_gw.cli.people", "release", "End a device's incident and its block."),
+    "revoke": ("upnp_gw.cli.people", "revoke", "End all that a device holds and asked for."),
+    "retract": ("upnp_gw.cli.people", "retract", "Take back a rule that a command wrote."),
+    "queue": ("upnp_gw.cli.queue", "queue", "What devices asked for and nobody answered."),
+    "approve": ("upnp_gw.cli.queue", "approve", "Say yes to a question, for a time."),
+    "deny": ("upnp_gw.cli.queue", "deny", "Say no to a question."),
     "status": ("upnp_gw.cli.health", "status", "The gateway in one page."),
     "doctor": ("upnp_gw.cli.health", "doctor", "What could be wrong, and what to do."),
     "policy": ("upnp_gw.cli.policy", "policy", "Check a policy file."),

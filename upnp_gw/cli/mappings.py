@@ -11,6 +11,7 @@ import msgspec
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import REFUSED, Events, Gateway, Refusal, print_json, talks
+from upnp_gw.cli.incidents import banner
 from upnp_gw.cli.table import Column, table
 from upnp_gw.model import Kind
 from upnp_gw.terminal import shown
@@ -74,7 +75,8 @@ def _print(gateway: Gateway, as_json: bool, *, line: bool = False, clear: bool =
     if as_json:
         print_json(body, line=line)
         return
-    drawn = lines(msgspec.json.decode(body, type=list[api.Mapping]), datetime.now(UTC), columns_of_terminal())
+    mappings = msgspec.json.decode(body, type=list[api.Mapping])
+    drawn = banner(gateway) + lines(mappings, datetime.now(UTC), columns_of_terminal())
     click.echo((CLEAR if clear else "") + "\n".join(drawn))
 
 

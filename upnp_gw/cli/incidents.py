@@ -1,0 +1,24 @@
+"""Open incidents, as ``list``, ``devices`` and ``release`` tell them."""
+
+import msgspec
+
+from upnp_gw import api
+from upnp_gw.cli import words
+from upnp_gw.cli.client import Gateway
+from upnp_gw.terminal import shown
+
+STATE = {"freeze": "is frozen", "quarantine": "is in quarantine", "log": "is only told of"}
+
+
+def described(incident: api.Incident) -> str:
+    """``ps5 (02:..:66) is frozen until 2026-05-02 12:00:00: it was refused 27 ports``."""
+    who = shown(incident.device)
+    who = f"{shown(incident.device_name)} ({who})" if incident.device_name else who
+    until = words.local(incident.ends_at)
+    return f"{who} {STATE[incident.action]} until {until}: it was refused {len(incident.ports)} ports"
+
+
+def banner(gateway: Gateway) -> list[str]:
+    """A line for each open incident."""
+    incidents = msgspec.json.decode(gateway.ask("GET", "/v1/incidents"), type=list[api.Incident])
+    return [f"INCIDENT: {described(i)} (upnp-gw release {shown(i.device)})" for i in incidents]

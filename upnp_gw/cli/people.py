@@ -1,0 +1,127 @@
+"""``name``, ``allow``, ``block``, ``release``, ``revoke``, ``retract``: what people say about devices.
+
+Each prints the TOML that it wrote to the machine-owned file, or took out of it; it is in force then.
+"""
+
+import click
+import msgspec
+
+from upnp_gw import api
+from upnp_gw.cli import words
+from upnp_gw.cli.client import Gateway, print_json, talks
+from upnp_gw.cli.incidents import described
+from upnp_gw.cli.mappings import external
+from upnp_gw.terminal import shown
+
+DEVICE = click.argument("device", metavar="DEVICE")
+"""A name, a MAC address or an address."""
+
+
+def lasting(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else words.seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def path_of(device: str, *more: str) -> str:
+    """The way of the API to a device: its name may hold anything that a shell lets through."""
+    from urllib.parse import quote
+
+    return "/".join(("/v1/devices", quote(device, safe=""), *more))
+
+
+def told(toml: str) -> str:
+    """TOML as a terminal may show it, line by line."""
+    return "\n".join(shown(line, 400) for line in toml.rstrip("\n").split("\n"))
+
+
+def print_written(body: bytes, as_json: bool, verb: str = "written to") -> None:
+    if as_json:
+        print_json(body)
+        return
+    written = msgspec.json.decode(body, type=api.Written)
+    if written.toml:
+        click.echo(told(written.toml))
+        click.echo(shown(f"# {verb} {written.file}; policy {written.policy} is in force", 400))
+
+
+@click.command()
+@DEVICE
+@click.argument("name")
+@talks
+def name(gateway: Gateway, as_json: bool, device: str, name: str) -> None:
+    """Give the device at an address, or of a MAC address, a NAME."""
+    print_written(gateway.ask("PUT", path_of(device, "name"), body={"name": name}), as_json)
+
+
+@click.command()
+@DEVICE
+@click.argument("ports", nargs=-1, metavar="[PORT|FIRST-LAST]...")
+@click.option("--proto", type=click.Choice(["tcp", "udp"]), help="Only of this transport. Default: both.")
+@click.option(
+    "--for", "for_s", callback=lasting, metavar="TIME", help="How long: 4h, 30d. Default: until retracted."
+)
+@talks
+def allow(
+    gateway: Gateway, as_json: bool, device: str, ports: tuple[str, ...], proto: str | None, for_s: int | None
+) -> None:
+    """Let a device open PORTS of its own; without any, every one from 1024 up.
+
+    Example: upnp-gw allow ps5 3074 3478-3480 --proto udp --for 30d
+    """
+    asked = {"ports": list(ports), "transports": [proto] if proto else [], "for_s": for_s}
+    print_written(gateway.ask("POST", path_of(device, "allow"), body=asked), as_json)
+
+
+@click.command()
+@DEVICE
+@click.option("--for", "for_s", callback=lasting, metavar="TIME", help="How long. Default: until released.")
+@talks
+def block(gateway: Gateway, as_json: bool, device: str, for_s: int | None) -> None:
+    """Refuse a device everything, and end what it holds."""
+    print_written(gateway.ask("POST", path_of(device, "block"), body={"for_s": for_s}), as_json)
+
+
+@click.command()
+@DEVICE
+@talks
+def release(gateway: Gateway, as_json: bool, device: str) -> None:
+    """End the incident of a device, and take back its block."""
+    body = gateway.ask("POST", path_of(device, "release"))
+    if as_json:
+        print_json(body)
+        return
+    released = msgspec.json.decode(body, type=api.Released)
+    for incident in released.incidents:
+        click.echo(f"ended: {described(incident)}")
+    if released.removed:
+        click.echo(f"{told(released.removed)}\n# taken back")
+    if not released.incidents and not released.removed:
+        click.echo("there was no incident and no block")
+
+
+@click.command()
+@click.option("--device", required=True, metavar="DEVICE", help="A name, a MAC address or an address.")
+@talks
+def revoke(gateway: Gateway, as_json: bool, device: str) -> None:
+    """End all mappings of a device, their flows and its pending questions, at once."""
+    body = gateway.ask("POST", path_of(device, "revoke"))
+    if as_json:
+        print_json(body)
+        return
+    revoked = msgspec.json.decode(body, type=api.Revoked)
+    for mapping in revoked.mappings:
+        target = words.endpoint(mapping.internal_client, mapping.internal_port)
+        click.echo(shown(f"closed {mapping.id}: {external(mapping)} -> {target}", 200))
+    click.echo(f"{len(revoked.mappings)} mappings and {revoked.questions} questions ended")
+
+
+@click.command()
+@click.argument("rule")
+@talks
+def retract(gateway: Gateway, as_json: bool, rule: str) -> None:
+    """Take back a RULE that a command wrote."""
+    from urllib.parse import quote
+
+    print_written(gateway.ask("DELETE", f"/v1/rules/{quote(rule, safe='')}"), as_json, "taken out of")

@@ -1,0 +1,80 @@
+"""``queue``, ``approve``, ``deny``: what devices asked for and nobody has answered yet. Silence means no."""
+
+import click
+import msgspec
+
+from upnp_gw import api
+from upnp_gw.cli import words
+from upnp_gw.cli.client import Gateway, print_json, talks
+from upnp_gw.cli.mappings import external
+from upnp_gw.cli.people import lasting, print_written, told
+from upnp_gw.terminal import shown
+
+NUMBER = click.argument("number", type=click.IntRange(min=1), metavar="N")
+
+
+@click.command()
+@talks
+def queue(gateway: Gateway, as_json: bool) -> None:
+    """What waits for an answer, and the TOML that `upnp-gw approve N` would write."""
+    body = gateway.ask("GET", "/v1/queue")
+    if as_json:
+        print_json(body)
+        return
+    questions = msgspec.json.decode(body, type=list[api.Question])
+    click.echo("\n\n".join(map(described, questions)) if questions else "no questions")
+
+
+def described(question: api.Question) -> str:
+    """Who asks for what, how often, and what a yes would write."""
+    who = shown(question.device_name or question.device)
+    target = words.endpoint(shown(question.internal_client), question.internal_port)
+    outside = question.external_port or "any port"
+    says = f' "{shown(question.description)}"' if question.description else ""
+    times = "once" if question.times == 1 else f"{question.times} times"
+    asked = f"{question.transport} {outside} -> {target}{says}"
+    last = f"last {words.local(question.last_asked)}, decision {shown(question.decision)}"
+    rule = f", rule {shown(question.rule)}" if question.rule else ""
+    lines = [
+        f"{question.number}: {who} at {shown(question.address)} asks for {asked}",
+        f"   {times} over {question.via}, {last}{rule}",
+        *(f"   | {line}" if line else "   |" for line in told(question.toml).split("\n")),
+    ]
+    return "\n".join(lines)
+
+
+@click.command()
+@NUMBER
+@click.option(
+    "--for", "for_s", callback=lasting, metavar="TIME", help="How long. Default: 30d, or as the rule says."
+)
+@talks
+def approve(gateway: Gateway, as_json: bool, number: int, for_s: int | None) -> None:
+    """Say yes to question N for a time, and open at once what was asked."""
+    body = gateway.ask("POST", f"/v1/queue/{number}/approve", body={"for_s": for_s})
+    print_written(body, as_json)
+    if as_json:
+        return
+    approved = msgspec.json.decode(body, type=api.Approved)
+    if approved.opened is not None:
+        target = words.endpoint(approved.opened.internal_client, approved.opened.internal_port)
+        click.echo(shown(f"{approved.opened.id}: {external(approved.opened)} -> {target} is open", 200))
+    else:
+        click.echo(shown(f"not open yet: {approved.why_not}", 200))
+
+
+@click.command()
+@NUMBER
+@click.option("--remember", is_flag=True, help="Write a forbid, so that nobody is asked again.")
+@click.option(
+    "--for", "for_s", callback=lasting, metavar="TIME", help="How long it is remembered. Default: for good."
+)
+@talks
+def deny(gateway: Gateway, as_json: bool, number: int, remember: bool, for_s: int | None) -> None:
+    """Say no to question N. Without --remember the next request asks again."""
+    if for_s is not None and not remember:
+        raise click.UsageError("--for goes with --remember")
+    body = gateway.ask("POST", f"/v1/queue/{number}/deny", body={"remember": remember, "for_s": for_s})
+    print_written(body, as_json)
+    if not as_json and not remember:
+        click.echo("denied; the next request asks again")
