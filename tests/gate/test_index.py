@@ -37,3 +37,12 @@ def test_every_port_of_every_device_finds_its_rules(
 def test_the_ends_of_the_ports() -> None:
     made = policy('[[grant]]\nname = "all"\nwho = "*"\nint_ports = ["1-65535"]')
     assert [len(made.grants_of_anyone.at(port)) for port in (0, 1, 65535, 65536)] == [0, 1, 1, 0]
+
+
+def test_a_device_with_addresses_of_both_families_has_a_digest() -> None:
+    two = '[device.a]\nip = ["192.168.1.40", "2001:db8::7"]'
+    assert (
+        policy(two).digest
+        == policy(two.replace('"192.168.1.40", "2001:db8::7"', '"2001:db8::7", "192.168.1.40"')).digest
+    )
+    assert policy(two).digest != policy(two.replace("db8::7", "db8::8")).digest

@@ -40,9 +40,10 @@ def build(raw: Mapping[str, object], where: str, approved: Approved | None = Non
         if table.version != VERSION:
             raise place.at("version").wrong(table.version, str(VERSION))
         for n, t in table.device.items():
-            if n in devices:
+            made = _device(n, t, place.at("device").at(n))
+            if devices.get(n, made) != made:
                 raise place.at("device").at(n).fail(f"{where} has a device of this name already; names are unique")
-            devices[n] = _device(n, t, place.at("device").at(n))
+            devices[n] = made
     groups = {n: _group(n, t, devices, root.at("group").at(n)) for n, t in top.group.items()}
     zones = {n: _zone(n, t, root.at("zone").at(n)) for n, t in top.zone.items()}
     rules = Rules(devices, groups, zones)

@@ -70,11 +70,13 @@ def _by_port(rules: tuple[Rule, ...]) -> Rules[Rule]:
 
 def _digest(policy: Policy) -> str:
     """12 hex digits of what the policy means."""
+    bare = {name: replace(device, addresses=frozenset()) for name, device in policy.devices.items()}
     meaning = (
         policy.default,
         policy.mode,
         policy.limits,
-        [policy.devices[name] for name in sorted(policy.devices)],
+        # addresses of both families have no order of their own
+        [(bare[name], sorted(map(str, policy.devices[name].addresses))) for name in sorted(bare)],
         [(name, sorted(policy.groups[name])) for name in sorted(policy.groups)],
         [policy.zones[name] for name in sorted(policy.zones)],
         policy.forbids,
