@@ -1,0 +1,293 @@
+"""The text of a policy file with what was learnt: the operator's own file, its comments kept, and more grants.
+
+It enforces, and the grants that are for every device are left out, since nothing proposed would matter beside them.
+The gate itself judges each proposal and each test before it is written, and the operator's tests win over evidence.
+What comes out has been loaded as any policy file is, alone and together with the machine-owned one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from textwrap import wrap
+from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import AoT, Table
+
+from upnp_gw.errors import ConfigError
+from upnp_gw.gate import cases
+from upnp_gw.gate.build import Approved, build
+from upnp_gw.gate.decision import Outcome, Verdict
+from upnp_gw.gate.home import home_text
+from upnp_gw.gate.index import indexed
+from upnp_gw.gate.load import loaded, parsed
+from upnp_gw.gate.schema import ANYONE, RESERVED_RULES, Case, Policy
+from upnp_gw.gate.values import listed
+from upnp_gw.suggest.grants import Plain, Proposed, case_against, case_for, proposed
+from upnp_gw.suggest.needs import Learnt, Need, Unused
+from upnp_gw.terminal import shown
+
+WHERE = "suggested policy"
+MACHINE = "approved.toml"
+MOST_AGAINST = 40
+"""Tests that something stays closed, ``MOST_OF_ONE`` of a device."""
+MOST_OF_ONE = 5
+LINE = 100
+LONGEST_NOTE = 600
+HEADER = (
+    "Suggested by upnp-gw from what carried traffic. Read it before you use it: a patient infected device that"
+    " carries traffic for days under a name you gave it is proposed here like any other. Only you can tell. Fill in"
+    " an owner for each grant; whatever you cannot explain, strike."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """``toml`` loads and passes its tests."""
+
+    toml: str
+    grants: int
+    tests: int
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The document under way, and what is to be said about it."""
+
+    document: tomlkit.TOMLDocument
+    approved: Mapping[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        return parsed(tomlkit.dumps(self.document), WHERE)
+
+    def lasting(self) -> Approved:
+        """The machine-owned rules that do not end by themselves."""
+        kept = {kind: [r for r in self.approved.get(kind, ()) if "until" not in r] for kind in ("forbid", "grant")}
+        return Approved({"version": 1, **self.approved, **kept}, MACHINE)
+
+
+def suggest(text: str | None, approved: Mapping[str, Any], learnt: Learnt, today: date) -> Suggestion:
+    """``text``: the operator's policy file, None: the built-in policy is in force; ``approved``: the parsed tables
+    of the machine-owned file. Raises ConfigError where one of them is not sound."""
+    draft = _Draft(_opened(text), approved)
+    _enforce(draft)
+    _drop_wide_grants(draft)
+    _add_devices(draft, learnt)
+    _drop_failing_tests(draft)
+    grants = _sound(draft, _uncovered(draft, learnt.needs), learnt, today)
+    raw = _with(draft.raw, grants)
+    against = _against(draft, raw, learnt.unused)
+    tests = [case_for(need) for grant in grants for need in grant.needs] + against
+    _append(draft.document, "grant", [_commented(grant) for grant in grants])
+    _append(draft.document, "test", [_table(test) for test in tests])
+    notes = tuple(shown(note, LONGEST_NOTE) for note in (*draft.notes, *learnt.notes))
+    whole = _comments([HEADER]) + "\n" + tomlkit.dumps(draft.document).rstrip() + "\n" + _said(notes)
+    loaded(parsed(whole, WHERE), WHERE, today)
+    loaded(parsed(whole, WHERE), WHERE, today, Approved({"version": 1, **approved}, MACHINE))
+    return Suggestion(whole, len(grants), len(tests), notes)
+
+
+# -- the file to begin with
+
+
+def _opened(text: str | None) -> tomlkit.TOMLDocument:
+    if text is None:
+        home = parsed(home_text(), WHERE)
+        kept = {key: home[key] for key in ("version", "default", "mode", "limits")}
+        document = tomlkit.parse(tomlkit.dumps(kept))
+        _append(document, "forbid", [_table(rule) for rule in home["forbid"]])
+        return document
+    try:
+        return tomlkit.parse(text)
+    except TOMLKitError as error:
+        raise ConfigError(WHERE, "", f"the policy file cannot be edited: {error}") from None
+
+
+def _enforce(draft: _Draft) -> None:
+    if draft.document.get("mode", "enforce") != "enforce":
+        draft.document["mode"] = "enforce"
+
+
+def _drop_wide_grants(draft: _Draft) -> None:
+    rules = draft.document.get("grant") or []
+    wide = [rule["name"] for rule in rules if ANYONE in listed(rule.get("who", [])) and "zone" not in rule]
+    for index in reversed(range(len(rules))):
+        if rules[index]["name"] in wide:
+            del rules[index]
+    if wide and not rules:
+        draft.document.remove("grant")
+    draft.notes += [f"left out: grant {name}, which is for every device" for name in wide]
+
+
+def _add_devices(draft: _Draft, learnt: Learnt) -> None:
+    """A test names only devices of its own file: those that a command named are written here too."""
+    known = draft.document.get("device") or {}
+    named = {need.device for need in learnt.needs} | {one.device for one in learnt.unused if one.device is not None}
+    more = {name: draft.approved.get("device", {}).get(name) for name in sorted(named)} | learnt.devices
+    for name, table in more.items():
+        if name in known or table is None:
+            continue
+        if "device" not in draft.document:
+            draft.document.add("device", tomlkit.table(is_super_table=True))
+        draft.document["device"][name] = _table(table)
+
+
+def _drop_failing_tests(draft: _Draft) -> None:
+    """Tests of the operator's that hold only while the gateway observes, or by a grant that was left out."""
+    tests = draft.document.get("test") or []
+    policy = _policy(draft.raw)
+    for index in reversed([i for i, case in enumerate(policy.cases) if not _passes(policy, case)]):
+        draft.notes.append(f"left out: test {tests[index]['name']!r}, which does not hold any more")
+        del tests[index]
+    if "test" in draft.document and not tests:
+        draft.document.remove("test")
+
+
+# -- what the gate says to it
+
+
+def _policy(raw: Mapping[str, Any], approved: Approved | None = None) -> Policy:
+    return indexed(build(raw, WHERE, approved))
+
+
+def _passes(policy: Policy, case: Case) -> bool:
+    try:
+        cases.run(replace(policy, cases=(case,)), WHERE)
+    except ConfigError:
+        return False
+    return True
+
+
+def _verdicts(raw: Mapping[str, Any], tests: list[Plain], approved: Approved | None = None) -> list[Verdict | None]:
+    """What the gate answers to each of these tests; None where it cannot be asked."""
+    policy = _policy({**raw, "test": tests}, approved)
+    found: list[Verdict | None] = []
+    for case in policy.cases:
+        try:
+            found.append(cases.answer(policy, case, WHERE)[0])
+        except ConfigError:
+            found.append(None)
+    return found
+
+
+def _allows(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.outcome is Outcome.ALLOW
+
+
+def _uncovered(draft: _Draft, needs: Sequence[Need]) -> list[Need]:
+    verdicts = _verdicts(draft.raw, [case_for(need) for need in needs], draft.lasting())
+    return [need for need, verdict in zip(needs, verdicts, strict=True) if not _allows(verdict)]
+
+
+def _sound(draft: _Draft, needs: list[Need], learnt: Learnt, today: date) -> list[Proposed]:
+    """The grants for these needs, without those that the gate or a test of the operator's would not have."""
+    own, taken = draft.raw, _names(draft)
+    while True:
+        grants = proposed(needs, learnt.peaks, taken, today)
+        raw = _with(own, grants)
+        refused = _refused(raw, needs) or _unwanted(raw, grants)
+        draft.notes += [f"{need.device}: {need.transport} {need.port} was used, but {why}" for need, why in refused]
+        needs = [need for need in needs if all(need is not gone for gone, _ in refused)]
+        if not refused:
+            return grants
+
+
+def _refused(raw: Mapping[str, Any], needs: list[Need]) -> list[tuple[Need, str]]:
+    verdicts = _verdicts(raw, [case_for(need) for need in needs])
+    return [
+        (need, verdict.reasons[-1] if verdict is not None else "the gate could not be asked")
+        for need, verdict in zip(needs, verdicts, strict=True)
+        if not _allows(verdict)
+    ]
+
+
+def _unwanted(raw: Mapping[str, Any], grants: list[Proposed]) -> list[tuple[Need, str]]:
+    """What a test of the operator's wants closed, or under another rule."""
+    policy, made = _policy(raw), {grant.name: grant for grant in grants}
+    for case in policy.cases:
+        if not _passes(policy, case):
+            rule = cases.answer(policy, case, WHERE)[0].rule
+            mine = made[rule].needs if rule in made else ()
+            meant = [n for n in mine if (n.transport, n.port) == (case.transport, case.int_port)] or list(mine)
+            return [(need, f"your test {case.name!r} speaks against it") for need in meant]
+    return []
+
+
+def _names(draft: _Draft) -> set[str]:
+    rules = [
+        rule for raw in (draft.raw, draft.approved) for kind in ("grant", "forbid") for rule in raw.get(kind, ())
+    ]
+    return {str(rule.get("name")) for rule in rules} | RESERVED_RULES
+
+
+def _against(draft: _Draft, raw: Mapping[str, Any], unused: list[Unused]) -> list[Plain]:
+    """Tests that what was never used stays closed, with and without what the commands wrote."""
+    few: list[Unused] = []
+    for one in unused:
+        if len(few) < MOST_AGAINST and sum(other.who == one.who for other in few) < MOST_OF_ONE:
+            few.append(one)
+    asked = [case_against(one, "deny") for one in few]
+    alone, together = _verdicts(raw, asked), _verdicts(raw, asked, draft.lasting())
+    tests = []
+    for one, first, second in zip(few, alone, together, strict=True):
+        if first is None or second is None or _allows(first) or first.outcome is not second.outcome:
+            continue
+        tests.append(case_against(one, first.outcome.value))
+    return tests
+
+
+# -- TOML
+
+
+def _with(raw: Mapping[str, Any], grants: list[Proposed]) -> dict[str, Any]:
+    return {**raw, "grant": [*raw.get("grant", ()), *(grant.table for grant in grants)]}
+
+
+def _append(document: tomlkit.TOMLDocument, kind: str, tables: list[Table]) -> None:
+    if not tables:
+        return
+    found = document.get(kind)
+    if not isinstance(found, AoT):  # it may be written as an array of inline tables
+        before = [_table(one) for one in (found.unwrap() if found is not None else ())]
+        if found is not None:
+            document.remove(kind)
+        document.add(kind, found := tomlkit.aot())
+        tables = [*before, *tables]
+    for table in tables:
+        found.append(table)
+
+
+def _commented(grant: Proposed) -> Table:
+    table = _table(grant.table)
+    for need in grant.needs if len(grant.needs) > 1 else ():
+        table.add(tomlkit.comment(shown(need.why, LONGEST_NOTE)))
+    table.add(tomlkit.nl())
+    return table
+
+
+def _table(values: Mapping[str, Any]) -> Table:
+    table = tomlkit.table()
+    for key, value in values.items():
+        if isinstance(value, dict):
+            inline = tomlkit.inline_table()
+            inline.update(value)
+            value = inline
+        table.add(key, value)
+    return table
+
+
+def _said(notes: Sequence[str]) -> str:
+    return "\n" + _comments(["What is not in it, and why:", *(f"- {note}" for note in notes)]) if notes else ""
+
+
+def _comments(sentences: Sequence[str]) -> str:
+    lines = [
+        line
+        for sentence in sentences
+        for line in wrap(sentence, LINE, subsequent_indent="  " if sentence.startswith("- ") else "")
+    ]
+    return "".join(f"# {line}\n" for line in lines)

@@ -1,0 +1,160 @@
+"""The smallest set of grants that covers what was needed, and tests: tables in the words of the policy file."""
+
+from calendar import monthrange
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from upnp_gw.gate.approved import free_name, port_values
+from upnp_gw.gate.floor import PRIVILEGED_BELOW
+from upnp_gw.model import IPNetwork, Transport
+from upnp_gw.suggest.needs import Need, Unused
+
+REVIEW_MONTHS = 6
+MOST_MAPPINGS = 65535
+NAME_PART = 24
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """One grant as its table, what it is for, and why."""
+
+    table: Plain
+    needs: tuple[Need, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.table["name"])
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Terms:
+    """What needs must have in common to share a grant."""
+
+    device: str
+    families: tuple[int, ...]
+    remotes: tuple[str, ...]
+    externals: tuple[int, ...]
+
+
+def proposed(needs: Collection[Need], peaks: dict[str, int], taken: Collection[str], today: date) -> list[Proposed]:
+    """The grants. ``taken``: names of rules there are; ``peaks``: mappings a device held at a time, 0: unknown."""
+    ports: dict[_Terms, dict[Transport, set[int]]] = {}
+    for terms, transport, port in _needed(needs):
+        ports.setdefault(terms, {}).setdefault(transport, set()).add(port)
+    names = set(taken)
+    found = []
+    for terms in sorted(ports):
+        for transports, numbers in _together(ports[terms]):
+            mine = tuple(
+                need
+                for need in needs
+                if (need.device, need.transport) in {(terms.device, t) for t in transports}
+                and need.port in numbers
+                and need.family in terms.families
+            )
+            table = _table(terms, transports, numbers, mine, peaks.get(terms.device, 0), names, today)
+            names.add(str(table["name"]))
+            found.append(Proposed(table, mine))
+    return found
+
+
+def _needed(needs: Collection[Need]) -> Iterable[tuple[_Terms, Transport, int]]:
+    """Each port once, both address families of it together."""
+    ports: dict[tuple[str, Transport, int], list[Need]] = {}
+    for need in needs:
+        ports.setdefault((need.device, need.transport, need.port), []).append(need)
+    for (device, transport, port), same in sorted(ports.items()):
+        remotes: set[IPNetwork] = {net for need in same for net in need.remotes}
+        if not all(need.remotes for need in same):
+            remotes = set()
+        externals = {external for need in same for external in need.externals}
+        low = any(external < PRIVILEGED_BELOW and external != port for external in externals)
+        families = tuple(sorted({need.family for need in same}))
+        yield (
+            _Terms(device, families, tuple(sorted(map(str, remotes))), tuple(sorted(externals) if low else ())),
+            transport,
+            port,
+        )
+
+
+def _together(ports: dict[Transport, set[int]]) -> list[tuple[list[Transport], set[int]]]:
+    """Transports with the same ports share a grant."""
+    if len(ports) == 2 and ports[Transport.TCP] == ports[Transport.UDP]:
+        return [([Transport.TCP, Transport.UDP], ports[Transport.TCP])]
+    return [([transport], ports[transport]) for transport in sorted(ports)]
+
+
+def _table(
+    terms: _Terms,
+    transports: list[Transport],
+    ports: set[int],
+    needs: tuple[Need, ...],
+    peak: int,
+    taken: Collection[str],
+    today: date,
+) -> Plain:
+    words = [terms.device[:NAME_PART], *(t.value for t in transports), str(min(ports))]
+    at_once = sum(need.at_a_time for need in needs)
+    table: Plain = {
+        "name": free_name("-".join(words), taken),
+        "who": terms.device,
+        "family": [f"ip{family}" for family in terms.families],
+        "proto": [transport.value for transport in transports],
+        "int_ports": port_values((port, port) for port in ports),
+    }
+    if terms.externals:
+        table["ext_ports"] = port_values((port, port) for port in terms.externals)
+    table["max_mappings"] = min(MOST_MAPPINGS, (min(at_once, peak) if peak else at_once) + 1)
+    if terms.remotes:
+        table["remote"] = list(terms.remotes)
+    table |= {"owner": "", "reason": _reason(needs), "review_by": months_later(today, REVIEW_MONTHS)}
+    return table
+
+
+def _reason(needs: tuple[Need, ...]) -> str:
+    first = max(needs, key=lambda need: need.at_a_time)
+    more = len({(need.transport, need.port, need.family) for need in needs}) - 1
+    return "suggested: " + first.why + (f"; and {more} more" if more else "")
+
+
+def months_later(day: date, months: int) -> date:
+    """The same day of a later month, or its last one."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    if year > date.max.year:
+        return date.max
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+
+
+def case_for(need: Need) -> Plain:
+    """What was used stays allowed."""
+    external = need.port if need.port in need.externals or not need.externals else min(need.externals)
+    ext = {} if need.family == 6 else {"ext": external}
+    return {
+        "name": f"{need.device} keeps {need.transport} {need.port}" + (" over IPv6" if need.family == 6 else ""),
+        "from": {"device": need.device},
+        "request": {"proto": need.transport.value, "int": need.port, **ext, **_family(need.family)},
+        "want": "allow",
+    }
+
+
+def case_against(unused: Unused, outcome: str) -> Plain:
+    """What was never used stays closed."""
+    sender: Plain = {"device": unused.device} if unused.device else {}
+    sender |= {"mac": unused.mac} if unused.mac else {}
+    sender |= {"ip": str(unused.address)} if unused.address else {}
+    ext = {} if unused.family == 6 else {"ext": unused.port}
+    return {
+        "name": f"{unused.who} gets no {unused.transport} {unused.port}"
+        + (" over IPv6" if unused.family == 6 else ""),
+        "from": sender,
+        "request": {"proto": unused.transport.value, "int": unused.port, **ext, **_family(unused.family)},
+        "want": outcome,
+    }
+
+
+def _family(family: int) -> Plain:
+    return {"family": "ip6"} if family == 6 else {}

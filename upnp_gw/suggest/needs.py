@@ -1,0 +1,180 @@
+"""What the evidence says that devices need. The guards against a policy that an infected PC has trained are here.
+
+A device teaches only under a name that the operator gave it, a week after it was first seen, and with no incident.
+What carried traffic on enough days is a need; what was asked for and never used is not, and becomes a test that it
+stays closed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from ipaddress import IPv6Network, ip_address, ip_network
+
+from upnp_gw.gate.identity import is_mac, name_of
+from upnp_gw.gate.schema import Policy
+from upnp_gw.ledger.evidence import DAY_S, Evidence, EvidenceBook
+from upnp_gw.model import IPAddress, IPNetwork, Transport
+
+YOUNG_S = 7 * DAY_S
+FEW_REMOTES = 4
+"""So many prefixes of peers are worth a ``remote``; more are the internet."""
+SHOWN = 12
+"""Ports of one device in one sentence."""
+REMOTE_PREFIX_6 = 64
+"""A host changes its IPv6 address within its prefix (RFC 8981)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An internal port that a named device used."""
+
+    device: str
+    """Its name in the policy."""
+    transport: Transport
+    family: int
+    port: int
+    externals: frozenset[int] = frozenset()
+    """External ports that it had; empty: the same."""
+    remotes: tuple[IPNetwork, ...] = ()
+    """Who talked with it, where they are few; empty: anyone."""
+    at_a_time: int = 1
+    """The most mappings that led to it at once."""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """What was asked for and shall stay closed. ``device`` is a name; without one, ``address`` or ``mac``."""
+
+    transport: Transport
+    family: int
+    port: int
+    device: str | None = None
+    mac: str | None = None
+    address: IPAddress | None = None
+
+    @property
+    def who(self) -> str:
+        return self.device or self.mac or str(self.address)
+
+
+@dataclass(slots=True)
+class Learnt:
+    """All that was learnt. ``peaks``: the most mappings that a named device held at a time."""
+
+    needs: list[Need] = field(default_factory=list)
+    unused: list[Unused] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the operator, safe to show."""
+    peaks: dict[str, int] = field(default_factory=dict)
+    devices: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """Devices that the policy does not name yet, as their tables."""
+
+
+def learn(policy: Policy, book: EvidenceBook, wall: float, min_days: int) -> Learnt:
+    """Everything in the book, device by device. ``wall``: now, seconds since the epoch."""
+    learnt = Learnt()
+    devices: dict[str, list[Evidence]] = {}
+    for opening in sorted(book.openings):
+        devices.setdefault(opening.device, []).append(book.openings[opening])
+    for device, rows in devices.items():
+        name = device_name(policy, device)
+        if (why := _teaches_nothing(book, device, name, wall)) is not None:
+            learnt.notes.append(f"{name or device}: {why}; it asked for {_ports(row for row in rows)}")
+            learnt.unused += [_unused(row, name) for row in rows]
+        elif name is not None:
+            known = book.devices.get(device)
+            learnt.peaks[name] = learnt.peaks.get(name, 0) + (known.peak if known else 0)
+            _learn_of(learnt, name, rows, min_days)
+    return learnt
+
+
+def device_name(policy: Policy, device: str) -> str | None:
+    """The name that the operator gave to a device id."""
+    return name_of(policy, device, None) if is_mac(device) else name_of(policy, None, ip_address(device))
+
+
+def _teaches_nothing(book: EvidenceBook, device: str, name: str | None, wall: float) -> str | None:
+    known = book.devices.get(device)
+    if known is not None and known.incidents:
+        return "it had an incident, so it teaches nothing"
+    if name is None:
+        return "nobody named it"
+    if known is None or wall - known.first_seen < YOUNG_S:
+        return "first seen less than 7 days ago, so it teaches nothing yet"
+    return None
+
+
+def _learn_of(learnt: Learnt, name: str, rows: list[Evidence], min_days: int) -> None:
+    seldom: list[Evidence] = []
+    never: list[Evidence] = []
+    for row in rows:
+        if row.delegated:
+            target = f"{row.opening.transport} {row.opening.port}"
+            learnt.notes.append(
+                f"{name}: {target} was asked for in favour of another host; write that by hand (for)"
+            )
+        elif len(row.days) >= min_days:
+            learnt.needs.append(_need(row, name))
+        else:
+            (seldom if row.days else never).append(row)
+    if never:
+        learnt.notes.append(f"{name}: asked for and never used: {_ports(never)}")
+        learnt.unused += [_unused(row, name) for row in never]
+    if seldom:
+        learnt.notes.append(f"{name}: used on fewer than {min_days} days: {_ports(seldom)}")
+        together = {day for row in seldom for day in row.days}
+        if len(together) >= min_days:
+            numbers = [row.opening.port for row in seldom]
+            learnt.notes.append(
+                f"{name}: its ports vary ({len(seldom)} on {len(together)} days, {min(numbers)} to {max(numbers)});"
+                " give it a fixed port, or a range by hand"
+            )
+
+
+def _need(row: Evidence, name: str) -> Need:
+    opening = row.opening
+    few = () if row.more_remotes else prefixes(row.remotes)
+    return Need(
+        device=name,
+        transport=opening.transport,
+        family=opening.family,
+        port=opening.port,
+        externals=row.externals if opening.family == 4 else frozenset(),
+        remotes=few if len(few) <= FEW_REMOTES else (),
+        at_a_time=max(1, row.peak),
+        why=_why(row),
+    )
+
+
+def _why(row: Evidence) -> str:
+    what = f"{row.opening.transport} {row.opening.port}" + (" over IPv6" if row.opening.family == 6 else "")
+    days = f"{len(row.days)} days, the last {date.fromordinal(row.days[-1])}"
+    ways = ", ".join(sorted(row.vias)) or "an unknown way"
+    return f"{what}: {days}, {row.connections} connections, {row.bytes} bytes, asked over {ways}"
+
+
+def prefixes(remotes: Iterable[IPAddress]) -> tuple[IPNetwork, ...]:
+    """Hosts as prefixes: an IPv4 address, the /64 of an IPv6 one."""
+    found = {
+        IPv6Network((int(address), REMOTE_PREFIX_6), strict=False) if address.version == 6 else ip_network(address)
+        for address in remotes
+    }
+    return tuple(sorted(found, key=lambda net: (net.version, int(net.network_address))))
+
+
+def _unused(row: Evidence, name: str | None) -> Unused:
+    opening = row.opening
+    if name is not None:
+        return Unused(opening.transport, opening.family, opening.port, device=name)
+    if is_mac(opening.device):
+        return Unused(opening.transport, opening.family, opening.port, mac=opening.device)
+    address = ip_address(opening.device)
+    return Unused(opening.transport, address.version, opening.port, address=address)
+
+
+def _ports(rows: Iterable[Evidence]) -> str:
+    """``tcp 443, udp 3074 and 5 more``"""
+    named = list(dict.fromkeys(f"{row.opening.transport} {row.opening.port}" for row in rows))
+    more = len(named) - SHOWN
+    return ", ".join(named[:SHOWN]) + (f" and {more} more" if more > 0 else "")
