@@ -112,6 +112,7 @@ class Gateway:
     async def stop(self, flush: bool = False) -> None:
         """Finishes what waits, then lets go of the kernel: leases live on in it, or end now (``flush``)."""
         if self._writer is not None:
+            self.submit(self.operations.tell_floods)
             await self.settled()
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)

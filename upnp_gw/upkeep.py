@@ -161,6 +161,8 @@ class Upkeep:
     async def _count(self) -> None:
         for turn in count(1):
             await asyncio.sleep(COUNTERS_S)
+            if self._operations.floods:
+                self._submit("counted refusals", [], lambda turn: self._operations.tell_floods(turn, turn.now))
             try:
                 await self.count(remotes=turn % REMOTES_EVERY == 0)
             except FirewallError as error:

@@ -22,7 +22,9 @@ ANYONE = "*"
 
 OPERATOR_RULE = "operator"
 OBSERVE_RULE = "observe"
-RESERVED_RULES = frozenset({OPERATOR_RULE, OBSERVE_RULE})
+KEPT_RULE = "kept"
+"""A mapping that a new policy does not allow any more, left until its lease ends (``[gate] on_reload``)."""
+RESERVED_RULES = frozenset({OPERATOR_RULE, OBSERVE_RULE, KEPT_RULE})
 """Rule names that a verdict can carry without a grant of that name; no grant or forbid may take one."""
 
 

@@ -1,0 +1,39 @@
+"""A flood of one device is one decision with a count."""
+
+from tests.ledger.test_store import record
+from upnp_gw.floods import MOST, WINDOW_S, Floods
+from upnp_gw.model import Instant
+
+
+def at(seconds: float) -> Instant:
+    return Instant(1000.0 + seconds, 1_800_000_000.0 + seconds)
+
+
+def test_a_minute_of_refusals_is_one_record() -> None:
+    floods = Floods()
+    assert floods.again("pc", at(0)) is None
+    floods.begin(record(7, device="pc"), at(0))
+    assert [floods.again("pc", at(n)) for n in range(1, 57)] == ["d7"] * 56
+    assert floods.over(at(WINDOW_S - 1)) == []
+    (told,) = floods.over(at(WINDOW_S))
+    assert (told.id, told.count) == ("d7", 57)
+    assert floods.again("pc", at(WINDOW_S)) is None
+
+
+def test_the_next_minute_is_another_one_and_nothing_is_lost() -> None:
+    floods = Floods()
+    floods.begin(record(7, device="pc"), at(0))
+    floods.again("pc", at(1))
+    assert floods.again("pc", at(WINDOW_S)) is None
+    floods.begin(record(8, device="pc"), at(WINDOW_S))
+    assert [(told.id, told.count) for told in floods.over(at(WINDOW_S))] == [("d7", 2)]
+    assert floods.over() == [], "a single refusal is written down already"
+
+
+def test_devices_are_apart_and_their_number_is_bounded() -> None:
+    floods = Floods()
+    for number in range(MOST + 1):
+        floods.begin(record(number + 1, device=f"device{number}"), at(0))
+        floods.again(f"device{number}", at(0))
+    assert [told.device for told in floods.over(at(1))] == ["device0"]
+    assert len(floods.over()) == MOST
