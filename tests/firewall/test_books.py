@@ -199,8 +199,6 @@ class Refusing:
 
     def set_json_output(self, val: bool) -> None: ...
 
-    def set_handle_output(self, val: bool) -> None: ...
-
 
 @pytest.mark.parametrize(
     ("error", "told"),
@@ -227,3 +225,13 @@ def test_refill_forgets_what_stood() -> None:
     assert "delete" not in draft.commands
     draft.commit()
     assert set(kept.forwards) == {"m3"}
+
+
+def test_the_portions_of_a_refill_are_the_same_commands() -> None:
+    many = tuple(forward(f"m{n}", 1 + n, keep=False) for n in range(2500))
+    draft = Books(NETWORK, size=5000).draft([Refill(many)], 0)
+    portions = list(draft.portions())
+    assert "\n".join(portions) == draft.commands
+    assert portions[0].startswith("flush map inet upnp_gw pm\n")
+    assert len(portions) == 5
+    assert max(map(len, portions)) < 100_000

@@ -15,7 +15,7 @@ from upnp_gw.firewall.nftables.books import LIVE_GRACE_S, Books, Draft
 from upnp_gw.firewall.nftables.counters import Carried, Elements, reading, snapshot
 from upnp_gw.firewall.nftables.cutter import Cutter
 from upnp_gw.firewall.nftables.inspect import foreign_ruleset, forward_filters
-from upnp_gw.firewall.nftables.library import Session
+from upnp_gw.firewall.nftables.library import Session, TooLarge
 from upnp_gw.firewall.nftables.ruleset import TABLE, contents, structure, version
 from upnp_gw.firewall.nftables.watch import Watch
 
@@ -63,11 +63,7 @@ class NftablesFirewall:
 
     async def apply(self, changes: Sequence[Change]) -> None:
         books, cutter = self._opened()
-        draft, lost = await self._run(self._transact, books, changes)
-        draft.commit()
-        self._carried.keep(lost, books)
-        if draft.refilled:
-            self._carried.forget(books)
+        draft = await self._run(self._transact, books, changes)
         if draft.flows:
             cutter.end(draft.flows)
         if self._settings is not None and books.network is not self._settings.network:
@@ -162,15 +158,29 @@ class NftablesFirewall:
         if router:  # only now that the drops stand
             forwarding.switch_on(settings.network.wan.name)
 
-    def _transact(self, books: Books, changes: Sequence[Change]) -> tuple[Draft, Carried]:
+    def _transact(self, books: Books, changes: Sequence[Change]) -> Draft:
         draft = books.draft(changes, self._clock())
         try:
             lost = self._carried.before(draft, self._elements_here())
         except OSError:  # the table is gone, and the transaction will say so
             lost = Carried()
         if commands := draft.commands:
-            self._session_here().run(commands)
-        return draft, lost
+            self._run_draft(self._session_here(), draft, commands)
+        # here, not back on the loop: kernel and books stay one even if the caller is cancelled meanwhile
+        draft.commit()
+        self._carried.keep(lost, books)
+        if draft.refilled:
+            self._carried.forget(books)
+        return draft
+
+    def _run_draft(self, session: Session, draft: Draft, commands: str) -> None:
+        try:
+            session.run(commands)
+        except TooLarge:
+            if not draft.refilled:
+                raise  # its caller takes them one by one
+            for portion in draft.portions():
+                session.run(portion)
 
 
 def uninstall() -> bool:

@@ -20,6 +20,8 @@ CUT_S = 120
 """How long a cut endpoint stays in ``cut``: longer than a TCP peer waits between two tries of a live flow."""
 LIVE_GRACE_S = 90.0
 """How much longer ``live`` lives than the mapping, seconds: flows of an expired one are cut after 60."""
+LINE, LINES = 250, 4
+"""Elements of one command, commands of one portion: under the 208 KiB that any socket may send."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -176,6 +178,17 @@ class Draft:
 
         An ``add`` alone would renew the timeout only on recent kernels, and silently not on the others.
         """
+        return "\n".join(self._lines())
+
+    def portions(self) -> Iterator[str]:
+        """The same in several transactions, for a socket that cannot send it whole. Only of a refill."""
+        lines = self._lines()
+        fill = [line for line in lines if line not in self._head]
+        yield "\n".join([*self._head, *fill[:LINES]])
+        for at in range(LINES, len(fill), LINES):
+            yield "\n".join(fill[at : at + LINES])
+
+    def _lines(self) -> list[str]:
         firsts: dict[str, list[str]] = {}
         deletes: dict[str, list[str]] = {}
         adds: dict[str, list[str]] = {}
@@ -187,9 +200,7 @@ class Draft:
             if edit.old is not None:
                 firsts.setdefault(slot.map, []).append(edit.old.text(slot.key))
                 deletes.setdefault(slot.map, []).append(slot.key)
-        return "\n".join(
-            [*self._head, *_commands("add", firsts), *_commands("delete", deletes), *_commands("add", adds)]
-        )
+        return [*self._head, *_commands("add", firsts), *_commands("delete", deletes), *_commands("add", adds)]
 
     def commit(self) -> None:
         """The kernel has taken it."""
@@ -305,4 +316,8 @@ class Draft:
 
 
 def _commands(verb: str, elements: Mapping[str, Sequence[str]]) -> list[str]:
-    return [f"{verb} element {TABLE} {name} {{ {', '.join(keys)} }}" for name, keys in elements.items()]
+    return [
+        f"{verb} element {TABLE} {name} {{ {', '.join(keys[at : at + LINE])} }}"
+        for name, keys in elements.items()
+        for at in range(0, len(keys), LINE)
+    ]

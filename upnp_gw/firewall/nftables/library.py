@@ -14,10 +14,16 @@ from typing import Any, Protocol
 from upnp_gw.errors import FirewallError
 
 SONAME = "libnftables.so.1"
+JSON = 1 << 4
+"""NFT_CTX_OUTPUT_JSON."""
 _MISSING = (
     f"the nftables library {SONAME} is missing: install it (Debian, Ubuntu: apt install libnftables1;"
     " other distributions: the nftables package), or use --backend memory"
 )
+
+
+class TooLarge(FirewallError):
+    """More than the socket may send at once: root of a user namespace cannot enlarge its buffer."""
 
 
 class Library(Protocol):
@@ -28,8 +34,6 @@ class Library(Protocol):
         ...
 
     def set_json_output(self, val: bool) -> Any: ...
-
-    def set_handle_output(self, val: bool) -> Any: ...
 
 
 class LoadedLibrary:
@@ -76,14 +80,8 @@ class LoadedLibrary:
         return code, (output or b"").decode(errors="replace"), (error or b"").decode(errors="replace")
 
     def set_json_output(self, val: bool) -> None:
-        self._flag(1 << 4, val)
-
-    def set_handle_output(self, val: bool) -> None:
-        self._flag(1 << 3, val)
-
-    def _flag(self, flag: int, on: bool) -> None:
         flags = self._get(self._context)
-        self._set(self._context, flags | flag if on else flags & ~flag)
+        self._set(self._context, flags | JSON if val else flags & ~JSON)
 
 
 def load() -> Library:
@@ -107,7 +105,7 @@ class Session:
         """One transaction. Raises FirewallError with the kernel's first complaint; then nothing is in force."""
         code, _, error = self._library.cmd(commands)
         if code != 0:
-            raise FirewallError(_complaint(error))
+            raise TooLarge("nftables: too large a change") if "Message too long" in error else _refused(error)
 
     def query(self, command: str) -> dict[str, Any]:
         """A listing as JSON. Raises FirewallError."""
@@ -117,7 +115,7 @@ class Session:
         finally:
             self._library.set_json_output(False)
         if code != 0:
-            raise FirewallError(_complaint(error))
+            raise _refused(error)
         found: dict[str, Any] = json.loads(output) if output else {"nftables": []}
         return found
 
@@ -126,12 +124,12 @@ class Session:
         return bool(self._library.cmd(command)[0] == 0)
 
 
-def _complaint(error: str) -> str:
-    """The reason alone: libnftables also prints the commands, and names the wrong one of a batch."""
+def _refused(error: str) -> FirewallError:
+    """With the reason alone: libnftables also prints the commands, and names the wrong one of a batch."""
     found = re.search(r"Error: (.*)", error)
     reason = found.group(1).strip() if found else "the kernel refused the change"
     if "Too many open files" in reason:  # what ENFILE is called: the size of the set
-        return "nftables: a map is full"
+        reason = "a map is full"
     if "Operation not permitted" in reason:
         reason += f" (needs CAP_NET_ADMIN; user id {os.geteuid()})"
-    return f"nftables: {reason}"
+    return FirewallError(f"nftables: {reason}")
