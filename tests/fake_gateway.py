@@ -10,21 +10,24 @@ from functools import cache
 from ipaddress import IPv4Address, ip_interface
 from uuid import UUID
 
-from upnp_gw.model import DecisionId, Hold, Instant, Mapping, MappingKey, Transport, Via
+from upnp_gw.ledger.plan import pinhole_key
+from upnp_gw.model import DecisionId, Hold, Instant, Kind, Mapping, MappingKey, Transport, Via
 from upnp_gw.network import Link, Network
 from upnp_gw.protocols.description import root_device, udns
 from upnp_gw.protocols.faces import Face
-from upnp_gw.protocols.igd.engine import Answer, Caller, Change, perform
+from upnp_gw.protocols.igd.engine import Answer, Caller, Change, Counted, perform
 from upnp_gw.protocols.igd.layer3_forwarding import default_connection_service
 from upnp_gw.protocols.igd.model import ServiceModels, service_descriptions
 from upnp_gw.protocols.igd.services import ROWS
 from upnp_gw.request import (
     ChangeRequest,
     Granted,
+    Ipv6Firewall,
     MapRequest,
     PortChoice,
     Refusal,
     Refused,
+    ReleaseRequest,
     Removed,
     Reply,
     Source,
@@ -92,6 +95,9 @@ class FakeGateway:
         self.counters = (11, 22, 33, 44)
         self.speed = 1_000_000_000
         self.update_id = 5
+        self.firewall6 = Ipv6Firewall()
+        self.counted = 0
+        """Packets through every pinhole."""
 
     def advance(self, seconds: float) -> None:
         """Leases count down; what has ended is gone."""
@@ -117,9 +123,13 @@ class FakeGateway:
                 return self._remove(
                     self.in_range(request.source, request.transport, request.start, request.end, False, 0)
                 )
+            case ReleaseRequest():
+                raise TypeError("no control point of IGD asks for this")
 
     def _map(self, request: MapRequest) -> Reply:
         key = MappingKey(request.transport, None, request.external_port, request.remote)
+        if request.internal.address.version == 6:
+            key = pinhole_key(request)
         if key.external_port == 0:
             key = key._replace(external_port=40000)
         standing = next((m for m in self.table if m.key == key), None)
@@ -165,6 +175,21 @@ class FakeGateway:
 
     # -- View
 
+    def pinhole(self, source: Source, unique_id: int) -> Mapping | Refused | None:
+        found = next((m for m in self.table if m.kind is Kind.PINHOLE and m.unique_id == unique_id), None)
+        if found is not None and found not in self._visible():
+            return Refused(Refusal.NOT_AUTHORIZED, "another device holds it", DecisionId("d9"))
+        return found
+
+    def packets(self, mapping: Mapping) -> int:
+        return self.counted
+
+    def ipv6_firewall(self) -> Ipv6Firewall:
+        return self.firewall6
+
+    def idle_timeout_s(self, transport: Transport) -> int:
+        return {Transport.TCP: 432000, Transport.UDP: 30}[transport]
+
     def find(self, source: Source, key: MappingKey) -> Mapping | Refused | None:
         found = next((mapping for mapping in self.table if mapping.key == key), None)
         if found is not None and found not in self._visible():
@@ -205,7 +230,12 @@ def call(gateway: FakeGateway, face: Face, name: str, service: str = "WANIPConne
     """What an action answers, without HTTP and SOAP. ``arguments`` by their SCPD names."""
     caller = Caller(face, Source(CLIENT, "lan0"), gateway, default_connection(face))
     outcome = perform(ROWS[service], service_models()[face, service], caller, name, tuple(arguments.items()))
-    return outcome.answer(gateway.reply(outcome.request)) if isinstance(outcome, Change) else outcome
+    match outcome:
+        case Change(request, answer):
+            return answer(gateway.reply(request))
+        case Counted(answer_counted):
+            return answer_counted()
+    return outcome
 
 
 def mapping_arguments(**changed: str) -> dict[str, str]:

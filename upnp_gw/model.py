@@ -13,6 +13,9 @@ from typing import NamedTuple, NewType
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
+UNIQUE_IDS = 65536
+"""UniqueIDs of pinholes there can be; 0 is never given."""
+
 DecisionId = NewType("DecisionId", str)
 """Names one answer of the gate, ``d`` and a number. Only the gateway makes one, from a decision."""
 
@@ -91,6 +94,8 @@ class MappingKey(NamedTuple):
     external_port: int
     remote: IPNetwork | None
     """Who may connect: a host or a prefix; None: anyone."""
+    remote_port: int = 0
+    """From which of their ports; 0: any. Pinholes alone have one."""
 
 
 class RemotePeers(NamedTuple):
@@ -153,6 +158,12 @@ class Mapping:
     @property
     def kind(self) -> Kind:
         return Kind.PINHOLE if self.internal.address.version == 6 else Kind.PORT_MAPPING
+
+    @property
+    def unique_id(self) -> int:
+        """What WANIPv6FirewallControl calls a pinhole, 1..65535: the end of the id's number, so it outlives a
+        restart. The ledger gives no two pinholes at a time the same one."""
+        return int(self.id[1:]) % UNIQUE_IDS
 
     @property
     def remotes(self) -> tuple[IPNetwork | None, ...]:

@@ -66,6 +66,10 @@ class MapRequest:
     """PCP: the filters that stand go before ``filters`` are added."""
     filters: tuple[RemotePeers, ...] = ()
     """PCP FILTERs, added to those that stand."""
+    remote_port: int = 0
+    """AddPinhole: the port that the remote host connects from; 0: any."""
+    standing_only: bool = False
+    """UpdatePinhole: what no longer stands is not made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,16 @@ class WanStatus:
     """The primary external IPv4 address; None: unknown, shown as an empty string."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ipv6Firewall:
+    """What stands between the internet and the LAN's IPv6 addresses (WANIPv6FirewallControl)."""
+
+    enabled: bool = True
+    """Unsolicited packets from the internet are dropped."""
+    pinholes: bool = True
+    """A pinhole lets them through all the same."""
+
+
 class View(Protocol):
     """What a control point may read. Synchronous, in memory, O(1) or O(answer)."""
 
@@ -210,6 +224,20 @@ class View(Protocol):
         self, source: Source, transport: Transport, start: int, end: int, everyone: bool, limit: int
     ) -> Sequence[Mapping]:
         """The visible mappings with start <= external port <= end, by port; at most ``limit``, 0: all."""
+        ...
+
+    def pinhole(self, source: Source, unique_id: int) -> Mapping | Refused | None:
+        """The pinhole of this UniqueID; Refused where it is another device's; None where there is none."""
+        ...
+
+    def packets(self, mapping: Mapping) -> int:
+        """Packets from the internet that went through a pinhole, as far as they were read."""
+        ...
+
+    def ipv6_firewall(self) -> Ipv6Firewall: ...
+
+    def idle_timeout_s(self, transport: Transport) -> int:
+        """After how many silent seconds the gateway forgets what a LAN host opened by sending."""
         ...
 
     def left_s(self, mapping: Mapping, via: Via) -> int:

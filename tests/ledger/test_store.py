@@ -154,7 +154,7 @@ async def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:
 def test_any_description_survives(text: str) -> None:
     row = mapping(1, description=text)
     db = sqlite3.connect(":memory:")
-    stored = db.execute(f"SELECT {','.join('?' * 18)}", _mapping_values(row, 1)).fetchone()
+    stored = db.execute(f"SELECT {','.join('?' * 19)}", _mapping_values(row, 1)).fetchone()
     db.close()
     got = _stored_row(stored, row.holds).mapping
     assert replace(got, recheck_at=row.recheck_at) == row

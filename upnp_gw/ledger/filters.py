@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from upnp_gw.model import IPNetwork, Mapping, RemotePeers
 from upnp_gw.request import MapRequest
 
+ANYWHERE6 = IPv6Network("::/0")
 MOST_FILTERS = 16
 """Elements of the kernel for one mapping's filters; more are too many (EXCESSIVE_REMOTE_PEERS)."""
 
@@ -25,9 +26,32 @@ def wanted(request: MapRequest, standing: Sequence[RemotePeers]) -> tuple[Remote
 
 def reach(mapping: Mapping) -> Reach:
     """Who may connect to a mapping, in the kernel's form."""
-    if mapping.key.remote is not None:
-        return (RemotePeers(mapping.key.remote),)
-    return reach_of(mapping.asked_filters, mapping.filters)
+    return reach_of(
+        named(mapping.key.remote, mapping.key.remote_port) or mapping.asked_filters,
+        mapping.filters if mapping.key.remote is None else (),
+    )
+
+
+def named(remote: IPNetwork | None, port: int) -> tuple[RemotePeers, ...]:
+    """The remote host and port that a request named itself; empty: it named none."""
+    if remote is None and not port:
+        return ()
+    return (RemotePeers(remote if remote is not None else ANYWHERE6, port),)
+
+
+def meet(one: RemotePeers | None, other: RemotePeers | None) -> bool:
+    """Whether the kernel could not hold both for one internal endpoint: no two for anyone, no host twice, no two
+    ranges that overlap. It looks for them in this order of their kinds, so those of different kinds are fine."""
+    if one is None or other is None:
+        return one is other
+    if _is_host(one) or _is_host(other):
+        return one == other
+    ports_meet = one.port in (0, other.port) or other.port == 0
+    return ports_meet and (_inside(one.network, other.network) or _inside(other.network, one.network))
+
+
+def _is_host(peers: RemotePeers) -> bool:
+    return not peers.port and peers.network.prefixlen == peers.network.max_prefixlen
 
 
 def reach_of(asked: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> Reach:

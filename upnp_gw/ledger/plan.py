@@ -10,11 +10,12 @@ from random import Random
 
 from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.gate.decision import Allowed
-from upnp_gw.ledger.filters import MOST_FILTERS, Reach, reach, reach_of, wanted
+from upnp_gw.ledger.filters import MOST_FILTERS, Reach, meet, named, reach, reach_of, wanted
 from upnp_gw.ledger.leases import recheck_at
 from upnp_gw.ledger.ports import choose
 from upnp_gw.ledger.table import Table
 from upnp_gw.model import (
+    UNIQUE_IDS,
     Hold,
     Instant,
     IPAddress,
@@ -45,6 +46,9 @@ class NotPlanned:
     """As in ``Refused``."""
 
 
+PINHOLES_MEET = NotPlanned(
+    Refusal.CONFLICT, "another pinhole of this internal endpoint has an overlapping remote host and port"
+)
 TOO_MANY = NotPlanned(Refusal.TOO_MANY_FILTERS, f"a mapping can have at most {MOST_FILTERS} filters")
 
 
@@ -76,6 +80,8 @@ class Planner:
         if len(wanted(request, ())) and len(self._reach(request, allowed)) > MOST_FILTERS:
             return TOO_MANY
         if request.internal.address.version == 6:
+            if self._meets(self._reach(request, allowed), request, None):
+                return PINHOLES_MEET
             return self._new(request, allowed, owner, pinhole_key(request))
         if request.choice is PortChoice.EXACT:
             key = key_on(request, request.external_port)
@@ -131,13 +137,15 @@ class Planner:
         if request.filters or request.clear_filters:
             if len(reach(mapping)) > MOST_FILTERS:
                 return TOO_MANY
+            if mapping.kind is Kind.PINHOLE and self._meets(reach(mapping), request, row.id):
+                return PINHOLES_MEET
             if self._crosses(mapping):
                 return NotPlanned(Refusal.CONFLICT, "another mapping of this port has an overlapping remote host")
         return Planned(replace(mapping, recheck_at=recheck_at(mapping, allowed.clamps, self.now)), refreshed=True)
 
     def _new(self, request: MapRequest, allowed: Allowed, owner: str, key: MappingKey) -> Planned:
         mapping = Mapping(
-            id=self.new_id(),
+            id=self._new_pinhole_id() if request.internal.address.version == 6 else self.new_id(),
             key=key,
             internal=request.internal,
             device=owner,
@@ -154,6 +162,19 @@ class Planner:
             permanent=request.permanent,
         )
         return Planned(replace(mapping, recheck_at=recheck_at(mapping, allowed.clamps, self.now)), refreshed=False)
+
+    def _new_pinhole_id(self) -> str:
+        """One whose UniqueID no pinhole has now, and is not 0."""
+        while True:
+            found = self.new_id()
+            unique = int(found[1:]) % UNIQUE_IDS
+            if unique and self.table.pinhole(unique) is None:
+                return found
+
+    def _meets(self, wanted: Reach, request: MapRequest, own: str | None) -> bool:
+        """Whether another pinhole of this internal endpoint would meet this one in the kernel."""
+        rows = self.table.to_internal(request.transport, request.internal)
+        return any(meet(one, other) for row in rows if row.id != own for one in reach(row) for other in wanted)
 
     def _hold(self, request: MapRequest, allowed: Allowed, filters: tuple[RemotePeers, ...] = ()) -> Hold:
         until = self.now.boot + max(1, lifetime_s(request, allowed.clamps))
@@ -173,9 +194,8 @@ class Planner:
 
     def _reach(self, request: MapRequest, allowed: Allowed) -> Reach:
         """Who may connect to a new mapping."""
-        if request.remote is not None:
-            return (RemotePeers(request.remote),)
-        return reach_of(wanted(request, ()), _filters(allowed, request))
+        asked = named(request.remote, request.remote_port) or wanted(request, ())
+        return reach_of(asked, _filters(allowed, request))
 
     def _choose(self, request: MapRequest, allowed: Allowed, owner: str) -> int | None:
         def free(port: int) -> bool:
@@ -230,7 +250,8 @@ def key_on(request: MapRequest, port: int) -> MappingKey:
 
 def pinhole_key(request: MapRequest) -> MappingKey:
     """The key of a pinhole: external = internal."""
-    return MappingKey(request.transport, request.internal.address, request.internal.port, request.remote)
+    host, internal = request.remote, request.internal
+    return MappingKey(request.transport, internal.address, internal.port, host, request.remote_port)
 
 
 def kind_of(request: MapRequest) -> Kind:

@@ -38,7 +38,7 @@ from upnp_gw.model import (
     Via,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE mappings (
@@ -46,7 +46,7 @@ CREATE TABLE mappings (
   external_port INTEGER NOT NULL, remote TEXT, internal_address TEXT NOT NULL, internal_port INTEGER NOT NULL,
   device TEXT NOT NULL, description TEXT NOT NULL, enabled INTEGER NOT NULL, parked INTEGER NOT NULL,
   granted_at REAL NOT NULL, decision TEXT NOT NULL, rule TEXT NOT NULL, filters TEXT NOT NULL,
-  delegated INTEGER NOT NULL, permanent INTEGER NOT NULL
+  delegated INTEGER NOT NULL, permanent INTEGER NOT NULL, remote_port INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE holds (
   mapping TEXT NOT NULL REFERENCES mappings (id) ON DELETE CASCADE, via TEXT NOT NULL, asked_s INTEGER, nonce BLOB,
@@ -70,7 +70,8 @@ MIGRATIONS = {
     1: """
 ALTER TABLE holds ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE holds ADD COLUMN filters TEXT NOT NULL DEFAULT '';
-"""
+""",
+    2: "ALTER TABLE mappings ADD COLUMN remote_port INTEGER NOT NULL DEFAULT 0;",
 }
 """Schema -> what leads to the next one."""
 
@@ -229,7 +230,7 @@ class Store:
         db.executemany("DELETE FROM mappings WHERE id = ?", [(i,) for i in batch.removed])
         if batch.put:
             db.executemany(
-                "INSERT OR REPLACE INTO mappings VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                "INSERT OR REPLACE INTO mappings VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 [_mapping_values(mapping, number) for mapping, number in batch.put],
             )
             db.executemany(
@@ -357,14 +358,13 @@ def _mapping_values(mapping: Mapping, number: int) -> Sequence[Any]:
         " ".join(map(str, mapping.filters)),
         mapping.delegated,
         mapping.permanent,
+        key.remote_port,
     )
 
 
 def _stored_row(values: Sequence[Any], holds: tuple[Hold, ...]) -> StoredRow:
-    remote = values[5]
-    key = MappingKey(
-        Transport(values[2]), _address(values[3]), values[4], ip_network(remote) if remote is not None else None
-    )
+    remote = ip_network(values[5]) if values[5] is not None else None
+    key = MappingKey(Transport(values[2]), _address(values[3]), values[4], remote, values[18])
     mapping = Mapping(
         id=values[0],
         key=key,

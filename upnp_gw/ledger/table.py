@@ -62,6 +62,7 @@ class Table:
         self._by_device: dict[str, Numbering] = {}
         self._everyone = Numbering()
         self._of_device: dict[str, dict[str, None]] = {}
+        self._by_unique_id: dict[int, str] = {}
         self._next_number = 1
 
     # -- questions
@@ -81,6 +82,11 @@ class Table:
 
     def by_key(self, key: MappingKey) -> Mapping | None:
         mapping_id = self._by_key.get(key)
+        return self._rows[mapping_id].mapping if mapping_id else None
+
+    def pinhole(self, unique_id: int) -> Mapping | None:
+        """The pinhole that WANIPv6FirewallControl calls so."""
+        mapping_id = self._by_unique_id.get(unique_id)
         return self._rows[mapping_id].mapping if mapping_id else None
 
     def on_port(self, transport: Transport, port: int) -> list[Mapping]:
@@ -147,6 +153,8 @@ class Table:
             self._by_port.setdefault(port, {})[mapping.id] = None
             self._everyone.put(row.number, mapping.id)
             self._by_device.setdefault(mapping.device, Numbering()).put(row.number, mapping.id)
+        else:
+            self._by_unique_id[mapping.unique_id] = mapping.id
 
     def _unlink(self, row: Row) -> None:
         mapping = row.mapping
@@ -163,6 +171,8 @@ class Table:
             own.remove(row.number)
             if not len(own):
                 del self._by_device[mapping.device]
+        else:
+            del self._by_unique_id[mapping.unique_id]
 
     def _get_all(self, ids: Iterable[str]) -> list[Mapping]:
         return [self._rows[i].mapping for i in ids]

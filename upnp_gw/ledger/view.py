@@ -6,7 +6,7 @@ from upnp_gw.ledger.leases import left_s
 from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.model import Endpoint, Instant, Mapping, MappingKey, Transport, Via
 from upnp_gw.network import Network
-from upnp_gw.request import MapRequest, Refusal, Refused, ReleaseRequest, Source, WanStatus
+from upnp_gw.request import Ipv6Firewall, MapRequest, Refusal, Refused, ReleaseRequest, Source, WanStatus
 
 
 class LedgerView:
@@ -21,6 +21,8 @@ class LedgerView:
         counters: Callable[[], tuple[int, int, int, int]],
         speed: Callable[[], int],
         visibility: str = "own",
+        ipv6_firewall: Callable[[], Ipv6Firewall] = Ipv6Firewall,
+        idle_timeout_s: Callable[[Transport], int] = lambda transport: 30,
     ) -> None:
         self._ledger = ledger
         self._device_of = device_of
@@ -28,6 +30,8 @@ class LedgerView:
         self._clock = clock
         self.wan_counters = counters
         self.wan_speed = speed
+        self.ipv6_firewall = ipv6_firewall
+        self.idle_timeout_s = idle_timeout_s
         self._all = visibility == "all"
 
     def _whose(self, source: Source) -> str | None:
@@ -50,6 +54,17 @@ class LedgerView:
             row.hold_of(request.via.protocol) for row in self._ledger.table.to_internal(request.transport, internal)
         )
         return any(hold is not None and hold.nonce == request.nonce for hold in holds)
+
+    def pinhole(self, source: Source, unique_id: int) -> Mapping | Refused | None:
+        mapping = self._ledger.table.pinhole(unique_id)
+        if mapping is None or mapping.until <= self._clock().boot:
+            return None
+        if self._whose(source) in (None, mapping.device):
+            return mapping
+        return Refused(Refusal.NOT_AUTHORIZED, "the pinhole belongs to another device", None)
+
+    def packets(self, mapping: Mapping) -> int:
+        return self._ledger.usage_of(mapping).packets
 
     def mapping(self, mapping_id: str) -> Mapping | None:
         """By id, whoever's it is: for the gateway's own servers."""

@@ -55,13 +55,17 @@ class Service:
         return f"{SERVICE}{self.name}:{self.version}"
 
 
-SERVICES: dict[Face, tuple[Service, ...]] = {
-    face: (
+def _both(version: int) -> tuple[Service, ...]:
+    return (
         Service("Layer3Forwarding", 1, "L3Forwarding1", Level.ROOT),
         Service("WANCommonInterfaceConfig", 1, "WANCommonIFC1", Level.WAN),
-        Service("WANIPConnection", face.version, "WANIPConn1", Level.CONNECTION),
+        Service("WANIPConnection", version, "WANIPConn1", Level.CONNECTION),
     )
-    for face in Face
+
+
+SERVICES: dict[Face, tuple[Service, ...]] = {
+    Face.IGD1: _both(1),
+    Face.IGD2: (*_both(2), Service("WANIPv6FirewallControl", 1, "WANIPv6Firewall1", Level.CONNECTION)),
 }
 """Every served service of a face, in the order of the notify set (IGD section 2.1)."""
 

@@ -6,7 +6,7 @@ addresses, control and eventing take no request with Origin or Sec-Fetch headers
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Protocol
@@ -27,11 +27,13 @@ from upnp_gw.servers.http_listeners import Listeners
 from upnp_gw.servers.http_routes import (
     KNOWN_METHODS,
     METHODS,
+    NEW_AGENT,
     OLD_AGENTS,
     ControlUrl,
     Document,
     EventUrl,
     Resource,
+    new_paths,
     old_paths,
     routes,
 )
@@ -75,11 +77,16 @@ class Refused(Exception):
         self.headers = headers or {}
 
 
+async def _nothing_to_count() -> None:
+    """Where nothing counts packets."""
+
+
 class HttpServer:
     """Serves every LAN address. Use it on one event loop, between start and stop.
 
     ``documents``: URL path -> XML of the descriptions; ``udns`` and ``models``: of each face among them;
-    ``server``: the SERVER header's three tokens; ``host_of``: who shares the limits of one host.
+    ``server``: the SERVER header's three tokens; ``host_of``: who shares the limits of one host;
+    ``recount``: brings the view's counters up to date.
     """
 
     def __init__(
@@ -97,12 +104,14 @@ class HttpServer:
         server: str,
         limits: HttpLimits | None = None,
         host_of: Callable[[Source], Hashable] = lambda source: source.address,
+        recount: Callable[[], Awaitable[None]] = _nothing_to_count,
     ) -> None:
         self._routes = routes(documents, token)
         self._old_paths = old_paths(documents)
+        self._new_paths = new_paths(documents)
         self._limits = limits or HttpLimits()
         default_connections = {face: default_connection_service(face, udns[face]) for face in udns}
-        self._control = Control(models, view, handle, default_connections, self._limits.backend_s)
+        self._control = Control(models, view, handle, default_connections, self._limits.backend_s, recount)
         self._eventing = eventing
         self._network = network
         self._server_header = server
@@ -213,8 +222,11 @@ class HttpServer:
         if request.method not in KNOWN_METHODS:
             raise Refused(HTTPStatus.NOT_IMPLEMENTED, "unknown-method")
         path = request.rel_url.raw_path
-        if any(agent in request.headers.get("User-Agent", "") for agent in OLD_AGENTS):
+        agent = request.headers.get("User-Agent", "")
+        if any(old in agent for old in OLD_AGENTS):
             path = self._old_paths.get(path, path)
+        elif NEW_AGENT in agent and ":" in self._local_address(request):
+            path = self._new_paths.get(path, path)
         resource = self._routes.get(path)
         if resource is None:
             raise Refused(HTTPStatus.NOT_FOUND, "no-such-path")
@@ -224,6 +236,13 @@ class HttpServer:
         if not isinstance(resource, Document) and from_browser(request.headers):
             raise Refused(HTTPStatus.FORBIDDEN, "from-a-browser")
         return resource
+
+    @staticmethod
+    def _local_address(request: web.BaseRequest) -> str:
+        """Our own end of the connection."""
+        transport = request.transport
+        name = transport.get_extra_info("sockname") if transport is not None else None
+        return str(name[0]) if name else ""
 
     def _check_host(self, request: web.BaseRequest) -> None:
         """A name here is DNS rebinding (SR-9, IGD-027). aioupnp leaves the port out."""

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
-from upnp_gw.protocols.faces import Face, Service
-from upnp_gw.protocols.igd.engine import Answer, Caller, Change, out_arguments, perform, query
+from upnp_gw.protocols.faces import Face, Service, service_of
+from upnp_gw.protocols.igd.engine import Answer, Caller, Change, Counted, out_arguments, perform, query
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.igd.services import ROWS
@@ -23,6 +23,8 @@ from upnp_gw.request import ChangeRequest, Reply, Source, View
 
 log = logging.getLogger(__name__)
 
+ELSEWHERE = {"WANIPConnection": "WANIPv6FirewallControl"}
+"""Whose actions are served on a service's control URL too: nat-port-mapper sends AddPinhole to WANIPConnection."""
 Handle = Callable[[ChangeRequest], Awaitable[Reply]]
 
 
@@ -45,12 +47,14 @@ class Control:
         handle: Handle,
         default_connections: Mapping[Face, str],
         backend_s: float,
+        recount: Callable[[], Awaitable[None]],
     ) -> None:
         self._models = models
         self._view = view
         self._handle = handle
         self._default_connections = default_connections
         self._backend_s = backend_s
+        self._recount = recount
 
     async def serve(
         self, face: Face, service: Service, source: Source, headers: Mapping[str, str], body: bytes
@@ -65,22 +69,29 @@ class Control:
         caller = Caller(face, source, self._view, self._default_connections[face])
         if call.is_query:
             return self._query(caller, service, call)
-        caller = replace(caller, face=self._face_of(face, service, call.action))
+        served, service = self._where(face, service, call.action)
+        caller = replace(caller, face=served)
         model = self._models[caller.face, service.name]
         outcome = perform(ROWS[service.name], model, caller, call.action, call.arguments)
         if isinstance(outcome, Change):
             outcome = await self._change(outcome)
+        elif isinstance(outcome, Counted):
+            outcome = await self._count(outcome)
         if isinstance(outcome, Fault):
             return _failed(outcome)
         arguments = out_arguments(model.actions[call.action], outcome)
         return ControlAnswer(HTTPStatus.OK, build_response(call.response_urn(service), call.action, arguments))
 
-    def _face_of(self, face: Face, service: Service, action: str) -> Face:
-        """The face that serves an action: upnpc -n and -N send AddAnyPortMapping and DeletePortMappingRange to
-        the IGD:1 service that they found, so what only version 2 declares is version 2's, codes and all."""
-        newer = self._models.get((Face.IGD2, service.name))
-        declared = action in self._models[face, service.name].actions
-        return Face.IGD2 if not declared and newer is not None and action in newer.actions else face
+    def _where(self, face: Face, service: Service, action: str) -> tuple[Face, Service]:
+        """Face and service that serve an action: upnpc -n and -N send AddAnyPortMapping and
+        DeletePortMappingRange to the IGD:1 service that they found, so what only version 2 declares is version
+        2's, codes and all (docs/decisions/0012)."""
+        names = (service.name, ELSEWHERE.get(service.name, service.name))
+        for of, name in ((face, service.name), *((Face.IGD2, name) for name in names)):
+            model, found = self._models.get((of, name)), service_of(of, name)
+            if model is not None and found is not None and action in model.actions:
+                return of, found
+        return face, service
 
     def _query(self, caller: Caller, service: Service, call: Call) -> ControlAnswer:
         name = dict(call.arguments).get("varName", "").strip()
@@ -101,6 +112,14 @@ class Control:
             log.exception("a request of %s failed", change.request.source.address)
             return Fault(501)
         return change.answer(reply)
+
+    async def _count(self, counted: Counted) -> Answer:
+        try:
+            async with asyncio.timeout(self._backend_s):
+                await self._recount()
+        except TimeoutError:
+            return Fault(501, "the packet filter does not answer")
+        return counted.answer()
 
 
 def _failed(fault: Fault, reason: str = "") -> ControlAnswer:

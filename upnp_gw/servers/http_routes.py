@@ -17,6 +17,9 @@ from upnp_gw.protocols.soap import CONTENT_TYPE
 
 OLD_AGENTS = ("Microsoft", "FDSSDP")
 """Windows reads a version 2 description and then does nothing: these get version 1 everywhere (IGD-015)."""
+NEW_AGENT = "MiniUPnPc"
+"""``upnpc -6`` searches for version 1 alone, reads its description over IPv6 and then asks for pinholes, which
+version 1 has none of: over IPv6 it gets version 2, which it knows as well (docs/decisions/0013)."""
 PAGE = b"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>upnp-gw</title></head>
 <body><h1>upnp-gw</h1><p>This internet gateway opens ports for applications in this network, as far as its policy
@@ -63,6 +66,12 @@ def routes(documents: Mapping[str, bytes], token: str) -> dict[str, Resource]:
                 table[control_path(token, face, service)] = ControlUrl(face, service)
                 table[event_path(token, face, service)] = EventUrl(face, service)
     return table
+
+
+def new_paths(documents: Mapping[str, bytes]) -> dict[str, str]:
+    """Path of the version 1 description -> the version 2 one in its place for ``NEW_AGENT``."""
+    both = {description_path(face) for face in Face} <= documents.keys()
+    return {description_path(Face.IGD1): description_path(Face.IGD2)} if both else {}
 
 
 def old_paths(documents: Mapping[str, bytes]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """One call of an action: find its row, read its arguments, run it.
 
-An action is a function of the ``Caller`` and the typed arguments. It returns its out-arguments, a ``Fault``, or a
-``Change``: what to ask of the gateway, and what to make of the reply. It never waits and changes nothing itself.
+An action is a function of the ``Caller`` and the typed arguments. It returns its out-arguments, a ``Fault``, a
+``Change``: what to ask of the gateway, and what to make of the reply; or ``Counted``: what to make of fresh
+counters. It never waits and changes nothing itself.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,7 +43,15 @@ class Change:
     answer: Callable[[Reply], Answer]
 
 
-Action = Callable[[Caller, Arguments], Answer | Change]
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """An answer from the kernel's counters: they are to be read again before it is made."""
+
+    answer: Callable[[], Answer]
+
+
+Outcome = Answer | Change | Counted
+Action = Callable[[Caller, Arguments], Outcome]
 Variable = Callable[[Caller], str | int | bool]
 
 
@@ -56,7 +65,7 @@ class ServiceRows:
 
 def perform(
     rows: ServiceRows, model: ServiceModel, caller: Caller, name: str, sent: tuple[tuple[str, str], ...]
-) -> Answer | Change:
+) -> Outcome:
     """Runs the action of this name. What the face's description does not declare is 401 (IGD-073)."""
     declared = model.actions.get(name)
     if declared is None:

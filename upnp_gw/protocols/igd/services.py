@@ -1,10 +1,16 @@
 """Every service that can be called: name -> rows. Which face serves which is ``protocols.faces``' table."""
 
-from upnp_gw.protocols.igd import layer3_forwarding, wan_common_interface_config, wan_ip_connection
+from upnp_gw.protocols.igd import (
+    layer3_forwarding,
+    wan_common_interface_config,
+    wan_ip_connection,
+    wan_ipv6_firewall_control,
+)
 from upnp_gw.protocols.igd.engine import ServiceRows
 
 ROWS: dict[str, ServiceRows] = {
     "Layer3Forwarding": layer3_forwarding.ROWS,
     "WANCommonInterfaceConfig": wan_common_interface_config.ROWS,
     "WANIPConnection": wan_ip_connection.ROWS,
+    "WANIPv6FirewallControl": wan_ipv6_firewall_control.ROWS,
 }
