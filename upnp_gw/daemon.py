@@ -4,6 +4,7 @@ Nothing is decided here. What needs asyncio to load (the action model) is loaded
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -26,10 +27,11 @@ from upnp_gw.firewall.base import Firewall, FirewallSettings
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.gate.limits import DeviceBook
-from upnp_gw.gate.load import Loaded
 from upnp_gw.gate.schema import Policy
 from upnp_gw.gateway import Gateway
 from upnp_gw.identity import Identity
+from upnp_gw.inquiry import Inquiry
+from upnp_gw.ledger.decision_rows import DAY_S, Keep
 from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.ledger.store import Store
 from upnp_gw.ledger.view import LedgerView
@@ -46,6 +48,7 @@ from upnp_gw.protocols.faces import SERVICES, Face, Service, scpd_path
 from upnp_gw.protocols.igd.evented import evented_properties
 from upnp_gw.protocols.portcontrol import PortControl
 from upnp_gw.protocols.ssdp import server_token
+from upnp_gw.reload import Reload
 from upnp_gw.request import Source
 from upnp_gw.servers.action_model import load_service_models
 from upnp_gw.servers.control import Claim, ControlServer
@@ -126,15 +129,19 @@ class Daemon:
             self._stack.push(claim_kernel())
         policies = Policies(config.policy, config.state_dir / APPROVED, lambda: clock().wall)
         loaded = policies.load()
-        _warn(loaded)
-        self._store = Store(config.state_dir / "ledger.db", boot_id(), config.durability == "full")
+        for finding in loaded.warnings:
+            log.warning("policy: %s", finding)
+        keep = Keep(config.keep_decisions, config.keep_days * DAY_S)
+        self._store = Store(config.state_dir / "ledger.db", boot_id(), config.durability == "full", keep)
         self._stack.push_async_callback(self._store.close)
         await self._store.open()
         self._identity = await Identity.load(self._store)
         self._stack.push_async_callback(self._identity.settled)
         await self._start_network()
         await self._start_gateway(loaded.policy)
-        self._enforcer = Enforcer(policies, self._enforce)
+        size = self._settings().size
+        self._reload = Reload(self.gateway, size, loaded, clock().wall, lambda: clock().wall)
+        self._enforcer = Enforcer(policies, self._reload.enforce)
         await self._start_servers()
         self._follow_signals()
 
@@ -174,6 +181,7 @@ class Daemon:
             visibility=config.visibility,
             refuse_private_external=config.refuse_private_external,
             lenient_nonces=config.nonce_check == "lenient",
+            on_reload=config.on_reload,
         )
         self.gateway = Gateway(self._operations, firewall, self._store, self.events, self._settings)
         self._stack.push_async_callback(self.gateway.stop)
@@ -279,13 +287,16 @@ class Daemon:
             detected=self._detected,
             started=self._started,
             policy_source=lambda: self._enforcer.policies.source,
+            policy_problem=lambda: self._reload.problem,
             locations=lambda: self._locations(roots),
             counters=self._counts,
             doctor=lambda: examine(config),
         )
         operator = GatewayOperator(self.gateway, self._store, told)
         people = People(self.gateway, self._enforcer, self._netwatch.probe, operator.shown)
-        control = ControlServer(operator, config.runtime_dir, claim=self._claim, more=[people])
+        self._spawn(people.keep())
+        inquiry = Inquiry(self.gateway, self._store, self._enforcer, self._reload, operator.decision)
+        control = ControlServer(operator, config.runtime_dir, claim=self._claim, more=[people, inquiry])
         self._stack.push_async_callback(control.close)
         await control.start()
 
@@ -380,16 +391,9 @@ class Daemon:
         self._stack.callback(loop.remove_signal_handler, signal.SIGHUP)
 
     async def reload(self) -> None:
-        """Loads the policy file again and decides about every mapping by it; a bad file leaves the old one."""
-        try:
-            await self._enforcer.reload()
-        except ConfigError as error:
-            log.error("the policy stays as it was: %s", error)
-
-    async def _enforce(self, loaded: Loaded) -> None:
-        _warn(loaded)
-        await self.gateway.submit(lambda turn: self._operations.policy_changed(turn, loaded.policy))
-        log.info("policy %s in force", loaded.policy.digest)
+        """Loads the policy files again and decides about every mapping by them; bad ones leave the old policy."""
+        with contextlib.suppress(GatewayError):  # it is logged, and ``status`` tells it
+            await self._reload.reload(self._enforcer)
 
     def _locations(self, roots: Iterable[RootDevice]) -> list[str]:
         return [
@@ -418,11 +422,6 @@ class Daemon:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _warn(loaded: Loaded) -> None:
-    for finding in loaded.warnings:
-        log.warning("policy: %s", finding)
 
 
 def _scpd(service: Service) -> bytes:

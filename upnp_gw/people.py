@@ -4,12 +4,14 @@ The operations of the control socket that write rules. Each writes to the machin
 ``Enforcer``, so that it is in force, or was refused with the reason, when the command answers.
 """
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from ipaddress import ip_address
 
 from upnp_gw import api
-from upnp_gw.errors import ConfigError, StoreError
+from upnp_gw.errors import ConfigError, GatewayError
 from upnp_gw.gate.approved import Change, Written, rules_of, toml_of
 from upnp_gw.gate.identity import OPERATOR
 from upnp_gw.gate.limits import Incident
@@ -24,6 +26,11 @@ from upnp_gw.surroundings import is_mac
 
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
 Shown = Callable[[Mapping], api.Mapping]
+
+
+LOOK_S = 60.0
+"""How often it is looked for rules that have ended; what they granted is decided again at their end in any case."""
+log = logging.getLogger(__name__)
 
 
 class People:
@@ -58,7 +65,14 @@ class People:
         )
 
     async def block(self, device: str, asked: api.Block) -> api.Written | api.Problem:
-        return await self._write(device, lambda target: self._proposals.block(target, asked.for_s))
+        """Refuses the device everything, and ends what it holds and asked for."""
+        target = self._target(device)
+        if isinstance(target, api.Problem):
+            return target
+        written = await self._change(lambda: self._proposals.block(target, asked.for_s))
+        if not isinstance(written, api.Problem):
+            await self._end_all(target)
+        return written
 
     async def release(self, device: str) -> api.Released | api.Problem:
         """Ends the incident of a device and takes back its block."""
@@ -86,8 +100,9 @@ class People:
     async def revoke(self, device: str) -> api.Revoked | api.Problem:
         """Mappings, flows and pending questions of a device, at once. What it may ask for stays as it is."""
         target = self._target(device)
-        if isinstance(target, api.Problem):
-            return target
+        return target if isinstance(target, api.Problem) else await self._end_all(target)
+
+    async def _end_all(self, target: Target) -> api.Revoked | api.Problem:
         gone: list[Mapping] = []
 
         def step(turn: Turn) -> None:
@@ -145,6 +160,22 @@ class People:
         """The open ones, oldest first."""
         return [self._incident(incident) for incident in self._operations.book.incidents(self._around.clock())]
 
+    # -- rules that end
+
+    async def keep(self) -> None:
+        """Takes rules out of the machine-owned file when they end, for as long as the gateway runs."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """What a rule granted whose end has passed ends now, and the rule leaves the file."""
+        end = self._enforcer.policies.next_end()
+        if end is not None and end <= self._around.clock().wall:
+            problem = await self._change(lambda: Change({}))
+            if isinstance(problem, api.Problem):
+                log.error("rules that have ended stay in the file: %s", problem.message)
+
     # -- how
 
     @property
@@ -173,7 +204,7 @@ class People:
             written: Written = await self._enforcer.change(make)
         except ConfigError as error:
             return _problem("policy", f"nothing was changed: {error}")
-        except StoreError as error:
+        except GatewayError as error:
             return _problem("backend-failed", f"nothing was changed: {error}")
         toml = written.toml if shown is None else toml_of(shown)
         return api.Written(

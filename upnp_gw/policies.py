@@ -9,12 +9,12 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from upnp_gw.errors import ConfigError, StoreError
+from upnp_gw.errors import ConfigError, GatewayError, StoreError
 from upnp_gw.gate.approved import Change, Written, changed, ended, first_end, without
 from upnp_gw.gate.build import Approved
 from upnp_gw.gate.home import WHERE as HOME
@@ -50,7 +50,7 @@ class Policies:
 
     def load(self) -> Loaded:
         """Both files as they are now. Raises ConfigError, which names the file and the key."""
-        found, raw = self._judged(self._machine_text())
+        found, raw = self._judged(self.text())
         self._raw = raw
         return found
 
@@ -59,7 +59,7 @@ class Policies:
 
         Raises ConfigError where it is not, StoreError where it cannot be written; the file is as it was then.
         """
-        text = self._machine_text()
+        text = self.text()
         gone = ended(self._parsed(text), self.clock())
         full = Change(change.devices, change.forbids, change.grants, change.without | gone, change.renamed)
         written = changed(text, full)
@@ -76,9 +76,11 @@ class Policies:
         """The policy with this text as the machine-owned file. What has ended counts no more."""
         raw, where, today = self._parsed(text), self.source, local_today(self.clock())
         in_force = without(raw, ended(raw, self.clock()))
-        own = parsed(read_text(self.operator) if self.operator is not None else home_text(), where)
+        own_text = read_text(self.operator) if self.operator is not None else home_text()
+        own = parsed(own_text, where)
         try:
-            return loaded(own, where, today, Approved(in_force, str(self.machine))), in_force
+            found = loaded(own, where, today, Approved(in_force, str(self.machine)))
+            return replace(found, text=own_text, approved=text), in_force
         except ConfigError as error:
             if error.where != where:
                 raise
@@ -86,7 +88,13 @@ class Policies:
             problem = f"does not go together with {error.where}: {error.key}: {error.problem}"
             raise ConfigError(str(self.machine), "", problem) from None
 
-    def _machine_text(self) -> str:
+    def put_back(self, text: str) -> None:
+        """The machine-owned file as it was before a change that did not come into force."""
+        replace_file(self.machine, text)
+        self._raw = without(raw := self._parsed(text), ended(raw, self.clock()))
+
+    def text(self) -> str:
+        """The machine-owned file; empty where there is none. Raises ConfigError."""
         return read_text(self.machine) if self.machine.exists() else ""
 
     def _parsed(self, text: str) -> dict[str, Any]:
@@ -111,11 +119,16 @@ class Enforcer:
     async def change(self, make: Callable[[], Change]) -> Written:
         """Makes a change, writes it and brings it into force; ``make`` sees the policy that is in force.
 
-        Raises ConfigError and StoreError; nothing has changed then.
+        Raises ConfigError, StoreError and FirewallError; nothing has changed then.
         """
         async with self._one:
+            before = self.policies.text()
             loaded, written = await asyncio.to_thread(self.policies.change, make())
-            await self._enforce(loaded)
+            try:
+                await self._enforce(loaded)
+            except GatewayError:
+                await asyncio.to_thread(self.policies.put_back, before)
+                raise
             return written
 
 

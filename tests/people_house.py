@@ -1,0 +1,77 @@
+"""A house whose policy is two files, and the commands of its people."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.house import Clock, House, house
+from upnp_gw import api
+from upnp_gw.gate.load import Loaded
+from upnp_gw.model import Mapping
+from upnp_gw.operating import GatewayOperator
+from upnp_gw.people import People
+from upnp_gw.policies import APPROVED, Enforcer, Policies
+
+ASK = """
+version = 1
+default = "ask"
+[limits]
+incident_after = 5
+[device.console]
+mac = ["ac:89:95:00:00:01"]
+[[forbid]]
+name = "never-admin-ports"
+int_ports = [22, 23, 135, "137-139", 445, 3389, 5900]
+"""
+
+
+@dataclass
+class Served:
+    home: House
+    people: People
+    enforcer: Enforcer
+
+    @property
+    def file(self) -> Path:
+        return self.enforcer.policies.machine
+
+
+def written(answer: Any) -> api.Written:
+    """The answer of a command that was carried out."""
+    assert isinstance(answer, api.Written), answer
+    return answer
+
+
+def refused(answer: object) -> api.Problem:
+    """The answer of one that was not."""
+    assert isinstance(answer, api.Problem), answer
+    return answer
+
+
+@asynccontextmanager
+async def served(
+    directory: Path, text: str | None = ASK, clock: Clock | None = None, **options: Any
+) -> AsyncIterator[Served]:
+    """``text``: the operator's policy file; None: the built-in home policy. The same directory is a restart."""
+    clock = clock or Clock()
+    operator = directory / "policy.toml" if text is not None else None
+    if operator is not None and text is not None:
+        operator.write_text(text)
+    policies = Policies(operator, directory / APPROVED, lambda: clock.now.wall)
+    async with house(directory, policies.load().policy, clock, **options) as home:
+
+        async def enforce(loaded: Loaded) -> None:
+            await home.gateway.submit(lambda turn: _none(home.operations.policy_changed(turn, loaded.policy)))
+
+        def shown(mapping: Mapping) -> api.Mapping:
+            return GatewayOperator.shown(operator_side, mapping)
+
+        operator_side = GatewayOperator(home.gateway, home.store, None)  # type: ignore[arg-type]  # told of nothing
+        enforcer = Enforcer(policies, enforce)
+        yield Served(home, People(home.gateway, enforcer, home.probe, shown), enforcer)
+
+
+def _none(_: object) -> None:
+    return None
