@@ -33,7 +33,7 @@ FILTER_PROTO_AND_DST_PORT = 1 << 3 | 1 << 5
 ANSWERED = {Transport.TCP: 1 << 2, Transport.UDP: 1 << 1}
 """The status bit of a flow that both ends take part in: IPS_ASSURED, as a reset is a reply too; IPS_SEEN_REPLY."""
 
-FILTERED_MOST = 32
+FILTERED_MOST = 8
 """Up to so many ports are asked for one by one; for more, one dump of everything is cheaper."""
 PEERS_MOST = 64
 """Peers of one forward that are told."""
