@@ -9,7 +9,7 @@ from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -114,15 +114,19 @@ class AddMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def remote(self) -> IPNetwork | None:
         if self.remote_host is None:
             return None
-        try:
-            return ip_network(self.remote_host)
-        except ValueError:
-            raise FieldError("remote_host", "an address or a prefix such as 203.0.113.0/24") from None
+        return _prefix("remote_host", self.remote_host)
 
     @property
     def target_port(self) -> int:
         """The internal port, 1..65535."""
         return self.external_port if self.internal_port is None else self.internal_port
+
+
+def _prefix(field: str, text: str) -> IPNetwork:
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise FieldError(field, "an address or a prefix such as 203.0.113.0/24") from None
 
 
 def _address(field: str, text: str) -> IPAddress:
@@ -166,6 +170,14 @@ class Decision(Struct, frozen=True, kw_only=True):
     """The id of the mapping that it made or renewed."""
     policy: str = ""
     """The hash of the policy that decided."""
+    choice: Literal["exact", "suggested"] | None = None
+    """Whether the gateway might choose another external port."""
+    granted_s: int | None = None
+    """allow: the seconds that the lease lives by the rule's clamps."""
+    count: Count = 1
+    """How many requests were refused like this one for asking too often, within a minute."""
+    facts: dict[str, Any] = {}
+    """What the gate knew beside the request: enough to decide it again."""
     device_name: str | None = None
 
 
@@ -316,6 +328,118 @@ class Revoked(Struct, frozen=True, kw_only=True):
     """How many pending ones were dropped."""
 
 
+class Rule(Struct, frozen=True, kw_only=True):
+    """What one forbid or grant did to a request."""
+
+    name: str
+    effect: Literal["none", "denies", "narrows", "full", "covers", "charged"]
+    """narrows: takes external ports from the gateway's choice; full: covers it, but has no room or hours now;
+    covers: and has room, but another one was charged."""
+    why: str
+    """Every condition that does not hold; or what does, or the room that is left."""
+    concerns: bool
+    """It is for this device, whatever its other conditions say."""
+
+
+class Explained(Struct, frozen=True, kw_only=True):
+    """The whole trace of a decision, or of a trial."""
+
+    verdict: Literal["allow", "deny", "ask", "busy"]
+    refusal: str | None
+    rule: str | None
+    reasons: list[str]
+    """The steps in order: floor, limits, forbids, grants, clamp; the last one is the answer in one sentence."""
+    forbids: list[Rule]
+    grants: list[Rule]
+    names: list[str]
+    """The names that the policy has for the requester."""
+    lease_s: int | None
+    """allow: the seconds that the lease lives."""
+    policy: str
+    """The hash of the policy that the rules are told by."""
+    facts: dict[str, Any]
+    decision: Decision | None = None
+    """null: a trial."""
+    note: str | None = None
+    """What to know of it: another policy is in force by now, or the rules cannot be told any more."""
+
+
+class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request that is only tried. Either ``device`` or ``address`` says who asks."""
+
+    device: str | None = None
+    """A name of the policy or a MAC address."""
+    address: str | None = None
+    via: Via = Via.IGD1
+    transport: Transport
+    internal_port: Port
+    external_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    """null: the internal one; over NAT-PMP and PCP the gateway may choose another."""
+    lease_s: Annotated[int, Meta(ge=1, le=MAX_LEASE_S)] | None = None
+    """null: as long as possible."""
+    internal_client: str | None = None
+    """null: the requester itself."""
+    remote_host: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.device is None) == (self.address is None):
+            raise FieldError("device", "either device or address")
+        for field in ("address", "internal_client"):
+            if (text := getattr(self, field)) is not None:
+                _address(field, text)
+        if self.remote_host is not None:
+            _prefix("remote_host", self.remote_host)
+
+    @property
+    def remote(self) -> IPNetwork | None:
+        return None if self.remote_host is None else _prefix("remote_host", self.remote_host)
+
+
+class PolicyText(Struct, frozen=True, kw_only=True):
+    """The policy in force."""
+
+    source: str
+    """The file, or ``built-in home policy``."""
+    hash: str
+    since: datetime
+    text: str
+    """The TOML as it was when it was loaded."""
+    approved_file: str
+    approved: str
+    """The machine-owned file's, which the operator's commands write; empty: there is none."""
+    warnings: list[str]
+    problem: str | None
+    """Why the files as they are now are not in force; null: they were when they were last looked at."""
+
+
+class FallenMapping(Struct, frozen=True, kw_only=True):
+    """A mapping that the new policy does not allow any more."""
+
+    mapping: str
+    device: str
+    device_name: str | None
+    transport: Transport
+    external_port: Port
+    internal_client: str
+    internal_port: Port
+    reason: str
+    decision: str
+    kept: bool
+    """It stands until its lease ends (``[gate] on_reload = "keep"``); false: it has ended."""
+
+
+class Reloaded(Struct, frozen=True, kw_only=True):
+    """A policy came into force."""
+
+    before: str
+    """The hash of the policy until now."""
+    hash: str
+    standing: Count
+    """Mappings that stand."""
+    fallen: list[FallenMapping]
+    warnings: list[str]
+
+
 class WanState(Struct, frozen=True, kw_only=True):
     interface: str
     up: bool
@@ -390,12 +514,12 @@ class Check(Struct, frozen=True, kw_only=True):
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the event stream. ``hello`` is the first: what happens after it is not missed."""
 
-    event: Literal["hello", "added", "changed", "removed", "wan", "lan", "decided", "incident", "healed"]
+    event: Literal["hello", "added", "changed", "removed", "wan", "lan", "decided", "incident", "policy", "healed"]
     at: datetime
     mapping: Mapping | None = None
     """added, changed: as it is now; removed: as it was."""
     why: str | None = None
-    """removed: deleted, expired, revoked, policy, device-moved, prefix-gone, quarantine;
+    """policy: its hash; removed: deleted, expired, revoked, policy, device-moved, prefix-gone, quarantine;
     incident: who and what was refused; healed: what was found."""
     decision: Decision | None = None
 
@@ -421,6 +545,13 @@ class DecisionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     verdict: Literal["allow", "deny", "ask", "busy"] | None = None
     via: Via | None = None
     since: datetime | None = None
+    until: datetime | None = None
+    rule: str | None = None
+    """The grant or forbid that answered."""
+    port: Port | None = None
+    """The external or the internal one."""
+    before: Annotated[str, Meta(pattern="^d[0-9]{1,18}$")] | None = None
+    """A decision; those before it: the next page."""
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 100
 
 
@@ -457,6 +588,10 @@ ROUTES: Table[str, Route] = {
     "approve": Route("POST", "/v1/queue/{number}/approve", "Say yes, and open it at once", Approved, body=Approve),
     "deny": Route("POST", "/v1/queue/{number}/deny", "Say no", Written, body=Deny),
     "incidents": Route("GET", "/v1/incidents", "Open incidents, oldest first", list[Incident]),
+    "explain": Route("GET", "/v1/decisions/{id}", "Why it was answered so: every rule, and the facts", Explained),
+    "trial": Route("POST", "/v1/try", "What would be answered; changes nothing", Explained, body=Trial),
+    "policy": Route("GET", "/v1/policy", "The policy in force, as its files were when it was loaded", PolicyText),
+    "reload": Route("POST", "/v1/reload", "Load the policy files again, all of it or nothing", Reloaded),
     "doctor": Route("GET", "/v1/doctor", "What could be wrong, and what to do", list[Check]),
     "events": Route("GET", "/v1/events", "What happens, as it happens", Event, stream=True),
 }

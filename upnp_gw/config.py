@@ -54,12 +54,22 @@ class Config:
     """own: a device sees and deletes its own mappings; all: the classic behaviour."""
     policy: Path | None = None
     """The policy file; None: the built-in home policy."""
+    on_reload: str = "revoke"
+    """revoke: what a new policy does not allow any more ends at once; keep: when its lease does."""
     state_dir: Path = Path("/var/lib/upnp-gw")
     runtime_dir: Path = Path("/run/upnp-gw")
     control_group: str = ""
     """The Unix group that may use the control socket (mode 0660); empty: its owner alone (0600)."""
     durability: str = "normal"
     """normal: kill -9 loses nothing, power loss up to a second; full: every reply waits for the disk."""
+    keep_decisions: int = 100_000
+    """Decisions in the audit log; the oldest leave."""
+    keep_days: int = 90
+    """Days after which a decision leaves it."""
+    log_format: str = "text"
+    """text: a line for people; json: one object a line."""
+    log_level: str = "info"
+    """debug | info | warning | error"""
 
 
 def check(config: Config, where: str) -> None:

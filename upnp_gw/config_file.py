@@ -205,10 +205,17 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
     "gate": {
         "policy": Key("policy", _path, "--policy"),
         "visibility": Key("visibility", _one_of(("own", "all"))),
+        "on_reload": Key("on_reload", _one_of(("revoke", "keep"))),
     },
     "store": {
         "state_dir": Key("state_dir", _path, "--state-dir"),
         "durability": Key("durability", _one_of(("normal", "full"))),
+        "keep_decisions": Key("keep_decisions", _number(1000, 10_000_000, "a number of decisions")),
+        "keep_days": Key("keep_days", _number(1, 3660, "a number of days")),
+    },
+    "log": {
+        "format": Key("log_format", _one_of(("text", "json"))),
+        "level": Key("log_level", _one_of(("debug", "info", "warning", "error"))),
     },
     "control": {
         "runtime_dir": Key("runtime_dir", _path, "--runtime-dir"),

@@ -53,13 +53,20 @@ class IncidentBegan:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """Another policy is in force, and what it does not allow has ended."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class FirewallHealed:
     """Somebody else removed or changed our table; it was installed again from the ledger."""
 
     what: str
 
 
-Event = TableChanged | WanChanged | LanChanged | Decided | IncidentBegan | FirewallHealed
+Event = TableChanged | WanChanged | LanChanged | Decided | IncidentBegan | PolicyChanged | FirewallHealed
 
 
 class Events:

@@ -10,7 +10,16 @@ from typing import Literal
 
 from upnp_gw import __version__, api
 from upnp_gw.config import Config
-from upnp_gw.events import Decided, Event, FirewallHealed, IncidentBegan, LanChanged, TableChanged, WanChanged
+from upnp_gw.events import (
+    Decided,
+    Event,
+    FirewallHealed,
+    IncidentBegan,
+    LanChanged,
+    PolicyChanged,
+    TableChanged,
+    WanChanged,
+)
 from upnp_gw.gate.identity import name_of
 from upnp_gw.gate.limits import Incident
 from upnp_gw.gateway import Gateway
@@ -34,6 +43,7 @@ class Told:
     detected: tuple[str, ...]
     started: Instant
     policy_source: Callable[[], str]
+    policy_problem: Callable[[], str | None]
     locations: Callable[[], Iterable[str]]
     counters: Callable[[], dict[str, int]]
     doctor: Callable[[], Awaitable[list[api.Check]]]
@@ -135,10 +145,14 @@ class GatewayOperator:
                 verdict=wanted.verdict,
                 via=wanted.via.value if wanted.via else None,
                 since=wanted.since.timestamp() if wanted.since else None,
+                until=wanted.until.timestamp() if wanted.until else None,
+                rule=wanted.rule,
+                port=wanted.port,
+                before=int(wanted.before[1:]) if wanted.before else None,
                 limit=wanted.limit,
             )
         )
-        return [self._decision(record) for record in records]
+        return [self.decision(record) for record in records]
 
     async def devices(self) -> list[api.Device]:
         now = self._around.clock()
@@ -214,7 +228,7 @@ class GatewayOperator:
             device_name=self._name(row.device),
         )
 
-    def _decision(self, record: DecisionRecord) -> api.Decision:
+    def decision(self, record: DecisionRecord) -> api.Decision:
         return api.Decision(
             id=record.id,
             at=api.moment(record.at),
@@ -235,6 +249,10 @@ class GatewayOperator:
             reasons=list(record.reasons),
             mapping=record.mapping,
             policy=record.policy,
+            choice=record.choice,  # type: ignore[arg-type]
+            granted_s=record.lease_s,
+            count=record.count,
+            facts=record.facts,
             device_name=self._name(record.device),
         )
 
@@ -247,9 +265,11 @@ class GatewayOperator:
                     *(self._event("removed", mapping=self.shown(row), why=why) for row, why in event.removed),
                 ]
             case Decided():
-                return [self._event("decided", decision=self._decision(event.record))]
+                return [self._event("decided", decision=self.decision(event.record))]
             case IncidentBegan(incident):
                 return [self._event("incident", why=_incident(incident))]
+            case PolicyChanged():
+                return [self._event("policy", why=event.digest)]
             case FirewallHealed():
                 return [self._event("healed", why=event.what)]
             case WanChanged():
@@ -270,6 +290,8 @@ class GatewayOperator:
                 f"the external address {network.external[0]} is not public ({why}); "
                 "mapped ports are not reached from the internet"
             )
+        if (problem := self.told.policy_problem()) is not None:
+            found.append(f"the policy as it is on disk is not in force: {problem}")
         if self.told.config.policy is None:
             found.append("no policy file: the built-in home policy limits an infected device, it does not stop it")
         found += [f"incident: {_incident(incident)}" for incident in self._operations.book.incidents(now)]

@@ -274,6 +274,13 @@ class Operations:
         fallen = [self._decide_again(turn, mapping, "reload") for mapping in newest_first]
         return [one for one in fallen if one is not None]
 
+    def facts_of_trial(self, request: MapRequest) -> Facts:
+        """The facts that a request would be decided by if it came now. Changes nothing."""
+        turn = Turn(self.ledger, self.surroundings.clock())
+        owner = self._owner(request)
+        own = self._planner(turn, request).own_row(request, owner)
+        return self._facts(turn, request, self._held(owner, own), None, standing=own is not None)
+
     def tell_floods(self, turn: Turn, now: Instant | None = None) -> None:
         """Writes down the counted refusals; without ``now`` those of the present minute too."""
         turn.records.extend(self.floods.over(now))

@@ -28,6 +28,10 @@ class Loaded:
 
     policy: Policy
     warnings: tuple[Finding, ...]
+    text: str = ""
+    """The operator's file, as it was read."""
+    approved: str = ""
+    """The machine-owned file; empty: there is none."""
 
 
 def load_file(path: Path, today: date) -> Loaded:

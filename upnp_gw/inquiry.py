@@ -1,0 +1,198 @@
+"""The operator's questions to the gate: why was it answered so, what would be answered, which policy is in force.
+
+Asked over the control socket (``api.ROUTES``). Only ``reload`` changes anything.
+"""
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, ip_address
+
+from upnp_gw import api
+from upnp_gw.audit import NotReplayable, asked, told
+from upnp_gw.errors import ConfigError, GatewayError
+from upnp_gw.gate.decision import Facts
+from upnp_gw.gate.explain import Explanation, RuleTold, explain
+from upnp_gw.gate.identity import name_of
+from upnp_gw.gateway import Gateway
+from upnp_gw.ledger.records import DecisionRecord, RecordFilter
+from upnp_gw.ledger.store import Store
+from upnp_gw.model import Endpoint, IPAddress, Via
+from upnp_gw.operations import Fallen
+from upnp_gw.policies import Enforcer
+from upnp_gw.reload import Reload
+from upnp_gw.request import MapRequest, PortChoice, Refusal, Source
+from upnp_gw.surroundings import is_mac
+
+OTHER_POLICY = "another policy is in force by now; the rules are told by that one"
+NO_RULES = "the rules cannot be told: this is no answer to a map request, or an older version wrote it"
+
+
+class Inquiry:
+    """Operations of ``api.ROUTES`` beside the ``Operator``'s. ``shown``: a record in the words of the API."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        store: Store,
+        enforcer: Enforcer,
+        reload: Reload,
+        shown: Callable[[DecisionRecord], api.Decision],
+    ) -> None:
+        self._operations = gateway.operations
+        self._around = gateway.operations.surroundings
+        self._store = store
+        self._enforcer = enforcer
+        self._reload = reload
+        self._shown = shown
+
+    async def explain(self, decision: str) -> api.Explained | None:
+        """None where there is no such decision (any more)."""
+        records = await self._store.decisions(RecordFilter(id=decision, limit=1))
+        return self._explained(records[0]) if records else None
+
+    def _explained(self, record: DecisionRecord) -> api.Explained:
+        policy = self._operations.policy
+        found, note = None, None
+        try:
+            found = explain(policy, *asked(record, self._around.network))
+        except NotReplayable:
+            note = NO_RULES
+        if found is not None and record.policy != policy.digest:
+            note = OTHER_POLICY
+        return api.Explained(
+            verdict=record.verdict,  # type: ignore[arg-type]
+            refusal=record.refusal,
+            rule=record.rule,
+            reasons=list(record.reasons),
+            forbids=_rules(found.forbids if found else ()),
+            grants=_rules(found.grants if found else ()),
+            names=list(found.names if found else ()),
+            lease_s=record.lease_s,
+            policy=policy.digest,
+            facts=record.facts,
+            decision=self._shown(record),
+            note=note,
+        )
+
+    async def trial(self, wanted: api.Trial) -> api.Explained | api.Problem:
+        """Decides about a request that nobody made. Counts nothing, writes nothing."""
+        source = self._source(wanted)
+        if isinstance(source, api.Problem):
+            return source
+        target = ip_address(wanted.internal_client) if wanted.internal_client is not None else source.address
+        if wanted.remote is not None and wanted.remote.version != target.version:
+            return _problem("invalid", f"an IPv{target.version} address or prefix, like the client", "remote_host")
+        request = trial_request(wanted, source, target)
+        facts = self._operations.facts_of_trial(request)
+        return trial_told(explain(self._operations.policy, facts, request), facts, request)
+
+    def _source(self, wanted: api.Trial) -> Source | api.Problem:
+        """Where the one who is said to ask would ask from."""
+        if wanted.via is Via.OPERATOR:
+            return Source(IPv4Address("127.0.0.1"), "")
+        if wanted.address is not None:
+            address: IPAddress | None = ip_address(wanted.address)
+        else:
+            address = self._address_of(str(wanted.device))
+        if address is None:
+            problem = f"no address of {wanted.device} is known now; try --from ADDRESS"
+            return _problem("not-found", problem, "device")
+        network = self._around.network
+        links = [link.name for link in network.lans if network.on_link(address, link.name)]
+        return Source(address, links[0] if links else "")
+
+    def _address_of(self, device: str) -> IPAddress | None:
+        named = self._operations.policy.devices.get(device)
+        macs = named.macs if named is not None else frozenset({device.lower()} if is_mac(device) else ())
+        seen = {address for mac in macs for address in self._around.neighbours.addresses_of(mac)}
+        seen |= {row.internal.address for mac in macs for row in self._operations.ledger.table.of_device(mac)}
+        known = seen & named.addresses or named.addresses if named is not None and named.addresses else seen
+        return min(known, key=lambda address: (address.version, int(address)), default=None)
+
+    async def policy(self) -> api.PolicyText:
+        loaded = self._reload.now_in_force
+        return api.PolicyText(
+            source=self._enforcer.policies.source,
+            hash=loaded.policy.digest,
+            since=api.moment(self._reload.since),
+            text=loaded.text,
+            approved_file=str(self._enforcer.policies.machine),
+            approved=loaded.approved,
+            warnings=[str(finding) for finding in loaded.warnings],
+            problem=self._reload.problem,
+        )
+
+    async def reload(self) -> api.Reloaded | api.Problem:
+        """Both policy files as they are now, all of it or nothing."""
+        try:
+            done = await self._reload.reload(self._enforcer)
+        except ConfigError as error:
+            return _problem("policy", f"the policy stays as it was: {error}")
+        except GatewayError as error:
+            return _problem(Refusal.BACKEND.value, f"the policy stays as it was: {error}")
+        return api.Reloaded(
+            before=done.before,
+            hash=done.loaded.policy.digest,
+            standing=done.standing,
+            fallen=[self._fallen(fallen) for fallen in done.fallen],
+            warnings=list(done.warnings),
+        )
+
+    def _fallen(self, fallen: Fallen) -> api.FallenMapping:
+        row, device = fallen.mapping, fallen.mapping.device
+        address = None if is_mac(device) else ip_address(device)
+        return api.FallenMapping(
+            mapping=row.id,
+            device=device,
+            device_name=name_of(self._operations.policy, None if address else device, address),
+            transport=row.key.transport,
+            external_port=row.key.external_port,
+            internal_client=str(row.internal.address),
+            internal_port=row.internal.port,
+            reason=fallen.reason,
+            decision=fallen.decision,
+            kept=fallen.kept,
+        )
+
+
+def trial_request(wanted: api.Trial, source: Source, target: IPAddress) -> MapRequest:
+    """The request that a trial stands for."""
+    chooses = wanted.via.datagram or (wanted.via is Via.OPERATOR and wanted.external_port is None)
+    pinhole = target.version == 6
+    usual = 0 if chooses else wanted.internal_port
+    return MapRequest(
+        via=wanted.via,
+        source=source,
+        transport=wanted.transport,
+        internal=Endpoint(target, wanted.internal_port),
+        external_port=wanted.internal_port if pinhole else wanted.external_port or usual,
+        choice=PortChoice.SUGGESTED if chooses and not pinhole else PortChoice.EXACT,
+        lifetime_s=wanted.lease_s,
+        remote=wanted.remote,
+    )
+
+
+def trial_told(found: Explanation, facts: Facts, request: MapRequest) -> api.Explained:
+    """An explanation without a record."""
+    verdict = found.verdict
+    return api.Explained(
+        verdict=verdict.outcome.value,
+        refusal=verdict.refusal.value if verdict.refusal else None,
+        rule=verdict.rule,
+        reasons=list(verdict.reasons),
+        forbids=_rules(found.forbids),
+        grants=_rules(found.grants),
+        names=list(found.names),
+        lease_s=found.lease_s,
+        policy=verdict.policy,
+        facts={"device": facts.device, "address": str(facts.address)} | told(facts, request),
+    )
+
+
+def _rules(rules: tuple[RuleTold, ...]) -> list[api.Rule]:
+    return [
+        api.Rule(name=rule.name, effect=rule.effect.value, why=rule.why, concerns=rule.concerns) for rule in rules
+    ]
+
+
+def _problem(word: str, message: str, field: str | None = None) -> api.Problem:
+    return api.Problem(error=word, message=message, field=field)
