@@ -189,8 +189,8 @@ async def test_a_flood_has_its_own_room(served: Served) -> None:
         for n in range(burst + 50):
             one.send(map_request(1 + n))
             await asyncio.sleep(0)  # not more than the socket's buffer holds
+        await served.until(lambda: one.inbox.qsize() == burst - 1)
         await served.until(lambda: served.server.drops["too-many-new"] > 50)
-        await served.settled()
         while not one.inbox.empty():
             one.inbox.get_nowait()
         assert (await one.ask(b"\0\0"))[3] == 0
