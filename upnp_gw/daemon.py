@@ -32,8 +32,6 @@ from upnp_gw.gateway import Gateway
 from upnp_gw.identity import Identity
 from upnp_gw.inquiry import Inquiry
 from upnp_gw.ledger.decision_rows import DAY_S, Keep
-from upnp_gw.inquiry import Inquiry
-from upnp_gw.ledger.decision_rows import DAY_S, Keep
 from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.ledger.store import Store
 from upnp_gw.ledger.view import LedgerView
@@ -50,7 +48,6 @@ from upnp_gw.protocols.faces import SERVICES, Face, Service, scpd_path
 from upnp_gw.protocols.igd.evented import evented_properties
 from upnp_gw.protocols.portcontrol import PortControl
 from upnp_gw.protocols.ssdp import server_token
-from upnp_gw.reload import Reload
 from upnp_gw.reload import Reload
 from upnp_gw.request import Source
 from upnp_gw.servers.action_model import load_service_models
@@ -185,7 +182,6 @@ class Daemon:
             refuse_private_external=config.refuse_private_external,
             lenient_nonces=config.nonce_check == "lenient",
             on_reload=config.on_reload,
-            on_reload=config.on_reload,
         )
         self.gateway = Gateway(self._operations, firewall, self._store, self.events, self._settings)
         self._stack.push_async_callback(self.gateway.stop)
@@ -291,7 +287,6 @@ class Daemon:
             detected=self._detected,
             started=self._started,
             policy_source=lambda: self._enforcer.policies.source,
-            policy_problem=lambda: self._reload.problem,
             policy_problem=lambda: self._reload.problem,
             locations=lambda: self._locations(roots),
             counters=self._counts,
