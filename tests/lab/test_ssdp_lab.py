@@ -13,7 +13,7 @@ from contextlib import ExitStack, asynccontextmanager
 import pytest
 
 from tests.lab.ssdp_ear import GROUP, Heard, ear, link_of, network_of, until
-from tests.protocols.ssdp_cases import V1, V2, search
+from tests.protocols.ssdp_cases import EVERY, V1, V2, search
 from upnp_gw.lab import GUEST, HOME, Lab, Topology
 from upnp_gw.model import Instant
 from upnp_gw.network import Network
@@ -69,8 +69,8 @@ def follow(lab: Lab, ssdp: Ssdp) -> Network:
 def sets(heard: list[Heard]) -> list[str]:
     """The announcements as complete sets of both roots, in order; fails where one is not complete."""
     kinds = []
-    for at in range(0, len(heard), 20):
-        batch = heard[at : at + 20]
+    for at in range(0, len(heard), EVERY):
+        batch = heard[at : at + EVERY]
         assert sorted(message.headers["USN"] for message in batch) == EVERY_USN
         (kind,) = {message.headers["NTS"] for message in batch}
         kinds.append(kind.removeprefix("ssdp:"))
@@ -86,9 +86,9 @@ async def test_announcements_on_two_lans(lab: Lab) -> None:
         }
         async with serving(lab):
             for one in ears.values():
-                await one.hear(80)
+                await one.hear(4 * EVERY)
         for name, own in owns.items():
-            heard = await ears[name].hear(100)
+            heard = await ears[name].hear(5 * EVERY)
             assert sets(heard) == ["byebye", "alive", "alive", "alive", "byebye"]
             for message in heard:
                 assert (message.source, message.hops) == ((own, 1900), 2)
@@ -97,7 +97,7 @@ async def test_announcements_on_two_lans(lab: Lab) -> None:
                 location = message.headers.get("LOCATION", "")
                 assert location.startswith(f"http://{own}:5000/igd") or message.headers["NTS"] == "ssdp:byebye"
         polled = ears["console"].heard
-        assert all(0.15 < polled[at + 20].at - polled[at].at < 1 for at in (20, 40))
+        assert all(0.15 < polled[at + EVERY].at - polled[at].at < 1 for at in (EVERY, 2 * EVERY))
 
 
 @pytest.mark.spec("IGD-063", "IGD-064")
@@ -107,9 +107,9 @@ async def test_announcements_over_ipv6(lab: Lab, group: str, kind: str) -> None:
     own = next(a for a in lan0.ipv6 if a.is_link_local == (kind == "link-local") and a.is_private)
     with ear(lab.hosts["console"], v6=True, group=group, bind=group, port=1900) as one:
         async with serving(lab):
-            heard = await one.hear(80)
-        assert sets(heard[:80]) == ["byebye", "alive", "alive", "alive"]
-        for message in heard[20:80]:
+            heard = await one.hear(4 * EVERY)
+        assert sets(heard[: 4 * EVERY]) == ["byebye", "alive", "alive", "alive"]
+        for message in heard[EVERY : 4 * EVERY]:
             assert message.source == (str(own), 1900)
             assert message.hops == 10
             assert message.headers["HOST"] == f"[{group.upper()}]:1900"
@@ -124,7 +124,7 @@ async def test_multicast_searches_are_answered_from_their_own_lan(lab: Lab, host
             start = time.monotonic()
             one.ask(search("ssdp:all", mx="1"))
             other.ask(search("upnp:rootdevice", mx="1"))
-            heard = await one.hear(20)
+            heard = await one.hear(EVERY)
             assert time.monotonic() - start < 1.1
             assert sorted(message.headers["USN"] for message in heard) == EVERY_USN
             assert heard[-1].at - heard[0].at > 0.01
@@ -210,7 +210,7 @@ async def test_the_wan_side_hears_and_gets_nothing(lab: Lab) -> None:
             wan_ears[6].ask(data, to=str(lab.external6))
             with ear(lab.hosts["console"]) as inside:
                 inside.ask(search("ssdp:all", mx="1"))
-                await inside.hear(20)
+                await inside.hear(EVERY)
             assert sum(ssdp.drops.values()) == 0, "not even heard"
             assert ssdp.interfaces == {"lan0", "lan1"}
         for one in wan_ears:
@@ -285,8 +285,8 @@ async def test_an_address_change_is_announced(lab: Lab) -> None:
         ear(lab.hosts["guest"], group=GROUP, bind=GROUP, port=1900) as guest,
     ):
         async with serving(lab) as ssdp:
-            await home.hear(80)
-            await guest.hear(80)
+            await home.hear(4 * EVERY)
+            await guest.hear(4 * EVERY)
             lab.gateway.ip("addr del 192.168.88.1/24 dev lan1", "addr add 192.168.88.7/24 dev lan1")
             try:
                 follow(lab, ssdp)
@@ -360,7 +360,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize(("st", "count"), [("ssdp:all", 20), (IGD2, 1), ("upnp:rootdevice", 1)])
+@pytest.mark.parametrize(("st", "count"), [("ssdp:all", EVERY), (IGD2, 1), ("upnp:rootdevice", 1)])
 async def test_async_upnp_client_finds_the_gateway(lab: Lab, st: str, count: int) -> None:
     async with serving(lab):
         argv = [sys.executable, "-c", SEARCHER, st, str(lab.hosts["console"].address)]

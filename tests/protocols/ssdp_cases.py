@@ -16,6 +16,8 @@ def root(face: Face) -> RootDevice:
 
 
 V1, V2 = root(Face.IGD1), root(Face.IGD2)
+EVERY = 10 + 11
+"""Messages of one complete set of both root devices (IGD section 2.1)."""
 VOICE = Voice((V1, V2), server_token("6.1.0-test"), 1800, 5000)
 
 

@@ -26,11 +26,12 @@ both = pytest.mark.parametrize("root", [V1, V2], ids=["igd1", "igd2"])
 
 
 @both
-@pytest.mark.spec("IGD-031", "IGD-033")
+@pytest.mark.spec("IGD-031", "IGD-032", "IGD-033")
 def test_the_set_is_three_two_two_and_the_services(root: RootDevice) -> None:
     igd, wan, wcd = (root.udns[level] for level in Level)
     v = root.face.version
     device, service = "urn:schemas-upnp-org:device:", "urn:schemas-upnp-org:service:"
+    firewall = f"{service}WANIPv6FirewallControl:1"
     assert [(row.nt, row.usn) for row in notify_set(root)] == [
         ("upnp:rootdevice", f"{igd}::upnp:rootdevice"),
         (igd, igd),
@@ -42,6 +43,7 @@ def test_the_set_is_three_two_two_and_the_services(root: RootDevice) -> None:
         (f"{service}Layer3Forwarding:1", f"{igd}::{service}Layer3Forwarding:1"),
         (f"{service}WANCommonInterfaceConfig:1", f"{wan}::{service}WANCommonInterfaceConfig:1"),
         (f"{service}WANIPConnection:{v}", f"{wcd}::{service}WANIPConnection:{v}"),
+        *([(firewall, f"{wcd}::{firewall}")] if v == 2 else []),
     ]
     assert len(notify_set(root)) == 7 + len(SERVICES[root.face])
 

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_address
 
 import pytest
 
-from tests.protocols.ssdp_cases import V1, V2, search, taken_apart
+from tests.protocols.ssdp_cases import EVERY, V1, V2, search, taken_apart
 from upnp_gw.model import Instant, IPAddress
 from upnp_gw.network import Link, Network
 from upnp_gw.protocols.ssdp import Peer
@@ -135,10 +135,10 @@ async def test_one_socket_for_each_family_of_each_lan_link_and_none_for_the_wan(
 @pytest.mark.spec("IGD-030", "IGD-042", "IGD-063")
 async def test_start_burst_and_byebye_on_every_channel() -> None:
     async with running(LAN, GUEST):
-        await until(lambda: all(len(made.sent) == 80 for made in FakeSocket.made))
+        await until(lambda: all(len(made.sent) == 4 * EVERY for made in FakeSocket.made))
     for made in FakeSocket.made:
         assert made.nts() == ["ssdp:byebye", "ssdp:alive", "ssdp:byebye"]
-        assert len(made.sent) == 100
+        assert len(made.sent) == 5 * EVERY
         own = {4: made.link.ipv4, 6: made.link.ipv6}[made.version][0]
         assert {sent_from for _, _, sent_from in made.sent} == {own}
         assert {taken_apart(data)[1]["BOOTID.UPNP.ORG"] for data, _, _ in made.sent} == {"7"}
@@ -204,13 +204,13 @@ async def test_each_kind_of_drop_is_logged_once_a_minute(caplog: pytest.LogCaptu
 async def test_a_new_link_is_told_by_update_and_a_new_boot_id() -> None:
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     async with running(lan) as ssdp:
-        await until(lambda: len(FakeSocket.made[0].sent) == 80)
+        await until(lambda: len(FakeSocket.made[0].sent) == 4 * EVERY)
         ssdp.network_changed(network(lan, GUEST))
         old, new = FakeSocket.made
-        await until(lambda: len(old.sent) == 160 and len(new.sent) == 80)
+        await until(lambda: len(old.sent) == 8 * EVERY and len(new.sent) == 4 * EVERY)
         assert old.nts() == ["ssdp:byebye", "ssdp:alive", "ssdp:update", "ssdp:alive"]
         assert new.nts() == ["ssdp:byebye", "ssdp:alive"]
-        update, alive = (taken_apart(old.sent[at][0])[1] for at in (80, 100))
+        update, alive = (taken_apart(old.sent[at][0])[1] for at in (4 * EVERY, 5 * EVERY))
         assert (update["BOOTID.UPNP.ORG"], update["NEXTBOOTID.UPNP.ORG"]) == ("7", "8")
         assert alive["BOOTID.UPNP.ORG"] == "8"
         assert ssdp.boot_id == 8
@@ -220,12 +220,12 @@ async def test_an_address_that_changed_is_taken_back_and_announced_anew() -> Non
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     async with running(lan) as ssdp:
         (made,) = FakeSocket.made
-        await until(lambda: len(made.sent) == 80)
+        await until(lambda: len(made.sent) == 4 * EVERY)
         ssdp.network_changed(network(Link("lan0", 3, True, (IPv4Interface("192.168.77.2/24"),))))
-        await until(lambda: len(made.sent) == 160)
+        await until(lambda: len(made.sent) == 8 * EVERY)
         assert FakeSocket.made == [made], "the socket stays"
         assert made.nts() == ["ssdp:byebye", "ssdp:alive"] * 2
-        assert {own for _, _, own in made.sent[80:]} == {IPv4Address("192.168.77.2")}
+        assert {own for _, _, own in made.sent[4 * EVERY :]} == {IPv4Address("192.168.77.2")}
         assert taken_apart(made.sent[-1][0])[1]["LOCATION"] == "http://192.168.77.2:5000/igd2.xml"
         assert ssdp.boot_id == 8
 
@@ -244,16 +244,16 @@ async def test_answers_that_name_an_address_that_is_gone_are_not_sent() -> None:
 
 async def test_nothing_is_said_when_nothing_changed_for_ssdp() -> None:
     async with running(LAN) as ssdp:
-        await until(lambda: all(len(made.sent) == 80 for made in FakeSocket.made))
+        await until(lambda: all(len(made.sent) == 4 * EVERY for made in FakeSocket.made))
         more = Link("lan0", 3, True, (*LAN.addresses, IPv4Interface("10.0.0.1/8")))
         ssdp.network_changed(Network(Link("wan0", 2, False), (more,), generation=5))
         assert ssdp.boot_id == 7
-        assert all(len(made.sent) == 80 for made in FakeSocket.made)
+        assert all(len(made.sent) == 4 * EVERY for made in FakeSocket.made)
 
 
 async def test_a_link_that_went_takes_its_sockets_and_comes_back_with_new_ones() -> None:
     async with running(LAN, GUEST) as ssdp:
-        await until(lambda: all(len(made.sent) == 80 for made in FakeSocket.made))
+        await until(lambda: all(len(made.sent) == 4 * EVERY for made in FakeSocket.made))
         (guest,) = (made for made in FakeSocket.made if made.link is GUEST)
         ssdp.network_changed(network(LAN, Link("lan1", 4, False, GUEST.addresses)))
         assert guest.closed
@@ -285,7 +285,7 @@ async def test_a_set_that_did_not_get_out_is_sent_again(monkeypatch: pytest.Monk
         made.sent.clear()
         made.refuse_send = 3
         await until(lambda: ssdp.drops["send"] == 3)
-        await until(lambda: len(made.sent) == 20)
+        await until(lambda: len(made.sent) == EVERY)
         assert made.nts() == ["ssdp:alive"]
 
 

@@ -19,7 +19,7 @@ ANY_PROTOCOL = 65535
 LEASE_MAX_S = 86400
 UI4_MAX = 2**32 - 1
 ANYONE = frozenset({"", "*", "::"})
-"""Remote hosts that mean anyone: the empty string by the standard, the others from clients that send no empty one."""
+"""Remote hosts that mean anyone: the empty string is the standard's, some clients cannot send it."""
 CODES = {
     Refusal.QUOTA: 701,
     Refusal.TABLE_FULL: 701,

@@ -1,7 +1,7 @@
 """How much may be drawn by searching (SR-11): bytes out, for each source and for all sources together.
 
-A search of 100 bytes with ``ssdp:all`` draws one complete answer of about 8 KiB, and its source address may be
-forged. So what leaves is bounded in absolute terms: four such answers at once, then one in two seconds for one
+A search of 100 bytes with ``ssdp:all`` draws one complete answer of about 9 KiB, and its source address may be
+forged. So what leaves is bounded in absolute terms: three such answers at once, then one in two seconds for one
 source, and for all of them together what 30 hosts may draw at once.
 """
 
