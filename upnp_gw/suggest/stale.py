@@ -1,0 +1,97 @@
+"""What nobody needs any more: grants without a request or without traffic, devices that are gone, reviews that are
+overdue, mappings that stand idle.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from upnp_gw.gate.schema import Device, Policy
+from upnp_gw.ledger.evidence import DAY_S, EvidenceBook
+from upnp_gw.model import Mapping, Usage
+
+
+class Kind(StrEnum):
+    GRANT_UNMATCHED = "grant-unmatched"
+    GRANT_UNUSED = "grant-unused"
+    DEVICE_GONE = "device-gone"
+    REVIEW_OVERDUE = "review-overdue"
+    MAPPING_IDLE = "mapping-idle"
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """One finding."""
+
+    kind: Kind
+    about: str
+    """A grant's or a device's name, a mapping's id."""
+    finding: str
+    """One sentence."""
+    since: float | None = None
+    """Wall-clock seconds from which on it was so, as far as it is known."""
+
+
+def stale(
+    policy: Policy,
+    book: EvidenceBook,
+    mappings: Iterable[tuple[Mapping, Usage]],
+    wall: float,
+    today: date,
+    days: int,
+) -> list[Stale]:
+    """Everything that was so for ``days``. ``wall``: now, seconds since the epoch."""
+    since = wall - days * DAY_S
+    return [
+        *_reviews(policy, today),
+        *_grants(policy, book, since, days),
+        *_devices(policy, book, since, days),
+        *_mappings(mappings, since, days),
+    ]
+
+
+def _reviews(policy: Policy, today: date) -> Iterator[Stale]:
+    for grant in policy.grants:
+        if grant.review_by is not None and grant.review_by < today:
+            owner = f"; its owner is {grant.owner}" if grant.owner else ""
+            yield Stale(Kind.REVIEW_OVERDUE, grant.name, f"its review was due on {grant.review_by}{owner}")
+
+
+def _grants(policy: Policy, book: EvidenceBook, since: float, days: int) -> Iterator[Stale]:
+    """A grant is not blamed for the days before it was in force."""
+    for grant in policy.grants:
+        known = book.rules.get(grant.name)
+        if known is None or known.since > since:
+            continue
+        if known.last_matched is None:
+            yield Stale(Kind.GRANT_UNMATCHED, grant.name, "no request ever matched it", known.since)
+        elif known.last_matched <= since:
+            sentence = f"no request matched it for {days} days"
+            yield Stale(Kind.GRANT_UNMATCHED, grant.name, sentence, known.last_matched)
+        elif (known.last_used or known.since) <= since:
+            never = "never carried traffic" if known.last_used is None else f"carried no traffic for {days} days"
+            yield Stale(Kind.GRANT_UNUSED, grant.name, f"what it opened {never}", known.last_used or known.since)
+
+
+def _devices(policy: Policy, book: EvidenceBook, since: float, days: int) -> Iterator[Stale]:
+    for device in policy.devices.values():
+        seen = [book.devices[i].last_seen for i in ids_of(device) if i in book.devices]
+        if not seen:
+            yield Stale(Kind.DEVICE_GONE, device.name, "it was never seen")
+        elif max(seen) <= since:
+            yield Stale(Kind.DEVICE_GONE, device.name, f"it was not seen for {days} days", max(seen))
+
+
+def ids_of(device: Device) -> list[str]:
+    """The device ids that a named device can have."""
+    return sorted(device.macs) or sorted(map(str, device.addresses))
+
+
+def _mappings(mappings: Iterable[tuple[Mapping, Usage]], since: float, days: int) -> Iterator[Stale]:
+    for mapping, usage in mappings:
+        used = max(mapping.granted_at, usage.last_used or 0.0)
+        if used <= since:
+            key = mapping.key
+            what = f"{key.transport} {key.external_port} to {mapping.internal}"
+            yield Stale(Kind.MAPPING_IDLE, mapping.id, f"{what} carried nothing for {days} days", used)
