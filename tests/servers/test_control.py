@@ -17,6 +17,7 @@ from tests.fake_operator import STATUS, FakeOperator, decision, mapping
 from upnp_gw import api
 from upnp_gw.cli.schema import document
 from upnp_gw.errors import ConfigError
+from upnp_gw.inquiry import Inquiry
 from upnp_gw.model import DecisionId
 from upnp_gw.people import People
 from upnp_gw.request import Refusal, Refused
@@ -357,4 +358,4 @@ def test_every_operation_is_in_the_schema() -> None:
     paths = document()["paths"]
     for operation, route in api.ROUTES.items():
         assert paths[route.path][route.method.lower()]["operationId"] == operation
-        assert any(hasattr(part, operation) for part in (Operator, People))
+        assert any(hasattr(part, operation) for part in (Operator, People, Inquiry))
