@@ -22,8 +22,9 @@ from upnp_gw import __version__
 from upnp_gw.config import Config
 from upnp_gw.doctor import examine
 from upnp_gw.errors import ConfigError, FirewallError, GatewayError
-from upnp_gw.events import Events, LanChanged, WanChanged
-from upnp_gw.firewall.base import Firewall, FirewallSettings
+from upnp_gw.events import Events, Ipv6FirewallChanged, LanChanged, WanChanged
+from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
+from upnp_gw.firewall.idle import idle_timeout_s
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.gate.limits import DeviceBook
@@ -49,7 +50,7 @@ from upnp_gw.protocols.igd.evented import evented_properties
 from upnp_gw.protocols.portcontrol import PortControl
 from upnp_gw.protocols.ssdp import server_token
 from upnp_gw.reload import Reload
-from upnp_gw.request import Source
+from upnp_gw.request import Ipv6Firewall, Source
 from upnp_gw.servers.action_model import load_service_models
 from upnp_gw.servers.control import Claim, ControlServer
 from upnp_gw.servers.gena import Eventing
@@ -171,7 +172,7 @@ class Daemon:
         own_ports = OwnPorts(
             listeners.ports, lambda: self._around.network, nftables.read_ruleset if nftables is not None else None
         )
-        self._around.ports = own_ports
+        self._around.ports = self._own_ports = own_ports
         self._operations = Operations(
             policy=policy,
             ledger=Ledger(),
@@ -225,7 +226,10 @@ class Daemon:
             self._counters.wan_counters,
             self._counters.wan_speed,
             config.visibility,
+            self._ipv6_firewall,
+            idle_timeout_s,
         )
+        self._own_ports.on_ipv6_firewall = lambda: self.events.publish(Ipv6FirewallChanged())
         faces = [Face(face) for face in config.faces]
         roots = [self._root(face) for face in faces]
         udns = {root.face: root.udns for root in roots}
@@ -249,6 +253,7 @@ class Daemon:
             now=clock,
             server=server_token(os.uname().release),
             host_of=self._host,
+            recount=self._upkeep.recount,
         )
         self._stack.push_async_callback(self._http.stop)
         try:
@@ -299,6 +304,10 @@ class Daemon:
         control = ControlServer(operator, config.runtime_dir, claim=self._claim, more=[people, inquiry])
         self._stack.push_async_callback(control.close)
         await control.start()
+
+    def _ipv6_firewall(self) -> Ipv6Firewall:
+        """Our own table's in router mode; alongside, what others do."""
+        return Ipv6Firewall() if self.config.firewall is FirewallMode.ROUTER else self._own_ports.ipv6_firewall
 
     def _host(self, source: Source) -> str:
         """Who a LAN source is: its addresses of both families are one device."""

@@ -39,6 +39,11 @@ class LanChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Ipv6FirewallChanged:
+    """Another table filters IPv6 otherwise than before; read the new state from the view."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """The gate answered a request; the record is in the store."""
 
@@ -66,7 +71,16 @@ class FirewallHealed:
     what: str
 
 
-Event = TableChanged | WanChanged | LanChanged | Decided | IncidentBegan | PolicyChanged | FirewallHealed
+Event = (
+    TableChanged
+    | WanChanged
+    | LanChanged
+    | Ipv6FirewallChanged
+    | Decided
+    | IncidentBegan
+    | PolicyChanged
+    | FirewallHealed
+)
 
 
 class Events:

@@ -15,6 +15,7 @@ from upnp_gw.events import (
     Event,
     FirewallHealed,
     IncidentBegan,
+    Ipv6FirewallChanged,
     LanChanged,
     PolicyChanged,
     TableChanged,
@@ -276,6 +277,8 @@ class GatewayOperator:
                 return [self._event("wan")]
             case LanChanged():
                 return [self._event("lan")]
+            case Ipv6FirewallChanged():
+                return []  # the doctor tells it
 
     def _event(self, what: str, **more: object) -> api.Event:
         return api.Event(event=what, at=api.moment(self._around.clock().wall), **more)  # type: ignore[arg-type]

@@ -1,4 +1,7 @@
-"""External ports that are not ours to give (SR-24): the gateway's listeners, static rules of other tables."""
+"""External ports that are not ours to give (SR-24): the gateway's listeners, static rules of other tables.
+
+And what those other tables do to IPv6 from the internet: it is the same reading of them.
+"""
 
 import asyncio
 import logging
@@ -6,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from upnp_gw.errors import FirewallError
-from upnp_gw.firewall.nftables.inspect import static_ports
+from upnp_gw.firewall.nftables.inspect import ipv6_firewall, static_ports
 from upnp_gw.model import Transport
 from upnp_gw.network import GatewayPorts, Network
+from upnp_gw.request import Ipv6Firewall
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,10 @@ class OwnPorts:
         self._network = network
         self._read_ruleset = read_ruleset
         self._static: frozenset[tuple[Transport, int]] = frozenset()
+        self.ipv6_firewall = Ipv6Firewall()
+        """As other tables make it, where ours filters nothing."""
+        self.on_ipv6_firewall: Callable[[], None] = lambda: None
+        """It has changed."""
 
     def __call__(self) -> GatewayPorts:
         return GatewayPorts(self._listening(), self._static)
@@ -45,6 +53,10 @@ class OwnPorts:
             return
         network = self._network()
         self._static = static_ports(ruleset, network.external, network.wan.name)
+        before = self.ipv6_firewall
+        self.ipv6_firewall = ipv6_firewall(ruleset, network.wan.name, [link.name for link in network.lans])
+        if self.ipv6_firewall != before:
+            self.on_ipv6_firewall()
 
     async def follow(self) -> None:
         while True:

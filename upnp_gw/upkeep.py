@@ -25,6 +25,8 @@ Probe = Callable[[IPAddress, str], Awaitable[bool]]
 """Does the device at this address on this LAN interface answer the kernel's neighbour probes?"""
 
 COUNTERS_S = 10.0
+FRESH_S = 1.0
+"""Counters as old as that are read again for who asks for them: a reading costs O(mappings)."""
 REMOTES_EVERY = 6
 """Every so many readings, who talks through what is read too: a minute, and the kernel remembers a flow for two."""
 LOOK_S = 10.0
@@ -47,6 +49,8 @@ class Upkeep:
         self._clock = gateway.operations.surroundings.clock
         self._changed = asyncio.Event()
         self._probing = asyncio.Semaphore(PROBES)
+        self._recounting = asyncio.Lock()
+        self._counted_at = float("-inf")
         self._tasks: set[asyncio.Task[None]] = set()
         self._endless: set[asyncio.Task[None]] = set()
         self.on_counted: Callable[[Reading, bool], None] = lambda reading, remotes: None
@@ -169,9 +173,20 @@ class Upkeep:
                 log.warning("the counters cannot be read: %s", error)
             await self._gateway.remember()
 
+    async def recount(self) -> None:
+        """Takes them over for somebody who asks, at most once a second."""
+        async with self._recounting:
+            if self._clock().boot - self._counted_at < FRESH_S:
+                return
+            try:
+                await self.count()
+            except FirewallError as error:
+                log.warning("the counters cannot be read: %s", error)
+
     async def count(self, remotes: bool = False) -> None:
         """Takes over what the kernel counted since the last time. ``remotes``: and who talks through what."""
         reading = await self._firewall.read(remotes)
+        self._counted_at = self._clock().boot
         wall = self._clock().wall
         sums: dict[str, list[Counters]] = {}
         for forward_id, counters in reading.counters.items():

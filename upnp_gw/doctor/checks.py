@@ -113,14 +113,16 @@ def forward_drops(scene: Scene) -> Iterator[Check]:
         yield warn(
             "other tables", f"the ruleset cannot be read: {shown(scene.drops_problem, 200)}", "run it as root"
         )
-    for drop in scene.drops:
+    found = [(drop, "what is mapped") for drop in scene.drops]
+    found += [(drop, "what a pinhole lets in") for drop in scene.pinhole_drops]
+    for drop, what in found:
         line = f"before its drop, and in its permanent configuration: {shown(drop.line, 300)}"
         chain = f"chain {shown(drop.chain)} ({shown(drop.why)})"
         if drop.certain:
-            yield fail("other tables", f"{chain} drops what is mapped", line)
+            yield fail("other tables", f"{chain} drops {what}", line)
         else:
-            yield warn("other tables", f"{chain} drops what is mapped, unless an iptables rule accepts it", line)
-    if not scene.drops and scene.drops_problem is None:
+            yield warn("other tables", f"{chain} drops {what}, unless an iptables rule accepts it", line)
+    if not found and scene.drops_problem is None:
         yield ok("other tables", "none drops mapped traffic")
 
 

@@ -16,7 +16,7 @@ from upnp_gw.doctor.holders import holders
 from upnp_gw.doctor.scene import Multicast, Scene
 from upnp_gw.doctor.search import other_gateways
 from upnp_gw.errors import ConfigError, FirewallError
-from upnp_gw.firewall.nftables.inspect import ForwardDrop, foreign_ruleset, forward_drops
+from upnp_gw.firewall.nftables.inspect import ForwardDrop, foreign_ruleset, forward_drops, pinhole_drops
 from upnp_gw.firewall.nftables.library import Session
 from upnp_gw.model import Transport
 from upnp_gw.servers.detect import DefaultRoute, Interface, check_apart
@@ -34,7 +34,7 @@ async def look(config: Config) -> Scene:
     own = frozenset(str(address) for link in links for address in link.ipv4)
     searched = asyncio.create_task(other_gateways(served, own))
     # libnftables blocks, and a context may not leave its thread: made, used and dropped on one
-    library_problem, drops, drops_problem = await asyncio.to_thread(_ruleset, config)
+    library_problem, drops, drops6, drops_problem = await asyncio.to_thread(_ruleset, config)
     ports = frozenset({(Transport.UDP, SSDP_PORT), (Transport.UDP, PCP_PORT), (Transport.TCP, config.http_port)})
     return Scene(
         config=config,
@@ -44,6 +44,7 @@ async def look(config: Config) -> Scene:
         forwarding6=_switch(SYSCTL / "ipv6/conf/all/forwarding"),
         library_problem=library_problem,
         drops=drops,
+        pinhole_drops=drops6,
         drops_problem=drops_problem,
         multicast=_multicast(link.name for link in served),
         holders=await asyncio.to_thread(holders, ports, os.getpid()),
@@ -62,16 +63,21 @@ def _overlap(config: Config, links: Sequence[Interface], routes: Sequence[Defaul
     return None
 
 
-def _ruleset(config: Config) -> tuple[str | None, tuple[ForwardDrop, ...], str | None]:
-    """Why there is no library, what other tables drop, why they cannot be read."""
+Drops = tuple[ForwardDrop, ...]
+
+
+def _ruleset(config: Config) -> tuple[str | None, Drops, Drops, str | None]:
+    """Why there is no library; what other tables drop of mappings and of pinholes; why they cannot be read."""
     try:
         session = Session()
     except FirewallError as error:
-        return str(error), (), None
+        return str(error), (), (), None
     try:
-        return None, tuple(forward_drops(foreign_ruleset(session), config.wan, config.lan)), None
+        ruleset = foreign_ruleset(session)
+        drops, drops6 = (judge(ruleset, config.wan, config.lan) for judge in (forward_drops, pinhole_drops))
+        return None, tuple(drops), tuple(drops6), None
     except FirewallError as error:
-        return None, (), str(error)
+        return None, (), (), str(error)
 
 
 def _switch(path: Path) -> bool | None:

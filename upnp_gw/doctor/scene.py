@@ -55,6 +55,8 @@ class Scene:
     library_problem: str | None = None
     """Why libnftables cannot be used; None: it can."""
     drops: tuple[ForwardDrop, ...] = ()
+    pinhole_drops: tuple[ForwardDrop, ...] = ()
+    """The same for IPv6 and what pinholes let in."""
     drops_problem: str | None = None
     """Why the ruleset could not be read."""
     multicast: Mapping[str, Multicast] = field(default_factory=dict)

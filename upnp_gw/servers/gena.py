@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from uuid import uuid4
 
-from upnp_gw.events import Event, LanChanged, TableChanged, WanChanged
+from upnp_gw.events import Event, Ipv6FirewallChanged, LanChanged, TableChanged, WanChanged
 from upnp_gw.model import Instant
 from upnp_gw.protocols.faces import Face, Service
 from upnp_gw.protocols.gena import Callback, EventAnswer, parse_status
@@ -83,7 +83,7 @@ class Eventing:
     def on_event(self, event: Event) -> None:
         """A listener of ``Events``."""
         match event:
-            case TableChanged() | WanChanged():
+            case TableChanged() | WanChanged() | Ipv6FirewallChanged():
                 self._table.changed()
                 self._pump()
             case LanChanged():

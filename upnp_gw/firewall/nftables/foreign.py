@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_network
 from typing import Any, NamedTuple
 
-from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME
+from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME, OURS
 from upnp_gw.model import Transport
 
 Json = Any
@@ -18,6 +18,8 @@ FAMILIES = ("ip", "ip6", "inet")
 DEPTH = 16
 """The kernel allows no deeper jumps."""
 ALL_PORTS = ((1, 65535),)
+OTHER_HEADER = {4: "ip6", 6: "ip"}
+"""IP version of a packet -> the header that it has not."""
 
 
 def part(value: Json, *path: str) -> Json:
@@ -89,13 +91,17 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The packet that is judged: new, inbound, TCP or UDP over IPv4, translated by us where ``dnat`` is set."""
+    """The packet that is judged: new, inbound, TCP or UDP; translated by us where ``dnat`` is set."""
 
     wan: str
     lans: tuple[str, ...] = ()
     """Where it goes; empty: not known."""
     external: frozenset[IPv4Address] = frozenset()
     dnat: bool = False
+    version: int = 4
+    """IPv4 or IPv6."""
+    label: bool = False
+    """Our pinhole has let it in, and put its label on the flow."""
 
 
 Ranges = tuple[tuple[int, int], ...]
@@ -151,6 +157,8 @@ def _narrow_parts(scope: Scope, keys: Sequence[Json], value: Json, sample: Sampl
     left: Scope | None = scope
     for key, wanted in zip(keys, parts, strict=False):
         if left is None:
+            return None
+        if _payload(key)[0] == OTHER_HEADER[sample.version]:
             return None
         if (transports := _dport(key)) is not None:
             left = left.among(transports, _ports(wanted))
@@ -223,7 +231,9 @@ def _single(key: Json, value: Json, sample: Sample) -> bool | None:
     if meta in ("oifname", "oif"):
         return _interface(value, sample.lans) if sample.lans else None
     if meta == "nfproto":
-        return bool(value == "ipv4")
+        return bool(value == f"ipv{sample.version}")
+    if ct == "label":
+        return str(value) == str(OURS) and sample.label
     if ct == "state":
         return "new" in (value if isinstance(value, list) else [value])
     if ct == "status":

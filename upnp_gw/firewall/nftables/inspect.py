@@ -23,10 +23,12 @@ from upnp_gw.firewall.nftables.foreign import (
     part,
 )
 from upnp_gw.firewall.nftables.library import Session
-from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME
+from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME, OURS
 from upnp_gw.model import Transport
+from upnp_gw.request import Ipv6Firewall
 
 ENDS = ("drop", "reject", "queue")
+IP6TABLES_LINE = f"ip6tables -I FORWARD -m connlabel --label {OURS} -j ACCEPT"
 IPTABLES_LINE = "iptables -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
 
 
@@ -128,6 +130,36 @@ def forward_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[For
         for chain, (why, certain) in judged
         if why and chain.family != "ip6"
     ]
+
+
+def pinhole_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[ForwardDrop]:
+    """The same for a new connection to a pinhole: our label is on its flow before other tables see it."""
+    return [
+        ForwardDrop(str(chain), why, _pinhole_line(chain), certain)
+        for chain, why, certain in _dropping6(ruleset, Sample(wan, tuple(lans), version=6, label=True))
+    ]
+
+
+def ipv6_firewall(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> Ipv6Firewall:
+    """What stands before the LAN's IPv6 addresses where our own table filters nothing (alongside)."""
+    filtered = any(_dropping6(ruleset, Sample(wan, tuple(lans), version=6)))
+    return Ipv6Firewall(filtered, not any(drop.certain for drop in pinhole_drops(ruleset, wan, lans)))
+
+
+def _dropping6(ruleset: Json, sample: Sample) -> list[tuple[Chain, str, bool]]:
+    rules = Rules.of(ruleset)
+    judged = [
+        (chain, *_judge(Walk(rules, sample), chain))
+        for chain in rules.base_chains("forward", "filter")
+        if chain.family != "ip"
+    ]
+    return [(chain, why, certain) for chain, why, certain in judged if why]
+
+
+def _pinhole_line(chain: Chain) -> str:
+    if (chain.family, chain.table, chain.name) == ("ip6", "filter", "FORWARD"):
+        return IP6TABLES_LINE
+    return f"nft insert rule {chain} ct label {OURS} accept"
 
 
 def _judge(walk: Walk, chain: Chain) -> tuple[str, bool]:

@@ -16,7 +16,8 @@ TABLE = "inet upnp_gw"
 FAMILY, NAME = TABLE.split()
 INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}")
 OURS = 127
-"""The conntrack label of a flow that came through our lookup: a static dnat of another table has none."""
+"""The conntrack label of a flow that came through our lookup, where a static dnat of another table has none, or
+through a pinhole: it is all that other tables can know a pinhole's flow by."""
 
 _PEER = "inet_proto . inet_service"
 _TO = "ipv4_addr . inet_service"
@@ -63,6 +64,11 @@ _HOOKS = {
     "postrouting": "type nat hook postrouting priority srcnat - 1; policy accept;",  # before any masquerade
     "forward": "type filter hook forward priority filter; policy accept;",
 }
+_ALONGSIDE_HOOKS = {
+    **_HOOKS,
+    # before the filters of others: they know a pinhole's flow by our label
+    "forward": "type filter hook forward priority filter - 1; policy accept;",
+}
 _ROUTER_HOOKS = {**_HOOKS, "input": "type filter hook input priority filter; policy accept;"}
 
 
@@ -97,7 +103,7 @@ def _structure_body(settings: FirewallSettings) -> str:
         "chain lookup { }",
         "chain count { }",
     ]
-    hooks = _ROUTER_HOOKS if settings.mode is FirewallMode.ROUTER else _HOOKS
+    hooks = _ROUTER_HOOKS if settings.mode is FirewallMode.ROUTER else _ALONGSIDE_HOOKS
     lines += [f"chain {name} {{ {hook} }}" for name, hook in hooks.items()]
     return "\n".join(f" {line}" for line in lines)
 
@@ -177,10 +183,11 @@ def _postrouting(router: bool) -> list[str]:
 
 
 def _forward(router: bool) -> list[str]:
+    let_in = f"ct label set {OURS} accept"
     pinholes = [
-        "iifname @wan meta l4proto . ip6 daddr . th dport @hole6 accept",
-        "iifname @wan meta l4proto . ip6 daddr . th dport . ip6 saddr @hole6_rh accept",
-        "iifname @wan meta l4proto . ip6 daddr . th dport . ip6 saddr . th sport @hole6_net accept",
+        f"iifname @wan meta l4proto . ip6 daddr . th dport @hole6 {let_in}",
+        f"iifname @wan meta l4proto . ip6 daddr . th dport . ip6 saddr @hole6_rh {let_in}",
+        f"iifname @wan meta l4proto . ip6 daddr . th dport . ip6 saddr . th sport @hole6_net {let_in}",
     ]
     not_syn = "meta l4proto tcp ct state new tcp flags & (fin|syn|rst|ack) != syn"
     cut = [  # conntrack would take up a cut flow again as an outbound one when the LAN host sends first
