@@ -56,6 +56,8 @@ class Config:
     """The policy file; None: the built-in home policy."""
     on_reload: str = "revoke"
     """revoke: what a new policy does not allow any more ends at once; keep: when its lease does."""
+    lease_files: tuple[Path, ...] = ()
+    """Lease files of the DHCP server; empty: the usual places of dnsmasq, Kea, ISC dhcpd and systemd-networkd."""
     state_dir: Path = Path("/var/lib/upnp-gw")
     runtime_dir: Path = Path("/run/upnp-gw")
     control_group: str = ""

@@ -204,6 +204,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
     },
     "gate": {
         "policy": Key("policy", _path, "--policy"),
+        "lease_files": Key("lease_files", _list(_path, 'a list of files, such as ["/tmp/dhcp.leases"]')),
         "visibility": Key("visibility", _one_of(("own", "all"))),
         "on_reload": Key("on_reload", _one_of(("revoke", "keep"))),
     },
@@ -242,6 +243,8 @@ def read_file(path: Path) -> Settings:
     except (RecursionError, ValueError):  # nested beyond reason, or an integer of thousands of digits
         raise ConfigError(where, "", "is not TOML: nested too deep, or a number too long") from None
     settings = _settings(where, tables)
+    if "lease_files" in settings:
+        settings["lease_files"] = tuple(path.absolute().parent / file for file in settings["lease_files"])
     for field in PATHS & settings.keys():
         settings[field] = path.absolute().parent / settings[field]
     return settings

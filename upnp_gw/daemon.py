@@ -19,6 +19,7 @@ from pathlib import Path
 from random import SystemRandom
 
 from upnp_gw import __version__
+from upnp_gw.advice import Advice
 from upnp_gw.config import Config
 from upnp_gw.doctor import examine
 from upnp_gw.errors import ConfigError, FirewallError, GatewayError
@@ -55,6 +56,7 @@ from upnp_gw.servers.action_model import load_service_models
 from upnp_gw.servers.control import Claim, ControlServer
 from upnp_gw.servers.gena import Eventing
 from upnp_gw.servers.http import HttpServer
+from upnp_gw.servers.lease_files import LeaseFiles
 from upnp_gw.servers.listeners import Listeners
 from upnp_gw.servers.netwatch import Moved, NeighbourEvent, Netwatch, Seen
 from upnp_gw.servers.notify import READY, STOPPING, WATCHDOG, notify, watchdog_s
@@ -160,8 +162,16 @@ class Daemon:
         self._around = Surroundings(
             self._served(self._netwatch.network), clock, self._netwatch.neighbours, lookup_mac=self._netwatch.lookup
         )
+        await self._start_leases()
         self._counters = WanCounters(config.wan, lambda: clock().boot)
         self._stack.callback(self._counters.close)
+
+    async def _start_leases(self) -> None:
+        files = LeaseFiles(self.config.lease_files, lambda: clock().boot)
+        await files.refresh()
+        self._around.leases = lambda: files.leases
+        self._around.look_at_leases = files.look
+        self._spawn(files.follow())
 
     async def _start_gateway(self, policy: Policy) -> None:
         config = self.config
@@ -301,7 +311,10 @@ class Daemon:
         people = People(self.gateway, self._enforcer, self._netwatch.probe, operator.shown)
         self._spawn(people.keep())
         inquiry = Inquiry(self.gateway, self._store, self._enforcer, self._reload, operator.decision)
-        control = ControlServer(operator, config.runtime_dir, claim=self._claim, more=[people, inquiry])
+        advice = Advice(
+            self._operations, self._witness, self._enforcer.policies, self._upkeep.count, self._netwatch.probe
+        )
+        control = ControlServer(operator, config.runtime_dir, claim=self._claim, more=[people, inquiry, advice])
         self._stack.push_async_callback(control.close)
         await control.start()
 

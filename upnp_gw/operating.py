@@ -170,6 +170,7 @@ class GatewayOperator:
                 refused=sum(book[device].refused.values()) if device in book else 0,
                 last_refusal=book[device].last_refusal if device in book else None,
                 frozen=self._operations.book.frozen(device, now),
+                dhcp_name=self._around.leases().name_of(device, now.wall),
             )
             for device in sorted({*book, *self._ledger.table.devices()} - {"operator"})
         ]

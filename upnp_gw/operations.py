@@ -431,6 +431,7 @@ class Operations:
             renewing=stored is not None,
             standing=standing,
             holder=stored.device if stored is not None else None,
+            leases=around.leases(),
         )
 
     def _held(self, owner: str, own: Mapping | None) -> Held:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from upnp_gw.gate.dhcp import Leases
 from upnp_gw.model import Instant, IPAddress, Mapping
 from upnp_gw.network import GatewayPorts, Neighbours, Network
 from upnp_gw.request import Source
@@ -28,6 +29,11 @@ class Surroundings:
     """Asks the kernel at once, and has ``neighbours`` know it: the event for a neighbour may still be on its way
     when its first request is here."""
 
+    leases: Callable[[], Leases] = Leases
+    """The DHCP leases as they are known now."""
+    look_at_leases: Callable[[], None] = lambda: None
+    """Takes in a lease that was given a moment ago."""
+
     def device_of(self, address: IPAddress, interface: str = "") -> str:
         """The MAC address behind an address; the address itself where none is known (a routed LAN).
 
@@ -39,6 +45,7 @@ class Surroundings:
         """Makes sure that a requester on a LAN link is known by its MAC address before it is judged."""
         if source.interface and self.neighbours.mac_of(source.address, source.interface) is None:
             self.lookup_mac(source.address, source.interface)
+        self.look_at_leases()
 
     def address_of(self, mapping: Mapping) -> IPAddress:
         """An address of the device that holds a mapping: the internal client's own, unless it was delegated."""

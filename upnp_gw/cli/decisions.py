@@ -9,6 +9,7 @@ import msgspec
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
+from upnp_gw.cli.incidents import banner
 from upnp_gw.cli.mappings import columns_of_terminal
 from upnp_gw.cli.table import Column, table
 from upnp_gw.model import Via
@@ -29,22 +30,31 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> str
 @click.option("--verdict", type=click.Choice(["allow", "deny", "ask", "busy"]))
 @click.option("--via", type=click.Choice([via.value for via in Via]))
 @click.option("--since", callback=_since, metavar="TIME", help="2h, 7d, or 2026-05-01T12:00:00Z.")
+@click.option("--until", callback=_since, metavar="TIME", help="Likewise; not with --follow.")
+@click.option("--rule", metavar="NAME", help="Only what this grant or forbid answered.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Only of this external or internal port.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The newest of them.")
 @click.option("--follow", is_flag=True, help="Go on with what is decided from now on, until Ctrl-C.")
 @talks
 def decisions(gateway: Gateway, as_json: bool, follow: bool, **wanted: str | int | None) -> None:
-    """Who asked for what, what was answered and why; the newest last."""
+    """Who asked for what, what was answered and why; the newest last. With --json one object a line.
+
+    `upnp-gw explain DECISION` tells more of one of them.
+    """
+    if follow and wanted["until"] is not None:
+        raise click.UsageError("--follow has no end: leave --until out")
     if not follow:
-        _print(_past(gateway, wanted), as_json, as_lines=False)
+        _print(_past(gateway, wanted), as_json)
         return
     with closing(gateway.events()) as events:  # before the past is read, so that nothing falls between
         past = _past(gateway, wanted)
-        _print(past, as_json, as_lines=True)
+        _print(past, as_json)
         seen = {decision.id for decision in past}
         for line in events:
             decision = msgspec.json.decode(line, type=api.Event).decision
-            if decision is not None and decision.id not in seen and _fits(decision, wanted):
-                _print([decision], as_json, as_lines=True)
+            again = decision is not None and decision.count == 1 and decision.id in seen
+            if decision is not None and not again and _fits(decision, wanted):
+                _print([decision], as_json)
 
 
 def _past(gateway: Gateway, wanted: dict[str, str | int | None]) -> list[api.Decision]:
@@ -59,28 +69,32 @@ def _fits(decision: api.Decision, wanted: dict[str, str | int | None]) -> bool:
         wanted["device"] in (None, *names)
         and wanted["verdict"] in (None, decision.verdict)
         and wanted["via"] in (None, decision.via)
+        and wanted["rule"] in (None, decision.rule)
+        and wanted["port"] in (None, decision.external_port, decision.internal_port)
     )
 
 
-def _print(found: list[api.Decision], as_json: bool, as_lines: bool) -> None:
-    if not as_json:
-        for decision in found:
-            click.echo("\n".join(told(decision, columns_of_terminal())))
-    elif as_lines:
-        for decision in found:
+def _print(found: list[api.Decision], as_json: bool) -> None:
+    for decision in found:
+        if as_json:
             print_json(api.encode(decision), line=True)
-    else:
-        print_json(api.encode(found))
+        else:
+            click.echo("\n".join(told(decision, columns_of_terminal())))
 
 
 def told(decision: api.Decision, most: int) -> list[str]:
     """Two lines: who asked for what and the answer; why."""
-    who = shown(decision.device_name or decision.device, 24)
-    head = f"{decision.at.astimezone():%m-%d %H:%M:%S} {decision.verdict:<5} {who} {decision.via} {asked(decision)}"
     why = shown(decision.reasons[-1], 200) if decision.reasons else shown(decision.refusal or "")
     rule = f" [{shown(decision.rule)}]" if decision.rule else ""
-    lines = [head, f"{REASON_INDENT}{shown(decision.id)}{rule} {why}"]
+    times = f" (x{decision.count})" if decision.count > 1 else ""
+    lines = [head(decision), f"{REASON_INDENT}{shown(decision.id)}{rule} {why}{times}"]
     return [cut(line, most) for line in lines]
+
+
+def head(decision: api.Decision) -> str:
+    """When, what the answer was, who asked for what."""
+    who = shown(decision.device_name or decision.device, 24)
+    return f"{decision.at.astimezone():%m-%d %H:%M:%S} {decision.verdict:<5} {who} {decision.via} {asked(decision)}"
 
 
 def asked(decision: api.Decision) -> str:
@@ -99,6 +113,7 @@ def device_columns(now: datetime) -> list[Column[api.Device]]:
     return [
         Column("DEVICE", lambda d: shown(d.device), keep=9),
         Column("NAME", lambda d: shown(d.name or ""), least=8, keep=7),
+        Column("CALLS ITSELF", lambda d: shown(d.dhcp_name or ""), least=8, keep=5),
         Column("ADDRESS", _addresses, least=15, middle=True, keep=6),
         Column("SEEN", lambda d: words.ago(d.last_seen, now), right=True, keep=4),
         Column("HOLDS", lambda d: str(d.holds), right=True, keep=8),
@@ -124,5 +139,7 @@ def devices(gateway: Gateway, as_json: bool) -> None:
         print_json(body)
         return
     found = msgspec.json.decode(body, type=list[api.Device])
+    for line in banner(gateway):
+        click.echo(line)
     drawn = table(device_columns(datetime.now(UTC)), found, columns_of_terminal()) if found else ["no devices"]
     click.echo("\n".join(drawn))

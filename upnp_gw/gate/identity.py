@@ -8,12 +8,14 @@ forbid already counts when one of them fits, so that an unreadable fact never op
 from datetime import datetime
 
 from upnp_gw.gate.decision import Facts, Held
+from upnp_gw.gate.dhcp import Leases
 from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.schema import Assure, Device, Policy
 from upnp_gw.model import Instant, IPAddress, Via
 from upnp_gw.network import GatewayPorts, Neighbours, Network
 from upnp_gw.request import MapRequest
 
+NO_LEASES = Leases()
 OPERATOR = "operator"
 """The device of a request that came over the control socket."""
 
@@ -48,9 +50,14 @@ def _agrees(device: Device, facts: Facts) -> bool:
         return False
     # At a restart the lease file may not have been read yet: that is no denial (design section 9).
     unread = facts.restoring and facts.dhcp_name is None
-    if device.dhcp_name is not None and facts.dhcp_name != device.dhcp_name and not unread:
+    if device.dhcp_name is not None and not _same_name(facts.dhcp_name, device.dhcp_name) and not unread:
         return False
     return device.assure is not Assure.LEASE or facts.lease_agrees or unread
+
+
+def _same_name(told: str | None, wanted: str) -> bool:
+    """Host names are the same in either case (RFC 4343)."""
+    return told is not None and told.casefold() == wanted.casefold()
 
 
 def suspects(policy: Policy, facts: Facts, target: IPAddress) -> frozenset[str]:
@@ -82,13 +89,13 @@ def gather(
     renewing: bool = False,
     standing: bool = False,
     holder: str | None = None,
+    leases: Leases = NO_LEASES,
 ) -> Facts:
     """The facts of one request, in one call.
 
     ``local`` is the gateway's local time. ``holder`` is the device of the stored mapping where the gateway itself
     decides again (restoring, renewing): it counts where the neighbour table does not know the address (not yet,
-    or no more). ``standing``: the requester refreshes a mapping of its own. The policy is not read today; it is
-    here because DHCP leases, which only some policies ask for, will be.
+    or no more). ``standing``: the requester refreshes a mapping of its own.
     """
     source, target = request.source.address, request.internal.address
     device, mac = device_of(neighbours, source)
@@ -99,6 +106,7 @@ def gather(
         target_device, target_mac = (target_device, target_mac) if target_mac else (holder, holder)
     if request.via is Via.OPERATOR:
         device, mac = OPERATOR, None
+    dhcp_name, lease_agrees = leases.known(source, mac, neighbours, now.wall)
     today = local.date().toordinal()
     datagram = request.via.datagram
     return Facts(
@@ -117,6 +125,8 @@ def gather(
         changes_last_minute=0 if standing and datagram else book.changes_last_minute(device, now, datagram),
         int_ports_today=book.int_ports_today(device, today, datagram),
         frozen=book.frozen(device, now),
+        dhcp_name=dhcp_name,
+        lease_agrees=lease_agrees,
         quarantined=book.quarantined(device, now),
         restoring=restoring,
         renewing=renewing,

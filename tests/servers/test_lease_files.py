@@ -1,0 +1,106 @@
+"""Lease files: read when they change, and only then; a broken one is told of once."""
+
+import asyncio
+import logging
+import os
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from upnp_gw.gate.dhcp import Parsed, parse
+from upnp_gw.network import Neighbours
+from upnp_gw.servers import lease_files
+from upnp_gw.servers.lease_files import LeaseFiles
+
+MAC, HOST = "02:00:00:00:00:23", IPv4Address("192.168.1.23")
+LINE = f"0 {MAC} {HOST} ps5 *\n"
+
+
+class Now:
+    def __init__(self) -> None:
+        self.s = 100.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+def agrees(files: LeaseFiles) -> bool:
+    return files.leases.known(HOST, MAC, Neighbours(), 0)[1]
+
+
+def test_a_lease_that_came_a_moment_ago_is_known_when_its_host_asks(tmp_path: Path) -> None:
+    path, now = tmp_path / "dhcp.leases", Now()
+    path.write_text("")
+    files = LeaseFiles([path], now)
+    files.look()
+    path.write_text(LINE)
+    assert not agrees(files)
+    files.look()
+    assert not agrees(files), "not more than twice a second"
+    now.s += 1
+    files.look()
+    assert agrees(files)
+    path.unlink()
+    now.s += 1
+    files.look()
+    assert not agrees(files), "a lease of a file that is gone is none"
+
+
+def test_a_file_is_read_only_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, now = tmp_path / "dhcp.leases", Now()
+    path.write_text(LINE)
+    read: list[bytes] = []
+
+    def counted(data: bytes) -> Parsed:
+        read.append(data)
+        return parse(data)
+
+    monkeypatch.setattr(lease_files, "parse", counted)
+    files = LeaseFiles([path], now)
+    for _ in range(5):
+        now.s += 1
+        files.look()
+    assert len(read) == 1
+    replaced = tmp_path / "new"
+    replaced.write_text(LINE)
+    os.replace(replaced, path)
+    now.s += 1
+    files.look()
+    assert len(read) == 2
+
+
+def test_a_large_file_is_left_to_the_thread(tmp_path: Path) -> None:
+    path, now = tmp_path / "dhcp.leases", Now()
+    path.write_text(LINE + "# \n" * lease_files.AT_ONCE_BYTES)
+    files = LeaseFiles([path], now)
+    files.look()
+    assert not agrees(files)
+    asyncio.run(files.refresh())
+    assert agrees(files)
+
+
+async def test_a_problem_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "dhcp.leases"
+    files = LeaseFiles([path], Now())
+    with caplog.at_level(logging.WARNING):
+        await files.refresh()
+        await files.refresh()
+        path.write_text("no leases here")
+        await files.refresh()
+        path.write_text("still no leases here")
+        await files.refresh()
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [
+        "No such file or directory",
+        "no lease file of dnsmasq, Kea, ISC dhcpd or systemd-networkd",
+    ]
+
+
+async def test_they_are_found_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dnsmasq").mkdir()
+    (tmp_path / "dnsmasq" / "lan.leases").write_text(LINE)
+    monkeypatch.setattr(lease_files, "USUAL", (str(tmp_path / "none"), str(tmp_path / "dnsmasq" / "*.leases")))
+    files = LeaseFiles([], Now())
+    await files.refresh()
+    assert agrees(files)
+    assert files.paths == (str(tmp_path / "dnsmasq" / "lan.leases"),)
