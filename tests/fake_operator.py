@@ -87,6 +87,8 @@ STATUS = api.Status(
     detected=["WAN eth0: it holds the default route"],
 )
 
+SUGGESTION = api.Suggestion(toml="# a \\ b\nversion = 1\n", grants=1, tests=2, notes=["left out: grant all"])
+
 DEVICE = api.Device(
     device="02:00:00:00:00:66",
     name=None,
@@ -111,12 +113,25 @@ class FakeOperator:
         self.refuse: Refused | None = None
         self.asked: list[object] = []
         self.open_incidents: list[api.Incident] = []
+        self.seen: list[api.Evidence] = []
+        self.found_stale: list[api.Stale] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.watchers: list[asyncio.Queue[api.Event | None]] = []
 
     async def mappings(self) -> list[api.Mapping]:
         return self.held
+
+    async def evidence(self) -> list[api.Evidence]:
+        return self.seen
+
+    async def suggest(self, asked: api.AskSuggestion) -> api.Suggestion:
+        self.asked.append(asked)
+        return SUGGESTION
+
+    async def stale(self, asked: api.StaleFilter) -> list[api.Stale]:
+        self.asked.append(asked)
+        return self.found_stale
 
     async def incidents(self) -> list[api.Incident]:
         return self.open_incidents

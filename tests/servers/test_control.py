@@ -15,6 +15,7 @@ import pytest
 
 from tests.fake_operator import STATUS, FakeOperator, decision, mapping
 from upnp_gw import api
+from upnp_gw.advice import Advice
 from upnp_gw.cli.schema import document
 from upnp_gw.errors import ConfigError
 from upnp_gw.inquiry import Inquiry
@@ -358,4 +359,4 @@ def test_every_operation_is_in_the_schema() -> None:
     paths = document()["paths"]
     for operation, route in api.ROUTES.items():
         assert paths[route.path][route.method.lower()]["operationId"] == operation
-        assert any(hasattr(part, operation) for part in (Operator, People, Inquiry))
+        assert any(hasattr(part, operation) for part in (Operator, People, Inquiry, Advice))

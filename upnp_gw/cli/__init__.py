@@ -5,8 +5,11 @@
     log devices                                 who asked, what was answered (decisions)
     name allow block release revoke retract     what people say of devices   (people)
     queue approve deny                          what waits for an answer     (queue)
+    explain try reload                          why, what if, a new policy   (explain)
+    policy                                      show, check, diff, init      (policy)
+    evidence stale                              what is used, and what not   (advice)
     status doctor                               how the gateway is           (health)
-    policy api-schema uninstall demo
+    api-schema uninstall demo
 
 Every command but run talks to the daemon over its control socket, takes --runtime-dir and --json, and ends with
 0 done, 1 refused or not found, 2 wrong usage or configuration, 3 the daemon cannot be reached.
@@ -26,6 +29,8 @@ COMMANDS = {
     "delete": ("upnp_gw.cli.mappings", "delete", "Close mappings and end their flows."),
     "log": ("upnp_gw.cli.decisions", "decisions", "Who asked for what, and what was answered."),
     "devices": ("upnp_gw.cli.decisions", "devices", "Who was seen, holds what, was refused what."),
+    "explain": ("upnp_gw.cli.explain", "explain", "Why a decision came out as it did."),
+    "try": ("upnp_gw.cli.explain", "try_", "What would be answered; changes nothing."),
     "name": ("upnp_gw.cli.people", "name", "Give a device a name."),
     "allow": ("upnp_gw.cli.people", "allow", "Let a device open ports of its own."),
     "block": ("upnp_gw.cli.people", "block", "Refuse a device everything."),
@@ -35,9 +40,12 @@ COMMANDS = {
     "queue": ("upnp_gw.cli.queue", "queue", "What devices asked for and nobody answered."),
     "approve": ("upnp_gw.cli.queue", "approve", "Say yes to a question, for a time."),
     "deny": ("upnp_gw.cli.queue", "deny", "Say no to a question."),
+    "evidence": ("upnp_gw.cli.advice", "evidence", "What devices asked for and what they used."),
+    "stale": ("upnp_gw.cli.advice", "stale", "What nobody needs any more."),
     "status": ("upnp_gw.cli.health", "status", "The gateway in one page."),
     "doctor": ("upnp_gw.cli.health", "doctor", "What could be wrong, and what to do."),
-    "policy": ("upnp_gw.cli.policy", "policy", "Check a policy file."),
+    "policy": ("upnp_gw.cli.policy", "policy", "Show, check, compare and write policies."),
+    "reload": ("upnp_gw.cli.explain", "reload", "Load the policy files again."),
     "api-schema": ("upnp_gw.cli.schema", "api_schema", "The control API as an OpenAPI document."),
     "uninstall": ("upnp_gw.cli.uninstall", "uninstall", "Remove what is in the kernel."),
     "demo": ("upnp_gw.cli.demo", "demo", "Show it all in a lab of namespaces."),

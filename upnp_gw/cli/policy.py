@@ -1,42 +1,238 @@
-"""``policy check``: would this file come into force? For an editor's hand and for CI."""
+"""``policy``: show, check, compare and write policy files. For an editor's hand and for CI."""
 
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any, NoReturn
 
 import click
+import msgspec
 
+from upnp_gw import api
+from upnp_gw.cli import words
+from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
+from upnp_gw.cli.decisions import asked_words
+from upnp_gw.cli.decisions import since as time_of
 from upnp_gw.errors import ConfigError
+from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.terminal import shown
+
+UNUSABLE = 2
+PAGE = 2000
+FILE = click.Path(path_type=Path)
 
 
 @click.group()
 def policy() -> None:
-    """Check a policy file."""
+    """Show, check, compare and write policies."""
 
 
 @policy.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE)
+@click.option("--strict", is_flag=True, help="Warnings count too.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def check(file: Path, as_json: bool) -> None:
-    """Schema, lint and the file's own [[test]] blocks. Exit code 0: it would come into force; 1: it would not."""
-    from upnp_gw.gate.load import load_file
+def check(file: Path, strict: bool, as_json: bool) -> None:
+    """Schema, lint and the file's own [[test]] blocks; asks no daemon.
+
+    Exit code 0: it would come into force; 1: it would not; 2: the file cannot be read.
+    """
+    from upnp_gw.gate.load import examined, read_text
 
     try:
-        loaded = load_file(file, datetime.now().astimezone().date())
+        text = read_text(file)
     except ConfigError as error:
-        if as_json:
-            click.echo(json.dumps({"ok": False, "file": error.where, "key": error.key, "problem": error.problem}))
-        else:
-            click.echo(shown(str(error), 1000), err=True)
-        sys.exit(1)
-    warnings = [str(finding) for finding in loaded.warnings]
+        _unsound(error, as_json, UNUSABLE)
+    try:
+        found = examined(text, str(file), datetime.now().astimezone().date())
+    except ConfigError as error:
+        _unsound(error, as_json, REFUSED)
+    warnings = [str(finding) for finding in found.warnings]
+    ok = not found.failed and not (strict and warnings)
     if as_json:
-        click.echo(json.dumps({"ok": True, "file": str(file), "warnings": warnings}))
-        return
+        tests = [
+            {
+                "name": result.case.name,
+                "key": result.case.key,
+                "passed": result.passed,
+                "wanted": result.wanted,
+                "got": result.got,
+                "reasons": result.reasons,
+            }
+            for result in found.results
+        ]
+        told = {"ok": ok, "file": str(file), "hash": found.policy.digest, "warnings": warnings, "tests": tests}
+        click.echo(json.dumps(told))
+        sys.exit(0 if ok else REFUSED)
     for warning in warnings:
-        click.echo(f"warning: {shown(warning, 1000)}")
-    counts = (len(loaded.policy.grants), "grants"), (len(loaded.policy.forbids), "forbids")
-    told = ", ".join(f"{count} {what}" for count, what in counts)
-    click.echo(f"{shown(str(file), 1000)}: sound: {told}, every test passed")
+        click.echo(f"warning: {shown(warning, 1000)}", err=not ok)
+    for failed in found.failed:
+        click.echo(f"{shown(str(file), 1000)}: {failed.case.key}: {shown(str(failed), 1000)}", err=True)
+    if not ok:
+        sys.exit(REFUSED)
+    rules = f"{len(found.policy.grants)} grants, {len(found.policy.forbids)} forbids"
+    click.echo(f"{shown(str(file), 1000)}: sound: {rules}, {len(found.results)} tests passed")
+
+
+def _unsound(error: ConfigError, as_json: bool, code: int) -> NoReturn:
+    if as_json:
+        click.echo(json.dumps({"ok": False, "file": error.where, "key": error.key, "problem": error.problem}))
+    else:
+        click.echo(shown(str(error), 1000), err=True)
+    sys.exit(code)
+
+
+@policy.command()
+@click.option("--profile", type=click.Choice(["home", "ask", "locked"]), required=True)
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.argument("file", type=FILE, required=False)
+def init(profile: str, force: bool, file: Path | None) -> None:
+    """Write a commented policy to begin with to FILE, or print it.
+
+    home: any device may map its own ports from 1024 up, within numbers; ask: what no grant covers is a question to
+    you; locked: nothing but what is named.
+    """
+    from upnp_gw.gate.home import profile_text
+
+    text = profile_text(profile)
+    if file is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with file.open("w" if force else "x", encoding="utf-8") as written:
+            written.write(text)
+    except FileExistsError:
+        raise click.UsageError(f"{shown(str(file), 1000)} is there already; --force replaces it") from None
+    except OSError as error:
+        raise click.UsageError(f"{shown(str(file), 1000)}: {error.strerror}") from None
+    click.echo(f"wrote {shown(str(file), 1000)}; run with --policy {shown(str(file), 1000)}")
+
+
+@policy.command()
+@talks
+def show(gateway: Gateway, as_json: bool) -> None:
+    """The policy in force, as its files were when it was loaded."""
+    body = gateway.ask("GET", "/v1/policy")
+    if as_json:
+        print_json(body)
+        return
+    found = msgspec.json.decode(body, type=api.PolicyText)
+    click.echo(f"# {shown(found.source, 200)}: policy {found.hash}, in force since {words.local(found.since)}")
+    for warning in found.warnings:
+        click.echo(f"# warning: {shown(warning, 1000)}")
+    if found.problem:
+        click.echo(f"# NOT IN FORCE, as the files are now: {shown(found.problem, 1000)}")
+    click.echo(_safe(found.text))
+    if found.approved:
+        click.echo(f"\n# {shown(found.approved_file, 200)}\n{_safe(found.approved)}")
+
+
+def _safe(text: str) -> str:
+    """The lines of a file on a terminal."""
+    return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in text.split("\n"))
+
+
+@policy.command()
+@click.argument("file", type=FILE)
+@click.option("--since", callback=time_of, metavar="TIME", help="Only decisions since: 2h, 7d, or a time.")
+@click.option("--device", metavar="MAC|ADDRESS|NAME", help="Only of this device.")
+@talks
+def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device: str | None) -> None:
+    """Replay the recorded decisions under FILE: what would have been answered differently.
+
+    What commands wrote (approved.toml) counts in both. Exit code 0: nothing differs; 1: something does.
+    """
+    from upnp_gw.gate.build import Approved
+    from upnp_gw.gate.load import loaded, parsed, read_text
+    from upnp_gw.replay import replay
+
+    now = msgspec.json.decode(gateway.ask("GET", "/v1/policy"), type=api.PolicyText)
+    written = Approved(parsed(now.approved, now.approved_file), now.approved_file) if now.approved else None
+    try:
+        raw = parsed(read_text(file), str(file))
+        other = loaded(raw, str(file), datetime.now().astimezone().date(), written).policy
+    except ConfigError as error:
+        _unsound(error, as_json, UNUSABLE)
+    done = replay(other, _records(gateway, {"since": since, "device": device}))
+    names = {one.record.id: one for one in done.differences}
+    if as_json:
+        changes = [
+            {
+                "decision": one.record.id,
+                "times": one.times,
+                **{key: getattr(one.record, key) for key in _QUESTION},
+                "was": msgspec.to_builtins(one.was),
+                "now": msgspec.to_builtins(one.now),
+            }
+            for one in names.values()
+        ]
+        totals = {"same": done.same, "changed": done.changed, "not_replayable": done.not_replayable}
+        click.echo(json.dumps({"hash": other.digest, **totals, "changes": changes}))
+    else:
+        for one in done.differences:
+            times = f" x{one.times}" if one.times > 1 else ""
+            click.echo(f"{_answer(one.was)} -> {_answer(one.now)}: {_question(one.record)}{times}")
+            click.echo(f"    {one.record.id} was: {shown(one.was.reason, 200)}")
+            click.echo(f"    {'':<{len(one.record.id)}} now: {shown(one.now.reason, 200)}")
+        skipped = f", {done.not_replayable} cannot be replayed" if done.not_replayable else ""
+        click.echo(f"{done.same} same, {done.changed} would change{skipped}")
+    sys.exit(REFUSED if done.changed else 0)
+
+
+_QUESTION = ("device", "via", "transport", "external_port", "internal_client", "internal_port", "remote")
+
+
+def _question(record: DecisionRecord) -> str:
+    words_of_it = asked_words(
+        record.action, record.transport, record.external_port, record.internal_client, record.internal_port
+    )
+    return f"{shown(record.device, 24)} {shown(record.via, 12)} {words_of_it}"
+
+
+def _answer(answer: Any) -> str:
+    lease = f" {words.duration(answer.lease_s)}" if answer.lease_s is not None else ""
+    return f"{answer.verdict}{lease}"
+
+
+def _records(gateway: Gateway, wanted: Mapping[str, object]) -> Iterator[DecisionRecord]:
+    """Every recorded decision, newest first, a page at a time."""
+    before: str | None = None
+    while True:
+        body = gateway.ask("GET", "/v1/decisions", query={**wanted, "limit": PAGE, "before": before})
+        page = msgspec.json.decode(body, type=list[api.Decision])
+        yield from map(_record, page)
+        if len(page) < PAGE:
+            return
+        before = page[-1].id
+
+
+def _record(told: api.Decision) -> DecisionRecord:
+    """A decision of the API as it was recorded."""
+    from upnp_gw.model import DecisionId
+
+    return DecisionRecord(
+        id=DecisionId(told.id),
+        at=told.at.timestamp(),
+        via=told.via.value,
+        device=told.device,
+        source=told.address,
+        action=told.action,
+        transport=told.transport.value if told.transport else None,
+        external_port=told.external_port,
+        internal_client=told.internal_client,
+        internal_port=told.internal_port,
+        remote=told.remote_host,
+        lifetime_s=told.lease_s,
+        description=told.description,
+        verdict=told.verdict,
+        refusal=told.refusal,
+        rule=told.rule,
+        reasons=tuple(told.reasons),
+        policy=told.policy,
+        mapping=told.mapping,
+        facts=told.facts,
+        choice=told.choice,
+        lease_s=told.granted_s,
+        count=told.count,
+    )
