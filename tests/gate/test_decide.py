@@ -536,3 +536,24 @@ def test_the_clients_description_changes_nothing(description: str) -> None:
         rules: Policy = policy(text)
         said = decide(rules, facts_of(), map_request(description=description))
         assert said == decide(rules, facts_of(), map_request(description="something else"))
+
+
+@pytest.mark.spec("SR-29")
+def test_a_rule_with_an_end_holds_until_then_and_shortens_what_it_grants() -> None:
+    end = 1_800_000_000
+    until = "2027-01-15T08:00:00Z"
+    granted = policy(f"""
+    {PC_GRANT}until = {until}
+    """)
+    verdict = decide(granted, facts_of(wall=end - 600.5), map_request())
+    assert verdict.clamps is not None
+    assert verdict.clamps.max_ttl_s == 601
+    assert decide(granted, facts_of(wall=float(end)), map_request()).outcome is Outcome.DENY
+    forbidden = policy(f"""
+    {PC_GRANT}
+    [[forbid]]
+    name = "for-now"
+    until = {until}
+    """)
+    assert decide(forbidden, facts_of(wall=end - 1.0), map_request()).rule == "for-now"
+    assert decide(forbidden, facts_of(wall=float(end)), map_request()).outcome is Outcome.ALLOW

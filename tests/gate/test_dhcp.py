@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.gate.world import PC, PC6, PC_MAC, TV, TV_MAC, facts_of, map_request, policy_of
@@ -109,6 +109,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(text: str, problem: s
     assert parsed.problem == problem
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=400)
     | st.sampled_from([DNSMASQ, KEA, ISC, NETWORKD]).flatmap(

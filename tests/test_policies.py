@@ -1,0 +1,122 @@
+"""One policy from the operator's file and the machine-owned one: names, tests, ends, and a disk that fails."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from upnp_gw.errors import ConfigError, FirewallError, StoreError
+from upnp_gw.gate.approved import Change, moment
+from upnp_gw.gate.home import home_policy
+from upnp_gw.gate.load import Loaded
+from upnp_gw.policies import Enforcer, Policies
+
+WALL = 1_800_000_000.0
+OWN = 'version = 1\n[device.ps5]\nmac = ["ac:89:95:00:00:01"]\n[[grant]]\nname = "games"\nwho = "ps5"\n'
+NAS = {"nas": {"mac": ["00:11:32:00:00:02"]}}
+
+
+def policies(directory: Path, own: str | None = OWN, machine: str | None = None) -> Policies:
+    if own is not None:
+        (directory / "policy.toml").write_text(own)
+    if machine is not None:
+        (directory / "approved.toml").write_text(machine)
+    operator = directory / "policy.toml" if own is not None else None
+    return Policies(operator, directory / "approved.toml", lambda: WALL)
+
+
+def test_without_any_file_it_is_the_home_policy(tmp_path: Path) -> None:
+    assert policies(tmp_path, None).load().policy == home_policy()
+
+
+def test_both_files_are_one_policy(tmp_path: Path) -> None:
+    both = policies(tmp_path)
+    before = both.load().policy.digest
+    loaded, _ = both.change(Change(NAS, grants=({"name": "web", "who": ["nas", "ps5"]},)))
+    assert set(loaded.policy.devices) == {"ps5", "nas"}
+    assert [grant.name for grant in loaded.policy.grants] == ["games", "web"]
+    assert loaded.policy.digest not in ("", before)
+    assert both.load().policy == loaded.policy
+    assert (tmp_path / "policy.toml").read_text() == OWN
+
+
+@pytest.mark.parametrize(
+    ("machine", "key", "problem"),
+    [
+        ("version = 1\n[device.ps5]\nip = ['192.168.1.9']", "device.ps5", "already"),
+        ("version = 1\n[[grant]]\nname = 'games'\nwho = 'ps5'", "grant[0].name", "already"),
+        ("version = 1\n[[forbid]]\nname = 'games'\nwho = 'ps5'", "forbid[0]", "already"),
+        ("version = 1\n[[forbid]]\nname = 'x'\nwho = 'gone'", "forbid[0].who", "a device of this file"),
+        ("version = 1\ndefault = 'ask'", "default", "unknown key"),
+        ("version = 2", "version", "1"),
+        ("[[grant]", "", "not TOML"),
+        (
+            "version = 1\n[[grant]]\nname = 'x'\nwho = 'ps5'\nuntil = 2027-01-01T00:00:00",
+            "grant[0].until",
+            "offset",
+        ),
+    ],
+)
+@pytest.mark.spec("SR-30")
+def test_a_machine_file_that_does_not_fit_is_named_and_the_old_one_stays(
+    tmp_path: Path, machine: str, key: str, problem: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        policies(tmp_path, machine=machine).load()
+    named = {error.value.where, str(error.value)}
+    assert any("approved.toml" in text for text in named)
+    assert error.value.key == key or key in error.value.problem
+    assert problem in error.value.problem
+
+
+def test_what_is_wrong_with_the_operators_file_is_told_of_it_alone(tmp_path: Path) -> None:
+    both = policies(tmp_path, OWN + "typo = 1\n", "version = 1\n")
+    with pytest.raises(ConfigError) as error:
+        both.load()
+    assert error.value.where.endswith("policy.toml")
+
+
+@pytest.mark.spec("SR-29")
+def test_a_rule_whose_end_has_passed_is_not_in_force_and_leaves_the_file(tmp_path: Path) -> None:
+    both = policies(tmp_path)
+    ended = {"name": "ended", "who": "ps5", "until": moment(WALL)}
+    later = {"name": "later", "who": "ps5", "until": moment(WALL + 60)}
+    loaded, _ = both.change(Change({}, grants=(ended, later)))
+    assert [grant.name for grant in loaded.policy.grants] == ["games", "later"]
+    assert both.next_end() == WALL + 60
+    both.change(Change(NAS))
+    assert "ended" not in (tmp_path / "approved.toml").read_text()
+
+
+def test_a_change_that_does_not_fit_writes_nothing(tmp_path: Path) -> None:
+    both = policies(tmp_path)
+    with pytest.raises(ConfigError):
+        both.change(Change({}, grants=({"name": "games", "who": "ps5"},)))
+    assert os.listdir(tmp_path) == ["policy.toml"]
+
+
+def test_a_disk_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = policies(tmp_path)
+    both.change(Change(NAS))
+    before = (tmp_path / "approved.toml").read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left"):
+        both.change(Change({"tv": {"ip": ["192.168.1.40"]}}))
+    assert (tmp_path / "approved.toml").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
+
+
+async def test_what_does_not_come_into_force_is_taken_back_from_the_file(tmp_path: Path) -> None:
+    async def fails(loaded: Loaded) -> None:
+        raise FirewallError("no")
+
+    both = policies(tmp_path)
+    both.change(Change(NAS))
+    before = (tmp_path / "approved.toml").read_text()
+    with pytest.raises(FirewallError):
+        await Enforcer(both, fails).change(lambda: Change({"tv": {"ip": ["192.168.1.40"]}}))
+    assert (tmp_path / "approved.toml").read_text() == before
