@@ -3,6 +3,7 @@
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -234,9 +235,9 @@ def refused(*codes: int) -> Iterator[None]:
 
 def until(check: Callable[[], bool], timeout: float = EVENT_S) -> bool:
     """Asks again and again, for what gives no sign of itself: the kernel's own view, or a packet's way."""
-    waiting = threading.Event()
-    for _ in range(int(timeout / 0.05)):
-        if check():
-            return True
-        waiting.wait(0.05)
-    return check()
+    deadline = time.monotonic() + timeout
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

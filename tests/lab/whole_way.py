@@ -19,7 +19,7 @@ from typing import Any, Self
 from tests.lab.igd_control_point import ControlPoint
 from upnp_gw.lab import Host, Lab, Topology
 from upnp_gw.lab.daemon import Daemon
-from upnp_gw.lab.probe import Proof, reach
+from upnp_gw.lab.probe import Call, Proof, reach
 from upnp_gw.lab.topology import INTERNET, WAN_NETWORK
 from upnp_gw.model import Transport
 from upnp_gw.protocols.faces import Face
@@ -120,6 +120,11 @@ class Watch:
             with self._arrived:
                 self.events.append(json.loads(line))
                 self._arrived.notify_all()
+
+
+def ended(call: Call) -> bool:
+    """A live flow carries nothing any more; one late answer on a loaded machine is no end."""
+    return not call.ask() and not call.ask()
 
 
 @dataclass
