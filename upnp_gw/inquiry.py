@@ -7,20 +7,20 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, ip_address
 
 from upnp_gw import api
-from upnp_gw.audit import NotReplayable, asked, told
+from upnp_gw.audit import NotReplayable, asked
 from upnp_gw.errors import ConfigError, GatewayError
-from upnp_gw.gate.decision import Facts
-from upnp_gw.gate.explain import Explanation, RuleTold, explain
+from upnp_gw.gate.explain import explain
 from upnp_gw.gate.identity import name_of
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
 from upnp_gw.ledger.store import Store
-from upnp_gw.model import Endpoint, IPAddress, Via
+from upnp_gw.model import IPAddress, Via
 from upnp_gw.operations import Fallen
 from upnp_gw.policies import Enforcer
 from upnp_gw.reload import Reload
-from upnp_gw.request import MapRequest, PortChoice, Refusal, Source
+from upnp_gw.request import Refusal, Source
 from upnp_gw.surroundings import is_mac
+from upnp_gw.trial import explained, request_of, rules
 
 OTHER_POLICY = "another policy is in force by now; the rules are told by that one"
 NO_RULES = "the rules cannot be told: this is no answer to a map request, or an older version wrote it"
@@ -63,8 +63,8 @@ class Inquiry:
             refusal=record.refusal,
             rule=record.rule,
             reasons=list(record.reasons),
-            forbids=_rules(found.forbids if found else ()),
-            grants=_rules(found.grants if found else ()),
+            forbids=rules(found.forbids if found else ()),
+            grants=rules(found.grants if found else ()),
             names=list(found.names if found else ()),
             lease_s=record.lease_s,
             policy=policy.digest,
@@ -81,9 +81,9 @@ class Inquiry:
         target = ip_address(wanted.internal_client) if wanted.internal_client is not None else source.address
         if wanted.remote is not None and wanted.remote.version != target.version:
             return _problem("invalid", f"an IPv{target.version} address or prefix, like the client", "remote_host")
-        request = trial_request(wanted, source, target)
+        request = request_of(wanted, source, target)
         facts = self._operations.facts_of_trial(request)
-        return trial_told(explain(self._operations.policy, facts, request), facts, request)
+        return explained(explain(self._operations.policy, facts, request), facts, request)
 
     def _source(self, wanted: api.Trial) -> Source | api.Problem:
         """Where the one who is said to ask would ask from."""
@@ -152,46 +152,6 @@ class Inquiry:
             decision=fallen.decision,
             kept=fallen.kept,
         )
-
-
-def trial_request(wanted: api.Trial, source: Source, target: IPAddress) -> MapRequest:
-    """The request that a trial stands for."""
-    chooses = wanted.via.datagram or (wanted.via is Via.OPERATOR and wanted.external_port is None)
-    pinhole = target.version == 6
-    usual = 0 if chooses else wanted.internal_port
-    return MapRequest(
-        via=wanted.via,
-        source=source,
-        transport=wanted.transport,
-        internal=Endpoint(target, wanted.internal_port),
-        external_port=wanted.internal_port if pinhole else wanted.external_port or usual,
-        choice=PortChoice.SUGGESTED if chooses and not pinhole else PortChoice.EXACT,
-        lifetime_s=wanted.lease_s,
-        remote=wanted.remote,
-    )
-
-
-def trial_told(found: Explanation, facts: Facts, request: MapRequest) -> api.Explained:
-    """An explanation without a record."""
-    verdict = found.verdict
-    return api.Explained(
-        verdict=verdict.outcome.value,
-        refusal=verdict.refusal.value if verdict.refusal else None,
-        rule=verdict.rule,
-        reasons=list(verdict.reasons),
-        forbids=_rules(found.forbids),
-        grants=_rules(found.grants),
-        names=list(found.names),
-        lease_s=found.lease_s,
-        policy=verdict.policy,
-        facts={"device": facts.device, "address": str(facts.address)} | told(facts, request),
-    )
-
-
-def _rules(rules: tuple[RuleTold, ...]) -> list[api.Rule]:
-    return [
-        api.Rule(name=rule.name, effect=rule.effect.value, why=rule.why, concerns=rule.concerns) for rule in rules
-    ]
 
 
 def _problem(word: str, message: str, field: str | None = None) -> api.Problem:

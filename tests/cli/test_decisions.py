@@ -37,18 +37,34 @@ def test_filters_reach_the_api(daemon: ServedOperator, upnp_gw: Run) -> None:
         "pcp",
         "--since",
         "2026-05-01T12:00:00Z",
+        "--until",
+        "2026-05-02T12:00:00Z",
+        "--rule",
+        "nas-web",
+        "--port",
+        "443",
         "--limit",
         "7",
     )
     (asked,) = daemon.operator.asked
     assert isinstance(asked, api.DecisionFilter)
     assert (asked.device, asked.verdict, asked.via, asked.limit) == ("ps5", "deny", Via.PCP, 7)
+    assert (asked.rule, asked.port) == ("nas-web", 443)
+    assert asked.until is not None
     assert asked.since is not None
     assert asked.since.isoformat() == "2026-05-01T12:00:00+00:00"
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--since", "noon"], ["--verdict", "maybe"], ["--limit", "0"], ["--via", "upnp"]]
+    "arguments",
+    [
+        ["--since", "noon"],
+        ["--port", "0"],
+        ["--follow", "--until", "1h"],
+        ["--verdict", "maybe"],
+        ["--limit", "0"],
+        ["--via", "upnp"],
+    ],
 )
 def test_wrong_filters(daemon: ServedOperator, upnp_gw: Run, arguments: list[str]) -> None:
     assert upnp_gw("log", *arguments).exit_code == 2
@@ -73,9 +89,9 @@ def test_follow_goes_on_and_tells_nothing_twice(daemon: ServedOperator, upnp_gw:
     assert [json.loads(line)["id"] for line in answer.output.splitlines()] == ["d1", "d2", "d3"]
 
 
-def test_json_is_an_array(daemon: ServedOperator, upnp_gw: Run) -> None:
+def test_json_is_lines(daemon: ServedOperator, upnp_gw: Run) -> None:
     daemon.operator.decided = [decision(1), ALLOWED]
-    assert [d["id"] for d in json.loads(upnp_gw("log", "--json").output)] == ["d1", "d2"]
+    assert [json.loads(line)["id"] for line in upnp_gw("log", "--json").output.splitlines()] == ["d1", "d2"]
 
 
 @pytest.mark.spec("SR-21")

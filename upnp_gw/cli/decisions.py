@@ -18,7 +18,7 @@ from upnp_gw.terminal import cut, shown
 REASON_INDENT = "    "
 
 
-def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def since(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     try:
         return None if value is None else words.since(value, datetime.now(UTC)).isoformat()
     except ValueError as error:
@@ -29,8 +29,8 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> str
 @click.option("--device", metavar="MAC|ADDRESS|NAME", help="Only of this device.")
 @click.option("--verdict", type=click.Choice(["allow", "deny", "ask", "busy"]))
 @click.option("--via", type=click.Choice([via.value for via in Via]))
-@click.option("--since", callback=_since, metavar="TIME", help="2h, 7d, or 2026-05-01T12:00:00Z.")
-@click.option("--until", callback=_since, metavar="TIME", help="Likewise; not with --follow.")
+@click.option("--since", callback=since, metavar="TIME", help="2h, 7d, or 2026-05-01T12:00:00Z.")
+@click.option("--until", callback=since, metavar="TIME", help="Likewise; not with --follow.")
 @click.option("--rule", metavar="NAME", help="Only what this grant or forbid answered.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Only of this external or internal port.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The newest of them.")
@@ -99,14 +99,23 @@ def head(decision: api.Decision) -> str:
 
 def asked(decision: api.Decision) -> str:
     """``map tcp 8080 -> 192.168.1.23:80``, as far as the request said it."""
-    words_of_it = [shown(decision.action, 12)]
-    if decision.transport is not None:
-        words_of_it.append(decision.transport.value)
-    if decision.external_port is not None:
-        words_of_it.append(str(decision.external_port or "any"))
-    if decision.internal_client is not None and decision.internal_port is not None:
-        words_of_it.append("-> " + words.endpoint(shown(decision.internal_client), decision.internal_port))
-    return " ".join(words_of_it)
+    transport = decision.transport.value if decision.transport else None
+    client, port = decision.internal_client, decision.internal_port
+    return asked_words(decision.action, transport, decision.external_port, client, port)
+
+
+def asked_words(
+    action: str, transport: str | None, external: int | None, client: str | None, internal: int | None
+) -> str:
+    """What was asked, from the parts that the request had."""
+    parts = [shown(action, 12)]
+    if transport is not None:
+        parts.append(transport)
+    if external is not None:
+        parts.append(str(external or "any"))
+    if client is not None and internal is not None:
+        parts.append("-> " + words.endpoint(shown(client), internal))
+    return " ".join(parts)
 
 
 def device_columns(now: datetime) -> list[Column[api.Device]]:

@@ -155,7 +155,6 @@ def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device:
     except ConfigError as error:
         _unsound(error, as_json, UNUSABLE)
     done = replay(other, _records(gateway, {"since": since, "device": device}))
-    names = {one.record.id: one for one in done.differences}
     if as_json:
         changes = [
             {
@@ -165,7 +164,7 @@ def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device:
                 "was": msgspec.to_builtins(one.was),
                 "now": msgspec.to_builtins(one.now),
             }
-            for one in names.values()
+            for one in done.differences
         ]
         totals = {"same": done.same, "changed": done.changed, "not_replayable": done.not_replayable}
         click.echo(json.dumps({"hash": other.digest, **totals, "changes": changes}))

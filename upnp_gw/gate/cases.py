@@ -6,6 +6,7 @@ has its address. ``from.holds`` and ``at`` say otherwise. Nothing of the real ne
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from upnp_gw.errors import ConfigError
@@ -73,8 +74,41 @@ def _family(text: str | None, judged: IPAddress | None, place: Place) -> Family:
     return family
 
 
+def mac_or_device(text: str, policy: Policy, where: str) -> str:
+    """A MAC address. Raises ConfigError where it is none, and no device of the policy either."""
+    try:
+        return values.mac(text, Place(where))
+    except ConfigError:
+        raise Place(where).wrong(text, f"a MAC address, or a device: {known(policy.devices)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one test came out."""
+
+    case: Case
+    wanted: str
+    got: str
+    reasons: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return self.wanted == self.got
+
+    def __str__(self) -> str:
+        trace = "; ".join(self.reasons)
+        return f"test {printable(self.case.name)!r} failed: wanted {self.wanted}; got {self.got} ({trace})"
+
+
 def run(policy: Policy, where: str) -> None:
     """Runs every test of the policy. Raises ConfigError with the first that fails: wanted and got."""
+    for result in results(policy, where):
+        if not result.passed:
+            raise ConfigError(where, result.case.key, str(result))
+
+
+def results(policy: Policy, where: str) -> Iterator[Result]:
+    """Every test of the policy, run. Raises ConfigError where a test has no scene."""
     for case in policy.cases:
         verdict, got_ttl_s = answer(policy, case, where)
         wanted, got = [case.want.value], [verdict.outcome.value]
@@ -84,13 +118,7 @@ def run(policy: Policy, where: str) -> None:
         if case.want_ttl_s is not None:
             wanted.append(f"ttl {duration_text(case.want_ttl_s)}")
             got.append(f"ttl {'none' if got_ttl_s is None else duration_text(got_ttl_s)}")
-        if wanted != got:
-            trace = "; ".join(verdict.reasons)
-            raise ConfigError(
-                where,
-                case.key,
-                f"test {printable(case.name)!r} failed: wanted {', '.join(wanted)}; got {', '.join(got)} ({trace})",
-            )
+        yield Result(case, ", ".join(wanted), ", ".join(got), verdict.reasons)
 
 
 def answer(policy: Policy, case: Case, where: str) -> tuple[Verdict, int | None]:

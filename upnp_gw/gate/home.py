@@ -18,9 +18,18 @@ CAUTION = (
 )
 
 
+PROFILES = ("home", "ask", "locked")
+"""Policies to begin with: files beside this module, each with its tests."""
+
+
+def profile_text(profile: str) -> str:
+    """The TOML of a profile, with its comments."""
+    return files("upnp_gw.gate").joinpath(f"{profile}.toml").read_text("utf-8")
+
+
 def home_text() -> str:
     """The TOML of the home policy, with its comments."""
-    return files("upnp_gw.gate").joinpath("home.toml").read_text("utf-8")
+    return profile_text("home")
 
 
 @cache

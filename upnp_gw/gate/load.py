@@ -69,6 +69,25 @@ def parsed(text: str, where: str) -> dict[str, Any]:
         raise ConfigError(where, "", "not TOML: nested too deep, or a number too long") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A policy with sound tables, and how its tests came out."""
+
+    policy: Policy
+    warnings: tuple[Finding, ...]
+    results: tuple[cases.Result, ...]
+
+    @property
+    def failed(self) -> tuple[cases.Result, ...]:
+        return tuple(result for result in self.results if not result.passed)
+
+
+def examined(text: str, where: str, today: date) -> Examined:
+    """Every test of a text, those that fail too. Raises ConfigError where the tables are not sound."""
+    policy = indexed(build(parsed(text, where), where))
+    return Examined(policy, lint(policy, today), tuple(cases.results(policy, where)))
+
+
 def loaded(raw: Mapping[str, object], where: str, today: date, approved: Approved | None = None) -> Loaded:
     """The policy of parsed tables, those that the operator's commands wrote added. Raises ConfigError."""
     policy = indexed(build(raw, where, approved))

@@ -1,0 +1,140 @@
+"""``explain``, ``try``, ``reload`` and ``policy`` against a house behind a real control socket."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.cli.conftest import Run
+from tests.house import CONSOLE, CONSOLE_IP, PC_IP
+from tests.reload_house import Home, reload_home
+from upnp_gw.model import Transport, Via
+from upnp_gw.servers.control import ControlServer
+
+POLICY = f"""
+version = 1
+[device.ps5]
+mac = ["{CONSOLE}"]
+[device.tv]
+ip = ["192.168.77.99"]
+[[forbid]]
+name = "admin"
+int_ports = [22]
+[[grant]]
+name = "games"
+who = "ps5"
+int_ports = ["3000-4000"]
+max_mappings = 2
+max_ttl = "4h"
+[[grant]]
+name = "for-tv"
+who = "tv"
+"""
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[Home]:
+    (tmp_path / "run").mkdir()
+    async with reload_home(tmp_path, POLICY) as home:
+        server = ControlServer(home.operator, tmp_path / "run", more=[home.inquiry])
+        await server.start()
+        yield home
+        await server.close()
+
+
+async def command(upnp_gw: Run, *arguments: str) -> Result:
+    """A command blocks: it runs in a thread beside the daemon's loop."""
+    return await asyncio.to_thread(upnp_gw, *arguments)
+
+
+def fits(answer: Result) -> bool:
+    return max(len(line) for line in answer.output.splitlines()) <= 80
+
+
+async def test_explain_tells_every_rule(home: Home, upnp_gw: Run) -> None:
+    await home.house.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
+    refused = await home.house.refused(22, PC_IP)
+    allowed = await command(upnp_gw, "explain", "d1")
+    assert allowed.exit_code == 0, allowed.output
+    assert "games CHARGED: room 2/2" in allowed.output
+    assert "clamp 7d -> 4h" in allowed.output
+    assert "and 1 for other devices (--all)" in allowed.output
+    assert fits(allowed)
+    denied = await command(upnp_gw, "explain", refused.decision or "", "--all")
+    assert "admin denies: internal port 22" in denied.output
+    assert "games no: is for ps5; internal port 22 is not in 3000-4000" in denied.output
+    assert fits(denied)
+    told = json.loads((await command(upnp_gw, "explain", "d1", "--json")).output)
+    assert (told["verdict"], told["lease_s"], told["decision"]["id"]) == ("allow", 4 * 3600, "d1")
+    assert (await command(upnp_gw, "explain", "d99")).exit_code == 1
+    assert (await command(upnp_gw, "explain", "../status")).exit_code == 1
+
+
+async def test_try_changes_nothing(home: Home, upnp_gw: Run) -> None:
+    await home.house.granted(3001)
+    before = home.house.operations.ledger.numbers.decision
+    answer = await command(upnp_gw, "try", "udp", "3074", "--device", "ps5", "--via", "pcp", "--ttl", "7d")
+    assert answer.exit_code == 0, answer.output
+    assert "room 1/2" in answer.output
+    assert "lease 4h" in answer.output
+    denied = await command(upnp_gw, "try", "tcp", "22", "--from", CONSOLE_IP)
+    assert denied.exit_code == 1
+    assert "forbidden by rule admin" in denied.output
+    other = await command(upnp_gw, "try", "tcp", "3001", "--from", CONSOLE_IP, "--for", PC_IP)
+    assert "a device may only map ports to itself" in other.output
+    assert home.house.operations.ledger.numbers.decision == before
+    assert home.house.ports == {(Transport.TCP, 3001)}
+    for wrong in (["--device", "nobody"], ["--from", "nas.lan"]):
+        assert (await command(upnp_gw, "try", "tcp", "80", *wrong)).exit_code == 1
+    assert (await command(upnp_gw, "try", "tcp", "80")).exit_code == 2
+
+
+def test_try_by_a_file_needs_no_daemon(upnp_gw: Run, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(POLICY)
+    answer = upnp_gw("try", "udp", "3074", "--device", "ps5", "--policy", str(path), "--json")
+    assert (answer.exit_code, json.loads(answer.output)["rule"]) == (0, "games")
+    assert upnp_gw("try", "udp", "3074", "--device", CONSOLE, "--policy", str(path)).exit_code == 0
+    assert upnp_gw("try", "udp", "3074", "--from", "192.168.1.5", "--policy", str(path)).exit_code == 1
+    for wrong in (["--device", "nobody", "--policy", str(path)], ["--device", "ps5", "--policy", "/none"]):
+        assert upnp_gw("try", "udp", "3074", *wrong).exit_code == 2
+
+
+async def test_reload_lists_what_falls(home: Home, upnp_gw: Run) -> None:
+    await home.house.granted(3001)
+    home.file.write_text(POLICY.replace("3000-4000", "3074"))
+    answer = await command(upnp_gw, "reload")
+    assert answer.exit_code == 0, answer.output
+    assert f"m1 ps5 tcp 3001 -> {CONSOLE_IP}:3001: ended" in answer.output
+    assert "no grant covers this" in answer.output
+    assert "0 mappings stand" in answer.output
+    home.file.write_text("version = 2")
+    bad = await command(upnp_gw, "reload")
+    assert bad.exit_code == 1
+    assert "the policy stays as it was" in bad.output
+    assert "version" in bad.output
+
+
+async def test_policy_show_and_diff(home: Home, upnp_gw: Run, tmp_path: Path) -> None:
+    await home.house.granted(3001)
+    await home.house.granted(3002)
+    await home.house.refused(22)
+    await home.house.unmap(3002)
+    shown = await command(upnp_gw, "policy", "show")
+    assert POLICY.strip() in shown.output
+    other = tmp_path / "other.toml"
+    other.write_text(POLICY)
+    same = await command(upnp_gw, "policy", "diff", str(other))
+    assert (same.exit_code, same.output) == (0, "3 same, 0 would change\n")
+    other.write_text(POLICY.replace("3000-4000", "3001").replace('"4h"', '"1h"').replace("[22]", "[23]"))
+    differs = await command(upnp_gw, "policy", "diff", str(other))
+    assert differs.exit_code == 1
+    assert "allow 1h -> deny" in differs.output
+    assert "2 same, 1 would change" in differs.output
+    told = json.loads((await command(upnp_gw, "policy", "diff", str(other), "--json")).output)
+    assert [change["internal_port"] for change in told["changes"]] == [3002]
+    other.write_text("version = 2")
+    assert (await command(upnp_gw, "policy", "diff", str(other))).exit_code == 2

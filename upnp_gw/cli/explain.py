@@ -1,0 +1,199 @@
+"""``explain``, ``try`` and ``reload``: why it was answered so, what would be answered, a new policy in force."""
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from upnp_gw import api
+from upnp_gw.cli import words
+from upnp_gw.cli.client import Gateway, print_json, talks
+from upnp_gw.cli.decisions import head
+from upnp_gw.cli.mappings import columns_of_terminal
+from upnp_gw.model import Transport, Via
+from upnp_gw.terminal import shown
+
+LABEL = 8
+EFFECT = {
+    "none": " ",
+    "denies": "denies",
+    "narrows": "narrows",
+    "full": "no room",
+    "covers": "covers",
+    "charged": "CHARGED",
+}
+
+
+@click.command()
+@click.argument("decision")
+@click.option("--all", "everything", is_flag=True, help="Rules for other devices too.")
+@talks
+def explain(gateway: Gateway, as_json: bool, decision: str, everything: bool) -> None:
+    """Why DECISION (d17, as list, log and refusals name it) came out as it did: every rule, and the facts."""
+    from urllib.parse import quote
+
+    body = gateway.ask("GET", f"/v1/decisions/{quote(decision, safe='')}")
+    if as_json:
+        print_json(body)
+        return
+    found = msgspec.json.decode(body, type=api.Explained)
+    click.echo("\n".join(told(found, columns_of_terminal(), everything)))
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else words.seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command("try")
+@click.argument("transport", type=click.Choice([transport.value for transport in Transport]))
+@click.argument("port", type=click.IntRange(1, 65535))
+@click.option("--device", metavar="NAME|MAC", help="Who asks.")
+@click.option("--from", "address", metavar="ADDRESS", help="Or: where the request comes from.")
+@click.option("--via", type=click.Choice([via.value for via in Via]), default="igd1", show_default=True)
+@click.option("--ext", type=click.IntRange(1, 65535), help="The external port.  [default: PORT]")
+@click.option("--ttl", callback=_seconds, metavar="TIME", help="The lease asked for.  [default: the longest]")
+@click.option("--for", "client", metavar="ADDRESS", help="The internal client.  [default: who asks]")
+@click.option("--remote", metavar="PREFIX", help="Who is to connect.  [default: anyone]")
+@click.option("--policy", "file", type=click.Path(path_type=Path), metavar="FILE", help="By this file, no daemon.")
+@click.option("--all", "everything", is_flag=True, help="Rules for other devices too.")
+@talks
+def try_(gateway: Gateway, as_json: bool, file: Path | None, everything: bool, **given: str | int | None) -> None:
+    """What would be answered to a request for internal PORT, by the facts of now. Changes nothing.
+
+    With --policy the file answers alone: a named device is there with all its facts, and holds nothing.
+    Exit code 0: it would be allowed; 1: it would not.
+    """
+    if (given["device"] is None) == (given["address"] is None):
+        raise click.UsageError("who asks? Either --device or --from")
+    wanted = {
+        "device": given["device"],
+        "address": given["address"],
+        "via": given["via"],
+        "transport": given["transport"],
+        "internal_port": given["port"],
+        "external_port": given["ext"],
+        "lease_s": given["ttl"],
+        "internal_client": given["client"],
+        "remote_host": given["remote"],
+    }
+    found = _by_gateway(gateway, wanted) if file is None else _by_file(file, wanted)
+    if as_json:
+        print_json(api.encode(found))
+    else:
+        click.echo("\n".join(told(found, columns_of_terminal(), everything)))
+    sys.exit(0 if found.verdict == "allow" else 1)
+
+
+def _by_gateway(gateway: Gateway, wanted: dict[str, str | int | None]) -> api.Explained:
+    return msgspec.json.decode(gateway.ask("POST", "/v1/try", body=wanted), type=api.Explained)
+
+
+def _by_file(file: Path, wanted: dict[str, str | int | None]) -> api.Explained:
+    """The scene of a ``[[test]]`` of this file: what is left open is filled in favour of the request."""
+    from upnp_gw.errors import ConfigError
+    from upnp_gw.gate.load import load_file
+    from upnp_gw.trial import by_policy
+
+    try:
+        trial = msgspec.convert(wanted, api.Trial)
+        return by_policy(load_file(file, datetime.now().astimezone().date()).policy, trial, str(file))
+    except msgspec.ValidationError as error:
+        raise click.UsageError(shown(str(error.__cause__ or error), 200)) from None
+    except ConfigError as error:
+        raise click.UsageError(shown(str(error), 1000)) from None
+
+
+@click.command()
+@talks
+def reload(gateway: Gateway, as_json: bool) -> None:
+    """Load the policy files again: all of it or nothing. What the new policy does not allow is listed.
+
+    Exit code 1: it does not come into force, and the old one stays.
+    """
+    body = gateway.ask("POST", "/v1/reload")
+    if as_json:
+        print_json(body)
+        return
+    done = msgspec.json.decode(body, type=api.Reloaded)
+    for warning in done.warnings:
+        click.echo(f"warning: {shown(warning, 1000)}")
+    for one in done.fallen:
+        what = f"{one.transport} {one.external_port} -> {words.endpoint(one.internal_client, one.internal_port)}"
+        fate = "kept until its lease ends" if one.kept else "ended"
+        click.echo(f"{one.mapping} {shown(one.device_name or one.device, 24)} {what}: {fate}")
+        click.echo(f"    {one.decision} {shown(one.reason, 200)}")
+    same = " (as before)" if done.hash == done.before else f" (before: {done.before})"
+    click.echo(f"policy {done.hash} in force{same}, {done.standing} mappings stand")
+
+
+# -- an explanation as people read it
+
+
+def told(found: api.Explained, most: int, everything: bool = False) -> list[str]:
+    """The whole trace; ``everything``: rules that are for other devices too."""
+    lines = [_first(found), *_note(found)]
+    steps = [reason for reason in found.reasons if not reason.startswith(("forbids ", "grants "))]
+    for label, text in (
+        ("who", f"{shown(', '.join(found.names)) or 'a device that the policy does not name'}"),
+        ("floor", _step(steps, "floor ")),
+        ("limits", _step(steps, "limits ")),
+    ):
+        lines += _folded(label, text, most)
+    lines += _rules("forbids", found.forbids, {"denies"}, most, everything)
+    lines += _rules("grants", found.grants, {"full", "covers", "charged"}, most, everything)
+    for reason in steps[:-1]:
+        if not reason.startswith(("floor ", "limits ")):
+            lines += _folded("then", shown(reason, 200), most)
+    lease = f", lease {words.duration(found.lease_s)}" if found.lease_s is not None else ""
+    lines += _folded("answer", shown(found.reasons[-1] if found.reasons else found.verdict, 200) + lease, most)
+    lines += _folded("facts", shown(_facts(found), 600), most)
+    lines += _folded("policy", found.policy, most)
+    return lines
+
+
+def _first(found: api.Explained) -> str:
+    if found.decision is None:
+        return f"{found.verdict} (a trial: nothing was changed)"
+    return head(found.decision) + (f" (x{found.decision.count})" if found.decision.count > 1 else "")
+
+
+def _note(found: api.Explained) -> Iterator[str]:
+    if found.note:
+        yield f"note: {shown(found.note, 200)}"
+
+
+def _step(steps: list[str], begins: str) -> str:
+    """What was found at a step; one that was not reached, or that stopped it, says so."""
+    if (said := next((reason for reason in steps if reason.startswith(begins)), None)) is not None:
+        return shown(said.removeprefix(begins).lstrip("k: ").strip() or "ok", 200) if said != "floor ok" else "ok"
+    passed = any(reason.startswith("floor ") for reason in steps)
+    return shown(steps[-1], 200) if steps and (begins == "floor " or passed) else "not reached"
+
+
+def _rules(label: str, rules: list[api.Rule], count: set[str], most: int, everything: bool) -> Iterator[str]:
+    concerning = [rule for rule in rules if rule.concerns or everything]
+    yield f"{label:<{LABEL}} {sum(rule.effect in count for rule in rules)}/{sum(rule.concerns for rule in rules)}"
+    for rule in concerning:
+        text = f"{EFFECT[rule.effect]}: {rule.why}" if rule.effect != "none" else f"no: {rule.why}"
+        yield from _folded("", f"{shown(rule.name)} {shown(text, 300)}", most)
+    if others := len(rules) - len(concerning):
+        yield f"{'':<{LABEL}} and {others} for other devices (--all)"
+
+
+def _facts(found: api.Explained) -> str:
+    told = {name: value for name, value in found.facts.items() if value not in (None, False, "", {}, [])}
+    return ", ".join(f"{name} {value}" for name, value in told.items())
+
+
+def _folded(label: str, text: str, most: int) -> Iterator[str]:
+    from textwrap import wrap
+
+    room = max(20, most - LABEL - 1)
+    for index, line in enumerate(wrap(text, room, subsequent_indent="  ", break_on_hyphens=False) or [""]):
+        yield f"{label if index == 0 else '':<{LABEL}} {line}".rstrip()
