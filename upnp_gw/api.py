@@ -521,8 +521,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     mapping: Mapping | None = None
     """added, changed: as it is now; removed: as it was."""
     why: str | None = None
-    """policy: its hash; removed: deleted, expired, revoked, policy, device-moved, prefix-gone, quarantine;
-    incident: who and what was refused; healed: what was found."""
+    """policy: its hash; removed: deleted, expired, revoked, policy, device-moved, prefix-gone, quarantine,
+    displaced; incident: who and what was refused; healed: what was found."""
     decision: Decision | None = None
 
 

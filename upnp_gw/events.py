@@ -24,7 +24,7 @@ class TableChanged:
     """(before, after)"""
     removed: tuple[tuple[Mapping, str], ...] = ()
     """(mapping, why): ``deleted``, ``expired``, ``revoked``, ``policy``, ``device-moved``, ``prefix-gone``,
-    ``quarantine``"""
+    ``quarantine``, ``displaced`` (a device's own request over TCP needed its place)"""
     system_update_id: int = 0
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from upnp_gw.audit import STANDS, map_record, removal_record
+from upnp_gw.datagram_leases import another_port, make_room, release, static_reply
 from upnp_gw.floods import Floods
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Allowed, Clamps, Facts, Held, Outcome, Verdict
@@ -20,7 +21,7 @@ from upnp_gw.gate.schema import KEPT_RULE, Policy
 from upnp_gw.ledger.leases import renewed, without_ended
 from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.plan import NotPlanned, Planner
-from upnp_gw.model import DecisionId, Endpoint, Hold, Instant, IPAddress, Mapping, Via
+from upnp_gw.model import DecisionId, Hold, Instant, IPAddress, Mapping, Via
 from upnp_gw.network import private_external
 from upnp_gw.request import (
     ChangeRequest,
@@ -41,8 +42,6 @@ from upnp_gw.surroundings import Surroundings, is_mac
 RULE_OF_OPERATOR = "operator"
 RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
 """When asking again makes sense: the operator may have said yes, the minute is over."""
-FOREVER_S = 2**32 - 1
-"""What a client is told of the operator's permanent mappings (RFC 6887 section 15)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class Operations:
         if isinstance(request, UnmapRequest):
             return self.unmap(turn, request)
         if isinstance(request, ReleaseRequest):
-            return self.release(turn, request)
+            return release(self, turn, request)
         return self.unmap_range(turn, request)
 
     def map(self, turn: Turn, request: MapRequest, action: str = "map") -> Reply:
@@ -92,11 +91,11 @@ class Operations:
         own = planner.own_row(request, owner)
         if request.standing_only and own is None:
             return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
-        static = self._static(turn, request, own)
+        static = static_reply(self, turn, request, own)
         if static is not None:
             return static
         facts = self._facts(turn, request, self._held(owner, own), None, standing=own is not None)
-        verdict = decide(self.policy, facts, request)
+        facts, verdict = make_room(self, turn, request, facts, decide(self.policy, facts, request))
         if verdict.refusal is Refusal.RATE and (flood := self.floods.again(facts.device, turn.now)) is not None:
             self.book.refused(facts.device, request, verdict, turn.now, facts.today)
             return _refused(verdict, flood)
@@ -106,7 +105,7 @@ class Operations:
             if verdict.refusal is Refusal.RATE:
                 self.floods.begin(turn.records[-1], turn.now)
             self._refused_by_gate(turn, request, facts, verdict, decision)
-            return self._another_port(facts, request, decision) or _refused(verdict, decision)
+            return another_port(self.policy, facts, request, decision) or _refused(verdict, decision)
         not_now = self._no_external_address(request)
         allowed = Allowed(decision, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
         planned = not_now or planner.plan(request, allowed, owner)
@@ -131,89 +130,32 @@ class Operations:
         mapping = self._wanted(request)
         if mapping is None:
             return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
-        verdict = self._removal(request, mapping)
+        verdict = self.removal(request, mapping)
         decision = turn.ledger.numbers.next_decision()
         turn.records.append(
-            removal_record(turn.now, decision, self._device(request.source), request, mapping, verdict)
+            removal_record(turn.now, decision, self.device_of(request.source), request, mapping, verdict)
         )
         if verdict.outcome is not Outcome.ALLOW:
             return _refused(verdict, decision)
-        self._end_hold(turn, mapping, request.via)
+        self.end_hold(turn, mapping, request.via)
         return Removed((mapping,))
 
     def unmap_range(self, turn: Turn, request: UnmapRangeRequest) -> Reply:
         """Ends every mapping in the range that the requester may delete; the others are skipped (IGD-162)."""
-        device = None if self._sees_all(request) and request.everyone else self._device(request.source)
+        device = None if self._sees_all(request) and request.everyone else self.device_of(request.source)
         gone: list[Mapping] = []
         for mapping in self.in_range(device, request):
-            verdict = self._removal(request, mapping)
+            verdict = self.removal(request, mapping)
             if verdict.outcome is Outcome.ALLOW:
                 decision = turn.ledger.numbers.next_decision()
                 turn.records.append(
-                    removal_record(turn.now, decision, self._device(request.source), request, mapping, verdict)
+                    removal_record(turn.now, decision, self.device_of(request.source), request, mapping, verdict)
                 )
-                self._end_hold(turn, mapping, request.via)
+                self.end_hold(turn, mapping, request.via)
                 gone.append(mapping)
         if not gone:
             return Refused(Refusal.NO_SUCH, "there is no mapping of this control point in the range", None)
         return Removed(tuple(gone))
-
-    def release(self, turn: Turn, request: ReleaseRequest) -> Reply:
-        """Ends the requester's leases on an internal endpoint, or with port 0 on all of the client's.
-
-        What was never there is gone as wished. What is another protocol's or the operator's stays, and with all
-        ports the rest goes all the same (RFC 6886 section 3.4).
-        """
-        device = self._device(request.source)
-        kept: Refused | None = None
-        gone: list[Mapping] = []
-        for mapping in self._to_release(request):
-            if mapping.device != device:
-                continue
-            verdict = self._removal(request, mapping)
-            decision = turn.ledger.numbers.next_decision()
-            turn.records.append(removal_record(turn.now, decision, device, request, mapping, verdict))
-            hold = mapping.hold_of(request.via.protocol)
-            if verdict.outcome is not Outcome.ALLOW or hold is None:
-                kept = _refused(verdict, decision)
-            elif hold.nonce not in (None, request.nonce) and not self.lenient_nonces:
-                left = max(1, round(hold.until - turn.now.boot))
-                kept = Refused(Refusal.BAD_NONCE, "the mapping was made with another nonce", decision, left)
-            else:
-                self._end_hold(turn, mapping, request.via)
-                gone.append(mapping)
-        if not gone and kept is None and not self._may_release(turn, request):
-            return Refused(Refusal.NOT_AUTHORIZED, "a device may only map ports to itself", None)
-        return kept or Removed(tuple(gone))
-
-    def _to_release(self, request: ReleaseRequest) -> list[Mapping]:
-        """What a release is about. A release of everything leaves alone what other protocols hold."""
-        table = self.ledger.table
-        if request.port:
-            rows = table.to_internal(request.transport, Endpoint(request.address, request.port))
-            return [row for row in rows if row.key.remote is None]
-        protocols = (request.via.protocol, Via.OPERATOR.protocol)
-        return [
-            row
-            for row in table.to_client(request.address)
-            if row.key.transport is request.transport and any(h.via.protocol in protocols for h in row.holds)
-        ]
-
-    def _may_release(self, turn: Turn, request: ReleaseRequest) -> bool:
-        """Whether the requester may ask for this internal client at all: itself, or one delegated to it."""
-        if self.surroundings.device_of(request.address) == self._device(request.source) or not request.port:
-            return True
-        asks = MapRequest(
-            request.via,
-            request.source,
-            request.transport,
-            Endpoint(request.address, request.port),
-            0,
-            PortChoice.SUGGESTED,
-            1,
-        )
-        facts = self._facts(turn, asks, self._held(self._owner(asks), None), None, standing=True)
-        return decide(self.policy, facts, asks).refusal is not Refusal.NOT_AUTHORIZED
 
     def in_range(self, device: str | None, request: UnmapRangeRequest) -> list[Mapping]:
         """The port mappings of a device (None: of all) with an external port in the range, by port."""
@@ -308,28 +250,6 @@ class Operations:
             self._decide_again(turn, live, "restore")
 
     # -- how
-
-    def _static(self, turn: Turn, request: MapRequest, own: Mapping | None) -> Reply | None:
-        """The operator's own mapping of this internal endpoint, told to a client of NAT-PMP or PCP as it is: it
-        needs no lease, and takes none (RFC 6887 section 11.3). None where there is none."""
-        held = own.hold_of(Via.OPERATOR.protocol) if own is not None and request.via.datagram else None
-        if own is None or held is None:
-            return None
-        if request.filters:
-            return Refused(Refusal.TOO_MANY_FILTERS, "the operator's mappings take no filters", None)
-        if request.choice is PortChoice.EXACT and request.external_port != own.key.external_port:
-            return Refused(Refusal.CONFLICT, "the mapping has another external port", None)
-        left = FOREVER_S if own.permanent else max(1, round(held.until - turn.now.boot))
-        return Granted(own, left, self.external_address(own), True)
-
-    def _another_port(self, facts: Facts, request: MapRequest, decision: DecisionId) -> Refused | None:
-        """Where only the external port that a PCP client insists on is not permitted, that is what it is told."""
-        if request.via is not Via.PCP or request.choice is not PortChoice.EXACT:
-            return None
-        any_port = replace(request, choice=PortChoice.SUGGESTED)
-        if decide(self.policy, facts, any_port).outcome is not Outcome.ALLOW:
-            return None
-        return Refused(Refusal.NO_PORT, "this external port is not permitted", decision)
 
     def external_address(self, mapping: Mapping) -> IPAddress | None:
         """Where the internet finds a mapping."""
@@ -434,6 +354,10 @@ class Operations:
             leases=around.leases(),
         )
 
+    def facts_of(self, turn: Turn, request: MapRequest) -> Facts:
+        """The facts of a request that is only looked at."""
+        return self._facts(turn, request, self._held(self._owner(request), None), None, standing=True)
+
     def _held(self, owner: str, own: Mapping | None) -> Held:
         """What is held before the request, its own mapping not counted."""
         table = self.ledger.table
@@ -463,7 +387,7 @@ class Operations:
         operator = request.via is Via.OPERATOR
         return self.surroundings.device_of(request.internal.address if operator else request.source.address)
 
-    def _device(self, source: Source) -> str:
+    def device_of(self, source: Source) -> str:
         return self.surroundings.device_of(source.address, source.interface)
 
     def _sees_all(self, request: UnmapRequest | UnmapRangeRequest | ReleaseRequest) -> bool:
@@ -474,12 +398,12 @@ class Operations:
             return self.ledger.table.get(request.mapping_id)
         return self.ledger.find(request.key, self.surroundings.network) if request.key is not None else None
 
-    def _removal(self, request: UnmapRequest | UnmapRangeRequest | ReleaseRequest, mapping: Mapping) -> Verdict:
+    def removal(self, request: UnmapRequest | UnmapRangeRequest | ReleaseRequest, mapping: Mapping) -> Verdict:
         return decide_removal(
-            mapping, request.via, self._device(request.source), self._sees_all(request), self.policy.digest
+            mapping, request.via, self.device_of(request.source), self._sees_all(request), self.policy.digest
         )
 
-    def _end_hold(self, turn: Turn, mapping: Mapping, via: Via) -> None:
+    def end_hold(self, turn: Turn, mapping: Mapping, via: Via) -> None:
         """The operator ends a mapping whole and at once, a control point its own hold."""
         if via is Via.OPERATOR:
             turn.end(mapping, "revoked")
