@@ -11,6 +11,7 @@ from upnp_gw import api
 from upnp_gw.errors import FirewallError
 from upnp_gw.events import PolicyChanged, TableChanged
 from upnp_gw.model import Transport
+from upnp_gw.request import Refused
 
 TCP = Transport.TCP
 WIDE = '[[grant]]\nname = "wide"\nwho = "*"\nint_ports = ["1024-65535"]\n'
@@ -152,9 +153,7 @@ async def test_keep_is_for_a_new_policy_alone(tmp_path: Path) -> None:
         home.house.around.network = home.house.around.network.__class__(
             wan=home.house.around.network.wan, lans=(), external=home.house.around.network.external
         )
-        await home.house.gateway.submit(
-            lambda turn: home.house.operations.renew(turn, made.mapping.id, None)  # type: ignore[func-returns-value]
-        )
+        await home.house.gateway.submit(lambda turn: home.house.operations.renew(turn, made.mapping.id, None))
         assert home.house.ports == set(), "the floor holds whatever is configured"
 
 
@@ -171,9 +170,7 @@ async def test_where_there_is_room_for_fewer_the_oldest_stay(tmp_path: Path) -> 
 async def test_a_parked_mapping_stays_parked(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         made = await home.house.granted(9000)
-        await home.house.gateway.submit(
-            lambda turn: home.house.operations.renew(turn, made.mapping.id, False)  # type: ignore[func-returns-value]
-        )
+        await home.house.gateway.submit(lambda turn: home.house.operations.renew(turn, made.mapping.id, False))
         await reloaded(home, POLICY + "max_mappings = 5\n")
         (row,) = home.house.operations.ledger.table
         assert (row.parked, home.house.ports) == (True, set())
@@ -191,14 +188,13 @@ async def test_a_flood_is_one_record_with_a_count(tmp_path: Path) -> None:
         tmp_path, "version = 1\n[limits]\nrequests_per_minute = 5\n" + WIDE, clock=clock
     ) as home:
         replies = [await home.house.map(9000 + n) for n in range(60)]
-        ids = {reply.decision for reply in replies if hasattr(reply, "refusal")}
+        refused = [reply for reply in replies if isinstance(reply, Refused)]
+        ids = {reply.decision for reply in refused}
         assert len(ids) == 1, "every refusal names a decision that can be looked up"
         clock.pass_s(61)
         await home.house.granted(9100)
         rate = await home.operator.decisions(api.DecisionFilter(verdict="deny"))
-        assert [(one.count, one.refusal) for one in rate] == [
-            (sum(1 for r in replies if hasattr(r, "refusal")), "rate")
-        ]
+        assert [(one.count, one.refusal) for one in rate] == [(len(refused), "rate")]
 
 
 async def test_a_flood_that_is_under_way_is_told_at_the_end(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from random import SystemRandom
 
-from upnp_gw import __version__
+from upnp_gw import __version__, logs
 from upnp_gw.advice import Advice
 from upnp_gw.config import Config
 from upnp_gw.doctor import examine
@@ -176,6 +176,7 @@ class Daemon:
     async def _start_gateway(self, policy: Policy) -> None:
         config = self.config
         self.events = Events()
+        self.events.subscribe(logs.on_event)
         nftables = NftablesFirewall() if config.backend == "nftables" else None
         firewall: Firewall = nftables or MemoryFirewall()
         listeners = Listeners(lambda: self._around.network, lambda: clock().boot)
@@ -473,7 +474,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
     """The daemon until it is told to stop. Returns the exit code; raises ConfigError before anything started."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logs.configure(config.log_format, config.log_level)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(Daemon(config, detected).run())

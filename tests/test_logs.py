@@ -1,0 +1,99 @@
+"""The daemon's log: a line is a line, JSON is JSON, and a decision's id is in it."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.house import PC_IP, house
+from tests.ledger.rows import mapping
+from tests.ledger.test_store import record
+from upnp_gw import logs
+from upnp_gw.events import Decided, TableChanged
+
+EVIL = "\x1b[2J\r\nERROR upnp_gw: all is lost \u202e"
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What was written; the root logger is as before afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers = []
+    yield io.StringIO()
+    root.handlers, root.level = handlers, level
+
+
+@pytest.mark.spec("SR-21")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_client_text_stays_in_its_line(lines: io.StringIO, form: str) -> None:
+    logs.configure(form, "debug", lines)
+    logging.getLogger("upnp_gw.x").warning("it said %s", EVIL)
+    logs.on_event(Decided(record(7, description=EVIL, device=EVIL, rule=EVIL, reasons=(EVIL,))))
+    written = lines.getvalue()
+    assert written.endswith("\n")
+    assert len(written.splitlines()) == 2
+    assert all(line.isprintable() and "\x1b" not in line for line in written.splitlines())
+    if form == "json":
+        assert json.loads(written.splitlines()[1])["description"] == EVIL
+
+
+def test_a_json_line_about_a_decision_carries_it(lines: io.StringIO) -> None:
+    logs.configure("json", "info", lines)
+    logs.on_event(Decided(record(7, verdict="deny", refusal="rate", count=57)))
+    told = json.loads(lines.getvalue())
+    assert (told["decision"], told["verdict"], told["level"], told["count"]) == ("d7", "deny", "info", 57)
+    assert told["logger"] == "upnp_gw.decisions"
+    assert told["at"].endswith("Z")
+    assert list(told)[:4] == ["at", "level", "logger", "message"]
+    assert "(57 times)" in told["message"]
+
+
+def test_text_names_the_decision_once(lines: io.StringIO) -> None:
+    logs.configure("text", "info", lines)
+    logs.on_event(Decided(record(7)))
+    logging.getLogger("upnp_gw.y").info("kept", extra={"decision": "d9"})
+    first, second = lines.getvalue().splitlines()
+    assert first.startswith("INFO upnp_gw.decisions: d7 allow")
+    assert first.count("d7") == 1
+    assert second == "INFO upnp_gw.y: kept (d9)"
+
+
+def test_routine_is_told_at_debug_alone(lines: io.StringIO) -> None:
+    logs.configure("text", "info", lines)
+    logs.on_event(Decided(record(7, action="renew")))
+    assert lines.getvalue() == ""
+    logs.on_event(Decided(record(8, action="renew", verdict="deny")))
+    logs.on_event(TableChanged(removed=((mapping(1, 8080), "policy"),)))
+    assert "d8 deny" in lines.getvalue()
+    assert "m1 tcp 8080" in lines.getvalue()
+    assert "ended: policy" in lines.getvalue()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_exception_is_told_whole(lines: io.StringIO, form: str) -> None:
+    logs.configure(form, "info", lines)
+    try:
+        raise RuntimeError(EVIL)
+    except RuntimeError:
+        logging.getLogger("upnp_gw.x").exception("it failed")
+    written = lines.getvalue()
+    assert "RuntimeError" in written
+    assert "\x1b" not in written
+    if form == "json":
+        assert "Traceback" in json.loads(written)["exception"]
+
+
+async def test_every_answer_is_a_line(lines: io.StringIO, tmp_path: Path) -> None:
+    logs.configure("json", "info", lines)
+    async with house(tmp_path) as home:
+        home.gateway.events.subscribe(logs.on_event)
+        await home.granted(9000)
+        refused = await home.refused(22, PC_IP)
+        await home.unmap(9000)
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    decisions = [line["decision"] for line in told if line["logger"] == "upnp_gw.decisions"]
+    assert decisions == ["d1", refused.decision, "d1", "d3"]
