@@ -13,6 +13,7 @@ from upnp_gw import api
 from upnp_gw.advice import Advice
 from upnp_gw.firewall.base import Counters
 from upnp_gw.gate.load import load_text
+from upnp_gw.ledger.ledger import Turn
 from upnp_gw.model import IPAddress, Transport
 from upnp_gw.policies import Policies
 from upnp_gw.request import Granted
@@ -90,7 +91,11 @@ async def test_days_of_use_become_a_policy_that_enforces(home: Home) -> None:
     ]
     assert made.grants == 1
     assert any(note.startswith("pc: it had an incident") for note in made.notes)
-    await home.house.gateway.submit(lambda turn: home.house.operations.policy_changed(turn, policy))
+
+    def enforce(turn: Turn) -> None:
+        home.house.operations.policy_changed(turn, policy)
+
+    await home.house.gateway.submit(enforce)
     assert isinstance(await home.house.map(3074), Granted)
     assert (await home.house.refused(4444)).reason == "no grant covers this"
 

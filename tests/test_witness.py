@@ -11,6 +11,7 @@ from upnp_gw.firewall.base import Counters
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.evidence import Evidence, Opening
+from upnp_gw.ledger.ledger import Turn
 from upnp_gw.model import Transport, Via
 from upnp_gw.request import Granted, PortChoice
 
@@ -127,7 +128,11 @@ async def test_what_was_observed_ends_with_the_mode(tmp_path: Path) -> None:
         await home.granted(9000)
         await home.granted(8080)
         enforced = load_text(OBSERVE.replace('"observe"', '"enforce"'), "enforce", date.min).policy
-        await home.gateway.submit(lambda turn: home.operations.policy_changed(turn, enforced))
+
+        def enforce(turn: Turn) -> None:
+            home.operations.policy_changed(turn, enforced)
+
+        await home.gateway.submit(enforce)
         assert home.ports == {(TCP, 8080)}
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import words
+from upnp_gw.cli.advice import suggest
 from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
 from upnp_gw.cli.decisions import asked_words
 from upnp_gw.cli.decisions import since as time_of
@@ -27,6 +28,9 @@ FILE = click.Path(path_type=Path)
 @click.group()
 def policy() -> None:
     """Show, check, compare and write policies."""
+
+
+policy.add_command(suggest)
 
 
 @policy.command()
