@@ -60,6 +60,8 @@ class Config:
     """Lease files of the DHCP server; empty: the usual places of dnsmasq, Kea, ISC dhcpd and systemd-networkd."""
     state_dir: Path = Path("/var/lib/upnp-gw")
     runtime_dir: Path = Path("/run/upnp-gw")
+    user: str = ""
+    """Whom root becomes at start; empty: ``upnp-gw`` where the machine has that user, else it stays root."""
     control_group: str = ""
     """The Unix group that may use the control socket (mode 0660); empty: its owner alone (0600)."""
     durability: str = "normal"

@@ -160,6 +160,10 @@ def _group(value: object) -> str:
     return _text(value, 'the name of a Unix group, or "" for none')
 
 
+def _user(value: object) -> str:
+    return _text(value, 'the name of a user, "root" to stay root, or "" for upnp-gw where there is one')
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """One key of the file: which field of ``Config`` it fills and what it takes."""
@@ -221,6 +225,9 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
     "control": {
         "runtime_dir": Key("runtime_dir", _path, "--runtime-dir"),
         "group": Key("control_group", _group),
+    },
+    "daemon": {
+        "user": Key("user", _user, "--user"),
     },
 }
 """Table -> key -> what it fills. Everything the file may say."""

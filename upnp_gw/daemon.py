@@ -44,6 +44,7 @@ from upnp_gw.operations import Operations
 from upnp_gw.own_ports import OwnPorts
 from upnp_gw.people import People
 from upnp_gw.policies import APPROVED, Enforcer, Policies
+from upnp_gw.privileges import settle
 from upnp_gw.protocols.description import RootDevice, root_device
 from upnp_gw.protocols.descriptors import load_descriptor
 from upnp_gw.protocols.faces import SERVICES, Face, Service, scpd_path
@@ -475,6 +476,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
     """The daemon until it is told to stop. Returns the exit code; raises ConfigError before anything started."""
     logs.configure(config.log_format, config.log_level)
+    settle(config.user, config.control_group, config.http_port, (config.state_dir, config.runtime_dir))
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(Daemon(config, detected).run())

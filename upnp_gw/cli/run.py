@@ -34,6 +34,7 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--runtime-dir", type=_PATH, metavar="DIR", help="Where the control socket is.")
 @click.option("--http-port", type=int, metavar="N", help="Description and control, on each LAN address.")
 @click.option("--firewall", metavar="router|alongside", help="The whole firewall, or only our table in it.")
+@click.option("--user", metavar="NAME", help="Whom root becomes: upnp-gw where there is one; root: nobody else.")
 @click.option("--backend", metavar="nftables|memory", help="memory opens nothing: for a look around.")
 def run(config_file: Path | None, **given: object) -> None:
     """Serve the LAN. Options override the file, the file overrides what is detected."""

@@ -56,7 +56,7 @@ class Daemon:
     @property
     def argv(self) -> list[str]:
         return [
-            *(*COMMAND, "run", *self.options),
+            *(*COMMAND, "run", "--user", "root", *self.options),  # the last --user is the one that counts
             *("--state-dir", str(self.state_dir), "--runtime-dir", str(self.runtime_dir)),
         ]
 
@@ -72,10 +72,11 @@ class Daemon:
     def start(self, timeout: float = START_S) -> None:
         """Starts it and returns when it is ready to serve. Raises DaemonFailed."""
         assert not self.running, "the daemon runs already"
-        address = self.runtime_dir / "notify.sock"
+        address = self.runtime_dir.with_name("notify.sock")
         address.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
             supervisor.bind(str(address))
+            address.chmod(0o666)  # as systemd's: a daemon of its own user is to tell as well
             self._process = self.host.popen(self.argv, env={"NOTIFY_SOCKET": str(address), "PYTHONUNBUFFERED": "1"})
             self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
             self._reader.start()

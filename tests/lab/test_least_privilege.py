@@ -1,0 +1,117 @@
+"""Started as root it becomes another user with one capability, and does everything it did before."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from tests.lab.igd_control_point import ControlPoint
+from tests.lab.whole_way import ROUTER, TCP, Home, home
+from upnp_gw.lab.daemon import DaemonFailed
+from upnp_gw.lab.probe import EchoServer
+from upnp_gw.privileges import CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, find
+
+pytestmark = [pytest.mark.lab, pytest.mark.spec("SR-27")]
+
+USER = "nobody"
+OTHER_WAN = IPv4Address("11.22.33.99")
+
+
+@pytest.fixture(scope="module")
+def directory(namespaces: None) -> Iterator[Path]:
+    """A place that other users reach: pytest's own are root's alone."""
+    if find(USER, "", Path("/proc/self/uid_map").read_text("ascii")) is None:
+        pytest.skip("this user namespace has root alone: there is nobody to become")
+    with tempfile.TemporaryDirectory(prefix="upnp-gw-") as made:
+        Path(made).chmod(0o711)
+        yield Path(made)
+
+
+@pytest.fixture(scope="module")
+def here(directory: Path) -> Iterator[Home]:
+    with home(directory, *ROUTER, "--user", USER) as made:
+        yield made
+
+
+def statuses(pid: int) -> list[dict[str, list[str]]]:
+    """What /proc tells of every thread of a process."""
+    return [
+        {name: value.split() for name, _, value in (line.partition(":") for line in path.read_text().splitlines())}
+        for path in Path(f"/proc/{pid}/task").glob("*/status")
+    ]
+
+
+def test_every_thread_is_the_users_and_holds_one_capability(here: Home) -> None:
+    account = find(USER, "", "0 0 4294967295")
+    assert account is not None
+    only, none = f"{1 << CAP_NET_ADMIN:016x}", f"{0:016x}"
+    threads = statuses(here.daemon.pid)
+    assert len(threads) > 1
+    for told in threads:
+        assert told["Uid"] == [str(account.uid)] * 4
+        assert told["Gid"] == [str(account.gid)] * 4
+        assert set(map(int, told["Groups"])) == set(account.groups)
+        assert (told["CapPrm"], told["CapEff"], told["CapBnd"]) == ([only], [only], [only])
+        assert (told["CapInh"], told["CapAmb"], told["NoNewPrivs"]) == ([none], [none], ["1"])
+
+
+def test_the_whole_way_works_without_root(here: Home) -> None:
+    here.point().add(8080)
+    with EchoServer(here.console, TCP, 8080):
+        assert here.reach(8080).answered_by == "console"
+        with here.watch() as watch:
+            here.gateway.run(["nft", "flush", "ruleset"])
+            watch.wait("healed")
+        assert here.reach(8080)
+        here.agree()
+        with here.watch() as watch:
+            here.renumber_wan(OTHER_WAN)
+            watch.wait("wan")
+        assert here.reach(8080, address=OTHER_WAN)
+        here.daemon.stop()
+        here.daemon.start()
+        assert here.reach(8080, address=OTHER_WAN)
+        here.agree()
+        here.clear()
+        assert not here.rows()
+    assert here.gateway.sysctl("net/ipv4/ip_forward") == "1", "router mode switched forwarding on"
+    assert not [line for line in here.daemon.output if "denied" in line or "not permitted" in line]
+
+
+def test_what_roots_runs_left_goes_over_to_the_user(here: Home) -> None:
+    """A gateway that ran as root until its user was made keeps its mappings."""
+    account = find(USER, "", "0 0 4294967295")
+    assert account is not None
+    here.daemon.stop()
+    ledger = here.daemon.state_dir / "ledger.db"
+    for path in (here.daemon.state_dir, ledger):
+        os.chown(path, 0, 0)
+    here.daemon.start()
+    assert (ledger.stat().st_uid, ledger.parent.stat().st_uid) == (account.uid, account.uid)
+    here.point().add(8081)
+    here.clear()
+
+
+def test_a_port_below_1024_costs_one_capability_more(directory: Path) -> None:
+    (directory / "low").mkdir(mode=0o711)
+    with home(directory / "low", *ROUTER, "--user", USER, "--http-port", "80") as made:
+        both = f"{1 << CAP_NET_ADMIN | 1 << CAP_NET_BIND_SERVICE:016x}"
+        assert {told["CapEff"][0] for told in statuses(made.daemon.pid)} == {both}
+        assert ControlPoint(made.console, made.gateway.address, port=80).external_address() == str(made.external)
+
+
+@pytest.mark.parametrize("there", ["a user who is not there", "a state directory with other things in it"])
+def test_where_it_cannot_it_does_not_start_and_says_why(directory: Path, there: str) -> None:
+    place = directory / there.split()[1]
+    user, says = USER, "is root's and holds other things"
+    if "user" in there:
+        user, says = "no-such-user", "there is no user no-such-user"
+    else:
+        (place / "state").mkdir(parents=True)
+        (place / "state" / "shadow").touch()
+    place.mkdir(exist_ok=True)
+    with pytest.raises(DaemonFailed, match=says), home(place, *ROUTER, "--user", user):
+        pass
