@@ -224,7 +224,7 @@ async def settle() -> None:
 
 
 @contextmanager
-def served(runtime_dir: Path) -> Iterator[ServedOperator]:
+def served(runtime_dir: Path, operator: FakeOperator | None = None) -> Iterator[ServedOperator]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="fake daemon")
     thread.start()
@@ -232,7 +232,7 @@ def served(runtime_dir: Path) -> Iterator[ServedOperator]:
     def run(work: object) -> None:
         asyncio.run_coroutine_threadsafe(work, loop).result(10)  # type: ignore[arg-type]
 
-    operator = FakeOperator()
+    operator = operator or FakeOperator()
     server = ControlServer(operator, runtime_dir)
     try:
         run(server.start())

@@ -7,6 +7,7 @@ The operations of the control socket that write rules. Each writes to the machin
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
 
@@ -48,7 +49,7 @@ class People:
 
     async def name(self, device: str, asked: api.NameDevice) -> api.Written | api.Problem:
         """A name of the machine-owned file can be changed; the rules that commands wrote follow it."""
-        target = self._target(device)
+        target = await self._target(device)
         if isinstance(target, api.Problem):
             return target
         own = self._enforcer.policies.approved.get("device", {})
@@ -66,7 +67,7 @@ class People:
 
     async def block(self, device: str, asked: api.Block) -> api.Written | api.Problem:
         """Refuses the device everything, and ends what it holds and asked for."""
-        target = self._target(device)
+        target = await self._target(device)
         if isinstance(target, api.Problem):
             return target
         written = await self._change(lambda: self._proposals.block(target, asked.for_s))
@@ -76,7 +77,7 @@ class People:
 
     async def release(self, device: str) -> api.Released | api.Problem:
         """Ends the incident of a device and takes back its block."""
-        target = self._target(device)
+        target = await self._target(device)
         if isinstance(target, api.Problem):
             return target
         ended = [i for d in target.devices if (i := self._operations.book.release(d)) is not None]
@@ -99,7 +100,7 @@ class People:
 
     async def revoke(self, device: str) -> api.Revoked | api.Problem:
         """Mappings, flows and pending questions of a device, at once. What it may ask for stays as it is."""
-        target = self._target(device)
+        target = await self._target(device)
         return target if isinstance(target, api.Problem) else await self._end_all(target)
 
     async def _end_all(self, target: Target) -> api.Revoked | api.Problem:
@@ -182,20 +183,36 @@ class People:
     def _proposals(self) -> Proposals:
         return Proposals(self._operations.policy, self._around.clock().wall)
 
-    def _target(self, text: str) -> Target | api.Problem:
+    async def _target(self, text: str) -> Target | api.Problem:
         """A device by its name, its MAC address or an address of it."""
+        await self._meet(text)
         found = self._proposals.target(text, self._around.neighbours, self._around.network)
         if isinstance(found, str):
             return _problem("invalid", found, "device")
         known = {each for d in found.devices for each in self._ids(d)}
         return Target(tuple(sorted(known)), found.name, found.suggested)
 
+    async def _meet(self, text: str) -> None:
+        """Has the kernel ask who is at an address that nobody has spoken from for a while."""
+        try:
+            address = ip_address(text)
+        except ValueError:
+            return
+        network = self._around.network
+        if network.is_gateway(address) or self._around.neighbours.mac_of(address) is not None:
+            return
+        for link in network.lans:
+            if network.on_link(address, link.name):
+                with suppress(OSError):
+                    if await self._probe(address, link.name):
+                        self._around.lookup_mac(address, link.name)
+
     def _ids(self, device: str) -> set[str]:
         """A device as it is told now: by the MAC address of an address that has one by now."""
         return {device} if is_mac(device) else {device, self._around.device_of(ip_address(device))}
 
     async def _write(self, device: str, make: Callable[[Target], Change]) -> api.Written | api.Problem:
-        target = self._target(device)
+        target = await self._target(device)
         return target if isinstance(target, api.Problem) else await self._change(lambda: make(target))
 
     async def _change(self, make: Callable[[], Change], shown: Change | None = None) -> api.Written | api.Problem:

@@ -1,0 +1,201 @@
+"""The commands of people and of the queue: what they send, what they print, how they end."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.fake_operator import NOW, FakeOperator, ServedOperator, mapping, served
+from upnp_gw import api
+from upnp_gw.cli.queue import described
+from upnp_gw.model import Transport, Via
+
+TOML = '[[grant]]\nname = "allow-ps5"\nwho = "ps5"\n'
+WRITTEN = api.Written(toml=TOML, file="/var/lib/upnp-gw/approved.toml", policy="0123456789ab")
+INCIDENT = api.Incident(
+    device="02:00:00:00:00:66",
+    device_name="old-pc",
+    began_at=NOW,
+    ends_at=NOW + timedelta(days=1),
+    ports=[22, 23],
+    action="freeze",
+)
+QUESTION = api.Question(
+    number=3,
+    device="02:00:00:00:00:23",
+    device_name="ps5",
+    address="192.168.1.23",
+    via=Via.IGD1,
+    transport=Transport.UDP,
+    internal_client="192.168.1.23",
+    internal_port=3074,
+    external_port=0,
+    remote_host=None,
+    lease_s=3600,
+    description="game",
+    rule=None,
+    first_asked=NOW,
+    last_asked=NOW,
+    times=2,
+    decision="d7",
+    toml=TOML,
+)
+
+
+class Answering(FakeOperator):
+    """Every command of people is done, or answered with ``problem``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: list[tuple[Any, ...]] = []
+        self.problem: api.Problem | None = None
+        self.questions = [QUESTION]
+
+    def done(self, answer: object, *given: object) -> Any:
+        self.got.append(given)
+        return self.problem or answer
+
+    async def name(self, device: str, asked: api.NameDevice) -> Any:
+        return self.done(WRITTEN, "name", device, asked)
+
+    async def allow(self, device: str, asked: api.Allow) -> Any:
+        return self.done(WRITTEN, "allow", device, asked)
+
+    async def block(self, device: str, asked: api.Block) -> Any:
+        return self.done(WRITTEN, "block", device, asked)
+
+    async def release(self, device: str) -> Any:
+        return self.done(api.Released(incidents=[INCIDENT], removed=TOML), "release", device)
+
+    async def revoke(self, device: str) -> Any:
+        return self.done(api.Revoked(mappings=[mapping(1)], questions=2), "revoke", device)
+
+    async def retract(self, rule: str) -> Any:
+        return self.done(WRITTEN, "retract", rule)
+
+    async def queue(self) -> Any:
+        return self.questions
+
+    async def approve(self, number: str, asked: api.Approve) -> Any:
+        opened = mapping(1) if asked.for_s else None
+        why_not = None if asked.for_s else "the device is away"
+        made = api.Approved(toml=TOML, file=WRITTEN.file, policy="x", opened=opened, why_not=why_not)
+        return self.done(made, "approve", number, asked)
+
+    async def deny(self, number: str, asked: api.Deny) -> Any:
+        return self.done(WRITTEN if asked.remember else WRITTEN_NOTHING, "deny", number, asked)
+
+
+WRITTEN_NOTHING = api.Written(toml="", file=WRITTEN.file, policy="x")
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[ServedOperator]:
+    with served(tmp_path / "run", Answering()) as made:
+        yield made
+
+
+def answering(daemon: ServedOperator) -> Answering:
+    assert isinstance(daemon.operator, Answering)
+    return daemon.operator
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (("name", "192.168.1.23", "ps5"), ("name", "192.168.1.23", api.NameDevice(name="ps5"))),
+        (("name", "fe80::1%lan/../x?y#z", "a"), ("name", "fe80::1%lan/../x?y#z", api.NameDevice(name="a"))),
+        (("allow", "ps5"), ("allow", "ps5", api.Allow())),
+        (
+            ("allow", "ps5", "3074", "4000-4010", "--proto", "udp", "--for", "30d"),
+            ("allow", "ps5", api.Allow(ports=["3074", "4000-4010"], transports=[Transport.UDP], for_s=2592000)),
+        ),
+        (("block", "ps5", "--for", "4h"), ("block", "ps5", api.Block(for_s=14400))),
+        (("release", "ps5"), ("release", "ps5")),
+        (("revoke", "--device", "ps5"), ("revoke", "ps5")),
+        (("retract", "allow-ps5"), ("retract", "allow-ps5")),
+        (("approve", "3", "--for", "30d"), ("approve", "3", api.Approve(for_s=2592000))),
+        (("deny", "3"), ("deny", "3", api.Deny())),
+        (("deny", "3", "--remember", "--for", "7d"), ("deny", "3", api.Deny(remember=True, for_s=604800))),
+    ],
+)
+def test_what_is_sent_and_what_is_printed(
+    daemon: ServedOperator, upnp_gw: Run, words: tuple[str, ...], given: tuple[Any, ...]
+) -> None:
+    done = upnp_gw(*words)
+    assert done.exit_code == 0, done.output
+    assert answering(daemon).got == [given]
+    assert (TOML.strip() in done.output) == (words[0] not in ("revoke",) and words != ("deny", "3"))
+    as_json = upnp_gw(*words, "--json")
+    assert isinstance(json.loads(as_json.output), dict)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("name", "a", "b"), ("allow", "a"), ("block", "a"), ("release", "a"), ("approve", "1"), ("deny", "1")],
+)
+def test_what_is_not_done_is_said_and_ends_with_one(
+    daemon: ServedOperator, upnp_gw: Run, words: tuple[str, ...]
+) -> None:
+    answering(daemon).problem = api.Problem(error="policy", message="nothing was changed: \x1b[2J test failed")
+    done = upnp_gw(*words)
+    assert done.exit_code == 1
+    assert "test failed" in done.output
+    assert "\x1b" not in done.output
+    assert json.loads(upnp_gw(*words, "--json").output)["error"] == "policy"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("allow", "a", "0"),
+        ("allow", "a", "5-4"),
+        ("allow", "a", "x"),
+        ("allow", "a", "--for", "soon"),
+        ("approve", "x"),
+        ("deny", "1", "--for", "4h"),
+        ("revoke",),
+        ("name", "a", "-b-"),
+        ("block", "a", "--for", "5s"),
+    ],
+)
+def test_wrong_use(daemon: ServedOperator, upnp_gw: Run, words: tuple[str, ...]) -> None:
+    assert upnp_gw(*words).exit_code in (1, 2)
+    assert answering(daemon).got == []
+
+
+def test_the_queue_shows_what_a_yes_would_write(daemon: ServedOperator, upnp_gw: Run) -> None:
+    told = upnp_gw("queue").output
+    assert told.startswith('3: ps5 at 192.168.1.23 asks for udp any port -> 192.168.1.23:3074 "game"\n')
+    assert '   | name = "allow-ps5"\n' in told
+    assert json.loads(upnp_gw("queue", "--json").output)[0]["number"] == 3
+    answering(daemon).questions = []
+    assert upnp_gw("queue").output == "no questions\n"
+
+
+def test_a_yes_says_whether_it_is_open(daemon: ServedOperator, upnp_gw: Run) -> None:
+    assert "m1: tcp/51413 -> 192.168.1.23:51413 is open" in upnp_gw("approve", "3", "--for", "1d").output
+    assert "not open yet: the device is away" in upnp_gw("approve", "3").output
+
+
+@pytest.mark.spec("SR-21")
+def test_no_client_text_acts_on_the_terminal() -> None:
+    evil = "\x1b[2J\r\n\u202e3: approve me"
+    from msgspec.structs import replace
+
+    lines = described(replace(QUESTION, description=evil, device_name=evil, rule=evil, decision=evil)).split("\n")
+    assert len(lines) == 5
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("command", ["list", "devices"])
+def test_an_open_incident_is_a_banner(daemon: ServedOperator, upnp_gw: Run, command: str) -> None:
+    answering(daemon).open_incidents = [INCIDENT]
+    first = upnp_gw(command).output.splitlines()[0]
+    assert first.startswith("INCIDENT: old-pc (02:00:00:00:00:66) is frozen until ")
+    assert first.endswith("it was refused 2 ports (upnp-gw release 02:00:00:00:00:66)")
+    assert isinstance(json.loads(upnp_gw(command, "--json").output), list)

@@ -1,0 +1,135 @@
+"""The operator's yes and no, whole: a real client asks, the command line answers, packets arrive or do not."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.lab.whole_way import ROUTER, TCP, Home, home
+from upnp_gw.lab import Host
+from upnp_gw.lab.probe import EchoServer, dial
+
+pytestmark = pytest.mark.lab
+
+ASK = """
+version = 1
+default = "ask"
+[limits]
+requests_per_minute = 600
+[[forbid]]
+name = "never-admin-ports"
+int_ports = [22, 23, 135, "137-139", 445, 3389, 5900]
+"""
+FACE = ("-u", "http://192.168.77.1:5000/igd2.xml")
+
+
+@pytest.fixture(scope="module")
+def here(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with home(tmp_path_factory.mktemp("d"), *ROUTER, policy=ASK) as made:
+        yield made
+
+
+def upnpc(host: Host, *words: object) -> str:
+    return host.run(["upnpc", *FACE, *map(str, words)], check=False).stdout
+
+
+def asks(host: Host, port: int) -> str:
+    return upnpc(host, "-a", host.address, port, port, "TCP", 600)
+
+
+def refused(made: Home, *words: str) -> dict[str, Any]:
+    """A command that ends with 1, and why."""
+    done = made.daemon.cli(*words, "--json", check=False)
+    assert done.returncode == 1, done.stdout
+    problem: dict[str, Any] = json.loads(done.stderr)
+    return problem
+
+
+@pytest.mark.spec("SR-6", "SR-28", "SR-29")
+def test_ask_yes_and_the_packet_arrives(here: Home) -> None:
+    with EchoServer(here.console, TCP, 8080):
+        said = asks(here.console, 8080)
+        assert "606" in said
+        (question,) = here.daemon.json("queue")
+        assert question["decision"] in here.daemon.cli("log").stdout
+        assert here.shut(8080), "no answer is no"
+        told = here.daemon.cli("approve", str(question["number"]), "--for", "30d").stdout
+        assert "is open" in told
+        assert here.reach(8080).answered_by == "console", "open at once, before the client came back"
+        assert "is redirected to internal" in asks(here.console, 8080), "and it may come back"
+    approved = tomllib.loads((here.daemon.state_dir / "approved.toml").read_text())
+    (grant,) = approved["grant"]
+    assert (grant["int_ports"], grant["proto"], "until" in grant) == ([8080], ["tcp"], True)
+    assert here.daemon.json("queue") == []
+    here.agree()
+
+
+@pytest.mark.spec("SR-7")
+def test_revoke_ends_the_mapping_its_live_flow_and_the_questions(here: Home) -> None:
+    mac = str(next(d["device"] for d in here.daemon.json("devices") if str(here.console.address) in d["addresses"]))
+    here.daemon.cli("allow", str(here.console.address), "8081", "--proto", "tcp", "--for", "1d")
+    with EchoServer(here.console, TCP, 8081):
+        asks(here.console, 8081)
+        asks(here.console, 9999)
+        with dial(here.peer, TCP, here.external, 8081) as call:
+            assert call.ask()
+            revoked = here.daemon.json("revoke", "--device", mac)
+            assert 8081 in {mapping["external_port"] for mapping in revoked["mappings"]}
+            assert revoked["questions"] == 1
+            assert not call.ask()
+        assert here.shut(8081)
+    assert here.daemon.json("queue") == []
+    here.agree()
+
+
+def test_block_and_release(here: Home) -> None:
+    pc = str(here.pc.address)
+    here.daemon.cli("name", pc, "office")
+    here.daemon.cli("allow", "office", "8085")
+    with EchoServer(here.pc, TCP, 8085):
+        asks(here.pc, 8085)
+        assert here.reach(8085).answered_by == "pc"
+        assert 'name = "block-office"' in here.daemon.cli("block", "office").stdout
+        assert here.shut(8085)
+        assert "606" in asks(here.pc, 8085)
+        assert "block-office" in here.daemon.cli("release", "office").stdout
+        asks(here.pc, 8085)
+        assert here.reach(8085).answered_by == "pc"
+    assert "office" in here.daemon.cli("devices").stdout
+
+
+@pytest.mark.spec("SR-7")
+def test_an_infected_pc_is_one_incident_with_a_banner_until_released(here: Home) -> None:
+    guest = here.pc
+    for port in (22, 23, 135, 137, 138, 139, 445, 3389, 5900):
+        asks(guest, port)
+    for port in (80, 81, 443):
+        asks(guest, port)  # a port below 1024 needs a grant that names it
+    (incident,) = here.ask("GET", "/v1/incidents")
+    assert incident["device_name"] == "office"
+    banner = here.daemon.cli("list", columns=200).stdout.splitlines()[0]
+    assert banner.startswith("INCIDENT: office")
+    assert "is frozen until" in banner
+    assert "606" in asks(guest, 10000)
+    assert "ended: office" in here.daemon.cli("release", "office").stdout
+    assert here.ask("GET", "/v1/incidents") == []
+
+
+def test_a_command_that_cannot_be_done_says_why_and_ends_with_one(here: Home) -> None:
+    assert refused(here, "approve", "4711")["error"] == "not-found"
+    assert refused(here, "name", "8.8.8.8", "google")["field"] == "device"
+    assert refused(here, "retract", "never-admin-ports")["error"] == "not-found"
+
+
+def test_what_was_said_outlives_a_restart(here: Home) -> None:
+    asks(here.console, 9000)
+    before = here.daemon.json("queue"), here.daemon.json("devices")
+    here.daemon.stop()
+    here.daemon.start()
+    here.points.clear()
+    queue, devices = here.daemon.json("queue"), here.daemon.json("devices")
+    assert [q["number"] for q in queue] == [q["number"] for q in before[0]]
+    assert [d["first_seen"] for d in devices] == [d["first_seen"] for d in before[1]]
+    assert {d["name"] for d in devices} >= {"office"}
