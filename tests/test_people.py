@@ -12,6 +12,7 @@ from upnp_gw import api
 from upnp_gw.gate.schema import DAY_S
 from upnp_gw.ledger.records import RecordFilter
 from upnp_gw.model import Transport, Via
+from upnp_gw.network import Neighbour
 from upnp_gw.request import Granted, PortChoice, Refusal, Refused
 
 TCP, UDP = Transport.TCP, Transport.UDP
@@ -83,11 +84,12 @@ async def test_a_yes_for_a_device_that_is_gone_opens_nothing(tmp_path: Path) -> 
 async def test_a_yes_opens_nothing_for_whoever_has_the_address_now(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080)
-        here.home.around.neighbours.forget(ip_address(CONSOLE_IP))
+        here.home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
         answer = await here.people.approve("1", api.Approve())
         assert isinstance(answer, api.Approved)
         assert answer.opened is None
         assert here.home.ports == set()
+        assert await here.people.queue() == [], "nobody asked in the new holder's name"
 
 
 async def test_a_pcp_client_gets_what_it_asked_for_with_its_nonce(tmp_path: Path) -> None:
