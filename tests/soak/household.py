@@ -1,0 +1,123 @@
+"""The home of a soak: four hosts, the daemon with fault points, what can be done to it, and the invariants."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.lab.whole_way import ROUTER, Home
+from tests.soak.faulty import FAULTS
+from upnp_gw.lab import CONSOLE, HOME, PC, Lab, LanHost, Topology
+from upnp_gw.lab.daemon import Daemon
+from upnp_gw.lab.machine import Machine
+
+TV, NAS = LanHost("tv", 30, "64:16:66:00:00:04"), LanHost("nas", 40, "00:11:32:00:00:05")
+HOSTS = (CONSOLE, PC, TV, NAS)
+TOPOLOGY = Topology(lans=(replace(HOME, hosts=HOSTS),))
+POLICY = """
+version = 1
+default = "deny"
+[limits]
+total_mappings = 1024
+per_device = 400
+requests_per_minute = 6000
+incident_after = 1000
+[[grant]]
+name = "everyone"
+who = "*"
+max_mappings = 400
+owner = "the test"
+reason = "a test asks for more than a home does"
+review_by = 2099-01-01
+"""
+
+Open = dict[str, tuple[str, int, str, int]]
+"""Mapping id -> (transport, external port, internal address, internal port)."""
+
+
+class FaultyDaemon(Daemon):
+    """The daemon of ``tests.soak.faulty``. ``faults``: the directory of its faults."""
+
+    def __init__(self, host: Machine, directory: Path, *options: str) -> None:
+        super().__init__(host, directory, *options)
+        self.faults = directory / "faults"
+        self.faults.mkdir()
+
+    @property
+    def argv(self) -> list[str]:
+        command = [sys.executable, "-m", "tests.soak.faulty", *super().argv[3:]]
+        return ["env", f"{FAULTS}={self.faults}", *command]
+
+    def fault(self, name: str, what: str) -> None:
+        """From now on, until ``cure``. Seen whole or not at all."""
+        fresh = self.faults / f".{name}"
+        fresh.write_text(what)
+        fresh.rename(self.faults / name)
+
+    def cure(self, *names: str) -> None:
+        for name in names:
+            (self.faults / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def faulty(self, name: str, what: str) -> Iterator[None]:
+        self.fault(name, what)
+        try:
+            yield
+        finally:
+            self.cure(name)
+
+    def died(self, timeout: float) -> bool:
+        """Waits until it has ended by itself; False: it lives on."""
+        assert self._process is not None
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        self._join()
+        self._process = None
+        return True
+
+
+@dataclass
+class Household(Home):
+    """A home whose daemon can be made to fail."""
+
+    daemon: FaultyDaemon
+
+    def stored(self) -> Open:
+        """The rows on disk, read beside the daemon."""
+        uri = f"file:{self.daemon.state_dir / 'ledger.db'}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as db:
+            rows = db.execute("SELECT id, transport, external_port, internal_address, internal_port FROM mappings")
+            return {row[0]: tuple(row[1:]) for row in rows}
+
+    def disagreement(self) -> str:
+        """Where ledger, kernel and store differ; empty: nowhere."""
+        ledger = {
+            r["id"]: (r["transport"], r["external_port"], r["internal_client"], r["internal_port"])
+            for r in self.rows()
+        }
+        active = {r["id"] for r in self.rows() if r["state"] == "active"}
+        kernel, stored = self.installed(), self.stored()
+        told = {
+            "in the ledger and not in the kernel": active - kernel.keys(),
+            "in the kernel and not in the ledger": kernel.keys() - active,
+            "in the ledger and not in the store": ledger.keys() - stored.keys(),
+            "in the store and not in the ledger": stored.keys() - ledger.keys(),
+            "different in the kernel": {i for i in active & kernel.keys() if kernel[i] != ledger[i]},
+            "different in the store": {i for i in ledger.keys() & stored.keys() if stored[i] != ledger[i]},
+        }
+        return "; ".join(f"{what}: {sorted(ids)[:8]}" for what, ids in told.items() if ids)
+
+
+@contextmanager
+def household(directory: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Household]:
+    """The home, served."""
+    policy = directory / "policy.toml"
+    policy.write_text(POLICY)
+    given = ("--lan", HOME.interface, "--wan", TOPOLOGY.wan, "--policy", str(policy), *ROUTER, *options)
+    with Lab(TOPOLOGY) as lab, FaultyDaemon(lab.gateway, directory, *given) as daemon:
+        yield Household(lab, daemon)
