@@ -18,12 +18,13 @@ IMPURE = {
     "pyroute2",
     "aiohttp",
 }
-PURE = ("protocols", "gate", "ledger")
+PURE = ("protocols", "gate", "ledger", "suggest")
 STORE = "upnp_gw/ledger/store.py"
 FORBIDDEN = {
     "protocols": ("upnp_gw.servers", "upnp_gw.ledger", "upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.firewall"),
     "gate": ("upnp_gw.servers", "upnp_gw.ledger", "upnp_gw.gateway", "upnp_gw.protocols", "upnp_gw.firewall"),
     "ledger": ("upnp_gw.servers", "upnp_gw.gateway", "upnp_gw.protocols"),
+    "suggest": ("upnp_gw.servers", "upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.protocols", "upnp_gw.firewall"),
     "firewall": ("upnp_gw.servers", "upnp_gw.gateway", "upnp_gw.protocols", "upnp_gw.ledger", "upnp_gw.gate."),
     "servers": ("upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.daemon", "upnp_gw.ledger"),
 }

@@ -13,7 +13,7 @@ from upnp_gw.events import Decided, Event
 from upnp_gw.firewall.base import Reading
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.identity import OPERATOR
-from upnp_gw.gate.schema import OBSERVE_RULE
+from upnp_gw.gate.schema import OBSERVE_RULE, RESERVED_RULES
 from upnp_gw.ledger.evidence import MOST_EXTERNALS, EvidenceBook, Opening
 from upnp_gw.ledger.kernel import mapping_id
 from upnp_gw.ledger.records import DecisionRecord
@@ -116,7 +116,7 @@ class Witness:
     def _matched(self, record: DecisionRecord) -> None:
         if record.action == "renew":  # only what answers is renewed
             self.book.seen(record.device, record.at)
-        if record.rule in {grant.name for grant in self._operations.policy.grants}:
+        if record.rule is not None and record.rule not in RESERVED_RULES:
             row = self.book.in_force(record.rule, record.at)
             row.matched += record.action == "map"
             row.last_matched = record.at

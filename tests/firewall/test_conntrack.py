@@ -161,3 +161,27 @@ def test_the_kernels_own_entries_are_found_and_ended(bare: Host, ports: int, loo
         assert end_flows([flows(4000 + n) for n in range(ports)]) == 0
         assert end_flows([flows(4000 + n) for n in range(50)]) == 50 - ports
         assert end_flows([]) == 0
+
+
+ANSWERED = [
+    (6, 1 << 1, False),  # a reset is a reply too
+    (6, 1 << 1 | 1 << 2, True),
+    (17, 0, False),
+    (17, 1 << 1, True),
+]
+
+
+@pytest.mark.parametrize(("protocol", "status", "answered"), ANSWERED)
+def test_a_knock_at_a_closed_port_is_no_conversation(protocol: int, status: int, answered: bool) -> None:
+    there, back = one_way(PEER, 5000, EXTERNAL, 4074, protocol), one_way(CONSOLE, 3074, PEER, 5000, protocol)
+    message = entry(there, back)
+    told = Message(
+        message.kind,
+        message.flags,
+        message.port,
+        message.body + attribute(3, struct.pack("!I", status)),
+    )
+    transport = Transport.TCP if protocol == 6 else Transport.UDP
+    found = parse_entry(told, {(transport, 4074): []})
+    assert found is not None
+    assert found.answered is answered

@@ -19,6 +19,8 @@ from upnp_gw.terminal import shown
 REDRAW_S = 2.0
 CLEAR = "\x1b[H\x1b[2J"
 
+OBSERVE_RULE = "observe"
+"""The rule of a mapping that no grant covers (``upnp_gw.gate.schema``, which is not loaded here)."""
 STATE = {"active": "", "parked": "parked", "disabled": "off"}
 
 
@@ -26,6 +28,11 @@ def external(mapping: api.Mapping) -> str:
     """``tcp/8080``; a pinhole ``tcp6/443``: the port of its internal client."""
     six = "6" if mapping.kind is Kind.PINHOLE else ""
     return f"{mapping.transport}{six}/{mapping.external_port}"
+
+
+def state(mapping: api.Mapping) -> str:
+    """Empty where there is nothing to say. ``would-deny``: it stands only because the gateway observes."""
+    return STATE[mapping.state] or ("would-deny" if mapping.rule == OBSERVE_RULE else "")
 
 
 def left(mapping: api.Mapping) -> str:
@@ -50,7 +57,7 @@ def columns(now: datetime) -> list[Column[api.Mapping]]:
         ),
         Column("DEVICE", who, least=8, middle=True, keep=8),
         Column("VIA", lambda m: m.via, keep=5),
-        Column("STATE", lambda m: STATE[m.state], keep=7),
+        Column("STATE", state, keep=7),
         Column("LEFT", left, right=True, keep=8),
         Column("CONNS", lambda m: words.amount(m.connections), right=True, keep=6),
         Column("BYTES", lambda m: words.amount(m.bytes) + ("*" if m.shared else ""), right=True, keep=1),

@@ -1,0 +1,187 @@
+"""The evidence book: bounded whatever comes, the used kept longest; and its rows on disk."""
+
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from upnp_gw.ledger import evidence
+from upnp_gw.ledger.evidence import (
+    DAY_S,
+    KEEP_S,
+    MOST_DAYS,
+    MOST_PORTS,
+    MOST_REMOTES,
+    DeviceEvidence,
+    Evidence,
+    EvidenceBook,
+    Opening,
+    RuleEvidence,
+)
+from upnp_gw.ledger.store import Store
+from upnp_gw.model import Transport
+
+NOW = 1_800_000_000.0
+
+
+def opening(port: int, device: str = "a") -> Opening:
+    return Opening(device, Transport.TCP, 4, port)
+
+
+def test_a_device_that_asks_for_everything_loses_its_own_unused_rows_first() -> None:
+    book = EvidenceBook()
+    book.row(opening(1, "b"), NOW)
+    book.row(opening(1), NOW)
+    book.talked(opening(1), 5, None)
+    for port in range(2, 5000):
+        book.row(opening(port), NOW + port)
+    assert len([key for key in book.openings if key.device == "a"]) <= MOST_PORTS
+    assert opening(1) in book.openings, "it carried traffic"
+    assert opening(4999) in book.openings
+    assert opening(1, "b") in book.openings
+
+
+def test_a_crowd_of_devices_pushes_out_the_unused(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = EvidenceBook()
+    book.openings.most = book.devices.most = 64
+    book.row(opening(1), NOW)
+    book.talked(opening(1), 5, None)
+    book.incident("a", NOW)
+    for number in range(1000):
+        book.row(opening(1, f"d{number}"), NOW + number)
+        book.seen(f"d{number}", NOW + number)
+    assert len(book.openings) <= 64
+    assert len(book.devices) <= 64
+    assert opening(1) in book.openings
+    assert book.devices["a"].incidents == 1, "an incident is not washed away"
+
+
+def test_days_and_remote_hosts_are_bounded() -> None:
+    book = EvidenceBook()
+    row = book.row(opening(1), NOW)
+    for day in range(200):
+        book.talked(opening(1), day, [IPv4Address(day)])
+    assert row.days == tuple(range(200 - MOST_DAYS, 200))
+    assert len(row.remotes) == MOST_REMOTES
+    assert row.more_remotes
+
+
+def test_what_nobody_asked_for_is_no_evidence() -> None:
+    book = EvidenceBook()
+    book.used(opening(1), NOW, 1, 1)
+    book.talked(opening(1), 1, None)
+    book.stood(opening(1), 10, 1)
+    assert not book.openings
+
+
+def test_the_old_is_forgotten() -> None:
+    book = EvidenceBook()
+    book.row(opening(1), NOW)
+    book.row(opening(2), NOW)
+    book.used(opening(2), NOW + DAY_S, 1, 1)
+    book.seen("a", NOW)
+    book.in_force("games", NOW)
+    book.taken()
+    book.prune(NOW + KEEP_S + 1)
+    assert set(book.openings) == {opening(2)}
+    changes = book.taken()
+    assert (changes.gone, changes.gone_devices, changes.gone_rules) == ([opening(1)], ["a"], ["games"])
+
+
+def test_what_the_store_did_not_take_is_told_again() -> None:
+    book = EvidenceBook()
+    book.row(opening(1), NOW)
+    book.seen("a", NOW)
+    book.in_force("games", NOW)
+    changes = book.taken()
+    assert changes
+    assert not book.taken()
+    book.put_back(changes)
+    assert book.taken() == changes
+
+
+def test_a_burst_is_twelve_ports_in_ten_minutes() -> None:
+    book = EvidenceBook()
+    for port in range(11):
+        book.ungranted("slow", port, NOW + port * 100, 12)
+        book.ungranted("same", 7, NOW + port, 12)
+        book.ungranted("fast", port, NOW + port, 12)
+    assert not book.devices
+    book.ungranted("slow", 99, NOW + 1100, 12)
+    book.ungranted("same", 7, NOW + 12, 12)
+    book.ungranted("fast", 99, NOW + 12, 12)
+    assert {device for device, row in book.devices.items() if row.incidents} == {"fast"}
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
+moments = st.floats(0, 4e9)
+counts = st.integers(0, 2**60)
+openings = st.builds(
+    Opening, texts, st.sampled_from(list(Transport)), st.sampled_from([4, 6]), st.integers(1, 65535)
+)
+rows = st.builds(
+    Evidence,
+    opening=openings,
+    first_asked=moments,
+    last_asked=moments,
+    requests=counts,
+    refused=counts,
+    ungranted=counts,
+    renewals=counts,
+    granted_s=moments,
+    connections=counts,
+    bytes=counts,
+    last_used=st.none() | moments,
+    days=st.lists(st.integers(1, 10**6)).map(tuple),
+    remotes=st.frozensets(st.ip_addresses()),
+    more_remotes=st.booleans(),
+    externals=st.frozensets(st.integers(1, 65535)),
+    vias=st.frozensets(st.sampled_from(["igd1", "pcp"])),
+    peak=counts,
+    delegated=st.booleans(),
+)
+devices = st.builds(DeviceEvidence, texts, moments, moments, counts, counts, st.none() | moments)
+rules = st.builds(RuleEvidence, texts, moments, moments, counts, st.none() | moments, st.none() | moments)
+
+
+@given(
+    st.lists(rows, unique_by=lambda row: row.opening, max_size=4),
+    st.lists(devices, unique_by=lambda row: row.device, max_size=3),
+    st.lists(rules, unique_by=lambda row: row.rule, max_size=3),
+)
+def test_rows_on_disk_are_the_rows(
+    found: list[Evidence], seen: list[DeviceEvidence], known: list[RuleEvidence]
+) -> None:
+    import sqlite3
+
+    from upnp_gw.ledger import evidence_rows
+
+    database = sqlite3.connect(":memory:")
+    database.executescript(evidence_rows.SCHEMA)
+    changes = evidence.Changes(found, seen, known)
+    for _ in range(2):
+        evidence_rows.write(database, changes)
+    loaded = evidence_rows.load(database)
+    assert sorted(loaded[0], key=lambda row: row.opening) == sorted(found, key=lambda row: row.opening)
+    assert sorted(loaded[1], key=lambda row: row.device) == sorted(seen, key=lambda row: row.device)
+    assert sorted(loaded[2], key=lambda row: row.rule) == sorted(known, key=lambda row: row.rule)
+    gone = [row.opening for row in found], [row.device for row in seen], [row.rule for row in known]
+    evidence_rows.write(database, evidence.Changes([], [], [], *gone))
+    assert evidence_rows.load(database) == ([], [], [])
+    database.close()
+
+
+async def test_the_store_keeps_it(tmp_path: Path) -> None:
+    book = EvidenceBook()
+    book.row(opening(1), NOW).requests = 3
+    book.seen("a", NOW, held=2)
+    for _ in range(2):  # the tables are there the second time
+        store = Store(tmp_path / "ledger.db", "boot")
+        await store.open()
+        await store.write_evidence(book.taken())
+        found, seen, _ = await store.evidence()
+        await store.close()
+    assert [row.requests for row in found] == [3]
+    assert [row.peak for row in seen] == [2]
