@@ -1,0 +1,135 @@
+"""Every policy that is written somewhere for people to copy loads, and its tests can fail."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.gate.world import TODAY
+from upnp_gw.errors import ConfigError
+from upnp_gw.gate.cases import answer
+from upnp_gw.gate.decision import Outcome
+from upnp_gw.gate.home import PROFILES, profile_text
+from upnp_gw.gate.load import load_text
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "docs" / "policy-guide.md", ROOT / "docs" / "policy-semantics.md", ROOT / "README.md"]
+
+
+def blocks() -> list[tuple[str, str]]:
+    """(where, TOML) of each policy on the pages."""
+    found = []
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        for number, block in enumerate(re.findall(r"^```toml\n(.*?)^```", text, re.S | re.M)):
+            found.append((f"{page.name}-{number}", block))
+    return found
+
+
+BLOCKS = blocks()
+
+
+@pytest.mark.parametrize("text", [text for _, text in BLOCKS], ids=[where for where, _ in BLOCKS])
+def test_a_policy_on_a_page_loads_and_its_tests_pass(text: str) -> None:
+    loaded = load_text(text, "page", TODAY)
+    assert not loaded.warnings
+    assert loaded.policy.cases
+
+
+@pytest.mark.parametrize("text", [text for _, text in BLOCKS], ids=[where for where, _ in BLOCKS])
+def test_each_of_its_tests_can_fail(text: str) -> None:
+    """Turned round one by one, every test keeps the file out."""
+    for found in re.finditer(r'^want = "(\w+)"((?:\n(?:ttl|rule) .*)*)', text, re.M):
+        other = "ask" if found[1] == "allow" else "allow"
+        turned = f'{text[: found.start()]}want = "{other}"{text[found.end() :]}'
+        with pytest.raises(ConfigError, match="failed: wanted"):
+            load_text(turned, "page", TODAY)
+
+
+def test_the_pages_have_the_recipes() -> None:
+    guide = PAGES[0].read_text("utf-8")
+    for recipe in ("Consoles", "Torrent", "NAS", "Cluster", "Guests", "Ask me"):
+        assert f"\n## {recipe}\n" in guide
+    assert len(BLOCKS) >= 9
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_is_commented_tested_and_the_example_of_its_name(profile: str) -> None:
+    text = profile_text(profile)
+    loaded = load_text(text, profile, TODAY)
+    assert not loaded.warnings
+    assert len(loaded.policy.cases) >= 5
+    assert text.startswith("# ")
+    assert (ROOT / "examples" / "policies" / f"{profile}.toml").read_text("utf-8") == text
+
+
+def test_the_file_of_the_specification_means_what_it_says() -> None:
+    text = (Path(__file__).parent / "home_of_the_specification.toml").read_text("utf-8")
+    more = """
+[[test]]
+name = "a guest opens nothing"
+from = { zone = "guest" }
+request = { proto = "udp", int = 3074, ext = 3074 }
+want = "deny"
+rule = "guests-open-nothing"
+[[test]]
+name = "remote desktop is never opened, by a console neither"
+from = { device = "ps5" }
+request = { proto = "tcp", int = 3389, ext = 3389 }
+want = "deny"
+rule = "never-admin-ports"
+[[test]]
+name = "the NAS by day"
+from = { device = "nas" }
+request = { proto = "tcp", int = 443, ext = 443 }
+want = "allow"
+rule = "nas-web"
+at = "22:59"
+[[test]]
+name = "not by night"
+from = { device = "nas" }
+request = { proto = "tcp", int = 443, ext = 443 }
+want = "deny"
+at = "23:00"
+[[test]]
+name = "not a fifth time"
+from = { device = "nas", holds = 4 }
+request = { proto = "tcp", int = 443, ext = 443 }
+want = "deny"
+[[test]]
+name = "somebody else is a question"
+from = { ip = "192.168.1.77" }
+request = { proto = "tcp", int = 8080, ext = 8080 }
+want = "ask"
+[[test]]
+name = "a printer is known by its address, and has no grant"
+from = { device = "printer" }
+request = { proto = "tcp", int = 9100, ext = 9100 }
+want = "ask"
+"""
+    loaded = load_text(text + more, "specification", TODAY)
+    assert [str(finding) for finding in loaded.warnings] == [
+        "grant nas-web: no ip6 request: remote has no IPv6 prefix",
+        "grant cluster-ingress: no device of this file is named k8s-node",
+        "grant cluster-ingress: dead: it is for nobody",
+    ]
+    assert len(loaded.policy.cases) == 9
+    assert answer(loaded.policy, loaded.policy.cases[1], "here")[0].outcome is Outcome.ALLOW
+
+
+def test_with_its_node_named_the_cluster_waits_for_approval() -> None:
+    text = (Path(__file__).parent / "home_of_the_specification.toml").read_text("utf-8")
+    named = (
+        text
+        + """
+[device.k8s-node]
+mac = ["52:54:00:00:00:06"]
+[[test]]
+name = "ingress"
+from = { device = "k8s-node" }
+request = { proto = "tcp", int = 443, ext = 443, for = "10.0.40.3" }
+want = "ask"
+rule = "cluster-ingress"
+"""
+    )
+    assert len(load_text(named, "specification", TODAY).warnings) == 1
