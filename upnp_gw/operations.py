@@ -369,7 +369,7 @@ class Operations:
 
     def _planner(self, turn: Turn, request: MapRequest) -> Planner:
         around = self.surroundings
-        requester = around.device_of(request.source.address)
+        requester = self.device_of(request.source)
         return Planner(
             table=self.ledger.table,
             now=turn.now,
@@ -384,8 +384,9 @@ class Operations:
 
     def _owner(self, request: MapRequest) -> str:
         """Who will hold it: the requester; for the operator's own, the device that it leads to."""
-        operator = request.via is Via.OPERATOR
-        return self.surroundings.device_of(request.internal.address if operator else request.source.address)
+        if request.via is Via.OPERATOR:
+            return self.surroundings.device_of(request.internal.address)
+        return self.device_of(request.source)
 
     def device_of(self, source: Source) -> str:
         return self.surroundings.device_of(source.address, source.interface)
