@@ -9,6 +9,7 @@ import pytest
 from tests.house import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock
 from tests.people_house import ASK, refused, served, written
 from upnp_gw import api
+from upnp_gw.gate.dhcp import Lease, Leases
 from upnp_gw.gate.schema import DAY_S
 from upnp_gw.ledger.records import RecordFilter
 from upnp_gw.model import Transport, Via
@@ -332,3 +333,44 @@ async def test_an_honest_syncthing_raises_no_incident(tmp_path: Path, text: str)
             here.home.clock.pass_s(120)
         assert await here.people.incidents() == []
         assert len(await here.people.queue()) == (2 if text is ASK else 0), "one question for each of its two ports"
+
+
+LEASED = f"""{LOCKED}
+[device.console]
+mac = ["{CONSOLE}"]
+dhcp_name = "PS5-lounge"
+assure = "lease"
+[[grant]]
+name = "games"
+who = "console"
+family = ["ip4", "ip6"]
+"""
+
+
+async def test_a_device_assured_by_its_lease_loses_all_with_it(tmp_path: Path) -> None:
+    """Address, neighbour's MAC and lease agree, over IPv6 by the MAC; else nothing is granted or renewed."""
+    async with served(tmp_path, LEASED) as here:
+        wall, six = here.home.clock.now.wall, ip_address("2001:db8:77::10")
+        here.home.around.neighbours.learn(Neighbour(six, CONSOLE, "lan0"))
+        here.home.present.add(six)
+
+        def lease(mac: str, ends: float, name: str = "ps5-lounge") -> None:
+            known = Leases([Lease(ip_address(CONSOLE_IP), mac, name, ends)])
+            here.home.around.leases = lambda: known
+
+        assert (await here.home.refused(8080)).reason == "no grant covers this"
+        lease(PC, wall + 7200)
+        await here.home.refused(8080)
+        lease(CONSOLE, wall + 7200, "other")
+        await here.home.refused(8080)
+        lease(CONSOLE, wall + 7200)
+        await here.home.granted(8080, lifetime=86400)
+        await here.home.granted(8081, "2001:db8:77::10", lifetime=86400)
+        assert len(here.home.gateway.ledger.table) == 2
+        await here.home.refused(8082, PC_IP)
+        here.home.clock.pass_s(3601)
+        await here.home.sweep()
+        assert len(here.home.gateway.ledger.table) == 2
+        here.home.clock.pass_s(3601)
+        await here.home.sweep()
+        assert len(here.home.gateway.ledger.table) == 0

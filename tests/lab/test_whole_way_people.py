@@ -1,8 +1,10 @@
 """The operator's yes and no, whole: a real client asks, the command line answers, packets arrive or do not."""
 
 import json
+import time
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.lab.whole_way import ROUTER, TCP, Home, home
 from upnp_gw.lab import Host
 from upnp_gw.lab.probe import EchoServer, dial
+from upnp_gw.servers.lease_files import AT_ONCE_S
 
 pytestmark = pytest.mark.lab
 
@@ -133,3 +136,31 @@ def test_what_was_said_outlives_a_restart(here: Home) -> None:
     assert [q["number"] for q in queue] == [q["number"] for q in before[0]]
     assert [d["first_seen"] for d in devices] == [d["first_seen"] for d in before[1]]
     assert {d["name"] for d in devices} >= {"office"}
+
+
+LEASED = """
+version = 1
+[device.console]
+mac = ["{mac}"]
+dhcp_name = "PS5-lounge"
+assure = "lease"
+[[grant]]
+name = "games"
+who = "console"
+"""
+
+
+def test_a_lease_file_assures_a_device(namespaces: None, tmp_path: Path) -> None:
+    leases, config = tmp_path / "dhcp.leases", tmp_path / "upnp-gw.toml"
+    leases.write_text("")
+    config.write_text('[gate]\nlease_files = ["dhcp.leases"]\n')
+    mac = "ac:89:95:00:00:01"
+    with home(tmp_path, "--config", str(config), *ROUTER, policy=LEASED.format(mac=mac)) as here:
+        assert "606" in asks(here.console, 8080)
+        for written in (f"0 {mac} 192.168.77.99 PS5-lounge *\n", f"0 {mac} {here.console.address} PS5-lounge *\n"):
+            time.sleep(AT_ONCE_S)  # a file is looked at no more often
+            leases.write_text(written)
+            told = asks(here.console, 8080)
+            assert ("606" in told) == ("192.168.77.99" in written), told
+        (device,) = here.daemon.json("devices")
+        assert (device["device"], device["dhcp_name"], device["name"]) == (mac, "PS5-lounge", "console")
