@@ -42,6 +42,7 @@ COMMANDS = {
     "deny": ("upnp_gw.cli.queue", "deny", "Say no to a question."),
     "evidence": ("upnp_gw.cli.advice", "evidence", "What devices asked for and what they used."),
     "stale": ("upnp_gw.cli.advice", "stale", "What nobody needs any more."),
+    "request": ("upnp_gw.cli.request", "request", "Ask this host's gateway for a port, as its client."),
     "status": ("upnp_gw.cli.health", "status", "The gateway in one page."),
     "doctor": ("upnp_gw.cli.health", "doctor", "What could be wrong, and what to do."),
     "policy": ("upnp_gw.cli.policy", "policy", "Show, check, compare and write policies."),

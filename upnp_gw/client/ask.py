@@ -1,0 +1,88 @@
+"""Asks for a port over each protocol in turn, until one has an answer."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from upnp_gw.client.datagram import DatagramLink
+from upnp_gw.client.natpmp import NatPmpDialogue
+from upnp_gw.client.pcp import PcpDialogue
+from upnp_gw.client.route import find_way
+from upnp_gw.client.wish import Got, Refused, Silent, Wish
+from upnp_gw.model import IPAddress, Via
+
+ORDER = (Via.PCP, Via.NATPMP, Via.IGD2)
+"""Which are tried, by default all of them in this order. IGD2 stands for both of its versions."""
+
+
+class Link(Protocol):
+    """One protocol with one gateway, open."""
+
+    @property
+    def via(self) -> Via: ...
+    async def ask(self, wish: Wish, got: Got | None, patience_s: float) -> Got: ...
+    async def release(self, wish: Wish, got: Got | None, patience_s: float) -> Got: ...
+    async def changed(self, wish: Wish, got: Got) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How to ask."""
+
+    nonce: Callable[[Wish], bytes]
+    vias: Sequence[Via] = ORDER
+    gateway: IPAddress | None = None
+    """None: the default route's."""
+    source: IPAddress | None = None
+    """One of our addresses; None: the one towards the gateway."""
+    patience_s: float = 4.0
+    """How long to wait for an answer over each protocol."""
+
+
+@asynccontextmanager
+async def link(manner: Manner, via: Via, version: int) -> AsyncIterator[Link]:
+    """A link over this protocol. Raises Silent where there is no way to a gateway or it cannot be found."""
+    if via.protocol == Via.IGD2.protocol:
+        from upnp_gw.client.igd import igd_link  # a fifth of a second to import
+
+        async with igd_link(find_way(4, manner.gateway, _four(manner.source)), manner, version) as igd:
+            yield igd
+        return
+    if via is Via.NATPMP and version == 6:
+        raise Silent("NAT-PMP knows no IPv6")
+    way = find_way(version, manner.gateway, manner.source)
+    dialogue = PcpDialogue(way.source, manner.nonce) if via is Via.PCP else NatPmpDialogue(way.source)
+    async with DatagramLink(way, dialogue) as made:
+        yield made
+
+
+@asynccontextmanager
+async def first_answer(manner: Manner, wish: Wish, release: bool = False) -> AsyncIterator[tuple[Link, Got]]:
+    """The first protocol with an answer that is no refusal, its link still open, and what was got.
+
+    A refusal of one protocol does not keep the next from being asked: gateways switch them off one by one.
+    Raises Refused, the first one, where any was refused; else Silent.
+    """
+    refused: Refused | None = None
+    silent: list[str] = []
+    for via in manner.vias:
+        try:
+            async with link(manner, via, wish.version) as made:
+                call = made.release if release else made.ask
+                try:
+                    got = await call(wish, None, manner.patience_s)
+                except (Refused, Silent) as no:
+                    refused = refused or (no if isinstance(no, Refused) else None)
+                    silent.append(f"{via.protocol}: {no}")
+                    continue
+                yield made, got
+                return
+        except Silent as no:
+            silent.append(f"{via.protocol}: {no}")
+    raise refused or Silent("; ".join(silent))
+
+
+def _four(source: IPAddress | None) -> IPAddress | None:
+    """IGD is found and asked over IPv4, for pinholes too: the gateway knows a host by its MAC address."""
+    return source if source is not None and source.version == 4 else None

@@ -1,0 +1,91 @@
+"""NAT-PMP from the client's side (RFC 6886): what to send, and what an answer means. Sans-I/O."""
+
+from collections.abc import Iterator, Sequence
+
+from upnp_gw.client.epoch import EpochWatch
+from upnp_gw.client.schedule import Uniform, natpmp_waits
+from upnp_gw.client.wish import Got, Refused, Silent, Wish
+from upnp_gw.errors import WireError
+from upnp_gw.model import Endpoint, IPAddress, Via
+from upnp_gw.protocols.natpmp import (
+    NO_ADDRESS,
+    AddressRequest,
+    AddressResponse,
+    MappingRequest,
+    MappingResponse,
+    Response,
+    Result,
+    VersionResponse,
+    build_request,
+    parse_response,
+)
+
+REASONS = {
+    Result.REFUSED: "it is not allowed",
+    Result.NETWORK_FAILURE: "the gateway has no external address now",
+    Result.OUT_OF_RESOURCES: "the gateway has no port or no room for it now",
+    Result.UNSUPPORTED_OPCODE: "the request was not understood",
+}
+
+
+class NatPmpDialogue:
+    """``client`` is our address towards the gateway."""
+
+    via = Via.NATPMP
+
+    def __init__(self, client: IPAddress) -> None:
+        self._client = client
+        self._external = NO_ADDRESS
+        self._epoch = EpochWatch()
+
+    def waits(self, uniform: Uniform) -> Iterator[float]:
+        return natpmp_waits()
+
+    def steps(self, wish: Wish, got: Got | None, lifetime_s: int) -> Sequence[bytes]:
+        """The external address is asked for first, as every client does; a delete needs none (section 3.4)."""
+        if lifetime_s == 0:
+            return (build_request(MappingRequest(wish.transport, wish.port, 0, 0)),)
+        port = got.external.port if got is not None else wish.external_port
+        mapping = MappingRequest(wish.transport, wish.port, port, lifetime_s)
+        return build_request(AddressRequest()), build_request(mapping)
+
+    def read(self, step: int, data: bytes, wish: Wish, now: float) -> Got | bool:
+        """What the datagram says; True: this step is done; False: it is no answer to it. Raises Refused, Silent."""
+        response = self._parse(data)
+        match response:
+            case VersionResponse():
+                raise Silent("the gateway speaks another version")
+            case AddressResponse(result, epoch_s, address) if step == 0:
+                self._check(result)
+                self._epoch.lost(epoch_s, now, jump_is_loss=False)
+                self._external = address
+                return True
+            case MappingResponse(result, transport, epoch_s, port) if (transport, port) == (
+                wish.transport,
+                wish.port,
+            ):
+                self._check(result)
+                self._epoch.lost(epoch_s, now, jump_is_loss=False)
+                external = Endpoint(self._external, response.external_port)
+                internal = Endpoint(self._client, wish.port)
+                return Got(self.via, wish.transport, external, internal, response.lifetime_s)
+        return False
+
+    def unasked(self, data: bytes, got: Got, wish: Wish, now: float) -> bool:
+        """True where an announcement says that the mappings are gone or the address is another (section 3.2.1)."""
+        response = self._parse(data)
+        if not isinstance(response, AddressResponse) or response.result is not Result.SUCCESS:
+            return False
+        lost = self._epoch.lost(response.epoch_s, now, jump_is_loss=False)
+        return lost or response.address != got.external.address
+
+    def _check(self, result: Result) -> None:
+        if result is not Result.SUCCESS:
+            raise Refused(self.via, REASONS.get(result, "the request was not understood"), result.name)
+
+    @staticmethod
+    def _parse(data: bytes) -> Response | None:
+        try:
+            return parse_response(data)
+        except WireError:
+            return None

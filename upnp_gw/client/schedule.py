@@ -1,0 +1,43 @@
+"""When a client sends again, and when it renews. Pure: the random source is an argument.
+
+NAT-PMP: 250 ms, doubling, nine times (RFC 6886 section 3.1). PCP: 3 s, doubling up to 1024 s, each within 10 %
+(RFC 6887 section 8.1.1); renewals in the middle of what is left (section 11.2.1).
+"""
+
+from collections.abc import Callable, Iterator
+
+Uniform = Callable[[float, float], float]
+"""A random number between two bounds: ``random.uniform``."""
+
+NATPMP_FIRST_S, NATPMP_TRIES = 0.25, 9
+PCP_FIRST_S, PCP_LONGEST_S, PCP_SPREAD = 3.0, 1024.0, 0.1
+RENEW_LEAST_S = 4.0
+"""Two renewals are never closer (RFC 6887 section 11.2.1)."""
+RECOVER_MOST_S = 5.0
+"""The longest random wait before everything is asked for again (RFC 6886 section 3.6, RFC 6887 section 8.5)."""
+
+
+def natpmp_waits() -> Iterator[float]:
+    """How long to wait for an answer after each sending, seconds; at the end nobody is there."""
+    for again in range(NATPMP_TRIES):
+        yield NATPMP_FIRST_S * 2**again
+
+
+def pcp_waits(uniform: Uniform) -> Iterator[float]:
+    """The same; it has no end by itself."""
+    wait = (1 + uniform(-PCP_SPREAD, PCP_SPREAD)) * PCP_FIRST_S
+    while True:
+        yield wait
+        wait = (1 + uniform(-PCP_SPREAD, PCP_SPREAD)) * min(2 * wait, PCP_LONGEST_S)
+
+
+def renew_in(lifetime_s: float, failures: int, uniform: Uniform) -> float:
+    """Seconds from the grant to the next renewal: between 1/2 and 5/8 of the lifetime; after each failure in the
+    middle of what is left, so 3/4, 7/8 and so on, with a spread that halves too."""
+    part = 1 - 0.5 ** (failures + 1)
+    return max(RENEW_LEAST_S * (failures + 1), lifetime_s * (part + uniform(0, 0.125 * 0.5**failures)))
+
+
+def recover_in(uniform: Uniform) -> float:
+    """Seconds until a client asks again for what the gateway has lost: not all of them at once."""
+    return uniform(0, RECOVER_MOST_S)

@@ -1,0 +1,51 @@
+"""What PCP nonces are made of: a secret of this user on this host, so that a later call can renew and delete.
+
+A nonce is 96 bits that nobody else can guess (RFC 6887 section 11.2); the same wish gets the same one.
+"""
+
+import hmac
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from upnp_gw.client.wish import Wish
+from upnp_gw.protocols.pcp.messages import NONCE_BYTES
+
+SECRET_BYTES = 32
+
+
+def secret_path(environ: Mapping[str, str]) -> Path:
+    """Where it is kept (XDG base directories)."""
+    base = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME', '/root')}/.local/state"
+    return Path(base) / "upnp-gw" / "request-secret"
+
+
+def load_secret(path: Path) -> bytes:
+    """The secret, made where there is none yet. One that cannot be kept lasts as long as this process."""
+    try:
+        known = path.read_bytes()
+        if len(known) == SECRET_BYTES:
+            return known
+    except OSError:
+        pass
+    made = secrets.token_bytes(SECRET_BYTES)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(made)
+    except OSError:
+        pass
+    return made
+
+
+def nonces(secret: bytes) -> Callable[[Wish], bytes]:
+    """Wish -> nonce."""
+
+    def nonce(wish: Wish) -> bytes:
+        text = f"{wish.version} {wish.transport} {wish.port}".encode()
+        return hmac.new(secret, text, sha256).digest()[:NONCE_BYTES]
+
+    return nonce
