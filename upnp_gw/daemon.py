@@ -23,7 +23,7 @@ from upnp_gw.advice import Advice
 from upnp_gw.config import Config
 from upnp_gw.doctor import examine
 from upnp_gw.errors import ConfigError, FirewallError, GatewayError
-from upnp_gw.events import Events, Ipv6FirewallChanged, LanChanged, WanChanged
+from upnp_gw.events import Event, Events, Ipv6FirewallChanged, LanChanged, TableChanged, WanChanged
 from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
 from upnp_gw.firewall.idle import idle_timeout_s
 from upnp_gw.firewall.memory import MemoryFirewall
@@ -298,6 +298,7 @@ class Daemon:
         )
         self._stack.push_async_callback(self._portcontrol.stop)
         self.events.subscribe(self._portcontrol.on_event)
+        self.events.subscribe(self._pinholes_lost)
         await self._portcontrol.start()
         told = Told(
             config=config,
@@ -378,10 +379,19 @@ class Daemon:
 
     async def _external_changed(self) -> None:
         """A new epoch before anybody is told of the new address; an address that came back is only announced."""
-        if await self.gateway.follow_external():
+        if await self.gateway.epochs.follow_external():
             self._portcontrol.external_changed()
         elif self._around.network.external:
             self._portcontrol.announce()
+
+    def _pinholes_lost(self, event: Event) -> None:
+        """A LAN prefix went with its pinholes: their clients are told to ask again (RFC 6887 section 8.5)."""
+        if isinstance(event, TableChanged) and any(why == "prefix-gone" for _, why in event.removed):
+            self._spawn(self._new_epoch())
+
+    async def _new_epoch(self) -> None:
+        await self.gateway.epochs.begin()
+        self._portcontrol.announce()
 
     async def _lan_changed(self, network: Network) -> None:
         """The servers follow the LAN. A new BOOTID voids every event subscription (IGD section 7.3)."""

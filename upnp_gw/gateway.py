@@ -12,13 +12,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Address
 
+from upnp_gw.epochs import Epochs
 from upnp_gw.errors import FirewallError, StoreError
 from upnp_gw.events import Decided, Events, FirewallHealed, IncidentBegan
 from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, Rewire
 from upnp_gw.gate.limits import Incident
-from upnp_gw.ledger.epoch import Epoch
 from upnp_gw.ledger.kernel import forwards_of
 from upnp_gw.ledger.leases import next_look
 from upnp_gw.ledger.ledger import Ledger, Turn
@@ -33,8 +32,6 @@ log = logging.getLogger(__name__)
 BATCH = 128
 """Operations in one transaction of the kernel: 100 cost 0.9 ms."""
 HEAL_RETRY_S = 1.0
-EPOCH = "epoch"
-"""The key of the epoch in the store."""
 
 Step = Callable[[Turn], Reply | None]
 
@@ -72,6 +69,8 @@ class Gateway:
         self._idle = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._clock = operations.surroundings.clock
+        around = operations.surroundings
+        self.epochs = Epochs(self.ledger, store, self._clock, lambda: next(iter(around.network.external), None))
         self.on_deadline_changed: Callable[[], None] = lambda: None
         self.before_request: Callable[[], None] = lambda: None
         """What is due goes to the writer before the request does: after a suspend much can be."""
@@ -87,9 +86,7 @@ class Gateway:
         rows, cuts = await self._store.load(now)
         numbers = self.ledger.numbers
         numbers.mapping, numbers.decision, numbers.cut = await self._store.highest()
-        epoch = Epoch.restored(await self._store.get(EPOCH), self._store.boot_id, now)
-        self.ledger.epoch = epoch.at(self._external(), now)
-        await self._store.set(EPOCH, self.ledger.epoch.text(self._store.boot_id))
+        await self.epochs.load()
         self.ledger.update_id = int(now.wall) % 2**32
         for row in rows:
             self.ledger.table.put(row.mapping, row.number)
@@ -167,24 +164,6 @@ class Gateway:
     def rewire(self) -> None:
         """The links or addresses changed: the kernel's sets of our own are renewed."""
         self._run_alone(self._rewire)
-
-    async def follow_external(self) -> bool:
-        """A new external address begins a new epoch; True where it did. Call it before anybody is told.
-
-        The store takes it before any row of the new epoch: its one thread works in order.
-        """
-        before = self.ledger.epoch
-        self.ledger.epoch = before.at(self._external(), self._clock())
-        if self.ledger.epoch == before:
-            return False
-        try:
-            await self._store.set(EPOCH, self.ledger.epoch.text(self._store.boot_id))
-        except StoreError as error:
-            log.error("the epoch is not in the store: %s", error)
-        return self.ledger.epoch.number != before.number
-
-    def _external(self) -> IPv4Address | None:
-        return next(iter(self.operations.surroundings.network.external), None)
 
     def cut_due(self) -> None:
         """Ends the flows whose time has come."""

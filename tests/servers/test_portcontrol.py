@@ -223,7 +223,7 @@ async def test_a_new_external_address_is_told_to_each_client(served: Served) -> 
         assert (await other.map(8081, 8081)).result == 0
         await served.settled()
         moved(served)
-        assert await served.house.gateway.follow_external()
+        assert await served.house.gateway.epochs.follow_external()
         served.server.external_changed()
         for who, port in ((one, 8080), (other, 8081)):
             told = codec.parse_response(await who.hear())
@@ -247,7 +247,7 @@ async def test_who_insists_on_the_old_address_is_told_that_it_is_gone(served: Se
     async with client() as one:
         assert (await one.map(8080, 8080, 600, PreferFailure())).result == 0
         moved(served)
-        await served.house.gateway.follow_external()
+        await served.house.gateway.epochs.follow_external()
         served.server.external_changed()
         told = codec.parse_response(await one.hear())
         assert told.result is ResultCode.CANNOT_PROVIDE_EXTERNAL
@@ -320,3 +320,17 @@ async def test_an_operators_add_is_no_clients_update(served: Served) -> None:
     )
     await served.house.gateway.handle(request)
     assert len(served.server._updates) == 0
+
+
+@pytest.mark.spec("PMP-068", "PMP-072")
+def test_what_is_announced_is_what_is_served() -> None:
+    def told(dialogue: PortControl, version: int, external: IPv4Address | None) -> list[int]:
+        return [len(message) for message in dialogue.announcements(version, external, 7)]
+
+    both = PortControl()
+    assert told(both, 4, EXTERNAL) == [12, 24]
+    assert told(both, 4, None) == [24], "NAT-PMP has no word for no address"
+    assert told(both, 6, EXTERNAL) == [24]
+    assert told(PortControl(Switch.OFF), 4, EXTERNAL) == [24]
+    assert told(PortControl(pcp=Switch.OFF), 4, EXTERNAL) == [12]
+    assert told(PortControl(Switch.OFF, Switch.OFF), 4, EXTERNAL) == []

@@ -121,7 +121,10 @@ class PortControlServer:
             return
         for mapping_id, contact in self._updates.contacts().items():
             mapping = self._find(mapping_id)
-            if mapping is None or mapping.internal.address.version == 6:
+            if mapping is None:
+                self._updates.forget(mapping_id)
+                continue
+            if mapping.internal.address.version == 6:
                 continue
             if contact.insists:
                 self._tell_loss(mapping, contact, ResultCode.CANNOT_PROVIDE_EXTERNAL)
@@ -226,7 +229,8 @@ class PortControlServer:
             reply = await self._handle(question.request)
         finally:
             self._pending.discard((datagram.peer, datagram.data))
-        if isinstance(reply, Granted) and question.request.via is Via.PCP:
+        pcp = question.request.via is Via.PCP
+        if pcp and isinstance(reply, Granted) and self._find(reply.mapping.id) is not None:
             self._updates.answered(reply.mapping.id, Contact(key, datagram.peer, question.insists))
         self._answer(key, question.answer(reply, self._epoch_s()), datagram.peer)
 

@@ -129,7 +129,7 @@ async def test_a_new_epoch_lets_a_nonce_change_once(line: Line) -> None:
     await line.map(8080, 8080)
     line.house.clock.pass_s(50)
     line.house.around.network = replace(line.house.around.network, external=(IPv4Address("11.22.33.55"),))
-    assert await line.house.gateway.follow_external()
+    assert await line.house.gateway.epochs.follow_external()
     assert line.epoch_s == 0
     assert (await line.map(8080, 0, 0, nonce=OTHER_NONCE)).result is ResultCode.NOT_AUTHORIZED, "no delete by it"
     again = await line.map(8080, 8080, nonce=OTHER_NONCE)
@@ -143,9 +143,21 @@ async def test_a_new_epoch_lets_a_nonce_change_once(line: Line) -> None:
 async def test_the_holder_itself_ends_the_chance(line: Line) -> None:
     await line.map(8080, 8080)
     line.house.around.network = replace(line.house.around.network, external=(IPv4Address("11.22.33.55"),))
-    await line.house.gateway.follow_external()
+    await line.house.gateway.epochs.follow_external()
     await line.map(8080, 8080)
     assert (await line.map(8080, nonce=OTHER_NONCE)).result is ResultCode.NOT_AUTHORIZED
+
+
+@pytest.mark.spec("PCP-167", "PMP-057")
+async def test_lost_mappings_begin_a_new_epoch_that_outlives_a_restart(tmp_path: Path) -> None:
+    clock = Clock()
+    async with house(tmp_path, clock=clock) as made:
+        clock.pass_s(500)
+        await made.gateway.epochs.begin()
+        clock.pass_s(5)
+        assert Line(made).epoch_s == 5
+    async with house(tmp_path, clock=clock) as made:
+        assert Line(made).epoch_s == 5
 
 
 @pytest.mark.spec("PCP-051")
