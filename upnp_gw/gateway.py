@@ -25,7 +25,7 @@ from upnp_gw.ledger.store import Batch, Store
 from upnp_gw.model import Instant
 from upnp_gw.operations import Operations
 from upnp_gw.remembering import Memory
-from upnp_gw.request import ChangeRequest, Refusal, Refused, Reply
+from upnp_gw.request import ChangeRequest, MapRequest, Refusal, Refused, Reply
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +128,8 @@ class Gateway:
         around.meet(request.source)
         device = around.device_of(request.source.address)
         self.operations.book.changed(device, self._clock(), request.via.datagram)
+        if isinstance(request, MapRequest):
+            await around.introduce(request.internal.address, request.source.interface)
         self.before_request()
         reply = await self.submit(partial(self._perform, request))
         return reply if reply is not None else _failed()

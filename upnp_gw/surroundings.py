@@ -3,7 +3,8 @@
 Kept by the shells (``servers.netwatch``, ``own_ports``), read by the operations. Tests fill it by hand.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,6 +12,15 @@ from upnp_gw.gate.dhcp import Leases
 from upnp_gw.model import Instant, IPAddress, Mapping
 from upnp_gw.network import GatewayPorts, Neighbours, Network
 from upnp_gw.request import Source
+
+
+RESOLVE_S = 1.0
+RESOLVE_MOST = 8
+"""Resolutions at once; who asks for more is judged by what is known."""
+
+
+async def _no_resolve(address: IPAddress, interface: str) -> bool:
+    return False
 
 
 def _no_lookup(address: IPAddress, interface: str) -> str | None:
@@ -28,6 +38,9 @@ class Surroundings:
     lookup_mac: Callable[[IPAddress, str], str | None] = _no_lookup
     """Asks the kernel at once, and has ``neighbours`` know it: the event for a neighbour may still be on its way
     when its first request is here."""
+    resolve: Callable[[IPAddress, str], Awaitable[bool]] = _no_resolve
+    """Has the kernel find out who is behind an address."""
+    _resolving: int = 0
 
     leases: Callable[[], Leases] = Leases
     """The DHCP leases as they are known now."""
@@ -46,6 +59,24 @@ class Surroundings:
         if source.interface and self.neighbours.mac_of(source.address, source.interface) is None:
             self.lookup_mac(source.address, source.interface)
         self.look_at_leases()
+
+    async def introduce(self, address: IPAddress, interface: str) -> None:
+        """Has the kernel resolve an internal client on the requester's LAN that it does not know: a host that asks
+        by another of its addresses is told by its MAC address, and has perhaps sent nothing from this one yet."""
+        link = self.network.lan(interface) if interface else None
+        if link is None or self._resolving >= RESOLVE_MOST or self.network.is_gateway(address):
+            return
+        near = any(address in net for net in link.networks if net.version == address.version)
+        if not near or self.neighbours.mac_of(address, interface) is not None:
+            return
+        self._resolving += 1
+        try:
+            async with asyncio.timeout(RESOLVE_S):
+                await self.resolve(address, interface)
+        except (TimeoutError, OSError):
+            pass  # it stays unknown, and is judged so
+        finally:
+            self._resolving -= 1
 
     def address_of(self, mapping: Mapping) -> IPAddress:
         """An address of the device that holds a mapping: the internal client's own, unless it was delegated."""

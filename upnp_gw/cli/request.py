@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -93,10 +93,8 @@ def request(
     from upnp_gw.client.wish import Wish
 
     version = 6 if ipv6 else 4
-    if transport is not None and port is not None:
-        wanted = [(Transport(transport), port)]
-    else:
-        wanted = _choose(chosen)
+    asked = [(Transport(transport), port)] if transport is not None and port is not None else None
+    wanted = asked or _choose(chosen)
     wishes = [Wish(way, number, number if ipv6 else external or number, ttl, version) for way, number in wanted]
     manner = Manner(
         nonce=nonces(load_secret(secret_path(os.environ))),
@@ -132,6 +130,14 @@ class _Teller:
         else:
             click.echo(str(got))
         sys.stdout.flush()
+
+    def complain(self, wish: "Wish") -> "Callable[[Exception], None]":
+        """What a holder calls when it has lost the port."""
+
+        def told(no: Exception) -> None:
+            self.failed(wish, no)
+
+        return told
 
     def failed(self, wish: "Wish", no: Exception) -> int:
         """Tells it; the answer is the exit code."""
@@ -180,7 +186,7 @@ async def _hold(manner: "Manner", wishes: Sequence["Wish"], teller: _Teller) -> 
         loop.add_signal_handler(number, stop.set)
 
     async def keep(wish: "Wish") -> int:
-        holder = Holder(manner, wish, teller.got, lambda no: teller.failed(wish, no))
+        holder = Holder(manner, wish, teller.got, teller.complain(wish))
         try:
             await holder.run(stop)
         except (Refused, Silent) as no:
