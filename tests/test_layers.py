@@ -1,6 +1,7 @@
 """Who may import what: the pure packages do no I/O and read no clock, and nothing depends on its callers."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,13 @@ FORBIDDEN = {
     "protocols": ("upnp_gw.servers", "upnp_gw.ledger", "upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.firewall"),
     "gate": ("upnp_gw.servers", "upnp_gw.ledger", "upnp_gw.gateway", "upnp_gw.protocols", "upnp_gw.firewall"),
     "ledger": ("upnp_gw.servers", "upnp_gw.gateway", "upnp_gw.protocols"),
-    "suggest": ("upnp_gw.servers", "upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.protocols", "upnp_gw.firewall"),
+    "suggest": (
+        "upnp_gw.servers",
+        "upnp_gw.gateway",
+        "upnp_gw.operations",
+        "upnp_gw.protocols",
+        "upnp_gw.firewall",
+    ),
     "firewall": ("upnp_gw.servers", "upnp_gw.gateway", "upnp_gw.protocols", "upnp_gw.ledger", "upnp_gw.gate."),
     "servers": ("upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.daemon", "upnp_gw.ledger"),
 }
@@ -60,6 +67,38 @@ def test_nothing_depends_on_its_callers(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
     wrong = {name for name in imports(path) if name.startswith(FORBIDDEN[package])}
     assert not wrong
+
+
+STARTERS = {"subprocess", "pty", "popen2", "multiprocessing", "code", "codeop", "pickle", "marshal", "shelve"}
+CALLS = re.compile(
+    r"(os\.(system|popen|exec\w+|spawn\w+|posix_spawnp?|fork|forkpty)|asyncio\.create_subprocess_\w+"
+    r"|\w+\.subprocess_(exec|shell)|eval|exec|compile|__import__)"
+)
+LAB = "upnp_gw/lab/"
+
+
+def calls(path: Path) -> set[str]:
+    """Every function that is called by name, dotted."""
+    return {ast.unparse(n.func) for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Call)}
+
+
+@pytest.mark.spec("SR-12")
+@pytest.mark.parametrize(
+    "path", [p for p in sorted(ROOT.rglob("*.py")) if not name_of(p).startswith(LAB)], ids=name_of
+)
+def test_nothing_starts_a_program_or_runs_text_as_code(path: Path) -> None:
+    """No shell, no nft command, no eval: there is nothing that text of a client could be injected into.
+
+    The lab builds its hosts with ip and nft; the daemon does not import it (its own test).
+    """
+    assert not {name for name in imports(path) if name.split(".")[0] in STARTERS}
+    assert not {name for name in calls(path) | imports(path) if CALLS.fullmatch(name)}
+
+
+@pytest.mark.spec("SR-12")
+def test_only_the_commands_that_need_it_know_the_lab() -> None:
+    knows = {name_of(p) for p in ROOT.rglob("*.py") if any(name.startswith("upnp_gw.lab") for name in imports(p))}
+    assert {name for name in knows if not name.startswith(LAB)} <= {"upnp_gw/cli/demo.py"}
 
 
 def test_only_the_gateway_and_the_upkeep_hold_the_firewall() -> None:
