@@ -454,6 +454,23 @@ async def test_nobody_reaches_anothers_mapping(line: Line) -> None:
     assert line.standing(8080) == before
 
 
+@pytest.mark.spec("PCP-103", "PCP-182", "SR-25", "SR-26")
+async def test_visibility_for_all_lets_nobody_end_anothers_lease(tmp_path: Path) -> None:
+    """Also not the device that now has the holder's address: it neither sees nor ends what it does not hold."""
+    async with house(tmp_path, visibility="all") as made:
+        line = Line(made)
+        await line.map(8080, 8080)
+        await line.natpmp(8081, 8081)
+        before = (*line.standing(8080), *line.standing(8081))
+        third = await line.map(8080, 0, 0, ThirdParty(ip_address(CONSOLE_IP)), client=PC_IP)
+        assert third.result is ResultCode.UNSUPP_OPTION
+        made.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
+        assert (await line.map(8080, 0, 0)).result == 0
+        assert (await line.natpmp(8081, 0, 0)).result == 0
+        assert (await line.natpmp(0, 0, 0)).result == 0
+        assert (*line.standing(8080), *line.standing(8081)) == before
+
+
 def test_every_refusal_has_its_result() -> None:
     assert set(pcp_mapping.RESULTS) == set(Refusal)
     assert ResultCode.SUCCESS not in pcp_mapping.RESULTS.values()
