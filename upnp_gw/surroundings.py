@@ -13,7 +13,6 @@ from upnp_gw.model import Instant, IPAddress, Mapping
 from upnp_gw.network import GatewayPorts, Neighbours, Network
 from upnp_gw.request import Source
 
-
 RESOLVE_S = 1.0
 RESOLVE_MOST = 8
 """Resolutions at once; who asks for more is judged by what is known."""
