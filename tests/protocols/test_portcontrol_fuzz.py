@@ -16,9 +16,7 @@ from upnp_gw.network import Neighbour
 from upnp_gw.protocols.pcp.address import pack_address
 
 SEEDS = [
-    bytes.fromhex(hexa)
-    for table in (vectors.NATPMP_REQUESTS, vectors.PCP_REQUESTS)
-    for hexa, _ in table.values()
+    bytes.fromhex(hexa) for table in (vectors.NATPMP_REQUESTS, vectors.PCP_REQUESTS) for hexa, _ in table.values()
 ]
 CLIENTS = (CONSOLE_IP, PC_IP, CONSOLE_IP6, "fe80::10", "192.168.77.99")
 
