@@ -105,10 +105,8 @@ def test_upnpc_lists_by_one_action_on_v2(here: Home) -> None:
     assert "UDP  8081->192.168.77.10:8081" in told
 
 
-def test_upnpc_is_told_that_there_is_no_ipv6_firewall_yet(here: Home) -> None:
-    """-S asks WANIPv6FirewallControl: a clean no, and the next command works."""
-    told = upnpc(here.console, *at(Face.IGD2), "-S")
-    assert "Bytes in" not in told
+def test_upnpc_asks_for_the_ipv6_firewall_and_goes_on(here: Home) -> None:
+    assert "GetFirewallStatus" in upnpc(here.console, *at(Face.IGD2), "-S")
     assert f"ExternalIPAddress = {here.external}" in upnpc(here.console, *at(Face.IGD2), "-s")
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.lab.igd_control_point import Fault, refused, until
+from tests.lab.igd_control_point import Fault, refused
 from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model import Transport
@@ -295,4 +295,3 @@ def test_any_port(here: Home) -> None:
             wild: "console",
         }
     assert len(here.rows()) == 4
-    assert until(lambda: here.row(other, UDP)["connections"] > 0, 12), "what came through is counted"

@@ -256,6 +256,7 @@ def test_another_device_at_the_address_inherits_nothing(here: Home) -> None:
                 f"route {{}} {gateway}/32 dev {pc.interface}",
             )
             pc.ip(taken.format("add"), way.format("add") + f" src {console.address}")
+            pc.ip(f"neigh flush dev {pc.interface}")  # so that it asks for the gateway, and is seen asking
             heard_of(here, "pc")
             watch.wait("removed", external_port=8080, why="device-moved", device=CONSOLE.mac)
             assert here.shut(8080)
