@@ -1,6 +1,8 @@
 """The path of a request, whole: gate, ledger, firewall, store, events; faults of the kernel and of the disk."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from ipaddress import ip_address
@@ -8,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, asks, house
+from tests.house import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, House, asks, house
+from upnp_gw import owed
 from upnp_gw.errors import StoreError
 from upnp_gw.events import Decided, FirewallHealed, TableChanged
 from upnp_gw.firewall.base import Refill
@@ -22,6 +25,16 @@ from upnp_gw.request import Granted, PortChoice, Refusal, Refused, Removed, Sour
 TCP, UDP = Transport.TCP, Transport.UDP
 CONSOLE_SOURCE = Source(ip_address(CONSOLE_IP), "lan0")
 PC_SOURCE = Source(ip_address(PC_IP), "lan0")
+
+
+@contextmanager
+def failing_disk(home: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    async def full(batch: Batch, now: Instant) -> None:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(home.store, "write", full)
+        yield
 
 
 async def test_a_grant_is_in_the_kernel_the_store_and_the_events(tmp_path: Path) -> None:
@@ -349,21 +362,107 @@ async def test_a_request_that_is_given_up_before_its_turn_changes_nothing(tmp_pa
 async def test_a_store_that_fails_undoes_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with house(tmp_path) as home:
         await home.granted(8080, internal=8000)
-        write = home.store.write
-
-        async def full(batch: Batch, now: Instant) -> None:
-            raise StoreError("the disk is full")
-
-        monkeypatch.setattr(home.store, "write", full)
-        assert (await home.refused(8081)).refusal is Refusal.BACKEND
-        assert (await home.refused(8080, internal=9999)).refusal is Refusal.BACKEND
-        assert isinstance(await home.unmap(8080), Refused)
-        forward = home.firewall.reach(TCP, 8080)
-        assert home.ports == {(TCP, 8080)}
-        assert forward is not None
-        assert forward.internal.port == 8000
-        monkeypatch.setattr(home.store, "write", write)
+        with failing_disk(home, monkeypatch):
+            assert (await home.refused(8081)).refusal is Refusal.BACKEND
+            assert (await home.refused(8080, internal=9999)).refusal is Refusal.BACKEND
+            assert (await home.refused(8080, remote="203.0.113.7/32")).refusal is Refusal.BACKEND
+            forward = home.firewall.reach(TCP, 8080)
+            assert home.ports == {(TCP, 8080)}
+            assert forward is not None
+            assert forward.internal.port == 8000
         await home.granted(8081)
+
+
+async def test_while_the_disk_is_full_what_stands_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Renewals, leases that end, deletes, denials do not wait for the disk; it is told once, and later has all."""
+    clock = Clock()
+    async with house(tmp_path, clock=clock) as home:
+        await home.granted(8080, lifetime=None)
+        await home.granted(8081, lifetime=60)
+        await home.granted(8082)
+        with failing_disk(home, monkeypatch):
+            assert (await home.refused(8090, target=PC_IP)).refusal is Refusal.NOT_AUTHORIZED, "a denial is one"
+            assert (await home.granted(8080, lifetime=7200)).refreshed
+            assert isinstance(await home.unmap(8082), Removed)
+            for _ in range(5):
+                clock.pass_s(1200)
+                await home.sweep()
+                await home.gateway.remember()
+                assert home.ports == {(TCP, 8080)}, "renewed, ended, deleted"
+            assert len([told for told in caplog.records if "takes no more" in told.message]) == 1
+            assert home.gateway.owed
+        await home.gateway.remember()
+        await home.gateway.settled()
+        assert not home.gateway.owed
+        stored, cuts = await home.store.load(clock())
+        assert [(row.mapping.key.external_port, row.mapping.until) for row in stored] == [
+            (m.key.external_port, m.until) for m in home.operations.ledger.table
+        ]
+        assert cuts == []
+        denials = await home.store.decisions(RecordFilter(verdict="deny"))
+        assert [record.external_port for record in denials] == [8090]
+    async with house(tmp_path, clock=clock) as home:
+        assert home.ports == {(TCP, 8080)}
+
+
+async def test_in_one_batch_the_disk_refuses_only_what_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path) as home:
+        await home.granted(8080)
+        with failing_disk(home, monkeypatch):
+            denied, new, renewed = await asyncio.gather(
+                home.map(8090, target=PC_IP), home.map(8081), home.map(8080)
+            )
+        assert isinstance(denied, Refused)
+        assert denied.refusal is Refusal.NOT_AUTHORIZED
+        assert isinstance(new, Refused)
+        assert new.refusal is Refusal.BACKEND
+        assert isinstance(renewed, Granted)
+        assert home.ports == {(TCP, 8080)}
+
+
+async def test_a_cut_that_is_not_needed_any_more_does_not_come_back_from_what_is_owed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path) as home:
+        await home.granted(8080)
+        with failing_disk(home, monkeypatch):
+            await home.unmap(8080)
+        await home.granted(8080)
+        assert (await home.store.load(home.clock()))[1] == []
+
+
+async def test_decisions_beyond_the_bound_are_lost_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owed, "RECORDS", 3)
+    async with house(tmp_path) as home:
+        with failing_disk(home, monkeypatch):
+            for port in range(8090, 8095):
+                await home.refused(port, target=PC_IP)
+        assert home.gateway.owed.lost == 2
+        await home.granted(8080)
+        denials = await home.store.decisions(RecordFilter(verdict="deny"))
+        assert [record.external_port for record in denials] == [8094, 8093, 8092]
+
+
+async def test_a_cut_that_the_kernel_refuses_is_tried_again_later(tmp_path: Path) -> None:
+    """And not in a circle: it is due again after a second."""
+    async with house(tmp_path) as home:
+        await home.granted(8080)
+        await home.unmap(8080)
+        home.clock.pass_s(6)
+        home.firewall.fail_next.append("busy")
+        await home.sweep()
+        assert home.firewall.cuts == []
+        assert home.operations.ledger.cuts.next() == home.clock().boot + 1
+        home.clock.pass_s(1)
+        await home.sweep()
+        assert [cut.external_port for cut in home.firewall.cuts] == [8080]
+        assert (await home.store.load(home.clock()))[1] == []
 
 
 async def test_a_foreign_flush_is_healed_from_the_ledger(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.store import Batch, Store
 from upnp_gw.model import Instant
 from upnp_gw.operations import Operations
+from upnp_gw.owed import Owed, batch_of
 from upnp_gw.remembering import Memory
 from upnp_gw.request import ChangeRequest, MapRequest, Refusal, Refused, Reply
 
@@ -60,6 +61,7 @@ class Gateway:
         self.events = events
         self.memory = Memory(operations.book, operations.questions)
         self.healed = 0
+        self.owed = Owed()
         self._firewall = firewall
         self._store = store
         self._settings = settings
@@ -114,6 +116,11 @@ class Gateway:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
             await self.remember()
+            await self._pay()
+            if self.owed:
+                log.error(
+                    "%d rows and decisions are not on disk: the next start finds the older ones", len(self.owed)
+                )
         await self._firewall.close(flush)
 
     async def settled(self) -> None:
@@ -156,8 +163,10 @@ class Gateway:
             if notes:
                 await self._store.write(Batch(notes=notes), now)
         except StoreError as error:
-            log.error("the store did not take what is known of devices: %s", error)
+            self.owed.failed(error)
             self.memory.not_taken(notes)
+        if self.owed:
+            self._run_alone(self._pay)
 
     def on_foreign_change(self, what: str) -> None:
         """Somebody else removed or changed our table: it is installed again before anything else is done."""
@@ -256,12 +265,32 @@ class Gateway:
             if batch:
                 await self._store.write(batch, now)
         except StoreError as error:
-            log.error("the store refused a batch: %s", error)
+            self.owed.failed(error)
             self.memory.not_taken(batch.notes)
+            if not any(turn.opens for turn in turns):
+                self.owed.add(turns)
+                return True
             self._undo(turns)
             await self._apply_quietly(self.ledger.installed.changes(pairs, self.ledger.table, now))
             return False
+        if batch:
+            await self._pay(turns)
         return True
+
+    async def _pay(self, turns: Sequence[Turn] = ()) -> None:
+        """The store takes again, as these turns say: what it is owed goes there too, apart from them."""
+        if turns:
+            self.owed.taken()
+        if turns and self.owed:
+            self.owed.cuts_done(cut for turn in turns for cut in turn.cuts_dropped)
+        if not self.owed:
+            return
+        try:
+            await self._store.write(self.owed.batch(self.ledger.table), self._clock())
+        except StoreError as error:
+            self.owed.failed(error)
+        else:
+            self.owed.paid()
 
     def _tell(self, incident: Incident) -> None:
         ports = " ".join(map(str, incident.ports[:16]))
@@ -288,16 +317,13 @@ class Gateway:
             self.on_foreign_change(f"a change could not be taken back ({error})")
 
     def _batch_of(self, turns: Sequence[Turn]) -> Batch:
-        table = self.ledger.table
-        ids = dict.fromkeys(m.id for turn in turns for pair in turn.pairs for m in pair if m is not None)
-        rows = {i: table.row(i) for i in ids}
         dropped = {cut.number for turn in turns for cut in turn.cuts_dropped}
-        return Batch(
-            put=[(row.mapping, row.number) for row in rows.values() if row is not None],
-            removed=[i for i, row in rows.items() if row is None],
-            cuts_put=[cut for turn in turns for cut in turn.cuts_put if cut.number not in dropped],
-            cuts_done=sorted(dropped),
-            decisions=[record for turn in turns for record in turn.records],
+        return batch_of(
+            dict.fromkeys(m.id for turn in turns for pair in turn.pairs for m in pair if m is not None),
+            self.ledger.table,
+            [cut for turn in turns for cut in turn.cuts_put if cut.number not in dropped],
+            sorted(dropped),
+            [record for turn in turns for record in turn.records],
         )
 
     # -- alone: no operation is under way
@@ -335,10 +361,16 @@ class Gateway:
         due = self.ledger.cuts.due(now.boot)
         if not due:
             return
-        await self._firewall.apply([Cut(cut.forward()) for cut in due])
-        await self._store.write(Batch(cuts_done=[cut.number for cut in due]), now)
+        try:
+            await self._firewall.apply([Cut(cut.forward()) for cut in due])
+        except FirewallError as error:
+            log.error("%d flows cannot be cut: %s; next try in %.0f s", len(due), error, HEAL_RETRY_S)
+            self.ledger.cuts.postpone(due, now.boot + HEAL_RETRY_S)
+            return
         for cut in due:
             self.ledger.cuts.drop(cut.number)
+        self.owed.cuts_done(due)
+        await self._pay()
 
 
 def _failed() -> Refused:

@@ -72,6 +72,11 @@ class Cuts:
         for cut in [c for c in self._pending.values() if c.device == device]:
             self._pending[cut.number] = replace(cut, due=min(cut.due, now))
 
+    def postpone(self, cuts: Iterable[PendingCut], due: float) -> None:
+        """The kernel did not take these: again at this BOOTTIME second."""
+        for cut in cuts:
+            self._pending[cut.number] = replace(cut, due=due)
+
     def kept_for(self, transport: Transport, port: int) -> str | None:
         """The device that a freed external port is kept for; None: nobody."""
         numbers = self._by_port.get((transport, port))

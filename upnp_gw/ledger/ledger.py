@@ -7,7 +7,7 @@ from upnp_gw.events import TableChanged
 from upnp_gw.gate.limits import Incident
 from upnp_gw.ledger.cuts import Cuts, PendingCut, cut_of
 from upnp_gw.ledger.epoch import Epoch
-from upnp_gw.ledger.filters import narrowed
+from upnp_gw.ledger.filters import narrowed, reach
 from upnp_gw.ledger.kernel import Installed
 from upnp_gw.ledger.leases import Deadlines, next_look
 from upnp_gw.ledger.records import DecisionRecord
@@ -109,6 +109,11 @@ class Turn:
         self.cuts_put.append(cut)
         self.ledger.cuts.add(cut)
 
+    @property
+    def opens(self) -> bool:
+        """Something stands after it that did not before: a mapping, an endpoint, a peer who could not connect."""
+        return any(after is not None and _opened(before, after) for before, after in self.pairs)
+
     def close(self) -> None:
         """The operation is complete: its pairs are as they are now."""
         self.pairs = self._draft.changes()
@@ -143,6 +148,13 @@ class Turn:
             ),
             system_update_id=self.ledger.update_id,
         )
+
+
+def _opened(before: Mapping | None, after: Mapping) -> bool:
+    if before is None or (before.key, before.internal) != (after.key, after.internal):
+        return True
+    peers, more = set(reach(before)), set(reach(after))
+    return (after.enabled and not before.enabled) or (None not in peers and not more <= peers)
 
 
 def _seen(mapping: Mapping | None) -> Mapping | None:
