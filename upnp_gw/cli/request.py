@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from upnp_gw.client.wish import Got, Wish
 
 REFUSED, NOBODY = 1, 3
-VIAS = {"pcp": Via.PCP, "nat-pmp": Via.NATPMP, "natpmp": Via.NATPMP, "igd": Via.IGD2}
+VIAS = {"pcp": Via.PCP, "natpmp": Via.NATPMP, "igd": Via.IGD2}
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> I
 @click.option("--release", is_flag=True, help="Let it go.")
 @click.option("--listening", is_flag=True, help="Ask for what this host listens on, one question for each.")
 @click.option("--yes", "chosen", metavar="LIST", help="With --listening: these, unasked: tcp/8080,udp/3074.")
-@click.option("--via", type=click.Choice(list(VIAS)), help="This protocol alone.  [default: pcp, nat-pmp, igd]")
+@click.option("--via", type=click.Choice(list(VIAS)), help="This protocol alone.  [default: pcp, natpmp, igd]")
 @click.option("--gateway", callback=_address, metavar="ADDRESS", help="[default: the default route's]")
 @click.option("--address", callback=_address, metavar="ADDRESS", help="Which of this host's own addresses.")
 @click.option(
@@ -163,13 +163,17 @@ class _Teller:
 
 async def _once(manner: "Manner", wishes: Sequence["Wish"], release: bool, teller: _Teller) -> int:
     """One after the other, as a client of a gateway should (RFC 6886 section 3.1)."""
-    from upnp_gw.client.ask import first_answer
+    from upnp_gw.client.ask import first_answer, let_go
     from upnp_gw.client.wish import Refused, Silent
 
     worst = 0
     for wish in wishes:
         try:
-            async with first_answer(manner, wish, release) as (_, got):
+            if release:
+                for gone in await let_go(manner, wish):
+                    teller.got(gone)
+                continue
+            async with first_answer(manner, wish) as (_, got):
                 teller.got(got)
         except (Refused, Silent) as no:
             worst = max(worst, teller.failed(wish, no))

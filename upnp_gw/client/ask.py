@@ -58,7 +58,7 @@ async def link(manner: Manner, via: Via, version: int) -> AsyncIterator[Link]:
 
 
 @asynccontextmanager
-async def first_answer(manner: Manner, wish: Wish, release: bool = False) -> AsyncIterator[tuple[Link, Got]]:
+async def first_answer(manner: Manner, wish: Wish) -> AsyncIterator[tuple[Link, Got]]:
     """The first protocol with an answer that is no refusal, its link still open, and what was got.
 
     A refusal of one protocol does not keep the next from being asked: gateways switch them off one by one.
@@ -69,9 +69,8 @@ async def first_answer(manner: Manner, wish: Wish, release: bool = False) -> Asy
     for via in manner.vias:
         try:
             async with link(manner, via, wish.version) as made:
-                call = made.release if release else made.ask
                 try:
-                    got = await call(wish, None, manner.patience_s)
+                    got = await made.ask(wish, None, manner.patience_s)
                 except (Refused, Silent) as no:
                     refused = refused or (no if isinstance(no, Refused) else None)
                     silent.append(f"{via.protocol}: {no}")
@@ -80,6 +79,25 @@ async def first_answer(manner: Manner, wish: Wish, release: bool = False) -> Asy
                 return
         except Silent as no:
             silent.append(f"{via.protocol}: {no}")
+    raise refused or Silent("; ".join(silent))
+
+
+async def let_go(manner: Manner, wish: Wish) -> list[Got]:
+    """Ends the wish over every protocol that has an answer: each holds its own lease on a port, and says yes to
+    the end of one that it never had. Raises as ``first_answer`` does where none said yes."""
+    gone: list[Got] = []
+    refused: Refused | None = None
+    silent: list[str] = []
+    for via in manner.vias:
+        try:
+            async with link(manner, via, wish.version) as made:
+                gone.append(await made.release(wish, None, manner.patience_s))
+        except Refused as no:
+            refused = refused or no
+        except Silent as no:
+            silent.append(f"{via.protocol}: {no}")
+    if gone:
+        return gone
     raise refused or Silent("; ".join(silent))
 
 

@@ -101,7 +101,7 @@ class IgdLink:
 
     async def _close(self, wish: Wish, got: Got | None) -> Got:
         """Who does not know the UniqueID asks for the pinhole once more, which tells it."""
-        known = got if got is not None and got.pinhole is not None else await self._pinhole(wish, 60)
+        known = got if got is not None and got.pinhole is not None else await self._pinhole(wish, 1)
         assert known.pinhole is not None
         await self._device.async_delete_pinhole(known.pinhole)
         return Got(self.via, wish.transport, known.external, known.internal, 0, known.pinhole)

@@ -34,7 +34,9 @@ class Got:
     """The UniqueID of WANIPv6FirewallControl."""
 
     def __str__(self) -> str:
-        """One line for a shell: ``11.22.33.44:8080 tcp via pcp 3600s``."""
+        """One line for a shell: ``11.22.33.44:8080 tcp via pcp 3600s``, ``tcp 8080 released via pcp``."""
+        if self.lifetime_s == 0:
+            return f"{self.transport} {self.internal.port} released via {self.via.protocol}"
         return f"{self.external} {self.transport} via {self.via.protocol} {self.lifetime_s}s"
 
 
