@@ -12,7 +12,7 @@ from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.evidence import Evidence, Opening
 from upnp_gw.ledger.ledger import Turn
-from upnp_gw.model import Transport, Via
+from upnp_gw.model import Instant, Transport, Via
 from upnp_gw.request import Granted, PortChoice
 
 TCP, UDP = Transport.TCP, Transport.UDP
@@ -154,3 +154,17 @@ async def test_an_incident_is_remembered_once(tmp_path: Path) -> None:
         for _ in range(3):
             await home.upkeep.count(remotes=True)
         assert home.witness.book.devices[PC].incidents == 1
+
+
+async def test_before_the_clock_is_set_nothing_is_evidence(tmp_path: Path) -> None:
+    """A router without a battery begins in 1970: everything would be years old a minute later."""
+    clock = Clock()
+    clock.now = Instant(10.0, 10.0)
+    async with house(tmp_path, clock=clock) as home:
+        mapping = (await home.granted(8080)).mapping.id
+        await flows(home, mapping, 4, 9000, "203.0.113.9")
+        assert not home.witness.book.openings
+        assert not home.witness.book.devices
+        clock.now = Instant(80.0, 1_800_000_000.0)
+        await home.granted(8080)
+        assert home.witness.book.devices[CONSOLE].first_seen == 1_800_000_000.0

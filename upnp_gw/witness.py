@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 KNOCK_BYTES = 200
 """A connection of fewer bytes is a knock at a port where nobody answers: a SYN and a reset, or one datagram."""
 FLUSH_S = 60.0
+CLOCK_SET = 1_735_689_600.0
+"""The start of 2025: before it a router without a battery has not been told the time yet, and days mean nothing."""
 LONGEST_TICK_S = 60.0
 """Between two readings; a suspend is no time that a port stood open."""
 
@@ -81,6 +83,8 @@ class Witness:
     # -- requests
 
     def on_event(self, event: Event) -> None:
+        if isinstance(event, Decided) and event.record.at < CLOCK_SET:
+            return
         if isinstance(event, Decided) and event.record.via != Via.OPERATOR and event.record.device != OPERATOR:
             if event.record.action == "map":
                 self._asked(event.record)
@@ -123,13 +127,16 @@ class Witness:
 
     def saw(self, device: str, wall: float) -> None:
         """A device answered on a LAN."""
-        self.book.seen(device, wall)
+        if wall >= CLOCK_SET:
+            self.book.seen(device, wall)
 
     # -- traffic
 
     def on_counted(self, reading: Reading, with_remotes: bool) -> None:
         """The ledger's usage is up to date. ``with_remotes``: the reading was asked who talks."""
         now = self._around.clock()
+        if now.wall < CLOCK_SET:
+            return
         self._count(now)
         if with_remotes:
             self._met(reading, now)

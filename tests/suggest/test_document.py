@@ -124,6 +124,44 @@ def test_few_peers_are_who_may_connect_and_many_are_not() -> None:
     }
 
 
+def test_who_may_connect_is_open_for_both_families_where_one_is() -> None:
+    seen = Seen()
+    seen.used(NAS, TCP, 8443, 4, 4, remotes=frozenset({ip_address("203.0.113.5")}))
+    seen.used(NAS, TCP, 8443, 4, 6)
+    (grant,) = grants(said(seen))
+    assert grant["family"] == ["ip4", "ip6"]
+    assert "remote" not in grant
+
+
+def test_what_a_grant_covers_unused_is_told_and_gets_no_test() -> None:
+    text = HOME.replace('who = "*"', 'who = "ps5"\nint_ports = ["5000-5010"]')
+    approved = {**APPROVED, "grant": [{"name": "by-command", "who": "nas", "int_ports": [8443]}]}
+    seen = Seen()
+    seen.used(PS5, TCP, 5005, 0)
+    seen.used(NAS, TCP, 8443, 0)
+    seen.used(NAS, TCP, 8444, 0)
+    suggestion = said(seen, text, approved)
+    closed = [test["request"]["int"] for test in tomllib.loads(suggestion.toml)["test"] if test["want"] != "allow"]
+    assert closed == [8444]
+    assert "ps5: asked for and never used: tcp 5005" in suggestion.notes
+
+
+def test_an_old_incident_is_forgotten_with_its_evidence() -> None:
+    seen = Seen()
+    seen.used(PS5, TCP, 5000, 4)
+    seen.book.incident(PS5, NOW - 181 * DAY_S)
+    assert len(grants(said(seen))) == 1
+
+
+def test_a_thousand_strangers_make_no_endless_file() -> None:
+    seen = Seen()
+    for number in range(1000):
+        seen.used(f"02:00:00:00:{number // 256:02x}:{number % 256:02x}", TCP, 5000, 4)
+    suggestion = said(seen)
+    assert suggestion.notes[-1].startswith("and ")
+    assert len(suggestion.toml) < 100_000
+
+
 def test_a_low_external_port_is_named() -> None:
     seen = Seen()
     seen.used(NAS, TCP, 8443, 4, externals=frozenset({443}))

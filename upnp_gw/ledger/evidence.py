@@ -137,9 +137,15 @@ class Changes:
 class Kept(dict[K, V]):
     """Rows by key, which of them changed, and room for ``most``: beyond it an eighth goes, the least worth."""
 
-    def __init__(self, most: int, worth: Callable[[V], tuple[bool, float]]) -> None:
+    def __init__(
+        self,
+        most: int,
+        worth: Callable[[V], tuple[bool, float]],
+        on_drop: Callable[[K], None] = lambda key: None,
+    ) -> None:
         super().__init__()
         self.most = most
+        self.on_drop = on_drop
         self.worth = worth
         self.changed: dict[K, None] = {}
         self.gone: dict[K, None] = {}
@@ -162,6 +168,7 @@ class Kept(dict[K, V]):
             del self[key]
             self.changed.pop(key, None)
             self.gone[key] = None
+            self.on_drop(key)
 
     def taken(self) -> tuple[list[V], list[K]]:
         """The rows that changed and the keys that are gone since the last call."""
@@ -175,7 +182,7 @@ class EvidenceBook:
     """All the evidence. ``witness`` fills it, the store keeps it over restarts."""
 
     def __init__(self) -> None:
-        self.openings: Kept[Opening, Evidence] = Kept(MOST_ROWS, lambda row: row.worth)
+        self.openings: Kept[Opening, Evidence] = Kept(MOST_ROWS, lambda row: row.worth, self._unlink)
         self.devices: Kept[str, DeviceEvidence] = Kept(MOST_DEVICES, lambda row: row.worth)
         self.rules: Kept[str, RuleEvidence] = Kept(MOST_RULES, lambda row: row.worth)
         self._ports: dict[str, dict[Opening, None]] = {}
@@ -198,14 +205,9 @@ class EvidenceBook:
         if opening not in self.openings:
             own = self._ports.setdefault(opening.device, {})
             if len(own) >= MOST_PORTS:
-                self._forget(self.openings.least_worth(own, MOST_PORTS // 8, opening))
-            own = self._ports.setdefault(opening.device, {})
-            own[opening] = None
-        before = len(self.openings)
-        row = self.openings.row(opening, lambda: Evidence(opening, wall, wall))
-        if len(self.openings) < before:
-            self._index()
-        return row
+                self.openings.drop(self.openings.least_worth(own, MOST_PORTS // 8, opening))
+            self._ports.setdefault(opening.device, {})[opening] = None
+        return self.openings.row(opening, lambda: Evidence(opening, wall, wall))
 
     def used(self, opening: Opening, wall: float, connections: int, volume: int) -> None:
         """So many more connections and bytes went through it. No row, no evidence: nobody asked for it."""
@@ -277,7 +279,7 @@ class EvidenceBook:
     def prune(self, wall: float) -> None:
         """Forgets what is too old."""
         since = wall - KEEP_S
-        self._forget([key for key, row in self.openings.items() if row.touched < since])
+        self.openings.drop([key for key, row in self.openings.items() if row.touched < since])
         self.devices.drop([key for key, row in self.devices.items() if row.last_seen < since])
         self.rules.drop([key for key, row in self.rules.items() if row.last_in_force < since])
 
@@ -297,11 +299,8 @@ class EvidenceBook:
         self.devices.gone.update(dict.fromkeys(changes.gone_devices))
         self.rules.gone.update(dict.fromkeys(changes.gone_rules))
 
-    def _forget(self, openings: Iterable[Opening]) -> None:
-        self.openings.drop(openings)
-        self._index()
-
-    def _index(self) -> None:
-        self._ports = {}
-        for opening in self.openings:
-            self._ports.setdefault(opening.device, {})[opening] = None
+    def _unlink(self, opening: Opening) -> None:
+        own = self._ports[opening.device]
+        del own[opening]
+        if not own:
+            del self._ports[opening.device]

@@ -33,6 +33,7 @@ MACHINE = "approved.toml"
 MOST_AGAINST = 40
 """Tests that something stays closed, ``MOST_OF_ONE`` of a device."""
 MOST_OF_ONE = 5
+MOST_NOTES = 200
 LINE = 100
 LONGEST_NOTE = 600
 HEADER = (
@@ -84,7 +85,7 @@ def suggest(text: str | None, approved: Mapping[str, Any], learnt: Learnt, today
     tests = [case_for(need) for grant in grants for need in grant.needs] + against
     _append(draft.document, "grant", [_commented(grant) for grant in grants])
     _append(draft.document, "test", [_table(test) for test in tests])
-    notes = tuple(shown(note, LONGEST_NOTE) for note in (*draft.notes, *learnt.notes))
+    notes = _few([shown(note, LONGEST_NOTE) for note in (*draft.notes, *learnt.notes)])
     whole = _comments([HEADER]) + "\n" + tomlkit.dumps(draft.document).rstrip() + "\n" + _said(notes)
     loaded(parsed(whole, WHERE), WHERE, today)
     loaded(parsed(whole, WHERE), WHERE, today, Approved({"version": 1, **approved}, MACHINE))
@@ -278,6 +279,12 @@ def _table(values: Mapping[str, Any]) -> Table:
             value = inline
         table.add(key, value)
     return table
+
+
+def _few(notes: Sequence[str]) -> tuple[str, ...]:
+    """A LAN of a thousand strangers makes no endless file."""
+    more = len(notes) - MOST_NOTES
+    return (*notes[:MOST_NOTES], f"and {more} more") if more > 0 else tuple(notes)
 
 
 def _said(notes: Sequence[str]) -> str:

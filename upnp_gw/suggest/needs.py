@@ -12,7 +12,7 @@ from ipaddress import IPv6Network, ip_address, ip_network
 
 from upnp_gw.gate.identity import is_mac, name_of
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.evidence import DAY_S, Evidence, EvidenceBook
+from upnp_gw.ledger.evidence import DAY_S, KEEP_S, Evidence, EvidenceBook
 from upnp_gw.model import IPAddress, IPNetwork, Transport
 
 YOUNG_S = 7 * DAY_S
@@ -96,10 +96,10 @@ def device_name(policy: Policy, device: str) -> str | None:
 
 def _teaches_nothing(book: EvidenceBook, device: str, name: str | None, wall: float) -> str | None:
     known = book.devices.get(device)
-    if known is not None and known.incidents:
+    if known is not None and known.last_incident is not None and known.last_incident > wall - KEEP_S:
         return "it had an incident, so it teaches nothing"
     if name is None:
-        return "nobody named it"
+        return f"nobody named it (upnp-gw name {device} NAME)"
     if known is None or wall - known.first_seen < YOUNG_S:
         return "first seen less than 7 days ago, so it teaches nothing yet"
     return None
