@@ -53,7 +53,7 @@ class Mapping(Struct, frozen=True, kw_only=True):
     """The port that the remote host connects from (pinholes alone); null: any."""
     via: Via
     """The way by which it was first asked for."""
-    vias: list[Via]
+    vias: list[Via] = []
     """The ways by which it is held: each protocol has its own lease on it."""
     device: str
     """The MAC address of its holder, its address where no MAC is known, ``operator``."""

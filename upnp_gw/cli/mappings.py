@@ -56,7 +56,7 @@ def columns(now: datetime) -> list[Column[api.Mapping]]:
             keep=9,
         ),
         Column("DEVICE", who, least=8, middle=True, keep=8),
-        Column("VIA", lambda m: "+".join(m.vias), keep=5),
+        Column("VIA", lambda m: "+".join(m.vias or [m.via]), keep=5),
         Column("STATE", state, keep=7),
         Column("LEFT", left, right=True, keep=8),
         Column("CONNS", lambda m: words.amount(m.connections), right=True, keep=6),
