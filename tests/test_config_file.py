@@ -35,6 +35,7 @@ max_age = 3600
 mode = "router"
 backend = "memory"
 allow_other_forward = true
+flush_on_stop = true
 
 [gate]
 policy = "policy.toml"
@@ -75,6 +76,7 @@ def test_every_key_reaches_its_field(tmp_path: Path) -> None:
         max_age_s=3600,
         firewall=FirewallMode.ROUTER,
         allow_other_forward=True,
+        flush_on_stop=True,
         backend="memory",
         hairpin="same",
         visibility="all",

@@ -46,6 +46,8 @@ class Config:
     """strict | lenient: a PCP client renews and deletes with another nonce than it mapped with."""
     firewall: FirewallMode = FirewallMode.ALONGSIDE
     allow_other_forward: bool = False
+    flush_on_stop: bool = False
+    """When it stops every mapping and its flows end at once; else they go on until their leases end."""
     backend: str = "nftables"
     """nftables | memory"""
     hairpin: str = "all"

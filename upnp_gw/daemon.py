@@ -198,7 +198,7 @@ class Daemon:
             on_reload=config.on_reload,
         )
         self.gateway = Gateway(self._operations, firewall, self._store, self.events, self._settings)
-        self._stack.push_async_callback(self.gateway.stop)
+        self._stack.push_async_callback(self.gateway.stop, config.flush_on_stop)
         await self.gateway.start()
         await own_ports.refresh()
         self._upkeep = Upkeep(self.gateway, firewall, self._netwatch.probe)
@@ -445,6 +445,7 @@ class Daemon:
             **{f"5351 answered {kind}": count for kind, count in sorted(self._portcontrol.answered.items())},
             **{f"5351 dropped {kind}": count for kind, count in sorted(self._portcontrol.drops.items())},
             **{f"eventing {kind}": count for kind, count in sorted(self._eventing.counts.items())},
+            **self.gateway.owed.counts(),
         }
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

@@ -1,12 +1,16 @@
 """What clients recognise the gateway by over restarts: UUID, URL token, BOOTID. Kept in the store."""
 
 import asyncio
+import logging
 import secrets
 import time
 from uuid import UUID, uuid4
 
+from upnp_gw.errors import StoreError
 from upnp_gw.ledger.store import Store
 from upnp_gw.protocols.ssdp import next_boot_id
+
+log = logging.getLogger(__name__)
 
 
 class Identity:
@@ -31,10 +35,16 @@ class Identity:
     def next_boot_id(self) -> int:
         """Greater than every earlier one, and on its way into the store."""
         self._boot_id = next_boot_id(self._boot_id, time.time())
-        write = asyncio.get_running_loop().create_task(self._store.set("boot-id", str(self._boot_id)))
+        write = asyncio.get_running_loop().create_task(self._keep())
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
         return self._boot_id
+
+    async def _keep(self) -> None:
+        try:
+            await self._store.set("boot-id", str(self._boot_id))
+        except StoreError as error:  # the next one is made from the wall clock as well
+            log.warning("BOOTID %d is not in the store: %s", self._boot_id, error)
 
     async def settled(self) -> None:
         await asyncio.gather(*self._writes, return_exceptions=True)

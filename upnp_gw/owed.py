@@ -38,6 +38,11 @@ class Owed:
     def __len__(self) -> int:
         return len(self._rows) + len(self._cuts) + len(self._records)
 
+    def counts(self) -> dict[str, int]:
+        """For the operator; empty while all is well."""
+        told = {"store owed": len(self), "store lost decisions": self.lost, "store failing": int(self.failing)}
+        return {what: count for what, count in told.items() if count}
+
     def add(self, turns: Iterable[Turn]) -> None:
         """These are in force without the disk."""
         for turn in turns:

@@ -41,7 +41,7 @@ def test_every_option_of_the_contract(
     answer = upnp_gw(
         *("run", "--lan", "upnpgw-a", "--lan", "upnpgw-b", "--wan", "upnpgw-w", "--config", str(file)),
         *("--policy", "p.toml", "--state-dir", str(tmp_path / "s"), "--runtime-dir", str(tmp_path / "r")),
-        *("--http-port", "0", "--firewall", "router", "--backend", "memory"),
+        *("--http-port", "0", "--firewall", "router", "--backend", "memory", "--flush-on-stop"),
     )
     assert answer.exit_code == 5, answer.output
     ((config, why),) = started
@@ -53,6 +53,7 @@ def test_every_option_of_the_contract(
         runtime_dir=tmp_path / "r",
         http_port=0,
         firewall=FirewallMode.ROUTER,
+        flush_on_stop=True,
         backend="memory",
         hairpin="same",
     )

@@ -35,6 +35,7 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--http-port", type=int, metavar="N", help="Description and control, on each LAN address.")
 @click.option("--firewall", metavar="router|alongside", help="The whole firewall, or only our table in it.")
 @click.option("--user", metavar="NAME", help="Whom root becomes: upnp-gw where there is one; root: nobody else.")
+@click.option("--flush-on-stop", is_flag=True, default=None, help="A stop ends every mapping and its flows.")
 @click.option("--backend", metavar="nftables|memory", help="memory opens nothing: for a look around.")
 def run(config_file: Path | None, **given: object) -> None:
     """Serve the LAN. Options override the file, the file overrides what is detected."""
