@@ -49,12 +49,8 @@ class Mapping(Struct, frozen=True, kw_only=True):
     internal_port: Port
     remote_host: str | None
     """An address or a prefix; null: anyone."""
-    remote_port: int | None = None
-    """The port that the remote host connects from (pinholes alone); null: any."""
     via: Via
     """The way by which it was first asked for."""
-    vias: list[Via] = []
-    """The ways by which it is held: each protocol has its own lease on it."""
     device: str
     """The MAC address of its holder, its address where no MAC is known, ``operator``."""
     description: str
@@ -75,6 +71,10 @@ class Mapping(Struct, frozen=True, kw_only=True):
     shared: bool = False
     """Another mapping leads to the same internal endpoint: bytes are of both."""
     device_name: str | None = None
+    vias: list[Via] = []
+    """The ways by which it is held: each protocol has its own lease on it."""
+    remote_port: int | None = None
+    """The port that the remote host connects from (pinholes alone); null: any."""
 
 
 class AddMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from upnp_gw.lab.daemon import Daemon
+from upnp_gw.lab.daemon import COMMAND, Daemon
 from upnp_gw.lab.lab import Lab
 from upnp_gw.lab.machine import Machine
 from upnp_gw.lab.privilege import TOOL_PATH
@@ -118,6 +118,28 @@ class Stage:
     def knock(self, transport: Transport, port: int, *, timeout: float = 0.5) -> Proof:
         """One packet from the internet to the gateway's external address and this port."""
         return reach(self.lab.hosts["peer1"], transport, self.lab.external[0], port, timeout=timeout)
+
+    def request(self, transport: str, port: int, *options: str) -> list[str]:
+        """``upnp-gw request`` on the console: the command, and the line it printed. Raises NotProved."""
+        words = ("request", transport, str(port), *options)
+        done = self.lab.hosts["console"].run(
+            [*COMMAND, *words],
+            check=False,
+            timeout=30,
+            env={"XDG_STATE_HOME": str(self.daemon.state_dir.parent / "console")},
+        )
+        require(done.returncode == 0, f"upnp-gw request was refused: {done.stderr}")
+        return ["console$ upnp-gw " + " ".join(words), f"  {done.stdout.strip()}"]
+
+    def natpmp(self, transport: Transport, port: int, lease_s: int) -> list[str]:
+        """The same over NAT-PMP, by Debian's natpmpc where it is installed."""
+        if shutil.which("natpmpc", path=TOOL_PATH) is None:
+            return self.request(transport.value, port, "--via", "natpmp")
+        words = ("natpmpc", "-a", str(port), str(port), transport.value, str(lease_s))
+        printed = self.lab.hosts["console"].run(words, check=False, timeout=30).stdout
+        mapped = next((line for line in printed.splitlines() if line.startswith("Mapped public port")), None)
+        require(mapped is not None, f"natpmpc was refused:\n{printed}")
+        return ["console$ " + " ".join(words), f"  {mapped}"]
 
     def closed(self, port: int) -> list[str]:
         """Lines that say how TCP and UDP were refused. Raises NotProved where one got through."""

@@ -16,6 +16,8 @@ from upnp_gw.model import Transport
 GAME = 3074
 BRIEF = 3075
 """The port with the short lease."""
+BY_PCP, BY_NATPMP, BY_PINHOLE = 4001, 4002, 4003
+"""Ports of the other protocols."""
 LEASE_S = 3600
 BRIEF_LEASE_S = 4
 KERNEL_GRACE_S = 40
@@ -122,6 +124,30 @@ def infected(stage: Stage) -> Found:
     )
 
 
+def protocols(stage: Stage) -> Found:
+    """The same console over PCP, over NAT-PMP, and for its IPv6 address: one table, one policy."""
+    console, peer = stage.lab.hosts["console"], stage.lab.hosts["peer1"]
+    lines: list[str] = []
+    with EchoServer(console, Transport.TCP, BY_PCP), EchoServer(console, Transport.UDP, BY_NATPMP):
+        lines += stage.request("tcp", BY_PCP, "--via", "pcp")
+        lines.append(stage.arrives(Transport.TCP, BY_PCP, "console"))
+        lines += stage.natpmp(Transport.UDP, BY_NATPMP, LEASE_S)
+        lines.append(stage.arrives(Transport.UDP, BY_NATPMP, "console"))
+    with EchoServer(console, Transport.TCP, BY_PINHOLE):
+        before = reach(peer, Transport.TCP, console.address6, BY_PINHOLE)
+        require(not before.arrived, "the console's IPv6 address was open before anybody asked")
+        lines.append(f"a packet to [{console.address6}]:{BY_PINHOLE}: refused ({before.how})")
+        lines += stage.request("tcp", BY_PINHOLE, "--ipv6")
+        proof = reach(peer, Transport.TCP, console.address6, BY_PINHOLE, timeout=2)
+        require(proof.answered_by == "console", f"nothing came through the pinhole: {proof.how}")
+        require(proof.seen_from == peer.address6, f"the console saw {proof.seen_from}")
+        lines.append(f"a packet to [{console.address6}]:{BY_PINHOLE}: arrives at console")
+    ways = {m["external_port"]: m["via"] for m in stage.daemon.json("list")}
+    seen = {port: ways.get(port) for port in (BY_PCP, BY_NATPMP, BY_PINHOLE)}
+    require(seen == {BY_PCP: "pcp", BY_NATPMP: "natpmp", BY_PINHOLE: "pcp"}, f"upnp-gw list shows {seen}")
+    return Found(lines, {"via": seen})
+
+
 def listing(stage: Stage) -> Found:
     """What the operator sees; the connections are those that were just made."""
     mappings = stage.daemon.json("list")
@@ -200,6 +226,7 @@ STEPS: tuple[tuple[str, str, Callable[[Stage], Found]], ...] = (
     ("closed", "Before anybody asks, a packet from the internet is refused", closed),
     ("discover", "A real client finds the gateway", discover),
     ("ask", "The console asks for a port and gets it: packets arrive", ask),
+    ("protocols", "The same over PCP, NAT-PMP and, for IPv6, a pinhole", protocols),
     ("infected", "An infected PC asks for everything", infected),
     ("list", "What the operator sees", listing),
     ("lease", "A short lease ends in the kernel, with the daemon dead", lease),
