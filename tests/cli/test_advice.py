@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.cli.conftest import Run
-from tests.fake_operator import NOW, SUGGESTION, ServedOperator
+from tests.fake_operator import NOW, SUGGESTION, ServedOperator, mapping
 from upnp_gw import api
 from upnp_gw.model import Kind, Transport
 from upnp_gw.terminal import width
@@ -98,6 +98,15 @@ def test_stale_is_an_exit_code(daemon: ServedOperator, upnp_gw: Run) -> None:
     assert daemon.operator.asked[-1] == api.StaleFilter(days=7)
     answer = upnp_gw("stale", "--json")
     assert (answer.exit_code, json.loads(answer.output)[0]["kind"]) == (1, "grant-unmatched")
+
+
+def test_the_list_marks_what_only_observing_allows(daemon: ServedOperator, upnp_gw: Run) -> None:
+    daemon.operator.held = [mapping(1, rule="observe"), mapping(2), mapping(3, rule="observe", state="parked")]
+    _, observed, granted, parked = upnp_gw("list").output.splitlines()
+    assert "would-deny" in observed
+    assert "would-deny" not in granted
+    assert "parked" in parked
+    assert width(observed) <= 80
 
 
 @pytest.mark.spec("SR-21")
