@@ -16,6 +16,7 @@ from upnp_gw.errors import StoreError
 from upnp_gw.events import Decided, FirewallHealed, TableChanged
 from upnp_gw.firewall.base import Refill
 from upnp_gw.gate.load import load_text
+from upnp_gw.ledger.ledger import Turn
 from upnp_gw.ledger.records import RecordFilter
 from upnp_gw.ledger.store import Batch
 from upnp_gw.model import Instant, MappingKey, Transport, Via
@@ -525,7 +526,11 @@ async def test_a_new_policy_ends_what_it_does_not_allow(tmp_path: Path) -> None:
     strict = load_text('version = 1\ndefault = "deny"\n', "strict", date.min).policy
     async with house(tmp_path) as home:
         await home.granted(8080)
-        await home.gateway.submit(lambda turn: home.operations.policy_changed(turn, strict))
+
+        def tighten(turn: Turn) -> None:
+            home.operations.policy_changed(turn, strict)
+
+        await home.gateway.submit(tighten)
         await home.sweep()
         assert home.ports == set()
         assert [cut.external_port for cut in home.firewall.cuts] == [8080]
