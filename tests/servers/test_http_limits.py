@@ -1,14 +1,17 @@
 """Connections that are slow, many or large: bounded in time, number and bytes, and others are still served."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
+from ipaddress import IPv4Address
 
 import pytest
 
 from tests.servers.http_client import CONTROL, World, answer, header, serving, status_of
 from tests.servers.test_http import ADD, add
 from upnp_gw.servers.http_limits import HttpLimits
+from upnp_gw.servers.http_listeners import Place, listen
 
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 QUICK = HttpLimits(head_s=0.15, body_s=0.15)
@@ -203,3 +206,18 @@ async def test_nothing_is_kept_of_connections_that_ended() -> None:
             assert status_of(await world.send(world.post())) == 200
         await until(lambda: len(world.server._admission) == 0)
         assert world.server._admission._hosts == {}
+
+
+@pytest.mark.spec("SR-23")
+def test_a_storm_of_connections_leaves_room_in_the_kernels_queue() -> None:
+    """A full queue costs an honest client its SYN, and with it a second."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(Place("lo", 1, IPv4Address("127.0.0.1")), 0))
+        for _ in range(500):
+            storm = stack.enter_context(socket.socket())
+            storm.setblocking(False)
+            with suppress(BlockingIOError):
+                storm.connect(listener.getsockname())
+        honest = stack.enter_context(socket.socket())
+        honest.settimeout(0.9)
+        honest.connect(listener.getsockname())

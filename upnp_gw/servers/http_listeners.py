@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from upnp_gw.model import IPAddress
 from upnp_gw.network import Network
 
-BACKLOG = 64
+BACKLOG = 1024
+"""Connections that wait to be accepted, of all hosts together. Where it is full the kernel drops a SYN, and whoever
+sent it tries again after a second: a host that connects in a loop made everybody wait that long at 64."""
 ATTEMPTS = 8
 """How often a free port is looked for that every address can have."""
 IP_FREEBIND = 15
