@@ -1,0 +1,43 @@
+"""Every attack of a LAN host in its short form: whoever behaves well beside it still gets every answer, soon.
+
+The long form, with figures: ``python -m tests.bench.bench_attack``.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.attacks import ATTACKS
+from tests.lab.honest import Honest, attacked, memory_kb
+from tests.lab.whole_way import ROUTER, Home, home
+
+pytestmark = pytest.mark.lab
+
+SECONDS = 2.0
+COUNT = 10_000
+SOON_S = 2.5
+"""For the slowest answer but one in a hundred, on two loaded cores: none waited for the attack to end."""
+GROWN_KB = 16 * 1024
+STORED_BYTES = 16 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def here(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
+        Honest(made).ask(10)
+        yield made
+
+
+@pytest.mark.spec("SR-5", "SR-8", "SR-11", "SR-22", "SR-23")
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_honest_client_is_served_beside(here: Home, name: str) -> None:
+    before, honest = memory_kb(here.daemon.pid), Honest(here)
+    with attacked(here, name, SECONDS, COUNT) as attack:
+        honest.ask(while_=lambda: attack.poll() is None)
+        assert attack.stdout is not None
+        assert int(attack.stdout.read()) > 100, "that was no attack"
+    assert max(map(honest.p99, honest.times)) < SOON_S
+    assert memory_kb(here.daemon.pid) - before < GROWN_KB
+    assert sum(path.stat().st_size for path in here.daemon.state_dir.iterdir()) < STORED_BYTES
+    assert not [line for line in here.daemon.output if "Traceback" in line or "could not be answered" in line]
+    here.agree()
