@@ -64,23 +64,24 @@ def explain(policy: Policy, facts: Facts, request: MapRequest) -> Explanation:
     try:
         names = names_of(policy, facts)
         asked = Asked(policy, facts, request)
-        forbids = tuple(_forbid(rule, asked) for rule in policy.forbids)
+        touched = suspects(policy, facts, asked.target)
+        forbids = tuple(_forbid(rule, asked, touched) for rule in policy.forbids)
         taken = normal(
             span
             for rule, told in zip(policy.forbids, forbids, strict=True)
             if told.effect is Effect.NARROWS
             for span in rule.ext_ports or ()
         )
-        grants = tuple(_grant(rule, asked, names, taken, verdict) for rule in policy.grants)
+        grants = tuple(_grant(rule, asked, names, touched, taken, verdict) for rule in policy.grants)
     except Exception:
         return Explanation(verdict, (), (), (), None)
     lease_s = None if verdict.clamps is None else lifetime_s(request, verdict.clamps)
     return Explanation(verdict, tuple(sorted(names)), forbids, grants, lease_s)
 
 
-def _forbid(rule: Forbid, asked: Asked) -> RuleTold:
-    who = suspects(asked.policy, asked.facts, asked.target)
-    concerns = rule.devices is None or bool(rule.devices & who)
+def _forbid(rule: Forbid, asked: Asked, touched: frozenset[str]) -> RuleTold:
+    """``touched``: every name that a forbid takes into account."""
+    concerns = rule.devices is None or bool(rule.devices & touched)
     wrong = [] if concerns else [f"is for {_listed(rule.devices)}"]
     wrong += [words for check in _FORBID for words in check(rule, asked)]
     if wrong:
@@ -104,9 +105,16 @@ def _matched(rule: Forbid, asked: Asked) -> str:
     return ", ".join(said) or "everything"
 
 
-def _grant(rule: Grant, asked: Asked, names: frozenset[str], taken: PortRanges, verdict: Verdict) -> RuleTold:
+def _grant(
+    rule: Grant,
+    asked: Asked,
+    names: frozenset[str],
+    touched: frozenset[str],
+    taken: PortRanges,
+    verdict: Verdict,
+) -> RuleTold:
     concerns = rule.devices is None or bool(rule.devices & names)
-    wrong = [] if concerns else [_not_for(rule, asked)]
+    wrong = [] if concerns else [_not_for(rule, asked, touched)]
     wrong += [words for check in _GRANT for words in check(rule, asked)]
     if wrong:
         return RuleTold(rule.name, Effect.NONE, "; ".join(wrong), concerns)
@@ -118,9 +126,9 @@ def _grant(rule: Grant, asked: Asked, names: frozenset[str], taken: PortRanges, 
     return RuleTold(rule.name, Effect.CHARGED if charged else Effect.COVERS, _room(rule, asked.facts), concerns)
 
 
-def _not_for(rule: Grant, asked: Asked) -> str:
+def _not_for(rule: Grant, asked: Asked, touched: frozenset[str]) -> str:
     """A name that is known by one of its facts, and not by all of them, is worth to be told."""
-    near = suspects(asked.policy, asked.facts, asked.target) & (rule.devices or frozenset())
+    near = touched & (rule.devices or frozenset())
     doubt = f", and not every fact of {_listed(near)} agrees" if near and asked.own else ""
     return f"is for {_listed(rule.devices)}{doubt}"
 

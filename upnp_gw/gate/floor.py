@@ -129,7 +129,7 @@ def is_gateway(network: Network, address: IPAddress) -> bool:
         for own in link.addresses:
             if isinstance(own, kind) and int(own) == number:
                 return True
-    return address in network.external
+    return address.version == 4 and address in network.external
 
 
 def lan_prefixes(network: Network, address: IPAddress) -> list[IPNetwork]:

@@ -78,7 +78,7 @@ def _digest(policy: Policy) -> str:
         # addresses of both families have no order of their own
         [(bare[name], sorted(map(str, policy.devices[name].addresses))) for name in sorted(bare)],
         [(name, sorted(policy.groups[name])) for name in sorted(policy.groups)],
-        [policy.zones[name] for name in sorted(policy.zones)],
+        [(name, policy.zones[name].prefixes) for name in sorted(policy.zones)],
         policy.forbids,
         policy.grants,
     )

@@ -91,9 +91,19 @@ class Device:
 class Zone:
     name: str
     prefixes: tuple[IPNetwork, ...]
+    spans: tuple[tuple[int, int, int], ...] = field(init=False, compare=False, repr=False)
+    """(version, first, last) of each prefix: every decision asks."""
+
+    def __post_init__(self) -> None:
+        ends = ((net.version, int(net.network_address), int(net.broadcast_address)) for net in self.prefixes)
+        object.__setattr__(self, "spans", tuple(ends))
 
     def has(self, address: IPAddress) -> bool:
-        return any(address in net for net in self.prefixes)
+        number, family = int(address), address.version
+        for version, first, last in self.spans:
+            if version == family and first <= number <= last:
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
