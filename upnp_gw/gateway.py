@@ -70,6 +70,9 @@ class Gateway:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
+        self._unhealed = ""
+        """Why our table could not be installed again; requests go on meanwhile, and are refused where they open."""
+        self._retry: asyncio.TimerHandle | None = None
         self._clock = operations.surroundings.clock
         around = operations.surroundings
         self.epochs = Epochs(self.ledger, store, self._clock, lambda: next(iter(around.network.external), None))
@@ -110,6 +113,8 @@ class Gateway:
 
     async def stop(self, flush: bool = False) -> None:
         """Finishes what waits, then lets go of the kernel: leases live on in it, or end now (``flush``)."""
+        if self._retry is not None:
+            self._retry.cancel()
         if self._writer is not None:
             self.submit(self.operations.tell_floods)
             await self.settled()
@@ -337,14 +342,18 @@ class Gateway:
         self.ledger.installed.took([refill])
 
     async def _heal(self, what: str) -> None:
-        while True:
-            try:
-                await self._firewall.open(self._settings(), self.on_foreign_change)
-                await self._refill()
-                break
-            except FirewallError as error:
-                log.error("our table cannot be installed again: %s; next try in %.0f s", error, HEAL_RETRY_S)
-                await asyncio.sleep(HEAL_RETRY_S)
+        if self._retry is not None:
+            self._retry.cancel()
+        try:
+            await self._firewall.open(self._settings(), self.on_foreign_change)
+            await self._refill()
+        except FirewallError as error:
+            if str(error) != self._unhealed:  # not once a second for as long as it lasts
+                log.error("our table cannot be installed again: %s; tried every %.0f s", error, HEAL_RETRY_S)
+            self._unhealed = str(error)
+            self._retry = asyncio.get_running_loop().call_later(HEAL_RETRY_S, self.on_foreign_change, what)
+            return
+        self._unhealed = ""
         self.healed += 1
         log.warning("%s: installed again with %d mappings", what, len(self.ledger.table))
         self.events.publish(FirewallHealed(what))

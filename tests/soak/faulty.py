@@ -7,6 +7,7 @@ FAULTS names, so that nothing on the network can reach a fault point:
     kernel  a complaint of the kernel: every transaction is refused with it
     disk    a complaint of SQLite: every write fails with it
     slow    seconds that a write takes longer
+    library the name of a library that is looked for instead of libnftables
 
 The points of a request, in their order: asked, decided, kernel, written, stored, replied.
 """
@@ -16,6 +17,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,8 @@ class FaultyLibrary:
 def install() -> None:
     """Puts the fault points into this process."""
     load = library.load
+    if elsewhere := told("library"):
+        load = partial(library.LoadedLibrary, elsewhere)
     for name, made in (
         ("Gateway", FaultyGateway),
         ("NftablesFirewall", FaultyFirewall),
