@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from upnp_gw.errors import ConfigError
 from upnp_gw.gate import cases
-from upnp_gw.gate.home import home_policy
-from upnp_gw.gate.load import load_text
+from upnp_gw.gate.build import Approved
+from upnp_gw.gate.home import home_policy, home_text
+from upnp_gw.gate.load import load_text, loaded, parsed
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.evidence import DAY_S, EvidenceBook, Opening
 from upnp_gw.model import Transport
@@ -64,14 +65,8 @@ class Seen:
 
 
 def said(seen: Seen, text: str | None = HOME, approved: dict[str, Any] = APPROVED, min_days: int = 3) -> Suggestion:
-    from upnp_gw.gate.build import Approved
-    from upnp_gw.gate.load import loaded, parsed
-
-    policy = (
-        home_policy()
-        if text is None
-        else loaded(parsed(text, "file"), "file", TODAY, Approved(approved, "approved")).policy
-    )
+    raw = parsed(home_text() if text is None else text, "file")
+    policy = loaded(raw, "file", TODAY, Approved(approved, "approved")).policy
     return suggest(text, approved, learn(policy, seen.book, NOW, min_days), TODAY)
 
 
@@ -290,6 +285,7 @@ rows = st.fixed_dictionaries(
 )
 BASES = [
     (None, {"version": 1}),
+    (None, {**APPROVED, "grant": [{"name": "nas-tcp-443", "who": "nas", "int_ports": [443]}]}),
     (HOME, APPROVED),
     (
         HOME.replace('who = "*"', 'who = "ps5"\nint_ports = ["1000-9000"]\nremote = ["203.0.113.0/24"]')
