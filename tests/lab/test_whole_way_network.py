@@ -90,7 +90,6 @@ def test_a_wan_link_that_was_down_carries_every_mapping(here: Home) -> None:
 # -- the LAN
 
 
-@pytest.mark.spec("IGD-038")
 def test_a_new_lan_address_is_served_and_mappings_stay(here: Home) -> None:
     old, new = here.gateway.address, IPv4Address("192.168.77.254")
     here.point().add(8080)
