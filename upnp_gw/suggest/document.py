@@ -65,6 +65,11 @@ class _Draft:
     def raw(self) -> dict[str, Any]:
         return parsed(tomlkit.dumps(self.document), WHERE)
 
+    @property
+    def whole(self) -> Approved:
+        """The machine-owned rules as they are in force now."""
+        return Approved({"version": 1, **self.approved}, MACHINE)
+
     def lasting(self) -> Approved:
         """The machine-owned rules that do not end by themselves."""
         kept = {kind: [r for r in self.approved.get(kind, ()) if "until" not in r] for kind in ("forbid", "grant")}
@@ -88,7 +93,7 @@ def suggest(text: str | None, approved: Mapping[str, Any], learnt: Learnt, today
     notes = _few([shown(note, LONGEST_NOTE) for note in (*draft.notes, *learnt.notes)])
     whole = _comments([HEADER]) + "\n" + tomlkit.dumps(draft.document).rstrip() + "\n" + _said(notes)
     loaded(parsed(whole, WHERE), WHERE, today)
-    loaded(parsed(whole, WHERE), WHERE, today, Approved({"version": 1, **approved}, MACHINE))
+    loaded(parsed(whole, WHERE), WHERE, today, draft.whole)
     return Suggestion(whole, len(grants), len(tests), notes)
 
 
@@ -140,8 +145,9 @@ def _add_devices(draft: _Draft, learnt: Learnt) -> None:
 def _drop_failing_tests(draft: _Draft) -> None:
     """Tests of the operator's that hold only while the gateway observes, or by a grant that was left out."""
     tests = draft.document.get("test") or []
-    policy = _policy(draft.raw)
-    for index in reversed([i for i, case in enumerate(policy.cases) if not _passes(policy, case)]):
+    policies = _policy(draft.raw), _policy(draft.raw, draft.whole)
+    tried = enumerate(zip(*(policy.cases for policy in policies), strict=True))
+    for index in reversed([i for i, both in tried if not all(map(_passes, policies, both))]):
         draft.notes.append(f"left out: test {tests[index]['name']!r}, which does not hold any more")
         del tests[index]
     if "test" in draft.document and not tests:
@@ -190,15 +196,17 @@ def _sound(draft: _Draft, needs: list[Need], learnt: Learnt, today: date) -> lis
     while True:
         grants = proposed(needs, learnt.peaks, taken, today)
         raw = _with(own, grants)
-        refused = _refused(raw, needs) or _unwanted(raw, grants)
+        refused: list[tuple[Need, str]] = []
+        for beside in (None, draft.whole):
+            refused = refused or _refused(raw, needs, beside) or _unwanted(raw, grants, beside)
         draft.notes += [f"{need.device}: {need.transport} {need.port} was used, but {why}" for need, why in refused]
         needs = [need for need in needs if all(need is not gone for gone, _ in refused)]
         if not refused:
             return grants
 
 
-def _refused(raw: Mapping[str, Any], needs: list[Need]) -> list[tuple[Need, str]]:
-    verdicts = _verdicts(raw, [case_for(need) for need in needs])
+def _refused(raw: Mapping[str, Any], needs: list[Need], beside: Approved | None) -> list[tuple[Need, str]]:
+    verdicts = _verdicts(raw, [case_for(need) for need in needs], beside)
     return [
         (need, verdict.reasons[-1] if verdict is not None else "the gate could not be asked")
         for need, verdict in zip(needs, verdicts, strict=True)
@@ -206,15 +214,16 @@ def _refused(raw: Mapping[str, Any], needs: list[Need]) -> list[tuple[Need, str]
     ]
 
 
-def _unwanted(raw: Mapping[str, Any], grants: list[Proposed]) -> list[tuple[Need, str]]:
+def _unwanted(raw: Mapping[str, Any], grants: list[Proposed], beside: Approved | None) -> list[tuple[Need, str]]:
     """What a test of the operator's wants closed, or under another rule."""
-    policy, made = _policy(raw), {grant.name: grant for grant in grants}
+    policy, made = _policy(raw, beside), {grant.name: grant for grant in grants}
     for case in policy.cases:
         if not _passes(policy, case):
             rule = cases.answer(policy, case, WHERE)[0].rule
             mine = made[rule].needs if rule in made else ()
             meant = [n for n in mine if (n.transport, n.port) == (case.transport, case.int_port)] or list(mine)
-            return [(need, f"your test {case.name!r} speaks against it") for need in meant]
+            if meant:
+                return [(need, f"your test {case.name!r} speaks against it") for need in meant]
     return []
 
 
@@ -232,7 +241,7 @@ def _against(draft: _Draft, raw: Mapping[str, Any], unused: list[Unused]) -> lis
         if len(few) < MOST_AGAINST and sum(other.who == one.who for other in few) < MOST_OF_ONE:
             few.append(one)
     asked = [case_against(one, "deny") for one in few]
-    alone, together = _verdicts(raw, asked), _verdicts(raw, asked, draft.lasting())
+    alone, together = _verdicts(raw, asked), _verdicts(raw, asked, draft.whole)
     tests = []
     for one, first, second in zip(few, alone, together, strict=True):
         if first is None or second is None or _allows(first) or first.outcome is not second.outcome:
