@@ -54,6 +54,17 @@ class Network:
     """Grows with each change."""
     emulated: bool = False
     """The emulator serves the loopback, where its clients have the gateway's own addresses; nothing is opened."""
+    own: frozenset[tuple[int, int]] = field(init=False, compare=False, repr=False)
+    """(IP version, number) of every address of the gateway itself: every decision asks."""
+    lan_spans: tuple[tuple[int, int, int, bool], ...] = field(init=False, compare=False, repr=False)
+    """(IP version, first, last, one has no hosts at its ends) of every LAN prefix, routed ones last."""
+
+    def __post_init__(self) -> None:
+        held = [own.ip for link in (self.wan, *self.lans) for own in link.addresses]
+        own = frozenset((address.version, int(address)) for address in (*held, *self.external))
+        nets = (*(net for link in self.lans for net in link.networks), *self.routed)
+        object.__setattr__(self, "own", own)
+        object.__setattr__(self, "lan_spans", tuple(_span(net) for net in nets))
 
     def lan(self, interface: str) -> Link | None:
         return next((link for link in self.lans if link.name == interface), None)
@@ -78,6 +89,11 @@ class Network:
         return address in self.external or any(
             address == own.ip for link in (self.wan, *self.lans) for own in link.addresses
         )
+
+
+def _span(net: IPNetwork) -> tuple[int, int, int, bool]:
+    ends = net.max_prefixlen - net.prefixlen >= 2
+    return net.version, int(net.network_address), int(net.broadcast_address), ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ address, and, unless a grant delegates, the requester itself (told by its device
 """
 
 from bisect import bisect_right
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from upnp_gw.gate.decision import Facts
-from upnp_gw.model import IPAddress, IPNetwork, Transport, Via
+from upnp_gw.model import IPAddress, Transport, Via
 from upnp_gw.network import Network
 from upnp_gw.request import MapRequest, PortChoice, Refusal
 
@@ -34,7 +34,6 @@ LOCAL_IPV4 = tuple(
 _EDGES_4 = sorted(edge for net in LOCAL_IPV4 for edge in (int(net.network_address), int(net.broadcast_address) + 1))
 """Where the private addresses begin and end by turns: after an odd number of edges an address is inside."""
 _LITERALS = (IPv4Address, IPv6Address)
-_INTERFACE = {4: IPv4Interface, 6: IPv6Interface}
 _HOSTS_6 = (int(IPv6Address("100::")), int(IPv6Address("fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff")))
 """Neither unspecified, loopback nor IPv4-mapped below; neither link-local nor multicast above."""
 _UNIQUE_LOCAL = (int(IPv6Address("fc00::")), int(IPv6Address("fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")))
@@ -112,43 +111,18 @@ def _target(network: Network, address: IPAddress) -> str | None:
             return "the internal client is no address that a pinhole can lead to"
     elif not bisect_right(_EDGES_4, number) & 1:
         return "the internal client is not a private address"
-    if is_gateway(network, address):
+    if (address.version, number) in network.own:
         return "the internal client is the gateway itself"
-    prefixes = lan_prefixes(network, address)
-    if not prefixes:
-        return "the internal client is on no LAN of this gateway"
-    if any(_is_no_host(address, net) for net in prefixes):
-        return "the internal client is a network or broadcast address"
-    return None
+    return _place(network, address.version, number)
 
 
-def is_gateway(network: Network, address: IPAddress) -> bool:
-    """``Network.is_gateway``, which every decision asks, without making an address object for each of ours."""
-    number, kind = int(address), _INTERFACE[address.version]
-    for link in (network.wan, *network.lans):
-        for own in link.addresses:
-            if isinstance(own, kind) and int(own) == number:
-                return True
-    return address.version == 4 and address in network.external
-
-
-def lan_prefixes(network: Network, address: IPAddress) -> list[IPNetwork]:
-    """The connected and routed LAN prefixes that this address is in."""
-    kind = _INTERFACE[address.version]
-    found: list[IPNetwork] = [
-        own.network
-        for link in network.lans
-        for own in link.addresses
-        if isinstance(own, kind) and address in own.network
-    ]
-    found += [net for net in network.routed if net.version == address.version and address in net]
-    return found
-
-
-def _is_no_host(address: IPAddress, net: IPNetwork) -> bool:
-    """Network and broadcast address of IPv4; the subnet-router anycast address of IPv6 (RFC 4291 section 2.6.1)."""
-    if net.max_prefixlen - net.prefixlen < 2:
-        return False
-    if address == net.network_address:
-        return True
-    return net.version == 4 and address == net.broadcast_address
+def _place(network: Network, version: int, number: int) -> str | None:
+    """A host of a LAN prefix, and of each that it is in: not the network and broadcast address of IPv4, not the
+    subnet-router anycast address of IPv6 (RFC 4291 section 2.6.1)."""
+    found = False
+    for family, first, last, ends in network.lan_spans:
+        if family == version and first <= number <= last:
+            found = True
+            if ends and (number == first or (number == last and version == 4)):
+                return "the internal client is a network or broadcast address"
+    return None if found else "the internal client is on no LAN of this gateway"

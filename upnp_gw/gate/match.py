@@ -53,6 +53,8 @@ class Asked:
 
     def left_s(self, grant: Grant) -> int | None:
         """Seconds until the grant itself ends or, to the minute, its hours do; None: neither will. >= 1 within."""
+        if grant.hours is None and grant.until is None:
+            return None
         left: list[int] = []
         if grant.hours is not None:
             since, length = _since_and_length(grant.hours, self.facts.minute_of_day)
@@ -107,7 +109,7 @@ def lets_connect(rule: Grant, asked: Asked) -> bool:
 
 def remotes(rule: Grant, asked: Asked) -> tuple[IPNetwork, ...]:
     """Who may connect under this grant, of the internal client's address family."""
-    return tuple(net for net in rule.remote if net.version == asked.target.version)
+    return tuple([net for net in rule.remote if net.version == asked.target.version]) if rule.remote else ()
 
 
 def _inside(inner: IPNetwork, outer: IPNetwork) -> bool:
@@ -137,7 +139,10 @@ Obstacle = tuple[Refusal, str]
 
 def obstacle(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:
     """Why a grant that covers a request has no room for it now; None where it has."""
-    return next((found for check in _OBSTACLES if (found := check(rule, facts, request))), None)
+    for check in _OBSTACLES:
+        if (found := check(rule, facts, request)) is not None:
+            return found
+    return None
 
 
 def _outside_hours(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:

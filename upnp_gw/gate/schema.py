@@ -100,7 +100,7 @@ class Zone:
 
     def has(self, address: IPAddress) -> bool:
         number, family = int(address), address.version
-        for version, first, last in self.spans:
+        for version, first, last in self.spans:  # noqa: SIM110 - any() costs a generator in every decision
             if version == family and first <= number <= last:
                 return True
         return False
