@@ -1,0 +1,167 @@
+"""``upnp-gw request`` in a host of the lab against the daemon: every protocol, packets, kills while it holds."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.lab.igd_control_point import until
+from tests.lab.whole_way import ROUTER, SHUT_S, TCP, UDP, Home, home
+from upnp_gw.lab.probe import EchoServer, reach
+from upnp_gw.model import Transport
+
+pytestmark = pytest.mark.lab
+
+REQUEST = (sys.executable, "-m", "upnp_gw", "request")
+VIAS = ("pcp", "natpmp", "igd")
+
+
+@pytest.fixture(scope="module")
+def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
+        yield made
+
+
+@pytest.fixture
+def here(shared: Home) -> Iterator[Home]:
+    yield shared
+    shared.clear()
+
+
+def env(directory: Path) -> dict[str, str]:
+    return {"XDG_STATE_HOME": str(directory), "PYTHONUNBUFFERED": "1"}
+
+
+def request(here: Home, directory: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    return here.console.run([*REQUEST, *map(str, words)], check=False, env=env(directory), timeout=60)
+
+
+@contextmanager
+def holding(here: Home, directory: Path, *words: object) -> "Iterator[tuple[subprocess.Popen[str], str]]":
+    """``--hold`` as a process, and the first line that it printed. It is ended, whatever happens."""
+    held = here.console.popen([*REQUEST, *map(str, words), "--hold"], env=env(directory))
+    try:
+        assert held.stdout is not None
+        yield held, held.stdout.readline().strip()
+    finally:
+        if held.poll() is None:
+            held.kill()
+        held.communicate()
+
+
+@pytest.mark.parametrize("via", VIAS)
+@pytest.mark.parametrize("transport", list(Transport))
+def test_asks_and_lets_go_over_each_protocol(here: Home, tmp_path: Path, via: str, transport: Transport) -> None:
+    with EchoServer(here.console, transport, 8080):
+        done = request(here, tmp_path, transport, 8080, "--via", via, "--ttl", "10m")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"{here.external}:8080 {transport} via {via} 600s\n"
+        assert here.reach(8080, transport).answered_by == "console"
+        (row,) = here.rows()
+        assert row["via"].startswith(via)
+        done = request(here, tmp_path, transport, 8080, "--via", via, "--release")
+        assert (done.returncode, done.stdout) == (0, f"{transport} 8080 released via {via}\n")
+        assert here.shut(8080, transport)
+
+
+@pytest.mark.parametrize("via", ["pcp", "igd"])
+def test_a_pinhole_over_ipv6(here: Home, tmp_path: Path, via: str) -> None:
+    address = here.console.address6
+    with EchoServer(here.console, TCP, 8080):
+        done = request(here, tmp_path, "tcp", 8080, "--ipv6", "--via", via)
+        assert done.stdout == f"[{address}]:8080 tcp via {via} 3600s\n"
+        assert reach(here.peer, TCP, address, 8080, timeout=1).answered_by == "console"
+        assert request(here, tmp_path, "tcp", 8080, "--ipv6", "--via", via, "--release").returncode == 0
+        assert not reach(here.peer, TCP, address, 8080, timeout=SHUT_S)
+
+
+def test_pcp_comes_first_and_every_lease_is_let_go(here: Home, tmp_path: Path) -> None:
+    told = json.loads(request(here, tmp_path, "udp", 3074, "--json").stdout)
+    assert (told["via"], told["external_port"], told["lifetime_s"]) == ("pcp", 3074, 3600)
+    request(here, tmp_path, "udp", 3074, "--via", "igd")
+    (row,) = here.rows()
+    assert row["vias"] == ["pcp", "igd2"]
+    done = request(here, tmp_path, "udp", 3074, "--release")
+    assert done.stdout.splitlines() == [f"udp 3074 released via {via}" for via in ("pcp", "igd")]
+    assert here.rows() == []
+
+
+def test_a_taken_port_gives_another_and_says_which(here: Home, tmp_path: Path) -> None:
+    here.point("pc").add(8099)
+    for via in VIAS:
+        words = request(here, tmp_path, "tcp", 8099, "--via", via).stdout.split()
+        port = int(words[0].rpartition(":")[2])
+        assert port != 8099
+        with EchoServer(here.console, TCP, 8099):
+            assert here.reach(port).answered_by == "console"
+        request(here, tmp_path, "tcp", 8099, "--external", port, "--via", via, "--release")
+    assert [row["device"] for row in here.rows()] == [here.pc.mac]
+
+
+def test_a_refusal_ends_with_1_and_silence_with_3(here: Home, tmp_path: Path) -> None:
+    done = request(here, tmp_path, "tcp", 22)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "tcp 22: refused: over pcp: it is not allowed (NOT_AUTHORIZED)\n"
+    done = request(here, tmp_path, "tcp", 8080, "--gateway", here.pc.address, "--timeout", "1")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "does not listen on UDP port 5351" in done.stderr, "the ICMP error ends it, not the time"
+
+
+def test_what_is_listened_on_is_asked_for(here: Home, tmp_path: Path) -> None:
+    with EchoServer(here.console, TCP, 8080), EchoServer(here.console, UDP, 3074):
+        done = request(here, tmp_path, "--listening", "--yes", "tcp/8080,udp/3074")
+        assert done.stdout.splitlines() == [
+            f"{here.external}:8080 tcp via pcp 3600s",
+            f"{here.external}:3074 udp via pcp 3600s",
+        ]
+        asked = here.console.run([*REQUEST, "--listening"], check=False, env=env(tmp_path), text="n\ny\n")
+        assert asked.stdout == f"{here.external}:3074 udp via pcp 3600s\n"
+    done = request(here, tmp_path, "--listening", "--yes", "tcp/8080")
+    assert done.returncode == 2
+    assert "nobody listens on tcp/8080" in done.stderr
+
+
+@pytest.mark.parametrize("via", VIAS)
+def test_it_is_held_over_its_lease_a_kill_and_a_lost_state(here: Home, tmp_path: Path, via: str) -> None:
+    """Renewals at half the lease; the gateway killed and back, then back without its state."""
+    with EchoServer(here.console, TCP, 8080), here.watch() as watch:
+        with holding(here, tmp_path, "tcp", 8080, "--ttl", "8s", "--via", via) as (held, line):
+            assert line.startswith(f"{here.external}:8080 tcp via {via} ")
+            if via != "pcp":  # whose shortest lease is two minutes
+                watch.wait("changed", timeout=12, external_port=8080)
+            assert here.reach(8080).answered_by == "console"
+            here.daemon.kill()
+            here.daemon.start()
+            assert here.reach(8080).answered_by == "console"
+            here.daemon.kill()
+            shutil.rmtree(here.daemon.state_dir)
+            here.daemon.state_dir.mkdir(0o700)
+            here.daemon.start()
+            here.points.clear()
+            assert until(lambda: bool(here.reach(8080)), timeout=30)
+            held.send_signal(signal.SIGTERM)
+            assert held.wait(15) == 0
+        assert here.shut(8080)
+        assert here.rows() == []
+
+
+def test_a_new_external_address_is_told_while_it_holds(here: Home, tmp_path: Path) -> None:
+    from ipaddress import IPv4Address
+
+    other = IPv4Address("11.22.33.99")
+    with holding(here, tmp_path, "tcp", 8080, "--via", "pcp") as (held, line):
+        assert line.startswith(f"{here.external}:8080 ")
+        try:
+            here.renumber_wan(other)
+            assert held.stdout is not None
+            assert held.stdout.readline().startswith(f"{other}:8080 tcp via pcp ")
+        finally:
+            here.renumber_wan(here.external)
+        held.send_signal(signal.SIGINT)
+        assert held.wait(15) == 0
