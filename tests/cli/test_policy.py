@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run
+from upnp_gw.gate.home import PROFILES
 
 SOUND = """
 version = 1
@@ -39,3 +42,41 @@ def test_a_policy_that_would_not_come_into_force(upnp_gw: Run, tmp_path: Path) -
     assert "nothing else" in answer.stderr
     told = json.loads(upnp_gw("policy", "check", str(path), "--json").output)
     assert (told["ok"], told["file"]) == (False, str(path))
+
+
+def test_check_tells_every_test_and_what_cannot_be_read(upnp_gw: Run, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(SOUND + SOUND[SOUND.index("[[test]]") :].replace('want = "deny"', 'want = "ask"'))
+    answer = upnp_gw("policy", "check", str(path), "--json")
+    told = json.loads(answer.output)
+    assert answer.exit_code == 1
+    assert [(test["passed"], test["wanted"], test["got"]) for test in told["tests"]] == [
+        (True, "deny", "deny"),
+        (False, "ask", "deny"),
+    ]
+    assert upnp_gw("policy", "check", str(tmp_path / "none.toml")).exit_code == 2
+    path.write_text("version = 2")
+    assert upnp_gw("policy", "check", str(path)).exit_code == 1
+
+
+def test_strict_counts_warnings(upnp_gw: Run, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(SOUND.replace("max_mappings = 2", "review_by = 2020-01-01"))
+    assert upnp_gw("policy", "check", str(path)).exit_code == 0
+    strict = upnp_gw("policy", "check", str(path), "--strict")
+    assert strict.exit_code == 1
+    assert "its review was due on 2020-01-01" in strict.output
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_init_writes_a_policy_that_is_sound(upnp_gw: Run, tmp_path: Path, profile: str) -> None:
+    path = tmp_path / "policy.toml"
+    answer = upnp_gw("policy", "init", "--profile", profile, str(path))
+    assert answer.exit_code == 0, answer.output
+    assert upnp_gw("policy", "check", "--strict", str(path)).exit_code == 0
+    assert upnp_gw("policy", "init", "--profile", profile).output == path.read_text()
+    path.write_text("# mine")
+    assert upnp_gw("policy", "init", "--profile", profile, str(path)).exit_code == 2
+    assert path.read_text() == "# mine"
+    assert upnp_gw("policy", "init", "--profile", profile, "--force", str(path)).exit_code == 0
+    assert upnp_gw("policy", "init", "--profile", profile, str(tmp_path / "no" / "x")).exit_code == 2
