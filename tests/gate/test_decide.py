@@ -140,6 +140,20 @@ def test_a_restored_mapping_and_the_operator_pass_the_limits(facts: dict[str, ob
     assert decide(policy(""), but(facts_of(), **facts), map_request(via=Via.OPERATOR)).outcome is Outcome.ALLOW
 
 
+@pytest.mark.spec("SR-5", "SR-22")
+@pytest.mark.parametrize("incident", ["frozen", "quarantined"])
+def test_the_flood_of_a_device_after_its_incident_is_a_matter_of_the_rate(incident: str) -> None:
+    """Refusals by rate are written down together: a frozen device filled the audit log, and nothing else was left."""
+    flooding = but(facts_of(changes_last_minute=60), **{incident: True})
+    assert decide(policy(PC_GRANT), flooding, map_request()).refusal is Refusal.RATE
+    assert (
+        decide(
+            policy(PC_GRANT), but(flooding, renewing=True, frozen=False, quarantined=True), map_request()
+        ).refusal
+        is Refusal.NOT_AUTHORIZED
+    ), "a renewal of ours is nobody's flood"
+
+
 def test_one_below_each_limit_is_fine() -> None:
     facts = facts_of(changes_last_minute=59, held=Held(total=1023, by_device=31))
     assert decide(policy(PC_GRANT), facts, map_request()).outcome is Outcome.ALLOW

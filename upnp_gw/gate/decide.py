@@ -89,15 +89,17 @@ class _Decision:
 
     def over_limit(self) -> tuple[Refusal, str] | None:
         facts, limits = self.facts, self.policy.limits
+        asking = not (facts.restoring or facts.renewing)
+        # The rate first: such refusals are written down together, and whoever is frozen or in quarantine is the
+        # most likely to flood the log that tells why.
+        if asking and facts.changes_last_minute >= limits.requests_per_minute:
+            return Refusal.RATE, f"more than {limits.requests_per_minute} changes in a minute"
         if facts.quarantined:
             return Refusal.NOT_AUTHORIZED, "this device is in quarantine after an incident"
         if facts.restoring:
             return None
-        if not facts.renewing:
-            if facts.frozen and not facts.standing:
-                return Refusal.NOT_AUTHORIZED, "this device is frozen after an incident"
-            if facts.changes_last_minute >= limits.requests_per_minute:
-                return Refusal.RATE, f"more than {limits.requests_per_minute} changes in a minute"
+        if asking and facts.frozen and not facts.standing:
+            return Refusal.NOT_AUTHORIZED, "this device is frozen after an incident"
         held = facts.held
         if held.by_device >= limits.per_device:
             return Refusal.QUOTA, f"this device holds {limits.per_device} mappings, as many as a device may"
