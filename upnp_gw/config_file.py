@@ -241,21 +241,28 @@ def read_file(path: Path) -> Settings:
     """The settings of a TOML file. ConfigError names the file and the key path."""
     where = str(path)
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except OSError as error:
         raise ConfigError(where, "", f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(where, "", "is not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(where, "", f"is not TOML: {error}") from None
-    except (RecursionError, ValueError):  # nested beyond reason, or an integer of thousands of digits
-        raise ConfigError(where, "", "is not TOML: nested too deep, or a number too long") from None
-    settings = _settings(where, tables)
+    settings = parse_text(text, where)
     if "lease_files" in settings:
         settings["lease_files"] = tuple(path.absolute().parent / file for file in settings["lease_files"])
     for field in PATHS & settings.keys():
         settings[field] = path.absolute().parent / settings[field]
     return settings
+
+
+def parse_text(text: str, where: str) -> Settings:
+    """The same for a text; ``where`` names it in errors. Paths are as they are written."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(where, "", f"is not TOML: {error}") from None
+    except (RecursionError, ValueError):  # nested beyond reason, or an integer of thousands of digits
+        raise ConfigError(where, "", "is not TOML: nested too deep, or a number too long") from None
+    return _settings(where, tables)
 
 
 def _settings(where: str, tables: Mapping[str, object]) -> Settings:
