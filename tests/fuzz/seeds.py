@@ -1,0 +1,113 @@
+"""Writes the seed corpora: ``python -m tests.fuzz.seeds``. From captures of clients, byte vectors and examples.
+
+What a fuzzer or a field report found is put beside them by hand, under a name that says what it is.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from socket import AF_INET, AF_INET6
+
+from tests.fuzz.targets import CORPUS
+from tests.gate import test_dhcp
+from tests.protocols import portcontrol_vectors as vectors
+from tests.servers import test_netwatch_rtnetlink as route
+from upnp_gw.firewall.netlink import attribute, build_message, nest
+from upnp_gw.servers.rtnetlink import Kind, Nud
+
+ROOT = Path(__file__).parent.parent.parent
+CAPTURES = ROOT / "tests" / "captures" / "captures.jsonl"
+SUBSCRIBES = (
+    "CALLBACK: <http://192.168.1.10:2869/event>\r\nNT: upnp:event\r\nTIMEOUT: Second-1800\r\n",
+    "CALLBACK: <http://192.168.1.10:1025/a><http://[fe80::1%25lan0]:1025/b>\r\nNT: upnp:event\r\n",
+    "SID: uuid:4a3b\r\nTIMEOUT: Second-infinite\r\n",
+    "HTTP/1.1 412 Precondition Failed\r\n\r\n",
+)
+ODD_XML = (
+    '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
+    '<?xml version="1.0" encoding="utf-7"?><a/>',
+    "<a>" * 9 + "</a>" * 9,
+    '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/">'
+    '<s:Body><u:A xmlns:u=""/></s:Body></s:Envelope>',
+)
+
+
+def captured(kind: str) -> Iterator[str]:
+    for line in CAPTURES.read_text("utf-8").splitlines():
+        capture = json.loads(line)
+        if capture["kind"] == kind:
+            yield capture["bytes"]
+
+
+def of_http() -> tuple[list[str], list[str], list[str]]:
+    """Heads, event requests and SOAP calls (headers, empty line, body)."""
+    heads, events, calls = [], [], []
+    for request in captured("http"):
+        line, _, rest = request.partition("\r\n")
+        head = rest.partition("\r\n\r\n")[0]
+        heads.append(head)
+        if line.startswith("POST"):
+            calls.append(rest)
+        elif line.startswith(("SUBSCRIBE", "UNSUBSCRIBE")):
+            events.append(head)
+    return heads, events, calls
+
+
+def filter_messages() -> Iterator[bytes]:
+    """A flow as conntrack dumps it, and an element as nf_tables does."""
+    for port in (80, 81):
+        way = nest(1, attribute(1, bytes([11, 22, 33, 9])), attribute(2, bytes([11, 22, 33, 1])))
+        proto = nest(
+            2,
+            attribute(1, b"\x06"),
+            attribute(2, struct.pack("!H", 4000)),
+            attribute(3, struct.pack("!H", port)),
+        )
+        flow = nest(1, way, proto) + nest(2, way, proto) + attribute(3, bytes([0, 0, 0, 8]))
+        yield build_message(1, 0, 2, 1, 2, flow)
+    key = nest(1, attribute(1, bytes([6, 0, 0, 0, 192, 168, 1, 10, 0, 80, 0, 0])))
+    counter = nest(7, attribute(1, b"counter\0"), nest(2, attribute(1, bytes(8)), attribute(2, bytes(8))))
+    element = nest(1, key, attribute(5, bytes(8)), attribute(6, b"\x00\x03m1\x00"), counter)
+    yield build_message(10, 12, 2, 1, 1, nest(3, element))
+
+
+def corpora() -> dict[str, Iterable[str | bytes]]:
+    heads, events, calls = of_http()
+    hexes = [*vectors.NATPMP_REQUESTS.values(), *vectors.NATPMP_RESPONSES.values()]
+    pcp = [*vectors.PCP_REQUESTS.values(), *vectors.PCP_RESPONSES.values()]
+    policies = [*(ROOT / "examples" / "policies").glob("*.toml"), ROOT / "upnp_gw" / "gate" / "home.toml"]
+    return {
+        "ssdp": captured("ssdp"),
+        "http": heads[::4],
+        "gena": [*events, *SUBSCRIBES],
+        "soap": [*calls[::3], *("content-type: text/xml\r\n\r\n" + xml for xml in ODD_XML)],
+        "natpmp": [bytes.fromhex(hexa) for hexa, _ in hexes],
+        "pcp": [bytes.fromhex(hexa) for hexa, _ in pcp],
+        "policy": [path.read_text("utf-8") for path in policies],
+        "config": [path.read_text("utf-8") for path in (ROOT / "examples" / "config").glob("*.toml")],
+        "leases": [test_dhcp.DNSMASQ, test_dhcp.KEA, test_dhcp.ISC, test_dhcp.NETWORKD],
+        "netlink-route": [route.link(), *route_messages()],
+        "netlink-filter": filter_messages(),
+    }
+
+
+def route_messages() -> Iterator[bytes]:
+    yield route.address(Kind.NEWADDR, AF_INET, 24, 0, route.DST4)
+    yield route.address(Kind.NEWADDR, AF_INET6, 64, 0x44, route.DST6)
+    yield route.neighbour(Kind.NEWNEIGH, AF_INET, Nud.REACHABLE, 0, route.DST4, route.MAC)
+    yield route.route(0, 254, 1, attribute(4, struct.pack("=I", 7)))
+
+
+def write() -> None:
+    for name, found in corpora().items():
+        directory = CORPUS / name
+        directory.mkdir(parents=True, exist_ok=True)
+        for seed in found:
+            data = seed.encode() if isinstance(seed, str) else seed
+            (directory / hashlib.sha256(data).hexdigest()[:12]).write_bytes(data)
+
+
+if __name__ == "__main__":
+    write()

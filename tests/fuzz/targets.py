@@ -1,0 +1,158 @@
+"""The targets: bytes in, nothing out. What a parser may raise is caught here; everything else is a finding."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+
+from upnp_gw.config_file import parse_text
+from upnp_gw.errors import ConfigError, WireError
+from upnp_gw.firewall import netlink
+from upnp_gw.firewall.conntrack import Flows, find, parse_tuple, wanted_of
+from upnp_gw.firewall.nftables import counters
+from upnp_gw.gate import dhcp
+from upnp_gw.gate.load import load_text
+from upnp_gw.gate.policyfile import printable
+from upnp_gw.model import Transport
+from upnp_gw.protocols import gena, natpmp, soap
+from upnp_gw.protocols.faces import Face
+from upnp_gw.protocols.igd import arguments
+from upnp_gw.protocols.pcp import codec as pcp
+from upnp_gw.protocols.ssdp.search import parse_search
+from upnp_gw.servers import rtnetlink, sock_diag
+from upnp_gw.servers.http import split_host
+from upnp_gw.terminal import shown
+
+CORPUS = Path(__file__).parent.parent / "corpus"
+TODAY = date(2026, 1, 1)
+SOURCE = ip_address("192.168.1.10")
+
+
+def ssdp(data: bytes) -> None:
+    for multicast in (True, False):
+        with suppress(WireError):
+            found = parse_search(data, multicast=multicast)
+            assert found.st.isascii()
+            assert 0 <= found.wait_s <= 5
+
+
+def lines_of(data: bytes) -> dict[str, str]:
+    """Header lines as aiohttp hands them over."""
+    pairs = (line.partition(":") for line in data.decode("utf-8", "surrogateescape").splitlines())
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+def http(data: bytes) -> None:
+    """What we make of headers ourselves; the message itself is aiohttp's parser."""
+    for value in lines_of(data).values():
+        split_host(value)
+        shown(value, 64)
+
+
+def gena_request(data: bytes) -> None:
+    for method in ("SUBSCRIBE", "UNSUBSCRIBE"):
+        asked = gena.parse_request(method, lines_of(data), SOURCE)
+        for callback in asked.callbacks if isinstance(asked, gena.Subscribe) else ():
+            gena.build_notify(callback, "uuid:1", 0, {})
+    gena.parse_status(data)
+
+
+class _Headers(dict[str, str]):
+    """Names in any case, as the multi-dict that the server passes."""
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        return super().get(name.lower(), default)
+
+
+def soap_call(data: bytes) -> None:
+    """Header lines, an empty line, the body."""
+    head, _, body = data.replace(b"\r\n", b"\n").partition(b"\n\n")
+    given = _Headers({"content-type": "text/xml", **lines_of(head)})
+    with suppress(soap.SoapError):
+        call = soap.parse_call(given, body)
+        soap.build_response(call.urn, call.action, call.arguments)
+        for _, value in call.arguments:
+            soap_argument(value)
+
+
+def soap_argument(value: str) -> None:
+    shown(value, 64)
+    for face in Face:
+        for read in (arguments.transport, arguments.remote_host, arguments.internal_client):
+            with suppress(arguments.Rejected):
+                read(face, value)
+    with suppress(arguments.Rejected):
+        arguments.description(value)
+
+
+def natpmp_message(data: bytes) -> None:
+    with suppress(WireError):
+        natpmp.parse_request(data)
+    with suppress(WireError):
+        natpmp.parse_response(data)
+
+
+def pcp_message(data: bytes) -> None:
+    with suppress(WireError):
+        request = pcp.parse_request(data, SOURCE)
+        pcp.build_request(request)
+    with suppress(WireError):
+        pcp.parse_response(data)
+
+
+def policy(data: bytes) -> None:
+    with suppress(ConfigError):
+        load_text(data.decode("utf-8", "replace"), "policy.toml", TODAY)
+    printable(data.decode("utf-8", "replace"))
+
+
+def config(data: bytes) -> None:
+    with suppress(ConfigError):
+        parse_text(data.decode("utf-8", "replace"), "config.toml")
+
+
+def leases(data: bytes) -> None:
+    parsed = dhcp.parse(data)
+    found = dhcp.Leases(parsed.leases)
+    for lease in parsed.leases:
+        found.name_of(lease.mac or "", 0.0)
+
+
+def netlink_route(data: bytes) -> None:
+    for message in rtnetlink.parse(data):
+        assert isinstance(message, rtnetlink.Message)
+    sock_diag.parse_answer(data, Transport.TCP)
+
+
+WANTED = wanted_of([Flows(Transport.TCP, 80, IPv4Address("11.22.33.1"), None, None)])
+
+
+def netlink_filter(data: bytes) -> None:
+    messages = list(netlink.parse_messages(data))
+    list(find(messages, WANTED))
+    for message in messages:
+        for element in counters.parse_elements(message.attributes):
+            counters.inner_of_key(element.key)
+    parse_tuple(data)
+    list(counters.parse_elements(netlink.parse_attributes(data)))
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "ssdp": ssdp,
+    "http": http,
+    "gena": gena_request,
+    "soap": soap_call,
+    "natpmp": natpmp_message,
+    "pcp": pcp_message,
+    "policy": policy,
+    "config": config,
+    "leases": leases,
+    "netlink-route": netlink_route,
+    "netlink-filter": netlink_filter,
+}
+
+
+def seeds(name: str) -> list[bytes]:
+    """The corpus of a target, in the order of the files' names."""
+    return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
