@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -152,8 +153,6 @@ def test_it_is_held_over_its_lease_a_kill_and_a_lost_state(here: Home, tmp_path:
 
 
 def test_a_new_external_address_is_told_while_it_holds(here: Home, tmp_path: Path) -> None:
-    from ipaddress import IPv4Address
-
     other = IPv4Address("11.22.33.99")
     with holding(here, tmp_path, "tcp", 8080, "--via", "pcp") as (held, line):
         assert line.startswith(f"{here.external}:8080 ")

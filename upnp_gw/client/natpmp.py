@@ -19,6 +19,7 @@ from upnp_gw.protocols.natpmp import (
     build_request,
     parse_response,
 )
+from upnp_gw.protocols.pcp.messages import VERSION as PCP_VERSION
 
 REASONS = {
     Result.REFUSED: "it is not allowed",
@@ -51,6 +52,8 @@ class NatPmpDialogue:
 
     def read(self, step: int, data: bytes, wish: Wish, now: float) -> Got | bool:
         """What the datagram says; True: this step is done; False: it is no answer to it. Raises Refused, Silent."""
+        if data[:1] == bytes([PCP_VERSION]) and data[3:4] == bytes([Result.UNSUPPORTED_VERSION]):
+            raise Silent("the gateway speaks PCP alone")  # in PCP's own form (RFC 6887 appendix A)
         response = self._parse(data)
         match response:
             case VersionResponse():

@@ -1,0 +1,68 @@
+"""``upnp-gw request``: what it takes for wrong use, and how it tells what it got."""
+
+import json
+from ipaddress import IPv4Address
+
+import pytest
+from click.testing import CliRunner
+
+from upnp_gw.cli import main
+from upnp_gw.cli.request import _Teller
+from upnp_gw.client.wish import Got, Refused, Silent, Wish
+from upnp_gw.model import Endpoint, Transport, Via
+
+WISH = Wish(Transport.TCP, 8080, 8080, 3600)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("", "either TRANSPORT and PORT, or --listening"),
+        ("tcp", "either TRANSPORT and PORT"),
+        ("tcp 8080 --listening", "either TRANSPORT and PORT"),
+        ("tcp 8080 --hold --release", "either --hold or --release"),
+        ("tcp 8080 --yes tcp/80", "--yes goes with --listening"),
+        ("--listening --external 80", "--external with TRANSPORT and PORT"),
+        ("tcp 0", "1<=x<=65535"),
+        ("tcp 8080 --ttl never", "no duration"),
+        ("tcp 8080 --ttl 0", "from 1s"),
+        ("tcp 8080 --gateway gw.example", "no address"),
+        ("sctp 8080", "'tcp', 'udp'"),
+    ],
+)
+def test_wrong_use_ends_with_2(words: str, says: str) -> None:
+    done = CliRunner().invoke(main, ["request", *words.split()])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert says in done.stderr
+
+
+def test_what_is_got_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    got = Got(
+        Via.PCP,
+        Transport.TCP,
+        Endpoint(IPv4Address("11.22.33.44"), 8080),
+        Endpoint(IPv4Address("192.168.77.10"), 8080),
+        3600,
+    )
+    _Teller(False).got(got)
+    _Teller(True).got(got)
+    text, line = capsys.readouterr().out.splitlines()
+    assert text == "11.22.33.44:8080 tcp via pcp 3600s"
+    assert json.loads(line) == {
+        "external_address": "11.22.33.44",
+        "external_port": 8080,
+        "transport": "tcp",
+        "internal_address": "192.168.77.10",
+        "internal_port": 8080,
+        "via": "pcp",
+        "lifetime_s": 3600,
+    }
+
+
+def test_a_gateway_s_words_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _Teller(False).failed(WISH, Refused(Via.IGD1, "error 606", "no\x1b[2J\r\n")) == 1
+    assert _Teller(False).failed(WISH, Silent("nobody")) == 3
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert said.startswith("tcp 8080: refused: over igd: error 606 (no")
+    assert said.endswith("tcp 8080: no gateway: nobody\n")
