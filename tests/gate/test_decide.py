@@ -143,7 +143,7 @@ def test_a_restored_mapping_and_the_operator_pass_the_limits(facts: dict[str, ob
 @pytest.mark.spec("SR-5", "SR-22")
 @pytest.mark.parametrize("incident", ["frozen", "quarantined"])
 def test_the_flood_of_a_device_after_its_incident_is_a_matter_of_the_rate(incident: str) -> None:
-    """Refusals by rate are written down together: a frozen device filled the audit log, and nothing else was left."""
+    """Refusals by rate are written down together: a frozen device filled the audit log with itself alone."""
     flooding = but(facts_of(changes_last_minute=60), **{incident: True})
     assert decide(policy(PC_GRANT), flooding, map_request()).refusal is Refusal.RATE
     assert (
