@@ -1,0 +1,81 @@
+"""Stop: what is in flight is answered, neighbours hear goodbye, leases go on, or end where it is so configured."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.lab.igd_control_point import until
+from tests.lab.ssdp_ear import GROUP, ear
+from tests.lab.whole_way import TCP, UDP, ended
+from tests.soak.household import Household, household
+from tests.soak.load import Load
+from upnp_gw.lab.probe import EchoServer, dial, reach
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def home(namespaces: None, tmp_path: Path) -> Iterator[Household]:
+    with household(tmp_path) as made:
+        yield made
+
+
+def test_a_stop_answers_what_is_in_flight(home: Household) -> None:
+    """The disk is slow; the requests wait for it when the signal comes."""
+    points = [home.point(host) for host in ("console", "pc", "tv", "nas")]
+    with ThreadPoolExecutor(8) as threads, ear(home.console, group=GROUP, bind=GROUP, port=1900) as heard:
+        with home.daemon.faulty("slow", "0.5"):
+            answers = [threads.submit(points[n % 4].add, 8080 + n) for n in range(8)]
+            assert until(lambda: len(home.installed()) > 0), "in the kernel, and not yet told"
+            assert not any(answer.done() for answer in answers)
+            assert home.daemon.stop() == 0
+            for answer in answers:
+                answer.result(5)
+        assert until(lambda: not heard.silent())
+        assert {told.headers["NTS"] for told in heard.heard} == {"ssdp:byebye"}
+    home.daemon.start()
+    assert sorted(row["external_port"] for row in home.rows()) == list(range(8080, 8088))
+    assert home.disagreement() == ""
+
+
+def test_a_stop_under_load_loses_nothing_that_was_said(home: Household) -> None:
+    load = Load(home, rest_s=0.01)
+    try:
+        for _ in range(3):
+            load.open()
+            load.await_answers(60)
+            assert home.daemon.stop() == 0
+            load.shut()
+            home.daemon.start()
+            assert load.judge() == []
+    finally:
+        load.close()
+
+
+@pytest.mark.spec("SR-3")
+def test_leases_go_on_without_the_daemon_and_end_with_it_where_configured(namespaces: None, tmp_path: Path) -> None:
+    with household(tmp_path, "--flush-on-stop") as home:
+        home.point().add(8080)
+        home.point().add(3074, UDP)
+        with (
+            EchoServer(home.console, TCP, 8080),
+            EchoServer(home.console, UDP, 3074),
+            EchoServer(home.gateway, TCP, 22),
+            dial(home.peer, TCP, home.external, 8080) as call,
+        ):
+            assert call.ask()
+            home.daemon.kill()
+            assert call.ask(), "a kill is no stop"
+            home.daemon.start()
+            assert call.ask()
+            assert home.daemon.stop() == 0
+            assert ended(call)
+            assert home.installed() == {}
+            assert home.shut(8080)
+            assert home.shut(3074, UDP)
+            assert home.shut(22)
+            assert not reach(home.peer, TCP, home.console.address6, 8080)
+            home.daemon.start()
+            assert home.reach(8080), "the lease has time left, and its client still believes in it"
