@@ -6,4 +6,5 @@ from tests.spec_coverage import SpecCoverage
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(SpecCoverage(), "spec-coverage")
+    narrowed = config.option.keyword or config.option.markexpr or config.args_source.name != "TESTPATHS"
+    config.pluginmanager.register(SpecCoverage(full=not narrowed), "spec-coverage")
