@@ -33,6 +33,7 @@ FORBIDDEN = {
         "upnp_gw.firewall",
     ),
     "firewall": ("upnp_gw.servers", "upnp_gw.gateway", "upnp_gw.protocols", "upnp_gw.ledger", "upnp_gw.gate."),
+    "client": ("upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.daemon", "upnp_gw.ledger", "upnp_gw.firewall"),
     "servers": ("upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.daemon", "upnp_gw.ledger"),
 }
 

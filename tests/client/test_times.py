@@ -46,7 +46,7 @@ def test_renewals_are_never_closer_than_4_s_and_recovery_is_spread_over_5() -> N
     assert [recover_in(pick) for pick in (min, max)] == [0, 5]
 
 
-CASES = {
+CASES: dict[str, tuple[list[tuple[float, int]], bool]] = {
     "the first is taken as it is": ([(0, 500)], False),
     "true time": ([(0, 500), (600, 1100)], False),
     "one second behind": ([(0, 500), (0.4, 499)], False),

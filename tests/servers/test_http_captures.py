@@ -17,14 +17,24 @@ from tests.servers.http_client import ENVELOPE, World, body_of, header, serving,
 from upnp_gw.protocols.faces import Face, control_path, event_path, scpd_path, service_of
 
 CAPTURES = Path(__file__).parent.parent / "captures" / "captures.jsonl"
+PINHOLE = {
+    "RemoteHost": "",
+    "RemotePort": "0",
+    "InternalClient": "2001:db8::10",
+    "InternalPort": "80",
+    "Protocol": "6",
+    "LeaseTime": "60",
+}
 NAMES = {
     "L3F": "Layer3Forwarding",
     "CmnIfCfg": "WANCommonInterfaceConfig",
     "WANCfg": "WANCommonInterfaceConfig",
     "IPConn": "WANIPConnection",
     "WANIPCn": "WANIPConnection",
+    "IP6FCtl": "WANIPv6FirewallControl",
+    "WANIP6FC": "WANIPv6FirewallControl",
 }
-ABSENT = re.compile(r"/(DP\.xml|WANIP6FC\.xml|ctl/IP6FCtl|evt/IP6FCtl)$")
+ABSENT = re.compile(r"/DP\.xml$")
 """Services that the captured gateway had and this one has not: their paths are not in our description."""
 
 
@@ -93,6 +103,8 @@ def prepare(gateway: FakeGateway, capture: Capture) -> None:
     }
     if "NewInternalClient" in found:
         return
+    if b"<UniqueID>1<" in capture.data:
+        call(gateway, Face.IGD2, "AddPinhole", "WANIPv6FirewallControl", **PINHOLE)
     if "NewPortMappingIndex" in found:
         for port in range(21000, 21001 + int(found["NewPortMappingIndex"])):
             call(gateway, Face.IGD2, "AddPortMapping", **mapping_arguments(NewExternalPort=str(port)))
@@ -132,6 +144,9 @@ async def test_calls(capture: Capture) -> None:
             assert mapping.internal.address == CLIENT
             assert mapping.description == (asked.findtext("NewPortMappingDescription") or "")
             assert str(mapping.key.external_port) == asked.findtext("NewExternalPort")
+        elif asked.find("InternalClient") is not None:
+            [pinhole] = world.gateway.table
+            assert str(pinhole.internal.address) == asked.findtext("InternalClient")
         elif action == "DeletePortMapping":
             assert before
             assert world.gateway.table == []
