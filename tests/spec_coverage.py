@@ -71,7 +71,7 @@ class SpecCoverage:
     @property
     def unexplained(self) -> set[str]:
         """No test names it, and no reason is given."""
-        return self.known - self.outcomes.keys() - excused().keys()
+        return set(self.known) - self.outcomes.keys() - excused().keys()
 
     @property
     def outdated(self) -> set[str]:

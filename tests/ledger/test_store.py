@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tests.ledger.rows import CONSOLE, NOW, mapping
 from upnp_gw.errors import StoreError
 from upnp_gw.ledger.cuts import cut_of
+from upnp_gw.ledger.mapping_rows import mapping_values, stored_row
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
-from upnp_gw.ledger.store import SCHEMA_VERSION, Batch, Store, _mapping_values, _stored_row
+from upnp_gw.ledger.store import SCHEMA_VERSION, Batch, Store
 from upnp_gw.model import DecisionId, Hold, Instant, Via
 
 
@@ -154,7 +155,7 @@ async def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:
 def test_any_description_survives(text: str) -> None:
     row = mapping(1, description=text)
     db = sqlite3.connect(":memory:")
-    stored = db.execute(f"SELECT {','.join('?' * 19)}", _mapping_values(row, 1)).fetchone()
+    stored = db.execute(f"SELECT {','.join('?' * 19)}", mapping_values(row, 1)).fetchone()
     db.close()
-    got = _stored_row(stored, row.holds).mapping
+    got = stored_row(stored, row.holds).mapping
     assert replace(got, recheck_at=row.recheck_at) == row

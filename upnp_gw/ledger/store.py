@@ -9,11 +9,10 @@ Every call runs in one thread of its own; nothing here decides or reads a clock.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,19 +21,22 @@ from upnp_gw.ledger import decision_rows, evidence_rows, notes
 from upnp_gw.ledger.cuts import PendingCut
 from upnp_gw.ledger.decision_rows import KEEP, Keep
 from upnp_gw.ledger.evidence import Changes
+from upnp_gw.ledger.mapping_rows import (
+    StoredRow,
+    cut_of_row,
+    cut_values,
+    mapping_values,
+    number_of,
+    peers_of,
+    stored_row,
+)
 from upnp_gw.ledger.notes import Kind as NoteKind
 from upnp_gw.ledger.notes import Note
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
 from upnp_gw.model import (
-    DecisionId,
-    Endpoint,
     Hold,
     Instant,
-    IPAddress,
     Mapping,
-    MappingKey,
-    RemotePeers,
-    Transport,
     Via,
 )
 
@@ -77,14 +79,6 @@ ALTER TABLE holds ADD COLUMN filters TEXT NOT NULL DEFAULT '';
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRow:
-    """A mapping as it was written, with its number; holds that ended meanwhile are still in it."""
-
-    mapping: Mapping
-    number: int
 
 
 @dataclass(slots=True)
@@ -231,7 +225,7 @@ class Store:
         if batch.put:
             db.executemany(
                 "INSERT OR REPLACE INTO mappings VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                [_mapping_values(mapping, number) for mapping, number in batch.put],
+                [mapping_values(mapping, number) for mapping, number in batch.put],
             )
             db.executemany(
                 "INSERT OR REPLACE INTO holds VALUES (?,?,?,?,?,?,?,?,?,?)",
@@ -240,7 +234,7 @@ class Store:
             self._set_highest(db, "mapping", max(number_of(mapping.id) for mapping, _ in batch.put))
         db.executemany("DELETE FROM cuts WHERE id = ?", [(i,) for i in batch.cuts_done])
         db.executemany(
-            "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?)", [_cut_values(cut) for cut in batch.cuts_put]
+            "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?)", [cut_values(cut) for cut in batch.cuts_put]
         )
         notes.write(db, batch.notes)
         if batch.decisions:
@@ -269,13 +263,13 @@ class Store:
             "SELECT * FROM holds"
         ):
             until = until_boot if boot == self.boot_id else now.boot + min(until_wall - now.wall, left_s)
-            peers = tuple(_peers(text) for text in filters.split())
+            peers = tuple(peers_of(text) for text in filters.split())
             holds.setdefault(mapping, []).append(Hold(Via(via), until, asked_s, nonce, epoch, peers))
         rows = [
-            _stored_row(values, tuple(holds.get(values[0], ())))
+            stored_row(values, tuple(holds.get(values[0], ())))
             for values in db.execute("SELECT * FROM mappings ORDER BY number")
         ]
-        cuts = [_cut(values, now) for values in db.execute("SELECT * FROM cuts ORDER BY id")]
+        cuts = [cut_of_row(values, now) for values in db.execute("SELECT * FROM cuts ORDER BY id")]
         return [row for row in rows if row.mapping.holds], cuts
 
     def _decisions(self, wanted: RecordFilter) -> list[DecisionRecord]:
@@ -317,95 +311,3 @@ class Store:
         if self._db is not None:
             self._db.close()
             self._db = None
-
-
-def number_of(identity: str) -> int:
-    """The number in an id of ours: ``m17`` -> 17."""
-    return int(identity[1:])
-
-
-def _peers(text: str) -> RemotePeers:
-    network, _, port = text.rpartition(":")
-    return RemotePeers(ip_network(network), int(port))
-
-
-def _text(value: object | None) -> str | None:
-    return None if value is None else str(value)
-
-
-def _address(text: str | None) -> IPAddress | None:
-    return None if text is None else ip_address(text)
-
-
-def _mapping_values(mapping: Mapping, number: int) -> Sequence[Any]:
-    key = mapping.key
-    return (
-        mapping.id,
-        number,
-        key.transport.value,
-        _text(key.external_address),
-        key.external_port,
-        _text(key.remote),
-        str(mapping.internal.address),
-        mapping.internal.port,
-        mapping.device,
-        mapping.description.encode("utf-8", "surrogatepass").decode("utf-8", "replace"),
-        mapping.enabled,
-        mapping.parked,
-        mapping.granted_at,
-        mapping.decision,
-        mapping.rule,
-        " ".join(map(str, mapping.filters)),
-        mapping.delegated,
-        mapping.permanent,
-        key.remote_port,
-    )
-
-
-def _stored_row(values: Sequence[Any], holds: tuple[Hold, ...]) -> StoredRow:
-    remote = ip_network(values[5]) if values[5] is not None else None
-    key = MappingKey(Transport(values[2]), _address(values[3]), values[4], remote, values[18])
-    mapping = Mapping(
-        id=values[0],
-        key=key,
-        internal=Endpoint(ip_address(values[6]), values[7]),
-        device=values[8],
-        description=values[9],
-        enabled=bool(values[10]),
-        parked=bool(values[11]),
-        holds=holds,
-        granted_at=values[12],
-        decision=DecisionId(values[13]),
-        rule=values[14],
-        recheck_at=0,
-        filters=tuple(ip_network(net) for net in values[15].split()),
-        delegated=bool(values[16]),
-        permanent=bool(values[17]),
-    )
-    return StoredRow(mapping, values[1])
-
-
-def _cut_values(cut: PendingCut) -> Sequence[Any]:
-    return (
-        cut.number,
-        cut.device,
-        cut.mapping,
-        cut.decision,
-        cut.key.transport.value,
-        _text(cut.key.external_address),
-        cut.key.external_port,
-        _text(cut.key.remote),
-        str(cut.internal.address),
-        cut.internal.port,
-    )
-
-
-def _cut(values: Sequence[Any], now: Instant) -> PendingCut:
-    key = MappingKey(
-        Transport(values[4]),
-        _address(values[5]),
-        values[6],
-        ip_network(values[7]) if values[7] is not None else None,
-    )
-    internal = Endpoint(ip_address(values[8]), values[9])
-    return PendingCut(values[0], values[1], values[2], DecisionId(values[3]), key, internal, now.boot)
