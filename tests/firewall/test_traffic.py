@@ -219,6 +219,24 @@ def test_flows_of_a_closed_mapping_live_until_they_are_cut(gateway: Gateway, fre
         assert kept.ask(), "the other mapping to the same endpoint lives"
 
 
+def test_a_mapping_that_comes_back_during_a_cut_keeps_its_new_flows(gateway: Gateway, fresh_lab: Lab) -> None:
+    lab = fresh_lab
+    one = to(lab, "console", "m1", 3074)
+    gateway.apply(Open(one))
+    with lab.hosts["console"].inside():
+        listener = socket.create_server(("", 3074))
+    gateway.apply(Close(one), Cut(one))
+    gateway.apply(Open(replace(one, id="m2")))
+    with lab.hosts["peer1"].inside():
+        client = socket.create_connection((str(lab.external[0]), 3074), 1)
+    server, _ = listener.accept()
+    with listener, client, server:
+        gateway.do(gateway.firewall.settled())
+        client.settimeout(0.5)
+        server.send(b"hello")
+        assert client.recv(9) == b"hello"
+
+
 def test_a_lan_host_that_sends_first_does_not_revive_a_cut_flow(gateway: Gateway, fresh_lab: Lab) -> None:
     lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
     one = to(lab, "console", "m1", 3074)

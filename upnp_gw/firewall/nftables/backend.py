@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from upnp_gw.errors import FirewallError
-from upnp_gw.firewall.base import Change, Cut, FirewallMode, FirewallSettings, Reading, Refill
+from upnp_gw.firewall.base import Change, Cut, FirewallMode, FirewallSettings, Open, Reading, Refill
 from upnp_gw.firewall.nftables import forwarding
 from upnp_gw.firewall.nftables.books import LIVE_GRACE_S, Books, Draft
 from upnp_gw.firewall.nftables.counters import Carried, Elements, reading, snapshot
@@ -63,6 +63,8 @@ class NftablesFirewall:
 
     async def apply(self, changes: Sequence[Change]) -> None:
         books, cutter = self._opened()
+        # a mapping may come back while the flows of its last life are being ended: its new ones are not theirs
+        await cutter.settled_for(change.forward for change in changes if isinstance(change, Open))
         draft = await self._run(self._transact, books, changes)
         if draft.flows:
             cutter.end(draft.flows)

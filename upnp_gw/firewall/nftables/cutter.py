@@ -5,7 +5,7 @@ What there is to end meanwhile is done in one go.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from upnp_gw.firewall.base import Forward
@@ -24,6 +24,8 @@ class Cutter:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="conntrack")
         self._waiting: list[Flows] = []
+        self._ending: list[Flows] = []
+        """Those of the pass that is under way."""
         self._task: asyncio.Task[None] | None = None
 
     def end(self, flows: Sequence[Flows]) -> None:
@@ -31,6 +33,14 @@ class Cutter:
         self._waiting += flows
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
+
+    async def settled_for(self, forwards: Iterable[Forward]) -> None:
+        """Returns when no flow through one of these is still to be ended: what comes through from now on is new."""
+        if self._task is None or self._task.done():
+            return
+        doomed = {*self._waiting, *self._ending}
+        if any(Flows.through(forward) in doomed for forward in forwards):
+            await self._task
 
     async def peers(self, forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]] | None:
         """Who talks through each of them now; None where the kernel does not tell."""
@@ -53,6 +63,7 @@ class Cutter:
         while self._waiting:
             await asyncio.sleep(GATHER_S)
             flows, self._waiting = self._waiting, []
+            self._ending = flows
             try:
                 ended = await asyncio.get_running_loop().run_in_executor(self._thread, end_flows, flows)
             except OSError as error:
