@@ -81,7 +81,7 @@ class Owed:
 
     def paid(self) -> None:
         """All of it is on disk."""
-        if self:
+        if self._rows or self._records:
             log.info("the store has %d rows and %d decisions that it was owed", len(self._rows), len(self._records))
         self._rows.clear()
         self._cuts.clear()

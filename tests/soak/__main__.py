@@ -1,0 +1,152 @@
+"""``python -m tests.soak --minutes N [--kills 200] [--seed 1]``: a home under load and faults, and the invariants.
+
+First so many kills -9; then the other faults until the time is over, with one daemon, so that its memory says
+something. After each fault, and every few seconds, the clients rest for a moment and it is asked:
+
+- do the ledger, the kernel and the store agree, row by row?
+- does everything stand that was acknowledged, and nothing that was refused or given back?
+
+Ends with 0 only where the answer was yes every time, and memory did not grow.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+from tests.lab.igd_control_point import until
+from tests.soak.calamity import Calamities, Kills, Memory
+from tests.soak.household import Household, household
+from tests.soak.load import Load
+from tests.soak.people import FIRST, Programs
+from upnp_gw.lab import LabUnavailable, acquire
+
+EVERY_S = 3.0
+"""Between two checks while nothing fails."""
+REST_S = 0.05
+"""Of each client between two requests: the machine is to be busy, not the judge of the run."""
+SETTLE_S = 20.0
+"""Until links, neighbours and heals are done with, and the ledger agrees with the kernel again."""
+GROWTH_KIB = 200.0
+"""A minute: more is a leak. Python's own allocator moves by less."""
+SAMPLES = 30
+
+
+class Soak:
+    """One run."""
+
+    def __init__(self, home: Household, load: Load, dice: random.Random) -> None:
+        self.home, self.load = home, load
+        self.programs = Programs(home)
+        self.kills, self.calamities = Kills(dice), Calamities(dice)
+        self.memory = Memory()
+        self.seen: Counter[str] = Counter()
+        self.errors: list[str] = []
+        self.checks = 0
+        self._begun = time.monotonic()
+
+    def run(self, minutes: float, kills: int) -> None:
+        end = self._begun + 60 * minutes
+        self.load.open()
+        while self.kills.count < kills and time.monotonic() < end:
+            self._fault(self.kills)
+        self._say(f"{self.kills.count} kills")
+        self.programs.start()
+        with closing(self.programs):
+            while time.monotonic() < end:
+                self._fault(self.calamities)
+                self.load.await_answers(30)
+                self._check("some seconds of peace")
+                time.sleep(EVERY_S)
+
+    def _fault(self, fault: Kills | Calamities) -> None:
+        what = "?"
+        try:
+            what = fault(self.home, self.load)
+        except AssertionError as error:
+            self._wrong(f"{fault}: {error}")
+        self.seen[what] += 1
+        self._check(what)
+
+    def _check(self, after: str) -> None:
+        """With the clients at rest."""
+        self.load.shut()
+        with self.programs.round:
+            self._give_back()
+            agreed = until(lambda: not self._differs(), SETTLE_S)
+            found = self.load.judge() if agreed else [self.home.disagreement()]
+        for one in found:
+            self._wrong(f"after {after}: {one}")
+        self.checks += 1
+        self.memory.take(self.home.daemon.pid)
+        self.load.open()
+        if self.checks % SAMPLES == 0:
+            self._say(f"{self.checks} checks, {self.load.answered} answers, {self.memory.samples[-1][1]} KiB")
+
+    def _give_back(self) -> None:
+        """What a program could not give back amid a fault, the operator takes."""
+        for row in self.home.rows():
+            if row["external_port"] >= FIRST:
+                self.home.ask("DELETE", f"/v1/mappings/{row['id']}")
+
+    def _differs(self) -> bool:
+        try:
+            return bool(self.home.disagreement())
+        except (OSError, KeyError):
+            return True
+
+    def _wrong(self, what: str) -> None:
+        self.errors.append(what)
+        self._say(f"WRONG: {what}")
+        for line in self.home.daemon.output[-6:]:
+            print(f"          {line}", flush=True)
+
+    def _say(self, what: str) -> None:
+        print(f"{time.monotonic() - self._begun:7.1f} s  {what}", flush=True)
+
+    def summary(self) -> bool:
+        slope, samples = self.memory.slope(), self.memory.samples
+        print("\nfaults")
+        for what, count in sorted(self.seen.items()):
+            print(f"  {count:5}  {what}")
+        print("clients")
+        for what, count in sorted((self.load.counts + self.programs.counts).items()):
+            print(f"  {count:5}  {what}")
+        healed = self.home.ask("GET", "/v1/status")["healed"]
+        print(f"healed by the last daemon: {healed}")
+        print(
+            f"memory of the last daemon: {samples[0][1]} -> {samples[-1][1]} KiB, slope {slope:+.1f} KiB a minute"
+        )
+        tracebacks = sum("Traceback" in line for line in self.home.daemon.output)
+        print(f"tracebacks in its log: {tracebacks}")
+        print(f"checks: {self.checks}, wrong: {len(self.errors)}")
+        return not self.errors and not tracebacks and (slope < GROWTH_KIB or len(samples) < SAMPLES)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    try:
+        acquire()
+    except LabUnavailable as problem:
+        print(f"no lab: {problem}", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as directory, household(Path(directory)) as home:
+        with closing(Load(home, REST_S)) as load:
+            soak = Soak(home, load, random.Random(given.seed))
+            soak.run(given.minutes, given.kills)
+            load.shut()
+        good = soak.summary()
+    print("PASSED" if good else "FAILED")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
