@@ -290,17 +290,17 @@ async def test_an_address_change_is_announced(lab: Lab) -> None:
             lab.gateway.ip("addr del 192.168.88.1/24 dev lan1", "addr add 192.168.88.7/24 dev lan1")
             try:
                 follow(lab, ssdp)
-                assert sets((await home.hear(160))[80:]) == ["update", "alive", "alive", "alive"]
-                assert sets((await guest.hear(160))[80:]) == ["byebye", "alive", "alive", "alive"]
+                assert sets((await home.hear(8 * EVERY))[4 * EVERY :]) == ["update", "alive", "alive", "alive"]
+                assert sets((await guest.hear(8 * EVERY))[4 * EVERY :]) == ["byebye", "alive", "alive", "alive"]
             finally:
                 lab.gateway.ip("addr flush dev lan1 scope global", "addr add 192.168.88.1/24 dev lan1")
                 for address in (GUEST.network6[1], GUEST.ula[1]):
                     lab.gateway.ip(f"addr add {address}/64 dev lan1 nodad")
-        update, alive = home.heard[80].headers, home.heard[100].headers
+        update, alive = home.heard[4 * EVERY].headers, home.heard[5 * EVERY].headers
         assert (update["BOOTID.UPNP.ORG"], update["NEXTBOOTID.UPNP.ORG"]) == ("7", "8")
         assert alive["BOOTID.UPNP.ORG"] == "8"
-        assert guest.heard[100].headers["LOCATION"] == "http://192.168.88.7:5000/igd1.xml"
-        assert guest.heard[100].source == ("192.168.88.7", 1900)
+        assert guest.heard[5 * EVERY].headers["LOCATION"] == "http://192.168.88.7:5000/igd1.xml"
+        assert guest.heard[5 * EVERY].source == ("192.168.88.7", 1900)
 
 
 async def test_a_link_that_comes_back_is_served_again(lab: Lab) -> None:
