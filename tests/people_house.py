@@ -63,7 +63,7 @@ async def served(
     async with house(directory, policies.load().policy, clock, **options) as home:
 
         async def enforce(loaded: Loaded) -> None:
-            await home.gateway.submit(lambda turn: _none(home.operations.policy_changed(turn, loaded.policy)))
+            await home.gateway.submit(lambda turn: _none(home.gateway.duties.policy_changed(turn, loaded.policy)))
 
         def shown(mapping: Mapping) -> api.Mapping:
             return GatewayOperator.shown(operator_side, mapping)

@@ -93,7 +93,7 @@ async def test_days_of_use_become_a_policy_that_enforces(home: Home) -> None:
     assert any(note.startswith("pc: it had an incident") for note in made.notes)
 
     def enforce(turn: Turn) -> None:
-        home.house.operations.policy_changed(turn, policy)
+        home.house.gateway.duties.policy_changed(turn, policy)
 
     await home.house.gateway.submit(enforce)
     assert isinstance(await home.house.map(3074), Granted)

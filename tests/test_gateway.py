@@ -528,7 +528,7 @@ async def test_a_new_policy_ends_what_it_does_not_allow(tmp_path: Path) -> None:
         await home.granted(8080)
 
         def tighten(turn: Turn) -> None:
-            home.operations.policy_changed(turn, strict)
+            home.gateway.duties.policy_changed(turn, strict)
 
         await home.gateway.submit(tighten)
         await home.sweep()

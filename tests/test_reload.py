@@ -153,7 +153,7 @@ async def test_keep_is_for_a_new_policy_alone(tmp_path: Path) -> None:
         home.house.around.network = home.house.around.network.__class__(
             wan=home.house.around.network.wan, lans=(), external=home.house.around.network.external
         )
-        await home.house.gateway.submit(lambda turn: home.house.operations.renew(turn, made.mapping.id, None))
+        await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, made.mapping.id, None))
         assert home.house.ports == set(), "the floor holds whatever is configured"
 
 
@@ -170,7 +170,7 @@ async def test_where_there_is_room_for_fewer_the_oldest_stay(tmp_path: Path) -> 
 async def test_a_parked_mapping_stays_parked(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         made = await home.house.granted(9000)
-        await home.house.gateway.submit(lambda turn: home.house.operations.renew(turn, made.mapping.id, False))
+        await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, made.mapping.id, False))
         await reloaded(home, POLICY + "max_mappings = 5\n")
         (row,) = home.house.operations.ledger.table
         assert (row.parked, home.house.ports) == (True, set())

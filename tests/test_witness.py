@@ -130,7 +130,7 @@ async def test_what_was_observed_ends_with_the_mode(tmp_path: Path) -> None:
         enforced = load_text(OBSERVE.replace('"observe"', '"enforce"'), "enforce", date.min).policy
 
         def enforce(turn: Turn) -> None:
-            home.operations.policy_changed(turn, enforced)
+            home.gateway.duties.policy_changed(turn, enforced)
 
         await home.gateway.submit(enforce)
         assert home.ports == {(TCP, 8080)}

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from upnp_gw.duties import Duties
 from upnp_gw.epochs import Epochs
 from upnp_gw.errors import FirewallError, StoreError
 from upnp_gw.events import Decided, Events, FirewallHealed, IncidentBegan
@@ -57,6 +58,7 @@ class Gateway:
         settings: Callable[[], FirewallSettings],
     ) -> None:
         self.operations = operations
+        self.duties = Duties(operations)
         self.ledger: Ledger = operations.ledger
         self.events = events
         self.memory = Memory(operations.book, operations.questions)
@@ -100,7 +102,7 @@ class Gateway:
         self.memory.recall(await self._store.notes(), now)
         turns = [Turn(self.ledger, now) for _ in rows]
         for turn, row in zip(turns, rows, strict=True):
-            self.operations.restore(turn, row.mapping)
+            self.duties.restore(turn, row.mapping)
             turn.close()
         await self._firewall.open(self._settings(), self.on_foreign_change)
         await self._refill()
@@ -116,7 +118,7 @@ class Gateway:
         if self._retry is not None:
             self._retry.cancel()
         if self._writer is not None:
-            self.submit(self.operations.tell_floods)
+            self.submit(self.duties.tell_floods)
             await self.settled()
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, ip_address
 
 from upnp_gw import api
 from upnp_gw.audit import NotReplayable, asked
+from upnp_gw.duties import Fallen
 from upnp_gw.errors import ConfigError, GatewayError
 from upnp_gw.gate.explain import explain
 from upnp_gw.gate.identity import name_of
@@ -15,7 +16,6 @@ from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
 from upnp_gw.ledger.store import Store
 from upnp_gw.model import IPAddress, Via
-from upnp_gw.operations import Fallen
 from upnp_gw.policies import Enforcer
 from upnp_gw.reload import Reload
 from upnp_gw.request import Refusal, Source

@@ -4,30 +4,27 @@ Every function is one ``Turn``: it asks the gate, plans, changes the ledger's ro
 them waits or talks to the kernel; ``gateway`` brings what they changed into the kernel and the store.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from upnp_gw.audit import STANDS, map_record, removal_record
+from upnp_gw.audit import map_record, removal_record
 from upnp_gw.datagram_leases import another_port, make_room, release, static_reply
 from upnp_gw.floods import Floods
 from upnp_gw.gate.decide import decide
-from upnp_gw.gate.decision import FAULT, Allowed, Clamps, Facts, Held, Outcome, Verdict
+from upnp_gw.gate.decision import Allowed, Facts, Held, Outcome, Verdict
 from upnp_gw.gate.identity import gather
 from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.questions import Questions, Topic
 from upnp_gw.gate.removal import decide_removal
-from upnp_gw.gate.schema import KEPT_RULE, Policy
-from upnp_gw.ledger.leases import renewed, without_ended
+from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.plan import NotPlanned, Planner
-from upnp_gw.model import DecisionId, Hold, Instant, IPAddress, Mapping, Via
+from upnp_gw.model import DecisionId, IPAddress, Mapping, Via
 from upnp_gw.network import private_external
 from upnp_gw.request import (
     ChangeRequest,
     Granted,
     MapRequest,
-    PortChoice,
     Refusal,
     Refused,
     ReleaseRequest,
@@ -37,21 +34,11 @@ from upnp_gw.request import (
     UnmapRangeRequest,
     UnmapRequest,
 )
-from upnp_gw.surroundings import Surroundings, is_mac
+from upnp_gw.surroundings import Surroundings
 
 RULE_OF_OPERATOR = "operator"
 RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
 """When asking again makes sense: the operator may have said yes, the minute is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fallen:
-    """A mapping that a new policy does not allow any more."""
-
-    mapping: Mapping
-    decision: DecisionId
-    reason: str
-    kept: bool
 
 
 @dataclass(slots=True)
@@ -94,7 +81,7 @@ class Operations:
         static = static_reply(self, turn, request, own)
         if static is not None:
             return static
-        facts = self._facts(turn, request, self._held(owner, own), None, standing=own is not None)
+        facts = self.facts(turn, request, self.held(owner, own), None, standing=own is not None)
         facts, verdict = make_room(self, turn, request, facts, decide(self.policy, facts, request))
         if verdict.refusal is Refusal.RATE and (flood := self.floods.again(facts.device, turn.now)) is not None:
             self.book.refused(facts.device, request, verdict, turn.now, facts.today)
@@ -178,76 +165,12 @@ class Operations:
         self.ledger.cuts.hasten(device, turn.now.boot)
         return gone
 
-    # -- the gateway's own duties
-
-    def expire(self, turn: Turn, ids: Iterable[str]) -> None:
-        """Drops the holds that have ended, and the mappings that have none left."""
-        for mapping in self._rows(ids):
-            if mapping.permanent:
-                endless = Hold(Via.OPERATOR, turn.now.boot + self.policy.limits.max_hold_s, None)
-                mapping = mapping.with_hold(endless)
-            left = without_ended(mapping, turn.now)
-            if left is None:
-                turn.end(mapping, "expired")
-            else:
-                turn.put(left)
-
-    def renew(self, turn: Turn, mapping_id: str, present: bool | None) -> None:
-        """Decides again about what stands: it is renewed in the kernel, parked, or ended.
-
-        ``present``: its device answers; None: not asked (no MAC address to ask for).
-        """
-        mapping = self.ledger.table.get(mapping_id)
-        if mapping is None:
-            return
-        if self._moved(mapping):
-            turn.end(mapping, "device-moved")
-        elif present is False:
-            turn.put(replace(mapping, parked=True))
-        else:
-            turn.quiet = not mapping.parked
-            self._decide_again(turn, mapping, "renew")
-
-    def policy_changed(self, turn: Turn, policy: Policy) -> list[Fallen]:
-        """A new policy is in force: every mapping is decided again. Those no longer allowed end, or are kept until
-        their lease ends; they are the answer. Where there is room for fewer, the oldest stay."""
-        self.policy, self.book.limits = policy, policy.limits
-        newest_first = sorted(self.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
-        fallen = [self._decide_again(turn, mapping, "reload") for mapping in newest_first]
-        return [one for one in fallen if one is not None]
-
     def facts_of_trial(self, request: MapRequest) -> Facts:
         """The facts that a request would be decided by if it came now. Changes nothing."""
         turn = Turn(self.ledger, self.surroundings.clock())
         owner = self._owner(request)
         own = self._planner(turn, request).own_row(request, owner)
-        return self._facts(turn, request, self._held(owner, own), None, standing=own is not None)
-
-    def tell_floods(self, turn: Turn, now: Instant | None = None) -> None:
-        """Writes down the counted refusals; without ``now`` those of the present minute too."""
-        turn.records.extend(self.floods.over(now))
-
-    def device_moved(self, turn: Turn, address: IPAddress, old_mac: str) -> None:
-        """The address belongs to another device now: the new holder neither sees nor inherits its mappings."""
-        for mapping in self.ledger.table.to_client(address):
-            if mapping.device == old_mac and not mapping.delegated:
-                turn.end(mapping, "device-moved")
-
-    def prefix_gone(self, turn: Turn) -> None:
-        """Ends the pinholes to addresses of a LAN prefix that is gone, and mappings to clients that became ours."""
-        network = self.surroundings.network
-        for mapping in list(self.ledger.table):
-            address = mapping.internal.address
-            if network.is_gateway(address) or (address.version == 6 and not network.on_lan(address)):
-                turn.end(mapping, "prefix-gone")
-
-    def restore(self, turn: Turn, mapping: Mapping) -> None:
-        """Decides about a stored row at start. An absent neighbour is not yet known, which is no denial."""
-        live = without_ended(mapping, turn.now)
-        if live is None:
-            turn.end(mapping, "expired")
-        else:
-            self._decide_again(turn, live, "restore")
+        return self.facts(turn, request, self.held(owner, own), None, standing=own is not None)
 
     # -- how
 
@@ -269,64 +192,7 @@ class Operations:
             if incident.quarantines:
                 self.revoke(turn, incident.device, "quarantine")
 
-    def _decide_again(self, turn: Turn, mapping: Mapping, action: str) -> Fallen | None:
-        """The answer is the mapping where it is not allowed any more."""
-        request = self._request_of(mapping, turn)
-        held = self._held(mapping.device, mapping)
-        facts = self._facts(turn, request, held, mapping, restoring=action == "restore")
-        verdict = decide(self.policy, facts, request)
-        decision = turn.ledger.numbers.next_decision()
-        reason, kept = verdict.reasons[-1], self._stays(mapping, verdict, action)
-        if kept:
-            verdict = replace(verdict, reasons=(*verdict.reasons, "it stands until its lease ends"))
-        turn.records.append(
-            map_record(turn.now, decision, request, facts, verdict, mapping=mapping.id, action=action)
-        )
-        present = replace(mapping, parked=mapping.parked and action != "renew")
-        if kept:  # the decision that allowed it stays the one it names
-            limits = self.policy.limits
-            clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ())
-            turn.put(replace(renewed(present, clamps, turn.now), rule=KEPT_RULE))
-            return Fallen(mapping, decision, reason, kept=True)
-        if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
-            turn.quiet = False
-            turn.end(mapping, "policy")
-            return Fallen(mapping, decision, reason, kept=False)
-        again = renewed(present, verdict.clamps, turn.now)
-        turn.put(replace(again, decision=decision, rule=verdict.rule or RULE_OF_OPERATOR))
-        return None
-
-    def _stays(self, mapping: Mapping, verdict: Verdict, action: str) -> bool:
-        """True where a mapping that the policy does not allow any more is kept: the configuration says so, the
-        policy alone is against it, and it was a new policy that began it."""
-        return (
-            verdict.outcome is not Outcome.ALLOW
-            and self.on_reload == "keep"
-            and (action == "reload" or mapping.rule == KEPT_RULE)
-            and verdict.reasons[0] == STANDS
-            and FAULT not in verdict.reasons
-        )
-
-    def _request_of(self, mapping: Mapping, turn: Turn) -> MapRequest:
-        """The request that would make this mapping as it stands."""
-        hold = max(mapping.holds, key=lambda h: (h.via is Via.OPERATOR, h.until))
-        source = self.surroundings.address_of(mapping)
-        return MapRequest(
-            via=hold.via,
-            source=Source(source, ""),
-            transport=mapping.key.transport,
-            internal=mapping.internal,
-            external_port=mapping.key.external_port,
-            choice=PortChoice.EXACT,
-            lifetime_s=max(1, round(mapping.until - turn.now.boot)),
-            remote=mapping.key.remote,
-            remote_port=mapping.key.remote_port,
-            external_address=mapping.key.external_address if mapping.internal.address.version == 4 else None,
-            enabled=mapping.enabled,
-            permanent=mapping.permanent,
-        )
-
-    def _facts(
+    def facts(
         self,
         turn: Turn,
         request: MapRequest,
@@ -356,9 +222,9 @@ class Operations:
 
     def facts_of(self, turn: Turn, request: MapRequest) -> Facts:
         """The facts of a request that is only looked at."""
-        return self._facts(turn, request, self._held(self._owner(request), None), None, standing=True)
+        return self.facts(turn, request, self.held(self._owner(request), None), None, standing=True)
 
-    def _held(self, owner: str, own: Mapping | None) -> Held:
+    def held(self, owner: str, own: Mapping | None) -> Held:
         """What is held before the request, its own mapping not counted."""
         table = self.ledger.table
         charges = table.charges(owner)
@@ -424,14 +290,6 @@ class Operations:
         if external and private_external(external[0]) is None:
             return None
         return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no public external address")
-
-    def _moved(self, mapping: Mapping) -> bool:
-        """True where the internal client's address is known to be another device's now."""
-        mac = self.surroundings.neighbours.mac_of(mapping.internal.address)
-        return not mapping.delegated and mac is not None and is_mac(mapping.device) and mac != mapping.device
-
-    def _rows(self, ids: Iterable[str]) -> list[Mapping]:
-        return [mapping for i in ids if (mapping := self.ledger.table.get(i)) is not None]
 
 
 def _topic(facts: Facts, request: MapRequest) -> Topic:

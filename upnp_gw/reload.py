@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from upnp_gw.duties import Fallen
 from upnp_gw.errors import ConfigError, FirewallError, GatewayError
 from upnp_gw.events import PolicyChanged
 from upnp_gw.gate.load import Loaded
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.ledger import Turn
-from upnp_gw.operations import Fallen
 from upnp_gw.policies import Enforcer
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Reload:
         old, fallen = operations.policy, list[Fallen]()
 
         def change(turn: Turn) -> None:
-            fallen[:] = operations.policy_changed(turn, loaded.policy)
+            fallen[:] = self.gateway.duties.policy_changed(turn, loaded.policy)
 
         if await self.gateway.submit(change) is not None:
             operations.policy, operations.book.limits = old, old.limits

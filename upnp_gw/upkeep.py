@@ -44,6 +44,7 @@ class Upkeep:
         self._gateway = gateway
         self._ledger = gateway.ledger
         self._operations = gateway.operations
+        self._duties = gateway.duties
         self._firewall = firewall
         self._probe = probe
         self._clock = gateway.operations.surroundings.clock
@@ -98,14 +99,14 @@ class Upkeep:
             else:
                 self._spawn(self._renew(mapping))
         if ended:
-            self._submit("expire", ended, lambda turn: self._operations.expire(turn, ended))
+            self._submit("expire", ended, lambda turn: self._duties.expire(turn, ended))
         if self._ledger.cuts.due(now.boot):
             self._gateway.cut_due()
 
     async def _renew(self, mapping: Mapping) -> None:
         async with self._probing:
             present = await self._present(mapping)
-        self._submit("renew", [mapping.id], lambda turn: self._operations.renew(turn, mapping.id, present))
+        self._submit("renew", [mapping.id], lambda turn: self._duties.renew(turn, mapping.id, present))
 
     async def _present(self, mapping: Mapping) -> bool | None:
         """Whether the device of a mapping answers; None where it cannot be asked: a routed LAN has no neighbour."""
@@ -148,17 +149,17 @@ class Upkeep:
                 self._submit("return", [mapping.id], partial(self._return, mapping.id))
 
     def _return(self, parked: str, turn: Turn) -> None:
-        self._operations.renew(turn, parked, True)
+        self._duties.renew(turn, parked, True)
 
     def device_moved(self, address: IPAddress, old_mac: str) -> None:
         """An address belongs to another MAC now."""
         if any(m.device == old_mac for m in self._ledger.table.to_client(address)):
-            self._submit("move", [], lambda turn: self._operations.device_moved(turn, address, old_mac))
+            self._submit("move", [], lambda turn: self._duties.device_moved(turn, address, old_mac))
 
     def network_changed(self) -> None:
         """Links, addresses or prefixes changed."""
         self._gateway.rewire()
-        self._submit("prefixes", [], self._operations.prefix_gone)
+        self._submit("prefixes", [], self._duties.prefix_gone)
 
     # -- counters
 
@@ -166,7 +167,7 @@ class Upkeep:
         for turn in count(1):
             await asyncio.sleep(COUNTERS_S)
             if self._operations.floods:
-                self._submit("counted refusals", [], lambda turn: self._operations.tell_floods(turn, turn.now))
+                self._submit("counted refusals", [], lambda turn: self._duties.tell_floods(turn, turn.now))
             try:
                 await self.count(remotes=turn % REMOTES_EVERY == 0)
             except FirewallError as error:

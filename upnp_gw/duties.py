@@ -1,0 +1,162 @@
+"""What the gateway does to the ledger without being asked: leases that end, renewals, restarts, new policies.
+
+Like ``operations``: every method is one ``Turn``, waits for nothing and does not talk to the kernel.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from upnp_gw.audit import STANDS, map_record
+from upnp_gw.gate.decide import decide
+from upnp_gw.gate.decision import FAULT, Clamps, Outcome, Verdict
+from upnp_gw.gate.schema import KEPT_RULE, Policy
+from upnp_gw.ledger.leases import renewed, without_ended
+from upnp_gw.ledger.ledger import Turn
+from upnp_gw.model import DecisionId, Hold, Instant, IPAddress, Mapping, Via
+from upnp_gw.operations import RULE_OF_OPERATOR, Operations
+from upnp_gw.request import MapRequest, PortChoice, Source
+from upnp_gw.surroundings import is_mac
+
+
+@dataclass(frozen=True, slots=True)
+class Fallen:
+    """A mapping that a new policy does not allow any more."""
+
+    mapping: Mapping
+    decision: DecisionId
+    reason: str
+    kept: bool
+
+
+class Duties:
+    """The duties, over the same ledger and policy as the operations."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    def expire(self, turn: Turn, ids: Iterable[str]) -> None:
+        """Drops the holds that have ended, and the mappings that have none left."""
+        for mapping in self._rows(ids):
+            if mapping.permanent:
+                endless = Hold(Via.OPERATOR, turn.now.boot + self._operations.policy.limits.max_hold_s, None)
+                mapping = mapping.with_hold(endless)
+            left = without_ended(mapping, turn.now)
+            if left is None:
+                turn.end(mapping, "expired")
+            else:
+                turn.put(left)
+
+    def renew(self, turn: Turn, mapping_id: str, present: bool | None) -> None:
+        """Decides again about what stands: it is renewed in the kernel, parked, or ended.
+
+        ``present``: its device answers; None: not asked (no MAC address to ask for).
+        """
+        mapping = self._operations.ledger.table.get(mapping_id)
+        if mapping is None:
+            return
+        if self._moved(mapping):
+            turn.end(mapping, "device-moved")
+        elif present is False:
+            turn.put(replace(mapping, parked=True))
+        else:
+            turn.quiet = not mapping.parked
+            self._decide_again(turn, mapping, "renew")
+
+    def policy_changed(self, turn: Turn, policy: Policy) -> list[Fallen]:
+        """A new policy is in force: every mapping is decided again. Those no longer allowed end, or are kept until
+        their lease ends; they are the answer. Where there is room for fewer, the oldest stay."""
+        self._operations.policy, self._operations.book.limits = policy, policy.limits
+        newest_first = sorted(self._operations.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
+        fallen = [self._decide_again(turn, mapping, "reload") for mapping in newest_first]
+        return [one for one in fallen if one is not None]
+
+    def tell_floods(self, turn: Turn, now: Instant | None = None) -> None:
+        """Writes down the counted refusals; without ``now`` those of the present minute too."""
+        turn.records.extend(self._operations.floods.over(now))
+
+    def device_moved(self, turn: Turn, address: IPAddress, old_mac: str) -> None:
+        """The address belongs to another device now: the new holder neither sees nor inherits its mappings."""
+        for mapping in self._operations.ledger.table.to_client(address):
+            if mapping.device == old_mac and not mapping.delegated:
+                turn.end(mapping, "device-moved")
+
+    def prefix_gone(self, turn: Turn) -> None:
+        """Ends the pinholes to addresses of a LAN prefix that is gone, and mappings to clients that became ours."""
+        network = self._operations.surroundings.network
+        for mapping in list(self._operations.ledger.table):
+            address = mapping.internal.address
+            if network.is_gateway(address) or (address.version == 6 and not network.on_lan(address)):
+                turn.end(mapping, "prefix-gone")
+
+    def restore(self, turn: Turn, mapping: Mapping) -> None:
+        """Decides about a stored row at start. An absent neighbour is not yet known, which is no denial."""
+        live = without_ended(mapping, turn.now)
+        if live is None:
+            turn.end(mapping, "expired")
+        else:
+            self._decide_again(turn, live, "restore")
+
+    def _decide_again(self, turn: Turn, mapping: Mapping, action: str) -> Fallen | None:
+        """The answer is the mapping where it is not allowed any more."""
+        request = self._request_of(mapping, turn)
+        held = self._operations.held(mapping.device, mapping)
+        facts = self._operations.facts(turn, request, held, mapping, restoring=action == "restore")
+        verdict = decide(self._operations.policy, facts, request)
+        decision = turn.ledger.numbers.next_decision()
+        reason, kept = verdict.reasons[-1], self._stays(mapping, verdict, action)
+        if kept:
+            verdict = replace(verdict, reasons=(*verdict.reasons, "it stands until its lease ends"))
+        turn.records.append(
+            map_record(turn.now, decision, request, facts, verdict, mapping=mapping.id, action=action)
+        )
+        present = replace(mapping, parked=mapping.parked and action != "renew")
+        if kept:  # the decision that allowed it stays the one it names
+            limits = self._operations.policy.limits
+            clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ())
+            turn.put(replace(renewed(present, clamps, turn.now), rule=KEPT_RULE))
+            return Fallen(mapping, decision, reason, kept=True)
+        if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
+            turn.quiet = False
+            turn.end(mapping, "policy")
+            return Fallen(mapping, decision, reason, kept=False)
+        again = renewed(present, verdict.clamps, turn.now)
+        turn.put(replace(again, decision=decision, rule=verdict.rule or RULE_OF_OPERATOR))
+        return None
+
+    def _stays(self, mapping: Mapping, verdict: Verdict, action: str) -> bool:
+        """True where a mapping that the policy does not allow any more is kept: the configuration says so, the
+        policy alone is against it, and it was a new policy that began it."""
+        return (
+            verdict.outcome is not Outcome.ALLOW
+            and self._operations.on_reload == "keep"
+            and (action == "reload" or mapping.rule == KEPT_RULE)
+            and verdict.reasons[0] == STANDS
+            and FAULT not in verdict.reasons
+        )
+
+    def _request_of(self, mapping: Mapping, turn: Turn) -> MapRequest:
+        """The request that would make this mapping as it stands."""
+        hold = max(mapping.holds, key=lambda h: (h.via is Via.OPERATOR, h.until))
+        source = self._operations.surroundings.address_of(mapping)
+        return MapRequest(
+            via=hold.via,
+            source=Source(source, ""),
+            transport=mapping.key.transport,
+            internal=mapping.internal,
+            external_port=mapping.key.external_port,
+            choice=PortChoice.EXACT,
+            lifetime_s=max(1, round(mapping.until - turn.now.boot)),
+            remote=mapping.key.remote,
+            remote_port=mapping.key.remote_port,
+            external_address=mapping.key.external_address if mapping.internal.address.version == 4 else None,
+            enabled=mapping.enabled,
+            permanent=mapping.permanent,
+        )
+
+    def _moved(self, mapping: Mapping) -> bool:
+        """True where the internal client's address is known to be another device's now."""
+        mac = self._operations.surroundings.neighbours.mac_of(mapping.internal.address)
+        return not mapping.delegated and mac is not None and is_mac(mapping.device) and mac != mapping.device
+
+    def _rows(self, ids: Iterable[str]) -> list[Mapping]:
+        return [mapping for i in ids if (mapping := self._operations.ledger.table.get(i)) is not None]
