@@ -114,6 +114,9 @@ async def test_answers_to_others_are_no_answers(home: House) -> None:
     dialogue = NatPmpDialogue(FOUR)
     asked = natpmp.build_request(natpmp.MappingRequest(Transport.UDP, 9, 9, 60))
     assert dialogue.read(1, await line.said(asked), WISH, 0.0) is False
+    address = await line.said(natpmp.build_request(natpmp.AddressRequest()))
+    assert dialogue.read(0, address, WISH, 0.0) is True
+    assert dialogue.read(1, address, WISH, 0.0) is False, "late, and no answer to the second step"
 
 
 @given(st.binary(max_size=120))
