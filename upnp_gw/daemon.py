@@ -23,7 +23,7 @@ from upnp_gw.advice import Advice
 from upnp_gw.config import Config
 from upnp_gw.doctor import examine
 from upnp_gw.errors import ConfigError, FirewallError, GatewayError
-from upnp_gw.events import Event, Events, Ipv6FirewallChanged, LanChanged, TableChanged, WanChanged
+from upnp_gw.events import Events, Ipv6FirewallChanged, WanChanged
 from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
 from upnp_gw.firewall.idle import idle_timeout_s
 from upnp_gw.firewall.memory import MemoryFirewall
@@ -33,6 +33,7 @@ from upnp_gw.gate.schema import Policy
 from upnp_gw.gateway import Gateway
 from upnp_gw.identity import Identity
 from upnp_gw.inquiry import Inquiry
+from upnp_gw.lan_side import LanSide
 from upnp_gw.ledger.decision_rows import DAY_S, Keep
 from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.ledger.store import Store
@@ -45,24 +46,13 @@ from upnp_gw.own_ports import OwnPorts
 from upnp_gw.people import People
 from upnp_gw.policies import APPROVED, Enforcer, Policies
 from upnp_gw.privileges import settle
-from upnp_gw.protocols.description import RootDevice, root_device
-from upnp_gw.protocols.descriptors import load_descriptor
-from upnp_gw.protocols.faces import SERVICES, Face, Service, scpd_path
-from upnp_gw.protocols.igd.evented import evented_properties
-from upnp_gw.protocols.portcontrol import PortControl
-from upnp_gw.protocols.ssdp import server_token
 from upnp_gw.reload import Reload
-from upnp_gw.request import Ipv6Firewall, Source
-from upnp_gw.servers.action_model import load_service_models
+from upnp_gw.request import Ipv6Firewall
 from upnp_gw.servers.control import Claim, ControlServer
-from upnp_gw.servers.gena import Eventing
-from upnp_gw.servers.http import HttpServer
 from upnp_gw.servers.lease_files import LeaseFiles
 from upnp_gw.servers.listeners import Listeners
 from upnp_gw.servers.netwatch import Moved, NeighbourEvent, Netwatch, Seen
 from upnp_gw.servers.notify import READY, STOPPING, WATCHDOG, notify, watchdog_s
-from upnp_gw.servers.portcontrol import PortControlServer
-from upnp_gw.servers.ssdp import Ssdp
 from upnp_gw.servers.wan_counters import WanCounters
 from upnp_gw.surroundings import Surroundings
 from upnp_gw.upkeep import Upkeep
@@ -233,7 +223,7 @@ class Daemon:
         config = self.config
         view = LedgerView(
             self._operations.ledger,
-            self._host,
+            self._operations.device_of,
             lambda: self._around.network,
             clock,
             self._counters.wan_counters,
@@ -243,72 +233,17 @@ class Daemon:
             idle_timeout_s,
         )
         self._own_ports.on_ipv6_firewall = lambda: self.events.publish(Ipv6FirewallChanged())
-        faces = [Face(face) for face in config.faces]
-        roots = [self._root(face) for face in faces]
-        udns = {root.face: root.udns for root in roots}
-        documents = {root.path: root.description for root in roots}
-        documents |= {scpd_path(face, s): _scpd(s) for face in faces for s in SERVICES[face]}
-        models = await load_service_models(documents)
-        eventing = Eventing(evented_properties(view, models, udns), clock, self._host)
-        self._eventing = eventing
-        self.events.subscribe(eventing.on_event)
-        await eventing.start()
-        self._stack.push_async_callback(eventing.stop)
-        self._http = HttpServer(
-            documents=documents,
-            token=self._identity.token,
-            udns=udns,
-            models=models,
-            view=view,
-            handle=self.gateway.handle,
-            eventing=eventing,
-            network=lambda: self._around.network,
-            now=clock,
-            server=server_token(os.uname().release),
-            host_of=self._host,
-            recount=self._upkeep.recount,
-        )
-        self._stack.push_async_callback(self._http.stop)
-        try:
-            self._http_port = await self._http.start(self._around.network, config.http_port)
-        except OSError as error:
-            raise ConfigError(
-                "http_port",
-                str(config.http_port),
-                f"cannot be listened on ({error.strerror}); accepted: a free port",
-            ) from error
-        self._ssdp = Ssdp(
-            roots,
-            lambda: self._around.network,
-            clock,
-            self._identity.next_boot_id,
-            http_port=self._http_port,
-            max_age_s=config.max_age_s,
-        )
-        self._stack.push_async_callback(self._ssdp.stop)
-        await self._ssdp.start()
-        self._portcontrol = PortControlServer(
-            PortControl(config.natpmp, config.pcp, config.pcp_min_lifetime_s),
-            lambda: self._around.network,
-            clock,
-            self.gateway.handle,
-            epoch_s=view.epoch_s,
-            stands=view.stands,
-            find=view.mapping,
-            left_s=view.left_s,
-        )
-        self._stack.push_async_callback(self._portcontrol.stop)
-        self.events.subscribe(self._portcontrol.on_event)
-        self.events.subscribe(self._pinholes_lost)
-        await self._portcontrol.start()
+        self._lan_side = LanSide(config, self.gateway, view, self._identity, self._upkeep.recount, self._spawn)
+        self._stack.push_async_callback(self._lan_side.stop)
+        await self._lan_side.start()
         told = Told(
             config=config,
             detected=self._detected,
             started=self._started,
             policy_source=lambda: self._enforcer.policies.source,
             policy_problem=lambda: self._reload.problem,
-            locations=lambda: self._locations(roots),
-            counters=self._counts,
+            locations=self._lan_side.locations,
+            counters=lambda: {**self._lan_side.counts(), **self.gateway.owed.counts()},
             doctor=lambda: examine(config),
         )
         operator = GatewayOperator(self.gateway, self._store, told)
@@ -326,20 +261,6 @@ class Daemon:
         """Our own table's in router mode; alongside, what others do."""
         return Ipv6Firewall() if self.config.firewall is FirewallMode.ROUTER else self._own_ports.ipv6_firewall
 
-    def _host(self, source: Source) -> str:
-        """Who a LAN source is: its addresses of both families are one device."""
-        return self._around.device_of(source.address, source.interface)
-
-    def _root(self, face: Face) -> RootDevice:
-        return root_device(
-            face,
-            self._identity.uuid,
-            friendly_name=self.config.friendly_name,
-            presentation_url=self.config.presentation_url,
-            token=self._identity.token,
-            scpds=[_scpd(service) for service in SERVICES[face]],
-        )
-
     def _settings(self) -> FirewallSettings:
         return FirewallSettings(
             mode=self.config.firewall,
@@ -353,7 +274,7 @@ class Daemon:
         config = self.config
         line = (
             f"upnp-gw {__version__} serves {', '.join(config.lan)} for {config.wan}"
-            f" ({config.backend}, {config.firewall.value}), HTTP port {self._http_port},"
+            f" ({config.backend}, {config.firewall.value}), HTTP port {self._lan_side.http_port},"
             f" policy: {self._enforcer.policies.source}"
         )
         print(line, flush=True)
@@ -370,38 +291,13 @@ class Daemon:
         new = self._around.network = self._served(new)
         self._upkeep.network_changed()
         if old.lans != new.lans:
-            self._spawn(self._lan_changed(new))
+            self._spawn(self._lan_side.lan_changed(new))
         if (old.wan.up, old.external, old.connected_at) != (new.wan.up, new.external, new.connected_at):
             log.info("the WAN is %s, external addresses: %s", "up" if new.wan.up else "down", _listed(new.external))
             self._warn_private(new)
             self.events.publish(WanChanged())
             if old.external[:1] != new.external[:1]:
-                self._spawn(self._external_changed())
-
-    async def _external_changed(self) -> None:
-        """A new epoch before anybody is told of the new address; an address that came back is only announced."""
-        if await self.gateway.epochs.follow_external():
-            self._portcontrol.external_changed()
-        elif self._around.network.external:
-            self._portcontrol.announce()
-
-    def _pinholes_lost(self, event: Event) -> None:
-        """A LAN prefix went with its pinholes: their clients are told to ask again (RFC 6887 section 8.5)."""
-        if isinstance(event, TableChanged) and any(why == "prefix-gone" for _, why in event.removed):
-            self._spawn(self._new_epoch())
-
-    async def _new_epoch(self) -> None:
-        await self.gateway.epochs.begin()
-        self._portcontrol.announce()
-
-    async def _lan_changed(self, network: Network) -> None:
-        """The servers follow the LAN. A new BOOTID voids every event subscription (IGD section 7.3)."""
-        self._portcontrol.network_changed()
-        await self._http.network_changed(network)
-        before = self._ssdp.boot_id
-        self._ssdp.network_changed(network)
-        if self._ssdp.boot_id != before:
-            self.events.publish(LanChanged())
+                self._spawn(self._lan_side.external_changed())
 
     def _neighbour_changed(self, event: NeighbourEvent) -> None:
         match event:
@@ -430,24 +326,6 @@ class Daemon:
         with contextlib.suppress(GatewayError):  # it is logged, and ``status`` tells it
             await self._reload.reload(self._enforcer)
 
-    def _locations(self, roots: Iterable[RootDevice]) -> list[str]:
-        return [
-            f"http://{address}:{self._http_port}{root.path}"
-            for root in roots
-            for link in self._around.network.lans
-            for address in link.ipv4
-        ]
-
-    def _counts(self) -> dict[str, int]:
-        return {
-            **{f"http {kind}": count for kind, count in sorted(self._http.counts.items())},
-            **{f"ssdp dropped {kind}": count for kind, count in sorted(self._ssdp.drops.items())},
-            **{f"5351 answered {kind}": count for kind, count in sorted(self._portcontrol.answered.items())},
-            **{f"5351 dropped {kind}": count for kind, count in sorted(self._portcontrol.drops.items())},
-            **{f"eventing {kind}": count for kind, count in sorted(self._eventing.counts.items())},
-            **self.gateway.owed.counts(),
-        }
-
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
@@ -458,10 +336,6 @@ class Daemon:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _scpd(service: Service) -> bytes:
-    return load_descriptor(f"{service.name}{service.version}.xml")
 
 
 def _listed(addresses: Iterable[IPv4Address]) -> str:
