@@ -130,7 +130,7 @@ def parse_tuple(data: bytes) -> Tuple | None:
     source = ip.get(CTA_IP_V4_SRC) or ip.get(CTA_IP_V6_SRC)
     destination = ip.get(CTA_IP_V4_DST) or ip.get(CTA_IP_V6_DST)
     from_port = proto.get(CTA_PROTO_SRC_PORT)
-    if to is None or not (source and destination and from_port):
+    if to is None or not (source and destination and from_port) or {len(source), len(destination)} - {4, 16}:
         return None
     return Tuple(
         to[0],
