@@ -23,6 +23,7 @@ def test_a_client_on_the_same_host_maps_a_port_and_is_refused_one(lab: Lab, tmp_
         assert added["ok"], added
         assert (refused["ok"], refused["code"]) == (False, 606)
         assert deleted["ok"], deleted
-        verdicts = [decision["verdict"] for decision in daemon.json("log")]
+        log = daemon.cli("log", "--json").stdout.splitlines()
+        verdicts = [json.loads(line)["verdict"] for line in log]
         assert sorted(verdicts) == ["allow", "allow", "deny"]
         assert not daemon.json("list")
