@@ -123,6 +123,14 @@ async def test_mapping_numbers_are_not_used_twice(store: Store) -> None:
     assert (await store.highest())[0] == 41
 
 
+async def test_a_refresh_of_an_old_mapping_gives_no_number_free(store: Store) -> None:
+    """A number used twice would write over the row that has it."""
+    await store.write(Batch(put=[(mapping(41, 8041), 1)], decisions=[record(90)]), NOW)
+    await store.write(Batch(removed=["m41"]), NOW)
+    await store.write(Batch(put=[(mapping(7, 8007), 2)], decisions=[record(91)]), NOW)
+    assert (await store.highest())[:2] == (41, 91)
+
+
 async def test_a_batch_is_whole_or_not_at_all(store: Store) -> None:
     with pytest.raises(StoreError):
         await store.write(Batch(put=[(mapping(1), 1)], decisions=[record(1), record(1)]), NOW)

@@ -11,6 +11,7 @@ Ends with 0 only where the answer was yes every time, and memory did not grow.
 
 import argparse
 import random
+import re
 import sys
 import tempfile
 import time
@@ -102,8 +103,15 @@ class Soak:
     def _wrong(self, what: str) -> None:
         self.errors.append(what)
         self._say(f"WRONG: {what}")
-        for line in self.home.daemon.output[-6:]:
+        for line in self._story(what)[-12:]:
             print(f"          {line}", flush=True)
+
+    def _story(self, what: str) -> list[str]:
+        """What was decided about the ports in question."""
+        records = [
+            r for port in re.findall(r"\b\d{5}\b", what) for r in self.home.ask("GET", f"/v1/decisions?port={port}")
+        ]
+        return [f"{r['id']} {r['verdict']} {r['action']} {r['mapping']} {r['reasons']}" for r in reversed(records)]
 
     def _say(self, what: str) -> None:
         print(f"{time.monotonic() - self._begun:7.1f} s  {what}", flush=True)

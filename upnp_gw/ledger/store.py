@@ -295,13 +295,14 @@ class Store:
     def _set_highest(self, db: sqlite3.Connection, name: str, number: int) -> None:
         db.execute(
             "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE "
-            "SET value = max(CAST(value AS INTEGER), excluded.value)",
+            "SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",
             (f"highest-{name}", str(number)),
         )
 
     def _highest(self) -> tuple[int, int, int]:
         db = self._open_db
-        mapping = int(self._get("highest-mapping") or 0)
+        (standing,) = db.execute("SELECT coalesce(max(CAST(substr(id, 2) AS INTEGER)), 0) FROM mappings").fetchone()
+        mapping = max(standing, int(self._get("highest-mapping") or 0))  # the newest may have ended
         (newest,) = db.execute("SELECT coalesce(max(number), 0) FROM decisions").fetchone()
         decision = max(newest, int(self._get("highest-decision") or 0))  # all of them may have left by age
         (cut,) = db.execute("SELECT coalesce(max(id), 0) FROM cuts").fetchone()
