@@ -167,6 +167,7 @@ def measure(target: Target, counts: list[int]) -> dict[str, dict[int, float]]:
 
     def note(row: str, count: int, figure: float) -> None:
         rows.setdefault(row, {})[count] = figure
+        print(f"  {count:6} {row}: {figure:.2f}", file=sys.stderr, flush=True)
 
     filled = 0
     with target.console.inside():
