@@ -19,7 +19,7 @@ from upnp_gw.gate.load import load_text
 from upnp_gw.ledger.ledger import Turn
 from upnp_gw.ledger.records import RecordFilter
 from upnp_gw.ledger.store import Batch
-from upnp_gw.model import Instant, MappingKey, Transport, Via
+from upnp_gw.model import Instant, IPAddress, MappingKey, Transport, Via
 from upnp_gw.network import Neighbour
 from upnp_gw.request import Granted, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
 
@@ -476,6 +476,37 @@ async def test_a_foreign_flush_is_healed_from_the_ledger(tmp_path: Path) -> None
         assert home.ports == {(TCP, 8080)}
         assert home.gateway.healed == 1
         assert FirewallHealed("ruleset flushed") in home.events
+
+
+async def test_who_asks_before_its_neighbour_entry_is_known_is_resolved_first(tmp_path: Path) -> None:
+    """After the link was down the kernel knows nobody, and a NAT-PMP datagram teaches it none."""
+    async with house(tmp_path) as home:
+        mac = home.around.neighbours.mac_of(ip_address(CONSOLE_IP))
+        assert mac is not None
+        await home.granted(8080, via=Via.NATPMP)
+        home.around.neighbours.forget(ip_address(CONSOLE_IP), "lan0")
+
+        async def resolve(address: IPAddress, interface: str) -> bool:
+            await asyncio.sleep(0)
+            return home.around.neighbours.learn(Neighbour(address, CONSOLE, interface)) is None
+
+        home.around.resolve = resolve
+        replies = await asyncio.gather(*(home.granted(8080, via=Via.NATPMP) for _ in range(20)))
+        assert all(reply.refreshed and reply.mapping.device == CONSOLE for reply in replies)
+
+
+async def test_a_mapping_held_by_an_address_is_its_devices_once_that_is_known(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        home.around.neighbours.forget(ip_address(CONSOLE_IP), "lan0")
+        first = await home.granted(8080)
+        assert first.mapping.device == CONSOLE_IP, "it could not be resolved"
+        home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
+        home.upkeep.device_seen(CONSOLE, ip_address(CONSOLE_IP))
+        await home.upkeep.settled()
+        again = await home.granted(8080)
+        assert again.refreshed
+        assert (again.mapping.id, again.mapping.device) == (first.mapping.id, CONSOLE)
+        assert isinstance(await home.unmap(8080), Removed)
 
 
 # -- restart

@@ -54,6 +54,7 @@ class Duties:
         mapping = self._operations.ledger.table.get(mapping_id)
         if mapping is None:
             return
+        mapping = self._known(mapping)
         if self._moved(mapping):
             turn.end(mapping, "device-moved")
         elif present is False:
@@ -87,6 +88,13 @@ class Duties:
             address = mapping.internal.address
             if network.is_gateway(address) or (address.version == 6 and not network.on_lan(address)):
                 turn.end(mapping, "prefix-gone")
+
+    def _known(self, mapping: Mapping) -> Mapping:
+        """A mapping that was held by an address, since its neighbour was not known, is its device's once it is."""
+        mac = self._operations.surroundings.neighbours.mac_of(mapping.internal.address)
+        if mac is None or mapping.delegated or mapping.device != str(mapping.internal.address):
+            return mapping
+        return replace(mapping, device=mac)
 
     def restore(self, turn: Turn, mapping: Mapping) -> None:
         """Decides about a stored row at start. An absent neighbour is not yet known, which is no denial."""

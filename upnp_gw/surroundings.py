@@ -15,7 +15,7 @@ from upnp_gw.request import Source
 
 RESOLVE_S = 1.0
 RESOLVE_MOST = 8
-"""Resolutions at once; who asks for more is judged by what is known."""
+"""Addresses that are resolved at once; who is one more is judged by what is known."""
 
 
 async def _no_resolve(address: IPAddress, interface: str) -> bool:
@@ -39,7 +39,7 @@ class Surroundings:
     when its first request is here."""
     resolve: Callable[[IPAddress, str], Awaitable[bool]] = _no_resolve
     """Has the kernel find out who is behind an address."""
-    _resolving: int = 0
+    _resolving: set[tuple[IPAddress, str]] = field(default_factory=set)
 
     leases: Callable[[], Leases] = Leases
     """The DHCP leases as they are known now."""
@@ -60,22 +60,25 @@ class Surroundings:
         self.look_at_leases()
 
     async def introduce(self, address: IPAddress, interface: str) -> None:
-        """Has the kernel resolve an internal client on the requester's LAN that it does not know: a host that asks
-        by another of its addresses is told by its MAC address, and has perhaps sent nothing from this one yet."""
+        """Has the kernel resolve a host on the requester's LAN that it does not know: after the link was down its
+        neighbours are forgotten, and a datagram teaches it none; or an internal client is another address of the
+        requester, and it has sent nothing from there yet."""
         link = self.network.lan(interface) if interface else None
-        if link is None or self._resolving >= RESOLVE_MOST or self.network.is_gateway(address):
+        place = (address, interface)
+        full = len(self._resolving) >= RESOLVE_MOST and place not in self._resolving
+        if link is None or full or self.network.is_gateway(address):
             return
         near = any(address in net for net in link.networks if net.version == address.version)
         if not near or self.neighbours.mac_of(address, interface) is not None:
             return
-        self._resolving += 1
+        self._resolving.add(place)
         try:
             async with asyncio.timeout(RESOLVE_S):
                 await self.resolve(address, interface)
         except (TimeoutError, OSError):
             pass  # it stays unknown, and is judged so
         finally:
-            self._resolving -= 1
+            self._resolving.discard(place)
 
     def address_of(self, mapping: Mapping) -> IPAddress:
         """An address of the device that holds a mapping: the internal client's own, unless it was delegated."""
