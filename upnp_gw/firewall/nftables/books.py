@@ -4,6 +4,7 @@ A change is worked out in a ``Draft`` over the books; only when the kernel has t
 take the draft. So a refused batch leaves no trace, and a request costs O(its own changes).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
@@ -181,9 +182,19 @@ class Draft:
         return "\n".join(self._lines())
 
     def portions(self) -> Iterator[str]:
-        """The same in several transactions, for a socket that cannot send it whole. Only of a refill."""
-        lines = self._lines()
-        fill = [line for line in lines if line not in self._head]
+        """The same in several transactions, for a socket that cannot send it whole. Only of a refill.
+
+        The first empties the maps and fills in the first of every map, so that no moment has nothing open: a
+        forward's elements in ``pm``, ``live`` and ``out`` go together.
+        """
+        seen: Counter[str] = Counter()
+
+        def turn(line: str) -> int:
+            name = line.partition("{")[0]
+            seen[name] += 1
+            return seen[name]
+
+        fill = sorted((line for line in self._lines() if line not in self._head), key=turn)
         yield "\n".join([*self._head, *fill[:LINES]])
         for at in range(LINES, len(fill), LINES):
             yield "\n".join(fill[at : at + LINES])

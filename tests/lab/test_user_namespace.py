@@ -1,0 +1,50 @@
+"""Root of a user namespace may not enlarge its socket's buffer: a large refill goes in portions."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.lab
+
+SCRIPT = """
+import asyncio, sys
+from tests.firewall.driver import forward, settings
+from upnp_gw.errors import FirewallError
+from upnp_gw.firewall.base import Refill
+from upnp_gw.firewall.nftables import NftablesFirewall
+from upnp_gw.firewall.nftables.library import Session
+
+async def main() -> None:
+    firewall = NftablesFirewall()
+    sent = []
+    run = Session.run
+
+    def counted(self, commands):
+        sent.append(len(commands))
+        run(self, commands)
+
+    Session.run = counted
+    await firewall.open(settings(size=20_000), lambda what: None)
+    sent.clear()
+    many = tuple(forward(f"m{n}", 1 + n, to=f"192.168.{n // 200}.{1 + n % 200}") for n in range(6000))
+    await firewall.apply([Refill(many)])
+    assert len(sent) > 1, "it went whole"
+    assert len((await firewall.read()).left_s) == 6000
+    await firewall.apply([Refill(many[:10])])
+    assert set((await firewall.read()).left_s) == {f"m{n}" for n in range(10)}
+    await firewall.close()
+    print("portions", len(sent))
+
+asyncio.run(main())
+"""
+
+
+def test_a_large_refill_goes_in_portions() -> None:
+    argv = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-c", SCRIPT]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, cwd=os.getcwd(), check=False)
+    if "unshare" in done.stderr and "Operation not permitted" in done.stderr:
+        pytest.skip("no user namespaces here")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("portions")
