@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.firewall.driver import Driver, driving, forward, settings, until
+from tests.firewall.driver import WAIT_S, Driver, driving, forward, settings, until
 from upnp_gw.firewall.base import Open, Refill
 from upnp_gw.firewall.netlink import Message, attribute
 from upnp_gw.firewall.nftables import NftablesFirewall
@@ -121,8 +121,14 @@ def test_a_lost_event_is_told_as_such(opened: Driver[NftablesFirewall], bare: Ho
     watch._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     elements = ", ".join(str(n) for n in range(3000))
     bare.nft("add table inet other\nadd set inet other s { type inet_service; }")
-    done = threading.Event()
-    opened.loop.call_soon_threadsafe(done.wait)  # a busy event loop
+    busy, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        busy.set()
+        done.wait(WAIT_S)
+
+    opened.loop.call_soon_threadsafe(work)
+    assert busy.wait(WAIT_S), "a loop that is not busy yet would read every event as it comes"
     bare.nft(f"add element inet other s {{ {elements} }}")
     done.set()
     until(lambda: bool(opened.told))
