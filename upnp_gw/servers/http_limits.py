@@ -180,6 +180,12 @@ class Connection(web.RequestHandler):
             super().data_received(early)
             self._link.resume_reading()
 
+    async def start(self) -> None:
+        """aiohttp's task of this connection: whoever is gone before it runs leaves nothing to serve, and aiohttp
+        would raise for want of its server."""
+        if self._link is not None:
+            await super().start()
+
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
         if self._received > self._door.limits.received:
