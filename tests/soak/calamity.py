@@ -29,27 +29,29 @@ COMPLAINTS = ("Device or resource busy", "Cannot allocate memory", "Too many ope
 
 
 class Kills:
-    """kill -9, at each point of a request in turn, at any moment, and while it starts."""
+    """kill -9 at each point of a request in turn and at any moment; and a stop now and then, which is no kill."""
 
     def __init__(self, dice: random.Random) -> None:
         self.count = 0
+        self._turn = 0
         self._dice = dice
 
     def __call__(self, home: Household, load: Load) -> str:
-        self.count += 1
         load.await_answers(self._dice.randrange(8, 40))
-        turn = self.count % (len(POINTS) + 1)
-        if turn == len(POINTS):
-            what = "anywhere"
+        self._turn = (self._turn + 1) % (len(POINTS) + 2)
+        what = (*(f"kill -9, {point}" for point in POINTS), "kill -9, anywhere", "SIGTERM")[self._turn]
+        if what == "SIGTERM":
+            assert home.daemon.stop() == 0
+        elif what == "kill -9, anywhere":
             home.daemon.kill()
         else:
-            what = POINTS[turn]
-            home.daemon.fault("kill", what)
+            home.daemon.fault("kill", POINTS[self._turn])
             assert home.daemon.died(30), f"{what} was not reached"
+        self.count += what != "SIGTERM"
         load.shut()
         home.daemon.cure("kill")
         home.daemon.start()
-        return f"kill -9, {what}"
+        return what
 
 
 class Calamities:
@@ -67,7 +69,6 @@ class Calamities:
             self.wan_renumbered,
             self.host_unplugged,
             self.lan_flaps,
-            self.stop_and_start,
         ]
         self._left: list[Callable[[Household, Load], str]] = []
 
@@ -126,12 +127,6 @@ class Calamities:
         home.gateway.ip(f"link set {home.lab.topology.lans[0].interface} down")
         home.gateway.ip(f"link set {home.lab.topology.lans[0].interface} up")
         return "the LAN link flaps"
-
-    def stop_and_start(self, home: Household, load: Load) -> str:
-        assert home.daemon.stop() == 0
-        load.shut()
-        home.daemon.start()
-        return "SIGTERM and start"
 
 
 def rss_kib(pid: int) -> int:
