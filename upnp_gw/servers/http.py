@@ -300,11 +300,14 @@ class HttpServer:
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         body = b""
-        while chunk := await request.content.readany():
+        while request.transport is not None:  # aiohttp raises RuntimeError for a client that is gone
+            chunk = await request.content.readany()
+            if not chunk:
+                return body
             body += chunk
             if len(body) > BODY_MAX:
                 raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
-        return body
+        raise Refused(HTTPStatus.BAD_REQUEST, "gone")
 
     def _subscription(
         self, request: web.BaseRequest, url: EventUrl, source: Source
