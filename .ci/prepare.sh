@@ -10,10 +10,11 @@ export PATH="$PATH:/usr/sbin:/sbin"
 say() { printf '==> %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# A Python that is new enough and can make a virtual environment, or nothing.
+# A Python that is new enough and can make a virtual environment, or nothing. The system's comes first: one in root's
+# own home cannot be run by the user that the daemon becomes.
 find_python() {
     local candidate
-    for candidate in "${PYTHON:-}" python3 /usr/bin/python3; do
+    for candidate in "${PYTHON:-}" /usr/bin/python3 python3; do
         [ -n "$candidate" ] || continue
         if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$candidate"

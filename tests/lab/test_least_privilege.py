@@ -1,6 +1,7 @@
 """Started as root it becomes another user with one capability, and does everything it did before."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from ipaddress import IPv4Address
@@ -25,6 +26,10 @@ def directory(namespaces: None) -> Iterator[Path]:
     """A place that other users reach: pytest's own are root's alone."""
     if find(USER, "", Path("/proc/self/uid_map").read_text("ascii")) is None:
         pytest.skip("this user namespace has root alone: there is nobody to become")
+    for needed in (Path(sys.executable).resolve(), Path(sys.prefix), Path(__file__)):
+        closed = [place for place in needed.parents if not place.stat().st_mode & 0o001]
+        if closed:
+            pytest.skip(f"{USER} cannot reach {needed.name}: {closed[0]} is closed to other users")
     with tempfile.TemporaryDirectory(prefix="upnp-gw-") as made:
         Path(made).chmod(0o711)
         yield Path(made)
