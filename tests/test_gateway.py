@@ -495,6 +495,23 @@ async def test_who_asks_before_its_neighbour_entry_is_known_is_resolved_first(tm
         assert all(reply.refreshed and reply.mapping.device == CONSOLE for reply in replies)
 
 
+async def test_who_does_not_answer_for_its_address_gets_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    """The link went down behind the datagram, or its source was made up."""
+    async with house(tmp_path) as home:
+        await home.granted(8080, via=Via.NATPMP)
+        home.around.neighbours.forget(ip_address(CONSOLE_IP), "lan0")
+
+        async def resolve(address: IPAddress, interface: str) -> bool:
+            return False
+
+        home.around.resolve = resolve
+        assert (await home.refused(8081, via=Via.NATPMP)).refusal is Refusal.BACKEND
+        gone = await home.unmap(8080, via=Via.NATPMP)
+        assert isinstance(gone, Refused)
+        assert gone.refusal is Refusal.BACKEND
+        assert home.ports == {(TCP, 8080)}
+
+
 async def test_a_mapping_held_by_an_address_is_its_devices_once_that_is_known(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         home.around.neighbours.forget(ip_address(CONSOLE_IP), "lan0")

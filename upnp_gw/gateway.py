@@ -140,7 +140,8 @@ class Gateway:
         """The answer to a request. Never raises for what a client sends."""
         around = self.operations.surroundings
         around.meet(request.source)
-        await around.introduce(request.source.address, request.source.interface)
+        if not await around.introduce(request.source.address, request.source.interface):
+            return Refused(Refusal.BACKEND, "nobody answers for the requester's address", None)
         device = around.device_of(request.source.address)
         self.operations.book.changed(device, self._clock(), request.via.datagram)
         if isinstance(request, MapRequest):

@@ -19,7 +19,7 @@ RESOLVE_MOST = 8
 
 
 async def _no_resolve(address: IPAddress, interface: str) -> bool:
-    return False
+    return True
 
 
 def _no_lookup(address: IPAddress, interface: str) -> str | None:
@@ -59,24 +59,26 @@ class Surroundings:
             self.lookup_mac(source.address, source.interface)
         self.look_at_leases()
 
-    async def introduce(self, address: IPAddress, interface: str) -> None:
+    async def introduce(self, address: IPAddress, interface: str) -> bool:
         """Has the kernel resolve a host on the requester's LAN that it does not know: after the link was down its
         neighbours are forgotten, and a datagram teaches it none; or an internal client is another address of the
-        requester, and it has sent nothing from there yet."""
+        requester, and it has sent nothing from there yet. False where nobody answers for the address."""
         link = self.network.lan(interface) if interface else None
         place = (address, interface)
         full = len(self._resolving) >= RESOLVE_MOST and place not in self._resolving
         if link is None or full or self.network.is_gateway(address):
-            return
+            return True
         near = any(address in net for net in link.networks if net.version == address.version)
         if not near or self.neighbours.mac_of(address, interface) is not None:
-            return
+            return True
         self._resolving.add(place)
         try:
             async with asyncio.timeout(RESOLVE_S):
-                await self.resolve(address, interface)
-        except (TimeoutError, OSError):
-            pass  # it stays unknown, and is judged so
+                return await self.resolve(address, interface)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True  # the kernel may not be asked: it stays unknown, and is judged so
         finally:
             self._resolving.discard(place)
 

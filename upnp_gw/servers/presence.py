@@ -159,6 +159,9 @@ class Presence:
         probe = self._probes[place] = _Probe(index, mac, asyncio.get_running_loop().create_future())
         try:
             self._ask(place, probe, entry)
+            made = self._kernel.neighbour(place[0], index)
+            if made is None or made.state & Nud.NOARP:  # a tunnel has no neighbours: nobody answers, no event comes
+                probe.answer.set_result(True)
             async with asyncio.timeout(wait_s):
                 await asyncio.shield(probe.answer)
         except TimeoutError:

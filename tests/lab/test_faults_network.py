@@ -1,0 +1,142 @@
+"""LAN interfaces that come late or are of another kind, several LANs at once, links that flap under load."""
+
+import fcntl
+import os
+import select
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from tests.lab.igd_control_point import ControlPoint, until
+from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
+from tests.soak.household import Household, household
+from tests.soak.load import Load
+from upnp_gw.lab import GUEST, HOME, Topology
+from upnp_gw.lab.lab import _cable
+from upnp_gw.lab.probe import EchoServer
+
+pytestmark = pytest.mark.lab
+
+LATE = IPv4Address("192.168.99.1")
+"""The gateway's address on the interface that comes late."""
+
+
+@pytest.fixture
+def alone(namespaces: None, tmp_path: Path) -> Iterator[Household]:
+    with household(tmp_path) as made:
+        yield made
+
+
+def served(here: Home, address: IPv4Address) -> bool:
+    with suppress(OSError):
+        return ControlPoint(here.console, address).external_address() == str(here.external)
+    return False
+
+
+@pytest.mark.parametrize("kind", ["bridge", "vlan"])
+def test_a_lan_interface_that_comes_late_is_served(namespaces: None, tmp_path: Path, kind: str) -> None:
+    """Configured, and not there at the start: the others are served meanwhile."""
+    name = {"bridge": "br-late", "vlan": "lan0.7"}[kind]
+    with household(tmp_path, "--lan", name) as here:
+        assert served(here, here.gateway.address)
+        if kind == "bridge":
+            here.gateway.ip("link add br-late type bridge", "link set lan0 master br-late")
+            interface = "eth0"
+        else:  # a cable of its own stands for the tagged one: not every kernel has 802.1Q
+            _cable(here.gateway, name, here.console, "eth0.7", "02:00:77:00:07:10")
+            interface = "eth0.7"
+        with here.watch() as watch:
+            here.gateway.ip(f"addr add {LATE}/24 dev {name}", f"link set {name} up")
+            here.console.ip(f"addr add 192.168.99.10/24 dev {interface}", f"link set {interface} up")
+            watch.wait("lan")
+        assert until(lambda: served(here, LATE), 10)
+        point = ControlPoint(here.console, LATE)
+        point.add(8080, NewInternalClient="192.168.99.10")
+        with EchoServer(here.console, TCP, 8080):
+            assert here.reach(8080).answered_by == "console"
+        here.agree()
+
+
+class Tunnel:
+    """A tunnel interface of WireGuard's kind on the gateway: no MAC addresses, no neighbours. What a client behind
+    it sends is written here, as a whole IP packet."""
+
+    def __init__(self, home: Household, name: str, client: IPv4Address) -> None:
+        self.client = client
+        with home.gateway.inside():
+            self._device = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+            fcntl.ioctl(self._device, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1001))  # TUNSETIFF
+        home.gateway.ip(f"addr add {LATE}/24 dev {name}", f"link set {name} up")
+
+    def close(self) -> None:
+        os.close(self._device)
+
+    def ask(self, payload: bytes, port: int) -> bytes:
+        """One datagram to the gateway; the payload of the answer."""
+        udp = struct.pack("!HHHH", 40000, port, 8 + len(payload), 0) + payload
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0)
+        head += self.client.packed + LATE.packed
+        total = sum(struct.unpack("!10H", head))
+        total = (total & 0xFFFF) + (total >> 16)
+        head = head[:10] + struct.pack("!H", 0xFFFF - total) + head[12:]
+        os.write(self._device, head + udp)
+        while select.select([self._device], [], [], 5)[0]:
+            packet = os.read(self._device, 2048)
+            if packet[0] >> 4 == 4 and packet[9] == 17 and packet[22:24] == struct.pack("!H", 40000):
+                return packet[28:]
+        raise TimeoutError
+
+
+def test_an_interface_without_mac_addresses_comes_late_and_is_served(namespaces: None, tmp_path: Path) -> None:
+    with household(tmp_path, "--lan", "wg0") as here:
+        with closing(Tunnel(here, "wg0", IPv4Address("192.168.99.10"))) as tunnel:
+            assert until(lambda: f"{LATE}%wg0:5351" in here.gateway.run(["ss", "-uln"]).stdout)
+            begun = time.monotonic()
+            answer = tunnel.ask(struct.pack("!BBHHHI", 0, 1, 0, 3074, 3074, 600), 5351)
+            _, _, code, _, _, given, lifetime = struct.unpack("!BBHIHHI", answer)
+            assert (code, given, lifetime) == (0, 3074, 600)
+            assert time.monotonic() - begun < 0.9, "nobody waits for an ARP answer that cannot come"
+            assert here.row(3074, UDP)["internal_client"] == str(tunnel.client)
+            here.agree()
+        assert until(lambda: f"{LATE}%wg0:5351" not in here.gateway.run(["ss", "-uln"]).stdout)
+        here.point().add(8081)
+        here.agree()
+        assert not any("Traceback" in line for line in here.daemon.output)
+
+
+def test_the_mappings_of_a_lan_that_goes_are_there_when_it_comes_back(namespaces: None, tmp_path: Path) -> None:
+    with home(tmp_path, *ROUTER, topology=Topology(lans=(HOME, GUEST))) as here:
+        here.point().add(8080)
+        here.point("guest").add(8081)
+        with EchoServer(here.console, TCP, 8080), EchoServer(here.lab.hosts["guest"], TCP, 8081):
+            here.gateway.ip("link set lan1 down")
+            assert here.reach(8080).answered_by == "console", "the other LAN knows nothing of it"
+            assert here.shut(8081)
+            here.gateway.ip("link set lan1 up")
+            assert until(lambda: bool(here.reach(8081)), 10)
+        assert sorted(row["external_port"] for row in here.rows()) == [8080, 8081]
+        here.agree()
+
+
+def test_links_that_flap_under_load_confuse_nobody(alone: Household) -> None:
+    load = Load(alone, rest_s=0.02)
+    try:
+        for _ in range(3):
+            load.open()
+            load.await_answers(40)
+            alone.lab.internet.ip("link set gateway down", "link set gateway up")
+            alone.gateway.ip("link set lan0 down", "link set lan0 up")
+            load.await_answers(40)
+            load.shut()
+            assert until(lambda: not alone.disagreement(), 15)
+            assert load.judge() == []
+    finally:
+        load.close()
+    with EchoServer(alone.console, UDP, 3074):
+        alone.point().add(3074, UDP)
+        assert until(lambda: bool(alone.reach(3074, UDP)), 10)
