@@ -1,6 +1,6 @@
 """How long `upnp-gw list` takes from nothing to its table, imports included (the limit is 0.25 s).
 
-    python -m bench.start_time [RUNS]
+    python -m tests.bench.bench_start [RUNS]
 
 Serves 100 mappings on a control socket of its own and calls the real command. Prints the fastest, the median and
 the processor's time, which does not depend on what else the machine does.
