@@ -23,7 +23,7 @@ from upnp_gw.ledger.kernel import forwards_of
 from upnp_gw.ledger.leases import next_look
 from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.store import Batch, Store
-from upnp_gw.model import Instant
+from upnp_gw.model import Instant, Via
 from upnp_gw.operations import Operations
 from upnp_gw.owed import Owed, batch_of
 from upnp_gw.remembering import Memory
@@ -139,11 +139,12 @@ class Gateway:
     async def handle(self, request: ChangeRequest) -> Reply:
         """The answer to a request. Never raises for what a client sends."""
         around = self.operations.surroundings
-        around.meet(request.source)
-        if not await around.introduce(request.source.address, request.source.interface):
-            return Refused(Refusal.BACKEND, "nobody answers for the requester's address", None)
-        device = around.device_of(request.source.address)
-        self.operations.book.changed(device, self._clock(), request.via.datagram)
+        if request.via is not Via.OPERATOR:
+            around.meet(request.source)
+            if not await around.introduce(request.source.address, request.source.interface):
+                return Refused(Refusal.BACKEND, "nobody answers for the requester's address", None)
+            device = self.operations.device_of(request.source)
+            self.operations.book.changed(device, self._clock(), request.via.datagram)
         if isinstance(request, MapRequest):
             await around.introduce(request.internal.address, request.source.interface)
         self.before_request()
