@@ -5,6 +5,7 @@ Like ``operations``: every method is one ``Turn``, waits for nothing and does no
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from upnp_gw.audit import STANDS, map_record
 from upnp_gw.gate.decide import decide
@@ -12,6 +13,7 @@ from upnp_gw.gate.decision import FAULT, Clamps, Outcome, Verdict
 from upnp_gw.gate.schema import KEPT_RULE, Policy
 from upnp_gw.ledger.leases import renewed, without_ended
 from upnp_gw.ledger.ledger import Turn
+from upnp_gw.ledger.plan import filters_of
 from upnp_gw.model import DecisionId, Hold, Instant, IPAddress, Mapping, Via
 from upnp_gw.operations import RULE_OF_OPERATOR, Operations
 from upnp_gw.request import MapRequest, PortChoice, Source
@@ -66,10 +68,14 @@ class Duties:
     def policy_changed(self, turn: Turn, policy: Policy) -> list[Fallen]:
         """A new policy is in force: every mapping is decided again. Those no longer allowed end, or are kept until
         their lease ends; they are the answer. Where there is room for fewer, the oldest stay."""
-        self._operations.policy, self._operations.book.limits = policy, policy.limits
+        turn.on_undo.append(partial(self._put_in_force, self._operations.policy))
+        self._put_in_force(policy)
         newest_first = sorted(self._operations.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
         fallen = [self._decide_again(turn, mapping, "reload") for mapping in newest_first]
         return [one for one in fallen if one is not None]
+
+    def _put_in_force(self, policy: Policy) -> None:
+        self._operations.policy, self._operations.book.limits = policy, policy.limits
 
     def tell_floods(self, turn: Turn, now: Instant | None = None) -> None:
         """Writes down the counted refusals; without ``now`` those of the present minute too."""
@@ -127,7 +133,7 @@ class Duties:
             turn.quiet = False
             turn.end(mapping, "policy")
             return Fallen(mapping, decision, reason, kept=False)
-        again = renewed(present, verdict.clamps, turn.now)
+        again = replace(renewed(present, verdict.clamps, turn.now), filters=filters_of(verdict.clamps, request))
         turn.put(replace(again, decision=decision, rule=verdict.rule or RULE_OF_OPERATOR))
         return None
 

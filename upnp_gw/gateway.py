@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from upnp_gw.duties import Duties
@@ -19,6 +19,7 @@ from upnp_gw.errors import FirewallError, StoreError
 from upnp_gw.events import Decided, Events, FirewallHealed, IncidentBegan
 from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, Rewire
 from upnp_gw.gate.limits import Incident
+from upnp_gw.ledger.filters import reach
 from upnp_gw.ledger.kernel import forwards_of
 from upnp_gw.ledger.leases import next_look
 from upnp_gw.ledger.ledger import Ledger, Turn
@@ -104,7 +105,7 @@ class Gateway:
         for turn, row in zip(turns, rows, strict=True):
             self.duties.restore(turn, row.mapping)
             turn.close()
-        await self._firewall.open(self._settings(), self.on_foreign_change)
+        await self._firewall.open(self._fitting(), self.on_foreign_change)
         await self._refill()
         await self._store.write(self._batch_of(turns), now)
         for turn in turns:
@@ -268,6 +269,11 @@ class Gateway:
             log.error("the kernel refused %d changes: %s", len(changes), error)
             self._undo(turns)
             return False
+        except Exception:
+            log.exception("the firewall failed; all of it is installed again")
+            self._undo(turns)
+            self.on_foreign_change("a fault of ours")
+            return False
         self.ledger.installed.took(changes)
         batch = self._batch_of(turns)
         batch.notes = self.memory.notes(now, devices=False)
@@ -346,11 +352,17 @@ class Gateway:
         await self._firewall.apply([refill])
         self.ledger.installed.took([refill])
 
+    def _fitting(self) -> FirewallSettings:
+        """The settings, with room for all that stands: a limit that was lowered must not keep us from starting."""
+        settings = self._settings()
+        standing = sum(len(reach(m)) for m in self.ledger.table if m.active)
+        return replace(settings, size=max(settings.size, standing))
+
     async def _heal(self, what: str) -> None:
         if self._retry is not None:
             self._retry.cancel()
         try:
-            await self._firewall.open(self._settings(), self.on_foreign_change)
+            await self._firewall.open(self._fitting(), self.on_foreign_change)
             await self._refill()
         except FirewallError as error:
             if str(error) != self._unhealed:  # not once a second for as long as it lasts

@@ -5,6 +5,7 @@ them waits or talks to the kernel; ``gateway`` brings what they changed into the
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 
 from upnp_gw.audit import map_record, removal_record
@@ -97,6 +98,7 @@ class Operations:
         allowed = Allowed(decision, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
         planned = not_now or planner.plan(request, allowed, owner)
         if isinstance(planned, NotPlanned):
+            turn.take_back()  # what made room did so for nothing
             turn.records.append(
                 map_record(turn.now, decision, request, facts, verdict, busy=planned, action=action)
             )
@@ -189,6 +191,7 @@ class Operations:
         incident = self.book.refused(facts.device, request, verdict, turn.now, facts.today)
         if incident is not None:
             turn.incidents.append(incident)
+            turn.on_undo.append(partial(self.book.withdraw, incident))
             if incident.quarantines:
                 self.revoke(turn, incident.device, "quarantine")
 

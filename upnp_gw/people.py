@@ -71,21 +71,22 @@ class People:
         if isinstance(target, api.Problem):
             return target
         written = await self._change(lambda: self._proposals.block(target, asked.for_s))
-        if not isinstance(written, api.Problem):
-            await self._end_all(target)
-        return written
+        if isinstance(written, api.Problem):
+            return written
+        ended = await self._end_all(target)
+        return ended if isinstance(ended, api.Problem) else written
 
     async def release(self, device: str) -> api.Released | api.Problem:
         """Ends the incident of a device and takes back its block."""
         target = await self._target(device)
         if isinstance(target, api.Problem):
             return target
-        ended = [i for d in target.devices if (i := self._operations.book.release(d)) is not None]
         blocks = self._proposals.blocks_of(target, self._enforcer.policies.approved)
         taken_back = rules_of(self._enforcer.policies.approved, blocks)
         written = await self._change(lambda: Change({}, without=blocks), taken_back) if blocks else None
         if isinstance(written, api.Problem):
             return written
+        ended = [i for d in target.devices if (i := self._operations.book.release(d)) is not None]
         await self._gateway.remember()
         return api.Released(
             incidents=[self._incident(incident) for incident in ended], removed=written.toml if written else ""
@@ -107,8 +108,7 @@ class People:
         gone: list[Mapping] = []
 
         def step(turn: Turn) -> None:
-            for each in target.devices:
-                gone.extend(self._operations.revoke(turn, each))
+            gone[:] = [mapping for each in target.devices for mapping in self._operations.revoke(turn, each)]
 
         before = {m.id: self._shown(m) for d in target.devices for m in self._operations.ledger.table.of_device(d)}
         failed = await self._gateway.submit(step)

@@ -14,6 +14,7 @@ from upnp_gw.firewall.base import Reading
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.identity import OPERATOR
 from upnp_gw.gate.schema import OBSERVE_RULE, RESERVED_RULES
+from upnp_gw.ledger.decision_rows import CLOCK_SET
 from upnp_gw.ledger.evidence import MOST_EXTERNALS, EvidenceBook, Opening
 from upnp_gw.ledger.kernel import mapping_id
 from upnp_gw.ledger.records import DecisionRecord
@@ -26,8 +27,6 @@ log = logging.getLogger(__name__)
 KNOCK_BYTES = 200
 """A connection of fewer bytes is a knock at a port where nobody answers: a SYN and a reset, or one datagram."""
 FLUSH_S = 60.0
-CLOCK_SET = 1_735_689_600.0
-"""The start of 2025: before it a router without a battery has not been told the time yet, and days mean nothing."""
 LONGEST_TICK_S = 60.0
 """Between two readings; a suspend is no time that a port stood open."""
 

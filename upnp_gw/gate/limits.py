@@ -179,6 +179,14 @@ class DeviceBook:
         self._changed_incidents.add(device)
         return self._incidents.pop(device, None)
 
+    def withdraw(self, incident: Incident) -> None:
+        """The operation that began it was undone: it may begin again, by the same evidence."""
+        if self._incidents.get(incident.device) is incident:
+            del self._incidents[incident.device]
+            self._changed_incidents.add(incident.device)
+            if (entry := self._entries.get(incident.device)) is not None:
+                entry.evidence = dict.fromkeys(incident.ports, incident.began.boot)
+
     def restore(self, incident: Incident) -> None:
         """Puts back an incident that was open when the gateway stopped."""
         self._incidents[incident.device] = incident

@@ -79,14 +79,20 @@ class Cuts:
 
     def kept_for(self, transport: Transport, port: int) -> str | None:
         """The device that a freed external port is kept for; None: nobody."""
-        numbers = self._by_port.get((transport, port))
+        numbers = [  # a pinhole takes no port of the gateway's address
+            n for n in self._by_port.get((transport, port), ()) if self._pending[n].internal.address.version == 4
+        ]
         return self._pending[min(numbers)].device if numbers else None
 
     def undone_by(self, mapping: Mapping) -> list[PendingCut]:
         """The cuts that this mapping makes needless: the same key and internal endpoint came back."""
         numbers = self._by_port.get((mapping.key.transport, mapping.key.external_port), ())
         cuts = [self._pending[number] for number in numbers]
-        return [cut for cut in cuts if cut.key == mapping.key and cut.internal == mapping.internal]
+        return [
+            cut
+            for cut in cuts
+            if cut.mapping != mapping.id and cut.key == mapping.key and cut.internal == mapping.internal
+        ]
 
     def due(self, now: float) -> list[PendingCut]:
         return sorted((c for c in self._pending.values() if c.due <= now), key=lambda cut: cut.number)

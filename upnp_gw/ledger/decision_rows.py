@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
 from upnp_gw.model import Instant
 
+CLOCK_SET = 1_735_689_600.0
+"""Wall-clock seconds that a clock which was ever set has passed: a router without a clock chip starts in 1970."""
 DAY_S = 86_400.0
 
 
@@ -40,7 +42,8 @@ def write(db: sqlite3.Connection, records: Sequence[DecisionRecord], keep: Keep,
         )
     highest = max(number(r) for r in records)
     db.execute("DELETE FROM decisions WHERE number <= ?", (highest - keep.decisions,))
-    db.execute("DELETE FROM decisions WHERE at < ?", (now.wall - keep.seconds,))
+    # what was decided before the wall clock was set has no age yet
+    db.execute("DELETE FROM decisions WHERE at >= ? AND at < ?", (CLOCK_SET, now.wall - keep.seconds))
     return highest
 
 

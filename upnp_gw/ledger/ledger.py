@@ -1,6 +1,6 @@
 """The whole ledger in memory, and one operation on it: a ``Turn``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from upnp_gw.events import TableChanged
@@ -79,6 +79,8 @@ class Turn:
     """A renewal by the gateway itself: nothing that a control point could see has changed."""
     pairs: Sequence[tuple[Mapping | None, Mapping | None]] = ()
     """(before, after), once the turn is closed."""
+    on_undo: list[Callable[[], None]] = field(default_factory=list)
+    """What else has to be taken back with the turn, newest first."""
     _draft: Draft = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,11 +122,21 @@ class Turn:
 
     def undo(self) -> None:
         """The table, the cuts: as before this turn. Turns of one batch are undone newest first."""
+        self.take_back()
+        for call in reversed(self.on_undo):
+            call()
+        self.on_undo.clear()
+
+    def take_back(self) -> None:
+        """The rows and cuts of this turn so far; it may go on."""
         self._draft.undo()
         for cut in self.cuts_put:
             self.ledger.cuts.drop(cut.number)
         for cut in self.cuts_dropped:
             self.ledger.cuts.add(cut)
+        self.cuts_put.clear()
+        self.cuts_dropped.clear()
+        self.ended.clear()
         self.pairs = ()
 
     def commit(self) -> TableChanged | None:

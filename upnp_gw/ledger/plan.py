@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from random import Random
 
 from upnp_gw.gate.decide import lifetime_s
-from upnp_gw.gate.decision import Allowed
+from upnp_gw.gate.decision import Allowed, Clamps
 from upnp_gw.ledger.filters import MOST_FILTERS, Reach, meet, named, reach, reach_of, wanted
 from upnp_gw.ledger.leases import recheck_at
 from upnp_gw.ledger.ports import choose
@@ -123,15 +123,16 @@ class Planner:
             return NotPlanned(
                 Refusal.CONFLICT_OTHER, "the port is held over another protocol for another internal port"
             )
+        ours = request.via is Via.OPERATOR or row.hold_of(Via.OPERATOR.protocol) is None
         mapping = replace(
             row.with_hold(self._hold(request, allowed, hold.filters if hold is not None else ())),
             internal=request.internal,
-            description=row.description if request.keep_description else request.description,
-            enabled=request.enabled,
+            description=request.description if ours and not request.keep_description else row.description,
+            enabled=request.enabled if ours else row.enabled,
             parked=False,
             decision=allowed.id,
-            rule=allowed.rule,
-            filters=_filters(allowed, request),
+            rule=allowed.rule if ours else row.rule,
+            filters=filters_of(allowed.clamps, request) if ours else row.filters,
             permanent=row.permanent or request.permanent,
         )
         if request.filters or request.clear_filters:
@@ -157,7 +158,7 @@ class Planner:
             decision=allowed.id,
             rule=allowed.rule,
             recheck_at=0,
-            filters=_filters(allowed, request),
+            filters=filters_of(allowed.clamps, request),
             delegated=self.delegated,
             permanent=request.permanent,
         )
@@ -195,7 +196,7 @@ class Planner:
     def _reach(self, request: MapRequest, allowed: Allowed) -> Reach:
         """Who may connect to a new mapping."""
         asked = named(request.remote, request.remote_port) or wanted(request, ())
-        return reach_of(asked, _filters(allowed, request))
+        return reach_of(asked, filters_of(allowed.clamps, request))
 
     def _choose(self, request: MapRequest, allowed: Allowed, owner: str) -> int | None:
         def free(port: int) -> bool:
@@ -221,7 +222,7 @@ class Planner:
                 continue
             if row.device != owner:
                 return NotPlanned(Refusal.CONFLICT, "the external port is mapped to another device")
-            if any(_overlap(a, b) for a in row.remotes for b in reach):
+            if row.key == key or any(_overlap(a, b) for a in row.remotes for b in reach):
                 return NotPlanned(Refusal.CONFLICT, "the external port is mapped for an overlapping remote host")
         return None
 
@@ -258,14 +259,14 @@ def kind_of(request: MapRequest) -> Kind:
     return Kind.PINHOLE if request.internal.address.version == 6 else Kind.PORT_MAPPING
 
 
-def _filters(allowed: Allowed, request: MapRequest) -> tuple[IPNetwork, ...]:
+def filters_of(clamps: Clamps, request: MapRequest) -> tuple[IPNetwork, ...]:
     """The grant's remote prefixes of the request's family, each once; none where the request names its own."""
     if request.remote is not None:
         return ()
     if request.internal.address.version == 6:
-        six = [net for net in allowed.clamps.remote if isinstance(net, IPv6Network)]
+        six = [net for net in clamps.remote if isinstance(net, IPv6Network)]
         return tuple(collapse_addresses(six))
-    four = [net for net in allowed.clamps.remote if isinstance(net, IPv4Network)]
+    four = [net for net in clamps.remote if isinstance(net, IPv4Network)]
     return tuple(collapse_addresses(four))
 
 
