@@ -512,6 +512,21 @@ async def test_who_does_not_answer_for_its_address_gets_nothing_and_loses_nothin
         assert home.ports == {(TCP, 8080)}
 
 
+async def test_who_leaves_its_link_while_it_waits_is_not_taken_for_another(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        await home.granted(8080)
+
+        def leave(turn: Turn) -> None:
+            home.around.neighbours.forget(ip_address(CONSOLE_IP), "lan0")
+
+        def before() -> None:
+            home.gateway.submit(leave)
+
+        home.gateway.before_request = before
+        assert (await home.refused(8081)).refusal is Refusal.BACKEND
+        assert home.ports == {(TCP, 8080)}
+
+
 async def test_a_mapping_held_by_an_address_is_its_devices_once_that_is_known(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         home.around.neighbours.forget(ip_address(CONSOLE_IP), "lan0")

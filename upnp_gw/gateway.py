@@ -29,6 +29,7 @@ from upnp_gw.operations import Operations
 from upnp_gw.owed import Owed, batch_of
 from upnp_gw.remembering import Memory
 from upnp_gw.request import ChangeRequest, MapRequest, Refusal, Refused, Reply
+from upnp_gw.surroundings import is_mac
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ class Gateway:
 
     async def handle(self, request: ChangeRequest) -> Reply:
         """The answer to a request. Never raises for what a client sends."""
-        around = self.operations.surroundings
+        around, device = self.operations.surroundings, ""
         if request.via is not Via.OPERATOR:
             around.meet(request.source)
             if not await around.introduce(request.source.address, request.source.interface):
@@ -149,10 +150,12 @@ class Gateway:
         if isinstance(request, MapRequest):
             await around.introduce(request.internal.address, request.source.interface)
         self.before_request()
-        reply = await self.submit(partial(self._perform, request))
+        reply = await self.submit(partial(self._perform, request, device))
         return reply if reply is not None else _failed()
 
-    def _perform(self, request: ChangeRequest, turn: Turn) -> Reply:
+    def _perform(self, request: ChangeRequest, device: str, turn: Turn) -> Reply:
+        if is_mac(device) and self.operations.device_of(request.source) != device:
+            return Refused(Refusal.BACKEND, "the requester left its link while it waited", None)
         return self.operations.perform(turn, request)
 
     def submit(self, step: Step) -> "asyncio.Future[Reply | None]":
