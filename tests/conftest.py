@@ -6,5 +6,6 @@ from tests.spec_coverage import SpecCoverage
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    narrowed = config.option.keyword or config.option.markexpr or config.args_source.name != "TESTPATHS"
+    asked = config.option
+    narrowed = asked.keyword or asked.markexpr or asked.lf or config.args_source.name != "TESTPATHS"
     config.pluginmanager.register(SpecCoverage(full=not narrowed), "spec-coverage")
