@@ -393,10 +393,10 @@ async def test_while_the_disk_is_full_what_stands_goes_on(
                 await home.gateway.remember()
                 assert home.ports == {(TCP, 8080)}, "renewed, ended, deleted"
             assert len([told for told in caplog.records if "takes no more" in told.message]) == 1
-            assert home.gateway.owed
+            assert home.gateway.books.owed
         await home.gateway.remember()
         await home.gateway.settled()
-        assert not home.gateway.owed
+        assert not home.gateway.books.owed
         stored, cuts = await home.store.load(clock())
         assert [(row.mapping.key.external_port, row.mapping.until) for row in stored] == [
             (m.key.external_port, m.until) for m in home.operations.ledger.table
@@ -444,7 +444,7 @@ async def test_decisions_beyond_the_bound_are_lost_and_counted(
         with failing_disk(home, monkeypatch):
             for port in range(8090, 8095):
                 await home.refused(port, target=PC_IP)
-        assert home.gateway.owed.lost == 2
+        assert home.gateway.books.owed.lost == 2
         await home.granted(8080)
         denials = await home.store.decisions(RecordFilter(verdict="deny"))
         assert [record.external_port for record in denials] == [8094, 8093, 8092]

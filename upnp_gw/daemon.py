@@ -243,7 +243,7 @@ class Daemon:
             policy_source=lambda: self._enforcer.policies.source,
             policy_problem=lambda: self._reload.problem,
             locations=self._lan_side.locations,
-            counters=lambda: {**self._lan_side.counts(), **self.gateway.owed.counts()},
+            counters=lambda: {**self._lan_side.counts(), **self.gateway.books.owed.counts()},
             doctor=lambda: examine(config),
         )
         operator = GatewayOperator(self.gateway, self._store, told)

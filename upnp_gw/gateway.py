@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from upnp_gw.bookkeeping import Bookkeeping
 from upnp_gw.duties import Duties
 from upnp_gw.epochs import Epochs
-from upnp_gw.errors import FirewallError, StoreError
+from upnp_gw.errors import FirewallError
 from upnp_gw.events import Decided, Events, FirewallHealed, IncidentBegan
 from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, Rewire
 from upnp_gw.gate.limits import Incident
@@ -23,10 +24,9 @@ from upnp_gw.ledger.filters import reach
 from upnp_gw.ledger.kernel import forwards_of
 from upnp_gw.ledger.leases import next_look
 from upnp_gw.ledger.ledger import Ledger, Turn
-from upnp_gw.ledger.store import Batch, Store
+from upnp_gw.ledger.store import Store
 from upnp_gw.model import Instant, Via
 from upnp_gw.operations import Operations
-from upnp_gw.owed import Owed, batch_of
 from upnp_gw.remembering import Memory
 from upnp_gw.request import ChangeRequest, MapRequest, Refusal, Refused, Reply
 from upnp_gw.surroundings import is_mac
@@ -63,9 +63,7 @@ class Gateway:
         self.duties = Duties(operations)
         self.ledger: Ledger = operations.ledger
         self.events = events
-        self.memory = Memory(operations.book, operations.questions)
         self.healed = 0
-        self.owed = Owed()
         self._firewall = firewall
         self._store = store
         self._settings = settings
@@ -78,6 +76,7 @@ class Gateway:
         """Why our table could not be installed again; requests go on meanwhile, and are refused where they open."""
         self._retry: asyncio.TimerHandle | None = None
         self._clock = operations.surroundings.clock
+        self.books = Bookkeeping(store, self.ledger, Memory(operations.book, operations.questions), self._clock)
         around = operations.surroundings
         self.epochs = Epochs(self.ledger, store, self._clock, lambda: next(iter(around.network.external), None))
         self.on_deadline_changed: Callable[[], None] = lambda: None
@@ -101,14 +100,14 @@ class Gateway:
             self.ledger.table.put(row.mapping, row.number)
         for cut in cuts:
             self.ledger.cuts.add(cut)
-        self.memory.recall(await self._store.notes(), now)
+        self.books.memory.recall(await self._store.notes(), now)
         turns = [Turn(self.ledger, now) for _ in rows]
         for turn, row in zip(turns, rows, strict=True):
             self.duties.restore(turn, row.mapping)
             turn.close()
         await self._firewall.open(self._fitting(), self.on_foreign_change)
         await self._refill()
-        await self._store.write(self._batch_of(turns), now)
+        await self._store.write(self.books.batch(turns), now)
         for turn in turns:
             turn.commit()
         for mapping in self.ledger.table:
@@ -124,12 +123,7 @@ class Gateway:
             await self.settled()
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
-            await self.remember()
-            await self._pay()
-            if self.owed:
-                log.error(
-                    "%d rows and decisions are not on disk: the next start finds the older ones", len(self.owed)
-                )
+            await self.books.close()
         await self._firewall.close(flush)
 
     async def settled(self) -> None:
@@ -170,17 +164,10 @@ class Gateway:
         return job.reply
 
     async def remember(self) -> None:
-        """Writes what changed of devices, incidents and questions, where anything did."""
-        now = self._clock()
-        notes = self.memory.notes(now, devices=True)
-        try:
-            if notes:
-                await self._store.write(Batch(notes=notes), now)
-        except StoreError as error:
-            self.owed.failed(error)
-            self.memory.not_taken(notes)
-        if self.owed:
-            self._run_alone(self._pay)
+        """Writes what changed of devices, incidents and questions, and what the store is owed."""
+        await self.books.remember()
+        if self.books.owed:
+            self._run_alone(self.books.pay)
 
     def on_foreign_change(self, what: str) -> None:
         """Somebody else removed or changed our table: it is installed again before anything else is done."""
@@ -278,48 +265,20 @@ class Gateway:
             self.on_foreign_change("a fault of ours")
             return False
         self.ledger.installed.took(changes)
-        batch = self._batch_of(turns)
-        batch.notes = self.memory.notes(now, devices=False)
-        try:
-            if batch:
-                await self._store.write(batch, now)
-        except StoreError as error:
-            self.owed.failed(error)
-            self.memory.not_taken(batch.notes)
-            if not any(turn.opens for turn in turns):
-                self.owed.add(turns)
-                return True
-            self._undo(turns)
-            await self._apply_quietly(self.ledger.installed.changes(pairs, self.ledger.table, now))
-            return False
-        if batch:
-            await self._pay(turns)
-        return True
-
-    async def _pay(self, turns: Sequence[Turn] = ()) -> None:
-        """The store takes again, as these turns say: what it is owed goes there too, apart from them."""
-        if turns:
-            self.owed.taken()
-        if turns and self.owed:
-            self.owed.cuts_done(cut for turn in turns for cut in turn.cuts_dropped)
-        if not self.owed:
-            return
-        try:
-            await self._store.write(self.owed.batch(self.ledger.table), self._clock())
-        except StoreError as error:
-            self.owed.failed(error)
-        else:
-            self.owed.paid()
+        if await self.books.write(turns, now):
+            return True
+        self._undo(turns)
+        await self._apply_quietly(self.ledger.installed.changes(pairs, self.ledger.table, now))
+        return False
 
     def _tell(self, incident: Incident) -> None:
-        ports = " ".join(map(str, incident.ports[:16]))
-        log.warning(
-            "incident: %s was refused %d ports (%s ...): %s",
+        told = (
             incident.device,
             len(incident.ports),
-            ports,
+            " ".join(map(str, incident.ports[:16])),
             incident.action.value,
         )
+        log.warning("incident: %s was refused %d ports (%s ...): %s", *told)
         self.events.publish(IncidentBegan(incident))
 
     def _undo(self, turns: Sequence[Turn]) -> None:
@@ -334,16 +293,6 @@ class Gateway:
                 self.ledger.installed.took(changes)
         except FirewallError as error:
             self.on_foreign_change(f"a change could not be taken back ({error})")
-
-    def _batch_of(self, turns: Sequence[Turn]) -> Batch:
-        dropped = {cut.number for turn in turns for cut in turn.cuts_dropped}
-        return batch_of(
-            dict.fromkeys(m.id for turn in turns for pair in turn.pairs for m in pair if m is not None),
-            self.ledger.table,
-            [cut for turn in turns for cut in turn.cuts_put if cut.number not in dropped],
-            sorted(dropped),
-            [record for turn in turns for record in turn.records],
-        )
 
     # -- alone: no operation is under way
 
@@ -398,8 +347,8 @@ class Gateway:
             return
         for cut in due:
             self.ledger.cuts.drop(cut.number)
-        self.owed.cuts_done(due)
-        await self._pay()
+        self.books.owed.cuts_done(due)
+        await self.books.pay()
 
 
 def _failed() -> Refused:

@@ -1,0 +1,86 @@
+"""The disk's side of the writer: a transaction for each batch, what is owed while the disk fails, what is known."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from upnp_gw.errors import StoreError
+from upnp_gw.ledger.ledger import Ledger, Turn
+from upnp_gw.ledger.store import Batch, Store
+from upnp_gw.model import Instant
+from upnp_gw.owed import Owed, batch_of
+from upnp_gw.remembering import Memory
+
+log = logging.getLogger(__name__)
+
+
+class Bookkeeping:
+    """Nothing here raises for a disk that fails."""
+
+    def __init__(self, store: Store, ledger: Ledger, memory: Memory, clock: Callable[[], Instant]) -> None:
+        self.memory = memory
+        self.owed = Owed()
+        self._store = store
+        self._ledger = ledger
+        self._clock = clock
+
+    def batch(self, turns: Sequence[Turn]) -> Batch:
+        """What these turns changed."""
+        dropped = {cut.number for turn in turns for cut in turn.cuts_dropped}
+        return batch_of(
+            dict.fromkeys(m.id for turn in turns for pair in turn.pairs for m in pair if m is not None),
+            self._ledger.table,
+            [cut for turn in turns for cut in turn.cuts_put if cut.number not in dropped],
+            sorted(dropped),
+            [record for turn in turns for record in turn.records],
+        )
+
+    async def write(self, turns: Sequence[Turn], now: Instant) -> bool:
+        """One transaction. False: the disk failed and something opens, so that the turns have to be undone."""
+        batch = self.batch(turns)
+        batch.notes = self.memory.notes(now, devices=False)
+        if not batch:
+            return True
+        try:
+            await self._store.write(batch, now)
+        except StoreError as error:
+            self.owed.failed(error)
+            self.memory.not_taken(batch.notes)
+            if any(turn.opens for turn in turns):
+                return False
+            self.owed.add(turns)
+            return True
+        self.owed.taken()
+        if self.owed:
+            self.owed.cuts_done(cut for turn in turns for cut in turn.cuts_dropped)
+            await self.pay()
+        return True
+
+    async def pay(self) -> None:
+        """Tries to write what is owed, in a transaction of its own. Only while no batch is under way."""
+        if not self.owed:
+            return
+        try:
+            await self._store.write(self.owed.batch(self._ledger.table), self._clock())
+        except StoreError as error:
+            self.owed.failed(error)
+        else:
+            self.owed.taken()
+            self.owed.paid()
+
+    async def remember(self) -> None:
+        """Writes what changed of devices, incidents and questions, where anything did."""
+        now = self._clock()
+        notes = self.memory.notes(now, devices=True)
+        try:
+            if notes:
+                await self._store.write(Batch(notes=notes), now)
+        except StoreError as error:
+            self.owed.failed(error)
+            self.memory.not_taken(notes)
+
+    async def close(self) -> None:
+        """The last try; what is not on disk then is told."""
+        await self.remember()
+        await self.pay()
+        if self.owed:
+            log.error("%d rows and decisions are not on disk: the next start finds the older ones", len(self.owed))
