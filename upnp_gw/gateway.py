@@ -19,7 +19,6 @@ from upnp_gw.epochs import Epochs
 from upnp_gw.errors import FirewallError
 from upnp_gw.events import Decided, Events, FirewallHealed, IncidentBegan
 from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, Rewire
-from upnp_gw.gate.limits import Incident
 from upnp_gw.ledger.filters import reach
 from upnp_gw.ledger.kernel import forwards_of
 from upnp_gw.ledger.leases import next_look
@@ -245,7 +244,7 @@ class Gateway:
             for record in turn.records:
                 self.events.publish(Decided(record))
             for incident in turn.incidents:
-                self._tell(incident)
+                self.events.publish(IncidentBegan(incident))
         return replies
 
     async def _make_true(self, turns: Sequence[Turn], now: Instant) -> bool:
@@ -270,16 +269,6 @@ class Gateway:
         self._undo(turns)
         await self._apply_quietly(self.ledger.installed.changes(pairs, self.ledger.table, now))
         return False
-
-    def _tell(self, incident: Incident) -> None:
-        told = (
-            incident.device,
-            len(incident.ports),
-            " ".join(map(str, incident.ports[:16])),
-            incident.action.value,
-        )
-        log.warning("incident: %s was refused %d ports (%s ...): %s", *told)
-        self.events.publish(IncidentBegan(incident))
 
     def _undo(self, turns: Sequence[Turn]) -> None:
         for turn in reversed(turns):

@@ -19,6 +19,8 @@ log = logging.getLogger("upnp_gw.decisions")
 
 LINE_MAX = 2000
 """Columns of a line for people; a trace of ours is shorter."""
+PORTS_SHOWN = 16
+"""As many of the ports of an incident."""
 FIELDS = (
     *("decision", "verdict", "action", "via", "device", "transport", "external_port", "internal_client"),
     *("internal_port", "rule", "refusal", "policy", "mapping", "why", "count", "description"),
@@ -82,9 +84,10 @@ def on_event(event: Event) -> None:
                 log.info("%s ended: %s", _mapping(mapping), why, extra=_ended(mapping, why))
         case IncidentBegan(incident):
             log.warning(
-                "incident: %s was refused %d distinct ports (%s)",
+                "incident: %s was refused %d distinct ports (%s): %s",
                 incident.device,
                 len(incident.ports),
+                " ".join(map(str, incident.ports[:PORTS_SHOWN])) + " ..." * (len(incident.ports) > PORTS_SHOWN),
                 incident.action,
                 extra={"device": incident.device},
             )
