@@ -3,7 +3,8 @@
 Like ``operations``: every method is one ``Turn``, waits for nothing and does not talk to the kernel.
 """
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,23 +12,39 @@ from upnp_gw.audit import STANDS, map_record
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Outcome, Verdict
 from upnp_gw.gate.schema import KEPT_RULE, Policy
+from upnp_gw.ledger.filters import meeting, reach
 from upnp_gw.ledger.leases import renewed, without_ended
 from upnp_gw.ledger.ledger import Turn
-from upnp_gw.ledger.plan import filters_of
+from upnp_gw.ledger.plan import filters_of, meeting_of
 from upnp_gw.model import DecisionId, Hold, Instant, IPAddress, Mapping, Via
 from upnp_gw.operations import RULE_OF_OPERATOR, Operations
 from upnp_gw.request import MapRequest, PortChoice, Source
 from upnp_gw.surroundings import is_mac
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Fallen:
-    """A mapping that a new policy does not allow any more."""
+    """A mapping that the policy, as it is now, does not allow any more."""
 
     mapping: Mapping
     decision: DecisionId
     reason: str
     kept: bool
+
+
+def tell(fallen: Iterable[Fallen]) -> None:
+    """A line of the log for each."""
+    for one in fallen:
+        log.info(
+            "%s of %s is not allowed any more (%s): %s",
+            one.mapping.id,
+            one.mapping.device,
+            one.reason,
+            "kept until its lease ends" if one.kept else "ended",
+            extra={"decision": one.decision, "mapping": one.mapping.id},
+        )
 
 
 class Duties:
@@ -38,6 +55,7 @@ class Duties:
 
     def expire(self, turn: Turn, ids: Iterable[str]) -> None:
         """Drops the holds that have ended, and the mappings that have none left."""
+        ids = list(ids)
         for mapping in self._rows(ids):
             if mapping.permanent:
                 endless = Hold(Via.OPERATOR, turn.now.boot + self._operations.policy.limits.max_hold_s, None)
@@ -47,6 +65,7 @@ class Duties:
                 turn.end(mapping, "expired")
             else:
                 turn.put(left)
+        self._part(turn, ids, "renew")
 
     def renew(self, turn: Turn, mapping_id: str, present: bool | None) -> None:
         """Decides again about what stands: it is renewed in the kernel, parked, or ended.
@@ -64,6 +83,7 @@ class Duties:
         else:
             turn.quiet = not mapping.parked
             self._decide_again(turn, mapping, "renew")
+            self._part(turn, [mapping_id], "renew")
 
     def policy_changed(self, turn: Turn, policy: Policy) -> list[Fallen]:
         """A new policy is in force: every mapping is decided again. Those no longer allowed end, or are kept until
@@ -72,7 +92,7 @@ class Duties:
         self._put_in_force(policy)
         newest_first = sorted(self._operations.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
         fallen = [self._decide_again(turn, mapping, "reload") for mapping in newest_first]
-        return [one for one in fallen if one is not None]
+        return [*filter(None, fallen), *self._part(turn, self._narrowed(newest_first), "reload")]
 
     def _put_in_force(self, policy: Policy) -> None:
         self._operations.policy, self._operations.book.limits = policy, policy.limits
@@ -102,13 +122,46 @@ class Duties:
             return mapping
         return replace(mapping, device=mac)
 
-    def restore(self, turn: Turn, mapping: Mapping) -> None:
-        """Decides about a stored row at start. An absent neighbour is not yet known, which is no denial."""
-        live = without_ended(mapping, turn.now)
-        if live is None:
-            turn.end(mapping, "expired")
-        else:
-            self._decide_again(turn, live, "restore")
+    def restore(self, turn: Turn, stored: Sequence[Mapping]) -> list[Fallen]:
+        """Decides about the stored rows at start. An absent neighbour is not yet known, which is no denial. The
+        answer is what ends, or is kept, against the policy."""
+        fallen: list[Fallen | None] = []
+        for mapping in stored:
+            live = without_ended(mapping, turn.now)
+            if live is None:
+                turn.end(mapping, "expired")
+            else:
+                fallen.append(self._decide_again(turn, live, "restore"))
+        return [*filter(None, fallen), *self._part(turn, self._narrowed(stored), "restore")]
+
+    def _narrowed(self, before: Iterable[Mapping]) -> list[str]:
+        """Of these rows as they were, the ones that others may connect to now."""
+        table = self._operations.ledger.table
+        return [m.id for m in before if (now := table.get(m.id)) is not None and reach(now) != reach(m)]
+
+    def _part(self, turn: Turn, changed: Iterable[str], action: str) -> list[Fallen]:
+        """Ends those of the changed rows whose remote hosts meet another row's now: the kernel could not hold
+        both, and would refuse all that is asked of it together. The other names its remote host itself."""
+        fallen = []
+        for mapping in self._rows(changed):
+            if (met := next(meeting(mapping, turn.ledger.table), None)) is not None:
+                fallen.append(self._give_way(turn, mapping, met, action))
+        return fallen
+
+    def _give_way(self, turn: Turn, mapping: Mapping, met: Mapping, action: str) -> Fallen:
+        request = self._request_of(mapping, turn)
+        held = self._operations.held(mapping.device, mapping)
+        facts = self._operations.facts(turn, request, held, mapping, restoring=action == "restore")
+        verdict = decide(self._operations.policy, facts, request)
+        busy = meeting_of(mapping)
+        busy = replace(busy, reason=f"{busy.reason}: {met.id}")
+        decision = turn.ledger.numbers.next_decision()
+        turn.records.append(
+            map_record(turn.now, decision, request, facts, verdict, busy=busy, mapping=mapping.id, action=action)
+        )
+        turn.quiet = False
+        turn.end(mapping, "policy")
+        return Fallen(mapping, decision, busy.reason, kept=False)
 
     def _decide_again(self, turn: Turn, mapping: Mapping, action: str) -> Fallen | None:
         """The answer is the mapping where it is not allowed any more."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from upnp_gw.bookkeeping import Bookkeeping
-from upnp_gw.duties import Duties
+from upnp_gw.duties import Duties, tell
 from upnp_gw.epochs import Epochs
 from upnp_gw.errors import FirewallError
 from upnp_gw.events import Decided, Events, FirewallHealed, IncidentBegan
@@ -100,15 +100,14 @@ class Gateway:
         for cut in cuts:
             self.ledger.cuts.add(cut)
         self.books.memory.recall(await self._store.notes(), now)
-        turns = [Turn(self.ledger, now) for _ in rows]
-        for turn, row in zip(turns, rows, strict=True):
-            self.duties.restore(turn, row.mapping)
-            turn.close()
+        turn = Turn(self.ledger, now)
+        fallen = self.duties.restore(turn, [row.mapping for row in rows])
+        turn.close()
         await self._firewall.open(self._fitting(), self.on_foreign_change)
         await self._refill()
-        await self._store.write(self.books.batch(turns), now)
-        for turn in turns:
-            turn.commit()
+        await self._store.write(self.books.batch([turn]), now)
+        turn.commit()
+        tell(fallen)
         for mapping in self.ledger.table:
             self.ledger.deadlines.set(mapping.id, next_look(mapping))
         self._writer = asyncio.get_running_loop().create_task(self._write(), name="writer")

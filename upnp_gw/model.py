@@ -175,7 +175,10 @@ class Mapping:
 
     @property
     def asked_filters(self) -> tuple[RemotePeers, ...]:
-        """The PCP FILTERs on this mapping. They bind every protocol's lease on it: it is one opening."""
+        """The PCP FILTERs in force. A lease that was asked for over TCP, or by the operator, lets anyone connect:
+        anybody on the LAN can send a FILTER in a device's name (SR-26)."""
+        if not all(hold.via.datagram for hold in self.holds):
+            return ()
         return tuple(peers for hold in self.holds for peers in hold.filters)
 
     @property

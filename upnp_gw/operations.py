@@ -18,6 +18,7 @@ from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.questions import Questions, Topic
 from upnp_gw.gate.removal import decide_removal
 from upnp_gw.gate.schema import Policy
+from upnp_gw.ledger.filters import meeting
 from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.plan import NotPlanned, Planner
 from upnp_gw.model import DecisionId, IPAddress, Mapping, Via
@@ -278,9 +279,10 @@ class Operations:
         if via is Via.OPERATOR:
             turn.end(mapping, "revoked")
             return
-        others = tuple(hold for hold in mapping.holds if hold.via.protocol != via.protocol)
-        if others:
-            turn.put(replace(mapping, holds=others))
+        left = replace(mapping, holds=tuple(hold for hold in mapping.holds if hold.via.protocol != via.protocol))
+        # with FILTERs in force again it may meet another mapping of the port: it has to go then
+        if left.holds and not any(meeting(left, self.ledger.table)):
+            turn.put(left)
         else:
             turn.end(mapping, "deleted")
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from upnp_gw.duties import Fallen
+from upnp_gw.duties import Fallen, tell
 from upnp_gw.errors import ConfigError, FirewallError, GatewayError
 from upnp_gw.events import PolicyChanged
 from upnp_gw.gate.load import Loaded
@@ -87,14 +87,5 @@ class Reload:
     def _tell(self, done: InForce) -> None:
         for warning in done.warnings:
             log.warning("policy: %s", warning)
-        for fallen in done.fallen:
-            what = "kept until its lease ends" if fallen.kept else "ended"
-            log.info(
-                "%s of %s is not allowed any more (%s): %s",
-                fallen.mapping.id,
-                fallen.mapping.device,
-                fallen.reason,
-                what,
-                extra={"decision": fallen.decision, "mapping": fallen.mapping.id},
-            )
+        tell(done.fallen)
         log.info("policy %s in force", done.loaded.policy.digest)

@@ -4,10 +4,11 @@ The kernel's ranges must not overlap, so a filter inside another goes, and one t
 from one port, a narrow one from any) is cut up around it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
-from upnp_gw.model import IPNetwork, Mapping, RemotePeers
+from upnp_gw.ledger.table import Table
+from upnp_gw.model import IPNetwork, Kind, Mapping, RemotePeers
 from upnp_gw.request import MapRequest
 
 ANYWHERE6 = IPv6Network("::/0")
@@ -50,6 +51,18 @@ def meet(one: RemotePeers | None, other: RemotePeers | None) -> bool:
     return ports_meet and (_inside(one.network, other.network) or _inside(other.network, one.network))
 
 
+def meeting(mapping: Mapping, table: Table) -> Iterator[Mapping]:
+    """The other rows that the kernel could not hold beside this one, whether they are in it now or come back."""
+    if mapping.kind is Kind.PINHOLE:
+        rows = table.to_internal(mapping.key.transport, mapping.internal)
+    else:
+        own = mapping.key.external_address
+        rows = table.on_port(mapping.key.transport, mapping.key.external_port)
+        rows = [row for row in rows if row.key.external_address == own]
+    mine = reach(mapping)
+    return (r for r in rows if r.id != mapping.id and any(meet(one, other) for one in reach(r) for other in mine))
+
+
 def _is_host(peers: RemotePeers) -> bool:
     return not peers.port and peers.network.prefixlen == peers.network.max_prefixlen
 
@@ -57,7 +70,8 @@ def _is_host(peers: RemotePeers) -> bool:
 def reach_of(asked: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> Reach:
     """``asked``: the FILTERs; ``granted``: the grant's ``remote``. Both narrow; empty means anyone."""
     if not asked:
-        return tuple(RemotePeers(net) for net in granted) or (None,)
+        anyone = not granted or any(net.prefixlen == 0 for net in granted)
+        return (None,) if anyone else tuple(RemotePeers(net) for net in granted)
     found = asked if not granted else _within(asked, granted)
     if any(peers.network.prefixlen == 0 and not peers.port for peers in found):
         return (None,)

@@ -10,7 +10,7 @@ from random import Random
 
 from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.gate.decision import Allowed, Clamps
-from upnp_gw.ledger.filters import MOST_FILTERS, Reach, meet, named, reach, reach_of, wanted
+from upnp_gw.ledger.filters import MOST_FILTERS, Reach, meet, meeting, named, reach, reach_of, wanted
 from upnp_gw.ledger.leases import recheck_at
 from upnp_gw.ledger.ports import choose
 from upnp_gw.ledger.table import Table
@@ -49,7 +49,11 @@ class NotPlanned:
 PINHOLES_MEET = NotPlanned(
     Refusal.CONFLICT, "another pinhole of this internal endpoint has an overlapping remote host and port"
 )
+MAPPINGS_MEET = NotPlanned(Refusal.CONFLICT, "another mapping of this port has an overlapping remote host")
 TOO_MANY = NotPlanned(Refusal.TOO_MANY_FILTERS, f"a mapping can have at most {MOST_FILTERS} filters")
+OPEN_OVER_TCP = NotPlanned(
+    Refusal.TOO_MANY_FILTERS, "the mapping is held over another protocol, which lets anyone connect"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Planner:
         if len(wanted(request, ())) and len(self._reach(request, allowed)) > MOST_FILTERS:
             return TOO_MANY
         if request.internal.address.version == 6:
-            if self._meets(self._reach(request, allowed), request, None):
+            if self._meets(self._reach(request, allowed), request):
                 return PINHOLES_MEET
             return self._new(request, allowed, owner, pinhole_key(request))
         if request.choice is PortChoice.EXACT:
@@ -135,13 +139,15 @@ class Planner:
             filters=filters_of(allowed.clamps, request) if ours else row.filters,
             permanent=row.permanent or request.permanent,
         )
-        if request.filters or request.clear_filters:
-            if len(reach(mapping)) > MOST_FILTERS:
-                return TOO_MANY
-            if mapping.kind is Kind.PINHOLE and self._meets(reach(mapping), request, row.id):
-                return PINHOLES_MEET
-            if self._crosses(mapping):
-                return NotPlanned(Refusal.CONFLICT, "another mapping of this port has an overlapping remote host")
+        if request.filters and not all(h.via.datagram for h in row.holds):
+            return OPEN_OVER_TCP
+        filtered = bool(request.filters or request.clear_filters)
+        if filtered and len(reach(mapping)) > MOST_FILTERS:
+            return TOO_MANY
+        if reach(mapping) != reach(row) and any(meeting(mapping, self.table)):
+            return meeting_of(mapping)
+        if filtered and self._crosses(mapping):
+            return MAPPINGS_MEET
         return Planned(replace(mapping, recheck_at=recheck_at(mapping, allowed.clamps, self.now)), refreshed=True)
 
     def _new(self, request: MapRequest, allowed: Allowed, owner: str, key: MappingKey) -> Planned:
@@ -172,10 +178,10 @@ class Planner:
             if unique and self.table.pinhole(unique) is None:
                 return found
 
-    def _meets(self, wanted: Reach, request: MapRequest, own: str | None) -> bool:
-        """Whether another pinhole of this internal endpoint would meet this one in the kernel."""
+    def _meets(self, wanted: Reach, request: MapRequest) -> bool:
+        """Whether a pinhole of this internal endpoint would meet a new one in the kernel."""
         rows = self.table.to_internal(request.transport, request.internal)
-        return any(meet(one, other) for row in rows if row.id != own for one in reach(row) for other in wanted)
+        return any(meet(one, other) for row in rows for one in reach(row) for other in wanted)
 
     def _hold(self, request: MapRequest, allowed: Allowed, filters: tuple[RemotePeers, ...] = ()) -> Hold:
         until = self.now.boot + max(1, lifetime_s(request, allowed.clamps))
@@ -216,13 +222,15 @@ class Planner:
         kept_for = self.kept_for(key.transport, key.external_port)
         if kept_for not in (None, owner):
             return NotPlanned(Refusal.CONFLICT, "the external port was another device's a moment ago")
-        reach = tuple(peers.network if peers else None for peers in self._reach(request, allowed))
+        peers = self._reach(request, allowed)
+        hosts = tuple(one.network if one else None for one in peers)
         for row in self.table.on_port(key.transport, key.external_port):
             if not _overlap_address(row.key.external_address, key.external_address):
                 continue
             if row.device != owner:
                 return NotPlanned(Refusal.CONFLICT, "the external port is mapped to another device")
-            if row.key == key or any(_overlap(a, b) for a in row.remotes for b in reach):
+            meets = any(_overlap(a, b) for a in row.remotes for b in hosts)
+            if row.key == key or meets or any(meet(a, b) for a in reach(row) for b in peers):
                 return NotPlanned(Refusal.CONFLICT, "the external port is mapped for an overlapping remote host")
         return None
 
@@ -253,6 +261,11 @@ def pinhole_key(request: MapRequest) -> MappingKey:
     """The key of a pinhole: external = internal."""
     host, internal = request.remote, request.internal
     return MappingKey(request.transport, internal.address, internal.port, host, request.remote_port)
+
+
+def meeting_of(mapping: Mapping) -> NotPlanned:
+    """What is said of a mapping that cannot stand beside another one."""
+    return PINHOLES_MEET if mapping.kind is Kind.PINHOLE else MAPPINGS_MEET
 
 
 def kind_of(request: MapRequest) -> Kind:
