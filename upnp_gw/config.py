@@ -47,7 +47,7 @@ class Config:
     firewall: FirewallMode = FirewallMode.ALONGSIDE
     allow_other_forward: bool = False
     flush_on_stop: bool = False
-    """When it stops every mapping and its flows end at once; else they go on until their leases end."""
+    """A stop ends every mapping and its flows at once; else they go on until their leases end (SR-3)."""
     backend: str = "nftables"
     """nftables | memory"""
     hairpin: str = "all"

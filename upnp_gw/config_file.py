@@ -205,7 +205,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "mode": Key("firewall", _one_of((mode.value for mode in FirewallMode), FirewallMode), "--firewall"),
         "backend": Key("backend", _one_of(("nftables", "memory")), "--backend"),
         "allow_other_forward": Key("allow_other_forward", _flag),
-        "flush_on_stop": Key("flush_on_stop", _flag, "--flush-on-stop"),
+        "flush_on_stop": Key("flush_on_stop", _flag, "--flush"),
     },
     "gate": {
         "policy": Key("policy", _path, "--policy"),

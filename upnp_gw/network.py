@@ -38,6 +38,13 @@ class Link:
         return tuple(a.network for a in self.addresses)
 
 
+def awaited(links: Iterable[Link]) -> tuple[str, ...]:
+    """A sentence for each interface that is not there now."""
+    return tuple(
+        f"{link.name} is not there: it is served as soon as it appears" for link in links if not link.index
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """All served links at one moment."""

@@ -27,7 +27,7 @@ from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
 from upnp_gw.ledger.store import Store
 from upnp_gw.model import Endpoint, Instant, IPAddress, Mapping, Via
-from upnp_gw.network import private_external
+from upnp_gw.network import awaited, private_external
 from upnp_gw.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
 from upnp_gw.surroundings import is_mac
 
@@ -288,7 +288,7 @@ class GatewayOperator:
 
     def _warnings(self, now: Instant) -> list[str]:
         network = self._around.network
-        found = []
+        found = list(awaited((network.wan, *network.lans)))
         if not network.external:
             found.append("the WAN has no external IPv4 address")
         elif (why := private_external(network.external[0])) is not None:

@@ -38,12 +38,20 @@ def served(here: Home, address: IPv4Address) -> bool:
     return False
 
 
+def missing(here: Home) -> list[str]:
+    """What ``upnp-gw status`` says of interfaces that are not there."""
+    status = here.daemon.json("status")
+    assert not [sentence for sentence in status["detected"] if "is not there" in sentence]
+    return [sentence for sentence in status["warnings"] if "is not there" in sentence]
+
+
 @pytest.mark.parametrize("kind", ["bridge", "vlan"])
 def test_a_lan_interface_that_comes_late_is_served(namespaces: None, tmp_path: Path, kind: str) -> None:
     """Configured, and not there at the start: the others are served meanwhile."""
     name = {"bridge": "br-late", "vlan": "lan0.7"}[kind]
     with household(tmp_path, "--lan", name) as here:
         assert served(here, here.gateway.address)
+        assert missing(here) == [f"{name} is not there: it is served as soon as it appears"]
         if kind == "bridge":
             here.gateway.ip("link add br-late type bridge", "link set lan0 master br-late")
             interface = "eth0"
@@ -55,6 +63,7 @@ def test_a_lan_interface_that_comes_late_is_served(namespaces: None, tmp_path: P
             here.console.ip(f"addr add 192.168.99.10/24 dev {interface}", f"link set {interface} up")
             watch.wait("lan")
         assert until(lambda: served(here, LATE), 10)
+        assert missing(here) == [], "it is there now"
         point = ControlPoint(here.console, LATE)
         point.add(8080, NewInternalClient="192.168.99.10")
         with EchoServer(here.console, TCP, 8080):
@@ -104,6 +113,7 @@ def test_an_interface_without_mac_addresses_comes_late_and_is_served(namespaces:
             assert here.row(3074, UDP)["internal_client"] == str(tunnel.client)
             here.agree()
         assert until(lambda: f"{LATE}%wg0:5351" not in here.gateway.run(["ss", "-uln"]).stdout)
+        assert len(missing(here)) == 1, "it went again"
         here.point().add(8081)
         here.agree()
         assert not any("Traceback" in line for line in here.daemon.output)

@@ -54,8 +54,14 @@ def test_a_stop_under_load_loses_nothing_that_was_said(home: Household) -> None:
 
 
 @pytest.mark.spec("SR-3")
-def test_leases_go_on_without_the_daemon_and_end_with_it_where_configured(namespaces: None, tmp_path: Path) -> None:
-    with household(tmp_path, "--flush-on-stop") as home:
+@pytest.mark.parametrize("where", ["option", "file"])
+def test_leases_go_on_without_the_daemon_and_end_with_it_where_configured(
+    namespaces: None, tmp_path: Path, where: str
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[firewall]\nflush_on_stop = true\n")
+    given = {"option": ("--flush",), "file": ("--config", str(file))}[where]
+    with household(tmp_path, *given) as home:
         home.point().add(8080)
         home.point().add(3074, UDP)
         with (

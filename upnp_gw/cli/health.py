@@ -103,7 +103,7 @@ def _look(gateway: Gateway, config_file: Path | None, lan: tuple[str, ...], wan:
 
     options: dict[str, object] = {"--lan": lan, "--wan": wan}
     try:
-        config, chosen = configure(config_file, options)
+        config, chosen, _ = configure(config_file, options)
     except ConfigError as error:
         remedy = "name the interfaces: upnp-gw doctor --lan IF --wan IF"
         return [api.Check(name="configuration", outcome="fail", finding=shown(str(error), 1000), remedy=remedy)]

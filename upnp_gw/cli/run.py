@@ -9,6 +9,7 @@ import click
 from upnp_gw.config import Config, check_links
 from upnp_gw.config_file import Settings, load
 from upnp_gw.errors import ConfigError
+from upnp_gw.network import Link, awaited
 from upnp_gw.terminal import shown
 
 CONFIG_ERROR = 2
@@ -35,14 +36,14 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--http-port", type=int, metavar="N", help="Description and control, on each LAN address.")
 @click.option("--firewall", metavar="router|alongside", help="The whole firewall, or only our table in it.")
 @click.option("--user", metavar="NAME", help="Whom root becomes: upnp-gw where there is one; root: nobody else.")
-@click.option("--flush-on-stop", is_flag=True, default=None, help="A stop ends every mapping and its flows.")
+@click.option("--flush", is_flag=True, default=None, help="A stop ends every mapping and its flows.")
 @click.option("--backend", metavar="nftables|memory", help="memory opens nothing: for a look around.")
 def run(config_file: Path | None, **given: object) -> None:
     """Serve the LAN. Options override the file, the file overrides what is detected."""
     options = {"--" + name.replace("_", "-"): value for name, value in given.items()}
     try:
-        config, chosen = configure(config_file, options)
-        for sentence in chosen:
+        config, chosen, missing = configure(config_file, options)
+        for sentence in (*chosen, *missing):
             click.echo(sentence)
         from upnp_gw.daemon import run_daemon
 
@@ -53,8 +54,13 @@ def run(config_file: Path | None, **given: object) -> None:
     sys.exit(code)
 
 
-def configure(config_file: Path | None, options: dict[str, object]) -> tuple[Config, tuple[str, ...]]:
-    """The configuration in force, checked against this machine, and what was chosen and why. Raises ConfigError."""
+def configure(
+    config_file: Path | None, options: dict[str, object]
+) -> tuple[Config, tuple[str, ...], tuple[str, ...]]:
+    """The configuration in force, checked against this machine, what was chosen and why, and what is not there yet.
+
+    Raises ConfigError.
+    """
     from upnp_gw.servers.detect import check_apart, detect, look
 
     where = str(config_file) if config_file is not None else "command line"
@@ -75,4 +81,5 @@ def configure(config_file: Path | None, options: dict[str, object]) -> tuple[Con
     config, chosen, _ = load(config_file, options, choose)
     check_apart(config.wan, config.lan, interfaces)
     check_links(config, where, interfaces, {route.interface for route in routes})  # routed prefixes too
-    return config, chosen
+    known = {interface.name: interface for interface in interfaces}
+    return config, chosen, awaited(known.get(name, Link(name, 0, False)) for name in (config.wan, *config.lan))

@@ -108,8 +108,6 @@ def detect(
         wan = _choose_wan(routes, lan, known, why)
     if not lan:
         lan = (_choose_lan(known, wan, why),)
-    missing = [name for name in (wan, *lan) if name not in known]
-    why.extend(f"{name} is not there yet: it is served as soon as it appears" for name in missing)
     config = Config(wan=wan, lan=tuple(lan))
     check(config, WHERE)
     check_links(config, WHERE, interfaces, {route.interface for route in routes})
