@@ -25,6 +25,14 @@ def policies(directory: Path, own: str | None = OWN, machine: str | None = None)
     return Policies(operator, directory / "approved.toml", lambda: WALL)
 
 
+def change(both: Policies, change: Change) -> Loaded:
+    """A change that comes into force."""
+    loaded, _ = both.prepare(change)
+    both.keep()
+    both.adopt(loaded)
+    return loaded
+
+
 def test_without_any_file_it_is_the_home_policy(tmp_path: Path) -> None:
     assert policies(tmp_path, None).load().policy == home_policy()
 
@@ -32,7 +40,7 @@ def test_without_any_file_it_is_the_home_policy(tmp_path: Path) -> None:
 def test_both_files_are_one_policy(tmp_path: Path) -> None:
     both = policies(tmp_path)
     before = both.load().policy.digest
-    loaded, _ = both.change(Change(NAS, grants=({"name": "web", "who": ["nas", "ps5"]},)))
+    loaded = change(both, Change(NAS, grants=({"name": "web", "who": ["nas", "ps5"]},)))
     assert set(loaded.policy.devices) == {"ps5", "nas"}
     assert [grant.name for grant in loaded.policy.grants] == ["games", "web"]
     assert loaded.policy.digest not in ("", before)
@@ -81,23 +89,23 @@ def test_a_rule_whose_end_has_passed_is_not_in_force_and_leaves_the_file(tmp_pat
     both = policies(tmp_path)
     ended = {"name": "ended", "who": "ps5", "until": moment(WALL)}
     later = {"name": "later", "who": "ps5", "until": moment(WALL + 60)}
-    loaded, _ = both.change(Change({}, grants=(ended, later)))
+    loaded = change(both, Change({}, grants=(ended, later)))
     assert [grant.name for grant in loaded.policy.grants] == ["games", "later"]
     assert both.next_end() == WALL + 60
-    both.change(Change(NAS))
+    change(both, Change(NAS))
     assert "ended" not in (tmp_path / "approved.toml").read_text()
 
 
 def test_a_change_that_does_not_fit_writes_nothing(tmp_path: Path) -> None:
     both = policies(tmp_path)
     with pytest.raises(ConfigError):
-        both.change(Change({}, grants=({"name": "games", "who": "ps5"},)))
+        change(both, Change({}, grants=({"name": "games", "who": "ps5"},)))
     assert os.listdir(tmp_path) == ["policy.toml"]
 
 
 def test_a_disk_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = policies(tmp_path)
-    both.change(Change(NAS))
+    change(both, Change(NAS))
     before = (tmp_path / "approved.toml").read_bytes()
 
     def full(descriptor: int) -> None:
@@ -105,7 +113,7 @@ def test_a_disk_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match="No space left"):
-        both.change(Change({"tv": {"ip": ["192.168.1.40"]}}))
+        change(both, Change({"tv": {"ip": ["192.168.1.40"]}}))
     assert (tmp_path / "approved.toml").read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
 
@@ -115,8 +123,85 @@ async def test_what_does_not_come_into_force_is_taken_back_from_the_file(tmp_pat
         raise FirewallError("no")
 
     both = policies(tmp_path)
-    both.change(Change(NAS))
+    change(both, Change(NAS))
     before = (tmp_path / "approved.toml").read_text()
     with pytest.raises(FirewallError):
         await Enforcer(both, fails).change(lambda: Change({"tv": {"ip": ["192.168.1.40"]}}))
     assert (tmp_path / "approved.toml").read_text() == before
+    assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
+
+
+async def taken(loaded: Loaded) -> None:
+    """Whatever comes into force does."""
+
+
+async def test_nothing_needs_room_on_the_disk_to_take_a_change_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel refuses, and the disk is full by then: the file is the old one all the same."""
+
+    def full(path: object, flags: int, *mode: int, **more: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    async def fails(loaded: Loaded) -> None:
+        monkeypatch.setattr(os, "open", full)
+        raise FirewallError("no")
+
+    both = policies(tmp_path)
+    change(both, Change(NAS))
+    before = (tmp_path / "approved.toml").read_text()
+    with pytest.raises(FirewallError):
+        await Enforcer(both, fails).change(lambda: Change({"tv": {"ip": ["192.168.1.40"]}}))
+    monkeypatch.undo()
+    assert (tmp_path / "approved.toml").read_text() == before
+    assert set(both.approved["device"]) == {"nas"}
+    assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
+
+
+async def test_what_cannot_be_kept_does_not_stay_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_force: list[set[str]] = []
+
+    async def enforce(loaded: Loaded) -> None:
+        in_force.append(set(loaded.policy.devices))
+
+    def fails(source: object, target: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    both = policies(tmp_path)
+    both.load()
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(StoreError, match="Read-only"):
+        await Enforcer(both, enforce).change(lambda: Change(NAS))
+    assert in_force == [{"ps5", "nas"}, {"ps5"}]
+    assert os.listdir(tmp_path) == ["policy.toml"]
+
+
+async def test_a_change_brings_no_edit_of_the_operators_file_into_force(tmp_path: Path) -> None:
+    both = policies(tmp_path)
+    both.load()
+    enforcer = Enforcer(both, taken)
+    for edit in (OWN.replace("games", "edited"), OWN + "[[grant]", "version = 1\n"):
+        (tmp_path / "policy.toml").write_text(edit)
+        await enforcer.change(lambda: Change(NAS))
+        assert both.in_force is not None
+        assert [grant.name for grant in both.in_force.policy.grants] == ["games"]
+        assert both.in_force.text == OWN
+    (tmp_path / "policy.toml").write_text(OWN.replace("games", "edited"))
+    assert [grant.name for grant in (await enforcer.reload()).policy.grants] == ["edited"]
+    await enforcer.change(lambda: Change({"tv": {"ip": ["192.168.1.40"]}}))
+    assert both.in_force is not None
+    assert [grant.name for grant in both.in_force.policy.grants] == ["edited"]
+
+
+async def test_a_reload_that_does_not_come_into_force_is_not_brought_in_by_a_change(tmp_path: Path) -> None:
+    async def fails(loaded: Loaded) -> None:
+        raise FirewallError("no")
+
+    both = policies(tmp_path)
+    both.load()
+    (tmp_path / "policy.toml").write_text(OWN.replace("games", "edited"))
+    with pytest.raises(FirewallError):
+        await Enforcer(both, fails).reload()
+    await Enforcer(both, taken).change(lambda: Change(NAS))
+    assert both.in_force is not None
+    assert [grant.name for grant in both.in_force.policy.grants] == ["games"]

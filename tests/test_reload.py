@@ -10,6 +10,7 @@ from tests.reload_house import Home, reload_home
 from upnp_gw import api
 from upnp_gw.errors import FirewallError
 from upnp_gw.events import PolicyChanged, TableChanged
+from upnp_gw.gate.approved import Change
 from upnp_gw.model import Transport
 from upnp_gw.request import Refused
 
@@ -80,6 +81,21 @@ async def test_a_bad_file_leaves_the_old_policy_and_says_so(
         assert says in (await home.inquiry.policy()).problem  # type: ignore[operator]
         await reloaded(home, POLICY)
         assert (await home.inquiry.policy()).problem is None, "mended"
+
+
+async def test_a_command_hides_no_problem_of_the_file_and_brings_nothing_of_it_into_force(tmp_path: Path) -> None:
+    async with reload_home(tmp_path, POLICY) as home:
+        home.file.write_text("not toml")
+        assert isinstance(await home.inquiry.reload(), api.Problem)
+        await home.enforcer.change(lambda: Change({"tv": {"ip": ["192.168.77.40"]}}))
+        shown = await home.inquiry.policy()
+        assert "not TOML" in (shown.problem or "")
+        assert shown.text == POLICY
+        assert "192.168.77.40" in shown.approved
+        home.file.write_text(NARROW)
+        await home.enforcer.change(lambda: Change({"hifi": {"ip": ["192.168.77.41"]}}))
+        await home.house.granted(9000)
+        assert (await reloaded(home, NARROW)).fallen
 
 
 async def test_a_file_that_is_gone_leaves_the_old_policy(tmp_path: Path) -> None:

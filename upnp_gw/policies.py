@@ -3,9 +3,13 @@
 The operator's file is read and never written. ``approved.toml`` in the state directory is the gateway's own; it is
 replaced as a whole, so that a crash leaves the old one or the new one. Both become one policy, all of it or none:
 names are unique across them, and the tests of the operator's file hold for what the commands add.
+
+The operator's file comes into force by a start or a reload alone: a command adds to the policy that is in force,
+whatever is being written in the file meanwhile.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,6 +24,8 @@ from upnp_gw.gate.build import Approved
 from upnp_gw.gate.home import WHERE as HOME
 from upnp_gw.gate.home import home_text
 from upnp_gw.gate.load import Loaded, loaded, parsed, read_text
+
+log = logging.getLogger(__name__)
 
 APPROVED = "approved.toml"
 
@@ -36,6 +42,8 @@ class Policies:
     """None: the built-in home policy."""
     machine: Path
     clock: Callable[[], float]
+    in_force: Loaded | None = None
+    """None: nothing yet; the first ``load`` is what the gateway starts with."""
     _raw: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -50,37 +58,63 @@ class Policies:
 
     def load(self) -> Loaded:
         """Both files as they are now. Raises ConfigError, which names the file and the key."""
-        found, raw = self._judged(self.text())
-        self._raw = raw
+        found = self._judged(self._operators_text(), self.text())
+        if self.in_force is None:
+            self.adopt(found)
         return found
 
-    def change(self, change: Change) -> tuple[Loaded, Written]:
-        """Writes the change, and the rules whose end has passed out of the file, where the whole is sound.
+    def adopt(self, loaded: Loaded) -> None:
+        """This is in force now."""
+        self.in_force, self._raw = loaded, self._unended(self._parsed(loaded.approved))
 
-        Raises ConfigError where it is not, StoreError where it cannot be written; the file is as it was then.
+    def prepare(self, change: Change) -> tuple[Loaded, Written]:
+        """Writes the change, and the rules whose end has passed out of the file, beside it, where the whole is
+        sound with the operator's file as it is in force. ``keep`` or ``drop`` says what becomes of it.
+
+        Raises ConfigError where it is not, StoreError where it cannot be written; nothing is beside it then.
         """
         text = self.text()
         gone = ended(self._parsed(text), self.clock())
         full = Change(change.devices, change.forbids, change.grants, change.without | gone, change.renamed)
         written = changed(text, full)
-        found, raw = self._judged(written.text)
-        replace_file(self.machine, written.text)
-        self._raw = raw
+        own = self.in_force.text if self.in_force is not None else self._operators_text()
+        found = self._judged(own, written.text)
+        write_file(self._draft, written.text)
         return found, written
+
+    def keep(self) -> None:
+        """What was prepared is the machine-owned file from now on. Raises StoreError; it is as it was then."""
+        try:
+            os.replace(self._draft, self.machine)
+        except OSError as error:
+            self.drop()
+            raise StoreError(f"{self.machine}: cannot be written: {error.strerror}") from error
+        try:
+            sync_directory(self.machine.parent)
+        except OSError as error:
+            log.warning("%s: a power loss may bring back the one before it: %s", self.machine, error.strerror)
+
+    def drop(self) -> None:
+        """What was prepared did not come into force."""
+        with suppress(OSError):
+            self._draft.unlink()
 
     def next_end(self) -> float | None:
         """Wall-clock seconds at which the first rule of the machine-owned file ends; None: none will."""
         return first_end(self._raw)
 
-    def _judged(self, text: str) -> tuple[Loaded, dict[str, Any]]:
-        """The policy with this text as the machine-owned file. What has ended counts no more."""
-        raw, where, today = self._parsed(text), self.source, local_today(self.clock())
-        in_force = without(raw, ended(raw, self.clock()))
-        own_text = read_text(self.operator) if self.operator is not None else home_text()
+    @property
+    def _draft(self) -> Path:
+        return self.machine.with_name(f".{self.machine.name}.new")
+
+    def _judged(self, own_text: str, text: str) -> Loaded:
+        """The policy with these texts as the two files. What has ended counts no more."""
+        where, today = self.source, local_today(self.clock())
+        in_force = self._unended(self._parsed(text))
         own = parsed(own_text, where)
         try:
             found = loaded(own, where, today, Approved(in_force, str(self.machine)))
-            return replace(found, text=own_text, approved=text), in_force
+            return replace(found, text=own_text, approved=text)
         except ConfigError as error:
             if error.where != where:
                 raise
@@ -88,10 +122,11 @@ class Policies:
             problem = f"does not go together with {error.where}: {error.key}: {error.problem}"
             raise ConfigError(str(self.machine), "", problem) from None
 
-    def put_back(self, text: str) -> None:
-        """The machine-owned file as it was before a change that did not come into force."""
-        replace_file(self.machine, text)
-        self._raw = without(raw := self._parsed(text), ended(raw, self.clock()))
+    def _operators_text(self) -> str:
+        return read_text(self.operator) if self.operator is not None else home_text()
+
+    def _unended(self, raw: dict[str, Any]) -> dict[str, Any]:
+        return without(raw, ended(raw, self.clock()))
 
     def text(self) -> str:
         """The machine-owned file; empty where there is none. Raises ConfigError."""
@@ -112,42 +147,59 @@ class Enforcer:
     async def reload(self) -> Loaded:
         """The files as they are now. Raises ConfigError; the old policy stays in force then."""
         async with self._one:
-            loaded = self.policies.load()
+            loaded = await asyncio.to_thread(self.policies.load)  # thousands of rules take seconds
             await self._enforce(loaded)
+            self.policies.adopt(loaded)
             return loaded
 
     async def change(self, make: Callable[[], Change]) -> Written:
-        """Makes a change, writes it and brings it into force; ``make`` sees the policy that is in force.
+        """Makes a change, brings it into force and writes it; ``make`` sees the policy that is in force.
 
-        Raises ConfigError, StoreError and FirewallError; nothing has changed then.
+        All that needs room on the disk is done before it comes into force. Raises ConfigError, StoreError and
+        FirewallError; nothing has changed then.
         """
         async with self._one:
-            before = self.policies.text()
-            loaded, written = await asyncio.to_thread(self.policies.change, make())
+            loaded, written = await asyncio.to_thread(self.policies.prepare, make())
             try:
                 await self._enforce(loaded)
-            except GatewayError:
-                await asyncio.to_thread(self.policies.put_back, before)
+            except BaseException:
+                self.policies.drop()
                 raise
+            try:
+                await asyncio.to_thread(self.policies.keep)
+            except StoreError:
+                await self._take_back()
+                raise
+            self.policies.adopt(loaded)
             return written
 
+    async def _take_back(self) -> None:
+        """The policy before the change, which is on disk, is in force again."""
+        try:
+            if self.policies.in_force is not None:
+                await self._enforce(self.policies.in_force)
+        except GatewayError as error:
+            log.error("a change that is not on disk stays in force until the next reload: %s", error)
 
-def replace_file(path: Path, text: str) -> None:
-    """Replaces a file by one with this text: a crash leaves the old or the new one, whole. Raises StoreError."""
-    draft = path.with_name(f".{path.name}.new")
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a file to the disk, whole or not at all. Raises StoreError."""
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
     except OSError as error:
         with suppress(OSError):
-            draft.unlink()
+            path.unlink()
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def sync_directory(path: Path) -> None:
+    """The names in it are on disk. Raises OSError."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

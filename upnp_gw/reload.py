@@ -58,7 +58,7 @@ class Reload:
         if await self.gateway.submit(change) is not None:
             operations.policy, operations.book.limits = old, old.limits
             raise FirewallError("the kernel or the disk did not take what the new policy ends")
-        self.now_in_force, self.since, self.problem = loaded, self.wall(), None
+        self.now_in_force, self.since = loaded, self.wall()
         warnings = (*map(str, loaded.warnings), *self._not_yet(loaded))
         standing = len(self.gateway.ledger.table)
         self.last = InForce(loaded, old.digest, tuple(fallen), standing, warnings)
@@ -75,6 +75,7 @@ class Reload:
                 self.problem = str(error)
             log.error("the policy stays as it was: %s", error)
             raise
+        self.problem = None
         assert self.last is not None  # enforce has just set it
         return self.last
 
