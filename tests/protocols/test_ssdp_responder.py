@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 
 from tests.protocols.ssdp_cases import EVERY, VOICE, search, taken_apart
 from upnp_gw.errors import WireError
-from upnp_gw.model import Instant
-from upnp_gw.protocols.ssdp import Peer, Rate, Responder, Throttle, Voice, server_token
+from upnp_gw.model import Instant, IPAddress
+from upnp_gw.protocols.ssdp import Peer, Responder, Voice, server_token
 from upnp_gw.protocols.ssdp.responder import ANSWER_BYTES, QUEUE_MAX, Answer
+from upnp_gw.throttle import Rate, Throttle
 
 OWN = IPv4Address("192.168.77.1")
 PEER = Peer(IPv4Address("192.168.77.10"), 40_000)
 IGD1 = "urn:schemas-upnp-org:device:InternetGatewayDevice:1"
 
 
-def responder(throttle: Throttle | None = None) -> Responder:
+def responder(throttle: Throttle[IPAddress] | None = None) -> Responder:
     return Responder(VOICE, random.Random(3).uniform, throttle)
 
 
@@ -169,38 +170,7 @@ def test_over_time_a_source_draws_what_the_bucket_refills() -> None:
 
 
 def test_the_queue_is_bounded() -> None:
-    generous = Throttle(Rate(1e9, 1e9), Rate(1e9, 1e9))
+    generous = Throttle[IPAddress](Rate(1e9, 1e9), Rate(1e9, 1e9))
     answers, refused = flood(responder(generous), search("ssdp:all", mx="5"), 200, 0.0)
     assert len(answers) <= QUEUE_MAX
     assert set(refused) == {"queue-full"}
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 900), st.floats(0, 3)), max_size=60))
-def test_throttle_never_gives_more_than_burst_and_refill(asks: list[tuple[int, int, float]]) -> None:
-    throttle = Throttle(Rate(1000, 100), Rate(2000, 200), sources_max=3)
-    now, total = 50.0, 0
-    for host, count, later in asks:
-        now += later
-        if throttle.spend(IPv4Address(host), count, now):
-            total += count
-    assert total <= 2000 + (now - 50.0) * 200 + 1e-6
-
-
-def test_the_sources_remembered_are_bounded_and_the_active_one_is_kept() -> None:
-    throttle = Throttle(Rate(1000, 1), Rate(1e6, 1), sources_max=8)
-    greedy = IPv4Address(1)
-    assert throttle.spend(greedy, 1000, 0.0)
-    for forged in range(2, 1000):
-        throttle.level(IPv4Address(forged), 0.0)
-        assert not throttle.spend(greedy, 100, 0.0)
-    assert len(throttle) <= 8
-
-
-def test_throttle_of_one_source_leaves_the_others_alone() -> None:
-    throttle = Throttle(Rate(1000, 100), Rate(10_000, 1000))
-    greedy, honest = IPv4Address(1), IPv4Address(2)
-    assert throttle.spend(greedy, 1000, 0.0)
-    assert not throttle.spend(greedy, 1, 0.0)
-    assert throttle.spend(honest, 1000, 0.0)
-    assert throttle.spend(greedy, 500, 5.0)
-    assert not throttle.spend(greedy, 1, 5.0)

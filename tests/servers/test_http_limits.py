@@ -10,8 +10,10 @@ import pytest
 
 from tests.servers.http_client import CONTROL, World, answer, header, serving, status_of
 from tests.servers.test_http import ADD, add
+from upnp_gw.model import Instant
 from upnp_gw.servers.http_limits import HttpLimits
 from upnp_gw.servers.http_listeners import Place, listen
+from upnp_gw.throttle import Rate
 
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 QUICK = HttpLimits(head_s=0.15, body_s=0.15)
@@ -221,3 +223,37 @@ def test_a_storm_of_connections_leaves_room_in_the_kernels_queue() -> None:
         honest = stack.enter_context(socket.socket())
         honest.settimeout(0.9)
         honest.connect(listener.getsockname())
+
+
+def allowance(world: World) -> float:
+    """How many connections this host may still waste."""
+    return world.server._admission._wasted.level(IPv4Address("127.0.0.1"), world.gateway.now.boot)
+
+
+@pytest.mark.spec("SR-22", "SR-23")
+@pytest.mark.parametrize(
+    "start", [b"", b"GET / HT", b"\x16\x03\x01\x02\r\n\r\n", b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"]
+)
+async def test_a_host_that_wastes_connections_is_not_listened_to_for_a_while(start: bytes) -> None:
+    async with serving(HttpLimits(wasted=Rate(burst=3, per_s=1))) as world:
+        for left in (2, 1, 0):
+            async with connections(world, 1) as [(_, writer)]:
+                writer.write(start)
+            await until(lambda left=left: allowance(world) == left)
+        before = world.server.counts["requests"]
+        assert await world.send(world.post()) == b""
+        assert world.server.counts["wasted-connections"] == 1
+        assert world.server.counts["requests"] == before
+        assert status_of(await world.send(world.post(), source="127.0.0.2")) == 200, "another host is heard"
+        world.gateway.now = Instant(world.gateway.now.boot + 1, world.gateway.now.wall)
+        assert status_of(await world.send(world.post())) == 200, "a second later one more"
+
+
+@pytest.mark.spec("SR-22")
+async def test_whoever_is_answered_wastes_nothing() -> None:
+    """An error of UPnP is an answer: a client that looks for a free port meets many."""
+    async with serving(HttpLimits(wasted=Rate(burst=2, per_s=0))) as world:
+        for _ in range(5):
+            assert status_of(await world.send(world.post())) == 200
+            assert status_of(await world.send(world.post("NoSuchAction"))) == 500
+        assert world.server.counts["wasted-connections"] == 0

@@ -22,7 +22,7 @@ from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.soap import BODY_MAX, CONTENT_TYPE
 from upnp_gw.request import Source, View
 from upnp_gw.servers.http_control import Control, Handle
-from upnp_gw.servers.http_limits import Admission, Connection, Door, HttpLimits, Refusals
+from upnp_gw.servers.http_limits import Admission, Connection, Door, HttpLimits, Refusals, Served
 from upnp_gw.servers.http_listeners import Listeners
 from upnp_gw.servers.http_routes import (
     KNOWN_METHODS,
@@ -116,10 +116,11 @@ class HttpServer:
         self._network = network
         self._server_header = server
         self._host_of = host_of
-        self._admission = Admission(self._limits)
+        self._admission = Admission(self._limits, now)
         self._refusals = Refusals(now)
         self._listeners = Listeners(self._connection)
         self._server: web.Server | None = None
+        self._door: Door | None = None
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -129,6 +130,15 @@ class HttpServer:
     async def start(self, network: Network, port: int) -> int:
         """Listens on every LAN address; 0 chooses a free port. Returns the port. Raises OSError."""
         self._server = web.Server(self._serve)
+        self._door = Door(
+            self._server,
+            self._limits,
+            self._admission,
+            self._refusals,
+            identify=self._identify,
+            host_of=self._host_of,
+            error=self._error,
+        )
         return await self._listeners.start(network, port)
 
     async def network_changed(self, network: Network) -> None:
@@ -146,17 +156,8 @@ class HttpServer:
             self._server = None
 
     def _connection(self, interface: str) -> Connection:
-        assert self._server is not None
-        door = Door(
-            self._server,
-            self._limits,
-            self._admission,
-            self._refusals,
-            identify=lambda peer: self._identify(peer, interface),
-            host_of=self._host_of,
-            error=self._error,
-        )
-        return Connection(door, asyncio.get_running_loop())
+        assert self._door is not None
+        return Connection(self._door, interface, asyncio.get_running_loop())
 
     def _identify(self, peer: tuple[object, ...], interface: str) -> Source | None:
         """The peer as a source on this link, None where its address does not belong there (SR-1)."""
@@ -171,9 +172,9 @@ class HttpServer:
 
     async def _serve(self, request: web.BaseRequest) -> web.Response:
         """One request, from its complete head to the last byte of its answer, within ``answer_s``."""
-        connection = request.protocol
-        assert isinstance(connection, Connection)
-        source = connection.source
+        served = request.protocol
+        assert isinstance(served, Served)
+        connection, source = served.connection, served.connection.source
         assert source is not None
         connection.head_complete()
         self._refusals.counts["requests"] += 1
@@ -193,7 +194,7 @@ class HttpServer:
         except ConnectionError:
             pass  # the client is gone; aiohttp finds out by itself
         finally:
-            connection.await_head()
+            connection.answered(response.status)
         return response
 
     async def _answer(self, request: web.BaseRequest, source: Source) -> tuple[web.Response, str | None]:

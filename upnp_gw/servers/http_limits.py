@@ -16,11 +16,15 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from upnp_gw.model import Instant
 from upnp_gw.request import Source
+from upnp_gw.throttle import Rate, Throttle
 
 log = logging.getLogger(__name__)
 
 LOG_INTERVAL_S = 60.0
 """At most one line of each reason in this time."""
+WASTED = Rate(burst=200, per_s=20)
+"""Connections of one host that came to nothing: half a request, nonsense, one too many. While it has none left, its
+connections end before a byte of them is read. Whoever gets an answer is not charged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class HttpLimits:
     """Connections of a host over its share that wait, unread, for one of its own to end: Home Assistant asks
     four things at once and the next four before the first connections are closed."""
     total: int = 64
+    wasted: Rate = WASTED
 
 
 @dataclass(slots=True)
@@ -69,16 +74,21 @@ class _Host:
 class Admission:
     """Which connections are served now, which wait, which are turned away."""
 
-    def __init__(self, limits: HttpLimits) -> None:
+    def __init__(self, limits: HttpLimits, now: Callable[[], Instant]) -> None:
         self._limits = limits
+        self._now = now
+        self._wasted = Throttle[Hashable](limits.wasted)
         self._hosts: dict[Hashable, _Host] = {}
         self._all: set[Connection] = set()
 
-    def knock(self, host: Hashable, connection: "Connection") -> bool:
-        """False: turned away. Otherwise ``connection.begin()`` was called, or will be when there is room."""
+    def knock(self, host: Hashable, connection: "Connection") -> str | None:
+        """Why it is turned away. None: ``connection.begin()`` was called, or will be when there is room."""
+        if self._wasted.level(host, self._now().boot) < 1:
+            return "wasted-connections"
         entry = self._hosts.get(host) or _Host()
         if len(self._all) >= self._limits.total or len(entry.waiting) >= self._limits.waiting_per_host:
-            return False
+            self.waste(host)
+            return "too-many-connections"
         self._hosts[host] = entry
         self._all.add(connection)
         if entry.inside >= self._limits.per_host:
@@ -86,7 +96,11 @@ class Admission:
         else:
             entry.inside += 1
             connection.begin()
-        return True
+        return None
+
+    def waste(self, host: Hashable) -> None:
+        """A connection of this host came to nothing."""
+        self._wasted.spend(host, 1, self._now().boot)
 
     def leave(self, host: Hashable, connection: "Connection") -> None:
         if connection not in self._all:
@@ -119,25 +133,159 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What a listener hands to each of its connections."""
+    """What the server hands to each of its connections."""
 
     server: web.Server
     limits: HttpLimits
     admission: Admission
     refusals: Refusals
-    identify: Callable[[tuple[object, ...]], Source | None]
-    """Peer name -> source; None where such an address may not come in here (SR-1)."""
+    identify: Callable[[tuple[object, ...], str], Source | None]
+    """Peer name, interface -> source; None where such an address may not come in here (SR-1)."""
     host_of: Callable[[Source], Hashable]
     """Who shares the limits of one host."""
     error: Callable[[int], web.Response]
 
 
-class Connection(web.RequestHandler):
-    """aiohttp's protocol behind the limits. Silent until it is admitted, cut when a deadline passes."""
+class Connection(asyncio.Protocol):
+    """One connection behind the limits. Silent until it is admitted, cut when a deadline passes.
 
-    __slots__ = ("_door", "_early", "_host", "_link", "_received", "_timer", "begun", "source")
+    aiohttp's own protocol is made when there is room: whoever is turned away costs no parser and no task.
+    """
 
-    def __init__(self, door: Door, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = (
+        "_admitted",
+        "_door",
+        "_early",
+        "_host",
+        "_interface",
+        "_link",
+        "_loop",
+        "_received",
+        "_served",
+        "_timer",
+        "_useful",
+        "source",
+    )
+
+    def __init__(self, door: Door, interface: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._door = door
+        self._interface = interface
+        self._loop = loop
+        self._link: asyncio.Transport | None = None
+        self._served: Served | None = None
+        self._host: Hashable = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._early = b""
+        self._received = 0
+        self._admitted = self._useful = False
+        self.source: Source | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._link = cast(asyncio.Transport, transport)  # uvloop's is one by its methods, not by its type
+        peer = transport.get_extra_info("peername")
+        self.source = self._door.identify(peer, self._interface) if peer else None
+        if self.source is None:
+            self._refuse("not-on-the-lan", peer[0] if peer else "?")
+            return
+        host = self._door.host_of(self.source)
+        refused = self._door.admission.knock(host, self)
+        if refused is not None:
+            self._refuse(refused, self.source.address)
+            return
+        self._host, self._admitted = host, True
+        if self._served is None:
+            self.await_head()
+
+    def begin(self) -> None:
+        """There is room: aiohttp takes over, with what has come in meanwhile."""
+        assert self._link is not None
+        self._served = Served(self._door, self, self._loop)
+        self.await_head()
+        self._served.connection_made(self._link)
+        if self._early:
+            early, self._early = self._early, b""
+            self._served.data_received(early)
+            self._link.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > self._door.limits.received:
+            self._refuse("too-much-data", self.source and self.source.address)
+        elif self._served is not None:
+            self._served.data_received(data)
+        elif self._link is not None and not self._link.is_closing():
+            self._early += data
+            self._link.pause_reading()
+
+    def eof_received(self) -> None:
+        if self._served is not None:
+            self._served.eof_received()
+
+    def pause_writing(self) -> None:
+        if self._served is not None:
+            self._served.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._served is not None:
+            self._served.resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_timer()
+        self._link = None
+        if self._served is not None:
+            self._served.connection_lost(exc)
+            self._served = None  # each names the other
+        if self._admitted:
+            self._door.admission.leave(self._host, self)
+            if not self._useful:
+                self._door.admission.waste(self._host)
+
+    def answered(self, status: int) -> None:
+        """One answer is written. 200, or 500 with an error of UPnP in it, is what a control point asks for."""
+        self._useful = self._useful or status in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR)
+        self.await_head()
+
+    def await_head(self) -> None:
+        """From now on a complete head must come within the deadline."""
+        self._stop_timer()
+        self._received = len(self._early)
+        self._timer = self._loop.call_later(self._door.limits.head_s, self._expired)
+
+    def head_complete(self) -> None:
+        """A request is in hand: its own deadlines hold."""
+        self._stop_timer()
+
+    def cut(self) -> None:
+        """Ends the connection at once."""
+        if self._link is not None:
+            self._link.abort()
+
+    @property
+    def gone(self) -> bool:
+        return self._link is None
+
+    def _expired(self) -> None:
+        self._timer = None
+        if self._received:  # silence is how every kept connection ends, half a head is an attack or a fault
+            self._door.refusals.note("head-deadline", self.source and self.source.address)
+        self.cut()
+
+    def _refuse(self, reason: str, who: object) -> None:
+        self._door.refusals.note(reason, who)
+        self.cut()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Served(web.RequestHandler):
+    """aiohttp's protocol of a connection that was admitted."""
+
+    __slots__ = ("_door", "connection")
+
+    def __init__(self, door: Door, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             door.server,
             loop=loop,
@@ -149,74 +297,13 @@ class Connection(web.RequestHandler):
             auto_decompress=False,
         )
         self._door = door
-        self._link: asyncio.Transport | None = None
-        self._host: Hashable = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._early = b""
-        self._received = 0
-        self.begun = False
-        self.source: Source | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._link = cast(asyncio.Transport, transport)  # uvloop's is one by its methods, not by its type
-        peer = transport.get_extra_info("peername")
-        self.source = self._door.identify(peer) if peer else None
-        if self.source is None:
-            self._refuse("not-on-the-lan", peer[0] if peer else "?")
-            return
-        self._host = self._door.host_of(self.source)
-        self.await_head()
-        if not self._door.admission.knock(self._host, self):
-            self._refuse("too-many-connections", self.source.address)
-
-    def begin(self) -> None:
-        """There is room: aiohttp takes over, with what has come in meanwhile."""
-        assert self._link is not None
-        self.begun = True
-        self.await_head()
-        super().connection_made(self._link)
-        if self._early:
-            early, self._early = self._early, b""
-            super().data_received(early)
-            self._link.resume_reading()
+        self.connection = connection
 
     async def start(self) -> None:
         """aiohttp's task of this connection: whoever is gone before it runs leaves nothing to serve, and aiohttp
         would raise for want of its server."""
-        if self._link is not None:
+        if not self.connection.gone:
             await super().start()
-
-    def data_received(self, data: bytes) -> None:
-        self._received += len(data)
-        if self._received > self._door.limits.received:
-            self._refuse("too-much-data", self.source and self.source.address)
-        elif self.begun:
-            super().data_received(data)
-        elif self._link is not None and not self._link.is_closing():
-            self._early += data
-            self._link.pause_reading()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_timer()
-        if self.begun:
-            super().connection_lost(exc)
-        self._door.admission.leave(self._host, self)
-        self._link = None
-
-    def await_head(self) -> None:
-        """From now on a complete head must come within the deadline."""
-        self._stop_timer()
-        self._received = len(self._early)
-        self._timer = asyncio.get_running_loop().call_later(self._door.limits.head_s, self._expired)
-
-    def head_complete(self) -> None:
-        """A request is in hand: its own deadlines hold."""
-        self._stop_timer()
-
-    def cut(self) -> None:
-        """Ends the connection at once."""
-        if self._link is not None:
-            self._link.abort()
 
     def handle_error(
         self,
@@ -233,20 +320,6 @@ class Connection(web.RequestHandler):
         else:
             reason = "defect"
             log.error("a request could not be answered", exc_info=exc)
-        self._door.refusals.note(reason, self.source and self.source.address)
+        source = self.connection.source
+        self._door.refusals.note(reason, source and source.address)
         return self._door.error(status)
-
-    def _expired(self) -> None:
-        self._timer = None
-        if self._received:  # silence is how every kept connection ends, half a head is an attack or a fault
-            self._door.refusals.note("head-deadline", self.source and self.source.address)
-        self.cut()
-
-    def _refuse(self, reason: str, who: object) -> None:
-        self._door.refusals.note(reason, who)
-        self.cut()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

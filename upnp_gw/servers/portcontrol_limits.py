@@ -8,7 +8,7 @@ mapping which stands, by its nonce where it has one, are not crowded out by othe
 from enum import Enum
 
 from upnp_gw.model import IPAddress
-from upnp_gw.protocols.ssdp.throttle import Rate, Throttle
+from upnp_gw.throttle import Rate, Throttle
 
 
 class Sort(Enum):
@@ -26,7 +26,7 @@ class Limits:
     """The rooms of all sockets together. Memory is bounded by the throttles."""
 
     def __init__(self) -> None:
-        self._throttles = {sort: Throttle(*sort.value) for sort in Sort}
+        self._throttles = {sort: Throttle[IPAddress](*sort.value) for sort in Sort}
 
     def admit(self, sort: Sort, source: IPAddress, now: float) -> bool:
         return self._throttles[sort].spend(source, 1, now)

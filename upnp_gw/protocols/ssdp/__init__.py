@@ -4,7 +4,6 @@ targets     the notify set of a root device, and which of its rows answer a sear
 search      bytes -> ``Search`` or ``WireError``
 messages    alive, byebye, update and search answers as bytes
 announcer   when complete sets are sent
-throttle    how many bytes a source may draw
 responder   searches in, answers out, each at its own moment
 """
 
@@ -20,19 +19,16 @@ from upnp_gw.protocols.ssdp.messages import (
 from upnp_gw.protocols.ssdp.responder import Answer, Peer, Responder
 from upnp_gw.protocols.ssdp.search import Search, parse_search
 from upnp_gw.protocols.ssdp.targets import Target, answers, notify_set
-from upnp_gw.protocols.ssdp.throttle import Rate, Throttle
 
 __all__ = [
     "Announcer",
     "Answer",
     "Nts",
     "Peer",
-    "Rate",
     "Responder",
     "Round",
     "Search",
     "Target",
-    "Throttle",
     "Voice",
     "answers",
     "build_alive",

@@ -10,8 +10,13 @@ from upnp_gw.protocols.ssdp.announcer import Uniform
 from upnp_gw.protocols.ssdp.messages import Voice, build_answer
 from upnp_gw.protocols.ssdp.search import parse_search
 from upnp_gw.protocols.ssdp.targets import answers
-from upnp_gw.protocols.ssdp.throttle import Throttle
+from upnp_gw.throttle import Rate, Throttle
 
+SOURCE = Rate(burst=36 * 1024, per_s=4 * 1024)
+"""Bytes. A search of 100 bytes with ``ssdp:all`` draws one complete answer of about 9 KiB, and its source may be
+forged. So what leaves is bounded in absolute terms: four such answers at once, then one in two seconds (SR-11)."""
+TOTAL = Rate(burst=256 * 1024, per_s=32 * 1024)
+"""Bytes, for all sources together: what 30 hosts may draw at once."""
 QUEUE_MAX = 1024
 ANSWER_BYTES = 448
 """What one answer is charged, more than any has: so that one that is refused need not be built first."""
@@ -44,10 +49,10 @@ class Answer(NamedTuple):
 class Responder:
     """The searches of one socket. Times are ``Instant.boot``."""
 
-    def __init__(self, voice: Voice, uniform: Uniform, throttle: Throttle | None = None) -> None:
+    def __init__(self, voice: Voice, uniform: Uniform, throttle: Throttle[IPAddress] | None = None) -> None:
         self._voice = voice
         self._uniform = uniform
-        self._throttle = Throttle() if throttle is None else throttle
+        self._throttle = Throttle[IPAddress](SOURCE, TOTAL) if throttle is None else throttle
         self._queue: list[Answer] = []
         self._count = 0
 

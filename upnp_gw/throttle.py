@@ -1,0 +1,70 @@
+"""Token buckets: how much one source, and all sources together, may draw (SR-5, SR-11, SR-22)."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from math import inf
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A token bucket's size and refill, in bytes, datagrams or whatever is counted."""
+
+    burst: float
+    """How much at once."""
+    per_s: float
+    """How much a second in the long run."""
+
+
+@dataclass(slots=True)
+class Bucket:
+    rate: Rate
+    level: float
+    at: float
+
+    def fill(self, now: float) -> float:
+        self.level = min(self.rate.burst, self.level + max(0.0, now - self.at) * self.rate.per_s)
+        self.at = now
+        return self.level
+
+
+UNBOUNDED = Rate(inf, 0.0)
+SOURCES_MAX = 1024
+
+
+class Throttle(Generic[Key]):
+    """The buckets of one place. Bounded: the source longest unheard of is forgotten first."""
+
+    def __init__(self, source: Rate, total: Rate = UNBOUNDED, sources_max: int = SOURCES_MAX) -> None:
+        self._rate = source
+        self._max = sources_max
+        self._total = Bucket(total, total.burst, 0.0)
+        self._sources: OrderedDict[Key, Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many sources are remembered."""
+        return len(self._sources)
+
+    def level(self, source: Key, now: float) -> float:
+        """How much this source may draw now."""
+        return min(self._bucket(source, now).fill(now), self._total.fill(now))
+
+    def spend(self, source: Key, count: int, now: float) -> bool:
+        """Takes ``count``, or nothing at all and False."""
+        if count > self.level(source, now):
+            return False
+        self._sources[source].level -= count
+        self._total.level -= count
+        return True
+
+    def _bucket(self, source: Key, now: float) -> Bucket:
+        bucket = self._sources.get(source)
+        if bucket is None:
+            bucket = self._sources[source] = Bucket(self._rate, self._rate.burst, now)
+            if len(self._sources) > self._max:
+                self._sources.popitem(last=False)
+        self._sources.move_to_end(source)
+        return bucket
