@@ -4,10 +4,8 @@ Nothing is decided here. What needs asyncio to load (the action model) is loaded
 """
 
 import asyncio
-import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -54,6 +52,7 @@ from upnp_gw.servers.listeners import Listeners
 from upnp_gw.servers.netwatch import Moved, NeighbourEvent, Netwatch, Seen
 from upnp_gw.servers.notify import READY, STOPPING, WATCHDOG, notify, watchdog_s
 from upnp_gw.servers.wan_counters import WanCounters
+from upnp_gw.signals import Signals
 from upnp_gw.surroundings import Surroundings
 from upnp_gw.upkeep import Upkeep
 from upnp_gw.witness import Witness
@@ -96,22 +95,21 @@ class Daemon:
     def __init__(self, config: Config, detected: Iterable[str] = ()) -> None:
         self.config = config
         self._detected = tuple(detected)
-        self._stopping = asyncio.Event()
+        self._signals = Signals()
         self._background: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
         self._started = clock()
 
-    def stop(self) -> None:
-        self._stopping.set()
-
     async def run(self) -> None:
         """Starts everything, says so, serves, stops everything. Raises GatewayError where it cannot start."""
-        async with self._stack:
-            await self._start()
-            self._say_ready()
-            self._spawn(_keep_watchdog())
-            await self._stopping.wait()
-            notify(os.environ, STOPPING)
+        with self._signals.heard():
+            async with self._stack:
+                await self._start()
+                self._say_ready()
+                self._spawn(self._keep_policy())
+                self._spawn(_keep_watchdog())
+                await self._signals.stop.wait()
+                notify(os.environ, STOPPING)
 
     # -- start
 
@@ -137,7 +135,6 @@ class Daemon:
         self._reload = Reload(self.gateway, size, loaded, clock().wall, lambda: clock().wall)
         self._enforcer = Enforcer(policies, self._reload.enforce)
         await self._start_servers()
-        self._follow_signals()
 
     async def _start_network(self) -> None:
         config = self.config
@@ -313,18 +310,18 @@ class Daemon:
             if (why := private_external(address)) is not None:
                 log.warning("the external address %s is not public: %s; the internet cannot reach it", address, why)
 
-    def _follow_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for stopping in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(stopping, self.stop)
-            self._stack.callback(loop.remove_signal_handler, stopping)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload()))
-        self._stack.callback(loop.remove_signal_handler, signal.SIGHUP)
-
-    async def reload(self) -> None:
-        """Loads the policy files again and decides about every mapping by them; bad ones leave the old policy."""
-        with contextlib.suppress(GatewayError):  # it is logged, and ``status`` tells it
-            await self._reload.reload(self._enforcer)
+    async def _keep_policy(self) -> None:
+        """At each SIGHUP loads the policy files again and decides about every mapping by them; bad ones leave the
+        old policy. A hundred at once are one or two."""
+        while True:
+            await self._signals.reload.wait()
+            self._signals.reload.clear()
+            try:
+                await self._reload.reload(self._enforcer)
+            except GatewayError:
+                pass  # it is logged, and ``status`` tells it
+            except Exception:
+                log.exception("the policy could not be read again")
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

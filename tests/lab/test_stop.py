@@ -1,5 +1,7 @@
 """Stop: what is in flight is answered, neighbours hear goodbye, leases go on, or end where it is so configured."""
 
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,7 @@ from tests.lab.ssdp_ear import GROUP, ear
 from tests.lab.whole_way import TCP, UDP, ended
 from tests.soak.household import Household, household
 from tests.soak.load import Load
+from upnp_gw.cli.client import Gateway
 from upnp_gw.lab.probe import EchoServer, dial, reach
 
 pytestmark = pytest.mark.lab
@@ -51,6 +54,39 @@ def test_a_stop_under_load_loses_nothing_that_was_said(home: Household) -> None:
             assert load.judge() == []
     finally:
         load.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_while_it_starts_is_attended_to(home: Household, number: signal.Signals) -> None:
+    """By default either would end it in the middle. The claim on the control socket is the first thing it makes."""
+    daemon = home.daemon
+    assert daemon.stop() == 0
+    with daemon.faulty("slow", "0.5"), ThreadPoolExecutor(1) as threads:
+        starting = threads.submit(daemon.start)
+        assert until((daemon.runtime_dir / "control.sock").exists)
+        os.kill(daemon.pid, number)
+        starting.result()
+    if number is signal.SIGHUP:
+        assert until(lambda: any(" in force" in line for line in daemon.output))
+        assert daemon.running
+    assert daemon.stop() == 0
+
+
+@pytest.mark.spec("SR-3")
+def test_a_stop_goes_to_its_end_whatever_signals_come(namespaces: None, tmp_path: Path) -> None:
+    with household(tmp_path, "--flush") as home:
+        home.point().add(8080)
+        pid = home.daemon.pid
+        with home.daemon.faulty("slow", "0.5"), ThreadPoolExecutor(2) as threads:
+            adding = threads.submit(home.point("pc").add, 8081)
+            assert until(lambda: len(home.installed()) == 2)
+            stopping = threads.submit(home.daemon.stop)
+            assert until(lambda: not Gateway(home.daemon.runtime_dir).running()), "the first thing that it shuts"
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                os.kill(pid, number)
+            assert stopping.result() == 0
+            adding.result()
+        assert home.installed() == {}
 
 
 @pytest.mark.spec("SR-3")

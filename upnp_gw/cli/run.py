@@ -1,5 +1,6 @@
 """``run``: from options, file and detection to a daemon."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,7 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--backend", metavar="nftables|memory", help="memory opens nothing: for a look around.")
 def run(config_file: Path | None, **given: object) -> None:
     """Serve the LAN. Options override the file, the file overrides what is detected."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon listens to it: it has yet to read the policy
     options = {"--" + name.replace("_", "-"): value for name, value in given.items()}
     try:
         config, chosen, missing = configure(config_file, options)
