@@ -100,6 +100,11 @@ def test_dnsmasq_of_other_hardware_without_a_clock_and_over_ipv6() -> None:
         ('{"Leases": 5}', "networkd: the file: Leases is no list"),
         ('{"Leases": [', "networkd: the file cannot be read"),
         ('{"Leases": [{"Address": [1,2,3,400]}]}', "networkd: lease 1 cannot be read"),
+        ('{"Leases": [{"Address": 1000000000000000}]}', "networkd: lease 1: Address is no list"),
+        (f"{'9' * 400} {PC_MAC} {PC} x *", "dnsmasq: line 1: a time that no clock shows"),
+        (KEA + f"192.168.1.5,,,{'9' * 400},1\n", "kea: line 8: a time that no clock shows"),
+        (KEA + f"192.168.1.5,,,60,{'9' * 400}\n", "kea: line 8: a time that no clock shows"),
+        (f"lease {PC} {{ ends epoch {'9' * 400}; }}", f"isc: lease '{PC}': a time that no clock shows"),
         ("[global]\nx = 1", "no lease file of dnsmasq, Kea, ISC dhcpd or systemd-networkd"),
         ("", None),
     ],
@@ -107,6 +112,18 @@ def test_dnsmasq_of_other_hardware_without_a_clock_and_over_ipv6() -> None:
 def test_what_cannot_be_read_is_named_and_the_rest_is_read(text: str, problem: str | None) -> None:
     parsed = parse(text.encode())
     assert parsed.problem == problem
+
+
+@pytest.mark.spec("SR-20")
+@pytest.mark.parametrize("end", ["\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r"])
+def test_a_host_name_begins_no_line_of_its_own(end: str) -> None:
+    """Kea writes down the name that the host sent; only commas are replaced in it."""
+    head, *_ = KEA.splitlines()
+    parsed = parse(f"{head}\n{PC},{PC_MAC},,3600,{END:.0f},1,0,0,x{end}{TV}&#x2c{PC_MAC},0,,0\n".encode())
+    assert [(lease.address, lease.name) for lease in parsed.leases] == [(PC, None)]
+    assert parsed.problem is None
+    parsed = parse(f"{END:.0f} {PC_MAC} {PC} x{end}{END:.0f} {PC_MAC} {TV} y *\n".encode())
+    assert [lease.address for lease in parsed.leases] == [PC]
 
 
 @settings(deadline=None)

@@ -104,3 +104,45 @@ async def test_they_are_found_by_themselves(tmp_path: Path, monkeypatch: pytest.
     await files.refresh()
     assert agrees(files)
     assert files.paths == (str(tmp_path / "dnsmasq" / "lan.leases"),)
+
+
+def test_a_pipe_in_the_place_of_the_file_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "dhcp.leases"
+    os.mkfifo(path)
+    files = LeaseFiles([path], Now())
+    with caplog.at_level(logging.WARNING):
+        files.look()
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["no regular file"]
+
+
+def test_a_pipe_that_takes_the_files_place_while_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "dhcp.leases"
+    os.mkfifo(path)
+    assert LeaseFiles([path], Now())._read(str(path)) == ((), "no regular file")
+
+
+@pytest.mark.parametrize(("uid", "counts"), [(0, True), (453, True), (1000, False), (65534, False)])
+def test_a_user_of_the_machine_plants_no_leases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, counts: bool
+) -> None:
+    """/tmp/dhcp.leases is where OpenWrt has them; elsewhere anybody can make it."""
+    tmp_path.chmod(0o1777)
+    path, real = tmp_path / "dhcp.leases", os.lstat
+    path.write_text(LINE)
+    owner: dict[str, int] = {str(path): uid}
+
+    def owned(name: str) -> os.stat_result:
+        found = list(real(name))
+        found[4] = owner.get(name, found[4])
+        return os.stat_result(found)
+
+    monkeypatch.setattr(lease_files, "USUAL", (str(path),))
+    monkeypatch.setattr("os.lstat", owned)
+    found, named = LeaseFiles([], Now()), LeaseFiles([path], Now())
+    found.look()
+    named.look()
+    assert (agrees(found), agrees(named)) == (counts, True)
+    tmp_path.chmod(0o755)
+    private = LeaseFiles([], Now())
+    private.look()
+    assert agrees(private), "where only its owner may write, whoever it is was let in"

@@ -21,6 +21,7 @@ LONGEST_NAME = 63
 CLOCKLESS_BELOW = 1_000_000_000
 """dnsmasq built for a machine without a clock writes the length of a lease where others write its end."""
 KEA_FOREVER = 0xFFFFFFFF
+LATEST = 2**63
 
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _ISC = re.compile(r'"(?:[^"\\]|\\.)*"|[{};]|#[^\n]*|[^\s{};"#]+|"')
@@ -146,14 +147,14 @@ Item = Lease | Wrong | IPAddress
 
 
 def _dnsmasq(text: str) -> Iterator[Item]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         fields = line.split()
         if not fields or fields[0] == "duid":
             continue
         try:
             if len(fields) < 4:
                 raise Wrong("a lease has 4 or 5 fields")
-            expiry = int(fields[0])
+            expiry = _seconds(fields[0])
             expires = None if expiry == 0 or expiry < CLOCKLESS_BELOW else float(expiry)
             yield Lease(ip_address(fields[2]), _mac(fields[1]), _name(fields[3]), expires)
         except ValueError as error:
@@ -161,21 +162,24 @@ def _dnsmasq(text: str) -> Iterator[Item]:
 
 
 def _kea(text: str) -> Iterator[Item]:
-    """A CSV file that begins with the names of its columns, and grows by a line for each change."""
-    lines = text.splitlines()
+    """A CSV file that begins with the names of its columns, and grows by a line for each change.
+
+    A line ends at a line feed and nowhere else: a host name can hold what Python too takes for the end of one.
+    """
+    lines = text.split("\n")
     columns = {name: index for index, name in enumerate(lines[0].strip().split(","))}
     for number, line in enumerate(lines[1:], 2):
-        cells = line.split(",")
+        cells = line.rstrip("\r").split(",")
         if not line.strip() or cells[0] == "address":
             continue
         try:
             values = {name: cells[index] for name, index in columns.items() if index < len(cells)}
             address = ip_address(values["address"])
-            lifetime = int(values["valid_lifetime"])
+            lifetime = _seconds(values["valid_lifetime"])
             if lifetime == 0 or values.get("state", "0") != "0":
                 yield address
                 continue
-            expires = None if lifetime == KEA_FOREVER else float(int(values["expire"]))
+            expires = None if lifetime == KEA_FOREVER else float(_seconds(values["expire"]))
             name = values.get("hostname", "").replace("&#x2c", ",").rstrip(".")
             yield Lease(address, _mac(values.get("hwaddr", "")), _name(name.partition(".")[0]), expires)
         except (ValueError, KeyError) as error:
@@ -234,7 +238,7 @@ def _isc_lease(address: str, statements: Iterator[list[str]]) -> Item:
             case ["ends", "never"]:
                 expires = None
             case ["ends", "epoch", seconds]:
-                expires = float(int(seconds))
+                expires = float(_seconds(seconds))
             case ["ends", _, day, time]:
                 expires = datetime.strptime(f"{day} {time}", _DATE).replace(tzinfo=UTC).timestamp()
     found = IPv4Address(address)
@@ -254,6 +258,8 @@ def _networkd(text: str) -> Iterator[Item]:
         try:
             ends = entry.get("ExpirationRealtimeUSec")
             hardware = entry.get("HardwareAddress") or _client_mac(entry.get("ClientId"))
+            if not isinstance(entry["Address"], list):  # bytes() of a number is as many zeros
+                raise Wrong("Address is no list")
             yield Lease(
                 ip_address(bytes(entry["Address"])),
                 ":".join(f"{octet:02x}" for octet in bytes(hardware)) if hardware and len(hardware) == 6 else None,
@@ -279,6 +285,14 @@ _READERS: Mapping[Kind, Callable[[str], Iterator[Item]]] = {
 
 def _wrong(where: str, error: Exception) -> Wrong:
     return Wrong(f"{where}: {error}" if isinstance(error, Wrong) else f"{where} cannot be read")
+
+
+def _seconds(text: str) -> int:
+    """A count of seconds that a clock can show."""
+    value = int(text)
+    if not 0 <= value < LATEST:
+        raise Wrong("a time that no clock shows")
+    return value
 
 
 def _mac(text: str) -> str | None:

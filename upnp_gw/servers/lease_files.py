@@ -2,11 +2,15 @@
 
 A file is read again only when its size, time or inode changed. That is looked at every few seconds, and at once
 (not more than twice a second) when a request comes: a device that has just got its lease may ask a moment later.
+
+What a lease file says opens ports where a policy asks for it. So of the files that were found, one in a directory
+where every user of this machine may write counts only if a server's user wrote it.
 """
 
 import asyncio
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from glob import glob
@@ -36,6 +40,12 @@ AT_ONCE_S = 0.5
 LARGEST = 16 * 1024 * 1024
 AT_ONCE_BYTES = 256 * 1024
 """A larger file is read in a thread, on the next turn: a request does not wait for it."""
+
+SYSTEM_UIDS = range(1000)
+"""Root and the users of services; people come after them (login.defs: SYS_UID_MAX)."""
+NO_FILE = "no regular file"
+OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+"""A pipe in the place of the file must not keep us waiting for a writer."""
 
 Stamp = tuple[int, int, int]
 
@@ -100,15 +110,23 @@ class LeaseFiles:
     def _stamp(self, path: str) -> Stamp | None:
         try:
             found = os.stat(path)
+            problem = None if stat.S_ISREG(found.st_mode) else NO_FILE
+            if problem is None and not self._configured:
+                problem = _planted(path)
         except OSError as error:
             if self._configured:
                 self._say(path, f"cannot be read: {error.strerror}")
+            return None
+        if problem is not None:
+            self._say(path, problem)
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _read(self, path: str) -> tuple[tuple[Lease, ...], str | None]:
         try:
-            with open(path, "rb") as file:
+            with open(os.open(path, OPEN_FLAGS), "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return (), NO_FILE
                 data = file.read(LARGEST + 1)
         except OSError as error:
             return (), f"cannot be read: {error.strerror}"
@@ -135,3 +153,10 @@ class LeaseFiles:
         if self._problems.get(path) != problem:
             self._problems[path] = problem
             log.warning("DHCP leases: %s: %s", path, problem)
+
+
+def _planted(path: str) -> str | None:
+    """Why any user of this machine could have put this file, or a link, there; None: none could. Raises OSError."""
+    if not os.stat(os.path.dirname(path)).st_mode & stat.S_IWOTH or os.lstat(path).st_uid in SYSTEM_UIDS:
+        return None
+    return "any user can have put it there; if it is a DHCP server's, name it in [gate] lease_files"
