@@ -153,7 +153,10 @@ def _path(value: object) -> Path:
     text = str(value) if isinstance(value, Path) else _text(value, accepted)
     if not text or "\0" in text:
         raise Rejected(accepted)
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise Rejected("a path; there is no such user to begin it with ~") from None
 
 
 def _group(value: object) -> str:

@@ -15,7 +15,7 @@ from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.schema import Limits
 from upnp_gw.model import Endpoint, Instant, IPAddress, Via
 from upnp_gw.network import Neighbour, Neighbours
-from upnp_gw.request import MapRequest
+from upnp_gw.request import MapRequest, Source
 
 NOON = datetime(2026, 6, 1, 12, 34, tzinfo=UTC)
 NOW = Instant(100, 1_780_000_000)
@@ -77,6 +77,19 @@ def test_a_host_without_neighbour_entry_asks_for_its_address_alone() -> None:
     assert own.device == own.target_device == str(ROUTED)
     two = gathered(map_request(ROUTED, internal=Endpoint(IPv6Address("2001:db8:1::99"), 1)))
     assert two.device != two.target_device
+
+
+@pytest.mark.spec("SR-5")
+def test_a_link_local_address_of_two_lans_is_told_apart_by_the_interface() -> None:
+    """Otherwise a second host at the same address takes its rate and its incidents off a device, and its name too."""
+    here = IPv6Address("fe80::23")
+    table = neighbours((PC, PC_MAC), (here, PC_MAC))
+    table.learn(Neighbour(here, TV_MAC, "guest"))
+    for interface, mac in (("lan", PC_MAC), ("guest", TV_MAC)):
+        facts = gathered(map_request(source=Source(here, interface)), table)
+        assert (facts.device, facts.mac) == (mac, mac)
+        assert facts.target_device == PC_MAC
+    assert gathered(map_request(source=Source(here, "")), table).mac is None
 
 
 def test_the_operator_is_nobodys_device() -> None:

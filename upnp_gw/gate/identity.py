@@ -20,9 +20,9 @@ OPERATOR = "operator"
 """The device of a request that came over the control socket."""
 
 
-def device_of(neighbours: Neighbours, address: IPAddress) -> tuple[str, str | None]:
-    """(device, its MAC or None) of the host behind this address."""
-    mac = neighbours.mac_of(address)
+def device_of(neighbours: Neighbours, address: IPAddress, interface: str = "") -> tuple[str, str | None]:
+    """(device, its MAC or None) of the host behind this address; a link-local one may be on two LANs."""
+    mac = neighbours.mac_of(address, interface or None)
     return mac or str(address), mac
 
 
@@ -98,8 +98,8 @@ def gather(
     or no more). ``standing``: the requester refreshes a mapping of its own.
     """
     source, target = request.source.address, request.internal.address
-    device, mac = device_of(neighbours, source)
-    target_device, target_mac = device_of(neighbours, target)
+    device, mac = device_of(neighbours, source, request.source.interface)
+    target_device, target_mac = (device, mac) if target == source else device_of(neighbours, target)
     if holder is not None and is_mac(holder):
         # The gateway itself asks, for the holder. A neighbour with another MAC makes the target another's.
         device, mac = holder, holder
