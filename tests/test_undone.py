@@ -104,3 +104,38 @@ async def test_the_writer_outlives_a_fault_that_nobody_foresaw(
         monkeypatch.setattr(home.firewall, "apply", fail)
         assert (await home.refused(8000)).refusal is Refusal.BACKEND
         await home.granted(8001, CONSOLE_IP)
+
+
+@pytest.mark.parametrize("where", ["_write", "_write_rows"])
+async def test_the_writer_outlives_whatever_the_disk_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with house(tmp_path, policy(WIDE)) as home:
+        monkeypatch.setattr(home.store, where, full)
+        assert (await home.refused(8000)).refusal is Refusal.BACKEND
+        assert home.ports == set()
+        assert (await home.refused(80)).refusal is Refusal.NOT_AUTHORIZED
+        assert home.gateway.books.owed
+        monkeypatch.undo()
+        await home.granted(8001)
+
+
+async def test_the_writer_outlives_a_fault_of_its_own_books(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: object, **__: object) -> None:
+        raise RuntimeError("nobody foresaw it")
+
+    async with house(tmp_path, policy(WIDE)) as home:
+        for what in ("write", "batch"):
+            monkeypatch.setattr(home.gateway.books, what, fault)
+            assert (await home.refused(8000)).refusal is Refusal.BACKEND
+            assert home.ports == set()
+            monkeypatch.undo()
+        monkeypatch.setattr(home.gateway.events, "publish", fault)
+        assert (await home.refused(8000)).refusal is Refusal.BACKEND  # it stands: nobody could be told
+        monkeypatch.undo()
+        await home.granted(8001)

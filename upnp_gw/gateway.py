@@ -202,8 +202,13 @@ class Gateway:
                     self._alone.popleft()
                 continue
             taken = [self._jobs[i] for i in range(min(BATCH, len(self._jobs)))]
-            # whoever waited no longer was told that it failed: it must not happen after all
-            await self._run_jobs([job for job in taken if not job.reply.done()])
+            try:
+                # whoever waited no longer was told that it failed: it must not happen after all
+                await self._run_jobs([job for job in taken if not job.reply.done()])
+            except Exception:
+                log.exception("%d operations failed; the writer goes on", len(taken))
+                for job in taken:
+                    _answer(job, _failed())
             for _ in taken:
                 self._jobs.popleft()
             self.on_deadline_changed()
@@ -215,8 +220,7 @@ class Gateway:
                 await self._run_jobs([job])
             return
         for job, reply in zip(jobs, replies or [_failed()] * len(jobs), strict=True):
-            if not job.reply.done():
-                job.reply.set_result(reply)
+            _answer(job, reply)
 
     async def _attempt(self, jobs: Sequence[_Job]) -> list[Reply | None] | None:
         """The replies, once all of it is in the kernel and in the store; None where either refused it."""
@@ -263,7 +267,12 @@ class Gateway:
             self.on_foreign_change("a fault of ours")
             return False
         self.ledger.installed.took(changes)
-        if await self.books.write(turns, now):
+        try:
+            written = await self.books.write(turns, now)
+        except Exception:
+            log.exception("the books could not be kept")
+            written = False
+        if written:
             return True
         self._undo(turns)
         await self._apply_quietly(self.ledger.installed.changes(pairs, self.ledger.table, now))
@@ -337,6 +346,11 @@ class Gateway:
             self.ledger.cuts.drop(cut.number)
         self.books.owed.cuts_done(due)
         await self.books.pay()
+
+
+def _answer(job: _Job, reply: Reply | None) -> None:
+    if not job.reply.done():
+        job.reply.set_result(reply)
 
 
 def _failed() -> Refused:

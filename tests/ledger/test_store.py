@@ -137,6 +137,56 @@ async def test_a_batch_is_whole_or_not_at_all(store: Store) -> None:
     assert await store.load(NOW) == ([], [])
 
 
+@pytest.mark.parametrize(
+    "fault", [OSError(28, "No space left"), MemoryError(), sqlite3.Warning("w"), KeyError("x")]
+)
+async def test_whatever_fails_is_an_error_of_the_store(
+    store: Store, fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("upnp_gw.ledger.notes.write", fail)
+    with pytest.raises(StoreError, match=r"ledger\.db: ."):
+        await store.write(Batch(put=[(mapping(1), 1)]), NOW)
+    monkeypatch.undo()
+    assert await store.load(NOW) == ([], [])
+    await store.write(Batch(put=[(mapping(1), 1)]), NOW)
+
+
+async def test_a_value_that_sqlite_does_not_hold_is_an_error_of_the_store(store: Store) -> None:
+    with pytest.raises(StoreError):
+        await store.write(Batch(put=[(mapping(1), 2**70)]), NOW)
+    await store.write(Batch(put=[(mapping(1), 1)]), NOW)
+
+
+class Unwilling:
+    """A connection whose first ROLLBACK fails, as on a disk that fails for good while something is taken back."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self.fails = 1
+
+    def execute(self, sql: str, *more: object) -> object:
+        if sql == "ROLLBACK" and self.fails:
+            self.fails -= 1
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._db.execute(sql, *more)  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._db, name)
+
+
+async def test_a_transaction_that_could_not_be_taken_back_does_not_stop_the_next(store: Store) -> None:
+    assert store._db is not None
+    store._db = Unwilling(store._db)  # type: ignore[assignment]
+    with pytest.raises(StoreError):
+        await store.write(Batch(put=[(mapping(1), 1)], decisions=[record(1), record(1)]), NOW)
+    await store.write(Batch(put=[(mapping(2, 8002), 2)]), NOW)
+    rows, _ = await store.load(NOW)
+    assert [row.mapping.id for row in rows] == ["m2"]
+
+
 async def test_a_newer_schema_is_refused_and_kept(store: Store, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "ledger.db") as db:
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")

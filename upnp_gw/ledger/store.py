@@ -97,7 +97,10 @@ class Batch:
 
 
 class Store:
-    """``path`` is the database file; ``boot_id`` the kernel's; ``full``: every commit waits for the disk."""
+    """``path`` is the database file; ``boot_id`` the kernel's; ``full``: every commit waits for the disk.
+
+    Whatever fails raises StoreError and nothing else.
+    """
 
     def __init__(self, path: Path, boot_id: str, full: bool = False, keep: Keep = KEEP) -> None:
         self._path = path
@@ -165,8 +168,10 @@ class Store:
     ) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(thread, partial(call, *args, **kwargs))
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}") from error
+        except StoreError:
+            raise
+        except Exception as error:  # SQLite's, the system's, a value that SQLite does not hold: one to the callers
+            raise StoreError(f"{self._path}: {str(error) or type(error).__name__}") from error
 
     def _open(self) -> None:
         try:
@@ -211,6 +216,8 @@ class Store:
 
     def _in_transaction(self, write: Callable[[sqlite3.Connection], None]) -> None:
         db = self._open_db
+        if db.in_transaction:  # the disk failed while the last one was taken back
+            db.execute("ROLLBACK")
         db.execute("BEGIN IMMEDIATE")
         try:
             write(db)
