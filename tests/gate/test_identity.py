@@ -81,7 +81,7 @@ def test_a_host_without_neighbour_entry_asks_for_its_address_alone() -> None:
 
 @pytest.mark.spec("SR-5")
 def test_a_link_local_address_of_two_lans_is_told_apart_by_the_interface() -> None:
-    """Otherwise a second host at the same address takes its rate and its incidents off a device, and its name too."""
+    """Otherwise a second host at the same address takes rate and incidents off a device, and its name too."""
     here = IPv6Address("fe80::23")
     table = neighbours((PC, PC_MAC), (here, PC_MAC))
     table.learn(Neighbour(here, TV_MAC, "guest"))
