@@ -13,9 +13,10 @@ from upnp_gw.firewall.base import Change
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.ledger import Turn
+from upnp_gw.ledger.records import RecordFilter
 from upnp_gw.model import Kind, Transport, Via
 from upnp_gw.network import Neighbour
-from upnp_gw.request import Refusal
+from upnp_gw.request import Refusal, Refused
 
 TCP = Transport.TCP
 WIDE = 'version = 1\n[[grant]]\nname = "wide"\nwho = "*"\nint_ports = ["1024-65535"]\next = "same-or-any"\n'
@@ -139,3 +140,68 @@ async def test_the_writer_outlives_a_fault_of_its_own_books(
         assert (await home.refused(8000)).refusal is Refusal.BACKEND  # it stands: nobody could be told
         monkeypatch.undo()
         await home.granted(8001)
+
+
+ASKED = 'version = 1\ndefault = "ask"\n[limits]\nrequests_per_minute = 30\n'
+ASKED += '[[grant]]\nname = "some"\nwho = "*"\nint_ports = ["8000-8999"]\nmax_ports_per_day = 2\n'
+
+
+async def test_a_batch_that_is_tried_again_one_by_one_counts_once(tmp_path: Path) -> None:
+    async with house(tmp_path, policy(ASKED)) as home:
+        home.firewall.fail_next = ["no memory"]
+        replies = await asyncio.gather(home.map(8000), home.map(9000), home.map(8001, PC_IP), home.map(80, PC_IP))
+        assert not home.firewall.fail_next
+        assert [type(reply).__name__ for reply in replies] == ["Granted", "Refused", "Granted", "Refused"]
+        seen = {seen.device: seen for seen in home.operations.book.devices(home.clock())}
+        assert [seen[device].granted for device in (CONSOLE, PC)] == [1, 1]
+        assert [dict(seen[device].refused) for device in (CONSOLE, PC)] == [
+            {Refusal.ASK: 1},
+            {Refusal.NOT_AUTHORIZED: 1},
+        ]
+        (question,) = home.operations.questions.all(home.clock().wall)
+        assert (question.times, question.topic.port) == (1, 9000)
+        await home.gateway.remember()
+    async with house(tmp_path, policy(ASKED)) as home:
+        (question,) = home.operations.questions.all(home.clock().wall)
+        assert question.times == 1
+
+
+async def test_what_failed_for_good_is_not_counted_as_granted(tmp_path: Path) -> None:
+    async with house(tmp_path, policy(ASKED)) as home:
+        await home.refused(9000)
+        for port in (8000, 8001):
+            home.firewall.fail_next = ["no memory"]
+            assert (await home.refused(port)).refusal is Refusal.BACKEND
+        (seen,) = home.operations.book.devices(home.clock())
+        assert seen.granted == 0
+        home.clock.pass_s(61)
+        await home.granted(8002)  # the day's two ports are still free
+        await home.granted(8003)
+
+
+async def test_a_question_that_was_settled_by_what_failed_still_waits(tmp_path: Path) -> None:
+    async with house(tmp_path, policy(ASKED)) as home:
+        await home.refused(9000)
+        home.operations.policy = policy(WIDE)
+        home.firewall.fail_next = ["no memory"]
+        await home.refused(9000)
+        assert len(home.operations.questions.all(home.clock().wall)) == 1
+        await home.granted(9000)
+        assert not home.operations.questions.all(home.clock().wall)
+
+
+async def test_a_flood_that_begins_in_an_undone_batch_is_on_disk_with_all_its_refusals(tmp_path: Path) -> None:
+    async with house(tmp_path, policy(ASKED.replace("30", "3"))) as home:
+        for port in (8000, 9000):
+            await home.map(port)
+        home.firewall.fail_next = ["no memory"]
+        flood = [home.map(9100 + n) for n in range(4)]
+        *_, refused = await asyncio.gather(home.map(8001, PC_IP), *flood)
+        assert isinstance(refused, Refused)
+        assert refused.refusal is Refusal.RATE
+        home.clock.pass_s(61)
+        home.firewall.fail_next = ["no memory"]
+        await home.refused(8002, PC_IP)  # this operation would have told of the flood
+        await home.granted(8003, PC_IP)
+        told = await home.store.decisions(RecordFilter(limit=100))
+        assert [(r.id, r.count) for r in told if r.refusal == Refusal.RATE] == [(refused.decision, 4)]

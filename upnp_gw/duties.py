@@ -99,7 +99,7 @@ class Duties:
 
     def tell_floods(self, turn: Turn, now: Instant | None = None) -> None:
         """Writes down the counted refusals; without ``now`` those of the present minute too."""
-        turn.records.extend(self._operations.floods.over(now))
+        turn.records.extend(self._operations.floods.over(now, turn.on_undo))
 
     def device_moved(self, turn: Turn, address: IPAddress, old_mac: str) -> None:
         """The address belongs to another device now: the new holder neither sees nor inherits its mappings."""
@@ -142,11 +142,11 @@ class Duties:
     def _part(self, turn: Turn, changed: Iterable[str], action: str) -> list[Fallen]:
         """Ends those of the changed rows whose remote hosts meet another row's now: the kernel could not hold
         both, and would refuse all that is asked of it together. The other names its remote host itself."""
-        fallen = []
-        for mapping in self._rows(changed):
-            if (met := next(meeting(mapping, turn.ledger.table), None)) is not None:
-                fallen.append(self._give_way(turn, mapping, met, action))
-        return fallen
+        return [
+            self._give_way(turn, mapping, met, action)
+            for mapping in self._rows(changed)
+            if (met := next(meeting(mapping, turn.ledger.table), None)) is not None
+        ]
 
     def _give_way(self, turn: Turn, mapping: Mapping, met: Mapping, action: str) -> Fallen:
         request = self._request_of(mapping, turn)

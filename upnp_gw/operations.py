@@ -64,7 +64,7 @@ class Operations:
     # -- requests
 
     def perform(self, turn: Turn, request: ChangeRequest) -> Reply:
-        turn.records.extend(self.floods.over(turn.now))
+        turn.records.extend(self.floods.over(turn.now, turn.on_undo))
         if isinstance(request, MapRequest):
             return self.map(turn, request)
         if isinstance(request, UnmapRequest):
@@ -85,14 +85,16 @@ class Operations:
             return static
         facts = self.facts(turn, request, self.held(owner, own), None, standing=own is not None)
         facts, verdict = make_room(self, turn, request, facts, decide(self.policy, facts, request))
-        if verdict.refusal is Refusal.RATE and (flood := self.floods.again(facts.device, turn.now)) is not None:
+        turn.on_undo.append(self.book.undoing(facts.device))
+        again = self.floods.again(facts.device, turn.now, turn.on_undo) if verdict.refusal is Refusal.RATE else None
+        if again is not None:
             self.book.refused(facts.device, request, verdict, turn.now, facts.today)
-            return _refused(verdict, flood)
+            return _refused(verdict, again)
         decision = turn.ledger.numbers.next_decision()
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
             turn.records.append(map_record(turn.now, decision, request, facts, verdict, action=action))
             if verdict.refusal is Refusal.RATE:
-                self.floods.begin(turn.records[-1], turn.now)
+                self.floods.begin(turn.records[-1], turn.now, turn.on_undo)
             self._refused_by_gate(turn, request, facts, verdict, decision)
             return another_port(self.policy, facts, request, decision) or _refused(verdict, decision)
         not_now = self._no_external_address(request)
@@ -109,7 +111,9 @@ class Operations:
         turn.records.append(
             map_record(turn.now, decision, request, facts, verdict, mapping=mapping.id, action=action)
         )
+        mark = self.questions.mark()
         self.questions.settle(_topic(facts, request))
+        turn.on_undo.append(self.questions.undoing(mark))
         self.book.granted(facts.device, mapping.internal.port, turn.now, facts.today, request.via.datagram)
         hold = mapping.hold_of(request.via.protocol)
         lifetime = max(1, round((hold.until if hold else mapping.until) - turn.now.boot))
@@ -188,7 +192,9 @@ class Operations:
     ) -> None:
         """A question for the operator, or evidence against the device."""
         if verdict.outcome is Outcome.ASK:
+            mark = self.questions.mark()
             self.questions.ask(_topic(facts, request), request, verdict.rule, decision, turn.now.wall)
+            turn.on_undo.append(self.questions.undoing(mark))
         incident = self.book.refused(facts.device, request, verdict, turn.now, facts.today)
         if incident is not None:
             turn.incidents.append(incident)

@@ -5,8 +5,9 @@ one unheard of for longest is forgotten first, and each costs at most a few kilo
 """
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -180,12 +181,27 @@ class DeviceBook:
         return self._incidents.pop(device, None)
 
     def withdraw(self, incident: Incident) -> None:
-        """The operation that began it was undone: it may begin again, by the same evidence."""
+        """The operation that began it was undone: it may begin again."""
         if self._incidents.get(incident.device) is incident:
             del self._incidents[incident.device]
             self._changed_incidents.add(incident.device)
-            if (entry := self._entries.get(incident.device)) is not None:
-                entry.evidence = dict.fromkeys(incident.ports, incident.began.boot)
+
+    def undoing(self, device: str) -> Callable[[], None]:
+        """What takes back what is counted from now on of the answers to a device, for an operation that is undone.
+        That it asked stays counted."""
+        entry = self._entries.get(device)
+        before = entry and replace(entry, refused=entry.refused.copy(), evidence=dict(entry.evidence))
+        return partial(self._put_back, device, before, entry.claims.ports if entry else frozenset())
+
+    def _put_back(self, device: str, before: _Entry | None, claimed: frozenset[int]) -> None:
+        self._changed.add(device)
+        entry = self._entries.get(device)
+        if before is None or entry is None:
+            self._entries.pop(device, None)
+            return
+        for name in ("address", "day", "ports", "evidence", "granted", "refused", "last_refusal"):
+            setattr(entry, name, getattr(before, name))
+        entry.claims.ports = claimed
 
     def restore(self, incident: Incident) -> None:
         """Puts back an incident that was open when the gateway stopped."""

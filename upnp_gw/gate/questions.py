@@ -6,8 +6,9 @@ over TCP, whose sender is proved, takes the place of one that a datagram asked i
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
@@ -100,6 +101,27 @@ class Questions:
         for question in mine:
             self.drop(question)
         return len(mine)
+
+    # -- where the operation is undone
+
+    def mark(self) -> Mapping[Topic, Question]:
+        """What waits now, for ``undoing``."""
+        return dict(self._by_topic)
+
+    def undoing(self, mark: Mapping[Topic, Question]) -> Callable[[], None]:
+        """What takes back what became of the queue since the mark; what was answered meanwhile stays answered."""
+        now = self._by_topic
+        topics = {*mark, *now}
+        return partial(self._undo, [(t, mark.get(t), now.get(t)) for t in topics if mark.get(t) is not now.get(t)])
+
+    def _undo(self, changed: Iterable[tuple[Topic, Question | None, Question | None]]) -> None:
+        for topic, before, after in changed:
+            if self._by_topic.get(topic) is not after:
+                continue
+            if after is not None:
+                self.drop(after)
+            if before is not None:
+                self._put(before)
 
     # -- over a restart
 
