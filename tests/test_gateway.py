@@ -505,10 +505,10 @@ async def test_who_does_not_answer_for_its_address_gets_nothing_and_loses_nothin
             return False
 
         home.around.resolve = resolve
-        assert (await home.refused(8081, via=Via.NATPMP)).refusal is Refusal.BACKEND
+        assert (await home.refused(8081, via=Via.NATPMP)).refusal is Refusal.ABSENT
         gone = await home.unmap(8080, via=Via.NATPMP)
         assert isinstance(gone, Refused)
-        assert gone.refusal is Refusal.BACKEND
+        assert gone.refusal is Refusal.ABSENT
         assert home.ports == {(TCP, 8080)}
 
 
@@ -523,7 +523,7 @@ async def test_who_leaves_its_link_while_it_waits_is_not_taken_for_another(tmp_p
             home.gateway.submit(leave)
 
         home.gateway.before_request = before
-        assert (await home.refused(8081)).refusal is Refusal.BACKEND
+        assert (await home.refused(8081)).refusal is Refusal.ABSENT
         assert home.ports == {(TCP, 8080)}
 
 

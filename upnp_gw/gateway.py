@@ -136,7 +136,7 @@ class Gateway:
         if request.via is not Via.OPERATOR:
             around.meet(request.source)
             if not await around.introduce(request.source.address, request.source.interface):
-                return Refused(Refusal.BACKEND, "nobody answers for the requester's address", None)
+                return Refused(Refusal.ABSENT, "nobody answers for the requester's address", None)
             device = self.operations.device_of(request.source)
             self.operations.book.changed(device, self._clock(), request.via.datagram)
         if isinstance(request, MapRequest):
@@ -147,7 +147,7 @@ class Gateway:
 
     def _perform(self, request: ChangeRequest, device: str, turn: Turn) -> Reply:
         if is_mac(device) and self.operations.device_of(request.source) != device:
-            return Refused(Refusal.BACKEND, "the requester left its link while it waited", None)
+            return Refused(Refusal.ABSENT, "the requester left its link while it waited", None)
         return self.operations.perform(turn, request)
 
     def submit(self, step: Step) -> "asyncio.Future[Reply | None]":

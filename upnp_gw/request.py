@@ -140,6 +140,8 @@ class Refusal(StrEnum):
     """The WAN has no address, or none that may be used (a private one, with the switch to refuse it)."""
     UNSUPPORTED = "unsupported"
     """Well understood, but not offered here."""
+    ABSENT = "requester-absent"
+    """Nobody answers for the requester's address now, or another device does: nothing was decided."""
     BACKEND = "backend-failed"
     """The kernel or the disk did not take it; nothing changed."""
 

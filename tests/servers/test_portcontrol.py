@@ -14,7 +14,7 @@ import pytest
 
 from tests.house import CONSOLE, House, house
 from upnp_gw.gate import floor
-from upnp_gw.model import Endpoint, Hold, MappingKey, RemotePeers, Transport, Via
+from upnp_gw.model import Endpoint, Hold, IPAddress, MappingKey, RemotePeers, Transport, Via
 from upnp_gw.network import Link, Neighbour
 from upnp_gw.protocols import natpmp
 from upnp_gw.protocols.pcp import codec
@@ -196,6 +196,29 @@ async def test_a_flood_has_its_own_room(served: Served) -> None:
         assert (await one.ask(b"\0\0"))[3] == 0
         assert (await one.map(8080, 8080)).result == 0
     assert served.server.drops["too-many-new"] == 51
+
+
+@pytest.mark.spec("PMP-036")
+async def test_who_is_gone_when_its_datagram_is_judged_is_not_told_no(served: Served) -> None:
+    """The link went down behind a delete that was carried out: its repetition is not answered "no" (the soak)."""
+    delete = natpmp.build_request(natpmp.MappingRequest(Transport.TCP, 8080, 0, 0))
+
+    async def nobody(address: IPAddress, interface: str) -> bool:
+        return False
+
+    served.house.around.resolve = nobody
+    async with client() as one:
+        await one.ask(map_request(8080, 8080))
+        served.house.around.neighbours.forget(CLIENT, "lo")
+        one.send(delete)
+        await served.until(lambda: served.server.drops["absent"] == 1)
+        assert served.house.ports == {(Transport.TCP, 8080)}
+        served.house.around.neighbours.learn(Neighbour(CLIENT, CONSOLE, "lo"))
+        answer = natpmp.parse_response(await one.ask(delete))
+        assert isinstance(answer, natpmp.MappingResponse)
+        assert (answer.result, answer.lifetime_s) == (natpmp.Result.SUCCESS, 0)
+        assert served.house.ports == set()
+        assert one.inbox.empty()
 
 
 async def test_a_repetition_while_the_first_waits_is_one_request(served: Served) -> None:

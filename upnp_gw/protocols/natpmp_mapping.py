@@ -29,6 +29,7 @@ RESULTS = {
     Refusal.TOO_MANY_FILTERS: Result.REFUSED,
     Refusal.NO_EXTERNAL_ADDRESS: Result.NETWORK_FAILURE,
     Refusal.UNSUPPORTED: Result.REFUSED,
+    Refusal.ABSENT: Result.NETWORK_FAILURE,
     Refusal.BACKEND: Result.OUT_OF_RESOURCES,
 }
 """Complete: a refusal without a row is a defect."""

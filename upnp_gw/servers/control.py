@@ -50,6 +50,7 @@ STATUS_OF: dict[Refusal, int] = {
     Refusal.NO_EXTERNAL_ADDRESS: 409,
     Refusal.UNSUPPORTED: 422,
     Refusal.TOO_MANY_FILTERS: 422,
+    Refusal.ABSENT: 503,
     Refusal.BACKEND: 503,
 }
 """Refusal -> HTTP status. The word itself is in the body."""

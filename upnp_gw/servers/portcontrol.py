@@ -16,7 +16,7 @@ from upnp_gw.protocols.pcp.messages import ResultCode
 from upnp_gw.protocols.portcontrol import PortControl
 from upnp_gw.protocols.question import Question
 from upnp_gw.protocols.rapid_recovery import ANNOUNCEMENTS, Series
-from upnp_gw.request import ChangeRequest, Granted, MapRequest, ReleaseRequest, Reply, Source
+from upnp_gw.request import ChangeRequest, Granted, MapRequest, Refusal, Refused, ReleaseRequest, Reply, Source
 from upnp_gw.servers.mapping_updates import Contact, MappingUpdates
 from upnp_gw.servers.portcontrol_limits import Limits, Sort
 from upnp_gw.servers.portcontrol_socket import Datagram, PortControlSocket, SocketAddress, SocketKey
@@ -229,6 +229,11 @@ class PortControlServer:
             reply = await self._handle(question.request)
         finally:
             self._pending.discard((datagram.peer, datagram.data))
+        if isinstance(reply, Refused) and reply.refusal is Refusal.ABSENT:
+            # Its first try may have been carried out and its answer lost with the link: to the second one, "no"
+            # would be a lie. It asks again.
+            self._drop("absent", f"from {datagram.peer[0]} on {key.interface}")
+            return
         pcp = question.request.via is Via.PCP
         if pcp and isinstance(reply, Granted) and self._find(reply.mapping.id) is not None:
             self._updates.answered(reply.mapping.id, Contact(key, datagram.peer, question.insists))

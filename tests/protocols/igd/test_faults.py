@@ -43,6 +43,7 @@ CASES = [
     (Refusal.TABLE_FULL, 501, 728, 728),
     (Refusal.NO_PORT, 718, 728, 728),
     (Refusal.NO_EXTERNAL_ADDRESS, 501, 501, 501),
+    (Refusal.ABSENT, 501, 501, 501),
     (Refusal.BACKEND, 501, 501, 501),
 ]
 

@@ -190,6 +190,7 @@ def test_the_outbound_timeout_is_that_of_connection_tracking() -> None:
         (Refusal.TABLE_FULL, 701),
         (Refusal.CONFLICT, 701),
         (Refusal.NO_SUCH, 704),
+        (Refusal.ABSENT, 501),
         (Refusal.BACKEND, 501),
     ],
 )

@@ -69,6 +69,7 @@ _BOTH_FACES = {
     Refusal.TOO_MANY_FILTERS: 501,
     Refusal.NO_EXTERNAL_ADDRESS: 501,
     Refusal.UNSUPPORTED: 501,
+    Refusal.ABSENT: 501,
     Refusal.BACKEND: 501,
 }
 REFUSALS: dict[Face, dict[Refusal, int]] = {

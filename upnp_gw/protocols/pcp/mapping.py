@@ -56,6 +56,7 @@ RESULTS = {
     Refusal.TOO_MANY_FILTERS: ResultCode.EXCESSIVE_REMOTE_PEERS,
     Refusal.NO_EXTERNAL_ADDRESS: ResultCode.NETWORK_FAILURE,
     Refusal.UNSUPPORTED: ResultCode.UNSUPP_PROTOCOL,
+    Refusal.ABSENT: ResultCode.NETWORK_FAILURE,
     Refusal.BACKEND: ResultCode.NO_RESOURCES,
 }
 """Complete: a refusal without a row is a defect."""
