@@ -8,7 +8,8 @@ import random
 import socket
 import struct
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -55,6 +56,8 @@ class Client:
         self.host = load.home.lab.hosts[host]
         self.first = 10000 + number * PORTS
         self.said: dict[int, Said] = {}
+        self.story: deque[str] = deque(maxlen=400)
+        """What it asked last, and what came of it."""
         self._load = load
         self._random = random.Random(number)
 
@@ -69,12 +72,16 @@ class Client:
     def end(self, port: int) -> None:
         raise NotImplementedError
 
+    def _tell(self, port: int, what: str) -> None:
+        self.story.append(f"{time.monotonic():.3f} {port} {what}")
+
     def run(self) -> None:
         while self._load.admitted(self):
             try:
                 self._act()
-            except (OSError, NoAnswer):
+            except (OSError, NoAnswer) as error:
                 self._load.counts["unanswered"] += 1
+                self.story.append(f"{time.monotonic():.3f} unanswered: {error!r}")
             except Exception as error:  # a defect of the test: it must not look like a quiet client
                 self._load.wrong(f"{self.name}: {type(error).__name__}: {error}")
             self._load.rest()
@@ -95,25 +102,32 @@ class Client:
         if self.said.get(port, Said.SHUT) is not Said.SHUT:
             return
         self.said[port] = Said.DOUBT
+        self._tell(port, "add")
         try:
             self.say(port, str(self.host.address))
-        except Refused:
+        except Refused as error:
             self.said[port] = Said.SHUT
             self._load.counts["refused"] += 1
+            self._tell(port, f"refused: {error}")
         else:
             self.said[port] = Said.OPEN
             self._load.counts["granted"] += 1
+            self._tell(port, "granted")
 
     def _refresh(self, port: int) -> None:
+        self._tell(port, "refresh")
         try:
             self.say(port, str(self.host.address))
-        except Refused:
+        except Refused as error:
             self._load.counts["refused"] += 1
+            self._tell(port, f"refused: {error}")
         else:
             self._load.counts["refreshed"] += 1
+            self._tell(port, "refreshed")
 
     def _delete(self, port: int) -> None:
         self.said[port] = Said.DOUBT
+        self._tell(port, "delete")
         try:
             self.end(port)
         except Refused as error:
@@ -121,9 +135,11 @@ class Client:
                 self._load.wrong(f"{self.name}: what stood at {port} was gone: {error}")
             self.said[port] = Said.OPEN
             self._load.counts["refused"] += 1
+            self._tell(port, f"refused: {error}")
         else:
             self.said[port] = Said.SHUT
             self._load.counts["deleted"] += 1
+            self._tell(port, "deleted")
 
     def _ask_for_another(self) -> None:
         """For another host, which nobody may: the port must stay shut, answered or not."""
