@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from ipaddress import IPv4Address
 
 import pytest
@@ -225,9 +226,9 @@ def test_a_storm_of_connections_leaves_room_in_the_kernels_queue() -> None:
         honest.connect(listener.getsockname())
 
 
-def allowance(world: World) -> float:
-    """How many connections this host may still waste."""
-    return world.server._admission._wasted.level(IPv4Address("127.0.0.1"), world.gateway.now.boot)
+def has_left(world: World, count: int) -> bool:
+    """True where this host may waste so many connections more."""
+    return world.server._admission._wasted.level(IPv4Address("127.0.0.1"), world.gateway.now.boot) == count
 
 
 @pytest.mark.spec("SR-22", "SR-23")
@@ -239,7 +240,7 @@ async def test_a_host_that_wastes_connections_is_not_listened_to_for_a_while(sta
         for left in (2, 1, 0):
             async with connections(world, 1) as [(_, writer)]:
                 writer.write(start)
-            await until(lambda left=left: allowance(world) == left)
+            await until(partial(has_left, world, left))
         before = world.server.counts["requests"]
         assert await world.send(world.post()) == b""
         assert world.server.counts["wasted-connections"] == 1
