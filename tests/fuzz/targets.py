@@ -21,7 +21,7 @@ from upnp_gw.protocols.igd import arguments
 from upnp_gw.protocols.pcp import codec as pcp
 from upnp_gw.protocols.ssdp.search import parse_search
 from upnp_gw.servers import rtnetlink, sock_diag
-from upnp_gw.servers.http import split_host
+from upnp_gw.servers.http_hosts import split_host
 from upnp_gw.terminal import shown
 
 CORPUS = Path(__file__).parent.parent / "corpus"

@@ -25,7 +25,7 @@ from tests.servers.http_client import (
 from upnp_gw.model import Via
 from upnp_gw.network import Link, Network
 from upnp_gw.protocols.faces import SERVICES, Face, control_path
-from upnp_gw.servers.http import split_host
+from upnp_gw.servers.http_hosts import split_host
 from upnp_gw.servers.http_limits import HttpLimits
 
 
@@ -175,6 +175,14 @@ async def test_host(world: World) -> None:
     ):
         for version in ("1.1", "1.0"):
             assert status_of(await world.send(get(other, version))) in (400, 403), other
+    for target in (
+        f"http://127.0.0.1:{port}/igd1.xml",
+        "HTTP://127.0.0.1/igd1.xml",
+        f"http://[::1]:{port}/igd1.xml",
+    ):
+        assert status_of(await world.send(world.head(f"GET {target}"))) == 200, target
+    for target in ("http://router.local/igd1.xml", "http://127.0.0.1:1/igd1.xml", "http://127.0.0.1@evil/igd1.xml"):
+        assert status_of(await world.send(world.head(f"GET {target}"))) in (400, 403), target
     assert status_of(await world.send(get(""))) == 400
     twice = world.head("GET /igd1.xml", "Host: 127.0.0.1")
     assert status_of(await world.send(twice)) in (400, 403)

@@ -22,6 +22,7 @@ from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.soap import BODY_MAX, CONTENT_TYPE
 from upnp_gw.request import Source, View
 from upnp_gw.servers.http_control import Control, Handle
+from upnp_gw.servers.http_hosts import wrong_host
 from upnp_gw.servers.http_limits import Admission, Connection, Door, HttpLimits, Refusals, Served
 from upnp_gw.servers.http_listeners import Listeners
 from upnp_gw.servers.http_routes import (
@@ -219,7 +220,8 @@ class HttpServer:
         """What the path names, after every check that the head allows. Raises Refused."""
         if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._limits.head:
             raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
-        self._check_host(request)
+        if (status := wrong_host(request, self._network(), self._listeners.port)) is not None:
+            raise Refused(status, "host")
         if request.method not in KNOWN_METHODS:
             raise Refused(HTTPStatus.NOT_IMPLEMENTED, "unknown-method")
         path = request.rel_url.raw_path
@@ -244,24 +246,6 @@ class HttpServer:
         transport = request.transport
         name = transport.get_extra_info("sockname") if transport is not None else None
         return str(name[0]) if name else ""
-
-    def _check_host(self, request: web.BaseRequest) -> None:
-        """A name here is DNS rebinding (SR-9, IGD-027). aioupnp leaves the port out."""
-        hosts = request.headers.getall("Host", [])
-        if not hosts and request.version < HttpVersion11:
-            return
-        if len(hosts) != 1 or not self._is_own(hosts[0].strip()):
-            raise Refused(HTTPStatus.FORBIDDEN if hosts else HTTPStatus.BAD_REQUEST, "host")
-
-    def _is_own(self, host: str) -> bool:
-        literal, port = split_host(host)
-        if port not in ("", str(self._listeners.port)):
-            return False
-        try:
-            address = ip_address(literal)
-        except ValueError:
-            return False
-        return any(address == own.ip for link in self._network().lans for own in link.addresses)
 
     async def _call(self, request: web.BaseRequest, url: ControlUrl, source: Source) -> web.Response:
         body = await self._body(request)
@@ -337,12 +321,3 @@ class HttpServer:
 def from_browser(headers: CIMultiDictProxy[str]) -> bool:
     """True where a web page made this request: no control point sends these headers."""
     return any(name.lower() == "origin" or name.lower().startswith("sec-fetch-") for name in headers)
-
-
-def split_host(host: str) -> tuple[str, str]:
-    """Address literal and port of a Host header, the port empty where there is none, a zone cut off."""
-    if host.startswith("["):
-        literal, _, port = host[1:].partition("]")
-        return literal.partition("%")[0], port.removeprefix(":")
-    literal, _, port = host.partition(":")
-    return literal, port
