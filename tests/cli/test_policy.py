@@ -8,6 +8,7 @@ import pytest
 from tests.cli.conftest import Run
 from upnp_gw.gate.home import PROFILES
 
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "policies").glob("*.toml"))
 SOUND = """
 version = 1
 default = "deny"
@@ -32,6 +33,17 @@ def test_a_sound_policy(upnp_gw: Run, tmp_path: Path) -> None:
     assert answer.exit_code == 0, answer.output
     assert "sound: 1 grants, 0 forbids" in answer.output
     assert json.loads(upnp_gw("policy", "check", str(path), "--json").output)["ok"] is True
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_is_sound(upnp_gw: Run, path: Path) -> None:
+    answer = upnp_gw("policy", "check", "--strict", str(path))
+    assert answer.exit_code == 0, answer.output
+    assert "sound: " in answer.output
+
+
+def test_there_are_examples() -> None:
+    assert {path.stem for path in EXAMPLES} >= {"home", "ask", "locked", "full"}
 
 
 def test_a_policy_that_would_not_come_into_force(upnp_gw: Run, tmp_path: Path) -> None:
