@@ -252,3 +252,18 @@ async def test_a_lan_prefix_that_goes_takes_its_pinholes_with_it(home: House) ->
     (told,) = [event for event in home.events if isinstance(event, TableChanged)]
     assert [(mapping.key.external_port, why) for mapping, why in told.removed] == [(8080, "prefix-gone")]
     assert home.ports == {(Transport.TCP, 9090)}
+
+
+async def test_the_flows_of_one_remote_port_are_cut_over_a_restart_too(tmp_path: Path) -> None:
+    clock = Clock()
+    async with house(tmp_path, clock=clock) as home:
+        met(home)
+        for port in (5001, 5002):
+            await opened(home, pinhole(remote="2001:db8:1::9/128", remote_port=port))
+        (first, _) = home.operations.ledger.table
+        await home.gateway.handle(UnmapRequest(Via.IGD2, Source(ip_address(CONSOLE_IP6), "lan0"), first.key))
+        assert len(home.operations.ledger.cuts) == 1
+    async with house(tmp_path, clock=clock) as home:
+        await home.sweep()
+        (cut,) = home.firewall.cuts
+        assert (str(cut.remote), cut.remote_port) == ("2001:db8:1::9/128", 5001)

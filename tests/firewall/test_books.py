@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.firewall.driver import NETWORK, forward, settings
 from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Forward, Open, Refill, Rewire
+from upnp_gw.firewall.conntrack import Flows
 from upnp_gw.firewall.nftables.books import Books
 from upnp_gw.firewall.nftables.elements import slot_of
 from upnp_gw.firewall.nftables.library import Session
@@ -76,6 +77,19 @@ def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:
     assert "add element inet upnp_gw cut { tcp . 192.168.77.10 . 3074 timeout 120s }" in draft.commands
     assert draft.commands.rfind("live") < draft.commands.rfind("add element inet upnp_gw cut")
     assert [flows.internal for flows in draft.flows] == [forward("m1").internal]
+
+
+def test_a_cut_spares_what_another_forward_to_the_endpoint_lets_in() -> None:
+    kept = books()
+    named = forward("m2", remote="203.0.113.7/32", timeout_s=60)
+    kept.draft([Open(forward("m1")), Open(named)], 0).commit()
+    kept.draft([Close(forward("m1"))], 0).commit()
+    (flows,) = kept.draft([Cut(forward("m1"))], 5).flows
+    assert flows.spared == (Flows.through(named),)
+    (late,) = kept.draft([Cut(forward("m1"))], 61).flows
+    assert late.spared == (), "the kernel has ended it"
+    (both,) = kept.draft([Close(named), Cut(forward("m1"))], 5).flows
+    assert both.spared == ()
 
 
 def test_a_refresh_ends_no_flows() -> None:

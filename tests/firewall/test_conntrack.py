@@ -3,6 +3,7 @@
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.firewall.driver import forward
+from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import (
     FILTERED_MOST,
     Flows,
@@ -77,6 +79,12 @@ EVERY = [
 ANY = forward(port=4074, internal_port=3074)
 
 
+def spared(one: Forward, port: int = 4074, remote: str | None = None) -> Flows:
+    """The flows of a forward, beside one that stands."""
+    other = forward("m2", port, internal_port=3074, remote=remote)
+    return replace(Flows.through(one), spared=(Flows.through(other),))
+
+
 @pytest.mark.parametrize(
     ("flows", "meant"),
     [
@@ -89,6 +97,10 @@ ANY = forward(port=4074, internal_port=3074)
             Flows.through(forward(port=4074, internal_port=3074, remote="11.50.0.0/16")),
             [TRANSLATED, OTHER_ADDRESS],
         ),
+        (Flows.through(replace(ANY, remote_port=5000)), [TRANSLATED]),
+        (spared(ANY, remote=f"{PEER}/32"), [HAIRPIN]),
+        (spared(ANY, port=4075, remote=f"{PEER}/32"), [TRANSLATED, HAIRPIN, OTHER_ADDRESS]),
+        (spared(ANY, remote="1.2.3.4/32"), [TRANSLATED, HAIRPIN, OTHER_ADDRESS]),
         (Flows.untranslated(ANY), [UNTRANSLATED]),
         (Flows.untranslated(forward(port=4074, remote="1.2.3.4/32")), []),
         (Flows.through(forward(port=4074, internal_port=3074, transport=Transport.UDP)), [UDP]),

@@ -5,7 +5,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
@@ -217,6 +217,77 @@ def test_flows_of_a_closed_mapping_live_until_they_are_cut(gateway: Gateway, fre
         gateway.do(gateway.firewall.settled())
         assert not call.ask()
         assert kept.ask(), "the other mapping to the same endpoint lives"
+
+
+@contextmanager
+def connected(
+    server: Host, *clients: tuple[Host, str, int, int]
+) -> Iterator[list[tuple[socket.socket, socket.socket]]]:
+    """Connections to port 443 of a host, each client with an address, port and a port of its own (0: any):
+    (client, server) of each."""
+    with ExitStack() as stack:
+        with server.inside():
+            listener = stack.enter_context(
+                socket.create_server(("::", 443), family=socket.AF_INET6, dualstack_ipv6=True)
+            )
+        pairs = []
+        for host, address, port, own in clients:
+            with host.inside():
+                source = ("::" if ":" in address else "", own)
+                client = stack.enter_context(socket.create_connection((address, port), 1, source))
+            pairs.append((client, stack.enter_context(listener.accept()[0])))
+            for end in pairs[-1]:
+                end.settimeout(0.5)
+        yield pairs
+
+
+def goes_on(client: socket.socket, server: socket.socket) -> bool:
+    """The LAN host sends first: what was cut is not taken up again as an outbound flow."""
+    try:
+        server.send(b"hello")
+        return client.recv(9) == b"hello"
+    except (TimeoutError, ConnectionError):
+        return False
+
+
+@pytest.mark.parametrize("goes", ["anyone", "narrowed", "named"])
+def test_a_cut_ends_what_nothing_else_lets_in(gateway: Gateway, fresh_lab: Lab, goes: str) -> None:
+    """Two forwards of one port to one endpoint, for anyone and for a remote host: what stands keeps its flows."""
+    lab, peer, other = fresh_lab, fresh_lab.hosts["peer1"], fresh_lab.hosts["peer2"]
+    anyone = to(lab, "console", "m1", 3074, internal_port=443)
+    named = to(lab, "console", "m2", 3074, internal_port=443, remote=f"{peer.address}/32")
+    gateway.apply(Open(anyone), Open(named))
+    external = str(lab.external[0])
+    with connected(lab.hosts["console"], (peer, external, 3074, 0), (other, external, 3074, 0)) as (
+        of_peer,
+        of_other,
+    ):
+        assert goes_on(*of_peer)
+        assert goes_on(*of_other)
+        if goes == "anyone":
+            gateway.apply(Close(anyone), Cut(anyone))
+        elif goes == "narrowed":
+            gateway.apply(Close(named), Open(replace(anyone, remote=named.remote), replaces=anyone), Cut(anyone))
+        else:
+            gateway.apply(Close(named), Cut(named))
+        gateway.do(gateway.firewall.settled())
+        assert goes_on(*of_peer), "it is let in as before"
+        assert goes_on(*of_other) is (goes == "named")
+
+
+def test_a_cut_of_a_pinhole_for_one_port_of_a_remote_host(router: Gateway, fresh_lab: Lab) -> None:
+    peer, console = fresh_lab.hosts["peer1"], fresh_lab.hosts["console"]
+    inside = str(console.address6)
+    ends, stays = (
+        replace(forward(name, 443, inside, remote=f"{peer.address6}/128"), remote_port=port)
+        for name, port in (("m1", 5001), ("m2", 5002))
+    )
+    router.apply(Open(ends), Open(stays))
+    with connected(console, (peer, inside, 443, 5001), (peer, inside, 443, 5002)) as (one, two):
+        router.apply(Close(ends), Cut(ends))
+        router.do(router.firewall.settled())
+        assert goes_on(*two)
+        assert not goes_on(*one)
 
 
 def test_a_mapping_that_comes_back_during_a_cut_keeps_its_new_flows(gateway: Gateway, fresh_lab: Lab) -> None:

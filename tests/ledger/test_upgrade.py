@@ -50,7 +50,7 @@ async def test_the_first_schema_opens_with_all_it_held(oldest: Path) -> None:
         "203.0.113.7/32",
     )
     assert row.mapping.holds == (Hold(Via.IGD1, NOW.boot + 3600, 3600),)
-    assert (cut.number, cut.key.external_port) == (3, 3074)
+    assert (cut.number, cut.key.external_port, cut.key.remote_port) == (3, 3074, 0)
     assert await store.get("uuid") == "the-uuid"
     assert (await store.highest())[0] == 7
     await store.write(Batch(put=[(mapping(8, 8081), 2)], removed=["m7"], cuts_done=[3]), NOW)

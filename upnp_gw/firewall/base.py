@@ -79,7 +79,10 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """End the live flows of a forward that is closed: 120 s in ``cut``, then the conntrack entries go."""
+    """End the live flows of a forward that is closed: 120 s in ``cut``, then the conntrack entries go.
+
+    Flows that another open forward lets in by itself, or this one in its present form, go on.
+    """
 
     forward: Forward
 

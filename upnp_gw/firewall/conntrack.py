@@ -51,6 +51,10 @@ class Flows:
     remote: IPNetwork | None
     internal: Endpoint | None
     """Where they are translated to; None: those that are not translated at all."""
+    remote_port: int = 0
+    """The port that they come from; 0: any."""
+    spared: tuple["Flows", ...] = ()
+    """Those among them that another forward lets in go on."""
 
     @classmethod
     def through(cls, forward: Forward) -> "Flows":
@@ -58,12 +62,13 @@ class Flows:
         v6 = forward.internal.address.version == 6
         port = forward.internal.port if v6 else forward.external_port
         address = forward.internal.address if v6 else forward.external_address
-        return cls(forward.transport, port, address, forward.remote, forward.internal)
+        return cls(forward.transport, port, address, forward.remote, forward.internal, forward.remote_port)
 
     @classmethod
     def untranslated(cls, forward: Forward) -> "Flows":
         """Flows to its external port from before it stood: they would keep their sender away from it."""
-        return cls(forward.transport, forward.external_port, forward.external_address, forward.remote, None)
+        port, address = forward.external_port, forward.external_address
+        return cls(forward.transport, port, address, forward.remote, None, forward.remote_port)
 
     @property
     def family(self) -> int:
@@ -81,7 +86,12 @@ class Flows:
             return False
         if self.address is not None and entry.original.destination.address != self.address:
             return False
-        return self.remote is None or entry.original.source.address in self.remote
+        if self.remote_port not in (0, entry.original.source.port):
+            return False
+        if self.remote is not None and entry.original.source.address not in self.remote:
+            return False
+        port = entry.original.destination.port
+        return not any(other.port == port and other.include(entry) for other in self.spared)
 
 
 class Tuple(NamedTuple):

@@ -37,6 +37,7 @@ class PendingCut:
             self.key.remote,
             self.internal,
             timeout_s=1,
+            remote_port=self.key.remote_port,
         )
 
 
@@ -85,13 +86,14 @@ class Cuts:
         return self._pending[min(numbers)].device if numbers else None
 
     def undone_by(self, mapping: Mapping) -> list[PendingCut]:
-        """The cuts that this mapping makes needless: the same key and internal endpoint came back."""
+        """The cuts that this mapping makes needless: its device has the same key and internal endpoint again."""
         numbers = self._by_port.get((mapping.key.transport, mapping.key.external_port), ())
         cuts = [self._pending[number] for number in numbers]
         return [
             cut
             for cut in cuts
-            if cut.mapping != mapping.id and cut.key == mapping.key and cut.internal == mapping.internal
+            if cut.mapping != mapping.id
+            and (cut.device, cut.key, cut.internal) == (mapping.device, mapping.key, mapping.internal)
         ]
 
     def due(self, now: float) -> list[PendingCut]:

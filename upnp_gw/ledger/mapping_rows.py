@@ -109,6 +109,7 @@ def cut_values(cut: PendingCut) -> Sequence[Any]:
         _text(cut.key.remote),
         str(cut.internal.address),
         cut.internal.port,
+        cut.key.remote_port,
     )
 
 
@@ -119,6 +120,7 @@ def cut_of_row(values: Sequence[Any], now: Instant) -> PendingCut:
         _address(values[5]),
         values[6],
         ip_network(values[7]) if values[7] is not None else None,
+        values[10],
     )
     internal = Endpoint(ip_address(values[8]), values[9])
     return PendingCut(values[0], values[1], values[2], DecisionId(values[3]), key, internal, now.boot)

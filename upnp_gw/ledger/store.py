@@ -40,7 +40,7 @@ from upnp_gw.model import (
     Via,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE mappings (
@@ -59,7 +59,7 @@ CREATE TABLE holds (
 CREATE TABLE cuts (
   id INTEGER PRIMARY KEY, device TEXT NOT NULL, mapping TEXT NOT NULL, decision TEXT NOT NULL,
   transport TEXT NOT NULL, external_address TEXT, external_port INTEGER NOT NULL, remote TEXT,
-  internal_address TEXT NOT NULL, internal_port INTEGER NOT NULL
+  internal_address TEXT NOT NULL, internal_port INTEGER NOT NULL, remote_port INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE decisions (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at REAL NOT NULL, via TEXT NOT NULL, device TEXT NOT NULL,
@@ -74,6 +74,7 @@ ALTER TABLE holds ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE holds ADD COLUMN filters TEXT NOT NULL DEFAULT '';
 """,
     2: "ALTER TABLE mappings ADD COLUMN remote_port INTEGER NOT NULL DEFAULT 0;",
+    3: "ALTER TABLE cuts ADD COLUMN remote_port INTEGER NOT NULL DEFAULT 0;",
 }
 """Schema -> what leads to the next one."""
 
@@ -241,7 +242,8 @@ class Store:
             self._set_highest(db, "mapping", max(number_of(mapping.id) for mapping, _ in batch.put))
         db.executemany("DELETE FROM cuts WHERE id = ?", [(i,) for i in batch.cuts_done])
         db.executemany(
-            "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?)", [cut_values(cut) for cut in batch.cuts_put]
+            "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            [cut_values(cut) for cut in batch.cuts_put],
         )
         notes.write(db, batch.notes)
         if batch.decisions:

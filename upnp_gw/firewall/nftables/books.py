@@ -6,7 +6,7 @@ take the draft. So a refused batch leaves no trace, and a request costs O(its ow
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, NamedTuple, TypeVar
 
 from upnp_gw.errors import FirewallError
@@ -172,6 +172,7 @@ class Draft:
                 self._settle_out(inner)
             if inner in self._cut:
                 self._edits[Slot("cut6" if v6 else "cut", inner.key)] = Edit.renewing(Element("", "", CUT_S))
+        self.flows = [self._sparing(flows) for flows in self.flows]
 
     @property
     def commands(self) -> str:
@@ -283,6 +284,14 @@ class Draft:
         if network.external[:1] != self._network.external[:1]:
             self._touched.update(dict.fromkeys(self._users))
         self._network = network
+
+    def _sparing(self, flows: Flows) -> Flows:
+        """What another forward to the same endpoint lets in is not among the flows to end."""
+        if flows.internal is None:
+            return flows
+        users = self._users.get(Inner(flows.transport, flows.internal)) or ()
+        standing = [held.forward for held in map(self._held, users) if held.until > self._now]
+        return replace(flows, spared=tuple(map(Flows.through, standing)))
 
     def _settle_live(self, inner: Inner) -> None:
         grace = self._books.live_grace_s

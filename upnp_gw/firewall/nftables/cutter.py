@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import Flows, end_flows, peers_of
@@ -38,7 +39,7 @@ class Cutter:
         """Returns when no flow through one of these is still to be ended: what comes through from now on is new."""
         if self._task is None or self._task.done():
             return
-        doomed = {*self._waiting, *self._ending}
+        doomed = {replace(flows, spared=()) for flows in (*self._waiting, *self._ending)}
         if any(Flows.through(forward) in doomed for forward in forwards):
             await self._task
 
