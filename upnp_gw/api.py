@@ -358,16 +358,16 @@ class Explained(Struct, frozen=True, kw_only=True):
     forbids: list[Rule]
     grants: list[Rule]
     names: list[str]
-    """The names that the policy has for the requester."""
+    """The names that the policy has for the requester; empty with a ``note``, like the rules."""
     lease_s: int | None
     """allow: the seconds that the lease lives."""
     policy: str
-    """The hash of the policy that the rules are told by."""
+    """The hash of the policy that it was decided by."""
     facts: dict[str, Any]
     decision: Decision | None = None
     """null: a trial."""
     note: str | None = None
-    """What to know of it: another policy is in force by now, or the rules cannot be told any more."""
+    """Why the rules cannot be told any more: the policy has changed since, for one. ``reasons`` are as they were."""
 
 
 class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

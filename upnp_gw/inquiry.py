@@ -22,7 +22,7 @@ from upnp_gw.request import Refusal, Source
 from upnp_gw.surroundings import is_mac
 from upnp_gw.trial import explained, request_of, rules
 
-OTHER_POLICY = "another policy is in force by now; the rules are told by that one"
+OTHER_POLICY = "the policy has changed since: this is what was written down then, not what would be answered now"
 NO_RULES = "the rules cannot be told: this is no answer to a map request, or an older version wrote it"
 
 
@@ -50,14 +50,18 @@ class Inquiry:
         return self._explained(records[0]) if records else None
 
     def _explained(self, record: DecisionRecord) -> api.Explained:
+        """The rules as they were: by the policy that it was decided by, or not at all."""
         policy = self._operations.policy
         found, note = None, None
         try:
-            found = explain(policy, *asked(record, self._around.network))
+            facts, request = asked(record, self._around.network)
         except NotReplayable:
             note = NO_RULES
-        if found is not None and record.policy != policy.digest:
-            note = OTHER_POLICY
+        else:
+            if record.policy == policy.digest:
+                found = explain(policy, facts, request)
+            else:
+                note = OTHER_POLICY
         return api.Explained(
             verdict=record.verdict,  # type: ignore[arg-type]
             refusal=record.refusal,
@@ -67,7 +71,7 @@ class Inquiry:
             grants=rules(found.grants if found else ()),
             names=list(found.names if found else ()),
             lease_s=record.lease_s,
-            policy=policy.digest,
+            policy=record.policy,
             facts=record.facts,
             decision=self._shown(record),
             note=note,

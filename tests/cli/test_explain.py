@@ -73,6 +73,20 @@ async def test_explain_tells_every_rule(home: Home, upnp_gw: Run) -> None:
     assert (await command(upnp_gw, "explain", "../status")).exit_code == 1
 
 
+async def test_explain_tells_an_old_decision_as_it_was_written_down(home: Home, upnp_gw: Run) -> None:
+    await home.house.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
+    home.file.write_text(POLICY.replace("3000-4000", "1-2000"))
+    assert (await command(upnp_gw, "reload")).exit_code == 0
+    told = await command(upnp_gw, "explain", "d1", "--all")
+    assert "note     the policy has changed since" in told.output
+    assert "(games: room 2/2)" in told.output
+    assert "clamp 7d -> 4h" in told.output
+    assert "granted by rule games, lease 4h" in told.output
+    for of_now in ("CHARGED", "1-2000", home.house.operations.policy.digest):
+        assert of_now not in told.output
+    assert fits(told)
+
+
 async def test_try_changes_nothing(home: Home, upnp_gw: Run) -> None:
     await home.house.granted(3001)
     before = home.house.operations.ledger.numbers.decision

@@ -137,16 +137,20 @@ def reload(gateway: Gateway, as_json: bool) -> None:
 
 def told(found: api.Explained, most: int, everything: bool = False) -> list[str]:
     """The whole trace; ``everything``: rules that are for other devices too."""
-    lines = [_first(found), *_note(found)]
+    lines = [_first(found), *(_folded("note", shown(found.note, 200), most) if found.note else ())]
     steps = [reason for reason in found.reasons if not reason.startswith(("forbids ", "grants "))]
     for label, text in (
-        ("who", f"{shown(', '.join(found.names)) or 'a device that the policy does not name'}"),
+        ("who", _who(found)),
         ("floor", _step(steps, "floor ")),
         ("limits", _step(steps, "limits ")),
     ):
         lines += _folded(label, text, most)
-    lines += _rules("forbids", found.forbids, {"denies"}, most, everything)
-    lines += _rules("grants", found.grants, {"full", "covers", "charged"}, most, everything)
+    if found.note:
+        for label, _, text in (reason.partition(" ") for reason in found.reasons if reason not in steps):
+            lines += _folded(label, shown(text, 200), most)
+    else:
+        lines += _rules("forbids", found.forbids, {"denies"}, most, everything)
+        lines += _rules("grants", found.grants, {"full", "covers", "charged"}, most, everything)
     for reason in steps[:-1]:
         if not reason.startswith(("floor ", "limits ")):
             lines += _folded("then", shown(reason, 200), most)
@@ -163,9 +167,10 @@ def _first(found: api.Explained) -> str:
     return head(found.decision) + (f" (x{found.decision.count})" if found.decision.count > 1 else "")
 
 
-def _note(found: api.Explained) -> Iterator[str]:
-    if found.note:
-        yield f"note: {shown(found.note, 200)}"
+def _who(found: api.Explained) -> str:
+    if found.note and found.decision is not None:
+        return shown(found.decision.device)
+    return shown(", ".join(found.names)) or "a device that the policy does not name"
 
 
 def _step(steps: list[str], begins: str) -> str:
