@@ -51,10 +51,14 @@ class OwnPorts:
         except FirewallError as error:
             log.warning("the other tables cannot be read: %s", error)
             return
-        network = self._network()
-        self._static = static_ports(ruleset, network.external, network.wan.name)
-        before = self.ipv6_firewall
-        self.ipv6_firewall = ipv6_firewall(ruleset, network.wan.name, [link.name for link in network.lans])
+        network, before = self._network(), self.ipv6_firewall
+        try:
+            self._static = static_ports(ruleset, network.external, network.wan.name)
+            self.ipv6_firewall = ipv6_firewall(ruleset, network.wan.name, [link.name for link in network.lans])
+        except Exception:
+            # a form that is not known yet must neither keep the daemon from starting nor end ``follow``
+            log.exception("the other tables cannot be understood: their static ports are as they were")
+            return
         if self.ipv6_firewall != before:
             self.on_ipv6_firewall()
 

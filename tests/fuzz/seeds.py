@@ -1,6 +1,7 @@
 """Writes the seed corpora: ``python -m tests.fuzz.seeds``. From captures of clients, byte vectors and examples.
 
-What a fuzzer or a field report found is put beside them by hand, under a name that says what it is.
+What a fuzzer or a field report found is put beside them by hand, under a name that says what it is; so are the
+listings of ``ruleset``, which nft printed.
 """
 
 import hashlib
@@ -31,6 +32,21 @@ ODD_XML = (
     "<a>" * 9 + "</a>" * 9,
     '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/">'
     '<s:Body><u:A xmlns:u=""/></s:Body></s:Envelope>',
+)
+BODIES = (
+    '{"transport": "tcp", "external_port": 8080, "internal_client": "192.168.1.10", "internal_port": 80,'
+    ' "lease_s": 3600, "remote_host": "198.51.100.0/24", "description": "web"}',
+    '{"name": "ps5"}',
+    '{"ports": ["3074", "8000-8999"], "proto": ["udp"], "for_s": 86400, "max_mappings": 4}',
+    '{"via": "pcp", "device": "ps5", "transport": "udp", "external_port": 0, "internal_port": 3074, "choice": "x"}',
+    "device: ps5\nverdict: deny\nlimit: 10\nsince: 2026-01-01T00:00:00Z\nport: 80\nbefore: d7",
+)
+TEXTS = (
+    "'; DROP TABLE mappings;--",
+    "\x1b]0;title\x07\x1b[2J\r\nd1 allow",
+    "\u202egnp.exe\u2066\u200b\ufeff",
+    "a\0b",
+    "\U0001f600" * 64,
 )
 
 
@@ -81,6 +97,7 @@ def corpora() -> dict[str, Iterable[str | bytes]]:
     return {
         "ssdp": captured("ssdp"),
         "http": heads[::4],
+        "http-request": list(captured("http"))[::6],
         "gena": [*events, *SUBSCRIBES],
         "soap": [*calls[::3], *("content-type: text/xml\r\n\r\n" + xml for xml in ODD_XML)],
         "natpmp": [bytes.fromhex(hexa) for hexa, _ in hexes],
@@ -90,6 +107,8 @@ def corpora() -> dict[str, Iterable[str | bytes]]:
         "leases": [test_dhcp.DNSMASQ, test_dhcp.KEA, test_dhcp.ISC, test_dhcp.NETWORKD],
         "netlink-route": [route.link(), *route_messages()],
         "netlink-filter": filter_messages(),
+        "control": BODIES,
+        "rows": TEXTS,
     }
 
 

@@ -1,16 +1,23 @@
 """The targets: bytes in, nothing out. What a parser may raise is caught here; everything else is a finding."""
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
+from typing import Any
 
+import msgspec
+from multidict import CIMultiDict
+
+from tests.fuzz import through
+from upnp_gw import api
 from upnp_gw.config_file import parse_text
 from upnp_gw.errors import ConfigError, WireError
 from upnp_gw.firewall import netlink
 from upnp_gw.firewall.conntrack import Flows, find, parse_tuple, wanted_of
-from upnp_gw.firewall.nftables import counters
+from upnp_gw.firewall.nftables import counters, inspect, watch
 from upnp_gw.gate import dhcp
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.policyfile import printable
@@ -19,14 +26,19 @@ from upnp_gw.protocols import gena, natpmp, soap
 from upnp_gw.protocols.faces import Face
 from upnp_gw.protocols.igd import arguments
 from upnp_gw.protocols.pcp import codec as pcp
+from upnp_gw.protocols.portcontrol import PortControl
+from upnp_gw.protocols.question import Question
 from upnp_gw.protocols.ssdp.search import parse_search
+from upnp_gw.request import Refusal, Refused, Removed, Source
 from upnp_gw.servers import rtnetlink, sock_diag
+from upnp_gw.servers.control import read_body
 from upnp_gw.servers.http_hosts import split_host
 from upnp_gw.terminal import shown
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 TODAY = date(2026, 1, 1)
 SOURCE = ip_address("192.168.1.10")
+EXTERNAL = IPv4Address("11.22.33.44")
 
 
 def ssdp(data: bytes) -> None:
@@ -37,10 +49,10 @@ def ssdp(data: bytes) -> None:
             assert 0 <= found.wait_s <= 5
 
 
-def lines_of(data: bytes) -> dict[str, str]:
+def lines_of(data: bytes) -> CIMultiDict[str]:
     """Header lines as aiohttp hands them over."""
-    pairs = (line.partition(":") for line in data.decode("utf-8", "surrogateescape").splitlines())
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+    pairs = (line.partition(":") for line in data.decode("utf-8", "surrogateescape").split("\n"))
+    return CIMultiDict((name.strip(), value.strip()) for name, _, value in pairs)
 
 
 def http(data: bytes) -> None:
@@ -58,17 +70,11 @@ def gena_request(data: bytes) -> None:
     gena.parse_status(data)
 
 
-class _Headers(dict[str, str]):
-    """Names in any case, as the multi-dict that the server passes."""
-
-    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        return super().get(name.lower(), default)
-
-
 def soap_call(data: bytes) -> None:
     """Header lines, an empty line, the body."""
     head, _, body = data.replace(b"\r\n", b"\n").partition(b"\n\n")
-    given = _Headers({"content-type": "text/xml", **lines_of(head)})
+    given = lines_of(head)
+    given.setdefault("Content-Type", "text/xml")
     with suppress(soap.SoapError):
         call = soap.parse_call(given, body)
         soap.build_response(call.urn, call.action, call.arguments)
@@ -91,6 +97,7 @@ def natpmp_message(data: bytes) -> None:
         natpmp.parse_request(data)
     with suppress(WireError):
         natpmp.parse_response(data)
+    port_5351(data)
 
 
 def pcp_message(data: bytes) -> None:
@@ -99,6 +106,20 @@ def pcp_message(data: bytes) -> None:
         pcp.build_request(request)
     with suppress(WireError):
         pcp.parse_response(data)
+    port_5351(data)
+
+
+def port_5351(data: bytes) -> None:
+    """Both protocols as the socket meets them. No answer draws more than a NAT-PMP or a PCP header (SR-11)."""
+    with suppress(WireError):
+        found = PortControl().receive(data, Source(SOURCE, "lan0"), EXTERNAL, 7)
+        answers = [found] if isinstance(found, bytes) else replies(found)
+        assert all(len(answer) <= max(24, len(data) + 3) for answer in answers)
+
+
+def replies(question: Question) -> list[bytes]:
+    refused = [question.answer(Refused(refusal, "no", None), 7) for refusal in Refusal]
+    return [*refused, question.answer(Removed(()), 7)]
 
 
 def policy(data: bytes) -> None:
@@ -132,15 +153,64 @@ def netlink_filter(data: bytes) -> None:
     messages = list(netlink.parse_messages(data))
     list(find(messages, WANTED))
     for message in messages:
+        watch.foreign(message, {7})
         for element in counters.parse_elements(message.attributes):
             counters.inner_of_key(element.key)
     parse_tuple(data)
     list(counters.parse_elements(netlink.parse_attributes(data)))
 
 
+def ruleset(data: bytes) -> None:
+    """The listing of other tables: its objects are nft's, what their rules say may be anything."""
+    try:
+        listing: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not outlined(listing):
+        return
+    inspect.static_ports(listing, {EXTERNAL}, "wan0")
+    inspect.forward_drops(listing, "wan0", ("lan0",))
+    inspect.pinhole_drops(listing, "wan0", ("lan0",))
+    inspect.ipv6_firewall(listing, "wan0", ("lan0",))
+    inspect.forward_filters(listing)
+
+
+def outlined(listing: Any) -> bool:
+    """Whether it is a list of objects that have a family, a table and the names that nft always gives them."""
+    items = listing.get("nftables") if isinstance(listing, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        return False
+    objects = [(sort, it) for item in items for sort, it in item.items()]
+    return all(
+        isinstance(it, dict)
+        and all(
+            isinstance(it.get(name, ""), str) for name in ("family", "table", "name", "chain", "hook", "policy")
+        )
+        and all(isinstance(it.get(name, []), list) for name in ("expr", "elem"))
+        and ("chain" if sort == "rule" else "name") in it
+        for sort, it in objects
+        if sort in ("chain", "rule", "set", "map")
+    ) and all(isinstance(it, dict) for _, it in objects)
+
+
+BODIES = sorted({str(route.body): route.body for route in api.ROUTES.values() if route.body}.items())
+QUERIES = [route.query for route in api.ROUTES.values() if route.query]
+
+
+def control(data: bytes) -> None:
+    """The body of every operation of the control socket, and its query."""
+    for _, body in BODIES:
+        with suppress(msgspec.MsgspecError):
+            read_body(data, body)
+    for query in QUERIES:
+        with suppress(msgspec.MsgspecError):
+            msgspec.convert(dict(lines_of(data)), query, strict=False)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "ssdp": ssdp,
     "http": http,
+    "http-request": through.http_request,
     "gena": gena_request,
     "soap": soap_call,
     "natpmp": natpmp_message,
@@ -150,6 +220,9 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "leases": leases,
     "netlink-route": netlink_route,
     "netlink-filter": netlink_filter,
+    "ruleset": ruleset,
+    "control": control,
+    "rows": through.rows,
 }
 
 

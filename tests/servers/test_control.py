@@ -87,6 +87,7 @@ BAD_BODIES = [
     (b"", None, "no JSON"),
     (b"{", None, "no JSON"),
     (b"\xff", None, "no JSON"),
+    (b'{"description": "\xff"}', None, "no JSON"),
     (b"[]", None, "object"),
     (b"{}", "transport", "required"),
     ({"transport": "sctp"}, "transport", "sctp"),

@@ -182,7 +182,7 @@ class ControlServer:
         """Calls the operator's method of this name: the names in the path, then the body or the query."""
         given: list[object] = list(request.match_info.values())
         if route.body is not None:
-            given.append(msgspec.json.decode(await request.read(), type=route.body))
+            given.append(read_body(await request.read(), route.body))
         if route.query is not None:
             given.append(msgspec.convert(dict(request.query), route.query, strict=False))
         work = self._method(operation)(*given)
@@ -285,6 +285,14 @@ def _clear(path: Path) -> None:
     elif code != errno.ENOENT:
         problem = "another upnp-gw answers there; stop it or choose another --runtime-dir"
         raise ConfigError("runtime_dir", str(path.parent), problem)
+
+
+def read_body(data: bytes, kind: type[T]) -> T:
+    """The body of an operation. Raises msgspec.DecodeError, its ValidationError among it."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except UnicodeDecodeError:
+        raise msgspec.DecodeError("a string is not UTF-8") from None
 
 
 def _handler(serve: Serve) -> Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]:
