@@ -15,6 +15,8 @@ INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 def shown(text: str, most: int = SHOWN_MAX) -> str:
     """The text escaped, at most ``most`` columns wide; an ellipsis tells that something was cut."""
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return cut(text, most)
     return cut(
         "".join(_escaped(character, before) for character, before in zip(text, " " + text, strict=False)), most
     )

@@ -1,5 +1,7 @@
 """The table's indexes agree with a plain list of rows, whatever is put, removed and undone."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -47,9 +49,15 @@ class Model(RuleBasedStateMachine):
 
     ids = st.integers(1, 12)
 
-    @rule(number=ids, port=st.integers(8000, 8005), device=st.sampled_from([CONSOLE, PC]), parked=st.booleans())
-    def put(self, number: int, port: int, device: str, parked: bool) -> None:
-        row = mapping(number, port, device=device, remote=f"203.0.113.{number}/32", parked=parked)
+    @rule(
+        number=ids,
+        port=st.integers(8000, 8005),
+        device=st.sampled_from([CONSOLE, PC]),
+        parked=st.booleans(),
+        grant=st.sampled_from(["consoles", "everyone"]),
+    )
+    def put(self, number: int, port: int, device: str, parked: bool, grant: str) -> None:
+        row = mapping(number, port, device=device, remote=f"203.0.113.{number}/32", parked=parked, rule=grant)
         self.draft.put(row)
         self.rows[row.id] = row
 
@@ -80,6 +88,7 @@ class Model(RuleBasedStateMachine):
             assert set(self.table.numbering(device)) == mine
             assert {m.id for m in self.table.of_device(device)} == mine
             assert self.table.held_by(device) == len(mine)
+            assert self.table.charges(device) == Counter(m.rule for m in rows if m.device == device)
         for row in rows:
             assert self.table.by_key(row.key) == row
             assert row in self.table.on_port(row.key.transport, row.key.external_port)

@@ -62,6 +62,7 @@ class Table:
         self._by_device: dict[str, Numbering] = {}
         self._everyone = Numbering()
         self._of_device: dict[str, dict[str, None]] = {}
+        self._charges: dict[str, Counter[str]] = {}
         self._by_unique_id: dict[int, str] = {}
         self._next_number = 1
 
@@ -111,8 +112,8 @@ class Table:
         return self._everyone if device is None else self._by_device.get(device, Numbering())
 
     def charges(self, device: str) -> dict[str, int]:
-        """Grant name -> how many of a device's mappings are charged to it. O(what the device holds)."""
-        return dict(Counter(mapping.rule for mapping in self.of_device(device)))
+        """Grant name -> how many of a device's mappings are charged to it. O(its grants)."""
+        return dict(self._charges.get(device, {}))
 
     def held_by(self, device: str) -> int:
         return len(self._of_device.get(device, ()))
@@ -148,6 +149,7 @@ class Table:
         self._by_internal.setdefault((mapping.key.transport, mapping.internal), {})[mapping.id] = None
         self._by_client.setdefault(mapping.internal.address, {})[mapping.id] = None
         self._of_device.setdefault(mapping.device, {})[mapping.id] = None
+        self._charges.setdefault(mapping.device, Counter())[mapping.rule] += 1
         if mapping.kind is Kind.PORT_MAPPING:
             port = (mapping.key.transport, mapping.key.external_port)
             self._by_port.setdefault(port, {})[mapping.id] = None
@@ -164,6 +166,7 @@ class Table:
         self._drop(self._by_internal, (mapping.key.transport, mapping.internal), mapping.id)
         self._drop(self._by_client, mapping.internal.address, mapping.id)
         self._drop(self._of_device, mapping.device, mapping.id)
+        self._discharge(mapping)
         if mapping.kind is Kind.PORT_MAPPING:
             self._drop(self._by_port, (mapping.key.transport, mapping.key.external_port), mapping.id)
             self._everyone.remove(row.number)
@@ -176,6 +179,14 @@ class Table:
 
     def _get_all(self, ids: Iterable[str]) -> list[Mapping]:
         return [self._rows[i].mapping for i in ids]
+
+    def _discharge(self, mapping: Mapping) -> None:
+        charges = self._charges[mapping.device]
+        charges[mapping.rule] -= 1
+        if not charges[mapping.rule]:
+            del charges[mapping.rule]
+        if not charges:
+            del self._charges[mapping.device]
 
     @staticmethod
     def _drop(index: dict[K, dict[str, None]], key: K, mapping_id: str) -> None:
