@@ -13,6 +13,7 @@ The points of a request, in their order: asked, decided, kernel, written, stored
 """
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sqlite3
@@ -113,5 +114,6 @@ def install() -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1)  # where every thread is, for whoever waits for it in vain
     install()
     main()

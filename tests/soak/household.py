@@ -1,8 +1,10 @@
 """The home of a soak: four hosts, the daemon with fault points, what can be done to it, and the invariants."""
 
+import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +13,7 @@ from pathlib import Path
 from tests.lab.whole_way import ROUTER, Home
 from tests.soak.faulty import FAULTS
 from upnp_gw.lab import CONSOLE, HOME, PC, Lab, LanHost, Topology
-from upnp_gw.lab.daemon import Daemon
+from upnp_gw.lab.daemon import START_S, Daemon
 from upnp_gw.lab.machine import Machine
 
 TV, NAS = LanHost("tv", 30, "64:16:66:00:00:04"), LanHost("nas", 40, "00:11:32:00:00:05")
@@ -50,6 +52,22 @@ class FaultyDaemon(Daemon):
     def argv(self) -> list[str]:
         command = [sys.executable, "-m", "tests.soak.faulty", *super().argv[3:]]
         return ["env", f"{FAULTS}={self.faults}", *command]
+
+    def start(self, timeout: float = START_S) -> None:
+        """The same; where it is not ready in time, its last words are where each of its threads is."""
+        overdue = threading.Timer(timeout - 5, self._where)
+        overdue.start()
+        try:
+            super().start(timeout)
+        finally:
+            overdue.cancel()
+
+    def _where(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGUSR1)
+
+    def last_words(self, lines: int = 80) -> str:
+        return super().last_words(lines)
 
     def fault(self, name: str, what: str) -> None:
         """From now on, until ``cure``. Seen whole or not at all."""
