@@ -1,0 +1,85 @@
+"""The control API: the words of the JSON that goes over the operator's unix socket.
+
+Every body of it is a Struct here, every way of it a row of ``ROUTES``; the server, the schema in docs/api.json and
+the command line are made from them. Times are RFC 3339 in UTC, durations whole seconds. Client text
+(``description``, device names) is what the client sent: whoever shows it escapes it (``upnp_gw.terminal``).
+
+    values     what the others are made of
+    mappings   ``list``, ``show``, ``add``, ``delete``
+    decisions  ``log``, ``explain``, ``try``
+    people     ``devices``, ``name``, ``allow``, ``block``, ``release``, ``revoke``; the queue and its answers
+    policy     ``policy show``, ``reload``
+    advice     ``policy suggest``, ``stale``
+    status     ``status``, ``doctor``, the stream of events, what went wrong
+    routes     which way takes what and answers what
+"""
+
+from upnp_gw.api.advice import AskSuggestion, Evidence, Listener, Stale, StaleFilter, Suggestion
+from upnp_gw.api.decisions import Decision, DecisionFilter, Explained, Rule, Trial
+from upnp_gw.api.mappings import AddMapping, Mapping
+from upnp_gw.api.people import (
+    Allow,
+    Approve,
+    Approved,
+    Block,
+    Deny,
+    Device,
+    Incident,
+    NameDevice,
+    Question,
+    Released,
+    Revoked,
+    Written,
+)
+from upnp_gw.api.policy import FallenMapping, PolicyText, Reloaded
+from upnp_gw.api.routes import ROUTES, Route, encode
+from upnp_gw.api.status import Check, Event, LanState, MappingCount, PolicyState, Problem, Status, WanState
+from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, For, Port, moment
+
+__all__ = [
+    "MAX_LEASE_S",
+    "ROUTES",
+    "AddMapping",
+    "Allow",
+    "Approve",
+    "Approved",
+    "AskSuggestion",
+    "Block",
+    "Check",
+    "Count",
+    "Decision",
+    "DecisionFilter",
+    "Deny",
+    "Device",
+    "Event",
+    "Evidence",
+    "Explained",
+    "FallenMapping",
+    "FieldError",
+    "For",
+    "Incident",
+    "LanState",
+    "Listener",
+    "Mapping",
+    "MappingCount",
+    "NameDevice",
+    "PolicyState",
+    "PolicyText",
+    "Port",
+    "Problem",
+    "Question",
+    "Released",
+    "Reloaded",
+    "Revoked",
+    "Route",
+    "Rule",
+    "Stale",
+    "StaleFilter",
+    "Status",
+    "Suggestion",
+    "Trial",
+    "WanState",
+    "Written",
+    "encode",
+    "moment",
+]

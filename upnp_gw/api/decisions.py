@@ -1,0 +1,136 @@
+"""What was decided, why, and what would be: the log, ``explain`` and ``try``."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, Port, address, prefix
+from upnp_gw.model import IPNetwork, Transport, Via
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """One answer of the gate, as it was recorded."""
+
+    id: str
+    at: datetime
+    verdict: Literal["allow", "deny", "ask", "busy"]
+    action: str
+    """What was decided: ``map``, ``renew``, ``restore``, ``unmap``."""
+    via: Via
+    device: str
+    address: str
+    """The source address of the request."""
+    transport: Transport | None
+    external_port: int | None
+    """As asked for; 0: any."""
+    internal_client: str | None
+    internal_port: int | None
+    remote_host: str | None
+    lease_s: int | None
+    """Seconds asked for; null: as long as possible."""
+    description: str
+    refusal: str | None
+    """Why not: a word of ``upnp_gw.request.Refusal``; null where it was allowed."""
+    rule: str | None
+    """The grant that was charged or the forbid that matched."""
+    reasons: list[str]
+    """The trace, in order; the last one is the answer in one sentence."""
+    mapping: str | None = None
+    """The id of the mapping that it made or renewed."""
+    policy: str = ""
+    """The hash of the policy that decided."""
+    choice: Literal["exact", "suggested"] | None = None
+    """Whether the gateway might choose another external port."""
+    granted_s: int | None = None
+    """allow: the seconds that the lease lives by the rule's clamps."""
+    count: Count = 1
+    """How many requests were refused like this one for asking too often, within a minute."""
+    facts: dict[str, Any] = {}
+    """What the gate knew beside the request: enough to decide it again."""
+    device_name: str | None = None
+
+
+class DecisionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The query of /v1/decisions. The newest come first."""
+
+    device: str | None = None
+    """A device (MAC address or address) or its name."""
+    verdict: Literal["allow", "deny", "ask", "busy"] | None = None
+    via: Via | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    rule: str | None = None
+    """The grant or forbid that answered."""
+    port: Port | None = None
+    """The external or the internal one."""
+    before: Annotated[str, Meta(pattern="^d[0-9]{1,18}$")] | None = None
+    """A decision; those before it: the next page."""
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 100
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """What one forbid or grant did to a request."""
+
+    name: str
+    effect: Literal["none", "denies", "narrows", "full", "covers", "charged"]
+    """narrows: takes external ports from the gateway's choice; full: covers it, but has no room or hours now;
+    covers: and has room, but another one was charged."""
+    why: str
+    """Every condition that does not hold; or what does, or the room that is left."""
+    concerns: bool
+    """It is for this device, whatever its other conditions say."""
+
+
+class Explained(Struct, frozen=True, kw_only=True):
+    """The whole trace of a decision, or of a trial."""
+
+    verdict: Literal["allow", "deny", "ask", "busy"]
+    refusal: str | None
+    rule: str | None
+    reasons: list[str]
+    """The steps in order: floor, limits, forbids, grants, clamp; the last one is the answer in one sentence."""
+    forbids: list[Rule]
+    grants: list[Rule]
+    names: list[str]
+    """The names that the policy has for the requester; empty with a ``note``, like the rules."""
+    lease_s: int | None
+    """allow: the seconds that the lease lives."""
+    policy: str
+    """The hash of the policy that it was decided by."""
+    facts: dict[str, Any]
+    decision: Decision | None = None
+    """null: a trial."""
+    note: str | None = None
+    """Why the rules cannot be told any more: the policy has changed since, say. ``reasons`` are as they were."""
+
+
+class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request that is only tried. Either ``device`` or ``address`` says who asks."""
+
+    device: str | None = None
+    """A name of the policy or a MAC address."""
+    address: str | None = None
+    via: Via = Via.IGD1
+    transport: Transport
+    internal_port: Port
+    external_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    """null: the internal one; over NAT-PMP and PCP the gateway may choose another."""
+    lease_s: Annotated[int, Meta(ge=1, le=MAX_LEASE_S)] | None = None
+    """null: as long as possible."""
+    internal_client: str | None = None
+    """null: the requester itself."""
+    remote_host: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.device is None) == (self.address is None):
+            raise FieldError("device", "either device or address")
+        for field in ("address", "internal_client"):
+            if (text := getattr(self, field)) is not None:
+                address(field, text)
+        if self.remote_host is not None:
+            prefix("remote_host", self.remote_host)
+
+    @property
+    def remote(self) -> IPNetwork | None:
+        return None if self.remote_host is None else prefix("remote_host", self.remote_host)

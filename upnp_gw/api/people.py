@@ -1,0 +1,141 @@
+"""Devices, and what people say about them: names, rules, the queue and incidents."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from upnp_gw.api.mappings import Mapping
+from upnp_gw.api.values import Count, For, Port, ranges_of
+from upnp_gw.model import Transport, Via
+
+
+class Device(Struct, frozen=True, kw_only=True):
+    """Somebody who asked, or holds something."""
+
+    device: str
+    name: str | None
+    addresses: list[str]
+    first_seen: datetime
+    last_seen: datetime
+    holds: Count
+    """Mappings it holds now, parked ones too."""
+    granted: Count
+    """Requests granted since it was first seen."""
+    refused: Count
+    last_refusal: str | None = None
+    """The reason of the last refusal."""
+    frozen: bool = False
+    """An incident is open for it."""
+    dhcp_name: str | None = None
+    """What it calls itself in DHCP: its own word."""
+
+
+class NameDevice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A name for a device: letters, digits, dots, dashes and underscores, a letter or digit first."""
+
+    name: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
+
+
+class Allow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a device may open."""
+
+    ports: list[int | str] = []
+    """Internal ports and ranges; empty: every port from 1024 up."""
+    transports: list[Transport] = []
+    """Empty: both."""
+    for_s: For | None = None
+    """null: until it is taken back, with a date of review."""
+
+    def __post_init__(self) -> None:
+        ranges_of("ports", self.ports)
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        return ranges_of("ports", self.ports)
+
+
+class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    for_s: For | None = None
+    """null: until it is released."""
+
+
+class Approve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    for_s: For | None = None
+    """null: as long as the grant that waits says (``approve_for``), else 30 days."""
+
+
+class Deny(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    remember: bool = False
+    """Write a forbid, so that it is not asked again; else the next request asks again."""
+    for_s: For | None = None
+    """With ``remember``; null: until it is taken back."""
+
+
+class Written(Struct, frozen=True, kw_only=True):
+    """What a command wrote to the machine-owned file; it is in force."""
+
+    toml: str
+    """What was added or taken out; empty: nothing."""
+    file: str
+    policy: str
+    """The hash of the policy now in force."""
+
+
+class Approved(Written, frozen=True, kw_only=True):
+    opened: Mapping | None
+    """What was asked for, open now."""
+    why_not: str | None
+    """Why it could not be opened at once."""
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What a device asked for and nobody has answered. Silence means no."""
+
+    number: int
+    device: str
+    device_name: str | None
+    address: str
+    """The source address of the newest request."""
+    via: Via
+    transport: Transport
+    internal_client: str
+    internal_port: Port
+    external_port: int
+    """0: any."""
+    remote_host: str | None
+    lease_s: int | None
+    description: str
+    rule: str | None
+    """The grant that needs an approval; null: no grant covers it."""
+    first_asked: datetime
+    last_asked: datetime
+    times: int
+    decision: str
+    toml: str
+    """What a yes would write now."""
+
+
+class Incident(Struct, frozen=True, kw_only=True):
+    """A device was refused many distinct ports: it may be infected."""
+
+    device: str
+    device_name: str | None
+    began_at: datetime
+    ends_at: datetime
+    ports: list[int]
+    action: Literal["freeze", "quarantine", "log"]
+
+
+class Released(Struct, frozen=True, kw_only=True):
+    incidents: list[Incident]
+    """Those that ended."""
+    removed: str
+    """The block that was taken back, as TOML; empty: there was none."""
+
+
+class Revoked(Struct, frozen=True, kw_only=True):
+    mappings: list[Mapping]
+    """What was closed, as it was; its flows are ended."""
+    questions: Count
+    """How many pending ones were dropped."""
