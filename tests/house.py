@@ -63,7 +63,7 @@ class House:
 
     def __init__(self, directory: Path, policy: Policy, clock: Clock, **options: Any) -> None:
         self.clock = clock
-        self.firewall = MemoryFirewall(clock=lambda: clock.now.boot)
+        self.firewall: MemoryFirewall = options.pop("firewall", None) or MemoryFirewall(lambda: clock.now.boot)
         self.store = Store(directory / "ledger.db", options.pop("boot", "boot-1"))
         self.events: list[Event] = []
         self.present: set[IPAddress] = {ip_address(CONSOLE_IP), ip_address(PC_IP)}

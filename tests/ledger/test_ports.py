@@ -1,5 +1,6 @@
 """The external port: asked for, or the nearest permitted free one."""
 
+from itertools import islice
 from random import Random
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upnp_gw.gate.decision import External, PortRanges
-from upnp_gw.ledger.ports import choose, permits, upward
+from upnp_gw.ledger.ports import NEAR, anywhere, choose, permits, upward
 from upnp_gw.model import Transport
 
 ALL: PortRanges = ((1024, 65535),)
@@ -83,3 +84,32 @@ def test_it_is_permitted_and_free_or_there_is_none(
 @given(ranges_of, st.integers(1, 330))
 def test_upward_visits_every_permitted_port(ranges: PortRanges, start: int) -> None:
     assert set(upward(ranges, start)) == {p for low, high in ranges for p in range(low, high + 1)}
+
+
+@pytest.mark.spec("SR-22")
+@pytest.mark.parametrize("transport", Transport)
+@pytest.mark.parametrize("length", [100, 10_000, 40_000])
+def test_a_long_row_of_taken_ports_costs_no_more_than_a_short_one(transport: Transport, length: int) -> None:
+    looked: list[int] = []
+
+    def free(port: int) -> bool:
+        looked.append(port)
+        return not 8080 <= port < 8080 + length
+
+    port = choose(transport, 8080, ALL, External.SAME_OR_ANY, free, Random(7))
+    assert port is not None
+    assert not 8080 <= port < 8080 + length
+    assert permits(ALL, port)
+    assert len(looked) <= 2 * NEAR + 2
+
+
+def test_the_last_free_port_is_found() -> None:
+    assert pick(8080, set(range(1024, 65536)) - {60001}) == 60001
+
+
+@given(ranges_of, st.integers(0, 1000))
+def test_anywhere_is_everywhere_that_is_permitted(ranges: PortRanges, seed: int) -> None:
+    permitted = {p for low, high in ranges for p in range(low, high + 1)}
+    drawn = set(islice(anywhere(ranges, Random(seed)), 20 * len(permitted) + 200))
+    assert drawn <= permitted
+    assert len(drawn) > len(permitted) // 2

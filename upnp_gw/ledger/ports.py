@@ -1,11 +1,16 @@
-"""Which external port a mapping gets: the one asked for, or where the protocol lets the gateway choose, the nearest
-permitted one that is free (IGD section 6.4, RFC 6886 section 3.3, RFC 6887 section 11.3)."""
+"""Which external port a mapping gets: the one asked for, or where the protocol lets the gateway choose, one near it
+that is permitted and free (IGD section 6.4, RFC 6886 section 3.3, RFC 6887 section 11.3)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from random import Random
 
 from upnp_gw.gate.decision import External, PortRanges
 from upnp_gw.model import Transport
+
+NEAR = 64
+"""Ports looked at in turn from the one asked for; then as many anywhere. So a long row of taken ports costs no more
+than a short one (SR-22), and only where nearly all are taken every one is looked at."""
 
 
 def permits(ranges: PortRanges, port: int) -> bool:
@@ -18,6 +23,18 @@ def upward(ranges: PortRanges, start: int) -> Iterator[int]:
         yield from range(max(low, start), high + 1)
     for low, high in ranges:
         yield from range(low, min(high, start - 1) + 1)
+
+
+def anywhere(ranges: PortRanges, random: Random) -> Iterator[int]:
+    """Permitted ports without end, each as likely as any other."""
+    size = sum(high - low + 1 for low, high in ranges)
+    while True:
+        place = random.randrange(size)
+        for low, high in ranges:
+            if place <= high - low:
+                yield low + place
+                break
+            place -= high - low + 1
 
 
 def choose(
@@ -40,13 +57,19 @@ def choose(
     if not ranges:
         return None
     start = asked if asked and external is not External.ANY else random.randint(ranges[0][0], ranges[-1][1])
-    second_best: int | None = None
-    for port in upward(ranges, start):
-        if not free(port):
-            continue
-        parity_kept = transport is Transport.TCP or not asked or port % 2 == asked % 2
-        if parity_kept and (transport is Transport.TCP or free(port ^ 1)):
-            return port
-        if second_best is None:
-            second_best = port
-    return second_best
+
+    def first(ports: Iterable[int]) -> int | None:
+        """The first that meets the wish, else the first free one."""
+        second_best: int | None = None
+        for port in ports:
+            if not free(port):
+                continue
+            parity_kept = transport is Transport.TCP or not asked or port % 2 == asked % 2
+            if parity_kept and (transport is Transport.TCP or free(port ^ 1)):
+                return port
+            if second_best is None:
+                second_best = port
+        return second_best
+
+    near = first(chain(islice(upward(ranges, start), NEAR), islice(anywhere(ranges, random), NEAR)))
+    return near if near is not None else first(upward(ranges, start))
