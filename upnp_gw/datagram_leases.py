@@ -4,7 +4,6 @@ the one port a client insists on; and how what a datagram opened yields to what 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from upnp_gw.audit import removal_record
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Outcome, Verdict
 from upnp_gw.gate.schema import Policy
@@ -42,14 +41,13 @@ def release(operations: "Operations", turn: Turn, request: ReleaseRequest) -> Re
         if mapping.device != device:
             continue
         verdict, left_s = _verdict(operations, turn, request, mapping)
-        decision = turn.ledger.numbers.next_decision()
-        turn.records.append(removal_record(turn.now, decision, device, request, mapping, verdict))
         if verdict.outcome is Outcome.ALLOW:
+            operations.write_down(turn, request, mapping, verdict)
             operations.end_hold(turn, mapping, request.via)
             gone.append(mapping)
         else:
-            refusal = verdict.refusal or Refusal.NOT_AUTHORIZED
-            kept = Refused(refusal, verdict.reasons[-1], decision, left_s)
+            kept = operations.refuse_removal(turn, request, mapping, verdict)
+            kept = kept if kept.refusal is Refusal.RATE else replace(kept, retry_s=left_s)
     if not gone and kept is None and not _may_ask(operations, turn, request):
         return Refused(Refusal.NOT_AUTHORIZED, "a device may only map ports to itself", None)
     return kept or Removed(tuple(gone))

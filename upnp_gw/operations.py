@@ -38,6 +38,7 @@ from upnp_gw.request import (
 )
 from upnp_gw.surroundings import Surroundings
 
+Removal = UnmapRequest | UnmapRangeRequest | ReleaseRequest
 RULE_OF_OPERATOR = "operator"
 RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
 """When asking again makes sense: the operator may have said yes, the minute is over."""
@@ -125,12 +126,9 @@ class Operations:
         if mapping is None:
             return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
         verdict = self.removal(request, mapping)
-        decision = turn.ledger.numbers.next_decision()
-        turn.records.append(
-            removal_record(turn.now, decision, self.device_of(request.source), request, mapping, verdict)
-        )
         if verdict.outcome is not Outcome.ALLOW:
-            return _refused(verdict, decision)
+            return self.refuse_removal(turn, request, mapping, verdict)
+        self.write_down(turn, request, mapping, verdict)
         self.end_hold(turn, mapping, request.via)
         return Removed((mapping,))
 
@@ -141,10 +139,7 @@ class Operations:
         for mapping in self.in_range(device, request):
             verdict = self.removal(request, mapping)
             if verdict.outcome is Outcome.ALLOW:
-                decision = turn.ledger.numbers.next_decision()
-                turn.records.append(
-                    removal_record(turn.now, decision, self.device_of(request.source), request, mapping, verdict)
-                )
+                self.write_down(turn, request, mapping, verdict)
                 self.end_hold(turn, mapping, request.via)
                 gone.append(mapping)
         if not gone:
@@ -267,7 +262,7 @@ class Operations:
     def device_of(self, source: Source) -> str:
         return self.surroundings.device_of(source.address, source.interface)
 
-    def _sees_all(self, request: UnmapRequest | UnmapRangeRequest | ReleaseRequest) -> bool:
+    def _sees_all(self, request: Removal) -> bool:
         return request.via is Via.OPERATOR or self.visibility == "all"
 
     def _wanted(self, request: UnmapRequest) -> Mapping | None:
@@ -275,10 +270,31 @@ class Operations:
             return self.ledger.table.get(request.mapping_id)
         return self.ledger.find(request.key, self.surroundings.network) if request.key is not None else None
 
-    def removal(self, request: UnmapRequest | UnmapRangeRequest | ReleaseRequest, mapping: Mapping) -> Verdict:
+    def removal(self, request: Removal, mapping: Mapping) -> Verdict:
         return decide_removal(
             mapping, request.via, self.device_of(request.source), self._sees_all(request), self.policy.digest
         )
+
+    def refuse_removal(self, turn: Turn, request: Removal, mapping: Mapping, verdict: Verdict) -> Refused:
+        """Writes down that a delete was denied; of a device that asks too often no more than how often."""
+        device, limit = self.device_of(request.source), self.policy.limits.requests_per_minute
+        if self.book.changes_last_minute(device, turn.now, request.via.datagram) < limit:
+            return _refused(verdict, self.write_down(turn, request, mapping, verdict))
+        why = f"more than {limit} changes in a minute"
+        verdict = Verdict(Outcome.DENY, None, Refusal.RATE, (why,), None, verdict.policy)
+        again = self.floods.again(device, turn.now, turn.on_undo)
+        if again is not None:
+            return _refused(verdict, again)
+        decision = self.write_down(turn, request, mapping, verdict)
+        self.floods.begin(turn.records[-1], turn.now, turn.on_undo)
+        return _refused(verdict, decision)
+
+    def write_down(self, turn: Turn, request: Removal, mapping: Mapping, verdict: Verdict) -> DecisionId:
+        """The decision about a delete, in the audit log."""
+        decision = turn.ledger.numbers.next_decision()
+        device = self.device_of(request.source)
+        turn.records.append(removal_record(turn.now, decision, device, request, mapping, verdict))
+        return decision
 
     def end_hold(self, turn: Turn, mapping: Mapping, via: Via) -> None:
         """The operator ends a mapping whole and at once, a control point its own hold."""
