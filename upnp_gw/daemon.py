@@ -6,14 +6,11 @@ Nothing is decided here. What needs asyncio to load (the action model) is loaded
 import asyncio
 import logging
 import os
-import socket
 import sys
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from ipaddress import IPv4Address
-from pathlib import Path
 from random import SystemRandom
 
 from upnp_gw import __version__, logs
@@ -36,7 +33,7 @@ from upnp_gw.ledger.decision_rows import DAY_S, Keep
 from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.ledger.store import Store
 from upnp_gw.ledger.view import LedgerView
-from upnp_gw.model import Instant
+from upnp_gw.machine import boot_id, claim_kernel, clock
 from upnp_gw.network import Network, private_external
 from upnp_gw.operating import GatewayOperator, Told
 from upnp_gw.operations import Operations
@@ -61,32 +58,6 @@ log = logging.getLogger(__name__)
 
 EXIT_FAULT = 1
 EXIT_CONFIG = 2
-
-
-def clock() -> Instant:
-    """The one clock of the daemon."""
-    return Instant(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
-
-
-def claim_kernel() -> socket.socket:
-    """Keeps a second daemon out of this network namespace: there is one table. Raises ConfigError.
-
-    An abstract unix socket belongs to its network namespace and goes with its process.
-    """
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        claim.bind("\0upnp-gw/inet upnp_gw")
-    except OSError as error:
-        claim.close()
-        raise ConfigError(
-            "run", "", "another upnp-gw fills the kernel's table of this network namespace"
-        ) from error
-    return claim
-
-
-def boot_id() -> str:
-    """The kernel's name for this boot: BOOTTIME deadlines hold within one."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 class Daemon:
