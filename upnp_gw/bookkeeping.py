@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from upnp_gw.errors import StoreError
 from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.store import Batch, Store
-from upnp_gw.model import Instant
+from upnp_gw.model import Instant, Mapping
 from upnp_gw.owed import Owed, batch_of
 from upnp_gw.remembering import Memory
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Bookkeeping:
-    """Nothing here raises for a disk that fails."""
+    """Once it has begun, nothing here raises for a disk that fails."""
 
     def __init__(self, store: Store, ledger: Ledger, memory: Memory, clock: Callable[[], Instant]) -> None:
         self.memory = memory
@@ -22,6 +22,24 @@ class Bookkeeping:
         self._store = store
         self._ledger = ledger
         self._clock = clock
+
+    async def load(self, now: Instant) -> list[Mapping]:
+        """Brings what the store holds into the ledger; the answer is its mappings. Raises StoreError."""
+        rows, cuts = await self._store.load(now)
+        numbers = self._ledger.numbers
+        numbers.mapping, numbers.decision, numbers.cut = await self._store.highest()
+        self._ledger.update_id = int(now.wall) % 2**32
+        for row in rows:
+            self._ledger.table.put(row.mapping, row.number)
+        for cut in cuts:
+            self._ledger.cuts.add(cut)
+        self.memory.recall(await self._store.notes(), now)
+        return [row.mapping for row in rows]
+
+    async def begin(self, turn: Turn, now: Instant) -> None:
+        """Writes what a start made of it. Raises StoreError."""
+        await self._store.write(self.batch([turn]), now)
+        turn.commit()
 
     def batch(self, turns: Sequence[Turn]) -> Batch:
         """What these turns changed."""

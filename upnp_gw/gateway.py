@@ -64,7 +64,6 @@ class Gateway:
         self.events = events
         self.healed = 0
         self._firewall = firewall
-        self._store = store
         self._settings = settings
         self._jobs: deque[_Job] = deque()
         self._alone: deque[Callable[[], Awaitable[None]]] = deque()
@@ -90,23 +89,14 @@ class Gateway:
         Raises FirewallError and StoreError.
         """
         now = self._clock()
-        rows, cuts = await self._store.load(now)
-        numbers = self.ledger.numbers
-        numbers.mapping, numbers.decision, numbers.cut = await self._store.highest()
+        stored = await self.books.load(now)
         await self.epochs.load()
-        self.ledger.update_id = int(now.wall) % 2**32
-        for row in rows:
-            self.ledger.table.put(row.mapping, row.number)
-        for cut in cuts:
-            self.ledger.cuts.add(cut)
-        self.books.memory.recall(await self._store.notes(), now)
         turn = Turn(self.ledger, now)
-        fallen = self.duties.restore(turn, [row.mapping for row in rows])
+        fallen = self.duties.restore(turn, stored)
         turn.close()
         await self._firewall.open(self._fitting(), self.on_foreign_change)
         await self._refill()
-        await self._store.write(self.books.batch([turn]), now)
-        turn.commit()
+        await self.books.begin(turn, now)
         tell(fallen)
         for mapping in self.ledger.table:
             self.ledger.deadlines.set(mapping.id, next_look(mapping))
