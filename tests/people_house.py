@@ -9,10 +9,9 @@ from typing import Any
 from tests.house import Clock, House, house
 from upnp_gw import api
 from upnp_gw.gate.load import Loaded
-from upnp_gw.model import Mapping
-from upnp_gw.operating import GatewayOperator
 from upnp_gw.people import People
 from upnp_gw.policies import APPROVED, Enforcer, Policies
+from upnp_gw.telling import Telling
 
 ASK = """
 version = 1
@@ -65,12 +64,8 @@ async def served(
         async def enforce(loaded: Loaded) -> None:
             await home.gateway.submit(lambda turn: _none(home.gateway.duties.policy_changed(turn, loaded.policy)))
 
-        def shown(mapping: Mapping) -> api.Mapping:
-            return GatewayOperator.shown(operator_side, mapping)
-
-        operator_side = GatewayOperator(home.gateway, home.store, None)  # type: ignore[arg-type]  # told of nothing
         enforcer = Enforcer(policies, enforce)
-        yield Served(home, People(home.gateway, enforcer, home.probe, shown), enforcer)
+        yield Served(home, People(home.gateway, enforcer, home.probe, Telling(home.gateway).mapping), enforcer)
 
 
 def _none(_: object) -> None:

@@ -5,31 +5,22 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address
 from typing import Literal
 
 from upnp_gw import __version__, api
 from upnp_gw.config import Config
 from upnp_gw.events import (
-    Decided,
     Event,
-    FirewallHealed,
-    IncidentBegan,
-    Ipv6FirewallChanged,
-    LanChanged,
-    PolicyChanged,
-    TableChanged,
-    WanChanged,
 )
-from upnp_gw.gate.identity import name_of
-from upnp_gw.gate.limits import Incident
 from upnp_gw.gateway import Gateway
-from upnp_gw.ledger.records import DecisionRecord, RecordFilter
+from upnp_gw.ledger.records import RecordFilter
 from upnp_gw.ledger.store import Store
-from upnp_gw.model import Endpoint, Instant, IPAddress, Mapping, Via
+from upnp_gw.model import Endpoint, Instant, Via
 from upnp_gw.network import awaited, private_external
 from upnp_gw.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
 from upnp_gw.surroundings import is_mac
+from upnp_gw.telling import Telling, address_of, incident_told
 
 WATCH_QUEUE = 1000
 """Events that a watcher may be behind by; then its stream ends."""
@@ -59,6 +50,8 @@ class GatewayOperator:
         self._ledger = gateway.ledger
         self._around = gateway.operations.surroundings
         self._store = store
+        self._telling = Telling(gateway)
+        self.shown, self.decision = self._telling.mapping, self._telling.decision
         self.told = told
 
     # -- mappings
@@ -161,7 +154,7 @@ class GatewayOperator:
         return [
             api.Device(
                 device=device,
-                name=self._name(device),
+                name=self._telling.name(device),
                 addresses=sorted(self._addresses(device)),
                 first_seen=api.moment(book[device].first_seen if device in book else now.wall),
                 last_seen=api.moment(book[device].last_seen if device in book else now.wall),
@@ -183,7 +176,7 @@ class GatewayOperator:
         queue: asyncio.Queue[api.Event | None] = asyncio.Queue(WATCH_QUEUE)
 
         def tell(event: Event) -> None:
-            for shown in self._told_of(event):
+            for shown in self._telling.events(event):
                 if queue.full():
                     stop()
                     queue.get_nowait()
@@ -196,95 +189,6 @@ class GatewayOperator:
             yield _drain(queue)
         finally:
             stop()
-
-    # -- in the words of the API
-
-    def shown(self, row: Mapping) -> api.Mapping:
-        now = self._around.clock()
-        usage = self._ledger.usage_of(row)
-        external = self._operations.external_address(row)
-        left = row.until - now.boot
-        endless = row.permanent
-        return api.Mapping(
-            id=row.id,
-            kind=row.kind,
-            transport=row.key.transport,
-            external_address=str(external) if external is not None else None,
-            external_port=row.key.external_port,
-            internal_client=str(row.internal.address),
-            internal_port=row.internal.port,
-            remote_host=" ".join(map(_host, row.remotes)) if row.remotes != (None,) else None,
-            remote_port=row.key.remote_port or None,
-            via=row.holds[0].via,
-            vias=[hold.via for hold in row.holds],
-            device=row.device,
-            description=row.description,
-            granted_at=api.moment(row.granted_at),
-            expires_at=None if endless else api.moment(now.wall + left),
-            lease_left_s=None if endless else max(0, int(left + 0.999)),
-            connections=usage.connections,
-            bytes=usage.bytes,
-            last_used=api.moment(usage.last_used) if usage.last_used is not None else None,
-            rule=row.rule,
-            decision=row.decision,
-            state="parked" if row.parked else "active" if row.enabled else "disabled",
-            shared=usage.shared,
-            device_name=self._name(row.device),
-        )
-
-    def decision(self, record: DecisionRecord) -> api.Decision:
-        return api.Decision(
-            id=record.id,
-            at=api.moment(record.at),
-            verdict=record.verdict,  # type: ignore[arg-type]
-            action=record.action,
-            via=Via(record.via),
-            device=record.device,
-            address=record.source,
-            transport=record.transport,  # type: ignore[arg-type]
-            external_port=record.external_port,
-            internal_client=record.internal_client,
-            internal_port=record.internal_port,
-            remote_host=record.remote,
-            lease_s=record.lifetime_s,
-            description=record.description,
-            refusal=record.refusal,
-            rule=record.rule,
-            reasons=list(record.reasons),
-            mapping=record.mapping,
-            policy=record.policy,
-            choice=record.choice,  # type: ignore[arg-type]
-            granted_s=record.lease_s,
-            count=record.count,
-            facts=record.facts,
-            device_name=self._name(record.device),
-        )
-
-    def _told_of(self, event: Event) -> list[api.Event]:
-        match event:
-            case TableChanged():
-                return [
-                    *(self._event("added", mapping=self.shown(row)) for row in event.added),
-                    *(self._event("changed", mapping=self.shown(row)) for _, row in event.changed),
-                    *(self._event("removed", mapping=self.shown(row), why=why) for row, why in event.removed),
-                ]
-            case Decided():
-                return [self._event("decided", decision=self.decision(event.record))]
-            case IncidentBegan(incident):
-                return [self._event("incident", why=_incident(incident))]
-            case PolicyChanged():
-                return [self._event("policy", why=event.digest)]
-            case FirewallHealed():
-                return [self._event("healed", why=event.what)]
-            case WanChanged():
-                return [self._event("wan")]
-            case LanChanged():
-                return [self._event("lan")]
-            case Ipv6FirewallChanged():
-                return []  # the doctor tells it
-
-    def _event(self, what: str, **more: object) -> api.Event:
-        return api.Event(event=what, at=api.moment(self._around.clock().wall), **more)  # type: ignore[arg-type]
 
     def _warnings(self, now: Instant) -> list[str]:
         network = self._around.network
@@ -300,18 +204,15 @@ class GatewayOperator:
             found.append(f"the policy as it is on disk is not in force: {problem}")
         if self.told.config.policy is None:
             found.append("no policy file: the built-in home policy limits an infected device, it does not stop it")
-        found += [f"incident: {_incident(incident)}" for incident in self._operations.book.incidents(now)]
+        found += [f"incident: {incident_told(incident)}" for incident in self._operations.book.incidents(now)]
         return found
-
-    def _name(self, device: str) -> str | None:
-        policy = self._operations.policy
-        return name_of(policy, device, None) if is_mac(device) else name_of(policy, None, _address(device))
 
     def _device(self, wanted: str) -> str:
         """A device by its name in the policy, or as it was given."""
         named = self._operations.policy.devices.get(wanted)
         if named is None:
-            return self._around.device_of(address) if (address := _address(wanted)) is not None else wanted.lower()
+            address = address_of(wanted)
+            return self._around.device_of(address) if address is not None else wanted.lower()
         return next(iter(sorted(named.macs)), None) or str(next(iter(sorted(map(str, named.addresses))), wanted))
 
     def _addresses(self, device: str) -> set[str]:
@@ -326,25 +227,8 @@ async def _drain(queue: "asyncio.Queue[api.Event | None]") -> AsyncIterator[api.
         yield event
 
 
-def _incident(incident: Incident) -> str:
-    return f"{incident.device} was refused {len(incident.ports)} distinct ports ({incident.action})"
-
-
 def _refused(reply: object) -> Refused:
     return reply if isinstance(reply, Refused) else Refused(Refusal.NO_SUCH, "there is no such mapping", None)
-
-
-def _host(remote: object) -> str:
-    """A remote host as it is shown: an address without the prefix length of one host."""
-    text = str(remote)
-    return text.removesuffix("/32") if "." in text else text.removesuffix("/128")
-
-
-def _address(text: str) -> IPAddress | None:
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None
 
 
 def _address_kind(external: tuple[IPv4Address, ...]) -> Literal["public", "private", "shared", "none"]:

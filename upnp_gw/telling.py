@@ -1,0 +1,141 @@
+"""Mappings, decisions and events of the gateway in the words of the control API."""
+
+from ipaddress import ip_address
+
+from upnp_gw import api
+from upnp_gw.events import (
+    Decided,
+    Event,
+    FirewallHealed,
+    IncidentBegan,
+    Ipv6FirewallChanged,
+    LanChanged,
+    PolicyChanged,
+    TableChanged,
+    WanChanged,
+)
+from upnp_gw.gate.identity import name_of
+from upnp_gw.gate.limits import Incident
+from upnp_gw.gateway import Gateway
+from upnp_gw.ledger.records import DecisionRecord
+from upnp_gw.model import IPAddress, Mapping, Via
+from upnp_gw.surroundings import is_mac
+
+
+class Telling:
+    """By what the gateway knows at the moment: leases that are left, counters, names."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._operations = gateway.operations
+        self._ledger = gateway.ledger
+        self._around = gateway.operations.surroundings
+
+    def mapping(self, row: Mapping) -> api.Mapping:
+        now = self._around.clock()
+        usage = self._ledger.usage_of(row)
+        external = self._operations.external_address(row)
+        left = row.until - now.boot
+        endless = row.permanent
+        return api.Mapping(
+            id=row.id,
+            kind=row.kind,
+            transport=row.key.transport,
+            external_address=str(external) if external is not None else None,
+            external_port=row.key.external_port,
+            internal_client=str(row.internal.address),
+            internal_port=row.internal.port,
+            remote_host=" ".join(map(_host, row.remotes)) if row.remotes != (None,) else None,
+            remote_port=row.key.remote_port or None,
+            via=row.holds[0].via,
+            vias=[hold.via for hold in row.holds],
+            device=row.device,
+            description=row.description,
+            granted_at=api.moment(row.granted_at),
+            expires_at=None if endless else api.moment(now.wall + left),
+            lease_left_s=None if endless else max(0, int(left + 0.999)),
+            connections=usage.connections,
+            bytes=usage.bytes,
+            last_used=api.moment(usage.last_used) if usage.last_used is not None else None,
+            rule=row.rule,
+            decision=row.decision,
+            state="parked" if row.parked else "active" if row.enabled else "disabled",
+            shared=usage.shared,
+            device_name=self.name(row.device),
+        )
+
+    def decision(self, record: DecisionRecord) -> api.Decision:
+        return api.Decision(
+            id=record.id,
+            at=api.moment(record.at),
+            verdict=record.verdict,  # type: ignore[arg-type]
+            action=record.action,
+            via=Via(record.via),
+            device=record.device,
+            address=record.source,
+            transport=record.transport,  # type: ignore[arg-type]
+            external_port=record.external_port,
+            internal_client=record.internal_client,
+            internal_port=record.internal_port,
+            remote_host=record.remote,
+            lease_s=record.lifetime_s,
+            description=record.description,
+            refusal=record.refusal,
+            rule=record.rule,
+            reasons=list(record.reasons),
+            mapping=record.mapping,
+            policy=record.policy,
+            choice=record.choice,  # type: ignore[arg-type]
+            granted_s=record.lease_s,
+            count=record.count,
+            facts=record.facts,
+            device_name=self.name(record.device),
+        )
+
+    def events(self, event: Event) -> list[api.Event]:
+        match event:
+            case TableChanged():
+                return [
+                    *(self._event("added", mapping=self.mapping(row)) for row in event.added),
+                    *(self._event("changed", mapping=self.mapping(row)) for _, row in event.changed),
+                    *(self._event("removed", mapping=self.mapping(row), why=why) for row, why in event.removed),
+                ]
+            case Decided():
+                return [self._event("decided", decision=self.decision(event.record))]
+            case IncidentBegan(incident):
+                return [self._event("incident", why=incident_told(incident))]
+            case PolicyChanged():
+                return [self._event("policy", why=event.digest)]
+            case FirewallHealed():
+                return [self._event("healed", why=event.what)]
+            case WanChanged():
+                return [self._event("wan")]
+            case LanChanged():
+                return [self._event("lan")]
+            case Ipv6FirewallChanged():
+                return []  # the doctor tells it
+
+    def _event(self, what: str, **more: object) -> api.Event:
+        return api.Event(event=what, at=api.moment(self._around.clock().wall), **more)  # type: ignore[arg-type]
+
+    def name(self, device: str) -> str | None:
+        policy = self._operations.policy
+        return name_of(policy, device, None) if is_mac(device) else name_of(policy, None, address_of(device))
+
+
+def incident_told(incident: Incident) -> str:
+    """One sentence."""
+    return f"{incident.device} was refused {len(incident.ports)} distinct ports ({incident.action})"
+
+
+def _host(remote: object) -> str:
+    """A remote host as it is shown: an address without the prefix length of one host."""
+    text = str(remote)
+    return text.removesuffix("/32") if "." in text else text.removesuffix("/128")
+
+
+def address_of(text: str) -> IPAddress | None:
+    """The address that a text is; None: it is none."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
