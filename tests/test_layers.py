@@ -116,3 +116,28 @@ def test_only_the_gateway_and_the_upkeep_hold_the_firewall() -> None:
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=name_of)
 def test_every_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), "a module without a docstring"
+
+
+LONGEST = 350
+"""Lines of a module: one that grows past it has a seam somewhere."""
+MAP = (ROOT.parent / "ARCHITECTURE.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=name_of)
+def test_no_module_is_too_long_to_be_read_at_once(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= LONGEST
+
+
+def test_the_map_names_every_module_at_the_top_and_nothing_else() -> None:
+    rows = re.findall(r"^\| (`.*?`) \|", MAP, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    modules = {path.name for path in ROOT.glob("*.py")} - {"__init__.py", "__main__.py"}
+    packages = {f"{path.parent.name}/" for path in ROOT.glob("*/__init__.py")}
+    assert sorted(named) == sorted(modules | packages)
+
+
+def test_the_map_says_how_much_there_is_to_read_first() -> None:
+    (names, said), *more = re.findall(r"^((?:`\w+\.py`[a-z, ]*)+): (\d+) lines", MAP, re.MULTILINE)
+    assert not more
+    lines = sum(len((ROOT / name).read_text("utf-8").splitlines()) for name in re.findall(r"`(\S+)`", names))
+    assert abs(lines - int(said)) <= 50
