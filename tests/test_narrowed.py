@@ -89,6 +89,17 @@ async def test_what_the_kernel_can_tell_apart_stays(tmp_path: Path) -> None:
         assert sorted(forward.internal.port for forward in reached(home)) == [8000, 9000]
 
 
+async def test_prefixes_that_move_up_do_not_stand_in_their_own_way(tmp_path: Path) -> None:
+    """Each part of a mapping has its number: the first is now for the hosts that the second was for."""
+    before, after = ["192.0.2.0/24", "198.51.100.0/24"], ["198.51.100.0/24", "203.0.113.0/24"]
+    async with reload_home(tmp_path, WIDE + f"remote = {before}\n") as home:
+        await home.house.granted(8000)
+        for prefixes in (after, before, [*before, *after[1:]], after[1:], after):
+            home.file.write_text(WIDE + f"remote = {prefixes}\n")
+            assert not (await home.reload.reload(home.enforcer)).fallen
+            assert sorted(str(f.remote) for f, _ in home.house.firewall._until.values()) == sorted(prefixes)
+
+
 async def test_a_refresh_that_would_meet_another_mapping_is_a_conflict(tmp_path: Path) -> None:
     async with house(tmp_path, policy(WIDE)) as home:
         await two_on_a_port(home)

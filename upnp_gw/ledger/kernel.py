@@ -54,7 +54,8 @@ class Installed:
     def changes(self, pairs: Pairs, table: Table, now: Instant) -> list[Change]:
         """The changes that bring the kernel to the rows as they now are; ``pairs`` are those that changed.
 
-        Closes come first, so that a port that changes hands in one batch is free before it is taken.
+        Closes come first, so that a port that changes hands in one batch is free before it is taken; the parts of
+        a mapping that take each other's places are closed too.
         """
         touched = {m.id for pair in pairs for m in pair if m is not None}
         touched |= {m.id for endpoint in _shared_endpoints(pairs) for m in table.to_internal(*endpoint)}
@@ -65,13 +66,15 @@ class Installed:
             before = self._forwards.get(touched_id, {})
             wanted = forwards_of(mapping, table, now) if mapping is not None and mapping.active else []
             after = {forward.id: forward for forward in wanted}
+            moved = {i: old for i, old in before.items() if i in after and _moved(old, after[i])}
+            if any(
+                _place(old) == _place(new) for old in before.values() for new in after.values() if old.id != new.id
+            ):
+                before = {i: old for i, old in before.items() if i not in moved}
+                closes += [Close(old) for old in moved.values()]
+                moved = {}
             closes += [Close(forward) for i, forward in before.items() if i not in after]
-            for i, forward in after.items():
-                old = before.get(i)
-                moved = old is not None and replace(old, timeout_s=0, decision=forward.decision) != replace(
-                    forward, timeout_s=0
-                )
-                opens.append(Open(forward, old if moved else None))
+            opens += [Open(forward, moved.get(i)) for i, forward in after.items()]
         return closes + opens
 
     def took(self, changes: Iterable[Change]) -> None:
@@ -88,6 +91,15 @@ class Installed:
             elif isinstance(change, Refill):
                 self._forwards.clear()
                 self.took([Open(forward) for forward in change.forwards])
+
+
+def _moved(old: Forward, new: Forward) -> bool:
+    return replace(old, timeout_s=0, decision=new.decision) != replace(new, timeout_s=0)
+
+
+def _place(forward: Forward) -> tuple[object, ...]:
+    """What no two forwards of a mapping can share."""
+    return forward.remote, forward.remote_port
 
 
 def _shared_endpoints(pairs: Pairs) -> set[tuple[Transport, Endpoint]]:
