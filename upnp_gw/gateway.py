@@ -130,7 +130,7 @@ class Gateway:
             device = self.operations.device_of(request.source)
             self.operations.book.changed(device, self._clock(), request.via.datagram)
         if isinstance(request, MapRequest):
-            await around.introduce(request.internal.address, request.source.interface)
+            await around.introduce_target(request.internal.address, request.source.interface)
         self.before_request()
         reply = await self.submit(partial(self._perform, request, device))
         return reply if reply is not None else _failed()

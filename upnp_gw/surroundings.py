@@ -4,6 +4,7 @@ Kept by the shells (``servers.netwatch``, ``own_ports``), read by the operations
 """
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,8 +15,16 @@ from upnp_gw.network import GatewayPorts, Neighbours, Network
 from upnp_gw.request import Source
 
 RESOLVE_S = 1.0
-RESOLVE_MOST = 8
-"""Addresses that are resolved at once; who is one more is judged by what is known."""
+RESOLVE_MOST = 64
+"""Requesters that are resolved at once. Who is one more is told what an absent one is: anybody can send datagrams
+from addresses that nobody has, and each would count as a device of its own, with a quota of its own."""
+RESOLVE_TARGETS = 8
+"""Internal clients that are resolved at once, other than the requesters; one more is judged by what is known."""
+TABLE_FULL = frozenset({errno.ENOBUFS, errno.ENOMEM})
+"""The kernel has no room for another neighbour."""
+
+Place = tuple[IPAddress, str]
+"""An address on a LAN interface."""
 
 
 async def _no_resolve(address: IPAddress, interface: str) -> bool:
@@ -39,7 +48,9 @@ class Surroundings:
     when its first request is here."""
     resolve: Callable[[IPAddress, str], Awaitable[bool]] = _no_resolve
     """Has the kernel find out who is behind an address."""
-    _resolving: set[tuple[IPAddress, str]] = field(default_factory=set)
+    _requesters: set[Place] = field(default_factory=set)
+    """Those that are being resolved."""
+    _targets: set[Place] = field(default_factory=set)
 
     leases: Callable[[], Leases] = Leases
     """The DHCP leases as they are known now."""
@@ -60,27 +71,41 @@ class Surroundings:
         self.look_at_leases()
 
     async def introduce(self, address: IPAddress, interface: str) -> bool:
-        """Has the kernel resolve a host on the requester's LAN that it does not know: after the link was down its
-        neighbours are forgotten, and a datagram teaches it none; or an internal client is another address of the
-        requester, and it has sent nothing from there yet. False where nobody answers for the address."""
+        """Has the kernel resolve a requester on a LAN link that it does not know: after the link was down its
+        neighbours are forgotten, and a datagram teaches it none. False where nobody answers for the address, or
+        that cannot be found out now."""
+        if not self._unknown(address, interface):
+            return True
+        return await self._resolve((address, interface), self._requesters, RESOLVE_MOST)
+
+    async def introduce_target(self, address: IPAddress, interface: str) -> None:
+        """The same of an internal client on the requester's LAN: it may be another address of the requester, which
+        has sent nothing from there yet."""
+        if self._unknown(address, interface):
+            await self._resolve((address, interface), self._targets, RESOLVE_TARGETS)
+
+    def _unknown(self, address: IPAddress, interface: str) -> bool:
+        """It should have a MAC address on this link, and none is known."""
         link = self.network.lan(interface) if interface else None
-        place = (address, interface)
-        full = len(self._resolving) >= RESOLVE_MOST and place not in self._resolving
-        if link is None or full or self.network.is_gateway(address):
-            return True
+        if link is None or self.network.is_gateway(address):
+            return False
         near = any(address in net for net in link.networks if net.version == address.version)
-        if not near or self.neighbours.mac_of(address, interface) is not None:
-            return True
-        self._resolving.add(place)
+        return near and self.neighbours.mac_of(address, interface) is None
+
+    async def _resolve(self, place: Place, under_way: set[Place], most: int) -> bool:
+        if len(under_way) >= most and place not in under_way:
+            return False
+        under_way.add(place)
         try:
             async with asyncio.timeout(RESOLVE_S):
-                return await self.resolve(address, interface)
+                return await self.resolve(*place)
         except TimeoutError:
             return False
-        except OSError:
-            return True  # the kernel may not be asked: it stays unknown, and is judged so
+        except OSError as error:
+            # where the kernel may not be asked, the host stays unknown and is judged so
+            return error.errno not in TABLE_FULL
         finally:
-            self._resolving.discard(place)
+            under_way.discard(place)
 
     def address_of(self, mapping: Mapping) -> IPAddress:
         """An address of the device that holds a mapping: the internal client's own, unless it was delegated."""

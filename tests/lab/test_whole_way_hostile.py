@@ -2,6 +2,7 @@
 
 import re
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.lab.igd_control_point import Fault, refused
+from tests.lab.igd_control_point import Fault, refused, until
 from tests.lab.whole_way import ROOMY, ROUTER, TCP, UDP, Home, home, masquerading
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer
@@ -93,6 +94,29 @@ def test_four_hundred_requests_of_one_host_hold_the_quota_and_cost_no_memory(mod
     begun = time.monotonic()
     assert modest.point().external_address() == str(modest.external)
     assert time.monotonic() - begun < 2.0
+
+
+@pytest.mark.spec("SR-5", "SR-26")
+def test_datagrams_in_the_name_of_hosts_that_are_not_there_open_nothing(namespaces: None, tmp_path: Path) -> None:
+    """One host sends from a hundred addresses of the LAN at once, and answers for none of them."""
+    with home(tmp_path, *ROUTER, policy=None) as here:
+        lan, pc = here.lab.topology.lans[0].network, here.pc
+        forged = [lan[100 + n] for n in range(100)]
+        here.point("pc")  # knows the gateway's MAC address now, and asks for it in nobody's name
+        pc.sysctl("net/ipv4/conf/all/arp_ignore", "8")
+        pc.ip(*(f"addr add {address}/24 dev {pc.interface}" for address in forged))
+        for n, address in enumerate(forged):
+            with pc.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+                asking.bind((str(address), 0))
+                asking.sendto(struct.pack("!BBHHHI", 0, 1, 0, 7000 + n, 7000 + n, 3600), (str(lan[1]), 5351))
+
+        def told() -> int:
+            return sum(count for name, count in here.ask("GET", "/v1/status")["counters"].items() if "5351" in name)
+
+        assert until(lambda: told() == len(forged)), "each is dropped or answered, and counted"
+        assert here.rows() == []
+        assert here.installed() == {}
+        here.point().add(9000)
 
 
 @pytest.mark.spec("SR-23")
