@@ -330,6 +330,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
     """The daemon until it is told to stop. Returns the exit code; raises ConfigError before anything started."""
     logs.configure(config.log_format, config.log_level)
+    os.umask(0o027)  # who asked for what, and the token of the control URLs, are not for every user of the machine
     settle(config.user, config.control_group, config.http_port, (config.state_dir, config.runtime_dir))
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -86,6 +86,15 @@ def test_the_whole_way_works_without_root(here: Home) -> None:
     assert not [line for line in here.daemon.output if "denied" in line or "not permitted" in line]
 
 
+def test_what_it_writes_is_not_for_everybody(here: Home) -> None:
+    here.point().add(8090)
+    here.daemon.cli("allow", str(here.console.address), "9999")
+    made = {path.name: path.stat().st_mode & 0o777 for path in here.daemon.state_dir.iterdir()}
+    assert {"ledger.db", "ledger.db-wal", "approved.toml"} <= made.keys()
+    assert {name: oct(mode) for name, mode in made.items() if mode & 0o007} == {}
+    here.clear()
+
+
 def test_what_roots_runs_left_goes_over_to_the_user(here: Home) -> None:
     """A gateway that ran as root until its user was made keeps its mappings."""
     account = find(USER, "", "0 0 4294967295")
