@@ -9,7 +9,7 @@ from upnp_gw.errors import ConfigError, FirewallError, StoreError
 from upnp_gw.gate.approved import Change, moment
 from upnp_gw.gate.home import home_policy
 from upnp_gw.gate.load import Loaded
-from upnp_gw.policies import Enforcer, Policies
+from upnp_gw.policies import Enforcer, Policies, write_file
 
 WALL = 1_800_000_000.0
 OWN = 'version = 1\n[device.ps5]\nmac = ["ac:89:95:00:00:01"]\n[[grant]]\nname = "games"\nwho = "ps5"\n'
@@ -205,3 +205,15 @@ async def test_a_reload_that_does_not_come_into_force_is_not_brought_in_by_a_cha
     await Enforcer(both, taken).change(lambda: Change(NAS))
     assert both.in_force is not None
     assert [grant.name for grant in both.in_force.policy.grants] == ["games"]
+
+
+def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    """A daemon that stays root writes into a directory that may have been another user's."""
+    precious, place = tmp_path / "precious", tmp_path / "draft"
+    precious.write_text("precious")
+    place.symlink_to(precious)
+    with pytest.raises(StoreError):
+        write_file(place, "new")
+    assert precious.read_text() == "precious"
+    write_file(place, "new")
+    assert place.read_text() == "new"

@@ -183,9 +183,9 @@ class Enforcer:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Writes a file to the disk, whole or not at all. Raises StoreError."""
+    """Writes a file to the disk, whole or not at all, and never to where a link leads. Raises StoreError."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
