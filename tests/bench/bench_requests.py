@@ -3,8 +3,9 @@
     python -m tests.bench.bench_requests [REQUESTS]
 
 Four hosts take turns; each AddPortMapping is a new mapping over a connection of its own, to the daemon on real
-nftables. The kernel forgets those connections after a second, so that mappings pile up and flows do not. Printed for each thousand: median and p99 of the answers, the daemon's own processor time, which does not
-depend on what else the machine does, and its memory; at the end the last thousand as a ratio to the first.
+nftables. The kernel forgets those connections after a second, so that mappings pile up and flows do not. Printed
+for each thousand: median and p99 of the answers, the daemon's own processor time, which depends less on what else
+the machine does, and its memory; at the end the last thousand as a ratio to the first.
 """
 
 import math
