@@ -41,7 +41,8 @@ class Kills:
         self._turn = (self._turn + 1) % (len(POINTS) + 2)
         what = (*(f"kill -9, {point}" for point in POINTS), "kill -9, anywhere", "SIGTERM")[self._turn]
         if what == "SIGTERM":
-            assert home.daemon.stop() == 0
+            code = home.daemon.stop()
+            assert code == 0, f"SIGTERM: code {code}:\n{home.daemon.last_words()}"
         elif what == "kill -9, anywhere":
             home.daemon.kill()
         else:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,16 +55,28 @@ class FaultyDaemon(Daemon):
 
     def start(self, timeout: float = START_S) -> None:
         """The same; where it is not ready in time, its last words are where each of its threads is."""
-        overdue = threading.Timer(timeout - 5, self._where)
-        overdue.start()
-        try:
+        with self._overdue(timeout - 5):
             super().start(timeout)
-        finally:
-            overdue.cancel()
 
-    def _where(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGUSR1)
+    def stop(self) -> int:
+        """The same; where it hangs, its last words are where each of its threads is."""
+        with self._overdue(8):
+            return super().stop()
+
+    @contextmanager
+    def _overdue(self, seconds: float) -> Iterator[None]:
+        process = self._process
+
+        def ask() -> None:
+            with suppress(ProcessLookupError, AttributeError):
+                (self._process or process).send_signal(signal.SIGUSR1)  # type: ignore[union-attr]
+
+        timer = threading.Timer(seconds, ask)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def last_words(self, lines: int = 80) -> str:
         return super().last_words(lines)
