@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import CONSOLE_IP, NETWORK, PC_IP, House, asks, house
+from tests.house import CONSOLE_IP, NETWORK, PC, PC_IP, House, asks, house
 from upnp_gw.model import IPAddress, Transport, Via
+from upnp_gw.network import Neighbour
 from upnp_gw.request import Granted, Refusal, Refused, Reply
 from upnp_gw.surroundings import RESOLVE_MOST, RESOLVE_TARGETS
 
@@ -84,3 +85,19 @@ async def test_where_the_kernel_does_not_ask(
         home.around.resolve = resolve
         await home.map(8000, NOBODY[0], via=Via.NATPMP)
         assert home.ports == ports
+
+
+@pytest.mark.spec("SR-2")
+@pytest.mark.parametrize("client", [PC_IP, CONSOLE_IP])
+async def test_who_claims_an_address_opens_nothing_to_it_until_that_is_settled(tmp_path: Path, client: str) -> None:
+    """By ARP alone the console's address is the PC's for a moment; the port would lead to the console after."""
+    async with house(tmp_path) as home:
+        await home.granted(8000)
+        home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
+        claimed = {ip_address(CONSOLE_IP)}
+        home.around.contested = claimed.__contains__
+        assert (await home.refused(9000, client, target=CONSOLE_IP)).refusal is Refusal.ABSENT
+        assert home.ports == {(Transport.TCP, 8000)}
+        await home.granted(9001, PC_IP)
+        claimed.clear()
+        await home.granted(9000, client, target=CONSOLE_IP)

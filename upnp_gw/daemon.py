@@ -121,7 +121,7 @@ class Daemon:
         self._around = Surroundings(
             self._served(self._netwatch.network), clock, self._netwatch.neighbours, lookup_mac=self._netwatch.lookup
         )
-        self._around.resolve = self._netwatch.probe
+        self._around.resolve, self._around.contested = self._netwatch.probe, self._netwatch.contested
         await self._start_leases()
         self._counters = WanCounters(config.wan, lambda: clock().boot)
         self._stack.callback(self._counters.close)

@@ -138,6 +138,9 @@ class Gateway:
     def _perform(self, request: ChangeRequest, device: str, turn: Turn) -> Reply:
         if is_mac(device) and self.operations.device_of(request.source) != device:
             return Refused(Refusal.ABSENT, "the requester left its link while it waited", None)
+        addresses = {request.source.address, request.internal.address} if isinstance(request, MapRequest) else set()
+        if request.via is not Via.OPERATOR and any(map(self.operations.surroundings.contested, addresses)):
+            return Refused(Refusal.ABSENT, "two hosts claim the address", None)
         return self.operations.perform(turn, request)
 
     def submit(self, step: Step) -> "asyncio.Future[Reply | None]":

@@ -210,6 +210,22 @@ async def test_moved_when_the_old_holder_is_silent() -> None:
     assert scene.neighbours.mac_of(HOST) == NEW
 
 
+@pytest.mark.parametrize("answering", [(NEW,), (OLD, NEW), (OLD,)])
+async def test_an_address_is_contested_while_its_claimant_has_it_and_nothing_is_settled(
+    answering: tuple[str, ...],
+) -> None:
+    scene = Scene(*answering)
+    scene.kernel.put(OLD, Nud.STALE)
+    assert not scene.presence.contested(HOST)
+    scene.kernel.put(NEW, Nud.STALE)
+    assert scene.presence.contested(HOST)
+    while scene.neighbours.mac_of(HOST) == NEW and scene.presence._contests:
+        assert scene.presence.contested(HOST)
+        await asyncio.sleep(0)
+    assert not scene.presence.contested(HOST), "it has moved, or is the old holder's again"
+    await scene.settled()
+
+
 async def test_not_moved_while_the_old_holder_answers() -> None:
     scene = Scene(OLD, NEW)
     scene.kernel.put(OLD, Nud.STALE)

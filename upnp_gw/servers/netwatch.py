@@ -101,6 +101,10 @@ class Netwatch:
             return True
         return await self._presence.probe(address, interface, link.index)
 
+    def contested(self, address: IPAddress) -> bool:
+        """True while an address is with a claimant, and its previous holder may still be there."""
+        return self._presence.contested(address)
+
     def lookup(self, address: IPAddress, interface: str) -> str | None:
         """The MAC address behind an address; asked of the kernel (0.1 ms) where its event is not here yet."""
         link = self.network.lan(interface)

@@ -143,6 +143,13 @@ class Presence:
             contest = self._contests[place] = _Contest(message.index, before, mac)
             contest.task = asyncio.get_running_loop().create_task(self._judge(place, contest))
 
+    def contested(self, address: IPAddress) -> bool:
+        """True while an address is with a claimant, and its previous holder may still be there."""
+        return any(
+            place[0] == address and self._neighbours.mac_of(*place) != contest.old
+            for place, contest in self._contests.items()
+        )
+
     async def probe(self, address: IPAddress, interface: str, index: int) -> bool:
         """Is a host there? Within PROBE_S seconds. Raises OSError where we may not ask (EPERM)."""
         return await self._probe((address, interface), index, None, PROBE_S)
