@@ -144,9 +144,8 @@ async def _search(way: Way, named: bool, version: int, patience_s: float) -> str
 
     async def answered(headers: Mapping[str, Any]) -> None:
         location = str(headers.get("location", ""))
-        host = urlsplit(location).hostname or ""
-        with contextlib.suppress(ValueError):
-            found.setdefault(str(ip_address(host)), location)
+        with contextlib.suppress(ValueError):  # no URL, or a name in the place of an address
+            found.setdefault(str(ip_address(urlsplit(location).hostname or "")), location)
         if str(way.gateway) in found:
             ours.set()
 

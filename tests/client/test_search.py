@@ -1,0 +1,40 @@
+"""Answers to the client's search: anybody on the LAN can send one."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+
+from upnp_gw.client import igd
+from upnp_gw.client.route import Way
+from upnp_gw.client.wish import Silent
+
+GATEWAY = IPv4Address("192.168.77.1")
+GOOD = f"http://{GATEWAY}:5000/igd2.xml"
+WAY = Way(GATEWAY, IPv4Address("192.168.77.20"), "eth0", 3)
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The LOCATIONs that come back, in their order."""
+    locations: list[str] = []
+
+    async def search(answered: Callable[[Mapping[str, Any]], Awaitable[None]], **_: object) -> None:
+        for location in locations:
+            await answered({"location": location})
+
+    monkeypatch.setattr(igd, "async_search", search)
+    return locations
+
+
+async def test_what_is_no_location_is_passed_over(answers: list[str]) -> None:
+    answers += ["http://[", "http://[::1", "http://router.lan/igd.xml", "", "\0", "http://192.168.77.9:80/x", GOOD]
+    assert await igd._search(WAY, True, 4, 1) == GOOD
+
+
+async def test_another_host_is_no_gateway_where_one_was_named(answers: list[str]) -> None:
+    answers += ["http://192.168.77.9:80/x"]
+    with pytest.raises(Silent):
+        await igd._search(WAY, True, 4, 1)
+    assert await igd._search(WAY, False, 4, 1) == "http://192.168.77.9:80/x"
