@@ -177,9 +177,25 @@ def wanted_of(flows: Iterable[Flows]) -> Wanted:
     return wanted
 
 
+_DST_PORT = attribute(CTA_PROTO_DST_PORT, b"\0\0")[:4]
+
+
+def _names_one_of(body: bytes, ports: frozenset[bytes]) -> bool:
+    """False where no destination port in this message is one of these: so most of a full dump is not parsed."""
+    at = body.find(_DST_PORT)
+    while at >= 0:
+        if body[at + 4 : at + 6] in ports:
+            return True
+        at = body.find(_DST_PORT, at + 1)
+    return False
+
+
 def find(messages: Iterable[Message], wanted: Wanted) -> Iterator[Entry]:
     """The entries of a dump that are among the wanted flows."""
+    ports = frozenset(key[1].to_bytes(2, "big") for key in wanted if key is not None)
     for message in messages:
+        if not _names_one_of(message.body, ports):
+            continue
         entry = parse_entry(message, wanted)
         if entry is None:
             continue
