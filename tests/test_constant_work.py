@@ -36,8 +36,8 @@ SPARE_BYTES = 4 * 1024
 LONGER_IDS = 16
 """Characters: m10 and m5000, their ports."""
 LOOKS = 6.0
-"""Where the next ports are taken some are looked at, never more than ``ports.NEAR`` in a row. What they weigh beside
-the rest of a request differs between Pythons; a walk over a thousand rows would weigh a hundred times as much."""
+"""Where the next ports are taken some are looked at, never more than ``ports.NEAR`` in a row. What they weigh in a
+request differs between Pythons; a walk over a thousand rows would weigh a hundred times as much."""
 POLICY = """
 version = 1
 default = "deny"
