@@ -1,7 +1,7 @@
 """What the supervisor says by signals: SIGTERM and SIGINT stop the daemon, SIGHUP has it read its policy again.
 
 They are heard from the first moment to the last. By default a SIGHUP before the daemon is ready would end it, and a
-second SIGTERM would end it in the middle of its stop: without byebye, and with open what ``--flush-on-stop`` ends.
+second SIGTERM would end it in the middle of its stop: without byebye, and with open what ``--flush`` ends.
 """
 
 import asyncio
