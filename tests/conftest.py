@@ -7,5 +7,6 @@ from tests.spec_coverage import SpecCoverage
 
 def pytest_configure(config: pytest.Config) -> None:
     asked = config.option
-    narrowed = asked.keyword or asked.markexpr or asked.lf or config.args_source.name != "TESTPATHS"
+    last_failed = getattr(asked, "lf", False)  # without pytest's cache there is no such option
+    narrowed = asked.keyword or asked.markexpr or last_failed or config.args_source.name != "TESTPATHS"
     config.pluginmanager.register(SpecCoverage(full=not narrowed), "spec-coverage")
