@@ -34,6 +34,7 @@ missing_packages() {
     command -v nft >/dev/null || echo nftables
     command -v ip >/dev/null || echo iproute2
     [ "$1" = tests ] || return 0
+    [ -e /etc/protocols ] || echo netbase # the tests' own rules name protocols; the gateway's do not
     command -v upnpc >/dev/null || echo miniupnpc
     command -v natpmpc >/dev/null || echo natpmpc
     command -v conntrack >/dev/null || echo conntrack

@@ -25,11 +25,11 @@ def books() -> Books:
 
 def test_the_transaction_of_an_open() -> None:
     draft = books().draft([Open(forward("m1", 80, internal_port=8080, timeout_s=59.2))], 0)
-    live = "tcp . 192.168.77.10 . 8080"
+    live = "6 . 192.168.77.10 . 8080"
     assert draft.commands.splitlines() == [
         f"add element inet upnp_gw live {{ {live} timeout 150s }}",
         f"delete element inet upnp_gw live {{ {live} }}",
-        'add element inet upnp_gw pm { tcp . 80 timeout 60s comment "m1" : 192.168.77.10 . 8080 }',
+        'add element inet upnp_gw pm { 6 . 80 timeout 60s comment "m1" : 192.168.77.10 . 8080 }',
         f"add element inet upnp_gw live {{ {live} timeout 150s }}",
         f"add element inet upnp_gw out {{ {live} timeout 60s : 11.22.33.44 . 80 }}",
     ]
@@ -47,7 +47,7 @@ def test_live_lasts_as_long_as_the_longest_of_its_mappings() -> None:
     one, two = forward("m1", 80, timeout_s=1000), forward("m2", 81, internal_port=80, keep=False)
     kept.draft([Open(one), Open(two)], 0).commit()
     draft = kept.draft([Open(replace(two, timeout_s=10))], 100)
-    assert "tcp . 192.168.77.10 . 80 timeout 990s" in draft.commands
+    assert "6 . 192.168.77.10 . 80 timeout 990s" in draft.commands
 
 
 def test_the_source_port_is_the_keepers_and_moves_on_when_it_goes() -> None:
@@ -74,7 +74,7 @@ def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:
     kept = books()
     kept.draft([Open(forward("m1"))], 0).commit()
     draft = kept.draft([Close(forward("m1")), Cut(forward("m1"))], 0)
-    assert "add element inet upnp_gw cut { tcp . 192.168.77.10 . 3074 timeout 120s }" in draft.commands
+    assert "add element inet upnp_gw cut { 6 . 192.168.77.10 . 3074 timeout 120s }" in draft.commands
     assert draft.commands.rfind("live") < draft.commands.rfind("add element inet upnp_gw cut")
     assert [flows.internal for flows in draft.flows] == [forward("m1").internal]
 
@@ -258,7 +258,7 @@ def test_no_portion_leaves_a_forward_without_its_live_endpoint_for_long() -> Non
     for name in ("pm", "live", "out"):
         assert f"add element inet upnp_gw {name} {{" in portions[0]
     for number in range(0, 5000, 250):
-        of_map = next(at for at, text in enumerate(portions) if f"tcp . {number + 1} timeout" in text)
-        inner = f"tcp . {many[number].internal.address} . {number + 1} timeout"
+        of_map = next(at for at, text in enumerate(portions) if f"6 . {number + 1} timeout" in text)
+        inner = f"6 . {many[number].internal.address} . {number + 1} timeout"
         of_live = next(at for at, text in enumerate(portions) if inner in text)
         assert abs(of_map - of_live) <= 1

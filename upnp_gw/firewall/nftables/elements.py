@@ -22,7 +22,7 @@ class Inner(NamedTuple):
 
     @property
     def key(self) -> str:
-        return f"{self.transport.value} . {self.endpoint.address} . {port(self.endpoint.port)}"
+        return f"{self.transport.number} . {self.endpoint.address} . {port(self.endpoint.port)}"
 
 
 class Slot(NamedTuple):
@@ -63,7 +63,7 @@ def slot_of(forward: Forward) -> Slot:
         if forward.internal.address.scope_id is not None:
             raise FirewallError("a pinhole to a link-local address leads nowhere")
         return _pinhole_slot(forward, remote)
-    peer = f"{forward.transport.value} . {port(forward.external_port)}"
+    peer = f"{forward.transport.number} . {port(forward.external_port)}"
     own = forward.external_address
     if own is not None and not isinstance(own, IPv4Address):
         raise FirewallError("the external address of a port mapping is an IPv4 address")

@@ -2,6 +2,9 @@
 
 The structure (sets, maps, hooks) and the contents (rules, interfaces, addresses) are apart: with the structure of a
 previous run in place only the rules are renewed, and the mappings in the maps live on.
+
+Transport protocols are numbers (6, 17): libnftables looks a name up in /etc/protocols, which a minimal Debian and
+most containers lack.
 """
 
 import hashlib
@@ -156,7 +159,7 @@ def _quoted(interface: str) -> str:
 def _lookup(router: bool) -> list[str]:
     label = [f"ct label set {OURS}"] if router else []
     # nftables 1.0.6 wants the match on l4proto in each of them
-    maps = [f"meta l4proto {{ tcp, udp }} dnat ip to {key} map @{name}" for name, key in _LOOKUPS.items()]
+    maps = [f"meta l4proto {{ 6, 17 }} dnat ip to {key} map @{name}" for name, key in _LOOKUPS.items()]
     return label + maps
 
 
@@ -172,7 +175,7 @@ def _count(same_lan_only: bool) -> list[str]:
 
 def _postrouting(router: bool) -> list[str]:
     rules = [
-        "oifname @wan meta l4proto { tcp, udp } snat ip to meta l4proto . ip saddr . th sport map @out",
+        "oifname @wan meta l4proto { 6, 17 } snat ip to meta l4proto . ip saddr . th sport map @out",
         # hairpin, and only ours: a redirect of somebody else between LAN hosts keeps its sources
         "iifname @lan oifname @lan ct status dnat ct original ip daddr @external"
         " meta l4proto . ip daddr . th dport @live masquerade",
@@ -189,7 +192,7 @@ def _forward(router: bool) -> list[str]:
         f"iifname @wan meta l4proto . ip6 daddr . th dport . ip6 saddr @hole6_rh {let_in}",
         f"iifname @wan meta l4proto . ip6 daddr . th dport . ip6 saddr . th sport @hole6_net {let_in}",
     ]
-    not_syn = "meta l4proto tcp ct state new tcp flags & (fin|syn|rst|ack) != syn"
+    not_syn = "meta l4proto 6 ct state new tcp flags & (fin|syn|rst|ack) != syn"
     cut = [  # conntrack would take up a cut flow again as an outbound one when the LAN host sends first
         f"{not_syn} meta l4proto . ip saddr . th sport @cut reject with tcp reset",
         f"{not_syn} meta l4proto . ip6 saddr . th sport @cut6 reject with tcp reset",
@@ -202,7 +205,7 @@ def _forward(router: bool) -> list[str]:
         "iifname @wan tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu",
         "ct status dnat jump count",
         # ICMP errors belong to the flow that they tell of
-        "meta l4proto { icmp, ipv6-icmp } ct state related accept",
+        "meta l4proto { 1, 58 } ct state related accept",
         # the end of a lease ends its live flows in the kernel, with the daemon dead
         f"ct status dnat ct label {OURS} drop",
         *pinholes,  # before established, so that they count
