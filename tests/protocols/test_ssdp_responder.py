@@ -75,6 +75,15 @@ def test_a_single_answer_comes_soon() -> None:
         assert len(one.on_deadline(0.11)) == 1
 
 
+def test_a_set_comes_within_a_second_whatever_mx_says() -> None:
+    """bupnp (Node) asks for everything with MX 10, MAN without quotes, and listens for one second."""
+    asked = search("ssdp:all", mx="10").replace(b'"ssdp:discover"', b"ssdp:discover")
+    for seed in range(50):
+        one = Responder(VOICE, random.Random(seed).uniform)
+        ask(one, asked)
+        assert len(one.on_deadline(0.9)) == EVERY
+
+
 @pytest.mark.spec("IGD-055")
 def test_unicast_is_answered_at_once() -> None:
     one = responder()

@@ -25,6 +25,8 @@ SINGLE_SPREAD = 0.1
 short discovery delay say MX 1 and listen for 200 ms."""
 SET_SPREAD = 0.9
 """A whole set is spread over this part of MX, so that its last answer is not late."""
+SET_MAX_S = 0.8
+"""And over no more than this, seconds. bupnp (Node) says MX 10 and listens for one second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class Responder:
             raise WireError("queue-full")
         if not self._throttle.spend(peer.address, len(rows) * ANSWER_BYTES, now.boot):
             raise WireError("rate")
-        window = search.wait_s * (SINGLE_SPREAD if len(rows) == 1 else SET_SPREAD)
+        one = len(rows) == 1
+        window = search.wait_s * SINGLE_SPREAD if one else min(search.wait_s * SET_SPREAD, SET_MAX_S)
         for row in rows:
             self._count += 1
             due = now.boot + self._uniform(0, window)

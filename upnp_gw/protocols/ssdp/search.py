@@ -8,7 +8,9 @@ from upnp_gw.errors import WireError
 MAX_BYTES = 1024
 MAX_WAIT_S = 5
 START_LINE = b"M-SEARCH * HTTP/1.1"
-DISCOVER = '"ssdp:discover"'
+DISCOVER = ('"ssdp:discover"', "ssdp:discover")
+"""The values of MAN that make a search. The quotes belong to it (UDA 1.1 section 1.3.2); bupnp of Node and early
+ssdpy leave them out."""
 HEADER = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 TARGET = re.compile(r"[!-~]{1,256}")
 SECONDS = re.compile(r"[0-9]{1,10}")
@@ -29,9 +31,9 @@ class Search:
 def parse_search(data: bytes, *, multicast: bool) -> Search:
     """The search in a datagram. Raises WireError; ``not-a-search`` is the ordinary noise of the group.
 
-    Strict where the standard is: MAN in its quotes, ST, and MX if the search came by multicast. Lenient where
-    clients are not: no space after the colon and a second blank line (libtorrent, Syncthing), header names in
-    any case (GUPnP), lines that end in LF alone, no HOST, an MX of 0.
+    Strict where the standard is: MAN, ST, and MX if the search came by multicast. Lenient where clients are not:
+    MAN without its quotes (bupnp), no space after the colon and a second blank line (libtorrent, Syncthing), no
+    blank line at all (bupnp), header names in any case (GUPnP), lines that end in LF alone, no HOST, an MX of 0.
     """
     if not data.startswith(START_LINE):
         raise WireError("not-a-search")
@@ -41,7 +43,7 @@ def parse_search(data: bytes, *, multicast: bool) -> Search:
     if after:
         raise WireError("not-a-search")
     fields = _fields(rest)
-    if fields.get("man") != DISCOVER:
+    if fields.get("man") not in DISCOVER:
         raise WireError("bad-man")
     st = fields.get("st", "")
     if not TARGET.fullmatch(st):
