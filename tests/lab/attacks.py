@@ -2,7 +2,7 @@
 
     python -m tests.lab.attacks ATTACK GATEWAY SECONDS COUNT CONTROL-PATH EVENT-PATH OWN-ADDRESS
 
-It ends after SECONDS or COUNT tries, whichever is first, and prints how many it made. Standard library only.
+It ends after SECONDS or COUNT tries (a flood: after SECONDS), and prints how many it made. Standard library only.
 """
 
 import random
@@ -13,6 +13,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+
+from tests.lab import floods
 
 HTTP, SSDP, PORT_CONTROL = 5000, 1900, 5351
 SERVICE = "urn:schemas-upnp-org:service:WANIPConnection:1"
@@ -21,6 +24,10 @@ ENVELOPE = (
     ' s:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/"><s:Body>'
 )
 THREADS = 8
+PER_S = 80_000
+"""Datagrams of a flood in a second."""
+LINK = "eth0"
+"""The attacker's interface in the lab."""
 
 
 @dataclass
@@ -155,7 +162,30 @@ def junk() -> bytes:
     return _random.choice(begun) + noise
 
 
-def attack(name: str, attacker: Attacker) -> None:
+def flood(name: str, attacker: Attacker) -> int:
+    """One of ``FLOODS``; how many datagrams or connections it was."""
+    gateway, until = attacker.gateway, attacker.until
+    forged = {"forged-hosts": 1, "forged-macs": 4096}
+    if name in forged:
+        network = IPv4Network(f"{gateway}/24", strict=False)
+        frames = floods.forged_frames(
+            LINK, gateway, floods.mac_of(gateway), PORT_CONTROL, floods.natpmp_ask(), forged[name], network
+        )
+        return floods.flood_frames(LINK, frames, PER_S, until)
+    if name == "zero-window":
+        return floods.zero_windows(gateway, HTTP, attacker.head("GET /scpd/igd2/WANIPConnection.xml HTTP/1.1"), until)
+    messages, port = {
+        "flood-5351": ([floods.natpmp_ask()], PORT_CONTROL),
+        "pcp-refresh": (floods.pcp_refreshes(attacker.own), PORT_CONTROL),
+        "flood-ssdp": ([SEARCH], SSDP),
+    }[name]
+    return floods.flood(gateway, port, messages, PER_S, until)
+
+
+def attack(name: str, attacker: Attacker) -> int:
+    """How many tries it was."""
+    if name in FLOODS:
+        return flood(name, attacker)
     half_head = attacker.head(f"POST {attacker.control} HTTP/1.1")[:-2]
     half_body = attacker.change(4000)[:-20]
     some_port: Callable[[], bytes] = lambda: attacker.change(_random.randrange(1024, 65536))  # noqa: E731
@@ -180,16 +210,19 @@ def attack(name: str, attacker: Attacker) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+    return min(attacker.tries, attacker.count)
 
 
+FLOODS = ("flood-5351", "pcp-refresh", "zero-window", "flood-ssdp", "forged-hosts", "forged-macs")
+"""From one host as fast as it can, in its own name and in the name of others."""
 ATTACKS = (
     *("silent", "half-header", "half-body", "byte-a-second", "connections", "subscribes", "changes"),
     *("malformed-http", "searches", "malformed-ssdp", "natpmp", "malformed-5351"),
+    *FLOODS,
 )
 
 
 if __name__ == "__main__":
     name, gateway, seconds, count, control, event, own = sys.argv[1:]
     attacker = Attacker(gateway, float(seconds), int(count), control, event, own)
-    attack(name, attacker)
-    print(min(attacker.tries, attacker.count))
+    print(attack(name, attacker))
