@@ -236,6 +236,7 @@ class Daemon:
             size=max(1, self._operations.policy.limits.total_mappings),
             hairpin=self.config.hairpin,
             allow_other_forward=self.config.allow_other_forward,
+            http_port=self.config.http_port,
         )
 
     def _say_ready(self) -> None:

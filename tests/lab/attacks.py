@@ -173,7 +173,9 @@ def flood(name: str, attacker: Attacker) -> int:
         )
         return floods.flood_frames(LINK, frames, PER_S, until)
     if name == "zero-window":
-        return floods.zero_windows(gateway, HTTP, attacker.head("GET /scpd/igd2/WANIPConnection.xml HTTP/1.1"), until)
+        return floods.zero_windows(
+            gateway, HTTP, attacker.head("GET /scpd/igd2/WANIPConnection.xml HTTP/1.1"), until
+        )
     messages, port = {
         "flood-5351": ([floods.natpmp_ask()], PORT_CONTROL),
         "pcp-refresh": (floods.pcp_refreshes(attacker.own), PORT_CONTROL),

@@ -69,12 +69,18 @@ def forged_frames(
     hosts = list(network)[100:250]
     frames = []
     for number in range(max(4096, macs)):
-        source, target = _random.choice(hosts), IPv4Address(gateway)
-        udp = struct.pack("!HHHH", _random.randrange(1024, 65536), port, 8 + len(payload), 0) + payload
-        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, UDP, 0, source.packed, target.packed)
-        head = head[:10] + struct.pack("!H", _checksum(head)) + head[12:]
-        frames.append(gateway_mac + sources[number % macs] + struct.pack("!H", ETH_P_IP) + head + udp)
+        packet = ip_datagram(
+            _random.choice(hosts), IPv4Address(gateway), _random.randrange(1024, 65536), port, payload
+        )
+        frames.append(gateway_mac + sources[number % macs] + struct.pack("!H", ETH_P_IP) + packet)
     return frames
+
+
+def ip_datagram(source: IPv4Address, target: IPv4Address, source_port: int, port: int, payload: bytes) -> bytes:
+    """An IPv4 packet."""
+    udp = struct.pack("!HHHH", source_port, port, 8 + len(payload), 0) + payload
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, UDP, 0, source.packed, target.packed)
+    return head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + udp
 
 
 def _checksum(head: bytes) -> int:

@@ -29,7 +29,7 @@ SSDP_RETRY_S = 1.0
 TRIES = 5
 MAPPED = bytes(10) + b"\xff\xff"
 SEARCH = (
-    "M-SEARCH * HTTP/1.1\r\nHOST: {gateway}:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\n"
+    'M-SEARCH * HTTP/1.1\r\nHOST: {gateway}:1900\r\nMAN: "ssdp:discover"\r\nMX: 1\r\n'
     "ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n\r\n"
 )
 

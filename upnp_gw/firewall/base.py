@@ -31,6 +31,8 @@ class FirewallSettings:
     """``all``: a mapped port is reachable from every LAN; ``same``: from the client's own LAN alone."""
     allow_other_forward: bool = False
     """ROUTER: start although another table filters forward."""
+    http_port: int = 0
+    """TCP port of our HTTP server, where new connections of one LAN host are limited; 0: they are not."""
 
 
 @dataclass(frozen=True, slots=True)

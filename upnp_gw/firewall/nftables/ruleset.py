@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 
 from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings
+from upnp_gw.firewall.nftables import shares
 from upnp_gw.network import Network
 
 TABLE = "inet upnp_gw"
@@ -103,11 +104,13 @@ def _structure_body(settings: FirewallSettings) -> str:
         "set lan { type ifname; }",
         "set same_lan { type ifname . ifname; }",
         "set external { type ipv4_addr; }",
+        *shares.sets(),
         "chain lookup { }",
         "chain count { }",
+        *(f"chain {name} {{ }}" for name in shares.chains()),
     ]
     hooks = _ROUTER_HOOKS if settings.mode is FirewallMode.ROUTER else _ALONGSIDE_HOOKS
-    lines += [f"chain {name} {{ {hook} }}" for name, hook in hooks.items()]
+    lines += [f"chain {name} {{ {hook} }}" for name, hook in {**hooks, **shares.hooks()}.items()]
     return "\n".join(f" {line}" for line in lines)
 
 
@@ -124,6 +127,7 @@ def contents(settings: FirewallSettings) -> str:
         "output": ['oifname "lo" ip daddr @external jump lookup'],
         "postrouting": _postrouting(router),
         "forward": _forward(router),
+        **shares.rules(settings.http_port),
     }
     if router:
         chains["input"] = _INPUT
