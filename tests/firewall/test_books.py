@@ -194,9 +194,17 @@ def test_the_version_follows_the_structure_alone() -> None:
 
 
 def test_alongside_has_no_verdict_that_binds_others() -> None:
-    """An accept in our base chain overrides nobody, a drop would. (Hairpin "same" drops, but only what we led.)"""
-    text = contents(settings(FirewallMode.ALONGSIDE))
-    assert not re.search(r"\bdrop\b", text)
+    """An accept in our base chain overrides nobody, a drop would. (Hairpin "same" drops, but only what we led.)
+    What is dropped is for our own servers, and over the share of a LAN host."""
+    text = contents(settings(FirewallMode.ALONGSIDE, http_port=5000))
+    others, own = text.split(" chain own_servers {")
+    assert not re.search(r"\bdrop\b", others)
+    entries = own.partition("}")[0].split("\n")[1:-1]
+    assert all(
+        re.match(r"  iifname @lan (udp dport 5351|udp dport 1900|tcp dport 5000) ", line) for line in entries
+    )
+    assert len(re.findall(r"\bdrop\b", own)) == 1
+    assert "  counter drop\n" in own
     assert "masquerade" in text
     assert "oifname @wan ip saddr != @external masquerade" not in text
     assert "chain input" not in text

@@ -129,14 +129,15 @@ def test_a_flood_brings_its_share_and_the_others_lose_nothing(
     lab: Lab, port: int, payload: bytes, of: shares.Share, version: int
 ) -> None:
     greedy, honest = plug(lab), lab.hosts["console"]
-    gateway, name = lab.gateway, (lambda host: str(host.address if version == 4 else host.address6))
-    with listening(gateway, port, version) as ear:
-        took = send(greedy, name(gateway), port, FLOOD, payload)
-        took += send(honest, name(gateway), port, HONEST, payload)
-        took += send(greedy, name(gateway), port, FLOOD, payload)
+    addresses = [host.address if version == 4 else host.address6 for host in (greedy, honest, lab.gateway)]
+    flooding, asking, gateway = map(str, addresses)
+    with listening(lab.gateway, port, version) as ear:
+        took = send(greedy, gateway, port, FLOOD, payload)
+        took += send(honest, gateway, port, HONEST, payload)
+        took += send(greedy, gateway, port, FLOOD, payload)
         heard = ear.heard()
-    assert heard[name(honest)] == HONEST
-    assert of.burst <= heard[name(greedy)] <= share(of, took)
+    assert heard[asking] == HONEST
+    assert of.burst <= heard[flooding] <= share(of, took)
 
 
 @pytest.mark.spec("SR-5", "SR-22")
