@@ -66,7 +66,10 @@ def test_upnpc_adds_lists_and_deletes(here: Home, face: Face, transport: Transpo
         longest = 604800 if face is Face.IGD2 else 30 * 86400
         left = lease or longest
         assert left - 60 < int(line) <= left
-        assert "713" in listed.splitlines()[-1], "the list ends where the array does"
+        # upnpc prints the 713 that ends the list up to version 2.2.7, later versions keep it to themselves
+        [index] = re.findall(r"^ *(\d+) (?:TCP|UDP) ", listed, re.MULTILINE)
+        assert index == "0"
+        assert "713" in listed or listed.splitlines()[-1].startswith(" 0 ")
         assert upnpc(console, *at(face), "-d", 4074, word).endswith("UPNP_DeletePortMapping() returned : 0\n")
         assert here.shut(4074, transport)
 
