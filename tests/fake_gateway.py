@@ -31,6 +31,7 @@ from upnp_gw.request import (
     Removed,
     Reply,
     Source,
+    UnmapPortRequest,
     UnmapRangeRequest,
     UnmapRequest,
     WanStatus,
@@ -119,6 +120,9 @@ class FakeGateway:
                 return self._map(request)
             case UnmapRequest():
                 return self._remove([m for m in self.table if m.key == request.key])
+            case UnmapPortRequest():
+                on_port = [m for m in self._visible() if m.key.external_port == request.port]
+                return self._remove([m for m in on_port if m.key.remote == request.remote])
             case UnmapRangeRequest():
                 return self._remove(
                     self.in_range(request.source, request.transport, request.start, request.end, False, 0)

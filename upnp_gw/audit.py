@@ -16,7 +16,15 @@ from upnp_gw.ledger.plan import NotPlanned
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.model import DecisionId, Endpoint, Instant, IPAddress, Mapping, Transport, Via
 from upnp_gw.network import GatewayPorts, Link, Network
-from upnp_gw.request import MapRequest, PortChoice, ReleaseRequest, Source, UnmapRangeRequest, UnmapRequest
+from upnp_gw.request import (
+    MapRequest,
+    PortChoice,
+    ReleaseRequest,
+    Source,
+    UnmapPortRequest,
+    UnmapRangeRequest,
+    UnmapRequest,
+)
 
 STANDS = "floor ok"
 """The first reason of a decision whose request the floor let through."""
@@ -69,7 +77,7 @@ def removal_record(
     now: Instant,
     decision: DecisionId,
     device: str,
-    request: UnmapRequest | UnmapRangeRequest | ReleaseRequest,
+    request: UnmapRequest | UnmapPortRequest | UnmapRangeRequest | ReleaseRequest,
     mapping: Mapping,
     verdict: Verdict,
 ) -> DecisionRecord:

@@ -33,12 +33,14 @@ from upnp_gw.request import (
     Removed,
     Reply,
     Source,
+    UnmapPortRequest,
     UnmapRangeRequest,
     UnmapRequest,
 )
 from upnp_gw.surroundings import Surroundings
+from upnp_gw.unmapping import unmap_port
 
-Removal = UnmapRequest | UnmapRangeRequest | ReleaseRequest
+Removal = UnmapRequest | UnmapPortRequest | UnmapRangeRequest | ReleaseRequest
 RULE_OF_OPERATOR = "operator"
 RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
 """When asking again makes sense: the operator may have said yes, the minute is over."""
@@ -70,6 +72,8 @@ class Operations:
             return self.map(turn, request)
         if isinstance(request, UnmapRequest):
             return self.unmap(turn, request)
+        if isinstance(request, UnmapPortRequest):
+            return unmap_port(self, turn, request)
         if isinstance(request, ReleaseRequest):
             return release(self, turn, request)
         return self.unmap_range(turn, request)
@@ -297,9 +301,12 @@ class Operations:
         return decision
 
     def end_hold(self, turn: Turn, mapping: Mapping, via: Via) -> None:
-        """The operator ends a mapping whole and at once, a control point its own hold."""
+        """The operator ends a mapping whole and at once, a control point its own hold; where it has none, all."""
         if via is Via.OPERATOR:
             turn.end(mapping, "revoked")
+            return
+        if mapping.hold_of(via.protocol) is None:
+            turn.end(mapping, "deleted")
             return
         left = replace(mapping, holds=tuple(hold for hold in mapping.holds if hold.via.protocol != via.protocol))
         # with FILTERs in force again it may meet another mapping of the port: it has to go then

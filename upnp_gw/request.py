@@ -83,6 +83,18 @@ class UnmapRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class UnmapPortRequest:
+    """DeletePortMapping with an empty NewProtocol: what the requester itself holds on one external port, over TCP
+    and over UDP. nat-port-mapper (libp2p) ends its mappings so."""
+
+    via: Via
+    source: Source
+    port: int
+    """The external port, 1..65535."""
+    remote: IPNetwork | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UnmapRangeRequest:
     """DeletePortMappingRange: all of one transport with start <= external port <= end, atomically."""
 
@@ -109,7 +121,7 @@ class ReleaseRequest:
     nonce: bytes | None = None
 
 
-ChangeRequest = MapRequest | UnmapRequest | UnmapRangeRequest | ReleaseRequest
+ChangeRequest = MapRequest | UnmapRequest | UnmapPortRequest | UnmapRangeRequest | ReleaseRequest
 
 
 class Refusal(StrEnum):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab.igd_control_point import refused
 from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
 from upnp_gw.lab import Host
 from upnp_gw.lab.probe import EchoServer
@@ -180,6 +181,47 @@ def test_igd_device(here: Home, face: Face, transport: Transport) -> None:
 def test_igd_device_finds_the_gateway(here: Home) -> None:
     (found,) = map(json.loads, here.console.run([*CONTROL_POINT, str(here.console.address)]).stdout.splitlines())
     assert found["found"] in {at(face)[1] for face in Face}
+
+
+def test_upnpc_deletes_what_natpmpc_mapped(here: Home) -> None:
+    """The same device, the other protocol: docs/decisions/0013."""
+    console = here.console
+    with EchoServer(console, UDP, 8200), EchoServer(console, TCP, 8200):
+        for transport in Transport:
+            console.run(["natpmpc", "-g", "192.168.77.1", "-a", "18200", "8200", transport.value, "600"])
+            assert here.reach(18200, transport).answered_by == "console"
+        assert "failed with code : 606" in upnpc(here.pc, *at(Face.IGD1), "-d", 18200, "UDP")
+        assert upnpc(console, *at(Face.IGD1), "-d", 18200, "UDP").endswith("returned : 0\n")
+        assert here.shut(18200, UDP)
+        assert here.reach(18200, TCP).answered_by == "console"
+        assert "18200" in upnpc(console, *at(Face.IGD1), "-l")
+        assert upnpc(console, *at(Face.IGD2), "-d", 18200, "TCP").endswith("returned : 0\n")
+        assert here.shut(18200, TCP)
+    assert "18200" not in upnpc(console, *at(Face.IGD1), "-l")
+
+
+@pytest.mark.spec("SR-15")
+def test_a_delete_without_a_protocol_shuts_both_transports_and_nobody_elses(here: Home) -> None:
+    """As nat-port-mapper (libp2p) ends its mappings."""
+    here.point("pc").add(8081, UDP)
+    for port, transport in ((8080, TCP), (8080, UDP), (8081, TCP)):
+        here.point(face=Face.IGD2).add(port, transport)
+    key = {"NewRemoteHost": "", "NewProtocol": ""}
+    with (
+        EchoServer(here.console, TCP, 8080),
+        EchoServer(here.console, UDP, 8080),
+        EchoServer(here.pc, UDP, 8081),
+    ):
+        assert here.reach(8080, TCP)
+        assert here.reach(8080, UDP)
+        here.point(face=Face.IGD2).call("DeletePortMapping", **key, NewExternalPort=8080)
+        here.point(face=Face.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
+        assert here.shut(8080, TCP)
+        assert here.shut(8080, UDP)
+        assert here.reach(8081, UDP).answered_by == "pc"
+        with refused(606):
+            here.point(face=Face.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
+        assert here.reach(8081, UDP).answered_by == "pc"
 
 
 def test_a_refused_tcp_port_stays_shut(here: Home) -> None:

@@ -19,7 +19,7 @@ OLD_AGENTS = ("Microsoft", "FDSSDP")
 """Windows reads a version 2 description and then does nothing: these get version 1 everywhere (IGD-015)."""
 NEW_AGENT = "MiniUPnPc"
 """``upnpc -6`` searches for version 1 alone, reads its description over IPv6 and then asks for pinholes, which
-version 1 has none of: over IPv6 it gets version 2, which it knows as well (docs/decisions/0013)."""
+version 1 has none of: over IPv6 it gets version 2, which it knows as well (docs/decisions/0018)."""
 PAGE = b"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>upnp-gw</title></head>
 <body><h1>upnp-gw</h1><p>This internet gateway opens ports for applications in this network, as far as its policy

@@ -76,6 +76,18 @@ def test_the_wildcards_of_clients(anyone: str) -> None:
     assert asked.remote is None
 
 
+@pytest.mark.spec("SR-15")
+def test_an_empty_remote_port_is_any() -> None:
+    """nat-port-mapper (libp2p) sends AddPinhole so."""
+    gateway = FakeGateway()
+    assert add(gateway, RemotePort="") == {"UniqueID": 1}
+    (asked,) = gateway.requests
+    assert isinstance(asked, MapRequest)
+    assert asked.remote_port == 0
+    for name in ("InternalPort", "Protocol", "LeaseTime"):
+        assert code(add(gateway, **{name: ""})) == 402, name
+
+
 @pytest.mark.spec("IGD-214", "IGD-215")
 @pytest.mark.parametrize(
     ("changed", "expected"),

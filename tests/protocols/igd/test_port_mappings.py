@@ -20,7 +20,7 @@ from upnp_gw.protocols.faces import Face
 from upnp_gw.protocols.igd.engine import Caller, Values, perform
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.services import ROWS
-from upnp_gw.request import MapRequest, PortChoice, Source, UnmapRangeRequest, UnmapRequest
+from upnp_gw.request import MapRequest, PortChoice, Source, UnmapPortRequest, UnmapRangeRequest, UnmapRequest
 
 P = "{urn:schemas-upnp-org:gw:WANIPConnection}"
 faces = pytest.mark.parametrize("face", Face)
@@ -400,3 +400,44 @@ def test_add_any() -> None:
     request = gateway.requests[-1]
     assert isinstance(request, MapRequest)
     assert (request.choice, request.external_port) == (PortChoice.SUGGESTED, 0)
+
+
+@faces
+@pytest.mark.spec("SR-15")
+@pytest.mark.parametrize("empty", ["", " ", "\r\n"])
+def test_a_delete_without_a_protocol_is_of_both(face: Face, empty: str) -> None:
+    """nat-port-mapper (libp2p) ends its mappings with an empty NewProtocol."""
+    gateway = FakeGateway()
+    for protocol in ("TCP", "UDP"):
+        add(gateway, face, NewProtocol=protocol)
+    assert call(gateway, face, "DeletePortMapping", **key_arguments(NewProtocol=empty)) == {}
+    assert gateway.requests[-1] == UnmapPortRequest(face.via, Source(CLIENT, "lan0"), 21000, None)
+    assert gateway.table == []
+    assert refused(gateway, face, "DeletePortMapping", **key_arguments(NewProtocol=empty)) == 714
+
+
+@faces
+@pytest.mark.spec("SR-15")
+def test_a_delete_without_a_protocol_is_strict_in_the_rest(face: Face) -> None:
+    gateway = FakeGateway()
+    wrong = {"NewProtocol": ""}
+    assert refused(gateway, face, "DeletePortMapping", **key_arguments(**wrong, NewExternalPort="0")) == 714
+    assert refused(gateway, face, "DeletePortMapping", **key_arguments(**wrong, NewExternalPort="")) == 402
+    malformed = 600 if face is Face.IGD2 else 402
+    assert refused(gateway, face, "DeletePortMapping", **key_arguments(**wrong, NewRemoteHost="x")) == malformed
+    assert gateway.requests == []
+
+
+@faces
+@pytest.mark.spec("SR-15")
+def test_no_other_action_takes_an_empty_protocol(face: Face) -> None:
+    gateway = FakeGateway()
+    code = 601 if face is Face.IGD2 else 402
+    assert refused(gateway, face, "AddPortMapping", **mapping_arguments(NewProtocol="")) == code
+    assert refused(gateway, face, "GetSpecificPortMappingEntry", **key_arguments(NewProtocol="")) == code
+    if face is Face.IGD2:
+        ports = {"NewStartPort": "1024", "NewEndPort": "65535", "NewProtocol": "", "NewManage": "0"}
+        assert refused(gateway, face, "AddAnyPortMapping", **mapping_arguments(NewProtocol="")) == code
+        assert refused(gateway, face, "DeletePortMappingRange", **ports) == code
+        assert refused(gateway, face, "GetListOfPortMappings", **ports, NewNumberOfPorts="0") == code
+    assert gateway.requests == []

@@ -21,6 +21,8 @@ NUMBERS = {
     DataType.UI2: (re.compile(r"[0-9]{1,5}"), 0xFFFF),
     DataType.UI4: (re.compile(r"[0-9]{1,10}"), 0xFFFFFFFF),
 }
+EMPTY = {"RemotePort": 0}
+"""Argument -> what an empty one means. nat-port-mapper sends AddPinhole with an empty RemotePort: any port."""
 BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 WILDCARDS = frozenset({"", "*", "0.0.0.0"})
 """Remote hosts that mean anyone: IgdDevice can only send a dotted quad, miniupnpc's peers accept ``*``."""
@@ -84,6 +86,8 @@ def _typed(argument: ArgumentModel, found: Mapping[str, str]) -> int | bool | st
         if (flag := BOOLEANS.get(text.lower())) is None:
             raise Rejected(402, f"{argument.name} is no boolean")
         return flag
+    if not text and argument.name in EMPTY:
+        return EMPTY[argument.name]
     digits, greatest = NUMBERS[argument.data_type]
     if not digits.fullmatch(text):
         raise Rejected(402, f"{argument.name} is no number")

@@ -9,6 +9,7 @@ from functools import partial
 from upnp_gw.model import Endpoint, Mapping, MappingKey
 from upnp_gw.protocols.faces import Face
 from upnp_gw.protocols.igd.arguments import (
+    SPACE,
     Arguments,
     Rejected,
     description,
@@ -27,6 +28,7 @@ from upnp_gw.request import (
     Refused,
     Removed,
     Reply,
+    UnmapPortRequest,
     UnmapRangeRequest,
     UnmapRequest,
 )
@@ -50,10 +52,17 @@ def add_any(caller: Caller, arguments: Arguments) -> Change:
 
 
 def delete(caller: Caller, arguments: Arguments) -> Answer | Change:
-    key = _key(caller, arguments)
-    if key.external_port == 0:
+    """An empty NewProtocol is both (SR-15): nat-port-mapper sends no other, and would leave its ports open."""
+    port = arguments.number("NewExternalPort")
+    request: UnmapRequest | UnmapPortRequest
+    if arguments.text("NewProtocol").strip(SPACE):
+        request = UnmapRequest(caller.via, caller.source, _key(caller, arguments))
+    else:
+        remote = remote_host(caller.face, arguments.text("NewRemoteHost"))
+        request = UnmapPortRequest(caller.via, caller.source, port, remote)
+    if port == 0:
         return Fault(714)  # wildcards are not offered, so there is none to delete
-    return Change(UnmapRequest(caller.via, caller.source, key), partial(_deleted, caller.face))
+    return Change(request, partial(_deleted, caller.face))
 
 
 def delete_range(caller: Caller, arguments: Arguments) -> Change:
