@@ -204,8 +204,20 @@ def test_any_host_header_is_taken_apart(host: str) -> None:
         "Origin: http://evil",
         "Origin: null",
         "Origin: http://127.0.0.1",
+        "Origin:",
         "Sec-Fetch-Site: same-origin",
+        "Sec-Fetch-Site: none",
+        "sec-fetch-dest: empty",
+        "Sec-Fetch-User: ?1",
+        "Sec-Fetch-Storage-Access: none",
+        "Sec-CH-UA: x",
+        "Sec-Purpose: prefetch",
         "sec-fetch-mode: no-cors",
+        "Sec-Fetch-Mode: navigate",
+        "Sec-Fetch-Mode:",
+        "Sec-Fetch-Mode: cors\r\nSec-Fetch-Mode: navigate",
+        "Sec-Fetch-Mode: cors\r\nSec-Fetch-Site: cross-site",
+        "Sec-Fetch-Mode: cors\r\nOrigin: http://evil",
     ],
 )
 async def test_browsers_reach_no_control_and_no_event(world: World, line: str) -> None:
@@ -215,6 +227,17 @@ async def test_browsers_reach_no_control_and_no_event(world: World, line: str) -
     assert header(data, "Access-Control-Allow-Origin") is None
     assert world.eventing.calls == []
     assert world.gateway.requests == []
+
+
+@pytest.mark.spec("SR-9")
+@pytest.mark.parametrize("mode", ["sec-fetch-mode: cors", "Sec-Fetch-Mode: cors", "sec-fetch-mode:  CORS "])
+async def test_the_fetch_of_node_is_no_browser(world: World, mode: str) -> None:
+    """undici, which is fetch of Node, sends this one header of a browser's and no other."""
+    beside = ("accept: */*", "accept-language: *", mode, "user-agent: node", "accept-encoding: gzip, deflate")
+    assert status_of(await world.send(world.post("AddPortMapping", ADD, *beside))) == 200
+    assert len(world.gateway.requests) == 1
+    data = await world.send(world.head(f"SUBSCRIBE {EVENTS}", *beside, "NT: upnp:event", "CALLBACK: <http://x/>"))
+    assert status_of(data) == 200
 
 
 ADD = "".join(

@@ -1,6 +1,7 @@
 """What real clients sent, byte for byte, to the real server: each is answered as its client needs.
 
-Only the addresses, the port and the paths of the gateway that was captured are put in ours.
+Only the addresses, the port and the paths of the gateway that was captured are put in ours. The rows of Node's
+clients were recorded against this gateway (``tests.captures.record``), with its own paths.
 """
 
 import json
@@ -25,6 +26,7 @@ PINHOLE = {
     "Protocol": "6",
     "LeaseTime": "60",
 }
+PINHOLES = "urn:schemas-upnp-org:service:WANIPv6FirewallControl:1"
 NAMES = {
     "L3F": "Layer3Forwarding",
     "CmnIfCfg": "WANCommonInterfaceConfig",
@@ -66,11 +68,14 @@ class Capture:
         head, _, body = self.data.partition(b"\r\n\r\n")
         head = head.replace(self.path.encode(), our_path(self.face, self.path).encode(), 1)
         head = head.replace(b"192.168.77.1:5000", f"127.0.0.1:{world.port}".encode())
-        head = head.replace(b"[2001:db8:b::1]:5000", f"[::1]:{world.port}".encode())
+        for address in (b"2001:db8:b::1", b"fd77:7777:7777:77::1"):
+            head = head.replace(b"[%b]:5000" % address, f"[::1]:{world.port}".encode())
         return head + b"\r\n\r\n" + body
 
 
 def our_path(face: Face, path: str) -> str:
+    if path.startswith(f"/{TOKEN}/") or path in served_documents():
+        return path
     if path == "/rootDesc.xml":
         return f"/{face.value}.xml"
     kind, _, name = path.removesuffix(".xml").rpartition("/")
@@ -103,13 +108,16 @@ def prepare(gateway: FakeGateway, capture: Capture) -> None:
     }
     if "NewInternalClient" in found:
         return
-    if b"<UniqueID>1<" in capture.data:
-        call(gateway, Face.IGD2, "AddPinhole", "WANIPv6FirewallControl", **PINHOLE)
+    if unique_id := re.search(rb"<UniqueID>(\d+)<", capture.data):
+        for number in range(1, 1 + int(unique_id[1])):
+            one = PINHOLE | {"InternalPort": str(80 + number)}
+            call(gateway, Face.IGD2, "AddPinhole", "WANIPv6FirewallControl", **one)
     if "NewPortMappingIndex" in found:
         for port in range(21000, 21001 + int(found["NewPortMappingIndex"])):
             call(gateway, Face.IGD2, "AddPortMapping", **mapping_arguments(NewExternalPort=str(port)))
     elif "NewExternalPort" in found:
-        call(gateway, Face.IGD2, "AddPortMapping", **mapping_arguments(**found))
+        for protocol in [found["NewProtocol"]] if found["NewProtocol"] else ["TCP", "UDP"]:
+            call(gateway, Face.IGD2, "AddPortMapping", **mapping_arguments(**found | {"NewProtocol": protocol}))
 
 
 def is_served(capture: Capture) -> bool:
@@ -138,7 +146,10 @@ async def test_calls(capture: Capture) -> None:
         assert asked is not None
         assert answered is not None
         action = etree.QName(asked).localname
-        assert answered.tag == f"{{{etree.QName(asked).namespace}}}{action}Response"
+        urn = etree.QName(asked).namespace
+        if action.endswith("Pinhole") and "WANIPConnection" in (urn or ""):
+            urn = PINHOLES  # nat-port-mapper names the service whose control URL it uses
+        assert answered.tag == f"{{{urn}}}{action}Response"
         if asked.find("NewInternalClient") is not None:
             [mapping] = world.gateway.table
             assert mapping.internal.address == CLIENT

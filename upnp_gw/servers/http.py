@@ -1,7 +1,7 @@
 """The HTTP server of the LAN: descriptions, control, eventing.
 
 Every request is checked for what a browser on the LAN could be made to send (SR-9): the Host is one of our own
-addresses, control and eventing take no request with Origin or Sec-Fetch headers, and no answer carries CORS.
+addresses, control and eventing take no request with what only browsers send, and no answer carries CORS.
 """
 
 import asyncio
@@ -319,5 +319,12 @@ class HttpServer:
 
 
 def from_browser(headers: CIMultiDictProxy[str]) -> bool:
-    """True where a web page made this request: no control point sends these headers."""
-    return any(name.lower() == "origin" or name.lower().startswith("sec-fetch-") for name in headers)
+    """True where a browser made this request, for some web page: no control point sends these headers (SR-9).
+
+    Pages cannot set or leave out ``Origin`` and what begins with ``Sec-``. Node's fetch (undici: nat-port-mapper,
+    nat-api) sends ``Sec-Fetch-Mode: cors`` and none of the others, which a browser sends with it (decision 0020).
+    """
+    return any(
+        name == "origin" or (name.startswith("sec-") and (name, value) != ("sec-fetch-mode", "cors"))
+        for name, value in ((name.lower(), value.strip().lower()) for name, value in headers.items())
+    )
