@@ -113,6 +113,41 @@ def test_only_the_gateway_and_the_upkeep_hold_the_firewall() -> None:
     assert callers == {"upnp_gw/gateway.py"}
 
 
+OPENING = {"open", "read_text", "read_bytes", "write_text", "write_bytes"}
+NO_FILE = {"read_text", "self._firewall.open", "self._store.open"}
+"""Functions of ours of the same names."""
+OPENERS = {
+    "upnp_gw/files.py",
+    # what the kernel or the package itself has: nobody can put something else there
+    "upnp_gw/client/route.py",
+    "upnp_gw/doctor/holders.py",
+    "upnp_gw/doctor/look.py",
+    "upnp_gw/firewall/idle.py",
+    "upnp_gw/firewall/nftables/forwarding.py",
+    "upnp_gw/gate/home.py",
+    "upnp_gw/machine.py",
+    "upnp_gw/privileges.py",
+    "upnp_gw/protocols/descriptors.py",
+    "upnp_gw/servers/listeners.py",
+    # what somebody at a terminal names, who can press Ctrl-C
+    "upnp_gw/cli/policy.py",
+    "upnp_gw/gate/load.py",
+}
+
+
+@pytest.mark.spec("SR-37")
+def test_files_are_opened_in_one_place() -> None:
+    """There a pipe, a device or another user's file is refused."""
+    found = {
+        name_of(path)
+        for path in ROOT.rglob("*.py")
+        if not name_of(path).startswith(LAB)
+        for name in calls(path)
+        if name.rpartition(".")[2] in OPENING and name not in NO_FILE
+    }
+    assert found == OPENERS
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=name_of)
 def test_every_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), "a module without a docstring"

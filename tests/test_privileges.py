@@ -12,7 +12,8 @@ import pytest
 
 import upnp_gw
 from upnp_gw.errors import ConfigError
-from upnp_gw.privileges import Account, find, hand_over, pwd_name, settle
+from upnp_gw.files import user_name
+from upnp_gw.privileges import Account, find, hand_over, settle
 
 pytestmark = pytest.mark.spec("SR-27")
 
@@ -29,7 +30,7 @@ needs_root = pytest.mark.skipif(
 def test_find_gives_what_the_machine_has() -> None:
     account = find("nobody", "", EVERYBODY)
     assert account is not None
-    assert pwd_name(account.uid) == "nobody"
+    assert user_name(account.uid) == "nobody"
     assert account.gid in account.groups
     assert find("no-such-user", "", EVERYBODY) is None
     assert find("root", "", EVERYBODY) is None, "whoever is uid 0 is not a user of its own"

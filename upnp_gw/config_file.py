@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from upnp_gw.config import Config, check
 from upnp_gw.errors import ConfigError
+from upnp_gw.files import FileProblem, read_trusted
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model import IPNetwork
 from upnp_gw.protocols.faces import Face
@@ -28,6 +29,9 @@ Detect = Callable[[Settings], tuple[Settings, tuple[str, ...]]]
 
 Parse = Callable[[object], Any]
 """A value of TOML (or an option's) to the field's type; a ``Rejected`` says what would be accepted."""
+
+LARGEST = 1024 * 1024
+"""Bytes of a configuration file."""
 
 INTERFACE = re.compile(r"(?!\.{1,2}$)[^/:\s\x00-\x1f\x7f]{1,15}")
 """The kernel's rule for interface names (IFNAMSIZ, dev_valid_name)."""
@@ -244,9 +248,9 @@ def read_file(path: Path) -> Settings:
     """The settings of a TOML file. ConfigError names the file and the key path."""
     where = str(path)
     try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(where, "", f"cannot be read: {error.strerror}") from None
+        text = read_trusted(path, LARGEST).decode("utf-8")
+    except FileProblem as error:
+        raise ConfigError(where, "", error.problem) from None
     except UnicodeDecodeError:
         raise ConfigError(where, "", "is not UTF-8 text") from None
     settings = parse_text(text, where)

@@ -19,6 +19,7 @@ from upnp_gw.config import Config
 from upnp_gw.doctor import examine
 from upnp_gw.errors import ConfigError, FirewallError, GatewayError
 from upnp_gw.events import Events, Ipv6FirewallChanged, WanChanged
+from upnp_gw.files import FileProblem, own_directory
 from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
 from upnp_gw.firewall.idle import idle_timeout_s
 from upnp_gw.firewall.memory import MemoryFirewall
@@ -86,6 +87,10 @@ class Daemon:
 
     async def _start(self) -> None:
         config = self.config
+        try:
+            own_directory(config.state_dir, 0o750)
+        except FileProblem as error:
+            raise ConfigError("state_dir", str(error.path), error.problem) from None
         self._claim = Claim(config.runtime_dir, config.control_group)
         self._stack.callback(self._claim.release)
         if config.backend == "nftables":

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from upnp_gw.errors import ConfigError, GatewayError, StoreError
+from upnp_gw.files import FileProblem, sync_directory, write_own
 from upnp_gw.gate.approved import Change, Written, changed, ended, first_end, without
 from upnp_gw.gate.build import Approved
 from upnp_gw.gate.home import WHERE as HOME
 from upnp_gw.gate.home import home_text
-from upnp_gw.gate.load import Loaded, loaded, parsed, read_text
+from upnp_gw.gate.load import Loaded, loaded, parsed, read_own_text, read_text
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class Policies:
 
     def text(self) -> str:
         """The machine-owned file; empty where there is none. Raises ConfigError."""
-        return read_text(self.machine) if self.machine.exists() else ""
+        return read_own_text(self.machine)
 
     def _parsed(self, text: str) -> dict[str, Any]:
         return parsed(text, str(self.machine)) if text else {"version": 1}
@@ -185,21 +186,6 @@ class Enforcer:
 def write_file(path: Path, text: str) -> None:
     """Writes a file to the disk, whole or not at all, and never to where a link leads. Raises StoreError."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        with suppress(OSError):
-            path.unlink()
-        raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def sync_directory(path: Path) -> None:
-    """The names in it are on disk. Raises OSError."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        write_own(path, text.encode("utf-8"))
+    except FileProblem as error:
+        raise StoreError(str(error)) from error

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upnp_gw.errors import ConfigError
+from upnp_gw.files import FileProblem, own_directory, user_name
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ def settle(user: str, control_group: str, http_port: int, directories: Iterable[
     """
     needed = {CAP_NET_ADMIN} | ({CAP_NET_BIND_SERVICE} if 0 < http_port < 1024 else set())
     if os.geteuid() != 0:
-        if user not in ("", pwd_name(os.geteuid())):
-            raise ConfigError("daemon", "user", f"only root can become {user}; this is {pwd_name(os.geteuid())}")
+        if user not in ("", user_name(os.geteuid())):
+            raise ConfigError("daemon", "user", f"only root can become {user}; this is {user_name(os.geteuid())}")
         _guarded(lambda: _narrow(needed), "give up capabilities")
         return
     if user == ROOT:
@@ -98,7 +99,10 @@ def hand_over(directory: Path, account: Account) -> None:
     A directory of root's with other things in it is left alone: a slip of the pen must not give /var/lib away.
     """
     try:
-        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        own_directory(directory, 0o750, {account.uid})
+    except FileProblem as error:
+        raise ConfigError(str(directory), "", error.problem) from None
+    try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise ConfigError(str(directory), "", f"cannot be made: {error.strerror}") from None
@@ -133,14 +137,6 @@ def _hand_over_file(directory: int, name: str, account: Account) -> None:
             os.fchown(descriptor, account.uid, account.gid)
     finally:
         os.close(descriptor)
-
-
-def pwd_name(uid: int) -> str:
-    """The user's name, or its number."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _become(account: Account, capabilities: set[int]) -> None:

@@ -315,7 +315,7 @@ def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot make the control socket"):
+    with pytest.raises(ConfigError, match="cannot be made"):
         listen(tmp_path / "file" / "control.sock")
 
 

@@ -42,10 +42,10 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
 
     Exit code 0: it would come into force; 1: it would not; 2: the file cannot be read.
     """
-    from upnp_gw.gate.load import examined, read_text
+    from upnp_gw.gate.load import examined, read_given_text
 
     try:
-        text = read_text(file)
+        text = read_given_text(file)
     except ConfigError as error:
         _unsound(error, as_json, UNUSABLE)
     try:
@@ -148,13 +148,13 @@ def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device:
     What commands wrote (approved.toml) counts in both. Exit code 0: nothing differs; 1: something does.
     """
     from upnp_gw.gate.build import Approved
-    from upnp_gw.gate.load import loaded, parsed, read_text
+    from upnp_gw.gate.load import loaded, parsed, read_given_text
     from upnp_gw.replay import replay
 
     now = msgspec.json.decode(gateway.ask("GET", "/v1/policy"), type=api.PolicyText)
     written = Approved(parsed(now.approved, now.approved_file), now.approved_file) if now.approved else None
     try:
-        raw = parsed(read_text(file), str(file))
+        raw = parsed(read_given_text(file), str(file))
         other = loaded(raw, str(file), datetime.now().astimezone().date(), written).policy
     except ConfigError as error:
         _unsound(error, as_json, UNUSABLE)

@@ -4,13 +4,14 @@ A nonce is 96 bits that nobody else can guess (RFC 6887 section 11.2); the same 
 """
 
 import hmac
-import os
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
 from upnp_gw.client.wish import Wish
+from upnp_gw.files import FileProblem, read_any, write_own
 from upnp_gw.protocols.pcp.messages import NONCE_BYTES
 
 SECRET_BYTES = 32
@@ -24,20 +25,14 @@ def secret_path(environ: Mapping[str, str]) -> Path:
 
 def load_secret(path: Path) -> bytes:
     """The secret, made where there is none yet. One that cannot be kept lasts as long as this process."""
-    try:
-        known = path.read_bytes()
+    with suppress(FileProblem):
+        known = read_any(path, SECRET_BYTES)
         if len(known) == SECRET_BYTES:
             return known
-    except OSError:
-        pass
     made = secrets.token_bytes(SECRET_BYTES)
-    try:
+    with suppress(OSError, FileProblem):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(made)
-    except OSError:
-        pass
+        write_own(path, made, 0o600)
     return made
 
 

@@ -16,6 +16,7 @@ from upnp_gw.doctor.holders import holders
 from upnp_gw.doctor.scene import Multicast, Scene
 from upnp_gw.doctor.search import other_gateways
 from upnp_gw.errors import ConfigError, FirewallError
+from upnp_gw.files import FileProblem, check_directory
 from upnp_gw.firewall.nftables.inspect import ForwardDrop, foreign_ruleset, forward_drops, pinhole_drops
 from upnp_gw.firewall.nftables.library import Session
 from upnp_gw.model import Transport
@@ -104,10 +105,15 @@ def _multicast(names: Iterable[str]) -> dict[str, Multicast]:
 
 def _state_problem(directory: Path) -> str | None:
     """Tries it: modes, mounts and quotas tell less. Of a directory that is not there the nearest parent counts."""
+    there = directory.exists()
     while not directory.exists() and directory != directory.parent:
         directory = directory.parent
     try:
+        if there:
+            check_directory(directory)
         with tempfile.TemporaryFile(dir=directory):
             return None
     except OSError as error:
         return f"cannot be written: {error.strerror}"
+    except FileProblem as error:
+        return error.problem

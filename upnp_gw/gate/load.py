@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from upnp_gw.errors import ConfigError
+from upnp_gw.files import FileProblem, read_own, read_trusted
 from upnp_gw.gate import cases
 from upnp_gw.gate.build import Approved, build
 from upnp_gw.gate.index import indexed
@@ -40,7 +41,29 @@ def load_file(path: Path, today: date) -> Loaded:
 
 
 def read_text(path: Path) -> str:
-    """The text of a policy file. Raises ConfigError."""
+    """The text of the operator's policy file. Raises ConfigError."""
+    try:
+        return _text(path, read_trusted(path, LARGEST))
+    except FileProblem as error:
+        raise ConfigError(str(path), "", error.problem) from None
+
+
+def read_own_text(path: Path) -> str:
+    """The text of the machine-owned policy file; empty: there is none. Raises ConfigError."""
+    try:
+        data = read_own(path, LARGEST)
+    except FileProblem as error:
+        if error.missing:
+            return ""
+        raise ConfigError(str(path), "", error.problem) from None
+    if not data:
+        problem = "is empty, which upnp-gw never leaves it: its rules are lost; put a copy back, or remove the file"
+        raise ConfigError(str(path), "", problem)
+    return _text(path, data)
+
+
+def read_given_text(path: Path) -> str:
+    """The text of a file that somebody at a terminal named: a pipe is read to its end. Raises ConfigError."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
@@ -48,6 +71,10 @@ def read_text(path: Path) -> str:
         raise ConfigError(str(path), "", f"cannot be read: {error.strerror}") from None
     if len(data) > LARGEST:
         raise ConfigError(str(path), "", f"larger than {LARGEST} bytes")
+    return _text(path, data)
+
+
+def _text(path: Path, data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

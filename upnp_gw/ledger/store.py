@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from upnp_gw.errors import StoreError
+from upnp_gw.files import FileProblem, check_own, own_directory
 from upnp_gw.ledger import decision_rows, evidence_rows, notes
 from upnp_gw.ledger.cuts import PendingCut
 from upnp_gw.ledger.decision_rows import KEEP, Keep
@@ -171,14 +172,15 @@ class Store:
             return await asyncio.get_running_loop().run_in_executor(thread, partial(call, *args, **kwargs))
         except StoreError:
             raise
+        except FileProblem as error:  # it names the file
+            raise StoreError(str(error)) from error
         except Exception as error:  # SQLite's, the system's, a value that SQLite does not hold: one to the callers
             raise StoreError(f"{self._path}: {str(error) or type(error).__name__}") from error
 
     def _open(self) -> None:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        except OSError as error:
-            raise StoreError(f"{self._path.parent}: {error.strerror}") from error
+        own_directory(self._path.parent, 0o750)
+        for end in ("", "-wal", "-shm", "-journal"):
+            check_own(self._path.with_name(self._path.name + end))
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(db)

@@ -25,6 +25,7 @@ from aiohttp import web
 
 from upnp_gw import api
 from upnp_gw.errors import ConfigError
+from upnp_gw.files import FileProblem, own_directory
 from upnp_gw.request import Refusal, Refused
 
 log = logging.getLogger(__name__)
@@ -245,7 +246,7 @@ def listen(path: Path, group: str = "") -> socket.socket:
         )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        own_directory(path.parent, 0o755)
         _clear(path)
         before = os.umask(0o177)  # never, not for a moment, open to others
         try:
@@ -263,6 +264,9 @@ def listen(path: Path, group: str = "") -> socket.socket:
         listener.close()
         problem = f"cannot make the control socket: {error.strerror or error}"
         raise ConfigError("runtime_dir", str(path.parent), problem) from None
+    except FileProblem as error:
+        listener.close()
+        raise ConfigError("runtime_dir", str(path.parent), error.problem) from None
     except ConfigError:
         listener.close()
         raise

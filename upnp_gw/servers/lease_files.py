@@ -1,7 +1,8 @@
 """Keeps the DHCP leases current from the lease files of this machine: found by themselves, or configured.
 
-A file is read again only when its size, time or inode changed. That is looked at every few seconds, and at once
-(not more than twice a second) when a request comes: a device that has just got its lease may ask a moment later.
+A file is read again only when its size, inode or time of change (of its mode too) is another. That is looked at
+every few seconds, and at once (not more than twice a second) when a request comes: a device that has just got its
+lease may ask a moment later.
 
 What a lease file says opens ports where a policy asks for it. So of the files that were found, one in a directory
 where every user of this machine may write counts only if a server's user wrote it.
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
+from upnp_gw.files import FileProblem, irregular, read_trusted
 from upnp_gw.gate.dhcp import Lease, Leases, parse
 
 log = logging.getLogger(__name__)
@@ -43,9 +45,6 @@ AT_ONCE_BYTES = 256 * 1024
 
 SYSTEM_UIDS = range(1000)
 """Root and the users of services; people come after them (login.defs: SYS_UID_MAX)."""
-NO_FILE = "no regular file"
-OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-"""A pipe in the place of the file must not keep us waiting for a writer."""
 
 Stamp = tuple[int, int, int]
 
@@ -110,7 +109,7 @@ class LeaseFiles:
     def _stamp(self, path: str) -> Stamp | None:
         try:
             found = os.stat(path)
-            problem = None if stat.S_ISREG(found.st_mode) else NO_FILE
+            problem = irregular(found) or None
             if problem is None and not self._configured:
                 problem = _planted(path)
         except OSError as error:
@@ -120,19 +119,13 @@ class LeaseFiles:
         if problem is not None:
             self._say(path, problem)
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return found.st_ctime_ns, found.st_size, found.st_ino
 
     def _read(self, path: str) -> tuple[tuple[Lease, ...], str | None]:
         try:
-            with open(os.open(path, OPEN_FLAGS), "rb") as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    return (), NO_FILE
-                data = file.read(LARGEST + 1)
-        except OSError as error:
-            return (), f"cannot be read: {error.strerror}"
-        if len(data) > LARGEST:
-            return (), f"larger than {LARGEST} bytes"
-        parsed = parse(data)
+            parsed = parse(read_trusted(Path(path), LARGEST))
+        except FileProblem as error:
+            return (), error.problem
         return parsed.leases, parsed.problem
 
     def _take(self, read: list[tuple[str, Stamp, tuple[tuple[Lease, ...], str | None]]]) -> None:

@@ -1,0 +1,194 @@
+"""The one way to open a file of this machine: a regular file, of bounded size, and never one that makes us wait.
+
+Opening a pipe waits for its other end, and opening a device can have an effect. So a file is looked at before it is
+opened, opened without blocking, and looked at again once it is open. The operator's files may be links: he may name
+any file. The gateway's own files may not, and only root and the gateway's user may own or change them: what they
+say opens ports.
+"""
+
+import os
+import pwd
+import stat
+from collections.abc import Container
+from contextlib import suppress
+from pathlib import Path
+
+from upnp_gw.errors import GatewayError
+
+ROOT_UID = 0
+READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a link",
+}
+
+
+class FileProblem(GatewayError):
+    """A file or directory that is not used. ``problem`` says why, and what would be accepted."""
+
+    def __init__(self, path: Path, problem: str, missing: bool = False) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+        self.missing = missing
+        """There is nothing of this name."""
+
+
+def read_any(path: Path, largest: int) -> bytes:
+    """A file of whatever owner; links are followed. Raises FileProblem.
+
+    ``largest``: bytes that are accepted.
+    """
+    return _read(path, largest, READING)
+
+
+def read_trusted(path: Path, largest: int) -> bytes:
+    """The same, but not one that every user may write: what it says opens ports. Raises FileProblem."""
+    return _read(path, largest, READING, private=True)
+
+
+def read_own(path: Path, largest: int) -> bytes:
+    """A file that the gateway itself wrote: no link, and owned by root or by us. Raises FileProblem."""
+    return _read(path, largest, READING | os.O_NOFOLLOW, private=True, owned=True)
+
+
+def check_own(path: Path) -> None:
+    """The same without opening it, for a file that a library opens. One that is not there is all right.
+
+    Raises FileProblem.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise FileProblem(path, f"cannot be read: {error.strerror}") from None
+    problem = _problem(found, private=True, owned=True)
+    if problem:
+        raise FileProblem(path, problem)
+
+
+def write_own(path: Path, data: bytes, mode: int = 0o640) -> None:
+    """Writes a new file to the disk, whole or not at all. Whatever had its name gives way. Raises FileProblem."""
+    try:
+        path.unlink(missing_ok=True)  # a pipe of that name would wait for a reader, a link would lead elsewhere
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    except OSError as error:
+        raise FileProblem(path, f"cannot be written: {error.strerror}") from None
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()
+        raise FileProblem(path, f"cannot be written: {error.strerror}") from None
+
+
+def sync_directory(path: Path) -> None:
+    """The names in it are on disk. Raises OSError."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def own_directory(path: Path, mode: int, more_owners: Container[int] = ()) -> None:
+    """Makes the directory where it is missing, with this mode, and checks it. Raises FileProblem."""
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileProblem(path, f"cannot be made: {error.strerror}") from None
+    check_directory(path, more_owners)
+
+
+def check_directory(path: Path, more_owners: Container[int] = ()) -> None:
+    """Only root and we can change what is in this directory. Raises FileProblem where that is not so.
+
+    It belongs to root, to us or to one of ``more_owners`` (user ids), and so does a link that leads to it. Not
+    every user may write there, nor rename it from a directory above.
+    """
+    try:
+        link, real = path.lstat(), path.resolve(strict=True)
+        found = real.stat()
+        above = [parent for parent in real.parents if _everybodys(parent.stat()) and not _sticky(parent.stat())]
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+        reason = error.strerror if isinstance(error, OSError) else "links lead in a circle"
+        raise FileProblem(path, f"cannot be used: {reason}") from None
+    for what, owner in (("it", found.st_uid), ("the link", link.st_uid)):
+        if not _trusted(owner) and owner not in more_owners:
+            raise FileProblem(path, f"{what} belongs to {user_name(owner)}; expected root or {_me()}")
+    if _everybodys(found):
+        raise FileProblem(path, f"every user of this machine may write there; chmod o-w {real}")
+    if above:
+        raise FileProblem(path, f"every user of this machine may rename files in {above[0]}; chmod o-w {above[0]}")
+
+
+def irregular(found: os.stat_result) -> str:
+    """What it is instead of a regular file; empty: it is one."""
+    if stat.S_ISREG(found.st_mode):
+        return ""
+    return f"no regular file but {KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}"
+
+
+def user_name(uid: int) -> str:
+    """The user's name, or its number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _read(path: Path, largest: int, flags: int, private: bool = False, owned: bool = False) -> bytes:
+    try:
+        before = path.stat(follow_symlinks=not flags & os.O_NOFOLLOW)
+        problem = _problem(before, private, owned)
+        if not problem:
+            with open(os.open(path, flags), "rb") as file:
+                problem = _problem(os.fstat(file.fileno()), private, owned)
+                if not problem:
+                    data = file.read(largest + 1)
+                    if len(data) <= largest:
+                        return data
+                    problem = f"larger than {largest} bytes"
+    except (FileNotFoundError, NotADirectoryError) as error:
+        dangling = path.is_symlink()
+        problem = "a link to nothing" if dangling else f"cannot be read: {error.strerror}"
+        raise FileProblem(path, problem, missing=not dangling) from None
+    except OSError as error:
+        raise FileProblem(path, f"cannot be read: {error.strerror}") from None
+    raise FileProblem(path, problem)
+
+
+def _problem(found: os.stat_result, private: bool, owned: bool) -> str:
+    """Why a file is not used; empty: it is all right."""
+    if problem := irregular(found):
+        return problem
+    if owned and not _trusted(found.st_uid):
+        return f"belongs to {user_name(found.st_uid)}; expected root or {_me()}"
+    if private and _everybodys(found):
+        return "every user of this machine may write it; chmod o-w"
+    return ""
+
+
+def _everybodys(found: os.stat_result) -> bool:
+    return bool(found.st_mode & stat.S_IWOTH)
+
+
+def _sticky(found: os.stat_result) -> bool:
+    """In such a directory only its owner renames a file."""
+    return bool(found.st_mode & stat.S_ISVTX)
+
+
+def _trusted(uid: int) -> bool:
+    return uid in (ROOT_UID, os.geteuid())
+
+
+def _me() -> str:
+    return user_name(os.geteuid())
