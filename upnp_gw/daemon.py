@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import replace
 from ipaddress import IPv4Address
 from random import SystemRandom
@@ -94,7 +94,7 @@ class Daemon:
         self._claim = Claim(config.runtime_dir, config.control_group)
         self._stack.callback(self._claim.release)
         if config.backend == "nftables":
-            self._stack.push(claim_kernel())
+            self._stack.push(claim_kernel(config.user) or nullcontext())
         policies = Policies(config.policy, config.state_dir / APPROVED, lambda: clock().wall)
         loaded = policies.load()
         for finding in loaded.warnings:

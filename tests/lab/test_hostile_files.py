@@ -1,4 +1,4 @@
-"""What others may have put where the gateway's files are: the real daemon refuses it at once, and goes on or ends."""
+"""What others may have put in the place of the gateway's files: the real daemon refuses it at once."""
 
 import os
 from collections.abc import Iterator
