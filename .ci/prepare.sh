@@ -27,19 +27,21 @@ find_python() {
 has_library() { [[ $(ldconfig -p 2>/dev/null) == *"$1"* ]]; }
 has_module() { /usr/bin/python3 -c "import $1" 2>/dev/null; }
 
-# Which Debian packages are missing for: product, tests. One a line.
+# Which Debian packages are missing for: product, tests, browser. One a line.
 missing_packages() {
     [ -n "$(find_python)" ] || echo python3-venv
     has_library libnftables.so.1 || echo libnftables1
     command -v nft >/dev/null || echo nftables
     command -v ip >/dev/null || echo iproute2
-    [ "$1" = tests ] || return 0
+    [ "$1" != product ] || return 0
     [ -e /etc/protocols ] || echo netbase # the tests' own rules name protocols; the gateway's do not
     command -v upnpc >/dev/null || echo miniupnpc
     command -v natpmpc >/dev/null || echo natpmpc
     command -v conntrack >/dev/null || echo conntrack
     command -v tshark >/dev/null || echo tshark
     has_module miniupnpc || echo python3-miniupnpc
+    [ "$1" = browser ] || return 0
+    command -v chromium >/dev/null || echo chromium
 }
 
 install_packages() {
@@ -90,11 +92,11 @@ install_python() {
     stamp "$requirements" >"$VENV/.upnp-gw-$requirements"
 }
 
-# prepare product | tests
+# prepare product | tests | browser
 prepare() {
     install_packages "$1"
     case $1 in
     product) installed requirements-dev.txt || install_python requirements.txt ;;
-    tests) install_python requirements-dev.txt ;;
+    tests | browser) install_python requirements-dev.txt ;;
     esac
 }
