@@ -59,7 +59,8 @@ class Clock:
 
 
 class House:
-    """One gateway and its neighbours. ``present``: addresses that answer a probe."""
+    """One gateway and its neighbours. ``present``: addresses that answer a probe. ``known=False``: the neighbour
+    table is empty at the start."""
 
     def __init__(self, directory: Path, policy: Policy, clock: Clock, **options: Any) -> None:
         self.clock = clock
@@ -68,7 +69,8 @@ class House:
         self.events: list[Event] = []
         self.present: set[IPAddress] = {ip_address(CONSOLE_IP), ip_address(PC_IP)}
         self.around = Surroundings(NETWORK, clock)
-        for address, mac in ((CONSOLE_IP, CONSOLE), (PC_IP, PC)):
+        known = options.pop("known", True)
+        for address, mac in ((CONSOLE_IP, CONSOLE), (PC_IP, PC)) if known else ():
             self.around.neighbours.learn(Neighbour(ip_address(address), mac, "lan0"))
         published = Events()
         published.subscribe(self.events.append)

@@ -114,17 +114,24 @@ def another_port(policy: Policy, facts: Facts, request: MapRequest, decision: De
 
 
 def make_room(
-    operations: "Operations", turn: Turn, request: MapRequest, facts: Facts, verdict: Verdict
+    operations: "Operations",
+    turn: Turn,
+    request: MapRequest,
+    facts: Facts,
+    verdict: Verdict,
+    own: Mapping | None,
 ) -> tuple[Facts, Verdict]:
     """Facts and verdict after a device's own oldest unused mapping gave way, where that lets the request in.
 
     Anybody on the LAN can have opened, in this device's name, what only datagrams asked for (SR-26): where nothing
     ever connected to it, it yields to what the device itself asks for over TCP. The quota stays what it is.
+    ``own``: the row that the request refreshes; it is in no quota, and does not give way to itself.
     """
     if verdict.refusal is not Refusal.QUOTA or request.via.datagram or request.via is Via.OPERATOR:
         return facts, verdict
     for mapping in operations.ledger.table.of_device(facts.device):
-        if not all(hold.via.datagram for hold in mapping.holds) or operations.ledger.usage_of(mapping).connections:
+        used = operations.ledger.usage_of(mapping).connections
+        if used or not all(hold.via.datagram for hold in mapping.holds) or (own and own.id == mapping.id):
             continue
         charges = {**facts.held.by_grant, mapping.rule: facts.held.by_grant.get(mapping.rule, 1) - 1}
         fewer = replace(

@@ -10,15 +10,17 @@ from functools import partial
 
 from upnp_gw.audit import STANDS, map_record
 from upnp_gw.gate.decide import decide
-from upnp_gw.gate.decision import FAULT, Clamps, Outcome, Verdict
+from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
 from upnp_gw.gate.schema import KEPT_RULE, Policy
 from upnp_gw.ledger.filters import meeting, reach
 from upnp_gw.ledger.leases import renewed, without_ended
 from upnp_gw.ledger.ledger import Turn
 from upnp_gw.ledger.plan import filters_of, meeting_of
+from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.model import DecisionId, Hold, Instant, IPAddress, Mapping, Via
-from upnp_gw.operations import RULE_OF_OPERATOR, Operations
+from upnp_gw.operations import Operations
 from upnp_gw.request import MapRequest, PortChoice, Source
+from upnp_gw.standing import RULE_OF_OPERATOR
 from upnp_gw.surroundings import is_mac
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,7 @@ class Duties:
         mapping = self._operations.ledger.table.get(mapping_id)
         if mapping is None:
             return
-        mapping = self._known(mapping)
+        mapping = self._still_delegated(self._known(mapping))
         if self._moved(mapping):
             turn.end(mapping, "device-moved")
         elif present is False:
@@ -122,6 +124,12 @@ class Duties:
             return mapping
         return replace(mapping, device=mac)
 
+    def _still_delegated(self, mapping: Mapping) -> Mapping:
+        """A mapping for another device's address is an ordinary one once its holder has that address itself."""
+        around = self._operations.surroundings
+        own = mapping.delegated and around.device_of(mapping.internal.address) == mapping.device
+        return replace(mapping, delegated=False) if own else mapping
+
     def restore(self, turn: Turn, stored: Sequence[Mapping]) -> list[Fallen]:
         """Decides about the stored rows at start. An absent neighbour is not yet known, which is no denial. The
         answer is what ends, or is kept, against the policy."""
@@ -166,9 +174,8 @@ class Duties:
     def _decide_again(self, turn: Turn, mapping: Mapping, action: str) -> Fallen | None:
         """The answer is the mapping where it is not allowed any more."""
         request = self._request_of(mapping, turn)
-        held = self._operations.held(mapping.device, mapping)
-        facts = self._operations.facts(turn, request, held, mapping, restoring=action == "restore")
-        verdict = decide(self._operations.policy, facts, request)
+        present = replace(mapping, parked=mapping.parked and action != "renew")
+        facts, verdict, again = self._look(turn, present, request, action)
         decision = turn.ledger.numbers.next_decision()
         reason, kept = verdict.reasons[-1], self._stays(mapping, verdict, action)
         if kept:
@@ -176,19 +183,46 @@ class Duties:
         turn.records.append(
             map_record(turn.now, decision, request, facts, verdict, mapping=mapping.id, action=action)
         )
-        present = replace(mapping, parked=mapping.parked and action != "renew")
         if kept:  # the decision that allowed it stays the one it names
             limits = self._operations.policy.limits
             clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ())
             turn.put(replace(renewed(present, clamps, turn.now), rule=KEPT_RULE))
             return Fallen(mapping, decision, reason, kept=True)
-        if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
+        if again is None:
             turn.quiet = False
             turn.end(mapping, "policy")
             return Fallen(mapping, decision, reason, kept=False)
-        again = replace(renewed(present, verdict.clamps, turn.now), filters=filters_of(verdict.clamps, request))
         turn.put(replace(again, decision=decision, rule=verdict.rule or RULE_OF_OPERATOR))
         return None
+
+    def _look(
+        self, turn: Turn, mapping: Mapping, request: MapRequest, action: str
+    ) -> tuple[Facts, Verdict, Mapping | None]:
+        """The decision about what stands, and the row that it leaves; None: it is not allowed any more.
+
+        Another grant, or a policy that says more, may let more remote hosts connect than could. That is decided as
+        a new request of the device: while it is frozen, the mapping stays as it is.
+        """
+        policy, held = self._operations.policy, self._operations.held(mapping.device, mapping)
+        facts = self._operations.facts(turn, request, held, mapping, restoring=action == "restore")
+        verdict = decide(policy, facts, request)
+        again = _renewed(mapping, verdict, request, turn.now)
+        if again is None or not opens(mapping, again):
+            return facts, verdict, again
+        as_new = replace(
+            facts,
+            renewing=False,
+            restoring=False,
+            changes_last_minute=0,  # the gateway asks, not the device
+            int_ports_today=facts.int_ports_today | {mapping.internal.port},  # it is not another port
+        )
+        new = decide(policy, as_new, request)
+        if (wider := _renewed(mapping, new, request, turn.now)) is not None:
+            return as_new, new, wider
+        if (kept := no_wider(mapping, again)) is None:
+            return as_new, new, None
+        note = f"nobody else may connect than before: {new.reasons[-1]}"
+        return facts, replace(verdict, reasons=(*verdict.reasons, note)), kept
 
     def _stays(self, mapping: Mapping, verdict: Verdict, action: str) -> bool:
         """True where a mapping that the policy does not allow any more is kept: the configuration says so, the
@@ -227,3 +261,10 @@ class Duties:
 
     def _rows(self, ids: Iterable[str]) -> list[Mapping]:
         return [mapping for i in ids if (mapping := self._operations.ledger.table.get(i)) is not None]
+
+
+def _renewed(mapping: Mapping, verdict: Verdict, request: MapRequest, now: Instant) -> Mapping | None:
+    """The mapping under a new verdict; None where that is not allowed."""
+    if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
+        return None
+    return replace(renewed(mapping, verdict.clamps, now), filters=filters_of(verdict.clamps, request))

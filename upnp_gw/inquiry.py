@@ -85,8 +85,7 @@ class Inquiry:
         target = ip_address(wanted.internal_client) if wanted.internal_client is not None else source.address
         if wanted.remote is not None and wanted.remote.version != target.version:
             return _problem("invalid", f"an IPv{target.version} address or prefix, like the client", "remote_host")
-        request = request_of(wanted, source, target)
-        facts = self._operations.facts_of_trial(request)
+        facts, request = self._operations.trial(request_of(wanted, source, target))
         return explained(explain(self._operations.policy, facts, request), facts, request)
 
     def _source(self, wanted: api.Trial) -> Source | api.Problem:

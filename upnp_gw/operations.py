@@ -4,15 +4,14 @@ Every function is one ``Turn``: it asks the gate, plans, changes the ledger's ro
 them waits or talks to the kernel; ``gateway`` brings what they changed into the kernel and the store.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
 from upnp_gw.audit import map_record, removal_record
-from upnp_gw.datagram_leases import another_port, make_room, release, static_reply
+from upnp_gw.datagram_leases import another_port, release, static_reply
 from upnp_gw.floods import Floods
-from upnp_gw.gate.decide import decide
-from upnp_gw.gate.decision import Allowed, Facts, Held, Outcome, Verdict
+from upnp_gw.gate.decision import Facts, Held, Outcome, Verdict
 from upnp_gw.gate.identity import gather
 from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.questions import Questions, Topic
@@ -21,6 +20,7 @@ from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.filters import meeting
 from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.plan import NotPlanned, Planner
+from upnp_gw.ledger.reachable import with_holds
 from upnp_gw.model import DecisionId, IPAddress, Mapping, Via
 from upnp_gw.network import private_external
 from upnp_gw.request import (
@@ -37,11 +37,11 @@ from upnp_gw.request import (
     UnmapRangeRequest,
     UnmapRequest,
 )
+from upnp_gw.standing import answer, facts_of_trial
 from upnp_gw.surroundings import Surroundings
 from upnp_gw.unmapping import unmap_port
 
 Removal = UnmapRequest | UnmapPortRequest | UnmapRangeRequest | ReleaseRequest
-RULE_OF_OPERATOR = "operator"
 RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
 """When asking again makes sense: the operator may have said yes, the minute is over."""
 
@@ -88,33 +88,31 @@ class Operations:
         static = static_reply(self, turn, request, own)
         if static is not None:
             return static
-        facts = self.facts(turn, request, self.held(owner, own), None, standing=own is not None)
-        facts, verdict = make_room(self, turn, request, facts, decide(self.policy, facts, request))
+        found = answer(self, turn, request, planner, owner, own)
+        facts, verdict = found.facts, found.verdict
         turn.on_undo.append(self.book.undoing(facts.device))
         again = self.floods.again(facts.device, turn.now, turn.on_undo) if verdict.refusal is Refusal.RATE else None
         if again is not None:
             self.book.refused(facts.device, request, verdict, turn.now, facts.today)
             return _refused(verdict, again)
         decision = turn.ledger.numbers.next_decision()
-        if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
-            turn.records.append(map_record(turn.now, decision, request, facts, verdict, action=action))
+        if found.planned is None:
+            turn.records.append(map_record(turn.now, decision, found.request, facts, verdict, action=action))
             if verdict.refusal is Refusal.RATE:
                 self.floods.begin(turn.records[-1], turn.now, turn.on_undo)
             self._refused_by_gate(turn, request, facts, verdict, decision)
             return another_port(self.policy, facts, request, decision) or _refused(verdict, decision)
-        not_now = self._no_external_address(request)
-        allowed = Allowed(decision, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
-        planned = not_now or planner.plan(request, allowed, owner)
+        planned = found.numbered(decision)
         if isinstance(planned, NotPlanned):
             turn.take_back()  # what made room did so for nothing
             turn.records.append(
-                map_record(turn.now, decision, request, facts, verdict, busy=planned, action=action)
+                map_record(turn.now, decision, found.request, facts, verdict, busy=planned, action=action)
             )
             return Refused(planned.refusal, planned.reason, decision, planned.retry_s)
         mapping = planned.mapping
         turn.put(mapping)
         turn.records.append(
-            map_record(turn.now, decision, request, facts, verdict, mapping=mapping.id, action=action)
+            map_record(turn.now, decision, found.request, facts, verdict, mapping=mapping.id, action=action)
         )
         mark = self.questions.mark()
         self.questions.settle(_topic(facts, request))
@@ -171,12 +169,11 @@ class Operations:
         self.ledger.cuts.hasten(device, turn.now.boot)
         return gone
 
-    def facts_of_trial(self, request: MapRequest) -> Facts:
-        """The facts that a request would be decided by if it came now. Changes nothing."""
+    def trial(self, request: MapRequest) -> tuple[Facts, MapRequest]:
+        """The facts that a request would be decided by if it came now, and the request that it comes to. Changes
+        nothing."""
         turn = Turn(self.ledger, self.surroundings.clock())
-        owner = self._owner(request)
-        own = self._planner(turn, request).own_row(request, owner)
-        return self.facts(turn, request, self.held(owner, own), None, standing=own is not None)
+        return facts_of_trial(self, turn, request, self._planner(turn, request), self._owner(request))
 
     # -- how
 
@@ -226,6 +223,7 @@ class Operations:
             renewing=stored is not None,
             standing=standing,
             holder=stored.device if stored is not None else None,
+            delegated=stored is not None and stored.delegated,
             leases=around.leases(),
         )
 
@@ -308,14 +306,15 @@ class Operations:
         if mapping.hold_of(via.protocol) is None:
             turn.end(mapping, "deleted")
             return
-        left = replace(mapping, holds=tuple(hold for hold in mapping.holds if hold.via.protocol != via.protocol))
+        left = with_holds(mapping, tuple(hold for hold in mapping.holds if hold.via.protocol != via.protocol))
         # with FILTERs in force again it may meet another mapping of the port: it has to go then
         if left.holds and not any(meeting(left, self.ledger.table)):
             turn.put(left)
         else:
             turn.end(mapping, "deleted")
 
-    def _no_external_address(self, request: MapRequest) -> NotPlanned | None:
+    def no_external_address(self, request: MapRequest) -> NotPlanned | None:
+        """Why a mapping would have no external address that is of use; None where it has one."""
         external = self.surroundings.network.external
         if request.via.datagram and request.internal.address.version == 4 and not external:
             return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no external address now")

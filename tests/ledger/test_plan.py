@@ -25,7 +25,8 @@ def planner(
 
 
 def plan(request: MapRequest, *rows: Mapping, owner: str = CONSOLE, **limits: Any) -> Planned | NotPlanned:
-    return planner(*rows).plan(request, allowed(**limits), owner)
+    made = planner(*rows)
+    return made.plan(request, allowed(**limits), owner, made.own_row(request, owner))
 
 
 def made(outcome: Planned | NotPlanned) -> Planned:
@@ -132,16 +133,16 @@ def test_a_freed_port_is_kept_from_other_devices_alone() -> None:
         return CONSOLE if port == 8080 else None
 
     freed = planner(kept_for=kept_for)
-    assert refused(freed.plan(asks(8080, client="192.168.77.20"), allowed(), PC)) is Refusal.CONFLICT
-    assert made(freed.plan(asks(8080), allowed(), CONSOLE)).mapping.key.external_port == 8080
+    assert refused(freed.plan(asks(8080, client="192.168.77.20"), allowed(), PC, None)) is Refusal.CONFLICT
+    assert made(freed.plan(asks(8080), allowed(), CONSOLE, None)).mapping.key.external_port == 8080
 
 
 @pytest.mark.spec("IGD-139", "SR-24")
 def test_the_gateways_own_port_is_never_given() -> None:
     busy = planner(own_ports=lambda transport, port: port == 8080)
-    assert refused(busy.plan(asks(8080), allowed(), CONSOLE)) is Refusal.CONFLICT_OTHER
+    assert refused(busy.plan(asks(8080), allowed(), CONSOLE, None)) is Refusal.CONFLICT_OTHER
     suggested = asks(8080, choice=PortChoice.SUGGESTED, via=Via.NATPMP)
-    assert made(busy.plan(suggested, allowed(), CONSOLE)).mapping.key.external_port == 8081
+    assert made(busy.plan(suggested, allowed(), CONSOLE, None)).mapping.key.external_port == 8081
 
 
 @pytest.mark.spec("IGD-174")

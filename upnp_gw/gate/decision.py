@@ -56,8 +56,8 @@ class Facts:
     renewing: bool = False
     """The gateway decides again about what stands: rate and incident do not run."""
     standing: bool = False
-    """The requester refreshes a mapping of its own that stands: not new, so a frozen device may, and the day's
-    count of distinct ports does not run."""
+    """The requester refreshes a mapping of its own, and nobody can reach anything that they could not reach before:
+    not new, so a frozen device may, and the day's count of distinct ports does not run."""
 
 
 class Outcome(StrEnum):

@@ -89,13 +89,15 @@ def gather(
     renewing: bool = False,
     standing: bool = False,
     holder: str | None = None,
+    delegated: bool = False,
     leases: Leases = NO_LEASES,
 ) -> Facts:
     """The facts of one request, in one call.
 
     ``local`` is the gateway's local time. ``holder`` is the device of the stored mapping where the gateway itself
     decides again (restoring, renewing): it counts where the neighbour table does not know the address (not yet,
-    or no more). ``standing``: the requester refreshes a mapping of its own.
+    or no more). Not where the mapping is ``delegated``: the address of another device is not the holder's while
+    that device is away. ``standing``: nobody can reach anything after the request that they could not reach before.
     """
     source, target = request.source.address, request.internal.address
     device, mac = device_of(neighbours, source, request.source.interface)
@@ -103,7 +105,8 @@ def gather(
     if holder is not None and is_mac(holder):
         # The gateway itself asks, for the holder. A neighbour with another MAC makes the target another's.
         device, mac = holder, holder
-        target_device, target_mac = (target_device, target_mac) if target_mac else (holder, holder)
+        known = target_mac is not None or delegated
+        target_device, target_mac = (target_device, target_mac) if known else (holder, holder)
     if request.via is Via.OPERATOR:
         device, mac = OPERATOR, None
     dhcp_name, lease_agrees = leases.known(source, mac, neighbours, now.wall)

@@ -9,6 +9,7 @@ import heapq
 from dataclasses import replace
 
 from upnp_gw.gate.decision import Clamps
+from upnp_gw.ledger.reachable import with_holds
 from upnp_gw.model import Hold, Instant, Mapping, Via
 
 RECHECK_S = 3600
@@ -52,7 +53,9 @@ def next_look(mapping: Mapping) -> float:
 def without_ended(mapping: Mapping, now: Instant) -> Mapping | None:
     """The mapping without the holds that have ended; None where none is left."""
     live = tuple(hold for hold in mapping.holds if hold.until > now.boot)
-    return replace(mapping, holds=live) if live else None
+    if live == mapping.holds:
+        return mapping
+    return with_holds(mapping, live) if live else None
 
 
 def left_s(mapping: Mapping, via: Via, now: Instant) -> int:

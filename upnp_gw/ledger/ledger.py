@@ -7,9 +7,10 @@ from upnp_gw.events import TableChanged
 from upnp_gw.gate.limits import Incident
 from upnp_gw.ledger.cuts import Cuts, PendingCut, cut_of
 from upnp_gw.ledger.epoch import Epoch
-from upnp_gw.ledger.filters import narrowed, reach
+from upnp_gw.ledger.filters import narrowed
 from upnp_gw.ledger.kernel import Installed
 from upnp_gw.ledger.leases import Deadlines, next_look
+from upnp_gw.ledger.reachable import opens
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.ledger.table import Draft, Table
 from upnp_gw.model import DecisionId, Instant, Mapping, MappingKey, Usage
@@ -114,7 +115,7 @@ class Turn:
     @property
     def opens(self) -> bool:
         """Something stands after it that did not before: a mapping, an endpoint, a peer who could not connect."""
-        return any(after is not None and _opened(before, after) for before, after in self.pairs)
+        return any(after is not None and opens(before, after) for before, after in self.pairs)
 
     def close(self) -> None:
         """The operation is complete: its pairs are as they are now."""
@@ -160,13 +161,6 @@ class Turn:
             ),
             system_update_id=self.ledger.update_id,
         )
-
-
-def _opened(before: Mapping | None, after: Mapping) -> bool:
-    if before is None or (before.key, before.internal) != (after.key, after.internal):
-        return True
-    peers, more = set(reach(before)), set(reach(after))
-    return (after.enabled and not before.enabled) or (None not in peers and not more <= peers)
 
 
 def _seen(mapping: Mapping | None) -> Mapping | None:

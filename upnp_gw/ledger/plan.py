@@ -23,7 +23,6 @@ from upnp_gw.model import (
     Kind,
     Mapping,
     MappingKey,
-    RemotePeers,
     Transport,
     Via,
 )
@@ -76,9 +75,8 @@ class Planner:
     lenient: bool = False
     """A PCP refresh needs no matching nonce."""
 
-    def plan(self, request: MapRequest, allowed: Allowed, owner: str) -> Planned | NotPlanned:
-        """``owner`` is the device that will hold the mapping."""
-        own = self.own_row(request, owner)
+    def plan(self, request: MapRequest, allowed: Allowed, owner: str, own: Mapping | None) -> Planned | NotPlanned:
+        """``owner`` is the device that will hold the mapping, ``own`` its row that is refreshed (``own_row``)."""
         if own is not None:
             return self._refresh(own, request, allowed)
         if len(wanted(request, ())) and len(self._reach(request, allowed)) > MOST_FILTERS:
@@ -129,7 +127,7 @@ class Planner:
             )
         ours = request.via is Via.OPERATOR or row.hold_of(Via.OPERATOR.protocol) is None
         mapping = replace(
-            row.with_hold(self._hold(request, allowed, hold.filters if hold is not None else ())),
+            row.with_hold(self._hold(request, allowed, hold)),
             internal=request.internal,
             description=request.description if ours and not request.keep_description else row.description,
             enabled=request.enabled if ours else row.enabled,
@@ -137,6 +135,7 @@ class Planner:
             decision=allowed.id,
             rule=allowed.rule if ours else row.rule,
             filters=filters_of(allowed.clamps, request) if ours else row.filters,
+            delegated=self.delegated,
             permanent=row.permanent or request.permanent,
         )
         if request.filters and not all(h.via.datagram for h in row.holds):
@@ -159,7 +158,7 @@ class Planner:
             description=request.description,
             enabled=request.enabled,
             parked=False,
-            holds=(self._hold(request, allowed),),
+            holds=(self._hold(request, allowed, None),),
             granted_at=self.now.wall,
             decision=allowed.id,
             rule=allowed.rule,
@@ -183,9 +182,11 @@ class Planner:
         rows = self.table.to_internal(request.transport, request.internal)
         return any(meet(one, other) for row in rows for one in reach(row) for other in wanted)
 
-    def _hold(self, request: MapRequest, allowed: Allowed, filters: tuple[RemotePeers, ...] = ()) -> Hold:
+    def _hold(self, request: MapRequest, allowed: Allowed, before: Hold | None) -> Hold:
+        """The requester's lease. PCP's filters are added to those of its lease ``before``; NAT-PMP has none."""
+        standing = before.filters if before is not None and request.via is Via.PCP else ()
         until = self.now.boot + max(1, lifetime_s(request, allowed.clamps))
-        return Hold(request.via, until, request.lifetime_s, request.nonce, self.epoch, wanted(request, filters))
+        return Hold(request.via, until, request.lifetime_s, request.nonce, self.epoch, wanted(request, standing))
 
     def _crosses(self, mapping: Mapping) -> bool:
         """Whether another row of the same external port would meet this one in the kernel."""

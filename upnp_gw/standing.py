@@ -1,0 +1,123 @@
+"""Is a request about what stands, or new? The gate is asked accordingly, and the ledger plans what it allowed.
+
+A device may renew a mapping of its own while it is frozen, and a renewal uses up none of the day's ports. That
+holds only where the row after the request lets nobody reach anything that was not reachable before. Another
+internal endpoint, a mapping that is enabled again, or one more remote host is new in every respect.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from upnp_gw.datagram_leases import make_room
+from upnp_gw.gate.decide import decide
+from upnp_gw.gate.decision import Allowed, Facts, Outcome, Verdict
+from upnp_gw.ledger.ledger import Turn
+from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
+from upnp_gw.ledger.reachable import no_wider, opens
+from upnp_gw.model import DecisionId, Mapping
+from upnp_gw.request import MapRequest, PortChoice
+
+if TYPE_CHECKING:
+    from upnp_gw.operations import Operations
+
+RULE_OF_OPERATOR = "operator"
+UNNUMBERED = DecisionId("")
+"""The decision has no number yet; ``numbered`` gives the row its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the gate said, and the row that the ledger plans for it."""
+
+    request: MapRequest
+    """As it was decided: a refresh of a port mapping is about that mapping's external port and no other."""
+    facts: Facts
+    verdict: Verdict
+    planned: Planned | NotPlanned | None
+    """None: the gate refused."""
+
+    def numbered(self, decision: DecisionId) -> Planned | NotPlanned:
+        """What is planned, under the number of its decision."""
+        assert self.planned is not None, "the gate allowed it"
+        if isinstance(self.planned, NotPlanned):
+            return self.planned
+        return replace(self.planned, mapping=replace(self.planned.mapping, decision=decision))
+
+
+def answer(
+    operations: "Operations", turn: Turn, request: MapRequest, planner: Planner, owner: str, own: Mapping | None
+) -> Answer:
+    """``own`` is the owner's row that the request refreshes, ``Planner.own_row``."""
+    found = _Question(operations, turn, about(request, own), planner, owner, own).answer()
+    if found.planned is None and own is not None and _may_be_elsewhere(request):
+        return _Question(operations, turn, request, planner, owner, None).answer()
+    return found
+
+
+def facts_of_trial(
+    operations: "Operations", turn: Turn, request: MapRequest, planner: Planner, owner: str
+) -> tuple[Facts, MapRequest]:
+    """The facts that a request would be decided by now, and the request that it comes to. Changes nothing."""
+    own = planner.own_row(request, owner)
+    question = _Question(operations, turn, about(request, own), planner, owner, own, trial=True)
+    return (question.facts(standing=False) if own is None else question.answer().facts), question.request
+
+
+def about(request: MapRequest, own: Mapping | None) -> MapRequest:
+    """The request as it would be carried out. One that refreshes a port mapping gets that external port, whatever
+    it suggested: the gate has to judge this port."""
+    if own is None or request.choice is PortChoice.EXACT or request.internal.address.version == 6:
+        return request
+    return replace(request, choice=PortChoice.EXACT, external_port=own.key.external_port)
+
+
+def _may_be_elsewhere(request: MapRequest) -> bool:
+    """AddAnyPortMapping takes another external port where the one it names cannot be had. Over NAT-PMP and PCP an
+    internal endpoint has one mapping (RFC 6887 section 11.3)."""
+    return request.choice is PortChoice.SUGGESTED and not request.via.datagram
+
+
+@dataclass(slots=True)
+class _Question:
+    """One request put to the gate, as a refresh of ``own`` or as new."""
+
+    operations: "Operations"
+    turn: Turn
+    request: MapRequest
+    planner: Planner
+    owner: str
+    own: Mapping | None
+    trial: bool = False
+    """Nothing makes room for it."""
+
+    def facts(self, standing: bool) -> Facts:
+        held = self.operations.held(self.owner, self.own)
+        return self.operations.facts(self.turn, self.request, held, None, standing=standing)
+
+    def answer(self) -> Answer:
+        facts, verdict = self._decided(self.facts(standing=self.own is not None))
+        planned = self.plan(verdict)
+        if self.own is None or not isinstance(planned, Planned) or not opens(self.own, planned.mapping):
+            return Answer(self.request, facts, verdict, planned)
+        new = replace(self.facts(standing=False), held=facts.held)
+        verdict_new = decide(self.operations.policy, new, self.request)
+        if verdict_new.outcome is Outcome.ALLOW:
+            return Answer(self.request, new, verdict_new, self.plan(verdict_new))
+        kept = no_wider(self.own, planned.mapping, self.request.via)
+        if kept is not None:
+            return Answer(self.request, facts, verdict, replace(planned, mapping=kept))
+        self.turn.take_back()  # what made room did so for nothing
+        return Answer(self.request, new, verdict_new, None)
+
+    def plan(self, verdict: Verdict) -> Planned | NotPlanned | None:
+        if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
+            return None
+        not_now = self.operations.no_external_address(self.request)
+        allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
+        return not_now or self.planner.plan(self.request, allowed, self.owner, self.own)
+
+    def _decided(self, facts: Facts) -> tuple[Facts, Verdict]:
+        verdict = decide(self.operations.policy, facts, self.request)
+        if self.trial:
+            return facts, verdict
+        return make_room(self.operations, self.turn, self.request, facts, verdict, self.own)
