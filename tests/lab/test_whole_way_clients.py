@@ -183,6 +183,31 @@ def test_igd_device_finds_the_gateway(here: Home) -> None:
     assert found["found"] in {at(face)[1] for face in Face}
 
 
+def test_upnpc_describes_a_mapping_as_its_user_likes(here: Home) -> None:
+    """libminiupnpc escapes nothing and sends the bytes of its user's terminal."""
+
+    def add(description: str) -> str:
+        mapping = ("-a", here.console.address, 3074, 4074, "UDP", 600)
+        return upnpc(here.console, *at(Face.IGD1), "-e", description, *mapping)
+
+    latin_1 = os.fsdecode(b"caf\xe9 R&D")
+    for sent, kept in (("Command & Conquer", "Command & Conquer"), ("<b>", "<b>"), (latin_1, "caf\xe9 R&D")):
+        assert "is redirected to internal" in add(sent)
+        row = here.row(4074, UDP)
+        assert (row["description"], row["internal_port"]) == (kept, 3074)
+        assert 0 < row["lease_left_s"] <= 600
+    with EchoServer(here.console, UDP, 3074):
+        assert here.reach(4074, UDP).answered_by == "console"
+    for hostile in (
+        "x</NewPortMappingDescription><NewLeaseDuration>9999</NewLeaseDuration>",
+        "x</NewPortMappingDescription><NewExternalPort>4075</NewExternalPort><NewPortMappingDescription>&",
+        "a & \x01",
+    ):
+        assert "failed with code 402" in add(hostile)
+    assert [row["external_port"] for row in here.rows()] == [4074]
+    assert here.row(4074, UDP)["lease_left_s"] <= 600
+
+
 def test_upnpc_deletes_what_natpmpc_mapped(here: Home) -> None:
     """The same device, the other protocol: docs/decisions/0013."""
     console = here.console

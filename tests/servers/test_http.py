@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from ipaddress import ip_interface
 
@@ -321,6 +322,43 @@ async def test_version_1_serves_what_only_version_2_declares(world: World) -> No
     data = await world.send(world.post("AddAnyPortMapping", ADD, face=Face.IGD1))
     assert status_of(data) == 200
     assert b"<NewReservedPort>" in data
+
+
+@pytest.mark.spec("IGD-090")
+async def test_a_raw_description_is_served(world: World) -> None:
+    """As libminiupnpc sends it, and in Latin-1."""
+    for raw, shown in ((b"Command & Conquer", b"Command &amp; Conquer"), (b"caf\xe9 <3", b"caf\xc3\xa9 &lt;3")):
+        head, _, body = add(world).partition(b"\r\n\r\n")
+        start, end = body.index(b"Description>") + len("Description>"), body.index(b"</NewPortMappingDescription")
+        body = body[:start] + raw + body[end:]
+        head = re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % len(body), head)
+        assert status_of(await world.send(head + b"\r\n\r\n" + body)) == 200
+        data = await world.send(world.post("GetSpecificPortMappingEntry", KEY))
+        assert b"<NewPortMappingDescription>" + shown + b"</" in data
+
+
+@pytest.mark.spec("IGD-080", "IGD-088")
+async def test_an_argument_that_cannot_be_read_is_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    good = add(world)
+    for wrong, name in (
+        (good.replace(b"&lt;a&gt;", b"& \x01 &lt;a"), "NewPortMappingDescription"),
+        (
+            good.replace(b"&lt;a&gt;", b"</NewPortMappingDescription><NewLeaseDuration>"),
+            "NewPortMappingDescription",
+        ),
+        (good.replace(b">TCP<", b">T&P<"), "NewProtocol"),
+        (good.replace(b"<NewEnabled>1<", b"<NewEnabled><1<"), "NewEnabled"),
+    ):
+        head, _, body = wrong.partition(b"\r\n\r\n")
+        head = re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % len(body), head)
+        data = await world.send(head + b"\r\n\r\n" + body)
+        assert (status_of(data), fault_code(data)) == (500, 402)
+        assert f"<errorDescription>Invalid Args: {name} cannot be read</errorDescription>".encode() in data
+    assert world.gateway.requests == []
+    assert world.server.counts["malformed-xml"] == 4
+    told = [record.message for record in caplog.records if "malformed-xml" in record.message]
+    assert told == ["refused a request of 127.0.0.1: malformed-xml (1 so far)"], "once a minute"
 
 
 @pytest.mark.spec("IGD-093")

@@ -1,17 +1,20 @@
 """SOAP 1.1 control: bytes of a POST -> ``Call``, and the response or fault back (IGD section 4).
 
-Everything that a body could be used for is bounded before and after the one parse: 16 KiB, depth 8, 64 elements,
-no document type, no entity, no processing instruction (SR-14).
+Everything that a body could be used for is bounded before and after a parse: 16 KiB, depth 8, 64 elements, no
+document type, no entity, no processing instruction (SR-14). There is one parser, and it is strict. What it refuses
+is read once more, by the same parser, where nothing but a raw description is in the way (``raw_description``).
 """
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lxml import etree
 
 from upnp_gw.errors import WireError
 from upnp_gw.protocols.faces import Service
+from upnp_gw.protocols.raw_description import repairs
 from upnp_gw.protocols.xml_text import element_text, escape
 
 BODY_MAX = 16 * 1024
@@ -51,6 +54,12 @@ class SoapError(WireError):
         self.fault = fault
 
 
+class UnreadableBody(SoapError):
+    """The body is not the XML of a call. ``action`` is what SOAPACTION names."""
+
+    action = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One action call, arguments in the order in which they were sent, unescaped."""
@@ -81,15 +90,23 @@ def parse_call(headers: Mapping[str, str], body: bytes) -> Call:
     400: SOAPACTION missing (SR-9), malformed XML or no envelope; 413: too large; 415: a content type that is not
     XML (absent is accepted). Fault 401: SOAPACTION and body name different actions; 402: an argument is no text.
     """
-    _check_content_type(headers.get("Content-Type", ""))
+    content_type = headers.get("Content-Type", "")
+    _check_content_type(content_type)
     named = _named_action(headers.get("SOAPACTION"))
     if len(body) > BODY_MAX:
         raise SoapError("body-too-large", 413)
-    element = _action_element(_parse(body))
-    urn, action = _name(element)
-    if action != named:
-        raise SoapError("soapaction-mismatch", 500, 401)
-    return Call(urn, action, tuple(_argument(child) for child in element))
+    # White space and a final NUL around the document: clients that count the end of their string as content.
+    text = body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n\0")
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise SoapError("document-type")
+    try:
+        return _read(text, named)
+    except UnreadableBody as error:
+        for repaired in repairs(text, content_type):
+            with suppress(UnreadableBody):
+                return _read(repaired, named)
+        error.action = named
+        raise
 
 
 def build_response(urn: str, action: str, arguments: Iterable[tuple[str, str]]) -> bytes:
@@ -125,16 +142,21 @@ def _named_action(soapaction: str | None) -> str:
     return soapaction.strip().strip('"').rpartition("#")[2].strip()
 
 
-def _parse(body: bytes) -> etree._Element:
-    # White space and a final NUL around the document: clients that count the end of their string as content.
-    text = body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n\0")
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise SoapError("document-type")
+def _read(text: bytes, named: str) -> Call:
+    """The strict reading. Raises SoapError."""
+    element = _action_element(_parse(text))
+    urn, action = _name(element)
+    if action != named:
+        raise SoapError("soapaction-mismatch", 500, 401)
+    return Call(urn, action, tuple(_argument(child) for child in element))
+
+
+def _parse(text: bytes) -> etree._Element:
     root = _parsed(text)
     if root is None and _EMPTY_NAMESPACE.search(text):
         root = _parsed(_EMPTY_NAMESPACE.sub(b' xmlns:\\1="urn:"', text))
     if root is None:
-        raise SoapError("malformed-xml")
+        raise UnreadableBody("malformed-xml")
     _check_bounds(root)
     return root
 
@@ -148,15 +170,15 @@ def _parsed(text: bytes) -> etree._Element | None:
 
 def _check_bounds(root: etree._Element) -> None:
     if root.getprevious() is not None or root.getnext() is not None:
-        raise SoapError("processing-instruction")
+        raise UnreadableBody("processing-instruction")
     elements, depth = 0, 0
     for event, node in etree.iterwalk(root, events=("start", "end", "pi")):
         if not isinstance(node.tag, str):
-            raise SoapError("processing-instruction")
+            raise UnreadableBody("processing-instruction")
         elements += event == "start"
         depth += 1 if event == "start" else -1
         if elements > ELEMENTS_MAX or depth > DEPTH_MAX:
-            raise SoapError("too-many-elements" if elements > ELEMENTS_MAX else "too-deep")
+            raise UnreadableBody("too-many-elements" if elements > ELEMENTS_MAX else "too-deep")
 
 
 def _action_element(root: etree._Element) -> etree._Element:
@@ -180,5 +202,5 @@ def _name(element: etree._Element) -> tuple[str, str]:
 def _argument(element: etree._Element) -> tuple[str, str]:
     """Name and text. Namespaces of arguments are not looked at: Net::UPnP sends ``u:varName``."""
     if len(element):
-        raise SoapError("argument-not-text", 500, 402)
+        raise UnreadableBody("argument-not-text", 500, 402)
     return _name(element)[1], element.text or ""

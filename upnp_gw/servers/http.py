@@ -252,8 +252,10 @@ class HttpServer:
         answer = await self._control.serve(url.face, url.service, source, request.headers, body)
         if answer.status not in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR):
             raise Refused(answer.status, answer.reason)
-        if answer.reason:
+        if answer.reason.startswith("fault-"):
             self._refusals.counts[answer.reason] += 1
+        elif answer.reason:
+            self._refusals.note(answer.reason, source.address)
         response = self._response(answer.status, answer.body)
         response.headers["EXT"] = ""
         return response

@@ -11,9 +11,11 @@ from upnp_gw.protocols.igd.engine import Answer, Caller, Change, Counted, out_ar
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.igd.services import ROWS
+from upnp_gw.protocols.raw_description import unreadable_argument
 from upnp_gw.protocols.soap import (
     Call,
     SoapError,
+    UnreadableBody,
     build_fault,
     build_query_response,
     build_response,
@@ -62,10 +64,10 @@ class Control:
         """The answer to a call; ``headers`` finds names in any case. Never raises for what a client sent."""
         try:
             call = parse_call(headers, body)
+        except UnreadableBody as error:
+            return self._unreadable(face, service, body, error)
         except SoapError as error:
-            if error.fault is not None:
-                return _failed(Fault(error.fault), error.reason)
-            return ControlAnswer(error.status, b"", error.reason)
+            return _not_a_call(error)
         caller = Caller(face, source, self._view, self._default_connections[face])
         if call.is_query:
             return self._query(caller, service, call)
@@ -81,6 +83,14 @@ class Control:
             return _failed(outcome)
         arguments = out_arguments(model.actions[call.action], outcome)
         return ControlAnswer(HTTPStatus.OK, build_response(call.response_urn(service), call.action, arguments))
+
+    def _unreadable(self, face: Face, service: Service, body: bytes, error: UnreadableBody) -> ControlAnswer:
+        """Names the argument that cannot be read: of a bare status a control point's user learns nothing."""
+        served, service = self._where(face, service, error.action)
+        declared = self._models[served, service.name].actions.get(error.action)
+        inputs = declared.inputs if declared is not None else ()
+        name = unreadable_argument(body, (argument.name for argument in inputs))
+        return _not_a_call(error) if name is None else _failed(Fault(402, f"{name} cannot be read"), error.reason)
 
     def _where(self, face: Face, service: Service, action: str) -> tuple[Face, Service]:
         """Face and service that serve an action: upnpc -n and -N send AddAnyPortMapping and
@@ -120,6 +130,12 @@ class Control:
         except TimeoutError:
             return Fault(501, "the packet filter does not answer")
         return counted.answer()
+
+
+def _not_a_call(error: SoapError) -> ControlAnswer:
+    if error.fault is not None:
+        return _failed(Fault(error.fault), error.reason)
+    return ControlAnswer(error.status, b"", error.reason)
 
 
 def _failed(fault: Fault, reason: str = "") -> ControlAnswer:

@@ -1,0 +1,106 @@
+"""A description that its client wrote into the SOAP body as it is: not escaped, or not in UTF-8 (decision 0022).
+
+libminiupnpc and the programs on it paste the description between its tags; others send Latin-1 or windows-1252
+bytes, declared or not. Nothing here reads XML. Where the strict parser has refused a body, ``repairs`` gives the
+same body with other bytes between the one pair of description tags and nowhere else, for that parser to read again.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+_MENTION = re.compile(rb"</?(?:[\w.-]{1,64}:)?\w{0,64}Description", re.IGNORECASE)
+_OPENS = re.compile(rb"<((?:[A-Za-z_][\w.-]{0,63}:)?\w{0,64}Description)(?:\s[^<>]*)?(?<!/)>")
+_CLOSES = re.compile(rb"</((?:[A-Za-z_][\w.-]{0,63}:)?\w{0,64}Description)\s*>")
+_XML_DECLARATION = re.compile(rb"<\?xml\s[^<>]{0,200}\?>")
+_XML_ENCODING = re.compile(rb"""\sencoding\s*=\s*["']([\w.-]{1,32})["']""")
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.-]{1,32})""", re.IGNORECASE)
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_NOT_TEXT = re.compile(
+    r"<|&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)|[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
+GUESSED = "cp1252"
+"""What bytes that are not UTF-8 are taken for, where nothing usable is declared."""
+SINGLE_BYTE = {
+    # the first names mean windows-1252 on the web, and in what real clients declare
+    **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii"), "cp1252"),
+    **{f"iso-8859-{part}": f"iso8859-{part}" for part in (*range(2, 12), *range(13, 17))},
+    **{f"{prefix}125{page}": f"cp125{page}" for prefix in ("windows-", "cp") for page in range(9)},
+    "koi8-r": "koi8-r",
+    "koi8-u": "koi8-u",
+}
+"""Declared name -> codec. All of one byte a character, and ASCII where a byte is below 128. A client's word is
+looked up here, never among all codecs."""
+UTF_8 = ("utf-8", "utf8")
+
+
+def repairs(body: bytes, content_type: str) -> Iterator[bytes]:
+    """The body with its one description written as XML: decoded where it is not UTF-8; then escaped as well.
+
+    Nothing where there is not exactly one pair of description tags, or the rest is more than plain ASCII markup: a
+    comment, CDATA, a processing instruction, a document type. What is given differs from ``body`` between the two
+    tags alone, and holds no tag there.
+    """
+    found = _pair(body)
+    if found is None:
+        return
+    start, end = found
+    text, decoded = _text(body, body[start:end], content_type)
+    if text is None:
+        return
+    if decoded and "<" not in text:
+        yield body[:start] + text.encode() + body[end:]
+    yield body[:start] + text.translate(_ESCAPES).encode() + body[end:]
+
+
+def unreadable_argument(body: bytes, names: Iterable[str]) -> str | None:
+    """The first of these arguments whose content is no text of XML in UTF-8, or the description that is there more
+    than once. None where the fault lies elsewhere. ``names`` are those of the action, never the client's."""
+    for name in sorted(names, key=lambda name: name.endswith("Description")):  # a raw one alone is no fault
+        tag = re.escape(name.encode())
+        opens = list(re.finditer(rb"<(?:[\w.-]{1,64}:)?%b(?:\s[^<>]*)?(?<!/)>" % tag, body))
+        closes = list(re.finditer(rb"</(?:[\w.-]{1,64}:)?%b\s*>" % tag, body))
+        if len(opens) == len(closes) == 1:
+            if not _is_text(body[opens[0].end() : closes[0].start()]):
+                return name
+        elif opens and closes and name.endswith("Description"):
+            return name
+    return None
+
+
+def _pair(body: bytes) -> tuple[int, int] | None:
+    """Where the content of the one description begins and ends."""
+    mentions = [match.start() for match in _MENTION.finditer(body)]
+    if len(mentions) != 2:
+        return None
+    opens, closes = _OPENS.match(body, mentions[0]), _CLOSES.match(body, mentions[1])
+    if opens is None or closes is None or opens[1] != closes[1] or opens.end() > closes.start():
+        return None
+    declared = _XML_DECLARATION.match(body)
+    before, after = body[declared.end() if declared else 0 : opens.start()], body[closes.end() :]
+    if any(b"<!" in part or b"<?" in part for part in (before, after)):
+        return None
+    if not body[: opens.end()].isascii() or not after.isascii():
+        return None
+    return opens.end(), closes.start()
+
+
+def _text(body: bytes, content: bytes, content_type: str) -> tuple[str | None, bool]:
+    """The content as text, None where nobody can tell; and whether it was in another encoding than UTF-8."""
+    try:
+        return content.decode(), False
+    except UnicodeDecodeError:
+        pass
+    declared = _CHARSET.search(content_type), _XML_DECLARATION.match(body)
+    charset = declared[0][1].lower() if declared[0] else ""
+    in_xml = _XML_ENCODING.search(declared[1][0]) if declared[1] else None
+    names = [name for name in (charset, in_xml[1].decode().lower() if in_xml else "") if name not in ("", *UTF_8)]
+    if names and names[0] not in SINGLE_BYTE:
+        return None, True
+    return content.decode(SINGLE_BYTE[names[0]] if names else GUESSED, "replace"), True
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        return not _NOT_TEXT.search(content.decode())
+    except UnicodeDecodeError:
+        return False
