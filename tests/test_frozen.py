@@ -118,6 +118,26 @@ async def test_another_internal_port_is_one_of_the_days_and_evidence(tmp_path: P
         await home.refused(5000, internal=5000)
 
 
+async def test_what_is_new_is_charged_as_new(tmp_path: Path) -> None:
+    """As a refresh it would go to the first grant, where the day's ports are used up."""
+    text = '[[grant]]\nname = "a-few"\nwho = "*"\nint_ports = ["1024-65535"]\nmax_ports_per_day = 1\n'
+    async with house(tmp_path, policy(text + ALL + 'remote = ["203.0.113.0/24"]\n')) as home:
+        assert (await home.granted(5000)).mapping.rule == "a-few"
+        assert (await home.granted(5000, internal=5001)).mapping.rule == "all"
+        assert home.firewall.reach(TCP, 5000, OTHER) is None
+
+
+async def test_what_is_refreshed_does_not_make_room_for_itself(tmp_path: Path) -> None:
+    """Three mappings, where the limit is two by now."""
+    async with house(tmp_path, policy(ALL)) as home:
+        for port in (5000, 5001, 5002):
+            await home.granted(port, **NATPMP)
+        home.operations.policy = policy("[limits]\nper_device = 2\n" + ALL)
+        await home.granted(5000)
+        assert {port for _, port in home.ports} == {5000, 5002}
+        assert {hold.via for hold in row(home, 5000).holds} == {Via.NATPMP, Via.IGD1}
+
+
 # -- who may connect: grants that take each other's places
 
 
@@ -193,6 +213,22 @@ async def test_a_reload_opens_nothing_for_a_frozen_device(tmp_path: Path) -> Non
         assert home.house.firewall.reach(TCP, 5001, OTHER) is not None
 
 
+async def test_a_reload_opens_what_a_busy_device_may_open(tmp_path: Path) -> None:
+    """The gateway asks, and for no other port: neither the rate nor the day's ports stand in the way."""
+    limited = f"version = 1\n[limits]\nrequests_per_minute = 3\n{ALL}max_ports_per_day = 1\n"
+    async with reload_home(tmp_path, limited + 'remote = ["203.0.113.0/24"]\n') as home:
+        await home.house.granted(5000, lifetime=None)
+        home.house.clock.pass_s(DAY_S)
+        await home.house.sweep()
+        await home.house.granted(5001)
+        await home.house.refused(5002)
+        await home.house.refused(5002)
+        assert (await home.house.refused(5002)).refusal is Refusal.RATE
+        home.file.write_text(limited)
+        assert not (await home.reload.reload(home.enforcer)).fallen
+        assert home.house.firewall.reach(TCP, 5000, OTHER) is not None
+
+
 # -- who may connect: filters
 
 
@@ -213,9 +249,9 @@ async def test_the_end_of_a_lease_opens_nothing(tmp_path: Path, ends: str) -> No
         clock.pass_s(0 if ends == "release" else 700)
         if ends == "expiry":
             await home.sweep()
-        if ends != "restart":
+        if ends == "expiry":
             await only_one_until_natpmp_asks_again(home)
-    if ends == "restart":
+    if ends != "expiry":
         async with house(tmp_path, policy(ALL), clock) as home:
             await only_one_until_natpmp_asks_again(home)
 

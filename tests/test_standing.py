@@ -19,6 +19,7 @@ from upnp_gw.events import Decided
 from upnp_gw.gate.limits import FREEZE_S, Incident
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import OnIncident, Policy
+from upnp_gw.ledger.ledger import Turn
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.model import Endpoint, IPAddress, MappingKey, RemotePeers, Transport, Via
 from upnp_gw.network import Neighbour
@@ -80,9 +81,10 @@ Reached = tuple[Transport, IPAddress, int, int, Endpoint]
 """Transport, remote host and port, external port; and the internal endpoint that is reached."""
 
 
-def policy(ports_a_day: int | None = None) -> Policy:
+def policy(ports_a_day: int | None = None, wide: bool = False) -> Policy:
     line = f"max_ports_per_day = {ports_a_day}" if ports_a_day else ""
-    return load_text(POLICY % (CONSOLE, line, line, line), "test", date.min).policy
+    text = POLICY % (CONSOLE, line, line, line)
+    return load_text(text.replace("remote =", "# remote =") if wide else text, "test", date.min).policy
 
 
 def reachable(home: House) -> set[Reached]:
@@ -104,7 +106,14 @@ class Pass:
     seconds: float
 
 
-Step = ChangeRequest | Pass
+@dataclass(frozen=True)
+class Reload:
+    """Another policy comes into force: for fewer remote hosts, or for more."""
+
+    wide: bool
+
+
+Step = ChangeRequest | Pass | Reload
 
 
 @st.composite
@@ -163,8 +172,9 @@ def ends(draw: st.DrawFn) -> Step:
     return UnmapRequest(Via.IGD2, source, MappingKey(Transport.TCP, own if family == 6 else None, port, None))
 
 
+RELOADS = st.builds(Reload, st.booleans())
 STEPS = st.lists(map_requests() | map_requests() | ends(), min_size=1, max_size=5)
-MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def in_a_house(policy_now: Policy, test: Callable[[House], Awaitable[None]]) -> None:
@@ -187,6 +197,13 @@ async def take(home: House, step: Step) -> tuple[set[Reached], list[DecisionReco
     if isinstance(step, Pass):
         home.clock.pass_s(step.seconds)
         await home.sweep()
+    elif isinstance(step, Reload):
+        loaded = policy(wide=step.wide)
+
+        def change(turn: Turn) -> None:
+            home.gateway.duties.policy_changed(turn, loaded)
+
+        await home.gateway.submit(change)
     else:
         await home.gateway.handle(step)
     return reachable(home) - before, [e.record for e in home.events[told:] if isinstance(e, Decided)]
@@ -219,7 +236,7 @@ def test_what_becomes_reachable_was_decided_as_new(steps: list[Step], last: MapR
     async def test(home: House) -> None:
         for step in (*steps, last):
             opened, records = await take(home, step)
-            if opened and not isinstance(step, Pass):
+            if opened and not isinstance(step, Pass | Reload):
                 assert isinstance(step, MapRequest), "a delete opens nothing"
                 assert [r.verdict for r in records] == ["allow"]
                 assert not records[0].facts["standing"], (step, opened)
@@ -229,7 +246,7 @@ def test_what_becomes_reachable_was_decided_as_new(steps: list[Step], last: MapR
 
 
 @MANY
-@given(STEPS, st.lists(map_requests() | ends(), min_size=1, max_size=4))
+@given(STEPS, st.lists(map_requests() | ends() | RELOADS, min_size=1, max_size=4))
 def test_nothing_becomes_reachable_while_a_device_is_frozen(before: list[Step], after: list[Step]) -> None:
     async def test(home: House) -> None:
         await take_all(home, before)

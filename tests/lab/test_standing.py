@@ -11,7 +11,7 @@ from tests.lab.igd_control_point import Fault, refused
 from tests.lab.test_pinholes import SERVICE, at, pinhole
 from tests.lab.test_portcontrol_lab import GATEWAY6, Talk, talk
 from tests.lab.test_whole_way_network import heard_of
-from tests.lab.whole_way import ROUTER, TCP, Home, home
+from tests.lab.whole_way import ROUTER, SHUT_S, TCP, Home, home
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.lab.topology import CONSOLE
 from upnp_gw.protocols import natpmp
@@ -107,9 +107,9 @@ def test_a_frozen_device_renews_what_it_holds_and_changes_none_of_it(here: Home)
                 assert here.shut(port), f"{port} is for the other peer"
                 assert here.reach(port, peer="peer2").answered_by == "console"
             for port in (6001, 6002):
-                assert not at(peer, address6, port), f"{port} is for the other peer"
+                assert not at(peer, address6, port, timeout=SHUT_S), f"{port} is for the other peer"
                 assert at(friend, address6, port).answered_by == "console"
-            assert not at(peer, address6, ELSEWHERE)
+            assert not at(peer, address6, ELSEWHERE, timeout=SHUT_S)
             assert here.shut(ELSEWHERE)
             for port in (5000, 5005):
                 assert here.reach(port).answered_by == "console"
