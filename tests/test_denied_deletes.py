@@ -17,7 +17,7 @@ TIMES = 5 * LIMIT
 
 
 async def of_pc(home: House) -> list[DecisionRecord]:
-    return await home.store.decisions(RecordFilter(device=PC, limit=1000))
+    return await home.store.decisions(RecordFilter(devices=(PC,), limit=1000))
 
 
 async def told_at_the_end(home: House) -> list[int]:

@@ -1,11 +1,13 @@
 """The network's values: who is on a LAN, whose address it is, which MAC is behind it."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from upnp_gw.device import lan_of, mac_of
 from upnp_gw.model import IPAddress, Transport
 from upnp_gw.network import GatewayPorts, Link, Neighbour, Neighbours, Network, private_external
 
@@ -101,6 +103,41 @@ def test_public_addresses_on_the_edges(address: str) -> None:
     assert private_external(IPv4Address(address)) is None
 
 
+@pytest.mark.parametrize(
+    ("address", "lan"),
+    [
+        ("192.168.1.20", "lan0"),
+        ("192.168.2.20", "lan1"),
+        ("192.168.3.20", "lan0"),
+        ("192.168.3.130", "lan1"),
+        ("2a11::20", "lan0"),
+        ("fe80::20", ""),
+        ("10.5.0.1", ""),
+        ("11.0.0.9", ""),
+    ],
+)
+def test_the_longest_prefix_says_which_lan_an_address_is_on(address: str, lan: str) -> None:
+    """As the kernel routes: a host of the wider prefix's LAN must not pass for one of the narrower."""
+    wide, narrow = ip_interface("192.168.3.1/24"), ip_interface("192.168.3.129/25")
+    shared = ip_interface("192.168.1.2/24")
+    lans = (
+        replace(LAN0, addresses=(*LAN0.addresses, wide)),
+        replace(LAN1, addresses=(*LAN1.addresses, shared, narrow)),
+    )
+    network = replace(NETWORK, lans=lans)
+    assert network.lan_of(a(address)) == lan
+    if lan:
+        assert [name for name in network.lan_names if network.on_link(a(address), name)] == [lan]
+
+
+def test_a_device_is_called_by_its_lan_only_where_there_are_several() -> None:
+    mac = "02:00:00:00:00:01"
+    assert NETWORK.device_id(mac, "lan1") == f"{mac}@lan1"
+    assert replace(NETWORK, lans=(LAN0,)).device_id(mac, "lan0") == mac
+    assert (mac_of(f"{mac}@lan1"), lan_of(f"{mac}@lan1"), mac_of(mac), lan_of(mac)) == (mac, "lan1", mac, "")
+    assert (mac_of("192.168.1.20"), mac_of("operator"), mac_of("2001:db8:0:1::1:2")) == (None, None, None)
+
+
 def test_a_neighbour_is_known_by_interface_and_a_conflict_is_no_answer() -> None:
     known = Neighbours()
     known.learn(Neighbour(a("fe80::9"), "02:00:00:00:00:01", "lan0"))
@@ -148,9 +185,13 @@ def test_both_ways_of_looking_agree(steps: list[tuple[str, Neighbour]]) -> None:
     assert {(e.address, e.interface): e.mac for e in known.all()} == model
     for mac in ("02:00:00:00:00:01", "02:00:00:00:00:02"):
         assert known.addresses_of(mac) == {address for (address, _), m in model.items() if m == mac}
+        for lan in ("lan0", "lan1"):
+            mine = {address for (address, on), m in model.items() if (m, on) == (mac, lan)}
+            assert known.addresses_of(mac, lan) == mine
+            assert (lan in known.interfaces_of(mac)) == bool(mine)
     for address in (a("10.0.0.1"), IPv6Address("fe80::1")):
-        macs = {mac for (at, _), mac in model.items() if at == address}
-        assert known.mac_of(address) == (macs.pop() if len(macs) == 1 else None)
+        macs = [mac for (at, _), mac in model.items() if at == address]
+        assert known.mac_of(address) == (macs[0] if len(macs) == 1 else None), "two LANs are two hosts"
 
 
 @pytest.mark.spec("SR-24")

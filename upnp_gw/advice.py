@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from upnp_gw import api
 from upnp_gw.errors import ConfigError, FirewallError
 from upnp_gw.gate.approved import free_name
-from upnp_gw.gate.identity import name_of
+from upnp_gw.gate.identity import device_of, ids_of, name_of
 from upnp_gw.gate.load import read_text
 from upnp_gw.ledger.evidence import Evidence
 from upnp_gw.model import IPAddress, Kind, Mapping, Usage
@@ -20,8 +20,8 @@ from upnp_gw.operations import Operations
 from upnp_gw.policies import Policies, local_today
 from upnp_gw.suggest.document import Suggestion, suggest
 from upnp_gw.suggest.listeners import Listener, learn_from
-from upnp_gw.suggest.needs import Learnt, device_name, learn
-from upnp_gw.suggest.stale import ids_of, stale
+from upnp_gw.suggest.needs import Learnt, learn
+from upnp_gw.suggest.stale import stale
 from upnp_gw.witness import Witness, opening_of
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ class Advice:
         book = self._witness.book
         await self._ask_the_silent(now.wall - asked.days * 86_400)
         rows = [(mapping, self._usage(mapping)) for mapping in self._operations.ledger.table]
-        found = stale(self._operations.policy, book, rows, now.wall, local_today(now.wall), asked.days)
+        policy, lans = self._operations.policy, self._around.network.lan_names
+        found = stale(policy, book, rows, now.wall, local_today(now.wall), asked.days, lans)
         return [
             api.Stale(
                 kind=one.kind.value,
@@ -97,39 +98,48 @@ class Advice:
     def _learnt(self, asked: api.AskSuggestion) -> Learnt | api.Problem:
         policy, wall = self._operations.policy, self._around.clock().wall
         if asked.listeners is None:
-            return learn(policy, self._witness.book, wall, asked.min_days)
+            return learn(policy, self._witness.book, wall, asked.min_days, self._around.network.main_lan)
         listeners = [Listener(one.transport, one.port, one.program) for one in asked.listeners]
         if asked.device is not None:
             if asked.device not in policy.devices:
                 return api.Problem(error="invalid", message="the policy names no such device", field="device")
             return learn_from(listeners, asked.device)
         address = ip_address(asked.host or "")
-        mac = self._around.neighbours.mac_of(address)
-        name = name_of(policy, mac, address)
+        network = self._around.network
+        host = device_of(network, self._around.neighbours, address)
+        name = name_of(policy, host.device, network.main_lan, address)
         if name is not None:
             return learn_from(listeners, name, [address.version])
         name = free_name(f"host-{address}", policy.devices)
         learnt = learn_from(listeners, name, [address.version])
-        learnt.devices[name] = {"mac": [mac]} if mac else {"ip": [str(address)]}
+        learnt.devices[name] = {"mac": [host.mac]} if host.mac else {"ip": [str(address)]}
+        if host.mac and host.lan != network.main_lan:
+            learnt.devices[name]["lan"] = [host.lan]
         return learnt
 
     async def _ask_the_silent(self, since: float) -> None:
         """A device that is there and needs nothing of the gateway is not gone."""
         book, around = self._witness.book, self._around
+        network = around.network
+        named = {
+            device.name: ids_of(device, network.lan_names) for device in self._operations.policy.devices.values()
+        }
         silent = [
             neighbour
             for device in self._operations.policy.devices.values()
-            if all(book.devices[i].last_seen <= since for i in ids_of(device) if i in book.devices)
+            if all(book.devices[i].last_seen <= since for i in named[device.name] if i in book.devices)
             for neighbour in around.neighbours.all()
-            if neighbour.mac in device.macs or neighbour.address in device.addresses
+            if network.device_id(neighbour.mac, neighbour.interface) in named[device.name]
+            or neighbour.address in device.addresses
         ][:PROBED_MOST]
         answers = await asyncio.gather(
             *(self._probe(neighbour.address, neighbour.interface) for neighbour in silent), return_exceptions=True
         )
         for neighbour, answer in zip(silent, answers, strict=True):
             if answer is True:
-                for device in (neighbour.mac, str(neighbour.address)):
-                    if device in book.devices or device == neighbour.mac:
+                own = network.device_id(neighbour.mac, neighbour.interface)
+                for device in (own, str(neighbour.address)):
+                    if device in book.devices or device == own:
                         self._witness.saw(device, around.clock().wall)
 
     def _usage(self, mapping: Mapping) -> Usage:
@@ -142,7 +152,7 @@ class Advice:
         opening = row.opening
         return api.Evidence(
             device=opening.device,
-            device_name=device_name(self._operations.policy, opening.device),
+            device_name=name_of(self._operations.policy, opening.device, self._around.network.main_lan),
             transport=opening.transport,
             kind=Kind.PINHOLE if opening.family == 6 else Kind.PORT_MAPPING,
             internal_port=opening.port,

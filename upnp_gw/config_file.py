@@ -4,7 +4,6 @@ Options override the file, the file overrides what was detected. Nothing is gues
 is refused, with the nearest one that is.
 """
 
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from upnp_gw.config import Config, check
+from upnp_gw.device import is_interface
 from upnp_gw.errors import ConfigError
 from upnp_gw.files import FileProblem, read_trusted
 from upnp_gw.firewall.base import FirewallMode
@@ -32,9 +32,6 @@ Parse = Callable[[object], Any]
 
 LARGEST = 1024 * 1024
 """Bytes of a configuration file."""
-
-INTERFACE = re.compile(r"(?!\.{1,2}$)[^/:\s\x00-\x1f\x7f]{1,15}")
-"""The kernel's rule for interface names (IFNAMSIZ, dev_valid_name)."""
 
 
 class Rejected(ValueError):
@@ -111,7 +108,7 @@ def _list(parse_one: Parse, accepted: str, least: int = 0) -> Parse:
 def _interface(value: object) -> str:
     accepted = 'the name of an interface, such as "eth1" (up to 15 characters)'
     name = _text(value, accepted)
-    if not INTERFACE.fullmatch(name) or len(name.encode()) > 15:
+    if not is_interface(name):
         raise Rejected(accepted)
     return name
 

@@ -276,11 +276,13 @@ class Daemon:
     def _neighbour_changed(self, event: NeighbourEvent) -> None:
         match event:
             case Seen(neighbour):
-                self._witness.saw(neighbour.mac, clock().wall)
-                self._upkeep.device_seen(neighbour.mac, neighbour.address)
-            case Moved(address, old_mac, new_mac, _):
-                self._upkeep.device_moved(address, old_mac)
-                self._upkeep.device_seen(new_mac, address)
+                device = self._around.network.device_id(neighbour.mac, neighbour.interface)
+                self._witness.saw(device, clock().wall)
+                self._upkeep.device_seen(device, neighbour.address)
+            case Moved(address, old_mac, new_mac, interface):
+                network = self._around.network
+                self._upkeep.device_moved(address, network.device_id(old_mac, interface))
+                self._upkeep.device_seen(network.device_id(new_mac, interface), address)
 
     def _warn_private(self, network: Network) -> None:
         for address in network.external[:1]:

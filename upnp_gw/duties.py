@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from upnp_gw.audit import STANDS, map_record
+from upnp_gw.device import mac_of
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
 from upnp_gw.gate.schema import KEPT_RULE, Policy
@@ -21,7 +22,6 @@ from upnp_gw.model import DecisionId, Hold, Instant, IPAddress, Mapping, Via
 from upnp_gw.operations import Operations
 from upnp_gw.request import MapRequest, PortChoice, Source
 from upnp_gw.standing import RULE_OF_OPERATOR
-from upnp_gw.surroundings import is_mac
 
 log = logging.getLogger(__name__)
 
@@ -103,10 +103,10 @@ class Duties:
         """Writes down the counted refusals; without ``now`` those of the present minute too."""
         turn.records.extend(self._operations.floods.over(now, turn.on_undo))
 
-    def device_moved(self, turn: Turn, address: IPAddress, old_mac: str) -> None:
+    def device_moved(self, turn: Turn, address: IPAddress, old: str) -> None:
         """The address belongs to another device now: the new holder neither sees nor inherits its mappings."""
         for mapping in self._operations.ledger.table.to_client(address):
-            if mapping.device == old_mac and not mapping.delegated:
+            if mapping.device == old and not mapping.delegated:
                 turn.end(mapping, "device-moved")
 
     def prefix_gone(self, turn: Turn) -> None:
@@ -119,10 +119,10 @@ class Duties:
 
     def _known(self, mapping: Mapping) -> Mapping:
         """A mapping that was held by an address, since its neighbour was not known, is its device's once it is."""
-        mac = self._operations.surroundings.neighbours.mac_of(mapping.internal.address)
-        if mac is None or mapping.delegated or mapping.device != str(mapping.internal.address):
+        device = self._operations.surroundings.host_of(mapping.internal.address)
+        if device is None or mapping.delegated or mapping.device != str(mapping.internal.address):
             return mapping
-        return replace(mapping, device=mac)
+        return replace(mapping, device=device)
 
     def _still_delegated(self, mapping: Mapping) -> Mapping:
         """A mapping for another device's address is an ordinary one once its holder has that address itself."""
@@ -256,8 +256,9 @@ class Duties:
 
     def _moved(self, mapping: Mapping) -> bool:
         """True where the internal client's address is known to be another device's now."""
-        mac = self._operations.surroundings.neighbours.mac_of(mapping.internal.address)
-        return not mapping.delegated and mac is not None and is_mac(mapping.device) and mac != mapping.device
+        device = self._operations.surroundings.host_of(mapping.internal.address)
+        known = device is not None and mac_of(mapping.device) is not None
+        return known and not mapping.delegated and device != mapping.device
 
     def _rows(self, ids: Iterable[str]) -> list[Mapping]:
         return [mapping for i in ids if (mapping := self._operations.ledger.table.get(i)) is not None]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from upnp_gw.bookkeeping import Bookkeeping
+from upnp_gw.device import mac_of
 from upnp_gw.duties import Duties, tell
 from upnp_gw.epochs import Epochs
 from upnp_gw.errors import FirewallError
@@ -28,7 +29,6 @@ from upnp_gw.model import Instant, Via
 from upnp_gw.operations import Operations
 from upnp_gw.remembering import Memory
 from upnp_gw.request import ChangeRequest, MapRequest, Refusal, Refused, Reply
-from upnp_gw.surroundings import is_mac
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class Gateway:
         return reply if reply is not None else _failed()
 
     def _perform(self, request: ChangeRequest, device: str, turn: Turn) -> Reply:
-        if is_mac(device) and self.operations.device_of(request.source) != device:
+        if mac_of(device) is not None and self.operations.device_of(request.source) != device:
             return Refused(Refusal.ABSENT, "the requester left its link while it waited", None)
         addresses = {request.source.address, request.internal.address} if isinstance(request, MapRequest) else set()
         if request.via is not Via.OPERATOR and any(map(self.operations.surroundings.contested, addresses)):

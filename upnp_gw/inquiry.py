@@ -11,7 +11,7 @@ from upnp_gw.audit import NotReplayable, asked
 from upnp_gw.duties import Fallen
 from upnp_gw.errors import ConfigError, GatewayError
 from upnp_gw.gate.explain import explain
-from upnp_gw.gate.identity import name_of
+from upnp_gw.gate.identity import ids_of, name_of
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
 from upnp_gw.ledger.store import Store
@@ -19,7 +19,6 @@ from upnp_gw.model import IPAddress, Via
 from upnp_gw.policies import Enforcer
 from upnp_gw.reload import Reload
 from upnp_gw.request import Refusal, Source
-from upnp_gw.surroundings import is_mac
 from upnp_gw.trial import explained, request_of, rules
 
 OTHER_POLICY = "the policy has changed since: this is what was written down then, not what would be answered now"
@@ -105,9 +104,12 @@ class Inquiry:
 
     def _address_of(self, device: str) -> IPAddress | None:
         named = self._operations.policy.devices.get(device)
-        macs = named.macs if named is not None else frozenset({device.lower()} if is_mac(device) else ())
-        seen = {address for mac in macs for address in self._around.neighbours.addresses_of(mac)}
-        seen |= {row.internal.address for mac in macs for row in self._operations.ledger.table.of_device(mac)}
+        if named is not None:
+            ids = ids_of(named, self._around.network.lan_names)
+        else:
+            ids = frozenset({self._around.in_full(device)})
+        seen = {address for one in ids for address in self._around.addresses_of(one)}
+        seen |= {row.internal.address for one in ids for row in self._operations.ledger.table.of_device(one)}
         known = seen & named.addresses or named.addresses if named is not None and named.addresses else seen
         return min(known, key=lambda address: (address.version, int(address)), default=None)
 
@@ -142,11 +144,10 @@ class Inquiry:
 
     def _fallen(self, fallen: Fallen) -> api.FallenMapping:
         row, device = fallen.mapping, fallen.mapping.device
-        address = None if is_mac(device) else ip_address(device)
         return api.FallenMapping(
             mapping=row.id,
             device=device,
-            device_name=name_of(self._operations.policy, None if address else device, address),
+            device_name=name_of(self._operations.policy, device, self._around.network.main_lan),
             transport=row.key.transport,
             external_port=row.key.external_port,
             internal_client=str(row.internal.address),

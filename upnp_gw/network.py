@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 
+from upnp_gw.device import device_id
 from upnp_gw.model import IPAddress, IPNetwork, Transport
 
 
@@ -65,6 +66,11 @@ class Network:
     """(IP version, number) of every address of the gateway itself: every decision asks."""
     lan_spans: tuple[tuple[int, int, int, bool], ...] = field(init=False, compare=False, repr=False)
     """(IP version, first, last, one has no hosts at its ends) of every LAN prefix, routed ones last."""
+    _places: tuple[tuple[int, int, int, str], ...] = field(init=False, compare=False, repr=False)
+    """(IP version, first, last, LAN interface) of each connected prefix, the longest first. Of two LANs with the
+    same prefix the first one has it."""
+    _extents: dict[str, tuple[tuple[int, int, int], ...]] = field(init=False, compare=False, repr=False)
+    """LAN interface -> (IP version, first, last) of its IPv4 prefixes, or where it has none of its IPv6 ones."""
 
     def __post_init__(self) -> None:
         held = [own.ip for link in (self.wan, *self.lans) for own in link.addresses]
@@ -72,9 +78,40 @@ class Network:
         nets = (*(net for link in self.lans for net in link.networks), *self.routed)
         object.__setattr__(self, "own", own)
         object.__setattr__(self, "lan_spans", tuple(_span(net) for net in nets))
+        object.__setattr__(self, "_places", _places(self.lans))
+        object.__setattr__(self, "_extents", {link.name: _extent(link) for link in self.lans})
 
     def lan(self, interface: str) -> Link | None:
         return next((link for link in self.lans if link.name == interface), None)
+
+    @property
+    def lan_names(self) -> tuple[str, ...]:
+        """The LAN interfaces, the first one first."""
+        return tuple(link.name for link in self.lans)
+
+    @property
+    def main_lan(self) -> str:
+        """The LAN interface that is named first: where a device of the policy is, if the policy names no LAN."""
+        return self.lans[0].name if self.lans else ""
+
+    def lan_of(self, address: IPAddress) -> str:
+        """The LAN interface that this address is on: the longest connected prefix decides, as in the kernel.
+
+        Empty where that cannot be told: a link-local address is on every LAN, a routed one behind another router.
+        """
+        number, version = int(address), address.version
+        for family, first, last, name in self._places:
+            if family == version and first <= number <= last:
+                return name
+        return ""
+
+    def extent_of(self, interface: str) -> tuple[tuple[int, int, int], ...]:
+        """The prefixes that make up a LAN, as (IP version, first, last): its IPv4 ones, else its IPv6 ones."""
+        return self._extents.get(interface, ())
+
+    def device_id(self, mac: str, interface: str) -> str:
+        """What the device of this MAC address on this LAN interface is called (``upnp_gw.device``)."""
+        return device_id(mac, interface if len(self.lans) > 1 else "")
 
     def on_lan(self, address: IPAddress) -> bool:
         """True where the address is in a connected prefix of a LAN link or in a routed one."""
@@ -89,6 +126,9 @@ class Network:
         link = self.lan(interface)
         if link is None:
             return False
+        place = self.lan_of(address)
+        if place:
+            return place == interface
         return any(address.version == net.version and address in net for net in (*link.networks, *self.routed))
 
     def is_gateway(self, address: IPAddress) -> bool:
@@ -96,6 +136,18 @@ class Network:
         return address in self.external or any(
             address == own.ip for link in (self.wan, *self.lans) for own in link.addresses
         )
+
+
+def _places(lans: Iterable[Link]) -> tuple[tuple[int, int, int, str], ...]:
+    nets = [(net, link.name) for link in lans for net in dict.fromkeys(link.networks) if not net.is_link_local]
+    nets.sort(key=lambda place: -place[0].prefixlen)  # stable: the order of the LANs stays
+    return tuple((net.version, int(net.network_address), int(net.broadcast_address), name) for net, name in nets)
+
+
+def _extent(link: Link) -> tuple[tuple[int, int, int], ...]:
+    nets = [net for net in link.networks if not net.is_link_local]
+    chosen = [net for net in nets if net.version == 4] or nets
+    return tuple((net.version, int(net.network_address), int(net.broadcast_address)) for net in chosen)
 
 
 def _span(net: IPNetwork) -> tuple[int, int, int, bool]:
@@ -115,29 +167,37 @@ class Neighbour:
 
 @dataclass(slots=True)
 class Neighbours:
-    """Who is behind which address. Kept by netlink events; a device is told by its MAC address."""
+    """Who is behind which address. Kept by netlink events; a device is told by its MAC address and its LAN."""
 
     _by_address: dict[IPAddress, dict[str, Neighbour]] = field(default_factory=dict)
     """Address -> interface -> entry: two LANs can each have their own fe80::1."""
     _by_mac: dict[str, set[tuple[IPAddress, str]]] = field(default_factory=dict)
 
-    def mac_of(self, address: IPAddress, interface: str | None = None) -> str | None:
-        """The MAC address behind an address on this LAN interface; without one, on whichever knows it.
+    def find(self, address: IPAddress, interface: str | None = None) -> Neighbour | None:
+        """The entry of an address on this LAN interface; without one, on the only one that knows it.
 
-        None where two interfaces know the address by different MAC addresses: a guess would take a host of one
-        LAN for a host of the other.
+        None where two interfaces know the address: a guess would take a host of one LAN for a host of the other.
         """
         entries = self._by_address.get(address)
         if not entries:
             return None
         if interface is not None:
-            entry = entries.get(interface)
-            return entry.mac if entry else None
-        macs = {entry.mac for entry in entries.values()}
-        return macs.pop() if len(macs) == 1 else None
+            return entries.get(interface)
+        return next(iter(entries.values())) if len(entries) == 1 else None
 
-    def addresses_of(self, mac: str) -> frozenset[IPAddress]:
-        return frozenset(address for address, _ in self._by_mac.get(mac, ()))
+    def mac_of(self, address: IPAddress, interface: str | None = None) -> str | None:
+        """The MAC address of that entry."""
+        entry = self.find(address, interface)
+        return entry.mac if entry is not None else None
+
+    def addresses_of(self, mac: str, interface: str | None = None) -> frozenset[IPAddress]:
+        """The addresses of this MAC address on this LAN interface; without one, on all."""
+        places = self._by_mac.get(mac, ())
+        return frozenset(address for address, where in places if interface in (None, where))
+
+    def interfaces_of(self, mac: str) -> frozenset[str]:
+        """The LAN interfaces that this MAC address is seen on."""
+        return frozenset(where for _, where in self._by_mac.get(mac, ()))
 
     def all(self) -> Iterable[Neighbour]:
         return tuple(entry for entries in self._by_address.values() for entry in entries.values())

@@ -10,16 +10,17 @@ from typing import Literal
 
 from upnp_gw import __version__, api
 from upnp_gw.config import Config
+from upnp_gw.device import device_id, lan_of, mac_of
 from upnp_gw.events import (
     Event,
 )
+from upnp_gw.gate.identity import ids_of
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import RecordFilter
 from upnp_gw.ledger.store import Store
 from upnp_gw.model import Endpoint, Instant, Via
 from upnp_gw.network import awaited, private_external
 from upnp_gw.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
-from upnp_gw.surroundings import is_mac
 from upnp_gw.telling import Telling, address_of, incident_told
 
 WATCH_QUEUE = 1000
@@ -135,7 +136,7 @@ class GatewayOperator:
     async def decisions(self, wanted: api.DecisionFilter) -> list[api.Decision]:
         records = await self._store.decisions(
             RecordFilter(
-                device=self._device(wanted.device) if wanted.device else None,
+                devices=self._devices(wanted.device) if wanted.device else (),
                 verdict=wanted.verdict,
                 via=wanted.via.value if wanted.via else None,
                 since=wanted.since.timestamp() if wanted.since else None,
@@ -163,7 +164,7 @@ class GatewayOperator:
                 refused=sum(book[device].refused.values()) if device in book else 0,
                 last_refusal=book[device].last_refusal if device in book else None,
                 frozen=self._operations.book.frozen(device, now),
-                dhcp_name=self._around.leases().name_of(device, now.wall),
+                dhcp_name=self._dhcp_name(device, now.wall),
             )
             for device in sorted({*book, *self._ledger.table.devices()} - {"operator"})
         ]
@@ -190,6 +191,12 @@ class GatewayOperator:
         finally:
             stop()
 
+    def _dhcp_name(self, device: str, wall: float) -> str | None:
+        network, lan = self._around.network, lan_of(device)
+        return self._around.leases().name_of(
+            mac_of(device) or device, wall, lambda address: not lan or network.lan_of(address) == lan
+        )
+
     def _warnings(self, now: Instant) -> list[str]:
         network = self._around.network
         found = list(awaited((network.wan, *network.lans)))
@@ -207,19 +214,27 @@ class GatewayOperator:
         found += [f"incident: {incident_told(incident)}" for incident in self._operations.book.incidents(now)]
         return found
 
-    def _device(self, wanted: str) -> str:
-        """A device by its name in the policy, or as it was given."""
-        named = self._operations.policy.devices.get(wanted)
-        if named is None:
-            address = address_of(wanted)
-            return self._around.device_of(address) if address is not None else wanted.lower()
-        return next(iter(sorted(named.macs)), None) or str(next(iter(sorted(map(str, named.addresses))), wanted))
+    def _devices(self, wanted: str) -> tuple[str, ...]:
+        """What a device by its name in the policy, or as it was given, is called in the audit log; and was called
+        when the gateway served another number of LANs."""
+        named, address = self._operations.policy.devices.get(wanted), address_of(wanted)
+        if named is not None:
+            found = ids_of(named, self._around.network.lan_names)
+        else:
+            found = frozenset(
+                {self._around.in_full(wanted) if address is None else self._around.device_of(address)}
+            )
+        network = self._around.network
+        macs = {
+            (mac, lan_of(device) or network.main_lan) for device in found if (mac := mac_of(device)) is not None
+        }
+        return tuple(sorted(found | {name for mac, lan in macs for name in (mac, device_id(mac, lan))}))
 
     def _addresses(self, device: str) -> set[str]:
-        if not is_mac(device):
+        if mac_of(device) is None:
             return {device}
         held = {str(row.internal.address) for row in self._ledger.table.of_device(device) if not row.delegated}
-        return held | {str(address) for address in self._around.neighbours.addresses_of(device)}
+        return held | {str(address) for address in self._around.addresses_of(device)}
 
 
 async def _drain(queue: "asyncio.Queue[api.Event | None]") -> AsyncIterator[api.Event]:

@@ -12,6 +12,7 @@ from functools import partial
 from ipaddress import ip_address
 
 from upnp_gw import api
+from upnp_gw.device import mac_of
 from upnp_gw.errors import ConfigError, GatewayError
 from upnp_gw.gate.approved import Change, Written, rules_of, toml_of
 from upnp_gw.gate.identity import OPERATOR
@@ -23,7 +24,6 @@ from upnp_gw.ledger.ledger import Turn
 from upnp_gw.model import IPAddress, Mapping
 from upnp_gw.policies import Enforcer
 from upnp_gw.request import Granted, Refused, Reply
-from upnp_gw.surroundings import is_mac
 
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
 Shown = Callable[[Mapping], api.Mapping]
@@ -181,7 +181,8 @@ class People:
 
     @property
     def _proposals(self) -> Proposals:
-        return Proposals(self._operations.policy, self._around.clock().wall)
+        around = self._around
+        return Proposals(self._operations.policy, around.clock().wall, around.network.main_lan)
 
     async def _target(self, text: str) -> Target | api.Problem:
         """A device by its name, its MAC address or an address of it."""
@@ -199,7 +200,7 @@ class People:
         except ValueError:
             return
         network = self._around.network
-        if network.is_gateway(address) or self._around.neighbours.mac_of(address) is not None:
+        if network.is_gateway(address) or self._around.host_of(address) is not None:
             return
         for link in network.lans:
             if network.on_link(address, link.name):
@@ -209,7 +210,7 @@ class People:
 
     def _ids(self, device: str) -> set[str]:
         """A device as it is told now: by the MAC address of an address that has one by now."""
-        return {device} if is_mac(device) else {device, self._around.device_of(ip_address(device))}
+        return {device} if mac_of(device) else {device, self._around.device_of(ip_address(device))}
 
     async def _write(self, device: str, make: Callable[[Target], Change]) -> api.Written | api.Problem:
         target = await self._target(device)
@@ -238,7 +239,7 @@ class People:
         source = request.source
         if self._around.device_of(source.address, source.interface) != question.topic.device:
             return None, "the device is at that address no more; its next request will be granted"
-        if is_mac(question.topic.device) and source.interface:
+        if mac_of(question.topic.device) is not None and source.interface:
             try:
                 if not await self._probe(source.address, source.interface):
                     return None, "the device is away; its next request will be granted"

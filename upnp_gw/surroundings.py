@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from upnp_gw.device import lan_of, mac_of
 from upnp_gw.gate.dhcp import Leases
+from upnp_gw.gate.identity import device_of
 from upnp_gw.model import Instant, IPAddress, Mapping
 from upnp_gw.network import GatewayPorts, Neighbours, Network
 from upnp_gw.request import Source
@@ -61,11 +63,24 @@ class Surroundings:
     """Takes in a lease that was given a moment ago."""
 
     def device_of(self, address: IPAddress, interface: str = "") -> str:
-        """The MAC address behind an address; the address itself where none is known (a routed LAN).
+        """What the device behind an address is called. ``interface``: the LAN that its packet came in on; empty:
+        the LAN of its prefix."""
+        return device_of(self.network, self.neighbours, address, interface).device
 
-        A link-local address may be on two LANs: only with the interface is it told apart.
-        """
-        return self.neighbours.mac_of(address, interface or None) or str(address)
+    def host_of(self, address: IPAddress) -> str | None:
+        """The same, where its MAC address is known; else None."""
+        found = device_of(self.network, self.neighbours, address)
+        return found.device if found.mac is not None else None
+
+    def in_full(self, device: str) -> str:
+        """A device as the operator writes it, in capitals or without its LAN, as the gateway calls it."""
+        mac, lan = mac_of(device.lower()), lan_of(device)
+        return device if mac is None else self.network.device_id(mac, lan or self.network.main_lan)
+
+    def addresses_of(self, device: str) -> frozenset[IPAddress]:
+        """The addresses that a device is seen at now; none of one that is told by its address."""
+        mac = mac_of(device)
+        return self.neighbours.addresses_of(mac, lan_of(device) or None) if mac is not None else frozenset()
 
     def meet(self, source: Source) -> None:
         """Makes sure that a requester on a LAN link is known by its MAC address before it is judged."""
@@ -114,15 +129,10 @@ class Surroundings:
         """An address of the device that holds a mapping: the internal client's own, unless it was delegated."""
         if not mapping.delegated:
             return mapping.internal.address
-        known = sorted(self.neighbours.addresses_of(mapping.device), key=lambda a: (a.version, int(a)))
+        known = sorted(self.addresses_of(mapping.device), key=lambda a: (a.version, int(a)))
         same_family = [a for a in known if a.version == mapping.internal.address.version]
         return next(iter(same_family or known), mapping.internal.address)
 
     def local_time(self, now: Instant) -> datetime:
         """The gateway's local time, for grants with hours."""
         return datetime.fromtimestamp(now.wall).astimezone()
-
-
-def is_mac(device: str) -> bool:
-    """True for a device that is told by its MAC address."""
-    return len(device) == 17 and device.count(":") == 5

@@ -19,7 +19,6 @@ from upnp_gw.gate.limits import Incident
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.model import IPAddress, Mapping, Via
-from upnp_gw.surroundings import is_mac
 
 
 class Telling:
@@ -119,7 +118,7 @@ class Telling:
 
     def name(self, device: str) -> str | None:
         policy = self._operations.policy
-        return name_of(policy, device, None) if is_mac(device) else name_of(policy, None, address_of(device))
+        return name_of(policy, device, self._around.network.main_lan)
 
 
 def incident_told(incident: Incident) -> str:

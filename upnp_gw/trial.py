@@ -55,6 +55,7 @@ def _case(policy: Policy, wanted: api.Trial, where: str) -> Case:
         device=device,
         address=address,
         mac=mac,
+        lan=None,
         zone=None,
         via=wanted.via,
         transport=wanted.transport,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 
+from upnp_gw.device import mac_of
 from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Counters, Firewall, Reading
 from upnp_gw.gateway import Gateway
@@ -17,7 +18,6 @@ from upnp_gw.ledger.kernel import mapping_id
 from upnp_gw.ledger.ledger import Turn
 from upnp_gw.model import IPAddress, Mapping, Usage
 from upnp_gw.request import Reply
-from upnp_gw.surroundings import is_mac
 
 log = logging.getLogger(__name__)
 
@@ -110,18 +110,13 @@ class Upkeep:
 
     async def _present(self, mapping: Mapping) -> bool | None:
         """Whether the device of a mapping answers; None where it cannot be asked: a routed LAN has no neighbour."""
-        interface = next(
-            (
-                link.name
-                for link in self._operations.surroundings.network.lans
-                if self._operations.surroundings.network.on_link(mapping.internal.address, link.name)
-            ),
-            None,
-        )
-        if mapping.delegated or not is_mac(mapping.device) or interface is None:
+        network = self._operations.surroundings.network
+        address = mapping.internal.address
+        interface = next((link.name for link in network.lans if network.on_link(address, link.name)), None)
+        if mapping.delegated or mac_of(mapping.device) is None or interface is None:
             return None
         try:
-            return await self._probe(mapping.internal.address, interface)
+            return await self._probe(address, interface)
         except OSError as error:
             log.warning("no presence check for %s: %s", mapping.id, error.strerror)
             return None
@@ -142,19 +137,19 @@ class Upkeep:
 
     # -- neighbours, told by servers.netwatch
 
-    def device_seen(self, mac: str, address: IPAddress) -> None:
+    def device_seen(self, device: str, address: IPAddress) -> None:
         """A device appeared at an address: its parked mappings come back at once, those of another one end."""
         for mapping in self._ledger.table.to_client(address):
-            if mapping.parked or (mapping.device != mac and not mapping.delegated):
+            if mapping.parked or (mapping.device != device and not mapping.delegated):
                 self._submit("return", [mapping.id], partial(self._return, mapping.id))
 
     def _return(self, parked: str, turn: Turn) -> None:
         self._duties.renew(turn, parked, True)
 
-    def device_moved(self, address: IPAddress, old_mac: str) -> None:
-        """An address belongs to another MAC now."""
-        if any(m.device == old_mac for m in self._ledger.table.to_client(address)):
-            self._submit("move", [], lambda turn: self._duties.device_moved(turn, address, old_mac))
+    def device_moved(self, address: IPAddress, old: str) -> None:
+        """An address belongs to another device now."""
+        if any(m.device == old for m in self._ledger.table.to_client(address)):
+            self._submit("move", [], lambda turn: self._duties.device_moved(turn, address, old))
 
     def network_changed(self) -> None:
         """Links, addresses or prefixes changed."""

@@ -1,20 +1,23 @@
 """Who asks: device, names, and the facts that the gateway gathers in one call."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Interface
 from typing import Any
 
 import pytest
 
-from tests.gate.world import NETWORK, PC, PC6, PC_MAC, PORTS, ROUTED, TV, TV_MAC, facts_of, map_request
+from tests.gate.world import GUEST, NETWORK, PC, PC6, PC_MAC, PORTS, ROUTED, TV, TV_MAC, facts_of, map_request
 from tests.gate.world import policy_of as policy
+from upnp_gw.device import is_mac
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Held, Outcome
-from upnp_gw.gate.identity import OPERATOR, device_of, gather, is_mac, name_of, names_of, suspects
+from upnp_gw.gate.dhcp import Lease, Leases
+from upnp_gw.gate.identity import OPERATOR, device_of, gather, ids_of, name_of, names_of, suspects
 from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.schema import Limits
 from upnp_gw.model import Endpoint, Instant, IPAddress, Via
-from upnp_gw.network import Neighbour, Neighbours
+from upnp_gw.network import Neighbour, Neighbours, Network
 from upnp_gw.request import MapRequest, Source
 
 NOON = datetime(2026, 6, 1, 12, 34, tzinfo=UTC)
@@ -31,14 +34,17 @@ def neighbours(*entries: tuple[IPAddress, str]) -> Neighbours:
 KNOWN = neighbours((PC, PC_MAC), (PC6, PC_MAC), (TV, TV_MAC))
 
 
-def gathered(request: MapRequest, table: Neighbours = KNOWN, **more: Any) -> Facts:
+ONE_LAN = replace(NETWORK, lans=NETWORK.lans[:1])
+
+
+def gathered(request: MapRequest, table: Neighbours = KNOWN, network: Network = ONE_LAN, **more: Any) -> Facts:
     book = more.pop("book", None) or DeviceBook(Limits())
-    return gather(policy(""), NETWORK, table, PORTS, book, Held(), request, NOW, NOON, **more)
+    return gather(policy(""), network, table, PORTS, book, Held(), request, NOW, NOON, **more)
 
 
 def test_a_device_is_its_mac_and_a_host_without_one_its_address() -> None:
-    assert device_of(KNOWN, PC) == device_of(KNOWN, PC6) == (PC_MAC, PC_MAC)
-    assert device_of(KNOWN, ROUTED) == (str(ROUTED), None)
+    assert device_of(ONE_LAN, KNOWN, PC) == device_of(ONE_LAN, KNOWN, PC6) == (PC_MAC, PC_MAC, "lan")
+    assert device_of(ONE_LAN, KNOWN, ROUTED) == (str(ROUTED), None, "")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +63,8 @@ def test_a_device_id_says_which_it_is(text: str, mac: bool) -> None:
 
 def test_facts_of_a_request_for_itself() -> None:
     facts = gathered(map_request())
-    assert facts == facts_of(minute_of_day=12 * 60 + 34, wall=NOW.wall)
+    lans = {"lan": "lan", "target_lan": "lan", "main_lan": "lan"}
+    assert facts == facts_of(minute_of_day=12 * 60 + 34, wall=NOW.wall, network=ONE_LAN, **lans)
 
 
 def test_facts_over_the_other_family() -> None:
@@ -86,10 +93,10 @@ def test_a_link_local_address_of_two_lans_is_told_apart_by_the_interface() -> No
     table = neighbours((PC, PC_MAC), (here, PC_MAC))
     table.learn(Neighbour(here, TV_MAC, "guest"))
     for interface, mac in (("lan", PC_MAC), ("guest", TV_MAC)):
-        facts = gathered(map_request(source=Source(here, interface)), table)
-        assert (facts.device, facts.mac) == (mac, mac)
-        assert facts.target_device == PC_MAC
-    assert gathered(map_request(source=Source(here, "")), table).mac is None
+        facts = gathered(map_request(source=Source(here, interface)), table, NETWORK)
+        assert (facts.device, facts.mac) == (f"{mac}@{interface}", mac)
+        assert facts.target_device == f"{PC_MAC}@lan"
+    assert gathered(map_request(source=Source(here, "")), table, NETWORK).mac is None
 
 
 def test_the_operator_is_nobodys_device() -> None:
@@ -182,6 +189,110 @@ def test_a_suspect_needs_one(facts: Facts) -> None:
 
 def test_the_name_that_people_see() -> None:
     names = policy(f'[device.pc]\nmac = ["{PC_MAC}"]\n[device.tv]\nip = ["{TV}"]')
-    assert name_of(names, PC_MAC, PC6) == "pc"
-    assert name_of(names, None, TV) == name_of(names, "02:00:00:00:00:99", TV) == "tv"
-    assert name_of(names, TV_MAC, None) is None
+    assert name_of(names, PC_MAC, "lan", PC6) == "pc"
+    assert name_of(names, str(TV), "lan") == name_of(names, "02:00:00:00:00:99", "lan", TV) == "tv"
+    assert name_of(names, TV_MAC, "lan") is None
+    assert name_of(names, OPERATOR, "lan") is None
+
+
+# -- several LANs
+
+
+COPY = neighbours((PC, PC_MAC), (PC6, PC_MAC), (TV, TV_MAC))
+COPY.learn(Neighbour(GUEST, PC_MAC, "guest"))
+"""The PC on the home LAN, and a host of the guest LAN with its MAC address."""
+TWIN = Source(GUEST, "guest")
+
+
+def test_the_same_mac_on_two_lans_is_two_devices() -> None:
+    here, there = gathered(map_request(), COPY, NETWORK), gathered(map_request(GUEST, source=TWIN), COPY, NETWORK)
+    assert (here.device, here.lan, here.main_lan) == (f"{PC_MAC}@lan", "lan", "lan")
+    assert (there.device, there.lan, there.main_lan) == (f"{PC_MAC}@guest", "guest", "lan")
+    assert there.mac == here.mac
+    across = gathered(map_request(PC, source=TWIN), COPY, NETWORK)
+    assert (across.target_device, across.target_lan) == (here.device, "lan")
+    anyone = policy('[[grant]]\nname = "g"\nwho = "*"')
+    assert decide(anyone, across, map_request(PC, source=TWIN)).outcome is Outcome.DENY
+    assert decide(anyone, there, map_request(GUEST, source=TWIN)).outcome is Outcome.ALLOW
+
+
+def test_the_holder_is_the_device_of_its_lan() -> None:
+    for holder, allowed in ((f"{PC_MAC}@lan", True), (f"{PC_MAC}@guest", False), (PC_MAC, False)):
+        facts = gathered(map_request(source=Source(PC, "")), COPY, NETWORK, holder=holder, renewing=True)
+        assert (facts.device, facts.lan) == (holder, holder.partition("@")[2])
+        assert (facts.target_device == holder) is allowed
+
+
+LANS = f"""
+[device.main]
+mac = "{PC_MAC}"
+[device.guest]
+mac = "{PC_MAC}"
+lan = "guest"
+[device.both]
+mac = "{PC_MAC}"
+lan = ["lan", "guest"]
+[device.any]
+mac = "{PC_MAC}"
+lan = "*"
+[device.address]
+ip = ["{GUEST}", "{PC}"]
+[device.address-here]
+ip = ["{GUEST}", "{PC}"]
+lan = "lan"
+"""
+ON_LAN = [
+    (facts_of(lan="lan", main_lan="lan"), {"main", "both", "any", "address", "address-here"}),
+    (facts_of(GUEST, lan="guest", main_lan="lan"), {"guest", "both", "any", "address"}),
+    (facts_of(lan="", main_lan="lan"), {"any", "address"}),
+    (facts_of(GUEST, lan="guest", main_lan="guest"), {"main", "guest", "both", "any", "address"}),
+]
+
+
+@pytest.mark.parametrize(("facts", "names"), ON_LAN)
+def test_a_mac_without_a_lan_counts_on_the_first_lan_alone(facts: Facts, names: set[str]) -> None:
+    assert names_of(policy(LANS), facts) == names
+
+
+def test_a_forbid_of_a_mac_counts_on_every_lan_that_the_policy_does_not_rule_out() -> None:
+    """Who is blocked cannot escape to the guest LAN. A block of a copied MAC address hits its LAN alone."""
+    rules = policy(LANS)
+    there = facts_of(GUEST, lan="guest", main_lan="lan")
+    assert suspects(rules, there, GUEST) == {"main", "guest", "both", "any", "address"}
+    here = facts_of(lan="lan", main_lan="lan", target_lan="lan")
+    assert "guest" not in suspects(rules, here, PC)
+    delegated = facts_of(TV, mac=TV_MAC, lan="lan", target_mac=PC_MAC, target_lan="guest", main_lan="lan")
+    assert suspects(rules, delegated, GUEST) >= {"main", "guest"}
+    assert suspects(rules, facts_of(lan="", main_lan="lan"), PC) >= {"main", "guest"}, "what is not known closes"
+
+
+def test_the_name_and_the_ids_on_several_lans() -> None:
+    names = policy(f'[device.pc]\nmac = "{PC_MAC}"\n[device.tablet]\nmac = "{TV_MAC}"\nlan = ["guest", "gone"]')
+    assert name_of(names, f"{PC_MAC}@lan", "lan") == name_of(names, PC_MAC, "lan") == "pc"
+    assert name_of(names, f"{PC_MAC}@guest", "lan") is None
+    assert name_of(names, f"{TV_MAC}@guest", "lan") == "tablet"
+    pc, tablet = names.devices["pc"], names.devices["tablet"]
+    assert ids_of(pc, ("lan", "guest")) == {f"{PC_MAC}@lan"}
+    assert ids_of(tablet, ("lan", "guest")) == {f"{TV_MAC}@guest"}
+    assert ids_of(pc, ("lan",)) == {PC_MAC}
+    assert ids_of(tablet, ("lan",)) == frozenset()
+    assert ids_of(tablet, ("guest",)) == {TV_MAC}
+
+
+def test_a_dhcp_lease_of_another_lan_gives_no_name() -> None:
+    """The copied MAC address has a lease on the home LAN; an IPv6 address of the guest LAN is not under it."""
+    lease = Leases([Lease(PC, PC_MAC, "pc", None)])
+    guest6 = IPv6Address("2001:db8:20::7")
+    network = replace(
+        NETWORK,
+        lans=(
+            NETWORK.lans[0],
+            replace(NETWORK.lans[1], addresses=(*NETWORK.lans[1].addresses, IPv6Interface("2001:db8:20::1/64"))),
+        ),
+    )
+    table = neighbours((PC, PC_MAC), (PC6, PC_MAC))
+    table.learn(Neighbour(guest6, PC_MAC, "guest"))
+    here = gathered(map_request(PC6), table, network, leases=lease)
+    there = gathered(map_request(guest6, source=Source(guest6, "guest")), table, network, leases=lease)
+    assert (here.dhcp_name, here.lease_agrees) == ("pc", True)
+    assert (there.dhcp_name, there.lease_agrees) == (None, False)

@@ -111,7 +111,7 @@ async def test_decisions_are_found_by_device_verdict_and_id(store: Store) -> Non
     records = [record(1), record(2, verdict="deny", refusal="not-authorized"), record(3, device="other")]
     await store.write(Batch(decisions=records), NOW)
     assert await store.decisions(RecordFilter()) == records[::-1]
-    assert await store.decisions(RecordFilter(device=CONSOLE, limit=1)) == [records[1]]
+    assert await store.decisions(RecordFilter(devices=(CONSOLE,), limit=1)) == [records[1]]
     assert await store.decisions(RecordFilter(verdict="deny")) == [records[1]]
     assert await store.decisions(RecordFilter(id="d3", since=NOW.wall)) == [records[2]]
     assert (await store.highest())[1] == 3

@@ -104,7 +104,10 @@ def _device(name: str, raw: object, place: Place) -> Device:
         raise place.at("assure").fail(f"{assure} needs mac = [...]; accepted without it: ip")
     if table.dhcp_name == "":
         raise place.at("dhcp_name").fail("empty; leave it out or name the host name of its DHCP lease")
-    return Device(name, frozenset(macs), frozenset(addresses), table.dhcp_name, assure)
+    lans = [values.lan(text, place.at("lan").at(i)) for i, text in enumerate(values.listed(table.lan or []))]
+    if table.lan is not None and not lans:
+        raise place.at("lan").fail('empty; leave it out for the first LAN of the gateway, or name LANs, or "*"')
+    return Device(name, frozenset(macs), frozenset(addresses), frozenset(lans), table.dhcp_name, assure)
 
 
 def _group(name: str, raw: object, devices: Mapping[str, Device], place: Place) -> frozenset[str]:

@@ -2,20 +2,22 @@
 
 A test says who asks (``from``), what for (``request``) and what must come out (``want``). What it leaves open is
 filled in favour of the request: a named device is there with all its facts, holds nothing, at noon, on a LAN that
-has its address. ``from.holds`` and ``at`` say otherwise. Nothing of the real network is read.
+has its address: the gateway's first one, if nothing names another. ``from.holds``, ``from.lan`` and ``at`` say
+otherwise. Nothing of the real network is read.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from upnp_gw.device import device_id
 from upnp_gw.errors import ConfigError
 from upnp_gw.gate import values
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import Facts, Held, Outcome, Verdict
 from upnp_gw.gate.policyfile import CaseFrom, CaseRequest, CaseTable, printable, shaped
 from upnp_gw.gate.rules import Rules, known
-from upnp_gw.gate.schema import Case, Family, Policy
+from upnp_gw.gate.schema import ANYWHERE, Case, Device, Family, Policy
 from upnp_gw.gate.values import Place, duration_text, optional
 from upnp_gw.model import Endpoint, IPAddress, Transport, Via
 from upnp_gw.network import GatewayPorts, Link, Network
@@ -46,6 +48,7 @@ def case_of(raw: object, rules: Rules, place: Place) -> Case:
         device=sender.device,
         address=address,
         mac=optional(sender.mac, values.mac, spot.at("mac")),
+        lan=optional(sender.lan, values.lan, spot.at("lan")),
         zone=rules.zone(sender.zone, spot.at("zone")),
         via=values.one_of(sender.via, Via, spot.at("via")),
         transport=values.one_of(request.proto, Transport, asked.at("proto")),
@@ -134,7 +137,8 @@ def scene(policy: Policy, case: Case, where: str) -> tuple[Facts, MapRequest]:
     mac = case.mac or (min(device.macs) if device is not None and device.macs else None)
     address = case.address or _address(policy, case, where)
     target = case.target or address
-    who = mac or str(address)
+    lan = case.lan or _lan(device)
+    who = device_id(mac, "" if lan == LAN else lan) if mac else str(address)
     internal = Endpoint(target, case.int_port)
     operator = case.via is Via.OPERATOR
     facts = Facts(
@@ -143,6 +147,9 @@ def scene(policy: Policy, case: Case, where: str) -> tuple[Facts, MapRequest]:
         address=address,
         target_device=who if target == address else str(target),
         target_mac=mac if target == address else None,
+        lan="" if operator else lan,
+        target_lan=lan if target == address else "",
+        main_lan=LAN,
         network=_network(address, target),
         gateway_ports=GatewayPorts(),
         minute_of_day=case.minute_of_day,
@@ -155,7 +162,7 @@ def scene(policy: Policy, case: Case, where: str) -> tuple[Facts, MapRequest]:
     pinhole = target.version == 6
     request = MapRequest(
         via=case.via,
-        source=Source(address, "" if operator else LAN),
+        source=Source(address, "" if operator else lan),
         transport=case.transport,
         internal=internal,
         external_port=case.int_port if pinhole else case.ext_port or (0 if chooses else case.int_port),
@@ -164,6 +171,12 @@ def scene(policy: Policy, case: Case, where: str) -> tuple[Facts, MapRequest]:
         remote=case.remote,
     )
     return facts, request
+
+
+def _lan(device: Device | None) -> str:
+    """Where a device is of whom the test says nothing else: on a LAN that the policy names for it, or the first."""
+    named = sorted(device.lans - {ANYWHERE}) if device is not None and ANYWHERE not in device.lans else []
+    return named[0] if named else LAN
 
 
 def _address(policy: Policy, case: Case, where: str) -> IPAddress:

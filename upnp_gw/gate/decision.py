@@ -25,7 +25,8 @@ class Facts:
     """Everything that ``decide`` may know beside the request. Gathered by the gateway, stored with the decision."""
 
     device: str
-    """Who counts: the requester's MAC address, its address where there is none, ``operator``."""
+    """Who counts: the requester's MAC address and LAN (``upnp_gw.device``), its address where no MAC is known,
+    ``operator``."""
     mac: str | None
     """The requester's neighbour entry; None: not known."""
     address: IPAddress
@@ -38,6 +39,12 @@ class Facts:
     """The gateway's local time, 0..1439."""
     today: int
     """The gateway's local date as a proleptic ordinal (``date.toordinal``)."""
+    lan: str = ""
+    """The LAN interface that the requester is on; empty: it cannot be told, or it is the operator."""
+    target_lan: str = ""
+    """The same for the internal client."""
+    main_lan: str = ""
+    """The gateway's first LAN: where a device is that the policy names without a LAN."""
     wall: float = 0.0
     """Wall-clock seconds, for rules with an end."""
     held: Held = field(default_factory=Held)

@@ -80,12 +80,17 @@ class Leases:
         return len(self._by_address)
 
     def known(
-        self, address: IPAddress, mac: str | None, neighbours: Neighbours, wall: float
+        self,
+        address: IPAddress,
+        mac: str | None,
+        neighbours: Neighbours,
+        wall: float,
+        same_lan: Callable[[IPAddress], bool] = lambda address: True,
     ) -> tuple[str | None, bool]:
         """(the host's DHCP name or None, whether address, neighbour's MAC and lease agree).
 
-        An IPv6 address that the server did not give follows its MAC address: a live lease of the same MAC stands
-        for it, unless that lease's address is another host's now.
+        An IPv6 address that the server did not give follows its MAC address: a live lease of the same MAC on the
+        same LAN stands for it, unless that lease's address is another host's now.
         """
         own = self._by_address.get(address)
         if own is not None and not own.live(wall):
@@ -97,13 +102,17 @@ class Leases:
         if address.version == 4:
             return None, False
         for lease in self._by_mac.get(mac, ()):
-            if lease.live(wall) and neighbours.mac_of(lease.address) in (mac, None):
+            alive = lease.live(wall) and same_lan(lease.address)
+            if alive and neighbours.mac_of(lease.address) in (mac, None):
                 return lease.name, True
         return None, False
 
-    def name_of(self, mac: str, wall: float) -> str | None:
+    def name_of(
+        self, mac: str, wall: float, same_lan: Callable[[IPAddress], bool] = lambda address: True
+    ) -> str | None:
         """The DHCP name of a device, for people."""
-        return next((lease.name for lease in self._by_mac.get(mac, ()) if lease.name and lease.live(wall)), None)
+        live = [lease for lease in self._by_mac.get(mac, ()) if lease.live(wall) and same_lan(lease.address)]
+        return next((lease.name for lease in live if lease.name), None)
 
 
 def parse(data: bytes) -> Parsed:

@@ -162,7 +162,7 @@ def _ended(rule: Forbid | Grant, asked: Asked) -> Iterator[str]:
 
 
 def _forbidden_zone(rule: Forbid, asked: Asked) -> Iterator[str]:
-    if rule.zone is not None and not any(asked.in_zone(rule.zone)):
+    if rule.zone is not None and not asked.touches_zone(rule.zone):
         yield f"neither end is in zone {rule.zone}"
 
 
@@ -179,7 +179,7 @@ def _target(rule: Grant, asked: Asked) -> Iterator[str]:
 
 
 def _granted_zone(rule: Grant, asked: Asked) -> Iterator[str]:
-    if rule.zone is not None and not asked.in_zone(rule.zone)[1 if asked.own else 0]:
+    if rule.zone is not None and not asked.fits_zone(rule.zone):
         yield f"is for zone {rule.zone}"
 
 

@@ -1,16 +1,20 @@
 """Who asks: from an address and its neighbour entry to a device, its names and its zones.
 
-A device is its MAC address; a host whose MAC is unknown (behind another router, or not yet in the neighbour
-table) counts by its address. A name is given by the policy, and only when all the facts it asks for agree; a
-forbid already counts when one of them fits, so that an unreadable fact never opens anything.
+A device is its MAC address on its LAN (``upnp_gw.device``); a host whose MAC is unknown (behind another router, or
+not yet in the neighbour table) counts by its address. A name is given by the policy, and only when all the facts it
+asks for agree; a forbid already counts when one of them fits, so that an unreadable fact never opens anything.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
+from ipaddress import ip_address
+from typing import NamedTuple
 
+from upnp_gw.device import device_id, lan_of, mac_of
 from upnp_gw.gate.decision import Facts, Held
 from upnp_gw.gate.dhcp import Leases
 from upnp_gw.gate.limits import DeviceBook
-from upnp_gw.gate.schema import Assure, Device, Policy
+from upnp_gw.gate.schema import ANYWHERE, Assure, Device, Policy
 from upnp_gw.model import Instant, IPAddress, Via
 from upnp_gw.network import GatewayPorts, Neighbours, Network
 from upnp_gw.request import MapRequest
@@ -20,15 +24,26 @@ OPERATOR = "operator"
 """The device of a request that came over the control socket."""
 
 
-def device_of(neighbours: Neighbours, address: IPAddress, interface: str = "") -> tuple[str, str | None]:
-    """(device, its MAC or None) of the host behind this address; a link-local one may be on two LANs."""
-    mac = neighbours.mac_of(address, interface or None)
-    return mac or str(address), mac
+class Identified(NamedTuple):
+    """The host behind an address."""
+
+    device: str
+    """What it is called (``upnp_gw.device``)."""
+    mac: str | None
+    lan: str
+    """The LAN interface it is on; empty: that cannot be told."""
 
 
-def is_mac(device: str) -> bool:
-    """True where a device id is a MAC address and not an address."""
-    return [len(part) for part in device.split(":")] == [2] * 6
+def device_of(network: Network, neighbours: Neighbours, address: IPAddress, interface: str = "") -> Identified:
+    """The host behind this address. ``interface``: the LAN that its packet came in on; empty: where it should be.
+
+    A link-local address may be on two LANs: only with the interface is it told apart.
+    """
+    lan = interface or network.lan_of(address)
+    entry = neighbours.find(address, lan or None)
+    if entry is None:
+        return Identified(str(address), None, lan)
+    return Identified(network.device_id(entry.mac, entry.interface), entry.mac, entry.interface)
 
 
 def names_of(policy: Policy, facts: Facts) -> frozenset[str]:
@@ -48,11 +63,21 @@ def _agrees(device: Device, facts: Facts) -> bool:
         return False
     if device.macs and facts.mac not in device.macs and (device.assure is not Assure.IP or facts.mac is not None):
         return False
+    if not _on_its_lan(device, facts.lan, facts.main_lan):
+        return False
     # At a restart the lease file may not have been read yet: that is no denial (design section 9).
     unread = facts.restoring and facts.dhcp_name is None
     if device.dhcp_name is not None and not _same_name(facts.dhcp_name, device.dhcp_name) and not unread:
         return False
     return device.assure is not Assure.LEASE or facts.lease_agrees or unread
+
+
+def _on_its_lan(device: Device, lan: str, main_lan: str) -> bool:
+    """A MAC address counts on the LANs that the policy names for it, else on the main one: it can be copied on any
+    other. An address is on one LAN alone, and needs none named."""
+    if device.lans:
+        return lan in device.lans or ANYWHERE in device.lans
+    return lan == main_lan or not device.macs
 
 
 def _same_name(told: str | None, wanted: str) -> bool:
@@ -61,17 +86,44 @@ def _same_name(told: str | None, wanted: str) -> bool:
 
 
 def suspects(policy: Policy, facts: Facts, target: IPAddress) -> frozenset[str]:
-    """Every name that a forbid must take into account: requester or internal client, by MAC or by address."""
-    devices = _known(policy, facts.mac, facts.address)
+    """Every name that a forbid must take into account: requester or internal client, by MAC or by address.
+
+    On any LAN, unless the policy names the LANs of the device.
+    """
+    found = [device.name for device in _known(policy, facts.mac, facts.address) if _may_be(device, facts.lan)]
     if facts.target_mac != facts.mac or target != facts.address:
-        devices = (*devices, *_known(policy, facts.target_mac, target))
-    return frozenset([device.name for device in devices])
+        others = _known(policy, facts.target_mac, target)
+        found += [device.name for device in others if _may_be(device, facts.target_lan)]
+    return frozenset(found)
 
 
-def name_of(policy: Policy, mac: str | None, address: IPAddress | None) -> str | None:
-    """The name to show for a host: by its MAC, else by its address. For people; decides nothing."""
-    known = policy.by_mac.get(mac or "", ()) or (() if address is None else policy.by_address.get(address, ()))
+def _may_be(device: Device, lan: str) -> bool:
+    return not device.lans or not lan or lan in device.lans or ANYWHERE in device.lans
+
+
+def ids_of(device: Device, lans: Sequence[str]) -> frozenset[str]:
+    """What a device of the policy can be called, where these LANs are served (``Network.lan_names``)."""
+    if not device.macs:
+        return frozenset(map(str, device.addresses))
+    where = [lan for lan in lans or ("",) if _on_its_lan(device, lan, next(iter(lans), ""))]
+    return frozenset(device_id(mac, lan if len(lans) > 1 else "") for mac in device.macs for lan in where)
+
+
+def name_of(policy: Policy, device: str, main_lan: str, address: IPAddress | None = None) -> str | None:
+    """The name to show for a device, by its MAC address, else by its address. For people; decides nothing."""
+    mac, lan = mac_of(device), lan_of(device) or main_lan
+    known = [one for one in policy.by_mac.get(mac or "", ()) if _on_its_lan(one, lan, main_lan)]
+    if not known:
+        address = address or (_address(device) if mac is None else None)
+        known = [*policy.by_address.get(address, ())] if address is not None else []
     return known[0].name if known else None
+
+
+def _address(text: str) -> IPAddress | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
 
 
 def gather(
@@ -100,24 +152,27 @@ def gather(
     that device is away. ``standing``: nobody can reach anything after the request that they could not reach before.
     """
     source, target = request.source.address, request.internal.address
-    device, mac = device_of(neighbours, source, request.source.interface)
-    target_device, target_mac = (device, mac) if target == source else device_of(neighbours, target)
-    if holder is not None and is_mac(holder):
+    who = device_of(network, neighbours, source, request.source.interface)
+    other = who if target == source else device_of(network, neighbours, target)
+    if holder is not None and (held_by := mac_of(holder)) is not None:
         # The gateway itself asks, for the holder. A neighbour with another MAC makes the target another's.
-        device, mac = holder, holder
-        known = target_mac is not None or delegated
-        target_device, target_mac = (target_device, target_mac) if known else (holder, holder)
+        who = Identified(holder, held_by, lan_of(holder) or _only_lan(network))
+        other = other if other.mac is not None or delegated else who
     if request.via is Via.OPERATOR:
-        device, mac = OPERATOR, None
-    dhcp_name, lease_agrees = leases.known(source, mac, neighbours, now.wall)
+        who = Identified(OPERATOR, None, "")
+    device, mac, lan = who
+    dhcp_name, lease_agrees = leases.known(source, mac, neighbours, now.wall, lambda a: network.lan_of(a) == lan)
     today = local.date().toordinal()
     datagram = request.via.datagram
     return Facts(
         device=device,
         mac=mac,
         address=source,
-        target_device=target_device,
-        target_mac=target_mac,
+        target_device=other.device,
+        target_mac=other.mac,
+        lan=lan,
+        target_lan=other.lan,
+        main_lan=network.main_lan,
         network=network,
         gateway_ports=gateway_ports,
         minute_of_day=local.hour * 60 + local.minute,
@@ -135,3 +190,7 @@ def gather(
         renewing=renewing,
         standing=standing,
     )
+
+
+def _only_lan(network: Network) -> str:
+    return network.main_lan if len(network.lans) == 1 else ""

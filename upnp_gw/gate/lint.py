@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from upnp_gw.gate.decision import External
 from upnp_gw.gate.floor import PRIVILEGED_BELOW
 from upnp_gw.gate.portset import ALL_PORTS, covers, shared
-from upnp_gw.gate.schema import Family, Forbid, Grant, Policy
+from upnp_gw.gate.schema import ANYWHERE, Family, Forbid, Grant, Policy
 from upnp_gw.gate.values import duration_text
 
 VERSION_OF = {Family.IP4: 4, Family.IP6: 6}
@@ -45,7 +45,8 @@ def lint(policy: Policy, today: date) -> tuple[Finding, ...]:
 
 def _shared_macs(policy: Policy) -> Iterator[tuple[str, str]]:
     for mac, devices in policy.by_mac.items():
-        if len(devices) > 1:
+        lans = [lan for device in devices for lan in device.lans or {""}]
+        if len(devices) > 1 and (len(set(lans)) < len(lans) or ANYWHERE in lans):
             names = ", ".join(device.name for device in devices)
             yield f"device {devices[0].name}", f"{mac} is the MAC address of several devices: {names}"
 

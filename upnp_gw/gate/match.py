@@ -51,6 +51,21 @@ class Asked:
             found = self._zones[name] = (here, there)
         return found
 
+    def touches_zone(self, name: str) -> bool:
+        """For a forbid: one end is in the zone. So is a host whose whole LAN is, from whatever address it asks: a
+        link-local one, or one of a prefix that the provider changed."""
+        zone, facts = self.policy.zones[name], self.facts
+        lans = {facts.lan, facts.target_lan}
+        return any(self.in_zone(name)) or any(zone.has_lan(facts.network.extent_of(lan)) for lan in lans)
+
+    def fits_zone(self, name: str) -> bool:
+        """For a grant: the internal client is in the zone and, if the zone has prefixes of its kind of address, the
+        requester's own address too. In a delegation the requester."""
+        here, there = self.in_zone(name)
+        if not self.own:
+            return here
+        return there and (here or not self.policy.zones[name].speaks_of(self.facts.address))
+
     def left_s(self, grant: Grant) -> int | None:
         """Seconds until the grant itself ends or, to the minute, its hours do; None: neither will. >= 1 within."""
         if grant.hours is None and grant.until is None:
@@ -71,7 +86,7 @@ def forbids(rule: Forbid, asked: Asked) -> bool:
         and asked.request.transport in rule.transports
         and _in_force(rule, asked)
         and (rule.ext_ports is None or asked.exact is None or contains(rule.ext_ports, asked.exact))
-        and (rule.zone is None or any(asked.in_zone(rule.zone)))
+        and (rule.zone is None or asked.touches_zone(rule.zone))
     )
 
 
@@ -82,7 +97,7 @@ def covers(rule: Grant, asked: Asked) -> bool:
         and asked.family in rule.families
         and _in_force(rule, asked)
         and _leads_to(rule, asked)
-        and (rule.zone is None or asked.in_zone(rule.zone)[1 if asked.own else 0])
+        and (rule.zone is None or asked.fits_zone(rule.zone))
         and lets_connect(rule, asked)
     )
 

@@ -56,6 +56,7 @@ class LimitsTable(Table):
 class DeviceTable(Table):
     mac: Names | None = None
     ip: Names | None = None
+    lan: Names | None = None
     dhcp_name: str | None = None
     assure: str | None = None
 
@@ -107,6 +108,7 @@ class CaseFrom(Table):
     device: str | None = None
     ip: str | None = None
     mac: str | None = None
+    lan: str | None = None
     zone: str | None = None
     via: str = "igd1"
     holds: int = 0

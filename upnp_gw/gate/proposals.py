@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
+from upnp_gw.device import is_mac, lan_of, mac_of
 from upnp_gw.gate.approved import Change, free_name, moment, port_values, toml_of
 from upnp_gw.gate.decision import External, PortRanges
 from upnp_gw.gate.floor import PRIVILEGED_BELOW, exact_external
-from upnp_gw.gate.identity import is_mac, name_of
+from upnp_gw.gate.identity import device_of, ids_of, name_of
 from upnp_gw.gate.portset import UNPRIVILEGED
 from upnp_gw.gate.questions import Question
 from upnp_gw.gate.schema import DAY_S, Grant, Policy
@@ -34,7 +35,7 @@ class Target:
     """Who a command is about."""
 
     devices: tuple[str, ...]
-    """MAC addresses; addresses where no MAC is known."""
+    """What it is called (``upnp_gw.device``): it may have several MAC addresses, or be on several LANs."""
     name: str | None
     """As the policy names it; None: it has no name yet."""
     suggested: str
@@ -42,41 +43,53 @@ class Target:
 
 
 class Proposals:
-    """What to write, by the policy in force. ``wall`` is wall-clock seconds."""
+    """What to write, by the policy in force. ``wall``: wall-clock seconds; ``main_lan``: the first LAN."""
 
-    def __init__(self, policy: Policy, wall: float) -> None:
+    def __init__(self, policy: Policy, wall: float, main_lan: str = "") -> None:
         self.policy = policy
         self.wall = wall
+        self.main_lan = main_lan
 
     # -- who
 
     def target(self, text: str, neighbours: Neighbours, network: Network) -> Target | str:
-        """By name, MAC address or address; a sentence where it names nobody."""
+        """By name, MAC address (with ``@LAN`` where there are several LANs) or address; a sentence where it names
+        nobody."""
         if (known := self.policy.devices.get(text)) is not None:
-            found = known.macs or {neighbours.mac_of(a) or str(a) for a in known.addresses}
+            found = ids_of(known, network.lan_names)
+            if not known.macs:
+                found = frozenset(device_of(network, neighbours, a).device for a in known.addresses)
             return Target(tuple(sorted(found)), text, text)
-        mac = text.lower().replace("-", ":")
+        mac, at, lan = text.partition("@")
+        mac = mac.lower().replace("-", ":")
         if is_mac(mac) and all(c in "0123456789abcdef:" for c in mac):
-            return self._unnamed(mac)
+            return self._by_mac(mac, lan, bool(at), neighbours, network)
         try:
             address = ip_address(text)
         except ValueError:
             return f"{text[:64]!r} is no name of a device, no MAC address and no address"
         if network.is_gateway(address) or not network.on_lan(address):
             return f"{address} is no host on a LAN of this gateway"
-        if (seen := neighbours.mac_of(address)) is not None:
-            return self._unnamed(seen)
+        seen = device_of(network, neighbours, address)
+        if seen.mac is not None:
+            return self._unnamed(seen.device)
         if any(network.on_link(address, link.name) for link in network.lans) and not _routed(network, address):
             return f"nobody is known at {address} now; name the device by its MAC address"
         return self._unnamed(str(address))
 
+    def _by_mac(self, mac: str, lan: str, named: bool, neighbours: Neighbours, network: Network) -> Target | str:
+        """A MAC address without its LAN is the one on the first LAN, unless it is seen on another one too."""
+        lans = network.lan_names
+        if named and lan not in lans:
+            return f"{lan[:15]!r} is no LAN of this gateway; it serves {', '.join(lans)}"
+        elsewhere = {*neighbours.interfaces_of(mac)} - {network.main_lan}
+        if not named and elsewhere:
+            said = " or ".join(network.device_id(mac, name) for name in lans if name in elsewhere | {lans[0]})
+            return f"{mac} is seen on {', '.join(sorted(elsewhere))}; say which device is meant: {said}"
+        return self._unnamed(network.device_id(mac, lan or network.main_lan))
+
     def name_of(self, device: str) -> str | None:
-        if is_mac(device):
-            return name_of(self.policy, device, None)
-        try:
-            return name_of(self.policy, None, ip_address(device))
-        except ValueError:
-            return None
+        return name_of(self.policy, device, self.main_lan)
 
     def _unnamed(self, device: str) -> Target:
         name = self.name_of(device)
@@ -86,13 +99,13 @@ class Proposals:
         """The name to write rules for, and the device to write where it has none yet."""
         if target.name is not None:
             return target.name, {}
-        return target.suggested, {target.suggested: _facts(target.devices)}
+        return target.suggested, {target.suggested: self._facts(target.devices)}
 
     # -- rules
 
     def name(self, target: Target, name: str) -> Change:
         renamed = {} if target.name in (None, name) else {target.name: name}
-        return Change({name: _facts(target.devices)}, renamed={str(old): new for old, new in renamed.items()})
+        return Change({name: self._facts(target.devices)}, renamed={str(old): new for old, new in renamed.items()})
 
     def allow(
         self, target: Target, ports: PortRanges, transports: tuple[Transport, ...], for_s: int | None
@@ -185,6 +198,14 @@ class Proposals:
     def _asker(self, question: Question) -> Target:
         return self._unnamed(question.topic.device)
 
+    def _facts(self, devices: tuple[str, ...]) -> dict[str, Any]:
+        """What tells these devices apart. The first LAN is left out: then a forbid counts on every LAN."""
+        macs = sorted({mac for device in devices if (mac := mac_of(device)) is not None})
+        if not macs:
+            return {"ip": list(devices)}
+        lans = sorted({lan_of(device) or self.main_lan for device in devices if mac_of(device) is not None})
+        return {"mac": macs} | ({"lan": lans} if lans != [self.main_lan] else {})
+
     def _grant(self, question: Question) -> Grant | None:
         return next((grant for grant in self.policy.grants if grant.name == question.rule), None)
 
@@ -201,11 +222,6 @@ class Proposals:
         if for_s is not None:
             return self._end(for_s)
         return {"review_by": (datetime.fromtimestamp(self.wall, UTC) + timedelta(days=REVIEW_DAYS)).date()}
-
-
-def _facts(devices: tuple[str, ...]) -> dict[str, Any]:
-    macs, addresses = [d for d in devices if is_mac(d)], [d for d in devices if not is_mac(d)]
-    return {"mac": macs} if macs else {"ip": addresses}
 
 
 def _obligations(grant: Grant) -> dict[str, Any]:

@@ -5,7 +5,7 @@ field for what a client says of itself: a policy cannot match on a description (
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -19,6 +19,9 @@ DAY_S = 86_400
 
 ANYONE = "*"
 """In ``who``: every device, named or not."""
+
+ANYWHERE = "*"
+"""In a device's ``lan``: every LAN."""
 
 OPERATOR_RULE = "operator"
 OBSERVE_RULE = "observe"
@@ -83,6 +86,8 @@ class Device:
     name: str
     macs: frozenset[str] = frozenset()
     addresses: frozenset[IPAddress] = frozenset()
+    lans: frozenset[str] = frozenset()
+    """The LAN interfaces that it may be on, or ``*``; empty: for a MAC address the gateway's first LAN."""
     dhcp_name: str | None = None
     assure: Assure = Assure.MAC
 
@@ -93,10 +98,13 @@ class Zone:
     prefixes: tuple[IPNetwork, ...]
     spans: tuple[tuple[int, int, int], ...] = field(init=False, compare=False, repr=False)
     """(version, first, last) of each prefix: every decision asks."""
+    scopes: frozenset[str] = field(init=False, compare=False, repr=False)
+    """The kinds of addresses that it has prefixes of (``scope_of``)."""
 
     def __post_init__(self) -> None:
         ends = ((net.version, int(net.network_address), int(net.broadcast_address)) for net in self.prefixes)
         object.__setattr__(self, "spans", tuple(ends))
+        object.__setattr__(self, "scopes", frozenset(scope_of(net.network_address) for net in self.prefixes))
 
     def has(self, address: IPAddress) -> bool:
         number, family = int(address), address.version
@@ -104,6 +112,26 @@ class Zone:
             if version == family and first <= number <= last:
                 return True
         return False
+
+    def has_lan(self, spans: Iterable[tuple[int, int, int]]) -> bool:
+        """Every one of these prefixes, (version, first, last), is in the zone; False where there are none."""
+        inside = [
+            any(version == family and low <= first and last <= high for family, low, high in self.spans)
+            for version, first, last in spans
+        ]
+        return bool(inside) and all(inside)
+
+    def speaks_of(self, address: IPAddress) -> bool:
+        """It has prefixes of this kind of address: one outside of them is outside of the zone. A link-local address
+        is in no zone, and tells nothing."""
+        return scope_of(address) in self.scopes and not address.is_link_local
+
+
+def scope_of(address: IPAddress) -> str:
+    """``ip4``, ``ip6``, or ``local``: unique local IPv6 (RFC 4193). A host has several of them at a time."""
+    if address.version == 4:
+        return "ip4"
+    return "local" if int(address) >> 121 == 0xFC >> 1 else "ip6"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +201,8 @@ class Case:
     device: str | None
     address: IPAddress | None
     mac: str | None
+    lan: str | None
+    """Left out: the first LAN of the gateway, or one that the device names."""
     zone: str | None
     via: Via
     transport: Transport

@@ -11,6 +11,7 @@ from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
+from upnp_gw.device import is_interface
 from upnp_gw.errors import ConfigError
 from upnp_gw.gate.decision import PortRanges
 from upnp_gw.gate.policyfile import joined, printable
@@ -159,6 +160,13 @@ def mac(text: str, place: Place) -> str:
     if not _MAC.fullmatch(value):
         raise place.wrong(text, 'a MAC address such as "ac:89:95:00:00:01"')
     return value
+
+
+def lan(text: str, place: Place) -> str:
+    """An interface, or ``*`` for any."""
+    if not is_interface(text):
+        raise place.wrong(text, 'a LAN interface of the gateway such as "lan1", or "*" for any')
+    return text
 
 
 def name(text: str, place: Place) -> str:

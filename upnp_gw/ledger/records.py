@@ -54,7 +54,8 @@ class DecisionRecord:
 class RecordFilter:
     """What ``upnp-gw log`` asks for; None: any."""
 
-    device: str | None = None
+    devices: tuple[str, ...] = ()
+    """Any of these; empty: any."""
     verdict: str | None = None
     via: str | None = None
     since: float | None = None
@@ -71,8 +72,7 @@ class RecordFilter:
 
     def sql(self) -> tuple[str, list[Any]]:
         """A WHERE clause of fixed text, and its values."""
-        tests = {
-            "device = ?": self.device,
+        tests: dict[str, Any] = {
             "verdict = ?": self.verdict,
             "via = ?": self.via,
             "at >= ?": self.since,
@@ -82,5 +82,8 @@ class RecordFilter:
             "number < ?": self.before,
             "id = ?": self.id,
         }
-        wanted = {test: value for test, value in tests.items() if value is not None}
-        return (f"WHERE {' AND '.join(wanted)}" if wanted else ""), list(wanted.values())
+        wanted = [(test, [value]) for test, value in tests.items() if value is not None]
+        if self.devices:
+            wanted.append((f"device IN ({','.join('?' * len(self.devices))})", [*self.devices]))
+        where = " AND ".join(test for test, _ in wanted)
+        return (f"WHERE {where}" if where else ""), [value for _, values in wanted for value in values]

@@ -145,6 +145,7 @@ def case_against(unused: Unused, outcome: str) -> Plain:
     """What was never used stays closed."""
     sender: Plain = {"device": unused.device} if unused.device else {}
     sender |= {"mac": unused.mac} if unused.mac else {}
+    sender |= {"lan": unused.lan} if unused.lan else {}
     sender |= {"ip": str(unused.address)} if unused.address else {}
     ext = {} if unused.family == 6 else {"ext": unused.port}
     return {

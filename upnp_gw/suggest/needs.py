@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from ipaddress import IPv6Network, ip_address, ip_network
 
-from upnp_gw.gate.identity import is_mac, name_of
+from upnp_gw.device import device_id, lan_of, mac_of
+from upnp_gw.gate.identity import name_of
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.evidence import DAY_S, KEEP_S, Evidence, EvidenceBook
 from upnp_gw.model import IPAddress, IPNetwork, Transport
@@ -52,10 +53,12 @@ class Unused:
     device: str | None = None
     mac: str | None = None
     address: IPAddress | None = None
+    lan: str | None = None
+    """Of a MAC address that is not on the gateway's first LAN."""
 
     @property
     def who(self) -> str:
-        return self.device or self.mac or str(self.address)
+        return self.device or (device_id(self.mac, self.lan or "") if self.mac else str(self.address))
 
 
 @dataclass(slots=True)
@@ -71,27 +74,23 @@ class Learnt:
     """Devices that the policy does not name yet, as their tables."""
 
 
-def learn(policy: Policy, book: EvidenceBook, wall: float, min_days: int) -> Learnt:
-    """Everything in the book, device by device. ``wall``: now, seconds since the epoch."""
+def learn(policy: Policy, book: EvidenceBook, wall: float, min_days: int, main_lan: str = "") -> Learnt:
+    """Everything in the book, device by device. ``wall``: now, seconds since the epoch; ``main_lan``: the gateway's
+    first LAN."""
     learnt = Learnt()
     devices: dict[str, list[Evidence]] = {}
     for opening in sorted(book.openings):
         devices.setdefault(opening.device, []).append(book.openings[opening])
     for device, rows in devices.items():
-        name = device_name(policy, device)
+        name = name_of(policy, device, main_lan)
         if (why := _teaches_nothing(book, device, name, wall)) is not None:
             learnt.notes.append(f"{name or device}: {why}; it asked for {_ports(row for row in rows)}")
-            learnt.unused += [_unused(row, name) for row in rows]
+            learnt.unused += [_unused(row, name, main_lan) for row in rows]
         elif name is not None:
             known = book.devices.get(device)
             learnt.peaks[name] = learnt.peaks.get(name, 0) + (known.peak if known else 0)
             _learn_of(learnt, name, rows, min_days)
     return learnt
-
-
-def device_name(policy: Policy, device: str) -> str | None:
-    """The name that the operator gave to a device id."""
-    return name_of(policy, device, None) if is_mac(device) else name_of(policy, None, ip_address(device))
 
 
 def _teaches_nothing(book: EvidenceBook, device: str, name: str | None, wall: float) -> str | None:
@@ -120,7 +119,7 @@ def _learn_of(learnt: Learnt, name: str, rows: list[Evidence], min_days: int) ->
             (seldom if row.days else never).append(row)
     if never:
         learnt.notes.append(f"{name}: asked for and never used: {_ports(never)}")
-        learnt.unused += [_unused(row, name) for row in never]
+        learnt.unused += [_unused(row, name, "") for row in never]
     if seldom:
         learnt.notes.append(f"{name}: used on fewer than {min_days} days: {_ports(seldom)}")
         together = {day for row in seldom for day in row.days}
@@ -163,12 +162,14 @@ def prefixes(remotes: Iterable[IPAddress]) -> tuple[IPNetwork, ...]:
     return tuple(sorted(found, key=lambda net: (net.version, int(net.network_address))))
 
 
-def _unused(row: Evidence, name: str | None) -> Unused:
+def _unused(row: Evidence, name: str | None, main_lan: str) -> Unused:
     opening = row.opening
     if name is not None:
         return Unused(opening.transport, opening.family, opening.port, device=name)
-    if is_mac(opening.device):
-        return Unused(opening.transport, opening.family, opening.port, mac=opening.device)
+    if (mac := mac_of(opening.device)) is not None:
+        lan = lan_of(opening.device)
+        elsewhere = lan if lan not in ("", main_lan) else None
+        return Unused(opening.transport, opening.family, opening.port, mac=mac, lan=elsewhere)
     address = ip_address(opening.device)
     return Unused(opening.transport, address.version, opening.port, address=address)
 

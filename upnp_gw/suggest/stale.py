@@ -2,12 +2,13 @@
 overdue, mappings that stand idle.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from upnp_gw.gate.schema import Device, Policy
+from upnp_gw.gate.identity import ids_of
+from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.evidence import DAY_S, EvidenceBook
 from upnp_gw.model import Mapping, Usage
 
@@ -40,13 +41,14 @@ def stale(
     wall: float,
     today: date,
     days: int,
+    lans: Sequence[str] = (),
 ) -> list[Stale]:
-    """Everything that was so for ``days``. ``wall``: now, seconds since the epoch."""
+    """Everything that was so for ``days``. ``wall``: now, seconds since the epoch; ``lans``: ``lan_names``."""
     since = wall - days * DAY_S
     return [
         *_reviews(policy, today),
         *_grants(policy, book, since, days),
-        *_devices(policy, book, since, days),
+        *_devices(policy, book, since, days, lans),
         *_mappings(mappings, since, days),
     ]
 
@@ -74,18 +76,13 @@ def _grants(policy: Policy, book: EvidenceBook, since: float, days: int) -> Iter
             yield Stale(Kind.GRANT_UNUSED, grant.name, f"what it opened {never}", known.last_used or known.since)
 
 
-def _devices(policy: Policy, book: EvidenceBook, since: float, days: int) -> Iterator[Stale]:
+def _devices(policy: Policy, book: EvidenceBook, since: float, days: int, lans: Sequence[str]) -> Iterator[Stale]:
     for device in policy.devices.values():
-        seen = [book.devices[i].last_seen for i in ids_of(device) if i in book.devices]
+        seen = [book.devices[i].last_seen for i in ids_of(device, lans) if i in book.devices]
         if not seen:
             yield Stale(Kind.DEVICE_GONE, device.name, "it was never seen")
         elif max(seen) <= since:
             yield Stale(Kind.DEVICE_GONE, device.name, f"it was not seen for {days} days", max(seen))
-
-
-def ids_of(device: Device) -> list[str]:
-    """The device ids that a named device can have."""
-    return sorted(device.macs) or sorted(map(str, device.addresses))
 
 
 def _mappings(mappings: Iterable[tuple[Mapping, Usage]], since: float, days: int) -> Iterator[Stale]:

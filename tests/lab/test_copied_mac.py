@@ -1,0 +1,210 @@
+"""A host on the guest LAN copies the MAC address of a device on the home LAN: it stays another device.
+
+The NAS is on lan0, its twin on lan1. Packets from the internet tell whether a port of the NAS is open.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+
+import pytest
+
+from tests.lab.igd_control_point import ControlPoint, Fault, refused
+from tests.lab.test_pinholes import at, pinhole
+from tests.lab.test_portcontrol_lab import NONCE, Talk, link_local, talk
+from tests.lab.whole_way import ROUTER, TCP, Home, home
+from upnp_gw.lab import GUEST, HOME, Host, Topology
+from upnp_gw.lab.probe import EchoServer
+from upnp_gw.lab.topology import LanHost
+from upnp_gw.model import IPAddress
+from upnp_gw.protocols import natpmp
+from upnp_gw.protocols.faces import Face
+from upnp_gw.protocols.pcp import codec
+from upnp_gw.protocols.pcp.messages import ANY_IPV4, ANY_IPV6, MapData, Request, ResultCode, ThirdParty
+
+pytestmark = pytest.mark.lab
+
+NAS = LanHost("nas", 10, "00:11:32:00:00:02")
+TWIN = LanHost("twin", 20, NAS.mac)
+TWINS = Topology(lans=(replace(HOME, hosts=(NAS,)), replace(GUEST, hosts=(TWIN,))))
+SERVICE = "WANIPv6FirewallControl"
+PORT = 8080
+
+BASE = f"""
+version = 1
+default = "deny"
+[limits]
+per_device = 400
+requests_per_minute = 6000
+incident_after = 1000
+[device.nas]
+mac = ["{NAS.mac}"]
+[zone]
+main = ["{HOME.network}", "{HOME.network6}"]
+guest = ["{GUEST.network}", "{GUEST.network6}"]
+"""
+MAIN_ONLY = f"""{BASE}
+[[grant]]
+name = "nas-at-home"
+who = "nas"
+zone = "main"
+"""
+GUEST_FORBIDDEN = f"""{BASE}
+[[forbid]]
+name = "guests-open-nothing"
+zone = "guest"
+[[grant]]
+name = "nas-anywhere"
+who = "nas"
+"""
+ANYBODY = f"""{BASE}
+[[grant]]
+name = "everyone"
+who = "*"
+"""
+
+
+@dataclass
+class Copied:
+    """The gateway with both LANs, and the twin's ways to ask."""
+
+    home: Home
+
+    @property
+    def nas(self) -> Host:
+        return self.home.lab.hosts["nas"]
+
+    @property
+    def twin(self) -> Host:
+        return self.home.lab.hosts["twin"]
+
+    def policy(self, text: str) -> None:
+        """Puts this policy in force."""
+        (self.home.daemon.runtime_dir.parent / "policy.toml").write_text(text)
+        self.home.ask("POST", "/v1/reload")
+
+    def point(self, name: str) -> ControlPoint:
+        return self.home.point(name, Face.IGD2)
+
+    def pcp(self, name: str, way: str = "ip4") -> AbstractContextManager[Talk]:
+        """Port 5351 of the gateway, over IPv4, the host's global IPv6 address, or its link-local one."""
+        host, lan = (self.nas, HOME) if name == "nas" else (self.twin, GUEST)
+        if way == "local":
+            return talk(host, link_local(host, "eth0"), link_local(self.home.gateway, lan.interface))
+        if way == "ip6":
+            return talk(host, host.address6, lan.network6[1])
+        return talk(host, host.address, lan.network[1])
+
+    def third_party(self, target: IPAddress, way: str, lifetime: int = 600) -> ResultCode:
+        """The twin's PCP MAP in favour of another host."""
+        unset = ANY_IPV4 if target.version == 4 else ANY_IPV6
+        data = MapData(NONCE, TCP.number, PORT, PORT if lifetime else 0, unset)
+        with self.pcp("twin", way) as line:
+            asked = Request(lifetime, line.own, data, (ThirdParty(target),))
+            return codec.parse_response(line.ask(codec.build_request(asked))).result
+
+    def shut(self) -> bool:
+        """No packet from the internet arrives at the NAS, over IPv4 and IPv6."""
+        return self.home.shut(PORT) and not at(self.home.peer, self.nas.address6, PORT)
+
+
+@pytest.fixture(scope="module")
+def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copied]:
+    with home(tmp_path_factory.mktemp("d"), *ROUTER, topology=TWINS, policy=MAIN_ONLY) as made:
+        made.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
+        yield Copied(made)
+
+
+@pytest.fixture
+def here(shared: Copied) -> Iterator[Copied]:
+    yield shared
+    shared.home.clear()
+
+
+def attempts(here: Copied) -> dict[str, Callable[[], bool]]:
+    """Every way to open a port of the NAS that the twin has: its name, and whether the gateway said yes."""
+    nas, point = here.nas, here.point("twin")
+    targets: tuple[IPAddress, ...] = (nas.address, nas.address6)
+
+    def igd(call: Callable[[], object]) -> bool:
+        with suppress(Fault):
+            call()
+            return True
+        return False
+
+    def mapped(target: IPAddress, way: str) -> bool:
+        return here.third_party(target, way) == ResultCode.SUCCESS
+
+    return {
+        "AddPortMapping": lambda: igd(lambda: point.add(PORT, NewInternalClient=nas.address)),
+        "AddAnyPortMapping": lambda: igd(lambda: point.add_any(PORT, NewInternalClient=nas.address)),
+        "AddPinhole": lambda: igd(lambda: pinhole(point, PORT, InternalClient=nas.address6)),
+        **{
+            f"PCP MAP for {target} over {way}": partial(mapped, target, way)
+            for target, way in product(targets, ("ip4", "ip6", "local"))
+        },
+    }
+
+
+@pytest.mark.parametrize("policy", [MAIN_ONLY, GUEST_FORBIDDEN, ANYBODY], ids=["zone", "forbid", "anybody"])
+def test_a_copied_mac_on_another_lan_opens_no_port_of_the_device(here: Copied, policy: str) -> None:
+    """Under a grant for the home LAN's zone, under the policy guide's forbid for guests, under a grant for all."""
+    here.policy(policy)
+    here.point("nas")  # the gateway knows the NAS by now
+    with EchoServer(here.nas, TCP, PORT):
+        granted = [what for what, opened in attempts(here).items() if opened()]
+        assert here.shut(), granted
+        assert not granted
+        assert here.home.rows() == []
+        here.point("nas").add(PORT)
+        pinhole(here.point("nas"), PORT)
+        assert here.home.reach(PORT).answered_by == "nas"
+        assert at(here.home.peer, here.nas.address6, PORT).answered_by == "nas"
+
+
+def test_a_copied_mac_on_another_lan_ends_and_sees_no_mapping_of_the_device(here: Copied) -> None:
+    """Under a policy that lets everybody map: even then a mapping is its holder's alone."""
+    here.policy(ANYBODY)
+    own, point = here.point("nas"), here.point("twin")
+    with here.pcp("nas") as line:
+        assert line.map(PORT, PORT, 600).result == 0
+        line.ask(natpmp.build_request(natpmp.MappingRequest(TCP, PORT, PORT, 600)))
+    own.add(PORT)
+    number = pinhole(own, PORT)
+    with EchoServer(here.nas, TCP, PORT):
+        with refused(606):
+            point.delete(PORT)
+        with refused(730):
+            point.call("DeletePortMappingRange", NewStartPort=1, NewEndPort=65535, NewProtocol="TCP", NewManage=1)
+        with refused(606):
+            point.call("DeletePinhole", SERVICE, UniqueID=number)
+        with refused(606):
+            point.call("UpdatePinhole", SERVICE, UniqueID=number, NewLeaseTime=60)
+        for way in ("ip4", "ip6", "local"):
+            assert here.third_party(here.nas.address, way, lifetime=0) != ResultCode.SUCCESS
+            assert here.third_party(here.nas.address6, way, lifetime=0) != ResultCode.SUCCESS
+        with here.pcp("twin") as line:
+            line.ask(natpmp.build_request(natpmp.MappingRequest(TCP, PORT, 0, 0)))
+            line.ask(natpmp.build_request(natpmp.MappingRequest(TCP, 0, 0, 0)))
+        with refused(718):
+            point.add(PORT)
+        with refused(606):
+            point.specific(PORT)
+        with refused(713):
+            point.generic(0)
+        with refused(730):
+            point.call(
+                "GetListOfPortMappings",
+                NewStartPort=1,
+                NewEndPort=65535,
+                NewProtocol="TCP",
+                NewManage=1,
+                NewNumberOfPorts=0,
+            )
+        assert here.home.reach(PORT).answered_by == "nas"
+        assert at(here.home.peer, here.nas.address6, PORT).answered_by == "nas"
+    kinds = {row["kind"]: row for row in here.home.rows()}
+    assert sorted(kinds) == ["pinhole", "port-mapping"]
+    assert set(kinds["port-mapping"]["vias"]) == {"igd2", "natpmp", "pcp"}, "every lease on it"
