@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_address, ip_network
 from pathlib import Path
 from random import Random
@@ -44,6 +45,16 @@ NETWORK = Network(
     connected_at=900.0,
 )
 
+GUEST_IP = "192.168.88.10"
+"""On ``lan1`` of TWO_LANS."""
+TWO_LANS = replace(
+    NETWORK,
+    lans=(
+        *NETWORK.lans,
+        Link("lan1", 4, True, (IPv4Interface("192.168.88.1/24"), IPv6Interface("2001:db8:88::1/64"))),
+    ),
+)
+
 
 class Clock:
     """Both clocks, moved by hand."""
@@ -68,7 +79,7 @@ class House:
         self.store = Store(directory / "ledger.db", options.pop("boot", "boot-1"))
         self.events: list[Event] = []
         self.present: set[IPAddress] = {ip_address(CONSOLE_IP), ip_address(PC_IP)}
-        self.around = Surroundings(NETWORK, clock)
+        self.around = Surroundings(options.pop("network", NETWORK), clock)
         known = options.pop("known", True)
         for address, mac in ((CONSOLE_IP, CONSOLE), (PC_IP, PC)) if known else ():
             self.around.neighbours.learn(Neighbour(ip_address(address), mac, "lan0"))
@@ -82,7 +93,7 @@ class House:
         published.subscribe(self.witness.on_event)
         self.view = LedgerView(
             self.operations.ledger,
-            lambda source: self.around.device_of(source.address),
+            self.operations.device_of,
             lambda: self.around.network,
             clock,
             lambda: (0, 0, 0, 0),
@@ -124,11 +135,11 @@ class House:
 
     async def unmap(self, port: int, client: str = CONSOLE_IP, via: Via = Via.IGD1, **more: Any) -> Reply:
         key = MappingKey(more.get("transport", Transport.TCP), None, port, more.get("remote"))
-        return await self.gateway.handle(UnmapRequest(via, Source(ip_address(client), "lan0"), key))
+        return await self.gateway.handle(UnmapRequest(via, source_of(client), key))
 
     async def unmap_range(self, start: int, end: int, client: str = CONSOLE_IP, everyone: bool = False) -> Reply:
-        source = Source(ip_address(client), "lan0")
-        return await self.gateway.handle(UnmapRangeRequest(Via.IGD2, source, Transport.TCP, start, end, everyone))
+        request = UnmapRangeRequest(Via.IGD2, source_of(client), Transport.TCP, start, end, everyone)
+        return await self.gateway.handle(request)
 
     async def sweep(self) -> None:
         """What is due is done, and what became due by it; the writer has finished it."""
@@ -148,13 +159,18 @@ async def house(
     try:
         await made.gateway.start()
         made.gateway.before_request = made.upkeep.sweep
-        await made.witness.load()
+        await made.witness.load(made.gateway.books.devices.now)
         yield made
     finally:
         await made.witness.flush()
         await made.upkeep.stop()
         await made.gateway.stop()
         await made.store.close()
+
+
+def source_of(client: str) -> Source:
+    """Where a request from this address comes in."""
+    return Source(ip_address(client), TWO_LANS.lan_of(ip_address(client)) or "lan0")
 
 
 def asks(
@@ -172,7 +188,7 @@ def asks(
 ) -> MapRequest:
     return MapRequest(
         via=via,
-        source=Source(ip_address(client), "lan0"),
+        source=source_of(client),
         transport=transport,
         internal=Endpoint(ip_address(target or client), internal or port),
         external_port=port,

@@ -2,13 +2,21 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Table
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
 
 from upnp_gw.errors import StoreError
 from upnp_gw.ledger.ledger import Ledger, Turn
+from upnp_gw.ledger.mapping_rows import StoredRow
+from upnp_gw.ledger.notes import Kind
 from upnp_gw.ledger.store import Batch, Store
 from upnp_gw.model import Instant, Mapping
+from upnp_gw.network import Network
 from upnp_gw.owed import Owed, batch_of
 from upnp_gw.remembering import Memory
+from upnp_gw.stored_devices import StoredDevices
 
 log = logging.getLogger(__name__)
 
@@ -22,19 +30,24 @@ class Bookkeeping:
         self._store = store
         self._ledger = ledger
         self._clock = clock
+        self.devices: StoredDevices
+        """Set by ``load``."""
 
-    async def load(self, now: Instant) -> list[Mapping]:
-        """Brings what the store holds into the ledger; the answer is its mappings. Raises StoreError."""
+    async def load(self, now: Instant, network: Network) -> list[Mapping]:
+        """Brings what the store holds into the ledger; the answer is its mappings, their devices as they are called
+        in this network. Raises StoreError."""
         rows, cuts = await self._store.load(now)
+        notes = await self._store.notes()
+        self.devices = _devices(network, rows, notes)
         numbers = self._ledger.numbers
         numbers.mapping, numbers.decision, numbers.cut = await self._store.highest()
         self._ledger.update_id = int(now.wall) % 2**32
         for row in rows:
-            self._ledger.table.put(row.mapping, row.number)
+            self._ledger.table.put(replace(row.mapping, device=self.devices.now(row.mapping.device)), row.number)
         for cut in cuts:
-            self._ledger.cuts.add(cut)
-        self.memory.recall(await self._store.notes(), now)
-        return [row.mapping for row in rows]
+            self._ledger.cuts.add(replace(cut, device=self.devices.now(cut.device)))
+        self.memory.recall(notes, now, self.devices)
+        return list(self._ledger.table)
 
     async def begin(self, turn: Turn, now: Instant) -> None:
         """Writes what a start made of it. Raises StoreError."""
@@ -102,3 +115,16 @@ class Bookkeeping:
         await self.pay()
         if self.owed:
             log.error("%d rows and decisions are not on disk: the next start finds the older ones", len(self.owed))
+
+
+def _devices(
+    network: Network, rows: Sequence[StoredRow], notes: Table[Kind, Sequence[Table[str, Any]]]
+) -> StoredDevices:
+    devices = StoredDevices(network)
+    for body in notes[Kind.DEVICE]:
+        if body["address"] is not None:
+            devices.learn(body["device"], ip_address(body["address"]))
+    for row in rows:
+        if not row.mapping.delegated:
+            devices.learn(row.mapping.device, row.mapping.internal.address)
+    return devices

@@ -178,7 +178,7 @@ class Daemon:
 
     async def _start_witness(self) -> None:
         self._witness = Witness(self._operations, self._store)
-        await self._witness.load()
+        await self._witness.load(self.gateway.books.devices.now)
         self.events.subscribe(self._witness.on_event)
         self._upkeep.on_counted = self._witness.on_counted
         self._stack.push_async_callback(self._last_evidence)

@@ -89,7 +89,7 @@ class Gateway:
         Raises FirewallError and StoreError.
         """
         now = self._clock()
-        stored = await self.books.load(now)
+        stored = await self.books.load(now, self.operations.surroundings.network)
         await self.epochs.load()
         turn = Turn(self.ledger, now)
         fallen = self.duties.restore(turn, stored)

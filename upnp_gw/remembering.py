@@ -7,6 +7,7 @@ from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.questions import Questions
 from upnp_gw.ledger.notes import Kind, Note
 from upnp_gw.model import Instant
+from upnp_gw.stored_devices import StoredDevices
 
 
 @dataclass(slots=True)
@@ -29,7 +30,21 @@ class Memory:
         self.book.changed_again(keys[Kind.DEVICE], keys[Kind.INCIDENT])
         self.questions.changed_again(keys[Kind.QUESTION])
 
-    def recall(self, stored: dict[Kind, list[dict[str, Any]]], now: Instant) -> None:
+    def recall(self, stored: dict[Kind, list[dict[str, Any]]], now: Instant, devices: StoredDevices) -> None:
         """At start. An incident ends when the wall clock says so, and never later than a whole freeze from now."""
-        self.book.recall(stored[Kind.DEVICE], stored[Kind.INCIDENT], now)
-        self.questions.recall(stored[Kind.QUESTION])
+        found = {kind: [_called_now(body, devices) for body in stored[kind]] for kind in Kind}
+        self.book.recall(found[Kind.DEVICE], found[Kind.INCIDENT], now)
+        self.questions.recall(found[Kind.QUESTION])
+        # a note whose device has another name now is written again, and the old one goes
+        renamed = {
+            kind: [pair for pair in zip(stored[kind], found[kind], strict=True) if pair[0] is not pair[1]]
+            for kind in Kind
+        }
+        names = {kind: [body["device"] for pair in pairs for body in pair] for kind, pairs in renamed.items()}
+        self.book.changed_again(names[Kind.DEVICE], names[Kind.INCIDENT])
+        self.questions.changed_again(str(body["number"]) for _, body in renamed[Kind.QUESTION])
+
+
+def _called_now(body: dict[str, Any], devices: StoredDevices) -> dict[str, Any]:
+    name = devices.now(body["device"], body.get("interface", ""))
+    return body if name == body["device"] else {**body, "device": name}

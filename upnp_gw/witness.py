@@ -6,6 +6,7 @@ evidence of anybody's need, and a datagram, which anybody can send in a device's
 
 import asyncio
 import logging
+from collections.abc import Callable
 from ipaddress import ip_address
 
 from upnp_gw.errors import StoreError
@@ -53,9 +54,10 @@ class Witness:
         """At the last reading that told who talks."""
         self._before: Instant = self._around.clock()
 
-    async def load(self) -> None:
-        """Takes up what the store has. What the kernel counted before is not counted twice."""
-        self.book.load(*await self._store.evidence())
+    async def load(self, now: Callable[[str], str] = lambda device: device) -> None:
+        """Takes up what the store has. What the kernel counted before is not counted twice. ``now``: what a stored
+        device is called now."""
+        self.book.load(*await self._store.evidence(), now)
         self._standing = {mapping.id for mapping in self._ledger.table}
         self._before = self._around.clock()
         for neighbour in self._around.neighbours.all():

@@ -63,7 +63,7 @@ def test_a_device_id_says_which_it_is(text: str, mac: bool) -> None:
 
 def test_facts_of_a_request_for_itself() -> None:
     facts = gathered(map_request())
-    lans = {"lan": "lan", "target_lan": "lan", "main_lan": "lan"}
+    lans: dict[str, Any] = {"lan": "lan", "target_lan": "lan", "main_lan": "lan"}
     assert facts == facts_of(minute_of_day=12 * 60 + 34, wall=NOW.wall, network=ONE_LAN, **lans)
 
 
@@ -128,7 +128,8 @@ HOLDER = [
 @pytest.mark.parametrize(("table", "device", "target_device", "why"), HOLDER)
 @pytest.mark.parametrize("flag", ["restoring", "renewing"])
 def test_the_holder_asks_again(table: Neighbours, device: str, target_device: str, why: str, flag: str) -> None:
-    facts = gathered(map_request(), table, holder=PC_MAC, **{flag: True})
+    again: dict[str, Any] = {flag: True}
+    facts = gathered(map_request(), table, holder=PC_MAC, **again)
     assert (facts.device, facts.target_device) == (device, target_device), why
     allowed = decide(policy('[[grant]]\nname = "g"\nwho = "*"'), facts, map_request()).outcome
     assert (allowed is Outcome.ALLOW) == (target_device == PC_MAC)

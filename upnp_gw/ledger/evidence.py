@@ -170,6 +170,12 @@ class Kept(dict[K, V]):
             self.gone[key] = None
             self.on_drop(key)
 
+    def renamed(self, old: K, new: K) -> None:
+        """The row of a key has another one now."""
+        if old != new:
+            self.gone[old] = self.changed[new] = None
+            self.gone.pop(new, None)
+
     def taken(self) -> tuple[list[V], list[K]]:
         """The rows that changed and the keys that are gone since the last call."""
         rows, gone = [self[key] for key in self.changed], list(self.gone)
@@ -189,13 +195,23 @@ class EvidenceBook:
         self._bursts: dict[str, deque[tuple[float, int]]] = {}
 
     def load(
-        self, openings: Iterable[Evidence], devices: Iterable[DeviceEvidence], rules: Iterable[RuleEvidence]
+        self,
+        openings: Iterable[Evidence],
+        devices: Iterable[DeviceEvidence],
+        rules: Iterable[RuleEvidence],
+        now: Callable[[str], str] = lambda device: device,
     ) -> None:
-        """What the store had. Call it before anything else."""
-        for row in openings:
+        """What the store had. Call it before anything else. ``now``: what a stored device is called; of two rows
+        for one opening the newer one stays."""
+        for row in sorted(openings, key=lambda row: row.touched):
+            old, row.opening = row.opening, row.opening._replace(device=now(row.opening.device))
             self.openings[row.opening] = row
             self._ports.setdefault(row.opening.device, {})[row.opening] = None
-        self.devices.update({row.device: row for row in devices})
+            self.openings.renamed(old, row.opening)
+        for known in sorted(devices, key=lambda row: row.last_seen):
+            before, known.device = known.device, now(known.device)
+            self.devices[known.device] = known
+            self.devices.renamed(before, known.device)
         self.rules.update({row.rule: row for row in rules})
 
     # -- what is seen
