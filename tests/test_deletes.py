@@ -146,7 +146,7 @@ async def test_the_audit_log_tells_why_a_lease_of_another_protocol_ended(tmp_pat
     async with house(tmp_path) as home:
         await opened(home, "n")
         await deletes(home, "i")
-        (record,) = [r for r in await home.store.decisions(RecordFilter(device=CONSOLE)) if r.action == "unmap"]
+        (record,) = [r for r in await home.store.decisions(RecordFilter(devices=(CONSOLE,))) if r.action == "unmap"]
         assert (record.verdict, record.rule) == ("allow", "own")
         assert record.reasons == ("the device made it over NAT-PMP or PCP and deletes it over TCP",)
 
