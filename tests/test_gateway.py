@@ -250,7 +250,7 @@ async def test_a_console_sleeps_nine_hours_and_finds_its_port(tmp_path: Path) ->
         assert home.view.count(CONSOLE_SOURCE) == 1
         refused = await home.refused(3074, PC_IP, transport=UDP)
         assert refused.refusal is Refusal.CONFLICT
-        home.upkeep.device_seen(CONSOLE, ip_address(CONSOLE_IP))
+        home.upkeep.device_seen(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
         await home.sweep()
         assert home.ports == {(UDP, 3074)}
 
@@ -262,7 +262,7 @@ async def test_another_device_at_the_address_ends_the_parked_mapping(tmp_path: P
         home.clock.pass_s(3600)
         await home.sweep()
         home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
-        home.upkeep.device_seen(PC, ip_address(CONSOLE_IP))
+        home.upkeep.device_seen(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
         await home.sweep()
         assert home.ports == set()
         assert len(home.operations.ledger.table) == 0
@@ -274,7 +274,7 @@ async def test_another_device_at_an_address_whose_holder_was_forgotten_inherits_
         await home.granted(3074, lifetime=None)
         home.around.neighbours.forget(ip_address(CONSOLE_IP))
         home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
-        home.upkeep.device_seen(PC, ip_address(CONSOLE_IP))
+        home.upkeep.device_seen(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
         await home.sweep()
         assert home.ports == set()
         assert [cut.external_port for cut in home.firewall.cuts] == [3074]
@@ -283,7 +283,7 @@ async def test_another_device_at_an_address_whose_holder_was_forgotten_inherits_
 async def test_an_address_that_moves_to_another_device_ends_its_mappings_at_once(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         await home.granted(8080)
-        home.upkeep.device_moved(ip_address(CONSOLE_IP), CONSOLE)
+        home.upkeep.device_moved(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
         await home.sweep()
         assert home.ports == set()
         assert [cut.external_port for cut in home.firewall.cuts] == [8080]
@@ -533,7 +533,7 @@ async def test_a_mapping_held_by_an_address_is_its_devices_once_that_is_known(tm
         first = await home.granted(8080)
         assert first.mapping.device == CONSOLE_IP, "it could not be resolved"
         home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
-        home.upkeep.device_seen(CONSOLE, ip_address(CONSOLE_IP))
+        home.upkeep.device_seen(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
         await home.upkeep.settled()
         again = await home.granted(8080)
         assert again.refreshed

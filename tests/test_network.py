@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from upnp_gw.device import lan_of, mac_of
 from upnp_gw.model import IPAddress, Transport
-from upnp_gw.network import GatewayPorts, Link, Neighbour, Neighbours, Network, private_external
+from upnp_gw.network import GatewayPorts, Link, Neighbour, Neighbours, Network, private_external, same_prefixes
 
 LAN0 = Link(
     "lan0", 2, True, (ip_interface("192.168.1.1/24"), ip_interface("2a11::1/64"), ip_interface("fe80::1/64"))
@@ -128,6 +128,16 @@ def test_the_longest_prefix_says_which_lan_an_address_is_on(address: str, lan: s
     assert network.lan_of(a(address)) == lan
     if lan:
         assert [name for name in network.lan_names if network.on_link(a(address), name)] == [lan]
+
+
+def test_two_lans_with_the_same_prefix_are_told() -> None:
+    shared = replace(LAN1, addresses=(*LAN1.addresses, *LAN0.addresses))
+    assert same_prefixes((LAN0, LAN1)) == ()
+    told = same_prefixes((LAN0, shared))
+    assert [text.partition(":")[0] for text in told] == [
+        "lan0 and lan1 have the same prefix 192.168.1.0/24",
+        "lan0 and lan1 have the same prefix 2a11",
+    ]
 
 
 def test_a_device_is_called_by_its_lan_only_where_there_are_several() -> None:

@@ -129,15 +129,14 @@ class Advice:
             for device in self._operations.policy.devices.values()
             if all(book.devices[i].last_seen <= since for i in named[device.name] if i in book.devices)
             for neighbour in around.neighbours.all()
-            if network.device_id(neighbour.mac, neighbour.interface) in named[device.name]
-            or neighbour.address in device.addresses
+            if around.name_of(neighbour) in named[device.name] or neighbour.address in device.addresses
         ][:PROBED_MOST]
         answers = await asyncio.gather(
             *(self._probe(neighbour.address, neighbour.interface) for neighbour in silent), return_exceptions=True
         )
         for neighbour, answer in zip(silent, answers, strict=True):
             if answer is True:
-                own = network.device_id(neighbour.mac, neighbour.interface)
+                own = around.name_of(neighbour)
                 for device in (own, str(neighbour.address)):
                     if device in book.devices or device == own:
                         self._witness.saw(device, around.clock().wall)

@@ -35,7 +35,7 @@ from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.ledger.store import Store
 from upnp_gw.ledger.view import LedgerView
 from upnp_gw.machine import boot_id, claim_kernel, clock
-from upnp_gw.network import Network, private_external
+from upnp_gw.network import Neighbour, Network, private_external
 from upnp_gw.operating import GatewayOperator, Told
 from upnp_gw.operations import Operations
 from upnp_gw.own_ports import OwnPorts
@@ -276,13 +276,11 @@ class Daemon:
     def _neighbour_changed(self, event: NeighbourEvent) -> None:
         match event:
             case Seen(neighbour):
-                device = self._around.network.device_id(neighbour.mac, neighbour.interface)
-                self._witness.saw(device, clock().wall)
-                self._upkeep.device_seen(device, neighbour.address)
+                self._witness.saw(self._around.name_of(neighbour), clock().wall)
+                self._upkeep.device_seen(neighbour)
             case Moved(address, old_mac, new_mac, interface):
-                network = self._around.network
-                self._upkeep.device_moved(address, network.device_id(old_mac, interface))
-                self._upkeep.device_seen(network.device_id(new_mac, interface), address)
+                self._upkeep.device_moved(Neighbour(address, old_mac, interface))
+                self._upkeep.device_seen(Neighbour(address, new_mac, interface))
 
     def _warn_private(self, network: Network) -> None:
         for address in network.external[:1]:

@@ -103,6 +103,14 @@ class Duties:
         """Writes down the counted refusals; without ``now`` those of the present minute too."""
         turn.records.extend(self._operations.floods.over(now, turn.on_undo))
 
+    def park(self, turn: Turn, device: str, address: IPAddress) -> None:
+        """Parks what a device holds at an address where it does not answer, unless it is back there by now."""
+        if self._operations.surroundings.host_of(address) == device:
+            return
+        for mapping in self._operations.ledger.table.to_client(address):
+            if mapping.device == device and mapping.active and not mapping.delegated:
+                turn.put(replace(mapping, parked=True))
+
     def device_moved(self, turn: Turn, address: IPAddress, old: str) -> None:
         """The address belongs to another device now: the new holder neither sees nor inherits its mappings."""
         for mapping in self._operations.ledger.table.to_client(address):

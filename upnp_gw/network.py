@@ -3,7 +3,7 @@
 ``servers.netwatch`` fills them from netlink; the gate's facts, the servers and the firewall read them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 
@@ -37,6 +37,18 @@ class Link:
     def networks(self) -> tuple[IPNetwork, ...]:
         """The connected prefixes, IPv6 link-local (fe80::/64) among them."""
         return tuple(a.network for a in self.addresses)
+
+
+def same_prefixes(lans: Sequence[Link]) -> tuple[str, ...]:
+    """A sentence for each prefix that two LANs have: by its address a host cannot be told to be on one of them."""
+    found: dict[IPNetwork, str] = {}
+    told = []
+    for link in lans:
+        for net in dict.fromkeys(net for net in link.networks if not net.is_link_local):
+            first = found.setdefault(net, link.name)
+            if first != link.name:
+                told.append(f"{first} and {link.name} have the same prefix {net}: it is served on {first} alone")
+    return tuple(told)
 
 
 def awaited(links: Iterable[Link]) -> tuple[str, ...]:

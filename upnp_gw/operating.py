@@ -14,12 +14,12 @@ from upnp_gw.device import device_id, lan_of, mac_of
 from upnp_gw.events import (
     Event,
 )
-from upnp_gw.gate.identity import ids_of
+from upnp_gw.gate.identity import ids_of, on_other_lans
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import RecordFilter
 from upnp_gw.ledger.store import Store
 from upnp_gw.model import Endpoint, Instant, Via
-from upnp_gw.network import awaited, private_external
+from upnp_gw.network import awaited, private_external, same_prefixes
 from upnp_gw.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
 from upnp_gw.telling import Telling, address_of, incident_told
 
@@ -200,6 +200,10 @@ class GatewayOperator:
     def _warnings(self, now: Instant) -> list[str]:
         network = self._around.network
         found = list(awaited((network.wan, *network.lans)))
+        found += [
+            *same_prefixes(network.lans),
+            *on_other_lans(self._operations.policy, network, self._around.neighbours),
+        ]
         if not network.external:
             found.append("the WAN has no external IPv4 address")
         elif (why := private_external(network.external[0])) is not None:

@@ -15,6 +15,7 @@ from upnp_gw.ledger.ledger import Turn
 from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
 from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.model import DecisionId, Mapping
+from upnp_gw.moved_devices import end_left_behind
 from upnp_gw.request import MapRequest, PortChoice
 
 if TYPE_CHECKING:
@@ -96,22 +97,24 @@ class _Question:
 
     def answer(self) -> Answer:
         facts, verdict = self._decided(self.facts(standing=self.own is not None))
-        planned = self.plan(verdict)
+        planned = self.plan(facts, verdict)
         if self.own is None or not isinstance(planned, Planned) or not opens(self.own, planned.mapping):
             return Answer(self.request, facts, verdict, planned)
         new = replace(self.facts(standing=False), held=facts.held)
         verdict_new = decide(self.operations.policy, new, self.request)
         if verdict_new.outcome is Outcome.ALLOW:
-            return Answer(self.request, new, verdict_new, self.plan(verdict_new))
+            return Answer(self.request, new, verdict_new, self.plan(new, verdict_new))
         kept = no_wider(self.own, planned.mapping, self.request.via)
         if kept is not None:
             return Answer(self.request, facts, verdict, replace(planned, mapping=kept))
         self.turn.take_back()  # what made room did so for nothing
         return Answer(self.request, new, verdict_new, None)
 
-    def plan(self, verdict: Verdict) -> Planned | NotPlanned | None:
+    def plan(self, facts: Facts, verdict: Verdict) -> Planned | NotPlanned | None:
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
             return None
+        if not self.trial:
+            end_left_behind(self.operations, self.turn, self.request, facts)
         not_now = self.operations.no_external_address(self.request)
         allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
         return not_now or self.planner.plan(self.request, allowed, self.owner, self.own)

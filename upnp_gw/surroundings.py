@@ -13,7 +13,7 @@ from upnp_gw.device import lan_of, mac_of
 from upnp_gw.gate.dhcp import Leases
 from upnp_gw.gate.identity import device_of
 from upnp_gw.model import Instant, IPAddress, Mapping
-from upnp_gw.network import GatewayPorts, Neighbours, Network
+from upnp_gw.network import GatewayPorts, Neighbour, Neighbours, Network
 from upnp_gw.request import Source
 
 RESOLVE_S = 1.0
@@ -66,6 +66,10 @@ class Surroundings:
         """What the device behind an address is called. ``interface``: the LAN that its packet came in on; empty:
         the LAN of its prefix."""
         return device_of(self.network, self.neighbours, address, interface).device
+
+    def name_of(self, neighbour: Neighbour) -> str:
+        """What this device is called."""
+        return self.network.device_id(neighbour.mac, neighbour.interface)
 
     def host_of(self, address: IPAddress) -> str | None:
         """The same, where its MAC address is known; else None."""

@@ -5,7 +5,7 @@ A shell around timers: what is due goes through the writer as an operation like 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -17,6 +17,7 @@ from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.kernel import mapping_id
 from upnp_gw.ledger.ledger import Turn
 from upnp_gw.model import IPAddress, Mapping, Usage
+from upnp_gw.network import Neighbour
 from upnp_gw.request import Reply
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class Upkeep:
         self._probing = asyncio.Semaphore(PROBES)
         self._recounting = asyncio.Lock()
         self._counted_at = float("-inf")
+        self._looked_for: set[str] = set()
+        """Devices whose MAC address appeared on another LAN, while their old addresses are probed."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._endless: set[asyncio.Task[None]] = set()
         self.on_counted: Callable[[Reading, bool], None] = lambda reading, remotes: None
@@ -137,17 +140,43 @@ class Upkeep:
 
     # -- neighbours, told by servers.netwatch
 
-    def device_seen(self, device: str, address: IPAddress) -> None:
+    def device_seen(self, neighbour: Neighbour) -> None:
         """A device appeared at an address: its parked mappings come back at once, those of another one end."""
-        for mapping in self._ledger.table.to_client(address):
+        around = self._operations.surroundings
+        device = around.name_of(neighbour)
+        for mapping in self._ledger.table.to_client(neighbour.address):
             if mapping.parked or (mapping.device != device and not mapping.delegated):
                 self._submit("return", [mapping.id], partial(self._return, mapping.id))
+        for lan in around.network.lan_names:
+            self._look_elsewhere(around.network.device_id(neighbour.mac, lan), device)
 
     def _return(self, parked: str, turn: Turn) -> None:
         self._duties.renew(turn, parked, True)
 
-    def device_moved(self, address: IPAddress, old: str) -> None:
-        """An address belongs to another device now."""
+    def _look_elsewhere(self, device: str, seen: str) -> None:
+        """A MAC address appeared on one LAN: the device that has it on another may have moved."""
+        if device != seen and device not in self._looked_for and any(self._active(device)):
+            self._looked_for.add(device)
+            self._spawn(self._park_if_gone(device))
+
+    def _active(self, device: str) -> Iterator[Mapping]:
+        return (m for m in self._ledger.table.of_device(device) if m.active and not m.delegated)
+
+    async def _park_if_gone(self, device: str) -> None:
+        """Parks what a device holds at each of its addresses that does not answer."""
+        try:
+            for mapping in {m.internal.address: m for m in self._active(device)}.values():
+                async with self._probing:
+                    present = await self._present(mapping)
+                if present is False:
+                    address = mapping.internal.address
+                    self._submit("park", [mapping.id], partial(self._duties.park, device=device, address=address))
+        finally:
+            self._looked_for.discard(device)
+
+    def device_moved(self, before: Neighbour) -> None:
+        """An address belongs to another device now. ``before``: its entry until now."""
+        address, old = before.address, self._operations.surroundings.name_of(before)
         if any(m.device == old for m in self._ledger.table.to_client(address)):
             self._submit("move", [], lambda turn: self._duties.device_moved(turn, address, old))
 

@@ -61,7 +61,7 @@ class Witness:
         self._standing = {mapping.id for mapping in self._ledger.table}
         self._before = self._around.clock()
         for neighbour in self._around.neighbours.all():
-            self.saw(self._around.network.device_id(neighbour.mac, neighbour.interface), self._before.wall)
+            self.saw(self._around.name_of(neighbour), self._before.wall)
 
     async def flush(self) -> None:
         """Writes what has changed."""

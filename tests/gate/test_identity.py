@@ -13,7 +13,7 @@ from upnp_gw.device import is_mac
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Held, Outcome
 from upnp_gw.gate.dhcp import Lease, Leases
-from upnp_gw.gate.identity import OPERATOR, device_of, gather, ids_of, name_of, names_of, suspects
+from upnp_gw.gate.identity import OPERATOR, device_of, gather, ids_of, name_of, names_of, on_other_lans, suspects
 from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.schema import Limits
 from upnp_gw.model import Endpoint, Instant, IPAddress, Via
@@ -278,6 +278,19 @@ def test_the_name_and_the_ids_on_several_lans() -> None:
     assert ids_of(pc, ("lan",)) == {PC_MAC}
     assert ids_of(tablet, ("lan",)) == frozenset()
     assert ids_of(tablet, ("guest",)) == {TV_MAC}
+
+
+def test_a_device_that_is_seen_only_where_it_does_not_count_is_told() -> None:
+    names = policy(f'[device.pc]\nmac = "{PC_MAC}"\n[device.tablet]\nmac = "{TV_MAC}"\nlan = "guest"')
+    assert on_other_lans(names, NETWORK, COPY) == (
+        "the policy's tablet counts on guest alone, and its MAC address is seen on lan;"
+        " if it belongs there, add lan = [...] to it",
+    )
+    away = Neighbours()
+    away.learn(Neighbour(GUEST, PC_MAC, "guest"))
+    (told,) = on_other_lans(names, NETWORK, away)
+    assert told.startswith("the policy's pc counts on lan alone")
+    assert on_other_lans(names, ONE_LAN, COPY) == ()
 
 
 def test_a_dhcp_lease_of_another_lan_gives_no_name() -> None:

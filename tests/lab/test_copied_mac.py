@@ -11,12 +11,12 @@ from itertools import product
 
 import pytest
 
-from tests.lab.igd_control_point import ControlPoint, Fault, refused
+from tests.lab.igd_control_point import ControlPoint, Fault, refused, until
 from tests.lab.test_pinholes import at, pinhole
 from tests.lab.test_portcontrol_lab import NONCE, Talk, link_local, talk
-from tests.lab.whole_way import ROUTER, TCP, Home, home
+from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
 from upnp_gw.lab import GUEST, HOME, Host, Topology
-from upnp_gw.lab.probe import EchoServer
+from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.lab.topology import LanHost
 from upnp_gw.model import IPAddress
 from upnp_gw.protocols import natpmp
@@ -208,3 +208,43 @@ def test_a_copied_mac_on_another_lan_ends_and_sees_no_mapping_of_the_device(here
     kinds = {row["kind"]: row for row in here.home.rows()}
     assert sorted(kinds) == ["pinhole", "port-mapping"]
     assert set(kinds["port-mapping"]["vias"]) == {"igd2", "natpmp", "pcp"}, "every lease on it"
+
+
+def known_anew(here: Copied, name: str) -> None:
+    """The gateway forgets a host that is there, and sees it again."""
+    host = here.home.lab.hosts[name]
+    interface = "lan0" if name == "nas" else "lan1"
+    here.home.gateway.ip(f"neigh flush dev {interface}")
+    assert until(lambda: reach(host, UDP, gateway_at(here, interface), 9, timeout=0.1).how == "reset")
+
+
+def gateway_at(here: Copied, interface: str) -> IPAddress:
+    return next(lan.network[1] for lan in here.home.lab.topology.lans if lan.interface == interface)
+
+
+def test_a_laptop_that_moves_to_the_home_lan_takes_its_port_along_and_a_guest_cannot(here: Copied) -> None:
+    """Its old mapping is parked when its MAC address is seen at home, and ends when it asks for the port there. The
+    other way round it stays reserved: a guest would end what the NAS holds while it sleeps."""
+    here.policy(ANYBODY)
+    here.point("nas")
+    here.point("twin").add(PORT)
+    with here.home.watch() as watch, EchoServer(here.nas, TCP, PORT), EchoServer(here.twin, TCP, PORT):
+        assert here.home.reach(PORT).answered_by == "twin"
+        known_anew(here, "nas")
+        with refused(718):
+            here.point("nas").add(PORT)
+        with here.home.lab.unplugged("twin"):
+            known_anew(here, "nas")
+            watch.wait("changed", external_port=PORT, state="parked")
+            assert here.home.shut(PORT)
+            here.point("nas").add(PORT)
+            watch.wait("removed", external_port=PORT, why="device-moved")
+            assert here.home.reach(PORT).answered_by == "nas"
+        with here.home.lab.unplugged("nas"):
+            known_anew(here, "twin")
+            watch.wait("changed", external_port=PORT, state="parked", device=f"{NAS.mac}@lan0")
+            with refused(718):
+                here.point("twin").add(PORT)
+        known_anew(here, "nas")
+        watch.wait("changed", external_port=PORT, state="active", device=f"{NAS.mac}@lan0")
+        assert here.home.reach(PORT).answered_by == "nas"

@@ -101,12 +101,41 @@ def _may_be(device: Device, lan: str) -> bool:
     return not device.lans or not lan or lan in device.lans or ANYWHERE in device.lans
 
 
+def may_be_moved(policy: Policy, facts: Facts, device: str) -> bool:
+    """Whether the requester may end what a device of its MAC address holds on another LAN, as one that moved here.
+
+    On the main LAN it may. On another one only if the policy gives the same name to both: a guest with a copied MAC
+    address must not end what a device at home holds.
+    """
+    mac, there = mac_of(device), lan_of(device)
+    if mac is None or mac != facts.mac or device == facts.device:
+        return False
+    if facts.lan == facts.main_lan:
+        return True
+    names = names_of(policy, facts)
+    return any(one.name in names and _on_its_lan(one, there, facts.main_lan) for one in policy.by_mac.get(mac, ()))
+
+
 def ids_of(device: Device, lans: Sequence[str]) -> frozenset[str]:
     """What a device of the policy can be called, where these LANs are served (``Network.lan_names``)."""
     if not device.macs:
         return frozenset(map(str, device.addresses))
     where = [lan for lan in lans or ("",) if _on_its_lan(device, lan, next(iter(lans), ""))]
     return frozenset(device_id(mac, lan if len(lans) > 1 else "") for mac in device.macs for lan in where)
+
+
+def on_other_lans(policy: Policy, network: Network, neighbours: Neighbours) -> tuple[str, ...]:
+    """A sentence for each device of the policy whose MAC address is seen only on LANs where it does not count."""
+    found = []
+    for device in policy.devices.values() if len(network.lans) > 1 else ():
+        seen = sorted({lan for mac in device.macs for lan in neighbours.interfaces_of(mac)})
+        counts = sorted({lan_of(name) for name in ids_of(device, network.lan_names)})
+        if seen and not {*seen} & {*counts}:
+            found.append(
+                f"the policy's {device.name} counts on {' and '.join(counts) or 'no LAN'} alone, and its MAC address"
+                f" is seen on {' and '.join(seen)}; if it belongs there, add lan = [...] to it"
+            )
+    return tuple(found)
 
 
 def name_of(policy: Policy, device: str, main_lan: str, address: IPAddress | None = None) -> str | None:

@@ -1,0 +1,26 @@
+"""A device that moved from one LAN to another asks again for the external port that it has there."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from upnp_gw.gate.decision import Facts
+from upnp_gw.gate.identity import may_be_moved
+from upnp_gw.ledger.ledger import Turn
+from upnp_gw.model import Via
+from upnp_gw.request import MapRequest
+
+if TYPE_CHECKING:
+    from upnp_gw.operations import Operations
+
+
+def end_left_behind(operations: "Operations", turn: Turn, request: MapRequest, facts: Facts) -> None:
+    """Ends the mapping of this external port that the requester left on another LAN: it is parked, since nobody
+    answers there any more. What the operator made there stays."""
+    if request.internal.address.version == 6 or not request.external_port:
+        return
+    for mapping in operations.ledger.table.on_port(request.transport, request.external_port):
+        mine = may_be_moved(operations.policy, facts, mapping.device) and not mapping.delegated
+        if mine and mapping.parked and mapping.hold_of(Via.OPERATOR.protocol) is None:
+            moved = replace(mapping, device=facts.device)  # so that the port is not kept from it for the old device
+            turn.put(moved)
+            turn.end(moved, "device-moved")
