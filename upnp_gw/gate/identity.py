@@ -132,8 +132,8 @@ def on_other_lans(policy: Policy, network: Network, neighbours: Neighbours) -> t
         counts = sorted({lan_of(name) for name in ids_of(device, network.lan_names)})
         if seen and not {*seen} & {*counts}:
             found.append(
-                f"the policy's {device.name} counts on {' and '.join(counts) or 'no LAN'} alone, and its MAC address"
-                f" is seen on {' and '.join(seen)}; if it belongs there, add lan = [...] to it"
+                f"the policy's {device.name} counts on {' and '.join(counts) or 'no LAN'} alone, and its MAC"
+                f" address is seen on {' and '.join(seen)}; if it belongs there, add lan = [...] to it"
             )
     return tuple(found)
 
