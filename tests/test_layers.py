@@ -76,6 +76,8 @@ CALLS = re.compile(
     r"|\w+\.subprocess_(exec|shell)|eval|exec|compile|__import__)"
 )
 LAB = "upnp_gw/lab/"
+FORKS = {"upnp_gw/firewall/nftables/library.py"}
+"""Tries libnftables in a copy of the process, which starts no program, before the daemon depends on it."""
 
 
 def calls(path: Path) -> set[str]:
@@ -93,7 +95,8 @@ def test_nothing_starts_a_program_or_runs_text_as_code(path: Path) -> None:
     The lab builds its hosts with ip and nft; the daemon does not import it (its own test).
     """
     assert not {name for name in imports(path) if name.split(".")[0] in STARTERS}
-    assert not {name for name in calls(path) | imports(path) if CALLS.fullmatch(name)}
+    allowed = {"os.fork"} if name_of(path) in FORKS else set()
+    assert not {name for name in calls(path) | imports(path) if CALLS.fullmatch(name)} - allowed
 
 
 @pytest.mark.spec("SR-12")

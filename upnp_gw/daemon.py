@@ -17,13 +17,14 @@ from upnp_gw import __version__, logs
 from upnp_gw.advice import Advice
 from upnp_gw.config import Config
 from upnp_gw.doctor import examine
-from upnp_gw.errors import ConfigError, FirewallError, GatewayError
+from upnp_gw.errors import ConfigError, FirewallError, GatewayError, StoreError
 from upnp_gw.events import Events, Ipv6FirewallChanged, WanChanged
 from upnp_gw.files import FileProblem, own_directory
 from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
 from upnp_gw.firewall.idle import idle_timeout_s
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall
+from upnp_gw.firewall.nftables.library import check_library
 from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.schema import Policy
 from upnp_gw.gateway import Gateway
@@ -337,13 +338,13 @@ def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
     """The daemon until it is told to stop. Returns the exit code; raises ConfigError before anything started."""
     logs.configure(config.log_format, config.log_level)
     os.umask(0o027)  # who asked for what, and the token of the control URLs, are not for every user of the machine
-    settle(config.user, config.control_group, config.http_port, (config.state_dir, config.runtime_dir))
     try:
+        if config.backend == "nftables":
+            check_library()  # as root: later there is no right to give to a process of its own
+        settle(config.user, config.control_group, config.http_port, (config.state_dir, config.runtime_dir))
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(Daemon(config, detected).run())
-    except ConfigError:
-        raise
-    except GatewayError as error:
+    except (FirewallError, StoreError) as error:
         print(f"upnp-gw: {error}", file=sys.stderr)
         return EXIT_FAULT
     return 0

@@ -1,5 +1,8 @@
 """The table comes, changes and goes: start, restart, another mode, another firewall, uninstall."""
 
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,6 +14,7 @@ from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import FirewallMode, Open, Refill
 from upnp_gw.firewall.nftables import NftablesFirewall, uninstall
 from upnp_gw.firewall.nftables.library import LoadedLibrary
+from upnp_gw.firewall.nftables.ruleset import structure
 from upnp_gw.lab import Host
 from upnp_gw.network import Link
 
@@ -170,3 +174,32 @@ def test_a_listing_of_the_others_is_without_our_table(driver: Driver[NftablesFir
 def test_a_missing_library_names_the_package() -> None:
     with pytest.raises(FirewallError, match="apt install libnftables1"):
         LoadedLibrary("libnftables.so.404")
+
+
+CRASHES = """
+import ctypes, sys
+from upnp_gw.errors import FirewallError
+from upnp_gw.firewall.nftables.library import check_library
+
+check_library()
+check_library(lambda: sys.exit("the library is missing"))
+try:
+    check_library(lambda: ctypes.string_at(0))
+except FirewallError as error:
+    print(error)
+"""
+
+
+def test_a_library_that_crashes_over_the_ruleset_is_told_before_the_daemon_needs_it() -> None:
+    ran = subprocess.run([sys.executable, "-c", CRASHES], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert re.match(r"libnftables crashes when it reads the tables.*Upgrade libnftables1", ran.stdout)
+
+
+@pytest.mark.parametrize("mode", FirewallMode)
+def test_every_set_of_one_part_names_what_it_holds(mode: FirewallMode) -> None:
+    """A ``{ type ipv4_addr; }`` that nft 1.1 made makes nft 1.0.6 crash; ``{ typeof ip saddr; }`` does not."""
+    declared = re.findall(r"(?:set|map) (\w+) \{ (type(?:of)?) ([^;]+);", structure(settings(mode)))
+    assert {"wan", "external", "pm"} <= {name for name, _, _ in declared}
+    wrong = [name for name, word, kind in declared if word == "type" and " . " not in kind.split(":")[0]]
+    assert wrong == []

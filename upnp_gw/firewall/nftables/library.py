@@ -6,9 +6,12 @@ by two it crashes.
 """
 
 import ctypes
+import faulthandler
 import json
 import os
 import re
+import signal
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from upnp_gw.errors import FirewallError
@@ -82,6 +85,32 @@ class LoadedLibrary:
     def set_json_output(self, val: bool) -> None:
         flags = self._get(self._context)
         self._set(self._context, flags | JSON if val else flags & ~JSON)
+
+
+def check_library(use: Callable[[], object] | None = None) -> None:
+    """Reads the ruleset in a copy of this process. Raises FirewallError where libnftables crashes over it.
+
+    Version 1.0.6 does where nft 1.1 made a set ``{ type ipv4_addr; }``: then every use of the library in this
+    network namespace ends the process. A missing library or right is left to ``load``. To be called before the
+    first thread: the copy has only the one that calls. ``use`` stands in for the reading in tests.
+    """
+    child = os.fork()
+    if not child:
+        try:
+            (use or _read_ruleset)()
+        finally:
+            os._exit(0)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGSEGV:
+        raise FirewallError(
+            "libnftables crashes when it reads the tables of this network namespace. Another version of nft made"
+            " one of them, in a container for instance. Upgrade libnftables1 and nftables to 1.1 or later, or have"
+            " that table made by the same version"
+        )
+    faulthandler.enable()  # a table that comes later can crash it as well: then the log has a trace
+
+
+def _read_ruleset() -> None:
+    load().cmd("list ruleset")
 
 
 def load() -> Library:

@@ -59,9 +59,9 @@ def sets() -> list[str]:
         f"set {DROPPED} {{ type {_HOST} . inet_service; flags dynamic,timeout; timeout {DROPPED_S}s; size 64; }}",
     ]
     for share in SHARES:
-        for suffix, kind in (("", _HOST), ("_ip", "ipv4_addr"), ("_ip6", "ipv6_addr")):
+        for suffix, kind in (("", f"type {_HOST}"), ("_ip", "typeof ip saddr"), ("_ip6", "typeof ip6 saddr")):
             bounds = f"flags dynamic,timeout; timeout {IDLE_S}s; size {SIZE};"
-            lines.append(f"set share_{share.name}{suffix} {{ type {kind}; {bounds} }}")
+            lines.append(f"set share_{share.name}{suffix} {{ {kind}; {bounds} }}")
     return lines
 
 
