@@ -3,15 +3,16 @@
 import asyncio
 import errno
 import os
-from ipaddress import ip_address
+from dataclasses import replace
+from ipaddress import IPv6Interface, ip_address
 from pathlib import Path
 
 import pytest
 
-from tests.house import CONSOLE_IP, NETWORK, PC, PC_IP, House, asks, house
+from tests.house import CONSOLE, CONSOLE_IP, NETWORK, PC, PC_IP, TWO_LANS, House, asks, house
 from upnp_gw.model import IPAddress, Transport, Via
 from upnp_gw.network import Neighbour
-from upnp_gw.request import Granted, Refusal, Refused, Reply
+from upnp_gw.request import Granted, Refusal, Refused, Reply, Source
 from upnp_gw.surroundings import RESOLVE_MOST, RESOLVE_TARGETS
 
 LAN = NETWORK.lans[0].networks[0]
@@ -94,10 +95,26 @@ async def test_who_claims_an_address_opens_nothing_to_it_until_that_is_settled(t
     async with house(tmp_path) as home:
         await home.granted(8000)
         home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
-        claimed = {ip_address(CONSOLE_IP)}
-        home.around.contested = claimed.__contains__
+        claimed = {(ip_address(CONSOLE_IP), "lan0")}
+        home.around.contested = lambda *place: place in claimed
         assert (await home.refused(9000, client, target=CONSOLE_IP)).refusal is Refusal.ABSENT
         assert home.ports == {(Transport.TCP, 8000)}
         await home.granted(9001, PC_IP)
         claimed.clear()
         await home.granted(9000, client, target=CONSOLE_IP)
+
+
+async def test_a_claim_to_a_link_local_address_on_another_lan_hinders_nobody(tmp_path: Path) -> None:
+    """Two LANs can have the same one. A guest that is two hosts there must not keep a home device from asking."""
+    local = ip_address("fe80::10")
+    link = replace(TWO_LANS.lans[0], addresses=(*TWO_LANS.lans[0].addresses, IPv6Interface("fe80::1/64")))
+    async with house(tmp_path, network=replace(TWO_LANS, lans=(link, TWO_LANS.lans[1]))) as home:
+        home.around.neighbours.learn(Neighbour(local, CONSOLE, "lan0"))
+        claimed: set[tuple[IPAddress, str]] = set()
+        home.around.contested = lambda *place: place in claimed
+        for interface, refused in (("lan0", True), ("lan1", False)):
+            claimed.clear()
+            claimed.add((local, interface))
+            request = replace(asks(8000, target=CONSOLE_IP), source=Source(local, "lan0"))
+            reply = await home.gateway.handle(request)
+            assert isinstance(reply, Refused) is refused, interface

@@ -50,9 +50,9 @@ class Surroundings:
     when its first request is here."""
     resolve: Callable[[IPAddress, str], Awaitable[bool]] = _no_resolve
     """Has the kernel find out who is behind an address."""
-    contested: Callable[[IPAddress], bool] = lambda address: False
-    """Whether somebody claims an address whose previous holder may still be there. What is opened to it meanwhile
-    would lead to that one, once it has its address back."""
+    contested: Callable[[IPAddress, str], bool] = lambda address, interface: False
+    """Whether somebody claims an address on a LAN whose previous holder may still be there. What is opened to it
+    meanwhile would lead to that one, once it has its address back."""
     _requesters: set[Place] = field(default_factory=set)
     """Those that are being resolved."""
     _targets: set[Place] = field(default_factory=set)

@@ -101,9 +101,9 @@ class Netwatch:
             return True
         return await self._presence.probe(address, interface, link.index)
 
-    def contested(self, address: IPAddress) -> bool:
+    def contested(self, address: IPAddress, interface: str) -> bool:
         """True while an address is with a claimant, and its previous holder may still be there."""
-        return self._presence.contested(address)
+        return self._presence.contested(address, interface)
 
     def lookup(self, address: IPAddress, interface: str) -> str | None:
         """The MAC address behind an address; asked of the kernel (0.1 ms) where its event is not here yet."""

@@ -143,10 +143,11 @@ class Presence:
             contest = self._contests[place] = _Contest(message.index, before, mac)
             contest.task = asyncio.get_running_loop().create_task(self._judge(place, contest))
 
-    def contested(self, address: IPAddress) -> bool:
-        """True while an address is with a claimant, and its previous holder may still be there."""
+    def contested(self, address: IPAddress, interface: str = "") -> bool:
+        """True while an address is with a claimant, and its previous holder may still be there. ``interface``: on
+        this LAN; empty: on any."""
         return any(
-            place[0] == address and self._neighbours.mac_of(*place) != contest.old
+            place[0] == address and interface in ("", place[1]) and self._neighbours.mac_of(*place) != contest.old
             for place, contest in self._contests.items()
         )
 
