@@ -243,7 +243,7 @@ async def test_what_is_no_search_of_ours_gets_nothing_and_stops_nothing(lab: Lab
         b"HTTP/1.1 200 OK\r\nST: ssdp:all\r\n\r\n",
         good.replace(b"MX: 0\r\n", b""),
         good.replace(b"MX: 0", b"MX: abc"),
-        good.replace(b'"', b""),
+        good.replace(b'"', b"'"),
         good.replace(b"ST: ssdp:all\r\n", b""),
         search(f"{IGD1[:-1]}3", mx="0"),
         search(IGD1.upper(), mx="0"),
@@ -257,6 +257,17 @@ async def test_what_is_no_search_of_ours_gets_nothing_and_stops_nothing(lab: Lab
             honest.ask(search(V2.udns[Level.CONNECTION], mx="1"))
             await honest.hear(1)
             assert one.silent()
+
+
+async def test_a_search_without_quotes_is_answered_within_a_second(lab: Lab) -> None:
+    """bupnp (Node): MAN without quotes, no blank line at the end, MX 10, and it listens for one second."""
+    asked = search("ssdp:all", mx="10").replace(b'"', b"").removesuffix(b"\r\n")
+    async with serving(lab):
+        with ear(lab.hosts["console"]) as client:
+            started = time.monotonic()
+            client.ask(asked)
+            await client.hear(EVERY)
+            assert time.monotonic() - started < 1.5  # 0.8 s, and a loaded machine
 
 
 @pytest.mark.spec("IGD-065", "SR-11")
