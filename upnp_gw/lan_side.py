@@ -102,6 +102,7 @@ class LanSide:
             self._identity.next_boot_id,
             http_port=self.http_port,
             max_age_s=self._config.max_age_s,
+            sender_of=self._around.sender_of,
         )
         self._stack.push_async_callback(self._ssdp.stop)
         await self._ssdp.start()
@@ -117,6 +118,7 @@ class LanSide:
             stands=self._view.stands,
             find=self._view.mapping,
             left_s=self._view.left_s,
+            sender_of=self._around.sender_of,
         )
         self._stack.push_async_callback(self._portcontrol.stop)
         self._gateway.events.subscribe(self._portcontrol.on_event)
@@ -179,5 +181,7 @@ class LanSide:
             "5351 answered": self._portcontrol.answered,
             "5351 dropped": self._portcontrol.drops,
             "eventing": self._eventing.counts,
+            "ssdp": {"unread": self._ssdp.unread},
+            "5351": {"unread": self._portcontrol.unread},
         }
         return {f"{name} {kind}": n for name, counts in counted.items() for kind, n in sorted(counts.items())}

@@ -19,6 +19,8 @@ class Link:
     index: int
     up: bool
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    has_macs: bool = True
+    """Its hosts have MAC addresses. False: a tunnel, or the loopback."""
 
     @property
     def ipv4(self) -> tuple[IPv4Address, ...]:
@@ -37,6 +39,10 @@ class Link:
     def networks(self) -> tuple[IPNetwork, ...]:
         """The connected prefixes, IPv6 link-local (fe80::/64) among them."""
         return tuple(a.network for a in self.addresses)
+
+    def holds(self, address: IPAddress) -> bool:
+        """True where the address is in a connected prefix."""
+        return any(address in net for net in self.networks if net.version == address.version)
 
 
 def same_prefixes(lans: Sequence[Link]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ Kept by the shells (``servers.netwatch``, ``own_ports``), read by the operations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -86,6 +86,22 @@ class Surroundings:
         mac = mac_of(device)
         return self.neighbours.addresses_of(mac, lan_of(device) or None) if mac is not None else frozenset()
 
+    def sender_of(self, source: Source) -> Hashable:
+        """Whose share a datagram is counted against: the host's, by LAN and MAC address.
+
+        The hosts of a link whose MAC addresses the kernel does not know have one share together: anybody can send
+        datagrams from addresses that nobody has, while a host that is there has sent ARP or a neighbour
+        solicitation before its first datagram. Where hosts have no MAC address (a tunnel, a routed LAN) the address
+        counts.
+        """
+        mac = self.neighbours.mac_of(source.address, source.interface)
+        if mac is not None:
+            return source.interface, mac
+        link = self.network.lan(source.interface)
+        if link is None or not link.has_macs or not link.holds(source.address):
+            return source.address
+        return source.interface
+
     def meet(self, source: Source) -> None:
         """Makes sure that a requester on a LAN link is known by its MAC address before it is judged."""
         if source.interface and self.neighbours.mac_of(source.address, source.interface) is None:
@@ -111,8 +127,7 @@ class Surroundings:
         link = self.network.lan(interface) if interface else None
         if link is None or self.network.is_gateway(address):
             return False
-        near = any(address in net for net in link.networks if net.version == address.version)
-        return near and self.neighbours.mac_of(address, interface) is None
+        return link.holds(address) and self.neighbours.mac_of(address, interface) is None
 
     async def _resolve(self, place: Place, under_way: set[Place], most: int) -> bool:
         if len(under_way) >= most and place not in under_way:

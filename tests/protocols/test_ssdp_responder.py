@@ -24,7 +24,15 @@ def responder(throttle: Throttle[IPAddress] | None = None) -> Responder:
 
 
 def ask(to: Responder, data: bytes, at: float = 0.0, peer: Peer = PEER, multicast: bool = True) -> None:
-    to.receive(data, peer, own=OWN, multicast=multicast, boot_id=7, now=Instant(at, 1_800_000_000.0 + at))
+    to.receive(
+        data,
+        peer,
+        sender=peer.address,
+        own=OWN,
+        multicast=multicast,
+        boot_id=7,
+        now=Instant(at, 1_800_000_000.0 + at),
+    )
 
 
 def flood(
@@ -125,7 +133,13 @@ def test_no_answer_is_longer_than_what_it_is_charged() -> None:
     own = IPv6Address("2001:db80:1111:2222:3333:4444:5555:6666")
     one = Responder(voice, random.Random(3).uniform)
     one.receive(
-        search("ssdp:all"), PEER, own=own, multicast=True, boot_id=2**31 - 1, now=Instant(0.0, 1_800_000_000.0)
+        search("ssdp:all"),
+        PEER,
+        sender=PEER.address,
+        own=own,
+        multicast=True,
+        boot_id=2**31 - 1,
+        now=Instant(0.0, 1_800_000_000.0),
     )
     longest = max(len(answer.data) for answer in one.on_deadline(5.0))
     assert 300 < longest <= ANSWER_BYTES

@@ -67,6 +67,10 @@ def a4(usable: bool = True, secondary: bool = False, text: str = "192.168.1.9/24
         pytest.param(link(Kind.DELLINK), LinkMessage(True, 7, "lan0", True), id="link gone"),
         pytest.param(link(Kind.NEWLINK, 0, 0x1), LinkMessage(False, 7, "lan0", False), id="no carrier"),
         pytest.param(link(Kind.NEWLINK, 0, 0x40), LinkMessage(False, 7, "lan0", False), id="not set up"),
+        pytest.param(link(Kind.NEWLINK, 0, 0xC1), LinkMessage(False, 7, "lan0", True, has_macs=False), id="tunnel"),
+        pytest.param(
+            link(Kind.NEWLINK, 0, 0x49), LinkMessage(False, 7, "lan0", True, has_macs=False), id="loopback"
+        ),
         pytest.param(link(Kind.DELLINK, AF_BRIDGE), None, id="a port leaves its bridge"),
         pytest.param(
             link(

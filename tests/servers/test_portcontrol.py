@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import os
+import select
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
 from pathlib import Path
@@ -30,14 +31,16 @@ from upnp_gw.protocols.pcp.messages import (
     ThirdParty,
 )
 from upnp_gw.protocols.portcontrol import PortControl
+from upnp_gw.protocols.question import Question
 from upnp_gw.protocols.switch import Switch
 from upnp_gw.request import MapRequest, PortChoice, Source, UnmapRequest
 from upnp_gw.servers.portcontrol import PortControlServer
-from upnp_gw.servers.portcontrol_limits import Sort
+from upnp_gw.servers.portcontrol_limits import HEARD, Sort
 
 OWN = f"127.{os.getpid() % 200 + 20}.0.1"
 """An address of loopback that no other test run has."""
 CLIENT = ip_address("127.0.0.9")
+STRANGER = "127.0.0.99"
 EXTERNAL = IPv4Address("11.22.33.44")
 NONCE = b"n" * 12
 LO = Link("lo", socket.if_nametoindex("lo"), True, (IPv4Interface(f"{OWN}/8"),))
@@ -68,10 +71,10 @@ class Client:
 
 
 @asynccontextmanager
-async def client() -> AsyncIterator[Client]:
+async def client(address: IPAddress = CLIENT) -> AsyncIterator[Client]:
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as made:
-        made.bind((str(CLIENT), 0))
+        made.bind((str(address), 0))
         one = Client(made, asyncio.Queue())
         loop.add_reader(made, lambda: one.inbox.put_nowait(made.recvfrom(4096)))
         try:
@@ -111,6 +114,7 @@ async def serving(directory: Path, dialogue: PortControl | None = None) -> Async
             stands=made.view.stands,
             find=made.view.mapping,
             left_s=made.view.left_s,
+            sender_of=made.around.sender_of,
         )
         made.gateway.events.subscribe(server.on_event)
         await server.start()
@@ -196,6 +200,80 @@ async def test_a_flood_has_its_own_room(served: Served) -> None:
         assert (await one.ask(b"\0\0"))[3] == 0
         assert (await one.map(8080, 8080)).result == 0
     assert served.server.drops["too-many-new"] == 51
+
+
+class Parsed(PortControl):
+    """Counts what is parsed."""
+
+    count = 0
+
+    def receive(self, data: bytes, source: Source, external: IPv4Address | None, epoch_s: int) -> Question | bytes:
+        Parsed.count += 1
+        return super().receive(data, source, external, epoch_s)
+
+
+async def flood(served: Served, datagrams: Iterable[tuple[str, bytes]]) -> None:
+    """Each from its address; returns when the server has read them all."""
+    sent = 0
+    loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        senders: dict[str, socket.socket] = {}
+        for address, data in datagrams:
+            if address not in senders:
+                senders[address] = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                senders[address].bind((address, 0))
+            senders[address].sendto(data, (OWN, 5351))
+            sent += 1
+            if sent % 200 == 0:  # not more than the socket's buffer holds
+                await asyncio.sleep(0)
+        (key,) = served.server.addresses
+        waiting = served.server._sockets[key]
+        while select.select([waiting], [], [], 0)[0]:
+            await loop.run_in_executor(None, lambda: None)
+
+
+@pytest.mark.spec("SR-5", "SR-22")
+@pytest.mark.parametrize("data", [b"\0\0", b"junk" * 100, b"\2\1" + bytes(58)])
+async def test_what_one_host_sends_over_its_share_is_not_parsed(tmp_path: Path, data: bytes) -> None:
+    async with serving(tmp_path, Parsed()) as served, client() as one:
+        Parsed.count, share = 0, int(HEARD.burst)
+        await flood(served, [(STRANGER, data)] * 2000)
+        assert Parsed.count == share
+        assert served.server.drops["flood"] == 2000 - share
+        assert (await one.ask(b"\0\0"))[3] == 0, "another host is answered at its first try"
+        served.house.clock.pass_s(1)
+        await flood(served, [(STRANGER, data)] * 200)
+        assert Parsed.count == share + 1 + int(HEARD.per_s)
+
+
+@pytest.mark.spec("SR-5", "SR-26")
+async def test_hosts_that_the_kernel_does_not_know_have_one_share_together(served: Served) -> None:
+    """A host that is there was heard by ARP before its first datagram; made-up addresses were not."""
+    made_up = [f"127.0.{n}.7" for n in range(1, 200)]
+    async with client() as one:
+        assert (await one.map(8080, 8080)).result == 0
+        await flood(served, [(address, b"\0\0") for address in made_up * 10])
+        await flood(served, [(address, map_request(1000 + n)) for n, address in enumerate(made_up * 5)])
+        assert served.server.answered["nat-pmp"] <= Sort.READ.value[0].burst
+        assert (await one.ask(b"\0\0"))[3] == 0
+        assert (await one.ask(map_request(8081)))[3] == 0
+        assert (await one.map(8080, 8080)).result == 0
+    served.house.around.network = replace(served.house.around.network, lans=(replace(LO, has_macs=False),))
+    async with client(ip_address("127.0.1.7")) as tunnelled:
+        assert (await tunnelled.ask(b"\0\0"))[3] == 0, "where no host has a MAC address the address counts"
+
+
+async def test_what_the_kernel_dropped_is_counted(served: Served) -> None:
+    (key,) = served.server.addresses
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for _ in range(10_000):  # the loop does not turn meanwhile
+            sender.sendto(bytes(1000), (OWN, 5351))
+    lost = served.server.unread
+    assert 0 < lost < 10_000
+    served.house.around.network = replace(served.house.around.network, lans=())
+    served.server.network_changed()
+    assert served.server.unread == lost, "a socket that is closed keeps its count"
+    assert key not in served.server.addresses
 
 
 @pytest.mark.spec("PMP-036")

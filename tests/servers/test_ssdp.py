@@ -6,8 +6,9 @@ import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_address
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,10 @@ from upnp_gw.model import Instant, IPAddress
 from upnp_gw.network import Link, Network
 from upnp_gw.protocols.ssdp import Peer
 from upnp_gw.protocols.ssdp.announcer import Uniform
+from upnp_gw.protocols.ssdp.responder import Responder
 from upnp_gw.servers import ssdp as shell
-from upnp_gw.servers.ssdp import Ssdp
-from upnp_gw.servers.ssdp_socket import Datagram
+from upnp_gw.servers.ssdp import HEARD, Ssdp
+from upnp_gw.servers.ssdp_socket import Datagram, SsdpSocket
 
 WAN = Link("wan0", 2, True, (IPv4Interface("11.22.33.44/24"),))
 LAN = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"), IPv6Interface("fe80::1/64")))
@@ -42,6 +44,7 @@ class FakeSocket:
         self.waiting: list[Datagram | OSError] = []
         self.refuse_send = 0
         self.closed = False
+        self.dropped = 0
         self._reader, self._writer = socket.socketpair()
         FakeSocket.made.append(self)
 
@@ -100,6 +103,7 @@ async def running(
         lambda: Instant(now(), time.time()),
         lambda: next(boot_ids),
         http_port=5000,
+        sender_of=lambda source: source.address,
         uniform=uniform,
     )
     await ssdp.start()
@@ -181,6 +185,38 @@ async def test_drops_are_counted_and_the_next_search_is_served(bad: Datagram | O
         await until(lambda: "answer" in made.nts())
         assert ssdp.drops == {reason: 2}
         assert len([peer for _, peer, _ in made.sent if peer.port != 1900]) == 1
+
+
+@pytest.mark.spec("SR-11", "SR-22")
+async def test_what_one_host_sends_over_its_share_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+    take = Responder.receive
+
+    def counted(self: Responder, data: bytes, peer: Peer, **more: Any) -> None:
+        parsed.append(data)
+        take(self, data, peer, **more)
+
+    monkeypatch.setattr(Responder, "receive", counted)
+    lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
+    other = Peer(ip_address("192.168.77.11"), 40_000)
+    async with running(lan, now=lambda: 50.0) as ssdp:
+        (made,) = FakeSocket.made
+        made.arrive(*[datagram(search("urn:some:one:else"))] * 1000, datagram(search("upnp:rootdevice"), other))
+        await until(lambda: not made.waiting)
+        assert len(parsed) == HEARD.burst + 1
+        assert ssdp.drops == {"unknown-target": HEARD.burst, "flood": 1000 - HEARD.burst}
+
+
+def test_a_socket_is_not_woken_by_what_is_no_search() -> None:
+    loopback = Link("lo", socket.if_nametoindex("lo"), True, (IPv4Interface("127.0.0.1/8"),))
+    with closing(SsdpSocket(loopback, 4)) as made, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        wanted = [search("ssdp:all"), b"M-SEARCH"]
+        for data in (b"", b"M-SEARC", b"NOTIFY * HTTP/1.1\r\n\r\n", b"M-SEARXH * HTTP/1.1", b"m-search", *wanted):
+            sender.sendto(data, ("127.0.0.1", 1900))
+        heard = [made.receive() for _ in range(3)]
+        assert [datagram.data for datagram in heard if datagram is not None] == wanted
+        assert heard[2] is None
+        assert made.dropped == 5
 
 
 async def test_each_kind_of_drop_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

@@ -62,7 +62,9 @@ class LinkState:
         if message is None:
             return Link(name, 0, False)
         usable = [a for a in self._addresses.get(message.index, {}).values() if a.usable]
-        return Link(name, message.index, message.up, tuple(a.address for a in sorted(usable, key=_order)))
+        return Link(
+            name, message.index, message.up, tuple(a.address for a in sorted(usable, key=_order)), message.has_macs
+        )
 
 
 def _order(message: AddressMessage) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ means is ``protocols.portcontrol``'s, what may be is the gateway's."""
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from ipaddress import IPv4Address, ip_address
 
 from upnp_gw.errors import WireError
@@ -39,7 +39,7 @@ not who held it."""
 class PortControlServer:
     """``start`` after the gateway. ``handle`` is ``Gateway.handle``; ``stands`` tells whether a request is about a
     mapping that stands; ``find`` gives a mapping by id; ``epoch_s`` the epoch's seconds now; ``left_s`` the seconds
-    until a mapping's lease over PCP ends."""
+    until a mapping's lease over PCP ends; ``sender_of`` whose share a datagram is counted against."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class PortControlServer:
         stands: Callable[[MapRequest | ReleaseRequest], bool],
         find: Callable[[str], Mapping | None],
         left_s: Callable[[Mapping, Via], int],
+        sender_of: Callable[[Source], Hashable],
     ) -> None:
         self.drops: Counter[str] = Counter()
         """Datagrams not answered, and messages not sent, by reason."""
@@ -65,6 +66,7 @@ class PortControlServer:
         self._stands = stands
         self._find = find
         self._left_s = left_s
+        self._sender_of = sender_of
         self._running = False
         self._limits = Limits()
         self._announcements = Series(ANNOUNCEMENTS)
@@ -77,11 +79,18 @@ class PortControlServer:
         self._timer: asyncio.TimerHandle | None = None
         self._reopen_at: float | None = None
         self._logged: dict[str, float] = {}
+        self._unread = 0
+        """Of the sockets that are closed."""
 
     @property
     def addresses(self) -> tuple[SocketKey, ...]:
         """Where requests are heard now."""
         return tuple(self._sockets)
+
+    @property
+    def unread(self) -> int:
+        """Datagrams that the kernel dropped since a receive buffer was full."""
+        return self._unread + sum(opened.dropped for opened in self._sockets.values())
 
     # -- life
 
@@ -178,6 +187,7 @@ class PortControlServer:
 
     def _close(self, key: SocketKey) -> None:
         closing = self._sockets.pop(key)
+        self._unread += closing.dropped
         self._spoken.discard(key)
         asyncio.get_running_loop().remove_reader(closing)
         closing.close()
@@ -200,18 +210,21 @@ class PortControlServer:
 
     def _take(self, key: SocketKey, datagram: Datagram) -> None:
         """Checks where it came from (SR-1) and how much came before (SR-5), then answers or asks the gateway."""
-        network, now = self._read_network(), self._clock()
+        now = self._clock()
         source = Source(ip_address(datagram.peer[0].partition("%")[0]), key.interface)
-        if not network.on_link(source.address, key.interface):
+        sender = self._sender_of(source)
+        if not self._limits.hear(sender, now.boot):
+            raise WireError("flood")
+        if not self._read_network().on_link(source.address, key.interface):
             raise WireError("off-link")
         if datagram.peer[1] == 0:
             raise WireError("port-zero")
         found = self._dialogue.receive(datagram.data, source, self._external(), self._epoch_s())
         if isinstance(found, bytes):
-            self._admit(Sort.READ, source, now)
+            self._admit(Sort.READ, sender, now)
             self._answer(key, found, datagram.peer)
             return
-        self._admit(Sort.STANDING if self._stands(found.request) else Sort.NEW, source, now)
+        self._admit(Sort.STANDING if self._stands(found.request) else Sort.NEW, sender, now)
         pending = (datagram.peer, datagram.data)
         if pending in self._pending:
             raise WireError("repeated")
@@ -220,8 +233,8 @@ class PortControlServer:
         self._pending.add(pending)
         self._spawn(self._ask(key, datagram, found))
 
-    def _admit(self, sort: Sort, source: Source, now: Instant) -> None:
-        if not self._limits.admit(sort, source.address, now.boot):
+    def _admit(self, sort: Sort, sender: Hashable, now: Instant) -> None:
+        if not self._limits.admit(sort, sender, now.boot):
             raise WireError(f"too-many-{sort.name.lower()}")
 
     async def _ask(self, key: SocketKey, datagram: Datagram, question: Question) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from upnp_gw.model import IPAddress
 from upnp_gw.protocols.pcp.codec import MAX_BYTES
 from upnp_gw.protocols.portcontrol import CLIENT_PORT, PORT
+from upnp_gw.servers import udp_options
 
 ALL_HOSTS = "224.0.0.1"
 ALL_NODES = "ff02::1"
@@ -51,6 +52,7 @@ class PortControlSocket:
             socket.AF_INET if four else socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
         )
         try:
+            udp_options.enlarge(self._socket)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, key.interface.encode())
             if four:
                 self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
@@ -66,6 +68,11 @@ class PortControlSocket:
 
     def fileno(self) -> int:
         return self._socket.fileno()
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that came while the receive buffer was full."""
+        return udp_options.dropped(self._socket)
 
     def receive(self) -> Datagram | None:
         """The next datagram; None: nothing waits. Raises OSError."""

@@ -59,7 +59,7 @@ NEIGHBOUR = struct.Struct("=BxxxiHBB")
 ROUTE = struct.Struct("=BBBBBBBBI")
 COUNTERS = struct.Struct("=4Q")
 
-IFF_UP, IFF_RUNNING = 0x1, 0x40
+IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_NOARP = 0x1, 0x8, 0x40, 0x80
 IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_STATS64, IFLA_INFO_KIND = 3, 10, 18, 23, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_SECONDARY, IFA_F_OPTIMISTIC, IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x1, 0x4, 0x8, 0x20, 0x40
@@ -83,6 +83,8 @@ class LinkMessage:
     """Index of the bridge or bond that it is a port of."""
     counters: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Bytes sent, bytes received, packets sent, packets received."""
+    has_macs: bool = True
+    """Its hosts have MAC addresses (neither IFF_NOARP nor IFF_LOOPBACK)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ def _link(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> LinkMe
         _text(info.get(IFLA_INFO_KIND, b"")),
         _number(found.get(IFLA_MASTER)),
         (sent_bytes, received_bytes, sent, received),
+        not flags & (IFF_NOARP | IFF_LOOPBACK),
     )
 
 

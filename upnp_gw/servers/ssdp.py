@@ -6,7 +6,7 @@ import logging
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 from upnp_gw.errors import WireError
@@ -29,12 +29,17 @@ from upnp_gw.protocols.ssdp import (
 )
 from upnp_gw.protocols.ssdp.announcer import Uniform
 from upnp_gw.protocols.ssdp.groups import GROUPS, PORT, Group, own_address
+from upnp_gw.request import Source
 from upnp_gw.servers.ssdp_socket import Datagram, SsdpSocket
+from upnp_gw.throttle import Rate, Throttle
 
 log = logging.getLogger(__name__)
 
 BATCH = 64
 """Datagrams read before the loop serves others again."""
+HEARD = Rate(256, 32)
+"""Searches of one sender that are looked at: more than are answered, since many are for what we are not. What is
+over it is dropped before it is parsed; so does the kernel, where it has our table."""
 REOPEN_S = 5.0
 """When a socket that could not be opened is tried again."""
 LOG_AGAIN_S = 60.0
@@ -64,7 +69,8 @@ class Ssdp:
     """Announces the root devices on every LAN interface and answers searches there.
 
     ``next_boot_id`` gives a BOOTID greater than every earlier one, already stored; it is called at the start and
-    at each change of address. ``network`` is read once, at the start; then ``network_changed`` tells.
+    at each change of address. ``network`` is read once, at the start; then ``network_changed`` tells. ``sender_of``
+    says whose share a search is counted against.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class Ssdp:
         *,
         http_port: int,
         max_age_s: int = 1800,
+        sender_of: Callable[[Source], Hashable],
         uniform: Uniform = random.uniform,
     ) -> None:
         ordered = tuple(sorted(roots, key=lambda root: root.face.version))
@@ -87,6 +94,8 @@ class Ssdp:
         """None: not started, or stopped."""
         self._clock = clock
         self._next_boot_id = next_boot_id
+        self._sender_of = sender_of
+        self._heard = Throttle[Hashable](HEARD)
         self._uniform = uniform
         self._announcer = Announcer(max_age_s, uniform)
         self._sockets: dict[SocketKey, SsdpSocket] = {}
@@ -97,6 +106,8 @@ class Ssdp:
         self._timer: asyncio.TimerHandle | None = None
         self._reopen_at: float | None = None
         self._logged: dict[str, float] = {}
+        self._unread = 0
+        """Of the sockets that are closed."""
 
     @property
     def boot_id(self) -> int:
@@ -107,6 +118,11 @@ class Ssdp:
     def interfaces(self) -> frozenset[str]:
         """The LAN interfaces on which SSDP is heard now."""
         return frozenset(key.interface for key in self._sockets)
+
+    @property
+    def unread(self) -> int:
+        """Datagrams that the kernel dropped: no searches, or a receive buffer was full."""
+        return self._unread + sum(opened.dropped for opened in self._sockets.values())
 
     async def start(self) -> None:
         """Open the sockets and begin the first burst. An interface that is not ready yet joins later."""
@@ -176,6 +192,7 @@ class Ssdp:
 
     def _close(self, key: SocketKey) -> None:
         closing = self._sockets.pop(key)
+        self._unread += closing.dropped
         del self._responders[key]
         asyncio.get_running_loop().remove_reader(closing)
         closing.close()
@@ -199,6 +216,9 @@ class Ssdp:
         """Check where it came from and went to (IGD section 2.7, SR-1), then let the responder answer."""
         peer, network = datagram.peer, self._network
         link = None if network is None else network.lan(key.interface)
+        now, sender = self._clock(), self._sender_of(Source(peer.address, key.interface))
+        if not self._heard.spend(sender, 1, now.boot):
+            raise WireError("flood")
         if network is None or link is None or datagram.ifindex != key.ifindex:
             raise WireError("not-for-us")
         if not network.on_link(peer.address, link.name):
@@ -211,10 +231,11 @@ class Ssdp:
         self._responders[key].receive(
             datagram.data,
             peer,
+            sender=sender,
             own=own,
             multicast=datagram.destination.is_multicast,
             boot_id=self.boot_id,
-            now=self._clock(),
+            now=now,
         )
 
     def _on_timer(self) -> None:

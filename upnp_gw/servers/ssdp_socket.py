@@ -9,7 +9,8 @@ from upnp_gw.model import IPAddress
 from upnp_gw.network import Link
 from upnp_gw.protocols.ssdp.groups import GROUPS, PORT
 from upnp_gw.protocols.ssdp.responder import Peer
-from upnp_gw.protocols.ssdp.search import MAX_BYTES
+from upnp_gw.protocols.ssdp.search import MAX_BYTES, START_LINE
+from upnp_gw.servers import udp_options
 
 # Not in Python's socket module everywhere: linux/in.h, linux/in6.h.
 IP_PKTINFO = 8
@@ -52,6 +53,8 @@ class SsdpSocket:
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            udp_options.enlarge(self._socket)
+            udp_options.take_only(self._socket, START_LINE[:8])
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.name.encode())
             (self._set_up_ipv4 if version == 4 else self._set_up_ipv6)()
         except OSError:
@@ -60,6 +63,11 @@ class SsdpSocket:
 
     def fileno(self) -> int:
         return self._socket.fileno()
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that are no search, or that came while the receive buffer was full."""
+        return udp_options.dropped(self._socket)
 
     def receive(self) -> Datagram | None:
         """The next datagram; None: nothing waits. Raises OSError."""

@@ -1,5 +1,6 @@
 """Searches in, answers out: each at its own random moment within the time that the search allows."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -51,22 +52,31 @@ class Answer(NamedTuple):
 class Responder:
     """The searches of one socket. Times are ``Instant.boot``."""
 
-    def __init__(self, voice: Voice, uniform: Uniform, throttle: Throttle[IPAddress] | None = None) -> None:
+    def __init__(self, voice: Voice, uniform: Uniform, throttle: Throttle[Hashable] | None = None) -> None:
         self._voice = voice
         self._uniform = uniform
-        self._throttle = Throttle[IPAddress](SOURCE, TOTAL) if throttle is None else throttle
+        self._throttle = Throttle[Hashable](SOURCE, TOTAL) if throttle is None else throttle
         self._queue: list[Answer] = []
         self._count = 0
 
     def receive(
-        self, data: bytes, peer: Peer, *, own: IPAddress, multicast: bool, boot_id: int, now: Instant
+        self,
+        data: bytes,
+        peer: Peer,
+        *,
+        sender: Hashable,
+        own: IPAddress,
+        multicast: bool,
+        boot_id: int,
+        now: Instant,
     ) -> None:
-        """Take in a datagram from the LAN; ``own`` is our address that the peer can reach.
+        """Take in a datagram from the LAN; ``sender`` is whose share it is counted against, ``own`` is our address
+        that the peer can reach.
 
         Raises WireError where nothing will be sent: ``rate``, ``queue-full``, ``unknown-target`` and the reasons
         of ``parse_search``.
         """
-        if not self._throttle.level(peer.address, now.boot) >= 1:
+        if not self._throttle.level(sender, now.boot) >= 1:
             raise WireError("rate")
         search = parse_search(data, multicast=multicast)
         rows = answers(search.st, self._voice.roots)
@@ -74,7 +84,7 @@ class Responder:
             raise WireError("unknown-target")
         if len(self._queue) + len(rows) > QUEUE_MAX:
             raise WireError("queue-full")
-        if not self._throttle.spend(peer.address, len(rows) * ANSWER_BYTES, now.boot):
+        if not self._throttle.spend(sender, len(rows) * ANSWER_BYTES, now.boot):
             raise WireError("rate")
         one = len(rows) == 1
         window = search.wait_s * SINGLE_SPREAD if one else min(search.wait_s * SET_SPREAD, SET_MAX_S)
