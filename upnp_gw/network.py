@@ -19,7 +19,7 @@ class Link:
     index: int
     up: bool
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
-    has_macs: bool = True
+    has_macs: bool = field(default=True, kw_only=True)
     """Its hosts have MAC addresses. False: a tunnel, or the loopback."""
 
     @property

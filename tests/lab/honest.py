@@ -26,7 +26,7 @@ NATPMP_RETRY_S = 0.25
 PCP_RETRY_S = 3.0
 """RFC 6887 section 8.1.1."""
 SSDP_RETRY_S = 1.0
-TRIES = 5
+TRIES = 4
 MAPPED = bytes(10) + b"\xff\xff"
 SEARCH = (
     'M-SEARCH * HTTP/1.1\r\nHOST: {gateway}:1900\r\nMAN: "ssdp:discover"\r\nMX: 1\r\n'
@@ -44,9 +44,11 @@ class Honest:
     times: dict[str, list[float]] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
     """First tries that were not answered in the client's own time, by kind."""
+    unanswered: Counter[str] = field(default_factory=Counter)
+    """Questions that no try was answered of, by kind."""
 
     def ask(self, rounds: int | None = None, while_: Callable[[], bool] = lambda: True) -> None:
-        """Every kind of question in turn. Each must be answered; a lost datagram is sent again, as clients do."""
+        """Every kind of question in turn. A lost datagram is sent again, as clients do."""
         point = self.here.point()
         point.add(3074)
         done = 0
@@ -73,19 +75,19 @@ class Honest:
 
     def _external_by_natpmp(self) -> None:
         answer = self._datagram("NAT-PMP", PORT_CONTROL, bytes(2), NATPMP_RETRY_S)
-        assert answer[1:4] == b"\x80\x00\x00"
+        assert not answer or answer[1:4] == b"\x80\x00\x00"
 
     def _refresh_by_pcp(self) -> None:
         own = MAPPED + self.here.console.address.packed
         data = b"honest-nonce" + struct.pack("!B3xHH", 6, 3075, 3075) + MAPPED + IPv4Address(0).packed
         answer = self._datagram("PCP", PORT_CONTROL, struct.pack("!BBHI", 2, 1, 0, 3600) + own + data, PCP_RETRY_S)
-        assert (answer[1], answer[3]) == (0x81, 0), answer
+        assert not answer or (answer[1], answer[3]) == (0x81, 0), answer
 
     def _search(self) -> None:
         """Unicast, which is answered at once."""
         search = SEARCH.format(gateway=self.here.gateway.address).encode()
         answer = self._datagram("SSDP", SSDP, search, SSDP_RETRY_S)
-        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert not answer or answer.startswith(b"HTTP/1.1 200 OK")
 
     def _datagram(self, kind: str, port: int, question: bytes, retry_s: float) -> bytes:
         with self.here.console.inside():
@@ -98,7 +100,8 @@ class Honest:
                     return asker.recv(2048)
                 except TimeoutError:
                     self.lost[kind] += attempt == 0
-        raise AssertionError(f"{kind} was never answered")
+        self.unanswered[kind] += 1
+        return b""
 
 
 @contextmanager

@@ -36,6 +36,7 @@ def test_the_honest_client_is_served_beside(here: Home, name: str) -> None:
         honest.ask(while_=lambda: attack.poll() is None)
         assert attack.stdout is not None
         assert int(attack.stdout.read()) > 100, "that was no attack"
+    assert not honest.unanswered
     assert max(map(honest.p99, honest.times)) < SOON_S
     assert memory_kb(here.daemon.pid) - before < GROWN_KB
     assert sum(path.stat().st_size for path in here.daemon.state_dir.iterdir()) < STORED_BYTES

@@ -15,6 +15,7 @@ from tests.lab.ssdp_ear import link_of
 from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
 from upnp_gw.lab import GUEST, HOME, Host, Topology
 from upnp_gw.lab.probe import EchoServer, dial, reach
+from upnp_gw.lab.topology import LanHost
 from upnp_gw.model import IPAddress, Transport
 from upnp_gw.protocols import natpmp
 from upnp_gw.protocols.pcp import codec
@@ -359,11 +360,12 @@ def test_leases_nonces_and_epoch_outlive_kill_9(namespaces: None, tmp_path: Path
 
 @pytest.mark.spec("PMP-078")
 def test_a_burst_of_renewals_is_served_whole(here: Home) -> None:
-    hosts = [IPv4Address(f"192.168.77.{100 + n}") for n in range(50)]
-    here.console.ip(*(f"addr add {own}/32 dev eth0" for own in hosts))
+    """Fifty hosts at once, as after a new epoch: each has a share of its own."""
+    macs = [f"02:00:99:00:00:{n:02x}" for n in range(50)]
+    hosts = [here.lab.add_host("lan0", LanHost(f"h{n}", 100 + n, mac)) for n, mac in enumerate(macs)]
     try:
         with ExitStack() as stack:
-            lines = [stack.enter_context(talk(here.console, own)) for own in hosts]
+            lines = [stack.enter_context(talk(host)) for host in hosts]
             start = time.monotonic()
             for port in (5000, 5001, 5002):
                 for number, line in enumerate(lines):
@@ -374,8 +376,8 @@ def test_a_burst_of_renewals_is_served_whole(here: Home) -> None:
             assert time.monotonic() - start < 5
         assert len(here.rows()) == 150
     finally:
-        here.clear()
-        here.console.ip(*(f"addr del {own}/32 dev eth0" for own in hosts))
+        for host in hosts:
+            here.lab.hosts.pop(host.name).close()
 
 
 def test_the_daemon_counts_what_it_answered(here: Home) -> None:

@@ -1,6 +1,7 @@
 """Searches in, answers out: the moment of each answer, and how much a source may draw (IGD section 2.5, SR-11)."""
 
 import random
+from collections.abc import Hashable
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.protocols.ssdp_cases import EVERY, VOICE, search, taken_apart
 from upnp_gw.errors import WireError
-from upnp_gw.model import Instant, IPAddress
+from upnp_gw.model import Instant
 from upnp_gw.protocols.ssdp import Peer, Responder, Voice, server_token
 from upnp_gw.protocols.ssdp.responder import ANSWER_BYTES, QUEUE_MAX, Answer
 from upnp_gw.throttle import Rate, Throttle
@@ -19,7 +20,7 @@ PEER = Peer(IPv4Address("192.168.77.10"), 40_000)
 IGD1 = "urn:schemas-upnp-org:device:InternetGatewayDevice:1"
 
 
-def responder(throttle: Throttle[IPAddress] | None = None) -> Responder:
+def responder(throttle: Throttle[Hashable] | None = None) -> Responder:
     return Responder(VOICE, random.Random(3).uniform, throttle)
 
 
@@ -193,7 +194,7 @@ def test_over_time_a_source_draws_what_the_bucket_refills() -> None:
 
 
 def test_the_queue_is_bounded() -> None:
-    generous = Throttle[IPAddress](Rate(1e9, 1e9), Rate(1e9, 1e9))
+    generous = Throttle[Hashable](Rate(1e9, 1e9), Rate(1e9, 1e9))
     answers, refused = flood(responder(generous), search("ssdp:all", mx="5"), 200, 0.0)
     assert len(answers) <= QUEUE_MAX
     assert set(refused) == {"queue-full"}

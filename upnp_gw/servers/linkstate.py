@@ -63,7 +63,11 @@ class LinkState:
             return Link(name, 0, False)
         usable = [a for a in self._addresses.get(message.index, {}).values() if a.usable]
         return Link(
-            name, message.index, message.up, tuple(a.address for a in sorted(usable, key=_order)), message.has_macs
+            name,
+            message.index,
+            message.up,
+            tuple(a.address for a in sorted(usable, key=_order)),
+            has_macs=message.has_macs,
         )
 
 
