@@ -153,9 +153,9 @@ def _somebody() -> tuple[int, int]:
     """A user of this user namespace who is not root, or skips."""
     for line in Path("/proc/self/uid_map").read_text().splitlines():
         inside, _, count = map(int, line.split())
-        if inside + count > 1:
+        if os.geteuid() == 0 and inside + count > 1:
             return max(inside, 1), -1
-    pytest.skip("this user namespace has root alone: no file can be another user's")
+    pytest.skip("only root of a user namespace with other users in it can give a file away")
 
 
 def test_an_empty_machine_owned_policy_is_no_policy_without_rules(place: Path) -> None:

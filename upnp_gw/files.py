@@ -8,6 +8,7 @@ say opens ports.
 
 import os
 import pwd
+import shutil
 import stat
 from collections.abc import Container
 from contextlib import suppress
@@ -72,6 +73,23 @@ def check_own(path: Path) -> None:
         raise FileProblem(path, problem)
 
 
+def open_own(path: Path, access: int) -> int:
+    """A descriptor of a file of the gateway's own that is there; ``access``: os.O_RDONLY or os.O_WRONLY.
+
+    Raises FileProblem.
+    """
+    check_own(path)
+    try:
+        descriptor = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise FileProblem(path, f"cannot be opened: {error.strerror}") from None
+    problem = _problem(os.fstat(descriptor), private=True, owned=True)
+    if problem:
+        os.close(descriptor)
+        raise FileProblem(path, problem)
+    return descriptor
+
+
 def write_own(path: Path, data: bytes, mode: int = 0o640) -> None:
     """Writes a new file to the disk, whole or not at all. Whatever had its name gives way. Raises FileProblem."""
     try:
@@ -88,6 +106,19 @@ def write_own(path: Path, data: bytes, mode: int = 0o640) -> None:
         with suppress(OSError):
             path.unlink()
         raise FileProblem(path, f"cannot be written: {error.strerror}") from None
+
+
+def copy_own(path: Path, copy: Path) -> None:
+    """Copies a file of the gateway's own to a new one, on the disk. Raises FileProblem."""
+    source = open_own(path, os.O_RDONLY)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(source, "rb") as read, open(os.open(copy, flags, 0o640), "wb") as written:
+            shutil.copyfileobj(read, written, 1 << 20)
+            written.flush()
+            os.fsync(written.fileno())
+    except OSError as error:
+        raise FileProblem(copy, f"cannot be written: {error.strerror}") from None
 
 
 def sync_directory(path: Path) -> None:

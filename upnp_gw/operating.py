@@ -213,6 +213,7 @@ class GatewayOperator:
             )
         if (problem := self.told.policy_problem()) is not None:
             found.append(f"the policy as it is on disk is not in force: {problem}")
+        found += self._store.problems
         if self.told.config.policy is None:
             found.append("no policy file: the built-in home policy limits an infected device, it does not stop it")
         found += [f"incident: {incident_told(incident)}" for incident in self._operations.book.incidents(now)]

@@ -17,7 +17,7 @@ from aiohttp.http_parser import HttpRequestParser
 from upnp_gw.ledger import decision_rows, notes
 from upnp_gw.ledger.mapping_rows import mapping_values, stored_row
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
-from upnp_gw.ledger.store import SCHEMA
+from upnp_gw.ledger.schema import SCHEMA
 from upnp_gw.model import DecisionId, Endpoint, Hold, Instant, Mapping, MappingKey, Transport, Via
 from upnp_gw.network import Link, Network
 from upnp_gw.protocols import gena, soap

@@ -1,6 +1,8 @@
 """The disk is full, read-only, failing, damaged: in a lab with the real daemon and a small file system."""
 
+import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +22,16 @@ pytestmark = pytest.mark.lab
 def home(namespaces: None, tmp_path: Path) -> Iterator[Household]:
     with household(tmp_path) as made:
         yield made
+
+
+def stored_ports(home: Household, directory: Path) -> list[int]:
+    """The external ports of a store, as the gateway's own mount namespace sees it."""
+    script = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]);"
+        "print(*[row[0] for row in db.execute('SELECT external_port FROM mappings ORDER BY 1')])"
+    )
+    listed = home.gateway.run(["python3", "-c", script, str(directory / "ledger.db")]).stdout
+    return [int(port) for port in listed.split()]
 
 
 class Volume:
@@ -43,12 +55,7 @@ class Volume:
 
     def ports(self) -> list[int]:
         """What is on disk, as the gateway's own namespace sees it."""
-        script = (
-            "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]);"
-            "print(*[row[0] for row in db.execute('SELECT external_port FROM mappings ORDER BY 1')])"
-        )
-        listed = self._home.gateway.run(["python3", "-c", script, str(self._path / "ledger.db")]).stdout
-        return [int(port) for port in listed.split()]
+        return stored_ports(self._home, self._path)
 
 
 def fill_until_it_fails(home: Household, volume: Volume) -> None:
@@ -62,6 +69,61 @@ def fill_until_it_fails(home: Household, volume: Volume) -> None:
         if home.ask("GET", "/v1/status")["counters"].get("store failing"):
             return
     raise AssertionError("the disk was never full")
+
+
+class Disk:
+    """The state directory on a file system of its own, on a disk that is a file: what that holds is on the disk.
+
+    What the kernel keeps in memory is not in the file. Its own timers are set to minutes.
+    """
+
+    def __init__(self, home: Household, directory: Path) -> None:
+        self._home = home
+        self._image = directory / "disk.img"
+        self._after = directory / "after"
+        self._after.mkdir()
+        home.daemon.stop()
+        with self._image.open("wb") as file:
+            file.truncate(32 << 20)
+        for argv in (
+            ["mkfs.ext4", "-q", "-F", str(self._image)],
+            ["mount", "-o", "loop,commit=300", str(self._image), str(home.daemon.state_dir)],
+        ):
+            done = home.gateway.run(argv, check=False)
+            if done.returncode != 0:
+                pytest.skip(f"no disk of our own here: {argv[0]}: {done.stderr.strip()[:200]}")
+        home.gateway.run(["rmdir", f"{home.daemon.state_dir}/lost+found"])
+        home.daemon.start()
+
+    def ports_after_power_loss(self) -> list[int]:
+        """What a machine would find on it that starts after a power loss now."""
+        lost = self._image.with_name("lost.img")
+        shutil.copy(self._image, lost)
+        self._home.gateway.run(["mount", "-o", "loop", str(lost), str(self._after)])
+        try:
+            return stored_ports(self._home, self._after)
+        finally:
+            self._home.gateway.run(["umount", str(self._after)])
+
+    def take_away(self) -> None:
+        self._home.daemon.stop()
+        self._home.gateway.run(["umount", str(self._home.daemon.state_dir)])
+
+
+def test_a_power_loss_takes_the_last_second_at_most(home: Household, tmp_path: Path) -> None:
+    """Nothing else is written for as long as the kernel's timers are long: it was lost until a checkpoint."""
+    disk = Disk(home, tmp_path)
+    try:
+        added = []
+        for port in (8080, 8081):
+            home.point().add(port)
+            added.append(port)
+            acknowledged = time.monotonic()
+            while (found := disk.ports_after_power_loss()) != added:
+                assert found == added[:-1], "a moment of the past"
+                assert time.monotonic() < acknowledged + 10, "it is not on the disk"
+    finally:
+        disk.take_away()
 
 
 def test_a_full_disk_stops_no_mapping_and_grants_no_new_one(home: Household) -> None:
@@ -147,3 +209,45 @@ def test_a_store_that_cannot_be_read_is_named_and_kept(home: Household, damage: 
         assert (path.read_bytes() if path.is_file() else b"") == before
         assert "Traceback" not in home.daemon.last_words()
         assert call.ask()
+
+
+@pytest.mark.spec("SR-38")
+def test_a_store_whose_log_is_gone_opens_nothing_of_an_older_state(home: Household) -> None:
+    """A mapping of the older state, which was deleted since, is shut; nothing but a kill is no loss."""
+    log = home.daemon.state_dir / "ledger.db-wal"
+    point = home.point()
+    with EchoServer(home.console, TCP, 8080), EchoServer(home.console, TCP, 8081):
+        point.add(8080)
+        home.daemon.kill()
+        home.daemon.start()
+        home.agree()
+        home.daemon.stop()
+        home.daemon.start()
+        assert home.reach(8080), "it is in the database file now"
+        home.point().delete(8080)
+        home.point().add(8081)
+        assert until(lambda: b'"transaction": %d' % newest(log.parent) in mark(log.parent))
+        said = len(home.daemon.output)
+        home.daemon.kill()
+        log.unlink()
+        home.daemon.start()
+        assert home.rows() == []
+        assert home.shut(8080)
+        assert home.shut(8081)
+        assert any("ledger.db: is older than" in line for line in home.daemon.output[said:])
+        assert any("closed: tcp 8080" in line for line in home.daemon.output[said:])
+        assert any("is older than" in warning for warning in home.ask("GET", "/v1/status")["warnings"])
+        assert list(log.parent.glob("ledger.db.kept-*Z"))
+        home.point().add(8081)
+        assert home.reach(8081)
+        home.agree()
+
+
+def newest(directory: Path) -> int:
+    """The last transaction of the store."""
+    with closing(sqlite3.connect(directory / "ledger.db")) as db:
+        return int(db.execute("SELECT value FROM meta WHERE key = 'transaction'").fetchone()[0])
+
+
+def mark(directory: Path) -> bytes:
+    return (directory / "ledger.db-highwater").read_bytes()

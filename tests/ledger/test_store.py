@@ -15,7 +15,8 @@ from upnp_gw.errors import StoreError
 from upnp_gw.ledger.cuts import cut_of
 from upnp_gw.ledger.mapping_rows import mapping_values, stored_row
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
-from upnp_gw.ledger.store import SCHEMA_VERSION, Batch, Store
+from upnp_gw.ledger.schema import SCHEMA_VERSION
+from upnp_gw.ledger.store import Batch, Store
 from upnp_gw.model import DecisionId, Hold, Instant, Via
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from tests.ledger.rows import NOW, mapping
 from upnp_gw.errors import StoreError
-from upnp_gw.ledger import store as module
-from upnp_gw.ledger.store import SCHEMA_VERSION, Batch, Store
+from upnp_gw.ledger import schema as module
+from upnp_gw.ledger.schema import SCHEMA_VERSION
+from upnp_gw.ledger.store import Batch, Store
 from upnp_gw.model import Hold, Instant, Via
 
 

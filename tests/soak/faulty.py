@@ -71,7 +71,7 @@ class FaultyStore(Store):
         await super().write(batch, now)
         reached("stored")
 
-    def _in_transaction(self, write: Callable[[sqlite3.Connection], None]) -> None:
+    def _in_transaction(self, write: Callable[[sqlite3.Connection], object]) -> None:
         if complaint := told("disk"):
             raise sqlite3.OperationalError(complaint)
 

@@ -8,7 +8,9 @@ Every call runs in one thread of its own; nothing here decides or reads a clock.
 """
 
 import asyncio
+import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from upnp_gw.errors import StoreError
-from upnp_gw.files import FileProblem, check_own, own_directory
+from upnp_gw.files import FileProblem, own_directory
 from upnp_gw.ledger import decision_rows, evidence_rows, notes
 from upnp_gw.ledger.cuts import PendingCut
 from upnp_gw.ledger.decision_rows import KEEP, Keep
@@ -31,9 +33,12 @@ from upnp_gw.ledger.mapping_rows import (
     peers_of,
     stored_row,
 )
+from upnp_gw.ledger.missing import Found, look_through
 from upnp_gw.ledger.notes import Kind as NoteKind
 from upnp_gw.ledger.notes import Note
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
+from upnp_gw.ledger.schema import SCHEMA_VERSION, prepared
+from upnp_gw.ledger.syncing import Syncing
 from upnp_gw.model import (
     Hold,
     Instant,
@@ -41,43 +46,14 @@ from upnp_gw.model import (
     Via,
 )
 
-SCHEMA_VERSION = 4
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE mappings (
-  id TEXT PRIMARY KEY, number INTEGER NOT NULL, transport TEXT NOT NULL, external_address TEXT,
-  external_port INTEGER NOT NULL, remote TEXT, internal_address TEXT NOT NULL, internal_port INTEGER NOT NULL,
-  device TEXT NOT NULL, description TEXT NOT NULL, enabled INTEGER NOT NULL, parked INTEGER NOT NULL,
-  granted_at REAL NOT NULL, decision TEXT NOT NULL, rule TEXT NOT NULL, filters TEXT NOT NULL,
-  delegated INTEGER NOT NULL, permanent INTEGER NOT NULL, remote_port INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE TABLE holds (
-  mapping TEXT NOT NULL REFERENCES mappings (id) ON DELETE CASCADE, via TEXT NOT NULL, asked_s INTEGER, nonce BLOB,
-  boot_id TEXT NOT NULL, until_boot REAL NOT NULL, until_wall REAL NOT NULL, left_s REAL NOT NULL,
-  epoch INTEGER NOT NULL DEFAULT 0, filters TEXT NOT NULL DEFAULT '',
-  PRIMARY KEY (mapping, via)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE cuts (
-  id INTEGER PRIMARY KEY, device TEXT NOT NULL, mapping TEXT NOT NULL, decision TEXT NOT NULL,
-  transport TEXT NOT NULL, external_address TEXT, external_port INTEGER NOT NULL, remote TEXT,
-  internal_address TEXT NOT NULL, internal_port INTEGER NOT NULL, remote_port INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE TABLE decisions (
-  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at REAL NOT NULL, via TEXT NOT NULL, device TEXT NOT NULL,
-  verdict TEXT NOT NULL, body TEXT NOT NULL
-) STRICT;
-CREATE INDEX decisions_at ON decisions (at);
-CREATE INDEX decisions_device ON decisions (device, number);
+NEXT_TRANSACTION = """
+INSERT INTO meta VALUES ('transaction', '1') ON CONFLICT (key) DO UPDATE
+SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) RETURNING value
 """
-MIGRATIONS = {
-    1: """
-ALTER TABLE holds ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE holds ADD COLUMN filters TEXT NOT NULL DEFAULT '';
-""",
-    2: "ALTER TABLE mappings ADD COLUMN remote_port INTEGER NOT NULL DEFAULT 0;",
-    3: "ALTER TABLE cuts ADD COLUMN remote_port INTEGER NOT NULL DEFAULT 0;",
-}
-"""Schema -> what leads to the next one."""
+LISTED = 50
+"""Mappings that are listed in the log where a start closes them."""
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -111,6 +87,8 @@ class Store:
         self._keep = keep
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._db: sqlite3.Connection | None = None
+        self._syncing: Syncing | None = None
+        self._missing = ""
         # A look through the whole audit log takes a while; no request waits for it.
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="audit")
         self._audit: sqlite3.Connection | None = None
@@ -154,6 +132,17 @@ class Store:
         """One transaction. A row that grows meanwhile is written as far as it has come, and again next time."""
         await self._run(self._in_transaction, lambda db: evidence_rows.write(db, changes))
 
+    async def synced(self) -> None:
+        """Returns when all that was written is on the disk. Raises StoreError where it does not get there."""
+        if self._syncing is not None:
+            await asyncio.to_thread(self._syncing.wait)
+
+    @property
+    def problems(self) -> list[str]:
+        """What the operator should know of the disk."""
+        syncing = self._syncing.problem if self._syncing is not None else ""
+        return [f"{self._path}: {problem}" for problem in (self._missing, syncing) if problem]
+
     async def close(self) -> None:
         await self._run_in(self._reading, self._close_audit)
         await self._run(self._close)
@@ -179,34 +168,39 @@ class Store:
 
     def _open(self) -> None:
         own_directory(self._path.parent, 0o750)
-        for end in ("", "-wal", "-shm", "-journal"):
-            check_own(self._path.with_name(self._path.name + end))
+        found = look_through(self._path, SCHEMA_VERSION, time.time())
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
-            self._prepare(db)
+            name = prepared(db, self._full)
+            self._db = db
+            if found.missing:
+                self._missing = found.missing
+                self._close_all_mappings(found)
+            transaction = int(self._get("transaction") or 0)
+            self._syncing = Syncing(self._path, name, transaction, self._full)
         except BaseException:
+            self._db = None
             db.close()
             raise
-        self._db = db
 
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute(f"PRAGMA synchronous = {'FULL' if self._full else 'NORMAL'}")
-        db.execute("PRAGMA foreign_keys = ON")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{self._path}: written by a newer upnp-gw (schema {version}, this one knows {SCHEMA_VERSION}); "
-                "the file is kept as it is"
-            )
-        if version == 0:
-            db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
-        finding = db.execute("PRAGMA quick_check(1)").fetchone()
-        if finding != ("ok",):
-            raise StoreError(f"{self._path}: is damaged ({finding[0]}); the file is kept as it is")
-        db.executescript(evidence_rows.SCHEMA + notes.SCHEMA)
-        for before in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
-            db.executescript(f"BEGIN;{MIGRATIONS[before]}PRAGMA user_version = {before + 1};COMMIT;")
+    def _close_all_mappings(self, found: Found) -> None:
+        """The store is older than it was, or another one: none of its mappings is known to stand."""
+        closed: list[str] = []
+
+        def write(db: sqlite3.Connection) -> None:
+            columns = "transport, external_port, internal_address, internal_port, device"
+            rows = db.execute(f"SELECT {columns} FROM mappings ORDER BY number")
+            closed.extend("{} {} -> {} port {}, {}".format(*values) for values in rows)
+            db.execute("DELETE FROM mappings")
+            db.execute("DELETE FROM meta WHERE key = 'epoch'")  # clients of NAT-PMP and PCP are told to ask again
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('transaction', ?)", (str(found.at_least),))
+
+        self._in_transaction(write)
+        log.error("%s: %s", self._path, found.missing)
+        for one in closed[:LISTED]:
+            log.error("closed: %s", one)
+        if len(closed) > LISTED:
+            log.error("closed: %d more", len(closed) - LISTED)
 
     @property
     def _open_db(self) -> sqlite3.Connection:
@@ -217,18 +211,22 @@ class Store:
     def _write(self, batch: Batch, now: Instant) -> None:
         self._in_transaction(lambda db: self._write_rows(db, batch, now))
 
-    def _in_transaction(self, write: Callable[[sqlite3.Connection], None]) -> None:
+    def _in_transaction(self, write: Callable[[sqlite3.Connection], object]) -> None:
         db = self._open_db
         if db.in_transaction:  # the disk failed while the last one was taken back
             db.execute("ROLLBACK")
         db.execute("BEGIN IMMEDIATE")
         try:
+            before = db.total_changes
             write(db)
+            (number,) = db.execute(NEXT_TRANSACTION).fetchone()
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+        if self._syncing is not None:
+            self._syncing.committed(int(number), db.total_changes - before)
 
     def _write_rows(self, db: sqlite3.Connection, batch: Batch, now: Instant) -> None:
         db.executemany("DELETE FROM mappings WHERE id = ?", [(i,) for i in batch.removed])
@@ -301,7 +299,7 @@ class Store:
         return row[0] if row else None
 
     def _set(self, key: str, value: str) -> None:
-        self._open_db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        self._in_transaction(lambda db: db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value)))
 
     def _set_highest(self, db: sqlite3.Connection, name: str, number: int) -> None:
         db.execute(
@@ -320,6 +318,9 @@ class Store:
         return mapping, decision, cut
 
     def _close(self) -> None:
+        if self._syncing is not None:
+            self._syncing.close()
+            self._syncing = None
         if self._db is not None:
             self._db.close()
             self._db = None
