@@ -4,6 +4,8 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Callable
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 from upnp_gw.errors import StoreError
@@ -11,6 +13,9 @@ from upnp_gw.ledger.store import Store
 from upnp_gw.protocols.ssdp import next_boot_id
 
 log = logging.getLogger(__name__)
+
+TOKEN_BYTES = 8
+T = TypeVar("T")
 
 
 class Identity:
@@ -25,12 +30,16 @@ class Identity:
 
     @classmethod
     async def load(cls, store: Store) -> "Identity":
-        uuid, token = await store.get("uuid"), await store.get("token")
-        if uuid is None or token is None:
-            uuid, token = str(uuid4()), secrets.token_hex(8)
-            await store.set("uuid", uuid)
+        """The stored values; those that are not there, or make no sense, are made. Raises StoreError."""
+        uuid = await _stored(store, "uuid", UUID)
+        if uuid is None:
+            uuid = uuid4()
+            await store.set("uuid", str(uuid))
+        token = await _stored(store, "token", _token)
+        if token is None:
+            token = secrets.token_hex(TOKEN_BYTES)
             await store.set("token", token)
-        return cls(store, UUID(uuid), token, int(await store.get("boot-id") or 0))
+        return cls(store, uuid, token, await _stored(store, "boot-id", int) or 0)
 
     def next_boot_id(self) -> int:
         """Greater than every earlier one, and on its way into the store."""
@@ -48,3 +57,21 @@ class Identity:
 
     async def settled(self) -> None:
         await asyncio.gather(*self._writes, return_exceptions=True)
+
+
+async def _stored(store: Store, key: str, made: Callable[[str], T]) -> T | None:
+    """The value of this key; None: there is none, or it makes no sense, which is told."""
+    text = await store.get(key)
+    if text is None:
+        return None
+    try:
+        return made(text)
+    except ValueError:
+        log.warning("the %s in the store makes no sense (%.40r): a new one is made", key, text)
+        return None
+
+
+def _token(text: str) -> str:
+    if len(bytes.fromhex(text)) != TOKEN_BYTES:
+        raise ValueError(text)
+    return text

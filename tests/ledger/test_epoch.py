@@ -46,3 +46,9 @@ def test_only_another_external_address_begins_a_new_one() -> None:
     assert first.number == gone.number == back.number == epoch.number
     moved = back.at(OTHER, at(1040))
     assert (moved.number, moved.seconds(at(1041))) == (epoch.number + 1, 1)
+
+
+@pytest.mark.parametrize("text", ["", "{", "7", "{}", '{"number": "x", "since": 0, "external": null, "boot": "a"}'])
+def test_a_stored_epoch_that_makes_no_sense_is_a_new_one(text: str) -> None:
+    """A jump makes clients ask again; an exception would keep the gateway from starting."""
+    assert Epoch.restored(text, "a", NOW).seconds(NOW) == 0

@@ -5,7 +5,9 @@
 
 import logging
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,21 @@ async def test_whoever_looked_into_the_file_took_nothing_away(
     assert caplog.text == ""
 
 
+async def test_whoever_reads_in_the_file_does_not_keep_it_from_opening(
+    crashed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(sqlite3.connect(crashed / "ledger.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM mappings").fetchone()
+        store = Store(crashed / "ledger.db", "boot-1")
+        await store.open()
+        await write_rows(store, 1050, 1052)
+        await store.synced()
+        await store.close()
+    assert await found(crashed) == (ROWS + 3, "the-uuid")
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("shm", [b"", b"\xa5" * 32768, None], ids=["empty", "garbage", "missing"])
 async def test_the_index_of_the_log_is_made_again(
     crashed: Path, shm: bytes | None, caplog: pytest.LogCaptureFixture
@@ -182,7 +199,7 @@ async def write_more(state: Path) -> None:
     """A later run that is killed."""
     store = Store(state / "ledger.db", "boot-1")
     await store.open()
-    await write_rows(store, 50, 52)
+    await write_rows(store, 1050, 1052)
     await store.synced()
     shutil.copytree(state, state.parent / "copy")
     await store.close()
@@ -274,6 +291,36 @@ async def test_a_log_of_another_store_beside_a_whole_one(
     assert "ledger.db-wal: does not belong to" in caplog.text
 
 
+async def test_a_log_of_an_earlier_run_is_not_taken_in(crashed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    old = log_of(crashed).read_bytes()
+    await write_more(crashed)
+    assert await found(crashed) == (ROWS + 3, "the-uuid")
+    log_of(crashed).write_bytes(old)
+    assert await found(crashed) == (ROWS + 3, "the-uuid")
+    assert "ledger.db-wal: does not belong to" in caplog.text
+    assert kept(crashed, "-wal")[0].read_bytes() == old
+
+
+@pytest.mark.parametrize("between", [2, 10, 100, 400])
+async def test_an_older_database_file_with_a_newer_log_is_found_out(
+    crashed: Path, between: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Put back without its log, a file can look sound with the log that is there, and hold a mixture."""
+    assert await found(crashed) == (ROWS, "the-uuid")
+    old = (crashed / "ledger.db").read_bytes()
+    store = Store(crashed / "ledger.db", "boot-1")
+    await store.open()
+    await write_rows(store, ROWS + 1, ROWS + between)
+    await store.close()
+    await write_more(crashed)
+    (crashed / "ledger.db").write_bytes(old)
+    log = log_of(crashed).read_bytes()
+    assert await found(crashed) == (0, "the-uuid")
+    assert "older than" in caplog.text
+    assert kept(crashed, "-wal")[0].read_bytes() == log
+    assert old in [path.read_bytes() for path in kept(crashed, "")]
+
+
 async def test_another_store_in_the_place_of_ours_opens_nothing(
     crashed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -322,4 +369,23 @@ async def test_a_mark_that_cannot_be_read_is_told_and_made_again(
     caplog.clear()
     removed(log_of(crashed)) if log_of(crashed).exists() else None
     assert await found(crashed) == (ROWS, "the-uuid")
+    assert caplog.text == ""
+
+
+async def test_a_crash_while_the_store_was_made_is_rolled_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before it has a log SQLite keeps a journal; a store with one is no damaged one."""
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as db:
+        db.execute("CREATE TABLE other (x)")
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO other VALUES (?)", [("x" * 1000,)] * 1000)
+        for name in ("ledger.db", "ledger.db-journal"):
+            shutil.copy(tmp_path / name, state / name)
+    assert (state / "ledger.db-journal").stat().st_size > 512
+    assert await found(state) == (0, None)
+    assert await found(state) == (0, None)
     assert caplog.text == ""

@@ -43,13 +43,17 @@ class Epoch:
 
     @classmethod
     def restored(cls, text: str | None, boot_id: str, now: Instant) -> "Epoch":
-        """The one that ``text`` holds; after another boot, or without a text, a new one.
+        """The one that ``text`` holds; after another boot, or without a text that makes sense, a new one.
 
         A boot ends every flow that went through a mapping, so its clients are to be told, though leases live on.
         """
         if text is None:
             return cls().anew(now)
-        stored = json.loads(text)
-        external = None if stored["external"] is None else IPv4Address(stored["external"])
-        epoch = cls(stored["number"], stored["since"], external)
-        return epoch if stored["boot"] == boot_id else epoch.anew(now)
+        try:
+            stored = json.loads(text)
+            external = None if stored["external"] is None else IPv4Address(stored["external"])
+            epoch = cls(int(stored["number"]), float(stored["since"]), external)
+            boot = stored["boot"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return cls().anew(now)
+        return epoch if boot == boot_id else epoch.anew(now)

@@ -15,7 +15,7 @@ from pathlib import Path
 from upnp_gw.files import FileProblem, open_own, read_own, sync_directory, write_own
 
 END = "-highwater"
-SIZE = 128
+SIZE = 256
 """Bytes: less than a sector of a disk, so that it is written whole; always the same, so that it needs no room."""
 
 
@@ -24,6 +24,9 @@ class Mark:
     store: str
     """The name that the store was given when it was made."""
     transaction: int
+    """It is in the log or in the database file."""
+    moved: int
+    """This one is in the database file."""
     at: int
     """Wall-clock seconds."""
 
@@ -43,7 +46,7 @@ def read_mark(path: Path) -> Mark | None:
     file = mark_path(path)
     try:
         stored = json.loads(read_own(file, SIZE))
-        mark = Mark(str(stored["store"]), int(stored["transaction"]), int(stored["at"]))
+        mark = Mark(str(stored["store"]), int(stored["transaction"]), int(stored["moved"]), int(stored["at"]))
         datetime.fromtimestamp(mark.at, UTC)
     except FileProblem as error:
         if error.missing:

@@ -65,7 +65,7 @@ def look_through(path: Path, newest: int, now: float) -> Found:
     if not _size(path):
         _begin_anew(path, mark, now)
         return Found()
-    look, log_kept = _sound(path, newest, now)
+    look, log_kept = _sound(path, mark, newest, now)
     if mark is None:
         return Found()
     if look.store != mark.store:
@@ -99,15 +99,15 @@ def _begin_anew(path: Path, mark: Mark | None, now: float) -> None:
         log.error("%s: what was there is kept: %s", path, kept)
 
 
-def _sound(path: Path, newest: int, now: float) -> tuple[_Look, bool]:
-    """The database with its log; where that is of another store, it is put aside and True comes with it."""
+def _sound(path: Path, mark: Mark | None, newest: int, now: float) -> tuple[_Look, bool]:
+    """The database with its log; where that is of another store or time, it is put aside and True comes with it."""
     with_log = bool(_size(_with(path, "-wal")))
     try:
         whole: _Look | _Damaged = _look(path)
     except _Damaged as damaged:
         whole = damaged
     alone = _alone(path, isinstance(whole, _Damaged)) if with_log else None
-    if alone is None or alone.store is None or (isinstance(whole, _Look) and whole.store == alone.store):
+    if alone is None or alone.store is None or _belongs(whole, alone, mark):
         if isinstance(whole, _Damaged):
             raise whole
         _check_version(path, whole, newest)
@@ -116,6 +116,13 @@ def _sound(path: Path, newest: int, now: float) -> tuple[_Look, bool]:
     kept = _aside(path, ["-wal", "-shm"], now)
     log.error("%s: does not belong to %s. It is not taken in, and kept: %s", _with(path, "-wal"), path, kept)
     return alone, True
+
+
+def _belongs(whole: _Look | _Damaged, alone: _Look, mark: Mark | None) -> bool:
+    """The log carries on what is in the database file."""
+    if isinstance(whole, _Damaged) or whole.store != alone.store or whole.transaction < alone.transaction:
+        return False
+    return mark is None or mark.store != alone.store or mark.moved <= alone.transaction
 
 
 def _check_version(path: Path, look: _Look, newest: int) -> None:
@@ -165,7 +172,7 @@ def _damaged(path: Path, finding: str) -> str:
 def _why(path: Path, log_kept: bool) -> str:
     log_file = _with(path, "-wal").name
     if log_kept:
-        return f"since {log_file} was of another store"
+        return f"since {log_file} is of another store or time"
     return f"and {log_file} " + ("ends before them" if _size(_with(path, "-wal")) else "is not there or empty")
 
 

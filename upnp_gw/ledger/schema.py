@@ -68,5 +68,4 @@ def prepared(db: sqlite3.Connection, full: bool) -> str:
         return str(named[0])
     name = uuid4().hex
     db.execute("INSERT INTO meta VALUES ('store', ?)", (name,))
-    db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # the database file has its name, whatever becomes of the log
     return name

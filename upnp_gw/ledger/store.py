@@ -318,9 +318,11 @@ class Store:
         return mapping, decision, cut
 
     def _close(self) -> None:
-        if self._syncing is not None:
-            self._syncing.close()
-            self._syncing = None
+        syncing, self._syncing = self._syncing, None
+        if syncing is not None:
+            syncing.close()
         if self._db is not None:
             self._db.close()
             self._db = None
+        if syncing is not None:
+            syncing.closed()

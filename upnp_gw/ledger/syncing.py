@@ -43,13 +43,16 @@ class Syncing:
         self._wal = path.with_name(path.name + "-wal")
         self._inode = path.stat().st_ino
         self._log = open_own(self._wal, os.O_RDONLY)
+        self._one, self._noting = threading.Lock(), threading.Lock()
+        self._committed = self._synced = transaction
+        self._moved = 0
+        """The last transaction that is known to be in the database file."""
         # A connection of its own, and it has opened the log by now: a log that is removed later is still read.
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA user_version").fetchone()
-        self._one = threading.Lock()
-        os.fdatasync(self._log)  # a run that was killed may have left it in memory
-        self._mark = MarkFile(path, Mark(store, transaction, int(time.time())))
-        self._committed = self._synced = transaction
+        self._checkpoint()  # the database file has its name then, whatever becomes of the log
+        if self._moved < transaction:  # somebody reads in it
+            os.fdatasync(self._log)  # a run that was killed may have left it in memory
+        self._mark = MarkFile(path, self._reached())
         self._rows = 0
         """Changed since the last checkpoint."""
         self._problems: dict[str, str] = {}
@@ -96,8 +99,15 @@ class Syncing:
         with suppress(Exception):  # it was told while it ran
             self._sync()
         self._db.close()
-        self._mark.close()
         os.close(self._log)
+
+    def closed(self) -> None:
+        """Call it when SQLite has closed the database: it has removed the log where all of it is in the file."""
+        if not self._wal.exists() and self._synced == self._committed:
+            self._moved = self._committed
+        with suppress(OSError):
+            self._note()
+        self._mark.close()
 
     # -- in the thread that syncs
 
@@ -127,10 +137,17 @@ class Syncing:
             except OSError:
                 self._distrusted = True
                 raise
-        self._mark.write(Mark(self._store, wanted, int(time.time())))
         with self._settled:
             self._synced = wanted
+            self._note()
             self._settled.notify_all()
+
+    def _note(self) -> None:
+        with self._noting:
+            self._mark.write(self._reached())
+
+    def _reached(self) -> Mark:
+        return Mark(self._store, self._synced, min(self._moved, self._synced), int(time.time()))
 
     def _removed(self, path: Path, inode: int) -> bool:
         try:
@@ -146,6 +163,7 @@ class Syncing:
             self._rows = 0
             try:
                 self._checkpoint()
+                self._note()
             except Exception as error:
                 self._failed("checkpoint", f"its log cannot be moved into it: {error}")
             else:
@@ -157,9 +175,12 @@ class Syncing:
         Raises sqlite3.Error; with ``whole`` also StoreError where a part is left.
         """
         with self._one:
+            wanted = self._committed
             busy, pages, moved = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if whole and (busy or moved < pages):
-            raise StoreError("a reader keeps its log from being moved into it")
+            if not busy and moved == pages:
+                self._moved = max(self._moved, wanted)
+            elif whole:
+                raise StoreError("a reader keeps its log from being moved into it")
 
     def _failed(self, thread: str, problem: str) -> None:
         if self._problems.get(thread) != problem:
