@@ -1,7 +1,7 @@
 """Power loss: whatever part of the write-ahead log reached the disk, the store is some moment of the past, whole.
 
 SQLite's promise, put to the test with our schema and our pragmas. With ``synchronous=NORMAL`` the log is not synced
-at each commit, so its tail may be missing, or torn: the last second at most is lost, and nothing else.
+at each commit, so its tail may be missing, or torn, and nothing else is lost. How soon it is synced: test_syncing.
 """
 
 import shutil
