@@ -19,7 +19,8 @@ WAN = Link("wan0", 4, True, (ip_interface("11.0.0.2/24"), ip_interface("2a22::2/
 NETWORK = Network(
     WAN,
     (LAN0, LAN1),
-    routed=(ip_network("10.5.0.0/16"), ip_network("fd05::/48")),
+    routed=(ip_network("10.5.0.0/16"), ip_network("fd05::/48"), ip_network("10.6.0.0/16")),
+    routed_on=("lan0", "lan1", ""),
     external=(IPv4Address("11.9.9.9"),),
 )
 
@@ -35,8 +36,9 @@ def a(text: str) -> IPAddress:
         ("192.168.2.9", {"lan1"}),
         ("2a11::9", {"lan0"}),
         ("fe80::9", {"lan0", "lan1"}),
-        ("10.5.200.1", {"lan0", "lan1"}),
-        ("fd05::1", {"lan0", "lan1"}),
+        ("10.5.200.1", {"lan0"}),
+        ("fd05::1", {"lan1"}),
+        ("10.6.0.1", set()),
         ("192.168.3.9", set()),
         ("11.0.0.9", set()),
         ("2a22::9", set()),
@@ -47,7 +49,7 @@ def a(text: str) -> IPAddress:
 @pytest.mark.spec("SR-1")
 def test_which_lan_an_address_may_come_from(address: str, on: set[str]) -> None:
     assert {link.name for link in NETWORK.lans if NETWORK.on_link(a(address), link.name)} == on
-    assert NETWORK.on_lan(a(address)) == bool(on)
+    assert NETWORK.on_lan(a(address)) == (bool(on) or address == "10.6.0.1")
     assert not NETWORK.on_link(a(address), "wan0")
 
 
@@ -112,7 +114,7 @@ def test_public_addresses_on_the_edges(address: str) -> None:
         ("192.168.3.130", "lan1"),
         ("2a11::20", "lan0"),
         ("fe80::20", ""),
-        ("10.5.0.1", ""),
+        ("10.5.0.1", "lan0"),
         ("11.0.0.9", ""),
     ],
 )
@@ -128,6 +130,13 @@ def test_the_longest_prefix_says_which_lan_an_address_is_on(address: str, lan: s
     assert network.lan_of(a(address)) == lan
     if lan:
         assert [name for name in network.lan_names if network.on_link(a(address), name)] == [lan]
+
+
+def test_with_one_lan_a_routed_prefix_is_behind_it() -> None:
+    alone = replace(NETWORK, lans=(LAN0,), routed_on=())
+    assert alone.on_link(a("10.5.200.1"), "lan0")
+    assert alone.on_link(a("10.6.0.1"), "lan0")
+    assert alone.lan_of(a("10.5.200.1")) == "", "its neighbour entry, where it has one, is on the only LAN"
 
 
 def test_two_lans_with_the_same_prefix_are_told() -> None:

@@ -138,16 +138,10 @@ class Gateway:
     def _perform(self, request: ChangeRequest, device: str, turn: Turn) -> Reply:
         if mac_of(device) is not None and self.operations.device_of(request.source) != device:
             return Refused(Refusal.ABSENT, "the requester left its link while it waited", None)
-        if isinstance(request, MapRequest) and request.via is not Via.OPERATOR and self._contested(request):
+        around, asks = self.operations.surroundings, request.via is not Via.OPERATOR
+        if asks and isinstance(request, MapRequest) and around.either_contested(request.source, request.internal):
             return Refused(Refusal.ABSENT, "two hosts claim the address", None)
         return self.operations.perform(turn, request)
-
-    def _contested(self, request: MapRequest) -> bool:
-        """Each address on its own LAN: two LANs can have the same link-local address, and a guest must not keep a
-        home device from asking by a claim to it."""
-        around, source, target = self.operations.surroundings, request.source, request.internal.address
-        place = source.interface if target == source.address else around.network.lan_of(target)
-        return around.contested(source.address, source.interface) or around.contested(target, place)
 
     def submit(self, step: Step) -> "asyncio.Future[Reply | None]":
         """Puts one operation into the writer's queue, now; done when it is in the kernel and in the store.

@@ -72,6 +72,9 @@ class Network:
     lans: tuple[Link, ...]
     routed: tuple[IPNetwork, ...] = ()
     """LAN prefixes behind another router of ours (``[lan] routed``)."""
+    routed_on: tuple[str, ...] = ()
+    """The LAN interface that the kernel's route to each of them leads to; empty: none does. Where several LANs are
+    served, that router is on this one, and on no other."""
     external: tuple[IPv4Address, ...] = ()
     """External IPv4 addresses, the primary one first: the WAN link's, or the configured ones."""
     connected_at: float | None = None
@@ -96,7 +99,7 @@ class Network:
         nets = (*(net for link in self.lans for net in link.networks), *self.routed)
         object.__setattr__(self, "own", own)
         object.__setattr__(self, "lan_spans", tuple(_span(net) for net in nets))
-        object.__setattr__(self, "_places", _places(self.lans))
+        object.__setattr__(self, "_places", _places(self.lans, zip(self.routed, self.routed_on, strict=False)))
         object.__setattr__(self, "_extents", {link.name: _extent(link) for link in self.lans})
 
     def lan(self, interface: str) -> Link | None:
@@ -113,9 +116,9 @@ class Network:
         return self.lans[0].name if self.lans else ""
 
     def lan_of(self, address: IPAddress) -> str:
-        """The LAN interface that this address is on: the longest connected prefix decides, as in the kernel.
-
-        Empty where that cannot be told: a link-local address is on every LAN, a routed one behind another router.
+        """The LAN interface that this address is on, or behind a router of: the longest prefix decides, as in the
+        kernel. Empty where that cannot be told: a link-local address is on every LAN, a routed one of a single LAN
+        has no entry of its own.
         """
         number, version = int(address), address.version
         for family, first, last, name in self._places:
@@ -147,7 +150,8 @@ class Network:
         place = self.lan_of(address)
         if place:
             return place == interface
-        return any(address.version == net.version and address in net for net in (*link.networks, *self.routed))
+        nets = link.networks if len(self.lans) > 1 else (*link.networks, *self.routed)
+        return any(address.version == net.version and address in net for net in nets)
 
     def is_gateway(self, address: IPAddress) -> bool:
         """True for any address of the gateway itself, WAN ones among them."""
@@ -156,8 +160,9 @@ class Network:
         )
 
 
-def _places(lans: Iterable[Link]) -> tuple[tuple[int, int, int, str], ...]:
+def _places(lans: Sequence[Link], routed: Iterable[tuple[IPNetwork, str]]) -> tuple[tuple[int, int, int, str], ...]:
     nets = [(net, link.name) for link in lans for net in dict.fromkeys(link.networks) if not net.is_link_local]
+    nets += routed if len(lans) > 1 else ()
     nets.sort(key=lambda place: -place[0].prefixlen)  # stable: the order of the LANs stays
     return tuple((net.version, int(net.network_address), int(net.broadcast_address), name) for net, name in nets)
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from upnp_gw.device import lan_of, mac_of
 from upnp_gw.gate.dhcp import Leases
 from upnp_gw.gate.identity import device_of
-from upnp_gw.model import Instant, IPAddress, Mapping
+from upnp_gw.model import Endpoint, Instant, IPAddress, Mapping
 from upnp_gw.network import GatewayPorts, Neighbour, Neighbours, Network
 from upnp_gw.request import Source
 
@@ -101,6 +101,13 @@ class Surroundings:
         if link is None or not link.has_macs or not link.holds(source.address):
             return source.address
         return source.interface
+
+    def either_contested(self, source: Source, internal: Endpoint) -> bool:
+        """Whether requester or internal client is contested, each on its own LAN: two LANs can have the same
+        link-local address, and a guest must not keep a home device from asking by a claim to it."""
+        target = internal.address
+        lan = source.interface if target == source.address else self.network.lan_of(target)
+        return self.contested(source.address, source.interface) or self.contested(target, lan)
 
     def meet(self, source: Source) -> None:
         """Makes sure that a requester on a LAN link is known by its MAC address before it is judged."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from ipaddress import IPv4Network
 from itertools import product
 
 import pytest
@@ -15,7 +16,7 @@ from tests.lab.igd_control_point import ControlPoint, Fault, refused, until
 from tests.lab.test_pinholes import at, pinhole
 from tests.lab.test_portcontrol_lab import NONCE, Talk, link_local, talk
 from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
-from upnp_gw.lab import GUEST, HOME, Host, Topology
+from upnp_gw.lab import GUEST, HOME, Host, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.lab.topology import LanHost
 from upnp_gw.model import IPAddress
@@ -31,6 +32,7 @@ TWIN = LanHost("twin", 20, NAS.mac)
 TWINS = Topology(lans=(replace(HOME, hosts=(NAS,)), replace(GUEST, hosts=(TWIN,))))
 SERVICE = "WANIPv6FirewallControl"
 PORT = 8080
+ROUTED = IPv4Network("10.0.40.0/28")
 
 BASE = f"""
 version = 1
@@ -112,9 +114,19 @@ class Copied:
 
 @pytest.fixture(scope="module")
 def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copied]:
-    with home(tmp_path_factory.mktemp("d"), *ROUTER, topology=TWINS, policy=MAIN_ONLY) as made:
+    directory = tmp_path_factory.mktemp("d")
+    config = directory / "config.toml"
+    config.write_text(f'[lan]\nrouted = ["{ROUTED}"]\n')
+    options = (*ROUTER, "--config", str(config))
+    with home(directory, *options, topology=TWINS, policy=MAIN_ONLY, before=behind_the_nas) as made:
         made.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
         yield Copied(made)
+
+
+def behind_the_nas(lab: Lab) -> None:
+    """The NAS is the router of another prefix too, and has an address of it itself."""
+    lab.hosts["nas"].ip(f"addr add {ROUTED[3]}/32 dev lo")
+    lab.gateway.ip(f"route add {ROUTED} via {lab.hosts['nas'].address}")
 
 
 @pytest.fixture
@@ -248,3 +260,26 @@ def test_a_laptop_that_moves_to_the_home_lan_takes_its_port_along_and_a_guest_ca
         known_anew(here, "nas")
         watch.wait("changed", external_port=PORT, state="active", device=f"{NAS.mac}@lan0")
         assert here.home.reach(PORT).answered_by == "nas"
+
+
+def test_a_guest_that_takes_an_address_behind_a_router_of_the_home_lan_is_not_heard(here: Copied) -> None:
+    """Over TCP too: its SYN has an answer where the gateway's socket is bound to the guest LAN."""
+    here.policy(ANYBODY)
+    stolen, twin, server = ROUTED[3], here.twin, GUEST.network[1]
+    with EchoServer(here.nas, TCP, PORT), talk(here.nas, stolen, HOME.network[1]) as line:
+        assert line.map(PORT, PORT, 600).result == 0, "the host that has it"
+        assert here.home.reach(PORT).answered_by == "nas"
+        here.home.clear()
+        twin.ip(f"addr add {stolen}/32 dev eth0", f"route add {server}/32 dev eth0 src {stolen}")
+        try:
+            with talk(twin, stolen, server) as line:
+                asked = codec.build_request(
+                    Request(600, stolen, MapData(NONCE, TCP.number, PORT, PORT, ANY_IPV4), ())
+                )
+                assert line.silent(asked)
+            with suppress(OSError, Fault):
+                ControlPoint(twin, server).add(PORT, NewInternalClient=stolen)
+            assert here.shut()
+            assert here.home.rows() == []
+        finally:
+            twin.ip(f"route del {server}/32 dev eth0", f"addr del {stolen}/32 dev eth0")

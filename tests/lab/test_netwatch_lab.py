@@ -7,14 +7,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
+from functools import partial
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_network
 
 import pytest
 
 from upnp_gw.errors import ConfigError
 from upnp_gw.lab import CONSOLE, GUEST, HOME, PC, Lab, LanHost, Topology
 from upnp_gw.lab.probe import EchoServer, reach
-from upnp_gw.model import Transport
+from upnp_gw.model import IPNetwork, Transport
 from upnp_gw.network import Neighbour, Network
 from upnp_gw.servers import netwatch
 from upnp_gw.servers.detect import detect, look
@@ -77,10 +78,11 @@ async def watching(
     *,
     wan: str = WAN,
     external: Sequence[IPv4Address] = (),
+    routed: Sequence[IPNetwork] = (),
     receive_bytes: int = 1 << 22,
 ) -> AsyncIterator[Watched]:
     with lab.gateway.inside():
-        watch = Netwatch(wan, lan, external=external, boottime=boottime, receive_bytes=receive_bytes)
+        watch = Netwatch(wan, lan, external=external, routed=routed, boottime=boottime, receive_bytes=receive_bytes)
     try:
         await watch.start()
         yield Watched(watch)
@@ -355,6 +357,37 @@ async def test_an_address_of_another_lan_is_not_learned(two_lans: Lab) -> None:
         await seen.heard(Seen(Neighbour(console, CONSOLE.mac, "lan0")))
         assert seen.watch.neighbours.mac_of(console) == CONSOLE.mac
         two_lans.gateway.ip(f"neigh del {console} dev lan1")
+
+
+@pytest.mark.parametrize("net", ["10.0.40.0/28", "2001:db8:40::/64", "10.0.41.7/32"])
+async def test_a_routed_prefix_is_on_the_lan_that_the_kernels_route_leads_to(two_lans: Lab, net: str) -> None:
+    gateway, host = two_lans.gateway, ip_network(net)[-1]
+    ways = {
+        lan.interface: f"via {lan.network6[10] if ':' in net else lan.network[10]} dev {lan.interface}"
+        for lan in (HOME, GUEST)
+    }
+
+    def may_come_from(seen: Watched) -> list[str]:
+        return [name for name in ways if seen.network.on_link(host, name)]
+
+    def is_on(seen: Watched, interface: str) -> bool:
+        return may_come_from(seen) == [interface]
+
+    async with watching(two_lans, ["lan0", "lan1"], routed=[ip_network(net)]) as seen:
+        assert may_come_from(seen) == [], "the default route leads to the WAN"
+        for interface, way in ways.items():
+            gateway.ip(f"route replace {net} {way}")
+            await seen.until(partial(is_on, seen, interface))
+            assert seen.network.lan_of(host) == interface
+        gateway.ip(f"route del {net}")
+        await seen.until(lambda: may_come_from(seen) == [])
+    gateway.ip(f"route add {net} {ways['lan1']}")
+    async with watching(two_lans, ["lan0", "lan1"], routed=[ip_network(net)]) as seen:
+        assert may_come_from(seen) == ["lan1"], "known from the start"
+    gateway.ip(f"route del {net}", f"route add unreachable {net}")
+    async with watching(two_lans, ["lan0", "lan1"], routed=[ip_network(net)]) as seen:
+        assert may_come_from(seen) == [], "no way is no LAN"
+    gateway.ip(f"route del unreachable {net}")
 
 
 async def test_the_same_link_local_address_on_two_lans_is_two_hosts(two_lans: Lab) -> None:

@@ -19,9 +19,8 @@ class LinkState:
         self._links: dict[int, LinkMessage] = {}
         self._addresses: dict[int, dict[IPv4Interface | IPv6Interface, AddressMessage]] = {}
         self._lans: dict[int, str] = {}
-        self.nothing = Network(
-            Link(wan, 0, False), tuple(Link(name, 0, False) for name in lan), tuple(routed), self._external
-        )
+        absent = tuple(Link(name, 0, False) for name in lan)
+        self.nothing = Network(Link(wan, 0, False), absent, tuple(routed), external=self._external)
         """The network before anything is known."""
 
     def clear(self) -> None:

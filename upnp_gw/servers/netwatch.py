@@ -8,6 +8,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import ParamSpec
 
@@ -15,7 +16,14 @@ from upnp_gw.model import IPAddress, IPNetwork
 from upnp_gw.network import Neighbours, Network
 from upnp_gw.servers.linkstate import LinkState
 from upnp_gw.servers.presence import Gone, Moved, NeighbourEvent, Presence, Seen
-from upnp_gw.servers.rtnetlink import Message, NeighbourMessage, RouteMessage, parse
+from upnp_gw.servers.rtnetlink import (
+    AddressMessage,
+    LinkMessage,
+    Message,
+    NeighbourMessage,
+    parse,
+    tells_of_routes,
+)
 from upnp_gw.servers.rtnetlink_socket import Rtnetlink, event_socket
 
 __all__ = ["Gone", "Moved", "NeighbourEvent", "Netwatch", "Seen"]
@@ -63,12 +71,14 @@ class Netwatch:
         self.resyncs = 0
         """How often everything was read again because events were lost."""
         self._boottime = boottime
+        self._follows_routes = bool(routed) and len(lan) > 1
+        """Which LAN a routed prefix is behind matters where there are several."""
         self._changed = False
         self._resync: asyncio.TimerHandle | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._kernel = Rtnetlink()
         try:
-            self._events = event_socket(receive_bytes)
+            self._events = event_socket(receive_bytes, self._follows_routes)
         except BaseException:
             self._kernel.close()
             raise
@@ -133,6 +143,7 @@ class Netwatch:
                 self._lost()
                 continue
             if sender[0] == 0:  # from the kernel, not from another process
+                self._changed |= self._follows_routes and tells_of_routes(data)
                 for message in parse(data):
                     self._take(message)
         else:
@@ -146,7 +157,7 @@ class Netwatch:
             interface = self._lan_of(message)
             if interface is not None:
                 self._presence.take(interface, message)
-        elif not isinstance(message, RouteMessage):
+        elif isinstance(message, LinkMessage | AddressMessage):
             self._state.take(message)
             self._changed = True
 
@@ -160,14 +171,32 @@ class Netwatch:
         if not self._changed:
             return
         self._changed = False
-        old, new = self.network, self._state.network(self.network, self._boottime())
+        old, new = self.network, self._with_ways(self._state.network(self.network, self._boottime()))
         if new is old:
             return
         self.network = new
         _call(self.on_network, old, new)
-        if old.lans != new.lans:
+        if (old.lans, old.routed_on) != (new.lans, new.routed_on):
             # other prefixes or indexes: other entries concern us
             self._read_neighbours()
+
+    def _with_ways(self, network: Network) -> Network:
+        """The network with the LAN that each routed prefix is behind, by the kernel's routes."""
+        if not self._follows_routes:
+            return network
+        found = tuple(self._way_to(net) for net in network.routed)
+        if found == network.routed_on:
+            return network
+        return replace(network, routed_on=found, generation=network.generation + 1)
+
+    def _way_to(self, net: IPNetwork) -> str:
+        """The LAN link that the kernel sends to this prefix by; empty: to none of ours."""
+        host = net.network_address + (1 if net.num_addresses > 1 else 0)
+        try:
+            return self._state.lan_of(self._kernel.way_to(host)) or ""
+        except OSError as error:
+            log.warning("the route to %s cannot be read: %s", net, error.strerror)
+            return ""
 
     def _lost(self) -> None:
         """Events were lost: everything is read again soon."""

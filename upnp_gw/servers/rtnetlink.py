@@ -29,6 +29,7 @@ class Kind(IntEnum):
     DELADDR = 21
     GETADDR = 22
     NEWROUTE = 24
+    DELROUTE = 25
     GETROUTE = 26
     NEWNEIGH = 28
     DELNEIGH = 29
@@ -65,7 +66,7 @@ IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_SECONDARY, IFA_F_OPTIMISTIC, IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x1, 0x4, 0x8, 0x20, 0x40
 NDA_DST, NDA_LLADDR = 1, 2
 NTF_USE, NTF_PROXY = 0x1, 0x8
-RTA_OIF, RTA_PRIORITY, RTA_MULTIPATH, RTA_TABLE = 4, 6, 9, 15
+RTA_DST, RTA_OIF, RTA_PRIORITY, RTA_MULTIPATH, RTA_TABLE = 1, 4, 6, 9, 15
 RTN_UNICAST, RT_TABLE_MAIN = 1, 254
 NLA_TYPE = 0x3FFF
 
@@ -117,7 +118,14 @@ class RouteMessage:
     metric: int
 
 
-Message = LinkMessage | AddressMessage | NeighbourMessage | RouteMessage
+@dataclass(frozen=True, slots=True)
+class WayMessage:
+    """By which link the kernel sends to an address that it was asked for."""
+
+    index: int
+
+
+Message = LinkMessage | AddressMessage | NeighbourMessage | RouteMessage | WayMessage
 
 
 def split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
@@ -220,11 +228,26 @@ def _route(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> Route
     table = _number(found.get(RTA_TABLE)) or table
     if to != 0 or table != RT_TABLE_MAIN or route_type != RTN_UNICAST:
         return None
+    return RouteMessage(family, _out(found), _number(found.get(RTA_PRIORITY)))
+
+
+def _out(found: dict[int, bytes]) -> int:
+    """The link of a route, or of the first of its hops."""
     index = _number(found.get(RTA_OIF))
     hops = found.get(RTA_MULTIPATH, b"")
-    if not index and len(hops) >= 8:
-        index = struct.unpack_from("=i", hops, 4)[0]
-    return RouteMessage(family, index, _number(found.get(RTA_PRIORITY)))
+    return struct.unpack_from("=i", hops, 4)[0] if not index and len(hops) >= 8 else index
+
+
+def parse_way(kind: int, body: bytes) -> WayMessage | None:
+    """The answer to a question for one address, whatever the table and the prefix of the route."""
+    if kind != Kind.NEWROUTE or len(body) < ROUTE.size or ROUTE.unpack_from(body)[7] != RTN_UNICAST:
+        return None
+    return WayMessage(_out(attributes(body, ROUTE.size)))
+
+
+def tells_of_routes(data: bytes) -> bool:
+    """True for a datagram that says that some route has changed."""
+    return any(kind in (Kind.NEWROUTE, Kind.DELROUTE) for kind, _, _, _ in split(data))
 
 
 READERS: dict[int, tuple[struct.Struct, Callable[[int, tuple[int, ...], dict[int, bytes]], Message | None]]] = {

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
@@ -22,6 +23,7 @@ from upnp_gw.servers.rtnetlink import (
     NEIGHBOUR,
     NTF_USE,
     ROUTE,
+    RTA_DST,
     AddressMessage,
     Kind,
     LinkMessage,
@@ -29,15 +31,20 @@ from upnp_gw.servers.rtnetlink import (
     NeighbourMessage,
     Nud,
     RouteMessage,
+    WayMessage,
     attribute,
     parse_one,
+    parse_way,
     split,
 )
 
 M = TypeVar("M", LinkMessage, AddressMessage, NeighbourMessage, RouteMessage)
+Parse = Callable[[int, bytes], Message | None]
 
 GROUPS = 0x1 | 0x4 | 0x10 | 0x100
 """Multicast groups: links, neighbours, IPv4 and IPv6 addresses."""
+ROUTE_GROUPS = 0x40 | 0x400
+"""IPv4 and IPv6 routes."""
 
 REQUEST, ACK, ROOT_MATCH, REPLACE, CREATE = 0x1, 0x4, 0x300, 0x100, 0x400
 DUMP_INTERRUPTED = 0x10
@@ -47,15 +54,15 @@ ANSWER_S = 5.0
 DUMP_TRIES = 5
 
 
-def event_socket(receive_bytes: int) -> socket.socket:
-    """A non-blocking socket that hears of links, addresses and neighbours from now on."""
+def event_socket(receive_bytes: int, routes: bool = False) -> socket.socket:
+    """A non-blocking socket that hears of links, addresses and neighbours from now on, and of ``routes``."""
     sock = _socket()
     try:
         # RCVBUFFORCE needs CAP_NET_ADMIN; without it the sysctl's limit holds, and a full read comes sooner
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         with suppress(PermissionError):
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive_bytes)
-        sock.bind((0, GROUPS))
+        sock.bind((0, GROUPS | (ROUTE_GROUPS if routes else 0)))
         sock.setblocking(False)
     except BaseException:
         sock.close()
@@ -103,6 +110,17 @@ class Rtnetlink:
         """Of the main table, IPv4 and IPv6."""
         return self._dump(Kind.GETROUTE, bytes(ROUTE.size), RouteMessage)
 
+    def way_to(self, address: IPAddress) -> int:
+        """The index of the link by which the kernel sends to this address; 0: it has no way."""
+        body = ROUTE.pack(_family(address), address.max_prefixlen, *bytes(7)) + attribute(RTA_DST, address.packed)
+        try:
+            found, _ = self._exchange(Kind.GETROUTE, REQUEST | ACK, body, parse_way)
+        except OSError as error:
+            if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
+                return 0  # unreachable, prohibit and blackhole routes among them
+            raise
+        return next((message.index for message in found if isinstance(message, WayMessage)), 0)
+
     def link(self, name: str) -> LinkMessage | None:
         """One link with its counters; None where there is none of this name."""
         body = bytes(LINK.size) + attribute(IFLA_IFNAME, name.encode() + b"\0")
@@ -144,7 +162,7 @@ class Rtnetlink:
     def _ask(self, kind: int, flags: int, body: bytes) -> list[Message]:
         return self._exchange(kind, REQUEST | ACK | flags, body)[0]
 
-    def _exchange(self, kind: int, flags: int, body: bytes) -> tuple[list[Message], bool]:
+    def _exchange(self, kind: int, flags: int, body: bytes, read: Parse = parse_one) -> tuple[list[Message], bool]:
         """The answers up to DONE or the acknowledgement; True where the kernel's table changed meanwhile."""
         self._sequence += 1
         self._socket.sendto(HEADER.pack(HEADER.size + len(body), kind, flags, self._sequence, 0) + body, (0, 0))
@@ -161,7 +179,7 @@ class Rtnetlink:
                     if failure:
                         raise OSError(failure, os.strerror(failure))
                     return found, interrupted
-                message = parse_one(answer, content)
+                message = read(answer, content)
                 if message is not None:
                     found.append(message)
 
