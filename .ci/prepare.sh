@@ -32,6 +32,7 @@ missing_packages() {
     [ -n "$(find_python)" ] || echo python3-venv
     has_library libnftables.so.1 || echo libnftables1
     command -v nft >/dev/null || echo nftables
+    has_module nftables || echo python3-nftables
     command -v ip >/dev/null || echo iproute2
     [ "$1" != product ] || return 0
     [ -e /etc/protocols ] || echo netbase # the tests' own rules name protocols; the gateway's do not

@@ -14,6 +14,7 @@ from upnp_gw.device import device_id, lan_of, mac_of
 from upnp_gw.events import (
     Event,
 )
+from upnp_gw.firewall.nftables.library import described
 from upnp_gw.gate.identity import ids_of, on_other_lans
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import RecordFilter
@@ -102,6 +103,7 @@ class GatewayOperator:
             uptime_s=int(now.boot - self.told.started.boot),
             firewall=config.firewall.value,
             backend="memory" if config.backend == "memory" else "nftables",
+            library=described() if config.backend != "memory" else "",
             wan=api.WanState(
                 interface=network.wan.name,
                 up=network.wan.up,

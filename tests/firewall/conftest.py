@@ -8,15 +8,18 @@ from tests.firewall.driver import Driver, driving
 from tests.lab.conftest import fresh_lab, lab, namespaces
 from upnp_gw.firewall.base import Firewall
 from upnp_gw.firewall.memory import MemoryFirewall
-from upnp_gw.firewall.nftables import NftablesFirewall
+from upnp_gw.firewall.nftables import NftablesFirewall, library
 from upnp_gw.lab import Host
 
 __all__ = ["any_firewall", "fresh_lab", "lab", "namespaces"]
 
 
-@pytest.fixture(params=["memory", pytest.param("nftables", marks=pytest.mark.lab)])
-def any_firewall(request: pytest.FixtureRequest) -> Iterator[Driver[Firewall]]:
-    """Each firewall in turn, not yet open; the real one in an empty network namespace."""
+@pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.lab) for name in ("bindings", "loader"))])
+def any_firewall(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver[Firewall]]:
+    """Each firewall in turn, not yet open; the real one in an empty network namespace.
+
+    The real one through the distribution's nftables Python bindings, and through our own loader of the library.
+    """
     if request.param == "memory":
         now = [1000.0]
 
@@ -28,6 +31,10 @@ def any_firewall(request: pytest.FixtureRequest) -> Iterator[Driver[Firewall]]:
             yield driver
         return
     request.getfixturevalue("namespaces")
+    if request.param == "loader":
+        monkeypatch.setattr(library, "load", library.LoadedLibrary)
+    else:
+        assert library.bindings() is not None, "Debian: apt install python3-nftables"
     host = Host("bare")
     try:
         real: Firewall = NftablesFirewall()

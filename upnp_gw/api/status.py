@@ -54,6 +54,8 @@ class Status(Struct, frozen=True, kw_only=True):
     uptime_s: Count
     firewall: Literal["alongside", "router"]
     backend: Literal["nftables", "memory"]
+    library: str = ""
+    """Through what the nftables backend uses libnftables: the distribution's Python bindings, or our loader."""
     wan: WanState
     lan: list[LanState]
     locations: list[str]

@@ -12,7 +12,7 @@ from upnp_gw.cli import words
 from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
 from upnp_gw.cli.mappings import columns_of_terminal
 from upnp_gw.cli.run import configure, interface_options
-from upnp_gw.errors import ConfigError
+from upnp_gw.errors import ConfigError, FirewallError
 from upnp_gw.terminal import shown
 
 LABEL = 9
@@ -40,7 +40,8 @@ def page(status: api.Status) -> list[tuple[str, str]]:
         ("upnp-gw", f"{status.version}, pid {status.pid}, up {words.duration(status.uptime_s)}"),
         (
             "firewall",
-            f"{status.firewall}, {status.backend}" + (f", healed {status.healed} times" * bool(status.healed)),
+            f"{status.firewall}, {status.backend}{f' by {status.library}' * bool(status.library)}"
+            + (f", healed {status.healed} times" * bool(status.healed)),
         ),
         (
             "wan",
@@ -100,6 +101,7 @@ def _look(gateway: Gateway, config_file: Path | None, lan: tuple[str, ...], wan:
     import asyncio
 
     from upnp_gw.doctor import examine
+    from upnp_gw.firewall.nftables.library import check_library
 
     options: dict[str, object] = {"--lan": lan, "--wan": wan}
     try:
@@ -110,6 +112,11 @@ def _look(gateway: Gateway, config_file: Path | None, lan: tuple[str, ...], wan:
     stopped = f"nobody answers at {gateway.path}: this is what would be found at its start"
     first = [api.Check(name="daemon", outcome="warn", finding=stopped, remedy="upnp-gw run")]
     first += [api.Check(name="detected", outcome="ok", finding=shown(sentence, 400)) for sentence in chosen]
+    try:
+        check_library()
+    except FirewallError as error:
+        remedy = "as root: apt install --only-upgrade libnftables1 nftables"
+        return [*first, api.Check(name="nftables", outcome="fail", finding=str(error), remedy=remedy)]
     return first + asyncio.run(examine(config))
 
 

@@ -1,5 +1,6 @@
 """``run``: from options, file and detection to a daemon."""
 
+import faulthandler
 import signal
 import sys
 from collections.abc import Callable
@@ -49,6 +50,7 @@ def run(config_file: Path | None, **given: object) -> None:
             click.echo(sentence)
         from upnp_gw.daemon import run_daemon
 
+        faulthandler.enable()  # libnftables is C: where it crashes, the log has a trace
         code = run_daemon(config, chosen)
     except ConfigError as error:
         click.echo(f"upnp-gw: {shown(str(error), 1000)}", err=True)

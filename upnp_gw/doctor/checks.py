@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from upnp_gw.api import Check
 from upnp_gw.doctor.scene import Scene
 from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.firewall.nftables.library import described
 from upnp_gw.model import Transport
 from upnp_gw.network import private_external
 from upnp_gw.terminal import shown
@@ -104,7 +105,7 @@ def library(scene: Scene) -> Iterator[Check]:
             "nftables", shown(scene.library_problem, 200), "as root: apt install libnftables1, and run as root"
         )
     else:
-        yield ok("nftables", "libnftables is there and answers")
+        yield ok("nftables", f"libnftables answers, through {described()}")
 
 
 def forward_drops(scene: Scene) -> Iterator[Check]:

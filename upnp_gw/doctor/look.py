@@ -18,7 +18,7 @@ from upnp_gw.doctor.search import other_gateways
 from upnp_gw.errors import ConfigError, FirewallError
 from upnp_gw.files import FileProblem, check_directory
 from upnp_gw.firewall.nftables.inspect import ForwardDrop, foreign_ruleset, forward_drops, pinhole_drops
-from upnp_gw.firewall.nftables.library import Session, check_library
+from upnp_gw.firewall.nftables.library import Session
 from upnp_gw.model import Transport
 from upnp_gw.servers.detect import DefaultRoute, Interface, check_apart
 from upnp_gw.servers.detect import look as interfaces
@@ -70,7 +70,6 @@ Drops = tuple[ForwardDrop, ...]
 def _ruleset(config: Config) -> tuple[str | None, Drops, Drops, str | None]:
     """Why there is no library; what other tables drop of mappings and of pinholes; why they cannot be read."""
     try:
-        check_library()
         session = Session()
     except FirewallError as error:
         return str(error), (), (), None

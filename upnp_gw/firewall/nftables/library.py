@@ -1,20 +1,27 @@
-"""libnftables: the nftables Python bindings where the distribution has them, else the same calls by ctypes.
+"""libnftables: the nftables Python bindings of the distribution, else the same calls by ctypes.
 
-The copies of the bindings on PyPI are stale and drop a stray ``__init__.py``; Debian's ``python3-nftables`` is seen
-by the system interpreter alone. So a venv mostly gets the loader below. A context must stay on one thread: shared
-by two it crashes.
+A virtual environment does not see Debian's ``python3-nftables``, so it is loaded from where the distribution puts
+it. The copies of the bindings on PyPI are stale and are not used. A context must stay on one thread: shared by two
+it crashes.
 """
 
 import ctypes
-import faulthandler
 import json
+import logging
 import os
 import re
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from types import ModuleType
 from typing import Any, Protocol
 
 from upnp_gw.errors import FirewallError
+
+log = logging.getLogger(__name__)
 
 SONAME = "libnftables.so.1"
 JSON = 1 << 4
@@ -106,22 +113,71 @@ def check_library(use: Callable[[], object] | None = None) -> None:
             " one of them, in a container for instance. Upgrade libnftables1 and nftables to 1.1 or later, or have"
             " that table made by the same version"
         )
-    faulthandler.enable()  # a table that comes later can crash it as well: then the log has a trace
 
 
 def _read_ruleset() -> None:
     load().cmd("list ruleset")
 
 
-def load() -> Library:
-    """A new context, for the thread that calls. Raises FirewallError."""
-    try:
-        import nftables  # type: ignore[import-not-found, unused-ignore]
+_DISTRIBUTION = [
+    "/usr/lib/python3/dist-packages",  # Debian, Ubuntu
+    *(f"/usr/{lib}/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages" for lib in ("lib", "lib64")),
+]
+"""Where distributions put their Python packages. A virtual environment does not look there."""
+LOADER = "upnp-gw's own loader of libnftables.so.1 (the nftables Python bindings are not installed)"
 
-        library: Library = nftables.Nftables()
-    except (ImportError, OSError, AttributeError):
-        library = LoadedLibrary()
-    return library
+
+def bindings(places: Sequence[str] = _DISTRIBUTION) -> ModuleType | None:
+    """The nftables Python bindings of the distribution (Debian: python3-nftables); None where there are none.
+
+    The module is loaded from its file, and nothing else of the distribution's packages comes along.
+    """
+    for place in places:
+        spec = PathFinder.find_spec("nftables", [place])
+        if spec is None or spec.loader is None:
+            continue
+        _forget_nftables()
+        module = module_from_spec(spec)
+        sys.modules[spec.name] = module  # its ``from .nftables import *`` needs its parent
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            log.warning("the nftables Python bindings in %s cannot be used: %s", place, type(error).__name__)
+            continue
+        finally:
+            _forget_nftables()
+        if hasattr(module, "Nftables"):
+            return module
+    return None
+
+
+def _forget_nftables() -> None:
+    """A second copy of the package (PyPI has a stale one) must not lend its parts to this one."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "nftables"]:
+        del sys.modules[name]
+
+
+@cache
+def _bindings() -> ModuleType | None:
+    return bindings()
+
+
+def described() -> str:
+    """Which library ``load`` uses, for the operator."""
+    module = _bindings()
+    return LOADER if module is None else f"the nftables Python bindings in {module.__file__}"
+
+
+def load() -> Library:
+    """A new context for the thread that calls: the distribution's bindings or our loader. Raises FirewallError."""
+    module = _bindings()
+    if module is not None:
+        try:
+            library: Library = module.Nftables()
+            return library
+        except (OSError, AttributeError):
+            log.warning("the nftables Python bindings do not fit libnftables; using the loader of upnp-gw")
+    return LoadedLibrary()
 
 
 class Session:
