@@ -135,6 +135,20 @@ async def test_the_operators_mapping_stays(here: House) -> None:
     assert (await here.refused(8080)).refusal is Refusal.CONFLICT
 
 
+async def test_one_host_with_one_mac_address_on_two_lans(tmp_path: Path) -> None:
+    """A NAS in two VLANs that the policy names on both: its grants on each, and a ``for`` for the other address."""
+    joined = f'[device.nas]\nmac = "{CONSOLE}"\nlan = "*"\n[[grant]]\nname = "nas"\nwho = "nas"\n'
+    delegated = f'[[grant]]\nname = "other"\nwho = "nas"\nfor = ["{CONSOLE_IP}/32"]\n'
+    for text, may in ((joined, False), (joined + delegated, True)):
+        async with house(tmp_path / str(may), policy_of(text), network=TWO_LANS) as made:
+            made.around.neighbours.learn(Neighbour(ip_address(GUEST_IP), CONSOLE, "lan1"))
+            await made.granted(8080)
+            await made.granted(9090, GUEST_IP)
+            reply = await made.map(9091, GUEST_IP, target=CONSOLE_IP)
+            assert isinstance(reply, Granted) is may
+            assert {m.device for m in made.gateway.ledger.table} == {HOME, AWAY}
+
+
 async def test_a_flood_of_appearances_probes_once_at_a_time(here: House) -> None:
     await here.granted(8080)
     asked = 0

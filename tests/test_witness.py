@@ -61,6 +61,15 @@ async def test_requests_refusals_and_renewals_are_counted(tmp_path: Path) -> Non
         assert home.witness.book.rules["home-own-ports"].matched == 2
 
 
+async def test_what_is_asked_for_another_host_is_marked(tmp_path: Path) -> None:
+    """``suggest`` writes no grant for it: that has to be written by hand (for)."""
+    async with house(tmp_path) as home:
+        await home.refused(8080, target=PC_IP)
+        await home.refused(3389)
+        assert row(home, 8080).delegated
+        assert not row(home, 3389).delegated
+
+
 async def test_the_operators_own_mappings_are_no_evidence(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         await home.granted(8080, target=CONSOLE_IP, client="127.0.0.1", via=Via.OPERATOR)

@@ -102,7 +102,7 @@ class Witness:
         row.requests += 1
         row.last_asked = record.at
         row.vias |= {record.via}
-        row.delegated |= record.facts.get("target", record.device) != record.device
+        row.delegated |= record.facts.get("target_device", record.device) != record.device
         if record.verdict != Outcome.ALLOW:
             row.refused += 1
         elif record.mapping in self._standing:

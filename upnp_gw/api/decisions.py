@@ -55,7 +55,7 @@ class DecisionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The query of /v1/decisions. The newest come first."""
 
     device: str | None = None
-    """A device (MAC address or address) or its name."""
+    """A device (MAC address, with ``@LAN`` where the gateway serves several LANs, or address) or its name."""
     verdict: Literal["allow", "deny", "ask", "busy"] | None = None
     via: Via | None = None
     since: datetime | None = None

@@ -93,7 +93,7 @@ def told(decision: api.Decision, most: int) -> list[str]:
 
 def head(decision: api.Decision) -> str:
     """When, what the answer was, who asked for what."""
-    who = shown(decision.device_name or decision.device, 24)
+    who = shown(decision.device_name or decision.device, words.WHO)
     return f"{decision.at.astimezone():%m-%d %H:%M:%S} {decision.verdict:<5} {who} {decision.via} {asked(decision)}"
 
 

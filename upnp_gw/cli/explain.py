@@ -126,7 +126,7 @@ def reload(gateway: Gateway, as_json: bool) -> None:
     for one in done.fallen:
         what = f"{one.transport} {one.external_port} -> {words.endpoint(one.internal_client, one.internal_port)}"
         fate = "kept until its lease ends" if one.kept else "ended"
-        click.echo(f"{one.mapping} {shown(one.device_name or one.device, 24)} {what}: {fate}")
+        click.echo(f"{one.mapping} {shown(one.device_name or one.device, words.WHO)} {what}: {fate}")
         click.echo(f"    {one.decision} {shown(one.reason, 200)}")
     same = " (as before)" if done.hash == done.before else f" (before: {done.before})"
     click.echo(f"policy {done.hash} in force{same}, {done.standing} mappings stand")

@@ -14,7 +14,7 @@ from upnp_gw.cli.mappings import external
 from upnp_gw.terminal import shown
 
 DEVICE = click.argument("device", metavar="DEVICE")
-"""A name, a MAC address or an address."""
+"""A name, a MAC address (with ``@LAN`` where the gateway serves several) or an address."""
 
 
 def lasting(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -102,7 +102,7 @@ def release(gateway: Gateway, as_json: bool, device: str) -> None:
 
 
 @click.command()
-@click.option("--device", required=True, metavar="DEVICE", help="A name, a MAC address or an address.")
+@click.option("--device", required=True, metavar="DEVICE", help="A name, MAC address (MAC@LAN) or address.")
 @talks
 def revoke(gateway: Gateway, as_json: bool, device: str) -> None:
     """End all mappings of a device, their flows and its pending questions, at once."""

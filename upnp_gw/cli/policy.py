@@ -190,7 +190,7 @@ def _question(record: DecisionRecord) -> str:
     words_of_it = asked_words(
         record.action, record.transport, record.external_port, record.internal_client, record.internal_port
     )
-    return f"{shown(record.device, 24)} {shown(record.via, 12)} {words_of_it}"
+    return f"{shown(record.device, words.WHO)} {shown(record.via, 12)} {words_of_it}"
 
 
 def _answer(answer: Any) -> str:
