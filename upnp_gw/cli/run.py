@@ -50,7 +50,8 @@ def run(config_file: Path | None, **given: object) -> None:
             click.echo(sentence)
         from upnp_gw.daemon import run_daemon
 
-        faulthandler.enable()  # libnftables is C: where it crashes, the log has a trace
+        if sys.__stderr__ is not None:
+            faulthandler.enable(sys.__stderr__)  # libnftables is C: where it crashes, the log has a trace
         code = run_daemon(config, chosen)
     except ConfigError as error:
         click.echo(f"upnp-gw: {shown(str(error), 1000)}", err=True)
