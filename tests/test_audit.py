@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import fields, replace
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_network
 from typing import Any
 
 import pytest
@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.gate.test_decide_model import made, policies, questions
-from tests.gate.world import NETWORK, PC_MAC, PORTS, facts_of, map_request
+from tests.gate.world import NETWORK, PC, PC_MAC, PORTS, facts_of, map_request
 from upnp_gw.audit import NotReplayable, asked, map_record
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Held
 from upnp_gw.ledger.records import DecisionRecord
-from upnp_gw.model import DecisionId, Instant, Transport
-from upnp_gw.request import MapRequest
+from upnp_gw.model import DecisionId, Endpoint, Instant, Transport
+from upnp_gw.request import MapRequest, Source
 
 NOW = Instant(5.0, 1_800_000_000.0)
 
@@ -53,6 +53,24 @@ def test_a_replay_under_the_same_policy_gives_the_same_verdict(
     assert decide(policy, *asked(record, NETWORK)) == decide(policy, facts, question[1])
     # Without a network the floor's question of where a host is is answered in its favour, and nothing else is.
     assert decide(policy, *asked(record)) == decide(policy, facts, question[1])
+
+
+def test_a_forbid_for_the_zone_of_a_lan_is_replayed_without_the_network() -> None:
+    """A guest asked from its link-local address: what told that it is in the zone is its LAN."""
+    policy = made(
+        {
+            "version": 1,
+            "zone": {"guest": ["192.168.20.0/24", "172.32.0.0/24"]},
+            "forbid": [{"name": "guests", "zone": "guest"}],
+            "grant": [{"name": "all", "who": "*"}],
+        }
+    )
+    local = IPv6Address("fe80::7")
+    facts = facts_of(local, lan="guest", main_lan="lan")
+    request = map_request(local, source=Source(local, "guest"), internal=Endpoint(PC, 40000))
+    verdict = decide(policy, facts, request)
+    assert verdict.rule == "guests"
+    assert decide(policy, *asked(stored(policy, facts, request))) == verdict
 
 
 def test_every_fact_comes_back() -> None:

@@ -4,9 +4,10 @@
 so that a decision can be explained, or replayed under another policy, long after. Pure.
 """
 
+from collections.abc import Container
 from collections.abc import Mapping as Table
 from dataclasses import fields
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 from typing import Any
 
 from upnp_gw.gate.decide import lifetime_s
@@ -14,7 +15,7 @@ from upnp_gw.gate.decision import Facts, Held, Verdict
 from upnp_gw.gate.floor import exact_external
 from upnp_gw.ledger.plan import NotPlanned
 from upnp_gw.ledger.records import DecisionRecord
-from upnp_gw.model import DecisionId, Endpoint, Instant, IPAddress, Mapping, Transport, Via
+from upnp_gw.model import DecisionId, Endpoint, Instant, IPAddress, IPNetwork, Mapping, Transport, Via
 from upnp_gw.network import GatewayPorts, Link, Network
 from upnp_gw.request import (
     MapRequest,
@@ -123,6 +124,7 @@ def told(facts: Facts, request: MapRequest) -> dict[str, Any]:
     uses = exact is not None and facts.gateway_ports.holds(request.transport, exact)
     return plain | {
         "interface": request.source.interface,
+        "prefixes": {lan: list(facts.network.prefixes.get(lan, ())) for lan in _lans(facts)},
         "held": facts.held.total,
         "held_by_device": facts.held.by_device,
         "held_by_grant": dict(facts.held.by_grant),
@@ -130,6 +132,11 @@ def told(facts: Facts, request: MapRequest) -> dict[str, Any]:
         "int_port_known": request.internal.port in facts.int_ports_today,
         "gateway_uses_port": uses,
     }
+
+
+def _lans(facts: Facts) -> list[str]:
+    """The LANs that a forbid for a zone may look at. Which one it is says nothing where there is only one."""
+    return sorted({facts.lan, facts.target_lan} - {""}) if len(facts.network.lans) > 1 else []
 
 
 def asked(record: DecisionRecord, network: Network | None = None) -> tuple[Facts, MapRequest]:
@@ -140,7 +147,7 @@ def asked(record: DecisionRecord, network: Network | None = None) -> tuple[Facts
     """
     try:
         request = _request(record)
-        return _facts(record, request, network or _network(request)), request
+        return _facts(record, request, network or _network(request, record.facts.get("prefixes", {}))), request
     except (KeyError, TypeError, ValueError) as error:
         raise NotReplayable(f"{record.id} cannot be decided again") from error
 
@@ -183,8 +190,18 @@ def _ports(count: int, port: int, known: bool) -> frozenset[int]:
     return some | {port} if known else some
 
 
-def _network(request: MapRequest) -> Network:
-    """A gateway on whose LANs the hosts of the request are."""
+def _network(request: MapRequest, prefixes: Table[str, list[str]]) -> Network:
+    """A gateway on whose LANs the hosts of the request are. ``prefixes``: of the LANs that were looked at."""
     hosts: set[IPAddress] = {request.source.address, request.internal.address}
     around = tuple(ip_network(f"{host}/{host.max_prefixlen}") for host in hosts)
-    return Network(wan=Link("wan", 1, True), lans=(Link("lan", 2, True),), routed=around)
+    lans = [
+        Link(name, 2, True, tuple(_own(ip_network(text), hosts) for text in texts))
+        for name, texts in prefixes.items()
+    ]
+    return Network(wan=Link("wan", 1, True), lans=tuple(lans) or (Link("lan", 2, True),), routed=around)
+
+
+def _own(net: IPNetwork, hosts: Container[IPAddress]) -> IPv4Interface | IPv6Interface:
+    """An address of the gateway in this prefix that is none of these hosts'."""
+    ends = net.network_address, net.broadcast_address
+    return ip_interface(f"{next((end for end in ends if end not in hosts), ends[0])}/{net.prefixlen}")

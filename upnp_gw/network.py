@@ -91,7 +91,9 @@ class Network:
     """(IP version, first, last, LAN interface) of each connected prefix, the longest first. Of two LANs with the
     same prefix the first one has it."""
     _extents: dict[str, tuple[tuple[int, int, int], ...]] = field(init=False, compare=False, repr=False)
-    """LAN interface -> (IP version, first, last) of its IPv4 prefixes, or where it has none of its IPv6 ones."""
+    """LAN interface -> (IP version, first, last) of ``prefixes``."""
+    prefixes: dict[str, tuple[str, ...]] = field(init=False, compare=False, repr=False)
+    """LAN interface -> the prefixes that make it up: its IPv4 ones, or where it has none its IPv6 ones."""
 
     def __post_init__(self) -> None:
         held = [own.ip for link in (self.wan, *self.lans) for own in link.addresses]
@@ -100,7 +102,9 @@ class Network:
         object.__setattr__(self, "own", own)
         object.__setattr__(self, "lan_spans", tuple(_span(net) for net in nets))
         object.__setattr__(self, "_places", _places(self.lans, zip(self.routed, self.routed_on, strict=False)))
-        object.__setattr__(self, "_extents", {link.name: _extent(link) for link in self.lans})
+        parts = {link.name: _parts(link) for link in self.lans}
+        object.__setattr__(self, "_extents", {name: tuple(map(_ends, nets)) for name, nets in parts.items()})
+        object.__setattr__(self, "prefixes", {name: tuple(map(str, nets)) for name, nets in parts.items()})
 
     def lan(self, interface: str) -> Link | None:
         return next((link for link in self.lans if link.name == interface), None)
@@ -127,7 +131,7 @@ class Network:
         return ""
 
     def extent_of(self, interface: str) -> tuple[tuple[int, int, int], ...]:
-        """The prefixes that make up a LAN, as (IP version, first, last): its IPv4 ones, else its IPv6 ones."""
+        """``prefixes`` of a LAN, as (IP version, first, last)."""
         return self._extents.get(interface, ())
 
     def device_id(self, mac: str, interface: str) -> str:
@@ -167,10 +171,13 @@ def _places(lans: Sequence[Link], routed: Iterable[tuple[IPNetwork, str]]) -> tu
     return tuple((net.version, int(net.network_address), int(net.broadcast_address), name) for net, name in nets)
 
 
-def _extent(link: Link) -> tuple[tuple[int, int, int], ...]:
+def _parts(link: Link) -> list[IPNetwork]:
     nets = [net for net in link.networks if not net.is_link_local]
-    chosen = [net for net in nets if net.version == 4] or nets
-    return tuple((net.version, int(net.network_address), int(net.broadcast_address)) for net in chosen)
+    return [net for net in nets if net.version == 4] or nets
+
+
+def _ends(net: IPNetwork) -> tuple[int, int, int]:
+    return net.version, int(net.network_address), int(net.broadcast_address)
 
 
 def _span(net: IPNetwork) -> tuple[int, int, int, bool]:

@@ -23,8 +23,12 @@ from upnp_gw.servers.rtnetlink import (
     NeighbourMessage,
     Nud,
     RouteMessage,
+    WayMessage,
     attribute,
     parse,
+    parse_way,
+    split,
+    tells_of_routes,
 )
 
 AF_BRIDGE = 7
@@ -174,6 +178,21 @@ KINDS = st.sampled_from([kind.value for kind in Kind])
 def test_any_bytes_give_messages_or_nothing(parts: list[tuple[int, bytes]], tail: bytes) -> None:
     for message in parse(b"".join(datagram(kind, body) for kind, body in parts) + tail):
         assert isinstance(message, Message)
+
+
+@given(KINDS, st.binary(max_size=80), st.binary(max_size=40))
+def test_any_bytes_are_a_way_or_none(kind: int, body: bytes, tail: bytes) -> None:
+    assert isinstance(parse_way(kind, body), WayMessage | None)
+    assert isinstance(tells_of_routes(datagram(kind, body) + tail), bool)
+
+
+def test_a_way_is_the_link_of_any_route_to_an_address() -> None:
+    via = attribute(4, U32.pack(7))
+    answers = [route(24, 254, 1, via), route(32, 100, 1, via), route(0, 254, 7, via), link()]
+    found = [parse_way(kind, body) for data in answers for kind, _, _, body in split(data)]
+    assert found == [WayMessage(7), WayMessage(7), None, None], "of any table; unreachable is no way"
+    assert [tells_of_routes(data) for data in answers] == [True, True, True, False]
+    assert tells_of_routes(datagram(Kind.DELROUTE, bytes(12)))
 
 
 # -- messages to a network

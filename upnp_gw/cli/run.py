@@ -24,7 +24,9 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--config", "config_file", type=_PATH, metavar="FILE", help="The configuration, TOML."),
         click.option("--wan", metavar="IF", help="The interface to the internet."),
-        click.option("--lan", multiple=True, metavar="IF", help="An interface to serve; once for each."),
+        click.option(
+            "--lan", multiple=True, metavar="IF", help="An interface to serve, your own first; repeatable."
+        ),
     ):
         command = option(command)
     return command
