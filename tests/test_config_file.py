@@ -22,6 +22,7 @@ hairpin = "same"
 [wan]
 interface = "ppp0"
 addresses = ["198.51.100.7", "198.51.100.8"]
+advertise = "198.51.100.9"
 refuse_private = true
 
 [upnp]
@@ -68,6 +69,7 @@ def test_every_key_reaches_its_field(tmp_path: Path) -> None:
         lan=("br-lan", "br-guest"),
         routed=(ip_network("10.0.40.0/24"), ip_network("2001:db8:40::/64")),
         external_addresses=(IPv4Address("198.51.100.7"), IPv4Address("198.51.100.8")),
+        advertise=IPv4Address("198.51.100.9"),
         refuse_private_external=True,
         http_port=0,
         faces=("igd1",),

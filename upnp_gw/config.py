@@ -28,6 +28,8 @@ class Config:
     """LAN prefixes behind another router of ours."""
     external_addresses: tuple[IPv4Address, ...] = ()
     """Several external addresses, the primary one first; empty: what the WAN interface has."""
+    advertise: IPv4Address | None = None
+    """Behind another router: the address that clients are told; None: the external address."""
     refuse_private_external: bool = False
     """Refuse mappings while the external address is private or shared (RFC 1918, 100.64/10)."""
     http_port: int = 5000

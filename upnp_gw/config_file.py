@@ -190,6 +190,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
     "wan": {
         "interface": Key("wan", _interface, "--wan"),
         "addresses": Key("external_addresses", _list(_external, "a list of IPv4 addresses")),
+        "advertise": Key("advertise", _external),
         "refuse_private": Key("refuse_private_external", _flag),
     },
     "upnp": {

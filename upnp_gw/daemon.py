@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import replace
-from ipaddress import IPv4Address
 from random import SystemRandom
 
 from upnp_gw import __version__, logs
@@ -36,7 +35,7 @@ from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.ledger.store import Store
 from upnp_gw.ledger.view import LedgerView
 from upnp_gw.machine import boot_id, claim_kernel, clock
-from upnp_gw.network import Neighbour, Network, private_external
+from upnp_gw.network import Neighbour, Network, external_problems
 from upnp_gw.operating import GatewayOperator, Told
 from upnp_gw.operations import Operations
 from upnp_gw.own_ports import OwnPorts
@@ -164,6 +163,7 @@ class Daemon:
         self.gateway = Gateway(self._operations, firewall, self._store, self.events, self._settings)
         self._stack.push_async_callback(self.gateway.stop, config.flush_on_stop)
         await self.gateway.start()
+        self._warn_external()
         await own_ports.refresh()
         self._upkeep = Upkeep(self.gateway, firewall, self._netwatch.probe)
         await self._start_witness()
@@ -260,7 +260,8 @@ class Daemon:
     def _served(self, network: Network) -> Network:
         """The network as it is served: marked where the memory backend stands in for a router on the loopback."""
         loopback = all(address.ip.is_loopback for link in network.lans for address in link.addresses)
-        return replace(network, emulated=self.config.backend == "memory" and loopback)
+        emulated = self.config.backend == "memory" and loopback
+        return replace(network, emulated=emulated, advertise=self.config.advertise)
 
     def _network_changed(self, old: Network, new: Network) -> None:
         new = self._around.network = self._served(new)
@@ -268,10 +269,11 @@ class Daemon:
         if old.lans != new.lans:
             self._spawn(self._lan_side.lan_changed(new))
         if (old.wan.up, old.external, old.connected_at) != (new.wan.up, new.external, new.connected_at):
-            log.info("the WAN is %s, external addresses: %s", "up" if new.wan.up else "down", _listed(new.external))
-            self._warn_private(new)
+            addresses = ", ".join(map(str, new.external)) or "none"
+            log.info("the WAN is %s, external addresses: %s", "up" if new.wan.up else "down", addresses)
+            self._warn_external()
             self.events.publish(WanChanged())
-            if old.external[:1] != new.external[:1]:
+            if old.advertised != new.advertised:
                 self._spawn(self._lan_side.external_changed())
 
     def _neighbour_changed(self, event: NeighbourEvent) -> None:
@@ -283,10 +285,9 @@ class Daemon:
                 self._upkeep.device_moved(Neighbour(address, old_mac, interface))
                 self._upkeep.device_seen(Neighbour(address, new_mac, interface))
 
-    def _warn_private(self, network: Network) -> None:
-        for address in network.external[:1]:
-            if (why := private_external(address)) is not None:
-                log.warning("the external address %s is not public: %s; the internet cannot reach it", address, why)
+    def _warn_external(self) -> None:
+        for sentence in external_problems(self._around.network):
+            log.warning("%s", sentence)
 
     async def _keep_policy(self) -> None:
         """At each SIGHUP loads the policy files again and decides about every mapping by them; bad ones leave the
@@ -311,10 +312,6 @@ class Daemon:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _listed(addresses: Iterable[IPv4Address]) -> str:
-    return ", ".join(map(str, addresses)) or "none"
 
 
 async def _keep_watchdog() -> None:

@@ -76,7 +76,7 @@ class Gateway:
         self._clock = operations.surroundings.clock
         self.books = Bookkeeping(store, self.ledger, Memory(operations.book, operations.questions), self._clock)
         around = operations.surroundings
-        self.epochs = Epochs(self.ledger, store, self._clock, lambda: next(iter(around.network.external), None))
+        self.epochs = Epochs(self.ledger, store, self._clock, lambda: around.network.advertised)
         self.on_deadline_changed: Callable[[], None] = lambda: None
         self.before_request: Callable[[], None] = lambda: None
         """What is due goes to the writer before the request does: after a suspend much can be."""

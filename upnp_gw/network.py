@@ -77,6 +77,9 @@ class Network:
     served, that router is on this one, and on no other."""
     external: tuple[IPv4Address, ...] = ()
     """External IPv4 addresses, the primary one first: the WAN link's, or the configured ones."""
+    advertise: IPv4Address | None = None
+    """Behind another router: its external address, which reaches ours (``[wan] advertise``). Clients are told it;
+    the kernel translates with ``external``."""
     connected_at: float | None = None
     """BOOTTIME seconds since when ``external`` is not empty."""
     generation: int = 0
@@ -94,6 +97,16 @@ class Network:
     """LAN interface -> (IP version, first, last) of ``prefixes``."""
     prefixes: dict[str, tuple[str, ...]] = field(init=False, compare=False, repr=False)
     """LAN interface -> the prefixes that make it up: its IPv4 ones, or where it has none its IPv6 ones."""
+
+    @property
+    def advertised(self) -> IPv4Address | None:
+        """The external IPv4 address that clients are told; None: the WAN has none."""
+        return (self.advertise or self.external[0]) if self.external else None
+
+    @property
+    def elsewhere(self) -> tuple[IPv4Address, ...]:
+        """Those external addresses that the WAN interface, being up, does not have."""
+        return tuple(a for a in self.external if a not in self.wan.ipv4) if self.wan.up else ()
 
     def __post_init__(self) -> None:
         held = [own.ip for link in (self.wan, *self.lans) for own in link.addresses]
@@ -307,3 +320,16 @@ PRIVATE = tuple(network for network, _ in NOT_PUBLIC[:3])
 def private_external(address: IPv4Address) -> str | None:
     """Why the internet cannot reach this external address, as ``private (RFC 1918)``; None: it is a public one."""
     return next((why for network, why in NOT_PUBLIC if address in network), None)
+
+
+def external_problems(network: Network) -> list[str]:
+    """What keeps mapped ports from being reached from the internet, a sentence each. For the log and the status."""
+    found = [
+        f"{address} of [wan] addresses is not on {network.wan.name}: mappings are reached only where the provider"
+        f' routes it to this machine. Behind another router write advertise = "{address}" instead'
+        for address in network.elsewhere
+    ]
+    told = network.advertised
+    if told is not None and (why := private_external(told)) is not None:
+        found.append(f"the external address {told} is not public ({why}): the internet does not reach mapped ports")
+    return found

@@ -20,7 +20,7 @@ from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import RecordFilter
 from upnp_gw.ledger.store import Store
 from upnp_gw.model import Endpoint, Instant, Via
-from upnp_gw.network import awaited, private_external, same_prefixes
+from upnp_gw.network import awaited, external_problems, private_external, same_prefixes
 from upnp_gw.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
 from upnp_gw.telling import Telling, address_of, incident_told
 
@@ -108,7 +108,8 @@ class GatewayOperator:
                 interface=network.wan.name,
                 up=network.wan.up,
                 external_addresses=[str(address) for address in network.external],
-                address_kind=_address_kind(network.external),
+                advertised=str(network.advertise) if network.advertise is not None else None,
+                address_kind=_address_kind(network.advertised),
                 connected_s=max(0, int(now.boot - network.connected_at)) if network.connected_at is not None else 0,
             ),
             lan=[
@@ -206,13 +207,7 @@ class GatewayOperator:
             *same_prefixes(network.lans),
             *on_other_lans(self._operations.policy, network, self._around.neighbours),
         ]
-        if not network.external:
-            found.append("the WAN has no external IPv4 address")
-        elif (why := private_external(network.external[0])) is not None:
-            found.append(
-                f"the external address {network.external[0]} is not public ({why}); "
-                "mapped ports are not reached from the internet"
-            )
+        found += external_problems(network) if network.external else ["the WAN has no external IPv4 address"]
         if (problem := self.told.policy_problem()) is not None:
             found.append(f"the policy as it is on disk is not in force: {problem}")
         found += self._store.problems
@@ -253,11 +248,11 @@ def _refused(reply: object) -> Refused:
     return reply if isinstance(reply, Refused) else Refused(Refusal.NO_SUCH, "there is no such mapping", None)
 
 
-def _address_kind(external: tuple[IPv4Address, ...]) -> Literal["public", "private", "shared", "none"]:
+def _address_kind(external: IPv4Address | None) -> Literal["public", "private", "shared", "none"]:
     """What the primary external address is to the internet."""
     if not external:
         return "none"
-    why = private_external(external[0])
+    why = private_external(external)
     if why is None:
         return "public"
     return "shared" if why.startswith("shared") else "private"

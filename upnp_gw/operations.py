@@ -181,7 +181,7 @@ class Operations:
         """Where the internet finds a mapping."""
         if mapping.key.external_address is not None:
             return mapping.key.external_address
-        return next(iter(self.surroundings.network.external), None)
+        return self.surroundings.network.advertised
 
     def _refused_by_gate(
         self, turn: Turn, request: MapRequest, facts: Facts, verdict: Verdict, decision: DecisionId
@@ -315,12 +315,12 @@ class Operations:
 
     def no_external_address(self, request: MapRequest) -> NotPlanned | None:
         """Why a mapping would have no external address that is of use; None where it has one."""
-        external = self.surroundings.network.external
-        if request.via.datagram and request.internal.address.version == 4 and not external:
+        external = self.surroundings.network.advertised
+        if request.via.datagram and request.internal.address.version == 4 and external is None:
             return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no external address now")
         if not self.refuse_private_external or request.internal.address.version == 6:
             return None
-        if external and private_external(external[0]) is None:
+        if external is not None and private_external(external) is None:
             return None
         return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no public external address")
 

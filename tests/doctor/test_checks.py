@@ -43,7 +43,23 @@ CASES = [
     (replace(SOUND, links=(link("eth0", "192.168.0.2/24"), LAN)), "external address", "warn", "private (RFC 1918)"),
     (replace(SOUND, links=(link("eth0", "100.64.9.1/10"), LAN)), "external address", "warn", "RFC 6598"),
     (
-        replace(SOUND, config=replace(HOME, external_addresses=(IPv4Address("10.0.0.9"),))),
+        replace(
+            SOUND,
+            config=replace(HOME, external_addresses=(IPv4Address("10.0.0.9"),)),
+            links=(link("eth0", "10.0.0.9/24"), LAN),
+        ),
+        "external address",
+        "warn",
+        "10.0.0.9 is private",
+    ),
+    (
+        replace(SOUND, config=replace(HOME, external_addresses=(IPv4Address("9.9.9.9"),))),
+        "external address",
+        "warn",
+        "9.9.9.9 of [wan] addresses is not on eth0",
+    ),
+    (
+        replace(SOUND, config=replace(HOME, advertise=IPv4Address("10.0.0.9"))),
         "external address",
         "warn",
         "10.0.0.9 is private",

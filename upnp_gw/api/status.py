@@ -15,6 +15,8 @@ class WanState(Struct, frozen=True, kw_only=True):
     up: bool
     external_addresses: list[str]
     """The primary one first."""
+    advertised: str | None = None
+    """What clients are told in the place of the primary one (``[wan] advertise``)."""
     address_kind: Literal["public", "private", "shared", "none"]
     """private: RFC 1918; shared: 100.64.0.0/10 (RFC 6598). Neither is reached from the internet."""
     connected_s: Count

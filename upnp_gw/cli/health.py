@@ -45,7 +45,9 @@ def page(status: api.Status) -> list[tuple[str, str]]:
         ),
         (
             "wan",
-            f"{wan.interface} {_up(wan.up)}, {', '.join(wan.external_addresses) or 'no external address'}{kind}",
+            f"{wan.interface} {_up(wan.up)}, {', '.join(wan.external_addresses) or 'no external address'}"
+            + (f", clients are told {wan.advertised}" if wan.advertised else "")
+            + kind,
         ),
         *(
             ("lan", f"{lan.interface} {_up(lan.up)}, {', '.join(lan.addresses) or 'no address'}")

@@ -57,6 +57,19 @@ def external_address(scene: Scene) -> Iterator[Check]:
     """The internet reaches the external address."""
     link = scene.link(scene.config.wan)
     addresses = scene.config.external_addresses or (link.ipv4 if link else ())
+    for address in scene.config.external_addresses:
+        if link is not None and link.up and address not in link.ipv4:
+            yield warn(
+                "external address",
+                f"{address} of [wan] addresses is not on {scene.config.wan}: mappings are reached only where the"
+                " provider routes it to this machine, and mapped hosts send from it",
+                f'behind another router that has it: [wan] advertise = "{address}", and no addresses',
+            )
+    if scene.config.advertise is not None and addresses:
+        yield ok(
+            "external address", f"clients are told {scene.config.advertise}; the kernel translates {addresses[0]}"
+        )
+        addresses = (scene.config.advertise,)
     if not addresses:
         yield fail(
             "external address",

@@ -106,5 +106,5 @@ class LedgerView:
             up=network.wan.up,
             connected=connected,
             uptime_s=max(0, int(self._clock().boot - since)) if connected and since is not None else 0,
-            external_address=network.external[0] if connected else None,
+            external_address=network.advertised if connected else None,
         )

@@ -321,7 +321,7 @@ class PortControlServer:
     # -- how
 
     def _external(self) -> IPv4Address | None:
-        return next(iter(self._read_network().external), None)
+        return self._read_network().advertised
 
     def _send(self, key: SocketKey, data: bytes, peer: SocketAddress) -> bool:
         opened = self._sockets.get(key)

@@ -1,0 +1,68 @@
+"""Behind another router: the address that clients are told, and the one that the kernel translates with."""
+
+import json
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from tests.lab.test_portcontrol_lab import natpmpc
+from tests.lab.test_request import request
+from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
+from upnp_gw.lab.probe import EchoServer, reach
+
+pytestmark = pytest.mark.lab
+
+ABOVE = IPv4Address("9.9.9.9")
+"""The external address of the router above."""
+
+
+def configured(directory: Path, lines: str) -> tuple[str, str]:
+    path = directory / "gw.toml"
+    path.write_text(f"[wan]\n{lines}\n")
+    return "--config", str(path)
+
+
+@pytest.fixture
+def advertising(namespaces: None, tmp_path: Path) -> Iterator[Home]:
+    with home(tmp_path, *ROUTER, *configured(tmp_path, f'advertise = "{ABOVE}"')) as made:
+        yield made
+
+
+def test_clients_are_told_the_address_above_and_the_kernel_uses_its_own(advertising: Home, tmp_path: Path) -> None:
+    here = advertising
+    point = here.point()
+    assert point.call("GetExternalIPAddress") == {"NewExternalIPAddress": str(ABOVE)}
+    point.add(8080)
+    assert f"Public IP address : {ABOVE}" in natpmpc(here, "-a", "8081", "8081", "tcp", "600")
+    asked = request(here, tmp_path, "tcp", 8082, "--via", "pcp", "--json")
+    assert asked.returncode == 0, asked.stderr
+    assert json.loads(asked.stdout)["external_address"] == str(ABOVE)
+    assert {row["external_address"] for row in here.rows()} == {str(ABOVE)}
+    with EchoServer(here.console, TCP, 8080):
+        assert here.reach(8080).answered_by == "console", "the router above forwards to our own address"
+    with EchoServer(here.peer, UDP, 5000):
+        seen = reach(here.console, UDP, here.lab.hosts["peer1"].address, 5000, timeout=5.0)
+        assert seen.seen_from == here.external, "mapped hosts send from the interface's address"
+    status = here.ask("GET", "/v1/status")
+    assert (status["wan"]["external_addresses"], status["wan"]["advertised"]) == ([str(here.external)], str(ABOVE))
+    assert status["wan"]["address_kind"] == "public"
+    assert not [sentence for sentence in status["warnings"] if "address" in sentence]
+
+
+def test_an_address_that_is_not_on_the_interface_is_told(namespaces: None, tmp_path: Path) -> None:
+    with home(tmp_path, *ROUTER, *configured(tmp_path, f'addresses = ["{ABOVE}"]')) as here:
+        [warning] = [told for told in here.ask("GET", "/v1/status")["warnings"] if str(ABOVE) in told]
+        assert f"{ABOVE} of [wan] addresses is not on wan0" in warning
+        assert f'advertise = "{ABOVE}"' in warning
+        assert warning in "\n".join(here.daemon.output)
+        [check] = [
+            c for c in here.ask("GET", "/v1/doctor") if c["outcome"] == "warn" and str(ABOVE) in c["finding"]
+        ]
+        assert f'advertise = "{ABOVE}"' in check["remedy"]
+
+
+def test_a_private_address_is_told_in_the_log_at_the_start(namespaces: None, tmp_path: Path) -> None:
+    with home(tmp_path, *ROUTER, *configured(tmp_path, 'advertise = "10.1.2.3"')) as here:
+        assert "the external address 10.1.2.3 is not public (private (RFC 1918))" in "\n".join(here.daemon.output)
