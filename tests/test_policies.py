@@ -1,6 +1,7 @@
 """One policy from the operator's file and the machine-owned one: names, tests, ends, and a disk that fails."""
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from upnp_gw.errors import ConfigError, FirewallError, StoreError
 from upnp_gw.gate.approved import Change, moment
 from upnp_gw.gate.home import home_policy
 from upnp_gw.gate.load import Loaded
+from upnp_gw.ledger.store import Store
 from upnp_gw.policies import Enforcer, Policies, write_file
 
 WALL = 1_800_000_000.0
@@ -216,3 +218,43 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     assert not place.is_symlink()
     assert precious.read_text() == "precious"
     assert place.read_text() == "new"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = Store(tmp_path / "ledger.db", "boot-1")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.spec("SR-38")
+@pytest.mark.parametrize("how", ["start", "reload"])
+async def test_a_machine_owned_file_that_is_gone_is_told(
+    tmp_path: Path, store: Store, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With it a block is gone too: a device that was shut out gets its ports."""
+
+    async def taken(_: Loaded) -> None:
+        pass
+
+    both = policies(tmp_path)
+    both.load()
+    enforcer = Enforcer(both, taken, store)
+    await enforcer.begin()
+    block = {"name": "block-nas", "who": "nas"}
+    await enforcer.change(lambda: Change(NAS, forbids=(block,)))
+    await enforcer.reload()
+    assert caplog.text == ""
+    (tmp_path / "approved.toml").unlink()
+    if how == "start":
+        both = policies(tmp_path)
+        both.load()
+        enforcer = Enforcer(both, taken, store)
+        await enforcer.begin()
+    else:
+        await enforcer.reload()
+    assert "approved.toml is gone, and with it 1 device, 1 forbid that commands wrote" in caplog.text
+    caplog.clear()
+    await enforcer.reload()
+    assert caplog.text == "", "it is told once"

@@ -16,9 +16,8 @@ from upnp_gw import __version__, logs
 from upnp_gw.advice import Advice
 from upnp_gw.config import Config
 from upnp_gw.doctor import examine
-from upnp_gw.errors import ConfigError, FirewallError, GatewayError, StoreError
+from upnp_gw.errors import FirewallError, GatewayError, StoreError
 from upnp_gw.events import Events, Ipv6FirewallChanged, WanChanged
-from upnp_gw.files import FileProblem, own_directory
 from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
 from upnp_gw.firewall.idle import idle_timeout_s
 from upnp_gw.firewall.memory import MemoryFirewall
@@ -34,7 +33,7 @@ from upnp_gw.ledger.decision_rows import DAY_S, Keep
 from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.ledger.store import Store
 from upnp_gw.ledger.view import LedgerView
-from upnp_gw.machine import boot_id, claim_kernel, clock
+from upnp_gw.machine import boot_id, claim_kernel, clock, own_state_directory
 from upnp_gw.network import Neighbour, Network, external_problems
 from upnp_gw.operating import GatewayOperator, Told
 from upnp_gw.operations import Operations
@@ -87,10 +86,7 @@ class Daemon:
 
     async def _start(self) -> None:
         config = self.config
-        try:
-            own_directory(config.state_dir, 0o750)
-        except FileProblem as error:
-            raise ConfigError("state_dir", str(error.path), error.problem) from None
+        own_state_directory(config.state_dir)
         self._claim = Claim(config.runtime_dir, config.control_group)
         self._stack.callback(self._claim.release)
         if config.backend == "nftables":
@@ -109,7 +105,8 @@ class Daemon:
         await self._start_gateway(loaded.policy)
         size = self._settings().size
         self._reload = Reload(self.gateway, size, loaded, clock().wall, lambda: clock().wall)
-        self._enforcer = Enforcer(policies, self._reload.enforce)
+        self._enforcer = Enforcer(policies, self._reload.enforce, self._store)
+        await self._enforcer.begin()
         await self._start_servers()
 
     async def _start_network(self) -> None:

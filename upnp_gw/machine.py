@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from upnp_gw.errors import ConfigError
-from upnp_gw.files import ROOT_UID, user_name
+from upnp_gw.files import ROOT_UID, FileProblem, own_directory, user_name
 from upnp_gw.model import Instant
 from upnp_gw.privileges import OWN_USER
 
@@ -65,6 +65,14 @@ def _uids(*names: str) -> Iterator[int]:
     for name in names:
         with suppress(KeyError):
             yield pwd.getpwnam(name).pw_uid
+
+
+def own_state_directory(path: Path) -> None:
+    """Makes it where it is missing. Raises ConfigError where others can change what is in it."""
+    try:
+        own_directory(path, 0o750)
+    except FileProblem as error:
+        raise ConfigError("state_dir", str(path), error.problem) from None
 
 
 def boot_id() -> str:

@@ -25,10 +25,13 @@ from upnp_gw.gate.build import Approved
 from upnp_gw.gate.home import WHERE as HOME
 from upnp_gw.gate.home import home_text
 from upnp_gw.gate.load import Loaded, loaded, parsed, read_own_text, read_text
+from upnp_gw.ledger.store import Store
 
 log = logging.getLogger(__name__)
 
 APPROVED = "approved.toml"
+NOTE = "approved"
+"""The key in the store of what the machine-owned file had in it."""
 
 
 def local_today(wall: float) -> date:
@@ -137,13 +140,27 @@ class Policies:
         return parsed(text, str(self.machine)) if text else {"version": 1}
 
 
+def told_rules(raw: dict[str, Any]) -> str:
+    """How many tables of each kind the machine-owned file has, for people; empty: none."""
+    counts = {kind: len(raw.get(kind, ())) for kind in ("device", "forbid", "grant")}
+    return ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts.items() if count)
+
+
 class Enforcer:
     """Brings policies into force one after the other: a reload and a command never cross."""
 
-    def __init__(self, policies: Policies, enforce: Callable[[Loaded], Awaitable[None]]) -> None:
+    def __init__(
+        self, policies: Policies, enforce: Callable[[Loaded], Awaitable[None]], store: Store | None = None
+    ) -> None:
+        """``store``: keeps what is in the machine-owned file, so that it is told when the file is gone."""
         self.policies = policies
         self._enforce = enforce
+        self._store = store
         self._one = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """The policy is in force at the start."""
+        await self._note()
 
     async def reload(self) -> Loaded:
         """The files as they are now. Raises ConfigError; the old policy stays in force then."""
@@ -151,6 +168,7 @@ class Enforcer:
             loaded = await asyncio.to_thread(self.policies.load)  # thousands of rules take seconds
             await self._enforce(loaded)
             self.policies.adopt(loaded)
+            await self._note()
             return loaded
 
     async def change(self, make: Callable[[], Change]) -> Written:
@@ -172,7 +190,28 @@ class Enforcer:
                 await self._take_back()
                 raise
             self.policies.adopt(loaded)
+            await self._note()
             return written
+
+    async def _note(self) -> None:
+        """A machine-owned file that is gone is told: without it blocks are lifted as well."""
+        if self._store is None:
+            return
+        now = told_rules(self.policies.approved)
+        try:
+            before = await self._store.get(NOTE) or ""
+            if before != now:
+                await self._store.set(NOTE, now)
+        except StoreError as error:
+            log.warning("what is in %s is not noted: %s", self.policies.machine, error)
+            return
+        if before and not self.policies.machine.exists():
+            log.error(
+                "%s is gone, and with it %s that commands wrote: they do not count any more. Put a copy back and "
+                "reload, or write them again",
+                self.policies.machine,
+                before,
+            )
 
     async def _take_back(self) -> None:
         """The policy before the change, which is on disk, is in force again."""
