@@ -132,3 +132,8 @@ async def test_it_examines_this_machine(tmp_path: Path) -> None:
     checks = await examine(Config(wan="upnpgw-none", lan=("lo",), state_dir=tmp_path))
     found = {(check.name, check.outcome) for check in checks}
     assert {("state", "ok"), ("lan and wan", "ok"), ("interface", "fail"), ("interface", "ok")} <= found
+
+
+def test_a_state_directory_that_others_can_change_is_found(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    assert "every user of this machine may write there" in str(_state_problem(tmp_path))

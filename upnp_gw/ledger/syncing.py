@@ -188,5 +188,6 @@ class Syncing:
         self._problems[thread] = problem
 
     def _succeeded(self, thread: str) -> None:
-        if self._problems.pop(thread, ""):
+        if thread in self._problems:
             log.warning("%s: is on the disk again", self._path)
+            del self._problems[thread]
