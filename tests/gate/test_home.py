@@ -1,5 +1,7 @@
 """The built-in home policy: a home works at once, and an infected PC meets its end."""
 
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,10 @@ import pytest
 from tests.gate.world import PC, PC_MAC, TODAY, facts_of, map_request
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Held, Outcome, Verdict
-from upnp_gw.gate.home import CAUTION, home_policy, home_text
+from upnp_gw.gate.home import CAUTION, home_policy, home_text, profile_text
 from upnp_gw.gate.limits import DeviceBook, Incident
 from upnp_gw.gate.load import load_text
-from upnp_gw.model import Instant, Via
+from upnp_gw.model import Instant, Transport, Via
 from upnp_gw.request import Refusal
 
 HOME_EXAMPLE = Path(__file__).parents[2] / "examples" / "policies" / "home.toml"
@@ -34,6 +36,16 @@ def test_what_it_says_of_itself_is_so() -> None:
 def test_admin_ports_are_never_for_the_internet(port: int) -> None:
     verdict = decide(home_policy(), facts_of(), map_request(PC, port, 40000))
     assert (verdict.outcome, verdict.rule) == (Outcome.DENY, "never-admin-ports")
+
+
+@pytest.mark.parametrize("profile", ["home", "ask"])
+@pytest.mark.parametrize("port", [1434, 1900, 3283, 3702, 5351, 5353, 5683, 11211, 37810])
+def test_services_that_reflect_are_never_for_the_internet(port: int, profile: str) -> None:
+    policy = load_text(profile_text(profile), profile, date(2026, 1, 1)).policy
+    request = map_request(PC, port, 40000)
+    over_udp = decide(policy, facts_of(), replace(request, transport=Transport.UDP))
+    assert (over_udp.outcome, over_udp.rule) == (Outcome.DENY, "never-reflectors")
+    assert decide(policy, facts_of(), replace(request, transport=Transport.TCP)).rule != "never-reflectors"
 
 
 class Lan:
