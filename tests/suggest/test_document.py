@@ -247,7 +247,7 @@ def test_what_is_granted_already_is_not_proposed_again() -> None:
 def test_without_a_policy_file_a_whole_one_is_written() -> None:
     suggestion = said(Seen(), None)
     assert grants(suggestion) == []
-    assert [forbid.name for forbid in policy_of(suggestion).forbids] == ["never-admin-ports"]
+    assert [forbid.name for forbid in policy_of(suggestion).forbids] == ["never-admin-ports", "never-reflectors"]
 
 
 def test_inline_arrays_of_tables_are_extended() -> None:
