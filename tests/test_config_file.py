@@ -121,6 +121,14 @@ MISTAKES = [
     ('[wan]\naddresses = ["224.0.0.1"]', "wan.addresses[0]", "that a host can have"),
     ('[gate]\npolicy = "~nobody-of-this-name/policy.toml"', "gate.policy", "no such user"),
     ('[gate]\nlease_files = ["~nobody-of-this-name/leases"]', "gate.lease_files[0]", "no such user"),
+    ("[wan]\naddresses = []", "wan.addresses", "leave it out for what the WAN has"),
+    ("[gate]\nlease_files = []", "gate.lease_files", "leave it out for the usual places"),
+    ('[control]\ngroup = "a\\u0000b"', "control.group", "the name of a Unix group"),
+    ('[daemon]\nuser = "a:b"', "daemon.user", "the name of a user"),
+    (f"[upnp]\nhttp_port = 0x{'f' * 6000}", "upnp.http_port", "hundreds of digits"),
+    ("[upnp]\nhttp_port = 99999999999999999999", "upnp.http_port", "0 to 65535"),
+    ("[upnp]\nhttp_port = inf", "upnp.http_port", "0 to 65535"),
+    (f"[upnp]\nhttp_port{'.a' * 3000} = 1", f"upnp.http_port{'.a' * 15}", "in each other"),
     ("[wan]\naddresses = [3]", "wan.addresses[0]", "an IPv4 address"),
     ("[wan]\nrefuse_private = 1", "wan.refuse_private", "true or false"),
     ("[upnp]\nhttp_port = 65536", "upnp.http_port", "0 to 65535"),
@@ -153,6 +161,8 @@ def test_a_mistake_is_told_with_file_key_and_what_is_accepted(
         read_file(path)
     assert error.value.where == str(path)
     assert error.value.key == key
+    assert error.value.line in (1, 2)
+    assert str(error.value).startswith(f"{path}:{error.value.line}: {key}: ")
     assert says in error.value.problem
     assert str(error.value).isprintable()
 
@@ -160,11 +170,11 @@ def test_a_mistake_is_told_with_file_key_and_what_is_accepted(
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"[lan\n", "is not TOML"),
+        (b"[lan\n", "not TOML"),
         (b"\xff\xfe", "not UTF-8"),
-        (b"a = 1\na = 2", "is not TOML"),
-        (b"a = " + b"[" * 5000, "is not TOML"),
-        (b"a = " + b"1" * 5000, "is not TOML"),
+        (b"a = 1\na = 2", "not TOML"),
+        (b"a = " + b"[" * 5000, "not TOML"),
+        (b"a = " + b"1" * 5000, "not TOML"),
     ],
 )
 def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, says: str) -> None:
@@ -205,6 +215,8 @@ def test_a_wrong_option_is_named() -> None:
         read_options({"--http-port": 99999})
     with pytest.raises(ConfigError, match=r"^--lan: 'a/b' is not accepted"):
         read_options({"--lan": ("br0", "a/b")})
+    with pytest.raises(ConfigError, match=r"^--lan: .* is not accepted"):
+        read_options({"--lan": ("br0", "\udcff" * 8)})
 
 
 @pytest.mark.spec("SR-4")

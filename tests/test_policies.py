@@ -61,6 +61,13 @@ def test_both_files_are_one_policy(tmp_path: Path) -> None:
         ("version = 2", "version", "1"),
         ("[[grant]", "", "not TOML"),
         (
+            "version = 1\n[[grant]]\nname = 'x'\nwho = 'ps5'\nuntil = 0001-01-01T00:00:00+14:00",
+            "grant[0].until",
+            "of the years 1 to 9999",
+        ),
+        ("version = 1\n[[grant]]\nname = 'x'\nwho = 'ps5'\nremote = []", "grant[0].remote", "empty"),
+        ("version = 1\n[device.x]\nmac = []\nip = '192.168.1.7'", "device.x.mac", "empty"),
+        (
             "version = 1\n[[grant]]\nname = 'x'\nwho = 'ps5'\nuntil = 2027-01-01T00:00:00",
             "grant[0].until",
             "offset",
@@ -96,6 +103,13 @@ def test_a_rule_whose_end_has_passed_is_not_in_force_and_leaves_the_file(tmp_pat
     assert both.next_end() == WALL + 60
     change(both, Change(NAS))
     assert "ended" not in (tmp_path / "approved.toml").read_text()
+
+
+def test_the_line_of_a_mistake_counts_the_rules_that_have_ended(tmp_path: Path) -> None:
+    ended = "[[grant]]\nname = 'old'\nwho = 'ps5'\nuntil = 2001-01-01T00:00:00Z\n"
+    text = f"version = 1\n{ended}[[grant]]\nname = 'x'\nwho = 'ps5'\nremote = []\n"
+    with pytest.raises(ConfigError, match=r"approved\.toml:9: grant\[1\]\.remote: empty"):
+        policies(tmp_path, machine=text).load()
 
 
 def test_a_change_that_does_not_fit_writes_nothing(tmp_path: Path) -> None:

@@ -59,6 +59,15 @@ BAD = [
         "test[0]",
     ),
     ("not toml", "not TOML"),
+    (
+        POLICY + "until = 0001-01-01T00:00:00+14:00\n",
+        "policy.toml:6: grant[0].until: got '0001-01-01 00:00:00+14:00'",
+    ),
+    (POLICY + "until = 9999-12-31T23:59:59-14:00\n", "of the years 1 to 9999 in UTC"),
+    (POLICY + "remote = []\n", "grant[0].remote: empty; leave it out for anyone"),
+    (POLICY + f"max_mappings = 0x{'f' * 6000}\n", "grant[0].max_mappings: a number of hundreds of digits"),
+    (POLICY + f"owner{'.a' * 3000} = 1\n", "tables or lists in each other"),
+    ("\ufeff" + POLICY, "byte order mark"),
 ]
 
 

@@ -12,7 +12,7 @@ _INTERFACE = re.compile(r"(?!\.{1,2}$)[^/:\s\x00-\x1f\x7f]{1,15}")
 
 def is_interface(text: str) -> bool:
     """True for what the kernel takes as an interface's name (IFNAMSIZ, dev_valid_name)."""
-    return _INTERFACE.fullmatch(text) is not None and len(text.encode()) <= 15
+    return _INTERFACE.fullmatch(text) is not None and len(text.encode("utf-8", "surrogatepass")) <= 15
 
 
 def device_id(mac: str, lan: str) -> str:

@@ -19,13 +19,16 @@ class WireError(GatewayError):
 
 
 class ConfigError(GatewayError):
-    """An operator's mistake: names the file (or option), the key and what would be accepted."""
+    """An operator's mistake: names the file (or option), the line where it is known, the key and what would be
+    accepted."""
 
-    def __init__(self, where: str, key: str, problem: str) -> None:
-        super().__init__(f"{where}: {key}: {problem}" if key else f"{where}: {problem}")
+    def __init__(self, where: str, key: str, problem: str, line: int | None = None) -> None:
+        place = where if line is None else f"{where}:{line}"
+        super().__init__(f"{place}: {key}: {problem}" if key else f"{place}: {problem}")
         self.where = where
         self.key = key
         self.problem = problem
+        self.line = line
 
 
 class FirewallError(GatewayError):

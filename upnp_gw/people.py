@@ -60,7 +60,7 @@ class People:
         return await self._change(lambda: self._proposals.name(target, asked.name))
 
     async def allow(self, device: str, asked: api.Allow) -> api.Written | api.Problem:
-        transports = tuple(asked.transports)
+        transports = tuple(asked.transports or ())
         return await self._write(
             device, lambda target: self._proposals.allow(target, asked.ranges, transports, asked.for_s)
         )

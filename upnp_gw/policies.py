@@ -24,8 +24,9 @@ from upnp_gw.gate.approved import Change, Written, changed, ended, first_end, wi
 from upnp_gw.gate.build import Approved
 from upnp_gw.gate.home import WHERE as HOME
 from upnp_gw.gate.home import home_text
-from upnp_gw.gate.load import Loaded, loaded, parsed, read_own_text, read_text
+from upnp_gw.gate.load import Loaded, loaded, read_own_text, read_text
 from upnp_gw.ledger.store import Store
+from upnp_gw.toml_text import located, tables
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +81,18 @@ class Policies:
         text = self.text()
         gone = ended(self._parsed(text), self.clock())
         full = Change(change.devices, change.forbids, change.grants, change.without | gone, change.renamed)
-        written = changed(text, full)
+        written = self._written(text, full)
         own = self.in_force.text if self.in_force is not None else self._operators_text()
         found = self._judged(own, written.text)
         write_file(self._draft, written.text)
         return found, written
+
+    def _written(self, text: str, change: Change) -> Written:
+        try:
+            return changed(text, change)
+        except Exception as error:  # somebody edited the file: it is sound TOML, in a form that tomlkit cannot edit
+            problem = f"no command can edit it as it is written ({error}); write each rule as a table of its own"
+            raise ConfigError(str(self.machine), "", problem) from error
 
     def keep(self) -> None:
         """What was prepared is the machine-owned file from now on. Raises StoreError; it is as it was then."""
@@ -114,16 +122,19 @@ class Policies:
     def _judged(self, own_text: str, text: str) -> Loaded:
         """The policy with these texts as the two files. What has ended counts no more."""
         where, today = self.source, local_today(self.clock())
-        in_force = self._unended(self._parsed(text))
-        own = parsed(own_text, where)
-        try:
-            found = loaded(own, where, today, Approved(in_force, str(self.machine)))
-            return replace(found, text=own_text, approved=text)
-        except ConfigError as error:
-            if error.where != where:
-                raise
-            loaded(own, where, today)  # what is wrong with the operator's file alone is told of it alone
-            problem = f"does not go together with {error.where}: {error.key}: {error.problem}"
+        with located(own_text, where), located(text, str(self.machine)):
+            written = self._parsed(text)
+            approved = Approved(written, str(self.machine), ended(written, self.clock()))
+            own = tables(own_text, where)
+            try:
+                found = loaded(own, where, today, approved)
+                return replace(found, text=own_text, approved=text)
+            except ConfigError as error:
+                if error.where != where:
+                    raise
+                loaded(own, where, today)  # what is wrong with the operator's file alone is told of it alone
+                told = error
+            problem = f"does not go together with {told.where}: {told.key}: {told.problem}"
             raise ConfigError(str(self.machine), "", problem) from None
 
     def _operators_text(self) -> str:
@@ -137,7 +148,7 @@ class Policies:
         return read_own_text(self.machine)
 
     def _parsed(self, text: str) -> dict[str, Any]:
-        return parsed(text, str(self.machine)) if text else {"version": 1}
+        return tables(text, str(self.machine)) if text else {"version": 1}
 
 
 def told_rules(raw: dict[str, Any]) -> str:

@@ -71,6 +71,34 @@ def test_check_tells_every_test_and_what_cannot_be_read(upnp_gw: Run, tmp_path: 
     assert upnp_gw("policy", "check", str(path)).exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("data", "key", "line"),
+    [
+        (b"until = 0001-01-01T00:00:00+14:00", "grant[0].until", 10),
+        (b"until = 9999-12-31T23:59:59-14:00", "grant[0].until", 10),
+        (b"remote = []", "grant[0].remote", 10),
+        (b"max_mappings = 0x" + b"f" * 6000, "grant[0].max_mappings", 10),
+        (b"owner" + b".a" * 3000 + b" = 1", f"grant[0].owner{'.a' * 14}", 10),
+        (b'owner = "\xff"', "", None),
+        (b"\xef\xbb\xbf", "", None),
+        (b"owner = " + b"[" * 9000, "", None),
+    ],
+    ids=["year 0", "year 10000", "no remote", "number", "depth", "no UTF-8", "mark inside", "brackets"],
+)
+def test_check_names_file_line_and_key_whatever_the_file_holds(
+    upnp_gw: Run, tmp_path: Path, data: bytes, key: str, line: int | None
+) -> None:
+    path = tmp_path / "policy.toml"
+    sound = SOUND.encode().replace(b"max_mappings = 2", b'hours = "06:00-23:00"\n%b' % data)
+    path.write_bytes(sound)
+    answer = upnp_gw("policy", "check", str(path), "--json")
+    assert answer.exit_code in (1, 2)
+    assert isinstance(answer.exception, SystemExit)
+    told = json.loads(answer.output)
+    assert (told["file"], told["key"], told["line"]) == (str(path), key, line)
+    assert len(upnp_gw("policy", "check", str(path)).stderr.splitlines()) == 1
+
+
 def test_strict_counts_warnings(upnp_gw: Run, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(SOUND.replace("max_mappings = 2", "review_by = 2020-01-01"))

@@ -72,9 +72,13 @@ def test_every_option_of_the_contract(
         (
             '[lan]\ninterfaces=["x0","x1"]\n[wan]\ninterface="x1"',
             [],
-            "gw.toml: lan.interfaces[1]: x1 is also the WAN",
+            "gw.toml:2: lan.interfaces[1]: x1 is also the WAN",
         ),
-        ('[lan]\ninterfcaes=["x0"]', ["--wan", "x1"], "gw.toml: lan.interfcaes: unknown; did you mean interfaces?"),
+        (
+            '[lan]\ninterfcaes=["x0"]',
+            ["--wan", "x1"],
+            "gw.toml:2: lan.interfcaes: unknown; did you mean interfaces?",
+        ),
         ("", ["--lan", "lo", "--wan", "x1", "--firewall", "bridge"], "--firewall: 'bridge' is not accepted"),
         ("", ["--lan", "a/b", "--wan", "x1"], "--lan: 'a/b' is not accepted"),
         ("", ["--lan", "x0", "--wan", "x1", "--http-port", "70000"], "--http-port: 70000"),

@@ -48,7 +48,39 @@ def test_what_ends_when() -> None:
     assert rules_of(raw, {"block-pc"}).forbids == (FORBID,)
 
 
-@pytest.mark.parametrize("raw", [{"grant": 5}, {"grant": ["x"]}, {"grant": [{"until": "soon"}]}, {"forbid": {}}])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'version = 1\ngrant = [{name = "a", who = "*"}, {name = "b"}]\ndevice = {pc = {ip = "192.168.1.2"}}\n',
+        "version = 1\ngrant = []\ndevice = {}\n",
+        'version = 1\ndevice.pc.ip = "192.168.1.2"\n[[grant]]\nname = "a"\nwho = "pc"\n',
+        'version = 1\n[[grant]]\nname = "a"\n[device.tv]\nip = "192.168.1.3"\n[[grant]]\nname = "b"\n',
+        'version = 1\r\n["device"."pc"]\r\nip = "192.168.1.2"\r\n[["grant"]]\r\n"name" = "a"\r\nwho = "*"',
+    ],
+    ids=["one line", "empty", "dotted", "out of order", "quoted"],
+)
+def test_whatever_way_somebody_wrote_the_file_it_can_be_changed(text: str) -> None:
+    """A file with its rules in one line ended every command with a traceback."""
+    before = tomllib.loads(text)
+    change = Change(PS5, (FORBID,), (GRANT,), frozenset({"a"}), {"pc": "box"})
+    raw = tomllib.loads(changed(text, change).text)
+    assert {name: raw["device"][name] for name in PS5} == PS5
+    assert "pc" not in raw["device"]
+    assert raw["forbid"] == [FORBID]
+    kept = [rule for rule in before.get("grant", []) if rule["name"] != "a"]
+    assert raw["grant"] == [*kept, GRANT]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"grant": 5},
+        {"grant": ["x"]},
+        {"grant": [{"until": "soon"}]},
+        {"grant": [{"name": [], "until": moment(WALL)}]},
+        {"forbid": {}},
+    ],
+)
 def test_a_file_of_any_shape_has_no_ends(raw: dict[str, object]) -> None:
     assert ended(raw, WALL) == frozenset()
     assert isinstance(without(raw, {"x"}), dict)

@@ -310,7 +310,7 @@ GRANTS = [
     ('remote = ["203.0.113.0/24"]', map_request(PC6), False),
     ('family = ["ip4", "ip6"]\nremote = ["203.0.113.0/24"]', map_request(PC6), False),
     ('remote = ["203.0.112.0/24"]', map_request(remote=ip_network("203.0.112.0/23")), False),
-    ("remote = []", map_request(remote=ip_network("198.51.100.7")), True),
+    ("", map_request(remote=ip_network("198.51.100.7")), True),
     ('for = ["10.0.40.0/28"]', map_request(), False),
     ('for = ["192.168.1.0/24"]', map_request(), True),
 ]

@@ -55,7 +55,7 @@ grant_tables = table(
     int_ports=ports,
     ext_ports=ports,
     ext=st.sampled_from(["same", "any"]),
-    remote=st.lists(st.sampled_from(["203.0.113.0/24", "2001:db8:9::/48"]), max_size=2),
+    remote=st.lists(st.sampled_from(["203.0.113.0/24", "2001:db8:9::/48"]), min_size=1, max_size=2),
     max_mappings=st.integers(1, 3),
     hours=st.sampled_from(["06:00-13:00", "23:00-06:00"]),
     approve=st.booleans(),

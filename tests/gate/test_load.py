@@ -26,7 +26,7 @@ FROM = TEST + 'from = { ip = "192.168.1.2" }\n'
 def loaded_error(text: str) -> ConfigError:
     with pytest.raises(ConfigError) as error:
         load_text(text, "policy.toml", TODAY)
-    assert str(error.value).startswith("policy.toml: ")
+    assert str(error.value).startswith(("policy.toml: ", f"policy.toml:{error.value.line}: "))
     assert str(error.value).isprintable()
     return error.value
 
@@ -122,6 +122,22 @@ WRONG = [
     (TEST + 'request = { proto = "tcp", int = 1 }\nfrom = { ip = "1.2.3" }', "test[0].from.ip", "address literal"),
     (TEST + 'request = { proto = "tcp", int = 1 }\nfrom = { mac = "x", via = "igd" }', "test[0].from.mac", "MAC"),
     (FROM.replace("deny", "no") + 'request = { proto = "tcp", int = 1 }', "test[0].want", "allow, deny, ask"),
+    (GRANT + "remote = []", "grant[0].remote", "empty; leave it out for anyone"),
+    ('[device.pc]\nmac = []\nip = "192.168.1.2"', "device.pc.mac", "empty"),
+    (DEVICE + "ip = []", "device.pc.ip", "empty"),
+    ('[[forbid]]\nname = "f"\next_ports = []', "forbid[0].ext_ports", "match nothing"),
+    ('[[forbid]]\nname = "f"\nwho = []', "forbid[0].who", "empty"),
+    ('[[forbid]]\nname = "f"\nproto = []', "forbid[0].proto", "match nothing"),
+    (GRANT + "until = 0001-01-01T00:00:00+14:00", "grant[0].until", "2027-05-01T12:00:00Z, of the years 1 to 9999"),
+    (GRANT + "until = 9999-12-31T23:59:59-00:01", "grant[0].until", "of the years 1 to 9999 in UTC"),
+    (GRANT + "until = 2027-05-01T12:00:00", "grant[0].until", "a time with its offset"),
+    (GRANT + "until = 2027-05-01", "grant[0].until", "got a TOML date; accepted: a time with its offset"),
+    (GRANT + "until = 07:32:00", "grant[0].until", "got a TOML time"),
+    (GRANT + "review_by = 2027-05-01T12:00:00Z", "grant[0].review_by", "accepted: a date, such as 2027-05-01"),
+    (GRANT + f"max_mappings = 0x{'f' * 6000}", "grant[0].max_mappings", "hundreds of digits"),
+    (GRANT + "max_mappings = 9223372036854775808", "grant[0].max_mappings", "a number 1 to 65535"),
+    (GRANT + f"owner{'.a' * 3000} = 1", f"grant[0].owner{'.a' * 14}", "in each other"),
+    ("\ufeffversion = 1", "", "byte order mark"),
     ("x = ", "", "not TOML"),
     ("x = " + "[" * 5000, "", "not TOML"),
     ("x = " + "9" * 5000, "", "not TOML"),
@@ -131,9 +147,10 @@ WRONG = [
 @pytest.mark.spec("SR-30")
 @pytest.mark.parametrize(("text", "key", "says"), WRONG)
 def test_every_mistake_names_the_file_the_key_and_what_is_accepted(text: str, key: str, says: str) -> None:
-    error = loaded_error(f"version = 1\n{text}")
+    error = loaded_error(text if text.startswith("\ufeff") else f"version = 1\n{text}")
     assert error.key == key
     assert says in str(error)
+    assert (error.line is not None) == (bool(key) or says == "byte order mark")
 
 
 @pytest.mark.parametrize(

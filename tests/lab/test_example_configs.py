@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.whole_way import TCP, Home
 from upnp_gw.lab import GUEST, HOME, Lab, Topology
-from upnp_gw.lab.daemon import Daemon
+from upnp_gw.lab.daemon import Daemon, DaemonFailed
 from upnp_gw.lab.probe import EchoServer
 
 pytestmark = pytest.mark.lab
@@ -68,6 +68,35 @@ def test_an_example_starts_and_serves(namespaces: None, tmp_path: Path, config: 
             assert len(here.rows()) == 2
         assert not [line for line in here.daemon.output if line.startswith(("ERROR", "Traceback"))]
         assert here.daemon.stop() == 0
+
+
+POLICY = 'version = 1\n[[grant]]\nname = "g"\nwho = "*"\n'
+UNSOUND = [
+    ("gw.toml", "[wan]\naddresses = []\n", "gw.toml:2: wan.addresses: "),
+    ("gw.toml", '[control]\ngroup = "a\\u0000b"\n', "gw.toml:2: control.group: "),
+    ("policy.toml", POLICY + "until = 0001-01-01T00:00:00+14:00\n", "policy.toml:5: grant[0].until: "),
+    ("policy.toml", POLICY + "remote = []\n", "policy.toml:5: grant[0].remote: "),
+    (
+        "state/approved.toml",
+        POLICY.replace('"g"', '"a"') + "until = 9999-12-31T23:59:59-14:00\n",
+        "approved.toml:5: grant[0].until: ",
+    ),
+]
+
+
+def test_an_unsound_file_ends_the_start_with_a_message(namespaces: None, tmp_path: Path) -> None:
+    sound = {"gw.toml": "", "policy.toml": POLICY, "state/approved.toml": "version = 1\n"}
+    with Lab() as lab:
+        options = ("--config", str(tmp_path / "gw.toml"), "--policy", str(tmp_path / "policy.toml"))
+        daemon = Daemon(lab.gateway, tmp_path, "--lan", "lan0", "--wan", "wan0", *options)
+        for name, text, says in UNSOUND:
+            for other, whole in sound.items():
+                (tmp_path / other).write_text(text if other == name else whole)
+            with pytest.raises(DaemonFailed, match="ended with code 2"):
+                daemon.start()
+            (*_, last) = daemon.output
+            assert says in last
+            assert not [line for line in daemon.output if "Traceback" in line]
 
 
 def test_there_are_examples_and_nothing_is_adapted_in_vain() -> None:

@@ -13,12 +13,13 @@ from upnp_gw.errors import ConfigError
 from upnp_gw.gate import cases
 from upnp_gw.gate.build import Approved
 from upnp_gw.gate.home import home_policy, home_text
-from upnp_gw.gate.load import load_text, loaded, parsed
+from upnp_gw.gate.load import load_text, loaded
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.evidence import DAY_S, EvidenceBook, Opening
 from upnp_gw.model import Transport
 from upnp_gw.suggest.document import Suggestion, suggest
 from upnp_gw.suggest.needs import learn
+from upnp_gw.toml_text import tables
 
 TCP, UDP = Transport.TCP, Transport.UDP
 NOW, TODAY = 1_800_000_000.0, date(2027, 1, 15)
@@ -65,7 +66,7 @@ class Seen:
 
 
 def said(seen: Seen, text: str | None = HOME, approved: dict[str, Any] = APPROVED, min_days: int = 3) -> Suggestion:
-    raw = parsed(home_text() if text is None else text, "file")
+    raw = tables(home_text() if text is None else text, "file")
     policy = loaded(raw, "file", TODAY, Approved(approved, "approved")).policy
     return suggest(text, approved, learn(policy, seen.book, NOW, min_days), TODAY)
 

@@ -40,19 +40,20 @@ class NameDevice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Allow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a device may open."""
 
-    ports: list[int | str] = []
-    """Internal ports and ranges; empty: every port from 1024 up."""
-    transports: list[Transport] = []
-    """Empty: both."""
+    ports: Annotated[list[int | str], Meta(min_length=1)] | None = None
+    """Internal ports and ranges; null: every port from 1024 up."""
+    transports: Annotated[list[Transport], Meta(min_length=1)] | None = None
+    """null: both."""
     for_s: For | None = None
     """null: until it is taken back, with a date of review."""
 
     def __post_init__(self) -> None:
-        ranges_of("ports", self.ports)
+        ranges_of("ports", self.ports or [])
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
-        return ranges_of("ports", self.ports)
+        """Empty: every port from 1024 up."""
+        return ranges_of("ports", self.ports or [])
 
 
 class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

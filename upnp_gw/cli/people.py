@@ -70,7 +70,7 @@ def allow(
 
     Example: upnp-gw allow ps5 3074 3478-3480 --proto udp --for 30d
     """
-    asked = {"ports": list(ports), "transports": [proto] if proto else [], "for_s": for_s}
+    asked = {"ports": list(ports) or None, "transports": [proto] if proto else None, "for_s": for_s}
     print_written(gateway.ask("POST", path_of(device, "allow"), body=asked), as_json)
 
 

@@ -81,7 +81,8 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
 
 def _unsound(error: ConfigError, as_json: bool, code: int) -> NoReturn:
     if as_json:
-        click.echo(json.dumps({"ok": False, "file": error.where, "key": error.key, "problem": error.problem}))
+        told = {"ok": False, "file": error.where, "line": error.line, "key": error.key, "problem": error.problem}
+        click.echo(json.dumps(told))
     else:
         click.echo(shown(str(error), 1000), err=True)
     sys.exit(code)
@@ -148,14 +149,16 @@ def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device:
     What commands wrote (approved.toml) counts in both. Exit code 0: nothing differs; 1: something does.
     """
     from upnp_gw.gate.build import Approved
-    from upnp_gw.gate.load import loaded, parsed, read_given_text
+    from upnp_gw.gate.load import loaded, read_given_text
     from upnp_gw.replay import replay
+    from upnp_gw.toml_text import located, tables
 
     now = msgspec.json.decode(gateway.ask("GET", "/v1/policy"), type=api.PolicyText)
-    written = Approved(parsed(now.approved, now.approved_file), now.approved_file) if now.approved else None
+    written = Approved(tables(now.approved, now.approved_file), now.approved_file) if now.approved else None
     try:
-        raw = parsed(read_given_text(file), str(file))
-        other = loaded(raw, str(file), datetime.now().astimezone().date(), written).policy
+        text, today = read_given_text(file), datetime.now().astimezone().date()
+        with located(text, str(file)):
+            other = loaded(tables(text, str(file)), str(file), today, written).policy
     except ConfigError as error:
         _unsound(error, as_json, UNUSABLE)
     done = replay(other, _records(gateway, {"since": since, "device": device}))

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import tomlkit
-from tomlkit.items import AoT, Table
+from tomlkit.items import AoT, InlineTable, Table
 
 from upnp_gw.gate.portset import normal
+from upnp_gw.gate.values import seconds_of
 
 HEADER = """\
 # Written by upnp-gw for the operator's commands: name, allow, block, approve, deny, release.
@@ -49,8 +50,9 @@ NOTHING: Mapping[str, Plain] = {}
 
 
 def changed(text: str, change: Change) -> Written:
-    """The text with the change made. Raises tomlkit's ParseError where it is no TOML."""
+    """The text, which is sound TOML, with the change made. tomlkit may raise anything where it cannot edit it."""
     document = tomlkit.parse(text or f"{HEADER}\nversion = 1\n")
+    _as_tables(document)
     for old, new in change.renamed.items():
         _rename(document, old, new)
     for kind in KINDS:
@@ -88,8 +90,9 @@ def _ends(raw: Plain) -> Iterator[tuple[str, float]]:
         rules = raw.get(kind)
         for rule in rules if isinstance(rules, list) else ():
             until = rule.get("until") if isinstance(rule, dict) else None
-            if isinstance(until, datetime) and until.tzinfo is not None:
-                yield str(rule.get("name")), until.timestamp()
+            seconds = seconds_of(until) if isinstance(until, datetime) else None
+            if seconds is not None and isinstance(rule.get("name"), str):
+                yield rule["name"], seconds
 
 
 def without(raw: Plain, names: Collection[str]) -> dict[str, Any]:
@@ -97,11 +100,17 @@ def without(raw: Plain, names: Collection[str]) -> dict[str, Any]:
     if not names:
         return dict(raw)
     kept = {
-        kind: [r for r in raw[kind] if not (isinstance(r, dict) and r.get("name") in names)]
+        kind: [r for r in raw[kind] if not (isinstance(r, dict) and _named(r, names))]
         for kind in KINDS
         if isinstance(raw.get(kind), list)
     }
     return {**raw, **kept}
+
+
+def _named(rule: Plain, names: Collection[str]) -> bool:
+    """It has one of these names; a name may be of any shape."""
+    name = rule.get("name")
+    return isinstance(name, str) and name in names
 
 
 def moment(wall: float) -> datetime:
@@ -137,6 +146,20 @@ def _add(document: tomlkit.TOMLDocument, change: Change) -> None:
             document.add(kind, tomlkit.aot())
         for rule in rules:
             document[kind].append(_table(rule))
+
+
+def _as_tables(document: tomlkit.TOMLDocument) -> None:
+    """Devices and rules that somebody wrote in one line, as the tables that can be added to and taken out."""
+    for kind in KINDS:
+        rules = document.get(kind)
+        if rules is not None and not isinstance(rules, AoT):
+            document.remove(kind)
+            kept = tuple(rules.unwrap())
+            _add(document, Change({}, forbids=kept) if kind == "forbid" else Change({}, grants=kept))
+    devices = document.get("device")
+    if isinstance(devices, InlineTable):
+        document.remove("device")
+        _add(document, Change(devices.unwrap()))
 
 
 def _table(values: Plain) -> Table:

@@ -4,8 +4,9 @@ A name that does not exist is an error where it would open a hole (a forbid, a g
 grant match nobody, and lint says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from upnp_gw.gate import values
 from upnp_gw.gate.cases import case_of
@@ -24,6 +25,8 @@ class Approved:
 
     raw: Mapping[str, object]
     where: str
+    ended: frozenset[str] = frozenset()
+    """Names of rules in it that count no more: their end has passed."""
 
 
 def build(raw: Mapping[str, object], where: str, approved: Approved | None = None) -> Policy:
@@ -32,11 +35,12 @@ def build(raw: Mapping[str, object], where: str, approved: Approved | None = Non
     ``approved`` adds devices, grants and forbids; all of them share one space of names with the file's own.
     """
     top, root = shaped(raw, TopTable, where, ""), Place(where)
-    sources: list[tuple[TopTable | ApprovedTable, Place]] = [(top, root)]
+    sources: list[tuple[TopTable | ApprovedTable, Place, frozenset[str]]] = [(top, root, frozenset())]
     if approved is not None:
-        sources.append((shaped(approved.raw, ApprovedTable, approved.where, ""), Place(approved.where)))
+        added = shaped(approved.raw, ApprovedTable, approved.where, "")
+        sources.append((added, Place(approved.where), approved.ended))
     devices: dict[str, Device] = {}
-    for table, place in sources:
+    for table, place, _ in sources:
         if table.version != VERSION:
             raise place.at("version").wrong(table.version, str(VERSION))
         for n, t in table.device.items():
@@ -47,8 +51,16 @@ def build(raw: Mapping[str, object], where: str, approved: Approved | None = Non
     groups = {n: _group(n, t, devices, root.at("group").at(n)) for n, t in top.group.items()}
     zones = {n: _zone(n, t, root.at("zone").at(n)) for n, t in top.zone.items()}
     rules = Rules(devices, groups, zones)
-    forbids = [rules.forbid(t, p.at("forbid").at(i)) for table, p in sources for i, t in enumerate(table.forbid)]
-    grants = [rules.grant(t, p.at("grant").at(i)) for table, p in sources for i, t in enumerate(table.grant)]
+    forbids = [
+        rules.forbid(raw, spot)
+        for table, place, ended in sources
+        for raw, spot in _live(table.forbid, place.at("forbid"), ended)
+    ]
+    grants = [
+        rules.grant(raw, spot)
+        for table, place, ended in sources
+        for raw, spot in _live(table.grant, place.at("grant"), ended)
+    ]
     return Policy(
         default=values.one_of(top.default, Outcome, root.at("default"), Outcome.ALLOW),
         mode=values.one_of(top.mode, Mode, root.at("mode")),
@@ -60,6 +72,14 @@ def build(raw: Mapping[str, object], where: str, approved: Approved | None = Non
         grants=tuple(sorted(grants, key=lambda grant: grant.rank)),
         cases=tuple(case_of(t, rules, root.at("test").at(i)) for i, t in enumerate(top.test)),
     )
+
+
+def _live(rules: list[dict[str, Any]], place: Place, ended: frozenset[str]) -> Iterator[tuple[object, Place]]:
+    """Each rule that has not ended, and where it stands in the file."""
+    for index, rule in enumerate(rules):
+        name = rule.get("name")
+        if not (isinstance(name, str) and name in ended):
+            yield rule, place.at(index)
 
 
 def _limits(raw: object, place: Place) -> Limits:
@@ -91,6 +111,9 @@ def _limits(raw: object, place: Place) -> Limits:
 def _device(name: str, raw: object, place: Place) -> Device:
     values.name(name, place)
     table = shaped(raw, DeviceTable, place.where, place.key)
+    for key, given in (("mac", table.mac), ("ip", table.ip)):
+        if given == []:
+            raise place.at(key).fail(f"empty, so every {key} would be its own; leave it out or name one")
     macs = [values.mac(m, place.at("mac").at(i)) for i, m in enumerate(values.listed(table.mac or []))]
     addresses = [values.address(a, place.at("ip").at(i)) for i, a in enumerate(values.listed(table.ip or []))]
     if not macs and not addresses:

@@ -4,12 +4,10 @@ TOML, shape, values, names, lint, index, then every ``[[test]]``. The first thin
 and the caller keeps what it had. Findings of lint that close something rather than open it are warnings.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from upnp_gw.errors import ConfigError
 from upnp_gw.files import FileProblem, read_own, read_trusted
@@ -18,6 +16,7 @@ from upnp_gw.gate.build import Approved, build
 from upnp_gw.gate.index import indexed
 from upnp_gw.gate.lint import Finding, lint
 from upnp_gw.gate.schema import Policy
+from upnp_gw.toml_text import located, tables
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of a policy file: thousands of devices, and no accident that fills the memory."""
@@ -83,17 +82,8 @@ def _text(path: Path, data: bytes) -> str:
 
 def load_text(text: str, where: str, today: date) -> Loaded:
     """The same for a text; ``where`` names it in errors. ``today`` is for reviews that are overdue."""
-    return loaded(parsed(text, where), where, today)
-
-
-def parsed(text: str, where: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises ConfigError."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(where, "", f"not TOML: {error}") from None
-    except (RecursionError, ValueError):  # nested beyond reason, or an integer of thousands of digits
-        raise ConfigError(where, "", "not TOML: nested too deep, or a number too long") from None
+    with located(text, where):
+        return loaded(tables(text, where), where, today)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +101,9 @@ class Examined:
 
 def examined(text: str, where: str, today: date) -> Examined:
     """Every test of a text, those that fail too. Raises ConfigError where the tables are not sound."""
-    policy = indexed(build(parsed(text, where), where))
-    return Examined(policy, lint(policy, today), tuple(cases.results(policy, where)))
+    with located(text, where):
+        policy = indexed(build(tables(text, where), where))
+        return Examined(policy, lint(policy, today), tuple(cases.results(policy, where)))
 
 
 def loaded(raw: Mapping[str, object], where: str, today: date, approved: Approved | None = None) -> Loaded:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from upnp_gw.errors import ConfigError
+from upnp_gw.toml_text import joined
 
 Names = str | list[str]
 Ports = list[int | str]
@@ -136,14 +137,15 @@ class CaseTable(Table):
 
 T = TypeVar("T", bound=Table)
 
+ACCEPTED = {
+    "datetime": "a time with its offset, such as 2027-05-01T12:00:00Z",
+    "date": "a date, such as 2027-05-01",
+}
+"""What a message names for these types of TOML."""
+
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(.*)`$", re.DOTALL)
-
-
-def joined(*parts: str) -> str:
-    """A key path from its parts, empty ones left out."""
-    return ".".join(part for part in parts if part)
 
 
 def shaped(raw: object, table: type[T], where: str, key: str) -> T:
@@ -163,7 +165,16 @@ def _named(text: str, table: type[Table], where: str, key: str) -> ConfigError:
         return ConfigError(where, joined(place, printable(unknown[1])), f"unknown key; accepted: {accepted}")
     if missing := _MISSING.match(problem):
         return ConfigError(where, joined(place, missing[1]), "missing")
-    return ConfigError(where, place, problem[:1].lower() + problem[1:])
+    return ConfigError(where, place, _plain(problem))
+
+
+def _plain(problem: str) -> str:
+    """msgspec's words in ours: what a date or a time looks like."""
+    for kind, accepted in ACCEPTED.items():
+        found = re.fullmatch(rf"Expected `{kind}( \| null)?`, got `(.*)`", problem)
+        if found:
+            return f"got a TOML {found[2]}; accepted: {accepted}"
+    return problem[:1].lower() + problem[1:].replace(" | null`", "`")
 
 
 def printable(text: str, longest: int = 64) -> str:

@@ -98,8 +98,8 @@ class Rules:
         if table.who is None and table.zone is None:
             raise place.at("who").fail('missing; accepted: a device, "@group", a list, "*", or zone = "..."')
         families, transports = self.matching(table.family, table.proto, place)
-        targets = _prefixes(table.targets, place.at("for"))
-        remote = _prefixes(table.remote, place.at("remote"), empty_ok=True)
+        targets = _prefixes(table.targets, place.at("for"), "the requester alone")
+        remote = _prefixes(table.remote, place.at("remote"), "anyone")
         if table.family is None:
             families = _spoken_of(targets) & _spoken_of(remote) or families
         external, ext_ports = _external(table.ext, table.ext_ports, place)
@@ -137,9 +137,10 @@ def _day_count(value: int, place: Place) -> int:
     return values.number(value, 1, 1024, place)
 
 
-def _prefixes(texts: list[str] | None, place: Place, empty_ok: bool = False) -> tuple[IPNetwork, ...]:
-    if texts == [] and not empty_ok:
-        raise place.fail("empty; leave it out for the requester alone, or name prefixes")
+def _prefixes(texts: list[str] | None, place: Place, without: str) -> tuple[IPNetwork, ...]:
+    """``without``: what the grant means where the key is left out. An empty list never means the same."""
+    if texts == []:
+        raise place.fail(f"empty; leave it out for {without}, or name prefixes")
     return tuple(values.prefix(text, place.at(i)) for i, text in enumerate(texts or ()))
 
 

@@ -6,7 +6,7 @@ Text in, typed value out, or a ``ConfigError`` that names the ``Place`` where th
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
@@ -14,12 +14,16 @@ from typing import TypeVar
 from upnp_gw.device import is_interface
 from upnp_gw.errors import ConfigError
 from upnp_gw.gate.decision import PortRanges
-from upnp_gw.gate.policyfile import joined, printable
+from upnp_gw.gate.policyfile import ACCEPTED, printable
 from upnp_gw.gate.portset import normal
 from upnp_gw.model import IPAddress, IPNetwork
+from upnp_gw.toml_text import joined
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 LONGEST_S = 366 * UNITS["d"]
+
+FIRST_MOMENT = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+AFTER_LAST_MOMENT = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() + 1
 
 _DURATION = re.compile(r"([0-9]{1,8})([smhdw])")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
@@ -126,9 +130,19 @@ def minute_of_day(text: str, place: Place) -> int:
 
 def moment(value: datetime, place: Place) -> float:
     """A time with its offset -> wall-clock seconds."""
+    seconds = seconds_of(value)
+    if seconds is None:
+        raise place.wrong(value, f"{ACCEPTED['datetime']}, of the years 1 to 9999 in UTC")
+    return seconds
+
+
+def seconds_of(value: datetime) -> float | None:
+    """Wall-clock seconds of a time with its offset; None: it has none, or it is in no year of UTC that Python can
+    show (an offset leads out of the years 1 to 9999)."""
     if value.tzinfo is None:
-        raise place.wrong(value, "a time with its offset, such as 2027-05-01T12:00:00Z")
-    return value.timestamp()
+        return None
+    seconds = value.timestamp()
+    return seconds if FIRST_MOMENT <= seconds < AFTER_LAST_MOMENT else None
 
 
 def _minute(hour: str, minute: str) -> int | None:

@@ -21,12 +21,13 @@ from upnp_gw.gate.build import Approved, build
 from upnp_gw.gate.decision import Outcome, Verdict
 from upnp_gw.gate.home import home_text
 from upnp_gw.gate.index import indexed
-from upnp_gw.gate.load import loaded, parsed
+from upnp_gw.gate.load import loaded
 from upnp_gw.gate.schema import ANYONE, RESERVED_RULES, Case, Policy
 from upnp_gw.gate.values import listed
 from upnp_gw.suggest.grants import Plain, Proposed, case_against, case_for, proposed
 from upnp_gw.suggest.needs import Learnt, Need, Unused
 from upnp_gw.terminal import shown
+from upnp_gw.toml_text import tables
 
 WHERE = "suggested policy"
 MACHINE = "approved.toml"
@@ -63,7 +64,7 @@ class _Draft:
 
     @property
     def raw(self) -> dict[str, Any]:
-        return parsed(tomlkit.dumps(self.document), WHERE)
+        return tables(tomlkit.dumps(self.document), WHERE)
 
     @property
     def whole(self) -> Approved:
@@ -92,8 +93,8 @@ def suggest(text: str | None, approved: Mapping[str, Any], learnt: Learnt, today
     _append(draft.document, "test", [_table(test) for test in tests])
     notes = _few([shown(note, LONGEST_NOTE) for note in (*draft.notes, *learnt.notes)])
     whole = _comments([HEADER]) + "\n" + tomlkit.dumps(draft.document).rstrip() + "\n" + _said(notes)
-    loaded(parsed(whole, WHERE), WHERE, today)
-    loaded(parsed(whole, WHERE), WHERE, today, draft.whole)
+    loaded(tables(whole, WHERE), WHERE, today)
+    loaded(tables(whole, WHERE), WHERE, today, draft.whole)
     return Suggestion(whole, len(grants), len(tests), notes)
 
 
@@ -102,7 +103,7 @@ def suggest(text: str | None, approved: Mapping[str, Any], learnt: Learnt, today
 
 def _opened(text: str | None) -> tomlkit.TOMLDocument:
     if text is None:
-        home = parsed(home_text(), WHERE)
+        home = tables(home_text(), WHERE)
         kept = {key: home[key] for key in ("version", "default", "mode", "limits")}
         document = tomlkit.parse(tomlkit.dumps(kept))
         _append(document, "forbid", [_table(rule) for rule in home["forbid"]])
