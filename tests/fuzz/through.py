@@ -22,7 +22,8 @@ from upnp_gw.model import DecisionId, Endpoint, Hold, Instant, Mapping, MappingK
 from upnp_gw.network import Link, Network
 from upnp_gw.protocols import gena, soap
 from upnp_gw.protocols.faces import Face, description_path
-from upnp_gw.servers.http import HttpServer, Refused
+from upnp_gw.servers.http import HttpServer
+from upnp_gw.servers.http_framing import Refused
 from upnp_gw.servers.http_limits import HttpLimits
 
 SOURCE = ip_address("192.168.1.10")

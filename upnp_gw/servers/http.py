@@ -11,7 +11,7 @@ from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Protocol
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from upnp_gw.model import Instant
@@ -19,9 +19,10 @@ from upnp_gw.network import Network
 from upnp_gw.protocols.faces import Face, Level, Service
 from upnp_gw.protocols.igd.layer3_forwarding import default_connection_service
 from upnp_gw.protocols.igd.model import ServiceModels
-from upnp_gw.protocols.soap import BODY_MAX, CONTENT_TYPE
+from upnp_gw.protocols.soap import CONTENT_TYPE
 from upnp_gw.request import Source, View
 from upnp_gw.servers.http_control import Control, Handle
+from upnp_gw.servers.http_framing import Refused, check_framing, read_body
 from upnp_gw.servers.http_hosts import wrong_host
 from upnp_gw.servers.http_limits import Admission, Connection, Door, HttpLimits, Refusals, Served
 from upnp_gw.servers.http_listeners import Listeners
@@ -66,16 +67,6 @@ class Eventing(Protocol):
     def delivered(self, sid: str) -> None:
         """The answer with this sid was written: the initial event may go (IGD-181)."""
         ...
-
-
-class Refused(Exception):
-    """A request that is answered with a bare status. ``reason`` is a short, fixed word."""
-
-    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-        self.headers = headers or {}
 
 
 async def _nothing_to_count() -> None:
@@ -179,14 +170,16 @@ class HttpServer:
         assert source is not None
         connection.head_complete()
         self._refusals.counts["requests"] += 1
-        response = self._error(HTTPStatus.SERVICE_UNAVAILABLE)
+        response, taken = self._error(HTTPStatus.SERVICE_UNAVAILABLE), False
         try:
             async with asyncio.timeout(self._limits.answer_s):
                 response, sid = await self._answer(request, source)
-                if self._admission.crowded(self._host_of(source)):
+                # aiohttp takes what follows an Upgrade for another protocol's, though we change to none
+                if self._admission.crowded(self._host_of(source)) or "Upgrade" in request.headers:
                     response.force_close()
                 await response.prepare(request)
                 await response.write_eof()
+            taken = True
             if sid is not None:
                 self._eventing.delivered(sid)
         except TimeoutError:
@@ -195,7 +188,7 @@ class HttpServer:
         except ConnectionError:
             pass  # the client is gone; aiohttp finds out by itself
         finally:
-            connection.answered(response.status)
+            connection.answered(response.status if taken else 0)
         return response
 
     async def _answer(self, request: web.BaseRequest, source: Source) -> tuple[web.Response, str | None]:
@@ -220,6 +213,7 @@ class HttpServer:
         """What the path names, after every check that the head allows. Raises Refused."""
         if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._limits.head:
             raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
+        check_framing(request)
         if (status := wrong_host(request, self._network(), self._listeners.port)) is not None:
             raise Refused(status, "host")
         if request.method not in KNOWN_METHODS:
@@ -248,7 +242,7 @@ class HttpServer:
         return str(name[0]) if name else ""
 
     async def _call(self, request: web.BaseRequest, url: ControlUrl, source: Source) -> web.Response:
-        body = await self._body(request)
+        body = await read_body(request, self._limits.body_s)
         answer = await self._control.serve(url.face, url.service, source, request.headers, body)
         if answer.status not in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR):
             raise Refused(answer.status, answer.reason)
@@ -259,42 +253,6 @@ class HttpServer:
         response = self._response(answer.status, answer.body)
         response.headers["EXT"] = ""
         return response
-
-    async def _body(self, request: web.BaseRequest) -> bytes:
-        """The request's body, at most ``BODY_MAX`` bytes within ``body_s``. Raises Refused."""
-        length = request.content_length
-        if length is None and "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
-            raise Refused(HTTPStatus.LENGTH_REQUIRED, "no-length")
-        if length is not None and length > BODY_MAX:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
-        if "Content-Encoding" in request.headers:
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-encoding")
-        try:
-            async with asyncio.timeout(self._limits.body_s):
-                await self._expect(request)
-                return await self._read(request)
-        except TimeoutError:
-            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "body-deadline") from None
-        except web.RequestPayloadError:
-            raise Refused(HTTPStatus.BAD_REQUEST, "bad-body") from None
-
-    async def _expect(self, request: web.BaseRequest) -> None:
-        expectation = request.headers.get("Expect", "").strip().lower()
-        if expectation not in ("", "100-continue"):
-            raise Refused(HTTPStatus.EXPECTATION_FAILED, "expectation")
-        if expectation and request.version >= HttpVersion11:
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        body = b""
-        while request.transport is not None:  # aiohttp raises RuntimeError for a client that is gone
-            chunk = await request.content.readany()
-            if not chunk:
-                return body
-            body += chunk
-            if len(body) > BODY_MAX:
-                raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
-        raise Refused(HTTPStatus.BAD_REQUEST, "gone")
 
     def _subscription(
         self, request: web.BaseRequest, url: EventUrl, source: Source

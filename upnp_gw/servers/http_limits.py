@@ -6,12 +6,13 @@ aiohttp has no deadline for a request's head and no cap on connections. ``Connec
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from upnp_gw.model import Instant
@@ -32,8 +33,9 @@ class HttpLimits:
     """What a client can make the server spend. Times in seconds, sizes in bytes."""
 
     head: int = 8 * 1024
-    received: int = 256 * 1024
-    """For one request, whatever it is: then the connection is cut."""
+    received: int = 32 * 1024
+    """For one request on the wire: a head, a body of 16 KiB, and as much again as a head for what chunks, their
+    extensions and trailers add. A body beyond it is refused; where none is read the connection is cut."""
     head_s: float = 5.0
     """From the connection, or the answer before, to a complete head; so this also ends idle keep-alive."""
     body_s: float = 5.0
@@ -47,6 +49,10 @@ class HttpLimits:
     four things at once and the next four before the first connections are closed."""
     total: int = 64
     wasted: Rate = WASTED
+
+
+class TooMuch(Exception):
+    """A body came in more bytes than a request may have on the wire."""
 
 
 @dataclass(slots=True)
@@ -154,6 +160,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_admitted",
+        "_body",
         "_door",
         "_early",
         "_host",
@@ -178,6 +185,7 @@ class Connection(asyncio.Protocol):
         self._early = b""
         self._received = 0
         self._admitted = self._useful = False
+        self._body: StreamReader | None = None
         self.source: Source | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -210,7 +218,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
         if self._received > self._door.limits.received:
-            self._refuse("too-much-data", self.source and self.source.address)
+            self._too_much()
         elif self._served is not None:
             self._served.data_received(data)
         elif self._link is not None and not self._link.is_closing():
@@ -240,8 +248,18 @@ class Connection(asyncio.Protocol):
             if not self._useful:
                 self._door.admission.waste(self._host)
 
+    @contextmanager
+    def reading(self, body: StreamReader) -> Iterator[None]:
+        """While this body is read it ends with TooMuch where the request has too many bytes."""
+        self._body = body
+        try:
+            yield
+        finally:
+            self._body = None
+
     def answered(self, status: int) -> None:
-        """One answer is written. 200, or 500 with an error of UPnP in it, is what a control point asks for."""
+        """One answer was taken by the kernel; 0: it was not. 200, or 500 with an error of UPnP in it, is what a
+        control point asks for."""
         self._useful = self._useful or status in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR)
         self.await_head()
 
@@ -269,6 +287,14 @@ class Connection(asyncio.Protocol):
         if self._received:  # silence is how every kept connection ends, half a head is an attack or a fault
             self._door.refusals.note("head-deadline", self.source and self.source.address)
         self.cut()
+
+    def _too_much(self) -> None:
+        """What comes from now on is thrown away: the connection ends."""
+        if self._body is None:
+            self._refuse("too-much-data", self.source and self.source.address)
+        elif self._body.exception() is None:
+            self._body.set_exception(TooMuch())
+            self._body.feed_eof()
 
     def _refuse(self, reason: str, who: object) -> None:
         self._door.refusals.note(reason, who)
