@@ -21,10 +21,11 @@ from upnp_gw.protocols.igd.layer3_forwarding import default_connection_service
 from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.soap import CONTENT_TYPE
 from upnp_gw.request import Source, View
+from upnp_gw.servers.http_connection import Connection, Door, Served
 from upnp_gw.servers.http_control import Control, Handle
 from upnp_gw.servers.http_framing import Refused, check_framing, read_body
 from upnp_gw.servers.http_hosts import wrong_host
-from upnp_gw.servers.http_limits import Admission, Connection, Door, HttpLimits, Refusals, Served
+from upnp_gw.servers.http_limits import Admission, HttpLimits, Refusals
 from upnp_gw.servers.http_listeners import Listeners
 from upnp_gw.servers.http_routes import (
     KNOWN_METHODS,

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from upnp_gw.protocols.soap import BODY_MAX
-from upnp_gw.servers.http_limits import Served, TooMuch
+from upnp_gw.servers.http_connection import Served, TooMuch
 
 
 class Refused(Exception):
