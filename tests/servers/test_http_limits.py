@@ -2,16 +2,18 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from tests.servers.http_client import CONTROL, World, answer, header, serving, status_of
 from tests.servers.test_http import ADD, add
 from upnp_gw.model import Instant
+from upnp_gw.servers import http_listeners
 from upnp_gw.servers.http_limits import HttpLimits
 from upnp_gw.servers.http_listeners import Place, listen
 from upnp_gw.throttle import Rate
@@ -191,6 +193,56 @@ async def test_a_client_that_does_not_read_is_cut() -> None:
         async with connections(world, 1) as [(_, writer)]:
             writer.write(world.post("GetListOfPortMappings", listing))
             await until(lambda: world.server.counts["answer-deadline"] == 1)
+
+
+@contextmanager
+def deaf(world: World, request: bytes) -> Iterator[socket.socket]:
+    """A client with the smallest window that asks, and reads nothing."""
+    with socket.socket() as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        link.connect(("127.0.0.1", world.port))
+        link.sendall(request)
+        yield link
+
+
+ALIVE = ("01", "04", "09", "0B")
+"""ESTABLISHED, FIN_WAIT1, LAST_ACK, CLOSING: states in which the kernel may hold an answer that nobody takes."""
+
+
+def held(world: World) -> list[str]:
+    """The server's sockets in the kernel that hold what was not taken: bytes in their send queue, and the state."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+    mine = [row for row in rows if row[1].endswith(f":{world.port:04X}") and row[3] in ALIVE]
+    return [f"{int(row[4].partition(':')[0], 16)} bytes in {row[3]}" for row in mine]
+
+
+LARGE = "/scpd/igd2/WANIPConnection.xml"
+
+
+@pytest.mark.spec("SR-23")
+@pytest.mark.parametrize(("times", "ends"), [(1, ["Connection: close"]), (1, []), (8, [])])
+async def test_who_takes_no_answer_wastes_the_connection_and_leaves_nothing_in_the_kernel(
+    times: int, ends: list[str]
+) -> None:
+    """An answer that the kernel has taken whole would wait there for minutes, with nobody to count it."""
+    async with serving(HttpLimits(answer_s=0.3, wasted=Rate(burst=3, per_s=0))) as world:
+        with deaf(world, world.head(f"GET {LARGE}", *ends) * times):
+            await until(lambda: world.server.counts["answer-deadline"] == 1)
+            await until(lambda: len(world.server._admission) == 0)
+            assert held(world) == []
+        await until(partial(has_left, world, 2))
+
+
+@pytest.mark.spec("SR-23")
+async def test_a_short_answer_that_nobody_takes_is_dropped_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_listeners, "TAKEN_MS", 300)
+    async with serving() as world:
+        with ExitStack() as stack:
+            for _ in range(8):
+                stack.enter_context(deaf(world, world.head("GET /igd1.xml", "Connection: close")))
+            await until(lambda: len(world.server._admission) == 0)
+            assert len(held(world)) == 8
+            await until(lambda: held(world) == [])
 
 
 async def test_home_assistant_asks_in_bursts() -> None:

@@ -4,7 +4,11 @@ aiohttp has no deadline for a request's head and no cap on connections. ``Connec
 """
 
 import asyncio
+import fcntl
 import logging
+import socket
+import struct
+import termios
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +22,10 @@ from upnp_gw.request import Source
 from upnp_gw.servers.http_limits import Admission, HttpLimits, Refusals
 
 log = logging.getLogger(__name__)
+
+INT = struct.Struct("i")
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER: the end is a reset, and the send queue goes with it (socket(7))."""
 
 
 class TooMuch(Exception):
@@ -77,6 +85,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._link = cast(asyncio.Transport, transport)  # uvloop's is one by its methods, not by its type
+        self._link.set_write_buffer_limits(high=0)  # an answer is written when the kernel has the last byte of it
         peer = transport.get_extra_info("peername")
         self.source = self._door.identify(peer, self._interface) if peer else None
         if self.source is None:
@@ -161,9 +170,14 @@ class Connection(asyncio.Protocol):
         self._stop_timer()
 
     def cut(self) -> None:
-        """Ends the connection at once."""
-        if self._link is not None:
-            self._link.abort()
+        """Ends the connection at once; what the client has not taken is thrown away with it."""
+        if self._link is None:
+            return
+        link = self._link.get_extra_info("socket")
+        (untaken,) = INT.unpack(fcntl.ioctl(link.fileno(), termios.TIOCOUTQ, bytes(INT.size)))
+        if untaken:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self._link.abort()
 
     @property
     def gone(self) -> bool:

@@ -14,6 +14,12 @@ BACKLOG = 1024
 sent it tries again after a second: a host that connects in a loop made everybody wait that long at 64."""
 ATTEMPTS = 8
 """How often a free port is looked for that every address can have."""
+TAKEN_MS = 10_000
+"""How long the kernel keeps a connection whose client takes nothing, with the daemon's end closed or not: without a
+bound it asks a client with a window of zero for minutes, and holds the answer."""
+SEND_BYTES = 8 * 1024
+"""What the kernel holds of an answer at most (it takes twice that for its own use): the rest waits here, where it
+has a deadline and counts against its host."""
 IP_FREEBIND = 15
 IPV6_FREEBIND = 78
 """<linux/in6.h>: bind to an address that is still tentative, or comes a moment later."""
@@ -49,6 +55,9 @@ def listen(place: Place, port: int) -> socket.socket:
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # both are inherited by the connections
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TAKEN_MS)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, place.interface.encode())
         if version6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
