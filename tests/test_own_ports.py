@@ -1,13 +1,19 @@
-"""External ports that are not ours to give: what other tables are read to hold."""
+"""What other tables are read to do: ports that are not ours to give, drops that are told once."""
 
+import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_interface
 from typing import Any
 
 import pytest
 
 from tests.house import NETWORK
 from upnp_gw.errors import FirewallError
+from upnp_gw.hindrances import Hindrances
 from upnp_gw.model import Transport
+from upnp_gw.other_tables import OtherTables
 from upnp_gw.own_ports import OwnPorts
 
 WEB = (Transport.TCP, 8080)
@@ -23,21 +29,84 @@ GOOD = {"nftables": [{"chain": CHAIN}, {"rule": RULE}]}
 ODD = {"nftables": [{"chain": CHAIN}, {"rule": {"family": "ip", "table": "static", "handle": 7}}]}
 
 
-@pytest.mark.spec("SR-24")
-async def test_what_cannot_be_read_or_understood_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    listings: list[Any] = [GOOD, FirewallError("busy"), ODD, {"nftables": []}]
+DROPPING = {
+    "nftables": [
+        {"chain": {**CHAIN, "table": "fw", "name": "fwd", "type": "filter", "hook": "forward", "policy": "drop"}}
+    ]
+}
 
-    async def read() -> Any:
-        listing = listings.pop(0)
+
+class Reader:
+    """Gives one listing after another."""
+
+    def __init__(self, *listings: Any) -> None:
+        self.listings = list(listings)
+        self.read = asyncio.Event()
+        self.on_other_tables: Callable[[], None] = lambda: None
+
+    async def read_ruleset(self) -> Any:
+        listing = self.listings.pop(0)
+        self.read.set()
         if isinstance(listing, Exception):
             raise listing
         return listing
 
-    ports = OwnPorts(frozenset, lambda: NETWORK, read)
+
+@pytest.mark.spec("SR-24")
+async def test_what_cannot_be_read_or_understood_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    others = OtherTables(lambda: NETWORK, Reader(GOOD, FirewallError("busy"), ODD, {"nftables": []}))
+    ports = OwnPorts(frozenset, others)
     told = []
     with caplog.at_level(logging.WARNING):
         for _ in range(4):
-            await ports.refresh()
+            await others.refresh()
             told.append(ports().holds(*WEB))
     assert told == [True, True, True, False]
     assert ["read" in r.getMessage() for r in caplog.records] == [True, False]
+
+
+@pytest.mark.spec("SR-24")
+async def test_a_change_of_other_tables_is_read_at_once() -> None:
+    reader = Reader(GOOD, {"nftables": []}, GOOD)
+    others = OtherTables(lambda: NETWORK, reader)
+    following = asyncio.create_task(others.follow())
+    try:
+        for held in (True, False, True):
+            for _ in range(100):  # a ruleset arrives as many events
+                reader.on_other_tables()
+            async with asyncio.timeout(5):
+                await reader.read.wait()
+            reader.read.clear()
+            await asyncio.sleep(0)  # what was read is judged
+            assert OwnPorts(frozenset, others)().holds(*WEB) is held
+    finally:
+        following.cancel()
+
+
+async def test_a_chain_that_drops_is_logged_once_and_when_it_has_gone(caplog: pytest.LogCaptureFixture) -> None:
+    others = OtherTables(lambda: NETWORK, Reader(DROPPING, DROPPING, GOOD, DROPPING))
+    hindrances = Hindrances(lambda: NETWORK, others)
+    shown = []
+    with caplog.at_level(logging.INFO):
+        for _ in range(4):
+            await others.refresh()
+            shown.append([sentence.partition(";")[0] for sentence in hindrances.now()])
+    dropped = "chain ip fw fwd of another firewall (policy drop) drops what is mapped"
+    assert shown == [[dropped], [dropped], [], [dropped]]
+    logged = [(r.levelname, r.getMessage().startswith(dropped)) for r in caplog.records]
+    assert logged == [("WARNING", True), ("INFO", False), ("WARNING", True)]
+    assert caplog.records[1].getMessage().startswith(f"no longer: {dropped}")
+
+
+def test_an_external_address_that_is_not_public_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    networks = [NETWORK]
+    hindrances = Hindrances(lambda: networks[-1], OtherTables(lambda: networks[-1]))
+    with caplog.at_level(logging.WARNING):
+        hindrances.tell()
+        assert not caplog.records
+        wan = replace(NETWORK.wan, addresses=(ip_interface("192.168.178.20/24"),))
+        networks.append(replace(NETWORK, wan=wan, external=(wan.ipv4[0],)))
+        hindrances.tell()
+        hindrances.tell()
+    (record,) = caplog.records
+    assert "192.168.178.20 is not public (private (RFC 1918))" in record.getMessage()

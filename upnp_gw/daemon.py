@@ -26,6 +26,7 @@ from upnp_gw.firewall.nftables.library import check_library
 from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.schema import Policy
 from upnp_gw.gateway import Gateway
+from upnp_gw.hindrances import Hindrances
 from upnp_gw.identity import Identity
 from upnp_gw.inquiry import Inquiry
 from upnp_gw.lan_side import LanSide
@@ -34,9 +35,10 @@ from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.ledger.store import Store
 from upnp_gw.ledger.view import LedgerView
 from upnp_gw.machine import boot_id, claim_kernel, clock, own_state_directory
-from upnp_gw.network import Neighbour, Network, external_problems
+from upnp_gw.network import Neighbour, Network
 from upnp_gw.operating import GatewayOperator, Told
 from upnp_gw.operations import Operations
+from upnp_gw.other_tables import OtherTables
 from upnp_gw.own_ports import OwnPorts
 from upnp_gw.people import People
 from upnp_gw.policies import APPROVED, Enforcer, Policies
@@ -142,10 +144,9 @@ class Daemon:
         nftables = NftablesFirewall() if config.backend == "nftables" else None
         firewall: Firewall = nftables or MemoryFirewall()
         listeners = Listeners(lambda: self._around.network, lambda: clock().boot)
-        own_ports = OwnPorts(
-            listeners.ports, lambda: self._around.network, nftables.read_ruleset if nftables is not None else None
-        )
-        self._around.ports = self._own_ports = own_ports
+        self._others = OtherTables(lambda: self._around.network, nftables)
+        self._around.ports = OwnPorts(listeners.ports, self._others)
+        self._hindrances = Hindrances(lambda: self._around.network, self._others)
         self._operations = Operations(
             policy=policy,
             ledger=Ledger(),
@@ -160,13 +161,13 @@ class Daemon:
         self.gateway = Gateway(self._operations, firewall, self._store, self.events, self._settings)
         self._stack.push_async_callback(self.gateway.stop, config.flush_on_stop)
         await self.gateway.start()
-        self._warn_external()
-        await own_ports.refresh()
+        await self._others.refresh()
+        self._hindrances.tell()
         self._upkeep = Upkeep(self.gateway, firewall, self._netwatch.probe)
         await self._start_witness()
         self._stack.push_async_callback(self._upkeep.stop)
         self._stack.push_async_callback(self._end_background)
-        self._spawn(own_ports.follow())
+        self._spawn(self._others.follow())
         self._netwatch.on_network = self._network_changed
         self._netwatch.on_neighbour = self._neighbour_changed
         if self._netwatch.network.generation != self._around.network.generation:  # it changed meanwhile
@@ -203,7 +204,7 @@ class Daemon:
             self._ipv6_firewall,
             idle_timeout_s,
         )
-        self._own_ports.on_ipv6_firewall = lambda: self.events.publish(Ipv6FirewallChanged())
+        self._others.on_ipv6_firewall = lambda: self.events.publish(Ipv6FirewallChanged())
         self._lan_side = LanSide(config, self.gateway, view, self._identity, self._upkeep.recount, self._spawn)
         self._stack.push_async_callback(self._lan_side.stop)
         await self._lan_side.start()
@@ -214,6 +215,7 @@ class Daemon:
             policy_source=lambda: self._enforcer.policies.source,
             policy_problem=lambda: self._reload.problem,
             locations=self._lan_side.locations,
+            hindrances=self._hindrances.now,
             counters=lambda: {**self._lan_side.counts(), **self.gateway.books.owed.counts()},
             doctor=lambda: examine(config),
         )
@@ -230,7 +232,7 @@ class Daemon:
 
     def _ipv6_firewall(self) -> Ipv6Firewall:
         """Our own table's in router mode; alongside, what others do."""
-        return Ipv6Firewall() if self.config.firewall is FirewallMode.ROUTER else self._own_ports.ipv6_firewall
+        return Ipv6Firewall() if self.config.firewall is FirewallMode.ROUTER else self._others.ipv6_firewall
 
     def _settings(self) -> FirewallSettings:
         return FirewallSettings(
@@ -263,12 +265,13 @@ class Daemon:
     def _network_changed(self, old: Network, new: Network) -> None:
         new = self._around.network = self._served(new)
         self._upkeep.network_changed()
+        self._others.changed()
         if old.lans != new.lans:
             self._spawn(self._lan_side.lan_changed(new))
         if (old.wan.up, old.external, old.connected_at) != (new.wan.up, new.external, new.connected_at):
             addresses = ", ".join(map(str, new.external)) or "none"
             log.info("the WAN is %s, external addresses: %s", "up" if new.wan.up else "down", addresses)
-            self._warn_external()
+            self._hindrances.tell()
             self.events.publish(WanChanged())
             if old.advertised != new.advertised:
                 self._spawn(self._lan_side.external_changed())
@@ -281,10 +284,6 @@ class Daemon:
             case Moved(address, old_mac, new_mac, interface):
                 self._upkeep.device_moved(Neighbour(address, old_mac, interface))
                 self._upkeep.device_seen(Neighbour(address, new_mac, interface))
-
-    def _warn_external(self) -> None:
-        for sentence in external_problems(self._around.network):
-            log.warning("%s", sentence)
 
     async def _keep_policy(self) -> None:
         """At each SIGHUP loads the policy files again and decides about every mapping by them; bad ones leave the

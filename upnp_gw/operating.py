@@ -20,7 +20,7 @@ from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import RecordFilter
 from upnp_gw.ledger.store import Store
 from upnp_gw.model import Endpoint, Instant, Via
-from upnp_gw.network import awaited, external_problems, private_external, same_prefixes
+from upnp_gw.network import awaited, private_external, same_prefixes
 from upnp_gw.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
 from upnp_gw.telling import Telling, address_of, incident_told
 
@@ -40,6 +40,8 @@ class Told:
     policy_problem: Callable[[], str | None]
     locations: Callable[[], Iterable[str]]
     counters: Callable[[], dict[str, int]]
+    hindrances: Callable[[], Iterable[str]]
+    """What keeps the internet from what is open, in sentences."""
     doctor: Callable[[], Awaitable[list[api.Check]]]
 
 
@@ -207,7 +209,9 @@ class GatewayOperator:
             *same_prefixes(network.lans),
             *on_other_lans(self._operations.policy, network, self._around.neighbours),
         ]
-        found += external_problems(network) if network.external else ["the WAN has no external IPv4 address"]
+        if not network.external:
+            found.append("the WAN has no external IPv4 address")
+        found += self.told.hindrances()
         if (problem := self.told.policy_problem()) is not None:
             found.append(f"the policy as it is on disk is not in force: {problem}")
         found += self._store.problems

@@ -11,7 +11,7 @@ from tests.firewall.driver import WAIT_S, Driver, driving, forward, settings, un
 from upnp_gw.firewall.base import Open, Refill
 from upnp_gw.firewall.netlink import Message, attribute
 from upnp_gw.firewall.nftables import NftablesFirewall
-from upnp_gw.firewall.nftables.watch import build_filter, foreign
+from upnp_gw.firewall.nftables.watch import build_filter, elsewhere, foreign
 from upnp_gw.lab import Host
 
 TABLE = attribute(1, b"upnp_gw\0")
@@ -38,6 +38,23 @@ def event(kind: int, table: bytes = TABLE, family: int = 1, port: int = 77, subs
 )
 def test_what_counts_as_foreign(message: Message, kind: int | None) -> None:
     assert foreign(message, {5}) == kind
+
+
+@pytest.mark.parametrize(
+    ("message", "is_elsewhere"),
+    [
+        (event(6), False),
+        (event(2, family=2), True),
+        (event(6, attribute(1, b"filter\0"), family=2), True),
+        (event(12, attribute(1, b"filter\0"), family=10), True),
+        (event(6, attribute(1, b"firewalld\0")), True),
+        (event(6, attribute(1, b"filter\0"), family=7), False),  # bridge
+        (event(15, attribute(1, b"filter\0")), False),
+        (event(6, attribute(1, b"filter\0"), subsystem=1), False),
+    ],
+)
+def test_what_is_a_change_of_another_table(message: Message, is_elsewhere: bool) -> None:
+    assert elsewhere(message) is is_elsewhere
 
 
 def test_the_filter_program_drops_exactly_the_given_ports() -> None:
@@ -103,10 +120,14 @@ def test_a_foreign_change_is_told_once(
 def test_changes_of_others_tables_and_large_ones_of_our_own_are_not_told(
     opened: Driver[NftablesFirewall], bare: Host
 ) -> None:
+    elsewhere: list[None] = []
+    opened.firewall.on_other_tables = lambda: elsewhere.append(None)
     many = tuple(forward(f"m{n}", 1 + n) for n in range(5000))
     for _ in range(3):
         opened.apply(Refill(many))
+    assert not elsewhere
     bare.nft("add table inet other\ndelete table inet other")
+    until(lambda: bool(elsewhere))
     opened.open(settings(size=20_000))
     bare.nft("delete element inet upnp_gw pm { tcp . 77 }")
     until(lambda: bool(opened.told))
@@ -119,6 +140,8 @@ def test_a_lost_event_is_told_as_such(opened: Driver[NftablesFirewall], bare: Ho
     watch = opened.firewall._watch
     assert watch is not None
     watch._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    elsewhere: list[None] = []
+    opened.firewall.on_other_tables = lambda: elsewhere.append(None)
     elements = ", ".join(str(n) for n in range(3000))
     bare.nft("add table inet other\nadd set inet other s { type inet_service; }")
     busy, done = threading.Event(), threading.Event()
@@ -133,3 +156,4 @@ def test_a_lost_event_is_told_as_such(opened: Driver[NftablesFirewall], bare: Ho
     done.set()
     until(lambda: bool(opened.told))
     assert opened.told[0] == "events lost"
+    assert elsewhere, "what was lost may be of any table"

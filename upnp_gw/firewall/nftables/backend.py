@@ -40,6 +40,8 @@ class NftablesFirewall:
         self._settings: FirewallSettings | None = None
         self._books: Books | None = None
         self._carried = Carried()
+        self.on_other_tables: Callable[[], None] = lambda: None
+        """A table of others changed: ``read_ruleset`` may give another answer. Called often while one is loaded."""
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         """As the contract says. Mappings of a previous run stay only where the structure is the same."""
@@ -50,7 +52,7 @@ class NftablesFirewall:
             await self._run(self._connect)
             if self._watch is not None:
                 self._watch.close()
-            self._watch = Watch(on_foreign_change)
+            self._watch = Watch(on_foreign_change, lambda: self.on_other_tables())
             await self._run(self._install, settings)
         except BaseException:
             if self._books is None:

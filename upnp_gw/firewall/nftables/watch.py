@@ -1,4 +1,4 @@
-"""Who else changes our table: the kernel's nftables events, our own ones left out.
+"""Who else changes our table or has changed another one: the kernel's nftables events, our own ones left out.
 
 Events carry the port id of the socket that made the change. Those of our libnftables context are dropped by a
 filter in the kernel, so that a large refill of our own cannot overflow the event socket.
@@ -16,7 +16,9 @@ from upnp_gw.firewall.netlink import NETLINK_NETFILTER, SUBSYS_NFTABLES, Message
 from upnp_gw.firewall.nftables.ruleset import NAME
 
 GROUP_NFTABLES = 7
-NFPROTO_INET = 1
+INET = b"\x01"
+FAMILIES = (INET, b"\x02", b"\x0a")
+"""NFPROTO_ numbers of inet, ip and ip6: the families whose tables we read."""
 SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, SO_ATTACH_FILTER, SO_RCVBUFFORCE = 270, 1, 26, 33
 RECEIVE_BUFFER = 4 << 20
 BURST_S = 0.02
@@ -57,13 +59,23 @@ def own_ports() -> frozenset[int]:
 
 def foreign(message: Message, own: Iterable[int]) -> int | None:
     """The NFT_MSG_ type where somebody else changed our table; None for everything else."""
+    return message.kind & 0xFF if _concerns(message) and _ours(message) and message.port not in own else None
+
+
+def elsewhere(message: Message) -> bool:
+    """Whether a table of others changed, of a family that we read."""
+    return _concerns(message) and not _ours(message)
+
+
+def _concerns(message: Message) -> bool:
     subsystem, kind = message.kind >> 8, message.kind & 0xFF
-    if subsystem != SUBSYS_NFTABLES or kind not in WHAT or message.body[:1] != bytes([NFPROTO_INET]):
-        return None
+    return subsystem == SUBSYS_NFTABLES and kind in WHAT and message.body[:1] in FAMILIES
+
+
+def _ours(message: Message) -> bool:
     # in each of them the first attribute type is the table's name
-    if message.attributes.get(1, b"").rstrip(b"\0") != NAME.encode() or message.port in own:
-        return None
-    return kind
+    name = message.attributes.get(1, b"").rstrip(b"\0")
+    return message.body[:1] == INET and name == NAME.encode()
 
 
 def build_filter(ports: Iterable[int]) -> bytes:
@@ -78,10 +90,16 @@ def build_filter(ports: Iterable[int]) -> bytes:
 
 
 class Watch:
-    """Calls ``on_foreign_change`` once for each burst, on the event loop that runs when it is made."""
+    """Calls ``on_foreign_change`` once for each burst, on the event loop that runs when it is made.
 
-    def __init__(self, on_foreign_change: Callable[[str], None]) -> None:
+    ``on_elsewhere``: a table of others changed. Called as often as events arrive.
+    """
+
+    def __init__(
+        self, on_foreign_change: Callable[[str], None], on_elsewhere: Callable[[], None] = lambda: None
+    ) -> None:
         self._tell = on_foreign_change
+        self._on_elsewhere = on_elsewhere
         self._loop = asyncio.get_running_loop()
         self._seen: set[int | None] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -128,8 +146,12 @@ class Watch:
                 if error.errno != errno.ENOBUFS:
                     raise
                 self._note(None)
+                self._on_elsewhere()
                 continue
-            kinds = [(foreign(message, self._own), message.port) for message in parse_messages(data)]
+            messages = list(parse_messages(data))
+            if any(elsewhere(message) for message in messages):
+                self._on_elsewhere()
+            kinds = [(foreign(message, self._own), message.port) for message in messages]
             if any(kind is not None for kind, _ in kinds):
                 self._leave_out_own()  # libnftables may have opened a new socket
                 for kind, port in kinds:
