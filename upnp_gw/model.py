@@ -154,6 +154,8 @@ class Mapping:
     """Asked for by one device for another one's address, by a grant with ``for``."""
     permanent: bool = False
     """Made by the operator with --permanent: the gateway renews its hold for ever."""
+    grant_ends_at: float | None = None
+    """BOOTTIME seconds at which the grant or its hours end, and the gateway decides at once; None: they do not."""
 
     @property
     def kind(self) -> Kind:

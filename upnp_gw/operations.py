@@ -38,7 +38,7 @@ from upnp_gw.request import (
     UnmapRequest,
 )
 from upnp_gw.standing import answer, facts_of_trial
-from upnp_gw.surroundings import Surroundings
+from upnp_gw.surroundings import Surroundings, clock_change_s
 from upnp_gw.unmapping import unmap_port
 
 Removal = UnmapRequest | UnmapPortRequest | UnmapRangeRequest | ReleaseRequest
@@ -219,6 +219,7 @@ class Operations:
             request,
             turn.now,
             around.local_time(turn.now),
+            clock_change_s=clock_change_s(turn.now.wall),
             restoring=restoring,
             renewing=stored is not None,
             standing=standing,

@@ -8,6 +8,8 @@ import errno
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import floor
+from time import localtime
 
 from upnp_gw.device import lan_of, mac_of
 from upnp_gw.gate.dhcp import Leases
@@ -16,6 +18,7 @@ from upnp_gw.model import Endpoint, Instant, IPAddress, Mapping
 from upnp_gw.network import GatewayPorts, Neighbour, Neighbours, Network
 from upnp_gw.request import Source
 
+DAY_S = 86400
 RESOLVE_S = 1.0
 RESOLVE_MOST = 64
 """Requesters that are resolved at once. Who is one more is told what an absent one is: anybody can send datagrams
@@ -162,3 +165,15 @@ class Surroundings:
     def local_time(self, now: Instant) -> datetime:
         """The gateway's local time, for grants with hours."""
         return datetime.fromtimestamp(now.wall).astimezone()
+
+
+def clock_change_s(wall: float) -> float | None:
+    """Seconds from ``wall`` until the local clock is set forward or back (summer time); None: not within a day."""
+    before, after = floor(wall), floor(wall) + DAY_S
+    offset = localtime(before).tm_gmtoff
+    if localtime(after).tm_gmtoff == offset:
+        return None
+    while after - before > 1:
+        middle = (before + after) // 2
+        before, after = (middle, after) if localtime(middle).tm_gmtoff == offset else (before, middle)
+    return after - wall

@@ -15,8 +15,9 @@ from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Counters, Firewall, Reading
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.kernel import mapping_id
+from upnp_gw.ledger.leases import grant_ended
 from upnp_gw.ledger.ledger import Turn
-from upnp_gw.model import IPAddress, Mapping, Usage
+from upnp_gw.model import Instant, IPAddress, Mapping, Usage
 from upnp_gw.network import Neighbour
 from upnp_gw.request import Reply
 
@@ -32,6 +33,8 @@ REMOTES_EVERY = 6
 """Every so many readings, who talks through what is read too: a minute, and the kernel remembers a flow for two."""
 LOOK_S = 10.0
 """The loop's timers stand still during a suspend, leases do not: so long at most until what ended is seen."""
+WALL_STEP_S = 0.5
+"""A wall clock that moves by more against CLOCK_BOOTTIME was set. NTP slews both."""
 RETRY_S = 10.0
 """After a renewal that did not go through; the kernel's grace is longer."""
 PROBES = 16
@@ -53,6 +56,8 @@ class Upkeep:
         self._probing = asyncio.Semaphore(PROBES)
         self._recounting = asyncio.Lock()
         self._counted_at = float("-inf")
+        now = self._clock()
+        self._wall_offset_s = now.wall - now.boot
         self._looked_for: set[str] = set()
         """Devices whose MAC address appeared on another LAN, while their old addresses are probed."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,18 +98,37 @@ class Upkeep:
         """Puts what is due now into the writer's queue."""
         now = self._clock()
         ended: list[str] = []
+        self._look_at_wall_clock(now)
         for due in self._ledger.deadlines.pop_due(now.boot):
             mapping = self._ledger.table.get(due)
             if mapping is None:
                 continue
-            if any(hold.until <= now.boot for hold in mapping.holds):
+            if grant_ended(mapping, now):
+                self._decide_again(due)
+            elif any(hold.until <= now.boot for hold in mapping.holds):
                 ended.append(due)
             else:
+                # whether the device is there takes seconds to see, and the grant may end before that
+                self._ledger.deadlines.set(due, mapping.grant_ends_at)
                 self._spawn(self._renew(mapping))
         if ended:
             self._submit("expire", ended, lambda turn: self._duties.expire(turn, ended))
         if self._ledger.cuts.due(now.boot):
             self._gateway.cut_due()
+
+    def _look_at_wall_clock(self, now: Instant) -> None:
+        """Where it was set, the hours of grants are others: what has such an end is decided again."""
+        offset_s = now.wall - now.boot
+        if abs(offset_s - self._wall_offset_s) < WALL_STEP_S:
+            return
+        self._wall_offset_s = offset_s
+        for mapping in list(self._ledger.table):
+            if mapping.active and mapping.grant_ends_at is not None:
+                self._decide_again(mapping.id)
+
+    def _decide_again(self, mapping_id: str) -> None:
+        """At once, whether or not its device is there."""
+        self._submit("renew", [mapping_id], lambda turn: self._duties.renew(turn, mapping_id, None))
 
     async def _renew(self, mapping: Mapping) -> None:
         async with self._probing:

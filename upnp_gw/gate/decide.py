@@ -5,6 +5,7 @@ Whatever goes wrong inside is a denial, and a denial is also what is left when n
 """
 
 from collections.abc import Mapping
+from math import ceil
 from typing import TypeVar
 
 from upnp_gw.gate import floor
@@ -158,12 +159,14 @@ class _Decision:
                 return self.observe("would-ask: the grant needs approval")
             return self.ask(f"rule {rule.name} waits for the operator's approval", rule.name)
         limits, left_s = self.policy.limits, asked.left_s(rule)
+        ttl_s = min(limits.max_ttl_s, rule.max_ttl_s or limits.max_ttl_s)
         clamps = Clamps(
-            max_ttl_s=min(limits.max_ttl_s, rule.max_ttl_s or limits.max_ttl_s, left_s or limits.max_ttl_s),
+            max_ttl_s=ttl_s if left_s is None else max(1, min(ttl_s, ceil(left_s))),
             max_hold_s=min(limits.max_hold_s, rule.max_hold_s or limits.max_hold_s),
             external_ports=open_ports,
             external=rule.external,
             remote=remotes(rule, asked),
+            ends_in_s=left_s,
         )
         return self.allow(rule.name, f"granted by rule {rule.name}", clamps)
 

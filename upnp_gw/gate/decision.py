@@ -45,6 +45,10 @@ class Facts:
     """The same for the internal client."""
     main_lan: str = ""
     """The gateway's first LAN: where a device is that the policy names without a LAN."""
+    second_of_minute: float = 0.0
+    """The seconds of the local time, 0 <= s < 60."""
+    clock_change_s: float | None = None
+    """Seconds until the local clock is set forward or back (summer time); None: not within a day."""
     wall: float = 0.0
     """Wall-clock seconds, for rules with an end."""
     held: Held = field(default_factory=Held)
@@ -101,6 +105,8 @@ class Clamps:
     external: External = External.SAME_OR_ANY
     remote: tuple[IPNetwork, ...] = ()
     """Who may connect; empty: anyone. A request's own remote host is inside it, or was refused."""
+    ends_in_s: float | None = None
+    """Seconds until the grant itself has to be looked at again, since its hours or it end then; None: never."""
 
 
 @dataclass(frozen=True, slots=True)

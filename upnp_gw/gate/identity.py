@@ -166,6 +166,7 @@ def gather(
     now: Instant,
     local: datetime,
     *,
+    clock_change_s: float | None = None,
     restoring: bool = False,
     renewing: bool = False,
     standing: bool = False,
@@ -175,7 +176,9 @@ def gather(
 ) -> Facts:
     """The facts of one request, in one call.
 
-    ``local`` is the gateway's local time. ``holder`` is the device of the stored mapping where the gateway itself
+    ``local`` is the gateway's local time, ``clock_change_s`` as in ``Facts``.
+
+    ``holder`` is the device of the stored mapping where the gateway itself
     decides again (restoring, renewing): it counts where the neighbour table does not know the address (not yet,
     or no more). Not where the mapping is ``delegated``: the address of another device is not the holder's while
     that device is away. ``standing``: nobody can reach anything after the request that they could not reach before.
@@ -205,6 +208,8 @@ def gather(
         network=network,
         gateway_ports=gateway_ports,
         minute_of_day=local.hour * 60 + local.minute,
+        second_of_minute=local.second + local.microsecond / 1e6,
+        clock_change_s=clock_change_s,
         today=today,
         wall=now.wall,
         held=held,

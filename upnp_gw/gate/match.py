@@ -1,7 +1,6 @@
 """Does a rule match a request, and has a grant room for it: the conditions of forbids and grants, one by one."""
 
 from collections.abc import Callable
-from math import ceil
 
 from upnp_gw.gate import floor
 from upnp_gw.gate.decision import External, Facts, PortRanges
@@ -66,16 +65,19 @@ class Asked:
             return here
         return there and (here or not self.policy.zones[name].speaks_of(self.facts.address))
 
-    def left_s(self, grant: Grant) -> int | None:
-        """Seconds until the grant itself ends or, to the minute, its hours do; None: neither will. >= 1 within."""
-        if grant.hours is None and grant.until is None:
-            return None
-        left: list[int] = []
+    def left_s(self, grant: Grant) -> float | None:
+        """Seconds until the grant or its hours end; None: neither will. > 0 within.
+
+        Also until the local clock is set forward or back, since the hours may end at that moment or be longer.
+        """
+        facts, left = self.facts, []
         if grant.hours is not None:
-            since, length = _since_and_length(grant.hours, self.facts.minute_of_day)
-            left.append(max(0, length - since) * 60)
+            since, length = _since_and_length(grant.hours, facts.minute_of_day)
+            if length < DAY_MIN:
+                left.append(max(0.0, (length - since) * 60 - facts.second_of_minute))
+                left += [] if facts.clock_change_s is None else [facts.clock_change_s]
         if grant.until is not None:
-            left.append(ceil(grant.until - self.facts.wall))
+            left.append(grant.until - facts.wall)
         return min(left, default=None)
 
 

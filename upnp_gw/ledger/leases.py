@@ -22,23 +22,32 @@ SHOWN_MAX_S = 604800
 """PortMappingLeaseDuration of WANIPConnection:2 ends here (IGD-021, deviation IGD-128)."""
 
 
+def decided(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
+    """The mapping with the times of the next look, by a decision of now."""
+    ends_at = None if clamps.ends_in_s is None else now.boot + clamps.ends_in_s
+    return replace(mapping, recheck_at=recheck_at(mapping, clamps, now), grant_ends_at=ends_at)
+
+
 def recheck_at(mapping: Mapping, clamps: Clamps, now: Instant) -> float:
-    """When the gateway decides again: never later than the hour, and no later than the mapping's own end."""
-    return min(mapping.until, now.boot + min(clamps.max_ttl_s, RECHECK_S))
+    """When the gateway decides again: never later than the hour, the end of the grant, or the mapping's own end."""
+    ends_in_s = clamps.max_ttl_s if clamps.ends_in_s is None else clamps.ends_in_s
+    return min(mapping.until, now.boot + min(clamps.max_ttl_s, RECHECK_S, ends_in_s))
 
 
 def renewed(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
     """The mapping after a new look; an operator's permanent hold starts again."""
     if mapping.permanent:
         mapping = mapping.with_hold(Hold(Via.OPERATOR, now.boot + clamps.max_hold_s, None))
-    return replace(mapping, recheck_at=recheck_at(mapping, clamps, now))
+    return decided(mapping, clamps, now)
 
 
 def kernel_timeout_s(mapping: Mapping, now: Instant) -> float:
-    """Seconds until the kernel ends it by itself, >= 1."""
-    if mapping.until <= mapping.recheck_at:
-        return max(1.0, mapping.until - now.boot + END_GRACE_S)
-    return max(1.0, mapping.recheck_at - now.boot + RENEWAL_GRACE_S)
+    """Seconds until the kernel ends it by itself, >= 1. The end of a grant gets no grace."""
+    last = mapping.until <= mapping.recheck_at
+    end = mapping.until + END_GRACE_S if last else mapping.recheck_at + RENEWAL_GRACE_S
+    if mapping.grant_ends_at is not None:
+        end = min(end, mapping.grant_ends_at)
+    return max(1.0, end - now.boot)
 
 
 def next_look(mapping: Mapping) -> float:
@@ -48,6 +57,11 @@ def next_look(mapping: Mapping) -> float:
     """
     first_end = min(hold.until for hold in mapping.holds)
     return min(first_end, mapping.recheck_at) if mapping.active else first_end
+
+
+def grant_ended(mapping: Mapping, now: Instant) -> bool:
+    """The grant that opened it, or its hours, end now: whether another one covers it is to be decided at once."""
+    return mapping.active and mapping.grant_ends_at is not None and mapping.grant_ends_at <= now.boot
 
 
 def without_ended(mapping: Mapping, now: Instant) -> Mapping | None:

@@ -165,4 +165,4 @@ class Turn:
 
 def _seen(mapping: Mapping | None) -> Mapping | None:
     """The row without what only the gateway knows of it."""
-    return None if mapping is None else replace(mapping, decision=DecisionId(""), recheck_at=0)
+    return None if mapping is None else replace(mapping, decision=DecisionId(""), recheck_at=0, grant_ends_at=None)

@@ -11,7 +11,7 @@ from random import Random
 from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.gate.decision import Allowed, Clamps
 from upnp_gw.ledger.filters import MOST_FILTERS, Reach, meet, meeting, named, reach, reach_of, wanted
-from upnp_gw.ledger.leases import recheck_at
+from upnp_gw.ledger.leases import decided
 from upnp_gw.ledger.ports import choose
 from upnp_gw.ledger.table import Table
 from upnp_gw.model import (
@@ -147,7 +147,7 @@ class Planner:
             return meeting_of(mapping)
         if filtered and self._crosses(mapping):
             return MAPPINGS_MEET
-        return Planned(replace(mapping, recheck_at=recheck_at(mapping, allowed.clamps, self.now)), refreshed=True)
+        return Planned(decided(mapping, allowed.clamps, self.now), refreshed=True)
 
     def _new(self, request: MapRequest, allowed: Allowed, owner: str, key: MappingKey) -> Planned:
         mapping = Mapping(
@@ -167,7 +167,7 @@ class Planner:
             delegated=self.delegated,
             permanent=request.permanent,
         )
-        return Planned(replace(mapping, recheck_at=recheck_at(mapping, allowed.clamps, self.now)), refreshed=False)
+        return Planned(decided(mapping, allowed.clamps, self.now), refreshed=False)
 
     def _new_pinhole_id(self) -> str:
         """One whose UniqueID no pinhole has now, and is not 0."""
