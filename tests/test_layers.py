@@ -131,6 +131,7 @@ OPENERS = {
     "upnp_gw/machine.py",
     "upnp_gw/privileges.py",
     "upnp_gw/protocols/descriptors.py",
+    "upnp_gw/servers/control_path.py",
     "upnp_gw/servers/listeners.py",
     # what somebody at a terminal names, who can press Ctrl-C
     "upnp_gw/cli/policy.py",

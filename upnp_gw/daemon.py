@@ -42,7 +42,7 @@ from upnp_gw.other_tables import OtherTables
 from upnp_gw.own_ports import OwnPorts
 from upnp_gw.people import People
 from upnp_gw.policies import APPROVED, Enforcer, Policies
-from upnp_gw.privileges import settle
+from upnp_gw.privileges import check_right, settle
 from upnp_gw.reload import Reload
 from upnp_gw.request import Ipv6Firewall
 from upnp_gw.servers.control import Claim, ControlServer
@@ -333,6 +333,7 @@ def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
     os.umask(0o027)  # who asked for what, and the token of the control URLs, are not for every user of the machine
     try:
         if config.backend == "nftables":
+            check_right("run ...; or look around without: --backend memory")
             check_library()  # as root: later there is no right to give to a process of its own
         settle(config.user, config.control_group, config.http_port, (config.state_dir, config.runtime_dir))
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

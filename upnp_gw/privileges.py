@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from upnp_gw.errors import ConfigError
+from upnp_gw.errors import ConfigError, FirewallError
 from upnp_gw.files import FileProblem, own_directory, user_name
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,12 @@ def settle(user: str, control_group: str, http_port: int, directories: Iterable[
     _guarded(lambda: _become(account, needed), f"become {account.name}")
     _check_reach(account, directories)
     log.info("it runs as %s", account.name)
+
+
+def check_right(words: str) -> None:
+    """Raises FirewallError where this process may not change the firewall. ``words``: what to call as root."""
+    if not _permitted() >> CAP_NET_ADMIN & 1:
+        raise FirewallError(f"no right to change the firewall (CAP_NET_ADMIN). As root: sudo upnp-gw {words}")
 
 
 def find(name: str, control_group: str, uid_map: str) -> Account | None:

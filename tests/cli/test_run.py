@@ -140,7 +140,7 @@ def test_no_daemon_is_told_in_one_line_with_exit_code_3(upnp_gw: Run, tmp_path: 
 def test_something_else_behind_the_socket(upnp_gw: Run, tmp_path: Path, answer: bytes) -> None:
     import threading
 
-    from upnp_gw.servers.control import listen
+    from upnp_gw.servers.control_path import listen
 
     with listen(tmp_path / "run" / "control.sock") as listener:
         listener.setblocking(True)
@@ -167,10 +167,50 @@ def test_uninstall_refuses_while_the_daemon_runs(daemon: ServedOperator, upnp_gw
     assert "stop it first" in answer.stderr
 
 
-def test_uninstall_asks(upnp_gw: Run) -> None:
-    answer = upnp_gw("uninstall", input="n\n")
+@pytest.mark.parametrize(
+    ("mode", "says"), [("router", "Forwarding is switched off first"), ("alongside", "stays as")]
+)
+def test_uninstall_says_what_it_removes_and_asks(
+    upnp_gw: Run, monkeypatch: pytest.MonkeyPatch, mode: str, says: str
+) -> None:
+    removed: list[bool] = []
+
+    def remove() -> bool:
+        removed.append(True)
+        return True
+
+    monkeypatch.setattr("upnp_gw.privileges.check_right", lambda words: None)
+    monkeypatch.setattr("upnp_gw.firewall.nftables.installed_mode", lambda: FirewallMode(mode))
+    monkeypatch.setattr("upnp_gw.firewall.nftables.uninstall", remove)
+    asked = upnp_gw("uninstall", input="n\n")
+    assert asked.exit_code == 2, "no terminal: nobody can be asked"
+    assert says in asked.stderr
+    assert "upnp-gw uninstall --yes" in asked.stderr
+    assert not removed
+    done = upnp_gw("uninstall", "--yes")
+    assert (done.exit_code, removed) == (0, [True])
+    assert ("Forwarding is off." in done.output) == (mode == "router")
+    assert "state directory (/var/lib/upnp-gw)" in done.output
+
+
+def test_uninstall_without_the_right_to_says_what_to_call(upnp_gw: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("upnp_gw.privileges._permitted", lambda: 0)
+    answer = upnp_gw("uninstall", "--yes")
     assert answer.exit_code == 1
-    assert "Aborted" in answer.stderr
+    assert "sudo upnp-gw uninstall" in answer.stderr
+
+
+def test_a_mistyped_command_gets_the_near_ones(upnp_gw: Run) -> None:
+    answer = upnp_gw("lits")
+    assert answer.exit_code == 2
+    assert "There is no command 'lits'. Did you mean list?" in answer.stderr
+
+
+def test_the_commands_stand_in_groups(upnp_gw: Run) -> None:
+    shown = upnp_gw("--help").output
+    assert (
+        shown.index("Port mappings:") < shown.index("  list ") < shown.index("Devices:") < shown.index("  block ")
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -190,12 +230,6 @@ def test_every_command_but_run_takes_runtime_dir_and_json() -> None:
             assert command is not None
             options = {option for parameter in command.params for option in parameter.opts}
             assert {"--runtime-dir", "--json"} <= options, name
-
-
-def test_an_unknown_command(upnp_gw: Run) -> None:
-    answer = upnp_gw("lits")
-    assert answer.exit_code == 2
-    assert "No such command 'lits'" in answer.stderr
 
 
 def test_the_client_side_imports_no_server() -> None:

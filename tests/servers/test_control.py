@@ -3,8 +3,12 @@
 import asyncio
 import json
 import os
+import shutil
 import socket
 import stat
+import subprocess
+import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,7 +26,8 @@ from upnp_gw.inquiry import Inquiry
 from upnp_gw.model import DecisionId
 from upnp_gw.people import People
 from upnp_gw.request import Refusal, Refused
-from upnp_gw.servers.control import SOCKET_NAME, STATUS_OF, WATCHERS_MAX, Claim, ControlServer, Operator, listen
+from upnp_gw.servers.control import SOCKET_NAME, STATUS_OF, WATCHERS_MAX, Claim, ControlServer, Operator
+from upnp_gw.servers.control_path import listen
 
 ADD = {"transport": "tcp", "external_port": 8080, "internal_client": "192.168.1.23", "internal_port": 80}
 FIELDS_OF_THE_ISSUE = [
@@ -299,6 +304,40 @@ def test_a_living_daemons_socket_is_not(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="another upnp-gw answers there"):
             listen(path)
         assert path.exists()
+
+
+AS_NOBODY = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--no-new-privs")
+LISTEN = """
+import sys
+from pathlib import Path
+from upnp_gw.servers.control_path import listen
+
+listen(Path(sys.argv[1])).close()
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or Path("/proc/self/uid_map").read_text("ascii").split()[-1] == "1",
+    reason="only root of a machine can leave a socket to another user",
+)
+@pytest.mark.parametrize("alive", [False, True])
+def test_a_dead_socket_of_root_is_taken_over_by_the_daemons_own_user(alive: bool) -> None:
+    with tempfile.TemporaryDirectory() as made, socket.socket(socket.AF_UNIX) as left:
+        directory = Path(made)  # below /tmp: other users cannot enter pytest's own directories
+        shutil.chown(directory, "nobody")
+        path = directory / "control.sock"
+        left.bind(str(path))
+        left.listen()
+        path.chmod(0o600)
+        if not alive:
+            left.close()
+        ran = subprocess.run(
+            [*AS_NOBODY, sys.executable, "-c", LISTEN, str(path)], capture_output=True, text=True, check=False
+        )
+        if alive:
+            assert "another user's upnp-gw answers there" in ran.stderr
+        else:
+            assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_a_file_in_its_place_is_kept(tmp_path: Path) -> None:

@@ -15,43 +15,60 @@ Every command but run talks to the daemon over its control socket, takes --runti
 0 done, 1 refused or not found, 2 wrong usage or configuration, 3 the daemon cannot be reached.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
 
 from upnp_gw import __version__
+from upnp_gw.terminal import shown
 
-COMMANDS = {
-    "run": ("upnp_gw.cli.run", "run", "Serve the LAN."),
-    "list": ("upnp_gw.cli.mappings", "list_mappings", "The port mappings and pinholes."),
-    "show": ("upnp_gw.cli.mappings", "show", "One mapping, everything known of it."),
-    "add": ("upnp_gw.cli.mappings", "add", "Open a port as the operator."),
-    "delete": ("upnp_gw.cli.mappings", "delete", "Close mappings and end their flows."),
-    "log": ("upnp_gw.cli.decisions", "decisions", "Who asked for what, and what was answered."),
-    "devices": ("upnp_gw.cli.decisions", "devices", "Who was seen, holds what, was refused what."),
-    "explain": ("upnp_gw.cli.explain", "explain", "Why a decision came out as it did."),
-    "try": ("upnp_gw.cli.explain", "try_", "What would be answered; changes nothing."),
-    "name": ("upnp_gw.cli.people", "name", "Give a device a name."),
-    "allow": ("upnp_gw.cli.people", "allow", "Let a device open ports of its own."),
-    "block": ("upnp_gw.cli.people", "block", "Refuse a device everything."),
-    "release": ("upnp_gw.cli.people", "release", "End a device's incident and its block."),
-    "revoke": ("upnp_gw.cli.people", "revoke", "End all that a device holds and asked for."),
-    "retract": ("upnp_gw.cli.people", "retract", "Take back a rule that a command wrote."),
-    "queue": ("upnp_gw.cli.queue", "queue", "What devices asked for and nobody answered."),
-    "approve": ("upnp_gw.cli.queue", "approve", "Say yes to a question, for a time."),
-    "deny": ("upnp_gw.cli.queue", "deny", "Say no to a question."),
-    "evidence": ("upnp_gw.cli.advice", "evidence", "What devices asked for and what they used."),
-    "stale": ("upnp_gw.cli.advice", "stale", "What nobody needs any more."),
-    "request": ("upnp_gw.cli.request", "request", "Ask this host's gateway for a port, as its client."),
-    "status": ("upnp_gw.cli.health", "status", "The gateway in one page."),
-    "doctor": ("upnp_gw.cli.health", "doctor", "What could be wrong, and what to do."),
-    "policy": ("upnp_gw.cli.policy", "policy", "Show, check, compare and write policies."),
-    "reload": ("upnp_gw.cli.explain", "reload", "Load the policy files again."),
-    "api-schema": ("upnp_gw.cli.schema", "api_schema", "The control API as an OpenAPI document."),
-    "uninstall": ("upnp_gw.cli.uninstall", "uninstall", "Remove what is in the kernel."),
-    "demo": ("upnp_gw.cli.demo", "demo", "Show it all in a lab of namespaces."),
+GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
+    "Serve": {
+        "run": ("upnp_gw.cli.run", "run", "Serve the LAN."),
+        "status": ("upnp_gw.cli.health", "status", "The gateway in one page."),
+        "doctor": ("upnp_gw.cli.health", "doctor", "What could be wrong, and what to do."),
+        "demo": ("upnp_gw.cli.demo", "demo", "Show it all in a lab of namespaces."),
+        "uninstall": ("upnp_gw.cli.uninstall", "uninstall", "Remove what is in the kernel."),
+    },
+    "Port mappings": {
+        "list": ("upnp_gw.cli.mappings", "list_mappings", "The port mappings and pinholes."),
+        "show": ("upnp_gw.cli.mappings", "show", "One mapping, everything known of it."),
+        "add": ("upnp_gw.cli.mappings", "add", "Open a port as the operator."),
+        "delete": ("upnp_gw.cli.mappings", "delete", "Close mappings and end their flows."),
+    },
+    "Who asked, and why": {
+        "log": ("upnp_gw.cli.decisions", "decisions", "Who asked for what, and what was answered."),
+        "explain": ("upnp_gw.cli.explain", "explain", "Why a decision came out as it did."),
+        "try": ("upnp_gw.cli.explain", "try_", "What would be answered; changes nothing."),
+        "devices": ("upnp_gw.cli.decisions", "devices", "Who was seen, holds what, was refused what."),
+        "evidence": ("upnp_gw.cli.advice", "evidence", "What devices asked for and what they used."),
+        "stale": ("upnp_gw.cli.advice", "stale", "What nobody needs any more."),
+    },
+    "Devices": {
+        "name": ("upnp_gw.cli.people", "name", "Give a device a name."),
+        "allow": ("upnp_gw.cli.people", "allow", "Let a device open ports of its own."),
+        "block": ("upnp_gw.cli.people", "block", "Refuse a device everything."),
+        "release": ("upnp_gw.cli.people", "release", "End a device's incident and its block."),
+        "revoke": ("upnp_gw.cli.people", "revoke", "End all that a device holds and asked for."),
+        "retract": ("upnp_gw.cli.people", "retract", "Take back a rule that a command wrote."),
+    },
+    "Questions": {
+        "queue": ("upnp_gw.cli.queue", "queue", "What devices asked for and nobody answered."),
+        "approve": ("upnp_gw.cli.queue", "approve", "Say yes to a question, for a time."),
+        "deny": ("upnp_gw.cli.queue", "deny", "Say no to a question."),
+    },
+    "Policy": {
+        "policy": ("upnp_gw.cli.policy", "policy", "Show, check, compare and write policies."),
+        "reload": ("upnp_gw.cli.explain", "reload", "Load the policy files again."),
+    },
+    "As a client, and for programs": {
+        "request": ("upnp_gw.cli.request", "request", "Ask this host's gateway for a port, as its client."),
+        "api-schema": ("upnp_gw.cli.schema", "api_schema", "The control API as an OpenAPI document."),
+    },
 }
-"""Command -> module, name in it, what the list of commands says."""
+"""Heading -> command -> module, name in it, what the list of commands says."""
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
 class Commands(click.Group):
@@ -68,11 +85,25 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, says) for name, (_, _, says) in COMMANDS.items()])
+        for heading, commands in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{name:<10}", says) for name, (_, _, says) in commands.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, n=3)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            ctx.fail(f"There is no command {shown(args[0], 40)!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
 
 @click.command("upnp-gw", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="upnp-gw", message="%(prog)s %(version)s")
 def main() -> None:
-    """A UPnP IGD gateway whose every request passes one policy gate."""
+    """A UPnP IGD, NAT-PMP and PCP gateway. Every request passes one policy gate.
+
+    Completion for bash: eval "$(_UPNP_GW_COMPLETE=bash_source upnp-gw)"; zsh_source and fish_source likewise.
+    UPNP_GW_RUNTIME_DIR stands for --runtime-dir.
+    """

@@ -96,7 +96,10 @@ class Gateway:
         except (FileNotFoundError, ConnectionRefusedError):
             problem = f"upnp-gw is not running (nobody answers at {self.path}; another --runtime-dir?)"
         except PermissionError:
-            problem = f"no permission to use {self.path}; try as root, or see [control] group"
+            problem = (
+                f"no permission to use {self.path}. As root: sudo upnp-gw {shown(' '.join(sys.argv[1:]), 200)};"
+                " or as a member of the group that [control] group names"
+            )
         except OSError as error:
             problem = f"cannot reach upnp-gw at {self.path}: {error}"
         else:

@@ -7,12 +7,19 @@ import click
 
 from upnp_gw.cli.client import REFUSED, Gateway, Refusal, talks
 from upnp_gw.errors import FirewallError
+from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.terminal import shown
 
-WARNING = (
-    "This removes every mapping and pinhole; in router mode the masquerade too, and the drops that keep the"
-    " internet out: forwarding is switched off first. The state directory stays."
-)
+REMOVES = {
+    FirewallMode.ALONGSIDE: (
+        "This removes the table of upnp-gw with every mapping and pinhole. Forwarding stays as it is."
+    ),
+    FirewallMode.ROUTER: (
+        "This removes the table of upnp-gw with every mapping and pinhole, the masquerade, and the rules that keep"
+        " the internet out. Forwarding is switched off first: the LAN has no internet then."
+    ),
+}
+STAYS = "These stay: configuration, policy, state directory (/var/lib/upnp-gw), the service and its user."
 
 
 @click.command()
@@ -24,12 +31,15 @@ def uninstall(gateway: Gateway, as_json: bool, yes: bool) -> None:
         raise Refusal(
             {"error": "running", "message": "upnp-gw is running and would install it again; stop it first"}
         )
-    if not yes:
-        click.echo(WARNING, err=True)
-        click.confirm("Go on?", abort=True, err=True)
+    from upnp_gw.firewall.nftables import installed_mode
     from upnp_gw.firewall.nftables import uninstall as remove
+    from upnp_gw.privileges import check_right
 
     try:
+        check_right("uninstall")
+        mode = installed_mode()
+        if mode is not None and not yes:
+            _confirm(mode)
         there_was = remove()
     except FirewallError as error:
         if as_json:
@@ -39,5 +49,16 @@ def uninstall(gateway: Gateway, as_json: bool, yes: bool) -> None:
         sys.exit(REFUSED)
     if as_json:
         click.echo(json.dumps({"removed": there_was}))
-    else:
-        click.echo("removed" if there_was else "there was nothing to remove")
+        return
+    click.echo("The table of upnp-gw is removed." if there_was else "There is no table of upnp-gw.")
+    if mode is FirewallMode.ROUTER:
+        click.echo("Forwarding is off.")
+    click.echo(STAYS)
+
+
+def _confirm(mode: FirewallMode) -> None:
+    """Asks at a terminal; elsewhere nobody can answer."""
+    click.echo(f"{REMOVES[mode]} {STAYS}", err=True)
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked without a terminal: upnp-gw uninstall --yes")
+    click.confirm("Go on?", abort=True, err=True)

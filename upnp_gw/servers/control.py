@@ -6,13 +6,8 @@ operator: its mode and its directory are the only lock.
 
 import asyncio
 import contextlib
-import errno
 import logging
-import os
 import re
-import shutil
-import socket
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -24,9 +19,8 @@ import msgspec
 from aiohttp import web
 
 from upnp_gw import api
-from upnp_gw.errors import ConfigError
-from upnp_gw.files import FileProblem, own_directory
 from upnp_gw.request import Refusal, Refused
+from upnp_gw.servers.control_path import listen
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +28,6 @@ SOCKET_NAME = "control.sock"
 BODY_MAX = 16 * 1024
 WATCHERS_MAX = 16
 SHUTDOWN_S = 2.0
-PATH_MAX = 107
-"""Bytes of a unix socket's path (sockaddr_un, less the terminating zero)."""
 
 STATUS_OF: dict[Refusal, int] = {
     Refusal.NOT_AUTHORIZED: 403,
@@ -236,59 +228,6 @@ class ControlServer:
             task.cancel()
         if self._changes:
             await asyncio.wait(self._changes, timeout=SHUTDOWN_S)
-
-
-def listen(path: Path, group: str = "") -> socket.socket:
-    """A listening unix socket at this path, in the place of one that nobody serves any more."""
-    if len(os.fsencode(path)) > PATH_MAX:
-        raise ConfigError(
-            "runtime_dir", str(path.parent), f"too long: a socket's path has at most {PATH_MAX} bytes"
-        )
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        own_directory(path.parent, 0o755)
-        _clear(path)
-        before = os.umask(0o177)  # never, not for a moment, open to others
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(before)
-        if group:
-            shutil.chown(path, group=group)
-            path.chmod(0o660)
-        listener.listen(64)
-    except LookupError:
-        listener.close()
-        raise ConfigError("[control]", "group", f"there is no group {group!r} on this machine") from None
-    except OSError as error:
-        listener.close()
-        problem = f"cannot make the control socket: {error.strerror or error}"
-        raise ConfigError("runtime_dir", str(path.parent), problem) from None
-    except FileProblem as error:
-        listener.close()
-        raise ConfigError("runtime_dir", str(path.parent), error.problem) from None
-    except ConfigError:
-        listener.close()
-        raise
-    return listener
-
-
-def _clear(path: Path) -> None:
-    """Takes away a socket file that a killed daemon left; refuses a living one and anything that is no socket."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise ConfigError("runtime_dir", str(path), "is in the way and no socket; move it away")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        code = probe.connect_ex(str(path))
-    if code == errno.ECONNREFUSED:
-        path.unlink(missing_ok=True)
-    elif code != errno.ENOENT:
-        problem = "another upnp-gw answers there; stop it or choose another --runtime-dir"
-        raise ConfigError("runtime_dir", str(path.parent), problem)
 
 
 def read_body(data: bytes, kind: type[T]) -> T:

@@ -12,9 +12,9 @@
     inspect     what other tables do to our traffic; foreign: their rules, judged for a sample packet
 
 No text but our own ids and interface names that passed a check, no value but typed addresses and integers reaches
-the kernel (SR-12). Nothing here forks.
+the kernel (SR-12). Nothing here starts a program; ``check_library`` alone forks, before the first thread.
 """
 
-from upnp_gw.firewall.nftables.backend import NftablesFirewall, uninstall
+from upnp_gw.firewall.nftables.backend import NftablesFirewall, installed_mode, uninstall
 
-__all__ = ["NftablesFirewall", "uninstall"]
+__all__ = ["NftablesFirewall", "installed_mode", "uninstall"]

@@ -187,6 +187,14 @@ class NftablesFirewall:
                 session.run(portion)
 
 
+def installed_mode() -> FirewallMode | None:
+    """In which mode our table stands in this network namespace; None: it does not. Blocks. Raises FirewallError."""
+    session = Session()
+    if not session.has(f"list chain {TABLE} lookup"):
+        return None
+    return FirewallMode.ROUTER if session.has(f"list chain {TABLE} input") else FirewallMode.ALONGSIDE
+
+
 def uninstall() -> bool:
     """Takes our table out of this network namespace; in router mode forwarding goes off first. Blocks.
 

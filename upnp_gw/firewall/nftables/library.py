@@ -104,6 +104,7 @@ def check_library(use: Callable[[], object] | None = None) -> None:
     child = os.fork()
     if not child:
         try:
+            os.close(2)  # where the library complains of what the daemon says better
             (use or _read_ruleset)()
         finally:
             os._exit(0)
