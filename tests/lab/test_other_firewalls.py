@@ -1,14 +1,16 @@
 """Firewalls of others beside ours: what they do to our traffic is read as it changes, and told."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from tests.lab.igd_control_point import Fault, until
-from tests.lab.whole_way import TCP, Home, home, masquerading
-from upnp_gw.lab import CONSOLE, HOME, Lab
-from upnp_gw.lab.probe import EchoServer
+from tests.lab.whole_way import REACHED_S, TCP, Home, home, masquerading
+from upnp_gw.lab import CONSOLE, HOME, Lab, Topology
+from upnp_gw.lab.probe import EchoServer, reach
 
 pytestmark = pytest.mark.lab
 
@@ -106,3 +108,42 @@ def test_a_forward_chain_of_others_that_drops_is_told_when_it_comes_and_when_it_
     assert until(lambda: not warned(), AT_ONCE_S)
     assert logged(here, "INFO", "no longer: chain inet closed forward", "drops what a pinhole lets in")
     assert len(logged(here, "WARNING", "inet closed forward")) == 2, "each once"
+
+
+def test_the_doctor_names_a_bridge_whose_hosts_do_not_reach_mappings_by_the_external_address(
+    namespaces: None, tmp_path: Path
+) -> None:
+    """The line that it prints is followed, and they do."""
+    bridged = replace(HOME, interface="br0")
+
+    def by_bridge(lab: Lab) -> None:
+        masquerading(lab)
+        lab.gateway.ip(
+            "addr flush dev br0",
+            "link set br0 down",
+            "link set br0 name uplink",
+            "link add br0 type bridge stp_state 0 forward_delay 0",
+            "link set uplink master br0",
+            "link set uplink up",
+            "link set br0 up",
+            f"addr add {HOME.network[1]}/24 dev br0",
+        )
+        lab.gateway.sysctl("net/bridge/bridge-nf-call-iptables", "1")  # as Docker's br_netfilter has it
+
+    with home(tmp_path, before=by_bridge, topology=Topology(lans=(bridged,))) as made:
+        made.point().add(8080)
+        made.point("pc").add(8081)
+
+        def named() -> list[str]:
+            checks = made.ask("GET", "/v1/doctor")
+            return [
+                c["remedy"].partition("   ")[0] for c in checks if "bridge br0 pass the IP firewall" in c["finding"]
+            ]
+
+        with EchoServer(made.console, TCP, 8080), EchoServer(made.pc, TCP, 8081):
+            assert made.reach(8080)
+            assert [reach(made.pc, TCP, made.external, port).how for port in (8080, 8081)] == ["timeout", "timeout"]
+            (line,) = named()
+            made.gateway.run(line.split())
+            assert all(reach(made.pc, TCP, made.external, port, timeout=REACHED_S) for port in (8080, 8081))
+            assert not named()

@@ -160,6 +160,21 @@ def multicast(scene: Scene) -> Iterator[Check]:
             yield ok("multicast", f"{name} takes multicast")
 
 
+def bridge_filters(scene: Scene) -> Iterator[Check]:
+    """Hosts on a bridge reach mapped ports by the external address.
+
+    With br_netfilter (Docker loads it) the bridge translates the frame itself and sends it on as it came, without a
+    masquerade: the kernel sends no frame back by the port that it came in on.
+    """
+    for name, command in scene.bridge_filters.items():
+        yield warn(
+            "bridge",
+            f"frames of bridge {name} pass the IP firewall (br_netfilter): hosts on it do not reach mapped ports "
+            "by the external address (hairpin). The internet does",
+            f"{command}   (and in /etc/sysctl.d; Kubernetes, and Docker with icc = false, need it to be 1)",
+        )
+
+
 def other_gateways(scene: Scene) -> Iterator[Check]:
     """Nobody else on the LAN offers to be the gateway: hosts ask whichever answers first."""
     for other in scene.gateways:
@@ -211,6 +226,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Check]], ...] = (
     library,
     forward_drops,
     multicast,
+    bridge_filters,
     other_gateways,
     ports,
     state_directory,

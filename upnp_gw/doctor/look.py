@@ -47,6 +47,7 @@ async def look(config: Config) -> Scene:
         drops=drops,
         pinhole_drops=drops6,
         drops_problem=drops_problem,
+        bridge_filters=_bridge_filters(link.name for link in served),
         multicast=_multicast(link.name for link in served),
         holders=await asyncio.to_thread(holders, ports, os.getpid()),
         state_problem=_state_problem(config.state_dir),
@@ -100,6 +101,18 @@ def _multicast(names: Iterable[str]) -> dict[str, Multicast]:
                     snooping=bool(_switch(bridge / "multicast_snooping")),
                     querier=bool(_switch(bridge / "multicast_querier")),
                 )
+    return found
+
+
+def _bridge_filters(names: Iterable[str]) -> dict[str, str]:
+    everywhere = _switch(SYSCTL / "bridge/bridge-nf-call-iptables")
+    found = {}
+    for name in names:
+        bridge = BRIDGES / name / "bridge"
+        if bridge.is_dir() and everywhere:
+            found[name] = "sysctl -w net.bridge.bridge-nf-call-iptables=0"
+        elif _switch(bridge / "nf_call_iptables"):
+            found[name] = f"ip link set {name} type bridge nf_call_iptables 0"
     return found
 
 

@@ -59,6 +59,8 @@ class Scene:
     """The same for IPv6 and what pinholes let in."""
     drops_problem: str | None = None
     """Why the ruleset could not be read."""
+    bridge_filters: Mapping[str, str] = field(default_factory=dict)
+    """LAN bridge whose frames pass the IP firewall (br_netfilter) -> the command that ends it."""
     multicast: Mapping[str, Multicast] = field(default_factory=dict)
     """LAN interface -> how it treats multicast."""
     gateways: tuple[OtherGateway, ...] = ()
