@@ -127,15 +127,15 @@ async def test_what_is_new_is_charged_as_new(tmp_path: Path) -> None:
         assert home.firewall.reach(TCP, 5000, OTHER) is None
 
 
-async def test_what_is_refreshed_does_not_make_room_for_itself(tmp_path: Path) -> None:
-    """Three mappings, where the limit is two by now."""
+async def test_a_refresh_above_a_lower_quota_ends_nothing(tmp_path: Path) -> None:
+    """Three mappings, where the limit is two by now: each stands until its lease ends."""
     async with house(tmp_path, policy(ALL)) as home:
         for port in (5000, 5001, 5002):
             await home.granted(port, **NATPMP)
         home.operations.policy = policy("[limits]\nper_device = 2\n" + ALL)
-        await home.granted(5000)
-        assert {port for _, port in home.ports} == {5000, 5002}
-        assert {hold.via for hold in row(home, 5000).holds} == {Via.NATPMP, Via.IGD1}
+        assert (await home.refused(5000)).refusal is Refusal.QUOTA
+        assert {port for _, port in home.ports} == {5000, 5001, 5002}
+        assert {hold.via for hold in row(home, 5000).holds} == {Via.NATPMP}
 
 
 # -- who may connect: grants that take each other's places

@@ -128,6 +128,8 @@ def told(facts: Facts, request: MapRequest) -> dict[str, Any]:
         "held": facts.held.total,
         "held_by_device": facts.held.by_device,
         "held_by_grant": dict(facts.held.by_grant),
+        "elements": facts.held.elements,
+        "held_on_port": {str(port): sorted(rules) for port, rules in facts.held.on_port.items()},
         "int_ports_today": len(facts.int_ports_today),
         "int_port_known": request.internal.port in facts.int_ports_today,
         "gateway_uses_port": uses,
@@ -177,10 +179,17 @@ def _facts(record: DecisionRecord, request: MapRequest, network: Network) -> Fac
         address=request.source.address,
         network=network,
         gateway_ports=GatewayPorts(listening=own),
-        held=Held(stored["held"], stored["held_by_device"], stored["held_by_grant"]),
+        held=_held(stored),
         int_ports_today=_ports(stored["int_ports_today"], port, stored["int_port_known"]),
         **{name: stored[name] for name in _PLAIN if name in stored},
     )
+
+
+def _held(stored: Table[str, Any]) -> Held:
+    """Older records know neither elements nor other addresses."""
+    on_port = {int(port): frozenset(rules) for port, rules in stored.get("held_on_port", {}).items()}
+    elements = stored.get("elements", stored["held_by_device"])
+    return Held(stored["held"], stored["held_by_device"], stored["held_by_grant"], elements, on_port)
 
 
 def _ports(count: int, port: int, known: bool) -> frozenset[int]:

@@ -1,5 +1,5 @@
 """What only NAT-PMP and PCP ask of the ledger: release by internal endpoint, the operator's mappings as they are,
-the one port a client insists on; and how what a datagram opened yields to what a TCP connection asks for."""
+the one port a client insists on."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -111,35 +111,3 @@ def another_port(policy: Policy, facts: Facts, request: MapRequest, decision: De
     if decide(policy, facts, replace(request, choice=PortChoice.SUGGESTED)).outcome is not Outcome.ALLOW:
         return None
     return Refused(Refusal.NO_PORT, "this external port is not permitted", decision)
-
-
-def make_room(
-    operations: "Operations",
-    turn: Turn,
-    request: MapRequest,
-    facts: Facts,
-    verdict: Verdict,
-    own: Mapping | None,
-) -> tuple[Facts, Verdict]:
-    """Facts and verdict after a device's own oldest unused mapping gave way, where that lets the request in.
-
-    Anybody on the LAN can have opened, in this device's name, what only datagrams asked for (SR-26): where nothing
-    ever connected to it, it yields to what the device itself asks for over TCP. The quota stays what it is.
-    ``own``: the row that the request refreshes; it is in no quota, and does not give way to itself.
-    """
-    if verdict.refusal is not Refusal.QUOTA or request.via.datagram or request.via is Via.OPERATOR:
-        return facts, verdict
-    for mapping in operations.ledger.table.of_device(facts.device):
-        used = operations.ledger.usage_of(mapping).connections
-        if used or not all(hold.via.datagram for hold in mapping.holds) or (own and own.id == mapping.id):
-            continue
-        charges = {**facts.held.by_grant, mapping.rule: facts.held.by_grant.get(mapping.rule, 1) - 1}
-        fewer = replace(
-            facts.held, total=facts.held.total - 1, by_device=facts.held.by_device - 1, by_grant=charges
-        )
-        without = replace(facts, held=fewer)
-        again = decide(operations.policy, without, request)
-        if again.outcome is Outcome.ALLOW:
-            turn.end(mapping, "displaced")
-            return without, again
-    return facts, verdict

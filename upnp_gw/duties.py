@@ -166,7 +166,7 @@ class Duties:
 
     def _give_way(self, turn: Turn, mapping: Mapping, met: Mapping, action: str) -> Fallen:
         request = self._request_of(mapping, turn)
-        held = self._operations.held(mapping.device, mapping)
+        held = self._operations.held(request, mapping.device, mapping)
         facts = self._operations.facts(turn, request, held, mapping, restoring=action == "restore")
         verdict = decide(self._operations.policy, facts, request)
         busy = meeting_of(mapping)
@@ -211,7 +211,7 @@ class Duties:
         Another grant, or a policy that says more, may let more remote hosts connect than could. That is decided as
         a new request of the device: while it is frozen, the mapping stays as it is.
         """
-        policy, held = self._operations.policy, self._operations.held(mapping.device, mapping)
+        policy, held = self._operations.policy, self._operations.held(request, mapping.device, mapping)
         facts = self._operations.facts(turn, request, held, mapping, restoring=action == "restore")
         verdict = decide(policy, facts, request)
         again = _renewed(mapping, verdict, request, turn.now)

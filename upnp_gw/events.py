@@ -24,7 +24,7 @@ class TableChanged:
     """(before, after)"""
     removed: tuple[tuple[Mapping, str], ...] = ()
     """(mapping, why): ``deleted``, ``expired``, ``revoked``, ``policy``, ``device-moved``, ``prefix-gone``,
-    ``quarantine``, ``displaced`` (a device's own request over TCP needed its place)"""
+    ``quarantine``, ``displaced`` (it had no lease and its device was away when the device asked for another)"""
     system_update_id: int = 0
 
 

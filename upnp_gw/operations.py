@@ -17,6 +17,7 @@ from upnp_gw.gate.limits import DeviceBook
 from upnp_gw.gate.questions import Questions, Topic
 from upnp_gw.gate.removal import decide_removal
 from upnp_gw.gate.schema import Policy
+from upnp_gw.ledger.charges import Inner
 from upnp_gw.ledger.filters import meeting
 from upnp_gw.ledger.ledger import Ledger, Turn
 from upnp_gw.ledger.plan import NotPlanned, Planner
@@ -230,20 +231,26 @@ class Operations:
 
     def facts_of(self, turn: Turn, request: MapRequest) -> Facts:
         """The facts of a request that is only looked at."""
-        return self.facts(turn, request, self.held(self._owner(request), None), None, standing=True)
+        return self.facts(turn, request, self.held(request, self._owner(request)), None, standing=True)
 
-    def held(self, owner: str, own: Mapping | None) -> Held:
-        """What is held before the request, its own mapping not counted."""
+    def held(self, request: MapRequest, owner: str, *without: Mapping | None) -> Held:
+        """What is held before the request, ``without`` these mappings: its own, and one that would make room."""
         table = self.ledger.table
-        charges = table.charges(owner)
-        if own is not None:
-            charges[own.rule] = charges.get(own.rule, 1) - 1
-        mine = 0 if own is None else 1
-        return Held(len(table) - mine, table.held_by(owner) - mine, charges)
+        rows = [row for each in without if each is not None and (row := table.get(each.id)) is not None]
+        client = request.internal.address if self._delegated(request) else None
+        inner = Inner(request.transport, request.internal.port, client)
+        charged = table.charged(owner, inner, rows)
+        total = len(table) - len(rows)
+        return Held(total, charged.mappings, charged.by_grant, charged.elements, charged.on_inner)
+
+    def _delegated(self, request: MapRequest) -> bool:
+        """The internal client is another device than the one that asks."""
+        if request.via is Via.OPERATOR:
+            return False
+        return self.surroundings.device_of(request.internal.address) != self.device_of(request.source)
 
     def _planner(self, turn: Turn, request: MapRequest) -> Planner:
         around = self.surroundings
-        requester = self.device_of(request.source)
         return Planner(
             table=self.ledger.table,
             now=turn.now,
@@ -251,7 +258,8 @@ class Operations:
             new_id=turn.ledger.numbers.next_mapping,
             own_ports=around.ports().holds,
             kept_for=self.ledger.cuts.kept_for,
-            delegated=request.via is not Via.OPERATOR and around.device_of(request.internal.address) != requester,
+            delegated=self._delegated(request),
+            most_elements=self.policy.limits.elements_per_device if request.via is not Via.OPERATOR else None,
             epoch=self.ledger.epoch.number,
             lenient=self.lenient_nonces,
         )

@@ -8,7 +8,7 @@ internal endpoint, a mapping that is enabled again, or one more remote host is n
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from upnp_gw.datagram_leases import make_room
+from upnp_gw.full_quota import make_room
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Allowed, Facts, Outcome, Verdict
 from upnp_gw.ledger.ledger import Turn
@@ -92,7 +92,7 @@ class _Question:
     """Nothing makes room for it."""
 
     def facts(self, standing: bool) -> Facts:
-        held = self.operations.held(self.owner, self.own)
+        held = self.operations.held(self.request, self.owner, self.own)
         return self.operations.facts(self.turn, self.request, held, None, standing=standing)
 
     def answer(self) -> Answer:
@@ -123,4 +123,4 @@ class _Question:
         verdict = decide(self.operations.policy, facts, self.request)
         if self.trial:
             return facts, verdict
-        return make_room(self.operations, self.turn, self.request, facts, verdict, self.own)
+        return make_room(self.operations, self.turn, self.request, self.owner, facts, verdict, self.own)

@@ -97,7 +97,7 @@ class Witness:
             return
         version = ip_address(record.internal_client).version
         opening = Opening(record.device, Transport(record.transport), version, record.internal_port)
-        self.book.seen(record.device, record.at, self._ledger.table.held_by(record.device))
+        self.book.seen(record.device, record.at, self._ledger.table.counted(record.device))
         row = self.book.row(opening, record.at)
         row.requests += 1
         row.last_asked = record.at

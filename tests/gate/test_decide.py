@@ -105,7 +105,7 @@ def test_the_whole_trace_of_an_allow() -> None:
     verdict = decide(policy(text), facts_of(held=held), asked)
     assert verdict.reasons == (
         "floor ok",
-        "limits ok: device 3/32, all 10/1024",
+        "limits ok: device 3/32, elements 0/128, all 10/1024",
         "forbids 0/2",
         "grants 1/2 (games: room 5/6)",
         "clamp 7d -> 4h",

@@ -173,6 +173,7 @@ def test_the_builders_view_of_everything() -> None:
         [limits]
         total_mappings = 100
         per_device = 5
+        elements_per_device = 9
         requests_per_minute = 6
         max_ttl = "90m"
         max_hold = "2w"
@@ -215,7 +216,7 @@ def test_the_builders_view_of_everything() -> None:
     )
     assert everything.default is Outcome.ASK
     assert everything.mode is Mode.OBSERVE
-    assert everything.limits == Limits(100, 5, 6, 5400, 14 * 86400, 7, OnIncident.QUARANTINE)
+    assert everything.limits == Limits(100, 5, 6, 5400, 14 * 86400, 7, OnIncident.QUARANTINE, 9)
     pc, tv = everything.devices["pc"], everything.devices["tv"]
     assert (pc.macs, pc.dhcp_name, pc.assure) == (frozenset({PC_MAC}), "PC", Assure.LEASE)
     assert tv.assure is Assure.IP

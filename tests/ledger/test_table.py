@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.ledger.rows import CONSOLE, PC, mapping
+from upnp_gw.ledger.charges import Inner, inner_of
 from upnp_gw.ledger.table import Draft, Table
-from upnp_gw.model import Mapping
+from upnp_gw.model import Mapping, Transport
+
+INNER = Inner(Transport.TCP, 80, None)
 
 
 @pytest.mark.spec("IGD-151")
@@ -55,9 +58,22 @@ class Model(RuleBasedStateMachine):
         device=st.sampled_from([CONSOLE, PC]),
         parked=st.booleans(),
         grant=st.sampled_from(["consoles", "everyone"]),
+        internal=st.sampled_from([80, 81]),
+        delegated=st.booleans(),
     )
-    def put(self, number: int, port: int, device: str, parked: bool, grant: str) -> None:
-        row = mapping(number, port, device=device, remote=f"203.0.113.{number}/32", parked=parked, rule=grant)
+    def put(
+        self, number: int, port: int, device: str, parked: bool, grant: str, internal: int, delegated: bool
+    ) -> None:
+        row = mapping(
+            number,
+            port,
+            device=device,
+            remote=f"203.0.113.{number}/32",
+            parked=parked,
+            rule=grant,
+            internal=internal,
+            delegated=delegated,
+        )
         self.draft.put(row)
         self.rows[row.id] = row
 
@@ -88,12 +104,35 @@ class Model(RuleBasedStateMachine):
             assert set(self.table.numbering(device)) == mine
             assert {m.id for m in self.table.of_device(device)} == mine
             assert self.table.held_by(device) == len(mine)
-            assert self.table.charges(device) == Counter(m.rule for m in rows if m.device == device)
+            self.charged(device, [m for m in rows if m.device == device])
         for row in rows:
             assert self.table.by_key(row.key) == row
             assert row in self.table.on_port(row.key.transport, row.key.external_port)
             assert row in self.table.to_internal(row.key.transport, row.internal)
             assert row in self.table.to_client(row.internal.address)
+
+
+    def charged(self, device: str, rows: list[Mapping]) -> None:
+        """The quotas go by ports, however many of the device's addresses have them; the kernel by elements."""
+        ports = {port_of(m) for m in rows}
+        by_grant = Counter(rule for rule, _ in {(m.rule, port_of(m)) for m in rows})
+        assert (self.table.counted(device), self.table.elements(device)) == (len(ports), len(rows))
+        for without in ([], rows[:1], rows[:3]):
+            left = [m for m in rows if m not in without]
+            found = self.table.charged(device, INNER, without)
+            assert (found.mappings, found.elements) == (len({port_of(m) for m in left}), len(left))
+            there = [m for m in left if inner_of(m) == INNER]
+            assert found.on_inner == {
+                m.key.external_port: frozenset(
+                    other.rule for other in there if other.key.external_port == m.key.external_port
+                )
+                for m in there
+            }
+        assert self.table.charged(device, INNER).by_grant == by_grant
+
+
+def port_of(mapping: Mapping) -> tuple[Inner, int]:
+    return inner_of(mapping), mapping.key.external_port
 
 
 Model.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -13,7 +13,7 @@ from upnp_gw.gate.cases import case_of
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.policyfile import ApprovedTable, DeviceTable, LimitsTable, MemberList, TopTable, shaped
 from upnp_gw.gate.rules import Rules, known
-from upnp_gw.gate.schema import Assure, Device, Limits, Mode, OnIncident, Policy, Zone
+from upnp_gw.gate.schema import ELEMENTS_EACH, Assure, Device, Limits, Mode, OnIncident, Policy, Zone
 from upnp_gw.gate.values import Place
 
 VERSION = 1
@@ -95,9 +95,11 @@ def _limits(raw: object, place: Place) -> Limits:
         return default if value is None else values.duration_s(value, place.at(key))
 
     action = table.on_incident
+    per_device = counted("per_device", usual.per_device, 65535)
     return Limits(
         total_mappings=counted("total_mappings", usual.total_mappings, 65535),
-        per_device=counted("per_device", usual.per_device, 65535),
+        per_device=per_device,
+        elements_per_device=counted("elements_per_device", ELEMENTS_EACH * per_device, 65535),
         requests_per_minute=counted("requests_per_minute", usual.requests_per_minute, 6000),
         max_ttl_s=lasting("max_ttl", usual.max_ttl_s),
         max_hold_s=lasting("max_hold", usual.max_hold_s),

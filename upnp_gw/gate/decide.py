@@ -11,8 +11,8 @@ from typing import TypeVar
 from upnp_gw.gate import floor
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, PortRanges, Verdict
 from upnp_gw.gate.identity import names_of, suspects
-from upnp_gw.gate.match import Asked, covers, forbids, obstacle, permitted, remotes
-from upnp_gw.gate.portset import UNPRIVILEGED, normal, without
+from upnp_gw.gate.match import Asked, Obstacle, counted_ports, covers, forbids, full, obstacle, permitted, remotes
+from upnp_gw.gate.portset import ALL_PORTS, UNPRIVILEGED, normal, shared, without
 from upnp_gw.gate.schema import OBSERVE_RULE, OPERATOR_RULE, Forbid, Grant, Mode, Policy, Rules
 from upnp_gw.gate.values import duration_text
 from upnp_gw.model import Via
@@ -47,6 +47,8 @@ class _Decision:
         self.blocked: PortRanges = ()
         """External ports that a forbid takes out of the gateway's choice."""
         self.blocked_by: str | None = None
+        self.room: PortRanges | None = None
+        """The external ports that are counted already, where the device's quota is full; None: it is not."""
 
     def verdict(self) -> Verdict:
         if broken := floor.broken_by(self.facts, self.request):
@@ -103,11 +105,17 @@ class _Decision:
             return Refusal.NOT_AUTHORIZED, "this device is frozen after an incident"
         held = facts.held
         if held.by_device >= limits.per_device:
-            return Refusal.QUOTA, f"this device holds {limits.per_device} mappings, as many as a device may"
+            self.room = normal((port, port) for port in held.on_port)
+            if not shared(self.choices(ALL_PORTS), self.room):
+                return self.full()
+        if held.elements >= limits.elements_per_device and not facts.standing:
+            most = limits.elements_per_device
+            return Refusal.QUOTA, f"this device's mappings, on all its addresses, are {most} elements, the most it may"
         if held.total >= limits.total_mappings:
             return Refusal.TABLE_FULL, "the gateway holds as many mappings as it may"
         self.trace.append(
-            f"limits ok: device {held.by_device}/{limits.per_device}, all {held.total}/{limits.total_mappings}"
+            f"limits ok: device {held.by_device}/{limits.per_device}, elements {held.elements}/"
+            f"{limits.elements_per_device}, all {held.total}/{limits.total_mappings}"
         )
         return None
 
@@ -136,6 +144,8 @@ class _Decision:
             if not left:
                 continue
             hindered = obstacle(rule, self.facts, self.request)
+            if hindered is None:
+                left, hindered = self.with_room(rule, left)
             if hindered is None:
                 return self.charge(rule, asked, left, f"{len(matching)}/{count}")
             hindrance = hindrance or (*hindered, rule.name)
@@ -170,6 +180,20 @@ class _Decision:
         )
         return self.allow(rule.name, f"granted by rule {rule.name}", clamps)
 
+    def with_room(self, rule: Grant, ports: PortRanges) -> tuple[PortRanges, Obstacle | None]:
+        """Of these external ports those that are counted already, where the device's quota or the grant's is full."""
+        left = ports if self.room is None else shared(ports, self.room)
+        if not left:
+            return left, self.full()
+        counted = counted_ports(rule, self.facts)
+        left = left if counted is None else shared(left, counted)
+        return left, None if left else full(rule)
+
+    def full(self) -> Obstacle:
+        """What is said where the device's quota is full."""
+        most = self.policy.limits.per_device
+        return Refusal.QUOTA, f"this device holds {most} mappings, as many as a device may"
+
     def observed(self, asked: Asked) -> bool:
         """Observe mode allows what only lacks a grant. For another host or a low port the floor wants one."""
         return self.policy.mode is Mode.OBSERVE and asked.own and not asked.privileged
@@ -178,6 +202,8 @@ class _Decision:
         ports = without(self.choices(UNPRIVILEGED), self.blocked)
         if not ports:
             return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {self.blocked_by}", self.blocked_by)
+        if self.room is not None and not (ports := shared(ports, self.room)):
+            return self.deny(*self.full())
         limits = self.policy.limits
         self.trace.append(why)
         clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ports)

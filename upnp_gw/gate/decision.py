@@ -15,9 +15,16 @@ class Held:
     (a refresh) is not counted."""
 
     total: int = 0
+    """Mappings of all devices, each address of a device by itself."""
     by_device: int = 0
+    """Mappings of this device. An external port to an internal port counts once, over all addresses of the device."""
     by_grant: Mapping[str, int] = field(default_factory=dict)
-    """Grant name -> mappings of this device charged to it."""
+    """Grant name -> mappings of this device charged to it, counted in the same way."""
+    elements: int = 0
+    """Elements of the kernel that this device's mappings come to."""
+    on_port: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    """The external ports over which this device has the request's internal port on another address -> the grants
+    that each is charged to. On one of them the request counts no more than what is counted already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ def _shared_macs(policy: Policy) -> Iterator[tuple[str, str]]:
 def _careless_limits(policy: Policy) -> Iterator[tuple[str, str]]:
     if policy.limits.per_device > policy.limits.total_mappings:
         yield "limits", "per_device is above total_mappings: one device can take them all"
+    if policy.limits.elements_per_device < policy.limits.per_device:
+        yield "limits", "elements_per_device is below per_device: a mapping needs one on each address of its device"
 
 
 def _wide_forbids(policy: Policy) -> Iterator[tuple[str, str]]:

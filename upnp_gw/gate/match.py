@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from upnp_gw.gate import floor
 from upnp_gw.gate.decision import External, Facts, PortRanges
-from upnp_gw.gate.portset import UNPRIVILEGED, contains
+from upnp_gw.gate.portset import UNPRIVILEGED, contains, normal
 from upnp_gw.gate.schema import DAY_S, Family, Forbid, Grant, Policy
 from upnp_gw.model import IPAddress, IPNetwork
 from upnp_gw.request import MapRequest, Refusal
@@ -186,6 +186,7 @@ def _too_many_ports(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle 
         rule.max_ports_per_day is None
         or len(seen) < rule.max_ports_per_day
         or request.internal.port in seen
+        or facts.held.on_port
         or facts.standing
         or facts.renewing
         or facts.restoring
@@ -198,9 +199,23 @@ def _too_many_ports(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle 
 
 
 def _full(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:
+    counted, exact = counted_ports(rule, facts), floor.exact_external(request)
+    if counted is None or (counted if exact is None else contains(counted, exact)):
+        return None
+    return full(rule)
+
+
+def full(rule: Grant) -> Obstacle:
+    """What is said where a grant has no room."""
+    return Refusal.QUOTA, f"rule {rule.name} gives at most {rule.max_mappings} mappings to a device"
+
+
+def counted_ports(rule: Grant, facts: Facts) -> PortRanges | None:
+    """Where a grant has no room: the external ports that it is charged for already, on another address of the device.
+    None: it has room."""
     if rule.max_mappings is None or facts.restoring or facts.held.by_grant.get(rule.name, 0) < rule.max_mappings:
         return None
-    return Refusal.QUOTA, f"rule {rule.name} gives at most {rule.max_mappings} mappings to a device"
+    return normal((port, port) for port, rules in facts.held.on_port.items() if rule.name in rules)
 
 
 _OBSTACLES: tuple[Callable[[Grant, Facts, MapRequest], Obstacle | None], ...] = (

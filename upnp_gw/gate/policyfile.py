@@ -47,6 +47,7 @@ class ApprovedTable(Table):
 class LimitsTable(Table):
     total_mappings: int | None = None
     per_device: int | None = None
+    elements_per_device: int | None = None
     requests_per_minute: int | None = None
     max_ttl: str | None = None
     max_hold: str | None = None

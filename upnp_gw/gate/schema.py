@@ -63,6 +63,10 @@ BOTH_FAMILIES = frozenset(Family)
 BOTH_TRANSPORTS = frozenset(Transport)
 
 
+ELEMENTS_EACH = 4
+"""An IPv4 address, and the stable, the temporary and the deprecated IPv6 address of a host (RFC 8981)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What holds even if a grant is careless."""
@@ -70,6 +74,7 @@ class Limits:
     total_mappings: int = 1024
     """Also the size of the nft maps."""
     per_device: int = 32
+    """An external port to an internal port counts once, over all addresses of a device."""
     requests_per_minute: int = 60
     """Changes of one device; reads do not count."""
     max_ttl_s: int = DAY_S
@@ -77,6 +82,9 @@ class Limits:
     incident_after: int = 12
     """Distinct internal ports refused to one device in 10 minutes."""
     on_incident: OnIncident = OnIncident.FREEZE
+    elements_per_device: int = 32 * ELEMENTS_EACH
+    """Elements of the kernel for one device: one for each address that it maps a port on, and for each remote host
+    or prefix that may connect. Not named: ELEMENTS_EACH times ``per_device``."""
 
 
 @dataclass(frozen=True, slots=True)

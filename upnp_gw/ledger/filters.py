@@ -6,10 +6,13 @@ from one port, a narrow one from any) is cut up around it.
 
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
 
-from upnp_gw.ledger.table import Table
 from upnp_gw.model import IPNetwork, Kind, Mapping, RemotePeers
 from upnp_gw.request import MapRequest
+
+if TYPE_CHECKING:
+    from upnp_gw.ledger.table import Table
 
 ANYWHERE6 = IPv6Network("::/0")
 MOST_FILTERS = 16
@@ -51,7 +54,7 @@ def meet(one: RemotePeers | None, other: RemotePeers | None) -> bool:
     return ports_meet and (_inside(one.network, other.network) or _inside(other.network, one.network))
 
 
-def meeting(mapping: Mapping, table: Table) -> Iterator[Mapping]:
+def meeting(mapping: Mapping, table: "Table") -> Iterator[Mapping]:
     """The other rows that the kernel could not hold beside this one, whether they are in it now or come back."""
     if mapping.kind is Kind.PINHOLE:
         rows = table.to_internal(mapping.key.transport, mapping.internal)

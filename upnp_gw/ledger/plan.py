@@ -50,6 +50,8 @@ PINHOLES_MEET = NotPlanned(
 )
 MAPPINGS_MEET = NotPlanned(Refusal.CONFLICT, "another mapping of this port has an overlapping remote host")
 TOO_MANY = NotPlanned(Refusal.TOO_MANY_FILTERS, f"a mapping can have at most {MOST_FILTERS} filters")
+ELEMENTS = NotPlanned(Refusal.QUOTA, "this device's mappings would be more elements than elements_per_device allows")
+ELEMENTS_FILTERED = replace(ELEMENTS, refusal=Refusal.TOO_MANY_FILTERS)
 OPEN_OVER_TCP = NotPlanned(
     Refusal.TOO_MANY_FILTERS, "the mapping is held over another protocol, which lets anyone connect"
 )
@@ -74,9 +76,26 @@ class Planner:
     """The number of the present epoch."""
     lenient: bool = False
     """A PCP refresh needs no matching nonce."""
+    most_elements: int | None = None
+    """How many elements of the kernel one device's mappings may come to; None: no limit."""
 
     def plan(self, request: MapRequest, allowed: Allowed, owner: str, own: Mapping | None) -> Planned | NotPlanned:
         """``owner`` is the device that will hold the mapping, ``own`` its row that is refreshed (``own_row``)."""
+        planned = self._planned(request, allowed, owner, own)
+        if isinstance(planned, Planned) and self._too_many_elements(planned.mapping, own):
+            return ELEMENTS_FILTERED if request.filters else ELEMENTS
+        return planned
+
+    def _too_many_elements(self, mapping: Mapping, own: Mapping | None) -> bool:
+        """The kernel would hold more for this device than before, and more than it may."""
+        more = len(reach(mapping)) - (len(reach(own)) if own is not None else 0)
+        if self.most_elements is None or more <= 0:
+            return False
+        return self.table.elements(mapping.device) + more > self.most_elements
+
+    def _planned(
+        self, request: MapRequest, allowed: Allowed, owner: str, own: Mapping | None
+    ) -> Planned | NotPlanned:
         if own is not None:
             return self._refresh(own, request, allowed)
         if len(wanted(request, ())) and len(self._reach(request, allowed)) > MOST_FILTERS:

@@ -5,11 +5,11 @@ request, and is undone whole when the kernel or the store refuses it.
 """
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from upnp_gw.ledger.charges import Charged, Charges, Inner
 from upnp_gw.model import Endpoint, IPAddress, Kind, Mapping, MappingKey, Transport
 
 Port = tuple[Transport, int]
@@ -62,7 +62,7 @@ class Table:
         self._by_device: dict[str, Numbering] = {}
         self._everyone = Numbering()
         self._of_device: dict[str, dict[str, None]] = {}
-        self._charges: dict[str, Counter[str]] = {}
+        self._charges = Charges()
         self._by_unique_id: dict[int, str] = {}
         self._next_number = 1
 
@@ -111,11 +111,20 @@ class Table:
         """The IGD array of one device, or of everyone (None). Pinholes are in no array."""
         return self._everyone if device is None else self._by_device.get(device, Numbering())
 
-    def charges(self, device: str) -> dict[str, int]:
-        """Grant name -> how many of a device's mappings are charged to it. O(its grants)."""
-        return dict(self._charges.get(device, {}))
+    def charged(self, device: str, inner: Inner, without: Iterable[Mapping] = ()) -> Charged:
+        """What counts against a device's quotas, ``without`` these rows of this table."""
+        return self._charges.of(device, inner, [row for row in without if row.device == device])
+
+    def counted(self, device: str) -> int:
+        """How many mappings of a device count against its quota."""
+        return self._charges.mappings(device)
+
+    def elements(self, device: str) -> int:
+        """How many elements of the kernel a device's mappings come to."""
+        return self._charges.elements(device)
 
     def held_by(self, device: str) -> int:
+        """How many rows a device has; ``counted`` is what its quota goes by."""
         return len(self._of_device.get(device, ()))
 
     def devices(self) -> Iterable[str]:
@@ -149,7 +158,7 @@ class Table:
         self._by_internal.setdefault((mapping.key.transport, mapping.internal), {})[mapping.id] = None
         self._by_client.setdefault(mapping.internal.address, {})[mapping.id] = None
         self._of_device.setdefault(mapping.device, {})[mapping.id] = None
-        self._charges.setdefault(mapping.device, Counter())[mapping.rule] += 1
+        self._charges.add(mapping)
         if mapping.kind is Kind.PORT_MAPPING:
             port = (mapping.key.transport, mapping.key.external_port)
             self._by_port.setdefault(port, {})[mapping.id] = None
@@ -166,7 +175,7 @@ class Table:
         self._drop(self._by_internal, (mapping.key.transport, mapping.internal), mapping.id)
         self._drop(self._by_client, mapping.internal.address, mapping.id)
         self._drop(self._of_device, mapping.device, mapping.id)
-        self._discharge(mapping)
+        self._charges.remove(mapping)
         if mapping.kind is Kind.PORT_MAPPING:
             self._drop(self._by_port, (mapping.key.transport, mapping.key.external_port), mapping.id)
             self._everyone.remove(row.number)
@@ -179,14 +188,6 @@ class Table:
 
     def _get_all(self, ids: Iterable[str]) -> list[Mapping]:
         return [self._rows[i].mapping for i in ids]
-
-    def _discharge(self, mapping: Mapping) -> None:
-        charges = self._charges[mapping.device]
-        charges[mapping.rule] -= 1
-        if not charges[mapping.rule]:
-            del charges[mapping.rule]
-        if not charges:
-            del self._charges[mapping.device]
 
     @staticmethod
     def _drop(index: dict[K, dict[str, None]], key: K, mapping_id: str) -> None:

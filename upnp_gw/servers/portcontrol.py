@@ -31,7 +31,7 @@ REOPEN_S = 5.0
 LOG_AGAIN_S = 60.0
 OURS = frozenset({"open", "receive", "send"})
 """What the operator should look at: the kernel refused."""
-TOLD = frozenset({"policy", "revoked", "quarantine", "displaced"})
+TOLD = frozenset({"policy", "revoked", "quarantine"})
 """Ends that a PCP client is told of. Not where its address has another holder or has gone: who hears it there is
 not who held it."""
 

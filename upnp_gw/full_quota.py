@@ -1,0 +1,47 @@
+"""What a device's request does where its quota is full: an old mapping of its own yields, or it is refused."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from upnp_gw.gate.decide import decide
+from upnp_gw.gate.decision import Facts, Outcome, Verdict
+from upnp_gw.ledger.ledger import Turn
+from upnp_gw.model import Mapping, Via
+from upnp_gw.request import MapRequest, Refusal
+
+if TYPE_CHECKING:
+    from upnp_gw.operations import Operations
+
+
+def make_room(
+    operations: "Operations",
+    turn: Turn,
+    request: MapRequest,
+    owner: str,
+    facts: Facts,
+    verdict: Verdict,
+    own: Mapping | None,
+) -> tuple[Facts, Verdict]:
+    """Facts and verdict after a mapping of the same device was ended, the oldest one that may yield, where that lets
+    the request in.
+
+    A lifetime that a client was told stands (RFC 6887 section 15). A request that came by datagram ends nothing:
+    anybody on the LAN can have sent it (SR-26). ``own``: the row that the request refreshes.
+    """
+    if verdict.refusal is not Refusal.QUOTA or request.via.datagram or request.via is Via.OPERATOR:
+        return facts, verdict
+    for mapping in operations.ledger.table.of_device(owner):
+        if not may_yield(mapping) or (own is not None and own.id == mapping.id):
+            continue
+        without = replace(facts, held=operations.held(request, owner, own, mapping))
+        again = decide(operations.policy, without, request)
+        if again.outcome is Outcome.ALLOW:
+            turn.end(mapping, "displaced")
+            return without, again
+    return facts, verdict
+
+
+def may_yield(mapping: Mapping) -> bool:
+    """True where nobody was told how long the mapping stands, and nobody is there to use it: its client asked over
+    IGD for lease 0 (as long as possible), and does not answer at its address now."""
+    return mapping.parked and all(hold.via.protocol == "igd" and hold.asked_s is None for hold in mapping.holds)
