@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,12 @@ from upnp_gw.ledger.charges import Inner
 from upnp_gw.model import RemotePeers, Transport, Via
 from upnp_gw.network import Neighbour
 from upnp_gw.protocols.pcp.messages import ResultCode
-from upnp_gw.request import Granted, PortChoice, Refusal
+from upnp_gw.request import Granted, PortChoice, Refusal, Refused
 
 IP6 = ("2001:db8:77::10", "2001:db8:77::a1", "2001:db8:77::a2")
 """The console's own IPv6 addresses: a stable one, a temporary and a deprecated one."""
 ADDRESSES = (CONSOLE_IP, *IP6)
-PCP = {"via": Via.PCP, "choice": PortChoice.SUGGESTED, "nonce": b"n" * 12}
+PCP: dict[str, Any] = {"via": Via.PCP, "choice": PortChoice.SUGGESTED, "nonce": b"n" * 12}
 ROOMY = "[limits]\nrequests_per_minute = 6000\n"
 ALL = '[[grant]]\nname = "all"\nwho = "*"\nint_ports = ["1024-65535"]\n'
 
@@ -84,8 +85,14 @@ async def test_a_new_address_of_a_device_with_a_full_quota_gets_the_port_that_is
     assert counted(home) == 8
 
 
-async def test_where_the_gateway_chooses_a_full_quota_leaves_the_counted_port_alone(home: House) -> None:
-    """The other device has external port 6000: any other one would be a ninth mapping."""
+@pytest.mark.parametrize("limit", ["", "[limits]\nper_device = 8\n" + ALL])
+async def test_where_the_gateway_chooses_a_full_quota_leaves_the_counted_port_alone(
+    home: House, limit: str
+) -> None:
+    """The other device has external port 6000: any other one would be a ninth mapping. The grant's quota is full, or
+    the device's."""
+    if limit:
+        with_limits(home, limit)
     await home.granted(6000, PC_IP)
     for port in range(6000, 6008):
         await home.granted(port, IP6[0])
@@ -166,7 +173,7 @@ async def test_one_port_on_a_thousand_addresses_ends_at_the_cap_of_a_device(home
     meet(home, *clients)
     replies = [await home.map(5000, client, via=Via.PCP, nonce=b"n" * 12) for client in clients]
     assert sum(isinstance(reply, Granted) for reply in replies) == 20
-    assert {reply.refusal for reply in replies if not isinstance(reply, Granted)} == {Refusal.QUOTA}
+    assert {reply.refusal for reply in replies if isinstance(reply, Refused)} == {Refusal.QUOTA}
     assert len(home.operations.ledger.table) == len(home.firewall._until) == 20
     await home.granted(5000, clients[3], via=Via.PCP, nonce=b"n" * 12)
     await home.granted(5000, PC_IP)
@@ -208,15 +215,18 @@ async def test_a_lower_cap_ends_nothing_before_it_is_decided_again(home: House) 
 async def test_a_lease_stands_until_it_ends_and_the_newcomer_is_refused(home: House, via: Via) -> None:
     """RFC 6887 section 15: nobody connected to any of them yet, and none is displaced."""
     for port in range(6000, 6008):
-        await home.granted(port, via=via, nonce=b"n" * 12 if via is Via.PCP else None)
+        await home.granted(port, via=via, nonce=b"n" * 12 if via is Via.PCP else None, lifetime=7200)
     home.present.clear()
-    home.clock.pass_s(3000)
+    home.clock.pass_s(3700)
     await home.sweep()
+    assert all(row.parked for row in home.operations.ledger.table)
+    home.present.add(ip_address(CONSOLE_IP))
     before = rows(home)
-    for more in ({}, {"via": Via.NATPMP, "choice": PortChoice.SUGGESTED}):
+    others: list[dict[str, Any]] = [{}, {"via": Via.NATPMP, "choice": PortChoice.SUGGESTED}]
+    for more in others:
         assert (await home.refused(6008, **more)).refusal is Refusal.QUOTA
     assert rows(home) == before
-    home.clock.pass_s(700)
+    home.clock.pass_s(3600)
     await home.sweep()
     await home.granted(6008)
 

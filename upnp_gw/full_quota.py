@@ -22,8 +22,8 @@ def make_room(
     verdict: Verdict,
     own: Mapping | None,
 ) -> tuple[Facts, Verdict]:
-    """Facts and verdict after a mapping of the same device was ended, the oldest one that may yield, where that lets
-    the request in.
+    """Facts and verdict after the oldest mapping of the same device that may yield was ended, where that lets the
+    request in.
 
     A lifetime that a client was told stands (RFC 6887 section 15). A request that came by datagram ends nothing:
     anybody on the LAN can have sent it (SR-26). ``own``: the row that the request refreshes.

@@ -121,6 +121,7 @@ LIMITED: list[tuple[dict[str, object], Refusal]] = [
     ({"frozen": True}, Refusal.NOT_AUTHORIZED),
     ({"changes_last_minute": 60}, Refusal.RATE),
     ({"held": Held(by_device=32)}, Refusal.QUOTA),
+    ({"held": Held(elements=128)}, Refusal.QUOTA),
     ({"held": Held(total=1024)}, Refusal.TABLE_FULL),
 ]
 

@@ -111,7 +111,6 @@ class Model(RuleBasedStateMachine):
             assert row in self.table.to_internal(row.key.transport, row.internal)
             assert row in self.table.to_client(row.internal.address)
 
-
     def charged(self, device: str, rows: list[Mapping]) -> None:
         """The quotas go by ports, however many of the device's addresses have them; the kernel by elements."""
         ports = {port_of(m) for m in rows}

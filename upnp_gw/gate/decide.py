@@ -110,7 +110,10 @@ class _Decision:
                 return self.full()
         if held.elements >= limits.elements_per_device and not facts.standing:
             most = limits.elements_per_device
-            return Refusal.QUOTA, f"this device's mappings, on all its addresses, are {most} elements, the most it may"
+            return (
+                Refusal.QUOTA,
+                f"this device's mappings, on all its addresses, are {most} elements, the most it may",
+            )
         if held.total >= limits.total_mappings:
             return Refusal.TABLE_FULL, "the gateway holds as many mappings as it may"
         self.trace.append(
@@ -181,7 +184,7 @@ class _Decision:
         return self.allow(rule.name, f"granted by rule {rule.name}", clamps)
 
     def with_room(self, rule: Grant, ports: PortRanges) -> tuple[PortRanges, Obstacle | None]:
-        """Of these external ports those that are counted already, where the device's quota or the grant's is full."""
+        """Those of the ports that are counted already, where the device's quota or the grant's is full."""
         left = ports if self.room is None else shared(ports, self.room)
         if not left:
             return left, self.full()

@@ -17,7 +17,7 @@ class Held:
     total: int = 0
     """Mappings of all devices, each address of a device by itself."""
     by_device: int = 0
-    """Mappings of this device. An external port to an internal port counts once, over all addresses of the device."""
+    """Mappings of this device: an external port to an internal port counts once, over all its addresses."""
     by_grant: Mapping[str, int] = field(default_factory=dict)
     """Grant name -> mappings of this device charged to it, counted in the same way."""
     elements: int = 0

@@ -211,8 +211,8 @@ def full(rule: Grant) -> Obstacle:
 
 
 def counted_ports(rule: Grant, facts: Facts) -> PortRanges | None:
-    """Where a grant has no room: the external ports that it is charged for already, on another address of the device.
-    None: it has room."""
+    """Where a grant has no room: the external ports that it is charged for already, on another address of the
+    device. None: it has room."""
     if rule.max_mappings is None or facts.restoring or facts.held.by_grant.get(rule.name, 0) < rule.max_mappings:
         return None
     return normal((port, port) for port, rules in facts.held.on_port.items() if rule.name in rules)

@@ -5,7 +5,8 @@ mapping; for the kernel each is an element or more, and these are counted too.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping as Table
+from collections.abc import Iterable
+from collections.abc import Mapping as Table
 from typing import NamedTuple
 
 from upnp_gw.ledger.filters import reach

@@ -50,7 +50,9 @@ PINHOLES_MEET = NotPlanned(
 )
 MAPPINGS_MEET = NotPlanned(Refusal.CONFLICT, "another mapping of this port has an overlapping remote host")
 TOO_MANY = NotPlanned(Refusal.TOO_MANY_FILTERS, f"a mapping can have at most {MOST_FILTERS} filters")
-ELEMENTS = NotPlanned(Refusal.QUOTA, "this device's mappings would be more elements than elements_per_device allows")
+ELEMENTS = NotPlanned(
+    Refusal.QUOTA, "this device's mappings would be more elements than elements_per_device allows"
+)
 ELEMENTS_FILTERED = replace(ELEMENTS, refusal=Refusal.TOO_MANY_FILTERS)
 OPEN_OVER_TCP = NotPlanned(
     Refusal.TOO_MANY_FILTERS, "the mapping is held over another protocol, which lets anyone connect"
