@@ -89,7 +89,7 @@ async def test_a_new_address_of_a_device_with_a_full_quota_gets_the_port_that_is
 async def test_where_the_gateway_chooses_a_full_quota_leaves_the_counted_port_alone(
     home: House, limit: str
 ) -> None:
-    """The other device has external port 6000: any other one would be a ninth mapping. The grant's quota is full, or
+    """The other device has external port 6000: any other one would be a ninth mapping, for the grant's quota or for
     the device's."""
     if limit:
         with_limits(home, limit)
