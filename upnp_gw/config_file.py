@@ -57,7 +57,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
     },
     "wan": {
         "interface": Key("wan", values.interface, "--wan"),
-        "addresses": Key("external_addresses", _ADDRESSES),
+        "addresses": Key("external_addresses", _ADDRESSES, "--external"),
         "advertise": Key("advertise", values.external_address),
         "refuse_private": Key("refuse_private_external", values.flag),
     },

@@ -260,7 +260,8 @@ class Daemon:
         """The network as it is served: marked where the memory backend stands in for a router on the loopback."""
         loopback = all(address.ip.is_loopback for link in network.lans for address in link.addresses)
         emulated = self.config.backend == "memory" and loopback
-        return replace(network, emulated=emulated, advertise=self.config.advertise)
+        wan = replace(network.wan, up=True, index=1) if emulated and not network.wan.index else network.wan
+        return replace(network, wan=wan, emulated=emulated, advertise=self.config.advertise)
 
     def _network_changed(self, old: Network, new: Network) -> None:
         new = self._around.network = self._served(new)

@@ -106,7 +106,8 @@ class Network:
     @property
     def elsewhere(self) -> tuple[IPv4Address, ...]:
         """Those external addresses that the WAN interface, being up, does not have."""
-        return tuple(a for a in self.external if a not in self.wan.ipv4) if self.wan.up else ()
+        there = self.wan.up and not self.emulated
+        return tuple(a for a in self.external if a not in self.wan.ipv4) if there else ()
 
     def __post_init__(self) -> None:
         held = [own.ip for link in (self.wan, *self.lans) for own in link.addresses]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from upnp_gw.lab import Lab
+from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.daemon import Daemon
 
 pytestmark = pytest.mark.lab
@@ -27,3 +27,23 @@ def test_a_client_on_the_same_host_maps_a_port_and_is_refused_one(lab: Lab, tmp_
         verdicts = [json.loads(line)["verdict"] for line in log]
         assert sorted(verdicts) == ["allow", "allow", "deny"]
         assert not daemon.json("list")
+
+
+def test_it_needs_no_wan_no_route_and_no_neighbour_port(namespaces: None, tmp_path: Path) -> None:
+    """Two beside each other on a host that has a loopback and nothing else; the status answers when both serve."""
+    host = Host("bare")
+    host.ip("link set lo up")
+    first = ("--lan", "lo", "--backend", "memory", "--http-port", "5000")
+    second = ("--lan", "lo", "--backend", "memory", "--http-port", "5001", "--external", "9.9.9.1")
+    try:
+        with Daemon(host, tmp_path / "1", *first) as one, Daemon(host, tmp_path / "2", *second) as other:
+            for daemon, port, address in ((one, 5000, "11.22.33.44"), (other, 5001, "9.9.9.1")):
+                status = daemon.json("status")
+                assert status["wan"]["external_addresses"] == [address]
+                assert [warning for warning in status["warnings"] if "policy" not in warning] == []
+                argv = ["upnpc", "-u", f"http://127.0.0.1:{port}/igd1.xml", "-s"]
+                told = host.run(argv, timeout=30).stdout
+                assert "Status : Connected" in told
+                assert f"ExternalIPAddress = {address}" in told
+    finally:
+        host.close()

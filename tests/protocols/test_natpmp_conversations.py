@@ -123,8 +123,8 @@ async def test_the_gateways_own_ports_are_nobodys(line: Line) -> None:
     line.house.operations.policy = policy_of(OPEN)  # the built-in one forbids UDP port 5351
     line.house.own_ports((UDP, 6000))
     for port in (5350, 5351, 6000):
-        assert (await line.natpmp(port, port, transport=UDP)).external_port not in (0, 5350, 5351, 6000)
-        answer = await line.map(port, port, protocol=17, client=PC_IP)
+        assert (await line.natpmp(7000, port, transport=UDP)).external_port not in (0, 5350, 5351, 6000)
+        answer = await line.map(7000, port, protocol=17, client=PC_IP)
         assert answer.map is not None
         assert answer.map.external_port not in (0, 5350, 5351, 6000)
 

@@ -4,6 +4,7 @@ import faulthandler
 import signal
 import sys
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import click
@@ -15,6 +16,10 @@ from upnp_gw.network import Link, awaited
 from upnp_gw.terminal import shown
 
 CONFIG_ERROR = 2
+EMULATED_WAN = "emulated"
+"""Stands in for the WAN of the emulator; no interface has this name."""
+EMULATED_ADDRESS = IPv4Address("11.22.33.44")
+"""A client that gets a private or documentation address says that it is not connected (upnpc)."""
 
 _PATH = click.Path(path_type=Path)
 
@@ -34,6 +39,7 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @interface_options
+@click.option("--external", multiple=True, metavar="ADDRESS", help="An external IPv4 address; once for each.")
 @click.option("--policy", type=_PATH, metavar="FILE", help="The policy. Default: the built-in home policy.")
 @click.option("--state-dir", type=_PATH, metavar="DIR", help="Where mappings and decisions are kept.")
 @click.option("--runtime-dir", type=_PATH, metavar="DIR", help="Where the control socket is.")
@@ -61,6 +67,21 @@ def run(config_file: Path | None, **given: object) -> None:
     sys.exit(code)
 
 
+def is_emulator(given: Settings) -> bool:
+    """True where nothing but the loopback is served, from memory: a router for tests of clients."""
+    return given.get("backend") == "memory" and tuple(given.get("lan", ())) == ("lo",)
+
+
+def emulated(given: Settings) -> tuple[Settings, tuple[str, ...]]:
+    """What the emulator has without being told: a WAN that is always up, and an external address."""
+    chosen: Settings = {}
+    if "wan" not in given:
+        chosen["wan"] = EMULATED_WAN
+        if not given.get("external_addresses"):
+            chosen["external_addresses"] = (EMULATED_ADDRESS,)
+    return chosen, ()
+
+
 def configure(
     config_file: Path | None, options: dict[str, object]
 ) -> tuple[Config, tuple[str, ...], tuple[str, ...]]:
@@ -77,6 +98,8 @@ def configure(
         raise ConfigError("network interfaces", "", f"cannot be read: {error.strerror}") from None
 
     def choose(given: Settings) -> tuple[Settings, tuple[str, ...]]:
+        if is_emulator(given):
+            return emulated(given)
         try:
             found = detect(interfaces, routes, wan=given.get("wan"), lan=given.get("lan", ()))
         except ConfigError as error:
@@ -89,4 +112,6 @@ def configure(
     check_apart(config.wan, config.lan, interfaces)
     check_links(config, where, interfaces, {route.interface for route in routes})  # routed prefixes too
     known = {interface.name: interface for interface in interfaces}
+    if config.wan == EMULATED_WAN:
+        return config, chosen, ()
     return config, chosen, awaited(known.get(name, Link(name, 0, False)) for name in (config.wan, *config.lan))
