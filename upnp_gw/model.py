@@ -212,5 +212,3 @@ class Usage:
     packets: int = 0
     last_used: float | None = None
     """Wall-clock seconds of the poll that last saw a change."""
-    shared: bool = False
-    """True where another mapping leads to the same internal endpoint: bytes are of both."""

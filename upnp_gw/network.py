@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 
 from upnp_gw.device import device_id
 from upnp_gw.model import IPAddress, IPNetwork, Transport
+from upnp_gw.prefixes import joined, without
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,18 @@ class Network:
         parts = {link.name: _parts(link) for link in self.lans}
         object.__setattr__(self, "_extents", {name: tuple(map(_ends, nets)) for name, nets in parts.items()})
         object.__setattr__(self, "prefixes", {name: tuple(map(str, nets)) for name, nets in parts.items()})
+
+    @property
+    def lan_hosts(self) -> tuple[IPNetwork, ...]:
+        """The LAN prefixes, connected and routed, that no packet from the WAN can come from.
+
+        Link-local ones are on every link; what the WAN link is connected to is outside.
+        """
+        nets = (*(net for link in self.lans for net in link.networks), *self.routed)
+        left = joined(net for net in nets if not net.is_link_local)
+        for outside in self.wan.networks:
+            left = tuple(part for net in left for part in without(net, outside))
+        return left
 
     def lan(self, interface: str) -> Link | None:
         return next((link for link in self.lans if link.name == interface), None)

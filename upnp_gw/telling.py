@@ -58,7 +58,6 @@ class Telling:
             rule=row.rule,
             decision=row.decision,
             state="parked" if row.parked else "active" if row.enabled else "disabled",
-            shared=usage.shared,
             device_name=self.name(row.device),
         )
 

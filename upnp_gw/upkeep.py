@@ -246,10 +246,9 @@ class Upkeep:
             before = self._ledger.usage.get(i, Usage())
             now = Usage(
                 connections=sum(c.connections for c in parts),
-                bytes=max(c.bytes for c in parts),
-                packets=max(c.packets for c in parts),
+                bytes=sum(c.bytes for c in parts),
+                packets=sum(c.packets for c in parts),
                 last_used=before.last_used,
-                shared=any(c.shared for c in parts),
             )
             used = (now.connections, now.bytes) != (before.connections, before.bytes)
             self._ledger.usage[i] = replace(now, last_used=wall) if used and (now.connections or now.bytes) else now

@@ -154,9 +154,10 @@ class Witness:
             before = self._counted.get(mapping.id, self._first(mapping, usage))
             counted[mapping.id] = usage
             connections, volume = grown.get(opening, (0, 0))
-            more = usage.bytes - before.bytes
-            volume = max(volume, more) if usage.shared else volume + more
-            grown[opening] = (connections + usage.connections - before.connections, volume)
+            grown[opening] = (
+                connections + usage.connections - before.connections,
+                volume + usage.bytes - before.bytes,
+            )
             if mapping.active:
                 open_now[opening] = open_now.get(opening, 0) + 1
                 stood[opening] = max(stood.get(opening, 0.0), min(elapsed, max(0.0, now.wall - mapping.granted_at)))

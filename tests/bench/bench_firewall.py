@@ -16,7 +16,8 @@ from itertools import count
 
 from tests.firewall.driver import NETWORK, forward, settings
 from upnp_gw.firewall.base import Change, Close, Cut, FirewallMode, Forward, Open, Refill
-from upnp_gw.firewall.conntrack import Flows, end_flows
+from upnp_gw.firewall.conntrack import end_flows
+from upnp_gw.firewall.flows import Flows
 from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.firewall.nftables.library import Session
 from upnp_gw.lab import acquire

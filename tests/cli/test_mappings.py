@@ -130,12 +130,6 @@ def test_nothing_is_mapped(daemon: ServedOperator, upnp_gw: Run) -> None:
     assert upnp_gw("list", "--json").output == "[]\n"
 
 
-def test_shared_bytes_are_marked() -> None:
-    drawn = lines([mapping(1, shared=True)], NOW, 200)
-    assert "1.2M*" in drawn[1]
-    assert drawn[-1].startswith("* two mappings")
-
-
 def test_watch_draws_at_each_change_and_ends_with_the_daemon(daemon: ServedOperator, upnp_gw: Run) -> None:
     daemon.operator.held = [mapping(1)]
     asked = 0

@@ -5,13 +5,28 @@ from collections.abc import Iterator
 import pytest
 
 from tests.firewall.driver import Driver, driving
+from tests.firewall.gateway import Gateway, gateway_of
 from tests.lab.conftest import fresh_lab, lab, namespaces
-from upnp_gw.firewall.base import Firewall
+from upnp_gw.firewall.base import Firewall, FirewallMode
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall, library
-from upnp_gw.lab import Host
+from upnp_gw.lab import Host, Lab
 
-__all__ = ["any_firewall", "fresh_lab", "lab", "namespaces"]
+__all__ = ["any_firewall", "fresh_lab", "gateway", "lab", "namespaces", "router"]
+
+
+@pytest.fixture(params=list(FirewallMode))
+def gateway(fresh_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Gateway]:
+    """The real firewall on the gateway of a fresh lab, in each mode in turn."""
+    with gateway_of(fresh_lab, request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def router(fresh_lab: Lab) -> Iterator[Gateway]:
+    """The same in router mode alone."""
+    with gateway_of(fresh_lab, FirewallMode.ROUTER) as made:
+        yield made
 
 
 @pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.lab) for name in ("bindings", "loader"))])

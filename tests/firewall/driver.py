@@ -3,10 +3,10 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 from typing import Any, Generic, TypeVar
 
 from upnp_gw.firewall.base import Change, Firewall, FirewallMode, FirewallSettings, Forward, Reading
@@ -122,9 +122,19 @@ def until(condition: Callable[[], bool], within_s: float = WAIT_S) -> None:
 
 
 def network_of(lab: Lab) -> Network:
-    """The lab's gateway as settings want it."""
+    """The lab's gateway as settings want it, with the addresses of its links."""
+    wan = (*(f"{address}/24" for address in lab.external), f"{lab.external6}/64")
     return Network(
-        Link(lab.topology.wan, 1, True),
-        tuple(Link(lan.interface, 2 + n, True) for n, lan in enumerate(lab.topology.lans)),
+        _link(lab.topology.wan, 1, wan),
+        tuple(
+            _link(
+                lan.interface, 2 + n, [f"{net[1]}/{net.prefixlen}" for net in (lan.network, lan.network6, lan.ula)]
+            )
+            for n, lan in enumerate(lab.topology.lans)
+        ),
         external=lab.external,
     )
+
+
+def _link(name: str, index: int, addresses: Iterable[str]) -> Link:
+    return Link(name, index, True, tuple(map(ip_interface, (*addresses, "fe80::1/64"))))

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tests.firewall.driver import NETWORK, forward, settings
 from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Forward, Open, Refill, Rewire
-from upnp_gw.firewall.conntrack import Flows
+from upnp_gw.firewall.flows import Flows, Leaving
 from upnp_gw.firewall.nftables.books import Books
 from upnp_gw.firewall.nftables.elements import slot_of
 from upnp_gw.firewall.nftables.library import Session
-from upnp_gw.firewall.nftables.ruleset import FILLED, OPENING, contents, structure, version
+from upnp_gw.firewall.nftables.ruleset import CARRYING, FILLED, OPENING, contents, structure, version
 from upnp_gw.model import DecisionId, Endpoint, Transport
 
 
@@ -25,13 +25,12 @@ def books() -> Books:
 
 def test_the_transaction_of_an_open() -> None:
     draft = books().draft([Open(forward("m1", 80, internal_port=8080, timeout_s=59.2))], 0)
-    live = "6 . 192.168.77.10 . 8080"
     assert draft.commands.splitlines() == [
-        f"add element inet upnp_gw live {{ {live} timeout 150s }}",
-        f"delete element inet upnp_gw live {{ {live} }}",
+        'add element inet upnp_gw live { 6 . 80 timeout 150s comment "m1" }',
+        "delete element inet upnp_gw live { 6 . 80 }",
         'add element inet upnp_gw pm { 6 . 80 timeout 60s comment "m1" : 192.168.77.10 . 8080 }',
-        f"add element inet upnp_gw live {{ {live} timeout 150s }}",
-        f"add element inet upnp_gw out {{ {live} timeout 60s : 11.22.33.44 . 80 }}",
+        'add element inet upnp_gw live { 6 . 80 timeout 150s comment "m1" }',
+        "add element inet upnp_gw out { 6 . 192.168.77.10 . 8080 timeout 60s : 11.22.33.44 . 80 }",
     ]
 
 
@@ -42,12 +41,70 @@ def test_a_refused_batch_leaves_the_books_as_they_were() -> None:
     assert not kept.users
 
 
-def test_live_lasts_as_long_as_the_longest_of_its_mappings() -> None:
+def test_what_carries_outlives_each_mapping_by_itself() -> None:
     kept = books()
     one, two = forward("m1", 80, timeout_s=1000), forward("m2", 81, internal_port=80, keep=False)
     kept.draft([Open(one), Open(two)], 0).commit()
-    draft = kept.draft([Open(replace(two, timeout_s=10))], 100)
-    assert "6 . 192.168.77.10 . 80 timeout 990s" in draft.commands
+    draft = kept.draft([Open(replace(two, timeout_s=10)), Close(one)], 100)
+    assert 'live { 6 . 81 timeout 100s comment "m2", 6 . 80 timeout 90s comment "m1" }' in draft.commands
+
+
+def test_a_closed_forward_carries_its_flows_until_they_are_cut() -> None:
+    kept = books()
+    one, hole = forward("m1", 80), forward("m2", 443, "2001:db8::1", remote="2001:db8:9::/48")
+    kept.draft([Open(one), Open(hole)], 0).commit()
+    kept.draft([Close(one), Close(hole)], 0).commit()
+    draft = kept.draft([Cut(one), Cut(hole)], 5)
+    assert "delete element inet upnp_gw live { 6 . 80 }" in draft.commands
+    assert (
+        "delete element inet upnp_gw live6_net { 6 . 2001:db8::1 . 443 . 2001:db8:9::/48 . 0-65535 }"
+        in draft.commands
+    )
+    draft.commit()
+    assert not kept.closed
+    assert not kept.closed_at
+    assert "live" not in kept.draft([Cut(one)], 6).commands
+
+
+def test_what_the_kernel_has_ended_of_the_closed_is_forgotten() -> None:
+    kept = books()
+    for number in range(5):
+        kept.draft([Open(forward("m1", 80 + number))], number).commit()
+        kept.draft([Close(forward("m1", 80 + number))], number).commit()
+    assert len(kept.closed) == 5
+    kept.draft([], 92).commit()
+    assert [held.forward.external_port for held in kept.closed.values()] == [83, 84]
+    assert [place[2] for place in kept.closed_at] == [83, 84]
+
+
+def test_a_new_endpoint_of_a_freed_port_ends_the_flows_of_the_old() -> None:
+    """What carries them is named by the external side alone, and would carry them as the new one's."""
+    kept = books()
+    old = forward("m1", 80, remote="203.0.113.7/32")
+    kept.draft([Open(old)], 0).commit()
+    kept.draft([Close(old)], 0).commit()
+    draft = kept.draft([Open(forward("m2", 80, "192.168.77.11"))], 1)
+    assert Flows.through(old) in draft.flows
+    assert "delete element inet upnp_gw live_rh { 6 . 80 . 203.0.113.7 }" in draft.commands
+    again = kept.draft([Open(forward("m2", 80))], 1)
+    assert Flows.through(old) not in again.flows, "the same endpoint again"
+
+
+def test_the_external_ports_of_router_mode_stand_as_long_as_any_mapping_of_them() -> None:
+    kept = Books(NETWORK, size=100, router=True)
+    one, two = forward("m1", 80, timeout_s=60), forward("m2", 80, remote="203.0.113.7/32", timeout_s=600)
+    draft = kept.draft([Open(one), Open(two)], 0)
+    assert "external_ports { 6 . 80 timeout 600s }" in draft.commands
+    assert [flows for flows in draft.flows if isinstance(flows, Leaving)] == 2 * [
+        Leaving(Transport.TCP, 80, frozenset(NETWORK.external), frozenset([one.internal]))
+    ]
+    draft.commit()
+    draft = kept.draft([Close(two)], 10)
+    assert "external_ports { 6 . 80 timeout 50s }" in draft.commands
+    draft.commit()
+    draft = kept.draft([Close(one)], 10)
+    assert draft.commands.splitlines().count("delete element inet upnp_gw external_ports { 6 . 80 }") == 1
+    assert "external_ports" not in books().draft([Open(one)], 0).commands, "alongside it is others who translate"
 
 
 def test_the_source_port_is_the_keepers_and_moves_on_when_it_goes() -> None:
@@ -76,7 +133,7 @@ def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:
     draft = kept.draft([Close(forward("m1")), Cut(forward("m1"))], 0)
     assert "add element inet upnp_gw cut { 6 . 192.168.77.10 . 3074 timeout 120s }" in draft.commands
     assert draft.commands.rfind("live") < draft.commands.rfind("add element inet upnp_gw cut")
-    assert [flows.internal for flows in draft.flows] == [forward("m1").internal]
+    assert draft.flows == [Flows.through(forward("m1"))]
 
 
 def test_a_cut_spares_what_another_forward_to_the_endpoint_lets_in() -> None:
@@ -84,18 +141,16 @@ def test_a_cut_spares_what_another_forward_to_the_endpoint_lets_in() -> None:
     named = forward("m2", remote="203.0.113.7/32", timeout_s=60)
     kept.draft([Open(forward("m1")), Open(named)], 0).commit()
     kept.draft([Close(forward("m1"))], 0).commit()
-    (flows,) = kept.draft([Cut(forward("m1"))], 5).flows
-    assert flows.spared == (Flows.through(named),)
-    (late,) = kept.draft([Cut(forward("m1"))], 61).flows
-    assert late.spared == (), "the kernel has ended it"
-    (both,) = kept.draft([Close(named), Cut(forward("m1"))], 5).flows
-    assert both.spared == ()
+    ended = Flows.through(forward("m1"))
+    assert kept.draft([Cut(forward("m1"))], 5).flows == [replace(ended, spared=(Flows.through(named),))]
+    assert kept.draft([Cut(forward("m1"))], 61).flows == [ended], "the kernel has ended the other"
+    assert kept.draft([Close(named), Cut(forward("m1"))], 5).flows == [ended]
 
 
 def test_a_refresh_ends_no_flows() -> None:
     kept = books()
     first = kept.draft([Open(forward("m1"))], 0)
-    assert [flows.internal for flows in first.flows] == [None]
+    assert first.flows == [Flows.untranslated(forward("m1"))]
     first.commit()
     assert kept.draft([Open(forward("m1", timeout_s=5))], 0).flows == []
 
@@ -182,7 +237,7 @@ def test_every_set_that_opens_has_timeouts_a_counter_and_a_size(mode: FirewallMo
         (line,) = re.findall(rf"^ (?:map|set) {name} .*$", declared, re.MULTILINE)
         assert "timeout" in line
         assert re.search(r"size \d+;", line)
-        assert ("counter" in line) is (name in (*OPENING, "live"))
+        assert ("counter" in line) is (name in (*OPENING, *CARRYING.values()))
 
 
 def test_the_version_follows_the_structure_alone() -> None:
@@ -194,11 +249,16 @@ def test_the_version_follows_the_structure_alone() -> None:
 
 
 def test_alongside_has_no_verdict_that_binds_others() -> None:
-    """An accept in our base chain overrides nobody, a drop would. (Hairpin "same" drops, but only what we led.)
-    What is dropped is for our own servers, and over the share of a LAN host."""
+    """An accept in our base chain overrides nobody, a drop would: we drop only flows that we let in ourselves, and
+    what is for our own servers, over the share of a LAN host."""
     text = contents(settings(FirewallMode.ALONGSIDE, http_port=5000))
     others, own = text.split(" chain own_servers {")
-    assert not re.search(r"\bdrop\b", others)
+    chains = dict(re.findall(r"^ chain (\w+) {\n(.*?)^ }", others, re.MULTILINE | re.DOTALL))
+    assert {name for name, rules in chains.items() if re.search(r"\bdrop\b", rules)} == {"carried", "carried6"}
+    ways = [rule for rule in others.splitlines() if "carried" in rule and "chain" not in rule]
+    assert len(ways) == 6
+    assert all("ct label 127 goto" in rule or "ct label set 127 goto" in rule for rule in ways[1:])
+    assert ways[0].endswith("meta nfproto ipv6 goto carried6")
     entries = own.partition("}")[0].split("\n")[1:-1]
     assert all(
         re.match(r"  iifname @lan (udp dport 5351|udp dport 1900|tcp dport 5000) ", line) for line in entries
@@ -255,7 +315,7 @@ def test_the_portions_of_a_refill_are_the_same_commands() -> None:
     portions = list(draft.portions())
     assert sorted("\n".join(portions).splitlines()) == sorted(draft.commands.splitlines())
     assert portions[0].startswith("flush map inet upnp_gw pm\n")
-    assert len(portions) == 5
+    assert len(portions) == 6
     assert max(map(len, portions)) < 100_000
 
 

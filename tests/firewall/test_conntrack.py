@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -14,7 +15,6 @@ from tests.firewall.driver import forward
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import (
     FILTERED_MOST,
-    Flows,
     build_filter,
     end_flows,
     find,
@@ -22,6 +22,8 @@ from upnp_gw.firewall.conntrack import (
     parse_tuple,
     wanted_of,
 )
+from upnp_gw.firewall.flows import Ending, Flows, Leaving
+from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
 from upnp_gw.firewall.netlink import (
     NESTED,
     Message,
@@ -32,7 +34,7 @@ from upnp_gw.firewall.netlink import (
     parse_messages,
 )
 from upnp_gw.lab import Host
-from upnp_gw.model import Transport
+from upnp_gw.model import Endpoint, Transport
 
 EXTERNAL, CONSOLE, PEER = "11.22.33.44", "192.168.77.10", "11.50.1.10"
 
@@ -51,9 +53,11 @@ def one_way(source: str, sport: int, destination: str, dport: int, protocol: int
     )
 
 
-def entry(original: bytes, reply: bytes) -> Message:
+def entry(original: bytes, reply: bytes, label: int | None = ASKED, status: int = 0) -> Message:
     body = struct.pack("!BBH", 2, 0, 0) + nest(1, original) + nest(2, reply) + attribute(12, b"\0\0\0\7")
-    return Message(0x100, 0, 0, body)
+    if label is not None:
+        body += attribute(22, (1 << label).to_bytes(16, sys.byteorder))
+    return Message(0x100, 0, 0, body + attribute(3, struct.pack("!I", status)))
 
 
 TRANSLATED = entry(one_way(PEER, 5000, EXTERNAL, 4074), one_way(CONSOLE, 3074, PEER, 5000))
@@ -63,7 +67,12 @@ UNTRANSLATED = entry(one_way(PEER, 5002, EXTERNAL, 4074), one_way(EXTERNAL, 4074
 OTHER_ADDRESS = entry(one_way(PEER, 5003, "11.22.33.45", 4074), one_way(CONSOLE, 3074, PEER, 5003))
 OTHER_PORT = entry(one_way(PEER, 5004, EXTERNAL, 4075), one_way(CONSOLE, 3074, PEER, 5004))
 UDP = entry(one_way(PEER, 5005, EXTERNAL, 4074, 17), one_way(CONSOLE, 3074, PEER, 5005, 17))
-OUTBOUND = entry(one_way(CONSOLE, 3074, PEER, 80), one_way(PEER, 80, EXTERNAL, 4074))
+OUTBOUND = entry(one_way(CONSOLE, 3074, PEER, 80), one_way(PEER, 80, EXTERNAL, 4074), MASQUERADED, 1 << 1)
+CONNECTED = entry(one_way(CONSOLE, 3074, PEER, 81), one_way(PEER, 81, EXTERNAL, 4074), MASQUERADED, 1 << 2)
+OUTBOUND_UDP = entry(one_way(CONSOLE, 9, PEER, 8, 17), one_way(PEER, 8, EXTERNAL, 4074, 17), None, 1 << 1)
+GATEWAYS_OWN = entry(one_way(EXTERNAL, 4074, PEER, 7, 17), one_way(PEER, 7, EXTERNAL, 4074, 17), None)
+INSIDE = entry(one_way(PEER, 4074, EXTERNAL, 6, 17), one_way(CONSOLE, 6, PEER, 4074, 17))
+STATIC = entry(one_way(PEER, 5006, EXTERNAL, 4074), one_way(CONSOLE, 3074, PEER, 5006), None)
 ICMP = Message(0x100, 0, 0, struct.pack("!BBH", 2, 0, 0) + nest(1, nest(2, attribute(1, b"\1"))))
 EVERY = [
     TRANSLATED,
@@ -74,6 +83,11 @@ EVERY = [
     OTHER_PORT,
     UDP,
     OUTBOUND,
+    CONNECTED,
+    OUTBOUND_UDP,
+    GATEWAYS_OWN,
+    INSIDE,
+    STATIC,
     ICMP,
 ]
 ANY = forward(port=4074, internal_port=3074)
@@ -83,6 +97,12 @@ def spared(one: Forward, port: int = 4074, remote: str | None = None) -> Flows:
     """The flows of a forward, beside one that stands."""
     other = forward("m2", port, internal_port=3074, remote=remote)
     return replace(Flows.through(one), spared=(Flows.through(other),))
+
+
+def leaving(transport: Transport, holder: int = 1, address: str = EXTERNAL) -> Leaving:
+    """The flows that have external port 4074, which is mapped to this port of the console."""
+    holders = frozenset([Endpoint(ip_address(CONSOLE), holder)])
+    return Leaving(transport, 4074, frozenset([ip_address(address)]), holders)
 
 
 @pytest.mark.parametrize(
@@ -104,9 +124,13 @@ def spared(one: Forward, port: int = 4074, remote: str | None = None) -> Flows:
         (Flows.untranslated(ANY), [UNTRANSLATED]),
         (Flows.untranslated(forward(port=4074, remote="1.2.3.4/32")), []),
         (Flows.through(forward(port=4074, internal_port=3074, transport=Transport.UDP)), [UDP]),
+        (leaving(Transport.TCP), [OUTBOUND]),
+        (leaving(Transport.UDP), [OUTBOUND_UDP]),
+        (leaving(Transport.TCP, holder=3074), []),
+        (leaving(Transport.UDP, address="11.22.33.45"), []),
     ],
 )
-def test_which_flows_a_forward_means(flows: Flows, meant: list[Message]) -> None:
+def test_which_flows_a_forward_means(flows: Ending, meant: list[Message]) -> None:
     wanted = wanted_of([flows])
     assert [e.name for e in find(EVERY, wanted)] == [e.name for m in meant if (e := parse_entry(m, wanted))]
 
@@ -114,8 +138,9 @@ def test_which_flows_a_forward_means(flows: Flows, meant: list[Message]) -> None
 def test_a_pinholes_flows_go_to_its_own_address() -> None:
     flows = Flows.through(forward(port=443, to="2001:db8::1"))
     assert (flows.family, flows.port, flows.address) == (socket.AF_INET6, 443, ip_address("2001:db8::1"))
-    hit = entry(one_way("2001:db8:1::1", 9, "2001:db8::1", 443), one_way("2001:db8::1", 443, "2001:db8:1::1", 9))
-    assert len(list(find([hit], wanted_of([flows])))) == 1
+    ways = one_way("2001:db8:1::1", 9, "2001:db8::1", 443), one_way("2001:db8::1", 443, "2001:db8:1::1", 9)
+    found = [bool(list(find([entry(*ways, label)], wanted_of([flows])))) for label in (LET_IN, None)]
+    assert found == [True, False], "without our label somebody else let it in"
 
 
 def test_the_filter_names_protocol_and_destination_port() -> None:
@@ -124,6 +149,8 @@ def test_the_filter_names_protocol_and_destination_port() -> None:
         1: attribute(2 | NESTED, attribute(1, b"\x11") + attribute(3, struct.pack("!H", 4074))),
         25: attribute(1, struct.pack("=I", 0x28)),
     }
+    answers = parse_attributes(build_filter(Transport.UDP, 4074, leaving=True))
+    assert answers == {2: attributes[1], 25: attribute(2, struct.pack("=I", 0x28))}
 
 
 @given(st.binary(max_size=200))
@@ -186,14 +213,8 @@ ANSWERED = [
 @pytest.mark.parametrize(("protocol", "status", "answered"), ANSWERED)
 def test_a_knock_at_a_closed_port_is_no_conversation(protocol: int, status: int, answered: bool) -> None:
     there, back = one_way(PEER, 5000, EXTERNAL, 4074, protocol), one_way(CONSOLE, 3074, PEER, 5000, protocol)
-    message = entry(there, back)
-    told = Message(
-        message.kind,
-        message.flags,
-        message.port,
-        message.body + attribute(3, struct.pack("!I", status)),
-    )
+    told = entry(there, back, status=status)
     transport = Transport.TCP if protocol == 6 else Transport.UDP
-    found = parse_entry(told, {(transport, 4074): []})
+    found = parse_entry(told, {(transport, 4074, False): []})
     assert found is not None
     assert found.answered is answered

@@ -3,18 +3,14 @@
 import socket
 import struct
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import Any
 
 import pytest
 
-from tests.firewall.driver import Driver, driving, forward, network_of, settings, until
-from upnp_gw.firewall.base import Close, Cut, FirewallMode, Forward, Open, Refill, Rewire
-from upnp_gw.firewall.nftables import NftablesFirewall
+from tests.firewall.driver import forward, network_of, settings, until
+from tests.firewall.gateway import Gateway, connected, gateway_of, goes_on, to
+from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open, Refill, Rewire
 from upnp_gw.lab import GUEST, HOME, Host, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, dial, reach
 from upnp_gw.model import IPAddress, Transport
@@ -22,43 +18,6 @@ from upnp_gw.model import IPAddress, Transport
 pytestmark = pytest.mark.lab
 
 TCP, UDP = Transport.TCP, Transport.UDP
-Gateway = Driver[NftablesFirewall]
-MASQUERADE = """
-table ip foreign {
-  chain postrouting { type nat hook postrouting priority srcnat; policy accept;
-    oifname "wan0" masquerade;
-  }
-}
-"""
-GRACE_S = 1.0
-
-
-@contextmanager
-def gateway_of(lab: Lab, mode: FirewallMode, **more: Any) -> Iterator[Gateway]:
-    """The firewall open on the lab's gateway; alongside, another table masquerades and somebody else forwards."""
-    if mode is FirewallMode.ALONGSIDE:
-        lab.gateway.sysctl("net/ipv4/ip_forward", "1")
-        lab.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
-        lab.gateway.nft(MASQUERADE)
-    with driving(NftablesFirewall(live_grace_s=GRACE_S), lab.gateway) as gateway:
-        gateway.open(settings(mode, network_of(lab), **more))
-        yield gateway
-
-
-@pytest.fixture(params=list(FirewallMode))
-def gateway(fresh_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Gateway]:
-    with gateway_of(fresh_lab, request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def router(fresh_lab: Lab) -> Iterator[Gateway]:
-    with gateway_of(fresh_lab, FirewallMode.ROUTER) as made:
-        yield made
-
-
-def to(lab: Lab, name: str, forward_id: str, port: int, **more: Any) -> Forward:
-    return forward(forward_id, port, str(lab.hosts[name].address), **more)
 
 
 @pytest.mark.parametrize("transport", list(Transport))
@@ -183,23 +142,6 @@ def test_the_source_port_follows_the_external_address(router: Gateway, fresh_lab
         assert not reach(peer, UDP, lab.external[0], 3075)
 
 
-@pytest.mark.spec("SR-3", "SR-29")
-@pytest.mark.parametrize("transport", list(Transport))
-def test_a_lease_ends_in_the_kernel_with_nobody_there(
-    router: Gateway, fresh_lab: Lab, transport: Transport
-) -> None:
-    lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
-    with EchoServer(lab.hosts["console"], transport, 3074):
-        router.apply(Open(to(lab, "console", "m1", 3074, transport=transport, timeout_s=1)))
-        with dial(peer, transport, lab.external[0], 3074) as call:
-            assert call.ask()
-            router.close()
-            assert call.ask(), "the lease goes on without us"
-            time.sleep(1 + GRACE_S + 0.2)
-            assert not call.ask(), "the live flow ended in the kernel"
-            assert not reach(peer, transport, lab.external[0], 3074)
-
-
 def test_flows_of_a_closed_mapping_live_until_they_are_cut(gateway: Gateway, fresh_lab: Lab) -> None:
     lab, peer, other = fresh_lab, fresh_lab.hosts["peer1"], fresh_lab.hosts["peer2"]
     one, beside = to(lab, "console", "m1", 3074), to(lab, "console", "m2", 4074, internal_port=3074)
@@ -217,37 +159,6 @@ def test_flows_of_a_closed_mapping_live_until_they_are_cut(gateway: Gateway, fre
         gateway.do(gateway.firewall.settled())
         assert not call.ask()
         assert kept.ask(), "the other mapping to the same endpoint lives"
-
-
-@contextmanager
-def connected(
-    server: Host, *clients: tuple[Host, str, int, int]
-) -> Iterator[list[tuple[socket.socket, socket.socket]]]:
-    """Connections to port 443 of a host, each client with an address, port and a port of its own (0: any):
-    (client, server) of each."""
-    with ExitStack() as stack:
-        with server.inside():
-            listener = stack.enter_context(
-                socket.create_server(("::", 443), family=socket.AF_INET6, dualstack_ipv6=True)
-            )
-        pairs = []
-        for host, address, port, own in clients:
-            with host.inside():
-                source = ("::" if ":" in address else "", own)
-                client = stack.enter_context(socket.create_connection((address, port), 1, source))
-            pairs.append((client, stack.enter_context(listener.accept()[0])))
-            for end in pairs[-1]:
-                end.settimeout(0.5)
-        yield pairs
-
-
-def goes_on(client: socket.socket, server: socket.socket) -> bool:
-    """The LAN host sends first: what was cut is not taken up again as an outbound flow."""
-    try:
-        server.send(b"hello")
-        return client.recv(9) == b"hello"
-    except (TimeoutError, ConnectionError):
-        return False
 
 
 @pytest.mark.parametrize("goes", ["anyone", "narrowed", "named"])
@@ -442,16 +353,24 @@ def test_a_pinhole_lets_in_its_own_traffic_only(router: Gateway, fresh_lab: Lab)
     lab, peer, other = fresh_lab, fresh_lab.hosts["peer1"], fresh_lab.hosts["peer2"]
     console = lab.hosts["console"]
     inside = str(console.address6)
-    router.apply(
+    holes = (
         Open(forward("m1", 443, inside)),
         Open(forward("m2", 444, inside, remote=f"{peer.address6}/128")),
         Open(forward("m3", 445, inside, remote="2a11:50:1::/64")),
     )
+    router.apply(*holes)
     for port, both in ((443, True), (444, False), (445, False)):
         with EchoServer(console, TCP, port):
             assert reach(peer, TCP, console.address6, port)
             assert bool(reach(other, TCP, console.address6, port)) is both
-    assert router.read().counters["m1"].bytes > 0
+    first = router.read().counters
+    assert {name: counted.connections for name, counted in first.items()} == {"m1": 2, "m2": 1, "m3": 1}
+    router.apply(*holes)
+    assert reach(peer, TCP, console.address6, 445).how == "reset", "nobody listens there any more"
+    second = router.read().counters
+    assert {name: counted.connections for name, counted in second.items()} == {"m1": 2, "m2": 1, "m3": 2}
+    assert second["m1"].bytes == first["m1"].bytes, "a refresh keeps the counters"
+    assert second["m3"].bytes > first["m3"].bytes > 400, "both ways"
     one = forward("m1", 443, inside)
     with EchoServer(console, TCP, 443), dial(peer, TCP, console.address6, 443) as call:
         assert call.ask()

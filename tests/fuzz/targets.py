@@ -16,7 +16,8 @@ from upnp_gw import api
 from upnp_gw.config_file import parse_text
 from upnp_gw.errors import ConfigError, WireError
 from upnp_gw.firewall import netlink
-from upnp_gw.firewall.conntrack import Flows, find, parse_tuple, wanted_of
+from upnp_gw.firewall.conntrack import find, parse_tuple, wanted_of
+from upnp_gw.firewall.flows import Flows
 from upnp_gw.firewall.nftables import counters, inspect, watch
 from upnp_gw.gate import dhcp
 from upnp_gw.gate.load import load_text
@@ -154,8 +155,7 @@ def netlink_filter(data: bytes) -> None:
     list(find(messages, WANTED))
     for message in messages:
         watch.foreign(message, {7})
-        for element in counters.parse_elements(message.attributes):
-            counters.inner_of_key(element.key)
+        list(counters.parse_elements(message.attributes))
     parse_tuple(data)
     list(counters.parse_elements(netlink.parse_attributes(data)))
 

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
 
-from tests.lab.whole_way import ROUTER, TCP, Home, home
+from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home, pinhole
 from upnp_gw.lab import Lab, LabUnavailable, Topology, acquire
 from upnp_gw.lab.probe import Call, EchoServer, dial
+from upnp_gw.protocols.faces import Face
 
 
 def _unavailable() -> str:
@@ -50,15 +52,16 @@ def fresh_lab(namespaces: None) -> Iterator[Lab]:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A home whose daemon was killed with mappings in the kernel: 8080 for three seconds, 8081 for an hour."""
+    """A home whose daemon was killed with mappings and pinholes in the kernel: port 8080 for three seconds (TCP and
+    UDP), port 8081 for an hour (TCP)."""
 
     home: Home
     killed_at: float
     """Monotonic seconds."""
-    call: Call
-    """A live flow through 8080."""
-    longer: Call
-    """And through 8081."""
+    calls: list[Call]
+    """Live flows through 8080, over both transports and address families."""
+    longer: list[Call]
+    """And through 8081, over both address families."""
 
     def left(self, after_s: float) -> float:
         """Seconds from now to so many after the kill, at least one."""
@@ -68,18 +71,21 @@ class Orphan:
 @pytest.fixture(scope="session")
 def orphan(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orphan]:
     with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        made.point().add(8081)
-        made.point().add(8080, NewLeaseDuration=3)
-        with (
-            EchoServer(made.console, TCP, 8080),
-            EchoServer(made.console, TCP, 8081),
-            dial(made.peer, TCP, made.external, 8080) as call,
-            dial(made.peer, TCP, made.external, 8081) as longer,
-        ):
-            assert call.ask()
-            assert longer.ask()
+        point = made.point(face=Face.IGD2)
+        openings = ((TCP, 8081, 3600), (TCP, 8080, 3), (UDP, 8080, 3))
+        with ExitStack() as stack:
+            calls: dict[int, list[Call]] = {8080: [], 8081: []}
+            for transport, port, lease_s in openings:
+                point.add(port, transport, NewLeaseDuration=lease_s)
+                pinhole(point, port, Protocol=transport.number, LeaseTime=lease_s)
+                stack.enter_context(EchoServer(made.console, transport, port))
+                calls[port] += [
+                    stack.enter_context(dial(made.peer, transport, address, port))
+                    for address in (made.external, made.console.address6)
+                ]
+            assert all(call.ask() for several in calls.values() for call in several)
             made.daemon.kill()
-            yield Orphan(made, time.monotonic(), call, longer)
+            yield Orphan(made, time.monotonic(), calls[8080], calls[8081])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.igd_control_point import ControlPoint, Subscriber, refused, until
-from tests.lab.whole_way import ROUTER, SHUT_S, TCP, UDP, Home, home
+from tests.lab.igd_control_point import Subscriber, refused, until
+from tests.lab.whole_way import PINHOLES, ROUTER, SHUT_S, TCP, UDP, Home, home, pinhole
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer, Proof, dial, reach
 from upnp_gw.model import Transport
 from upnp_gw.protocols.faces import Face
 
+__all__ = ["SERVICE", "at", "pinhole"]
+
 pytestmark = pytest.mark.lab
 
-SERVICE = "WANIPv6FirewallControl"
+SERVICE = PINHOLES
 LIMITS = 'max_ttl = "1h"'
 FOREIGN = """
 table inet fw {
@@ -44,19 +46,6 @@ def here(shared: Home) -> Iterator[Home]:
 
 def at(peer: Host, address: IPv6Address, port: int = 8080, transport: Transport = TCP, **how: float) -> Proof:
     return reach(peer, transport, address, port, timeout=how.get("timeout", SHUT_S * 3))
-
-
-def pinhole(point: ControlPoint, port: int = 8080, **changed: object) -> int:
-    """AddPinhole for the host's own address; its UniqueID."""
-    values = {
-        "RemoteHost": "",
-        "RemotePort": 0,
-        "InternalClient": point.host.address6,
-        "InternalPort": port,
-        "Protocol": 6,
-        "LeaseTime": 600,
-    }
-    return int(point.call("AddPinhole", SERVICE, **(values | changed))["UniqueID"])
 
 
 def pinhole_drops(here: Home) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ import pytest
 from tests.lab.conftest import Orphan
 from tests.lab.igd_control_point import ControlPoint, Fault, refused, until
 from tests.lab.whole_way import ROUTER, TCP, UDP, Home, ended, home
-from upnp_gw.lab.probe import EchoServer, dial
+from upnp_gw.lab.probe import EchoServer, dial, reach
 from upnp_gw.protocols.faces import Face
 
 pytestmark = pytest.mark.lab
@@ -131,15 +131,17 @@ def test_a_lease_that_ends_while_nobody_is_there_is_not_restored(here: Home) -> 
     here.agree()
 
 
-@pytest.mark.spec("SR-29")
+@pytest.mark.spec("SR-29", "SR-39")
 def test_with_the_daemon_dead_the_kernel_ends_leases_and_live_flows(orphan: Orphan) -> None:
     """It was killed when the first test of the lab began; a lease of seconds ends by the kernel's own clock."""
-    here, call = orphan.home, orphan.call
+    here = orphan.home
     assert not here.daemon.running
     assert until(lambda: here.shut(8080), orphan.left(GRACE_S))
     assert here.reach(8081).answered_by == "console", "a longer lease stands"
-    assert until(lambda: ended(call), orphan.left(LIVE_GRACE_S))
-    assert orphan.longer.ask(), "and so does its flow"
+    assert not reach(here.peer, TCP, here.console.address6, 8080)
+    assert reach(here.peer, TCP, here.console.address6, 8081)
+    assert until(lambda: all(map(ended, orphan.calls)), orphan.left(LIVE_GRACE_S))
+    assert all(call.ask() for call in orphan.longer), "and so do its flows"
 
 
 class Load:

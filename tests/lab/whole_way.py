@@ -32,6 +32,7 @@ REACHED_S = 3.0
 SHUT_S = 0.3
 """How long silence has to last to count as shut, seconds."""
 MAPS = ("pm", "pm_ip", "pm_rh", "pm_ip_rh", "pm_net")
+PINHOLES = "WANIPv6FirewallControl"
 MASQUERADE = """
 table ip foreign {
   chain postrouting { type nat hook postrouting priority srcnat; policy accept;
@@ -125,6 +126,19 @@ class Watch:
 def ended(call: Call) -> bool:
     """A live flow carries nothing any more; one late answer on a loaded machine is no end."""
     return not call.ask() and not call.ask()
+
+
+def pinhole(point: ControlPoint, port: int = 8080, **changed: object) -> int:
+    """AddPinhole for the host's own address; its UniqueID."""
+    values = {
+        "RemoteHost": "",
+        "RemotePort": 0,
+        "InternalClient": point.host.address6,
+        "InternalPort": port,
+        "Protocol": 6,
+        "LeaseTime": 600,
+    }
+    return int(point.call("AddPinhole", PINHOLES, **(values | changed))["UniqueID"])
 
 
 @dataclass

@@ -41,8 +41,6 @@ class Mapping(Struct, frozen=True, kw_only=True):
     decision: str
     state: Literal["active", "parked", "disabled"]
     """parked: its device is away, the port stays reserved; disabled: asked for with NewEnabled 0."""
-    shared: bool = False
-    """Another mapping leads to the same internal endpoint: bytes are of both."""
     device_name: str | None = None
     vias: list[Via] = []
     """The ways by which it is held: each protocol has its own lease on it."""

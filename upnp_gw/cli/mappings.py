@@ -60,7 +60,7 @@ def columns(now: datetime) -> list[Column[api.Mapping]]:
         Column("STATE", state, keep=7),
         Column("LEFT", left, right=True, keep=8),
         Column("CONNS", lambda m: words.amount(m.connections), right=True, keep=6),
-        Column("BYTES", lambda m: words.amount(m.bytes) + ("*" if m.shared else ""), right=True, keep=1),
+        Column("BYTES", lambda m: words.amount(m.bytes), right=True, keep=1),
         Column("USED", lambda m: words.ago(m.last_used, now), right=True, keep=3),
         Column("RULE", lambda m: shown(m.rule), least=8, keep=2),
         Column("DESCRIPTION", lambda m: shown(m.description), least=11, keep=4),
@@ -71,10 +71,7 @@ def lines(mappings: list[api.Mapping], now: datetime, most: int) -> list[str]:
     """The table, or a sentence where there is nothing."""
     if not mappings:
         return ["no mappings"]
-    drawn = table(columns(now), mappings, most)
-    if any(m.shared for m in mappings) and "BYTES" in drawn[0]:
-        drawn.append("* two mappings lead to this internal endpoint: bytes of both")
-    return drawn
+    return table(columns(now), mappings, most)
 
 
 def _print(gateway: Gateway, as_json: bool, *, line: bool = False, clear: bool = False) -> None:
@@ -160,7 +157,7 @@ def described(mapping: api.Mapping, now: datetime) -> list[str]:
         ("ends", "never: permanent" if mapping.expires_at is None else words.local(mapping.expires_at)),
         ("left", left(mapping)),
         ("connections", str(mapping.connections)),
-        ("bytes", f"{mapping.bytes}" + (" (with another mapping to the same endpoint)" if mapping.shared else "")),
+        ("bytes", str(mapping.bytes)),
         ("last used", f"{words.ago(mapping.last_used, now)} ago" if mapping.last_used else "never"),
         ("rule", f"{shown(mapping.rule)}, decision {shown(mapping.decision)}"),
     ]

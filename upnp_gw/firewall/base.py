@@ -113,7 +113,6 @@ class Counters:
     connections: int
     bytes: int
     packets: int
-    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

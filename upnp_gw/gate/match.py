@@ -7,6 +7,7 @@ from upnp_gw.gate.decision import External, Facts, PortRanges
 from upnp_gw.gate.portset import UNPRIVILEGED, contains, normal
 from upnp_gw.gate.schema import DAY_S, Family, Forbid, Grant, Policy
 from upnp_gw.model import IPAddress, IPNetwork
+from upnp_gw.prefixes import inside
 from upnp_gw.request import MapRequest, Refusal
 
 DAY_MIN = DAY_S // 60
@@ -121,16 +122,12 @@ def lets_connect(rule: Grant, asked: Asked) -> bool:
     if not rule.remote:
         return True
     mine, remote = remotes(rule, asked), asked.request.remote
-    return bool(mine) if remote is None else any(_inside(remote, net) for net in mine)
+    return bool(mine) if remote is None else any(inside(remote, net) for net in mine)
 
 
 def remotes(rule: Grant, asked: Asked) -> tuple[IPNetwork, ...]:
     """Who may connect under this grant, of the internal client's address family."""
     return tuple([net for net in rule.remote if net.version == asked.target.version]) if rule.remote else ()
-
-
-def _inside(inner: IPNetwork, outer: IPNetwork) -> bool:
-    return inner.prefixlen >= outer.prefixlen and inner.network_address in outer
 
 
 def permitted(rule: Grant, asked: Asked) -> PortRanges:

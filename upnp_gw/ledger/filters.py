@@ -5,10 +5,11 @@ from one port, a narrow one from any) is cut up around it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
 from upnp_gw.model import IPNetwork, Kind, Mapping, RemotePeers
+from upnp_gw.prefixes import inside, without
 from upnp_gw.request import MapRequest
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def meet(one: RemotePeers | None, other: RemotePeers | None) -> bool:
     if _is_host(one) or _is_host(other):
         return one == other
     ports_meet = one.port in (0, other.port) or other.port == 0
-    return ports_meet and (_inside(one.network, other.network) or _inside(other.network, one.network))
+    return ports_meet and (inside(one.network, other.network) or inside(other.network, one.network))
 
 
 def meeting(mapping: Mapping, table: "Table") -> Iterator[Mapping]:
@@ -89,7 +90,7 @@ def apart(filters: Iterable[RemotePeers]) -> tuple[RemotePeers, ...]:
         pieces = [peers.network]
         for other in found:
             if other.port in (0, peers.port):
-                pieces = [left for piece in pieces for left in _without(piece, other.network)]
+                pieces = [left for piece in pieces for left in without(piece, other.network)]
         found += [RemotePeers(piece, peers.port) for piece in pieces]
         if len(found) > MOST_FILTERS:
             break
@@ -105,30 +106,12 @@ def narrowed(before: Mapping, after: Mapping) -> bool:
 def _covers(outer: RemotePeers | None, inner: RemotePeers | None) -> bool:
     if outer is None or inner is None:
         return outer is None
-    return outer.port in (0, inner.port) and _inside(inner.network, outer.network)
+    return outer.port in (0, inner.port) and inside(inner.network, outer.network)
 
 
 def _within(asked: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> tuple[RemotePeers, ...]:
     """Prefixes are inside each other or apart: the smaller of two that meet."""
     pairs = [(peers, net) for peers in asked for net in granted]
-    inside = [peers for peers, net in pairs if _inside(peers.network, net)]
-    around = [RemotePeers(net, peers.port) for peers, net in pairs if _inside(net, peers.network)]
-    return (*inside, *around)
-
-
-def _inside(inner: IPNetwork, outer: IPNetwork) -> bool:
-    if isinstance(inner, IPv4Network) and isinstance(outer, IPv4Network):
-        return inner.subnet_of(outer)
-    return isinstance(inner, IPv6Network) and isinstance(outer, IPv6Network) and inner.subnet_of(outer)
-
-
-def _without(piece: IPNetwork, taken: IPNetwork) -> Iterable[IPNetwork]:
-    if _inside(piece, taken):
-        return ()
-    if not _inside(taken, piece):
-        return (piece,)
-    if isinstance(piece, IPv4Network) and isinstance(taken, IPv4Network):
-        return sorted(piece.address_exclude(taken))
-    if isinstance(piece, IPv6Network) and isinstance(taken, IPv6Network):
-        return sorted(piece.address_exclude(taken))
-    return (piece,)
+    smaller = [peers for peers, net in pairs if inside(peers.network, net)]
+    larger = [RemotePeers(net, peers.port) for peers, net in pairs if inside(net, peers.network)]
+    return (*smaller, *larger)

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Change, Cut, FirewallMode, FirewallSettings, Open, Reading, Refill
 from upnp_gw.firewall.nftables import forwarding
-from upnp_gw.firewall.nftables.books import LIVE_GRACE_S, Books, Draft
+from upnp_gw.firewall.nftables.books import LIVE_GRACE_S, Books
 from upnp_gw.firewall.nftables.counters import Carried, Elements, reading, snapshot
 from upnp_gw.firewall.nftables.cutter import Cutter
+from upnp_gw.firewall.nftables.draft import Draft
 from upnp_gw.firewall.nftables.inspect import foreign_ruleset, forward_filters
 from upnp_gw.firewall.nftables.library import Session, TooLarge
 from upnp_gw.firewall.nftables.ruleset import TABLE, contents, structure, version
@@ -62,6 +63,7 @@ class NftablesFirewall:
         if self._books is None:
             self._books = Books(settings.network, settings.size, self._grace_s)
         self._books.network, self._books.size = settings.network, settings.size
+        self._books.router = settings.mode is FirewallMode.ROUTER
 
     async def apply(self, changes: Sequence[Change]) -> None:
         books, cutter = self._opened()
@@ -79,7 +81,7 @@ class NftablesFirewall:
         books, cutter = self._opened()
         found = await self._run(lambda: snapshot(self._elements_here()))
         self._carried.forget(books)
-        told = reading(found, self._carried, books)
+        told = reading(found, self._carried)
         if not remotes:
             return told
         standing = [held.forward for held in books.forwards.values()]

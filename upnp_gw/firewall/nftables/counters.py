@@ -6,7 +6,6 @@ are those of linux/netfilter/nf_tables.h.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 from upnp_gw.firewall.base import Counters, Forward, Reading
 from upnp_gw.firewall.netlink import (
@@ -19,10 +18,11 @@ from upnp_gw.firewall.netlink import (
     nest,
     parse_attributes,
 )
-from upnp_gw.firewall.nftables.books import Books, Draft
-from upnp_gw.firewall.nftables.elements import Inner, inner_of, slot_of
-from upnp_gw.firewall.nftables.ruleset import INTERVALS, NAME, OPENING
-from upnp_gw.model import Endpoint, Kind, Transport
+from upnp_gw.firewall.nftables.books import Books
+from upnp_gw.firewall.nftables.draft import Draft
+from upnp_gw.firewall.nftables.elements import slot_of
+from upnp_gw.firewall.nftables.ruleset import CARRYING, NAME, OPENING
+from upnp_gw.model import Kind
 
 NFPROTO_INET = 1
 GET_ELEMENT = 13
@@ -59,16 +59,9 @@ class Seen:
     count: Count
 
 
-def key_of(inner: Inner) -> bytes:
-    """The bytes of an IPv4 internal endpoint in ``live``: each part padded to four bytes."""
-    return _padded(bytes([inner.transport.number]), inner.endpoint.address.packed, _port(inner.endpoint.port))
-
-
-def slot_key_of(forward: Forward) -> bytes | None:
-    """The bytes of a forward's key in its map; None in a map of ranges, which cannot be asked for by key."""
+def key_of(forward: Forward) -> bytes:
+    """The bytes of a forward's key in its map, each part padded to four bytes; of ranges their first."""
     name = slot_of(forward).map
-    if name in INTERVALS:
-        return None
     protocol, remote = bytes([forward.transport.number]), forward.remote
     if forward.kind is Kind.PINHOLE:
         parts = [protocol, forward.internal.address.packed, _port(forward.internal.port)]
@@ -76,17 +69,11 @@ def slot_key_of(forward: Forward) -> bytes | None:
         own = forward.external_address
         parts = [own.packed] if own is not None else []
         parts += [protocol, _port(forward.external_port)]
-    if name.endswith("_rh") and remote is not None:
-        parts.append(remote.network_address.packed)
+    if name.endswith(("_rh", "_net")):
+        parts.append(remote.network_address.packed if remote is not None else bytes(len(parts[-2])))
+    if name.endswith("_net"):
+        parts.append(_port(forward.remote_port))
     return _padded(*parts)
-
-
-def inner_of_key(key: bytes) -> Inner | None:
-    """The internal endpoint behind a key of ``live``."""
-    transport = Transport.of_number(key[0]) if len(key) == 12 else None
-    if transport is None:
-        return None
-    return Inner(transport, Endpoint(IPv4Address(key[4:8]), int.from_bytes(key[8:10], "big")))
 
 
 def parse_elements(data: Attributes) -> Iterator[Seen]:
@@ -173,12 +160,13 @@ def _set(name: str) -> bytes:
 
 @dataclass(slots=True)
 class Snapshot:
-    """All counters at one moment."""
+    """All counters at one moment, by forward id."""
 
     left_s: dict[str, float] = field(default_factory=dict)
-    slots: dict[str, Count] = field(default_factory=dict)
-    """By forward id."""
-    inners: dict[Inner, Count] = field(default_factory=dict)
+    opened: dict[str, Count] = field(default_factory=dict)
+    """First packets of flows, by the element that opens."""
+    volume: dict[str, Count] = field(default_factory=dict)
+    """Every packet of them, of both directions, by the element that carries."""
 
 
 def snapshot(elements: Elements) -> Snapshot:
@@ -187,59 +175,49 @@ def snapshot(elements: Elements) -> Snapshot:
     for name in OPENING:
         for seen in elements.dump(name):
             found.left_s[seen.comment] = seen.left_s if seen.left_s is not None else float("inf")
-            found.slots[seen.comment] = seen.count
-    for seen in elements.dump("live"):
-        if (inner := inner_of_key(seen.key)) is not None:
-            found.inners[inner] = seen.count
+            found.opened[seen.comment] = seen.count
+        for seen in elements.dump(CARRYING[name]):
+            found.volume[seen.comment] = seen.count
     return found
 
 
 @dataclass(slots=True)
 class Carried:
-    """What was counted by elements that a refresh has since replaced."""
+    """What was counted by elements that a refresh has since replaced, by forward id."""
 
-    slots: dict[str, Count] = field(default_factory=dict)
-    inners: dict[Inner, Count] = field(default_factory=dict)
+    opened: dict[str, Count] = field(default_factory=dict)
+    volume: dict[str, Count] = field(default_factory=dict)
 
     def before(self, draft: Draft, elements: Elements) -> "Carried":
         """The counts that this draft's transaction will throw away. Read right before it."""
         if draft.refilled:
             now = snapshot(elements)
-            return Carried(now.slots, now.inners)
+            return Carried(now.opened, now.volume)
         lost = Carried()
         for forward in draft.renewed:
-            if (key := slot_key_of(forward)) is not None:
-                lost.slots[forward.id] = elements.count(slot_of(forward).map, key)
-        for inner in draft.renewed_inners:
-            lost.inners[inner] = elements.count("live", key_of(inner))
+            key, name = key_of(forward), slot_of(forward).map
+            lost.opened[forward.id] = elements.count(name, key)
+            lost.volume[forward.id] = elements.count(CARRYING[name], key)
         return lost
 
     def keep(self, lost: "Carried", books: Books) -> None:
         """After the transaction: adds them up, for what still stands."""
-        for forward_id, count in lost.slots.items():
-            if forward_id in books.forwards:
-                self.slots[forward_id] = self.slots.get(forward_id, Count()).plus(count)
-        for inner, count in lost.inners.items():
-            if inner in books.users:
-                self.inners[inner] = self.inners.get(inner, Count()).plus(count)
+        for mine, more in ((self.opened, lost.opened), (self.volume, lost.volume)):
+            for forward_id, count in more.items():
+                if forward_id in books.forwards:
+                    mine[forward_id] = mine.get(forward_id, Count()).plus(count)
 
     def forget(self, books: Books) -> None:
         """Drops what is closed."""
-        self.slots = {i: count for i, count in self.slots.items() if i in books.forwards}
-        self.inners = {inner: count for inner, count in self.inners.items() if inner in books.users}
+        self.opened = {i: count for i, count in self.opened.items() if i in books.forwards}
+        self.volume = {i: count for i, count in self.volume.items() if i in books.forwards}
 
 
-def reading(now: Snapshot, carried: Carried, books: Books) -> Reading:
+def reading(now: Snapshot, before: Carried) -> Reading:
     """Puts the kernel's counters and the carried ones together."""
     counters: dict[str, Counters] = {}
     for forward_id in now.left_s:
-        held = books.forwards.get(forward_id)
-        slot = now.slots[forward_id].plus(carried.slots.get(forward_id, Count()))
-        if held is None or held.forward.kind is Kind.PINHOLE:
-            counters[forward_id] = Counters(0 if held else slot.packets, slot.bytes, slot.packets)
-            continue
-        inner = inner_of(held.forward)
-        volume = now.inners.get(inner, Count()).plus(carried.inners.get(inner, Count()))
-        shared = len(books.users.get(inner, ())) > 1
-        counters[forward_id] = Counters(slot.packets, volume.bytes, volume.packets, shared)
+        opened = now.opened[forward_id].plus(before.opened.get(forward_id, Count()))
+        volume = now.volume.get(forward_id, Count()).plus(before.volume.get(forward_id, Count()))
+        counters[forward_id] = Counters(opened.packets, volume.bytes, volume.packets)
     return Reading(now.left_s, counters)

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from upnp_gw.firewall.base import Forward
-from upnp_gw.firewall.conntrack import Flows, end_flows, peers_of
+from upnp_gw.firewall.conntrack import end_flows, peers_of
+from upnp_gw.firewall.flows import Ending, Flows
 from upnp_gw.model import IPAddress
 
 GATHER_S = 0.05
@@ -24,12 +25,12 @@ class Cutter:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="conntrack")
-        self._waiting: list[Flows] = []
-        self._ending: list[Flows] = []
+        self._waiting: list[Ending] = []
+        self._ending: list[Ending] = []
         """Those of the pass that is under way."""
         self._task: asyncio.Task[None] | None = None
 
-    def end(self, flows: Sequence[Flows]) -> None:
+    def end(self, flows: Sequence[Ending]) -> None:
         """Returns at once."""
         self._waiting += flows
         if self._task is None or self._task.done():
@@ -39,7 +40,8 @@ class Cutter:
         """Returns when no flow through one of these is still to be ended: what comes through from now on is new."""
         if self._task is None or self._task.done():
             return
-        doomed = {replace(flows, spared=()) for flows in (*self._waiting, *self._ending)}
+        ending = (flows for flows in (*self._waiting, *self._ending) if isinstance(flows, Flows))
+        doomed = {replace(flows, spared=()) for flows in ending}
         if any(Flows.through(forward) in doomed for forward in forwards):
             await self._task
 

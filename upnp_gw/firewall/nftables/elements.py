@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Forward
-from upnp_gw.model import Endpoint, Transport
+from upnp_gw.firewall.nftables.ruleset import CARRYING, INTERVALS
+from upnp_gw.model import Endpoint, IPAddress, Transport
+from upnp_gw.prefixes import meet
 
 ID = re.compile(r"[a-z0-9-]{1,32}")
 ANYWHERE = IPv4Network("0.0.0.0/0")
@@ -23,6 +25,10 @@ class Inner(NamedTuple):
     @property
     def key(self) -> str:
         return f"{self.transport.number} . {self.endpoint.address} . {port(self.endpoint.port)}"
+
+
+Place = tuple[Transport, IPAddress | None, int]
+"""The external side of a forward, whoever may connect."""
 
 
 class Slot(NamedTuple):
@@ -44,6 +50,26 @@ class Element(NamedTuple):
         comment = f' comment "{self.comment}"' if self.comment else ""
         data = f" : {self.data}" if self.data else ""
         return f"{key} timeout {self.timeout_s}s{comment}{data}"
+
+
+class Edit(NamedTuple):
+    """What becomes of one slot."""
+
+    old: Element | None
+    """What may stand there, with its data: other data, and the kernel refuses the transaction. None: nothing."""
+    new: Element | None
+
+    @classmethod
+    def renewing(cls, element: Element) -> "Edit":
+        return cls(element, element)
+
+
+class Held(NamedTuple):
+    """A forward in the maps, or one that was closed and whose flows are not cut yet."""
+
+    forward: Forward
+    until: float
+    """The monotonic second at which the kernel ends it."""
 
 
 def inner_of(forward: Forward) -> Inner:
@@ -75,6 +101,23 @@ def slot_of(forward: Forward) -> Slot:
     else:
         name, parts = f"{name}_net", [own, peer, remote, _from_port(forward)]
     return Slot(name, " . ".join(str(part) for part in parts if part is not None))
+
+
+def carrying(slot: Slot) -> Slot:
+    """Where the flows that come in by a slot are carried."""
+    return Slot(CARRYING[slot.map], slot.key)
+
+
+def place_of(forward: Forward) -> Place:
+    return forward.transport, forward.external_address, forward.external_port
+
+
+def collide(one: Forward, other: Forward) -> bool:
+    """Whether the kernel could not hold these two of one place: ranges of remote hosts that overlap."""
+    ranges = slot_of(one).map in INTERVALS and slot_of(one).map == slot_of(other).map
+    ports_meet = one.remote_port in (0, other.remote_port) or other.remote_port == 0
+    hosts_meet = one.remote is None or other.remote is None or meet(one.remote, other.remote)
+    return ranges and ports_meet and hosts_meet
 
 
 def _pinhole_slot(forward: Forward, remote: IPv4Network | IPv6Network | None) -> Slot:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_network
 from typing import Any, NamedTuple
 
-from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME, OURS
+from upnp_gw.firewall.labels import LET_IN
+from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME
 from upnp_gw.model import Transport
 
 Json = Any
@@ -233,7 +234,7 @@ def _single(key: Json, value: Json, sample: Sample) -> bool | None:
     if meta == "nfproto":
         return bool(value == f"ipv{sample.version}")
     if ct == "label":
-        return str(value) == str(OURS) and sample.label
+        return str(value) == str(LET_IN) and sample.label
     if ct == "state":
         return "new" in (value if isinstance(value, list) else [value])
     if ct == "status":

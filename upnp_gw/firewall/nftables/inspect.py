@@ -10,6 +10,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 
 from upnp_gw.errors import FirewallError
+from upnp_gw.firewall.labels import LET_IN
 from upnp_gw.firewall.nftables.foreign import (
     FAMILIES,
     Chain,
@@ -23,12 +24,12 @@ from upnp_gw.firewall.nftables.foreign import (
     part,
 )
 from upnp_gw.firewall.nftables.library import Session
-from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME, OURS
+from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME
 from upnp_gw.model import Transport
 from upnp_gw.request import Ipv6Firewall
 
 ENDS = ("drop", "reject", "queue")
-IP6TABLES_LINE = f"ip6tables -I FORWARD -m connlabel --label {OURS} -j ACCEPT"
+IP6TABLES_LINE = f"ip6tables -I FORWARD -m connlabel --label {LET_IN} -j ACCEPT"
 IPTABLES_LINE = "iptables -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
 
 
@@ -159,7 +160,7 @@ def _dropping6(ruleset: Json, sample: Sample) -> list[tuple[Chain, str, bool]]:
 def _pinhole_line(chain: Chain) -> str:
     if (chain.family, chain.table, chain.name) == ("ip6", "filter", "FORWARD"):
         return IP6TABLES_LINE
-    return f"nft insert rule {chain} ct label {OURS} accept"
+    return f"nft insert rule {chain} ct label {LET_IN} accept"
 
 
 def _judge(walk: Walk, chain: Chain) -> tuple[str, bool]:

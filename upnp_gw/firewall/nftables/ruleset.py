@@ -3,6 +3,10 @@
 The structure (sets, maps, hooks) and the contents (rules, interfaces, addresses) are apart: with the structure of a
 previous run in place only the rules are renewed, and the mappings in the maps live on.
 
+A mapping or pinhole has an element in a map that opens, for the first packet of a flow, and one of the same key in
+a set that carries, for all of the flow's packets. The flow has the label ``LET_IN``: once nothing carries it, it is
+dropped. So it ends by the kernel's own clock, and no other flow does.
+
 Transport protocols are numbers (6, 17): libnftables looks a name up in /etc/protocols, which a minimal Debian and
 most containers lack.
 """
@@ -13,43 +17,45 @@ from ipaddress import IPv4Address
 
 from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings
+from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
 from upnp_gw.firewall.nftables import shares
 from upnp_gw.network import Network
 
 TABLE = "inet upnp_gw"
 FAMILY, NAME = TABLE.split()
 INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}")
-OURS = 127
-"""The conntrack label of a flow that came through our lookup, where a static dnat of another table has none, or
-through a pinhole: it is all that other tables can know a pinhole's flow by."""
 
 _PEER = "inet_proto . inet_service"
+_PEER6 = "inet_proto . ipv6_addr . inet_service"
 _TO = "ipv4_addr . inet_service"
-_INNER, _INNER6 = "inet_proto . ipv4_addr . inet_service", "inet_proto . ipv6_addr . inet_service"
+_INNER, _INNER6 = "inet_proto . ipv4_addr . inet_service", _PEER6
 
-PORT_MAPS = {
-    "pm": f"{_PEER} : {_TO}",
-    "pm_ip": f"ipv4_addr . {_PEER} : {_TO}",
-    "pm_rh": f"{_PEER} . ipv4_addr : {_TO}",
-    "pm_ip_rh": f"ipv4_addr . {_PEER} . ipv4_addr : {_TO}",
-    "pm_net": f"{_PEER} . ipv4_addr . inet_service : {_TO}",
-    "pm_ip_net": f"ipv4_addr . {_PEER} . ipv4_addr . inet_service : {_TO}",
+_PORT_KEYS = {
+    "pm": _PEER,
+    "pm_ip": f"ipv4_addr . {_PEER}",
+    "pm_rh": f"{_PEER} . ipv4_addr",
+    "pm_ip_rh": f"ipv4_addr . {_PEER} . ipv4_addr",
+    "pm_net": f"{_PEER} . ipv4_addr . inet_service",
+    "pm_ip_net": f"ipv4_addr . {_PEER} . ipv4_addr . inet_service",
 }
 """External side : internal endpoint. ip: one of several external addresses, rh: a remote host, net: a prefix of
 remote hosts and a range of their ports."""
-HOLES = {
-    "hole6": _INNER6,
-    "hole6_rh": f"{_INNER6} . ipv6_addr",
-    "hole6_net": f"{_INNER6} . ipv6_addr . inet_service",
+_HOLE_KEYS = {
+    "hole6": _PEER6,
+    "hole6_rh": f"{_PEER6} . ipv6_addr",
+    "hole6_net": f"{_PEER6} . ipv6_addr . inet_service",
 }
 """Pinholes, likewise."""
-INTERVALS = ("pm_net", "pm_ip_net", "hole6_net")
-"""Keys with ranges: the kernel takes no two that overlap, unless they are equal."""
-OPENING = (*PORT_MAPS, *HOLES)
+_KEYS = {**_PORT_KEYS, **_HOLE_KEYS}
+OPENING = tuple(_KEYS)
 """What opens something. Every element in there ends by itself (SR-29)."""
-FILLED = (*OPENING, "out", "live")
+CARRYING = {name: name.replace("pm", "live").replace("hole", "live") for name in OPENING}
+"""What opens -> what carries the flows of it, with the same keys."""
+INTERVALS = tuple(name for name in (*OPENING, *CARRYING.values()) if name.endswith("_net"))
+"""Keys with ranges: the kernel takes no two that overlap, unless they are equal."""
+FILLED = (*OPENING, "out", *CARRYING.values(), "external_ports")
 """What a refill replaces. ``cut`` and ``cut6`` close, they are left to run out."""
-MAPS = (*PORT_MAPS, "out")
+MAPS = (*_PORT_KEYS, "out")
 """Those that nftables calls maps; the others are sets."""
 
 _LOOKUPS = {
@@ -61,9 +67,25 @@ _LOOKUPS = {
     "pm": "meta l4proto . th dport",
 }
 """The most special one first."""
+_PINHOLES = {
+    "hole6": "meta l4proto . ip6 daddr . th dport",
+    "hole6_rh": "meta l4proto . ip6 daddr . th dport . ip6 saddr",
+    "hole6_net": "meta l4proto . ip6 daddr . th dport . ip6 saddr . th sport",
+}
+_FLOWS = {
+    "ip daddr": "ct original ip daddr",
+    "ip6 daddr": "ct original ip6 daddr",
+    "ip saddr": "ct original ip saddr",
+    "ip6 saddr": "ct original ip6 saddr",
+    "meta l4proto": "meta l4proto",
+    "th dport": "ct original proto-dst",
+    "th sport": "ct original proto-src",
+}
+"""A part of a key in the first packet -> the same in any packet of the flow, of either direction."""
 
 _HOOKS = {
-    "prerouting": "type nat hook prerouting priority dstnat + 1; policy accept;",  # a static dnat of others wins
+    # a static dnat of others wins, whatever its priority
+    "prerouting": "type nat hook prerouting priority dstnat + 1000; policy accept;",
     "output": "type nat hook output priority -100; policy accept;",
     "postrouting": "type nat hook postrouting priority srcnat - 1; policy accept;",  # before any masquerade
     "forward": "type filter hook forward priority filter; policy accept;",
@@ -73,7 +95,11 @@ _ALONGSIDE_HOOKS = {
     # before the filters of others: they know a pinhole's flow by our label
     "forward": "type filter hook forward priority filter - 1; policy accept;",
 }
-_ROUTER_HOOKS = {**_HOOKS, "input": "type filter hook input priority filter; policy accept;"}
+_ROUTER_HOOKS = {
+    **_HOOKS,
+    "input": "type filter hook input priority filter; policy accept;",
+    "leaving": "type filter hook postrouting priority srcnat + 1; policy accept;",  # sees the translated source
+}
 
 
 def structure(settings: FirewallSettings) -> str:
@@ -90,23 +116,25 @@ def version(settings: FirewallSettings) -> str:
 def _structure_body(settings: FirewallSettings) -> str:
     # the books keep to ``settings.size``; a transaction that closes what has just expired adds it once more first
     size = 2 * settings.size
-    bound = f"flags timeout; counter; size {size};"
-    ranges = f"flags interval,timeout; counter; size {size};"
-    lines = [f"map {m} {{ type {t}; {ranges if m in INTERVALS else bound} }}" for m, t in PORT_MAPS.items()]
-    lines += [f"set {s} {{ type {t}; {ranges if s in INTERVALS else bound} }}" for s, t in HOLES.items()]
+    lines = [_declared(name, f"{key} : {_TO}", size) for name, key in _PORT_KEYS.items()]
+    lines += [_declared(name, key, size) for name, key in _HOLE_KEYS.items()]
+    # those of forwards that were just closed wait beside the open ones, and endpoints in ``cut`` for longer
+    lines += [_declared(CARRYING[name], key, 2 * size) for name, key in _KEYS.items()]
     lines += [
         f"map out {{ type {_INNER} : {_TO}; flags timeout; size {size}; }}",
-        # endpoints of forwards that were just closed wait in ``live`` beside the open ones, in ``cut`` for longer
-        f"set live {{ type {_INNER}; flags timeout; counter; size {size}; }}",
+        f"set external_ports {{ type {_PEER}; flags timeout; size {size}; }}",
         f"set cut {{ type {_INNER}; flags timeout; size {4 * size}; }}",
         f"set cut6 {{ type {_INNER6}; flags timeout; size {4 * size}; }}",
         "set wan { typeof iifname; }",
         "set lan { typeof iifname; }",
         "set same_lan { type ifname . ifname; }",
         "set external { typeof ip daddr; }",
+        "set lan_hosts { typeof ip saddr; flags interval; }",
+        "set lan_hosts6 { typeof ip6 saddr; flags interval; }",
         *shares.sets(),
         "chain lookup { }",
-        "chain count { }",
+        "chain carried { }",
+        "chain carried6 { }",
         *(f"chain {name} {{ }}" for name in shares.chains()),
     ]
     hooks = _ROUTER_HOOKS if settings.mode is FirewallMode.ROUTER else _ALONGSIDE_HOOKS
@@ -114,12 +142,19 @@ def _structure_body(settings: FirewallSettings) -> str:
     return "\n".join(f" {line}" for line in lines)
 
 
+def _declared(name: str, key: str, size: int) -> str:
+    kind = "map" if name in MAPS else "set"
+    ranges = "interval," if name in INTERVALS else ""
+    return f"{kind} {name} {{ type {key}; flags {ranges}timeout; counter; size {size}; }}"
+
+
 def contents(settings: FirewallSettings) -> str:
     """Renews every rule and the sets of our own interfaces and addresses; mappings stay."""
     router = settings.mode is FirewallMode.ROUTER
     chains = {
-        "lookup": _lookup(router),
-        "count": _count(settings.hairpin == "same"),
+        "lookup": _lookup(),
+        "carried": _carried(router, settings.hairpin == "same"),
+        "carried6": _carried6(),
         "prerouting": [
             "iifname @wan ip daddr @external jump lookup",
             "iifname @lan ip daddr @external jump lookup",
@@ -131,6 +166,10 @@ def contents(settings: FirewallSettings) -> str:
     }
     if router:
         chains["input"] = _INPUT
+        chains["leaving"] = [
+            # a port that the kernel chose, and that a mapping has: the host tries again, and gets another one
+            f"oifname @wan ct state new ct label {MASQUERADED} meta l4proto . th sport @external_ports drop"
+        ]
     body = "\n".join(
         f" chain {name} {{\n" + "\n".join(f"  {rule}" for rule in rules) + "\n }" for name, rules in chains.items()
     )
@@ -145,6 +184,8 @@ def own_sets(network: Network) -> str:
         "lan": lans,
         "same_lan": [f"{name} . {name}" for name in lans],
         "external": [str(IPv4Address(address)) for address in network.external],
+        "lan_hosts": [str(net) for net in network.lan_hosts if net.version == 4],
+        "lan_hosts6": [str(net) for net in network.lan_hosts if net.version == 6],
     }
     lines = []
     for name, elements in sets.items():
@@ -160,41 +201,66 @@ def _quoted(interface: str) -> str:
     return f'"{interface}"'
 
 
-def _lookup(router: bool) -> list[str]:
-    label = [f"ct label set {OURS}"] if router else []
+def _lookup() -> list[str]:
     # nftables 1.0.6 wants the match on l4proto in each of them
     maps = [f"meta l4proto {{ 6, 17 }} dnat ip to {key} map @{name}" for name, key in _LOOKUPS.items()]
-    return label + maps
+    return [f"ct label set {ASKED}", *maps]
 
 
-def _count(same_lan_only: bool) -> list[str]:
-    inbound = "ct direction original meta l4proto . ip daddr . th dport @live"
-    hairpin = [f"iifname @lan {inbound} iifname . oifname != @same_lan drop"] if same_lan_only else []
+def _carried(router: bool, same_lan_only: bool) -> list[str]:
+    """What becomes of every packet of a flow that we let in: on with it while its mapping stands, else dropped."""
+    forged = [] if router else [f"iifname @wan {match} drop" for match in FORGED]
+    hairpin = ["ct direction original iifname @lan iifname . oifname != @same_lan drop"] if same_lan_only else []
     return [
+        *forged,
         *hairpin,
-        f"{inbound} accept",
-        "ct direction reply meta l4proto . ip saddr . th sport @live accept",
+        "meta nfproto ipv6 goto carried6",
+        *_carrying(dict(reversed(_LOOKUPS.items()))),
+        "meta l4proto 1 ct state related accept",  # an ICMP error belongs to the flow that it tells of
+        "drop",
     ]
+
+
+def _carried6() -> list[str]:
+    return [*_carrying(_PINHOLES), "meta l4proto 58 ct state related accept", "drop"]
+
+
+def _carrying(keys: dict[str, str]) -> list[str]:
+    rules = []
+    for name, key in keys.items():
+        flow = " . ".join(_FLOWS[part] for part in key.split(" . "))
+        # the kind of a port is known to nftables 1.0.6 only after a match on the one transport
+        rules += [f"meta l4proto {number} {flow} @{CARRYING[name]} accept" for number in (6, 17)]
+    return rules
 
 
 def _postrouting(router: bool) -> list[str]:
     rules = [
         "oifname @wan meta l4proto { 6, 17 } snat ip to meta l4proto . ip saddr . th sport map @out",
         # hairpin, and only ours: a redirect of somebody else between LAN hosts keeps its sources
-        "iifname @lan oifname @lan ct status dnat ct original ip daddr @external"
-        " meta l4proto . ip daddr . th dport @live masquerade",
+        f"iifname @lan oifname @lan ct status dnat ct label {LET_IN} masquerade",
     ]
     if router:
-        rules.append("oifname @wan ip saddr != @external masquerade")
+        ours = f"ct label set {MASQUERADED} masquerade"
+        rules += [
+            # a mapped port is its holder's, who has left by the rule above
+            "oifname @wan ip saddr != @external meta l4proto { 6, 17 } meta l4proto . th sport @external_ports"
+            f" {ours} to :1024-65535 fully-random",
+            f"oifname @wan ip saddr != @external {ours}",
+        ]
     return rules
 
 
+FORGED = ("ip saddr @lan_hosts", "ip6 saddr @lan_hosts6")
+"""The source address of a LAN host, where it cannot come from."""
+
+
 def _forward(router: bool) -> list[str]:
-    let_in = f"ct label set {OURS} accept"
-    pinholes = [
-        f"iifname @wan meta l4proto . ip6 daddr . th dport @hole6 {let_in}",
-        f"iifname @wan meta l4proto . ip6 daddr . th dport . ip6 saddr @hole6_rh {let_in}",
-        f"iifname @wan meta l4proto . ip6 daddr . th dport . ip6 saddr . th sport @hole6_net {let_in}",
+    let_in = f"ct label set {LET_IN} goto carried"
+    ours = [
+        f"ct label {LET_IN} goto carried",
+        f"ct state new ct status dnat ct label {ASKED} {let_in}",
+        *(f"iifname @wan ct state new {key} @{name} {let_in}" for name, key in _PINHOLES.items()),
     ]
     not_syn = "meta l4proto 6 ct state new tcp flags & (fin|syn|rst|ack) != syn"
     cut = [  # conntrack would take up a cut flow again as an outbound one when the LAN host sends first
@@ -202,17 +268,13 @@ def _forward(router: bool) -> list[str]:
         f"{not_syn} meta l4proto . ip6 saddr . th sport @cut6 reject with tcp reset",
     ]
     if not router:
-        return ["ct status dnat jump count", *pinholes, *cut]
+        return [*ours, *cut]
     return [
+        *(f"iifname @wan {match} drop" for match in FORGED),
         # a WAN with a smaller MTU (PPPoE) stalls every TCP flow whose path drops ICMP
         "oifname @wan tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu",
         "iifname @wan tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu",
-        "ct status dnat jump count",
-        # ICMP errors belong to the flow that they tell of
-        "meta l4proto { 1, 58 } ct state related accept",
-        # the end of a lease ends its live flows in the kernel, with the daemon dead
-        f"ct status dnat ct label {OURS} drop",
-        *pinholes,  # before established, so that they count
+        *ours,
         *cut,
         "ct state established,related accept",
         "ct state invalid drop",

@@ -1,0 +1,37 @@
+"""Sums over address prefixes, of both families at once. Pure."""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+
+from upnp_gw.model import IPNetwork
+
+
+def inside(inner: IPNetwork, outer: IPNetwork) -> bool:
+    """Whether every address of ``inner`` is in ``outer``. False for two families."""
+    if isinstance(inner, IPv4Network) and isinstance(outer, IPv4Network):
+        return inner.subnet_of(outer)
+    return isinstance(inner, IPv6Network) and isinstance(outer, IPv6Network) and inner.subnet_of(outer)
+
+
+def meet(one: IPNetwork, other: IPNetwork) -> bool:
+    """Whether they have an address in common: then one is inside the other."""
+    return inside(one, other) or inside(other, one)
+
+
+def without(net: IPNetwork, taken: IPNetwork) -> tuple[IPNetwork, ...]:
+    """The rest of ``net``, as few prefixes as it takes, in order."""
+    if inside(net, taken):
+        return ()
+    if isinstance(net, IPv4Network) and isinstance(taken, IPv4Network) and inside(taken, net):
+        return tuple(sorted(net.address_exclude(taken)))
+    if isinstance(net, IPv6Network) and isinstance(taken, IPv6Network) and inside(taken, net):
+        return tuple(sorted(net.address_exclude(taken)))
+    return (net,)
+
+
+def joined(nets: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
+    """The same addresses as prefixes that do not meet, IPv4 first, in order."""
+    nets = list(nets)
+    four = collapse_addresses(net for net in nets if isinstance(net, IPv4Network))
+    six = collapse_addresses(net for net in nets if isinstance(net, IPv6Network))
+    return (*four, *six)
