@@ -15,7 +15,7 @@ from upnp_gw.audit import NotReplayable, asked, map_record
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Held
 from upnp_gw.ledger.records import DecisionRecord
-from upnp_gw.model import DecisionId, Endpoint, Instant, Transport
+from upnp_gw.model import DecisionId, Endpoint, Instant, RemotePeers, Transport
 from upnp_gw.request import MapRequest, Source
 
 NOW = Instant(5.0, 1_800_000_000.0)
@@ -86,7 +86,9 @@ def test_every_fact_comes_back() -> None:
         renewing=True,
         standing=True,
     )
-    request = map_request(remote=ip_network("203.0.113.7/32"), description="\udc80")
+    filters = (RemotePeers(ip_network("203.0.113.7"), 5),)
+    remote = ip_network("203.0.113.7/32")
+    request = map_request(remote=remote, remote_port=443, filters=filters, description="\udc80")
     back, request_back = asked(stored(made({"version": 1}), facts, request), NETWORK)
     assert request_back == request
     for field in fields(Facts):

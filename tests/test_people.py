@@ -1,6 +1,7 @@
 """What people say about devices, through the real path: file, policy, ledger, firewall, store."""
 
-from ipaddress import ip_address
+import asyncio
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from tests.house import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock
 from tests.people_house import ASK, refused, served, written
 from upnp_gw import api
 from upnp_gw.gate.dhcp import Lease, Leases
+from upnp_gw.gate.load import Loaded
 from upnp_gw.gate.schema import DAY_S
+from upnp_gw.ledger.filters import reach
 from upnp_gw.ledger.records import RecordFilter
-from upnp_gw.model import Transport, Via
+from upnp_gw.model import RemotePeers, Transport, Via
 from upnp_gw.network import Neighbour
 from upnp_gw.request import Granted, PortChoice, Refusal, Refused
 
@@ -46,7 +49,7 @@ async def test_a_yes_opens_at_once_what_was_asked_and_ends(tmp_path: Path) -> No
         assert isinstance(await here.home.map(8080, internal=8000), Granted), "the next retry succeeds"
         (record, *_) = await here.home.store.decisions(RecordFilter(id=answer.opened.decision))
         assert (record.action, record.rule) == ("approve", "yes-console-tcp-8000")
-        assert "int_ports = [8000]\nmax_mappings = 2\nuntil = " in answer.toml
+        assert 'int_ports = [8000]\next_ports = [8080]\nmax_ttl = "1d"\nmax_hold = "30d"\n' in answer.toml
         assert answer.toml.split("until")[0] == question.toml.split("until")[0], "shown before, and written so"
         here.home.clock.pass_s(3601)
         await here.home.sweep()
@@ -126,10 +129,170 @@ async def test_a_grant_that_waits_keeps_its_obligations_and_bounds_the_yes(tmp_p
         too_long = refused(await here.people.approve("1", api.Approve(for_s=8 * DAY_S)))
         assert too_long.field == "for_s"
         answer = written(await here.people.approve("1", api.Approve()))
-        for line in ('remote = ["203.0.113.0/24"]', 'max_ttl = "2h"', 'hours = "00:00-24:00"'):
+        for line in ('remote = ["203.0.113.0/24"]', 'max_ttl = "1h"', 'hours = "00:00-24:00"'):
             assert line in answer.toml
         (row,) = here.home.gateway.ledger.table
         assert (row.rule, [str(net) for net in row.filters]) == ("yes-console-tcp-443", ["203.0.113.0/24"])
+
+
+async def test_a_question_whose_grant_is_another_one_by_now_is_no_question(tmp_path: Path) -> None:
+    """What a yes would give is not what was shown. The device's next request asks again, under the new grant."""
+    text = f'''{LOCKED}
+    [device.console]
+    mac = ["{CONSOLE}"]
+    [[grant]]
+    name = "games"
+    who = "console"
+    remote = ["203.0.113.0/24"]
+    approve = true
+    '''
+    async with served(tmp_path, text) as here:
+        await here.home.refused(8080)
+        for changed in (
+            text.replace("203.0.113.0/24", "0.0.0.0/0"),
+            text.replace('name = "games"', 'name = "play"'),
+        ):
+            (before,) = await here.people.queue()
+            (tmp_path / "policy.toml").write_text(changed)
+            await here.enforcer.reload()
+            assert await here.people.queue() == []
+            assert refused(await here.people.approve(str(before.number), api.Approve())).error == "not-found"
+            await here.home.refused(8080)
+        (question,) = await here.people.queue()
+        assert (question.number, question.rule) == (3, "play")
+        assert not here.file.exists()
+
+
+async def test_a_yes_whose_turn_comes_after_a_change_is_no_yes(tmp_path: Path) -> None:
+    """Another command is under way; meanwhile the device asks for more."""
+    async with served(tmp_path) as here:
+        await here.home.refused(8080, internal=8000)
+        async with here.enforcer._one:
+            yes = asyncio.create_task(here.people.approve("1", api.Approve()))
+            no = asyncio.create_task(here.people.deny("1", api.Deny(remember=True)))
+            await asyncio.sleep(0)
+            await here.home.refused(9999, internal=8000)
+        for answer in (await yes, await no):
+            problem = refused(answer)
+            assert problem.error == "changed"
+            assert problem.message.startswith("question 1 has changed since it was shown: it is question 2 now")
+        assert not here.file.exists()
+        assert here.home.ports == set()
+        (question,) = await here.people.queue()
+        assert (question.number, question.earlier, question.external_ports) == (2, [1], [8080, 9999])
+
+
+async def test_two_answers_to_one_question_are_one(tmp_path: Path) -> None:
+    async with served(tmp_path) as here:
+        await here.home.refused(8080)
+        answers = await asyncio.gather(*(here.people.approve("1", api.Approve()) for _ in range(2)))
+        assert sorted(type(answer).__name__ for answer in answers) == ["Approved", "Problem"]
+        assert here.file.read_text().count("[[grant]]") == 1
+
+
+async def test_a_yes_opens_nothing_that_is_asked_while_it_comes_into_force(tmp_path: Path) -> None:
+    async with served(tmp_path) as here:
+        await here.home.refused(8080, internal=8000)
+        enforce = here.enforcer._enforce
+
+        async def asked_meanwhile(loaded: Loaded) -> None:
+            await here.home.refused(9999, internal=8000)
+            await enforce(loaded)
+
+        here.enforcer._enforce = asked_meanwhile
+        answer = written(await here.people.approve("1", api.Approve()))
+        assert "ext_ports = [8080]" in answer.toml
+        assert here.home.ports == {(TCP, 8080)}
+        assert (await here.home.refused(9999, internal=8000)).refusal is Refusal.ASK
+        (question,) = await here.people.queue()
+        assert (question.number, question.external_ports) == (3, [9999])
+
+
+async def test_numbers_are_given_once_over_a_restart(tmp_path: Path) -> None:
+    """What somebody read before it must not name another question after it."""
+    clock = Clock()
+    async with served(tmp_path, clock=clock) as here:
+        await here.home.refused(8080)
+        await here.home.refused(8081)
+        written(await here.people.deny("2", api.Deny()))
+    async with served(tmp_path, clock=clock) as here:
+        await here.home.refused(8082)
+        assert [question.number for question in await here.people.queue()] == [1, 3]
+
+
+async def test_a_remembered_no_is_for_the_family_that_was_asked(tmp_path: Path) -> None:
+    """And for whoever would connect: the questions about other remote hosts are answered with it."""
+    six = "2001:db8:77::10"
+    async with served(tmp_path) as here:
+        here.home.around.neighbours.learn(Neighbour(ip_address(six), CONSOLE, "lan0"))
+        await here.home.refused(8080, remote="203.0.113.7")
+        await here.home.refused(8080)
+        await here.home.refused(8080, six)
+        answer = written(await here.people.deny("1", api.Deny(remember=True)))
+        assert 'family = ["ip4"]' in answer.toml
+        assert [question.family for question in await here.people.queue()] == ["ip6"]
+        assert (await here.home.refused(8080)).refusal is Refusal.NOT_AUTHORIZED
+        assert (await here.home.refused(8080, six)).refusal is Refusal.ASK
+
+
+SEVERAL: list[dict[str, Any]] = [
+    {"via": Via.IGD1},
+    {"via": Via.NATPMP, "choice": PortChoice.SUGGESTED},
+    {"via": Via.PCP, "choice": PortChoice.SUGGESTED, "nonce": b"n" * 12},
+]
+
+
+@pytest.mark.parametrize("first", range(3))
+async def test_one_yes_serves_a_client_of_every_protocol(tmp_path: Path, first: int) -> None:
+    """libtorrent asks over all of them at once, whichever comes first; the operator answers one question."""
+    protocols = SEVERAL[first:] + SEVERAL[:first]
+    async with served(tmp_path) as here:
+        for _ in range(3):
+            for how in protocols:
+                await here.home.refused(6881, **how)
+        (question,) = await here.people.queue()
+        assert (question.times, question.external_ports, question.lease_s) == (9, [6881], 3600)
+        written(await here.people.approve(str(question.number), api.Approve()))
+        for how in protocols:
+            await here.home.granted(6881, **how)
+        assert len(here.home.gateway.ledger.table) == 1
+        assert await here.people.queue() == []
+
+
+async def test_a_suggested_port_that_is_taken_is_not_what_a_yes_is_for(tmp_path: Path) -> None:
+    """Two computers with the same program: the gateway would choose another port, and a yes lets it."""
+    natpmp: dict[str, Any] = {"via": Via.NATPMP, "choice": PortChoice.SUGGESTED}
+    async with served(tmp_path) as here:
+        written(await here.people.allow(PC_IP, api.Allow(ports=[6881])))
+        await here.home.granted(6881, PC_IP)
+        await here.home.refused(6881, **natpmp)
+        (question,) = await here.people.queue()
+        assert question.external_ports == ["1024-65535"]
+        written(await here.people.approve("1", api.Approve()))
+        assert (await here.home.granted(6881, **natpmp)).mapping.key.external_port != 6881
+
+
+async def test_a_filter_that_a_grant_cannot_say_is_no_question(tmp_path: Path) -> None:
+    """Two remote hosts, each from a port of its own: a rule for both would let each connect from both ports."""
+    hosts = [ip_network("203.0.113.7"), ip_network("203.0.113.8")]
+    pcp: dict[str, Any] = {"via": Via.PCP, "choice": PortChoice.SUGGESTED, "nonce": b"n" * 12}
+    async with served(tmp_path) as here:
+        mixed = tuple(RemotePeers(host, port) for host, port in zip(hosts, (1, 2), strict=True))
+        assert (await here.home.refused(6881, filters=mixed, **pcp)).refusal is Refusal.ASK
+        assert await here.people.queue() == []
+        same = tuple(RemotePeers(host, 1) for host in hosts)
+        await here.home.refused(6881, filters=same, **pcp)
+        (question,) = await here.people.queue()
+        assert [(one.host, one.port) for one in question.remote_hosts] == [(str(host), 1) for host in hosts]
+        answer = written(await here.people.approve("1", api.Approve()))
+        assert 'remote = ["203.0.113.7/32", "203.0.113.8/32"]\nremote_ports = [1]' in answer.toml
+        await here.home.granted(6881, filters=same, **pcp)
+        assert (await here.home.granted(6881, **pcp)).refreshed, "a renewal keeps its FILTERs"
+        here.home.clock.pass_s(1800)
+        await here.home.sweep()
+        (row,) = here.home.gateway.ledger.table
+        assert set(reach(row)) == set(same)
+        await here.home.refused(6881, clear_filters=True, **pcp)
 
 
 async def test_a_no_is_asked_again_unless_it_is_remembered(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from upnp_gw.gate.decision import Facts, Held, Verdict
 from upnp_gw.gate.floor import exact_external
 from upnp_gw.ledger.plan import NotPlanned
 from upnp_gw.ledger.records import DecisionRecord
-from upnp_gw.model import DecisionId, Endpoint, Instant, IPAddress, IPNetwork, Mapping, Transport, Via
+from upnp_gw.model import DecisionId, Endpoint, Instant, IPAddress, IPNetwork, Mapping, RemotePeers, Transport, Via
 from upnp_gw.network import GatewayPorts, Link, Network
 from upnp_gw.request import (
     MapRequest,
@@ -122,7 +122,9 @@ def told(facts: Facts, request: MapRequest) -> dict[str, Any]:
     plain = {name: getattr(facts, name) for name in _PLAIN}
     exact = exact_external(request)
     uses = exact is not None and facts.gateway_ports.holds(request.transport, exact)
-    return plain | {
+    return {
+        **plain,
+        **_remote_ports(request),
         "interface": request.source.interface,
         "prefixes": {lan: list(facts.network.prefixes.get(lan, ())) for lan in _lans(facts)},
         "held": facts.held.total,
@@ -134,6 +136,16 @@ def told(facts: Facts, request: MapRequest) -> dict[str, Any]:
         "int_port_known": request.internal.port in facts.int_ports_today,
         "gateway_uses_port": uses,
     }
+
+
+def _remote_ports(request: MapRequest) -> dict[str, Any]:
+    """What only some requests name: a port of the remote host, PCP FILTERs."""
+    found: dict[str, Any] = {}
+    if request.remote_port:
+        found["remote_port"] = request.remote_port
+    if request.filters:
+        found["filters"] = [[str(peers.network), peers.port] for peers in request.filters]
+    return found
 
 
 def _lans(facts: Facts) -> list[str]:
@@ -167,6 +179,8 @@ def _request(record: DecisionRecord) -> MapRequest:
         lifetime_s=record.lifetime_s,
         remote=ip_network(record.remote) if record.remote else None,
         description=record.description,
+        remote_port=record.facts.get("remote_port", 0),
+        filters=tuple(RemotePeers(ip_network(net), port) for net, port in record.facts.get("filters", ())),
     )
 
 

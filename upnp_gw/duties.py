@@ -260,6 +260,7 @@ class Duties:
             external_address=mapping.key.external_address if mapping.internal.address.version == 4 else None,
             enabled=mapping.enabled,
             permanent=mapping.permanent,
+            filters=mapping.asked_filters,
         )
 
     def _moved(self, mapping: Mapping) -> bool:

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
+from upnp_gw.asking import ask
 from upnp_gw.audit import map_record, removal_record
 from upnp_gw.datagram_leases import another_port, release, static_reply
 from upnp_gw.floods import Floods
 from upnp_gw.gate.decision import Facts, Held, Outcome, Verdict
 from upnp_gw.gate.identity import gather
 from upnp_gw.gate.limits import DeviceBook
-from upnp_gw.gate.questions import Questions, Topic
+from upnp_gw.gate.questions import Questions
 from upnp_gw.gate.removal import decide_removal
 from upnp_gw.gate.schema import Policy
+from upnp_gw.gate.terms import topic_of
 from upnp_gw.ledger.charges import Inner
 from upnp_gw.ledger.filters import meeting
 from upnp_gw.ledger.ledger import Ledger, Turn
@@ -101,7 +103,9 @@ class Operations:
             turn.records.append(map_record(turn.now, decision, found.request, facts, verdict, action=action))
             if verdict.refusal is Refusal.RATE:
                 self.floods.begin(turn.records[-1], turn.now, turn.on_undo)
-            self._refused_by_gate(turn, request, facts, verdict, decision)
+            if verdict.outcome is Outcome.ASK:
+                ask(self, turn, found, planner, owner, decision)
+            self._hold_against(turn, request, facts, verdict)
             return another_port(self.policy, facts, request, decision) or _refused(verdict, decision)
         planned = found.numbered(decision)
         if isinstance(planned, NotPlanned):
@@ -115,9 +119,7 @@ class Operations:
         turn.records.append(
             map_record(turn.now, decision, found.request, facts, verdict, mapping=mapping.id, action=action)
         )
-        mark = self.questions.mark()
-        self.questions.settle(_topic(facts, request))
-        turn.on_undo.append(self.questions.undoing(mark))
+        self.questions.settle(topic_of(facts, found.request, None), turn.on_undo)
         self.book.granted(facts.device, mapping.internal.port, turn.now, facts.today, request.via.datagram)
         hold = mapping.hold_of(request.via.protocol)
         lifetime = max(1, round((hold.until if hold else mapping.until) - turn.now.boot))
@@ -184,14 +186,8 @@ class Operations:
             return mapping.key.external_address
         return self.surroundings.network.advertised
 
-    def _refused_by_gate(
-        self, turn: Turn, request: MapRequest, facts: Facts, verdict: Verdict, decision: DecisionId
-    ) -> None:
-        """A question for the operator, or evidence against the device."""
-        if verdict.outcome is Outcome.ASK:
-            mark = self.questions.mark()
-            self.questions.ask(_topic(facts, request), request, verdict.rule, decision, turn.now.wall)
-            turn.on_undo.append(self.questions.undoing(mark))
+    def _hold_against(self, turn: Turn, request: MapRequest, facts: Facts, verdict: Verdict) -> None:
+        """A refusal may be evidence against the device."""
         incident = self.book.refused(facts.device, request, verdict, turn.now, facts.today)
         if incident is not None:
             turn.incidents.append(incident)
@@ -332,11 +328,6 @@ class Operations:
         if external is not None and private_external(external) is None:
             return None
         return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no public external address")
-
-
-def _topic(facts: Facts, request: MapRequest) -> Topic:
-    other = request.internal.address if facts.target_device != facts.device else None
-    return Topic(facts.device, request.transport, request.internal.port, other)
 
 
 def _refused(verdict: Verdict, decision: DecisionId) -> Refused:

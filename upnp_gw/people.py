@@ -14,11 +14,11 @@ from ipaddress import ip_address
 from upnp_gw import api
 from upnp_gw.device import mac_of
 from upnp_gw.errors import ConfigError, GatewayError
-from upnp_gw.gate.approved import Change, Written, rules_of, toml_of
+from upnp_gw.gate.approved import Change, Written, port_values, rules_of, toml_of
 from upnp_gw.gate.identity import OPERATOR
 from upnp_gw.gate.limits import Incident
 from upnp_gw.gate.proposals import Proposals, Target
-from upnp_gw.gate.questions import Question
+from upnp_gw.gate.question import Question
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.ledger import Turn
 from upnp_gw.model import IPAddress, Mapping
@@ -31,7 +31,16 @@ Shown = Callable[[Mapping], api.Mapping]
 
 LOOK_S = 60.0
 """How often it is looked for rules that have ended; what they granted is decided again at their end in any case."""
+LONGEST_NUMBER = 12
 log = logging.getLogger(__name__)
+
+
+class _Gone(Exception):
+    """The question was answered, or changed, while its answer waited for its turn."""
+
+    def __init__(self, problem: api.Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
 
 
 class People:
@@ -123,8 +132,7 @@ class People:
     # -- what devices ask for
 
     async def queue(self) -> list[api.Question]:
-        waiting = self._operations.questions.all(self._around.clock().wall)
-        return [self._question(question) for question in waiting]
+        return [self._question(question) for question in self._waiting()]
 
     async def approve(self, number: str, asked: api.Approve) -> api.Approved | api.Problem:
         question = self._asked(number)
@@ -132,8 +140,9 @@ class People:
             return question
         longest = self._proposals.longest_s(question)
         if asked.for_s is not None and longest is not None and asked.for_s > longest:
-            return _problem("invalid", f"rule {question.rule} lets an approval last {longest} s at most", "for_s")
-        written = await self._change(lambda: self._proposals.approve(question, asked.for_s))
+            rule = question.topic.rule
+            return _problem("invalid", f"rule {rule} lets an approval last {longest} s at most", "for_s")
+        written = await self._answer(question, lambda: self._proposals.approve(question, asked.for_s))
         if isinstance(written, api.Problem):
             return written
         self._operations.questions.drop(question)
@@ -151,9 +160,11 @@ class People:
             toml="", file=str(self._enforcer.policies.machine), policy=self._operations.policy.digest
         )
         if asked.remember:
-            written = await self._change(lambda: self._proposals.deny(question, asked.for_s))
+            written = await self._answer(question, lambda: self._proposals.deny(question, asked.for_s))
         if not isinstance(written, api.Problem):
             self._operations.questions.drop(question)
+            if asked.remember:  # the forbid answers the questions about other remote hosts too
+                self._operations.questions.settle(question.topic._replace(remotes=()))
             await self._gateway.remember()
         return written
 
@@ -229,9 +240,40 @@ class People:
             toml=toml, file=str(self._enforcer.policies.machine), policy=self._operations.policy.digest
         )
 
-    def _asked(self, number: str) -> Question | api.Problem:
-        found = self._operations.questions.get(int(number)) if number.isascii() and number.isdigit() else None
-        return found or _problem("not-found", f"no question {number[:12]} waits")
+    def _waiting(self) -> list[Question]:
+        """What waits, by number. Where the grant that waited for the yes is another one by now, nobody has asked
+        for what a yes would give: the question goes, and the device's next request asks again."""
+        questions, proposals = self._operations.questions, self._proposals
+        waiting = questions.all(self._around.clock().wall)
+        for question in waiting:
+            if not proposals.still_waits(question):
+                questions.drop(question)
+        return [question for question in waiting if proposals.still_waits(question)]
+
+    def _asked(self, text: str) -> Question | api.Problem:
+        number = int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else 0
+        found = next((question for question in self._waiting() if question.number == number), None)
+        return found or self._gone(number, text)
+
+    def _gone(self, number: int, text: str) -> api.Problem:
+        now = self._operations.questions.now(number)
+        if now is None:
+            return _problem("not-found", f"no question {text[:LONGEST_NUMBER]} waits")
+        changed = f"question {number} has changed since it was shown: it is question {now.number} now"
+        return _problem("changed", f"{changed}; nothing was done; look at the queue again")
+
+    async def _answer(self, question: Question, make: Callable[[], Change]) -> api.Written | api.Problem:
+        """Writes an answer, if the question is still what it was when its turn comes."""
+
+        def checked() -> Change:
+            if isinstance(found := self._asked(str(question.number)), api.Problem):
+                raise _Gone(found)
+            return make()
+
+        try:
+            return await self._change(checked)
+        except _Gone as gone:
+            return gone.problem
 
     async def _open(self, question: Question) -> tuple[api.Mapping | None, str | None]:
         """What was asked, at once, if the same device is there at the same address."""
@@ -253,21 +295,23 @@ class People:
         return None, reply.reason if isinstance(reply, Refused) else "the gateway could not carry it out"
 
     def _question(self, question: Question) -> api.Question:
-        asked, proposals = question.request, self._proposals
+        asked, topic, proposals = question.request, question.topic, self._proposals
         return api.Question(
             number=question.number,
-            device=question.topic.device,
-            device_name=proposals.name_of(question.topic.device),
+            earlier=list(question.earlier),
+            device=topic.device,
+            device_name=proposals.name_of(topic.device),
             address=str(asked.source.address),
             via=asked.via,
-            transport=asked.transport,
+            family=topic.family.value,
+            transport=topic.transport,
             internal_client=str(asked.internal.address),
-            internal_port=asked.internal.port,
-            external_port=asked.external_port,
-            remote_host=str(asked.remote) if asked.remote is not None else None,
-            lease_s=asked.lifetime_s,
+            internal_port=topic.port,
+            external_ports=port_values(question.terms.external_ports),
+            remote_hosts=[api.RemoteHost(host=str(peers.network), port=peers.port) for peers in topic.remotes],
+            lease_s=question.terms.lease_s,
             description=asked.description,
-            rule=question.rule,
+            rule=topic.rule,
             first_asked=api.moment(question.first_asked),
             last_asked=api.moment(question.last_asked),
             times=question.times,

@@ -9,6 +9,11 @@ from upnp_gw.ledger.notes import Kind, Note
 from upnp_gw.model import Instant
 from upnp_gw.stored_devices import StoredDevices
 
+OF_DEVICES = (Kind.DEVICE, Kind.INCIDENT, Kind.QUESTION)
+"""The kinds whose notes name a device."""
+LAST_QUESTION = "question"
+"""The key of the highest number of a question."""
+
 
 @dataclass(slots=True)
 class Memory:
@@ -16,10 +21,16 @@ class Memory:
 
     book: DeviceBook
     questions: Questions = field(default_factory=Questions)
+    _stored_number: int = 0
+    """The highest number of a question that the store knows of."""
 
     def notes(self, now: Instant, devices: bool) -> list[Note]:
         """What changed since it was last asked for. ``devices``: the counts of devices too, which change always."""
+        found: dict[Kind, dict[str, dict[str, Any] | None]]
         found = {Kind.INCIDENT: self.book.changed_incidents(now), Kind.QUESTION: self.questions.changes()}
+        if self.questions.last_number != self._stored_number:
+            self._stored_number = self.questions.last_number
+            found[Kind.NUMBER] = {LAST_QUESTION: {"number": self._stored_number}}
         if devices:
             found[Kind.DEVICE] = self.book.changed_devices()
         return [Note(kind, key, body) for kind, bodies in found.items() for key, body in bodies.items()]
@@ -29,16 +40,19 @@ class Memory:
         keys = {kind: [note.key for note in notes if note.kind is kind] for kind in Kind}
         self.book.changed_again(keys[Kind.DEVICE], keys[Kind.INCIDENT])
         self.questions.changed_again(keys[Kind.QUESTION])
+        if keys[Kind.NUMBER]:
+            self._stored_number = 0
 
     def recall(self, stored: dict[Kind, list[dict[str, Any]]], now: Instant, devices: StoredDevices) -> None:
         """At start. An incident ends when the wall clock says so, and never later than a whole freeze from now."""
-        found = {kind: [_called_now(body, devices) for body in stored[kind]] for kind in Kind}
+        found = {kind: [_called_now(body, devices) for body in stored[kind]] for kind in OF_DEVICES}
         self.book.recall(found[Kind.DEVICE], found[Kind.INCIDENT], now)
-        self.questions.recall(found[Kind.QUESTION])
+        self._stored_number = max((body["number"] for body in stored[Kind.NUMBER]), default=0)
+        self.questions.recall(found[Kind.QUESTION], self._stored_number)
         # a note whose device has another name now is written again, and the old one goes
         renamed = {
             kind: [pair for pair in zip(stored[kind], found[kind], strict=True) if pair[0] is not pair[1]]
-            for kind in Kind
+            for kind in OF_DEVICES
         }
         names = {kind: [body["device"] for pair in pairs for body in pair] for kind, pairs in renamed.items()}
         self.book.changed_again(names[Kind.DEVICE], names[Kind.INCIDENT])

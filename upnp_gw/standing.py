@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from upnp_gw.full_quota import make_room
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Allowed, Facts, Outcome, Verdict
+from upnp_gw.ledger.filters import wanted
 from upnp_gw.ledger.ledger import Turn
 from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
 from upnp_gw.ledger.reachable import no_wider, opens
-from upnp_gw.model import DecisionId, Mapping
+from upnp_gw.model import DecisionId, Mapping, Via
 from upnp_gw.moved_devices import end_left_behind
 from upnp_gw.request import MapRequest, PortChoice
 
@@ -31,7 +32,8 @@ class Answer:
     """What the gate said, and the row that the ledger plans for it."""
 
     request: MapRequest
-    """As it was decided: a refresh of a port mapping is about that mapping's external port and no other."""
+    """As it was decided: a refresh of a port mapping is about that mapping's external port and no other, and a PCP
+    lease keeps its FILTERs."""
     facts: Facts
     verdict: Verdict
     planned: Planned | NotPlanned | None
@@ -61,7 +63,7 @@ def facts_of_trial(
     """The facts that a request would be decided by now, and the request that it comes to. Changes nothing."""
     own = planner.own_row(request, owner)
     question = _Question(operations, turn, about(request, own), planner, owner, own, trial=True)
-    return (question.facts(standing=False) if own is None else question.answer().facts), question.request
+    return (question.facts(standing=False) if own is None else question.answer().facts), question.judged
 
 
 def about(request: MapRequest, own: Mapping | None) -> MapRequest:
@@ -91,24 +93,30 @@ class _Question:
     trial: bool = False
     """Nothing makes room for it."""
 
+    @property
+    def judged(self) -> MapRequest:
+        """The request with all the FILTERs that the PCP lease will have: those that stand stay in force."""
+        hold = self.own.hold_of(Via.PCP.protocol) if self.own is not None and self.request.via is Via.PCP else None
+        return self.request if hold is None else replace(self.request, filters=wanted(self.request, hold.filters))
+
     def facts(self, standing: bool) -> Facts:
         held = self.operations.held(self.request, self.owner, self.own)
-        return self.operations.facts(self.turn, self.request, held, None, standing=standing)
+        return self.operations.facts(self.turn, self.judged, held, None, standing=standing)
 
     def answer(self) -> Answer:
         facts, verdict = self._decided(self.facts(standing=self.own is not None))
         planned = self.plan(facts, verdict)
         if self.own is None or not isinstance(planned, Planned) or not opens(self.own, planned.mapping):
-            return Answer(self.request, facts, verdict, planned)
+            return Answer(self.judged, facts, verdict, planned)
         new = replace(self.facts(standing=False), held=facts.held)
-        verdict_new = decide(self.operations.policy, new, self.request)
+        verdict_new = decide(self.operations.policy, new, self.judged)
         if verdict_new.outcome is Outcome.ALLOW:
-            return Answer(self.request, new, verdict_new, self.plan(new, verdict_new))
+            return Answer(self.judged, new, verdict_new, self.plan(new, verdict_new))
         kept = no_wider(self.own, planned.mapping, self.request.via)
         if kept is not None:
-            return Answer(self.request, facts, verdict, replace(planned, mapping=kept))
+            return Answer(self.judged, facts, verdict, replace(planned, mapping=kept))
         self.turn.take_back()  # what made room did so for nothing
-        return Answer(self.request, new, verdict_new, None)
+        return Answer(self.judged, new, verdict_new, None)
 
     def plan(self, facts: Facts, verdict: Verdict) -> Planned | NotPlanned | None:
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
@@ -120,7 +128,7 @@ class _Question:
         return not_now or self.planner.plan(self.request, allowed, self.owner, self.own)
 
     def _decided(self, facts: Facts) -> tuple[Facts, Verdict]:
-        verdict = decide(self.operations.policy, facts, self.request)
+        verdict = decide(self.operations.policy, facts, self.judged)
         if self.trial:
             return facts, verdict
-        return make_room(self.operations, self.turn, self.request, self.owner, facts, verdict, self.own)
+        return make_room(self.operations, self.turn, self.judged, self.owner, facts, verdict, self.own)

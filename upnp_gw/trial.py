@@ -31,6 +31,7 @@ def request_of(wanted: api.Trial, source: Source, target: IPAddress) -> MapReque
         choice=PortChoice.SUGGESTED if chooses and not pinhole else PortChoice.EXACT,
         lifetime_s=wanted.lease_s,
         remote=wanted.remote,
+        remote_port=wanted.remote_port,
     )
 
 
@@ -64,6 +65,7 @@ def _case(policy: Policy, wanted: api.Trial, where: str) -> Case:
         ext_port=wanted.external_port or None,
         target=target,
         remote=wanted.remote,
+        remote_port=wanted.remote_port,
         ttl_s=wanted.lease_s,
         minute_of_day=NOON,
         holds=0,

@@ -11,6 +11,7 @@ import pytest
 from tests.cli.conftest import Run
 from tests.fake_operator import NOW, FakeOperator, ServedOperator, mapping, served
 from upnp_gw import api
+from upnp_gw.cli import words
 from upnp_gw.cli.queue import described
 from upnp_gw.model import Transport, Via
 
@@ -26,15 +27,17 @@ INCIDENT = api.Incident(
 )
 QUESTION = api.Question(
     number=3,
+    earlier=[2],
     device="02:00:00:00:00:23",
     device_name="ps5",
     address="192.168.1.23",
     via=Via.IGD1,
+    family="ip4",
     transport=Transport.UDP,
     internal_client="192.168.1.23",
     internal_port=3074,
-    external_port=0,
-    remote_host=None,
+    external_ports=[3074, "40000-40010"],
+    remote_hosts=[api.RemoteHost(host="198.51.100.7/32", port=443)],
     lease_s=3600,
     description="game",
     rule=None,
@@ -170,7 +173,12 @@ def test_wrong_use(daemon: ServedOperator, upnp_gw: Run, words: tuple[str, ...])
 
 def test_the_queue_shows_what_a_yes_would_write(daemon: ServedOperator, upnp_gw: Run) -> None:
     told = upnp_gw("queue").output
-    assert told.startswith('3: ps5 at 192.168.1.23 asks for udp any port -> 192.168.1.23:3074 "game"\n')
+    assert told.splitlines()[:4] == [
+        '3: ps5 at 192.168.1.23 asks for udp 3074,40000-40010 -> 192.168.1.23:3074 "game"',
+        "   from 198.51.100.7/32 port 443, for up to 1h a lease",
+        "   it has changed: it was question 2",
+        f"   2 times over igd1, last {words.local(NOW)}, decision d7",
+    ]
     assert '   | name = "allow-ps5"\n' in told
     assert json.loads(upnp_gw("queue", "--json").output)[0]["number"] == 3
     answering(daemon).questions = []
@@ -188,7 +196,7 @@ def test_no_client_text_acts_on_the_terminal() -> None:
     from msgspec.structs import replace
 
     lines = described(replace(QUESTION, description=evil, device_name=evil, rule=evil, decision=evil)).split("\n")
-    assert len(lines) == 5
+    assert len(lines) == 7
     assert all(line.isprintable() for line in lines)
 
 

@@ -100,6 +100,17 @@ def test_the_scene_of_a_pinhole() -> None:
     assert request.choice is PortChoice.EXACT
 
 
+def test_the_scene_of_a_remote_host_and_its_port() -> None:
+    grant = '[[grant]]\nname = "g"\nwho = "*"\nremote_ports = [443]\n'
+    case = (
+        '[[test]]\nname = "t"\nfrom = { ip = "2001:db8::2" }\nwant = "allow"\n'
+        'request = { proto = "tcp", int = 8080, remote = "2001:db8:9::/64", remote_port = 443 }\n'
+    )
+    policy(grant + case)
+    with pytest.raises(ConfigError, match="wanted allow; got deny"):
+        policy(grant + case.replace("443 }", "444 }"))
+
+
 def test_the_scene_of_a_zone_is_in_it_in_its_family() -> None:
     for family in ("ip4", "ip6"):
         text = case('zone = "guest"', f'proto = "udp", int = 3074, family = "{family}"', 'want = "deny"')

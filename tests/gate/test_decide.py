@@ -10,7 +10,7 @@ from tests.gate.world import policy_of as policy
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import FAULT, Clamps, External, Facts, Held, Outcome, Verdict
 from upnp_gw.gate.schema import Policy
-from upnp_gw.model import Endpoint, Transport, Via
+from upnp_gw.model import Endpoint, RemotePeers, Transport, Via
 from upnp_gw.request import MapRequest, Refusal
 
 PC_GRANT = f"""
@@ -286,6 +286,7 @@ def test_and_where_none_is_left_the_forbid_denies(mode: str) -> None:
 # -- grants
 
 
+FILTERS = (RemotePeers(ip_network("198.51.100.7"), 443), RemotePeers(ip_network("198.51.100.8"), 444))
 GRANTS = [
     ("int_ports = [3074]", map_request(PC, 3074, 40000), True),
     ("int_ports = [3074]", map_request(PC, 3075, 3074), False),
@@ -312,6 +313,15 @@ GRANTS = [
     ('family = ["ip4", "ip6"]\nremote = ["203.0.113.0/24"]', map_request(PC6), False),
     ('remote = ["203.0.112.0/24"]', map_request(remote=ip_network("203.0.112.0/23")), False),
     ("", map_request(remote=ip_network("198.51.100.7")), True),
+    ("remote_ports = [443]", map_request(), False),
+    ("remote_ports = [443]", map_request(remote=ip_network("198.51.100.7")), False),
+    ("remote_ports = [443]", map_request(PC6, remote_port=443), True),
+    ("remote_ports = [443]", map_request(PC6, remote_port=444), False),
+    ("remote_ports = [443]", map_request(filters=(RemotePeers(ip_network("198.51.100.7"), 443),)), True),
+    ("remote_ports = [443]", map_request(filters=(RemotePeers(ip_network("198.51.100.7"), 0),)), False),
+    ('remote_ports = ["440-449"]', map_request(filters=FILTERS), True),
+    ('remote_ports = ["440-443"]', map_request(filters=FILTERS), False),
+    ('remote = ["203.0.113.0/24"]\nremote_ports = [443]', map_request(remote=ip_network("203.0.113.7")), False),
     ('for = ["10.0.40.0/28"]', map_request(), False),
     ('for = ["192.168.1.0/24"]', map_request(), True),
 ]

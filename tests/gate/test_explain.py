@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.gate.test_decide_model import made, policies, questions
-from tests.gate.world import GUEST, PC, PC_MAC, TV, facts_of, map_request, suggested
+from tests.gate.world import GUEST, PC, PC6, PC_MAC, TV, facts_of, map_request, suggested
 from tests.gate.world import policy_of as policy
 from upnp_gw.gate.decision import Facts, Held, Outcome
 from upnp_gw.gate.explain import Effect, explain, ports_text
@@ -130,6 +130,14 @@ def test_the_hours_and_the_remote_hosts_of_a_grant() -> None:
     assert told["for-tv"].why == "outside the hours of rule for-tv"
     other = {rule.name: rule for rule in explain(RULES, tv, map_request(TV, 9001)).grants}
     assert other["for-tv"].why == "external port 9001 is not in 9000"
+
+
+def test_a_grant_for_ports_of_the_remote_host() -> None:
+    rules = policy(f'[device.pc]\nmac = ["{PC_MAC}"]\n[[grant]]\nname = "g"\nwho = "pc"\nremote_ports = [443]')
+    (told,) = explain(rules, facts_of(), map_request()).grants
+    assert told.why == "is for requests that name the remote host's ports, of 443"
+    (told,) = explain(rules, facts_of(PC6), map_request(PC6, remote_port=443)).grants
+    assert told.effect is Effect.CHARGED
 
 
 def test_a_device_whose_facts_do_not_all_agree_is_told_so() -> None:

@@ -122,6 +122,8 @@ WRONG = [
     (TEST + 'request = { proto = "tcp", int = 1 }\nfrom = { ip = "1.2.3" }', "test[0].from.ip", "address literal"),
     (TEST + 'request = { proto = "tcp", int = 1 }\nfrom = { mac = "x", via = "igd" }', "test[0].from.mac", "MAC"),
     (FROM.replace("deny", "no") + 'request = { proto = "tcp", int = 1 }', "test[0].want", "allow, deny, ask"),
+    (GRANT + "remote_ports = []", "grant[0].remote_ports", "match nothing"),
+    (GRANT + "remote_ports = [0]", "grant[0].remote_ports[0]", "a port 1 to 65535"),
     (GRANT + "remote = []", "grant[0].remote", "empty; leave it out for anyone"),
     ('[device.pc]\nmac = []\nip = "192.168.1.2"', "device.pc.mac", "empty"),
     (DEVICE + "ip = []", "device.pc.ip", "empty"),

@@ -28,6 +28,7 @@ from upnp_gw.api.people import (
     NameDevice,
     Question,
     Released,
+    RemoteHost,
     Revoked,
     Written,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "Question",
     "Released",
     "Reloaded",
+    "RemoteHost",
     "Revoked",
     "Route",
     "Rule",

@@ -121,6 +121,8 @@ class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     internal_client: str | None = None
     """null: the requester itself."""
     remote_host: str | None = None
+    remote_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """The port of the remote host that it connects from; 0: any."""
 
     def __post_init__(self) -> None:
         if (self.device is None) == (self.address is None):

@@ -90,22 +90,41 @@ class Approved(Written, frozen=True, kw_only=True):
     """Why it could not be opened at once."""
 
 
+class RemoteHost(Struct, frozen=True, kw_only=True):
+    """Who would connect."""
+
+    host: str
+    """An address with its prefix length."""
+    port: Annotated[int, Meta(ge=0, le=65535)]
+    """The port that it connects from; 0: any."""
+
+
 class Question(Struct, frozen=True, kw_only=True):
-    """What a device asked for and nobody has answered. Silence means no."""
+    """What a device asked for and nobody has answered. Silence means no.
+
+    The number stands for what a yes gives. When the device asks for more, the question gets another number.
+    """
 
     number: int
+    earlier: list[int]
+    """The numbers that it had before it changed, the newest first. They answer nothing any more."""
     device: str
     device_name: str | None
     address: str
     """The source address of the newest request."""
     via: Via
+    """Of the newest request; over natpmp and pcp nothing proves the sender."""
+    family: Literal["ip4", "ip6"]
+    """ip4: a port mapping; ip6: a pinhole."""
     transport: Transport
     internal_client: str
     internal_port: Port
-    external_port: int
-    """0: any."""
-    remote_host: str | None
-    lease_s: int | None
+    external_ports: list[int | str]
+    """Those that were asked for, and ranges such as 1024-65535; empty: the internal one of a pinhole."""
+    remote_hosts: list[RemoteHost]
+    """Who would connect; empty: anyone."""
+    lease_s: Count
+    """The longest lease that was asked for, within the limit ``max_hold``."""
     description: str
     rule: str | None
     """The grant that needs an approval; null: no grant covers it."""
@@ -114,7 +133,7 @@ class Question(Struct, frozen=True, kw_only=True):
     times: int
     decision: str
     toml: str
-    """What a yes would write now."""
+    """What a yes without a time would write now: all that it gives."""
 
 
 class Incident(Struct, frozen=True, kw_only=True):

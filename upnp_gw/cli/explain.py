@@ -60,6 +60,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> i
 @click.option("--ttl", callback=_seconds, metavar="TIME", help="The lease asked for.  [default: the longest]")
 @click.option("--for", "client", metavar="ADDRESS", help="The internal client.  [default: who asks]")
 @click.option("--remote", metavar="PREFIX", help="Who is to connect.  [default: anyone]")
+@click.option("--remote-port", type=click.IntRange(1, 65535), help="From which port of it.  [default: any]")
 @click.option("--policy", "file", type=click.Path(path_type=Path), metavar="FILE", help="By this file, no daemon.")
 @click.option("--all", "everything", is_flag=True, help="Rules for other devices too.")
 @talks
@@ -81,6 +82,7 @@ def try_(gateway: Gateway, as_json: bool, file: Path | None, everything: bool, *
         "lease_s": given["ttl"],
         "internal_client": given["client"],
         "remote_host": given["remote"],
+        "remote_port": given["remote_port"] or 0,
     }
     found = _by_gateway(gateway, wanted) if file is None else _by_file(file, wanted)
     if as_json:

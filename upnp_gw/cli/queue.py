@@ -29,18 +29,33 @@ def described(question: api.Question) -> str:
     """Who asks for what, how often, and what a yes would write."""
     who = shown(question.device_name or question.device)
     target = words.endpoint(shown(question.internal_client), question.internal_port)
-    outside = question.external_port or "any port"
     says = f' "{shown(question.description)}"' if question.description else ""
     times = "once" if question.times == 1 else f"{question.times} times"
-    asked = f"{question.transport} {outside} -> {target}{says}"
+    asked = f"{question.transport} {_outside(question)} -> {target}{says}"
     last = f"last {words.local(question.last_asked)}, decision {shown(question.decision)}"
     rule = f", rule {shown(question.rule)}" if question.rule else ""
+    earlier = ", ".join(map(str, question.earlier))
     lines = [
         f"{question.number}: {who} at {shown(question.address)} asks for {asked}",
+        f"   from {_remotes(question)}, for up to {words.duration(question.lease_s)} a lease",
+        *([f"   it has changed: it was question {earlier}"] if earlier else []),
         f"   {times} over {question.via}, {last}{rule}",
         *(f"   | {line}" if line else "   |" for line in told(question.toml).split("\n")),
     ]
     return "\n".join(lines)
+
+
+def _outside(question: api.Question) -> str:
+    """The external ports."""
+    if question.family == "ip6":
+        return "pinhole"
+    return ",".join(shown(str(port)) for port in question.external_ports)
+
+
+def _remotes(question: api.Question) -> str:
+    """Who would connect."""
+    told = [f"{one.host} port {one.port}" if one.port else one.host for one in question.remote_hosts]
+    return shown(", ".join(told), 400) or "anyone"
 
 
 @click.command()
@@ -50,7 +65,10 @@ def described(question: api.Question) -> str:
 )
 @talks
 def approve(gateway: Gateway, as_json: bool, number: int, for_s: int | None) -> None:
-    """Say yes to question N for a time, and open at once what was asked."""
+    """Say yes to question N for a time, and open at once what was asked.
+
+    The number stands for what the queue shows: if the device asks for more, the question gets another number.
+    """
     body = gateway.ask("POST", f"/v1/queue/{number}/approve", body={"for_s": for_s})
     print_written(body, as_json)
     if as_json:

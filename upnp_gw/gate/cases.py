@@ -57,6 +57,7 @@ def case_of(raw: object, rules: Rules, place: Place) -> Case:
         ext_port=optional(request.ext, values.port, asked.at("ext")),
         target=target,
         remote=optional(request.remote, values.prefix, asked.at("remote")),
+        remote_port=optional(request.remote_port, values.port, asked.at("remote_port")) or 0,
         ttl_s=optional(request.ttl, values.duration_s, asked.at("ttl")),
         minute_of_day=NOON if table.at is None else values.minute_of_day(table.at, place.at("at")),
         holds=values.number(sender.holds, 0, 65535, spot.at("holds")),
@@ -169,6 +170,7 @@ def scene(policy: Policy, case: Case, where: str) -> tuple[Facts, MapRequest]:
         choice=PortChoice.SUGGESTED if chooses and not pinhole else PortChoice.EXACT,
         lifetime_s=case.ttl_s,
         remote=case.remote,
+        remote_port=case.remote_port,
     )
     return facts, request
 

@@ -184,7 +184,10 @@ def _granted_zone(rule: Grant, asked: Asked) -> Iterator[str]:
 
 
 def _remote(rule: Grant, asked: Asked) -> Iterator[str]:
-    if not match.lets_connect(rule, asked):
+    ports = rule.remote_ports
+    if ports is not None and not match.names_remote_ports(asked.request, ports):
+        yield f"is for requests that name the remote host's ports, of {ports_text(ports)}"
+    elif not match.lets_connect(rule, asked):
         yield f"lets only {_listed(rule.remote)} connect"
 
 

@@ -68,6 +68,11 @@ def _by_port(rules: tuple[Rule, ...]) -> Rules[Rule]:
     return Rules(rules, tuple(starts), tuple(pieces))
 
 
+def fingerprint(grant: Grant) -> str:
+    """12 hex digits of what a grant means."""
+    return _hashed(grant)
+
+
 def _digest(policy: Policy) -> str:
     """12 hex digits of what the policy means."""
     bare = {name: replace(device, addresses=frozenset()) for name, device in policy.devices.items()}
@@ -82,5 +87,9 @@ def _digest(policy: Policy) -> str:
         policy.forbids,
         policy.grants,
     )
+    return _hashed(meaning)
+
+
+def _hashed(meaning: object) -> str:
     canonical = msgspec.json.encode(msgspec.to_builtins(meaning, order="deterministic", enc_hook=str))
     return hashlib.sha256(canonical).hexdigest()[:12]

@@ -119,10 +119,18 @@ def _leads_to(rule: Grant, asked: Asked) -> bool:
 
 def lets_connect(rule: Grant, asked: Asked) -> bool:
     """The remote host asked for is inside the grant's. None of the right family means nobody, not anybody."""
+    if rule.remote_ports is not None and not names_remote_ports(asked.request, rule.remote_ports):
+        return False
     if not rule.remote:
         return True
     mine, remote = remotes(rule, asked), asked.request.remote
     return bool(mine) if remote is None else any(inside(remote, net) for net in mine)
+
+
+def names_remote_ports(request: MapRequest, ports: PortRanges) -> bool:
+    """The request lets the remote hosts connect from ports of theirs that it names, all of them among these."""
+    named = [request.remote_port] if request.remote_port else [peers.port for peers in request.filters]
+    return bool(named) and all(contains(ports, port) for port in named)
 
 
 def remotes(rule: Grant, asked: Asked) -> tuple[IPNetwork, ...]:

@@ -97,6 +97,7 @@ class GrantTable(Table):
     max_ttl: str | None = None
     max_hold: str | None = None
     remote: list[str] | None = None
+    remote_ports: Ports | None = None
     hours: str | None = None
     approve: bool = False
     approve_for: str | None = None
@@ -124,6 +125,7 @@ class CaseRequest(Table):
     family: str | None = None
     target: str | None = msgspec.field(default=None, name="for")
     remote: str | None = None
+    remote_port: int | None = None
 
 
 class CaseTable(Table):

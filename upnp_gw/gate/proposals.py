@@ -12,11 +12,12 @@ from typing import Any
 from upnp_gw.device import is_mac, lan_of, mac_of
 from upnp_gw.gate.approved import Change, free_name, moment, port_values, toml_of
 from upnp_gw.gate.decision import External, PortRanges
-from upnp_gw.gate.floor import PRIVILEGED_BELOW, exact_external
 from upnp_gw.gate.identity import device_of, ids_of, name_of
+from upnp_gw.gate.index import fingerprint
 from upnp_gw.gate.portset import UNPRIVILEGED
-from upnp_gw.gate.questions import Question
-from upnp_gw.gate.schema import DAY_S, Grant, Policy
+from upnp_gw.gate.question import Question
+from upnp_gw.gate.schema import DAY_S, Family, Grant, Policy
+from upnp_gw.gate.terms import Terms, Topic, connecting
 from upnp_gw.gate.values import duration_text
 from upnp_gw.model import IPAddress, Transport
 from upnp_gw.network import Neighbours, Network
@@ -144,6 +145,11 @@ class Proposals:
 
     # -- answers
 
+    def still_waits(self, question: Question) -> bool:
+        """False where the grant that waited for the yes is another one by now: what was shown is true no more."""
+        waiting = self._grant(question)
+        return question.waits_for == (fingerprint(waiting) if waiting is not None else "")
+
     def longest_s(self, question: Question) -> int | None:
         """The longest that a yes may last, seconds; None: as long as is wished."""
         grant = self._grant(question)
@@ -152,22 +158,24 @@ class Proposals:
     def approve(self, question: Question, for_s: int | None) -> Change:
         """A grant for exactly what was asked, under the obligations of the one that waited for the yes."""
         who, devices = self._devices(self._asker(question))
-        asked, waiting = question.request, self._grant(question)
+        topic, terms, waiting = question.topic, question.terms, self._grant(question)
         lasts = for_s or self.longest_s(question) or APPROVAL_S
+        one_port = sum(high - low + 1 for low, high in terms.external_ports) == 1
         rule: dict[str, Any] = {
-            "name": self._rule_name(f"yes-{who}-{asked.transport.value}-{asked.internal.port}"),
+            "name": self._rule_name(f"yes-{who}-{topic.transport.value}-{topic.port}"),
             "who": who,
-            "proto": [asked.transport.value],
-            "int_ports": [asked.internal.port],
-            "max_mappings": 2,
+            "family": [topic.family.value],
+            "proto": [topic.transport.value],
+            "int_ports": [topic.port],
+            **self._leading(question),
+            **self._external(terms, waiting),
+            **self._connecting(topic, waiting),
+            **self._lasting(terms, waiting),
+            # over the addresses of a device a port counts once; its protocols can get an external port each
+            "max_mappings": 1 if topic.family is Family.IP6 or one_port else 2,
         }
-        if question.topic.target is not None:
-            target = asked.internal.address
-            rule["for"] = [f"{target}/{target.max_prefixlen}"]
         if waiting is not None:
             rule |= _obligations(waiting)
-        elif (exact := exact_external(asked)) is not None and exact < PRIVILEGED_BELOW:
-            rule["ext_ports"] = [exact]
         rule |= {
             "until": moment(self.wall + lasts),
             "owner": OWNER,
@@ -175,14 +183,45 @@ class Proposals:
         }
         return Change(devices, grants=(rule,))
 
+    def _leading(self, question: Question) -> dict[str, Any]:
+        target = question.topic.target
+        return {} if target is None else {"for": [f"{target}/{target.max_prefixlen}"]}
+
+    def _external(self, terms: Terms, waiting: Grant | None) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if terms.external_ports:
+            found["ext_ports"] = port_values(terms.external_ports)
+        if waiting is not None and waiting.external is not External.SAME_OR_ANY:
+            found["ext"] = waiting.external.value
+        return found
+
+    def _connecting(self, topic: Topic, waiting: Grant | None) -> dict[str, Any]:
+        who = connecting(topic, waiting)
+        assert who is not None, "such a request becomes no question"
+        found: dict[str, Any] = {}
+        if who.remote:
+            found["remote"] = [str(net) for net in who.remote]
+        if who.ports:
+            found["remote_ports"] = list(who.ports)
+        return found
+
+    def _lasting(self, terms: Terms, waiting: Grant | None) -> dict[str, Any]:
+        """The lease that was asked for bounds every protocol's, whatever is asked for later."""
+        limits = self.policy.limits
+        ttl_s = min(terms.lease_s, limits.max_ttl_s, (waiting and waiting.max_ttl_s) or limits.max_ttl_s)
+        hold_s = min(terms.lease_s, limits.max_hold_s, (waiting and waiting.max_hold_s) or limits.max_hold_s)
+        return {"max_ttl": duration_text(ttl_s), "max_hold": duration_text(hold_s)}
+
     def deny(self, question: Question, for_s: int | None) -> Change:
+        """A forbid of the port, on whatever external port and whoever would connect: nobody is asked again."""
         who, devices = self._devices(self._asker(question))
-        asked = question.request
+        topic = question.topic
         rule = {
-            "name": self._rule_name(f"no-{who}-{asked.transport.value}-{asked.internal.port}"),
+            "name": self._rule_name(f"no-{who}-{topic.transport.value}-{topic.port}"),
             "who": who,
-            "proto": [asked.transport.value],
-            "int_ports": [asked.internal.port],
+            "family": [topic.family.value],
+            "proto": [topic.transport.value],
+            "int_ports": [topic.port],
             **self._end(for_s),
             "owner": OWNER,
             "reason": f"asked as question {question.number}",
@@ -190,7 +229,7 @@ class Proposals:
         return Change(devices, forbids=(rule,))
 
     def toml(self, question: Question) -> str:
-        """The exact TOML that a yes without a time would write now."""
+        """The exact TOML that a yes without a time would write now; ``still_waits`` has to be true."""
         return toml_of(self.approve(question, None))
 
     # -- how
@@ -207,7 +246,7 @@ class Proposals:
         return {"mac": macs} | ({"lan": lans} if lans != [self.main_lan] else {})
 
     def _grant(self, question: Question) -> Grant | None:
-        return next((grant for grant in self.policy.grants if grant.name == question.rule), None)
+        return self.policy.grant(question.topic.rule)
 
     def _names(self) -> set[str]:
         return {forbid.name for forbid in self.policy.forbids} | {grant.name for grant in self.policy.grants}
@@ -225,19 +264,10 @@ class Proposals:
 
 
 def _obligations(grant: Grant) -> dict[str, Any]:
-    """What a grant asks of whoever it grants to, in the words of the file."""
+    """What else a grant asks of whoever it grants to, in the words of the file."""
     found: dict[str, Any] = {}
     if grant.zone is not None:
         found["zone"] = grant.zone
-    if grant.external is not External.SAME_OR_ANY:
-        found["ext"] = grant.external.value
-    if grant.ext_ports is not None:
-        found["ext_ports"] = port_values(grant.ext_ports)
-    for key, seconds in (("max_ttl", grant.max_ttl_s), ("max_hold", grant.max_hold_s)):
-        if seconds is not None:
-            found[key] = duration_text(seconds)
-    if grant.remote:
-        found["remote"] = [str(net) for net in grant.remote]
     if grant.hours is not None:
         found["hours"] = "-".join(f"{minute // 60:02}:{minute % 60:02}" for minute in grant.hours)
     return found

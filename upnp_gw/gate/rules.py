@@ -119,6 +119,7 @@ class Rules:
             max_ttl_s=optional(table.max_ttl, values.duration_s, place.at("max_ttl")),
             max_hold_s=optional(table.max_hold, values.duration_s, place.at("max_hold")),
             remote=remote,
+            remote_ports=optional(table.remote_ports, values.ports, place.at("remote_ports")),
             hours=optional(table.hours, values.hours, place.at("hours")),
             approve=table.approve,
             approve_for_s=optional(table.approve_for, values.duration_s, place.at("approve_for")),

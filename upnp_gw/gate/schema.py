@@ -182,6 +182,8 @@ class Grant:
     max_hold_s: int | None = None
     remote: tuple[IPNetwork, ...] = ()
     """Who may connect; empty: anyone."""
+    remote_ports: PortRanges | None = None
+    """The request must name ports of the remote hosts itself, all of them among these; None: it need not."""
     hours: tuple[int, int] | None = None
     """(from, until) in minutes of the day, 0..1440; from > until crosses midnight."""
     approve: bool = False
@@ -219,6 +221,8 @@ class Case:
     ext_port: int | None
     target: IPAddress | None
     remote: IPNetwork | None
+    remote_port: int
+    """0: any."""
     ttl_s: int | None
     minute_of_day: int
     holds: int
@@ -271,3 +275,7 @@ class Policy:
     grants_of_anyone: Rules[Grant] = field(default=Rules(), compare=False, repr=False)
     forbids_of: Mapping[str, Rules[Forbid]] = field(default_factory=dict, compare=False, repr=False)
     forbids_of_anyone: Rules[Forbid] = field(default=Rules(), compare=False, repr=False)
+
+    def grant(self, name: str | None) -> Grant | None:
+        """The grant of this name, if there is one."""
+        return None if name is None else next((grant for grant in self.grants if grant.name == name), None)

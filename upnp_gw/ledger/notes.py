@@ -20,6 +20,8 @@ class Kind(StrEnum):
     DEVICE = "device"
     INCIDENT = "incident"
     QUESTION = "question"
+    NUMBER = "number"
+    """The highest number that was given to something of ours."""
 
 
 class Note(NamedTuple):

@@ -256,6 +256,17 @@ class Planner:
                 return NotPlanned(Refusal.CONFLICT, "the external port is mapped for an overlapping remote host")
         return None
 
+    def is_free(self, request: MapRequest, owner: str) -> bool:
+        """Whether nothing that stands is in the way of the external port that a request insists on, for anyone who
+        would connect."""
+        transport, port = request.transport, request.external_port
+        return (
+            not self.own_ports(transport, port)
+            and self.kept_for(transport, port) in (None, owner)
+            and not self.table.on_port(transport, port)
+            and not (request.via.datagram and self._companion_taken(transport, port, owner))
+        )
+
     def _companion_taken(self, transport: Transport, port: int, owner: str) -> bool:
         """Another device has this port number over the other transport (RFC 6886 section 3.3): never chosen."""
         companion = Transport.UDP if transport is Transport.TCP else Transport.TCP

@@ -1,0 +1,194 @@
+"""A yes opens what its question said and nothing more, proved by packets of hosts that were named and were not."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.lab.igd_control_point import ControlPoint, Fault, refused
+from tests.lab.test_pinholes import at, pinhole
+from tests.lab.whole_way import REACHED_S, ROUTER, TCP, Home, home
+from upnp_gw.lab import Host
+from upnp_gw.lab.probe import EchoServer, reach
+from upnp_gw.protocols.faces import Face
+
+pytestmark = pytest.mark.lab
+
+ASK = """
+version = 1
+default = "ask"
+[limits]
+requests_per_minute = 600
+incident_after = 1000
+"""
+DENIED, CONFLICT, OVERLAPS = 606, 718, 701
+MONTH_S = 30 * 86400
+
+
+@pytest.fixture(scope="module")
+def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with home(tmp_path_factory.mktemp("d"), *ROUTER, policy=ASK) as made:
+        yield made
+
+
+@pytest.fixture
+def here(shared: Home) -> Iterator[Home]:
+    yield shared
+    for rule in [word.split('"')[1] for word in approved(shared) if word.startswith("name = ")]:
+        shared.daemon.cli("retract", rule)
+    for device in shared.daemon.json("devices"):
+        shared.daemon.cli("revoke", "--device", device["device"])
+
+
+def approved(here: Home) -> list[str]:
+    file = here.daemon.state_dir / "approved.toml"
+    return file.read_text().split("\n") if file.exists() else []
+
+
+def questions(here: Home) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = here.daemon.json("queue")
+    return found
+
+
+def yes(here: Home, number: int) -> dict[str, Any]:
+    answer: dict[str, Any] = here.daemon.json("approve", str(number))
+    return answer
+
+
+def arrives(here: Home, peer: Host, port: int, source_port: int = 0) -> bool:
+    return bool(reach(peer, TCP, here.external, port, timeout=REACHED_S, source_port=source_port))
+
+
+def asks(point: ControlPoint, port: int, **changed: Any) -> None:
+    with refused(DENIED):
+        point.add(port, **changed)
+
+
+@pytest.mark.spec("SR-28", "SR-29", "SR-42")
+def test_a_yes_is_for_the_remote_host_family_port_and_lease_of_its_question(here: Home) -> None:
+    point, stranger, friend = here.point(), here.lab.hosts["peer1"], here.lab.hosts["peer2"]
+    six = here.point(face=Face.IGD2)
+    with EchoServer(here.console, TCP, 5000):
+        asks(point, 5000, NewRemoteHost=friend.address, NewLeaseDuration=600)
+        (question,) = questions(here)
+        answer = yes(here, question["number"])
+        assert answer["toml"].split("until")[0] == question["toml"].split("until")[0], "as it was shown"
+        assert arrives(here, friend, 5000)
+        assert here.shut(5000, peer="peer1")
+        for lease in (0, MONTH_S):  # the same, and wider in each respect
+            point.add(5000, NewRemoteHost=friend.address, NewLeaseDuration=lease)
+            assert here.row(5000)["lease_left_s"] <= 600
+        for remote in ("", stranger.address):
+            for external in (5000, 9999):
+                with refused(DENIED, CONFLICT):
+                    point.add(external, NewRemoteHost=remote, NewInternalPort=5000)
+        asks(point, 9999, NewRemoteHost=friend.address, NewInternalPort=5000)
+        with refused(DENIED):
+            pinhole(six, 5000, RemoteHost=friend.address6)
+        with refused(DENIED):
+            pinhole(six, 5000)
+        for peer in (stranger, friend):
+            assert here.shut(9999, peer=peer.name)
+            assert not at(peer, here.console.address6, 5000)
+        assert here.shut(5000, peer="peer1")
+        assert arrives(here, friend, 5000), "what was approved stands"
+        point.delete(5000, remote=str(friend.address))
+        point.add(5000)
+        assert arrives(here, friend, 5000), "asked for anyone, it is for whom the rule names"
+        assert here.shut(5000, peer="peer1")
+    here.agree()
+
+
+@pytest.mark.spec("SR-28", "SR-29", "SR-42")
+def test_a_yes_for_a_pinhole_is_for_its_remote_host_and_port_and_no_port_mapping(here: Home) -> None:
+    six, address = here.point(face=Face.IGD2), here.console.address6
+    stranger, friend = here.lab.hosts["peer1"], here.lab.hosts["peer2"]
+    with EchoServer(here.console, TCP, 5001):
+        with refused(DENIED):
+            pinhole(six, 5001, RemoteHost=friend.address6, RemotePort=4443)
+        (question,) = questions(here)
+        assert yes(here, question["number"])["opened"] is not None
+        assert reach(friend, TCP, address, 5001, timeout=REACHED_S, source_port=4443)
+        assert not at(friend, address, 5001)
+        assert not at(stranger, address, 5001)
+        wider: list[dict[str, object]] = [{"RemoteHost": friend.address6}, {}, {"RemotePort": 4443}]
+        for remote in (*wider, {"RemoteHost": stranger.address6, "RemotePort": 4443}):
+            with refused(DENIED, OVERLAPS):
+                pinhole(six, 5001, **remote)
+        asks(here.point(), 5001)
+        assert here.shut(5001)
+        assert here.shut(5001, peer="peer2")
+        assert not at(friend, address, 5001)
+        assert not at(stranger, address, 5001)
+
+
+@pytest.mark.spec("SR-28", "SR-29", "SR-42")
+def test_a_yes_answers_the_question_that_was_shown(here: Home) -> None:
+    point, friend = here.point(), here.lab.hosts["peer2"]
+    with EchoServer(here.console, TCP, 5010):
+        asks(point, 5010, NewRemoteHost=friend.address, NewLeaseDuration=600)
+        (shown,) = questions(here)
+        asks(point, 9999, NewInternalPort=5010, NewLeaseDuration=MONTH_S)
+        yes(here, shown["number"])
+        assert arrives(here, friend, 5010)
+        assert here.row(5010)["lease_left_s"] <= 600
+        assert here.shut(5010, peer="peer1")
+        assert here.shut(9999, peer="peer1")
+        assert here.shut(9999, peer="peer2")
+        (later,) = questions(here)
+        assert later["number"] != shown["number"]
+
+
+@pytest.mark.spec("SR-28", "SR-42")
+def test_a_question_that_changed_is_asked_again_and_says_so(here: Home) -> None:
+    point = here.point()
+    with EchoServer(here.console, TCP, 5011):
+        asks(point, 5011, NewLeaseDuration=600)
+        (shown,) = questions(here)
+        asks(point, 9998, NewInternalPort=5011, NewLeaseDuration=MONTH_S)
+        for command in ("approve", "deny"):
+            done = here.daemon.cli(command, str(shown["number"]), "--json", check=False)
+            assert done.returncode == 1
+            problem = json.loads(done.stderr)
+            (now,) = questions(here)
+            assert problem["error"] == "changed"
+            assert f"it is question {now['number']} now" in problem["message"]
+        assert f"it was question {shown['number']}" in here.daemon.cli("queue").stdout
+        assert here.shut(5011)
+        assert here.shut(9998)
+        yes(here, now["number"])
+        assert arrives(here, here.peer, 9998)
+        point.add(5011)
+        assert arrives(here, here.peer, 5011)
+
+
+def test_one_yes_serves_a_client_that_tries_ten_ports_over_two_protocols(here: Home) -> None:
+    """As Syncthing does: the same ports again at each try. There is one question for it."""
+    point, ports = here.point(), (22000, *range(41000, 41010))
+
+    def tries() -> list[str]:
+        served = []
+        for port in ports:
+            try:
+                point.add(port, NewInternalPort=22000)
+            except Fault:
+                continue
+            served.append("igd")
+            break
+        gateway = str(here.gateway.address)
+        told = here.console.run(
+            ["natpmpc", "-g", gateway, "-a", "22000", "22000", "tcp", "3600"], check=False
+        ).stdout
+        return served + (["natpmp"] if "Mapped public port" in told else [])
+
+    with EchoServer(here.console, TCP, 22000):
+        assert tries() == []
+        assert tries() == []
+        (question,) = questions(here)
+        assert question["times"] == 2 * (len(ports) + 1)
+        yes(here, question["number"])
+        assert tries() == ["igd", "natpmp"]
+        assert arrives(here, here.peer, 22000)
+        assert questions(here) == []
+    here.agree()

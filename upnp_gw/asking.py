@@ -1,0 +1,38 @@
+"""A request that only an answer of the operator's can allow becomes a question to him."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from upnp_gw.gate.decide import decide
+from upnp_gw.gate.decision import Outcome
+from upnp_gw.gate.index import fingerprint
+from upnp_gw.gate.terms import connecting, terms_of, topic_of
+from upnp_gw.ledger.ledger import Turn
+from upnp_gw.ledger.plan import Planner
+from upnp_gw.model import DecisionId
+from upnp_gw.request import PortChoice
+from upnp_gw.standing import Answer
+
+if TYPE_CHECKING:
+    from upnp_gw.operations import Operations
+
+
+def ask(
+    operations: "Operations", turn: Turn, found: Answer, planner: Planner, owner: str, decision: DecisionId
+) -> None:
+    """Puts the request into the queue, unless no grant can say what it asks for (``terms.connecting``)."""
+    facts, request, policy = found.facts, found.request, operations.policy
+    topic = topic_of(facts, request, found.verdict.rule)
+    waiting = policy.grant(topic.rule)
+    if connecting(topic, waiting) is None:
+        return
+
+    def can_have(port: int) -> bool:
+        """No rule, and no other mapping, keeps this external port from the device."""
+        there = replace(request, choice=PortChoice.EXACT, external_port=port)
+        again = decide(policy, facts, there)
+        return (again.outcome, again.rule) == (Outcome.ASK, topic.rule) and planner.is_free(there, owner)
+
+    terms = terms_of(policy, facts, request, waiting, can_have)
+    waits_for = fingerprint(waiting) if waiting is not None else ""
+    operations.questions.ask(topic, terms, request, waits_for, decision, turn.now.wall, turn.on_undo)

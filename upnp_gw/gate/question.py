@@ -1,0 +1,153 @@
+"""One question to the operator, and its plain values for the store."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from upnp_gw.gate.schema import Family
+from upnp_gw.gate.terms import Terms, Topic
+from upnp_gw.model import DecisionId, Endpoint, IPNetwork, RemotePeers, Transport, Via
+from upnp_gw.request import MapRequest, PortChoice, Source
+
+EARLIER = 8
+"""So many of the numbers that a question had before are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One entry of the queue. What a yes gives is in ``topic`` and ``terms``, and never changes under a number."""
+
+    number: int
+    topic: Topic
+    terms: Terms
+    request: MapRequest
+    """The latest within the terms, with the FILTERs that would be in force."""
+    waits_for: str
+    """The grant of ``topic.rule`` as it was (``index.fingerprint``); empty: there is none."""
+    decision: DecisionId
+    """The latest refusal."""
+    first_asked: float
+    """Wall-clock seconds."""
+    last_asked: float
+    times: int
+    earlier: tuple[int, ...] = ()
+    """The numbers that it had with other terms, the newest first."""
+
+    @property
+    def proved(self) -> bool:
+        """Its sender is: it came over TCP."""
+        return not self.request.via.datagram
+
+    def again(self, other: "Question", number: int) -> "Question":
+        """This question when the device asks ``other``, one of the same topic. ``number``: a new one, for terms
+        that are not the same."""
+        asked = replace(self, decision=other.decision, last_asked=other.last_asked, times=self.times + 1)
+        terms = other.terms
+        if self.waits_for == other.waits_for and self.proved <= other.proved:
+            terms = self.terms.joined(other.terms) if self.proved == other.proved else other.terms
+        elif self.waits_for == other.waits_for:
+            return asked  # what a datagram claims changes nothing of what TCP proved
+        if not terms.cover(other.terms):
+            return asked  # too much for one question
+        asked = replace(asked, request=other.request, terms=terms, waits_for=other.waits_for)
+        if (terms, asked.waits_for) == (self.terms, self.waits_for):
+            return asked
+        return replace(asked, number=number, earlier=(self.number, *self.earlier)[:EARLIER])
+
+
+def body_of(question: Question) -> dict[str, Any]:
+    """The plain values of a question."""
+    topic, asked = question.topic, question.request
+    return {
+        "number": question.number,
+        "device": topic.device,
+        "target": _text(topic.target),
+        "remotes": [[str(peers.network), peers.port] for peers in topic.remotes],
+        "rule": topic.rule,
+        "external_ports": [list(span) for span in question.terms.external_ports],
+        "longest_s": question.terms.lease_s,
+        "waits_for": question.waits_for,
+        "decision": question.decision,
+        "first_asked": question.first_asked,
+        "last_asked": question.last_asked,
+        "times": question.times,
+        "earlier": list(question.earlier),
+        "via": asked.via.value,
+        "source": str(asked.source.address),
+        "interface": asked.source.interface,
+        "transport": asked.transport.value,
+        "address": str(asked.internal.address),
+        "port": asked.internal.port,
+        "external_port": asked.external_port,
+        "choice": asked.choice.value,
+        "lifetime_s": asked.lifetime_s,
+        "remote": _text(asked.remote),
+        "remote_port": asked.remote_port,
+        "external_address": _text(asked.external_address),
+        "enabled": asked.enabled,
+        "description": asked.description,
+        "nonce": asked.nonce.hex() if asked.nonce is not None else None,
+        "keep_description": asked.keep_description,
+        "standing_only": asked.standing_only,
+        "clear_filters": asked.clear_filters,
+        "filters": [[str(peers.network), peers.port] for peers in asked.filters],
+    }
+
+
+def question_of(body: Mapping[str, Any]) -> Question:
+    """The question of plain values. Raises KeyError, TypeError and ValueError where they make no sense, and for one
+    that a version without ``terms`` wrote."""
+    remote, external, nonce, target = (body[key] for key in ("remote", "external_address", "nonce", "target"))
+    request = MapRequest(
+        via=Via(body["via"]),
+        source=Source(ip_address(body["source"]), body["interface"]),
+        transport=Transport(body["transport"]),
+        internal=Endpoint(ip_address(body["address"]), body["port"]),
+        external_port=body["external_port"],
+        choice=PortChoice(body["choice"]),
+        lifetime_s=body["lifetime_s"],
+        remote=_network(remote) if remote is not None else None,
+        external_address=ip_address(external) if external is not None else None,
+        enabled=body["enabled"],
+        description=body["description"],
+        nonce=bytes.fromhex(nonce) if nonce is not None else None,
+        keep_description=body["keep_description"],
+        clear_filters=body["clear_filters"],
+        filters=_peers(body["filters"]),
+        remote_port=body["remote_port"],
+        standing_only=body["standing_only"],
+    )
+    topic = Topic(
+        body["device"],
+        request.transport,
+        request.internal.port,
+        ip_address(target) if target is not None else None,
+        Family(f"ip{request.internal.address.version}"),
+        _peers(body["remotes"]),
+        body["rule"],
+    )
+    return Question(
+        body["number"],
+        topic,
+        Terms(tuple((low, high) for low, high in body["external_ports"]), body["longest_s"]),
+        request,
+        body["waits_for"],
+        DecisionId(body["decision"]),
+        body["first_asked"],
+        body["last_asked"],
+        body["times"],
+        tuple(body["earlier"]),
+    )
+
+
+def _peers(stored: list[tuple[str, int]]) -> tuple[RemotePeers, ...]:
+    return tuple(RemotePeers(_network(net), port) for net, port in stored)
+
+
+def _network(text: str) -> IPNetwork:
+    return ip_network(text)
+
+
+def _text(value: object | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,144 @@
+"""What a request that waits for the operator is about, and what a yes to it would give. Pure.
+
+A yes gives what was asked for: who may connect, over which address family, on which external ports, for how long.
+So each of these is in the question (``Topic``, ``Terms``), and the rule that a yes writes has them from there.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Network
+from typing import NamedTuple
+
+from upnp_gw.gate.decision import Facts, PortRanges
+from upnp_gw.gate.match import Asked, permitted
+from upnp_gw.gate.portset import contains, covers, normal
+from upnp_gw.gate.schema import Family, Grant, Policy
+from upnp_gw.model import IPAddress, IPNetwork, RemotePeers, Transport
+from upnp_gw.request import MapRequest
+
+ANYWHERE6 = IPv6Network("::/0")
+MOST_EXTERNAL = 16
+"""Ranges of external ports in one question. Syncthing tries eleven ports."""
+NO_GRANT = Grant("", None)
+"""What decides about external ports where no grant waits: the default of the policy asks."""
+
+
+class Topic(NamedTuple):
+    """What makes two requests the same question."""
+
+    device: str
+    transport: Transport
+    port: int
+    """The internal one."""
+    target: IPAddress | None
+    """Another host, where a device asks for it; None: the device itself."""
+    family: Family
+    remotes: tuple[RemotePeers, ...]
+    """Who would connect, sorted; empty: anyone."""
+    rule: str | None
+    """The grant that waits for an approval; None: no grant covers it and the default is ask."""
+
+    def answered_by(self, granted: "Topic") -> bool:
+        """A request with the other topic was granted: this one needs no answer any more."""
+        same = (self.transport, self.port, self.target, self.family)
+        everyone = not granted.remotes or (set(granted.remotes).issuperset(self.remotes) and bool(self.remotes))
+        return everyone and same == (granted.transport, granted.port, granted.target, granted.family)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a yes gives beside the topic."""
+
+    external_ports: PortRanges
+    """Empty for a pinhole, whose external port is the internal one."""
+    lease_s: int
+    """The longest that was asked for, within the limit ``max_hold``."""
+
+    def joined(self, other: "Terms") -> "Terms":
+        """Of both; these alone where that would be too much for one question."""
+        ports = normal((*self.external_ports, *other.external_ports))
+        if len(ports) > MOST_EXTERNAL:
+            return self
+        return Terms(ports, max(self.lease_s, other.lease_s))
+
+    def cover(self, other: "Terms") -> bool:
+        """Nothing of the other is missing."""
+        return covers(self.external_ports, other.external_ports) and other.lease_s <= self.lease_s
+
+
+def topic_of(facts: Facts, request: MapRequest, rule: str | None) -> Topic:
+    """``request`` has all the FILTERs that would be in force."""
+    family = Family.IP6 if request.internal.address.version == 6 else Family.IP4
+    target = request.internal.address if facts.target_device != facts.device else None
+    return Topic(facts.device, request.transport, request.internal.port, target, family, _remotes(request), rule)
+
+
+def terms_of(
+    policy: Policy, facts: Facts, request: MapRequest, waiting: Grant | None, can_have: Callable[[int], bool]
+) -> Terms:
+    """``waiting``: the grant that needs the approval. ``can_have``: whether this external port would be had; where
+    the gateway may choose another, a port that is taken is no answer to anybody."""
+    longest = policy.limits.max_hold_s
+    lease_s = min(request.lifetime_s or longest, longest)
+    if request.internal.address.version == 6:
+        return Terms((), lease_s)
+    asked, suggested = Asked(policy, facts, request), request.external_port
+    ports = permitted(waiting or NO_GRANT, asked)
+    if asked.exact is None and suggested and contains(ports, suggested) and can_have(suggested):
+        ports = ((suggested, suggested),)
+    return Terms(ports[:MOST_EXTERNAL], lease_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """Who may connect, in the words of a grant."""
+
+    remote: tuple[IPNetwork, ...]
+    """Empty: anyone."""
+    ports: tuple[int, ...]
+    """Of the remote hosts; empty: any."""
+
+
+def connecting(topic: Topic, waiting: Grant | None) -> Connecting | None:
+    """Who may connect after a yes: whom the request named, within what the waiting grant lets connect.
+
+    None: a grant cannot say it. Nobody is left, or the FILTERs name other ports for other hosts.
+    """
+    version = 6 if topic.family is Family.IP6 else 4
+    granted = [net for net in (waiting.remote if waiting is not None else ()) if net.version == version]
+    ports = sorted({peers.port for peers in topic.remotes})
+    networks = sorted({peers.network for peers in topic.remotes}, key=_order)
+    if len(ports) > 1 and (0 in ports or len(topic.remotes) != len(ports) * len(networks)):
+        return None
+    named = tuple(port for port in ports if port)
+    if waiting is None or not waiting.remote:
+        return Connecting(_unless_everywhere(networks), named)
+    inside = granted if not networks else list(_smaller(networks, granted))
+    return Connecting(tuple(sorted(set(inside), key=_order)), named) if inside else None
+
+
+def _smaller(networks: Iterable[IPNetwork], granted: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
+    """What is in one of each: prefixes are inside each other or apart."""
+    for one in networks:
+        for other in granted:
+            low, high = sorted((one, other), key=lambda net: net.prefixlen)
+            if high.network_address in low:
+                yield high
+
+
+def _unless_everywhere(networks: Sequence[IPNetwork]) -> tuple[IPNetwork, ...]:
+    return () if any(net.prefixlen == 0 for net in networks) else tuple(networks)
+
+
+def _order(network: IPNetwork) -> tuple[int, int, int]:
+    return network.version, int(network.network_address), network.prefixlen
+
+
+def _remotes(request: MapRequest) -> tuple[RemotePeers, ...]:
+    """Whom the request names; empty: anyone."""
+    found: set[RemotePeers] = set(request.filters)
+    if request.remote is not None or request.remote_port:
+        found = {RemotePeers(request.remote or ANYWHERE6, request.remote_port)}
+    if any(peers.network.prefixlen == 0 and not peers.port for peers in found):
+        return ()
+    return tuple(sorted(found, key=lambda peers: (_order(peers.network), peers.port)))
