@@ -38,6 +38,7 @@ missing_packages() {
     [ -e /etc/protocols ] || echo netbase # the tests' own rules name protocols; the gateway's do not
     command -v upnpc >/dev/null || echo miniupnpc
     command -v natpmpc >/dev/null || echo natpmpc
+    command -v iptables-nft >/dev/null || echo iptables
     command -v conntrack >/dev/null || echo conntrack
     command -v tshark >/dev/null || echo tshark
     has_module miniupnpc || echo python3-miniupnpc

@@ -41,12 +41,10 @@ class Reader:
 
     def __init__(self, *listings: Any) -> None:
         self.listings = list(listings)
-        self.read = asyncio.Event()
         self.on_other_tables: Callable[[], None] = lambda: None
 
     async def read_ruleset(self) -> Any:
         listing = self.listings.pop(0)
-        self.read.set()
         if isinstance(listing, Exception):
             raise listing
         return listing
@@ -69,15 +67,16 @@ async def test_what_cannot_be_read_or_understood_changes_nothing(caplog: pytest.
 async def test_a_change_of_other_tables_is_read_at_once() -> None:
     reader = Reader(GOOD, {"nftables": []}, GOOD)
     others = OtherTables(lambda: NETWORK, reader)
+    judged = asyncio.Event()
+    others.on_read = judged.set
     following = asyncio.create_task(others.follow())
     try:
         for held in (True, False, True):
             for _ in range(100):  # a ruleset arrives as many events
                 reader.on_other_tables()
             async with asyncio.timeout(5):
-                await reader.read.wait()
-            reader.read.clear()
-            await asyncio.sleep(0)  # what was read is judged
+                await judged.wait()
+            judged.clear()
             assert OwnPorts(frozenset, others)().holds(*WEB) is held
     finally:
         following.cancel()

@@ -38,7 +38,7 @@ from upnp_gw.machine import boot_id, claim_kernel, clock, own_state_directory
 from upnp_gw.network import Neighbour, Network
 from upnp_gw.operating import GatewayOperator, Told
 from upnp_gw.operations import Operations
-from upnp_gw.other_tables import OtherTables
+from upnp_gw.other_tables import OtherTables, served_ports
 from upnp_gw.own_ports import OwnPorts
 from upnp_gw.people import People
 from upnp_gw.policies import APPROVED, Enforcer, Policies
@@ -144,7 +144,7 @@ class Daemon:
         nftables = NftablesFirewall() if config.backend == "nftables" else None
         firewall: Firewall = nftables or MemoryFirewall()
         listeners = Listeners(lambda: self._around.network, lambda: clock().boot)
-        self._others = OtherTables(lambda: self._around.network, nftables)
+        self._others = OtherTables(lambda: self._around.network, nftables, served_ports(config))
         self._around.ports = OwnPorts(listeners.ports, self._others)
         self._hindrances = Hindrances(lambda: self._around.network, self._others)
         self._operations = Operations(

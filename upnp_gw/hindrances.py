@@ -1,4 +1,4 @@
-"""What keeps the internet from what we open: one sentence each, for ``status`` while it lasts, for the log once."""
+"""What keeps the internet from what we open, and LAN hosts from us: for ``status``, and for the log once."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -34,11 +34,9 @@ class Hindrances:
         self._told = found
 
     def _drops(self) -> Iterator[str]:
-        found = [(drop, "what is mapped") for drop in self._others.drops]
-        found += [(drop, "what a pinhole lets in") for drop in self._others.pinhole_drops]
-        for drop, what in found:
+        for drop in self._others.drops:
             unless = "" if drop.certain else ", unless an iptables rule accepts it"
             yield (
-                f"chain {drop.chain} of another firewall ({drop.why}) drops {what}{unless};"
+                f"chain {drop.chain} of another firewall ({drop.why}) drops {drop.what}{unless};"
                 " `upnp-gw doctor` prints the line to add there"
             )

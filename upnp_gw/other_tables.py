@@ -1,23 +1,35 @@
 """What the tables of others do to our traffic, read at the start, when they change, and every 30 seconds.
 
-Static forwards (SR-24), what stands before the IPv6 addresses of the LAN, and chains that drop what we let in.
+Static forwards (SR-24), what stands before the IPv6 addresses of the LAN, and chains that drop what we let in or
+what LAN hosts send to our servers.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from upnp_gw.config import Config
 from upnp_gw.errors import FirewallError
-from upnp_gw.firewall.nftables.inspect import ForwardDrop, forward_drops, ipv6_firewall, pinhole_drops, static_ports
+from upnp_gw.firewall.nftables.drops import (
+    SSDP_PORT,
+    Drop,
+    forward_drops,
+    input_drops,
+    ipv6_firewall,
+    pinhole_drops,
+)
+from upnp_gw.firewall.nftables.inspect import static_ports
 from upnp_gw.model import Transport
-from upnp_gw.network import Network
+from upnp_gw.network import Link, Network
+from upnp_gw.protocols.switch import Switch
 from upnp_gw.request import Ipv6Firewall
 
 log = logging.getLogger(__name__)
 
 ANYWAY_S = 30.0
 """They are read that often even where no event came."""
+PCP_PORT = 5351
 GATHER_S = 0.1
 """How long the events of one change are gathered. A port that another table forwards is grantable for so long."""
 PAUSE = 10
@@ -25,6 +37,28 @@ PAUSE = 10
 element by element takes a tenth of the nftables thread at most."""
 
 Ruleset = dict[str, Any]
+
+
+def served_ports(config: Config) -> tuple[tuple[Transport, int], ...]:
+    """The ports of our servers on each LAN. An HTTP port that is not fixed is not among them."""
+    udp = [SSDP_PORT, *([PCP_PORT] if Switch.ON in (config.natpmp, config.pcp) else [])]
+    return (
+        *((Transport.UDP, port) for port in udp),
+        *((Transport.TCP, port) for port in [config.http_port] if port),
+    )
+
+
+def all_drops(
+    ruleset: Ruleset, wan: str, lans: Iterable[Link], served: Sequence[tuple[Transport, int]]
+) -> tuple[Drop, ...]:
+    """Every chain of others that drops our traffic, the gravest first."""
+    links = tuple(lans)
+    names = [link.name for link in links]
+    return (
+        *input_drops(ruleset, wan, links, served),
+        *forward_drops(ruleset, wan, names),
+        *pinhole_drops(ruleset, wan, names),
+    )
 
 
 class Reader(Protocol):
@@ -39,9 +73,16 @@ class Reader(Protocol):
 class OtherTables:
     """The latest of them. ``follow`` keeps it current; without a ``reader`` there are none."""
 
-    def __init__(self, network: Callable[[], Network], reader: Reader | None = None) -> None:
+    def __init__(
+        self,
+        network: Callable[[], Network],
+        reader: Reader | None = None,
+        served: Sequence[tuple[Transport, int]] = (),
+    ) -> None:
+        """``served``: the ports of our own servers, see ``served_ports``."""
         self._network = network
         self._reader = reader
+        self._served = served
         self._changed = asyncio.Event()
         if reader is not None:
             reader.on_other_tables = self.changed
@@ -49,10 +90,8 @@ class OtherTables:
         """External ports that they lead elsewhere."""
         self.ipv6_firewall = Ipv6Firewall()
         """As they make it, where ours filters nothing."""
-        self.drops: tuple[ForwardDrop, ...] = ()
-        """Their chains that drop what a mapping lets in."""
-        self.pinhole_drops: tuple[ForwardDrop, ...] = ()
-        """Their chains that drop what a pinhole lets in."""
+        self.drops: tuple[Drop, ...] = ()
+        """Their chains that drop what a mapping or a pinhole lets in, or what LAN hosts send to our own servers."""
         self.on_ipv6_firewall: Callable[[], None] = lambda: None
         """``ipv6_firewall`` has changed."""
         self.on_read: Callable[[], None] = lambda: None
@@ -73,7 +112,7 @@ class OtherTables:
             return
         before = self.ipv6_firewall
         try:
-            self._judge(ruleset)
+            await self._judge(ruleset)
         except Exception:
             # a form that is not known yet must neither keep the daemon from starting nor end ``follow``
             log.exception("the other tables cannot be understood: what was known of them stays")
@@ -82,17 +121,19 @@ class OtherTables:
             self.on_ipv6_firewall()
         self.on_read()
 
-    def _judge(self, ruleset: Ruleset) -> None:
-        """All of it or nothing."""
+    async def _judge(self, ruleset: Ruleset) -> None:
+        """All of it or nothing. In a thread: a ruleset of thousands of rules takes a second."""
         network = self._network()
         wan, lans = network.wan.name, [link.name for link in network.lans]
-        found = (
-            static_ports(ruleset, network.external, wan),
-            ipv6_firewall(ruleset, wan, lans),
-            tuple(forward_drops(ruleset, wan, lans)),
-            tuple(pinhole_drops(ruleset, wan, lans)),
-        )
-        self.static_ports, self.ipv6_firewall, self.drops, self.pinhole_drops = found
+
+        def judged() -> tuple[frozenset[tuple[Transport, int]], Ipv6Firewall, tuple[Drop, ...]]:
+            return (
+                static_ports(ruleset, network.external, wan),
+                ipv6_firewall(ruleset, wan, lans),
+                all_drops(ruleset, wan, network.lans, self._served),
+            )
+
+        self.static_ports, self.ipv6_firewall, self.drops = await asyncio.to_thread(judged)
 
     async def follow(self) -> None:
         """Reads them again and again, until it is cancelled."""

@@ -9,7 +9,7 @@ from upnp_gw.config import Config
 from upnp_gw.doctor.checks import CHECKS, judge
 from upnp_gw.doctor.scene import Multicast, OtherGateway, PortHolder, Scene
 from upnp_gw.firewall.base import FirewallMode
-from upnp_gw.firewall.nftables.inspect import ForwardDrop
+from upnp_gw.firewall.nftables.drops import Drop
 from upnp_gw.model import Transport
 from upnp_gw.network import Link
 
@@ -28,8 +28,10 @@ SOUND = Scene(
     forwarding6=True,
     multicast={"br-lan": Multicast(enabled=True, snooping=True, querier=True)},
 )
-DROP = ForwardDrop(
-    "inet filter forward", "policy drop", "nft insert rule inet filter forward ct status dnat accept", True
+LINE = "nft insert rule inet filter forward ct status dnat accept"
+DROP = Drop("inet filter forward", "policy drop", "what is mapped", (LINE,))
+FIREWALLD = Drop(
+    "inet firewalld filter_INPUT", "a rule: reject", "searches", ("firewall-cmd --a", "firewall-cmd --b")
 )
 
 CASES = [
@@ -134,7 +136,9 @@ def test_a_sound_machine_has_nothing_wrong() -> None:
 def test_the_line_to_add_is_told_whole() -> None:
     (check,) = [c for c in judge(replace(SOUND, drops=(DROP,))) if c.name == "other tables"]
     assert check.remedy is not None
-    assert check.remedy.endswith(DROP.line)
+    assert check.remedy.endswith(f": {LINE}")
+    (check,) = [c for c in judge(replace(SOUND, drops=(FIREWALLD,))) if c.name == "other tables"]
+    assert check.remedy == "firewall-cmd --a && firewall-cmd --b", "firewalld writes it down itself"
 
 
 def test_router_mode_switches_forwarding_on_itself() -> None:

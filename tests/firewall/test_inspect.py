@@ -10,14 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upnp_gw.firewall.nftables.inspect import (
-    IPTABLES_LINE,
-    ForwardDrop,
-    foreign_ruleset,
-    forward_drops,
-    forward_filters,
-    static_ports,
-)
+from upnp_gw.firewall.nftables.drops import Drop, forward_drops
+from upnp_gw.firewall.nftables.inspect import foreign_ruleset, forward_filters, static_ports
 from upnp_gw.firewall.nftables.library import Session
 from upnp_gw.lab import Host
 from upnp_gw.model import Transport
@@ -160,6 +154,7 @@ def filters(
 """
 
 
+IPTABLES_LINE = "iptables -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
 LINE = "nft insert rule inet fw4 forward ct status dnat accept"
 DROPS = {
     "policy": (filters(), "policy drop"),
@@ -194,7 +189,7 @@ DROPS = {
 @pytest.mark.parametrize("case", DROPS)
 def test_chains_that_swallow_mapped_traffic(load: Any, case: str) -> None:
     script, why = DROPS[case]
-    expected = [ForwardDrop("inet fw4 forward", why, LINE, True)] if why else []
+    expected = [Drop("inet fw4 forward", why, "what is mapped", (LINE,))] if why else []
     assert forward_drops(load(script), "wan0", ("lan0",)) == expected
 
 
@@ -248,7 +243,7 @@ PORT = {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "
 def test_iptables_chains_get_an_iptables_line() -> None:
     """Docker, ufw: ``ip filter FORWARD`` with policy drop; what xt matches accept cannot be seen."""
     (drop,) = forward_drops(iptables(), "wan0")
-    assert drop == ForwardDrop("ip filter FORWARD", "policy drop", IPTABLES_LINE, True)
+    assert drop == Drop("ip filter FORWARD", "policy drop", "what is mapped", (IPTABLES_LINE,))
     (drop,) = forward_drops(iptables([{"xt": {"type": "match", "name": "conntrack"}}, {"accept": None}]), "wan0")
     assert not drop.certain
 

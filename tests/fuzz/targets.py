@@ -18,11 +18,12 @@ from upnp_gw.errors import ConfigError, WireError
 from upnp_gw.firewall import netlink
 from upnp_gw.firewall.conntrack import find, parse_tuple, wanted_of
 from upnp_gw.firewall.flows import Flows
-from upnp_gw.firewall.nftables import counters, inspect, watch
+from upnp_gw.firewall.nftables import counters, drops, inspect, watch
 from upnp_gw.gate import dhcp
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.policyfile import printable
 from upnp_gw.model import Transport
+from upnp_gw.other_tables import all_drops
 from upnp_gw.protocols import gena, natpmp, soap
 from upnp_gw.protocols.faces import Face
 from upnp_gw.protocols.igd import arguments
@@ -169,9 +170,8 @@ def ruleset(data: bytes) -> None:
     if not outlined(listing):
         return
     inspect.static_ports(listing, {EXTERNAL}, "wan0")
-    inspect.forward_drops(listing, "wan0", ("lan0",))
-    inspect.pinhole_drops(listing, "wan0", ("lan0",))
-    inspect.ipv6_firewall(listing, "wan0", ("lan0",))
+    all_drops(listing, "wan0", through.NETWORK.lans, ((Transport.UDP, 1900), (Transport.TCP, 5000)))
+    drops.ipv6_firewall(listing, "wan0", ("lan0",))
     inspect.forward_filters(listing)
 
 

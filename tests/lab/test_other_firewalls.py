@@ -1,5 +1,6 @@
 """Firewalls of others beside ours: what they do to our traffic is read as it changes, and told."""
 
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -108,6 +109,91 @@ def test_a_forward_chain_of_others_that_drops_is_told_when_it_comes_and_when_it_
     assert until(lambda: not warned(), AT_ONCE_S)
     assert logged(here, "INFO", "no longer: chain inet closed forward", "drops what a pinhole lets in")
     assert len(logged(here, "WARNING", "inet closed forward")) == 2, "each once"
+
+
+INPUT_CHAINS = {
+    "nft": """nft -f - <<'EOF'
+table inet home {
+  chain input { type filter hook input priority filter; policy drop;
+    ct state established,related accept;
+    iifname "lo" accept;
+    meta l4proto ipv6-icmp accept;
+    iifname "lan0" tcp dport 22 accept;
+    iifname "lan0" udp dport { 53, 67 } accept;
+  }
+}
+EOF""",
+    "iptables": "".join(
+        f"""
+{program} -P INPUT DROP
+{program} -A INPUT -i lo -j ACCEPT
+{program} -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+{program} -A INPUT -p {icmp} -j ACCEPT
+{program} -A INPUT -i lan0 -p tcp --dport 22 -j ACCEPT
+{program} -A INPUT -i lan0 -p udp -m multiport --dports 53,67 -j ACCEPT
+"""
+        for program, icmp in (("iptables", "icmp"), ("ip6tables", "ipv6-icmp"))
+    ),
+}
+GONE = """
+nft delete table inet home 2>/dev/null || true
+for program in iptables ip6tables; do $program -P INPUT ACCEPT; $program -F INPUT; done
+"""
+SEARCH = 'M-SEARCH * HTTP/1.1\r\nHOST: {}:1900\r\nMAN: "ssdp:discover"\r\nMX: 1\r\nST: upnp:rootdevice\r\n\r\n'
+
+
+def answered(here: Home, to: str, port: int, datagram: bytes, seconds: float) -> bool:
+    """Whether the gateway answers a datagram of the PC."""
+    version = socket.AF_INET6 if ":" in to else socket.AF_INET
+    with here.pc.inside():
+        asking = socket.socket(version, socket.SOCK_DGRAM)
+        scope = socket.if_nametoindex(here.pc.interface)
+    with asking:
+        asking.settimeout(seconds)
+        asking.sendto(datagram, (to, port) if version == socket.AF_INET else (to, port, 0, scope))
+        try:
+            return bool(asking.recv(2048))
+        except TimeoutError:
+            return False
+
+
+def served(here: Home, seconds: float) -> dict[str, bool]:
+    """What hosts of the LAN reach of the gateway's own servers, over both families."""
+    gateway, gateway6 = here.gateway.address, here.gateway.address6
+    pcp_announce = bytes([2, 0]) + bytes(6)
+    return {
+        "search": answered(here, "239.255.255.250", 1900, SEARCH.format("239.255.255.250").encode(), seconds),
+        "search6": answered(here, "ff02::c", 1900, SEARCH.format("[FF02::C]").encode(), seconds),
+        "unicast search": answered(here, str(gateway), 1900, SEARCH.format(gateway).encode(), seconds),
+        "NAT-PMP": answered(here, str(gateway), 5351, bytes(2), seconds),
+        "PCP6": answered(here, str(gateway6), 5351, pcp_announce + bytes(4) + here.pc.address6.packed, seconds),
+        "HTTP": reach(here.pc, TCP, gateway, 5000, timeout=seconds).how == "closed",
+        "HTTP6": reach(here.pc, TCP, gateway6, 5000, timeout=seconds).how == "closed",
+    }
+
+
+@pytest.mark.parametrize("program", INPUT_CHAINS)
+def test_an_input_chain_of_others_that_drops_is_told_and_cured_by_the_lines_of_the_doctor(
+    here: Home, program: str
+) -> None:
+    def told() -> list[str]:
+        return [line for line in here.daemon.json("status")["warnings"] if "what hosts on lan0 send to" in line]
+
+    assert all(served(here, REACHED_S).values())
+    here.gateway.run(["sh", "-e"], text=INPUT_CHAINS[program])
+    try:
+        assert until(lambda: bool(told()), AT_ONCE_S)
+        assert not any(served(here, 0.3).values())
+        found = [c for c in here.ask("GET", "/v1/doctor") if "what hosts on lan0 send to" in c["finding"]]
+        assert found
+        assert {c["outcome"] for c in found} == {"fail"}
+        for check in found:
+            assert "udp/1900, udp/5351, tcp/5000" in check["finding"]
+            here.gateway.run(["sh", "-e"], text=check["remedy"].partition(": ")[2])
+        assert all(served(here, REACHED_S).values())
+        assert until(lambda: not told(), AT_ONCE_S)
+    finally:
+        here.gateway.run(["sh", "-e"], text=GONE)
 
 
 def test_the_doctor_names_a_bridge_whose_hosts_do_not_reach_mappings_by_the_external_address(

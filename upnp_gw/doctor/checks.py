@@ -121,23 +121,22 @@ def library(scene: Scene) -> Iterator[Check]:
         yield ok("nftables", f"libnftables answers, through {described()}")
 
 
-def forward_drops(scene: Scene) -> Iterator[Check]:
-    """No other table drops what we let in: an accept of ours does not overrule it."""
+def other_tables(scene: Scene) -> Iterator[Check]:
+    """No other table drops what we let in, or what LAN hosts send to us: an accept of ours does not overrule it."""
     if scene.drops_problem is not None:
         yield warn(
             "other tables", f"the ruleset cannot be read: {shown(scene.drops_problem, 200)}", "run it as root"
         )
-    found = [(drop, "what is mapped") for drop in scene.drops]
-    found += [(drop, "what a pinhole lets in") for drop in scene.pinhole_drops]
-    for drop, what in found:
-        line = f"before its drop, and in its permanent configuration: {shown(drop.line, 300)}"
-        chain = f"chain {shown(drop.chain)} ({shown(drop.why)})"
+    for drop in scene.drops:
+        lines = shown(" && ".join(drop.lines), 900)
+        remedy = lines if drop.lasting else f"before its drop, and in its permanent configuration: {lines}"
+        finding = f"chain {shown(drop.chain)} ({shown(drop.why)}) drops {shown(drop.what, 200)}"
         if drop.certain:
-            yield fail("other tables", f"{chain} drops {what}", line)
+            yield fail("other tables", finding, remedy)
         else:
-            yield warn("other tables", f"{chain} drops {what}, unless an iptables rule accepts it", line)
-    if not found and scene.drops_problem is None:
-        yield ok("other tables", "none drops mapped traffic")
+            yield warn("other tables", f"{finding}, unless an iptables rule accepts it", remedy)
+    if not scene.drops and scene.drops_problem is None:
+        yield ok("other tables", "none drops mapped traffic, or what LAN hosts send to the gateway")
 
 
 def multicast(scene: Scene) -> Iterator[Check]:
@@ -224,7 +223,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Check]], ...] = (
     external_address,
     forwarding,
     library,
-    forward_drops,
+    other_tables,
     multicast,
     bridge_filters,
     other_gateways,

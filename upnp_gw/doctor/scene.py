@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from upnp_gw.config import Config
-from upnp_gw.firewall.nftables.inspect import ForwardDrop
+from upnp_gw.firewall.nftables.drops import Drop
 from upnp_gw.model import IPAddress, Transport
 from upnp_gw.network import Link
 
@@ -54,9 +54,8 @@ class Scene:
     forwarding6: bool | None = None
     library_problem: str | None = None
     """Why libnftables cannot be used; None: it can."""
-    drops: tuple[ForwardDrop, ...] = ()
-    pinhole_drops: tuple[ForwardDrop, ...] = ()
-    """The same for IPv6 and what pinholes let in."""
+    drops: tuple[Drop, ...] = ()
+    """Chains of others that drop our traffic."""
     drops_problem: str | None = None
     """Why the ruleset could not be read."""
     bridge_filters: Mapping[str, str] = field(default_factory=dict)

@@ -205,6 +205,13 @@ class Session:
         found: dict[str, Any] = json.loads(output) if output else {"nftables": []}
         return found
 
+    def text(self, command: str) -> str:
+        """The same as nft prints it. Raises FirewallError."""
+        code, output, error = self._library.cmd(command)
+        if code != 0:
+            raise _refused(error)
+        return str(output)
+
     def has(self, command: str) -> bool:
         """True where a listing of one object succeeds."""
         return bool(self._library.cmd(command)[0] == 0)
