@@ -1,0 +1,145 @@
+"""Nothing of ours answers on the WAN side, whatever state gateway and table are in (SR-1).
+
+What is asked: every port that is served, at every address that the gateway has, from a host of the internet and
+from the router between, over IPv4 and IPv6; and in the name of a LAN host.
+"""
+
+import signal
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+from os import kill
+from pathlib import Path
+
+import pytest
+
+from tests.lab.floods import ip_datagram
+from tests.lab.igd_control_point import until
+from tests.lab.packets import captured
+from tests.lab.test_whole_way_hostile import GET, NATPMP_ADDRESS, PCP_ANNOUNCE, SEARCH, Knock, answered
+from tests.lab.whole_way import Home, home, masquerading
+from upnp_gw.lab import Lab
+from upnp_gw.model import IPAddress
+
+pytestmark = pytest.mark.lab
+
+ASKED = [("tcp", 5000, GET), ("udp", 1900, SEARCH), ("udp", 5351, NATPMP_ADDRESS), ("udp", 5351, PCP_ANNOUNCE)]
+
+
+FORGED_PORT = 40000
+"""Where the LAN host that is named would get its answers."""
+
+
+def asked(address: IPAddress) -> list[Knock]:
+    return [Knock(transport, address, port, data) for transport, port, data in ASKED]
+
+
+def as_it_is(here: Home) -> None:
+    """The daemon runs, the table stands."""
+
+
+def table_flushed(here: Home) -> None:
+    """Somebody flushes the ruleset while the daemon cannot put it back: its sockets are alone."""
+    kill(here.daemon.pid, signal.SIGSTOP)
+    here.gateway.run(["nft", "flush", "ruleset"])
+
+
+def table_back(here: Home) -> None:
+    """What came in meanwhile waits in the sockets, if it could: it is answered now."""
+    kill(here.daemon.pid, signal.SIGCONT)
+    assert until(lambda: "upnp_gw" in here.gateway.run(["nft", "list", "tables"]).stdout, 10)
+    here.point().external_address()
+
+
+def other_wan_address(here: Home) -> None:
+    here.renumber_wan(IPv4Address("11.22.33.77"))
+    assert until(lambda: here.point().external_address() == "11.22.33.77", 10)
+
+
+def wan_made_again(here: Home) -> None:
+    here.lab.replug_wan()
+    assert until(lambda: here.point().external_address() == str(here.external), 10)
+
+
+def daemon_killed(here: Home) -> None:
+    here.daemon.kill()
+
+
+SITUATIONS: dict[str, list[Callable[[Home], None]]] = {
+    "router": [as_it_is, table_flushed, table_back, wan_made_again, daemon_killed],
+    "alongside": [as_it_is, table_flushed, table_back, other_wan_address],
+}
+
+
+@pytest.fixture(params=SITUATIONS)
+def mode(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+@contextmanager
+def prepared(directory: Path, mode: str) -> Iterator[Home]:
+    """The internet has a way to every address of the gateway, and nothing is filtered by where it comes from."""
+
+    def before(lab: Lab) -> None:
+        for name in ("all", "default", "wan0", "lan0"):
+            lab.gateway.sysctl(f"net/ipv4/conf/{name}/rp_filter", "0")
+        if mode == "alongside":
+            masquerading(lab)
+
+    with home(directory, "--firewall", mode, before=before) as here:
+        yield here
+
+
+def ways_inside(here: Home) -> list[IPAddress]:
+    """Routes from the internet to the gateway's inner addresses; the answer is every address to ask at."""
+    (wan4,) = here.wan_addresses()
+    for lan in here.lab.topology.lans:
+        here.lab.internet.ip(f"route replace {lan.network} via {wan4}")
+        here.lab.internet.ip(f"route replace {lan.ula} via {here.lab.external6}")
+    inside = (here.gateway.address, here.gateway.address6, here.gateway.ula)
+    return [IPv4Address(wan4), here.lab.external6, *inside]
+
+
+def forged(here: Home) -> list[bytes]:
+    """IPv4 datagrams in the console's name."""
+    console, (wan4,) = here.console.address, here.wan_addresses()
+    targets = [IPv4Address(wan4), here.gateway.address]
+    asks = [(port, data) for transport, port, data in ASKED if transport == "udp"]
+    return [ip_datagram(console, target, FORGED_PORT, port, data) for target in targets for port, data in asks]
+
+
+def send_to_gateway(here: Home, packets: list[bytes]) -> None:
+    """Raw IP packets over the wire between the internet and the gateway."""
+    with here.lab.internet.inside():
+        wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        wire.bind(("gateway", 0))
+    mac = bytes.fromhex(here.gateway.run(["cat", "/sys/class/net/wan0/address"]).stdout.strip().replace(":", ""))
+    with wire:
+        for packet in packets:
+            wire.send(mac + bytes.fromhex("020000000009") + struct.pack("!H", 0x0800) + packet)
+
+
+@pytest.mark.spec("SR-1", "PMP-071", "PCP-180")
+def test_the_wan_gets_no_byte_whatever_state_the_gateway_is_in(namespaces: None, tmp_path: Path, mode: str) -> None:
+    with prepared(tmp_path, mode) as here:
+        everywhere = asked(here.gateway.address)
+        assert answered(here.console, everywhere) == everywhere
+        for situation in SITUATIONS[mode]:
+            with captured(here.console) as seen:
+                situation(here)
+                outside = [ask for address in ways_inside(here) for ask in asked(address)]
+                with ThreadPoolExecutor(2) as threads:
+                    both = [threads.submit(answered, who, outside) for who in (here.peer, here.lab.internet)]
+                send_to_gateway(here, forged(here))
+                if situation not in (table_flushed, daemon_killed):
+                    here.point().external_address()  # what came before it is answered by now
+            assert (situation.__name__, [one.result() for one in both]) == (situation.__name__, [[], []])
+            came = [packet for packet in seen.packets if packet.ports[0] in (1900, 5351)]
+            assert (situation.__name__, [packet for packet in came if packet.ports[1] == FORGED_PORT]) == (
+                situation.__name__,
+                [],
+            )
