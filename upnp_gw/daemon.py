@@ -216,7 +216,7 @@ class Daemon:
             policy_problem=lambda: self._reload.problem,
             locations=self._lan_side.locations,
             hindrances=self._hindrances.now,
-            counters=lambda: {**self._lan_side.counts(), **self.gateway.books.owed.counts()},
+            counters=self._counts,
             doctor=lambda: examine(config),
         )
         operator = GatewayOperator(self.gateway, self._store, told)
@@ -229,6 +229,10 @@ class Daemon:
         control = ControlServer(operator, config.runtime_dir, claim=self._claim, more=[people, inquiry, advice])
         self._stack.push_async_callback(control.close)
         await control.start()
+
+    def _counts(self) -> dict[str, int]:
+        parts = (self._lan_side.counts(), self._upkeep.over_share.counts(), self.gateway.books.owed.counts())
+        return {name: count for part in parts for name, count in part.items()}
 
     def _ipv6_firewall(self) -> Ipv6Firewall:
         """Our own table's in router mode; alongside, what others do."""

@@ -19,6 +19,7 @@ from upnp_gw.ledger.leases import grant_ended
 from upnp_gw.ledger.ledger import Turn
 from upnp_gw.model import Instant, IPAddress, Mapping, Usage
 from upnp_gw.network import Neighbour
+from upnp_gw.over_share import OverShareLog
 from upnp_gw.request import Reply
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class Upkeep:
         """Devices whose MAC address appeared on another LAN, while their old addresses are probed."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._endless: set[asyncio.Task[None]] = set()
+        self.over_share = OverShareLog()
+        """LAN hosts whose packets to our own ports are dropped."""
         self.on_counted: Callable[[Reading, bool], None] = lambda reading, remotes: None
         """Told when the ledger's usage is up to date, and whether it was asked who talks through what."""
 
@@ -235,6 +238,8 @@ class Upkeep:
     async def count(self, remotes: bool = False) -> None:
         """Takes over what the kernel counted since the last time. ``remotes``: and who talks through what."""
         reading = await self._firewall.read(remotes)
+        for line in self.over_share.take(reading.over_share, self._clock().boot):
+            log.warning("%s", line)
         self._counted_at = self._clock().boot
         wall = self._clock().wall
         sums: dict[str, list[Counters]] = {}

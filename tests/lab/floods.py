@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 SLICE_S = 0.005
 """How finely the rate is kept, seconds."""
-UDP, ETH_P_IP = 17, 0x0800
+UDP, ETH_P_IP, ARP_COMPLETE = 17, 0x0800, 0x02
 NONCE = b"attacker-pcp"
 _random = random.Random(11)
 
@@ -97,13 +97,16 @@ def flood_frames(interface: str, frames: Sequence[bytes], rate: int, until: floa
         return send_all(sender, frames, rate, until)
 
 
-def mac_of(address: str) -> bytes:
-    """The hardware address of a neighbour that was spoken to before."""
-    with open("/proc/net/arp", encoding="ascii") as table:
-        for line in table:
-            fields = line.split()
-            if fields[0] == address:
-                return bytes.fromhex(fields[3].replace(":", ""))
+def mac_of(address: str, within_s: float = 10.0) -> bytes:
+    """The hardware address of a neighbour that was spoken to before; its answer to ARP may still be on its way."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        with open("/proc/thread-self/net/arp", encoding="ascii") as table:
+            for line in table:
+                fields = line.split()
+                if fields[0] == address and int(fields[2], 16) & ARP_COMPLETE:
+                    return bytes.fromhex(fields[3].replace(":", ""))
+        time.sleep(0.01)
     raise LookupError(address)
 
 

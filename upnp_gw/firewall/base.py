@@ -4,7 +4,7 @@ A feature is a field of ``Forward`` or a new ``Change``, never a fifth method.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -116,6 +116,23 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
+class OverShare:
+    """A LAN host that sent more than its share to one of our own ports; two of them are equal but for the count."""
+
+    interface: str
+    mac: str
+    """Lower case, colons."""
+    port: int
+    """Of ours: UDP 5351 or 1900, or the HTTP port (new TCP connections)."""
+    packets: int = field(compare=False)
+    """Dropped since the kernel began to count: anew after a minute without."""
+
+    @property
+    def target(self) -> str:
+        return f"UDP port {self.port}" if self.port in (5351, 1900) else f"TCP port {self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What the maps hold at one moment: forward id -> seconds left, and its counters."""
 
@@ -123,6 +140,8 @@ class Reading:
     counters: Mapping[str, Counters]
     remotes: Mapping[str, frozenset[IPAddress]] | None = None
     """Who is in a conversation through each forward now; None: not asked for, or the kernel does not tell."""
+    over_share: tuple[OverShare, ...] = ()
+    """Whose packets to our own ports were dropped in the last minute."""
 
 
 class Firewall(Protocol):
@@ -164,6 +183,7 @@ __all__ = [
     "FirewallSettings",
     "Forward",
     "Open",
+    "OverShare",
     "Reading",
     "Refill",
     "Rewire",

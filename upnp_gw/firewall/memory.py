@@ -13,6 +13,7 @@ from upnp_gw.firewall.base import (
     FirewallSettings,
     Forward,
     Open,
+    OverShare,
     Reading,
     Refill,
     Rewire,
@@ -43,6 +44,8 @@ class MemoryFirewall:
         """What ``read`` tells beside zeros; a test's to fill."""
         self.remotes: dict[str, frozenset[IPAddress]] = {}
         """Who talks through each forward; a test's to fill."""
+        self.over_share: tuple[OverShare, ...] = ()
+        """Whose packets were dropped; a test's to fill."""
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         self.settings, self.network, self._tell = settings, settings.network, on_foreign_change
@@ -67,7 +70,7 @@ class MemoryFirewall:
         now = self._clock()
         left = {i: until - now for i, (_, until) in self._until.items() if until > now}
         told = {i: self.remotes[i] for i in left if i in self.remotes} if remotes else None
-        return Reading(left, {i: self.counters.get(i, Counters(0, 0, 0)) for i in left}, told)
+        return Reading(left, {i: self.counters.get(i, Counters(0, 0, 0)) for i in left}, told, self.over_share)
 
     async def close(self, flush: bool = False) -> None:
         if flush:

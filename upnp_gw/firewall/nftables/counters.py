@@ -7,7 +7,7 @@ are those of linux/netfilter/nf_tables.h.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from upnp_gw.firewall.base import Counters, Forward, Reading
+from upnp_gw.firewall.base import Counters, Forward, OverShare, Reading
 from upnp_gw.firewall.netlink import (
     SUBSYS_NFTABLES,
     Attributes,
@@ -22,9 +22,10 @@ from upnp_gw.firewall.nftables.books import Books
 from upnp_gw.firewall.nftables.draft import Draft
 from upnp_gw.firewall.nftables.elements import slot_of
 from upnp_gw.firewall.nftables.ruleset import CARRYING, NAME, OPENING
+from upnp_gw.firewall.nftables.shares import DROPPED
 from upnp_gw.model import Kind
 
-NFPROTO_INET = 1
+NFPROTO_INET, IFNAMSIZ = 1, 16
 GET_ELEMENT = 13
 LIST_TABLE, LIST_SET, LIST_ELEMENTS = 1, 2, 3
 LIST_ELEM = 1
@@ -74,6 +75,15 @@ def key_of(forward: Forward) -> bytes:
     if name.endswith("_net"):
         parts.append(_port(forward.remote_port))
     return _padded(*parts)
+
+
+def over_share_of_key(key: bytes, packets: int) -> OverShare | None:
+    """The host behind a key of the set of dropped senders: interface name, MAC address, port."""
+    if len(key) != IFNAMSIZ + 12:
+        return None
+    interface = key[:IFNAMSIZ].rstrip(b"\0").decode("ascii", "replace")
+    mac, port = key[IFNAMSIZ : IFNAMSIZ + 6].hex(":"), int.from_bytes(key[IFNAMSIZ + 8 : IFNAMSIZ + 10], "big")
+    return OverShare(interface, mac, port, packets)
 
 
 def parse_elements(data: Attributes) -> Iterator[Seen]:
@@ -167,6 +177,7 @@ class Snapshot:
     """First packets of flows, by the element that opens."""
     volume: dict[str, Count] = field(default_factory=dict)
     """Every packet of them, of both directions, by the element that carries."""
+    over_share: list[OverShare] = field(default_factory=list)
 
 
 def snapshot(elements: Elements) -> Snapshot:
@@ -178,6 +189,9 @@ def snapshot(elements: Elements) -> Snapshot:
             found.opened[seen.comment] = seen.count
         for seen in elements.dump(CARRYING[name]):
             found.volume[seen.comment] = seen.count
+    for seen in elements.dump(DROPPED):
+        if (host := over_share_of_key(seen.key, seen.count.packets)) is not None:
+            found.over_share.append(host)
     return found
 
 
@@ -220,4 +234,4 @@ def reading(now: Snapshot, before: Carried) -> Reading:
         opened = now.opened[forward_id].plus(before.opened.get(forward_id, Count()))
         volume = now.volume.get(forward_id, Count()).plus(before.volume.get(forward_id, Count()))
         counters[forward_id] = Counters(opened.packets, volume.bytes, volume.packets)
-    return Reading(now.left_s, counters)
+    return Reading(now.left_s, counters, over_share=tuple(now.over_share))
