@@ -34,6 +34,7 @@ from upnp_gw.protocols.portcontrol import PortControl
 from upnp_gw.protocols.question import Question
 from upnp_gw.protocols.switch import Switch
 from upnp_gw.request import MapRequest, PortChoice, Source, UnmapRequest
+from upnp_gw.servers import udp_filter
 from upnp_gw.servers.portcontrol import PortControlServer
 from upnp_gw.servers.portcontrol_limits import HEARD, Sort
 
@@ -234,7 +235,10 @@ async def flood(served: Served, datagrams: Iterable[tuple[str, bytes]]) -> None:
 
 @pytest.mark.spec("SR-5", "SR-22")
 @pytest.mark.parametrize("data", [b"\0\0", b"junk" * 100, b"\2\1" + bytes(58)])
-async def test_what_one_host_sends_over_its_share_is_not_parsed(tmp_path: Path, data: bytes) -> None:
+async def test_what_one_host_sends_over_its_share_is_not_parsed(
+    tmp_path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(udp_filter, "FLOOD", 10**9)
     async with serving(tmp_path, Parsed()) as served, client() as one:
         Parsed.count, share = 0, int(HEARD.burst)
         await flood(served, [(STRANGER, data)] * 2000)
@@ -244,6 +248,26 @@ async def test_what_one_host_sends_over_its_share_is_not_parsed(tmp_path: Path, 
         served.house.clock.pass_s(1)
         await flood(served, [(STRANGER, data)] * 200)
         assert Parsed.count == share + 1 + int(HEARD.per_s)
+
+
+@pytest.mark.spec("SR-5", "SR-22")
+async def test_a_flood_is_dropped_at_the_socket_and_another_host_finds_room(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(udp_filter, "SECOND_S", 600.0)
+    async with client() as one:
+        await flood(served, [(STRANGER, bytes(1000))] * 2000)
+        read = served.server.drops["flood"]
+        assert udp_filter.FLOOD <= read < 1500
+        assert served.server.unread + read == 2000 - HEARD.burst
+        lost = served.server.unread
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind((STRANGER, 0))
+            for _ in range(10_000):  # the loop does not turn meanwhile: it would fill the buffer many times over
+                sender.sendto(bytes(1000), (OWN, 5351))
+        assert served.server.unread - lost > 9000
+        assert (await one.ask(b"\0\0"))[3] == 0
+        assert served.server.drops["flood"] == read
 
 
 @pytest.mark.spec("SR-5", "SR-26")

@@ -45,6 +45,7 @@ class FakeSocket:
         self.refuse_send = 0
         self.closed = False
         self.dropped = 0
+        self.floods: list[IPAddress] = []
         self._reader, self._writer = socket.socketpair()
         FakeSocket.made.append(self)
 
@@ -69,6 +70,9 @@ class FakeSocket:
             self.refuse_send -= 1
             raise OSError(errno.ENOBUFS, "No buffer space available")
         self.sent.append((data, peer, own))
+
+    def over_share(self, sender: IPAddress) -> None:
+        self.floods.append(sender)
 
     def close(self) -> None:
         assert not self.closed
@@ -205,6 +209,7 @@ async def test_what_one_host_sends_over_its_share_is_not_parsed(monkeypatch: pyt
         await until(lambda: not made.waiting)
         assert len(parsed) == HEARD.burst + 1
         assert ssdp.drops == {"unknown-target": HEARD.burst, "flood": 1000 - HEARD.burst}
+        assert made.floods == [CONSOLE.address] * int(1000 - HEARD.burst)
 
 
 def test_a_socket_is_not_woken_by_what_is_no_search() -> None:

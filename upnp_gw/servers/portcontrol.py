@@ -214,6 +214,7 @@ class PortControlServer:
         source = Source(ip_address(datagram.peer[0].partition("%")[0]), key.interface)
         sender = self._sender_of(source)
         if not self._limits.hear(sender, now.boot):
+            self._sockets[key].over_share(source.address)
             raise WireError("flood")
         if not self._read_network().on_link(source.address, key.interface):
             raise WireError("off-link")

@@ -12,6 +12,7 @@ from upnp_gw.model import IPAddress
 from upnp_gw.protocols.pcp.codec import MAX_BYTES
 from upnp_gw.protocols.portcontrol import CLIENT_PORT, PORT
 from upnp_gw.servers import udp_options
+from upnp_gw.servers.udp_filter import Filter
 
 ALL_HOSTS = "224.0.0.1"
 ALL_NODES = "ff02::1"
@@ -53,6 +54,7 @@ class PortControlSocket:
         )
         try:
             udp_options.enlarge(self._socket)
+            self._filter = Filter(self._socket, key.version)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, key.interface.encode())
             if four:
                 self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
@@ -74,6 +76,10 @@ class PortControlSocket:
         """Datagrams that came while the receive buffer was full."""
         return udp_options.dropped(self._socket)
 
+    def over_share(self, sender: IPAddress) -> None:
+        """One more datagram of this address was over its share; many, and the kernel drops them for a second."""
+        self._filter.over_share(sender)
+
     def receive(self) -> Datagram | None:
         """The next datagram; None: nothing waits. Raises OSError."""
         try:
@@ -91,4 +97,5 @@ class PortControlSocket:
         self.send(data, self._group)
 
     def close(self) -> None:
+        self._filter.close()
         self._socket.close()

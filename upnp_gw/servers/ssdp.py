@@ -218,6 +218,7 @@ class Ssdp:
         link = None if network is None else network.lan(key.interface)
         now, sender = self._clock(), self._sender_of(Source(peer.address, key.interface))
         if not self._heard.spend(sender, 1, now.boot):
+            self._sockets[key].over_share(peer.address)
             raise WireError("flood")
         if network is None or link is None or datagram.ifindex != key.ifindex:
             raise WireError("not-for-us")

@@ -11,6 +11,7 @@ from upnp_gw.protocols.ssdp.groups import GROUPS, PORT
 from upnp_gw.protocols.ssdp.responder import Peer
 from upnp_gw.protocols.ssdp.search import MAX_BYTES, START_LINE
 from upnp_gw.servers import udp_options
+from upnp_gw.servers.udp_filter import Filter
 
 # Not in Python's socket module everywhere: linux/in.h, linux/in6.h.
 IP_PKTINFO = 8
@@ -54,7 +55,7 @@ class SsdpSocket:
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             udp_options.enlarge(self._socket)
-            udp_options.take_only(self._socket, START_LINE[:8])
+            self._filter = Filter(self._socket, version, START_LINE[:8])
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.name.encode())
             (self._set_up_ipv4 if version == 4 else self._set_up_ipv6)()
         except OSError:
@@ -68,6 +69,10 @@ class SsdpSocket:
     def dropped(self) -> int:
         """Datagrams that are no search, or that came while the receive buffer was full."""
         return udp_options.dropped(self._socket)
+
+    def over_share(self, sender: IPAddress) -> None:
+        """One more datagram of this address was over its share; many, and the kernel drops them for a second."""
+        self._filter.over_share(sender)
 
     def receive(self) -> Datagram | None:
         """The next datagram; None: nothing waits. Raises OSError."""
@@ -89,6 +94,7 @@ class SsdpSocket:
             self._socket.sendmsg([data], [control], 0, (str(peer.address), peer.port, 0, scope))
 
     def close(self) -> None:
+        self._filter.close()
         self._socket.close()
 
     def _set_up_ipv4(self) -> None:

@@ -1,0 +1,106 @@
+"""A UDP socket's filter in the kernel (classic BPF): what the process is not to be woken for.
+
+While a sender floods, its datagrams are dropped here as well. Where the kernel has our table they never come so
+far; where it has not (``--backend memory``, or the moment after somebody flushed the ruleset) they would fill the
+receive buffer, and the datagrams of others would find no room in it.
+"""
+
+import asyncio
+import ctypes
+import socket
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from upnp_gw.model import IPAddress
+
+SO_ATTACH_FILTER = 26
+LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
+UDP_PAYLOAD = 8
+"""A filter of a UDP socket sees the UDP header first."""
+NETWORK_HEADER = -0x100000
+"""SKF_NET_OFF (linux/filter.h): where the IP header is."""
+SOURCE = {4: 12, 6: 8}
+"""Where the source address is in it."""
+TAKEN, DROPPED = (RETURN, 0, 0, 0xFFFFFFFF), (RETURN, 0, 0, 0)
+
+Row = tuple[int, int, int, int]
+
+FLOOD = 64
+"""Datagrams over its share that a sender is read in a second; then it is dropped in the kernel for a second."""
+SECOND_S = 1.0
+MOST = {4: 64, 6: 16}
+"""Senders that are dropped at once, by IP version: a program of that size fits into net.core.optmem_max (20 KB)."""
+
+
+def build(version: int, start: bytes, dropped: Iterable[IPAddress]) -> bytes:
+    """The program that takes what begins with ``start`` (eight bytes, or none) and is from none of these."""
+    rows = [*_starting(start), *(_from4(dropped) if version == 4 else _from6(dropped)), TAKEN]
+    return b"".join(struct.pack("=HBBI", *row) for row in rows)
+
+
+def _starting(start: bytes) -> Iterator[Row]:
+    for at in range(0, len(start), 4):
+        yield LOAD_WORD, 0, 0, UDP_PAYLOAD + at
+        yield JUMP_IF_EQUAL, 1, 0, int.from_bytes(start[at : at + 4], "big")
+        yield DROPPED
+
+
+def _from4(addresses: Iterable[IPAddress]) -> Iterator[Row]:
+    yield LOAD_WORD, 0, 0, NETWORK_HEADER + SOURCE[4] & 0xFFFFFFFF
+    for address in addresses:
+        yield JUMP_IF_EQUAL, 0, 1, int(address)
+        yield DROPPED
+
+
+def _from6(addresses: Iterable[IPAddress]) -> Iterator[Row]:
+    for address in addresses:
+        for at in range(0, 16, 4):
+            yield LOAD_WORD, 0, 0, NETWORK_HEADER + SOURCE[6] + at & 0xFFFFFFFF
+            yield JUMP_IF_EQUAL, 0, 7 - at // 2, int.from_bytes(address.packed[at : at + 4], "big")
+        yield DROPPED
+
+
+def attach(sock: socket.socket, program: bytes) -> None:
+    """In the place of the one before. Raises OSError."""
+    rows = ctypes.create_string_buffer(program, len(program))
+    head = struct.pack("@HP", len(program) // 8, ctypes.addressof(rows))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, head)
+
+
+class Filter:
+    """The filter of one socket; ``close`` before the socket is. On the event loop's thread."""
+
+    def __init__(self, sock: socket.socket, version: int, start: bytes = b"") -> None:
+        self._socket, self._version, self._start = sock, version, start
+        self._over: Counter[IPAddress] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
+        if start:
+            attach(sock, build(version, start, ()))
+
+    def over_share(self, sender: IPAddress) -> None:
+        """One more datagram of this address was over its share."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SECOND_S, self._second_over)
+        self._over[sender] += 1
+        if self._over[sender] == FLOOD:
+            self._attach(
+                [address for address, count in self._over.most_common(MOST[self._version]) if count >= FLOOD]
+            )
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _second_over(self) -> None:
+        self._timer = None
+        dropping = self._over.most_common(1)[0][1] >= FLOOD
+        self._over.clear()
+        if dropping:
+            self._attach(())
+
+    def _attach(self, dropped: Iterable[IPAddress]) -> None:
+        # without room for another program the old one stays, and the share is kept after the datagram is read
+        with suppress(OSError):
+            attach(self._socket, build(self._version, self._start, dropped))
