@@ -17,7 +17,8 @@ HOOK = "type filter hook input priority -300; policy accept;"
 KNOWN, DROPPED = "known_hosts", "over_share"
 KNOWN_SIZE = 512
 """Hosts that are remembered. One more is served from the share of the new ones."""
-KNOWN_S = 3600
+KNOWN_S = 7200
+"""Longer than a NAT-PMP client waits until it renews (half of two hours, RFC 6886 section 3.3)."""
 REMEMBERED = "limit rate 4/second burst 64 packets"
 """New hosts that are remembered: a home after a power cut at once, a flood of made-up ones slowly."""
 SIZE = 1024
