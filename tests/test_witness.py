@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.house import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, House, house
-from upnp_gw.firewall.base import Counters
+from upnp_gw.firewall.base import Counters, Exchange
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.evidence import Evidence, Opening
 from upnp_gw.ledger.ledger import Turn
-from upnp_gw.model import Instant, Transport, Via
+from upnp_gw.model import Endpoint, Instant, Transport, Via
 from upnp_gw.request import Granted, PortChoice
+from upnp_gw.suggest.needs import learn
 
 TCP, UDP = Transport.TCP, Transport.UDP
 PEER = ip_address("203.0.113.9")
@@ -177,3 +178,95 @@ async def test_before_the_clock_is_set_nothing_is_evidence(tmp_path: Path) -> No
         clock.now = Instant(80.0, 1_800_000_000.0)
         await home.granted(8080)
         assert home.witness.book.devices[CONSOLE].first_seen == 1_800_000_000.0
+
+
+SHORT = 1.5
+"""A datagram and its answer are over when the flows are read."""
+
+
+def exchanged(home: House, port: int, *peers: str, ago_s: float = SHORT, transport: Transport = UDP) -> None:
+    """The kernel noted an answer of the console a moment ago."""
+    endpoint = transport, Endpoint(ip_address(CONSOLE_IP), port)
+    home.firewall.exchanges = {endpoint: Exchange(ago_s, frozenset(map(ip_address, peers)))}
+
+
+async def test_an_exchange_that_is_over_when_the_flows_are_read_is_use(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        mapping = (await home.granted(8080, lifetime=None, transport=UDP)).mapping.id
+        exchanged(home, 8080, "203.0.113.9")
+        await flows(home, mapping, 1, 120)
+        used = row(home, 8080, transport=UDP)
+        assert (len(used.days), used.remotes, used.more_remotes) == (1, frozenset({PEER}), False)
+        assert home.witness.book.rules["home-own-ports"].last_used == home.clock.now.wall
+
+
+async def test_an_answer_to_nobody_knows_whom_is_use_by_more_than_are_known(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        mapping = (await home.granted(8080, lifetime=None, transport=UDP)).mapping.id
+        exchanged(home, 8080)
+        await flows(home, mapping, 1, 120)
+        used = row(home, 8080, transport=UDP)
+        assert (len(used.days), used.remotes, used.more_remotes) == (1, frozenset(), True)
+
+
+async def test_an_old_exchange_is_no_use_of_another_day(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        mapping = (await home.granted(8080, lifetime=None, transport=UDP)).mapping.id
+        exchanged(home, 8080, "203.0.113.9")
+        await flows(home, mapping, 1, 120)
+        exchanged(home, 8080, "203.0.113.9", ago_s=68)
+        home.clock.now = Instant(home.clock.now.boot, home.clock.now.wall + 86_400)
+        await flows(home, mapping, 2, 180)  # a scan, a minute later
+        assert len(row(home, 8080, transport=UDP).days) == 1
+
+
+@pytest.mark.parametrize("by", ["client", "lease"])
+async def test_a_mapping_that_is_gone_before_the_flows_are_read_was_used(tmp_path: Path, by: str) -> None:
+    """A file is sent: map, answer, delete within a second. Or its lease ended."""
+    async with house(tmp_path) as home:
+        await home.granted(9000, lifetime=None)
+        await home.granted(8080, lifetime=5, transport=UDP)
+        exchanged(home, 8080, "203.0.113.9")
+        if by == "client":
+            await home.unmap(8080, transport=UDP)
+        else:
+            home.clock.pass_s(5)
+            await home.sweep()
+        assert (UDP, 8080) not in home.ports
+        home.clock.pass_s(20)
+        await home.upkeep.count(remotes=True)
+        used = row(home, 8080, transport=UDP)
+        assert (len(used.days), used.remotes) == (1, frozenset({PEER}))
+        assert used.last_used == home.clock.now.wall
+        assert home.witness.book.rules["home-own-ports"].last_used == home.clock.now.wall
+        assert not row(home, 9000).days
+
+
+async def test_a_mapping_that_ended_counts_once_and_not_by_an_older_exchange(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        await home.granted(8080, lifetime=None, transport=UDP)
+        await home.upkeep.count(remotes=True)
+        home.clock.pass_s(30)
+        exchanged(home, 8080, "203.0.113.9", ago_s=38)
+        await home.unmap(8080, transport=UDP)
+        await home.upkeep.count(remotes=True)
+        assert not row(home, 8080, transport=UDP).days
+        home.clock.pass_s(60)
+        exchanged(home, 8080, "203.0.113.9")
+        await home.upkeep.count(remotes=True)
+        assert not row(home, 8080, transport=UDP).days, "nothing of ours leads there any more"
+
+
+async def test_suggest_writes_no_test_against_a_service_of_short_exchanges(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        mapping = (await home.granted(8080, lifetime=None, transport=UDP)).mapping.id
+        await home.granted(9000, lifetime=None, transport=UDP)
+        for day in range(8):
+            exchanged(home, 8080, "203.0.113.9")
+            await flows(home, mapping, day + 1, 120 * (day + 1))
+            home.clock.pass_s(86_400)
+            await home.sweep()
+        policy = load_text(OBSERVE, "observe", date.min).policy
+        learnt = learn(policy, home.witness.book, home.clock.now.wall, 3)
+        assert [(need.transport, need.port) for need in learnt.needs] == [(UDP, 8080)]
+        assert [(unused.transport, unused.port) for unused in learnt.unused] == [(UDP, 9000)]

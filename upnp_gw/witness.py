@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from upnp_gw.errors import StoreError
-from upnp_gw.events import Decided, Event
+from upnp_gw.events import Decided, Event, TableChanged
 from upnp_gw.firewall.base import Reading
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.identity import OPERATOR
@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 KNOCK_BYTES = 200
 """A connection of fewer bytes is a knock at a port where nobody answers: a SYN and a reset, or one datagram."""
 FLUSH_S = 60.0
+MOST_ENDED = 4096
+"""Mappings that ended since the flows were last read, and may have been used before."""
+READING_S = 5.0
+"""So long a reading of flows may take: an exchange during it is told by the next one."""
 LONGEST_TICK_S = 60.0
 """Between two readings; a suspend is no time that a port stood open."""
 
@@ -53,6 +57,10 @@ class Witness:
         self._told: dict[str, Usage] = {}
         """At the last reading that told who talks."""
         self._before: Instant = self._around.clock()
+        self._met_at = self._before.boot
+        """BOOTTIME second of the last reading that told who talks."""
+        self._ended: list[Mapping] = []
+        """Since that reading."""
 
     async def load(self, now: Callable[[str], str] = lambda device: device) -> None:
         """Takes up what the store has. What the kernel counted before is not counted twice. ``now``: what a stored
@@ -60,6 +68,7 @@ class Witness:
         self.book.load(*await self._store.evidence(), now)
         self._standing = {mapping.id for mapping in self._ledger.table}
         self._before = self._around.clock()
+        self._met_at = self._before.boot
         for neighbour in self._around.neighbours.all():
             self.saw(self._around.name_of(neighbour), self._before.wall)
 
@@ -84,6 +93,8 @@ class Witness:
     # -- requests
 
     def on_event(self, event: Event) -> None:
+        if isinstance(event, TableChanged):
+            self._ended += [mapping for mapping, _ in event.removed[: MOST_ENDED - len(self._ended)]]
         if isinstance(event, Decided) and event.record.at < CLOCK_SET:
             return
         if isinstance(event, Decided) and event.record.via != Via.OPERATOR and event.record.device != OPERATOR:
@@ -174,26 +185,38 @@ class Witness:
         return usage if mapping.granted_at < self._before.wall - LONGEST_TICK_S else Usage()
 
     def _met(self, reading: Reading, now: Instant) -> None:
-        day = self._around.local_time(now).date().toordinal()
         peers: dict[str, frozenset[IPAddress]] = {}
         for forward_id, talking in (reading.remotes or {}).items():
             peers[mapping_id(forward_id)] = peers.get(mapping_id(forward_id), frozenset()) | talking
+        elapsed_s = now.boot - self._met_at + READING_S
+        exchanges = {place: one.remotes for place, one in reading.exchanges.items() if one.ago_s <= elapsed_s}
         told: dict[str, Usage] = {}
         for mapping in self._ledger.table:
             usage = self._ledger.usage_of(mapping)
+            answered = exchanges.get((mapping.key.transport, mapping.internal))
             before = self._told.get(mapping.id, self._first(mapping, usage))
             told[mapping.id] = usage
-            knocks = KNOCK_BYTES * max(1, usage.connections - before.connections)
-            if reading.remotes is None:
-                talked = usage.bytes - before.bytes > knocks
-            else:
-                talked = mapping.id in peers and usage.bytes > before.bytes  # an idle flow is no use
+            if reading.remotes is None and answered is None:
+                talked = usage.bytes - before.bytes > KNOCK_BYTES * max(1, usage.connections - before.connections)
+            else:  # an idle flow is no use
+                talked = (mapping.id in peers or answered is not None) and usage.bytes > before.bytes
             if talked:
-                self.book.talked(opening_of(mapping), day, peers.get(mapping.id))
-                self.book.seen(mapping.device, now.wall)
-                if mapping.rule in self.book.rules:
-                    self.book.in_force(mapping.rule, now.wall).last_used = now.wall
-        self._told = told
+                self._talked(mapping, now, peers.get(mapping.id, frozenset()) | (answered or frozenset()))
+        for mapping in self._ended:
+            answered = exchanges.get((mapping.key.transport, mapping.internal))
+            if answered is not None:
+                self.book.used(opening_of(mapping), now.wall, 0, 0)
+                self._talked(mapping, now, answered)
+        self._told, self._met_at = told, now.boot
+        self._ended.clear()
+
+    def _talked(self, mapping: Mapping, now: Instant, remotes: frozenset[IPAddress]) -> None:
+        """A remote host and the device talked through a mapping today. No remotes: nobody knows with whom."""
+        day = self._around.local_time(now).date().toordinal()
+        self.book.talked(opening_of(mapping), day, remotes or None)
+        self.book.seen(mapping.device, now.wall)
+        if mapping.rule in self.book.rules:
+            self.book.in_force(mapping.rule, now.wall).last_used = now.wall
 
     def _look_around(self, now: Instant) -> None:
         for grant in self._operations.policy.grants:

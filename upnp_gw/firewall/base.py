@@ -6,7 +6,7 @@ A feature is a field of ``Forward`` or a new ``Change``, never a fifth method.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from upnp_gw.model import DecisionId, Endpoint, IPAddress, IPNetwork, Kind, Transport
 from upnp_gw.network import Network
@@ -115,6 +115,18 @@ class Counters:
     packets: int
 
 
+class Exchange(NamedTuple):
+    """An internal endpoint answered somebody."""
+
+    ago_s: float
+    """Seconds since the first answer of its latest flow."""
+    remotes: frozenset[IPAddress]
+    """Whom it answered lately, as far as that is known."""
+
+
+Exchanges = Mapping[tuple[Transport, Endpoint], Exchange]
+
+
 @dataclass(frozen=True, slots=True)
 class OverShare:
     """A LAN host that sent more than its share to one of our own ports; two of them are equal but for the count."""
@@ -142,6 +154,9 @@ class Reading:
     """Who is in a conversation through each forward now; None: not asked for, or the kernel does not tell."""
     over_share: tuple[OverShare, ...] = ()
     """Whose packets to our own ports were dropped in the last minute."""
+    exchanges: Exchanges = field(default_factory=dict)
+    """With ``remotes``: the internal endpoints that answered through a forward in the last two minutes, however
+    short it was, and though the forward may be closed since."""
 
 
 class Firewall(Protocol):
@@ -178,6 +193,8 @@ __all__ = [
     "Close",
     "Counters",
     "Cut",
+    "Exchange",
+    "Exchanges",
     "Firewall",
     "FirewallMode",
     "FirewallSettings",

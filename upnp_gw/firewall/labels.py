@@ -1,6 +1,6 @@
 """The conntrack labels that our table sets, bits of 128 that every table of a network namespace shares.
 
-They are the last three, since ``connlabel.conf`` of iptables and those who number by hand begin at 0. A label is
+They are the last four, since ``connlabel.conf`` of iptables and those who number by hand begin at 0. A label is
 set once and never taken away. Another program that sets one of them has its flows dropped or cut by us.
 """
 
@@ -13,6 +13,8 @@ ASKED = 126
 static forward, the translation is ours."""
 MASQUERADED = 125
 """Router mode: our masquerade chose the source port, not a mapping."""
+ANSWERED = 124
+"""The LAN host answered, and the exchange is remembered (``nftables.exchanges``)."""
 
 _WORDS = struct.Struct("=2Q")
 

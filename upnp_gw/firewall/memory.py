@@ -10,6 +10,7 @@ from upnp_gw.firewall.base import (
     Close,
     Counters,
     Cut,
+    Exchange,
     FirewallSettings,
     Forward,
     Open,
@@ -18,7 +19,7 @@ from upnp_gw.firewall.base import (
     Refill,
     Rewire,
 )
-from upnp_gw.model import IPAddress, IPNetwork, Transport
+from upnp_gw.model import Endpoint, IPAddress, IPNetwork, Transport
 from upnp_gw.network import Network
 
 Slot = tuple[Transport, IPAddress | None, int, IPNetwork | None, int]
@@ -46,6 +47,8 @@ class MemoryFirewall:
         """Who talks through each forward; a test's to fill."""
         self.over_share: tuple[OverShare, ...] = ()
         """Whose packets were dropped; a test's to fill."""
+        self.exchanges: dict[tuple[Transport, Endpoint], Exchange] = {}
+        """Who answered; a test's to fill."""
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         self.settings, self.network, self._tell = settings, settings.network, on_foreign_change
@@ -70,7 +73,8 @@ class MemoryFirewall:
         now = self._clock()
         left = {i: until - now for i, (_, until) in self._until.items() if until > now}
         told = {i: self.remotes[i] for i in left if i in self.remotes} if remotes else None
-        return Reading(left, {i: self.counters.get(i, Counters(0, 0, 0)) for i in left}, told, self.over_share)
+        counters = {i: self.counters.get(i, Counters(0, 0, 0)) for i in left}
+        return Reading(left, counters, told, self.over_share, self.exchanges if remotes else {})
 
     async def close(self, flush: bool = False) -> None:
         if flush:

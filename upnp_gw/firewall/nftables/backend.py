@@ -12,7 +12,7 @@ from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Change, Cut, FirewallMode, FirewallSettings, Open, Reading, Refill
 from upnp_gw.firewall.nftables import forwarding
 from upnp_gw.firewall.nftables.books import LIVE_GRACE_S, Books
-from upnp_gw.firewall.nftables.counters import Carried, Elements, reading, snapshot
+from upnp_gw.firewall.nftables.counters import Carried, Elements, answered, reading, snapshot
 from upnp_gw.firewall.nftables.cutter import Cutter
 from upnp_gw.firewall.nftables.draft import Draft
 from upnp_gw.firewall.nftables.inspect import foreign_ruleset, forward_filters
@@ -85,7 +85,8 @@ class NftablesFirewall:
         if not remotes:
             return told
         standing = [held.forward for held in books.forwards.values()]
-        return replace(told, remotes=await cutter.peers(standing))
+        exchanges = await self._run(lambda: answered(self._elements_here()))
+        return replace(told, remotes=await cutter.peers(standing), exchanges=exchanges)
 
     async def close(self, flush: bool = False) -> None:
         if self._thread is None:

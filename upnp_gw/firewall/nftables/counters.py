@@ -6,8 +6,9 @@ are those of linux/netfilter/nf_tables.h.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
-from upnp_gw.firewall.base import Counters, Forward, OverShare, Reading
+from upnp_gw.firewall.base import Counters, Exchange, Exchanges, Forward, OverShare, Reading
 from upnp_gw.firewall.netlink import (
     SUBSYS_NFTABLES,
     Attributes,
@@ -21,9 +22,10 @@ from upnp_gw.firewall.netlink import (
 from upnp_gw.firewall.nftables.books import Books
 from upnp_gw.firewall.nftables.draft import Draft
 from upnp_gw.firewall.nftables.elements import slot_of
+from upnp_gw.firewall.nftables.exchanges import FAMILIES, KEPT_S
 from upnp_gw.firewall.nftables.ruleset import CARRYING, NAME, OPENING
 from upnp_gw.firewall.nftables.shares import DROPPED
-from upnp_gw.model import Kind
+from upnp_gw.model import Endpoint, IPAddress, Kind, Transport
 
 NFPROTO_INET, IFNAMSIZ = 1, 16
 GET_ELEMENT = 13
@@ -235,3 +237,28 @@ def reading(now: Snapshot, before: Carried) -> Reading:
         volume = now.volume.get(forward_id, Count()).plus(before.volume.get(forward_id, Count()))
         counters[forward_id] = Counters(opened.packets, volume.bytes, volume.packets)
     return Reading(now.left_s, counters, over_share=tuple(now.over_share))
+
+
+def answered(elements: Elements) -> Exchanges:
+    """What the sets hold now. O(endpoints and remote hosts). Raises OSError where our table is gone."""
+    ago: dict[tuple[Transport, Endpoint], float] = {}
+    remotes: dict[tuple[Transport, Endpoint], set[IPAddress]] = {}
+    for suffix, _, _, length in FAMILIES:
+        for seen in elements.dump(f"answered{suffix}"):
+            if (found := _endpoint_of(seen.key, length)) is not None:
+                ago[found[0]] = max(0.0, KEPT_S - (seen.left_s or 0.0))
+        for seen in elements.dump(f"remotes{suffix}"):
+            if (found := _endpoint_of(seen.key, length)) is not None and found[1] is not None:
+                remotes.setdefault(found[0], set()).add(found[1])
+    return {endpoint: Exchange(at, frozenset(remotes.get(endpoint, ()))) for endpoint, at in ago.items()}
+
+
+def _endpoint_of(key: bytes, length: int) -> tuple[tuple[Transport, Endpoint], IPAddress | None] | None:
+    """The endpoint, and the remote host where the key has one. Each part of a key is padded to four bytes."""
+    transport = Transport.of_number(key[0]) if len(key) >= 8 + length else None
+    if transport is None:
+        return None
+    port = int.from_bytes(key[4 + length : 6 + length], "big")
+    rest = key[8 + length :]
+    endpoint = Endpoint(ip_address(key[4 : 4 + length]), port)
+    return (transport, endpoint), ip_address(rest) if len(rest) == length else None

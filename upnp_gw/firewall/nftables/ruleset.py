@@ -18,7 +18,7 @@ from ipaddress import IPv4Address
 from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings
 from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
-from upnp_gw.firewall.nftables import shares
+from upnp_gw.firewall.nftables import exchanges, shares
 from upnp_gw.network import Network
 
 TABLE = "inet upnp_gw"
@@ -135,7 +135,8 @@ def _structure_body(settings: FirewallSettings) -> str:
         "chain lookup { }",
         "chain carried { }",
         "chain carried6 { }",
-        *(f"chain {name} {{ }}" for name in shares.chains()),
+        *exchanges.sets(size),
+        *(f"chain {name} {{ }}" for name in (*exchanges.chains(), *shares.chains())),
     ]
     hooks = _ROUTER_HOOKS if settings.mode is FirewallMode.ROUTER else _ALONGSIDE_HOOKS
     lines += [f"chain {name} {{ {hook} }}" for name, hook in {**hooks, **shares.hooks()}.items()]
@@ -162,6 +163,7 @@ def contents(settings: FirewallSettings) -> str:
         "output": ['oifname "lo" ip daddr @external jump lookup'],
         "postrouting": _postrouting(router),
         "forward": _forward(router),
+        **exchanges.rules(),
         **shares.rules(settings.http_port),
     }
     if router:
@@ -230,7 +232,9 @@ def _carrying(keys: dict[str, str]) -> list[str]:
     for name, key in keys.items():
         flow = " . ".join(_FLOWS[part] for part in key.split(" . "))
         # the kind of a port is known to nftables 1.0.6 only after a match on the one transport
-        rules += [f"meta l4proto {number} {flow} @{CARRYING[name]} accept" for number in (6, 17)]
+        rules += [
+            f"meta l4proto {number} {flow} @{CARRYING[name]} goto {exchanges.LET_THROUGH}" for number in (6, 17)
+        ]
     return rules
 
 
