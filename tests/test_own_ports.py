@@ -34,6 +34,20 @@ DROPPING = {
         {"chain": {**CHAIN, "table": "fw", "name": "fwd", "type": "filter", "hook": "forward", "policy": "drop"}}
     ]
 }
+OFFLOADING = {
+    "nftables": [
+        {"flowtable": {"family": "ip", "table": "fw", "name": "ft", "dev": ["wan0", "lan0"]}},
+        {"chain": {**CHAIN, "table": "fw", "name": "fwd", "type": "filter", "hook": "forward"}},
+        {
+            "rule": {
+                "family": "ip",
+                "table": "fw",
+                "chain": "fwd",
+                "expr": [{"flow": {"op": "add", "flowtable": "@ft"}}],
+            }
+        },
+    ]
+}
 
 
 class Reader:
@@ -95,6 +109,18 @@ async def test_a_chain_that_drops_is_logged_once_and_when_it_has_gone(caplog: py
     logged = [(r.levelname, r.getMessage().startswith(dropped)) for r in caplog.records]
     assert logged == [("WARNING", True), ("INFO", False), ("WARNING", True)]
     assert caplog.records[1].getMessage().startswith(f"no longer: {dropped}")
+
+
+async def test_a_flowtable_is_told_with_what_it_means() -> None:
+    others = OtherTables(lambda: NETWORK, Reader(OFFLOADING, GOOD))
+    hindrances = Hindrances(lambda: NETWORK, others)
+    await others.refresh()
+    (told,) = hindrances.now()
+    assert told.startswith(
+        "chain ip fw fwd of another firewall gives established flows to a fast path (flowtable ft"
+    )
+    await others.refresh()
+    assert hindrances.now() == []
 
 
 def test_an_external_address_that_is_not_public_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

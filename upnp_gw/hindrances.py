@@ -1,4 +1,7 @@
-"""What keeps the internet from what we open, and LAN hosts from us: for ``status``, and for the log once."""
+"""What keeps the internet from what we open, flows from ending with it, and LAN hosts from us.
+
+One sentence each, for ``status`` while it lasts, for the log once.
+"""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -20,7 +23,7 @@ class Hindrances:
 
     def now(self) -> list[str]:
         """Every one, the gravest first."""
-        return [*external_problems(self._network()), *self._drops()]
+        return [*external_problems(self._network()), *self._drops(), *self._offloads()]
 
     def tell(self) -> None:
         """Logs what is new since the last call, and what has gone."""
@@ -32,6 +35,14 @@ class Hindrances:
             if sentence not in found:
                 log.info("no longer: %s", sentence)
         self._told = found
+
+    def _offloads(self) -> Iterator[str]:
+        for offload in self._others.offloads:
+            yield (
+                f"chain {offload.chain} of another firewall gives established flows to a fast path"
+                f" ({offload.what}): counters of mappings stand still, and while upnp-gw does not run, such a flow"
+                " outlives its lease; `upnp-gw doctor` prints the line that keeps mapped flows out of it"
+            )
 
     def _drops(self) -> Iterator[str]:
         for drop in self._others.drops:

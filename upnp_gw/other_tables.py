@@ -20,6 +20,7 @@ from upnp_gw.firewall.nftables.drops import (
     pinhole_drops,
 )
 from upnp_gw.firewall.nftables.inspect import static_ports
+from upnp_gw.firewall.nftables.offload import FlowOffload, flow_offloads
 from upnp_gw.model import Transport
 from upnp_gw.network import Link, Network
 from upnp_gw.protocols.switch import Switch
@@ -92,6 +93,8 @@ class OtherTables:
         """As they make it, where ours filters nothing."""
         self.drops: tuple[Drop, ...] = ()
         """Their chains that drop what a mapping or a pinhole lets in, or what LAN hosts send to our own servers."""
+        self.offloads: tuple[FlowOffload, ...] = ()
+        """Their chains that let established flows bypass the forward chains."""
         self.on_ipv6_firewall: Callable[[], None] = lambda: None
         """``ipv6_firewall`` has changed."""
         self.on_read: Callable[[], None] = lambda: None
@@ -126,14 +129,18 @@ class OtherTables:
         network = self._network()
         wan, lans = network.wan.name, [link.name for link in network.lans]
 
-        def judged() -> tuple[frozenset[tuple[Transport, int]], Ipv6Firewall, tuple[Drop, ...]]:
+        def judged() -> tuple[
+            frozenset[tuple[Transport, int]], Ipv6Firewall, tuple[Drop, ...], tuple[FlowOffload, ...]
+        ]:
             return (
                 static_ports(ruleset, network.external, wan),
                 ipv6_firewall(ruleset, wan, lans),
                 all_drops(ruleset, wan, network.lans, self._served),
+                tuple(flow_offloads(ruleset)),
             )
 
-        self.static_ports, self.ipv6_firewall, self.drops = await asyncio.to_thread(judged)
+        found = await asyncio.to_thread(judged)
+        self.static_ports, self.ipv6_firewall, self.drops, self.offloads = found
 
     async def follow(self) -> None:
         """Reads them again and again, until it is cancelled."""

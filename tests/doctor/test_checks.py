@@ -10,6 +10,7 @@ from upnp_gw.doctor.checks import CHECKS, judge
 from upnp_gw.doctor.scene import Multicast, OtherGateway, PortHolder, Scene
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.nftables.drops import Drop
+from upnp_gw.firewall.nftables.offload import FlowOffload
 from upnp_gw.model import Transport
 from upnp_gw.network import Link
 
@@ -32,6 +33,9 @@ LINE = "nft insert rule inet filter forward ct status dnat accept"
 DROP = Drop("inet filter forward", "policy drop", "what is mapped", (LINE,))
 FIREWALLD = Drop(
     "inet firewalld filter_INPUT", "a rule: reject", "searches", ("firewall-cmd --a", "firewall-cmd --b")
+)
+OFFLOAD = FlowOffload(
+    "inet fw4 forward", "ft", ("eth0", "br-lan"), "nft insert rule inet fw4 forward ct label 127 accept"
 )
 
 CASES = [
@@ -73,6 +77,7 @@ CASES = [
     (replace(SOUND, config=replace(HOME, backend="memory")), "nftables", "warn", "nothing is opened"),
     (replace(SOUND, drops=(DROP,)), "other tables", "fail", "chain inet filter forward (policy drop)"),
     (replace(SOUND, drops=(replace(DROP, certain=False),)), "other tables", "warn", "unless an iptables rule"),
+    (replace(SOUND, offloads=(OFFLOAD,)), "flow offload", "warn", "flowtable ft, devices eth0, br-lan"),
     (replace(SOUND, drops_problem="Operation not permitted"), "other tables", "warn", "not permitted"),
     (replace(SOUND, multicast={"br-lan": Multicast(enabled=False)}), "multicast", "fail", "takes no multicast"),
     (

@@ -1,5 +1,6 @@
 """Connection tracking: what is asked for, and which entries of the answer are meant."""
 
+import errno
 import socket
 import struct
 import sys
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.firewall.driver import forward
+from upnp_gw.firewall import conntrack
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import (
     FILTERED_MOST,
@@ -133,6 +135,43 @@ def leaving(transport: Transport, holder: int = 1, address: str = EXTERNAL) -> L
 def test_which_flows_a_forward_means(flows: Ending, meant: list[Message]) -> None:
     wanted = wanted_of([flows])
     assert [e.name for e in find(EVERY, wanted)] == [e.name for m in meant if (e := parse_entry(m, wanted))]
+
+
+class Offloading:
+    """A kernel before 6.4 with two flows of a mapping: the first is another table's flowtable's."""
+
+    def __init__(self) -> None:
+        self.ended: list[bytes] = []
+
+    def __enter__(self) -> "Offloading":
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def dump(self, subsystem: int, kind: int, family: int, attributes: bytes = b"") -> Iterator[Message]:
+        yield from (TRANSLATED, HAIRPIN) if family == socket.AF_INET else ()
+
+    def ask(self, subsystem: int, kind: int, family: int, attributes: bytes) -> None:
+        if attributes == parse(TRANSLATED):
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        self.ended.append(attributes)
+
+
+def parse(message: Message) -> bytes:
+    found = parse_entry(message, wanted_of([Flows.through(ANY)]))
+    assert found is not None
+    return found.name
+
+
+def test_an_offloaded_flow_that_an_old_kernel_cannot_end_keeps_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel = Offloading()
+    monkeypatch.setattr(conntrack, "NetlinkSocket", lambda: kernel)
+    assert end_flows([Flows.through(ANY)]) == 1
+    assert kernel.ended == [parse(HAIRPIN)]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("1 flow(s) of ended mappings go on until they pause for 30 s")
 
 
 def test_a_pinholes_flows_go_to_its_own_address() -> None:

@@ -139,6 +139,20 @@ def other_tables(scene: Scene) -> Iterator[Check]:
         yield ok("other tables", "none drops mapped traffic, or what LAN hosts send to the gateway")
 
 
+def flow_offload(scene: Scene) -> Iterator[Check]:
+    """Every packet of a mapping's flows passes our table: a flowtable takes established flows past it."""
+    for offload in scene.offloads:
+        yield warn(
+            "flow offload",
+            f"chain {shown(offload.chain)} gives established flows to a fast path past all forward chains "
+            f"({shown(offload.what)}): mappings count too few bytes, and while upnp-gw does not run, a flow that "
+            "never pauses outlives its lease",
+            f"to keep mapped flows out of it, before its rule: {shown(offload.line, 300)}",
+        )
+    if not scene.offloads and scene.drops_problem is None:
+        yield ok("flow offload", "no other table takes flows past the forward chains")
+
+
 def multicast(scene: Scene) -> Iterator[Check]:
     """Searches arrive: the interface takes multicast, and a snooping bridge is asked for memberships."""
     for name, how in scene.multicast.items():
@@ -224,6 +238,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Check]], ...] = (
     forwarding,
     library,
     other_tables,
+    flow_offload,
     multicast,
     bridge_filters,
     other_gateways,

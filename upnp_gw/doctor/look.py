@@ -20,6 +20,7 @@ from upnp_gw.files import FileProblem, check_directory
 from upnp_gw.firewall.nftables.drops import Drop
 from upnp_gw.firewall.nftables.inspect import foreign_ruleset
 from upnp_gw.firewall.nftables.library import Session
+from upnp_gw.firewall.nftables.offload import FlowOffload, flow_offloads
 from upnp_gw.model import Transport
 from upnp_gw.other_tables import all_drops, served_ports
 from upnp_gw.servers.detect import DefaultRoute, Interface, check_apart
@@ -37,7 +38,7 @@ async def look(config: Config) -> Scene:
     own = frozenset(str(address) for link in links for address in link.ipv4)
     searched = asyncio.create_task(other_gateways(served, own))
     # libnftables blocks, and a context may not leave its thread: made, used and dropped on one
-    library_problem, drops, drops_problem = await asyncio.to_thread(_ruleset, config, served)
+    library_problem, drops, offloads, drops_problem = await asyncio.to_thread(_ruleset, config, served)
     ports = frozenset({(Transport.UDP, SSDP_PORT), (Transport.UDP, PCP_PORT), (Transport.TCP, config.http_port)})
     return Scene(
         config=config,
@@ -47,6 +48,7 @@ async def look(config: Config) -> Scene:
         forwarding6=_switch(SYSCTL / "ipv6/conf/all/forwarding"),
         library_problem=library_problem,
         drops=drops,
+        offloads=offloads,
         drops_problem=drops_problem,
         bridge_filters=_bridge_filters(link.name for link in served),
         multicast=_multicast(link.name for link in served),
@@ -66,16 +68,20 @@ def _overlap(config: Config, links: Sequence[Interface], routes: Sequence[Defaul
     return None
 
 
-def _ruleset(config: Config, lans: Sequence[Interface]) -> tuple[str | None, tuple[Drop, ...], str | None]:
-    """Why there is no library; what other tables drop of our traffic; why they cannot be read."""
+def _ruleset(
+    config: Config, lans: Sequence[Interface]
+) -> tuple[str | None, tuple[Drop, ...], tuple[FlowOffload, ...], str | None]:
+    """Why there is no library; what other tables drop of our traffic, and offload; why they cannot be read."""
     try:
         session = Session()
     except FirewallError as error:
-        return str(error), (), None
+        return str(error), (), (), None
     try:
-        return None, all_drops(foreign_ruleset(session), config.wan, lans, served_ports(config)), None
+        ruleset = foreign_ruleset(session)
+        drops = all_drops(ruleset, config.wan, lans, served_ports(config))
+        return None, drops, tuple(flow_offloads(ruleset)), None
     except FirewallError as error:
-        return None, (), str(error)
+        return None, (), (), str(error)
 
 
 def _switch(path: Path) -> bool | None:

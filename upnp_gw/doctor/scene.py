@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from upnp_gw.config import Config
 from upnp_gw.firewall.nftables.drops import Drop
+from upnp_gw.firewall.nftables.offload import FlowOffload
 from upnp_gw.model import IPAddress, Transport
 from upnp_gw.network import Link
 
@@ -56,6 +57,8 @@ class Scene:
     """Why libnftables cannot be used; None: it can."""
     drops: tuple[Drop, ...] = ()
     """Chains of others that drop our traffic."""
+    offloads: tuple[FlowOffload, ...] = ()
+    """Chains of other tables that let established flows bypass the forward chains."""
     drops_problem: str | None = None
     """Why the ruleset could not be read."""
     bridge_filters: Mapping[str, str] = field(default_factory=dict)
