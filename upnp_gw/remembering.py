@@ -25,14 +25,17 @@ class Memory:
     """The highest number of a question that the store knows of."""
 
     def notes(self, now: Instant, devices: bool) -> list[Note]:
-        """What changed since it was last asked for. ``devices``: the counts of devices too, which change always."""
+        """What changed since it was last asked for. ``devices``: all counts of devices too, which change always;
+        without it only of those with another port of today."""
         found: dict[Kind, dict[str, dict[str, Any] | None]]
-        found = {Kind.INCIDENT: self.book.changed_incidents(now), Kind.QUESTION: self.questions.changes()}
+        found = {
+            Kind.INCIDENT: self.book.changed_incidents(now),
+            Kind.QUESTION: self.questions.changes(),
+            Kind.DEVICE: self.book.changed_devices(counted=not devices),
+        }
         if self.questions.last_number != self._stored_number:
             self._stored_number = self.questions.last_number
             found[Kind.NUMBER] = {LAST_QUESTION: {"number": self._stored_number}}
-        if devices:
-            found[Kind.DEVICE] = self.book.changed_devices()
         return [Note(kind, key, body) for kind, bodies in found.items() for key, body in bodies.items()]
 
     def not_taken(self, notes: list[Note]) -> None:

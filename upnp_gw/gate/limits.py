@@ -4,14 +4,14 @@ Pure bookkeeping with the time passed in. Memory is bounded whatever the LAN sen
 one unheard of for longest is forgotten first, and each costs at most a few kilobytes.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
 
 from upnp_gw.gate.decision import FAULT, Outcome, Verdict
+from upnp_gw.gate.device_entry import Claims, Entry, body_of, entry_of
 from upnp_gw.gate.schema import DAY_S, Limits, OnIncident
 from upnp_gw.model import Instant, IPAddress
 from upnp_gw.request import MapRequest, Refusal
@@ -66,39 +66,16 @@ class Seen:
     incident: Incident | None
 
 
-@dataclass(slots=True)
-class _Claims:
-    """What came by datagram in a device's name. Anybody on the LAN can send that, so it counts apart: it never
-    uses up what the device may do over TCP (SR-26)."""
-
-    changes: deque[float] = field(default_factory=deque)
-    ports: frozenset[int] = frozenset()
-
-
-@dataclass(slots=True)
-class _Entry:
-    first_seen: float
-    last_seen: float
-    address: IPAddress | None = None
-    changes: deque[float] = field(default_factory=deque)
-    day: int = 0
-    ports: frozenset[int] = frozenset()
-    claims: "_Claims" = field(default_factory=lambda: _Claims())
-    evidence: dict[int, float] = field(default_factory=dict)
-    """Internal port -> BOOTTIME of its last refusal."""
-    granted: int = 0
-    refused: Counter[Refusal] = field(default_factory=Counter)
-    last_refusal: str | None = None
-
-
 class DeviceBook:
     """Keyed by device (``Facts.device``). ``limits`` may be replaced when a policy is loaded."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._incidents: OrderedDict[str, Incident] = OrderedDict()
         self._changed: set[str] = set()
+        self._counted: set[str] = set()
+        """Devices with another port of today."""
         self._changed_incidents: set[str] = set()
 
     def changed(self, device: str, now: Instant, datagram: bool = False) -> None:
@@ -123,7 +100,7 @@ class DeviceBook:
         """Counts an internal port that was granted, refreshes too. ``today``: ``Facts.today``."""
         entry = self._entry(device, now)
         entry.granted += 1
-        self._count_port(entry, int_port, today, datagram)
+        self._count_port(device, int_port, today, datagram)
 
     def int_ports_today(self, device: str, today: int, datagram: bool = False) -> frozenset[int]:
         """A datagram finds the device's ports over TCP counted too, but not the reverse."""
@@ -149,7 +126,7 @@ class DeviceBook:
         if request.via.protocol not in TCP_EVIDENCE:
             return None
         if verdict.refusal is Refusal.QUOTA:
-            self._count_port(entry, request.internal.port, today)
+            self._count_port(device, request.internal.port, today)
         if verdict.refusal is not Refusal.NOT_AUTHORIZED or FAULT in verdict.reasons:
             return None
         return self._evidence(device, entry, request.internal.port, now)
@@ -193,7 +170,7 @@ class DeviceBook:
         before = entry and replace(entry, refused=entry.refused.copy(), evidence=dict(entry.evidence))
         return partial(self._put_back, device, before, entry.claims.ports if entry else frozenset())
 
-    def _put_back(self, device: str, before: _Entry | None, claimed: frozenset[int]) -> None:
+    def _put_back(self, device: str, before: Entry | None, claimed: frozenset[int]) -> None:
         self._changed.add(device)
         entry = self._entries.get(device)
         if before is None or entry is None:
@@ -209,10 +186,15 @@ class DeviceBook:
 
     # -- over a restart
 
-    def changed_devices(self) -> dict[str, dict[str, Any] | None]:
-        """What is new of devices since the last call: device -> plain values; None: it is forgotten."""
-        found = {d: _device_body(d, e) if (e := self._entries.get(d)) else None for d in sorted(self._changed)}
-        self._changed.clear()
+    def changed_devices(self, counted: bool = False) -> dict[str, dict[str, Any] | None]:
+        """What is new of devices since the last call: device -> plain values; None: it is forgotten.
+
+        ``counted``: only of those with another port of today, which a crash must not forget.
+        """
+        devices = self._counted if counted else self._changed
+        found = {d: body_of(d, e) if (e := self._entries.get(d)) else None for d in sorted(devices)}
+        self._changed -= found.keys()
+        self._counted.clear()
         return found
 
     def changed_incidents(self, now: Instant) -> dict[str, dict[str, Any] | None]:
@@ -234,7 +216,7 @@ class DeviceBook:
     ) -> None:
         """Takes back what was stored. An incident ends by the wall clock, at the latest a whole freeze from now."""
         for body in sorted(devices, key=lambda body: float(body["last_seen"]))[-MOST_DEVICES:]:
-            self._entries[body["device"]] = _entry_of(body)
+            self._entries[body["device"]] = entry_of(body)
         for body in incidents:
             left = min(body["ends"] - now.wall, FREEZE_S)
             began = Instant(now.boot + left - FREEZE_S, body["began"])
@@ -266,10 +248,10 @@ class DeviceBook:
             for d, e in self._entries.items()
         )
 
-    def _entry(self, device: str, now: Instant) -> _Entry:
+    def _entry(self, device: str, now: Instant) -> Entry:
         entry = self._entries.get(device)
         if entry is None:
-            entry = self._entries[device] = _Entry(now.wall, now.wall)
+            entry = self._entries[device] = Entry(now.wall, now.wall)
             if len(self._entries) > MOST_DEVICES:
                 self._changed.add(self._entries.popitem(last=False)[0])
         self._changed.add(device)
@@ -277,14 +259,16 @@ class DeviceBook:
         self._entries.move_to_end(device)
         return entry
 
-    def _count_port(self, entry: _Entry, port: int, today: int, datagram: bool = False) -> None:
+    def _count_port(self, device: str, port: int, today: int, datagram: bool = False) -> None:
+        entry = self._entries[device]
         if entry.day != today:
             entry.day, entry.ports, entry.claims.ports = today, frozenset(), frozenset()
-        counted: _Entry | _Claims = entry.claims if datagram else entry
+        counted: Entry | Claims = entry.claims if datagram else entry
         if port not in counted.ports and len(counted.ports) < MOST_PORTS_A_DAY:
             counted.ports |= {port}
+            self._counted.add(device)
 
-    def _evidence(self, device: str, entry: _Entry, port: int, now: Instant) -> Incident | None:
+    def _evidence(self, device: str, entry: Entry, port: int, now: Instant) -> Incident | None:
         if self._incident(device, now) is not None:
             return None
         entry.evidence[port] = now.boot
@@ -309,34 +293,6 @@ class DeviceBook:
             self._changed_incidents.add(device)
             return None
         return incident
-
-
-def _device_body(device: str, entry: _Entry) -> dict[str, Any]:
-    return {
-        "device": device,
-        "address": str(entry.address) if entry.address is not None else None,
-        "first_seen": entry.first_seen,
-        "last_seen": entry.last_seen,
-        "day": entry.day,
-        "ports": sorted(entry.ports),
-        "granted": entry.granted,
-        "refused": {refusal.value: count for refusal, count in entry.refused.items()},
-        "last_refusal": entry.last_refusal,
-    }
-
-
-def _entry_of(body: Mapping[str, Any]) -> _Entry:
-    known = {refusal.value: refusal for refusal in Refusal}
-    return _Entry(
-        first_seen=body["first_seen"],
-        last_seen=body["last_seen"],
-        address=ip_address(body["address"]) if body["address"] is not None else None,
-        day=body["day"],
-        ports=frozenset(body["ports"]),
-        granted=body["granted"],
-        refused=Counter({known[word]: count for word, count in body["refused"].items() if word in known}),
-        last_refusal=body["last_refusal"],
-    )
 
 
 def _incident_body(incident: Incident, now: Instant) -> dict[str, Any]:

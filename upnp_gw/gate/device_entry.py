@@ -1,0 +1,69 @@
+"""What the gate remembers of one device, and the plain values that the store keeps of it."""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+
+from upnp_gw.model import IPAddress
+from upnp_gw.request import Refusal
+
+
+@dataclass(slots=True)
+class Claims:
+    """What came by datagram in a device's name. Anybody on the LAN can send that, so it counts apart: it never
+    uses up what the device may do over TCP (SR-26)."""
+
+    changes: deque[float] = field(default_factory=deque)
+    ports: frozenset[int] = frozenset()
+
+
+@dataclass(slots=True)
+class Entry:
+    """One device."""
+
+    first_seen: float
+    last_seen: float
+    address: IPAddress | None = None
+    changes: deque[float] = field(default_factory=deque)
+    day: int = 0
+    ports: frozenset[int] = frozenset()
+    claims: Claims = field(default_factory=Claims)
+    evidence: dict[int, float] = field(default_factory=dict)
+    """Internal port -> BOOTTIME of its last refusal."""
+    granted: int = 0
+    refused: Counter[Refusal] = field(default_factory=Counter)
+    last_refusal: str | None = None
+
+
+def body_of(device: str, entry: Entry) -> dict[str, Any]:
+    """What the store keeps. The changes of the last minute and the evidence are forgotten by a restart."""
+    return {
+        "device": device,
+        "address": str(entry.address) if entry.address is not None else None,
+        "first_seen": entry.first_seen,
+        "last_seen": entry.last_seen,
+        "day": entry.day,
+        "ports": sorted(entry.ports),
+        "datagram_ports": sorted(entry.claims.ports),
+        "granted": entry.granted,
+        "refused": {refusal.value: count for refusal, count in entry.refused.items()},
+        "last_refusal": entry.last_refusal,
+    }
+
+
+def entry_of(body: Mapping[str, Any]) -> Entry:
+    """Raises KeyError or ValueError for values that no version has written."""
+    known = {refusal.value: refusal for refusal in Refusal}
+    return Entry(
+        first_seen=body["first_seen"],
+        last_seen=body["last_seen"],
+        address=ip_address(body["address"]) if body["address"] is not None else None,
+        day=body["day"],
+        ports=frozenset(body["ports"]),
+        claims=Claims(ports=frozenset(body.get("datagram_ports", ()))),
+        granted=body["granted"],
+        refused=Counter({known[word]: count for word, count in body["refused"].items() if word in known}),
+        last_refusal=body["last_refusal"],
+    )
