@@ -13,6 +13,8 @@ from typing import NamedTuple, NewType
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
+MOST_FILTERS = 16
+"""Elements of the kernel for one mapping's filters; more are too many (EXCESSIVE_REMOTE_PEERS)."""
 UNIQUE_IDS = 65536
 """UniqueIDs of pinholes there can be; 0 is never given."""
 

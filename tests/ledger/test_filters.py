@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upnp_gw.ledger.filters import MOST_FILTERS, apart, reach_of
-from upnp_gw.model import IPNetwork, RemotePeers
+from upnp_gw.ledger.filters import apart, reach_of
+from upnp_gw.model import MOST_FILTERS, IPNetwork, RemotePeers
 
 
 def peers(text: str, port: int = 0) -> RemotePeers:

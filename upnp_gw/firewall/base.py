@@ -8,8 +8,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from upnp_gw.model import DecisionId, Endpoint, IPAddress, IPNetwork, Kind, Transport
+from upnp_gw.model import MOST_FILTERS, DecisionId, Endpoint, IPAddress, IPNetwork, Kind, Transport
 from upnp_gw.network import Network
+
+MOST_FOR_REMOTES = 32768
+"""Forwards for single remote hosts and prefixes that there is room for at most: the kernel makes the buckets of its
+maps for all of them at once."""
+
+
+def most_for_remotes(size: int) -> int:
+    """How many forwards for remote hosts and prefixes so many mappings can have. They have room beside the others:
+    nobody's FILTERs keep a mapping for anyone out."""
+    return max(size, min(MOST_FILTERS * size, MOST_FOR_REMOTES))
 
 
 class FirewallMode(StrEnum):
@@ -26,7 +36,7 @@ class FirewallSettings:
     mode: FirewallMode
     network: Network
     size: int = 1024
-    """Elements a map can hold: the kernel refuses the next (SR-5)."""
+    """Mappings that the table can hold: the next is refused (SR-5). There is room for the FILTERs of each."""
     hairpin: str = "all"
     """``all``: a mapped port is reachable from every LAN; ``same``: from the client's own LAN alone."""
     allow_other_forward: bool = False

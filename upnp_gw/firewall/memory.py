@@ -18,6 +18,7 @@ from upnp_gw.firewall.base import (
     Reading,
     Refill,
     Rewire,
+    most_for_remotes,
 )
 from upnp_gw.model import Endpoint, IPAddress, IPNetwork, Transport
 from upnp_gw.network import Network
@@ -62,7 +63,8 @@ class MemoryFirewall:
         try:
             for change in changes:
                 self._take(change)
-            if len(self._until) > max(self.settings.size, len(before[0])):
+            size, (single, many), stood = self.settings.size, _filled(self._slots), _filled(before[1])
+            if single > max(size, stood[0]) or many > max(most_for_remotes(size), stood[1]):
                 raise FirewallError("the table is full")
         except FirewallError:
             self._until, self._slots, self.network, self.cuts = before
@@ -138,6 +140,12 @@ class MemoryFirewall:
         for forward, until in list(self._until.values()):
             if until <= now:
                 self._drop(forward)
+
+
+def _filled(slots: dict[Slot, str]) -> tuple[int, int]:
+    """The forwards for anyone, and those for remote hosts and prefixes."""
+    many = sum(remote is not None for _, _, _, remote, _ in slots)
+    return len(slots) - many, many
 
 
 def _slot(forward: Forward) -> Slot:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
-from upnp_gw.model import IPNetwork, Kind, Mapping, RemotePeers
+from upnp_gw.model import MOST_FILTERS, IPNetwork, Kind, Mapping, RemotePeers
 from upnp_gw.prefixes import inside, without
 from upnp_gw.request import MapRequest
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from upnp_gw.ledger.table import Table
 
 ANYWHERE6 = IPv6Network("::/0")
-MOST_FILTERS = 16
-"""Elements of the kernel for one mapping's filters; more are too many (EXCESSIVE_REMOTE_PEERS)."""
 
 Reach = tuple[RemotePeers | None, ...]
 """Who may connect; None: anyone. Empty: nobody."""

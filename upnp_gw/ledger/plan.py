@@ -10,11 +10,12 @@ from random import Random
 
 from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.gate.decision import Allowed, Clamps
-from upnp_gw.ledger.filters import MOST_FILTERS, Reach, meet, meeting, named, reach, reach_of, wanted
+from upnp_gw.ledger.filters import Reach, meet, meeting, named, reach, reach_of, wanted
 from upnp_gw.ledger.leases import decided
 from upnp_gw.ledger.ports import choose
 from upnp_gw.ledger.table import Table
 from upnp_gw.model import (
+    MOST_FILTERS,
     UNIQUE_IDS,
     Hold,
     Instant,

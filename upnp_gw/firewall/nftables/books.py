@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from upnp_gw.errors import FirewallError
-from upnp_gw.firewall.base import Change
+from upnp_gw.firewall.base import Change, most_for_remotes
 from upnp_gw.firewall.nftables.draft import Draft
 from upnp_gw.firewall.nftables.elements import Held, Inner, Place, Slot
 from upnp_gw.model import Transport
@@ -21,13 +21,15 @@ class Books:
 
     network: Network
     size: int
-    """Forwards at most (SR-5). The maps' own bound is twice that: see ``ruleset``."""
+    """Mappings at most (SR-5). The maps' own bound is twice that: see ``ruleset``."""
     live_grace_s: float = LIVE_GRACE_S
     router: bool = False
     """Our own masquerade keeps off the external ports of mappings."""
     forwards: dict[str, Held] = field(default_factory=dict)
     slots: dict[Slot, str] = field(default_factory=dict)
     """Slot -> id of the forward in it."""
+    many: int = 0
+    """Those of the slots that are in ``MANY_FOR_ONE``."""
     users: dict[Inner, tuple[str, ...]] = field(default_factory=dict)
     """Internal endpoint -> the forwards that lead to it, oldest first."""
     ports: dict[tuple[Transport, int], tuple[str, ...]] = field(default_factory=dict)
@@ -45,6 +47,8 @@ class Books:
         for change in changes:
             draft.add(change)
         draft.settle()
-        if len(draft) > max(self.size, len(self.forwards)):
+        single, many = draft.filled
+        most_single, most_many = max(self.size, len(self.slots) - self.many), most_for_remotes(self.size)
+        if single > most_single or many > max(most_many, self.many):
             raise FirewallError("the table is full")
         return draft

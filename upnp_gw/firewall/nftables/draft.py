@@ -5,7 +5,7 @@ leaves no trace, and a request costs O(its own changes).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from upnp_gw.firewall.nftables.elements import (
     Slot,
     carrying,
     collide,
+    command_lines,
     element_of,
     inner_of,
     place_of,
@@ -27,7 +28,7 @@ from upnp_gw.firewall.nftables.elements import (
     slot_of,
 )
 from upnp_gw.firewall.nftables.layer import Layer, add_to, take_from
-from upnp_gw.firewall.nftables.ruleset import FILLED, INTERVALS, MAPS, TABLE, own_sets
+from upnp_gw.firewall.nftables.ruleset import FILLED, INTERVALS, MANY_FOR_ONE, MAPS, TABLE, own_sets
 from upnp_gw.model import Kind, Transport
 from upnp_gw.network import Network
 
@@ -36,9 +37,8 @@ if TYPE_CHECKING:
 
 CUT_S = 120
 """How long a cut endpoint stays in ``cut``: longer than a TCP peer waits between two tries of a live flow."""
-LINE, LINES = 150, 6
-"""Elements of one command, commands of one portion: under the 208 KiB that any socket may send, and one command
-for each of the maps that a home fills."""
+LINES = 6
+"""Commands of one portion: one for each of the maps that a home fills."""
 
 
 class Draft:
@@ -50,6 +50,7 @@ class Draft:
         self._network = books.network
         self._forwards = Layer(books.forwards)
         self._slots = Layer(books.slots)
+        self._many = books.many
         self._users = Layer(books.users)
         self._ports = Layer(books.ports)
         self._outs = Layer(books.outs)
@@ -82,9 +83,10 @@ class Draft:
             case Rewire(network):
                 self._rewire(network)
 
-    def __len__(self) -> int:
-        """The forwards after it."""
-        return len(self._forwards)
+    @property
+    def filled(self) -> tuple[int, int]:
+        """The slots after it: of maps with one element for a mapping, and of ``MANY_FOR_ONE``."""
+        return len(self._slots) - self._many, self._many
 
     def settle(self) -> None:
         """Brings ``out``, ``cut`` and ``external_ports`` to what now leads to each endpoint and has each port."""
@@ -137,14 +139,19 @@ class Draft:
             if edit.old is not None:
                 firsts.setdefault(slot.map, []).append(edit.old.text(slot.key))
                 deletes.setdefault(slot.map, []).append(slot.key)
-        return [*self._head, *_commands("add", firsts), *_commands("delete", deletes), *_commands("add", adds)]
+        return [
+            *self._head,
+            *command_lines("add", firsts),
+            *command_lines("delete", deletes),
+            *command_lines("add", adds),
+        ]
 
     def commit(self) -> None:
         """The kernel has taken it."""
         layers = (self._forwards, self._slots, self._users, self._ports, self._outs, self._closed, self._closed_at)
         for layer in layers:
             layer.merge()
-        self._books.network = self._network
+        self._books.network, self._books.many = self._network, self._many
         self._forget_closed()
 
     def _open(self, forward: Forward) -> None:
@@ -162,7 +169,7 @@ class Draft:
         if held is not None:
             self.renewed.append(held.forward)
         self._forwards[forward.id] = Held(forward, self._now + element.timeout_s)
-        self._slots[slot] = forward.id
+        self._fill(slot, forward.id)
         add_to(self._users, inner, forward.id)
         self._touched[inner] = None
         self._take_port(forward, True)
@@ -179,7 +186,7 @@ class Draft:
         slot, inner = slot_of(forward), inner_of(forward)
         if self._slots.get(slot) in (forward.id, None):  # else another forward has taken the place over
             self._edit(slot, element_of(forward), None)
-            self._slots[slot] = None
+            self._fill(slot, None)
             if held is not None:
                 self._carry_on(forward)
         self._forwards[forward.id] = None
@@ -257,6 +264,11 @@ class Draft:
         edit = self._edits.get(slot)
         self._edits[slot] = Edit(edit.old if edit is not None else old, new)
 
+    def _fill(self, slot: Slot, forward_id: str | None) -> None:
+        if slot.map in MANY_FOR_ONE:
+            self._many += (forward_id is not None) - (self._slots.get(slot) is not None)
+        self._slots[slot] = forward_id
+
     def _put(self, slot: Slot, element: Element) -> None:
         holder = self._forwards.get(self._slots.get(slot) or "")
         if holder is not None and holder.forward.id != element.comment:
@@ -273,6 +285,7 @@ class Draft:
         layers = (self._forwards, self._slots, self._users, self._ports, self._outs, self._closed, self._closed_at)
         for layer in layers:
             layer.clear()
+        self._many = 0
         self._touched.clear()
         self._touched_ports.clear()
         self._taken.clear()
@@ -335,11 +348,3 @@ class Draft:
         held = self._forwards.get(forward_id)
         assert held is not None, "users and forwards go together"
         return held
-
-
-def _commands(verb: str, elements: Mapping[str, Sequence[str]]) -> list[str]:
-    return [
-        f"{verb} element {TABLE} {name} {{ {', '.join(keys[at : at + LINE])} }}"
-        for name, keys in elements.items()
-        for at in range(0, len(keys), LINE)
-    ]

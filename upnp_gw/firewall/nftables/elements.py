@@ -2,15 +2,18 @@
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
 from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Forward
-from upnp_gw.firewall.nftables.ruleset import CARRYING, INTERVALS
+from upnp_gw.firewall.nftables.ruleset import CARRYING, INTERVALS, TABLE
 from upnp_gw.model import Endpoint, IPAddress, Transport
 from upnp_gw.prefixes import meet
 
+LINE = 150
+"""Elements of one command: six of them are under the 208 KiB that any socket may send."""
 ID = re.compile(r"[a-z0-9-]{1,32}")
 ANYWHERE = IPv4Network("0.0.0.0/0")
 ANYWHERE6 = IPv6Network("::/0")
@@ -153,3 +156,12 @@ def port(number: int) -> int:
 def seconds(timeout_s: float) -> int:
     """A timeout for the kernel: rounded up, at least 1, since 0 would mean permanent (SR-29)."""
     return max(1, math.ceil(timeout_s))
+
+
+def command_lines(verb: str, elements: Mapping[str, Sequence[str]]) -> list[str]:
+    """One transaction may be split between them."""
+    return [
+        f"{verb} element {TABLE} {name} {{ {', '.join(keys[at : at + LINE])} }}"
+        for name, keys in elements.items()
+        for at in range(0, len(keys), LINE)
+    ]

@@ -16,7 +16,7 @@ import re
 from ipaddress import IPv4Address
 
 from upnp_gw.errors import FirewallError
-from upnp_gw.firewall.base import FirewallMode, FirewallSettings
+from upnp_gw.firewall.base import FirewallMode, FirewallSettings, most_for_remotes
 from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
 from upnp_gw.firewall.nftables import exchanges, shares
 from upnp_gw.network import Network
@@ -53,6 +53,8 @@ CARRYING = {name: name.replace("pm", "live").replace("hole", "live") for name in
 """What opens -> what carries the flows of it, with the same keys."""
 INTERVALS = tuple(name for name in (*OPENING, *CARRYING.values()) if name.endswith("_net"))
 """Keys with ranges: the kernel takes no two that overlap, unless they are equal."""
+MANY_FOR_ONE = tuple(name for name in (*OPENING, *CARRYING.values()) if name.endswith(("_rh", "_net")))
+"""Keys with remote hosts: one mapping has an element for each of its FILTERs, or for each prefix of its grant."""
 FILLED = (*OPENING, "out", *CARRYING.values(), "external_ports")
 """What a refill replaces. ``cut`` and ``cut6`` close, they are left to run out."""
 MAPS = (*_PORT_KEYS, "out")
@@ -115,11 +117,12 @@ def version(settings: FirewallSettings) -> str:
 
 def _structure_body(settings: FirewallSettings) -> str:
     # the books keep to ``settings.size``; a transaction that closes what has just expired adds it once more first
-    size = 2 * settings.size
-    lines = [_declared(name, f"{key} : {_TO}", size) for name, key in _PORT_KEYS.items()]
-    lines += [_declared(name, key, size) for name, key in _HOLE_KEYS.items()]
+    size, many = 2 * settings.size, 2 * most_for_remotes(settings.size)
+    sizes = {name: many if name in MANY_FOR_ONE else size for name in OPENING}
+    lines = [_declared(name, f"{key} : {_TO}", sizes[name]) for name, key in _PORT_KEYS.items()]
+    lines += [_declared(name, key, sizes[name]) for name, key in _HOLE_KEYS.items()]
     # those of forwards that were just closed wait beside the open ones, and endpoints in ``cut`` for longer
-    lines += [_declared(CARRYING[name], key, 2 * size) for name, key in _KEYS.items()]
+    lines += [_declared(CARRYING[name], key, 2 * sizes[name]) for name, key in _KEYS.items()]
     lines += [
         f"map out {{ type {_INNER} : {_TO}; flags timeout; size {size}; }}",
         f"set external_ports {{ type {_PEER}; flags timeout; size {size}; }}",
