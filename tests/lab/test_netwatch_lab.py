@@ -606,3 +606,31 @@ def test_detection_in_a_real_gateway(two_lans: Lab) -> None:
     ]
     with pytest.raises(ConfigError, match="overlap"):
         detect(astray, routes, lan=["lan0"])
+
+
+BRIDGED = ("link add br7 type bridge", "link set wan0 master br7")
+OVER_THE_WAN = "link add mv7 link wan0 type macvlan mode bridge"
+
+
+@pytest.mark.spec("SR-4")
+@pytest.mark.parametrize(
+    ("made", "wan", "lan"),
+    [
+        ((), "wan0", "wan0"),
+        ((*BRIDGED, "link set lan0 master br7"), "wan0", "lan0"),
+        ((*BRIDGED, "link set lan0 master br7"), "wan0", "br7"),
+        (BRIDGED, "br7", "wan0"),
+        ((OVER_THE_WAN,), "wan0", "mv7"),
+        ((OVER_THE_WAN,), "mv7", "wan0"),
+        ((OVER_THE_WAN, "link add br8 type bridge", "link set mv7 master br8"), "wan0", "br8"),
+    ],
+)
+def test_a_lan_on_the_wire_of_the_wan_is_refused(fresh_lab: Lab, made: Sequence[str], wan: str, lan: str) -> None:
+    gateway = fresh_lab.gateway
+    gateway.ip(*made)
+    with gateway.inside():
+        interfaces, routes = look()
+        with pytest.raises(ConfigError, match=r"bridged together|also the WAN|leads to the internet"):
+            detect(interfaces, routes, wan=wan, lan=[lan])
+        if "br7" not in " ".join(made):
+            assert detect(interfaces, routes, wan="wan0", lan=["lan0"]).lan == ("lan0",)

@@ -9,8 +9,10 @@ from upnp_gw.errors import ConfigError
 from upnp_gw.servers.detect import DefaultRoute, Interface, detect
 
 
-def interface(name: str, *addresses: str, kind: str = "", master: str = "") -> Interface:
-    return Interface(name, 1, True, tuple(ip_interface(text) for text in addresses), kind, master)
+def interface(name: str, *addresses: str, kind: str = "", master: str = "", parent: str = "") -> Interface:
+    return Interface(
+        name, 1, True, tuple(ip_interface(text) for text in addresses), kind=kind, master=master, parent=parent
+    )
 
 
 LO = interface("lo", "127.0.0.1/8", "::1/128")
@@ -189,6 +191,26 @@ Given = dict[str, object]
             ["eth1"],
             "bridged",
             id="both in one bridge",
+        ),
+        pytest.param(
+            [ETH0, interface("mv0", "192.168.1.1/24", kind="macvlan", parent="eth0")],
+            BY_ETH0,
+            None,
+            ["mv0"],
+            "bridged",
+            id="the LAN a macvlan over the WAN",
+        ),
+        pytest.param(
+            [
+                ETH0,
+                interface("br-lan", "192.168.1.1/24", kind="bridge"),
+                interface("mv0", kind="macvlan", parent="eth0", master="br-lan"),
+            ],
+            BY_ETH0,
+            None,
+            ["br-lan"],
+            "bridged",
+            id="a macvlan over the WAN in the LAN's bridge",
         ),
         pytest.param(
             [ETH0, BR_LAN, interface("eth1", master="br-lan")], BY_ETH0, None, ["eth1"], "--lan br-lan", id="a port"

@@ -52,6 +52,10 @@ LEFT_OUT_KINDS = {
 """Kind by netlink -> what it is. A plain bridge, a VLAN, a bond, and a veth by another name can be a LAN."""
 
 
+ONE_SEGMENT = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
+"""Kinds whose frames are on the wire of the interface that they were made over. A VLAN's are apart from it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interface(Link):
     """A link, and what it is."""
@@ -60,6 +64,8 @@ class Interface(Link):
     """``bridge``, ``wireguard``, ...; empty for a physical one."""
     master: str = ""
     """The bridge or bond it is a port of."""
+    parent: str = ""
+    """The interface that shares its wire (``ONE_SEGMENT``)."""
 
     @property
     def left_out(self) -> str | None:
@@ -165,13 +171,23 @@ def _choose_lan(known: Mapping[str, Interface], wan: str, why: list[str]) -> str
 def check_apart(wan: str, lan: Sequence[str], interfaces: Sequence[Interface]) -> None:
     """Raises ConfigError where a LAN is bridged with the WAN, or is a port of the bridge that is meant."""
     masters = {interface.name: interface.master for interface in interfaces}
-    outside = masters.get(wan, "")
+    outside = _segment(wan, interfaces)
     for name in lan:
         inside = masters.get(name, "")
-        if wan == inside or name == outside or (inside and inside == outside):
+        if name in outside:
             raise ConfigError(WHERE, "lan", f"{name} and the WAN {wan} are bridged together; LAN and WAN overlap")
         if inside:
             raise ConfigError(WHERE, "lan", f"{name} is a port of {inside}; give that as the LAN: --lan {inside}")
+
+
+def _segment(name: str, interfaces: Sequence[Interface]) -> set[str]:
+    """The interfaces whose frames meet those of this one: a bridge and its ports, a macvlan and its parent."""
+    found, more = {name}, {name}
+    while more:
+        pairs = [(i.name, other) for i in interfaces for other in (i.master, i.parent) if other]
+        more = {one for pair in pairs if found.intersection(pair) for one in pair} - found
+        found |= more
+    return found
 
 
 def look() -> tuple[tuple[Interface, ...], tuple[DefaultRoute, ...]]:
@@ -188,6 +204,7 @@ def look() -> tuple[tuple[Interface, ...], tuple[DefaultRoute, ...]]:
                 addresses=tuple(a.address for a in addresses if a.index == link.index),
                 kind=link.kind,
                 master=names.get(link.master, ""),
+                parent=names.get(link.parent, "") if link.kind in ONE_SEGMENT else "",
             )
             for link in links
         ),

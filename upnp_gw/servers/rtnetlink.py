@@ -61,7 +61,7 @@ ROUTE = struct.Struct("=BBBBBBBBI")
 COUNTERS = struct.Struct("=4Q")
 
 IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_NOARP = 0x1, 0x8, 0x40, 0x80
-IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_STATS64, IFLA_INFO_KIND = 3, 10, 18, 23, 1
+IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_STATS64, IFLA_INFO_KIND = 3, 5, 10, 18, 23, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_SECONDARY, IFA_F_OPTIMISTIC, IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x1, 0x4, 0x8, 0x20, 0x40
 NDA_DST, NDA_LLADDR = 1, 2
@@ -86,6 +86,9 @@ class LinkMessage:
     """Bytes sent, bytes received, packets sent, packets received."""
     has_macs: bool = True
     """Its hosts have MAC addresses (neither IFF_NOARP nor IFF_LOOPBACK)."""
+    parent: int = 0
+    """Index of the interface that it was made over: a VLAN's, a macvlan's. Of a veth it is the other end, maybe of
+    another net namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,7 @@ def _link(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> LinkMe
         _number(found.get(IFLA_MASTER)),
         (sent_bytes, received_bytes, sent, received),
         not flags & (IFF_NOARP | IFF_LOOPBACK),
+        _number(found.get(IFLA_LINK)),
     )
 
 
