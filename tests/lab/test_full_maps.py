@@ -23,6 +23,7 @@ version = 1
 default = "deny"
 [limits]
 total_mappings = {TOTAL}
+elements_per_device = {TOTAL * MOST_FILTERS}
 requests_per_minute = 600
 [[grant]]
 name = "everyone"
