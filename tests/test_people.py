@@ -148,7 +148,9 @@ async def test_a_question_whose_grant_is_another_one_by_now_is_no_question(tmp_p
     '''
     async with served(tmp_path, text) as here:
         await here.home.refused(8080)
+        limited = text.replace("[device", '[limits]\nmax_ttl = "2h"\n[device')
         for changed in (
+            limited,
             text.replace("203.0.113.0/24", "0.0.0.0/0"),
             text.replace('name = "games"', 'name = "play"'),
         ):
@@ -159,7 +161,7 @@ async def test_a_question_whose_grant_is_another_one_by_now_is_no_question(tmp_p
             assert refused(await here.people.approve(str(before.number), api.Approve())).error == "not-found"
             await here.home.refused(8080)
         (question,) = await here.people.queue()
-        assert (question.number, question.rule) == (3, "play")
+        assert (question.number, question.rule) == (4, "play")
         assert not here.file.exists()
 
 

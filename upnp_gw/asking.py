@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.gate.index import fingerprint
+from upnp_gw.gate.index import basis
 from upnp_gw.gate.terms import connecting, terms_of, topic_of
 from upnp_gw.ledger.ledger import Turn
 from upnp_gw.ledger.plan import Planner
@@ -34,5 +34,5 @@ def ask(
         return (again.outcome, again.rule) == (Outcome.ASK, topic.rule) and planner.is_free(there, owner)
 
     terms = terms_of(policy, facts, request, waiting, can_have)
-    waits_for = fingerprint(waiting) if waiting is not None else ""
-    operations.questions.ask(topic, terms, request, waits_for, decision, turn.now.wall, turn.on_undo)
+    by = basis(policy, topic.rule)
+    operations.questions.ask(topic, terms, request, by, decision, turn.now.wall, turn.on_undo)

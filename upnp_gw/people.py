@@ -241,8 +241,8 @@ class People:
         )
 
     def _waiting(self) -> list[Question]:
-        """What waits, by number. Where the grant that waited for the yes is another one by now, nobody has asked
-        for what a yes would give: the question goes, and the device's next request asks again."""
+        """What waits, by number. Where the grant that waits, or a limit, is another one by now, a yes would give
+        something else than was shown: the question goes, and the device's next request asks again."""
         questions, proposals = self._operations.questions, self._proposals
         waiting = questions.all(self._around.clock().wall)
         for question in waiting:

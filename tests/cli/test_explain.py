@@ -87,7 +87,7 @@ async def test_explain_tells_an_old_decision_as_it_was_written_down(home: Home, 
     assert fits(told)
 
 
-async def test_try_changes_nothing(home: Home, upnp_gw: Run) -> None:
+async def test_try_changes_nothing(home: Home, upnp_gw: Run, tmp_path: Path) -> None:
     await home.house.granted(3001)
     before = home.house.operations.ledger.numbers.decision
     answer = await command(upnp_gw, "try", "udp", "3074", "--device", "ps5", "--via", "pcp", "--ttl", "7d")
@@ -101,6 +101,11 @@ async def test_try_changes_nothing(home: Home, upnp_gw: Run) -> None:
     assert "a device may only map ports to itself" in other.output
     assert home.house.operations.ledger.numbers.decision == before
     assert home.house.ports == {(Transport.TCP, 3001)}
+    file = tmp_path / "ports.toml"
+    file.write_text('version = 1\n[[grant]]\nname = "g"\nwho = "*"\nremote_ports = [443]\n')
+    by_file = ("try", "tcp", "8080", "--from", "2001:db8::2", "--policy", str(file))
+    assert (await command(upnp_gw, *by_file)).exit_code == 1
+    assert (await command(upnp_gw, *by_file, "--remote-port", "443")).exit_code == 0
     for wrong in (["--device", "nobody"], ["--from", "nas.lan"]):
         assert (await command(upnp_gw, "try", "tcp", "80", *wrong)).exit_code == 1
     assert (await command(upnp_gw, "try", "tcp", "80")).exit_code == 2

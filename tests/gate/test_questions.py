@@ -22,14 +22,14 @@ def ask(
     device: str = "pc",
     port: int = 5000,
     wall: float = WALL,
-    waits_for: str = "",
+    basis: str = "",
     on_undo: Any = None,
     **more: Any,
 ) -> Any:
     request = map_request(port=port, **more)
     topic = topic_of(facts_of(mac=None, device=device, target_device=device), request, None)
     terms = Terms(((request.external_port, request.external_port),), request.lifetime_s or 0)
-    return queue.ask(topic, terms, request, waits_for, DecisionId(f"d{port}"), wall, on_undo)
+    return queue.ask(topic, terms, request, basis, DecisionId(f"d{port}"), wall, on_undo)
 
 
 def numbers(queue: Questions) -> list[int]:
@@ -85,10 +85,10 @@ def test_the_external_ports_of_one_question_are_bounded() -> None:
 
 def test_another_waiting_grant_makes_another_question_of_it() -> None:
     queue = Questions()
-    ask(queue, waits_for="a", external=6000)
-    ask(queue, waits_for="b")
+    ask(queue, basis="a", external=6000)
+    ask(queue, basis="b")
     (question,) = queue.all(WALL)
-    assert (question.number, question.earlier, question.waits_for) == (2, (1,), "b")
+    assert (question.number, question.earlier, question.basis) == (2, (1,), "b")
     assert question.terms.external_ports == ((5000, 5000),)
 
 
@@ -231,7 +231,7 @@ def test_a_stored_question_that_makes_no_sense_is_dropped(damage: dict[str, Any]
     ask(queue, port=6000)
     bodies = queue.changes()
     if damage is None:
-        del bodies["1"]["waits_for"]  # type: ignore[union-attr]
+        del bodies["1"]["basis"]  # type: ignore[union-attr]
     else:
         bodies["1"] |= damage  # type: ignore[operator]
     again = Questions()

@@ -13,7 +13,7 @@ from upnp_gw.gate.build import Approved
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import Clamps, Outcome, Verdict
 from upnp_gw.gate.floor import exact_external
-from upnp_gw.gate.index import fingerprint
+from upnp_gw.gate.index import basis
 from upnp_gw.gate.load import loaded
 from upnp_gw.gate.portset import covers
 from upnp_gw.gate.proposals import Proposals
@@ -83,8 +83,7 @@ def ask(queue: Questions, policy: Policy, request: MapRequest, free: bool) -> Qu
     if verdict.outcome is not Outcome.ASK or connecting(topic, waiting) is None:
         return None
     terms = terms_of(policy, facts, request, waiting, lambda _: free)
-    print_of = fingerprint(waiting) if waiting else ""
-    return queue.ask(topic, terms, request, print_of, DecisionId("d1"), WALL)
+    return queue.ask(topic, terms, request, basis(policy, topic.rule), DecisionId("d1"), WALL)
 
 
 def within(inner: RemotePeers | None, outer: tuple[RemotePeers, ...]) -> bool:

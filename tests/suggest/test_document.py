@@ -262,6 +262,15 @@ def test_inline_arrays_of_tables_are_extended() -> None:
     assert [grant["name"] for grant in grants(said(seen, text, {"version": 1}))] == ["g", "ps5-tcp-5001"]
 
 
+def test_devices_in_one_line_are_added_to() -> None:
+    """A suggestion for a device that a command named ended with a traceback."""
+    text = 'version = 1\ndevice = { tv = { ip = "192.168.1.40" } }\n'
+    seen = Seen()
+    seen.used(PS5, TCP, 5001, 9)
+    made = said(seen, text, {"version": 1, "device": {"ps5": {"mac": [PS5]}}})
+    assert set(tables(made.toml, "suggested")["device"]) == {"tv", "ps5"}
+
+
 def test_a_broken_file_is_an_error_of_the_file() -> None:
     with pytest.raises(ConfigError):
         suggest("version = 2", {"version": 1}, learn(home_policy(), EvidenceBook(), NOW, 3), TODAY)

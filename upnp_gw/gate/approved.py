@@ -52,7 +52,7 @@ NOTHING: Mapping[str, Plain] = {}
 def changed(text: str, change: Change) -> Written:
     """The text, which is sound TOML, with the change made. tomlkit may raise anything where it cannot edit it."""
     document = tomlkit.parse(text or f"{HEADER}\nversion = 1\n")
-    _as_tables(document)
+    as_tables(document)
     for old, new in change.renamed.items():
         _rename(document, old, new)
     for kind in KINDS:
@@ -148,7 +148,7 @@ def _add(document: tomlkit.TOMLDocument, change: Change) -> None:
             document[kind].append(_table(rule))
 
 
-def _as_tables(document: tomlkit.TOMLDocument) -> None:
+def as_tables(document: tomlkit.TOMLDocument) -> None:
     """Devices and rules that somebody wrote in one line, as the tables that can be added to and taken out."""
     for kind in KINDS:
         rules = document.get(kind)

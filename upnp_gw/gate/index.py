@@ -68,9 +68,9 @@ def _by_port(rules: tuple[Rule, ...]) -> Rules[Rule]:
     return Rules(rules, tuple(starts), tuple(pieces))
 
 
-def fingerprint(grant: Grant) -> str:
-    """12 hex digits of what a grant means."""
-    return _hashed(grant)
+def basis(policy: Policy, rule: str | None) -> str:
+    """12 hex digits of what a yes takes over from the policy: the grant that waits for it, the limits of leases."""
+    return _hashed((policy.grant(rule), policy.limits.max_ttl_s, policy.limits.max_hold_s))
 
 
 def _digest(policy: Policy) -> str:

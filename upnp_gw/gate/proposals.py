@@ -13,7 +13,7 @@ from upnp_gw.device import is_mac, lan_of, mac_of
 from upnp_gw.gate.approved import Change, free_name, moment, port_values, toml_of
 from upnp_gw.gate.decision import External, PortRanges
 from upnp_gw.gate.identity import device_of, ids_of, name_of
-from upnp_gw.gate.index import fingerprint
+from upnp_gw.gate.index import basis
 from upnp_gw.gate.portset import UNPRIVILEGED
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.schema import DAY_S, Family, Grant, Policy
@@ -146,9 +146,8 @@ class Proposals:
     # -- answers
 
     def still_waits(self, question: Question) -> bool:
-        """False where the grant that waited for the yes is another one by now: what was shown is true no more."""
-        waiting = self._grant(question)
-        return question.waits_for == (fingerprint(waiting) if waiting is not None else "")
+        """False where the policy is another one by now, so that a yes would give something else than was shown."""
+        return question.basis == basis(self.policy, question.topic.rule)
 
     def longest_s(self, question: Question) -> int | None:
         """The longest that a yes may last, seconds; None: as long as is wished."""

@@ -23,8 +23,8 @@ class Question:
     terms: Terms
     request: MapRequest
     """The latest within the terms, with the FILTERs that would be in force."""
-    waits_for: str
-    """The grant of ``topic.rule`` as it was (``index.fingerprint``); empty: there is none."""
+    basis: str
+    """What a yes takes over from the policy, as it was (``index.basis``)."""
     decision: DecisionId
     """The latest refusal."""
     first_asked: float
@@ -44,14 +44,14 @@ class Question:
         that are not the same."""
         asked = replace(self, decision=other.decision, last_asked=other.last_asked, times=self.times + 1)
         terms = other.terms
-        if self.waits_for == other.waits_for and self.proved <= other.proved:
+        if self.basis == other.basis and self.proved <= other.proved:
             terms = self.terms.joined(other.terms) if self.proved == other.proved else other.terms
-        elif self.waits_for == other.waits_for:
+        elif self.basis == other.basis:
             return asked  # what a datagram claims changes nothing of what TCP proved
         if not terms.cover(other.terms):
             return asked  # too much for one question
-        asked = replace(asked, request=other.request, terms=terms, waits_for=other.waits_for)
-        if (terms, asked.waits_for) == (self.terms, self.waits_for):
+        asked = replace(asked, request=other.request, terms=terms, basis=other.basis)
+        if (terms, asked.basis) == (self.terms, self.basis):
             return asked
         return replace(asked, number=number, earlier=(self.number, *self.earlier)[:EARLIER])
 
@@ -67,7 +67,7 @@ def body_of(question: Question) -> dict[str, Any]:
         "rule": topic.rule,
         "external_ports": [list(span) for span in question.terms.external_ports],
         "longest_s": question.terms.lease_s,
-        "waits_for": question.waits_for,
+        "basis": question.basis,
         "decision": question.decision,
         "first_asked": question.first_asked,
         "last_asked": question.last_asked,
@@ -132,7 +132,7 @@ def question_of(body: Mapping[str, Any]) -> Question:
         topic,
         Terms(tuple((low, high) for low, high in body["external_ports"]), body["longest_s"]),
         request,
-        body["waits_for"],
+        body["basis"],
         DecisionId(body["decision"]),
         body["first_asked"],
         body["last_asked"],

@@ -41,14 +41,14 @@ class Questions:
         topic: Topic,
         terms: Terms,
         request: MapRequest,
-        waits_for: str,
+        basis: str,
         decision: DecisionId,
         wall: float,
         on_undo: OnUndo | None = None,
     ) -> Question | None:
         """Adds a question, or what is new to one that waits; None where its device has no room left."""
         self._forget_old(wall)
-        asked = Question(self.last_number + 1, topic, terms, request, waits_for, decision, wall, wall, 1)
+        asked = Question(self.last_number + 1, topic, terms, request, basis, decision, wall, wall, 1)
         known = self._of.get(topic.device, {}).get(topic)
         if known is not None:
             asked = known.again(asked, asked.number)

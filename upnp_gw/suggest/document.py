@@ -17,6 +17,7 @@ from tomlkit.items import AoT, Table
 
 from upnp_gw.errors import ConfigError
 from upnp_gw.gate import cases
+from upnp_gw.gate.approved import as_tables
 from upnp_gw.gate.build import Approved, build
 from upnp_gw.gate.decision import Outcome, Verdict
 from upnp_gw.gate.home import home_text
@@ -109,7 +110,9 @@ def _opened(text: str | None) -> tomlkit.TOMLDocument:
         _append(document, "forbid", [_table(rule) for rule in home["forbid"]])
         return document
     try:
-        return tomlkit.parse(text)
+        document = tomlkit.parse(text)
+        as_tables(document)
+        return document
     except TOMLKitError as error:
         raise ConfigError(WHERE, "", f"the policy file cannot be edited: {error}") from None
 
