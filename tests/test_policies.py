@@ -108,7 +108,7 @@ def test_a_rule_whose_end_has_passed_is_not_in_force_and_leaves_the_file(tmp_pat
 def test_the_line_of_a_mistake_counts_the_rules_that_have_ended(tmp_path: Path) -> None:
     ended = "[[grant]]\nname = 'old'\nwho = 'ps5'\nuntil = 2001-01-01T00:00:00Z\n"
     text = f"version = 1\n{ended}[[grant]]\nname = 'x'\nwho = 'ps5'\nremote = []\n"
-    with pytest.raises(ConfigError, match=r"approved\.toml:9: grant\[1\]\.remote: empty"):
+    with pytest.raises(ConfigError, match=r"approved\.toml:9: grant \"x\": remote: empty"):
         policies(tmp_path, machine=text).load()
 
 

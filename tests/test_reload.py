@@ -52,7 +52,7 @@ async def test_what_is_not_allowed_any_more_ends_with_its_events(tmp_path: Path)
 
 BAD = [
     ("version = 2", "version"),
-    ("version = 1\n[[grant]]\nname = 'g'", "grant[0].who"),
+    ("version = 1\n[[grant]]\nname = 'g'", 'grant "g": who'),
     (
         POLICY + "[[test]]\nname = 't'\nfrom = { ip = '192.168.1.2' }\n"
         "request = { proto = 'tcp', int = 8000, ext = 8000 }\nwant = 'deny'",
@@ -61,11 +61,11 @@ BAD = [
     ("not toml", "not TOML"),
     (
         POLICY + "until = 0001-01-01T00:00:00+14:00\n",
-        "policy.toml:6: grant[0].until: got '0001-01-01 00:00:00+14:00'",
+        "policy.toml:6: grant \"wide\": until: got '0001-01-01 00:00:00+14:00'",
     ),
     (POLICY + "until = 9999-12-31T23:59:59-14:00\n", "of the years 1 to 9999 in UTC"),
-    (POLICY + "remote = []\n", "grant[0].remote: empty; leave it out for anyone"),
-    (POLICY + f"max_mappings = 0x{'f' * 6000}\n", "grant[0].max_mappings: a number of hundreds of digits"),
+    (POLICY + "remote = []\n", 'grant "wide": remote: empty; leave it out for anyone'),
+    (POLICY + f"max_mappings = 0x{'f' * 6000}\n", 'grant "wide": max_mappings: a number of hundreds of digits'),
     (POLICY + f"owner{'.a' * 3000} = 1\n", "tables or lists in each other"),
     ("\ufeff" + POLICY, "byte order mark"),
 ]

@@ -22,13 +22,16 @@ class ConfigError(GatewayError):
     """An operator's mistake: names the file (or option), the line where it is known, the key and what would be
     accepted."""
 
-    def __init__(self, where: str, key: str, problem: str, line: int | None = None) -> None:
+    def __init__(self, where: str, key: str, problem: str, line: int | None = None, rule: str = "") -> None:
+        """``rule``: what people call the table of the key, such as ``grant "console-games"``."""
         place = where if line is None else f"{where}:{line}"
-        super().__init__(f"{place}: {key}: {problem}" if key else f"{place}: {problem}")
+        path = f"{rule}: {key.partition('].')[2] or key}" if rule else key
+        super().__init__(f"{place}: {path}: {problem}" if path else f"{place}: {problem}")
         self.where = where
         self.key = key
         self.problem = problem
         self.line = line
+        self.rule = rule
 
 
 class FirewallError(GatewayError):

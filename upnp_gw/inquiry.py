@@ -137,6 +137,7 @@ class Inquiry:
         return api.Reloaded(
             before=done.before,
             hash=done.loaded.policy.digest,
+            source=self._enforcer.policies.source,
             standing=done.standing,
             fallen=[self._fallen(fallen) for fallen in done.fallen],
             warnings=list(done.warnings),

@@ -4,6 +4,7 @@ Pure: nothing here reads a file. What no key of ours accepts, and Python cannot 
 reader of a value meets it: integers of thousands of digits, and tables in tables without end.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,10 +54,25 @@ def located(text: str, where: str) -> Iterator[None]:
     except ConfigError as error:
         if error.where != where or error.line is not None or not error.key:
             raise
-        line = line_of(text, error.key)
-        if line is None:
+        line, rule = line_of(text, error.key), _rule_of(text, error.key)
+        if line is None and not rule:
             raise
-        raise ConfigError(error.where, error.key, error.problem, line) from None
+        raise ConfigError(error.where, error.key, error.problem, line, rule) from None
+
+
+_RULE = re.compile(r"^(forbid|grant|test)\[(\d+)\]")
+
+
+def _rule_of(text: str, key: str) -> str:
+    """``grant "console-games"`` for the key ``grant[0].max_ttl``; empty where the table has no name."""
+    found = _RULE.match(key)
+    if not found:
+        return ""
+    try:
+        name = tomllib.loads(text)[found[1]][int(found[2])]["name"]
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):
+        return ""
+    return f'{found[1]} "{shown(name, LONGEST_KEY)}"' if isinstance(name, str) else ""
 
 
 def line_of(text: str, key: str) -> int | None:

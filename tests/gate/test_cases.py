@@ -121,7 +121,7 @@ def test_the_scene_of_a_zone_is_in_it_in_its_family() -> None:
 
 def test_where_no_address_is_left_the_case_wants_one() -> None:
     text = '[zone]\nall = ["0.0.0.0/0"]\n[[test]]\nname = "it"\nfrom = { mac = "02:00:00:00:00:01" }\n'
-    with pytest.raises(ConfigError, match=r"test\[0\].from: no free IPv4 address for this test; add ip"):
+    with pytest.raises(ConfigError, match=r'test "it": from: no free IPv4 address for this test; add ip'):
         policy(text + 'request = { proto = "udp", int = 3074 }\nwant = "deny"')
 
 

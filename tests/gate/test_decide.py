@@ -525,7 +525,11 @@ def test_an_approval_is_a_grant_beside_it_whatever_its_name() -> None:
 @pytest.mark.parametrize(
     ("extra", "facts", "note"),
     [
-        ('[[grant]]\nname = "x"\nwho = "nobody"', facts_of(), "would-deny: no grant"),
+        (
+            '[device.tv]\nmac = "02:00:00:00:00:40"\n[[grant]]\nname = "x"\nwho = "tv"',
+            facts_of(),
+            "would-deny: no grant",
+        ),
         (
             f"{PC_GRANT}max_mappings = 1",
             facts_of(held=Held(by_grant={"games": 1})),

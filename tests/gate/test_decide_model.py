@@ -31,7 +31,7 @@ SENDERS: list[tuple[IPAddress, str | None]] = [
 ]
 
 ports = st.lists(st.sampled_from(PORTS), min_size=1, max_size=3)
-who = st.sampled_from(["pc", "tv", "@both", "*", "nobody"])
+who = st.sampled_from(["pc", "tv", "@both", "*"])
 
 
 def table(name: str, **keys: st.SearchStrategy[Any]) -> st.SearchStrategy[Rule]:

@@ -110,8 +110,6 @@ want = "ask"
     loaded = load_text(text + more, "specification", TODAY)
     assert [str(finding) for finding in loaded.warnings] == [
         "grant nas-web: no ip6 request: remote has no IPv6 prefix",
-        "grant cluster-ingress: no device of this file is named k8s-node",
-        "grant cluster-ingress: dead: it is for nobody",
     ]
     assert len(loaded.policy.cases) == 9
     assert answer(loaded.policy, loaded.policy.cases[1], "here")[0].outcome is Outcome.ALLOW
@@ -122,8 +120,6 @@ def test_with_its_node_named_the_cluster_waits_for_approval() -> None:
     named = (
         text
         + """
-[device.k8s-node]
-mac = ["52:54:00:00:00:06"]
 [[test]]
 name = "ingress"
 from = { device = "k8s-node" }

@@ -25,11 +25,6 @@ def warnings(text: str, today: date = TODAY) -> list[str]:
 
 
 FINDINGS = [
-    (
-        '[[grant]]\nname = "g"\nwho = "tv"',
-        ["grant g: no device of this file is named tv", "grant g: dead: it is for nobody"],
-    ),
-    ('[[grant]]\nname = "g"\nwho = ["pc", "tv"]', ["grant g: no device of this file is named tv"]),
     (GRANT + FORBID + 'who = "pc"', ["grant g: dead: swallowed by forbid f"]),
     (GRANT + FORBID + 'int_ports = ["1000-65535"]', ["grant g: dead: swallowed by forbid f"]),
     (

@@ -47,6 +47,8 @@ class Reloaded(Struct, frozen=True, kw_only=True):
     before: str
     """The hash of the policy until now."""
     hash: str
+    source: str = ""
+    """The file, or ``built-in home policy``."""
     standing: Count
     """Mappings that stand."""
     fallen: list[FallenMapping]

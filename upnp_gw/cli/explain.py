@@ -130,8 +130,8 @@ def reload(gateway: Gateway, as_json: bool) -> None:
         fate = "kept until its lease ends" if one.kept else "ended"
         click.echo(f"{one.mapping} {shown(one.device_name or one.device, words.WHO)} {what}: {fate}")
         click.echo(f"    {one.decision} {shown(one.reason, 200)}")
-    same = " (as before)" if done.hash == done.before else f" (before: {done.before})"
-    click.echo(f"policy {done.hash} in force{same}, {done.standing} mappings stand")
+    same = "as before" if done.hash == done.before else f"before: {done.before}"
+    click.echo(shown(f"in force: {done.source}, policy {done.hash} ({same}); {done.standing} mappings stand", 400))
 
 
 # -- an explanation as people read it

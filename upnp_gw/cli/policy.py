@@ -111,7 +111,9 @@ def init(profile: str, force: bool, file: Path | None) -> None:
         raise click.UsageError(f"{shown(str(file), 1000)} is there already; --force replaces it") from None
     except OSError as error:
         raise click.UsageError(f"{shown(str(file), 1000)}: {error.strerror}") from None
-    click.echo(f"wrote {shown(str(file), 1000)}; run with --policy {shown(str(file), 1000)}")
+    path = shown(str(file.absolute()), 1000)
+    click.echo(f'wrote {path}. To put it into force, in the configuration:\n\n[gate]\npolicy = "{path}"\n')
+    click.echo(f"and start upnp-gw again with it; or: upnp-gw run --policy {path}")
 
 
 @policy.command()

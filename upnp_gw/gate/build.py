@@ -1,7 +1,7 @@
 """From the tables of a policy file to the typed policy: every value read, every name resolved.
 
-A name that does not exist is an error where it would open a hole (a forbid, a group); in a grant it makes the
-grant match nobody, and lint says so.
+A name that does not exist is an error. In a grant that a command wrote to the machine-owned file it makes the grant
+match nobody, and lint says so: the operator may have taken the device out of the policy since.
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ def build(raw: Mapping[str, object], where: str, approved: Approved | None = Non
             devices[n] = made
     groups = {n: _group(n, t, devices, root.at("group").at(n)) for n, t in top.group.items()}
     zones = {n: _zone(n, t, root.at("zone").at(n)) for n, t in top.zone.items()}
-    rules = Rules(devices, groups, zones)
+    rules = Rules(devices, groups, zones, where)
     forbids = [
         rules.forbid(raw, spot)
         for table, place, ended in sources

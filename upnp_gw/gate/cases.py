@@ -58,11 +58,11 @@ def case_of(raw: object, rules: Rules, place: Place) -> Case:
         target=target,
         remote=optional(request.remote, values.prefix, asked.at("remote")),
         remote_port=optional(request.remote_port, values.port, asked.at("remote_port")) or 0,
-        ttl_s=optional(request.ttl, values.duration_s, asked.at("ttl")),
+        ttl_s=values.optional_duration_s(request.ttl or None, asked.at("ttl")),  # 0 over IGD: without end
         minute_of_day=NOON if table.at is None else values.minute_of_day(table.at, place.at("at")),
         holds=values.number(sender.holds, 0, 65535, spot.at("holds")),
         want=want,
-        want_ttl_s=optional(table.ttl, values.duration_s, place.at("ttl")),
+        want_ttl_s=values.optional_duration_s(table.ttl, place.at("ttl")),
         want_rule=table.rule,
     )
 

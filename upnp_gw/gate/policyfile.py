@@ -15,6 +15,7 @@ from upnp_gw.toml_text import joined
 
 Names = str | list[str]
 Ports = list[int | str]
+Duration = str | int
 Tables = dict[str, dict[str, Any]]
 
 
@@ -49,8 +50,8 @@ class LimitsTable(Table):
     per_device: int | None = None
     elements_per_device: int | None = None
     requests_per_minute: int | None = None
-    max_ttl: str | None = None
-    max_hold: str | None = None
+    max_ttl: Duration | None = None
+    max_hold: Duration | None = None
     incident_after: int | None = None
     on_incident: str | None = None
 
@@ -94,13 +95,13 @@ class GrantTable(Table):
     ext_ports: Ports | None = None
     max_mappings: int | None = None
     max_ports_per_day: int | None = None
-    max_ttl: str | None = None
-    max_hold: str | None = None
+    max_ttl: Duration | None = None
+    max_hold: Duration | None = None
     remote: list[str] | None = None
     remote_ports: Ports | None = None
     hours: str | None = None
     approve: bool = False
-    approve_for: str | None = None
+    approve_for: Duration | None = None
     until: datetime | None = None
     owner: str = ""
     reason: str = ""
@@ -121,7 +122,7 @@ class CaseRequest(Table):
     proto: str
     int_port: int = msgspec.field(name="int")
     ext: int | None = None
-    ttl: str | None = None
+    ttl: Duration | None = None
     family: str | None = None
     target: str | None = msgspec.field(default=None, name="for")
     remote: str | None = None
@@ -133,18 +134,70 @@ class CaseTable(Table):
     sender: dict[str, Any] = msgspec.field(name="from")
     request: dict[str, Any]
     want: str
-    ttl: str | None = None
+    ttl: Duration | None = None
     rule: str | None = None
     at: str | None = None
 
 
 T = TypeVar("T", bound=Table)
 
+NAMES = 'one name such as "ps5", or a list such as ["ps5", "@consoles"]'
+PORTS = 'a list of ports and ranges such as [443, "8000-8010"]'
+TIME = 'a time such as "4h", or seconds such as 14400'
 ACCEPTED = {
-    "datetime": "a time with its offset, such as 2027-05-01T12:00:00Z",
-    "date": "a date, such as 2027-05-01",
+    "version": "1",
+    "default": '"deny" or "ask"',
+    "mode": '"enforce" or "observe"',
+    "limits": "a table: [limits]",
+    "device": 'a table for each device: [device.ps5], and in it mac = ["ac:89:95:00:00:01"]',
+    "group": 'a table of lists: [group], and in it consoles = ["ps5", "xbox"]',
+    "zone": 'a table of lists: [zone], and in it guest = ["192.168.20.0/24"]',
+    "forbid": "a table for each rule: [[forbid]]",
+    "grant": "a table for each rule: [[grant]]",
+    "test": "a table for each test: [[test]]",
+    "mac": 'a list of MAC addresses such as ["ac:89:95:00:00:01"]',
+    "ip": 'a list of addresses such as ["192.168.1.40"]',
+    "lan": 'a LAN interface such as "br-lan", or a list of them',
+    "dhcp_name": 'a name such as "PS5-lounge"',
+    "assure": '"ip", "mac" or "lease"',
+    "name": 'a name such as "console-games"',
+    "who": NAMES,
+    "for": 'a list of prefixes such as ["10.0.40.0/28"]; in a test one address',
+    "family": '"ip4", "ip6" or a list of both',
+    "proto": '"tcp", "udp" or a list of both; in a test one of them',
+    "int_ports": PORTS,
+    "ext_ports": PORTS,
+    "ext": '"same", "same-or-any", "any" or a range such as "40000-40100"; in a test a port such as 8080',
+    "int": "a port such as 8080",
+    "max_ttl": TIME,
+    "max_hold": TIME,
+    "approve_for": TIME,
+    "ttl": TIME,
+    "remote": 'a list of prefixes such as ["203.0.113.0/24"]; in a test one of them',
+    "hours": 'hours such as "06:00-23:00"',
+    "approve": "true or false",
+    "until": "a time with its offset, such as 2027-05-01T12:00:00Z",
+    "review_by": "a date, such as 2027-05-01",
+    "from": 'a table such as { device = "ps5" } or { ip = "192.168.1.77" }',
+    "request": 'a table such as { proto = "tcp", int = 8080, ext = 8080 }',
+    "want": '"allow", "deny" or "ask"',
+    "at": 'a time of day such as "12:30"',
+    "via": '"igd1", "igd2", "natpmp" or "pcp"',
 }
-"""What a message names for these types of TOML."""
+"""Key of the policy file -> what to write instead of a value of the wrong type. Any other key takes a number, or a
+text, and the message says which."""
+TYPES = {
+    "array": "a list",
+    "object": "a table",
+    "str": "a text",
+    "int": "a number",
+    "float": "a number with a point",
+    "bool": "true or false",
+    "datetime": "a time",
+    "date": "a date",
+    "time": "a time of day",
+}
+"""msgspec's names of types -> ours."""
 
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(.*)`$", re.DOTALL)
@@ -168,16 +221,22 @@ def _named(text: str, table: type[Table], where: str, key: str) -> ConfigError:
         return ConfigError(where, joined(place, printable(unknown[1])), f"unknown key; accepted: {accepted}")
     if missing := _MISSING.match(problem):
         return ConfigError(where, joined(place, missing[1]), "missing")
-    return ConfigError(where, place, _plain(problem))
+    return ConfigError(where, place, _plain(problem, place))
 
 
-def _plain(problem: str) -> str:
-    """msgspec's words in ours: what a date or a time looks like."""
-    for kind, accepted in ACCEPTED.items():
-        found = re.fullmatch(rf"Expected `{kind}( \| null)?`, got `(.*)`", problem)
-        if found:
-            return f"got a TOML {found[2]}; accepted: {accepted}"
-    return problem[:1].lower() + problem[1:].replace(" | null`", "`")
+_EXPECTED = re.compile(r"^Expected `(.*)`, got `(.*)`$")
+_INDEX = re.compile(r"(\[[^\]]*\])+$")
+
+
+def _plain(problem: str, place: str) -> str:
+    """msgspec's complaint about a value of the wrong type in our words: what is there, what to write."""
+    found = _EXPECTED.match(problem)
+    if not found:
+        return problem[:1].lower() + problem[1:]
+    wanted = " or ".join(TYPES.get(kind, kind) for kind in found[1].split(" | ") if kind != "null")
+    key, outer = _INDEX.sub("", place).rpartition(".")[2], re.split(r"[.\[]", place, maxsplit=1)[0]
+    accepted = ACCEPTED.get(outer if outer in ("group", "zone") else key, wanted)
+    return f"got {TYPES.get(found[2], found[2])}; accepted: {accepted}"
 
 
 def printable(text: str, longest: int = 64) -> str:

@@ -29,8 +29,14 @@ class Rules:
     """Forbids and grants, whose names share one space: a verdict carries only the name."""
 
     def __init__(
-        self, devices: Mapping[str, Device], groups: Mapping[str, frozenset[str]], zones: Mapping[str, Zone]
+        self,
+        devices: Mapping[str, Device],
+        groups: Mapping[str, frozenset[str]],
+        zones: Mapping[str, Zone],
+        where: str,
     ) -> None:
+        """``where``: the operator's file. In the machine-owned one a grant may name a device that is gone since."""
+        self.where = where
         self.devices = devices
         self.groups = groups
         self.zones = zones
@@ -104,9 +110,11 @@ class Rules:
             families = _spoken_of(targets) & _spoken_of(remote) or families
         external, ext_ports = _external(table.ext, table.ext_ports, place)
         usual = Grant("", None)
+        written = place.where == self.where
+        devices = None if table.who is None else self.who(table.who, place.at("who"), known_only=written)
         return Grant(
             name=self.name(table.name, place),
-            devices=None if table.who is None else self.who(table.who, place.at("who"), known_only=False),
+            devices=devices,
             zone=self.zone(table.zone, place.at("zone")),
             targets=targets,
             families=families,
@@ -116,13 +124,13 @@ class Rules:
             external=external,
             max_mappings=optional(table.max_mappings, _count, place.at("max_mappings")),
             max_ports_per_day=optional(table.max_ports_per_day, _day_count, place.at("max_ports_per_day")),
-            max_ttl_s=optional(table.max_ttl, values.duration_s, place.at("max_ttl")),
-            max_hold_s=optional(table.max_hold, values.duration_s, place.at("max_hold")),
+            max_ttl_s=values.optional_duration_s(table.max_ttl, place.at("max_ttl")),
+            max_hold_s=values.optional_duration_s(table.max_hold, place.at("max_hold")),
             remote=remote,
             remote_ports=optional(table.remote_ports, values.ports, place.at("remote_ports")),
             hours=optional(table.hours, values.hours, place.at("hours")),
             approve=table.approve,
-            approve_for_s=optional(table.approve_for, values.duration_s, place.at("approve_for")),
+            approve_for_s=values.optional_duration_s(table.approve_for, place.at("approve_for")),
             until=optional(table.until, values.moment, place.at("until")),
             owner=table.owner,
             reason=table.reason,

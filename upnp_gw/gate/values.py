@@ -63,13 +63,21 @@ def optional(value: V | None, read: Callable[[V, Place], T], place: Place) -> T 
     return None if value is None else read(value, place)
 
 
-def duration_s(text: str, place: Place) -> int:
-    """``4h`` -> seconds, 1 s to 366 days."""
-    found = _DURATION.fullmatch(text)
-    seconds = int(found[1]) * UNITS[found[2]] if found else 0
+def duration_s(value: str | int, place: Place) -> int:
+    """``4h``, or 14400 -> seconds, 1 s to 366 days."""
+    if isinstance(value, str):
+        found = _DURATION.fullmatch(value)
+        seconds = int(found[1]) * UNITS[found[2]] if found else 0
+    else:
+        seconds = value
     if not 1 <= seconds <= LONGEST_S:
-        raise place.wrong(text, 'a number and s, m, h, d or w, 1s to 366d, such as "4h"')
+        raise place.wrong(value, 'a number and s, m, h, d or w, 1s to 366d, such as "4h"; or as many seconds')
     return seconds
+
+
+def optional_duration_s(value: str | int | None, place: Place) -> int | None:
+    """None stays None; a duration as ``duration_s`` reads it."""
+    return None if value is None else duration_s(value, place)
 
 
 def duration_text(seconds: int) -> str:
@@ -132,7 +140,7 @@ def moment(value: datetime, place: Place) -> float:
     """A time with its offset -> wall-clock seconds."""
     seconds = seconds_of(value)
     if seconds is None:
-        raise place.wrong(value, f"{ACCEPTED['datetime']}, of the years 1 to 9999 in UTC")
+        raise place.wrong(value, f"{ACCEPTED['until']}, of the years 1 to 9999 in UTC")
     return seconds
 
 
