@@ -1,5 +1,6 @@
 """What a device's request does where its quota is full: an old mapping of its own yields, or it is refused."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,24 +21,24 @@ def make_room(
     owner: str,
     facts: Facts,
     verdict: Verdict,
-    own: Mapping | None,
+    without: Sequence[Mapping | None],
 ) -> tuple[Facts, Verdict]:
     """Facts and verdict after the oldest mapping of the same device that may yield was ended, where that lets the
     request in.
 
     A lifetime that a client was told stands (RFC 6887 section 15). A request that came by datagram ends nothing:
-    anybody on the LAN can have sent it (SR-26). ``own``: the row that the request refreshes.
+    anybody on the LAN can have sent it (SR-26). ``without``: the rows that the request refreshes or replaces.
     """
     if verdict.refusal is not Refusal.QUOTA or request.via.datagram or request.via is Via.OPERATOR:
         return facts, verdict
     for mapping in operations.ledger.table.of_device(owner):
-        if not may_yield(mapping) or (own is not None and own.id == mapping.id):
+        if not may_yield(mapping) or any(row is not None and row.id == mapping.id for row in without):
             continue
-        without = replace(facts, held=operations.held(request, owner, own, mapping))
-        again = decide(operations.policy, without, request)
+        fewer = replace(facts, held=operations.held(request, owner, *without, mapping))
+        again = decide(operations.policy, fewer, request)
         if again.outcome is Outcome.ALLOW:
             turn.end(mapping, "displaced")
-            return without, again
+            return fewer, again
     return facts, verdict
 
 

@@ -2,8 +2,7 @@
 
 One task, the writer, takes what waits in order, up to ``BATCH`` operations at once. Each runs against the ledger
 with those before it already in it, so that no two see the same port or quota as free. Then one transaction of the
-kernel, one of the store, then the replies. What the kernel or the store refuses is undone whole; a refused batch is
-tried again one by one, so that one bad operation fails alone.
+kernel, one of the store, then the replies. What is refused is undone whole; of a refused batch each is tried alone.
 """
 
 import asyncio
@@ -13,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from upnp_gw import former_addresses
 from upnp_gw.bookkeeping import Bookkeeping
 from upnp_gw.device import mac_of
 from upnp_gw.duties import Duties, tell
@@ -131,9 +131,9 @@ class Gateway:
             self.operations.book.changed(device, self._clock(), request.via.datagram)
         if isinstance(request, MapRequest):
             await around.introduce_target(request.internal.address, request.source.interface)
+            await former_addresses.look(self.operations, self.submit, request, device)
         self.before_request()
-        reply = await self.submit(partial(self._perform, request, device))
-        return reply if reply is not None else _failed()
+        return await self.submit(partial(self._perform, request, device)) or _failed()
 
     def _perform(self, request: ChangeRequest, device: str, turn: Turn) -> Reply:
         if mac_of(device) is not None and self.operations.device_of(request.source) != device:

@@ -8,6 +8,7 @@ internal endpoint, a mapping that is enabled again, or one more remote host is n
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from upnp_gw.former_addresses import left, with_former_port
 from upnp_gw.full_quota import make_room
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Allowed, Facts, Outcome, Verdict
@@ -51,6 +52,7 @@ def answer(
     operations: "Operations", turn: Turn, request: MapRequest, planner: Planner, owner: str, own: Mapping | None
 ) -> Answer:
     """``own`` is the owner's row that the request refreshes, ``Planner.own_row``."""
+    request = with_former_port(operations, request, owner)
     found = _Question(operations, turn, about(request, own), planner, owner, own).answer()
     if found.planned is None and own is not None and _may_be_elsewhere(request):
         return _Question(operations, turn, request, planner, owner, None).answer()
@@ -61,7 +63,7 @@ def facts_of_trial(
     operations: "Operations", turn: Turn, request: MapRequest, planner: Planner, owner: str
 ) -> tuple[Facts, MapRequest]:
     """The facts that a request would be decided by now, and the request that it comes to. Changes nothing."""
-    own = planner.own_row(request, owner)
+    own, request = planner.own_row(request, owner), with_former_port(operations, request, owner)
     question = _Question(operations, turn, about(request, own), planner, owner, own, trial=True)
     return (question.facts(standing=False) if own is None else question.answer().facts), question.judged
 
@@ -100,7 +102,7 @@ class _Question:
         return self.request if hold is None else replace(self.request, filters=wanted(self.request, hold.filters))
 
     def facts(self, standing: bool) -> Facts:
-        held = self.operations.held(self.request, self.owner, self.own)
+        held = self.operations.held(self.request, self.owner, self.own, *self.left())
         return self.operations.facts(self.turn, self.judged, held, None, standing=standing)
 
     def answer(self) -> Answer:
@@ -118,11 +120,17 @@ class _Question:
         self.turn.take_back()  # what made room did so for nothing
         return Answer(self.judged, new, verdict_new, None)
 
+    def left(self) -> list[Mapping]:
+        """What the requester has on this external port where nobody answers; its new mapping replaces it."""
+        return [] if self.own is not None else left(self.operations, self.request, self.owner)
+
     def plan(self, facts: Facts, verdict: Verdict) -> Planned | NotPlanned | None:
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
             return None
         if not self.trial:
             end_left_behind(self.operations, self.turn, self.request, facts)
+            for mapping in self.left():
+                self.turn.end(mapping, "device-moved")
         not_now = self.operations.no_external_address(self.request)
         allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
         return not_now or self.planner.plan(self.request, allowed, self.owner, self.own)
@@ -131,4 +139,6 @@ class _Question:
         verdict = decide(self.operations.policy, facts, self.judged)
         if self.trial:
             return facts, verdict
-        return make_room(self.operations, self.turn, self.judged, self.owner, facts, verdict, self.own)
+        return make_room(
+            self.operations, self.turn, self.judged, self.owner, facts, verdict, (self.own, *self.left())
+        )

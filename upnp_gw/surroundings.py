@@ -24,7 +24,8 @@ RESOLVE_MOST = 64
 """Requesters that are resolved at once. Who is one more is told what an absent one is: anybody can send datagrams
 from addresses that nobody has, and each would count as a device of its own, with a quota of its own."""
 RESOLVE_TARGETS = 8
-"""Internal clients that are resolved at once, other than the requesters; one more is judged by what is known."""
+"""Internal clients that are resolved at once, other than the requesters; one more is judged by what is known. So
+many old addresses of requesters, too."""
 TABLE_FULL = frozenset({errno.ENOBUFS, errno.ENOMEM})
 """The kernel has no room for another neighbour."""
 
@@ -59,6 +60,8 @@ class Surroundings:
     _requesters: set[Place] = field(default_factory=set)
     """Those that are being resolved."""
     _targets: set[Place] = field(default_factory=set)
+    _former: set[Place] = field(default_factory=set)
+    """Old addresses of requesters that are probed."""
 
     leases: Callable[[], Leases] = Leases
     """The DHCP leases as they are known now."""
@@ -131,6 +134,22 @@ class Surroundings:
         has sent nothing from there yet."""
         if self._unknown(address, interface):
             await self._resolve((address, interface), self._targets, RESOLVE_TARGETS)
+
+    async def silent(self, address: IPAddress) -> bool:
+        """True where nobody answers for an address on a LAN link. False also where that cannot be found out now."""
+        lan = self.network.lan_of(address)
+        link, place = self.network.lan(lan) if lan else None, (address, lan)
+        if link is None or not link.holds(address) or self.network.is_gateway(address):
+            return False
+        if len(self._former) >= RESOLVE_TARGETS and place not in self._former:
+            return False
+        self._former.add(place)
+        try:
+            return not await self.resolve(*place)
+        except OSError:
+            return False
+        finally:
+            self._former.discard(place)
 
     def _unknown(self, address: IPAddress, interface: str) -> bool:
         """It should have a MAC address on this link, and none is known."""

@@ -133,8 +133,11 @@ class Planner:
         row = self.table.by_key(key_on(request, request.external_port)) if request.external_port else None
         if row is None or row.device != owner:
             return None
-        same_client = row.internal.address == request.internal.address
-        return row if same_client or request.choice is PortChoice.EXACT else None
+        if row.internal.address == request.internal.address:
+            return row
+        # Another address of the owner may be another host behind its MAC address (``upnp_gw.former_addresses``).
+        may_lead_elsewhere = request.via is Via.OPERATOR or row.delegated or self.delegated
+        return row if may_lead_elsewhere and request.choice is PortChoice.EXACT else None
 
     def _refresh(self, row: Mapping, request: MapRequest, allowed: Allowed) -> Planned | NotPlanned:
         hold = row.hold_of(request.via.protocol)
