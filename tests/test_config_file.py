@@ -107,6 +107,7 @@ MISTAKES = [
     ('[lan]\ninterfaces = ["br0", 7]', "lan.interfaces[1]", "the name of an interface"),
     ('[lan]\ninterfaces = ["br0", "br0"]', "lan.interfaces[1]", "only once"),
     ('[lan]\ninterfaces = ["eth 0"]', "lan.interfaces[0]", "the name of an interface"),
+    ('[lan]\ninterfaces = ["eth0+"]', "lan.interfaces[0]", "letters, digits, _ . - @"),
     ('[lan]\ninterfaces = ["../etc"]', "lan.interfaces[0]", "the name of an interface"),
     ('[lan]\ninterfaces = [".."]', "lan.interfaces[0]", "the name of an interface"),
     ('[lan]\ninterfaces = ["br0\\n"]', "lan.interfaces[0]", "the name of an interface"),

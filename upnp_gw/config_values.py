@@ -1,5 +1,6 @@
 """The values of the configuration file: from TOML (or an option) to the types of ``Config``, or a ``Rejected``."""
 
+import re
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
@@ -13,6 +14,8 @@ Parse = Callable[[object], Any]
 """A value of TOML (or an option's) to the field's type; a ``Rejected`` says what would be accepted."""
 
 LONGEST_ACCOUNT = 255
+IN_NFTABLES = re.compile(r"[A-Za-z0-9_.@-]+")
+"""What a name may have in it that is written into the ruleset (``firewall.nftables.ruleset``)."""
 
 
 class Rejected(ValueError):
@@ -87,9 +90,9 @@ def list_of(parse_one: Parse, accepted: str, least: int = 0) -> Parse:
 
 
 def interface(value: object) -> str:
-    accepted = 'the name of an interface, such as "eth1" (up to 15 characters)'
+    accepted = 'the name of an interface, such as "eth1" (letters, digits, _ . - @, up to 15 characters)'
     name = _text(value, accepted)
-    if not is_interface(name):
+    if not is_interface(name) or not IN_NFTABLES.fullmatch(name):
         raise Rejected(accepted)
     return name
 
