@@ -5,10 +5,13 @@ CLOCK_BOOTTIME seconds (leases, deadlines; it does not jump), ``wall`` is second
 people read). Nothing here reads a clock.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple, NewType
+
+from upnp_gw.prefixes import inside
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -106,6 +109,12 @@ class RemotePeers(NamedTuple):
     network: IPNetwork
     port: int = 0
 
+    def within(self, granted: Sequence[IPNetwork]) -> tuple["RemotePeers", ...]:
+        """Those of them that are in one of these prefixes; all of them where there are no prefixes."""
+        if not granted or any(inside(self.network, net) for net in granted):
+            return (self,)
+        return tuple(RemotePeers(net, self.port) for net in granted if inside(net, self.network))
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
@@ -174,13 +183,18 @@ class Mapping:
         """Who may connect: the key's remote host, else the PCP FILTERs, else the grant's, else anyone (None)."""
         if self.key.remote is not None:
             return (self.key.remote,)
-        asked = dict.fromkeys(peers.network for peers in self.asked_filters)
-        return tuple(asked) or self.filters or (None,)
+        filtered = dict.fromkeys(peers.network for peers in self.filters_in_force)
+        return tuple(filtered) or self.filters or (None,)
+
+    @property
+    def filters_in_force(self) -> tuple[RemotePeers, ...]:
+        """What the grant leaves of the PCP FILTERs; empty: nobody asked for one."""
+        return tuple(dict.fromkeys(peers for one in self.asked_filters for peers in one.within(self.filters)))
 
     @property
     def asked_filters(self) -> tuple[RemotePeers, ...]:
-        """The PCP FILTERs in force. A lease that was asked for over TCP, or by the operator, lets anyone connect:
-        anybody on the LAN can send a FILTER in a device's name (SR-26)."""
+        """The PCP FILTERs that count, as they were asked for. A lease that was asked for over TCP, or by the
+        operator, lets anyone connect: anybody on the LAN can send a FILTER in a device's name (SR-26)."""
         if not all(hold.via.datagram for hold in self.holds):
             return ()
         return tuple(peers for hold in self.holds for peers in hold.filters)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
-from upnp_gw.model import IPNetwork
+IPNetwork = IPv4Network | IPv6Network
 
 
 def inside(inner: IPNetwork, outer: IPNetwork) -> bool:

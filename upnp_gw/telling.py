@@ -18,7 +18,7 @@ from upnp_gw.gate.identity import name_of
 from upnp_gw.gate.limits import Incident
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import DecisionRecord
-from upnp_gw.model import IPAddress, Mapping, Via
+from upnp_gw.model import IPAddress, Mapping, RemotePeers, Via
 
 
 class Telling:
@@ -43,7 +43,7 @@ class Telling:
             external_port=row.key.external_port,
             internal_client=str(row.internal.address),
             internal_port=row.internal.port,
-            remote_host=" ".join(map(_host, row.remotes)) if row.remotes != (None,) else None,
+            remote_host=_may_connect(row),
             remote_port=row.key.remote_port or None,
             via=row.holds[0].via,
             vias=[hold.via for hold in row.holds],
@@ -123,6 +123,22 @@ class Telling:
 def incident_told(incident: Incident) -> str:
     """One sentence."""
     return f"{incident.device} was refused {len(incident.ports)} distinct ports ({incident.action})"
+
+
+def _may_connect(row: Mapping) -> str | None:
+    """Who may connect by what is in force, several with spaces between; None: anyone."""
+    filters = row.filters_in_force if row.key.remote is None else ()
+    if filters:
+        return " ".join(_peers(one) for one in filters)
+    return " ".join(map(_host, row.remotes)) if row.remotes != (None,) else None
+
+
+def _peers(peers: RemotePeers) -> str:
+    """The hosts of a filter, with their port where it names one: ``203.0.113.5:5000``, ``[2001:db8::/32]:5000``."""
+    host = _host(peers.network)
+    if not peers.port:
+        return host
+    return f"[{host}]:{peers.port}" if peers.network.version == 6 else f"{host}:{peers.port}"
 
 
 def _host(remote: object) -> str:

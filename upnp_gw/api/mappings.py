@@ -21,7 +21,8 @@ class Mapping(Struct, frozen=True, kw_only=True):
     internal_client: str
     internal_port: Port
     remote_host: str | None
-    """An address or a prefix; null: anyone."""
+    """Who may connect: an address or a prefix, several with spaces between, with ``:PORT`` where a PCP FILTER names
+    the remote host's port (of IPv6 as ``[ADDRESS]:PORT``); null: anyone."""
     via: Via
     """The way by which it was first asked for."""
     device: str

@@ -118,13 +118,17 @@ def _leads_to(rule: Grant, asked: Asked) -> bool:
 
 
 def lets_connect(rule: Grant, asked: Asked) -> bool:
-    """The remote host asked for is inside the grant's. None of the right family means nobody, not anybody."""
+    """The remote host asked for, or some of those that PCP FILTERs ask for, are inside the grant's, and come from
+    ports that it allows. None of the right family means nobody, not anybody."""
     if rule.remote_ports is not None and not names_remote_ports(asked.request, rule.remote_ports):
         return False
     if not rule.remote:
         return True
     mine, remote = remotes(rule, asked), asked.request.remote
-    return bool(mine) if remote is None else any(inside(remote, net) for net in mine)
+    if remote is not None:
+        return any(inside(remote, net) for net in mine)
+    filters = asked.request.filters
+    return any(peers.within(mine) for peers in filters) if mine and filters else bool(mine)
 
 
 def names_remote_ports(request: MapRequest, ports: PortRanges) -> bool:

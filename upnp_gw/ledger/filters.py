@@ -74,7 +74,7 @@ def reach_of(asked: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> Reac
     if not asked:
         anyone = not granted or any(net.prefixlen == 0 for net in granted)
         return (None,) if anyone else tuple(RemotePeers(net) for net in granted)
-    found = asked if not granted else _within(asked, granted)
+    found = tuple(peers for one in asked for peers in one.within(granted))
     if any(peers.network.prefixlen == 0 and not peers.port for peers in found):
         return (None,)
     return apart(found)
@@ -105,11 +105,3 @@ def _covers(outer: RemotePeers | None, inner: RemotePeers | None) -> bool:
     if outer is None or inner is None:
         return outer is None
     return outer.port in (0, inner.port) and inside(inner.network, outer.network)
-
-
-def _within(asked: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> tuple[RemotePeers, ...]:
-    """Prefixes are inside each other or apart: the smaller of two that meet."""
-    pairs = [(peers, net) for peers in asked for net in granted]
-    smaller = [peers for peers, net in pairs if inside(peers.network, net)]
-    larger = [RemotePeers(net, peers.port) for peers, net in pairs if inside(net, peers.network)]
-    return (*smaller, *larger)

@@ -55,6 +55,7 @@ ELEMENTS = NotPlanned(
     Refusal.QUOTA, "this device's mappings would be more elements than elements_per_device allows"
 )
 ELEMENTS_FILTERED = replace(ELEMENTS, refusal=Refusal.TOO_MANY_FILTERS)
+NOT_GRANTED = NotPlanned(Refusal.NOT_AUTHORIZED, "the grant lets none of the remote hosts of a filter connect")
 OPEN_OVER_TCP = NotPlanned(
     Refusal.TOO_MANY_FILTERS, "the mapping is held over another protocol, which lets anyone connect"
 )
@@ -85,6 +86,8 @@ class Planner:
     def plan(self, request: MapRequest, allowed: Allowed, owner: str, own: Mapping | None) -> Planned | NotPlanned:
         """``owner`` is the device that will hold the mapping, ``own`` its row that is refreshed (``own_row``)."""
         planned = self._planned(request, allowed, owner, own)
+        if isinstance(planned, Planned) and _outside(planned.mapping, request):
+            return NOT_GRANTED
         if isinstance(planned, Planned) and self._too_many_elements(planned.mapping, own):
             return ELEMENTS_FILTERED if request.filters else ELEMENTS
         return planned
@@ -303,6 +306,11 @@ def pinhole_key(request: MapRequest) -> MappingKey:
 def meeting_of(mapping: Mapping) -> NotPlanned:
     """What is said of a mapping that cannot stand beside another one."""
     return PINHOLES_MEET if mapping.kind is Kind.PINHOLE else MAPPINGS_MEET
+
+
+def _outside(mapping: Mapping, request: MapRequest) -> bool:
+    """Whether one of the request's filters, or all that count, let nobody in: the answer would say otherwise."""
+    return not reach(mapping) or not all(one.within(mapping.filters) for one in request.filters)
 
 
 def kind_of(request: MapRequest) -> Kind:

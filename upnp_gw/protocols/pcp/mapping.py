@@ -208,13 +208,23 @@ def _success(asked: _Asked, lifetime_s: int, epoch_s: int, data: MapData, mappin
     """Only the options that were processed come back: some clients take 60 bytes and no more."""
     options = tuple(o for o in asked.options if not isinstance(o, Description) or _stored(o, mapping))
     shown = tuple(
-        Description(mapping.description) if mapping and isinstance(o, Description) else o for o in options
+        Description(mapping.description) if mapping and isinstance(o, Description) else o
+        for option in options
+        for o in _in_force(option, mapping)
     )
     return build_response(Response(ResultCode.SUCCESS, lifetime_s, epoch_s, data, shown))
 
 
 def _stored(option: Description, mapping: Mapping | None) -> bool:
     return mapping is not None and mapping.description == option.text[:DESCRIPTION_CHARS]
+
+
+def _in_force(option: Option, mapping: Mapping | None) -> tuple[Option, ...]:
+    """The option; of a FILTER what the grant leaves of it, since the answer says that it is in force."""
+    if mapping is None or not isinstance(option, Filter) or option.clears:
+        return (option,)
+    left = option.peers.within(mapping.filters)
+    return (option,) if left == (option.peers,) else tuple(map(Filter.of, left))
 
 
 def _refusal(asked: _Asked, refused: Refused) -> tuple[ResultCode, int]:
@@ -233,7 +243,7 @@ def build_update(mapping: Mapping, lifetime_s: int, epoch_s: int, external: IPAd
     data = _data_of(mapping, external)
     if data is None or external is None:
         return None
-    filters = tuple(Filter.of(peers) for peers in mapping.asked_filters)
+    filters = tuple(Filter.of(peers) for peers in mapping.filters_in_force)
     options: tuple[Option, ...] = (*_third_party_of(mapping), *filters)
     return build_response(Response(ResultCode.SUCCESS, lifetime_s, epoch_s, data, options))
 
