@@ -460,6 +460,26 @@ async def test_quarantine_ends_what_the_device_holds(tmp_path: Path) -> None:
         await here.home.granted(8080, PC_IP)
 
 
+@pytest.mark.spec("SR-7")
+async def test_quarantine_ends_what_another_device_holds_that_leads_to_the_device(tmp_path: Path) -> None:
+    """By a grant with ``for``; it had stayed open."""
+    text = ASK.replace("incident_after = 5", 'incident_after = 5\non_incident = "quarantine"')
+    text += f'[[grant]]\nname = "web"\nwho = "*"\nint_ports = [8080]\nfor = ["{CONSOLE_IP}", "{PC_IP}"]\n'
+    async with served(tmp_path, text) as here:
+        await here.home.granted(8080, target=PC_IP)
+        await here.home.granted(8081, internal=8080)
+        for port in (22, 23, 135, 137, 445):
+            await here.home.refused(port, PC_IP)
+        assert here.home.ports == {(TCP, 8081)}
+        await here.home.sweep()
+        assert [cut.external_port for cut in here.home.firewall.cuts] == [8080]
+        again = await here.home.refused(8080, target=PC_IP)
+        assert again.reason == "this device or the internal client is in quarantine after an incident"
+        await here.home.granted(8081, internal=8080)
+        here.home.clock.pass_s(DAY_S)
+        await here.home.granted(8080, target=PC_IP)
+
+
 @pytest.mark.spec("SR-26")
 async def test_a_thousand_forged_datagrams_leave_the_victim_as_it_was(tmp_path: Path) -> None:
     async with served(tmp_path, None) as here:

@@ -172,6 +172,14 @@ class Operations:
         self.ledger.cuts.hasten(device, turn.now.boot)
         return gone
 
+    def _quarantine(self, turn: Turn, device: str) -> None:
+        """Ends what the device holds, and what others hold that leads to it, the operator's own mappings apart."""
+        self.revoke(turn, device, "quarantine")
+        for address in sorted(self.surroundings.addresses_of(device), key=str):
+            for mapping in tuple(self.ledger.table.to_client(address)):
+                if mapping.hold_of(Via.OPERATOR.protocol) is None:
+                    turn.end(mapping, "quarantine")
+
     def trial(self, request: MapRequest) -> tuple[Facts, MapRequest]:
         """The facts that a request would be decided by if it came now, and the request that it comes to. Changes
         nothing."""
@@ -193,7 +201,7 @@ class Operations:
             turn.incidents.append(incident)
             turn.on_undo.append(partial(self.book.withdraw, incident))
             if incident.quarantines:
-                self.revoke(turn, incident.device, "quarantine")
+                self._quarantine(turn, incident.device)
 
     def facts(
         self,

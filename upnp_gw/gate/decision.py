@@ -68,7 +68,7 @@ class Facts:
     frozen: bool = False
     """An incident is open for this device."""
     quarantined: bool = False
-    """An incident is open for this device that ends what it holds, too."""
+    """An incident that ends what a device holds is open for this device, or for the internal client."""
     restoring: bool = False
     """A stored mapping is decided again at start: quota, rate and incident do not run, absence is no denial."""
     renewing: bool = False

@@ -219,7 +219,7 @@ def gather(
         frozen=book.frozen(device, now),
         dhcp_name=dhcp_name,
         lease_agrees=lease_agrees,
-        quarantined=book.quarantined(device, now),
+        quarantined=book.quarantined(device, now) or book.quarantined(other.device, now),
         restoring=restoring,
         renewing=renewing,
         standing=standing,
