@@ -262,10 +262,13 @@ def test_a_laptop_that_moves_to_the_home_lan_takes_its_port_along_and_a_guest_ca
         assert here.home.reach(PORT).answered_by == "nas"
 
 
-def test_a_guest_that_takes_an_address_behind_a_router_of_the_home_lan_is_not_heard(here: Copied) -> None:
+@pytest.mark.parametrize("stolen", [ROUTED[3], HOME.network[NAS.number]], ids=["behind a router", "the NAS's own"])
+def test_a_guest_that_takes_an_address_behind_a_router_of_the_home_lan_is_not_heard(
+    here: Copied, stolen: IPAddress
+) -> None:
     """Over TCP too: its SYN has an answer where the gateway's socket is bound to the guest LAN."""
     here.policy(ANYBODY)
-    stolen, twin, server = ROUTED[3], here.twin, GUEST.network[1]
+    twin, server = here.twin, GUEST.network[1]
     with EchoServer(here.nas, TCP, PORT), talk(here.nas, stolen, HOME.network[1]) as line:
         assert line.map(PORT, PORT, 600).result == 0, "the host that has it"
         assert here.home.reach(PORT).answered_by == "nas"
