@@ -74,12 +74,12 @@ POLICY = 'version = 1\n[[grant]]\nname = "g"\nwho = "*"\n'
 UNSOUND = [
     ("gw.toml", "[wan]\naddresses = []\n", "gw.toml:2: wan.addresses: "),
     ("gw.toml", '[control]\ngroup = "a\\u0000b"\n', "gw.toml:2: control.group: "),
-    ("policy.toml", POLICY + "until = 0001-01-01T00:00:00+14:00\n", "policy.toml:5: grant[0].until: "),
-    ("policy.toml", POLICY + "remote = []\n", "policy.toml:5: grant[0].remote: "),
+    ("policy.toml", POLICY + "until = 0001-01-01T00:00:00+14:00\n", 'policy.toml:5: grant "g": until: '),
+    ("policy.toml", POLICY + "remote = []\n", 'policy.toml:5: grant "g": remote: '),
     (
         "state/approved.toml",
         POLICY.replace('"g"', '"a"') + "until = 9999-12-31T23:59:59-14:00\n",
-        "approved.toml:5: grant[0].until: ",
+        'approved.toml:5: grant "a": until: ',
     ),
 ]
 
