@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, ip_network
 
 from upnp_gw.device import device_id
 from upnp_gw.model import IPAddress, IPNetwork, Transport
@@ -123,15 +123,16 @@ class Network:
 
     @property
     def lan_hosts(self) -> tuple[IPNetwork, ...]:
-        """The LAN prefixes, connected and routed, that no packet from the WAN can come from.
+        """What no packet from the WAN can come from: the LAN prefixes, connected and routed, and our own addresses.
 
-        Link-local ones are on every link; what the WAN link is connected to is outside.
+        Link-local ones are on every link; what the WAN link is connected to is outside, our own address apart.
         """
         nets = (*(net for link in self.lans for net in link.networks), *self.routed)
         left = joined(net for net in nets if not net.is_link_local)
         for outside in self.wan.networks:
             left = tuple(part for net in left for part in without(net, outside))
-        return left
+        own = (ip_network(ip) for ip in (*self.wan.ips, *self.external) if not ip.is_link_local)
+        return joined((*left, *own))
 
     def lan(self, interface: str) -> Link | None:
         return next((link for link in self.lans if link.name == interface), None)

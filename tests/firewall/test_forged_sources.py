@@ -4,12 +4,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 
 import pytest
 
 from tests.firewall.driver import forward, network_of, until
 from tests.firewall.gateway import Gateway
+from tests.lab.floods import ip_datagram
 from upnp_gw.firewall.base import Open, Rewire
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer, reach
@@ -70,3 +71,39 @@ def test_a_forged_lan_address_opens_no_flow(gateway: Gateway, fresh_lab: Lab, fa
             peer.address6 if v6 else peer.address,
             other.address6 if v6 else other.address,
         ]
+
+
+OWN_PORT = 7777
+
+
+@pytest.mark.spec("SR-40")
+def test_the_gateways_own_and_link_local_addresses_are_forged_too(gateway: Gateway, fresh_lab: Lab) -> None:
+    """A LAN host would send its answer to the gateway itself: to any port there, from inside."""
+    lab, console, peer = fresh_lab, fresh_lab.hosts["console"], fresh_lab.hosts["peer1"]
+    for name in ("all", "wan0"):
+        lab.gateway.sysctl(f"net/ipv4/conf/{name}/rp_filter", "0")
+    apart = IPv4Address("11.22.33.99")  # routed to us, and no interface has it
+    network = replace(network_of(lab), external=(lab.external[0], apart))
+    gateway.apply(
+        Rewire(network),
+        *(Open(forward(f"m{a.version}", 3074, str(a), transport=UDP)) for a in (console.address, console.address6)),
+    )
+    own: list[IPAddress] = [*lab.external, apart, lab.gateway.address]
+    own += [lab.external6, lab.gateway.address6, lab.gateway.ula]
+    strange = [ip_address(one) for one in ("169.254.3.3", "127.0.0.9", "0.0.0.0", "fe80::77", "::1", "::")]
+    with EchoServer(console, UDP, 3074) as server:
+        for source in own + strange:
+            target = lab.external[0] if source.version == 4 else console.address6
+            packet = ip_datagram(source, target, OWN_PORT, 3074, b"? question\n")
+            send_frame(lab.internet, "gateway", "02:00:11:22:33:44", packet)
+        assert reach(peer, UDP, lab.external[0], 3074)
+        assert reach(peer, UDP, console.address6, 3074)
+        assert [one.address for one in server.seen] == [peer.address, peer.address6]
+
+
+def send_frame(host: Host, interface: str, to: str, packet: bytes) -> None:
+    """One IP packet as it is, in an Ethernet frame to this MAC address."""
+    kind = b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00"
+    with host.inside(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+        sender.bind((interface, 0))
+        sender.send(bytes.fromhex(to.replace(":", "")) + b"\x02\0\0\0\0\x09" + kind + packet)

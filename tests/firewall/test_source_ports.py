@@ -1,12 +1,17 @@
 """Router mode: the traffic of a mapped external port is its holder's; other hosts leave with other source ports."""
 
 import re
+import socket
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
+from tests.firewall.driver import network_of
 from tests.firewall.gateway import Gateway, gateway_of, to
-from upnp_gw.firewall.base import Close, FirewallMode, Open
+from tests.firewall.test_forged_sources import having
+from upnp_gw.firewall.base import Close, FirewallMode, Open, Rewire
 from upnp_gw.firewall.labels import MASQUERADED
 from upnp_gw.lab import Lab
 from upnp_gw.lab.probe import EchoServer, dial, reach
@@ -68,6 +73,50 @@ def test_flows_from_before_the_mapping_leave_its_port(router: Gateway, fresh_lab
         assert other.reach(peer.address, 9999).seen_port not in (0, EXTERNAL)
         assert connection.ask().seen_port == EXTERNAL, "the connection goes on"
         assert holder.reach(peer.address, 9999).seen_port == 4000, "nobody ends the holder's own"
+
+
+@pytest.mark.spec("SR-41")
+def test_who_has_the_port_at_another_external_address_is_another_host(router: Gateway, fresh_lab: Lab) -> None:
+    """Its flows from before both mappings have the port at the first address: they end like everybody else's."""
+    lab, console, pc, peer = (fresh_lab, *(fresh_lab.hosts[name] for name in ("console", "pc", "peer1")))
+    first, second = lab.external[0], IPv4Address("11.22.33.45")
+    router.apply(Rewire(replace(network_of(lab), external=(first, second))))
+    with (
+        EchoServer(console, UDP, EXTERNAL),
+        EchoServer(pc, UDP, EXTERNAL) as other,
+        EchoServer(peer, UDP, 9999) as caller,
+    ):
+        assert other.reach(peer.address, 9999).seen_port == EXTERNAL
+        router.apply(Open(to(lab, "pc", "m0", EXTERNAL, transport=UDP, external=second, keep=False)))
+        router.apply(Open(to(lab, "console", "m1", EXTERNAL, transport=UDP, external=first)))
+        router.do(router.firewall.settled())
+        assert caller.reach(first, EXTERNAL).answered_by == "console"
+
+
+@pytest.mark.spec("SR-41")
+def test_a_lan_host_with_an_external_address_gets_no_mapped_port(router: Gateway, fresh_lab: Lab) -> None:
+    """A routed address that no interface of the gateway has: the kernel takes it for anybody's."""
+    lab, console, pc, peer = (fresh_lab, *(fresh_lab.hosts[name] for name in ("console", "pc", "peer1")))
+    routed = IPv4Address("11.22.33.99")
+    lab.internet.ip(f"route add {routed} via {lab.external[0]}")
+    for name in ("all", "lan0", "wan0"):
+        lab.gateway.sysctl(f"net/ipv4/conf/{name}/rp_filter", "0")
+    router.apply(
+        Rewire(replace(network_of(lab), external=(routed,))),
+        Open(to(lab, "console", "m1", EXTERNAL, transport=UDP)),
+    )
+    with (
+        EchoServer(console, UDP, EXTERNAL) as holder,
+        EchoServer(peer, UDP, 9999) as caller,
+        having(pc, routed),
+        pc.inside(),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as forged,
+    ):
+        forged.bind((str(routed), EXTERNAL))
+        forged.sendto(b"? question\n", (str(peer.address), 9999))
+        assert caller.reach(routed, EXTERNAL).answered_by == "console"
+        assert holder.reach(peer.address, 9999).seen_port == EXTERNAL
+        assert len(caller.seen) == 1
 
 
 def test_nor_does_the_kernel_choose_a_mapped_port_by_itself(router: Gateway, fresh_lab: Lab) -> None:

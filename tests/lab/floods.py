@@ -10,12 +10,13 @@ import struct
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 SLICE_S = 0.005
 """How finely the rate is kept, seconds."""
 UDP, ETH_P_IP, ARP_COMPLETE = 17, 0x0800, 0x02
 NONCE = b"attacker-pcp"
+IPAddress = IPv4Address | IPv6Address
 _random = random.Random(11)
 
 
@@ -76,14 +77,23 @@ def forged_frames(
     return frames
 
 
-def ip_datagram(source: IPv4Address, target: IPv4Address, source_port: int, port: int, payload: bytes) -> bytes:
-    """An IPv4 packet."""
+def ip_datagram(source: IPAddress, target: IPAddress, source_port: int, port: int, payload: bytes) -> bytes:
+    """An IP packet with a UDP datagram in it."""
     udp = struct.pack("!HHHH", source_port, port, 8 + len(payload), 0) + payload
+    if source.version == 6:  # where the UDP checksum may not be left out
+        ends = source.packed + target.packed
+        udp = (
+            udp[:6]
+            + struct.pack("!H", _checksum(ends + struct.pack("!II", len(udp), UDP) + udp) or 0xFFFF)
+            + udp[8:]
+        )
+        return struct.pack("!IHBB", 6 << 28, len(udp), UDP, 64) + ends + udp
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, UDP, 0, source.packed, target.packed)
     return head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + udp
 
 
 def _checksum(head: bytes) -> int:
+    head += bytes(len(head) % 2)
     total: int = sum(struct.unpack(f"!{len(head) // 2}H", head))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

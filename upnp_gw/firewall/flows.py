@@ -1,6 +1,7 @@
 """Which tracked flows are meant: a mapping's own, those from before it, those that have its port. Pure."""
 
 import socket
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -79,7 +80,16 @@ class Leaving:
     addresses: frozenset[IPAddress]
     """The external addresses that they leave with."""
     holders: frozenset[Endpoint]
-    """The internal endpoints that the port is mapped to: their flows go on."""
+    """The internal endpoints that the port is mapped to at these addresses: their flows go on."""
+
+    @classmethod
+    def of(cls, forward: Forward, users: Iterable[Forward], external: Sequence[IPAddress]) -> "Leaving":
+        """The flows of others with the port of a new forward. ``users``: all forwards that have the port, at
+        whatever external address; ``external``: all of those."""
+        own = forward.external_address
+        theirs = (user for user in users if own is None or user.external_address in (None, own))
+        holders = frozenset(user.internal for user in theirs)
+        return cls(forward.transport, forward.external_port, frozenset(external if own is None else [own]), holders)
 
     @property
     def family(self) -> int:

@@ -307,11 +307,8 @@ class Draft:
         return replace(flows, spared=tuple(map(Flows.through, standing)))
 
     def _leaving(self, forward: Forward) -> Leaving:
-        own = forward.external_address
-        addresses = frozenset([own] if own is not None else self._network.external)
         users = self._ports.get((forward.transport, forward.external_port)) or ()
-        holders = frozenset(self._held(user).forward.internal for user in users)
-        return Leaving(forward.transport, forward.external_port, addresses, holders)
+        return Leaving.of(forward, (self._held(user).forward for user in users), self._network.external)
 
     def _settle_port(self, port: tuple[Transport, int]) -> None:
         slot = Slot("external_ports", f"{port[0].number} . {port[1]}")

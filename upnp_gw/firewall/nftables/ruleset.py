@@ -258,8 +258,9 @@ def _postrouting(router: bool) -> list[str]:
     return rules
 
 
-FORGED = ("ip saddr @lan_hosts", "ip6 saddr @lan_hosts6")
-"""The source address of a LAN host, where it cannot come from."""
+FORGED = ("ip saddr @lan_hosts", "ip6 saddr @lan_hosts6", "ct state new ip saddr 169.254.0.0/16")
+"""The source address of a LAN host or of our own, where it cannot come from. A link-local one begins no flow
+through a router (RFC 3927 section 7); a modem on the WAN may answer from one."""
 
 
 def _forward(router: bool) -> list[str]:
@@ -278,6 +279,8 @@ def _forward(router: bool) -> list[str]:
         return [*ours, *cut]
     return [
         *(f"iifname @wan {match} drop" for match in FORGED),
+        # a host inside with our own address would leave without masquerade, from a mapped port if it likes
+        "iifname != @wan ip saddr @external drop",
         # a WAN with a smaller MTU (PPPoE) stalls every TCP flow whose path drops ICMP
         "oifname @wan tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu",
         "iifname @wan tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu",
