@@ -17,6 +17,7 @@ from upnp_gw.firewall import conntrack
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import (
     FILTERED_MOST,
+    Side,
     build_filter,
     end_flows,
     find,
@@ -24,7 +25,7 @@ from upnp_gw.firewall.conntrack import (
     parse_tuple,
     wanted_of,
 )
-from upnp_gw.firewall.flows import Ending, Flows, Leaving
+from upnp_gw.firewall.flows import Earlier, Ending, Flows, Leaving
 from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
 from upnp_gw.firewall.netlink import (
     NESTED,
@@ -75,6 +76,11 @@ OUTBOUND_UDP = entry(one_way(CONSOLE, 9, PEER, 8, 17), one_way(PEER, 8, EXTERNAL
 GATEWAYS_OWN = entry(one_way(EXTERNAL, 4074, PEER, 7, 17), one_way(PEER, 7, EXTERNAL, 4074, 17), None)
 INSIDE = entry(one_way(PEER, 4074, EXTERNAL, 6, 17), one_way(CONSOLE, 6, PEER, 4074, 17))
 STATIC = entry(one_way(PEER, 5006, EXTERNAL, 4074), one_way(CONSOLE, 3074, PEER, 5006), None)
+STUN = entry(one_way(CONSOLE, 3074, PEER, 9, 17), one_way(PEER, 9, EXTERNAL, 3074, 17), None, 1 << 1)
+GAME = entry(one_way(CONSOLE, 3074, PEER, 10, 17), one_way(PEER, 10, EXTERNAL, 3074, 17), None, 1 << 1 | 1 << 2)
+MAPPED = entry(one_way(CONSOLE, 3074, PEER, 11, 17), one_way(PEER, 11, EXTERNAL, 4074, 17), None, 1 << 1)
+LOCAL = entry(one_way(CONSOLE, 3074, PEER, 12, 17), one_way(PEER, 12, CONSOLE, 3074, 17), None, 1 << 1)
+NEIGHBOUR = entry(one_way("192.168.77.20", 3074, PEER, 9, 17), one_way(PEER, 9, EXTERNAL, 3075, 17), None, 1 << 1)
 ICMP = Message(0x100, 0, 0, struct.pack("!BBH", 2, 0, 0) + nest(1, nest(2, attribute(1, b"\1"))))
 EVERY = [
     TRANSLATED,
@@ -90,6 +96,11 @@ EVERY = [
     GATEWAYS_OWN,
     INSIDE,
     STATIC,
+    STUN,
+    GAME,
+    MAPPED,
+    LOCAL,
+    NEIGHBOUR,
     ICMP,
 ]
 ANY = forward(port=4074, internal_port=3074)
@@ -127,9 +138,10 @@ def leaving(transport: Transport, holder: int = 1, address: str = EXTERNAL) -> L
         (Flows.untranslated(forward(port=4074, remote="1.2.3.4/32")), []),
         (Flows.through(forward(port=4074, internal_port=3074, transport=Transport.UDP)), [UDP]),
         (leaving(Transport.TCP), [OUTBOUND]),
-        (leaving(Transport.UDP), [OUTBOUND_UDP]),
+        (leaving(Transport.UDP), [OUTBOUND_UDP, MAPPED]),
         (leaving(Transport.TCP, holder=3074), []),
         (leaving(Transport.UDP, address="11.22.33.45"), []),
+        (Earlier(Transport.UDP, 3074, Endpoint(ip_address(CONSOLE), 3074), 4074), [STUN]),
     ],
 )
 def test_which_flows_a_forward_means(flows: Ending, meant: list[Message]) -> None:
@@ -188,7 +200,9 @@ def test_the_filter_names_protocol_and_destination_port() -> None:
         1: attribute(2 | NESTED, attribute(1, b"\x11") + attribute(3, struct.pack("!H", 4074))),
         25: attribute(1, struct.pack("=I", 0x28)),
     }
-    answers = parse_attributes(build_filter(Transport.UDP, 4074, leaving=True))
+    source = parse_attributes(parse_attributes(build_filter(Transport.UDP, 3074, Side.FROM))[1])[2]
+    assert parse_attributes(source) == {1: b"\x11", 2: b"\x0c\x02"}
+    answers = parse_attributes(build_filter(Transport.UDP, 4074, Side.BACK))
     assert answers == {2: attributes[1], 25: attribute(2, struct.pack("=I", 0x28))}
 
 
@@ -254,6 +268,6 @@ def test_a_knock_at_a_closed_port_is_no_conversation(protocol: int, status: int,
     there, back = one_way(PEER, 5000, EXTERNAL, 4074, protocol), one_way(CONSOLE, 3074, PEER, 5000, protocol)
     told = entry(there, back, status=status)
     transport = Transport.TCP if protocol == 6 else Transport.UDP
-    found = parse_entry(told, {(transport, 4074, False): []})
+    found = parse_entry(told, {(transport, 4074, Side.TO): []})
     assert found is not None
     assert found.answered is answered

@@ -11,6 +11,7 @@ import pytest
 from tests.firewall.driver import network_of
 from tests.firewall.gateway import Gateway, gateway_of, to
 from tests.firewall.test_forged_sources import having
+from tests.lab.igd_control_point import until
 from upnp_gw.firewall.base import Close, FirewallMode, Open, Rewire
 from upnp_gw.firewall.labels import MASQUERADED
 from upnp_gw.lab import Lab
@@ -117,6 +118,34 @@ def test_a_lan_host_with_an_external_address_gets_no_mapped_port(router: Gateway
         assert caller.reach(routed, EXTERNAL).answered_by == "console"
         assert holder.reach(peer.address, 9999).seen_port == EXTERNAL
         assert len(caller.seen) == 1
+
+
+@pytest.mark.spec("PCP-055")
+def test_what_a_host_asked_before_it_mapped_leaves_with_the_mapped_port_from_then_on(
+    gateway: Gateway, fresh_lab: Lab
+) -> None:
+    """A client asks a STUN server, maps, and asks again: with two ports it would take this for a symmetric NAT.
+    What is in use goes on as it was: a game's server knows no other port."""
+    lab, console, stun, game = (fresh_lab, *(fresh_lab.hosts[name] for name in ("console", "peer1", "peer2")))
+    with (
+        EchoServer(console, UDP, 3074) as client,
+        EchoServer(stun, UDP, 9999),
+        EchoServer(game, UDP, 9999),
+    ):
+        assert client.reach(stun.address, 9999).seen_port == 3074
+        assert until(lambda: bool(client.reach(game.address, 9999)) and in_use(lab, str(game.address)))
+        gateway.apply(Open(to(lab, "console", "m1", 4074, internal_port=3074, transport=UDP)))
+        gateway.do(gateway.firewall.settled())
+        assert client.reach(stun.address, 9999).seen_port == 4074
+        assert client.reach(game.address, 9999).seen_port == 3074, "in use"
+        gateway.apply(Open(to(lab, "console", "m2", 4075, internal_port=3074, transport=UDP, keep=False)))
+        gateway.do(gateway.firewall.settled())
+        assert client.reach(stun.address, 9999).seen_port == 4074, "the first mapping gives the port"
+
+
+def in_use(lab: Lab, peer: str) -> bool:
+    """Packets went both ways for two seconds."""
+    return "ASSURED" in lab.gateway.run(["conntrack", "-L", "-p", "udp", "-d", peer]).stdout
 
 
 def test_nor_does_the_kernel_choose_a_mapped_port_by_itself(router: Gateway, fresh_lab: Lab) -> None:

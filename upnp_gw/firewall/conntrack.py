@@ -9,10 +9,11 @@ import logging
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from ipaddress import ip_address
 
 from upnp_gw.firewall.base import Forward
-from upnp_gw.firewall.flows import Ending, Entry, Flows, Leaving, Tuple
+from upnp_gw.firewall.flows import Earlier, Ending, Entry, Flows, Leaving, Tuple
 from upnp_gw.firewall.netlink import (
     SUBSYS_CONNTRACK,
     Attributes,
@@ -33,7 +34,7 @@ CTA_TUPLE_IP, CTA_TUPLE_PROTO, CTA_TUPLE_ZONE = 1, 2, 3
 CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP_V6_DST = 1, 2, 3, 4
 CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
 CTA_FILTER_ORIG_FLAGS, CTA_FILTER_REPLY_FLAGS = 1, 2
-FILTER_PROTO_AND_DST_PORT = 1 << 3 | 1 << 5
+FILTER_PROTO_AND_SRC_PORT, FILTER_PROTO_AND_DST_PORT = 1 << 3 | 1 << 4, 1 << 3 | 1 << 5
 
 FILTERED_MOST = 8
 """Up to so many ports are asked for one by one; for more, one dump of everything is cheaper."""
@@ -42,8 +43,17 @@ OFFLOADED_IDLE_S = 30
 PEERS_MOST = 64
 """Peers of one forward that are told."""
 
-Key = tuple[Transport, int, bool]
-"""Transport, port, and whether it is the answers' destination."""
+
+class Side(Enum):
+    """Which port of a flow is meant."""
+
+    TO = "the destination of what its sender sends"
+    BACK = "the destination of the answers"
+    FROM = "the source of what its sender sends"
+
+
+Key = tuple[Transport, int, Side]
+"""Transport, port, and which port of the flow it is."""
 Wanted = Mapping[Key, Sequence[Ending]]
 
 
@@ -63,10 +73,11 @@ def parse_entry(message: Message, wanted: Wanted) -> Entry | None:
 
 
 def _keys_of(original: bytes, reply: bytes) -> Iterator[Key]:
-    for leaving, raw in ((False, original), (True, reply)):
-        port = _port_of(parse_attributes(parse_attributes(raw).get(CTA_TUPLE_PROTO, b"")))
+    for side, raw in ((Side.TO, original), (Side.BACK, reply), (Side.FROM, original)):
+        proto = parse_attributes(parse_attributes(raw).get(CTA_TUPLE_PROTO, b""))
+        port = _port_of(proto, CTA_PROTO_SRC_PORT if side is Side.FROM else CTA_PROTO_DST_PORT)
         if port is not None:
-            yield (*port, leaving)
+            yield (*port, side)
 
 
 def parse_tuple(data: bytes) -> Tuple | None:
@@ -86,47 +97,50 @@ def parse_tuple(data: bytes) -> Tuple | None:
     )
 
 
-def _port_of(proto: Attributes) -> tuple[Transport, int] | None:
+def _port_of(proto: Attributes, kind: int = CTA_PROTO_DST_PORT) -> tuple[Transport, int] | None:
     transport = Transport.of_number((proto.get(CTA_PROTO_NUM) or b"\0")[0])
-    port = proto.get(CTA_PROTO_DST_PORT)
+    port = proto.get(kind)
     return None if transport is None or port is None else (transport, int.from_bytes(port, "big"))
 
 
-def build_filter(transport: Transport, port: int, leaving: bool = False) -> bytes:
-    """The attributes of a dump that wants only flows of this transport to this port, as the sender sees it.
-
-    ``leaving``: only flows whose answers come to this port.
-    """
+def build_filter(transport: Transport, port: int, side: Side = Side.TO) -> bytes:
+    """The attributes of a dump that wants only flows of this transport with this port."""
     proto = nest(
         CTA_TUPLE_PROTO,
         attribute(CTA_PROTO_NUM, bytes([transport.number])),
-        attribute(CTA_PROTO_DST_PORT, port.to_bytes(2, "big")),
+        attribute(CTA_PROTO_SRC_PORT if side is Side.FROM else CTA_PROTO_DST_PORT, port.to_bytes(2, "big")),
     )
+    back = side is Side.BACK
     direction, flags = (
-        (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS) if leaving else (CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS)
+        (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS) if back else (CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS)
     )
-    wish = attribute(flags, struct.pack("=I", FILTER_PROTO_AND_DST_PORT))
+    what = FILTER_PROTO_AND_SRC_PORT if side is Side.FROM else FILTER_PROTO_AND_DST_PORT
+    wish = attribute(flags, struct.pack("=I", what))
     return nest(direction, proto) + nest(CTA_FILTER, wish)
+
+
+SIDES = {Flows: Side.TO, Leaving: Side.BACK, Earlier: Side.FROM}
 
 
 def wanted_of(flows: Iterable[Ending]) -> Wanted:
     """The flows by what the kernel can be asked for."""
     wanted: dict[Key, list[Ending]] = {}
     for one in flows:
-        wanted.setdefault((one.transport, one.port, isinstance(one, Leaving)), []).append(one)
+        wanted.setdefault((one.transport, one.port, SIDES[type(one)]), []).append(one)
     return wanted
 
 
-_DST_PORT = attribute(CTA_PROTO_DST_PORT, b"\0\0")[:4]
+_HEADS = tuple(attribute(kind, b"\0\0")[:4] for kind in (CTA_PROTO_DST_PORT, CTA_PROTO_SRC_PORT))
 
 
 def _names_one_of(body: bytes, ports: frozenset[bytes]) -> bool:
-    """False where no destination port in this message is one of these: so most of a full dump is not parsed."""
-    at = body.find(_DST_PORT)
-    while at >= 0:
-        if body[at + 4 : at + 6] in ports:
-            return True
-        at = body.find(_DST_PORT, at + 1)
+    """False where no port in this message is one of these: so most of a full dump is not parsed."""
+    for head in _HEADS:
+        at = body.find(head)
+        while at >= 0:
+            if body[at + 4 : at + 6] in ports:
+                return True
+            at = body.find(head, at + 1)
     return False
 
 
@@ -141,8 +155,9 @@ def find(messages: Iterable[Message], wanted: Wanted) -> Iterator[Entry]:
             continue
         to, back = entry.original, entry.reply.destination
         candidates = (
-            *wanted.get((to.transport, to.destination.port, False), ()),
-            *wanted.get((to.transport, back.port, True), ()),
+            *wanted.get((to.transport, to.destination.port, Side.TO), ()),
+            *wanted.get((to.transport, back.port, Side.BACK), ()),
+            *wanted.get((to.transport, to.source.port, Side.FROM), ()),
         )
         if any(flows.include(entry) for flows in candidates):
             yield entry

@@ -9,7 +9,9 @@ from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.labels import is_ours
 from upnp_gw.model import Endpoint, IPAddress, IPNetwork, Transport
 
-ANSWERED = {Transport.TCP: 1 << 2, Transport.UDP: 1 << 1}
+ASSURED = 1 << 2
+"""IPS_ASSURED."""
+ANSWERED = {Transport.TCP: ASSURED, Transport.UDP: 1 << 1}
 """The status bit of a flow that both ends take part in: IPS_ASSURED, as a reset is a reply too; IPS_SEEN_REPLY."""
 
 
@@ -103,7 +105,38 @@ class Leaving:
         return self.transport is Transport.UDP or not entry.answered
 
 
-Ending = Flows | Leaving
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """UDP flows that shall end: those that an internal endpoint began before it was mapped, and that leave with
+    another port than the mapping's. Not those in use: the peer of a game or a call may know no other port."""
+
+    transport: Transport
+    port: int
+    """The internal port."""
+    internal: Endpoint
+    external_port: int
+    """The mapping's."""
+
+    @property
+    def family(self) -> int:
+        return socket.AF_INET
+
+    def include(self, entry: "Entry") -> bool:
+        """True where this entry is one of them; its transport and source port have been compared."""
+        source, outside = entry.original.source, entry.reply.destination
+        translated = source.address != outside.address
+        return source == self.internal and translated and outside.port != self.external_port and not entry.in_use
+
+
+Ending = Flows | Leaving | Earlier
+
+
+def from_before(forward: Forward) -> list[Ending]:
+    """What a new port mapping ends: flows that would go on past it."""
+    found: list[Ending] = [Flows.untranslated(forward)]
+    if forward.transport is Transport.UDP and forward.keep_source_port:
+        found.append(Earlier(forward.transport, forward.internal.port, forward.internal, forward.external_port))
+    return found
 
 
 class Tuple(NamedTuple):
@@ -129,3 +162,8 @@ class Entry(NamedTuple):
     def answered(self) -> bool:
         """False for a knock at a port where nobody answers."""
         return bool(self.status & ANSWERED[self.original.transport])
+
+    @property
+    def in_use(self) -> bool:
+        """Packets go both ways for two seconds and more (IPS_ASSURED); one question and its answer are no use."""
+        return bool(self.status & ASSURED)

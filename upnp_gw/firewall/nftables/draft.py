@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Change, Close, Cut, Forward, Open, Refill, Rewire
-from upnp_gw.firewall.flows import Ending, Flows, Leaving
+from upnp_gw.firewall.flows import Ending, Flows, Leaving, from_before
 from upnp_gw.firewall.nftables.elements import (
     Edit,
     Element,
@@ -161,7 +161,7 @@ class Draft:
             self._replace(held.forward, forward)
             held = None
         if held is None and forward.kind is Kind.PORT_MAPPING:
-            self.flows.append(Flows.untranslated(forward))
+            self.flows += from_before(forward)
             if self._books.router:
                 self._taken.append(forward)
         self._put(slot, element)
@@ -300,7 +300,7 @@ class Draft:
 
     def _sparing(self, flows: Ending) -> Ending:
         """What another forward to the same endpoint lets in is not among the flows to end."""
-        if isinstance(flows, Leaving) or flows.internal is None:
+        if not isinstance(flows, Flows) or flows.internal is None:
             return flows
         users = self._users.get(Inner(flows.transport, flows.internal)) or ()
         standing = [held.forward for held in map(self._held, users) if held.until > self._now]
