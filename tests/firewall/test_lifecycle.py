@@ -203,3 +203,20 @@ def test_every_set_of_one_part_names_what_it_holds(mode: FirewallMode) -> None:
     assert {"wan", "external", "pm"} <= {name for name, _, _ in declared}
     wrong = [name for name, word, kind in declared if word == "type" and " . " not in kind.split(":")[0]]
     assert wrong == []
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("mode", list(FirewallMode))
+def test_a_listing_of_the_table_loads_again(
+    driver: Driver[NftablesFirewall], bare: Host, mode: FirewallMode
+) -> None:
+    """Who saves the whole ruleset saves our table with it: at the next boot nft must take the file."""
+    driver.open(settings(mode))
+    driver.apply(Open(forward(remote="203.0.113.0/24")), Open(forward("m2", 443, "2001:db8::1")))
+    driver.close()
+    saved = bare.run(["nft", "list", "ruleset"]).stdout
+    bare.nft(f"flush ruleset\n{saved}")
+    again = bare.run(["nft", "list", "ruleset"]).stdout
+    assert [line.split("expires")[0] for line in again.split("\n")] == [
+        line.split("expires")[0] for line in saved.split("\n")
+    ]
