@@ -41,14 +41,14 @@ def service(key: str) -> str:
     [
         ("Type", "notify"),
         ("User", OWN_USER),
-        ("AmbientCapabilities", "CAP_NET_ADMIN"),
-        ("CapabilityBoundingSet", "CAP_NET_ADMIN"),
+        ("AmbientCapabilities", "CAP_NET_ADMIN CAP_NET_RAW"),
+        ("CapabilityBoundingSet", "CAP_NET_ADMIN CAP_NET_RAW"),
         ("NoNewPrivileges", "yes"),
         ("ProtectSystem", "strict"),
         ("ProtectHome", "yes"),
         ("ProtectKernelTunables", "yes"),
         ("MemoryDenyWriteExecute", "yes"),
-        ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
+        ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET"),
         ("RestartPreventExitStatus", "2"),
     ],
 )

@@ -35,7 +35,7 @@ from upnp_gw.ledger.ledger import Ledger
 from upnp_gw.ledger.store import Store
 from upnp_gw.ledger.view import LedgerView
 from upnp_gw.machine import boot_id, claim_kernel, clock, own_state_directory
-from upnp_gw.network import Neighbour, Network
+from upnp_gw.network import Network
 from upnp_gw.operating import GatewayOperator, Told
 from upnp_gw.operations import Operations
 from upnp_gw.other_tables import OtherTables, served_ports
@@ -48,9 +48,10 @@ from upnp_gw.request import Ipv6Firewall
 from upnp_gw.servers.control import Claim, ControlServer
 from upnp_gw.servers.lease_files import LeaseFiles
 from upnp_gw.servers.listeners import Listeners
-from upnp_gw.servers.netwatch import Moved, NeighbourEvent, Netwatch, Seen
+from upnp_gw.servers.netwatch import NeighbourEvent, Netwatch, Seen, Settled
 from upnp_gw.servers.notify import READY, STOPPING, WATCHDOG, notify, watchdog_s
 from upnp_gw.servers.wan_counters import WanCounters
+from upnp_gw.servers.who_has import WhoHas, hear_all_hosts
 from upnp_gw.signals import Signals
 from upnp_gw.surroundings import Surroundings
 from upnp_gw.upkeep import Upkeep
@@ -65,8 +66,9 @@ EXIT_CONFIG = 2
 class Daemon:
     """One gateway. ``run`` returns when it is told to stop."""
 
-    def __init__(self, config: Config, detected: Iterable[str] = ()) -> None:
+    def __init__(self, config: Config, detected: Iterable[str] = (), who_has: WhoHas | None = None) -> None:
         self.config = config
+        self._who_has = who_has
         self._detected = tuple(detected)
         self._signals = Signals()
         self._background: set[asyncio.Task[None]] = set()
@@ -113,19 +115,19 @@ class Daemon:
 
     async def _start_network(self) -> None:
         config = self.config
-        self._netwatch = Netwatch(
+        watch = self._netwatch = Netwatch(
             config.wan,
             config.lan,
             routed=config.routed,
             external=config.external_addresses,
             boottime=lambda: clock().boot,
+            who_has=self._who_has,
         )
-        self._stack.push_async_callback(self._netwatch.close)
-        await self._netwatch.start()
-        self._around = Surroundings(
-            self._served(self._netwatch.network), clock, self._netwatch.neighbours, lookup_mac=self._netwatch.lookup
-        )
-        self._around.resolve, self._around.contested = self._netwatch.probe, self._netwatch.contested
+        self._stack.push_async_callback(watch.close)
+        await watch.start()
+        around = self._around = Surroundings(self._served(watch.network), clock, watch.neighbours)
+        around.lookup_mac, around.resolve, around.settle = watch.lookup, watch.probe, watch.settle
+        around.unsettled, around.contested, around.contests = watch.unsettled, watch.contested, watch.contests
         await self._start_leases()
         self._counters = WanCounters(config.wan, lambda: clock().boot)
         self._stack.callback(self._counters.close)
@@ -163,7 +165,8 @@ class Daemon:
         await self.gateway.start()
         await self._others.refresh()
         self._hindrances.tell()
-        self._upkeep = Upkeep(self.gateway, firewall, self._netwatch.probe)
+        self._upkeep = Upkeep(self.gateway, firewall, self._netwatch.settle_anew)
+        self._netwatch.mappings_lead_to(self._upkeep.holder_of)
         await self._start_witness()
         self._stack.push_async_callback(self._upkeep.stop)
         self._stack.push_async_callback(self._end_background)
@@ -272,6 +275,7 @@ class Daemon:
         self._upkeep.network_changed()
         self._others.changed()
         if old.lans != new.lans:
+            self._upkeep.look_around()
             self._spawn(self._lan_side.lan_changed(new))
         if (old.wan.up, old.external, old.connected_at) != (new.wan.up, new.external, new.connected_at):
             addresses = ", ".join(map(str, new.external)) or "none"
@@ -282,13 +286,9 @@ class Daemon:
                 self._spawn(self._lan_side.external_changed())
 
     def _neighbour_changed(self, event: NeighbourEvent) -> None:
-        match event:
-            case Seen(neighbour):
-                self._witness.saw(self._around.name_of(neighbour), clock().wall)
-                self._upkeep.device_seen(neighbour)
-            case Moved(address, old_mac, new_mac, interface):
-                self._upkeep.device_moved(Neighbour(address, old_mac, interface))
-                self._upkeep.device_seen(Neighbour(address, new_mac, interface))
+        if isinstance(event, Seen | Settled):
+            self._witness.saw(self._around.name_of(event.neighbour), clock().wall)
+        self._upkeep.neighbour_changed(event)
 
     async def _keep_policy(self) -> None:
         """At each SIGHUP loads the policy files again and decides about every mapping by them; bad ones leave the
@@ -340,9 +340,10 @@ def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
         if config.backend == "nftables":
             check_right("run ...; or look around without: --backend memory")
             check_library()  # as root: later there is no right to give to a process of its own
+        who_has = hear_all_hosts()
         settle(config.user, config.control_group, config.http_port, (config.state_dir, config.runtime_dir))
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(Daemon(config, detected).run())
+            runner.run(Daemon(config, detected, who_has).run())
     except (FirewallError, StoreError) as error:
         print(f"upnp-gw: {error}", file=sys.stderr)
         return EXIT_FAULT

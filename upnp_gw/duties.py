@@ -20,7 +20,7 @@ from upnp_gw.ledger.plan import filters_of, meeting_of
 from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.model import DecisionId, Hold, Instant, IPAddress, Mapping, Via
 from upnp_gw.operations import Operations
-from upnp_gw.request import MapRequest, PortChoice, Source
+from upnp_gw.request import Granted, MapRequest, PortChoice, Reply, Source
 from upnp_gw.standing import RULE_OF_OPERATOR
 
 log = logging.getLogger(__name__)
@@ -79,9 +79,9 @@ class Duties:
             return
         mapping = self._still_delegated(self._known(mapping))
         if self._moved(mapping):
-            turn.end(mapping, "device-moved")
+            self._leave(turn, mapping)
         elif present is False:
-            turn.put(replace(mapping, parked=True))
+            turn.park(mapping, cut=self._operations.surroundings.client_contested(mapping.internal.address))
         else:
             turn.quiet = not mapping.parked
             self._decide_again(turn, mapping, "renew")
@@ -109,13 +109,44 @@ class Duties:
             return
         for mapping in self._operations.ledger.table.to_client(address):
             if mapping.device == device and mapping.active and not mapping.delegated:
-                turn.put(replace(mapping, parked=True))
+                turn.park(mapping, cut=False)
 
     def device_moved(self, turn: Turn, address: IPAddress, old: str) -> None:
         """The address belongs to another device now: the new holder neither sees nor inherits its mappings."""
         for mapping in self._operations.ledger.table.to_client(address):
             if mapping.device == old and not mapping.delegated:
-                turn.end(mapping, "device-moved")
+                self._leave(turn, mapping)
+
+    def _leave(self, turn: Turn, mapping: Mapping) -> None:
+        """The address is another device's. What the operator made waits for its own device: whoever takes an
+        address for a moment must not delete it."""
+        if mapping.hold_of(Via.OPERATOR.protocol) is None:
+            turn.end(mapping, "device-moved")
+        elif not mapping.parked:
+            turn.park(mapping, cut=True)
+
+    def device_gone(self, turn: Turn, address: IPAddress) -> None:
+        """Nobody answers for the address: its mappings are parked, for whoever answers next would get them. Flows
+        are left alone: the device may be back in a moment, and where another one comes instead they are cut."""
+        for mapping in self._operations.ledger.table.to_client(address):
+            if mapping.active:
+                turn.park(mapping, cut=False)
+
+    def contested(self, turn: Turn, address: IPAddress) -> None:
+        """Another host claims the address: nothing leads to it until that is settled."""
+        for mapping in self._operations.ledger.table.to_client(address):
+            if mapping.active:
+                turn.park(mapping, cut=True)
+
+    def hold_back(self, turn: Turn, reply: Reply | None) -> Reply | None:
+        """Parks what this turn would open to an address that is contested, whatever the turn is. The answer is its
+        reply, with the mapping as it is then."""
+        contested = self._operations.surroundings.client_contested
+        for before, mapping in turn.touched():
+            if mapping is not None and mapping.active and contested(mapping.internal.address):
+                turn.park(mapping, cut=before is not None and before.active)
+        now = turn.ledger.table.get(reply.mapping.id) if isinstance(reply, Granted) else None
+        return replace(reply, mapping=now) if isinstance(reply, Granted) and now is not None else reply
 
     def prefix_gone(self, turn: Turn) -> None:
         """Ends the pinholes to addresses of a LAN prefix that is gone, and mappings to clients that became ours."""

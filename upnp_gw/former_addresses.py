@@ -45,8 +45,9 @@ def in_the_way(operations: "Operations", request: MapRequest, owner: str) -> lis
 
 
 def left(operations: "Operations", request: MapRequest, owner: str) -> list[Mapping]:
-    """Those of them that are parked: nobody answers at their address."""
-    return [row for row in in_the_way(operations, request, owner) if row.parked]
+    """Those of them that are parked: nobody answers at their address. What several hosts claim is not that."""
+    rows, contested = in_the_way(operations, request, owner), operations.surroundings.client_contested
+    return [row for row in rows if row.parked and not contested(row.internal.address)]
 
 
 def with_former_port(operations: "Operations", request: MapRequest, owner: str) -> MapRequest:

@@ -130,7 +130,7 @@ class Gateway:
             device = self.operations.device_of(request.source)
             self.operations.book.changed(device, self._clock(), request.via.datagram)
         if isinstance(request, MapRequest):
-            await around.introduce_target(request.internal.address, request.source.interface)
+            await around.introduce_target(request.internal.address, request.source)
             await former_addresses.look(self.operations, self.submit, request, device)
         self.before_request()
         return await self.submit(partial(self._perform, request, device)) or _failed()
@@ -223,7 +223,7 @@ class Gateway:
         for job in jobs:
             turn = Turn(self.ledger, now)
             try:
-                replies.append(job.step(turn))
+                replies.append(self.duties.hold_back(turn, job.step(turn)))
             except Exception:
                 log.exception("an operation failed; its request is refused")
                 turn.undo()

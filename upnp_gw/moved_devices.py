@@ -20,7 +20,8 @@ def end_left_behind(operations: "Operations", turn: Turn, request: MapRequest, f
         return
     for mapping in operations.ledger.table.on_port(request.transport, request.external_port):
         mine = may_be_moved(operations.policy, facts, mapping.device) and not mapping.delegated
-        if mine and mapping.parked and mapping.hold_of(Via.OPERATOR.protocol) is None:
+        left = mapping.parked and not operations.surroundings.client_contested(mapping.internal.address)
+        if mine and left and mapping.hold_of(Via.OPERATOR.protocol) is None:
             moved = replace(mapping, device=facts.device)  # so that the port is not kept from it for the old device
             turn.put(moved)
             turn.end(moved, "device-moved")

@@ -4,7 +4,7 @@ Every function is one ``Turn``: it asks the gate, plans, changes the ledger's ro
 them waits or talks to the kernel; ``gateway`` brings what they changed into the kernel and the store.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 
@@ -115,6 +115,10 @@ class Operations:
             )
             return Refused(planned.refusal, planned.reason, decision, planned.retry_s)
         mapping = planned.mapping
+        if self.surroundings.client_unsettled(
+            mapping.internal.address
+        ):  # the operator's own: it waits for its device
+            mapping = replace(mapping, parked=True)
         turn.put(mapping)
         turn.records.append(
             map_record(turn.now, decision, found.request, facts, verdict, mapping=mapping.id, action=action)

@@ -18,7 +18,8 @@ from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
 from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.model import DecisionId, Mapping, Via
 from upnp_gw.moved_devices import end_left_behind
-from upnp_gw.request import MapRequest, PortChoice
+from upnp_gw.request import MapRequest, PortChoice, Refusal
+from upnp_gw.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from upnp_gw.operations import Operations
@@ -131,9 +132,27 @@ class _Question:
             end_left_behind(self.operations, self.turn, self.request, facts)
             for mapping in self.left():
                 self.turn.end(mapping, "device-moved")
-        not_now = self.operations.no_external_address(self.request)
+        not_now = self.operations.no_external_address(self.request) or self._nobodys_address()
         allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
-        return not_now or self.planner.plan(self.request, allowed, self.owner, self.own)
+        planned = not_now or self.planner.plan(self.request, allowed, self.owner, self.own)
+        if isinstance(planned, Planned) and self._around.client_unsettled(self.request.internal.address):
+            return replace(planned, mapping=replace(planned.mapping, parked=True))  # the operator's own waits
+        return planned
+
+    @property
+    def _around(self) -> Surroundings:
+        return self.operations.surroundings
+
+    def _nobodys_address(self) -> NotPlanned | None:
+        """Why nothing can be opened to the internal client now: it is not known which host would get it."""
+        address = self.request.internal.address
+        if self.request.via is Via.OPERATOR:
+            return None
+        if self._around.client_contested(address):
+            return NotPlanned(Refusal.ABSENT, "another host claims the internal client's address")
+        if self._around.client_unsettled(address):
+            return NotPlanned(Refusal.ABSENT, "nobody answers for the internal client's address")
+        return None
 
     def _decided(self, facts: Facts) -> tuple[Facts, Verdict]:
         verdict = decide(self.operations.policy, facts, self.judged)

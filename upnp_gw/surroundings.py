@@ -5,7 +5,7 @@ Kept by the shells (``servers.netwatch``, ``own_ports``), read by the operations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import floor
@@ -17,6 +17,7 @@ from upnp_gw.gate.identity import device_of
 from upnp_gw.model import Endpoint, Instant, IPAddress, Mapping
 from upnp_gw.network import GatewayPorts, Neighbour, Neighbours, Network
 from upnp_gw.request import Source
+from upnp_gw.servers.neighbour_events import Contest
 
 DAY_S = 86400
 RESOLVE_S = 1.0
@@ -31,6 +32,7 @@ TABLE_FULL = frozenset({errno.ENOBUFS, errno.ENOMEM})
 
 Place = tuple[IPAddress, str]
 """An address on a LAN interface."""
+Ask = Callable[[IPAddress, str], Awaitable[bool]]
 
 
 async def _no_resolve(address: IPAddress, interface: str) -> bool:
@@ -54,9 +56,15 @@ class Surroundings:
     when its first request is here."""
     resolve: Callable[[IPAddress, str], Awaitable[bool]] = _no_resolve
     """Has the kernel find out who is behind an address."""
+    settle: Callable[[IPAddress, str], Awaitable[bool]] = _no_resolve
+    """Has all hosts of a LAN link asked whether one alone answers for an address, where that is not known."""
+    unsettled: Callable[[IPAddress, str], bool] = lambda address, interface: False
+    """True for an address on a LAN link that is not known to be one host's alone. What is opened to it would lead
+    to whichever host answers next."""
     contested: Callable[[IPAddress, str], bool] = lambda address, interface: False
-    """Whether somebody claims an address on a LAN whose previous holder may still be there. What is opened to it
-    meanwhile would lead to that one, once it has its address back."""
+    """True for an address on a LAN that several hosts claim. What leads to it is parked until it is settled."""
+    contests: Callable[[], Sequence[Contest]] = tuple
+    """Every such address."""
     _requesters: set[Place] = field(default_factory=set)
     """Those that are being resolved."""
     _targets: set[Place] = field(default_factory=set)
@@ -127,13 +135,29 @@ class Surroundings:
         that cannot be found out now."""
         if not self._unknown(address, interface):
             return True
-        return await self._resolve((address, interface), self._requesters, RESOLVE_MOST)
+        return await self._resolve(self.resolve, (address, interface), self._requesters, RESOLVE_MOST)
 
-    async def introduce_target(self, address: IPAddress, interface: str) -> None:
-        """The same of an internal client on the requester's LAN: it may be another address of the requester, which
-        has sent nothing from there yet."""
+    async def introduce_target(self, address: IPAddress, source: Source) -> None:
+        """The same of an internal client: it may be another address of the requester, which has sent nothing from
+        there yet. And it has to be one host's alone before anything is opened to it."""
+        interface = source.interface or self.network.lan_of(address)
         if self._unknown(address, interface):
-            await self._resolve((address, interface), self._targets, RESOLVE_TARGETS)
+            await self._resolve(self.resolve, (address, interface), self._targets, RESOLVE_TARGETS)
+        lan = self.network.lan_of(address)
+        if not self.unsettled(address, lan):
+            await self.settle(address, lan)  # returns at once; what was settled long ago is looked at again
+        elif address == source.address:
+            await self._resolve(self.settle, (address, lan), self._requesters, RESOLVE_MOST)
+        else:
+            await self._resolve(self.settle, (address, lan), self._targets, RESOLVE_TARGETS)
+
+    def client_unsettled(self, address: IPAddress) -> bool:
+        """Whether it is not known that an internal client's address is one host's alone."""
+        return self.unsettled(address, self.network.lan_of(address))
+
+    def client_contested(self, address: IPAddress) -> bool:
+        """Whether several hosts claim an internal client's address."""
+        return self.contested(address, self.network.lan_of(address))
 
     async def silent(self, address: IPAddress) -> bool:
         """True where nobody answers for an address on a LAN link. False also where that cannot be found out now."""
@@ -158,13 +182,13 @@ class Surroundings:
             return False
         return link.holds(address) and self.neighbours.mac_of(address, interface) is None
 
-    async def _resolve(self, place: Place, under_way: set[Place], most: int) -> bool:
+    async def _resolve(self, ask: Ask, place: Place, under_way: set[Place], most: int) -> bool:
         if len(under_way) >= most and place not in under_way:
             return False
         under_way.add(place)
         try:
             async with asyncio.timeout(RESOLVE_S):
-                return await self.resolve(*place)
+                return await ask(*place)
         except TimeoutError:
             return False
         except OSError as error:

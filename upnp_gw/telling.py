@@ -1,6 +1,7 @@
 """Mappings, decisions and events of the gateway in the words of the control API."""
 
 from ipaddress import ip_address
+from typing import Literal
 
 from upnp_gw import api
 from upnp_gw.events import (
@@ -19,6 +20,7 @@ from upnp_gw.gate.limits import Incident
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.model import IPAddress, Mapping, RemotePeers, Via
+from upnp_gw.servers.neighbour_events import Contest
 
 
 class Telling:
@@ -57,9 +59,14 @@ class Telling:
             last_used=api.moment(usage.last_used) if usage.last_used is not None else None,
             rule=row.rule,
             decision=row.decision,
-            state="parked" if row.parked else "active" if row.enabled else "disabled",
+            state=self._state(row),
             device_name=self.name(row.device),
         )
+
+    def _state(self, row: Mapping) -> Literal["active", "parked", "contested", "disabled"]:
+        if row.parked:
+            return "contested" if self._around.client_contested(row.internal.address) else "parked"
+        return "active" if row.enabled else "disabled"
 
     def decision(self, record: DecisionRecord) -> api.Decision:
         return api.Decision(
@@ -123,6 +130,15 @@ class Telling:
 def incident_told(incident: Incident) -> str:
     """One sentence."""
     return f"{incident.device} was refused {len(incident.ports)} distinct ports ({incident.action})"
+
+
+def contest_told(contest: Contest) -> str:
+    """One sentence, and what to do."""
+    return (
+        f"{contest.address} on {contest.interface} is claimed by {' and by '.join(contest.macs)}:"
+        " nothing is open to it until one of them alone answers for it; to say whose it is:"
+        f" ip neigh replace {contest.address} lladdr MAC dev {contest.interface} nud permanent"
+    )
 
 
 def _may_connect(row: Mapping) -> str | None:

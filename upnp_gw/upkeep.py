@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 
-from upnp_gw.device import mac_of
+from upnp_gw.device import lan_of, mac_of
 from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Counters, Firewall, Reading
 from upnp_gw.gateway import Gateway
@@ -21,11 +21,12 @@ from upnp_gw.model import Instant, IPAddress, Mapping, Usage
 from upnp_gw.network import Neighbour
 from upnp_gw.over_share import OverShareLog
 from upnp_gw.request import Reply
+from upnp_gw.servers.neighbour_events import Contested, Gone, Moved, NeighbourEvent, Seen, Settled
 
 log = logging.getLogger(__name__)
 
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
-"""Does the device at this address on this LAN interface answer the kernel's neighbour probes?"""
+"""Does one host alone answer for this address on this LAN interface, the one that is known at it?"""
 
 COUNTERS_S = 10.0
 FRESH_S = 1.0
@@ -72,6 +73,7 @@ class Upkeep:
         self._gateway.on_deadline_changed = self._changed.set
         self._gateway.before_request = self.sweep
         self._endless = {self._spawn(self._watch_deadlines()), self._spawn(self._count())}
+        self.look_around()
 
     async def stop(self) -> None:
         tasks = tuple(self._tasks)
@@ -135,21 +137,37 @@ class Upkeep:
 
     async def _renew(self, mapping: Mapping) -> None:
         async with self._probing:
-            present = await self._present(mapping)
+            present = await self._present(mapping.internal.address)
         self._submit("renew", [mapping.id], lambda turn: self._duties.renew(turn, mapping.id, present))
 
-    async def _present(self, mapping: Mapping) -> bool | None:
-        """Whether the device of a mapping answers; None where it cannot be asked: a routed LAN has no neighbour."""
+    async def _present(self, address: IPAddress) -> bool | None:
+        """Whether somebody alone answers for an address; None where nobody can be asked: behind another router."""
         network = self._operations.surroundings.network
-        address = mapping.internal.address
         interface = next((link.name for link in network.lans if network.on_link(address, link.name)), None)
-        if mapping.delegated or mac_of(mapping.device) is None or interface is None:
+        if interface is None:
             return None
         try:
             return await self._probe(address, interface)
         except OSError as error:
-            log.warning("no presence check for %s: %s", mapping.id, error.strerror)
+            log.warning("no presence check for %s: %s", address, error.strerror)
             return None
+
+    def look_around(self, parked: bool = False) -> None:
+        """Finds out who is at the addresses that mappings lead to (``parked``: those of parked ones alone): what
+        was opened in an earlier run, or before a link was down, may lead to another host by now."""
+        for address in {m.internal.address for m in self._ledger.table if m.parked or not parked}:
+            self._spawn(self._look(address))
+
+    async def _look(self, address: IPAddress) -> None:
+        async with self._probing:
+            present = await self._present(address)
+        host = self._operations.surroundings.host_of(address)
+        for mapping in self._ledger.table.to_client(address):
+            other = not mapping.delegated and host not in (None, mapping.device)
+            if (present and (mapping.parked or other)) or (present is False and mapping.active):
+                self._submit(
+                    "look", [mapping.id], partial(self._duties.renew, mapping_id=mapping.id, present=present)
+                )
 
     def _submit(self, what: str, ids: list[str], step: Callable[[Turn], None]) -> None:
         """An operation of ours; where it does not go through, the rows are looked at again."""
@@ -167,13 +185,33 @@ class Upkeep:
 
     # -- neighbours, told by servers.netwatch
 
+    def neighbour_changed(self, event: NeighbourEvent) -> None:
+        """Mappings follow what happens to the hosts that they lead to."""
+        match event:
+            case Seen(neighbour):
+                self.device_appeared(neighbour)
+            case Settled(neighbour):
+                self.device_seen(neighbour)
+            case Contested(address, interface):
+                self.contested(address, interface)
+            case Moved(address, old_mac, _, interface):
+                self.device_moved(Neighbour(address, old_mac, interface))
+            case Gone(address, _, interface):
+                self.device_gone(address, interface)
+
     def device_seen(self, neighbour: Neighbour) -> None:
-        """A device appeared at an address: its parked mappings come back at once, those of another one end."""
+        """A device alone answers for an address: its parked mappings come back, those of another one end."""
         around = self._operations.surroundings
         device = around.name_of(neighbour)
         for mapping in self._ledger.table.to_client(neighbour.address):
             if mapping.parked or (mapping.device != device and not mapping.delegated):
                 self._submit("return", [mapping.id], partial(self._return, mapping.id))
+        self.device_appeared(neighbour)
+
+    def device_appeared(self, neighbour: Neighbour) -> None:
+        """A device is seen at an address, where another one may answer too."""
+        around = self._operations.surroundings
+        device = around.name_of(neighbour)
         for lan in around.network.lan_names:
             self._look_elsewhere(around.network.device_id(neighbour.mac, lan), device)
 
@@ -192,14 +230,34 @@ class Upkeep:
     async def _park_if_gone(self, device: str) -> None:
         """Parks what a device holds at each of its addresses that does not answer."""
         try:
-            for mapping in {m.internal.address: m for m in self._active(device)}.values():
+            for address, mapping in {m.internal.address: m for m in self._active(device)}.items():
                 async with self._probing:
-                    present = await self._present(mapping)
+                    present = await self._present(address)
                 if present is False:
-                    address = mapping.internal.address
                     self._submit("park", [mapping.id], partial(self._duties.park, device=device, address=address))
         finally:
             self._looked_for.discard(device)
+
+    def device_gone(self, address: IPAddress, interface: str) -> None:
+        """Nobody answers for an address any more."""
+        if any(mapping.active for mapping in self._led_to(address, interface)):
+            self._submit("park", [], lambda turn: self._duties.device_gone(turn, address))
+
+    def contested(self, address: IPAddress, interface: str) -> None:
+        """Another host claims an address."""
+        if self._led_to(address, interface):
+            self._submit("park", [], lambda turn: self._duties.contested(turn, address))
+
+    def holder_of(self, address: IPAddress, interface: str) -> str | None:
+        """The MAC address of the device whose mappings lead to an address, those in force before parked ones."""
+        rows = sorted(self._led_to(address, interface), key=lambda mapping: not mapping.active)
+        own = (mapping.device for mapping in rows if not mapping.delegated)
+        return next((mac for d in own if lan_of(d) in ("", interface) and (mac := mac_of(d)) is not None), None)
+
+    def _led_to(self, address: IPAddress, interface: str) -> list[Mapping]:
+        """The mappings that lead to an address on this LAN."""
+        lan = self._operations.surroundings.network.lan_of(address)
+        return self._ledger.table.to_client(address) if lan in ("", interface) else []
 
     def device_moved(self, before: Neighbour) -> None:
         """An address belongs to another device now. ``before``: its entry until now."""
@@ -223,6 +281,8 @@ class Upkeep:
                 await self.count(remotes=turn % REMOTES_EVERY == 0)
             except FirewallError as error:
                 log.warning("the counters cannot be read: %s", error)
+            if turn % REMOTES_EVERY == 0:
+                self.look_around(parked=True)
             await self._gateway.remember()
 
     async def recount(self) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.igd_control_point import ControlPoint
+from tests.lab.igd_control_point import ControlPoint, refused
+from tests.lab.neighbour_forgery import claim
 from tests.lab.whole_way import ROUTER, TCP, Home, home
 from upnp_gw.lab.daemon import DaemonFailed
 from upnp_gw.lab.probe import EchoServer
@@ -84,6 +85,16 @@ def test_the_whole_way_works_without_root(here: Home) -> None:
         assert not here.rows()
     assert here.gateway.sysctl("net/ipv4/ip_forward") == "1", "router mode switched forwarding on"
     assert not [line for line in here.daemon.output if "denied" in line or "not permitted" in line]
+
+
+def test_without_root_it_hears_two_hosts_that_answer_for_one_address(here: Home) -> None:
+    """The sockets for it are made before CAP_NET_RAW is given up."""
+    claim(here.pc, here.console.address, here.gateway)
+    here.points.clear()
+    with refused(501):
+        here.point("pc").add(8090, NewInternalClient=here.console.address)
+    assert here.rows() == []
+    assert not [line for line in here.daemon.output if "is not heard" in line]
 
 
 def test_what_it_writes_is_not_for_everybody(here: Home) -> None:

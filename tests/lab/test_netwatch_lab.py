@@ -20,10 +20,11 @@ from upnp_gw.network import Neighbour, Network
 from upnp_gw.servers import netwatch
 from upnp_gw.servers.detect import detect, look
 from upnp_gw.servers.listeners import Listeners
-from upnp_gw.servers.netwatch import BATCH, Gone, Moved, NeighbourEvent, Netwatch, Seen
+from upnp_gw.servers.netwatch import BATCH, Contested, Gone, Moved, NeighbourEvent, Netwatch, Seen
 from upnp_gw.servers.presence import PROBE_S
 from upnp_gw.servers.rtnetlink import HEADER, NEIGHBOUR, Kind, Nud, attribute
 from upnp_gw.servers.wan_counters import WanCounters, link_speed
+from upnp_gw.servers.who_has import WhoHas
 
 pytestmark = pytest.mark.lab
 
@@ -63,6 +64,11 @@ class Watched:
                 self._told.clear()
                 await self._told.wait()
 
+    @property
+    def seen(self) -> list[NeighbourEvent]:
+        """Those that appeared."""
+        return [event for event in self.neighbours if isinstance(event, Seen)]
+
     async def heard(self, event: NeighbourEvent) -> None:
         await self.until(lambda: event in self.neighbours)
 
@@ -80,9 +86,19 @@ async def watching(
     external: Sequence[IPv4Address] = (),
     routed: Sequence[IPNetwork] = (),
     receive_bytes: int = 1 << 22,
+    hears_all: bool = True,
 ) -> AsyncIterator[Watched]:
+    """``hears_all``: with the sockets that hear every host's answer."""
     with lab.gateway.inside():
-        watch = Netwatch(wan, lan, external=external, routed=routed, boottime=boottime, receive_bytes=receive_bytes)
+        watch = Netwatch(
+            wan,
+            lan,
+            external=external,
+            routed=routed,
+            boottime=boottime,
+            receive_bytes=receive_bytes,
+            who_has=WhoHas() if hears_all else None,
+        )
     try:
         await watch.start()
         yield Watched(watch)
@@ -306,10 +322,11 @@ async def test_what_cannot_be_probed(fresh_lab: Lab) -> None:
         assert not await seen.watch.probe(fixed, LAN)
 
 
-async def test_another_host_takes_the_address_of_one_that_left(fresh_lab: Lab) -> None:
+@pytest.mark.parametrize("hears_all", [True, False])
+async def test_another_host_takes_the_address_of_one_that_left(fresh_lab: Lab, hears_all: bool) -> None:
     address = fresh_lab.hosts["console"].address
     twin = fresh_lab.add_host(LAN, TWIN)
-    async with watching(fresh_lab) as seen:
+    async with watching(fresh_lab, hears_all=hears_all) as seen:
         assert await seen.watch.probe(address, LAN)
         with fresh_lab.unplugged("console"):
             twin.ip("addr flush dev eth0", f"addr add {address}/24 dev eth0")
@@ -331,19 +348,24 @@ async def test_a_host_with_a_new_card_has_moved(fresh_lab: Lab) -> None:
         await seen.heard(Moved(console.address, CONSOLE.mac, TWIN.mac, LAN))
 
 
-async def test_a_claim_to_the_address_of_a_host_that_is_there_moves_nothing(fresh_lab: Lab) -> None:
+@pytest.mark.parametrize("hears_all", [True, False])
+async def test_a_claim_to_the_address_of_a_host_that_is_there_moves_nothing(
+    fresh_lab: Lab, hears_all: bool
+) -> None:
     """ARP spoofing: the gateway's entry is taken over, the real holder still answers, the mapping stays its own."""
     address = fresh_lab.hosts["console"].address
     twin = fresh_lab.add_host(LAN, TWIN)
-    async with watching(fresh_lab) as seen:
+    async with watching(fresh_lab, hears_all=hears_all) as seen:
         assert await seen.watch.probe(address, LAN)
+        assert await seen.watch.settle(address, LAN)
         seen.neighbours.clear()
         twin.ip("addr flush dev eth0", f"addr add {address}/24 dev eth0")
-        with logged("upnp_gw.servers.presence") as warning:
+        with logged("upnp_gw.servers.contests") as warning:
             reach(twin, Transport.UDP, HOME.network[1], 9)
             assert TWIN.mac in await asyncio.wait_for(warning, 5)
-        assert seen.watch.neighbours.mac_of(address) == CONSOLE.mac
-        assert seen.neighbours == []
+        assert seen.watch.contested(address, LAN)
+        assert not await seen.watch.settle(address, LAN)
+        assert seen.neighbours == [Contested(address, LAN)]
 
 
 async def test_an_address_of_another_lan_is_not_learned(two_lans: Lab) -> None:
@@ -446,7 +468,7 @@ async def test_a_thousand_neighbour_events_in_under_a_millisecond_each(fresh_lab
     async with watching(fresh_lab) as seen:
         gateway.ip(*crowd("replace"))
         start = time.process_time()
-        await seen.until(lambda: len(seen.neighbours) == 1000)
+        await seen.until(lambda: len(seen.seen) == 1000)
         assert time.process_time() - start < 1.0
         assert len(tuple(seen.watch.neighbours.all())) >= 1000
         gateway.ip(*crowd("del"))
@@ -461,11 +483,11 @@ async def test_a_flood_of_events_leaves_the_loop_to_others(fresh_lab: Lab, monke
     fresh_lab.gateway.ip(f"addr add 10.40.0.1/16 dev {LAN}")
     async with watching(fresh_lab) as seen:
         fresh_lab.gateway.ip(*crowd("replace", 2 * BATCH))
-        await seen.until(lambda: len(seen.neighbours) >= BATCH)
+        await seen.until(lambda: len(seen.seen) >= BATCH)
         for _ in range(5):  # turns of the loop
             await asyncio.sleep(0)
-        assert len(seen.neighbours) == BATCH
-        await seen.until(lambda: len(seen.neighbours) == 2 * BATCH)
+        assert len(seen.seen) == BATCH
+        await seen.until(lambda: len(seen.seen) == 2 * BATCH)
 
 
 async def test_lost_events_are_made_good_by_a_full_read(fresh_lab: Lab) -> None:
@@ -473,7 +495,7 @@ async def test_lost_events_are_made_good_by_a_full_read(fresh_lab: Lab) -> None:
     gateway.ip(f"addr add 10.40.0.1/16 dev {LAN}")
     async with watching(fresh_lab, receive_bytes=4096) as seen:
         gateway.ip(*crowd("replace"), f"addr add 10.41.0.1/16 dev {LAN}")
-        await seen.until(lambda: seen.watch.resyncs and len(seen.neighbours) == 1000)
+        await seen.until(lambda: seen.watch.resyncs and len(seen.seen) == 1000)
         assert seen.network.on_lan(ip_address("10.41.0.9"))
         gateway.ip(*crowd("del"), f"addr del 10.41.0.1/16 dev {LAN}")
         await seen.until(lambda: not seen.network.on_lan(ip_address("10.41.0.9")))

@@ -1,4 +1,4 @@
-"""Whether a host is there, and who has an address when two claim it: against a kernel made of a dict."""
+"""Whether a host is there, by the kernel's neighbour entries: against a kernel made of a dict."""
 
 import asyncio
 import errno
@@ -10,7 +10,8 @@ import pytest
 from upnp_gw.model import IPAddress
 from upnp_gw.network import Neighbour, Neighbours
 from upnp_gw.servers import presence
-from upnp_gw.servers.presence import Gone, Moved, NeighbourEvent, Presence, Seen
+from upnp_gw.servers.neighbour_events import Gone, Moved, NeighbourEvent, Place, Seen
+from upnp_gw.servers.presence import KernelQuestion, Presence
 from upnp_gw.servers.rtnetlink import NeighbourMessage, Nud
 
 HOST, LAN, INDEX = ip_address("192.168.1.9"), "lan0", 2
@@ -20,8 +21,6 @@ OLD, NEW = "02:00:00:00:00:01", "02:00:00:00:00:02"
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "PROBE_S", 0.05)
-    monkeypatch.setattr(presence, "OLD_HOLDER_S", 0.02)
-    monkeypatch.setattr(presence, "TRUCE_S", 0.01)
 
 
 @dataclass
@@ -70,18 +69,37 @@ class FakeKernel:
             raise OSError(self.failure, "as the test says")
 
 
+class Claims:
+    """Hears what happens to an entry; nothing is contested."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, ...]] = []
+
+    def appeared(self, place: Place, mac: str) -> None:
+        self.heard.append(("appeared", mac))
+
+    def claimed(self, place: Place, mac: str, before: str | None) -> bool:
+        if before not in (None, mac):
+            self.heard.append(("claimed", mac))
+        return False
+
+    def pinned(self, place: Place, mac: str) -> None:
+        self.heard.append(("pinned", mac))
+
+    def lost(self, place: Place, mac: str) -> None:
+        self.heard.append(("lost", mac))
+
+    def contested(self, place: Place) -> bool:
+        return False
+
+
 class Scene:
     def __init__(self, *answering: str) -> None:
         self.kernel = FakeKernel(set(answering))
         self.neighbours = Neighbours()
         self.told: list[NeighbourEvent] = []
-        self.presence = self.kernel.presence = Presence(self.neighbours, self.kernel, self.told.append)
-
-    async def settled(self) -> None:
-        """Until no address is contested."""
-        async with asyncio.timeout(2):
-            while contests := [c.task for c in self.presence._contests.values() if c.task]:
-                await asyncio.wait(contests)
+        self.claims = Claims()
+        self.presence = self.kernel.presence = Presence(self.neighbours, self.kernel, self.told.append, self.claims)
 
 
 async def test_seen_once_and_again_after_it_was_gone() -> None:
@@ -195,69 +213,25 @@ async def test_where_we_may_not_ask_that_is_said() -> None:
     assert await scene.presence.probe(HOST, LAN, INDEX) is True  # nothing stayed behind
 
 
-# -- two claim an address
-
-
-async def test_moved_when_the_old_holder_is_silent() -> None:
-    scene = Scene(NEW)
-    scene.kernel.put(OLD, Nud.STALE)
-    scene.kernel.put(NEW, Nud.STALE)
-    assert scene.neighbours.mac_of(HOST) == NEW  # at once: it must not pass for the old one
-    assert len(scene.told) == 1  # but nothing has moved yet
-    await scene.settled()
-    assert scene.told[1:] == [Moved(HOST, OLD, NEW, LAN)]
-    assert scene.kernel.asked == [OLD, NEW]
-    assert scene.neighbours.mac_of(HOST) == NEW
-
-
-@pytest.mark.parametrize("answering", [(NEW,), (OLD, NEW), (OLD,)])
-async def test_an_address_is_contested_while_its_claimant_has_it_and_nothing_is_settled(
-    answering: tuple[str, ...],
-) -> None:
-    scene = Scene(*answering)
-    scene.kernel.put(OLD, Nud.STALE)
-    assert not scene.presence.contested(HOST)
-    scene.kernel.put(NEW, Nud.STALE)
-    assert scene.presence.contested(HOST)
-    while scene.neighbours.mac_of(HOST) == NEW and scene.presence._contests:
-        assert scene.presence.contested(HOST)
-        await asyncio.sleep(0)
-    assert not scene.presence.contested(HOST), "it has moved, or is the old holder's again"
-    await scene.settled()
-
-
-async def test_not_moved_while_the_old_holder_answers() -> None:
-    scene = Scene(OLD, NEW)
-    scene.kernel.put(OLD, Nud.STALE)
-    scene.kernel.put(NEW, Nud.STALE)
-    await scene.settled()
-    assert len(scene.told) == 1
-    assert scene.kernel.asked == [OLD]
-    assert scene.neighbours.mac_of(HOST) == OLD
-
-
-async def test_a_claim_kept_up_is_looked_at_again_until_the_old_holder_leaves() -> None:
-    scene = Scene(OLD, NEW)
-    scene.kernel.put(OLD, Nud.STALE)
-    scene.kernel.put(NEW, Nud.STALE)
-    for _ in range(10):  # turns of the loop
-        await asyncio.sleep(0)
-    assert scene.neighbours.mac_of(HOST) == OLD
-    scene.kernel.put(NEW, Nud.STALE)
-    scene.kernel.answering = {NEW}
-    await scene.settled()
-    assert scene.told[1:] == [Moved(HOST, OLD, NEW, LAN)]
-
-
-async def test_a_claim_by_nobody_and_nobody_there_is_an_absence() -> None:
+async def test_another_host_at_an_address_counts_at_once_and_is_a_claim() -> None:
     scene = Scene()
     scene.kernel.put(OLD, Nud.STALE)
     scene.kernel.put(NEW, Nud.STALE)
-    await scene.settled()
-    assert scene.told[1:] == [Gone(HOST, OLD, LAN)]
+    assert scene.neighbours.mac_of(HOST) == NEW  # it must not pass for the old one
+    assert scene.told == [Seen(Neighbour(HOST, OLD, LAN))]
+    assert scene.claims.heard == [("appeared", OLD), ("claimed", NEW)]
 
 
-async def test_a_claimant_that_keeps_taking_the_entry_back_does_not_stop_the_old_holders_answer(
+async def test_an_entry_that_the_operator_sets_has_moved_at_once() -> None:
+    scene = Scene(OLD)
+    scene.kernel.put(OLD, Nud.STALE)
+    scene.kernel.put(NEW, Nud.PERMANENT)
+    assert scene.told[1:] == [Moved(HOST, OLD, NEW, LAN)]
+    assert scene.claims.heard[1:] == [("pinned", NEW)]
+    assert scene.kernel.asked == []
+
+
+async def test_a_host_is_asked_by_its_mac_address_again_when_another_one_takes_the_entry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene = Scene(OLD, NEW)
@@ -269,32 +243,16 @@ async def test_a_claimant_that_keeps_taking_the_entry_back_does_not_stop_the_old
         scene.kernel.put(NEW if spoiled else mac, Nud.STALE if spoiled else Nud.REACHABLE)
 
     monkeypatch.setattr(scene.kernel, "_outcome", outcome)
-    scene.kernel.put(NEW, Nud.STALE)
-    await scene.settled()
+    assert await scene.presence.ask((HOST, LAN), INDEX, OLD, 1.0) is True
     assert scene.kernel.asked == [OLD] * 4
-    assert len(scene.told) == 1
 
 
-async def test_where_nobody_can_be_asked_the_claim_counts() -> None:
-    scene = Scene(OLD, NEW)
-    scene.kernel.failure = errno.EPERM
-    scene.kernel.put(OLD, Nud.STALE)
-    scene.kernel.put(NEW, Nud.STALE)
-    await scene.settled()
-    assert scene.told[1:] == [Moved(HOST, OLD, NEW, LAN)]
-
-
-async def test_an_entry_that_the_operator_sets_has_moved_at_once() -> None:
-    scene = Scene(OLD)
-    scene.kernel.put(OLD, Nud.STALE)
-    scene.kernel.put(NEW, Nud.PERMANENT)
-    assert scene.told[1:] == [Moved(HOST, OLD, NEW, LAN)]
-    assert scene.kernel.asked == []
-
-
-async def test_close_ends_what_is_being_judged() -> None:
-    scene = Scene(OLD, NEW)
-    scene.kernel.put(OLD, Nud.STALE)
-    scene.kernel.put(NEW, Nud.STALE)
-    await scene.presence.close()
-    assert scene.presence._contests == {}
+async def test_the_kernel_asks_those_that_are_named() -> None:
+    scene = Scene(NEW)
+    question = KernelQuestion(scene.presence, (HOST, LAN), INDEX, 0.05)
+    question.ask(OLD, NEW)
+    async with asyncio.timeout(2):
+        await question.heard.wait()
+    assert list(question.answers) == [NEW]
+    assert scene.kernel.asked == [OLD, NEW]
+    question.close()

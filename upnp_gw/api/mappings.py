@@ -40,8 +40,9 @@ class Mapping(Struct, frozen=True, kw_only=True):
     rule: str
     """The grant that was charged, or ``operator``."""
     decision: str
-    state: Literal["active", "parked", "disabled"]
-    """parked: its device is away, the port stays reserved; disabled: asked for with NewEnabled 0."""
+    state: Literal["active", "parked", "contested", "disabled"]
+    """parked: its device is away, the port stays reserved; contested: the same, while two hosts claim the internal
+    client's address; disabled: asked for with NewEnabled 0."""
     device_name: str | None = None
     vias: list[Via] = []
     """The ways by which it is held: each protocol has its own lease on it."""

@@ -42,6 +42,7 @@ class PolicyState(Struct, frozen=True, kw_only=True):
 class MappingCount(Struct, frozen=True, kw_only=True):
     active: Count
     parked: Count
+    """Contested ones too."""
     disabled: Count
     limit: Count
     """How many the gateway holds at most."""

@@ -21,7 +21,7 @@ CLEAR = "\x1b[H\x1b[2J"
 
 OBSERVE_RULE = "observe"
 """The rule of a mapping that no grant covers (``upnp_gw.gate.schema``, which is not loaded here)."""
-STATE = {"active": "", "parked": "parked", "disabled": "off"}
+STATE = {"active": "", "parked": "parked", "contested": "contested", "disabled": "off"}
 
 
 def external(mapping: api.Mapping) -> str:

@@ -101,6 +101,16 @@ class Turn:
         elif before is not None and before.active and narrowed(before, mapping):
             self._cut(before, "filtered")
 
+    def park(self, mapping: Mapping, cut: bool) -> None:
+        """Takes a row out of the kernel and keeps its external port. ``cut``: its flows end at once."""
+        self.put(replace(mapping, parked=True))
+        if cut:
+            self._cut(mapping, "parked")
+
+    def touched(self) -> Sequence[tuple[Mapping | None, Mapping | None]]:
+        """(before, after) of the rows so far."""
+        return self._draft.changes()
+
     def end(self, mapping: Mapping, why: str) -> None:
         """Takes a row out and has its flows cut, later or at once as ``why`` says."""
         self._draft.remove(mapping.id)

@@ -44,6 +44,11 @@ class LinkState:
         """The LAN link of this index, as of the last ``network()``."""
         return self._lans.get(index)
 
+    def mac_of(self, index: int) -> str | None:
+        """The link's own MAC address; None: it has none."""
+        message = self._links.get(index)
+        return message.mac if message is not None else None
+
     def network(self, old: Network, boot: float) -> Network:
         """The network as it is now: the same object where nothing changed. ``boot`` is BOOTTIME seconds."""
         by_name = {message.name: message for message in self._links.values()}

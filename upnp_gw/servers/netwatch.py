@@ -13,9 +13,13 @@ from ipaddress import IPv4Address
 from typing import ParamSpec
 
 from upnp_gw.model import IPAddress, IPNetwork
-from upnp_gw.network import Neighbours, Network
+from upnp_gw.network import Link, Neighbours, Network
+from upnp_gw.servers.contests import JUDGE_S
+from upnp_gw.servers.holders import Holders
 from upnp_gw.servers.linkstate import LinkState
-from upnp_gw.servers.presence import Gone, Moved, NeighbourEvent, Presence, Seen
+from upnp_gw.servers.neighbour_events import Contest, Contested, Gone, Moved, NeighbourEvent, Place, Seen, Settled
+from upnp_gw.servers.neighbour_questions import Question
+from upnp_gw.servers.presence import KernelQuestion, Presence
 from upnp_gw.servers.rtnetlink import (
     AddressMessage,
     LinkMessage,
@@ -25,8 +29,9 @@ from upnp_gw.servers.rtnetlink import (
     tells_of_routes,
 )
 from upnp_gw.servers.rtnetlink_socket import Rtnetlink, event_socket
+from upnp_gw.servers.who_has import Asker, WhoHas
 
-__all__ = ["Gone", "Moved", "NeighbourEvent", "Netwatch", "Seen"]
+__all__ = ["Contested", "Gone", "Moved", "NeighbourEvent", "Netwatch", "Seen", "Settled"]
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +64,9 @@ class Netwatch:
         external: Sequence[IPv4Address] = (),
         boottime: Callable[[], float],
         receive_bytes: int = RECEIVE_BYTES,
+        who_has: WhoHas | None = None,
     ) -> None:
+        """``who_has`` is started and closed here; None: the kernel alone is asked, which misses a second answer."""
         self._state = LinkState(wan, lan, routed, external)
         self.network: Network = self._state.nothing
         """The latest snapshot."""
@@ -82,10 +89,14 @@ class Netwatch:
         except BaseException:
             self._kernel.close()
             raise
-        self._presence = Presence(self.neighbours, self._kernel, self._tell)
+        self._who_has = who_has
+        self._holders = Holders(self.neighbours, self._kernel, self._begin, self._lan, self._tell)
+        self._presence = Presence(self.neighbours, self._kernel, self._tell, self._holders)
 
     async def start(self) -> None:
         """Reads everything, and listens from then on."""
+        if self._who_has is not None:
+            self._who_has.start()
         self._read_all()
         asyncio.get_running_loop().add_reader(self._events, self._readable)
 
@@ -94,7 +105,9 @@ class Netwatch:
         for timer in (self._resync, self._rest):
             if timer is not None:
                 timer.cancel()
-        await self._presence.close()
+        await self._holders.close()
+        if self._who_has is not None:
+            self._who_has.close()
         self._kernel.close()
         self._events.close()
 
@@ -104,16 +117,79 @@ class Netwatch:
         True also where it cannot be told: an address behind another router, an entry that the operator set.
         Raises OSError where the kernel does not let us ask.
         """
-        link = self.network.lan(interface)
-        if link is None or not link.up:
-            return False
-        if not any(address in network for network in link.networks if network.version == address.version):
-            return True
+        link = self._near(address, interface)
+        if link is None:
+            return not self._is_down(interface)
         return await self._presence.probe(address, interface, link.index)
 
+    def _near(self, address: IPAddress, interface: str) -> Link | None:
+        """The link where a host of this address has a neighbour entry; None where it has none: behind another
+        router, the link is down, or has no neighbours."""
+        link = self.network.lan(interface)
+        if link is None or not link.up or not link.has_macs or self.network.is_gateway(address):
+            return None
+        return link if link.holds(address) else None
+
+    def _is_down(self, interface: str) -> bool:
+        link = self.network.lan(interface)
+        return link is None or not link.up
+
+    # -- whose address it is
+
+    def mappings_lead_to(self, holder_of: Callable[[IPAddress, str], str | None]) -> None:
+        """``holder_of``: the MAC address of the device that has mappings to an address on a LAN interface."""
+        self._holders.holder_of = lambda place: holder_of(*place)
+
+    async def settle(self, address: IPAddress, interface: str, fresh: bool = False) -> bool:
+        """Does one host alone answer for this address, the one that is known at it? Asks all hosts of the link
+        where that was not done (``fresh``: in any case): within 4 s, in half a second where all is well.
+
+        True also where it cannot be told, as in ``probe``.
+        """
+        link = self._near(address, interface)
+        if link is None:
+            return not self._is_down(interface)
+        place = (address, interface)
+        if self.neighbours.mac_of(*place) is None and not self._holders.contested(place):
+            if not await self._presence.probe(address, interface, link.index):
+                return False
+            self.lookup(address, interface)
+        return await self._holders.settle(place, fresh)
+
+    async def settle_anew(self, address: IPAddress, interface: str) -> bool:
+        """The same, and all hosts are asked in any case."""
+        return await self.settle(address, interface, fresh=True)
+
+    def unsettled(self, address: IPAddress, interface: str) -> bool:
+        """True for an address on a LAN link that is not known to be one host's alone."""
+        return self._near(address, interface) is not None and not self._holders.settled((address, interface))
+
     def contested(self, address: IPAddress, interface: str) -> bool:
-        """True while an address is with a claimant, and its previous holder may still be there."""
-        return self._presence.contested(address, interface)
+        """True for an address that several hosts claim on this LAN."""
+        return self._holders.contested((address, interface))
+
+    def contests(self) -> list[Contest]:
+        """Every such address."""
+        return self._holders.contests()
+
+    def _lan(self, interface: str) -> Link | None:
+        return self.network.lan(interface)
+
+    def _begin(self, place: Place) -> Question | None:
+        """Opens a question to all hosts of a link. Raises OSError."""
+        address, interface = place
+        link = self.network.lan(interface)
+        if link is None or not link.index:
+            raise OSError(errno.ENODEV, "the link is not there")
+        mac = self._state.mac_of(link.index)
+        if mac is None or not link.has_macs:
+            return None
+        if self._who_has is None:
+            return KernelQuestion(self._presence, place, link.index, JUDGE_S - 0.5)
+        own = next(
+            (own.ip for own in link.addresses if own.version == address.version and address in own.network), None
+        )
+        return self._who_has.begin(Asker(interface, link.index, mac, own), address)
 
     def lookup(self, address: IPAddress, interface: str) -> str | None:
         """The MAC address behind an address; asked of the kernel (0.1 ms) where its event is not here yet."""

@@ -61,7 +61,8 @@ ROUTE = struct.Struct("=BBBBBBBBI")
 COUNTERS = struct.Struct("=4Q")
 
 IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_NOARP = 0x1, 0x8, 0x40, 0x80
-IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_STATS64, IFLA_INFO_KIND = 3, 5, 10, 18, 23, 1
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_STATS64 = 1, 3, 5, 10, 18, 23
+IFLA_INFO_KIND = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_SECONDARY, IFA_F_OPTIMISTIC, IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x1, 0x4, 0x8, 0x20, 0x40
 NDA_DST, NDA_LLADDR = 1, 2
@@ -89,6 +90,8 @@ class LinkMessage:
     parent: int = 0
     """Index of the interface that it was made over: a VLAN's, a macvlan's. Of a veth it is the other end, maybe of
     another net namespace."""
+    mac: str | None = None
+    """Its own; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,7 @@ def _link(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> LinkMe
         (sent_bytes, received_bytes, sent, received),
         not flags & (IFF_NOARP | IFF_LOOPBACK),
         _number(found.get(IFLA_LINK)),
+        _mac(found.get(IFLA_ADDRESS, b"")),
     )
 
 
@@ -222,9 +226,8 @@ def _neighbour(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> N
     address = ip(found.get(NDA_DST, b""))
     if family not in (socket.AF_INET, socket.AF_INET6) or address is None or flags & NTF_PROXY:
         return None
-    mac = found.get(NDA_LLADDR, b"")
-    text = mac.hex(":") if len(mac) == 6 and any(mac) else None
-    return NeighbourMessage(kind == Kind.DELNEIGH, index, address, text, state)
+    mac = _mac(found.get(NDA_LLADDR, b""))
+    return NeighbourMessage(kind == Kind.DELNEIGH, index, address, mac, state)
 
 
 def _route(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> RouteMessage | None:
@@ -270,6 +273,10 @@ def ip(packed: bytes) -> IPAddress | None:
     if len(packed) == 4:
         return IPv4Address(packed)
     return IPv6Address(packed) if len(packed) == 16 else None
+
+
+def _mac(packed: bytes) -> str | None:
+    return packed.hex(":") if len(packed) == 6 and any(packed) else None
 
 
 def _number(payload: bytes | None) -> int:

@@ -1,0 +1,160 @@
+"""Who has an address: every host of a link that says so is heard, and none of another link."""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_address
+
+import pytest
+
+from tests.lab.neighbour_forgery import claim, confirm
+from upnp_gw.lab import CONSOLE, GUEST, HOME, PC, Lab, Topology
+from upnp_gw.model import IPAddress
+from upnp_gw.servers.rtnetlink_socket import Rtnetlink
+from upnp_gw.servers.who_has import MOST_HEARD, Asker, Question, WhoHas
+
+pytestmark = [pytest.mark.lab, pytest.mark.spec("SR-2", "SR-43")]
+
+GUEST_SIDE = "02:00:77:00:00:02"
+"""The gateway's MAC address on the guest LAN."""
+OLD_OPTMEM = 20480
+"""net.core.optmem_max of Linux before 6.7: the room for a socket's filter, bytes."""
+
+
+@pytest.fixture(scope="module")
+def two_lans(namespaces: None) -> Iterator[Lab]:
+    with Lab(Topology(lans=(HOME, GUEST))) as made:
+        yield made
+
+
+@pytest.fixture(params=["address", "address6"], ids=["IPv4", "IPv6"])
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@asynccontextmanager
+async def asking(lab: Lab) -> AsyncIterator[WhoHas]:
+    with lab.gateway.inside():
+        made = WhoHas()
+    made.start()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def begin(lab: Lab, who_has: WhoHas, address: IPAddress, interface: str = "lan0") -> Question:
+    with lab.gateway.inside(), Rtnetlink() as kernel:
+        link = kernel.link(interface)
+    assert link is not None
+    assert link.mac is not None
+    own = lab.topology.lans[0 if interface == "lan0" else 1].network[1] if address.version == 4 else None
+    return who_has.begin(Asker(interface, link.index, link.mac, own), address)
+
+
+async def answers(question: Question, number: int) -> set[str]:
+    """So many hosts, or those that are heard within ten seconds."""
+    async with asyncio.timeout(10):
+        while len(question.answers) < number:
+            question.heard.clear()
+            await question.heard.wait()
+    return set(question.answers)
+
+
+async def test_two_hosts_that_answer_are_both_heard(two_lans: Lab, family: str) -> None:
+    """The kernel's neighbour table hears one of them."""
+    console, pc = two_lans.hosts["console"], two_lans.hosts["pc"]
+    address: IPAddress = getattr(console, family)
+    length = address.max_prefixlen
+    async with asking(two_lans) as who_has:
+        question = begin(two_lans, who_has, address)
+        question.ask(CONSOLE.mac)
+        assert await answers(question, 1) == {CONSOLE.mac}
+        pc.ip(f"addr add {address}/{length} dev eth0" + " nodad" * (length == 128))
+        try:
+            question.ask(CONSOLE.mac)
+            assert await answers(question, 2) == {CONSOLE.mac, PC.mac}
+        finally:
+            pc.ip(f"addr del {address}/{length} dev eth0")
+        question.close()
+
+
+async def test_what_is_said_of_another_address_or_on_another_link_is_no_answer(two_lans: Lab, family: str) -> None:
+    guest, pc, gateway = two_lans.hosts["guest"], two_lans.hosts["pc"], two_lans.gateway
+    address: IPAddress = getattr(two_lans.hosts["console"], family)
+    async with asking(two_lans) as who_has:
+        question = begin(two_lans, who_has, address)
+        confirm(guest, address, gateway, side=GUEST_SIDE, times=3)
+        confirm(pc, getattr(pc, family), gateway, times=3)
+        question.ask()
+        assert await answers(question, 1) == {CONSOLE.mac}, "those before it were not let through"
+        question.close()
+
+
+async def test_a_flood_of_answers_is_heard_once(two_lans: Lab, family: str) -> None:
+    """A host that says so a thousand times takes nobody's place; nor do a thousand hosts."""
+    pc, gateway = two_lans.hosts["pc"], two_lans.gateway
+    address: IPAddress = getattr(two_lans.hosts["console"], family)
+    async with asking(two_lans) as who_has:
+        question = begin(two_lans, who_has, address)
+        confirm(pc, address, gateway, times=5000)
+        assert await answers(question, 1) == {PC.mac}
+        confirm(pc, address, gateway, times=1000)
+        question.ask()
+        assert await answers(question, 2) == {PC.mac, CONSOLE.mac}
+        for number in range(20):
+            confirm(pc, address, gateway, f"02:00:00:00:00:{number:02x}")
+        await answers(question, MOST_HEARD)
+        assert len(question.answers) == MOST_HEARD
+        question.close()
+
+
+async def test_without_a_question_nothing_is_heard(two_lans: Lab, family: str) -> None:
+    pc, gateway = two_lans.hosts["pc"], two_lans.gateway
+    address: IPAddress = getattr(two_lans.hosts["console"], family)
+    async with asking(two_lans) as who_has:
+        begin(two_lans, who_has, address).close()
+        claim(pc, address, gateway)
+        confirm(pc, address, gateway)
+        question = begin(two_lans, who_has, address)
+        question.ask()
+        assert await answers(question, 1) == {CONSOLE.mac}
+        question.close()
+
+
+async def test_two_questions_about_one_address_both_hear_the_answer(two_lans: Lab, family: str) -> None:
+    address: IPAddress = getattr(two_lans.hosts["console"], family)
+    async with asking(two_lans) as who_has:
+        first = begin(two_lans, who_has, address)
+        first.ask()
+        await answers(first, 1)
+        second = begin(two_lans, who_has, address)
+        second.ask()
+        assert await answers(second, 1) == {CONSOLE.mac}
+        first.close()
+        second.close()
+
+
+@pytest.mark.parametrize("first", [ip_address("10.0.0.2"), HOME.network6[2]], ids=["IPv4", "IPv6"])
+async def test_the_kernel_has_room_for_many_questions_and_says_when_it_has_none(
+    two_lans: Lab, first: IPAddress
+) -> None:
+    with suppress(FileNotFoundError):  # before 6.7 it is the whole machine's, and as small
+        two_lans.gateway.sysctl("net/core/optmem_max", str(OLD_OPTMEM))
+    async with asking(two_lans) as who_has:
+        opened: list[Question] = []
+        assert until_it_refuses(lambda: opened.append(begin(two_lans, who_has, first + len(opened))))
+        assert len(opened) > 64
+        opened[0].close()
+        begin(two_lans, who_has, first).close()
+
+
+def until_it_refuses(more: Callable[[], None]) -> bool:
+    """True where the kernel says that it has no room; False: it never does."""
+    for _ in range(1000):
+        try:
+            more()
+        except OSError as error:
+            return error.errno == errno.ENOMEM
+    return False

@@ -1,0 +1,183 @@
+"""Two hosts claim one address: all are asked, until one alone answers for it.
+
+By mistake, by ARP spoofing, or because a host is back at an address that was given to another one meanwhile. What
+each outcome means is for ``Holders`` to say.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from upnp_gw.servers.neighbour_events import Contest, Place
+from upnp_gw.servers.neighbour_questions import NOT_NOW, Question, hear
+
+log = logging.getLogger(__name__)
+
+JUDGE_S = 1.5
+"""How long each host has to answer."""
+JUDGE_AT_S = (0.0, 0.3, 0.6, 1.0)
+"""When all are asked."""
+TRUCE_S = 10.0
+"""After two hosts answered: when they are asked again."""
+RECENT_S = 60.0
+"""An address that is contested again so soon is settled only after TRUCE_S without another claim: the first forged
+frame costs its owner 1.5 s, the next ones 10."""
+WARN_AGAIN_S = 600.0
+NEEDED_AT_ONCE, OTHERS_AT_ONCE = 8, 4
+"""Contested addresses with and without mappings whose hosts are asked at a time; the rest wait."""
+MOST_REMEMBERED = 1024
+MOST_CLAIMS = 8
+"""Hosts that are asked by their MAC address, of all that claim one address."""
+NEVER = float("-inf")
+
+
+@dataclass(slots=True)
+class Running:
+    """A contest."""
+
+    holder: str
+    """Whose the address was."""
+    claims: dict[str, float]
+    """MAC address -> loop time of its last claim."""
+    answered: set[str] = field(default_factory=set)
+    told: bool = False
+    """The operator was warned."""
+    asking: bool = False
+    """The kernel is told to ask them: what the neighbour entry says meanwhile is no claim."""
+    task: asyncio.Task[None] | None = None
+
+
+class _Past(NamedTuple):
+    """A contest that is over."""
+
+    ended: float
+    warned: float
+
+
+class Contests:
+    """All on the event loop. ``begin`` opens a question (None: the link has no neighbours), and may raise OSError;
+    ``needed``: mappings lead to this address. ``over`` is told who alone answers in the end (None: nobody)."""
+
+    def __init__(
+        self,
+        begin: Callable[[Place], Question | None],
+        needed: Callable[[Place], bool],
+        over: Callable[[Place, Running, str | None], None],
+    ) -> None:
+        self._begin = begin
+        self._needed = needed
+        self._over = over
+        self._running: dict[Place, Running] = {}
+        self._past: dict[Place, _Past] = {}
+        self._rooms = {True: asyncio.Semaphore(NEEDED_AT_ONCE), False: asyncio.Semaphore(OTHERS_AT_ONCE)}
+
+    async def close(self) -> None:
+        tasks = [contest.task for contest in self._running.values() if contest.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._running.clear()
+
+    def __contains__(self, place: Place) -> bool:
+        return place in self._running
+
+    def all(self) -> list[Contest]:
+        return [Contest(*place, tuple(sorted(contest.claims))) for place, contest in self._running.items()]
+
+    def start(self, place: Place, holder: str, claims: Sequence[str]) -> None:
+        """``holder``: whose the address was, who is asked too."""
+        contest = self._running[place] = Running(holder, dict.fromkeys((*claims, holder), _now()))
+        contest.task = asyncio.get_running_loop().create_task(self._judge(place, contest))
+
+    def claim(self, place: Place, mac: str) -> None:
+        """Another frame in this host's name, while it is contested."""
+        contest = self._running[place]
+        if (mac in contest.claims or len(contest.claims) < MOST_CLAIMS) and not contest.asking:
+            contest.claims[mac] = _now()
+
+    def decide(self, place: Place, winner: str) -> None:
+        """The operator says whose it is."""
+        contest = self._running[place]
+        if contest.task is not None:
+            contest.task.cancel()
+        self._end(place, contest, winner)
+
+    async def _judge(self, place: Place, contest: Running) -> None:
+        try:
+            winner = await self._winner(place, contest)
+        except OSError as error:  # we may not ask: the last claim counts
+            log.warning("who has %s on %s cannot be asked: %s", *place, error.strerror)
+            winner = max(contest.claims, key=lambda mac: (contest.claims[mac], mac != contest.holder))
+        self._end(place, contest, winner)
+
+    async def _winner(self, place: Place, contest: Running) -> str | None:
+        """The host that alone answers in the end; None: none does."""
+        past = self._past.get(place)
+        again = past is not None and _now() - past.ended < RECENT_S
+        while True:
+            async with self._rooms[self._needed(place)]:
+                answers = await self._answers(place, contest)
+            if answers is not None:
+                contest.answered |= answers
+                last = max((at for mac, at in contest.claims.items() if mac not in answers), default=NEVER)
+                if len(answers) < 2 and not (again and _now() - last < TRUCE_S):
+                    return next(iter(answers), None)
+                self._warn(place, contest)
+            await asyncio.sleep(TRUCE_S)
+
+    async def _answers(self, place: Place, contest: Running) -> set[str] | None:
+        """Who answers when all hosts are asked, those that claim the address by their own MAC address too. None:
+        that cannot be found out now."""
+        try:
+            question = self._begin(place)
+            if question is None:
+                return None
+            contest.asking, begun = question.by_kernel, _now()
+            try:
+                for at in (*JUDGE_AT_S, JUDGE_S):
+                    if await hear(question, begun + at, lambda: len(question.answers) > 1):
+                        break
+                    if at < JUDGE_S:
+                        question.ask(*contest.claims)
+            finally:
+                contest.asking = False
+                question.close()
+        except OSError as error:
+            if error.errno in NOT_NOW:
+                return None
+            raise
+        for mac in question.answers:
+            contest.claims.setdefault(mac, _now())
+        return set(question.answers)
+
+    def _end(self, place: Place, contest: Running, winner: str | None) -> None:
+        past = self._past.pop(place, None)
+        while len(self._past) >= MOST_REMEMBERED:
+            del self._past[next(iter(self._past))]
+        warned = past.warned if past is not None else NEVER
+        self._past[place] = _Past(_now(), _now() if contest.told else warned)
+        if contest.told and winner is not None:
+            log.warning("%s on %s is %s's: no other host answers for it any more", *place, winner)
+        del self._running[place]
+        self._over(place, contest, winner)
+
+    def _warn(self, place: Place, contest: Running) -> None:
+        """Once for a contest, and not more often than every ten minutes for an address."""
+        past = self._past.get(place)
+        if contest.told or (past is not None and _now() - past.warned < WARN_AGAIN_S):
+            return
+        contest.told = True
+        silent = sorted(set(contest.claims) - contest.answered)
+        log.warning(
+            "%s on %s is claimed by %s%s: nothing is open to it until one of them alone answers for it",
+            *place,
+            " and by ".join(sorted(contest.claims)),
+            f" ({', '.join(silent)} did not answer)" if silent else "",
+        )
+
+
+def _now() -> float:
+    """Loop time."""
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,296 @@
+"""Which host has an address: one that alone answers for it, or none as long as two claim it.
+
+``Presence`` tells what the kernel's neighbour entries say. An entry proves little: any host can write it with one
+forged frame, in the state REACHABLE too. So before an address counts as a host's, all hosts of the link are asked.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from upnp_gw.network import Link, Neighbour, Neighbours
+from upnp_gw.servers.contests import Contests, Running
+from upnp_gw.servers.neighbour_events import Contest, Contested, Gone, Moved, NeighbourEvent, Place, Settled
+from upnp_gw.servers.neighbour_questions import NOT_NOW, Question, hear
+from upnp_gw.servers.presence import Kernel
+from upnp_gw.servers.rtnetlink import Nud
+
+log = logging.getLogger(__name__)
+
+ALONE_S = 0.5
+"""How long other hosts have to answer until the one that is known is alone. See docs/network.md for why."""
+ASK_AT_S = (0.0, 0.2, 0.4, 1.0, 2.0, 3.0)
+"""When all hosts are asked: one question may be lost, and a sleeping Wi-Fi host hears them every 0.1 to 0.3 s."""
+SECOND_LOOK_S = 3.0
+"""How long a late answer of another host still counts, where something was opened meanwhile."""
+SILENT_S = 4.0
+"""A host that was silent for so long is gone: as patient as the kernel's own probes."""
+FRESH_S = 10.0
+"""An address that was settled longer ago is looked at again, behind the request that finds it so."""
+NEEDED_AT_ONCE, OTHERS_AT_ONCE = 8, 4
+"""Addresses with and without mappings that are looked at at a time, requests apart."""
+MOST_WAITING = 256
+"""Addresses without mappings that wait to be looked at; one more is looked at when it asks for something."""
+
+
+class _Settled(NamedTuple):
+    mac: str
+    at: float
+    """Loop time."""
+
+
+@dataclass(slots=True)
+class _Check:
+    """Whether a host is alone in answering for an address."""
+
+    mac: str
+    result: asyncio.Future[bool]
+    thorough: bool
+    """Late answers count too."""
+    begun: bool = False
+    task: asyncio.Task[None] | None = None
+
+
+class Holders:
+    """All on the event loop. ``begin`` opens a question (None: the link has no neighbours), and may raise OSError.
+
+    ``link``: the LAN link of this name as it is now, another object after each change.
+    """
+
+    def __init__(
+        self,
+        neighbours: Neighbours,
+        kernel: Kernel,
+        begin: Callable[[Place], Question | None],
+        link: Callable[[str], Link | None],
+        tell: Callable[[NeighbourEvent], None],
+    ) -> None:
+        self.holder_of: Callable[[Place], str | None] = lambda place: None
+        """The MAC address of the device whose mappings lead to this address."""
+        self._neighbours = neighbours
+        self._kernel = kernel
+        self._begin = begin
+        self._link = link
+        self._tell = tell
+        self._settled: dict[Place, _Settled] = {}
+        self._checks: dict[Place, _Check] = {}
+        self._contests = Contests(begin, lambda place: self.holder_of(place) is not None, self._over)
+        self._rooms = {True: asyncio.Semaphore(NEEDED_AT_ONCE), False: asyncio.Semaphore(OTHERS_AT_ONCE)}
+
+    async def close(self) -> None:
+        tasks = [check.task for check in self._checks.values() if check.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._contests.close()
+
+    # -- what is asked
+
+    def contested(self, place: Place) -> bool:
+        return place in self._contests
+
+    def contests(self) -> list[Contest]:
+        """Every address that two hosts claim now."""
+        return self._contests.all()
+
+    def settled(self, place: Place) -> bool:
+        """The host that the neighbour entry names has answered since the entry came, and no other one has."""
+        settled = self._settled.get(place)
+        return settled is not None and settled.mac == self._neighbours.mac_of(*place)
+
+    async def settle(self, place: Place, fresh: bool = False) -> bool:
+        """Asks all hosts where that was not done yet (``fresh``: in any case). True: one alone answers for it, the
+        one that the neighbour entry names; where there is no entry, the one that has mappings to it."""
+        if place in self._contests:
+            return False
+        mac = self._neighbours.mac_of(*place) or self.holder_of(place)
+        if mac is None:
+            return False
+        settled = self._settled.get(place)
+        known = settled is not None and settled.mac == mac
+        if settled is not None and known and not fresh and self._now() - settled.at <= FRESH_S:
+            return True
+        check = self._check(place, mac, urgent=True, anew=fresh and self._is_over(place))
+        check.thorough = True
+        return True if known and not fresh else await asyncio.shield(check.result)
+
+    def _is_over(self, place: Place) -> bool:
+        """A check is under way that goes on only for the sake of late answers."""
+        check = self._checks.get(place)
+        return check is not None and check.result.done()
+
+    # -- what the kernel's entries say
+
+    def appeared(self, place: Place, mac: str) -> None:
+        """A neighbour entry came. It is looked at before its host asks for a mapping."""
+        self._settled.pop(place, None)
+        if len(self._checks) < MOST_WAITING or self.holder_of(place) is not None:
+            self._check(place, mac, anew=True)
+
+    def claimed(self, place: Place, mac: str, before: str | None) -> bool:
+        """A host's frame wrote the entry; ``before``: whom it named. True: it is contested."""
+        if place in self._contests:
+            self._contests.claim(place, mac)
+            return True
+        holder = before or self.holder_of(place)
+        if holder is None or holder == mac:
+            return False
+        self._contest(place, holder, [mac])
+        return True
+
+    def pinned(self, place: Place, mac: str) -> None:
+        """The operator says whose it is, by a permanent entry."""
+        if place in self._contests:
+            self._contests.decide(place, mac)
+        elif not self.settled(place):
+            self._settled[place] = _Settled(mac, self._now())
+            self._tell(Settled(Neighbour(place[0], mac, place[1])))
+
+    def lost(self, place: Place, mac: str) -> None:
+        """The entry is gone. Who answers next would get what is sent to the address: that is found out at once."""
+        self._settled.pop(place, None)
+        if place not in self._contests and place not in self._checks and self.holder_of(place) == mac:
+            self._check(place, mac)
+
+    # -- is it alone?
+
+    def _check(self, place: Place, mac: str, urgent: bool = False, anew: bool = False) -> _Check:
+        """``urgent``: without waiting for room. ``anew``: what was heard until now tells nothing."""
+        old = self._checks.get(place)
+        if old is not None and old.begun and old.mac == mac and not anew:
+            return old
+        loop = asyncio.get_running_loop()
+        needed = self.holder_of(place) is not None
+        check = self._checks[place] = _Check(mac, loop.create_future(), thorough=needed)
+        if old is not None:
+            if old.mac == mac and not old.result.done():  # whoever waits for it waits for this one
+                urgent, check.result, old.result = urgent or old.begun, old.result, check.result
+                check.thorough |= old.thorough
+            if old.task is not None:
+                old.task.cancel()
+        check.task = loop.create_task(self._run(place, check, None if urgent else self._rooms[needed]))
+        return check
+
+    async def _run(self, place: Place, check: _Check, room: asyncio.Semaphore | None) -> None:
+        try:
+            async with room or asyncio.Semaphore():
+                await self._ask_around(place, check)
+        except OSError as error:
+            if error.errno not in NOT_NOW:  # we may not ask: it is judged by what is known
+                log.warning("who has %s on %s cannot be asked: %s", *place, error.strerror)
+                self._alone(place, check)
+        finally:
+            if self._checks.get(place) is check:
+                del self._checks[place]
+            if not check.result.done():
+                check.result.set_result(False)
+
+    async def _ask_around(self, place: Place, check: _Check) -> None:
+        check.begun = True
+        link = self._link(place[1])
+        if link is None or not link.up:
+            return
+        entry = self._kernel.neighbour(place[0], link.index)
+        if entry is not None and entry.state & (Nud.PERMANENT | Nud.NOARP):
+            if entry.mac in (None, check.mac):
+                self._alone(place, check)
+            return
+        question = self._begin(place)
+        if question is None:
+            self._alone(place, check)
+            return
+        if check.thorough and entry is not None and entry.mac == check.mac:
+            self._have_kernel_probe(place, link)
+        try:
+            silent = not await self._hear_all(place, check, question)
+        finally:
+            question.close()
+        # a link that was down meanwhile proves nothing
+        if not silent or self._link(place[1]) is not link or place in self._contests:
+            return
+        if self._neighbours.mac_of(*place) == check.mac:
+            self._have_kernel_probe(place, link)
+        else:
+            self._tell(Gone(place[0], check.mac, place[1]))
+
+    def _have_kernel_probe(self, place: Place, link: Link) -> None:
+        """The kernel asks too: it drops the entry of a host that is away, which is then seen when it is back."""
+        with suppress(OSError):  # the entry is gone already
+            self._kernel.set_probe(place[0], link.index)
+
+    async def _hear_all(self, place: Place, check: _Check, question: Question) -> bool:
+        """True where somebody answered."""
+        begun, mac = self._now(), check.mac
+
+        def others() -> set[str]:
+            return set(question.answers) - {mac}
+
+        def enough() -> bool:
+            alone = mac in question.answers and self._now() >= begun + ALONE_S and not check.result.done()
+            return alone or bool(others())
+
+        for at in sorted({*ASK_AT_S, ALONE_S, SECOND_LOOK_S, SILENT_S}):
+            while await hear(question, begun + at, enough) and not others():
+                self._alone(place, check)
+            if others():
+                holder = mac if check.result.done() else self.holder_of(place) or mac
+                self._contest(place, holder, [*question.answers])
+                return True
+            if mac in question.answers and at >= ALONE_S:
+                self._alone(place, check)
+                if not check.thorough or at >= SECOND_LOOK_S:
+                    return True
+            if at in ASK_AT_S:
+                question.ask(mac)
+        return bool(question.answers)
+
+    def _alone(self, place: Place, check: _Check) -> None:
+        self._settled[place] = _Settled(check.mac, self._now())
+        if not check.result.done():
+            check.result.set_result(True)
+            self._belongs_to(place, check.mac)
+
+    # -- two claim it
+
+    def _contest(self, place: Place, holder: str, claims: Sequence[str]) -> None:
+        self._settled.pop(place, None)
+        check = self._checks.pop(place, None)
+        if check is not None and check.task is not None:
+            if not check.result.done():
+                check.result.set_result(False)
+            check.task.cancel()
+        self._contests.start(place, holder, claims)
+        self._tell(Contested(*place))
+
+    def _over(self, place: Place, contest: Running, winner: str | None) -> None:
+        """The address is the winner's; None: nobody's."""
+        address, interface = place
+        if winner is None:
+            self._tell(Gone(address, contest.holder, interface))
+            if self.holder_of(place) is not None:  # it may have been too busy to answer
+                self._check(place, contest.holder)
+            return
+        self._settled[place] = _Settled(winner, self._now())
+        if contest.holder != winner:
+            self._tell(Moved(address, contest.holder, winner, interface))
+        self._belongs_to(place, winner)
+
+    def _belongs_to(self, place: Place, mac: str) -> None:
+        """A forged frame may have left the kernel's entry with a host that does not answer."""
+        if self._neighbours.mac_of(*place) not in (None, mac):
+            self._neighbours.learn(Neighbour(place[0], mac, place[1]))
+        self._tell(Settled(Neighbour(place[0], mac, place[1])))
+        link = self._link(place[1])
+        try:
+            entry = self._kernel.neighbour(place[0], link.index) if link is not None else None
+            if link is not None and entry is not None and entry.mac != mac and not entry.state & Nud.PERMANENT:
+                self._kernel.set_probe(place[0], link.index, mac)
+        except OSError as error:
+            log.warning("neighbour %s on %s cannot be set: %s", *place, error.strerror)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

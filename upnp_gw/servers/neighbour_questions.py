@@ -1,0 +1,53 @@
+"""A question to the hosts of a link, "who has this address?", and waiting for its answers."""
+
+import asyncio
+import errno
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+NOT_NOW = frozenset(
+    {errno.ENODEV, errno.ENETDOWN, errno.ENXIO, errno.ENETUNREACH, errno.EADDRNOTAVAIL}  # the link is down
+    | {errno.ENOMEM, errno.ENOBUFS, errno.EINVAL}  # too many questions are open
+)
+"""Why nothing can be found out now. Any other error: we may not ask."""
+
+
+class Question(Protocol):
+    """``who_has.Question``, or ``presence.KernelQuestion``."""
+
+    @property
+    def by_kernel(self) -> bool:
+        """True: asking writes the neighbour entry."""
+        ...
+
+    @property
+    def answers(self) -> Mapping[str, None]:
+        """The MAC addresses that have answered, in order."""
+        ...
+
+    @property
+    def heard(self) -> asyncio.Event:
+        """Set at each new one."""
+        ...
+
+    def ask(self, *hosts: str) -> None:
+        """Asks all hosts of the link, and these ones by their MAC address too. Raises OSError."""
+        ...
+
+    def close(self) -> None: ...
+
+
+async def hear(question: Question, until: float, enough: Callable[[], bool]) -> bool:
+    """True as soon as the answers are enough; False at that loop time."""
+    loop = asyncio.get_running_loop()
+    while not enough():
+        left = until - loop.time()
+        if left <= 0:
+            return False
+        question.heard.clear()
+        try:
+            async with asyncio.timeout(left):
+                await question.heard.wait()
+        except TimeoutError:
+            continue
+    return True
