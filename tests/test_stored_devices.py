@@ -58,7 +58,8 @@ def stored(directory: Path) -> dict[str, list[str]]:
             table: [device for (device,) in db.execute(f"SELECT {column} FROM {table} ORDER BY {column}")]
             for table, column in COLUMNS.items()
         }
-        notes = "SELECT kind || ' ' || json_extract(body, '$.device') FROM notes ORDER BY 1"
+        device = "json_extract(body, '$.device')"  # the number of the latest question is a note without one
+        notes = f"SELECT kind || ' ' || {device} FROM notes WHERE {device} IS NOT NULL ORDER BY 1"
         return {**found, "notes": [text for (text,) in db.execute(notes)]}
 
 
@@ -69,7 +70,7 @@ def as_an_older_version_wrote_it(directory: Path) -> None:
             bare = f"CASE instr({column}, '@') WHEN 0 THEN {column} ELSE substr({column}, 1, 17) END"
             db.execute(f"UPDATE {table} SET {column} = {bare}")
         mac = "substr(json_extract(body, '$.device'), 1, 17)"
-        db.execute(f"UPDATE notes SET body = json_set(body, '$.device', {mac})")
+        db.execute(f"UPDATE notes SET body = json_set(body, '$.device', {mac}) WHERE {mac} IS NOT NULL")
         db.execute("UPDATE notes SET key = substr(key, 1, 17) WHERE kind IN ('device', 'incident')")
 
 
