@@ -22,7 +22,7 @@ from upnp_gw.ledger.store import Store
 from upnp_gw.model import Endpoint, Instant, Via
 from upnp_gw.network import awaited, private_external, same_prefixes
 from upnp_gw.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
-from upnp_gw.telling import Telling, address_of, contest_told, incident_told
+from upnp_gw.telling import Telling, address_of, contests_told, incident_told
 
 WATCH_QUEUE = 1000
 """Events that a watcher may be behind by; then its stream ends."""
@@ -208,7 +208,7 @@ class GatewayOperator:
         found += [
             *same_prefixes(network.lans),
             *on_other_lans(self._operations.policy, network, self._around.neighbours),
-            *map(contest_told, self._around.contests()),
+            *contests_told(self._around.contests()),
         ]
         if not network.external:
             found.append("the WAN has no external IPv4 address")

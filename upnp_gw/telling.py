@@ -1,5 +1,6 @@
 """Mappings, decisions and events of the gateway in the words of the control API."""
 
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from typing import Literal
 
@@ -21,6 +22,9 @@ from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.model import IPAddress, Mapping, RemotePeers, Via
 from upnp_gw.servers.neighbour_events import Contest
+
+MOST_CONTESTS = 8
+"""Contested addresses that the status names: one host can claim thousands."""
 
 
 class Telling:
@@ -132,7 +136,14 @@ def incident_told(incident: Incident) -> str:
     return f"{incident.device} was refused {len(incident.ports)} distinct ports ({incident.action})"
 
 
-def contest_told(contest: Contest) -> str:
+def contests_told(contests: Sequence[Contest]) -> Iterator[str]:
+    """A sentence for each of the first ones, and how many more there are."""
+    yield from map(_contest_told, contests[:MOST_CONTESTS])
+    if len(contests) > MOST_CONTESTS:
+        yield f"{len(contests) - MOST_CONTESTS} more addresses are claimed by several hosts"
+
+
+def _contest_told(contest: Contest) -> str:
     """One sentence, and what to do."""
     return (
         f"{contest.address} on {contest.interface} is claimed by {' and by '.join(contest.macs)}:"

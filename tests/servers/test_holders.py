@@ -18,6 +18,7 @@ from upnp_gw.servers import contests, holders
 from upnp_gw.servers.holders import Holders
 from upnp_gw.servers.neighbour_events import Contested, Gone, Moved, NeighbourEvent, Place, Settled
 from upnp_gw.servers.rtnetlink import NeighbourMessage, Nud
+from upnp_gw.telling import MOST_CONTESTS, contests_told
 
 HOST, LAN, INDEX = ip_address("192.168.1.9"), "lan0", 2
 PLACE: Place = (HOST, LAN)
@@ -386,6 +387,27 @@ async def test_nobody_has_it_while_both_answer(caplog: pytest.LogCaptureFixture)
     await scene.quiet()
     assert scene.told[1:] == [settled(ONE)]
     assert "no other host answers" in caplog.records[-1].getMessage()
+
+
+@in_no_time
+async def test_a_host_that_claims_many_addresses_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """What leads to a mapped address is told all the same."""
+    scene = Scene(ONE, TWO)
+    many = [(ip_address(f"2001:db8::{number:x}"), LAN) for number in range(1, 41)]
+    mapped = many[-1]
+    scene.holders.holder_of = lambda place: ONE if place == mapped else None
+    for place in many:
+        assert scene.holders.claimed(place, TWO, ONE)
+    await asyncio.sleep((contests.TRUCE_S + contests.JUDGE_S) * len(many))
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == contests.MOST_WARNED + 2
+    assert [w for w in warnings if w.startswith(f"{mapped[0]} on ")]
+    assert len([w for w in warnings if w.startswith("more addresses are claimed")]) == 1
+    listed = scene.holders.contests()
+    assert (len(listed), listed[0].address) == (len(many), mapped[0]), "the mapped one first"
+    assert len(list(contests_told(listed))) == MOST_CONTESTS + 1
+    scene.answering.clear()
+    await scene.quiet()
 
 
 @in_no_time

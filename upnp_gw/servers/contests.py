@@ -6,6 +6,7 @@ each outcome means is for ``Holders`` to say.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -25,6 +26,8 @@ RECENT_S = 60.0
 """An address that is contested again so soon is settled only after TRUCE_S without another claim: the first forged
 frame costs its owner 1.5 s, the next ones 10."""
 WARN_AGAIN_S = 600.0
+MOST_WARNED = 8
+"""Addresses without mappings that the log names in WARN_AGAIN_S, since one host can claim thousands."""
 NEEDED_AT_ONCE, OTHERS_AT_ONCE = 8, 4
 """Contested addresses with and without mappings whose hosts are asked at a time; the rest wait."""
 MOST_REMEMBERED = 1024
@@ -71,6 +74,8 @@ class Contests:
         self._over = over
         self._running: dict[Place, Running] = {}
         self._past: dict[Place, _Past] = {}
+        self._warned: deque[float] = deque()
+        """Loop time of the last warnings about addresses without mappings."""
         self._rooms = {True: asyncio.Semaphore(NEEDED_AT_ONCE), False: asyncio.Semaphore(OTHERS_AT_ONCE)}
 
     async def close(self) -> None:
@@ -84,7 +89,9 @@ class Contests:
         return place in self._running
 
     def all(self) -> list[Contest]:
-        return [Contest(*place, tuple(sorted(contest.claims))) for place, contest in self._running.items()]
+        """Those with mappings first."""
+        running = sorted(self._running.items(), key=lambda item: not self._needed(item[0]))
+        return [Contest(*place, tuple(sorted(contest.claims))) for place, contest in running]
 
     def start(self, place: Place, holder: str, claims: Sequence[str]) -> None:
         """``holder``: whose the address was, who is asked too."""
@@ -164,9 +171,12 @@ class Contests:
         self._over(place, contest, winner)
 
     def _warn(self, place: Place, contest: Running) -> None:
-        """Once for a contest, and not more often than every ten minutes for an address."""
+        """Once for a contest, and not more often than every ten minutes for an address. Of addresses without
+        mappings only the first ones are named."""
         past = self._past.get(place)
         if contest.told or (past is not None and _now() - past.warned < WARN_AGAIN_S):
+            return
+        if not self._needed(place) and not self._may_warn():
             return
         contest.told = True
         silent = sorted(set(contest.claims) - contest.answered)
@@ -176,6 +186,17 @@ class Contests:
             " and by ".join(sorted(contest.claims)),
             f" ({', '.join(silent)} did not answer)" if silent else "",
         )
+
+    def _may_warn(self) -> bool:
+        """Whether one more address without mappings may be named. The first one too many is told without a name."""
+        while self._warned and _now() - self._warned[0] >= WARN_AGAIN_S:
+            self._warned.popleft()
+        if len(self._warned) <= MOST_WARNED:
+            self._warned.append(_now())
+            if len(self._warned) <= MOST_WARNED:
+                return True
+            log.warning("more addresses are claimed by several hosts: `upnp-gw status` says how many")
+        return False
 
 
 def _now() -> float:
