@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -111,6 +112,8 @@ class FakeOperator:
         self.decided: list[api.Decision] = []
         self.checks: list[api.Check] = [api.Check(name="forwarding", outcome="ok", finding="IPv4 is forwarded")]
         self.refuse: Refused | None = None
+        self.makes: Literal["active", "parked", "contested"] = "active"
+        """The state of what ``add`` makes."""
         self.asked: list[object] = []
         self.open_incidents: list[api.Incident] = []
         self.seen: list[api.Evidence] = []
@@ -155,6 +158,7 @@ class FakeOperator:
             description=asked.description,
             lease_left_s=None if asked.permanent else asked.lease_s or 86400,
             expires_at=None if asked.permanent else NOW,
+            state=self.makes,
         )
         self.held.append(made)
         self.tell(api.Event(event="added", at=NOW, mapping=made))

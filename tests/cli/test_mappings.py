@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 
@@ -201,6 +202,23 @@ def test_add_asks_for_what_was_typed(
     (asked,) = daemon.operator.asked
     assert {key: getattr(asked, key) for key in expected} == expected
     assert answer.output.startswith("m1: ")
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("active", ""),
+        ("parked", "It is not open yet: nobody answers at the internal address. It opens by itself.\n"),
+        ("contested", "It is not open yet: two hosts claim the internal address. It opens by itself.\n"),
+    ],
+)
+def test_add_says_where_it_is_not_open_yet(
+    daemon: ServedOperator, upnp_gw: Run, state: Literal["active", "parked", "contested"], told: str
+) -> None:
+    daemon.operator.makes = state
+    answer = upnp_gw("add", "tcp", "80", "10.0.0.1")
+    assert (answer.exit_code, answer.stderr) == (0, told)
+    assert answer.stdout == "m1: tcp/80 -> 10.0.0.1:80, for 1d\n"
 
 
 @pytest.mark.parametrize(

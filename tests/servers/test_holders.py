@@ -256,6 +256,21 @@ async def test_an_entry_that_comes_again_is_looked_at_again() -> None:
 
 
 @in_no_time
+@pytest.mark.parametrize("mac", [ONE, TWO])
+async def test_what_was_settled_before_an_entry_came_does_not_count_for_it(mac: str) -> None:
+    scene = Scene(ONE, mappings_of=ONE)
+    assert await scene.holders.settle(PLACE), "it has mappings, and answers"
+    await scene.quiet()
+    scene.holders.holder_of = lambda place: None
+    scene.answering = {mac: 0.0}
+    asked = len(scene.asked)
+    scene.entry(mac)
+    assert not scene.holders.settled(PLACE)
+    assert await scene.holders.settle(PLACE)
+    assert len(scene.asked) > asked
+
+
+@in_no_time
 async def test_where_mappings_lead_to_an_address_whose_entry_goes_all_are_asked_at_once() -> None:
     scene = Scene(ONE, TWO, mappings_of=ONE)
     scene.answering = {ONE: 0.0}

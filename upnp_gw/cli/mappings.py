@@ -21,6 +21,8 @@ CLEAR = "\x1b[H\x1b[2J"
 
 OBSERVE_RULE = "observe"
 """The rule of a mapping that no grant covers (``upnp_gw.gate.schema``, which is not loaded here)."""
+SHUT = {"parked": "nobody answers at the internal address", "contested": "two hosts claim the internal address"}
+"""What an operator is told of a mapping that was made and is not in force."""
 STATE = {"active": "", "parked": "parked", "contested": "contested", "disabled": "off"}
 
 
@@ -227,6 +229,8 @@ def add(
     lease = "permanent" if made.lease_left_s is None else f"for {left(made)}"
     target = words.endpoint(made.internal_client, made.internal_port)
     click.echo(shown(f"{made.id}: {external(made)} -> {target}, {lease}", 200))
+    if made.state in SHUT:
+        click.echo(f"It is not open yet: {SHUT[made.state]}. It opens by itself.", err=True)
 
 
 @click.command()
