@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from upnp_gw.protocols.switch import Switch
 from upnp_gw.request import MapRequest, PortChoice, Source, UnmapRequest
 from upnp_gw.servers import udp_filter
 from upnp_gw.servers.portcontrol import PortControlServer
-from upnp_gw.servers.portcontrol_limits import HEARD, Sort
+from upnp_gw.servers.portcontrol_limits import AT_ONCE, HEARD, Sort
 
 OWN = f"127.{os.getpid() % 200 + 20}.0.1"
 """An address of loopback that no other test run has."""
@@ -192,15 +193,18 @@ async def test_a_flood_has_its_own_room(served: Served) -> None:
         assert (await one.map(8080, 8080)).result == 0
         burst = int(Sort.NEW.value[0].burst)
         for n in range(burst + 50):
-            one.send(map_request(1 + n))
-            await asyncio.sleep(0)  # not more than the socket's buffer holds
-        await served.until(lambda: one.inbox.qsize() == burst - 1)
-        await served.until(lambda: served.server.drops["too-many-new"] > 50)
+            one.send(map_request(1 + n))  # one after the other: a host may not ask them all at once
+            await served.until(partial(all_judged, one, served, n + 1))
         while not one.inbox.empty():
             one.inbox.get_nowait()
         assert (await one.ask(b"\0\0"))[3] == 0
         assert (await one.map(8080, 8080)).result == 0
     assert served.server.drops["too-many-new"] == 51
+
+
+def all_judged(one: Client, served: Served, count: int) -> bool:
+    """So many requests were answered or over a limit."""
+    return one.inbox.qsize() + served.server.drops["too-many-new"] == count
 
 
 class Parsed(PortControl):
@@ -339,6 +343,31 @@ async def test_a_repetition_while_the_first_waits_is_one_request(served: Served)
         gate.set()
         assert (await one.hear())[3] == 0
         assert one.inbox.empty()
+
+
+@pytest.mark.spec("SR-5", "SR-22")
+async def test_who_asks_much_at_once_does_not_make_the_next_one_wait_for_it(served: Served) -> None:
+    gate = asyncio.Event()
+    asked: list[object] = []
+    handle = served.server._handle
+
+    async def slow(request: object) -> object:
+        asked.append(request)
+        await gate.wait()
+        return await handle(request)  # type: ignore[arg-type]
+
+    served.server._handle = slow  # type: ignore[assignment]
+    async with client() as one:
+        await flood(served, [(STRANGER, map_request(2000 + n)) for n in range(AT_ONCE + 20)])
+        await served.until(lambda: len(asked) == AT_ONCE)
+        assert served.server.drops["busy"] == 20
+        one.send(map_request(8080))
+        await served.until(lambda: len(asked) == AT_ONCE + 1)
+        gate.set()
+        assert (await one.hear())[3] == 0
+        await served.settled()
+        await flood(served, [(STRANGER, map_request(2000))])
+        await served.until(lambda: len(asked) == AT_ONCE + 2)  # those before it are answered
 
 
 @pytest.mark.spec("PCP-174", "PCP-175", "PCP-176")

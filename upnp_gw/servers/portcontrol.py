@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 
 BATCH = 64
 """Datagrams read before the loop serves others again."""
-MOST_PENDING = 512
-"""Questions before the gateway at once; the sources' retries come back later."""
 REOPEN_S = 5.0
 LOG_AGAIN_S = 60.0
 OURS = frozenset({"open", "receive", "send"})
@@ -229,20 +227,21 @@ class PortControlServer:
         pending = (datagram.peer, datagram.data)
         if pending in self._pending:
             raise WireError("repeated")
-        if len(self._pending) >= MOST_PENDING:
+        if not self._limits.begin(sender):
             raise WireError("busy")
         self._pending.add(pending)
-        self._spawn(self._ask(key, datagram, found))
+        self._spawn(self._ask(key, datagram, found, sender))
 
     def _admit(self, sort: Sort, sender: Hashable, now: Instant) -> None:
         if not self._limits.admit(sort, sender, now.boot):
             raise WireError(f"too-many-{sort.name.lower()}")
 
-    async def _ask(self, key: SocketKey, datagram: Datagram, question: Question) -> None:
+    async def _ask(self, key: SocketKey, datagram: Datagram, question: Question, sender: Hashable) -> None:
         try:
             reply = await self._handle(question.request)
         finally:
             self._pending.discard((datagram.peer, datagram.data))
+            self._limits.done(sender)
         if isinstance(reply, Refused) and reply.refusal is Refusal.ABSENT:
             # Its first try may have been carried out and its answer lost with the link: to the second one, "no"
             # would be a lie. It asks again.

@@ -45,7 +45,7 @@ class Share(NamedTuple):
 
 
 PORT_CONTROL = Share("5351", 64, 256)
-"""A little more than the server answers to one address (``servers.portcontrol_limits``)."""
+"""As many as the server looks at (``servers.portcontrol_limits``): twice what it answers in the long run."""
 SEARCHES = Share("1900", 32, 256)
 """The server answers nine a second; a control point also searches for what we are not."""
 CONNECTIONS = Share("http", 200, 500)
