@@ -4,8 +4,11 @@
 
 SECONDS of each attack at most (default 8), COUNT tries at most (default 50000; a flood lasts its SECONDS). Calm
 phases before each attack are what it is compared with. Attacker, honest client and gateway are three processes on
-the same cores: part of a slow answer is only that. ``lost``: first tries that were not answered in the client's own
-time. ``us/try``: processor time of the gateway for each try of the attacker. ``load``: of the whole machine.
+the same cores: part of a slow answer is only that. The row ``flood-nobody`` shows how much: the same flood to a
+port where nobody listens.
+
+``lost``: first tries that were not answered in the client's own time. ``us/try``: processor time of the gateway for
+each try of the attacker, the honest client's questions among it. ``load``: of the whole machine.
 
 Exit code 1 where a flood made p99 longer than ``BAR_S`` or lost a first try.
 """
@@ -15,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.lab.attacks import ATTACKS, FLOODS
+from tests.lab.attacks import ATTACKS, FLOODS, NOBODY
 from tests.lab.honest import Honest, attacked, cpu_s, memory_kb
 from tests.lab.whole_way import ROUTER, Home, home
 from upnp_gw.lab import acquire
@@ -52,7 +55,7 @@ def main() -> None:
         Honest(here).ask(CALM_ROUNDS)  # the first answers load code
         columns = "  ".join(f"{kind + ' p99, ms':15}" for kind in KINDS)
         print(f"{'attack':14} {'tries':>8} us/try honest {columns} lost RSS kB   state  load")
-        for name in sys.argv[3:] or ATTACKS:
+        for name in sys.argv[3:] or (NOBODY, *ATTACKS):
             served[name] = measure(here, name, seconds, count)
         here.agree()
     if not sys.argv[3:]:

