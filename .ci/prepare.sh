@@ -40,6 +40,7 @@ missing_packages() {
     command -v natpmpc >/dev/null || echo natpmpc
     command -v iptables-nft >/dev/null || echo iptables
     command -v conntrack >/dev/null || echo conntrack
+    command -v sysctl >/dev/null || echo procps
     command -v tshark >/dev/null || echo tshark
     has_module miniupnpc || echo python3-miniupnpc
     [ "$1" = browser ] || return 0
