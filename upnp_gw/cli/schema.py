@@ -2,6 +2,7 @@
 
 import json
 import re
+from inspect import cleandoc
 from typing import Any
 
 import click
@@ -21,6 +22,9 @@ class Components:
     def of(self, kind: object) -> Json:
         """The schema of a type, Structs in it by reference."""
         (schema,), found = msgspec.json.schema_components([kind], ref_template="#/components/schemas/{name}")
+        for each in found.values():
+            if "description" in each:  # Python 3.13 takes the indent out of a docstring, older ones leave it
+                each["description"] = cleandoc(each["description"])
         self.schemas.update(found)
         return schema
 
