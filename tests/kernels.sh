@@ -36,6 +36,7 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
 mkdir -p /run/lock
 ip link set lo up
+modprobe tun
 hostname kernel-test
 cd /srv/upnp-gw
 uname -r

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import resource
 import select
 import socket
 import struct
@@ -234,7 +235,10 @@ def test_other_tcp_ports_and_the_data_of_a_connection_are_not_counted(lab: Lab) 
 @pytest.mark.spec("SR-22", "SR-23")
 def test_new_connections_of_one_host_are_its_share(lab: Lab) -> None:
     greedy, honest, gateway = plug(lab), lab.hosts["console"], str(lab.gateway.address)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         with lab.gateway.inside():
             listener = stack.enter_context(socket.create_server(("", 5000), backlog=4096))
         lab.gateway.sysctl("net/core/somaxconn", "4096")
@@ -252,7 +256,7 @@ def test_new_connections_of_one_host_are_its_share(lab: Lab) -> None:
         with suppress(TimeoutError):
             while True:
                 link, peer = listener.accept()
-                stack.enter_context(link)
+                link.close()
                 came[peer[0]] += 1
     dropped = lab.gateway.run(["nft", "list", "set", "inet", "upnp_gw", "over_share"]).stdout
     assert greedy.mac in dropped

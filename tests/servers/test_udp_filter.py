@@ -2,7 +2,10 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 import pytest
@@ -10,32 +13,51 @@ import pytest
 from upnp_gw.model import IPAddress
 from upnp_gw.servers import udp_filter
 from upnp_gw.servers.udp_filter import FLOOD, MOST, Filter, attach, build
+from upnp_gw.servers.udp_options import dropped
 
 ONE, TWO = ip_address("127.0.0.1"), ip_address("127.0.0.2")
 SIX = ip_address("::1")
 ALMOST_SIX = [ip_address(text) for text in ("1::1", "0:0:1::1", "0:0:0:0:1::1", "::2", "::")]
 
 
+@dataclass
+class Target:
+    """A bound UDP socket of which every datagram is accounted for: taken, or dropped by the filter."""
+
+    socket: socket.socket
+    sent: int = 0
+    taken: int = 0
+
+    def send(self, data: bytes, source: IPAddress) -> None:
+        with socket.socket(self.socket.family, socket.SOCK_DGRAM) as sender:
+            sender.bind((str(source), 0))
+            sender.sendto(data, self.socket.getsockname())
+        self.sent += 1
+
+    def came(self) -> list[bytes]:
+        """What was taken of what was sent since the last time."""
+        found: list[bytes] = []
+        end = time.monotonic() + 10
+        while self.taken + dropped(self.socket) < self.sent:
+            assert time.monotonic() < end, "a datagram is neither taken nor dropped"
+            with suppress(BlockingIOError):
+                found.append(self.socket.recv(100))
+                self.taken += 1
+        return found
+
+
+def target(version: int = 4) -> Target:
+    made = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    made.setblocking(False)
+    made.bind(("127.0.0.1" if version == 4 else "::1", 0))
+    return Target(made)
+
+
 @pytest.fixture
-def bound() -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as made:
-        made.bind(("127.0.0.1", 0))
+def bound() -> Iterator[Target]:
+    made = target()
+    with made.socket:
         yield made
-
-
-def send(to: socket.socket, data: bytes, source: IPAddress) -> None:
-    with socket.socket(to.family, socket.SOCK_DGRAM) as sender:
-        sender.bind((str(source), 0))
-        sender.sendto(data, to.getsockname())
-
-
-def came(to: socket.socket) -> list[bytes]:
-    found = []
-    while True:
-        try:
-            found.append(to.recv(100))
-        except BlockingIOError:
-            return found
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -45,57 +67,54 @@ def test_what_begins_so_and_is_from_nobody_who_floods(version: int, start: bytes
     first, count = ip_address("10.0.0.1" if version == 4 else "fd00::1"), MOST[version] - 1 if full else 0
     more = [first + n for n in range(count)]
     mine = TWO if version == 4 else SIX
-    here = "127.0.0.1" if version == 4 else "::1"
-    with socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as made:
-        made.setblocking(False)
-        made.bind((here, 0))
-        attach(made, build(version, start, more if version == 4 else [*ALMOST_SIX, *more]))
-        send(made, b"M-SEARCH *", mine)
-        send(made, b"M-SEARCX *", mine)
-        send(made, b"M-SE", mine)
-        assert came(made) == ([b"M-SEARCH *"] if start else [b"M-SEARCH *", b"M-SEARCX *", b"M-SE"])
-        attach(made, build(version, start, [*more, mine]))
-        send(made, b"M-SEARCH *", mine)
-        assert came(made) == []
+    made = target(version)
+    with made.socket:
+        attach(made.socket, build(version, start, more if version == 4 else [*ALMOST_SIX, *more]))
+        for data in (b"M-SEARCH *", b"M-SEARCX *", b"M-SE"):
+            made.send(data, mine)
+        assert made.came() == ([b"M-SEARCH *"] if start else [b"M-SEARCH *", b"M-SEARCX *", b"M-SE"])
+        attach(made.socket, build(version, start, [*more, mine]))
+        made.send(b"M-SEARCH *", mine)
+        assert made.came() == []
         if version == 4:
-            send(made, b"M-SEARCH *", ONE)
-            assert came(made) == [b"M-SEARCH *"]
+            made.send(b"M-SEARCH *", ONE)
+            assert made.came() == [b"M-SEARCH *"]
 
 
 @pytest.mark.spec("SR-5", "SR-11", "SR-22")
 async def test_a_sender_that_floods_is_dropped_in_the_kernel_for_a_second_and_heard_again(
-    bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+    bound: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(udp_filter, "SECOND_S", 0.05)
-    made = Filter(bound, 4)
+    made = Filter(bound.socket, 4)
     for _ in range(FLOOD - 1):
         made.over_share(TWO)
-    send(bound, b"still heard", TWO)
-    assert came(bound) == [b"still heard"]
+    bound.send(b"still heard", TWO)
+    assert bound.came() == [b"still heard"]
     made.over_share(TWO)
-    send(bound, b"dropped", TWO)
-    send(bound, b"another", ONE)
-    assert came(bound) == [b"another"]
+    bound.send(b"dropped", TWO)
+    bound.send(b"another", ONE)
+    assert bound.came() == [b"another"]
 
     def heard_again() -> bool:
-        send(bound, b"again", TWO)
-        return came(bound) == [b"again"]
+        bound.send(b"again", TWO)
+        return bound.came() == [b"again"]
 
     await until(heard_again)
     made.close()
 
 
 async def test_a_little_over_its_share_in_each_second_drops_nobody(
-    bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+    bound: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(udp_filter, "SECOND_S", 0.01)
-    made = Filter(bound, 4)
+    made = Filter(bound.socket, 4)
     for _ in range(3):
         for _ in range(FLOOD - 1):
             made.over_share(TWO)
         await until(lambda: made._timer is None)
-        send(bound, b"heard", TWO)
-        assert came(bound) == [b"heard"]
+        bound.send(b"heard", TWO)
+        assert bound.came() == [b"heard"]
     made.close()
 
 
