@@ -50,6 +50,21 @@ def fresh_lab(namespaces: None) -> Iterator[Lab]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A served home in router mode for the tests of a module. A module that needs another one has its own."""
+    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
+        yield made
+
+
+@pytest.fixture
+def here(shared: Home) -> Iterator[Home]:
+    """The shared home; each test leaves it as it was found, and kernel and ledger in agreement."""
+    yield shared
+    shared.agree()
+    shared.clear()
+
+
 @dataclass(frozen=True, slots=True)
 class Orphan:
     """A home whose daemon was killed with mappings and pinholes in the kernel: port 8080 for three seconds (TCP and

@@ -1,14 +1,14 @@
 """DHCP gives the console a new address: its port goes along over every protocol, if the old address is silent."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import IPv4Address
 
 import pytest
 
 from tests.lab.igd_control_point import refused
 from tests.lab.test_portcontrol_lab import talk
-from tests.lab.whole_way import ROUTER, TCP, Home, home
+from tests.lab.whole_way import TCP, Home
 from upnp_gw.lab import CONSOLE, HOME
 from upnp_gw.lab.probe import EchoServer, dial
 from upnp_gw.protocols import natpmp
@@ -19,19 +19,6 @@ pytestmark = pytest.mark.lab
 OLD, NEW = HOME.network[CONSOLE.number], HOME.network[77]
 PORT = 8080
 Ask = Callable[[Home, IPv4Address], int]
-
-
-@pytest.fixture(scope="module")
-def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        yield made
-
-
-@pytest.fixture
-def here(shared: Home) -> Iterator[Home]:
-    yield shared
-    shared.agree()
-    shared.clear()
 
 
 def has(home: Home, *addresses: IPv4Address) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.igd_control_point import until
-from tests.lab.whole_way import ROUTER, SHUT_S, TCP, UDP, Home, home
+from tests.lab.whole_way import SHUT_S, TCP, UDP, Home
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.model import Transport
 
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.lab
 
 REQUEST = (sys.executable, "-m", "upnp_gw", "request")
 VIAS = ("pcp", "natpmp", "igd")
-
-
-@pytest.fixture(scope="module")
-def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        yield made
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from tests.lab.igd_control_point import refused
-from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
+from tests.lab.whole_way import TCP, UDP, Home
 from upnp_gw.lab import Host
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model import Transport
@@ -20,19 +19,6 @@ pytestmark = pytest.mark.lab
 FACES = pytest.mark.parametrize("face", list(Face))
 CONTROL_POINT = (sys.executable, "-m", "upnp_gw.lab.control_point")
 DEBIANS_PYTHON = "/usr/bin/python3"
-
-
-@pytest.fixture(scope="module")
-def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        yield made
-
-
-@pytest.fixture
-def here(shared: Home) -> Iterator[Home]:
-    yield shared
-    shared.agree()
-    shared.clear()
 
 
 def upnpc(host: Host, *words: object) -> str:

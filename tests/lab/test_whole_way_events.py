@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from tests.lab.igd_control_point import Subscriber
-from tests.lab.whole_way import ROUTER, Home, home
+from tests.lab.whole_way import Home
 from upnp_gw.protocols.faces import Face
 
 pytestmark = pytest.mark.lab
@@ -14,12 +14,6 @@ pytestmark = pytest.mark.lab
 FACES = pytest.mark.parametrize("face", list(Face))
 OTHER = IPv4Address("11.22.33.99")
 COUNT, UPDATE = "PortMappingNumberOfEntries", "SystemUpdateID"
-
-
-@pytest.fixture(scope="module")
-def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """The whole way of a port mapping: asked for over SOAP at the real daemon, proved by a packet from the internet."""
 
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.lab.igd_control_point import Fault, refused
-from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
+from tests.lab.whole_way import TCP, UDP, Home
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model import Transport
 from upnp_gw.protocols.faces import Face
@@ -15,20 +14,6 @@ from upnp_gw.protocols.faces import Face
 pytestmark = pytest.mark.lab
 
 FACES = pytest.mark.parametrize("face", list(Face))
-
-
-@pytest.fixture(scope="module")
-def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        yield made
-
-
-@pytest.fixture
-def here(shared: Home) -> Iterator[Home]:
-    """The shared home; each test leaves it as it was found, and kernel and ledger in agreement."""
-    yield shared
-    shared.agree()
-    shared.clear()
 
 
 @FACES

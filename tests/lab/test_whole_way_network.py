@@ -26,13 +26,6 @@ def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield made
 
 
-@pytest.fixture
-def here(shared: Home) -> Iterator[Home]:
-    yield shared
-    shared.agree()
-    shared.clear()
-
-
 def arrives(here: Home, port: int) -> bool:
     """One datagram, told at once whether it came through."""
     return bool(reach(here.peer, UDP, here.external, port, timeout=0.05))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.conftest import Orphan
 from tests.lab.igd_control_point import ControlPoint, Fault, refused, until
-from tests.lab.whole_way import ROUTER, TCP, UDP, Home, ended, home
+from tests.lab.whole_way import TCP, UDP, Home, ended
 from upnp_gw.lab.probe import EchoServer, dial, reach
 from upnp_gw.protocols.faces import Face
 
@@ -30,12 +30,6 @@ ENDINGS = pytest.mark.parametrize(
         pytest.param(lambda here: here.daemon.kill(), id="kill"),
     ],
 )
-
-
-@pytest.fixture(scope="module")
-def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        yield made
 
 
 @pytest.fixture

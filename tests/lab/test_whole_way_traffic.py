@@ -34,13 +34,6 @@ def shared(
         yield made
 
 
-@pytest.fixture
-def here(shared: Home) -> Iterator[Home]:
-    yield shared
-    shared.agree()
-    shared.clear()
-
-
 def test_two_consoles_with_one_internal_port_are_two_to_the_internet(here: Home) -> None:
     """Each leaves from its own external port, and a third peer that calls back there reaches the right one."""
     first, second = here.point("console"), here.point("pc", Face.IGD2)
