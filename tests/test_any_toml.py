@@ -1,4 +1,4 @@
-"""Whatever TOML an operator's file holds, it gives a value or one named error, and never another exception.
+"""Any TOML in an operator's file gives a value or one named error, and never another exception.
 
 Two ways: every key of a sound file with every odd value, and files drawn at random with a few of them and damage.
 """
@@ -62,7 +62,7 @@ def drawn(kinds: Sequence[tuple[Section, tuple[str, ...]]]) -> st.SearchStrategy
 
 
 def value_or_error(path: Path, data: bytes, load: Callable[[Path], Any]) -> Any:
-    """What a file of these bytes gives; None where it is an error that names the file and can be shown."""
+    """Loads a file of these bytes. None: the load failed, with an error that names the file and can be printed."""
     path.write_bytes(data)
     try:
         return load(path)
@@ -89,7 +89,7 @@ def policy_in(path: Path) -> Policy:
 
 
 def machine_owned(path: Path) -> Policy:
-    """What a start, a reload and a command make of it."""
+    """Loads the file as a start, a reload and a command do."""
     own = path.with_name("own.toml")
     own.write_text("version = 1\n")
     policies = Policies(own, path, lambda: WALL)

@@ -91,7 +91,7 @@ async def test_every_mapping_to_the_address_is_shut_at_once_and_its_flows_are_cu
 
 
 async def test_when_the_claimant_has_it_the_owners_mappings_end_and_the_operators_wait(tmp_path: Path) -> None:
-    """Who gives its address up (RFC 5227) loses what led to it, and the other host inherits nothing."""
+    """A host that gives up its address (RFC 5227) loses the mappings to it. The other host inherits none."""
     async with house(tmp_path) as home:
         await home.granted(8000)
         await home.granted(8002, "127.0.0.1", **OPERATOR)

@@ -1,4 +1,4 @@
-"""Whatever a host of the guest LAN asks for with a copied MAC address, the device at home keeps what it holds."""
+"""A guest LAN host with a copied MAC address changes no mapping of the device at home, whatever it asks."""
 
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
@@ -82,7 +82,7 @@ def _key(transport: Transport, target: IPAddress, port: int) -> MappingKey:
 
 
 def of_home(made: House) -> list[Mapping]:
-    """What the console holds, and whatever leads to it."""
+    """The mappings of the console, and all others that lead to it."""
     table = made.gateway.ledger.table
     leads = [row for text in (CONSOLE_IP, CONSOLE_IP6) for row in table.to_client(ip_address(text))]
     return sorted({row.id: row for row in (*table.of_device(HOME), *leads)}.values(), key=lambda row: row.id)

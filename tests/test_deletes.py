@@ -1,4 +1,4 @@
-"""Whose lease a delete ends, for every pair of protocols (docs/decisions/0013); a delete that names no protocol."""
+"""A delete ends one lease: every pair of protocols (docs/decisions/0013), and a delete without a protocol."""
 
 from ipaddress import ip_address
 from pathlib import Path
@@ -73,7 +73,7 @@ TABLE = [
     ("no", REFUSED, "o", REFUSED),
     ("po", REFUSED, REFUSED, "o"),
 ]
-"""What is left of a mapping's leases after its own device deletes it; "" where the mapping is gone."""
+"""The leases that are left of a mapping after its own device deletes it; "" where the mapping is gone."""
 
 
 @pytest.mark.spec("PCP-188")

@@ -24,13 +24,13 @@ CLEAR = Filter(0, 0, ANY_IPV6)
 
 
 def reached(line: Line) -> list[tuple[str, int]]:
-    """Who may connect, by the kernel."""
+    """The remote hosts that may connect, by the kernel."""
     forwards = (forward for forward, _ in line.house.firewall._until.values())
     return [(str(forward.remote), forward.remote_port) for forward in forwards]
 
 
 def listed(line: Line) -> list[str | None]:
-    """Who may connect, as ``upnp-gw list`` says."""
+    """The remote hosts that may connect, as ``upnp-gw list`` shows them."""
     telling = Telling(line.house.gateway)
     return [telling.mapping(row).remote_host for row in line.house.operations.ledger.table]
 

@@ -1,4 +1,4 @@
-"""What stands, and what is new: for a frozen device, for the rate and the day's ports, for forbids and grants."""
+"""A renewal passes where a new request does not: frozen devices, the rate, the day's ports, forbids and grants."""
 
 from dataclasses import replace
 from datetime import date

@@ -1,4 +1,4 @@
-"""What clients know the gateway by, kept in the store: a value that makes no sense is made anew and told."""
+"""The UUID, URL token and BOOTID in the store: a value that makes no sense is replaced and logged."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

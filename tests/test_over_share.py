@@ -1,4 +1,4 @@
-"""Whose packets the kernel dropped: counted once each, told once a minute."""
+"""Packets that the kernel dropped over a host's share are counted once, and logged once a minute."""
 
 import logging
 from dataclasses import replace

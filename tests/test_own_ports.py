@@ -1,4 +1,4 @@
-"""What other tables are read to do: ports that are not ours to give, drops that are told once."""
+"""The gateway reads other tables: it gives away no port that they use, and logs their drops once."""
 
 import asyncio
 import logging

@@ -136,7 +136,7 @@ async def test_a_grant_that_waits_keeps_its_obligations_and_bounds_the_yes(tmp_p
 
 
 async def test_a_question_whose_grant_is_another_one_by_now_is_no_question(tmp_path: Path) -> None:
-    """What a yes would give is not what was shown. The device's next request asks again, under the new grant."""
+    """A yes would now give something else than was shown. The next request asks again, under the new grant."""
     text = f'''{LOCKED}
     [device.console]
     mac = ["{CONSOLE}"]
@@ -211,7 +211,7 @@ async def test_a_yes_opens_nothing_that_is_asked_while_it_comes_into_force(tmp_p
 
 
 async def test_numbers_are_given_once_over_a_restart(tmp_path: Path) -> None:
-    """What somebody read before it must not name another question after it."""
+    """A number that the operator has read must not name another question later."""
     clock = Clock()
     async with served(tmp_path, clock=clock) as here:
         await here.home.refused(8080)

@@ -75,7 +75,7 @@ async def test_a_block_on_another_lan_blocks_that_one_alone(here: Served) -> Non
 
 
 async def test_a_block_on_the_first_lan_holds_on_every_lan(here: Served) -> None:
-    """Who is blocked at home does not get round it in the guest network."""
+    """A device that is blocked at home does not get round the block in the guest network."""
     written(await here.people.block(CONSOLE_IP, api.Block()))
     assert here.home.ports == set()
     for client in (CONSOLE_IP, GUEST_IP):

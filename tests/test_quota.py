@@ -1,4 +1,4 @@
-"""What counts against a device's quotas: a port once, over all addresses of the device; and what makes room."""
+"""A device's quotas count a port once over all its addresses, and a full one refuses or makes room."""
 
 from collections.abc import AsyncIterator
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -198,7 +198,7 @@ async def test_each_filter_is_an_element_of_the_kernel(home: House) -> None:
 
 @pytest.mark.spec("PCP-082")
 async def test_a_lower_cap_ends_nothing_before_it_is_decided_again(home: House) -> None:
-    """What stands is renewed by its client."""
+    """A client may still renew the mappings that it has."""
     with_limits(home, ROOMY + ALL)
     for client in ADDRESSES:
         await home.granted(5000, client)

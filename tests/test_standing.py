@@ -1,4 +1,4 @@
-"""Whatever becomes reachable that was not was decided as new: pairs and sequences of requests of every protocol.
+"""Every port that a request opens was decided as new: pairs and sequences of requests of every protocol.
 
 What is reachable is read from the firewall after each step, for a few remote hosts and ports of the internet.
 """
@@ -192,7 +192,7 @@ def in_a_house(policy_now: Policy, test: Callable[[House], Awaitable[None]]) -> 
 
 
 async def take(home: House, step: Step) -> tuple[set[Reached], list[DecisionRecord]]:
-    """What became reachable by a step, and the decisions that it took."""
+    """Takes a step. Gives what became reachable by it, and the decisions that were made."""
     before, told = reachable(home), len(home.events)
     if isinstance(step, Pass):
         home.clock.pass_s(step.seconds)
@@ -210,7 +210,7 @@ async def take(home: House, step: Step) -> tuple[set[Reached], list[DecisionReco
 
 
 def never(reached: set[Reached]) -> set[Reached]:
-    """What no policy in this file allows: a forbidden external port, or one that is not the grant's."""
+    """The part of ``reached`` that no policy of this file allows: an external port forbidden or not granted."""
     return {
         one
         for one in reached

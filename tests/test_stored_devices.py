@@ -1,4 +1,4 @@
-"""What a restart makes of the devices in the store: an upgrade, another number of LANs, an interface renamed."""
+"""Devices in the store after a restart: an upgrade, another number of LANs, a renamed interface."""
 
 import sqlite3
 from contextlib import closing

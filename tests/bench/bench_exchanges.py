@@ -1,4 +1,4 @@
-"""What the evidence of use costs a packet. By hand: ``python -m tests.bench.bench_exchanges``.
+"""The cost of the evidence of use for each packet. By hand: ``python -m tests.bench.bench_exchanges``.
 
 One rule costs less than the noise of a send. So each is put into the chain ``TIMES`` times, and the difference is
 divided. A send over veth runs the whole way through the gateway to the other host's socket, so its time is the

@@ -51,7 +51,7 @@ def requests(packets: list[Packet]) -> Iterator[tuple[str, bytes]]:
 
 
 def run(script: str, modules: Path) -> Iterator[tuple[str, bytes]]:
-    """What one client sent. Raises AssertionError where it opened nothing, or left something open."""
+    """Yields one client's requests. Raises AssertionError if it opened nothing, or left something open."""
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory, script)
         shutil.copy(SCRIPTS / script, place)

@@ -78,7 +78,7 @@ def test_what_the_kernel_has_ended_of_the_closed_is_forgotten() -> None:
 
 
 def test_a_new_endpoint_of_a_freed_port_ends_the_flows_of_the_old() -> None:
-    """What carries them is named by the external side alone, and would carry them as the new one's."""
+    """The kernel names such flows by their external side alone, so they would pass as flows of the new endpoint."""
     kept = books()
     old = forward("m1", 80, remote="203.0.113.7/32")
     kept.draft([Open(old)], 0).commit()

@@ -54,7 +54,7 @@ iptables -A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP
 iptables -A DOCKER-ISOLATION-STAGE-2 -j RETURN
 iptables -A DOCKER-USER -j RETURN
 """
-"""What Docker 26 does with one container that publishes a port."""
+"""The rules that Docker 26 sets for one container that publishes a port."""
 HOME_ROUTER = """
 {0} -P INPUT DROP
 {0} -A INPUT -i lo -j ACCEPT
@@ -236,7 +236,7 @@ def test_firewalld_and_its_zone() -> None:
 
 
 def test_a_lan_in_the_zone_of_the_wan_gets_one_of_its_own_first() -> None:
-    """What is opened in the zone of the WAN is open to the internet."""
+    """A port that is opened in the zone of the WAN is open to the internet."""
     guest = Link("lan9", 3, True, LAN.addresses)
     (drop,) = input_drops(recorded("firewalld"), "wan9", [guest], SERVED)
     assert drop.lines[0] == "firewall-cmd --permanent --zone internal --change-interface lan9"

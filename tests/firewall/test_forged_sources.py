@@ -45,7 +45,7 @@ def send(host: Host, source: IPAddress, target: IPAddress, port: int) -> None:
 @pytest.mark.spec("SR-40")
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_forged_lan_address_opens_no_flow(gateway: Gateway, fresh_lab: Lab, family: int) -> None:
-    """What is behind a LAN route only, by a whim of the routing, is let in: the answer may take another way."""
+    """An internet host to which a static route leads into the LAN is let in: answers may take another way."""
     lab, console, pc, peer, other = (
         fresh_lab, *(fresh_lab.hosts[name] for name in ("console", "pc", "peer1", "peer2"))
     )  # fmt: skip

@@ -210,7 +210,7 @@ def test_every_set_of_one_part_names_what_it_holds(mode: FirewallMode) -> None:
 def test_a_listing_of_the_table_loads_again(
     driver: Driver[NftablesFirewall], bare: Host, mode: FirewallMode
 ) -> None:
-    """Who saves the whole ruleset saves our table with it: at the next boot nft must take the file."""
+    """An operator who saves the whole ruleset also saves our table: nft must load the file at the next boot."""
     driver.open(settings(mode))
     driver.apply(Open(forward(remote="203.0.113.0/24")), Open(forward("m2", 443, "2001:db8::1")))
     driver.close()

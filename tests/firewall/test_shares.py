@@ -1,4 +1,4 @@
-"""What one LAN host can bring to a socket of the gateway, in a lab: its share, and others lose nothing by it."""
+"""Each LAN host has a share of the gateway's sockets: one that sends more takes nothing from others. In a lab."""
 
 import fcntl
 import os
@@ -117,7 +117,7 @@ def forged(host: Host, lab: Lab, port: int, macs: int) -> list[bytes]:
 
 
 def share(of: shares.Share, since: float) -> int:
-    """What one host may have brought since then (monotonic seconds), at most."""
+    """The most that one host may have sent since then (monotonic seconds)."""
     return of.burst + int((time.monotonic() - since) * of.per_s) + 1
 
 

@@ -256,7 +256,7 @@ def test_a_mac_without_a_lan_counts_on_the_first_lan_alone(facts: Facts, names: 
 
 
 def test_a_forbid_of_a_mac_counts_on_every_lan_that_the_policy_does_not_rule_out() -> None:
-    """Who is blocked cannot escape to the guest LAN. A block of a copied MAC address hits its LAN alone."""
+    """A blocked device cannot escape to the guest LAN. A block of a copied MAC address applies to its LAN alone."""
     rules = policy(LANS)
     there = facts_of(GUEST, lan="guest", main_lan="lan")
     assert suspects(rules, there, GUEST) == {"main", "guest", "both", "any", "address"}

@@ -76,7 +76,7 @@ def decided(policy: Policy, request: MapRequest) -> Verdict:
 
 
 def ask(queue: Questions, policy: Policy, request: MapRequest, free: bool) -> Question | None:
-    """What ``upnp_gw.asking`` does of a request that has to wait."""
+    """Treats a request that has to wait as ``upnp_gw.asking`` does."""
     verdict = decided(policy, request)
     facts, waiting = facts_of(request.source.address), policy.grant(verdict.rule)
     topic = topic_of(facts, request, verdict.rule)
@@ -87,7 +87,7 @@ def ask(queue: Questions, policy: Policy, request: MapRequest, free: bool) -> Qu
 
 
 def within(inner: RemotePeers | None, outer: tuple[RemotePeers, ...]) -> bool:
-    """Whoever the one is, they are among the others; None: anyone. No others: everybody is."""
+    """True if ``inner`` is part of ``outer``. None means anyone, and an empty ``outer`` means everybody."""
     if not outer:
         return True
     if inner is None:
@@ -100,7 +100,7 @@ def within(inner: RemotePeers | None, outer: tuple[RemotePeers, ...]) -> bool:
 
 
 def is_in(request: MapRequest, clamps: Clamps, question: Question, before: Policy) -> None:
-    """What a request gets under a yes was asked in its question."""
+    """Checks that a yes gives the request no more than its question showed."""
     topic, terms = question.topic, question.terms
     assert (request.transport, request.internal.port) == (topic.transport, topic.port)
     assert f"ip{request.internal.address.version}" == topic.family

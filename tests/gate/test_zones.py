@@ -52,7 +52,7 @@ DELEGATED = '[[grant]]\nname = "for"\nwho = "*"\nzone = "main"\nfor = ["192.168.
 def outcome(
     rules: str, source: IPAddress, target: IPAddress, lan: str, network: Network = TWO, own: bool = True
 ) -> Outcome:
-    """What the gate answers to a host on this LAN; ``own``: the internal client is the same device."""
+    """The gate's answer to a host on this LAN; ``own``: the internal client is the same device."""
     device = network.device_id(MAC, lan)
     facts = facts_of(
         source,

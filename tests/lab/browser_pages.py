@@ -44,9 +44,9 @@ CALL = (
     "<NewPortMappingDescription>a page</NewPortMappingDescription><NewLeaseDuration>600</NewLeaseDuration>"
     "</u:AddPortMapping></s:Body></s:Envelope>"
 )
-"""What the PC itself may ask for: no policy refuses it."""
+"""A mapping for the PC itself: no policy refuses it."""
 SENT = {"POST": 11, "OPTIONS": 2, "GET": 1}
-"""What the page of another origin sends to the control and event URLs: calls, preflights, a web socket."""
+"""The requests of the other origin's page to the control and event URLs: calls, preflights, a web socket."""
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def sent(seen: Capture, client: IPv4Address) -> list[Sent]:
 
 
 def statuses(seen: Capture, client: IPv4Address) -> list[int]:
-    """What the gateway answered to this host, connection by connection."""
+    """The HTTP statuses that the gateway sent to this host, in the order of its connections."""
     found: list[int] = []
     streams: dict[int, dict[int, bytes]] = {}
     for packet in filter(lambda p: answers(p, client), seen.packets):
@@ -193,7 +193,7 @@ def test_a_page_that_rebinds_its_name_gets_nothing_done(here: Home, tmp_path: Pa
 
 
 def rebound(here: Home, site: Site, reports: Site, names: NameServer, target: IPv4Address) -> dict[str, Any]:
-    """What the page tells once its name has led it to ``target``."""
+    """The page's report after its name has been rebound to ``target``."""
     first = reports.wait(lambda s: s.alive, REPORT_S)
     assert first.startswith("1 0 "), first
     names.names[REBIND] = target

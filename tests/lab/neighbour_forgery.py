@@ -1,4 +1,4 @@
-"""What a hostile LAN host says of another's address: forged ARP and neighbour discovery, frame by frame."""
+"""Forged ARP and neighbour discovery frames, with which a hostile LAN host claims another host's address."""
 
 import socket
 import struct

@@ -92,7 +92,7 @@ def subscribe(here: Home, callback: str) -> int:
 
 
 def called(packets: list[Packet]) -> set[tuple[IPAddress, int]]:
-    """Whom the gateway began a TCP connection to."""
+    """The addresses and ports to which the gateway began a TCP connection."""
     return {
         (packet.target, packet.ports[1])
         for packet in packets

@@ -72,7 +72,7 @@ def here(shared: Home, listening: None) -> Iterator[Home]:
 
 @pytest.fixture
 def owner(here: Home) -> Iterator[Host]:
-    """Whose addresses they are: another host for each test, whose address was never contested before."""
+    """The owner of the addresses: a new host for each test, so its address was never contested before."""
     number = next(NUMBERS)
     made = here.lab.add_host("lan0", LanHost(f"owner{number}", number, f"02:00:77:aa:00:{number:02x}"))
     with answering(made):
@@ -189,7 +189,7 @@ def by_pcp(here: Home, host: Host, own: IPAddress, server: IPAddress, port: int)
 
 @dataclass
 class Calls:
-    """Who answered the internet's calls, and when."""
+    """Records which host answered the calls from the internet, and when."""
 
     answers: list[tuple[float, int, str]] = field(default_factory=list)
     """(monotonic seconds, port, name of the host)"""
@@ -253,12 +253,12 @@ def leads_to(here: Home, owner: Host, host: Host) -> Callable[[], bool]:
 
 
 def reached(here: Home, owner: Host, timeout: float = REACHED_S) -> dict[int, str]:
-    """Who answers on each port."""
+    """The name of the host that answers on each port."""
     return {port: call(here, owner, port, timeout) for port in PORTS}
 
 
 def warned(here: Home, owner: Host) -> list[str]:
-    """What the log says of who claims the owner's IPv4 address."""
+    """The log lines that name the claimants of the owner's IPv4 address."""
     return [line for line in here.daemon.output if f"{owner.address} on lan0 is claimed by" in line]
 
 

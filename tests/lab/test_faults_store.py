@@ -96,7 +96,7 @@ class Disk:
         home.daemon.start()
 
     def ports_after_power_loss(self) -> list[int]:
-        """What a machine would find on it that starts after a power loss now."""
+        """The ports in the store that a machine would find if the power failed now."""
         lost = self._image.with_name("lost.img")
         shutil.copy(self._image, lost)
         self._home.gateway.run(["mount", "-o", "loop", str(lost), str(self._after)])

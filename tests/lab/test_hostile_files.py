@@ -1,4 +1,4 @@
-"""What others may have put in the place of the gateway's files: the real daemon refuses it at once."""
+"""Other users may have replaced a file of the gateway: the real daemon refuses it at once."""
 
 import os
 from collections.abc import Iterator

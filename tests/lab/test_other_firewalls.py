@@ -158,7 +158,7 @@ def answered(here: Home, to: str, port: int, datagram: bytes, seconds: float) ->
 
 
 def served(here: Home, seconds: float) -> dict[str, bool]:
-    """What hosts of the LAN reach of the gateway's own servers, over both families."""
+    """Tells for each server of the gateway, over both families, whether LAN hosts reach it."""
     gateway, gateway6 = here.gateway.address, here.gateway.address6
     pcp_announce = bytes([2, 0]) + bytes(6)
     return {

@@ -1,4 +1,4 @@
-"""What a refresh may change, proved by packets: a frozen device renews what it holds and opens nothing."""
+"""A frozen device renews the mappings that it holds, and opens nothing by a refresh. Proved by packets."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -101,7 +101,7 @@ def test_a_frozen_device_renews_what_it_holds_and_changes_none_of_it(here: Home)
         number = pinhole(point2, 6003)
 
         def shut() -> None:
-            """What was shut before the incident is shut now."""
+            """Checks that each port that was shut before the incident is still shut."""
             assert here.shut(5001), "disabled"
             for port in (5002, 5003, 5004):
                 assert here.shut(port), f"{port} is for the other peer"

@@ -48,7 +48,7 @@ def table_flushed(here: Home) -> None:
 
 
 def table_back(here: Home) -> None:
-    """What came in meanwhile waits in the sockets, if it could: it is answered now."""
+    """The daemon goes on: it puts its table back, and would answer now the requests left in its sockets."""
     kill(here.daemon.pid, signal.SIGCONT)
     assert until(lambda: "upnp_gw" in here.gateway.run(["nft", "list", "tables"]).stdout, 10)
     here.point().external_address()

@@ -1,4 +1,4 @@
-"""Who has an address: every host of a link that says so is heard, and none of another link."""
+"""The gateway asks a link who has an address: it hears every host of that link, and no host of another."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""What becomes reachable when a row takes another's place."""
+"""Tests which remote hosts become able to connect when one row takes the place of another."""
 
 from dataclasses import replace
 from ipaddress import ip_network

@@ -1,4 +1,4 @@
-"""What the store does where a part of it is missing: it says so, opens nothing of an older state, keeps the files.
+"""A store that lost a part says so, opens none of its older mappings, and keeps its files.
 
 ``crashed`` is the state directory after a kill -9: the database file, its log, and the mark of what was on disk.
 """

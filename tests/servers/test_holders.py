@@ -406,7 +406,7 @@ async def test_nobody_has_it_while_both_answer(caplog: pytest.LogCaptureFixture)
 
 @in_no_time
 async def test_a_host_that_claims_many_addresses_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """What leads to a mapped address is told all the same."""
+    """A claim to a mapped address is still logged."""
     scene = Scene(ONE, TWO)
     many = [(ip_address(f"2001:db8::{number:x}"), LAN) for number in range(1, 41)]
     mapped = many[-1]

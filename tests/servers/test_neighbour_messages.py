@@ -99,7 +99,7 @@ def test_whatever_the_bytes_are_there_is_an_answer_or_none(data: bytes) -> None:
 
 
 def lets_through(program: Sequence[Instruction], packet: bytes, index: int) -> bool:
-    """What the kernel would do: a load from behind the end drops the packet."""
+    """Runs a filter as the kernel does: a load from behind the end drops the packet."""
     accumulator, cells, at = 0, [0] * 16, 0
     while True:
         code, yes, no, operand = program[at]

@@ -1,4 +1,4 @@
-"""What the filter of a UDP socket takes and drops, by datagrams over the loopback."""
+"""The filter of a UDP socket, tested with datagrams over the loopback: which it takes and which it drops."""
 
 import asyncio
 import socket
@@ -35,7 +35,7 @@ class Target:
         self.sent += 1
 
     def came(self) -> list[bytes]:
-        """What was taken of what was sent since the last time."""
+        """The datagrams that the socket took, of those sent since the last call."""
         found: list[bytes] = []
         end = time.monotonic() + 10
         while self.taken + dropped(self.socket) < self.sent:
