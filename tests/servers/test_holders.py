@@ -426,6 +426,22 @@ async def test_a_host_that_claims_many_addresses_does_not_fill_the_log(caplog: p
 
 
 @in_no_time
+async def test_a_host_that_answers_in_ever_new_names_is_asked_in_few_of_them() -> None:
+    """What is remembered of one address, and asked about it, does not grow while the contest lasts."""
+    scene = Scene(ONE)
+    await claimed(scene)
+    for number in range(20):
+        scene.answering = {ONE: 0.0, f"02:00:00:00:01:{number:02x}": 0.0}
+        await asyncio.sleep(contests.TRUCE_S + contests.JUDGE_S)
+    (contest,) = scene.holders.contests()
+    assert len(contest.macs) == contests.MOST_CLAIMS
+    assert max(map(len, scene.asked)) == contests.MOST_CLAIMS
+    scene.answering = {ONE: 0.0}
+    await scene.quiet()
+    assert scene.told[-1] == settled(ONE)
+
+
+@in_no_time
 async def test_moved_when_the_old_holder_gives_it_up() -> None:
     scene = Scene(ONE, TWO)
     await claimed(scene)

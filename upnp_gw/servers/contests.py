@@ -51,6 +51,11 @@ class Running:
     """The kernel is told to ask them: what the neighbour entry says meanwhile is no claim."""
     task: asyncio.Task[None] | None = None
 
+    def note(self, mac: str) -> None:
+        """This host claims the address now. One too many is not remembered: its answers count all the same."""
+        if mac in self.claims or len(self.claims) < MOST_CLAIMS:
+            self.claims[mac] = _now()
+
 
 class _Past(NamedTuple):
     """A contest that is over."""
@@ -101,8 +106,8 @@ class Contests:
     def claim(self, place: Place, mac: str) -> None:
         """Another frame in this host's name, while it is contested."""
         contest = self._running[place]
-        if (mac in contest.claims or len(contest.claims) < MOST_CLAIMS) and not contest.asking:
-            contest.claims[mac] = _now()
+        if not contest.asking:
+            contest.note(mac)
 
     def decide(self, place: Place, winner: str) -> None:
         """The operator says whose it is."""
@@ -127,7 +132,7 @@ class Contests:
             async with self._rooms[self._needed(place)]:
                 answers = await self._answers(place, contest)
             if answers is not None:
-                contest.answered |= answers
+                contest.answered |= answers & contest.claims.keys()
                 last = max((at for mac, at in contest.claims.items() if mac not in answers), default=NEVER)
                 if len(answers) < 2 and not (again and _now() - last < TRUCE_S):
                     return next(iter(answers), None)
@@ -156,7 +161,8 @@ class Contests:
                 return None
             raise
         for mac in question.answers:
-            contest.claims.setdefault(mac, _now())
+            if mac not in contest.claims:
+                contest.note(mac)
         return set(question.answers)
 
     def _end(self, place: Place, contest: Running, winner: str | None) -> None:
