@@ -218,7 +218,7 @@ async def test_a_link_that_was_down_proves_no_absence() -> None:
     assert not any(isinstance(event, Gone) for event in scene.told)
 
 
-@pytest.mark.parametrize("failure", [errno.ENETDOWN, errno.ENOMEM])
+@pytest.mark.parametrize("failure", [errno.ENETDOWN, errno.ENOMEM, errno.EAGAIN])
 @in_no_time
 async def test_where_nothing_can_be_found_out_nothing_is_settled(failure: int) -> None:
     scene = Scene(ONE)
@@ -268,6 +268,42 @@ async def test_what_was_settled_before_an_entry_came_does_not_count_for_it(mac: 
     assert not scene.holders.settled(PLACE)
     assert await scene.holders.settle(PLACE)
     assert len(scene.asked) > asked
+
+
+@in_no_time
+async def test_a_request_whose_host_is_replaced_at_once_gets_its_answer() -> None:
+    scene = Scene(TWO)
+    scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
+    asked = asyncio.create_task(scene.holders.settle(PLACE))
+    await asyncio.sleep(0)
+    scene.lost()
+    scene.entry(TWO)
+    async with asyncio.timeout(60):
+        assert not await asked
+    await scene.quiet()
+    assert scene.holders.settled(PLACE)
+
+
+@in_no_time
+async def test_a_request_whose_check_had_not_begun_ends_with_the_daemon() -> None:
+    scene = Scene(ONE)
+    scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
+    asked = asyncio.create_task(scene.holders.settle(PLACE))
+    await asyncio.sleep(0)
+    await scene.holders.close()
+    async with asyncio.timeout(60):
+        assert not await asked
+
+
+@in_no_time
+async def test_nothing_is_remembered_of_an_address_whose_entry_went_while_it_was_looked_at() -> None:
+    """A host could make up addresses, one after the other."""
+    scene = Scene(ONE)
+    scene.entry(ONE)
+    scene.lost()
+    await scene.quiet()
+    assert scene.told[-1] == settled(ONE)
+    assert scene.holders.remembered == 0
 
 
 @in_no_time
@@ -439,6 +475,25 @@ async def test_a_host_that_answers_in_ever_new_names_is_asked_in_few_of_them() -
     scene.answering = {ONE: 0.0}
     await scene.quiet()
     assert scene.told[-1] == settled(ONE)
+
+
+@in_no_time
+async def test_of_addresses_without_mappings_few_are_contested_at_a_time() -> None:
+    """One host can claim thousands. An address beyond is nobody's until it is looked at again."""
+    scene = Scene(ONE, TWO)
+    many = [(ip_address(f"2001:db8::{number:x}"), LAN) for number in range(1, contests.MOST_RUNNING + 9)]
+    mapped = (ip_address("2001:db8:1::1"), LAN)
+    scene.holders.holder_of = lambda place: ONE if place == mapped else None
+    for place in many:
+        scene.neighbours.learn(Neighbour(place[0], TWO, place[1]))
+        scene.holders.claimed(place, TWO, ONE)
+    assert len(scene.holders.contests()) == contests.MOST_RUNNING
+    assert not await scene.holders.settle(many[-1]), "two hosts answer"
+    assert not scene.holders.settled(many[-1])
+    assert len(scene.holders.contests()) == contests.MOST_RUNNING
+    assert scene.holders.claimed(mapped, TWO, ONE)
+    assert scene.holders.contested(mapped)
+    await scene.holders.close()
 
 
 @in_no_time

@@ -30,6 +30,9 @@ MOST_WARNED = 8
 """Addresses without mappings that the log names in WARN_AGAIN_S, since one host can claim thousands."""
 NEEDED_AT_ONCE, OTHERS_AT_ONCE = 8, 4
 """Contested addresses with and without mappings whose hosts are asked at a time; the rest wait."""
+MOST_RUNNING = 256
+"""Contested addresses without mappings at a time, since one host can claim thousands. One more is not settled, and
+is looked at when it asks for something."""
 MOST_REMEMBERED = 1024
 MOST_CLAIMS = 8
 """Hosts that are asked by their MAC address, of all that claim one address."""
@@ -97,6 +100,10 @@ class Contests:
         """Those with mappings first."""
         running = sorted(self._running.items(), key=lambda item: not self._needed(item[0]))
         return [Contest(*place, tuple(sorted(contest.claims))) for place, contest in running]
+
+    def has_room(self, place: Place) -> bool:
+        """Whether one more address may be contested."""
+        return self._needed(place) or len(self._running) < MOST_RUNNING
 
     def start(self, place: Place, holder: str, claims: Sequence[str]) -> None:
         """``holder``: whose the address was, who is asked too."""

@@ -53,6 +53,13 @@ class _Check:
     begun: bool = False
     task: asyncio.Task[None] | None = None
 
+    def end(self) -> None:
+        """It is over without an outcome. A task that is cancelled before its first step tells nobody by itself."""
+        if not self.result.done():
+            self.result.set_result(False)
+        if self.task is not None:
+            self.task.cancel()
+
 
 class Holders:
     """All on the event loop. ``begin`` opens a question (None: the link has no neighbours), and may raise OSError.
@@ -80,10 +87,15 @@ class Holders:
         self._contests = Contests(begin, lambda place: self.holder_of(place) is not None, self._over)
         self._rooms = {True: asyncio.Semaphore(NEEDED_AT_ONCE), False: asyncio.Semaphore(OTHERS_AT_ONCE)}
 
+    @property
+    def remembered(self) -> int:
+        """Addresses that are known to be one host's."""
+        return len(self._settled)
+
     async def close(self) -> None:
+        for check in self._checks.values():
+            check.end()
         tasks = [check.task for check in self._checks.values() if check.task is not None]
-        for task in tasks:
-            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._contests.close()
 
@@ -139,7 +151,7 @@ class Holders:
         if holder is None or holder == mac:
             return False
         self._contest(place, holder, [mac])
-        return True
+        return place in self._contests
 
     def pinned(self, place: Place, mac: str) -> None:
         """The operator says whose it is, by a permanent entry."""
@@ -169,8 +181,7 @@ class Holders:
             if old.mac == mac and not old.result.done():  # whoever waits for it waits for this one
                 urgent, check.result, old.result = urgent or old.begun, old.result, check.result
                 check.thorough |= old.thorough
-            if old.task is not None:
-                old.task.cancel()
+            old.end()
         check.task = loop.create_task(self._run(place, check, None if urgent else self._rooms[needed]))
         return check
 
@@ -248,20 +259,25 @@ class Holders:
         return bool(question.answers)
 
     def _alone(self, place: Place, check: _Check) -> None:
-        self._settled[place] = _Settled(check.mac, self._now())
+        self._remember(place, check.mac)
         if not check.result.done():
             check.result.set_result(True)
             self._belongs_to(place, check.mac)
+
+    def _remember(self, place: Place, mac: str) -> None:
+        """Without an entry it is of use only where mappings lead to the address."""
+        if self._neighbours.mac_of(*place) is not None or self.holder_of(place) is not None:
+            self._settled[place] = _Settled(mac, self._now())
 
     # -- two claim it
 
     def _contest(self, place: Place, holder: str, claims: Sequence[str]) -> None:
         self._settled.pop(place, None)
         check = self._checks.pop(place, None)
-        if check is not None and check.task is not None:
-            if not check.result.done():
-                check.result.set_result(False)
-            check.task.cancel()
+        if check is not None:
+            check.end()
+        if not self._contests.has_room(place):
+            return
         self._contests.start(place, holder, claims)
         self._tell(Contested(*place))
 
@@ -273,7 +289,7 @@ class Holders:
             if self.holder_of(place) is not None:  # it may have been too busy to answer
                 self._check(place, contest.holder)
             return
-        self._settled[place] = _Settled(winner, self._now())
+        self._remember(place, winner)
         if contest.holder != winner:
             self._tell(Moved(address, contest.holder, winner, interface))
         self._belongs_to(place, winner)

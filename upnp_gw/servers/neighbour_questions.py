@@ -8,6 +8,7 @@ from typing import Protocol
 NOT_NOW = frozenset(
     {errno.ENODEV, errno.ENETDOWN, errno.ENXIO, errno.ENETUNREACH, errno.EADDRNOTAVAIL}  # the link is down
     | {errno.ENOMEM, errno.ENOBUFS, errno.EINVAL}  # too many questions are open
+    | {errno.EAGAIN}  # the link takes no more for now
 )
 """Why nothing can be found out now. Any other error: we may not ask."""
 
