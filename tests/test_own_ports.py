@@ -66,15 +66,16 @@ class Reader:
 
 @pytest.mark.spec("SR-24")
 async def test_what_cannot_be_read_or_understood_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    others = OtherTables(lambda: NETWORK, Reader(GOOD, FirewallError("busy"), ODD, {"nftables": []}))
+    unreadable = ValueError("not UTF-8")
+    others = OtherTables(lambda: NETWORK, Reader(GOOD, FirewallError("busy"), ODD, unreadable, {"nftables": []}))
     ports = OwnPorts(frozenset, others)
     told = []
     with caplog.at_level(logging.WARNING):
-        for _ in range(4):
+        for _ in range(5):
             await others.refresh()
             told.append(ports().holds(*WEB))
-    assert told == [True, True, True, False]
-    assert ["read" in r.getMessage() for r in caplog.records] == [True, False]
+    assert told == [True, True, True, True, False]
+    assert ["read" in r.getMessage() for r in caplog.records] == [True, False, False]
 
 
 @pytest.mark.spec("SR-24")

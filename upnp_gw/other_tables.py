@@ -108,14 +108,12 @@ class OtherTables:
         """Reads them now."""
         if self._reader is None:
             return
+        before = self.ipv6_firewall
         try:
-            ruleset = await self._reader.read_ruleset()
+            await self._judge(await self._reader.read_ruleset())
         except FirewallError as error:
             log.warning("the other tables cannot be read: %s", error)
             return
-        before = self.ipv6_firewall
-        try:
-            await self._judge(ruleset)
         except Exception:
             # a form that is not known yet must neither keep the daemon from starting nor end ``follow``
             log.exception("the other tables cannot be understood: what was known of them stays")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.nftables import library
 
 PACKAGE = "from .nftables import *\n"
@@ -42,6 +43,25 @@ def test_without_bindings_our_loader_is_used_and_named(monkeypatch: pytest.Monke
     monkeypatch.setattr(library, "_bindings", lambda: None)
     assert isinstance(library.load(), library.LoadedLibrary)
     assert library.described() == library.LOADER
+
+
+class Odd:
+    """A library whose answer is no JSON, or no UTF-8 (Python's bindings decode it)."""
+
+    def cmd(self, cmdline: str) -> tuple[int, str, str]:
+        return 0, b"\xff".decode() if "utf8" in cmdline else '{"nftables": [', ""
+
+    def set_json_output(self, val: bool) -> None:
+        pass
+
+
+@pytest.mark.parametrize("table", ["utf8", "json"])
+def test_a_listing_that_cannot_be_read_is_refused(table: str) -> None:
+    """A comment of another program can be any bytes."""
+    session = library.Session(Odd())
+    for ask in (session.query, session.text) if table == "utf8" else (session.query,):
+        with pytest.raises(FirewallError, match="cannot be read"):
+            ask(f"list table ip {table}")
 
 
 @pytest.mark.lab

@@ -1,6 +1,7 @@
 """ARP and neighbour discovery: what is sent, what is understood, and what the kernel is told to let through."""
 
 import errno
+import socket
 import struct
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
@@ -158,6 +159,28 @@ def test_where_nothing_is_asked_nothing_gets_through() -> None:
     for program in (NOTHING, arp_filter([]), nd_filter([])):
         assert not lets_through(program, arp(MACS[0], FOUR[0]), 2)
         assert not lets_through(program, advertisement(MACS[0], SIX[0]), 2)
+
+
+def test_a_question_ends_where_the_kernel_has_no_room_for_another_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old filter stands until the next question: it lets more through than is asked for."""
+    full = False
+
+    def put(*args: object) -> None:
+        if full:
+            raise OSError(errno.ENOMEM, "no room")
+
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+    monkeypatch.setattr(who_has, "_socket", lambda *args: sockets[0])
+    monkeypatch.setattr(who_has, "_nd_socket", lambda: sockets[1])
+    monkeypatch.setattr(who_has, "_filter", put)
+    asked = who_has.WhoHas()
+    question = asked.begin(who_has.Asker("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
+    full = True
+    question.close()
+    with pytest.raises(OSError, match="no room"):
+        asked.begin(who_has.Asker("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
+    for made in sockets:
+        made.close()
 
 
 def test_where_the_sockets_may_not_be_made_that_is_said(

@@ -198,16 +198,21 @@ class Session:
         self._library.set_json_output(True)
         try:
             code, output, error = self._library.cmd(command)
+            if code != 0:
+                raise _refused(error)
+            found: dict[str, Any] = json.loads(output) if output else {"nftables": []}
+        except ValueError as problem:  # a comment of another program can be any bytes
+            raise FirewallError(f"nftables: {command!r} cannot be read: {problem}") from None
         finally:
             self._library.set_json_output(False)
-        if code != 0:
-            raise _refused(error)
-        found: dict[str, Any] = json.loads(output) if output else {"nftables": []}
         return found
 
     def text(self, command: str) -> str:
         """The same as nft prints it. Raises FirewallError."""
-        code, output, error = self._library.cmd(command)
+        try:
+            code, output, error = self._library.cmd(command)
+        except UnicodeDecodeError as problem:
+            raise FirewallError(f"nftables: {command!r} cannot be read: {problem}") from None
         if code != 0:
             raise _refused(error)
         return str(output)

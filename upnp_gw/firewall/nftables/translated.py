@@ -14,7 +14,7 @@ WORDS = {
     "addrtype": [(r"fib (daddr) type (!= )?([a-z]+)", "fib")],
     "pkttype": [(r"(pkttype) (!= )?([a-z]+)", "meta")],
     "connlabel": [(r"ct (label) (!= )?([0-9]+)", "ct")],
-    "multiport": [(r"(tcp|udp) dport (!= )?\{ ([0-9, -]+) \}", "payload")],
+    "multiport": [(r"(tcp|udp) dport (!= )?\{ ([0-9]+(?:-[0-9]+)?(?:, ?[0-9]+(?:-[0-9]+)?)*) \}", "payload")],
 }
 """Name of an xt match -> how nftables writes it: key, negation, value."""
 
@@ -44,7 +44,7 @@ def _name(expression: Json) -> str:
 
 
 def _lines(text: str) -> dict[str, list[str]]:
-    """The rules of each chain, a line each, without their comments."""
+    """The rules of each chain, a line each, without what stands in quotes."""
     found: dict[str, list[str]] = {}
     chain = ""
     for line in (line.strip() for line in text.splitlines()):
@@ -54,7 +54,7 @@ def _lines(text: str) -> dict[str, list[str]]:
         elif line == "}":
             chain = ""
         elif chain and line and not line.startswith(("type ", "comment ")):
-            found[chain].append(re.sub(r'comment "[^"]*"', "", line))
+            found[chain].append(re.sub(r'"[^"]*"', '""', line))  # comments and log prefixes hold any text
     return found
 
 
