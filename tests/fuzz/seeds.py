@@ -1,7 +1,7 @@
 """Writes the seed corpora: ``python -m tests.fuzz.seeds``. From captures of clients, byte vectors and examples.
 
 What a fuzzer or a field report found is put beside them by hand, under a name that says what it is; so are the
-listings of ``ruleset``, which nft printed.
+listings of ``ruleset`` and ``iptables``, which nft printed.
 """
 
 import hashlib
@@ -14,8 +14,12 @@ from socket import AF_INET, AF_INET6
 from tests.fuzz.targets import CORPUS
 from tests.gate import test_dhcp
 from tests.protocols import portcontrol_vectors as vectors
+from tests.protocols import test_raw_descriptions as raw
+from tests.servers import test_neighbour_messages as neighbour
 from tests.servers import test_netwatch_rtnetlink as route
 from upnp_gw.firewall.netlink import attribute, build_message, nest
+from upnp_gw.ledger.highwater import Mark, as_bytes
+from upnp_gw.servers.neighbour_messages import ND, arp_request
 from upnp_gw.servers.rtnetlink import Kind, Nud
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,6 +30,15 @@ SUBSCRIBES = (
     "SID: uuid:4a3b\r\nTIMEOUT: Second-infinite\r\n",
     "HTTP/1.1 412 Precondition Failed\r\n\r\n",
 )
+FRAMINGS = (
+    ("1.1", "Transfer-Encoding: chunked", "4;a=b\r\n<a/>\r\n0\r\nX-Trailer: c\r\n\r\n"),
+    ("1.1", "Transfer-Encoding: chunked\r\nContent-Length: 4", "4\r\n<a/>\r\n0\r\n\r\n"),
+    ("1.1", "Transfer-Encoding: gzip, chunked", "0\r\n\r\n"),
+    ("1.0", "Transfer-Encoding: chunked", "0\r\n\r\n"),
+    ("1.1", "Content-Length: 4\r\nContent-Length: 5", "<a/>"),
+    ("2.0", "Content-Length: 4\r\nExpect: 100-continue\r\nUpgrade: h2c", "<a/>"),
+)
+"""Version of HTTP, header lines, body."""
 ODD_XML = (
     '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
     '<?xml version="1.0" encoding="utf-7"?><a/>',
@@ -48,6 +61,12 @@ TEXTS = (
     "a\0b",
     "\U0001f600" * 64,
 )
+
+
+def framed(framing: tuple[str, str, str]) -> str:
+    version, fields, body = framing
+    head = f"POST /ctl HTTP/{version}\r\nHost: 192.168.1.1:5000\r\nContent-Type: text/xml\r\n{fields}"
+    return f"{head}\r\n\r\n{body}"
 
 
 def captured(kind: str) -> Iterator[str]:
@@ -97,7 +116,7 @@ def corpora() -> dict[str, Iterable[str | bytes]]:
     return {
         "ssdp": captured("ssdp"),
         "http": heads[::4],
-        "http-request": list(captured("http"))[::6],
+        "http-request": [*list(captured("http"))[::6], *map(framed, FRAMINGS)],
         "gena": [*events, *SUBSCRIBES],
         "soap": [*calls[::3], *("content-type: text/xml\r\n\r\n" + xml for xml in ODD_XML)],
         "natpmp": [bytes.fromhex(hexa) for hexa, _ in hexes],
@@ -108,8 +127,35 @@ def corpora() -> dict[str, Iterable[str | bytes]]:
         "netlink-route": [route.link(), *route_messages()],
         "netlink-filter": filter_messages(),
         "control": BODIES,
+        "neighbours": claims(),
+        "description": raw_bodies(),
+        "highwater": marks(),
         "rows": TEXTS,
     }
+
+
+def claims() -> Iterator[bytes]:
+    """Answers to "who has this address?", and a question in ARP, which claims one too."""
+    for four in neighbour.FOUR:
+        yield neighbour.arp(neighbour.MACS[0], four)
+    yield arp_request(neighbour.MACS[1], *neighbour.FOUR)
+    for six in neighbour.SIX[:2]:
+        yield neighbour.advertisement(neighbour.MACS[0], six)
+    nonce = b"\x0e\x01" + bytes(6)
+    found = neighbour.advertisement(neighbour.MACS[2], neighbour.SIX[3])
+    yield found[: ND.size] + nonce + found[ND.size :]
+
+
+def raw_bodies() -> Iterator[bytes]:
+    for charset, sent in (*((b"", sent) for sent, _ in raw.RAW), (b"windows-1251", b"\xcf\xf0 & x")):
+        yield b"text/xml; charset=" + charset + b"\n\n" + raw.body(sent)
+
+
+def marks() -> Iterator[bytes]:
+    yield as_bytes(Mark("0123456789abcdef0123456789abcdef", 12, 7, 1_800_000_000))
+    yield as_bytes(Mark("0123456789abcdef0123456789abcdef", 0, 0, 0))
+    yield b'{"store": "a", "transaction": ' + b"9" * 40 + b', "moved": 0, "at": 0}'
+    yield b'{"store": "a", "transaction": 3, "moved": 5, "at": -1e999}'
 
 
 def route_messages() -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """The targets: bytes in, nothing out. What a parser may raise is caught here; everything else is a finding."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
@@ -15,13 +16,15 @@ from tests.fuzz import through
 from upnp_gw import api
 from upnp_gw.config_file import parse_text
 from upnp_gw.errors import ConfigError, WireError
+from upnp_gw.files import FileProblem
 from upnp_gw.firewall import netlink
 from upnp_gw.firewall.conntrack import find, parse_tuple, wanted_of
 from upnp_gw.firewall.flows import Flows
-from upnp_gw.firewall.nftables import counters, drops, inspect, watch
+from upnp_gw.firewall.nftables import counters, drops, inspect, translated, watch
 from upnp_gw.gate import dhcp
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.policyfile import printable
+from upnp_gw.ledger.highwater import SIZE, mark_path, read_mark
 from upnp_gw.model import Transport
 from upnp_gw.other_tables import all_drops
 from upnp_gw.protocols import gena, natpmp, soap
@@ -30,9 +33,10 @@ from upnp_gw.protocols.igd import arguments
 from upnp_gw.protocols.pcp import codec as pcp
 from upnp_gw.protocols.portcontrol import PortControl
 from upnp_gw.protocols.question import Question
+from upnp_gw.protocols.raw_description import repairs, unreadable_argument
 from upnp_gw.protocols.ssdp.search import parse_search
 from upnp_gw.request import Refusal, Refused, Removed, Source
-from upnp_gw.servers import rtnetlink, sock_diag
+from upnp_gw.servers import neighbour_messages, rtnetlink, sock_diag
 from upnp_gw.servers.control import read_body
 from upnp_gw.servers.http_hosts import split_host
 from upnp_gw.terminal import shown
@@ -175,6 +179,20 @@ def ruleset(data: bytes) -> None:
     inspect.forward_filters(listing)
 
 
+def iptables(data: bytes) -> None:
+    """A listing, an empty line, and the text that nft prints of the same table."""
+    listed, _, text = data.partition(b"\n\n")
+    try:
+        listing: Any = json.loads(listed)
+    except (ValueError, RecursionError):
+        return
+    if outlined(listing):
+        objects = listing["nftables"]
+        if translated.wanted(objects):
+            translated.translate(objects, text.decode("utf-8", "replace"))
+        ruleset(json.dumps(listing).encode())
+
+
 def outlined(listing: Any) -> bool:
     """Whether it is a list of objects that have a family, a table and the names that nft always gives them."""
     items = listing.get("nftables") if isinstance(listing, dict) else None
@@ -191,6 +209,56 @@ def outlined(listing: Any) -> bool:
         for sort, it in objects
         if sort in ("chain", "rule", "set", "map")
     ) and all(isinstance(it, dict) for _, it in objects)
+
+
+def neighbours(data: bytes) -> None:
+    """What any host of a LAN can send as an answer to "who has this address?"."""
+    for claim in (neighbour_messages.arp_claim(data), neighbour_messages.advertised(data)):
+        if claim is not None:
+            address, mac = claim
+            assert len(bytes.fromhex(mac.replace(":", ""))) == 6
+            opened = [neighbour_messages.Open(address, 2, (mac,))]
+            made = neighbour_messages.arp_filter if address.version == 4 else neighbour_messages.nd_filter
+            assert all(0 <= jump < 256 for _, true, false, _ in made(opened) for jump in (true, false))
+
+
+NAMES = ("NewRemoteHost", "NewExternalPort", "NewInternalClient", "NewPortMappingDescription")
+
+
+def description(data: bytes) -> None:
+    """A content type, an empty line, a body that the strict parser may have refused.
+
+    A repair changes what is between the description's tags and nothing else, and puts no tag there.
+    """
+    kind, _, body = data.replace(b"\r\n", b"\n").partition(b"\n\n")
+    tags = body.count(b"<")
+    for repaired in repairs(body, kind.decode("latin-1")):
+        start = alike(body, repaired)
+        end = alike(body[start:][::-1], repaired[start:][::-1])
+        assert b"<" not in repaired[start : len(repaired) - end]
+        assert repaired.count(b"<") <= tags
+        repaired.decode()
+    found = unreadable_argument(body, NAMES)
+    assert found is None or found in NAMES
+
+
+def alike(one: bytes, other: bytes) -> int:
+    """How many bytes they have in common from the start."""
+    shorter = min(len(one), len(other))
+    return next((at for at in range(shorter) if one[at] != other[at]), shorter)
+
+
+def highwater(data: bytes) -> None:
+    """The file beside the store. Whoever damaged it, its numbers fit into the store."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as directory:
+        store = Path(directory) / "ledger.db"
+        mark_path(store).write_bytes(data)
+        with suppress(FileProblem):
+            mark = read_mark(store)
+            assert mark is not None
+            assert len(data) <= SIZE
+            assert 0 <= mark.moved <= mark.transaction < 1 << 62
+            assert mark.when.endswith("Z")
 
 
 BODIES = sorted({str(route.body): route.body for route in api.ROUTES.values() if route.body}.items())
@@ -218,11 +286,15 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "policy": policy,
     "config": config,
     "leases": leases,
+    "description": description,
+    "neighbours": neighbours,
     "netlink-route": netlink_route,
     "netlink-filter": netlink_filter,
     "ruleset": ruleset,
+    "iptables": iptables,
     "control": control,
     "rows": through.rows,
+    "highwater": highwater,
 }
 
 

@@ -17,6 +17,8 @@ from upnp_gw.files import FileProblem, open_own, read_own, sync_directory, write
 END = "-highwater"
 SIZE = 256
 """Bytes: less than a sector of a disk, so that it is written whole; always the same, so that it needs no room."""
+LARGEST = 1 << 62
+"""Numbers of transactions are smaller: SQLite counts them in 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ def read_mark(path: Path) -> Mark | None:
         stored = json.loads(read_own(file, SIZE))
         mark = Mark(str(stored["store"]), int(stored["transaction"]), int(stored["moved"]), int(stored["at"]))
         datetime.fromtimestamp(mark.at, UTC)
+        if not 0 <= mark.moved <= mark.transaction < LARGEST:
+            raise ValueError(mark)
     except FileProblem as error:
         if error.missing:
             return None
@@ -64,18 +68,19 @@ class MarkFile:
         """Makes it anew, on the disk. Raises FileProblem and OSError."""
         file = mark_path(path)
         draft = file.with_name(file.name + ".new")
-        write_own(draft, _bytes(mark))
+        write_own(draft, as_bytes(mark))
         os.replace(draft, file)
         sync_directory(file.parent)
         self._descriptor = open_own(file, os.O_WRONLY)
 
     def write(self, mark: Mark) -> None:
         """In place. Raises OSError."""
-        os.pwrite(self._descriptor, _bytes(mark), 0)
+        os.pwrite(self._descriptor, as_bytes(mark), 0)
 
     def close(self) -> None:
         os.close(self._descriptor)
 
 
-def _bytes(mark: Mark) -> bytes:
+def as_bytes(mark: Mark) -> bytes:
+    """What is in the file, always ``SIZE`` bytes."""
     return json.dumps(asdict(mark)).encode("ascii").ljust(SIZE - 1) + b"\n"
