@@ -7,6 +7,7 @@ is the MAC address alone. A host whose MAC address is not known, behind another 
 
 import re
 
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _INTERFACE = re.compile(r"(?!\.{1,2}$)[^/:\s\x00-\x1f\x7f]{1,15}")
 
 
@@ -32,5 +33,5 @@ def lan_of(device: str) -> str:
 
 
 def is_mac(text: str) -> bool:
-    """True for six pairs of characters with colons between them."""
-    return [len(part) for part in text.split(":")] == [2] * 6
+    """True for six pairs of lower-case hexadecimal digits with colons between them."""
+    return _MAC.fullmatch(text) is not None

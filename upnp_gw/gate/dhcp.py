@@ -13,6 +13,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
+from upnp_gw.device import is_mac
 from upnp_gw.model import IPAddress
 from upnp_gw.network import Neighbours
 
@@ -23,7 +24,6 @@ CLOCKLESS_BELOW = 1_000_000_000
 KEA_FOREVER = 0xFFFFFFFF
 LATEST = 2**63
 
-_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _ISC = re.compile(r'"(?:[^"\\]|\\.)*"|[{};]|#[^\n]*|[^\s{};"#]+|"')
 _DATE = "%Y/%m/%d %H:%M:%S"
 
@@ -307,7 +307,7 @@ def _seconds(text: str) -> int:
 def _mac(text: str) -> str | None:
     """dnsmasq writes ``06-aa:..`` for what is no Ethernet."""
     value = text.lower()
-    return value if _MAC.fullmatch(value) else None
+    return value if is_mac(value) else None
 
 
 def _name(text: str) -> str | None:

@@ -63,7 +63,7 @@ class Proposals:
             return Target(tuple(sorted(found)), text, text)
         mac, at, lan = text.partition("@")
         mac = mac.lower().replace("-", ":")
-        if is_mac(mac) and all(c in "0123456789abcdef:" for c in mac):
+        if is_mac(mac):
             return self._by_mac(mac, lan, bool(at), neighbours, network)
         try:
             address = ip_address(text)

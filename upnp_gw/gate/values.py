@@ -11,7 +11,7 @@ from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
-from upnp_gw.device import is_interface
+from upnp_gw.device import is_interface, is_mac
 from upnp_gw.errors import ConfigError
 from upnp_gw.gate.decision import PortRanges
 from upnp_gw.gate.policyfile import ACCEPTED, printable
@@ -30,7 +30,6 @@ _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _HOURS = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
 _CLOCK = re.compile(r"([0-9]{2}):([0-9]{2})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
@@ -179,7 +178,7 @@ def prefix(text: str, place: Place) -> IPNetwork:
 def mac(text: str, place: Place) -> str:
     """Lower case, colons; dashes are taken too."""
     value = text.lower().replace("-", ":")
-    if not _MAC.fullmatch(value):
+    if not is_mac(value):
         raise place.wrong(text, 'a MAC address such as "ac:89:95:00:00:01"')
     return value
 
