@@ -14,15 +14,7 @@ from upnp_gw.model import IPAddress
 from upnp_gw.servers import who_has
 from upnp_gw.servers.neighbour_messages import (
     INTERFACE_INDEX,
-    JUMP_EQUAL,
-    LOAD_BYTE,
-    LOAD_HALF,
-    LOAD_STORED,
-    LOAD_WORD,
     NOTHING,
-    RETURN,
-    STORE,
-    Instruction,
     Open,
     advertised,
     arp_claim,
@@ -31,6 +23,16 @@ from upnp_gw.servers.neighbour_messages import (
     nd_filter,
     solicitation,
     solicited_node,
+)
+from upnp_gw.socket_filter import (
+    JUMP_EQUAL,
+    LOAD_BYTE,
+    LOAD_HALF,
+    LOAD_STORED,
+    LOAD_WORD,
+    RETURN,
+    STORE,
+    Instruction,
 )
 
 MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:01:01", "02:00:00:01:00:01")

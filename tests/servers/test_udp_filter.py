@@ -12,8 +12,9 @@ import pytest
 
 from upnp_gw.model import IPAddress
 from upnp_gw.servers import udp_filter
-from upnp_gw.servers.udp_filter import FLOOD, MOST, Filter, attach, build
+from upnp_gw.servers.udp_filter import FLOOD, MOST, Filter, build
 from upnp_gw.servers.udp_options import dropped
+from upnp_gw.socket_filter import attach
 
 ONE, TWO = ip_address("127.0.0.1"), ip_address("127.0.0.2")
 SIX = ip_address("::1")

@@ -1,6 +1,6 @@
 """ARP (RFC 826) and neighbour discovery (RFC 4861) as far as "who has this address?" goes, and filters. Pure.
 
-A filter is a program of classic BPF (linux/filter.h) for a socket that hears the answers of a whole link: the
+A filter (``socket_filter``) is for a socket that hears the answers of a whole link: the
 kernel drops what answers no open question, and what a host says again. So no flood of answers reaches the daemon.
 """
 
@@ -10,6 +10,16 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from upnp_gw.model import IPAddress
+from upnp_gw.socket_filter import (
+    JUMP_EQUAL,
+    LOAD_BYTE,
+    LOAD_HALF,
+    LOAD_STORED,
+    LOAD_WORD,
+    RETURN,
+    STORE,
+    Instruction,
+)
 
 ARP = struct.Struct("!HHBBH6s4s6s4s")
 ETHERNET, IPV4, REQUEST = 1, 0x0800, 1
@@ -18,14 +28,10 @@ ND = struct.Struct("!BBHI16s")
 SOURCE_MAC, TARGET_MAC = 1, 2
 SOLICITED_NODE = int(IPv6Address("ff02::1:ff00:0"))
 
-LOAD_WORD, LOAD_HALF, LOAD_BYTE, LOAD_STORED, STORE = 0x20, 0x28, 0x30, 0x60, 0x02
-JUMP_EQUAL, RETURN = 0x15, 0x06
 INTERFACE_INDEX = 0xFFFFF008
 """SKF_AD_OFF + SKF_AD_IFINDEX: loads the index of the interface that the packet came in on."""
 WHOLE = 0x40000
 
-Instruction = tuple[int, int, int, int]
-"""Code, jump if true, jump if false, operand."""
 NOTHING: tuple[Instruction, ...] = ((RETURN, 0, 0, 0),)
 """The filter that lets nothing through."""
 

@@ -6,17 +6,14 @@ receive buffer, and the datagrams of others would find no room in it.
 """
 
 import asyncio
-import ctypes
 import socket
-import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from upnp_gw.model import IPAddress
+from upnp_gw.socket_filter import JUMP_EQUAL, LOAD_WORD, RETURN, Instruction, attach, packed
 
-SO_ATTACH_FILTER = 26
-LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 UDP_PAYLOAD = 8
 """A filter of a UDP socket sees the UDP header first."""
 NETWORK_HEADER = -0x100000
@@ -24,8 +21,6 @@ NETWORK_HEADER = -0x100000
 SOURCE = {4: 12, 6: 8}
 """Where the source address is in it."""
 TAKEN, DROPPED = (RETURN, 0, 0, 0xFFFFFFFF), (RETURN, 0, 0, 0)
-
-Row = tuple[int, int, int, int]
 
 FLOOD = 64
 """Datagrams over its share that a sender is read in a second; then it is dropped in the kernel for a second."""
@@ -37,36 +32,29 @@ MOST = {4: 64, 6: 16}
 def build(version: int, start: bytes, dropped: Iterable[IPAddress]) -> bytes:
     """The program that takes what begins with ``start`` (eight bytes, or none) and is from none of these."""
     rows = [*_starting(start), *(_from4(dropped) if version == 4 else _from6(dropped)), TAKEN]
-    return b"".join(struct.pack("=HBBI", *row) for row in rows)
+    return packed(rows)
 
 
-def _starting(start: bytes) -> Iterator[Row]:
+def _starting(start: bytes) -> Iterator[Instruction]:
     for at in range(0, len(start), 4):
         yield LOAD_WORD, 0, 0, UDP_PAYLOAD + at
-        yield JUMP_IF_EQUAL, 1, 0, int.from_bytes(start[at : at + 4], "big")
+        yield JUMP_EQUAL, 1, 0, int.from_bytes(start[at : at + 4], "big")
         yield DROPPED
 
 
-def _from4(addresses: Iterable[IPAddress]) -> Iterator[Row]:
+def _from4(addresses: Iterable[IPAddress]) -> Iterator[Instruction]:
     yield LOAD_WORD, 0, 0, NETWORK_HEADER + SOURCE[4] & 0xFFFFFFFF
     for address in addresses:
-        yield JUMP_IF_EQUAL, 0, 1, int(address)
+        yield JUMP_EQUAL, 0, 1, int(address)
         yield DROPPED
 
 
-def _from6(addresses: Iterable[IPAddress]) -> Iterator[Row]:
+def _from6(addresses: Iterable[IPAddress]) -> Iterator[Instruction]:
     for address in addresses:
         for at in range(0, 16, 4):
             yield LOAD_WORD, 0, 0, NETWORK_HEADER + SOURCE[6] + at & 0xFFFFFFFF
-            yield JUMP_IF_EQUAL, 0, 7 - at // 2, int.from_bytes(address.packed[at : at + 4], "big")
+            yield JUMP_EQUAL, 0, 7 - at // 2, int.from_bytes(address.packed[at : at + 4], "big")
         yield DROPPED
-
-
-def attach(sock: socket.socket, program: bytes) -> None:
-    """In the place of the one before. Raises OSError."""
-    rows = ctypes.create_string_buffer(program, len(program))
-    head = struct.pack("@HP", len(program) // 8, ctypes.addressof(rows))
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, head)
 
 
 class Filter:

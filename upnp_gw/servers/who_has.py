@@ -5,7 +5,6 @@ rest. So these are sockets of our own, made while CAP_NET_RAW is there; they nee
 """
 
 import asyncio
-import ctypes
 import errno
 import logging
 import socket
@@ -18,7 +17,6 @@ from ipaddress import IPv4Address
 from upnp_gw.model import IPAddress
 from upnp_gw.servers.neighbour_messages import (
     NOTHING,
-    Instruction,
     Open,
     advertised,
     arp_claim,
@@ -28,12 +26,12 @@ from upnp_gw.servers.neighbour_messages import (
     solicitation,
     solicited_node,
 )
+from upnp_gw.socket_filter import Instruction, attach, packed
 
 log = logging.getLogger(__name__)
 
 ETH_P_ARP = 0x0806
 BROADCAST = b"\xff" * 6
-SO_ATTACH_FILTER = 26
 HOP_LIMIT = 255
 """Neighbour discovery with any other one came from another link (RFC 4861 section 7.1)."""
 DATAGRAM = 2048
@@ -242,6 +240,4 @@ def _nd_socket() -> socket.socket:
 
 
 def _filter(sock: socket.socket, program: Sequence[Instruction]) -> None:
-    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
-    held = ctypes.create_string_buffer(code, len(code))
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(held)))
+    attach(sock, packed(program))

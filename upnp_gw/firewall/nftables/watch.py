@@ -5,7 +5,6 @@ filter in the kernel, so that a large refill of our own cannot overflow the even
 """
 
 import asyncio
-import ctypes
 import errno
 import os
 import socket
@@ -14,12 +13,13 @@ from collections.abc import Callable, Iterable
 
 from upnp_gw.firewall.netlink import NETLINK_NETFILTER, SUBSYS_NFTABLES, Message, parse_messages
 from upnp_gw.firewall.nftables.ruleset import NAME
+from upnp_gw.socket_filter import JUMP_EQUAL, LOAD_WORD, RETURN, attach, packed
 
 GROUP_NFTABLES = 7
 INET = b"\x01"
 FAMILIES = (INET, b"\x02", b"\x0a")
 """NFPROTO_ numbers of inet, ip and ip6: the families whose tables we read."""
-SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, SO_ATTACH_FILTER, SO_RCVBUFFORCE = 270, 1, 26, 33
+SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, SO_RCVBUFFORCE = 270, 1, 33
 RECEIVE_BUFFER = 4 << 20
 BURST_S = 0.02
 """How long the events of one foreign change are gathered before it is told."""
@@ -80,13 +80,13 @@ def _ours(message: Message) -> bool:
 
 def build_filter(ports: Iterable[int]) -> bytes:
     """A classic BPF program that drops what these port ids made: nlmsg_pid is at offset 12."""
-    rows = [(0x20, 0, 0, 12)]
+    rows = [(LOAD_WORD, 0, 0, 12)]
     listed = sorted(ports)[:32]
     for place, number in enumerate(listed):
         as_loaded = int.from_bytes(struct.pack("=I", number), "big")
-        rows.append((0x15, len(listed) - place, 0, as_loaded))
-    rows += [(0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0)]
-    return b"".join(struct.pack("=HBBI", *row) for row in rows)
+        rows.append((JUMP_EQUAL, len(listed) - place, 0, as_loaded))
+    rows += [(RETURN, 0, 0, 0xFFFFFFFF), (RETURN, 0, 0, 0)]
+    return packed(rows)
 
 
 class Watch:
@@ -130,11 +130,7 @@ class Watch:
 
     def _leave_out_own(self) -> None:
         self._own = own_ports()
-        program = ctypes.create_string_buffer(build_filter(self._own))
-        count = (len(program) - 1) // 8
-        self._socket.setsockopt(
-            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", count, ctypes.addressof(program))
-        )
+        attach(self._socket, build_filter(self._own))
 
     def _readable(self) -> None:
         for _ in range(64):  # then let others run
