@@ -105,7 +105,7 @@ async def test_a_chain_that_drops_is_logged_once_and_when_it_has_gone(caplog: py
         for _ in range(4):
             await others.refresh()
             shown.append([sentence.partition(";")[0] for sentence in hindrances.now()])
-    dropped = "chain ip fw fwd of another firewall (policy drop) drops what is mapped"
+    dropped = "chain ip fw fwd of another firewall (policy drop) drops mapped traffic"
     assert shown == [[dropped], [dropped], [], [dropped]]
     logged = [(r.levelname, r.getMessage().startswith(dropped)) for r in caplog.records]
     assert logged == [("WARNING", True), ("INFO", False), ("WARNING", True)]

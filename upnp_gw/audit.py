@@ -82,7 +82,7 @@ def removal_record(
     mapping: Mapping,
     verdict: Verdict,
 ) -> DecisionRecord:
-    """``device``: who asked for the mapping to end."""
+    """The record of a removed mapping. ``device`` asked for the removal."""
     return DecisionRecord(
         id=decision,
         at=now.wall,
@@ -139,7 +139,7 @@ def told(facts: Facts, request: MapRequest) -> dict[str, Any]:
 
 
 def _remote_ports(request: MapRequest) -> dict[str, Any]:
-    """What only some requests name: a port of the remote host, PCP FILTERs."""
+    """The remote host's port and the PCP FILTERs, for requests that have them."""
     found: dict[str, Any] = {}
     if request.remote_port:
         found["remote_port"] = request.remote_port
@@ -149,7 +149,7 @@ def _remote_ports(request: MapRequest) -> dict[str, Any]:
 
 
 def _lans(facts: Facts) -> list[str]:
-    """The LANs that a forbid for a zone may look at. Which one it is says nothing where there is only one."""
+    """The LANs that a forbid for a zone may depend on; empty where the gateway serves a single LAN."""
     return sorted({facts.lan, facts.target_lan} - {""}) if len(facts.network.lans) > 1 else []
 
 
@@ -200,7 +200,7 @@ def _facts(record: DecisionRecord, request: MapRequest, network: Network) -> Fac
 
 
 def _held(stored: Table[str, Any]) -> Held:
-    """Older records know neither elements nor other addresses."""
+    """Reads what the device held. Older records lack ``elements`` and ``held_on_port``."""
     on_port = {int(port): frozenset(rules) for port, rules in stored.get("held_on_port", {}).items()}
     elements = stored.get("elements", stored["held_by_device"])
     return Held(stored["held"], stored["held_by_device"], stored["held_by_grant"], elements, on_port)
@@ -214,7 +214,7 @@ def _ports(count: int, port: int, known: bool) -> frozenset[int]:
 
 
 def _network(request: MapRequest, prefixes: Table[str, list[str]]) -> Network:
-    """A gateway on whose LANs the hosts of the request are. ``prefixes``: of the LANs that were looked at."""
+    """A network whose LANs contain the hosts of the request. ``prefixes``: LAN -> its recorded prefixes."""
     hosts: set[IPAddress] = {request.source.address, request.internal.address}
     around = tuple(ip_network(f"{host}/{host.max_prefixlen}") for host in hosts)
     lans = [
@@ -225,6 +225,6 @@ def _network(request: MapRequest, prefixes: Table[str, list[str]]) -> Network:
 
 
 def _own(net: IPNetwork, hosts: Container[IPAddress]) -> IPv4Interface | IPv6Interface:
-    """An address of the gateway in this prefix that is none of these hosts'."""
+    """An address in this prefix for the gateway, other than the addresses of these hosts."""
     ends = net.network_address, net.broadcast_address
     return ip_interface(f"{next((end for end in ends if end not in hosts), ends[0])}/{net.prefixlen}")

@@ -1,4 +1,4 @@
-"""The values of the configuration file: from TOML (or an option) to the types of ``Config``, or a ``Rejected``."""
+"""Parsers for the values of the configuration file: from TOML or an option to the types of ``Config``."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -11,15 +11,15 @@ from upnp_gw.device import is_interface
 from upnp_gw.model import IPNetwork
 
 Parse = Callable[[object], Any]
-"""A value of TOML (or an option's) to the field's type; a ``Rejected`` says what would be accepted."""
+"""Converts a value from TOML or an option to the field's type. Raises Rejected, which names the accepted values."""
 
 LONGEST_ACCOUNT = 255
 IN_NFTABLES = re.compile(r"[A-Za-z0-9_.@-]+")
-"""What a name may have in it that is written into the ruleset (``firewall.nftables.ruleset``)."""
+"""Names that may be written into the ruleset (``firewall.nftables.ruleset``)."""
 
 
 class Rejected(ValueError):
-    """``index`` is the element of a list that is at fault."""
+    """A value that is not accepted. ``index``: its position, where it is an element of a list."""
 
     def __init__(self, accepted: str, index: int | None = None) -> None:
         super().__init__(accepted)
@@ -33,7 +33,7 @@ def _text(value: object, accepted: str) -> str:
 
 
 def shown_text(most: int) -> Parse:
-    """Text that others are shown: no control characters."""
+    """Parser for text that is displayed: 1 to ``most`` characters, all printable."""
 
     def parse(value: object) -> str:
         accepted = f"a text of 1 to {most} printable characters"
@@ -98,7 +98,7 @@ def interface(value: object) -> str:
 
 
 def prefix(value: object) -> IPNetwork:
-    accepted = 'a prefix such as "10.0.40.0/24", without bits behind its length'
+    accepted = 'a prefix such as "10.0.40.0/24", with no host bits set'
     try:
         network = ip_network(_text(value, accepted))
     except ValueError:
@@ -115,7 +115,7 @@ def external_address(value: object) -> IPv4Address:
     except ValueError:
         raise Rejected(accepted) from None
     if address.is_multicast or address.is_loopback or address.is_unspecified or address.is_link_local:
-        raise Rejected(accepted + " that a host can have")
+        raise Rejected(accepted + ", not multicast, loopback, unspecified or link-local")
     return address
 
 
@@ -141,7 +141,7 @@ def path(value: object) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise Rejected("a path; there is no such user to begin it with ~") from None
+        raise Rejected("a path; the user after ~ does not exist") from None
 
 
 def group(value: object) -> str:
@@ -149,11 +149,11 @@ def group(value: object) -> str:
 
 
 def user(value: object) -> str:
-    return _account(value, 'the name of a user, "root" to stay root, or "" for upnp-gw where there is one')
+    return _account(value, 'the name of a user, "root" to stay root, or "" for the user upnp-gw if it exists')
 
 
 def _account(value: object, accepted: str) -> str:
-    """What the system's lists of users and groups can hold."""
+    """A user or group name that /etc/passwd and /etc/group can hold; empty is accepted. Raises Rejected."""
     name = _text(value, accepted)
     if len(name) > LONGEST_ACCOUNT or not name.isprintable() or set(name) & set(" :/,"):
         raise Rejected(accepted)

@@ -1,9 +1,9 @@
-"""The one way to open a file of this machine: a regular file, of bounded size, and never one that makes us wait.
+"""Opens files safely: only regular files of bounded size, without blocking.
 
-Opening a pipe waits for its other end, and opening a device can have an effect. So a file is looked at before it is
-opened, opened without blocking, and looked at again once it is open. The operator's files may be links: he may name
-any file. The gateway's own files may not, and only root and the gateway's user may own or change them: what they
-say opens ports.
+Opening a pipe waits for its other end, and opening a device can have an effect. So a file is checked before it is
+opened, opened without blocking, and checked again once it is open. The operator may name any file, so links are
+followed for his files. The gateway's own files must not be links, and only root and the gateway's user may own or
+change them: their contents open ports.
 """
 
 import os
@@ -29,36 +29,36 @@ KINDS = {
 
 
 class FileProblem(GatewayError):
-    """A file or directory that is not used. ``problem`` says why, and what would be accepted."""
+    """A file or directory cannot be used. ``problem`` gives the reason and the accepted state."""
 
     def __init__(self, path: Path, problem: str, missing: bool = False) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path
         self.problem = problem
         self.missing = missing
-        """There is nothing of this name."""
+        """True if no file has this name."""
 
 
 def read_any(path: Path, largest: int) -> bytes:
-    """A file of whatever owner; links are followed. Raises FileProblem.
+    """Reads a file of any owner; follows links. Raises FileProblem.
 
-    ``largest``: bytes that are accepted.
+    ``largest``: the size limit in bytes.
     """
     return _read(path, largest, READING)
 
 
 def read_trusted(path: Path, largest: int) -> bytes:
-    """The same, but not one that every user may write: what it says opens ports. Raises FileProblem."""
+    """Like ``read_any``, but refuses a file that every user may write: it opens ports. Raises FileProblem."""
     return _read(path, largest, READING, private=True)
 
 
 def read_own(path: Path, largest: int) -> bytes:
-    """A file that the gateway itself wrote: no link, and owned by root or by us. Raises FileProblem."""
+    """Reads a file of the gateway's own: not a link, owned by root or by us. Raises FileProblem."""
     return _read(path, largest, READING | os.O_NOFOLLOW, private=True, owned=True)
 
 
 def check_own(path: Path) -> None:
-    """The same without opening it, for a file that a library opens. One that is not there is all right.
+    """Checks a file of the gateway's own without opening it, before a library opens it. It may be missing.
 
     Raises FileProblem.
     """
@@ -74,7 +74,7 @@ def check_own(path: Path) -> None:
 
 
 def open_own(path: Path, access: int) -> int:
-    """A descriptor of a file of the gateway's own that is there; ``access``: os.O_RDONLY or os.O_WRONLY.
+    """Opens an existing file of the gateway's own; ``access``: os.O_RDONLY or os.O_WRONLY. Returns the descriptor.
 
     Raises FileProblem.
     """
@@ -91,7 +91,7 @@ def open_own(path: Path, access: int) -> int:
 
 
 def write_own(path: Path, data: bytes, mode: int = 0o640) -> None:
-    """Writes a new file to the disk, whole or not at all. Whatever had its name gives way. Raises FileProblem."""
+    """Writes a new file, whole or not at all, and syncs it. Replaces anything of that name. Raises FileProblem."""
     try:
         path.unlink(missing_ok=True)  # a pipe of that name would wait for a reader, a link would lead elsewhere
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
@@ -109,7 +109,7 @@ def write_own(path: Path, data: bytes, mode: int = 0o640) -> None:
 
 
 def copy_own(path: Path, copy: Path) -> None:
-    """Copies a file of the gateway's own to a new one, on the disk. Raises FileProblem."""
+    """Copies a file of the gateway's own to a new file and syncs it. Raises FileProblem."""
     source = open_own(path, os.O_RDONLY)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -122,7 +122,7 @@ def copy_own(path: Path, copy: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """The names in it are on disk. Raises OSError."""
+    """Writes the directory's entries to disk. Raises OSError."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -131,7 +131,7 @@ def sync_directory(path: Path) -> None:
 
 
 def own_directory(path: Path, mode: int, more_owners: Container[int] = ()) -> None:
-    """Makes the directory where it is missing, with this mode, and checks it. Raises FileProblem."""
+    """Creates the directory with this mode if it is missing, and checks it. Raises FileProblem."""
     try:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
@@ -140,10 +140,10 @@ def own_directory(path: Path, mode: int, more_owners: Container[int] = ()) -> No
 
 
 def check_directory(path: Path, more_owners: Container[int] = ()) -> None:
-    """Only root and we can change what is in this directory. Raises FileProblem where that is not so.
+    """Checks that only trusted users can change the files in this directory. Raises FileProblem.
 
-    It belongs to root, to us or to one of ``more_owners`` (user ids), and so does a link that leads to it. Not
-    every user may write there, nor rename it from a directory above.
+    The directory, and a link that leads to it, must belong to root, to us or to one of ``more_owners`` (user ids).
+    It must not be writable for every user, and no directory above may let every user rename it.
     """
     try:
         link, real = path.lstat(), path.resolve(strict=True)
@@ -162,14 +162,14 @@ def check_directory(path: Path, more_owners: Container[int] = ()) -> None:
 
 
 def irregular(found: os.stat_result) -> str:
-    """What it is instead of a regular file; empty: it is one."""
+    """Describes a file that is not regular: a directory, a pipe; empty for a regular file."""
     if stat.S_ISREG(found.st_mode):
         return ""
-    return f"no regular file but {KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}"
+    return f"not a regular file but {KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}"
 
 
 def user_name(uid: int) -> str:
-    """The user's name, or its number."""
+    """The name of the user, or the number where there is no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -198,7 +198,7 @@ def _read(path: Path, largest: int, flags: int, private: bool = False, owned: bo
 
 
 def _problem(found: os.stat_result, private: bool, owned: bool) -> str:
-    """Why a file is not used; empty: it is all right."""
+    """The reason not to use a file; empty: it may be used."""
     if problem := irregular(found):
         return problem
     if owned and not _trusted(found.st_uid):
@@ -213,7 +213,7 @@ def _everybodys(found: os.stat_result) -> bool:
 
 
 def _sticky(found: os.stat_result) -> bool:
-    """In such a directory only its owner renames a file."""
+    """True for a sticky directory: only the owner of a file may rename it there."""
     return bool(found.st_mode & stat.S_ISVTX)
 
 

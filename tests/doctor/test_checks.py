@@ -30,7 +30,7 @@ SOUND = Scene(
     multicast={"br-lan": Multicast(enabled=True, snooping=True, querier=True)},
 )
 LINE = "nft insert rule inet filter forward ct status dnat accept"
-DROP = Drop("inet filter forward", "policy drop", "what is mapped", (LINE,))
+DROP = Drop("inet filter forward", "policy drop", "mapped traffic", (LINE,))
 FIREWALLD = Drop(
     "inet firewalld filter_INPUT", "a rule: reject", "searches", ("firewall-cmd --a", "firewall-cmd --b")
 )

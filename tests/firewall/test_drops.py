@@ -25,7 +25,7 @@ UDP, TCP = Transport.UDP, Transport.TCP
 SERVED = ((UDP, 1900), (UDP, 5351), (TCP, 5000))
 LAN = Link("lan0", 3, True, tuple(map(ip_interface, ("192.168.77.1/24", "fe80::1/64", "2001:db8:77::1/64"))))
 GUEST = Link("lan1", 4, True, (ip_interface("192.168.88.1/24"),))
-ALL = "what hosts on lan0 send to udp/1900, udp/5351, tcp/5000"
+ALL = "packets from hosts on lan0 to udp/1900, udp/5351, tcp/5000"
 NFT = (
     'nft insert rule inet home input iifname "lan0" udp dport { 1900, 5351 } accept',
     'nft insert rule inet home input iifname "lan0" tcp dport { 5000 } accept',
@@ -107,7 +107,7 @@ INPUT = {
     "the LAN is allowed": (inputs('iifname "lan0" accept'), "", ()),
     "another interface is allowed": (inputs('iifname "lan7" accept'), ALL, NFT),
     "all of it is allowed": (inputs(f"{BOTH} accept", "tcp dport 5000 accept"), "", ()),
-    "UDP is allowed": (inputs(f"{BOTH} accept"), "what hosts on lan0 send to tcp/5000", NFT[1:]),
+    "UDP is allowed": (inputs(f"{BOTH} accept"), "packets from hosts on lan0 to tcp/5000", NFT[1:]),
     "IPv4 alone is allowed": (inputs("ip saddr 192.168.0.0/16 accept"), ALL, NFT),
     "both prefixes are allowed": (
         inputs("ip saddr 192.168.77.0/24 accept", "ip6 saddr { fe80::/10, 2001:db8::/32 } accept"),
@@ -116,17 +116,17 @@ INPUT = {
     ),
     "searches by unicast alone": (
         inputs("fib daddr type local accept"),
-        "what hosts on lan0 send to udp/1900",
+        "packets from hosts on lan0 to udp/1900",
         (NFT[0].replace("{ 1900, 5351 }", "{ 1900 }"),),
     ),
     "multicast is dropped": (
         inputs("meta pkttype multicast drop", policy="accept"),
-        "what hosts on lan0 send to udp/1900",
+        "packets from hosts on lan0 to udp/1900",
         (NFT[0].replace("{ 1900, 5351 }", "{ 1900 }"),),
     ),
     "a drop behind a jump": (
         inputs("jump lan", policy="accept", more="chain lan { tcp dport 5000 reject;\n }"),
-        "what hosts on lan0 send to tcp/5000",
+        "packets from hosts on lan0 to tcp/5000",
         NFT[1:],
     ),
     "the internet is dropped": (inputs('iifname "wan0" drop', policy="accept"), "", ()),
@@ -138,7 +138,7 @@ INPUT = {
     "a block list": (inputs("ip saddr 10.6.6.6 drop", policy="accept"), "", ()),
     "in prerouting": (
         inputs("tcp dport 5000 drop", policy="accept").replace("hook input", "hook prerouting"),
-        "what hosts on lan0 send to tcp/5000",
+        "packets from hosts on lan0 to tcp/5000",
         NFT[1:],
     ),
 }
@@ -162,7 +162,7 @@ def test_chains_that_swallow_what_lan_hosts_send_to_the_gateway(bare: Host, case
 def test_each_lan_is_judged_by_itself(bare: Host) -> None:
     bare.nft("flush ruleset\n" + inputs('iifname "lan0" accept'))
     (drop,) = input_drops(listed(bare), "wan0", [LAN, GUEST], SERVED)
-    assert drop.what.startswith("what hosts on lan1 send")
+    assert drop.what.startswith("packets from hosts on lan1 to")
 
 
 @pytest.mark.lab
@@ -173,7 +173,7 @@ def test_docker_and_its_own_chain_for_the_operator(bare: Host) -> None:
     line = "iptables -I DOCKER-USER -o lan0 -m conntrack --ctstate DNAT -j ACCEPT"
     ruleset = listed(bare)
     assert forward_drops(ruleset, "wan0", ["lan0"]) == [
-        Drop("ip filter FORWARD", "policy drop", "what is mapped", (line,))
+        Drop("ip filter FORWARD", "policy drop", "mapped traffic", (line,))
     ]
     assert static_ports(ruleset, (), "wan0") == {(TCP, 8443)}
     shell(bare, line)

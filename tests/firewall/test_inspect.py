@@ -189,7 +189,7 @@ DROPS = {
 @pytest.mark.parametrize("case", DROPS)
 def test_chains_that_swallow_mapped_traffic(load: Any, case: str) -> None:
     script, why = DROPS[case]
-    expected = [Drop("inet fw4 forward", why, "what is mapped", (LINE,))] if why else []
+    expected = [Drop("inet fw4 forward", why, "mapped traffic", (LINE,))] if why else []
     assert forward_drops(load(script), "wan0", ("lan0",)) == expected
 
 
@@ -243,7 +243,7 @@ PORT = {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "
 def test_iptables_chains_get_an_iptables_line() -> None:
     """Docker, ufw: ``ip filter FORWARD`` with policy drop; what xt matches accept cannot be seen."""
     (drop,) = forward_drops(iptables(), "wan0")
-    assert drop == Drop("ip filter FORWARD", "policy drop", "what is mapped", (IPTABLES_LINE,))
+    assert drop == Drop("ip filter FORWARD", "policy drop", "mapped traffic", (IPTABLES_LINE,))
     (drop,) = forward_drops(iptables([{"xt": {"type": "match", "name": "conntrack"}}, {"accept": None}]), "wan0")
     assert not drop.certain
 

@@ -264,7 +264,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"#" * (LARGEST + 1))
     with pytest.raises(ConfigError, match="larger than"):
         load_file(path, TODAY)
-    with pytest.raises(ConfigError, match="no regular file but a directory"):
+    with pytest.raises(ConfigError, match="not a regular file but a directory"):
         load_file(tmp_path, TODAY)
 
 

@@ -31,15 +31,17 @@ def test_a_pipe_holds_up_neither_the_start_nor_a_command_nor_the_stop(namespaces
         with pipe(policy):
             told = here.daemon.cli("reload", check=False)
             assert told.returncode != 0
-            assert "policy.toml: no regular file but a pipe" in told.stderr
+            assert "policy.toml: not a regular file but a pipe" in told.stderr
             assert "policy.toml" in str(here.daemon.json("status"))
         here.daemon.cli("reload")
         with pipe(approved):
             told = here.daemon.cli("block", str(here.pc.address), check=False)
-            assert "approved.toml: no regular file but a pipe" in told.stderr
+            assert "approved.toml: not a regular file but a pipe" in told.stderr
             assert here.daemon.json("status")
             assert here.daemon.stop() == 0
-            with pytest.raises(DaemonFailed, match=r"code 2:\n(?s:.*)approved\.toml: no regular file but a pipe"):
+            with pytest.raises(
+                DaemonFailed, match=r"code 2:\n(?s:.*)approved\.toml: not a regular file but a pipe"
+            ):
                 here.daemon.start()
             assert here.reach(8080), "its lease goes on in the kernel"
         here.daemon.start()

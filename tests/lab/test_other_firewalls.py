@@ -93,13 +93,13 @@ def test_a_forward_chain_of_others_that_drops_is_told_when_it_comes_and_when_it_
         here.gateway.nft(CLOSED)
         try:
             assert until(lambda: len(warned()) == 2, AT_ONCE_S), "mappings, and pinholes"
-            assert len(logged(here, "WARNING", "chain inet closed forward", "drops what is mapped")) == 1
+            assert len(logged(here, "WARNING", "chain inet closed forward", "drops mapped traffic")) == 1
             assert here.shut(8080)
             here.point("pc").add(8081)  # granted all the same: decision 25
             (line,) = [
                 check["remedy"].partition(": ")[2]
                 for check in here.ask("GET", "/v1/doctor")
-                if "drops what is mapped" in check["finding"]
+                if "drops mapped traffic" in check["finding"]
             ]
             here.gateway.run(line.split())
             assert here.reach(8080), "by the line that the doctor prints"
@@ -107,7 +107,7 @@ def test_a_forward_chain_of_others_that_drops_is_told_when_it_comes_and_when_it_
         finally:
             here.gateway.nft("delete table inet closed")
     assert until(lambda: not warned(), AT_ONCE_S)
-    assert logged(here, "INFO", "no longer: chain inet closed forward", "drops what a pinhole lets in")
+    assert logged(here, "INFO", "no longer: chain inet closed forward", "drops traffic to pinholes")
     assert len(logged(here, "WARNING", "inet closed forward")) == 2, "each once"
 
 
@@ -177,14 +177,14 @@ def test_an_input_chain_of_others_that_drops_is_told_and_cured_by_the_lines_of_t
     here: Home, program: str
 ) -> None:
     def told() -> list[str]:
-        return [line for line in here.daemon.json("status")["warnings"] if "what hosts on lan0 send to" in line]
+        return [line for line in here.daemon.json("status")["warnings"] if "packets from hosts on lan0 to" in line]
 
     assert all(served(here, REACHED_S).values())
     here.gateway.run(["sh", "-e"], text=INPUT_CHAINS[program])
     try:
         assert until(lambda: bool(told()), AT_ONCE_S)
         assert not any(served(here, 0.3).values())
-        found = [c for c in here.ask("GET", "/v1/doctor") if "what hosts on lan0 send to" in c["finding"]]
+        found = [c for c in here.ask("GET", "/v1/doctor") if "packets from hosts on lan0 to" in c["finding"]]
         assert found
         assert {c["outcome"] for c in found} == {"fail"}
         for check in found:

@@ -51,7 +51,7 @@ def at(peer: Host, address: IPv6Address, port: int = 8080, transport: Transport 
 def pinhole_drops(here: Home) -> list[dict[str, str]]:
     """What the doctor says of filters in the way of pinholes."""
     found: list[dict[str, str]] = json.loads(here.daemon.cli("doctor", "--json", check=False).stdout)
-    return [check for check in found if "pinhole lets in" in check["finding"]]
+    return [check for check in found if "traffic to pinholes" in check["finding"]]
 
 
 def upnpc(host: Host, *words: object) -> str:

@@ -169,7 +169,7 @@ def test_the_doctor_names_the_chain_that_drops_and_the_line_that_helps(namespace
             assert here.shut(8080), "an accept of ours does not overrule a drop of theirs"
             found = {check["finding"].rpartition(" drops ")[2]: check for check in strict_of(here)}
             assert all(check["outcome"] == "fail" for check in found.values())
-            assert "inet strict forwarding" in found["what is mapped"]["finding"]
+            assert "inet strict forwarding" in found["mapped traffic"]["finding"]
             for check in found.values():
                 (line,) = re.findall(r"nft (insert rule .*)$", check["remedy"])
                 here.gateway.nft(line)

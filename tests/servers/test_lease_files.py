@@ -112,13 +112,15 @@ def test_a_pipe_in_the_place_of_the_file_holds_nobody_up(tmp_path: Path, caplog:
     files = LeaseFiles([path], Now())
     with caplog.at_level(logging.WARNING):
         files.look()
-    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["no regular file but a pipe"]
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [
+        "not a regular file but a pipe"
+    ]
 
 
 def test_a_pipe_that_takes_the_files_place_while_it_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "dhcp.leases"
     os.mkfifo(path)
-    assert LeaseFiles([path], Now())._read(str(path)) == ((), "no regular file but a pipe")
+    assert LeaseFiles([path], Now())._read(str(path)) == ((), "not a regular file but a pipe")
 
 
 @pytest.mark.parametrize(("uid", "counts"), [(0, True), (453, True), (1000, False), (65534, False)])

@@ -55,7 +55,7 @@ class DecisionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The query of /v1/decisions. The newest come first."""
 
     device: str | None = None
-    """A device (MAC address, with ``@LAN`` where the gateway serves several LANs, or address) or its name."""
+    """The name, MAC address (``MAC@LAN`` if the gateway serves several LANs) or IP address of a device."""
     verdict: Literal["allow", "deny", "ask", "busy"] | None = None
     via: Via | None = None
     since: datetime | None = None
@@ -122,7 +122,7 @@ class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """null: the requester itself."""
     remote_host: str | None = None
     remote_port: Annotated[int, Meta(ge=0, le=65535)] = 0
-    """The port of the remote host that it connects from; 0: any."""
+    """The source port of the remote host; 0: any."""
 
     def __post_init__(self) -> None:
         if (self.device is None) == (self.address is None):

@@ -21,8 +21,8 @@ class Mapping(Struct, frozen=True, kw_only=True):
     internal_client: str
     internal_port: Port
     remote_host: str | None
-    """Who may connect: an address or a prefix, several with spaces between, with ``:PORT`` where a PCP FILTER names
-    the remote host's port (of IPv6 as ``[ADDRESS]:PORT``); null: anyone."""
+    """The remote hosts that may connect: addresses or prefixes, separated by spaces. A PCP FILTER with a port adds
+    ``:PORT`` (IPv6: ``[ADDRESS]:PORT``); null: any remote host."""
     via: Via
     """The way by which it was first asked for."""
     device: str
@@ -41,8 +41,8 @@ class Mapping(Struct, frozen=True, kw_only=True):
     """The grant that was charged, or ``operator``."""
     decision: str
     state: Literal["active", "parked", "contested", "disabled"]
-    """parked: its device is away, the port stays reserved; contested: the same, while two hosts claim the internal
-    client's address; disabled: asked for with NewEnabled 0."""
+    """parked: the device is away and its port stays reserved; contested: two hosts claim the internal client's
+    address and the port stays reserved; disabled: requested with NewEnabled 0."""
     device_name: str | None = None
     vias: list[Via] = []
     """The ways by which it is held: each protocol has its own lease on it."""

@@ -38,12 +38,12 @@ class NameDevice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Allow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a device may open."""
+    """A request to let a device open ports."""
 
     ports: Annotated[list[int | str], Meta(min_length=1)] | None = None
     """Internal ports and ranges; null: every port from 1024 up."""
     transports: Annotated[list[Transport], Meta(min_length=1)] | None = None
-    """null: both."""
+    """null: TCP and UDP."""
     for_s: For | None = None
     """null: until it is taken back, with a date of review."""
 
@@ -52,7 +52,7 @@ class Allow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
-        """Empty: every port from 1024 up."""
+        """The internal port ranges; empty: every port from 1024 up."""
         return ranges_of("ports", self.ports or [])
 
 
@@ -91,40 +91,40 @@ class Approved(Written, frozen=True, kw_only=True):
 
 
 class RemoteHost(Struct, frozen=True, kw_only=True):
-    """Who would connect."""
+    """Remote hosts that a request names: an address or a prefix, and a source port."""
 
     host: str
-    """An address with its prefix length."""
+    """An address and a prefix length: ``203.0.113.7/32``."""
     port: Annotated[int, Meta(ge=0, le=65535)]
-    """The port that it connects from; 0: any."""
+    """The source port of the remote host; 0: any."""
 
 
 class Question(Struct, frozen=True, kw_only=True):
-    """What a device asked for and nobody has answered. Silence means no.
+    """A request of a device that waits for the operator's answer. Until then it is refused.
 
-    The number stands for what a yes gives. When the device asks for more, the question gets another number.
+    The number names exactly what an approval grants. When the device asks for more, the question gets a new number.
     """
 
     number: int
     earlier: list[int]
-    """The numbers that it had before it changed, the newest first. They answer nothing any more."""
+    """Earlier numbers of this question, the newest first. They can no longer be approved or denied."""
     device: str
     device_name: str | None
     address: str
     """The source address of the newest request."""
     via: Via
-    """Of the newest request; over natpmp and pcp nothing proves the sender."""
+    """The protocol of the newest request. NAT-PMP and PCP do not prove the sender."""
     family: Literal["ip4", "ip6"]
     """ip4: a port mapping; ip6: a pinhole."""
     transport: Transport
     internal_client: str
     internal_port: Port
     external_ports: list[int | str]
-    """Those that were asked for, and ranges such as 1024-65535; empty: the internal one of a pinhole."""
+    """The external ports requested, single or ranges (1024-65535); empty: the internal port of a pinhole."""
     remote_hosts: list[RemoteHost]
-    """Who would connect; empty: anyone."""
+    """The remote hosts that could connect; empty: any remote host."""
     lease_s: Count
-    """The longest lease that was asked for, within the limit ``max_hold``."""
+    """The longest lease requested, in seconds, at most ``max_hold``."""
     description: str
     rule: str | None
     """The grant that needs an approval; null: no grant covers it."""
@@ -133,7 +133,7 @@ class Question(Struct, frozen=True, kw_only=True):
     times: int
     decision: str
     toml: str
-    """What a yes without a time would write now: all that it gives."""
+    """The rule that an approval without a time would write now."""
 
 
 class Incident(Struct, frozen=True, kw_only=True):

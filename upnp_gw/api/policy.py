@@ -12,7 +12,7 @@ class PolicyText(Struct, frozen=True, kw_only=True):
     """The policy in force."""
 
     source: str
-    """The file, or ``built-in home policy``."""
+    """The path of the policy file, or ``built-in home policy``."""
     hash: str
     since: datetime
     text: str
@@ -48,7 +48,7 @@ class Reloaded(Struct, frozen=True, kw_only=True):
     """The hash of the policy until now."""
     hash: str
     source: str = ""
-    """The file, or ``built-in home policy``."""
+    """The path of the policy file, or ``built-in home policy``."""
     standing: Count
     """Mappings that stand."""
     fallen: list[FallenMapping]

@@ -16,7 +16,7 @@ class WanState(Struct, frozen=True, kw_only=True):
     external_addresses: list[str]
     """The primary one first."""
     advertised: str | None = None
-    """What clients are told in the place of the primary one (``[wan] advertise``)."""
+    """The address that clients get instead of the primary one (``[wan] advertise``)."""
     address_kind: Literal["public", "private", "shared", "none"]
     """private: RFC 1918; shared: 100.64.0.0/10 (RFC 6598). Neither is reached from the internet."""
     connected_s: Count
@@ -42,7 +42,7 @@ class PolicyState(Struct, frozen=True, kw_only=True):
 class MappingCount(Struct, frozen=True, kw_only=True):
     active: Count
     parked: Count
-    """Contested ones too."""
+    """Includes contested mappings."""
     disabled: Count
     limit: Count
     """How many the gateway holds at most."""
@@ -58,7 +58,7 @@ class Status(Struct, frozen=True, kw_only=True):
     firewall: Literal["alongside", "router"]
     backend: Literal["nftables", "memory"]
     library: str = ""
-    """Through what the nftables backend uses libnftables: the distribution's Python bindings, or our loader."""
+    """The way the nftables backend loads libnftables: the distribution's Python bindings or our own loader."""
     wan: WanState
     lan: list[LanState]
     locations: list[str]

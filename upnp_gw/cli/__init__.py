@@ -26,48 +26,48 @@ from upnp_gw.terminal import shown
 GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Serve": {
         "run": ("upnp_gw.cli.run", "run", "Serve the LAN."),
-        "status": ("upnp_gw.cli.health", "status", "The gateway in one page."),
-        "doctor": ("upnp_gw.cli.health", "doctor", "What could be wrong, and what to do."),
-        "demo": ("upnp_gw.cli.demo", "demo", "Show it all in a lab of namespaces."),
-        "uninstall": ("upnp_gw.cli.uninstall", "uninstall", "Remove what is in the kernel."),
+        "status": ("upnp_gw.cli.health", "status", "Show the state of the gateway."),
+        "doctor": ("upnp_gw.cli.health", "doctor", "Check this machine for problems."),
+        "demo": ("upnp_gw.cli.demo", "demo", "Demonstrate upnp-gw in network namespaces."),
+        "uninstall": ("upnp_gw.cli.uninstall", "uninstall", "Remove our table from the kernel."),
     },
     "Port mappings": {
-        "list": ("upnp_gw.cli.mappings", "list_mappings", "The port mappings and pinholes."),
-        "show": ("upnp_gw.cli.mappings", "show", "One mapping, everything known of it."),
+        "list": ("upnp_gw.cli.mappings", "list_mappings", "List the port mappings and pinholes."),
+        "show": ("upnp_gw.cli.mappings", "show", "Show one mapping in full."),
         "add": ("upnp_gw.cli.mappings", "add", "Open a port as the operator."),
         "delete": ("upnp_gw.cli.mappings", "delete", "Close mappings and end their flows."),
     },
-    "Who asked, and why": {
-        "log": ("upnp_gw.cli.decisions", "decisions", "Who asked for what, and what was answered."),
-        "explain": ("upnp_gw.cli.explain", "explain", "Why a decision came out as it did."),
-        "try": ("upnp_gw.cli.explain", "try_", "What would be answered; changes nothing."),
-        "devices": ("upnp_gw.cli.decisions", "devices", "Who was seen, holds what, was refused what."),
-        "evidence": ("upnp_gw.cli.advice", "evidence", "What devices asked for and what they used."),
-        "stale": ("upnp_gw.cli.advice", "stale", "What nobody needs any more."),
+    "Requests and decisions": {
+        "log": ("upnp_gw.cli.decisions", "decisions", "List requests and their answers."),
+        "explain": ("upnp_gw.cli.explain", "explain", "Explain a decision."),
+        "try": ("upnp_gw.cli.explain", "try_", "Try a request; changes nothing."),
+        "devices": ("upnp_gw.cli.decisions", "devices", "List devices, their mappings and refusals."),
+        "evidence": ("upnp_gw.cli.advice", "evidence", "List requested ports and their use."),
+        "stale": ("upnp_gw.cli.advice", "stale", "List rules and devices no longer in use."),
     },
     "Devices": {
         "name": ("upnp_gw.cli.people", "name", "Give a device a name."),
         "allow": ("upnp_gw.cli.people", "allow", "Let a device open ports of its own."),
-        "block": ("upnp_gw.cli.people", "block", "Refuse a device everything."),
+        "block": ("upnp_gw.cli.people", "block", "Refuse every request of a device."),
         "release": ("upnp_gw.cli.people", "release", "End a device's incident and its block."),
-        "revoke": ("upnp_gw.cli.people", "revoke", "End all that a device holds and asked for."),
+        "revoke": ("upnp_gw.cli.people", "revoke", "End a device's mappings and questions."),
         "retract": ("upnp_gw.cli.people", "retract", "Take back a rule that a command wrote."),
     },
     "Questions": {
-        "queue": ("upnp_gw.cli.queue", "queue", "What devices asked for and nobody answered."),
-        "approve": ("upnp_gw.cli.queue", "approve", "Say yes to a question, for a time."),
-        "deny": ("upnp_gw.cli.queue", "deny", "Say no to a question."),
+        "queue": ("upnp_gw.cli.queue", "queue", "List requests that wait for an answer."),
+        "approve": ("upnp_gw.cli.queue", "approve", "Approve a request for a time."),
+        "deny": ("upnp_gw.cli.queue", "deny", "Deny a request."),
     },
     "Policy": {
         "policy": ("upnp_gw.cli.policy", "policy", "Show, check, compare and write policies."),
         "reload": ("upnp_gw.cli.explain", "reload", "Load the policy files again."),
     },
     "As a client, and for programs": {
-        "request": ("upnp_gw.cli.request", "request", "Ask this host's gateway for a port, as its client."),
-        "api-schema": ("upnp_gw.cli.schema", "api_schema", "The control API as an OpenAPI document."),
+        "request": ("upnp_gw.cli.request", "request", "Ask this host's gateway for a port."),
+        "api-schema": ("upnp_gw.cli.schema", "api_schema", "Print the control API as OpenAPI."),
     },
 }
-"""Heading -> command -> module, name in it, what the list of commands says."""
+"""Heading -> command -> module, function, line in the list of commands."""
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
@@ -104,6 +104,6 @@ class Commands(click.Group):
 def main() -> None:
     """A UPnP IGD, NAT-PMP and PCP gateway. Every request passes one policy gate.
 
-    Completion for bash: eval "$(_UPNP_GW_COMPLETE=bash_source upnp-gw)"; zsh_source and fish_source likewise.
-    UPNP_GW_RUNTIME_DIR stands for --runtime-dir.
+    Completion for bash: eval "$(_UPNP_GW_COMPLETE=bash_source upnp-gw)"; zsh_source and fish_source for the others.
+    UPNP_GW_RUNTIME_DIR sets --runtime-dir.
     """

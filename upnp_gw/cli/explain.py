@@ -59,8 +59,8 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> i
 @click.option("--ext", type=click.IntRange(1, 65535), help="The external port.  [default: PORT]")
 @click.option("--ttl", callback=_seconds, metavar="TIME", help="The lease asked for.  [default: the longest]")
 @click.option("--for", "client", metavar="ADDRESS", help="The internal client.  [default: who asks]")
-@click.option("--remote", metavar="PREFIX", help="Who is to connect.  [default: anyone]")
-@click.option("--remote-port", type=click.IntRange(1, 65535), help="From which port of it.  [default: any]")
+@click.option("--remote", metavar="PREFIX", help="The remote host.  [default: any]")
+@click.option("--remote-port", type=click.IntRange(1, 65535), help="The remote host's port.  [default: any]")
 @click.option("--policy", "file", type=click.Path(path_type=Path), metavar="FILE", help="By this file, no daemon.")
 @click.option("--all", "everything", is_flag=True, help="Rules for other devices too.")
 @talks

@@ -22,7 +22,7 @@ CLEAR = "\x1b[H\x1b[2J"
 OBSERVE_RULE = "observe"
 """The rule of a mapping that no grant covers (``upnp_gw.gate.schema``, which is not loaded here)."""
 SHUT = {"parked": "nobody answers at the internal address", "contested": "two hosts claim the internal address"}
-"""What an operator is told of a mapping that was made and is not in force."""
+"""State of a new mapping that is not open yet -> the reason shown to the operator."""
 STATE = {"active": "", "parked": "parked", "contested": "contested", "disabled": "off"}
 
 

@@ -14,7 +14,7 @@ from upnp_gw.cli.mappings import external
 from upnp_gw.terminal import shown
 
 DEVICE = click.argument("device", metavar="DEVICE")
-"""A name, a MAC address (with ``@LAN`` where the gateway serves several) or an address."""
+"""A device: its name, MAC address (``MAC@LAN`` if the gateway serves several LANs) or IP address."""
 
 
 def lasting(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:

@@ -26,7 +26,7 @@ def queue(gateway: Gateway, as_json: bool) -> None:
 
 
 def described(question: api.Question) -> str:
-    """Who asks for what, how often, and what a yes would write."""
+    """The lines of one question: the device, its request, the count, and the rule that an approval would write."""
     who = shown(question.device_name or question.device)
     target = words.endpoint(shown(question.internal_client), question.internal_port)
     says = f' "{shown(question.description)}"' if question.description else ""
@@ -46,14 +46,14 @@ def described(question: api.Question) -> str:
 
 
 def _outside(question: api.Question) -> str:
-    """The external ports."""
+    """The external ports as text, or ``pinhole``."""
     if question.family == "ip6":
         return "pinhole"
     return ",".join(shown(str(port)) for port in question.external_ports)
 
 
 def _remotes(question: api.Question) -> str:
-    """Who would connect."""
+    """The remote hosts as text, or ``anyone``."""
     told = [f"{one.host} port {one.port}" if one.port else one.host for one in question.remote_hosts]
     return shown(", ".join(told), 400) or "anyone"
 
@@ -65,9 +65,9 @@ def _remotes(question: api.Question) -> str:
 )
 @talks
 def approve(gateway: Gateway, as_json: bool, number: int, for_s: int | None) -> None:
-    """Say yes to question N for a time, and open at once what was asked.
+    """Approve question N for a time and open its ports at once.
 
-    The number stands for what the queue shows: if the device asks for more, the question gets another number.
+    The number names the request as the queue shows it. If the device asks for more, the question gets a new number.
     """
     body = gateway.ask("POST", f"/v1/queue/{number}/approve", body={"for_s": for_s})
     print_written(body, as_json)

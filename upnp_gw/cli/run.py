@@ -17,9 +17,9 @@ from upnp_gw.terminal import shown
 
 CONFIG_ERROR = 2
 EMULATED_WAN = "emulated"
-"""Stands in for the WAN of the emulator; no interface has this name."""
+"""The name of the emulator's WAN; no interface has this name."""
 EMULATED_ADDRESS = IPv4Address("11.22.33.44")
-"""A client that gets a private or documentation address says that it is not connected (upnpc)."""
+"""The emulator's external address. upnpc reports no connection for a private or documentation address."""
 
 _PATH = click.Path(path_type=Path)
 
@@ -30,7 +30,7 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--config", "config_file", type=_PATH, metavar="FILE", help="The configuration, TOML."),
         click.option("--wan", metavar="IF", help="The interface to the internet."),
         click.option(
-            "--lan", multiple=True, metavar="IF", help="An interface to serve, your own first; repeatable."
+            "--lan", multiple=True, metavar="IF", help="An interface to serve, the home LAN first; repeatable."
         ),
     ):
         command = option(command)
@@ -39,7 +39,7 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @interface_options
-@click.option("--external", multiple=True, metavar="ADDRESS", help="An external IPv4 address; once for each.")
+@click.option("--external", multiple=True, metavar="ADDRESS", help="An external IPv4 address; repeatable.")
 @click.option("--policy", type=_PATH, metavar="FILE", help="The policy. Default: the built-in home policy.")
 @click.option("--state-dir", type=_PATH, metavar="DIR", help="Where mappings and decisions are kept.")
 @click.option("--runtime-dir", type=_PATH, metavar="DIR", help="Where the control socket is.")
@@ -59,7 +59,7 @@ def run(config_file: Path | None, **given: object) -> None:
         from upnp_gw.daemon import run_daemon
 
         if sys.__stderr__ is not None:
-            faulthandler.enable(sys.__stderr__)  # libnftables is C: where it crashes, the log has a trace
+            faulthandler.enable(sys.__stderr__)  # libnftables is C: if it crashes, the log has a trace
         code = run_daemon(config, chosen)
     except ConfigError as error:
         click.echo(f"upnp-gw: {shown(str(error), 1000)}", err=True)
@@ -68,12 +68,12 @@ def run(config_file: Path | None, **given: object) -> None:
 
 
 def is_emulator(given: Settings) -> bool:
-    """True where nothing but the loopback is served, from memory: a router for tests of clients."""
+    """True if only the loopback is served with the memory backend: a router for client tests."""
     return given.get("backend") == "memory" and tuple(given.get("lan", ())) == ("lo",)
 
 
 def emulated(given: Settings) -> tuple[Settings, tuple[str, ...]]:
-    """What the emulator has without being told: a WAN that is always up, and an external address."""
+    """The emulator's defaults: a WAN that is always up, and an external address."""
     chosen: Settings = {}
     if "wan" not in given:
         chosen["wan"] = EMULATED_WAN

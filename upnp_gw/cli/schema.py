@@ -23,7 +23,7 @@ class Components:
         """The schema of a type, Structs in it by reference."""
         (schema,), found = msgspec.json.schema_components([kind], ref_template="#/components/schemas/{name}")
         for each in found.values():
-            if "description" in each:  # Python 3.13 takes the indent out of a docstring, older ones leave it
+            if "description" in each:  # Python 3.13 removes the indent of a docstring, older versions keep it
                 each["description"] = cleandoc(each["description"])
         self.schemas.update(found)
         return schema

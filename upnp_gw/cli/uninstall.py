@@ -57,8 +57,8 @@ def uninstall(gateway: Gateway, as_json: bool, yes: bool) -> None:
 
 
 def _confirm(mode: FirewallMode) -> None:
-    """Asks at a terminal; elsewhere nobody can answer."""
+    """Asks for confirmation. Raises UsageError without a terminal."""
     click.echo(f"{REMOVES[mode]} {STAYS}", err=True)
     if not sys.stdin.isatty():
-        raise click.UsageError("nobody can be asked without a terminal: upnp-gw uninstall --yes")
+        raise click.UsageError("there is no terminal to confirm at; use: upnp-gw uninstall --yes")
     click.confirm("Go on?", abort=True, err=True)

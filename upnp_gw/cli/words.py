@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 WHO = 33
-"""Characters of a device: a MAC address, ``@`` and the name of a LAN interface."""
+"""Longest device shown, in characters: a MAC address, ``@`` and the name of a LAN interface."""
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 DURATION = re.compile(r"(?:\d{1,9}[dhms])+|\d{1,9}")
 

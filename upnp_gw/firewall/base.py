@@ -12,13 +12,13 @@ from upnp_gw.model import MOST_FILTERS, DecisionId, Endpoint, IPAddress, IPNetwo
 from upnp_gw.network import Network
 
 MOST_FOR_REMOTES = 32768
-"""Forwards for single remote hosts and prefixes that there is room for at most: the kernel makes the buckets of its
-maps for all of them at once."""
+"""The most forwards for single remote hosts and prefixes. The kernel allocates the buckets of its maps for all of
+them at once."""
 
 
 def most_for_remotes(size: int) -> int:
-    """How many forwards for remote hosts and prefixes so many mappings can have. They have room beside the others:
-    nobody's FILTERs keep a mapping for anyone out."""
+    """The most forwards for remote hosts and prefixes with ``size`` mappings. They are counted apart from the other
+    forwards, so FILTERs cannot use up the room of mappings without a remote host."""
     return max(size, min(MOST_FILTERS * size, MOST_FOR_REMOTES))
 
 
@@ -36,13 +36,13 @@ class FirewallSettings:
     mode: FirewallMode
     network: Network
     size: int = 1024
-    """Mappings that the table can hold: the next is refused (SR-5). There is room for the FILTERs of each."""
+    """The most mappings in the table; the next one is refused (SR-5). FILTERs have room of their own."""
     hairpin: str = "all"
     """``all``: a mapped port is reachable from every LAN; ``same``: from the client's own LAN alone."""
     allow_other_forward: bool = False
     """ROUTER: start although another table filters forward."""
     http_port: int = 0
-    """TCP port of our HTTP server, where new connections of one LAN host are limited; 0: they are not."""
+    """TCP port of our HTTP server, where new connections of each LAN host are limited; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +126,12 @@ class Counters:
 
 
 class Exchange(NamedTuple):
-    """An internal endpoint answered somebody."""
+    """Evidence that an internal endpoint answered a remote host."""
 
     ago_s: float
     """Seconds since the first answer of its latest flow."""
     remotes: frozenset[IPAddress]
-    """Whom it answered lately, as far as that is known."""
+    """The remote hosts that it answered lately, as far as they are known."""
 
 
 Exchanges = Mapping[tuple[Transport, Endpoint], Exchange]
@@ -139,15 +139,15 @@ Exchanges = Mapping[tuple[Transport, Endpoint], Exchange]
 
 @dataclass(frozen=True, slots=True)
 class OverShare:
-    """A LAN host that sent more than its share to one of our own ports; two of them are equal but for the count."""
+    """A LAN host that sent more than its share to one of our own ports. Equality ignores the count."""
 
     interface: str
     mac: str
-    """Lower case, colons."""
+    """Lower case, separated by colons."""
     port: int
-    """Of ours: UDP 5351 or 1900, or the HTTP port (new TCP connections)."""
+    """One of our ports: UDP 5351 or 1900, or the HTTP port (new TCP connections)."""
     packets: int = field(compare=False)
-    """Dropped since the kernel began to count: anew after a minute without."""
+    """Packets dropped; the count restarts after a minute without drops."""
 
     @property
     def target(self) -> str:
@@ -163,10 +163,10 @@ class Reading:
     remotes: Mapping[str, frozenset[IPAddress]] | None = None
     """Who is in a conversation through each forward now; None: not asked for, or the kernel does not tell."""
     over_share: tuple[OverShare, ...] = ()
-    """Whose packets to our own ports were dropped in the last minute."""
+    """The LAN hosts whose packets to our own ports were dropped in the last minute."""
     exchanges: Exchanges = field(default_factory=dict)
-    """With ``remotes``: the internal endpoints that answered through a forward in the last two minutes, however
-    short it was, and though the forward may be closed since."""
+    """Only read with ``remotes``: the internal endpoints that answered through a forward in the last two minutes.
+    Includes short exchanges and forwards that have been closed since."""
 
 
 class Firewall(Protocol):

@@ -39,26 +39,26 @@ FILTER_PROTO_AND_SRC_PORT, FILTER_PROTO_AND_DST_PORT = 1 << 3 | 1 << 4, 1 << 3 |
 FILTERED_MOST = 8
 """Up to so many ports are asked for one by one; for more, one dump of everything is cheaper."""
 OFFLOADED_IDLE_S = 30
-"""A flow of a flowtable that pauses for so long comes back to the chains (nf_flowtable_tcp_timeout)."""
+"""Seconds without packets after which a flow leaves a flowtable (nf_flowtable_tcp_timeout)."""
 PEERS_MOST = 64
 """Peers of one forward that are told."""
 
 
 class Side(Enum):
-    """Which port of a flow is meant."""
+    """The port of a flow that a search compares."""
 
-    TO = "the destination of what its sender sends"
-    BACK = "the destination of the answers"
-    FROM = "the source of what its sender sends"
+    TO = "destination port of the original direction"
+    BACK = "destination port of the reply direction"
+    FROM = "source port of the original direction"
 
 
 Key = tuple[Transport, int, Side]
-"""Transport, port, and which port of the flow it is."""
+"""Transport, port number, and its side of the flow."""
 Wanted = Mapping[Key, Sequence[Ending]]
 
 
 def parse_entry(message: Message, wanted: Wanted) -> Entry | None:
-    """None for flows to other ports than the wanted ones, and for transports that cannot be mapped."""
+    """The entry of a message; None if no port of it is wanted or its transport cannot be mapped."""
     attributes = message.attributes
     raw, raw_reply = attributes.get(CTA_TUPLE_ORIG, b""), attributes.get(CTA_TUPLE_REPLY, b"")
     if not any(key in wanted for key in _keys_of(raw, raw_reply)):  # most entries of a full dump end here
@@ -104,7 +104,7 @@ def _port_of(proto: Attributes, kind: int = CTA_PROTO_DST_PORT) -> tuple[Transpo
 
 
 def build_filter(transport: Transport, port: int, side: Side = Side.TO) -> bytes:
-    """The attributes of a dump that wants only flows of this transport with this port."""
+    """The filter attributes of a dump for the flows of this transport with this port."""
     proto = nest(
         CTA_TUPLE_PROTO,
         attribute(CTA_PROTO_NUM, bytes([transport.number])),
@@ -123,7 +123,7 @@ SIDES = {Flows: Side.TO, Leaving: Side.BACK, Earlier: Side.FROM}
 
 
 def wanted_of(flows: Iterable[Ending]) -> Wanted:
-    """The flows by what the kernel can be asked for."""
+    """Groups the flows by transport, port and side: the kernel can filter a dump by these."""
     wanted: dict[Key, list[Ending]] = {}
     for one in flows:
         wanted.setdefault((one.transport, one.port, SIDES[type(one)]), []).append(one)
@@ -134,7 +134,7 @@ _HEADS = tuple(attribute(kind, b"\0\0")[:4] for kind in (CTA_PROTO_DST_PORT, CTA
 
 
 def _names_one_of(body: bytes, ports: frozenset[bytes]) -> bool:
-    """False where no port in this message is one of these: so most of a full dump is not parsed."""
+    """False if the message has none of these ports. So most messages of a full dump need no parsing."""
     for head in _HEADS:
         at = body.find(head)
         while at >= 0:
@@ -164,9 +164,9 @@ def find(messages: Iterable[Message], wanted: Wanted) -> Iterator[Entry]:
 
 
 def end_flows(flows: Sequence[Ending]) -> int:
-    """Ends them in the network namespace of the calling thread; the answer is how many there were.
+    """Ends the flows in the network namespace of the calling thread. Returns the number of ended flows.
 
-    Blocks for a millisecond or a few a port. Raises OSError.
+    Blocks for a few milliseconds per port. Raises OSError.
     """
     ended = offloaded = 0
     with NetlinkSocket() as netlink:
@@ -181,7 +181,7 @@ def end_flows(flows: Sequence[Ending]) -> int:
     if offloaded:
         log.warning(
             "%d flow(s) of ended mappings go on until they pause for %d s: another table offloads them (flowtable),"
-            " and this kernel does not end those",
+            " and this kernel cannot delete offloaded flows",
             offloaded,
             OFFLOADED_IDLE_S,
         )

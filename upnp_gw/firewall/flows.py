@@ -1,4 +1,4 @@
-"""Which tracked flows are meant: a mapping's own, those from before it, those that have its port. Pure."""
+"""Descriptions of the flows to end: of a mapping, from before it, or with its external port. Pure."""
 
 import socket
 from collections.abc import Iterable, Sequence
@@ -12,29 +12,29 @@ from upnp_gw.model import Endpoint, IPAddress, IPNetwork, Transport
 ASSURED = 1 << 2
 """IPS_ASSURED."""
 ANSWERED = {Transport.TCP: ASSURED, Transport.UDP: 1 << 1}
-"""The status bit of a flow that both ends take part in: IPS_ASSURED, as a reset is a reply too; IPS_SEEN_REPLY."""
+"""The status bit of an answered flow. TCP: IPS_ASSURED, since a reset counts as a reply. UDP: IPS_SEEN_REPLY."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flows:
-    """Flows that shall end: those from outside to one external port."""
+    """Flows to end: from outside to one external port."""
 
     transport: Transport
     port: int
     """The destination port as the sender sees it."""
     address: IPAddress | None
-    """The destination address likewise; None: any."""
+    """The destination address as the sender sees it; None: any."""
     remote: IPNetwork | None
     internal: Endpoint | None
-    """Where they are translated to; None: those that are not translated at all."""
+    """The endpoint that they are translated to; None: only flows without translation."""
     remote_port: int = 0
-    """The port that they come from; 0: any."""
+    """Their source port; 0: any."""
     spared: tuple["Flows", ...] = ()
-    """Those among them that another forward lets in go on."""
+    """Flows of other forwards, which go on."""
 
     @classmethod
     def through(cls, forward: Forward) -> "Flows":
-        """The flows that this forward let in, hairpin ones among them."""
+        """The flows that this forward let in, including hairpin flows."""
         v6 = forward.internal.address.version == 6
         port = forward.internal.port if v6 else forward.external_port
         address = forward.internal.address if v6 else forward.external_address
@@ -42,7 +42,7 @@ class Flows:
 
     @classmethod
     def untranslated(cls, forward: Forward) -> "Flows":
-        """Flows to its external port from before it stood: they would keep their sender away from it."""
+        """Flows to its external port from before it was opened. They would bypass the mapping."""
         port, address = forward.external_port, forward.external_address
         return cls(forward.transport, port, address, forward.remote, None, forward.remote_port)
 
@@ -52,7 +52,7 @@ class Flows:
         return socket.AF_INET6 if address is not None and address.version == 6 else socket.AF_INET
 
     def include(self, entry: "Entry") -> bool:
-        """True where this entry is one of them; its transport and port have been compared already."""
+        """True if the entry is one of these flows. The caller has compared transport and port."""
         to = entry.reply.source
         if self.internal is None:
             translated = to != entry.original.destination
@@ -72,22 +72,22 @@ class Flows:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """Flows that shall end: those from inside that leave with an external port that has become a mapping's.
+    """Flows to end: from inside, leaving with an external port that now belongs to a mapping.
 
-    Only where the peer could send to the port by itself, which the peer of a TCP connection cannot.
+    An answered TCP connection goes on: its peer cannot open another one to the port.
     """
 
     transport: Transport
     port: int
     addresses: frozenset[IPAddress]
-    """The external addresses that they leave with."""
+    """Their external addresses."""
     holders: frozenset[Endpoint]
-    """The internal endpoints that the port is mapped to at these addresses: their flows go on."""
+    """The internal endpoints of the mappings of this port at these addresses. Their flows go on."""
 
     @classmethod
     def of(cls, forward: Forward, users: Iterable[Forward], external: Sequence[IPAddress]) -> "Leaving":
-        """The flows of others with the port of a new forward. ``users``: all forwards that have the port, at
-        whatever external address; ``external``: all of those."""
+        """The flows of other hosts with the port of a new forward. ``users``: all forwards with that port, at any
+        external address. ``external``: all external addresses."""
         own = forward.external_address
         theirs = (user for user in users if own is None or user.external_address in (None, own))
         holders = frozenset(user.internal for user in theirs)
@@ -98,7 +98,7 @@ class Leaving:
         return socket.AF_INET
 
     def include(self, entry: "Entry") -> bool:
-        """True where this entry is one of them; its transport and the port of its answers have been compared."""
+        """True if the entry is one of these flows. The caller has compared transport and reply port."""
         source, outside = entry.original.source, entry.reply.destination
         if outside.address not in self.addresses or source in self.holders or source.address == outside.address:
             return False
@@ -107,22 +107,22 @@ class Leaving:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """UDP flows that shall end: those that an internal endpoint began before it was mapped, and that leave with
-    another port than the mapping's. Not those in use: the peer of a game or a call may know no other port."""
+    """UDP flows to end: begun by an internal endpoint before it was mapped, leaving with a port other than the
+    mapping's. Flows in use go on: the peer of a game or a call may know no other port."""
 
     transport: Transport
     port: int
     """The internal port."""
     internal: Endpoint
     external_port: int
-    """The mapping's."""
+    """The external port of the mapping."""
 
     @property
     def family(self) -> int:
         return socket.AF_INET
 
     def include(self, entry: "Entry") -> bool:
-        """True where this entry is one of them; its transport and source port have been compared."""
+        """True if the entry is one of these flows. The caller has compared transport and source port."""
         source, outside = entry.original.source, entry.reply.destination
         translated = source.address != outside.address
         return source == self.internal and translated and outside.port != self.external_port and not entry.in_use
@@ -132,7 +132,7 @@ Ending = Flows | Leaving | Earlier
 
 
 def from_before(forward: Forward) -> list[Ending]:
-    """What a new port mapping ends: flows that would go on past it."""
+    """Returns the flows that a new port mapping ends: they would bypass it."""
     found: list[Ending] = [Flows.untranslated(forward)]
     if forward.transport is Transport.UDP and forward.keep_source_port:
         found.append(Earlier(forward.transport, forward.internal.port, forward.internal, forward.external_port))
@@ -148,7 +148,7 @@ class Tuple(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One tracked flow, and what names it in a delete."""
+    """One tracked flow, with the attributes that identify it in a delete."""
 
     original: Tuple
     reply: Tuple
@@ -156,14 +156,14 @@ class Entry(NamedTuple):
     """The attributes tuple, zone and id as the kernel sent them."""
     status: int = 0
     labels: bytes = b""
-    """CTA_LABELS."""
+    """The value of CTA_LABELS."""
 
     @property
     def answered(self) -> bool:
-        """False for a knock at a port where nobody answers."""
+        """False for a flow that the other side has not answered."""
         return bool(self.status & ANSWERED[self.original.transport])
 
     @property
     def in_use(self) -> bool:
-        """Packets go both ways for two seconds and more (IPS_ASSURED); one question and its answer are no use."""
+        """True if packets went both ways for two seconds (IPS_ASSURED); a query and its answer do not count."""
         return bool(self.status & ASSURED)

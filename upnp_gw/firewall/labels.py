@@ -1,16 +1,16 @@
-"""The conntrack labels that our table sets, bits of 128 that every table of a network namespace shares.
+"""The conntrack labels that our table sets. All tables of a network namespace share 128 of them.
 
-They are the last four, since ``connlabel.conf`` of iptables and those who number by hand begin at 0. A label is
-set once and never taken away. Another program that sets one of them has its flows dropped or cut by us.
+Ours are the last four, since ``connlabel.conf`` of iptables and hand-written rules start at 0. A label is set once
+and never cleared. If another program sets one of these labels, our table drops or cuts its flows.
 """
 
 import struct
 
 LET_IN = 127
-"""A mapping or pinhole let the first packet in: the flow ends with it. Other tables may match on this label."""
+"""A mapping or pinhole let the first packet in. The flow ends with it. Other tables may match this label."""
 ASKED = 126
-"""The first packet was looked up in our maps. Where it was also translated, and the flow is not another table's
-static forward, the translation is ours."""
+"""The first packet was looked up in our maps. If the destination was translated and no other table has a static
+forward for it, the translation is ours."""
 MASQUERADED = 125
 """Router mode: our masquerade chose the source port, not a mapping."""
 ANSWERED = 124
@@ -20,7 +20,7 @@ _WORDS = struct.Struct("=2Q")
 
 
 def is_ours(labels: bytes) -> bool:
-    """Whether the flow with these labels came through our maps. ``labels`` is CTA_LABELS as the kernel sent it."""
+    """True if a flow with these labels came through our maps. ``labels``: CTA_LABELS as the kernel sent it."""
     if len(labels) != _WORDS.size:
         return False
     low, high = _WORDS.unpack(labels)

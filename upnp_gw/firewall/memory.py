@@ -43,13 +43,13 @@ class MemoryFirewall:
         self.fail_next: list[str] = []
         """A test's faults: the next ``apply`` raises FirewallError with the first of them."""
         self.counters: dict[str, Counters] = {}
-        """What ``read`` tells beside zeros; a test's to fill."""
+        """Forward id -> counters that ``read`` returns; set by tests."""
         self.remotes: dict[str, frozenset[IPAddress]] = {}
-        """Who talks through each forward; a test's to fill."""
+        """Forward id -> the remote hosts with a live flow; set by tests."""
         self.over_share: tuple[OverShare, ...] = ()
-        """Whose packets were dropped; a test's to fill."""
+        """The LAN hosts over their share; set by tests."""
         self.exchanges: dict[tuple[Transport, Endpoint], Exchange] = {}
-        """Who answered; a test's to fill."""
+        """The internal endpoints that answered; set by tests."""
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         self.settings, self.network, self._tell = settings, settings.network, on_foreign_change
@@ -143,7 +143,7 @@ class MemoryFirewall:
 
 
 def _filled(slots: dict[Slot, str]) -> tuple[int, int]:
-    """The forwards for anyone, and those for remote hosts and prefixes."""
+    """Counts the forwards without a remote host, and those for remote hosts and prefixes."""
     many = sum(remote is not None for _, _, _, remote, _ in slots)
     return len(slots) - many, many
 

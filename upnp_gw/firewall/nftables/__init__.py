@@ -12,7 +12,7 @@
     inspect     what other tables do to our traffic; foreign: their rules, judged for a sample packet
 
 No text but our own ids and interface names that passed a check, no value but typed addresses and integers reaches
-the kernel (SR-12). Nothing here starts a program; ``check_library`` alone forks, before the first thread.
+the kernel (SR-12). Nothing here starts a program. Only ``check_library`` forks, before the first thread starts.
 """
 
 from upnp_gw.firewall.nftables.backend import NftablesFirewall, installed_mode, uninstall

@@ -42,7 +42,7 @@ class NftablesFirewall:
         self._books: Books | None = None
         self._carried = Carried()
         self.on_other_tables: Callable[[], None] = lambda: None
-        """A table of others changed: ``read_ruleset`` may give another answer. Called often while one is loaded."""
+        """Called when another table changes, often while one is loaded. ``read_ruleset`` may then differ."""
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         """As the contract says. Mappings of a previous run stay only where the structure is the same."""
@@ -191,7 +191,7 @@ class NftablesFirewall:
 
 
 def installed_mode() -> FirewallMode | None:
-    """In which mode our table stands in this network namespace; None: it does not. Blocks. Raises FirewallError."""
+    """The mode of our table in this network namespace; None: no table. Blocks. Raises FirewallError."""
     session = Session()
     if not session.has(f"list chain {TABLE} lookup"):
         return None
@@ -199,7 +199,7 @@ def installed_mode() -> FirewallMode | None:
 
 
 def uninstall() -> bool:
-    """Takes our table out of this network namespace; in router mode forwarding goes off first. Blocks.
+    """Removes our table from this network namespace; in router mode forwarding is switched off first. Blocks.
 
     The answer says whether there was one. Raises FirewallError.
     """

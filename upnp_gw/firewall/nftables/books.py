@@ -1,4 +1,4 @@
-"""What the maps hold by our own knowledge. A change is worked out in a ``Draft`` over it."""
+"""Our own record of the contents of the maps. A ``Draft`` works out each change to it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,8 +11,7 @@ from upnp_gw.model import Transport
 from upnp_gw.network import Network
 
 LIVE_GRACE_S = 90.0
-"""How much longer an element that carries lives than the one that opens, seconds: flows of an expired mapping are
-cut after 60."""
+"""Seconds that a carrying element outlives its opening element. Flows of an expired mapping are cut after 60 s."""
 
 
 @dataclass(slots=True)
@@ -21,25 +20,25 @@ class Books:
 
     network: Network
     size: int
-    """Mappings at most (SR-5). The maps' own bound is twice that: see ``ruleset``."""
+    """The most mappings (SR-5). The maps have room for twice as many: see ``ruleset``."""
     live_grace_s: float = LIVE_GRACE_S
     router: bool = False
-    """Our own masquerade keeps off the external ports of mappings."""
+    """Router mode: our masquerade avoids the external ports of mappings."""
     forwards: dict[str, Held] = field(default_factory=dict)
     slots: dict[Slot, str] = field(default_factory=dict)
     """Slot -> id of the forward in it."""
     many: int = 0
-    """Those of the slots that are in ``MANY_FOR_ONE``."""
+    """The number of slots in the maps of ``MANY_FOR_ONE``."""
     users: dict[Inner, tuple[str, ...]] = field(default_factory=dict)
     """Internal endpoint -> the forwards that lead to it, oldest first."""
     ports: dict[tuple[Transport, int], tuple[str, ...]] = field(default_factory=dict)
-    """External port -> the port mappings that have it. Router mode alone."""
+    """External port -> the port mappings with it. Only in router mode."""
     outs: dict[Inner, tuple[str, str]] = field(default_factory=dict)
     """Internal endpoint -> the forward whose external port it keeps, and the element's data."""
     closed: dict[Slot, Held] = field(default_factory=dict)
-    """What still carries flows of forwards that were closed, oldest first."""
+    """Carrying slot -> a closed forward whose flows it still carries, oldest first."""
     closed_at: dict[Place, tuple[Slot, ...]] = field(default_factory=dict)
-    """The same by the place of the forward."""
+    """Place of the forward -> its slots in ``closed``."""
 
     def draft(self, changes: Iterable[Change], now: float) -> Draft:
         """Works out the changes; ``now`` is the monotonic second. Raises FirewallError for impossible ones."""

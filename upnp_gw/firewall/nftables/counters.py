@@ -63,7 +63,7 @@ class Seen:
 
 
 def key_of(forward: Forward) -> bytes:
-    """The bytes of a forward's key in its map, each part padded to four bytes; of ranges their first."""
+    """The bytes of a forward's key in its map. Each part is padded to four bytes; a range gives its first value."""
     name = slot_of(forward).map
     protocol, remote = bytes([forward.transport.number]), forward.remote
     if forward.kind is Kind.PINHOLE:
@@ -80,7 +80,7 @@ def key_of(forward: Forward) -> bytes:
 
 
 def over_share_of_key(key: bytes, packets: int) -> OverShare | None:
-    """The host behind a key of the set of dropped senders: interface name, MAC address, port."""
+    """Parses a key of the set of dropped senders: interface name, MAC address, port. None: not such a key."""
     if len(key) != IFNAMSIZ + 12:
         return None
     interface = key[:IFNAMSIZ].rstrip(b"\0").decode("ascii", "replace")
@@ -176,9 +176,9 @@ class Snapshot:
 
     left_s: dict[str, float] = field(default_factory=dict)
     opened: dict[str, Count] = field(default_factory=dict)
-    """First packets of flows, by the element that opens."""
+    """First packets of flows, counted by the opening element."""
     volume: dict[str, Count] = field(default_factory=dict)
-    """Every packet of them, of both directions, by the element that carries."""
+    """All packets of the flows in both directions, counted by the carrying element."""
     over_share: list[OverShare] = field(default_factory=list)
 
 
@@ -199,7 +199,7 @@ def snapshot(elements: Elements) -> Snapshot:
 
 @dataclass(slots=True)
 class Carried:
-    """What was counted by elements that a refresh has since replaced, by forward id."""
+    """Counts of elements that a refresh has replaced, by forward id."""
 
     opened: dict[str, Count] = field(default_factory=dict)
     volume: dict[str, Count] = field(default_factory=dict)
@@ -240,7 +240,7 @@ def reading(now: Snapshot, before: Carried) -> Reading:
 
 
 def answered(elements: Elements) -> Exchanges:
-    """What the sets hold now. O(endpoints and remote hosts). Raises OSError where our table is gone."""
+    """The exchanges in the sets now. O(endpoints and remote hosts). Raises OSError if our table is gone."""
     ago: dict[tuple[Transport, Endpoint], float] = {}
     remotes: dict[tuple[Transport, Endpoint], set[IPAddress]] = {}
     for suffix, _, _, length in FAMILIES:
@@ -254,7 +254,7 @@ def answered(elements: Elements) -> Exchanges:
 
 
 def _endpoint_of(key: bytes, length: int) -> tuple[tuple[Transport, Endpoint], IPAddress | None] | None:
-    """The endpoint, and the remote host where the key has one. Each part of a key is padded to four bytes."""
+    """Parses a key: the endpoint, and its remote host if it has one. Each part is padded to four bytes."""
     transport = Transport.of_number(key[0]) if len(key) >= 8 + length else None
     if transport is None:
         return None

@@ -1,7 +1,7 @@
 """The smallest transaction for a batch of changes, and the flows to end after it.
 
-It is worked out over the books, and only when the kernel has taken it do the books take it too. So a refused batch
-leaves no trace, and a request costs O(its own changes).
+A draft leaves the books unchanged until the kernel has accepted the transaction. So a refused batch has no effect,
+and a request costs O(its own changes).
 """
 
 from collections import Counter
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from upnp_gw.firewall.nftables.books import Books
 
 CUT_S = 120
-"""How long a cut endpoint stays in ``cut``: longer than a TCP peer waits between two tries of a live flow."""
+"""Seconds that a cut endpoint stays in ``cut``: longer than a TCP peer waits between two retransmissions."""
 LINES = 6
-"""Commands of one portion: one for each of the maps that a home fills."""
+"""Commands of one portion: one for each map that a home network fills."""
 
 
 class Draft:
@@ -61,12 +61,12 @@ class Draft:
         self._cut_inners: set[Inner] = set()
         self._touched_ports: dict[tuple[Transport, int], None] = {}
         self._taken: list[Forward] = []
-        """New port mappings of router mode, whose external ports others may have at the moment."""
+        """Router mode: new port mappings. Flows of other hosts may still use their external ports."""
         self._head: list[str] = []
         self.flows: list[Ending] = []
         self.refilled = False
         self.renewed: list[Forward] = []
-        """Forwards whose elements, with their counters, are made anew by this transaction."""
+        """Forwards whose elements this transaction replaces, with their counters."""
 
     def add(self, change: Change) -> None:
         match change:
@@ -85,11 +85,11 @@ class Draft:
 
     @property
     def filled(self) -> tuple[int, int]:
-        """The slots after it: of maps with one element for a mapping, and of ``MANY_FOR_ONE``."""
+        """Slots in use after the draft: in maps with one element per mapping, and in ``MANY_FOR_ONE``."""
         return len(self._slots) - self._many, self._many
 
     def settle(self) -> None:
-        """Brings ``out``, ``cut`` and ``external_ports`` to what now leads to each endpoint and has each port."""
+        """Updates ``out``, ``cut`` and ``external_ports`` for the touched endpoints and ports."""
         for inner in self._touched:
             v6 = inner.endpoint.address.version == 6
             if not v6:
@@ -103,17 +103,18 @@ class Draft:
 
     @property
     def commands(self) -> str:
-        """One transaction: ``add`` so that ``delete`` finds what may have expired, ``delete``, ``add``.
+        """One transaction: ``add``, ``delete``, ``add``. The first ``add`` restores an element that has expired, so
+        that ``delete`` finds it.
 
-        An ``add`` alone would renew the timeout only on recent kernels, and silently not on the others.
+        An ``add`` alone renews the timeout on recent kernels only; older ones ignore it without an error.
         """
         return "\n".join(self._lines())
 
     def portions(self) -> Iterator[str]:
-        """The same in several transactions, for a socket that cannot send it whole. Only of a refill.
+        """A refill in several transactions, for a socket that cannot send it in one.
 
-        The first empties the maps and fills in the first of every map, so that no moment has nothing open: a
-        forward's elements in ``pm``, ``live`` and ``out`` go together.
+        The first transaction empties the maps and adds the first elements of every map, so some mappings are open
+        at any moment. The elements of a forward in ``pm``, ``live`` and ``out`` go together.
         """
         seen: Counter[str] = Counter()
 
@@ -147,7 +148,7 @@ class Draft:
         ]
 
     def commit(self) -> None:
-        """The kernel has taken it."""
+        """Updates the books. Called when the kernel has accepted the transaction."""
         layers = (self._forwards, self._slots, self._users, self._ports, self._outs, self._closed, self._closed_at)
         for layer in layers:
             layer.merge()
@@ -195,7 +196,7 @@ class Draft:
         self._take_port(forward, False)
 
     def _cut(self, forward: Forward) -> None:
-        """Nothing carries its flows any more."""
+        """Ends the flows of a forward: no element carries them any more."""
         for slot, held in self._closed_like(forward):
             if held.forward.internal == forward.internal and forward.remote in (None, held.forward.remote):
                 self._carry_no_more(slot, held.forward)
@@ -210,7 +211,7 @@ class Draft:
         (add_to if taken else take_from)(self._ports, port, forward.id)
         self._touched_ports[port] = None
 
-    # What carries flows: an element for each forward, and for each closed one whose flows are not cut yet.
+    # Carrying elements: one for each forward, and for each closed forward whose flows are not cut yet.
 
     def _carry(self, forward: Forward, timeout_s: float, stands: bool) -> None:
         slot = carrying(slot_of(forward))
@@ -220,14 +221,14 @@ class Draft:
             elif other == slot:
                 self._forget(other, held.forward)
                 stands = True
-            elif collide(held.forward, forward):  # what the new one does not carry is not let in any more
+            elif collide(held.forward, forward):  # flows that only the old one carried are refused from now on
                 self._carry_no_more(other, held.forward)
         element = Element("", forward.id, seconds(timeout_s))
-        # a range that does not stand cannot be added first: one that it overlaps may only be about to go
+        # a new range must not be added first: it may overlap one that this transaction deletes
         self._edit(slot, element if stands or slot.map not in INTERVALS else None, element)
 
     def _carry_on(self, forward: Forward) -> None:
-        """Its flows go on until they are cut."""
+        """Keeps the carrying element of a closed forward: its flows go on until they are cut."""
         slot, grace_s = carrying(slot_of(forward)), self._books.live_grace_s
         element = Element("", forward.id, seconds(grace_s))
         self._edit(slot, element, element)
@@ -243,12 +244,12 @@ class Draft:
         take_from(self._closed_at, place_of(forward), slot)
 
     def _closed_like(self, forward: Forward) -> list[tuple[Slot, Held]]:
-        """The closed forwards with the same external side, whoever may connect."""
+        """The closed forwards with the same external side, for any remote host."""
         slots = self._closed_at.get(place_of(forward)) or ()
         return [(slot, held) for slot in slots if (held := self._closed.get(slot)) is not None]
 
     def _forget_closed(self) -> None:
-        """Those that the kernel has ended; called on the books themselves."""
+        """Removes the closed forwards that have expired in the kernel, from the books themselves."""
         closed, at = self._books.closed, self._books.closed_at
         while closed and (held := closed[slot := next(iter(closed))]).until <= self._now:
             del closed[slot]
@@ -260,7 +261,7 @@ class Draft:
                 at.pop(place, None)
 
     def _edit(self, slot: Slot, old: Element | None, new: Element | None) -> None:
-        """``old`` may stand in the kernel, unless this batch has touched the slot and knows better."""
+        """Records an edit. ``old`` may be in the kernel; an earlier edit of the slot in this batch wins."""
         edit = self._edits.get(slot)
         self._edits[slot] = Edit(edit.old if edit is not None else old, new)
 
@@ -274,7 +275,7 @@ class Draft:
         if holder is not None and holder.forward.id != element.comment:
             if holder.until > self._now:
                 raise FirewallError("another forward has this external port")
-            self._close(holder.forward)  # the kernel has ended it, nobody closed it
+            self._close(holder.forward)  # it has expired in the kernel and was not closed
             holder = None
         self._edit(slot, element_of(holder.forward) if holder is not None else None, element)
 
@@ -299,7 +300,7 @@ class Draft:
         self._network = network
 
     def _sparing(self, flows: Ending) -> Ending:
-        """What another forward to the same endpoint lets in is not among the flows to end."""
+        """Spares the flows of other forwards to the same endpoint."""
         if not isinstance(flows, Flows) or flows.internal is None:
             return flows
         users = self._users.get(Inner(flows.transport, flows.internal)) or ()

@@ -1,6 +1,6 @@
-"""Chains of other tables that drop what we let in, or what LAN hosts send to the gateway itself. Pure.
+"""Chains of other tables that drop mapped traffic, or packets from LAN hosts to the gateway itself. Pure.
 
-An accept of ours does not overrule a drop of another table: every base chain of a hook has to let a packet pass.
+Our accept does not overrule a drop in another table: every base chain of a hook must let a packet pass.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,9 +18,9 @@ from upnp_gw.request import Ipv6Firewall
 ENDS = ("drop", "reject", "queue")
 SSDP_PORT = 1900
 GROUPS = {4: ip_address("239.255.255.250"), 6: ip_address("ff02::c")}
-"""Where searches are sent to (UDA 2.0, annex A)."""
+"""The multicast destinations of searches (UDA 2.0, annex A)."""
 LINK_LOCAL = IPv6Network("fe80::/10")
-"""Where hosts send to a link-local address of the gateway from."""
+"""The source prefix of packets to a link-local address of the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,15 @@ class Drop:
     why: str
     """``policy drop``, or ``a rule: drop``."""
     what: str
-    """What it drops, as in ``what is mapped``."""
+    """The dropped traffic, as in ``mapped traffic``."""
     lines: tuple[str, ...]
-    """The commands that let it through, hairpin too."""
+    """The commands that let it through, including hairpin."""
     certain: bool = True
-    """False: a rule that the listing does not explain (xt of iptables) may accept it already."""
+    """False: a rule that the listing does not explain (xt of iptables) may accept the traffic."""
 
     @property
     def lasting(self) -> bool:
-        """Whether the commands outlive a reload of that firewall: firewalld and ufw write them down."""
+        """True if the commands survive a reload of that firewall: firewalld and ufw save them."""
         return self.lines[-1].startswith(("firewall-cmd ", "ufw "))
 
 
@@ -48,22 +48,22 @@ def forward_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[Dro
     """The base chains of other tables that would drop a new connection to a mapped port, in the listing's order."""
     rules = Rules.of(ruleset)
     return [
-        Drop(str(chain), why, "what is mapped", remedies.for_mappings(rules, chain, lans), certain)
+        Drop(str(chain), why, "mapped traffic", remedies.for_mappings(rules, chain, lans), certain)
         for chain, why, certain in _dropping(rules, "forward", Sample(wan, tuple(lans), dnat=True))
     ]
 
 
 def pinhole_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[Drop]:
-    """The same for a new connection to a pinhole: our label is on its flow before other tables see it."""
+    """Like ``forward_drops``, for pinholes. Our label is on a flow before other tables see it."""
     rules = Rules.of(ruleset)
     return [
-        Drop(str(chain), why, "what a pinhole lets in", remedies.for_pinholes(rules, chain, wan, lans), certain)
+        Drop(str(chain), why, "traffic to pinholes", remedies.for_pinholes(rules, chain, wan, lans), certain)
         for chain, why, certain in _dropping(rules, "forward", Sample(wan, tuple(lans), version=6, label=True))
     ]
 
 
 def ipv6_firewall(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> Ipv6Firewall:
-    """What stands before the LAN's IPv6 addresses where our own table filters nothing (alongside)."""
+    """The filtering of other tables before the LAN's IPv6 addresses. Alongside, our own table filters nothing."""
     filtered = any(_dropping(Rules.of(ruleset), "forward", Sample(wan, tuple(lans), version=6)))
     return Ipv6Firewall(filtered, not any(drop.certain for drop in pinhole_drops(ruleset, wan, lans)))
 
@@ -71,7 +71,7 @@ def ipv6_firewall(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> Ipv6Fire
 def input_drops(
     ruleset: Json, wan: str, lans: Iterable[Link], services: Sequence[tuple[Transport, int]]
 ) -> list[Drop]:
-    """The base chains of other tables that would drop what LAN hosts send to these ports of the gateway."""
+    """The base chains of other tables that would drop packets from LAN hosts to these ports of the gateway."""
     rules = Rules.of(ruleset)
     chains: dict[str, Chain] = {}
     found: dict[tuple[str, str], dict[tuple[Transport, int], tuple[str, bool]]] = {}
@@ -84,7 +84,7 @@ def input_drops(
                         found.setdefault((str(chain), lan.name), {}).setdefault(service, (why, certain))
     drops = []
     for (name, lan_name), dropped in found.items():
-        what = f"what hosts on {lan_name} send to {_told(dropped)}"
+        what = f"packets from hosts on {lan_name} to {_told(dropped)}"
         lines = remedies.for_services(rules, chains[name], wan, lan_name, list(dropped))
         why = next(why for why, _ in dropped.values())
         drops.append(Drop(name, why, what, lines, any(certain for _, certain in dropped.values())))
@@ -92,7 +92,7 @@ def input_drops(
 
 
 def _to_gateway(lan: Link, transport: Transport, port: int) -> Iterator[Sample]:
-    """What hosts of a LAN send to a port of the gateway: to its addresses, and searches to the groups."""
+    """Sample packets from a LAN to a port of the gateway: to its addresses, and searches to the groups."""
     scope = Scope(frozenset([transport]), ((port, port),))
     for version in (4, 6):
         own: list[tuple[IPAddress, IPNetwork]] = [
@@ -112,7 +112,7 @@ def _told(services: Iterable[tuple[Transport, int]]) -> str:
 
 
 def _dropping(rules: Rules, hook: str, sample: Sample) -> list[tuple[Chain, str, bool]]:
-    """The chains that drop a sample, why, and whether that is certain."""
+    """The chains that drop a sample, each with its reason and its certainty."""
     families = ("inet", HEADER[sample.version])
     judged = [
         (chain, *_judge(Walk(rules, sample), chain))
@@ -123,7 +123,7 @@ def _dropping(rules: Rules, hook: str, sample: Sample) -> list[tuple[Chain, str,
 
 
 def _judge(walk: Walk, chain: Chain) -> tuple[str, bool]:
-    """Why a base chain drops the sample, empty where it does not; and whether no unexplained rule lets it pass."""
+    """The reason for a drop by a base chain, empty if none; and False if an unexplained rule may accept."""
     certain = True
     for statement in walk.statements(chain):
         whole = walk.whole(statement.scope)

@@ -13,7 +13,7 @@ from upnp_gw.model import Endpoint, IPAddress, Transport
 from upnp_gw.prefixes import meet
 
 LINE = 150
-"""Elements of one command: six of them are under the 208 KiB that any socket may send."""
+"""Elements of one command. Six commands stay below 208 KiB, which any socket may send."""
 ID = re.compile(r"[a-z0-9-]{1,32}")
 ANYWHERE = IPv4Network("0.0.0.0/0")
 ANYWHERE6 = IPv6Network("::/0")
@@ -31,7 +31,7 @@ class Inner(NamedTuple):
 
 
 Place = tuple[Transport, IPAddress | None, int]
-"""The external side of a forward, whoever may connect."""
+"""The external side of a forward, for any remote host."""
 
 
 class Slot(NamedTuple):
@@ -56,10 +56,10 @@ class Element(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """What becomes of one slot."""
+    """A change of one slot."""
 
     old: Element | None
-    """What may stand there, with its data: other data, and the kernel refuses the transaction. None: nothing."""
+    """The element that may be there; None: no element. With other data the kernel refuses the transaction."""
     new: Element | None
 
     @classmethod
@@ -72,7 +72,7 @@ class Held(NamedTuple):
 
     forward: Forward
     until: float
-    """The monotonic second at which the kernel ends it."""
+    """The monotonic second at which it expires in the kernel."""
 
 
 def inner_of(forward: Forward) -> Inner:
@@ -107,7 +107,7 @@ def slot_of(forward: Forward) -> Slot:
 
 
 def carrying(slot: Slot) -> Slot:
-    """Where the flows that come in by a slot are carried."""
+    """The slot that carries the flows of an opening slot."""
     return Slot(CARRYING[slot.map], slot.key)
 
 
@@ -116,7 +116,7 @@ def place_of(forward: Forward) -> Place:
 
 
 def collide(one: Forward, other: Forward) -> bool:
-    """Whether the kernel could not hold these two of one place: ranges of remote hosts that overlap."""
+    """True if the kernel cannot hold both forwards of one place: their ranges of remote hosts overlap."""
     ranges = slot_of(one).map in INTERVALS and slot_of(one).map == slot_of(other).map
     ports_meet = one.remote_port in (0, other.remote_port) or other.remote_port == 0
     hosts_meet = one.remote is None or other.remote is None or meet(one.remote, other.remote)
@@ -159,7 +159,7 @@ def seconds(timeout_s: float) -> int:
 
 
 def command_lines(verb: str, elements: Mapping[str, Sequence[str]]) -> list[str]:
-    """One transaction may be split between them."""
+    """The commands, at most ``LINE`` elements each. A transaction may be split between commands."""
     return [
         f"{verb} element {TABLE} {name} {{ {', '.join(keys[at : at + LINE])} }}"
         for name, keys in elements.items()

@@ -2,11 +2,10 @@
 
 Connection tracking is read once a minute and forgets a UDP exchange after 30 s, and its events overflow under a
 flood. So the first answer of a flow (UDP), or the first after the handshake (TCP), puts the internal endpoint into
-a set, and the endpoint with the remote host into another one. A label marks the flow: its later packets cost one
-look at the label. What nobody answers is in neither: a scan fills nothing.
+a set, and the endpoint with the remote host into another one. A label marks the flow, so its later packets cost one
+check of the label. Unanswered packets add nothing, so a scan cannot fill the sets.
 
-Both are bounded. Endpoints are those of mappings; where the set of remote hosts is full, the endpoint alone is
-known.
+Both sets are bounded. Endpoints belong to mappings. If the set of remote hosts is full, only the endpoint is known.
 """
 
 from collections.abc import Mapping
@@ -14,17 +13,17 @@ from collections.abc import Mapping
 from upnp_gw.firewall.labels import ANSWERED
 
 KEPT_S = 150
-"""How long an exchange is remembered after its first answer, seconds: two readings of a minute, and some delay."""
+"""Seconds that an exchange is remembered after its first answer: two readings, a minute apart, and some delay."""
 REMOTES_SIZE = 4096
-"""Pairs of an endpoint and a remote host in ``KEPT_S``, for each address family."""
+"""The most pairs of endpoint and remote host within ``KEPT_S``, for each address family."""
 LET_THROUGH = "let_through"
-"""The chain that accepts what a mapping lets in: what carries a flow goes there."""
+"""The chain that accepts mapped traffic. Every match of a carrying set goes there."""
 FAMILIES = (("", "ip", "ipv4_addr", 4), ("6", "ip6", "ipv6_addr", 16))
-"""Suffix of the sets, header, type and bytes of an address."""
+"""Suffix of the sets; header, type and length in bytes of an address."""
 
 
 def sets(size: int) -> list[str]:
-    """The declarations. ``size``: how many endpoints there can be at a time."""
+    """The declarations of the sets. ``size``: the most endpoints at a time."""
     lines = []
     for suffix, _, address, _ in FAMILIES:
         endpoint = f"inet_proto . {address} . inet_service"
@@ -35,12 +34,12 @@ def sets(size: int) -> list[str]:
 
 
 def chains() -> tuple[str, ...]:
-    """In an order in which each is declared before it is named."""
+    """The names of the chains. Each is declared before another one refers to it."""
     return "remember_exchange", "first_answer", LET_THROUGH
 
 
 def rules() -> Mapping[str, list[str]]:
-    """Chain -> rules."""
+    """Chain -> its rules."""
     remember = [f"ct label set {ANSWERED}"]
     for suffix, header, _, _ in FAMILIES:
         for number in (6, 17):
@@ -51,7 +50,7 @@ def rules() -> Mapping[str, list[str]]:
             ]
     return {
         LET_THROUGH: [f"ct direction reply ct label ! {ANSWERED} jump first_answer", "accept"],
-        # a reset is an answer too, and no use
+        # a reset is an answer too, but no evidence of use
         "first_answer": ["meta l4proto 17 goto remember_exchange", "ct status assured goto remember_exchange"],
         "remember_exchange": remember,
     }

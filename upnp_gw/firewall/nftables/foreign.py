@@ -1,4 +1,4 @@
-"""The tables of others, indexed: libnftables' JSON in, chains and sets out. Pure."""
+"""Index of the other tables: takes libnftables' JSON, gives chains and sets. Pure."""
 
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What other tables hold: their listing, static forwards, filters on the forward hook.
+"""Contents of other tables: their listing, static forwards, filters on the forward hook.
 
 Used by the doctor, by the check at the start of router mode and by ``other_tables``. All but
 ``foreign_ruleset`` are pure.

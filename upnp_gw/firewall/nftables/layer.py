@@ -1,4 +1,4 @@
-"""Changes over a dict that are not in it yet."""
+"""A dict with pending changes."""
 
 from collections.abc import Iterator
 from typing import Generic, TypeVar
@@ -8,7 +8,7 @@ V = TypeVar("V")
 
 
 class Layer(Generic[K, V]):
-    """Changes over a dict that stay apart from it until ``merge``."""
+    """Pending changes to a dict, which ``merge`` applies."""
 
     def __init__(self, base: dict[K, V]) -> None:
         self._base = base
@@ -22,7 +22,7 @@ class Layer(Generic[K, V]):
         return None if self._cleared else self._base.get(key)
 
     def __setitem__(self, key: K, value: V | None) -> None:
-        """None takes the key away."""
+        """Sets a value; None deletes the key."""
         self._length += (value is not None) - (self.get(key) is not None)
         self._changed[key] = value
 
@@ -53,12 +53,12 @@ class Layer(Generic[K, V]):
 
 
 def add_to(layer: Layer[K, tuple[V, ...]], key: K, value: V) -> None:
-    """Puts the value behind the others of this key, once."""
+    """Appends the value to the tuple of this key unless it is there already."""
     present = layer.get(key) or ()
     if value not in present:
         layer[key] = (*present, value)
 
 
 def take_from(layer: Layer[K, tuple[V, ...]], key: K, value: V) -> None:
-    """Takes the value away, and the key with its last."""
+    """Removes the value from the tuple of this key; deletes the key if the tuple is empty then."""
     layer[key] = tuple(other for other in layer.get(key) or () if other != value) or None

@@ -1,8 +1,8 @@
-"""libnftables: the nftables Python bindings of the distribution, else the same calls by ctypes.
+"""libnftables, through the distribution's nftables Python bindings, or through ctypes without them.
 
-A virtual environment does not see Debian's ``python3-nftables``, so it is loaded from where the distribution puts
-it. The copies of the bindings on PyPI are stale and are not used. A context must stay on one thread: shared by two
-it crashes.
+A virtual environment does not see Debian's ``python3-nftables``, so it is loaded from the directory of the
+distribution. The copies of the bindings on PyPI are stale and are not used. A context must stay on one thread: it
+crashes if two threads share it.
 """
 
 import ctypes
@@ -95,16 +95,16 @@ class LoadedLibrary:
 
 
 def check_library(use: Callable[[], object] | None = None) -> None:
-    """Reads the ruleset in a copy of this process. Raises FirewallError where libnftables crashes over it.
+    """Reads the ruleset in a forked process. Raises FirewallError if libnftables crashes there.
 
-    Version 1.0.6 does where nft 1.1 made a set ``{ type ipv4_addr; }``: then every use of the library in this
-    network namespace ends the process. A missing library or right is left to ``load``. To be called before the
-    first thread: the copy has only the one that calls. ``use`` stands in for the reading in tests.
+    Version 1.0.6 crashes if nft 1.1 made a set ``{ type ipv4_addr; }``: every use of the library in this network
+    namespace would end the process. ``load`` reports a missing library or permission. Call this before the first
+    thread starts: the fork has only the calling thread. ``use`` replaces the reading in tests.
     """
     child = os.fork()
     if not child:
         try:
-            os.close(2)  # where the library complains of what the daemon says better
+            os.close(2)  # libnftables complains there; the daemon's message is clearer
             (use or _read_ruleset)()
         finally:
             os._exit(0)
@@ -124,14 +124,14 @@ _DISTRIBUTION = [
     "/usr/lib/python3/dist-packages",  # Debian, Ubuntu
     *(f"/usr/{lib}/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages" for lib in ("lib", "lib64")),
 ]
-"""Where distributions put their Python packages. A virtual environment does not look there."""
+"""The directories of the distributions' Python packages. A virtual environment does not search them."""
 LOADER = "upnp-gw's own loader of libnftables.so.1 (the nftables Python bindings are not installed)"
 
 
 def bindings(places: Sequence[str] = _DISTRIBUTION) -> ModuleType | None:
-    """The nftables Python bindings of the distribution (Debian: python3-nftables); None where there are none.
+    """The nftables Python bindings of the distribution (Debian: python3-nftables); None if they are not installed.
 
-    The module is loaded from its file, and nothing else of the distribution's packages comes along.
+    The module is loaded from its file. No other package of the distribution becomes importable.
     """
     for place in places:
         spec = PathFinder.find_spec("nftables", [place])
@@ -153,7 +153,7 @@ def bindings(places: Sequence[str] = _DISTRIBUTION) -> ModuleType | None:
 
 
 def _forget_nftables() -> None:
-    """A second copy of the package (PyPI has a stale one) must not lend its parts to this one."""
+    """Removes the package from ``sys.modules``, so that two copies (PyPI has a stale one) do not mix."""
     for name in [name for name in sys.modules if name.split(".")[0] == "nftables"]:
         del sys.modules[name]
 
@@ -164,13 +164,13 @@ def _bindings() -> ModuleType | None:
 
 
 def described() -> str:
-    """Which library ``load`` uses, for the operator."""
+    """Names the library that ``load`` uses, for the operator."""
     module = _bindings()
     return LOADER if module is None else f"the nftables Python bindings in {module.__file__}"
 
 
 def load() -> Library:
-    """A new context for the thread that calls: the distribution's bindings or our loader. Raises FirewallError."""
+    """A new context for the calling thread: the distribution's bindings or our loader. Raises FirewallError."""
     module = _bindings()
     if module is not None:
         try:
@@ -208,7 +208,7 @@ class Session:
         return found
 
     def text(self, command: str) -> str:
-        """The same as nft prints it. Raises FirewallError."""
+        """The output of a command as nft prints it. Raises FirewallError."""
         try:
             code, output, error = self._library.cmd(command)
         except UnicodeDecodeError as problem:

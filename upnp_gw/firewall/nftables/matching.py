@@ -1,7 +1,7 @@
-"""Whether one sample packet passes a match of another table: it does, it does not, or that cannot be told.
+"""Compares a sample packet with a match of another table: it passes, it does not pass, or the result is uncertain.
 
-What cannot be told (an address list, an xt match of iptables) makes a ``Scope`` uncertain; which way caution lies
-is for ``drops`` and ``inspect`` to say. Pure.
+Address lists and xt matches of iptables make a ``Scope`` uncertain. ``drops`` and ``inspect`` decide how to treat
+that. Pure.
 """
 
 from collections.abc import Sequence
@@ -16,33 +16,34 @@ IPNetwork = IPv4Network | IPv6Network
 Ranges = tuple[tuple[int, int], ...]
 ALL_PORTS: Ranges = ((1, 65535),)
 MANY = 1000
-"""A larger set of addresses is a block list or a country: it is not searched, and what passes is uncertain."""
+"""The most elements of a set that is searched. A larger set of addresses is a block list or a country: its
+result is uncertain."""
 HEADER = {4: "ip", 6: "ip6"}
 OTHER_HEADER = {4: "ip6", 6: "ip"}
-"""IP version of a packet -> the header that it has not."""
+"""IP version of a packet -> the header of the other version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the matches on the way to a rule leave of the sample: transports and destination ports."""
+    """Transports and destination ports of the sample that pass the matches before a statement."""
 
     transports: frozenset[Transport] = frozenset(Transport)
     ports: Ranges = ALL_PORTS
     certain: bool = True
-    """False: a match on the way may leave less."""
+    """False: an earlier match may let less pass."""
     explained: bool = True
-    """False: that match is one of iptables that the listing does not explain."""
+    """False: an earlier match of iptables is not explained in the listing."""
 
     @property
     def every_port(self) -> bool:
         return self.ports == ALL_PORTS
 
     def holds(self, other: "Scope") -> bool:
-        """As many transports and ports as another one."""
+        """True if transports and ports equal those of ``other``."""
         return (self.transports, self.ports) == (other.transports, other.ports)
 
     def among(self, transports: frozenset[Transport], ports: Ranges) -> "Scope | None":
-        """The part that is also within these; None where nothing is left."""
+        """The intersection with these transports and ports; None if it is empty."""
         both = tuple((max(a, c), min(b, d)) for a, b in self.ports for c, d in ports if max(a, c) <= min(b, d))
         left = self.transports & transports
         return replace(self, transports=left, ports=both) if left and both else None
@@ -50,29 +51,29 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The packets that are judged: new, TCP or UDP; translated by us where ``dnat`` is set."""
+    """The packets to judge: first of a flow, TCP or UDP; translated by us if ``dnat`` is set."""
 
     inward: str
-    """The interface that they come in on."""
+    """Their incoming interface."""
     outward: tuple[str, ...] = ()
-    """Where they go; empty: not known, or to this machine."""
+    """Their outgoing interfaces; empty: not known, or addressed to this machine."""
     version: int = 4
-    """IPv4 or IPv6."""
+    """IP version, 4 or 6."""
     source: IPNetwork | None = None
-    """Where they come from; None: from anywhere."""
+    """Their source prefix; None: any."""
     destinations: frozenset[IPAddress] = frozenset()
-    """Where they are sent to; empty: not known."""
+    """Their destination addresses; empty: not known."""
     kind: str = "unicast"
-    """What the destination is to this machine: ``local``, ``multicast``, ``unicast`` (forwarded)."""
+    """The type of the destination for this machine: ``local``, ``multicast``, ``unicast`` (forwarded)."""
     scope: Scope = field(default_factory=Scope)
     """Their transports and destination ports."""
     dnat: bool = False
     label: bool = False
-    """Our pinhole has let them in, and put its label on the flow."""
+    """Our pinhole let them in and set its label on the flow."""
 
 
 def narrow(rules: Rules, chain: Chain, scope: Scope, match: Json, sample: Sample) -> Scope | None:
-    """What a match leaves of a scope; None: the sample never passes it."""
+    """The part of the scope that passes a match; None: the sample never passes it."""
     left, op, right = part(match, "left"), part(match, "op"), part(match, "right")
     if op not in ("==", "in", "!="):
         return replace(scope, certain=False)
@@ -110,7 +111,7 @@ def _narrow_parts(scope: Scope, keys: Sequence[Json], value: Json, sample: Sampl
 
 
 def _union(scope: Scope, passed: Sequence[Scope]) -> Scope | None:
-    """What passes one of several values."""
+    """The union of the scopes that pass one of several values; None: none passes."""
     if scope in passed:
         return scope
     if not passed:
@@ -132,12 +133,12 @@ def _value(element: Json) -> Json:
 
 
 def _payload(key: Json) -> tuple[Json, Json]:
-    """Protocol and field of a key that is part of a header."""
+    """Protocol and field of a header key; None, None for another key."""
     return part(key, "payload", "protocol"), part(key, "payload", "field")
 
 
 def _dport(key: Json) -> frozenset[Transport] | None:
-    """The transports whose destination port this key is; None for another key."""
+    """The transports of a destination port key; None for another key."""
     protocol, name = _payload(key)
     if name != "dport":
         return None
@@ -165,7 +166,7 @@ def _ports(value: Json) -> Ranges:
 
 
 def _single(key: Json, value: Json, sample: Sample) -> bool | None:
-    """Whether the sample has this value at this key; None: cannot be told."""
+    """True if the sample has this value at this key; None: uncertain."""
     for answer in (_meta, _conntrack, _fib):
         if (known := answer(key, value, sample)) is not None:
             return known
@@ -207,7 +208,7 @@ def _conntrack(key: Json, value: Json, sample: Sample) -> bool | None:
 
 
 def _fib(key: Json, value: Json, sample: Sample) -> bool | None:
-    """``fib daddr type``, which iptables calls addrtype."""
+    """Compares ``fib daddr type``, which iptables calls addrtype; None for another key."""
     if part(key, "fib", "result") != "type" or part(key, "fib", "flags") not in ("daddr", ["daddr"]):
         return None
     return bool(value == sample.kind)

@@ -1,4 +1,4 @@
-"""Flow offload of other tables: established flows that the kernel forwards past every forward chain, ours as well.
+"""Flow offload of other tables: the kernel forwards established flows past every forward chain, including ours.
 
 A flowtable takes a flow over once it is established. From then on its packets go from the ingress hook of one
 device to another one: no chain sees them and no element counts them. Pure: libnftables' JSON in.
@@ -11,7 +11,7 @@ from upnp_gw.firewall.labels import LET_IN
 from upnp_gw.firewall.nftables.foreign import Json, Rules, part
 
 XT_TARGET = "FLOWOFFLOAD"
-"""OpenWrt's target of iptables."""
+"""The iptables target of OpenWrt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class FlowOffload:
     chain: str
     """Family, table and chain: ``inet fw4 forward``."""
     flowtable: str
-    """Its name; empty: the one of iptables' target."""
+    """The name of the flowtable; empty for the iptables target."""
     devices: tuple[str, ...]
-    """Whose packets it takes; empty: the listing does not say."""
+    """The devices whose packets it takes; empty: not in the listing."""
     line: str
     """The command that keeps mapped flows out of it."""
 
@@ -59,5 +59,5 @@ def _flowtables(rule: Json) -> Iterator[str]:
 
 
 def _devices(value: Json) -> tuple[str, ...]:
-    """One device is listed without a list around it; a flowtable whose devices are gone has none."""
+    """The device names. The listing has one device as a bare string, and none if the devices are gone."""
     return (value,) if isinstance(value, str) else tuple(map(str, value or ()))

@@ -1,7 +1,7 @@
 """The commands that make another firewall let our traffic through, in the terms of the program that wrote it. Pure.
 
-nft for a table of one's own; iptables for its tables, in Docker's chain for it where there is one; ufw; firewalld,
-whose rules by nft would be gone with its next reload.
+The programs are nft for hand-written tables; iptables for its own tables, in Docker's user chain if it exists; ufw;
+and firewalld, whose next reload would remove rules added by nft.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ Services = Sequence[tuple[Transport, int]]
 
 
 def for_mappings(rules: Rules, chain: Chain, lans: Sequence[str]) -> tuple[str, ...]:
-    """What a mapping lets in passes, hairpin too."""
+    """The commands that accept mapped traffic, including hairpin."""
     if _iptables(chain):
         if (docker := _docker(rules, chain)) and lans:
             return tuple(f"{_insert(chain, docker)} -o {lan} -m conntrack --ctstate DNAT -j ACCEPT" for lan in lans)
         return (f"{_insert(chain)} -m conntrack --ctstate DNAT -j ACCEPT",)
-    if _firewalld(chain):  # without it firewalld accepts every dnat itself
+    if _firewalld(chain):  # firewalld accepts every dnat unless StrictForwardPorts is set
         return (
             "sed -i s/^StrictForwardPorts=.*/StrictForwardPorts=no/ /etc/firewalld/firewalld.conf",
             "firewall-cmd --reload",
@@ -28,7 +28,7 @@ def for_mappings(rules: Rules, chain: Chain, lans: Sequence[str]) -> tuple[str, 
 
 
 def for_pinholes(rules: Rules, chain: Chain, wan: str, lans: Sequence[str]) -> tuple[str, ...]:
-    """What a pinhole lets in passes. firewalld cannot match that: it takes a policy for each host."""
+    """The commands that accept traffic to pinholes. firewalld cannot match our label: it gets a policy per host."""
     if _iptables(chain):
         return (f"{_insert(chain, _docker(rules, chain))} -m connlabel --label {LET_IN} -j ACCEPT",)
     if _firewalld(chain):
@@ -45,7 +45,7 @@ def for_pinholes(rules: Rules, chain: Chain, wan: str, lans: Sequence[str]) -> t
 
 
 def for_services(rules: Rules, chain: Chain, wan: str, lan: str, services: Services) -> tuple[str, ...]:
-    """Clients on a LAN reach these ports of ours, by multicast too."""
+    """The commands that let clients on a LAN reach these ports of ours, including by multicast."""
     ports = {
         t: [str(port) for transport, port in services if transport is t] for t in (Transport.UDP, Transport.TCP)
     }
@@ -70,7 +70,7 @@ def for_services(rules: Rules, chain: Chain, wan: str, lan: str, services: Servi
 
 def _firewalld_services(rules: Rules, chain: Chain, wan: str, lan: str, services: Services) -> tuple[str, ...]:
     zone, change = _zone(rules, chain, lan), []
-    if zone is None or zone == _zone(rules, chain, wan):  # what is opened there is open to the internet
+    if zone is None or zone == _zone(rules, chain, wan):  # a port opened there is open to the internet
         zone = "internal"
         change = [f"firewall-cmd --permanent --zone {zone} --change-interface {lan}"]
     opened = " ".join(f"--add-port {port}/{transport}" for transport, port in services)
@@ -82,7 +82,7 @@ def _dports(ports: Sequence[str]) -> str:
 
 
 def _iptables(chain: Chain) -> bool:
-    """A built-in chain of a built-in table: nobody else writes them in capitals."""
+    """True for a built-in chain of iptables: its name is in capitals."""
     tables = ("filter", "raw", "mangle", "security")
     return (
         chain.family in ("ip", "ip6") and chain.table in tables and chain.name in ("INPUT", "FORWARD", "PREROUTING")
@@ -95,7 +95,7 @@ def _insert(chain: Chain, into: str = "") -> str:
 
 
 def _docker(rules: Rules, chain: Chain) -> str:
-    """The chain that Docker leaves to the operator; empty: Docker is not there."""
+    """The chain that Docker leaves to the operator; empty without Docker."""
     return "DOCKER-USER" if chain.name == "FORWARD" and rules.target(chain, "DOCKER-USER") is not None else ""
 
 
@@ -104,7 +104,7 @@ def _firewalld(chain: Chain) -> bool:
 
 
 def _zone(rules: Rules, chain: Chain, interface: str) -> str | None:
-    """The zone of firewalld that an interface is in: its chain is named after it, the default one comes last."""
+    """The firewalld zone of an interface, from the names of the zone chains; the default zone comes last."""
     zones = rules.target(chain, "filter_INPUT_ZONES")
     for rule in zones.rules if zones is not None else ():
         target = next((part(e, "goto", "target") for e in rule if part(e, "goto") is not None), None)

@@ -3,9 +3,9 @@
 The structure (sets, maps, hooks) and the contents (rules, interfaces, addresses) are apart: with the structure of a
 previous run in place only the rules are renewed, and the mappings in the maps live on.
 
-A mapping or pinhole has an element in a map that opens, for the first packet of a flow, and one of the same key in
-a set that carries, for all of the flow's packets. The flow has the label ``LET_IN``: once nothing carries it, it is
-dropped. So it ends by the kernel's own clock, and no other flow does.
+A mapping or pinhole has an element in an opening map, for the first packet of a flow, and an element with the same
+key in a carrying set, for all packets of the flow. The flow has the label ``LET_IN``: once no element carries it,
+its packets are dropped. So the kernel's own clock ends this flow and no other one.
 
 Transport protocols are numbers (6, 17): libnftables looks a name up in /etc/protocols, which a minimal Debian and
 most containers lack.
@@ -45,20 +45,20 @@ _HOLE_KEYS = {
     "hole6_rh": f"{_PEER6} . ipv6_addr",
     "hole6_net": f"{_PEER6} . ipv6_addr . inet_service",
 }
-"""Pinholes, likewise."""
+"""Keys of pinholes, with the same suffixes."""
 _KEYS = {**_PORT_KEYS, **_HOLE_KEYS}
 OPENING = tuple(_KEYS)
-"""What opens something. Every element in there ends by itself (SR-29)."""
+"""Opening maps and sets. Every element in them expires by itself (SR-29)."""
 CARRYING = {name: name.replace("pm", "live").replace("hole", "live") for name in OPENING}
-"""What opens -> what carries the flows of it, with the same keys."""
+"""Opening map or set -> the set that carries its flows, with the same keys."""
 INTERVALS = tuple(name for name in (*OPENING, *CARRYING.values()) if name.endswith("_net"))
-"""Keys with ranges: the kernel takes no two that overlap, unless they are equal."""
+"""Sets and maps with ranges in their keys. The kernel refuses ranges that overlap, unless they are equal."""
 MANY_FOR_ONE = tuple(name for name in (*OPENING, *CARRYING.values()) if name.endswith(("_rh", "_net")))
-"""Keys with remote hosts: one mapping has an element for each of its FILTERs, or for each prefix of its grant."""
+"""Sets and maps with remote hosts in their keys. A mapping has an element per FILTER or prefix of its grant."""
 FILLED = (*OPENING, "out", *CARRYING.values(), "external_ports")
-"""What a refill replaces. ``cut`` and ``cut6`` close, they are left to run out."""
+"""Maps and sets that a refill replaces. ``cut`` and ``cut6`` only close flows and are left to expire."""
 MAPS = (*_PORT_KEYS, "out")
-"""Those that nftables calls maps; the others are sets."""
+"""The names of the nftables maps; the others are sets."""
 
 _LOOKUPS = {
     "pm_ip_rh": "ip daddr . meta l4proto . th dport . ip saddr",
@@ -83,10 +83,10 @@ _FLOWS = {
     "th dport": "ct original proto-dst",
     "th sport": "ct original proto-src",
 }
-"""A part of a key in the first packet -> the same in any packet of the flow, of either direction."""
+"""Part of a key in the first packet -> its form for any packet of the flow, in either direction."""
 
 _HOOKS = {
-    # a static dnat of others wins, whatever its priority
+    # a static dnat of another table wins, at any priority
     "prerouting": "type nat hook prerouting priority dstnat + 1000; policy accept;",
     "output": "type nat hook output priority -100; policy accept;",
     "postrouting": "type nat hook postrouting priority srcnat - 1; policy accept;",  # before any masquerade
@@ -121,7 +121,7 @@ def _structure_body(settings: FirewallSettings) -> str:
     sizes = {name: many if name in MANY_FOR_ONE else size for name in OPENING}
     lines = [_declared(name, f"{key} : {_TO}", sizes[name]) for name, key in _PORT_KEYS.items()]
     lines += [_declared(name, key, sizes[name]) for name, key in _HOLE_KEYS.items()]
-    # those of forwards that were just closed wait beside the open ones, and endpoints in ``cut`` for longer
+    # elements of closed forwards stay beside the open ones for a while, and endpoints in ``cut`` for longer
     lines += [_declared(CARRYING[name], key, 2 * sizes[name]) for name, key in _KEYS.items()]
     lines += [
         f"map out {{ type {_INNER} : {_TO}; flags timeout; size {size}; }}",
@@ -172,7 +172,7 @@ def contents(settings: FirewallSettings) -> str:
     if router:
         chains["input"] = _INPUT
         chains["leaving"] = [
-            # a port that the kernel chose, and that a mapping has: the host tries again, and gets another one
+            # the kernel chose a port of a mapping: the host retries and gets another port
             f"oifname @wan ct state new ct label {MASQUERADED} meta l4proto . th sport @external_ports drop"
         ]
     body = "\n".join(
@@ -207,13 +207,13 @@ def _quoted(interface: str) -> str:
 
 
 def _lookup() -> list[str]:
-    # nftables 1.0.6 wants the match on l4proto in each of them
+    # nftables 1.0.6 needs the match on l4proto in each rule
     maps = [f"meta l4proto {{ 6, 17 }} dnat ip to {key} map @{name}" for name, key in _LOOKUPS.items()]
     return [f"ct label set {ASKED}", *maps]
 
 
 def _carried(router: bool, same_lan_only: bool) -> list[str]:
-    """What becomes of every packet of a flow that we let in: on with it while its mapping stands, else dropped."""
+    """The rules for packets of flows that we let in: accepted while the mapping stands, else dropped."""
     forged = [] if router else [f"iifname @wan {match} drop" for match in FORGED]
     hairpin = ["ct direction original iifname @lan iifname . oifname != @same_lan drop"] if same_lan_only else []
     return [
@@ -221,7 +221,7 @@ def _carried(router: bool, same_lan_only: bool) -> list[str]:
         *hairpin,
         "meta nfproto ipv6 goto carried6",
         *_carrying(dict(reversed(_LOOKUPS.items()))),
-        "meta l4proto 1 ct state related accept",  # an ICMP error belongs to the flow that it tells of
+        "meta l4proto 1 ct state related accept",  # an ICMP error belongs to the flow that it reports
         "drop",
     ]
 
@@ -234,7 +234,7 @@ def _carrying(keys: dict[str, str]) -> list[str]:
     rules = []
     for name, key in keys.items():
         flow = " . ".join(_FLOWS[part] for part in key.split(" . "))
-        # the kind of a port is known to nftables 1.0.6 only after a match on the one transport
+        # nftables 1.0.6 knows the type of a port only after a match on a single transport
         rules += [
             f"meta l4proto {number} {flow} @{CARRYING[name]} goto {exchanges.LET_THROUGH}" for number in (6, 17)
         ]
@@ -244,13 +244,13 @@ def _carrying(keys: dict[str, str]) -> list[str]:
 def _postrouting(router: bool) -> list[str]:
     rules = [
         "oifname @wan meta l4proto { 6, 17 } snat ip to meta l4proto . ip saddr . th sport map @out",
-        # hairpin, and only ours: a redirect of somebody else between LAN hosts keeps its sources
+        # only our own hairpin flows: redirects of other tables between LAN hosts keep their sources
         f"iifname @lan oifname @lan ct status dnat ct label {LET_IN} masquerade",
     ]
     if router:
         ours = f"ct label set {MASQUERADED} masquerade"
         rules += [
-            # a mapped port is its holder's, who has left by the rule above
+            # a mapped port belongs to its holder, whose packets match the rule above
             "oifname @wan ip saddr != @external meta l4proto { 6, 17 } meta l4proto . th sport @external_ports"
             f" {ours} to :1024-65535 fully-random",
             f"oifname @wan ip saddr != @external {ours}",
@@ -259,8 +259,8 @@ def _postrouting(router: bool) -> list[str]:
 
 
 FORGED = ("ip saddr @lan_hosts", "ip6 saddr @lan_hosts6", "ct state new ip saddr 169.254.0.0/16")
-"""The source address of a LAN host or of our own, where it cannot come from. A link-local one begins no flow
-through a router (RFC 3927 section 7); a modem on the WAN may answer from one."""
+"""Forged sources on the WAN: addresses of the LAN or of the gateway. A link-local address begins no flow through a
+router (RFC 3927 section 7), but a modem on the WAN may answer from one."""
 
 
 def _forward(router: bool) -> list[str]:
@@ -279,7 +279,7 @@ def _forward(router: bool) -> list[str]:
         return [*ours, *cut]
     return [
         *(f"iifname @wan {match} drop" for match in FORGED),
-        # a host inside with our own address would leave without masquerade, from a mapped port if it likes
+        # an inside host with our own address would leave without masquerade, even from a mapped port
         "iifname != @wan ip saddr @external drop",
         # a WAN with a smaller MTU (PPPoE) stalls every TCP flow whose path drops ICMP
         "oifname @wan tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu",

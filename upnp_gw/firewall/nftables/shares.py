@@ -1,12 +1,12 @@
-"""How much one host of the LAN may send to our own servers: the kernel drops the rest before a socket sees it.
+"""Limits for packets from each LAN host to our own servers. The kernel drops the rest before a socket sees it.
 
-On a link with hardware addresses a host is its LAN and MAC address, whatever IP addresses it sends from. Hosts that
-were heard before have a share each. New ones have one share together, and few of them are remembered in a second:
-so a flood from made-up MAC addresses takes nothing from the hosts that were there before it. On a link without (a
-tunnel) a host is its IPv4 address or its IPv6 /64.
+On a link with hardware addresses the LAN and the MAC address identify a host, at any IP address. Known hosts have a
+share each. New hosts have one share together, and only a few per second become known. So a flood from made-up MAC
+addresses takes nothing from known hosts. On a link without hardware addresses (a tunnel) the IPv4 address or the
+IPv6 /64 identifies a host.
 
-The chain hooks input: it sees what is for the gateway itself, never what is forwarded or bridged. On UDP port 1900
-it counts searches alone, since other programs of the gateway may listen there for announcements.
+The chain is on the input hook: it sees packets to the gateway itself, not forwarded or bridged ones. On UDP port
+1900 it counts only searches, since other programs of the gateway may listen there for announcements.
 """
 
 from collections.abc import Mapping
@@ -16,16 +16,17 @@ HOOK = "type filter hook input priority -300; policy accept;"
 """Before every filter. Conntrack comes earlier, at prerouting, but keeps no flow whose first packet is dropped."""
 KNOWN, DROPPED = "known_hosts", "over_share"
 KNOWN_SIZE = 512
-"""Hosts that are remembered. One more is served from the share of the new ones."""
+"""The most known hosts. Further hosts use the share of new hosts."""
 KNOWN_S = 7200
-"""Longer than a NAT-PMP client waits until it renews (half of two hours, RFC 6886 section 3.3)."""
+"""Seconds that a host stays known: longer than a NAT-PMP client waits to renew (half of two hours, RFC 6886
+section 3.3)."""
 REMEMBERED = "limit rate 4/second burst 64 packets"
-"""New hosts that are remembered: a home after a power cut at once, a flood of made-up ones slowly."""
+"""The rate at which new hosts become known: all hosts of a home after a power cut at once, a flood slowly."""
 SIZE = 1024
 IDLE_S = 10
-"""How long a share is remembered, seconds: longer than an empty one takes to be full again."""
+"""Seconds that a share is remembered: longer than an empty share takes to refill."""
 DROPPED_S = 60
-"""How long the kernel counts a host's dropped packets after the last one, seconds."""
+"""Seconds after the last dropped packet of a host until the kernel forgets the count."""
 M_SEARCH = "@th,64,64 0x4d2d534541524348"
 """The first eight bytes of a UDP payload: ``M-SEARCH``."""
 _HOST, _SENDER = "ifname . ether_addr", "iifname . ether saddr"
@@ -33,7 +34,7 @@ SYN = "tcp flags & (fin|syn|rst|ack) == syn"
 
 
 class Share(NamedTuple):
-    """The share of one host: packets a second, and at once."""
+    """The share of one host: packets per second, and burst in packets."""
 
     name: str
     per_s: int
@@ -45,16 +46,16 @@ class Share(NamedTuple):
 
 
 PORT_CONTROL = Share("5351", 64, 256)
-"""As many as the server looks at (``servers.portcontrol_limits``): twice what it answers in the long run."""
+"""The server's own limit (``servers.portcontrol_limits``): twice its sustained rate of answers."""
 SEARCHES = Share("1900", 32, 256)
-"""The server answers nine a second; a control point also searches for what we are not."""
+"""The server answers nine per second; a control point also searches for other device types."""
 CONNECTIONS = Share("http", 200, 500)
-"""New TCP connections. A control point opens one for each action."""
+"""New TCP connections. A control point opens one per action."""
 SHARES = (PORT_CONTROL, SEARCHES, CONNECTIONS)
 
 
 def sets() -> list[str]:
-    """The declarations."""
+    """The declarations of the sets."""
     lines = [
         f"set {KNOWN} {{ type {_HOST}; flags dynamic,timeout; timeout {KNOWN_S}s; size {KNOWN_SIZE}; }}",
         f"set {DROPPED} {{ type {_HOST} . inet_service; flags dynamic,timeout; timeout {DROPPED_S}s; size 64; }}",
@@ -67,17 +68,17 @@ def sets() -> list[str]:
 
 
 def hooks() -> Mapping[str, str]:
-    """Base chain -> where it hooks."""
+    """Base chain -> its hook."""
     return {"own_servers": HOOK}
 
 
 def chains() -> list[str]:
-    """The other chains, in an order in which each is declared before it is named."""
+    """The names of the other chains. Each is declared before another one refers to it."""
     return ["drop_over_share", "remember_host", *(f"{kind}_{s.name}" for s in SHARES for kind in ("known", "new"))]
 
 
 def rules(http_port: int) -> Mapping[str, list[str]]:
-    """Chain -> rules. ``http_port``: TCP port of the HTTP server; 0: it chooses one later, and guards it alone."""
+    """Chain -> its rules. ``http_port``: of the HTTP server (TCP); 0: chosen later, limited only by the server."""
     own = [
         f"iifname @lan udp dport 5351 jump new_{PORT_CONTROL.name}",
         f"iifname @lan udp dport 1900 {M_SEARCH} jump new_{SEARCHES.name}",
@@ -86,7 +87,7 @@ def rules(http_port: int) -> Mapping[str, list[str]]:
         own.append(f"iifname @lan tcp dport {http_port} {SYN} jump new_{CONNECTIONS.name}")
     found = {
         "own_servers": own,
-        # a full set ends the rule that would add to it: so the drop is a rule of its own
+        # a full set ends the rule that adds to it, so the drop is a separate rule
         "drop_over_share": [f"update @{DROPPED} {{ {_SENDER} . th dport counter }}", "counter drop"],
         "remember_host": [f"{REMEMBERED} add @{KNOWN} {{ {_SENDER} }}"],
     }

@@ -1,7 +1,8 @@
-"""Matches of iptables (``xt``) in a listing, put into nftables' own words.
+"""Translates matches of iptables (``xt``) in a listing to nftables' own matches.
 
-libnftables' JSON has only their names, its text has them translated (where it is built with libxtables, as Debian's
-is). So the text of a rule says what its ``xt`` matches are. What is not translated stays as it was. Pure.
+libnftables' JSON has only the names of these matches. Its text output translates them if it is built with
+libxtables, as on Debian. So they are read from the text of the rule. A match without a translation is left
+unchanged. Pure.
 """
 
 import re
@@ -16,11 +17,11 @@ WORDS = {
     "connlabel": [(r"ct (label) (!= )?([0-9]+)", "ct")],
     "multiport": [(r"(tcp|udp) dport (!= )?\{ ([0-9]+(?:-[0-9]+)?(?:, ?[0-9]+(?:-[0-9]+)?)*) \}", "payload")],
 }
-"""Name of an xt match -> how nftables writes it: key, negation, value."""
+"""Name of an xt match -> patterns of its nftables text (key, negation, value), and the kind of match."""
 
 
 def wanted(objects: Sequence[Json]) -> bool:
-    """Whether a listing has matches that can be translated."""
+    """True if a listing has matches that can be translated."""
     return any(_name(one) in WORDS for rule in _rules(objects) for one in rule.get("expr", ()))
 
 
@@ -44,7 +45,7 @@ def _name(expression: Json) -> str:
 
 
 def _lines(text: str) -> dict[str, list[str]]:
-    """The rules of each chain, a line each, without what stands in quotes."""
+    """Chain -> its rules, one line each, without quoted text."""
     found: dict[str, list[str]] = {}
     chain = ""
     for line in (line.strip() for line in text.splitlines()):

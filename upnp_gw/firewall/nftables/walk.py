@@ -1,4 +1,4 @@
-"""The way of a sample packet through a base chain of another table, with its jumps. Pure."""
+"""Follows a sample packet through a base chain of another table and its jumps. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -8,29 +8,29 @@ from upnp_gw.firewall.nftables.foreign import Chain, Json, Rules, part
 from upnp_gw.firewall.nftables.matching import Sample, Scope, narrow
 
 DEPTH = 16
-"""The kernel allows no deeper jumps."""
+"""The deepest jumps that the kernel allows."""
 
 
 class Statement(NamedTuple):
-    """A statement that the sample may reach, and what of the sample's kind gets there."""
+    """A statement that the sample may reach, and the part of the sample that reaches it."""
 
     chain: Chain
     scope: Scope
     name: str
-    """``reject`` for iptables' REJECT as well."""
+    """The name in the listing; ``reject`` also for iptables' REJECT."""
     value: Json
 
 
 @dataclass(slots=True)
 class Walk:
-    """Follows a base chain with its jumps and tells each statement that the sample may reach."""
+    """Follows a base chain with its jumps and yields each statement that the sample may reach."""
 
     rules: Rules
     sample: Sample
     depth: int = field(default=0)
 
     def statements(self, chain: Chain, scope: Scope | None = None) -> Iterator[Statement]:
-        """In order; jumps are followed, not told. What certainly leaves a chain ends its telling."""
+        """The statements in order. Jumps are followed and not yielded. A certain return or goto ends the chain."""
         if self.depth >= DEPTH:
             return
         for expressions in chain.rules:
@@ -58,7 +58,7 @@ class Walk:
                     return
 
     def whole(self, scope: Scope) -> bool:
-        """Every packet of the sample gets there, for certain."""
+        """True if certainly every packet of the sample has this scope."""
         return scope.certain and scope.holds(self.sample.scope)
 
     def _verdicts(self, chain: Chain, scope: Scope, vmap: Json) -> Iterator[Statement]:
@@ -84,7 +84,7 @@ class Walk:
 
 
 def _xt(value: Json) -> str:
-    """What a part of an iptables rule is: ``match`` (or not told), ``target``, ``reject``, ``comment``."""
+    """The kind of a part of an iptables rule: ``match`` (or unknown), ``target``, ``reject``, ``comment``."""
     if part(value, "type") == "target":
         return "reject" if part(value, "name") == "REJECT" else "target"
     return "comment" if part(value, "name") == "comment" else "match"

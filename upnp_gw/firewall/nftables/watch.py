@@ -1,4 +1,4 @@
-"""Who else changes our table or has changed another one: the kernel's nftables events, our own ones left out.
+"""Watches the kernel's nftables events for changes by other programs, to our table and to other tables.
 
 Events carry the port id of the socket that made the change. Those of our libnftables context are dropped by a
 filter in the kernel, so that a large refill of our own cannot overflow the event socket.
@@ -18,7 +18,7 @@ from upnp_gw.socket_filter import JUMP_EQUAL, LOAD_WORD, RETURN, attach, packed
 GROUP_NFTABLES = 7
 INET = b"\x01"
 FAMILIES = (INET, b"\x02", b"\x0a")
-"""NFPROTO_ numbers of inet, ip and ip6: the families whose tables we read."""
+"""NFPROTO_ numbers of inet, ip and ip6, the table families that we read."""
 SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, SO_RCVBUFFORCE = 270, 1, 33
 RECEIVE_BUFFER = 4 << 20
 BURST_S = 0.02
@@ -63,7 +63,7 @@ def foreign(message: Message, own: Iterable[int]) -> int | None:
 
 
 def elsewhere(message: Message) -> bool:
-    """Whether a table of others changed, of a family that we read."""
+    """True if another table changed, in a family that we read."""
     return _concerns(message) and not _ours(message)
 
 
@@ -90,9 +90,9 @@ def build_filter(ports: Iterable[int]) -> bytes:
 
 
 class Watch:
-    """Calls ``on_foreign_change`` once for each burst, on the event loop that runs when it is made.
+    """Calls ``on_foreign_change`` once for each burst of changes to our table, on the running event loop.
 
-    ``on_elsewhere``: a table of others changed. Called as often as events arrive.
+    ``on_elsewhere`` is called each time that events of other tables arrive.
     """
 
     def __init__(

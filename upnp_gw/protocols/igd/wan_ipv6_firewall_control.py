@@ -125,7 +125,7 @@ def _closed(caller: Caller) -> Fault | None:
     firewall = caller.view.ipv6_firewall()
     if not firewall.enabled:
         return Fault(702, "nothing filters IPv6 here, no pinhole is needed")
-    return None if firewall.pinholes else Fault(703, "another firewall on the gateway drops what a pinhole lets in")
+    return None if firewall.pinholes else Fault(703, "another firewall on the gateway drops traffic to pinholes")
 
 
 def _internal_client(text: str) -> IPv6Address:
