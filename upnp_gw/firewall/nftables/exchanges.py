@@ -17,7 +17,7 @@ KEPT_S = 150
 REMOTES_SIZE = 4096
 """The most pairs of endpoint and remote host within ``KEPT_S``, for each address family."""
 LET_THROUGH = "let_through"
-"""The chain that accepts mapped traffic. Every match of a carrying set goes there."""
+"""The chain that accepts packets of mappings and pinholes. Every match of a carrying set goes there."""
 FAMILIES = (("", "ip", "ipv4_addr", 4), ("6", "ip6", "ipv6_addr", 16))
 """Suffix of the sets; header, type and length in bytes of an address."""
 
