@@ -48,7 +48,7 @@ async def test_a_mac_address_that_is_seen_on_another_lan_is_asked_back(here: Ser
         message = refused(answer).message
         assert HOME in message
         assert TWIN in message
-    assert "is no LAN of this gateway" in refused(await here.people.revoke(f"{CONSOLE}@lan7")).message
+    assert "is not a LAN of this gateway" in refused(await here.people.revoke(f"{CONSOLE}@lan7")).message
     assert here.home.ports == {(TCP, 4000), (TCP, 5000)}
 
 

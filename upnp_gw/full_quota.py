@@ -1,4 +1,4 @@
-"""What a device's request does where its quota is full: an old mapping of its own yields, or it is refused."""
+"""Requests of a device whose quota is full: one of its older mappings is ended, or the request is refused."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,6 +1,6 @@
-"""What keeps the internet from what we open, flows from ending with it, and LAN hosts from us.
+"""Obstacles to mapped traffic, to the end of its flows, and to LAN hosts' access to our servers.
 
-One sentence each, for ``status`` while it lasts, for the log once.
+Each is one sentence, shown by ``status`` while it lasts, and logged once.
 """
 
 import logging
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Hindrances:
-    """By the latest network and the latest reading of other tables."""
+    """The obstacles by the latest state of the network and of other tables."""
 
     def __init__(self, network: Callable[[], Network], others: OtherTables) -> None:
         self._network = network
@@ -22,11 +22,11 @@ class Hindrances:
         others.on_read = self.tell
 
     def now(self) -> list[str]:
-        """Every one, the gravest first."""
+        """All obstacles, the gravest first."""
         return [*external_problems(self._network()), *self._drops(), *self._offloads()]
 
     def tell(self) -> None:
-        """Logs what is new since the last call, and what has gone."""
+        """Logs obstacles that are new or gone since the last call."""
         found = self.now()
         for sentence in found:
             if sentence not in self._told:

@@ -110,7 +110,7 @@ class RemotePeers(NamedTuple):
     port: int = 0
 
     def within(self, granted: Sequence[IPNetwork]) -> tuple["RemotePeers", ...]:
-        """Those of them that are in one of these prefixes; all of them where there are no prefixes."""
+        """The part of these remote hosts that is in one of these prefixes; all where there are no prefixes."""
         if not granted or any(inside(self.network, net) for net in granted):
             return (self,)
         return tuple(RemotePeers(net, self.port) for net in granted if inside(net, self.network))
@@ -188,7 +188,7 @@ class Mapping:
 
     @property
     def filters_in_force(self) -> tuple[RemotePeers, ...]:
-        """What the grant leaves of the PCP FILTERs; empty: nobody asked for one."""
+        """The part of the PCP FILTERs that the grant allows; empty: no FILTER was asked for."""
         return tuple(dict.fromkeys(peers for one in self.asked_filters for peers in one.within(self.filters)))
 
     @property

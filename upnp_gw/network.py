@@ -21,7 +21,7 @@ class Link:
     up: bool
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     has_macs: bool = field(default=True, kw_only=True)
-    """Its hosts have MAC addresses. False: a tunnel, or the loopback."""
+    """True where its hosts have MAC addresses; False for a tunnel or the loopback."""
 
     @property
     def ipv4(self) -> tuple[IPv4Address, ...]:
@@ -47,14 +47,14 @@ class Link:
 
 
 def same_prefixes(lans: Sequence[Link]) -> tuple[str, ...]:
-    """A sentence for each prefix that two LANs have: by its address a host cannot be told to be on one of them."""
+    """A sentence for each prefix that two LANs share: its addresses do not show on which LAN a host is."""
     found: dict[IPNetwork, str] = {}
     told = []
     for link in lans:
         for net in dict.fromkeys(net for net in link.networks if not net.is_link_local):
             first = found.setdefault(net, link.name)
             if first != link.name:
-                told.append(f"{first} and {link.name} have the same prefix {net}: it is served on {first} alone")
+                told.append(f"{first} and {link.name} have the same prefix {net}: it is served only on {first}")
     return tuple(told)
 
 
@@ -97,7 +97,7 @@ class Network:
     _extents: dict[str, tuple[tuple[int, int, int], ...]] = field(init=False, compare=False, repr=False)
     """LAN interface -> (IP version, first, last) of ``prefixes``."""
     prefixes: dict[str, tuple[str, ...]] = field(init=False, compare=False, repr=False)
-    """LAN interface -> the prefixes that make it up: its IPv4 ones, or where it has none its IPv6 ones."""
+    """LAN interface -> its IPv4 prefixes, or its IPv6 prefixes where it has no IPv4."""
 
     @property
     def advertised(self) -> IPv4Address | None:
@@ -106,7 +106,7 @@ class Network:
 
     @property
     def elsewhere(self) -> tuple[IPv4Address, ...]:
-        """Those external addresses that the WAN interface, being up, does not have."""
+        """External addresses that the WAN interface lacks while it is up."""
         there = self.wan.up and not self.emulated
         return tuple(a for a in self.external if a not in self.wan.ipv4) if there else ()
 
@@ -123,9 +123,9 @@ class Network:
 
     @property
     def lan_hosts(self) -> tuple[IPNetwork, ...]:
-        """What no packet from the WAN can come from: the LAN prefixes, connected and routed, and our own addresses.
+        """Prefixes that no packet from the WAN can come from: the LANs', connected and routed, and our addresses.
 
-        Link-local ones are on every link; what the WAN link is connected to is outside, our own address apart.
+        Link-local prefixes are on every link, and the WAN link's prefixes are outside, except our own address.
         """
         nets = (*(net for link in self.lans for net in link.networks), *self.routed)
         left = joined(net for net in nets if not net.is_link_local)
@@ -144,7 +144,7 @@ class Network:
 
     @property
     def main_lan(self) -> str:
-        """The LAN interface that is named first: where a device of the policy is, if the policy names no LAN."""
+        """The LAN interface that is named first. A device for which the policy names no LAN is on it."""
         return self.lans[0].name if self.lans else ""
 
     def lan_of(self, address: IPAddress) -> str:
@@ -163,7 +163,7 @@ class Network:
         return self._extents.get(interface, ())
 
     def device_id(self, mac: str, interface: str) -> str:
-        """What the device of this MAC address on this LAN interface is called (``upnp_gw.device``)."""
+        """The identifier of the device with this MAC address on this LAN interface (``upnp_gw.device``)."""
         return device_id(mac, interface if len(self.lans) > 1 else "")
 
     def on_lan(self, address: IPAddress) -> bool:
@@ -225,7 +225,7 @@ class Neighbour:
 
 @dataclass(slots=True)
 class Neighbours:
-    """Who is behind which address. Kept by netlink events; a device is told by its MAC address and its LAN."""
+    """The hosts behind addresses, kept by netlink events. A device is identified by its MAC address and its LAN."""
 
     _by_address: dict[IPAddress, dict[str, Neighbour]] = field(default_factory=dict)
     """Address -> interface -> entry: two LANs can each have their own fe80::1."""
@@ -338,7 +338,7 @@ def private_external(address: IPv4Address) -> str | None:
 
 
 def external_problems(network: Network) -> list[str]:
-    """What keeps mapped ports from being reached from the internet, a sentence each. For the log and the status."""
+    """Problems that keep the internet from mapped ports, a sentence each, for the log and the status."""
     found = [
         f"{address} of [wan] addresses is not on {network.wan.name}: mappings are reached only where the provider"
         f' routes it to this machine. Behind another router write advertise = "{address}" instead'

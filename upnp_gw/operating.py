@@ -41,7 +41,7 @@ class Told:
     locations: Callable[[], Iterable[str]]
     counters: Callable[[], dict[str, int]]
     hindrances: Callable[[], Iterable[str]]
-    """What keeps the internet from what is open, in sentences."""
+    """Obstacles to mapped traffic, in sentences (``upnp_gw.hindrances``)."""
     doctor: Callable[[], Awaitable[list[api.Check]]]
 
 
@@ -222,8 +222,8 @@ class GatewayOperator:
         return found
 
     def _devices(self, wanted: str) -> tuple[str, ...]:
-        """What a device by its name in the policy, or as it was given, is called in the audit log; and was called
-        when the gateway served another number of LANs."""
+        """A device's identifiers in the audit log, by its name in the policy or as given, with those from when the
+        gateway served another number of LANs."""
         named, address = self._operations.policy.devices.get(wanted), address_of(wanted)
         if named is not None:
             found = ids_of(named, self._around.network.lan_names)

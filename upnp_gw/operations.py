@@ -177,7 +177,7 @@ class Operations:
         return gone
 
     def _quarantine(self, turn: Turn, device: str) -> None:
-        """Ends what the device holds, and what others hold that leads to it, the operator's own mappings apart."""
+        """Ends the device's mappings, and those of others that lead to it, except the operator's own."""
         self.revoke(turn, device, "quarantine")
         for address in sorted(self.surroundings.addresses_of(device), key=str):
             for mapping in tuple(self.ledger.table.to_client(address)):
@@ -185,7 +185,7 @@ class Operations:
                     turn.end(mapping, "quarantine")
 
     def trial(self, request: MapRequest) -> tuple[Facts, MapRequest]:
-        """The facts that a request would be decided by if it came now, and the request that it comes to. Changes
+        """The facts by which a request would be decided now, and the request as it would be carried out. Changes
         nothing."""
         turn = Turn(self.ledger, self.surroundings.clock())
         return facts_of_trial(self, turn, request, self._planner(turn, request), self._owner(request))
@@ -242,7 +242,7 @@ class Operations:
         return self.facts(turn, request, self.held(request, self._owner(request)), None, standing=True)
 
     def held(self, request: MapRequest, owner: str, *without: Mapping | None) -> Held:
-        """What is held before the request, ``without`` these mappings: its own, and one that would make room."""
+        """The mappings before the request, ``without`` these: its own, and one that would make room."""
         table = self.ledger.table
         rows = [row for each in without if each is not None and (row := table.get(each.id)) is not None]
         client = request.internal.address if self._delegated(request) else None
@@ -316,7 +316,7 @@ class Operations:
         return decision
 
     def end_hold(self, turn: Turn, mapping: Mapping, via: Via) -> None:
-        """The operator ends a mapping whole and at once, a control point its own hold; where it has none, all."""
+        """Ends a mapping: all of it for the operator, for a control point its own hold, or all if it has none."""
         if via is Via.OPERATOR:
             turn.end(mapping, "revoked")
             return
@@ -331,7 +331,7 @@ class Operations:
             turn.end(mapping, "deleted")
 
     def no_external_address(self, request: MapRequest) -> NotPlanned | None:
-        """Why a mapping would have no external address that is of use; None where it has one."""
+        """The refusal of a mapping that would have no usable external address; None where it has one."""
         external = self.surroundings.network.advertised
         if request.via.datagram and request.internal.address.version == 4 and external is None:
             return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no external address now")

@@ -1,7 +1,7 @@
-"""What the tables of others do to our traffic, read at the start, when they change, and every 30 seconds.
+"""Effects of other nftables tables on our traffic, read at the start, when they change, and every 30 seconds.
 
-Static forwards (SR-24), what stands before the IPv6 addresses of the LAN, and chains that drop what we let in or
-what LAN hosts send to our servers.
+Static forwards (SR-24), filters before the LAN's IPv6 addresses, and chains that drop traffic that we let in or
+that LAN hosts send to our servers.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ from upnp_gw.request import Ipv6Firewall
 log = logging.getLogger(__name__)
 
 ANYWAY_S = 30.0
-"""They are read that often even where no event came."""
+"""Seconds between readings without an event."""
 PCP_PORT = 5351
 GATHER_S = 0.1
-"""How long the events of one change are gathered. A port that another table forwards is grantable for so long."""
+"""Seconds for which the events of one change are gathered. A port that another table takes is grantable so long."""
 PAUSE = 10
-"""After a reading nothing is read for this many times as long as it took: a program that loads a large block list
+"""After a reading there is a pause this many times as long: a program that loads a large block list
 element by element takes a tenth of the nftables thread at most."""
 
 Ruleset = dict[str, Any]
@@ -63,7 +63,7 @@ def all_drops(
 
 
 class Reader(Protocol):
-    """The firewall, as far as it reads what is not ours."""
+    """The part of the firewall that reads other tables."""
 
     on_other_tables: Callable[[], None]
     """A table of others changed."""
@@ -72,7 +72,7 @@ class Reader(Protocol):
 
 
 class OtherTables:
-    """The latest of them. ``follow`` keeps it current; without a ``reader`` there are none."""
+    """The latest reading of other tables. ``follow`` keeps it current; without a ``reader`` it is empty."""
 
     def __init__(
         self,
@@ -88,13 +88,13 @@ class OtherTables:
         if reader is not None:
             reader.on_other_tables = self.changed
         self.static_ports: frozenset[tuple[Transport, int]] = frozenset()
-        """External ports that they lead elsewhere."""
+        """External ports that other tables forward elsewhere."""
         self.ipv6_firewall = Ipv6Firewall()
-        """As they make it, where ours filters nothing."""
+        """The IPv6 firewall of other tables, where ours filters nothing."""
         self.drops: tuple[Drop, ...] = ()
-        """Their chains that drop what a mapping or a pinhole lets in, or what LAN hosts send to our own servers."""
+        """Chains of others that drop mapped traffic, or packets of LAN hosts to our own servers."""
         self.offloads: tuple[FlowOffload, ...] = ()
-        """Their chains that let established flows bypass the forward chains."""
+        """Chains of others that let established flows bypass the forward chains."""
         self.on_ipv6_firewall: Callable[[], None] = lambda: None
         """``ipv6_firewall`` has changed."""
         self.on_read: Callable[[], None] = lambda: None
@@ -116,14 +116,14 @@ class OtherTables:
             return
         except Exception:
             # a form that is not known yet must neither keep the daemon from starting nor end ``follow``
-            log.exception("the other tables cannot be understood: what was known of them stays")
+            log.exception("the other tables cannot be interpreted: their last known state is kept")
             return
         if self.ipv6_firewall != before:
             self.on_ipv6_firewall()
         self.on_read()
 
     async def _judge(self, ruleset: Ruleset) -> None:
-        """All of it or nothing. In a thread: a ruleset of thousands of rules takes a second."""
+        """Evaluates a ruleset as a whole, in a thread: thousands of rules take a second."""
         network = self._network()
         wan, lans = network.wan.name, [link.name for link in network.lans]
 

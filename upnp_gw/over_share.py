@@ -1,4 +1,4 @@
-"""What the kernel dropped since a LAN host sent more than its share: counted, and told once a minute."""
+"""Counts packets that the kernel drops because a LAN host sends more than its share; logs them once a minute."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ TELL_AGAIN_S = 60.0
 
 
 class OverShareLog:
-    """Fed with each reading of the kernel's counters, which begin anew when a host has been quiet for a minute."""
+    """Takes each reading of the kernel's counters, which begin anew after a host was quiet for a minute."""
 
     def __init__(self) -> None:
         self.dropped: Counter[str] = Counter()
@@ -18,7 +18,7 @@ class OverShareLog:
         self._told: dict[OverShare, float] = {}
 
     def counts(self) -> dict[str, int]:
-        """For the status page."""
+        """Counter name -> packets, for the status page."""
         return {f"over share {target}": count for target, count in sorted(self.dropped.items())}
 
     def take(self, found: Iterable[OverShare], now: float) -> list[str]:

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class _Gone(Exception):
-    """The question was answered, or changed, while its answer waited for its turn."""
+    """The question was answered or changed before its answer was processed."""
 
     def __init__(self, problem: api.Problem) -> None:
         super().__init__(problem.message)
@@ -241,8 +241,8 @@ class People:
         )
 
     def _waiting(self) -> list[Question]:
-        """What waits, by number. Where the grant that waits, or a limit, is another one by now, a yes would give
-        something else than was shown: the question goes, and the device's next request asks again."""
+        """The waiting questions, by number. If the waiting grant or a limit has changed, a yes would give something
+        other than was shown: the question is dropped, and the device's next request asks again."""
         questions, proposals = self._operations.questions, self._proposals
         waiting = questions.all(self._around.clock().wall)
         for question in waiting:

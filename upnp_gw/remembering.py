@@ -10,7 +10,7 @@ from upnp_gw.model import Instant
 from upnp_gw.stored_devices import StoredDevices
 
 OF_DEVICES = (Kind.DEVICE, Kind.INCIDENT, Kind.QUESTION)
-"""The kinds whose notes name a device."""
+"""Kinds of note that name a device."""
 LAST_QUESTION = "question"
 """The key of the highest number of a question."""
 
@@ -25,8 +25,8 @@ class Memory:
     """The highest number of a question that the store knows of."""
 
     def notes(self, now: Instant, devices: bool) -> list[Note]:
-        """What changed since it was last asked for. ``devices``: all counts of devices too, which change always;
-        without it only of those with another port of today."""
+        """Changes since the last call. ``devices``: with all counts of devices, which change all the time; without
+        it only of those whose ports of today have changed."""
         found: dict[Kind, dict[str, dict[str, Any] | None]]
         found = {
             Kind.INCIDENT: self.book.changed_incidents(now),

@@ -1,4 +1,4 @@
-"""Is a request about what stands, or new? The gate is asked accordingly, and the ledger plans what it allowed.
+"""Decides a request as a refresh or as new: asks the gate accordingly, and the ledger plans the allowed row.
 
 A device may renew a mapping of its own while it is frozen, and a renewal uses up none of the day's ports. That
 holds only where the row after the request lets nobody reach anything that was not reachable before. Another
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 RULE_OF_OPERATOR = "operator"
 UNNUMBERED = DecisionId("")
-"""The decision has no number yet; ``numbered`` gives the row its own."""
+"""Stands for a decision without a number; ``numbered`` gives the row its number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the gate said, and the row that the ledger plans for it."""
+    """The gate's verdict, and the row that the ledger plans for it."""
 
     request: MapRequest
-    """As it was decided: a refresh of a port mapping is about that mapping's external port and no other, and a PCP
+    """The request as it was decided: a refresh of a port mapping keeps that mapping's external port, and a PCP
     lease keeps its FILTERs."""
     facts: Facts
     verdict: Verdict
     planned: Planned | NotPlanned | None
-    """None: the gate refused."""
+    """The planned row; None: the gate refused."""
 
     def numbered(self, decision: DecisionId) -> Planned | NotPlanned:
-        """What is planned, under the number of its decision."""
+        """The plan, with the number of its decision."""
         assert self.planned is not None, "the gate allowed it"
         if isinstance(self.planned, NotPlanned):
             return self.planned
@@ -63,7 +63,7 @@ def answer(
 def facts_of_trial(
     operations: "Operations", turn: Turn, request: MapRequest, planner: Planner, owner: str
 ) -> tuple[Facts, MapRequest]:
-    """The facts that a request would be decided by now, and the request that it comes to. Changes nothing."""
+    """The facts that would decide a request now, and the request as it would be carried out. Changes nothing."""
     own, request = planner.own_row(request, owner), with_former_port(operations, request, owner)
     question = _Question(operations, turn, about(request, own), planner, owner, own, trial=True)
     return (question.facts(standing=False) if own is None else question.answer().facts), question.judged
@@ -94,7 +94,7 @@ class _Question:
     owner: str
     own: Mapping | None
     trial: bool = False
-    """Nothing makes room for it."""
+    """True: no other mapping is ended to make room."""
 
     @property
     def judged(self) -> MapRequest:
@@ -122,7 +122,7 @@ class _Question:
         return Answer(self.judged, new, verdict_new, None)
 
     def left(self) -> list[Mapping]:
-        """What the requester has on this external port where nobody answers; its new mapping replaces it."""
+        """The requester's mappings on this port whose addresses do not answer. The new one replaces them."""
         return [] if self.own is not None else left(self.operations, self.request, self.owner)
 
     def plan(self, facts: Facts, verdict: Verdict) -> Planned | NotPlanned | None:
@@ -144,7 +144,7 @@ class _Question:
         return self.operations.surroundings
 
     def _nobodys_address(self) -> NotPlanned | None:
-        """Why nothing can be opened to the internal client now: it is not known which host would get it."""
+        """The refusal while it is unknown which host has the internal client's address; None where it is known."""
         address = self.request.internal.address
         if self.request.via is Via.OPERATOR:
             return None

@@ -1,7 +1,7 @@
-"""What the devices in the store are called now: the gateway may serve other LANs than when they were written.
+"""Gives stored devices their present identifiers: the gateway may serve other LANs than when they were written.
 
-A device's name has its LAN where several are served (``upnp_gw.device``). An older version wrote the MAC address
-alone, as this one does for a gateway with one LAN; and an interface can get another name. Pure.
+A device's identifier has its LAN in it where several are served (``upnp_gw.device``). An older version wrote only
+the MAC address, as this one does for a gateway with one LAN; and an interface can get another name. Pure.
 """
 
 from upnp_gw.device import lan_of, mac_of
@@ -10,20 +10,20 @@ from upnp_gw.network import Network
 
 
 class StoredDevices:
-    """By the network at the start. ``learn`` everything first, then ask."""
+    """Present identifiers, by the network at the start. Call ``learn`` for all devices before ``now``."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._lans: dict[str, str] = {}
-        """Device as it is stored -> the LAN that its address is on."""
+        """Stored identifier -> the LAN of the device's address."""
 
     def learn(self, device: str, address: IPAddress) -> None:
-        """This device had this address of its own."""
+        """Notes an address of a stored device."""
         if lan := self._network.lan_of(address):
             self._lans[device] = lan
 
     def now(self, device: str, lan: str = "") -> str:
-        """What a stored device is called now. ``lan``: where it is, if that was stored beside it.
+        """The present identifier of a stored device. ``lan``: its LAN, if that was stored beside it.
 
         A name of a LAN that is served stays. Else its address tells the LAN. Where nothing tells it, a MAC address
         alone is on the first LAN, and a device of a LAN that is not served any more keeps its name: it must not

@@ -1,4 +1,4 @@
-"""What the gateway knows of the world at the moment of a decision: links, neighbours, its own ports, the clock.
+"""The gateway's view of the network at the moment of a decision: links, neighbours, its own ports, the clock.
 
 Kept by the shells (``servers.netwatch``, ``own_ports``), read by the operations. Tests fill it by hand.
 """
@@ -57,19 +57,19 @@ class Surroundings:
     resolve: Callable[[IPAddress, str], Awaitable[bool]] = _no_resolve
     """Has the kernel find out who is behind an address."""
     settle: Callable[[IPAddress, str], Awaitable[bool]] = _no_resolve
-    """Has all hosts of a LAN link asked whether one alone answers for an address, where that is not known."""
+    """Asks all hosts of a LAN link whether only one answers for an address, where that is not known."""
     unsettled: Callable[[IPAddress, str], bool] = lambda address, interface: False
-    """True for an address on a LAN link that is not known to be one host's alone. What is opened to it would lead
-    to whichever host answers next."""
+    """True for an address on a LAN link that is not known to belong to one host only. A mapping to it would lead to
+    whichever host answers next."""
     contested: Callable[[IPAddress, str], bool] = lambda address, interface: False
-    """True for an address on a LAN that several hosts claim. What leads to it is parked until it is settled."""
+    """True for an address on a LAN that several hosts claim. Mappings to it are parked until it is settled."""
     contests: Callable[[], Sequence[Contest]] = tuple
-    """Every such address."""
+    """All addresses that several hosts claim."""
     _requesters: set[Place] = field(default_factory=set)
     """Those that are being resolved."""
     _targets: set[Place] = field(default_factory=set)
     _former: set[Place] = field(default_factory=set)
-    """Old addresses of requesters that are probed."""
+    """Former addresses of requesters that are being probed."""
 
     leases: Callable[[], Leases] = Leases
     """The DHCP leases as they are known now."""
@@ -77,21 +77,21 @@ class Surroundings:
     """Takes in a lease that was given a moment ago."""
 
     def device_of(self, address: IPAddress, interface: str = "") -> str:
-        """What the device behind an address is called. ``interface``: the LAN that its packet came in on; empty:
+        """The identifier of the device behind an address. ``interface``: the LAN that its packet came in on; empty:
         the LAN of its prefix."""
         return device_of(self.network, self.neighbours, address, interface).device
 
     def name_of(self, neighbour: Neighbour) -> str:
-        """What this device is called."""
+        """The identifier of this neighbour's device."""
         return self.network.device_id(neighbour.mac, neighbour.interface)
 
     def host_of(self, address: IPAddress) -> str | None:
-        """The same, where its MAC address is known; else None."""
+        """The identifier of the device behind an address whose MAC address is known; else None."""
         found = device_of(self.network, self.neighbours, address)
         return found.device if found.mac is not None else None
 
     def in_full(self, device: str) -> str:
-        """A device as the operator writes it, in capitals or without its LAN, as the gateway calls it."""
+        """The identifier of a device that the operator wrote in capitals or without its LAN."""
         mac, lan = mac_of(device.lower()), lan_of(device)
         return device if mac is None else self.network.device_id(mac, lan or self.network.main_lan)
 
@@ -101,7 +101,7 @@ class Surroundings:
         return self.neighbours.addresses_of(mac, lan_of(device) or None) if mac is not None else frozenset()
 
     def sender_of(self, source: Source) -> Hashable:
-        """Whose share a datagram is counted against: the host's, by LAN and MAC address.
+        """The sender whose share a datagram uses: the host, by LAN and MAC address.
 
         The hosts of a link whose MAC addresses the kernel does not know have one share together: anybody can send
         datagrams from addresses that nobody has, while a host that is there has sent ARP or a neighbour
@@ -138,8 +138,8 @@ class Surroundings:
         return await self._resolve(self.resolve, (address, interface), self._requesters, RESOLVE_MOST)
 
     async def introduce_target(self, address: IPAddress, source: Source) -> None:
-        """The same of an internal client: it may be another address of the requester, which has sent nothing from
-        there yet. And it has to be one host's alone before anything is opened to it."""
+        """``introduce`` for an internal client: it may be another address of the requester, which has sent nothing
+        from there yet. Only one host may answer for it before anything is opened to it."""
         interface = source.interface or self.network.lan_of(address)
         if self._unknown(address, interface):
             await self._resolve(self.resolve, (address, interface), self._targets, RESOLVE_TARGETS)
@@ -152,11 +152,11 @@ class Surroundings:
             await self._resolve(self.settle, (address, lan), self._targets, RESOLVE_TARGETS)
 
     def client_unsettled(self, address: IPAddress) -> bool:
-        """Whether it is not known that an internal client's address is one host's alone."""
+        """True where it is not known that only one host has the internal client's address."""
         return self.unsettled(address, self.network.lan_of(address))
 
     def client_contested(self, address: IPAddress) -> bool:
-        """Whether several hosts claim an internal client's address."""
+        """True where several hosts claim an internal client's address."""
         return self.contested(address, self.network.lan_of(address))
 
     async def silent(self, address: IPAddress) -> bool:

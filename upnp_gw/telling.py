@@ -24,7 +24,7 @@ from upnp_gw.model import IPAddress, Mapping, RemotePeers, Via
 from upnp_gw.servers.neighbour_events import Contest
 
 MOST_CONTESTS = 8
-"""Contested addresses that the status names: one host can claim thousands."""
+"""Most contested addresses that the status names: one host can claim thousands."""
 
 
 class Telling:
@@ -137,23 +137,23 @@ def incident_told(incident: Incident) -> str:
 
 
 def contests_told(contests: Sequence[Contest]) -> Iterator[str]:
-    """A sentence for each of the first ones, and how many more there are."""
+    """A sentence for each of the first contested addresses, and the number of further ones."""
     yield from map(_contest_told, contests[:MOST_CONTESTS])
     if len(contests) > MOST_CONTESTS:
         yield f"{len(contests) - MOST_CONTESTS} more addresses are claimed by several hosts"
 
 
 def _contest_told(contest: Contest) -> str:
-    """One sentence, and what to do."""
+    """A sentence about a contested address, with the command that settles it."""
     return (
         f"{contest.address} on {contest.interface} is claimed by {' and by '.join(contest.macs)}:"
-        " nothing is open to it until one of them alone answers for it; to say whose it is:"
+        " nothing is open to it until only one of them answers for it; to settle it:"
         f" ip neigh replace {contest.address} lladdr MAC dev {contest.interface} nud permanent"
     )
 
 
 def _may_connect(row: Mapping) -> str | None:
-    """Who may connect by what is in force, several with spaces between; None: anyone."""
+    """The remote hosts that may connect now, separated by spaces; None: anyone."""
     filters = row.filters_in_force if row.key.remote is None else ()
     if filters:
         return " ".join(_peers(one) for one in filters)

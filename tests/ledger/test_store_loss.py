@@ -329,7 +329,7 @@ async def test_another_store_in_the_place_of_ours_opens_nothing(
     for name in ("ledger.db", "ledger.db-wal"):
         shutil.copy(other / name, crashed / name)
     assert await found(crashed) == (0, "other-uuid")
-    assert "another store" in caplog.text
+    assert "is not the last store used here" in caplog.text
 
 
 # -- damage that SQLite finds

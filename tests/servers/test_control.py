@@ -342,7 +342,7 @@ def test_a_dead_socket_of_root_is_taken_over_by_the_daemons_own_user(alive: bool
 
 def test_a_file_in_its_place_is_kept(tmp_path: Path) -> None:
     (tmp_path / "control.sock").write_text("mine")
-    with pytest.raises(ConfigError, match="is in the way"):
+    with pytest.raises(ConfigError, match="exists and is not a socket"):
         listen(tmp_path / "control.sock")
     assert (tmp_path / "control.sock").read_text() == "mine"
 

@@ -62,7 +62,7 @@ def changed(text: str, change: Change) -> Written:
 
 
 def toml_of(change: Change) -> str:
-    """What the change adds, as TOML, without a file around it."""
+    """The additions of the change, as TOML."""
     document = tomlkit.document()
     _add(document, change)
     return tomlkit.dumps(document).strip() + "\n" if document else ""
@@ -108,7 +108,7 @@ def without(raw: Plain, names: Collection[str]) -> dict[str, Any]:
 
 
 def _named(rule: Plain, names: Collection[str]) -> bool:
-    """It has one of these names; a name may be of any shape."""
+    """True where the rule has one of these names. The name in the file may be of any type."""
     name = rule.get("name")
     return isinstance(name, str) and name in names
 

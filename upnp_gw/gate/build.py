@@ -26,7 +26,7 @@ class Approved:
     raw: Mapping[str, object]
     where: str
     ended: frozenset[str] = frozenset()
-    """Names of rules in it that count no more: their end has passed."""
+    """Names of its rules that have expired."""
 
 
 def build(raw: Mapping[str, object], where: str, approved: Approved | None = None) -> Policy:
@@ -75,7 +75,7 @@ def build(raw: Mapping[str, object], where: str, approved: Approved | None = Non
 
 
 def _live(rules: list[dict[str, Any]], place: Place, ended: frozenset[str]) -> Iterator[tuple[object, Place]]:
-    """Each rule that has not ended, and where it stands in the file."""
+    """Each rule that has not expired, and its place in the file."""
     for index, rule in enumerate(rules):
         name = rule.get("name")
         if not (isinstance(name, str) and name in ended):
@@ -115,7 +115,7 @@ def _device(name: str, raw: object, place: Place) -> Device:
     table = shaped(raw, DeviceTable, place.where, place.key)
     for key, given in (("mac", table.mac), ("ip", table.ip)):
         if given == []:
-            raise place.at(key).fail(f"empty, so every {key} would be its own; leave it out or name one")
+            raise place.at(key).fail(f"empty, which would match every {key}; leave it out or name one")
     macs = [values.mac(m, place.at("mac").at(i)) for i, m in enumerate(values.listed(table.mac or []))]
     addresses = [values.address(a, place.at("ip").at(i)) for i, a in enumerate(values.listed(table.ip or []))]
     if not macs and not addresses:

@@ -176,7 +176,7 @@ def scene(policy: Policy, case: Case, where: str) -> tuple[Facts, MapRequest]:
 
 
 def _lan(device: Device | None) -> str:
-    """Where a device is of whom the test says nothing else: on a LAN that the policy names for it, or the first."""
+    """The LAN of a device for which the test names none: one that the policy names for it, or the first."""
     named = sorted(device.lans - {ANYWHERE}) if device is not None and ANYWHERE not in device.lans else []
     return named[0] if named else LAN
 

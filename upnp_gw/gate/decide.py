@@ -48,7 +48,7 @@ class _Decision:
         """External ports that a forbid takes out of the gateway's choice."""
         self.blocked_by: str | None = None
         self.room: PortRanges | None = None
-        """The external ports that are counted already, where the device's quota is full; None: it is not."""
+        """The external ports that are already counted, if the device's quota is full; None: it is not full."""
 
     def verdict(self) -> Verdict:
         if broken := floor.broken_by(self.facts, self.request):
@@ -113,7 +113,7 @@ class _Decision:
             most = limits.elements_per_device
             return (
                 Refusal.QUOTA,
-                f"this device's mappings, on all its addresses, are {most} elements, the most it may",
+                f"this device's mappings, on all its addresses, take {most} elements, the most allowed",
             )
         if held.total >= limits.total_mappings:
             return Refusal.TABLE_FULL, "the gateway holds as many mappings as it may"
@@ -185,7 +185,7 @@ class _Decision:
         return self.allow(rule.name, f"granted by rule {rule.name}", clamps)
 
     def with_room(self, rule: Grant, ports: PortRanges) -> tuple[PortRanges, Obstacle | None]:
-        """Those of the ports that are counted already, where the device's quota or the grant's is full."""
+        """The ports that the quotas allow: if the device's or the grant's is full, only those already counted."""
         left = ports if self.room is None else shared(ports, self.room)
         if not left:
             return left, self.full()
@@ -194,7 +194,7 @@ class _Decision:
         return left, None if left else full(rule)
 
     def full(self) -> Obstacle:
-        """What is said where the device's quota is full."""
+        """The refusal of a device whose quota is full."""
         most = self.policy.limits.per_device
         return Refusal.QUOTA, f"this device holds {most} mappings, as many as a device may"
 

@@ -21,7 +21,7 @@ class Held:
     by_grant: Mapping[str, int] = field(default_factory=dict)
     """Grant name -> mappings of this device charged to it, counted in the same way."""
     elements: int = 0
-    """Elements of the kernel that this device's mappings come to."""
+    """Elements of the kernel that this device's mappings take."""
     on_port: Mapping[int, frozenset[str]] = field(default_factory=dict)
     """The external ports over which this device has the request's internal port on another address -> the grants
     that each is charged to. On one of them the request counts no more than what is counted already."""
@@ -32,7 +32,7 @@ class Facts:
     """Everything that ``decide`` may know beside the request. Gathered by the gateway, stored with the decision."""
 
     device: str
-    """Who counts: the requester's MAC address and LAN (``upnp_gw.device``), its address where no MAC is known,
+    """The requester: its MAC address and LAN (``upnp_gw.device``), its address where no MAC is known, or
     ``operator``."""
     mac: str | None
     """The requester's neighbour entry; None: not known."""
@@ -47,11 +47,11 @@ class Facts:
     today: int
     """The gateway's local date as a proleptic ordinal (``date.toordinal``)."""
     lan: str = ""
-    """The LAN interface that the requester is on; empty: it cannot be told, or it is the operator."""
+    """The requester's LAN interface; empty: unknown, or the requester is the operator."""
     target_lan: str = ""
-    """The same for the internal client."""
+    """The internal client's LAN interface; empty: unknown."""
     main_lan: str = ""
-    """The gateway's first LAN: where a device is that the policy names without a LAN."""
+    """The gateway's first LAN. A device that the policy names without a LAN is on it."""
     second_of_minute: float = 0.0
     """The seconds of the local time, 0 <= s < 60."""
     clock_change_s: float | None = None
@@ -68,14 +68,14 @@ class Facts:
     frozen: bool = False
     """An incident is open for this device."""
     quarantined: bool = False
-    """An incident that ends what a device holds is open for this device, or for the internal client."""
+    """The requester or the internal client has an open incident of a kind that ends its mappings."""
     restoring: bool = False
     """A stored mapping is decided again at start: quota, rate and incident do not run, absence is no denial."""
     renewing: bool = False
     """The gateway decides again about what stands: rate and incident do not run."""
     standing: bool = False
-    """The requester refreshes a mapping of its own, and nobody can reach anything that they could not reach before:
-    not new, so a frozen device may, and the day's count of distinct ports does not run."""
+    """The requester refreshes a mapping of its own, and nothing more becomes reachable. A frozen device may
+    do that, and the port is not counted among the day's distinct ports."""
 
 
 class Outcome(StrEnum):
@@ -113,7 +113,7 @@ class Clamps:
     remote: tuple[IPNetwork, ...] = ()
     """Who may connect; empty: anyone. A request's own remote host is inside it, or was refused."""
     ends_in_s: float | None = None
-    """Seconds until the grant itself has to be looked at again, since its hours or it end then; None: never."""
+    """Seconds until the grant or its hours end and the gate must decide again; None: never."""
 
 
 @dataclass(frozen=True, slots=True)

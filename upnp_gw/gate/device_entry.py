@@ -1,4 +1,4 @@
-"""What the gate remembers of one device, and the plain values that the store keeps of it."""
+"""The gate's record of one device, and its plain values for the store."""
 
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from upnp_gw.request import Refusal
 
 @dataclass(slots=True)
 class Claims:
-    """What came by datagram in a device's name. Anybody on the LAN can send that, so it counts apart: it never
-    uses up what the device may do over TCP (SR-26)."""
+    """Changes and ports that datagrams asked for in a device's name. Any LAN host can send those, so they count
+    apart: they never use up the device's allowance over TCP (SR-26)."""
 
     changes: deque[float] = field(default_factory=deque)
     ports: frozenset[int] = frozenset()
@@ -21,7 +21,7 @@ class Claims:
 
 @dataclass(slots=True)
 class Entry:
-    """One device."""
+    """One device's recent changes, ports of today, refusals and evidence."""
 
     first_seen: float
     last_seen: float
@@ -38,7 +38,7 @@ class Entry:
 
 
 def body_of(device: str, entry: Entry) -> dict[str, Any]:
-    """What the store keeps. The changes of the last minute and the evidence are forgotten by a restart."""
+    """The plain values for the store. The changes of the last minute and the evidence are lost at a restart."""
     return {
         "device": device,
         "address": str(entry.address) if entry.address is not None else None,

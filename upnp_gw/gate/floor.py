@@ -40,7 +40,7 @@ _UNIQUE_LOCAL = (int(IPv6Address("fc00::")), int(IPv6Address("fdff:ffff:ffff:fff
 """RFC 4193: the internet has no way there."""
 
 Broken = tuple[Refusal, str]
-"""What the floor says no with: the kind and one plain sentence."""
+"""A refusal by the floor: its kind and one plain sentence."""
 
 
 def broken_by(facts: Facts, request: MapRequest) -> Broken | None:

@@ -28,14 +28,14 @@ class Identified(NamedTuple):
     """The host behind an address."""
 
     device: str
-    """What it is called (``upnp_gw.device``)."""
+    """Its identifier (``upnp_gw.device``)."""
     mac: str | None
     lan: str
-    """The LAN interface it is on; empty: that cannot be told."""
+    """Its LAN interface; empty: unknown."""
 
 
 def device_of(network: Network, neighbours: Neighbours, address: IPAddress, interface: str = "") -> Identified:
-    """The host behind this address. ``interface``: the LAN that its packet came in on; empty: where it should be.
+    """The host behind an address. ``interface``: the LAN that its packet came in on; empty: the LAN of its prefix.
 
     A link-local address may be on two LANs: only with the interface is it told apart.
     """
@@ -86,7 +86,7 @@ def _same_name(told: str | None, wanted: str) -> bool:
 
 
 def suspects(policy: Policy, facts: Facts, target: IPAddress) -> frozenset[str]:
-    """Every name that a forbid must take into account: requester or internal client, by MAC or by address.
+    """All names of the requester and the internal client, by MAC or by address, for the forbids.
 
     On any LAN, unless the policy names the LANs of the device.
     """
@@ -117,7 +117,7 @@ def may_be_moved(policy: Policy, facts: Facts, device: str) -> bool:
 
 
 def ids_of(device: Device, lans: Sequence[str]) -> frozenset[str]:
-    """What a device of the policy can be called, where these LANs are served (``Network.lan_names``)."""
+    """The identifiers that a device of the policy can have if these LANs are served (``Network.lan_names``)."""
     if not device.macs:
         return frozenset(map(str, device.addresses))
     where = [lan for lan in lans or ("",) if _on_its_lan(device, lan, next(iter(lans), ""))]
@@ -139,7 +139,7 @@ def on_other_lans(policy: Policy, network: Network, neighbours: Neighbours) -> t
 
 
 def name_of(policy: Policy, device: str, main_lan: str, address: IPAddress | None = None) -> str | None:
-    """The name to show for a device, by its MAC address, else by its address. For people; decides nothing."""
+    """The name of a device for display, found by its MAC address, else by its address. It decides nothing."""
     mac, lan = mac_of(device), lan_of(device) or main_lan
     known = [one for one in policy.by_mac.get(mac or "", ()) if _on_its_lan(one, lan, main_lan)]
     if not known:

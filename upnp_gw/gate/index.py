@@ -69,7 +69,7 @@ def _by_port(rules: tuple[Rule, ...]) -> Rules[Rule]:
 
 
 def basis(policy: Policy, rule: str | None) -> str:
-    """12 hex digits of what a yes takes over from the policy: the grant that waits for it, the limits of leases."""
+    """12 hex digits over the parts of the policy that a yes takes over: the waiting grant and the lease limits."""
     return _hashed((policy.grant(rule), policy.limits.max_ttl_s, policy.limits.max_hold_s))
 
 

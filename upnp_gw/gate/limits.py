@@ -75,7 +75,7 @@ class DeviceBook:
         self._incidents: OrderedDict[str, Incident] = OrderedDict()
         self._changed: set[str] = set()
         self._counted: set[str] = set()
-        """Devices with another port of today."""
+        """Devices whose ports of today have changed."""
         self._changed_incidents: set[str] = set()
 
     def changed(self, device: str, now: Instant, datagram: bool = False) -> None:
@@ -187,9 +187,9 @@ class DeviceBook:
     # -- over a restart
 
     def changed_devices(self, counted: bool = False) -> dict[str, dict[str, Any] | None]:
-        """What is new of devices since the last call: device -> plain values; None: it is forgotten.
+        """Devices changed since the last call: device -> plain values; None: it is forgotten.
 
-        ``counted``: only of those with another port of today, which a crash must not forget.
+        ``counted``: only those whose ports of today have changed, which must survive a crash.
         """
         devices = self._counted if counted else self._changed
         found = {d: body_of(d, e) if (e := self._entries.get(d)) else None for d in sorted(devices)}

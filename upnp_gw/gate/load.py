@@ -56,7 +56,7 @@ def read_own_text(path: Path) -> str:
             return ""
         raise ConfigError(str(path), "", error.problem) from None
     if not data:
-        problem = "is empty, which upnp-gw never leaves it: its rules are lost; put a copy back, or remove the file"
+        problem = "is empty, so its rules are lost; put a copy back, or remove the file"
         raise ConfigError(str(path), "", problem)
     return _text(path, data)
 

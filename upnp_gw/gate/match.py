@@ -52,22 +52,22 @@ class Asked:
         return found
 
     def touches_zone(self, name: str) -> bool:
-        """For a forbid: one end is in the zone. So is a host whose whole LAN is, from whatever address it asks: a
-        link-local one, or one of a prefix that the provider changed."""
+        """For a forbid: requester or internal client is in the zone. A host is in it, too, if its whole LAN is,
+        whatever address it asks from: a link-local one, or one of a prefix that the provider changed."""
         zone, facts = self.policy.zones[name], self.facts
         lans = {facts.lan, facts.target_lan}
         return any(self.in_zone(name)) or any(zone.has_lan(facts.network.extent_of(lan)) for lan in lans)
 
     def fits_zone(self, name: str) -> bool:
-        """For a grant: the internal client is in the zone and, if the zone has prefixes of its kind of address, the
-        requester's own address too. In a delegation the requester."""
+        """For a grant: the internal client is in the zone and, if the zone has prefixes of its kind of address, so
+        is the requester's own address. In a delegation only the requester counts."""
         here, there = self.in_zone(name)
         if not self.own:
             return here
         return there and (here or not self.policy.zones[name].speaks_of(self.facts.address))
 
     def left_s(self, grant: Grant) -> float | None:
-        """Seconds until the grant or its hours end; None: neither will. > 0 within.
+        """Seconds (> 0) until the grant or its hours end; None: neither will.
 
         Also until the local clock is set forward or back, since the hours may end at that moment or be longer.
         """
@@ -132,13 +132,13 @@ def lets_connect(rule: Grant, asked: Asked) -> bool:
 
 
 def names_remote_ports(request: MapRequest, ports: PortRanges) -> bool:
-    """The request lets the remote hosts connect from ports of theirs that it names, all of them among these."""
+    """True where the request names the remote hosts' ports, and all of them are among these."""
     named = [request.remote_port] if request.remote_port else [peers.port for peers in request.filters]
     return bool(named) and all(contains(ports, port) for port in named)
 
 
 def remotes(rule: Grant, asked: Asked) -> tuple[IPNetwork, ...]:
-    """Who may connect under this grant, of the internal client's address family."""
+    """The remote hosts that may connect under this grant, of the internal client's address family."""
     return tuple([net for net in rule.remote if net.version == asked.target.version]) if rule.remote else ()
 
 
@@ -215,13 +215,13 @@ def _full(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:
 
 
 def full(rule: Grant) -> Obstacle:
-    """What is said where a grant has no room."""
+    """The refusal of a grant that has no room."""
     return Refusal.QUOTA, f"rule {rule.name} gives at most {rule.max_mappings} mappings to a device"
 
 
 def counted_ports(rule: Grant, facts: Facts) -> PortRanges | None:
-    """Where a grant has no room: the external ports that it is charged for already, on another address of the
-    device. None: it has room."""
+    """The external ports that a grant without room is already charged for, on another address of the device. None:
+    it has room."""
     if rule.max_mappings is None or facts.restoring or facts.held.by_grant.get(rule.name, 0) < rule.max_mappings:
         return None
     return normal((port, port) for port, rules in facts.held.on_port.items() if rule.name in rules)

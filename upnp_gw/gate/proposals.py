@@ -33,10 +33,10 @@ OWNER = "operator"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Who a command is about."""
+    """The device that a command names."""
 
     devices: tuple[str, ...]
-    """What it is called (``upnp_gw.device``): it may have several MAC addresses, or be on several LANs."""
+    """Its identifiers (``upnp_gw.device``), one for each of its MAC addresses and LANs."""
     name: str | None
     """As the policy names it; None: it has no name yet."""
     suggested: str
@@ -44,7 +44,8 @@ class Target:
 
 
 class Proposals:
-    """What to write, by the policy in force. ``wall``: wall-clock seconds; ``main_lan``: the first LAN."""
+    """Makes the rules of answers and commands under the policy in force. ``wall``: wall-clock seconds;
+    ``main_lan``: the first LAN."""
 
     def __init__(self, policy: Policy, wall: float, main_lan: str = "") -> None:
         self.policy = policy
@@ -54,8 +55,8 @@ class Proposals:
     # -- who
 
     def target(self, text: str, neighbours: Neighbours, network: Network) -> Target | str:
-        """By name, MAC address (with ``@LAN`` where there are several LANs) or address; a sentence where it names
-        nobody."""
+        """The device with this name, MAC address (with ``@LAN`` where there are several LANs) or address; a
+        sentence for the operator where there is none."""
         if (known := self.policy.devices.get(text)) is not None:
             found = ids_of(known, network.lan_names)
             if not known.macs:
@@ -68,21 +69,21 @@ class Proposals:
         try:
             address = ip_address(text)
         except ValueError:
-            return f"{text[:64]!r} is no name of a device, no MAC address and no address"
+            return f"{text[:64]!r} is neither the name of a device, nor a MAC address, nor an IP address"
         if network.is_gateway(address) or not network.on_lan(address):
-            return f"{address} is no host on a LAN of this gateway"
+            return f"{address} is not a host on a LAN of this gateway"
         seen = device_of(network, neighbours, address)
         if seen.mac is not None:
             return self._unnamed(seen.device)
         if any(network.on_link(address, link.name) for link in network.lans) and not _routed(network, address):
-            return f"nobody is known at {address} now; name the device by its MAC address"
+            return f"no host is known at {address} now; name the device by its MAC address"
         return self._unnamed(str(address))
 
     def _by_mac(self, mac: str, lan: str, named: bool, neighbours: Neighbours, network: Network) -> Target | str:
-        """A MAC address without its LAN is the one on the first LAN, unless it is seen on another one too."""
+        """The device of a MAC address. Without a LAN it is on the first one, unless another LAN has it, too."""
         lans = network.lan_names
         if named and lan not in lans:
-            return f"{lan[:15]!r} is no LAN of this gateway; it serves {', '.join(lans)}"
+            return f"{lan[:15]!r} is not a LAN of this gateway; it serves {', '.join(lans)}"
         elsewhere = {*neighbours.interfaces_of(mac)} - {network.main_lan}
         if not named and elsewhere:
             said = " or ".join(network.device_id(mac, name) for name in lans if name in elsewhere | {lans[0]})
@@ -146,7 +147,7 @@ class Proposals:
     # -- answers
 
     def still_waits(self, question: Question) -> bool:
-        """False where the policy is another one by now, so that a yes would give something else than was shown."""
+        """False where the policy has changed, so that a yes would give something other than the question showed."""
         return question.basis == basis(self.policy, question.topic.rule)
 
     def longest_s(self, question: Question) -> int | None:
@@ -205,14 +206,14 @@ class Proposals:
         return found
 
     def _lasting(self, terms: Terms, waiting: Grant | None) -> dict[str, Any]:
-        """The lease that was asked for bounds every protocol's, whatever is asked for later."""
+        """The lease limits under a yes: for every protocol at most the lease that was asked for."""
         limits = self.policy.limits
         ttl_s = min(terms.lease_s, limits.max_ttl_s, (waiting and waiting.max_ttl_s) or limits.max_ttl_s)
         hold_s = min(terms.lease_s, limits.max_hold_s, (waiting and waiting.max_hold_s) or limits.max_hold_s)
         return {"max_ttl": duration_text(ttl_s), "max_hold": duration_text(hold_s)}
 
     def deny(self, question: Question, for_s: int | None) -> Change:
-        """A forbid of the port, on whatever external port and whoever would connect: nobody is asked again."""
+        """A forbid of the internal port, for every external port and remote host, so that nobody is asked again."""
         who, devices = self._devices(self._asker(question))
         topic = question.topic
         rule = {
@@ -237,7 +238,7 @@ class Proposals:
         return self._unnamed(question.topic.device)
 
     def _facts(self, devices: tuple[str, ...]) -> dict[str, Any]:
-        """What tells these devices apart. The first LAN is left out: then a forbid counts on every LAN."""
+        """The keys that identify these devices. The first LAN is left out, so that a forbid counts on every LAN."""
         macs = sorted({mac for device in devices if (mac := mac_of(device)) is not None})
         if not macs:
             return {"ip": list(devices)}
@@ -263,7 +264,7 @@ class Proposals:
 
 
 def _obligations(grant: Grant) -> dict[str, Any]:
-    """What else a grant asks of whoever it grants to, in the words of the file."""
+    """The further conditions of a grant (zone, hours), as keys of the policy file."""
     found: dict[str, Any] = {}
     if grant.zone is not None:
         found["zone"] = grant.zone

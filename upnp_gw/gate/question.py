@@ -11,37 +11,37 @@ from upnp_gw.model import DecisionId, Endpoint, IPNetwork, RemotePeers, Transpor
 from upnp_gw.request import MapRequest, PortChoice, Source
 
 EARLIER = 8
-"""So many of the numbers that a question had before are remembered."""
+"""Former numbers of a question that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One entry of the queue. What a yes gives is in ``topic`` and ``terms``, and never changes under a number."""
+    """One entry of the queue. A yes grants ``topic`` and ``terms``, which never change under one number."""
 
     number: int
     topic: Topic
     terms: Terms
     request: MapRequest
-    """The latest within the terms, with the FILTERs that would be in force."""
+    """The latest request within the terms, with the FILTERs that would be in force."""
     basis: str
-    """What a yes takes over from the policy, as it was (``index.basis``)."""
+    """Digest of the parts of the policy that a yes takes over, as they were (``index.basis``)."""
     decision: DecisionId
-    """The latest refusal."""
+    """Number of the latest refusal."""
     first_asked: float
     """Wall-clock seconds."""
     last_asked: float
     times: int
     earlier: tuple[int, ...] = ()
-    """The numbers that it had with other terms, the newest first."""
+    """Its numbers under earlier terms, the newest first."""
 
     @property
     def proved(self) -> bool:
-        """Its sender is: it came over TCP."""
+        """True where the request came over TCP, which proves the sender's address."""
         return not self.request.via.datagram
 
     def again(self, other: "Question", number: int) -> "Question":
-        """This question when the device asks ``other``, one of the same topic. ``number``: a new one, for terms
-        that are not the same."""
+        """This question after the device asked ``other`` of the same topic. ``number``: its new number if the terms
+        change."""
         asked = replace(self, decision=other.decision, last_asked=other.last_asked, times=self.times + 1)
         terms = other.terms
         if self.basis == other.basis and self.proved <= other.proved:
@@ -96,8 +96,8 @@ def body_of(question: Question) -> dict[str, Any]:
 
 
 def question_of(body: Mapping[str, Any]) -> Question:
-    """The question of plain values. Raises KeyError, TypeError and ValueError where they make no sense, and for one
-    that a version without ``terms`` wrote."""
+    """The question from its plain values. Raises KeyError, TypeError and ValueError where they are invalid, or were
+    written by a version without ``terms``."""
     remote, external, nonce, target = (body[key] for key in ("remote", "external_address", "nonce", "target"))
     request = MapRequest(
         via=Via(body["via"]),

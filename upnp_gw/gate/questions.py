@@ -1,7 +1,7 @@
-"""What waits for the operator: one question for each topic, with the terms of a yes. Silence means no.
+"""Questions that wait for the operator: one for each topic, with the terms of a yes. Silence means no.
 
-The number of a question stands for what a yes to it gives. Where a device asks for more, its question gets another
-number, and the old number answers nothing any more: a yes or a no is about what was shown.
+The number of a question stands for the terms of a yes. Where a device asks for more, its question gets another
+number, and the old one cannot be answered any more: a yes or a no is about the terms that were shown.
 
 Bounded whatever the LAN sends (SR-28): ``MOST`` questions, ``MOST_OF_DEVICE`` of one device, none for longer than
 ``KEEP_S`` after it was last asked. Where all is full, the device with the most of them loses its oldest; a question
@@ -23,7 +23,7 @@ MOST_OF_DEVICE = 16
 KEEP_S = 30 * DAY_S
 
 OnUndo = list[Callable[[], None]]
-"""What takes an operation back, where the kernel or the disk did not take it."""
+"""Functions that undo an operation which the kernel or the disk refused."""
 
 
 class Questions:
@@ -31,7 +31,7 @@ class Questions:
 
     def __init__(self) -> None:
         self._of: dict[str, dict[Topic, Question]] = {}
-        """By device, then by topic; no device without questions is in it."""
+        """Device -> topic -> question. Devices without questions are not in it."""
         self._changed: set[int] = set()
         self.last_number = 0
         """The highest number ever given. It outlives a restart: a number is never given twice."""
@@ -46,7 +46,7 @@ class Questions:
         wall: float,
         on_undo: OnUndo | None = None,
     ) -> Question | None:
-        """Adds a question, or what is new to one that waits; None where its device has no room left."""
+        """Adds a question, or updates the waiting one of its topic; None where its device has no room left."""
         self._forget_old(wall)
         asked = Question(self.last_number + 1, topic, terms, request, basis, decision, wall, wall, 1)
         known = self._of.get(topic.device, {}).get(topic)
@@ -59,7 +59,7 @@ class Questions:
         return asked
 
     def settle(self, granted: Topic, on_undo: OnUndo | None = None) -> None:
-        """A request of this topic was granted: nobody has to be asked for it any more."""
+        """Drops the questions that a granted request of this topic answers."""
         for topic in [topic for topic in self._of.get(granted.device, ()) if topic.answered_by(granted)]:
             self._replace(topic, None, on_undo)
 
@@ -76,7 +76,7 @@ class Questions:
         return next((question for question in self._each() if number in question.earlier), None)
 
     def drop(self, question: Question) -> None:
-        """It is answered, or nobody wants to know any more. One with other terms by now stays."""
+        """Drops a question, unless it has other terms by now."""
         if (found := self.get(question.number)) is not None:
             self._replace(found.topic, None, None)
 
@@ -101,7 +101,7 @@ class Questions:
         self._changed.update(map(int, numbers))
 
     def recall(self, bodies: Iterable[Mapping[str, Any]], last_number: int) -> None:
-        """Takes back what was stored. What an older version wrote is dropped: its device asks again."""
+        """Loads stored questions. Those of a version without terms are dropped: their devices ask again."""
         for body in bodies:
             number = body.get("number")
             try:
@@ -121,7 +121,7 @@ class Questions:
         return (question for questions in self._of.values() for question in questions.values())
 
     def _replace(self, topic: Topic, after: Question | None, on_undo: OnUndo | None, stored: bool = False) -> None:
-        """Puts a question in the place of the one with its topic; None: there is none any more."""
+        """Replaces the question of this topic; None: removes it."""
         mine = self._of.setdefault(topic.device, {})
         before = mine.pop(topic, None)
         if after is not None:
@@ -133,7 +133,7 @@ class Questions:
             on_undo.append(partial(self._undo, topic, before, after))
 
     def _undo(self, topic: Topic, before: Question | None, after: Question | None) -> None:
-        """What was asked or answered meanwhile stays."""
+        """Undoes one change, unless the question has changed again meanwhile."""
         if self._of.get(topic.device, {}).get(topic) is after:
             self._replace(topic, before, None)
 

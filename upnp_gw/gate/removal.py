@@ -5,9 +5,9 @@ from upnp_gw.model import Mapping, Via
 from upnp_gw.request import Refusal
 
 ENDS_TOO = {"igd": frozenset({"natpmp", "pcp"}), "pcp": frozenset({"natpmp"})}
-"""Protocol of a delete -> whose leases its own device ends with it, where none of its own protocol stands: those
-that are made on no better proof of who asks. A TCP connection proves the address, a nonce that it is the client of
-before, and a NAT-PMP datagram nothing (SR-26)."""
+"""Protocol of a delete -> other protocols whose leases of the same device it ends, if the device has none of the
+delete's own protocol. Their proof of the sender is no better: a TCP connection proves the address, a nonce the
+earlier client, and a NAT-PMP datagram nothing (SR-26)."""
 
 
 def decide_removal(mapping: Mapping, via: Via, device: str, sees_all: bool, policy: str) -> Verdict:

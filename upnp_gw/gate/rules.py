@@ -35,7 +35,7 @@ class Rules:
         zones: Mapping[str, Zone],
         where: str,
     ) -> None:
-        """``where``: the operator's file. In the machine-owned one a grant may name a device that is gone since."""
+        """``where``: the operator's file. In the machine-owned file a grant may name a removed device."""
         self.where = where
         self.devices = devices
         self.groups = groups
@@ -147,7 +147,7 @@ def _day_count(value: int, place: Place) -> int:
 
 
 def _prefixes(texts: list[str] | None, place: Place, without: str) -> tuple[IPNetwork, ...]:
-    """``without``: what the grant means where the key is left out. An empty list never means the same."""
+    """``without``: the meaning of a missing key. An empty list never means the same."""
     if texts == []:
         raise place.fail(f"empty; leave it out for {without}, or name prefixes")
     return tuple(values.prefix(text, place.at(i)) for i, text in enumerate(texts or ()))

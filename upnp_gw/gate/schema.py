@@ -21,7 +21,7 @@ ANYONE = "*"
 """In ``who``: every device, named or not."""
 
 ANYWHERE = "*"
-"""In a device's ``lan``: every LAN."""
+"""Stands for every LAN in a device's ``lan``."""
 
 OPERATOR_RULE = "operator"
 OBSERVE_RULE = "observe"
@@ -95,7 +95,7 @@ class Device:
     macs: frozenset[str] = frozenset()
     addresses: frozenset[IPAddress] = frozenset()
     lans: frozenset[str] = frozenset()
-    """The LAN interfaces that it may be on, or ``*``; empty: for a MAC address the gateway's first LAN."""
+    """Its possible LAN interfaces, or ``*``; empty: for a MAC address the gateway's first LAN."""
     dhcp_name: str | None = None
     assure: Assure = Assure.MAC
 
@@ -107,7 +107,7 @@ class Zone:
     spans: tuple[tuple[int, int, int], ...] = field(init=False, compare=False, repr=False)
     """(version, first, last) of each prefix: every decision asks."""
     scopes: frozenset[str] = field(init=False, compare=False, repr=False)
-    """The kinds of addresses that it has prefixes of (``scope_of``)."""
+    """Kinds of address among its prefixes (``scope_of``)."""
 
     def __post_init__(self) -> None:
         ends = ((net.version, int(net.network_address), int(net.broadcast_address)) for net in self.prefixes)
@@ -122,7 +122,7 @@ class Zone:
         return False
 
     def has_lan(self, spans: Iterable[tuple[int, int, int]]) -> bool:
-        """Every one of these prefixes, (version, first, last), is in the zone; False where there are none."""
+        """True where all these prefixes, (version, first, last), are in the zone; False where there are none."""
         inside = [
             any(version == family and low <= first and last <= high for family, low, high in self.spans)
             for version, first, last in spans
@@ -130,8 +130,8 @@ class Zone:
         return bool(inside) and all(inside)
 
     def speaks_of(self, address: IPAddress) -> bool:
-        """It has prefixes of this kind of address: one outside of them is outside of the zone. A link-local address
-        is in no zone, and tells nothing."""
+        """True where it has prefixes of this kind of address: an address outside them is outside the zone. A
+        link-local address is in no zone, so it decides nothing."""
         return scope_of(address) in self.scopes and not address.is_link_local
 
 
@@ -183,7 +183,7 @@ class Grant:
     remote: tuple[IPNetwork, ...] = ()
     """Who may connect; empty: anyone."""
     remote_ports: PortRanges | None = None
-    """The request must name ports of the remote hosts itself, all of them among these; None: it need not."""
+    """The request must name ports of the remote hosts, all of them among these; None: it need not."""
     hours: tuple[int, int] | None = None
     """(from, until) in minutes of the day, 0..1440; from > until crosses midnight."""
     approve: bool = False

@@ -1,7 +1,7 @@
-"""What a request that waits for the operator is about, and what a yes to it would give. Pure.
+"""Topic and terms of a question: the subject of a request that waits, and the scope of a yes. Pure.
 
-A yes gives what was asked for: who may connect, over which address family, on which external ports, for how long.
-So each of these is in the question (``Topic``, ``Terms``), and the rule that a yes writes has them from there.
+A yes gives no more than the request asked for: remote hosts, address family, external ports, lease. So each of
+these is in the question (``Topic``, ``Terms``), and a yes copies them from there into its rule.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,26 +20,26 @@ ANYWHERE6 = IPv6Network("::/0")
 MOST_EXTERNAL = 16
 """Ranges of external ports in one question. Syncthing tries eleven ports."""
 NO_GRANT = Grant("", None)
-"""What decides about external ports where no grant waits: the default of the policy asks."""
+"""Stands in for the waiting grant where there is none, since the default of the policy is ask."""
 
 
 class Topic(NamedTuple):
-    """What makes two requests the same question."""
+    """Subject of a request. Requests with the same topic share one question."""
 
     device: str
     transport: Transport
     port: int
-    """The internal one."""
+    """Internal port."""
     target: IPAddress | None
-    """Another host, where a device asks for it; None: the device itself."""
+    """The internal client, if it is another host; None: the device itself."""
     family: Family
     remotes: tuple[RemotePeers, ...]
-    """Who would connect, sorted; empty: anyone."""
+    """Remote hosts that would connect, sorted; empty: anyone."""
     rule: str | None
     """The grant that waits for an approval; None: no grant covers it and the default is ask."""
 
     def answered_by(self, granted: "Topic") -> bool:
-        """A request with the other topic was granted: this one needs no answer any more."""
+        """True where a granted request of the other topic answers this one, too."""
         same = (self.transport, self.port, self.target, self.family)
         everyone = not granted.remotes or (set(granted.remotes).issuperset(self.remotes) and bool(self.remotes))
         return everyone and same == (granted.transport, granted.port, granted.target, granted.family)
@@ -47,7 +47,7 @@ class Topic(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a yes gives beside the topic."""
+    """External ports and lease that a yes gives."""
 
     external_ports: PortRanges
     """Empty for a pinhole, whose external port is the internal one."""
@@ -55,14 +55,14 @@ class Terms:
     """The longest that was asked for, within the limit ``max_hold``."""
 
     def joined(self, other: "Terms") -> "Terms":
-        """Of both; these alone where that would be too much for one question."""
+        """The union of both; only these terms where the union would be too large for one question."""
         ports = normal((*self.external_ports, *other.external_ports))
         if len(ports) > MOST_EXTERNAL:
             return self
         return Terms(ports, max(self.lease_s, other.lease_s))
 
     def cover(self, other: "Terms") -> bool:
-        """Nothing of the other is missing."""
+        """True where these terms include all of the other's."""
         return covers(self.external_ports, other.external_ports) and other.lease_s <= self.lease_s
 
 
@@ -91,18 +91,18 @@ def terms_of(
 
 @dataclass(frozen=True, slots=True)
 class Connecting:
-    """Who may connect, in the words of a grant."""
+    """Remote hosts and their ports, as a grant states them."""
 
     remote: tuple[IPNetwork, ...]
     """Empty: anyone."""
     ports: tuple[int, ...]
-    """Of the remote hosts; empty: any."""
+    """Ports of the remote hosts; empty: any."""
 
 
 def connecting(topic: Topic, waiting: Grant | None) -> Connecting | None:
-    """Who may connect after a yes: whom the request named, within what the waiting grant lets connect.
+    """The remote hosts that may connect after a yes: those of the request that the waiting grant lets connect.
 
-    None: a grant cannot say it. Nobody is left, or the FILTERs name other ports for other hosts.
+    None: a grant cannot state them. None is left, or the FILTERs name different ports for different hosts.
     """
     version = 6 if topic.family is Family.IP6 else 4
     granted = [net for net in (waiting.remote if waiting is not None else ()) if net.version == version]
@@ -118,7 +118,7 @@ def connecting(topic: Topic, waiting: Grant | None) -> Connecting | None:
 
 
 def _smaller(networks: Iterable[IPNetwork], granted: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
-    """What is in one of each: prefixes are inside each other or apart."""
+    """The intersection of two lists of prefixes, which are inside each other or apart."""
     for one in networks:
         for other in granted:
             low, high = sorted((one, other), key=lambda net: net.prefixlen)
@@ -135,7 +135,7 @@ def _order(network: IPNetwork) -> tuple[int, int, int]:
 
 
 def _remotes(request: MapRequest) -> tuple[RemotePeers, ...]:
-    """Whom the request names; empty: anyone."""
+    """The remote hosts that the request names; empty: anyone."""
     found: set[RemotePeers] = set(request.filters)
     if request.remote is not None or request.remote_port:
         found = {RemotePeers(request.remote or ANYWHERE6, request.remote_port)}

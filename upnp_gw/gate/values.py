@@ -75,7 +75,7 @@ def duration_s(value: str | int, place: Place) -> int:
 
 
 def optional_duration_s(value: str | int | None, place: Place) -> int | None:
-    """None stays None; a duration as ``duration_s`` reads it."""
+    """Seconds, as ``duration_s`` reads them; None where there is no duration."""
     return None if value is None else duration_s(value, place)
 
 

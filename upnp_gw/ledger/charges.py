@@ -1,4 +1,4 @@
-"""What counts against the quotas of each device: an external port to an internal port once, over all its addresses.
+"""Charges against each device's quotas: an external port to an internal port counts once, over all its addresses.
 
 A dual-stack host maps one port from its IPv4 address and from several IPv6 addresses. For the quotas that is one
 mapping; for the kernel each is an element or more, and these are counted too.
@@ -23,12 +23,12 @@ class Inner(NamedTuple):
 
 
 class Charged(NamedTuple):
-    """What a device holds."""
+    """The charges of one device."""
 
     mappings: int
     """External ports to internal ports, each once."""
     by_grant: dict[str, int]
-    """Grant name -> how many of them are charged to it."""
+    """Grant name -> mappings charged to it."""
     elements: int
     """Elements of the kernel, those of parked and disabled mappings too."""
     on_inner: dict[int, frozenset[str]]
@@ -36,7 +36,7 @@ class Charged(NamedTuple):
 
 
 class Charges:
-    """Kept beside the rows; each change is O(1)."""
+    """The charges of all rows, kept beside them. Each change is O(1)."""
 
     def __init__(self) -> None:
         self._inner: dict[str, dict[Inner, dict[int, Counter[str]]]] = {}
@@ -74,14 +74,14 @@ class Charges:
             del self._elements[device]
 
     def mappings(self, device: str) -> int:
-        """How many mappings of a device count."""
+        """Number of a device's mappings, as its quota counts them."""
         return self._mappings[device]
 
     def elements(self, device: str) -> int:
         return self._elements[device]
 
     def of(self, device: str, inner: Inner, without: Iterable[Mapping] = ()) -> Charged:
-        """What a device holds ``without`` these of its rows. O(its grants and the external ports of ``inner``)."""
+        """A device's charges ``without`` these of its rows. O(its grants and the external ports of ``inner``)."""
         rows = list(without)
         for row in rows:
             self.remove(row)

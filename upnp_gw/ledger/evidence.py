@@ -201,8 +201,8 @@ class EvidenceBook:
         rules: Iterable[RuleEvidence],
         now: Callable[[str], str] = lambda device: device,
     ) -> None:
-        """What the store had. Call it before anything else. ``now``: what a stored device is called; of two rows
-        for one opening the newer one stays."""
+        """Takes in the stored evidence. Call it before anything else. ``now``: stored device -> its present
+        identifier; of two rows for one opening the newer one stays."""
         for row in sorted(openings, key=lambda row: row.touched):
             old, row.opening = row.opening, row.opening._replace(device=now(row.opening.device))
             self.openings[row.opening] = row

@@ -26,15 +26,15 @@ class Mark:
     store: str
     """The name that the store was given when it was made."""
     transaction: int
-    """It is in the log or in the database file."""
+    """The last transaction known to be in the log or in the database file."""
     moved: int
-    """This one is in the database file."""
+    """The last transaction known to be in the database file."""
     at: int
     """Wall-clock seconds."""
 
     @property
     def when(self) -> str:
-        """For people."""
+        """The time of the mark, ISO 8601 in UTC."""
         return datetime.fromtimestamp(self.at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -44,7 +44,7 @@ def mark_path(path: Path) -> Path:
 
 
 def read_mark(path: Path) -> Mark | None:
-    """The mark of this database file; None: there is none. Raises FileProblem, also where it makes no sense."""
+    """The mark of this database file; None: there is none. Raises FileProblem, also for invalid content."""
     file = mark_path(path)
     try:
         stored = json.loads(read_own(file, SIZE))
@@ -57,7 +57,7 @@ def read_mark(path: Path) -> Mark | None:
             return None
         raise
     except (ValueError, KeyError, TypeError, OverflowError, OSError):
-        raise FileProblem(file, "makes no sense") from None
+        raise FileProblem(file, "is not valid") from None
     return mark
 
 
@@ -65,7 +65,7 @@ class MarkFile:
     """The mark, open for writing."""
 
     def __init__(self, path: Path, mark: Mark) -> None:
-        """Makes it anew, on the disk. Raises FileProblem and OSError."""
+        """Makes the file anew and syncs it. Raises FileProblem and OSError."""
         file = mark_path(path)
         draft = file.with_name(file.name + ".new")
         write_own(draft, as_bytes(mark))
@@ -74,7 +74,7 @@ class MarkFile:
         self._descriptor = open_own(file, os.O_WRONLY)
 
     def write(self, mark: Mark) -> None:
-        """In place. Raises OSError."""
+        """Overwrites the mark in place. Raises OSError."""
         os.pwrite(self._descriptor, as_bytes(mark), 0)
 
     def close(self) -> None:

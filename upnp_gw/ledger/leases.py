@@ -23,13 +23,13 @@ SHOWN_MAX_S = 604800
 
 
 def decided(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
-    """The mapping with the times of the next look, by a decision of now."""
+    """The mapping with the times of the next decision, counted from now."""
     ends_at = None if clamps.ends_in_s is None else now.boot + clamps.ends_in_s
     return replace(mapping, recheck_at=recheck_at(mapping, clamps, now), grant_ends_at=ends_at)
 
 
 def recheck_at(mapping: Mapping, clamps: Clamps, now: Instant) -> float:
-    """When the gateway decides again: never later than the hour, the end of the grant, or the mapping's own end."""
+    """BOOTTIME seconds of the next decision: within RECHECK_S, and no later than the grant's or mapping's end."""
     ends_in_s = clamps.max_ttl_s if clamps.ends_in_s is None else clamps.ends_in_s
     return min(mapping.until, now.boot + min(clamps.max_ttl_s, RECHECK_S, ends_in_s))
 
@@ -42,7 +42,7 @@ def renewed(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
 
 
 def kernel_timeout_s(mapping: Mapping, now: Instant) -> float:
-    """Seconds until the kernel ends it by itself, >= 1. The end of a grant gets no grace."""
+    """Seconds (>= 1) until the kernel's own timeout. The end of a grant gets no grace."""
     last = mapping.until <= mapping.recheck_at
     end = mapping.until + END_GRACE_S if last else mapping.recheck_at + RENEWAL_GRACE_S
     if mapping.grant_ends_at is not None:
@@ -60,7 +60,7 @@ def next_look(mapping: Mapping) -> float:
 
 
 def grant_ended(mapping: Mapping, now: Instant) -> bool:
-    """The grant that opened it, or its hours, end now: whether another one covers it is to be decided at once."""
+    """True where the grant that opened it, or its hours, end now: the gate must decide again at once."""
     return mapping.active and mapping.grant_ends_at is not None and mapping.grant_ends_at <= now.boot
 
 

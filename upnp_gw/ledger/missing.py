@@ -20,36 +20,36 @@ from upnp_gw.ledger.highwater import END, Mark, read_mark
 log = logging.getLogger(__name__)
 
 ENDS = ("", "-wal", "-shm", "-journal", END)
-"""How the names of the files of one store end."""
-LOST = "the mappings, the audit log, and the UUID by which clients know the gateway"
+"""Suffixes of the files of one store."""
+LOST = "The mappings, the audit log, and the UUID by which clients know the gateway"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the store begins with."""
+    """State of the store's files at the start."""
 
     missing: str = ""
-    """What is missing of its history, for people; no mapping of it may be opened then. Empty: nothing."""
+    """The missing part of its history, in words. None of its mappings may be opened then. Empty: none is."""
     at_least: int = 0
-    """The number that the next transaction has to have at least."""
+    """Lowest number of the next transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What a database file says of itself."""
+    """Version, name and last transaction of a database file."""
 
     version: int
     store: str | None
-    """Its name; None: it was made before stores had one."""
+    """Name of the store; None: it was made before stores had names."""
     transaction: int
 
 
 class _Damaged(StoreError):
-    """It is no database, or not a sound one."""
+    """The file is not a database, or is damaged."""
 
 
 def look_through(path: Path, newest: int, now: float) -> Found:
-    """Looks at the files of the store with this database file. What cannot be used is put aside, and logged.
+    """Checks the files of the store with this database file. Unusable files are put aside, and logged.
 
     ``newest``: the newest schema that is known; ``now``: wall-clock seconds, for the names of what is kept. Raises
     StoreError, and has changed nothing, where the database file is damaged or has a newer schema; FileProblem where
@@ -60,7 +60,7 @@ def look_through(path: Path, newest: int, now: float) -> Found:
     try:
         mark = read_mark(path)
     except FileProblem as error:
-        log.warning("%s; whether anything is missing in the store is not known; the mark is made again", error)
+        log.warning("%s; the store cannot be checked for missing changes; the mark is made again", error)
         mark = None
     if not _size(path):
         _begin_anew(path, mark, now)
@@ -69,10 +69,10 @@ def look_through(path: Path, newest: int, now: float) -> Found:
     if mark is None:
         return Found()
     if look.store != mark.store:
-        missing = f"is another store than the last one here, which had {mark.transaction} changes until {mark.when}"
+        missing = f"is not the last store used here, which had {mark.transaction} changes until {mark.when}"
     elif look.transaction < mark.transaction:
         missing = (
-            f"is older than what was on the disk at {mark.when}: the last {mark.transaction - look.transaction} "
+            f"is older than the store on the disk at {mark.when}: the last {mark.transaction - look.transaction} "
             f"changes are missing, {_why(path, log_kept)}"
         )
     else:
@@ -87,20 +87,20 @@ def look_through(path: Path, newest: int, now: float) -> Found:
 
 
 def _begin_anew(path: Path, mark: Mark | None, now: float) -> None:
-    """There is no database. Whatever else is there is put aside; where something was lost, it is said."""
+    """Clears the way for a new database: puts other files of the store aside, and logs any loss."""
     there = [end for end in ENDS if _with(path, end).exists()]
     if not {"", END} & set(there) and not _size(_with(path, "-wal")):
         return  # the first start
     kept = _aside(path, there, now)
     state = "empty" if "" in there else "missing"
     until = f": {mark.transaction} changes until {mark.when}" if mark else ", if it had any"
-    log.error("%s: is %s. Lost are %s%s. An empty store is made.", path, state, LOST, until)
+    log.error("%s: is %s. %s are lost%s. An empty store is made.", path, state, LOST, until)
     if kept:
-        log.error("%s: what was there is kept: %s", path, kept)
+        log.error("%s: the files found there are kept: %s", path, kept)
 
 
 def _sound(path: Path, mark: Mark | None, newest: int, now: float) -> tuple[_Look, bool]:
-    """The database with its log; where that is of another store or time, it is put aside and True comes with it."""
+    """The database with its log. A log of another store or time is put aside, and the second value is True."""
     with_log = bool(_size(_with(path, "-wal")))
     try:
         whole: _Look | _Damaged = _look(path)
@@ -114,12 +114,12 @@ def _sound(path: Path, mark: Mark | None, newest: int, now: float) -> tuple[_Loo
         return whole, False
     _check_version(path, alone, newest)
     kept = _aside(path, ["-wal", "-shm"], now)
-    log.error("%s: does not belong to %s. It is not taken in, and kept: %s", _with(path, "-wal"), path, kept)
+    log.error("%s: does not belong to %s. It is not used, and kept: %s", _with(path, "-wal"), path, kept)
     return alone, True
 
 
 def _belongs(whole: _Look | _Damaged, alone: _Look, mark: Mark | None) -> bool:
-    """The log carries on what is in the database file."""
+    """True where the log continues the database file."""
     if isinstance(whole, _Damaged) or whole.store != alone.store or whole.transaction < alone.transaction:
         return False
     return mark is None or mark.store != alone.store or mark.moved <= alone.transaction
@@ -165,19 +165,19 @@ def _look(path: Path, how: str = "mode=ro", check: bool = True) -> _Look:
 def _damaged(path: Path, finding: str) -> str:
     return (
         f"{path}: is damaged ({' '.join(finding.split())}); the file is kept as it is. Put a copy back, or move it "
-        f"away with {path.name}-wal to start with an empty store: lost are {LOST} then"
+        f"away with {path.name}-wal to start with an empty store. {LOST} are lost then"
     )
 
 
 def _why(path: Path, log_kept: bool) -> str:
     log_file = _with(path, "-wal").name
     if log_kept:
-        return f"since {log_file} is of another store or time"
+        return f"since {log_file} belongs to another store or time"
     return f"and {log_file} " + ("ends before them" if _size(_with(path, "-wal")) else "is not there or empty")
 
 
 def _aside(path: Path, ends: list[str], now: float) -> str:
-    """Renames those of the files that are there; the answer names them for people."""
+    """Renames those of the files that exist; returns their new names for the log."""
     kept = _kept(path, now)
     moved = [(_with(path, end), _with(kept, end)) for end in ends if _with(path, end).exists()]
     for old, new in moved:
@@ -195,7 +195,7 @@ def _copied(path: Path, now: float) -> str:
 
 
 def _kept(path: Path, now: float) -> Path:
-    """A name that is free, and says when."""
+    """A free file name with the time in it."""
     while True:
         stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
         kept = path.with_name(f"{path.name}.kept-{stamp}")

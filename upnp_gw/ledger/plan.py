@@ -52,7 +52,7 @@ PINHOLES_MEET = NotPlanned(
 MAPPINGS_MEET = NotPlanned(Refusal.CONFLICT, "another mapping of this port has an overlapping remote host")
 TOO_MANY = NotPlanned(Refusal.TOO_MANY_FILTERS, f"a mapping can have at most {MOST_FILTERS} filters")
 ELEMENTS = NotPlanned(
-    Refusal.QUOTA, "this device's mappings would be more elements than elements_per_device allows"
+    Refusal.QUOTA, "this device's mappings would take more elements than elements_per_device allows"
 )
 ELEMENTS_FILTERED = replace(ELEMENTS, refusal=Refusal.TOO_MANY_FILTERS)
 NOT_GRANTED = NotPlanned(Refusal.NOT_AUTHORIZED, "the grant lets none of the remote hosts of a filter connect")
@@ -81,7 +81,7 @@ class Planner:
     lenient: bool = False
     """A PCP refresh needs no matching nonce."""
     most_elements: int | None = None
-    """How many elements of the kernel one device's mappings may come to; None: no limit."""
+    """Most elements of the kernel for one device's mappings; None: no limit."""
 
     def plan(self, request: MapRequest, allowed: Allowed, owner: str, own: Mapping | None) -> Planned | NotPlanned:
         """``owner`` is the device that will hold the mapping, ``own`` its row that is refreshed (``own_row``)."""
@@ -93,7 +93,7 @@ class Planner:
         return planned
 
     def _too_many_elements(self, mapping: Mapping, own: Mapping | None) -> bool:
-        """The kernel would hold more for this device than before, and more than it may."""
+        """True where the device would have more elements in the kernel than before, and more than allowed."""
         more = len(reach(mapping)) - (len(reach(own)) if own is not None else 0)
         if self.most_elements is None or more <= 0:
             return False
@@ -264,8 +264,7 @@ class Planner:
         return None
 
     def is_free(self, request: MapRequest, owner: str) -> bool:
-        """Whether nothing that stands is in the way of the external port that a request insists on, for anyone who
-        would connect."""
+        """True where the external port that a request insists on is free for every remote host in it."""
         transport, port = request.transport, request.external_port
         return (
             not self.own_ports(transport, port)
@@ -309,7 +308,7 @@ def meeting_of(mapping: Mapping) -> NotPlanned:
 
 
 def _outside(mapping: Mapping, request: MapRequest) -> bool:
-    """Whether one of the request's filters, or all that count, let nobody in: the answer would say otherwise."""
+    """True where one of the request's filters, or all that count, admit nobody, which the answer could not show."""
     return not reach(mapping) or not all(one.within(mapping.filters) for one in request.filters)
 
 

@@ -1,7 +1,7 @@
-"""What becomes reachable from the internet when one row of the ledger takes the place of another.
+"""Compares the reachable endpoints of two rows, when one row of the ledger replaces another.
 
-A refresh is about what stands only where it opens nothing (``opens``); everything else is decided as new. The end
-of a lease opens nothing either (``with_holds``): only a request can, or the operator.
+A request is a refresh only if it opens nothing (``opens``); everything else is decided as new. The end of a lease
+opens nothing either (``with_holds``): only a request can, or the operator.
 """
 
 from dataclasses import replace

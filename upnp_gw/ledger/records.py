@@ -55,7 +55,7 @@ class RecordFilter:
     """What ``upnp-gw log`` asks for; None: any."""
 
     devices: tuple[str, ...] = ()
-    """Any of these; empty: any."""
+    """Records of any of these devices; empty: of all."""
     verdict: str | None = None
     via: str | None = None
     since: float | None = None

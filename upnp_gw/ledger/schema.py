@@ -41,7 +41,7 @@ ALTER TABLE holds ADD COLUMN filters TEXT NOT NULL DEFAULT '';
     2: "ALTER TABLE mappings ADD COLUMN remote_port INTEGER NOT NULL DEFAULT 0;",
     3: "ALTER TABLE cuts ADD COLUMN remote_port INTEGER NOT NULL DEFAULT 0;",
 }
-"""Schema -> what leads to the next one."""
+"""Schema -> SQL that upgrades it to the next one."""
 
 CHECKPOINT_PAGES = 3000
 """Pages of 4 KiB in the log at which a commit makes the checkpoint itself. The log begins anew only when all of it

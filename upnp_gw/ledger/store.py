@@ -139,7 +139,7 @@ class Store:
 
     @property
     def problems(self) -> list[str]:
-        """What the operator should know of the disk."""
+        """Problems of the database for the operator."""
         syncing = self._syncing.problem if self._syncing is not None else ""
         return [f"{self._path}: {problem}" for problem in (self._missing, syncing) if problem]
 
@@ -184,7 +184,7 @@ class Store:
             raise
 
     def _close_all_mappings(self, found: Found) -> None:
-        """The store is older than it was, or another one: none of its mappings is known to stand."""
+        """Closes all mappings of an older store, or of another one, since they may be out of date."""
         closed: list[str] = []
 
         def write(db: sqlite3.Connection) -> None:

@@ -23,14 +23,14 @@ from upnp_gw.ledger.highwater import Mark, MarkFile
 log = logging.getLogger(__name__)
 
 SYNC_S = 0.5
-"""How long a commit waits for later ones until the log is synced. With the disk's own time: under a second."""
+"""Seconds from a commit to the sync of the log, for later commits too. With the disk's time under a second."""
 CHECKPOINT_ROWS = 500
 """Changed rows after which a checkpoint is made: about 1000 pages of 4 KiB in the log, as SQLite's own default."""
 SETTLED_S = 30.0
 
 
 class Syncing:
-    """Both threads of one open store."""
+    """The sync thread and the checkpoint thread of one open store."""
 
     def __init__(self, path: Path, store: str, transaction: int, full: bool) -> None:
         """``store``: its name; ``transaction``: its last one; ``full``: each commit syncs the log by itself.
@@ -56,9 +56,9 @@ class Syncing:
         self._rows = 0
         """Changed since the last checkpoint."""
         self._problems: dict[str, str] = {}
-        """By thread; each is told once."""
+        """Thread -> its problem. Each problem is logged once."""
         self._distrusted = False
-        """A sync failed. Linux tells of a page that it could not write once; it takes it for written afterwards."""
+        """A sync failed. Linux reports a page that it could not write once, and treats it as written afterwards."""
         self._to_sync, self._to_checkpoint, self._closing = (threading.Event() for _ in range(3))
         self._settled = threading.Condition()
         self._threads = [
@@ -70,11 +70,11 @@ class Syncing:
 
     @property
     def problem(self) -> str:
-        """Why what is committed does not get to the disk; empty: it does."""
+        """The reason why commits do not reach the disk; empty: they do."""
         return self._problems.get("sync", "")
 
     def committed(self, transaction: int, rows: int) -> None:
-        """This transaction, with so many changed rows, is in the log."""
+        """Notes a transaction in the log, with its number of changed rows."""
         self._committed = transaction
         self._rows += rows
         if not self._to_sync.is_set():
@@ -117,7 +117,9 @@ class Syncing:
             try:
                 self._sync()
             except Exception as error:
-                self._failed("sync", f"is not synced to the disk, a power loss takes what is new: {error}")
+                self._failed(
+                    "sync", f"is not synced to the disk, a power loss would lose the latest changes: {error}"
+                )
                 self._to_sync.set()
             else:
                 self._succeeded("sync")
@@ -189,5 +191,5 @@ class Syncing:
 
     def _succeeded(self, thread: str) -> None:
         if thread in self._problems:
-            log.warning("%s: is on the disk again", self._path)
+            log.warning("%s: is synced to the disk again", self._path)
             del self._problems[thread]

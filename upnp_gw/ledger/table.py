@@ -112,19 +112,19 @@ class Table:
         return self._everyone if device is None else self._by_device.get(device, Numbering())
 
     def charged(self, device: str, inner: Inner, without: Iterable[Mapping] = ()) -> Charged:
-        """What counts against a device's quotas, ``without`` these rows of this table."""
+        """The charges against a device's quotas, ``without`` these rows of this table."""
         return self._charges.of(device, inner, [row for row in without if row.device == device])
 
     def counted(self, device: str) -> int:
-        """How many mappings of a device count against its quota."""
+        """Number of a device's mappings, as its quota counts them."""
         return self._charges.mappings(device)
 
     def elements(self, device: str) -> int:
-        """How many elements of the kernel a device's mappings come to."""
+        """Number of kernel elements for a device's mappings."""
         return self._charges.elements(device)
 
     def held_by(self, device: str) -> int:
-        """How many rows a device has; ``counted`` is what its quota goes by."""
+        """Number of a device's rows. Its quota goes by ``counted``."""
         return len(self._of_device.get(device, ()))
 
     def devices(self) -> Iterable[str]:

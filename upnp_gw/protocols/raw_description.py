@@ -1,4 +1,4 @@
-"""A description that its client wrote into the SOAP body as it is: not escaped, or not in UTF-8 (decision 0022).
+"""Repairs a description that its client put into the SOAP body not escaped, or not in UTF-8 (decision 0022).
 
 libminiupnpc and the programs on it paste the description between its tags; others send Latin-1 or windows-1252
 bytes, declared or not. Nothing here reads XML. Where the strict parser has refused a body, ``repairs`` gives the
@@ -19,7 +19,7 @@ _NOT_TEXT = re.compile(
     r"<|&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)|[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 )
 GUESSED = "cp1252"
-"""What bytes that are not UTF-8 are taken for, where nothing usable is declared."""
+"""Encoding assumed for bytes that are not UTF-8, where no usable one is declared."""
 SINGLE_BYTE = {
     # the first names mean windows-1252 on the web, and in what real clients declare
     **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii"), "cp1252"),
@@ -68,7 +68,7 @@ def unreadable_argument(body: bytes, names: Iterable[str]) -> str | None:
 
 
 def _pair(body: bytes) -> tuple[int, int] | None:
-    """Where the content of the one description begins and ends."""
+    """Start and end of the content of the one description."""
     mentions = [match.start() for match in _MENTION.finditer(body)]
     if len(mentions) != 2:
         return None
@@ -85,7 +85,7 @@ def _pair(body: bytes) -> tuple[int, int] | None:
 
 
 def _text(body: bytes, content: bytes, content_type: str) -> tuple[str | None, bool]:
-    """The content as text, None where nobody can tell; and whether it was in another encoding than UTF-8."""
+    """The content as text, None where its encoding is unknown; and True where that is not UTF-8."""
     try:
         return content.decode(), False
     except UnicodeDecodeError:

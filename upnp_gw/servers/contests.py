@@ -1,7 +1,7 @@
-"""Two hosts claim one address: all are asked, until one alone answers for it.
+"""Settles addresses that two hosts claim: asks all hosts, until only one answers for the address.
 
-By mistake, by ARP spoofing, or because a host is back at an address that was given to another one meanwhile. What
-each outcome means is for ``Holders`` to say.
+Two hosts claim one address by mistake, by ARP spoofing, or because a host is back at an address that was given to
+another one meanwhile. ``Holders`` acts on the outcome.
 """
 
 import asyncio
@@ -17,25 +17,25 @@ from upnp_gw.servers.neighbour_questions import NOT_NOW, Question, hear
 log = logging.getLogger(__name__)
 
 JUDGE_S = 1.5
-"""How long each host has to answer."""
+"""Seconds in which each host has to answer."""
 JUDGE_AT_S = (0.0, 0.3, 0.6, 1.0)
-"""When all are asked."""
+"""Seconds after the start at which all hosts are asked."""
 TRUCE_S = 10.0
-"""After two hosts answered: when they are asked again."""
+"""Seconds until hosts are asked again after two of them answered."""
 RECENT_S = 60.0
 """An address that is contested again so soon is settled only after TRUCE_S without another claim: the first forged
 frame costs its owner 1.5 s, the next ones 10."""
 WARN_AGAIN_S = 600.0
 MOST_WARNED = 8
-"""Addresses without mappings that the log names in WARN_AGAIN_S, since one host can claim thousands."""
+"""Most addresses without mappings that the log names in WARN_AGAIN_S, since one host can claim thousands."""
 NEEDED_AT_ONCE, OTHERS_AT_ONCE = 8, 4
-"""Contested addresses with and without mappings whose hosts are asked at a time; the rest wait."""
+"""Most contested addresses, with and without mappings, that are asked for at a time; the rest wait."""
 MOST_RUNNING = 256
-"""Contested addresses without mappings at a time, since one host can claim thousands. One more is not settled, and
-is looked at when it asks for something."""
+"""Most contested addresses without mappings, since one host can claim thousands. Any other stays unsettled, and is
+checked when it asks for something."""
 MOST_REMEMBERED = 1024
 MOST_CLAIMS = 8
-"""Hosts that are asked by their MAC address, of all that claim one address."""
+"""Most hosts that are asked by their MAC address for one address."""
 NEVER = float("-inf")
 
 
@@ -44,18 +44,18 @@ class Running:
     """A contest."""
 
     holder: str
-    """Whose the address was."""
+    """MAC address of the host that had the address."""
     claims: dict[str, float]
     """MAC address -> loop time of its last claim."""
     answered: set[str] = field(default_factory=set)
     told: bool = False
     """The operator was warned."""
     asking: bool = False
-    """The kernel is told to ask them: what the neighbour entry says meanwhile is no claim."""
+    """The kernel is asking them: changes of the neighbour entry meanwhile are no claims."""
     task: asyncio.Task[None] | None = None
 
     def note(self, mac: str) -> None:
-        """This host claims the address now. One too many is not remembered: its answers count all the same."""
+        """Notes a claim of this host. One over MOST_CLAIMS is not remembered, but its answers still count."""
         if mac in self.claims or len(self.claims) < MOST_CLAIMS:
             self.claims[mac] = _now()
 
@@ -69,7 +69,7 @@ class _Past(NamedTuple):
 
 class Contests:
     """All on the event loop. ``begin`` opens a question (None: the link has no neighbours), and may raise OSError;
-    ``needed``: mappings lead to this address. ``over`` is told who alone answers in the end (None: nobody)."""
+    ``needed``: mappings lead to this address. ``over`` gets the one host that answers in the end (None: nobody)."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Contests:
         return place in self._running
 
     def all(self) -> list[Contest]:
-        """Those with mappings first."""
+        """The contested addresses, those with mappings first."""
         running = sorted(self._running.items(), key=lambda item: not self._needed(item[0]))
         return [Contest(*place, tuple(sorted(contest.claims))) for place, contest in running]
 
@@ -106,18 +106,18 @@ class Contests:
         return self._needed(place) or len(self._running) < MOST_RUNNING
 
     def start(self, place: Place, holder: str, claims: Sequence[str]) -> None:
-        """``holder``: whose the address was, who is asked too."""
+        """``holder``: MAC address of the host that had the address, which is asked too."""
         contest = self._running[place] = Running(holder, dict.fromkeys((*claims, holder), _now()))
         contest.task = asyncio.get_running_loop().create_task(self._judge(place, contest))
 
     def claim(self, place: Place, mac: str) -> None:
-        """Another frame in this host's name, while it is contested."""
+        """Notes another claim in this host's name to a contested address."""
         contest = self._running[place]
         if not contest.asking:
             contest.note(mac)
 
     def decide(self, place: Place, winner: str) -> None:
-        """The operator says whose it is."""
+        """Ends the contest as the operator says."""
         contest = self._running[place]
         if contest.task is not None:
             contest.task.cancel()
@@ -127,12 +127,12 @@ class Contests:
         try:
             winner = await self._winner(place, contest)
         except OSError as error:  # we may not ask: the last claim counts
-            log.warning("who has %s on %s cannot be asked: %s", *place, error.strerror)
+            log.warning("cannot ask who has %s on %s: %s", *place, error.strerror)
             winner = max(contest.claims, key=lambda mac: (contest.claims[mac], mac != contest.holder))
         self._end(place, contest, winner)
 
     async def _winner(self, place: Place, contest: Running) -> str | None:
-        """The host that alone answers in the end; None: none does."""
+        """The one host that answers in the end; None: none does."""
         past = self._past.get(place)
         again = past is not None and _now() - past.ended < RECENT_S
         while True:
@@ -147,8 +147,8 @@ class Contests:
             await asyncio.sleep(TRUCE_S)
 
     async def _answers(self, place: Place, contest: Running) -> set[str] | None:
-        """Who answers when all hosts are asked, those that claim the address by their own MAC address too. None:
-        that cannot be found out now."""
+        """The hosts that answer when all are asked; those that claim the address are also asked by MAC address.
+        None: nobody can be asked now."""
         try:
             question = self._begin(place)
             if question is None:
@@ -179,12 +179,12 @@ class Contests:
         warned = past.warned if past is not None else NEVER
         self._past[place] = _Past(_now(), _now() if contest.told else warned)
         if contest.told and winner is not None:
-            log.warning("%s on %s is %s's: no other host answers for it any more", *place, winner)
+            log.warning("%s on %s belongs to %s: no other host answers for it any more", *place, winner)
         del self._running[place]
         self._over(place, contest, winner)
 
     def _warn(self, place: Place, contest: Running) -> None:
-        """Once for a contest, and not more often than every ten minutes for an address. Of addresses without
+        """Warns once for a contest, and not more often than every ten minutes for an address. Of addresses without
         mappings only the first ones are named."""
         past = self._past.get(place)
         if contest.told or (past is not None and _now() - past.warned < WARN_AGAIN_S):
@@ -194,7 +194,7 @@ class Contests:
         contest.told = True
         silent = sorted(set(contest.claims) - contest.answered)
         log.warning(
-            "%s on %s is claimed by %s%s: nothing is open to it until one of them alone answers for it",
+            "%s on %s is claimed by %s%s: nothing is open to it until only one of them answers for it",
             *place,
             " and by ".join(sorted(contest.claims)),
             f" ({', '.join(silent)} did not answer)" if silent else "",

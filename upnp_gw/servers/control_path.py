@@ -1,4 +1,4 @@
-"""The file of the control socket: who may open it, and what a daemon that is gone left in its place."""
+"""The file of the control socket: its permissions, and the removal of one that a dead daemon left behind."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ PATH_MAX = 107
 
 
 def listen(path: Path, group: str = "") -> socket.socket:
-    """A listening unix socket at this path, in the place of one that nobody serves any more."""
+    """A listening unix socket at this path. Replaces one that no process serves any more."""
     if len(os.fsencode(path)) > PATH_MAX:
         raise ConfigError(
             "runtime_dir", str(path.parent), f"too long: a socket's path has at most {PATH_MAX} bytes"
@@ -50,7 +50,7 @@ def listen(path: Path, group: str = "") -> socket.socket:
 
 
 def _bound(path: Path) -> bool:
-    """True where a process of this network namespace has a socket at this path, whoever's it is."""
+    """True where a process of this network namespace, of any user, has a socket at this path."""
     try:
         lines = Path("/proc/net/unix").read_bytes().splitlines()
     except OSError:
@@ -59,13 +59,13 @@ def _bound(path: Path) -> bool:
 
 
 def _clear(path: Path) -> None:
-    """Takes away a socket file that a killed daemon left; refuses a living one and anything that is no socket."""
+    """Removes the socket file of a killed daemon. Refuses one that is served, and anything that is not a socket."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise ConfigError("runtime_dir", str(path), "is in the way and no socket; move it away")
+        raise ConfigError("runtime_dir", str(path), "exists and is not a socket; move it away")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         code = probe.connect_ex(str(path))
@@ -73,7 +73,7 @@ def _clear(path: Path) -> None:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            problem = f"a daemon that is gone left it, and it cannot be removed ({error.strerror}): sudo rm {path}"
+            problem = f"a stopped daemon left it, and it cannot be removed ({error.strerror}): sudo rm {path}"
             raise ConfigError("runtime_dir", str(path), problem) from None
     elif code == errno.EACCES:
         problem = "another user's upnp-gw answers there; stop it or choose another --runtime-dir"

@@ -1,6 +1,6 @@
-"""Which host has an address: one that alone answers for it, or none as long as two claim it.
+"""Finds the host that has an address: the only one that answers for it, or none while two claim it.
 
-``Presence`` tells what the kernel's neighbour entries say. An entry proves little: any host can write it with one
+``Presence`` reads the kernel's neighbour entries. An entry proves little: any host can write it with one
 forged frame, in the state REACHABLE too. So before an address counts as a host's, all hosts of the link are asked.
 """
 
@@ -21,19 +21,20 @@ from upnp_gw.servers.rtnetlink import Nud
 log = logging.getLogger(__name__)
 
 ALONE_S = 0.5
-"""How long other hosts have to answer until the one that is known is alone. See docs/network.md for why."""
+"""Seconds without an answer of another host after which the known one is alone. Reason: docs/network.md."""
 ASK_AT_S = (0.0, 0.2, 0.4, 1.0, 2.0, 3.0)
-"""When all hosts are asked: one question may be lost, and a sleeping Wi-Fi host hears them every 0.1 to 0.3 s."""
+"""Seconds at which all hosts are asked: one question may be lost, and a sleeping Wi-Fi host hears them
+every 0.1 to 0.3 s."""
 SECOND_LOOK_S = 3.0
-"""How long a late answer of another host still counts, where something was opened meanwhile."""
+"""Seconds for which a late answer of another host still counts, if something was opened meanwhile."""
 SILENT_S = 4.0
-"""A host that was silent for so long is gone: as patient as the kernel's own probes."""
+"""Seconds of silence after which a host is gone, as long as the kernel's own probes take."""
 FRESH_S = 10.0
-"""An address that was settled longer ago is looked at again, behind the request that finds it so."""
+"""Seconds after which a settled address is checked again, behind the request that needs it."""
 NEEDED_AT_ONCE, OTHERS_AT_ONCE = 8, 4
-"""Addresses with and without mappings that are looked at at a time, requests apart."""
+"""Most addresses, with and without mappings, that are checked at a time, apart from requests."""
 MOST_WAITING = 256
-"""Addresses without mappings that wait to be looked at; one more is looked at when it asks for something."""
+"""Most addresses without mappings that wait for a check. Any other is checked when it asks for something."""
 
 
 class _Settled(NamedTuple):
@@ -49,7 +50,7 @@ class _Check:
     mac: str
     result: asyncio.Future[bool]
     thorough: bool
-    """Late answers count too."""
+    """The check waits for late answers, too."""
     begun: bool = False
     task: asyncio.Task[None] | None = None
 
@@ -105,7 +106,7 @@ class Holders:
         return place in self._contests
 
     def contests(self) -> list[Contest]:
-        """Every address that two hosts claim now."""
+        """All addresses that several hosts claim now."""
         return self._contests.all()
 
     def settled(self, place: Place) -> bool:
@@ -130,20 +131,20 @@ class Holders:
         return True if known and not fresh else await asyncio.shield(check.result)
 
     def _is_over(self, place: Place) -> bool:
-        """A check is under way that goes on only for the sake of late answers."""
+        """True where the running check only waits for late answers."""
         check = self._checks.get(place)
         return check is not None and check.result.done()
 
     # -- what the kernel's entries say
 
     def appeared(self, place: Place, mac: str) -> None:
-        """A neighbour entry came. It is looked at before its host asks for a mapping."""
+        """Checks the address of a new neighbour entry, before its host asks for a mapping."""
         self._settled.pop(place, None)
         if len(self._checks) < MOST_WAITING or self.holder_of(place) is not None:
             self._check(place, mac, anew=True)
 
     def claimed(self, place: Place, mac: str, before: str | None) -> bool:
-        """A host's frame wrote the entry; ``before``: whom it named. True: it is contested."""
+        """A host's frame wrote the entry; ``before``: the MAC address it had. True: the address is contested."""
         if place in self._contests:
             self._contests.claim(place, mac)
             return True
@@ -154,7 +155,7 @@ class Holders:
         return place in self._contests
 
     def pinned(self, place: Place, mac: str) -> None:
-        """The operator says whose it is, by a permanent entry."""
+        """Gives the address to the host of the operator's permanent entry."""
         if place in self._contests:
             self._contests.decide(place, mac)
         elif not self.settled(place):
@@ -162,7 +163,7 @@ class Holders:
             self._tell(Settled(Neighbour(place[0], mac, place[1])))
 
     def lost(self, place: Place, mac: str) -> None:
-        """The entry is gone. Who answers next would get what is sent to the address: that is found out at once."""
+        """The entry is gone. The next host that answers would get its traffic, so all hosts are asked at once."""
         self._settled.pop(place, None)
         if place not in self._contests and place not in self._checks and self.holder_of(place) == mac:
             self._check(place, mac)
@@ -170,7 +171,7 @@ class Holders:
     # -- is it alone?
 
     def _check(self, place: Place, mac: str, urgent: bool = False, anew: bool = False) -> _Check:
-        """``urgent``: without waiting for room. ``anew``: what was heard until now tells nothing."""
+        """``urgent``: without waiting for room. ``anew``: earlier answers do not count."""
         old = self._checks.get(place)
         if old is not None and old.begun and old.mac == mac and not anew:
             return old
@@ -191,7 +192,7 @@ class Holders:
                 await self._ask_around(place, check)
         except OSError as error:
             if error.errno not in NOT_NOW:  # we may not ask: it is judged by what is known
-                log.warning("who has %s on %s cannot be asked: %s", *place, error.strerror)
+                log.warning("cannot ask who has %s on %s: %s", *place, error.strerror)
                 self._alone(place, check)
         finally:
             if self._checks.get(place) is check:
@@ -228,12 +229,12 @@ class Holders:
             self._tell(Gone(place[0], check.mac, place[1]))
 
     def _have_kernel_probe(self, place: Place, link: Link) -> None:
-        """The kernel asks too: it drops the entry of a host that is away, which is then seen when it is back."""
+        """Makes the kernel ask, too: it drops the entry of a host that is away, so that its return is noticed."""
         with suppress(OSError):  # the entry is gone already
             self._kernel.set_probe(place[0], link.index)
 
     async def _hear_all(self, place: Place, check: _Check, question: Question) -> bool:
-        """True where somebody answered."""
+        """True where any host answered."""
         begun, mac = self._now(), check.mac
 
         def others() -> set[str]:
@@ -282,7 +283,7 @@ class Holders:
         self._tell(Contested(*place))
 
     def _over(self, place: Place, contest: Running, winner: str | None) -> None:
-        """The address is the winner's; None: nobody's."""
+        """Gives the address to the winner; None: to nobody."""
         address, interface = place
         if winner is None:
             self._tell(Gone(address, contest.holder, interface))
@@ -295,7 +296,7 @@ class Holders:
         self._belongs_to(place, winner)
 
     def _belongs_to(self, place: Place, mac: str) -> None:
-        """A forged frame may have left the kernel's entry with a host that does not answer."""
+        """Corrects the kernel's entry, which a forged frame may have left with a host that does not answer."""
         if self._neighbours.mac_of(*place) not in (None, mac):
             self._neighbours.learn(Neighbour(place[0], mac, place[1]))
         self._tell(Settled(Neighbour(place[0], mac, place[1])))
@@ -305,7 +306,7 @@ class Holders:
             if link is not None and entry is not None and entry.mac != mac and not entry.state & Nud.PERMANENT:
                 self._kernel.set_probe(place[0], link.index, mac)
         except OSError as error:
-            log.warning("neighbour %s on %s cannot be set: %s", *place, error.strerror)
+            log.warning("cannot set the neighbour entry of %s on %s: %s", *place, error.strerror)
 
     @staticmethod
     def _now() -> float:

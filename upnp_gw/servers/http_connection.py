@@ -29,12 +29,12 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class TooMuch(Exception):
-    """A body came in more bytes than a request may have on the wire."""
+    """A request has more bytes on the wire than allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What the server hands to each of its connections."""
+    """The parts of the server that each connection uses."""
 
     server: web.Server
     limits: HttpLimits
@@ -43,7 +43,7 @@ class Door:
     identify: Callable[[tuple[object, ...], str], Source | None]
     """Peer name, interface -> source; None where such an address may not come in here (SR-1)."""
     host_of: Callable[[Source], Hashable]
-    """Who shares the limits of one host."""
+    """Source -> the host whose limits apply to it."""
     error: Callable[[int], web.Response]
 
 
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
             self.await_head()
 
     def begin(self) -> None:
-        """There is room: aiohttp takes over, with what has come in meanwhile."""
+        """Hands an admitted connection to aiohttp, with the bytes received so far."""
         assert self._link is not None
         self._served = Served(self._door, self, self._loop)
         self.await_head()
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
 
     @contextmanager
     def reading(self, body: StreamReader) -> Iterator[None]:
-        """While this body is read it ends with TooMuch where the request has too many bytes."""
+        """Lets this body end with TooMuch where the request has too many bytes."""
         self._body = body
         try:
             yield
@@ -154,23 +154,23 @@ class Connection(asyncio.Protocol):
             self._body = None
 
     def answered(self, status: int) -> None:
-        """One answer was taken by the kernel; 0: it was not. 200, or 500 with an error of UPnP in it, is what a
-        control point asks for."""
+        """Notes an answer's status; 0: the kernel did not take the answer. 200, or 500 with a UPnP error in it,
+        answers a control point."""
         self._useful = self._useful or status in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR)
         self.await_head()
 
     def await_head(self) -> None:
-        """From now on a complete head must come within the deadline."""
+        """Starts the deadline for a complete head."""
         self._stop_timer()
         self._received = len(self._early)
         self._timer = self._loop.call_later(self._door.limits.head_s, self._expired)
 
     def head_complete(self) -> None:
-        """A request is in hand: its own deadlines hold."""
+        """Stops the deadline of the head: the request's own deadlines apply."""
         self._stop_timer()
 
     def cut(self) -> None:
-        """Ends the connection at once; what the client has not taken is thrown away with it."""
+        """Ends the connection at once, and discards bytes that the client has not taken."""
         if self._link is None:
             return
         link = self._link.get_extra_info("socket")
@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
         self.cut()
 
     def _too_much(self) -> None:
-        """What comes from now on is thrown away: the connection ends."""
+        """Ends the connection of a request with too many bytes."""
         if self._body is None:
             self._refuse("too-much-data", self.source and self.source.address)
         elif self._body.exception() is None:
@@ -227,8 +227,8 @@ class Served(web.RequestHandler):
         self.connection = connection
 
     async def start(self) -> None:
-        """aiohttp's task of this connection: whoever is gone before it runs leaves nothing to serve, and aiohttp
-        would raise for want of its server."""
+        """aiohttp's task of this connection. It does nothing if the client is gone before it runs, since aiohttp
+        would raise without its server."""
         if not self.connection.gone:
             await super().start()
 

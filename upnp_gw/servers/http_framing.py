@@ -1,7 +1,7 @@
-"""How a request is framed, and its body: bounded in bytes and time, and never read in two ways (RFC 9112).
+"""Checks a request's framing and reads its body: bounded in bytes and time, and unambiguous (RFC 9112).
 
-aiohttp parses. What it takes and we do not is refused here, and the connection ends: what follows may be the rest
-of what was refused.
+aiohttp parses. Requests that it accepts and we do not are refused here, and the connection ends: the next bytes may
+belong to the refused request.
 """
 
 import asyncio

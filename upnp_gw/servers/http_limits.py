@@ -1,4 +1,4 @@
-"""What HTTP clients may make the server spend: who may connect, how many at once, how long, how much (SR-23)."""
+"""Limits for HTTP clients: source addresses, connections at once, seconds and bytes (SR-23)."""
 
 import logging
 from collections import Counter, deque
@@ -24,8 +24,8 @@ class HttpLimits:
 
     head: int = 8 * 1024
     received: int = 32 * 1024
-    """For one request on the wire: a head, a body of 16 KiB, and as much again as a head for what chunks, their
-    extensions and trailers add. A body beyond it is refused; where none is read the connection is cut."""
+    """Most bytes of one request on the wire: a head, a body of 16 KiB, and as much as a head for chunk sizes,
+    extensions and trailers. A longer body is refused; where no body is read the connection is cut."""
     head_s: float = 5.0
     """From the connection, or the answer before, to a complete head; so this also ends idle keep-alive."""
     body_s: float = 5.0
@@ -61,10 +61,10 @@ class Guest(Protocol):
     """A connection that asks for admission."""
 
     def begin(self) -> None:
-        """There is room."""
+        """Called when it is admitted."""
 
     def cut(self) -> None:
-        """It ends at once."""
+        """Ends the connection at once."""
 
 
 @dataclass(slots=True)

@@ -13,13 +13,13 @@ BACKLOG = 1024
 """Connections that wait to be accepted, of all hosts together. Where it is full the kernel drops a SYN, and whoever
 sent it tries again after a second: a host that connects in a loop made everybody wait that long at 64."""
 ATTEMPTS = 8
-"""How often a free port is looked for that every address can have."""
+"""Attempts to find a port that is free on every address."""
 TAKEN_MS = 10_000
-"""How long the kernel keeps a connection whose client takes nothing, with the daemon's end closed or not: without a
-bound it asks a client with a window of zero for minutes, and holds the answer."""
+"""Milliseconds for which the kernel keeps a connection whose client takes no data, even after the daemon closed it.
+Without a bound it probes a client with a window of zero for minutes, and holds the answer."""
 SEND_BYTES = 8 * 1024
-"""What the kernel holds of an answer at most (it takes twice that for its own use): the rest waits here, where it
-has a deadline and counts against its host."""
+"""Most bytes of an answer in the kernel's send buffer (it takes twice that for its own use). The rest waits here,
+where it has a deadline and counts against its host."""
 IP_FREEBIND = 15
 IPV6_FREEBIND = 78
 """<linux/in6.h>: bind to an address that is still tentative, or comes a moment later."""

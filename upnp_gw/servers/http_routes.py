@@ -1,4 +1,4 @@
-"""What stands behind each path of the HTTP server: a fixed table, built once (SR-13)."""
+"""The handlers of the HTTP server's paths: a fixed table, built once (SR-13)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What happens to the hosts of a LAN link, as ``netwatch`` tells it. Pure values."""
+"""Events of the hosts on a LAN link, as ``netwatch`` reports them. Pure values."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ Place = tuple[IPAddress, str]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A neighbour that was not known: new, or back. Another host may answer for the address as well."""
+    """A neighbour is new, or back. Another host may answer for the address as well."""
 
     neighbour: Neighbour
 
@@ -25,7 +25,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Contested:
-    """Another host claims the address of one. From now on it leads to nobody, until ``Settled`` or ``Gone``."""
+    """Another host claims the address. It leads to no host from now on, until ``Settled`` or ``Gone``."""
 
     address: IPAddress
     interface: str
@@ -52,7 +52,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """An address that several hosts claim: what is sent to it may reach any of them."""
+    """An address that several hosts claim. Packets to it may reach any of them."""
 
     address: IPAddress
     interface: str

@@ -1,4 +1,4 @@
-"""ARP (RFC 826) and neighbour discovery (RFC 4861) as far as "who has this address?" goes, and filters. Pure.
+"""The ARP (RFC 826) and neighbour discovery (RFC 4861) messages of "who has this address?", and filters. Pure.
 
 A filter (``socket_filter``) is for a socket that hears the answers of a whole link: the
 kernel drops what answers no open question, and what a host says again. So no flood of answers reaches the daemon.
@@ -38,7 +38,7 @@ NOTHING: tuple[Instruction, ...] = ((RETURN, 0, 0, 0),)
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A question that is open: who has this address on this interface? ``heard``: the MAC addresses that do."""
+    """An open question: who has this address on this interface? ``heard``: MAC addresses that have answered."""
 
     address: IPAddress
     index: int

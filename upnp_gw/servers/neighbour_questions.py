@@ -10,7 +10,7 @@ NOT_NOW = frozenset(
     | {errno.ENOMEM, errno.ENOBUFS, errno.EINVAL}  # too many questions are open
     | {errno.EAGAIN}  # the link takes no more for now
 )
-"""Why nothing can be found out now. Any other error: we may not ask."""
+"""Errors that keep us from asking now. Any other error: we lack the permission."""
 
 
 class Question(Protocol):

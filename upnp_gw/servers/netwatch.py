@@ -66,7 +66,7 @@ class Netwatch:
         receive_bytes: int = RECEIVE_BYTES,
         who_has: WhoHas | None = None,
     ) -> None:
-        """``who_has`` is started and closed here; None: the kernel alone is asked, which misses a second answer."""
+        """``who_has`` is started and closed here; None: only the kernel asks, which misses a second answer."""
         self._state = LinkState(wan, lan, routed, external)
         self.network: Network = self._state.nothing
         """The latest snapshot."""
@@ -79,7 +79,7 @@ class Netwatch:
         """How often everything was read again because events were lost."""
         self._boottime = boottime
         self._follows_routes = bool(routed) and len(lan) > 1
-        """Which LAN a routed prefix is behind matters where there are several."""
+        """With several LANs, each routed prefix has to be assigned to one of them."""
         self._changed = False
         self._resync: asyncio.TimerHandle | None = None
         self._rest: asyncio.TimerHandle | None = None
@@ -141,7 +141,7 @@ class Netwatch:
         self._holders.holder_of = lambda place: holder_of(*place)
 
     async def settle(self, address: IPAddress, interface: str, fresh: bool = False) -> bool:
-        """Does one host alone answer for this address, the one that is known at it? Asks all hosts of the link
+        """True where the known host of this address is the only one that answers for it. Asks all hosts of the link
         where that was not done (``fresh``: in any case): within 4 s, in half a second where all is well.
 
         True also where it cannot be told, as in ``probe``.
@@ -157,7 +157,7 @@ class Netwatch:
         return await self._holders.settle(place, fresh)
 
     async def settle_anew(self, address: IPAddress, interface: str) -> bool:
-        """The same, and all hosts are asked in any case."""
+        """``settle``, with all hosts asked in any case."""
         return await self.settle(address, interface, fresh=True)
 
     def unsettled(self, address: IPAddress, interface: str) -> bool:
@@ -169,7 +169,7 @@ class Netwatch:
         return self._holders.contested((address, interface))
 
     def contests(self) -> list[Contest]:
-        """Every such address."""
+        """All addresses that several hosts claim."""
         return self._holders.contests()
 
     def _lan(self, interface: str) -> Link | None:
@@ -266,7 +266,7 @@ class Netwatch:
         return replace(network, routed_on=found, generation=network.generation + 1)
 
     def _way_to(self, net: IPNetwork) -> str:
-        """The LAN link that the kernel sends to this prefix by; empty: to none of ours."""
+        """The LAN link by which the kernel sends to this prefix; empty: none of ours."""
         host = net.network_address + (1 if net.num_addresses > 1 else 0)
         try:
             return self._state.lan_of(self._kernel.way_to(host)) or ""

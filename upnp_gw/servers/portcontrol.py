@@ -78,7 +78,7 @@ class PortControlServer:
         self._reopen_at: float | None = None
         self._logged: dict[str, float] = {}
         self._unread = 0
-        """Of the sockets that are closed."""
+        """Datagrams that closed sockets dropped."""
 
     @property
     def addresses(self) -> tuple[SocketKey, ...]:

@@ -1,9 +1,9 @@
-"""How much of UDP port 5351 one source, and all together, may take: by datagrams, since no answer is larger than
-a request rounded up to 24 bytes (SR-5, SR-22).
+"""The shares of one source, and of all together, in UDP port 5351, in datagrams: no answer is larger than a request
+rounded up to 24 bytes (SR-5, SR-22).
 
-A source address proves nothing here. So what a forged flood can ask for has its own room: requests that name a
-mapping which stands, by its nonce where it has one, are not crowded out by others, nor are the reads. A sender is
-what ``Surroundings.sender_of`` says; made-up addresses are one.
+A source address proves nothing here. So requests that a flood can forge have their own room: requests that name a
+mapping which stands, by its nonce where it has one, are not crowded out by others, nor are the reads. Senders are
+told apart by ``Surroundings.sender_of``; made-up addresses are one sender.
 """
 
 from collections import Counter
@@ -56,7 +56,7 @@ class Limits:
         return True
 
     def done(self, sender: Hashable) -> None:
-        """A question was answered, or given up."""
+        """Ends a question of this sender, answered or given up."""
         self._asking[sender] -= 1
         if not self._asking[sender]:
             del self._asking[sender]

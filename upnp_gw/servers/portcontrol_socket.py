@@ -35,7 +35,7 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 
 class Datagram(NamedTuple):
-    """What came in."""
+    """One datagram from the LAN."""
 
     data: bytes
     """Cut to a little more than the most that a message may have."""
@@ -77,7 +77,7 @@ class PortControlSocket:
         return udp_options.dropped(self._socket)
 
     def over_share(self, sender: IPAddress) -> None:
-        """One more datagram of this address was over its share; many, and the kernel drops them for a second."""
+        """Counts a datagram over this address's share. After many, the kernel drops the sender for a second."""
         self._filter.over_share(sender)
 
     def receive(self) -> Datagram | None:

@@ -1,4 +1,4 @@
-"""Who is on the LAN links, by the kernel's neighbour entries, and whether a host is there.
+"""The hosts on the LAN links by the kernel's neighbour entries, and probes of their presence.
 
 The kernel does the asking (ARP, neighbour discovery) and CAP_NET_ADMIN suffices for it. An event only wakes us: the
 outcome of a probe is read from the entry itself, so that a late or lost event cannot mislead.
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 PROBE_S = 4.0
 """The kernel sends 3 probes, a second apart, and gives up a second after the last."""
 FLIPS = 8
-"""How often another host may take an entry back while one is asked by its MAC address."""
+"""Most times that another host may take an entry back while one is asked by its MAC address."""
 
 
 class Kernel(Protocol):
@@ -33,7 +33,7 @@ class Kernel(Protocol):
 
 
 class Claims(Protocol):
-    """Who hears what happens to an entry; ``holders.Holders`` does."""
+    """Receiver of the events of neighbour entries: ``holders.Holders``."""
 
     def appeared(self, place: Place, mac: str) -> None: ...
     def claimed(self, place: Place, mac: str, before: str | None) -> bool: ...
@@ -111,7 +111,7 @@ class Presence:
         return await self.ask((address, interface), index, None, PROBE_S)
 
     async def ask(self, place: Place, index: int, mac: str | None, wait_s: float) -> bool:
-        """Does the host of this MAC address (None: any host) answer for the address? Raises OSError likewise."""
+        """True where the host of this MAC address (None: any) answers for the address. Raises OSError likewise."""
         while (running := self._probes.get(place)) is not None:
             answer = await asyncio.shield(running.answer)
             if running.mac == mac:
@@ -166,8 +166,8 @@ class Presence:
 
 
 class KernelQuestion:
-    """Where no sockets of our own could be made (``who_has``): the hosts that are named are asked one after the
-    other, by the kernel, each through the neighbour entry. That another host answers too is not noticed."""
+    """A question by the kernel, for when our own sockets could not be made (``who_has``): it asks the named hosts
+    one after the other, through the neighbour entry. A second host that answers goes unnoticed."""
 
     by_kernel = True
 
@@ -192,7 +192,7 @@ class KernelQuestion:
             try:
                 there = await self._presence.ask(self._place, self._index, mac, self._wait_s)
             except OSError as error:
-                log.warning("who has %s on %s cannot be asked: %s", *self._place, error.strerror)
+                log.warning("cannot ask who has %s on %s: %s", *self._place, error.strerror)
                 there = True  # judged by what is known
             if there:
                 self.answers[mac] = None

@@ -86,12 +86,12 @@ class LinkMessage:
     counters: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Bytes sent, bytes received, packets sent, packets received."""
     has_macs: bool = True
-    """Its hosts have MAC addresses (neither IFF_NOARP nor IFF_LOOPBACK)."""
+    """True where its hosts have MAC addresses (neither IFF_NOARP nor IFF_LOOPBACK)."""
     parent: int = 0
     """Index of the interface that it was made over: a VLAN's, a macvlan's. Of a veth it is the other end, maybe of
     another net namespace."""
     mac: str | None = None
-    """Its own; None: it has none."""
+    """Its own MAC address; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class RouteMessage:
 
 @dataclass(frozen=True, slots=True)
 class WayMessage:
-    """By which link the kernel sends to an address that it was asked for."""
+    """The kernel's answer: the link by which it sends to an address."""
 
     index: int
 

@@ -107,7 +107,7 @@ class Ssdp:
         self._reopen_at: float | None = None
         self._logged: dict[str, float] = {}
         self._unread = 0
-        """Of the sockets that are closed."""
+        """Datagrams that closed sockets dropped."""
 
     @property
     def boot_id(self) -> int:

@@ -29,7 +29,7 @@ PKTINFO6 = struct.Struct("=16si")
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """What came in."""
+    """One datagram from the LAN."""
 
     data: bytes
     """Cut to one byte more than a search may have."""
@@ -71,7 +71,7 @@ class SsdpSocket:
         return udp_options.dropped(self._socket)
 
     def over_share(self, sender: IPAddress) -> None:
-        """One more datagram of this address was over its share; many, and the kernel drops them for a second."""
+        """Counts a datagram over this address's share. After many, the kernel drops the sender for a second."""
         self._filter.over_share(sender)
 
     def receive(self) -> Datagram | None:

@@ -1,4 +1,4 @@
-"""A UDP socket's filter in the kernel (classic BPF): what the process is not to be woken for.
+"""A UDP socket's filter in the kernel (classic BPF): it drops datagrams that must not wake the process.
 
 While a sender floods, its datagrams are dropped here as well. Where the kernel has our table they never come so
 far; where it has not (``--backend memory``, or the moment after somebody flushed the ruleset) they would fill the
@@ -19,18 +19,18 @@ UDP_PAYLOAD = 8
 NETWORK_HEADER = -0x100000
 """SKF_NET_OFF (linux/filter.h): where the IP header is."""
 SOURCE = {4: 12, 6: 8}
-"""Where the source address is in it."""
+"""IP version -> offset of the source address in the IP header."""
 TAKEN, DROPPED = (RETURN, 0, 0, 0xFFFFFFFF), (RETURN, 0, 0, 0)
 
 FLOOD = 64
-"""Datagrams over its share that a sender is read in a second; then it is dropped in the kernel for a second."""
+"""Datagrams of a sender over its share that are read in a second; then the kernel drops it for a second."""
 SECOND_S = 1.0
 MOST = {4: 64, 6: 16}
 """Senders that are dropped at once, by IP version: a program of that size fits into net.core.optmem_max (20 KB)."""
 
 
 def build(version: int, start: bytes, dropped: Iterable[IPAddress]) -> bytes:
-    """The program that takes what begins with ``start`` (eight bytes, or none) and is from none of these."""
+    """A program that accepts datagrams with this ``start`` (eight bytes, or none), but not from these senders."""
     rows = [*_starting(start), *(_from4(dropped) if version == 4 else _from6(dropped)), TAKEN]
     return packed(rows)
 
@@ -68,7 +68,7 @@ class Filter:
             attach(sock, build(version, start, ()))
 
     def over_share(self, sender: IPAddress) -> None:
-        """One more datagram of this address was over its share."""
+        """Counts a datagram over this address's share."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SECOND_S, self._second_over)
         self._over[sender] += 1

@@ -1,4 +1,4 @@
-"""What Python's socket module has no names for: options of the UDP sockets that face the LAN (linux/socket.h)."""
+"""Options of the UDP sockets that face the LAN, which Python's socket module does not name (linux/socket.h)."""
 
 import socket
 import struct

@@ -37,22 +37,22 @@ HOP_LIMIT = 255
 DATAGRAM = 2048
 BATCH = 64
 MOST_HEARD = 3
-"""Hosts that are heard for one question: two are one too many already."""
+"""Most answers that are kept for one question: two hosts are already a conflict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """From where it is asked: the gateway's side of a LAN link."""
+    """The gateway's side of a LAN link, from which it asks."""
 
     interface: str
     index: int
     mac: str
     own: IPAddress | None
-    """An address of the gateway on the link, of the family that is asked for. (IPv6: the kernel chooses one.)"""
+    """An address of the gateway on the link, of the same family. (IPv6: the kernel chooses one.)"""
 
 
 class Question:
-    """One question. ``ask`` as often as it takes; ``close`` at the end."""
+    """One question to all hosts. ``ask`` as often as needed; ``close`` at the end."""
 
     by_kernel = False
 
@@ -82,7 +82,7 @@ class Question:
 
 
 class WhoHas:
-    """Made where the sockets may be made: as root or with CAP_NET_RAW, in the net namespace it is to ask in.
+    """The sockets that ask and hear. Making them needs root or CAP_NET_RAW, in the net namespace of the LAN.
 
     Raises OSError. ``start`` and everything after it on the event loop's thread.
     """
@@ -143,7 +143,7 @@ class WhoHas:
     # -- answers
 
     def _listen(self, version: int) -> None:
-        """Has the kernel let through what answers an open question and was not heard yet."""
+        """Makes the kernel let through answers to open questions that were not heard yet."""
         heard: dict[tuple[IPAddress, int], tuple[str, ...]] = {}
         for question in self._questions:
             if question.address.version == version:
@@ -200,12 +200,12 @@ class WhoHas:
 
 
 def hear_all_hosts() -> WhoHas | None:
-    """The sockets, made while it may be; None: it may not, and that is logged."""
+    """Makes the sockets; None: that is not permitted, which is logged."""
     try:
         return WhoHas()
     except OSError as error:
         log.warning(
-            "where two hosts answer for one address, one of them is not heard: the sockets that hear both cannot be"
+            "if two hosts answer for one address, only one of them is heard: the sockets that hear both cannot be"
             " made (%s; at the start they need CAP_NET_RAW and AF_PACKET)",
             error.strerror,
         )
@@ -213,7 +213,7 @@ def hear_all_hosts() -> WhoHas | None:
 
 
 def _socket(family: int, kind: int, protocol: int) -> socket.socket:
-    """It hears nothing until it is given another filter."""
+    """A new socket. It receives nothing until it gets another filter."""
     made = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
     try:
         _filter(made, NOTHING)

@@ -27,7 +27,7 @@ short discovery delay say MX 1 and listen for 200 ms."""
 SET_SPREAD = 0.9
 """A whole set is spread over this part of MX, so that its last answer is not late."""
 SET_MAX_S = 0.8
-"""And over no more than this, seconds. bupnp (Node) says MX 10 and listens for one second."""
+"""Most seconds for all answers to one search. bupnp (Node) says MX 10 and listens for one second."""
 
 
 @dataclass(frozen=True, slots=True)
