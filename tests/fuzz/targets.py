@@ -205,7 +205,7 @@ def outlined(listing: Any) -> bool:
             isinstance(it.get(name, ""), str) for name in ("family", "table", "name", "chain", "hook", "policy")
         )
         and all(isinstance(it.get(name, []), list) for name in ("expr", "elem"))
-        and ("chain" if sort == "rule" else "name") in it
+        and {"family", "table", "chain" if sort == "rule" else "name"} <= it.keys()
         for sort, it in objects
         if sort in ("chain", "rule", "set", "map")
     ) and all(isinstance(it, dict) for _, it in objects)
