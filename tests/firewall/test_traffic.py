@@ -1,4 +1,4 @@
-"""Packets through the real table, in a lab: what is mapped arrives, nothing else; leases and cuts end flows."""
+"""The real table, in a lab: only packets to mapped ports arrive; leases and cuts end flows."""
 
 import socket
 import struct

@@ -212,7 +212,7 @@ def outlined(listing: Any) -> bool:
 
 
 def neighbours(data: bytes) -> None:
-    """What any host of a LAN can send as an answer to "who has this address?"."""
+    """Frames that any LAN host can send as an answer to "who has this address?"."""
     for claim in (neighbour_messages.arp_claim(data), neighbour_messages.advertised(data)):
         if claim is not None:
             address, mac = claim

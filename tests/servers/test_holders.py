@@ -218,7 +218,7 @@ async def test_a_link_that_was_down_proves_no_absence() -> None:
     assert not any(isinstance(event, Gone) for event in scene.told)
 
 
-@pytest.mark.parametrize("failure", [errno.ENETDOWN, errno.ENOMEM, errno.EAGAIN])
+@pytest.mark.parametrize("failure", [errno.ENETDOWN, errno.ENOMEM, errno.EAGAIN, errno.EIO])
 @in_no_time
 async def test_where_nothing_can_be_found_out_nothing_is_settled(failure: int) -> None:
     scene = Scene(ONE)
@@ -463,7 +463,7 @@ async def test_a_host_that_claims_many_addresses_does_not_fill_the_log(caplog: p
 
 @in_no_time
 async def test_a_host_that_answers_in_ever_new_names_is_asked_in_few_of_them() -> None:
-    """What is remembered of one address, and asked about it, does not grow while the contest lasts."""
+    """Claimants and questions of one address do not grow in number while the contest lasts."""
     scene = Scene(ONE)
     await claimed(scene)
     for number in range(20):

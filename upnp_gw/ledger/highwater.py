@@ -82,5 +82,5 @@ class MarkFile:
 
 
 def as_bytes(mark: Mark) -> bytes:
-    """What is in the file, always ``SIZE`` bytes."""
+    """Returns the bytes of the file, always ``SIZE`` bytes."""
     return json.dumps(asdict(mark)).encode("ascii").ljust(SIZE - 1) + b"\n"

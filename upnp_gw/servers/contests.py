@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from upnp_gw.servers.neighbour_events import Contest, Place
-from upnp_gw.servers.neighbour_questions import NOT_NOW, Question, hear
+from upnp_gw.servers.neighbour_questions import NOT_ALLOWED, Question, hear
 
 log = logging.getLogger(__name__)
 
@@ -164,9 +164,9 @@ class Contests:
                 contest.asking = False
                 question.close()
         except OSError as error:
-            if error.errno in NOT_NOW:
-                return None
-            raise
+            if error.errno in NOT_ALLOWED:
+                raise
+            return None
         for mac in question.answers:
             if mac not in contest.claims:
                 contest.note(mac)

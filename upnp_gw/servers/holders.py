@@ -14,7 +14,7 @@ from typing import NamedTuple
 from upnp_gw.network import Link, Neighbour, Neighbours
 from upnp_gw.servers.contests import Contests, Running
 from upnp_gw.servers.neighbour_events import Contest, Contested, Gone, Moved, NeighbourEvent, Place, Settled
-from upnp_gw.servers.neighbour_questions import NOT_NOW, Question, hear
+from upnp_gw.servers.neighbour_questions import NOT_ALLOWED, Question, hear
 from upnp_gw.servers.presence import Kernel
 from upnp_gw.servers.rtnetlink import Nud
 
@@ -191,7 +191,7 @@ class Holders:
             async with room or asyncio.Semaphore():
                 await self._ask_around(place, check)
         except OSError as error:
-            if error.errno not in NOT_NOW:  # we may not ask: it is judged by what is known
+            if error.errno in NOT_ALLOWED:  # the address is judged by the neighbour entry alone
                 log.warning("cannot ask who has %s on %s: %s", *place, error.strerror)
                 self._alone(place, check)
         finally:

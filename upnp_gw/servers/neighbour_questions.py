@@ -5,12 +5,12 @@ import errno
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-NOT_NOW = frozenset(
-    {errno.ENODEV, errno.ENETDOWN, errno.ENXIO, errno.ENETUNREACH, errno.EADDRNOTAVAIL}  # the link is down
-    | {errno.ENOMEM, errno.ENOBUFS, errno.EINVAL}  # too many questions are open
-    | {errno.EAGAIN}  # the link takes no more for now
+NOT_ALLOWED = frozenset(
+    {errno.EPERM, errno.EACCES}  # no CAP_NET_RAW
+    | {errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.ENOSYS}  # a sandbox without AF_PACKET
 )
-"""Errors that keep us from asking now. Any other error: we lack the permission."""
+"""Errors that tell that this process may not ask. Any other error keeps us from asking now, and settles nothing: a
+link that is down, too many open questions, a link that takes no more for now."""
 
 
 class Question(Protocol):
