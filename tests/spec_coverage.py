@@ -8,11 +8,12 @@ covers stands in docs/spec/uncovered.toml with its reason: a full run fails wher
 import re
 import tomllib
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
-SPEC_DIR = Path(__file__).parent.parent / "docs" / "spec"
+from tests import ROOT
+
+SPEC_DIR = ROOT / "docs" / "spec"
 TEXT = re.compile(r"^(?:- |\| |\d+\. \*\*)((?:IGD|PMP|PCP|CAS|SR)-\d+)\b", re.MULTILINE)
 PREFIXES = ("IGD", "PMP", "PCP", "CAS", "SR")
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from upnp_gw.config import Config
 from upnp_gw.config_file import KEYS, Settings, load, read_file, read_options
 from upnp_gw.errors import ConfigError
 from upnp_gw.firewall.base import FirewallMode
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "config").glob("*.toml"))
+EXAMPLES = sorted((ROOT / "examples" / "config").glob("*.toml"))
 
 WHOLE = """
 [lan]
@@ -244,5 +245,5 @@ def test_there_are_examples() -> None:
 
 
 def test_the_example_of_every_key_has_every_key() -> None:
-    given = read_file(Path(__file__).parent.parent / "examples" / "config" / "every-key.toml")
+    given = read_file(ROOT / "examples" / "config" / "every-key.toml")
     assert sorted(given) == sorted(field.name for field in fields(Config))

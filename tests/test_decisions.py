@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.spec_coverage import known_ids
 
-DECISIONS = Path(__file__).parent.parent / "docs" / "decisions"
+DECISIONS = ROOT / "docs" / "decisions"
 RECORDS = sorted(DECISIONS.glob("[0-9]*.md"))
 PARTS = ["Context", "Decision", "Consequence", "Assertions"]
 

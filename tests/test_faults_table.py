@@ -2,11 +2,11 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests import ROOT
+
 ROWS = [
     line
     for line in (ROOT / "docs" / "faults.md").read_text().splitlines()

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent / "upnp_gw"
+from tests import ROOT
+
+PACKAGE = ROOT / "upnp_gw"
 IMPURE = {
     "asyncio",
     "socket",
@@ -39,7 +41,7 @@ FORBIDDEN = {
 
 
 def modules(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+    return sorted((PACKAGE / package).rglob("*.py"))
 
 
 def imports(path: Path) -> set[str]:
@@ -54,7 +56,7 @@ def imports(path: Path) -> set[str]:
 
 
 def name_of(path: Path) -> str:
-    return str(path.relative_to(ROOT.parent))
+    return str(path.relative_to(ROOT))
 
 
 @pytest.mark.parametrize("path", [p for package in PURE for p in modules(package)], ids=name_of)
@@ -65,7 +67,7 @@ def test_the_pure_packages_do_no_io_and_read_no_clock(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [p for package in FORBIDDEN for p in modules(package)], ids=name_of)
 def test_nothing_depends_on_its_callers(path: Path) -> None:
-    package = path.relative_to(ROOT).parts[0]
+    package = path.relative_to(PACKAGE).parts[0]
     wrong = {name for name in imports(path) if name.startswith(FORBIDDEN[package])}
     assert not wrong
 
@@ -87,7 +89,7 @@ def calls(path: Path) -> set[str]:
 
 @pytest.mark.spec("SR-12")
 @pytest.mark.parametrize(
-    "path", [p for p in sorted(ROOT.rglob("*.py")) if not name_of(p).startswith(LAB)], ids=name_of
+    "path", [p for p in sorted(PACKAGE.rglob("*.py")) if not name_of(p).startswith(LAB)], ids=name_of
 )
 def test_nothing_starts_a_program_or_runs_text_as_code(path: Path) -> None:
     """No shell, no nft command, no eval: there is nothing that text of a client could be injected into.
@@ -101,7 +103,8 @@ def test_nothing_starts_a_program_or_runs_text_as_code(path: Path) -> None:
 
 @pytest.mark.spec("SR-12")
 def test_only_the_commands_that_need_it_know_the_lab() -> None:
-    knows = {name_of(p) for p in ROOT.rglob("*.py") if any(name.startswith("upnp_gw.lab") for name in imports(p))}
+    modules = [p for p in PACKAGE.rglob("*.py") if any(name.startswith("upnp_gw.lab") for name in imports(p))]
+    knows = {name_of(path) for path in modules}
     assert {name for name in knows if not name.startswith(LAB)} <= {"upnp_gw/cli/demo.py"}
 
 
@@ -109,7 +112,7 @@ def test_only_the_gateway_and_the_upkeep_hold_the_firewall() -> None:
     """There is no second road to the kernel: nobody else calls ``apply``."""
     callers = {
         name_of(path)
-        for path in ROOT.rglob("*.py")
+        for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and node.attr == "apply" and "firewall" in ast.unparse(node.value)
     }
@@ -144,7 +147,7 @@ def test_files_are_opened_in_one_place() -> None:
     """There a pipe, a device or another user's file is refused."""
     found = {
         name_of(path)
-        for path in ROOT.rglob("*.py")
+        for path in PACKAGE.rglob("*.py")
         if not name_of(path).startswith(LAB)
         for name in calls(path)
         if name.rpartition(".")[2] in OPENING and name not in NO_FILE
@@ -152,17 +155,17 @@ def test_files_are_opened_in_one_place() -> None:
     assert found == OPENERS
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=name_of)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=name_of)
 def test_every_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), "a module without a docstring"
 
 
 LONGEST = 350
 """Lines of a module: one that grows past it has a seam somewhere."""
-MAP = (ROOT.parent / "ARCHITECTURE.md").read_text("utf-8")
+MAP = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=name_of)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=name_of)
 def test_no_module_is_too_long_to_be_read_at_once(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= LONGEST
 
@@ -170,13 +173,13 @@ def test_no_module_is_too_long_to_be_read_at_once(path: Path) -> None:
 def test_the_map_names_every_module_at_the_top_and_nothing_else() -> None:
     rows = re.findall(r"^\| (`.*?`) \|", MAP, re.MULTILINE)
     named = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
-    modules = {path.name for path in ROOT.glob("*.py")} - {"__init__.py", "__main__.py"}
-    packages = {f"{path.parent.name}/" for path in ROOT.glob("*/__init__.py")}
+    modules = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py", "__main__.py"}
+    packages = {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
     assert sorted(named) == sorted(modules | packages)
 
 
 def test_the_map_says_how_much_there_is_to_read_first() -> None:
     (names, said), *more = re.findall(r"^((?:`\w+\.py`[a-z, ]*)+): (\d+) lines", MAP, re.MULTILINE)
     assert not more
-    lines = sum(len((ROOT / name).read_text("utf-8").splitlines()) for name in re.findall(r"`(\S+)`", names))
+    lines = sum(len((PACKAGE / name).read_text("utf-8").splitlines()) for name in re.findall(r"`(\S+)`", names))
     assert abs(lines - int(said)) <= 50

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from upnp_gw.config import Config
 from upnp_gw.privileges import OWN_USER
 
 pytestmark = pytest.mark.spec("SR-27")
 
-HERE = Path(__file__).parent.parent / "examples" / "systemd"
+HERE = ROOT / "examples" / "systemd"
 UNIT = HERE / "upnp-gw.service"
 EXPOSURE_MAX = 20
 """Of 100, as systemd-analyze weighs it; a service with nothing set has 96."""

@@ -15,12 +15,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests import ROOT
 from tests.fake_gateway import TOKEN
 from tests.lab.packets import TCP, UDP, Packet, captured
 from tests.lab.whole_way import ROUTER, home
 from upnp_gw.lab import acquire
 
-SCRIPTS = Path(__file__).parent / "node"
+SCRIPTS = ROOT / "tests" / "captures" / "node"
 PACKAGES = {"nat_port_mapper.mjs": "@achingbrain/nat-port-mapper", "nat_api.mjs": "@silentbot1/nat-api"}
 HTTP, SSDP = 5000, 1900
 SECRET = re.compile(rb"/[0-9a-f]{16}/control/")

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.cli.conftest import Run
 from upnp_gw.gate.home import PROFILES
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "policies").glob("*.toml"))
+EXAMPLES = sorted((ROOT / "examples" / "policies").glob("*.toml"))
 SOUND = """
 version = 1
 default = "deny"

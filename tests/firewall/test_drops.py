@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_interface
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import ROOT
 from tests.firewall.test_inspect import filters
 from upnp_gw.firewall.nftables.drops import Drop, forward_drops, input_drops, ipv6_firewall, pinhole_drops
 from upnp_gw.firewall.nftables.inspect import foreign_ruleset, static_ports
@@ -66,7 +66,7 @@ HOME_ROUTER = """
 
 
 def recorded(name: str) -> Any:
-    return json.loads((Path(__file__).parent / "rulesets" / f"{name}.json").read_text("utf-8"))
+    return json.loads((ROOT / "tests" / "firewall" / "rulesets" / f"{name}.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
+
 SCRIPT = """
     import asyncio
     from pathlib import Path
@@ -51,7 +53,7 @@ def test_the_table_works_without_the_file_of_protocol_names(namespaces: None) ->
     command = [unshare, "--mount", "--net", "sh", "-ec", f'{hide}exec "$0" -c "$1"']
     ran = subprocess.run(
         [*command, sys.executable, textwrap.dedent(SCRIPT)],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,

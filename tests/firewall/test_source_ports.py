@@ -4,10 +4,10 @@ import re
 import socket
 from dataclasses import replace
 from ipaddress import IPv4Address
-from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.firewall.driver import network_of
 from tests.firewall.gateway import Gateway, gateway_of, to
 from tests.firewall.test_forged_sources import having
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lab
 
 TCP, UDP = Transport.TCP, Transport.UDP
 EXTERNAL = 9320
-NETWORK_MD = Path(__file__).parents[2] / "docs" / "network.md"
+NETWORK_MD = ROOT / "docs" / "network.md"
 
 
 @pytest.mark.spec("SR-41")

@@ -8,9 +8,9 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from socket import AF_INET, AF_INET6
 
+from tests import ROOT
 from tests.fuzz.targets import CORPUS
 from tests.gate import test_dhcp
 from tests.protocols import portcontrol_vectors as vectors
@@ -22,7 +22,6 @@ from upnp_gw.ledger.highwater import Mark, as_bytes
 from upnp_gw.servers.neighbour_messages import ND, arp_request
 from upnp_gw.servers.rtnetlink import Kind, Nud
 
-ROOT = Path(__file__).parent.parent.parent
 CAPTURES = ROOT / "tests" / "captures" / "captures.jsonl"
 SUBSCRIBES = (
     "CALLBACK: <http://192.168.1.10:2869/event>\r\nNT: upnp:event\r\nTIMEOUT: Second-1800\r\n",

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from multidict import CIMultiDict
 
+from tests import ROOT
 from tests.fuzz import through
 from upnp_gw import api
 from upnp_gw.config_file import parse_text
@@ -41,7 +42,7 @@ from upnp_gw.servers.control import read_body
 from upnp_gw.servers.http_hosts import split_host
 from upnp_gw.terminal import shown
 
-CORPUS = Path(__file__).parent.parent / "corpus"
+CORPUS = ROOT / "tests" / "corpus"
 TODAY = date(2026, 1, 1)
 SOURCE = ip_address("192.168.1.10")
 EXTERNAL = IPv4Address("11.22.33.44")

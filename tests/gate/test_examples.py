@@ -1,10 +1,10 @@
 """Every policy that is written somewhere for people to copy loads, and its tests can fail."""
 
 import re
-from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.gate.world import TODAY
 from upnp_gw.errors import ConfigError
 from upnp_gw.gate.cases import answer
@@ -12,7 +12,6 @@ from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.home import PROFILES, profile_text
 from upnp_gw.gate.load import load_text
 
-ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "docs" / "policy-guide.md", ROOT / "docs" / "policy-semantics.md", ROOT / "README.md"]
 
 
@@ -64,7 +63,7 @@ def test_a_profile_is_commented_tested_and_the_example_of_its_name(profile: str)
 
 
 def test_the_file_of_the_specification_means_what_it_says() -> None:
-    text = (Path(__file__).parent / "home_of_the_specification.toml").read_text("utf-8")
+    text = (ROOT / "tests" / "gate" / "home_of_the_specification.toml").read_text("utf-8")
     more = """
 [[test]]
 name = "a guest opens nothing"
@@ -116,7 +115,7 @@ want = "ask"
 
 
 def test_with_its_node_named_the_cluster_waits_for_approval() -> None:
-    text = (Path(__file__).parent / "home_of_the_specification.toml").read_text("utf-8")
+    text = (ROOT / "tests" / "gate" / "home_of_the_specification.toml").read_text("utf-8")
     named = (
         text
         + """

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.gate.world import PC, PC_MAC, TODAY, facts_of, map_request
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Held, Outcome, Verdict
@@ -15,7 +15,7 @@ from upnp_gw.gate.load import load_text
 from upnp_gw.model import Instant, Transport, Via
 from upnp_gw.request import Refusal
 
-HOME_EXAMPLE = Path(__file__).parents[2] / "examples" / "policies" / "home.toml"
+HOME_EXAMPLE = ROOT / "examples" / "policies" / "home.toml"
 
 
 def test_it_is_an_ordinary_policy_and_an_example() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import ROOT
 from tests.gate.world import PC_MAC, TODAY, TV_MAC, facts_of, map_request
 from tests.gate.world import policy_of as policy
 from upnp_gw.errors import ConfigError
@@ -16,7 +17,7 @@ from upnp_gw.gate.load import LARGEST, load_file, load_text
 from upnp_gw.gate.schema import Assure, Family, Grant, Limits, Mode, OnIncident
 from upnp_gw.model import Transport, Via
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "policies"
+EXAMPLES = ROOT / "examples" / "policies"
 DEVICE = f'[device.pc]\nmac = ["{PC_MAC}"]\n'
 GRANT = '[[grant]]\nname = "g"\nwho = "*"\n'
 TEST = '[[test]]\nname = "t"\nwant = "deny"\n'

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.ledger.rows import NOW, mapping
 from upnp_gw.errors import StoreError
 from upnp_gw.ledger import schema as module
@@ -23,7 +24,7 @@ def oldest(tmp_path: Path) -> Path:
     """As the first version left it: one mapping with a lease, one cut, one decision."""
     path = tmp_path / "ledger.db"
     with closing(sqlite3.connect(path)) as db, db:
-        db.executescript((Path(__file__).parent / "schema_1.sql").read_text() + "PRAGMA user_version = 1;")
+        db.executescript((ROOT / "tests" / "ledger" / "schema_1.sql").read_text() + "PRAGMA user_version = 1;")
         db.execute(
             "INSERT INTO mappings VALUES ('m7', 1, 'tcp', NULL, 8080, '203.0.113.7/32', '192.168.77.10', 80,"
             " 'ac:89:95:00:00:01', 'web', 1, 0, 1799990000.0, 'd4', 'home', '', 0, 0)"

@@ -3,7 +3,6 @@
 import json
 from http import HTTPStatus
 from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from lxml import etree
 from multidict import CIMultiDict
 
+from tests import ROOT
 from upnp_gw.protocols.gena import (
     CALLBACK_LIMIT,
     CALLBACKS_MAX,
@@ -247,7 +247,7 @@ def test_any_headers_give_a_message_or_a_status(method: str, headers: dict[str, 
 def captured() -> list[tuple[str, str, dict[str, str]]]:
     """Every event request among the captured ones: client, method, headers."""
     found = []
-    for line in (Path(__file__).parent.parent / "captures" / "captures.jsonl").read_text("utf-8").splitlines():
+    for line in (ROOT / "tests" / "captures" / "captures.jsonl").read_text("utf-8").splitlines():
         entry = json.loads(line)
         method = entry["bytes"].split(" ", 1)[0]
         if method in ("SUBSCRIBE", "UNSUBSCRIBE"):

@@ -2,18 +2,18 @@
 
 import re
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import ROOT
 from tests.protocols import portcontrol_vectors as vectors
 from upnp_gw.errors import WireError
 from upnp_gw.model import Transport
 from upnp_gw.protocols import natpmp
 
-SPEC = Path(__file__).parents[2] / "docs" / "spec" / "pcp.md"
+SPEC = ROOT / "docs" / "spec" / "pcp.md"
 
 requests = st.one_of(
     st.just(natpmp.AddressRequest()),

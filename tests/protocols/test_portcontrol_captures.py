@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.house import CONSOLE_IP, house
 from tests.portcontrol_house import Line
 from upnp_gw.protocols import natpmp
 from upnp_gw.protocols.pcp import codec
 
-CAPTURES = Path(__file__).parents[1] / "captures" / "captures.jsonl"
+CAPTURES = ROOT / "tests" / "captures" / "captures.jsonl"
 LINES = [json.loads(line) for line in CAPTURES.read_text("utf-8").splitlines()]
 ASKED = [(one["client"], bytes.fromhex(one["bytes"])) for one in LINES if one.get("kind") == "5351"]
 

@@ -1,12 +1,12 @@
 """M-SEARCH: what is a search, what is dropped, what is found (IGD section 2.5)."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests import ROOT
 from tests.protocols.ssdp_cases import EVERY, V1, V2, search
 from upnp_gw.errors import WireError
 from upnp_gw.protocols.description import RootDevice
@@ -15,7 +15,7 @@ from upnp_gw.protocols.ssdp import Search, answers, notify_set, parse_search
 
 CAPTURES = [
     (case["client"], case["bytes"].encode("latin-1"))
-    for line in (Path(__file__).parents[1] / "captures" / "captures.jsonl").read_text("utf-8").splitlines()
+    for line in (ROOT / "tests" / "captures" / "captures.jsonl").read_text("utf-8").splitlines()
     if (case := json.loads(line))["kind"] == "ssdp"
 ]
 IGD = "urn:schemas-upnp-org:device:InternetGatewayDevice"

@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests import ROOT
 from tests.fake_operator import STATUS, FakeOperator, decision, mapping
 from upnp_gw import api
 from upnp_gw.advice import Advice
@@ -384,7 +385,7 @@ async def test_who_connects_after_the_claim_waits_for_the_answer(operator: FakeO
 
 
 def test_the_schema_on_file_is_the_schema_in_force() -> None:
-    on_file = json.loads((Path(__file__).parents[2] / "docs" / "api.json").read_text("utf-8"))
+    on_file = json.loads((ROOT / "docs" / "api.json").read_text("utf-8"))
     assert on_file == document(), "run: upnp-gw api-schema > docs/api.json"
 
 

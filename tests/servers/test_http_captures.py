@@ -8,16 +8,16 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from lxml import etree
 
+from tests import ROOT
 from tests.fake_gateway import CLIENT, TOKEN, FakeGateway, call, mapping_arguments, served_documents
 from tests.servers.http_client import ENVELOPE, World, body_of, header, serving, status_of
 from upnp_gw.protocols.faces import Face, control_path, event_path, scpd_path, service_of
 
-CAPTURES = Path(__file__).parent.parent / "captures" / "captures.jsonl"
+CAPTURES = ROOT / "tests" / "captures" / "captures.jsonl"
 PINHOLE = {
     "RemoteHost": "",
     "RemotePort": "0",

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.servers.http_client import serving
 
-FILES = sorted((Path(__file__).parent.parent / "transcripts" / "http").glob("*.txt"))
+FILES = sorted((ROOT / "tests" / "transcripts" / "http").glob("*.txt"))
 EXCHANGE = re.compile(r"^>>>\n(.*?)^<<<\n(.*?)(?=^>>>|\Z)", re.MULTILINE | re.DOTALL)
 
 
