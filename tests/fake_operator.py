@@ -116,6 +116,7 @@ class FakeOperator:
         """The state of what ``add`` makes."""
         self.asked: list[object] = []
         self.open_incidents: list[api.Incident] = []
+        self.questions: list[api.Question] = []
         self.seen: list[api.Evidence] = []
         self.found_stale: list[api.Stale] = []
         self.gate = asyncio.Event()
@@ -138,6 +139,9 @@ class FakeOperator:
 
     async def incidents(self) -> list[api.Incident]:
         return self.open_incidents
+
+    async def queue(self) -> list[api.Question]:
+        return self.questions
 
     async def mapping(self, mapping_id: str) -> api.Mapping | None:
         return next((m for m in self.held if m.id == mapping_id), None)

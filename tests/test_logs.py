@@ -11,6 +11,7 @@ import pytest
 from tests.house import PC_IP, house
 from tests.ledger.rows import mapping
 from tests.ledger.test_store import record
+from tests.people_house import served
 from upnp_gw import logs
 from upnp_gw.events import Decided, TableChanged
 
@@ -97,3 +98,21 @@ async def test_every_answer_is_a_line(lines: io.StringIO, tmp_path: Path) -> Non
     told = [json.loads(line) for line in lines.getvalue().splitlines()]
     decisions = [line["decision"] for line in told if line["logger"] == "upnp_gw.decisions"]
     assert decisions == ["d1", refused.decision, "d1", "d3"]
+
+
+async def test_a_new_question_is_one_line_and_a_repeated_request_none(lines: io.StringIO, tmp_path: Path) -> None:
+    logs.configure("text", "info", lines)
+    async with served(tmp_path) as here:
+        here.home.gateway.events.subscribe(logs.on_event)
+        await here.home.refused(8080, description=EVIL)
+        for lease in (600, 600, 7200):  # the last asks for more: the same question under another number
+            await here.home.refused(8080, lifetime=lease)
+        await here.home.refused(9000, PC_IP)
+        await here.home.refused(22, PC_IP)
+    told = [line for line in lines.getvalue().splitlines() if "upnp-gw queue" in line]
+    assert told == [
+        "INFO upnp_gw.decisions: question 1: ac:89:95:00:00:01 asks for tcp 8080 -> 192.168.77.10:8080;"
+        " 1 question waits: upnp-gw queue (d1)",
+        "INFO upnp_gw.decisions: question 3: 02:00:00:00:00:77 asks for tcp 9000 -> 192.168.77.20:9000;"
+        " 2 questions wait: upnp-gw queue (d5)",
+    ]

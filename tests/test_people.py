@@ -1,6 +1,7 @@
 """What people say about devices, through the real path: file, policy, ledger, firewall, store."""
 
 import asyncio
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from tests.house import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock
 from tests.people_house import ASK, refused, served, written
 from upnp_gw import api
+from upnp_gw.asking import questions_waiting
 from upnp_gw.gate.dhcp import Lease, Leases
 from upnp_gw.gate.load import Loaded
 from upnp_gw.gate.schema import DAY_S
@@ -18,6 +20,7 @@ from upnp_gw.ledger.records import RecordFilter
 from upnp_gw.model import RemotePeers, Transport, Via
 from upnp_gw.network import Neighbour
 from upnp_gw.request import Granted, PortChoice, Refusal, Refused
+from upnp_gw.telling import Telling
 
 TCP, UDP = Transport.TCP, Transport.UDP
 LOCKED = 'version = 1\ndefault = "deny"\n'
@@ -57,6 +60,28 @@ async def test_a_yes_opens_at_once_what_was_asked_and_ends(tmp_path: Path) -> No
         assert (await here.home.refused(8080, internal=8000)).refusal is Refusal.ASK
         await here.people.sweep()
         assert "yes-console" not in here.file.read_text()
+
+
+async def test_the_event_stream_and_the_status_count_the_waiting_questions(tmp_path: Path) -> None:
+    """A question that a new policy makes void is not counted."""
+    async with served(tmp_path) as here:
+        telling = Telling(here.home.gateway)
+        told: list[str | None] = []
+        here.home.gateway.events.subscribe(
+            lambda event: told.extend(one.why for one in telling.events(event) if one.event == "question")
+        )
+        for port in (8080, 8080, 8081):
+            await here.home.refused(port)
+        assert told == [
+            "question 1; 1 question waits: upnp-gw queue",
+            "question 2; 2 questions wait: upnp-gw queue",
+        ]
+        operations, wall = here.home.operations, here.home.clock.now.wall
+        assert len(questions_waiting(operations, wall)) == 2
+        written(await here.people.deny("1", api.Deny()))
+        assert len(questions_waiting(operations, wall)) == 1
+        operations.policy = replace(operations.policy, limits=replace(operations.policy.limits, max_hold_s=60))
+        assert questions_waiting(operations, wall) == []
 
 
 async def test_a_yes_for_an_unnamed_device_names_it(tmp_path: Path) -> None:

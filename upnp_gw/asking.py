@@ -1,11 +1,14 @@
-"""A request that only an answer of the operator's can allow becomes a question to him."""
+"""A request that only the operator can allow becomes a question; the questions that wait."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from upnp_gw.events import QuestionAsked
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.index import basis
+from upnp_gw.gate.proposals import Proposals
+from upnp_gw.gate.question import Question
 from upnp_gw.gate.terms import connecting, terms_of, topic_of
 from upnp_gw.ledger.ledger import Turn
 from upnp_gw.ledger.plan import Planner
@@ -35,4 +38,17 @@ def ask(
 
     terms = terms_of(policy, facts, request, waiting, can_have)
     by = basis(policy, topic.rule)
-    operations.questions.ask(topic, terms, request, by, decision, turn.now.wall, turn.on_undo)
+    asked = operations.questions.ask(topic, terms, request, by, decision, turn.now.wall, turn.on_undo)
+    if asked is not None and asked.times == 1:
+        turn.told.append(QuestionAsked(asked, len(questions_waiting(operations, turn.now.wall))))
+
+
+def questions_waiting(operations: "Operations", wall: float) -> list[Question]:
+    """The waiting questions, by number. If the waiting grant or a limit has changed, a yes would give something
+    other than was shown: the question is dropped, and the device's next request asks again. ``wall``: seconds."""
+    questions, proposals = operations.questions, Proposals(operations.policy, wall)
+    found = questions.all(wall)
+    for question in found:
+        if not proposals.still_waits(question):
+            questions.drop(question)
+    return [question for question in found if proposals.still_waits(question)]

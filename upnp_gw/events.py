@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from upnp_gw.gate.limits import Incident
+from upnp_gw.gate.question import Question
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.model import Mapping
 
@@ -58,6 +59,15 @@ class IncidentBegan:
 
 
 @dataclass(frozen=True, slots=True)
+class QuestionAsked:
+    """A new question waits for the operator. A repeated request for the same is no event."""
+
+    question: Question
+    waiting: int
+    """How many questions wait, this one included."""
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyChanged:
     """Another policy is in force, and what it does not allow has ended."""
 
@@ -78,6 +88,7 @@ Event = (
     | Ipv6FirewallChanged
     | Decided
     | IncidentBegan
+    | QuestionAsked
     | PolicyChanged
     | FirewallHealed
 )

@@ -18,7 +18,7 @@ from upnp_gw.device import mac_of
 from upnp_gw.duties import Duties, tell
 from upnp_gw.epochs import Epochs
 from upnp_gw.errors import FirewallError
-from upnp_gw.events import Decided, Events, FirewallHealed, IncidentBegan
+from upnp_gw.events import Decided, Events, FirewallHealed
 from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, Rewire
 from upnp_gw.ledger.filters import reach
 from upnp_gw.ledger.kernel import forwards_of
@@ -239,8 +239,8 @@ class Gateway:
                 self.events.publish(event)
             for record in turn.records:
                 self.events.publish(Decided(record))
-            for incident in turn.incidents:
-                self.events.publish(IncidentBegan(incident))
+            for told in turn.told:
+                self.events.publish(told)
         return replies
 
     async def _make_true(self, turns: Sequence[Turn], now: Instant) -> bool:

@@ -10,7 +10,9 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from upnp_gw.events import Decided, Event, IncidentBegan, TableChanged
+from upnp_gw import api
+from upnp_gw.events import Decided, Event, IncidentBegan, QuestionAsked, TableChanged
+from upnp_gw.gate.question import Question
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.model import Mapping
 from upnp_gw.terminal import shown
@@ -74,7 +76,7 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord, before: 
 
 
 def on_event(event: Event) -> None:
-    """A listener of ``events.Events``: decisions, what ended, incidents."""
+    """A listener of ``events.Events``: decisions, what ended, incidents, new questions."""
     match event:
         case Decided(record):
             routine = record.action in ROUTINE and record.verdict == "allow"
@@ -91,6 +93,8 @@ def on_event(event: Event) -> None:
                 incident.action,
                 extra={"device": incident.device},
             )
+        case QuestionAsked(question, waiting):
+            log.info("%s; %s", _asked(question), api.questions_wait(waiting), extra=_question(question))
 
 
 def sentence(record: DecisionRecord) -> str:
@@ -137,4 +141,26 @@ def _ended(mapping: Mapping, why: str) -> dict[str, object]:
         "rule": mapping.rule,
         "mapping": mapping.id,
         "why": why,
+    }
+
+
+def _asked(question: Question) -> str:
+    """``question 3: 02:..:66 asks for tcp 8080 -> 192.168.1.23:8080``."""
+    asked = question.request
+    where = f"{asked.transport} {asked.external_port or 'any'} -> {asked.internal}"
+    return f"question {question.number}: {question.topic.device} asks for {where}"
+
+
+def _question(question: Question) -> dict[str, object]:
+    asked = question.request
+    return {
+        "decision": question.decision,
+        "via": asked.via.value,
+        "device": question.topic.device,
+        "transport": asked.transport.value,
+        "external_port": asked.external_port,
+        "internal_client": str(asked.internal.address),
+        "internal_port": asked.internal.port,
+        "rule": question.topic.rule,
+        "description": asked.description or None,
     }

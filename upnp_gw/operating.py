@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from typing import Literal
 
 from upnp_gw import __version__, api
+from upnp_gw.asking import questions_waiting
 from upnp_gw.config import Config
 from upnp_gw.device import device_id, lan_of, mac_of
 from upnp_gw.events import (
@@ -135,6 +136,7 @@ class GatewayOperator:
             healed=self._gateway.healed,
             warnings=self._warnings(now),
             counters=self.told.counters(),
+            questions=len(questions_waiting(self._operations, now.wall)),
             detected=list(self.told.detected),
         )
 

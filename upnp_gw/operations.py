@@ -11,6 +11,7 @@ from random import Random
 from upnp_gw.asking import ask
 from upnp_gw.audit import map_record, removal_record
 from upnp_gw.datagram_leases import another_port, release, static_reply
+from upnp_gw.events import IncidentBegan
 from upnp_gw.floods import Floods
 from upnp_gw.gate.decision import Facts, Held, Outcome, Verdict
 from upnp_gw.gate.identity import gather
@@ -202,7 +203,7 @@ class Operations:
         """A refusal may be evidence against the device."""
         incident = self.book.refused(facts.device, request, verdict, turn.now, facts.today)
         if incident is not None:
-            turn.incidents.append(incident)
+            turn.told.append(IncidentBegan(incident))
             turn.on_undo.append(partial(self.book.withdraw, incident))
             if incident.quarantines:
                 self._quarantine(turn, incident.device)

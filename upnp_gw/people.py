@@ -12,9 +12,10 @@ from functools import partial
 from ipaddress import ip_address
 
 from upnp_gw import api
+from upnp_gw.asking import questions_waiting
 from upnp_gw.device import mac_of
 from upnp_gw.errors import ConfigError, GatewayError
-from upnp_gw.gate.approved import Change, Written, port_values, rules_of, toml_of
+from upnp_gw.gate.approved import Change, Written, rules_of, toml_of
 from upnp_gw.gate.identity import OPERATOR
 from upnp_gw.gate.limits import Incident
 from upnp_gw.gate.proposals import Proposals, Target
@@ -24,6 +25,7 @@ from upnp_gw.ledger.ledger import Turn
 from upnp_gw.model import IPAddress, Mapping
 from upnp_gw.policies import Enforcer
 from upnp_gw.request import Granted, Refused, Reply
+from upnp_gw.telling import question_told
 
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
 Shown = Callable[[Mapping], api.Mapping]
@@ -132,7 +134,8 @@ class People:
     # -- what devices ask for
 
     async def queue(self) -> list[api.Question]:
-        return [self._question(question) for question in self._waiting()]
+        proposals = self._proposals
+        return [question_told(question, proposals) for question in self._waiting()]
 
     async def approve(self, number: str, asked: api.Approve) -> api.Approved | api.Problem:
         question = self._asked(number)
@@ -241,14 +244,7 @@ class People:
         )
 
     def _waiting(self) -> list[Question]:
-        """The waiting questions, by number. If the waiting grant or a limit has changed, a yes would give something
-        other than was shown: the question is dropped, and the device's next request asks again."""
-        questions, proposals = self._operations.questions, self._proposals
-        waiting = questions.all(self._around.clock().wall)
-        for question in waiting:
-            if not proposals.still_waits(question):
-                questions.drop(question)
-        return [question for question in waiting if proposals.still_waits(question)]
+        return questions_waiting(self._operations, self._around.clock().wall)
 
     def _asked(self, text: str) -> Question | api.Problem:
         number = int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else 0
@@ -293,31 +289,6 @@ class People:
         if isinstance(reply, Granted):
             return self._shown(reply.mapping), None
         return None, reply.reason if isinstance(reply, Refused) else "the gateway could not carry it out"
-
-    def _question(self, question: Question) -> api.Question:
-        asked, topic, proposals = question.request, question.topic, self._proposals
-        return api.Question(
-            number=question.number,
-            earlier=list(question.earlier),
-            device=topic.device,
-            device_name=proposals.name_of(topic.device),
-            address=str(asked.source.address),
-            via=asked.via,
-            family=topic.family.value,
-            transport=topic.transport,
-            internal_client=str(asked.internal.address),
-            internal_port=topic.port,
-            external_ports=port_values(question.terms.external_ports),
-            remote_hosts=[api.RemoteHost(host=str(peers.network), port=peers.port) for peers in topic.remotes],
-            lease_s=question.terms.lease_s,
-            description=asked.description,
-            rule=topic.rule,
-            first_asked=api.moment(question.first_asked),
-            last_asked=api.moment(question.last_asked),
-            times=question.times,
-            decision=question.decision,
-            toml=proposals.toml(question),
-        )
 
     def _incident(self, incident: Incident) -> api.Incident:
         now = self._around.clock()

@@ -13,11 +13,15 @@ from upnp_gw.events import (
     Ipv6FirewallChanged,
     LanChanged,
     PolicyChanged,
+    QuestionAsked,
     TableChanged,
     WanChanged,
 )
+from upnp_gw.gate.approved import port_values
 from upnp_gw.gate.identity import name_of
 from upnp_gw.gate.limits import Incident
+from upnp_gw.gate.proposals import Proposals
+from upnp_gw.gate.question import Question
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.model import IPAddress, Mapping, RemotePeers, Via
@@ -112,6 +116,8 @@ class Telling:
                 return [self._event("decided", decision=self.decision(event.record))]
             case IncidentBegan(incident):
                 return [self._event("incident", why=incident_told(incident))]
+            case QuestionAsked(question, count):
+                return [self._event("question", why=f"question {question.number}; {api.questions_wait(count)}")]
             case PolicyChanged():
                 return [self._event("policy", why=event.digest)]
             case FirewallHealed():
@@ -129,6 +135,33 @@ class Telling:
     def name(self, device: str) -> str | None:
         policy = self._operations.policy
         return name_of(policy, device, self._around.network.main_lan)
+
+
+def question_told(question: Question, proposals: Proposals) -> api.Question:
+    """A question in the words of the API, with the rule that an approval would write."""
+    asked, topic = question.request, question.topic
+    return api.Question(
+        number=question.number,
+        earlier=list(question.earlier),
+        device=topic.device,
+        device_name=proposals.name_of(topic.device),
+        address=str(asked.source.address),
+        via=asked.via,
+        family=topic.family.value,
+        transport=topic.transport,
+        internal_client=str(asked.internal.address),
+        internal_port=topic.port,
+        external_ports=port_values(question.terms.external_ports),
+        remote_hosts=[api.RemoteHost(host=str(peers.network), port=peers.port) for peers in topic.remotes],
+        lease_s=question.terms.lease_s,
+        description=asked.description,
+        rule=topic.rule,
+        first_asked=api.moment(question.first_asked),
+        last_asked=api.moment(question.last_asked),
+        times=question.times,
+        decision=question.decision,
+        toml=proposals.toml(question),
+    )
 
 
 def incident_told(incident: Incident) -> str:

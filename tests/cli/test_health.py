@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.cli.conftest import Run
 from tests.fake_operator import STATUS, ServedOperator
@@ -28,6 +29,21 @@ def test_status_is_a_page(daemon: ServedOperator, upnp_gw: Run) -> None:
     assert "WARNING   no policy file" in answer.output
     assert max(map(width, answer.output.splitlines())) <= 80
     assert json.loads(upnp_gw("status", "--json").output) == json.loads(api.encode(STATUS))
+
+
+@pytest.mark.parametrize(("count", "line"), [(1, "1 question waits"), (3, "3 questions wait")])
+def test_status_says_that_questions_wait(
+    daemon: ServedOperator, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch, count: int, line: str
+) -> None:
+    assert "queue" not in upnp_gw("status").output
+    asking = replace(STATUS, questions=count)
+
+    async def status() -> api.Status:
+        return asking
+
+    monkeypatch.setattr(daemon.operator, "status", status)
+    assert f"\nqueue     {line}: upnp-gw queue\n" in upnp_gw("status").output
+    assert json.loads(upnp_gw("status", "--json").output)["questions"] == count
 
 
 def test_doctor_asks_the_daemon_and_fails_where_something_is_wrong(daemon: ServedOperator, upnp_gw: Run) -> None:

@@ -80,9 +80,6 @@ class Answering(FakeOperator):
     async def retract(self, rule: str) -> Any:
         return self.done(WRITTEN, "retract", rule)
 
-    async def queue(self) -> Any:
-        return self.questions
-
     async def approve(self, number: str, asked: api.Approve) -> Any:
         opened = mapping(1) if asked.for_s else None
         why_not = None if asked.for_s else "the device is away"
@@ -200,9 +197,23 @@ def test_no_client_text_acts_on_the_terminal() -> None:
     assert all(line.isprintable() for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("count", "line"), [(1, "1 question waits: upnp-gw queue"), (2, "2 questions wait: upnp-gw queue")]
+)
+def test_waiting_questions_are_shown_by_list_and_devices(
+    daemon: ServedOperator, upnp_gw: Run, count: int, line: str
+) -> None:
+    answering(daemon).questions = [QUESTION] * count
+    for command in ("list", "devices"):
+        assert upnp_gw(command).output.splitlines()[0] == line
+        assert isinstance(json.loads(upnp_gw(command, "--json").output), list)
+    answering(daemon).questions = []
+    assert "question" not in upnp_gw("list").output
+
+
 @pytest.mark.parametrize("command", ["list", "devices"])
 def test_an_open_incident_is_a_banner(daemon: ServedOperator, upnp_gw: Run, command: str) -> None:
-    answering(daemon).open_incidents = [INCIDENT]
+    answering(daemon).open_incidents, answering(daemon).questions = [INCIDENT], []
     first = upnp_gw(command).output.splitlines()[0]
     assert first.startswith("INCIDENT: old-pc (02:00:00:00:00:66) is frozen until ")
     assert first.endswith("it was refused 2 ports (upnp-gw release 02:00:00:00:00:66)")

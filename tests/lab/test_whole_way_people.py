@@ -57,6 +57,10 @@ def test_ask_yes_and_the_packet_arrives(here: Home) -> None:
         assert "606" in said
         (question,) = here.daemon.json("queue")
         assert question["decision"] in here.daemon.cli("log").stdout
+        waits = "1 question waits: upnp-gw queue"
+        assert f"queue     {waits}" in here.daemon.cli("status").stdout.splitlines()
+        assert here.daemon.cli("list").stdout.splitlines() == [waits, "no mappings"]
+        assert sum(waits in line for line in here.daemon.output) == 1
         assert here.shut(8080), "no answer is no"
         told = here.daemon.cli("approve", str(question["number"]), "--for", "30d").stdout
         assert "is open" in told
@@ -66,6 +70,7 @@ def test_ask_yes_and_the_packet_arrives(here: Home) -> None:
     (grant,) = approved["grant"]
     assert (grant["int_ports"], grant["proto"], "until" in grant) == ([8080], ["tcp"], True)
     assert here.daemon.json("queue") == []
+    assert "queue" not in here.daemon.cli("status").stdout
     here.agree()
 
 

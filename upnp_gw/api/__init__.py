@@ -31,6 +31,7 @@ from upnp_gw.api.people import (
     RemoteHost,
     Revoked,
     Written,
+    questions_wait,
 )
 from upnp_gw.api.policy import FallenMapping, PolicyText, Reloaded
 from upnp_gw.api.routes import ROUTES, Route, encode
@@ -84,4 +85,5 @@ __all__ = [
     "Written",
     "encode",
     "moment",
+    "questions_wait",
 ]

@@ -136,6 +136,11 @@ class Question(Struct, frozen=True, kw_only=True):
     """The rule that an approval without a time would write now."""
 
 
+def questions_wait(count: int) -> str:
+    """``1 question waits: upnp-gw queue``."""
+    return f"{'1 question waits' if count == 1 else f'{count} questions wait'}: upnp-gw queue"
+
+
 class Incident(Struct, frozen=True, kw_only=True):
     """A device was refused many distinct ports: it may be infected."""
 

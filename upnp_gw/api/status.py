@@ -71,6 +71,8 @@ class Status(Struct, frozen=True, kw_only=True):
     """What the operator should know: a private external address, no policy file, an open incident."""
     counters: dict[str, int] = {}
     """Requests answered and dropped, by kind."""
+    questions: Count = 0
+    """How many questions wait for the operator's answer."""
     detected: list[str] = []
     """What was chosen without being configured, and why."""
 
@@ -89,13 +91,16 @@ class Check(Struct, frozen=True, kw_only=True):
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the event stream. ``hello`` is the first: what happens after it is not missed."""
 
-    event: Literal["hello", "added", "changed", "removed", "wan", "lan", "decided", "incident", "policy", "healed"]
+    event: Literal[
+        "hello", "added", "changed", "removed", "wan", "lan", "decided", "incident", "question", "policy", "healed"
+    ]
     at: datetime
     mapping: Mapping | None = None
     """added, changed: as it is now; removed: as it was."""
     why: str | None = None
     """policy: its hash; removed: deleted, expired, revoked, policy, device-moved, prefix-gone, quarantine,
-    displaced; incident: who and what was refused; healed: what was found."""
+    displaced; incident: who and what was refused; question: its number, and how many questions wait; healed: what
+    was found."""
     decision: Decision | None = None
 
 

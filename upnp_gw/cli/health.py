@@ -55,6 +55,7 @@ def page(status: api.Status) -> list[tuple[str, str]]:
         ),
         *(("announces", location) for location in status.locations),
         ("mappings", held),
+        *([("queue", api.questions_wait(status.questions))] if status.questions else []),
         (
             "policy",
             f"{status.policy.source}: {status.policy.grants} grants, else {status.policy.default}"

@@ -1,4 +1,4 @@
-"""Open incidents, as ``list``, ``devices`` and ``release`` tell them."""
+"""Open incidents and waiting questions, as ``list``, ``devices`` and ``release`` show them."""
 
 import msgspec
 
@@ -19,6 +19,8 @@ def described(incident: api.Incident) -> str:
 
 
 def banner(gateway: Gateway) -> list[str]:
-    """A line for each open incident."""
+    """A line for each open incident, and one if questions wait."""
     incidents = msgspec.json.decode(gateway.ask("GET", "/v1/incidents"), type=list[api.Incident])
-    return [f"INCIDENT: {described(i)} (upnp-gw release {shown(i.device)})" for i in incidents]
+    waiting = len(msgspec.json.decode(gateway.ask("GET", "/v1/queue"), type=list[api.Question]))
+    told = [f"INCIDENT: {described(i)} (upnp-gw release {shown(i.device)})" for i in incidents]
+    return told + ([api.questions_wait(waiting)] if waiting else [])

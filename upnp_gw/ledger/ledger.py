@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from upnp_gw.events import TableChanged
-from upnp_gw.gate.limits import Incident
+from upnp_gw.events import IncidentBegan, QuestionAsked, TableChanged
 from upnp_gw.ledger.cuts import Cuts, PendingCut, cut_of
 from upnp_gw.ledger.epoch import Epoch
 from upnp_gw.ledger.filters import narrowed
@@ -74,8 +73,8 @@ class Turn:
     """Mapping id -> why it ended."""
     cuts_put: list[PendingCut] = field(default_factory=list)
     cuts_dropped: list[PendingCut] = field(default_factory=list)
-    incidents: list[Incident] = field(default_factory=list)
-    """Those that began with this operation."""
+    told: list[IncidentBegan | QuestionAsked] = field(default_factory=list)
+    """What this operation publishes beside its rows and decisions."""
     quiet: bool = False
     """A renewal by the gateway itself: nothing that a control point could see has changed."""
     pairs: Sequence[tuple[Mapping | None, Mapping | None]] = ()
