@@ -220,7 +220,7 @@ class Daemon:
             locations=self._lan_side.locations,
             hindrances=self._hindrances.now,
             counters=self._counts,
-            doctor=lambda: examine(config),
+            doctor=lambda: examine(config, os.getpid()),
         )
         operator = GatewayOperator(self.gateway, self._store, told)
         people = People(self.gateway, self._enforcer, self._netwatch.probe, operator.shown)

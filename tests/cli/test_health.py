@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.cli.conftest import Run
 from tests.fake_operator import STATUS, ServedOperator
 from upnp_gw import api
+from upnp_gw.cli.client import Gateway, NotPermitted
 from upnp_gw.cli.health import told
 from upnp_gw.terminal import width
 
@@ -80,3 +81,17 @@ def test_a_remedy_is_one_printable_line() -> None:
     lines = told(api.Check(name="x", outcome="warn", finding="\x1b[2J" * 50, remedy="nft \u202e" + "y" * 90), 80)
     assert all(line.isprintable() for line in lines)
     assert lines[-1].startswith("          -> nft ")
+
+
+def test_doctor_of_a_user_who_may_not_ask_the_daemon_says_so(
+    daemon: ServedOperator, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not take the daemon that runs for one that does not, nor its ports for somebody else's."""
+
+    def refused(self: Gateway) -> None:
+        raise NotPermitted(f"no permission to use {self.path}")
+
+    monkeypatch.setattr(Gateway, "_connect", refused)
+    answer = upnp_gw("doctor")
+    assert answer.exit_code == 3
+    assert answer.output.startswith("Error: no permission to use ")

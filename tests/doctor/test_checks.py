@@ -22,8 +22,10 @@ def link(name: str, *addresses: str, up: bool = True, index: int = 3) -> Link:
 
 
 WAN, LAN = link("eth0", "9.9.9.7/24"), link("br-lan", "192.168.1.1/24", "fe80::1/64")
+UDP, TCP = Transport.UDP, Transport.TCP
 SOUND = Scene(
     config=HOME,
+    served=((UDP, 1900), (UDP, 5351), (TCP, 5000)),
     links=(WAN, LAN),
     forwarding4=True,
     forwarding6=True,
@@ -146,11 +148,83 @@ def test_the_line_to_add_is_told_whole() -> None:
     assert check.remedy == "firewall-cmd --a && firewall-cmd --b", "firewalld writes it down itself"
 
 
+ROUTER = replace(SOUND, config=replace(HOME, firewall=FirewallMode.ROUTER), forwarding4=False, forwarding6=False)
+OWN = tuple(PortHolder(*port, "0.0.0.0", "python3", 77) for port in SOUND.served)
+
+
 def test_router_mode_switches_forwarding_on_itself() -> None:
-    router = replace(
-        SOUND, config=replace(HOME, firewall=FirewallMode.ROUTER), forwarding4=False, forwarding6=False
+    assert {check.outcome for check in judge(ROUTER)} == {"ok"}
+    told = {check.finding for check in judge(ROUTER) if check.name in ("forwarding", "router mode")}
+    assert told == {
+        "IPv4 is not forwarded yet: router mode switches it on at its start",
+        "IPv6 is not forwarded yet: router mode switches it on at its start",
+        "masquerade, and the filters of forward and input will be its own; nothing is missing",
+    }
+
+
+def test_while_router_mode_runs_forwarding_that_is_off_is_a_fault() -> None:
+    found = [check for check in judge(replace(ROUTER, daemon_pid=77, holders=OWN)) if check.outcome == "fail"]
+    assert [check.name for check in found] == ["forwarding", "forwarding"]
+    assert all("another program has switched it off" in check.finding for check in found)
+
+
+def test_router_mode_is_told_what_keeps_it_from_starting() -> None:
+    beside = replace(ROUTER, forward_filters=("chain inet filter forward",))
+    (check,) = [check for check in judge(beside) if check.outcome == "fail"]
+    assert check.finding == (
+        "does not start: chain inet filter forward of another firewall filters what is forwarded"
     )
-    assert {check.outcome for check in judge(router)} == {"ok"}
+    assert "allow_other_forward = true" in str(check.remedy)
+    both = replace(beside, config=replace(beside.config, allow_other_forward=True))
+    assert {check.outcome for check in judge(both)} == {"ok"}
+    alongside = replace(SOUND, forward_filters=("chain inet filter forward",))
+    assert {check.outcome for check in judge(alongside)} == {"ok"}
+
+
+def test_the_memory_backend_needs_no_forwarding() -> None:
+    memory = replace(SOUND, config=replace(HOME, backend="memory"), forwarding4=False, forwarding6=False)
+    assert {check.name for check in judge(memory) if check.outcome != "ok"} == {"nftables"}
+
+
+def test_the_emulator_needs_no_wan_interface_and_no_flag_of_the_loopback() -> None:
+    config = Config(wan="emulated", lan=("lo",), external_addresses=(IPv4Address("11.22.33.44"),), backend="memory")
+    lo = replace(
+        SOUND, config=config, links=(link("lo", "127.0.0.1/8"),), multicast={"lo": Multicast(enabled=False)}
+    )
+    assert {check.name for check in judge(lo) if check.outcome != "ok"} == {"nftables"}
+
+
+def ports_told(scene: Scene) -> list[tuple[str, str]]:
+    return [(check.outcome, check.finding) for check in judge(scene) if check.name == "ports"]
+
+
+def test_ports_are_free_before_the_daemon_runs_and_served_by_it_afterwards() -> None:
+    assert ports_told(SOUND) == [("ok", "udp/1900, udp/5351 and tcp/5000 are free")]
+    running = replace(SOUND, daemon_pid=77, holders=OWN)
+    assert ports_told(running) == [("ok", "udp/1900, udp/5351 and tcp/5000 are served by upnp-gw (pid 77)")]
+    assert ports_told(replace(running, holders=OWN[:1])) == [
+        ("ok", "udp/1900 is served by upnp-gw (pid 77)"),
+        ("ok", "udp/5351 and tcp/5000 are free"),
+    ]
+
+
+def test_only_ports_that_are_served_are_told() -> None:
+    assert ports_told(replace(SOUND, served=((UDP, 1900),))) == [("ok", "udp/1900 is free")]
+
+
+def test_another_program_beside_the_daemon_is_told_with_its_pid() -> None:
+    other = PortHolder(UDP, 1900, "0.0.0.0", "minidlnad", 12)
+    assert ports_told(replace(SOUND, daemon_pid=77, holders=(*OWN, other))) == [
+        ("warn", "minidlnad (pid 12) also listens on udp/1900 on 0.0.0.0: unicast searches reach only one"),
+        ("ok", "udp/1900, udp/5351 and tcp/5000 are served by upnp-gw (pid 77)"),
+    ]
+
+
+def test_a_daemon_that_was_not_asked_is_no_stranger() -> None:
+    daemon = tuple(replace(holder, process="upnp-gw") for holder in OWN)
+    assert ports_told(replace(SOUND, holders=daemon)) == [
+        ("warn", "udp/1900, udp/5351 and tcp/5000 are served by another upnp-gw (pid 77), which was not asked")
+    ]
 
 
 @pytest.mark.spec("SR-21")

@@ -12,7 +12,7 @@ import pytest
 
 from upnp_gw.config import Config
 from upnp_gw.doctor import examine
-from upnp_gw.doctor.holders import holders
+from upnp_gw.doctor.holders import _name, holders
 from upnp_gw.doctor.look import _multicast, _state_problem
 from upnp_gw.doctor.scene import PortHolder
 from upnp_gw.doctor.search import GROUP, MOST, Answers, answer_headers, other_gateways
@@ -102,19 +102,35 @@ def test_another_process_on_a_port_is_named(tmp_path: Path) -> None:
         for inode in inodes:
             (tmp_path / pid / "fd" / str(inode)).symlink_to(f"socket:[{inode}]")
     wanted = {(Transport.TCP, 5000), (Transport.UDP, 1900), (Transport.UDP, 5351)}
-    assert holders(wanted, own_pid=20, proc=tmp_path) == (
-        PortHolder(Transport.UDP, 1900, "0.0.0.0", "minidlnad"),
-        PortHolder(Transport.UDP, 5351, "0.0.0.0", None),
+    assert holders(wanted, proc=tmp_path) == (
+        PortHolder(Transport.TCP, 5000, "127.0.0.1", "upnp-gw", 20),
+        PortHolder(Transport.UDP, 1900, "0.0.0.0", "minidlnad", 10),
+        PortHolder(Transport.UDP, 5351, "0.0.0.0", None, None),
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("/usr/bin/python3\0-m\0upnp_gw\0run\0", "upnp-gw"),
+        ("/opt/venv/bin/python\0/usr/local/bin/upnp-gw\0run\0--wan\0eth0\0", "upnp-gw"),
+        ("/usr/bin/python3\0-m\0http.server\0", "python3"),
+        ("/usr/bin/python3\0-m\0upnp_gw\0doctor\0", "python3"),
+    ],
+)
+def test_a_daemon_that_an_interpreter_runs_has_its_own_name(tmp_path: Path, line: str, name: str) -> None:
+    (tmp_path / "comm").write_text("python3\n")
+    (tmp_path / "cmdline").write_text(line)
+    assert _name(tmp_path) == name
 
 
 def test_a_real_listener_is_found() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        (found,) = holders({(Transport.TCP, port)}, own_pid=0)
+        (found,) = holders({(Transport.TCP, port)})
         assert (found.address, found.port) == ("127.0.0.1", port)
         assert found.process == Path("/proc/self/comm").read_text("utf-8").strip()
-        assert holders({(Transport.TCP, port)}, own_pid=os.getpid()) == ()
+        assert found.pid == os.getpid()
 
 
 def test_the_state_directory(tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ class Unreachable(click.ClickException):
     exit_code = UNREACHABLE
 
 
+class NotPermitted(Unreachable):
+    """A daemon may run, but this user may not ask it."""
+
+
 class Refusal(click.ClickException):
     """The daemon said no: an ``api.Problem``. Exit code 1."""
 
@@ -51,9 +55,11 @@ class Gateway:
         self.path = runtime_dir / SOCKET_NAME
 
     def running(self) -> bool:
-        """True where a daemon accepts connections."""
+        """True where a daemon accepts connections. Raises NotPermitted where this user may not ask."""
         try:
             self._connect().close()
+        except NotPermitted:
+            raise
         except Unreachable:
             return False
         return True
@@ -96,10 +102,11 @@ class Gateway:
         except (FileNotFoundError, ConnectionRefusedError):
             problem = f"upnp-gw is not running (nobody answers at {self.path}; another --runtime-dir?)"
         except PermissionError:
-            problem = (
+            connection.close()
+            raise NotPermitted(
                 f"no permission to use {self.path}. As root: sudo upnp-gw {shown(' '.join(sys.argv[1:]), 200)};"
                 " or as a member of the group that [control] group names"
-            )
+            ) from None
         except OSError as error:
             problem = f"cannot reach upnp-gw at {self.path}: {error}"
         else:

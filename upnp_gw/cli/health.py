@@ -1,6 +1,7 @@
 """``status`` and ``doctor``: how the gateway is."""
 
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +83,22 @@ def folded(label: str, text: str, most: int) -> list[str]:
 
 @click.command()
 @interface_options
+@click.option("--firewall", metavar="router|alongside", help="The whole firewall, or only our table in it.")
+@click.option("--backend", metavar="nftables|memory", help="memory opens nothing.")
+@click.option("--http-port", type=int, metavar="N", help="Description and control, on each LAN address.")
+@click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where mappings are kept.")
 @talks
 def doctor(gateway: Gateway, as_json: bool, **given: Any) -> None:
     """What could be wrong on this machine, and what to do. Exit code 1: something is.
 
-    Asks the running daemon; where none runs, looks for itself: as root it sees more.
+    Asks the running daemon, which looks at its own configuration. Where none runs, looks for itself at what the
+    options and the file say: as root it sees more.
     """
     if gateway.running():
-        checks = msgspec.json.decode(gateway.ask("GET", "/v1/doctor"), type=list[api.Check])
+        checks = [
+            *_not_looked_at(given),
+            *msgspec.json.decode(gateway.ask("GET", "/v1/doctor"), type=list[api.Check]),
+        ]
     else:
         checks = _look(gateway, **given)
     if as_json:
@@ -100,13 +109,21 @@ def doctor(gateway: Gateway, as_json: bool, **given: Any) -> None:
         sys.exit(REFUSED)
 
 
-def _look(gateway: Gateway, config_file: Path | None, lan: tuple[str, ...], wan: str | None) -> list[api.Check]:
+def _not_looked_at(given: Mapping[str, object]) -> Iterator[api.Check]:
+    """What options say counts only where no daemon runs."""
+    named = [f"--{name.removesuffix('_file').replace('_', '-')}" for name, value in given.items() if value]
+    if named:
+        finding = f"upnp-gw runs, and its own configuration is looked at, not {', '.join(named)}"
+        yield api.Check(name="daemon", outcome="ok", finding=finding)
+
+
+def _look(gateway: Gateway, config_file: Path | None, **given: object) -> list[api.Check]:
     import asyncio
 
     from upnp_gw.doctor import examine
     from upnp_gw.firewall.nftables.library import check_library
 
-    options: dict[str, object] = {"--lan": lan, "--wan": wan}
+    options = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
     try:
         config, chosen, _ = configure(config_file, options)
     except ConfigError as error:

@@ -4,7 +4,7 @@ look      reads the machine into a Scene; needs no daemon, sees more as root
 scene     one moment of the machine, as values
 checks    Scene -> findings; pure
 search    who else on the LAN answers as a gateway
-holders   who else holds our ports
+holders   who holds our ports
 """
 
 from upnp_gw.api import Check
@@ -13,9 +13,12 @@ from upnp_gw.doctor.checks import judge
 from upnp_gw.doctor.look import look
 
 
-async def examine(config: Config) -> list[Check]:
-    """Every finding, in a fixed order. Changes nothing; takes about 1.5 s."""
-    return judge(await look(config))
+async def examine(config: Config, daemon_pid: int | None = None) -> list[Check]:
+    """Every finding, in a fixed order. Changes nothing; takes about 1.5 s.
+
+    ``daemon_pid``: the daemon that runs with this configuration; None: it is not started yet.
+    """
+    return judge(await look(config, daemon_pid))
 
 
 __all__ = ["examine"]

@@ -1,9 +1,9 @@
 """The checks: what could be wrong on this machine, and what to do. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from upnp_gw.api import Check
-from upnp_gw.doctor.scene import Scene
+from upnp_gw.doctor.scene import DAEMON, PortHolder, Scene
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.nftables.library import described
 from upnp_gw.model import Transport
@@ -12,6 +12,8 @@ from upnp_gw.terminal import shown
 
 SSDP_PORT = 1900
 PCP_PORT = 5351
+LOOPBACK = "lo"
+"""Delivers multicast to the programs of this machine although it does not have the flag."""
 
 
 def ok(name: str, finding: str) -> Check:
@@ -30,7 +32,10 @@ def interfaces(scene: Scene) -> Iterator[Check]:
     """Every interface is there, up, and a LAN has an address to answer from."""
     for role, name in (("WAN", scene.config.wan), *(("LAN", name) for name in scene.config.lan)):
         link = scene.link(name)
-        if link is None or link.index == 0:
+        missing = link is None or link.index == 0
+        if missing and role == "WAN" and scene.config.backend == "memory":
+            yield ok("interface", f"WAN {name} is emulated by the memory backend: no interface is needed")
+        elif link is None or missing:
             yield fail(
                 "interface", f"{role} {name} is not there", f"bring {name} up, or choose another: ip -br link"
             )
@@ -91,6 +96,9 @@ def external_address(scene: Scene) -> Iterator[Check]:
 
 def forwarding(scene: Scene) -> Iterator[Check]:
     """The kernel forwards. In router mode the daemon itself switches it on, once its table stands."""
+    if scene.config.backend == "memory":
+        yield ok("forwarding", "not needed: the memory backend opens nothing")
+        return
     router = scene.config.firewall is FirewallMode.ROUTER
     for version, state, key in (
         (4, scene.forwarding4, "net.ipv4.ip_forward"),
@@ -101,8 +109,14 @@ def forwarding(scene: Scene) -> Iterator[Check]:
             yield warn(name, f"cannot tell whether IPv{version} is forwarded", f"sysctl {key}")
         elif state:
             yield ok(name, f"IPv{version} is forwarded")
+        elif router and scene.daemon_pid is None:
+            yield ok(name, f"IPv{version} is not forwarded yet: router mode switches it on at its start")
         elif router:
-            yield ok(name, f"IPv{version} is not forwarded yet; router mode switches it on when its table stands")
+            yield fail(
+                name,
+                f"IPv{version} is not forwarded: another program has switched it off since router mode started",
+                f"find that program (sysctl.d, a network manager), then: sysctl -w {key}=1",
+            )
         elif version == 4:
             yield fail(name, "IPv4 is not forwarded: no mapping can work", f"sysctl -w {key}=1")
         else:
@@ -139,6 +153,23 @@ def other_tables(scene: Scene) -> Iterator[Check]:
         yield ok("other tables", "none drops mapped traffic, or what LAN hosts send to the gateway")
 
 
+def router_mode(scene: Scene) -> Iterator[Check]:
+    """Router mode brings its own masquerade and filters, and does not start beside other filters of its kind."""
+    if scene.config.firewall is not FirewallMode.ROUTER or scene.config.backend == "memory":
+        return
+    own = "masquerade, and the filters of forward and input"
+    if scene.forward_filters and not scene.config.allow_other_forward:
+        yield fail(
+            "router mode",
+            f"does not start: {shown(', '.join(scene.forward_filters), 300)} of another firewall filters what is"
+            " forwarded",
+            "remove that firewall, or choose alongside mode: --firewall alongside; to have both: [firewall]"
+            " allow_other_forward = true",
+        )
+    elif scene.library_problem is None and scene.drops_problem is None:
+        yield ok("router mode", f"{own} {'are' if scene.daemon_pid else 'will be'} its own; nothing is missing")
+
+
 def flow_offload(scene: Scene) -> Iterator[Check]:
     """Every packet of a mapping's flows passes our table: a flowtable takes established flows past it."""
     for offload in scene.offloads:
@@ -156,7 +187,9 @@ def flow_offload(scene: Scene) -> Iterator[Check]:
 def multicast(scene: Scene) -> Iterator[Check]:
     """Searches arrive: the interface takes multicast, and a snooping bridge is asked for memberships."""
     for name, how in scene.multicast.items():
-        if not how.enabled:
+        if name == LOOPBACK:
+            yield ok("multicast", f"{name} takes multicast from programs of this machine")
+        elif not how.enabled:
             yield fail(
                 "multicast",
                 f"{name} takes no multicast: nobody finds the gateway",
@@ -203,21 +236,50 @@ def other_gateways(scene: Scene) -> Iterator[Check]:
 
 def ports(scene: Scene) -> Iterator[Check]:
     """Our ports are ours. UDP 1900 is shared on purpose by all who speak SSDP on this machine."""
-    for holder in scene.holders:
-        where = f"{holder.transport}/{holder.port} on {shown(holder.address)}"
-        who = shown(holder.process) if holder.process else "another process"
-        if (holder.transport, holder.port) == (Transport.UDP, SSDP_PORT):
-            yield warn(
-                "ports",
-                f"{who} also listens on {where}: unicast searches reach only one",
-                f"stop {who} if it is a UPnP gateway",
-            )
-        elif holder.port == PCP_PORT:
-            yield warn("ports", f"{who} holds {where}: NAT-PMP and PCP", f"stop {who}: two gateways on one machine")
-        else:
-            yield fail("ports", f"{who} holds {where}", "stop it, or choose another: --http-port N")
-    if not scene.holders:
-        yield ok("ports", f"udp/{SSDP_PORT}, udp/{PCP_PORT} and tcp/{scene.config.http_port} are free")
+    own = {(h.transport, h.port) for h in scene.holders if h.pid is not None and h.pid == scene.daemon_pid}
+    others = [holder for holder in scene.holders if holder.pid is None or holder.pid != scene.daemon_pid]
+    daemons = {
+        holder.pid: [h for h in others if h.pid == holder.pid] for holder in others if holder.process == DAEMON
+    }
+    for pid, held in daemons.items():
+        places = [f"{holder.transport}/{holder.port}" for holder in held]
+        yield warn(
+            "ports",
+            f"{_told(places)} served by another upnp-gw (pid {pid}), which was not asked",
+            f"upnp-gw doctor --runtime-dir DIR, with the DIR of pid {pid}; or stop it",
+        )
+    for holder in others:
+        if holder.process != DAEMON:
+            yield _held(holder)
+    if own:
+        served = [f"{transport}/{port}" for transport, port in scene.served if (transport, port) in own]
+        yield ok("ports", f"{_told(served)} served by upnp-gw (pid {scene.daemon_pid})")
+    taken = own | {(holder.transport, holder.port) for holder in others}
+    if free := [f"{transport}/{port}" for transport, port in scene.served if (transport, port) not in taken]:
+        yield ok("ports", f"{_told(free)} free")
+
+
+def _held(holder: PortHolder) -> Check:
+    """A port that somebody else holds."""
+    where = f"{holder.transport}/{holder.port} on {shown(holder.address)}"
+    who = shown(holder.process) if holder.process else "another process"
+    if holder.pid is not None:
+        who += f" (pid {holder.pid})"
+    if (holder.transport, holder.port) == (Transport.UDP, SSDP_PORT):
+        return warn(
+            "ports",
+            f"{who} also listens on {where}: unicast searches reach only one",
+            f"stop {who} if it is a UPnP gateway",
+        )
+    if holder.port == PCP_PORT:
+        return warn("ports", f"{who} holds {where}: NAT-PMP and PCP", f"stop {who}: two gateways on one machine")
+    return fail("ports", f"{who} holds {where}", "stop it, or choose another: --http-port N")
+
+
+def _told(ports: Sequence[str]) -> str:
+    """``udp/1900, udp/5351 and tcp/5000 are``."""
+    *first, last = ports
+    return f"{', '.join(first)} and {last} are" if first else f"{last} is"
 
 
 def state_directory(scene: Scene) -> Iterator[Check]:
@@ -238,6 +300,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Check]], ...] = (
     forwarding,
     library,
     other_tables,
+    router_mode,
     flow_offload,
     multicast,
     bridge_filters,

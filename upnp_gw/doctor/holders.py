@@ -1,27 +1,26 @@
-"""Which other processes hold our ports, by name where we may look at their open files."""
+"""Which processes hold the ports that upnp-gw serves, by name where we may look at their open files."""
 
 import contextlib
 import os
 from collections.abc import Collection
 from pathlib import Path
 
-from upnp_gw.doctor.scene import PortHolder
+from upnp_gw.doctor.scene import DAEMON, PortHolder
 from upnp_gw.model import Transport
 from upnp_gw.servers.listeners import read_bound
 
 PROC = Path("/proc")
 
 
-def holders(wanted: Collection[tuple[Transport, int]], own_pid: int, proc: Path = PROC) -> tuple[PortHolder, ...]:
-    """The sockets of other processes on these ports, each process once a port."""
+def holders(wanted: Collection[tuple[Transport, int]], proc: Path = PROC) -> tuple[PortHolder, ...]:
+    """The sockets on these ports, each process once a port; the daemon's own are among them."""
     bound = [socket for socket in read_bound(proc / "net") if (socket.transport, socket.port) in wanted]
     owners = _owners(proc) if bound else {}
     found: dict[tuple[Transport, int, int | str], PortHolder] = {}
     for socket in bound:
         pid, name = owners.get(socket.inode, (None, None))
-        if pid != own_pid:
-            holder = PortHolder(socket.transport, socket.port, str(socket.address), name)
-            found.setdefault((socket.transport, socket.port, pid or str(socket.address)), holder)
+        holder = PortHolder(socket.transport, socket.port, str(socket.address), name, pid)
+        found.setdefault((socket.transport, socket.port, pid or str(socket.address)), holder)
     return tuple(found.values())
 
 
@@ -32,7 +31,7 @@ def _owners(proc: Path) -> dict[int, tuple[int, str]]:
         if not process.name.isdecimal():
             continue
         try:
-            name = (process / "comm").read_text("utf-8", "replace").strip()
+            name = _name(process)
             descriptors = os.listdir(process / "fd")
         except OSError:
             continue  # it has ended, or it is another user's
@@ -42,3 +41,13 @@ def _owners(proc: Path) -> dict[int, tuple[int, str]]:
                 if target.startswith("socket:["):
                     found[int(target[8:-1])] = int(process.name), name
     return found
+
+
+def _name(process: Path) -> str:
+    """The name of a process; ``upnp-gw`` for a daemon that an interpreter runs. Raises OSError."""
+    name = (process / "comm").read_text("utf-8", "replace").strip()
+    with contextlib.suppress(OSError):  # the command line says more, where it can be read
+        words = (process / "cmdline").read_text("utf-8", "replace").split("\0")
+        if "run" in words and ("upnp_gw" in words[:4] or any(word.endswith("/upnp-gw") for word in words[:2])):
+            return DAEMON
+    return name

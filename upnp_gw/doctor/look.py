@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import fcntl
-import os
 import socket
 import struct
 import tempfile
@@ -11,17 +10,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from upnp_gw.config import Config, check_links
-from upnp_gw.doctor.checks import PCP_PORT, SSDP_PORT
 from upnp_gw.doctor.holders import holders
 from upnp_gw.doctor.scene import Multicast, Scene
 from upnp_gw.doctor.search import other_gateways
 from upnp_gw.errors import ConfigError, FirewallError
 from upnp_gw.files import FileProblem, check_directory
 from upnp_gw.firewall.nftables.drops import Drop
-from upnp_gw.firewall.nftables.inspect import foreign_ruleset
+from upnp_gw.firewall.nftables.inspect import foreign_ruleset, forward_filters
 from upnp_gw.firewall.nftables.library import Session
 from upnp_gw.firewall.nftables.offload import FlowOffload, flow_offloads
-from upnp_gw.model import Transport
 from upnp_gw.other_tables import all_drops, served_ports
 from upnp_gw.servers.detect import DefaultRoute, Interface, check_apart
 from upnp_gw.servers.detect import look as interfaces
@@ -31,15 +28,14 @@ BRIDGES = Path("/sys/class/net")
 SIOCGIFFLAGS, IFF_MULTICAST = 0x8913, 0x1000
 
 
-async def look(config: Config) -> Scene:
+async def look(config: Config, daemon_pid: int | None = None) -> Scene:
     """The machine at this moment. Takes as long as other gateways may take to answer, about 1.5 s."""
     links, routes = interfaces()
     served = [link for link in links if link.name in config.lan]
     own = frozenset(str(address) for link in links for address in link.ipv4)
     searched = asyncio.create_task(other_gateways(served, own))
     # libnftables blocks, and a context may not leave its thread: made, used and dropped on one
-    library_problem, drops, offloads, drops_problem = await asyncio.to_thread(_ruleset, config, served)
-    ports = frozenset({(Transport.UDP, SSDP_PORT), (Transport.UDP, PCP_PORT), (Transport.TCP, config.http_port)})
+    library_problem, drops, offloads, filters, drops_problem = await asyncio.to_thread(_ruleset, config, served)
     return Scene(
         config=config,
         links=links,
@@ -52,7 +48,10 @@ async def look(config: Config) -> Scene:
         drops_problem=drops_problem,
         bridge_filters=_bridge_filters(link.name for link in served),
         multicast=_multicast(link.name for link in served),
-        holders=await asyncio.to_thread(holders, ports, os.getpid()),
+        served=served_ports(config),
+        holders=await asyncio.to_thread(holders, served_ports(config)),
+        daemon_pid=daemon_pid,
+        forward_filters=filters,
         state_problem=_state_problem(config.state_dir),
         gateways=await searched,
     )
@@ -70,18 +69,18 @@ def _overlap(config: Config, links: Sequence[Interface], routes: Sequence[Defaul
 
 def _ruleset(
     config: Config, lans: Sequence[Interface]
-) -> tuple[str | None, tuple[Drop, ...], tuple[FlowOffload, ...], str | None]:
-    """Why there is no library; what other tables drop of our traffic, and offload; why they cannot be read."""
+) -> tuple[str | None, tuple[Drop, ...], tuple[FlowOffload, ...], tuple[str, ...], str | None]:
+    """Why there is no library; what other tables drop of our traffic, offload or filter; why that is unknown."""
     try:
         session = Session()
     except FirewallError as error:
-        return str(error), (), (), None
+        return str(error), (), (), (), None
     try:
         ruleset = foreign_ruleset(session)
         drops = all_drops(ruleset, config.wan, lans, served_ports(config))
-        return None, drops, tuple(flow_offloads(ruleset)), None
+        return None, drops, tuple(flow_offloads(ruleset)), tuple(forward_filters(ruleset)), None
     except FirewallError as error:
-        return None, (), (), str(error)
+        return None, (), (), (), str(error)
 
 
 def _switch(path: Path) -> bool | None:

@@ -32,15 +32,20 @@ class OtherGateway:
     server: str
 
 
+DAEMON = "upnp-gw"
+"""The name of a process that is a daemon of ours."""
+
+
 @dataclass(frozen=True, slots=True)
 class PortHolder:
-    """Another process on one of our ports."""
+    """A process on one of our ports."""
 
     transport: Transport
     port: int
     address: str
     process: str | None
     """Its name; None: not allowed to know."""
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,13 @@ class Scene:
     multicast: Mapping[str, Multicast] = field(default_factory=dict)
     """LAN interface -> how it treats multicast."""
     gateways: tuple[OtherGateway, ...] = ()
+    served: tuple[tuple[Transport, int], ...] = ()
+    """The ports that the daemon serves on each LAN."""
     holders: tuple[PortHolder, ...] = ()
+    daemon_pid: int | None = None
+    """The daemon whose machine this is; None: none runs, or none was asked."""
+    forward_filters: tuple[str, ...] = ()
+    """Chains of others that filter forwarded traffic: router mode does not start beside them."""
     state_problem: str | None = None
     """Why the state directory cannot be written; None: it can."""
 

@@ -1,0 +1,78 @@
+"""The doctor on a bare machine, before the daemon runs and while it runs, in every mode."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from upnp_gw.lab.daemon import Daemon
+from upnp_gw.lab.lab import Lab
+from upnp_gw.lab.topology import Topology
+
+pytestmark = pytest.mark.lab
+
+Told = dict[tuple[str, str], list[str]]
+"""(check, outcome) -> findings."""
+HOME = ("--lan", "lan0", "--wan", "wan0")
+FREE = ["udp/1900, udp/5351 and tcp/5000 are free"]
+
+
+def examined(daemon: Daemon, *options: str) -> Told:
+    told: Told = {}
+    for check in json.loads(daemon.cli("doctor", "--json", *options, check=False).stdout):
+        told.setdefault((check["name"], check["outcome"]), []).append(check["finding"])
+    return told
+
+
+def faults(told: Told) -> set[str]:
+    return {name for name, outcome in told if outcome != "ok"}
+
+
+def served(daemon: Daemon) -> list[str]:
+    return [f"udp/1900, udp/5351 and tcp/5000 are served by upnp-gw (pid {daemon.pid})"]
+
+
+def test_in_every_mode_it_asks_for_nothing_that_the_daemon_does_and_knows_its_ports(
+    namespaces: None, tmp_path: Path
+) -> None:
+    with Lab(Topology()) as lab:
+        modes = {
+            "alongside": (*HOME, "--firewall", "alongside"),
+            "router": (*HOME, "--firewall", "router"),
+            "memory": ("--lan", "lo", "--backend", "memory"),
+        }
+        needed = {"alongside": {"forwarding"}, "router": set(), "memory": {"nftables"}}
+        for mode in ("alongside", "router", "memory"):  # before router mode nothing is forwarded
+            daemon = Daemon(lab.gateway, tmp_path / mode, *modes[mode])
+            before = examined(daemon, *modes[mode])
+            assert faults(before) == needed[mode] | {"daemon"}, mode
+            assert before["ports", "ok"] == FREE
+            with daemon:
+                running = examined(daemon)
+                assert faults(running) == needed[mode], mode
+                assert running["ports", "ok"] == served(daemon)
+                if mode == "alongside":
+                    (left_out,) = examined(daemon, *modes[mode])["daemon", "ok"]
+                    assert re.fullmatch(
+                        "upnp-gw runs, and its own configuration is looked at, not --lan, .*", left_out
+                    )
+                    elsewhere = Daemon(lab.gateway, tmp_path / "elsewhere")
+                    (taken,) = examined(elsewhere, *modes[mode])["ports", "warn"]
+                    assert taken.endswith(f"are served by another upnp-gw (pid {daemon.pid}), which was not asked")
+        assert examined(daemon, *modes[mode])["ports", "ok"] == FREE, "after it was stopped"
+
+
+def test_a_foreign_filter_of_forwarded_traffic_is_told_before_router_mode_fails_on_it(
+    namespaces: None, tmp_path: Path
+) -> None:
+    with Lab(Topology()) as lab:
+        lab.gateway.run(
+            ["nft", "-f", "-"],
+            text="table inet other { chain foreign { type filter hook forward priority filter; policy drop; }; }",
+        )
+        daemon = Daemon(lab.gateway, tmp_path, *HOME, "--firewall", "router")
+        told = examined(daemon, *HOME, "--firewall", "router")
+        assert told["router mode", "fail"] == [
+            "does not start: chain inet other foreign of another firewall filters what is forwarded"
+        ]
