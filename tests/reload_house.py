@@ -33,7 +33,7 @@ async def reload_home(directory: Path, text: str, size: int = 1024, **options: A
     policies = Policies(file, directory / APPROVED, lambda: clock.now.wall)
     loaded = policies.load()
     async with house(directory, loaded.policy, clock, **options) as made:
-        reload = Reload(made.gateway, size, loaded, clock.now.wall, lambda: clock.now.wall)
+        reload = await Reload.begin(made.gateway, made.store, size, loaded, lambda: clock.now.wall)
         enforcer = Enforcer(policies, reload.enforce)
         told: Any = SimpleNamespace(policy_problem=lambda: reload.problem)
         operator = GatewayOperator(made.gateway, made.store, told)

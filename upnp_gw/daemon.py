@@ -108,7 +108,7 @@ class Daemon:
         await self._start_network()
         await self._start_gateway(loaded.policy)
         size = self._settings().size
-        self._reload = Reload(self.gateway, size, loaded, clock().wall, lambda: clock().wall)
+        self._reload = await Reload.begin(self.gateway, self._store, size, loaded, lambda: clock().wall)
         self._enforcer = Enforcer(policies, self._reload.enforce, self._store)
         await self._enforcer.begin()
         await self._start_servers()

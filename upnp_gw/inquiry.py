@@ -10,9 +10,10 @@ from upnp_gw import api
 from upnp_gw.audit import NotReplayable, asked
 from upnp_gw.duties import Fallen
 from upnp_gw.errors import ConfigError, GatewayError
-from upnp_gw.gate.explain import explain
+from upnp_gw.gate.explain import Explanation, explain
 from upnp_gw.gate.identity import ids_of, name_of
 from upnp_gw.gateway import Gateway
+from upnp_gw.kept_policies import NotKept
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
 from upnp_gw.ledger.store import Store
 from upnp_gw.model import IPAddress, Via
@@ -21,7 +22,6 @@ from upnp_gw.reload import Reload
 from upnp_gw.request import Refusal, Source
 from upnp_gw.trial import explained, request_of, rules
 
-OTHER_POLICY = "the policy has changed since: this is what was written down then, not what would be answered now"
 NO_RULES = "the rules cannot be told: this is no answer to a map request, or an older version wrote it"
 
 
@@ -46,21 +46,31 @@ class Inquiry:
     async def explain(self, decision: str) -> api.Explained | None:
         """None where there is no such decision (any more)."""
         records = await self._store.decisions(RecordFilter(id=decision, limit=1))
-        return self._explained(records[0]) if records else None
-
-    def _explained(self, record: DecisionRecord) -> api.Explained:
-        """The rules as they were: by the policy that it was decided by, or not at all."""
-        policy = self._operations.policy
-        found, note = None, None
+        if not records:
+            return None
         try:
-            facts, request = asked(record, self._around.network)
+            return self._explained(records[0], await self._rules(records[0]))
         except NotReplayable:
-            note = NO_RULES
-        else:
-            if record.policy == policy.digest:
-                found = explain(policy, facts, request)
-            else:
-                note = OTHER_POLICY
+            return self._explained(records[0], None, NO_RULES)
+        except NotKept as error:
+            return self._explained(records[0], None, str(error))
+
+    async def _rules(self, record: DecisionRecord) -> Explanation:
+        """The rules as they were, by the policy of then. Raises NotReplayable, NotKept, StoreError.
+
+        The network of now may give another answer than then (a LAN has other prefixes). The one that the record
+        tells of is taken in that case.
+        """
+        questions = [asked(record, self._around.network), asked(record)]
+        policy = self._operations.policy
+        if record.policy != policy.digest:
+            policy = await self._reload.kept.find(record.policy)
+        found = [explain(policy, facts, request) for facts, request in questions]
+        return next((each for each in found if each.verdict.reasons[-1] in record.reasons), found[0])
+
+    def _explained(
+        self, record: DecisionRecord, found: Explanation | None, note: str | None = None
+    ) -> api.Explained:
         return api.Explained(
             verdict=record.verdict,  # type: ignore[arg-type]
             refusal=record.refusal,
@@ -74,6 +84,7 @@ class Inquiry:
             facts=record.facts,
             decision=self._shown(record),
             note=note,
+            superseded=record.policy != self._operations.policy.digest,
         )
 
     async def trial(self, wanted: api.Trial) -> api.Explained | api.Problem:

@@ -124,11 +124,12 @@ class Policies:
         where, today = self.source, local_today(self.clock())
         with located(own_text, where), located(text, str(self.machine)):
             written = self._parsed(text)
-            approved = Approved(written, str(self.machine), ended(written, self.clock()))
+            gone = ended(written, self.clock())
+            approved = Approved(written, str(self.machine), gone)
             own = tables(own_text, where)
             try:
                 found = loaded(own, where, today, approved)
-                return replace(found, text=own_text, approved=text)
+                return replace(found, text=own_text, approved=text, ended=gone)
             except ConfigError as error:
                 if error.where != where:
                     raise

@@ -13,7 +13,9 @@ from upnp_gw.errors import ConfigError, FirewallError, GatewayError
 from upnp_gw.events import PolicyChanged
 from upnp_gw.gate.load import Loaded
 from upnp_gw.gateway import Gateway
+from upnp_gw.kept_policies import KeptPolicies
 from upnp_gw.ledger.ledger import Turn
+from upnp_gw.ledger.store import Store
 from upnp_gw.policies import Enforcer
 
 log = logging.getLogger(__name__)
@@ -43,12 +45,34 @@ class Reload:
     since: float
     """Wall-clock seconds since when it is in force."""
     wall: Callable[[], float]
+    kept: KeptPolicies
     problem: str | None = None
     """Why the files as they are now are not in force; None: they are."""
     last: InForce | None = field(default=None, init=False)
 
     async def enforce(self, loaded: Loaded) -> None:
         """For ``policies.Enforcer``. Raises FirewallError where it did not come into force."""
+        await self.kept.keep(self.now_in_force, loaded)
+        try:
+            await self._enforce(loaded)
+        finally:
+            await self._settle()
+
+    @classmethod
+    async def begin(
+        cls, gateway: Gateway, store: Store, map_size: int, loaded: Loaded, wall: Callable[[], float]
+    ) -> "Reload":
+        """This policy is in force at the start."""
+        made = cls(gateway, map_size, loaded, wall(), wall, KeptPolicies(store))
+        await made.kept.keep(loaded)
+        await made._settle()
+        return made
+
+    async def _settle(self) -> None:
+        operations = self.gateway.operations
+        await self.kept.in_force(operations.policy.digest, operations.ledger.numbers.decision)
+
+    async def _enforce(self, loaded: Loaded) -> None:
         operations = self.gateway.operations
         old, fallen = operations.policy, list[Fallen]()
 

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from click.testing import Result
 from tests.cli.conftest import Run
 from tests.house import CONSOLE, CONSOLE_IP, PC_IP
 from tests.reload_house import Home, reload_home
+from upnp_gw.cli.explain import facts_told
 from upnp_gw.model import Transport, Via
 from upnp_gw.servers.control import ControlServer
 
@@ -73,18 +77,61 @@ async def test_explain_tells_every_rule(home: Home, upnp_gw: Run) -> None:
     assert (await command(upnp_gw, "explain", "../status")).exit_code == 1
 
 
-async def test_explain_tells_an_old_decision_as_it_was_written_down(home: Home, upnp_gw: Run) -> None:
+async def test_explain_tells_an_old_decision_by_the_rules_of_then(
+    home: Home, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await home.house.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
+    before = home.house.operations.policy.digest
     home.file.write_text(POLICY.replace("3000-4000", "1-2000"))
     assert (await command(upnp_gw, "reload")).exit_code == 0
     told = await command(upnp_gw, "explain", "d1", "--all")
-    assert "note     the policy has changed since" in told.output
+    assert "games CHARGED: room 2/2" in told.output
+    assert "admin no: internal port 3074 is not in 22" in told.output
+    assert f"policy   {before}, not in force any more: the rules are those of then" in told.output
+    assert "1-2000" not in told.output
+    assert fits(told)
+    with closing(sqlite3.connect(home.file.parent / "ledger.db")) as db, db:
+        db.execute("DELETE FROM policies WHERE digest = ?", (before,))
+    told = await command(upnp_gw, "explain", "d1", "--all")
+    assert "note     the policy of then is not kept any more" in told.output
+    assert f"policy   {before}, not in force any more\n" in told.output
     assert "(games: room 2/2)" in told.output
     assert "clamp 7d -> 4h" in told.output
     assert "granted by rule games, lease 4h" in told.output
     for of_now in ("CHARGED", "1-2000", home.house.operations.policy.digest):
         assert of_now not in told.output
     assert fits(told)
+
+
+async def test_explain_tells_times_as_times(home: Home, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    await home.house.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
+    at = home.house.clock.now.wall
+    told = await command(upnp_gw, "explain", "d1")
+    here = datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    assert told.output.startswith(f"{here} allow ps5 pcp map udp 3074"), told.output
+    assert f"facts    time {here}, " in told.output
+    for raw in (str(int(at)), "minute_of_day", "second_of_minute", "today", "wall", "14400", "{", "["):
+        assert raw not in told.output, raw
+    trial = await command(upnp_gw, "try", "udp", "3074", "--device", "ps5")
+    assert f"facts    time {here}, " in trial.output.replace("\n" + 11 * " ", " "), trial.output
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"today": 739_000, "minute_of_day": 65, "second_of_minute": 7.9, "wall": 5.0}, "time 2024-04-24 01:05:07"),
+        ({"today": 0, "minute_of_day": 720, "wall": 0.0}, "time 12:00:00"),
+        ({"clock_change_s": 5 * 3600.0}, "clock_change_in 5h"),
+        ({"held_by_grant": {"games": 1, "web": 2}, "held": 3}, "held_by_grant games 1 web 2, held 3"),
+        (
+            {"filters": [["203.0.113.0/24", 5000]], "prefixes": {"lan0": ["10.0.0.0/8"]}},
+            "filters 203.0.113.0/24 5000, prefixes lan0 10.0.0.0/8",
+        ),
+        ({"frozen": True, "lease_agrees": False, "dhcp_name": None}, "frozen"),
+    ],
+)
+def test_facts_are_told_in_words(facts: dict[str, object], says: str) -> None:
+    assert facts_told(facts) == says
 
 
 async def test_try_changes_nothing(home: Home, upnp_gw: Run, tmp_path: Path) -> None:

@@ -59,6 +59,9 @@ async def test_the_first_schema_opens_with_all_it_held(oldest: Path) -> None:
     rows, cuts = await store.load(NOW)
     assert [row.mapping.id for row in rows] == ["m8"]
     assert cuts == []
+    assert await store.policy("0123456789ab") is None
+    await store.keep_policy("0123456789ab", b"a policy")
+    assert await store.policy("0123456789ab") == b"a policy"
     await store.close()
 
 

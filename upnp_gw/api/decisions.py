@@ -102,7 +102,9 @@ class Explained(Struct, frozen=True, kw_only=True):
     decision: Decision | None = None
     """null: a trial."""
     note: str | None = None
-    """Why the rules cannot be told any more: the policy has changed since, say. ``reasons`` are as they were."""
+    """Why the rules cannot be told any more: the policy of then is not kept, say. ``reasons`` are as they were."""
+    superseded: bool = False
+    """The policy that it was decided by is not the one in force."""
 
 
 class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

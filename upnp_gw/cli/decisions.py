@@ -91,10 +91,11 @@ def told(decision: api.Decision, most: int) -> list[str]:
     return [cut(line, most) for line in lines]
 
 
-def head(decision: api.Decision) -> str:
+def head(decision: api.Decision, year: bool = False) -> str:
     """When, what the answer was, who asked for what."""
     who = shown(decision.device_name or decision.device, words.WHO)
-    return f"{decision.at.astimezone():%m-%d %H:%M:%S} {decision.verdict:<5} {who} {decision.via} {asked(decision)}"
+    at = words.local(decision.at) if year else f"{decision.at.astimezone():%m-%d %H:%M:%S}"
+    return f"{at} {decision.verdict:<5} {who} {decision.via} {asked(decision)}"
 
 
 def asked(decision: api.Decision) -> str:

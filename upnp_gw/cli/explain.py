@@ -1,9 +1,10 @@
 """``explain``, ``try`` and ``reload``: why it was answered so, what would be answered, a new policy in force."""
 
 import sys
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -158,15 +159,16 @@ def told(found: api.Explained, most: int, everything: bool = False) -> list[str]
             lines += _folded("then", shown(reason, 200), most)
     lease = f", lease {words.duration(found.lease_s)}" if found.lease_s is not None else ""
     lines += _folded("answer", shown(found.reasons[-1] if found.reasons else found.verdict, 200) + lease, most)
-    lines += _folded("facts", shown(_facts(found), 600), most)
-    lines += _folded("policy", found.policy, most)
+    lines += _folded("facts", shown(facts_told(found.facts), 600), most)
+    then = ": the rules are those of then" if found.grants or found.forbids else ""
+    lines += _folded("policy", found.policy + f", not in force any more{then}" * found.superseded, most)
     return lines
 
 
 def _first(found: api.Explained) -> str:
     if found.decision is None:
         return f"{found.verdict} (a trial: nothing was changed)"
-    return head(found.decision) + (f" (x{found.decision.count})" if found.decision.count > 1 else "")
+    return head(found.decision, year=True) + (f" (x{found.decision.count})" if found.decision.count > 1 else "")
 
 
 def _who(found: api.Explained) -> str:
@@ -193,9 +195,27 @@ def _rules(label: str, rules: list[api.Rule], count: set[str], most: int, everyt
         yield f"{'':<{LABEL}} and {others} for other devices (--all)"
 
 
-def _facts(found: api.Explained) -> str:
-    told = {name: value for name, value in found.facts.items() if value not in (None, False, "", {}, [])}
-    return ", ".join(f"{name} {value}" for name, value in told.items())
+def facts_told(facts: Mapping[str, Any]) -> str:
+    """The facts that say anything: times as times, in the gateway's local time."""
+    told = {name: value for name, value in facts.items() if value not in (None, False, "", {}, [])}
+    if "minute_of_day" in facts:
+        minute, second = facts["minute_of_day"], int(facts.get("second_of_minute", 0))
+        day = f"{date.fromordinal(facts['today'])} " if facts.get("today") else ""
+        told = {"time": f"{day}{minute // 60:02}:{minute % 60:02}:{second:02}"} | told
+    elif "wall" in told:
+        told = {"time": words.local(datetime.fromtimestamp(told["wall"]).astimezone())} | told
+    if "clock_change_s" in told:
+        told["clock_change_in"] = words.duration(int(told["clock_change_s"]))
+    for name in ("minute_of_day", "second_of_minute", "today", "wall", "clock_change_s"):
+        told.pop(name, None)
+    return ", ".join(name if value is True else f"{name} {_plain(value)}" for name, value in told.items())
+
+
+def _plain(value: Any) -> str:
+    """Lists and tables without brackets and quotes."""
+    if isinstance(value, dict):
+        return " ".join(f"{name} {_plain(each)}" for name, each in value.items())
+    return " ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _folded(label: str, text: str, most: int) -> Iterator[str]:

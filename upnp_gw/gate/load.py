@@ -32,6 +32,8 @@ class Loaded:
     """The operator's file, as it was read."""
     approved: str = ""
     """The machine-owned file; empty: there is none."""
+    ended: frozenset[str] = frozenset()
+    """Names of rules of the machine-owned file that had expired."""
 
 
 def load_file(path: Path, today: date) -> Loaded:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from upnp_gw.ledger import policy_rows
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
 from upnp_gw.model import Instant
 
@@ -41,9 +42,11 @@ def write(db: sqlite3.Connection, records: Sequence[DecisionRecord], keep: Keep,
             ],
         )
     highest = max(number(r) for r in records)
-    db.execute("DELETE FROM decisions WHERE number <= ?", (highest - keep.decisions,))
+    many = db.execute("DELETE FROM decisions WHERE number <= ?", (highest - keep.decisions,))
     # what was decided before the wall clock was set has no age yet
-    db.execute("DELETE FROM decisions WHERE at >= ? AND at < ?", (CLOCK_SET, now.wall - keep.seconds))
+    old = db.execute("DELETE FROM decisions WHERE at >= ? AND at < ?", (CLOCK_SET, now.wall - keep.seconds))
+    if many.rowcount or old.rowcount:
+        policy_rows.prune(db)
     return highest
 
 

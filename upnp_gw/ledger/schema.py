@@ -3,9 +3,9 @@
 import sqlite3
 from uuid import uuid4
 
-from upnp_gw.ledger import evidence_rows, notes
+from upnp_gw.ledger import evidence_rows, notes, policy_rows
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE mappings (
@@ -40,6 +40,7 @@ ALTER TABLE holds ADD COLUMN filters TEXT NOT NULL DEFAULT '';
 """,
     2: "ALTER TABLE mappings ADD COLUMN remote_port INTEGER NOT NULL DEFAULT 0;",
     3: "ALTER TABLE cuts ADD COLUMN remote_port INTEGER NOT NULL DEFAULT 0;",
+    4: policy_rows.SCHEMA,
 }
 """Schema -> SQL that upgrades it to the next one."""
 
@@ -59,7 +60,7 @@ def prepared(db: sqlite3.Connection, full: bool) -> str:
     db.execute("PRAGMA foreign_keys = ON")
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version == 0:
-        db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+        db.executescript(f"BEGIN;{SCHEMA}{policy_rows.SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
     db.executescript(evidence_rows.SCHEMA + notes.SCHEMA)
     for before in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
         db.executescript(f"BEGIN;{MIGRATIONS[before]}PRAGMA user_version = {before + 1};COMMIT;")

@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from upnp_gw.errors import StoreError
 from upnp_gw.files import FileProblem, own_directory
-from upnp_gw.ledger import decision_rows, evidence_rows, notes
+from upnp_gw.ledger import decision_rows, evidence_rows, notes, policy_rows
 from upnp_gw.ledger.cuts import PendingCut
 from upnp_gw.ledger.decision_rows import KEEP, Keep
 from upnp_gw.ledger.evidence import Changes
@@ -108,6 +108,18 @@ class Store:
     async def decisions(self, wanted: RecordFilter) -> list[DecisionRecord]:
         """The newest decisions that pass the filter, newest first."""
         return await self._run_in(self._reading, self._decisions, wanted)
+
+    async def keep_policy(self, digest: str, body: bytes) -> None:
+        """Keeps the policy of this hash, before it decides. Raises StoreError."""
+        await self._run(self._in_transaction, lambda db: policy_rows.keep(db, digest, body))
+
+    async def policy_in_force(self, digest: str, newest: int) -> None:
+        """The other policies are kept as long as decisions up to number ``newest`` are. Raises StoreError."""
+        await self._run(self._in_transaction, lambda db: policy_rows.in_force(db, digest, newest))
+
+    async def policy(self, digest: str) -> bytes | None:
+        """A kept policy; None: it is not kept. Raises StoreError."""
+        return await self._run_in(self._reading, lambda: policy_rows.load(self._audit_db(), digest))
 
     async def get(self, key: str) -> str | None:
         """One value of ours that outlives a restart (UDN, token, BOOTID)."""
@@ -282,12 +294,15 @@ class Store:
         return [row for row in rows if row.mapping.holds], cuts
 
     def _decisions(self, wanted: RecordFilter) -> list[DecisionRecord]:
+        return decision_rows.load(self._audit_db(), wanted)
+
+    def _audit_db(self) -> sqlite3.Connection:
         if self._audit is None:
             if self._db is None:
                 raise StoreError(f"{self._path}: is not open")
             self._audit = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             self._audit.execute("PRAGMA query_only = ON")
-        return decision_rows.load(self._audit, wanted)
+        return self._audit
 
     def _close_audit(self) -> None:
         if self._audit is not None:

@@ -1,0 +1,50 @@
+"""Policies in the store, by hash, for as long as decisions refer to them. SQL, no clock.
+
+A policy decides from the moment it comes into force until another one does. So the decisions that refer to it have
+numbers up to ``last``, the newest decision when it was replaced. When the audit log has dropped all of those, the
+policy is deleted too.
+"""
+
+import sqlite3
+
+SCHEMA = """
+CREATE TABLE policies (
+  digest TEXT PRIMARY KEY, last INTEGER, size INTEGER NOT NULL, body BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX policies_last ON policies (last);
+"""
+"""``last`` is NULL while the policy is in force."""
+
+LARGEST = 16 * 1024 * 1024
+"""Bytes of all kept policies together. Beyond that the oldest are deleted, though decisions refer to them."""
+
+
+def keep(db: sqlite3.Connection, digest: str, body: bytes) -> None:
+    """This policy decides from now on, or may."""
+    db.execute(
+        "INSERT INTO policies VALUES (?, NULL, ?, ?) ON CONFLICT (digest) DO UPDATE SET last = NULL",
+        (digest, len(body), body),
+    )
+
+
+def in_force(db: sqlite3.Connection, digest: str, newest: int, largest: int = LARGEST) -> None:
+    """Only this policy is in force. ``newest``: the number of the newest decision."""
+    db.execute("UPDATE policies SET last = ? WHERE last IS NULL AND digest <> ?", (newest, digest))
+    prune(db)
+    db.execute(
+        "DELETE FROM policies WHERE last IS NOT NULL AND digest IN (SELECT digest FROM ("
+        "SELECT digest, sum(size) OVER (ORDER BY last IS NULL DESC, last DESC, digest) AS total FROM policies"
+        ") WHERE total > ?)",
+        (largest,),
+    )
+
+
+def prune(db: sqlite3.Connection) -> None:
+    """Deletes the policies that no decision in the log refers to."""
+    db.execute("DELETE FROM policies WHERE last < (SELECT min(number) FROM decisions)")
+
+
+def load(db: sqlite3.Connection, digest: str) -> bytes | None:
+    """The policy as it was kept; None: it is not kept."""
+    row = db.execute("SELECT body FROM policies WHERE digest = ?", (digest,)).fetchone()
+    return None if row is None else bytes(row[0])
