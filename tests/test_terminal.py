@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upnp_gw.terminal import SHOWN_MAX, cut, cut_middle, shown, width
+from upnp_gw.terminal import SHOWN_MAX, cut, shown, width
 
 CASES = [
     ("Transmission at 51413", "Transmission at 51413"),
@@ -52,17 +52,3 @@ def test_it_is_cut_to_64_columns() -> None:
 )
 def test_cut(text: str, most: int, expected: str) -> None:
     assert cut(text, most) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "most", "expected"),
-    [
-        ("00:11:32:00:00:02", 17, "00:11:32:00:00:02"),
-        ("00:11:32:00:00:02", 12, "00:11…:00:02"),
-        ("[2001:db8::1234]:443", 9, "[20…]:443"),
-        ("日本日本", 5, "…日本"),
-    ],
-)
-def test_cut_in_the_middle(text: str, most: int, expected: str) -> None:
-    assert cut_middle(text, most) == expected
-    assert width(expected) <= most

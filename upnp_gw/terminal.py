@@ -55,15 +55,3 @@ def cut(text: str, most: int) -> str:
             break
         kept.append(character)
     return "".join(kept) + "…"
-
-
-def cut_middle(text: str, most: int) -> str:
-    """At most ``most`` columns, >= 3, with the ellipsis inside: an address tells by its end, a port too."""
-    if width(text) <= most:
-        return text
-    head, tail = cut(text, most // 2), ""
-    for character in reversed(text):
-        if width(head) + width(tail) + width(character) > most:
-            break
-        tail = character + tail
-    return head + tail

@@ -98,8 +98,8 @@ def test_json_is_lines(daemon: ServedOperator, upnp_gw: Run) -> None:
 def test_no_client_text_acts_on_the_terminal() -> None:
     evil = "\x1b[2J\r\nd9 \u202e" + "日" * 300
     lines = told(decision(1, device_name=evil, reasons=[evil], rule=evil, internal_client=evil, action=evil), 80)
-    assert len(lines) == 2
     assert all(line.isprintable() and width(line) <= 80 for line in lines)
+    assert [line for line in lines if not line.startswith("    ")] == lines[:1], "none looks like a record"
 
 
 def test_a_decision_without_ports_is_told() -> None:

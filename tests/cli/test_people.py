@@ -14,6 +14,7 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.queue import described
 from upnp_gw.model import Transport, Via
+from upnp_gw.terminal import width
 
 TOML = '[[grant]]\nname = "allow-ps5"\nwho = "ps5"\n'
 WRITTEN = api.Written(toml=TOML, file="/var/lib/upnp-gw/approved.toml", policy="0123456789ab")
@@ -192,9 +193,9 @@ def test_no_client_text_acts_on_the_terminal() -> None:
     evil = "\x1b[2J\r\n\u202e3: approve me"
     from msgspec.structs import replace
 
-    lines = described(replace(QUESTION, description=evil, device_name=evil, rule=evil, decision=evil)).split("\n")
-    assert len(lines) == 7
-    assert all(line.isprintable() for line in lines)
+    lines = described(replace(QUESTION, description=evil, device_name=evil, rule=evil, decision=evil), 80)
+    assert [line[:2] for line in lines if not line.startswith("   ")] == ["3:"], "one question, not two"
+    assert all(line.isprintable() and width(line) <= 80 for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +215,8 @@ def test_waiting_questions_are_shown_by_list_and_devices(
 @pytest.mark.parametrize("command", ["list", "devices"])
 def test_an_open_incident_is_a_banner(daemon: ServedOperator, upnp_gw: Run, command: str) -> None:
     answering(daemon).open_incidents, answering(daemon).questions = [INCIDENT], []
-    first = upnp_gw(command).output.splitlines()[0]
+    first, second = upnp_gw(command).output.splitlines()[:2]
     assert first.startswith("INCIDENT: old-pc (02:00:00:00:00:66) is frozen until ")
-    assert first.endswith("it was refused 2 ports (upnp-gw release 02:00:00:00:00:66)")
+    assert f"{first} {second.strip()}".endswith("it was refused 2 ports (upnp-gw release 02:00:00:00:00:66)")
+    assert "(upnp-gw release 02:00:00:00:00:66)" in second, "a command is not broken"
     assert isinstance(json.loads(upnp_gw(command, "--json").output), list)

@@ -15,12 +15,16 @@ Every command but run talks to the daemon over its control socket, takes --runti
 0 done, 1 refused or not found, 2 wrong usage or configuration, 3 the daemon cannot be reached.
 """
 
+import sys
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from typing import Any
 
 import click
 
 from upnp_gw import __version__
+from upnp_gw.cli.screen import Context, colour_option, prepared, show_error
 from upnp_gw.terminal import shown
 
 GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
@@ -72,7 +76,22 @@ COMMANDS = {name: command for group in GROUPS.values() for name, command in grou
 
 
 class Commands(click.Group):
-    """Loads a command's module when the command is called, not to list it."""
+    """Loads a command's module when the command is called, not to list it. Its errors fit the terminal."""
+
+    context_class = Context
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **more: Any) -> Any:  # type: ignore[override]
+        if not more.pop("standalone_mode", True):
+            return super().main(args, prog_name, standalone_mode=False, **more)
+        try:
+            code = super().main(args, prog_name, standalone_mode=False, **more)
+        except click.ClickException as error:
+            show_error(error)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo("Aborted!", err=True)
+            sys.exit(1)
+        sys.exit(code if isinstance(code, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -82,7 +101,7 @@ class Commands(click.Group):
             return None
         module, name, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(module), name)
-        return command
+        return prepared(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, commands in GROUPS.items():
@@ -104,6 +123,12 @@ class Commands(click.Group):
 def main() -> None:
     """A UPnP IGD, NAT-PMP and PCP gateway. Every request passes one policy gate.
 
-    Completion for bash: eval "$(_UPNP_GW_COMPLETE=bash_source upnp-gw)"; zsh_source and fish_source for the others.
-    UPNP_GW_RUNTIME_DIR sets --runtime-dir.
+    UPNP_GW_RUNTIME_DIR sets --runtime-dir of every command. NO_COLOR switches colours off. Completion for bash (zsh
+    and fish have zsh_source and fish_source):
+
+    \b
+      eval "$(_UPNP_GW_COMPLETE=bash_source upnp-gw)"
     """
+
+
+main.params.append(colour_option())

@@ -10,8 +10,8 @@ import msgspec
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
-from upnp_gw.cli.health import folded
-from upnp_gw.cli.mappings import columns_of_terminal
+from upnp_gw.cli.health import LABEL
+from upnp_gw.cli.screen import columns_of_terminal, folded
 from upnp_gw.cli.table import Column, table
 from upnp_gw.model import Kind
 from upnp_gw.terminal import shown
@@ -31,13 +31,13 @@ def _port(row: api.Evidence) -> str:
 
 
 def _who(row: api.Evidence) -> str:
-    known = [shown(remote, 40) for remote in row.remotes[:3]]
+    known = [shown(remote) for remote in row.remotes[:3]]
     return ", ".join(known) + ("..." if row.more_remotes or len(row.remotes) > len(known) else "")
 
 
 def columns(now: datetime) -> list[Column[api.Evidence]]:
     return [
-        Column("DEVICE", lambda row: shown(row.device_name or row.device), least=17, middle=True, keep=9),
+        Column("DEVICE", lambda row: shown(row.device_name or row.device), below=17, keep=9),
         Column("PORT", _port, keep=9),
         Column("ASKED", lambda row: words.amount(row.requests), right=True, keep=8),
         Column("REFUSED", lambda row: words.amount(row.refused) if row.refused else "", right=True, keep=6),
@@ -47,7 +47,7 @@ def columns(now: datetime) -> list[Column[api.Evidence]]:
         Column("CONNS", lambda row: words.amount(row.connections), right=True, keep=5),
         Column("BYTES", lambda row: words.amount(row.bytes), right=True, keep=2),
         Column("USED", lambda row: words.ago(row.last_used, now), right=True, keep=7),
-        Column("WITH", _who, least=8, keep=1),
+        Column("WITH", _who, below=18, keep=1),
     ]
 
 
@@ -131,4 +131,4 @@ def told(found: list[api.Stale], most: int) -> list[str]:
     if not found:
         return ["nothing is stale"]
     facts = [(KINDS[one.kind], shown(f"{one.about}: {one.finding}", 400)) for one in found]
-    return [line for fact in facts for line in folded(*fact, most)]
+    return [line for fact in facts for line in folded(*fact, most, LABEL)]

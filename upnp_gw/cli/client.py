@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
+from upnp_gw.cli.screen import show_error
 from upnp_gw.terminal import shown
 
 REFUSED = 1
@@ -210,7 +211,7 @@ def talks(function: Callable[..., None]) -> Callable[..., None]:
 def fail(error: click.ClickException, as_json: bool) -> NoReturn:
     """Tells the error on stderr, as JSON where JSON was asked for, and ends with its exit code."""
     if not as_json:
-        error.show()
+        show_error(error)
     elif isinstance(error, Refusal):
         click.echo(json.dumps(dict(error.problem)), err=True)
     else:

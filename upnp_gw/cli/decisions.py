@@ -10,10 +10,10 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
 from upnp_gw.cli.incidents import banner
-from upnp_gw.cli.mappings import columns_of_terminal
+from upnp_gw.cli.screen import BAD, UNLIMITED, VERDICTS, columns_of_terminal, painted, wrapped
 from upnp_gw.cli.table import Column, table
 from upnp_gw.model import Via
-from upnp_gw.terminal import cut, shown
+from upnp_gw.terminal import shown
 
 REASON_INDENT = "    "
 
@@ -83,12 +83,24 @@ def _print(found: list[api.Decision], as_json: bool) -> None:
 
 
 def told(decision: api.Decision, most: int) -> list[str]:
-    """Two lines: who asked for what and the answer; why."""
+    """Who asked for what and the answer, then why: from two lines on; one where there is no terminal."""
     why = shown(decision.reasons[-1], 200) if decision.reasons else shown(decision.refusal or "")
     rule = f" [{shown(decision.rule)}]" if decision.rule else ""
     times = f" (x{decision.count})" if decision.count > 1 else ""
-    lines = [head(decision), f"{REASON_INDENT}{shown(decision.id)}{rule} {why}{times}"]
-    return [cut(line, most) for line in lines]
+    reason = f"{shown(decision.id)}{rule} {why}{times}"
+    if most >= UNLIMITED:
+        return [f"{verdict_painted(head(decision), decision.verdict)}  {reason}"]
+    first, *more = wrapped(head(decision), most, REASON_INDENT * 2)
+    return [
+        verdict_painted(first, decision.verdict),
+        *more,
+        *wrapped(reason, most, REASON_INDENT * 2, REASON_INDENT),
+    ]
+
+
+def verdict_painted(line: str, verdict: str) -> str:
+    """The line of a decision with its verdict in colour: the first word of letters."""
+    return line.replace(verdict, painted(verdict, VERDICTS.get(verdict)), 1)
 
 
 def head(decision: api.Decision, year: bool = False) -> str:
@@ -122,14 +134,14 @@ def asked_words(
 def device_columns(now: datetime) -> list[Column[api.Device]]:
     return [
         Column("DEVICE", lambda d: shown(d.device), keep=9),
-        Column("NAME", lambda d: shown(d.name or ""), least=8, keep=7),
+        Column("NAME", lambda d: shown(d.name or ""), below=16, keep=7),
         Column("CALLS ITSELF", lambda d: shown(d.dhcp_name or ""), least=8, keep=5),
-        Column("ADDRESS", _addresses, least=15, middle=True, keep=6),
+        Column("ADDRESS", _addresses, below=15, keep=6, needed=True),
         Column("SEEN", lambda d: words.ago(d.last_seen, now), right=True, keep=4),
         Column("HOLDS", lambda d: str(d.holds), right=True, keep=8),
         Column("GRANTED", lambda d: words.amount(d.granted), right=True, keep=3),
         Column("REFUSED", lambda d: words.amount(d.refused), right=True, keep=8),
-        Column("FROZEN", lambda d: "frozen" if d.frozen else "", keep=8),
+        Column("FROZEN", lambda d: "frozen" if d.frozen else "", keep=8, style=lambda d: BAD),
         Column("FIRST SEEN", lambda d: words.local(d.first_seen)[:10], keep=1),
         Column("LAST REFUSAL", lambda d: shown(d.last_refusal or ""), least=12, keep=2),
     ]
@@ -149,7 +161,6 @@ def devices(gateway: Gateway, as_json: bool) -> None:
         print_json(body)
         return
     found = msgspec.json.decode(body, type=list[api.Device])
-    for line in banner(gateway):
-        click.echo(line)
-    drawn = table(device_columns(datetime.now(UTC)), found, columns_of_terminal()) if found else ["no devices"]
-    click.echo("\n".join(drawn))
+    most = columns_of_terminal()
+    drawn = table(device_columns(datetime.now(UTC)), found, most) if found else ["no devices"]
+    click.echo("\n".join(banner(gateway, most) + drawn))

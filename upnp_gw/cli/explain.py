@@ -12,8 +12,8 @@ import msgspec
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
-from upnp_gw.cli.decisions import head
-from upnp_gw.cli.mappings import columns_of_terminal
+from upnp_gw.cli.decisions import head, verdict_painted
+from upnp_gw.cli.screen import CAUTION, HEADING, beginning, columns_of_terminal, folded, painted, say, wrapped
 from upnp_gw.model import Transport, Via
 from upnp_gw.terminal import shown
 
@@ -125,14 +125,14 @@ def reload(gateway: Gateway, as_json: bool) -> None:
         return
     done = msgspec.json.decode(body, type=api.Reloaded)
     for warning in done.warnings:
-        click.echo(f"warning: {shown(warning, 1000)}")
+        say(painted("warning:", CAUTION) + f" {shown(warning, 1000)}")
     for one in done.fallen:
         what = f"{one.transport} {one.external_port} -> {words.endpoint(one.internal_client, one.internal_port)}"
         fate = "kept until its lease ends" if one.kept else "ended"
-        click.echo(f"{one.mapping} {shown(one.device_name or one.device, words.WHO)} {what}: {fate}")
-        click.echo(f"    {one.decision} {shown(one.reason, 200)}")
+        say(f"{one.mapping} {shown(one.device_name or one.device, words.WHO)} {what}: {fate}")
+        say(f"    {one.decision} {shown(one.reason, 200)}", further=" " * 8)
     same = "as before" if done.hash == done.before else f"before: {done.before}"
-    click.echo(shown(f"in force: {done.source}, policy {done.hash} ({same}); {done.standing} mappings stand", 400))
+    say(shown(f"in force: {done.source}, policy {done.hash} ({same}); {done.standing} mappings stand", 400))
 
 
 # -- an explanation as people read it
@@ -140,7 +140,13 @@ def reload(gateway: Gateway, as_json: bool) -> None:
 
 def told(found: api.Explained, most: int, everything: bool = False) -> list[str]:
     """The whole trace; ``everything``: rules that are for other devices too."""
-    lines = [_first(found), *(_folded("note", shown(found.note, 200), most) if found.note else ())]
+    first, *more = wrapped(_first(found), most, "    ")
+    verdict = found.decision.verdict if found.decision else found.verdict
+    lines = [
+        verdict_painted(first, verdict),
+        *more,
+        *(_folded("note", shown(found.note, 200), most) if found.note else ()),
+    ]
     steps = [reason for reason in found.reasons if not reason.startswith(("forbids ", "grants "))]
     for label, text in (
         ("who", _who(found)),
@@ -187,7 +193,8 @@ def _step(steps: list[str], begins: str) -> str:
 
 def _rules(label: str, rules: list[api.Rule], count: set[str], most: int, everything: bool) -> Iterator[str]:
     concerning = [rule for rule in rules if rule.concerns or everything]
-    yield f"{label:<{LABEL}} {sum(rule.effect in count for rule in rules)}/{sum(rule.concerns for rule in rules)}"
+    counts = f"{sum(rule.effect in count for rule in rules)}/{sum(rule.concerns for rule in rules)}"
+    yield from _folded(label, counts, most)
     for rule in concerning:
         text = f"{EFFECT[rule.effect]}: {rule.why}" if rule.effect != "none" else f"no: {rule.why}"
         yield from _folded("", f"{shown(rule.name)} {shown(text, 300)}", most)
@@ -218,9 +225,6 @@ def _plain(value: Any) -> str:
     return " ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _folded(label: str, text: str, most: int) -> Iterator[str]:
-    from textwrap import wrap
-
-    room = max(20, most - LABEL - 1)
-    for index, line in enumerate(wrap(text, room, subsequent_indent="  ", break_on_hyphens=False) or [""]):
-        yield f"{label if index == 0 else '':<{LABEL}} {line}".rstrip()
+def _folded(label: str, text: str, most: int) -> list[str]:
+    lines = folded(label, text, most, LABEL)
+    return beginning(lines, HEADING) if label else lines

@@ -1,5 +1,6 @@
 """``status`` and ``doctor``: how the gateway is."""
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,13 +12,18 @@ import msgspec
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
-from upnp_gw.cli.mappings import columns_of_terminal
 from upnp_gw.cli.run import configure, interface_options
+from upnp_gw.cli.screen import BAD, CAUTION, GOOD, HEADING, beginning, columns_of_terminal, folded, wrapped
 from upnp_gw.errors import ConfigError, FirewallError
-from upnp_gw.terminal import shown
+from upnp_gw.terminal import shown, width
 
 LABEL = 9
 MARK = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
+MARK_STYLE = {"ok": GOOD, "warn": CAUTION, "fail": BAD}
+COMMAND = re.compile(
+    r"(?:.*: )?(?=(?:sudo |nft |sysctl |ip |ip6?tables |firewall-cmd |ufw |apt |upnp-gw |\[\w+\] ))"
+)
+"""What is said before a command, or before a line of a file, that is to be pasted."""
 
 
 @click.command()
@@ -29,7 +35,8 @@ def status(gateway: Gateway, as_json: bool) -> None:
         print_json(body)
     else:
         told = page(msgspec.json.decode(body, type=api.Status))
-        click.echo("\n".join(line for fact in told for line in folded(*fact, columns_of_terminal())))
+        most = columns_of_terminal()
+        click.echo("\n".join(line for fact in told for line in _drawn(*fact, most)))
 
 
 def page(status: api.Status) -> list[tuple[str, str]]:
@@ -72,13 +79,8 @@ def _up(up: bool) -> str:
     return "up" if up else "DOWN"
 
 
-def folded(label: str, text: str, most: int) -> list[str]:
-    """The text beside its label, wrapped to the terminal; words longer than a line stay whole, to be copied."""
-    from textwrap import wrap
-
-    room = max(20, most - LABEL - 1)
-    lines = wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
-    return [f"{label if at == 0 else '':<{LABEL}} {line}" for at, line in enumerate(lines)]
+def _drawn(label: str, text: str, most: int) -> list[str]:
+    return beginning(folded(label, text, most, LABEL, whole=True), CAUTION if label == "WARNING" else HEADING)
 
 
 @click.command()
@@ -141,9 +143,18 @@ def _look(gateway: Gateway, config_file: Path | None, **given: object) -> list[a
 
 
 def told(check: api.Check, most: int) -> list[str]:
-    """``ok   forwarding: IPv4 is forwarded``, and the remedy below, on one line: it may be a command to copy."""
-    mark = MARK[check.outcome]
-    lines = folded(mark, shown(f"{check.name}: {check.finding}", 1000), most)
-    if check.remedy:
-        lines.append(f"{'':<{LABEL}} -> {shown(check.remedy, 1000)}")
-    return lines
+    """``ok   forwarding: IPv4 is forwarded``, and the remedy below; what is to be pasted, on one line."""
+    text = shown(f"{check.name}: {check.finding}", 1000)
+    lines = folded(MARK[check.outcome], text, most, LABEL, whole=True)
+    lines = beginning(lines, MARK_STYLE[check.outcome])
+    return lines + _remedy(shown(check.remedy, 1000), most) if check.remedy else lines
+
+
+def _remedy(text: str, most: int) -> list[str]:
+    begins, further = " " * LABEL + " -> ", " " * (LABEL + 4)
+    pasted = COMMAND.match(text)
+    if pasted is None:
+        return wrapped(text, most, further, begins, whole=True)
+    if not pasted[0] or len(begins) + width(text) <= most:
+        return [begins + text]
+    return [*wrapped(pasted[0].strip(), most, further, begins, whole=True), further + text[pasted.end() :]]

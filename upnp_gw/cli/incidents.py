@@ -5,6 +5,7 @@ import msgspec
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway
+from upnp_gw.cli.screen import BAD, CAUTION, beginning, glued, painted, wrapped
 from upnp_gw.terminal import shown
 
 STATE = {"freeze": "is frozen", "quarantine": "is in quarantine", "log": "is only told of"}
@@ -18,9 +19,12 @@ def described(incident: api.Incident) -> str:
     return f"{who} {STATE[incident.action]} until {until}: it was refused {len(incident.ports)} ports"
 
 
-def banner(gateway: Gateway) -> list[str]:
-    """A line for each open incident, and one if questions wait."""
+def banner(gateway: Gateway, most: int) -> list[str]:
+    """Each open incident, and how many questions wait, in lines of at most ``most`` columns."""
     incidents = msgspec.json.decode(gateway.ask("GET", "/v1/incidents"), type=list[api.Incident])
     waiting = len(msgspec.json.decode(gateway.ask("GET", "/v1/queue"), type=list[api.Question]))
-    told = [f"INCIDENT: {described(i)} (upnp-gw release {shown(i.device)})" for i in incidents]
-    return told + ([api.questions_wait(waiting)] if waiting else [])
+    lines = []
+    for incident in incidents:
+        command = glued(f"(upnp-gw release {shown(incident.device)})")
+        lines += beginning(wrapped(f"INCIDENT: {described(incident)} {command}", most, "    "), BAD)
+    return lines + ([painted(api.questions_wait(waiting), CAUTION)] if waiting else [])

@@ -1,6 +1,5 @@
 """``list``, ``show``, ``add``, ``delete``: the port mappings and pinholes."""
 
-import shutil
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
@@ -12,11 +11,14 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import REFUSED, Events, Gateway, Refusal, print_json, talks
 from upnp_gw.cli.incidents import banner
+from upnp_gw.cli.screen import CAUTION, columns_of_terminal, folded, say
 from upnp_gw.cli.table import Column, table
 from upnp_gw.model import Kind
 from upnp_gw.terminal import shown
 
 REDRAW_S = 2.0
+WHOLE = 1000
+"""Columns of a list of remote hosts: each stands whole."""
 CLEAR = "\x1b[H\x1b[2J"
 
 OBSERVE_RULE = "observe"
@@ -49,23 +51,22 @@ def columns(now: datetime) -> list[Column[api.Mapping]]:
     return [
         Column("ID", lambda m: shown(m.id), keep=9),
         Column("EXTERNAL", external, keep=9),
-        Column("FROM", lambda m: shown(m.remote_host or ""), least=9, middle=True, keep=7),
+        Column("FROM", lambda m: shown(m.remote_host or "", WHOLE), below=18, keep=4, needed=True),
         Column(
             "INTERNAL",
             lambda m: words.endpoint(shown(m.internal_client), m.internal_port),
-            least=18,
-            middle=True,
+            below=21,
             keep=9,
         ),
-        Column("DEVICE", who, least=8, middle=True, keep=8),
-        Column("VIA", lambda m: "+".join(m.vias or [m.via]), keep=5),
-        Column("STATE", state, keep=7),
+        Column("DEVICE", who, below=17, keep=8),
+        Column("VIA", lambda m: "+".join(m.vias or [m.via]), keep=3),
+        Column("STATE", state, keep=7, style=lambda m: CAUTION),
         Column("LEFT", left, right=True, keep=8),
         Column("CONNS", lambda m: words.amount(m.connections), right=True, keep=6),
-        Column("BYTES", lambda m: words.amount(m.bytes), right=True, keep=1),
-        Column("USED", lambda m: words.ago(m.last_used, now), right=True, keep=3),
-        Column("RULE", lambda m: shown(m.rule), least=8, keep=2),
-        Column("DESCRIPTION", lambda m: shown(m.description), least=11, keep=4),
+        Column("BYTES", lambda m: words.amount(m.bytes), right=True, keep=0),
+        Column("USED", lambda m: words.ago(m.last_used, now), right=True, keep=2),
+        Column("RULE", lambda m: shown(m.rule), least=8, keep=1),
+        Column("DESCRIPTION", lambda m: shown(m.description), least=11, keep=5),
     ]
 
 
@@ -82,13 +83,11 @@ def _print(gateway: Gateway, as_json: bool, *, line: bool = False, clear: bool =
         print_json(body, line=line)
         return
     mappings = msgspec.json.decode(body, type=list[api.Mapping])
-    drawn = banner(gateway) + lines(mappings, datetime.now(UTC), columns_of_terminal())
-    click.echo((CLEAR if clear else "") + "\n".join(drawn))
-
-
-def columns_of_terminal() -> int:
-    """The terminal's width; 80 where the output is none."""
-    return shutil.get_terminal_size((80, 24)).columns
+    most = columns_of_terminal()
+    drawn = banner(gateway, most) + lines(mappings, datetime.now(UTC), most)
+    if clear:
+        sys.stdout.write(CLEAR)  # as it is: click.echo takes it out where there is no colour
+    click.echo("\n".join(drawn))
 
 
 @click.command("list")
@@ -141,17 +140,17 @@ def show(gateway: Gateway, as_json: bool, target: str) -> None:
     if as_json:
         print_json(api.encode(mapping))
     else:
-        click.echo("\n".join(described(mapping, datetime.now(UTC))))
+        click.echo("\n".join(described(mapping, datetime.now(UTC), columns_of_terminal())))
 
 
-def described(mapping: api.Mapping, now: datetime) -> list[str]:
-    """One fact a line."""
+def described(mapping: api.Mapping, now: datetime, most: int) -> list[str]:
+    """One fact a line, wrapped."""
     outside = mapping.external_address or "no external address"
     facts = [
         ("mapping", f"{shown(mapping.id)}, {mapping.kind}, {mapping.state}"),
         ("external", f"{mapping.transport} {words.endpoint(shown(outside), mapping.external_port)}"),
         ("internal", words.endpoint(shown(mapping.internal_client), mapping.internal_port)),
-        ("may connect", shown(mapping.remote_host or "anyone")),
+        ("may connect", shown(mapping.remote_host or "anyone", WHOLE)),
         ("device", who(mapping) + (f" ({shown(mapping.device)})" if mapping.device_name else "")),
         ("asked via", mapping.via),
         ("description", shown(mapping.description) or "-"),
@@ -163,7 +162,7 @@ def described(mapping: api.Mapping, now: datetime) -> list[str]:
         ("last used", f"{words.ago(mapping.last_used, now)} ago" if mapping.last_used else "never"),
         ("rule", f"{shown(mapping.rule)}, decision {shown(mapping.decision)}"),
     ]
-    return [f"{name:<12} {value}" for name, value in facts]
+    return [line for fact in facts for line in folded(*fact, most, 12)]
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -228,9 +227,9 @@ def add(
     made = msgspec.json.decode(body, type=api.Mapping)
     lease = "permanent" if made.lease_left_s is None else f"for {left(made)}"
     target = words.endpoint(made.internal_client, made.internal_port)
-    click.echo(shown(f"{made.id}: {external(made)} -> {target}, {lease}", 200))
+    say(shown(f"{made.id}: {external(made)} -> {target}, {lease}", 200))
     if made.state in SHUT:
-        click.echo(f"It is not open yet: {SHUT[made.state]}. It opens by itself.", err=True)
+        say(f"It is not open yet: {SHUT[made.state]}. It opens by itself.", err=True)
 
 
 @click.command()
@@ -253,6 +252,6 @@ def delete(gateway: Gateway, as_json: bool, targets: tuple[str, ...]) -> None:
             print_json(body, line=len(targets) > 1)
         else:
             endpoint = words.endpoint(gone.internal_client, gone.internal_port)
-            click.echo(shown(f"closed {gone.id}: {external(gone)} -> {endpoint}", 200))
+            say(shown(f"closed {gone.id}: {external(gone)} -> {endpoint}", 200))
     if failed:
         sys.exit(REFUSED)

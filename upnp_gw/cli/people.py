@@ -11,6 +11,7 @@ from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
 from upnp_gw.cli.incidents import described
 from upnp_gw.cli.mappings import external
+from upnp_gw.cli.screen import say
 from upnp_gw.terminal import shown
 
 DEVICE = click.argument("device", metavar="DEVICE")
@@ -43,7 +44,7 @@ def print_written(body: bytes, as_json: bool, verb: str = "written to") -> None:
     written = msgspec.json.decode(body, type=api.Written)
     if written.toml:
         click.echo(told(written.toml))
-        click.echo(shown(f"# {verb} {written.file}; policy {written.policy} is in force", 400))
+        say(shown(f"# {verb} {written.file}; policy {written.policy} is in force", 400), further="# ")
 
 
 @click.command()
@@ -94,7 +95,7 @@ def release(gateway: Gateway, as_json: bool, device: str) -> None:
         return
     released = msgspec.json.decode(body, type=api.Released)
     for incident in released.incidents:
-        click.echo(f"ended: {described(incident)}")
+        say(f"ended: {described(incident)}")
     if released.removed:
         click.echo(f"{told(released.removed)}\n# taken back")
     if not released.incidents and not released.removed:
@@ -113,7 +114,7 @@ def revoke(gateway: Gateway, as_json: bool, device: str) -> None:
     revoked = msgspec.json.decode(body, type=api.Revoked)
     for mapping in revoked.mappings:
         target = words.endpoint(mapping.internal_client, mapping.internal_port)
-        click.echo(shown(f"closed {mapping.id}: {external(mapping)} -> {target}", 200))
+        say(shown(f"closed {mapping.id}: {external(mapping)} -> {target}", 200))
     click.echo(f"{len(revoked.mappings)} mappings and {revoked.questions} questions ended")
 
 

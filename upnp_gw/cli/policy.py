@@ -16,6 +16,7 @@ from upnp_gw.cli.advice import suggest
 from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
 from upnp_gw.cli.decisions import asked_words
 from upnp_gw.cli.decisions import since as time_of
+from upnp_gw.cli.screen import BAD, CAUTION, GOOD, VERDICTS, painted, say
 from upnp_gw.errors import ConfigError
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.terminal import shown
@@ -70,13 +71,13 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
         click.echo(json.dumps(told))
         sys.exit(0 if ok else REFUSED)
     for warning in warnings:
-        click.echo(f"warning: {shown(warning, 1000)}", err=not ok)
+        say(painted("warning:", CAUTION) + f" {shown(warning, 1000)}", err=not ok)
     for failed in found.failed:
-        click.echo(f"{shown(str(file), 1000)}: {failed.case.key}: {shown(str(failed), 1000)}", err=True)
+        say(f"{shown(str(file), 1000)}: {failed.case.key}: {shown(str(failed), 1000)}", err=True)
     if not ok:
         sys.exit(REFUSED)
     rules = f"{len(found.policy.grants)} grants, {len(found.policy.forbids)} forbids"
-    click.echo(f"{shown(str(file), 1000)}: sound: {rules}, {len(found.results)} tests passed")
+    say(f"{shown(str(file), 1000)}: {painted('sound', GOOD)}: {rules}, {len(found.results)} tests passed")
 
 
 def _unsound(error: ConfigError, as_json: bool, code: int) -> NoReturn:
@@ -84,7 +85,7 @@ def _unsound(error: ConfigError, as_json: bool, code: int) -> NoReturn:
         told = {"ok": False, "file": error.where, "line": error.line, "key": error.key, "problem": error.problem}
         click.echo(json.dumps(told))
     else:
-        click.echo(shown(str(error), 1000), err=True)
+        say(shown(str(error), 1000), err=True)
     sys.exit(code)
 
 
@@ -113,7 +114,7 @@ def init(profile: str, force: bool, file: Path | None) -> None:
         raise click.UsageError(f"{shown(str(file), 1000)}: {error.strerror}") from None
     path = shown(str(file.absolute()), 1000)
     click.echo(f'wrote {path}. To put it into force, in the configuration:\n\n[gate]\npolicy = "{path}"\n')
-    click.echo(f"and start upnp-gw again with it; or: upnp-gw run --policy {path}")
+    say(f"and start upnp-gw again with it; or: upnp-gw run --policy {path}")
 
 
 @policy.command()
@@ -125,11 +126,14 @@ def show(gateway: Gateway, as_json: bool) -> None:
         print_json(body)
         return
     found = msgspec.json.decode(body, type=api.PolicyText)
-    click.echo(f"# {shown(found.source, 200)}: policy {found.hash}, in force since {words.local(found.since)}")
+    say(
+        f"# {shown(found.source, 200)}: policy {found.hash}, in force since {words.local(found.since)}",
+        further="# ",
+    )
     for warning in found.warnings:
-        click.echo(f"# warning: {shown(warning, 1000)}")
+        say(f"# {painted('warning:', CAUTION)} {shown(warning, 1000)}", further="# ")
     if found.problem:
-        click.echo(f"# NOT IN FORCE, as the files are now: {shown(found.problem, 1000)}")
+        say(f"# {painted('NOT IN FORCE', BAD)}, as the files are now: {shown(found.problem, 1000)}", further="# ")
     click.echo(_safe(found.text))
     if found.approved:
         click.echo(f"\n# {shown(found.approved_file, 200)}\n{_safe(found.approved)}")
@@ -180,9 +184,9 @@ def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device:
     else:
         for one in done.differences:
             times = f" x{one.times}" if one.times > 1 else ""
-            click.echo(f"{_answer(one.was)} -> {_answer(one.now)}: {_question(one.record)}{times}")
-            click.echo(f"    {one.record.id} was: {shown(one.was.reason, 200)}")
-            click.echo(f"    {'':<{len(one.record.id)}} now: {shown(one.now.reason, 200)}")
+            say(f"{_answer(one.was)} -> {_answer(one.now)}: {_question(one.record)}{times}")
+            say(f"    {one.record.id} was: {shown(one.was.reason, 200)}", further=" " * 8)
+            say(f"    {'':<{len(one.record.id)}} now: {shown(one.now.reason, 200)}", further=" " * 8)
         skipped = f", {done.not_replayable} cannot be replayed" if done.not_replayable else ""
         click.echo(f"{done.same} same, {done.changed} would change{skipped}")
     sys.exit(REFUSED if done.changed else 0)
@@ -200,7 +204,7 @@ def _question(record: DecisionRecord) -> str:
 
 def _answer(answer: Any) -> str:
     lease = f" {words.duration(answer.lease_s)}" if answer.lease_s is not None else ""
-    return f"{answer.verdict}{lease}"
+    return f"{painted(answer.verdict, VERDICTS.get(answer.verdict))}{lease}"
 
 
 def _records(gateway: Gateway, wanted: Mapping[str, object]) -> Iterator[DecisionRecord]:

@@ -8,6 +8,7 @@ from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
 from upnp_gw.cli.mappings import external
 from upnp_gw.cli.people import lasting, print_written, told
+from upnp_gw.cli.screen import HEADING, beginning, columns_of_terminal, say, wrapped
 from upnp_gw.terminal import shown
 
 NUMBER = click.argument("number", type=click.IntRange(min=1), metavar="N")
@@ -22,10 +23,12 @@ def queue(gateway: Gateway, as_json: bool) -> None:
         print_json(body)
         return
     questions = msgspec.json.decode(body, type=list[api.Question])
-    click.echo("\n\n".join(map(described, questions)) if questions else "no questions")
+    most = columns_of_terminal()
+    drawn = ["\n".join(described(question, most)) for question in questions]
+    click.echo("\n\n".join(drawn) if questions else "no questions")
 
 
-def described(question: api.Question) -> str:
+def described(question: api.Question, most: int) -> list[str]:
     """The lines of one question: the device, its request, the count, and the rule that an approval would write."""
     who = shown(question.device_name or question.device)
     target = words.endpoint(shown(question.internal_client), question.internal_port)
@@ -35,14 +38,15 @@ def described(question: api.Question) -> str:
     last = f"last {words.local(question.last_asked)}, decision {shown(question.decision)}"
     rule = f", rule {shown(question.rule)}" if question.rule else ""
     earlier = ", ".join(map(str, question.earlier))
-    lines = [
+    text = [
         f"{question.number}: {who} at {shown(question.address)} asks for {asked}",
         f"   from {_remotes(question)}, for up to {words.duration(question.lease_s)} a lease",
         *([f"   it has changed: it was question {earlier}"] if earlier else []),
         f"   {times} over {question.via}, {last}{rule}",
-        *(f"   | {line}" if line else "   |" for line in told(question.toml).split("\n")),
     ]
-    return "\n".join(lines)
+    lines = [part for line in text for part in wrapped(line, most, "      ")]
+    toml = [f"   | {line}" if line else "   |" for line in told(question.toml).split("\n")]
+    return [*beginning(lines, HEADING), *toml]
 
 
 def _outside(question: api.Question) -> str:
@@ -76,9 +80,9 @@ def approve(gateway: Gateway, as_json: bool, number: int, for_s: int | None) -> 
     approved = msgspec.json.decode(body, type=api.Approved)
     if approved.opened is not None:
         target = words.endpoint(approved.opened.internal_client, approved.opened.internal_port)
-        click.echo(shown(f"{approved.opened.id}: {external(approved.opened)} -> {target} is open", 200))
+        say(shown(f"{approved.opened.id}: {external(approved.opened)} -> {target} is open", 200))
     else:
-        click.echo(shown(f"not open yet: {approved.why_not}", 200))
+        say(shown(f"not open yet: {approved.why_not}", 200))
 
 
 @click.command()

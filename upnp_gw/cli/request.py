@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from upnp_gw.cli import words
+from upnp_gw.cli.screen import BAD, painted, say
 from upnp_gw.model import IPAddress, Transport, Via
 from upnp_gw.terminal import shown
 
@@ -157,7 +158,7 @@ class _Teller:
             click.echo(json.dumps(told), err=True)
         else:
             what = "refused" if refused else "no gateway"
-            click.echo(f"{wish.transport} {wish.port}: {what}: {via}{words_of}", err=True)
+            say(f"{wish.transport} {wish.port}: {painted(what, BAD)}: {via}{words_of}", err=True)
         return REFUSED if refused else NOBODY
 
 

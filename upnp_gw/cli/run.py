@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from upnp_gw.cli.screen import say
 from upnp_gw.config import Config, check_links
 from upnp_gw.config_file import Settings, load
 from upnp_gw.errors import ConfigError
@@ -42,7 +43,13 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--external", multiple=True, metavar="ADDRESS", help="An external IPv4 address; repeatable.")
 @click.option("--policy", type=_PATH, metavar="FILE", help="The policy. Default: the built-in home policy.")
 @click.option("--state-dir", type=_PATH, metavar="DIR", help="Where mappings and decisions are kept.")
-@click.option("--runtime-dir", type=_PATH, metavar="DIR", help="Where the control socket is.")
+@click.option(
+    "--runtime-dir",
+    type=_PATH,
+    envvar="UPNP_GW_RUNTIME_DIR",
+    metavar="DIR",
+    help="Where the control socket is.",
+)
 @click.option("--http-port", type=int, metavar="N", help="Description and control, on each LAN address.")
 @click.option("--firewall", metavar="router|alongside", help="The whole firewall, or only our table in it.")
 @click.option("--user", metavar="NAME", help="Whom root becomes: upnp-gw where there is one; root: nobody else.")
@@ -55,14 +62,14 @@ def run(config_file: Path | None, **given: object) -> None:
     try:
         config, chosen, missing = configure(config_file, options)
         for sentence in (*chosen, *missing):
-            click.echo(sentence)
+            say(sentence)
         from upnp_gw.daemon import run_daemon
 
         if sys.__stderr__ is not None:
             faulthandler.enable(sys.__stderr__)  # libnftables is C: if it crashes, the log has a trace
         code = run_daemon(config, chosen)
     except ConfigError as error:
-        click.echo(f"upnp-gw: {shown(str(error), 1000)}", err=True)
+        say(f"upnp-gw: {shown(str(error), 1000)}", err=True)
         sys.exit(CONFIG_ERROR)
     sys.exit(code)
 

@@ -1,13 +1,22 @@
-"""Tables that fit: columns that say nothing are left out, then the least important, then cells are cut."""
+"""Tables that fit: what does not fit stands in a line below its row; only texts are cut.
+
+Columns that say nothing and the least important are left out first. Then texts are cut, and the widest addresses
+stand below their row, each after its title. Off a terminal every column stands, and every row is one line.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from upnp_gw.terminal import cut, cut_middle, width
+from upnp_gw.cli.screen import HEADING, UNLIMITED, painted, wrapped
+from upnp_gw.terminal import cut, width
 
 Row = TypeVar("Row")
 GAP = "  "
+INDENT = "    "
+NARROWEST = 60
+"""Columns that a line below a row may have on a narrower terminal too: an IPv6 address and a port fit."""
+NEEDED = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,46 +28,128 @@ class Column(Generic[Row]):
     least: int | None = None
     """The narrowest that it may be cut to; None: never cut."""
     right: bool = False
-    middle: bool = False
-    """It is cut in its middle: addresses."""
+    below: int | None = None
+    """Cells wider than this may move below their row, whole: addresses. None: they never move."""
     keep: int = 0
-    """Where there is no room the columns with the lowest number go first."""
+    """Where there is no room the columns with the lowest number go first: below the row from NEEDED on."""
+    needed: bool = False
+    """Below its row rather than left out, whatever ``keep`` is."""
+    style: Callable[[Row], str | None] | None = None
+    """The colour of a cell; its word says the same."""
+
+
+@dataclass(slots=True)
+class _Drawn(Generic[Row]):
+    """A column and its cells. Cells wider than ``width`` stand below their row, or are cut; 0: all stand below."""
+
+    column: Column[Row]
+    cells: list[str]
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        self.width = max(width(self.column.title), *map(width, self.cells))
+
+    @property
+    def narrowest(self) -> int:
+        """The least width that its cells may have beside each other."""
+        title, most = width(self.column.title), self.column.below
+        if self.column.least is not None:
+            return min(self.width, max(self.column.least, title))
+        if most is None:
+            return self.width
+        return max(title, *(w for w in map(width, self.cells) if w <= most), 0)
+
+    @property
+    def all_below(self) -> bool:
+        """No cell is narrow enough to stand in its row."""
+        most = self.column.below
+        return most is not None and all(not cell or width(cell) > most for cell in self.cells)
+
+    @property
+    def next_narrower(self) -> int:
+        if self.column.below is None:
+            return max(self.narrowest, self.width - 1)
+        beside = [w for w in map(width, self.cells) if 0 < w < self.width]
+        return max(width(self.column.title), *beside) if beside else 0
 
 
 def table(columns: Sequence[Column[Row]], rows: Sequence[Row], most: int) -> list[str]:
-    """The lines of the table, the title first, none wider than ``most`` unless what may not be cut is."""
-    shown = [(column, [column.cell(row) for row in rows]) for column in columns]
-    filled = [(column, cells) for column, cells in shown if any(cells)]
-    while len(filled) > 1 and _total(_narrowest(*pair) for pair in filled) > most:
-        filled.remove(min(filled, key=lambda pair: pair[0].keep))
-    widths = [_widest(*pair) for pair in filled]
-    while _total(widths) > most:
-        spare = [widths[i] - _narrowest(*pair) for i, pair in enumerate(filled)]
-        if max(spare, default=0) <= 0:
-            break
-        widths[max(range(len(spare)), key=lambda i: (spare[i] > 0, widths[i]))] -= 1
-    lines = [[column.title for column, _ in filled], *zip(*(cells for _, cells in filled), strict=True)]
-    return [_line(line, [column for column, _ in filled], widths) for line in lines]
+    """The lines of the table, the title first, none wider than ``most`` (60 at least) columns."""
+    every = [_Drawn(column, [column.cell(row) for row in rows]) for column in columns]
+    if most >= UNLIMITED:
+        for column in every:
+            column.cells = [cell or "-" for cell in column.cells]
+        return _lines(every, rows, most)
+    filled = [column for column in every if any(column.cells)]
+    left_out = set()
+    beside = list(filled)
+    while len(beside) > 1 and _total(column.narrowest for column in beside) > most:
+        least = min(beside, key=lambda column: (not column.all_below, column.column.keep))
+        beside.remove(least)
+        least.width = 0
+        if least.column.keep < NEEDED and not least.column.needed:
+            left_out.add(least.column.title)
+    _narrow(beside, most)
+    return _lines([column for column in filled if column.column.title not in left_out], rows, most)
 
 
-def _widest(column: Column[Row], cells: Iterable[str]) -> int:
-    return max(width(column.title), *map(width, cells))
+def _narrow(drawn: Sequence[_Drawn[Row]], most: int) -> None:
+    """Takes from the widest text until it fits; where that is too little, the widest addresses stand below."""
+    full = [(column, column.width) for column in drawn if column.column.below is None]
+    if not _narrowed([column for column, _ in full], drawn, most):
+        _narrowed([column for column in drawn if column.column.below is not None], drawn, most)
+        for column, before in full:
+            column.width = before
+        _narrowed([column for column, _ in full], drawn, most)
 
 
-def _narrowest(column: Column[Row], cells: Iterable[str]) -> int:
-    widest = _widest(column, cells)
-    return widest if column.least is None else min(widest, max(column.least, width(column.title)))
+def _narrowed(able: Sequence[_Drawn[Row]], drawn: Sequence[_Drawn[Row]], most: int) -> bool:
+    """Narrows those of the columns that are able to; True: all of them fit now."""
+    while _total(column.width for column in drawn) > most:
+        widest = max(able, key=lambda column: (column.next_narrower < column.width, column.width), default=None)
+        if widest is None or widest.next_narrower >= widest.width:
+            return False
+        widest.width = widest.next_narrower
+    return True
 
 
 def _total(widths: Iterable[int]) -> int:
-    widths = list(widths)
-    return sum(widths) + len(GAP) * (len(widths) - 1)
+    beside = [each for each in widths if each]
+    return sum(beside) + len(GAP) * (len(beside) - 1)
 
 
-def _line(cells: Iterable[str], columns: Sequence[Column[Row]], widths: Sequence[int]) -> str:
-    parts = []
-    for cell, column, room in zip(cells, columns, widths, strict=True):
-        text = cut_middle(cell, room) if column.middle else cut(cell, room)
-        blank = " " * (room - width(text))
-        parts.append(blank + text if column.right else text + blank)
-    return GAP.join(parts).rstrip()
+def _lines(drawn: Sequence[_Drawn[Row]], rows: Sequence[Row], most: int) -> list[str]:
+    beside = [column for column in drawn if column.width]
+    *titles, last = (_placed(column.column.title, column) for column in beside)
+    lines = [GAP.join(painted(title, HEADING) for title in (*titles, last.rstrip()))]
+    for at, row in enumerate(rows):
+        cells, below = [], []
+        for column in drawn:
+            cell = column.cells[at]
+            if cell and (not column.width or (column.column.below is not None and width(cell) > column.width)):
+                below.append(f"{column.column.title.lower()} {cell}")
+                cell = ""
+            if column.width:
+                placed = _placed(cell, column)
+                style = column.column.style(row) if column.column.style else None
+                cells.append(placed.replace(cell, painted(cell, style), 1) if style and cell in placed else placed)
+        lines.append(GAP.join(cells).rstrip())
+        lines += _below(below, max(most, NARROWEST))
+    return lines
+
+
+def _placed(cell: str, column: _Drawn[Row]) -> str:
+    text = cut(cell, column.width)
+    blank = " " * (column.width - width(text))
+    return blank + text if column.column.right else text + blank
+
+
+def _below(parts: Iterable[str], most: int) -> list[str]:
+    """The parts that moved below their row, as many on a line as fit."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and width(lines[-1]) + len(GAP) + width(part) <= most:
+            lines[-1] += GAP + part
+        else:
+            lines += wrapped(part, most, INDENT + "  ", INDENT)
+    return lines

@@ -6,6 +6,7 @@ import sys
 import click
 
 from upnp_gw.cli.client import REFUSED, Gateway, Refusal, talks
+from upnp_gw.cli.screen import say
 from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.terminal import shown
@@ -45,7 +46,7 @@ def uninstall(gateway: Gateway, as_json: bool, yes: bool) -> None:
         if as_json:
             click.echo(json.dumps({"error": "backend-failed", "message": str(error)}), err=True)
         else:
-            click.echo(f"upnp-gw: {shown(str(error), 400)}", err=True)
+            say(f"upnp-gw: {shown(str(error), 400)}", err=True)
         sys.exit(REFUSED)
     if as_json:
         click.echo(json.dumps({"removed": there_was}))
@@ -53,12 +54,12 @@ def uninstall(gateway: Gateway, as_json: bool, yes: bool) -> None:
     click.echo("The table of upnp-gw is removed." if there_was else "There is no table of upnp-gw.")
     if mode is FirewallMode.ROUTER:
         click.echo("Forwarding is off.")
-    click.echo(STAYS)
+    say(STAYS, further="")
 
 
 def _confirm(mode: FirewallMode) -> None:
     """Asks for confirmation. Raises UsageError without a terminal."""
-    click.echo(f"{REMOVES[mode]} {STAYS}", err=True)
+    say(f"{REMOVES[mode]} {STAYS}", further="", err=True)
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to confirm at; use: upnp-gw uninstall --yes")
     click.confirm("Go on?", abort=True, err=True)

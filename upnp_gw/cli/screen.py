@@ -1,0 +1,213 @@
+"""The terminal: how wide it is, text that wraps to it, and colour.
+
+On a terminal nothing is wider than its columns, except a line to be pasted. Elsewhere nothing is wrapped: one row a
+line, for other programs. Colour only adds to words that say the same. Foreign text is escaped before it comes here.
+"""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from upnp_gw.terminal import cut, width
+
+COLUMNS = 80
+"""Of a terminal that does not say how wide it is."""
+UNLIMITED = 1_000_000
+"""Columns where the output is no terminal."""
+LEAST = 40
+"""A narrower terminal gets text of this width."""
+
+GOOD, CAUTION, BAD, HEADING = "good", "caution", "bad", "heading"
+STYLES: dict[str, dict[str, Any]] = {
+    GOOD: {"fg": "green"},
+    CAUTION: {"fg": "yellow"},
+    BAD: {"fg": "red", "bold": True},
+    HEADING: {"bold": True},
+}
+VERDICTS = {"allow": GOOD, "deny": BAD, "ask": CAUTION, "busy": CAUTION}
+"""Verdict of the gate -> its style."""
+
+_OPTION = r"--?[\w-]+(?:[ =]\S+)?"
+_ARGUMENT = r"(?:tcp|udp)\b|[^\s-]*[^\sa-z,.;()]\S*"
+"""Not a word of the sentence: it has a digit, a capital or a sign."""
+UNBROKEN = re.compile(
+    rf"`[^`]*`|(?:sudo )?upnp-gw (?:{_OPTION} )*(?:policy )?[\w-]+(?: (?:{_OPTION}|{_ARGUMENT}))*"
+)
+"""Text to be pasted as a whole: what stands in backticks, and a command of ours with options and arguments."""
+GLUE = "\x00"
+"""Stands for a space at which no line ends. No text has it: controls are escaped."""
+
+
+def columns_of_terminal() -> int:
+    """The width of the output: COLUMNS, the terminal's, or UNLIMITED where it is no terminal."""
+    return shutil.get_terminal_size((COLUMNS if sys.stdout.isatty() else UNLIMITED, 24)).columns
+
+
+def columns_of_sentences(*, err: bool = False) -> int:
+    """The width of the terminal that a sentence goes to; UNLIMITED where it is none, whatever COLUMNS says."""
+    stream = sys.stderr if err else sys.stdout
+    return shutil.get_terminal_size((COLUMNS, 24)).columns if stream.isatty() else UNLIMITED
+
+
+def glued(text: str) -> str:
+    """The text with no place to break a line."""
+    return text.replace(" ", GLUE)
+
+
+def wrapped(text: str, most: int, further: str = "", first: str = "", *, whole: bool = False) -> list[str]:
+    """The text in lines of at most ``most`` columns, broken at spaces; ``first`` and ``further`` begin the lines.
+
+    A command is not broken: one wider than a line stands whole on its own. So does every word, with ``whole``; else
+    a word wider than a line is broken.
+    """
+    most = max(most, LEAST)
+    if _width(first) + _width(text) <= most:
+        return [(first + text.replace(GLUE, " ")).rstrip()]
+    lines: list[str] = []
+    line, begins = first, True
+    for word in UNBROKEN.sub(lambda found: glued(found[0]), text).split(" "):
+        if not begins and _width(line) + 1 + _width(word) > most:
+            lines.append(line)
+            line, begins = further, True
+        line += word if begins else " " + word
+        begins = False
+        while not whole and GLUE not in word and _width(line) > most:
+            head = _head(line, most)
+            lines.append(head)
+            line = word = further + line[len(head) :]
+    return [each.replace(GLUE, " ").rstrip() for each in [*lines, line]]
+
+
+def _head(text: str, most: int) -> str:
+    """As many of the first characters as fit."""
+    return text[: len(cut(text + "  ", most + 1)) - 1]
+
+
+def _width(text: str) -> int:
+    return width(click.unstyle(text))
+
+
+def folded(label: str, text: str, most: int, room: int, *, whole: bool = False) -> list[str]:
+    """The text beside its label, which has ``room`` columns."""
+    indent = " " * (room + 1)
+    return wrapped(text, most, indent, f"{label:<{room}} ", whole=whole)
+
+
+def say(text: str, *, further: str = "    ", err: bool = False) -> None:
+    """Prints a sentence, wrapped to the terminal that it goes to."""
+    click.echo("\n".join(wrapped(text, columns_of_sentences(err=err), further)), err=err)
+
+
+# -- colour
+
+
+def painted(text: str, style: str | None) -> str:
+    """The text in the colour of a style, where the command is to print in colour."""
+    return click.style(text, **STYLES[style]) if style and text and _in_colour() else text
+
+
+def _in_colour() -> bool:
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return False
+    return sys.stdout.isatty() if context.color is None else context.color
+
+
+def first_word(line: str, style: str | None) -> str:
+    """The line with its first word in the colour of a style."""
+    word = line.lstrip(" ").split(" ", 1)[0]
+    return line.replace(word, painted(word, style), 1) if word else line
+
+
+def beginning(lines: Iterable[str], style: str | None) -> list[str]:
+    """The lines, the first word of the first of them painted."""
+    first, *rest = lines
+    return [first_word(first, style), *rest]
+
+
+def colour_wanted(choice: str, environ: Mapping[str, str]) -> bool | None:
+    """True, False, or None: on terminals alone. NO_COLOR: see no-color.org; TERM=dumb shows no colours."""
+    if choice != "auto":
+        return choice == "always"
+    return False if environ.get("NO_COLOR") or environ.get("TERM") == "dumb" else None
+
+
+def _choose_colour(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.color = colour_wanted(value, os.environ)
+        ctx.find_root().color = ctx.color
+
+
+def colour_option(*, command: bool = False) -> click.Option:
+    """``--color``; taken after the command as well, where help does not list it again."""
+    return click.Option(
+        ["--color"],
+        type=click.Choice(["auto", "always", "never"]),
+        default=None if command else "auto",
+        show_default=not command,
+        is_eager=True,
+        expose_value=False,
+        hidden=command,
+        callback=_choose_colour,
+        help="Colour: auto is on a terminal, unless NO_COLOR is set.",
+    )
+
+
+class Formatter(click.HelpFormatter):
+    """Help with its headings in bold."""
+
+    def write_heading(self, heading: str) -> None:
+        self.write(f"{'':>{self.current_indent}}{painted(heading + ':', HEADING)}\n")
+
+    def write_text(self, text: str) -> None:
+        """Paragraphs, wrapped; one that begins with ``\\b`` stays as it is, as click has it."""
+        indent = " " * self.current_indent
+        for at, paragraph in enumerate(text.split("\n\n")):
+            if at:
+                self.write("\n")
+            first, _, rest = paragraph.partition("\n")
+            kept = rest.split("\n") if first.strip() == "\b" else None
+            lines = kept or wrapped(" ".join(paragraph.split()), self.width - len(indent))
+            for line in lines:
+                self.write(f"{indent}{line}\n")
+
+
+class Context(click.Context):
+    formatter_class = Formatter
+
+
+def prepared(command: click.Command) -> click.Command:
+    """The command, and the commands of its group, with ``--color`` and headings in bold."""
+    if command.context_class is not Context:
+        command.context_class = Context
+        command.params.append(colour_option(command=True))
+        for below in command.commands.values() if isinstance(command, click.Group) else ():
+            prepared(below)
+    return command
+
+
+def show_error(error: click.ClickException) -> None:
+    """Tells the error on stderr, as click does, wrapped and in colour. Wrong usage: with the usage before it."""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        with error.ctx.scope(cleanup=False):
+            _show_usage(error, error.ctx)
+    else:
+        _show_message(error)
+
+
+def _show_usage(error: click.UsageError, context: click.Context) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    click.echo(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)
+    _show_message(error)
+
+
+def _show_message(error: click.ClickException) -> None:
+    lines = wrapped(f"Error: {error.format_message()}", columns_of_sentences(err=True), "  ")
+    click.echo("\n".join(beginning(lines, BAD)), err=True)
