@@ -135,6 +135,33 @@ async def test_what_the_kernel_does_not_take_leaves_the_old_policy(
         assert len((await reloaded(home, NARROW)).fallen) == 1
 
 
+async def test_a_decision_about_what_stands_says_whether_it_changed_anything(tmp_path: Path) -> None:
+    clock = Clock()
+
+    async def last(home: Home) -> tuple[str, str, bool]:
+        (one,) = await home.operator.decisions(api.DecisionFilter(limit=1))
+        (told,) = await home.operator.decisions(api.DecisionFilter(limit=1, unchanged=False))
+        assert (told.id == one.id) != one.unchanged
+        return one.action, one.verdict, one.unchanged
+
+    async with reload_home(tmp_path, POLICY, clock=clock, on_reload="keep") as home:
+        await home.house.granted(9000)
+        assert await last(home) == ("map", "allow", False)
+        await reloaded(home, POLICY)
+        assert await last(home) == ("reload", "allow", True)
+        await reloaded(home, POLICY + 'remote = ["203.0.113.0/24"]\n')
+        assert await last(home) == ("reload", "allow", False), "fewer may connect"
+        await reloaded(home, POLICY.replace("wide", "broad"))
+        assert await last(home) == ("reload", "allow", False), "another grant"
+    async with reload_home(tmp_path, POLICY.replace("wide", "broad"), clock=clock, on_reload="keep") as home:
+        assert await last(home) == ("restore", "allow", True)
+        await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, "m1", False))
+        await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, "m1", True))
+        assert await last(home) == ("renew", "allow", False), "it was parked"
+        await reloaded(home, NARROW)
+        assert await last(home) == ("reload", "deny", False), "kept, and not allowed any more"
+
+
 async def test_kept_until_the_lease_ends(tmp_path: Path) -> None:
     clock = Clock()
     async with reload_home(tmp_path, POLICY, clock=clock, on_reload="keep") as home:

@@ -45,8 +45,9 @@ def map_record(
     busy: NotPlanned | None = None,
     mapping: str | None = None,
     action: str = "map",
+    unchanged: bool = False,
 ) -> DecisionRecord:
-    """``busy``: the gate allowed it and the ledger could not. ``action``: map, renew, restore."""
+    """``busy``: the gate allowed it and the ledger could not. ``action``: map, renew, restore, reload."""
     refusal = busy.refusal if busy else verdict.refusal
     return DecisionRecord(
         id=decision,
@@ -71,6 +72,7 @@ def map_record(
         facts=told(facts, request),
         choice=request.choice.value,
         lease_s=lifetime_s(request, verdict.clamps) if verdict.clamps is not None else None,
+        unchanged=unchanged,
     )
 
 

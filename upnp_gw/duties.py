@@ -219,19 +219,25 @@ class Duties:
         reason, kept = verdict.reasons[-1], self._stays(mapping, verdict, action)
         if kept:
             verdict = replace(verdict, reasons=(*verdict.reasons, "it stands until its lease ends"))
+        row = None
+        if again is not None:
+            row = replace(again, decision=decision, rule=verdict.rule or RULE_OF_OPERATOR)
+        same = row is not None and _without_times(row) == _without_times(mapping)
         turn.records.append(
-            map_record(turn.now, decision, request, facts, verdict, mapping=mapping.id, action=action)
+            map_record(
+                turn.now, decision, request, facts, verdict, mapping=mapping.id, action=action, unchanged=same
+            )
         )
         if kept:  # the decision that allowed it stays the one it names
             limits = self._operations.policy.limits
             clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ())
             turn.put(replace(renewed(present, clamps, turn.now), rule=KEPT_RULE))
             return Fallen(mapping, decision, reason, kept=True)
-        if again is None:
+        if row is None:
             turn.quiet = False
             turn.end(mapping, "policy")
             return Fallen(mapping, decision, reason, kept=False)
-        turn.put(replace(again, decision=decision, rule=verdict.rule or RULE_OF_OPERATOR))
+        turn.put(row)
         return None
 
     def _look(
@@ -302,6 +308,11 @@ class Duties:
 
     def _rows(self, ids: Iterable[str]) -> list[Mapping]:
         return [mapping for i in ids if (mapping := self._operations.ledger.table.get(i)) is not None]
+
+
+def _without_times(mapping: Mapping) -> Mapping:
+    """The mapping without what every new decision replaces."""
+    return replace(mapping, decision=DecisionId(""), holds=(), recheck_at=0.0, grant_ends_at=None)
 
 
 def _renewed(mapping: Mapping, verdict: Verdict, request: MapRequest, now: Instant) -> Mapping | None:

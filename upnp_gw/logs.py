@@ -79,7 +79,7 @@ def on_event(event: Event) -> None:
     """A listener of ``events.Events``: decisions, what ended, incidents, new questions."""
     match event:
         case Decided(record):
-            routine = record.action in ROUTINE and record.verdict == "allow"
+            routine = record.unchanged or (record.action in ROUTINE and record.verdict == "allow")
             log.log(logging.DEBUG if routine else logging.INFO, "%s", sentence(record), extra=_fields(record))
         case TableChanged(removed=removed):
             for mapping, why in removed:

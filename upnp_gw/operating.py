@@ -151,6 +151,7 @@ class GatewayOperator:
                 rule=wanted.rule,
                 port=wanted.port,
                 before=int(wanted.before[1:]) if wanted.before else None,
+                changes=not wanted.unchanged,
                 limit=wanted.limit,
             )
         )

@@ -100,6 +100,7 @@ class Telling:
             choice=record.choice,  # type: ignore[arg-type]
             granted_s=record.lease_s,
             count=record.count,
+            unchanged=record.unchanged,
             facts=record.facts,
             device_name=self.name(record.device),
         )

@@ -89,6 +89,28 @@ def test_follow_goes_on_and_tells_nothing_twice(daemon: ServedOperator, upnp_gw:
     assert [json.loads(line)["id"] for line in answer.output.splitlines()] == ["d1", "d2", "d3"]
 
 
+@pytest.mark.parametrize(("arguments", "seen"), [([], ["d1", "d2"]), (["--all"], ["d1", "d2", "d3"])])
+def test_what_changed_nothing_is_shown_with_all(
+    daemon: ServedOperator, upnp_gw: Run, arguments: list[str], seen: list[str]
+) -> None:
+    past, new, same = decision(1), decision(2), decision(3, verdict="allow", action="reload", unchanged=True)
+    daemon.operator.decided = [past]
+    answer_all = daemon.operator.decisions
+
+    async def decisions(wanted: api.DecisionFilter) -> list[api.Decision]:
+        for event in (new, same):
+            daemon.operator.tell(api.Event(event="decided", at=NOW, decision=event))
+        daemon.operator.tell(None)
+        return await answer_all(wanted)
+
+    daemon.operator.decisions = decisions  # type: ignore[method-assign]
+    answer = upnp_gw("log", "--follow", "--json", *arguments)
+    assert [json.loads(line)["id"] for line in answer.output.splitlines()] == seen
+    (asked,) = daemon.operator.asked
+    assert isinstance(asked, api.DecisionFilter)
+    assert asked.unchanged == bool(arguments)
+
+
 def test_json_is_lines(daemon: ServedOperator, upnp_gw: Run) -> None:
     daemon.operator.decided = [decision(1), ALLOWED]
     assert [json.loads(line)["id"] for line in upnp_gw("log", "--json").output.splitlines()] == ["d1", "d2"]

@@ -184,6 +184,32 @@ async def test_reload_lists_what_falls(home: Home, upnp_gw: Run) -> None:
     assert "version" in bad.output
 
 
+async def test_the_log_shows_of_a_reload_what_it_changed(home: Home, upnp_gw: Run) -> None:
+    await home.house.granted(3001)
+    await home.house.granted(3074)
+
+    async def seen(*arguments: str) -> list[tuple[str, str, bool]]:
+        lines = (await command(upnp_gw, "log", "--json", *arguments)).output.splitlines()
+        return [(one["action"], one["mapping"], one["unchanged"]) for one in map(json.loads, lines)]
+
+    before = await seen()
+    assert before == [("map", "m1", False), ("map", "m2", False)]
+    home.file.write_text(POLICY.replace('"admin"', '"no-ssh"'))
+    assert (await command(upnp_gw, "reload")).exit_code == 0
+    assert await seen() == before
+    again = [("reload", "m1", True), ("reload", "m2", True)]
+    assert sorted(await seen("--all")) == sorted(before + again)
+    assert (await seen("--limit", "1")) == before[1:], "the limit counts what is shown"
+    row = home.house.operations.ledger.table.get("m2")
+    assert row is not None
+    assert (await command(upnp_gw, "explain", row.decision)).exit_code == 0, "the decision in force is kept"
+    home.file.write_text(POLICY.replace('"games"', '"play"').replace("3000-4000", "3000-3010"))
+    assert (await command(upnp_gw, "reload")).exit_code == 0
+    assert sorted(await seen()) == sorted([*before, ("reload", "m1", False), ("reload", "m2", False)])
+    await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, "m1", None))
+    assert (await seen("--all"))[-1] == ("renew", "m1", True)
+
+
 async def test_policy_show_and_diff(home: Home, upnp_gw: Run, tmp_path: Path) -> None:
     await home.house.granted(3001)
     await home.house.granted(3002)

@@ -16,7 +16,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     at: datetime
     verdict: Literal["allow", "deny", "ask", "busy"]
     action: str
-    """What was decided: ``map``, ``renew``, ``restore``, ``unmap``."""
+    """What was decided: ``map``, ``renew``, ``restore``, ``reload``, ``unmap``."""
     via: Via
     device: str
     address: str
@@ -46,6 +46,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """allow: the seconds that the lease lives by the rule's clamps."""
     count: Count = 1
     """How many requests were refused like this one for asking too often, within a minute."""
+    unchanged: bool = False
+    """The gateway decided again about a mapping that stands (reload, restore, renew), and nothing changed."""
     facts: dict[str, Any] = {}
     """What the gate knew beside the request: enough to decide it again."""
     device_name: str | None = None
@@ -66,6 +68,8 @@ class DecisionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The external or the internal one."""
     before: Annotated[str, Meta(pattern="^d[0-9]{1,18}$")] | None = None
     """A decision; those before it: the next page."""
+    unchanged: bool = True
+    """false: without the decisions that say ``unchanged``."""
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 100
 
 

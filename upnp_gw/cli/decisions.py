@@ -34,15 +34,19 @@ def since(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 @click.option("--rule", metavar="NAME", help="Only what this grant or forbid answered.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Only of this external or internal port.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The newest of them.")
+@click.option("--all", "everything", is_flag=True, help="Also what was decided again and changed nothing.")
 @click.option("--follow", is_flag=True, help="Go on with what is decided from now on, until Ctrl-C.")
 @talks
-def decisions(gateway: Gateway, as_json: bool, follow: bool, **wanted: str | int | None) -> None:
+def decisions(gateway: Gateway, as_json: bool, follow: bool, everything: bool, **wanted: str | int | None) -> None:
     """Who asked for what, what was answered and why; the newest last. With --json one object a line.
 
+    At each reload, restart and renewal the gateway decides again about the mappings that stand. Where that changed
+    nothing, --all shows it.
     `upnp-gw explain DECISION` tells more of one of them.
     """
     if follow and wanted["until"] is not None:
         raise click.UsageError("--follow has no end: leave --until out")
+    wanted["unchanged"] = None if everything else "false"
     if not follow:
         _print(_past(gateway, wanted), as_json)
         return
@@ -66,7 +70,8 @@ def _past(gateway: Gateway, wanted: dict[str, str | int | None]) -> list[api.Dec
 def _fits(decision: api.Decision, wanted: dict[str, str | int | None]) -> bool:
     names = (decision.device, decision.device_name, decision.address)
     return (
-        wanted["device"] in (None, *names)
+        not (decision.unchanged and wanted["unchanged"])
+        and wanted["device"] in (None, *names)
         and wanted["verdict"] in (None, decision.verdict)
         and wanted["via"] in (None, decision.via)
         and wanted["rule"] in (None, decision.rule)

@@ -247,4 +247,5 @@ def _record(told: api.Decision) -> DecisionRecord:
         choice=told.choice,
         lease_s=told.granted_s,
         count=told.count,
+        unchanged=told.unchanged,
     )

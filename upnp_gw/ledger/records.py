@@ -40,6 +40,8 @@ class DecisionRecord:
     """Where it was allowed: the seconds that the lease lives by the rule's clamps."""
     count: int = 1
     """How many requests of this device were refused like this one for asking too often; only the first is kept."""
+    unchanged: bool = False
+    """The gateway decided again about a mapping that stands (reload, restore, renew), and nothing changed."""
 
     def body(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -68,6 +70,8 @@ class RecordFilter:
     before: int | None = None
     """Decisions with a smaller number than this one's: the next page."""
     id: str | None = None
+    changes: bool = False
+    """True: without the records that say ``unchanged``."""
     limit: int = 100
 
     def sql(self) -> tuple[str, list[Any]]:
@@ -85,5 +89,7 @@ class RecordFilter:
         wanted = [(test, [value]) for test, value in tests.items() if value is not None]
         if self.devices:
             wanted.append((f"device IN ({','.join('?' * len(self.devices))})", [*self.devices]))
+        if self.changes:
+            wanted.append(("json_extract(body, '$.unchanged') IS NOT 1", []))
         where = " AND ".join(test for test, _ in wanted)
         return (f"WHERE {where}" if where else ""), [value for _, values in wanted for value in values]
