@@ -8,7 +8,9 @@ from typing import Any
 
 from tests.house import Clock, House, house
 from upnp_gw import api
+from upnp_gw.duties import Fallen
 from upnp_gw.gate.load import Loaded
+from upnp_gw.ledger.ledger import Turn
 from upnp_gw.people import People
 from upnp_gw.policies import APPROVED, Enforcer, Policies
 from upnp_gw.telling import Telling
@@ -61,12 +63,14 @@ async def served(
     policies = Policies(operator, directory / APPROVED, lambda: clock.now.wall)
     async with house(directory, policies.load().policy, clock, **options) as home:
 
-        async def enforce(loaded: Loaded) -> None:
-            await home.gateway.submit(lambda turn: _none(home.gateway.duties.policy_changed(turn, loaded.policy)))
+        async def enforce(loaded: Loaded) -> list[Fallen]:
+            fallen: list[Fallen] = []
+
+            def change(turn: Turn) -> None:
+                fallen[:] = home.gateway.duties.policy_changed(turn, loaded.policy)
+
+            await home.gateway.submit(change)
+            return fallen
 
         enforcer = Enforcer(policies, enforce)
         yield Served(home, People(home.gateway, enforcer, home.probe, Telling(home.gateway).mapping), enforcer)
-
-
-def _none(_: object) -> None:
-    return None

@@ -41,6 +41,7 @@ from upnp_gw.request import (
     UnmapRangeRequest,
     UnmapRequest,
 )
+from upnp_gw.revoking import quarantine
 from upnp_gw.standing import answer, facts_of_trial
 from upnp_gw.surroundings import Surroundings, clock_change_s
 from upnp_gw.unmapping import unmap_port
@@ -169,22 +170,6 @@ class Operations:
         ]
         return sorted(found, key=lambda m: m.key.external_port)
 
-    def revoke(self, turn: Turn, device: str, why: str = "revoked") -> tuple[Mapping, ...]:
-        """Ends everything that a device holds, and its flows at once, those of what ended before among them."""
-        gone = tuple(self.ledger.table.of_device(device))
-        for mapping in gone:
-            turn.end(mapping, why)
-        self.ledger.cuts.hasten(device, turn.now.boot)
-        return gone
-
-    def _quarantine(self, turn: Turn, device: str) -> None:
-        """Ends the device's mappings, and those of others that lead to it, except the operator's own."""
-        self.revoke(turn, device, "quarantine")
-        for address in sorted(self.surroundings.addresses_of(device), key=str):
-            for mapping in tuple(self.ledger.table.to_client(address)):
-                if mapping.hold_of(Via.OPERATOR.protocol) is None:
-                    turn.end(mapping, "quarantine")
-
     def trial(self, request: MapRequest) -> tuple[Facts, MapRequest]:
         """The facts by which a request would be decided now, and the request as it would be carried out. Changes
         nothing."""
@@ -206,7 +191,7 @@ class Operations:
             turn.told.append(IncidentBegan(incident))
             turn.on_undo.append(partial(self.book.withdraw, incident))
             if incident.quarantines:
-                self._quarantine(turn, incident.device)
+                quarantine(self, turn, incident.device)
 
     def facts(
         self,

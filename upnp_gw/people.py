@@ -11,11 +11,13 @@ from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
 
+from msgspec import structs
+
 from upnp_gw import api
 from upnp_gw.asking import questions_waiting
 from upnp_gw.device import mac_of
 from upnp_gw.errors import ConfigError, GatewayError
-from upnp_gw.gate.approved import Change, Written, rules_of, toml_of
+from upnp_gw.gate.approved import Change, rules_of, toml_of
 from upnp_gw.gate.identity import OPERATOR
 from upnp_gw.gate.limits import Incident
 from upnp_gw.gate.proposals import Proposals, Target
@@ -23,12 +25,15 @@ from upnp_gw.gate.question import Question
 from upnp_gw.gateway import Gateway
 from upnp_gw.ledger.ledger import Turn
 from upnp_gw.model import IPAddress, Mapping
+from upnp_gw.operations import Operations
 from upnp_gw.policies import Enforcer
 from upnp_gw.request import Granted, Refused, Reply
+from upnp_gw.revoking import added_for, block, revoke
 from upnp_gw.telling import question_told
 
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
 Shown = Callable[[Mapping], api.Mapping]
+Ending = Callable[[Operations, Turn, str], None]
 
 
 LOOK_S = 60.0
@@ -76,16 +81,23 @@ class People:
             device, lambda target: self._proposals.allow(target, asked.ranges, transports, asked.for_s)
         )
 
-    async def block(self, device: str, asked: api.Block) -> api.Written | api.Problem:
-        """Refuses the device everything, and ends what it holds and asked for."""
+    async def block(self, device: str, asked: api.Block) -> api.Blocked | api.Problem:
+        """Refuses the device everything, and ends what it holds and asked for. What the operator added stays."""
         target = await self._target(device)
         if isinstance(target, api.Problem):
             return target
         written = await self._change(lambda: self._proposals.block(target, asked.for_s))
         if isinstance(written, api.Problem):
             return written
-        ended = await self._end_all(target)
-        return ended if isinstance(ended, api.Problem) else written
+        ended = await self._end(target, block)
+        if isinstance(ended, api.Problem):
+            return _problem(ended.error, "the block is in force; what the device holds stays open: upnp-gw revoke")
+        written = structs.replace(written, closed=[*written.closed, *ended.mappings])
+        return api.Blocked(
+            **structs.asdict(written),
+            questions=ended.questions,
+            left=[self._shown(mapping) for mapping in added_for(self._operations, target.devices)],
+        )
 
     async def release(self, device: str) -> api.Released | api.Problem:
         """Ends the incident of a device and takes back its block."""
@@ -100,7 +112,9 @@ class People:
         ended = [i for d in target.devices if (i := self._operations.book.release(d)) is not None]
         await self._gateway.remember()
         return api.Released(
-            incidents=[self._incident(incident) for incident in ended], removed=written.toml if written else ""
+            incidents=[self._incident(incident) for incident in ended],
+            removed=written.toml if written else "",
+            closed=written.closed if written else [],
         )
 
     async def retract(self, rule: str) -> api.Written | api.Problem:
@@ -113,15 +127,18 @@ class People:
     async def revoke(self, device: str) -> api.Revoked | api.Problem:
         """Mappings, flows and pending questions of a device, at once. What it may ask for stays as it is."""
         target = await self._target(device)
-        return target if isinstance(target, api.Problem) else await self._end_all(target)
+        return target if isinstance(target, api.Problem) else await self._end(target, revoke)
 
-    async def _end_all(self, target: Target) -> api.Revoked | api.Problem:
-        gone: list[Mapping] = []
+    async def _end(self, target: Target, ending: Ending) -> api.Revoked | api.Problem:
+        """Ends mappings of a device by ``ending``, their flows, and the device's questions."""
+        gone: list[str] = []
+        before = self._snapshot()
 
         def step(turn: Turn) -> None:
-            gone[:] = [mapping for each in target.devices for mapping in self._operations.revoke(turn, each)]
+            for device in target.devices:
+                ending(self._operations, turn, device)
+            gone[:] = turn.ended
 
-        before = {m.id: self._shown(m) for d in target.devices for m in self._operations.ledger.table.of_device(d)}
         failed = await self._gateway.submit(step)
         if failed is not None:
             return _problem("backend-failed", "the gateway could not carry it out; nothing changed")
@@ -129,7 +146,14 @@ class People:
         await self._gateway.settled()
         questions = sum(self._operations.questions.drop_device(each) for each in target.devices)
         await self._gateway.remember()
-        return api.Revoked(mappings=[before[m.id] for m in gone if m.id in before], questions=questions)
+        return api.Revoked(
+            mappings=[mapping for each, mapping in before.items() if each in gone], questions=questions
+        )
+
+    def _snapshot(self) -> dict[str, api.Mapping]:
+        """Every mapping as it is now, with its counters, by id, oldest first."""
+        rows = sorted(self._operations.ledger.table, key=lambda row: row.granted_at)
+        return {row.id: self._shown(row) for row in rows}
 
     # -- what devices ask for
 
@@ -151,9 +175,7 @@ class People:
         self._operations.questions.drop(question)
         opened, why_not = await self._open(question)
         await self._gateway.remember()
-        return api.Approved(
-            toml=written.toml, file=written.file, policy=written.policy, opened=opened, why_not=why_not
-        )
+        return api.Approved(**structs.asdict(written), opened=opened, why_not=why_not)
 
     async def deny(self, number: str, asked: api.Deny) -> api.Written | api.Problem:
         question = self._asked(number)
@@ -232,15 +254,22 @@ class People:
 
     async def _change(self, make: Callable[[], Change], shown: Change | None = None) -> api.Written | api.Problem:
         """``shown``: what is told of it, where that is not what it adds."""
+        before = self._snapshot()
         try:
-            written: Written = await self._enforcer.change(make)
+            written, fallen = await self._enforcer.change(make)
         except ConfigError as error:
             return _problem("policy", f"nothing was changed: {error}")
         except GatewayError as error:
             return _problem("backend-failed", f"nothing was changed: {error}")
         toml = written.toml if shown is None else toml_of(shown)
+        gone = {one.mapping.id: one.mapping for one in fallen if not one.kept}
+        closed = [mapping for each, mapping in before.items() if each in gone]
+        closed += [self._shown(row) for each, row in gone.items() if each not in before]
         return api.Written(
-            toml=toml, file=str(self._enforcer.policies.machine), policy=self._operations.policy.digest
+            toml=toml,
+            file=str(self._enforcer.policies.machine),
+            policy=self._operations.policy.digest,
+            closed=closed,
         )
 
     def _waiting(self) -> list[Question]:

@@ -11,13 +11,14 @@ whatever is being written in the file meanwhile.
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from upnp_gw.duties import Fallen
 from upnp_gw.errors import ConfigError, GatewayError, StoreError
 from upnp_gw.files import FileProblem, sync_directory, write_own
 from upnp_gw.gate.approved import Change, Written, changed, ended, first_end, without
@@ -162,9 +163,13 @@ class Enforcer:
     """Brings policies into force one after the other: a reload and a command never cross."""
 
     def __init__(
-        self, policies: Policies, enforce: Callable[[Loaded], Awaitable[None]], store: Store | None = None
+        self,
+        policies: Policies,
+        enforce: Callable[[Loaded], Awaitable[Sequence[Fallen] | None]],
+        store: Store | None = None,
     ) -> None:
-        """``store``: keeps what is in the machine-owned file, so that it is told when the file is gone."""
+        """``enforce`` answers the mappings that the policy does not allow any more. ``store`` keeps what is in the
+        machine-owned file, so that it is told when the file is gone."""
         self.policies = policies
         self._enforce = enforce
         self._store = store
@@ -183,8 +188,9 @@ class Enforcer:
             await self._note()
             return loaded
 
-    async def change(self, make: Callable[[], Change]) -> Written:
-        """Makes a change, brings it into force and writes it; ``make`` sees the policy that is in force.
+    async def change(self, make: Callable[[], Change]) -> tuple[Written, Sequence[Fallen]]:
+        """Makes a change, brings it into force and writes it; ``make`` sees the policy that is in force. The answer
+        is what was written, and the mappings that are not allowed any more.
 
         All that needs room on the disk is done before it comes into force. Raises ConfigError, StoreError and
         FirewallError; nothing has changed then.
@@ -192,7 +198,7 @@ class Enforcer:
         async with self._one:
             loaded, written = await asyncio.to_thread(self.policies.prepare, make())
             try:
-                await self._enforce(loaded)
+                fallen = await self._enforce(loaded)
             except BaseException:
                 self.policies.drop()
                 raise
@@ -203,7 +209,7 @@ class Enforcer:
                 raise
             self.policies.adopt(loaded)
             await self._note()
-            return written
+            return written, fallen or ()
 
     async def _note(self) -> None:
         """A machine-owned file that is gone is told: without it blocks are lifted as well."""

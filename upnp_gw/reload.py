@@ -50,11 +50,12 @@ class Reload:
     """Why the files as they are now are not in force; None: they are."""
     last: InForce | None = field(default=None, init=False)
 
-    async def enforce(self, loaded: Loaded) -> None:
-        """For ``policies.Enforcer``. Raises FirewallError where it did not come into force."""
+    async def enforce(self, loaded: Loaded) -> tuple[Fallen, ...]:
+        """For ``policies.Enforcer``: the mappings that are not allowed any more. Raises FirewallError where the
+        policy did not come into force."""
         await self.kept.keep(self.now_in_force, loaded)
         try:
-            await self._enforce(loaded)
+            return await self._enforce(loaded)
         finally:
             await self._settle()
 
@@ -72,7 +73,7 @@ class Reload:
         operations = self.gateway.operations
         await self.kept.in_force(operations.policy.digest, operations.ledger.numbers.decision)
 
-    async def _enforce(self, loaded: Loaded) -> None:
+    async def _enforce(self, loaded: Loaded) -> tuple[Fallen, ...]:
         operations = self.gateway.operations
         old, fallen = operations.policy, list[Fallen]()
 
@@ -88,6 +89,7 @@ class Reload:
         self.last = InForce(loaded, old.digest, tuple(fallen), standing, warnings)
         self._tell(self.last)
         self.gateway.events.publish(PolicyChanged(loaded.policy.digest))
+        return self.last.fallen
 
     async def reload(self, enforcer: Enforcer) -> InForce:
         """Both policy files as they are now. Raises GatewayError; the old policy is in force then, and ``status``

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.cli.conftest import Run
 from tests.fake_operator import NOW, FakeOperator, ServedOperator, mapping, served
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.queue import described
-from upnp_gw.model import Transport, Via
+from upnp_gw.model import Kind, Transport, Via
 from upnp_gw.terminal import width
 
 TOML = '[[grant]]\nname = "allow-ps5"\nwho = "ps5"\n'
+ADDED = mapping(7, via=Via.OPERATOR, vias=[Via.OPERATOR])
 WRITTEN = api.Written(toml=TOML, file="/var/lib/upnp-gw/approved.toml", policy="0123456789ab")
 INCIDENT = api.Incident(
     device="02:00:00:00:00:66",
@@ -57,6 +59,7 @@ class Answering(FakeOperator):
         super().__init__()
         self.got: list[tuple[Any, ...]] = []
         self.problem: api.Problem | None = None
+        self.blocked = api.Blocked(**structs.asdict(WRITTEN), questions=1, left=[])
         self.questions = [QUESTION]
 
     def done(self, answer: object, *given: object) -> Any:
@@ -70,16 +73,17 @@ class Answering(FakeOperator):
         return self.done(WRITTEN, "allow", device, asked)
 
     async def block(self, device: str, asked: api.Block) -> Any:
-        return self.done(WRITTEN, "block", device, asked)
+        return self.done(self.blocked, "block", device, asked)
 
     async def release(self, device: str) -> Any:
-        return self.done(api.Released(incidents=[INCIDENT], removed=TOML), "release", device)
+        released = api.Released(incidents=[INCIDENT], removed=TOML, closed=[mapping(1)])
+        return self.done(released, "release", device)
 
     async def revoke(self, device: str) -> Any:
-        return self.done(api.Revoked(mappings=[mapping(1)], questions=2), "revoke", device)
+        return self.done(api.Revoked(mappings=[mapping(1), ADDED], questions=2), "revoke", device)
 
     async def retract(self, rule: str) -> Any:
-        return self.done(WRITTEN, "retract", rule)
+        return self.done(structs.replace(WRITTEN, closed=[mapping(1)]), "retract", rule)
 
     async def approve(self, number: str, asked: api.Approve) -> Any:
         opened = mapping(1) if asked.for_s else None
@@ -167,6 +171,59 @@ def test_what_is_not_done_is_said_and_ends_with_one(
 def test_wrong_use(daemon: ServedOperator, upnp_gw: Run, words: tuple[str, ...]) -> None:
     assert upnp_gw(*words).exit_code in (1, 2)
     assert answering(daemon).got == []
+
+
+M1 = "closed m1: tcp/51413 -> 192.168.1.23:51413"
+M7 = "m7: tcp/51419 -> 192.168.1.23:51413"
+
+
+def told_after_toml(output: str) -> list[str]:
+    """The lines below the rule that a command wrote or took back."""
+    lines = output.splitlines()
+    return lines[max(at for at, line in enumerate(lines) if line.startswith("# ")) + 1 :]
+
+
+def test_each_command_says_what_it_closed(daemon: ServedOperator, upnp_gw: Run) -> None:
+    assert upnp_gw("revoke", "--device", "ps5").output.splitlines() == [
+        M1,
+        f"closed {M7}",
+        "2 mappings and 2 questions ended",
+        "You had added these yourself (upnp-gw add):",
+        f"  {M7}",
+    ]
+    assert told_after_toml(upnp_gw("retract", "allow-ps5").output) == [M1]
+    released = upnp_gw("release", "ps5").output
+    assert "# taken back: the device may ask again" in released
+    assert told_after_toml(released) == [M1]
+    assert told_after_toml(upnp_gw("block", "ps5").output) == ["0 mappings and 1 question ended"]
+    (one,) = json.loads(upnp_gw("retract", "allow-ps5", "--json").output)["closed"]
+    assert [one[key] for key in ("id", "transport", "external_port", "internal_client", "internal_port")] == [
+        *("m1", "tcp", 51413, "192.168.1.23", 51413)
+    ]
+
+
+def test_block_lists_what_you_added_yourself_and_how_to_close_it(daemon: ServedOperator, upnp_gw: Run) -> None:
+    blocked = structs.replace(answering(daemon).blocked, closed=[mapping(1)], left=[ADDED])
+    answering(daemon).blocked = blocked
+    assert told_after_toml(upnp_gw("block", "ps5").output) == [
+        M1,
+        "1 mapping and 1 question ended",
+        "Still open, because you added it yourself (upnp-gw add):",
+        f"  {M7}",
+        "To close it:",
+        "  upnp-gw delete m7",
+    ]
+    assert [one["id"] for one in json.loads(upnp_gw("block", "ps5", "--json").output)["left"]] == ["m7"]
+    six = "2001:db8:1234:5678:9abc:def0:1234:5678"
+    many = [mapping(100000 + at, external_port=51413, internal_client=six, kind=Kind.PINHOLE) for at in range(9)]
+    answering(daemon).blocked = structs.replace(blocked, closed=many, left=many)
+    lines = told_after_toml(upnp_gw("block", "ps5").output)
+    assert max(map(len, lines)) <= 80
+    assert lines[-3:] == [
+        "To close them:",
+        "  upnp-gw delete m100000 m100001 m100002 m100003 m100004 m100005",
+        "  upnp-gw delete m100006 m100007 m100008",
+    ]
 
 
 def test_the_queue_shows_what_a_yes_would_write(daemon: ServedOperator, upnp_gw: Run) -> None:

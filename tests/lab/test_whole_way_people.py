@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.whole_way import ROUTER, TCP, Home, home
+from tests.lab.whole_way import ROUTER, TCP, Home, ended, home
 from upnp_gw.lab import Host
 from upnp_gw.lab.probe import EchoServer, dial
 from upnp_gw.servers.lease_files import AT_ONCE_S
@@ -71,6 +71,36 @@ def test_ask_yes_and_the_packet_arrives(here: Home) -> None:
     assert (grant["int_ports"], grant["proto"], "until" in grant) == ([8080], ["tcp"], True)
     assert here.daemon.json("queue") == []
     assert "queue" not in here.daemon.cli("status").stdout
+    here.agree()
+
+
+@pytest.mark.spec("SR-7")
+def test_block_shuts_what_the_device_opened_and_leaves_open_what_you_added(here: Home) -> None:
+    address = str(here.console.address)
+    here.daemon.cli("revoke", "--device", address)
+    here.daemon.cli("allow", address, "8090", "--proto", "tcp", "--for", "1d")
+    mine = here.daemon.json("add", "tcp", "8091", address, "--ttl", "1h")["id"]
+    with EchoServer(here.console, TCP, 8090), EchoServer(here.console, TCP, 8091):
+        asks(here.console, 8090)
+        held = here.row(8090)["id"]
+        with dial(here.peer, TCP, here.external, 8090) as call, dial(here.peer, TCP, here.external, 8091) as own:
+            assert (call.ask().answered_by, own.ask().answered_by) == ("console", "console")
+            lines = here.daemon.cli("block", address).stdout.splitlines()
+            assert own.ask().answered_by == "console"
+            assert ended(call)
+        assert lines[-6:] == [
+            f"closed {held}: tcp/8090 -> {address}:8090",
+            "1 mapping and 0 questions ended",
+            "Still open, because you added it yourself (upnp-gw add):",
+            f"  {mine}: tcp/8091 -> {address}:8091",
+            "To close it:",
+            f"  upnp-gw delete {mine}",
+        ]
+        assert here.shut(8090)
+        assert here.reach(8091).answered_by == "console"
+        here.daemon.cli(*lines[-1].split()[1:])
+        assert here.shut(8091)
+    here.daemon.cli("release", address)
     here.agree()
 
 

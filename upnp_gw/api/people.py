@@ -81,6 +81,15 @@ class Written(Struct, frozen=True, kw_only=True):
     file: str
     policy: str
     """The hash of the policy now in force."""
+    closed: list[Mapping] = []
+    """The mappings that ended, as they were; their flows are ended."""
+
+
+class Blocked(Written, frozen=True, kw_only=True):
+    questions: Count
+    """How many pending ones were dropped."""
+    left: list[Mapping]
+    """The mappings to the device that the operator added. They stay open until the operator deletes them."""
 
 
 class Approved(Written, frozen=True, kw_only=True):
@@ -157,6 +166,8 @@ class Released(Struct, frozen=True, kw_only=True):
     """Those that ended."""
     removed: str
     """The block that was taken back, as TOML; empty: there was none."""
+    closed: list[Mapping] = []
+    """The mappings that ended with it, as they were."""
 
 
 class Revoked(Struct, frozen=True, kw_only=True):

@@ -34,6 +34,17 @@ def external(mapping: api.Mapping) -> str:
     return f"{mapping.transport}{six}/{mapping.external_port}"
 
 
+def closed(mapping: api.Mapping) -> str:
+    """``closed m3: tcp/8080 -> 192.168.1.23:80``."""
+    return f"closed {named(mapping)}"
+
+
+def named(mapping: api.Mapping) -> str:
+    """``m3: tcp/8080 -> 192.168.1.23:80``: id, transport, external port and internal client."""
+    target = words.endpoint(mapping.internal_client, mapping.internal_port)
+    return shown(f"{mapping.id}: {external(mapping)} -> {target}", 200)
+
+
 def state(mapping: api.Mapping) -> str:
     """Empty where there is nothing to say. ``would-deny``: it stands only because the gateway observes."""
     return STATE[mapping.state] or ("would-deny" if mapping.rule == OBSERVE_RULE else "")
@@ -251,7 +262,6 @@ def delete(gateway: Gateway, as_json: bool, targets: tuple[str, ...]) -> None:
         if as_json:
             print_json(body, line=len(targets) > 1)
         else:
-            endpoint = words.endpoint(gone.internal_client, gone.internal_port)
-            say(shown(f"closed {gone.id}: {external(gone)} -> {endpoint}", 200))
+            say(closed(gone))
     if failed:
         sys.exit(REFUSED)

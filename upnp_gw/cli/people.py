@@ -3,6 +3,8 @@
 Each prints the TOML that it wrote to the machine-owned file, or took out of it; it is in force then.
 """
 
+from collections.abc import Iterator
+
 import click
 import msgspec
 
@@ -10,12 +12,17 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
 from upnp_gw.cli.incidents import described
-from upnp_gw.cli.mappings import external
+from upnp_gw.cli.mappings import closed, named
 from upnp_gw.cli.screen import say
+from upnp_gw.model import Via
 from upnp_gw.terminal import shown
 
 DEVICE = click.argument("device", metavar="DEVICE")
 """A device: its name, MAC address (``MAC@LAN`` if the gateway serves several LANs) or IP address."""
+
+
+DELETES = 6
+"""Ids in one line of a `delete` command."""
 
 
 def lasting(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -45,6 +52,23 @@ def print_written(body: bytes, as_json: bool, verb: str = "written to") -> None:
     if written.toml:
         click.echo(told(written.toml))
         say(shown(f"# {verb} {written.file}; policy {written.policy} is in force", 400), further="# ")
+    print_closed(written.closed)
+
+
+def print_closed(mappings: list[api.Mapping]) -> None:
+    """A line for each mapping that ended."""
+    for mapping in mappings:
+        say(closed(mapping))
+
+
+def ended(mappings: list[api.Mapping], questions: int) -> str:
+    return f"{words.counted(len(mappings), 'mapping')} and {words.counted(questions, 'question')} ended"
+
+
+def deletes(mappings: list[api.Mapping]) -> Iterator[str]:
+    """The commands that delete these mappings, each within a line of a terminal."""
+    for at in range(0, len(mappings), DELETES):
+        yield f"  upnp-gw delete {' '.join(shown(mapping.id) for mapping in mappings[at : at + DELETES])}"
 
 
 @click.command()
@@ -80,8 +104,24 @@ def allow(
 @click.option("--for", "for_s", callback=lasting, metavar="TIME", help="How long. Default: until released.")
 @talks
 def block(gateway: Gateway, as_json: bool, device: str, for_s: int | None) -> None:
-    """Refuse a device everything, and end what it holds."""
-    print_written(gateway.ask("POST", path_of(device, "block"), body={"for_s": for_s}), as_json)
+    """Refuse a device everything, and end what it holds.
+
+    Mappings that you added yourself (upnp-gw add) stay open; they are listed.
+    """
+    body = gateway.ask("POST", path_of(device, "block"), body={"for_s": for_s})
+    print_written(body, as_json)
+    if as_json:
+        return
+    blocked = msgspec.json.decode(body, type=api.Blocked)
+    click.echo(ended(blocked.closed, blocked.questions))
+    if blocked.left:
+        them = "it" if len(blocked.left) == 1 else "them"
+        click.echo(f"Still open, because you added {them} yourself (upnp-gw add):")
+        for mapping in blocked.left:
+            say(f"  {named(mapping)}")
+        click.echo(f"To close {them}:")
+        for line in deletes(blocked.left):
+            click.echo(line)
 
 
 @click.command()
@@ -97,7 +137,8 @@ def release(gateway: Gateway, as_json: bool, device: str) -> None:
     for incident in released.incidents:
         say(f"ended: {described(incident)}")
     if released.removed:
-        click.echo(f"{told(released.removed)}\n# taken back")
+        click.echo(f"{told(released.removed)}\n# taken back: the device may ask again")
+    print_closed(released.closed)
     if not released.incidents and not released.removed:
         click.echo("there was no incident and no block")
 
@@ -106,16 +147,22 @@ def release(gateway: Gateway, as_json: bool, device: str) -> None:
 @click.option("--device", required=True, metavar="DEVICE", help="A name, MAC address (MAC@LAN) or address.")
 @talks
 def revoke(gateway: Gateway, as_json: bool, device: str) -> None:
-    """End all mappings of a device, their flows and its pending questions, at once."""
+    """End all mappings of a device, their flows and its pending questions, at once.
+
+    Those that you added yourself (upnp-gw add) end too.
+    """
     body = gateway.ask("POST", path_of(device, "revoke"))
     if as_json:
         print_json(body)
         return
     revoked = msgspec.json.decode(body, type=api.Revoked)
-    for mapping in revoked.mappings:
-        target = words.endpoint(mapping.internal_client, mapping.internal_port)
-        say(shown(f"closed {mapping.id}: {external(mapping)} -> {target}", 200))
-    click.echo(f"{len(revoked.mappings)} mappings and {revoked.questions} questions ended")
+    print_closed(revoked.mappings)
+    click.echo(ended(revoked.mappings, revoked.questions))
+    added = [mapping for mapping in revoked.mappings if Via.OPERATOR in mapping.vias]
+    if added:
+        click.echo("You had added these yourself (upnp-gw add):")
+        for mapping in added:
+            say(f"  {named(mapping)}")
 
 
 @click.command()

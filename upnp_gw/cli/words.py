@@ -37,6 +37,11 @@ def amount(number: int) -> str:
     return str(number) if not unit else f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 mapping``, ``2 mappings``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def ago(then: datetime | None, now: datetime) -> str:
     """How long before now it was; empty for never."""
     return "" if then is None else duration(max(0, int((now - then).total_seconds())))
