@@ -14,6 +14,7 @@ from click.testing import Result
 from tests.cli.conftest import Run
 from tests.house import CONSOLE, CONSOLE_IP, PC_IP
 from tests.reload_house import Home, reload_home
+from upnp_gw.cli import words
 from upnp_gw.cli.explain import facts_told
 from upnp_gw.model import Transport, Via
 from upnp_gw.servers.control import ControlServer
@@ -220,7 +221,7 @@ async def test_policy_show_and_diff(home: Home, upnp_gw: Run, tmp_path: Path) ->
     other = tmp_path / "other.toml"
     other.write_text(POLICY)
     same = await command(upnp_gw, "policy", "diff", str(other))
-    assert (same.exit_code, same.output) == (0, "3 same, 0 would change\n")
+    assert (same.exit_code, same.output.splitlines()[-1]) == (0, "3 same, 0 would change")
     other.write_text(POLICY.replace("3000-4000", "3001").replace('"4h"', '"1h"').replace("[22]", "[23]"))
     differs = await command(upnp_gw, "policy", "diff", str(other))
     assert differs.exit_code == 1
@@ -230,3 +231,50 @@ async def test_policy_show_and_diff(home: Home, upnp_gw: Run, tmp_path: Path) ->
     assert [change["internal_port"] for change in told["changes"]] == [3002]
     other.write_text("version = 2")
     assert (await command(upnp_gw, "policy", "diff", str(other))).exit_code == 2
+
+
+async def test_policy_diff_says_what_it_compares(home: Home, upnp_gw: Run, tmp_path: Path) -> None:
+    await home.house.granted(3001)
+    digest = home.house.operations.policy.digest
+    in_force = f"{digest}, since {words.local(datetime.fromtimestamp(home.house.clock.now.wall, UTC))}"
+    file, other = home.file, tmp_path / "other.toml"
+    other.write_text(POLICY)
+
+    async def said(path: Path) -> tuple[str, str]:
+        answer = await command(upnp_gw, "policy", "diff", str(path))
+        told = json.loads((await command(upnp_gw, "policy", "diff", str(path), "--json")).output)
+        assert told["in_force"]["file"] == str(file)
+        return " ".join(answer.output.split()), told["file_is"]
+
+    compared = "Compared: the recorded decisions, and what FILE would answer. 1 same, 0 would change"
+    text, state = await said(file)
+    unchanged = f"{file} is the policy in force ({in_force}), unchanged since it was loaded."
+    assert (text, state) == (f"{unchanged} {compared.replace('FILE', str(file))}", "in-force")
+    (tmp_path / "link.toml").symlink_to(file)
+    assert (await said(tmp_path / "link.toml"))[1] == "in-force", "the same file by another path"
+    text, state = await said(other)
+    assert text.startswith(f"{other} means the same as the policy in force: {file} ({in_force}).")
+    assert state == "same-meaning"
+    file.write_text(f"{POLICY}# a note\n")
+    text, state = await said(file)
+    assert text.startswith(f"{file} was changed after it was loaded, but means the same as then ({in_force}).")
+    assert state == "same-meaning"
+    file.write_text(POLICY.replace('"4h"', '"1h"'))
+    other.write_text(POLICY.replace('"4h"', '"1h"'))
+    text, state = await said(file)
+    new = json.loads((await command(upnp_gw, "policy", "check", str(file), "--json")).output)["hash"]
+    assert text.startswith(
+        f"{file} was changed after it was loaded, and the change is not in force."
+        f" In force: {in_force}; the file now: {new}. To load it: upnp-gw reload Compared: "
+    )
+    assert state == "changed"
+    text, state = await said(other)
+    assert text.startswith(f"{other} ({new}) is not in force. In force: {file} ({in_force}).")
+    assert state == "other"
+    file.write_text("version = 2")
+    bad = await command(upnp_gw, "policy", "diff", str(file))
+    assert bad.exit_code == 2
+    assert f"upnp-gw goes on with this file as it was loaded (policy {digest})." in " ".join(bad.output.split())
+    await command(upnp_gw, "reload")
+    other.write_text("version = 2")
+    assert "goes on" not in (await command(upnp_gw, "policy", "diff", str(other))).output

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -152,20 +152,27 @@ def _safe(text: str) -> str:
 def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device: str | None) -> None:
     """Replay the recorded decisions under FILE: what would have been answered differently.
 
+    Says first what FILE is: the policy in force, the file in force with changes since, or another file.
     What commands wrote (approved.toml) counts in both. Exit code 0: nothing differs; 1: something does.
     """
+    from upnp_gw.gate.approved import ended
     from upnp_gw.gate.build import Approved
     from upnp_gw.gate.load import loaded, read_given_text
     from upnp_gw.replay import replay
     from upnp_gw.toml_text import located, tables
 
     now = msgspec.json.decode(gateway.ask("GET", "/v1/policy"), type=api.PolicyText)
-    written = Approved(tables(now.approved, now.approved_file), now.approved_file) if now.approved else None
+    written = None
+    if now.approved:
+        raw = tables(now.approved, now.approved_file)
+        written = Approved(raw, now.approved_file, ended(raw, datetime.now(UTC).timestamp()))
     try:
         text, today = read_given_text(file), datetime.now().astimezone().date()
         with located(text, str(file)):
             other = loaded(tables(text, str(file)), str(file), today, written).policy
     except ConfigError as error:
+        if _same_file(file, now.source) and not as_json:
+            say(f"upnp-gw goes on with this file as it was loaded (policy {now.hash}).", err=True)
         _unsound(error, as_json, UNUSABLE)
     done = replay(other, _records(gateway, {"since": since, "device": device}))
     if as_json:
@@ -180,8 +187,16 @@ def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device:
             for one in done.differences
         ]
         totals = {"same": done.same, "changed": done.changed, "not_replayable": done.not_replayable}
-        click.echo(json.dumps({"hash": other.digest, **totals, "changes": changes}))
+        compares = {
+            "file": str(file),
+            "hash": other.digest,
+            "file_is": _compared(file, text, other.digest, now)[0],
+            "in_force": {"file": now.source, "hash": now.hash, "since": now.since.isoformat()},
+        }
+        click.echo(json.dumps({**compares, **totals, "changes": changes}))
     else:
+        say(_compared(file, text, other.digest, now)[1])
+        say(f"Compared: the recorded decisions, and what {shown(str(file), 1000)} would answer.")
         for one in done.differences:
             times = f" x{one.times}" if one.times > 1 else ""
             say(f"{_answer(one.was)} -> {_answer(one.now)}: {_question(one.record)}{times}")
@@ -190,6 +205,31 @@ def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device:
         skipped = f", {done.not_replayable} cannot be replayed" if done.not_replayable else ""
         click.echo(f"{done.same} same, {done.changed} would change{skipped}")
     sys.exit(REFUSED if done.changed else 0)
+
+
+def _same_file(file: Path, source: str) -> bool:
+    """True if this is the file that the policy in force was read from."""
+    try:
+        return file.samefile(source)
+    except OSError:
+        return file.absolute() == Path(source)
+
+
+def _compared(file: Path, text: str, digest: str, now: api.PolicyText) -> tuple[str, str]:
+    """What the file is to the policy in force: a word for JSON, and a sentence. ``digest``: what it means."""
+    name, source = shown(str(file), 1000), shown(now.source, 1000)
+    own, same = _same_file(file, now.source), digest == now.hash
+    in_force = f"{now.hash}, since {words.local(now.since)}"
+    if own and text == now.text:
+        return "in-force", f"{name} is the policy in force ({in_force}), unchanged since it was loaded."
+    if own and same:
+        return "same-meaning", f"{name} was changed after it was loaded, but means the same as then ({in_force})."
+    if own:
+        changed = f"{name} was changed after it was loaded, and the change is not in force."
+        return "changed", f"{changed} In force: {in_force}; the file now: {digest}. To load it: upnp-gw reload"
+    if same:
+        return "same-meaning", f"{name} means the same as the policy in force: {source} ({in_force})."
+    return "other", f"{name} ({digest}) is not in force. In force: {source} ({in_force})."
 
 
 _QUESTION = ("device", "via", "transport", "external_port", "internal_client", "internal_port", "remote")
