@@ -11,7 +11,7 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
 from upnp_gw.cli.health import LABEL
-from upnp_gw.cli.screen import columns_of_terminal, folded
+from upnp_gw.cli.screen import WHOLE, columns_of_terminal, folded
 from upnp_gw.cli.table import Column, table
 from upnp_gw.model import Kind
 from upnp_gw.terminal import shown
@@ -130,5 +130,5 @@ def told(found: list[api.Stale], most: int) -> list[str]:
     """``grant     games: no request ever matched it``, wrapped."""
     if not found:
         return ["nothing is stale"]
-    facts = [(KINDS[one.kind], shown(f"{one.about}: {one.finding}", 400)) for one in found]
+    facts = [(KINDS[one.kind], shown(f"{one.about}: {one.finding}", WHOLE)) for one in found]
     return [line for fact in facts for line in folded(*fact, most, LABEL)]

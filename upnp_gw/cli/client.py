@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from upnp_gw.cli.screen import show_error
+from upnp_gw.cli.screen import WHOLE, show_error
 from upnp_gw.terminal import shown
 
 REFUSED = 1
@@ -45,7 +45,7 @@ class Refusal(click.ClickException):
     def __init__(self, problem: Mapping[str, Any]) -> None:
         field, decision = problem.get("field"), problem.get("decision")
         text = f"{field}: {problem['message']}" if field else str(problem["message"])
-        super().__init__(shown(text, 400) + (f" (decision {decision})" if decision else ""))
+        super().__init__(shown(text, WHOLE) + (f" (decision {decision})" if decision else ""))
         self.problem = problem
 
 

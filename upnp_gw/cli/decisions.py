@@ -10,7 +10,7 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
 from upnp_gw.cli.incidents import banner
-from upnp_gw.cli.screen import BAD, UNLIMITED, VERDICTS, columns_of_terminal, painted, wrapped
+from upnp_gw.cli.screen import BAD, UNLIMITED, VERDICTS, WHOLE, columns_of_terminal, painted, wrapped
 from upnp_gw.cli.table import Column, table
 from upnp_gw.model import Via
 from upnp_gw.terminal import shown
@@ -89,7 +89,7 @@ def _print(found: list[api.Decision], as_json: bool) -> None:
 
 def told(decision: api.Decision, most: int) -> list[str]:
     """Who asked for what and the answer, then why: from two lines on; one where there is no terminal."""
-    why = shown(decision.reasons[-1], 200) if decision.reasons else shown(decision.refusal or "")
+    why = shown(decision.reasons[-1], WHOLE) if decision.reasons else shown(decision.refusal or "")
     rule = f" [{shown(decision.rule)}]" if decision.rule else ""
     times = f" (x{decision.count})" if decision.count > 1 else ""
     reason = f"{shown(decision.id)}{rule} {why}{times}"

@@ -13,7 +13,17 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
 from upnp_gw.cli.decisions import head, verdict_painted
-from upnp_gw.cli.screen import CAUTION, HEADING, beginning, columns_of_terminal, folded, painted, say, wrapped
+from upnp_gw.cli.screen import (
+    CAUTION,
+    HEADING,
+    WHOLE,
+    beginning,
+    columns_of_terminal,
+    folded,
+    painted,
+    say,
+    wrapped,
+)
 from upnp_gw.model import Transport, Via
 from upnp_gw.terminal import shown
 
@@ -107,7 +117,7 @@ def _by_file(file: Path, wanted: dict[str, str | int | None]) -> api.Explained:
         trial = msgspec.convert(wanted, api.Trial)
         return by_policy(load_file(file, datetime.now().astimezone().date()).policy, trial, str(file))
     except msgspec.ValidationError as error:
-        raise click.UsageError(shown(str(error.__cause__ or error), 200)) from None
+        raise click.UsageError(shown(str(error.__cause__ or error), WHOLE)) from None
     except ConfigError as error:
         raise click.UsageError(shown(str(error), 1000)) from None
 
@@ -130,7 +140,7 @@ def reload(gateway: Gateway, as_json: bool) -> None:
         what = f"{one.transport} {one.external_port} -> {words.endpoint(one.internal_client, one.internal_port)}"
         fate = "kept until its lease ends" if one.kept else "ended"
         say(f"{one.mapping} {shown(one.device_name or one.device, words.WHO)} {what}: {fate}")
-        say(f"    {one.decision} {shown(one.reason, 200)}", further=" " * 8)
+        say(f"    {one.decision} {shown(one.reason, WHOLE)}", further=" " * 8)
     same = "as before" if done.hash == done.before else f"before: {done.before}"
     say(shown(f"in force: {done.source}, policy {done.hash} ({same}); {done.standing} mappings stand", 400))
 
@@ -145,7 +155,7 @@ def told(found: api.Explained, most: int, everything: bool = False) -> list[str]
     lines = [
         verdict_painted(first, verdict),
         *more,
-        *(_folded("note", shown(found.note, 200), most) if found.note else ()),
+        *(_folded("note", shown(found.note, WHOLE), most) if found.note else ()),
     ]
     steps = [reason for reason in found.reasons if not reason.startswith(("forbids ", "grants "))]
     for label, text in (
@@ -156,16 +166,16 @@ def told(found: api.Explained, most: int, everything: bool = False) -> list[str]
         lines += _folded(label, text, most)
     if found.note:
         for label, _, text in (reason.partition(" ") for reason in found.reasons if reason not in steps):
-            lines += _folded(label, shown(text, 200), most)
+            lines += _folded(label, shown(text, WHOLE), most)
     else:
         lines += _rules("forbids", found.forbids, {"denies"}, most, everything)
         lines += _rules("grants", found.grants, {"full", "covers", "charged"}, most, everything)
     for reason in steps[:-1]:
         if not reason.startswith(("floor ", "limits ")):
-            lines += _folded("then", shown(reason, 200), most)
+            lines += _folded("then", shown(reason, WHOLE), most)
     lease = f", lease {words.duration(found.lease_s)}" if found.lease_s is not None else ""
-    lines += _folded("answer", shown(found.reasons[-1] if found.reasons else found.verdict, 200) + lease, most)
-    lines += _folded("facts", shown(facts_told(found.facts), 600), most)
+    lines += _folded("answer", shown(found.reasons[-1] if found.reasons else found.verdict, WHOLE) + lease, most)
+    lines += _folded("facts", shown(facts_told(found.facts), WHOLE), most)
     then = ": the rules are those of then" if found.grants or found.forbids else ""
     lines += _folded("policy", found.policy + f", not in force any more{then}" * found.superseded, most)
     return lines
@@ -186,9 +196,9 @@ def _who(found: api.Explained) -> str:
 def _step(steps: list[str], begins: str) -> str:
     """What was found at a step; one that was not reached, or that stopped it, says so."""
     if (said := next((reason for reason in steps if reason.startswith(begins)), None)) is not None:
-        return shown(said.removeprefix(begins).lstrip("k: ").strip() or "ok", 200) if said != "floor ok" else "ok"
+        return shown(said.removeprefix(begins).lstrip("k: ").strip() or "ok", WHOLE) if said != "floor ok" else "ok"
     passed = any(reason.startswith("floor ") for reason in steps)
-    return shown(steps[-1], 200) if steps and (begins == "floor " or passed) else "not reached"
+    return shown(steps[-1], WHOLE) if steps and (begins == "floor " or passed) else "not reached"
 
 
 def _rules(label: str, rules: list[api.Rule], count: set[str], most: int, everything: bool) -> Iterator[str]:
@@ -197,7 +207,7 @@ def _rules(label: str, rules: list[api.Rule], count: set[str], most: int, everyt
     yield from _folded(label, counts, most)
     for rule in concerning:
         text = f"{EFFECT[rule.effect]}: {rule.why}" if rule.effect != "none" else f"no: {rule.why}"
-        yield from _folded("", f"{shown(rule.name)} {shown(text, 300)}", most)
+        yield from _folded("", f"{shown(rule.name)} {shown(text, WHOLE)}", most)
     if others := len(rules) - len(concerning):
         yield f"{'':<{LABEL}} and {others} for other devices (--all)"
 

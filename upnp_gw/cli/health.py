@@ -13,7 +13,7 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
 from upnp_gw.cli.run import configure, interface_options
-from upnp_gw.cli.screen import BAD, CAUTION, GOOD, HEADING, beginning, columns_of_terminal, folded, wrapped
+from upnp_gw.cli.screen import BAD, CAUTION, GOOD, HEADING, WHOLE, beginning, columns_of_terminal, folded, wrapped
 from upnp_gw.errors import ConfigError, FirewallError
 from upnp_gw.terminal import shown, width
 
@@ -72,7 +72,7 @@ def page(status: api.Status) -> list[tuple[str, str]]:
         *(("detected", sentence) for sentence in status.detected),
         *(("WARNING", sentence) for sentence in status.warnings),
     ]
-    return [(label, shown(text, 400)) for label, text in facts]
+    return [(label, shown(text, WHOLE)) for label, text in facts]
 
 
 def _up(up: bool) -> str:

@@ -11,14 +11,12 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import REFUSED, Events, Gateway, Refusal, print_json, talks
 from upnp_gw.cli.incidents import banner
-from upnp_gw.cli.screen import CAUTION, columns_of_terminal, folded, say
+from upnp_gw.cli.screen import CAUTION, WHOLE, columns_of_terminal, folded, say
 from upnp_gw.cli.table import Column, table
 from upnp_gw.model import Kind
 from upnp_gw.terminal import shown
 
 REDRAW_S = 2.0
-WHOLE = 1000
-"""Columns of a list of remote hosts: each stands whole."""
 CLEAR = "\x1b[H\x1b[2J"
 
 OBSERVE_RULE = "observe"

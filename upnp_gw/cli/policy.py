@@ -16,7 +16,7 @@ from upnp_gw.cli.advice import suggest
 from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
 from upnp_gw.cli.decisions import asked_words
 from upnp_gw.cli.decisions import since as time_of
-from upnp_gw.cli.screen import BAD, CAUTION, GOOD, VERDICTS, painted, say
+from upnp_gw.cli.screen import BAD, CAUTION, GOOD, VERDICTS, WHOLE, painted, say
 from upnp_gw.errors import ConfigError
 from upnp_gw.ledger.records import DecisionRecord
 from upnp_gw.terminal import shown
@@ -127,7 +127,7 @@ def show(gateway: Gateway, as_json: bool) -> None:
         return
     found = msgspec.json.decode(body, type=api.PolicyText)
     say(
-        f"# {shown(found.source, 200)}: policy {found.hash}, in force since {words.local(found.since)}",
+        f"# {shown(found.source, WHOLE)}: policy {found.hash}, in force since {words.local(found.since)}",
         further="# ",
     )
     for warning in found.warnings:
@@ -136,7 +136,7 @@ def show(gateway: Gateway, as_json: bool) -> None:
         say(f"# {painted('NOT IN FORCE', BAD)}, as the files are now: {shown(found.problem, 1000)}", further="# ")
     click.echo(_safe(found.text))
     if found.approved:
-        click.echo(f"\n# {shown(found.approved_file, 200)}\n{_safe(found.approved)}")
+        click.echo(f"\n# {shown(found.approved_file, WHOLE)}\n{_safe(found.approved)}")
 
 
 def _safe(text: str) -> str:
@@ -200,8 +200,8 @@ def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device:
         for one in done.differences:
             times = f" x{one.times}" if one.times > 1 else ""
             say(f"{_answer(one.was)} -> {_answer(one.now)}: {_question(one.record)}{times}")
-            say(f"    {one.record.id} was: {shown(one.was.reason, 200)}", further=" " * 8)
-            say(f"    {'':<{len(one.record.id)}} now: {shown(one.now.reason, 200)}", further=" " * 8)
+            say(f"    {one.record.id} was: {shown(one.was.reason, WHOLE)}", further=" " * 8)
+            say(f"    {'':<{len(one.record.id)}} now: {shown(one.now.reason, WHOLE)}", further=" " * 8)
         skipped = f", {done.not_replayable} cannot be replayed" if done.not_replayable else ""
         click.echo(f"{done.same} same, {done.changed} would change{skipped}")
     sys.exit(REFUSED if done.changed else 0)

@@ -19,6 +19,8 @@ COLUMNS = 80
 """Of a terminal that does not say how wide it is."""
 UNLIMITED = 1_000_000
 """Columns where the output is no terminal."""
+WHOLE = 2000
+"""Most columns of a text of ours that wraps: no address in it is cut."""
 LEAST = 40
 """A narrower terminal gets text of this width."""
 
@@ -73,7 +75,7 @@ def wrapped(text: str, most: int, further: str = "", first: str = "", *, whole: 
     for word in UNBROKEN.sub(lambda found: glued(found[0]), text).split(" "):
         if not begins and _width(line) + 1 + _width(word) > most:
             lines.append(line)
-            line, begins = further, True
+            line, begins = _indent(further, word, most) if whole or GLUE in word else further, True
         line += word if begins else " " + word
         begins = False
         while not whole and GLUE not in word and _width(line) > most:
@@ -81,6 +83,11 @@ def wrapped(text: str, most: int, further: str = "", first: str = "", *, whole: 
             lines.append(head)
             line = word = further + line[len(head) :]
     return [each.replace(GLUE, " ").rstrip() for each in [*lines, line]]
+
+
+def _indent(further: str, word: str, most: int) -> str:
+    """The indent of a word that is not broken: less where it does not fit otherwise."""
+    return further if further.strip() else further[: max(0, most - _width(word))]
 
 
 def _head(text: str, most: int) -> str:
@@ -179,6 +186,11 @@ class Formatter(click.HelpFormatter):
 
 class Context(click.Context):
     formatter_class = Formatter
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        if self.parent is None:
+            self.color = colour_wanted("auto", os.environ)  # --help may come before --color is looked at
 
 
 def prepared(command: click.Command) -> click.Command:
