@@ -33,18 +33,26 @@ class KeptPolicies:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._one = asyncio.Lock()
+        self._in_force: str | None = None
+        """The policy in force, if it is kept."""
+        self._just_kept = frozenset[str]()
 
     async def keep(self, *policies: Loaded) -> None:
         """Before they decide."""
         for loaded in policies:
             digest = loaded.policy.digest
+            if digest == self._in_force:
+                continue
             try:
                 await self._store.keep_policy(digest, await asyncio.to_thread(packed, loaded))
+                self._just_kept |= {digest}
             except StoreError as error:
                 log.warning("policy %s is not kept, so explain cannot tell its rules later: %s", digest, error)
 
     async def in_force(self, digest: str, newest: int) -> None:
         """This policy alone decides from now on. ``newest``: the number of the newest decision."""
+        self._in_force = digest if digest in self._just_kept | {self._in_force} else None
+        self._just_kept = frozenset()
         try:
             await self._store.policy_in_force(digest, newest)
         except StoreError as error:

@@ -66,6 +66,9 @@ def test_ask_yes_and_the_packet_arrives(here: Home) -> None:
         assert "is open" in told
         assert here.reach(8080).answered_by == "console", "open at once, before the client came back"
         assert "is redirected to internal" in asks(here.console, 8080), "and it may come back"
+        explained = here.daemon.json("explain", question["decision"])
+        assert (explained["verdict"], explained["superseded"], explained["note"]) == ("ask", True, None)
+        assert explained["grants"] or explained["forbids"], "the rules of before the yes"
     approved = tomllib.loads((here.daemon.state_dir / "approved.toml").read_text())
     (grant,) = approved["grant"]
     assert (grant["int_ports"], grant["proto"], "until" in grant) == ([8080], ["tcp"], True)
