@@ -73,7 +73,19 @@ def map_record(
         choice=request.choice.value,
         lease_s=lifetime_s(request, verdict.clamps) if verdict.clamps is not None else None,
         unchanged=unchanged,
+        holder=holder_of(busy.holder) if busy and busy.holder else None,
     )
+
+
+def holder_of(mapping: Mapping) -> dict[str, Any]:
+    """A mapping that is in the way of a request, in plain values: fields of ``upnp_gw.api.Holder``."""
+    return {
+        "mapping": mapping.id,
+        "device": mapping.device,
+        "internal_client": str(mapping.internal.address),
+        "internal_port": mapping.internal.port,
+        "description": mapping.description,
+    }
 
 
 def removal_record(

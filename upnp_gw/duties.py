@@ -200,7 +200,7 @@ class Duties:
         held = self._operations.held(request, mapping.device, mapping)
         facts = self._operations.facts(turn, request, held, mapping, restoring=action == "restore")
         verdict = decide(self._operations.policy, facts, request)
-        busy = meeting_of(mapping)
+        busy = meeting_of(mapping, met)
         busy = replace(busy, reason=f"{busy.reason}: {met.id}")
         decision = turn.ledger.numbers.next_decision()
         turn.records.append(

@@ -14,12 +14,14 @@ from upnp_gw.gate.explain import Explanation, explain
 from upnp_gw.gate.identity import ids_of, name_of
 from upnp_gw.gateway import Gateway
 from upnp_gw.kept_policies import NotKept
+from upnp_gw.ledger.plan import NotPlanned
 from upnp_gw.ledger.records import DecisionRecord, RecordFilter
 from upnp_gw.ledger.store import Store
 from upnp_gw.model import IPAddress, Via
 from upnp_gw.policies import Enforcer
 from upnp_gw.reload import Reload
 from upnp_gw.request import Refusal, Source
+from upnp_gw.telling import Telling
 from upnp_gw.trial import explained, request_of, rules
 
 NO_RULES = "the rules cannot be told: this is no answer to a map request, or an older version wrote it"
@@ -42,6 +44,7 @@ class Inquiry:
         self._enforcer = enforcer
         self._reload = reload
         self._shown = shown
+        self._telling = Telling(gateway)
 
     async def explain(self, decision: str) -> api.Explained | None:
         """None where there is no such decision (any more)."""
@@ -71,6 +74,7 @@ class Inquiry:
     def _explained(
         self, record: DecisionRecord, found: Explanation | None, note: str | None = None
     ) -> api.Explained:
+        decision = self._shown(record)
         return api.Explained(
             verdict=record.verdict,  # type: ignore[arg-type]
             refusal=record.refusal,
@@ -82,7 +86,8 @@ class Inquiry:
             lease_s=record.lease_s,
             policy=record.policy,
             facts=record.facts,
-            decision=self._shown(record),
+            decision=decision,
+            holder=decision.holder,
             note=note,
             superseded=record.policy != self._operations.policy.digest,
         )
@@ -95,8 +100,11 @@ class Inquiry:
         target = ip_address(wanted.internal_client) if wanted.internal_client is not None else source.address
         if wanted.remote is not None and wanted.remote.version != target.version:
             return _problem("invalid", f"an IPv{target.version} address or prefix, like the client", "remote_host")
-        facts, request = self._operations.trial(request_of(wanted, source, target))
-        return explained(explain(self._operations.policy, facts, request), facts, request)
+        answer = self._operations.trial(request_of(wanted, source, target))
+        busy = answer.planned if isinstance(answer.planned, NotPlanned) else None
+        found = explain(self._operations.policy, answer.facts, answer.request)
+        holder = self._telling.holder(busy.holder) if busy else None
+        return explained(found, answer.facts, answer.request, busy, holder)
 
     def _source(self, wanted: api.Trial) -> Source | api.Problem:
         """Where the one who is said to ask would ask from."""

@@ -69,7 +69,7 @@ class GatewayOperator:
         row = self._ledger.table.get(mapping_id)
         return self.shown(row) if row is not None else None
 
-    async def add(self, asked: api.AddMapping) -> api.Mapping | Refused:
+    async def add(self, asked: api.AddMapping) -> api.Mapping | Refused | api.Problem:
         request = MapRequest(
             via=Via.OPERATOR,
             source=HERE,
@@ -84,6 +84,9 @@ class GatewayOperator:
             permanent=asked.permanent,
         )
         reply = await self._gateway.handle(request)
+        if isinstance(reply, Refused) and reply.holder is not None:
+            word, holder = reply.refusal.value, self._telling.holder(reply.holder)
+            return api.Problem(error=word, message=reply.reason, decision=reply.decision, holder=holder)
         return self.shown(reply.mapping) if isinstance(reply, Granted) else _refused(reply)
 
     async def delete(self, mapping_id: str) -> api.Mapping | Refused:

@@ -6,6 +6,7 @@ them waits or talks to the kernel; ``gateway`` brings what they changed into the
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from random import Random
 
 from upnp_gw.asking import ask
@@ -42,7 +43,7 @@ from upnp_gw.request import (
     UnmapRequest,
 )
 from upnp_gw.revoking import quarantine
-from upnp_gw.standing import answer, facts_of_trial
+from upnp_gw.standing import Answer, answer, trial
 from upnp_gw.surroundings import Surroundings, clock_change_s
 from upnp_gw.unmapping import unmap_port
 
@@ -115,7 +116,8 @@ class Operations:
             turn.records.append(
                 map_record(turn.now, decision, found.request, facts, verdict, busy=planned, action=action)
             )
-            return Refused(planned.refusal, planned.reason, decision, planned.retry_s)
+            holder = planned.holder if request.via is Via.OPERATOR or action == "approve" else None
+            return Refused(planned.refusal, planned.reason, decision, planned.retry_s, holder)
         mapping = planned.mapping
         if self.surroundings.client_unsettled(
             mapping.internal.address
@@ -170,11 +172,12 @@ class Operations:
         ]
         return sorted(found, key=lambda m: m.key.external_port)
 
-    def trial(self, request: MapRequest) -> tuple[Facts, MapRequest]:
-        """The facts by which a request would be decided now, and the request as it would be carried out. Changes
-        nothing."""
+    def trial(self, request: MapRequest) -> Answer:
+        """The answer that a request would get now. Changes nothing."""
         turn = Turn(self.ledger, self.surroundings.clock())
-        return facts_of_trial(self, turn, request, self._planner(turn, request), self._owner(request))
+        numbers = (f"m{number}" for number in count(self.ledger.numbers.mapping + 1))
+        planner = replace(self._planner(turn, request), new_id=numbers.__next__, random=Random(0))
+        return trial(self, turn, request, planner, self._owner(request))
 
     # -- how
 

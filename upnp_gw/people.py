@@ -29,7 +29,7 @@ from upnp_gw.operations import Operations
 from upnp_gw.policies import Enforcer
 from upnp_gw.request import Granted, Refused, Reply
 from upnp_gw.revoking import added_for, block, revoke
-from upnp_gw.telling import question_told
+from upnp_gw.telling import Telling, question_told
 
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
 Shown = Callable[[Mapping], api.Mapping]
@@ -173,9 +173,9 @@ class People:
         if isinstance(written, api.Problem):
             return written
         self._operations.questions.drop(question)
-        opened, why_not = await self._open(question)
+        opened, why_not, holder = await self._open(question)
         await self._gateway.remember()
-        return api.Approved(**structs.asdict(written), opened=opened, why_not=why_not)
+        return api.Approved(**structs.asdict(written), opened=opened, why_not=why_not, holder=holder)
 
     async def deny(self, number: str, asked: api.Deny) -> api.Written | api.Problem:
         question = self._asked(number)
@@ -300,24 +300,26 @@ class People:
         except _Gone as gone:
             return gone.problem
 
-    async def _open(self, question: Question) -> tuple[api.Mapping | None, str | None]:
+    async def _open(self, question: Question) -> tuple[api.Mapping | None, str | None, api.Holder | None]:
         """What was asked, at once, if the same device is there at the same address."""
         request = question.request
         source = request.source
         if self._around.device_of(source.address, source.interface) != question.topic.device:
-            return None, "the device is at that address no more; its next request will be granted"
+            return None, "the device is at that address no more; its next request will be granted", None
         if mac_of(question.topic.device) is not None and source.interface:
             try:
                 if not await self._probe(source.address, source.interface):
-                    return None, "the device is away; its next request will be granted"
+                    return None, "the device is away; its next request will be granted", None
             except OSError:
-                return None, "it cannot be told whether the device is there; its next request will be granted"
+                return None, "it cannot be told whether the device is there; its next request will be granted", None
         reply: Reply | None = await self._gateway.submit(
             partial(self._operations.map, request=request, action="approve")
         )
         if isinstance(reply, Granted):
-            return self._shown(reply.mapping), None
-        return None, reply.reason if isinstance(reply, Refused) else "the gateway could not carry it out"
+            return self._shown(reply.mapping), None, None
+        if isinstance(reply, Refused):
+            return None, reply.reason, Telling(self._gateway).holder(reply.holder)
+        return None, "the gateway could not carry it out", None
 
     def _incident(self, incident: Incident) -> api.Incident:
         now = self._around.clock()

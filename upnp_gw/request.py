@@ -186,6 +186,8 @@ class Refused:
     decision: DecisionId | None
     retry_s: int = 0
     """When asking again makes sense, seconds; 0: nothing is known. (PCP error lifetimes.)"""
+    holder: Mapping | None = None
+    """The mapping that is in the way; set in answers to the operator alone."""
 
 
 Reply = Granted | Removed | Refused

@@ -17,7 +17,7 @@ from upnp_gw.ledger.ledger import Turn
 from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
 from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.model import DecisionId, Mapping, Via
-from upnp_gw.moved_devices import end_left_behind
+from upnp_gw.moved_devices import end_left_behind, left_behind
 from upnp_gw.request import MapRequest, PortChoice, Refusal
 from upnp_gw.surroundings import Surroundings
 
@@ -39,7 +39,7 @@ class Answer:
     facts: Facts
     verdict: Verdict
     planned: Planned | NotPlanned | None
-    """The planned row; None: the gate refused."""
+    """The planned row; None: the gate refused, or a trial does not know."""
 
     def numbered(self, decision: DecisionId) -> Planned | NotPlanned:
         """The plan, with the number of its decision."""
@@ -60,13 +60,10 @@ def answer(
     return found
 
 
-def facts_of_trial(
-    operations: "Operations", turn: Turn, request: MapRequest, planner: Planner, owner: str
-) -> tuple[Facts, MapRequest]:
-    """The facts that would decide a request now, and the request as it would be carried out. Changes nothing."""
+def trial(operations: "Operations", turn: Turn, request: MapRequest, planner: Planner, owner: str) -> Answer:
+    """The answer that a request would get now, as far as it is known without asking its device. Changes nothing."""
     own, request = planner.own_row(request, owner), with_former_port(operations, request, owner)
-    question = _Question(operations, turn, about(request, own), planner, owner, own, trial=True)
-    return (question.facts(standing=False) if own is None else question.answer().facts), question.judged
+    return _Question(operations, turn, about(request, own), planner, owner, own, trial=True).answer()
 
 
 def about(request: MapRequest, own: Mapping | None) -> MapRequest:
@@ -132,12 +129,19 @@ class _Question:
             end_left_behind(self.operations, self.turn, self.request, facts)
             for mapping in self.left():
                 self.turn.end(mapping, "device-moved")
-        not_now = self.operations.no_external_address(self.request) or self._nobodys_address()
+        nobody = None if self.trial else self._nobodys_address()  # who asks is there
+        not_now = self.operations.no_external_address(self.request) or nobody
         allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
         planned = not_now or self.planner.plan(self.request, allowed, self.owner, self.own)
+        if self.trial and isinstance(planned, NotPlanned) and planned.holder in self._makes_room(facts):
+            return None
         if isinstance(planned, Planned) and self._around.client_unsettled(self.request.internal.address):
             return replace(planned, mapping=replace(planned.mapping, parked=True))  # the operator's own waits
         return planned
+
+    def _makes_room(self, facts: Facts) -> list[Mapping]:
+        """The mappings that the request itself would end first."""
+        return [*self.left(), *left_behind(self.operations, self.request, facts)]
 
     @property
     def _around(self) -> Surroundings:

@@ -1,10 +1,12 @@
 """Mappings, decisions and events of the gateway in the words of the control API."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as PlainValues
 from ipaddress import ip_address
-from typing import Literal
+from typing import Any, Literal
 
 from upnp_gw import api
+from upnp_gw.audit import holder_of
 from upnp_gw.events import (
     Decided,
     Event,
@@ -103,7 +105,13 @@ class Telling:
             unchanged=record.unchanged,
             facts=record.facts,
             device_name=self.name(record.device),
+            holder=self.holder(record.holder),
         )
+
+    def holder(self, found: PlainValues[str, Any] | Mapping | None) -> api.Holder | None:
+        """A mapping that is in the way, or the plain values of one that was."""
+        plain = holder_of(found) if isinstance(found, Mapping) else found
+        return api.Holder(**plain, device_name=self.name(plain["device"])) if plain is not None else None
 
     def events(self, event: Event) -> list[api.Event]:
         match event:

@@ -11,6 +11,7 @@ from upnp_gw.gate import cases
 from upnp_gw.gate.decision import Facts, Outcome
 from upnp_gw.gate.explain import Explanation, RuleTold, explain
 from upnp_gw.gate.schema import Case, Family, Policy
+from upnp_gw.ledger.plan import NotPlanned
 from upnp_gw.model import Endpoint, IPAddress, Via
 from upnp_gw.request import MapRequest, PortChoice, Source
 
@@ -75,20 +76,28 @@ def _case(policy: Policy, wanted: api.Trial, where: str) -> Case:
     )
 
 
-def explained(found: Explanation, facts: Facts, request: MapRequest) -> api.Explained:
-    """An explanation in the words of the API, without a record."""
+def explained(
+    found: Explanation,
+    facts: Facts,
+    request: MapRequest,
+    busy: NotPlanned | None = None,
+    holder: api.Holder | None = None,
+) -> api.Explained:
+    """An explanation in the words of the API, without a record. ``busy``: the gate allows it, the ledger cannot."""
     verdict = found.verdict
+    refusal = busy.refusal if busy else verdict.refusal
     return api.Explained(
-        verdict=verdict.outcome.value,
-        refusal=verdict.refusal.value if verdict.refusal else None,
+        verdict="busy" if busy else verdict.outcome.value,
+        refusal=refusal.value if refusal else None,
         rule=verdict.rule,
-        reasons=list(verdict.reasons),
+        reasons=[*verdict.reasons, *([busy.reason] if busy else [])],
         forbids=rules(found.forbids),
         grants=rules(found.grants),
         names=list(found.names),
         lease_s=found.lease_s,
         policy=verdict.policy,
         facts={"device": facts.device, "address": str(facts.address)} | told(facts, request),
+        holder=holder,
     )
 
 

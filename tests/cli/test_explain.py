@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from msgspec.structs import replace
 
 from tests.cli.conftest import Run
 from tests.house import CONSOLE, CONSOLE_IP, PC_IP
 from tests.reload_house import Home, reload_home
+from upnp_gw import api
 from upnp_gw.cli import words
-from upnp_gw.cli.explain import facts_told
+from upnp_gw.cli.explain import facts_told, told
 from upnp_gw.model import Transport, Via
 from upnp_gw.servers.control import ControlServer
+from upnp_gw.terminal import width
 
 POLICY = f"""
 version = 1
@@ -278,3 +281,37 @@ async def test_policy_diff_says_what_it_compares(home: Home, upnp_gw: Run, tmp_p
     await command(upnp_gw, "reload")
     other.write_text("version = 2")
     assert "goes on" not in (await command(upnp_gw, "policy", "diff", str(other))).output
+
+
+HOLDER = api.Holder(
+    mapping="m3",
+    device="00:11:32:00:00:02",
+    device_name="nas",
+    internal_client="192.168.1.23",
+    internal_port=8000,
+    description="Transmission \x1b[2J",
+)
+
+
+def test_explain_and_try_name_the_mapping_in_the_way() -> None:
+    taken = "the external port is mapped to another device"
+    found = api.Explained(
+        verdict="busy",
+        refusal="conflict",
+        rule="web",
+        reasons=["floor ok", "limits ok", "granted by rule web", taken],
+        forbids=[],
+        grants=[],
+        names=["ps5"],
+        lease_s=3600,
+        policy="0123456789ab",
+        facts={},
+        holder=HOLDER,
+    )
+    lines = told(found, 80)
+    at = lines.index(f"answer   {taken}")
+    assert lines[at + 1].startswith('holder   m3 -> 192.168.1.23:8000 of nas, "Transmission ')
+    assert "\x1b" not in "".join(lines)
+    assert lines[0] == "busy (a trial: nothing was changed)"
+    long = replace(HOLDER, internal_client="2001:db8:1234:5678:9abc:def0:1234:5678", description="x" * 64)
+    assert max(map(width, told(replace(found, holder=long), 80))) <= 80

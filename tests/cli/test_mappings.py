@@ -311,3 +311,31 @@ def test_show_what_is_not_there(daemon: ServedOperator, upnp_gw: Run, target: st
     daemon.operator.held = [mapping(1)]
     answer = upnp_gw("show", target)
     assert (answer.exit_code, answer.stdout) == (1, "")
+
+
+def test_add_names_the_mapping_in_the_way(
+    daemon: ServedOperator, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = api.Holder(
+        mapping="m3",
+        device="00:11:32:00:00:02",
+        device_name="nas",
+        internal_client="192.168.1.23",
+        internal_port=8000,
+        description="web",
+    )
+    taken = "the external port is mapped to another device"
+    problem = api.Problem(error="conflict", message=taken, decision="d9", holder=holder)
+
+    async def add(asked: api.AddMapping) -> api.Problem:
+        return problem
+
+    monkeypatch.setattr(daemon.operator, "add", add)
+    answer = upnp_gw("add", "tcp", "8080", "192.168.1.42")
+    assert answer.exit_code == 1
+    assert answer.stderr == (
+        f'Error: {taken}. In the way: m3 -> 192.168.1.23:8000 of nas, "web";'
+        " to close it: upnp-gw delete m3 (decision d9)\n"
+    )
+    as_json = json.loads(upnp_gw("add", "tcp", "8080", "192.168.1.42", "--json").stderr)
+    assert (as_json["error"], as_json["holder"]["mapping"]) == ("conflict", "m3")

@@ -192,3 +192,32 @@ def test_one_yes_serves_a_client_that_tries_ten_ports_over_two_protocols(here: H
         assert arrives(here, here.peer, 22000)
         assert questions(here) == []
     here.agree()
+
+
+@pytest.mark.spec("SR-25")
+def test_the_operator_is_told_who_holds_a_port_and_no_client_is(here: Home) -> None:
+    address, pc = str(here.console.address), str(here.pc.address)
+    for device in (address, pc):
+        here.daemon.cli("allow", device, "8095", "--for", "1d")
+    here.point().add(8095, NewPortMappingDescription="hidden-nas")
+    held = here.row(8095)["id"]
+    with pytest.raises(Fault) as caught:
+        here.point("pc").add(8095)
+    said = str(caught.value)
+    gateway = str(here.gateway.address)
+    for command in (
+        ["upnpc", "-u", f"http://{gateway}:5000/igd1.xml", "-a", pc, "8095", "8095", "TCP"],
+        ["natpmpc", "-g", gateway, "-a", "8095", "8095", "tcp", "3600"],
+    ):
+        said += here.pc.run(command, check=False).stdout
+    assert caught.value.code == CONFLICT
+    for secret in (address, "hidden-nas", held, str(here.console.mac)):
+        assert secret not in said
+    in_the_way = f"{held} -> {address}:8095 of "
+    refused_add = here.daemon.cli("add", "tcp", "8095", pc, check=False).stderr
+    assert f"In the way: {in_the_way}" in refused_add
+    assert '"hidden-nas"' in refused_add
+    busy = here.ask("GET", "/v1/decisions?verdict=busy&port=8095")
+    assert {one["via"] for one in busy} == {"igd1", "operator"}
+    for words in (("try", "tcp", "8095", "--from", pc), *(("explain", one["id"]) for one in busy)):
+        assert f"holder   {in_the_way}" in here.daemon.cli(*words, check=False, columns=200).stdout

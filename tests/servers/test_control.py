@@ -166,7 +166,8 @@ async def test_every_refusal_has_a_status(
 ) -> None:
     operator.refuse = Refused(refusal, "because", DecisionId("d7"))
     status, problem = await ask(client, "POST", "/v1/mappings", json=ADD)
-    assert problem == {"error": refusal.value, "message": "because", "field": None, "decision": "d7"}
+    told = {"error": refusal.value, "message": "because", "field": None, "decision": "d7", "holder": None}
+    assert problem == told
     assert status == STATUS_OF[refusal] >= 400
 
 

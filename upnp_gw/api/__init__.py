@@ -15,7 +15,7 @@ the command line are made from them. Times are RFC 3339 in UTC, durations whole 
 """
 
 from upnp_gw.api.advice import AskSuggestion, Evidence, Listener, Stale, StaleFilter, Suggestion
-from upnp_gw.api.decisions import Decision, DecisionFilter, Explained, Rule, Trial
+from upnp_gw.api.decisions import Decision, DecisionFilter, Explained, Holder, Rule, Trial
 from upnp_gw.api.mappings import AddMapping, Mapping
 from upnp_gw.api.people import (
     Allow,
@@ -61,6 +61,7 @@ __all__ = [
     "FallenMapping",
     "FieldError",
     "For",
+    "Holder",
     "Incident",
     "LanState",
     "Listener",

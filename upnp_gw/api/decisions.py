@@ -9,6 +9,19 @@ from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, Port, address, pr
 from upnp_gw.model import IPNetwork, Transport, Via
 
 
+class Holder(Struct, frozen=True, kw_only=True):
+    """The mapping that is in the way of another one."""
+
+    mapping: str
+    """Its id."""
+    device: str
+    device_name: str | None
+    internal_client: str
+    internal_port: Port
+    description: str
+    """What the holder's client sent."""
+
+
 class Decision(Struct, frozen=True, kw_only=True):
     """One answer of the gate, as it was recorded."""
 
@@ -51,6 +64,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     facts: dict[str, Any] = {}
     """What the gate knew beside the request: enough to decide it again."""
     device_name: str | None = None
+    holder: Holder | None = None
+    """busy: the mapping that was in the way; null: none was, or an older version wrote the record."""
 
 
 class DecisionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,6 +120,8 @@ class Explained(Struct, frozen=True, kw_only=True):
     facts: dict[str, Any]
     decision: Decision | None = None
     """null: a trial."""
+    holder: Holder | None = None
+    """busy: the mapping that is in the way."""
     note: str | None = None
     """Why the rules cannot be told any more: the policy of then is not kept, say. ``reasons`` are as they were."""
     superseded: bool = False

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from upnp_gw.api.decisions import Holder
 from upnp_gw.api.mappings import Mapping
 from upnp_gw.api.values import Count, For, Port, ranges_of
 from upnp_gw.model import Transport, Via
@@ -97,6 +98,8 @@ class Approved(Written, frozen=True, kw_only=True):
     """What was asked for, open now."""
     why_not: str | None
     """Why it could not be opened at once."""
+    holder: Holder | None = None
+    """The mapping that is in the way."""
 
 
 class RemoteHost(Struct, frozen=True, kw_only=True):

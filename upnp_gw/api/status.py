@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from upnp_gw.api.decisions import Decision
+from upnp_gw.api.decisions import Decision, Holder
 from upnp_gw.api.mappings import Mapping
 from upnp_gw.api.values import Count
 
@@ -115,3 +115,5 @@ class Problem(Struct, frozen=True, kw_only=True):
     """invalid: the field or query parameter at fault."""
     decision: str | None = None
     """Refused by the gate: the decision to look up in the log."""
+    holder: Holder | None = None
+    """The mapping that is in the way."""

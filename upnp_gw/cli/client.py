@@ -45,7 +45,14 @@ class Refusal(click.ClickException):
     def __init__(self, problem: Mapping[str, Any]) -> None:
         field, decision = problem.get("field"), problem.get("decision")
         text = f"{field}: {problem['message']}" if field else str(problem["message"])
-        super().__init__(shown(text, WHOLE) + (f" (decision {decision})" if decision else ""))
+        text = shown(text, WHOLE)
+        if problem.get("holder"):
+            from upnp_gw import api
+            from upnp_gw.cli.holder import held_by
+
+            holder = msgspec.convert(problem["holder"], api.Holder)
+            text += f". In the way: {held_by(holder)}; to close it: upnp-gw delete {shown(holder.mapping)}"
+        super().__init__(text + (f" (decision {decision})" if decision else ""))
         self.problem = problem
 
 

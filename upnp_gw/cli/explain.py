@@ -13,6 +13,7 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
 from upnp_gw.cli.decisions import head, verdict_painted
+from upnp_gw.cli.holder import held_by
 from upnp_gw.cli.screen import (
     CAUTION,
     HEADING,
@@ -173,8 +174,10 @@ def told(found: api.Explained, most: int, everything: bool = False) -> list[str]
     for reason in steps[:-1]:
         if not reason.startswith(("floor ", "limits ")):
             lines += _folded("then", shown(reason, WHOLE), most)
-    lease = f", lease {words.duration(found.lease_s)}" if found.lease_s is not None else ""
+    lease = f", lease {words.duration(found.lease_s)}" if found.lease_s is not None and verdict != "busy" else ""
     lines += _folded("answer", shown(found.reasons[-1] if found.reasons else found.verdict, WHOLE) + lease, most)
+    if found.holder is not None:
+        lines += _folded("holder", held_by(found.holder), most)
     lines += _folded("facts", shown(facts_told(found.facts), WHOLE), most)
     then = ": the rules are those of then" if found.grants or found.forbids else ""
     lines += _folded("policy", found.policy + f", not in force any more{then}" * found.superseded, most)

@@ -6,6 +6,7 @@ import msgspec
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
+from upnp_gw.cli.holder import held_by
 from upnp_gw.cli.mappings import external
 from upnp_gw.cli.people import lasting, print_written, told
 from upnp_gw.cli.screen import HEADING, beginning, columns_of_terminal, say, wrapped
@@ -82,7 +83,11 @@ def approve(gateway: Gateway, as_json: bool, number: int, for_s: int | None) -> 
         target = words.endpoint(approved.opened.internal_client, approved.opened.internal_port)
         say(shown(f"{approved.opened.id}: {external(approved.opened)} -> {target} is open", 200))
     else:
-        say(shown(f"not open yet: {approved.why_not}", 200))
+        say(shown(f"not open yet: {approved.why_not}", 200) + _in_the_way(approved.holder))
+
+
+def _in_the_way(holder: api.Holder | None) -> str:
+    return f". In the way: {held_by(holder)}" if holder is not None else ""
 
 
 @click.command()

@@ -44,6 +44,8 @@ class NotPlanned:
     reason: str
     retry_s: int = 0
     """As in ``Refused``."""
+    holder: Mapping | None = None
+    """The mapping that is in the way. For the operator alone: a control point must not learn of it."""
 
 
 PINHOLES_MEET = NotPlanned(
@@ -107,8 +109,9 @@ class Planner:
         if len(wanted(request, ())) and len(self._reach(request, allowed)) > MOST_FILTERS:
             return TOO_MANY
         if request.internal.address.version == 6:
-            if self._meets(self._reach(request, allowed), request):
-                return PINHOLES_MEET
+            met = self._meets(self._reach(request, allowed), request)
+            if met is not None:
+                return replace(PINHOLES_MEET, holder=met)
             return self._new(request, allowed, owner, pinhole_key(request))
         if request.choice is PortChoice.EXACT:
             key = key_on(request, request.external_port)
@@ -148,10 +151,12 @@ class Planner:
             left = max(1, round(hold.until - self.now.boot))
             return NotPlanned(Refusal.BAD_NONCE, "the mapping was made with another nonce", left)
         if request.via is Via.PCP and request.choice is PortChoice.EXACT and not _has(row, request):
-            return NotPlanned(Refusal.CONFLICT, "the mapping has another external port")
+            return NotPlanned(Refusal.CONFLICT, "the mapping has another external port", holder=row)
         if row.internal != request.internal and any(h is not hold for h in row.holds):
             return NotPlanned(
-                Refusal.CONFLICT_OTHER, "the port is held over another protocol for another internal port"
+                Refusal.CONFLICT_OTHER,
+                "the port is held over another protocol for another internal port",
+                holder=row,
             )
         ours = request.via is Via.OPERATOR or row.hold_of(Via.OPERATOR.protocol) is None
         mapping = replace(
@@ -171,10 +176,10 @@ class Planner:
         filtered = bool(request.filters or request.clear_filters)
         if filtered and len(reach(mapping)) > MOST_FILTERS:
             return TOO_MANY
-        if reach(mapping) != reach(row) and any(meeting(mapping, self.table)):
-            return meeting_of(mapping)
-        if filtered and self._crosses(mapping):
-            return MAPPINGS_MEET
+        if reach(mapping) != reach(row) and (met := next(meeting(mapping, self.table), None)) is not None:
+            return meeting_of(mapping, met)
+        if filtered and (crossed := self._crosses(mapping)) is not None:
+            return replace(MAPPINGS_MEET, holder=crossed)
         return Planned(decided(mapping, allowed.clamps, self.now), refreshed=True)
 
     def _new(self, request: MapRequest, allowed: Allowed, owner: str, key: MappingKey) -> Planned:
@@ -205,10 +210,10 @@ class Planner:
             if unique and self.table.pinhole(unique) is None:
                 return found
 
-    def _meets(self, wanted: Reach, request: MapRequest) -> bool:
-        """Whether a pinhole of this internal endpoint would meet a new one in the kernel."""
+    def _meets(self, wanted: Reach, request: MapRequest) -> Mapping | None:
+        """The pinhole of this internal endpoint that a new one would meet in the kernel; None: there is none."""
         rows = self.table.to_internal(request.transport, request.internal)
-        return any(meet(one, other) for row in rows for one in reach(row) for other in wanted)
+        return next((row for row in rows if any(meet(one, other) for one in reach(row) for other in wanted)), None)
 
     def _hold(self, request: MapRequest, allowed: Allowed, before: Hold | None) -> Hold:
         """The requester's lease. PCP's filters are added to those of its lease ``before``; NAT-PMP has none."""
@@ -216,17 +221,19 @@ class Planner:
         until = self.now.boot + max(1, lifetime_s(request, allowed.clamps))
         return Hold(request.via, until, request.lifetime_s, request.nonce, self.epoch, wanted(request, standing))
 
-    def _crosses(self, mapping: Mapping) -> bool:
-        """Whether another row of the same external port would meet this one in the kernel."""
+    def _crosses(self, mapping: Mapping) -> Mapping | None:
+        """Another row of the same external port that would meet this one in the kernel; None: there is none."""
         if mapping.kind is Kind.PINHOLE:
-            return False
+            return None
         rows = self.table.on_port(mapping.key.transport, mapping.key.external_port)
-        return any(
-            _overlap_address(row.key.external_address, mapping.key.external_address)
-            and any(_overlap(a, b) for a in row.remotes for b in mapping.remotes)
+        crossing = (
+            row
             for row in rows
             if row.id != mapping.id
+            and _overlap_address(row.key.external_address, mapping.key.external_address)
+            and any(_overlap(a, b) for a in row.remotes for b in mapping.remotes)
         )
+        return next(crossing, None)
 
     def _reach(self, request: MapRequest, allowed: Allowed) -> Reach:
         """Who may connect to a new mapping."""
@@ -257,10 +264,11 @@ class Planner:
             if not _overlap_address(row.key.external_address, key.external_address):
                 continue
             if row.device != owner:
-                return NotPlanned(Refusal.CONFLICT, "the external port is mapped to another device")
+                return NotPlanned(Refusal.CONFLICT, "the external port is mapped to another device", holder=row)
             meets = any(_overlap(a, b) for a in row.remotes for b in hosts)
             if row.key == key or meets or any(meet(a, b) for a in reach(row) for b in peers):
-                return NotPlanned(Refusal.CONFLICT, "the external port is mapped for an overlapping remote host")
+                reason = "the external port is mapped for an overlapping remote host"
+                return NotPlanned(Refusal.CONFLICT, reason, holder=row)
         return None
 
     def is_free(self, request: MapRequest, owner: str) -> bool:
@@ -302,9 +310,9 @@ def pinhole_key(request: MapRequest) -> MappingKey:
     return MappingKey(request.transport, internal.address, internal.port, host, request.remote_port)
 
 
-def meeting_of(mapping: Mapping) -> NotPlanned:
-    """What is said of a mapping that cannot stand beside another one."""
-    return PINHOLES_MEET if mapping.kind is Kind.PINHOLE else MAPPINGS_MEET
+def meeting_of(mapping: Mapping, met: Mapping) -> NotPlanned:
+    """What is said of a mapping that cannot stand beside another one, ``met``."""
+    return replace(PINHOLES_MEET if mapping.kind is Kind.PINHOLE else MAPPINGS_MEET, holder=met)
 
 
 def _outside(mapping: Mapping, request: MapRequest) -> bool:

@@ -38,6 +38,8 @@ class DecisionRecord:
     """A map request's: ``exact`` or ``suggested``."""
     lease_s: int | None = None
     """Where it was allowed: the seconds that the lease lives by the rule's clamps."""
+    holder: dict[str, Any] | None = None
+    """busy: the mapping that was in the way (``upnp_gw.audit.holder_of``). For the operator alone."""
     count: int = 1
     """How many requests of this device were refused like this one for asking too often; only the first is kept."""
     unchanged: bool = False

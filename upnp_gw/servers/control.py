@@ -64,7 +64,7 @@ class Operator(Protocol):
 
     async def mapping(self, mapping_id: str) -> api.Mapping | None: ...
 
-    async def add(self, asked: api.AddMapping) -> api.Mapping | Refused:
+    async def add(self, asked: api.AddMapping) -> api.Mapping | Refused | api.Problem:
         """Through the gate as the operator: the floor only."""
         ...
 
