@@ -269,6 +269,29 @@ def test_waiting_questions_are_shown_by_list_and_devices(
     assert "question" not in upnp_gw("list").output
 
 
+def test_watch_shows_a_question_as_soon_as_it_waits(daemon: ServedOperator, upnp_gw: Run) -> None:
+    operator = answering(daemon)
+    operator.questions = []
+    asked = 0
+
+    async def mappings() -> list[api.Mapping]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            operator.tell(api.Event(event="question", at=NOW, why="question 3; 1 question waits: upnp-gw queue"))
+        else:
+            operator.questions = [QUESTION]
+            operator.tell(None)
+        return []
+
+    operator.mappings = mappings  # type: ignore[method-assign]
+    assert upnp_gw("list", "--watch").stdout.splitlines() == [
+        "no mappings",
+        "1 question waits: upnp-gw queue",
+        "no mappings",
+    ]
+
+
 @pytest.mark.parametrize("command", ["list", "devices"])
 def test_an_open_incident_is_a_banner(daemon: ServedOperator, upnp_gw: Run, command: str) -> None:
     answering(daemon).open_incidents, answering(daemon).questions = [INCIDENT], []
