@@ -4,12 +4,14 @@ Options override the file, the file overrides what was detected. Nothing is gues
 is refused, with the nearest one that is.
 """
 
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from upnp_gw import config_values as values
+from upnp_gw import toml_text
 from upnp_gw.config import Config, check
 from upnp_gw.errors import ConfigError
 from upnp_gw.files import FileProblem, read_trusted
@@ -36,75 +38,83 @@ class Key:
 
     field: str
     parse: values.Parse
+    example: str
+    """A value that it takes, as TOML; messages show it."""
     option: str = ""
     """The option of ``upnp-gw run`` that overrides it."""
 
 
-_INTERFACES = values.list_of(values.interface, 'a list of interfaces, such as ["br-lan"]', least=1)
+_INTERFACES = values.list_of(values.interface, "a list of interfaces", least=1)
 _ADDRESSES = values.list_of(
     values.external_address, f"a list of IPv4 addresses; {_OR_LEFT_OUT} what the WAN has", least=1
 )
-_LEASE_FILES = values.list_of(
-    values.path, f'a list of files, such as ["/tmp/dhcp.leases"]; {_OR_LEFT_OUT} the usual places', least=1
-)
+_LEASE_FILES = values.list_of(values.path, f"a list of files; {_OR_LEFT_OUT} the usual places", least=1)
 _FACES = values.list_of(values.one_of(face.value for face in Face), 'a list with "igd1", "igd2" or both', least=1)
 
 KEYS: Mapping[str, Mapping[str, Key]] = {
     "lan": {
-        "interfaces": Key("lan", _INTERFACES, "--lan"),
-        "routed": Key("routed", values.list_of(values.prefix, 'a list of prefixes, such as ["10.0.40.0/24"]')),
-        "hairpin": Key("hairpin", values.one_of(("all", "same"))),
+        "interfaces": Key("lan", _INTERFACES, '["br-lan"]', "--lan"),
+        "routed": Key("routed", values.list_of(values.prefix, "a list of prefixes"), '["10.0.40.0/24"]'),
+        "hairpin": Key("hairpin", values.one_of(("all", "same")), '"all"'),
     },
     "wan": {
-        "interface": Key("wan", values.interface, "--wan"),
-        "addresses": Key("external_addresses", _ADDRESSES, "--external"),
-        "advertise": Key("advertise", values.external_address),
-        "refuse_private": Key("refuse_private_external", values.flag),
+        "interface": Key("wan", values.interface, '"eth0"', "--wan"),
+        "addresses": Key("external_addresses", _ADDRESSES, '["198.51.100.7"]', "--external"),
+        "advertise": Key("advertise", values.external_address, '"198.51.100.7"'),
+        "refuse_private": Key("refuse_private_external", values.flag, "true"),
     },
     "upnp": {
-        "http_port": Key("http_port", values.number(0, 65535, "a TCP port, 0 for any free one"), "--http-port"),
-        "faces": Key("faces", _FACES),
-        "friendly_name": Key("friendly_name", values.shown_text(63)),
-        "presentation_url": Key("presentation_url", values.url),
-        "max_age": Key("max_age_s", values.number(1800, 86400, "whole seconds")),
+        "http_port": Key(
+            "http_port", values.number(0, 65535, "a TCP port, 0 for any free one"), "5000", "--http-port"
+        ),
+        "faces": Key("faces", _FACES, '["igd1", "igd2"]'),
+        "friendly_name": Key("friendly_name", values.shown_text(63), '"Our router"'),
+        "presentation_url": Key("presentation_url", values.url, '"https://router.lan/"'),
+        "max_age": Key("max_age_s", values.number(1800, 86400, "whole seconds"), "1800"),
     },
     "portcontrol": {
-        "natpmp": Key("natpmp", values.one_of((switch.value for switch in Switch), Switch)),
-        "pcp": Key("pcp", values.one_of((switch.value for switch in Switch), Switch)),
-        "pcp_min_lifetime": Key("pcp_min_lifetime_s", values.number(30, 86400, "whole seconds")),
-        "nonce_check": Key("nonce_check", values.one_of(("strict", "lenient"))),
+        "natpmp": Key("natpmp", values.one_of((switch.value for switch in Switch), Switch), '"on"'),
+        "pcp": Key("pcp", values.one_of((switch.value for switch in Switch), Switch), '"on"'),
+        "pcp_min_lifetime": Key("pcp_min_lifetime_s", values.number(30, 86400, "whole seconds"), "120"),
+        "nonce_check": Key("nonce_check", values.one_of(("strict", "lenient")), '"strict"'),
     },
     "firewall": {
-        "mode": Key("firewall", values.one_of((mode.value for mode in FirewallMode), FirewallMode), "--firewall"),
-        "backend": Key("backend", values.one_of(("nftables", "memory")), "--backend"),
-        "allow_other_forward": Key("allow_other_forward", values.flag),
-        "flush_on_stop": Key("flush_on_stop", values.flag, "--flush"),
+        "mode": Key(
+            "firewall",
+            values.one_of((mode.value for mode in FirewallMode), FirewallMode),
+            '"alongside"',
+            "--firewall",
+        ),
+        "backend": Key("backend", values.one_of(("nftables", "memory")), '"nftables"', "--backend"),
+        "allow_other_forward": Key("allow_other_forward", values.flag, "true"),
+        "flush_on_stop": Key("flush_on_stop", values.flag, "true", "--flush"),
     },
     "gate": {
-        "policy": Key("policy", values.path, "--policy"),
-        "lease_files": Key("lease_files", _LEASE_FILES),
-        "visibility": Key("visibility", values.one_of(("own", "all"))),
-        "on_reload": Key("on_reload", values.one_of(("revoke", "keep"))),
+        "policy": Key("policy", values.path, '"/etc/upnp-gw/policy.toml"', "--policy"),
+        "lease_files": Key("lease_files", _LEASE_FILES, '["/tmp/dhcp.leases"]'),
+        "visibility": Key("visibility", values.one_of(("own", "all")), '"own"'),
+        "on_reload": Key("on_reload", values.one_of(("revoke", "keep")), '"revoke"'),
     },
     "store": {
-        "state_dir": Key("state_dir", values.path, "--state-dir"),
-        "durability": Key("durability", values.one_of(("normal", "full"))),
-        "keep_decisions": Key("keep_decisions", values.number(1000, 10_000_000, "a number of decisions")),
-        "keep_days": Key("keep_days", values.number(1, 3660, "a number of days")),
+        "state_dir": Key("state_dir", values.path, '"/var/lib/upnp-gw"', "--state-dir"),
+        "durability": Key("durability", values.one_of(("normal", "full")), '"normal"'),
+        "keep_decisions": Key("keep_decisions", values.number(1000, 10_000_000, "a number of decisions"), "100000"),
+        "keep_days": Key("keep_days", values.number(1, 3660, "a number of days"), "90"),
     },
     "log": {
-        "format": Key("log_format", values.one_of(("text", "json"))),
-        "level": Key("log_level", values.one_of(("debug", "info", "warning", "error"))),
+        "format": Key("log_format", values.one_of(("text", "json")), '"text"'),
+        "level": Key("log_level", values.one_of(("debug", "info", "warning", "error")), '"info"'),
     },
     "control": {
-        "runtime_dir": Key("runtime_dir", values.path, "--runtime-dir"),
-        "group": Key("control_group", values.group),
+        "runtime_dir": Key("runtime_dir", values.path, '"/run/upnp-gw"', "--runtime-dir"),
+        "group": Key("control_group", values.group, '"netdev"'),
     },
     "daemon": {
-        "user": Key("user", values.user, "--user"),
+        "user": Key("user", values.user, '"upnp-gw"', "--user"),
     },
 }
 """Table -> key -> what it fills. Everything the file may say."""
+
 
 PATHS = frozenset({"policy", "state_dir", "runtime_dir"})
 """Fields whose relative paths start at the file's own directory, not at wherever the daemon was started."""
@@ -122,7 +132,7 @@ def _read(path: Path) -> str:
     except FileProblem as error:
         raise ConfigError(where, "", error.problem) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(where, "", f"not UTF-8 at byte {error.start}") from None
+        raise toml_text.not_utf8(where, error.object, error.start) from None
 
 
 def _settings_at(path: Path, text: str) -> Settings:
@@ -146,12 +156,13 @@ def _settings(where: str, found: Mapping[str, object]) -> Settings:
         if name not in KEYS:
             raise ConfigError(where, name, _unknown(name, KEYS, "tables"))
         if not isinstance(table, dict):
-            raise ConfigError(where, name, f"expected a table: [{name}] on a line of its own")
+            problem = f"got {toml_text.found(table)}; accepted: a table, such as [{name}] on a line of its own"
+            raise ConfigError(where, name, problem)
         for key, value in table.items():
             known = KEYS[name].get(key)
             if known is None:
                 raise ConfigError(where, f"{name}.{key}", _unknown(key, KEYS[name], f"keys of [{name}]"))
-            settings[known.field] = _parsed(where, f"{name}.{key}", known.parse, value)
+            settings[known.field] = _parsed(where, f"{name}.{key}", known, value, f"{key} = {known.example}")
     return settings
 
 
@@ -159,25 +170,33 @@ def read_options(options: Mapping[str, object]) -> Settings:
     """The settings of the command line: ``--lan`` -> value. Those that are None or empty were not given."""
     by_option = {key.option: key for table in KEYS.values() for key in table.values() if key.option}
     return {
-        by_option[option].field: _parsed(option, "", by_option[option].parse, value)
+        by_option[option].field: _parsed(option, "", by_option[option], value, _given(by_option[option]))
         for option, value in options.items()
         if value is not None and value != ()
     }
 
 
-def _parsed(where: str, key: str, parse: values.Parse, value: object) -> Any:
+def _given(key: Key) -> str:
+    """An option as somebody would give it: ``--lan br-lan``."""
+    value = _example(key)
+    return key.option if isinstance(value, bool) else f"{key.option} {value}"
+
+
+def _example(key: Key) -> object:
+    """One value of a kind that the key takes."""
+    value = tomllib.loads(f"x = {key.example}")["x"]
+    return value[0] if isinstance(value, list) else value
+
+
+def _parsed(where: str, key: str, known: Key, value: object, example: str) -> Any:
     try:
-        return parse(value)
+        return known.parse(value)
     except values.Rejected as rejected:
         if isinstance(value, list | tuple) and rejected.index is not None:
             key, value = f"{key}[{rejected.index}]" if key else "", value[rejected.index]
-        raise ConfigError(where, key, f"{_told(value)} is not accepted; expected {rejected}") from None
-
-
-def _told(value: object) -> str:
-    """The refused value, short and printable."""
-    text = repr(str(value) if isinstance(value, Path) else value)
-    return text if len(text) <= 60 else text[:57] + "..."
+        value = str(value) if isinstance(value, Path) else value
+        told = toml_text.as_toml if type(value) is type(_example(known)) else toml_text.found
+        raise ConfigError(where, key, f"got {told(value)}; accepted: {rejected}, such as {example}") from None
 
 
 def _unknown(word: str, known: Iterable[str], what: str) -> str:

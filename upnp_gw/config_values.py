@@ -90,7 +90,7 @@ def list_of(parse_one: Parse, accepted: str, least: int = 0) -> Parse:
 
 
 def interface(value: object) -> str:
-    accepted = 'the name of an interface, such as "eth1" (letters, digits, _ . - @, up to 15 characters)'
+    accepted = "the name of an interface (letters, digits, _ . - @, up to 15 characters)"
     name = _text(value, accepted)
     if not is_interface(name) or not IN_NFTABLES.fullmatch(name):
         raise Rejected(accepted)
@@ -98,7 +98,7 @@ def interface(value: object) -> str:
 
 
 def prefix(value: object) -> IPNetwork:
-    accepted = 'a prefix such as "10.0.40.0/24", with no host bits set'
+    accepted = "a prefix with no host bits set"
     try:
         network = ip_network(_text(value, accepted))
     except ValueError:
@@ -109,7 +109,7 @@ def prefix(value: object) -> IPNetwork:
 
 
 def external_address(value: object) -> IPv4Address:
-    accepted = 'an IPv4 address such as "198.51.100.7"'
+    accepted = "an IPv4 address"
     try:
         address = IPv4Address(_text(value, accepted))
     except ValueError:

@@ -8,6 +8,8 @@ import re
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, datetime, time
+from pathlib import PurePath
 from typing import Any
 
 from upnp_gw.errors import ConfigError
@@ -18,8 +20,29 @@ DEEPEST = 16
 MOST_BITS = 1024
 """Of an integer; the longest that any key accepts has 24. Python does not print what has more than 14,000."""
 LONGEST_KEY = 120
-LONGEST_PROBLEM = 200
-"""Characters of the parser's own words that a message repeats."""
+LONGEST_VALUE = 64
+"""Characters of a value that a message repeats."""
+_TWICE = "set twice; write each name and each table once"
+NOT_TOML = {
+    "Expected '='": 'a line is a name, "=" and a value, such as version = 1',
+    "Expected newline": "something follows the value; write one setting a line",
+    "Expected ']]'": 'a table of several ends with "]]", such as [[grant]]',
+    "Expected ']'": 'a table ends with "]", such as [lan]',
+    "Invalid statement": "neither a setting nor a table; write version = 1, or [lan]",
+    "Invalid value": 'no value; write a text in quotes such as "eth0", a number, true, false or a list',
+    "Invalid initial": 'a name is missing before "="; write version = 1',
+    "Unclosed array": 'a list is not closed; write "]" at its end, such as ["eth0"]',
+    "Unclosed inline": 'a table is not closed; write "}" at its end, such as { device = "ps5" }',
+    "Unterminated": 'a text is not closed; write a quote at its end, such as "eth0"',
+    "Illegal character": 'a text is not closed, or has a control character; write a quote at its end: "eth0"',
+    "Unescaped": "a backslash in a text; write it twice, or put the text in single quotes, such as 'a\\b'",
+    "Invalid date": "no date; write 2027-05-01",
+    "Cannot overwrite": _TWICE,
+    "Cannot declare": _TWICE,
+    "Cannot mutate": _TWICE,
+    "Duplicate": _TWICE,
+}
+"""How a message of the parser begins -> what is wrong there, and what to write."""
 MOST_TRIED = 1_000_000
 """Characters that are parsed to find the line of a mistake; a longer search ends without a line."""
 
@@ -33,7 +56,7 @@ def tables(text: str, where: str) -> dict[str, Any]:
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(where, "", f"not TOML: {shown(str(error), LONGEST_PROBLEM)}") from None
+        raise _not_toml(str(error), text, where) from None
     except (RecursionError, ValueError):  # nested beyond reason, or an integer of thousands of digits
         raise ConfigError(where, "", "not TOML: nested too deep, or a number too long") from None
     with located(text, where):
@@ -41,9 +64,64 @@ def tables(text: str, where: str) -> dict[str, Any]:
     return found
 
 
+_AT = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+def _not_toml(problem: str, text: str, where: str) -> ConfigError:
+    """The parser's message in plain words, with the line."""
+    words = next((told for begins, told in NOT_TOML.items() if problem.startswith(begins)), "cannot be read here")
+    at = _AT.search(problem)
+    if at is None:
+        return ConfigError(where, "", f"not TOML: {words}")
+    if at[1] is None:
+        return ConfigError(where, "", f"not TOML: {words} (at the end)", max(1, len(text.splitlines())))
+    return ConfigError(where, "", f"not TOML: {words} (at column {at[2]})", int(at[1]))
+
+
+def not_utf8(where: str, data: bytes, at: int) -> ConfigError:
+    """For bytes that are no text. ``at``: the first of them that is wrong."""
+    problem = f"not UTF-8 at byte {at}; save the file as UTF-8"
+    return ConfigError(where, "", problem, data.count(b"\n", 0, at) + 1)
+
+
 def joined(*parts: str) -> str:
     """A key path from its parts, empty ones left out."""
     return ".".join(part for part in parts if part)
+
+
+def as_toml(value: object) -> str:
+    """A value as the file would have it, cut and printable; tables and lists in words."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str() | PurePath():
+            return f'"{shown(str(value), LONGEST_VALUE)}"'
+        case list() | tuple():
+            return "a list" if value else "an empty list"
+        case dict():
+            return "a table"
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case _:
+            return shown(str(value), LONGEST_VALUE)
+
+
+def found(value: object) -> str:
+    """A value of the wrong type, for a message: ``the text "yes"``, ``the number 3``, ``true``, ``a list``."""
+    for kind, name in _KINDS:
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return f"{name} {as_toml(value)}"
+    return as_toml(value)
+
+
+_KINDS: tuple[tuple[type, str], ...] = (
+    (str, "the text"),
+    (int, "the number"),
+    (float, "the number"),
+    (datetime, "the time"),
+    (date, "the date"),
+    (time, "the time of day"),
+)
 
 
 @contextmanager

@@ -258,7 +258,7 @@ def test_add_wrongly_used(daemon: ServedOperator, upnp_gw: Run, arguments: list[
     ("arguments", "says"),
     [
         (["10.0.0.1:0"], "internal_port: "),
-        (["10.0.0.1", "--remote", "everyone"], "remote_host: an address or a prefix"),
+        (["10.0.0.1", "--remote", "everyone"], 'remote_host: got "everyone"; accepted: an'),
         (["10.0.0.1", "--ttl", "0"], "lease_s: "),
     ],
 )

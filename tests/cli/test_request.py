@@ -23,7 +23,7 @@ WISH = Wish(Transport.TCP, 8080, 8080, 3600)
         ("tcp 8080 --hold --release", "either --hold or --release"),
         ("tcp 8080 --yes tcp/80", "--yes goes with --listening"),
         ("--listening --external 80", "--external with TRANSPORT and PORT"),
-        ("tcp 0", "1<=x<=65535"),
+        ("tcp 0", 'got "0"; accepted: a port 1 to 65535, such as 8080'),
         ("tcp 8080 --ttl never", "no duration"),
         ("tcp 8080 --ttl 0", "from 1s"),
         ("tcp 8080 --gateway gw.example", "no address"),

@@ -38,7 +38,7 @@ from upnp_gw.protocols.raw_description import repairs, unreadable_argument
 from upnp_gw.protocols.ssdp.search import parse_search
 from upnp_gw.request import Refusal, Refused, Removed, Source
 from upnp_gw.servers import neighbour_messages, rtnetlink, sock_diag
-from upnp_gw.servers.control import read_body
+from upnp_gw.servers.control import read_body, read_query
 from upnp_gw.servers.http_hosts import split_host
 from upnp_gw.terminal import shown
 
@@ -269,11 +269,11 @@ QUERIES = [route.query for route in api.ROUTES.values() if route.query]
 def control(data: bytes) -> None:
     """The body of every operation of the control socket, and its query."""
     for _, body in BODIES:
-        with suppress(msgspec.MsgspecError):
+        with suppress(msgspec.MsgspecError, api.FieldError):
             read_body(data, body)
     for query in QUERIES:
-        with suppress(msgspec.MsgspecError):
-            msgspec.convert(dict(lines_of(data)), query, strict=False)
+        with suppress(api.FieldError):
+            read_query(dict(lines_of(data)), query)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

@@ -19,6 +19,7 @@ import pytest
 
 from tests import ROOT
 from tests.fake_operator import STATUS, FakeOperator, decision, mapping
+from tests.plain_words import raw_words
 from upnp_gw import api
 from upnp_gw.advice import Advice
 from upnp_gw.cli.schema import document
@@ -94,14 +95,14 @@ BAD_BODIES = [
     (b"{", None, "no JSON"),
     (b"\xff", None, "no JSON"),
     (b'{"description": "\xff"}', None, "no JSON"),
-    (b"[]", None, "object"),
-    (b"{}", "transport", "required"),
-    ({"transport": "sctp"}, "transport", "sctp"),
-    ({"external_port": 0}, "external_port", ">= 1"),
-    ({"external_port": 65536}, "external_port", "<= 65535"),
-    ({"external_port": "80"}, "external_port", "int"),
-    ({"external_port": 1.5}, "external_port", "int"),
-    ({"internal_client": "nas.lan"}, "internal_client", "IPv4 or IPv6 address"),
+    (b"[]", None, "the body is a list; accepted: fields in braces, such as {...}: transport, external_port"),
+    (b"{}", "transport", 'missing; accepted: "tcp" or "udp"'),
+    ({"transport": "sctp"}, "transport", 'got "sctp"; accepted: "tcp" or "udp"'),
+    ({"external_port": 0}, "external_port", "got 0; accepted: a port 1 to 65535, such as 8080"),
+    ({"external_port": 65536}, "external_port", "got 65536; accepted: a port 1 to 65535, such as 8080"),
+    ({"external_port": "80"}, "external_port", 'got "80"; accepted: a port 1 to 65535, such as 8080'),
+    ({"external_port": 1.5}, "external_port", "got 1.5; accepted: a port"),
+    ({"internal_client": "nas.lan"}, "internal_client", 'got "nas.lan"; accepted: an IPv4 or IPv6 address'),
     ({"internal_client": "fe80::1%eth0"}, "internal_client", "zone"),
     ({"internal_client": "2001:db8::1", "internal_port": 81}, "internal_port", "pinhole"),
     (
@@ -113,11 +114,11 @@ BAD_BODIES = [
     ({"remote_host": "203.0.113.9/24"}, "remote_host", "prefix"),
     ({"remote_host": "2001:db8::/32"}, "remote_host", "IPv4"),
     ({"external_address": "2001:db8::1"}, "external_address", "IPv4"),
-    ({"lease_s": 0}, "lease_s", ">= 1"),
-    ({"lease_s": 10**9}, "lease_s", "<="),
+    ({"lease_s": 0}, "lease_s", "got 0; accepted: seconds 1 to 31622400, such as 3600"),
+    ({"lease_s": 10**9}, "lease_s", "got 1000000000; accepted: seconds"),
     ({"lease_s": 60, "permanent": True}, "lease_s", "either"),
     ({"description": "x" * 257}, "description", "256"),
-    ({"ttl": 60}, "ttl", "unknown"),
+    ({"ttl": 60}, "ttl", "unknown; accepted: transport, external_port, internal_client"),
 ]
 
 
@@ -133,24 +134,27 @@ async def test_a_bad_body_is_refused_with_its_field(
     status, problem = await ask(client, "POST", "/v1/mappings", data=data)
     assert (status, problem["error"], problem["field"]) == (400, "invalid", field)
     assert says in problem["message"]
+    assert raw_words(problem["message"]) == []
     assert operator.asked == []
 
 
 @pytest.mark.parametrize(
-    ("query", "field"),
+    ("query", "field", "says"),
     [
-        ("limit=0", "limit"),
-        ("limit=x", "limit"),
-        ("verdict=yes", "verdict"),
-        ("since=noon", "since"),
-        ("vai=pcp", "vai"),
+        ("limit=0", "limit", 'got "0"; accepted: a number 1 to 10000, such as 100'),
+        ("limit=x", "limit", 'got "x"; accepted: a number 1 to 10000, such as 100'),
+        ("verdict=yes", "verdict", 'got "yes"; accepted: "allow", "deny", "ask" or "busy"'),
+        ("since=noon", "since", 'got "noon"; accepted: a time with its offset, such as 2027-05-01T12:00:00Z'),
+        ("vai=pcp", "vai", "unknown; accepted: device, verdict, via, since"),
+        ("before=17", "before", 'got "17"; accepted: the id of a decision, such as "d17"'),
     ],
 )
 async def test_a_bad_query_is_refused_with_its_parameter(
-    client: aiohttp.ClientSession, query: str, field: str
+    client: aiohttp.ClientSession, query: str, field: str, says: str
 ) -> None:
     status, problem = await ask(client, "GET", f"/v1/decisions?{query}")
     assert (status, problem["error"], problem["field"]) == (400, "invalid", field)
+    assert problem["message"].startswith(says)
 
 
 async def test_decisions_are_filtered(client: aiohttp.ClientSession, operator: FakeOperator) -> None:

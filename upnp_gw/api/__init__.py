@@ -10,6 +10,7 @@ the command line are made from them. Times are RFC 3339 in UTC, durations whole 
     people     ``devices``, ``name``, ``allow``, ``block``, ``release``, ``revoke``; the queue and its answers
     policy     ``policy show``, ``reload``
     advice     ``policy suggest``, ``stale``
+    problems   what is wrong with a body or a query
     status     ``status``, ``doctor``, the stream of events, what went wrong
     routes     which way takes what and answers what
 """
@@ -35,6 +36,7 @@ from upnp_gw.api.people import (
     questions_wait,
 )
 from upnp_gw.api.policy import FallenMapping, PolicyText, Reloaded
+from upnp_gw.api.problems import problem_of
 from upnp_gw.api.routes import ROUTES, Route, encode
 from upnp_gw.api.status import Check, Event, LanState, MappingCount, PolicyState, Problem, Status, WanState
 from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, For, Port, moment
@@ -88,5 +90,6 @@ __all__ = [
     "Written",
     "encode",
     "moment",
+    "problem_of",
     "questions_wait",
 ]

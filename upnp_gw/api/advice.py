@@ -59,7 +59,7 @@ class AskSuggestion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def __post_init__(self) -> None:
         if self.listeners is not None and (self.device is None) == (self.host is None):
-            raise FieldError("device", "listeners need either device or host")
+            raise FieldError("device", "accepted: with listeners either device or host")
         if self.host is not None:
             address("host", self.host)
 

@@ -149,7 +149,7 @@ class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if (self.device is None) == (self.address is None):
-            raise FieldError("device", "either device or address")
+            raise FieldError("device", "accepted: either device or address")
         for field in ("address", "internal_client"):
             if (text := getattr(self, field)) is not None:
                 address(field, text)

@@ -71,13 +71,13 @@ class AddMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         client, remote, external = self.client, self.remote, self.external
         if client.version == 6 and self.internal_port not in (None, self.external_port):
-            raise FieldError("internal_port", "a pinhole is not translated: leave it out or name the external port")
+            raise FieldError("internal_port", "accepted: the external port, since a pinhole is not translated")
         if remote is not None and remote.version != client.version:
-            raise FieldError("remote_host", f"an IPv{client.version} address or prefix, like internal_client")
+            raise FieldError("remote_host", f"accepted: IPv{client.version}, like internal_client")
         if external is not None and (client.version == 6 or external.version == 6):
-            raise FieldError("external_address", "an IPv4 address, and only for a port mapping")
+            raise FieldError("external_address", "accepted: an IPv4 address, and only for a port mapping")
         if self.permanent and self.lease_s is not None:
-            raise FieldError("lease_s", "either lease_s or permanent")
+            raise FieldError("lease_s", "accepted: either lease_s or permanent")
 
     @property
     def client(self) -> IPAddress:

@@ -24,11 +24,22 @@ def moment(wall: float) -> datetime:
 
 
 class FieldError(ValueError):
-    """A body that fits the types but not the meaning; names the field."""
+    """A body or a query that is not accepted. ``field``: its field at fault; None: the whole."""
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, field: str | None, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+_PORTS = 'accepted: ports 1 to 65535, and ranges, such as [443, "1024-2048"]'
+_PREFIX = "accepted: an address or a prefix such as 203.0.113.0/24"
+_ADDRESS = "accepted: an IPv4 or IPv6 address such as 192.168.1.23"
+
+
+def _shown(text: str) -> str:
+    """A text of a body, short and printable."""
+    cut = text if len(text) <= 60 else text[:57] + "..."
+    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut) + '"'
 
 
 def prefix(field: str, text: str) -> IPNetwork:
@@ -36,7 +47,7 @@ def prefix(field: str, text: str) -> IPNetwork:
     try:
         return ip_network(text)
     except ValueError:
-        raise FieldError(field, "an address or a prefix such as 203.0.113.0/24") from None
+        raise FieldError(field, f"got {_shown(text)}; {_PREFIX}") from None
 
 
 def address(field: str, text: str) -> IPAddress:
@@ -44,9 +55,9 @@ def address(field: str, text: str) -> IPAddress:
     try:
         found = ip_address(text)
     except ValueError:
-        raise FieldError(field, "an IPv4 or IPv6 address such as 192.168.1.23") from None
+        raise FieldError(field, f"got {_shown(text)}; {_ADDRESS}") from None
     if getattr(found, "scope_id", None):
-        raise FieldError(field, "an address without a zone")
+        raise FieldError(field, f"got {_shown(text)}; {_ADDRESS}, without a zone")
     return found
 
 
@@ -59,6 +70,7 @@ def ranges_of(field: str, ports: list[int | str]) -> tuple[tuple[int, int], ...]
             int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0 for text in (low, high or low)
         ]
         if not 1 <= bounds[0] <= bounds[1] <= 65535:
-            raise FieldError(field, "ports 1 to 65535, or ranges such as 1024-2048")
+            told = _shown(port) if isinstance(port, str) else port
+            raise FieldError(field, f"got {told}; {_PORTS}")
         found.append((bounds[0], bounds[1]))
     return tuple(found)

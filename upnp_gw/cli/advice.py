@@ -11,6 +11,7 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
 from upnp_gw.cli.health import LABEL
+from upnp_gw.cli.number import Number
 from upnp_gw.cli.screen import WHOLE, columns_of_terminal, folded
 from upnp_gw.cli.table import Column, table
 from upnp_gw.model import Kind
@@ -66,7 +67,11 @@ def evidence(gateway: Gateway, as_json: bool) -> None:
 
 @click.command()
 @click.option(
-    "--min-days", type=click.IntRange(1, 60), default=3, show_default=True, help="Days of traffic that make a need."
+    "--min-days",
+    type=Number("days", 1, 60, 3),
+    default=3,
+    show_default=True,
+    help="Days of traffic that make a need.",
 )
 @click.option(
     "--from",
@@ -112,7 +117,7 @@ def _listeners(text: str) -> list[dict[str, object]]:
 
 
 @click.command()
-@click.option("--days", type=click.IntRange(1, 180), default=30, show_default=True, help="How long it was so.")
+@click.option("--days", type=Number("days", 1, 180, 30), default=30, show_default=True, help="How long it was so.")
 @talks
 def stale(gateway: Gateway, as_json: bool, days: int) -> None:
     """Grants and mappings without use, devices that are gone, reviews overdue. Exit code 1: there are some."""

@@ -79,8 +79,10 @@ class Gateway:
                 status, value = _head(answer.readline), answer.read()
                 if not 200 <= status < 300:
                     raise Refusal(json.loads(value))
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 raise Unreachable(f"the daemon at {self.path} did not answer: {error}") from None
+            except ValueError:
+                raise Unreachable(f"who answers at {self.path} is no upnp-gw, or of another version") from None
         return value
 
     def events(self) -> "Events":
@@ -141,8 +143,10 @@ class Events:
                 raise Refusal(json.loads(self._line()))
             if not self._line():  # hello: from here on nothing is missed
                 raise ValueError("no event stream")
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise Unreachable(f"the daemon did not answer: {error}") from None
+        except ValueError:
+            raise Unreachable("who answers is no upnp-gw, or of another version") from None
 
     def __iter__(self) -> Iterator[bytes]:
         """Each event's line, until the daemon stops."""
@@ -207,8 +211,9 @@ def talks(function: Callable[..., None]) -> Callable[..., None]:
             function(Gateway(runtime_dir), as_json, **given)
         except (Unreachable, Refusal) as error:
             fail(error, as_json)
-        except (json.JSONDecodeError, msgspec.MsgspecError) as error:
-            fail(Unreachable(f"the daemon gave an answer that this version does not know: {error}"), as_json)
+        except (json.JSONDecodeError, msgspec.MsgspecError):
+            problem = "the daemon is of another version than this command: start it again, or take its own command"
+            fail(Unreachable(problem), as_json)
         except KeyboardInterrupt:  # how --watch and --follow end
             click.echo()
 

@@ -10,6 +10,7 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
 from upnp_gw.cli.incidents import banner
+from upnp_gw.cli.number import PORT, Number
 from upnp_gw.cli.screen import BAD, UNLIMITED, VERDICTS, WHOLE, columns_of_terminal, painted, wrapped
 from upnp_gw.cli.table import Column, table
 from upnp_gw.model import Via
@@ -32,8 +33,14 @@ def since(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 @click.option("--since", callback=since, metavar="TIME", help="2h, 7d, or 2026-05-01T12:00:00Z.")
 @click.option("--until", callback=since, metavar="TIME", help="Likewise; not with --follow.")
 @click.option("--rule", metavar="NAME", help="Only what this grant or forbid answered.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Only of this external or internal port.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The newest of them.")
+@click.option("--port", type=PORT, help="Only of this external or internal port.")
+@click.option(
+    "--limit",
+    type=Number("a number of decisions", 1, 10_000, 100),
+    default=100,
+    show_default=True,
+    help="The newest of them.",
+)
 @click.option("--all", "everything", is_flag=True, help="Also what was decided again and changed nothing.")
 @click.option("--follow", is_flag=True, help="Go on with what is decided from now on, until Ctrl-C.")
 @talks

@@ -14,6 +14,7 @@ from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
 from upnp_gw.cli.decisions import head, verdict_painted
 from upnp_gw.cli.holder import held_by
+from upnp_gw.cli.number import PORT
 from upnp_gw.cli.screen import (
     CAUTION,
     HEADING,
@@ -64,15 +65,15 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> i
 
 @click.command("try")
 @click.argument("transport", type=click.Choice([transport.value for transport in Transport]))
-@click.argument("port", type=click.IntRange(1, 65535))
+@click.argument("port", type=PORT)
 @click.option("--device", metavar="NAME|MAC", help="Who asks.")
 @click.option("--from", "address", metavar="ADDRESS", help="Or: where the request comes from.")
 @click.option("--via", type=click.Choice([via.value for via in Via]), default="igd1", show_default=True)
-@click.option("--ext", type=click.IntRange(1, 65535), help="The external port.  [default: PORT]")
+@click.option("--ext", type=PORT, help="The external port.  [default: PORT]")
 @click.option("--ttl", callback=_seconds, metavar="TIME", help="The lease asked for.  [default: the longest]")
 @click.option("--for", "client", metavar="ADDRESS", help="The internal client.  [default: who asks]")
 @click.option("--remote", metavar="PREFIX", help="The remote host.  [default: any]")
-@click.option("--remote-port", type=click.IntRange(1, 65535), help="The remote host's port.  [default: any]")
+@click.option("--remote-port", type=PORT, help="The remote host's port.  [default: any]")
 @click.option("--policy", "file", type=click.Path(path_type=Path), metavar="FILE", help="By this file, no daemon.")
 @click.option("--all", "everything", is_flag=True, help="Rules for other devices too.")
 @talks
@@ -118,7 +119,8 @@ def _by_file(file: Path, wanted: dict[str, str | int | None]) -> api.Explained:
         trial = msgspec.convert(wanted, api.Trial)
         return by_policy(load_file(file, datetime.now().astimezone().date()).policy, trial, str(file))
     except msgspec.ValidationError as error:
-        raise click.UsageError(shown(str(error.__cause__ or error), WHOLE)) from None
+        field, problem = api.problem_of(error, api.Trial, wanted)
+        raise click.UsageError(shown(f"{field}: {problem}", WHOLE)) from None
     except ConfigError as error:
         raise click.UsageError(shown(str(error), 1000)) from None
 

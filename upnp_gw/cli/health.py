@@ -12,6 +12,7 @@ import msgspec
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
+from upnp_gw.cli.number import HTTP_PORT
 from upnp_gw.cli.run import configure, interface_options
 from upnp_gw.cli.screen import BAD, CAUTION, GOOD, HEADING, WHOLE, beginning, columns_of_terminal, folded, wrapped
 from upnp_gw.errors import ConfigError, FirewallError
@@ -87,7 +88,7 @@ def _drawn(label: str, text: str, most: int) -> list[str]:
 @interface_options
 @click.option("--firewall", metavar="router|alongside", help="The whole firewall, or only our table in it.")
 @click.option("--backend", metavar="nftables|memory", help="memory opens nothing.")
-@click.option("--http-port", type=int, metavar="N", help="Description and control, on each LAN address.")
+@click.option("--http-port", type=HTTP_PORT, metavar="N", help="Description and control, on each LAN address.")
 @click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where mappings are kept.")
 @talks
 def doctor(gateway: Gateway, as_json: bool, **given: Any) -> None:

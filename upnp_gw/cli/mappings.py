@@ -11,6 +11,7 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import REFUSED, Events, Gateway, Refusal, print_json, talks
 from upnp_gw.cli.incidents import banner
+from upnp_gw.cli.number import PORT
 from upnp_gw.cli.screen import CAUTION, WHOLE, columns_of_terminal, folded, say
 from upnp_gw.cli.table import Column, table
 from upnp_gw.model import Kind
@@ -190,7 +191,7 @@ def _endpoint(ctx: click.Context, param: click.Parameter, value: str) -> tuple[s
 
 @click.command()
 @click.argument("transport", type=click.Choice(["tcp", "udp"], case_sensitive=False))
-@click.argument("port", type=click.IntRange(1, 65535))
+@click.argument("port", type=PORT)
 @click.argument("internal", metavar="ADDRESS[:PORT]", callback=_endpoint)
 @click.option(
     "--ttl", callback=_seconds, metavar="TIME", help="How long: 90s, 4h, 7d. Default: as long as allowed."

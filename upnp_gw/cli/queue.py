@@ -8,11 +8,12 @@ from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway, print_json, talks
 from upnp_gw.cli.holder import held_by
 from upnp_gw.cli.mappings import external
+from upnp_gw.cli.number import ENDLESS, Number
 from upnp_gw.cli.people import lasting, print_written, told
 from upnp_gw.cli.screen import HEADING, beginning, columns_of_terminal, say, wrapped
 from upnp_gw.terminal import shown
 
-NUMBER = click.argument("number", type=click.IntRange(min=1), metavar="N")
+NUMBER = click.argument("number", type=Number("the number of a question", 1, ENDLESS, 3), metavar="N")
 
 
 @click.command()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from upnp_gw.cli import words
+from upnp_gw.cli.number import PORT, Seconds
 from upnp_gw.cli.screen import BAD, painted, say
 from upnp_gw.model import IPAddress, Transport, Via
 from upnp_gw.terminal import shown
@@ -32,7 +33,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if not 1 <= found <= 366 * 86400:
-        raise click.BadParameter("from 1s to 366d")
+        raise click.BadParameter(f"got {value!r}; accepted: a time from 1s to 366d, such as 4h")
     return found
 
 
@@ -40,13 +41,13 @@ def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> I
     try:
         return None if value is None else ip_address(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no address") from None
+        raise click.BadParameter(f"{value!r} is no address; write it as 192.168.1.23 or 2001:db8::23") from None
 
 
 @click.command()
 @click.argument("transport", type=click.Choice(["tcp", "udp"]), required=False)
-@click.argument("port", type=click.IntRange(1, 65535), required=False)
-@click.option("--external", type=click.IntRange(1, 65535), metavar="PORT", help="Wished for.  [default: the same]")
+@click.argument("port", type=PORT, required=False)
+@click.option("--external", type=PORT, metavar="PORT", help="Wished for.  [default: the same]")
 @click.option("--ttl", default="1h", callback=_seconds, metavar="TIME", show_default=True, help="90s, 4h, 7d.")
 @click.option("--ipv6", is_flag=True, help="A pinhole to this host's IPv6 address.")
 @click.option("--hold", is_flag=True, help="Keep it until Ctrl-C or SIGTERM, then let it go.")
@@ -56,9 +57,7 @@ def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> I
 @click.option("--via", type=click.Choice(list(VIAS)), help="This protocol alone.  [default: pcp, natpmp, igd]")
 @click.option("--gateway", callback=_address, metavar="ADDRESS", help="[default: the default route's]")
 @click.option("--address", callback=_address, metavar="ADDRESS", help="Which of this host's own addresses.")
-@click.option(
-    "--timeout", type=click.FloatRange(0.5, 600), default=4.0, show_default=True, help="For each protocol."
-)
+@click.option("--timeout", type=Seconds(0.5, 600), default=4.0, show_default=True, help="For each protocol.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
 def request(
     transport: str | None,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from upnp_gw.cli.number import HTTP_PORT
 from upnp_gw.cli.screen import say
 from upnp_gw.config import Config, check_links
 from upnp_gw.config_file import Settings, load
@@ -50,7 +51,7 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
     metavar="DIR",
     help="Where the control socket is.",
 )
-@click.option("--http-port", type=int, metavar="N", help="Description and control, on each LAN address.")
+@click.option("--http-port", type=HTTP_PORT, metavar="N", help="Description and control, on each LAN address.")
 @click.option("--firewall", metavar="router|alongside", help="The whole firewall, or only our table in it.")
 @click.option("--user", metavar="NAME", help="Whom root becomes: upnp-gw where there is one; root: nobody else.")
 @click.option("--flush", is_flag=True, default=None, help="A stop ends every mapping and its flows.")

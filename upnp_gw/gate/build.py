@@ -115,23 +115,26 @@ def _device(name: str, raw: object, place: Place) -> Device:
     table = shaped(raw, DeviceTable, place.where, place.key)
     for key, given in (("mac", table.mac), ("ip", table.ip)):
         if given == []:
-            raise place.at(key).fail(f"empty, which would match every {key}; leave it out or name one")
+            raise place.at(key).empty(f", which would match every {key}; leave it out or name one")
     macs = [values.mac(m, place.at("mac").at(i)) for i, m in enumerate(values.listed(table.mac or []))]
     addresses = [values.address(a, place.at("ip").at(i)) for i, a in enumerate(values.listed(table.ip or []))]
     if not macs and not addresses:
         raise place.fail(
-            'nothing tells it apart; accepted: mac = ["..."] or ip = ["..."], dhcp_name only beside them'
+            'nothing tells it apart; accepted: mac = ["ac:89:95:00:00:01"] or ip = ["192.168.1.40"]; dhcp_name only'
+            " beside them"
         )
     assure = Assure.MAC if macs else Assure.IP
     if table.assure is not None:
         assure = values.one_of(table.assure, Assure, place.at("assure"))
     if assure is not Assure.IP and not macs:
-        raise place.at("assure").fail(f"{assure} needs mac = [...]; accepted without it: ip")
+        raise place.at("assure").fail(
+            f'"{assure}" needs mac, such as mac = ["ac:89:95:00:00:01"]; accepted without it: "ip"'
+        )
     if table.dhcp_name == "":
-        raise place.at("dhcp_name").fail("empty; leave it out or name the host name of its DHCP lease")
+        raise place.at("dhcp_name").empty("; leave it out or name the host name of its DHCP lease")
     lans = [values.lan(text, place.at("lan").at(i)) for i, text in enumerate(values.listed(table.lan or []))]
     if table.lan is not None and not lans:
-        raise place.at("lan").fail('empty; leave it out for the first LAN of the gateway, or name LANs, or "*"')
+        raise place.at("lan").empty('; leave it out for the first LAN of the gateway, or name LANs, or "*"')
     return Device(name, frozenset(macs), frozenset(addresses), frozenset(lans), table.dhcp_name, assure)
 
 
@@ -140,7 +143,7 @@ def _group(name: str, raw: object, devices: Mapping[str, Device], place: Place) 
     members = shaped({"members": raw}, MemberList, place.where, place.key).members
     for index, member in enumerate(members):
         if member not in devices:
-            raise place.at(index).wrong(member, f"a device of this file: {known(devices)}")
+            raise place.at(index).wrong(member, known("device", devices), example=False)
     return frozenset(members)
 
 
@@ -148,5 +151,5 @@ def _zone(name: str, raw: object, place: Place) -> Zone:
     values.name(name, place)
     members = shaped({"members": raw}, MemberList, place.where, place.key).members
     if not members:
-        raise place.fail('empty; accepted: prefixes such as ["192.168.20.0/24"]')
+        raise place.empty("; accepted: addresses or prefixes")
     return Zone(name, tuple(values.prefix(text, place.at(i)) for i, text in enumerate(members)))

@@ -34,9 +34,9 @@ def case_of(raw: object, rules: Rules, place: Place) -> Case:
     sender = shaped(table.sender, CaseFrom, place.where, spot.key)
     request = shaped(table.request, CaseRequest, place.where, asked.key)
     if sender.device is not None and sender.device not in rules.devices:
-        raise spot.at("device").wrong(sender.device, f"a device of this file: {known(rules.devices)}")
+        raise spot.at("device").wrong(sender.device, known("device", rules.devices), example=False)
     if (sender.device, sender.ip, sender.mac, sender.zone) == (None, None, None, None):
-        raise spot.fail("nobody; accepted: device, ip, mac or zone")
+        raise spot.empty(", so nobody asks; accepted: device, ip, mac or zone")
     address = optional(sender.ip, values.address, spot.at("ip"))
     target = optional(request.target, values.address, asked.at("for"))
     want = values.one_of(table.want, Outcome, place.at("want"))
@@ -74,7 +74,7 @@ def _family(text: str | None, judged: IPAddress | None, place: Place) -> Family:
         return given or Family.IP4
     family = values.one_of(text, Family, place)
     if given not in (None, family):
-        raise place.wrong(text, f"{given}, as the address is")
+        raise place.wrong(text, f'"{given}", as the address is', example=False)
     return family
 
 
@@ -83,7 +83,9 @@ def mac_or_device(text: str, policy: Policy, where: str) -> str:
     try:
         return values.mac(text, Place(where))
     except ConfigError:
-        raise Place(where).wrong(text, f"a MAC address, or a device: {known(policy.devices)}") from None
+        raise Place(where).wrong(
+            text, f"a MAC address, or {known('device', policy.devices)}", example=False
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from upnp_gw.gate.build import Approved, build
 from upnp_gw.gate.index import indexed
 from upnp_gw.gate.lint import Finding, lint
 from upnp_gw.gate.schema import Policy
-from upnp_gw.toml_text import located, tables
+from upnp_gw.toml_text import located, not_utf8, tables
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of a policy file: thousands of devices, and no accident that fills the memory."""
@@ -79,7 +79,7 @@ def _text(path: Path, data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(str(path), "", f"not UTF-8 at byte {error.start}") from None
+        raise not_utf8(str(path), data, error.start) from None
 
 
 def load_text(text: str, where: str, today: date) -> Loaded:

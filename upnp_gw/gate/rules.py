@@ -19,10 +19,18 @@ from upnp_gw.gate.schema import (
 from upnp_gw.gate.values import Place, optional
 from upnp_gw.model import IPNetwork, Transport
 
+HOW_TO_NAME = {
+    "device": '[device.ps5] and mac = ["ac:89:95:00:00:01"]',
+    "group": '[group] and consoles = ["ps5"]',
+    "zone": '[zone] and guest = ["192.168.20.0/24"]',
+}
 
-def known(names: Mapping[str, object]) -> str:
-    """What an error message may list of the names that there are."""
-    return ", ".join(sorted(names)[:12]) or "(none is named)"
+
+def known(kind: str, names: Mapping[str, object]) -> str:
+    """What an error message may list of the names that there are; how to give one where there are none."""
+    if not names:
+        return f"a {kind} of this file, which has none yet: add {HOW_TO_NAME[kind]}"
+    return f"a {kind} of this file: {', '.join(sorted(names)[:12])}"
 
 
 class Rules:
@@ -53,14 +61,14 @@ class Rules:
 
     def zone(self, text: str | None, place: Place) -> str | None:
         if text is not None and text not in self.zones:
-            raise place.wrong(text, f"a zone of this file: {known(self.zones)}")
+            raise place.wrong(text, known("zone", self.zones), example=False)
         return text
 
     def who(self, texts: Names, place: Place, known_only: bool) -> frozenset[str] | None:
         """Device names, groups resolved; None for ``*``. An unknown device stays in: it matches nobody."""
         wanted = values.listed(texts)
         if not wanted:
-            raise place.fail('empty; accepted: a device, "@group", a list of these, or "*" for any device')
+            raise place.empty('; accepted: a device, "@group", a list of these, or "*" for any device')
         if ANYONE in wanted:
             return None
         found: set[str] = set()
@@ -68,12 +76,12 @@ class Rules:
             spot = place if isinstance(texts, str) else place.at(index)
             if text.startswith("@"):
                 if text[1:] not in self.groups:
-                    raise spot.wrong(text, f"a group of this file: {known(self.groups)}")
+                    raise spot.wrong(text, known("group", self.groups), example=False)
                 found |= self.groups[text[1:]]
             else:
                 values.name(text, spot)
                 if known_only and text not in self.devices:
-                    raise spot.wrong(text, f"a device of this file: {known(self.devices)}")
+                    raise spot.wrong(text, known("device", self.devices), example=False)
                 found.add(text)
         return frozenset(found)
 
@@ -149,7 +157,7 @@ def _day_count(value: int, place: Place) -> int:
 def _prefixes(texts: list[str] | None, place: Place, without: str) -> tuple[IPNetwork, ...]:
     """``without``: the meaning of a missing key. An empty list never means the same."""
     if texts == []:
-        raise place.fail(f"empty; leave it out for {without}, or name prefixes")
+        raise place.empty(f"; leave it out for {without}, or name prefixes")
     return tuple(values.prefix(text, place.at(i)) for i, text in enumerate(texts or ()))
 
 
@@ -166,7 +174,7 @@ def _external(ext: str | None, ext_ports: Ports | None, place: Place) -> tuple[E
     if ext in {choice.value for choice in External}:
         return External(ext), listed
     if not ext[:1].isdigit():
-        raise place.at("ext").wrong(ext, f'{", ".join(External)}, or a range such as "40000-40100"')
+        raise place.at("ext").wrong(ext)
     if listed is not None:
         raise place.at("ext").fail("a range, and ext_ports is one too; accepted: one of the two")
     return External.ANY, values.ports([ext], place.at("ext"))

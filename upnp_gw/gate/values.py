@@ -4,7 +4,7 @@ Text in, typed value out, or a ``ConfigError`` that names the ``Place`` where th
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from upnp_gw.device import is_interface, is_mac
 from upnp_gw.errors import ConfigError
+from upnp_gw.gate.accepted import FREE_NAME, accepted_at, such_as
 from upnp_gw.gate.decision import PortRanges
-from upnp_gw.gate.policyfile import ACCEPTED, printable
 from upnp_gw.gate.portset import normal
 from upnp_gw.model import IPAddress, IPNetwork
-from upnp_gw.toml_text import joined
+from upnp_gw.toml_text import as_toml, joined
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 LONGEST_S = 366 * UNITS["d"]
@@ -49,9 +49,14 @@ class Place:
     def at(self, key: str | int) -> "Place":
         return Place(self.where, f"{self.key}[{key}]" if isinstance(key, int) else joined(self.key, key))
 
-    def wrong(self, value: object, accepted: str) -> ConfigError:
-        shown = printable(value) if isinstance(value, str) else str(value)
-        return self.fail(f"got {shown!r}; accepted: {accepted}")
+    def wrong(self, value: object, accepted: str = "", example: bool = True) -> ConfigError:
+        """Without ``accepted``: what the key takes (``gate.accepted``). ``example``: with a line to write."""
+        taken, line = accepted_at(self.key)
+        return self.fail(f"got {as_toml(value)}; accepted: {accepted or taken}{such_as(line if example else '')}")
+
+    def empty(self, means: str) -> ConfigError:
+        """``means``: what an empty list would mean, and what to do instead."""
+        return self.fail(f"empty{means}{such_as(accepted_at(self.key)[1])}")
 
     def fail(self, problem: str) -> ConfigError:
         return ConfigError(self.where, self.key, problem)
@@ -70,7 +75,7 @@ def duration_s(value: str | int, place: Place) -> int:
     else:
         seconds = value
     if not 1 <= seconds <= LONGEST_S:
-        raise place.wrong(value, 'a number and s, m, h, d or w, 1s to 366d, such as "4h"; or as many seconds')
+        raise place.wrong(value)
     return seconds
 
 
@@ -90,7 +95,7 @@ def duration_text(seconds: int) -> str:
 def ports(values: Sequence[int | str], place: Place) -> PortRanges:
     """``[443, "137-139"]`` -> ranges. Never empty."""
     if not values:
-        raise place.fail("empty, so it would match nothing; leave it out or name ports")
+        raise place.empty(", so it would match nothing; leave it out or name ports")
     return normal(_port_range(value, place.at(index)) for index, value in enumerate(values))
 
 
@@ -99,7 +104,7 @@ def _port_range(value: int | str, place: Place) -> tuple[int, int]:
     low = int(found[1]) if found else 0
     high = int(found[2]) if found and found[2] else low
     if not 1 <= low <= high <= 65535:
-        raise place.wrong(value, 'a port 1 to 65535, or a range such as "137-139"')
+        raise place.wrong(value, "ports 1 to 65535, and ranges in quotes")
     return low, high
 
 
@@ -118,12 +123,11 @@ def number(value: int, low: int, high: int, place: Place) -> int:
 def hours(text: str, place: Place) -> tuple[int, int]:
     """``06:00-23:00`` -> minutes of the day. From later than until: across midnight. 24:00 only as an end."""
     found = _HOURS.fullmatch(text)
-    accepted = 'HH:MM-HH:MM, such as "06:00-23:00" or "22:00-02:00"'
     if not found:
-        raise place.wrong(text, accepted)
+        raise place.wrong(text)
     start, end = _minute(found[1], found[2]), _minute(found[3], found[4])
     if start is None or end is None or start == 1440 or start == end:
-        raise place.wrong(text, accepted + "; from and until differ")
+        raise place.wrong(text)
     return start, end
 
 
@@ -131,7 +135,7 @@ def minute_of_day(text: str, place: Place) -> int:
     found = _CLOCK.fullmatch(text)
     minute = _minute(found[1], found[2]) if found else None
     if minute is None or minute == 1440:
-        raise place.wrong(text, 'HH:MM, such as "22:30"')
+        raise place.wrong(text)
     return minute
 
 
@@ -139,7 +143,7 @@ def moment(value: datetime, place: Place) -> float:
     """A time with its offset -> wall-clock seconds."""
     seconds = seconds_of(value)
     if seconds is None:
-        raise place.wrong(value, f"{ACCEPTED['until']}, of the years 1 to 9999 in UTC")
+        raise place.wrong(value)
     return seconds
 
 
@@ -163,7 +167,7 @@ def address(text: str, place: Place) -> IPAddress:
             return ip_address(text)
     except ValueError:
         pass
-    raise place.wrong(text, "an IPv4 or IPv6 address literal without a zone")
+    raise place.wrong(text, "an IPv4 or IPv6 address without a zone")
 
 
 def prefix(text: str, place: Place) -> IPNetwork:
@@ -172,42 +176,48 @@ def prefix(text: str, place: Place) -> IPNetwork:
             return ip_network(text)
     except ValueError:
         pass
-    raise place.wrong(text, 'an address or a prefix without host bits, such as "192.168.20.0/24"')
+    raise place.wrong(text, "an address, or a prefix without host bits")
 
 
 def mac(text: str, place: Place) -> str:
     """Lower case, colons; dashes are taken too."""
     value = text.lower().replace("-", ":")
     if not is_mac(value):
-        raise place.wrong(text, 'a MAC address such as "ac:89:95:00:00:01"')
+        raise place.wrong(text, "a MAC address")
     return value
 
 
 def lan(text: str, place: Place) -> str:
     """An interface, or ``*`` for any."""
     if not is_interface(text):
-        raise place.wrong(text, 'a LAN interface of the gateway such as "lan1", or "*" for any')
+        raise place.wrong(text, 'a LAN interface of the gateway, or "*" for any')
     return text
 
 
 def name(text: str, place: Place) -> str:
     """A name of ours in logs, replies and commands: ASCII, at most 40 characters."""
     if not _NAME.fullmatch(text):
-        raise place.wrong(text, "1 to 40 letters, digits, dots, dashes and underscores, a letter or digit first")
+        raise place.wrong(text, f'{FREE_NAME}, such as "ps5-lounge"', example=False)
     return text
 
 
 def one_of(text: str, kind: type[E], place: Place, *left_out: E) -> E:
     choices = {member.value: member for member in kind if member not in left_out}
     if text not in choices:
-        raise place.wrong(text, ", ".join(choices))
+        raise place.wrong(text, choice(choices), example=False)
     return choices[text]
+
+
+def choice(words: Iterable[str]) -> str:
+    """``"tcp" or "udp"``."""
+    *most, last = [f'"{word}"' for word in words]
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def several_of(texts: str | list[str], kind: type[E], place: Place) -> frozenset[E]:
     values = listed(texts)
     if not values:
-        raise place.fail(f"empty, so it would match nothing; accepted: {', '.join(kind)}")
+        raise place.empty(f", so it would match nothing; accepted: {choice(kind)}")
     return frozenset(one_of(text, kind, place.at(index)) for index, text in enumerate(values))
 
 

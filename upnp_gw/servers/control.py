@@ -7,7 +7,6 @@ operator: its mode and its directory are the only lock.
 import asyncio
 import contextlib
 import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -50,9 +49,6 @@ STATUS_OF: dict[Refusal, int] = {
 
 STATUS_OF_WORD = {"invalid": 400, "not-found": 404, "backend-failed": 503}
 """The word of a ``Problem`` that an operation answers with -> HTTP status; any other: 409."""
-
-NAMED_FIELD = re.compile(r"(?:at `\$\.?|field `)([A-Za-z_][\w.\[\]]*)`")
-"""Where msgspec's message names the field; a body that is no object has none."""
 
 
 class Operator(Protocol):
@@ -177,7 +173,7 @@ class ControlServer:
         if route.body is not None:
             given.append(read_body(await request.read(), route.body))
         if route.query is not None:
-            given.append(msgspec.convert(dict(request.query), route.query, strict=False))
+            given.append(read_query(dict(request.query), route.query))
         work = self._method(operation)(*given)
         return await self._answer(work if route.method == "GET" else self._finish(work))
 
@@ -231,11 +227,26 @@ class ControlServer:
 
 
 def read_body(data: bytes, kind: type[T]) -> T:
-    """The body of an operation. Raises msgspec.DecodeError, its ValidationError among it."""
+    """The body of an operation. Raises FieldError, and msgspec.DecodeError where it is no JSON."""
     try:
         return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        problem = error
     except UnicodeDecodeError:
         raise msgspec.DecodeError("a string is not UTF-8") from None
+    try:
+        given = msgspec.json.decode(data)
+    except (UnicodeDecodeError, RecursionError):  # behind the first thing that is wrong
+        raise msgspec.DecodeError("a string is not UTF-8, or it is nested too deep") from None
+    raise api.FieldError(*api.problem_of(problem, kind, given))
+
+
+def read_query(query: dict[str, str], kind: type[T]) -> T:
+    """The query of an operation. Raises FieldError."""
+    try:
+        return msgspec.convert(query, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise api.FieldError(*api.problem_of(error, kind, query)) from None
 
 
 def _handler(serve: Serve) -> Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]:
@@ -250,13 +261,10 @@ async def _problems(request: web.Request, handler: Serve) -> web.StreamResponse:
     """Every failure is a ``Problem``; the text of an unforeseen exception goes to the log alone."""
     try:
         return await handler(request)
-    except msgspec.ValidationError as error:
-        if isinstance(error.__cause__, api.FieldError):
-            return _problem(400, "invalid", str(error.__cause__), error.__cause__.field)
-        named = NAMED_FIELD.search(str(error))
-        return _problem(400, "invalid", str(error), named[1] if named else None)
+    except api.FieldError as error:
+        return _problem(400, "invalid", str(error), error.field)
     except msgspec.DecodeError:
-        return _problem(400, "invalid", "the body is no JSON")
+        return _problem(400, "invalid", 'the body is no JSON; accepted: fields in braces, such as {"for_s": 3600}')
     except web.HTTPException as error:
         return _problem(error.status, "not-found" if error.status == 404 else "invalid", error.reason)
     except Exception:

@@ -1,0 +1,76 @@
+"""A wrong argument of any command is told in plain words: its name, what was given, what is accepted."""
+
+import re
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from tests.cli.conftest import Run
+from tests.fake_operator import ServedOperator
+from tests.plain_words import raw_words
+from upnp_gw.cli import main
+from upnp_gw.cli.number import Number, Seconds
+
+WRONG = ("", "x y", "soon", "-1", "1.5", "99999999999999999999", "٣")
+MENDED = re.compile("accepted: |write |is not one of |is neither a ")
+"""What to write instead."""
+NAMED = (Number, Seconds, click.Choice)
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        elif command is not None:
+            yield (*path, name), command
+
+
+COMMANDS = list(commands(main))
+READ = [
+    (command, param)
+    for _, command in COMMANDS
+    for param in command.params
+    if isinstance(param.type, NAMED) or (param.callback is not None and param.name != "help")
+]
+
+
+def test_there_are_arguments_to_try() -> None:
+    assert len(READ) > 25
+    kinds = {type(param.type) for _, command in COMMANDS for param in command.params}
+    assert not kinds & {type(click.INT), type(click.FLOAT), click.IntRange, click.FloatRange}, (
+        "they speak of ranges"
+    )
+
+
+@pytest.mark.parametrize(("command", "param"), READ)
+def test_every_argument_with_every_wrong_value(command: click.Command, param: click.Parameter) -> None:
+    refused = 0
+    for value in WRONG:
+        with click.Context(command) as context:
+            try:
+                param.process_value(context, value if param.nargs == 1 else (value,))
+            except click.BadParameter as error:
+                refused += 1
+                message = error.format_message()
+                assert raw_words(message) == [], message
+                assert message.isprintable()
+                assert MENDED.search(message), message
+    assert refused >= 3
+
+
+@pytest.mark.parametrize("command", [path for path, _ in COMMANDS], ids=" ".join)
+def test_no_help_has_words_of_a_schema(upnp_gw: Run, command: tuple[str, ...]) -> None:
+    told = upnp_gw(*command, "--help").output
+    assert "INTEGER" not in told
+    assert "FLOAT" not in told
+    assert "<=x<=" not in told
+
+
+def test_a_port_that_is_none_is_told_with_one_that_is(daemon: ServedOperator, upnp_gw: Run) -> None:
+    answer = upnp_gw("add", "tcp", "http", "192.168.1.23")
+    assert answer.exit_code == 2
+    assert answer.stderr.splitlines()[-1] == (
+        "Error: Invalid value for 'PORT': got \"http\"; accepted: a port 1 to 65535, such as 8080"
+    )

@@ -1,0 +1,99 @@
+"""What is wrong with the body or the query of a request to the API, in words for people."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from upnp_gw.api.values import FieldError
+
+PORT = "a port 1 to 65535, such as 8080"
+ADDRESS = "an IPv4 or IPv6 address, such as 192.168.1.23"
+PREFIX = "an address or a prefix, such as 203.0.113.0/24"
+TIME = "a time with its offset, such as 2027-05-01T12:00:00Z"
+TRANSPORT = '"tcp" or "udp"'
+ACCEPTED: Mapping[str, str] = {
+    "address": ADDRESS,
+    "before": 'the id of a decision, such as "d17"',
+    "days": "a number of days 1 to 180, such as 30",
+    "description": 'a text of at most 256 characters, such as "web server"',
+    "device": 'the name, MAC address or IP address of a device, such as "ps5"',
+    "external_address": "an IPv4 address of the gateway, such as 198.51.100.7",
+    "external_port": PORT,
+    "for_s": "seconds 60 to 31622400, such as 3600",
+    "host": ADDRESS,
+    "internal_client": ADDRESS,
+    "internal_port": PORT,
+    "lease_s": "seconds 1 to 31622400, such as 3600",
+    "limit": "a number 1 to 10000, such as 100",
+    "listeners": 'a list of at most 200, such as [{"transport": "tcp", "port": 8080}]',
+    "min_days": "a number of days 1 to 60, such as 3",
+    "name": 'letters, digits, dots, dashes and underscores, a letter or digit first, such as "ps5"',
+    "permanent": "true or false",
+    "port": PORT,
+    "ports": 'a list of ports and ranges, such as [443, "1024-2048"]',
+    "program": 'a text of at most 40 characters, such as "nginx"',
+    "remember": "true or false",
+    "remote_host": PREFIX,
+    "remote_port": "a port 0 to 65535, such as 443; 0: any",
+    "rule": 'the name of a rule, such as "console-games"',
+    "since": TIME,
+    "transport": TRANSPORT,
+    "transports": 'a list of "tcp" and "udp", such as ["tcp"]',
+    "unchanged": "true or false",
+    "until": TIME,
+    "verdict": '"allow", "deny", "ask" or "busy"',
+    "via": '"igd1", "igd2", "natpmp", "pcp" or "operator"',
+}
+"""Field of a body or a query -> what it takes."""
+
+_PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+_NAMED = re.compile(r"^Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`$", re.DOTALL)
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+OTHER = "what docs/api.json says"
+LONGEST = 60
+"""Characters of a value, or of a name, that a message repeats."""
+
+
+def problem_of(error: msgspec.ValidationError, kind: type, given: object) -> tuple[str | None, str]:
+    """The field at fault, and a sentence. ``given``: what came for a body or query of this kind."""
+    if isinstance(error.__cause__, FieldError):
+        return error.__cause__.field, str(error.__cause__)
+    told = _PLACE.match(str(error))
+    problem, path = (told["problem"], told["path"] or "") if told else ("", "")
+    place = f"{path}." if path else ""
+    if named := _NAMED.match(problem):
+        name = named["name"][:LONGEST]
+        if named["how"] == "missing required":
+            return f"{place}{name}", f"missing; accepted: {ACCEPTED.get(name, OTHER)}"
+        return f"{place}{name}", f"unknown; accepted: {_fields(kind, path)}"
+    if not path:
+        return (
+            None,
+            f"the body is {_shown(given)}; accepted: fields in braces, such as {{...}}: {_fields(kind, '')}",
+        )
+    field = re.sub(r"\[[^\]]*\]", "", path).rpartition(".")[2]
+    return path, f"got {_shown(_at(given, path))}; accepted: {ACCEPTED.get(field, OTHER)}"
+
+
+def _fields(kind: type, path: str) -> str:
+    """The names of the fields of the body, or of the elements of its one list of structs."""
+    if path:
+        return "transport, port, program"
+    return ", ".join(field.encode_name for field in msgspec.structs.fields(kind)) or "none"
+
+
+def _at(given: Any, path: str) -> object:
+    for key, index in _STEP.findall(path):
+        given = given[int(index)] if index else given[key]
+    return given
+
+
+def _shown(value: object) -> str:
+    """A value of JSON, short; lists and objects in words."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "fields in braces"
+    text = "nothing" if value is None else json.dumps(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

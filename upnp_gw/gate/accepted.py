@@ -1,0 +1,155 @@
+"""What each key of the policy file takes, in words for people, with one example each. Nothing here checks a value.
+
+The examples are lines of a policy file; a test loads every one of them.
+"""
+
+import re
+from collections.abc import Mapping
+
+NAMES = 'one name, "@group", "*", or a list of names'
+PORTS = "a list of ports 1 to 65535, and of ranges in quotes"
+TIME = "a number and s, m, h, d or w, from 1s to 366d, or as many seconds"
+PREFIXES = "a list of addresses or prefixes without host bits"
+COUNT = "a number 1 to 65535"
+MOMENT = "a time with its offset, of the years 1 to 9999 in UTC"
+TEXT = "a text"
+PROTO = '"tcp", "udp" or a list of both'
+FAMILY = '"ip4", "ip6" or a list of both'
+FREE_NAME = "1 to 40 letters, digits, dots, dashes and underscores, a letter or digit first"
+
+WHO, PORT_LIST, PREFIX_LIST = '["ps5", "@consoles"]', '[443, "8000-8010"]', '["203.0.113.0/24"]'
+UNTIL = "2027-05-01T12:00:00Z"
+
+NAMED = "consoles"
+"""Stands for a name that is free."""
+
+Keys = Mapping[str, tuple[str, str]]
+"""Key -> what it takes, and an example of a value as TOML."""
+
+_RULE: Keys = {
+    "name": (FREE_NAME, '"console-games"'),
+    "who": (NAMES, WHO),
+    "zone": ("the name of a zone of this file", '"guest"'),
+    "family": (FAMILY, '"ip4"'),
+    "proto": (PROTO, '["tcp", "udp"]'),
+    "int_ports": (PORTS, PORT_LIST),
+    "ext_ports": (PORTS, PORT_LIST),
+    "until": (MOMENT, UNTIL),
+    "owner": (TEXT, '"Anna"'),
+    "reason": (TEXT, '"games of the children"'),
+}
+ACCEPTED: Mapping[str, Keys] = {
+    "": {
+        "version": ("1", "1"),
+        "default": ('"deny" or "ask"', '"deny"'),
+        "mode": ('"enforce" or "observe"', '"enforce"'),
+        "limits": ("a table", "{ per_device = 32 }"),
+        "device": ("a table for each device", '{ ps5 = { mac = ["ac:89:95:00:00:01"] } }'),
+        "group": ("a table of lists", '{ consoles = ["ps5", "xbox"] }'),
+        "zone": ("a table of lists", '{ guest = ["192.168.20.0/24"] }'),
+        "forbid": ("a table for each rule: [[forbid]]", '[{ name = "no-smb", int_ports = [445] }]'),
+        "grant": ("a table for each rule: [[grant]]", '[{ name = "home", who = "*" }]'),
+        "test": (
+            "a table for each test: [[test]]",
+            '[{ name = "no-ssh", from = { ip = "192.168.1.77" }, request = { proto = "tcp", int = 22 }, '
+            'want = "deny" }]',
+        ),
+    },
+    "limits": {
+        "total_mappings": (COUNT, "1024"),
+        "per_device": (COUNT, "32"),
+        "elements_per_device": (COUNT, "128"),
+        "requests_per_minute": ("a number 1 to 6000", "60"),
+        "max_ttl": (TIME, '"24h"'),
+        "max_hold": (TIME, '"30d"'),
+        "incident_after": ("a number 1 to 1000", "12"),
+        "on_incident": ('"freeze", "quarantine" or "log"', '"freeze"'),
+    },
+    "device": {
+        "mac": ("a MAC address, or a list of them", '["ac:89:95:00:00:01"]'),
+        "ip": ("an IPv4 or IPv6 address without a zone, or a list of them", '["192.168.1.40"]'),
+        "lan": ('a LAN interface of the gateway, "*" for any, or a list of them', '"br-lan"'),
+        "dhcp_name": ("the host name of its DHCP lease", '"PS5-lounge"'),
+        "assure": ('"ip", "mac" or "lease"', '"mac"'),
+    },
+    "group": {"*": ("a list of devices of this file", '["ps5", "xbox"]')},
+    "zone": {"*": (PREFIXES, '["192.168.20.0/24"]')},
+    "forbid": _RULE,
+    "grant": {
+        **_RULE,
+        "for": (PREFIXES, '["10.0.40.0/28"]'),
+        "ext": ('"same", "same-or-any", "any", or a range', '"40000-40100"'),
+        "max_mappings": (COUNT, "8"),
+        "max_ports_per_day": ("a number 1 to 1024", "20"),
+        "max_ttl": (TIME, '"4h"'),
+        "max_hold": (TIME, '"30d"'),
+        "remote": (PREFIXES, PREFIX_LIST),
+        "remote_ports": (PORTS, PORT_LIST),
+        "hours": ("HH:MM-HH:MM, where the two times differ", '"06:00-23:00"'),
+        "approve": ("true or false", "true"),
+        "approve_for": (TIME, '"30d"'),
+        "review_by": ("a date", "2027-05-01"),
+    },
+    "test": {
+        "name": (TEXT, '"no-ssh"'),
+        "from": ("a table", '{ device = "ps5" }'),
+        "request": ("a table", '{ proto = "tcp", int = 8080, ext = 8080 }'),
+        "want": ('"allow", "deny" or "ask"', '"allow"'),
+        "ttl": (TIME, '"4h"'),
+        "rule": ("the name of a rule", '"console-games"'),
+        "at": ("HH:MM", '"12:30"'),
+    },
+    "from": {
+        "device": ("a device of this file", '"ps5"'),
+        "ip": ("an IPv4 or IPv6 address without a zone", '"192.168.1.77"'),
+        "mac": ("a MAC address", '"ac:89:95:00:00:01"'),
+        "lan": ("a LAN interface of the gateway", '"br-lan"'),
+        "zone": ("the name of a zone of this file", '"guest"'),
+        "via": ('"igd1", "igd2", "natpmp", "pcp" or "operator"', '"igd1"'),
+        "holds": ("a number 0 to 65535", "3"),
+    },
+    "request": {
+        "proto": ('"tcp" or "udp"', '"tcp"'),
+        "int": ("a port 1 to 65535", "8080"),
+        "ext": ("a port 1 to 65535", "8080"),
+        "ttl": (TIME, '"4h"'),
+        "family": ('"ip4" or "ip6"', '"ip4"'),
+        "for": ("an IPv4 or IPv6 address without a zone", '"192.168.1.40"'),
+        "remote": ("an address or a prefix without host bits", '"203.0.113.7"'),
+        "remote_port": ("a port 1 to 65535", "443"),
+    },
+}
+"""Table of the policy file -> its keys. ``*``: any key."""
+
+_INDEX = re.compile(r"(\[[^\]]*\])+$")
+
+
+def accepted_at(path: str) -> tuple[str, str]:
+    """What stands at a key path such as ``grant[2].int_ports[0]``: what it takes, and a line to write.
+
+    Empty texts where the path is of no key, but of a table.
+    """
+    table, key = _table_and_key(path)
+    keys = ACCEPTED.get(table, {})
+    taken = keys.get(key) or keys.get("*")
+    if taken is None:
+        return "", ""
+    return taken[0], f"{key if key in keys else NAMED} = {taken[1]}"
+
+
+def such_as(line: str) -> str:
+    """How a message goes on with an example; empty where there is none."""
+    return f", such as {line}" if line else ""
+
+
+def _table_and_key(path: str) -> tuple[str, str]:
+    first, _, rest = _INDEX.sub("", path).partition(".")
+    table = _INDEX.sub("", first)
+    if not rest:
+        return "", table
+    if table == "device":  # names may have dots
+        name, _, key = rest.rpartition(".")
+        return (table, key) if name else ("", table)
+    if table == "test" and rest.partition(".")[0] in ("from", "request") and "." in rest:
+        table, _, rest = rest.partition(".")
+    return table, rest
