@@ -1,4 +1,5 @@
 # Sourced by tests/fresh.sh and tests/kernels.sh: trees of Debian suites, made by debootstrap, and commands in them.
+# tests/fresh.sh also boots systemd in one.
 # Needs root and debootstrap. Trees are kept in $UPNP_GW_TREES (default /var/tmp/upnp-gw-trees) and made once.
 
 set -euo pipefail
@@ -75,4 +76,85 @@ in_tree() {
             ${SSL_CERT_FILE:+SSL_CERT_FILE=$SSL_CERT_FILE PIP_CERT=$SSL_CERT_FILE} \
             ${http_proxy:+http_proxy=$http_proxy} ${https_proxy:+https_proxy=$https_proxy} "$@"
     ' in_tree "$tree" "$@"
+}
+
+# Starts systemd as process 1 of a tree, in namespaces of its own, the network's too; waits until it has started its
+# units. boot_tree TREE; after that: booted COMMAND..., and unboot at the end. One tree at a time.
+BOOTED=
+boot_tree() {
+    local hierarchy child state
+    hierarchy=$(findmnt --noheadings --types cgroup2 --output TARGET | head -n 1)
+    [ -n "$hierarchy" ] || die "no cgroup2 file system is mounted here; systemd in a tree needs one"
+    BOOT_GROUP=$hierarchy/upnp-gw-tree.$$
+    mkdir -p "$BOOT_GROUP"
+    # shellcheck disable=SC2016
+    (
+        echo $BASHPID >"$BOOT_GROUP/cgroup.procs"
+        exec unshare --mount --pid --uts --ipc --net --cgroup --fork --kill-child bash -c '
+            set -e
+            tree=$1
+            mount --make-rprivate /
+            mount --bind "$tree" "$tree"
+            cd "$tree"
+            mount -t proc proc proc
+            # most sysctls are those of the whole machine: the tree may set only those of its own network
+            mount --bind proc/sys proc/sys
+            mount --bind proc/sys/net proc/sys/net
+            mount -o remount,bind,ro proc/sys
+            mount -t sysfs sysfs sys
+            mount -t cgroup2 cgroup2 sys/fs/cgroup
+            mount -t tmpfs -o mode=755 tmpfs dev
+            for device in null zero full random urandom tty; do
+                touch dev/$device
+                mount --bind /dev/$device dev/$device
+            done
+            mkdir dev/pts dev/shm mnt 2>/dev/null || [ -d mnt ]
+            mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
+            ln -s pts/ptmx dev/ptmx
+            mount -t tmpfs tmpfs dev/shm
+            mount -t tmpfs -o mode=755 tmpfs run
+            pivot_root . mnt
+            umount -l /mnt
+            cd /
+            exec env -i container=tree PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init
+        ' boot "$1"
+    ) </dev/null >"$1.boot.log" 2>&1 &
+    BOOT_SHELL=$!
+    for _ in $(seq 300); do
+        child=$(pgrep -P "$BOOT_SHELL" | head -n 1) || child=
+        if [ -n "$child" ] && [ "$(cat "/proc/$child/comm" 2>/dev/null)" = systemd ]; then
+            BOOTED=$child
+            state=$(booted systemctl is-system-running 2>/dev/null) || true
+            # degraded: a unit failed that has no place here, such as the one that loads kernel modules
+            case $state in running | degraded) return 0 ;; esac
+        fi
+        kill -0 "$BOOT_SHELL" 2>/dev/null || break
+        sleep 0.2
+    done
+    unboot
+    tail -n 20 "$1.boot.log" >&2
+    die "systemd did not start in $1"
+}
+
+# Runs a command in the booted tree, in its /srv/upnp-gw, as a root shell would.
+booted() {
+    nsenter --target "$BOOTED" --mount --pid --uts --ipc --net --cgroup --root --wd=/proc/"$BOOTED"/root/srv/upnp-gw \
+        env -i HOME=/root TERM=dumb LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
+
+unboot() {
+    [ -n "${BOOT_SHELL:-}" ] || return 0
+    # SIGRTMIN+4: systemd stops every unit and powers off. A tree that does not within 30 s is killed
+    [ -z "$BOOTED" ] || kill -s RTMIN+4 "$BOOTED" 2>/dev/null || true
+    for _ in $(seq 150); do
+        [ -n "$BOOTED" ] && kill -0 "$BOOTED" 2>/dev/null || break
+        sleep 0.2
+    done
+    kill -KILL "$BOOT_SHELL" 2>/dev/null || true # unshare ignores SIGTERM; its child goes with it
+    wait "$BOOT_SHELL" 2>/dev/null || true
+    BOOTED='' BOOT_SHELL=''
+    for _ in $(seq 50); do
+        find "$BOOT_GROUP" -depth -type d -exec rmdir {} + 2>/dev/null && break
+        sleep 0.1
+    done
 }

@@ -68,7 +68,7 @@ def settle(user: str, control_group: str, http_port: int, directories: Iterable[
     if account is None:
         if user:
             raise ConfigError("daemon", "user", f"there is no user {user} on this machine; {ROOT} stays root")
-        log.warning("it runs as root: this machine has no user %s to become (see Least privilege)", OWN_USER)
+        log.warning('it runs as root: this machine has no user %s. To make it: README.md, "As a service"', OWN_USER)
         return
     directories = tuple(directories)
     for directory in directories:
