@@ -123,8 +123,9 @@ def test_no_line_is_too_wide_and_no_address_is_cut(
     words = {word.strip("(),;.:") for line in lines for word in line.split()} | set(" ".join(lines).split())
     for whole in LISTINGS[command]:
         assert whole in words, f"{whole} is cut:\n{output}"
-    # Rules for a firewall and URLs are pasted: each stands on one line, however long.
-    wide = [line for line in lines if width(line) > columns and not line.endswith((PASTED, URL))]
+    # Rules for a firewall, URLs and paths are pasted: each stands on one line, however long.
+    pasted = (PASTED, URL, policy_file, f"{policy_file};", f"{policy_file}:")
+    wide = [line for line in lines if width(line) > columns and not line.endswith(pasted)]
     assert not wide, "\n".join(wide)
     released = f"upnp-gw release {DEVICES[0]}"
     assert "upnp-gw release" not in output or all(released in line for line in lines if "upnp-gw release" in line)
@@ -241,6 +242,9 @@ def test_foreign_text_cannot_colour_anything(daemon: ServedOperator, terminal: T
             40,
             ["run it as follows:", " sudo upnp-gw policy check --strict FILE", "  now"],
         ),
+        ("upnp-gw is not running: nobody is there", 40, ["upnp-gw is not running: nobody is there"]),
+        ("it is here: upnp-gw at " + "/path" * 7, 40, ["it is here: upnp-gw at", "  " + "/path" * 7]),
+        ("/path" * 9 + ": nobody", 40, ["/path" * 9 + ":", "  nobody"]),
         ("it says that `some words in quotes` stay", 40, ["it says that `some words in quotes` stay"]),
         ("it says this: `some words in quotes` stay", 40, ["it says this: `some words in quotes`", "  stay"]),
     ],

@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import click
@@ -37,10 +38,6 @@ VERDICTS = {"allow": GOOD, "deny": BAD, "ask": CAUTION, "busy": CAUTION}
 _OPTION = r"--?[\w-]+(?:[ =]\S+)?"
 _ARGUMENT = r"(?:tcp|udp)\b|[^\s-]*[^\sa-z,.;()]\S*"
 """Not a word of the sentence: it has a digit, a capital or a sign."""
-UNBROKEN = re.compile(
-    rf"`[^`]*`|(?:sudo )?upnp-gw (?:{_OPTION} )*(?:policy )?[\w-]+(?: (?:{_OPTION}|{_ARGUMENT}))*"
-)
-"""Text to be pasted as a whole: what stands in backticks, and a command of ours with options and arguments."""
 GLUE = "\x00"
 """Stands for a space at which no line ends. No text has it: controls are escaped."""
 
@@ -56,6 +53,15 @@ def columns_of_sentences(*, err: bool = False) -> int:
     return shutil.get_terminal_size((COLUMNS, 24)).columns if stream.isatty() else UNLIMITED
 
 
+@cache
+def _unbroken() -> re.Pattern[str]:
+    """Text to be pasted as a whole: what stands in backticks, and a command of ours with options and arguments."""
+    from upnp_gw.cli import COMMANDS
+
+    names = "|".join(("policy [a-z]+", *COMMANDS))
+    return re.compile(rf"`[^`]*`|(?:sudo )?upnp-gw (?:{_OPTION} )*(?:{names})\b(?: (?:{_OPTION}|{_ARGUMENT}))*")
+
+
 def glued(text: str) -> str:
     """The text with no place to break a line."""
     return text.replace(" ", GLUE)
@@ -64,25 +70,29 @@ def glued(text: str) -> str:
 def wrapped(text: str, most: int, further: str = "", first: str = "", *, whole: bool = False) -> list[str]:
     """The text in lines of at most ``most`` columns, broken at spaces; ``first`` and ``further`` begin the lines.
 
-    A command is not broken: one wider than a line stands whole on its own. So does every word, with ``whole``; else
-    a word wider than a line is broken.
+    A command and a path are not broken: one wider than a line stands whole on its own. So does every word, with
+    ``whole``; else a word wider than a line is broken.
     """
     most = max(most, LEAST)
     if _width(first) + _width(text) <= most:
         return [(first + text.replace(GLUE, " ")).rstrip()]
     lines: list[str] = []
     line, begins = first, True
-    for word in UNBROKEN.sub(lambda found: glued(found[0]), text).split(" "):
+    for word in _unbroken().sub(lambda found: glued(found[0]), text).split(" "):
         if not begins and _width(line) + 1 + _width(word) > most:
             lines.append(line)
-            line, begins = _indent(further, word, most) if whole or GLUE in word else further, True
+            line, begins = _indent(further, word, most) if whole or _pasted(word) else further, True
         line += word if begins else " " + word
         begins = False
-        while not whole and GLUE not in word and _width(line) > most:
+        while not whole and not _pasted(word) and _width(line) > most:
             head = _head(line, most)
             lines.append(head)
             line = word = further + line[len(head) :]
     return [each.replace(GLUE, " ").rstrip() for each in [*lines, line]]
+
+
+def _pasted(word: str) -> bool:
+    return GLUE in word or "/" in word
 
 
 def _indent(further: str, word: str, most: int) -> str:
