@@ -24,6 +24,7 @@ from upnp_gw.errors import ConfigError
 from upnp_gw.gate import policyfile as shape
 from upnp_gw.gate.accepted import ACCEPTED
 from upnp_gw.gate.load import load_file
+from upnp_gw.toml_text import tables
 
 WRONG = (
     *("true", "-1", "0", "65536", "9223372036854775808", "1.5", "inf", '""', '"x y"', '"soon"', '"4 h"', '"24:00"'),
@@ -78,7 +79,7 @@ MENDED = re.compile(
     r"(got .+|unknown key|empty.*|.+ needs .+); accepted: .+"
     r"|missing; write .+ = .+|empty.*; leave it out .+ such as .+"
     r"|(accepted only beside|nothing tells it apart; accepted) .+"
-    r"|.+; take another name|test .+ failed: wanted .+; got .+"
+    r"|.+; take another name|failed: wanted .+; got .+"
 )
 """What is there and what to write instead."""
 EXAMPLE = re.compile(r", such as ((?:--)?[\w-]+) = (.+)$")
@@ -193,3 +194,39 @@ def test_any_value_is_taken_or_refused_in_plain_words(
     error = told(path, text, load_policy if policy else read_file)
     if error is not None:
         judge(error, path, table, name, text)
+
+
+SOUND = """version = 1
+default = "deny"
+[device.ps5]
+mac = ["ac:89:95:00:00:01"]
+[[grant]]
+name = "g"
+who = "ps5"
+int_ports = [443, "8000-8010"]
+until = 2027-05-01T12:00:00Z
+limits.a = { b = 'c' }
+"""
+PIECES = (*"=[]{}\"'\\#,x1-", "\n", "\0", "\\u00", "version = 1\n", "[device]\n")
+
+
+def test_a_text_that_is_no_toml_is_told_with_its_line_in_plain_words() -> None:
+    """Cut at every place, and with a piece put in at every place."""
+    damaged = [SOUND[:place] for place in range(len(SOUND))]
+    damaged += [SOUND[:place] + piece + SOUND[place:] for place in range(len(SOUND)) for piece in PIECES]
+    said = set()
+    for error in filter(None, map(unread, damaged)):
+        assert raw_words(str(error)) == [], str(error)
+        assert error.line is not None, str(error)
+        assert "cannot be read here" not in str(error), str(error)
+        said.add(re.sub(r" \(at .*", "", error.problem))
+    assert len(said) >= 8, said
+
+
+def unread(text: str) -> ConfigError | None:
+    try:
+        tables(text, "policy.toml")
+    except ConfigError as error:
+        assert error.line is None or 1 <= error.line <= text.count("\n") + 1  # noqa: PT017 - of every one
+        return error
+    return None

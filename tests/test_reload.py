@@ -56,7 +56,7 @@ BAD = [
     (
         POLICY + "[[test]]\nname = 't'\nfrom = { ip = '192.168.1.2' }\n"
         "request = { proto = 'tcp', int = 8000, ext = 8000 }\nwant = 'deny'",
-        "test[0]",
+        'policy.toml:6: test "t": failed: wanted',
     ),
     ("not toml", "not TOML"),
     (

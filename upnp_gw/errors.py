@@ -25,13 +25,19 @@ class ConfigError(GatewayError):
     def __init__(self, where: str, key: str, problem: str, line: int | None = None, rule: str = "") -> None:
         """``rule``: what people call the table of the key, such as ``grant "console-games"``."""
         place = where if line is None else f"{where}:{line}"
-        path = f"{rule}: {key.partition('].')[2] or key}" if rule else key
+        path = joined_path(rule, key) if rule else key
         super().__init__(f"{place}: {path}: {problem}" if path else f"{place}: {problem}")
         self.where = where
         self.key = key
         self.problem = problem
         self.line = line
         self.rule = rule
+
+
+def joined_path(rule: str, key: str) -> str:
+    """``grant "g": max_ttl`` of the key ``grant[0].max_ttl``; the rule alone where the key is the rule itself."""
+    inner = key.partition("].")[2]
+    return f"{rule}: {inner}" if inner else rule
 
 
 class FirewallError(GatewayError):

@@ -23,6 +23,8 @@ LONGEST_KEY = 120
 LONGEST_VALUE = 64
 """Characters of a value that a message repeats."""
 _TWICE = "set twice; write each name and each table once"
+_OPEN = 'a text is not closed, or has a control character; write a quote at its end: "eth0"'
+_ESCAPE = 'no character; write four digits after \\u, such as "\\u00e9", or the character itself'
 NOT_TOML = {
     "Expected '='": 'a line is a name, "=" and a value, such as version = 1',
     "Expected newline": "something follows the value; write one setting a line",
@@ -33,12 +35,17 @@ NOT_TOML = {
     "Invalid initial": 'a name is missing before "="; write version = 1',
     "Unclosed array": 'a list is not closed; write "]" at its end, such as ["eth0"]',
     "Unclosed inline": 'a table is not closed; write "}" at its end, such as { device = "ps5" }',
-    "Unterminated": 'a text is not closed; write a quote at its end, such as "eth0"',
-    "Illegal character": 'a text is not closed, or has a control character; write a quote at its end: "eth0"',
+    "Expected": _OPEN,
+    "Unterminated": _OPEN,
+    "Illegal character": _OPEN,
+    "Found invalid": "a control character; take it out",
+    "Invalid hex": _ESCAPE,
+    "Escaped": _ESCAPE,
     "Unescaped": "a backslash in a text; write it twice, or put the text in single quotes, such as 'a\\b'",
     "Invalid date": "no date; write 2027-05-01",
     "Cannot overwrite": _TWICE,
     "Cannot declare": _TWICE,
+    "Cannot redefine": _TWICE,
     "Cannot mutate": _TWICE,
     "Duplicate": _TWICE,
 }
@@ -132,10 +139,12 @@ def located(text: str, where: str) -> Iterator[None]:
     except ConfigError as error:
         if error.where != where or error.line is not None or not error.key:
             raise
-        line, rule = line_of(text, error.key), _rule_of(text, error.key)
-        if line is None and not rule:
-            raise
-        raise ConfigError(error.where, error.key, error.problem, line, rule) from None
+        raise placed(error, text) from None
+
+
+def placed(error: ConfigError, text: str) -> ConfigError:
+    """An error about a key of this text, with its line and the name of its rule where these are found."""
+    return ConfigError(error.where, error.key, error.problem, line_of(text, error.key), _rule_of(text, error.key))
 
 
 _RULE = re.compile(r"^(forbid|grant|test)\[(\d+)\]")

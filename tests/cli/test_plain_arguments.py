@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -66,6 +67,19 @@ def test_no_help_has_words_of_a_schema(upnp_gw: Run, command: tuple[str, ...]) -
     assert "INTEGER" not in told
     assert "FLOAT" not in told
     assert "<=x<=" not in told
+
+
+def test_try_names_its_own_options_and_takes_no_end_for_the_longest(upnp_gw: Run, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('version = 1\n[[grant]]\nname = "home"\nwho = "*"\n')
+    answer = upnp_gw("try", "tcp", "8080", "--from", "x", "--policy", str(policy))
+    assert (answer.exit_code, answer.stderr.splitlines()[-1]) == (
+        2,
+        'Error: --from: got "x"; accepted: an IPv4 or IPv6 address such as 192.168.1.23',
+    )
+    assert (
+        upnp_gw("try", "tcp", "8080", "--from", "192.168.1.3", "--ttl", "0", "--policy", str(policy)).exit_code == 0
+    )
 
 
 def test_a_port_that_is_none_is_told_with_one_that_is(daemon: ServedOperator, upnp_gw: Run) -> None:

@@ -1,6 +1,7 @@
 """``policy check``."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,14 @@ def test_init_writes_a_policy_that_is_sound(upnp_gw: Run, tmp_path: Path, profil
     assert path.read_text() == "# mine"
     assert upnp_gw("policy", "init", "--profile", profile, "--force", str(path)).exit_code == 0
     assert upnp_gw("policy", "init", "--profile", profile, str(tmp_path / "no" / "x")).exit_code == 2
+
+
+def test_check_names_a_failed_test_by_its_line_and_name(upnp_gw: Run, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(SOUND.replace('want = "deny"', 'want = "ask"'))
+    line = SOUND.splitlines().index("[[test]]") + 1
+    answer = upnp_gw("policy", "check", str(path))
+    assert answer.exit_code == 1
+    assert "test[0]" not in answer.stderr
+    told = " ".join(answer.stderr.split())
+    assert re.search(rf'policy\.toml:{line}: test "[^"]+": failed: wanted ask; got deny', told), told

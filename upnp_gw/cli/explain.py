@@ -30,6 +30,17 @@ from upnp_gw.model import Transport, Via
 from upnp_gw.terminal import shown
 
 LABEL = 8
+OPTION_OF = {
+    "device": "--device",
+    "address": "--from",
+    "internal_port": "PORT",
+    "external_port": "--ext",
+    "lease_s": "--ttl",
+    "internal_client": "--for",
+    "remote_host": "--remote",
+    "remote_port": "--remote-port",
+}
+"""Field of the API -> what it is called on the command line of ``try``."""
 EFFECT = {
     "none": " ",
     "denies": "denies",
@@ -92,7 +103,7 @@ def try_(gateway: Gateway, as_json: bool, file: Path | None, everything: bool, *
         "transport": given["transport"],
         "internal_port": given["port"],
         "external_port": given["ext"],
-        "lease_s": given["ttl"],
+        "lease_s": given["ttl"] or None,  # 0 over IGD: as long as possible
         "internal_client": given["client"],
         "remote_host": given["remote"],
         "remote_port": given["remote_port"] or 0,
@@ -120,7 +131,7 @@ def _by_file(file: Path, wanted: dict[str, str | int | None]) -> api.Explained:
         return by_policy(load_file(file, datetime.now().astimezone().date()).policy, trial, str(file))
     except msgspec.ValidationError as error:
         field, problem = api.problem_of(error, api.Trial, wanted)
-        raise click.UsageError(shown(f"{field}: {problem}", WHOLE)) from None
+        raise click.UsageError(shown(f"{OPTION_OF.get(field or '', field)}: {problem}", WHOLE)) from None
     except ConfigError as error:
         raise click.UsageError(shown(str(error), 1000)) from None
 

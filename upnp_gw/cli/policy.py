@@ -44,6 +44,7 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
     Exit code 0: it would come into force; 1: it would not; 2: the file cannot be read.
     """
     from upnp_gw.gate.load import examined, read_given_text
+    from upnp_gw.toml_text import placed
 
     try:
         text = read_given_text(file)
@@ -73,7 +74,7 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
     for warning in warnings:
         say(painted("warning:", CAUTION) + f" {shown(warning, 1000)}", err=not ok)
     for failed in found.failed:
-        say(f"{shown(str(file), 1000)}: {failed.case.key}: {shown(str(failed), 1000)}", err=True)
+        say(shown(str(placed(ConfigError(str(file), failed.case.key, str(failed)), text)), 1000), err=True)
     if not ok:
         sys.exit(REFUSED)
     rules = f"{len(found.policy.grants)} grants, {len(found.policy.forbids)} forbids"

@@ -103,7 +103,7 @@ class Result:
 
     def __str__(self) -> str:
         trace = "; ".join(self.reasons)
-        return f"test {printable(self.case.name)!r} failed: wanted {self.wanted}; got {self.got} ({trace})"
+        return f"failed: wanted {self.wanted}; got {self.got} ({trace})"
 
 
 def run(policy: Policy, where: str) -> None:
