@@ -7,12 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from upnp_gw.cli.screen import BAD, CAUTION, GOOD, HEADING, columns_of_terminal, painted
 from upnp_gw.terminal import shown
 
-COLUMNS = 80
 INDENT = "    "
-ROOM = COLUMNS - len(INDENT) - 2
-"""Columns for what a command prints."""
+
+
+def columns() -> int:
+    """80, or the terminal's where it is narrower."""
+    return min(80, columns_of_terminal())
+
+
+def room() -> int:
+    """Columns for what a command prints."""
+    return columns() - len(INDENT) - 2
+
 
 PROVED = "proved"
 """By a packet that arrived, or did not."""
@@ -20,6 +29,7 @@ SHOWN = "shown"
 """Seen in an answer only: what a step on the memory backend can say at most."""
 FAILED = "failed"
 SKIPPED = "not run"
+STYLES = {PROVED: GOOD, SHOWN: CAUTION, FAILED: BAD, SKIPPED: CAUTION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class Report(Protocol):
 
 
 class TextReport:
-    """Plain text with check marks; wrapped at 80 columns, except what a command printed."""
+    """Plain text with check marks; wrapped at 80 columns at most, except what a command printed."""
 
     def __init__(self) -> None:
         encoding = (sys.stdout.encoding or "ascii").lower()
@@ -61,18 +71,20 @@ class TextReport:
         )
 
     def opening(self, place: str, backend: str, lines: Sequence[str]) -> None:
-        _print(f"upnp-gw demo ({place}; {backend} backend)", "")
+        _print(*textwrap.wrap(f"upnp-gw demo ({place}; {backend} backend)", columns()), "")
         for line in lines:
-            _print(*textwrap.wrap(line, COLUMNS))
+            _print(*textwrap.wrap(line, columns()))
 
     def begins(self, number: int, title: str) -> None:
-        _print("", f"{number:>2}  {title}")
+        lines = textwrap.wrap(title, columns() - len(INDENT))
+        _print("", *(f"{'' if at else number:>2}  {painted(line, HEADING)}" for at, line in enumerate(lines)))
 
     def ended(self, outcome: Outcome) -> None:
         for line in outcome.found.lines:
             _print(*_wrapped(line))
         took = "" if outcome.result == SKIPPED else f" ({outcome.took_s:.1f} s)"
-        _print(f" {self.marks[outcome.result]:>2}  {outcome.result}{took}")
+        mark = f"{self.marks[outcome.result]:>2}"
+        _print(f" {painted(mark, STYLES[outcome.result])}  {outcome.result}{took}")
 
     def summary(self, outcomes: Sequence[Outcome], backend: str, took_s: float) -> None:
         counts = ", ".join(
@@ -82,7 +94,7 @@ class TextReport:
         )
         _print("", f"{len(outcomes)} steps in {took_s:.1f} s: {counts}.")
         if backend == "memory":
-            _print(*textwrap.wrap(REHEARSED, COLUMNS))
+            _print(*textwrap.wrap(REHEARSED, columns()))
 
 
 class JsonReport:
@@ -128,7 +140,7 @@ def _wrapped(line: str) -> list[str]:
     further = INDENT + ("    " if line.startswith(" ") else "")
     return textwrap.wrap(
         shown(line.rstrip(), 1000),
-        COLUMNS,
+        columns(),
         initial_indent=INDENT,
         subsequent_indent=further,
         break_on_hyphens=False,

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
-from upnp_gw.lab.demo.report import ROOM, Found
+from upnp_gw.lab.demo.report import Found, room
 from upnp_gw.lab.demo.stage import Stage, control_point, require
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.model import Transport
@@ -151,7 +151,7 @@ def protocols(stage: Stage) -> Found:
 def listing(stage: Stage) -> Found:
     """What the operator sees; the connections are those that were just made."""
     mappings = stage.daemon.json("list")
-    table = stage.daemon.cli("list", columns=ROOM).stdout.splitlines()
+    table = stage.daemon.cli("list", columns=room()).stdout.splitlines()
     require(all(m["decision"] and m["expires_at"] for m in mappings), "a mapping without a decision or an end")
     for transport in Transport:
         listed = [m for m in mappings if (m["transport"], m["external_port"]) == (transport, GAME)]
