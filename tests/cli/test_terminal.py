@@ -54,7 +54,10 @@ LISTINGS = {
     ("delete", "m1000000"): (ENDPOINT, "m1000000"),
     ("revoke", "--device", "ps5"): (ENDPOINT, "m1000000", "m1000001"),
     ("release", "ps5"): (),
-    ("block", "ps5"): (SIX, ENDPOINT),
+    ("block", "ps5"): (ENDPOINT, "m1000000", "m1000001"),
+    ("approve", "3", "--for", "1d"): (ENDPOINT, "m1000000"),
+    ("approve", "3"): (SIX, ENDPOINT),
+    ("name", "ps5", "console"): (SIX, ENDPOINT),
 }
 """Command -> what stands whole in its output."""
 
@@ -123,12 +126,22 @@ def test_no_line_is_too_wide_and_no_address_is_cut(
     words = {word.strip("(),;.:") for line in lines for word in line.split()} | set(" ".join(lines).split())
     for whole in LISTINGS[command]:
         assert whole in words, f"{whole} is cut:\n{output}"
-    # Rules for a firewall, URLs and paths are pasted: each stands on one line, however long.
+    # Rules for a firewall, commands of ours, URLs and paths are pasted: each stands on one line, however long.
     pasted = (PASTED, URL, policy_file, f"{policy_file};", f"{policy_file}:")
-    wide = [line for line in lines if width(line) > columns and not line.endswith(pasted)]
+    ours = ("upnp-gw delete ", "upnp-gw release ")
+    wide = [
+        line
+        for line in lines
+        if width(line) > columns and not line.endswith(pasted) and not line.strip().startswith(ours)
+    ]
     assert not wide, "\n".join(wide)
     released = f"upnp-gw release {DEVICES[0]}"
     assert "upnp-gw release" not in output or all(released in line for line in lines if "upnp-gw release" in line)
+
+
+def test_every_command_that_shows_addresses_is_among_them() -> None:
+    others = {"run", "demo", "uninstall", "allow", "retract", "deny", "request", "api-schema"}
+    assert {command[0] for command in LISTINGS} == set(COMMANDS) - others
 
 
 def test_a_firewall_rule_stands_whole_on_one_line(daemon: ServedOperator, terminal: Terminal) -> None:
@@ -166,7 +179,7 @@ COLOURED = {
     ("devices",): {"frozen"},
     ("status",): {"WARNING", "wan"},
     ("doctor",): {"FAIL", "WARN", "ok"},
-    ("block", "ps5"): {"Error:"},
+    ("name", "ps5", "console"): {"Error:"},
     ("delete",): {"Error:"},
     ("reload",): {"warning:"},
     ("--help",): {"Options:", "Devices:"},

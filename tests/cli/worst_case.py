@@ -168,4 +168,16 @@ class WorstCase(Answering):
         return api.Revoked(mappings=MAPPINGS, questions=2)
 
     async def block(self, device: str, asked: api.Block) -> Any:
+        return api.Blocked(
+            toml=WRITTEN.toml, file=WRITTEN.file, policy=WRITTEN.policy,
+            closed=MAPPINGS, questions=2, left=MAPPINGS * 9,
+        )  # fmt: skip
+
+    async def name(self, device: str, asked: api.NameDevice) -> Any:
         return api.Problem(error="conflict", message=SENTENCE)
+
+    async def approve(self, number: str, asked: api.Approve) -> Any:
+        opened, why_not = (MAPPINGS[0], None) if asked.for_s else (None, SENTENCE)
+        return api.Approved(
+            toml=WRITTEN.toml, file=WRITTEN.file, policy=WRITTEN.policy, opened=opened, why_not=why_not
+        )

@@ -122,7 +122,7 @@ def _watch(gateway: Gateway, as_json: bool, events: Events, on_terminal: bool) -
     while running:
         _print(gateway, as_json, line=True, clear=on_terminal)
         running = events.wait(REDRAW_S if on_terminal else None)
-    click.echo("upnp-gw stopped", err=True)
+    say("upnp-gw stopped", err=True)
 
 
 def find(gateway: Gateway, target: str) -> api.Mapping:

@@ -113,10 +113,10 @@ def block(gateway: Gateway, as_json: bool, device: str, for_s: int | None) -> No
     if as_json:
         return
     blocked = msgspec.json.decode(body, type=api.Blocked)
-    click.echo(ended(blocked.closed, blocked.questions))
+    say(ended(blocked.closed, blocked.questions))
     if blocked.left:
         them = "it" if len(blocked.left) == 1 else "them"
-        click.echo(f"Still open, because you added {them} yourself (upnp-gw add):")
+        say(f"Still open, because you added {them} yourself (upnp-gw add):")
         for mapping in blocked.left:
             say(f"  {named(mapping)}")
         click.echo(f"To close {them}:")
@@ -157,10 +157,10 @@ def revoke(gateway: Gateway, as_json: bool, device: str) -> None:
         return
     revoked = msgspec.json.decode(body, type=api.Revoked)
     print_closed(revoked.mappings)
-    click.echo(ended(revoked.mappings, revoked.questions))
+    say(ended(revoked.mappings, revoked.questions))
     added = [mapping for mapping in revoked.mappings if Via.OPERATOR in mapping.vias]
     if added:
-        click.echo("You had added these yourself (upnp-gw add):")
+        say("You had added these yourself (upnp-gw add):")
         for mapping in added:
             say(f"  {named(mapping)}")
 

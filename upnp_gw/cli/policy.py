@@ -204,7 +204,7 @@ def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device:
             say(f"    {one.record.id} was: {shown(one.was.reason, WHOLE)}", further=" " * 8)
             say(f"    {'':<{len(one.record.id)}} now: {shown(one.now.reason, WHOLE)}", further=" " * 8)
         skipped = f", {done.not_replayable} cannot be replayed" if done.not_replayable else ""
-        click.echo(f"{done.same} same, {done.changed} would change{skipped}")
+        say(f"{done.same} same, {done.changed} would change{skipped}")
     sys.exit(REFUSED if done.changed else 0)
 
 

@@ -105,4 +105,4 @@ def deny(gateway: Gateway, as_json: bool, number: int, remember: bool, for_s: in
     body = gateway.ask("POST", f"/v1/queue/{number}/deny", body={"remember": remember, "for_s": for_s})
     print_written(body, as_json)
     if not as_json and not remember:
-        click.echo("denied; the next request asks again")
+        say("denied; the next request asks again")

@@ -213,7 +213,7 @@ def _choose(chosen: str | None) -> list[tuple[Transport, int]]:
             raise click.UsageError(f"nobody listens on {', '.join(sorted(unknown))}; there is: {there}")
         return [(one.transport, one.port) for one in found if str(one) in wanted]
     if not found:
-        click.echo("nothing listens for other hosts here", err=True)
+        say("nothing listens for other hosts here", err=True)
     return [(one.transport, one.port) for one in found if click.confirm(f"open {one}?", default=False, err=True)]
 
 

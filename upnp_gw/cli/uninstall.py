@@ -51,7 +51,7 @@ def uninstall(gateway: Gateway, as_json: bool, yes: bool) -> None:
     if as_json:
         click.echo(json.dumps({"removed": there_was}))
         return
-    click.echo("The table of upnp-gw is removed." if there_was else "There is no table of upnp-gw.")
+    say("The table of upnp-gw is removed." if there_was else "There is no table of upnp-gw.")
     if mode is FirewallMode.ROUTER:
         click.echo("Forwarding is off.")
     say(STAYS, further="")
