@@ -53,7 +53,7 @@ install_packages() {
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null || die "missing here, and there is no apt to get them: ${missing[*]}"
     if [ "$(id -u)" != 0 ]; then
-        command -v sudo >/dev/null || die "missing: ${missing[*]}. As root: apt-get install ${missing[*]}"
+        command -v sudo >/dev/null || die "packages are missing. As root: apt-get update && apt-get install ${missing[*]}"
         as_root=(sudo)
     fi
     say "Debian packages: ${missing[*]}"
