@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from tests.any_toml import MAC, Section, with_one, written
 from tests.gate.world import TODAY
 from tests.plain_words import raw_words
-from upnp_gw.config_file import KEYS, read_file
+from upnp_gw.config_file import KEYS, read_file, read_options
 from upnp_gw.errors import ConfigError
 from upnp_gw.gate import policyfile as shape
 from upnp_gw.gate.accepted import ACCEPTED
 from upnp_gw.gate.load import load_file
+from upnp_gw.policies import Policies
 from upnp_gw.toml_text import tables
 
 WRONG = (
@@ -119,19 +120,41 @@ def judge(error: ConfigError, path: Path, table: str, key: str, text: str) -> No
     assert raw_words(message) == [], message
     assert message.isprintable()
     assert error.line is not None, message
+    assert message.startswith(f"FILE:{error.line}: "), message
     assert text.splitlines()[error.line - 1].strip(), message
     assert key in error.key or f"{key} =" in message or table in error.key, message
     assert MENDED.match(error.problem), message
 
 
+def machine_owned_with(table: str, key: str, value: str) -> str:
+    """A file that the gateway writes: it has devices, forbids and grants alone."""
+    sections, number = PLACES[table]
+    kept = [section for section in sections if section[0] not in ("[group]", "[zone]")]
+    return with_one(kept, kept.index(sections[number]), key, value)
+
+
+def load_machine_owned(path: Path) -> object:
+    own = path.with_name("own.toml")
+    own.write_text("version = 1\n")
+    return Policies(own, path, lambda: 1_800_000_000.0).load()
+
+
+MACHINE_KEYS = [
+    (table, key)
+    for table, key in POLICY_KEYS
+    if table in ("device", "forbid", "grant") or (table == "" and key in ("version", "device", "forbid", "grant"))
+]
 WALKED = [
     ("policy", POLICY_KEYS, policy_with, load_policy),
     ("configuration", CONFIG_KEYS, config_with, read_file),
+    ("machine-owned", MACHINE_KEYS, machine_owned_with, load_machine_owned),
 ]
 
 
 @pytest.mark.spec("SR-30")
-@pytest.mark.parametrize(("what", "keys", "text_with", "load"), WALKED, ids=["policy", "configuration"])
+@pytest.mark.parametrize(
+    ("what", "keys", "text_with", "load"), WALKED, ids=["policy", "configuration", "machine-owned"]
+)
 def test_every_key_with_every_wrong_value_is_told_in_plain_words(
     tmp_path: Path, what: str, keys: Sequence[tuple[str, str]], text_with: Any, load: Callable[[Path], object]
 ) -> None:
@@ -145,7 +168,9 @@ def test_every_key_with_every_wrong_value_is_told_in_plain_words(
     assert min(refused.values()) >= 5, refused
 
 
-@pytest.mark.parametrize(("what", "keys", "text_with", "load"), WALKED, ids=["policy", "configuration"])
+@pytest.mark.parametrize(
+    ("what", "keys", "text_with", "load"), WALKED, ids=["policy", "configuration", "machine-owned"]
+)
 def test_the_example_of_a_message_is_accepted_where_the_mistake_was(
     tmp_path: Path, what: str, keys: Sequence[tuple[str, str]], text_with: Any, load: Callable[[Path], object]
 ) -> None:
@@ -230,3 +255,22 @@ def unread(text: str) -> ConfigError | None:
         assert error.line is None or 1 <= error.line <= text.count("\n") + 1  # noqa: PT017 - of every one
         return error
     return None
+
+
+OPTIONS = sorted(key.option for keys in KEYS.values() for key in keys.values() if key.option)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_wrong_option_is_told_with_one_that_is_right(option: str) -> None:
+    refused = []
+    for value in ("a/b c", "a\0b", -1, 1.5, ("a/b c",), ("",), "br0"):
+        try:
+            read_options({option: value})
+        except ConfigError as error:
+            refused.append(error)
+    assert len(refused) >= 2
+    for error in refused:
+        assert raw_words(str(error)) == [], str(error)
+        assert str(error).startswith(f"{option}: got ")
+        assert "; accepted: " in str(error)
+        assert f", such as {option}" in str(error)

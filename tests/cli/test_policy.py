@@ -115,6 +115,8 @@ def test_init_writes_a_policy_that_is_sound(upnp_gw: Run, tmp_path: Path, profil
     path = tmp_path / "policy.toml"
     answer = upnp_gw("policy", "init", "--profile", profile, str(path))
     assert answer.exit_code == 0, answer.output
+    assert f'in the configuration:\n\n[gate]\npolicy = "{path}"\n' in answer.output
+    assert "run --policy" in answer.output
     assert upnp_gw("policy", "check", "--strict", str(path)).exit_code == 0
     assert upnp_gw("policy", "init", "--profile", profile).output == path.read_text()
     path.write_text("# mine")

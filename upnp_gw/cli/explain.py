@@ -157,6 +157,10 @@ def reload(gateway: Gateway, as_json: bool) -> None:
         say(f"    {one.decision} {shown(one.reason, WHOLE)}", further=" " * 8)
     same = "as before" if done.hash == done.before else f"before: {done.before}"
     say(shown(f"in force: {done.source}, policy {done.hash} ({same}); {done.standing} mappings stand", 400))
+    from upnp_gw.gate.home import WHERE
+
+    if done.source == WHERE:
+        say('No policy file is configured. Write [gate] policy = "FILE" in the configuration, and start again.')
 
 
 # -- an explanation as people read it
