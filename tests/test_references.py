@@ -149,3 +149,16 @@ def test_a_command_or_an_option_that_is_not_there_is_found() -> None:
     assert unknown("policy check FILE") == ""
     assert unknown("policy chek FILE") == "chek"
     assert unknown("list --wach") == "--wach"
+
+
+TOLD = re.compile(r"(?:: |\(|`|sudo |^)upnp-gw((?: +[^\s`|;>)]+)+)", re.M)
+"""A command line in a message."""
+PROSE = {"is", "runs,", "stopped", "goes", "where", "control"}
+"""Words that follow the program's name in a sentence."""
+
+
+def test_every_command_that_a_message_names_and_its_options_exist() -> None:
+    told = [(where, line) for where, text in TEXTS if ".py:" in where for line in TOLD.findall(text)]
+    commands = [(where, line) for where, line in told if line.split()[0] not in PROSE]
+    assert len(commands) > 40
+    assert [(where, line) for where, line in commands if unknown(line)] == []
