@@ -269,8 +269,8 @@ def test_a_wrong_option_is_told_with_one_that_is_right(option: str) -> None:
         except ConfigError as error:
             refused.append(error)
     assert len(refused) >= 2
-    for error in refused:
-        assert raw_words(str(error)) == [], str(error)
-        assert str(error).startswith(f"{option}: got ")
-        assert "; accepted: " in str(error)
-        assert f", such as {option}" in str(error)
+    for told_of in refused:
+        assert raw_words(str(told_of)) == [], str(told_of)
+        assert str(told_of).startswith(f"{option}: got ")
+        assert "; accepted: " in str(told_of)
+        assert f", such as {option}" in str(told_of)

@@ -196,9 +196,7 @@ async def test_reload_names_the_file_in_force_and_how_to_have_one(
     assert "No policy file" not in told
     monkeypatch.setattr("upnp_gw.gate.home.WHERE", str(home.file))
     told = " ".join((await command(upnp_gw, "reload")).output.split())
-    assert told.endswith(
-        'No policy file is configured. To have one: [gate] policy = "FILE" in the configuration, and a new start'
-    )
+    assert told.endswith('Write [gate] policy = "FILE" in the configuration, and start again.')
 
 
 async def test_the_log_shows_of_a_reload_what_it_changed(home: Home, upnp_gw: Run) -> None:
