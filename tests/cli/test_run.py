@@ -245,3 +245,22 @@ def test_the_client_side_imports_no_server() -> None:
     )
     heavy = {"aiohttp", "asyncio", "lxml", "rich", "sqlite3", "ssl", "email", "pyroute2", "http.client"}
     assert heavy.isdisjoint(loaded.stdout.split())
+
+
+def test_the_runtime_directory_of_the_environment_is_of_every_command(
+    started: list[tuple[Config, tuple[str, ...]]], upnp_gw: Run, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    run = ("run", "--lan", "lo", "--backend", "memory", "--state-dir", str(elsewhere))
+    assert upnp_gw(*run, env={"UPNP_GW_RUNTIME_DIR": str(elsewhere)}).exit_code == 5
+    assert started[0][0].runtime_dir == elsewhere
+    answer = upnp_gw("list", env={"UPNP_GW_RUNTIME_DIR": str(elsewhere)})
+    assert str(elsewhere / "control.sock") in answer.stderr
+
+
+def test_a_shell_completes_commands_and_options(upnp_gw: Run) -> None:
+    for typed, found in (("upnp-gw li", "list"), ("upnp-gw policy s", "suggest"), ("upnp-gw list --w", "--watch")):
+        words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+        answer = upnp_gw(env=words | {"_UPNP_GW_COMPLETE": "bash_complete"})
+        assert f"plain,{found}" in answer.output.splitlines()
