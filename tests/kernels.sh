@@ -14,8 +14,8 @@ suites=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do suites+=("$1"); shift; done
 [ $# = 0 ] || shift
 [ ${#suites[@]} -gt 0 ] || suites=(bookworm trixie)
-[ $# -gt 0 ] || set -- tests/firewall tests/lab/test_crash.py tests/lab/test_whole_way_restart.py \
-    tests/lab/test_whole_way_traffic.py tests/lab/test_whole_way_mappings.py tests/lab/test_pinholes.py \
+[ $# -gt 0 ] || set -- tests/firewall tests/lab/test_crash.py tests/lab/test_end_to_end_restart.py \
+    tests/lab/test_end_to_end_traffic.py tests/lab/test_end_to_end_mappings.py tests/lab/test_pinholes.py \
     tests/lab/test_closed_table.py
 
 MEMORY=3G

@@ -22,21 +22,45 @@ IMPURE = {
     "aiohttp",
 }
 PURE = ("protocols", "gate", "ledger", "suggest")
-STORE = {"upnp_gw/ledger/store.py", "upnp_gw/ledger/syncing.py"}
+STORE = {"upnp_gw/store/store.py", "upnp_gw/store/syncing.py"}
 FORBIDDEN = {
-    "protocols": ("upnp_gw.servers", "upnp_gw.ledger", "upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.firewall"),
-    "gate": ("upnp_gw.servers", "upnp_gw.ledger", "upnp_gw.gateway", "upnp_gw.protocols", "upnp_gw.firewall"),
-    "ledger": ("upnp_gw.servers", "upnp_gw.gateway", "upnp_gw.protocols"),
-    "suggest": (
+    "protocols": (
         "upnp_gw.servers",
-        "upnp_gw.gateway",
-        "upnp_gw.operations",
+        "upnp_gw.ledger",
+        "upnp_gw.engine.gateway",
+        "upnp_gw.engine.requests",
+        "upnp_gw.firewall",
+    ),
+    "gate": (
+        "upnp_gw.servers",
+        "upnp_gw.ledger",
+        "upnp_gw.engine.gateway",
         "upnp_gw.protocols",
         "upnp_gw.firewall",
     ),
-    "firewall": ("upnp_gw.servers", "upnp_gw.gateway", "upnp_gw.protocols", "upnp_gw.ledger", "upnp_gw.gate."),
-    "client": ("upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.daemon", "upnp_gw.ledger", "upnp_gw.firewall"),
-    "servers": ("upnp_gw.gateway", "upnp_gw.operations", "upnp_gw.daemon", "upnp_gw.ledger"),
+    "ledger": ("upnp_gw.servers", "upnp_gw.engine.gateway", "upnp_gw.protocols"),
+    "suggest": (
+        "upnp_gw.servers",
+        "upnp_gw.engine.gateway",
+        "upnp_gw.engine.requests",
+        "upnp_gw.protocols",
+        "upnp_gw.firewall",
+    ),
+    "firewall": (
+        "upnp_gw.servers",
+        "upnp_gw.engine.gateway",
+        "upnp_gw.protocols",
+        "upnp_gw.ledger",
+        "upnp_gw.gate.",
+    ),
+    "client": (
+        "upnp_gw.engine.gateway",
+        "upnp_gw.engine.requests",
+        "upnp_gw.daemon",
+        "upnp_gw.ledger",
+        "upnp_gw.firewall",
+    ),
+    "servers": ("upnp_gw.engine.gateway", "upnp_gw.engine.requests", "upnp_gw.daemon", "upnp_gw.ledger"),
 }
 
 
@@ -78,7 +102,7 @@ CALLS = re.compile(
     r"|\w+\.subprocess_(exec|shell)|eval|exec|compile|__import__)"
 )
 LAB = "upnp_gw/lab/"
-FORKS = {"upnp_gw/firewall/nftables/library.py"}
+FORKS = {"upnp_gw/firewall/libnftables.py"}
 """Tries libnftables in a copy of the process, which starts no program, before the daemon depends on it."""
 
 
@@ -116,26 +140,26 @@ def test_only_the_gateway_and_the_upkeep_hold_the_firewall() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and node.attr == "apply" and "firewall" in ast.unparse(node.value)
     }
-    assert callers == {"upnp_gw/gateway.py"}
+    assert callers == {"upnp_gw/engine/gateway.py"}
 
 
 OPENING = {"open", "read_text", "read_bytes", "write_text", "write_bytes"}
 NO_FILE = {"read_text", "self._firewall.open", "self._store.open"}
 """Functions of ours of the same names."""
 OPENERS = {
-    "upnp_gw/files.py",
+    "upnp_gw/system/files.py",
     # what the kernel or the package itself has: nobody can put something else there
     "upnp_gw/client/route.py",
     "upnp_gw/doctor/holders.py",
     "upnp_gw/doctor/look.py",
-    "upnp_gw/firewall/idle.py",
-    "upnp_gw/firewall/nftables/forwarding.py",
-    "upnp_gw/gate/home.py",
-    "upnp_gw/machine.py",
-    "upnp_gw/privileges.py",
-    "upnp_gw/protocols/descriptors.py",
-    "upnp_gw/servers/control_path.py",
-    "upnp_gw/servers/listeners.py",
+    "upnp_gw/firewall/conntrack_timeouts.py",
+    "upnp_gw/firewall/nftables/sysctl.py",
+    "upnp_gw/gate/builtin.py",
+    "upnp_gw/system/clock.py",
+    "upnp_gw/system/privileges.py",
+    "upnp_gw/protocols/igd/descriptors.py",
+    "upnp_gw/control/socket_path.py",
+    "upnp_gw/system/listening_ports.py",
     # what somebody at a terminal names, who can press Ctrl-C
     "upnp_gw/cli/policy.py",
     "upnp_gw/gate/load.py",

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import PC_IP, house
-from tests.ledger.rows import mapping
-from tests.ledger.test_store import record
-from tests.people_house import served
+from tests.fixtures.gateway import PC_IP, house
+from tests.fixtures.mapping_rows import mapping
+from tests.fixtures.operator_commands import served
+from tests.store.test_store import record
 from upnp_gw import logs
-from upnp_gw.events import Decided, TableChanged
+from upnp_gw.ledger.events import Decided, TableChanged
 
 EVIL = "\x1b[2J\r\nERROR upnp_gw: all is lost \u202e"
 

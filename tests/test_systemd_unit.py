@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from upnp_gw.config import Config
-from upnp_gw.privileges import OWN_USER
+from upnp_gw.config.settings import Config
+from upnp_gw.system.privileges import OWN_USER
 
 pytestmark = pytest.mark.spec("SR-27")
 

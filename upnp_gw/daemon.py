@@ -13,49 +13,49 @@ from dataclasses import replace
 from random import SystemRandom
 
 from upnp_gw import __version__, logs
-from upnp_gw.advice import Advice
-from upnp_gw.config import Config
+from upnp_gw.config.settings import Config
+from upnp_gw.control.devices import People
+from upnp_gw.control.evidence import Advice
+from upnp_gw.control.operator import GatewayOperator, Told
+from upnp_gw.control.policy import Inquiry
+from upnp_gw.control.server import Claim, ControlServer
 from upnp_gw.doctor import examine
-from upnp_gw.errors import FirewallError, GatewayError, StoreError
-from upnp_gw.events import Events, Ipv6FirewallChanged, WanChanged
+from upnp_gw.engine.environment import Surroundings
+from upnp_gw.engine.evidence_collector import Witness
+from upnp_gw.engine.gateway import Gateway
+from upnp_gw.engine.obstacles import Hindrances
+from upnp_gw.engine.other_tables import OtherTables, served_ports
+from upnp_gw.engine.policy_files import APPROVED, Enforcer, Policies
+from upnp_gw.engine.policy_reload import Reload
+from upnp_gw.engine.requests import Operations
+from upnp_gw.engine.reserved_ports import OwnPorts
+from upnp_gw.engine.scheduler import Upkeep
 from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
-from upnp_gw.firewall.idle import idle_timeout_s
+from upnp_gw.firewall.conntrack_timeouts import idle_timeout_s
+from upnp_gw.firewall.libnftables import check_library
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall
-from upnp_gw.firewall.nftables.library import check_library
-from upnp_gw.gate.limits import DeviceBook
+from upnp_gw.gate.device_history import DeviceBook
 from upnp_gw.gate.schema import Policy
-from upnp_gw.gateway import Gateway
-from upnp_gw.hindrances import Hindrances
-from upnp_gw.identity import Identity
-from upnp_gw.inquiry import Inquiry
-from upnp_gw.lan_side import LanSide
-from upnp_gw.ledger.decision_rows import DAY_S, Keep
-from upnp_gw.ledger.ledger import Ledger
-from upnp_gw.ledger.store import Store
-from upnp_gw.ledger.view import LedgerView
-from upnp_gw.machine import boot_id, claim_kernel, clock, own_state_directory
-from upnp_gw.network import Network
-from upnp_gw.operating import GatewayOperator, Told
-from upnp_gw.operations import Operations
-from upnp_gw.other_tables import OtherTables, served_ports
-from upnp_gw.own_ports import OwnPorts
-from upnp_gw.people import People
-from upnp_gw.policies import APPROVED, Enforcer, Policies
-from upnp_gw.privileges import check_right, settle
-from upnp_gw.reload import Reload
-from upnp_gw.request import Ipv6Firewall
-from upnp_gw.servers.control import Claim, ControlServer
-from upnp_gw.servers.lease_files import LeaseFiles
-from upnp_gw.servers.listeners import Listeners
-from upnp_gw.servers.netwatch import NeighbourEvent, Netwatch, Seen, Settled
-from upnp_gw.servers.notify import READY, STOPPING, WATCHDOG, notify, watchdog_s
-from upnp_gw.servers.wan_counters import WanCounters
-from upnp_gw.servers.who_has import WhoHas, hear_all_hosts
-from upnp_gw.signals import Signals
-from upnp_gw.surroundings import Surroundings
-from upnp_gw.upkeep import Upkeep
-from upnp_gw.witness import Witness
+from upnp_gw.ledger.events import Events, Ipv6FirewallChanged, WanChanged
+from upnp_gw.ledger.igd_view import LedgerView
+from upnp_gw.ledger.transaction import Ledger
+from upnp_gw.model.errors import FirewallError, GatewayError, StoreError
+from upnp_gw.model.network import Network
+from upnp_gw.model.request import Ipv6Firewall
+from upnp_gw.servers.identity import Identity
+from upnp_gw.servers.lan import LanSide
+from upnp_gw.store.decision_rows import DAY_S, Keep
+from upnp_gw.store.store import Store
+from upnp_gw.system.clock import boot_id, claim_kernel, clock, own_state_directory
+from upnp_gw.system.dhcp_lease_files import LeaseFiles
+from upnp_gw.system.listening_ports import Listeners
+from upnp_gw.system.network_monitor import NeighbourEvent, Netwatch, Seen, Settled
+from upnp_gw.system.privileges import check_right, settle
+from upnp_gw.system.sd_notify import READY, STOPPING, WATCHDOG, notify, watchdog_s
+from upnp_gw.system.signals import Signals
+from upnp_gw.system.wan_counters import WanCounters
+from upnp_gw.system.who_has import WhoHas, hear_all_hosts
 
 log = logging.getLogger(__name__)
 

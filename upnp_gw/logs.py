@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from upnp_gw import api
-from upnp_gw.events import Decided, Event, IncidentBegan, QuestionAsked, TableChanged
 from upnp_gw.gate.question import Question
-from upnp_gw.ledger.records import DecisionRecord
-from upnp_gw.model import Mapping
-from upnp_gw.terminal import shown
+from upnp_gw.ledger.events import Decided, Event, IncidentBegan, QuestionAsked, TableChanged
+from upnp_gw.model.mapping import Mapping
+from upnp_gw.model.records import DecisionRecord
+from upnp_gw.text.escape import shown
 
 log = logging.getLogger("upnp_gw.decisions")
 
@@ -40,7 +40,7 @@ def configure(form: str, level: str, stream: TextIO | None = None) -> None:
 
 
 class TextLines(logging.Formatter):
-    """``INFO upnp_gw.gateway: ...``: one line, an exception's traceback below it."""
+    """``INFO upnp_gw.engine.gateway: ...``: one line, an exception's traceback below it."""
 
     def format(self, record: logging.LogRecord) -> str:
         decision = getattr(record, "decision", None)

@@ -19,8 +19,8 @@ import tempfile
 from pathlib import Path
 
 from tests.lab.attacks import ATTACKS, FLOODS, NOBODY
-from tests.lab.honest import Honest, attacked, cpu_s, memory_kb
-from tests.lab.whole_way import ROUTER, Home, home
+from tests.lab.end_to_end import ROUTER, Home, home
+from tests.lab.well_behaved_client import Honest, attacked, cpu_s, memory_kb
 from upnp_gw.lab import acquire
 
 CALM_ROUNDS = 60

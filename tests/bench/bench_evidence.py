@@ -6,12 +6,12 @@ import time
 from datetime import date
 from pathlib import Path
 
-from tests.house import CONSOLE_IP, house
-from upnp_gw.events import Decided
+from tests.fixtures.gateway import CONSOLE_IP, house
 from upnp_gw.firewall.base import Counters
 from upnp_gw.gate.load import load_text
+from upnp_gw.ledger.events import Decided
 from upnp_gw.ledger.evidence import DAY_S, EvidenceBook, Opening
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 from upnp_gw.suggest.document import suggest
 from upnp_gw.suggest.needs import learn
 

@@ -9,12 +9,12 @@ import socket
 import time
 from collections.abc import Callable
 
-from tests.firewall.driver import forward
-from tests.firewall.gateway import gateway_of
+from tests.fixtures.firewall_driver import forward
+from tests.fixtures.lab_firewall import gateway_of
 from upnp_gw.firewall.base import FirewallMode, Open
 from upnp_gw.firewall.nftables import exchanges
 from upnp_gw.lab import Lab, acquire
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 
 ROUNDS = 30
 PACKETS = 2_000

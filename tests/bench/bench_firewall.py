@@ -14,15 +14,15 @@ from collections.abc import Awaitable
 from ipaddress import IPv4Address
 from itertools import count
 
-from tests.firewall.driver import NETWORK, forward, settings
+from tests.fixtures.firewall_driver import NETWORK, forward, settings
 from upnp_gw.firewall.base import Change, Close, Cut, FirewallMode, Forward, Open, Refill
 from upnp_gw.firewall.conntrack import end_flows
 from upnp_gw.firewall.flows import Flows
+from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.nftables import NftablesFirewall
-from upnp_gw.firewall.nftables.library import Session
 from upnp_gw.lab import acquire
 from upnp_gw.lab.host import Host
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 
 SIZES = (0, 1_000, 10_000)
 FLOWS = 20_000

@@ -6,7 +6,7 @@ from datetime import date
 from ipaddress import IPv4Address
 from time import process_time
 
-from tests.gate.world import facts_of, map_request
+from tests.fixtures.policies import facts_of, map_request
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Verdict
 from upnp_gw.gate.explain import explain

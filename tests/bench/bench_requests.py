@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-from tests.lab.honest import memory_kb
-from tests.lab.whole_way import ROOMY, ROUTER, Home, home
+from tests.lab.end_to_end import ROOMY, ROUTER, Home, home
+from tests.lab.well_behaved_client import memory_kb
 from tests.soak.household import HOSTS, TOPOLOGY
 from upnp_gw.lab import acquire
 

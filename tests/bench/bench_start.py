@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.fake_operator import mapping, served
+from tests.fixtures.fake_operator import mapping, served
 
 LIMIT_S = 0.25
 

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests import ROOT
-from tests.fake_gateway import TOKEN
+from tests.fixtures.fake_gateway import TOKEN
+from tests.lab.end_to_end import ROUTER, home
 from tests.lab.packets import TCP, UDP, Packet, captured
-from tests.lab.whole_way import ROUTER, home
 from upnp_gw.lab import acquire
 
 SCRIPTS = ROOT / "tests" / "captures" / "node"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.fake_operator import ServedOperator, served
+from tests.fixtures.fake_operator import ServedOperator, served
 from upnp_gw.cli import main
 
 Run = Callable[..., Result]

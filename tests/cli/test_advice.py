@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from tests.cli.conftest import Run
-from tests.fake_operator import NOW, SUGGESTION, ServedOperator, mapping
+from tests.fixtures.fake_operator import NOW, SUGGESTION, ServedOperator, mapping
 from upnp_gw import api
-from upnp_gw.model import Kind, Transport
-from upnp_gw.terminal import width
+from upnp_gw.model.mapping import Kind, Transport
+from upnp_gw.text.escape import width
 
 ROW = api.Evidence(
     device="ac:89:95:00:00:01",

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from tests.cli.conftest import Run
-from tests.fake_operator import NOW, ServedOperator, decision
+from tests.fixtures.fake_operator import NOW, ServedOperator, decision
 from upnp_gw import api
 from upnp_gw.cli.decisions import told
-from upnp_gw.model import Via
-from upnp_gw.terminal import width
+from upnp_gw.model.mapping import Via
+from upnp_gw.text.escape import width
 
 ALLOWED = decision(
     2, verdict="allow", rule="home", refusal=None, device_name="ps5", reasons=["grant home: has room"]

@@ -13,14 +13,14 @@ from click.testing import Result
 from msgspec.structs import replace
 
 from tests.cli.conftest import Run
-from tests.house import CONSOLE, CONSOLE_IP, PC_IP
-from tests.reload_house import Home, reload_home
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP
+from tests.fixtures.policy_reload import Home, reload_home
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.explain import facts_told, told
-from upnp_gw.model import Transport, Via
-from upnp_gw.servers.control import ControlServer
-from upnp_gw.terminal import width
+from upnp_gw.control.server import ControlServer
+from upnp_gw.model.mapping import Transport, Via
+from upnp_gw.text.escape import width
 
 POLICY = f"""
 version = 1
@@ -194,7 +194,7 @@ async def test_reload_names_the_file_in_force_and_how_to_have_one(
     told = " ".join((await command(upnp_gw, "reload")).output.split())
     assert told.startswith(f"in force: {home.file}, policy ")
     assert "No policy file" not in told
-    monkeypatch.setattr("upnp_gw.gate.home.WHERE", str(home.file))
+    monkeypatch.setattr("upnp_gw.gate.builtin.WHERE", str(home.file))
     told = " ".join((await command(upnp_gw, "reload")).output.split())
     assert told.endswith('Write [gate] policy = "FILE" in the configuration, and start again.')
 

@@ -7,11 +7,11 @@ import pytest
 from msgspec.structs import replace
 
 from tests.cli.conftest import Run
-from tests.fake_operator import STATUS, ServedOperator
+from tests.fixtures.fake_operator import STATUS, ServedOperator
 from upnp_gw import api
 from upnp_gw.cli.client import Gateway, NotPermitted
 from upnp_gw.cli.health import told
-from upnp_gw.terminal import width
+from upnp_gw.text.escape import width
 
 FAILED = api.Check(name="forwarding", outcome="fail", finding="IPv4 is not forwarded", remedy="sysctl -w x=1")
 

@@ -7,12 +7,12 @@ from typing import Literal
 import pytest
 
 from tests.cli.conftest import Run
-from tests.fake_operator import NOW, ServedOperator, mapping
+from tests.fixtures.fake_operator import NOW, ServedOperator, mapping
 from upnp_gw import api
 from upnp_gw.cli.mappings import described, lines
-from upnp_gw.model import DecisionId, Kind, Transport, Via
-from upnp_gw.request import Refusal, Refused
-from upnp_gw.terminal import width
+from upnp_gw.model.mapping import DecisionId, Kind, Transport, Via
+from upnp_gw.model.request import Refusal, Refused
+from upnp_gw.text.escape import width
 
 PINHOLE = mapping(
     3,

@@ -10,12 +10,12 @@ import pytest
 from msgspec import structs
 
 from tests.cli.conftest import Run
-from tests.fake_operator import NOW, FakeOperator, ServedOperator, mapping, served
+from tests.fixtures.fake_operator import NOW, FakeOperator, ServedOperator, mapping, served
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.queue import described
-from upnp_gw.model import Kind, Transport, Via
-from upnp_gw.terminal import width
+from upnp_gw.model.mapping import Kind, Transport, Via
+from upnp_gw.text.escape import width
 
 TOML = '[[grant]]\nname = "allow-ps5"\nwho = "ps5"\n'
 ADDED = mapping(7, via=Via.OPERATOR, vias=[Via.OPERATOR])

@@ -8,8 +8,8 @@ import click
 import pytest
 
 from tests.cli.conftest import Run
-from tests.fake_operator import ServedOperator
-from tests.plain_words import raw_words
+from tests.fixtures.fake_operator import ServedOperator
+from tests.fixtures.plain_words import raw_words
 from upnp_gw.cli import main
 from upnp_gw.cli.number import Number, Seconds
 

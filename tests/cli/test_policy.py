@@ -8,7 +8,7 @@ import pytest
 
 from tests import ROOT
 from tests.cli.conftest import Run
-from upnp_gw.gate.home import PROFILES
+from upnp_gw.gate.builtin import PROFILES
 
 EXAMPLES = sorted((ROOT / "examples" / "policies").glob("*.toml"))
 SOUND = """

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from upnp_gw.cli import main
 from upnp_gw.cli.request import _Teller
-from upnp_gw.client.wish import Got, Refused, Silent, Wish
-from upnp_gw.model import Endpoint, Transport, Via
+from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
+from upnp_gw.model.mapping import Endpoint, Transport, Via
 
 WISH = Wish(Transport.TCP, 8080, 8080, 3600)
 

@@ -9,11 +9,11 @@ from types import ModuleType
 import pytest
 
 from tests.cli.conftest import Run
-from tests.fake_operator import ServedOperator
+from tests.fixtures.fake_operator import ServedOperator
 from upnp_gw.cli import COMMANDS, main
-from upnp_gw.config import Config
-from upnp_gw.errors import ConfigError
+from upnp_gw.config.settings import Config
 from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.model.errors import ConfigError
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_no_daemon_is_told_in_one_line_with_exit_code_3(upnp_gw: Run, tmp_path: 
 def test_something_else_behind_the_socket(upnp_gw: Run, tmp_path: Path, answer: bytes) -> None:
     import threading
 
-    from upnp_gw.servers.control_path import listen
+    from upnp_gw.control.socket_path import listen
 
     with listen(tmp_path / "run" / "control.sock") as listener:
         listener.setblocking(True)
@@ -182,7 +182,7 @@ def test_uninstall_says_what_it_removes_and_asks(
         removed.append(True)
         return True
 
-    monkeypatch.setattr("upnp_gw.privileges.check_right", lambda words: None)
+    monkeypatch.setattr("upnp_gw.system.privileges.check_right", lambda words: None)
     monkeypatch.setattr("upnp_gw.firewall.nftables.installed_mode", lambda: FirewallMode(mode))
     monkeypatch.setattr("upnp_gw.firewall.nftables.uninstall", remove)
     asked = upnp_gw("uninstall", input="n\n")
@@ -197,7 +197,7 @@ def test_uninstall_says_what_it_removes_and_asks(
 
 
 def test_uninstall_without_the_right_to_says_what_to_call(upnp_gw: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("upnp_gw.privileges._permitted", lambda: 0)
+    monkeypatch.setattr("upnp_gw.system.privileges._permitted", lambda: 0)
     answer = upnp_gw("uninstall", "--yes")
     assert answer.exit_code == 1
     assert "sudo upnp-gw uninstall" in answer.stderr

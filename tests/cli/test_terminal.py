@@ -27,11 +27,11 @@ from tests.cli.worst_case import (
     SIX,
     WorstCase,
 )
-from tests.fake_operator import NOW, ServedOperator, served
+from tests.fixtures.fake_operator import NOW, ServedOperator, served
 from upnp_gw import api
 from upnp_gw.cli import COMMANDS, main
 from upnp_gw.cli.screen import wrapped
-from upnp_gw.terminal import width
+from upnp_gw.text.escape import width
 
 Terminal = Callable[..., tuple[int, str]]
 URL = f"http://{ENDPOINT}/igd1.xml"

@@ -8,11 +8,11 @@ from msgspec.structs import replace
 
 from tests.cli.test_advice import ROW
 from tests.cli.test_people import INCIDENT, QUESTION, WRITTEN, Answering
-from tests.fake_operator import DEVICE, NOW, STATUS, decision, mapping
-from tests.gate.world import facts_of, map_request
+from tests.fixtures.fake_operator import DEVICE, NOW, STATUS, decision, mapping
+from tests.fixtures.policies import facts_of, map_request
 from upnp_gw import api
-from upnp_gw.audit import told as facts_told
-from upnp_gw.model import Kind, Via
+from upnp_gw.engine.audit import told as facts_told
+from upnp_gw.model.mapping import Kind, Via
 
 SIX = "2001:db81:1234:5678:9abc:def1:1234:5678"
 """39 characters."""

@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.house import CONSOLE, CONSOLE_IP, House, house
-from tests.portcontrol_house import CONSOLE_IP6, Line
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, House, house
+from tests.fixtures.port5351 import CONSOLE_IP6, Line
+from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
 from upnp_gw.client.natpmp import NatPmpDialogue
 from upnp_gw.client.pcp import PcpDialogue
-from upnp_gw.client.wish import Got, Refused, Silent, Wish
-from upnp_gw.model import Endpoint, Transport, Via
-from upnp_gw.network import Neighbour
-from upnp_gw.protocols import natpmp
-from upnp_gw.protocols.natpmp import AddressResponse, Result, VersionResponse, parse_request
+from upnp_gw.model.mapping import Endpoint, Transport, Via
+from upnp_gw.model.network import Neighbour
+from upnp_gw.protocols.mode import Switch
+from upnp_gw.protocols.natpmp import codec as natpmp
+from upnp_gw.protocols.natpmp.codec import AddressResponse, Result, VersionResponse, parse_request
 from upnp_gw.protocols.pcp import codec
 from upnp_gw.protocols.pcp.messages import Response, ResultCode
-from upnp_gw.protocols.portcontrol import PortControl
-from upnp_gw.protocols.switch import Switch
+from upnp_gw.protocols.port5351 import PortControl
 
 EXTERNAL = IPv4Address("11.22.33.44")
 FOUR, SIX = ip_address(CONSOLE_IP), ip_address(CONSOLE_IP6)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from upnp_gw.client import igd
+from upnp_gw.client.mapping_request import Silent
 from upnp_gw.client.route import Way
-from upnp_gw.client.wish import Silent
 
 GATEWAY = IPv4Address("192.168.77.1")
 GOOD = f"http://{GATEWAY}:5000/igd2.xml"

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from upnp_gw.client.epoch import EpochWatch
 from upnp_gw.client.listening import Listener, listeners
+from upnp_gw.client.mapping_request import Wish
 from upnp_gw.client.route import parse_addresses6, parse_routes4, parse_routes6
 from upnp_gw.client.schedule import natpmp_waits, pcp_waits, recover_in, renew_in
 from upnp_gw.client.secret import load_secret, nonces, secret_path
-from upnp_gw.client.wish import Wish
-from upnp_gw.model import Transport
-from upnp_gw.servers.sock_diag import Bound
+from upnp_gw.model.mapping import Transport
+from upnp_gw.system.sock_diag import Bound
 
 TCP, UDP = Transport.TCP, Transport.UDP
 

@@ -5,14 +5,14 @@ from ipaddress import IPv4Address, ip_address, ip_interface
 
 import pytest
 
-from upnp_gw.config import Config
+from upnp_gw.config.settings import Config
 from upnp_gw.doctor.checks import CHECKS, judge
-from upnp_gw.doctor.scene import Multicast, OtherGateway, PortHolder, Scene
+from upnp_gw.doctor.machine_state import Multicast, OtherGateway, PortHolder, Scene
 from upnp_gw.firewall.base import FirewallMode
-from upnp_gw.firewall.nftables.drops import Drop
-from upnp_gw.firewall.nftables.offload import FlowOffload
-from upnp_gw.model import Transport
-from upnp_gw.network import Link
+from upnp_gw.firewall.other_tables.drops import Drop
+from upnp_gw.firewall.other_tables.offload import FlowOffload
+from upnp_gw.model.mapping import Transport
+from upnp_gw.model.network import Link
 
 HOME = Config(wan="eth0", lan=("br-lan",))
 

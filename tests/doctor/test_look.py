@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from upnp_gw.config import Config
+from upnp_gw.config.settings import Config
 from upnp_gw.doctor import examine
 from upnp_gw.doctor.holders import _name, holders
 from upnp_gw.doctor.look import _multicast, _state_problem
-from upnp_gw.doctor.scene import PortHolder
+from upnp_gw.doctor.machine_state import PortHolder
 from upnp_gw.doctor.search import GROUP, MOST, Answers, answer_headers, other_gateways
-from upnp_gw.model import Transport
-from upnp_gw.network import Link
+from upnp_gw.model.mapping import Transport
+from upnp_gw.model.network import Link
 
 LOOPBACK = Link("lo", socket.if_nametoindex("lo"), True, (ip_interface("127.0.0.1/8"),))
 ANSWER = (

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.firewall.driver import Driver, driving
-from tests.firewall.gateway import Gateway, gateway_of
+from tests.fixtures.firewall_driver import Driver, driving
+from tests.fixtures.lab_firewall import Gateway, gateway_of
 from tests.lab.conftest import fresh_lab, lab, namespaces
+from upnp_gw.firewall import libnftables as library
 from upnp_gw.firewall.base import Firewall, FirewallMode
 from upnp_gw.firewall.memory import MemoryFirewall
-from upnp_gw.firewall.nftables import NftablesFirewall, library
+from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.lab import Host, Lab
 
 __all__ = ["any_firewall", "fresh_lab", "gateway", "lab", "namespaces", "router"]

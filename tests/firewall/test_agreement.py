@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.firewall.driver import Driver, driving, forward, settings
-from upnp_gw.errors import FirewallError
+from tests.fixtures.firewall_driver import Driver, driving, forward, settings
 from upnp_gw.firewall.base import Change, Close, Cut, Forward, Open, Refill
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.lab import Host
-from upnp_gw.model import Transport
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.mapping import Transport
 
 pytestmark = pytest.mark.lab
 SIZE = 5

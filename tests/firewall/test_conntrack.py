@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.firewall.driver import forward
+from tests.fixtures.firewall_driver import forward
 from upnp_gw.firewall import conntrack
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import (
@@ -37,7 +37,7 @@ from upnp_gw.firewall.netlink import (
     parse_messages,
 )
 from upnp_gw.lab import Host
-from upnp_gw.model import Endpoint, Transport
+from upnp_gw.model.mapping import Endpoint, Transport
 
 EXTERNAL, CONSOLE, PEER = "11.22.33.44", "192.168.77.10", "11.50.1.10"
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.firewall.driver import NETWORK, Driver, forward, settings
-from upnp_gw.errors import FirewallError
+from tests.fixtures.firewall_driver import NETWORK, Driver, forward, settings
 from upnp_gw.firewall.base import Close, Cut, Firewall, FirewallMode, Forward, Open, Refill, Rewire
-from upnp_gw.model import Transport
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.mapping import Transport
 
 Any2 = Driver[Firewall]
 

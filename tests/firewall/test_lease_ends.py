@@ -9,12 +9,12 @@ from ipaddress import ip_network
 
 import pytest
 
-from tests.firewall.driver import forward, until
-from tests.firewall.gateway import Gateway, connect, connected, gateway_of, goes_on, listening, to
+from tests.fixtures.firewall_driver import forward, until
+from tests.fixtures.lab_firewall import Gateway, connect, connected, gateway_of, goes_on, listening, to
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer, dial, reach
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 
 pytestmark = pytest.mark.lab
 

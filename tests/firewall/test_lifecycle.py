@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.firewall.driver import NETWORK, Driver, driving, forward, settings
-from upnp_gw.errors import FirewallError
+from tests.fixtures.firewall_driver import NETWORK, Driver, driving, forward, settings
 from upnp_gw.firewall.base import FirewallMode, Open, Refill
+from upnp_gw.firewall.libnftables import LoadedLibrary
 from upnp_gw.firewall.nftables import NftablesFirewall, uninstall
-from upnp_gw.firewall.nftables.library import LoadedLibrary
 from upnp_gw.firewall.nftables.ruleset import structure
 from upnp_gw.lab import Host
-from upnp_gw.network import Link
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.network import Link
 
 ROUTER, ALONGSIDE = FirewallMode.ROUTER, FirewallMode.ALONGSIDE
 FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
@@ -178,8 +178,8 @@ def test_a_missing_library_names_the_package() -> None:
 
 CRASHES = """
 import ctypes, sys
-from upnp_gw.errors import FirewallError
-from upnp_gw.firewall.nftables.library import check_library
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.firewall.libnftables import check_library
 
 check_library()
 check_library(lambda: sys.exit("the library is missing"))

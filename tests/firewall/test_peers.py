@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.firewall.driver import Driver, driving, forward, network_of, settings
+from tests.fixtures.firewall_driver import Driver, driving, forward, network_of, settings
 from upnp_gw.firewall.base import Firewall, FirewallMode, Forward, Open
 from upnp_gw.firewall.conntrack import FILTERED_MOST
 from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.lab import Lab
 from upnp_gw.lab.probe import EchoServer, reach
-from upnp_gw.model import IPAddress, Transport
+from upnp_gw.model.mapping import IPAddress, Transport
 
 pytestmark = pytest.mark.lab
 

@@ -8,12 +8,12 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.firewall.driver import forward, network_of, settings, until
-from tests.firewall.gateway import Gateway, connected, gateway_of, goes_on, to
+from tests.fixtures.firewall_driver import forward, network_of, settings, until
+from tests.fixtures.lab_firewall import Gateway, connected, gateway_of, goes_on, to
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open, Refill, Rewire
 from upnp_gw.lab import GUEST, HOME, Host, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, dial, reach
-from upnp_gw.model import IPAddress, Transport
+from upnp_gw.model.mapping import IPAddress, Transport
 
 pytestmark = pytest.mark.lab
 

@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator
 from socket import AF_INET, AF_INET6
 
 from tests import ROOT
+from tests.fixtures import port5351_vectors as vectors
 from tests.fuzz.targets import CORPUS
-from tests.gate import test_dhcp
-from tests.protocols import portcontrol_vectors as vectors
-from tests.protocols import test_raw_descriptions as raw
-from tests.servers import test_neighbour_messages as neighbour
-from tests.servers import test_netwatch_rtnetlink as route
+from tests.model import test_dhcp
+from tests.protocols.igd import test_raw_description as raw
+from tests.system import test_neighbour_messages as neighbour
+from tests.system import test_rtnetlink as route
 from upnp_gw.firewall.netlink import attribute, build_message, nest
-from upnp_gw.ledger.highwater import Mark, as_bytes
-from upnp_gw.servers.neighbour_messages import ND, arp_request
-from upnp_gw.servers.rtnetlink import Kind, Nud
+from upnp_gw.store.high_water import Mark, as_bytes
+from upnp_gw.system.neighbour_messages import ND, arp_request
+from upnp_gw.system.rtnetlink import Kind, Nud
 
 CAPTURES = ROOT / "tests" / "captures" / "captures.jsonl"
 SUBSCRIBES = (

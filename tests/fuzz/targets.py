@@ -15,32 +15,37 @@ from multidict import CIMultiDict
 from tests import ROOT
 from tests.fuzz import through
 from upnp_gw import api
-from upnp_gw.config_file import parse_text
-from upnp_gw.errors import ConfigError, WireError
-from upnp_gw.files import FileProblem
+from upnp_gw.config.file import parse_text
+from upnp_gw.control.server import read_body, read_query
+from upnp_gw.engine.other_tables import all_drops
 from upnp_gw.firewall import netlink
 from upnp_gw.firewall.conntrack import find, parse_tuple, wanted_of
 from upnp_gw.firewall.flows import Flows
-from upnp_gw.firewall.nftables import counters, drops, inspect, translated, watch
-from upnp_gw.gate import dhcp
+from upnp_gw.firewall.nftables import counters
+from upnp_gw.firewall.nftables import monitor as watch
+from upnp_gw.firewall.other_tables import drops
+from upnp_gw.firewall.other_tables import iptables as translated
+from upnp_gw.firewall.other_tables import listing as inspect
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.policyfile import printable
-from upnp_gw.ledger.highwater import SIZE, mark_path, read_mark
-from upnp_gw.model import Transport
-from upnp_gw.other_tables import all_drops
-from upnp_gw.protocols import gena, natpmp, soap
-from upnp_gw.protocols.faces import Face
-from upnp_gw.protocols.igd import arguments
+from upnp_gw.model import dhcp
+from upnp_gw.model.errors import ConfigError, WireError
+from upnp_gw.model.mapping import Transport
+from upnp_gw.model.request import Refusal, Refused, Removed, Source
+from upnp_gw.protocols.gena import messages as gena
+from upnp_gw.protocols.igd import arguments, soap
+from upnp_gw.protocols.igd.raw_description import repairs, unreadable_argument
+from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec as pcp
-from upnp_gw.protocols.portcontrol import PortControl
-from upnp_gw.protocols.question import Question
-from upnp_gw.protocols.raw_description import repairs, unreadable_argument
+from upnp_gw.protocols.pending import Question
+from upnp_gw.protocols.port5351 import PortControl
 from upnp_gw.protocols.ssdp.search import parse_search
-from upnp_gw.request import Refusal, Refused, Removed, Source
-from upnp_gw.servers import neighbour_messages, rtnetlink, sock_diag
-from upnp_gw.servers.control import read_body, read_query
-from upnp_gw.servers.http_hosts import split_host
-from upnp_gw.terminal import shown
+from upnp_gw.servers.http.host_header import split_host
+from upnp_gw.store.high_water import SIZE, mark_path, read_mark
+from upnp_gw.system import neighbour_messages, rtnetlink, sock_diag
+from upnp_gw.system.files import FileProblem
+from upnp_gw.text.escape import shown
 
 CORPUS = ROOT / "tests" / "corpus"
 TODAY = date(2026, 1, 1)

@@ -14,17 +14,19 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser
 
-from upnp_gw.ledger import decision_rows, notes
-from upnp_gw.ledger.mapping_rows import mapping_values, stored_row
-from upnp_gw.ledger.records import DecisionRecord, RecordFilter
-from upnp_gw.ledger.schema import SCHEMA
-from upnp_gw.model import DecisionId, Endpoint, Hold, Instant, Mapping, MappingKey, Transport, Via
-from upnp_gw.network import Link, Network
-from upnp_gw.protocols import gena, soap
-from upnp_gw.protocols.faces import Face, description_path
-from upnp_gw.servers.http import HttpServer
-from upnp_gw.servers.http_framing import Refused
-from upnp_gw.servers.http_limits import HttpLimits
+from upnp_gw.model.mapping import DecisionId, Endpoint, Hold, Instant, Mapping, MappingKey, Transport, Via
+from upnp_gw.model.network import Link, Network
+from upnp_gw.model.records import DecisionRecord, RecordFilter
+from upnp_gw.protocols.gena import messages as gena
+from upnp_gw.protocols.igd import soap
+from upnp_gw.protocols.igd_services import Face, description_path
+from upnp_gw.servers.http.framing import Refused
+from upnp_gw.servers.http.limits import HttpLimits
+from upnp_gw.servers.http.server import HttpServer
+from upnp_gw.store import decision_rows
+from upnp_gw.store import device_rows as notes
+from upnp_gw.store.mapping_rows import mapping_values, stored_row
+from upnp_gw.store.schema import SCHEMA
 
 SOURCE = ip_address("192.168.1.10")
 NOW = Instant(1000.0, 1_800_000_000.0)

@@ -5,13 +5,25 @@ from ipaddress import IPv4Address, ip_network
 
 import pytest
 
-from tests.gate.world import GUEST, PC, PC6, PC_MAC, ROUTED, TV, TV_MAC, but, facts_of, map_request, suggested
-from tests.gate.world import policy_of as policy
+from tests.fixtures.policies import (
+    GUEST,
+    PC,
+    PC6,
+    PC_MAC,
+    ROUTED,
+    TV,
+    TV_MAC,
+    but,
+    facts_of,
+    map_request,
+    suggested,
+)
+from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import FAULT, Clamps, External, Facts, Held, Outcome, Verdict
 from upnp_gw.gate.schema import Policy
-from upnp_gw.model import Endpoint, RemotePeers, Transport, Via
-from upnp_gw.request import MapRequest, Refusal
+from upnp_gw.model.mapping import Endpoint, RemotePeers, Transport, Via
+from upnp_gw.model.request import MapRequest, Refusal
 
 PC_GRANT = f"""
 [device.pc]

@@ -8,14 +8,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.gate.world import GUEST, PC, PC6, PC_MAC, ROUTED, TV, TV_MAC, facts_of, map_request
+from tests.fixtures.policies import GUEST, PC, PC6, PC_MAC, ROUTED, TV, TV_MAC, facts_of, map_request
 from upnp_gw.gate.build import build
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Held, Outcome
 from upnp_gw.gate.index import indexed
 from upnp_gw.gate.schema import Policy
-from upnp_gw.model import Endpoint, IPAddress, IPNetwork, Transport, Via
-from upnp_gw.request import MapRequest, PortChoice, Refusal
+from upnp_gw.model.mapping import Endpoint, IPAddress, IPNetwork, Transport, Via
+from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
 Rule = dict[str, Any]
 PORTS = [22, 443, 1024, 3074, 5900, 40000]

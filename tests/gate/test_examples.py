@@ -5,12 +5,12 @@ import re
 import pytest
 
 from tests import ROOT
-from tests.gate.world import TODAY
-from upnp_gw.errors import ConfigError
-from upnp_gw.gate.cases import answer
+from tests.fixtures.policies import TODAY
+from upnp_gw.gate.builtin import PROFILES, profile_text
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.gate.home import PROFILES, profile_text
+from upnp_gw.gate.file_tests import answer
 from upnp_gw.gate.load import load_text
+from upnp_gw.model.errors import ConfigError
 
 PAGES = [ROOT / "docs" / "policy-guide.md", ROOT / "docs" / "policy-semantics.md", ROOT / "README.md"]
 

@@ -5,14 +5,14 @@ import re
 import pytest
 from hypothesis import given, settings
 
+from tests.fixtures.policies import GUEST, PC, PC6, PC_MAC, TV, facts_of, map_request, suggested
+from tests.fixtures.policies import policy_of as policy
 from tests.gate.test_decide_model import made, policies, questions
-from tests.gate.world import GUEST, PC, PC6, PC_MAC, TV, facts_of, map_request, suggested
-from tests.gate.world import policy_of as policy
 from upnp_gw.gate.decision import Facts, Held, Outcome
 from upnp_gw.gate.explain import Effect, explain, ports_text
 from upnp_gw.gate.schema import Policy
-from upnp_gw.model import Endpoint, Transport, Via
-from upnp_gw.request import MapRequest
+from upnp_gw.model.mapping import Endpoint, Transport, Via
+from upnp_gw.model.request import MapRequest
 
 TAKEN = "a forbid takes away its external ports"
 RULES = policy(

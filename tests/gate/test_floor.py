@@ -7,12 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.gate.world import GUEST, NETWORK, PC, PC6, PC_MAC, ROUTED, TV, TV_MAC, facts_of, map_request, suggested
-from tests.gate.world import policy_of as policy
+from tests.fixtures.policies import (
+    GUEST,
+    NETWORK,
+    PC,
+    PC6,
+    PC_MAC,
+    ROUTED,
+    TV,
+    TV_MAC,
+    facts_of,
+    map_request,
+    suggested,
+)
+from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Outcome, Verdict
-from upnp_gw.model import Endpoint, IPAddress, Transport, Via
-from upnp_gw.request import MapRequest, PortChoice, Refusal
+from upnp_gw.model.mapping import Endpoint, IPAddress, Transport, Via
+from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
 EVERYTHING = policy(
     """

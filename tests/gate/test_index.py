@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.gate.world import policy_of as policy
+from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.portset import contains
 
 NAMES = ["a", "b", "c"]

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from tests.gate.world import PC_MAC, TODAY
+from tests.fixtures.policies import PC_MAC, TODAY
 from upnp_gw.gate.load import load_text
 
 HEAD = f"""

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import ROOT
-from tests.gate.world import PC_MAC, TODAY, TV_MAC, facts_of, map_request
-from tests.gate.world import policy_of as policy
-from upnp_gw.errors import ConfigError
+from tests.fixtures.policies import PC_MAC, TODAY, TV_MAC, facts_of, map_request
+from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import External, Outcome
 from upnp_gw.gate.load import LARGEST, load_file, load_text
 from upnp_gw.gate.schema import Assure, Family, Grant, Limits, Mode, OnIncident
-from upnp_gw.model import Transport, Via
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.model.mapping import Transport, Via
 
 EXAMPLES = ROOT / "examples" / "policies"
 DEVICE = f'[device.pc]\nmac = ["{PC_MAC}"]\n'

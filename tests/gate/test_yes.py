@@ -8,24 +8,24 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.gate.world import PC, PC6, PC_MAC, TODAY, facts_of, map_request
+from tests.fixtures.policies import PC, PC6, PC_MAC, TODAY, facts_of, map_request
+from upnp_gw.gate.approval_queue import Questions
 from upnp_gw.gate.build import Approved
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import Clamps, Outcome, Verdict
 from upnp_gw.gate.floor import exact_external
 from upnp_gw.gate.index import basis
 from upnp_gw.gate.load import loaded
+from upnp_gw.gate.operator_rules import Proposals
 from upnp_gw.gate.portset import covers
-from upnp_gw.gate.proposals import Proposals
 from upnp_gw.gate.question import Question
-from upnp_gw.gate.questions import Questions
 from upnp_gw.gate.schema import Policy
 from upnp_gw.gate.terms import connecting, terms_of, topic_of
 from upnp_gw.ledger.filters import named, reach_of
 from upnp_gw.ledger.plan import filters_of
-from upnp_gw.model import DecisionId, Endpoint, IPAddress, RemotePeers, Transport, Via
-from upnp_gw.request import MapRequest, PortChoice
-from upnp_gw.toml_text import tables
+from upnp_gw.model.mapping import DecisionId, Endpoint, IPAddress, RemotePeers, Transport, Via
+from upnp_gw.model.request import MapRequest, PortChoice
+from upnp_gw.text.toml import tables
 
 WALL = 1_800_000_000.0
 DEVICE = f'version = 1\n[device.pc]\nmac = ["{PC_MAC}"]\n'
@@ -76,7 +76,7 @@ def decided(policy: Policy, request: MapRequest) -> Verdict:
 
 
 def ask(queue: Questions, policy: Policy, request: MapRequest, free: bool) -> Question | None:
-    """Treats a request that has to wait as ``upnp_gw.asking`` does."""
+    """Treats a request that has to wait as ``upnp_gw.engine.operator_question`` does."""
     verdict = decided(policy, request)
     facts, waiting = facts_of(request.source.address), policy.grant(verdict.rule)
     topic = topic_of(facts, request, verdict.rule)

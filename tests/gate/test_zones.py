@@ -5,14 +5,14 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 import pytest
 
-from tests.gate.world import NETWORK, facts_of, map_request
-from tests.gate.world import policy_of as policy
+from tests.fixtures.policies import NETWORK, facts_of, map_request
+from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.explain import Effect, explain
-from upnp_gw.model import Endpoint, IPAddress
-from upnp_gw.network import Link, Network
-from upnp_gw.request import Source
+from upnp_gw.model.mapping import Endpoint, IPAddress
+from upnp_gw.model.network import Link, Network
+from upnp_gw.model.request import Source
 
 MAC = "00:11:32:00:00:02"
 HOME4, HOME6, HOME_LOCAL = (

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from tests.captures.record import requests
+from tests.lab.end_to_end import ROUTER, Home, home
 from tests.lab.packets import TCP, Capture, Packet, captured
 from tests.lab.web_attacker import Careless, NameServer, Site, closing_all, page
-from tests.lab.whole_way import ROUTER, Home, home
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.privilege import mount
 

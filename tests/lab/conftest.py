@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home, pinhole
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home, pinhole
 from upnp_gw.lab import Lab, LabUnavailable, Topology, acquire
 from upnp_gw.lab.probe import Call, EchoServer, dial
-from upnp_gw.protocols.faces import Face
+from upnp_gw.protocols.igd_services import Face
 
 
 def _unavailable() -> str:

@@ -17,8 +17,8 @@ import pytest
 from lxml import etree
 
 from upnp_gw.lab import Host
-from upnp_gw.model import Transport
-from upnp_gw.protocols.faces import Face, service_of
+from upnp_gw.model.mapping import Transport
+from upnp_gw.protocols.igd_services import Face, service_of
 
 ANSWER_S = 10.0
 EVENT_S = 5.0

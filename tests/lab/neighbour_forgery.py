@@ -5,7 +5,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 
 from upnp_gw.lab import Host
-from upnp_gw.model import IPAddress
+from upnp_gw.model.mapping import IPAddress
 
 ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
 BROADCAST = b"\xff" * 6

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from upnp_gw.lab import Host
-from upnp_gw.model import IPAddress
+from upnp_gw.model.mapping import IPAddress
 
 ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 PACKET_OUTGOING = 4

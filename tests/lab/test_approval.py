@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from tests.lab.end_to_end import REACHED_S, ROUTER, TCP, Home, home
 from tests.lab.igd_control_point import ControlPoint, Fault, refused
 from tests.lab.test_pinholes import at, pinhole
-from tests.lab.whole_way import REACHED_S, ROUTER, TCP, Home, home
 from upnp_gw.lab import Host
 from upnp_gw.lab.probe import EchoServer, reach
-from upnp_gw.protocols.faces import Face
+from upnp_gw.protocols.igd_services import Face
 
 pytestmark = pytest.mark.lab
 

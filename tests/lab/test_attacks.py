@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.attacks import ATTACKS
-from tests.lab.honest import Honest, attacked, memory_kb
-from tests.lab.whole_way import ROUTER, Home, home
+from tests.lab.end_to_end import ROUTER, Home, home
+from tests.lab.well_behaved_client import Honest, attacked, memory_kb
 
 pytestmark = pytest.mark.lab
 

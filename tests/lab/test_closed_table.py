@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.whole_way import ROUTER, TCP, home
+from tests.lab.end_to_end import ROUTER, TCP, home
 from upnp_gw.lab import HOME, Lab
 from upnp_gw.lab.probe import EchoServer, reach
 

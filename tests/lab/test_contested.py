@@ -14,14 +14,14 @@ from itertools import count
 
 import pytest
 
+from tests.lab.end_to_end import REACHED_S, ROUTER, SHUT_S, TCP, UDP, Home, home
 from tests.lab.igd_control_point import Fault, until
 from tests.lab.neighbour_forgery import claim, confirm
-from tests.lab.whole_way import REACHED_S, ROUTER, SHUT_S, TCP, UDP, Home, home
 from upnp_gw.lab import Host, LanHost
 from upnp_gw.lab.probe import EchoServer, dial, reach
-from upnp_gw.model import IPAddress, Transport
-from upnp_gw.protocols import natpmp
-from upnp_gw.protocols.faces import Face
+from upnp_gw.model.mapping import IPAddress, Transport
+from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec
 from upnp_gw.protocols.pcp.messages import ANY_IPV4, ANY_IPV6, MapData, Request
 

@@ -12,16 +12,16 @@ from itertools import product
 
 import pytest
 
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home
 from tests.lab.igd_control_point import ControlPoint, Fault, refused, until
 from tests.lab.test_pinholes import at, pinhole
-from tests.lab.test_portcontrol_lab import NONCE, Talk, link_local, talk
-from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
+from tests.lab.test_port5351 import NONCE, Talk, link_local, talk
 from upnp_gw.lab import GUEST, HOME, Host, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.lab.topology import LanHost
-from upnp_gw.model import IPAddress
-from upnp_gw.protocols import natpmp
-from upnp_gw.protocols.faces import Face
+from upnp_gw.model.mapping import IPAddress
+from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec
 from upnp_gw.protocols.pcp.messages import ANY_IPV4, ANY_IPV6, MapData, Request, ResultCode, ThirdParty
 

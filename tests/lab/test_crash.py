@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.whole_way import TCP
-from tests.soak.faulty import POINTS
+from tests.lab.end_to_end import TCP
+from tests.soak.daemon_with_faults import POINTS
 from tests.soak.household import Household, household
 from tests.soak.load import Load
 from upnp_gw.lab.daemon import DaemonFailed

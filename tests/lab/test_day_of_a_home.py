@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home
 from tests.lab.igd_control_point import refused
-from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
 from upnp_gw.lab import CONSOLE, GUEST, PC, Lan, LanHost, Topology
 from upnp_gw.lab.probe import EchoServer
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 
 pytestmark = pytest.mark.lab
 

@@ -16,7 +16,7 @@ from upnp_gw.lab.demo import play, rehearsal, steps
 from upnp_gw.lab.demo.report import FAILED, PROVED, SHOWN, SKIPPED, Found, JsonReport, Outcome, TextReport
 from upnp_gw.lab.demo.stage import Console, NotProved, Stage
 from upnp_gw.lab.probe import EchoServer
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 
 DEMO = (sys.executable, "-m", "upnp_gw", "demo")
 NAMES = [name for name, _, _ in steps.STEPS] + ["gone"]

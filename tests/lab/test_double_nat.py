@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.test_portcontrol_lab import natpmpc
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home
+from tests.lab.test_port5351 import natpmpc
 from tests.lab.test_request import request
-from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
 from upnp_gw.lab.probe import EchoServer, reach
 
 pytestmark = pytest.mark.lab

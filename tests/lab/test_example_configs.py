@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.whole_way import TCP, Home
+from tests.lab.end_to_end import TCP, Home
 from upnp_gw.lab import GUEST, HOME, Lab, Topology
 from upnp_gw.lab.daemon import Daemon, DaemonFailed
 from upnp_gw.lab.probe import EchoServer

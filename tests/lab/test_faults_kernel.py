@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab.end_to_end import TCP, UDP
 from tests.lab.igd_control_point import refused, until
-from tests.lab.whole_way import TCP, UDP
 from tests.soak.household import Household, household
 from upnp_gw.lab.daemon import DaemonFailed
 from upnp_gw.lab.probe import EchoServer

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home
 from tests.lab.igd_control_point import ControlPoint, until
-from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
 from tests.soak.household import Household, household
 from tests.soak.load import Load
 from upnp_gw.lab import GUEST, HOME, Topology

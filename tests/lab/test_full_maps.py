@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.end_to_end import ROUTER, TCP, home
 from tests.lab.test_pinholes import at, pinhole
-from tests.lab.test_portcontrol_lab import GATEWAY6, talk
-from tests.lab.whole_way import ROUTER, TCP, home
+from tests.lab.test_port5351 import GATEWAY6, talk
 from upnp_gw.lab.probe import EchoServer
-from upnp_gw.model import MOST_FILTERS, IPAddress
-from upnp_gw.protocols.faces import Face
+from upnp_gw.model.mapping import MOST_FILTERS, IPAddress
+from upnp_gw.protocols.igd_services import Face
 from upnp_gw.protocols.pcp.messages import Filter, ResultCode
 
 pytestmark = pytest.mark.lab

@@ -11,10 +11,10 @@ from time import CLOCK_BOOTTIME, clock_gettime
 import pytest
 
 from upnp_gw.lab import CONSOLE, GUEST, HOME, Lab, LanHost, Topology
-from upnp_gw.model import Instant
-from upnp_gw.protocols.faces import SERVICES, Face, Service
-from upnp_gw.request import Source
-from upnp_gw.servers.gena import Eventing
+from upnp_gw.model.mapping import Instant
+from upnp_gw.model.request import Source
+from upnp_gw.protocols.igd_services import SERVICES, Face, Service
+from upnp_gw.servers.http.gena_delivery import Eventing
 
 pytestmark = pytest.mark.lab
 

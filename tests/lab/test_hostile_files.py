@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.whole_way import ROUTER, TCP, home
+from tests.lab.end_to_end import ROUTER, TCP, home
 from upnp_gw.lab.daemon import DaemonFailed
 from upnp_gw.lab.probe import EchoServer
 

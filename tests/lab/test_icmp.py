@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.whole_way import ROUTER, Home, home
+from tests.lab.end_to_end import ROUTER, Home, home
 from upnp_gw.lab import Host
 
 pytestmark = pytest.mark.lab

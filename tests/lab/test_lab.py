@@ -12,7 +12,7 @@ import pytest
 
 from upnp_gw.lab import GUEST, HOME, Lab, LanHost, Topology
 from upnp_gw.lab.probe import EchoServer, dial, reach
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 
 pytestmark = pytest.mark.lab
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.end_to_end import ROUTER, TCP, Home, home
 from tests.lab.igd_control_point import ControlPoint, refused
 from tests.lab.neighbour_forgery import claim
-from tests.lab.whole_way import ROUTER, TCP, Home, home
 from upnp_gw.lab.daemon import DaemonFailed
 from upnp_gw.lab.probe import EchoServer
-from upnp_gw.privileges import CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, find
+from upnp_gw.system.privileges import CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, find
 
 pytestmark = [pytest.mark.lab, pytest.mark.spec("SR-27")]
 

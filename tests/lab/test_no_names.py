@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home
 from tests.lab.igd_control_point import ControlPoint, Subscriber, exchange, refused
 from tests.lab.packets import Packet, captured
 from tests.lab.test_pinholes import pinhole
-from tests.lab.whole_way import ROUTER, TCP, UDP, Home, home
 from upnp_gw.lab import Lab
 from upnp_gw.lab.privilege import mount
 from upnp_gw.lab.topology import INTERNET, WAN_NETWORK
-from upnp_gw.protocols.faces import Face
+from upnp_gw.protocols.igd_services import Face
 
 pytestmark = pytest.mark.lab
 

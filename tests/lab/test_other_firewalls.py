@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.end_to_end import REACHED_S, TCP, Home, home, masquerading
 from tests.lab.igd_control_point import Fault, until
-from tests.lab.whole_way import REACHED_S, TCP, Home, home, masquerading
 from upnp_gw.lab import CONSOLE, HOME, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, reach
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.end_to_end import PINHOLES, ROUTER, SHUT_S, TCP, UDP, Home, home, pinhole
 from tests.lab.igd_control_point import Subscriber, refused, until
-from tests.lab.whole_way import PINHOLES, ROUTER, SHUT_S, TCP, UDP, Home, home, pinhole
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer, Proof, dial, reach
-from upnp_gw.model import Transport
-from upnp_gw.protocols.faces import Face
+from upnp_gw.model.mapping import Transport
+from upnp_gw.protocols.igd_services import Face
 
 __all__ = ["SERVICE", "at", "pinhole"]
 

@@ -15,7 +15,7 @@ AS_USER = """
 import os
 from upnp_gw.lab import Lab, LabUnavailable, Topology, acquire
 from upnp_gw.lab.probe import reach
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 try:
     print(acquire(), os.geteuid())
 except LabUnavailable as problem:

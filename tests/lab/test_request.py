@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.end_to_end import SHUT_S, TCP, UDP, Home
 from tests.lab.igd_control_point import until
-from tests.lab.whole_way import SHUT_S, TCP, UDP, Home
 from upnp_gw.lab.probe import EchoServer, reach
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 
 pytestmark = pytest.mark.lab
 

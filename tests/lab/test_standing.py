@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.end_to_end import ROUTER, SHUT_S, TCP, Home, home
 from tests.lab.igd_control_point import Fault, refused
+from tests.lab.test_end_to_end_network import heard_of
 from tests.lab.test_pinholes import SERVICE, at, pinhole
-from tests.lab.test_portcontrol_lab import GATEWAY6, Talk, talk
-from tests.lab.test_whole_way_network import heard_of
-from tests.lab.whole_way import ROUTER, SHUT_S, TCP, Home, home
+from tests.lab.test_port5351 import GATEWAY6, Talk, talk
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.lab.topology import CONSOLE
-from upnp_gw.protocols import natpmp
-from upnp_gw.protocols.faces import Face
+from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp.messages import ANY_IPV6, Filter, ResultCode
 
 pytestmark = pytest.mark.lab

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.end_to_end import TCP, UDP, ended
 from tests.lab.igd_control_point import until
-from tests.lab.ssdp_ear import GROUP, ear
-from tests.lab.whole_way import TCP, UDP, ended
+from tests.lab.ssdp_listener import GROUP, ear
 from tests.soak.household import Household, household
 from tests.soak.load import Load
 from upnp_gw.cli.client import Gateway

@@ -10,11 +10,11 @@ pytestmark = pytest.mark.lab
 
 SCRIPT = """
 import asyncio, sys
-from tests.firewall.driver import forward, settings
-from upnp_gw.errors import FirewallError
+from tests.fixtures.firewall_driver import forward, settings
+from upnp_gw.model.errors import FirewallError
 from upnp_gw.firewall.base import Refill
 from upnp_gw.firewall.nftables import NftablesFirewall
-from upnp_gw.firewall.nftables.library import Session, TooLarge
+from upnp_gw.firewall.libnftables import Session, TooLarge
 
 async def main() -> None:
     firewall = NftablesFirewall()

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.end_to_end import Home, home, masquerading
 from tests.lab.floods import ip_datagram
 from tests.lab.igd_control_point import until
 from tests.lab.packets import captured
-from tests.lab.test_whole_way_hostile import GET, NATPMP_ADDRESS, PCP_ANNOUNCE, SEARCH, Knock, answered
-from tests.lab.whole_way import Home, home, masquerading
+from tests.lab.test_end_to_end_hostile import GET, NATPMP_ADDRESS, PCP_ANNOUNCE, SEARCH, Knock, answered
 from upnp_gw.lab import Lab
-from upnp_gw.model import IPAddress
+from upnp_gw.model.mapping import IPAddress
 
 pytestmark = pytest.mark.lab
 

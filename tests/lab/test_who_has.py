@@ -10,9 +10,9 @@ import pytest
 
 from tests.lab.neighbour_forgery import claim, confirm
 from upnp_gw.lab import CONSOLE, GUEST, HOME, PC, Lab, Topology
-from upnp_gw.model import IPAddress
-from upnp_gw.servers.rtnetlink_socket import Rtnetlink
-from upnp_gw.servers.who_has import MOST_HEARD, Asker, Question, WhoHas
+from upnp_gw.model.mapping import IPAddress
+from upnp_gw.system.rtnetlink_socket import Rtnetlink
+from upnp_gw.system.who_has import MOST_HEARD, Asker, Question, WhoHas
 
 pytestmark = [pytest.mark.lab, pytest.mark.spec("SR-2", "SR-43")]
 

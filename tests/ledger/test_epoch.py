@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from upnp_gw.ledger.epoch import Epoch
-from upnp_gw.model import Instant
+from upnp_gw.model.mapping import Instant
 
 NOW = Instant(1000.0, 1_800_000_000.0)
 ONE, OTHER = IPv4Address("11.22.33.44"), IPv4Address("11.22.33.55")

@@ -20,8 +20,8 @@ from upnp_gw.ledger.evidence import (
     Opening,
     RuleEvidence,
 )
-from upnp_gw.ledger.store import Store
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
+from upnp_gw.store.store import Store
 
 NOW = 1_800_000_000.0
 
@@ -156,7 +156,7 @@ def test_rows_on_disk_are_the_rows(
 ) -> None:
     import sqlite3
 
-    from upnp_gw.ledger import evidence_rows
+    from upnp_gw.store import evidence_rows
 
     database = sqlite3.connect(":memory:")
     database.executescript(evidence_rows.SCHEMA)

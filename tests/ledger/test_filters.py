@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upnp_gw.ledger.filters import apart, reach_of
-from upnp_gw.model import MOST_FILTERS, IPNetwork, RemotePeers
+from upnp_gw.model.mapping import MOST_FILTERS, IPNetwork, RemotePeers
 
 
 def peers(text: str, port: int = 0) -> RemotePeers:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.ledger.rows import NOW, asks, clamps, mapping
+from tests.fixtures.mapping_rows import NOW, asks, clamps, mapping
 from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.ledger.leases import (
     END_GRACE_S,
@@ -18,7 +18,7 @@ from upnp_gw.ledger.leases import (
     renewed,
     without_ended,
 )
-from upnp_gw.model import Hold, Instant, Via
+from upnp_gw.model.mapping import Hold, Instant, Via
 
 
 @pytest.mark.parametrize(

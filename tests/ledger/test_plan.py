@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.ledger.rows import CONSOLE, NOW, PC, allowed, asks, mapping
+from tests.fixtures.mapping_rows import CONSOLE, NOW, PC, allowed, asks, mapping
 from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
 from upnp_gw.ledger.table import Table
-from upnp_gw.model import Hold, Mapping, Transport, Via
-from upnp_gw.request import MapRequest, PortChoice, Refusal
+from upnp_gw.model.mapping import Hold, Mapping, Transport, Via
+from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
 
 def planner(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from upnp_gw.gate.decision import External, PortRanges
 from upnp_gw.ledger.ports import NEAR, anywhere, choose, permits, upward
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 
 ALL: PortRanges = ((1024, 65535),)
 

@@ -5,10 +5,10 @@ from ipaddress import ip_network
 
 import pytest
 
-from tests.ledger.rows import NOW, mapping
+from tests.fixtures.mapping_rows import NOW, mapping
 from upnp_gw.ledger.leases import without_ended
 from upnp_gw.ledger.reachable import no_wider, opens, with_holds
-from upnp_gw.model import Endpoint, Hold, Instant, Mapping, RemotePeers, Via
+from upnp_gw.model.mapping import Endpoint, Hold, Instant, Mapping, RemotePeers, Via
 
 NET, HOST, OTHER = ip_network("203.0.113.0/24"), ip_network("203.0.113.5/32"), ip_network("198.51.100.7/32")
 PLAIN = mapping(1)

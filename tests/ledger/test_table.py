@@ -7,10 +7,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.ledger.rows import CONSOLE, PC, mapping
+from tests.fixtures.mapping_rows import CONSOLE, PC, mapping
 from upnp_gw.ledger.charges import Inner, inner_of
 from upnp_gw.ledger.table import Draft, Table
-from upnp_gw.model import Mapping, Transport
+from upnp_gw.model.mapping import Mapping, Transport
 
 INNER = Inner(Transport.TCP, 80, None)
 

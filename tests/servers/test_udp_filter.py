@@ -10,11 +10,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from upnp_gw.model import IPAddress
+from upnp_gw.model.mapping import IPAddress
 from upnp_gw.servers import udp_filter
 from upnp_gw.servers.udp_filter import FLOOD, MOST, Filter, build
 from upnp_gw.servers.udp_options import dropped
-from upnp_gw.socket_filter import attach
+from upnp_gw.system.socket_filter import attach
 
 ONE, TWO = ip_address("127.0.0.1"), ip_address("127.0.0.2")
 SIX = ip_address("::1")

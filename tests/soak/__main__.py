@@ -21,7 +21,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.lab.igd_control_point import until
-from tests.soak.calamity import Calamities, Kills, Memory
+from tests.soak.faults import Calamities, Kills, Memory
 from tests.soak.household import Household, household
 from tests.soak.load import Load
 from tests.soak.people import FIRST, Programs

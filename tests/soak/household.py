@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.lab.whole_way import ROUTER, Home
-from tests.soak.faulty import FAULTS
+from tests.lab.end_to_end import ROUTER, Home
+from tests.soak.daemon_with_faults import FAULTS
 from upnp_gw.lab import CONSOLE, HOME, PC, Lab, LanHost, Topology
 from upnp_gw.lab.daemon import START_S, Daemon
 from upnp_gw.lab.machine import Machine
@@ -41,7 +41,7 @@ Open = dict[str, tuple[str, int, str, int]]
 
 
 class FaultyDaemon(Daemon):
-    """The daemon of ``tests.soak.faulty``. ``faults``: the directory of its faults."""
+    """The daemon of ``tests.soak.daemon_with_faults``. ``faults``: the directory of its faults."""
 
     def __init__(self, host: Machine, directory: Path, *options: str) -> None:
         super().__init__(host, directory, *options)
@@ -50,7 +50,7 @@ class FaultyDaemon(Daemon):
 
     @property
     def argv(self) -> list[str]:
-        command = [sys.executable, "-m", "tests.soak.faulty", *super().argv[3:]]
+        command = [sys.executable, "-m", "tests.soak.daemon_with_faults", *super().argv[3:]]
         return ["env", f"{FAULTS}={self.faults}", *command]
 
     def start(self, timeout: float = START_S) -> None:

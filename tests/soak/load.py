@@ -17,9 +17,9 @@ from enum import Enum
 from tests.lab.igd_control_point import ControlPoint, Fault
 from tests.soak.household import HOSTS, Household
 from upnp_gw.lab.topology import HOME
-from upnp_gw.model import Transport
-from upnp_gw.protocols import natpmp
-from upnp_gw.protocols.faces import Face
+from upnp_gw.model.mapping import Transport
+from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.natpmp import codec as natpmp
 
 EACH = 4
 """Clients of one host: as many connections as it may have."""

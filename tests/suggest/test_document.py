@@ -9,17 +9,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from upnp_gw.errors import ConfigError
-from upnp_gw.gate import cases
+from upnp_gw.gate import file_tests as cases
 from upnp_gw.gate.build import Approved
-from upnp_gw.gate.home import home_policy, home_text
+from upnp_gw.gate.builtin import home_policy, home_text
 from upnp_gw.gate.load import load_text, loaded
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.evidence import DAY_S, EvidenceBook, Opening
-from upnp_gw.model import Transport
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.model.mapping import Transport
 from upnp_gw.suggest.document import Suggestion, suggest
 from upnp_gw.suggest.needs import learn
-from upnp_gw.toml_text import tables
+from upnp_gw.text.toml import tables
 
 TCP, UDP = Transport.TCP, Transport.UDP
 NOW, TODAY = 1_800_000_000.0, date(2027, 1, 15)

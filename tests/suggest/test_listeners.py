@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upnp_gw.gate.load import load_text
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 from upnp_gw.suggest.document import suggest
 from upnp_gw.suggest.listeners import Listener, learn_from, parse_listeners
 

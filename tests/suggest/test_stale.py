@@ -3,10 +3,10 @@
 from dataclasses import replace
 from datetime import date
 
-from tests.ledger.rows import mapping
+from tests.fixtures.mapping_rows import mapping
 from upnp_gw.gate.load import load_text
 from upnp_gw.ledger.evidence import DAY_S, EvidenceBook
-from upnp_gw.model import Mapping, Usage
+from upnp_gw.model.mapping import Mapping, Usage
 from upnp_gw.suggest.stale import Kind, stale
 
 NOW, TODAY = 1_800_000_000.0, date(2027, 1, 15)

@@ -2,7 +2,7 @@
 
 Every body of it is a Struct here, every way of it a row of ``ROUTES``; the server, the schema in docs/api.json and
 the command line are made from them. Times are RFC 3339 in UTC, durations whole seconds. Client text
-(``description``, device names) is what the client sent: whoever shows it escapes it (``upnp_gw.terminal``).
+(``description``, device names) is what the client sent: whoever shows it escapes it (``upnp_gw.text.escape``).
 
     values     what the others are made of
     mappings   ``list``, ``show``, ``add``, ``delete``

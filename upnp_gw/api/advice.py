@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from upnp_gw.api.values import Count, FieldError, Port, address
-from upnp_gw.model import Kind, Transport
+from upnp_gw.model.mapping import Kind, Transport
 
 
 class Evidence(Struct, frozen=True, kw_only=True):

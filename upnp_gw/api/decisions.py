@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, Port, address, prefix
-from upnp_gw.model import IPNetwork, Transport, Via
+from upnp_gw.model.mapping import IPNetwork, Transport, Via
 
 
 class Holder(Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     """Seconds asked for; null: as long as possible."""
     description: str
     refusal: str | None
-    """Why not: a word of ``upnp_gw.request.Refusal``; null where it was allowed."""
+    """Why not: a word of ``upnp_gw.model.request.Refusal``; null where it was allowed."""
     rule: str | None
     """The grant that was charged or the forbid that matched."""
     reasons: list[str]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, Port, address, prefix
-from upnp_gw.model import IPAddress, IPNetwork, Kind, Transport, Via
+from upnp_gw.model.mapping import IPAddress, IPNetwork, Kind, Transport, Via
 
 
 class Mapping(Struct, frozen=True, kw_only=True):

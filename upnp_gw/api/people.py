@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from upnp_gw.api.decisions import Holder
 from upnp_gw.api.mappings import Mapping
 from upnp_gw.api.values import Count, For, Port, ranges_of
-from upnp_gw.model import Transport, Via
+from upnp_gw.model.mapping import Transport, Via
 
 
 class Device(Struct, frozen=True, kw_only=True):

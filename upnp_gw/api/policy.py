@@ -5,7 +5,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from upnp_gw.api.values import Count, Port
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 
 
 class PolicyText(Struct, frozen=True, kw_only=True):

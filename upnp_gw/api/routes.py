@@ -77,7 +77,7 @@ ROUTES: Table[str, Route] = {
     "events": Route("GET", "/v1/events", "What happens, as it happens", Event, stream=True),
 }
 """Operation -> its way. An operation is a method of that name, called with the names in the path, then the body or
-the query: of ``upnp_gw.servers.control.Operator``, or of another part that the daemon gives the control server."""
+the query: of ``upnp_gw.control.server.Operator``, or of another part that the daemon gives the control server."""
 
 
 def encode(value: object) -> bytes:

@@ -108,7 +108,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     """The body of every answer that is not 2xx."""
 
     error: str
-    """A fixed word: ``invalid``, ``not-found``, or a word of ``upnp_gw.request.Refusal``."""
+    """A fixed word: ``invalid``, ``not-found``, or a word of ``upnp_gw.model.request.Refusal``."""
     message: str
     """One sentence for people."""
     field: str | None = None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from upnp_gw.model import IPAddress, IPNetwork
+from upnp_gw.model.mapping import IPAddress, IPNetwork
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Count = Annotated[int, Meta(ge=0)]

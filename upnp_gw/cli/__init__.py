@@ -25,7 +25,7 @@ import click
 
 from upnp_gw import __version__
 from upnp_gw.cli.screen import Context, colour_option, prepared, show_error
-from upnp_gw.terminal import shown
+from upnp_gw.text.escape import shown
 
 GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Serve": {

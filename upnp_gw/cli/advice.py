@@ -14,8 +14,8 @@ from upnp_gw.cli.health import LABEL
 from upnp_gw.cli.number import Number
 from upnp_gw.cli.screen import WHOLE, columns_of_terminal, folded
 from upnp_gw.cli.table import Column, table
-from upnp_gw.model import Kind
-from upnp_gw.terminal import shown
+from upnp_gw.model.mapping import Kind
+from upnp_gw.text.escape import shown
 
 LISTENERS_MOST = 200
 KINDS = {

@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from upnp_gw.cli.screen import WHOLE, show_error
-from upnp_gw.terminal import shown
+from upnp_gw.text.escape import shown
 
 REFUSED = 1
 UNREACHABLE = 3

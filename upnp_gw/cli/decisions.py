@@ -13,8 +13,8 @@ from upnp_gw.cli.incidents import banner
 from upnp_gw.cli.number import PORT, Number
 from upnp_gw.cli.screen import BAD, UNLIMITED, VERDICTS, WHOLE, columns_of_terminal, painted, wrapped
 from upnp_gw.cli.table import Column, table
-from upnp_gw.model import Via
-from upnp_gw.terminal import shown
+from upnp_gw.model.mapping import Via
+from upnp_gw.text.escape import shown
 
 REASON_INDENT = "    "
 

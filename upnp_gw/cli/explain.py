@@ -26,8 +26,8 @@ from upnp_gw.cli.screen import (
     say,
     wrapped,
 )
-from upnp_gw.model import Transport, Via
-from upnp_gw.terminal import shown
+from upnp_gw.model.mapping import Transport, Via
+from upnp_gw.text.escape import shown
 
 LABEL = 8
 OPTION_OF = {
@@ -122,9 +122,9 @@ def _by_gateway(gateway: Gateway, wanted: dict[str, str | int | None]) -> api.Ex
 
 def _by_file(file: Path, wanted: dict[str, str | int | None]) -> api.Explained:
     """The scene of a ``[[test]]`` of this file: what is left open is filled in favour of the request."""
-    from upnp_gw.errors import ConfigError
+    from upnp_gw.control.dry_run import by_policy
     from upnp_gw.gate.load import load_file
-    from upnp_gw.trial import by_policy
+    from upnp_gw.model.errors import ConfigError
 
     try:
         trial = msgspec.convert(wanted, api.Trial)
@@ -157,7 +157,7 @@ def reload(gateway: Gateway, as_json: bool) -> None:
         say(f"    {one.decision} {shown(one.reason, WHOLE)}", further=" " * 8)
     same = "as before" if done.hash == done.before else f"before: {done.before}"
     say(shown(f"in force: {done.source}, policy {done.hash} ({same}); {done.standing} mappings stand", 400))
-    from upnp_gw.gate.home import WHERE
+    from upnp_gw.gate.builtin import WHERE
 
     if done.source == WHERE:
         say('No policy file is configured. Write [gate] policy = "FILE" in the configuration, and start again.')

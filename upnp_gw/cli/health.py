@@ -15,8 +15,8 @@ from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
 from upnp_gw.cli.number import HTTP_PORT
 from upnp_gw.cli.run import configure, interface_options
 from upnp_gw.cli.screen import BAD, CAUTION, GOOD, HEADING, WHOLE, beginning, columns_of_terminal, folded, wrapped
-from upnp_gw.errors import ConfigError, FirewallError
-from upnp_gw.terminal import shown, width
+from upnp_gw.model.errors import ConfigError, FirewallError
+from upnp_gw.text.escape import shown, width
 
 LABEL = 9
 MARK = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
@@ -124,7 +124,7 @@ def _look(gateway: Gateway, config_file: Path | None, **given: object) -> list[a
     import asyncio
 
     from upnp_gw.doctor import examine
-    from upnp_gw.firewall.nftables.library import check_library
+    from upnp_gw.firewall.libnftables import check_library
 
     options = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
     try:

@@ -2,7 +2,7 @@
 
 from upnp_gw import api
 from upnp_gw.cli import words
-from upnp_gw.terminal import shown
+from upnp_gw.text.escape import shown
 
 
 def held_by(holder: api.Holder) -> str:

@@ -6,7 +6,7 @@ from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.client import Gateway
 from upnp_gw.cli.screen import BAD, CAUTION, beginning, glued, painted, wrapped
-from upnp_gw.terminal import shown
+from upnp_gw.text.escape import shown
 
 STATE = {"freeze": "is frozen", "quarantine": "is in quarantine", "log": "is only told of"}
 

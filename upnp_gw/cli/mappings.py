@@ -14,8 +14,8 @@ from upnp_gw.cli.incidents import banner
 from upnp_gw.cli.number import PORT
 from upnp_gw.cli.screen import CAUTION, WHOLE, columns_of_terminal, folded, say
 from upnp_gw.cli.table import Column, table
-from upnp_gw.model import Kind
-from upnp_gw.terminal import shown
+from upnp_gw.model.mapping import Kind
+from upnp_gw.text.escape import shown
 
 REDRAW_S = 2.0
 CLEAR = "\x1b[H\x1b[2J"

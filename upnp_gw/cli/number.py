@@ -2,7 +2,7 @@
 
 import click
 
-from upnp_gw.terminal import shown
+from upnp_gw.text.escape import shown
 
 ENDLESS = 10**9
 """Stands for no upper end."""

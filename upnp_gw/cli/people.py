@@ -14,8 +14,8 @@ from upnp_gw.cli.client import Gateway, print_json, talks
 from upnp_gw.cli.incidents import described
 from upnp_gw.cli.mappings import closed, named
 from upnp_gw.cli.screen import say
-from upnp_gw.model import Via
-from upnp_gw.terminal import shown
+from upnp_gw.model.mapping import Via
+from upnp_gw.text.escape import shown
 
 DEVICE = click.argument("device", metavar="DEVICE")
 """A device: its name, MAC address (``MAC@LAN`` if the gateway serves several LANs) or IP address."""

@@ -17,9 +17,9 @@ from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
 from upnp_gw.cli.decisions import asked_words
 from upnp_gw.cli.decisions import since as time_of
 from upnp_gw.cli.screen import BAD, CAUTION, GOOD, VERDICTS, WHOLE, painted, say
-from upnp_gw.errors import ConfigError
-from upnp_gw.ledger.records import DecisionRecord
-from upnp_gw.terminal import shown
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.model.records import DecisionRecord
+from upnp_gw.text.escape import shown
 
 UNUSABLE = 2
 PAGE = 2000
@@ -44,7 +44,7 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
     Exit code 0: it would come into force; 1: it would not; 2: the file cannot be read.
     """
     from upnp_gw.gate.load import examined, read_given_text
-    from upnp_gw.toml_text import placed
+    from upnp_gw.text.toml import placed
 
     try:
         text = read_given_text(file)
@@ -100,7 +100,7 @@ def init(profile: str, force: bool, file: Path | None) -> None:
     home: any device may map its own ports from 1024 up, within numbers; ask: what no grant covers is a question to
     you; locked: nothing but what is named.
     """
-    from upnp_gw.gate.home import profile_text
+    from upnp_gw.gate.builtin import profile_text
 
     text = profile_text(profile)
     if file is None:
@@ -156,11 +156,11 @@ def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device:
     Says first what FILE is: the policy in force, the file in force with changes since, or another file.
     What commands wrote (approved.toml) counts in both. Exit code 0: nothing differs; 1: something does.
     """
-    from upnp_gw.gate.approved import ended
+    from upnp_gw.control.replay import replay
     from upnp_gw.gate.build import Approved
     from upnp_gw.gate.load import loaded, read_given_text
-    from upnp_gw.replay import replay
-    from upnp_gw.toml_text import located, tables
+    from upnp_gw.gate.managed_file import ended
+    from upnp_gw.text.toml import located, tables
 
     now = msgspec.json.decode(gateway.ask("GET", "/v1/policy"), type=api.PolicyText)
     written = None
@@ -262,7 +262,7 @@ def _records(gateway: Gateway, wanted: Mapping[str, object]) -> Iterator[Decisio
 
 def _record(told: api.Decision) -> DecisionRecord:
     """A decision of the API as it was recorded."""
-    from upnp_gw.model import DecisionId
+    from upnp_gw.model.mapping import DecisionId
 
     return DecisionRecord(
         id=DecisionId(told.id),

@@ -11,7 +11,7 @@ from upnp_gw.cli.mappings import external
 from upnp_gw.cli.number import ENDLESS, Number
 from upnp_gw.cli.people import lasting, print_written, told
 from upnp_gw.cli.screen import HEADING, beginning, columns_of_terminal, say, wrapped
-from upnp_gw.terminal import shown
+from upnp_gw.text.escape import shown
 
 NUMBER = click.argument("number", type=Number("the number of a question", 1, ENDLESS, 3), metavar="N")
 

@@ -14,12 +14,12 @@ import click
 from upnp_gw.cli import words
 from upnp_gw.cli.number import PORT, Seconds
 from upnp_gw.cli.screen import BAD, painted, say
-from upnp_gw.model import IPAddress, Transport, Via
-from upnp_gw.terminal import shown
+from upnp_gw.model.mapping import IPAddress, Transport, Via
+from upnp_gw.text.escape import shown
 
 if TYPE_CHECKING:
     from upnp_gw.client.ask import Manner
-    from upnp_gw.client.wish import Got, Wish
+    from upnp_gw.client.mapping_request import Got, Wish
 
 REFUSED, NOBODY = 1, 3
 VIAS = {"pcp": Via.PCP, "natpmp": Via.NATPMP, "igd": Via.IGD2}
@@ -89,8 +89,8 @@ def request(
     if (chosen is not None or external is not None) and listening != (chosen is not None):
         raise click.UsageError("--yes goes with --listening, --external with TRANSPORT and PORT")
     from upnp_gw.client.ask import ORDER, Manner
+    from upnp_gw.client.mapping_request import Wish
     from upnp_gw.client.secret import load_secret, nonces, secret_path
-    from upnp_gw.client.wish import Wish
 
     version = 6 if ipv6 else 4
     asked = [(Transport(transport), port)] if transport is not None and port is not None else None
@@ -141,7 +141,7 @@ class _Teller:
 
     def failed(self, wish: "Wish", no: Exception) -> int:
         """Tells it; the answer is the exit code."""
-        from upnp_gw.client.wish import Refused
+        from upnp_gw.client.mapping_request import Refused
 
         refused = isinstance(no, Refused)
         words_of = shown(f"{no} ({no.told})" if isinstance(no, Refused) and no.told else str(no), 400)
@@ -164,7 +164,7 @@ class _Teller:
 async def _once(manner: "Manner", wishes: Sequence["Wish"], release: bool, teller: _Teller) -> int:
     """One after the other, as a client of a gateway should (RFC 6886 section 3.1)."""
     from upnp_gw.client.ask import first_answer, let_go
-    from upnp_gw.client.wish import Refused, Silent
+    from upnp_gw.client.mapping_request import Refused, Silent
 
     worst = 0
     for wish in wishes:
@@ -182,7 +182,7 @@ async def _once(manner: "Manner", wishes: Sequence["Wish"], release: bool, telle
 
 async def _hold(manner: "Manner", wishes: Sequence["Wish"], teller: _Teller) -> int:
     from upnp_gw.client.hold import Holder
-    from upnp_gw.client.wish import Refused, Silent
+    from upnp_gw.client.mapping_request import Refused, Silent
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -11,11 +11,11 @@ import click
 
 from upnp_gw.cli.number import HTTP_PORT
 from upnp_gw.cli.screen import say
-from upnp_gw.config import Config, check_links
-from upnp_gw.config_file import Settings, load
-from upnp_gw.errors import ConfigError
-from upnp_gw.network import Link, awaited
-from upnp_gw.terminal import shown
+from upnp_gw.config.file import Settings, load
+from upnp_gw.config.settings import Config, check_links
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.model.network import Link, awaited
+from upnp_gw.text.escape import shown
 
 CONFIG_ERROR = 2
 EMULATED_WAN = "emulated"
@@ -97,7 +97,7 @@ def configure(
 
     Raises ConfigError.
     """
-    from upnp_gw.servers.detect import check_apart, detect, look
+    from upnp_gw.config.interface_detection import check_apart, detect, look
 
     where = str(config_file) if config_file is not None else "command line"
     try:

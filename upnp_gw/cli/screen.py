@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from upnp_gw.terminal import cut, width
+from upnp_gw.text.escape import cut, width
 
 COLUMNS = 80
 """Of a terminal that does not say how wide it is."""

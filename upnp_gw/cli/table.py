@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from upnp_gw.cli.screen import HEADING, UNLIMITED, painted, wrapped
-from upnp_gw.terminal import cut, width
+from upnp_gw.text.escape import cut, width
 
 Row = TypeVar("Row")
 GAP = "  "

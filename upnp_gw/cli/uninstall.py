@@ -7,9 +7,9 @@ import click
 
 from upnp_gw.cli.client import REFUSED, Gateway, Refusal, talks
 from upnp_gw.cli.screen import say
-from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import FirewallMode
-from upnp_gw.terminal import shown
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.text.escape import shown
 
 REMOVES = {
     FirewallMode.ALONGSIDE: (
@@ -34,7 +34,7 @@ def uninstall(gateway: Gateway, as_json: bool, yes: bool) -> None:
         )
     from upnp_gw.firewall.nftables import installed_mode
     from upnp_gw.firewall.nftables import uninstall as remove
-    from upnp_gw.privileges import check_right
+    from upnp_gw.system.privileges import check_right
 
     try:
         check_right("uninstall")

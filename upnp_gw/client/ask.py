@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from upnp_gw.client.datagram import DatagramLink
+from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
 from upnp_gw.client.natpmp import NatPmpDialogue
 from upnp_gw.client.pcp import PcpDialogue
 from upnp_gw.client.route import find_way
-from upnp_gw.client.wish import Got, Refused, Silent, Wish
-from upnp_gw.model import IPAddress, Via
+from upnp_gw.model.mapping import IPAddress, Via
 
 ORDER = (Via.PCP, Via.NATPMP, Via.IGD2)
 """Which are tried, by default all of them in this order. IGD2 stands for both of its versions."""
@@ -44,7 +44,7 @@ class Manner:
 async def link(manner: Manner, via: Via, version: int) -> AsyncIterator[Link]:
     """A link over this protocol. Raises Silent where there is no way to a gateway or it cannot be found."""
     if via.protocol == Via.IGD2.protocol:
-        from upnp_gw.client.igd import igd_link  # a fifth of a second to import
+        from upnp_gw.client.igd import igd_link
 
         async with igd_link(find_way(4, manner.gateway, _four(manner.source)), manner, version) as igd:
             yield igd

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
 from upnp_gw.client.route import Way
 from upnp_gw.client.schedule import Uniform, recover_in
-from upnp_gw.client.wish import Got, Refused, Silent, Wish
-from upnp_gw.model import Via
-from upnp_gw.protocols.portcontrol import CLIENT_PORT, PORT
+from upnp_gw.model.mapping import Via
+from upnp_gw.protocols.port5351 import CLIENT_PORT, PORT
 
 ALL_NODES = "ff02::1"
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from upnp_gw.client.ask import Link, Manner, first_answer
+from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
 from upnp_gw.client.schedule import Uniform, renew_in
-from upnp_gw.client.wish import Got, Refused, Silent, Wish
 
 AGAIN_S = (2.0, 60.0)
 """First and longest wait after nobody gave the port."""

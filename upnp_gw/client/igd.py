@@ -16,9 +16,9 @@ from async_upnp_client.exceptions import UpnpActionError, UpnpError
 from async_upnp_client.profiles.igd import IgdDevice
 from async_upnp_client.search import async_search
 
+from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
 from upnp_gw.client.route import Way, find_way
-from upnp_gw.client.wish import Got, Refused, Silent, Wish
-from upnp_gw.model import Endpoint, Via
+from upnp_gw.model.mapping import Endpoint, Via
 
 if TYPE_CHECKING:
     from upnp_gw.client.ask import Manner

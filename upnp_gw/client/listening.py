@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from upnp_gw.model import IPAddress, Transport
-from upnp_gw.servers.listeners import find_bound, read_ephemeral
-from upnp_gw.servers.sock_diag import Bound
+from upnp_gw.model.mapping import IPAddress, Transport
+from upnp_gw.system.listening_ports import find_bound, read_ephemeral
+from upnp_gw.system.sock_diag import Bound
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from upnp_gw.client.epoch import EpochWatch
+from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
 from upnp_gw.client.schedule import Uniform, natpmp_waits
-from upnp_gw.client.wish import Got, Refused, Silent, Wish
-from upnp_gw.errors import WireError
-from upnp_gw.model import Endpoint, IPAddress, Via
-from upnp_gw.protocols.natpmp import (
+from upnp_gw.model.errors import WireError
+from upnp_gw.model.mapping import Endpoint, IPAddress, Via
+from upnp_gw.protocols.natpmp.codec import (
     NO_ADDRESS,
     AddressRequest,
     AddressResponse,

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from upnp_gw.client.epoch import EpochWatch
+from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
 from upnp_gw.client.schedule import Uniform, pcp_waits
-from upnp_gw.client.wish import Got, Refused, Silent, Wish
-from upnp_gw.errors import WireError
-from upnp_gw.model import Endpoint, IPAddress, Via
-from upnp_gw.protocols import natpmp
+from upnp_gw.model.errors import WireError
+from upnp_gw.model.mapping import Endpoint, IPAddress, Via
+from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp.codec import build_request, parse_response
 from upnp_gw.protocols.pcp.messages import ANY_IPV4, ANY_IPV6, MapData, Request, Response, ResultCode
 

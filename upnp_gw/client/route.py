@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 
-from upnp_gw.client.wish import Silent
-from upnp_gw.model import IPAddress
+from upnp_gw.client.mapping_request import Silent
+from upnp_gw.model.mapping import IPAddress
 
 PROC_NET = Path("/proc/self/net")
 """Follows the net namespace of the process."""

@@ -10,9 +10,9 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from upnp_gw.client.wish import Wish
-from upnp_gw.files import FileProblem, read_any, write_own
+from upnp_gw.client.mapping_request import Wish
 from upnp_gw.protocols.pcp.messages import NONCE_BYTES
+from upnp_gw.system.files import FileProblem, read_any, write_own
 
 SECRET_BYTES = 32
 

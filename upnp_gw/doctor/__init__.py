@@ -8,7 +8,7 @@ holders   who holds our ports
 """
 
 from upnp_gw.api import Check
-from upnp_gw.config import Config
+from upnp_gw.config.settings import Config
 from upnp_gw.doctor.checks import judge
 from upnp_gw.doctor.look import look
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from upnp_gw.api import Check
-from upnp_gw.doctor.scene import DAEMON, PortHolder, Scene
+from upnp_gw.doctor.machine_state import DAEMON, PortHolder, Scene
 from upnp_gw.firewall.base import FirewallMode
-from upnp_gw.firewall.nftables.library import described
-from upnp_gw.model import Transport
-from upnp_gw.network import private_external
-from upnp_gw.terminal import shown
+from upnp_gw.firewall.libnftables import described
+from upnp_gw.model.mapping import Transport
+from upnp_gw.model.network import private_external
+from upnp_gw.text.escape import shown
 
 SSDP_PORT = 1900
 PCP_PORT = 5351

@@ -5,9 +5,9 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from upnp_gw.doctor.scene import DAEMON, PortHolder
-from upnp_gw.model import Transport
-from upnp_gw.servers.listeners import read_bound
+from upnp_gw.doctor.machine_state import DAEMON, PortHolder
+from upnp_gw.model.mapping import Transport
+from upnp_gw.system.listening_ports import read_bound
 
 PROC = Path("/proc")
 

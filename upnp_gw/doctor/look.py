@@ -9,19 +9,19 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from upnp_gw.config import Config, check_links
+from upnp_gw.config.interface_detection import DefaultRoute, Interface, check_apart
+from upnp_gw.config.interface_detection import look as interfaces
+from upnp_gw.config.settings import Config, check_links
 from upnp_gw.doctor.holders import holders
-from upnp_gw.doctor.scene import Multicast, Scene
+from upnp_gw.doctor.machine_state import Multicast, Scene
 from upnp_gw.doctor.search import other_gateways
-from upnp_gw.errors import ConfigError, FirewallError
-from upnp_gw.files import FileProblem, check_directory
-from upnp_gw.firewall.nftables.drops import Drop
-from upnp_gw.firewall.nftables.inspect import foreign_ruleset, forward_filters
-from upnp_gw.firewall.nftables.library import Session
-from upnp_gw.firewall.nftables.offload import FlowOffload, flow_offloads
-from upnp_gw.other_tables import all_drops, served_ports
-from upnp_gw.servers.detect import DefaultRoute, Interface, check_apart
-from upnp_gw.servers.detect import look as interfaces
+from upnp_gw.engine.other_tables import all_drops, served_ports
+from upnp_gw.firewall.libnftables import Session
+from upnp_gw.firewall.other_tables.drops import Drop
+from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
+from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads
+from upnp_gw.model.errors import ConfigError, FirewallError
+from upnp_gw.system.files import FileProblem, check_directory
 
 SYSCTL = Path("/proc/sys/net")
 BRIDGES = Path("/sys/class/net")

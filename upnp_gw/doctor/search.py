@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterable
 from ipaddress import IPv4Address, ip_address
 
-from upnp_gw.doctor.scene import OtherGateway
-from upnp_gw.network import Link
+from upnp_gw.doctor.machine_state import OtherGateway
+from upnp_gw.model.network import Link
 
 GROUP = ("239.255.255.250", 1900)
 SEARCH = (

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from upnp_gw.model import MOST_FILTERS, DecisionId, Endpoint, IPAddress, IPNetwork, Kind, Transport
-from upnp_gw.network import Network
+from upnp_gw.model.mapping import MOST_FILTERS, DecisionId, Endpoint, IPAddress, IPNetwork, Kind, Transport
+from upnp_gw.model.network import Network
 
 MOST_FOR_REMOTES = 32768
 """The most forwards for single remote hosts and prefixes. The kernel allocates the buckets of its maps for all of

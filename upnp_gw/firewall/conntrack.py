@@ -23,7 +23,7 @@ from upnp_gw.firewall.netlink import (
     nest,
     parse_attributes,
 )
-from upnp_gw.model import Endpoint, IPAddress, Transport
+from upnp_gw.model.mapping import Endpoint, IPAddress, Transport
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.labels import is_ours
-from upnp_gw.model import Endpoint, IPAddress, IPNetwork, Transport
+from upnp_gw.model.mapping import Endpoint, IPAddress, IPNetwork, Transport
 
 ASSURED = 1 << 2
 """IPS_ASSURED."""

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import (
     Change,
     Close,
@@ -20,8 +19,9 @@ from upnp_gw.firewall.base import (
     Rewire,
     most_for_remotes,
 )
-from upnp_gw.model import Endpoint, IPAddress, IPNetwork, Transport
-from upnp_gw.network import Network
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.mapping import Endpoint, IPAddress, IPNetwork, Transport
+from upnp_gw.model.network import Network
 
 Slot = tuple[Transport, IPAddress | None, int, IPNetwork | None, int]
 

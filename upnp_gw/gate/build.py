@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from upnp_gw.gate import values
-from upnp_gw.gate.cases import case_of
 from upnp_gw.gate.decision import Outcome
+from upnp_gw.gate.file_tests import case_of
 from upnp_gw.gate.policyfile import ApprovedTable, DeviceTable, LimitsTable, MemberList, TopTable, shaped
 from upnp_gw.gate.rules import Rules, known
 from upnp_gw.gate.schema import ELEMENTS_EACH, Assure, Device, Limits, Mode, OnIncident, Policy, Zone

@@ -10,13 +10,13 @@ from typing import TypeVar
 
 from upnp_gw.gate import floor
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, PortRanges, Verdict
-from upnp_gw.gate.identity import names_of, suspects
+from upnp_gw.gate.facts import names_of, suspects
 from upnp_gw.gate.match import Asked, Obstacle, counted_ports, covers, forbids, full, obstacle, permitted, remotes
 from upnp_gw.gate.portset import ALL_PORTS, UNPRIVILEGED, normal, shared, without
 from upnp_gw.gate.schema import OBSERVE_RULE, OPERATOR_RULE, Forbid, Grant, Mode, Policy, Rules
 from upnp_gw.gate.values import duration_text
-from upnp_gw.model import Via
-from upnp_gw.request import MapRequest, Refusal
+from upnp_gw.model.mapping import Via
+from upnp_gw.model.request import MapRequest, Refusal
 
 Rule = TypeVar("Rule", Forbid, Grant)
 

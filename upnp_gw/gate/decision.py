@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from upnp_gw.model import DecisionId, IPAddress, IPNetwork
-from upnp_gw.network import GatewayPorts, Network
-from upnp_gw.request import Refusal
+from upnp_gw.model.mapping import DecisionId, IPAddress, IPNetwork
+from upnp_gw.model.network import GatewayPorts, Network
+from upnp_gw.model.request import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Facts:
     """Everything that ``decide`` may know beside the request. Gathered by the gateway, stored with the decision."""
 
     device: str
-    """The requester: its MAC address and LAN (``upnp_gw.device``), its address where no MAC is known, or
+    """The requester: its MAC address and LAN (``upnp_gw.model.device``), its address where no MAC is known, or
     ``operator``."""
     mac: str | None
     """The requester's neighbour entry; None: not known."""

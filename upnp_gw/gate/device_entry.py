@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
-from upnp_gw.model import IPAddress
-from upnp_gw.request import Refusal
+from upnp_gw.model.mapping import IPAddress
+from upnp_gw.model.request import Refusal
 
 
 @dataclass(slots=True)

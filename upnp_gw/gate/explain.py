@@ -12,11 +12,11 @@ from enum import StrEnum
 from upnp_gw.gate import match
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import Facts, PortRanges, Verdict
-from upnp_gw.gate.identity import names_of, suspects
+from upnp_gw.gate.facts import names_of, suspects
 from upnp_gw.gate.match import Asked
 from upnp_gw.gate.portset import contains, normal, without
 from upnp_gw.gate.schema import Forbid, Grant, Policy
-from upnp_gw.request import MapRequest
+from upnp_gw.model.request import MapRequest
 
 
 class Effect(StrEnum):

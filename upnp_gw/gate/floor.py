@@ -9,9 +9,9 @@ from bisect import bisect_right
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from upnp_gw.gate.decision import Facts
-from upnp_gw.model import IPAddress, Transport, Via
-from upnp_gw.network import Network
-from upnp_gw.request import MapRequest, PortChoice, Refusal
+from upnp_gw.model.mapping import IPAddress, Transport, Via
+from upnp_gw.model.network import Network
+from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
 PRIVILEGED_BELOW = 1024
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from upnp_gw.errors import ConfigError
-from upnp_gw.files import FileProblem, read_own, read_trusted
-from upnp_gw.gate import cases
+from upnp_gw.gate import file_tests as cases
 from upnp_gw.gate.build import Approved, build
 from upnp_gw.gate.index import indexed
 from upnp_gw.gate.lint import Finding, lint
 from upnp_gw.gate.schema import Policy
-from upnp_gw.toml_text import located, not_utf8, tables
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.system.files import FileProblem, read_own, read_trusted
+from upnp_gw.text.toml import located, not_utf8, tables
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of a policy file: thousands of devices, and no accident that fills the memory."""

@@ -6,9 +6,9 @@ from upnp_gw.gate import floor
 from upnp_gw.gate.decision import External, Facts, PortRanges
 from upnp_gw.gate.portset import UNPRIVILEGED, contains, normal
 from upnp_gw.gate.schema import DAY_S, Family, Forbid, Grant, Policy
-from upnp_gw.model import IPAddress, IPNetwork
-from upnp_gw.prefixes import inside
-from upnp_gw.request import MapRequest, Refusal
+from upnp_gw.model.mapping import IPAddress, IPNetwork
+from upnp_gw.model.prefixes import inside
+from upnp_gw.model.request import MapRequest, Refusal
 
 DAY_MIN = DAY_S // 60
 

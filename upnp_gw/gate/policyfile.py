@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from upnp_gw.errors import ConfigError
 from upnp_gw.gate.accepted import accepted_at, such_as
-from upnp_gw.toml_text import found, joined
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.text.toml import found, joined
 
 Names = str | list[str]
 Ports = list[int | str]

@@ -7,8 +7,8 @@ from typing import Any
 
 from upnp_gw.gate.schema import Family
 from upnp_gw.gate.terms import Terms, Topic
-from upnp_gw.model import DecisionId, Endpoint, IPNetwork, RemotePeers, Transport, Via
-from upnp_gw.request import MapRequest, PortChoice, Source
+from upnp_gw.model.mapping import DecisionId, Endpoint, IPNetwork, RemotePeers, Transport, Via
+from upnp_gw.model.request import MapRequest, PortChoice, Source
 
 EARLIER = 8
 """Former numbers of a question that are remembered."""

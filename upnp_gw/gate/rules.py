@@ -17,7 +17,7 @@ from upnp_gw.gate.schema import (
     Zone,
 )
 from upnp_gw.gate.values import Place, optional
-from upnp_gw.model import IPNetwork, Transport
+from upnp_gw.model.mapping import IPNetwork, Transport
 
 HOW_TO_NAME = {
     "device": '[device.ps5] and mac = ["ac:89:95:00:00:01"]',

@@ -13,8 +13,8 @@ from upnp_gw.gate.decision import Facts, PortRanges
 from upnp_gw.gate.match import Asked, permitted
 from upnp_gw.gate.portset import contains, covers, normal
 from upnp_gw.gate.schema import Family, Grant, Policy
-from upnp_gw.model import IPAddress, IPNetwork, RemotePeers, Transport
-from upnp_gw.request import MapRequest
+from upnp_gw.model.mapping import IPAddress, IPNetwork, RemotePeers, Transport
+from upnp_gw.model.request import MapRequest
 
 ANYWHERE6 = IPv6Network("::/0")
 MOST_EXTERNAL = 16

@@ -11,13 +11,13 @@ from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
-from upnp_gw.device import is_interface, is_mac
-from upnp_gw.errors import ConfigError
 from upnp_gw.gate.accepted import FREE_NAME, accepted_at, such_as
 from upnp_gw.gate.decision import PortRanges
 from upnp_gw.gate.portset import normal
-from upnp_gw.model import IPAddress, IPNetwork
-from upnp_gw.toml_text import as_toml, joined
+from upnp_gw.model.device import is_interface, is_mac
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.model.mapping import IPAddress, IPNetwork
+from upnp_gw.text.toml import as_toml, joined
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 LONGEST_S = 366 * UNITS["d"]

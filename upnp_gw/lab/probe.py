@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from upnp_gw.lab.host import Host
-from upnp_gw.model import Endpoint, IPAddress, Transport
+from upnp_gw.model.mapping import Endpoint, IPAddress, Transport
 
 REFUSED_S = 0.5
 """How long silence has to last until it counts as a drop, seconds. An answer inside a lab takes under 10 ms."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping as Table
 from typing import NamedTuple
 
 from upnp_gw.ledger.filters import reach
-from upnp_gw.model import IPAddress, Mapping, Transport
+from upnp_gw.model.mapping import IPAddress, Mapping, Transport
 
 
 class Inner(NamedTuple):

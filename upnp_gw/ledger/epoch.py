@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
-from upnp_gw.model import Instant
+from upnp_gw.model.mapping import Instant
 
 
 @dataclass(frozen=True, slots=True)

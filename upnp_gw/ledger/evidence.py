@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from upnp_gw.model import IPAddress, Transport
+from upnp_gw.model.mapping import IPAddress, Transport
 
 DAY_S = 86_400.0
 KEEP_S = 180 * DAY_S

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
-from upnp_gw.model import MOST_FILTERS, IPNetwork, Kind, Mapping, RemotePeers
-from upnp_gw.prefixes import inside, without
-from upnp_gw.request import MapRequest
+from upnp_gw.model.mapping import MOST_FILTERS, IPNetwork, Kind, Mapping, RemotePeers
+from upnp_gw.model.prefixes import inside, without
+from upnp_gw.model.request import MapRequest
 
 if TYPE_CHECKING:
     from upnp_gw.ledger.table import Table

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from upnp_gw.gate.decision import Clamps
 from upnp_gw.ledger.reachable import with_holds
-from upnp_gw.model import Hold, Instant, Mapping, Via
+from upnp_gw.model.mapping import Hold, Instant, Mapping, Via
 
 RECHECK_S = 3600
 """The longest that a held mapping stands in the kernel without a new decision."""

@@ -14,7 +14,7 @@ from upnp_gw.ledger.filters import Reach, meet, meeting, named, reach, reach_of,
 from upnp_gw.ledger.leases import decided
 from upnp_gw.ledger.ports import choose
 from upnp_gw.ledger.table import Table
-from upnp_gw.model import (
+from upnp_gw.model.mapping import (
     MOST_FILTERS,
     UNIQUE_IDS,
     Hold,
@@ -27,7 +27,7 @@ from upnp_gw.model import (
     Transport,
     Via,
 )
-from upnp_gw.request import MapRequest, PortChoice, Refusal
+from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Planner:
             return None
         if row.internal.address == request.internal.address:
             return row
-        # Another address of the owner may be another host behind its MAC address (``upnp_gw.former_addresses``).
+        # Another address of the owner may be another host behind its MAC address (``upnp_gw.engine.former_addresses``).
         may_lead_elsewhere = request.via is Via.OPERATOR or row.delegated or self.delegated
         return row if may_lead_elsewhere and request.choice is PortChoice.EXACT else None
 

@@ -6,7 +6,7 @@ from itertools import chain, islice
 from random import Random
 
 from upnp_gw.gate.decision import External, PortRanges
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 
 NEAR = 64
 """Ports looked at in turn from the one asked for; then as many anywhere. So a long row of taken ports costs no more

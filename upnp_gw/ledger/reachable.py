@@ -7,7 +7,7 @@ opens nothing either (``with_holds``): only a request can, or the operator.
 from dataclasses import replace
 
 from upnp_gw.ledger.filters import narrowed
-from upnp_gw.model import Hold, Mapping, Via
+from upnp_gw.model.mapping import Hold, Mapping, Via
 
 
 def opens(before: Mapping | None, after: Mapping) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from upnp_gw.ledger.charges import Charged, Charges, Inner
-from upnp_gw.model import Endpoint, IPAddress, Kind, Mapping, MappingKey, Transport
+from upnp_gw.model.mapping import Endpoint, IPAddress, Kind, Mapping, MappingKey, Transport
 
 Port = tuple[Transport, int]
 K = TypeVar("K")

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from upnp_gw.model import IPAddress
-from upnp_gw.socket_filter import JUMP_EQUAL, LOAD_WORD, RETURN, Instruction, attach, packed
+from upnp_gw.model.mapping import IPAddress
+from upnp_gw.system.socket_filter import JUMP_EQUAL, LOAD_WORD, RETURN, Instruction, attach, packed
 
 UDP_PAYLOAD = 8
 """A filter of a UDP socket sees the UDP header first."""

@@ -15,20 +15,20 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
-from upnp_gw.errors import ConfigError
-from upnp_gw.gate import cases
-from upnp_gw.gate.approved import as_tables
+from upnp_gw.gate import file_tests as cases
 from upnp_gw.gate.build import Approved, build
+from upnp_gw.gate.builtin import home_text
 from upnp_gw.gate.decision import Outcome, Verdict
-from upnp_gw.gate.home import home_text
 from upnp_gw.gate.index import indexed
 from upnp_gw.gate.load import loaded
+from upnp_gw.gate.managed_file import as_tables
 from upnp_gw.gate.schema import ANYONE, RESERVED_RULES, Case, Policy
 from upnp_gw.gate.values import listed
+from upnp_gw.model.errors import ConfigError
 from upnp_gw.suggest.grants import Plain, Proposed, case_against, case_for, proposed
 from upnp_gw.suggest.needs import Learnt, Need, Unused
-from upnp_gw.terminal import shown
-from upnp_gw.toml_text import tables
+from upnp_gw.text.escape import shown
+from upnp_gw.text.toml import tables
 
 WHERE = "suggested policy"
 MACHINE = "approved.toml"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from upnp_gw.gate.approved import free_name, port_values
 from upnp_gw.gate.floor import PRIVILEGED_BELOW
-from upnp_gw.model import IPNetwork, Transport
+from upnp_gw.gate.managed_file import free_name, port_values
+from upnp_gw.model.mapping import IPNetwork, Transport
 from upnp_gw.suggest.needs import Need, Unused
 
 REVIEW_MONTHS = 6

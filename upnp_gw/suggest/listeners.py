@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from upnp_gw.gate.portset import normal
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 from upnp_gw.suggest.needs import Learnt, Need
-from upnp_gw.terminal import shown
+from upnp_gw.text.escape import shown
 
 LONGEST_PROGRAM = 40
 MOST_LINES = 20_000

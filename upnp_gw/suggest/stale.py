@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from upnp_gw.gate.identity import ids_of
+from upnp_gw.gate.facts import ids_of
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.evidence import DAY_S, EvidenceBook
-from upnp_gw.model import Mapping, Usage
+from upnp_gw.model.mapping import Mapping, Usage
 
 
 class Kind(StrEnum):

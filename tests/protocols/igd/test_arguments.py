@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upnp_gw.model import Transport
-from upnp_gw.protocols.faces import Face
+from upnp_gw.model.mapping import Transport
 from upnp_gw.protocols.igd import arguments
 from upnp_gw.protocols.igd.arguments import Rejected, read
 from upnp_gw.protocols.igd.model import ArgumentModel, DataType
+from upnp_gw.protocols.igd_services import Face
 
 PORT = ArgumentModel("P", "P", DataType.UI2)
 LEASE = ArgumentModel("L", "L", DataType.UI4)

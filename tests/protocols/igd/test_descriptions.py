@@ -3,10 +3,10 @@
 import pytest
 from lxml import etree
 
-from tests.fake_gateway import service_models
-from upnp_gw.protocols.faces import SERVICES, Face, service_of
+from tests.fixtures.fake_gateway import service_models
 from upnp_gw.protocols.igd.model import ActionModel, DataType, service_description, service_descriptions
 from upnp_gw.protocols.igd.services import ROWS
+from upnp_gw.protocols.igd_services import SERVICES, Face, service_of
 
 NS = "{urn:schemas-upnp-org:service-1-0}"
 BOTH = [Face.IGD1, Face.IGD2]

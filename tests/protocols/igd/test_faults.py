@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.fake_gateway import FakeGateway, call, key_arguments, mapping_arguments
-from upnp_gw.model import DecisionId
-from upnp_gw.protocols.faces import Face
+from tests.fixtures.fake_gateway import FakeGateway, call, key_arguments, mapping_arguments
+from upnp_gw.model.mapping import DecisionId
+from upnp_gw.model.request import Refusal, Refused
 from upnp_gw.protocols.igd.faults import NAMES, REFUSALS, Fault, fault_of
-from upnp_gw.request import Refusal, Refused
+from upnp_gw.protocols.igd_services import Face
 
 ONLY_2 = {728, 729, 730, 731, 732, 733}
 NEVER_2 = {724, 725, 726, 727}

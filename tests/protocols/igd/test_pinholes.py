@@ -4,12 +4,12 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
-from tests.fake_gateway import CLIENT, FakeGateway, call
-from upnp_gw.model import Endpoint, Transport, Via
-from upnp_gw.protocols.faces import Face
+from tests.fixtures.fake_gateway import CLIENT, FakeGateway, call
+from upnp_gw.model.mapping import Endpoint, Transport, Via
+from upnp_gw.model.request import Ipv6Firewall, MapRequest, PortChoice, Refusal, Refused, Source, UnmapRequest
 from upnp_gw.protocols.igd.engine import Answer
 from upnp_gw.protocols.igd.faults import Fault
-from upnp_gw.request import Ipv6Firewall, MapRequest, PortChoice, Refusal, Refused, Source, UnmapRequest
+from upnp_gw.protocols.igd_services import Face
 
 HOST = "2001:db8:77::10"
 PINHOLE = {

@@ -5,7 +5,7 @@ from ipaddress import IPv4Network
 import pytest
 from lxml import etree
 
-from tests.fake_gateway import (
+from tests.fixtures.fake_gateway import (
     CLIENT,
     OTHER,
     FakeGateway,
@@ -15,12 +15,12 @@ from tests.fake_gateway import (
     mapping_arguments,
     service_models,
 )
-from upnp_gw.model import Endpoint, MappingKey, Transport, Via
-from upnp_gw.protocols.faces import Face
+from upnp_gw.model.mapping import Endpoint, MappingKey, Transport, Via
+from upnp_gw.model.request import MapRequest, PortChoice, Source, UnmapPortRequest, UnmapRangeRequest, UnmapRequest
 from upnp_gw.protocols.igd.engine import Caller, Values, perform
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.services import ROWS
-from upnp_gw.request import MapRequest, PortChoice, Source, UnmapPortRequest, UnmapRangeRequest, UnmapRequest
+from upnp_gw.protocols.igd_services import Face
 
 P = "{urn:schemas-upnp-org:gw:WANIPConnection}"
 faces = pytest.mark.parametrize("face", Face)

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fake_gateway import CLIENT, FakeGateway, call, default_connection, service_models
-from upnp_gw.protocols.faces import Face
+from tests.fixtures.fake_gateway import CLIENT, FakeGateway, call, default_connection, service_models
+from upnp_gw.model.request import Source
 from upnp_gw.protocols.igd.engine import Caller, query, shown
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.services import ROWS
-from upnp_gw.request import Source
+from upnp_gw.protocols.igd_services import Face
 
 L3F, COMMON = "Layer3Forwarding", "WANCommonInterfaceConfig"
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.protocols import portcontrol_vectors as vectors
-from upnp_gw.errors import WireError
-from upnp_gw.model import IPAddress
+from tests.fixtures import port5351_vectors as vectors
+from upnp_gw.model.errors import WireError
+from upnp_gw.model.mapping import IPAddress
 from upnp_gw.protocols.pcp.address import pack_address, unpack_address
 from upnp_gw.protocols.pcp.codec import (
     MAX_BYTES,

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.gate.world import policy_of
-from tests.house import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, house
-from tests.portcontrol_house import CONSOLE_IP6, NONCE, OTHER_NONCE, TCP, UDP, Line
-from upnp_gw.model import RemotePeers
-from upnp_gw.network import Neighbour
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, house
+from tests.fixtures.policies import policy_of
+from tests.fixtures.port5351 import CONSOLE_IP6, NONCE, OTHER_NONCE, TCP, UDP, Line
+from upnp_gw.model.mapping import RemotePeers
+from upnp_gw.model.network import Neighbour
+from upnp_gw.model.request import Refusal
 from upnp_gw.protocols.pcp import mapping as pcp_mapping
 from upnp_gw.protocols.pcp.messages import (
     ANY_IPV6,
@@ -22,8 +23,7 @@ from upnp_gw.protocols.pcp.messages import (
     ThirdParty,
     UnknownOption,
 )
-from upnp_gw.protocols.portcontrol import PortControl
-from upnp_gw.request import Refusal
+from upnp_gw.protocols.port5351 import PortControl
 
 EXTERNAL = IPv4Address("11.22.33.44")
 LETS_IN = Filter(120, 0, IPv4Address("198.51.100.0"))

@@ -8,17 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Change, Cut, FirewallMode, FirewallSettings, Open, Reading, Refill
-from upnp_gw.firewall.nftables import forwarding
-from upnp_gw.firewall.nftables.books import LIVE_GRACE_S, Books
+from upnp_gw.firewall.libnftables import Session, TooLarge
+from upnp_gw.firewall.nftables import sysctl as forwarding
 from upnp_gw.firewall.nftables.counters import Carried, Elements, answered, reading, snapshot
-from upnp_gw.firewall.nftables.cutter import Cutter
-from upnp_gw.firewall.nftables.draft import Draft
-from upnp_gw.firewall.nftables.inspect import foreign_ruleset, forward_filters
-from upnp_gw.firewall.nftables.library import Session, TooLarge
+from upnp_gw.firewall.nftables.flow_teardown import Cutter
+from upnp_gw.firewall.nftables.monitor import Watch
 from upnp_gw.firewall.nftables.ruleset import TABLE, contents, structure, version
-from upnp_gw.firewall.nftables.watch import Watch
+from upnp_gw.firewall.nftables.ruleset_delta import Draft
+from upnp_gw.firewall.nftables.state import LIVE_GRACE_S, Books
+from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
+from upnp_gw.model.errors import FirewallError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

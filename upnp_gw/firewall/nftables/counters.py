@@ -19,13 +19,13 @@ from upnp_gw.firewall.netlink import (
     nest,
     parse_attributes,
 )
-from upnp_gw.firewall.nftables.books import Books
-from upnp_gw.firewall.nftables.draft import Draft
 from upnp_gw.firewall.nftables.elements import slot_of
 from upnp_gw.firewall.nftables.exchanges import FAMILIES, KEPT_S
 from upnp_gw.firewall.nftables.ruleset import CARRYING, NAME, OPENING
+from upnp_gw.firewall.nftables.ruleset_delta import Draft
 from upnp_gw.firewall.nftables.shares import DROPPED
-from upnp_gw.model import Endpoint, IPAddress, Kind, Transport
+from upnp_gw.firewall.nftables.state import Books
+from upnp_gw.model.mapping import Endpoint, IPAddress, Kind, Transport
 
 NFPROTO_INET, IFNAMSIZ = 1, 16
 GET_ELEMENT = 13

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
-from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.nftables.ruleset import CARRYING, INTERVALS, TABLE
-from upnp_gw.model import Endpoint, IPAddress, Transport
-from upnp_gw.prefixes import meet
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.mapping import Endpoint, IPAddress, Transport
+from upnp_gw.model.prefixes import meet
 
 LINE = 150
 """Elements of one command. Six commands stay below 208 KiB, which any socket may send."""

@@ -15,11 +15,11 @@ import hashlib
 import re
 from ipaddress import IPv4Address
 
-from upnp_gw.errors import FirewallError
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings, most_for_remotes
 from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
 from upnp_gw.firewall.nftables import exchanges, shares
-from upnp_gw.network import Network
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.network import Network
 
 TABLE = "inet upnp_gw"
 FAMILY, NAME = TABLE.split()

@@ -19,7 +19,7 @@ from upnp_gw.lab.demo.steps import GAME, STEPS
 from upnp_gw.lab.lab import Lab
 from upnp_gw.lab.privilege import LabUnavailable, acquire
 from upnp_gw.lab.probe import EchoServer
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 
 EXIT_FAILED = 1
 EXIT_REHEARSED = 4

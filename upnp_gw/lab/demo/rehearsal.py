@@ -12,23 +12,23 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from random import SystemRandom
 
-from upnp_gw.events import Events
+from upnp_gw.engine.environment import Surroundings
+from upnp_gw.engine.gateway import Gateway
+from upnp_gw.engine.requests import Operations
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings
 from upnp_gw.firewall.memory import MemoryFirewall
-from upnp_gw.gate.home import home_policy
-from upnp_gw.gate.limits import DeviceBook
-from upnp_gw.gateway import Gateway
+from upnp_gw.gate.builtin import home_policy
+from upnp_gw.gate.device_history import DeviceBook
 from upnp_gw.lab.demo.report import Found
 from upnp_gw.lab.demo.stage import require
 from upnp_gw.lab.demo.steps import BRIEF, BRIEF_LEASE_S, GAME, HOME_LIMIT, LEASE_S, WANTED, ports_of
 from upnp_gw.lab.topology import CONSOLE, HOME, PC, LanHost, Topology, gateway_of
-from upnp_gw.ledger.ledger import Ledger
-from upnp_gw.ledger.store import Store
-from upnp_gw.model import Endpoint, Instant, Transport, Via
-from upnp_gw.network import Link, Neighbour, Network
-from upnp_gw.operations import Operations
-from upnp_gw.request import Granted, MapRequest, PortChoice, Refused, Reply, Source
-from upnp_gw.surroundings import Surroundings
+from upnp_gw.ledger.events import Events
+from upnp_gw.ledger.transaction import Ledger
+from upnp_gw.model.mapping import Endpoint, Instant, Transport, Via
+from upnp_gw.model.network import Link, Neighbour, Network
+from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refused, Reply, Source
+from upnp_gw.store.store import Store
 
 EXTERNAL = Topology().external_addresses[0]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from upnp_gw.cli.screen import BAD, CAUTION, GOOD, HEADING, columns_of_terminal, painted
-from upnp_gw.terminal import shown
+from upnp_gw.text.escape import shown
 
 INDENT = "    "
 

@@ -13,7 +13,7 @@ from upnp_gw.lab.lab import Lab
 from upnp_gw.lab.machine import Machine
 from upnp_gw.lab.privilege import TOOL_PATH
 from upnp_gw.lab.probe import Proof, reach
-from upnp_gw.model import IPAddress, Transport
+from upnp_gw.model.mapping import IPAddress, Transport
 
 FOUND = re.compile(r"^Found valid IGD : ", re.MULTILINE)
 DESCRIBED = re.compile(r"desc: (\S+)")

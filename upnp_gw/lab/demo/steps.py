@@ -11,7 +11,7 @@ from typing import Any
 from upnp_gw.lab.demo.report import Found, room
 from upnp_gw.lab.demo.stage import Stage, control_point, require
 from upnp_gw.lab.probe import EchoServer, reach
-from upnp_gw.model import Transport
+from upnp_gw.model.mapping import Transport
 
 GAME = 3074
 BRIEF = 3075

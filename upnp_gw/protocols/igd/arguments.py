@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
-from upnp_gw.model import Transport
-from upnp_gw.protocols.faces import Face
+from upnp_gw.model.mapping import Transport
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.model import ArgumentModel, DataType
+from upnp_gw.protocols.igd_services import Face
 
 SPACE = " \t\r\n"
 DESCRIPTION_MAX = 256

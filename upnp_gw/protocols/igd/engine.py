@@ -8,12 +8,12 @@ counters. It never waits and changes nothing itself.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from upnp_gw.model import Via
-from upnp_gw.protocols.faces import Face
+from upnp_gw.model.mapping import Via
+from upnp_gw.model.request import ChangeRequest, Reply, Source, View
 from upnp_gw.protocols.igd.arguments import Arguments, Rejected, read
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.model import ActionModel, ServiceModel
-from upnp_gw.request import ChangeRequest, Reply, Source, View
+from upnp_gw.protocols.igd_services import Face
 
 Values = Mapping[str, str | int | bool]
 """Out-argument -> value."""

@@ -7,13 +7,13 @@ mappings that it may see.
 
 from collections.abc import Mapping
 
-from upnp_gw.protocols.faces import Face, Level, Service
+from upnp_gw.model.request import Source, View
+from upnp_gw.protocols.gena.subscriptions import Properties
 from upnp_gw.protocols.igd.engine import Caller, Variable, shown
 from upnp_gw.protocols.igd.layer3_forwarding import default_connection_service
 from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.igd.services import ROWS
-from upnp_gw.protocols.subscriptions import Properties
-from upnp_gw.request import Source, View
+from upnp_gw.protocols.igd_services import Face, Level, Service
 
 
 def evented_properties(view: View, models: ServiceModels, udns: Mapping[Face, Mapping[Level, str]]) -> Properties:

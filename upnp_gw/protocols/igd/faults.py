@@ -6,8 +6,8 @@ retry 718 and 501 without end (libtorrent, Syncthing) and stop at 606. Codes 728
 
 from dataclasses import dataclass
 
-from upnp_gw.protocols.faces import Face
-from upnp_gw.request import Refusal, Refused
+from upnp_gw.model.request import Refusal, Refused
+from upnp_gw.protocols.igd_services import Face
 
 NAMES = {
     401: "Invalid Action",

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from upnp_gw.protocols.descriptors import load_descriptor
-from upnp_gw.protocols.faces import SERVICES, Face, Service, scpd_path
+from upnp_gw.protocols.igd.descriptors import load_descriptor
+from upnp_gw.protocols.igd_services import SERVICES, Face, Service, scpd_path
 
 
 class DataType(StrEnum):

@@ -5,8 +5,8 @@ Two of its eight names differ from the action arguments: ``NewDescription`` and 
 
 from collections.abc import Iterable
 
-from upnp_gw.model import Mapping
-from upnp_gw.protocols.xml_text import Document, escape
+from upnp_gw.model.mapping import Mapping
+from upnp_gw.protocols.xml import Document, escape
 
 LIST = (
     '<p:PortMappingList xmlns:p="urn:schemas-upnp-org:gw:WANIPConnection"'

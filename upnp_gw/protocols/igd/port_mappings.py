@@ -6,8 +6,19 @@ is not decided here: everything well-formed goes to the gate.
 
 from functools import partial
 
-from upnp_gw.model import Endpoint, Mapping, MappingKey
-from upnp_gw.protocols.faces import Face
+from upnp_gw.model.mapping import Endpoint, Mapping, MappingKey
+from upnp_gw.model.request import (
+    Granted,
+    MapRequest,
+    PortChoice,
+    Refusal,
+    Refused,
+    Removed,
+    Reply,
+    UnmapPortRequest,
+    UnmapRangeRequest,
+    UnmapRequest,
+)
 from upnp_gw.protocols.igd.arguments import (
     SPACE,
     Arguments,
@@ -20,18 +31,7 @@ from upnp_gw.protocols.igd.arguments import (
 from upnp_gw.protocols.igd.engine import Answer, Caller, Change, Values
 from upnp_gw.protocols.igd.faults import Fault, fault_of
 from upnp_gw.protocols.igd.port_listing import build_port_listing, remote_text
-from upnp_gw.request import (
-    Granted,
-    MapRequest,
-    PortChoice,
-    Refusal,
-    Refused,
-    Removed,
-    Reply,
-    UnmapPortRequest,
-    UnmapRangeRequest,
-    UnmapRequest,
-)
+from upnp_gw.protocols.igd_services import Face
 
 LEASE_MAX_V2 = 604800
 """Seconds; WANIPConnection:2 knows no longer lease, and more is clamped (IGD-133)."""

@@ -4,11 +4,11 @@ What concerns port mappings is in ``port_mappings``. The gateway connects and co
 neither chooses the type of the connection nor ends it (IGD-106, IGD-107).
 """
 
-from upnp_gw.protocols.faces import Face
 from upnp_gw.protocols.igd import port_mappings
 from upnp_gw.protocols.igd.arguments import SPACE, Arguments
 from upnp_gw.protocols.igd.engine import Action, Answer, Caller, ServiceRows
 from upnp_gw.protocols.igd.faults import Fault
+from upnp_gw.protocols.igd_services import Face
 
 ROUTED = "IP_Routed"
 CONNECTION_TYPES = frozenset({"Unconfigured", ROUTED, "IP_Bridged"})

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from ipaddress import AddressValueError, IPv6Address, IPv6Network
 
-from upnp_gw.model import Endpoint, Mapping, Transport
+from upnp_gw.model.mapping import Endpoint, Mapping, Transport
+from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused, Reply, UnmapRequest
 from upnp_gw.protocols.igd.arguments import SPACE, Arguments, Rejected
 from upnp_gw.protocols.igd.engine import Answer, Caller, Change, Counted, Outcome, ServiceRows
 from upnp_gw.protocols.igd.faults import Fault, fault_of
-from upnp_gw.request import Granted, MapRequest, PortChoice, Refusal, Refused, Reply, UnmapRequest
 
 ANY_PROTOCOL = 65535
 LEASE_MAX_S = 86400

@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Address, IPv6Address
 
-from upnp_gw.model import IPAddress
+from upnp_gw.model.mapping import IPAddress
 
 MAPPED = bytes(10) + b"\xff\xff"
 

@@ -6,8 +6,8 @@ A request that cannot be served is a ``PcpError`` with the result to answer; one
 
 import struct
 
-from upnp_gw.errors import WireError
-from upnp_gw.model import IPAddress
+from upnp_gw.model.errors import WireError
+from upnp_gw.model.mapping import IPAddress
 from upnp_gw.protocols.pcp.address import pack_address, unpack_address
 from upnp_gw.protocols.pcp.messages import (
     NONCE_BYTES,

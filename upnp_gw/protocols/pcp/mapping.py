@@ -6,7 +6,18 @@ Everything that can be wrong in the message itself is told here; what may be, an
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from upnp_gw.model import Endpoint, IPAddress, Mapping, Transport, Via
+from upnp_gw.model.mapping import Endpoint, IPAddress, Mapping, Transport, Via
+from upnp_gw.model.request import (
+    Granted,
+    MapRequest,
+    PortChoice,
+    Refusal,
+    Refused,
+    ReleaseRequest,
+    Removed,
+    Reply,
+    Source,
+)
 from upnp_gw.protocols.pcp.codec import build_error, build_response
 from upnp_gw.protocols.pcp.messages import (
     ANY_IPV4,
@@ -26,18 +37,7 @@ from upnp_gw.protocols.pcp.messages import (
     error_lifetime_s,
 )
 from upnp_gw.protocols.pcp.options import PcpError
-from upnp_gw.protocols.question import Question
-from upnp_gw.request import (
-    Granted,
-    MapRequest,
-    PortChoice,
-    Refusal,
-    Refused,
-    ReleaseRequest,
-    Removed,
-    Reply,
-    Source,
-)
+from upnp_gw.protocols.pending import Question
 
 DESCRIPTION_CHARS = 256
 """Stored of a DESCRIPTION; the rest is cut off, and the answer says so by carrying what was stored."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from upnp_gw.model import IPAddress, RemotePeers
+from upnp_gw.model.mapping import IPAddress, RemotePeers
 
 VERSION = 2
 ANY_IPV4, ANY_IPV6 = IPv4Address(0), IPv6Address(0)

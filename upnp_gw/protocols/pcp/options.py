@@ -4,8 +4,8 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from upnp_gw.errors import WireError
-from upnp_gw.model import IPAddress
+from upnp_gw.model.errors import WireError
+from upnp_gw.model.mapping import IPAddress
 from upnp_gw.protocols.pcp.address import pack_address, unpack_address
 from upnp_gw.protocols.pcp.messages import (
     MAPPED_BITS,

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from upnp_gw.model import IPAddress
-from upnp_gw.network import Link
+from upnp_gw.model.mapping import IPAddress
+from upnp_gw.model.network import Link
 
 PORT = 1900
 

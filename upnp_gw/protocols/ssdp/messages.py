@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from upnp_gw import __version__
-from upnp_gw.model import IPAddress
-from upnp_gw.protocols.description import RootDevice
+from upnp_gw.model.mapping import IPAddress
+from upnp_gw.protocols.igd.description import RootDevice
 from upnp_gw.protocols.ssdp.targets import Target
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

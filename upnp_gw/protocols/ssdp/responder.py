@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from upnp_gw.errors import WireError
-from upnp_gw.model import Instant, IPAddress
+from upnp_gw.model.errors import WireError
+from upnp_gw.model.mapping import Instant, IPAddress
+from upnp_gw.protocols.rate_limit import Rate, Throttle
 from upnp_gw.protocols.ssdp.announcer import Uniform
 from upnp_gw.protocols.ssdp.messages import Voice, build_answer
 from upnp_gw.protocols.ssdp.search import parse_search
 from upnp_gw.protocols.ssdp.targets import answers
-from upnp_gw.throttle import Rate, Throttle
 
 SOURCE = Rate(burst=36 * 1024, per_s=4 * 1024)
 """Bytes. A search of 100 bytes with ``ssdp:all`` draws one complete answer of about 9 KiB, and its source may be

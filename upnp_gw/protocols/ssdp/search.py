@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from upnp_gw.errors import WireError
+from upnp_gw.model.errors import WireError
 
 MAX_BYTES = 1024
 MAX_WAIT_S = 5

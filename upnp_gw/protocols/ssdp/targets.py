@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from upnp_gw.protocols.description import RootDevice
-from upnp_gw.protocols.faces import SERVICES, Level
+from upnp_gw.protocols.igd.description import RootDevice
+from upnp_gw.protocols.igd_services import SERVICES, Level
 
 ALL = "ssdp:all"
 ROOT_DEVICE = "upnp:rootdevice"

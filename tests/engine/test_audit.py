@@ -1,0 +1,116 @@
+"""What is stored of a decision is enough to decide it again, to the same answer."""
+
+import json
+from dataclasses import fields, replace
+from ipaddress import IPv6Address, ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fixtures.policies import NETWORK, PC, PC_MAC, PORTS, facts_of, map_request
+from tests.gate.test_decide_model import made, policies, questions
+from upnp_gw.engine.audit import NotReplayable, asked, map_record
+from upnp_gw.gate.decide import decide
+from upnp_gw.gate.decision import Facts, Held
+from upnp_gw.model.mapping import DecisionId, Endpoint, Instant, RemotePeers, Transport
+from upnp_gw.model.records import DecisionRecord
+from upnp_gw.model.request import MapRequest, Source
+
+NOW = Instant(5.0, 1_800_000_000.0)
+
+
+def stored(policy: Any, facts: Facts, request: MapRequest) -> DecisionRecord:
+    """The record as it comes back from the disk."""
+    record = map_record(NOW, DecisionId("d7"), request, facts, decide(policy, facts, request))
+    return DecisionRecord.of_body(json.loads(json.dumps(record.body())))
+
+
+more_facts = st.fixed_dictionaries(
+    {
+        "changes_last_minute": st.sampled_from([0, 60]),
+        "frozen": st.booleans(),
+        "standing": st.booleans(),
+        "renewing": st.booleans(),
+        "restoring": st.booleans(),
+        "int_ports_today": st.frozensets(st.sampled_from([22, 443, 1024, 3074, 40000])),
+        "held": st.builds(Held, st.sampled_from([0, 2000]), st.sampled_from([0, 40])),
+        "wall": st.sampled_from([0.0, 2e9]),
+        "dhcp_name": st.sampled_from([None, "pc"]),
+        "lease_agrees": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(policies, questions(), more_facts)
+def test_a_replay_under_the_same_policy_gives_the_same_verdict(
+    tables: dict[str, Any], question: tuple[Facts, MapRequest], more: dict[str, Any]
+) -> None:
+    policy, facts = made(tables), replace(question[0], **more)
+    record = stored(policy, facts, question[1])
+    assert decide(policy, *asked(record, NETWORK)) == decide(policy, facts, question[1])
+    # Without a network the floor's question of where a host is is answered in its favour, and nothing else is.
+    assert decide(policy, *asked(record)) == decide(policy, facts, question[1])
+
+
+def test_a_forbid_for_the_zone_of_a_lan_is_replayed_without_the_network() -> None:
+    """A guest asked from its link-local address: what told that it is in the zone is its LAN."""
+    policy = made(
+        {
+            "version": 1,
+            "zone": {"guest": ["192.168.20.0/24", "172.32.0.0/24"]},
+            "forbid": [{"name": "guests", "zone": "guest"}],
+            "grant": [{"name": "all", "who": "*"}],
+        }
+    )
+    local = IPv6Address("fe80::7")
+    facts = facts_of(local, lan="guest", main_lan="lan")
+    request = map_request(local, source=Source(local, "guest"), internal=Endpoint(PC, 40000))
+    verdict = decide(policy, facts, request)
+    assert verdict.rule == "guests"
+    assert decide(policy, *asked(stored(policy, facts, request))) == verdict
+
+
+def test_every_fact_comes_back() -> None:
+    facts = facts_of(
+        wall=3.0,
+        held=Held(5, 3, {"g": 2}),
+        changes_last_minute=7,
+        int_ports_today=frozenset({1, 2, 40000}),
+        dhcp_name="pc",
+        lease_agrees=True,
+        frozen=True,
+        restoring=True,
+        renewing=True,
+        standing=True,
+    )
+    filters = (RemotePeers(ip_network("203.0.113.7"), 5),)
+    remote = ip_network("203.0.113.7/32")
+    request = map_request(remote=remote, remote_port=443, filters=filters, description="\udc80")
+    back, request_back = asked(stored(made({"version": 1}), facts, request), NETWORK)
+    assert request_back == request
+    for field in fields(Facts):
+        if field.name not in ("gateway_ports", "int_ports_today"):
+            assert getattr(back, field.name) == getattr(facts, field.name), field.name
+    assert len(back.int_ports_today) == 3
+    assert request.internal.port in back.int_ports_today
+
+
+def test_a_port_that_the_gateway_used_is_used_in_the_replay() -> None:
+    request = map_request(port=8443)
+    record = stored(made({"version": 1}), facts_of(gateway_ports=PORTS), request)
+    facts, _ = asked(record)
+    assert facts.gateway_ports.holds(Transport.TCP, 8443)
+    assert not facts.gateway_ports.holds(Transport.TCP, 8444)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"facts": {}}, {"choice": None}, {"internal_client": None}, {"via": "fax"}, {"transport": None}],
+)
+def test_what_is_no_map_request_or_too_old_says_so(changes: dict[str, Any]) -> None:
+    record = replace(stored(made({"version": 1}), facts_of(mac=PC_MAC), map_request()), **changes)
+    with pytest.raises(NotReplayable):
+        asked(record)

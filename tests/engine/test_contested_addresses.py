@@ -1,0 +1,228 @@
+"""Mappings to an address that two hosts claim, or that nobody answers for: shut until it is settled."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, House, house
+from tests.fixtures.operator_commands import served
+from upnp_gw import api
+from upnp_gw.control.serialize import Telling
+from upnp_gw.gate.load import load_text
+from upnp_gw.ledger.events import TableChanged
+from upnp_gw.ledger.transaction import Turn
+from upnp_gw.model.mapping import Transport, Via
+from upnp_gw.model.network import Neighbour
+from upnp_gw.model.records import RecordFilter
+from upnp_gw.model.request import Granted, Refusal
+from upnp_gw.system.neighbour_events import Contest, Contested, Gone, Moved, NeighbourEvent, Settled
+
+pytestmark = pytest.mark.spec("SR-2", "SR-43")
+
+TCP = Transport.TCP
+ADDRESS = ip_address(CONSOLE_IP)
+OPERATOR = {"via": Via.OPERATOR, "lifetime": None, "permanent": True, "target": CONSOLE_IP}
+DELEGATING = f"""
+version = 1
+default = "deny"
+[device]
+pc.mac = ["{PC}"]
+[[grant]]
+name = "own"
+who = "*"
+max_mappings = 8
+[[grant]]
+name = "for-the-console"
+who = "pc"
+for = ["{CONSOLE_IP}"]
+max_mappings = 8
+"""
+
+
+def entry(mac: str) -> Neighbour:
+    return Neighbour(ADDRESS, mac, "lan0")
+
+
+async def told(home: House, *events: NeighbourEvent) -> None:
+    """The network says so, and what follows is done."""
+    for event in events:
+        home.upkeep.neighbour_changed(event)
+    await home.sweep()
+
+
+@contextmanager
+def contested(home: House) -> Iterator[None]:
+    """Two hosts claim the console's address."""
+    claimed = {(ADDRESS, "lan0")}
+    home.around.contested = lambda *place: place in claimed
+    home.around.contests = lambda: [Contest(ADDRESS, "lan0", (CONSOLE, PC))]
+    yield
+    home.around.contested = lambda *place: False
+
+
+def ports(home: House) -> set[int]:
+    return {port for _, port in home.ports}
+
+
+async def test_every_mapping_to_the_address_is_shut_at_once_and_its_flows_are_cut(tmp_path: Path) -> None:
+    """By whomever it was made: the console, the operator, another device for the console."""
+    async with house(tmp_path, load_text(DELEGATING, "test", date.min).policy) as home:
+        await home.granted(8000)
+        await home.granted(8001, PC_IP, target=CONSOLE_IP)
+        await home.granted(8002, "127.0.0.1", **OPERATOR)
+        await home.granted(8003, PC_IP)
+        home.events.clear()
+        with contested(home):
+            await told(home, Contested(ADDRESS, "lan0"))
+            assert ports(home) == {8003}
+            assert sorted(cut.external_port for cut in home.firewall.cuts) == [8000, 8001, 8002]
+            shown = [Telling(home.gateway).mapping(row) for row in home.operations.ledger.table]
+            states = {row.external_port: row.state for row in shown}
+            assert states == {8000: "contested", 8001: "contested", 8002: "contested", 8003: "active"}
+            changed = [pair for event in home.events if isinstance(event, TableChanged) for pair in event.changed]
+            assert len(changed) == 3, "control points that listen hear of it"
+            assert (await home.refused(8000)).refusal is Refusal.ABSENT, "the owner itself cannot have it opened"
+        await told(home, Settled(entry(CONSOLE)))
+        assert ports(home) == {8000, 8001, 8002, 8003}
+
+
+async def test_when_the_claimant_has_it_the_owners_mappings_end_and_the_operators_wait(tmp_path: Path) -> None:
+    """A host that gives up its address (RFC 5227) loses the mappings to it. The other host inherits none."""
+    async with house(tmp_path) as home:
+        await home.granted(8000)
+        await home.granted(8002, "127.0.0.1", **OPERATOR)
+        with contested(home):
+            await told(home, Contested(ADDRESS, "lan0"))
+        home.around.neighbours.learn(entry(PC))
+        await told(home, Moved(ADDRESS, CONSOLE, PC, "lan0"), Settled(entry(PC)))
+        assert ports(home) == set()
+        (left,) = home.operations.ledger.table
+        assert (left.key.external_port, left.device, left.parked) == (8002, CONSOLE, True)
+        home.clock.pass_s(40 * 86400)
+        await home.sweep()
+        home.around.neighbours.learn(entry(CONSOLE))
+        await told(home, Settled(entry(CONSOLE)))
+        assert ports(home) == {8002}, "the device that it was made for is back"
+
+
+async def test_whatever_opens_opens_nothing_to_a_contested_address(tmp_path: Path) -> None:
+    """The operator's add, a lease that is renewed, a policy that is loaded: parked until it is settled."""
+    async with house(tmp_path) as home:
+        await home.granted(8000, lifetime=None)
+        with contested(home):
+            made = await home.granted(8002, "127.0.0.1", **OPERATOR)
+            assert made.mapping.parked, "it is told as it is"
+            await home.gateway.submit(lambda turn: home.gateway.duties.renew(turn, "m1", True))
+            await home.gateway.submit(lambda turn: reload(home, turn))
+            await home.sweep()
+            assert ports(home) == set()
+            assert [cut.external_port for cut in home.firewall.cuts] == [8000]
+        await told(home, Settled(entry(CONSOLE)))
+        assert ports(home) == {8000, 8002}
+
+
+def reload(home: House, turn: Turn) -> None:
+    home.gateway.duties.policy_changed(turn, home.operations.policy)
+
+
+async def test_a_yes_opens_nothing_to_a_contested_address(tmp_path: Path) -> None:
+    async with served(tmp_path) as here:
+        await here.home.refused(8080)
+        with contested(here.home):
+            answer = await here.people.approve("1", api.Approve(for_s=3600))
+            assert isinstance(answer, api.Approved)
+            assert answer.opened is None
+            assert answer.why_not == "another host claims the internal client's address"
+        assert here.home.ports == set()
+
+
+async def test_an_address_that_is_not_known_to_be_one_hosts_alone_is_opened_to_nobody(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        home.around.unsettled = lambda address, interface: address == ADDRESS
+        refused = await home.refused(8000)
+        assert (refused.refusal, refused.reason) == (
+            Refusal.ABSENT,
+            "nobody answers for the internal client's address",
+        )
+        (record,) = await home.store.decisions(RecordFilter())
+        assert (record.verdict, record.id) == ("busy", refused.decision)
+        await home.granted(8001, PC_IP)
+        made = await home.granted(8002, "127.0.0.1", **OPERATOR)
+        assert made.mapping.parked, "the operator's waits for a host that answers"
+        assert ports(home) == {8001}
+        home.around.unsettled = lambda address, interface: False
+        await told(home, Settled(entry(CONSOLE)))
+        assert ports(home) == {8001, 8002}
+
+
+async def test_all_hosts_are_asked_before_a_request_is_judged(tmp_path: Path) -> None:
+    """The gateway waits for the answers of other hosts, and no longer than a second."""
+    async with house(tmp_path) as home:
+        unsettled, asked = {ADDRESS}, []
+
+        async def settle(address: object, interface: str) -> bool:
+            asked.append((address, interface))
+            unsettled.clear()
+            return True
+
+        home.around.unsettled = lambda address, interface: address in unsettled
+        home.around.settle = settle
+        assert isinstance(await home.map(8000), Granted)
+        assert asked == [(ADDRESS, "lan0")]
+
+
+async def test_a_device_that_answers_no_probe_is_parked_and_its_flows_left_alone(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        await home.granted(8000)
+        await home.granted(8001, PC_IP)
+        await told(home, Gone(ADDRESS, CONSOLE, "lan0"))
+        assert ports(home) == {8001}
+        assert home.firewall.cuts == []
+        await told(home, Settled(entry(CONSOLE)))
+        assert ports(home) == {8000, 8001}
+
+
+async def test_what_was_opened_in_an_earlier_run_is_looked_at(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        await home.granted(8000)
+        await home.granted(8001, PC_IP)
+        home.present.discard(ADDRESS)
+        home.upkeep.look_around()
+        await home.sweep()
+        assert ports(home) == {8001}
+        home.present.add(ADDRESS)
+        home.upkeep.look_around(parked=True)
+        await home.sweep()
+        assert ports(home) == {8000, 8001}, "it was there all the time, and silent"
+        home.around.neighbours.learn(entry(PC))
+        home.upkeep.look_around()
+        await home.sweep()
+        assert ports(home) == {8001}, "another device has it by now"
+
+
+async def test_a_lease_that_is_renewed_while_it_is_contested_ends_its_flows(tmp_path: Path) -> None:
+    """The word of the contest may have been missed: at the start nobody listens yet."""
+    async with house(tmp_path) as home:
+        await home.granted(8000, lifetime=None)
+        with contested(home):
+            home.present.discard(ADDRESS)
+            home.upkeep.look_around()
+            await home.sweep()
+            assert ports(home) == set()
+            assert [cut.external_port for cut in home.firewall.cuts] == [8000]
+
+
+async def test_the_owner_of_an_address_is_the_device_whose_mappings_lead_to_it(tmp_path: Path) -> None:
+    async with house(tmp_path, load_text(DELEGATING, "test", date.min).policy) as home:
+        assert home.upkeep.holder_of(ADDRESS, "lan0") is None
+        await home.granted(8001, PC_IP, target=CONSOLE_IP)
+        assert home.upkeep.holder_of(ADDRESS, "lan0") is None, "the PC asked for another's address"
+        await home.granted(8000)
+        assert home.upkeep.holder_of(ADDRESS, "lan0") == CONSOLE
+        assert home.upkeep.holder_of(ADDRESS, "lan9") is None
+        await told(home, Gone(ADDRESS, CONSOLE, "lan0"))
+        assert home.upkeep.holder_of(ADDRESS, "lan0") == CONSOLE, "parked ones count too"

@@ -1,0 +1,120 @@
+"""Who asks from an address that nobody is known to have: found out before it is judged, and never for long."""
+
+import asyncio
+import errno
+import os
+from dataclasses import replace
+from ipaddress import IPv6Interface, ip_address
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, NETWORK, PC, PC_IP, TWO_LANS, House, asks, house
+from upnp_gw.engine.environment import RESOLVE_MOST, RESOLVE_TARGETS
+from upnp_gw.model.mapping import IPAddress, Transport, Via
+from upnp_gw.model.network import Neighbour
+from upnp_gw.model.request import Granted, Refusal, Refused, Reply, Source
+
+LAN = NETWORK.lans[0].networks[0]
+NOBODY = [str(LAN[100 + n]) for n in range(RESOLVE_MOST + 40)]
+
+
+class Silence:
+    """Nobody answers, and that is not told before ``over``."""
+
+    def __init__(self, home: House) -> None:
+        self.asked: list[IPAddress] = []
+        self.over = asyncio.Event()
+        home.around.resolve = self.resolve
+
+    async def resolve(self, address: IPAddress, interface: str) -> bool:
+        self.asked.append(address)
+        await self.over.wait()
+        return False
+
+
+def refusals(replies: list[Reply]) -> set[Refusal]:
+    return {reply.refusal for reply in replies if isinstance(reply, Refused)}
+
+
+@pytest.mark.spec("SR-5", "SR-26")
+async def test_datagrams_from_addresses_that_nobody_has_open_nothing(tmp_path: Path) -> None:
+    """However many at once: each would be a device of its own, with a quota of its own."""
+    async with house(tmp_path) as home:
+        silence = Silence(home)
+        forged = [
+            asyncio.ensure_future(home.map(8000 + n, client, via=Via.NATPMP)) for n, client in enumerate(NOBODY)
+        ]
+        beyond = await asyncio.gather(*forged[RESOLVE_MOST:])
+        assert refusals(beyond) == {Refusal.ABSENT}
+        assert len(silence.asked) == RESOLVE_MOST
+        silence.over.set()
+        assert refusals(await asyncio.gather(*forged)) == {Refusal.ABSENT}
+        assert home.ports == set()
+        await home.granted(9000)
+
+
+async def test_internal_clients_that_nobody_has_keep_no_requester_waiting(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        silence = Silence(home)
+        calls = [asks(8000 + n, PC_IP, target=client) for n, client in enumerate(NOBODY)]
+        wrong = [asyncio.ensure_future(home.gateway.handle(call)) for call in calls]
+        beyond = await asyncio.gather(*wrong[RESOLVE_TARGETS:])
+        assert not any(isinstance(reply, Granted) for reply in beyond)
+        assert len(silence.asked) == RESOLVE_TARGETS
+        home.around.neighbours.forget(ip_address(CONSOLE_IP), "lan0")
+        late = asyncio.ensure_future(home.map(9000))
+        await asyncio.sleep(0)
+        assert silence.asked[-1] == ip_address(CONSOLE_IP), "it is looked for at once"
+        silence.over.set()
+        assert refusals([await late]) == {Refusal.ABSENT}
+        assert not any(isinstance(reply, Granted) for reply in await asyncio.gather(*wrong))
+
+
+@pytest.mark.parametrize(
+    ("number", "ports"), [(errno.ENOBUFS, set()), (errno.ENOMEM, set()), (errno.EPERM, {(Transport.TCP, 8000)})]
+)
+async def test_where_the_kernel_does_not_ask(
+    tmp_path: Path, number: int, ports: set[tuple[Transport, int]]
+) -> None:
+    """A neighbour table that somebody filled is no way to be taken for many devices."""
+    async with house(tmp_path) as home:
+
+        async def resolve(address: IPAddress, interface: str) -> bool:
+            raise OSError(number, os.strerror(number))
+
+        home.around.resolve = resolve
+        await home.map(8000, NOBODY[0], via=Via.NATPMP)
+        assert home.ports == ports
+
+
+@pytest.mark.spec("SR-2")
+@pytest.mark.parametrize("client", [PC_IP, CONSOLE_IP])
+async def test_who_claims_an_address_opens_nothing_to_it_until_that_is_settled(tmp_path: Path, client: str) -> None:
+    """By ARP alone the console's address is the PC's for a moment; the port would lead to the console after."""
+    async with house(tmp_path) as home:
+        await home.granted(8000)
+        home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
+        claimed = {(ip_address(CONSOLE_IP), "lan0")}
+        home.around.contested = lambda *place: place in claimed
+        assert (await home.refused(9000, client, target=CONSOLE_IP)).refusal is Refusal.ABSENT
+        assert home.ports == {(Transport.TCP, 8000)}
+        await home.granted(9001, PC_IP)
+        claimed.clear()
+        await home.granted(9000, client, target=CONSOLE_IP)
+
+
+async def test_a_claim_to_a_link_local_address_on_another_lan_hinders_nobody(tmp_path: Path) -> None:
+    """Two LANs can have the same one. A guest that is two hosts there must not keep a home device from asking."""
+    local = ip_address("fe80::10")
+    link = replace(TWO_LANS.lans[0], addresses=(*TWO_LANS.lans[0].addresses, IPv6Interface("fe80::1/64")))
+    async with house(tmp_path, network=replace(TWO_LANS, lans=(link, TWO_LANS.lans[1]))) as home:
+        home.around.neighbours.learn(Neighbour(local, CONSOLE, "lan0"))
+        claimed: set[tuple[IPAddress, str]] = set()
+        home.around.contested = lambda *place: place in claimed
+        for interface, refused in (("lan0", True), ("lan1", False)):
+            claimed.clear()
+            claimed.add((local, interface))
+            request = replace(asks(8000, target=CONSOLE_IP), source=Source(local, "lan0"))
+            reply = await home.gateway.handle(request)
+            assert isinstance(reply, Refused) is refused, interface

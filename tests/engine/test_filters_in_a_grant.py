@@ -1,0 +1,133 @@
+"""A PCP FILTER and a grant for some remote hosts: what is answered with success, and listed, is in force."""
+
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from tests.engine.test_narrowed import policy
+from tests.fixtures.gateway import CONSOLE_IP, house
+from tests.fixtures.policy_reload import reload_home
+from tests.fixtures.port5351 import CONSOLE_IP6, Line
+from upnp_gw.control.serialize import Telling
+from upnp_gw.model.records import RecordFilter
+from upnp_gw.protocols.pcp import codec
+from upnp_gw.protocols.pcp.mapping import build_update
+from upnp_gw.protocols.pcp.messages import ANY_IPV6, Filter, ResultCode
+
+GRANT = '[[grant]]\nname = "{}"\nwho = "*"\nint_ports = ["1024-65535"]\next = "same-or-any"\nremote = {}\n'
+NET, NET6 = "203.0.113.0/24", "2001:db8:5::/48"
+OURS = policy("version = 1\n" + GRANT.format("ours", [NET, NET6]))
+OUTSIDE, INSIDE = Filter(128, 0, ip_address("198.51.100.7")), Filter(128, 5000, ip_address("203.0.113.5"))
+WIDE = Filter(96 + 8, 443, ip_address("203.0.0.0"))
+CLEAR = Filter(0, 0, ANY_IPV6)
+
+
+def reached(line: Line) -> list[tuple[str, int]]:
+    """The remote hosts that may connect, by the kernel."""
+    forwards = (forward for forward, _ in line.house.firewall._until.values())
+    return [(str(forward.remote), forward.remote_port) for forward in forwards]
+
+
+def listed(line: Line) -> list[str | None]:
+    """The remote hosts that may connect, as ``upnp-gw list`` shows them."""
+    telling = Telling(line.house.gateway)
+    return [telling.mapping(row).remote_host for row in line.house.operations.ledger.table]
+
+
+@pytest.mark.spec("PCP-111", "PCP-124")
+@pytest.mark.parametrize(
+    ("asked", "client"),
+    [
+        ((OUTSIDE,), CONSOLE_IP),
+        ((INSIDE, OUTSIDE), CONSOLE_IP),
+        ((CLEAR, OUTSIDE, INSIDE), CONSOLE_IP),
+        ((Filter(64, 0, ip_address("2001:db8:6::")),), CONSOLE_IP6),
+    ],
+)
+async def test_a_filter_outside_the_grant_is_not_authorized_and_changes_nothing(
+    tmp_path: Path, asked: tuple[Filter, ...], client: str
+) -> None:
+    async with house(tmp_path, OURS) as home:
+        line = Line(home)
+        refused = await line.map(8000, 8000, 3600, *asked, client=client)
+        assert refused.result is ResultCode.NOT_AUTHORIZED
+        assert (reached(line), listed(line)) == ([], [])
+        (record,) = await home.store.decisions(RecordFilter())
+        assert record.verdict != "allow"
+
+
+@pytest.mark.spec("PCP-111", "PCP-124")
+async def test_a_refresh_with_one_changes_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path, OURS) as home:
+        line = Line(home)
+        assert (await line.map(8000, 8000, 3600, INSIDE)).options == (INSIDE,)
+        assert (await line.map(8000, 8000, 3600, OUTSIDE)).result is ResultCode.NOT_AUTHORIZED
+        assert (await line.map(8000, 8000, 3600, CLEAR, OUTSIDE)).result is ResultCode.NOT_AUTHORIZED
+        assert reached(line) == [("203.0.113.5/32", 5000)]
+        assert listed(line) == ["203.0.113.5:5000"]
+
+
+@pytest.mark.spec("PCP-111")
+async def test_of_a_wider_filter_the_answer_and_the_list_have_what_the_grant_lets_in(tmp_path: Path) -> None:
+    """Deviation: the option in the answer is not the one that was asked for, but the one that is in force."""
+    async with house(tmp_path, OURS) as home:
+        line = Line(home)
+        answer = await line.map(8000, 8000, 3600, WIDE, INSIDE)
+        assert answer.options == (Filter(120, 443, ip_address("203.0.113.0")), INSIDE)
+        assert sorted(reached(line)) == [("203.0.113.0/24", 443), ("203.0.113.5/32", 5000)]
+        assert listed(line) == ["203.0.113.0/24:443 203.0.113.5:5000"]
+        six = await line.map(8000, 8000, 3600, Filter(32, 0, ip_address("2001:db8::")), client=CONSOLE_IP6)
+        assert six.options == (Filter(48, 0, ip_address("2001:db8:5::")),)
+        (_, pinhole) = home.operations.ledger.table
+        told = build_update(pinhole, 60, 1, pinhole.internal.address)
+        assert told is not None
+        assert codec.parse_response(told).options == six.options
+        assert listed(line)[1] == NET6
+
+
+async def test_a_filter_is_granted_by_the_grant_that_has_its_hosts(tmp_path: Path) -> None:
+    both = "version = 1\n" + GRANT.format("a", ["198.51.100.0/24"]) + GRANT.format("b", [NET])
+    async with reload_home(tmp_path, both) as home:
+        line = Line(home.house)
+        assert (await line.map(8000, 8000, 3600, INSIDE)).options == (INSIDE,)
+        home.file.write_text(both + "# read again\n")
+        assert not (await home.reload.reload(home.enforcer)).fallen
+        assert reached(line) == [("203.0.113.5/32", 5000)]
+
+
+@pytest.mark.parametrize("way", ["reload", "restart", "renewal", "refresh"])
+async def test_what_a_new_policy_leaves_nobody_of_is_ended_or_refused(tmp_path: Path, way: str) -> None:
+    """The grant is for other hosts now than the FILTER. The row stayed active, and was listed for the FILTER's."""
+    before, after = (f"version = 1\n{GRANT.format('ours', nets)}" for nets in ([NET], ["198.51.100.0/24"]))
+    async with reload_home(tmp_path, before) as home:
+        line = Line(home.house)
+        assert (await line.map(8000, 8000, 7200, INSIDE)).options == (INSIDE,)
+        if way == "reload":
+            home.file.write_text(after)
+            (fallen,) = (await home.reload.reload(home.enforcer)).fallen
+            assert "no grant covers this" in fallen.reason
+        elif way != "restart":
+            home.house.operations.policy = policy(after)
+            if way == "renewal":
+                home.house.clock.pass_s(3601)
+                await home.house.sweep()
+            else:
+                assert (await line.map(8000, 8000, 3600)).result is ResultCode.NOT_AUTHORIZED
+                assert listed(line) == ["203.0.113.5:5000"], "the lease that it has goes on as it was"
+                return
+        if way != "restart":
+            assert (reached(line), listed(line)) == ([], [])
+    async with reload_home(tmp_path, after) as home:
+        assert (reached(Line(home.house)), listed(Line(home.house))) == ([], [])
+
+
+async def test_what_is_kept_in_spite_of_a_new_policy_stays_as_it_was(tmp_path: Path) -> None:
+    before, after = (f"version = 1\n{GRANT.format('ours', nets)}" for nets in ([NET], ["198.51.100.0/24"]))
+    async with reload_home(tmp_path, before, on_reload="keep") as home:
+        line = Line(home.house)
+        await line.map(8000, 8000, 7200, INSIDE)
+        home.file.write_text(after)
+        (fallen,) = (await home.reload.reload(home.enforcer)).fallen
+        assert fallen.kept
+        assert reached(line) == [("203.0.113.5/32", 5000)]

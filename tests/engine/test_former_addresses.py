@@ -1,0 +1,144 @@
+"""A device asks from a new address (DHCP): over every protocol it gets the external port that it had at the old
+one, if nobody answers there any more."""
+
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, House, house
+from tests.fixtures.policies import policy_of
+from upnp_gw.model.mapping import Endpoint, Transport, Via
+from upnp_gw.model.network import Neighbour
+from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Source
+
+NEW_IP = "192.168.77.50"
+TCP = Transport.TCP
+NONCE = b"n" * 12
+ASKS: dict[str, dict[str, Any]] = {
+    "AddPortMapping": {"via": Via.IGD1},
+    "AddAnyPortMapping": {"via": Via.IGD2, "choice": PortChoice.SUGGESTED},
+    "NAT-PMP": {"via": Via.NATPMP, "choice": PortChoice.SUGGESTED},
+    "PCP": {"via": Via.PCP, "choice": PortChoice.SUGGESTED, "nonce": NONCE},
+    "PREFER_FAILURE": {"via": Via.PCP, "choice": PortChoice.EXACT, "nonce": NONCE},
+}
+POLICY = '[limits]\nrequests_per_minute = 600\n[[grant]]\nname = "all"\nwho = "*"\nmax_mappings = 2\n'
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path, policy_of(POLICY)) as made:
+        made.around.resolve = made.probe
+        yield made
+
+
+def moves(home: House, gone: bool = True) -> None:
+    """The console's MAC address is at a new address; the old one is not forgotten by the kernel. ``gone``: nobody
+    answers there."""
+    if gone:
+        home.present.remove(ip_address(CONSOLE_IP))
+    home.present.add(ip_address(NEW_IP))
+    home.around.neighbours.learn(Neighbour(ip_address(NEW_IP), CONSOLE, "lan0"))
+
+
+def open_to(home: House) -> dict[int, str]:
+    """External port -> internal endpoint, in the firewall."""
+    now = home.clock.now.boot
+    return {f.external_port: str(f.internal) for f, until in home.firewall._until.values() if until > now}
+
+
+@pytest.mark.parametrize("held", ASKS)
+@pytest.mark.parametrize("asked", ASKS)
+async def test_the_port_goes_along_if_nobody_answers_at_the_old_address(home: House, held: str, asked: str) -> None:
+    await home.granted(8080, internal=8000, **ASKS[held])
+    moves(home)
+    again = await home.granted(8080, NEW_IP, internal=8000, **ASKS[asked])
+    assert (again.mapping.key.external_port, again.mapping.device) == (8080, CONSOLE)
+    assert open_to(home) == {8080: f"{NEW_IP}:8000"}
+    assert [hold.via for hold in again.mapping.holds] == [ASKS[asked]["via"]]
+    assert len(home.operations.ledger.table) == 1
+
+
+@pytest.mark.parametrize("held", ASKS)
+@pytest.mark.parametrize("asked", ASKS)
+async def test_a_host_that_answers_at_the_old_address_keeps_its_port(home: House, held: str, asked: str) -> None:
+    """A Wi-Fi extender shows its own MAC address for every host behind it."""
+    await home.granted(8080, internal=8000, **ASKS[held])
+    moves(home, gone=False)
+    reply = await home.map(8080, NEW_IP, internal=8000, **ASKS[asked])
+    if ASKS[asked].get("choice", PortChoice.EXACT) is PortChoice.EXACT:
+        assert not isinstance(reply, Granted)
+        assert reply.refusal is Refusal.CONFLICT  # type: ignore[union-attr]
+        assert open_to(home) == {8080: f"{CONSOLE_IP}:8000"}
+    else:
+        assert isinstance(reply, Granted)
+        other = reply.mapping.key.external_port
+        assert open_to(home) == {8080: f"{CONSOLE_IP}:8000", other: f"{NEW_IP}:8000"}
+
+
+async def test_it_needs_no_room_of_its_own(home: House) -> None:
+    """Two mappings are all that the grant gives; the one with another internal port takes the old one's place."""
+    for port in (8080, 8081):
+        await home.granted(port)
+    moves(home)
+    await home.granted(8080, NEW_IP, internal=8000)
+    assert open_to(home) == {8080: f"{NEW_IP}:8000"}, "the other one waits for its address"
+    await home.granted(8081, NEW_IP, **ASKS["PCP"])
+    assert open_to(home) == {8080: f"{NEW_IP}:8000", 8081: f"{NEW_IP}:8081"}
+
+
+@pytest.mark.parametrize("asked", ["AddAnyPortMapping", "NAT-PMP", "PCP"])
+async def test_who_suggests_no_port_gets_the_one_of_its_internal_port(home: House, asked: str) -> None:
+    await home.granted(8080, internal=8000, **ASKS["NAT-PMP"])
+    moves(home)
+    again = await home.granted(0, NEW_IP, internal=8000, **ASKS[asked])
+    assert again.mapping.key.external_port == 8080
+    assert open_to(home) == {8080: f"{NEW_IP}:8000"}
+
+
+async def test_a_request_that_is_refused_moves_nothing(home: House) -> None:
+    await home.granted(8080, **ASKS["PCP"])
+    moves(home)
+    home.operations.policy = policy_of('[[forbid]]\nname = "no"\nwho = "*"\n')
+    await home.refused(8080, NEW_IP, **ASKS["PCP"])
+    (row,) = home.operations.ledger.table
+    assert (str(row.internal.address), row.parked) == (CONSOLE_IP, True)
+
+
+async def test_what_the_operator_made_stays_for_its_address(home: House) -> None:
+    client = Endpoint(ip_address(CONSOLE_IP), 8080)
+    source = Source(ip_address(CONSOLE_IP), "")
+    made = MapRequest(Via.OPERATOR, source, TCP, client, 8080, PortChoice.EXACT, 86_400)
+    assert isinstance(await home.gateway.handle(made), Granted)
+    moves(home)
+    assert (await home.refused(8080, NEW_IP)).refusal is Refusal.CONFLICT
+    assert len(home.operations.ledger.table) == 1
+
+
+async def test_another_device_at_the_new_address_gets_nothing(home: House) -> None:
+    await home.granted(8080)
+    home.present.remove(ip_address(CONSOLE_IP))
+    assert (await home.refused(8080, PC_IP)).refusal is Refusal.CONFLICT
+    home.around.neighbours.learn(Neighbour(ip_address(NEW_IP), PC, "lan0"))
+    assert (await home.refused(8080, NEW_IP)).refusal is Refusal.CONFLICT
+    assert open_to(home) == {8080: f"{CONSOLE_IP}:8080"}
+
+
+async def test_a_forged_address_is_asked_for_as_seldom_as_a_request_comes(home: House) -> None:
+    """Only where a mapping is in the way, and not where it is parked already."""
+    asked: list[str] = []
+
+    async def probe(address: Any, interface: str) -> bool:
+        asked.append(str(address))
+        return await home.probe(address, interface)
+
+    home.around.resolve = probe
+    await home.granted(8080)
+    moves(home)
+    await home.granted(9000, NEW_IP)
+    await home.granted(9000, NEW_IP)
+    assert asked == []
+    await home.granted(8080, NEW_IP)
+    assert asked == [CONSOLE_IP]

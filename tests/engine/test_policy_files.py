@@ -1,0 +1,274 @@
+"""One policy from the operator's file and the machine-owned one: names, tests, ends, and a disk that fails."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from upnp_gw.engine.policy_files import Enforcer, Policies, write_file
+from upnp_gw.gate.builtin import home_policy
+from upnp_gw.gate.load import Loaded
+from upnp_gw.gate.managed_file import Change, moment
+from upnp_gw.model.errors import ConfigError, FirewallError, StoreError
+from upnp_gw.store.store import Store
+
+WALL = 1_800_000_000.0
+OWN = 'version = 1\n[device.ps5]\nmac = ["ac:89:95:00:00:01"]\n[[grant]]\nname = "games"\nwho = "ps5"\n'
+NAS = {"nas": {"mac": ["00:11:32:00:00:02"]}}
+
+
+def policies(directory: Path, own: str | None = OWN, machine: str | None = None) -> Policies:
+    if own is not None:
+        (directory / "policy.toml").write_text(own)
+    if machine is not None:
+        (directory / "approved.toml").write_text(machine)
+    operator = directory / "policy.toml" if own is not None else None
+    return Policies(operator, directory / "approved.toml", lambda: WALL)
+
+
+def change(both: Policies, change: Change) -> Loaded:
+    """A change that comes into force."""
+    loaded, _ = both.prepare(change)
+    both.keep()
+    both.adopt(loaded)
+    return loaded
+
+
+def test_without_any_file_it_is_the_home_policy(tmp_path: Path) -> None:
+    assert policies(tmp_path, None).load().policy == home_policy()
+
+
+def test_both_files_are_one_policy(tmp_path: Path) -> None:
+    both = policies(tmp_path)
+    before = both.load().policy.digest
+    loaded = change(both, Change(NAS, grants=({"name": "web", "who": ["nas", "ps5"]},)))
+    assert set(loaded.policy.devices) == {"ps5", "nas"}
+    assert [grant.name for grant in loaded.policy.grants] == ["games", "web"]
+    assert loaded.policy.digest not in ("", before)
+    assert both.load().policy == loaded.policy
+    assert (tmp_path / "policy.toml").read_text() == OWN
+
+
+@pytest.mark.parametrize(
+    ("machine", "key", "problem"),
+    [
+        ("version = 1\n[device.ps5]\nip = ['192.168.1.9']", "device.ps5", "already"),
+        ("version = 1\n[[grant]]\nname = 'games'\nwho = 'ps5'", "grant[0].name", "already"),
+        ("version = 1\n[[forbid]]\nname = 'games'\nwho = 'ps5'", "forbid[0]", "already"),
+        ("version = 1\n[[forbid]]\nname = 'x'\nwho = 'gone'", "forbid[0].who", "a device of this file"),
+        ("version = 1\ndefault = 'ask'", "default", "unknown key"),
+        ("version = 2", "version", "1"),
+        ("[[grant]", "", "not TOML"),
+        (
+            "version = 1\n[[grant]]\nname = 'x'\nwho = 'ps5'\nuntil = 0001-01-01T00:00:00+14:00",
+            "grant[0].until",
+            "of the years 1 to 9999",
+        ),
+        ("version = 1\n[[grant]]\nname = 'x'\nwho = 'ps5'\nremote = []", "grant[0].remote", "empty"),
+        ("version = 1\n[device.x]\nmac = []\nip = '192.168.1.7'", "device.x.mac", "empty"),
+        (
+            "version = 1\n[[grant]]\nname = 'x'\nwho = 'ps5'\nuntil = 2027-01-01T00:00:00",
+            "grant[0].until",
+            "offset",
+        ),
+    ],
+)
+@pytest.mark.spec("SR-30")
+def test_a_machine_file_that_does_not_fit_is_named_and_the_old_one_stays(
+    tmp_path: Path, machine: str, key: str, problem: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        policies(tmp_path, machine=machine).load()
+    named = {error.value.where, str(error.value)}
+    assert any("approved.toml" in text for text in named)
+    assert error.value.key == key or key in error.value.problem
+    assert problem in error.value.problem
+
+
+def test_what_is_wrong_with_the_operators_file_is_told_of_it_alone(tmp_path: Path) -> None:
+    both = policies(tmp_path, OWN + "typo = 1\n", "version = 1\n")
+    with pytest.raises(ConfigError) as error:
+        both.load()
+    assert error.value.where.endswith("policy.toml")
+
+
+@pytest.mark.spec("SR-29")
+def test_a_rule_whose_end_has_passed_is_not_in_force_and_leaves_the_file(tmp_path: Path) -> None:
+    both = policies(tmp_path)
+    ended = {"name": "ended", "who": "ps5", "until": moment(WALL)}
+    later = {"name": "later", "who": "ps5", "until": moment(WALL + 60)}
+    loaded = change(both, Change({}, grants=(ended, later)))
+    assert [grant.name for grant in loaded.policy.grants] == ["games", "later"]
+    assert both.next_end() == WALL + 60
+    change(both, Change(NAS))
+    assert "ended" not in (tmp_path / "approved.toml").read_text()
+
+
+def test_the_line_of_a_mistake_counts_the_rules_that_have_ended(tmp_path: Path) -> None:
+    ended = "[[grant]]\nname = 'old'\nwho = 'ps5'\nuntil = 2001-01-01T00:00:00Z\n"
+    text = f"version = 1\n{ended}[[grant]]\nname = 'x'\nwho = 'ps5'\nremote = []\n"
+    with pytest.raises(ConfigError, match=r"approved\.toml:9: grant \"x\": remote: empty"):
+        policies(tmp_path, machine=text).load()
+
+
+def test_a_change_that_does_not_fit_writes_nothing(tmp_path: Path) -> None:
+    both = policies(tmp_path)
+    with pytest.raises(ConfigError):
+        change(both, Change({}, grants=({"name": "games", "who": "ps5"},)))
+    assert os.listdir(tmp_path) == ["policy.toml"]
+
+
+def test_a_disk_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = policies(tmp_path)
+    change(both, Change(NAS))
+    before = (tmp_path / "approved.toml").read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left"):
+        change(both, Change({"tv": {"ip": ["192.168.1.40"]}}))
+    assert (tmp_path / "approved.toml").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
+
+
+async def test_what_does_not_come_into_force_is_taken_back_from_the_file(tmp_path: Path) -> None:
+    async def fails(loaded: Loaded) -> None:
+        raise FirewallError("no")
+
+    both = policies(tmp_path)
+    change(both, Change(NAS))
+    before = (tmp_path / "approved.toml").read_text()
+    with pytest.raises(FirewallError):
+        await Enforcer(both, fails).change(lambda: Change({"tv": {"ip": ["192.168.1.40"]}}))
+    assert (tmp_path / "approved.toml").read_text() == before
+    assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
+
+
+async def taken(loaded: Loaded) -> None:
+    """Whatever comes into force does."""
+
+
+async def test_nothing_needs_room_on_the_disk_to_take_a_change_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel refuses, and the disk is full by then: the file is the old one all the same."""
+
+    def full(path: object, flags: int, *mode: int, **more: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    async def fails(loaded: Loaded) -> None:
+        monkeypatch.setattr(os, "open", full)
+        raise FirewallError("no")
+
+    both = policies(tmp_path)
+    change(both, Change(NAS))
+    before = (tmp_path / "approved.toml").read_text()
+    with pytest.raises(FirewallError):
+        await Enforcer(both, fails).change(lambda: Change({"tv": {"ip": ["192.168.1.40"]}}))
+    monkeypatch.undo()
+    assert (tmp_path / "approved.toml").read_text() == before
+    assert set(both.approved["device"]) == {"nas"}
+    assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
+
+
+async def test_what_cannot_be_kept_does_not_stay_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_force: list[set[str]] = []
+
+    async def enforce(loaded: Loaded) -> None:
+        in_force.append(set(loaded.policy.devices))
+
+    def fails(source: object, target: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    both = policies(tmp_path)
+    both.load()
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(StoreError, match="Read-only"):
+        await Enforcer(both, enforce).change(lambda: Change(NAS))
+    assert in_force == [{"ps5", "nas"}, {"ps5"}]
+    assert os.listdir(tmp_path) == ["policy.toml"]
+
+
+async def test_a_change_brings_no_edit_of_the_operators_file_into_force(tmp_path: Path) -> None:
+    both = policies(tmp_path)
+    both.load()
+    enforcer = Enforcer(both, taken)
+    for edit in (OWN.replace("games", "edited"), OWN + "[[grant]", "version = 1\n"):
+        (tmp_path / "policy.toml").write_text(edit)
+        await enforcer.change(lambda: Change(NAS))
+        assert both.in_force is not None
+        assert [grant.name for grant in both.in_force.policy.grants] == ["games"]
+        assert both.in_force.text == OWN
+    (tmp_path / "policy.toml").write_text(OWN.replace("games", "edited"))
+    assert [grant.name for grant in (await enforcer.reload()).policy.grants] == ["edited"]
+    await enforcer.change(lambda: Change({"tv": {"ip": ["192.168.1.40"]}}))
+    assert both.in_force is not None
+    assert [grant.name for grant in both.in_force.policy.grants] == ["edited"]
+
+
+async def test_a_reload_that_does_not_come_into_force_is_not_brought_in_by_a_change(tmp_path: Path) -> None:
+    async def fails(loaded: Loaded) -> None:
+        raise FirewallError("no")
+
+    both = policies(tmp_path)
+    both.load()
+    (tmp_path / "policy.toml").write_text(OWN.replace("games", "edited"))
+    with pytest.raises(FirewallError):
+        await Enforcer(both, fails).reload()
+    await Enforcer(both, taken).change(lambda: Change(NAS))
+    assert both.in_force is not None
+    assert [grant.name for grant in both.in_force.policy.grants] == ["games"]
+
+
+def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    """A daemon that stays root writes into a directory that may have been another user's."""
+    precious, place = tmp_path / "precious", tmp_path / "draft"
+    precious.write_text("precious")
+    place.symlink_to(precious)
+    write_file(place, "new")
+    assert not place.is_symlink()
+    assert precious.read_text() == "precious"
+    assert place.read_text() == "new"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = Store(tmp_path / "ledger.db", "boot-1")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.spec("SR-38")
+@pytest.mark.parametrize("how", ["start", "reload"])
+async def test_a_machine_owned_file_that_is_gone_is_told(
+    tmp_path: Path, store: Store, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With it a block is gone too: a device that was shut out gets its ports."""
+
+    async def taken(_: Loaded) -> None:
+        pass
+
+    both = policies(tmp_path)
+    both.load()
+    enforcer = Enforcer(both, taken, store)
+    await enforcer.begin()
+    block = {"name": "block-nas", "who": "nas"}
+    await enforcer.change(lambda: Change(NAS, forbids=(block,)))
+    await enforcer.reload()
+    assert caplog.text == ""
+    (tmp_path / "approved.toml").unlink()
+    if how == "start":
+        both = policies(tmp_path)
+        both.load()
+        enforcer = Enforcer(both, taken, store)
+        await enforcer.begin()
+    else:
+        await enforcer.reload()
+    assert "approved.toml is gone, and with it 1 device, 1 forbid that commands wrote" in caplog.text
+    caplog.clear()
+    await enforcer.reload()
+    assert caplog.text == "", "it is told once"

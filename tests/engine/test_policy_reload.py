@@ -1,0 +1,307 @@
+"""A policy comes into force whole or not at all, and what stands is decided again."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, Clock, asks
+from tests.fixtures.policy_reload import Home, reload_home
+from upnp_gw import api
+from upnp_gw.gate.managed_file import Change
+from upnp_gw.ledger.events import PolicyChanged, TableChanged
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.mapping import Transport
+from upnp_gw.model.request import Refused
+
+TCP = Transport.TCP
+WIDE = '[[grant]]\nname = "wide"\nwho = "*"\nint_ports = ["1024-65535"]\n'
+POLICY = f"version = 1\n{WIDE}"
+NARROW = POLICY.replace("1024-65535", "8000-8999")
+
+
+async def reloaded(home: Home, text: str) -> api.Reloaded:
+    home.file.write_text(text)
+    answer = await home.inquiry.reload()
+    assert isinstance(answer, api.Reloaded), answer
+    return answer
+
+
+async def test_what_is_not_allowed_any_more_ends_with_its_events(tmp_path: Path) -> None:
+    async with reload_home(tmp_path, POLICY) as home:
+        await home.house.granted(8000)
+        await home.house.granted(9000)
+        before = home.house.operations.policy.digest
+        answer = await reloaded(home, NARROW)
+        assert (answer.before, answer.hash) == (before, home.house.operations.policy.digest)
+        assert answer.before != answer.hash
+        assert answer.standing == 1
+        (fallen,) = answer.fallen
+        assert (fallen.mapping, fallen.external_port, fallen.kept) == ("m2", 9000, False)
+        assert fallen.reason == "no grant covers this"
+        assert home.house.ports == {(TCP, 8000)}
+        *_, changed, policy = [e for e in home.house.events if isinstance(e, TableChanged | PolicyChanged)]
+        assert isinstance(changed, TableChanged)
+        assert [(row.id, why) for row, why in changed.removed] == [("m2", "policy")]
+        assert policy == PolicyChanged(answer.hash)
+        told = await home.inquiry.explain(fallen.decision)
+        assert told is not None
+        assert told.decision is not None
+        assert (told.decision.action, told.verdict) == ("reload", "deny")
+
+
+BAD = [
+    ("version = 2", "version"),
+    ("version = 1\n[[grant]]\nname = 'g'", 'grant "g": who'),
+    (
+        POLICY + "[[test]]\nname = 't'\nfrom = { ip = '192.168.1.2' }\n"
+        "request = { proto = 'tcp', int = 8000, ext = 8000 }\nwant = 'deny'",
+        'policy.toml:6: test "t": failed: wanted',
+    ),
+    ("not toml", "not TOML"),
+    (
+        POLICY + "until = 0001-01-01T00:00:00+14:00\n",
+        'policy.toml:6: grant "wide": until: got 0001-01-01T00:00:00+14:00',
+    ),
+    (POLICY + "until = 9999-12-31T23:59:59-14:00\n", "of the years 1 to 9999 in UTC"),
+    (POLICY + "remote = []\n", 'grant "wide": remote: empty; leave it out for anyone'),
+    (POLICY + f"max_mappings = 0x{'f' * 6000}\n", 'grant "wide": max_mappings: a number of hundreds of digits'),
+    (POLICY + f"owner{'.a' * 3000} = 1\n", "tables or lists in each other"),
+    ("\ufeff" + POLICY, "byte order mark"),
+]
+
+
+@pytest.mark.spec("SR-30")
+@pytest.mark.parametrize(("text", "says"), BAD)
+async def test_a_bad_file_leaves_the_old_policy_and_says_so(
+    tmp_path: Path, text: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with reload_home(tmp_path, POLICY) as home:
+        await home.house.granted(9000)
+        digest = home.house.operations.policy.digest
+        home.file.write_text(text)
+        with caplog.at_level(logging.ERROR):
+            answer = await home.inquiry.reload()
+        assert isinstance(answer, api.Problem)
+        assert says in answer.message
+        assert any(says in line.getMessage() for line in caplog.records)
+        assert home.house.operations.policy.digest == digest
+        assert home.house.ports == {(TCP, 9000)}
+        assert says in (await home.inquiry.policy()).problem  # type: ignore[operator]
+        await reloaded(home, POLICY)
+        assert (await home.inquiry.policy()).problem is None, "mended"
+
+
+async def test_a_command_hides_no_problem_of_the_file_and_brings_nothing_of_it_into_force(tmp_path: Path) -> None:
+    async with reload_home(tmp_path, POLICY) as home:
+        home.file.write_text("not toml")
+        assert isinstance(await home.inquiry.reload(), api.Problem)
+        await home.enforcer.change(lambda: Change({"tv": {"ip": ["192.168.77.40"]}}))
+        shown = await home.inquiry.policy()
+        assert "not TOML" in (shown.problem or "")
+        assert shown.text == POLICY
+        assert "192.168.77.40" in shown.approved
+        home.file.write_text(NARROW)
+        await home.enforcer.change(lambda: Change({"hifi": {"ip": ["192.168.77.41"]}}))
+        await home.house.granted(9000)
+        assert (await reloaded(home, NARROW)).fallen
+
+
+async def test_a_file_that_is_gone_leaves_the_old_policy(tmp_path: Path) -> None:
+    async with reload_home(tmp_path, POLICY) as home:
+        home.file.unlink()
+        assert isinstance(await home.inquiry.reload(), api.Problem)
+        await home.house.granted(9000)
+
+
+async def test_what_the_kernel_does_not_take_leaves_the_old_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with reload_home(tmp_path, POLICY) as home:
+        await home.house.granted(9000)
+        digest = home.house.operations.policy.digest
+
+        async def refuse(changes: object) -> None:
+            raise FirewallError("no")
+
+        home.file.write_text(NARROW)
+        with monkeypatch.context() as broken:
+            broken.setattr(home.house.firewall, "apply", refuse)
+            answer = await home.inquiry.reload()
+        assert isinstance(answer, api.Problem)
+        assert answer.error == "backend-failed"
+        assert home.house.operations.policy.digest == digest
+        assert home.house.ports == {(TCP, 9000)}
+        assert len((await reloaded(home, NARROW)).fallen) == 1
+
+
+async def test_a_decision_about_what_stands_says_whether_it_changed_anything(tmp_path: Path) -> None:
+    clock = Clock()
+
+    async def last(home: Home) -> tuple[str, str, bool]:
+        (one,) = await home.operator.decisions(api.DecisionFilter(limit=1))
+        (told,) = await home.operator.decisions(api.DecisionFilter(limit=1, unchanged=False))
+        assert (told.id == one.id) != one.unchanged
+        return one.action, one.verdict, one.unchanged
+
+    async with reload_home(tmp_path, POLICY, clock=clock, on_reload="keep") as home:
+        await home.house.granted(9000)
+        assert await last(home) == ("map", "allow", False)
+        await reloaded(home, POLICY)
+        assert await last(home) == ("reload", "allow", True)
+        await reloaded(home, POLICY + 'remote = ["203.0.113.0/24"]\n')
+        assert await last(home) == ("reload", "allow", False), "fewer may connect"
+        await reloaded(home, POLICY.replace("wide", "broad"))
+        assert await last(home) == ("reload", "allow", False), "another grant"
+    async with reload_home(tmp_path, POLICY.replace("wide", "broad"), clock=clock, on_reload="keep") as home:
+        assert await last(home) == ("restore", "allow", True)
+        await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, "m1", False))
+        await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, "m1", True))
+        assert await last(home) == ("renew", "allow", False), "it was parked"
+        await reloaded(home, NARROW)
+        assert await last(home) == ("reload", "deny", False), "kept, and not allowed any more"
+
+
+async def test_kept_until_the_lease_ends(tmp_path: Path) -> None:
+    clock = Clock()
+    async with reload_home(tmp_path, POLICY, clock=clock, on_reload="keep") as home:
+        made = await home.house.granted(9000, lifetime=3 * 3600)
+        (fallen,) = (await reloaded(home, NARROW)).fallen
+        assert fallen.kept
+        row = home.house.operations.ledger.table.get(made.mapping.id)
+        assert row is not None
+        assert (row.rule, row.decision) == ("kept", made.mapping.decision)
+        assert not isinstance(await home.house.map(9000), type(made)), "nothing new under the old policy"
+        for _ in range(3):  # the gateway's own renewals do not end it
+            assert home.house.ports == {(TCP, 9000)}
+            clock.pass_s(3590)
+            await home.house.sweep()
+        clock.pass_s(60)
+        await home.house.sweep()
+        assert home.house.ports == set()
+    removed = [why for e in home.house.events if isinstance(e, TableChanged) for _, why in e.removed]
+    assert removed == ["expired"]
+
+
+async def test_a_kept_mapping_outlives_a_restart_and_a_friendlier_policy_takes_it_back(tmp_path: Path) -> None:
+    clock = Clock()
+    async with reload_home(tmp_path, POLICY, clock=clock, on_reload="keep") as home:
+        await home.house.granted(9000, lifetime=3 * 3600)
+        await reloaded(home, NARROW)
+    async with reload_home(tmp_path, NARROW, clock=clock, on_reload="keep") as again:
+        assert again.house.ports == {(TCP, 9000)}
+        assert (await reloaded(again, POLICY)).fallen == []
+        (row,) = again.house.operations.ledger.table
+        assert row.rule == "wide"
+    async with reload_home(tmp_path, NARROW, clock=clock) as strict:
+        assert strict.house.ports == set(), "a restart with revoke ends it"
+
+
+async def test_keep_is_for_a_new_policy_alone(tmp_path: Path) -> None:
+    clock = Clock()
+    timed = POLICY + 'hours = "00:00-23:59"\n'
+    async with reload_home(tmp_path, timed, clock=clock, on_reload="keep") as home:
+        made = await home.house.granted(9000)
+        home.house.around.network = home.house.around.network.__class__(
+            wan=home.house.around.network.wan, lans=(), external=home.house.around.network.external
+        )
+        await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, made.mapping.id, None))
+        assert home.house.ports == set(), "the floor holds whatever is configured"
+
+
+async def test_where_there_is_room_for_fewer_the_oldest_stay(tmp_path: Path) -> None:
+    async with reload_home(tmp_path, POLICY) as home:
+        for port in (9000, 9001, 9002):
+            await home.house.granted(port)
+            home.house.clock.pass_s(1)
+        answer = await reloaded(home, POLICY + "max_mappings = 1\n")
+        assert home.house.ports == {(TCP, 9000)}
+        assert {fallen.external_port for fallen in answer.fallen} == {9001, 9002}
+
+
+async def test_a_parked_mapping_stays_parked(tmp_path: Path) -> None:
+    async with reload_home(tmp_path, POLICY) as home:
+        made = await home.house.granted(9000)
+        await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, made.mapping.id, False))
+        await reloaded(home, POLICY + "max_mappings = 5\n")
+        (row,) = home.house.operations.ledger.table
+        assert (row.parked, home.house.ports) == (True, set())
+
+
+async def test_a_larger_table_waits_for_the_next_start(tmp_path: Path) -> None:
+    async with reload_home(tmp_path, POLICY, size=1024) as home:
+        answer = await reloaded(home, "version = 1\n[limits]\ntotal_mappings = 5000\n" + WIDE)
+        assert answer.warnings == ["limits: total_mappings is 5000 from the next start on; until then 1024"]
+
+
+async def test_a_flood_is_one_record_with_a_count(tmp_path: Path) -> None:
+    clock = Clock()
+    async with reload_home(
+        tmp_path, "version = 1\n[limits]\nrequests_per_minute = 5\n" + WIDE, clock=clock
+    ) as home:
+        replies = [await home.house.map(9000 + n) for n in range(60)]
+        refused = [reply for reply in replies if isinstance(reply, Refused)]
+        ids = {reply.decision for reply in refused}
+        assert len(ids) == 1, "every refusal names a decision that can be looked up"
+        clock.pass_s(61)
+        await home.house.granted(9100)
+        rate = await home.operator.decisions(api.DecisionFilter(verdict="deny"))
+        assert [(one.count, one.refusal) for one in rate] == [(len(refused), "rate")]
+
+
+async def test_a_flood_that_is_under_way_is_told_at_the_end(tmp_path: Path) -> None:
+    text = "version = 1\n[limits]\nrequests_per_minute = 5\n" + WIDE
+    async with reload_home(tmp_path, text) as home:
+        for n in range(20):
+            await home.house.map(9000 + n)
+    async with reload_home(tmp_path, text) as again:
+        (told,) = await again.operator.decisions(api.DecisionFilter(verdict="deny"))
+        assert told.count > 10
+
+
+async def test_an_explanation_tells_the_rules_of_the_policy_of_then(tmp_path: Path) -> None:
+    async with reload_home(tmp_path, POLICY) as home:
+        made = await home.house.granted(9000)
+        before = home.house.operations.policy.digest
+        await reloaded(home, NARROW)
+        told = await home.inquiry.explain(made.mapping.decision)
+        assert told is not None
+        assert (told.verdict, told.rule) == ("allow", "wide")
+        assert ([(rule.name, rule.effect) for rule in told.grants], told.policy) == ([("wide", "charged")], before)
+        assert told.reasons[-1] == "granted by rule wide"
+        assert (told.note, told.superseded) == (None, True)
+        await reloaded(home, POLICY)
+        again = await home.inquiry.explain(made.mapping.decision)
+        assert again is not None
+        assert (again.grants, again.note, again.superseded) == (told.grants, None, False), "the same policy again"
+        removal = await home.house.granted(8000)
+        await home.house.unmap(8000)
+        last = f"d{home.house.operations.ledger.numbers.decision}"
+        gone = await home.inquiry.explain(last)
+        assert removal.mapping.decision != last
+        assert gone is not None
+        assert (gone.grants, gone.note is None) == ([], False)
+
+
+async def test_a_trial_by_name_needs_an_address(tmp_path: Path) -> None:
+    named = POLICY + f'[device.ps5]\nmac = ["{CONSOLE}"]\n[device.gone]\nmac = ["02:00:00:00:00:01"]\n'
+    async with reload_home(tmp_path, named) as home:
+        found = await home.inquiry.trial(api.Trial(device="ps5", transport=TCP, internal_port=9000))
+        assert isinstance(found, api.Explained)
+        assert (found.verdict, found.facts["address"], found.names) == ("allow", CONSOLE_IP, ["ps5"])
+        gone = await home.inquiry.trial(api.Trial(device="gone", transport=TCP, internal_port=9000))
+        assert isinstance(gone, api.Problem)
+        wrong = api.Trial(address=PC_IP, transport=TCP, internal_port=9000, remote_host="2001:db8::/32")
+        assert isinstance(await home.inquiry.trial(wrong), api.Problem)
+
+
+async def test_a_trial_and_the_request_itself_agree(tmp_path: Path) -> None:
+    async with reload_home(tmp_path, NARROW) as home:
+        for port in (8000, 9000, 22):
+            found = await home.inquiry.trial(
+                api.Trial(address=CONSOLE_IP, transport=TCP, internal_port=port, lease_s=3600)
+            )
+            assert isinstance(found, api.Explained)
+            await home.house.gateway.handle(asks(port))
+            (record,) = await home.operator.decisions(api.DecisionFilter(limit=1))
+            assert (found.verdict, found.reasons) == (record.verdict, record.reasons)

@@ -1,0 +1,207 @@
+"""What a batch that was undone, a restart or a second request must not leave behind."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import date
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, house
+from upnp_gw.firewall.base import Change
+from upnp_gw.gate.load import load_text
+from upnp_gw.gate.schema import Policy
+from upnp_gw.ledger.transaction import Turn
+from upnp_gw.model.mapping import Kind, Transport, Via
+from upnp_gw.model.network import Neighbour
+from upnp_gw.model.records import RecordFilter
+from upnp_gw.model.request import Refusal, Refused
+
+TCP = Transport.TCP
+WIDE = 'version = 1\n[[grant]]\nname = "wide"\nwho = "*"\nint_ports = ["1024-65535"]\next = "same-or-any"\n'
+PC_IP6 = "2001:db8:77::20"
+
+
+def policy(text: str) -> Policy:
+    return load_text(text, "test", date.min).policy
+
+
+async def test_a_grant_that_was_narrowed_narrows_what_stands_at_a_restart(tmp_path: Path) -> None:
+    async with house(tmp_path, policy(WIDE)) as home:
+        await home.granted(8000)
+    async with house(tmp_path, policy(WIDE + 'remote = ["203.0.113.0/24"]\n')) as home:
+        forward = home.firewall.reach(TCP, 8000, ip_address("203.0.113.9"))
+        assert forward is not None
+        assert forward.remote is not None
+        assert home.firewall.reach(TCP, 8000, ip_address("198.51.100.9")) is None
+
+
+async def test_a_policy_that_did_not_come_into_force_decides_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path, policy('version = 1\ndefault = "deny"\n')) as home:
+        await home.granted(9000, "127.0.0.1", target=PC_IP, via=Via.OPERATOR)
+
+        def widen(turn: Turn) -> None:
+            home.gateway.duties.policy_changed(turn, policy(WIDE))
+
+        home.firewall.fail_next = ["no memory"]
+        assert await home.gateway.submit(widen) is not None
+        assert (await home.refused(8000)).refusal is Refusal.NOT_AUTHORIZED
+
+
+async def test_an_incident_of_an_undone_batch_begins_again(tmp_path: Path) -> None:
+    text = 'version = 1\n[limits]\non_incident = "quarantine"\nincident_after = 3\n'
+    text += '[[grant]]\nname = "one"\nwho = "*"\nint_ports = [8080]\n'
+    async with house(tmp_path, policy(text)) as home:
+        await home.granted(8080)
+        await home.refused(5001)
+        await home.refused(5002)
+        home.firewall.fail_next = ["the table is full"]
+        await asyncio.gather(home.map(5003), home.map(8080, PC_IP))
+        await home.sweep()
+        assert all(mapping.device != CONSOLE for mapping in home.operations.ledger.table)
+        assert len(home.operations.book.incidents(home.clock())) == 1
+
+
+async def test_the_end_of_a_pinhole_reserves_no_port_of_the_gateway(tmp_path: Path) -> None:
+    async with house(tmp_path, policy(WIDE)) as home:
+        home.around.neighbours.learn(Neighbour(ip_address(PC_IP6), PC, "lan0"))
+        made = await home.granted(8080, PC_IP6, via=Via.PCP, nonce=b"1" * 12)
+        assert made.mapping.kind is Kind.PINHOLE
+        home.clock.pass_s(3600)
+        await home.sweep()
+        await home.granted(8080)
+
+
+async def test_a_control_point_changes_nothing_of_the_operators_mapping(tmp_path: Path) -> None:
+    async with house(tmp_path, policy(WIDE)) as home:
+        operator = {"via": Via.OPERATOR, "lifetime": None, "permanent": True, "description": "mine"}
+        await home.granted(9000, "127.0.0.1", target=PC_IP, **operator)
+        await home.granted(9000, PC_IP, enabled=False, description="not yours")
+        (mapping,) = home.operations.ledger.table
+        assert (mapping.enabled, mapping.description, mapping.rule) == (True, "mine", "operator")
+        assert home.ports == {(TCP, 9000)}
+
+
+async def test_asking_twice_does_not_save_the_flows_of_what_was_disabled(tmp_path: Path) -> None:
+    async with house(tmp_path, policy(WIDE)) as home:
+        await home.granted(8000)
+        await home.granted(8000, enabled=False)
+        await home.granted(8000, enabled=False)
+        await home.sweep()
+        assert [cut.external_port for cut in home.firewall.cuts] == [8000]
+
+
+async def test_the_writer_outlives_a_fault_that_nobody_foresaw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, policy(WIDE)) as home:
+        apply = home.firewall.apply
+
+        async def fail(changes: Sequence[Change]) -> None:
+            monkeypatch.setattr(home.firewall, "apply", apply)
+            raise RuntimeError("cannot start a thread")
+
+        monkeypatch.setattr(home.firewall, "apply", fail)
+        assert (await home.refused(8000)).refusal is Refusal.BACKEND
+        await home.granted(8001, CONSOLE_IP)
+
+
+@pytest.mark.parametrize("where", ["_write", "_write_rows"])
+async def test_the_writer_outlives_whatever_the_disk_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with house(tmp_path, policy(WIDE)) as home:
+        monkeypatch.setattr(home.store, where, full)
+        assert (await home.refused(8000)).refusal is Refusal.BACKEND
+        assert home.ports == set()
+        assert (await home.refused(80)).refusal is Refusal.NOT_AUTHORIZED
+        assert home.gateway.books.owed
+        monkeypatch.undo()
+        await home.granted(8001)
+
+
+async def test_the_writer_outlives_a_fault_of_its_own_books(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: object, **__: object) -> None:
+        raise RuntimeError("nobody foresaw it")
+
+    async with house(tmp_path, policy(WIDE)) as home:
+        for what in ("write", "batch"):
+            monkeypatch.setattr(home.gateway.books, what, fault)
+            assert (await home.refused(8000)).refusal is Refusal.BACKEND
+            assert home.ports == set()
+            monkeypatch.undo()
+        monkeypatch.setattr(home.gateway.events, "publish", fault)
+        assert (await home.refused(8000)).refusal is Refusal.BACKEND  # it stands: nobody could be told
+        monkeypatch.undo()
+        await home.granted(8001)
+
+
+ASKED = 'version = 1\ndefault = "ask"\n[limits]\nrequests_per_minute = 30\n'
+ASKED += '[[grant]]\nname = "some"\nwho = "*"\nint_ports = ["8000-8999"]\nmax_ports_per_day = 2\n'
+
+
+async def test_a_batch_that_is_tried_again_one_by_one_counts_once(tmp_path: Path) -> None:
+    async with house(tmp_path, policy(ASKED)) as home:
+        home.firewall.fail_next = ["no memory"]
+        replies = await asyncio.gather(home.map(8000), home.map(9000), home.map(8001, PC_IP), home.map(80, PC_IP))
+        assert not home.firewall.fail_next
+        assert [type(reply).__name__ for reply in replies] == ["Granted", "Refused", "Granted", "Refused"]
+        seen = {seen.device: seen for seen in home.operations.book.devices(home.clock())}
+        assert [seen[device].granted for device in (CONSOLE, PC)] == [1, 1]
+        assert [dict(seen[device].refused) for device in (CONSOLE, PC)] == [
+            {Refusal.ASK: 1},
+            {Refusal.NOT_AUTHORIZED: 1},
+        ]
+        (question,) = home.operations.questions.all(home.clock().wall)
+        assert (question.times, question.topic.port) == (1, 9000)
+        await home.gateway.remember()
+    async with house(tmp_path, policy(ASKED)) as home:
+        (question,) = home.operations.questions.all(home.clock().wall)
+        assert question.times == 1
+
+
+async def test_what_failed_for_good_is_not_counted_as_granted(tmp_path: Path) -> None:
+    async with house(tmp_path, policy(ASKED)) as home:
+        await home.refused(9000)
+        for port in (8000, 8001):
+            home.firewall.fail_next = ["no memory"]
+            assert (await home.refused(port)).refusal is Refusal.BACKEND
+        (seen,) = home.operations.book.devices(home.clock())
+        assert seen.granted == 0
+        home.clock.pass_s(61)
+        await home.granted(8002)  # the day's two ports are still free
+        await home.granted(8003)
+
+
+async def test_a_question_that_was_settled_by_what_failed_still_waits(tmp_path: Path) -> None:
+    async with house(tmp_path, policy(ASKED)) as home:
+        await home.refused(9000)
+        home.operations.policy = policy(WIDE)
+        home.firewall.fail_next = ["no memory"]
+        await home.refused(9000)
+        assert len(home.operations.questions.all(home.clock().wall)) == 1
+        await home.granted(9000)
+        assert not home.operations.questions.all(home.clock().wall)
+
+
+async def test_a_flood_that_begins_in_an_undone_batch_is_on_disk_with_all_its_refusals(tmp_path: Path) -> None:
+    async with house(tmp_path, policy(ASKED.replace("30", "3"))) as home:
+        for port in (8000, 9000):
+            await home.map(port)
+        home.firewall.fail_next = ["no memory"]
+        flood = [home.map(9100 + n) for n in range(4)]
+        *_, refused = await asyncio.gather(home.map(8001, PC_IP), *flood)
+        assert isinstance(refused, Refused)
+        assert refused.refusal is Refusal.RATE
+        home.clock.pass_s(61)
+        home.firewall.fail_next = ["no memory"]
+        await home.refused(8002, PC_IP)  # this operation would have told of the flood
+        await home.granted(8003, PC_IP)
+        told = await home.store.decisions(RecordFilter(limit=100))
+        assert [(r.id, r.count) for r in told if r.refusal == Refusal.RATE] == [(refused.decision, 4)]

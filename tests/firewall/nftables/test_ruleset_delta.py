@@ -1,0 +1,332 @@
+"""From forwards to one transaction, as text; nothing but typed values and our own ids in it."""
+
+import re
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fixtures.firewall_driver import NETWORK, forward, settings
+from upnp_gw.firewall.base import Close, Cut, FirewallMode, Forward, Open, Refill, Rewire
+from upnp_gw.firewall.flows import Flows, Leaving
+from upnp_gw.firewall.libnftables import Session
+from upnp_gw.firewall.nftables.elements import slot_of
+from upnp_gw.firewall.nftables.ruleset import CARRYING, FILLED, OPENING, contents, structure, version
+from upnp_gw.firewall.nftables.state import Books
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.mapping import DecisionId, Endpoint, Transport
+
+
+def books() -> Books:
+    return Books(NETWORK, size=100)
+
+
+def test_the_transaction_of_an_open() -> None:
+    draft = books().draft([Open(forward("m1", 80, internal_port=8080, timeout_s=59.2))], 0)
+    assert draft.commands.splitlines() == [
+        'add element inet upnp_gw live { 6 . 80 timeout 150s comment "m1" }',
+        "delete element inet upnp_gw live { 6 . 80 }",
+        'add element inet upnp_gw pm { 6 . 80 timeout 60s comment "m1" : 192.168.77.10 . 8080 }',
+        'add element inet upnp_gw live { 6 . 80 timeout 150s comment "m1" }',
+        "add element inet upnp_gw out { 6 . 192.168.77.10 . 8080 timeout 60s : 11.22.33.44 . 80 }",
+    ]
+
+
+def test_a_refused_batch_leaves_the_books_as_they_were() -> None:
+    kept = books()
+    kept.draft([Open(forward("m1"))], 0)
+    assert not kept.forwards
+    assert not kept.users
+
+
+def test_what_carries_outlives_each_mapping_by_itself() -> None:
+    kept = books()
+    one, two = forward("m1", 80, timeout_s=1000), forward("m2", 81, internal_port=80, keep=False)
+    kept.draft([Open(one), Open(two)], 0).commit()
+    draft = kept.draft([Open(replace(two, timeout_s=10)), Close(one)], 100)
+    assert 'live { 6 . 81 timeout 100s comment "m2", 6 . 80 timeout 90s comment "m1" }' in draft.commands
+
+
+def test_a_closed_forward_carries_its_flows_until_they_are_cut() -> None:
+    kept = books()
+    one, hole = forward("m1", 80), forward("m2", 443, "2001:db8::1", remote="2001:db8:9::/48")
+    kept.draft([Open(one), Open(hole)], 0).commit()
+    kept.draft([Close(one), Close(hole)], 0).commit()
+    draft = kept.draft([Cut(one), Cut(hole)], 5)
+    assert "delete element inet upnp_gw live { 6 . 80 }" in draft.commands
+    assert (
+        "delete element inet upnp_gw live6_net { 6 . 2001:db8::1 . 443 . 2001:db8:9::/48 . 0-65535 }"
+        in draft.commands
+    )
+    draft.commit()
+    assert not kept.closed
+    assert not kept.closed_at
+    assert "live" not in kept.draft([Cut(one)], 6).commands
+
+
+def test_what_the_kernel_has_ended_of_the_closed_is_forgotten() -> None:
+    kept = books()
+    for number in range(5):
+        kept.draft([Open(forward("m1", 80 + number))], number).commit()
+        kept.draft([Close(forward("m1", 80 + number))], number).commit()
+    assert len(kept.closed) == 5
+    kept.draft([], 92).commit()
+    assert [held.forward.external_port for held in kept.closed.values()] == [83, 84]
+    assert [place[2] for place in kept.closed_at] == [83, 84]
+
+
+def test_a_new_endpoint_of_a_freed_port_ends_the_flows_of_the_old() -> None:
+    """The kernel names such flows by their external side alone, so they would pass as flows of the new endpoint."""
+    kept = books()
+    old = forward("m1", 80, remote="203.0.113.7/32")
+    kept.draft([Open(old)], 0).commit()
+    kept.draft([Close(old)], 0).commit()
+    draft = kept.draft([Open(forward("m2", 80, "192.168.77.11"))], 1)
+    assert Flows.through(old) in draft.flows
+    assert "delete element inet upnp_gw live_rh { 6 . 80 . 203.0.113.7 }" in draft.commands
+    again = kept.draft([Open(forward("m2", 80))], 1)
+    assert Flows.through(old) not in again.flows, "the same endpoint again"
+
+
+def test_the_external_ports_of_router_mode_stand_as_long_as_any_mapping_of_them() -> None:
+    kept = Books(NETWORK, size=100, router=True)
+    one, two = forward("m1", 80, timeout_s=60), forward("m2", 80, remote="203.0.113.7/32", timeout_s=600)
+    draft = kept.draft([Open(one), Open(two)], 0)
+    assert "external_ports { 6 . 80 timeout 600s }" in draft.commands
+    assert [flows for flows in draft.flows if isinstance(flows, Leaving)] == 2 * [
+        Leaving(Transport.TCP, 80, frozenset(NETWORK.external), frozenset([one.internal]))
+    ]
+    draft.commit()
+    draft = kept.draft([Close(two)], 10)
+    assert "external_ports { 6 . 80 timeout 50s }" in draft.commands
+    draft.commit()
+    draft = kept.draft([Close(one)], 10)
+    assert draft.commands.splitlines().count("delete element inet upnp_gw external_ports { 6 . 80 }") == 1
+    assert "external_ports" not in books().draft([Open(one)], 0).commands, "alongside it is others who translate"
+
+
+def test_the_source_port_is_the_keepers_and_moves_on_when_it_goes() -> None:
+    kept = books()
+    one, two = forward("m1", 80), forward("m2", 81, internal_port=80, keep=False)
+    kept.draft([Open(one), Open(two)], 0).commit()
+    draft = kept.draft([Close(one), Open(replace(two, keep_source_port=True))], 0)
+    assert "timeout 600s : 11.22.33.44 . 81" in draft.commands
+    draft.commit()
+    assert kept.draft([Close(two)], 0).commands.count("inet upnp_gw out") == 2, "added once more and deleted"
+
+
+def test_without_an_external_address_no_source_port_is_kept() -> None:
+    kept = Books(replace(NETWORK, external=()), size=100)
+    kept.draft([Open(forward("m1"))], 0).commit()
+    assert not kept.outs
+    draft = kept.draft([Rewire(NETWORK)], 0)
+    assert ": 11.22.33.44 . 3074" in draft.commands
+    draft.commit()
+    assert kept.outs
+
+
+def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:
+    kept = books()
+    kept.draft([Open(forward("m1"))], 0).commit()
+    draft = kept.draft([Close(forward("m1")), Cut(forward("m1"))], 0)
+    assert "add element inet upnp_gw cut { 6 . 192.168.77.10 . 3074 timeout 120s }" in draft.commands
+    assert draft.commands.rfind("live") < draft.commands.rfind("add element inet upnp_gw cut")
+    assert draft.flows == [Flows.through(forward("m1"))]
+
+
+def test_a_cut_spares_what_another_forward_to_the_endpoint_lets_in() -> None:
+    kept = books()
+    named = forward("m2", remote="203.0.113.7/32", timeout_s=60)
+    kept.draft([Open(forward("m1")), Open(named)], 0).commit()
+    kept.draft([Close(forward("m1"))], 0).commit()
+    ended = Flows.through(forward("m1"))
+    assert kept.draft([Cut(forward("m1"))], 5).flows == [replace(ended, spared=(Flows.through(named),))]
+    assert kept.draft([Cut(forward("m1"))], 61).flows == [ended], "the kernel has ended the other"
+    assert kept.draft([Close(named), Cut(forward("m1"))], 5).flows == [ended]
+
+
+def test_a_refresh_ends_no_flows() -> None:
+    kept = books()
+    first = kept.draft([Open(forward("m1"))], 0)
+    assert first.flows == [Flows.untranslated(forward("m1"))]
+    first.commit()
+    assert kept.draft([Open(forward("m1", timeout_s=5))], 0).flows == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        replace(forward(), id='m1" : 1.2.3.4 . 22'),
+        replace(forward(), id=""),
+        replace(forward(), id="M1"),
+        replace(forward(), id="m" * 33),
+        replace(forward(), external_port=0),
+        replace(forward(), external_port=65536),
+        replace(forward(), internal=Endpoint(IPv4Address("10.0.0.1"), 0)),
+        replace(forward(), remote=ip_network("2001:db8::/64")),
+        replace(forward(), external_address=IPv6Address("2001:db8::1")),
+        replace(forward(), internal=Endpoint(IPv6Address("fe80::1%lan0"), 80)),
+    ],
+)
+@pytest.mark.spec("SR-12")
+def test_what_makes_no_sense_is_refused_before_the_kernel(wrong: Forward) -> None:
+    with pytest.raises(FirewallError):
+        books().draft([Open(wrong)], 0)
+
+
+V4 = st.integers(1, 2**32 - 1).map(IPv4Address)
+PORTS = st.integers(1, 65535)
+
+
+@pytest.mark.spec("SR-12", "SR-29")
+@given(
+    st.text(), V4, PORTS, PORTS, st.none() | V4, st.none() | V4, st.floats(0.001, 1e7), st.sampled_from(Transport)
+)
+def test_only_typed_values_and_ids_reach_nft(
+    forward_id: str,
+    to: IPv4Address,
+    outer: int,
+    inner: int,
+    own: IPv4Address | None,
+    remote: IPv4Address | None,
+    timeout_s: float,
+    transport: Transport,
+) -> None:
+    one = Forward(
+        forward_id,
+        DecisionId("d1"),
+        transport,
+        own,
+        outer,
+        ip_network(remote) if remote else None,
+        Endpoint(to, inner),
+        timeout_s,
+    )
+    try:
+        commands = books().draft([Open(one), Cut(one)], 0).commands
+    except FirewallError:
+        assert not re.fullmatch("[a-z0-9-]{1,32}", forward_id)
+        return
+    word = r"(add|delete|element|inet|upnp_gw|[a-z0-9_]+|[0-9./-]+|[.:{},])"
+    for line in commands.splitlines():
+        line = re.sub(r'comment "[a-z0-9-]{1,32}"', "comment", line)
+        assert re.fullmatch(rf"(add|delete) element inet upnp_gw [a-z0-9_]+ \{{( {word},?)+ \}}", line), line
+        if line.startswith("add") and any(f" {name} {{" in line for name in OPENING):
+            assert re.search(r"timeout [1-9]\d*s", line)
+
+
+def test_every_slot_has_its_map() -> None:
+    remotes = (None, "0.0.0.0/0", "203.0.113.7/32", "203.0.113.0/24")
+    slots = [
+        slot_of(forward(remote=remote, external=external))
+        for external in (None, IPv4Address("11.22.33.44"))
+        for remote in remotes
+    ]
+    assert [slot.map for slot in slots] == [
+        "pm", "pm", "pm_rh", "pm_net", "pm_ip", "pm_ip", "pm_ip_rh", "pm_ip_net",
+    ]  # fmt: skip
+
+
+@pytest.mark.spec("SR-29")
+@pytest.mark.parametrize("mode", list(FirewallMode))
+def test_every_set_that_opens_has_timeouts_a_counter_and_a_size(mode: FirewallMode) -> None:
+    declared = structure(settings(mode, size=77))
+    for name in (*FILLED, "cut", "cut6"):
+        (line,) = re.findall(rf"^ (?:map|set) {name} .*$", declared, re.MULTILINE)
+        assert "timeout" in line
+        assert re.search(r"size \d+;", line)
+        assert ("counter" in line) is (name in (*OPENING, *CARRYING.values()))
+
+
+def test_the_version_follows_the_structure_alone() -> None:
+    base = settings(FirewallMode.ROUTER)
+    assert version(base) == version(replace(base, hairpin="same", network=replace(NETWORK, external=())))
+    assert version(base) != version(replace(base, size=5))
+    assert version(base) != version(settings(FirewallMode.ALONGSIDE))
+    assert contents(base) != contents(replace(base, hairpin="same"))
+
+
+def test_alongside_has_no_verdict_that_binds_others() -> None:
+    """An accept in our base chain overrides nobody, a drop would: we drop only flows that we let in ourselves, and
+    what is for our own servers, over the share of a LAN host."""
+    text = contents(settings(FirewallMode.ALONGSIDE, http_port=5000))
+    others, own = text.split(" chain own_servers {")
+    chains = dict(re.findall(r"^ chain (\w+) {\n(.*?)^ }", others, re.MULTILINE | re.DOTALL))
+    assert {name for name, rules in chains.items() if re.search(r"\bdrop\b", rules)} == {"carried", "carried6"}
+    ways = [rule for rule in others.splitlines() if "carried" in rule and "chain" not in rule]
+    assert len(ways) == 6
+    assert all("ct label 127 goto" in rule or "ct label set 127 goto" in rule for rule in ways[1:])
+    assert ways[0].endswith("meta nfproto ipv6 goto carried6")
+    entries = own.partition("}")[0].split("\n")[1:-1]
+    assert all(
+        re.match(r"  iifname @lan (udp dport 5351|udp dport 1900|tcp dport 5000) ", line) for line in entries
+    )
+    assert len(re.findall(r"\bdrop\b", own)) == 1
+    assert "  counter drop\n" in own
+    assert "masquerade" in text
+    assert "oifname @wan ip saddr != @external masquerade" not in text
+    assert "chain input" not in text
+
+
+class Refusing:
+    """A libnftables that refuses everything with this text."""
+
+    def __init__(self, error: str) -> None:
+        self.error = error
+
+    def cmd(self, cmdline: str) -> tuple[int, str, str]:
+        return 1, "", self.error
+
+    def set_json_output(self, val: bool) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("internal:0:0-0: Error: Could not process rule: Too many open files in system\n\n", "a map is full"),
+        ("<cmdline>:1:1-9: Error: syntax error, unexpected foo\nfoo bar\n^^^\n", "syntax error, unexpected foo$"),
+        ("internal:0:0-0: Error: Could not process rule: Operation not permitted\n", "needs CAP_NET_ADMIN"),
+        ("", "the kernel refused the change"),
+    ],
+)
+@pytest.mark.spec("SR-5")
+def test_the_kernels_complaint_is_one_sentence(error: str, told: str) -> None:
+    with pytest.raises(FirewallError, match=told):
+        Session(Refusing(error)).run("add table inet x")
+
+
+def test_refill_forgets_what_stood() -> None:
+    kept = books()
+    kept.draft([Open(forward("m1")), Open(forward("m2", 80))], 0).commit()
+    draft = kept.draft([Refill((forward("m3", 81),))], 0)
+    assert draft.commands.splitlines()[: len(FILLED)] == [
+        f"flush {'map' if name.startswith(('pm', 'out')) else 'set'} inet upnp_gw {name}" for name in FILLED
+    ]
+    assert "delete" not in draft.commands
+    draft.commit()
+    assert set(kept.forwards) == {"m3"}
+
+
+def test_the_portions_of_a_refill_are_the_same_commands() -> None:
+    many = tuple(forward(f"m{n}", 1 + n, keep=False) for n in range(2500))
+    draft = Books(NETWORK, size=5000).draft([Refill(many)], 0)
+    portions = list(draft.portions())
+    assert sorted("\n".join(portions).splitlines()) == sorted(draft.commands.splitlines())
+    assert portions[0].startswith("flush map inet upnp_gw pm\n")
+    assert len(portions) == 6
+    assert max(map(len, portions)) < 100_000
+
+
+def test_no_portion_leaves_a_forward_without_its_live_endpoint_for_long() -> None:
+    """Router mode drops what is not in ``live``: the first portion must not be mappings alone."""
+    many = tuple(forward(f"m{n}", 1 + n, f"192.168.{n // 200}.{1 + n % 200}") for n in range(5000))
+    portions = list(Books(NETWORK, size=5000).draft([Refill(many)], 0).portions())
+    for name in ("pm", "live", "out"):
+        assert f"add element inet upnp_gw {name} {{" in portions[0]
+    for number in range(0, 5000, 250):
+        of_map = next(at for at, text in enumerate(portions) if f"6 . {number + 1} timeout" in text)
+        inner = f"6 . {many[number].internal.address} . {number + 1} timeout"
+        of_live = next(at for at, text in enumerate(portions) if inner in text)
+        assert abs(of_map - of_live) <= 1

@@ -1,0 +1,240 @@
+"""The queue: one entry for each device, protocol and internal port; bounded; the newest facts; over a restart."""
+
+import json
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fixtures.policies import PC, PC6, facts_of, map_request
+from upnp_gw.gate.approval_queue import KEEP_S, MOST, MOST_OF_DEVICE, Questions
+from upnp_gw.gate.question import EARLIER
+from upnp_gw.gate.terms import MOST_EXTERNAL, Terms, topic_of
+from upnp_gw.model.mapping import DecisionId, RemotePeers, Transport, Via
+
+WALL = 1_800_000_000.0
+
+
+def ask(
+    queue: Questions,
+    device: str = "pc",
+    port: int = 5000,
+    wall: float = WALL,
+    basis: str = "",
+    on_undo: Any = None,
+    **more: Any,
+) -> Any:
+    request = map_request(port=port, **more)
+    topic = topic_of(facts_of(mac=None, device=device, target_device=device), request, None)
+    terms = Terms(((request.external_port, request.external_port),), request.lifetime_s or 0)
+    return queue.ask(topic, terms, request, basis, DecisionId(f"d{port}"), wall, on_undo)
+
+
+def numbers(queue: Questions) -> list[int]:
+    return [question.number for question in queue.all(WALL)]
+
+
+@pytest.mark.spec("SR-28")
+def test_one_entry_for_what_is_asked_again() -> None:
+    queue = Questions()
+    ask(queue)
+    ask(queue, wall=WALL + 5, lifetime_s=60, description="newer")
+    (question,) = queue.all(WALL + 5)
+    assert (question.number, question.times, question.first_asked, question.last_asked) == (1, 2, WALL, WALL + 5)
+    assert question.request.description == "newer"
+    ask(queue, transport=Transport.UDP)
+    ask(queue, port=5001)
+    ask(queue, device="tv")
+    ask(queue, address=PC6)
+    ask(queue, remote=ip_network("203.0.113.7"))
+    assert len(queue.all(WALL)) == 6
+
+
+@pytest.mark.spec("SR-28")
+def test_more_external_ports_or_a_longer_lease_is_another_number() -> None:
+    """``approve 1`` must not mean what was asked after question 1 was shown."""
+    queue = Questions()
+    ask(queue, lifetime_s=600)
+    ask(queue, external=6000, lifetime_s=600)
+    (question,) = queue.all(WALL)
+    assert (question.number, question.earlier) == (2, (1,))
+    assert question.terms == Terms(((5000, 5000), (6000, 6000)), 600)
+    ask(queue, lifetime_s=601)
+    (question,) = queue.all(WALL)
+    assert (question.number, question.earlier, question.times) == (3, (2, 1), 3)
+    assert question.terms.lease_s == 601
+    assert queue.get(1) is None
+    assert queue.now(1) is question
+    for external in (5000, 6000):
+        ask(queue, external=external, lifetime_s=60)
+    assert numbers(queue) == [3], "nothing more was asked for"
+
+
+def test_the_external_ports_of_one_question_are_bounded() -> None:
+    queue = Questions()
+    for external in range(2000, 2000 + 4 * MOST_EXTERNAL, 2):
+        ask(queue, external=external)
+    (question,) = queue.all(WALL)
+    assert len(question.terms.external_ports) == MOST_EXTERNAL
+    assert question.times == 2 * MOST_EXTERNAL
+    assert question.request.external_port == 2000 + 2 * (MOST_EXTERNAL - 1), "opened is what is in the question"
+    assert len(question.earlier) <= EARLIER
+
+
+def test_another_waiting_grant_makes_another_question_of_it() -> None:
+    queue = Questions()
+    ask(queue, basis="a", external=6000)
+    ask(queue, basis="b")
+    (question,) = queue.all(WALL)
+    assert (question.number, question.earlier, question.basis) == (2, (1,), "b")
+    assert question.terms.external_ports == ((5000, 5000),)
+
+
+def test_a_granted_request_answers_the_questions_that_it_covers() -> None:
+    queue = Questions()
+    host: dict[str, Any] = {"remote": ip_network("203.0.113.7")}
+    topics = [ask(queue).topic, ask(queue, **host).topic, ask(queue, address=PC6).topic, ask(queue, port=1).topic]
+    queue.settle(topics[1])
+    assert numbers(queue) == [1, 3, 4], "one remote host is not everybody"
+    ask(queue, **host)
+    queue.settle(topics[0])
+    assert numbers(queue) == [3, 4]
+
+
+def test_an_answer_that_comes_late_drops_no_other_question() -> None:
+    queue = Questions()
+    shown = ask(queue)
+    changed = ask(queue, external=6000)
+    queue.drop(shown)
+    assert queue.all(WALL) == (changed,)
+    queue.drop(changed)
+    assert queue.all(WALL) == ()
+
+
+def test_what_was_undone_is_as_it_was() -> None:
+    queue = Questions()
+    before = ask(queue)
+    for change in (
+        lambda undo: ask(queue, external=6000, on_undo=undo),
+        lambda undo: ask(queue, port=7000, on_undo=undo),
+        lambda undo: queue.settle(before.topic, undo),
+    ):
+        undo: list[Any] = []
+        change(undo)
+        assert queue.all(WALL) != (before,)
+        for step in reversed(undo):
+            step()
+        assert queue.all(WALL) == (before,)
+    assert ask(queue, port=7000).number > 3, "no number is given twice"
+
+
+def test_a_datagram_does_not_change_what_tcp_proved() -> None:
+    queue = Questions()
+    ask(queue, description="proved")
+    ask(queue, via=Via.NATPMP, description="claimed")
+    assert queue.all(WALL)[0].request.description == "proved"
+    ask(queue, via=Via.NATPMP, external=6000, lifetime_s=10**6)
+    assert numbers(queue) == [1]
+    ask(queue, description="newer")
+    assert queue.all(WALL)[0].request.description == "newer"
+
+
+def test_what_tcp_proves_takes_the_place_of_what_a_datagram_claimed() -> None:
+    queue = Questions()
+    ask(queue, via=Via.NATPMP, external=6000, lifetime_s=10**6)
+    ask(queue, lifetime_s=60)
+    (question,) = queue.all(WALL)
+    assert (question.number, question.terms) == (2, Terms(((5000, 5000),), 60))
+
+
+@pytest.mark.spec("SR-28")
+def test_bounds_of_one_device_and_of_all() -> None:
+    queue = Questions()
+    for port in range(5000, 5100):
+        ask(queue, port=port)
+    assert [question.request.internal.port for question in queue.all(WALL)] == [*range(5000, 5000 + MOST_OF_DEVICE)]
+    for number in range(2 * MOST):
+        assert ask(queue, device=f"other-{number}") is not None
+        assert len(queue.all(WALL)) <= MOST
+    assert not any(question.topic.device == "pc" for question in queue.all(WALL)[MOST_OF_DEVICE:])
+
+
+@pytest.mark.spec("SR-26", "SR-28")
+def test_who_is_proved_takes_the_place_of_what_was_claimed() -> None:
+    queue = Questions()
+    for port in range(MOST_OF_DEVICE):
+        ask(queue, port=port + 5000, wall=WALL + port, via=Via.PCP)
+    assert ask(queue, port=6000, via=Via.PCP) is None
+    assert ask(queue, port=6001) is not None
+    ports = [question.request.internal.port for question in queue.all(WALL)]
+    assert len(ports) == MOST_OF_DEVICE
+    assert 5000 not in ports, "the one asked longest ago went"
+
+
+@pytest.mark.spec("SR-28")
+def test_what_nobody_asks_any_more_is_forgotten() -> None:
+    queue = Questions()
+    ask(queue)
+    assert len(queue.all(WALL + KEEP_S - 1)) == 1
+    assert queue.all(WALL + KEEP_S) == ()
+
+
+def test_changes_are_told_once_and_again_where_they_were_not_taken() -> None:
+    queue = Questions()
+    ask(queue)
+    assert list(queue.changes()) == ["1"]
+    assert queue.changes() == {}
+    queue.changed_again(["1"])
+    assert list(queue.changes()) == ["1"]
+    queue.drop(queue.all(WALL)[0])
+    assert queue.changes() == {"1": None}
+
+
+@settings(deadline=None)
+@given(
+    via=st.sampled_from([Via.IGD1, Via.PCP, Via.NATPMP]),
+    address=st.sampled_from([PC, PC6]),
+    nonce=st.none() | st.binary(min_size=12, max_size=12),
+    description=st.text(),
+    lifetime=st.none() | st.integers(1, 10**9),
+    remote=st.none() | st.just(ip_network("203.0.113.0/24")),
+    remote_port=st.integers(0, 65535),
+    filters=st.lists(st.tuples(st.just(ip_network("198.51.100.0/24")), st.integers(0, 65535)), max_size=3),
+    rule=st.none() | st.just("rule"),
+    target=st.booleans(),
+    standing_only=st.booleans(),
+)
+def test_a_question_comes_back_from_the_store_as_it_was(rule: Any, target: bool, **given: Any) -> None:
+    queue = Questions()
+    address, lifetime = given.pop("address"), given.pop("lifetime")
+    filters = tuple(RemotePeers(*pair) for pair in given.pop("filters"))
+    request = map_request(address, lifetime_s=lifetime, filters=filters, **given)
+    facts = facts_of(target_device="tv") if target else facts_of()
+    topic = topic_of(facts, request, rule)
+    queue.ask(topic, Terms(((1, 5), (7, 7)), 60), request, "f", DecisionId("d1"), WALL)
+    queue.ask(topic, Terms(((9, 9),), 60), request, "f", DecisionId("d2"), WALL)
+    again = Questions()
+    stored = [body for body in queue.changes().values() if body is not None]
+    again.recall(json.loads(json.dumps(stored)), 7)
+    assert again.all(WALL) == queue.all(WALL)
+    assert again.changes() == {}
+    assert ask(again, port=1).number == 8, "no number is given twice, over a restart"
+
+
+@pytest.mark.parametrize("damage", [{"external_ports": None}, {"via": "smtp"}, {"remotes": [["x", 1]]}, None])
+def test_a_stored_question_that_makes_no_sense_is_dropped(damage: dict[str, Any] | None) -> None:
+    """One of an older version is, too: it did not say what a yes gives. Its device asks again."""
+    queue = Questions()
+    ask(queue)
+    ask(queue, port=6000)
+    bodies = queue.changes()
+    if damage is None:
+        del bodies["1"]["basis"]  # type: ignore[union-attr]
+    else:
+        bodies["1"] |= damage  # type: ignore[operator]
+    again = Questions()
+    again.recall([body for body in bodies.values() if body is not None], 0)
+    assert numbers(again) == [2]
+    assert again.changes() == {"1": None}, "it leaves the store"

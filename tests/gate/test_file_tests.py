@@ -1,0 +1,130 @@
+"""The ``[[test]]`` blocks of a policy: they must be able to fail, and they say how."""
+
+import pytest
+
+from tests.fixtures.policies import PC_MAC
+from tests.fixtures.policies import policy_of as policy
+from upnp_gw.gate.decision import Outcome
+from upnp_gw.gate.file_tests import scene
+from upnp_gw.gate.schema import Family
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.model.mapping import Via
+from upnp_gw.model.request import PortChoice
+
+RULES = f"""
+[device.pc]
+mac = ["{PC_MAC}"]
+dhcp_name = "pc"
+assure = "lease"
+[device.tv]
+ip = ["192.168.1.40"]
+[zone]
+guest = ["192.168.255.0/24", "2001:db8:20::/64"]
+[[forbid]]
+name = "no-ssh"
+int_ports = [22]
+[[grant]]
+name = "games"
+who = "pc"
+max_mappings = 2
+max_ttl = "4h"
+hours = "06:00-23:00"
+"""
+
+
+def case(sender: str, request: str, want: str) -> str:
+    return f'{RULES}[[test]]\nname = "it"\nfrom = {{ {sender} }}\nrequest = {{ {request} }}\n{want}'
+
+
+PASS = [
+    ('device = "pc"', 'proto = "udp", int = 3074', 'want = "allow"\nrule = "games"'),
+    ('device = "pc", via = "pcp"', 'proto = "udp", int = 3074, ttl = "7d"', 'want = "allow"\nttl = "4h"'),
+    ('device = "pc"', 'proto = "udp", int = 3074, ttl = "7d"', 'want = "allow"\nttl = "7d"'),
+    ('device = "pc"', 'proto = "udp", int = 3074', 'want = "allow"\nttl = "30d"'),
+    ('device = "pc"', 'proto = "udp", int = 3074', 'want = "deny"\nat = "23:30"'),
+    ('device = "pc", holds = 1', 'proto = "udp", int = 3074', 'want = "allow"'),
+    ('device = "pc", holds = 2', 'proto = "udp", int = 3074', 'want = "deny"\nrule = "games"'),
+    ('device = "pc"', 'proto = "tcp", int = 22', 'want = "deny"\nrule = "no-ssh"'),
+    ('device = "pc"', 'proto = "udp", int = 3074, family = "ip6"', 'want = "allow"'),
+    ('device = "pc"', 'proto = "udp", int = 3074, for = "192.168.1.9"', 'want = "deny"'),
+    ('device = "tv"', 'proto = "udp", int = 3074', 'want = "deny"'),
+    (f'mac = "{PC_MAC}"', 'proto = "udp", int = 3074', 'want = "deny"'),
+    ('zone = "guest"', 'proto = "udp", int = 3074', 'want = "deny"'),
+    ('ip = "192.168.1.9", via = "operator"', 'proto = "tcp", int = 22', 'want = "allow"\nrule = "operator"'),
+]
+
+
+@pytest.mark.parametrize(("sender", "request_", "want"), PASS)
+def test_a_case_that_holds_lets_the_policy_load(sender: str, request_: str, want: str) -> None:
+    policy(case(sender, request_, want))
+
+
+@pytest.mark.parametrize(("sender", "request_", "want"), PASS)
+def test_the_same_case_turned_round_keeps_it_out(sender: str, request_: str, want: str) -> None:
+    turned = want.replace("allow", "ask") if "allow" in want else want.replace("deny", "allow")
+    turned = "\n".join(line for line in turned.splitlines() if not line.startswith("ttl"))
+    with pytest.raises(ConfigError, match=r'test "it": failed: wanted'):
+        policy(case(sender, request_, turned))
+
+
+@pytest.mark.parametrize(
+    ("want", "says"),
+    [
+        ('want = "deny"', "wanted deny; got allow (floor ok; "),
+        ('want = "allow"\nrule = "other"', "wanted allow, rule other; got allow, rule games"),
+        ('want = "allow"\nttl = "5h"', "wanted allow, ttl 5h; got allow, ttl 7d"),
+    ],
+)
+def test_a_failure_says_what_was_wanted_and_what_came(want: str, says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        policy(case('device = "pc"', 'proto = "udp", int = 3074, ttl = "7d"', want))
+    assert error.value.key == "test[0]"
+    assert says in str(error.value)
+
+
+def test_the_scene_of_a_named_device() -> None:
+    rules = policy(case('device = "pc", via = "natpmp"', 'proto = "udp", int = 3074, ext = 3075', 'want = "allow"'))
+    facts, request = scene(rules, rules.cases[0], "here")
+    assert (facts.device, facts.mac, facts.dhcp_name, facts.lease_agrees) == (PC_MAC, PC_MAC, "pc", True)
+    assert not rules.zones["guest"].has(facts.address), "nobody said that it is a guest"
+    assert facts.address not in rules.by_address
+    assert request.via is Via.NATPMP
+    assert (request.choice, request.external_port) == (PortChoice.SUGGESTED, 3075)
+
+
+def test_the_scene_of_a_pinhole() -> None:
+    rules = policy(case('device = "pc"', 'proto = "udp", int = 3074, family = "ip6"', 'want = "allow"'))
+    _, request = scene(rules, rules.cases[0], "here")
+    assert rules.cases[0].family is Family.IP6
+    assert (request.internal.address.version, request.external_port) == (6, 3074)
+    assert request.choice is PortChoice.EXACT
+
+
+def test_the_scene_of_a_remote_host_and_its_port() -> None:
+    grant = '[[grant]]\nname = "g"\nwho = "*"\nremote_ports = [443]\n'
+    case = (
+        '[[test]]\nname = "t"\nfrom = { ip = "2001:db8::2" }\nwant = "allow"\n'
+        'request = { proto = "tcp", int = 8080, remote = "2001:db8:9::/64", remote_port = 443 }\n'
+    )
+    policy(grant + case)
+    with pytest.raises(ConfigError, match="wanted allow; got deny"):
+        policy(grant + case.replace("443 }", "444 }"))
+
+
+def test_the_scene_of_a_zone_is_in_it_in_its_family() -> None:
+    for family in ("ip4", "ip6"):
+        text = case('zone = "guest"', f'proto = "udp", int = 3074, family = "{family}"', 'want = "deny"')
+        rules = policy(text)
+        facts, _ = scene(rules, rules.cases[0], "here")
+        assert rules.zones["guest"].has(facts.address)
+
+
+def test_where_no_address_is_left_the_case_wants_one() -> None:
+    text = '[zone]\nall = ["0.0.0.0/0"]\n[[test]]\nname = "it"\nfrom = { mac = "02:00:00:00:00:01" }\n'
+    with pytest.raises(ConfigError, match=r'test "it": from: no free IPv4 address for this test; add ip'):
+        policy(text + 'request = { proto = "udp", int = 3074 }\nwant = "deny"')
+
+
+def test_cases_do_not_depend_on_what_is_granted_elsewhere() -> None:
+    rules = policy(RULES)
+    assert rules.default is Outcome.DENY

@@ -1,0 +1,106 @@
+"""The machine-owned file as text: what a command adds and takes out, and names that are free."""
+
+import tomllib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from upnp_gw.gate.managed_file import Change, changed, ended, first_end, free_name, moment, rules_of, without
+
+WALL = 1_800_000_000.0
+GRANT = {"name": "allow-ps5", "who": "ps5", "int_ports": [3074, "4000-4010"], "until": moment(WALL)}
+FORBID = {"name": "block-pc", "who": ["pc", "ps5"]}
+PS5 = {"ps5": {"mac": ["ac:89:95:00:00:01"]}}
+
+
+def test_what_is_shown_is_what_is_written() -> None:
+    written = changed("", Change(PS5, (FORBID,), (GRANT,)))
+    assert tomllib.loads(written.toml) == {"device": PS5, "forbid": [FORBID], "grant": [GRANT]}
+    assert tomllib.loads(written.text) == {"version": 1, "device": PS5, "forbid": [FORBID], "grant": [GRANT]}
+    assert written.text.startswith("# Written by upnp-gw")
+
+
+def test_comments_of_the_operator_stay() -> None:
+    text = changed("", Change(PS5, grants=(GRANT,))).text.replace('who = "ps5"', 'who = "ps5" # the loud one')
+    text = changed("# mine\n" + text, Change({}, (FORBID,))).text
+    assert "# mine\n" in text
+    assert "# the loud one" in text
+    gone = changed(text, Change({}, without=frozenset({"allow-ps5"}))).text
+    assert tomllib.loads(gone) == {"version": 1, "device": PS5, "forbid": [FORBID]}
+    assert "# mine\n" in gone
+
+
+def test_a_name_changes_in_the_rules_too() -> None:
+    text = changed("", Change(PS5, (FORBID,), (GRANT,))).text
+    renamed = changed(text, Change({"box": PS5["ps5"]}, renamed={"ps5": "box"})).text
+    raw = tomllib.loads(renamed)
+    assert raw["device"] == {"box": PS5["ps5"]}
+    assert (raw["grant"][0]["who"], raw["forbid"][0]["who"]) == ("box", ["pc", "box"])
+
+
+def test_what_ends_when() -> None:
+    raw = tomllib.loads(changed("", Change(PS5, (FORBID,), (GRANT,))).text)
+    assert first_end(raw) == WALL
+    assert ended(raw, WALL - 1) == frozenset()
+    assert ended(raw, WALL) == {"allow-ps5"}
+    assert without(raw, {"allow-ps5"})["grant"] == []
+    assert rules_of(raw, {"block-pc"}).forbids == (FORBID,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'version = 1\ngrant = [{name = "a", who = "*"}, {name = "b"}]\ndevice = {pc = {ip = "192.168.1.2"}}\n',
+        "version = 1\ngrant = []\ndevice = {}\n",
+        'version = 1\ndevice.pc.ip = "192.168.1.2"\n[[grant]]\nname = "a"\nwho = "pc"\n',
+        'version = 1\n[[grant]]\nname = "a"\n[device.tv]\nip = "192.168.1.3"\n[[grant]]\nname = "b"\n',
+        'version = 1\r\n["device"."pc"]\r\nip = "192.168.1.2"\r\n[["grant"]]\r\n"name" = "a"\r\nwho = "*"',
+    ],
+    ids=["one line", "empty", "dotted", "out of order", "quoted"],
+)
+def test_whatever_way_somebody_wrote_the_file_it_can_be_changed(text: str) -> None:
+    """A file with its rules in one line ended every command with a traceback."""
+    before = tomllib.loads(text)
+    change = Change(PS5, (FORBID,), (GRANT,), frozenset({"a"}), {"pc": "box"})
+    raw = tomllib.loads(changed(text, change).text)
+    assert {name: raw["device"][name] for name in PS5} == PS5
+    assert "pc" not in raw["device"]
+    assert raw["forbid"] == [FORBID]
+    kept = [rule for rule in before.get("grant", []) if rule["name"] != "a"]
+    assert raw["grant"] == [*kept, GRANT]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"grant": 5},
+        {"grant": ["x"]},
+        {"grant": [{"until": "soon"}]},
+        {"grant": [{"name": [], "until": moment(WALL)}]},
+        {"forbid": {}},
+    ],
+)
+def test_a_file_of_any_shape_has_no_ends(raw: dict[str, object]) -> None:
+    assert ended(raw, WALL) == frozenset()
+    assert isinstance(without(raw, {"x"}), dict)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60), st.sets(st.text(max_size=45), max_size=5))
+def test_a_free_name_is_a_name_and_free(wanted: str, taken: set[str]) -> None:
+    first = free_name(wanted, taken)
+    second = free_name(wanted, taken | {first})
+    assert first not in taken
+    assert second not in {first, *taken}
+    for name in (first, second):
+        assert 1 <= len(name) <= 40
+        assert name.isascii()
+        assert name[0].isalnum()
+
+
+@settings(deadline=None)
+@given(st.text(max_size=80))
+def test_any_text_is_quoted_as_toml(reason: str) -> None:
+    written = changed("", Change({}, grants=({**GRANT, "reason": reason},)))
+    assert tomllib.loads(written.text)["grant"][0]["reason"] == reason

@@ -1,0 +1,287 @@
+"""A home with the real daemon in it: what the tests of the whole way share.
+
+``Home`` is a lab and a running ``upnp-gw run``; it looks at the daemon through its control socket and at the kernel
+through nft, and says whether the two agree.
+"""
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.lab.igd_control_point import ControlPoint
+from upnp_gw.lab import Host, Lab, Topology
+from upnp_gw.lab.daemon import Daemon
+from upnp_gw.lab.probe import Call, Proof, reach
+from upnp_gw.lab.topology import INTERNET, WAN_NETWORK
+from upnp_gw.model.mapping import Transport
+from upnp_gw.protocols.igd_services import Face
+
+TCP, UDP = Transport.TCP, Transport.UDP
+ROUTER = ("--firewall", "router")
+EVENT_S = 10.0
+REACHED_S = 3.0
+"""How long an answer may take on a loaded machine, seconds; an idle one takes a millisecond."""
+SHUT_S = 0.3
+"""How long silence has to last to count as shut, seconds."""
+MAPS = ("pm", "pm_ip", "pm_rh", "pm_ip_rh", "pm_net")
+PINHOLES = "WANIPv6FirewallControl"
+MASQUERADE = """
+table ip foreign {
+  chain postrouting { type nat hook postrouting priority srcnat; policy accept;
+    oifname "wan0" masquerade;
+  }
+}
+"""
+
+ROOMY = """
+version = 1
+default = "deny"
+[limits]
+total_mappings = 1024
+per_device = 400
+requests_per_minute = 6000
+incident_after = 1000
+{limits}
+[[grant]]
+name = "everyone"
+who = "*"
+max_mappings = 400
+owner = "the test"
+reason = "a test asks for more than a home does"
+review_by = 2099-01-01
+"""
+
+
+class Unix(http.client.HTTPConnection):
+    """HTTP over the control socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=30)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(30)
+        self.sock.connect(str(self._path))
+
+
+class Watch:
+    """The stream of /v1/events; every event from the moment it was opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._arrived = threading.Condition()
+        self._connection = Unix(path)
+        self._connection.request("GET", "/v1/events")
+        self._stream = self._connection.getresponse()
+        self._stream.readline()  # hello: from here on everything is told
+        assert self._connection.sock is not None
+        self._connection.sock.settimeout(None)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._connection.sock is not None
+        self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._stream.close()
+        self._connection.close()
+
+    def wait(self, event: str, timeout: float = EVENT_S, **fields: object) -> dict[str, Any]:
+        """The first event of this kind with these values (of the mapping, where it has one), come or to come."""
+        found: list[dict[str, Any]] = []
+
+        def came() -> bool:
+            for told in self.events:
+                values = {**told, **(told.get("mapping") or {})}
+                if told["event"] == event and all(values.get(name) == value for name, value in fields.items()):
+                    found.append(told)
+                    return True
+            return False
+
+        with self._arrived:
+            assert self._arrived.wait_for(came, timeout), f"no {event} {fields} among {self.events[-8:]}"
+        return found[0]
+
+    def _read(self) -> None:
+        while line := self._stream.readline():
+            with self._arrived:
+                self.events.append(json.loads(line))
+                self._arrived.notify_all()
+
+
+def ended(call: Call) -> bool:
+    """A live flow carries nothing any more; one late answer on a loaded machine is no end."""
+    return not call.ask() and not call.ask()
+
+
+def pinhole(point: ControlPoint, port: int = 8080, **changed: object) -> int:
+    """AddPinhole for the host's own address; its UniqueID."""
+    values = {
+        "RemoteHost": "",
+        "RemotePort": 0,
+        "InternalClient": point.host.address6,
+        "InternalPort": port,
+        "Protocol": 6,
+        "LeaseTime": 600,
+    }
+    return int(point.call("AddPinhole", PINHOLES, **(values | changed))["UniqueID"])
+
+
+@dataclass
+class Home:
+    """A lab and the daemon on its gateway."""
+
+    lab: Lab
+    daemon: Daemon
+    points: dict[tuple[str, Face], ControlPoint] = field(default_factory=dict)
+
+    @property
+    def console(self) -> Host:
+        return self.lab.hosts["console"]
+
+    @property
+    def pc(self) -> Host:
+        return self.lab.hosts["pc"]
+
+    @property
+    def peer(self) -> Host:
+        return self.lab.hosts["peer1"]
+
+    @property
+    def gateway(self) -> Host:
+        return self.lab.gateway
+
+    @property
+    def external(self) -> IPv4Address:
+        return self.lab.external[0]
+
+    def point(self, host: str = "console", face: Face = Face.IGD1) -> ControlPoint:
+        """The control point of a host; its description is read once a run of the daemon."""
+        if (host, face) not in self.points:
+            gateway = next(
+                lan.network[1] for lan in self.lab.topology.lans if self.lab.hosts[host].address in lan.network
+            )
+            self.points[host, face] = ControlPoint(self.lab.hosts[host], gateway, face)
+        return self.points[host, face]
+
+    def reach(
+        self, port: int, transport: Transport = TCP, peer: str = "peer1", address: IPv4Address | None = None
+    ) -> Proof:
+        """A packet from the internet to an external port."""
+        return reach(self.lab.hosts[peer], transport, address or self.external, port, timeout=REACHED_S)
+
+    def shut(self, port: int, transport: Transport = TCP, peer: str = "peer1") -> bool:
+        """A packet from the internet to an external port goes nowhere."""
+        return not reach(self.lab.hosts[peer], transport, self.external, port, timeout=SHUT_S)
+
+    def renumber_wan(self, address: IPv4Address) -> None:
+        """The provider gives the WAN interface another address: the new one comes, then the old one goes."""
+        wan = self.lab.topology.wan
+        (old,) = self.wan_addresses()
+        self.gateway.sysctl(f"net/ipv4/conf/{wan}/promote_secondaries", "1")
+        self.gateway.ip(
+            f"addr add {address}/24 dev {wan}",
+            f"addr del {old}/24 dev {wan}",
+            f"route replace default via {WAN_NETWORK[INTERNET]}",
+        )
+
+    def wan_addresses(self) -> list[str]:
+        listing = self.gateway.run(["ip", "-j", "-4", "addr", "show", "dev", self.lab.topology.wan]).stdout
+        return [told["local"] for told in json.loads(listing)[0]["addr_info"]]
+
+    # -- what the daemon says
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        with closing(Unix(self.daemon.runtime_dir / "control.sock")) as connection:
+            connection.request(method, path, json.dumps(body) if body is not None else None)
+            answer = connection.getresponse()
+            told = json.loads(answer.read())
+        assert answer.status == 200, told
+        return told
+
+    def rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.ask("GET", "/v1/mappings")
+        return rows
+
+    def row(self, port: int, transport: Transport = TCP) -> dict[str, Any]:
+        (found,) = [r for r in self.rows() if (r["transport"], r["external_port"]) == (transport.value, port)]
+        return found
+
+    def watch(self) -> Watch:
+        return Watch(self.daemon.runtime_dir / "control.sock")
+
+    def clear(self) -> None:
+        """The operator ends every mapping; their flows are cut at once."""
+        for row in self.rows():
+            self.ask("DELETE", f"/v1/mappings/{row['id']}")
+
+    # -- what the kernel says
+
+    def installed(self) -> dict[str, tuple[str, int, str, int]]:
+        """Mapping id -> (transport, external port, internal address, internal port), by the kernel's maps."""
+        listing = self.gateway.run(["nft", "-j", "list", "table", "inet", "upnp_gw"]).stdout
+        maps = {o["map"]["name"]: o["map"] for o in json.loads(listing)["nftables"] if "map" in o}
+        found = {}
+        for name in MAPS:
+            for key, value in maps[name].get("elem", []):
+                element = key["elem"]
+                parts = [
+                    part for part in element["val"]["concat"] if part in ("tcp", "udp") or isinstance(part, int)
+                ]
+                address, port = value["concat"]
+                found[element["comment"].partition("-")[0]] = (*parts, address, port)
+        return found
+
+    def agree(self) -> None:
+        """The active rows of the ledger are the kernel's elements, one by one."""
+        rows = {
+            r["id"]: (r["transport"], r["external_port"], r["internal_client"], r["internal_port"])
+            for r in self.rows()
+            if r["state"] == "active"
+        }
+        assert self.installed() == rows
+
+
+@contextmanager
+def home(
+    directory: Path,
+    *options: str,
+    topology: Topology | None = None,
+    limits: str = "",
+    policy: str | None = ROOMY,
+    before: Callable[[Lab], None] = lambda lab: None,
+) -> Iterator[Home]:
+    """A home that is served. ``limits``: lines of the roomy policy; policy None: the built-in one.
+
+    ``before``: what stands on the gateway before the daemon starts.
+    """
+    lans = tuple(word for lan in (topology or Topology()).lans for word in ("--lan", lan.interface))
+    given: tuple[str, ...] = ()
+    if policy is not None:
+        path = directory / "policy.toml"
+        path.write_text(policy.replace("{limits}", limits))
+        given = ("--policy", str(path))
+    with Lab(topology) as lab:
+        before(lab)
+        with Daemon(lab.gateway, directory, *lans, "--wan", lab.topology.wan, *given, *options) as daemon:
+            yield Home(lab, daemon)
+
+
+def masquerading(lab: Lab) -> None:
+    """A gateway as it stands in many homes: forwarding, and somebody else's masquerade."""
+    lab.gateway.sysctl("net/ipv4/ip_forward", "1")
+    lab.gateway.nft(MASQUERADE)

@@ -1,0 +1,244 @@
+"""Real clients against the real daemon: upnpc, python3-miniupnpc, async-upnp-client's IgdDevice; with packets."""
+
+import json
+import os
+import re
+import sys
+
+import pytest
+
+from tests.lab.end_to_end import TCP, UDP, Home
+from tests.lab.igd_control_point import refused
+from upnp_gw.lab import Host
+from upnp_gw.lab.probe import EchoServer
+from upnp_gw.model.mapping import Transport
+from upnp_gw.protocols.igd_services import Face
+
+pytestmark = pytest.mark.lab
+
+FACES = pytest.mark.parametrize("face", list(Face))
+CONTROL_POINT = (sys.executable, "-m", "upnp_gw.lab.control_point")
+DEBIANS_PYTHON = "/usr/bin/python3"
+
+
+def upnpc(host: Host, *words: object) -> str:
+    """One run of upnpc; what it printed."""
+    return host.run(["upnpc", *map(str, words)], check=False).stdout
+
+
+def at(face: Face) -> tuple[str, str]:
+    """upnpc's own way round the search, which takes it two seconds."""
+    return "-u", f"http://192.168.77.1:5000/{face.value}.xml"
+
+
+def test_upnpc_finds_the_gateway_and_its_status(here: Home) -> None:
+    told = upnpc(here.console, "-s")
+    assert "Found valid IGD" in told
+    assert "Status : Connected" in told
+    assert f"ExternalIPAddress = {here.external}" in told
+    assert re.search(r"Bytes: +Sent: +\d+\s+Recv: +\d+", told)
+
+
+@FACES
+@pytest.mark.parametrize("transport", list(Transport))
+@pytest.mark.parametrize("lease", [0, 600])
+def test_upnpc_adds_lists_and_deletes(here: Home, face: Face, transport: Transport, lease: int) -> None:
+    console, word = here.console, transport.value.upper()
+    with EchoServer(console, transport, 3074):
+        told = upnpc(console, *at(face), "-a", console.address, 3074, 4074, word, *([lease] if lease else []))
+        assert f"external {here.external}:4074 {word} is redirected to internal {console.address}:3074" in told
+        assert here.reach(4074, transport).answered_by == "console"
+        listed = upnpc(console, *at(face), "-l")
+        (line,) = re.findall(rf" 0 {word} +4074->{console.address}:3074 +'libminiupnpc' '' (\d+)", listed)
+        longest = 604800 if face is Face.IGD2 else 30 * 86400
+        left = lease or longest
+        assert left - 60 < int(line) <= left
+        # upnpc prints the 713 that ends the list up to version 2.2.7, later versions keep it to themselves
+        [index] = re.findall(r"^ *(\d+) (?:TCP|UDP) ", listed, re.MULTILINE)
+        assert index == "0"
+        assert "713" in listed or listed.splitlines()[-1].startswith(" 0 ")
+        assert upnpc(console, *at(face), "-d", 4074, word).endswith("UPNP_DeletePortMapping() returned : 0\n")
+        assert here.shut(4074, transport)
+
+
+def test_upnpc_enforces_its_remote_host(here: Home) -> None:
+    console, first = here.console, here.peer.address
+    with EchoServer(console, UDP, 3074):
+        upnpc(console, *at(Face.IGD2), "-a", console.address, 3074, 3074, "UDP", 600, first)
+        assert here.reach(3074, UDP, "peer1")
+        assert here.shut(3074, UDP, "peer2")
+        assert f"'libminiupnpc' '{first}'" in upnpc(console, *at(Face.IGD2), "-l")
+        assert "returned : 0" in upnpc(console, *at(Face.IGD2), "-d", 3074, "UDP", first)
+
+
+@FACES
+def test_upnpc_gets_any_port_and_deletes_a_range(here: Home, face: Face) -> None:
+    """Deviation for v1: its description lists no AddAnyPortMapping, upnpc calls it all the same and is served."""
+    wanted = 5000 + face.version
+    here.point("pc").add(wanted, UDP)
+    console = here.console
+    with EchoServer(console, UDP, 3074):
+        told = upnpc(console, *at(face), "-n", console.address, 3074, wanted, "UDP", 600)
+        (port,) = re.findall(rf"external {here.external}:(\d+) UDP is redirected", told)
+        assert int(port) != wanted
+        assert here.reach(int(port), UDP).answered_by == "console"
+        assert "failed" not in upnpc(console, *at(face), "-N", 1024, 65535, "UDP")
+        assert here.shut(int(port), UDP)
+    assert [row["device"] for row in here.rows()] == [here.pc.mac]
+
+
+def test_upnpc_lists_by_one_action_on_v2(here: Home) -> None:
+    for port, transport in ((8080, TCP), (8081, UDP)):
+        here.point().add(port, transport)
+    told = upnpc(here.console, *at(Face.IGD2), "-L")
+    assert re.findall(r"(TCP|UDP) +(\d+)->192\.168\.77\.10:\d+ +'test' '' (\d+)", told)[0][:2] == ("TCP", "8080")
+    assert "UDP  8081->192.168.77.10:8081" in told
+
+
+def test_upnpc_asks_for_the_ipv6_firewall_and_goes_on(here: Home) -> None:
+    assert "GetFirewallStatus" in upnpc(here.console, *at(Face.IGD2), "-S")
+    assert f"ExternalIPAddress = {here.external}" in upnpc(here.console, *at(Face.IGD2), "-s")
+
+
+def test_upnpc_gets_a_refusal_with_its_reason(here: Home) -> None:
+    told = upnpc(here.pc, *at(Face.IGD1), "-a", here.console.address, 3074, 3074, "UDP")
+    assert re.search(r"failed with code 606", told), told
+    assert here.rows() == []
+
+
+MINIUPNPC = """
+import json, miniupnpc
+client = miniupnpc.UPnP()
+client.discoverdelay = 2000
+found = client.discover()
+client.selectigd()
+port = 3074
+while client.getspecificportmapping(port, "UDP") is not None:
+    port += 1
+added = client.addportmapping(port, "UDP", client.lanaddr, 3074, "python", "")
+entry = client.getspecificportmapping(port, "UDP")
+walk = []
+while (row := client.getgenericportmapping(len(walk))) is not None:
+    walk.append(row)
+print(json.dumps({"found": found, "address": client.externalipaddress(), "status": client.statusinfo()[0],
+                  "port": port, "added": added, "entry": entry, "walk": walk}), flush=True)
+input()
+print(json.dumps(client.deleteportmapping(port, "UDP")))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists(DEBIANS_PYTHON), reason="the distribution's Python is not installed")
+def test_python_miniupnpc(here: Home) -> None:
+    console = here.console
+    if console.run([DEBIANS_PYTHON, "-c", "import miniupnpc"], check=False).returncode:
+        pytest.skip("python3-miniupnpc is not installed")
+    with EchoServer(console, UDP, 3074):
+        process = console.popen([DEBIANS_PYTHON, "-c", MINIUPNPC], stdin=-1)
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        assert told["found"] >= 1
+        assert (told["address"], told["status"], told["added"]) == (str(here.external), "Connected", True)
+        assert told["entry"][:2] == [str(console.address), 3074]
+        assert [row[:3] for row in told["walk"]] == [[told["port"], "UDP", [str(console.address), 3074]]]
+        assert here.reach(told["port"], UDP).answered_by == "console"
+        assert process.communicate("\n")[0].strip() == "true"
+        assert here.shut(told["port"], UDP)
+
+
+@FACES
+@pytest.mark.parametrize("transport", list(Transport))
+def test_igd_device(here: Home, face: Face, transport: Transport) -> None:
+    console, word = here.console, transport.value
+
+    def use(*actions: str) -> list[dict[str, object]]:
+        argv = [*CONTROL_POINT, "--location", at(face)[1], str(console.address), *actions]
+        return [json.loads(line) for line in console.run(argv).stdout.splitlines()]
+
+    with EchoServer(console, transport, 3074):
+        found, added = use(f"add:{word}:4074:3074:3600")
+        assert found["external_address"] == str(here.external)
+        assert added == {"action": f"add:{word}:4074:3074:3600", "ok": True}
+        assert here.reach(4074, transport).answered_by == "console"
+        *_, deleted, again = use(f"delete:{word}:4074", f"delete:{word}:4074")
+        assert (deleted["ok"], again["ok"], again["code"]) == (True, False, 714)
+        assert here.shut(4074, transport)
+
+
+def test_igd_device_finds_the_gateway(here: Home) -> None:
+    (found,) = map(json.loads, here.console.run([*CONTROL_POINT, str(here.console.address)]).stdout.splitlines())
+    assert found["found"] in {at(face)[1] for face in Face}
+
+
+def test_upnpc_describes_a_mapping_as_its_user_likes(here: Home) -> None:
+    """libminiupnpc escapes nothing and sends the bytes of its user's terminal."""
+
+    def add(description: str) -> str:
+        mapping = ("-a", here.console.address, 3074, 4074, "UDP", 600)
+        return upnpc(here.console, *at(Face.IGD1), "-e", description, *mapping)
+
+    latin_1 = os.fsdecode(b"caf\xe9 R&D")
+    for sent, kept in (("Command & Conquer", "Command & Conquer"), ("<b>", "<b>"), (latin_1, "caf\xe9 R&D")):
+        assert "is redirected to internal" in add(sent)
+        row = here.row(4074, UDP)
+        assert (row["description"], row["internal_port"]) == (kept, 3074)
+        assert 0 < row["lease_left_s"] <= 600
+    with EchoServer(here.console, UDP, 3074):
+        assert here.reach(4074, UDP).answered_by == "console"
+    for hostile in (
+        "x</NewPortMappingDescription><NewLeaseDuration>9999</NewLeaseDuration>",
+        "x</NewPortMappingDescription><NewExternalPort>4075</NewExternalPort><NewPortMappingDescription>&",
+        "a & \x01",
+    ):
+        assert "failed with code 402" in add(hostile)
+    assert [row["external_port"] for row in here.rows()] == [4074]
+    assert here.row(4074, UDP)["lease_left_s"] <= 600
+
+
+def test_upnpc_deletes_what_natpmpc_mapped(here: Home) -> None:
+    """The same device, the other protocol: docs/decisions/0013."""
+    console = here.console
+    with EchoServer(console, UDP, 8200), EchoServer(console, TCP, 8200):
+        for transport in Transport:
+            console.run(["natpmpc", "-g", "192.168.77.1", "-a", "18200", "8200", transport.value, "600"])
+            assert here.reach(18200, transport).answered_by == "console"
+        assert "failed with code : 606" in upnpc(here.pc, *at(Face.IGD1), "-d", 18200, "UDP")
+        assert upnpc(console, *at(Face.IGD1), "-d", 18200, "UDP").endswith("returned : 0\n")
+        assert here.shut(18200, UDP)
+        assert here.reach(18200, TCP).answered_by == "console"
+        assert "18200" in upnpc(console, *at(Face.IGD1), "-l")
+        assert upnpc(console, *at(Face.IGD2), "-d", 18200, "TCP").endswith("returned : 0\n")
+        assert here.shut(18200, TCP)
+    assert "18200" not in upnpc(console, *at(Face.IGD1), "-l")
+
+
+@pytest.mark.spec("SR-15")
+def test_a_delete_without_a_protocol_shuts_both_transports_and_nobody_elses(here: Home) -> None:
+    """As nat-port-mapper (libp2p) ends its mappings."""
+    here.point("pc").add(8081, UDP)
+    for port, transport in ((8080, TCP), (8080, UDP), (8081, TCP)):
+        here.point(face=Face.IGD2).add(port, transport)
+    key = {"NewRemoteHost": "", "NewProtocol": ""}
+    with (
+        EchoServer(here.console, TCP, 8080),
+        EchoServer(here.console, UDP, 8080),
+        EchoServer(here.pc, UDP, 8081),
+    ):
+        assert here.reach(8080, TCP)
+        assert here.reach(8080, UDP)
+        here.point(face=Face.IGD2).call("DeletePortMapping", **key, NewExternalPort=8080)
+        here.point(face=Face.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
+        assert here.shut(8080, TCP)
+        assert here.shut(8080, UDP)
+        assert here.reach(8081, UDP).answered_by == "pc"
+        with refused(606):
+            here.point(face=Face.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
+        assert here.reach(8081, UDP).answered_by == "pc"
+
+
+def test_a_refused_tcp_port_stays_shut(here: Home) -> None:
+    """A web server's port needs a grant that names it: the floor of every policy."""
+    with EchoServer(here.console, TCP, 443):
+        assert "failed with code 606" in upnpc(
+            here.console, *at(Face.IGD1), "-a", here.console.address, 443, 443, "TCP"
+        )
+        assert here.shut(443)

@@ -1,0 +1,156 @@
+"""Events from the real daemon to a real subscriber: each change of mappings, WAN address and link is one NOTIFY."""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+import pytest
+
+from tests.lab.end_to_end import Home
+from tests.lab.igd_control_point import Subscriber
+from upnp_gw.protocols.igd_services import Face
+
+pytestmark = pytest.mark.lab
+
+FACES = pytest.mark.parametrize("face", list(Face))
+OTHER = IPv4Address("11.22.33.99")
+COUNT, UPDATE = "PortMappingNumberOfEntries", "SystemUpdateID"
+
+
+@pytest.fixture
+def here(shared: Home) -> Iterator[Home]:
+    yield shared
+    shared.clear()
+
+
+class Listening:
+    """A subscriber that has its initial event, and what the next ones must say."""
+
+    def __init__(self, subscriber: Subscriber, face: Face) -> None:
+        self.subscriber = subscriber
+        self.face = face
+        self.first = subscriber.next()
+        self.update = int(self.first.get(UPDATE, 0))
+
+    def told(self, raised: int, **values: str) -> None:
+        """One message with exactly this; v2 also with the update id, raised by so many changes."""
+        want = dict(values)
+        if self.face is Face.IGD2:
+            self.update = (self.update + raised) % 2**32
+            want[UPDATE] = str(self.update)
+        assert self.subscriber.next() == want
+
+
+@FACES
+@pytest.mark.spec("IGD-180", "IGD-201")
+def test_the_initial_event_tells_everything(here: Home, face: Face) -> None:
+    here.point(face=face).add(8080)
+    with Subscriber(here.point(face=face)) as subscriber:
+        assert subscriber.answer.status == 200
+        assert subscriber.sid.startswith("uuid:")
+        scheme, _, seconds = subscriber.answer.headers["timeout"].partition("-")
+        assert scheme == "Second"
+        assert int(seconds) >= 1800
+        first = subscriber.next()
+    v2 = {UPDATE: first.get(UPDATE, "")} if face is Face.IGD2 else {}
+    assert first == {
+        "PossibleConnectionTypes": "IP_Routed",
+        "ConnectionStatus": "Connected",
+        "ExternalIPAddress": str(here.external),
+        COUNT: "1",
+        **v2,
+    }
+
+
+@FACES
+@pytest.mark.spec("IGD-193", "IGD-194", "IGD-195", "IGD-201")
+def test_add_overwrite_and_delete_are_one_event_each(here: Home, face: Face) -> None:
+    point = here.point(face=face)
+    with Subscriber(point) as subscriber:
+        heard = Listening(subscriber, face)
+        point.add(8080)
+        heard.told(1, **{COUNT: "1"})
+        point.add(8080, NewInternalPort=8081)
+        if face is Face.IGD2:
+            heard.told(1)
+        point.delete(8080)
+        heard.told(1, **{COUNT: "0"})
+
+
+@FACES
+@pytest.mark.spec("IGD-131", "IGD-193")
+def test_the_end_of_a_lease_is_one_event(here: Home, face: Face) -> None:
+    point = here.point(face=face)
+    with Subscriber(point) as subscriber:
+        heard = Listening(subscriber, face)
+        point.add(8080, NewLeaseDuration=1)
+        heard.told(1, **{COUNT: "1"})
+        heard.told(1, **{COUNT: "0"})
+
+
+@pytest.mark.spec("IGD-164")
+def test_a_range_delete_is_one_event(here: Home) -> None:
+    point = here.point(face=Face.IGD2)
+    for port in (8001, 8002, 8003, 9000):
+        point.add(port)
+    with Subscriber(point) as subscriber:
+        heard = Listening(subscriber, Face.IGD2)
+        assert heard.first[COUNT] == "4"
+        point.call("DeletePortMappingRange", NewStartPort=8000, NewEndPort=8999, NewProtocol="TCP", NewManage=0)
+        heard.told(1, **{COUNT: "1"})
+
+
+@pytest.mark.spec("IGD-193", "SR-25")
+def test_a_change_of_another_devices_mapping_raises_no_count(here: Home) -> None:
+    """v1: silence, shown by what comes first after it."""
+    point = here.point()
+    with Subscriber(point) as subscriber:
+        subscriber.next()
+        here.point("pc").add(9000)
+        point.add(8080)
+        assert subscriber.next() == {COUNT: "1"}
+
+
+@pytest.mark.spec("IGD-185", "IGD-186", "IGD-188")
+def test_who_unsubscribes_hears_no_more(here: Home) -> None:
+    point = here.point()
+    with Subscriber(point) as leaves, Subscriber(point) as stays:
+        leaves.next()
+        stays.next()
+        renewed = leaves.send("SUBSCRIBE", f"SID: {leaves.sid}", "TIMEOUT: Second-1800")
+        assert (renewed.status, renewed.headers["sid"]) == (200, leaves.sid)
+        assert leaves.send("UNSUBSCRIBE", f"SID: {leaves.sid}").status == 200
+        assert leaves.send("UNSUBSCRIBE", f"SID: {leaves.sid}").status == 412
+        point.add(8080)
+        assert stays.next() == {COUNT: "1"}
+        point.delete(8080)
+        assert stays.next() == {COUNT: "0"}
+        assert len(leaves.messages) == 1
+
+
+@FACES
+@pytest.mark.spec("IGD-196")
+def test_a_new_external_address_is_told(here: Home, face: Face) -> None:
+    with Subscriber(here.point(face=face)) as subscriber:
+        subscriber.next()
+        for address in (OTHER, here.external):
+            here.renumber_wan(address)
+            change = subscriber.next()
+            assert change["ExternalIPAddress"] == str(address)
+            assert here.point(face=face).external_address() == str(address)
+
+
+@FACES
+@pytest.mark.spec("IGD-196")
+def test_a_lost_link_is_told_by_both_services(here: Home, face: Face) -> None:
+    point, wan = here.point(face=face), "gateway"
+    with Subscriber(point) as connection, Subscriber(point, "WANCommonInterfaceConfig") as link:
+        connection.next()
+        assert link.next()["PhysicalLinkStatus"] == "Up"
+        here.lab.internet.ip(f"link set {wan} down")
+        try:
+            assert link.next() == {"PhysicalLinkStatus": "Down"}
+            assert connection.next()["ConnectionStatus"] == "Disconnected"
+        finally:
+            here.lab.internet.ip(f"link set {wan} up")
+        assert link.next() == {"PhysicalLinkStatus": "Up"}
+        assert connection.next()["ConnectionStatus"] == "Connected"

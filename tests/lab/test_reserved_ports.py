@@ -1,0 +1,70 @@
+"""Ports that are the gateway's own, whole: a service that listens and a dnat of the administrator are nobody's."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.end_to_end import ROUTER, TCP, Home, home
+from tests.lab.igd_control_point import Fault, refused, until
+from upnp_gw.lab import CONSOLE, HOME, Host, Lab
+from upnp_gw.lab.probe import EchoServer
+from upnp_gw.protocols.igd_services import Face
+
+pytestmark = pytest.mark.lab
+
+SERVICE, STATIC = 2222, 8443
+MANUAL = f"""
+table ip manual {{
+  chain prerouting {{ type nat hook prerouting priority dstnat; policy accept;
+    iifname "wan0" tcp dport {STATIC} dnat to {HOME.network[CONSOLE.number]}:{STATIC};
+  }}
+}}
+"""
+
+
+@pytest.fixture
+def here(namespaces: None, tmp_path: Path) -> Iterator[Home]:
+    def by_hand(lab: Lab) -> None:
+        lab.gateway.nft(MANUAL)
+
+    with home(tmp_path, *ROUTER, before=by_hand) as made:
+        yield made
+
+
+def natpmp(host: Host, gateway: object, external: int, internal: int) -> int:
+    """Asks with natpmpc for a port; the one that was given."""
+    asked = ("natpmpc", "-g", str(gateway), "-a", str(external), str(internal), "tcp", "600")
+    (given,) = re.findall(r"Mapped public port (\d+)", host.run(asked).stdout)
+    return int(given)
+
+
+@pytest.mark.spec("SR-24", "IGD-139")
+def test_a_live_listener_and_a_manual_dnat_are_never_granted(here: Home) -> None:
+    pc, gateway = here.pc, here.gateway
+    with EchoServer(gateway, TCP, SERVICE), EchoServer(here.console, TCP, STATIC), EchoServer(pc, TCP, 9000):
+        for port in (SERVICE, STATIC):
+            for face, code in ((Face.IGD1, 718), (Face.IGD2, 729)):
+                with refused(code):
+                    here.point("pc", face).add(port, NewInternalPort=9000)
+            other = here.point("pc", Face.IGD2).add_any(port, NewInternalPort=9000)
+            assert other not in (SERVICE, STATIC)
+            assert here.reach(other).answered_by == "pc"
+            here.point("pc", Face.IGD2).delete(other)
+            assert natpmp(pc, gateway.address, port, port) not in (SERVICE, STATIC)
+            denied = here.daemon.cli("add", "tcp", str(port), f"{pc.address}:9000", check=False)
+            assert denied.returncode == 1, "nor by the operator, who would not find it again"
+        assert here.reach(STATIC).answered_by == "console", "the administrator's rule leads where it led"
+        assert not {row["external_port"] for row in here.rows()} & {SERVICE, STATIC}
+        here.agree()
+    here.clear()
+
+    def granted() -> bool:
+        try:
+            here.point("pc").add(SERVICE, NewInternalPort=9000)
+        except Fault:
+            return False
+        return True
+
+    assert until(granted, 10), "the service has ended, its port is free"

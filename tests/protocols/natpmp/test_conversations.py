@@ -1,0 +1,360 @@
+"""NAT-PMP over the real path of a request: what a client asks and what it is told (RFC 6886)."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, Clock, House, asks, house
+from tests.fixtures.policies import policy_of
+from tests.fixtures.port5351 import NONCE, TCP, UDP, Line
+from upnp_gw.model.mapping import Endpoint, Transport, Via
+from upnp_gw.model.network import Neighbour
+from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Removed, Source
+from upnp_gw.protocols.mode import Switch
+from upnp_gw.protocols.natpmp import mapping as natpmp_mapping
+from upnp_gw.protocols.natpmp.codec import Result
+from upnp_gw.protocols.pcp.messages import ResultCode
+from upnp_gw.protocols.port5351 import PortControl
+
+OPEN = """
+default = "deny"
+[limits]
+per_device = 2000
+requests_per_minute = 5000
+total_mappings = 3000
+[[grant]]
+name = "all"
+who = "*"
+int_ports = ["1024-65535"]
+owner = "me"
+reason = "test"
+"""
+
+
+@pytest.fixture
+async def line(tmp_path: Path) -> AsyncIterator[Line]:
+    async with house(tmp_path) as made:
+        yield Line(made)
+
+
+def operators(house: House, internal: int, external: int, transport: Transport = TCP) -> MapRequest:
+    source = Source(ip_address(CONSOLE_IP), "")
+    client = Endpoint(ip_address(CONSOLE_IP), internal)
+    return MapRequest(
+        Via.OPERATOR, source, transport, client, external, PortChoice.EXACT, 3600, permanent=True, description="op"
+    )
+
+
+@pytest.mark.spec("PMP-001", "PMP-055")
+async def test_the_external_address(line: Line) -> None:
+    line.house.clock.pass_s(7)
+    assert (await line.said(b"\0\0")).hex() == "00800000" + "00000007" + "0b16212c"
+    assert await line.said(b"\0\0\0") == await line.said(b"\0\0")
+
+
+@pytest.mark.spec("PMP-003", "PCP-079")
+async def test_without_an_external_address(line: Line) -> None:
+    line.house.around.network = replace(line.house.around.network, external=())
+    assert (await line.said(b"\0\0")).hex() == "00800003" + "00000000" + "00000000"
+    assert (await line.natpmp(8080)).result is Result.NETWORK_FAILURE
+    answer = await line.map(8080)
+    assert (answer.result, answer.lifetime_s) == (ResultCode.NETWORK_FAILURE, 30)
+    assert not line.house.ports
+
+
+@pytest.mark.spec("PMP-006", "PMP-008", "PMP-009", "PMP-011", "PMP-013")
+async def test_a_free_port_is_granted_as_suggested(line: Line) -> None:
+    answer = await line.natpmp(8080, 8080, 7200)
+    assert (answer.result, answer.external_port, answer.lifetime_s) == (Result.SUCCESS, 8080, 7200)
+    assert line.house.ports == {(TCP, 8080)}
+    (row,) = line.standing(8080)
+    assert (str(row.internal), row.device) == (f"{CONSOLE_IP}:8080", CONSOLE)
+
+
+@pytest.mark.spec("PMP-007")
+async def test_udp_opens_udp_alone(line: Line) -> None:
+    assert (await line.natpmp(5000, 5000, transport=UDP)).external_port == 5000
+    assert line.house.ports == {(UDP, 5000)}
+
+
+@pytest.mark.spec("PMP-012", "PMP-014")
+async def test_no_suggestion_is_some_port(line: Line) -> None:
+    ports = {(await line.natpmp(port)).external_port for port in range(2000, 2008)}
+    assert len(ports) == 8
+    assert 0 not in ports
+
+
+@pytest.mark.spec("PMP-015", "PMP-016")
+@pytest.mark.parametrize(("client", "internal"), [(PC_IP, 8080), (CONSOLE_IP, 8081)])
+async def test_a_taken_port_gives_another(line: Line, client: str, internal: int) -> None:
+    await line.natpmp(8080, 8080)
+    answer = await line.natpmp(internal, 8080, client=client)
+    assert answer.result is Result.SUCCESS
+    assert answer.external_port not in (0, 8080)
+
+
+@pytest.mark.spec("PMP-017", "PMP-018", "PMP-019", "PMP-075", "PCP-041", "PCP-080", "PCP-083", "PCP-030")
+async def test_what_the_policy_forbids(tmp_path: Path) -> None:
+    narrow = OPEN + 'ext_ports = ["5000-5001"]\n'
+    async with house(tmp_path, policy_of(narrow)) as made:
+        line = Line(made)
+        first = await line.natpmp(8080, 9999)
+        assert (first.result, first.external_port in (5000, 5001)) == (Result.SUCCESS, True)
+        second = await line.map(8081, 9999)
+        assert second.map is not None
+        assert {first.external_port, second.map.external_port} == {5000, 5001}
+        full = await line.natpmp(8082)
+        assert (full.result, full.external_port, full.lifetime_s) == (Result.OUT_OF_RESOURCES, 0, 0)
+        also = await line.map(8082)
+        assert (also.result, also.lifetime_s) == (ResultCode.NO_RESOURCES, 30)
+        denied = await line.natpmp(80)
+        assert (denied.result, denied.external_port, denied.lifetime_s) == (Result.REFUSED, 0, 0)
+        also = await line.map(80)
+        assert (also.result, also.lifetime_s) == (ResultCode.NOT_AUTHORIZED, 1800)
+        assert len(made.ports) == 2
+
+
+@pytest.mark.spec("PMP-020", "PMP-021", "PCP-042", "SR-24")
+async def test_the_gateways_own_ports_are_nobodys(line: Line) -> None:
+    line.house.operations.policy = policy_of(OPEN)  # the built-in one forbids UDP port 5351
+    line.house.own_ports((UDP, 6000))
+    for port in (5350, 5351, 6000):
+        assert (await line.natpmp(7000, port, transport=UDP)).external_port not in (0, 5350, 5351, 6000)
+        answer = await line.map(7000, port, protocol=17, client=PC_IP)
+        assert answer.map is not None
+        assert answer.map.external_port not in (0, 5350, 5351, 6000)
+
+
+@pytest.mark.spec("PMP-022", "PMP-023", "PMP-024", "PCP-077")
+async def test_the_companion_is_the_holders_deviation(line: Line) -> None:
+    """The freed port waits for the cut of its flows, not for a fixed quarantine (deviation PMP-024, PCP-077)."""
+    await line.natpmp(8080, 8080)
+    assert (await line.natpmp(9000, 8080, transport=UDP, client=PC_IP)).external_port != 8080
+    assert (await line.natpmp(8080, 8080, transport=UDP)).external_port == 8080
+    await line.natpmp(8080, 0, 0)
+    assert (await line.natpmp(9001, 8080, client=PC_IP)).external_port != 8080
+    line.house.clock.pass_s(6)
+    await line.house.sweep()
+    await line.natpmp(8080, 0, 0, transport=UDP)
+    line.house.clock.pass_s(6)
+    await line.house.sweep()
+    assert (await line.natpmp(9002, 8080, client=PC_IP)).external_port == 8080
+
+
+@pytest.mark.spec("PMP-025", "PMP-026", "PMP-029", "PMP-030")
+async def test_a_refresh_keeps_the_port_and_sets_the_lifetime(line: Line) -> None:
+    first = await line.natpmp(8080, 8080, 600)
+    line.house.clock.pass_s(300)
+    again = await line.natpmp(8080, 8080, 600)
+    assert (again.external_port, again.lifetime_s) == (8080, 600)
+    other = await line.natpmp(8080, 9999, 7200)
+    assert (first.external_port, other.external_port, other.lifetime_s) == (8080, 8080, 7200)
+    await line.natpmp(8080, 8080, 60)
+    (row,) = line.standing(8080)
+    assert row.until == line.house.clock.now.boot + 60
+
+
+@pytest.mark.spec("PMP-027", "PMP-041", "PCP-053", "PCP-054", "PCP-072")
+async def test_the_operators_mapping_is_told_and_left_alone(line: Line) -> None:
+    assert isinstance(await line.house.gateway.handle(operators(line.house, 22, 2222)), Granted)
+    before = line.standing(22)
+    answer = await line.natpmp(22, 22, 600)
+    assert (answer.result, answer.external_port, answer.lifetime_s) == (Result.SUCCESS, 2222, 600)
+    for nonce in (NONCE, b"x" * 12):
+        told = await line.map(22, 22, nonce=nonce)
+        assert told.map is not None
+        assert (told.result, told.map.external_port, told.lifetime_s) == (0, 2222, 2**32 - 1)
+    gone = await line.natpmp(22, 0, 0)
+    assert (gone.result, gone.lifetime_s) == (Result.REFUSED, 0)
+    assert (await line.map(22, 0, 0)).result is ResultCode.NOT_AUTHORIZED
+    assert line.standing(22) == before
+
+
+@pytest.mark.spec("PMP-028", "PCP-187", "PCP-188", "PCP-186")
+async def test_one_mapping_for_all_protocols_of_a_device(line: Line) -> None:
+    await line.house.granted(8080, internal=8081)
+    assert (await line.natpmp(8081, 9999)).external_port == 8080
+    answer = await line.map(8081, 9999)
+    assert answer.map is not None
+    assert answer.map.external_port == 8080
+    (row,) = line.standing(8081)
+    assert {hold.via for hold in row.holds} == {Via.IGD1, Via.NATPMP, Via.PCP}
+    assert (await line.natpmp(8081, 0, 0)).result is Result.SUCCESS
+    assert (await line.natpmp(8081, 0, 0)).result is Result.REFUSED, "what is left is other protocols'"
+    assert (await line.map(8081, 0, 0)).result is ResultCode.SUCCESS
+    (row,) = line.standing(8081)
+    assert {hold.via for hold in row.holds} == {Via.IGD1}
+
+
+@pytest.mark.spec("PCP-188")
+async def test_natpmp_does_not_end_a_lease_with_a_nonce(line: Line) -> None:
+    await line.map(8080)
+    assert (await line.natpmp(8080, 0, 0)).result is Result.REFUSED
+    assert (await line.natpmp(0, 0, 0)).result is Result.SUCCESS, "all of its own: none"
+    assert line.standing(8080)
+
+
+@pytest.mark.spec("PMP-031", "PMP-032")
+async def test_lifetimes_are_cut_and_never_raised(line: Line) -> None:
+    assert (await line.natpmp(8080, 0, 60)).lifetime_s == 60
+    assert (await line.natpmp(8080, 0, 2**32 - 1)).lifetime_s == 86400
+
+
+@pytest.mark.spec("PMP-033", "PCP-066")
+async def test_it_ends_by_itself(line: Line) -> None:
+    await line.natpmp(8080, 8080, 60)
+    await line.map(8081, 8081, 120)
+    line.house.clock.pass_s(61)
+    await line.house.sweep()
+    assert line.house.ports == {(TCP, 8081)}
+    line.house.clock.pass_s(60)
+    await line.house.sweep()
+    assert not line.house.ports
+
+
+@pytest.mark.spec("PMP-034")
+async def test_internal_port_0_maps_nothing(line: Line) -> None:
+    answer = await line.natpmp(0, 80, 600)
+    assert (answer.result, answer.external_port) == (Result.REFUSED, 0)
+    assert not line.house.ports
+
+
+@pytest.mark.spec("PMP-035", "PMP-036", "PMP-037", "PMP-038", "PMP-039", "PMP-040")
+async def test_delete_again_and_again(line: Line) -> None:
+    await line.natpmp(8080, 9999)
+    await line.natpmp(8080, 9999, transport=UDP)
+    for suggested in (0, 1234):
+        answer = await line.natpmp(8080, suggested, 0)
+        assert (answer.result, answer.external_port, answer.lifetime_s) == (Result.SUCCESS, 0, 0)
+        assert line.house.ports == {(UDP, 9999)}
+    assert (await line.natpmp(7777, 0, 0)).result is Result.SUCCESS
+
+
+@pytest.mark.spec("PMP-042", "PMP-043", "PMP-044", "PMP-045", "PMP-046", "PMP-047")
+@pytest.mark.parametrize(("gone", "stays"), [(UDP, TCP), (TCP, UDP)])
+async def test_delete_all(line: Line, gone: Transport, stays: Transport) -> None:
+    for port in (2000, 2001):
+        for transport in (TCP, UDP):
+            await line.natpmp(port, port, transport=transport)
+    await line.natpmp(3000, 3000, transport=gone, client=PC_IP)
+    answer = await line.natpmp(0, 0, 0, transport=gone)
+    assert (answer.result, answer.external_port, answer.lifetime_s) == (Result.SUCCESS, 0, 0)
+    assert line.house.ports == {(stays, 2000), (stays, 2001), (gone, 3000)}
+    assert (await line.natpmp(0, 0, 0, transport=gone)).result is Result.SUCCESS
+    await line.natpmp(2000, 2000, transport=gone)
+    await line.house.gateway.handle(operators(line.house, 22, 2222, gone))
+    assert (await line.natpmp(0, 0, 0, transport=gone)).result is Result.REFUSED
+    assert line.house.ports == {(stays, 2000), (stays, 2001), (gone, 3000), (gone, 2222)}
+
+
+@pytest.mark.spec("PMP-048", "PMP-050", "PMP-051", "PMP-052")
+async def test_what_is_no_mapping_request(line: Line) -> None:
+    assert (await line.said(b"\0\3" + bytes(10))).hex() == "00830005" + "00" * 8
+    for silent in (b"", b"\0", b"\0\x80", b"\0\xff" + bytes(10), b"\0\1", b"\0\2" + bytes(9)):
+        assert await line.say(silent) is None
+    assert not line.house.ports
+
+
+@pytest.mark.spec("PMP-053", "PMP-054", "PMP-074", "PCP-016", "PCP-017")
+async def test_one_protocol_alone(line: Line) -> None:
+    v6 = "2001:db8:77::10"
+    line.dialogue = PortControl(pcp=Switch.OFF)
+    for version in (1, 2, 3, 255):
+        assert (await line.said(bytes((version, 1)) + bytes(58))).hex() == "00800001" + "00000000"
+        assert await line.say(bytes((version, 1)) + bytes(58), v6) is None
+    assert (await line.natpmp(8080, 8080)).external_port == 8080
+    line.dialogue = PortControl(natpmp=Switch.OFF)
+    assert (await line.said(b"\0\0")).hex() == "0280000100000708" + "00" * 16
+    assert (await line.said(b"\0\1" + bytes(10))).hex() == "0281000100000708" + "00" * 16
+    for dialogue in (PortControl(), PortControl(natpmp=Switch.OFF)):
+        line.dialogue = dialogue
+        assert (await line.said(b"\0\0", v6)).hex()[:8] == "02800001"
+
+
+@pytest.mark.spec("PMP-004", "PMP-073", "PCP-027")
+async def test_switched_off_by_the_user(line: Line) -> None:
+    line.dialogue = PortControl(natpmp=Switch.REFUSE, pcp=Switch.REFUSE)
+    assert (await line.address()).result is Result.REFUSED
+    assert (await line.natpmp(8080)).result is Result.REFUSED
+    assert (await line.map(8080)).result is ResultCode.UNSUPP_OPCODE
+    announce = bytes.fromhex("020000000000000000000000000000000000ffffc0a84d0a")
+    assert (await line.said(announce))[3] == ResultCode.SUCCESS
+    assert not line.house.ports
+
+
+@pytest.mark.spec("PMP-056", "PMP-059", "PMP-061", "PCP-166")
+async def test_one_epoch_for_both(line: Line) -> None:
+    line.house.clock.pass_s(10)
+    line.house.clock.now = line.house.clock.now._replace(wall=5.0)
+    assert (await line.address()).epoch_s == 10
+    assert (await line.map(8080)).epoch_s == 10
+
+
+@pytest.mark.spec("PMP-076", "PCP-085")
+async def test_a_fault_of_the_kernel_leaves_nothing(line: Line) -> None:
+    line.house.firewall.fail_next = ["no", "no"]
+    assert (await line.natpmp(8080)).result is Result.OUT_OF_RESOURCES
+    answer = await line.map(8081)
+    assert (answer.result, answer.lifetime_s) == (ResultCode.NO_RESOURCES, 30)
+    assert not len(line.house.operations.ledger.table)
+    assert not line.house.ports
+    assert (await line.natpmp(8080)).result is Result.SUCCESS
+
+
+@pytest.mark.spec("PMP-077", "SR-5", "SR-22")
+async def test_a_thousand_requests_end_at_the_quota(line: Line) -> None:
+    line.house.operations.policy = policy_of(OPEN.replace("per_device = 2000", "per_device = 32"))
+    results = [(await line.natpmp(2000 + n)).result for n in range(200)]
+    assert results == [Result.SUCCESS] * 32 + [Result.OUT_OF_RESOURCES] * 168
+    assert (await line.natpmp(2000, client=PC_IP)).result is Result.SUCCESS
+
+
+@pytest.mark.spec("SR-26")
+async def test_forged_packets_leave_the_victim_as_it_was(line: Line) -> None:
+    """A thousand datagrams in the console's name: no incident, no rate used up, what it holds stands and renews."""
+    made = line.house
+    await made.granted(9000)
+    await line.natpmp(9001, 9001, transport=UDP)
+    await line.map(9002, 9002)
+    random = Random(1)
+    for _ in range(1000):
+        await line.natpmp(random.randrange(1, 1024), random.randrange(65536), 600, random.choice((TCP, UDP)))
+    assert not made.operations.book.incidents(made.clock.now)
+    assert made.ports == {(TCP, 9000), (UDP, 9001), (TCP, 9002)}
+    assert (await made.granted(9000)).refreshed
+    assert not (await made.granted(9003)).refreshed
+    assert (await line.natpmp(9001, 9001, transport=UDP)).result is Result.SUCCESS
+    assert (await line.map(9002, 9002)).result is ResultCode.SUCCESS
+
+
+@pytest.mark.spec("SR-26")
+async def test_what_datagrams_opened_stands_and_the_device_itself_may_delete_it(line: Line) -> None:
+    """Eight forged mappings fill the console's quota. Nobody can tell them from its own, so each stands for its
+    lifetime; over IGD the console lists and deletes them."""
+    made = line.house
+    for n in range(8):
+        assert (await line.natpmp(2000 + n)).result is Result.SUCCESS
+    assert (await line.natpmp(2008)).result is Result.OUT_OF_RESOURCES
+    assert (await made.refused(9000)).refusal is Refusal.QUOTA
+    assert made.ports == {(TCP, line.standing(2000 + n)[0].key.external_port) for n in range(8)}
+    assert isinstance(await made.unmap(line.standing(2000)[0].key.external_port), Removed)
+    assert not (await made.granted(9000)).refreshed
+    assert (await line.natpmp(2009)).result is Result.OUT_OF_RESOURCES
+
+
+def test_every_refusal_has_its_result() -> None:
+    assert set(natpmp_mapping.RESULTS) == set(Refusal)
+    assert Result.SUCCESS not in natpmp_mapping.RESULTS.values()
+
+
+async def test_two_devices_have_their_own_internal_ports(tmp_path: Path) -> None:
+    async with house(tmp_path, clock=Clock()) as made:
+        line = Line(made)
+        one, other = await line.natpmp(8080, 8080), await line.natpmp(8080, 8080, client=PC_IP)
+        assert one.external_port != other.external_port
+        made.around.neighbours.learn(Neighbour(ip_address(PC_IP), CONSOLE, "lan0"))
+        assert isinstance(await made.gateway.handle(asks(9000)), Granted)

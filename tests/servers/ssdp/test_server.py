@@ -1,0 +1,342 @@
+"""The shell of SSDP with sockets of the test's own: what it opens, retries, counts and logs."""
+
+import asyncio
+import errno
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_address
+from typing import Any
+
+import pytest
+
+from tests.fixtures.ssdp_devices import EVERY, V1, V2, search, taken_apart
+from upnp_gw.model.mapping import Instant, IPAddress
+from upnp_gw.model.network import Link, Network
+from upnp_gw.protocols.ssdp import Peer
+from upnp_gw.protocols.ssdp.announcer import Uniform
+from upnp_gw.protocols.ssdp.responder import Responder
+from upnp_gw.servers.ssdp import server as shell
+from upnp_gw.servers.ssdp.server import HEARD, Ssdp
+from upnp_gw.servers.ssdp.socket import Datagram, SsdpSocket
+
+WAN = Link("wan0", 2, True, (IPv4Interface("11.22.33.44/24"),))
+LAN = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"), IPv6Interface("fe80::1/64")))
+GUEST = Link("lan1", 4, True, (IPv4Interface("192.168.88.1/24"),))
+CONSOLE = Peer(ip_address("192.168.77.10"), 40_000)
+GROUP = ip_address("239.255.255.250")
+
+
+class FakeSocket:
+    """Stands for one SsdpSocket: a wake-up pipe, what waits to be read, what was sent."""
+
+    made: list["FakeSocket"] = []
+    refuse_open: int = 0
+
+    def __init__(self, link: Link, version: int) -> None:
+        if FakeSocket.refuse_open:
+            FakeSocket.refuse_open -= 1
+            raise OSError(errno.EADDRINUSE, "Address already in use")
+        self.link, self.version = link, version
+        self.sent: list[tuple[bytes, Peer, IPAddress]] = []
+        self.waiting: list[Datagram | OSError] = []
+        self.refuse_send = 0
+        self.closed = False
+        self.dropped = 0
+        self.floods: list[IPAddress] = []
+        self._reader, self._writer = socket.socketpair()
+        FakeSocket.made.append(self)
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def arrive(self, *arrivals: Datagram | OSError) -> None:
+        self.waiting += arrivals
+        self._writer.send(b"x")
+
+    def receive(self) -> Datagram | None:
+        if not self.waiting:
+            self._reader.recv(100)
+            return None
+        arrival = self.waiting.pop(0)
+        if isinstance(arrival, OSError):
+            raise arrival
+        return arrival
+
+    def send(self, data: bytes, peer: Peer, own: IPAddress) -> None:
+        if self.refuse_send:
+            self.refuse_send -= 1
+            raise OSError(errno.ENOBUFS, "No buffer space available")
+        self.sent.append((data, peer, own))
+
+    def over_share(self, sender: IPAddress) -> None:
+        self.floods.append(sender)
+
+    def close(self) -> None:
+        assert not self.closed
+        self.closed = True
+        self._reader.close()
+        self._writer.close()
+
+    def nts(self) -> list[str]:
+        """The kinds of announcements sent, runs of the same one as one."""
+        kinds = [taken_apart(data)[1].get("NTS", "answer") for data, _, _ in self.sent]
+        return [kind for at, kind in enumerate(kinds) if at == 0 or kinds[at - 1] != kind]
+
+
+@pytest.fixture(autouse=True)
+def fake_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "SsdpSocket", FakeSocket)
+    FakeSocket.made, FakeSocket.refuse_open = [], 0
+
+
+def network(*lans: Link) -> Network:
+    return Network(WAN, lans)
+
+
+@asynccontextmanager
+async def running(
+    *lans: Link, now: Callable[[], float] = time.monotonic, uniform: Uniform = min
+) -> AsyncIterator[Ssdp]:
+    boot_ids = iter(range(7, 100))
+    ssdp = Ssdp(
+        (V2, V1),
+        lambda: network(*lans),
+        lambda: Instant(now(), time.time()),
+        lambda: next(boot_ids),
+        http_port=5000,
+        sender_of=lambda source: source.address,
+        uniform=uniform,
+    )
+    await ssdp.start()
+    try:
+        yield ssdp
+    finally:
+        await ssdp.stop()
+        assert all(made.closed for made in FakeSocket.made)
+
+
+def datagram(data: bytes, peer: Peer = CONSOLE, destination: IPAddress = GROUP, ifindex: int = 3) -> Datagram:
+    return Datagram(data, peer, destination, ifindex)
+
+
+async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+    """Lets the loop run until something holds."""
+    end = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        await asyncio.sleep(0.005)
+
+
+async def test_one_socket_for_each_family_of_each_lan_link_and_none_for_the_wan() -> None:
+    async with running(LAN, GUEST, Link("lan2", 0, False), Link("lan3", 9, False, GUEST.addresses)) as ssdp:
+        assert {(made.link.name, made.version) for made in FakeSocket.made} == {
+            ("lan0", 4),
+            ("lan0", 6),
+            ("lan1", 4),
+        }
+        assert ssdp.interfaces == {"lan0", "lan1"}
+
+
+@pytest.mark.spec("IGD-030", "IGD-042", "IGD-063")
+async def test_start_burst_and_byebye_on_every_channel() -> None:
+    async with running(LAN, GUEST):
+        await until(lambda: all(len(made.sent) == 4 * EVERY for made in FakeSocket.made))
+    for made in FakeSocket.made:
+        assert made.nts() == ["ssdp:byebye", "ssdp:alive", "ssdp:byebye"]
+        assert len(made.sent) == 5 * EVERY
+        own = {4: made.link.ipv4, 6: made.link.ipv6}[made.version][0]
+        assert {sent_from for _, _, sent_from in made.sent} == {own}
+        assert {taken_apart(data)[1]["BOOTID.UPNP.ORG"] for data, _, _ in made.sent} == {"7"}
+
+
+@pytest.mark.spec("IGD-056")
+async def test_search_is_answered_and_the_roots_are_in_order() -> None:
+    async with running(LAN):
+        (made,) = (made for made in FakeSocket.made if made.version == 4)
+        made.arrive(datagram(search("upnp:rootdevice")))
+        await until(lambda: "answer" in made.nts())
+        (answer,) = ((data, peer, own) for data, peer, own in made.sent if peer == CONSOLE)
+        assert taken_apart(answer[0])[1]["LOCATION"] == "http://192.168.77.1:5000/igd1.xml"
+        assert answer[2] == IPv4Address("192.168.77.1")
+
+
+@pytest.mark.spec("IGD-052", "IGD-060", "IGD-061", "IGD-062", "SR-1")
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (datagram(search("ssdp:all"), ifindex=2), "not-for-us"),
+        (datagram(search("ssdp:all"), destination=ip_address("192.168.88.1")), "not-for-us"),
+        (datagram(search("ssdp:all"), destination=ip_address("11.22.33.44")), "not-for-us"),
+        (datagram(search("ssdp:all"), destination=ip_address("192.168.77.255")), "not-for-us"),
+        (datagram(search("ssdp:all"), Peer(ip_address("192.168.88.10"), 4000)), "off-link"),
+        (datagram(search("ssdp:all"), Peer(ip_address("8.8.8.8"), 4000)), "off-link"),
+        (datagram(search("ssdp:all"), Peer(ip_address("fe80::2"), 4000)), "off-link"),
+        (datagram(search("ssdp:all"), Peer(CONSOLE.address, 0)), "port-zero"),
+        (datagram(search("ssdp:all", mx=None)), "bad-mx"),
+        (datagram(b"NOTIFY * HTTP/1.1\r\n\r\n"), "not-a-search"),
+        (datagram(b"\x00\xff" * 512), "not-a-search"),
+        (OSError(errno.ENETDOWN, "Network is down"), "receive"),
+    ],
+)
+async def test_drops_are_counted_and_the_next_search_is_served(bad: Datagram | OSError, reason: str) -> None:
+    lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
+    async with running(lan) as ssdp:
+        (made,) = FakeSocket.made
+        made.arrive(bad, bad, datagram(search("upnp:rootdevice")))
+        await until(lambda: "answer" in made.nts())
+        assert ssdp.drops == {reason: 2}
+        assert len([peer for _, peer, _ in made.sent if peer.port != 1900]) == 1
+
+
+@pytest.mark.spec("SR-11", "SR-22")
+async def test_what_one_host_sends_over_its_share_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+    take = Responder.receive
+
+    def counted(self: Responder, data: bytes, peer: Peer, **more: Any) -> None:
+        parsed.append(data)
+        take(self, data, peer, **more)
+
+    monkeypatch.setattr(Responder, "receive", counted)
+    lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
+    other = Peer(ip_address("192.168.77.11"), 40_000)
+    async with running(lan, now=lambda: 50.0) as ssdp:
+        (made,) = FakeSocket.made
+        made.arrive(*[datagram(search("urn:some:one:else"))] * 1000, datagram(search("upnp:rootdevice"), other))
+        await until(lambda: not made.waiting)
+        assert len(parsed) == HEARD.burst + 1
+        assert ssdp.drops == {"unknown-target": HEARD.burst, "flood": 1000 - HEARD.burst}
+        assert made.floods == [CONSOLE.address] * int(1000 - HEARD.burst)
+
+
+def test_a_socket_is_not_woken_by_what_is_no_search() -> None:
+    loopback = Link("lo", socket.if_nametoindex("lo"), True, (IPv4Interface("127.0.0.1/8"),))
+    with closing(SsdpSocket(loopback, 4)) as made, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        wanted = [search("ssdp:all"), b"M-SEARCH"]
+        for data in (b"", b"M-SEARC", b"NOTIFY * HTTP/1.1\r\n\r\n", b"M-SEARXH * HTTP/1.1", b"m-search", *wanted):
+            sender.sendto(data, ("127.0.0.1", 1900))
+        heard: list[bytes] = []
+        end = time.monotonic() + 10
+        while len(heard) + made.dropped < 7:
+            assert time.monotonic() < end
+            if (datagram := made.receive()) is not None:
+                heard.append(datagram.data)
+        assert (heard, made.dropped) == (wanted, 5)
+
+
+async def test_each_kind_of_drop_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = [1000.0]
+    lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
+    hostile = datagram(b"M-SEARCH * HTTP/1.1\r\nMAN: \x1b[31m evil\r\n\r\n")
+    caplog.set_level(logging.INFO, shell.__name__)
+    async with running(lan, now=lambda: now[0]) as ssdp:
+        (made,) = FakeSocket.made
+        for minute, lines in ((0, 1), (59, 1), (61, 2)):
+            now[0] = 1000.0 + minute
+            before = ssdp.drops["bad-header"]
+            made.arrive(hostile, hostile, datagram(b"noise"))
+            await until(lambda before=before: ssdp.drops["bad-header"] == before + 2)  # type: ignore[misc]
+            assert len(caplog.records) == lines
+    assert "evil" not in caplog.text
+    assert "192.168.77.10" in caplog.text
+    assert ssdp.drops["not-a-search"] == 3
+
+
+async def test_a_new_link_is_told_by_update_and_a_new_boot_id() -> None:
+    lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
+    async with running(lan) as ssdp:
+        await until(lambda: len(FakeSocket.made[0].sent) == 4 * EVERY)
+        ssdp.network_changed(network(lan, GUEST))
+        old, new = FakeSocket.made
+        await until(lambda: len(old.sent) == 8 * EVERY and len(new.sent) == 4 * EVERY)
+        assert old.nts() == ["ssdp:byebye", "ssdp:alive", "ssdp:update", "ssdp:alive"]
+        assert new.nts() == ["ssdp:byebye", "ssdp:alive"]
+        update, alive = (taken_apart(old.sent[at][0])[1] for at in (4 * EVERY, 5 * EVERY))
+        assert (update["BOOTID.UPNP.ORG"], update["NEXTBOOTID.UPNP.ORG"]) == ("7", "8")
+        assert alive["BOOTID.UPNP.ORG"] == "8"
+        assert ssdp.boot_id == 8
+
+
+async def test_an_address_that_changed_is_taken_back_and_announced_anew() -> None:
+    lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
+    async with running(lan) as ssdp:
+        (made,) = FakeSocket.made
+        await until(lambda: len(made.sent) == 4 * EVERY)
+        ssdp.network_changed(network(Link("lan0", 3, True, (IPv4Interface("192.168.77.2/24"),))))
+        await until(lambda: len(made.sent) == 8 * EVERY)
+        assert FakeSocket.made == [made], "the socket stays"
+        assert made.nts() == ["ssdp:byebye", "ssdp:alive"] * 2
+        assert {own for _, _, own in made.sent[4 * EVERY :]} == {IPv4Address("192.168.77.2")}
+        assert taken_apart(made.sent[-1][0])[1]["LOCATION"] == "http://192.168.77.2:5000/igd2.xml"
+        assert ssdp.boot_id == 8
+
+
+async def test_answers_that_name_an_address_that_is_gone_are_not_sent() -> None:
+    lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
+    async with running(lan, uniform=max) as ssdp:
+        (made,) = FakeSocket.made
+        made.arrive(datagram(search("upnp:rootdevice", mx="5")), datagram(b"noise"))
+        await until(lambda: ssdp.drops["not-a-search"] == 1)
+        ssdp.network_changed(network(Link("lan0", 3, True, (IPv4Interface("192.168.77.2/24"),))))
+        made.arrive(datagram(search("upnp:rootdevice", mx="5")))
+        await until(lambda: any(peer == CONSOLE for _, peer, _ in made.sent))
+        assert [own for _, peer, own in made.sent if peer == CONSOLE] == [IPv4Address("192.168.77.2")]
+
+
+async def test_nothing_is_said_when_nothing_changed_for_ssdp() -> None:
+    async with running(LAN) as ssdp:
+        await until(lambda: all(len(made.sent) == 4 * EVERY for made in FakeSocket.made))
+        more = Link("lan0", 3, True, (*LAN.addresses, IPv4Interface("10.0.0.1/8")))
+        ssdp.network_changed(Network(Link("wan0", 2, False), (more,), generation=5))
+        assert ssdp.boot_id == 7
+        assert all(len(made.sent) == 4 * EVERY for made in FakeSocket.made)
+
+
+async def test_a_link_that_went_takes_its_sockets_and_comes_back_with_new_ones() -> None:
+    async with running(LAN, GUEST) as ssdp:
+        await until(lambda: all(len(made.sent) == 4 * EVERY for made in FakeSocket.made))
+        (guest,) = (made for made in FakeSocket.made if made.link is GUEST)
+        ssdp.network_changed(network(LAN, Link("lan1", 4, False, GUEST.addresses)))
+        assert guest.closed
+        assert ssdp.boot_id == 7, "who is left knows nothing of that link"
+        ssdp.network_changed(network(LAN, Link("lan1", 12, True, GUEST.addresses)))
+        assert FakeSocket.made[-1].link.index == 12
+        assert ssdp.boot_id == 8
+
+
+async def test_a_socket_that_could_not_be_opened_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shell, "REOPEN_S", 0.05)
+    FakeSocket.refuse_open = 3
+    lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
+    async with running(lan) as ssdp:
+        assert ssdp.interfaces == frozenset()
+        await until(lambda: bool(FakeSocket.made) and "ssdp:alive" in FakeSocket.made[0].nts())
+        assert ssdp.drops == {"open": 3}
+        assert ssdp.interfaces == {"lan0"}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+async def test_a_set_that_did_not_get_out_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("upnp_gw.protocols.ssdp.announcer.RETRY_S", (0.05, 900.0))
+    lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
+    async with running(lan) as ssdp:
+        (made,) = FakeSocket.made
+        made.sent.clear()
+        made.refuse_send = 3
+        await until(lambda: ssdp.drops["send"] == 3)
+        await until(lambda: len(made.sent) == EVERY)
+        assert made.nts() == ["ssdp:alive"]
+
+
+async def test_nothing_happens_before_start_and_after_stop() -> None:
+    async with running(LAN) as ssdp:
+        pass
+    count = len(FakeSocket.made)
+    ssdp.network_changed(network(LAN, GUEST))
+    assert len(FakeSocket.made) == count
+    await ssdp.stop()

@@ -1,0 +1,120 @@
+"""``python -m tests.soak.daemon_with_faults run ...``: upnp-gw with fault points. The daemon itself has none.
+
+Where it meets the kernel and the disk it is wrapped; what happens there is told by files in the directory that
+FAULTS names, so that nothing on the network can reach a fault point:
+
+    kill    the name of a point: SIGKILL when it is reached next
+    kernel  a complaint of the kernel: every transaction is refused with it
+    disk    a complaint of SQLite: every write fails with it
+    slow    seconds that a write takes longer
+    library the name of a library that is looked for instead of libnftables
+
+The points of a request, in their order: asked, decided, kernel, written, stored, replied.
+"""
+
+import asyncio
+import faulthandler
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from upnp_gw import daemon
+from upnp_gw.cli import main
+from upnp_gw.engine.gateway import Gateway
+from upnp_gw.firewall import libnftables as library
+from upnp_gw.firewall.base import Change
+from upnp_gw.firewall.nftables import NftablesFirewall
+from upnp_gw.model.mapping import Instant
+from upnp_gw.model.request import ChangeRequest, Reply
+from upnp_gw.store.store import Batch, Store
+
+FAULTS = "UPNP_GW_TEST_FAULTS"
+POINTS = ("asked", "decided", "kernel", "written", "stored", "replied")
+"""In the writer's queue; before the transaction of the kernel; after it; rows written and not committed; committed;
+the reply is on its way to the socket."""
+
+
+def told(name: str) -> str:
+    """What a fault's file says; empty: no such fault."""
+    try:
+        return (Path(os.environ[FAULTS]) / name).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def reached(point: str) -> None:
+    if told("kill") == point:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class FaultyGateway(Gateway):
+    async def handle(self, request: ChangeRequest) -> Reply:
+        reached("asked")
+        reply = await super().handle(request)
+        reached("replied")
+        return reply
+
+
+class FaultyFirewall(NftablesFirewall):
+    async def apply(self, changes: Sequence[Change]) -> None:
+        reached("decided")
+        await super().apply(changes)
+        reached("kernel")
+
+
+class FaultyStore(Store):
+    async def write(self, batch: Batch, now: Instant) -> None:
+        await asyncio.sleep(float(told("slow") or 0))
+        await super().write(batch, now)
+        reached("stored")
+
+    def _in_transaction(self, write: Callable[[sqlite3.Connection], object]) -> None:
+        if complaint := told("disk"):
+            raise sqlite3.OperationalError(complaint)
+
+        def and_then(db: sqlite3.Connection) -> None:
+            write(db)
+            reached("written")
+
+        super()._in_transaction(and_then)
+
+
+class FaultyLibrary:
+    """libnftables, as long as the kernel is said to be well."""
+
+    def __init__(self, real: library.Library) -> None:
+        self._real = real
+
+    def cmd(self, cmdline: str) -> tuple[int, Any, str]:
+        complaint = "" if cmdline.startswith("list ") else told("kernel")
+        if complaint:
+            return 1, "", f"Error: Could not process rule: {complaint}\n"
+        return self._real.cmd(cmdline)
+
+    def set_json_output(self, val: bool) -> Any:
+        return self._real.set_json_output(val)
+
+
+def install() -> None:
+    """Puts the fault points into this process."""
+    load = library.load
+    if elsewhere := told("library"):
+        load = partial(library.LoadedLibrary, elsewhere)
+    for name, made in (
+        ("Gateway", FaultyGateway),
+        ("NftablesFirewall", FaultyFirewall),
+        ("Store", FaultyStore),
+    ):
+        assert hasattr(daemon, name)
+        setattr(daemon, name, made)
+    setattr(library, "load", lambda: FaultyLibrary(load()))  # noqa: B010
+
+
+if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1)  # where every thread is, for whoever waits for it in vain
+    install()
+    main()

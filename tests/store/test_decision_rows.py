@@ -1,0 +1,83 @@
+"""The audit log on disk: what it is searched by, and that it ends by size and by age."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.mapping_rows import NOW
+from tests.store.test_store import record
+from upnp_gw.model.mapping import Instant
+from upnp_gw.model.records import DecisionRecord, RecordFilter
+from upnp_gw.store.decision_rows import Keep
+from upnp_gw.store.store import Batch, Store
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = Store(tmp_path / "ledger.db", "boot-1", keep=Keep(decisions=5, seconds=100.0))
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+async def ids(store: Store, **wanted: Any) -> list[str]:
+    return [found.id for found in await store.decisions(RecordFilter(**wanted))]
+
+
+async def write(store: Store, *records: DecisionRecord, after_s: float = 0.0) -> None:
+    await store.write(Batch(decisions=list(records)), Instant(NOW.boot + after_s, NOW.wall + after_s))
+
+
+FILTERS: list[tuple[dict[str, object], list[str]]] = [
+    ({}, ["d4", "d3", "d2", "d1"]),
+    ({"verdict": "deny"}, ["d2"]),
+    ({"via": "pcp"}, ["d3"]),
+    ({"devices": ("02:00:00:00:00:66",)}, ["d2"]),
+    ({"devices": ("02:00:00:00:00:66", "nobody"), "verdict": "deny"}, ["d2"]),
+    ({"rule": "games"}, ["d3"]),
+    ({"port": 9999}, ["d4"]),
+    ({"port": 8443}, ["d3"]),
+    ({"since": NOW.wall + 2, "until": NOW.wall + 4}, ["d3", "d2"]),
+    ({"before": 3}, ["d2", "d1"]),
+    ({"before": 3, "limit": 1}, ["d2"]),
+    ({"id": "d4"}, ["d4"]),
+    ({"port": 8443, "rule": "grant"}, []),
+]
+
+
+@pytest.mark.parametrize(("wanted", "found"), FILTERS)
+async def test_filters(store: Store, wanted: dict[str, object], found: list[str]) -> None:
+    await write(
+        store,
+        record(1),
+        record(2, verdict="deny", device="02:00:00:00:00:66", rule=None),
+        record(3, via="pcp", rule="games", internal_port=8443),
+        record(4, external_port=9999),
+    )
+    assert await ids(store, **wanted) == found
+
+
+async def test_the_log_ends_by_size(store: Store) -> None:
+    await write(store, *(record(n) for n in range(1, 9)))
+    assert await ids(store) == ["d8", "d7", "d6", "d5", "d4"]
+
+
+async def test_the_log_ends_by_age_and_its_numbers_go_on(store: Store, tmp_path: Path) -> None:
+    await write(store, record(1), record(2))
+    await write(store, record(3, at=NOW.wall + 103), after_s=102)
+    assert await ids(store) == ["d3", "d2"]
+    await write(store, record(4, at=0.0), after_s=500)  # before the wall clock was set: it has no age yet
+    assert await ids(store) == ["d4"]
+    again = Store(tmp_path / "ledger.db", "boot-2")
+    await again.open()
+    assert (await again.highest())[1] == 4, "no number is given twice"
+    await again.close()
+
+
+async def test_a_count_replaces_the_record_it_counts_on(store: Store) -> None:
+    await write(store, record(1, verdict="deny"))
+    await write(store, record(1, verdict="deny", count=57), record(2))
+    (two, one) = await store.decisions(RecordFilter())
+    assert (two.count, one.count) == (1, 57)

@@ -1,0 +1,598 @@
+"""Which host has an address, and when nobody has: against a link made of a set of hosts."""
+
+import asyncio
+import errno
+import logging
+import selectors
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from ipaddress import ip_address
+from typing import ParamSpec
+
+import pytest
+
+from upnp_gw.control.serialize import MOST_CONTESTS, contests_told
+from upnp_gw.model.mapping import IPAddress
+from upnp_gw.model.network import Link, Neighbour, Neighbours
+from upnp_gw.system import address_contests as contests
+from upnp_gw.system import address_holders as holders
+from upnp_gw.system.address_holders import Holders
+from upnp_gw.system.neighbour_events import Contested, Gone, Moved, NeighbourEvent, Place, Settled
+from upnp_gw.system.rtnetlink import NeighbourMessage, Nud
+
+HOST, LAN, INDEX = ip_address("192.168.1.9"), "lan0", 2
+PLACE: Place = (HOST, LAN)
+P = ParamSpec("P")
+ONE, TWO = "02:00:00:00:00:01", "02:00:00:00:00:02"
+
+pytestmark = pytest.mark.spec("SR-2", "SR-43")
+
+
+class Hasty(selectors.DefaultSelector):
+    """Where the loop would wait, its time is later at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.now += max(0.0, timeout or 0.0)
+        return super().select(0)
+
+
+class HastyLoop(asyncio.SelectorEventLoop):
+    """A loop whose seconds take no time: the real waits, to the millisecond, on any machine."""
+
+    def __init__(self) -> None:
+        self._hasty = Hasty()
+        super().__init__(self._hasty)
+
+    def time(self) -> float:
+        return self._hasty.now
+
+
+def in_no_time(test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:
+    """Runs a test on such a loop."""
+
+    @wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with asyncio.Runner(loop_factory=HastyLoop) as runner:
+            runner.run(test(*args, **kwargs))
+
+    return run
+
+
+class FakeQuestion:
+    by_kernel = False
+
+    def __init__(self, scene: "Scene") -> None:
+        self.answers: dict[str, None] = {}
+        self.heard = asyncio.Event()
+        self._scene = scene
+        scene.open += 1
+
+    def ask(self, *hosts: str) -> None:
+        if self._scene.failure:
+            raise OSError(self._scene.failure, "as the test says")
+        self._scene.asked.append(hosts)
+        for mac, after_s in self._scene.answering.items():
+            asyncio.get_running_loop().call_later(after_s, self.answer, mac)
+
+    def answer(self, mac: str) -> None:
+        if mac not in self.answers:
+            self.answers[mac] = None
+            self.heard.set()
+
+    def close(self) -> None:
+        self._scene.open -= 1
+
+
+@dataclass
+class FakeKernel:
+    entries: dict[IPAddress, NeighbourMessage] = field(default_factory=dict)
+    probed: list[str | None] = field(default_factory=list)
+
+    def neighbour(self, address: IPAddress, index: int) -> NeighbourMessage | None:
+        return self.entries.get(address)
+
+    def set_probe(self, address: IPAddress, index: int, mac: str | None = None) -> None:
+        self.probed.append(mac)
+
+    def resolve(self, address: IPAddress, index: int) -> None:
+        raise AssertionError
+
+
+class Scene:
+    """``answering``: the hosts that answer, and after how many seconds."""
+
+    def __init__(self, *answering: str, mappings_of: str | None = None) -> None:
+        self.answering = dict.fromkeys(answering, 0.0)
+        self.neighbours = Neighbours()
+        self.kernel = FakeKernel()
+        self.told: list[NeighbourEvent] = []
+        self.something = asyncio.Event()
+        self.asked: list[tuple[str, ...]] = []
+        self.failure = 0
+        self.open = 0
+        """Questions that are open."""
+        self.link: Link | None = Link(LAN, INDEX, True)
+        self.holders = Holders(
+            self.neighbours, self.kernel, lambda place: FakeQuestion(self), lambda name: self.link, self.tell
+        )
+        self.holders.holder_of = lambda place: mappings_of
+
+    def tell(self, event: NeighbourEvent) -> None:
+        self.told.append(event)
+        self.something.set()
+
+    def entry(self, mac: str, state: Nud = Nud.STALE) -> None:
+        """A frame in this host's name has written the neighbour entry."""
+        before = self.neighbours.mac_of(*PLACE)
+        self.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, mac, state)
+        self.neighbours.learn(Neighbour(HOST, mac, LAN))
+        if not self.holders.claimed(PLACE, mac, before) and before is None:
+            self.holders.appeared(PLACE, mac)
+
+    def lost(self) -> None:
+        mac = self.neighbours.mac_of(*PLACE)
+        assert mac is not None
+        self.neighbours.forget(*PLACE)
+        self.kernel.entries.clear()
+        self.holders.lost(PLACE, mac)
+
+    async def heard(self, event: NeighbourEvent) -> None:
+        async with asyncio.timeout(60):
+            while event not in self.told:
+                await self.something.wait()
+                self.something.clear()
+
+    async def quiet(self) -> None:
+        """Until nobody is asked any more."""
+        async with asyncio.timeout(60):
+            while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(tasks)
+        assert self.open == 0
+
+
+def settled(mac: str) -> Settled:
+    return Settled(Neighbour(HOST, mac, LAN))
+
+
+# -- one host
+
+
+@in_no_time
+async def test_a_host_that_appears_is_looked_at_before_it_asks_for_anything() -> None:
+    scene = Scene(ONE)
+    scene.entry(ONE)
+    assert not scene.holders.settled(PLACE)
+    await scene.heard(settled(ONE))
+    assert scene.holders.settled(PLACE)
+    await scene.quiet()
+    asked = len(scene.asked)
+    assert await scene.holders.settle(PLACE)
+    assert len(scene.asked) == asked, "a request waits for nothing"
+
+
+@in_no_time
+async def test_a_request_waits_until_other_hosts_had_their_time() -> None:
+    scene = Scene(ONE)
+    scene.entry(ONE)
+    begun = asyncio.get_running_loop().time()
+    assert await scene.holders.settle(PLACE)
+    assert asyncio.get_running_loop().time() - begun == pytest.approx(holders.ALONE_S)
+
+
+@in_no_time
+async def test_a_late_answer_of_its_own_is_waited_for() -> None:
+    scene = Scene()
+    scene.answering = {ONE: holders.ALONE_S * 2}
+    scene.entry(ONE)
+    assert await scene.holders.settle(PLACE)
+
+
+@pytest.mark.parametrize("mappings_of", [None, ONE])
+@in_no_time
+async def test_a_host_that_is_silent_is_gone(mappings_of: str | None) -> None:
+    scene = Scene(mappings_of=mappings_of)
+    scene.entry(ONE)
+    assert not await scene.holders.settle(PLACE)
+    await scene.quiet()
+    assert scene.kernel.probed[-1] is None, "its neighbour entry is to go, so that it is seen when it is back"
+    scene.lost()
+    await scene.quiet()
+    assert (Gone(HOST, ONE, LAN) in scene.told) is (mappings_of is not None)
+    assert not scene.holders.settled(PLACE)
+
+
+@in_no_time
+async def test_a_link_that_was_down_proves_no_absence() -> None:
+    scene = Scene(mappings_of=ONE)
+    scene.entry(ONE)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert scene.link is not None
+    scene.lost()
+    scene.link = replace(scene.link)
+    await scene.quiet()
+    assert not any(isinstance(event, Gone) for event in scene.told)
+
+
+@pytest.mark.parametrize("failure", [errno.ENETDOWN, errno.ENOMEM, errno.EAGAIN, errno.EIO])
+@in_no_time
+async def test_where_nothing_can_be_found_out_nothing_is_settled(failure: int) -> None:
+    scene = Scene(ONE)
+    scene.failure = failure
+    scene.entry(ONE)
+    assert not await scene.holders.settle(PLACE)
+    assert scene.told == []
+
+
+@in_no_time
+async def test_where_we_may_not_ask_it_is_judged_by_what_is_known() -> None:
+    scene = Scene()
+    scene.failure = errno.EPERM
+    scene.entry(ONE)
+    assert await scene.holders.settle(PLACE)
+
+
+@in_no_time
+async def test_an_address_of_which_nothing_is_known_is_nobodys() -> None:
+    scene = Scene(ONE)
+    assert not await scene.holders.settle(PLACE)
+
+
+@in_no_time
+async def test_an_entry_that_comes_again_is_looked_at_again() -> None:
+    scene = Scene(ONE)
+    scene.entry(ONE)
+    await scene.quiet()
+    scene.lost()
+    assert not scene.holders.settled(PLACE)
+    scene.entry(ONE)
+    assert not scene.holders.settled(PLACE)
+    await scene.quiet()
+    assert scene.holders.settled(PLACE)
+
+
+@in_no_time
+@pytest.mark.parametrize("mac", [ONE, TWO])
+async def test_what_was_settled_before_an_entry_came_does_not_count_for_it(mac: str) -> None:
+    scene = Scene(ONE, mappings_of=ONE)
+    assert await scene.holders.settle(PLACE), "it has mappings, and answers"
+    await scene.quiet()
+    scene.holders.holder_of = lambda place: None
+    scene.answering = {mac: 0.0}
+    asked = len(scene.asked)
+    scene.entry(mac)
+    assert not scene.holders.settled(PLACE)
+    assert await scene.holders.settle(PLACE)
+    assert len(scene.asked) > asked
+
+
+@in_no_time
+async def test_a_request_whose_host_is_replaced_at_once_gets_its_answer() -> None:
+    scene = Scene(TWO)
+    scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
+    asked = asyncio.create_task(scene.holders.settle(PLACE))
+    await asyncio.sleep(0)
+    scene.lost()
+    scene.entry(TWO)
+    async with asyncio.timeout(60):
+        assert not await asked
+    await scene.quiet()
+    assert scene.holders.settled(PLACE)
+
+
+@in_no_time
+async def test_a_request_whose_check_had_not_begun_ends_with_the_daemon() -> None:
+    scene = Scene(ONE)
+    scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
+    asked = asyncio.create_task(scene.holders.settle(PLACE))
+    await asyncio.sleep(0)
+    await scene.holders.close()
+    async with asyncio.timeout(60):
+        assert not await asked
+
+
+@in_no_time
+async def test_nothing_is_remembered_of_an_address_whose_entry_went_while_it_was_looked_at() -> None:
+    """A host could make up addresses, one after the other."""
+    scene = Scene(ONE)
+    scene.entry(ONE)
+    scene.lost()
+    await scene.quiet()
+    assert scene.told[-1] == settled(ONE)
+    assert scene.holders.remembered == 0
+
+
+@in_no_time
+async def test_where_mappings_lead_to_an_address_whose_entry_goes_all_are_asked_at_once() -> None:
+    scene = Scene(ONE, TWO, mappings_of=ONE)
+    scene.answering = {ONE: 0.0}
+    scene.entry(ONE)
+    await scene.quiet()
+    scene.answering = {ONE: 0.0, TWO: 0.0}
+    scene.lost()
+    await scene.heard(Contested(HOST, LAN))
+    await scene.holders.close()
+
+
+@in_no_time
+async def test_what_the_operator_pinned_is_settled_and_nobody_is_asked() -> None:
+    scene = Scene()
+    scene.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, ONE, Nud.PERMANENT)
+    scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
+    assert await scene.holders.settle(PLACE)
+    assert scene.asked == []
+
+
+@in_no_time
+async def test_a_crowd_of_new_addresses_waits_and_one_that_asks_does_not() -> None:
+    scene = Scene(ONE)
+    for number in range(holders.MOST_WAITING + 50):
+        scene.holders.appeared((ip_address(f"10.0.{number // 250}.{number % 250}"), LAN), TWO)
+    assert len(scene.holders._checks) == holders.MOST_WAITING
+    scene.entry(ONE)
+    assert await scene.holders.settle(PLACE)
+    assert scene.open <= holders.OTHERS_AT_ONCE + 1
+    await scene.holders.close()
+
+
+# -- two hosts
+
+
+@pytest.mark.parametrize("first", [ONE, TWO])
+@in_no_time
+async def test_who_forged_an_entry_gets_nothing_since_the_other_one_answers_too(first: str) -> None:
+    scene = Scene(ONE, TWO)
+    scene.answering = {first: 0.0, TWO if first == ONE else ONE: holders.ALONE_S / 2}
+    scene.entry(ONE)
+    assert not await scene.holders.settle(PLACE)
+    assert scene.told == [Contested(HOST, LAN)]
+    assert not await scene.holders.settle(PLACE), "at once, while it is contested"
+    (contest,) = scene.holders.contests()
+    assert contest.macs == (ONE, TWO)
+    await scene.holders.close()
+
+
+@in_no_time
+async def test_who_forged_an_entry_and_does_not_answer_loses_it() -> None:
+    scene = Scene(TWO)
+    scene.entry(ONE)
+    assert not await scene.holders.settle(PLACE)
+    await scene.quiet()
+    assert scene.told == [Contested(HOST, LAN), Moved(HOST, ONE, TWO, LAN), settled(TWO)]
+    assert scene.neighbours.mac_of(*PLACE) == TWO
+    assert scene.kernel.probed[-1] == TWO, "and the kernel's entry is its"
+
+
+@in_no_time
+async def test_an_answer_that_comes_after_something_was_opened_counts() -> None:
+    scene = Scene(ONE)
+    scene.entry(ONE)
+    assert await scene.holders.settle(PLACE)
+    scene.answering[TWO] = 0.0
+    await scene.heard(Contested(HOST, LAN))
+    assert not scene.holders.settled(PLACE)
+    await scene.holders.close()
+
+
+@in_no_time
+async def test_an_address_that_is_settled_for_long_is_looked_at_behind_the_request() -> None:
+    scene = Scene(ONE)
+    scene.entry(ONE)
+    await scene.quiet()
+    scene.answering[TWO] = 0.0
+    await asyncio.sleep(holders.FRESH_S * 1.1)
+    assert await scene.holders.settle(PLACE), "at once"
+    await scene.heard(Contested(HOST, LAN))
+    assert not await scene.holders.settle(PLACE)
+    await scene.holders.close()
+
+
+async def claimed(scene: Scene) -> None:
+    """ONE has the address; then a frame says that TWO has it."""
+    scene.answering.setdefault(ONE, 0.0)
+    before = dict(scene.answering)
+    scene.answering = {ONE: 0.0}
+    scene.entry(ONE)
+    await scene.quiet()
+    scene.answering = before
+    scene.told.clear()
+    scene.entry(TWO)
+
+
+@in_no_time
+async def test_moved_when_the_old_holder_is_silent() -> None:
+    scene = Scene(TWO)
+    await claimed(scene)
+    del scene.answering[ONE]
+    assert scene.told == [Contested(HOST, LAN)], "at once"
+    assert scene.neighbours.mac_of(*PLACE) == TWO, "it must not pass for the old one"
+    await scene.quiet()
+    assert scene.told[1:] == [Moved(HOST, ONE, TWO, LAN), settled(TWO)]
+    assert set(scene.asked[-1]) == {ONE, TWO}, "both by their MAC address too"
+
+
+@in_no_time
+async def test_a_claim_of_one_that_does_not_answer_is_over_soon() -> None:
+    scene = Scene(ONE)
+    await claimed(scene)
+    await scene.quiet()
+    assert scene.told == [Contested(HOST, LAN), settled(ONE)]
+    assert scene.neighbours.mac_of(*PLACE) == ONE
+    assert scene.kernel.probed[-1] == ONE, "the kernel's entry is its again"
+
+
+@in_no_time
+async def test_nobody_has_it_while_both_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """Until one of them gives it up (RFC 5227), and it is said once."""
+    scene = Scene(ONE, TWO)
+    await claimed(scene)
+    await asyncio.sleep((contests.TRUCE_S + contests.JUDGE_S) * 3)
+    assert scene.told == [Contested(HOST, LAN)]
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert warning.startswith(f"{HOST} on {LAN} is claimed by {ONE} and by {TWO}: nothing is open")
+    del scene.answering[TWO]
+    await scene.quiet()
+    assert scene.told[1:] == [settled(ONE)]
+    assert "no other host answers" in caplog.records[-1].getMessage()
+
+
+@in_no_time
+async def test_a_host_that_claims_many_addresses_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A claim to a mapped address is still logged."""
+    scene = Scene(ONE, TWO)
+    many = [(ip_address(f"2001:db8::{number:x}"), LAN) for number in range(1, 41)]
+    mapped = many[-1]
+    scene.holders.holder_of = lambda place: ONE if place == mapped else None
+    for place in many:
+        assert scene.holders.claimed(place, TWO, ONE)
+    await asyncio.sleep((contests.TRUCE_S + contests.JUDGE_S) * len(many))
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == contests.MOST_WARNED + 2
+    assert [w for w in warnings if w.startswith(f"{mapped[0]} on ")]
+    assert len([w for w in warnings if w.startswith("more addresses are claimed")]) == 1
+    listed = scene.holders.contests()
+    assert (len(listed), listed[0].address) == (len(many), mapped[0]), "the mapped one first"
+    assert len(list(contests_told(listed))) == MOST_CONTESTS + 1
+    scene.answering.clear()
+    await scene.quiet()
+
+
+@in_no_time
+async def test_a_host_that_answers_in_ever_new_names_is_asked_in_few_of_them() -> None:
+    """Claimants and questions of one address do not grow in number while the contest lasts."""
+    scene = Scene(ONE)
+    await claimed(scene)
+    for number in range(20):
+        scene.answering = {ONE: 0.0, f"02:00:00:00:01:{number:02x}": 0.0}
+        await asyncio.sleep(contests.TRUCE_S + contests.JUDGE_S)
+    (contest,) = scene.holders.contests()
+    assert len(contest.macs) == contests.MOST_CLAIMS
+    assert max(map(len, scene.asked)) == contests.MOST_CLAIMS
+    scene.answering = {ONE: 0.0}
+    await scene.quiet()
+    assert scene.told[-1] == settled(ONE)
+
+
+@in_no_time
+async def test_of_addresses_without_mappings_few_are_contested_at_a_time() -> None:
+    """One host can claim thousands. An address beyond is nobody's until it is looked at again."""
+    scene = Scene(ONE, TWO)
+    many = [(ip_address(f"2001:db8::{number:x}"), LAN) for number in range(1, contests.MOST_RUNNING + 9)]
+    mapped = (ip_address("2001:db8:1::1"), LAN)
+    scene.holders.holder_of = lambda place: ONE if place == mapped else None
+    for place in many:
+        scene.neighbours.learn(Neighbour(place[0], TWO, place[1]))
+        scene.holders.claimed(place, TWO, ONE)
+    assert len(scene.holders.contests()) == contests.MOST_RUNNING
+    assert not await scene.holders.settle(many[-1]), "two hosts answer"
+    assert not scene.holders.settled(many[-1])
+    assert len(scene.holders.contests()) == contests.MOST_RUNNING
+    assert scene.holders.claimed(mapped, TWO, ONE)
+    assert scene.holders.contested(mapped)
+    await scene.holders.close()
+
+
+@in_no_time
+async def test_moved_when_the_old_holder_gives_it_up() -> None:
+    scene = Scene(ONE, TWO)
+    await claimed(scene)
+    await asyncio.sleep(contests.JUDGE_S * 2)
+    del scene.answering[ONE]
+    await scene.quiet()
+    assert scene.told[1:] == [Moved(HOST, ONE, TWO, LAN), settled(TWO)]
+
+
+@in_no_time
+async def test_where_neither_answers_it_is_an_absence() -> None:
+    scene = Scene(ONE)
+    await claimed(scene)
+    del scene.answering[ONE]
+    await scene.quiet()
+    assert scene.told[1:] == [Gone(HOST, ONE, LAN)]
+
+
+@in_no_time
+async def test_who_was_too_busy_to_answer_in_a_contest_is_asked_once_more() -> None:
+    scene = Scene(ONE, mappings_of=ONE)
+    await claimed(scene)
+    scene.answering = {ONE: contests.JUDGE_S * 2}
+    await scene.quiet()
+    assert scene.told[1:] == [Gone(HOST, ONE, LAN), settled(ONE)]
+    assert scene.holders.settled(PLACE), "what the neighbour entry said was forged"
+
+
+@in_no_time
+async def test_claims_that_follow_each_other_are_one_long_contest() -> None:
+    """The first forged frame costs the owner a second, more of them do not open and shut its ports all the time."""
+    scene = Scene(ONE)
+    await claimed(scene)
+    await scene.quiet()
+    scene.told.clear()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    while loop.time() - begun < contests.TRUCE_S * 2:
+        scene.entry(TWO)
+        scene.entry(ONE)
+        await asyncio.sleep(contests.JUDGE_S)
+    last = loop.time()
+    assert scene.told == [Contested(HOST, LAN)]
+    await scene.quiet()
+    assert scene.told[1:] == [settled(ONE)]
+    assert loop.time() - last >= contests.TRUCE_S - contests.JUDGE_S * 2
+
+
+@in_no_time
+async def test_another_host_at_an_address_that_mappings_lead_to_is_a_claim_though_its_entry_had_gone() -> None:
+    scene = Scene(TWO, mappings_of=ONE)
+    scene.entry(TWO)
+    assert scene.told == [Contested(HOST, LAN)]
+    await scene.quiet()
+    assert scene.told[1:] == [Moved(HOST, ONE, TWO, LAN), settled(TWO)]
+
+
+@in_no_time
+async def test_the_operator_says_whose_it_is() -> None:
+    scene = Scene(ONE, TWO)
+    await claimed(scene)
+    scene.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, ONE, Nud.PERMANENT)
+    scene.holders.pinned(PLACE, ONE)
+    assert scene.told[1:] == [settled(ONE)]
+    assert scene.holders.settled(PLACE)
+    assert scene.holders.contests() == []
+    await scene.holders.close()
+
+
+@in_no_time
+async def test_while_nobody_can_be_asked_it_stays_contested() -> None:
+    scene = Scene(ONE, TWO)
+    await claimed(scene)
+    scene.failure = errno.ENOMEM
+    await asyncio.sleep(contests.JUDGE_S * 2)
+    assert scene.told == [Contested(HOST, LAN)]
+    scene.failure = 0
+    del scene.answering[TWO]
+    await scene.quiet()
+    assert scene.told[1:] == [settled(ONE)]
+
+
+@in_no_time
+async def test_where_we_may_not_ask_the_claim_counts() -> None:
+    scene = Scene(ONE, TWO)
+    await claimed(scene)
+    scene.failure = errno.EPERM
+    await scene.quiet()
+    assert scene.told[1:] == [Moved(HOST, ONE, TWO, LAN), settled(TWO)]
+
+
+@in_no_time
+async def test_close_ends_what_is_under_way() -> None:
+    scene = Scene(ONE, TWO)
+    await claimed(scene)
+    await scene.holders.close()
+    assert scene.holders.contests() == []
+    assert scene.open == 0

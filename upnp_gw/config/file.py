@@ -1,0 +1,236 @@
+"""From a TOML file and the command line's options to a ``Config``. ``KEYS`` is the whole of the file's language.
+
+Options override the file, the file overrides what was detected. Nothing is guessed: a key that is not in the table
+is refused, with the nearest one that is.
+"""
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from upnp_gw.config import values
+from upnp_gw.config.settings import Config, check
+from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.mode import Switch
+from upnp_gw.system.files import FileProblem, read_trusted
+from upnp_gw.text import toml as toml_text
+from upnp_gw.text.toml import located, tables
+
+Settings = dict[str, Any]
+"""Field of ``Config`` -> its value."""
+
+Detect = Callable[[Settings], tuple[Settings, tuple[str, ...]]]
+"""What was given -> what was chosen for the rest, and why."""
+
+LARGEST = 1024 * 1024
+"""Bytes of a configuration file."""
+_OR_LEFT_OUT = "leave it out for"
+"""An empty list is never taken for what the absence of the key means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of the file: which field of ``Config`` it fills and what it takes."""
+
+    field: str
+    parse: values.Parse
+    example: str
+    """A value that it takes, as TOML; messages show it."""
+    option: str = ""
+    """The option of ``upnp-gw run`` that overrides it."""
+
+
+_INTERFACES = values.list_of(values.interface, "a list of interfaces", least=1)
+_ADDRESSES = values.list_of(
+    values.external_address, f"a list of IPv4 addresses; {_OR_LEFT_OUT} what the WAN has", least=1
+)
+_LEASE_FILES = values.list_of(values.path, f"a list of files; {_OR_LEFT_OUT} the usual places", least=1)
+_FACES = values.list_of(values.one_of(face.value for face in Face), 'a list with "igd1", "igd2" or both', least=1)
+
+KEYS: Mapping[str, Mapping[str, Key]] = {
+    "lan": {
+        "interfaces": Key("lan", _INTERFACES, '["br-lan"]', "--lan"),
+        "routed": Key("routed", values.list_of(values.prefix, "a list of prefixes"), '["10.0.40.0/24"]'),
+        "hairpin": Key("hairpin", values.one_of(("all", "same")), '"all"'),
+    },
+    "wan": {
+        "interface": Key("wan", values.interface, '"eth0"', "--wan"),
+        "addresses": Key("external_addresses", _ADDRESSES, '["198.51.100.7"]', "--external"),
+        "advertise": Key("advertise", values.external_address, '"198.51.100.7"'),
+        "refuse_private": Key("refuse_private_external", values.flag, "true"),
+    },
+    "upnp": {
+        "http_port": Key(
+            "http_port", values.number(0, 65535, "a TCP port, 0 for any free one"), "5000", "--http-port"
+        ),
+        "faces": Key("faces", _FACES, '["igd1", "igd2"]'),
+        "friendly_name": Key("friendly_name", values.shown_text(63), '"Our router"'),
+        "presentation_url": Key("presentation_url", values.url, '"https://router.lan/"'),
+        "max_age": Key("max_age_s", values.number(1800, 86400, "whole seconds"), "1800"),
+    },
+    "portcontrol": {
+        "natpmp": Key("natpmp", values.one_of((switch.value for switch in Switch), Switch), '"on"'),
+        "pcp": Key("pcp", values.one_of((switch.value for switch in Switch), Switch), '"on"'),
+        "pcp_min_lifetime": Key("pcp_min_lifetime_s", values.number(30, 86400, "whole seconds"), "120"),
+        "nonce_check": Key("nonce_check", values.one_of(("strict", "lenient")), '"strict"'),
+    },
+    "firewall": {
+        "mode": Key(
+            "firewall",
+            values.one_of((mode.value for mode in FirewallMode), FirewallMode),
+            '"alongside"',
+            "--firewall",
+        ),
+        "backend": Key("backend", values.one_of(("nftables", "memory")), '"nftables"', "--backend"),
+        "allow_other_forward": Key("allow_other_forward", values.flag, "true"),
+        "flush_on_stop": Key("flush_on_stop", values.flag, "true", "--flush"),
+    },
+    "gate": {
+        "policy": Key("policy", values.path, '"/etc/upnp-gw/policy.toml"', "--policy"),
+        "lease_files": Key("lease_files", _LEASE_FILES, '["/tmp/dhcp.leases"]'),
+        "visibility": Key("visibility", values.one_of(("own", "all")), '"own"'),
+        "on_reload": Key("on_reload", values.one_of(("revoke", "keep")), '"revoke"'),
+    },
+    "store": {
+        "state_dir": Key("state_dir", values.path, '"/var/lib/upnp-gw"', "--state-dir"),
+        "durability": Key("durability", values.one_of(("normal", "full")), '"normal"'),
+        "keep_decisions": Key("keep_decisions", values.number(1000, 10_000_000, "a number of decisions"), "100000"),
+        "keep_days": Key("keep_days", values.number(1, 3660, "a number of days"), "90"),
+    },
+    "log": {
+        "format": Key("log_format", values.one_of(("text", "json")), '"text"'),
+        "level": Key("log_level", values.one_of(("debug", "info", "warning", "error")), '"info"'),
+    },
+    "control": {
+        "runtime_dir": Key("runtime_dir", values.path, '"/run/upnp-gw"', "--runtime-dir"),
+        "group": Key("control_group", values.group, '"netdev"'),
+    },
+    "daemon": {
+        "user": Key("user", values.user, '"upnp-gw"', "--user"),
+    },
+}
+"""Table -> key -> what it fills. Everything the file may say."""
+
+
+PATHS = frozenset({"policy", "state_dir", "runtime_dir"})
+"""Fields whose relative paths start at the file's own directory, not at wherever the daemon was started."""
+
+
+def read_file(path: Path) -> Settings:
+    """The settings of a TOML file. ConfigError names the file and the key path."""
+    return _settings_at(path, _read(path))
+
+
+def _read(path: Path) -> str:
+    where = str(path)
+    try:
+        return read_trusted(path, LARGEST).decode("utf-8")
+    except FileProblem as error:
+        raise ConfigError(where, "", error.problem) from None
+    except UnicodeDecodeError as error:
+        raise toml_text.not_utf8(where, error.object, error.start) from None
+
+
+def _settings_at(path: Path, text: str) -> Settings:
+    settings = parse_text(text, str(path))
+    if "lease_files" in settings:
+        settings["lease_files"] = tuple(path.absolute().parent / file for file in settings["lease_files"])
+    for field in PATHS & settings.keys():
+        settings[field] = path.absolute().parent / settings[field]
+    return settings
+
+
+def parse_text(text: str, where: str) -> Settings:
+    """The same for a text; ``where`` names it in errors. Paths are as they are written."""
+    with located(text, where):
+        return _settings(where, tables(text, where))
+
+
+def _settings(where: str, found: Mapping[str, object]) -> Settings:
+    settings: Settings = {}
+    for name, table in found.items():
+        if name not in KEYS:
+            raise ConfigError(where, name, _unknown(name, KEYS, "tables"))
+        if not isinstance(table, dict):
+            problem = f"got {toml_text.found(table)}; accepted: a table, such as [{name}] on a line of its own"
+            raise ConfigError(where, name, problem)
+        for key, value in table.items():
+            known = KEYS[name].get(key)
+            if known is None:
+                raise ConfigError(where, f"{name}.{key}", _unknown(key, KEYS[name], f"keys of [{name}]"))
+            settings[known.field] = _parsed(where, f"{name}.{key}", known, value, f"{key} = {known.example}")
+    return settings
+
+
+def read_options(options: Mapping[str, object]) -> Settings:
+    """The settings of the command line: ``--lan`` -> value. Those that are None or empty were not given."""
+    by_option = {key.option: key for table in KEYS.values() for key in table.values() if key.option}
+    return {
+        by_option[option].field: _parsed(option, "", by_option[option], value, _given(by_option[option]))
+        for option, value in options.items()
+        if value is not None and value != ()
+    }
+
+
+def _given(key: Key) -> str:
+    """An option as somebody would give it: ``--lan br-lan``."""
+    value = _example(key)
+    return key.option if isinstance(value, bool) else f"{key.option} {value}"
+
+
+def _example(key: Key) -> object:
+    """One value of a kind that the key takes."""
+    value = tomllib.loads(f"x = {key.example}")["x"]
+    return value[0] if isinstance(value, list) else value
+
+
+def _parsed(where: str, key: str, known: Key, value: object, example: str) -> Any:
+    try:
+        return known.parse(value)
+    except values.Rejected as rejected:
+        if isinstance(value, list | tuple) and rejected.index is not None:
+            key, value = f"{key}[{rejected.index}]" if key else "", value[rejected.index]
+        value = str(value) if isinstance(value, Path) else value
+        told = toml_text.as_toml if type(value) is type(_example(known)) else toml_text.found
+        raise ConfigError(where, key, f"got {told(value)}; accepted: {rejected}, such as {example}") from None
+
+
+def _unknown(word: str, known: Iterable[str], what: str) -> str:
+    from difflib import get_close_matches  # only ever needed for a mistake
+
+    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    near += [f"{table}.{word}" for table, keys in KEYS.items() if word in keys]
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"unknown; {hint}the {what} are {', '.join(known)}"
+
+
+def load(
+    path: Path | None, options: Mapping[str, object], detect: Detect
+) -> tuple[Config, tuple[str, ...], Settings]:
+    """The configuration in force, what was detected (a sentence each) and the settings that were given.
+
+    ``detect`` chooses what is not given and checks what is. Raises ConfigError where a key is wrong, no LAN or WAN
+    is left, or they overlap.
+    """
+    where = str(path) if path is not None else "command line"
+    text = _read(path) if path is not None else ""
+    with located(text, where):
+        given = {**(_settings_at(path, text) if path is not None else {}), **read_options(options)}
+        return _configured(given, where, detect)
+
+
+def _configured(given: Settings, where: str, detect: Detect) -> tuple[Config, tuple[str, ...], Settings]:
+    if given.keys() >= {"lan", "wan"}:
+        check(Config(**given), where)  # a mistake in writing is told before one on the machine
+    found, why = detect(given)
+    settings = {**found, **given}
+    for field, key in (("lan", "lan.interfaces"), ("wan", "wan.interface")):
+        if not settings.get(field):
+            raise ConfigError(where, key, f"no {field.upper()} interface; name it here or with --{field} INTERFACE")
+    config = Config(**settings)
+    check(config, where)
+    return config, why, given

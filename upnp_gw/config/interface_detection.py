@@ -1,0 +1,216 @@
+"""Which interface is the WAN and which the LAN, where the operator does not say; which choice is refused (SR-4).
+
+``detect`` is a pure function over what ``look`` asked of the kernel, before the event loop starts.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+from socket import AF_INET
+
+from upnp_gw.config.settings import Config, check, check_links
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.model.network import PRIVATE, Link, private_external
+from upnp_gw.system.rtnetlink_socket import Rtnetlink
+
+__all__ = ["DefaultRoute", "Detected", "Interface", "check_apart", "detect", "look", "private_external"]
+
+WHERE = "network interfaces"
+
+LEFT_OUT_NAMES: tuple[tuple[str, str], ...] = (
+    (r"lo", "loopback"),
+    # OpenWrt's br-lan is a good LAN, docker's br-0123456789ab is not
+    (r"docker.*|br-[0-9a-f]{12}|podman.*|cni.*|cbr\d.*|nerdctl.*|lxc.*|lxd.*|incus.*|waydroid.*", "container"),
+    (r"veth.*|flannel.*|cali.*|cilium.*|weave.*|kube.*|nodelocaldns", "container"),
+    (r"virbr.*|vnet\d.*|vmnet.*|vboxnet.*|mpqemubr.*", "virtual machine"),
+    (r"tun.*|tap.*|wg.*|tailscale.*|zt.*|ppp.*|ipsec.*|nordlynx|proton.*|utun.*|nebula.*", "VPN or dial-up"),
+)
+"""Name of an interface (whole) -> what it is. It is no LAN unless the operator says so."""
+
+LEFT_OUT_KINDS = {
+    "wireguard": "VPN or dial-up",
+    "tun": "VPN or dial-up",
+    "ppp": "VPN or dial-up",
+    "ovpn": "VPN or dial-up",
+    "xfrm": "VPN or dial-up",
+    "vti": "VPN or dial-up",
+    "vti6": "VPN or dial-up",
+    "gre": "tunnel",
+    "gretap": "tunnel",
+    "ip6gre": "tunnel",
+    "ipip": "tunnel",
+    "ip6tnl": "tunnel",
+    "sit": "tunnel",
+    "vxlan": "tunnel",
+    "geneve": "tunnel",
+    "dummy": "dummy",
+    "ifb": "dummy",
+    "vrf": "routing domain",
+    "netkit": "container",
+}
+"""Kind by netlink -> what it is. A plain bridge, a VLAN, a bond, and a veth by another name can be a LAN."""
+
+
+ONE_SEGMENT = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
+"""Kinds whose frames are on the wire of the interface that they were made over. A VLAN's are apart from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interface(Link):
+    """A link, and what it is."""
+
+    kind: str = ""
+    """``bridge``, ``wireguard``, ...; empty for a physical one."""
+    master: str = ""
+    """The bridge or bond it is a port of."""
+    parent: str = ""
+    """The interface that shares its wire (``ONE_SEGMENT``)."""
+
+    @property
+    def left_out(self) -> str | None:
+        """Why it is no LAN by itself."""
+        if self.kind in LEFT_OUT_KINDS:
+            return LEFT_OUT_KINDS[self.kind]
+        return next((what for pattern, what in LEFT_OUT_NAMES if re.fullmatch(pattern, self.name)), None)
+
+    @property
+    def private(self) -> IPv4Interface | None:
+        """Its first private IPv4 address (RFC 1918)."""
+        ipv4 = (a for a in self.addresses if isinstance(a, IPv4Interface))
+        return next((a for a in ipv4 if any(a.ip in net for net in PRIVATE)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultRoute:
+    interface: str
+    metric: int = 0
+    version: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    wan: str
+    lan: tuple[str, ...]
+    why: tuple[str, ...]
+    """A sentence for each choice, and for what the operator should know of it."""
+
+
+def detect(
+    interfaces: Sequence[Interface],
+    routes: Sequence[DefaultRoute],
+    *,
+    wan: str | None = None,
+    lan: Sequence[str] = (),
+) -> Detected:
+    """Chooses what is not given, and checks what is.
+
+    Raises ConfigError: no default route, not exactly one candidate for the LAN (the message holds the command to
+    type), or a choice that would serve the internet (SR-4).
+    """
+    known = {interface.name: interface for interface in interfaces}
+    why: list[str] = []
+    if wan is None:
+        wan = _choose_wan(routes, lan, known, why)
+    if not lan:
+        lan = (_choose_lan(known, wan, why),)
+    config = Config(wan=wan, lan=tuple(lan))
+    check(config, WHERE)
+    check_links(config, WHERE, interfaces, {route.interface for route in routes})
+    check_apart(wan, lan, interfaces)
+    return Detected(wan, tuple(lan), tuple(why))
+
+
+def _choose_wan(
+    routes: Sequence[DefaultRoute], lan: Sequence[str], known: Mapping[str, Interface], why: list[str]
+) -> str:
+    # IPv4 first: port mappings are of IPv4; a line with IPv6 alone is still the WAN
+    ways = sorted(
+        (r for r in routes if r.interface not in lan and r.interface in known), key=lambda r: (r.version, r.metric)
+    )
+    if not ways:
+        others = ", ".join(sorted(known.keys() - {"lo", *lan})) or "none"
+        command = f"upnp-gw run{''.join(f' --lan {name}' for name in lan or ('IF',))} --wan IF"
+        taken = "the default route is of a LAN" if routes else "no interface has a default route"
+        raise ConfigError(WHERE, "wan", f"{taken}; type: {command} (there are: {others})")
+    best = ways[0]
+    rivals = sorted({r.interface for r in ways if (r.version, r.metric) == (best.version, best.metric)})
+    if len(rivals) > 1:
+        given = "".join(f" --lan {name}" for name in lan)
+        commands = " or ".join(f"upnp-gw run{given} --wan {name}" for name in rivals)
+        raise ConfigError(WHERE, "wan", f"{' and '.join(rivals)} have equal default routes; type: {commands}")
+    metric = f" (metric {best.metric})" if best.metric else ""
+    why.append(f"WAN {best.interface}: it has the IPv{best.version} default route{metric}")
+    return best.interface
+
+
+def _choose_lan(known: Mapping[str, Interface], wan: str, why: list[str]) -> str:
+    private = [i for i in known.values() if i.private is not None and i.name != wan and not i.master]
+    candidates = [i for i in private if i.left_out is None]
+    left_out = ", ".join(f"{i.name} ({i.left_out})" for i in private if i.left_out is not None)
+    if len(candidates) == 1:
+        only = candidates[0]
+        besides = f"; left out: {left_out}" if left_out else ""
+        why.append(f"LAN {only.name}: the only interface with a private address ({only.private}){besides}")
+        return only.name
+    # where only left-out ones remain, one of them may be meant after all
+    named = candidates or private
+    found = ", ".join(f"{i.name} ({i.private})" for i in named)
+    if not named:
+        problem = f"no interface beside {wan} has a private IPv4 address; type: upnp-gw run --lan IF --wan {wan}"
+        others = sorted(known.keys() - {"lo", wan})
+        raise ConfigError(WHERE, "lan", f"{problem} (there are: {', '.join(others) or 'none'})")
+    if candidates:
+        problem = f"{len(candidates)} interfaces could be the LAN: {found}"
+    else:
+        problem = f"only container, VM or VPN interfaces have a private address: {left_out}"
+    commands = " or ".join(f"upnp-gw run --lan {i.name} --wan {wan}" for i in named[:3])
+    raise ConfigError(WHERE, "lan", f"{problem}; type: {commands}")
+
+
+def check_apart(wan: str, lan: Sequence[str], interfaces: Sequence[Interface]) -> None:
+    """Raises ConfigError where a LAN is bridged with the WAN, or is a port of the bridge that is meant."""
+    masters = {interface.name: interface.master for interface in interfaces}
+    outside = _segment(wan, interfaces)
+    for name in lan:
+        inside = masters.get(name, "")
+        if name in outside:
+            raise ConfigError(WHERE, "lan", f"{name} and the WAN {wan} are bridged together; LAN and WAN overlap")
+        if inside:
+            raise ConfigError(WHERE, "lan", f"{name} is a port of {inside}; give that as the LAN: --lan {inside}")
+
+
+def _segment(name: str, interfaces: Sequence[Interface]) -> set[str]:
+    """The interfaces whose frames meet those of this one: a bridge and its ports, a macvlan and its parent."""
+    found, more = {name}, {name}
+    while more:
+        pairs = [(i.name, other) for i in interfaces for other in (i.master, i.parent) if other]
+        more = {one for pair in pairs if found.intersection(pair) for one in pair} - found
+        found |= more
+    return found
+
+
+def look() -> tuple[tuple[Interface, ...], tuple[DefaultRoute, ...]]:
+    """Interfaces and default routes of this net namespace. Raises OSError where netlink is not to be had."""
+    with Rtnetlink() as kernel:
+        links, addresses, routes = kernel.links(), kernel.addresses(), kernel.default_routes()
+    names = {link.index: link.name for link in links}
+    return (
+        tuple(
+            Interface(
+                name=link.name,
+                index=link.index,
+                up=link.up,
+                addresses=tuple(a.address for a in addresses if a.index == link.index),
+                kind=link.kind,
+                master=names.get(link.master, ""),
+                parent=names.get(link.parent, "") if link.kind in ONE_SEGMENT else "",
+            )
+            for link in links
+        ),
+        tuple(
+            DefaultRoute(names[route.index], route.metric, 4 if route.family == AF_INET else 6)
+            for route in routes
+            if route.index in names
+        ),
+    )

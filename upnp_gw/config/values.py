@@ -1,0 +1,160 @@
+"""Parsers for the values of the configuration file: from TOML or an option to the types of ``Config``."""
+
+import re
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from upnp_gw.model.device import is_interface
+from upnp_gw.model.mapping import IPNetwork
+
+Parse = Callable[[object], Any]
+"""Converts a value from TOML or an option to the field's type. Raises Rejected, which names the accepted values."""
+
+LONGEST_ACCOUNT = 255
+IN_NFTABLES = re.compile(r"[A-Za-z0-9_.@-]+")
+"""Names that may be written into the ruleset (``firewall.nftables.ruleset``)."""
+
+
+class Rejected(ValueError):
+    """A value that is not accepted. ``index``: its position, where it is an element of a list."""
+
+    def __init__(self, accepted: str, index: int | None = None) -> None:
+        super().__init__(accepted)
+        self.index = index
+
+
+def _text(value: object, accepted: str) -> str:
+    if not isinstance(value, str):
+        raise Rejected(accepted)
+    return value
+
+
+def shown_text(most: int) -> Parse:
+    """Parser for text that is displayed: 1 to ``most`` characters, all printable."""
+
+    def parse(value: object) -> str:
+        accepted = f"a text of 1 to {most} printable characters"
+        text = _text(value, accepted)
+        if not 0 < len(text) <= most or not text.isprintable():
+            raise Rejected(accepted)
+        return text
+
+    return parse
+
+
+def flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise Rejected("true or false")
+    return value
+
+
+def number(least: int, most: int, meaning: str) -> Parse:
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise Rejected(f"{meaning}, {least} to {most}")
+        return value
+
+    return parse
+
+
+def one_of(words: Iterable[str], make: Callable[[str], Any] = str) -> Parse:
+    words = tuple(words)
+
+    def parse(value: object) -> Any:
+        if value not in words:
+            raise Rejected("one of " + ", ".join(f'"{word}"' for word in words))
+        return make(str(value))
+
+    return parse
+
+
+def list_of(parse_one: Parse, accepted: str, least: int = 0) -> Parse:
+    def parse(value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple) or len(value) < least:
+            raise Rejected(accepted)
+        parsed: list[Any] = []
+        for index, one in enumerate(value):
+            try:
+                item = parse_one(one)
+            except Rejected as rejected:
+                raise Rejected(str(rejected), index) from None
+            if item in parsed:
+                raise Rejected("each one only once", index)
+            parsed.append(item)
+        return tuple(parsed)
+
+    return parse
+
+
+def interface(value: object) -> str:
+    accepted = "the name of an interface (letters, digits, _ . - @, up to 15 characters)"
+    name = _text(value, accepted)
+    if not is_interface(name) or not IN_NFTABLES.fullmatch(name):
+        raise Rejected(accepted)
+    return name
+
+
+def prefix(value: object) -> IPNetwork:
+    accepted = "a prefix with no host bits set"
+    try:
+        network = ip_network(_text(value, accepted))
+    except ValueError:
+        raise Rejected(accepted) from None
+    if network.prefixlen == 0:
+        raise Rejected("a prefix of your own, not the whole internet")
+    return network
+
+
+def external_address(value: object) -> IPv4Address:
+    accepted = "an IPv4 address"
+    try:
+        address = IPv4Address(_text(value, accepted))
+    except ValueError:
+        raise Rejected(accepted) from None
+    if address.is_multicast or address.is_loopback or address.is_unspecified or address.is_link_local:
+        raise Rejected(accepted + ", not multicast, loopback, unspecified or link-local")
+    return address
+
+
+def url(value: object) -> str:
+    accepted = 'an http or https URL, or "" for the status page of the gateway'
+    text = _text(value, accepted)
+    if not text:
+        return text
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise Rejected(accepted) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isascii() or not text.isprintable():
+        raise Rejected(accepted)
+    return text
+
+
+def path(value: object) -> Path:
+    accepted = "a path"
+    text = str(value) if isinstance(value, Path) else _text(value, accepted)
+    if not text or "\0" in text:
+        raise Rejected(accepted)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise Rejected("a path; the user after ~ does not exist") from None
+
+
+def group(value: object) -> str:
+    return _account(value, 'the name of a Unix group, or "" for none')
+
+
+def user(value: object) -> str:
+    return _account(value, 'the name of a user, "root" to stay root, or "" for the user upnp-gw if it exists')
+
+
+def _account(value: object, accepted: str) -> str:
+    """A user or group name that /etc/passwd and /etc/group can hold; empty is accepted. Raises Rejected."""
+    name = _text(value, accepted)
+    if len(name) > LONGEST_ACCOUNT or not name.isprintable() or set(name) & set(" :/,"):
+        raise Rejected(accepted)
+    return name

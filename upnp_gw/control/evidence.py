@@ -1,0 +1,171 @@
+"""What the gateway advises: the evidence, a policy proposed from it, what is stale. It changes nothing.
+
+The operations ``evidence``, ``suggest`` and ``stale`` of the control socket.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from ipaddress import ip_address
+
+from upnp_gw import api
+from upnp_gw.engine.evidence_collector import Witness, opening_of
+from upnp_gw.engine.policy_files import Policies, local_today
+from upnp_gw.engine.requests import Operations
+from upnp_gw.gate.facts import device_of, ids_of, name_of
+from upnp_gw.gate.load import read_text
+from upnp_gw.gate.managed_file import free_name
+from upnp_gw.ledger.evidence import Evidence
+from upnp_gw.model.errors import ConfigError, FirewallError
+from upnp_gw.model.mapping import IPAddress, Kind, Mapping, Usage
+from upnp_gw.suggest.document import Suggestion, suggest
+from upnp_gw.suggest.listeners import Listener, learn_from
+from upnp_gw.suggest.needs import Learnt, learn
+from upnp_gw.suggest.stale import stale
+
+log = logging.getLogger(__name__)
+
+Count = Callable[[bool], Awaitable[None]]
+"""``Upkeep.count``: a fresh reading of the counters, with who talks through what."""
+Probe = Callable[[IPAddress, str], Awaitable[bool]]
+PROBED_MOST = 64
+"""Devices that are asked whether they are there, at once."""
+
+
+class Advice:
+    """Answers from the witness's book, as fresh as the kernel's counters."""
+
+    def __init__(
+        self, operations: Operations, witness: Witness, policies: Policies, count: Count, probe: Probe
+    ) -> None:
+        self._operations = operations
+        self._around = operations.surroundings
+        self._witness = witness
+        self._policies = policies
+        self._count = count
+        self._probe = probe
+
+    async def evidence(self) -> list[api.Evidence]:
+        """By device and port."""
+        await self._fresh()
+        book = self._witness.book
+        return [self._shown(book.openings[opening]) for opening in sorted(book.openings)]
+
+    async def suggest(self, asked: api.AskSuggestion) -> api.Suggestion | api.Problem:
+        await self._fresh()
+        learnt = self._learnt(asked)
+        if isinstance(learnt, api.Problem):
+            return learnt
+        try:
+            made = await asyncio.to_thread(self._suggest, learnt)
+        except ConfigError as error:
+            return api.Problem(error="policy", message=f"the policy files are not sound: {error}")
+        return api.Suggestion(toml=made.toml, grants=made.grants, tests=made.tests, notes=list(made.notes))
+
+    async def stale(self, asked: api.StaleFilter) -> list[api.Stale]:
+        await self._fresh()
+        now = self._around.clock()
+        book = self._witness.book
+        await self._ask_the_silent(now.wall - asked.days * 86_400)
+        rows = [(mapping, self._usage(mapping)) for mapping in self._operations.ledger.table]
+        policy, lans = self._operations.policy, self._around.network.lan_names
+        found = stale(policy, book, rows, now.wall, local_today(now.wall), asked.days, lans)
+        return [
+            api.Stale(
+                kind=one.kind.value,
+                about=one.about,
+                finding=one.finding,
+                since=api.moment(one.since) if one.since is not None else None,
+            )
+            for one in found
+        ]
+
+    # -- how
+
+    async def _fresh(self) -> None:
+        try:
+            await self._count(True)
+        except FirewallError as error:
+            log.warning("the counters cannot be read: %s", error)
+
+    def _suggest(self, learnt: Learnt) -> Suggestion:
+        """In a thread of its own: a large policy takes a second."""
+        operator = self._policies.operator
+        text = read_text(operator) if operator is not None else None
+        return suggest(text, self._policies.approved, learnt, local_today(self._around.clock().wall))
+
+    def _learnt(self, asked: api.AskSuggestion) -> Learnt | api.Problem:
+        policy, wall = self._operations.policy, self._around.clock().wall
+        if asked.listeners is None:
+            return learn(policy, self._witness.book, wall, asked.min_days, self._around.network.main_lan)
+        listeners = [Listener(one.transport, one.port, one.program) for one in asked.listeners]
+        if asked.device is not None:
+            if asked.device not in policy.devices:
+                return api.Problem(error="invalid", message="the policy names no such device", field="device")
+            return learn_from(listeners, asked.device)
+        address = ip_address(asked.host or "")
+        network = self._around.network
+        host = device_of(network, self._around.neighbours, address)
+        name = name_of(policy, host.device, network.main_lan, address)
+        if name is not None:
+            return learn_from(listeners, name, [address.version])
+        name = free_name(f"host-{address}", policy.devices)
+        learnt = learn_from(listeners, name, [address.version])
+        learnt.devices[name] = {"mac": [host.mac]} if host.mac else {"ip": [str(address)]}
+        if host.mac and host.lan != network.main_lan:
+            learnt.devices[name]["lan"] = [host.lan]
+        return learnt
+
+    async def _ask_the_silent(self, since: float) -> None:
+        """A device that is there and needs nothing of the gateway is not gone."""
+        book, around = self._witness.book, self._around
+        network = around.network
+        named = {
+            device.name: ids_of(device, network.lan_names) for device in self._operations.policy.devices.values()
+        }
+        silent = [
+            neighbour
+            for device in self._operations.policy.devices.values()
+            if all(book.devices[i].last_seen <= since for i in named[device.name] if i in book.devices)
+            for neighbour in around.neighbours.all()
+            if around.name_of(neighbour) in named[device.name] or neighbour.address in device.addresses
+        ][:PROBED_MOST]
+        answers = await asyncio.gather(
+            *(self._probe(neighbour.address, neighbour.interface) for neighbour in silent), return_exceptions=True
+        )
+        for neighbour, answer in zip(silent, answers, strict=True):
+            if answer is True:
+                own = around.name_of(neighbour)
+                for device in (own, str(neighbour.address)):
+                    if device in book.devices or device == own:
+                        self._witness.saw(device, around.clock().wall)
+
+    def _usage(self, mapping: Mapping) -> Usage:
+        """Its last use as the evidence knows it, over restarts."""
+        row = self._witness.book.openings.get(opening_of(mapping))
+        usage = self._operations.ledger.usage_of(mapping)
+        return usage if row is None else replace(usage, last_used=row.last_used)
+
+    def _shown(self, row: Evidence) -> api.Evidence:
+        opening = row.opening
+        return api.Evidence(
+            device=opening.device,
+            device_name=name_of(self._operations.policy, opening.device, self._around.network.main_lan),
+            transport=opening.transport,
+            kind=Kind.PINHOLE if opening.family == 6 else Kind.PORT_MAPPING,
+            internal_port=opening.port,
+            requests=row.requests,
+            refused=row.refused,
+            ungranted=row.ungranted,
+            renewals=row.renewals,
+            granted_s=int(row.granted_s),
+            connections=row.connections,
+            bytes=row.bytes,
+            days=len(row.days),
+            remotes=sorted(map(str, row.remotes)),
+            more_remotes=row.more_remotes,
+            first_asked=api.moment(row.first_asked),
+            last_asked=api.moment(row.last_asked),
+            last_used=api.moment(row.last_used) if row.last_used is not None else None,
+        )

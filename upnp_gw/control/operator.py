@@ -1,0 +1,267 @@
+"""The operator's side of the daemon: what the control socket asks, answered from the ledger and the gate."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Literal
+
+from upnp_gw import __version__, api
+from upnp_gw.config.settings import Config
+from upnp_gw.control.serialize import Telling, address_of, contests_told, incident_told
+from upnp_gw.engine.gateway import Gateway
+from upnp_gw.engine.operator_question import questions_waiting
+from upnp_gw.firewall.libnftables import described
+from upnp_gw.gate.facts import ids_of, on_other_lans
+from upnp_gw.ledger.events import Event
+from upnp_gw.model.device import device_id, lan_of, mac_of
+from upnp_gw.model.mapping import Endpoint, Instant, Via
+from upnp_gw.model.network import awaited, private_external, same_prefixes
+from upnp_gw.model.records import RecordFilter
+from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
+from upnp_gw.store.store import Store
+
+WATCH_QUEUE = 1000
+"""Events that a watcher may be behind by; then its stream ends."""
+HERE = Source(IPv4Address("127.0.0.1"), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the status page shows and only the daemon knows."""
+
+    config: Config
+    detected: tuple[str, ...]
+    started: Instant
+    policy_source: Callable[[], str]
+    policy_problem: Callable[[], str | None]
+    locations: Callable[[], Iterable[str]]
+    counters: Callable[[], dict[str, int]]
+    hindrances: Callable[[], Iterable[str]]
+    """Obstacles to mapped traffic, in sentences (``upnp_gw.engine.obstacles``)."""
+    doctor: Callable[[], Awaitable[list[api.Check]]]
+
+
+class GatewayOperator:
+    """``servers.control.Operator`` over a gateway."""
+
+    def __init__(self, gateway: Gateway, store: Store, told: Told) -> None:
+        self._gateway = gateway
+        self._operations = gateway.operations
+        self._ledger = gateway.ledger
+        self._around = gateway.operations.surroundings
+        self._store = store
+        self._telling = Telling(gateway)
+        self.shown, self.decision = self._telling.mapping, self._telling.decision
+        self.told = told
+
+    # -- mappings
+
+    async def mappings(self) -> list[api.Mapping]:
+        rows = sorted(self._ledger.table, key=lambda m: m.granted_at)
+        return [self.shown(row) for row in rows]
+
+    async def mapping(self, mapping_id: str) -> api.Mapping | None:
+        row = self._ledger.table.get(mapping_id)
+        return self.shown(row) if row is not None else None
+
+    async def add(self, asked: api.AddMapping) -> api.Mapping | Refused | api.Problem:
+        request = MapRequest(
+            via=Via.OPERATOR,
+            source=HERE,
+            transport=asked.transport,
+            internal=Endpoint(asked.client, asked.target_port),
+            external_port=asked.external_port,
+            choice=PortChoice.EXACT,
+            lifetime_s=asked.lease_s,
+            remote=asked.remote,
+            external_address=asked.external,
+            description=asked.description,
+            permanent=asked.permanent,
+        )
+        reply = await self._gateway.handle(request)
+        if isinstance(reply, Refused) and reply.holder is not None:
+            word, holder = reply.refusal.value, self._telling.holder(reply.holder)
+            return api.Problem(error=word, message=reply.reason, decision=reply.decision, holder=holder)
+        return self.shown(reply.mapping) if isinstance(reply, Granted) else _refused(reply)
+
+    async def delete(self, mapping_id: str) -> api.Mapping | Refused:
+        before = self._ledger.table.get(mapping_id)
+        shown = self.shown(before) if before is not None else None
+        reply = await self._gateway.handle(UnmapRequest(Via.OPERATOR, HERE, mapping_id=mapping_id))
+        return shown if isinstance(reply, Removed) and shown is not None else _refused(reply)
+
+    # -- what is known
+
+    async def status(self) -> api.Status:
+        network, config = self._around.network, self.told.config
+        now = self._around.clock()
+        policy = self._operations.policy
+        rows = list(self._ledger.table)
+        return api.Status(
+            version=__version__,
+            pid=os.getpid(),
+            started_at=api.moment(self.told.started.wall),
+            uptime_s=int(now.boot - self.told.started.boot),
+            firewall=config.firewall.value,
+            backend="memory" if config.backend == "memory" else "nftables",
+            library=described() if config.backend != "memory" else "",
+            wan=api.WanState(
+                interface=network.wan.name,
+                up=network.wan.up,
+                external_addresses=[str(address) for address in network.external],
+                advertised=str(network.advertise) if network.advertise is not None else None,
+                address_kind=_address_kind(network.advertised),
+                connected_s=max(0, int(now.boot - network.connected_at)) if network.connected_at is not None else 0,
+            ),
+            lan=[
+                api.LanState(interface=link.name, up=link.up, addresses=[str(a) for a in link.addresses])
+                for link in network.lans
+            ],
+            locations=list(self.told.locations()),
+            mappings=api.MappingCount(
+                active=sum(row.active for row in rows),
+                parked=sum(row.parked for row in rows),
+                disabled=sum(not row.enabled and not row.parked for row in rows),
+                limit=policy.limits.total_mappings,
+            ),
+            policy=api.PolicyState(
+                source=self.told.policy_source(),
+                hash=policy.digest,
+                grants=len(policy.grants),
+                default="ask" if policy.default.value == "ask" else "deny",
+                mode="observe" if policy.mode.value == "observe" else "enforce",
+            ),
+            healed=self._gateway.healed,
+            warnings=self._warnings(now),
+            counters=self.told.counters(),
+            questions=len(questions_waiting(self._operations, now.wall)),
+            detected=list(self.told.detected),
+        )
+
+    async def decisions(self, wanted: api.DecisionFilter) -> list[api.Decision]:
+        records = await self._store.decisions(
+            RecordFilter(
+                devices=self._devices(wanted.device) if wanted.device else (),
+                verdict=wanted.verdict,
+                via=wanted.via.value if wanted.via else None,
+                since=wanted.since.timestamp() if wanted.since else None,
+                until=wanted.until.timestamp() if wanted.until else None,
+                rule=wanted.rule,
+                port=wanted.port,
+                before=int(wanted.before[1:]) if wanted.before else None,
+                changes=not wanted.unchanged,
+                limit=wanted.limit,
+            )
+        )
+        return [self.decision(record) for record in records]
+
+    async def devices(self) -> list[api.Device]:
+        now = self._around.clock()
+        book = {seen.device: seen for seen in self._operations.book.devices(now)}
+        return [
+            api.Device(
+                device=device,
+                name=self._telling.name(device),
+                addresses=sorted(self._addresses(device)),
+                first_seen=api.moment(book[device].first_seen if device in book else now.wall),
+                last_seen=api.moment(book[device].last_seen if device in book else now.wall),
+                holds=self._ledger.table.held_by(device),
+                granted=book[device].granted if device in book else 0,
+                refused=sum(book[device].refused.values()) if device in book else 0,
+                last_refusal=book[device].last_refusal if device in book else None,
+                frozen=self._operations.book.frozen(device, now),
+                dhcp_name=self._dhcp_name(device, now.wall),
+            )
+            for device in sorted({*book, *self._ledger.table.devices()} - {"operator"})
+        ]
+
+    async def doctor(self) -> list[api.Check]:
+        return await self.told.doctor()
+
+    @asynccontextmanager
+    async def events(self) -> AsyncIterator[AsyncIterator[api.Event]]:
+        queue: asyncio.Queue[api.Event | None] = asyncio.Queue(WATCH_QUEUE)
+
+        def tell(event: Event) -> None:
+            for shown in self._telling.events(event):
+                if queue.full():
+                    stop()
+                    queue.get_nowait()
+                    queue.put_nowait(None)
+                    return
+                queue.put_nowait(shown)
+
+        stop = self._gateway.events.subscribe(tell)
+        try:
+            yield _drain(queue)
+        finally:
+            stop()
+
+    def _dhcp_name(self, device: str, wall: float) -> str | None:
+        network, lan = self._around.network, lan_of(device)
+        return self._around.leases().name_of(
+            mac_of(device) or device, wall, lambda address: not lan or network.lan_of(address) == lan
+        )
+
+    def _warnings(self, now: Instant) -> list[str]:
+        network = self._around.network
+        found = list(awaited((network.wan, *network.lans)))
+        found += [
+            *same_prefixes(network.lans),
+            *on_other_lans(self._operations.policy, network, self._around.neighbours),
+            *contests_told(self._around.contests()),
+        ]
+        if not network.external:
+            found.append("the WAN has no external IPv4 address")
+        found += self.told.hindrances()
+        if (problem := self.told.policy_problem()) is not None:
+            found.append(f"the policy as it is on disk is not in force: {problem}")
+        found += self._store.problems
+        if self.told.config.policy is None:
+            found.append("no policy file: the built-in home policy limits an infected device, it does not stop it")
+        found += [f"incident: {incident_told(incident)}" for incident in self._operations.book.incidents(now)]
+        return found
+
+    def _devices(self, wanted: str) -> tuple[str, ...]:
+        """A device's identifiers in the audit log, by its name in the policy or as given, with those from when the
+        gateway served another number of LANs."""
+        named, address = self._operations.policy.devices.get(wanted), address_of(wanted)
+        if named is not None:
+            found = ids_of(named, self._around.network.lan_names)
+        else:
+            found = frozenset(
+                {self._around.in_full(wanted) if address is None else self._around.device_of(address)}
+            )
+        network = self._around.network
+        macs = {
+            (mac, lan_of(device) or network.main_lan) for device in found if (mac := mac_of(device)) is not None
+        }
+        return tuple(sorted(found | {name for mac, lan in macs for name in (mac, device_id(mac, lan))}))
+
+    def _addresses(self, device: str) -> set[str]:
+        if mac_of(device) is None:
+            return {device}
+        held = {str(row.internal.address) for row in self._ledger.table.of_device(device) if not row.delegated}
+        return held | {str(address) for address in self._around.addresses_of(device)}
+
+
+async def _drain(queue: "asyncio.Queue[api.Event | None]") -> AsyncIterator[api.Event]:
+    while (event := await queue.get()) is not None:
+        yield event
+
+
+def _refused(reply: object) -> Refused:
+    return reply if isinstance(reply, Refused) else Refused(Refusal.NO_SUCH, "there is no such mapping", None)
+
+
+def _address_kind(external: IPv4Address | None) -> Literal["public", "private", "shared", "none"]:
+    """What the primary external address is to the internet."""
+    if not external:
+        return "none"
+    why = private_external(external)
+    if why is None:
+        return "public"
+    return "shared" if why.startswith("shared") else "private"

@@ -1,0 +1,224 @@
+"""Mappings, decisions and events of the gateway in the words of the control API."""
+
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as PlainValues
+from ipaddress import ip_address
+from typing import Any, Literal
+
+from upnp_gw import api
+from upnp_gw.engine.audit import holder_of
+from upnp_gw.engine.gateway import Gateway
+from upnp_gw.gate.device_history import Incident
+from upnp_gw.gate.facts import name_of
+from upnp_gw.gate.managed_file import port_values
+from upnp_gw.gate.operator_rules import Proposals
+from upnp_gw.gate.question import Question
+from upnp_gw.ledger.events import (
+    Decided,
+    Event,
+    FirewallHealed,
+    IncidentBegan,
+    Ipv6FirewallChanged,
+    LanChanged,
+    PolicyChanged,
+    QuestionAsked,
+    TableChanged,
+    WanChanged,
+)
+from upnp_gw.model.mapping import IPAddress, Mapping, RemotePeers, Via
+from upnp_gw.model.records import DecisionRecord
+from upnp_gw.system.neighbour_events import Contest
+
+MOST_CONTESTS = 8
+"""Most contested addresses that the status names: one host can claim thousands."""
+
+
+class Telling:
+    """By what the gateway knows at the moment: leases that are left, counters, names."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._operations = gateway.operations
+        self._ledger = gateway.ledger
+        self._around = gateway.operations.surroundings
+
+    def mapping(self, row: Mapping) -> api.Mapping:
+        now = self._around.clock()
+        usage = self._ledger.usage_of(row)
+        external = self._operations.external_address(row)
+        left = row.until - now.boot
+        endless = row.permanent
+        return api.Mapping(
+            id=row.id,
+            kind=row.kind,
+            transport=row.key.transport,
+            external_address=str(external) if external is not None else None,
+            external_port=row.key.external_port,
+            internal_client=str(row.internal.address),
+            internal_port=row.internal.port,
+            remote_host=_may_connect(row),
+            remote_port=row.key.remote_port or None,
+            via=row.holds[0].via,
+            vias=[hold.via for hold in row.holds],
+            device=row.device,
+            description=row.description,
+            granted_at=api.moment(row.granted_at),
+            expires_at=None if endless else api.moment(now.wall + left),
+            lease_left_s=None if endless else max(0, int(left + 0.999)),
+            connections=usage.connections,
+            bytes=usage.bytes,
+            last_used=api.moment(usage.last_used) if usage.last_used is not None else None,
+            rule=row.rule,
+            decision=row.decision,
+            state=self._state(row),
+            device_name=self.name(row.device),
+        )
+
+    def _state(self, row: Mapping) -> Literal["active", "parked", "contested", "disabled"]:
+        if row.parked:
+            return "contested" if self._around.client_contested(row.internal.address) else "parked"
+        return "active" if row.enabled else "disabled"
+
+    def decision(self, record: DecisionRecord) -> api.Decision:
+        return api.Decision(
+            id=record.id,
+            at=api.moment(record.at),
+            verdict=record.verdict,  # type: ignore[arg-type]
+            action=record.action,
+            via=Via(record.via),
+            device=record.device,
+            address=record.source,
+            transport=record.transport,  # type: ignore[arg-type]
+            external_port=record.external_port,
+            internal_client=record.internal_client,
+            internal_port=record.internal_port,
+            remote_host=record.remote,
+            lease_s=record.lifetime_s,
+            description=record.description,
+            refusal=record.refusal,
+            rule=record.rule,
+            reasons=list(record.reasons),
+            mapping=record.mapping,
+            policy=record.policy,
+            choice=record.choice,  # type: ignore[arg-type]
+            granted_s=record.lease_s,
+            count=record.count,
+            unchanged=record.unchanged,
+            facts=record.facts,
+            device_name=self.name(record.device),
+            holder=self.holder(record.holder),
+        )
+
+    def holder(self, found: PlainValues[str, Any] | Mapping | None) -> api.Holder | None:
+        """A mapping that is in the way, or the plain values of one that was."""
+        plain = holder_of(found) if isinstance(found, Mapping) else found
+        return api.Holder(**plain, device_name=self.name(plain["device"])) if plain is not None else None
+
+    def events(self, event: Event) -> list[api.Event]:
+        match event:
+            case TableChanged():
+                return [
+                    *(self._event("added", mapping=self.mapping(row)) for row in event.added),
+                    *(self._event("changed", mapping=self.mapping(row)) for _, row in event.changed),
+                    *(self._event("removed", mapping=self.mapping(row), why=why) for row, why in event.removed),
+                ]
+            case Decided():
+                return [self._event("decided", decision=self.decision(event.record))]
+            case IncidentBegan(incident):
+                return [self._event("incident", why=incident_told(incident))]
+            case QuestionAsked(question, count):
+                return [self._event("question", why=f"question {question.number}; {api.questions_wait(count)}")]
+            case PolicyChanged():
+                return [self._event("policy", why=event.digest)]
+            case FirewallHealed():
+                return [self._event("healed", why=event.what)]
+            case WanChanged():
+                return [self._event("wan")]
+            case LanChanged():
+                return [self._event("lan")]
+            case Ipv6FirewallChanged():
+                return []  # the doctor tells it
+
+    def _event(self, what: str, **more: object) -> api.Event:
+        return api.Event(event=what, at=api.moment(self._around.clock().wall), **more)  # type: ignore[arg-type]
+
+    def name(self, device: str) -> str | None:
+        policy = self._operations.policy
+        return name_of(policy, device, self._around.network.main_lan)
+
+
+def question_told(question: Question, proposals: Proposals) -> api.Question:
+    """A question in the words of the API, with the rule that an approval would write."""
+    asked, topic = question.request, question.topic
+    return api.Question(
+        number=question.number,
+        earlier=list(question.earlier),
+        device=topic.device,
+        device_name=proposals.name_of(topic.device),
+        address=str(asked.source.address),
+        via=asked.via,
+        family=topic.family.value,
+        transport=topic.transport,
+        internal_client=str(asked.internal.address),
+        internal_port=topic.port,
+        external_ports=port_values(question.terms.external_ports),
+        remote_hosts=[api.RemoteHost(host=str(peers.network), port=peers.port) for peers in topic.remotes],
+        lease_s=question.terms.lease_s,
+        description=asked.description,
+        rule=topic.rule,
+        first_asked=api.moment(question.first_asked),
+        last_asked=api.moment(question.last_asked),
+        times=question.times,
+        decision=question.decision,
+        toml=proposals.toml(question),
+    )
+
+
+def incident_told(incident: Incident) -> str:
+    """One sentence."""
+    return f"{incident.device} was refused {len(incident.ports)} distinct ports ({incident.action})"
+
+
+def contests_told(contests: Sequence[Contest]) -> Iterator[str]:
+    """A sentence for each of the first contested addresses, and the number of further ones."""
+    yield from map(_contest_told, contests[:MOST_CONTESTS])
+    if len(contests) > MOST_CONTESTS:
+        yield f"{len(contests) - MOST_CONTESTS} more addresses are claimed by several hosts"
+
+
+def _contest_told(contest: Contest) -> str:
+    """A sentence about a contested address, with the command that settles it."""
+    return (
+        f"{contest.address} on {contest.interface} is claimed by {' and by '.join(contest.macs)}:"
+        " nothing is open to it until only one of them answers for it; to settle it:"
+        f" ip neigh replace {contest.address} lladdr MAC dev {contest.interface} nud permanent"
+    )
+
+
+def _may_connect(row: Mapping) -> str | None:
+    """The remote hosts that may connect now, separated by spaces; None: anyone."""
+    filters = row.filters_in_force if row.key.remote is None else ()
+    if filters:
+        return " ".join(_peers(one) for one in filters)
+    return " ".join(map(_host, row.remotes)) if row.remotes != (None,) else None
+
+
+def _peers(peers: RemotePeers) -> str:
+    """The hosts of a filter, with their port where it names one: ``203.0.113.5:5000``, ``[2001:db8::/32]:5000``."""
+    host = _host(peers.network)
+    if not peers.port:
+        return host
+    return f"[{host}]:{peers.port}" if peers.network.version == 6 else f"{host}:{peers.port}"
+
+
+def _host(remote: object) -> str:
+    """A remote host as it is shown: an address without the prefix length of one host."""
+    text = str(remote)
+    return text.removesuffix("/32") if "." in text else text.removesuffix("/128")
+
+
+def address_of(text: str) -> IPAddress | None:
+    """The address that a text is; None: it is none."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None

@@ -1,0 +1,83 @@
+"""The file of the control socket: its permissions, and the removal of one that a dead daemon left behind."""
+
+import errno
+import os
+import shutil
+import socket
+import stat
+from pathlib import Path
+
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.system.files import FileProblem, own_directory
+
+PATH_MAX = 107
+"""Bytes of a unix socket's path (sockaddr_un, less the terminating zero)."""
+
+
+def listen(path: Path, group: str = "") -> socket.socket:
+    """A listening unix socket at this path. Replaces one that no process serves any more."""
+    if len(os.fsencode(path)) > PATH_MAX:
+        raise ConfigError(
+            "runtime_dir", str(path.parent), f"too long: a socket's path has at most {PATH_MAX} bytes"
+        )
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        own_directory(path.parent, 0o755)
+        _clear(path)
+        before = os.umask(0o177)  # never, not for a moment, open to others
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        if group:
+            shutil.chown(path, group=group)
+            path.chmod(0o660)
+        listener.listen(64)
+    except LookupError:
+        listener.close()
+        raise ConfigError("[control]", "group", f"there is no group {group!r} on this machine") from None
+    except OSError as error:
+        listener.close()
+        problem = f"cannot make the control socket: {error.strerror or error}"
+        raise ConfigError("runtime_dir", str(path.parent), problem) from None
+    except FileProblem as error:
+        listener.close()
+        raise ConfigError("runtime_dir", str(path.parent), error.problem) from None
+    except ConfigError:
+        listener.close()
+        raise
+    return listener
+
+
+def _bound(path: Path) -> bool:
+    """True where a process of this network namespace, of any user, has a socket at this path."""
+    try:
+        lines = Path("/proc/net/unix").read_bytes().splitlines()
+    except OSError:
+        return True
+    return any(line.endswith(b" " + str(path.absolute()).encode()) for line in lines)
+
+
+def _clear(path: Path) -> None:
+    """Removes the socket file of a killed daemon. Refuses one that is served, and anything that is not a socket."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError("runtime_dir", str(path), "exists and is not a socket; move it away")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        code = probe.connect_ex(str(path))
+    if code == errno.ECONNREFUSED or (code == errno.EACCES and not _bound(path)):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            problem = f"a stopped daemon left it, and it cannot be removed ({error.strerror}): sudo rm {path}"
+            raise ConfigError("runtime_dir", str(path), problem) from None
+    elif code == errno.EACCES:
+        problem = "another user's upnp-gw answers there; stop it or choose another --runtime-dir"
+        raise ConfigError("runtime_dir", str(path), problem)
+    elif code != errno.ENOENT:
+        problem = "another upnp-gw answers there; stop it or choose another --runtime-dir"
+        raise ConfigError("runtime_dir", str(path.parent), problem)

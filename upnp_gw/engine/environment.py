@@ -1,0 +1,222 @@
+"""The gateway's view of the network at the moment of a decision: links, neighbours, its own ports, the clock.
+
+Kept by the shells (``servers.netwatch``, ``own_ports``), read by the operations. Tests fill it by hand.
+"""
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import floor
+from time import localtime
+
+from upnp_gw.gate.facts import device_of
+from upnp_gw.model.device import lan_of, mac_of
+from upnp_gw.model.dhcp import Leases
+from upnp_gw.model.mapping import Endpoint, Instant, IPAddress, Mapping
+from upnp_gw.model.network import GatewayPorts, Neighbour, Neighbours, Network
+from upnp_gw.model.request import Source
+from upnp_gw.system.neighbour_events import Contest
+
+DAY_S = 86400
+RESOLVE_S = 1.0
+RESOLVE_MOST = 64
+"""Requesters that are resolved at once. Who is one more is told what an absent one is: anybody can send datagrams
+from addresses that nobody has, and each would count as a device of its own, with a quota of its own."""
+RESOLVE_TARGETS = 8
+"""Internal clients that are resolved at once, other than the requesters; one more is judged by what is known. So
+many old addresses of requesters, too."""
+TABLE_FULL = frozenset({errno.ENOBUFS, errno.ENOMEM})
+"""The kernel has no room for another neighbour."""
+
+Place = tuple[IPAddress, str]
+"""An address on a LAN interface."""
+Ask = Callable[[IPAddress, str], Awaitable[bool]]
+
+
+async def _no_resolve(address: IPAddress, interface: str) -> bool:
+    return True
+
+
+def _no_lookup(address: IPAddress, interface: str) -> str | None:
+    return None
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """The latest of everything."""
+
+    network: Network
+    clock: Callable[[], Instant]
+    neighbours: Neighbours = field(default_factory=Neighbours)
+    ports: Callable[[], GatewayPorts] = GatewayPorts
+    lookup_mac: Callable[[IPAddress, str], str | None] = _no_lookup
+    """Asks the kernel at once, and has ``neighbours`` know it: the event for a neighbour may still be on its way
+    when its first request is here."""
+    resolve: Callable[[IPAddress, str], Awaitable[bool]] = _no_resolve
+    """Has the kernel find out who is behind an address."""
+    settle: Callable[[IPAddress, str], Awaitable[bool]] = _no_resolve
+    """Asks all hosts of a LAN link whether only one answers for an address, where that is not known."""
+    unsettled: Callable[[IPAddress, str], bool] = lambda address, interface: False
+    """True for an address on a LAN link that is not known to belong to one host only. A mapping to it would lead to
+    whichever host answers next."""
+    contested: Callable[[IPAddress, str], bool] = lambda address, interface: False
+    """True for an address on a LAN that several hosts claim. Mappings to it are parked until it is settled."""
+    contests: Callable[[], Sequence[Contest]] = tuple
+    """All addresses that several hosts claim."""
+    _requesters: set[Place] = field(default_factory=set)
+    """Those that are being resolved."""
+    _targets: set[Place] = field(default_factory=set)
+    _former: set[Place] = field(default_factory=set)
+    """Former addresses of requesters that are being probed."""
+
+    leases: Callable[[], Leases] = Leases
+    """The DHCP leases as they are known now."""
+    look_at_leases: Callable[[], None] = lambda: None
+    """Takes in a lease that was given a moment ago."""
+
+    def device_of(self, address: IPAddress, interface: str = "") -> str:
+        """The identifier of the device behind an address. ``interface``: the LAN that its packet came in on; empty:
+        the LAN of its prefix."""
+        return device_of(self.network, self.neighbours, address, interface).device
+
+    def name_of(self, neighbour: Neighbour) -> str:
+        """The identifier of this neighbour's device."""
+        return self.network.device_id(neighbour.mac, neighbour.interface)
+
+    def host_of(self, address: IPAddress) -> str | None:
+        """The identifier of the device behind an address whose MAC address is known; else None."""
+        found = device_of(self.network, self.neighbours, address)
+        return found.device if found.mac is not None else None
+
+    def in_full(self, device: str) -> str:
+        """The identifier of a device that the operator wrote in capitals or without its LAN."""
+        mac, lan = mac_of(device.lower()), lan_of(device)
+        return device if mac is None else self.network.device_id(mac, lan or self.network.main_lan)
+
+    def addresses_of(self, device: str) -> frozenset[IPAddress]:
+        """The addresses that a device is seen at now; none of one that is told by its address."""
+        mac = mac_of(device)
+        return self.neighbours.addresses_of(mac, lan_of(device) or None) if mac is not None else frozenset()
+
+    def sender_of(self, source: Source) -> Hashable:
+        """The sender whose share a datagram uses: the host, by LAN and MAC address.
+
+        The hosts of a link whose MAC addresses the kernel does not know have one share together: anybody can send
+        datagrams from addresses that nobody has, while a host that is there has sent ARP or a neighbour
+        solicitation before its first datagram. Where hosts have no MAC address (a tunnel, a routed LAN) the address
+        counts.
+        """
+        mac = self.neighbours.mac_of(source.address, source.interface)
+        if mac is not None:
+            return source.interface, mac
+        link = self.network.lan(source.interface)
+        if link is None or not link.has_macs or not link.holds(source.address):
+            return source.address
+        return source.interface
+
+    def either_contested(self, source: Source, internal: Endpoint) -> bool:
+        """Whether requester or internal client is contested, each on its own LAN: two LANs can have the same
+        link-local address, and a guest must not keep a home device from asking by a claim to it."""
+        target = internal.address
+        lan = source.interface if target == source.address else self.network.lan_of(target)
+        return self.contested(source.address, source.interface) or self.contested(target, lan)
+
+    def meet(self, source: Source) -> None:
+        """Makes sure that a requester on a LAN link is known by its MAC address before it is judged."""
+        if source.interface and self.neighbours.mac_of(source.address, source.interface) is None:
+            self.lookup_mac(source.address, source.interface)
+        self.look_at_leases()
+
+    async def introduce(self, address: IPAddress, interface: str) -> bool:
+        """Has the kernel resolve a requester on a LAN link that it does not know: after the link was down its
+        neighbours are forgotten, and a datagram teaches it none. False where nobody answers for the address, or
+        that cannot be found out now."""
+        if not self._unknown(address, interface):
+            return True
+        return await self._resolve(self.resolve, (address, interface), self._requesters, RESOLVE_MOST)
+
+    async def introduce_target(self, address: IPAddress, source: Source) -> None:
+        """``introduce`` for an internal client: it may be another address of the requester, which has sent nothing
+        from there yet. Only one host may answer for it before anything is opened to it."""
+        interface = source.interface or self.network.lan_of(address)
+        if self._unknown(address, interface):
+            await self._resolve(self.resolve, (address, interface), self._targets, RESOLVE_TARGETS)
+        lan = self.network.lan_of(address)
+        if not self.unsettled(address, lan):
+            await self.settle(address, lan)  # returns at once; what was settled long ago is looked at again
+        elif address == source.address:
+            await self._resolve(self.settle, (address, lan), self._requesters, RESOLVE_MOST)
+        else:
+            await self._resolve(self.settle, (address, lan), self._targets, RESOLVE_TARGETS)
+
+    def client_unsettled(self, address: IPAddress) -> bool:
+        """True where it is not known that only one host has the internal client's address."""
+        return self.unsettled(address, self.network.lan_of(address))
+
+    def client_contested(self, address: IPAddress) -> bool:
+        """True where several hosts claim an internal client's address."""
+        return self.contested(address, self.network.lan_of(address))
+
+    async def silent(self, address: IPAddress) -> bool:
+        """True where nobody answers for an address on a LAN link. False also where that cannot be found out now."""
+        lan = self.network.lan_of(address)
+        link, place = self.network.lan(lan) if lan else None, (address, lan)
+        if link is None or not link.holds(address) or self.network.is_gateway(address):
+            return False
+        if len(self._former) >= RESOLVE_TARGETS and place not in self._former:
+            return False
+        self._former.add(place)
+        try:
+            return not await self.resolve(*place)
+        except OSError:
+            return False
+        finally:
+            self._former.discard(place)
+
+    def _unknown(self, address: IPAddress, interface: str) -> bool:
+        """It should have a MAC address on this link, and none is known."""
+        link = self.network.lan(interface) if interface else None
+        if link is None or self.network.is_gateway(address):
+            return False
+        return link.holds(address) and self.neighbours.mac_of(address, interface) is None
+
+    async def _resolve(self, ask: Ask, place: Place, under_way: set[Place], most: int) -> bool:
+        if len(under_way) >= most and place not in under_way:
+            return False
+        under_way.add(place)
+        try:
+            async with asyncio.timeout(RESOLVE_S):
+                return await ask(*place)
+        except TimeoutError:
+            return False
+        except OSError as error:
+            # where the kernel may not be asked, the host stays unknown and is judged so
+            return error.errno not in TABLE_FULL
+        finally:
+            under_way.discard(place)
+
+    def address_of(self, mapping: Mapping) -> IPAddress:
+        """An address of the device that holds a mapping: the internal client's own, unless it was delegated."""
+        if not mapping.delegated:
+            return mapping.internal.address
+        known = sorted(self.addresses_of(mapping.device), key=lambda a: (a.version, int(a)))
+        same_family = [a for a in known if a.version == mapping.internal.address.version]
+        return next(iter(same_family or known), mapping.internal.address)
+
+    def local_time(self, now: Instant) -> datetime:
+        """The gateway's local time, for grants with hours."""
+        return datetime.fromtimestamp(now.wall).astimezone()
+
+
+def clock_change_s(wall: float) -> float | None:
+    """Seconds from ``wall`` until the local clock is set forward or back (summer time); None: not within a day."""
+    before, after = floor(wall), floor(wall) + DAY_S
+    offset = localtime(before).tm_gmtoff
+    if localtime(after).tm_gmtoff == offset:
+        return None
+    while after - before > 1:
+        middle = (before + after) // 2
+        before, after = (middle, after) if localtime(middle).tm_gmtoff == offset else (before, middle)
+    return after - wall

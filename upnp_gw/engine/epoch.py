@@ -1,0 +1,60 @@
+"""The epoch of NAT-PMP and PCP over the life of the gateway: read at the start, begun anew, kept in the store.
+
+The store takes an epoch before any row that was made in it: its one thread works in order.
+"""
+
+import logging
+from collections.abc import Callable
+from ipaddress import IPv4Address
+
+from upnp_gw.ledger.epoch import Epoch
+from upnp_gw.ledger.transaction import Ledger
+from upnp_gw.model.errors import StoreError
+from upnp_gw.model.mapping import Instant
+from upnp_gw.store.store import Store
+
+log = logging.getLogger(__name__)
+
+KEY = "epoch"
+
+
+class Epochs:
+    """Keeps ``ledger.epoch``. ``external`` gives the primary external address."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: Store,
+        clock: Callable[[], Instant],
+        external: Callable[[], IPv4Address | None],
+    ) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._clock = clock
+        self._external = external
+
+    async def load(self) -> None:
+        """The stored one, or a new one. Raises StoreError."""
+        now = self._clock()
+        stored = Epoch.restored(await self._store.get(KEY), self._store.boot_id, now)
+        self._ledger.epoch = stored.at(self._external(), now)
+        await self._store.set(KEY, self._ledger.epoch.text(self._store.boot_id))
+
+    async def follow_external(self) -> bool:
+        """A new external address begins a new epoch; True where it did. Call it before anybody is told."""
+        before = self._ledger.epoch
+        await self._set(before.at(self._external(), self._clock()))
+        return self._ledger.epoch.number != before.number
+
+    async def begin(self) -> None:
+        """Mappings were lost without their clients' doing."""
+        await self._set(self._ledger.epoch.anew(self._clock()))
+
+    async def _set(self, epoch: Epoch) -> None:
+        if epoch == self._ledger.epoch:
+            return
+        self._ledger.epoch = epoch
+        try:
+            await self._store.set(KEY, epoch.text(self._store.boot_id))
+        except StoreError as error:
+            log.error("the epoch is not in the store: %s", error)

@@ -1,0 +1,225 @@
+"""Watches what is asked, answered and used, and keeps it as evidence. It decides nothing and nothing waits for it.
+
+Requests come from the events, traffic from the readings of the counters. The operator's own mappings are no
+evidence of anybody's need, and a datagram, which anybody can send in a device's name, raises nothing against it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from ipaddress import ip_address
+
+from upnp_gw.engine.requests import Operations
+from upnp_gw.firewall.base import Reading
+from upnp_gw.gate.decision import Outcome
+from upnp_gw.gate.facts import OPERATOR
+from upnp_gw.gate.schema import OBSERVE_RULE, RESERVED_RULES
+from upnp_gw.ledger.events import Decided, Event, TableChanged
+from upnp_gw.ledger.evidence import MOST_EXTERNALS, EvidenceBook, Opening
+from upnp_gw.ledger.forwards import mapping_id
+from upnp_gw.model.errors import StoreError
+from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Transport, Usage, Via
+from upnp_gw.model.records import DecisionRecord
+from upnp_gw.store.decision_rows import CLOCK_SET
+from upnp_gw.store.store import Store
+
+log = logging.getLogger(__name__)
+
+KNOCK_BYTES = 200
+"""A connection of fewer bytes is a knock at a port where nobody answers: a SYN and a reset, or one datagram."""
+FLUSH_S = 60.0
+MOST_ENDED = 4096
+"""Mappings that ended since the flows were last read, and may have been used before."""
+READING_S = 5.0
+"""So long a reading of flows may take: an exchange during it is told by the next one."""
+LONGEST_TICK_S = 60.0
+"""Between two readings; a suspend is no time that a port stood open."""
+
+
+def opening_of(mapping: Mapping) -> Opening:
+    address = mapping.internal.address
+    return Opening(mapping.device, mapping.key.transport, address.version, mapping.internal.port)
+
+
+class Witness:
+    """``load`` before it hears of anything, ``flush`` now and then and at the end."""
+
+    def __init__(self, operations: Operations, store: Store) -> None:
+        self.book = EvidenceBook()
+        self._operations = operations
+        self._ledger = operations.ledger
+        self._around = operations.surroundings
+        self._store = store
+        self._standing: set[str] = set()
+        """Mapping ids that were granted before."""
+        self._counted: dict[str, Usage] = {}
+        """By mapping id, at the last reading."""
+        self._told: dict[str, Usage] = {}
+        """At the last reading that told who talks."""
+        self._before: Instant = self._around.clock()
+        self._met_at = self._before.boot
+        """BOOTTIME second of the last reading that told who talks."""
+        self._ended: list[Mapping] = []
+        """Since that reading."""
+
+    async def load(self, now: Callable[[str], str] = lambda device: device) -> None:
+        """Takes up what the store has. What the kernel counted before is not counted twice. ``now``: what a stored
+        device is called now."""
+        self.book.load(*await self._store.evidence(), now)
+        self._standing = {mapping.id for mapping in self._ledger.table}
+        self._before = self._around.clock()
+        self._met_at = self._before.boot
+        for neighbour in self._around.neighbours.all():
+            self.saw(self._around.name_of(neighbour), self._before.wall)
+
+    async def flush(self) -> None:
+        """Writes what has changed."""
+        self.book.prune(self._around.clock().wall)
+        changes = self.book.taken()
+        if not changes:
+            return
+        try:
+            await self._store.write_evidence(changes)
+        except StoreError as error:
+            log.error("the evidence is not on disk: %s", error)
+            self.book.put_back(changes)
+
+    async def keep(self) -> None:
+        """Writes it every minute, for ever."""
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            await self.flush()
+
+    # -- requests
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, TableChanged):
+            self._ended += [mapping for mapping, _ in event.removed[: MOST_ENDED - len(self._ended)]]
+        if isinstance(event, Decided) and event.record.at < CLOCK_SET:
+            return
+        if isinstance(event, Decided) and event.record.via != Via.OPERATOR and event.record.device != OPERATOR:
+            if event.record.action == "map":
+                self._asked(event.record)
+            if event.record.verdict == Outcome.ALLOW:
+                self._matched(event.record)
+
+    def _asked(self, record: DecisionRecord) -> None:
+        if record.internal_client is None or record.internal_port is None or record.transport is None:
+            return
+        version = ip_address(record.internal_client).version
+        opening = Opening(record.device, Transport(record.transport), version, record.internal_port)
+        self.book.seen(record.device, record.at, self._ledger.table.counted(record.device))
+        row = self.book.row(opening, record.at)
+        row.requests += 1
+        row.last_asked = record.at
+        row.vias |= {record.via}
+        row.delegated |= record.facts.get("target_device", record.device) != record.device
+        if record.verdict != Outcome.ALLOW:
+            row.refused += 1
+        elif record.mapping in self._standing:
+            row.renewals += 1
+        if record.verdict == Outcome.ALLOW and record.mapping is not None:
+            self._standing.add(record.mapping)
+            mapping = self._ledger.table.get(record.mapping)
+            if mapping is not None and len(row.externals) < MOST_EXTERNALS:
+                row.externals |= {mapping.key.external_port}
+        if record.rule == OBSERVE_RULE:
+            row.ungranted += 1
+            if not Via(record.via).datagram:
+                most = self._operations.policy.limits.incident_after
+                self.book.ungranted(record.device, opening.port, record.at, most)
+
+    def _matched(self, record: DecisionRecord) -> None:
+        if record.action == "renew":  # only what answers is renewed
+            self.book.seen(record.device, record.at)
+        if record.rule is not None and record.rule not in RESERVED_RULES:
+            row = self.book.in_force(record.rule, record.at)
+            row.matched += record.action == "map"
+            row.last_matched = record.at
+
+    def saw(self, device: str, wall: float) -> None:
+        """A device answered on a LAN."""
+        if wall >= CLOCK_SET:
+            self.book.seen(device, wall)
+
+    # -- traffic
+
+    def on_counted(self, reading: Reading, with_remotes: bool) -> None:
+        """The ledger's usage is up to date. ``with_remotes``: the reading was asked who talks."""
+        now = self._around.clock()
+        if now.wall < CLOCK_SET:
+            return
+        self._count(now)
+        if with_remotes:
+            self._met(reading, now)
+            self._look_around(now)
+
+    def _count(self, now: Instant) -> None:
+        elapsed = min(LONGEST_TICK_S, max(0.0, now.boot - self._before.boot))
+        grown: dict[Opening, tuple[int, int]] = {}
+        open_now: dict[Opening, int] = {}
+        stood: dict[Opening, float] = {}
+        counted: dict[str, Usage] = {}
+        for mapping in self._ledger.table:
+            opening, usage = opening_of(mapping), self._ledger.usage_of(mapping)
+            before = self._counted.get(mapping.id, self._first(mapping, usage))
+            counted[mapping.id] = usage
+            connections, volume = grown.get(opening, (0, 0))
+            grown[opening] = (
+                connections + usage.connections - before.connections,
+                volume + usage.bytes - before.bytes,
+            )
+            if mapping.active:
+                open_now[opening] = open_now.get(opening, 0) + 1
+                stood[opening] = max(stood.get(opening, 0.0), min(elapsed, max(0.0, now.wall - mapping.granted_at)))
+        for opening, (connections, volume) in grown.items():
+            if connections > 0 or volume > 0:
+                self.book.used(opening, now.wall, connections, volume)
+        for opening, seconds in stood.items():
+            self.book.stood(opening, seconds, open_now[opening])
+        self._counted, self._before = counted, now
+        self._standing &= counted.keys()
+
+    def _first(self, mapping: Mapping, usage: Usage) -> Usage:
+        """What a mapping that was never counted had before: nothing, or after a restart what the kernel kept."""
+        return usage if mapping.granted_at < self._before.wall - LONGEST_TICK_S else Usage()
+
+    def _met(self, reading: Reading, now: Instant) -> None:
+        peers: dict[str, frozenset[IPAddress]] = {}
+        for forward_id, talking in (reading.remotes or {}).items():
+            peers[mapping_id(forward_id)] = peers.get(mapping_id(forward_id), frozenset()) | talking
+        elapsed_s = now.boot - self._met_at + READING_S
+        exchanges = {place: one.remotes for place, one in reading.exchanges.items() if one.ago_s <= elapsed_s}
+        told: dict[str, Usage] = {}
+        for mapping in self._ledger.table:
+            usage = self._ledger.usage_of(mapping)
+            answered = exchanges.get((mapping.key.transport, mapping.internal))
+            before = self._told.get(mapping.id, self._first(mapping, usage))
+            told[mapping.id] = usage
+            if reading.remotes is None and answered is None:
+                talked = usage.bytes - before.bytes > KNOCK_BYTES * max(1, usage.connections - before.connections)
+            else:  # an idle flow is no use
+                talked = (mapping.id in peers or answered is not None) and usage.bytes > before.bytes
+            if talked:
+                self._talked(mapping, now, peers.get(mapping.id, frozenset()) | (answered or frozenset()))
+        for mapping in self._ended:
+            answered = exchanges.get((mapping.key.transport, mapping.internal))
+            if answered is not None:
+                self.book.used(opening_of(mapping), now.wall, 0, 0)
+                self._talked(mapping, now, answered)
+        self._told, self._met_at = told, now.boot
+        self._ended.clear()
+
+    def _talked(self, mapping: Mapping, now: Instant, remotes: frozenset[IPAddress]) -> None:
+        """A remote host and the device talked through a mapping today. No remotes: nobody knows with whom."""
+        day = self._around.local_time(now).date().toordinal()
+        self.book.talked(opening_of(mapping), day, remotes or None)
+        self.book.seen(mapping.device, now.wall)
+        if mapping.rule in self.book.rules:
+            self.book.in_force(mapping.rule, now.wall).last_used = now.wall
+
+    def _look_around(self, now: Instant) -> None:
+        for grant in self._operations.policy.grants:
+            self.book.in_force(grant.name, now.wall)
+        for incident in self._operations.book.incidents(now):
+            self.book.incident(incident.device, incident.began.wall)

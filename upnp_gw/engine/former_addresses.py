@@ -1,0 +1,74 @@
+"""A device that has a new address asks again for the external port that it had at the old one.
+
+DHCP gives a device another address, and its MAC address tells that it is the same device. Its mapping goes along
+only where nobody answers at the old address: a Wi-Fi extender shows its own MAC address for every host behind it.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from upnp_gw.ledger.transaction import Turn
+from upnp_gw.model.mapping import IPAddress, Mapping, Via
+from upnp_gw.model.request import MapRequest, PortChoice
+
+if TYPE_CHECKING:
+    from upnp_gw.engine.requests import Operations
+
+Submit = Callable[[Callable[[Turn], None]], Awaitable[object]]
+"""Puts one operation into the writer's queue."""
+
+
+def in_the_way(operations: "Operations", request: MapRequest, owner: str) -> list[Mapping]:
+    """The mappings that the device has at other addresses on the external port that it asks for; without one, those
+    to the same internal port. What the operator made, or leads to another device, is not among them."""
+    table = operations.ledger.table
+    if request.via is Via.OPERATOR or request.internal.address.version == 6:
+        return []
+    if request.external_port:
+        rows = table.on_port(request.transport, request.external_port)
+    else:
+        rows = [row for row in table.of_device(owner) if row.internal.port == request.internal.port]
+    own = operations.device_of(request.source) == operations.surroundings.device_of(request.internal.address)
+    return [
+        row
+        for row in rows
+        if own
+        and row.device == owner
+        and row.internal.address.version == 4
+        and row.internal.address != request.internal.address
+        and (row.key.transport, row.key.remote) == (request.transport, request.remote)
+        and not row.delegated
+        and row.hold_of(Via.OPERATOR.protocol) is None
+    ]
+
+
+def left(operations: "Operations", request: MapRequest, owner: str) -> list[Mapping]:
+    """Those of them that are parked: nobody answers at their address. What several hosts claim is not that."""
+    rows, contested = in_the_way(operations, request, owner), operations.surroundings.client_contested
+    return [row for row in rows if row.parked and not contested(row.internal.address)]
+
+
+def with_former_port(operations: "Operations", request: MapRequest, owner: str) -> MapRequest:
+    """A request that leaves the external port to the gateway gets the one that the device had."""
+    if request.external_port or request.choice is PortChoice.EXACT:
+        return request
+    rows = left(operations, request, owner)
+    return replace(request, external_port=rows[0].key.external_port) if rows else request
+
+
+async def look(operations: "Operations", submit: Submit, request: MapRequest, device: str) -> None:
+    """Before the request: parks what is in its way at an address where nobody answers. Takes up to 4 s where one is
+    asked for, and no time where nothing is in the way."""
+    rows = in_the_way(operations, request, device)
+    for address in {row.internal.address for row in rows if row.active}:
+        if await operations.surroundings.silent(address):
+            await submit(partial(park, operations, device=device, address=address))
+
+
+def park(operations: "Operations", turn: Turn, device: str, address: IPAddress) -> None:
+    """Nobody answers at an address of a device: what leads there waits for it."""
+    for mapping in operations.ledger.table.to_client(address):
+        if mapping.device == device and mapping.active and not mapping.delegated:
+            turn.put(replace(mapping, parked=True))

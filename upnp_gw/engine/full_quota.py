@@ -1,0 +1,48 @@
+"""Requests of a device whose quota is full: one of its older mappings is ended, or the request is refused."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from upnp_gw.gate.decide import decide
+from upnp_gw.gate.decision import Facts, Outcome, Verdict
+from upnp_gw.ledger.transaction import Turn
+from upnp_gw.model.mapping import Mapping, Via
+from upnp_gw.model.request import MapRequest, Refusal
+
+if TYPE_CHECKING:
+    from upnp_gw.engine.requests import Operations
+
+
+def make_room(
+    operations: "Operations",
+    turn: Turn,
+    request: MapRequest,
+    owner: str,
+    facts: Facts,
+    verdict: Verdict,
+    without: Sequence[Mapping | None],
+) -> tuple[Facts, Verdict]:
+    """Facts and verdict after the oldest mapping of the same device that may yield was ended, where that lets the
+    request in.
+
+    A lifetime that a client was told stands (RFC 6887 section 15). A request that came by datagram ends nothing:
+    anybody on the LAN can have sent it (SR-26). ``without``: the rows that the request refreshes or replaces.
+    """
+    if verdict.refusal is not Refusal.QUOTA or request.via.datagram or request.via is Via.OPERATOR:
+        return facts, verdict
+    for mapping in operations.ledger.table.of_device(owner):
+        if not may_yield(mapping) or any(row is not None and row.id == mapping.id for row in without):
+            continue
+        fewer = replace(facts, held=operations.held(request, owner, *without, mapping))
+        again = decide(operations.policy, fewer, request)
+        if again.outcome is Outcome.ALLOW:
+            turn.end(mapping, "displaced")
+            return fewer, again
+    return facts, verdict
+
+
+def may_yield(mapping: Mapping) -> bool:
+    """True where nobody was told how long the mapping stands, and nobody is there to use it: its client asked over
+    IGD for lease 0 (as long as possible), and does not answer at its address now."""
+    return mapping.parked and all(hold.via.protocol == "igd" and hold.asked_s is None for hold in mapping.holds)

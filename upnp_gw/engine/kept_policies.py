@@ -1,0 +1,86 @@
+"""Policies by hash: the store keeps the text of each one for as long as decisions refer to it.
+
+A policy is kept as its two files were, and is built again when somebody asks why an old decision came out so.
+Requests never wait for this.
+"""
+
+import asyncio
+import json
+import logging
+import zlib
+
+from upnp_gw.gate.build import Approved, build
+from upnp_gw.gate.index import indexed
+from upnp_gw.gate.load import Loaded
+from upnp_gw.gate.schema import Policy
+from upnp_gw.model.errors import ConfigError, StoreError
+from upnp_gw.store.store import Store
+from upnp_gw.text.toml import tables
+
+log = logging.getLogger(__name__)
+
+NOT_KEPT = "the policy of then is not kept any more: this is what was written down then"
+OTHER_VERSION = "another version of upnp-gw decided this: this is what was written down then"
+
+
+class NotKept(Exception):
+    """The policy cannot be had any more. The text says why."""
+
+
+class KeptPolicies:
+    """The policies in the store. A disk that fails is told in the log; the policy comes into force all the same."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._one = asyncio.Lock()
+        self._in_force: str | None = None
+        """The policy in force, if it is kept."""
+        self._just_kept = frozenset[str]()
+
+    async def keep(self, *policies: Loaded) -> None:
+        """Before they decide."""
+        for loaded in policies:
+            digest = loaded.policy.digest
+            if digest == self._in_force:
+                continue
+            try:
+                await self._store.keep_policy(digest, await asyncio.to_thread(packed, loaded))
+                self._just_kept |= {digest}
+            except StoreError as error:
+                log.warning("policy %s is not kept, so explain cannot tell its rules later: %s", digest, error)
+
+    async def in_force(self, digest: str, newest: int) -> None:
+        """This policy alone decides from now on. ``newest``: the number of the newest decision."""
+        self._in_force = digest if digest in self._just_kept | {self._in_force} else None
+        self._just_kept = frozenset()
+        try:
+            await self._store.policy_in_force(digest, newest)
+        except StoreError as error:
+            log.warning("policies that no decision refers to stay in the store: %s", error)
+
+    async def find(self, digest: str) -> Policy:
+        """The policy of this hash. Raises NotKept, StoreError."""
+        body = await self._store.policy(digest)
+        if body is None:
+            raise NotKept(NOT_KEPT)
+        async with self._one:  # thousands of rules take seconds
+            return await asyncio.to_thread(unpacked, digest, body)
+
+
+def packed(loaded: Loaded) -> bytes:
+    """All that the policy was built from, compressed."""
+    body = {"text": loaded.text, "approved": loaded.approved, "ended": sorted(loaded.ended)}
+    return zlib.compress(json.dumps(body, ensure_ascii=False).encode("utf-8"), 9)
+
+
+def unpacked(digest: str, body: bytes) -> Policy:
+    """The policy of this hash. Raises NotKept where its text has another meaning, or none, in this version."""
+    try:
+        kept = json.loads(zlib.decompress(body))
+        added = Approved(tables(kept["approved"], ""), "", frozenset(kept["ended"])) if kept["approved"] else None
+        policy = indexed(build(tables(kept["text"], ""), "", added))
+    except (ConfigError, ValueError, KeyError, TypeError, zlib.error) as error:
+        raise NotKept(OTHER_VERSION) from error
+    if policy.digest != digest:
+        raise NotKept(OTHER_VERSION)
+    return policy

@@ -1,0 +1,53 @@
+"""Obstacles to mapped traffic, to the end of its flows, and to LAN hosts' access to our servers.
+
+Each is one sentence, shown by ``status`` while it lasts, and logged once.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+
+from upnp_gw.engine.other_tables import OtherTables
+from upnp_gw.model.network import Network, external_problems
+
+log = logging.getLogger(__name__)
+
+
+class Hindrances:
+    """The obstacles by the latest state of the network and of other tables."""
+
+    def __init__(self, network: Callable[[], Network], others: OtherTables) -> None:
+        self._network = network
+        self._others = others
+        self._told: list[str] = []
+        others.on_read = self.tell
+
+    def now(self) -> list[str]:
+        """All obstacles, the gravest first."""
+        return [*external_problems(self._network()), *self._drops(), *self._offloads()]
+
+    def tell(self) -> None:
+        """Logs obstacles that are new or gone since the last call."""
+        found = self.now()
+        for sentence in found:
+            if sentence not in self._told:
+                log.warning("%s", sentence)
+        for sentence in self._told:
+            if sentence not in found:
+                log.info("no longer: %s", sentence)
+        self._told = found
+
+    def _offloads(self) -> Iterator[str]:
+        for offload in self._others.offloads:
+            yield (
+                f"chain {offload.chain} of another firewall gives established flows to a fast path"
+                f" ({offload.what}): counters of mappings stand still, and while upnp-gw does not run, such a flow"
+                " outlives its lease; `upnp-gw doctor` prints the line that keeps mapped flows out of it"
+            )
+
+    def _drops(self) -> Iterator[str]:
+        for drop in self._others.drops:
+            unless = "" if drop.certain else ", unless an iptables rule accepts it"
+            yield (
+                f"chain {drop.chain} of another firewall ({drop.why}) drops {drop.what}{unless};"
+                " `upnp-gw doctor` prints the line to add there"
+            )

@@ -1,0 +1,54 @@
+"""A request that only the operator can allow becomes a question; the questions that wait."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from upnp_gw.engine.refresh import Answer
+from upnp_gw.gate.decide import decide
+from upnp_gw.gate.decision import Outcome
+from upnp_gw.gate.index import basis
+from upnp_gw.gate.operator_rules import Proposals
+from upnp_gw.gate.question import Question
+from upnp_gw.gate.terms import connecting, terms_of, topic_of
+from upnp_gw.ledger.events import QuestionAsked
+from upnp_gw.ledger.plan import Planner
+from upnp_gw.ledger.transaction import Turn
+from upnp_gw.model.mapping import DecisionId
+from upnp_gw.model.request import PortChoice
+
+if TYPE_CHECKING:
+    from upnp_gw.engine.requests import Operations
+
+
+def ask(
+    operations: "Operations", turn: Turn, found: Answer, planner: Planner, owner: str, decision: DecisionId
+) -> None:
+    """Puts the request into the queue, unless no grant can say what it asks for (``terms.connecting``)."""
+    facts, request, policy = found.facts, found.request, operations.policy
+    topic = topic_of(facts, request, found.verdict.rule)
+    waiting = policy.grant(topic.rule)
+    if connecting(topic, waiting) is None:
+        return
+
+    def can_have(port: int) -> bool:
+        """No rule, and no other mapping, keeps this external port from the device."""
+        there = replace(request, choice=PortChoice.EXACT, external_port=port)
+        again = decide(policy, facts, there)
+        return (again.outcome, again.rule) == (Outcome.ASK, topic.rule) and planner.is_free(there, owner)
+
+    terms = terms_of(policy, facts, request, waiting, can_have)
+    by = basis(policy, topic.rule)
+    asked = operations.questions.ask(topic, terms, request, by, decision, turn.now.wall, turn.on_undo)
+    if asked is not None and asked.times == 1:
+        turn.told.append(QuestionAsked(asked, len(questions_waiting(operations, turn.now.wall))))
+
+
+def questions_waiting(operations: "Operations", wall: float) -> list[Question]:
+    """The waiting questions, by number. If the waiting grant or a limit has changed, a yes would give something
+    other than was shown: the question is dropped, and the device's next request asks again. ``wall``: seconds."""
+    questions, proposals = operations.questions, Proposals(operations.policy, wall)
+    found = questions.all(wall)
+    for question in found:
+        if not proposals.still_waits(question):
+            questions.drop(question)
+    return [question for question in found if proposals.still_waits(question)]

@@ -1,0 +1,156 @@
+"""Effects of other nftables tables on our traffic, read at the start, when they change, and every 30 seconds.
+
+Static forwards (SR-24), filters before the LAN's IPv6 addresses, and chains that drop traffic that we let in or
+that LAN hosts send to our servers.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from upnp_gw.config.settings import Config
+from upnp_gw.firewall.other_tables.drops import (
+    SSDP_PORT,
+    Drop,
+    forward_drops,
+    input_drops,
+    ipv6_firewall,
+    pinhole_drops,
+)
+from upnp_gw.firewall.other_tables.listing import static_ports
+from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.mapping import Transport
+from upnp_gw.model.network import Link, Network
+from upnp_gw.model.request import Ipv6Firewall
+from upnp_gw.protocols.mode import Switch
+
+log = logging.getLogger(__name__)
+
+ANYWAY_S = 30.0
+"""Seconds between readings without an event."""
+PCP_PORT = 5351
+GATHER_S = 0.1
+"""Seconds for which the events of one change are gathered. A port that another table takes is grantable so long."""
+PAUSE = 10
+"""After a reading there is a pause this many times as long: a program that loads a large block list
+element by element takes a tenth of the nftables thread at most."""
+
+Ruleset = dict[str, Any]
+
+
+def served_ports(config: Config) -> tuple[tuple[Transport, int], ...]:
+    """The ports of our servers on each LAN. An HTTP port that is not fixed is not among them."""
+    udp = [SSDP_PORT, *([PCP_PORT] if Switch.ON in (config.natpmp, config.pcp) else [])]
+    return (
+        *((Transport.UDP, port) for port in udp),
+        *((Transport.TCP, port) for port in [config.http_port] if port),
+    )
+
+
+def all_drops(
+    ruleset: Ruleset, wan: str, lans: Iterable[Link], served: Sequence[tuple[Transport, int]]
+) -> tuple[Drop, ...]:
+    """Every chain of others that drops our traffic, the gravest first."""
+    links = tuple(lans)
+    names = [link.name for link in links]
+    return (
+        *input_drops(ruleset, wan, links, served),
+        *forward_drops(ruleset, wan, names),
+        *pinhole_drops(ruleset, wan, names),
+    )
+
+
+class Reader(Protocol):
+    """The part of the firewall that reads other tables."""
+
+    on_other_tables: Callable[[], None]
+    """A table of others changed."""
+
+    async def read_ruleset(self) -> Ruleset: ...
+
+
+class OtherTables:
+    """The latest reading of other tables. ``follow`` keeps it current; without a ``reader`` it is empty."""
+
+    def __init__(
+        self,
+        network: Callable[[], Network],
+        reader: Reader | None = None,
+        served: Sequence[tuple[Transport, int]] = (),
+    ) -> None:
+        """``served``: the ports of our own servers, see ``served_ports``."""
+        self._network = network
+        self._reader = reader
+        self._served = served
+        self._changed = asyncio.Event()
+        if reader is not None:
+            reader.on_other_tables = self.changed
+        self.static_ports: frozenset[tuple[Transport, int]] = frozenset()
+        """External ports that other tables forward elsewhere."""
+        self.ipv6_firewall = Ipv6Firewall()
+        """The IPv6 firewall of other tables, where ours filters nothing."""
+        self.drops: tuple[Drop, ...] = ()
+        """Chains of others that drop mapped traffic, or packets of LAN hosts to our own servers."""
+        self.offloads: tuple[FlowOffload, ...] = ()
+        """Chains of others that let established flows bypass the forward chains."""
+        self.on_ipv6_firewall: Callable[[], None] = lambda: None
+        """``ipv6_firewall`` has changed."""
+        self.on_read: Callable[[], None] = lambda: None
+        """They were read again."""
+
+    def changed(self) -> None:
+        """They may have changed, or what they are judged by: the external addresses, the interfaces."""
+        self._changed.set()
+
+    async def refresh(self) -> None:
+        """Reads them now."""
+        if self._reader is None:
+            return
+        before = self.ipv6_firewall
+        try:
+            await self._judge(await self._reader.read_ruleset())
+        except FirewallError as error:
+            log.warning("the other tables cannot be read: %s", error)
+            return
+        except Exception:
+            # a form that is not known yet must neither keep the daemon from starting nor end ``follow``
+            log.exception("the other tables cannot be interpreted: their last known state is kept")
+            return
+        if self.ipv6_firewall != before:
+            self.on_ipv6_firewall()
+        self.on_read()
+
+    async def _judge(self, ruleset: Ruleset) -> None:
+        """Evaluates a ruleset as a whole, in a thread: thousands of rules take a second."""
+        network = self._network()
+        wan, lans = network.wan.name, [link.name for link in network.lans]
+
+        def judged() -> tuple[
+            frozenset[tuple[Transport, int]], Ipv6Firewall, tuple[Drop, ...], tuple[FlowOffload, ...]
+        ]:
+            return (
+                static_ports(ruleset, network.external, wan),
+                ipv6_firewall(ruleset, wan, lans),
+                all_drops(ruleset, wan, network.lans, self._served),
+                tuple(flow_offloads(ruleset)),
+            )
+
+        found = await asyncio.to_thread(judged)
+        self.static_ports, self.ipv6_firewall, self.drops, self.offloads = found
+
+    async def follow(self) -> None:
+        """Reads them again and again, until it is cancelled."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            try:
+                async with asyncio.timeout(ANYWAY_S):
+                    await self._changed.wait()
+                await asyncio.sleep(GATHER_S)
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            began = clock()
+            await self.refresh()
+            await asyncio.sleep(PAUSE * (clock() - began))

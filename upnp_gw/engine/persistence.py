@@ -1,0 +1,130 @@
+"""The disk's side of the writer: a transaction for each batch, what is owed while the disk fails, what is known."""
+
+import logging
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Table
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+from upnp_gw.engine.device_persistence import Memory
+from upnp_gw.engine.stored_devices import StoredDevices
+from upnp_gw.engine.write_backlog import Owed, batch_of
+from upnp_gw.ledger.transaction import Ledger, Turn
+from upnp_gw.model.errors import StoreError
+from upnp_gw.model.mapping import Instant, Mapping
+from upnp_gw.model.network import Network
+from upnp_gw.store.device_rows import Kind
+from upnp_gw.store.mapping_rows import StoredRow
+from upnp_gw.store.store import Batch, Store
+
+log = logging.getLogger(__name__)
+
+
+class Bookkeeping:
+    """Once it has begun, nothing here raises for a disk that fails."""
+
+    def __init__(self, store: Store, ledger: Ledger, memory: Memory, clock: Callable[[], Instant]) -> None:
+        self.memory = memory
+        self.owed = Owed()
+        self._store = store
+        self._ledger = ledger
+        self._clock = clock
+        self.devices: StoredDevices
+        """Set by ``load``."""
+
+    async def load(self, now: Instant, network: Network) -> list[Mapping]:
+        """Brings what the store holds into the ledger; the answer is its mappings, their devices as they are called
+        in this network. Raises StoreError."""
+        rows, cuts = await self._store.load(now)
+        notes = await self._store.notes()
+        self.devices = _devices(network, rows, notes)
+        numbers = self._ledger.numbers
+        numbers.mapping, numbers.decision, numbers.cut = await self._store.highest()
+        self._ledger.update_id = int(now.wall) % 2**32
+        for row in rows:
+            self._ledger.table.put(replace(row.mapping, device=self.devices.now(row.mapping.device)), row.number)
+        for cut in cuts:
+            self._ledger.cuts.add(replace(cut, device=self.devices.now(cut.device)))
+        self.memory.recall(notes, now, self.devices)
+        return list(self._ledger.table)
+
+    async def begin(self, turn: Turn, now: Instant) -> None:
+        """Writes what a start made of it. Raises StoreError."""
+        await self._store.write(self.batch([turn]), now)
+        turn.commit()
+
+    def batch(self, turns: Sequence[Turn]) -> Batch:
+        """What these turns changed."""
+        dropped = {cut.number for turn in turns for cut in turn.cuts_dropped}
+        return batch_of(
+            dict.fromkeys(m.id for turn in turns for pair in turn.pairs for m in pair if m is not None),
+            self._ledger.table,
+            [cut for turn in turns for cut in turn.cuts_put if cut.number not in dropped],
+            sorted(dropped),
+            [record for turn in turns for record in turn.records],
+        )
+
+    async def write(self, turns: Sequence[Turn], now: Instant) -> bool:
+        """One transaction. False: the disk failed and something opens, so that the turns have to be undone."""
+        batch = self.batch(turns)
+        batch.notes = self.memory.notes(now, devices=False)
+        if not batch:
+            return True
+        try:
+            await self._store.write(batch, now)
+        except StoreError as error:
+            self.owed.failed(error)
+            self.memory.not_taken(batch.notes)
+            if any(turn.opens for turn in turns):
+                return False
+            self.owed.add(turns)
+            return True
+        self.owed.taken()
+        if self.owed:
+            self.owed.cuts_done(cut for turn in turns for cut in turn.cuts_dropped)
+            await self.pay()
+        return True
+
+    async def pay(self) -> None:
+        """Tries to write what is owed, in a transaction of its own. Only while no batch is under way."""
+        if not self.owed:
+            return
+        try:
+            await self._store.write(self.owed.batch(self._ledger.table), self._clock())
+        except StoreError as error:
+            self.owed.failed(error)
+        else:
+            self.owed.taken()
+            self.owed.paid()
+
+    async def remember(self) -> None:
+        """Writes what changed of devices, incidents and questions, where anything did."""
+        now = self._clock()
+        notes = self.memory.notes(now, devices=True)
+        try:
+            if notes:
+                await self._store.write(Batch(notes=notes), now)
+        except StoreError as error:
+            self.owed.failed(error)
+            self.memory.not_taken(notes)
+
+    async def close(self) -> None:
+        """The last try; what is not on disk then is told."""
+        await self.remember()
+        await self.pay()
+        if self.owed:
+            log.error("%d rows and decisions are not on disk: the next start finds the older ones", len(self.owed))
+
+
+def _devices(
+    network: Network, rows: Sequence[StoredRow], notes: Table[Kind, Sequence[Table[str, Any]]]
+) -> StoredDevices:
+    devices = StoredDevices(network)
+    for body in notes[Kind.DEVICE]:
+        if body["address"] is not None:
+            devices.learn(body["device"], ip_address(body["address"]))
+    for row in rows:
+        if not row.mapping.delegated:
+            devices.learn(row.mapping.device, row.mapping.internal.address)
+    return devices

@@ -1,0 +1,322 @@
+"""What the gateway does to the ledger without being asked: leases that end, renewals, restarts, new policies.
+
+Like ``operations``: every method is one ``Turn``, waits for nothing and does not talk to the kernel.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from upnp_gw.engine.audit import STANDS, map_record
+from upnp_gw.engine.refresh import RULE_OF_OPERATOR
+from upnp_gw.engine.requests import Operations
+from upnp_gw.gate.decide import decide
+from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
+from upnp_gw.gate.schema import KEPT_RULE, Policy
+from upnp_gw.ledger.filters import meeting, reach
+from upnp_gw.ledger.leases import renewed, without_ended
+from upnp_gw.ledger.plan import filters_of, meeting_of
+from upnp_gw.ledger.reachable import no_wider, opens
+from upnp_gw.ledger.transaction import Turn
+from upnp_gw.model.device import mac_of
+from upnp_gw.model.mapping import DecisionId, Hold, Instant, IPAddress, Mapping, Via
+from upnp_gw.model.request import Granted, MapRequest, PortChoice, Reply, Source
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallen:
+    """A mapping that the policy, as it is now, does not allow any more."""
+
+    mapping: Mapping
+    decision: DecisionId
+    reason: str
+    kept: bool
+
+
+def tell(fallen: Iterable[Fallen]) -> None:
+    """A line of the log for each."""
+    for one in fallen:
+        log.info(
+            "%s of %s is not allowed any more (%s): %s",
+            one.mapping.id,
+            one.mapping.device,
+            one.reason,
+            "kept until its lease ends" if one.kept else "ended",
+            extra={"decision": one.decision, "mapping": one.mapping.id},
+        )
+
+
+class Duties:
+    """The duties, over the same ledger and policy as the operations."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    def expire(self, turn: Turn, ids: Iterable[str]) -> None:
+        """Drops the holds that have ended, and the mappings that have none left."""
+        ids = list(ids)
+        for mapping in self._rows(ids):
+            if mapping.permanent:
+                endless = Hold(Via.OPERATOR, turn.now.boot + self._operations.policy.limits.max_hold_s, None)
+                mapping = mapping.with_hold(endless)
+            left = without_ended(mapping, turn.now)
+            if left is None:
+                turn.end(mapping, "expired")
+            else:
+                turn.put(left)
+        self._part(turn, ids, "renew")
+
+    def renew(self, turn: Turn, mapping_id: str, present: bool | None) -> None:
+        """Decides again about what stands: it is renewed in the kernel, parked, or ended.
+
+        ``present``: its device answers; None: not asked (no MAC address to ask for).
+        """
+        mapping = self._operations.ledger.table.get(mapping_id)
+        if mapping is None:
+            return
+        mapping = self._still_delegated(self._known(mapping))
+        if self._moved(mapping):
+            self._leave(turn, mapping)
+        elif present is False:
+            turn.park(mapping, cut=self._operations.surroundings.client_contested(mapping.internal.address))
+        else:
+            turn.quiet = not mapping.parked
+            self._decide_again(turn, mapping, "renew")
+            self._part(turn, [mapping_id], "renew")
+
+    def policy_changed(self, turn: Turn, policy: Policy) -> list[Fallen]:
+        """A new policy is in force: every mapping is decided again. Those no longer allowed end, or are kept until
+        their lease ends; they are the answer. Where there is room for fewer, the oldest stay."""
+        turn.on_undo.append(partial(self._put_in_force, self._operations.policy))
+        self._put_in_force(policy)
+        newest_first = sorted(self._operations.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
+        fallen = [self._decide_again(turn, mapping, "reload") for mapping in newest_first]
+        return [*filter(None, fallen), *self._part(turn, self._narrowed(newest_first), "reload")]
+
+    def _put_in_force(self, policy: Policy) -> None:
+        self._operations.policy, self._operations.book.limits = policy, policy.limits
+
+    def tell_floods(self, turn: Turn, now: Instant | None = None) -> None:
+        """Writes down the counted refusals; without ``now`` those of the present minute too."""
+        turn.records.extend(self._operations.floods.over(now, turn.on_undo))
+
+    def park(self, turn: Turn, device: str, address: IPAddress) -> None:
+        """Parks what a device holds at an address where it does not answer, unless it is back there by now."""
+        if self._operations.surroundings.host_of(address) == device:
+            return
+        for mapping in self._operations.ledger.table.to_client(address):
+            if mapping.device == device and mapping.active and not mapping.delegated:
+                turn.park(mapping, cut=False)
+
+    def device_moved(self, turn: Turn, address: IPAddress, old: str) -> None:
+        """The address belongs to another device now: the new holder neither sees nor inherits its mappings."""
+        for mapping in self._operations.ledger.table.to_client(address):
+            if mapping.device == old and not mapping.delegated:
+                self._leave(turn, mapping)
+
+    def _leave(self, turn: Turn, mapping: Mapping) -> None:
+        """The address is another device's. What the operator made waits for its own device: whoever takes an
+        address for a moment must not delete it."""
+        if mapping.hold_of(Via.OPERATOR.protocol) is None:
+            turn.end(mapping, "device-moved")
+        elif not mapping.parked:
+            turn.park(mapping, cut=True)
+
+    def device_gone(self, turn: Turn, address: IPAddress) -> None:
+        """Nobody answers for the address: its mappings are parked, for whoever answers next would get them. Flows
+        are left alone: the device may be back in a moment, and where another one comes instead they are cut."""
+        for mapping in self._operations.ledger.table.to_client(address):
+            if mapping.active:
+                turn.park(mapping, cut=False)
+
+    def contested(self, turn: Turn, address: IPAddress) -> None:
+        """Another host claims the address: nothing leads to it until that is settled."""
+        for mapping in self._operations.ledger.table.to_client(address):
+            if mapping.active:
+                turn.park(mapping, cut=True)
+
+    def hold_back(self, turn: Turn, reply: Reply | None) -> Reply | None:
+        """Parks what this turn would open to an address that is contested, whatever the turn is. The answer is its
+        reply, with the mapping as it is then."""
+        contested = self._operations.surroundings.client_contested
+        for before, mapping in turn.touched():
+            if mapping is not None and mapping.active and contested(mapping.internal.address):
+                turn.park(mapping, cut=before is not None and before.active)
+        now = turn.ledger.table.get(reply.mapping.id) if isinstance(reply, Granted) else None
+        return replace(reply, mapping=now) if isinstance(reply, Granted) and now is not None else reply
+
+    def prefix_gone(self, turn: Turn) -> None:
+        """Ends the pinholes to addresses of a LAN prefix that is gone, and mappings to clients that became ours."""
+        network = self._operations.surroundings.network
+        for mapping in list(self._operations.ledger.table):
+            address = mapping.internal.address
+            if network.is_gateway(address) or (address.version == 6 and not network.on_lan(address)):
+                turn.end(mapping, "prefix-gone")
+
+    def _known(self, mapping: Mapping) -> Mapping:
+        """A mapping that was held by an address, since its neighbour was not known, is its device's once it is."""
+        device = self._operations.surroundings.host_of(mapping.internal.address)
+        if device is None or mapping.delegated or mapping.device != str(mapping.internal.address):
+            return mapping
+        return replace(mapping, device=device)
+
+    def _still_delegated(self, mapping: Mapping) -> Mapping:
+        """A mapping for another device's address is an ordinary one once its holder has that address itself."""
+        around = self._operations.surroundings
+        own = mapping.delegated and around.device_of(mapping.internal.address) == mapping.device
+        return replace(mapping, delegated=False) if own else mapping
+
+    def restore(self, turn: Turn, stored: Sequence[Mapping]) -> list[Fallen]:
+        """Decides about the stored rows at start. An absent neighbour is not yet known, which is no denial. The
+        answer is what ends, or is kept, against the policy."""
+        fallen: list[Fallen | None] = []
+        for mapping in stored:
+            live = without_ended(mapping, turn.now)
+            if live is None:
+                turn.end(mapping, "expired")
+            else:
+                fallen.append(self._decide_again(turn, live, "restore"))
+        return [*filter(None, fallen), *self._part(turn, self._narrowed(stored), "restore")]
+
+    def _narrowed(self, before: Iterable[Mapping]) -> list[str]:
+        """Of these rows as they were, the ones that others may connect to now."""
+        table = self._operations.ledger.table
+        return [m.id for m in before if (now := table.get(m.id)) is not None and reach(now) != reach(m)]
+
+    def _part(self, turn: Turn, changed: Iterable[str], action: str) -> list[Fallen]:
+        """Ends those of the changed rows whose remote hosts meet another row's now: the kernel could not hold
+        both, and would refuse all that is asked of it together. The other names its remote host itself."""
+        return [
+            self._give_way(turn, mapping, met, action)
+            for mapping in self._rows(changed)
+            if (met := next(meeting(mapping, turn.ledger.table), None)) is not None
+        ]
+
+    def _give_way(self, turn: Turn, mapping: Mapping, met: Mapping, action: str) -> Fallen:
+        request = self._request_of(mapping, turn)
+        held = self._operations.held(request, mapping.device, mapping)
+        facts = self._operations.facts(turn, request, held, mapping, restoring=action == "restore")
+        verdict = decide(self._operations.policy, facts, request)
+        busy = meeting_of(mapping, met)
+        busy = replace(busy, reason=f"{busy.reason}: {met.id}")
+        decision = turn.ledger.numbers.next_decision()
+        turn.records.append(
+            map_record(turn.now, decision, request, facts, verdict, busy=busy, mapping=mapping.id, action=action)
+        )
+        turn.quiet = False
+        turn.end(mapping, "policy")
+        return Fallen(mapping, decision, busy.reason, kept=False)
+
+    def _decide_again(self, turn: Turn, mapping: Mapping, action: str) -> Fallen | None:
+        """The answer is the mapping where it is not allowed any more."""
+        request = self._request_of(mapping, turn)
+        present = replace(mapping, parked=mapping.parked and action != "renew")
+        facts, verdict, again = self._look(turn, present, request, action)
+        decision = turn.ledger.numbers.next_decision()
+        reason, kept = verdict.reasons[-1], self._stays(mapping, verdict, action)
+        if kept:
+            verdict = replace(verdict, reasons=(*verdict.reasons, "it stands until its lease ends"))
+        row = None
+        if again is not None:
+            row = replace(again, decision=decision, rule=verdict.rule or RULE_OF_OPERATOR)
+        same = row is not None and _without_times(row) == _without_times(mapping)
+        turn.records.append(
+            map_record(
+                turn.now, decision, request, facts, verdict, mapping=mapping.id, action=action, unchanged=same
+            )
+        )
+        if kept:  # the decision that allowed it stays the one it names
+            limits = self._operations.policy.limits
+            clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ())
+            turn.put(replace(renewed(present, clamps, turn.now), rule=KEPT_RULE))
+            return Fallen(mapping, decision, reason, kept=True)
+        if row is None:
+            turn.quiet = False
+            turn.end(mapping, "policy")
+            return Fallen(mapping, decision, reason, kept=False)
+        turn.put(row)
+        return None
+
+    def _look(
+        self, turn: Turn, mapping: Mapping, request: MapRequest, action: str
+    ) -> tuple[Facts, Verdict, Mapping | None]:
+        """The decision about what stands, and the row that it leaves; None: it is not allowed any more.
+
+        Another grant, or a policy that says more, may let more remote hosts connect than could. That is decided as
+        a new request of the device: while it is frozen, the mapping stays as it is.
+        """
+        policy, held = self._operations.policy, self._operations.held(request, mapping.device, mapping)
+        facts = self._operations.facts(turn, request, held, mapping, restoring=action == "restore")
+        verdict = decide(policy, facts, request)
+        again = _renewed(mapping, verdict, request, turn.now)
+        if again is None or not opens(mapping, again):
+            return facts, verdict, again
+        as_new = replace(
+            facts,
+            renewing=False,
+            restoring=False,
+            changes_last_minute=0,  # the gateway asks, not the device
+            int_ports_today=facts.int_ports_today | {mapping.internal.port},  # it is not another port
+        )
+        new = decide(policy, as_new, request)
+        if (wider := _renewed(mapping, new, request, turn.now)) is not None:
+            return as_new, new, wider
+        if (kept := no_wider(mapping, again)) is None:
+            return as_new, new, None
+        note = f"nobody else may connect than before: {new.reasons[-1]}"
+        return facts, replace(verdict, reasons=(*verdict.reasons, note)), kept
+
+    def _stays(self, mapping: Mapping, verdict: Verdict, action: str) -> bool:
+        """True where a mapping that the policy does not allow any more is kept: the configuration says so, the
+        policy alone is against it, and it was a new policy that began it."""
+        return (
+            verdict.outcome is not Outcome.ALLOW
+            and self._operations.on_reload == "keep"
+            and (action == "reload" or mapping.rule == KEPT_RULE)
+            and verdict.reasons[0] == STANDS
+            and FAULT not in verdict.reasons
+        )
+
+    def _request_of(self, mapping: Mapping, turn: Turn) -> MapRequest:
+        """The request that would make this mapping as it stands."""
+        hold = max(mapping.holds, key=lambda h: (h.via is Via.OPERATOR, h.until))
+        source = self._operations.surroundings.address_of(mapping)
+        return MapRequest(
+            via=hold.via,
+            source=Source(source, ""),
+            transport=mapping.key.transport,
+            internal=mapping.internal,
+            external_port=mapping.key.external_port,
+            choice=PortChoice.EXACT,
+            lifetime_s=max(1, round(mapping.until - turn.now.boot)),
+            remote=mapping.key.remote,
+            remote_port=mapping.key.remote_port,
+            external_address=mapping.key.external_address if mapping.internal.address.version == 4 else None,
+            enabled=mapping.enabled,
+            permanent=mapping.permanent,
+            filters=mapping.asked_filters,
+        )
+
+    def _moved(self, mapping: Mapping) -> bool:
+        """True where the internal client's address is known to be another device's now."""
+        device = self._operations.surroundings.host_of(mapping.internal.address)
+        known = device is not None and mac_of(mapping.device) is not None
+        return known and not mapping.delegated and device != mapping.device
+
+    def _rows(self, ids: Iterable[str]) -> list[Mapping]:
+        return [mapping for i in ids if (mapping := self._operations.ledger.table.get(i)) is not None]
+
+
+def _without_times(mapping: Mapping) -> Mapping:
+    """The mapping without what every new decision replaces."""
+    return replace(mapping, decision=DecisionId(""), holds=(), recheck_at=0.0, grant_ends_at=None)
+
+
+def _renewed(mapping: Mapping, verdict: Verdict, request: MapRequest, now: Instant) -> Mapping | None:
+    """The mapping under a new verdict; None where that is not allowed."""
+    if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
+        return None
+    return replace(renewed(mapping, verdict.clamps, now), filters=filters_of(verdict.clamps, request))

@@ -1,0 +1,167 @@
+"""Decides a request as a refresh or as new: asks the gate accordingly, and the ledger plans the allowed row.
+
+A device may renew a mapping of its own while it is frozen, and a renewal uses up none of the day's ports. That
+holds only where the row after the request lets nobody reach anything that was not reachable before. Another
+internal endpoint, a mapping that is enabled again, or one more remote host is new in every respect.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from upnp_gw.engine.environment import Surroundings
+from upnp_gw.engine.former_addresses import left, with_former_port
+from upnp_gw.engine.full_quota import make_room
+from upnp_gw.engine.moved_devices import end_left_behind, left_behind
+from upnp_gw.gate.decide import decide
+from upnp_gw.gate.decision import Allowed, Facts, Outcome, Verdict
+from upnp_gw.ledger.filters import wanted
+from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
+from upnp_gw.ledger.reachable import no_wider, opens
+from upnp_gw.ledger.transaction import Turn
+from upnp_gw.model.mapping import DecisionId, Mapping, Via
+from upnp_gw.model.request import MapRequest, PortChoice, Refusal
+
+if TYPE_CHECKING:
+    from upnp_gw.engine.requests import Operations
+
+RULE_OF_OPERATOR = "operator"
+UNNUMBERED = DecisionId("")
+"""Stands for a decision without a number; ``numbered`` gives the row its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The gate's verdict, and the row that the ledger plans for it."""
+
+    request: MapRequest
+    """The request as it was decided: a refresh of a port mapping keeps that mapping's external port, and a PCP
+    lease keeps its FILTERs."""
+    facts: Facts
+    verdict: Verdict
+    planned: Planned | NotPlanned | None
+    """The planned row; None: the gate refused, or a trial does not know."""
+
+    def numbered(self, decision: DecisionId) -> Planned | NotPlanned:
+        """The plan, with the number of its decision."""
+        assert self.planned is not None, "the gate allowed it"
+        if isinstance(self.planned, NotPlanned):
+            return self.planned
+        return replace(self.planned, mapping=replace(self.planned.mapping, decision=decision))
+
+
+def answer(
+    operations: "Operations", turn: Turn, request: MapRequest, planner: Planner, owner: str, own: Mapping | None
+) -> Answer:
+    """``own`` is the owner's row that the request refreshes, ``Planner.own_row``."""
+    request = with_former_port(operations, request, owner)
+    found = _Question(operations, turn, about(request, own), planner, owner, own).answer()
+    if found.planned is None and own is not None and _may_be_elsewhere(request):
+        return _Question(operations, turn, request, planner, owner, None).answer()
+    return found
+
+
+def trial(operations: "Operations", turn: Turn, request: MapRequest, planner: Planner, owner: str) -> Answer:
+    """The answer that a request would get now, as far as it is known without asking its device. Changes nothing."""
+    own, request = planner.own_row(request, owner), with_former_port(operations, request, owner)
+    return _Question(operations, turn, about(request, own), planner, owner, own, trial=True).answer()
+
+
+def about(request: MapRequest, own: Mapping | None) -> MapRequest:
+    """The request as it would be carried out. One that refreshes a port mapping gets that external port, whatever
+    it suggested: the gate has to judge this port."""
+    if own is None or request.choice is PortChoice.EXACT or request.internal.address.version == 6:
+        return request
+    return replace(request, choice=PortChoice.EXACT, external_port=own.key.external_port)
+
+
+def _may_be_elsewhere(request: MapRequest) -> bool:
+    """AddAnyPortMapping takes another external port where the one it names cannot be had. Over NAT-PMP and PCP an
+    internal endpoint has one mapping (RFC 6887 section 11.3)."""
+    return request.choice is PortChoice.SUGGESTED and not request.via.datagram
+
+
+@dataclass(slots=True)
+class _Question:
+    """One request put to the gate, as a refresh of ``own`` or as new."""
+
+    operations: "Operations"
+    turn: Turn
+    request: MapRequest
+    planner: Planner
+    owner: str
+    own: Mapping | None
+    trial: bool = False
+    """True: no other mapping is ended to make room."""
+
+    @property
+    def judged(self) -> MapRequest:
+        """The request with all the FILTERs that the PCP lease will have: those that stand stay in force."""
+        hold = self.own.hold_of(Via.PCP.protocol) if self.own is not None and self.request.via is Via.PCP else None
+        return self.request if hold is None else replace(self.request, filters=wanted(self.request, hold.filters))
+
+    def facts(self, standing: bool) -> Facts:
+        held = self.operations.held(self.request, self.owner, self.own, *self.left())
+        return self.operations.facts(self.turn, self.judged, held, None, standing=standing)
+
+    def answer(self) -> Answer:
+        facts, verdict = self._decided(self.facts(standing=self.own is not None))
+        planned = self.plan(facts, verdict)
+        if self.own is None or not isinstance(planned, Planned) or not opens(self.own, planned.mapping):
+            return Answer(self.judged, facts, verdict, planned)
+        new = replace(self.facts(standing=False), held=facts.held)
+        verdict_new = decide(self.operations.policy, new, self.judged)
+        if verdict_new.outcome is Outcome.ALLOW:
+            return Answer(self.judged, new, verdict_new, self.plan(new, verdict_new))
+        kept = no_wider(self.own, planned.mapping, self.request.via)
+        if kept is not None:
+            return Answer(self.judged, facts, verdict, replace(planned, mapping=kept))
+        self.turn.take_back()  # what made room did so for nothing
+        return Answer(self.judged, new, verdict_new, None)
+
+    def left(self) -> list[Mapping]:
+        """The requester's mappings on this port whose addresses do not answer. The new one replaces them."""
+        return [] if self.own is not None else left(self.operations, self.request, self.owner)
+
+    def plan(self, facts: Facts, verdict: Verdict) -> Planned | NotPlanned | None:
+        if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
+            return None
+        if not self.trial:
+            end_left_behind(self.operations, self.turn, self.request, facts)
+            for mapping in self.left():
+                self.turn.end(mapping, "device-moved")
+        nobody = None if self.trial else self._nobodys_address()  # who asks is there
+        not_now = self.operations.no_external_address(self.request) or nobody
+        allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
+        planned = not_now or self.planner.plan(self.request, allowed, self.owner, self.own)
+        if self.trial and isinstance(planned, NotPlanned) and planned.holder in self._makes_room(facts):
+            return None
+        if isinstance(planned, Planned) and self._around.client_unsettled(self.request.internal.address):
+            return replace(planned, mapping=replace(planned.mapping, parked=True))  # the operator's own waits
+        return planned
+
+    def _makes_room(self, facts: Facts) -> list[Mapping]:
+        """The mappings that the request itself would end first."""
+        return [*self.left(), *left_behind(self.operations, self.request, facts)]
+
+    @property
+    def _around(self) -> Surroundings:
+        return self.operations.surroundings
+
+    def _nobodys_address(self) -> NotPlanned | None:
+        """The refusal while it is unknown which host has the internal client's address; None where it is known."""
+        address = self.request.internal.address
+        if self.request.via is Via.OPERATOR:
+            return None
+        if self._around.client_contested(address):
+            return NotPlanned(Refusal.ABSENT, "another host claims the internal client's address")
+        if self._around.client_unsettled(address):
+            return NotPlanned(Refusal.ABSENT, "nobody answers for the internal client's address")
+        return None
+
+    def _decided(self, facts: Facts) -> tuple[Facts, Verdict]:
+        verdict = decide(self.operations.policy, facts, self.judged)
+        if self.trial:
+            return facts, verdict
+        return make_room(
+            self.operations, self.turn, self.judged, self.owner, facts, verdict, (self.own, *self.left())
+        )

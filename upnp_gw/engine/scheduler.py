@@ -1,0 +1,326 @@
+"""The gateway's own duties over time: leases that end, mappings that are renewed, flows that are cut, counters.
+
+A shell around timers: what is due goes through the writer as an operation like any request.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import count
+
+from upnp_gw.engine.gateway import Gateway
+from upnp_gw.engine.over_share import OverShareLog
+from upnp_gw.firewall.base import Counters, Firewall, Reading
+from upnp_gw.ledger.forwards import mapping_id
+from upnp_gw.ledger.leases import grant_ended
+from upnp_gw.ledger.transaction import Turn
+from upnp_gw.model.device import lan_of, mac_of
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Usage
+from upnp_gw.model.network import Neighbour
+from upnp_gw.model.request import Reply
+from upnp_gw.system.neighbour_events import Contested, Gone, Moved, NeighbourEvent, Seen, Settled
+
+log = logging.getLogger(__name__)
+
+Probe = Callable[[IPAddress, str], Awaitable[bool]]
+"""Does one host alone answer for this address on this LAN interface, the one that is known at it?"""
+
+COUNTERS_S = 10.0
+FRESH_S = 1.0
+"""Counters as old as that are read again for who asks for them: a reading costs O(mappings)."""
+REMOTES_EVERY = 6
+"""Every so many readings, who talks through what is read too: a minute, and the kernel remembers a flow for two."""
+LOOK_S = 10.0
+"""The loop's timers stand still during a suspend, leases do not: so long at most until what ended is seen."""
+WALL_STEP_S = 0.5
+"""A wall clock that moves by more against CLOCK_BOOTTIME was set. NTP slews both."""
+RETRY_S = 10.0
+"""After a renewal that did not go through; the kernel's grace is longer."""
+PROBES = 16
+"""Presence checks at once."""
+
+
+class Upkeep:
+    """``start`` after the gateway, ``stop`` before it."""
+
+    def __init__(self, gateway: Gateway, firewall: Firewall, probe: Probe) -> None:
+        self._gateway = gateway
+        self._ledger = gateway.ledger
+        self._operations = gateway.operations
+        self._duties = gateway.duties
+        self._firewall = firewall
+        self._probe = probe
+        self._clock = gateway.operations.surroundings.clock
+        self._changed = asyncio.Event()
+        self._probing = asyncio.Semaphore(PROBES)
+        self._recounting = asyncio.Lock()
+        self._counted_at = float("-inf")
+        now = self._clock()
+        self._wall_offset_s = now.wall - now.boot
+        self._looked_for: set[str] = set()
+        """Devices whose MAC address appeared on another LAN, while their old addresses are probed."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._endless: set[asyncio.Task[None]] = set()
+        self.over_share = OverShareLog()
+        """LAN hosts whose packets to our own ports are dropped."""
+        self.on_counted: Callable[[Reading, bool], None] = lambda reading, remotes: None
+        """Told when the ledger's usage is up to date, and whether it was asked who talks through what."""
+
+    def start(self) -> None:
+        self._gateway.on_deadline_changed = self._changed.set
+        self._gateway.before_request = self.sweep
+        self._endless = {self._spawn(self._watch_deadlines()), self._spawn(self._count())}
+        self.look_around()
+
+    async def stop(self) -> None:
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Returns when no renewal or other single duty is under way."""
+        while duties := self._tasks - self._endless:
+            await asyncio.gather(*duties, return_exceptions=True)
+
+    # -- leases and cuts
+
+    async def _watch_deadlines(self) -> None:
+        while True:
+            self._changed.clear()
+            self.sweep()
+            due = [at for at in (self._ledger.deadlines.next(), self._ledger.cuts.next()) if at is not None]
+            wait = max(0.0, min(due) - self._clock().boot) if due else LOOK_S
+            try:
+                await asyncio.wait_for(self._changed.wait(), min(wait, LOOK_S))
+            except TimeoutError:
+                continue
+
+    def sweep(self) -> None:
+        """Puts what is due now into the writer's queue."""
+        now = self._clock()
+        ended: list[str] = []
+        self._look_at_wall_clock(now)
+        for due in self._ledger.deadlines.pop_due(now.boot):
+            mapping = self._ledger.table.get(due)
+            if mapping is None:
+                continue
+            if grant_ended(mapping, now):
+                self._decide_again(due)
+            elif any(hold.until <= now.boot for hold in mapping.holds):
+                ended.append(due)
+            else:
+                # whether the device is there takes seconds to see, and the grant may end before that
+                self._ledger.deadlines.set(due, mapping.grant_ends_at)
+                self._spawn(self._renew(mapping))
+        if ended:
+            self._submit("expire", ended, lambda turn: self._duties.expire(turn, ended))
+        if self._ledger.cuts.due(now.boot):
+            self._gateway.cut_due()
+
+    def _look_at_wall_clock(self, now: Instant) -> None:
+        """Where it was set, the hours of grants are others: what has such an end is decided again."""
+        offset_s = now.wall - now.boot
+        if abs(offset_s - self._wall_offset_s) < WALL_STEP_S:
+            return
+        self._wall_offset_s = offset_s
+        for mapping in list(self._ledger.table):
+            if mapping.active and mapping.grant_ends_at is not None:
+                self._decide_again(mapping.id)
+
+    def _decide_again(self, mapping_id: str) -> None:
+        """At once, whether or not its device is there."""
+        self._submit("renew", [mapping_id], lambda turn: self._duties.renew(turn, mapping_id, None))
+
+    async def _renew(self, mapping: Mapping) -> None:
+        async with self._probing:
+            present = await self._present(mapping.internal.address)
+        self._submit("renew", [mapping.id], lambda turn: self._duties.renew(turn, mapping.id, present))
+
+    async def _present(self, address: IPAddress) -> bool | None:
+        """Whether somebody alone answers for an address; None where nobody can be asked: behind another router."""
+        network = self._operations.surroundings.network
+        interface = next((link.name for link in network.lans if network.on_link(address, link.name)), None)
+        if interface is None:
+            return None
+        try:
+            return await self._probe(address, interface)
+        except OSError as error:
+            log.warning("no presence check for %s: %s", address, error.strerror)
+            return None
+
+    def look_around(self, parked: bool = False) -> None:
+        """Finds out who is at the addresses that mappings lead to (``parked``: those of parked ones alone): what
+        was opened in an earlier run, or before a link was down, may lead to another host by now."""
+        for address in {m.internal.address for m in self._ledger.table if m.parked or not parked}:
+            self._spawn(self._look(address))
+
+    async def _look(self, address: IPAddress) -> None:
+        async with self._probing:
+            present = await self._present(address)
+        host = self._operations.surroundings.host_of(address)
+        for mapping in self._ledger.table.to_client(address):
+            other = not mapping.delegated and host not in (None, mapping.device)
+            if (present and (mapping.parked or other)) or (present is False and mapping.active):
+                self._submit(
+                    "look", [mapping.id], partial(self._duties.renew, mapping_id=mapping.id, present=present)
+                )
+
+    def _submit(self, what: str, ids: list[str], step: Callable[[Turn], None]) -> None:
+        """An operation of ours; where it does not go through, the rows are looked at again."""
+        reply = self._gateway.submit(step)
+        self._spawn(self._follow(what, ids, reply))
+
+    async def _follow(self, what: str, ids: list[str], waiting: "asyncio.Future[Reply | None]") -> None:
+        if await waiting is None:
+            return
+        log.error("%s of %s did not go through; next try in %.0f s", what, ", ".join(ids[:8]), RETRY_S)
+        again = self._clock().boot + RETRY_S
+        for i in ids:
+            if self._ledger.table.get(i) is not None:
+                self._ledger.deadlines.set(i, again)
+
+    # -- neighbours, told by servers.netwatch
+
+    def neighbour_changed(self, event: NeighbourEvent) -> None:
+        """Mappings follow what happens to the hosts that they lead to."""
+        match event:
+            case Seen(neighbour):
+                self.device_appeared(neighbour)
+            case Settled(neighbour):
+                self.device_seen(neighbour)
+            case Contested(address, interface):
+                self.contested(address, interface)
+            case Moved(address, old_mac, _, interface):
+                self.device_moved(Neighbour(address, old_mac, interface))
+            case Gone(address, _, interface):
+                self.device_gone(address, interface)
+
+    def device_seen(self, neighbour: Neighbour) -> None:
+        """A device alone answers for an address: its parked mappings come back, those of another one end."""
+        around = self._operations.surroundings
+        device = around.name_of(neighbour)
+        for mapping in self._ledger.table.to_client(neighbour.address):
+            if mapping.parked or (mapping.device != device and not mapping.delegated):
+                self._submit("return", [mapping.id], partial(self._return, mapping.id))
+        self.device_appeared(neighbour)
+
+    def device_appeared(self, neighbour: Neighbour) -> None:
+        """A device is seen at an address, where another one may answer too."""
+        around = self._operations.surroundings
+        device = around.name_of(neighbour)
+        for lan in around.network.lan_names:
+            self._look_elsewhere(around.network.device_id(neighbour.mac, lan), device)
+
+    def _return(self, parked: str, turn: Turn) -> None:
+        self._duties.renew(turn, parked, True)
+
+    def _look_elsewhere(self, device: str, seen: str) -> None:
+        """A MAC address appeared on one LAN: the device that has it on another may have moved."""
+        if device != seen and device not in self._looked_for and any(self._active(device)):
+            self._looked_for.add(device)
+            self._spawn(self._park_if_gone(device))
+
+    def _active(self, device: str) -> Iterator[Mapping]:
+        return (m for m in self._ledger.table.of_device(device) if m.active and not m.delegated)
+
+    async def _park_if_gone(self, device: str) -> None:
+        """Parks what a device holds at each of its addresses that does not answer."""
+        try:
+            for address, mapping in {m.internal.address: m for m in self._active(device)}.items():
+                async with self._probing:
+                    present = await self._present(address)
+                if present is False:
+                    self._submit("park", [mapping.id], partial(self._duties.park, device=device, address=address))
+        finally:
+            self._looked_for.discard(device)
+
+    def device_gone(self, address: IPAddress, interface: str) -> None:
+        """Nobody answers for an address any more."""
+        if any(mapping.active for mapping in self._led_to(address, interface)):
+            self._submit("park", [], lambda turn: self._duties.device_gone(turn, address))
+
+    def contested(self, address: IPAddress, interface: str) -> None:
+        """Another host claims an address."""
+        if self._led_to(address, interface):
+            self._submit("park", [], lambda turn: self._duties.contested(turn, address))
+
+    def holder_of(self, address: IPAddress, interface: str) -> str | None:
+        """The MAC address of the device whose mappings lead to an address, those in force before parked ones."""
+        rows = sorted(self._led_to(address, interface), key=lambda mapping: not mapping.active)
+        own = (mapping.device for mapping in rows if not mapping.delegated)
+        return next((mac for d in own if lan_of(d) in ("", interface) and (mac := mac_of(d)) is not None), None)
+
+    def _led_to(self, address: IPAddress, interface: str) -> list[Mapping]:
+        """The mappings that lead to an address on this LAN."""
+        lan = self._operations.surroundings.network.lan_of(address)
+        return self._ledger.table.to_client(address) if lan in ("", interface) else []
+
+    def device_moved(self, before: Neighbour) -> None:
+        """An address belongs to another device now. ``before``: its entry until now."""
+        address, old = before.address, self._operations.surroundings.name_of(before)
+        if any(m.device == old for m in self._ledger.table.to_client(address)):
+            self._submit("move", [], lambda turn: self._duties.device_moved(turn, address, old))
+
+    def network_changed(self) -> None:
+        """Links, addresses or prefixes changed."""
+        self._gateway.rewire()
+        self._submit("prefixes", [], self._duties.prefix_gone)
+
+    # -- counters
+
+    async def _count(self) -> None:
+        for turn in count(1):
+            await asyncio.sleep(COUNTERS_S)
+            if self._operations.floods:
+                self._submit("counted refusals", [], lambda turn: self._duties.tell_floods(turn, turn.now))
+            try:
+                await self.count(remotes=turn % REMOTES_EVERY == 0)
+            except FirewallError as error:
+                log.warning("the counters cannot be read: %s", error)
+            if turn % REMOTES_EVERY == 0:
+                self.look_around(parked=True)
+            await self._gateway.remember()
+
+    async def recount(self) -> None:
+        """Takes them over for somebody who asks, at most once a second."""
+        async with self._recounting:
+            if self._clock().boot - self._counted_at < FRESH_S:
+                return
+            try:
+                await self.count()
+            except FirewallError as error:
+                log.warning("the counters cannot be read: %s", error)
+
+    async def count(self, remotes: bool = False) -> None:
+        """Takes over what the kernel counted since the last time. ``remotes``: and who talks through what."""
+        reading = await self._firewall.read(remotes)
+        for line in self.over_share.take(reading.over_share, self._clock().boot):
+            log.warning("%s", line)
+        self._counted_at = self._clock().boot
+        wall = self._clock().wall
+        sums: dict[str, list[Counters]] = {}
+        for forward_id, counters in reading.counters.items():
+            sums.setdefault(mapping_id(forward_id), []).append(counters)
+        for i, parts in sums.items():
+            if self._ledger.table.get(i) is None:
+                continue
+            before = self._ledger.usage.get(i, Usage())
+            now = Usage(
+                connections=sum(c.connections for c in parts),
+                bytes=sum(c.bytes for c in parts),
+                packets=sum(c.packets for c in parts),
+                last_used=before.last_used,
+            )
+            used = (now.connections, now.bytes) != (before.connections, before.bytes)
+            self._ledger.usage[i] = replace(now, last_used=wall) if used and (now.connections or now.bytes) else now
+        self.on_counted(reading, remotes)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,106 @@
+"""What is in force and not yet on disk: while the disk is full or fails, what stands goes on.
+
+What opens something is not granted then (``Turn.opens``): a crash must find all that was acknowledged. What keeps
+open or closes does not wait for the disk: a renewal, a lease that ends, a delete, a denial and its record. It is
+owed to the store, and written when the store takes again. A crash before that finds the older rows.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from upnp_gw.ledger.pending_cuts import PendingCut
+from upnp_gw.ledger.table import Table
+from upnp_gw.ledger.transaction import Turn
+from upnp_gw.model.records import DecisionRecord
+from upnp_gw.store.store import Batch
+
+log = logging.getLogger(__name__)
+
+RECORDS = 10_000
+"""Decisions kept in memory for the disk; the oldest leave, and are counted."""
+
+
+@dataclass(slots=True)
+class Owed:
+    """The rows, cuts and decisions that the store has not got."""
+
+    failing: bool = False
+    """The last write failed."""
+    lost: int = 0
+    """Decisions that will never be on disk."""
+    _rows: dict[str, None] = field(default_factory=dict)
+    _cuts: dict[int, PendingCut | None] = field(default_factory=dict)
+    """None: it is done, its row has to go."""
+    _records: deque[DecisionRecord] = field(default_factory=deque)
+
+    def __len__(self) -> int:
+        return len(self._rows) + len(self._cuts) + len(self._records)
+
+    def counts(self) -> dict[str, int]:
+        """For the operator; empty while all is well."""
+        told = {"store owed": len(self), "store lost decisions": self.lost, "store failing": int(self.failing)}
+        return {what: count for what, count in told.items() if count}
+
+    def add(self, turns: Iterable[Turn]) -> None:
+        """These are in force without the disk."""
+        for turn in turns:
+            self._rows.update(dict.fromkeys(m.id for pair in turn.pairs for m in pair if m is not None))
+            self._cuts.update({cut.number: cut for cut in turn.cuts_put})
+            self.cuts_done(turn.cuts_dropped)
+            self._records.extend(turn.records)
+        while len(self._records) > RECORDS:
+            self._records.popleft()
+            self.lost += 1
+
+    def cuts_done(self, cuts: Iterable[PendingCut]) -> None:
+        self._cuts.update(dict.fromkeys((cut.number for cut in cuts), None))
+
+    def batch(self, table: Table) -> Batch:
+        """All of it, the rows as they are now."""
+        return batch_of(
+            self._rows,
+            table,
+            [cut for cut in self._cuts.values() if cut is not None],
+            [number for number, cut in self._cuts.items() if cut is None],
+            list(self._records),
+        )
+
+    def failed(self, error: Exception) -> None:
+        """A write failed: said once, not for every request of a full disk."""
+        if not self.failing:
+            log.error("the store takes no more: %s; what stands goes on, nothing new is granted", error)
+        self.failing = True
+
+    def taken(self) -> None:
+        """A write succeeded."""
+        if self.failing:
+            log.warning("the store takes again; %d decisions of the time between are lost", self.lost)
+        self.failing = False
+
+    def paid(self) -> None:
+        """All of it is on disk."""
+        if self._rows or self._records:
+            log.info("the store has %d rows and %d decisions that it was owed", len(self._rows), len(self._records))
+        self._rows.clear()
+        self._cuts.clear()
+        self._records.clear()
+
+
+def batch_of(
+    rows: Iterable[str],
+    table: Table,
+    cuts_put: Sequence[PendingCut],
+    cuts_done: Sequence[int],
+    records: Sequence[DecisionRecord],
+) -> Batch:
+    """One transaction of the store: rows by their ids, as they are now or gone."""
+    found = {i: table.row(i) for i in rows}
+    return Batch(
+        put=[(row.mapping, row.number) for row in found.values() if row is not None],
+        removed=[i for i, row in found.items() if row is None],
+        cuts_put=list(cuts_put),
+        cuts_done=sorted(cuts_done),
+        decisions=list(records),
+    )

@@ -1,0 +1,76 @@
+"""Ends and reads flows on a thread of its own, so that no request waits for it.
+
+What there is to end meanwhile is done in one go.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from upnp_gw.firewall.base import Forward
+from upnp_gw.firewall.conntrack import end_flows, peers_of
+from upnp_gw.firewall.flows import Ending, Flows
+from upnp_gw.model.mapping import IPAddress
+
+GATHER_S = 0.05
+"""How long a pass waits for more: walking the kernel's table costs some 10 ms, whatever is looked for."""
+
+log = logging.getLogger(__name__)
+
+
+class Cutter:
+    """One worker. Its thread is in the network namespace of the thread that first calls ``end``."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="conntrack")
+        self._waiting: list[Ending] = []
+        self._ending: list[Ending] = []
+        """Those of the pass that is under way."""
+        self._task: asyncio.Task[None] | None = None
+
+    def end(self, flows: Sequence[Ending]) -> None:
+        """Returns at once."""
+        self._waiting += flows
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+
+    async def settled_for(self, forwards: Iterable[Forward]) -> None:
+        """Returns when no flow through one of these is still to be ended: what comes through from now on is new."""
+        if self._task is None or self._task.done():
+            return
+        ending = (flows for flows in (*self._waiting, *self._ending) if isinstance(flows, Flows))
+        doomed = {replace(flows, spared=()) for flows in ending}
+        if any(Flows.through(forward) in doomed for forward in forwards):
+            await self._task
+
+    async def peers(self, forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]] | None:
+        """Who talks through each of them now; None where the kernel does not tell."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, peers_of, forwards)
+        except OSError as error:
+            log.warning("the flows of mappings cannot be read: %s", error)
+            return None
+
+    async def settled(self) -> None:
+        """Returns when all that was asked for is done."""
+        if self._task is not None:
+            await self._task
+
+    async def close(self) -> None:
+        await self.settled()
+        self._thread.shutdown()
+
+    async def _work(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(GATHER_S)
+            flows, self._waiting = self._waiting, []
+            self._ending = flows
+            try:
+                ended = await asyncio.get_running_loop().run_in_executor(self._thread, end_flows, flows)
+            except OSError as error:
+                log.error("flows could not be ended, they go on until they are idle: %s", error)
+            else:
+                if ended:
+                    log.info("ended %d flows of %d mappings", ended, len(flows))

@@ -1,0 +1,348 @@
+"""The smallest transaction for a batch of changes, and the flows to end after it.
+
+A draft leaves the books unchanged until the kernel has accepted the transaction. So a refused batch has no effect,
+and a request costs O(its own changes).
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from upnp_gw.firewall.base import Change, Close, Cut, Forward, Open, Refill, Rewire
+from upnp_gw.firewall.flows import Ending, Flows, Leaving, from_before
+from upnp_gw.firewall.nftables.elements import (
+    Edit,
+    Element,
+    Held,
+    Inner,
+    Slot,
+    carrying,
+    collide,
+    command_lines,
+    element_of,
+    inner_of,
+    place_of,
+    seconds,
+    slot_of,
+)
+from upnp_gw.firewall.nftables.overlay import Layer, add_to, take_from
+from upnp_gw.firewall.nftables.ruleset import FILLED, INTERVALS, MANY_FOR_ONE, MAPS, TABLE, own_sets
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.mapping import Kind, Transport
+from upnp_gw.model.network import Network
+
+if TYPE_CHECKING:
+    from upnp_gw.firewall.nftables.state import Books
+
+CUT_S = 120
+"""Seconds that a cut endpoint stays in ``cut``: longer than a TCP peer waits between two retransmissions."""
+LINES = 6
+"""Commands of one portion: one for each map that a home network fills."""
+
+
+class Draft:
+    """A batch that is not in force yet: ``commands`` for the kernel, ``flows`` to end afterwards."""
+
+    def __init__(self, books: "Books", now: float) -> None:
+        self._books = books
+        self._now = now
+        self._network = books.network
+        self._forwards = Layer(books.forwards)
+        self._slots = Layer(books.slots)
+        self._many = books.many
+        self._users = Layer(books.users)
+        self._ports = Layer(books.ports)
+        self._outs = Layer(books.outs)
+        self._closed = Layer(books.closed)
+        self._closed_at = Layer(books.closed_at)
+        self._edits: dict[Slot, Edit] = {}
+        self._touched: dict[Inner, None] = {}
+        self._cut_inners: set[Inner] = set()
+        self._touched_ports: dict[tuple[Transport, int], None] = {}
+        self._taken: list[Forward] = []
+        """Router mode: new port mappings. Flows of other hosts may still use their external ports."""
+        self._head: list[str] = []
+        self.flows: list[Ending] = []
+        self.refilled = False
+        self.renewed: list[Forward] = []
+        """Forwards whose elements this transaction replaces, with their counters."""
+
+    def add(self, change: Change) -> None:
+        match change:
+            case Open(forward, replaces):
+                if replaces is not None:
+                    self._replace(replaces, forward)
+                self._open(forward)
+            case Close(forward):
+                self._close(forward)
+            case Cut(forward):
+                self._cut(forward)
+            case Refill(forwards):
+                self._refill(forwards)
+            case Rewire(network):
+                self._rewire(network)
+
+    @property
+    def filled(self) -> tuple[int, int]:
+        """Slots in use after the draft: in maps with one element per mapping, and in ``MANY_FOR_ONE``."""
+        return len(self._slots) - self._many, self._many
+
+    def settle(self) -> None:
+        """Updates ``out``, ``cut`` and ``external_ports`` for the touched endpoints and ports."""
+        for inner in self._touched:
+            v6 = inner.endpoint.address.version == 6
+            if not v6:
+                self._settle_out(inner)
+            if inner in self._cut_inners:
+                self._edits[Slot("cut6" if v6 else "cut", inner.key)] = Edit.renewing(Element("", "", CUT_S))
+        for port in self._touched_ports:
+            self._settle_port(port)
+        self.flows = [self._sparing(flows) for flows in self.flows]
+        self.flows += [self._leaving(forward) for forward in self._taken]
+
+    @property
+    def commands(self) -> str:
+        """One transaction: ``add``, ``delete``, ``add``. The first ``add`` restores an element that has expired, so
+        that ``delete`` finds it.
+
+        An ``add`` alone renews the timeout on recent kernels only; older ones ignore it without an error.
+        """
+        return "\n".join(self._lines())
+
+    def portions(self) -> Iterator[str]:
+        """A refill in several transactions, for a socket that cannot send it in one.
+
+        The first transaction empties the maps and adds the first elements of every map, so some mappings are open
+        at any moment. The elements of a forward in ``pm``, ``live`` and ``out`` go together.
+        """
+        seen: Counter[str] = Counter()
+
+        def turn(line: str) -> int:
+            name = line.partition("{")[0]
+            seen[name] += 1
+            return seen[name]
+
+        fill = sorted((line for line in self._lines() if line not in self._head), key=turn)
+        yield "\n".join([*self._head, *fill[:LINES]])
+        for at in range(LINES, len(fill), LINES):
+            yield "\n".join(fill[at : at + LINES])
+
+    def _lines(self) -> list[str]:
+        firsts: dict[str, list[str]] = {}
+        deletes: dict[str, list[str]] = {}
+        adds: dict[str, list[str]] = {}
+        for slot, edit in self._edits.items():
+            if edit.new is not None:
+                adds.setdefault(slot.map, []).append(edit.new.text(slot.key))
+            if self.refilled and slot.map in FILLED:
+                continue
+            if edit.old is not None:
+                firsts.setdefault(slot.map, []).append(edit.old.text(slot.key))
+                deletes.setdefault(slot.map, []).append(slot.key)
+        return [
+            *self._head,
+            *command_lines("add", firsts),
+            *command_lines("delete", deletes),
+            *command_lines("add", adds),
+        ]
+
+    def commit(self) -> None:
+        """Updates the books. Called when the kernel has accepted the transaction."""
+        layers = (self._forwards, self._slots, self._users, self._ports, self._outs, self._closed, self._closed_at)
+        for layer in layers:
+            layer.merge()
+        self._books.network, self._books.many = self._network, self._many
+        self._forget_closed()
+
+    def _open(self, forward: Forward) -> None:
+        held = self._forwards.get(forward.id)
+        slot, inner, element = slot_of(forward), inner_of(forward), element_of(forward)
+        if held is not None and (slot_of(held.forward), inner_of(held.forward)) != (slot, inner):
+            self._replace(held.forward, forward)
+            held = None
+        if held is None and forward.kind is Kind.PORT_MAPPING:
+            self.flows += from_before(forward)
+            if self._books.router:
+                self._taken.append(forward)
+        self._put(slot, element)
+        self._carry(forward, element.timeout_s + self._books.live_grace_s, held is not None)
+        if held is not None:
+            self.renewed.append(held.forward)
+        self._forwards[forward.id] = Held(forward, self._now + element.timeout_s)
+        self._fill(slot, forward.id)
+        add_to(self._users, inner, forward.id)
+        self._touched[inner] = None
+        self._take_port(forward, True)
+
+    def _replace(self, old: Forward, new: Forward) -> None:
+        self._close(old)
+        if old.internal != new.internal:  # its flows now lead past the mapping
+            self._cut(old)
+
+    def _close(self, forward: Forward) -> None:
+        held = self._forwards.get(forward.id)
+        if held is not None:
+            forward = held.forward
+        slot, inner = slot_of(forward), inner_of(forward)
+        if self._slots.get(slot) in (forward.id, None):  # else another forward has taken the place over
+            self._edit(slot, element_of(forward), None)
+            self._fill(slot, None)
+            if held is not None:
+                self._carry_on(forward)
+        self._forwards[forward.id] = None
+        take_from(self._users, inner, forward.id)
+        self._touched[inner] = None
+        self._take_port(forward, False)
+
+    def _cut(self, forward: Forward) -> None:
+        """Ends the flows of a forward: no element carries them any more."""
+        for slot, held in self._closed_like(forward):
+            if held.forward.internal == forward.internal and forward.remote in (None, held.forward.remote):
+                self._carry_no_more(slot, held.forward)
+        self._cut_inners.add(inner_of(forward))
+        self._touched[inner_of(forward)] = None
+        self.flows.append(Flows.through(forward))
+
+    def _take_port(self, forward: Forward, taken: bool) -> None:
+        if not self._books.router or forward.kind is not Kind.PORT_MAPPING:
+            return
+        port = (forward.transport, forward.external_port)
+        (add_to if taken else take_from)(self._ports, port, forward.id)
+        self._touched_ports[port] = None
+
+    # Carrying elements: one for each forward, and for each closed forward whose flows are not cut yet.
+
+    def _carry(self, forward: Forward, timeout_s: float, stands: bool) -> None:
+        slot = carrying(slot_of(forward))
+        for other, held in self._closed_like(forward):
+            if held.forward.internal != forward.internal:  # its flows would be carried as the new one's
+                self._cut(held.forward)
+            elif other == slot:
+                self._forget(other, held.forward)
+                stands = True
+            elif collide(held.forward, forward):  # flows that only the old one carried are refused from now on
+                self._carry_no_more(other, held.forward)
+        element = Element("", forward.id, seconds(timeout_s))
+        # a new range must not be added first: it may overlap one that this transaction deletes
+        self._edit(slot, element if stands or slot.map not in INTERVALS else None, element)
+
+    def _carry_on(self, forward: Forward) -> None:
+        """Keeps the carrying element of a closed forward: its flows go on until they are cut."""
+        slot, grace_s = carrying(slot_of(forward)), self._books.live_grace_s
+        element = Element("", forward.id, seconds(grace_s))
+        self._edit(slot, element, element)
+        self._closed[slot] = Held(forward, self._now + grace_s)
+        add_to(self._closed_at, place_of(forward), slot)
+
+    def _carry_no_more(self, slot: Slot, forward: Forward) -> None:
+        self._edit(slot, Element("", forward.id, 1), None)
+        self._forget(slot, forward)
+
+    def _forget(self, slot: Slot, forward: Forward) -> None:
+        self._closed[slot] = None
+        take_from(self._closed_at, place_of(forward), slot)
+
+    def _closed_like(self, forward: Forward) -> list[tuple[Slot, Held]]:
+        """The closed forwards with the same external side, for any remote host."""
+        slots = self._closed_at.get(place_of(forward)) or ()
+        return [(slot, held) for slot in slots if (held := self._closed.get(slot)) is not None]
+
+    def _forget_closed(self) -> None:
+        """Removes the closed forwards that have expired in the kernel, from the books themselves."""
+        closed, at = self._books.closed, self._books.closed_at
+        while closed and (held := closed[slot := next(iter(closed))]).until <= self._now:
+            del closed[slot]
+            place = place_of(held.forward)
+            left = tuple(other for other in at.get(place, ()) if other != slot)
+            if left:
+                at[place] = left
+            else:
+                at.pop(place, None)
+
+    def _edit(self, slot: Slot, old: Element | None, new: Element | None) -> None:
+        """Records an edit. ``old`` may be in the kernel; an earlier edit of the slot in this batch wins."""
+        edit = self._edits.get(slot)
+        self._edits[slot] = Edit(edit.old if edit is not None else old, new)
+
+    def _fill(self, slot: Slot, forward_id: str | None) -> None:
+        if slot.map in MANY_FOR_ONE:
+            self._many += (forward_id is not None) - (self._slots.get(slot) is not None)
+        self._slots[slot] = forward_id
+
+    def _put(self, slot: Slot, element: Element) -> None:
+        holder = self._forwards.get(self._slots.get(slot) or "")
+        if holder is not None and holder.forward.id != element.comment:
+            if holder.until > self._now:
+                raise FirewallError("another forward has this external port")
+            self._close(holder.forward)  # it has expired in the kernel and was not closed
+            holder = None
+        self._edit(slot, element_of(holder.forward) if holder is not None else None, element)
+
+    def _refill(self, forwards: Sequence[Forward]) -> None:
+        self.refilled = True
+        self._head = [f"flush {'map' if name in MAPS else 'set'} {TABLE} {name}" for name in FILLED]
+        self._edits = {slot: edit for slot, edit in self._edits.items() if slot.map not in FILLED}
+        layers = (self._forwards, self._slots, self._users, self._ports, self._outs, self._closed, self._closed_at)
+        for layer in layers:
+            layer.clear()
+        self._many = 0
+        self._touched.clear()
+        self._touched_ports.clear()
+        self._taken.clear()
+        for forward in forwards:
+            self._open(forward)
+
+    def _rewire(self, network: Network) -> None:
+        self._head.append(own_sets(network))
+        if network.external[:1] != self._network.external[:1]:
+            self._touched.update(dict.fromkeys(self._users))
+        self._network = network
+
+    def _sparing(self, flows: Ending) -> Ending:
+        """Spares the flows of other forwards to the same endpoint."""
+        if not isinstance(flows, Flows) or flows.internal is None:
+            return flows
+        users = self._users.get(Inner(flows.transport, flows.internal)) or ()
+        standing = [held.forward for held in map(self._held, users) if held.until > self._now]
+        return replace(flows, spared=tuple(map(Flows.through, standing)))
+
+    def _leaving(self, forward: Forward) -> Leaving:
+        users = self._ports.get((forward.transport, forward.external_port)) or ()
+        return Leaving.of(forward, (self._held(user).forward for user in users), self._network.external)
+
+    def _settle_port(self, port: tuple[Transport, int]) -> None:
+        slot = Slot("external_ports", f"{port[0].number} . {port[1]}")
+        users = self._ports.get(port)
+        if users:
+            until = max(self._held(user).until for user in users)
+            self._edits[slot] = Edit.renewing(Element("", "", seconds(until - self._now)))
+        else:
+            self._edits[slot] = Edit(Element("", "", 1), None)
+
+    def _settle_out(self, inner: Inner) -> None:
+        slot = Slot("out", inner.key)
+        before = self._outs.get(inner)
+        keepers = [u for u in self._users.get(inner) or () if self._held(u).forward.keep_source_port]
+        after = None
+        if keepers:
+            keeper = before[0] if before is not None and before[0] in keepers else keepers[0]
+            after = self._out_of(self._held(keeper))
+        old = Element(before[1], "", 1) if before is not None else None
+        if before is None and after is None:
+            return
+        self._edits[slot] = Edit(old, after[1] if after is not None else None)
+        self._outs[inner] = (after[0], after[1].data) if after is not None else None
+
+    def _out_of(self, held: Held) -> tuple[str, Element] | None:
+        forward = held.forward
+        own = forward.external_address or next(iter(self._network.external), None)
+        if own is None:
+            return None
+        data = f"{own} . {forward.external_port}"
+        return forward.id, Element(data, "", seconds(held.until - self._now))
+
+    def _held(self, forward_id: str) -> Held:
+        held = self._forwards.get(forward_id)
+        assert held is not None, "users and forwards go together"
+        return held

@@ -1,0 +1,136 @@
+"""Chains of other tables that drop mapped traffic, or packets from LAN hosts to the gateway itself. Pure.
+
+Our accept does not overrule a drop in another table: every base chain of a hook must let a packet pass.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Network, ip_address
+
+from upnp_gw.firewall.other_tables import remedies
+from upnp_gw.firewall.other_tables.index import Chain, Json, Rules
+from upnp_gw.firewall.other_tables.matching import HEADER, IPNetwork, Sample, Scope
+from upnp_gw.firewall.other_tables.walk import Walk
+from upnp_gw.model.mapping import IPAddress, Transport
+from upnp_gw.model.network import Link
+from upnp_gw.model.request import Ipv6Firewall
+
+ENDS = ("drop", "reject", "queue")
+SSDP_PORT = 1900
+GROUPS = {4: ip_address("239.255.255.250"), 6: ip_address("ff02::c")}
+"""The multicast destinations of searches (UDA 2.0, annex A)."""
+LINK_LOCAL = IPv6Network("fe80::/10")
+"""The source prefix of packets to a link-local address of the gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A chain of another table that drops our traffic."""
+
+    chain: str
+    """Family, table and chain: ``inet fw4 forward``."""
+    why: str
+    """``policy drop``, or ``a rule: drop``."""
+    what: str
+    """The dropped traffic, as in ``mapped traffic``."""
+    lines: tuple[str, ...]
+    """The commands that let it through, including hairpin."""
+    certain: bool = True
+    """False: a rule that the listing does not explain (xt of iptables) may accept the traffic."""
+
+    @property
+    def lasting(self) -> bool:
+        """True if the commands survive a reload of that firewall: firewalld and ufw save them."""
+        return self.lines[-1].startswith(("firewall-cmd ", "ufw "))
+
+
+def forward_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[Drop]:
+    """The base chains of other tables that would drop a new connection to a mapped port, in the listing's order."""
+    rules = Rules.of(ruleset)
+    return [
+        Drop(str(chain), why, "mapped traffic", remedies.for_mappings(rules, chain, lans), certain)
+        for chain, why, certain in _dropping(rules, "forward", Sample(wan, tuple(lans), dnat=True))
+    ]
+
+
+def pinhole_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[Drop]:
+    """Like ``forward_drops``, for pinholes. Our label is on a flow before other tables see it."""
+    rules = Rules.of(ruleset)
+    return [
+        Drop(str(chain), why, "traffic to pinholes", remedies.for_pinholes(rules, chain, wan, lans), certain)
+        for chain, why, certain in _dropping(rules, "forward", Sample(wan, tuple(lans), version=6, label=True))
+    ]
+
+
+def ipv6_firewall(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> Ipv6Firewall:
+    """The filtering of other tables before the LAN's IPv6 addresses. Alongside, our own table filters nothing."""
+    filtered = any(_dropping(Rules.of(ruleset), "forward", Sample(wan, tuple(lans), version=6)))
+    return Ipv6Firewall(filtered, not any(drop.certain for drop in pinhole_drops(ruleset, wan, lans)))
+
+
+def input_drops(
+    ruleset: Json, wan: str, lans: Iterable[Link], services: Sequence[tuple[Transport, int]]
+) -> list[Drop]:
+    """The base chains of other tables that would drop packets from LAN hosts to these ports of the gateway."""
+    rules = Rules.of(ruleset)
+    chains: dict[str, Chain] = {}
+    found: dict[tuple[str, str], dict[tuple[Transport, int], tuple[str, bool]]] = {}
+    for lan in lans:
+        for service in services:
+            for sample in _to_gateway(lan, *service):
+                for hook in ("prerouting", "input"):
+                    for chain, why, certain in _dropping(rules, hook, sample):
+                        chains[str(chain)] = chain
+                        found.setdefault((str(chain), lan.name), {}).setdefault(service, (why, certain))
+    drops = []
+    for (name, lan_name), dropped in found.items():
+        what = f"packets from hosts on {lan_name} to {_told(dropped)}"
+        lines = remedies.for_services(rules, chains[name], wan, lan_name, list(dropped))
+        why = next(why for why, _ in dropped.values())
+        drops.append(Drop(name, why, what, lines, any(certain for _, certain in dropped.values())))
+    return drops
+
+
+def _to_gateway(lan: Link, transport: Transport, port: int) -> Iterator[Sample]:
+    """Sample packets from a LAN to a port of the gateway: to its addresses, and searches to the groups."""
+    scope = Scope(frozenset([transport]), ((port, port),))
+    for version in (4, 6):
+        own: list[tuple[IPAddress, IPNetwork]] = [
+            (address.ip, LINK_LOCAL if address.ip.is_link_local and version == 6 else address.network)
+            for address in lan.addresses
+            if address.version == version
+        ]
+        for address, source in own:
+            yield Sample(lan.name, (), version, source, frozenset([address]), "local", scope)
+        if own and (transport, port) == (Transport.UDP, SSDP_PORT):
+            source = own[0][1] if version == 4 else LINK_LOCAL
+            yield Sample(lan.name, (), version, source, frozenset([GROUPS[version]]), "multicast", scope)
+
+
+def _told(services: Iterable[tuple[Transport, int]]) -> str:
+    return ", ".join(f"{transport}/{port}" for transport, port in services)
+
+
+def _dropping(rules: Rules, hook: str, sample: Sample) -> list[tuple[Chain, str, bool]]:
+    """The chains that drop a sample, each with its reason and its certainty."""
+    families = ("inet", HEADER[sample.version])
+    judged = [
+        (chain, *_judge(Walk(rules, sample), chain))
+        for chain in rules.base_chains(hook, "filter")
+        if chain.family in families
+    ]
+    return [(chain, why, certain) for chain, why, certain in judged if why]
+
+
+def _judge(walk: Walk, chain: Chain) -> tuple[str, bool]:
+    """The reason for a drop by a base chain, empty if none; and False if an unexplained rule may accept."""
+    certain = True
+    for statement in walk.statements(chain):
+        whole = walk.whole(statement.scope)
+        if statement.name in ENDS and whole:
+            return f"a rule: {statement.name}", certain
+        if statement.name == "accept" and whole:
+            return "", True
+        if statement.name in ("accept", "return") and not statement.scope.explained:
+            certain = False
+    return ("policy drop" if chain.policy == "drop" else ""), certain

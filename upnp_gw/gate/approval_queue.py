@@ -1,0 +1,158 @@
+"""Questions that wait for the operator: one for each topic, with the terms of a yes. Silence means no.
+
+The number of a question stands for the terms of a yes. Where a device asks for more, its question gets another
+number, and the old one cannot be answered any more: a yes or a no is about the terms that were shown.
+
+Bounded whatever the LAN sends (SR-28): ``MOST`` questions, ``MOST_OF_DEVICE`` of one device, none for longer than
+``KEEP_S`` after it was last asked. Where all is full, the device with the most of them loses its oldest; a question
+over TCP, whose sender is proved, takes the place of one that a datagram asked in the device's name (SR-26).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from upnp_gw.gate.question import Question, body_of, question_of
+from upnp_gw.gate.schema import DAY_S
+from upnp_gw.gate.terms import Terms, Topic
+from upnp_gw.model.mapping import DecisionId
+from upnp_gw.model.request import MapRequest
+
+MOST = 256
+MOST_OF_DEVICE = 16
+KEEP_S = 30 * DAY_S
+
+OnUndo = list[Callable[[], None]]
+"""Functions that undo an operation which the kernel or the disk refused."""
+
+
+class Questions:
+    """The queue. ``changes`` says what is to be stored."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, dict[Topic, Question]] = {}
+        """Device -> topic -> question. Devices without questions are not in it."""
+        self._changed: set[int] = set()
+        self.last_number = 0
+        """The highest number ever given. It outlives a restart: a number is never given twice."""
+
+    def ask(
+        self,
+        topic: Topic,
+        terms: Terms,
+        request: MapRequest,
+        basis: str,
+        decision: DecisionId,
+        wall: float,
+        on_undo: OnUndo | None = None,
+    ) -> Question | None:
+        """Adds a question, or updates the waiting one of its topic; None where its device has no room left."""
+        self._forget_old(wall)
+        asked = Question(self.last_number + 1, topic, terms, request, basis, decision, wall, wall, 1)
+        known = self._of.get(topic.device, {}).get(topic)
+        if known is not None:
+            asked = known.again(asked, asked.number)
+        elif not self._make_room(asked, on_undo):
+            return None
+        self.last_number = max(self.last_number, asked.number)
+        self._replace(topic, asked, on_undo)
+        return asked
+
+    def settle(self, granted: Topic, on_undo: OnUndo | None = None) -> None:
+        """Drops the questions that a granted request of this topic answers."""
+        for topic in [topic for topic in self._of.get(granted.device, ()) if topic.answered_by(granted)]:
+            self._replace(topic, None, on_undo)
+
+    def all(self, wall: float) -> tuple[Question, ...]:
+        """Those that wait, by number."""
+        self._forget_old(wall)
+        return tuple(sorted(self._each(), key=lambda question: question.number))
+
+    def get(self, number: int) -> Question | None:
+        return next((question for question in self._each() if question.number == number), None)
+
+    def now(self, number: int) -> Question | None:
+        """The question that had this number before its device asked for something else."""
+        return next((question for question in self._each() if number in question.earlier), None)
+
+    def drop(self, question: Question) -> None:
+        """Drops a question, unless it has other terms by now."""
+        if (found := self.get(question.number)) is not None:
+            self._replace(found.topic, None, None)
+
+    def drop_device(self, device: str) -> int:
+        """Drops all questions of a device; how many there were."""
+        topics = list(self._of.get(device, ()))
+        for topic in topics:
+            self._replace(topic, None, None)
+        return len(topics)
+
+    # -- over a restart
+
+    def changes(self) -> dict[str, dict[str, Any] | None]:
+        """What is new since the last call: number -> its plain values; None: it is gone."""
+        by_number = {question.number: question for question in self._each()}
+        found = {str(n): body_of(by_number[n]) if n in by_number else None for n in sorted(self._changed)}
+        self._changed.clear()
+        return found
+
+    def changed_again(self, numbers: Iterable[str]) -> None:
+        """The store did not take these: ``changes`` tells them once more."""
+        self._changed.update(map(int, numbers))
+
+    def recall(self, bodies: Iterable[Mapping[str, Any]], last_number: int) -> None:
+        """Loads stored questions. Those of a version without terms are dropped: their devices ask again."""
+        for body in bodies:
+            number = body.get("number")
+            try:
+                question = question_of(body)
+            except (KeyError, TypeError, ValueError):
+                if isinstance(number, int):
+                    self._changed.add(number)
+                    self.last_number = max(self.last_number, number)
+                continue
+            self._replace(question.topic, question, None, stored=True)
+            self.last_number = max(self.last_number, question.number)
+        self.last_number = max(self.last_number, last_number)
+
+    # -- how
+
+    def _each(self) -> Iterator[Question]:
+        return (question for questions in self._of.values() for question in questions.values())
+
+    def _replace(self, topic: Topic, after: Question | None, on_undo: OnUndo | None, stored: bool = False) -> None:
+        """Replaces the question of this topic; None: removes it."""
+        mine = self._of.setdefault(topic.device, {})
+        before = mine.pop(topic, None)
+        if after is not None:
+            mine[topic] = after
+        if not mine:
+            del self._of[topic.device]
+        self._changed.update(q.number for q in (before, None if stored else after) if q is not None)
+        if on_undo is not None:
+            on_undo.append(partial(self._undo, topic, before, after))
+
+    def _undo(self, topic: Topic, before: Question | None, after: Question | None) -> None:
+        """Undoes one change, unless the question has changed again meanwhile."""
+        if self._of.get(topic.device, {}).get(topic) is after:
+            self._replace(topic, before, None)
+
+    def _make_room(self, asked: Question, on_undo: OnUndo | None) -> bool:
+        mine = self._of.get(asked.topic.device, {})
+        if len(mine) >= MOST_OF_DEVICE:
+            claimed = [question for question in mine.values() if not question.proved]
+            if not asked.proved or not claimed:
+                return False
+            self._replace(_oldest(claimed).topic, None, on_undo)
+        elif sum(map(len, self._of.values())) >= MOST:
+            most = max(self._of.values(), key=len)
+            self._replace(_oldest(most.values()).topic, None, on_undo)
+        return True
+
+    def _forget_old(self, wall: float) -> None:
+        for question in [q for q in self._each() if q.last_asked <= wall - KEEP_S]:
+            self._replace(question.topic, None, None)
+
+
+def _oldest(questions: Iterable[Question]) -> Question:
+    return min(questions, key=lambda question: (question.last_asked, question.number))

@@ -1,0 +1,305 @@
+"""What the gate remembers of each device: changes in the last minute, ports of today, refusals, incidents.
+
+Pure bookkeeping with the time passed in. Memory is bounded whatever the LAN sends: ``MOST_DEVICES`` devices, the
+one unheard of for longest is forgotten first, and each costs at most a few kilobytes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from upnp_gw.gate.decision import FAULT, Outcome, Verdict
+from upnp_gw.gate.device_entry import Claims, Entry, body_of, entry_of
+from upnp_gw.gate.schema import DAY_S, Limits, OnIncident
+from upnp_gw.model.mapping import Instant, IPAddress
+from upnp_gw.model.request import MapRequest, Refusal
+
+MOST_DEVICES = 4096
+MOST_INCIDENTS = 1024
+MOST_PORTS_A_DAY = 1024
+"""No grant's ``max_ports_per_day`` is larger, so that a set cut here still refuses what it must."""
+MINUTE_S = 60.0
+EVIDENCE_S = 600.0
+FREEZE_S = float(DAY_S)
+TCP_EVIDENCE = frozenset({"igd"})
+"""The protocols whose sender is proved by a TCP handshake. A datagram can be forged with another's address (SR-26),
+and what the operator is refused is no evidence against anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One device was refused many distinct internal ports: it may be infected."""
+
+    device: str
+    began: Instant
+    ends: float
+    """BOOTTIME seconds at which it ends by itself."""
+    ports: tuple[int, ...]
+    """The distinct internal ports that were refused, sorted."""
+    action: OnIncident
+
+    @property
+    def quarantines(self) -> bool:
+        return self.action is OnIncident.QUARANTINE
+
+    @property
+    def freezes(self) -> bool:
+        return self.action is not OnIncident.LOG
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One line of ``upnp-gw devices``."""
+
+    device: str
+    address: IPAddress | None
+    """The address it last asked from."""
+    first_seen: float
+    """Wall-clock seconds."""
+    last_seen: float
+    granted: int
+    refused: Mapping[Refusal, int]
+    last_refusal: str | None
+    """The sentence that it was refused with last."""
+    incident: Incident | None
+
+
+class DeviceBook:
+    """Keyed by device (``Facts.device``). ``limits`` may be replaced when a policy is loaded."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._incidents: OrderedDict[str, Incident] = OrderedDict()
+        self._changed: set[str] = set()
+        self._counted: set[str] = set()
+        """Devices whose ports of today have changed."""
+        self._changed_incidents: set[str] = set()
+
+    def changed(self, device: str, now: Instant, datagram: bool = False) -> None:
+        """Counts one change request (not a read), whatever its answer."""
+        entry = self._entry(device, now)
+        changes = entry.claims.changes if datagram else entry.changes
+        changes.append(now.boot)
+        while len(changes) > self.limits.requests_per_minute or changes[0] <= now.boot - MINUTE_S:
+            changes.popleft()
+
+    def changes_last_minute(self, device: str, now: Instant, datagram: bool = False) -> int:
+        """How many changes; never more than the limit, which is as far as anybody asks."""
+        entry = self._entries.get(device)
+        if entry is None:
+            return 0
+        changes = entry.claims.changes if datagram else entry.changes
+        while changes and changes[0] <= now.boot - MINUTE_S:
+            changes.popleft()
+        return len(changes)
+
+    def granted(self, device: str, int_port: int, now: Instant, today: int, datagram: bool = False) -> None:
+        """Counts an internal port that was granted, refreshes too. ``today``: ``Facts.today``."""
+        entry = self._entry(device, now)
+        entry.granted += 1
+        self._count_port(device, int_port, today, datagram)
+
+    def int_ports_today(self, device: str, today: int, datagram: bool = False) -> frozenset[int]:
+        """A datagram finds the device's ports over TCP counted too, but not the reverse."""
+        entry = self._entries.get(device)
+        if entry is None or entry.day != today:
+            return frozenset()
+        return entry.ports | entry.claims.ports if datagram else entry.ports
+
+    def refused(
+        self, device: str, request: MapRequest, verdict: Verdict, now: Instant, today: int
+    ) -> Incident | None:
+        """Counts a verdict that was no allow; the answer is the incident where this one began it.
+
+        Evidence is a denial by policy, over TCP: not ask, quota, rate, a conflict or a fault of ours. A quota
+        refusal counts as a port asked for today, so that a burst beyond the room comes to its end as well.
+        """
+        entry = self._entry(device, now)
+        entry.address = request.source.address
+        if verdict.outcome is Outcome.ALLOW or verdict.refusal is None:
+            return None
+        entry.refused[verdict.refusal] += 1
+        entry.last_refusal = verdict.reasons[-1]
+        if request.via.protocol not in TCP_EVIDENCE:
+            return None
+        if verdict.refusal is Refusal.QUOTA:
+            self._count_port(device, request.internal.port, today)
+        if verdict.refusal is not Refusal.NOT_AUTHORIZED or FAULT in verdict.reasons:
+            return None
+        return self._evidence(device, entry, request.internal.port, now)
+
+    def seen(self, device: str, address: IPAddress | None, now: Instant) -> None:
+        """The device was heard of, for ``devices``; decides nothing."""
+        self._entry(device, now).address = address
+
+    def frozen(self, device: str, now: Instant) -> bool:
+        """True while an incident that freezes is open for this device."""
+        incident = self._incident(device, now)
+        return incident is not None and incident.freezes
+
+    def quarantined(self, device: str, now: Instant) -> bool:
+        """True while an incident is open for this device that ends what it holds."""
+        incident = self._incident(device, now)
+        return incident is not None and incident.quarantines
+
+    def incident_of(self, device: str, now: Instant) -> Incident | None:
+        """The open one."""
+        return self._incident(device, now)
+
+    def release(self, device: str) -> Incident | None:
+        """Ends the incident of this device, and forgets its evidence; the answer is what was open."""
+        entry = self._entries.get(device)
+        if entry is not None:
+            entry.evidence.clear()
+        self._changed_incidents.add(device)
+        return self._incidents.pop(device, None)
+
+    def withdraw(self, incident: Incident) -> None:
+        """The operation that began it was undone: it may begin again."""
+        if self._incidents.get(incident.device) is incident:
+            del self._incidents[incident.device]
+            self._changed_incidents.add(incident.device)
+
+    def undoing(self, device: str) -> Callable[[], None]:
+        """What takes back what is counted from now on of the answers to a device, for an operation that is undone.
+        That it asked stays counted."""
+        entry = self._entries.get(device)
+        before = entry and replace(entry, refused=entry.refused.copy(), evidence=dict(entry.evidence))
+        return partial(self._put_back, device, before, entry.claims.ports if entry else frozenset())
+
+    def _put_back(self, device: str, before: Entry | None, claimed: frozenset[int]) -> None:
+        self._changed.add(device)
+        entry = self._entries.get(device)
+        if before is None or entry is None:
+            self._entries.pop(device, None)
+            return
+        for name in ("address", "day", "ports", "evidence", "granted", "refused", "last_refusal"):
+            setattr(entry, name, getattr(before, name))
+        entry.claims.ports = claimed
+
+    def restore(self, incident: Incident) -> None:
+        """Puts back an incident that was open when the gateway stopped."""
+        self._incidents[incident.device] = incident
+
+    # -- over a restart
+
+    def changed_devices(self, counted: bool = False) -> dict[str, dict[str, Any] | None]:
+        """Devices changed since the last call: device -> plain values; None: it is forgotten.
+
+        ``counted``: only those whose ports of today have changed, which must survive a crash.
+        """
+        devices = self._counted if counted else self._changed
+        found = {d: body_of(d, e) if (e := self._entries.get(d)) else None for d in sorted(devices)}
+        self._changed -= found.keys()
+        self._counted.clear()
+        return found
+
+    def changed_incidents(self, now: Instant) -> dict[str, dict[str, Any] | None]:
+        """The same of incidents: device -> plain values; None: it has ended."""
+        found = {
+            d: _incident_body(i, now) if (i := self._incident(d, now)) else None
+            for d in sorted(self._changed_incidents)
+        }
+        self._changed_incidents.clear()
+        return found
+
+    def changed_again(self, devices: Iterable[str], incidents: Iterable[str]) -> None:
+        """The store did not take these: they are told once more."""
+        self._changed.update(devices)
+        self._changed_incidents.update(incidents)
+
+    def recall(
+        self, devices: Iterable[Mapping[str, Any]], incidents: Iterable[Mapping[str, Any]], now: Instant
+    ) -> None:
+        """Takes back what was stored. An incident ends by the wall clock, at the latest a whole freeze from now."""
+        for body in sorted(devices, key=lambda body: float(body["last_seen"]))[-MOST_DEVICES:]:
+            self._entries[body["device"]] = entry_of(body)
+        for body in incidents:
+            left = min(body["ends"] - now.wall, FREEZE_S)
+            began = Instant(now.boot + left - FREEZE_S, body["began"])
+            if left > 0:
+                action = OnIncident(body["action"])
+                self.restore(Incident(body["device"], began, now.boot + left, tuple(body["ports"]), action))
+            else:
+                self._changed_incidents.add(body["device"])
+
+    def incidents(self, now: Instant) -> tuple[Incident, ...]:
+        """The open ones, oldest first."""
+        for device in tuple(self._incidents):
+            self._incident(device, now)
+        return tuple(self._incidents.values())
+
+    def devices(self, now: Instant) -> tuple[Seen, ...]:
+        """Everybody in the book, the one heard of last at the end."""
+        return tuple(
+            Seen(
+                d,
+                e.address,
+                e.first_seen,
+                e.last_seen,
+                e.granted,
+                dict(e.refused),
+                e.last_refusal,
+                self._incident(d, now),
+            )
+            for d, e in self._entries.items()
+        )
+
+    def _entry(self, device: str, now: Instant) -> Entry:
+        entry = self._entries.get(device)
+        if entry is None:
+            entry = self._entries[device] = Entry(now.wall, now.wall)
+            if len(self._entries) > MOST_DEVICES:
+                self._changed.add(self._entries.popitem(last=False)[0])
+        self._changed.add(device)
+        entry.last_seen = now.wall
+        self._entries.move_to_end(device)
+        return entry
+
+    def _count_port(self, device: str, port: int, today: int, datagram: bool = False) -> None:
+        entry = self._entries[device]
+        if entry.day != today:
+            entry.day, entry.ports, entry.claims.ports = today, frozenset(), frozenset()
+        counted: Entry | Claims = entry.claims if datagram else entry
+        if port not in counted.ports and len(counted.ports) < MOST_PORTS_A_DAY:
+            counted.ports |= {port}
+            self._counted.add(device)
+
+    def _evidence(self, device: str, entry: Entry, port: int, now: Instant) -> Incident | None:
+        if self._incident(device, now) is not None:
+            return None
+        entry.evidence[port] = now.boot
+        if len(entry.evidence) < self.limits.incident_after:
+            return None
+        entry.evidence = {p: at for p, at in entry.evidence.items() if at > now.boot - EVIDENCE_S}
+        if len(entry.evidence) < self.limits.incident_after:
+            return None
+        ports = tuple(sorted(entry.evidence))
+        entry.evidence = {}
+        incident = Incident(device, now, now.boot + FREEZE_S, ports, self.limits.on_incident)
+        self._incidents[device] = incident
+        self._changed_incidents.add(device)
+        if len(self._incidents) > MOST_INCIDENTS:
+            self._changed_incidents.add(self._incidents.popitem(last=False)[0])
+        return incident
+
+    def _incident(self, device: str, now: Instant) -> Incident | None:
+        incident = self._incidents.get(device)
+        if incident is not None and incident.ends <= now.boot:
+            del self._incidents[device]
+            self._changed_incidents.add(device)
+            return None
+        return incident
+
+
+def _incident_body(incident: Incident, now: Instant) -> dict[str, Any]:
+    return {
+        "device": incident.device,
+        "began": incident.began.wall,
+        "ends": now.wall + incident.ends - now.boot,
+        "ports": list(incident.ports),
+        "action": incident.action.value,
+    }

@@ -1,0 +1,230 @@
+"""Who asks: from an address and its neighbour entry to a device, its names and its zones.
+
+A device is its MAC address on its LAN (``upnp_gw.model.device``); a host whose MAC is unknown (behind another router, or
+not yet in the neighbour table) counts by its address. A name is given by the policy, and only when all the facts it
+asks for agree; a forbid already counts when one of them fits, so that an unreadable fact never opens anything.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from upnp_gw.gate.decision import Facts, Held
+from upnp_gw.gate.device_history import DeviceBook
+from upnp_gw.gate.schema import ANYWHERE, Assure, Device, Policy
+from upnp_gw.model.device import device_id, lan_of, mac_of
+from upnp_gw.model.dhcp import Leases
+from upnp_gw.model.mapping import Instant, IPAddress, Via
+from upnp_gw.model.network import GatewayPorts, Neighbours, Network
+from upnp_gw.model.request import MapRequest
+
+NO_LEASES = Leases()
+OPERATOR = "operator"
+"""The device of a request that came over the control socket."""
+
+
+class Identified(NamedTuple):
+    """The host behind an address."""
+
+    device: str
+    """Its identifier (``upnp_gw.model.device``)."""
+    mac: str | None
+    lan: str
+    """Its LAN interface; empty: unknown."""
+
+
+def device_of(network: Network, neighbours: Neighbours, address: IPAddress, interface: str = "") -> Identified:
+    """The host behind an address. ``interface``: the LAN that its packet came in on; empty: the LAN of its prefix.
+
+    A link-local address may be on two LANs: only with the interface is it told apart.
+    """
+    lan = interface or network.lan_of(address)
+    entry = neighbours.find(address, lan or None)
+    if entry is None:
+        return Identified(str(address), None, lan)
+    return Identified(network.device_id(entry.mac, entry.interface), entry.mac, entry.interface)
+
+
+def names_of(policy: Policy, facts: Facts) -> frozenset[str]:
+    """The names of the requester: those whose facts all agree. Usually none or one."""
+    devices = _known(policy, facts.mac, facts.address)
+    return frozenset([device.name for device in devices if _agrees(device, facts)])
+
+
+def _known(policy: Policy, mac: str | None, address: IPAddress) -> tuple[Device, ...]:
+    """Every device that has this MAC or this address among its facts."""
+    found = () if mac is None else policy.by_mac.get(mac, ())
+    return (*found, *policy.by_address.get(address, ())) if policy.by_address else found
+
+
+def _agrees(device: Device, facts: Facts) -> bool:
+    if device.addresses and facts.address not in device.addresses:
+        return False
+    if device.macs and facts.mac not in device.macs and (device.assure is not Assure.IP or facts.mac is not None):
+        return False
+    if not _on_its_lan(device, facts.lan, facts.main_lan):
+        return False
+    # At a restart the lease file may not have been read yet: that is no denial (design section 9).
+    unread = facts.restoring and facts.dhcp_name is None
+    if device.dhcp_name is not None and not _same_name(facts.dhcp_name, device.dhcp_name) and not unread:
+        return False
+    return device.assure is not Assure.LEASE or facts.lease_agrees or unread
+
+
+def _on_its_lan(device: Device, lan: str, main_lan: str) -> bool:
+    """A MAC address counts on the LANs that the policy names for it, else on the main one: it can be copied on any
+    other. An address is on one LAN alone, and needs none named."""
+    if device.lans:
+        return lan in device.lans or ANYWHERE in device.lans
+    return lan == main_lan or not device.macs
+
+
+def _same_name(told: str | None, wanted: str) -> bool:
+    """Host names are the same in either case (RFC 4343)."""
+    return told is not None and told.casefold() == wanted.casefold()
+
+
+def suspects(policy: Policy, facts: Facts, target: IPAddress) -> frozenset[str]:
+    """All names of the requester and the internal client, by MAC or by address, for the forbids.
+
+    On any LAN, unless the policy names the LANs of the device.
+    """
+    found = [device.name for device in _known(policy, facts.mac, facts.address) if _may_be(device, facts.lan)]
+    if facts.target_mac != facts.mac or target != facts.address:
+        others = _known(policy, facts.target_mac, target)
+        found += [device.name for device in others if _may_be(device, facts.target_lan)]
+    return frozenset(found)
+
+
+def _may_be(device: Device, lan: str) -> bool:
+    return not device.lans or not lan or lan in device.lans or ANYWHERE in device.lans
+
+
+def may_be_moved(policy: Policy, facts: Facts, device: str) -> bool:
+    """Whether the requester may end what a device of its MAC address holds on another LAN, as one that moved here.
+
+    On the main LAN it may. On another one only if the policy gives the same name to both: a guest with a copied MAC
+    address must not end what a device at home holds.
+    """
+    mac, there = mac_of(device), lan_of(device)
+    if mac is None or mac != facts.mac or device == facts.device:
+        return False
+    if facts.lan == facts.main_lan:
+        return True
+    names = names_of(policy, facts)
+    return any(one.name in names and _on_its_lan(one, there, facts.main_lan) for one in policy.by_mac.get(mac, ()))
+
+
+def ids_of(device: Device, lans: Sequence[str]) -> frozenset[str]:
+    """The identifiers that a device of the policy can have if these LANs are served (``Network.lan_names``)."""
+    if not device.macs:
+        return frozenset(map(str, device.addresses))
+    where = [lan for lan in lans or ("",) if _on_its_lan(device, lan, next(iter(lans), ""))]
+    return frozenset(device_id(mac, lan if len(lans) > 1 else "") for mac in device.macs for lan in where)
+
+
+def on_other_lans(policy: Policy, network: Network, neighbours: Neighbours) -> tuple[str, ...]:
+    """A sentence for each device of the policy whose MAC address is seen only on LANs where it does not count."""
+    found = []
+    for device in policy.devices.values() if len(network.lans) > 1 else ():
+        seen = sorted({lan for mac in device.macs for lan in neighbours.interfaces_of(mac)})
+        counts = sorted({lan_of(name) for name in ids_of(device, network.lan_names)})
+        if seen and not {*seen} & {*counts}:
+            found.append(
+                f"the policy's {device.name} counts on {' and '.join(counts) or 'no LAN'} alone, and its MAC"
+                f" address is seen on {' and '.join(seen)}; if it belongs there, add lan = [...] to it"
+            )
+    return tuple(found)
+
+
+def name_of(policy: Policy, device: str, main_lan: str, address: IPAddress | None = None) -> str | None:
+    """The name of a device for display, found by its MAC address, else by its address. It decides nothing."""
+    mac, lan = mac_of(device), lan_of(device) or main_lan
+    known = [one for one in policy.by_mac.get(mac or "", ()) if _on_its_lan(one, lan, main_lan)]
+    if not known:
+        address = address or (_address(device) if mac is None else None)
+        known = [*policy.by_address.get(address, ())] if address is not None else []
+    return known[0].name if known else None
+
+
+def _address(text: str) -> IPAddress | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def gather(
+    policy: Policy,
+    network: Network,
+    neighbours: Neighbours,
+    gateway_ports: GatewayPorts,
+    book: DeviceBook,
+    held: Held,
+    request: MapRequest,
+    now: Instant,
+    local: datetime,
+    *,
+    clock_change_s: float | None = None,
+    restoring: bool = False,
+    renewing: bool = False,
+    standing: bool = False,
+    holder: str | None = None,
+    delegated: bool = False,
+    leases: Leases = NO_LEASES,
+) -> Facts:
+    """The facts of one request, in one call.
+
+    ``local`` is the gateway's local time, ``clock_change_s`` as in ``Facts``.
+
+    ``holder`` is the device of the stored mapping where the gateway itself
+    decides again (restoring, renewing): it counts where the neighbour table does not know the address (not yet,
+    or no more). Not where the mapping is ``delegated``: the address of another device is not the holder's while
+    that device is away. ``standing``: nobody can reach anything after the request that they could not reach before.
+    """
+    source, target = request.source.address, request.internal.address
+    who = device_of(network, neighbours, source, request.source.interface)
+    other = who if target == source else device_of(network, neighbours, target)
+    if holder is not None and (held_by := mac_of(holder)) is not None:
+        # The gateway itself asks, for the holder. A neighbour with another MAC makes the target another's.
+        who = Identified(holder, held_by, lan_of(holder) or _only_lan(network))
+        other = other if other.mac is not None or delegated else who
+    if request.via is Via.OPERATOR:
+        who = Identified(OPERATOR, None, "")
+    device, mac, lan = who
+    dhcp_name, lease_agrees = leases.known(source, mac, neighbours, now.wall, lambda a: network.lan_of(a) == lan)
+    today = local.date().toordinal()
+    datagram = request.via.datagram
+    return Facts(
+        device=device,
+        mac=mac,
+        address=source,
+        target_device=other.device,
+        target_mac=other.mac,
+        lan=lan,
+        target_lan=other.lan,
+        main_lan=network.main_lan,
+        network=network,
+        gateway_ports=gateway_ports,
+        minute_of_day=local.hour * 60 + local.minute,
+        second_of_minute=local.second + local.microsecond / 1e6,
+        clock_change_s=clock_change_s,
+        today=today,
+        wall=now.wall,
+        held=held,
+        # a refresh opens nothing new, and a flood in the device's name must not end what it holds
+        changes_last_minute=0 if standing and datagram else book.changes_last_minute(device, now, datagram),
+        int_ports_today=book.int_ports_today(device, today, datagram),
+        frozen=book.frozen(device, now),
+        dhcp_name=dhcp_name,
+        lease_agrees=lease_agrees,
+        quarantined=book.quarantined(device, now) or book.quarantined(other.device, now),
+        restoring=restoring,
+        renewing=renewing,
+        standing=standing,
+    )
+
+
+def _only_lan(network: Network) -> str:
+    return network.main_lan if len(network.lans) == 1 else ""

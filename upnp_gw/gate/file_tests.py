@@ -1,0 +1,221 @@
+"""The ``[[test]]`` blocks of a policy file: read with the file, run before it comes into force.
+
+A test says who asks (``from``), what for (``request``) and what must come out (``want``). What it leaves open is
+filled in favour of the request: a named device is there with all its facts, holds nothing, at noon, on a LAN that
+has its address: the gateway's first one, if nothing names another. ``from.holds``, ``from.lan`` and ``at`` say
+otherwise. Nothing of the real network is read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+
+from upnp_gw.gate import values
+from upnp_gw.gate.decide import decide, lifetime_s
+from upnp_gw.gate.decision import Facts, Held, Outcome, Verdict
+from upnp_gw.gate.policyfile import CaseFrom, CaseRequest, CaseTable, printable, shaped
+from upnp_gw.gate.rules import Rules, known
+from upnp_gw.gate.schema import ANYWHERE, Case, Device, Family, Policy
+from upnp_gw.gate.values import Place, duration_text, optional
+from upnp_gw.model.device import device_id
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.model.mapping import Endpoint, IPAddress, Transport, Via
+from upnp_gw.model.network import GatewayPorts, Link, Network
+from upnp_gw.model.request import MapRequest, PortChoice, Source
+
+NOON = 12 * 60
+LAN = "lan"
+
+
+def case_of(raw: object, rules: Rules, place: Place) -> Case:
+    """One ``[[test]]`` block, read. Raises ConfigError."""
+    table = shaped(raw, CaseTable, place.where, place.key)
+    spot, asked = place.at("from"), place.at("request")
+    sender = shaped(table.sender, CaseFrom, place.where, spot.key)
+    request = shaped(table.request, CaseRequest, place.where, asked.key)
+    if sender.device is not None and sender.device not in rules.devices:
+        raise spot.at("device").wrong(sender.device, known("device", rules.devices), example=False)
+    if (sender.device, sender.ip, sender.mac, sender.zone) == (None, None, None, None):
+        raise spot.empty(", so nobody asks; accepted: device, ip, mac or zone")
+    address = optional(sender.ip, values.address, spot.at("ip"))
+    target = optional(request.target, values.address, asked.at("for"))
+    want = values.one_of(table.want, Outcome, place.at("want"))
+    if table.ttl is not None and want is not Outcome.ALLOW:
+        raise place.at("ttl").fail('accepted only beside want = "allow"')
+    return Case(
+        name=table.name,
+        key=place.key,
+        device=sender.device,
+        address=address,
+        mac=optional(sender.mac, values.mac, spot.at("mac")),
+        lan=optional(sender.lan, values.lan, spot.at("lan")),
+        zone=rules.zone(sender.zone, spot.at("zone")),
+        via=values.one_of(sender.via, Via, spot.at("via")),
+        transport=values.one_of(request.proto, Transport, asked.at("proto")),
+        family=_family(request.family, target or address, asked.at("family")),
+        int_port=values.port(request.int_port, asked.at("int")),
+        ext_port=optional(request.ext, values.port, asked.at("ext")),
+        target=target,
+        remote=optional(request.remote, values.prefix, asked.at("remote")),
+        remote_port=optional(request.remote_port, values.port, asked.at("remote_port")) or 0,
+        ttl_s=values.optional_duration_s(request.ttl or None, asked.at("ttl")),  # 0 over IGD: without end
+        minute_of_day=NOON if table.at is None else values.minute_of_day(table.at, place.at("at")),
+        holds=values.number(sender.holds, 0, 65535, spot.at("holds")),
+        want=want,
+        want_ttl_s=values.optional_duration_s(table.ttl, place.at("ttl")),
+        want_rule=table.rule,
+    )
+
+
+def _family(text: str | None, judged: IPAddress | None, place: Place) -> Family:
+    """What is said, else what the address is, else IPv4."""
+    given = None if judged is None else Family(f"ip{judged.version}")
+    if text is None:
+        return given or Family.IP4
+    family = values.one_of(text, Family, place)
+    if given not in (None, family):
+        raise place.wrong(text, f'"{given}", as the address is', example=False)
+    return family
+
+
+def mac_or_device(text: str, policy: Policy, where: str) -> str:
+    """A MAC address. Raises ConfigError where it is none, and no device of the policy either."""
+    try:
+        return values.mac(text, Place(where))
+    except ConfigError:
+        raise Place(where).wrong(
+            text, f"a MAC address, or {known('device', policy.devices)}", example=False
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one test came out."""
+
+    case: Case
+    wanted: str
+    got: str
+    reasons: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return self.wanted == self.got
+
+    def __str__(self) -> str:
+        trace = "; ".join(self.reasons)
+        return f"failed: wanted {self.wanted}; got {self.got} ({trace})"
+
+
+def run(policy: Policy, where: str) -> None:
+    """Runs every test of the policy. Raises ConfigError with the first that fails: wanted and got."""
+    for result in results(policy, where):
+        if not result.passed:
+            raise ConfigError(where, result.case.key, str(result))
+
+
+def results(policy: Policy, where: str) -> Iterator[Result]:
+    """Every test of the policy, run. Raises ConfigError where a test has no scene."""
+    for case in policy.cases:
+        verdict, got_ttl_s = answer(policy, case, where)
+        wanted, got = [case.want.value], [verdict.outcome.value]
+        if case.want_rule is not None:
+            wanted.append(f"rule {printable(case.want_rule)}")
+            got.append(f"rule {verdict.rule or 'none'}")
+        if case.want_ttl_s is not None:
+            wanted.append(f"ttl {duration_text(case.want_ttl_s)}")
+            got.append(f"ttl {'none' if got_ttl_s is None else duration_text(got_ttl_s)}")
+        yield Result(case, ", ".join(wanted), ", ".join(got), verdict.reasons)
+
+
+def answer(policy: Policy, case: Case, where: str) -> tuple[Verdict, int | None]:
+    """What the gate says to this test, and the seconds that the lease would live."""
+    facts, request = scene(policy, case, where)
+    verdict = decide(policy, facts, request)
+    return verdict, None if verdict.clamps is None else lifetime_s(request, verdict.clamps)
+
+
+def scene(policy: Policy, case: Case, where: str) -> tuple[Facts, MapRequest]:
+    """The facts and the request that a test stands for."""
+    device = None if case.device is None else policy.devices[case.device]
+    mac = case.mac or (min(device.macs) if device is not None and device.macs else None)
+    address = case.address or _address(policy, case, where)
+    target = case.target or address
+    lan = case.lan or _lan(device)
+    who = device_id(mac, "" if lan == LAN else lan) if mac else str(address)
+    internal = Endpoint(target, case.int_port)
+    operator = case.via is Via.OPERATOR
+    facts = Facts(
+        device="operator" if operator else who,
+        mac=mac,
+        address=address,
+        target_device=who if target == address else str(target),
+        target_mac=mac if target == address else None,
+        lan="" if operator else lan,
+        target_lan=lan if target == address else "",
+        main_lan=LAN,
+        network=_network(address, target),
+        gateway_ports=GatewayPorts(),
+        minute_of_day=case.minute_of_day,
+        today=1,
+        held=Held(case.holds, case.holds, {grant.name: case.holds for grant in policy.grants}),
+        dhcp_name=None if device is None else device.dhcp_name,
+        lease_agrees=device is not None,
+    )
+    chooses = case.via in (Via.NATPMP, Via.PCP) or (operator and case.ext_port is None)
+    pinhole = target.version == 6
+    request = MapRequest(
+        via=case.via,
+        source=Source(address, "" if operator else lan),
+        transport=case.transport,
+        internal=internal,
+        external_port=case.int_port if pinhole else case.ext_port or (0 if chooses else case.int_port),
+        choice=PortChoice.SUGGESTED if chooses and not pinhole else PortChoice.EXACT,
+        lifetime_s=case.ttl_s,
+        remote=case.remote,
+        remote_port=case.remote_port,
+    )
+    return facts, request
+
+
+def _lan(device: Device | None) -> str:
+    """The LAN of a device for which the test names none: one that the policy names for it, or the first."""
+    named = sorted(device.lans - {ANYWHERE}) if device is not None and ANYWHERE not in device.lans else []
+    return named[0] if named else LAN
+
+
+def _address(policy: Policy, case: Case, where: str) -> IPAddress:
+    """An address for a sender without one: its device's, one of its zone, else one that no rule speaks of."""
+    version = 6 if case.family is Family.IP6 else 4
+    if case.device is not None:
+        own = [a for a in policy.devices[case.device].addresses if a.version == version]
+        if own:
+            return min(own, key=int)
+    candidates = _plain_addresses(version)
+    if case.zone is not None:
+        candidates = iter([_host(net) for net in policy.zones[case.zone].prefixes if net.version == version])
+    for address in candidates:
+        spoken_of = case.zone is None and any(zone.has(address) for zone in policy.zones.values())
+        if address not in policy.by_address and not spoken_of:
+            return address
+    raise ConfigError(where, f"{case.key}.from", f"no free IPv{version} address for this test; add ip")
+
+
+def _plain_addresses(version: int) -> Iterator[IPAddress]:
+    """A host in many different LANs."""
+    for subnet in range(256):
+        if version == 6:
+            yield IPv6Address(f"2001:db8:ffff:{subnet:x}::77")
+        else:
+            yield IPv4Address(f"192.168.{255 - subnet}.77")
+            yield IPv4Address(f"10.{subnet}.255.77")
+
+
+def _host(net: IPv4Network | IPv6Network) -> IPAddress:
+    """A host in this prefix that is neither its network nor its broadcast address."""
+    return net.network_address + min(77, net.num_addresses // 2)
+
+
+def _network(*hosts: IPAddress) -> Network:
+    """A gateway whose LANs hold these hosts."""
+    around = (ip_network(f"{host}/{host.max_prefixlen}") for host in hosts)
+    return Network(wan=Link("wan", 1, True), lans=(Link(LAN, 2, True),), routed=tuple(around))

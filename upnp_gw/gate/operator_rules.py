@@ -1,0 +1,278 @@
+"""The rules that a command or a yes writes: a named device, a small grant, a forbid, each with end or review date.
+
+Pure: from the policy in force and the time to a ``Change`` of the machine-owned file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import Any
+
+from upnp_gw.gate.decision import External, PortRanges
+from upnp_gw.gate.facts import device_of, ids_of, name_of
+from upnp_gw.gate.index import basis
+from upnp_gw.gate.managed_file import Change, free_name, moment, port_values, toml_of
+from upnp_gw.gate.portset import UNPRIVILEGED
+from upnp_gw.gate.question import Question
+from upnp_gw.gate.schema import DAY_S, Family, Grant, Policy
+from upnp_gw.gate.terms import Terms, Topic, connecting
+from upnp_gw.gate.values import duration_text
+from upnp_gw.model.device import is_mac, lan_of, mac_of
+from upnp_gw.model.mapping import IPAddress, Transport
+from upnp_gw.model.network import Neighbours, Network
+
+APPROVAL_S = 30 * DAY_S
+"""How long a yes lasts where nobody says otherwise: nothing from the queue is without an end (SR-29)."""
+REVIEW_DAYS = 182
+"""A grant that the operator gave without an end is looked at again after half a year."""
+ROOM = 8
+"""Mappings of an ``allow`` for a range of ports; one for each port and address family where ports are listed."""
+OWNER = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The device that a command names."""
+
+    devices: tuple[str, ...]
+    """Its identifiers (``upnp_gw.model.device``), one for each of its MAC addresses and LANs."""
+    name: str | None
+    """As the policy names it; None: it has no name yet."""
+    suggested: str
+    """A name for one without."""
+
+
+class Proposals:
+    """Makes the rules of answers and commands under the policy in force. ``wall``: wall-clock seconds;
+    ``main_lan``: the first LAN."""
+
+    def __init__(self, policy: Policy, wall: float, main_lan: str = "") -> None:
+        self.policy = policy
+        self.wall = wall
+        self.main_lan = main_lan
+
+    # -- who
+
+    def target(self, text: str, neighbours: Neighbours, network: Network) -> Target | str:
+        """The device with this name, MAC address (with ``@LAN`` where there are several LANs) or address; a
+        sentence for the operator where there is none."""
+        if (known := self.policy.devices.get(text)) is not None:
+            found = ids_of(known, network.lan_names)
+            if not known.macs:
+                found = frozenset(device_of(network, neighbours, a).device for a in known.addresses)
+            return Target(tuple(sorted(found)), text, text)
+        mac, at, lan = text.partition("@")
+        mac = mac.lower().replace("-", ":")
+        if is_mac(mac):
+            return self._by_mac(mac, lan, bool(at), neighbours, network)
+        try:
+            address = ip_address(text)
+        except ValueError:
+            return f"{text[:64]!r} is neither the name of a device, nor a MAC address, nor an IP address"
+        if network.is_gateway(address) or not network.on_lan(address):
+            return f"{address} is not a host on a LAN of this gateway"
+        seen = device_of(network, neighbours, address)
+        if seen.mac is not None:
+            return self._unnamed(seen.device)
+        if any(network.on_link(address, link.name) for link in network.lans) and not _routed(network, address):
+            return f"no host is known at {address} now; name the device by its MAC address"
+        return self._unnamed(str(address))
+
+    def _by_mac(self, mac: str, lan: str, named: bool, neighbours: Neighbours, network: Network) -> Target | str:
+        """The device of a MAC address. Without a LAN it is on the first one, unless another LAN has it, too."""
+        lans = network.lan_names
+        if named and lan not in lans:
+            return f"{lan[:15]!r} is not a LAN of this gateway; it serves {', '.join(lans)}"
+        elsewhere = {*neighbours.interfaces_of(mac)} - {network.main_lan}
+        if not named and elsewhere:
+            said = " or ".join(network.device_id(mac, name) for name in lans if name in elsewhere | {lans[0]})
+            return f"{mac} is seen on {', '.join(sorted(elsewhere))}; say which device is meant: {said}"
+        return self._unnamed(network.device_id(mac, lan or network.main_lan))
+
+    def name_of(self, device: str) -> str | None:
+        return name_of(self.policy, device, self.main_lan)
+
+    def _unnamed(self, device: str) -> Target:
+        name = self.name_of(device)
+        return Target((device,), name, name or free_name(f"host-{device.replace(':', '')}", self.policy.devices))
+
+    def _devices(self, target: Target) -> tuple[str, Mapping[str, Any]]:
+        """The name to write rules for, and the device to write where it has none yet."""
+        if target.name is not None:
+            return target.name, {}
+        return target.suggested, {target.suggested: self._facts(target.devices)}
+
+    # -- rules
+
+    def name(self, target: Target, name: str) -> Change:
+        renamed = {} if target.name in (None, name) else {target.name: name}
+        return Change({name: self._facts(target.devices)}, renamed={str(old): new for old, new in renamed.items()})
+
+    def allow(
+        self, target: Target, ports: PortRanges, transports: tuple[Transport, ...], for_s: int | None
+    ) -> Change:
+        """``ports`` empty: every port from 1024 up."""
+        who, devices = self._devices(target)
+        singles = all(low == high for low, high in ports) and len(ports) > 0
+        rule = {
+            "name": self._rule_name(f"allow-{who}"),
+            "who": who,
+            **({"proto": [t.value for t in transports]} if transports else {}),
+            "int_ports": port_values(ports or UNPRIVILEGED),
+            "max_mappings": min(2 * len(ports) * max(1, len(transports) or 2), 64) if singles else ROOM,
+            **self._end_or_review(for_s),
+            "owner": OWNER,
+            "reason": "upnp-gw allow",
+        }
+        return Change(devices, grants=(rule,))
+
+    def block(self, target: Target, for_s: int | None) -> Change:
+        """Everything is refused to the device; what it holds ends."""
+        who, devices = self._devices(target)
+        name = f"block-{who}"[:40]
+        again = frozenset({name} & self._names())
+        rule = {"name": name, "who": who, **self._end(for_s), "owner": OWNER, "reason": "upnp-gw block"}
+        return Change(devices, forbids=(rule,), without=again)
+
+    def blocks_of(self, target: Target, approved: Mapping[str, Any]) -> frozenset[str]:
+        """The names of the blocks of this device that commands wrote."""
+        names = {self.name_of(device) for device in target.devices} | {target.name}
+        return frozenset(
+            rule["name"]
+            for rule in approved.get("forbid", ())
+            if rule.get("who") in names and rule["name"].startswith("block-")
+        )
+
+    # -- answers
+
+    def still_waits(self, question: Question) -> bool:
+        """False where the policy has changed, so that a yes would give something other than the question showed."""
+        return question.basis == basis(self.policy, question.topic.rule)
+
+    def longest_s(self, question: Question) -> int | None:
+        """The longest that a yes may last, seconds; None: as long as is wished."""
+        grant = self._grant(question)
+        return grant.approve_for_s if grant is not None else None
+
+    def approve(self, question: Question, for_s: int | None) -> Change:
+        """A grant for exactly what was asked, under the obligations of the one that waited for the yes."""
+        who, devices = self._devices(self._asker(question))
+        topic, terms, waiting = question.topic, question.terms, self._grant(question)
+        lasts = for_s or self.longest_s(question) or APPROVAL_S
+        one_port = sum(high - low + 1 for low, high in terms.external_ports) == 1
+        rule: dict[str, Any] = {
+            "name": self._rule_name(f"yes-{who}-{topic.transport.value}-{topic.port}"),
+            "who": who,
+            "family": [topic.family.value],
+            "proto": [topic.transport.value],
+            "int_ports": [topic.port],
+            **self._leading(question),
+            **self._external(terms, waiting),
+            **self._connecting(topic, waiting),
+            **self._lasting(terms, waiting),
+            # over the addresses of a device a port counts once; its protocols can get an external port each
+            "max_mappings": 1 if topic.family is Family.IP6 or one_port else 2,
+        }
+        if waiting is not None:
+            rule |= _obligations(waiting)
+        rule |= {
+            "until": moment(self.wall + lasts),
+            "owner": OWNER,
+            "reason": f"asked as question {question.number}",
+        }
+        return Change(devices, grants=(rule,))
+
+    def _leading(self, question: Question) -> dict[str, Any]:
+        target = question.topic.target
+        return {} if target is None else {"for": [f"{target}/{target.max_prefixlen}"]}
+
+    def _external(self, terms: Terms, waiting: Grant | None) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if terms.external_ports:
+            found["ext_ports"] = port_values(terms.external_ports)
+        if waiting is not None and waiting.external is not External.SAME_OR_ANY:
+            found["ext"] = waiting.external.value
+        return found
+
+    def _connecting(self, topic: Topic, waiting: Grant | None) -> dict[str, Any]:
+        who = connecting(topic, waiting)
+        assert who is not None, "such a request becomes no question"
+        found: dict[str, Any] = {}
+        if who.remote:
+            found["remote"] = [str(net) for net in who.remote]
+        if who.ports:
+            found["remote_ports"] = list(who.ports)
+        return found
+
+    def _lasting(self, terms: Terms, waiting: Grant | None) -> dict[str, Any]:
+        """The lease limits under a yes: for every protocol at most the lease that was asked for."""
+        limits = self.policy.limits
+        ttl_s = min(terms.lease_s, limits.max_ttl_s, (waiting and waiting.max_ttl_s) or limits.max_ttl_s)
+        hold_s = min(terms.lease_s, limits.max_hold_s, (waiting and waiting.max_hold_s) or limits.max_hold_s)
+        return {"max_ttl": duration_text(ttl_s), "max_hold": duration_text(hold_s)}
+
+    def deny(self, question: Question, for_s: int | None) -> Change:
+        """A forbid of the internal port, for every external port and remote host, so that nobody is asked again."""
+        who, devices = self._devices(self._asker(question))
+        topic = question.topic
+        rule = {
+            "name": self._rule_name(f"no-{who}-{topic.transport.value}-{topic.port}"),
+            "who": who,
+            "family": [topic.family.value],
+            "proto": [topic.transport.value],
+            "int_ports": [topic.port],
+            **self._end(for_s),
+            "owner": OWNER,
+            "reason": f"asked as question {question.number}",
+        }
+        return Change(devices, forbids=(rule,))
+
+    def toml(self, question: Question) -> str:
+        """The exact TOML that a yes without a time would write now; ``still_waits`` has to be true."""
+        return toml_of(self.approve(question, None))
+
+    # -- how
+
+    def _asker(self, question: Question) -> Target:
+        return self._unnamed(question.topic.device)
+
+    def _facts(self, devices: tuple[str, ...]) -> dict[str, Any]:
+        """The keys that identify these devices. The first LAN is left out, so that a forbid counts on every LAN."""
+        macs = sorted({mac for device in devices if (mac := mac_of(device)) is not None})
+        if not macs:
+            return {"ip": list(devices)}
+        lans = sorted({lan_of(device) or self.main_lan for device in devices if mac_of(device) is not None})
+        return {"mac": macs} | ({"lan": lans} if lans != [self.main_lan] else {})
+
+    def _grant(self, question: Question) -> Grant | None:
+        return self.policy.grant(question.topic.rule)
+
+    def _names(self) -> set[str]:
+        return {forbid.name for forbid in self.policy.forbids} | {grant.name for grant in self.policy.grants}
+
+    def _rule_name(self, wanted: str) -> str:
+        return free_name(wanted, self._names())
+
+    def _end(self, for_s: int | None) -> dict[str, Any]:
+        return {} if for_s is None else {"until": moment(self.wall + for_s)}
+
+    def _end_or_review(self, for_s: int | None) -> dict[str, Any]:
+        if for_s is not None:
+            return self._end(for_s)
+        return {"review_by": (datetime.fromtimestamp(self.wall, UTC) + timedelta(days=REVIEW_DAYS)).date()}
+
+
+def _obligations(grant: Grant) -> dict[str, Any]:
+    """The further conditions of a grant (zone, hours), as keys of the policy file."""
+    found: dict[str, Any] = {}
+    if grant.zone is not None:
+        found["zone"] = grant.zone
+    if grant.hours is not None:
+        found["hours"] = "-".join(f"{minute // 60:02}:{minute % 60:02}" for minute in grant.hours)
+    return found
+
+
+def _routed(network: Network, address: IPAddress) -> bool:
+    """True behind another router of ours, where no neighbour entry can be."""
+    return any(net.version == address.version and address in net for net in network.routed)

@@ -1,0 +1,110 @@
+"""What a control point may read of the ledger: its own mappings, or everyone's (``visibility = "all"``)."""
+
+from collections.abc import Callable, Sequence
+
+from upnp_gw.ledger.leases import left_s
+from upnp_gw.ledger.transaction import Ledger
+from upnp_gw.model.mapping import Endpoint, Instant, Mapping, MappingKey, Transport, Via
+from upnp_gw.model.network import Network
+from upnp_gw.model.request import Ipv6Firewall, MapRequest, Refusal, Refused, ReleaseRequest, Source, WanStatus
+
+
+class LedgerView:
+    """``request.View`` over the ledger. ``device_of`` tells who a source is."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        device_of: Callable[[Source], str],
+        network: Callable[[], Network],
+        clock: Callable[[], Instant],
+        counters: Callable[[], tuple[int, int, int, int]],
+        speed: Callable[[], int],
+        visibility: str = "own",
+        ipv6_firewall: Callable[[], Ipv6Firewall] = Ipv6Firewall,
+        idle_timeout_s: Callable[[Transport], int] = lambda transport: 30,
+    ) -> None:
+        self._ledger = ledger
+        self._device_of = device_of
+        self._network = network
+        self._clock = clock
+        self.wan_counters = counters
+        self.wan_speed = speed
+        self.ipv6_firewall = ipv6_firewall
+        self.idle_timeout_s = idle_timeout_s
+        self._all = visibility == "all"
+
+    def _whose(self, source: Source) -> str | None:
+        return None if self._all else self._device_of(source)
+
+    def find(self, source: Source, key: MappingKey) -> Mapping | Refused | None:
+        mapping = self._ledger.find(key, self._network())
+        if mapping is None or self._whose(source) in (None, mapping.device):
+            return mapping
+        return Refused(Refusal.NOT_AUTHORIZED, "the mapping belongs to another device", None)
+
+    def at(self, source: Source, index: int) -> Mapping | None:
+        mapping_id = self._ledger.table.numbering(self._whose(source)).at(index)
+        return self._ledger.table.get(mapping_id) if mapping_id is not None else None
+
+    def stands(self, request: MapRequest | ReleaseRequest) -> bool:
+        """Whether a request over NAT-PMP or PCP is about a lease that stands, and knows its nonce."""
+        internal = request.internal if isinstance(request, MapRequest) else Endpoint(request.address, request.port)
+        holds = (
+            row.hold_of(request.via.protocol) for row in self._ledger.table.to_internal(request.transport, internal)
+        )
+        return any(hold is not None and hold.nonce == request.nonce for hold in holds)
+
+    def pinhole(self, source: Source, unique_id: int) -> Mapping | Refused | None:
+        mapping = self._ledger.table.pinhole(unique_id)
+        if mapping is None or mapping.until <= self._clock().boot:
+            return None
+        if self._whose(source) in (None, mapping.device):
+            return mapping
+        return Refused(Refusal.NOT_AUTHORIZED, "the pinhole belongs to another device", None)
+
+    def packets(self, mapping: Mapping) -> int:
+        return self._ledger.usage_of(mapping).packets
+
+    def mapping(self, mapping_id: str) -> Mapping | None:
+        """By id, whoever's it is: for the gateway's own servers."""
+        return self._ledger.table.get(mapping_id)
+
+    def epoch_s(self) -> int:
+        """The seconds that NAT-PMP and PCP carry."""
+        return self._ledger.epoch.seconds(self._clock())
+
+    def count(self, source: Source) -> int:
+        return len(self._ledger.table.numbering(self._whose(source)))
+
+    def in_range(
+        self, source: Source, transport: Transport, start: int, end: int, everyone: bool, limit: int
+    ) -> Sequence[Mapping]:
+        device = None if self._all and everyone else self._device_of(source)
+        table = self._ledger.table
+        rows = [table.get(i) for i in table.numbering(device)]
+        found = [
+            m
+            for m in rows
+            if m is not None and m.key.transport is transport and start <= m.key.external_port <= end
+        ]
+        found.sort(key=lambda m: m.key.external_port)
+        return found[:limit] if limit else found
+
+    def left_s(self, mapping: Mapping, via: Via) -> int:
+        return left_s(mapping, via, self._clock())
+
+    def system_update_id(self) -> int:
+        return self._ledger.update_id
+
+    def wan(self) -> WanStatus:
+        network = self._network()
+        connected = bool(network.external) and network.wan.up
+        since = network.connected_at
+        return WanStatus(
+            interface=network.wan.name,
+            up=network.wan.up,
+            connected=connected,
+            uptime_s=max(0, int(self._clock().boot - since)) if connected and since is not None else 0,
+            external_address=network.advertised if connected else None,
+        )

@@ -1,0 +1,107 @@
+"""Flows that are still to be ended, and the ports that are kept for their last holder until then.
+
+Clients renew by delete and add: a deleted mapping's flows live 5 s longer, unless the same mapping came back; an
+expired one's 60 s; what the operator or the policy revoked ends at once (design section 8).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from upnp_gw.firewall.base import Forward
+from upnp_gw.model.mapping import DecisionId, Endpoint, Mapping, MappingKey, Transport
+
+GRACE_S = {"deleted": 5.0, "expired": 60.0}
+"""Why a mapping ended -> seconds until its flows are cut; anything else: at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCut:
+    """One ended mapping whose flows are not cut yet. A row of the store, so that a crash forgets none."""
+
+    number: int
+    device: str
+    mapping: str
+    decision: DecisionId
+    key: MappingKey
+    internal: Endpoint
+    due: float
+    """BOOTTIME seconds."""
+
+    def forward(self) -> Forward:
+        return Forward(
+            self.mapping,
+            self.decision,
+            self.key.transport,
+            self.key.external_address,
+            self.key.external_port,
+            self.key.remote,
+            self.internal,
+            timeout_s=1,
+            remote_port=self.key.remote_port,
+        )
+
+
+def cut_of(number: int, mapping: Mapping, why: str, now: float) -> PendingCut:
+    """The cut that the end of a mapping calls for. ``why`` as in ``events.TableChanged.removed``."""
+    due = now + GRACE_S.get(why, 0.0)
+    return PendingCut(number, mapping.device, mapping.id, mapping.decision, mapping.key, mapping.internal, due)
+
+
+class Cuts:
+    """The pending ones, by external port and by time."""
+
+    def __init__(self, pending: Iterable[PendingCut] = ()) -> None:
+        self._pending: dict[int, PendingCut] = {}
+        self._by_port: dict[tuple[Transport, int], set[int]] = {}
+        for cut in pending:
+            self.add(cut)
+
+    def add(self, cut: PendingCut) -> None:
+        self._pending[cut.number] = cut
+        self._by_port.setdefault((cut.key.transport, cut.key.external_port), set()).add(cut.number)
+
+    def drop(self, number: int) -> None:
+        cut = self._pending.pop(number, None)
+        if cut is not None:
+            port = (cut.key.transport, cut.key.external_port)
+            self._by_port[port].discard(number)
+            if not self._by_port[port]:
+                del self._by_port[port]
+
+    def hasten(self, device: str, now: float) -> None:
+        """The flows of this device's ended mappings are not to live on any longer."""
+        for cut in [c for c in self._pending.values() if c.device == device]:
+            self._pending[cut.number] = replace(cut, due=min(cut.due, now))
+
+    def postpone(self, cuts: Iterable[PendingCut], due: float) -> None:
+        """The kernel did not take these: again at this BOOTTIME second."""
+        for cut in cuts:
+            self._pending[cut.number] = replace(cut, due=due)
+
+    def kept_for(self, transport: Transport, port: int) -> str | None:
+        """The device that a freed external port is kept for; None: nobody."""
+        numbers = [  # a pinhole takes no port of the gateway's address
+            n for n in self._by_port.get((transport, port), ()) if self._pending[n].internal.address.version == 4
+        ]
+        return self._pending[min(numbers)].device if numbers else None
+
+    def undone_by(self, mapping: Mapping) -> list[PendingCut]:
+        """The cuts that this mapping makes needless: its device has the same key and internal endpoint again."""
+        numbers = self._by_port.get((mapping.key.transport, mapping.key.external_port), ())
+        cuts = [self._pending[number] for number in numbers]
+        return [
+            cut
+            for cut in cuts
+            if cut.mapping != mapping.id
+            and (cut.device, cut.key, cut.internal) == (mapping.device, mapping.key, mapping.internal)
+        ]
+
+    def due(self, now: float) -> list[PendingCut]:
+        return sorted((c for c in self._pending.values() if c.due <= now), key=lambda cut: cut.number)
+
+    def next(self) -> float | None:
+        """BOOTTIME seconds of the next one. O(pending), which the last minute's removals bound."""
+        return min((cut.due for cut in self._pending.values()), default=None)
+
+    def __len__(self) -> int:
+        return len(self._pending)

@@ -1,0 +1,321 @@
+"""DHCP leases, as four servers write them down: dnsmasq, Kea (memfile), ISC dhcpd and systemd-networkd.
+
+Any bytes become leases or a named problem, never an exception. What a host calls itself in DHCP is its own word: a
+policy may ask for it beside a MAC address, not in its place.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from ipaddress import IPv4Address, ip_address
+from typing import Any
+
+from upnp_gw.model.device import is_mac
+from upnp_gw.model.mapping import IPAddress
+from upnp_gw.model.network import Neighbours
+
+MOST_LEASES = 65_536
+LONGEST_NAME = 63
+CLOCKLESS_BELOW = 1_000_000_000
+"""dnsmasq built for a machine without a clock writes the length of a lease where others write its end."""
+KEA_FOREVER = 0xFFFFFFFF
+LATEST = 2**63
+
+_ISC = re.compile(r'"(?:[^"\\]|\\.)*"|[{};]|#[^\n]*|[^\s{};"#]+|"')
+_DATE = "%Y/%m/%d %H:%M:%S"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One host's address for a time."""
+
+    address: IPAddress
+    mac: str | None
+    """Lower case, colons; None: the server does not tell (DHCPv6 by DUID)."""
+    name: str | None
+    """The host name that the client gave or was given."""
+    expires: float | None
+    """Wall-clock seconds; None: it does not, or it cannot be told."""
+
+    def live(self, wall: float) -> bool:
+        return self.expires is None or wall < self.expires
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    leases: tuple[Lease, ...]
+    problem: str | None = None
+    """What could not be read, the first of it; the rest was."""
+
+
+class Kind(StrEnum):
+    DNSMASQ = "dnsmasq"
+    KEA = "kea"
+    ISC = "isc"
+    NETWORKD = "networkd"
+
+
+class Wrong(ValueError):
+    """A part of a file that is no lease."""
+
+
+class Leases:
+    """The leases of all files, by address and by MAC address. Of two for one address the one that ends later."""
+
+    def __init__(self, leases: Iterable[Lease] = ()) -> None:
+        self._by_address: dict[IPAddress, Lease] = {}
+        for lease in leases:
+            known = self._by_address.get(lease.address)
+            if known is None or _end(lease) >= _end(known):
+                self._by_address[lease.address] = lease
+        self._by_mac: dict[str, list[Lease]] = {}
+        for lease in self._by_address.values():
+            if lease.mac is not None:
+                self._by_mac.setdefault(lease.mac, []).append(lease)
+
+    def __len__(self) -> int:
+        return len(self._by_address)
+
+    def known(
+        self,
+        address: IPAddress,
+        mac: str | None,
+        neighbours: Neighbours,
+        wall: float,
+        same_lan: Callable[[IPAddress], bool] = lambda address: True,
+    ) -> tuple[str | None, bool]:
+        """(the host's DHCP name or None, whether address, neighbour's MAC and lease agree).
+
+        An IPv6 address that the server did not give follows its MAC address: a live lease of the same MAC on the
+        same LAN stands for it, unless that lease's address is another host's now.
+        """
+        own = self._by_address.get(address)
+        if own is not None and not own.live(wall):
+            own = None
+        if mac is None:
+            return (own.name if own is not None else None), False
+        if own is not None and own.mac is not None:
+            return (own.name, True) if own.mac == mac else (None, False)
+        if address.version == 4:
+            return None, False
+        for lease in self._by_mac.get(mac, ()):
+            alive = lease.live(wall) and same_lan(lease.address)
+            if alive and neighbours.mac_of(lease.address) in (mac, None):
+                return lease.name, True
+        return None, False
+
+    def name_of(
+        self, mac: str, wall: float, same_lan: Callable[[IPAddress], bool] = lambda address: True
+    ) -> str | None:
+        """The DHCP name of a device, for people."""
+        live = [lease for lease in self._by_mac.get(mac, ()) if lease.live(wall) and same_lan(lease.address)]
+        return next((lease.name for lease in live if lease.name), None)
+
+
+def parse(data: bytes) -> Parsed:
+    """The leases of a file, whoever wrote it. Never raises."""
+    text = data.decode("utf-8", "replace")
+    kind = kind_of(text)
+    if kind is None:
+        return Parsed((), "no lease file of dnsmasq, Kea, ISC dhcpd or systemd-networkd" if text.strip() else None)
+    found: dict[IPAddress, Lease] = {}
+    problem: str | None = None
+    for item in _READERS[kind](text):
+        if isinstance(item, Wrong):
+            problem = problem or f"{kind}: {item}"
+        elif isinstance(item, Lease):
+            found[item.address] = item  # the files are logs: the last entry of an address is the one in force
+        else:
+            found.pop(item, None)
+        if len(found) > MOST_LEASES:
+            problem = f"{kind}: more than {MOST_LEASES} leases"
+            break
+    return Parsed(tuple(found.values()), problem)
+
+
+def kind_of(text: str) -> Kind | None:
+    """Which server wrote this text."""
+    start = text.lstrip()
+    if start.startswith("{"):
+        return Kind.NETWORKD
+    if start.startswith("address,"):
+        return Kind.KEA
+    first = next((line for line in start.splitlines() if line.strip() and not line.startswith("#")), "").split()
+    if re.search(r"^(?:lease\s+[0-9.]+\s*\{|authoring-byte-order|server-duid|failover peer|ia-)", start, re.M):
+        return Kind.ISC
+    if first[:1] == ["duid"] or (len(first) >= 4 and first[0].isdigit()):
+        return Kind.DNSMASQ
+    return None
+
+
+Item = Lease | Wrong | IPAddress
+"""A lease; what is no lease; an address whose lease is over."""
+
+
+def _dnsmasq(text: str) -> Iterator[Item]:
+    for number, line in enumerate(text.split("\n"), 1):
+        fields = line.split()
+        if not fields or fields[0] == "duid":
+            continue
+        try:
+            if len(fields) < 4:
+                raise Wrong("a lease has 4 or 5 fields")
+            expiry = _seconds(fields[0])
+            expires = None if expiry == 0 or expiry < CLOCKLESS_BELOW else float(expiry)
+            yield Lease(ip_address(fields[2]), _mac(fields[1]), _name(fields[3]), expires)
+        except ValueError as error:
+            yield _wrong(f"line {number}", error)
+
+
+def _kea(text: str) -> Iterator[Item]:
+    """A CSV file that begins with the names of its columns, and grows by a line for each change.
+
+    A line ends at a line feed and nowhere else: a host name can hold what Python too takes for the end of one.
+    """
+    lines = text.split("\n")
+    columns = {name: index for index, name in enumerate(lines[0].strip().split(","))}
+    for number, line in enumerate(lines[1:], 2):
+        cells = line.rstrip("\r").split(",")
+        if not line.strip() or cells[0] == "address":
+            continue
+        try:
+            values = {name: cells[index] for name, index in columns.items() if index < len(cells)}
+            address = ip_address(values["address"])
+            lifetime = _seconds(values["valid_lifetime"])
+            if lifetime == 0 or values.get("state", "0") != "0":
+                yield address
+                continue
+            expires = None if lifetime == KEA_FOREVER else float(_seconds(values["expire"]))
+            name = values.get("hostname", "").replace("&#x2c", ",").rstrip(".")
+            yield Lease(address, _mac(values.get("hwaddr", "")), _name(name.partition(".")[0]), expires)
+        except (ValueError, KeyError) as error:
+            yield _wrong(f"line {number}", error)
+
+
+def _isc(text: str) -> Iterator[Item]:
+    tokens = (token for token in _ISC.findall(text) if not token.startswith("#"))
+    statement: list[str] = []
+    for token in tokens:
+        if token == "{":
+            if len(statement) == 2 and statement[0] == "lease":
+                try:
+                    yield _isc_lease(statement[1], _block(tokens))
+                except ValueError as error:
+                    yield _wrong(f"lease {statement[1][:40]!r}", error)
+            else:
+                for _ in _block(tokens):
+                    pass
+            statement = []
+        elif token in (";", "}"):
+            statement = []
+        else:
+            statement.append(token)
+
+
+def _block(tokens: Iterator[str]) -> Iterator[list[str]]:
+    """The statements of a block up to its end; blocks within it are passed over."""
+    depth, statement = 1, list[str]()
+    for token in tokens:
+        if token == "{":
+            depth += 1
+        elif token == "}":
+            depth -= 1
+            statement = []
+            if depth == 0:
+                return
+        elif token == ";":
+            if depth == 1 and statement:
+                yield statement
+            statement = []
+        else:
+            statement.append(token)
+
+
+def _isc_lease(address: str, statements: Iterator[list[str]]) -> Item:
+    mac, name, expires, active = None, None, None, True
+    for statement in statements:
+        match statement:
+            case ["hardware", "ethernet", text]:
+                mac = _mac(text)
+            case ["client-hostname", text]:
+                name = _name(text.strip('"'))
+            case ["binding", "state", state]:
+                active = state == "active"
+            case ["ends", "never"]:
+                expires = None
+            case ["ends", "epoch", seconds]:
+                expires = float(_seconds(seconds))
+            case ["ends", _, day, time]:
+                expires = datetime.strptime(f"{day} {time}", _DATE).replace(tzinfo=UTC).timestamp()
+    found = IPv4Address(address)
+    return Lease(found, mac, name, expires) if active else found
+
+
+def _networkd(text: str) -> Iterator[Item]:
+    """The state of systemd's DHCP server (PersistLeases=)."""
+    try:
+        leases = json.loads(text)["Leases"]
+        if not isinstance(leases, list):
+            raise Wrong("Leases is no list")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        yield _wrong("the file", error)
+        return
+    for number, entry in enumerate(leases, 1):
+        try:
+            ends = entry.get("ExpirationRealtimeUSec")
+            hardware = entry.get("HardwareAddress") or _client_mac(entry.get("ClientId"))
+            if not isinstance(entry["Address"], list):  # bytes() of a number is as many zeros
+                raise Wrong("Address is no list")
+            yield Lease(
+                ip_address(bytes(entry["Address"])),
+                ":".join(f"{octet:02x}" for octet in bytes(hardware)) if hardware and len(hardware) == 6 else None,
+                _name(entry.get("Hostname") or ""),
+                ends / 1_000_000 if isinstance(ends, int) and ends < 2**63 else None,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            yield _wrong(f"lease {number}", error)
+
+
+def _client_mac(client: Any) -> Any:
+    """The MAC address in a client identifier of type 1 (RFC 2132 section 9.14)."""
+    return client[1:] if isinstance(client, list) and len(client) == 7 and client[0] == 1 else None
+
+
+_READERS: Mapping[Kind, Callable[[str], Iterator[Item]]] = {
+    Kind.DNSMASQ: _dnsmasq,
+    Kind.KEA: _kea,
+    Kind.ISC: _isc,
+    Kind.NETWORKD: _networkd,
+}
+
+
+def _wrong(where: str, error: Exception) -> Wrong:
+    return Wrong(f"{where}: {error}" if isinstance(error, Wrong) else f"{where} cannot be read")
+
+
+def _seconds(text: str) -> int:
+    """A count of seconds that a clock can show."""
+    value = int(text)
+    if not 0 <= value < LATEST:
+        raise Wrong("a time that no clock shows")
+    return value
+
+
+def _mac(text: str) -> str | None:
+    """dnsmasq writes ``06-aa:..`` for what is no Ethernet."""
+    value = text.lower()
+    return value if is_mac(value) else None
+
+
+def _name(text: str) -> str | None:
+    """A name as it may be shown and compared; None for none."""
+    if not isinstance(text, str) or text in ("", "*") or len(text) > LONGEST_NAME or not text.isprintable():
+        return None
+    return text
+
+
+def _end(lease: Lease) -> float:
+    return float("inf") if lease.expires is None else lease.expires

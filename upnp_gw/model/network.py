@@ -1,0 +1,350 @@
+"""The network as the gateway sees it: links, addresses, neighbours, ports of its own. Pure values.
+
+``servers.netwatch`` fills them from netlink; the gate's facts, the servers and the firewall read them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, ip_network
+
+from upnp_gw.model.device import device_id
+from upnp_gw.model.mapping import IPAddress, IPNetwork, Transport
+from upnp_gw.model.prefixes import joined, without
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One interface: its name, kernel index (0: not there), carrier and addresses."""
+
+    name: str
+    index: int
+    up: bool
+    addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    has_macs: bool = field(default=True, kw_only=True)
+    """True where its hosts have MAC addresses; False for a tunnel or the loopback."""
+
+    @property
+    def ipv4(self) -> tuple[IPv4Address, ...]:
+        return tuple(a.ip for a in self.addresses if isinstance(a, IPv4Interface))
+
+    @property
+    def ipv6(self) -> tuple[IPv6Address, ...]:
+        return tuple(a.ip for a in self.addresses if isinstance(a, IPv6Interface))
+
+    @property
+    def ips(self) -> tuple[IPAddress, ...]:
+        """Its addresses of both families."""
+        return (*self.ipv4, *self.ipv6)
+
+    @property
+    def networks(self) -> tuple[IPNetwork, ...]:
+        """The connected prefixes, IPv6 link-local (fe80::/64) among them."""
+        return tuple(a.network for a in self.addresses)
+
+    def holds(self, address: IPAddress) -> bool:
+        """True where the address is in a connected prefix."""
+        return any(address in net for net in self.networks if net.version == address.version)
+
+
+def same_prefixes(lans: Sequence[Link]) -> tuple[str, ...]:
+    """A sentence for each prefix that two LANs share: its addresses do not show on which LAN a host is."""
+    found: dict[IPNetwork, str] = {}
+    told = []
+    for link in lans:
+        for net in dict.fromkeys(net for net in link.networks if not net.is_link_local):
+            first = found.setdefault(net, link.name)
+            if first != link.name:
+                told.append(f"{first} and {link.name} have the same prefix {net}: it is served only on {first}")
+    return tuple(told)
+
+
+def awaited(links: Iterable[Link]) -> tuple[str, ...]:
+    """A sentence for each interface that is not there now."""
+    return tuple(
+        f"{link.name} is not there: it is served as soon as it appears" for link in links if not link.index
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """All served links at one moment."""
+
+    wan: Link
+    lans: tuple[Link, ...]
+    routed: tuple[IPNetwork, ...] = ()
+    """LAN prefixes behind another router of ours (``[lan] routed``)."""
+    routed_on: tuple[str, ...] = ()
+    """The LAN interface that the kernel's route to each of them leads to; empty: none does. Where several LANs are
+    served, that router is on this one, and on no other."""
+    external: tuple[IPv4Address, ...] = ()
+    """External IPv4 addresses, the primary one first: the WAN link's, or the configured ones."""
+    advertise: IPv4Address | None = None
+    """Behind another router: its external address, which reaches ours (``[wan] advertise``). Clients are told it;
+    the kernel translates with ``external``."""
+    connected_at: float | None = None
+    """BOOTTIME seconds since when ``external`` is not empty."""
+    generation: int = 0
+    """Grows with each change."""
+    emulated: bool = False
+    """The emulator serves the loopback, where its clients have the gateway's own addresses; nothing is opened."""
+    own: frozenset[tuple[int, int]] = field(init=False, compare=False, repr=False)
+    """(IP version, number) of every address of the gateway itself: every decision asks."""
+    lan_spans: tuple[tuple[int, int, int, bool], ...] = field(init=False, compare=False, repr=False)
+    """(IP version, first, last, one has no hosts at its ends) of every LAN prefix, routed ones last."""
+    _places: tuple[tuple[int, int, int, str], ...] = field(init=False, compare=False, repr=False)
+    """(IP version, first, last, LAN interface) of each connected prefix, the longest first. Of two LANs with the
+    same prefix the first one has it."""
+    _extents: dict[str, tuple[tuple[int, int, int], ...]] = field(init=False, compare=False, repr=False)
+    """LAN interface -> (IP version, first, last) of ``prefixes``."""
+    prefixes: dict[str, tuple[str, ...]] = field(init=False, compare=False, repr=False)
+    """LAN interface -> its IPv4 prefixes, or its IPv6 prefixes where it has no IPv4."""
+
+    @property
+    def advertised(self) -> IPv4Address | None:
+        """The external IPv4 address that clients are told; None: the WAN has none."""
+        return (self.advertise or self.external[0]) if self.external else None
+
+    @property
+    def elsewhere(self) -> tuple[IPv4Address, ...]:
+        """External addresses that the WAN interface lacks while it is up."""
+        there = self.wan.up and not self.emulated
+        return tuple(a for a in self.external if a not in self.wan.ipv4) if there else ()
+
+    def __post_init__(self) -> None:
+        held = [own.ip for link in (self.wan, *self.lans) for own in link.addresses]
+        own = frozenset((address.version, int(address)) for address in (*held, *self.external))
+        nets = (*(net for link in self.lans for net in link.networks), *self.routed)
+        object.__setattr__(self, "own", own)
+        object.__setattr__(self, "lan_spans", tuple(_span(net) for net in nets))
+        object.__setattr__(self, "_places", _places(self.lans, zip(self.routed, self.routed_on, strict=False)))
+        parts = {link.name: _parts(link) for link in self.lans}
+        object.__setattr__(self, "_extents", {name: tuple(map(_ends, nets)) for name, nets in parts.items()})
+        object.__setattr__(self, "prefixes", {name: tuple(map(str, nets)) for name, nets in parts.items()})
+
+    @property
+    def lan_hosts(self) -> tuple[IPNetwork, ...]:
+        """Prefixes that no packet from the WAN can come from: the LANs', connected and routed, and our addresses.
+
+        Link-local prefixes are on every link, and the WAN link's prefixes are outside, except our own address.
+        """
+        nets = (*(net for link in self.lans for net in link.networks), *self.routed)
+        left = joined(net for net in nets if not net.is_link_local)
+        for outside in self.wan.networks:
+            left = tuple(part for net in left for part in without(net, outside))
+        own = (ip_network(ip) for ip in (*self.wan.ips, *self.external) if not ip.is_link_local)
+        return joined((*left, *own))
+
+    def lan(self, interface: str) -> Link | None:
+        return next((link for link in self.lans if link.name == interface), None)
+
+    @property
+    def lan_names(self) -> tuple[str, ...]:
+        """The LAN interfaces, the first one first."""
+        return tuple(link.name for link in self.lans)
+
+    @property
+    def main_lan(self) -> str:
+        """The LAN interface that is named first. A device for which the policy names no LAN is on it."""
+        return self.lans[0].name if self.lans else ""
+
+    def lan_of(self, address: IPAddress) -> str:
+        """The LAN interface that this address is on, or behind a router of: the longest prefix decides, as in the
+        kernel. Empty where that cannot be told: a link-local address is on every LAN, a routed one of a single LAN
+        has no entry of its own.
+        """
+        number, version = int(address), address.version
+        for family, first, last, name in self._places:
+            if family == version and first <= number <= last:
+                return name
+        return ""
+
+    def extent_of(self, interface: str) -> tuple[tuple[int, int, int], ...]:
+        """``prefixes`` of a LAN, as (IP version, first, last)."""
+        return self._extents.get(interface, ())
+
+    def device_id(self, mac: str, interface: str) -> str:
+        """The identifier of the device with this MAC address on this LAN interface (``upnp_gw.model.device``)."""
+        return device_id(mac, interface if len(self.lans) > 1 else "")
+
+    def on_lan(self, address: IPAddress) -> bool:
+        """True where the address is in a connected prefix of a LAN link or in a routed one."""
+        return any(
+            address.version == net.version and address in net
+            for nets in (*(link.networks for link in self.lans), self.routed)
+            for net in nets
+        )
+
+    def on_link(self, address: IPAddress, interface: str) -> bool:
+        """True where a packet from this address may come in on this LAN interface."""
+        link = self.lan(interface)
+        if link is None:
+            return False
+        place = self.lan_of(address)
+        if place:
+            return place == interface
+        nets = link.networks if len(self.lans) > 1 else (*link.networks, *self.routed)
+        return any(address.version == net.version and address in net for net in nets)
+
+    def is_gateway(self, address: IPAddress) -> bool:
+        """True for any address of the gateway itself, WAN ones among them."""
+        return address in self.external or any(
+            address == own.ip for link in (self.wan, *self.lans) for own in link.addresses
+        )
+
+
+def _places(lans: Sequence[Link], routed: Iterable[tuple[IPNetwork, str]]) -> tuple[tuple[int, int, int, str], ...]:
+    nets = [(net, link.name) for link in lans for net in dict.fromkeys(link.networks) if not net.is_link_local]
+    nets += routed if len(lans) > 1 else ()
+    nets.sort(key=lambda place: -place[0].prefixlen)  # stable: the order of the LANs stays
+    return tuple((net.version, int(net.network_address), int(net.broadcast_address), name) for net, name in nets)
+
+
+def _parts(link: Link) -> list[IPNetwork]:
+    nets = [net for net in link.networks if not net.is_link_local]
+    return [net for net in nets if net.version == 4] or nets
+
+
+def _ends(net: IPNetwork) -> tuple[int, int, int]:
+    return net.version, int(net.network_address), int(net.broadcast_address)
+
+
+def _span(net: IPNetwork) -> tuple[int, int, int, bool]:
+    ends = net.max_prefixlen - net.prefixlen >= 2
+    return net.version, int(net.network_address), int(net.broadcast_address), ends
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """One entry of the kernel's neighbour table on a LAN link."""
+
+    address: IPAddress
+    mac: str
+    """Lower case, colons."""
+    interface: str
+
+
+@dataclass(slots=True)
+class Neighbours:
+    """The hosts behind addresses, kept by netlink events. A device is identified by its MAC address and its LAN."""
+
+    _by_address: dict[IPAddress, dict[str, Neighbour]] = field(default_factory=dict)
+    """Address -> interface -> entry: two LANs can each have their own fe80::1."""
+    _by_mac: dict[str, set[tuple[IPAddress, str]]] = field(default_factory=dict)
+
+    def find(self, address: IPAddress, interface: str | None = None) -> Neighbour | None:
+        """The entry of an address on this LAN interface; without one, on the only one that knows it.
+
+        None where two interfaces know the address: a guess would take a host of one LAN for a host of the other.
+        """
+        entries = self._by_address.get(address)
+        if not entries:
+            return None
+        if interface is not None:
+            return entries.get(interface)
+        return next(iter(entries.values())) if len(entries) == 1 else None
+
+    def mac_of(self, address: IPAddress, interface: str | None = None) -> str | None:
+        """The MAC address of that entry."""
+        entry = self.find(address, interface)
+        return entry.mac if entry is not None else None
+
+    def addresses_of(self, mac: str, interface: str | None = None) -> frozenset[IPAddress]:
+        """The addresses of this MAC address on this LAN interface; without one, on all."""
+        places = self._by_mac.get(mac, ())
+        return frozenset(address for address, where in places if interface in (None, where))
+
+    def interfaces_of(self, mac: str) -> frozenset[str]:
+        """The LAN interfaces that this MAC address is seen on."""
+        return frozenset(where for _, where in self._by_mac.get(mac, ()))
+
+    def all(self) -> Iterable[Neighbour]:
+        return tuple(entry for entries in self._by_address.values() for entry in entries.values())
+
+    def learn(self, entry: Neighbour) -> Neighbour | None:
+        """Takes in an entry; the answer is the one it replaced when the MAC address is another."""
+        entries = self._by_address.setdefault(entry.address, {})
+        old = entries.get(entry.interface)
+        entries[entry.interface] = entry
+        self._by_mac.setdefault(entry.mac, set()).add((entry.address, entry.interface))
+        if old is not None and old.mac != entry.mac:
+            self._drop_mac(old)
+            return old
+        return None
+
+    def forget(self, address: IPAddress, interface: str | None = None) -> None:
+        """Drops what this interface, or without one every interface, knows of an address."""
+        entries = self._by_address.get(address, {})
+        for name in (*entries,) if interface is None else (interface,):
+            old = entries.pop(name, None)
+            if old is not None:
+                self._drop_mac(old)
+        if not entries:
+            self._by_address.pop(address, None)
+
+    def _drop_mac(self, entry: Neighbour) -> None:
+        places = self._by_mac.get(entry.mac)
+        if places is not None:
+            places.discard((entry.address, entry.interface))
+            if not places:
+                del self._by_mac[entry.mac]
+
+
+PORT_CONTROL_PORTS = frozenset({(Transport.UDP, 5350), (Transport.UDP, 5351)})
+"""External ports that no client is given (RFC 6887 section 11.3), whether or not they are served."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPorts:
+    """External ports that are not ours to give (SR-24): the gateway listens there, or a static rule uses them."""
+
+    listening: frozenset[tuple[Transport, int]] = frozenset()
+    """Sockets on a wildcard or WAN address in LISTEN, or unconnected UDP below the ephemeral range."""
+    static: frozenset[tuple[Transport, int]] = frozenset()
+    """Ports that a dnat of another table leads elsewhere."""
+
+    def holds(self, transport: Transport, port: int) -> bool:
+        place = (transport, port)
+        return place in self.listening or place in self.static or place in PORT_CONTROL_PORTS
+
+
+NOT_PUBLIC: tuple[tuple[IPv4Network, str], ...] = tuple(
+    (IPv4Network(network), why)
+    for network, why in (
+        ("10.0.0.0/8", "private (RFC 1918)"),
+        ("172.16.0.0/12", "private (RFC 1918)"),
+        ("192.168.0.0/16", "private (RFC 1918)"),
+        ("100.64.0.0/10", "shared by a carrier's NAT (RFC 6598)"),
+        ("169.254.0.0/16", "link-local (RFC 3927)"),
+        ("127.0.0.0/8", "loopback (RFC 1122)"),
+        ("0.0.0.0/8", "this network (RFC 1122)"),
+        ("192.0.0.0/24", "for protocol use, as in DS-Lite (RFC 6890)"),
+        ("192.0.2.0/24", "for documentation (RFC 5737)"),
+        ("198.51.100.0/24", "for documentation (RFC 5737)"),
+        ("203.0.113.0/24", "for documentation (RFC 5737)"),
+        ("198.18.0.0/15", "for benchmarks (RFC 2544)"),
+        ("224.0.0.0/4", "multicast (RFC 5771)"),
+        ("240.0.0.0/4", "reserved (RFC 1112)"),
+    )
+)
+"""What the internet cannot reach, and why (RFC 6890)."""
+
+PRIVATE = tuple(network for network, _ in NOT_PUBLIC[:3])
+"""RFC 1918."""
+
+
+def private_external(address: IPv4Address) -> str | None:
+    """Why the internet cannot reach this external address, as ``private (RFC 1918)``; None: it is a public one."""
+    return next((why for network, why in NOT_PUBLIC if address in network), None)
+
+
+def external_problems(network: Network) -> list[str]:
+    """Problems that keep the internet from mapped ports, a sentence each, for the log and the status."""
+    found = [
+        f"{address} of [wan] addresses is not on {network.wan.name}: mappings are reached only where the provider"
+        f' routes it to this machine. Behind another router write advertise = "{address}" instead'
+        for address in network.elsewhere
+    ]
+    told = network.advertised
+    if told is not None and (why := private_external(told)) is not None:
+        found.append(f"the external address {told} is not public ({why}): the internet does not reach mapped ports")
+    return found

@@ -1,0 +1,126 @@
+"""The root device descriptions, filled from their templates, and what identifies a root device.
+
+Each face is a root device of its own: three UDNs derived from one UUID that the state directory keeps, and a
+CONFIGID that is a function of the documents served (IGD sections 1.3, 1.4 and 2.2).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID, uuid5
+
+from lxml import etree
+
+from upnp_gw import __version__
+from upnp_gw.protocols.igd.descriptors import load_descriptor
+from upnp_gw.protocols.igd_services import (
+    SERVICE,
+    Face,
+    Level,
+    Service,
+    control_path,
+    description_path,
+    event_path,
+    scpd_path,
+    service_of,
+)
+
+NS = "{urn:schemas-upnp-org:device-1-0}"
+DECLARATION = b'<?xml version="1.0"?>\n'
+FRIENDLY_NAME_MAX = 63
+DEFAULT_FRIENDLY_NAME = "upnp-gw"
+
+
+@dataclass(frozen=True, slots=True)
+class RootDevice:
+    """One face as it is announced and served."""
+
+    face: Face
+    udns: Mapping[Level, str]
+    """``uuid:`` and the UUID in lower case, one for each nested device, the same for ever."""
+    config_id: int
+    """CONFIGID.UPNP.ORG, 0..16777215: another number exactly where a served document is another."""
+    description: bytes
+    """The root device description, UTF-8 XML."""
+
+    @property
+    def path(self) -> str:
+        """Where the description is served: the path of LOCATION."""
+        return description_path(self.face)
+
+
+def root_device(
+    face: Face, root: UUID, *, friendly_name: str, presentation_url: str, token: str, scpds: Iterable[bytes]
+) -> RootDevice:
+    """The root device of a face, with its description and the CONFIGID over that and its service descriptions.
+
+    ``root`` is the gateway's UUID, ``token`` the secret part of the control paths (SR-10), ``scpds`` the service
+    descriptions as they are served. An empty ``presentation_url`` becomes ``/``, the gateway's own page.
+    """
+    ids = udns(root, face)
+    tree = fill(face, ids, friendly_name=friendly_name, presentation_url=presentation_url, token=token)
+    number = config_id([etree.tostring(tree), *scpds])
+    tree.set("configId", str(number))
+    return RootDevice(face, ids, number, DECLARATION + etree.tostring(tree, encoding="utf-8") + b"\n")
+
+
+def udns(root: UUID, face: Face) -> dict[Level, str]:
+    """The three UDNs of a face, name-based (RFC 9562 section 5.5) from the gateway's UUID."""
+    return {level: f"uuid:{uuid5(root, f'{face.value}/{level.value}')}" for level in Level}
+
+
+def config_id(documents: Iterable[bytes]) -> int:
+    """24 bits of a hash over the documents in their order: the range that a device may use freely."""
+    digest = sha256()
+    for document in documents:
+        digest.update(sha256(document).digest())
+    return int.from_bytes(digest.digest()[:3], "big")
+
+
+def fill(
+    face: Face, ids: Mapping[Level, str], *, friendly_name: str, presentation_url: str, token: str
+) -> etree._Element:
+    """The template of a face with everything in it but its configId."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True)
+    tree = etree.fromstring(load_descriptor(f"{face.value}.xml"), parser)
+    for device in tree.iter(f"{NS}device"):
+        _set(device, "UDN", ids[_level(device)])
+        _set(device, "modelNumber", __version__)
+        for element in device.iterfind(f"{NS}serviceList/{NS}service"):
+            service = _service(face, element)
+            _set(element, "SCPDURL", scpd_path(face, service))
+            _set(element, "controlURL", control_path(token, face, service))
+            _set(element, "eventSubURL", event_path(token, face, service))
+    root = _child(tree, "device")
+    _set(root, "friendlyName", shown_name(friendly_name))
+    _set(root, "presentationURL", presentation_url or "/")
+    return tree
+
+
+def shown_name(text: str) -> str:
+    """The configured name as XML can carry it: printable, not empty, shorter than 64 characters (IGD-014)."""
+    printable = "".join(c if c.isprintable() else " " for c in text).strip()
+    return printable[:FRIENDLY_NAME_MAX].rstrip() or DEFAULT_FRIENDLY_NAME
+
+
+def _level(device: etree._Element) -> Level:
+    return Level((_child(device, "deviceType").text or "").split(":")[-2])
+
+
+def _service(face: Face, element: etree._Element) -> Service:
+    urn = _child(element, "serviceType").text or ""
+    service = service_of(face, urn.removeprefix(SERVICE).partition(":")[0])
+    if service is None or service.urn != urn:
+        raise LookupError(f"the description of {face.value} lists {urn}, which that face does not serve")
+    return service
+
+
+def _child(element: etree._Element, name: str) -> etree._Element:
+    child = element.find(f"{NS}{name}")
+    if child is None:
+        raise LookupError(f"a device or service of the description has no {name}")
+    return child
+
+
+def _set(element: etree._Element, name: str, text: str) -> None:
+    _child(element, name).text = text

@@ -1,0 +1,206 @@
+"""SOAP 1.1 control: bytes of a POST -> ``Call``, and the response or fault back (IGD section 4).
+
+Everything that a body could be used for is bounded before and after a parse: 16 KiB, depth 8, 64 elements, no
+document type, no entity, no processing instruction (SR-14). There is one parser, and it is strict. What it refuses
+is read once more, by the same parser, where nothing but a raw description is in the way (``raw_description``).
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from lxml import etree
+
+from upnp_gw.model.errors import WireError
+from upnp_gw.protocols.igd.raw_description import repairs
+from upnp_gw.protocols.igd_services import Service
+from upnp_gw.protocols.xml import element_text, escape
+
+BODY_MAX = 16 * 1024
+DEPTH_MAX = 8
+ELEMENTS_MAX = 64
+ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
+CONTROL = "urn:schemas-upnp-org:control-1-0"
+XML_TYPES = frozenset({"text/xml", "application/xml", "application/soap+xml"})
+CONTENT_TYPE = 'text/xml; charset="utf-8"'
+
+_PARSER = etree.XMLParser(
+    encoding="utf-8",  # whatever the declaration says: UTF-7 and UTF-16 do not get in
+    resolve_entities=False,
+    no_network=True,
+    load_dtd=False,
+    dtd_validation=False,
+    huge_tree=False,
+    remove_comments=True,
+    remove_pis=False,
+)
+_SERVICE_URN = re.compile(r"urn:schemas-upnp-org:service:([A-Za-z0-9]{1,64}):([1-9][0-9]?)", re.ASCII)
+_EMPTY_NAMESPACE = re.compile(rb'\sxmlns:([A-Za-z]{1,16})=""')
+"""Not well-formed, but what ``upnpc -6 -A`` sends where the description has no service for the action."""
+_START = (
+    '<?xml version="1.0"?>\r\n'
+    f'<s:Envelope xmlns:s="{ENVELOPE}" s:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/"><s:Body>'
+)
+_END = "</s:Body></s:Envelope>\r\n"
+
+
+class SoapError(WireError):
+    """A request that is no call. ``status`` is the HTTP status, ``fault`` the UPnP error code where it is 500."""
+
+    def __init__(self, reason: str, status: int = 400, fault: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.fault = fault
+
+
+class UnreadableBody(SoapError):
+    """The body is not the XML of a call. ``action`` is what SOAPACTION names."""
+
+    action = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One action call, arguments in the order in which they were sent, unescaped."""
+
+    urn: str
+    """The namespace of the action element, whatever the client put there."""
+    action: str
+    arguments: tuple[tuple[str, str], ...]
+
+    @property
+    def is_query(self) -> bool:
+        """True for the deprecated QueryStateVariable."""
+        return self.urn == CONTROL and self.action == "QueryStateVariable"
+
+    def response_urn(self, service: Service) -> str:
+        """The namespace of the response: the request's own version of this service (IGD-070, IGD-091).
+
+        gupnp-igd calls a version 2 service as version 1; nat-port-mapper and ``upnpc -6 -A`` name another service
+        or none, and are answered with the service's own type.
+        """
+        match = _SERVICE_URN.fullmatch(self.urn)
+        return self.urn if match and match[1] == service.name else service.urn
+
+
+def parse_call(headers: Mapping[str, str], body: bytes) -> Call:
+    """The call in a POST. ``headers`` finds names in any case. Raises SoapError and nothing else.
+
+    400: SOAPACTION missing (SR-9), malformed XML or no envelope; 413: too large; 415: a content type that is not
+    XML (absent is accepted). Fault 401: SOAPACTION and body name different actions; 402: an argument is no text.
+    """
+    content_type = headers.get("Content-Type", "")
+    _check_content_type(content_type)
+    named = _named_action(headers.get("SOAPACTION"))
+    if len(body) > BODY_MAX:
+        raise SoapError("body-too-large", 413)
+    # White space and a final NUL around the document: clients that count the end of their string as content.
+    text = body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n\0")
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise SoapError("document-type")
+    try:
+        return _read(text, named)
+    except UnreadableBody as error:
+        for repaired in repairs(text, content_type):
+            with suppress(UnreadableBody):
+                return _read(repaired, named)
+        error.action = named
+        raise
+
+
+def build_response(urn: str, action: str, arguments: Iterable[tuple[str, str]]) -> bytes:
+    """The answer to an action. ``urn`` and names are our own or checked by ``response_urn``; values are escaped."""
+    inner = "".join(f"<{name}>{element_text(value)}</{name}>" for name, value in arguments)
+    return f'{_START}<u:{action}Response xmlns:u="{urn}">{inner}</u:{action}Response>{_END}'.encode()
+
+
+def build_query_response(value: str) -> bytes:
+    """The answer to QueryStateVariable; ``return`` has no namespace (UDA 1.0 section 3.3.2)."""
+    return build_response(CONTROL, "QueryStateVariable", [("return", value)])
+
+
+def build_fault(code: int, description: str) -> bytes:
+    """A UPnPError in a SOAP fault, to be sent with HTTP status 500 (IGD-080)."""
+    return (
+        f"{_START}<s:Fault><faultcode>s:Client</faultcode><faultstring>UPnPError</faultstring><detail>"
+        f'<UPnPError xmlns="{CONTROL}"><errorCode>{code}</errorCode>'
+        f"<errorDescription>{escape(description)}</errorDescription></UPnPError></detail></s:Fault>{_END}"
+    ).encode()
+
+
+def _check_content_type(value: str) -> None:
+    media_type = value.partition(";")[0].strip().lower()
+    if media_type and media_type not in XML_TYPES:
+        raise SoapError("content-type", 415)
+
+
+def _named_action(soapaction: str | None) -> str:
+    """The action of ``"urn#Action"``, with or without quotes (IGD-072). Its type part is not relied on."""
+    if soapaction is None or not soapaction.strip().strip('"'):
+        raise SoapError("soapaction-missing")
+    return soapaction.strip().strip('"').rpartition("#")[2].strip()
+
+
+def _read(text: bytes, named: str) -> Call:
+    """The strict reading. Raises SoapError."""
+    element = _action_element(_parse(text))
+    urn, action = _name(element)
+    if action != named:
+        raise SoapError("soapaction-mismatch", 500, 401)
+    return Call(urn, action, tuple(_argument(child) for child in element))
+
+
+def _parse(text: bytes) -> etree._Element:
+    root = _parsed(text)
+    if root is None and _EMPTY_NAMESPACE.search(text):
+        root = _parsed(_EMPTY_NAMESPACE.sub(b' xmlns:\\1="urn:"', text))
+    if root is None:
+        raise UnreadableBody("malformed-xml")
+    _check_bounds(root)
+    return root
+
+
+def _parsed(text: bytes) -> etree._Element | None:
+    try:
+        return etree.fromstring(text, _PARSER)
+    except (etree.XMLSyntaxError, ValueError):
+        return None
+
+
+def _check_bounds(root: etree._Element) -> None:
+    if root.getprevious() is not None or root.getnext() is not None:
+        raise UnreadableBody("processing-instruction")
+    elements, depth = 0, 0
+    for event, node in etree.iterwalk(root, events=("start", "end", "pi")):
+        if not isinstance(node.tag, str):
+            raise UnreadableBody("processing-instruction")
+        elements += event == "start"
+        depth += 1 if event == "start" else -1
+        if elements > ELEMENTS_MAX or depth > DEPTH_MAX:
+            raise UnreadableBody("too-many-elements" if elements > ELEMENTS_MAX else "too-deep")
+
+
+def _action_element(root: etree._Element) -> etree._Element:
+    if root.tag != f"{{{ENVELOPE}}}Envelope":
+        raise SoapError("no-envelope")
+    bodies = [child for child in root if child.tag == f"{{{ENVELOPE}}}Body"]
+    if len(bodies) != 1 or len(bodies[0]) != 1:
+        raise SoapError("no-action")
+    headers = (entry for child in root if child.tag == f"{{{ENVELOPE}}}Header" for entry in child)
+    if any(entry.get(f"{{{ENVELOPE}}}mustUnderstand") == "1" for entry in headers):
+        raise SoapError("must-understand", 500, 401)
+    return bodies[0][0]
+
+
+def _name(element: etree._Element) -> tuple[str, str]:
+    """Namespace and local name."""
+    namespace, _, local = str(element.tag).rpartition("}")
+    return namespace.removeprefix("{"), local
+
+
+def _argument(element: etree._Element) -> tuple[str, str]:
+    """Name and text. Namespaces of arguments are not looked at: Net::UPnP sends ``u:varName``."""
+    if len(element):
+        raise UnreadableBody("argument-not-text", 500, 402)
+    return _name(element)[1], element.text or ""

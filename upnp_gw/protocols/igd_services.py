@@ -1,0 +1,92 @@
+"""The two faces of the gateway and their services: one table for SSDP, descriptions, SOAP and GENA.
+
+IGD:1 and IGD:2 are served as two root devices with their own UDNs over one engine, as AVM's gateways do:
+Windows and Xbox fail on IGD:2 descriptions, other clients look for nothing else (docs/spec/clients.md).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from upnp_gw.model.mapping import Via
+
+DEVICE = "urn:schemas-upnp-org:device:"
+SERVICE = "urn:schemas-upnp-org:service:"
+
+
+class Face(StrEnum):
+    """One description of the gateway. The value is its place in URLs."""
+
+    IGD1 = "igd1"
+    IGD2 = "igd2"
+
+    @property
+    def version(self) -> int:
+        return 1 if self is Face.IGD1 else 2
+
+    @property
+    def via(self) -> Via:
+        return Via.IGD1 if self is Face.IGD1 else Via.IGD2
+
+
+class Level(StrEnum):
+    """The three nested devices (IGD section 1.1). The value is the device type's name."""
+
+    ROOT = "InternetGatewayDevice"
+    WAN = "WANDevice"
+    CONNECTION = "WANConnectionDevice"
+
+    def urn(self, face: Face) -> str:
+        return f"{DEVICE}{self.value}:{face.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service of a face."""
+
+    name: str
+    """The service type's name, also its place in URLs: ``WANIPConnection``."""
+    version: int
+    service_id: str
+    """The part after ``urn:upnp-org:serviceId:``."""
+    level: Level
+
+    @property
+    def urn(self) -> str:
+        return f"{SERVICE}{self.name}:{self.version}"
+
+
+def _both(version: int) -> tuple[Service, ...]:
+    return (
+        Service("Layer3Forwarding", 1, "L3Forwarding1", Level.ROOT),
+        Service("WANCommonInterfaceConfig", 1, "WANCommonIFC1", Level.WAN),
+        Service("WANIPConnection", version, "WANIPConn1", Level.CONNECTION),
+    )
+
+
+SERVICES: dict[Face, tuple[Service, ...]] = {
+    Face.IGD1: _both(1),
+    Face.IGD2: (*_both(2), Service("WANIPv6FirewallControl", 1, "WANIPv6Firewall1", Level.CONNECTION)),
+}
+"""Every served service of a face, in the order of the notify set (IGD section 2.1)."""
+
+
+def service_of(face: Face, name: str) -> Service | None:
+    return next((service for service in SERVICES[face] if service.name == name), None)
+
+
+def description_path(face: Face) -> str:
+    return f"/{face.value}.xml"
+
+
+def scpd_path(face: Face, service: Service) -> str:
+    return f"/scpd/{face.value}/{service.name}.xml"
+
+
+def control_path(token: str, face: Face, service: Service) -> str:
+    """Where SOAP goes. The token is random and kept in the state directory: clients cache it (SR-10)."""
+    return f"/{token}/control/{face.value}/{service.name}"
+
+
+def event_path(token: str, face: Face, service: Service) -> str:
+    """Where SUBSCRIBE and UNSUBSCRIBE go, unique for each service (IGD-009)."""
+    return f"/{token}/event/{face.value}/{service.name}"

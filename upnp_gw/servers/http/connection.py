@@ -1,0 +1,252 @@
+"""One TCP connection before aiohttp sees it, and aiohttp's protocol behind it.
+
+aiohttp has no deadline for a request's head and no cap on connections. ``Connection`` is its protocol with both.
+"""
+
+import asyncio
+import fcntl
+import logging
+import socket
+import struct
+import termios
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import cast
+
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
+
+from upnp_gw.model.request import Source
+from upnp_gw.servers.http.limits import Admission, HttpLimits, Refusals
+
+log = logging.getLogger(__name__)
+
+INT = struct.Struct("i")
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER: the end is a reset, and the send queue goes with it (socket(7))."""
+
+
+class TooMuch(Exception):
+    """A request has more bytes on the wire than allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """The parts of the server that each connection uses."""
+
+    server: web.Server
+    limits: HttpLimits
+    admission: Admission
+    refusals: Refusals
+    identify: Callable[[tuple[object, ...], str], Source | None]
+    """Peer name, interface -> source; None where such an address may not come in here (SR-1)."""
+    host_of: Callable[[Source], Hashable]
+    """Source -> the host whose limits apply to it."""
+    error: Callable[[int], web.Response]
+
+
+class Connection(asyncio.Protocol):
+    """One connection behind the limits. Silent until it is admitted, cut when a deadline passes.
+
+    aiohttp's own protocol is made when there is room: whoever is turned away costs no parser and no task.
+    """
+
+    __slots__ = (
+        "_admitted",
+        "_body",
+        "_door",
+        "_early",
+        "_host",
+        "_interface",
+        "_link",
+        "_loop",
+        "_received",
+        "_served",
+        "_timer",
+        "_useful",
+        "source",
+    )
+
+    def __init__(self, door: Door, interface: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._door = door
+        self._interface = interface
+        self._loop = loop
+        self._link: asyncio.Transport | None = None
+        self._served: Served | None = None
+        self._host: Hashable = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._early = b""
+        self._received = 0
+        self._admitted = self._useful = False
+        self._body: StreamReader | None = None
+        self.source: Source | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._link = cast(asyncio.Transport, transport)  # uvloop's is one by its methods, not by its type
+        self._link.set_write_buffer_limits(high=0)  # an answer is written when the kernel has the last byte of it
+        peer = transport.get_extra_info("peername")
+        self.source = self._door.identify(peer, self._interface) if peer else None
+        if self.source is None:
+            self._refuse("not-on-the-lan", peer[0] if peer else "?")
+            return
+        host = self._door.host_of(self.source)
+        refused = self._door.admission.knock(host, self)
+        if refused is not None:
+            self._refuse(refused, self.source.address)
+            return
+        self._host, self._admitted = host, True
+        if self._served is None:
+            self.await_head()
+
+    def begin(self) -> None:
+        """Hands an admitted connection to aiohttp, with the bytes received so far."""
+        assert self._link is not None
+        self._served = Served(self._door, self, self._loop)
+        self.await_head()
+        self._served.connection_made(self._link)
+        if self._early:
+            early, self._early = self._early, b""
+            self._served.data_received(early)
+            self._link.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > self._door.limits.received:
+            self._too_much()
+        elif self._served is not None:
+            self._served.data_received(data)
+        elif self._link is not None and not self._link.is_closing():
+            self._early += data
+            self._link.pause_reading()
+
+    def eof_received(self) -> None:
+        if self._served is not None:
+            self._served.eof_received()
+
+    def pause_writing(self) -> None:
+        if self._served is not None:
+            self._served.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._served is not None:
+            self._served.resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_timer()
+        self._link = None
+        if self._served is not None:
+            self._served.connection_lost(exc)
+            self._served = None  # each names the other
+        if self._admitted:
+            self._door.admission.leave(self._host, self)
+            if not self._useful:
+                self._door.admission.waste(self._host)
+
+    @contextmanager
+    def reading(self, body: StreamReader) -> Iterator[None]:
+        """Lets this body end with TooMuch where the request has too many bytes."""
+        self._body = body
+        try:
+            yield
+        finally:
+            self._body = None
+
+    def answered(self, status: int) -> None:
+        """Notes an answer's status; 0: the kernel did not take the answer. 200, or 500 with a UPnP error in it,
+        answers a control point."""
+        self._useful = self._useful or status in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR)
+        self.await_head()
+
+    def await_head(self) -> None:
+        """Starts the deadline for a complete head."""
+        self._stop_timer()
+        self._received = len(self._early)
+        self._timer = self._loop.call_later(self._door.limits.head_s, self._expired)
+
+    def head_complete(self) -> None:
+        """Stops the deadline of the head: the request's own deadlines apply."""
+        self._stop_timer()
+
+    def cut(self) -> None:
+        """Ends the connection at once, and discards bytes that the client has not taken."""
+        if self._link is None:
+            return
+        link = self._link.get_extra_info("socket")
+        (untaken,) = INT.unpack(fcntl.ioctl(link.fileno(), termios.TIOCOUTQ, bytes(INT.size)))
+        if untaken:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self._link.abort()
+
+    @property
+    def gone(self) -> bool:
+        return self._link is None
+
+    def _expired(self) -> None:
+        self._timer = None
+        if self._received:  # silence is how every kept connection ends, half a head is an attack or a fault
+            self._door.refusals.note("head-deadline", self.source and self.source.address)
+        self.cut()
+
+    def _too_much(self) -> None:
+        """Ends the connection of a request with too many bytes."""
+        if self._body is None:
+            self._refuse("too-much-data", self.source and self.source.address)
+        elif self._body.exception() is None:
+            self._body.set_exception(TooMuch())
+            self._body.feed_eof()
+
+    def _refuse(self, reason: str, who: object) -> None:
+        self._door.refusals.note(reason, who)
+        self.cut()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Served(web.RequestHandler):
+    """aiohttp's protocol of a connection that was admitted."""
+
+    __slots__ = ("_door", "connection")
+
+    def __init__(self, door: Door, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            door.server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # None is its way to say: no access log
+            keepalive_timeout=door.limits.head_s,
+            lingering_time=1.0,
+            max_line_size=door.limits.head,
+            max_field_size=door.limits.head,
+            auto_decompress=False,
+        )
+        self._door = door
+        self.connection = connection
+
+    async def start(self) -> None:
+        """aiohttp's task of this connection. It does nothing if the client is gone before it runs, since aiohttp
+        would raise without its server."""
+        if not self.connection.gone:
+            await super().start()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answers what aiohttp could not parse, without its text: that quotes the client's bytes."""
+        if isinstance(exc, BadHttpMethod):
+            status, reason = HTTPStatus.NOT_IMPLEMENTED, "unknown-method"
+        elif isinstance(exc, HttpProcessingError):
+            status, reason = HTTPStatus.BAD_REQUEST, "bad-http"
+        else:
+            reason = "defect"
+            log.error("a request could not be answered", exc_info=exc)
+        source = self.connection.source
+        self._door.refusals.note(reason, source and source.address)
+        return self._door.error(status)

@@ -1,0 +1,74 @@
+"""Loads the served documents into the typed actions that the engine checks calls against.
+
+async-upnp-client reads them as the clients that use it do (Home Assistant, strictly), so what it cannot read, the
+daemon does not serve.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from async_upnp_client.client import UpnpAction, UpnpRequester, UpnpService
+from async_upnp_client.client_factory import UpnpFactory
+from async_upnp_client.const import HttpRequest, HttpResponse
+
+from upnp_gw.protocols.igd.model import ActionModel, ArgumentModel, DataType, ServiceModel, ServiceModels
+from upnp_gw.protocols.igd_services import SERVICES, Face, description_path
+
+BASE = "http://127.0.0.1"
+"""Where the documents pretend to be; no packet goes there."""
+
+
+class _Documents(UpnpRequester):
+    """Answers from memory."""
+
+    def __init__(self, documents: Mapping[str, bytes]) -> None:
+        self._documents = documents
+
+    async def async_http_request(self, http_request: HttpRequest) -> HttpResponse:
+        document = self._documents.get(urlsplit(http_request.url).path)
+        if document is None:
+            return HttpResponse(404, {}, None)
+        return HttpResponse(200, {}, document.decode())
+
+
+async def load_service_models(documents: Mapping[str, bytes]) -> ServiceModels:
+    """The models of all services of the faces whose description is among the documents (URL path -> bytes).
+
+    Raises what async-upnp-client raises on a document it cannot read, LookupError for a service that a face of
+    ``protocols.faces`` has and its description has not. Both are defects of what we ship.
+    """
+    factory = UpnpFactory(_Documents(documents))
+    models: dict[tuple[Face, str], ServiceModel] = {}
+    for face in Face:
+        if description_path(face) not in documents:
+            continue
+        device = await factory.async_create_device(f"{BASE}{description_path(face)}")
+        loaded = {service.service_type: service for service in device.all_services}
+        for service in SERVICES[face]:
+            models[face, service.name] = _service(loaded[service.urn])
+    return models
+
+
+def _service(service: UpnpService) -> ServiceModel:
+    return ServiceModel(
+        actions={name: _action(action) for name, action in service.actions.items()},
+        variables={name: variable.send_events for name, variable in service.state_variables.items()},
+    )
+
+
+def _action(action: UpnpAction) -> ActionModel:
+    return ActionModel(
+        action.name,
+        inputs=tuple(_argument(argument) for argument in action.in_arguments()),
+        outputs=tuple(_argument(argument) for argument in action.out_arguments()),
+    )
+
+
+def _argument(argument: UpnpAction.Argument) -> ArgumentModel:
+    variable = argument.related_state_variable
+    return ArgumentModel(
+        argument.name,
+        variable.name,
+        DataType(variable.data_type),
+        tuple(sorted(str(value) for value in variable.allowed_values)),
+    )

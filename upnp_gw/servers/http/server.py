@@ -1,0 +1,291 @@
+"""The HTTP server of the LAN: descriptions, control, eventing.
+
+Every request is checked for what a browser on the LAN could be made to send (SR-9): the Host is one of our own
+addresses, control and eventing take no request with what only browsers send, and no answer carries CORS.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Protocol
+
+from aiohttp import web
+from multidict import CIMultiDictProxy
+
+from upnp_gw.model.mapping import Instant
+from upnp_gw.model.network import Network
+from upnp_gw.model.request import Source, View
+from upnp_gw.protocols.igd.layer3_forwarding import default_connection_service
+from upnp_gw.protocols.igd.model import ServiceModels
+from upnp_gw.protocols.igd.soap import CONTENT_TYPE
+from upnp_gw.protocols.igd_services import Face, Level, Service
+from upnp_gw.servers.http.connection import Connection, Door, Served
+from upnp_gw.servers.http.control import Control, Handle
+from upnp_gw.servers.http.framing import Refused, check_framing, read_body
+from upnp_gw.servers.http.host_header import wrong_host
+from upnp_gw.servers.http.limits import Admission, HttpLimits, Refusals
+from upnp_gw.servers.http.listeners import Listeners
+from upnp_gw.servers.http.routes import (
+    KNOWN_METHODS,
+    METHODS,
+    NEW_AGENT,
+    OLD_AGENTS,
+    ControlUrl,
+    Document,
+    EventUrl,
+    Resource,
+    new_paths,
+    old_paths,
+    routes,
+)
+
+log = logging.getLogger(__name__)
+
+STOP_S = 10.0
+"""How long ``stop`` waits for the answers in hand."""
+
+
+class EventAnswer(Protocol):
+    """The answer to SUBSCRIBE or UNSUBSCRIBE; its body is empty."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> dict[str, str]: ...
+    @property
+    def sid(self) -> str | None: ...
+
+
+class Eventing(Protocol):
+    """What the server needs of ``servers.gena``."""
+
+    def serve(
+        self, method: str, face: Face, service: Service, headers: Mapping[str, str], source: Source
+    ) -> EventAnswer: ...
+
+    def delivered(self, sid: str) -> None:
+        """The answer with this sid was written: the initial event may go (IGD-181)."""
+        ...
+
+
+async def _nothing_to_count() -> None:
+    """Where nothing counts packets."""
+
+
+class HttpServer:
+    """Serves every LAN address. Use it on one event loop, between start and stop.
+
+    ``documents``: URL path -> XML of the descriptions; ``udns`` and ``models``: of each face among them;
+    ``server``: the SERVER header's three tokens; ``host_of``: who shares the limits of one host;
+    ``recount``: brings the view's counters up to date.
+    """
+
+    def __init__(
+        self,
+        *,
+        documents: Mapping[str, bytes],
+        token: str,
+        udns: Mapping[Face, Mapping[Level, str]],
+        models: ServiceModels,
+        view: View,
+        handle: Handle,
+        eventing: Eventing,
+        network: Callable[[], Network],
+        now: Callable[[], Instant],
+        server: str,
+        limits: HttpLimits | None = None,
+        host_of: Callable[[Source], Hashable] = lambda source: source.address,
+        recount: Callable[[], Awaitable[None]] = _nothing_to_count,
+    ) -> None:
+        self._routes = routes(documents, token)
+        self._old_paths = old_paths(documents)
+        self._new_paths = new_paths(documents)
+        self._limits = limits or HttpLimits()
+        default_connections = {face: default_connection_service(face, udns[face]) for face in udns}
+        self._control = Control(models, view, handle, default_connections, self._limits.backend_s, recount)
+        self._eventing = eventing
+        self._network = network
+        self._server_header = server
+        self._host_of = host_of
+        self._admission = Admission(self._limits, now)
+        self._refusals = Refusals(now)
+        self._listeners = Listeners(self._connection)
+        self._server: web.Server | None = None
+        self._door: Door | None = None
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Refused requests and connections by reason, faults by code, ``requests`` in all."""
+        return self._refusals.counts
+
+    async def start(self, network: Network, port: int) -> int:
+        """Listens on every LAN address; 0 chooses a free port. Returns the port. Raises OSError."""
+        self._server = web.Server(self._serve)
+        self._door = Door(
+            self._server,
+            self._limits,
+            self._admission,
+            self._refusals,
+            identify=self._identify,
+            host_of=self._host_of,
+            error=self._error,
+        )
+        return await self._listeners.start(network, port)
+
+    async def network_changed(self, network: Network) -> None:
+        """Follows the LAN's addresses. What cannot be opened is logged and tried again at the next change."""
+        for place, error in await self._listeners.follow(network):
+            log.error("cannot serve HTTP at %s port %d: %s", place, self._listeners.port, error.strerror)
+
+    async def stop(self) -> None:
+        """Takes no more connections, answers what is in hand, closes the rest."""
+        self._listeners.close()
+        self._admission.turn_out_waiting()
+        if self._server is not None:
+            self._server.pre_shutdown()
+            await self._server.shutdown(STOP_S)
+            self._server = None
+
+    def _connection(self, interface: str) -> Connection:
+        assert self._door is not None
+        return Connection(self._door, interface, asyncio.get_running_loop())
+
+    def _identify(self, peer: tuple[object, ...], interface: str) -> Source | None:
+        """The peer as a source on this link, None where its address does not belong there (SR-1)."""
+        address = ip_address(str(peer[0]).partition("%")[0])
+        network = self._network()
+        link = network.lan(interface)
+        if link is None or not network.on_link(address, interface):
+            return None
+        if address.version == 6 and address.is_link_local and peer[3] != link.index:
+            return None
+        return Source(address, interface)
+
+    async def _serve(self, request: web.BaseRequest) -> web.Response:
+        """One request, from its complete head to the last byte of its answer, within ``answer_s``."""
+        served = request.protocol
+        assert isinstance(served, Served)
+        connection, source = served.connection, served.connection.source
+        assert source is not None
+        connection.head_complete()
+        self._refusals.counts["requests"] += 1
+        response, taken = self._error(HTTPStatus.SERVICE_UNAVAILABLE), False
+        try:
+            async with asyncio.timeout(self._limits.answer_s):
+                response, sid = await self._answer(request, source)
+                # aiohttp takes what follows an Upgrade for another protocol's, though we change to none
+                if self._admission.crowded(self._host_of(source)) or "Upgrade" in request.headers:
+                    response.force_close()
+                await response.prepare(request)
+                await response.write_eof()
+            taken = True
+            if sid is not None:
+                self._eventing.delivered(sid)
+        except TimeoutError:
+            self._refusals.note("answer-deadline", source.address)
+            connection.cut()
+        except ConnectionError:
+            pass  # the client is gone; aiohttp finds out by itself
+        finally:
+            connection.answered(response.status if taken else 0)
+        return response
+
+    async def _answer(self, request: web.BaseRequest, source: Source) -> tuple[web.Response, str | None]:
+        sid = None
+        try:
+            resource = self._resource(request)
+            match resource:
+                case Document():
+                    response = self._response(HTTPStatus.OK, resource.body, resource.content_type)
+                case ControlUrl():
+                    response = await self._call(request, resource, source)
+                case EventUrl():
+                    response, sid = self._subscription(request, resource, source)
+        except Refused as refused:
+            self._refusals.note(refused.reason, source.address)
+            return self._error(refused.status, refused.headers), None
+        if "Accept-Language" in request.headers:
+            response.headers["CONTENT-LANGUAGE"] = "en"
+        return response, sid
+
+    def _resource(self, request: web.BaseRequest) -> Resource:
+        """What the path names, after every check that the head allows. Raises Refused."""
+        if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._limits.head:
+            raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
+        check_framing(request)
+        if (status := wrong_host(request, self._network(), self._listeners.port)) is not None:
+            raise Refused(status, "host")
+        if request.method not in KNOWN_METHODS:
+            raise Refused(HTTPStatus.NOT_IMPLEMENTED, "unknown-method")
+        path = request.rel_url.raw_path
+        agent = request.headers.get("User-Agent", "")
+        if any(old in agent for old in OLD_AGENTS):
+            path = self._old_paths.get(path, path)
+        elif NEW_AGENT in agent and ":" in self._local_address(request):
+            path = self._new_paths.get(path, path)
+        resource = self._routes.get(path)
+        if resource is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "no-such-path")
+        methods = METHODS[type(resource)]
+        if request.method not in methods:
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", {"ALLOW": ", ".join(methods)})
+        if not isinstance(resource, Document) and from_browser(request.headers):
+            raise Refused(HTTPStatus.FORBIDDEN, "from-a-browser")
+        return resource
+
+    @staticmethod
+    def _local_address(request: web.BaseRequest) -> str:
+        """Our own end of the connection."""
+        transport = request.transport
+        name = transport.get_extra_info("sockname") if transport is not None else None
+        return str(name[0]) if name else ""
+
+    async def _call(self, request: web.BaseRequest, url: ControlUrl, source: Source) -> web.Response:
+        body = await read_body(request, self._limits.body_s)
+        answer = await self._control.serve(url.face, url.service, source, request.headers, body)
+        if answer.status not in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR):
+            raise Refused(answer.status, answer.reason)
+        if answer.reason.startswith("fault-"):
+            self._refusals.counts[answer.reason] += 1
+        elif answer.reason:
+            self._refusals.note(answer.reason, source.address)
+        response = self._response(answer.status, answer.body)
+        response.headers["EXT"] = ""
+        return response
+
+    def _subscription(
+        self, request: web.BaseRequest, url: EventUrl, source: Source
+    ) -> tuple[web.Response, str | None]:
+        answer = self._eventing.serve(request.method, url.face, url.service, request.headers, source)
+        if answer.status != HTTPStatus.OK:
+            self._refusals.counts[f"event-{answer.status}"] += 1
+        response = self._response(answer.status, b"", None)
+        response.headers.update(answer.headers)
+        return response, answer.sid
+
+    def _response(self, status: int, body: bytes, content_type: str | None = CONTENT_TYPE) -> web.Response:
+        headers = {"SERVER": self._server_header}
+        if content_type is not None:
+            headers["CONTENT-TYPE"] = content_type
+        return web.Response(status=status, body=body, headers=headers)
+
+    def _error(self, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
+        """A bare status; the connection ends, since what follows may be the rest of what was refused."""
+        response = self._response(status, b"", None)
+        response.headers.update(headers or {})
+        response.force_close()
+        return response
+
+
+def from_browser(headers: CIMultiDictProxy[str]) -> bool:
+    """True where a browser made this request, for some web page: no control point sends these headers (SR-9).
+
+    Pages cannot set or leave out ``Origin`` and what begins with ``Sec-``. Node's fetch (undici: nat-port-mapper,
+    nat-api) sends ``Sec-Fetch-Mode: cors`` and none of the others, which a browser sends with it (decision 0020).
+    """
+    return any(
+        name == "origin" or (name.startswith("sec-") and (name, value) != ("sec-fetch-mode", "cors"))
+        for name, value in ((name.lower(), value.strip().lower()) for name, value in headers.items())
+    )

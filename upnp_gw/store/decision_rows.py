@@ -1,0 +1,57 @@
+"""The audit log in the store: one row for each decision, bounded by size and by age. SQL and JSON, no clock."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from upnp_gw.ledger import policy_rows
+from upnp_gw.model.mapping import Instant
+from upnp_gw.model.records import DecisionRecord, RecordFilter
+
+CLOCK_SET = 1_735_689_600.0
+"""Wall-clock seconds that a clock which was ever set has passed: a router without a clock chip starts in 1970."""
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How much of the past is kept: whichever bound is met first."""
+
+    decisions: int = 100_000
+    seconds: float = 90 * DAY_S
+
+
+KEEP = Keep()
+
+
+def number(record: DecisionRecord) -> int:
+    """The number in a decision's id."""
+    return int(record.id[1:])
+
+
+def write(db: sqlite3.Connection, records: Sequence[DecisionRecord], keep: Keep, now: Instant) -> int:
+    """Adds the records, or counts more in those that are there; the oldest leave. The highest number written."""
+    for adds, into in ((True, "INSERT INTO"), (False, "INSERT OR REPLACE INTO")):
+        db.executemany(
+            f"{into} decisions VALUES (?,?,?,?,?,?,?)",
+            [
+                (number(r), r.id, r.at, r.via, r.device, r.verdict, json.dumps(r.body(), ensure_ascii=True))
+                for r in records
+                if (r.count == 1) == adds
+            ],
+        )
+    highest = max(number(r) for r in records)
+    many = db.execute("DELETE FROM decisions WHERE number <= ?", (highest - keep.decisions,))
+    # what was decided before the wall clock was set has no age yet
+    old = db.execute("DELETE FROM decisions WHERE at >= ? AND at < ?", (CLOCK_SET, now.wall - keep.seconds))
+    if many.rowcount or old.rowcount:
+        policy_rows.prune(db)
+    return highest
+
+
+def load(db: sqlite3.Connection, wanted: RecordFilter) -> list[DecisionRecord]:
+    """The newest that pass the filter, newest first."""
+    clauses, values = wanted.sql()
+    rows = db.execute(f"SELECT body FROM decisions {clauses} ORDER BY number DESC LIMIT ?", (*values, wanted.limit))
+    return [DecisionRecord.of_body(json.loads(body)) for (body,) in rows]

@@ -1,0 +1,125 @@
+"""Ports on which the gateway itself can be reached from the WAN (SR-24).
+
+A socket counts when it is bound to a wildcard or a WAN address and listens (TCP), or is not connected and has a
+port below the ephemeral range (UDP). Within that range a UDP socket counts once it has been there for a while:
+WireGuard's 51820 is there to stay, a resolver's query port is not. One bound to another interface than the WAN
+does not count.
+"""
+
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from upnp_gw.model.mapping import Transport
+from upnp_gw.model.network import Network
+from upnp_gw.system.rtnetlink import ip
+from upnp_gw.system.sock_diag import Bound, ask_bound, unmapped
+
+PROC_NET = Path("/proc/self/net")
+"""Follows the net namespace of the process."""
+PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+DEFAULT_RANGE = (32768, 60999)
+
+LISTEN, UNCONNECTED = "0A", "07"
+FRESH_S = 1.0
+"""A reading of this age is still good for a decision."""
+LASTING_S = 30.0
+"""For so long a UDP socket in the ephemeral range has to stand before it counts."""
+ANY4, ANY6 = IPv4Address(0), IPv6Address(0)
+ALWAYS = float("-inf")
+
+Ports = frozenset[tuple[Transport, int]]
+
+
+def parse_bound(lines: Iterator[str], transport: Transport) -> Iterator[Bound]:
+    """Sockets of /proc/net/{tcp,udp}{,6}. Listening TCP sockets come first there, and the rest is not read."""
+    state = LISTEN if transport is Transport.TCP else UNCONNECTED
+    next(lines, None)
+    for line in lines:
+        fields = line.split(None, 10)
+        if len(fields) < 10 or fields[3] != state:
+            if transport is Transport.TCP:
+                return
+            continue
+        packed, _, port = fields[1].partition(":")
+        address = ip(_unswap(packed))
+        if address is not None:
+            yield Bound(transport, unmapped(address), int(port, 16), int(fields[9]))
+
+
+def _unswap(words: str) -> bytes:
+    """The kernel prints an address as 32-bit words in the host's byte order."""
+    return b"".join(socket.ntohl(int(words[i : i + 8], 16)).to_bytes(4) for i in range(0, len(words), 8))
+
+
+def find_bound() -> Iterable[Bound]:
+    """By inet_diag; from /proc where the kernel comes without its modules (small routers)."""
+    try:
+        return tuple(ask_bound())
+    except OSError:
+        return read_bound()
+
+
+def read_bound(proc: Path = PROC_NET) -> Iterator[Bound]:
+    for transport in Transport:
+        for family in ("", "6"):
+            try:
+                with open(proc / f"{transport}{family}", encoding="ascii") as lines:
+                    yield from parse_bound(lines, transport)
+            except FileNotFoundError:
+                continue  # a kernel without IPv6
+
+
+def read_ephemeral(path: Path = PORT_RANGE) -> tuple[int, int]:
+    """The range from which the kernel takes source ports, inclusive."""
+    try:
+        low, high = path.read_text("ascii").split()
+        return int(low), int(high)
+    except (OSError, ValueError):
+        return DEFAULT_RANGE
+
+
+class Listeners:
+    """``ports`` reads at most once a second: cheap enough to ask for every decision. The daemon also calls it on a
+    timer, so that lasting sockets are known before anybody asks for their ports."""
+
+    def __init__(
+        self,
+        network: Callable[[], Network],
+        boottime: Callable[[], float],
+        *,
+        read: Callable[[], Iterable[Bound]] = find_bound,
+        ephemeral: Callable[[], tuple[int, int]] = read_ephemeral,
+    ) -> None:
+        self._network = network
+        self._boottime = boottime
+        self._read = read
+        self._ephemeral = ephemeral
+        self._read_at: float | None = None
+        self._since: dict[tuple[int, int], float] = {}
+        """(inode, port) of a UDP socket in the ephemeral range -> when it was first seen."""
+        self._ports: Ports = frozenset()
+
+    def ports(self) -> Ports:
+        """The (transport, port) pairs that are the gateway's own, at most a second old."""
+        now = self._boottime()
+        if self._read_at is None or now - self._read_at >= FRESH_S:
+            self._refresh(now)
+        return self._ports
+
+    def _refresh(self, now: float) -> None:
+        network = self._network()
+        exposed = {ANY4, ANY6, *network.wan.ipv4, *network.wan.ipv6, *network.external}
+        found = [b for b in self._read() if b.address in exposed and b.interface in (0, network.wan.index)]
+        low, high = self._ephemeral()
+        passing = {(b.inode, b.port) for b in found if b.transport is Transport.UDP and low <= b.port <= high}
+        # whatever stood before us counts until it has gone: refusing a query's port for a while harms nobody
+        first = now - LASTING_S if self._read_at is None else now
+        self._since = {key: self._since.get(key, first) for key in passing}
+        self._ports = frozenset(
+            (b.transport, b.port)
+            for b in found
+            if b.transport is Transport.TCP or now - self._since.get((b.inode, b.port), ALWAYS) >= LASTING_S
+        )
+        self._read_at = now

@@ -1,0 +1,62 @@
+"""Events of the hosts on a LAN link, as ``netwatch`` reports them. Pure values."""
+
+from dataclasses import dataclass
+
+from upnp_gw.model.mapping import IPAddress
+from upnp_gw.model.network import Neighbour
+
+Place = tuple[IPAddress, str]
+"""An address on a LAN interface."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A neighbour is new, or back. Another host may answer for the address as well."""
+
+    neighbour: Neighbour
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """All hosts of the link were asked: this one answers for the address, and no other."""
+
+    neighbour: Neighbour
+
+
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """Another host claims the address. It leads to no host from now on, until ``Settled`` or ``Gone``."""
+
+    address: IPAddress
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The address belongs to another host now: the old one did not answer for it any more."""
+
+    address: IPAddress
+    old_mac: str
+    new_mac: str
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A host answered no probe. (An idle entry that the kernel drops tells nothing.)"""
+
+    address: IPAddress
+    mac: str
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """An address that several hosts claim. Packets to it may reach any of them."""
+
+    address: IPAddress
+    interface: str
+    macs: tuple[str, ...]
+
+
+NeighbourEvent = Seen | Settled | Contested | Moved | Gone

@@ -1,0 +1,201 @@
+"""Least privilege (SR-27): root becomes a user of its own that may configure the network and do nothing else.
+
+Capabilities belong to a thread: ``settle`` runs before the first one is started; threads inherit what is left. What
+needs root comes before it (the configuration is read), or is done here (the two directories change their owner).
+All else works with CAP_NET_ADMIN: netlink, nftables, conntrack, forwarding sysctls. Ports above 1023 and
+SO_BINDTODEVICE (Linux 5.7) need nothing.
+"""
+
+import ctypes
+import grp
+import logging
+import os
+import pwd
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from upnp_gw.model.errors import ConfigError, FirewallError
+from upnp_gw.system.files import FileProblem, own_directory, user_name
+
+log = logging.getLogger(__name__)
+
+OWN_USER = "upnp-gw"
+"""Who it becomes where nothing else is configured and the machine has this user."""
+ROOT = "root"
+
+CAP_NET_BIND_SERVICE = 10
+CAP_NET_ADMIN = 12
+OWN_FILES = ("ledger.db", "approved.toml", ".approved.toml", "control.sock")
+"""How the names of everything begin that the daemon itself puts into its directories."""
+
+_PR_CAPBSET_DROP, _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 24, 28, 38, 47
+_AMBIENT_CLEAR_ALL = 4
+_SECUREBITS = 0b101111
+"""NOROOT and NO_SETUID_FIXUP, both for good; KEEP_CAPS off for good: a uid gives nothing any more."""
+_CAPABILITY_VERSION = 0x20080522
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom the process becomes."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    """Supplementary ones: what the user was added to (for a DHCP server's lease files), and the control group."""
+
+
+def settle(user: str, control_group: str, http_port: int, directories: Iterable[Path]) -> None:
+    """Gives up what is not needed. Call it while the process has one thread. Raises ConfigError.
+
+    ``user`` empty: the machine's ``upnp-gw`` where there is one, else it says once that it stays root; ``root``:
+    it stays root. Not started as root it keeps at most what it needs. ``directories``: those it writes to.
+    """
+    needed = {CAP_NET_ADMIN} | ({CAP_NET_BIND_SERVICE} if 0 < http_port < 1024 else set())
+    if os.geteuid() != 0:
+        if user not in ("", user_name(os.geteuid())):
+            raise ConfigError("daemon", "user", f"only root can become {user}; this is {user_name(os.geteuid())}")
+        _guarded(lambda: _narrow(needed), "give up capabilities")
+        return
+    if user == ROOT:
+        return
+    account = find(user or OWN_USER, control_group, Path("/proc/self/uid_map").read_text("ascii"))
+    if account is None:
+        if user:
+            raise ConfigError("daemon", "user", f"there is no user {user} on this machine; {ROOT} stays root")
+        log.warning('it runs as root: this machine has no user %s. To make it: README.md, "As a service"', OWN_USER)
+        return
+    directories = tuple(directories)
+    for directory in directories:
+        hand_over(directory, account)
+    _guarded(lambda: _become(account, needed), f"become {account.name}")
+    _check_reach(account, directories)
+    log.info("it runs as %s", account.name)
+
+
+def check_right(words: str) -> None:
+    """Raises FirewallError where this process may not change the firewall. ``words``: what to call as root."""
+    if not _permitted() >> CAP_NET_ADMIN & 1:
+        raise FirewallError(f"no right to change the firewall (CAP_NET_ADMIN). As root: sudo upnp-gw {words}")
+
+
+def find(name: str, control_group: str, uid_map: str) -> Account | None:
+    """The account of this name; None: the machine has none, or this user namespace cannot hold it."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    ranges = (tuple(map(int, line.split())) for line in uid_map.splitlines())
+    if entry.pw_uid == 0 or not any(inside <= entry.pw_uid < inside + count for inside, _, count in ranges):
+        return None
+    groups = set(os.getgrouplist(name, entry.pw_gid))
+    with suppress(KeyError):  # where it is asked for and not there, the control socket says so
+        groups |= {grp.getgrnam(control_group).gr_gid} if control_group else set()
+    return Account(name, entry.pw_uid, entry.pw_gid, tuple(sorted(groups)))
+
+
+def hand_over(directory: Path, account: Account) -> None:
+    """Makes a directory the account's, with the files in it that root's runs left. Raises ConfigError.
+
+    A directory of root's with other things in it is left alone: a slip of the pen must not give /var/lib away.
+    """
+    try:
+        own_directory(directory, 0o750, {account.uid})
+    except FileProblem as error:
+        raise ConfigError(str(directory), "", error.problem) from None
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(str(directory), "", f"cannot be made: {error.strerror}") from None
+    try:
+        names = os.listdir(descriptor)
+        if os.fstat(descriptor).st_uid == 0:
+            foreign = [name for name in names if not name.startswith(OWN_FILES)]
+            if foreign:
+                problem = f"is root's and holds other things; if it is meant: chown {account.name} {directory}"
+                raise ConfigError(str(directory), "", problem)
+            os.fchown(descriptor, account.uid, account.gid)
+        for name in names:
+            _hand_over_file(descriptor, name, account)
+    except OSError as error:
+        raise ConfigError(str(directory), "", f"cannot be given to {account.name}: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _hand_over_file(directory: int, name: str, account: Account) -> None:
+    """Only a file of root's that has no other name: the account itself could have put a link here."""
+    if not name.startswith(OWN_FILES):
+        return
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(name, flags, dir_fd=directory)
+    except OSError:  # a symbolic link, or a socket: that one is made again
+        return
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == 0 and found.st_nlink == 1:
+            os.fchown(descriptor, account.uid, account.gid)
+    finally:
+        os.close(descriptor)
+
+
+def _become(account: Account, capabilities: set[int]) -> None:
+    if len(os.listdir("/proc/self/task")) != 1:
+        raise OSError(0, "a thread runs already, and would keep what it has")
+    _prctl(_PR_SET_SECUREBITS, _SECUREBITS)
+    for number in range(int(Path("/proc/sys/kernel/cap_last_cap").read_text("ascii")) + 1):
+        if number not in capabilities:
+            _prctl(_PR_CAPBSET_DROP, number)
+    os.setgroups(account.groups)
+    os.setresgid(account.gid, account.gid, account.gid)
+    os.setresuid(account.uid, account.uid, account.uid)
+    _narrow(capabilities)
+
+
+def _narrow(capabilities: Iterable[int]) -> None:
+    """Effective and permitted: these, as far as we have them. Inheritable and ambient: none, it starts nothing."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
+    keep = _permitted() & sum(1 << number for number in capabilities)
+    low, high = keep & 0xFFFFFFFF, keep >> 32
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)))
+
+
+def _permitted() -> int:
+    lines = Path("/proc/thread-self/status").read_text("utf-8").splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("CapPrm:"))
+
+
+def _check_reach(account: Account, directories: Sequence[Path]) -> None:
+    """Now that it is another user: what it goes on to use, or a sentence instead of a riddle later."""
+    for directory in directories:
+        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+            raise ConfigError(str(directory), "", f"the user {account.name} cannot write there")
+    program = Path(__file__)
+    if not os.access(program, os.R_OK):
+        problem = f"the user {account.name} cannot read the program; install it where everybody can, say in /opt"
+        raise ConfigError(str(program.parent), "", problem)
+
+
+def _guarded(act: Callable[[], None], what: str) -> None:
+    try:
+        act()
+    except OSError as error:
+        raise ConfigError("daemon", "user", f"cannot {what}: {error.strerror}") from None
+
+
+def _prctl(option: int, value: int) -> None:
+    _checked(_libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)))
+
+
+def _checked(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,287 @@
+"""The few rtnetlink messages that the gateway needs (linux/rtnetlink.h): bytes to typed messages. Pure.
+
+Own code where a library would do, because of its cost (measured): pyroute2 takes 0.56 ms for an event, 56 ms for
+a dump of 1,000 neighbours and 0.3 s to import; here 0.03 ms, 9 ms and nothing. A host on the LAN can cause
+thousands of neighbour events a second.
+
+``parse``: whatever the bytes are, it gives the messages it understands and skips the rest.
+"""
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+
+from upnp_gw.model.mapping import IPAddress
+
+
+class Kind(IntEnum):
+    """Message types."""
+
+    ERROR = 2
+    DONE = 3
+    NEWLINK = 16
+    DELLINK = 17
+    GETLINK = 18
+    NEWADDR = 20
+    DELADDR = 21
+    GETADDR = 22
+    NEWROUTE = 24
+    DELROUTE = 25
+    GETROUTE = 26
+    NEWNEIGH = 28
+    DELNEIGH = 29
+    GETNEIGH = 30
+
+
+class Nud(IntFlag):
+    """States of a neighbour entry (linux/neighbour.h)."""
+
+    INCOMPLETE = 0x01
+    REACHABLE = 0x02
+    STALE = 0x04
+    DELAY = 0x08
+    PROBE = 0x10
+    FAILED = 0x20
+    NOARP = 0x40
+    PERMANENT = 0x80
+
+
+KNOWN = Nud.REACHABLE | Nud.STALE | Nud.DELAY | Nud.PROBE | Nud.PERMANENT
+"""States in which the entry's MAC address means something."""
+
+HEADER = struct.Struct("=IHHII")
+ATTRIBUTE = struct.Struct("=HH")
+LINK = struct.Struct("=BxHiII")
+ADDRESS = struct.Struct("=BBBBi")
+NEIGHBOUR = struct.Struct("=BxxxiHBB")
+ROUTE = struct.Struct("=BBBBBBBBI")
+COUNTERS = struct.Struct("=4Q")
+
+IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_NOARP = 0x1, 0x8, 0x40, 0x80
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_STATS64 = 1, 3, 5, 10, 18, 23
+IFLA_INFO_KIND = 1
+IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
+IFA_F_SECONDARY, IFA_F_OPTIMISTIC, IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x1, 0x4, 0x8, 0x20, 0x40
+NDA_DST, NDA_LLADDR = 1, 2
+NTF_USE, NTF_PROXY = 0x1, 0x8
+RTA_DST, RTA_OIF, RTA_PRIORITY, RTA_MULTIPATH, RTA_TABLE = 1, 4, 6, 9, 15
+RTN_UNICAST, RT_TABLE_MAIN = 1, 254
+NLA_TYPE = 0x3FFF
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMessage:
+    gone: bool
+    index: int
+    name: str
+    up: bool
+    """Set up by the operator and with carrier (IFF_UP, IFF_RUNNING)."""
+    kind: str = ""
+    """``bridge``, ``vlan``, ``wireguard``, ...; empty for a physical one."""
+    master: int = 0
+    """Index of the bridge or bond that it is a port of."""
+    counters: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Bytes sent, bytes received, packets sent, packets received."""
+    has_macs: bool = True
+    """True where its hosts have MAC addresses (neither IFF_NOARP nor IFF_LOOPBACK)."""
+    parent: int = 0
+    """Index of the interface that it was made over: a VLAN's, a macvlan's. Of a veth it is the other end, maybe of
+    another net namespace."""
+    mac: str | None = None
+    """Its own MAC address; None: it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressMessage:
+    gone: bool
+    index: int
+    address: IPv4Interface | IPv6Interface
+    usable: bool
+    """False while duplicate address detection runs or has failed, and once the address is deprecated."""
+    secondary: bool
+    scope: int
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourMessage:
+    gone: bool
+    index: int
+    address: IPAddress
+    mac: str | None
+    state: int
+    """One of ``Nud``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMessage:
+    """A default route of the main table."""
+
+    family: int
+    index: int
+    metric: int
+
+
+@dataclass(frozen=True, slots=True)
+class WayMessage:
+    """The kernel's answer: the link by which it sends to an address."""
+
+    index: int
+
+
+Message = LinkMessage | AddressMessage | NeighbourMessage | RouteMessage | WayMessage
+
+
+def split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """(type, flags, sequence number, body) of each message of a datagram."""
+    at = 0
+    while at + HEADER.size <= len(data):
+        length, kind, flags, sequence, _ = HEADER.unpack_from(data, at)
+        if length < HEADER.size or at + length > len(data):
+            return
+        yield kind, flags, sequence, data[at + HEADER.size : at + length]
+        at += length + 3 & ~3
+
+
+def attributes(body: bytes, at: int) -> dict[int, bytes]:
+    """Attribute type -> payload, from this offset on."""
+    found: dict[int, bytes] = {}
+    while at + ATTRIBUTE.size <= len(body):
+        length, kind = ATTRIBUTE.unpack_from(body, at)
+        if length < ATTRIBUTE.size or at + length > len(body):
+            break
+        found[kind & NLA_TYPE] = body[at + ATTRIBUTE.size : at + length]
+        at += length + 3 & ~3
+    return found
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(payload), kind) + payload + bytes(-len(payload) % 4)
+
+
+def parse(data: bytes) -> Iterator[Message]:
+    """The messages of a datagram that concern us."""
+    for kind, _, _, body in split(data):
+        message = parse_one(kind, body)
+        if message is not None:
+            yield message
+
+
+def parse_one(kind: int, body: bytes) -> Message | None:
+    reader = READERS.get(kind)
+    if reader is None:
+        return None
+    layout, read = reader
+    return read(kind, layout.unpack_from(body), attributes(body, layout.size)) if len(body) >= layout.size else None
+
+
+def _link(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> LinkMessage | None:
+    family, _, index, flags, _ = fields
+    name = found.get(IFLA_IFNAME)
+    # AF_BRIDGE messages tell of a bridge's port; its DELLINK is no end of the interface
+    if family != socket.AF_UNSPEC or name is None:
+        return None
+    up = flags & IFF_UP and flags & IFF_RUNNING
+    info = attributes(found.get(IFLA_LINKINFO, b""), 0)
+    stats = found.get(IFLA_STATS64, b"")
+    received, sent, received_bytes, sent_bytes = (
+        COUNTERS.unpack_from(stats) if len(stats) >= COUNTERS.size else (0,) * 4
+    )
+    return LinkMessage(
+        kind == Kind.DELLINK,
+        index,
+        _text(name),
+        bool(up),
+        _text(info.get(IFLA_INFO_KIND, b"")),
+        _number(found.get(IFLA_MASTER)),
+        (sent_bytes, received_bytes, sent, received),
+        not flags & (IFF_NOARP | IFF_LOOPBACK),
+        _number(found.get(IFLA_LINK)),
+        _mac(found.get(IFLA_ADDRESS, b"")),
+    )
+
+
+def _address(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> AddressMessage | None:
+    _, prefix, flags, scope, index = fields
+    # of a point-to-point link (ppp0) IFA_ADDRESS is the peer's
+    address = ip(found.get(IFA_LOCAL, found.get(IFA_ADDRESS, b"")))
+    if address is None or prefix > address.max_prefixlen:
+        return None
+    flags = _number(found.get(IFA_FLAGS)) or flags
+    waiting = flags & IFA_F_TENTATIVE and not flags & IFA_F_OPTIMISTIC
+    return AddressMessage(
+        kind == Kind.DELADDR,
+        index,
+        IPv4Interface((address, prefix)) if isinstance(address, IPv4Address) else IPv6Interface((address, prefix)),
+        not (waiting or flags & (IFA_F_DADFAILED | IFA_F_DEPRECATED)),
+        bool(flags & IFA_F_SECONDARY),
+        scope,
+    )
+
+
+def _neighbour(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> NeighbourMessage | None:
+    family, index, state, flags, _ = fields
+    address = ip(found.get(NDA_DST, b""))
+    if family not in (socket.AF_INET, socket.AF_INET6) or address is None or flags & NTF_PROXY:
+        return None
+    mac = _mac(found.get(NDA_LLADDR, b""))
+    return NeighbourMessage(kind == Kind.DELNEIGH, index, address, mac, state)
+
+
+def _route(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> RouteMessage | None:
+    family, to, _, _, table, _, _, route_type, _ = fields
+    table = _number(found.get(RTA_TABLE)) or table
+    if to != 0 or table != RT_TABLE_MAIN or route_type != RTN_UNICAST:
+        return None
+    return RouteMessage(family, _out(found), _number(found.get(RTA_PRIORITY)))
+
+
+def _out(found: dict[int, bytes]) -> int:
+    """The link of a route, or of the first of its hops."""
+    index = _number(found.get(RTA_OIF))
+    hops = found.get(RTA_MULTIPATH, b"")
+    return struct.unpack_from("=i", hops, 4)[0] if not index and len(hops) >= 8 else index
+
+
+def parse_way(kind: int, body: bytes) -> WayMessage | None:
+    """The answer to a question for one address, whatever the table and the prefix of the route."""
+    if kind != Kind.NEWROUTE or len(body) < ROUTE.size or ROUTE.unpack_from(body)[7] != RTN_UNICAST:
+        return None
+    return WayMessage(_out(attributes(body, ROUTE.size)))
+
+
+def tells_of_routes(data: bytes) -> bool:
+    """True for a datagram that says that some route has changed."""
+    return any(kind in (Kind.NEWROUTE, Kind.DELROUTE) for kind, _, _, _ in split(data))
+
+
+READERS: dict[int, tuple[struct.Struct, Callable[[int, tuple[int, ...], dict[int, bytes]], Message | None]]] = {
+    Kind.NEWLINK.value: (LINK, _link),
+    Kind.DELLINK.value: (LINK, _link),
+    Kind.NEWADDR.value: (ADDRESS, _address),
+    Kind.DELADDR.value: (ADDRESS, _address),
+    Kind.NEWROUTE.value: (ROUTE, _route),
+    Kind.NEWNEIGH.value: (NEIGHBOUR, _neighbour),
+    Kind.DELNEIGH.value: (NEIGHBOUR, _neighbour),
+}
+
+
+def ip(packed: bytes) -> IPAddress | None:
+    """The address of 4 or 16 bytes."""
+    if len(packed) == 4:
+        return IPv4Address(packed)
+    return IPv6Address(packed) if len(packed) == 16 else None
+
+
+def _mac(packed: bytes) -> str | None:
+    return packed.hex(":") if len(packed) == 6 and any(packed) else None
+
+
+def _number(payload: bytes | None) -> int:
+    return int(struct.unpack_from("=I", payload)[0]) if payload and len(payload) >= 4 else 0
+
+
+def _text(payload: bytes) -> str:
+    return payload.split(b"\0", 1)[0].decode("utf-8", "replace")

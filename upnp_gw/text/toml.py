@@ -1,0 +1,239 @@
+"""The operator's files as TOML: from text to tables, and the line of a key, for the message about a mistake.
+
+Pure: nothing here reads a file. What no key of ours accepts, and Python cannot show, is refused here, so that no
+reader of a value meets it: integers of thousands of digits, and tables in tables without end.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from pathlib import PurePath
+from typing import Any
+
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.text.escape import shown
+
+DEEPEST = 16
+"""Tables and lists in each other; the files of upnp-gw use five."""
+MOST_BITS = 1024
+"""Of an integer; the longest that any key accepts has 24. Python does not print what has more than 14,000."""
+LONGEST_KEY = 120
+LONGEST_VALUE = 64
+"""Characters of a value that a message repeats."""
+_TWICE = "set twice; write each name and each table once"
+_OPEN = 'a text is not closed, or has a control character; write a quote at its end: "eth0"'
+_ESCAPE = 'no character; write four digits after \\u, such as "\\u00e9", or the character itself'
+NOT_TOML = {
+    "Expected '='": 'a line is a name, "=" and a value, such as version = 1',
+    "Expected newline": "something follows the value; write one setting a line",
+    "Expected ']]'": 'a table of several ends with "]]", such as [[grant]]',
+    "Expected ']'": 'a table ends with "]", such as [lan]',
+    "Invalid statement": "neither a setting nor a table; write version = 1, or [lan]",
+    "Invalid value": 'no value; write a text in quotes such as "eth0", a number, true, false or a list',
+    "Invalid initial": 'a name is missing before "="; write version = 1',
+    "Unclosed array": 'a list is not closed; write "]" at its end, such as ["eth0"]',
+    "Unclosed inline": 'a table is not closed; write "}" at its end, such as { device = "ps5" }',
+    "Expected": _OPEN,
+    "Unterminated": _OPEN,
+    "Illegal character": _OPEN,
+    "Found invalid": "a control character; take it out",
+    "Invalid hex": _ESCAPE,
+    "Escaped": _ESCAPE,
+    "Unescaped": "a backslash in a text; write it twice, or put the text in single quotes, such as 'a\\b'",
+    "Invalid date": "no date; write 2027-05-01",
+    "Cannot overwrite": _TWICE,
+    "Cannot declare": _TWICE,
+    "Cannot redefine": _TWICE,
+    "Cannot mutate": _TWICE,
+    "Duplicate": _TWICE,
+}
+"""How a message of the parser begins -> what is wrong there, and what to write."""
+MOST_TRIED = 1_000_000
+"""Characters that are parsed to find the line of a mistake; a longer search ends without a line."""
+
+
+def tables(text: str, where: str) -> dict[str, Any]:
+    """The tables of a TOML text. Raises ConfigError; ``where`` names the file in it."""
+    if text.startswith("\ufeff"):
+        raise ConfigError(
+            where, "", "not TOML: a byte order mark before the first line; save it as UTF-8 without", 1
+        )
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _not_toml(str(error), text, where) from None
+    except (RecursionError, ValueError):  # nested beyond reason, or an integer of thousands of digits
+        raise ConfigError(where, "", "not TOML: nested too deep, or a number too long") from None
+    with located(text, where):
+        _check(found, where)
+    return found
+
+
+_AT = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+def _not_toml(problem: str, text: str, where: str) -> ConfigError:
+    """The parser's message in plain words, with the line."""
+    words = next((told for begins, told in NOT_TOML.items() if problem.startswith(begins)), "cannot be read here")
+    at = _AT.search(problem)
+    if at is None:
+        return ConfigError(where, "", f"not TOML: {words}")
+    if at[1] is None:
+        return ConfigError(where, "", f"not TOML: {words} (at the end)", max(1, len(text.splitlines())))
+    return ConfigError(where, "", f"not TOML: {words} (at column {at[2]})", int(at[1]))
+
+
+def not_utf8(where: str, data: bytes, at: int) -> ConfigError:
+    """For bytes that are no text. ``at``: the first of them that is wrong."""
+    problem = f"not UTF-8 at byte {at}; save the file as UTF-8"
+    return ConfigError(where, "", problem, data.count(b"\n", 0, at) + 1)
+
+
+def joined(*parts: str) -> str:
+    """A key path from its parts, empty ones left out."""
+    return ".".join(part for part in parts if part)
+
+
+def as_toml(value: object) -> str:
+    """A value as the file would have it, cut and printable; tables and lists in words."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str() | PurePath():
+            return f'"{shown(str(value), LONGEST_VALUE)}"'
+        case list() | tuple():
+            return "a list" if value else "an empty list"
+        case dict():
+            return "a table"
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case _:
+            return shown(str(value), LONGEST_VALUE)
+
+
+def found(value: object) -> str:
+    """A value of the wrong type, for a message: ``the text "yes"``, ``the number 3``, ``true``, ``a list``."""
+    for kind, name in _KINDS:
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return f"{name} {as_toml(value)}"
+    return as_toml(value)
+
+
+_KINDS: tuple[tuple[type, str], ...] = (
+    (str, "the text"),
+    (int, "the number"),
+    (float, "the number"),
+    (datetime, "the time"),
+    (date, "the date"),
+    (time, "the time of day"),
+)
+
+
+@contextmanager
+def located(text: str, where: str) -> Iterator[None]:
+    """Adds the line to a ConfigError about a key of this text, where it has none yet."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.where != where or error.line is not None or not error.key:
+            raise
+        raise placed(error, text) from None
+
+
+def placed(error: ConfigError, text: str) -> ConfigError:
+    """An error about a key of this text, with its line and the name of its rule where these are found."""
+    return ConfigError(error.where, error.key, error.problem, line_of(text, error.key), _rule_of(text, error.key))
+
+
+_RULE = re.compile(r"^(forbid|grant|test)\[(\d+)\]")
+
+
+def _rule_of(text: str, key: str) -> str:
+    """``grant "console-games"`` for the key ``grant[0].max_ttl``; empty where the table has no name."""
+    found = _RULE.match(key)
+    if not found:
+        return ""
+    try:
+        name = tomllib.loads(text)[found[1]][int(found[2])]["name"]
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):
+        return ""
+    return f'{found[1]} "{shown(name, LONGEST_KEY)}"' if isinstance(name, str) else ""
+
+
+def line_of(text: str, key: str) -> int | None:
+    """The line, 1.., of the statement that a key path such as ``grant[2].who[0]`` comes from: its own, or the
+    nearest table around it. None: it is not found, or the text is too long to look through."""
+    longest, found = 0, None
+    for path, line in _statements(text):
+        if len(path) > longest and (key == path or key.startswith((f"{path}.", f"{path}["))):
+            longest, found = len(path), line
+    return found
+
+
+def _statements(text: str) -> Iterator[tuple[str, int]]:
+    """(key path, first line) of each statement of a sound text, in order; dotted keys once for each of them.
+
+    A statement is as few lines as are TOML by themselves: the parser itself says where a list or a text ends.
+    """
+    counts: dict[str, int] = {}
+    table, kept, begun, tried = "", "", 0, 0
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        if not kept and (not line.strip() or line.lstrip().startswith("#")):
+            continue
+        kept, begun = (f"{kept}\n{line}", begun) if kept else (line, number)
+        tried += len(kept)
+        if tried > MOST_TRIED:
+            return
+        try:
+            found = tomllib.loads(kept)
+        except (RecursionError, ValueError):
+            continue
+        path = _path(found)
+        if kept.lstrip().startswith("["):
+            table = _header(path, kept.lstrip().startswith("[["), counts)
+            yield table, begun
+        else:
+            for count in range(1, len(path) + 1):
+                yield joined(table, *path[:count]), begun
+        kept = ""
+
+
+def _path(found: Any) -> list[str]:
+    """The keys of a text of one statement: all of a header's, the dotted ones of a value's."""
+    path: list[str] = []
+    while isinstance(found, dict) and len(found) == 1 and len(path) <= DEEPEST:
+        ((key, found),) = found.items()
+        path.append(key)
+        if isinstance(found, list) and found == [{}]:
+            break
+    return path
+
+
+def _header(path: list[str], many: bool, counts: dict[str, int]) -> str:
+    """The key path of a table; of the newest one, where there are several of a name."""
+    told = ""
+    for index, part in enumerate(path):
+        told = joined(told, part)
+        if many and index == len(path) - 1:
+            counts[told] = counts.get(told, -1) + 1
+        if told in counts:
+            told = f"{told}[{counts[told]}]"
+    return told
+
+
+def _check(found: dict[str, Any], where: str) -> None:
+    """Raises ConfigError at an integer that cannot be shown, and where it is nested too deep. Without recursion."""
+    left: list[tuple[str, Any, int]] = [("", found, 0)]
+    while left:
+        key, value, depth = left.pop()
+        if isinstance(value, int) and value.bit_length() > MOST_BITS:
+            raise ConfigError(where, shown(key, LONGEST_KEY), "a number of hundreds of digits; nothing accepts one")
+        if depth > DEEPEST:
+            problem = f"more than {DEEPEST} tables or lists in each other; nothing accepts them"
+            raise ConfigError(where, shown(key, LONGEST_KEY), problem)
+        if isinstance(value, dict):
+            left += [(joined(key, name), inner, depth + 1) for name, inner in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{key}[{index}]", inner, depth + 1) for index, inner in enumerate(value)]
