@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import PC_IP, house
+from tests.fixtures.gateway import PC_IP, gateway_fixture
 from tests.fixtures.mapping_rows import mapping
 from tests.fixtures.operator_commands import served
 from tests.store.test_store import record
@@ -90,7 +90,7 @@ def test_an_exception_is_told_whole(lines: io.StringIO, form: str) -> None:
 
 async def test_every_answer_is_a_line(lines: io.StringIO, tmp_path: Path) -> None:
     logs.configure("json", "info", lines)
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         home.gateway.events.subscribe(logs.on_event)
         await home.granted(9000)
         refused = await home.refused(22, PC_IP)

@@ -14,28 +14,28 @@ from random import SystemRandom
 
 from upnp_gw import __version__, logs
 from upnp_gw.config.settings import Config
-from upnp_gw.control.devices import People
-from upnp_gw.control.evidence import Advice
-from upnp_gw.control.operator import GatewayOperator, Told
-from upnp_gw.control.policy import Inquiry
+from upnp_gw.control.devices import DeviceCommands
+from upnp_gw.control.evidence import EvidenceCommands
+from upnp_gw.control.operator import DaemonInfo, GatewayOperator
+from upnp_gw.control.policy import PolicyCommands
 from upnp_gw.control.server import Claim, ControlServer
 from upnp_gw.doctor import examine
-from upnp_gw.engine.environment import Surroundings
-from upnp_gw.engine.evidence_collector import Witness
+from upnp_gw.engine.environment import Environment
+from upnp_gw.engine.evidence_collector import EvidenceCollector
 from upnp_gw.engine.gateway import Gateway
-from upnp_gw.engine.obstacles import Hindrances
+from upnp_gw.engine.obstacles import Obstacles
 from upnp_gw.engine.other_tables import OtherTables, served_ports
 from upnp_gw.engine.policy_files import APPROVED, Enforcer, Policies
 from upnp_gw.engine.policy_reload import Reload
-from upnp_gw.engine.requests import Operations
-from upnp_gw.engine.reserved_ports import OwnPorts
-from upnp_gw.engine.scheduler import Upkeep
+from upnp_gw.engine.requests import RequestOperations
+from upnp_gw.engine.reserved_ports import ReservedPorts
+from upnp_gw.engine.scheduler import Scheduler
 from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
 from upnp_gw.firewall.conntrack_timeouts import idle_timeout_s
 from upnp_gw.firewall.libnftables import check_library
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall
-from upnp_gw.gate.device_history import DeviceBook
+from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.events import Events, Ipv6FirewallChanged, WanChanged
 from upnp_gw.ledger.igd_view import LedgerView
@@ -45,12 +45,12 @@ from upnp_gw.model.network import Network
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.lan import LanSide
-from upnp_gw.store.decision_rows import DAY_S, Keep
+from upnp_gw.store.decision_rows import DAY_S, Retention
 from upnp_gw.store.store import Store
 from upnp_gw.system.clock import boot_id, claim_kernel, clock, own_state_directory
 from upnp_gw.system.dhcp_lease_files import LeaseFiles
-from upnp_gw.system.listening_ports import Listeners
-from upnp_gw.system.network_monitor import NeighbourEvent, Netwatch, Seen, Settled
+from upnp_gw.system.listening_ports import ListeningPorts
+from upnp_gw.system.network_monitor import AddressSettled, NeighbourEvent, NeighbourSeen, NetworkMonitor
 from upnp_gw.system.privileges import check_right, settle
 from upnp_gw.system.sd_notify import READY, STOPPING, WATCHDOG, notify, watchdog_s
 from upnp_gw.system.signals import Signals
@@ -99,7 +99,7 @@ class Daemon:
         loaded = policies.load()
         for finding in loaded.warnings:
             log.warning("policy: %s", finding)
-        keep = Keep(config.keep_decisions, config.keep_days * DAY_S)
+        keep = Retention(config.keep_decisions, config.keep_days * DAY_S)
         self._store = Store(config.state_dir / "ledger.db", boot_id(), config.durability == "full", keep)
         self._stack.push_async_callback(self._store.close)
         await self._store.open()
@@ -115,7 +115,7 @@ class Daemon:
 
     async def _start_network(self) -> None:
         config = self.config
-        watch = self._netwatch = Netwatch(
+        watch = self._netwatch = NetworkMonitor(
             config.wan,
             config.lan,
             routed=config.routed,
@@ -125,7 +125,7 @@ class Daemon:
         )
         self._stack.push_async_callback(watch.close)
         await watch.start()
-        around = self._around = Surroundings(self._served(watch.network), clock, watch.neighbours)
+        around = self._around = Environment(self._served(watch.network), clock, watch.neighbours)
         around.lookup_mac, around.resolve, around.settle = watch.lookup, watch.probe, watch.settle
         around.unsettled, around.contested, around.contests = watch.unsettled, watch.contested, watch.contests
         await self._start_leases()
@@ -145,15 +145,15 @@ class Daemon:
         self.events.subscribe(logs.on_event)
         nftables = NftablesFirewall() if config.backend == "nftables" else None
         firewall: Firewall = nftables or MemoryFirewall()
-        listeners = Listeners(lambda: self._around.network, lambda: clock().boot)
+        listeners = ListeningPorts(lambda: self._around.network, lambda: clock().boot)
         self._others = OtherTables(lambda: self._around.network, nftables, served_ports(config))
-        self._around.ports = OwnPorts(listeners.ports, self._others)
-        self._hindrances = Hindrances(lambda: self._around.network, self._others)
-        self._operations = Operations(
+        self._around.ports = ReservedPorts(listeners.ports, self._others)
+        self._hindrances = Obstacles(lambda: self._around.network, self._others)
+        self._operations = RequestOperations(
             policy=policy,
             ledger=Ledger(),
             surroundings=self._around,
-            book=DeviceBook(policy.limits),
+            book=DeviceHistory(policy.limits),
             random=SystemRandom(),
             visibility=config.visibility,
             refuse_private_external=config.refuse_private_external,
@@ -165,7 +165,7 @@ class Daemon:
         await self.gateway.start()
         await self._others.refresh()
         self._hindrances.tell()
-        self._upkeep = Upkeep(self.gateway, firewall, self._netwatch.settle_anew)
+        self._upkeep = Scheduler(self.gateway, firewall, self._netwatch.settle_anew)
         self._netwatch.mappings_lead_to(self._upkeep.holder_of)
         await self._start_witness()
         self._stack.push_async_callback(self._upkeep.stop)
@@ -179,7 +179,7 @@ class Daemon:
         self._upkeep.start()
 
     async def _start_witness(self) -> None:
-        self._witness = Witness(self._operations, self._store)
+        self._witness = EvidenceCollector(self._operations, self._store)
         await self._witness.load(self.gateway.books.devices.now)
         self.events.subscribe(self._witness.on_event)
         self._upkeep.on_counted = self._witness.on_counted
@@ -211,7 +211,7 @@ class Daemon:
         self._lan_side = LanSide(config, self.gateway, view, self._identity, self._upkeep.recount, self._spawn)
         self._stack.push_async_callback(self._lan_side.stop)
         await self._lan_side.start()
-        told = Told(
+        told = DaemonInfo(
             config=config,
             detected=self._detected,
             started=self._started,
@@ -223,10 +223,10 @@ class Daemon:
             doctor=lambda: examine(config, os.getpid()),
         )
         operator = GatewayOperator(self.gateway, self._store, told)
-        people = People(self.gateway, self._enforcer, self._netwatch.probe, operator.shown)
+        people = DeviceCommands(self.gateway, self._enforcer, self._netwatch.probe, operator.shown)
         self._spawn(people.keep())
-        inquiry = Inquiry(self.gateway, self._store, self._enforcer, self._reload, operator.decision)
-        advice = Advice(
+        inquiry = PolicyCommands(self.gateway, self._store, self._enforcer, self._reload, operator.decision)
+        advice = EvidenceCommands(
             self._operations, self._witness, self._enforcer.policies, self._upkeep.count, self._netwatch.probe
         )
         control = ControlServer(operator, config.runtime_dir, claim=self._claim, more=[people, inquiry, advice])
@@ -286,7 +286,7 @@ class Daemon:
                 self._spawn(self._lan_side.external_changed())
 
     def _neighbour_changed(self, event: NeighbourEvent) -> None:
-        if isinstance(event, Seen | Settled):
+        if isinstance(event, NeighbourSeen | AddressSettled):
             self._witness.saw(self._around.name_of(event.neighbour), clock().wall)
         self._upkeep.neighbour_changed(event)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.lab.attacks import ATTACKS, FLOODS, NOBODY
 from tests.lab.end_to_end import ROUTER, Home, home
-from tests.lab.well_behaved_client import Honest, attacked, cpu_s, memory_kb
+from tests.lab.well_behaved_client import WellBehavedClient, attacked, cpu_s, memory_kb
 from upnp_gw.lab import acquire
 
 CALM_ROUNDS = 60
@@ -30,7 +30,7 @@ BAR_S = 0.1
 
 def measure(here: Home, name: str, seconds: float, count: int, map_every: int = 1) -> bool:
     """Prints one row; True where the honest client was served as if there were no flood."""
-    calm, pressed = Honest(here, map_every), Honest(here, map_every)
+    calm, pressed = WellBehavedClient(here, map_every), WellBehavedClient(here, map_every)
     calm.ask(CALM_ROUNDS)
     before, used = memory_kb(here.daemon.pid), cpu_s(here.daemon.pid)
     with attacked(here, name, seconds, count) as attack:
@@ -52,7 +52,7 @@ def main() -> None:
     served: dict[str, bool] = {}
     print(acquire())
     with tempfile.TemporaryDirectory() as directory, home(Path(directory), *ROUTER) as here:
-        Honest(here).ask(CALM_ROUNDS)  # the first answers load code
+        WellBehavedClient(here).ask(CALM_ROUNDS)  # the first answers load code
         columns = "  ".join(f"{kind + ' p99, ms':15}" for kind in KINDS)
         print(f"{'attack':14} {'tries':>8} us/try honest {columns} lost RSS kB   state  load")
         for name in sys.argv[3:] or (NOBODY, *ATTACKS):

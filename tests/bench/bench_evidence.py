@@ -6,11 +6,11 @@ import time
 from datetime import date
 from pathlib import Path
 
-from tests.fixtures.gateway import CONSOLE_IP, house
+from tests.fixtures.gateway import CONSOLE_IP, gateway_fixture
 from upnp_gw.firewall.base import Counters
 from upnp_gw.gate.load import load_text
 from upnp_gw.ledger.events import Decided
-from upnp_gw.ledger.evidence import DAY_S, EvidenceBook, Opening
+from upnp_gw.ledger.evidence import DAY_S, EvidenceKey, EvidenceTable
 from upnp_gw.model.mapping import Transport
 from upnp_gw.suggest.document import suggest
 from upnp_gw.suggest.needs import learn
@@ -22,7 +22,7 @@ ROOMY = 'version = 1\n[limits]\nper_device = 2000\nrequests_per_minute = 6000\n[
 async def witnessed() -> None:
     policy = load_text(ROOMY, "roomy", TODAY).policy
     with tempfile.TemporaryDirectory() as directory:
-        async with house(Path(directory), policy) as home:
+        async with gateway_fixture(Path(directory), policy) as home:
             for port in range(2000, 3000):
                 mapping = (await home.granted(port, CONSOLE_IP)).mapping.id
                 home.firewall.counters[mapping] = Counters(1, 5000, 9)
@@ -43,11 +43,11 @@ async def witnessed() -> None:
 def suggested() -> None:
     macs = [f"02:00:00:00:00:{number:02x}" for number in range(60)]
     text = "version = 1\n" + "".join(f'[device.d{n}]\nmac = ["{mac}"]\n' for n, mac in enumerate(macs))
-    book = EvidenceBook()
+    book = EvidenceTable()
     for mac in macs:
         book.seen(mac, NOW - 30 * DAY_S)
         for port in range(5000, 5020):
-            book.row(Opening(mac, Transport.TCP, 4, port), NOW).days = (1, 2, 3)
+            book.row(EvidenceKey(mac, Transport.TCP, 4, port), NOW).days = (1, 2, 3)
     begun = time.perf_counter()
     learnt = learn(load_text(text, "text", TODAY).policy, book, NOW, 3)
     learned = time.perf_counter()

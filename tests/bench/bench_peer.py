@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from upnp_gw.lab import CONSOLE, HOME, Host, Lab, LanHost, Topology, acquire
-from upnp_gw.lab.daemon import Daemon
+from upnp_gw.lab.daemon import LabDaemon
 
 TIMED = 50
 TIMEOUT_S = 5.0
@@ -208,7 +208,7 @@ def ours(lab: Lab, directory: Path, counts: list[int]) -> dict[str, dict[int, fl
     policy = directory / "policy.toml"
     policy.write_text(POLICY, "utf-8")
     options = ("--lan", "lan0", "--wan", "wan0", "--policy", str(policy), "--http-port", "5000")
-    with Daemon(lab.gateway, directory, *options) as daemon:
+    with LabDaemon(lab.gateway, directory, *options) as daemon:
         console = lab.hosts["console"]
         host = "192.168.77.1"
         with console.inside():

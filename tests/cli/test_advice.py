@@ -10,14 +10,14 @@ import pytest
 from tests.cli.conftest import Run
 from tests.fixtures.fake_operator import NOW, SUGGESTION, ServedOperator, mapping
 from upnp_gw import api
-from upnp_gw.model.mapping import Kind, Transport
+from upnp_gw.model.mapping import MappingKind, Transport
 from upnp_gw.text.escape import width
 
 ROW = api.Evidence(
     device="ac:89:95:00:00:01",
     device_name="ps5",
     transport=Transport.UDP,
-    kind=Kind.PORT_MAPPING,
+    kind=MappingKind.PORT_MAPPING,
     internal_port=3074,
     requests=12,
     refused=1,
@@ -39,7 +39,10 @@ SS = 'tcp LISTEN 0 128 0.0.0.0:443 0.0.0.0:* users:(("nginx",pid=1,fd=6))\n'
 
 def test_evidence_in_eighty_columns(daemon: ServedOperator, upnp_gw: Run) -> None:
     assert upnp_gw("evidence").output == "no evidence yet\n"
-    daemon.operator.seen = [ROW, msgspec.structs.replace(ROW, device_name=None, kind=Kind.PINHOLE, refused=0)]
+    daemon.operator.seen = [
+        ROW,
+        msgspec.structs.replace(ROW, device_name=None, kind=MappingKind.PINHOLE, refused=0),
+    ]
     lines = upnp_gw("evidence").output.splitlines()
     assert lines[0].split()[:6] == ["DEVICE", "PORT", "ASKED", "REFUSED", "UNGRANTED", "DAYS"]
     assert lines[1].split()[:6] == ["ps5", "udp/3074", "12", "1", "11", "5"]

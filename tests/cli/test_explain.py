@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tests.cli.conftest import Run
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP
-from tests.fixtures.policy_reload import Home, reload_home
+from tests.fixtures.policy_reload import ReloadFixture, reload_home
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.explain import facts_told, told
@@ -44,7 +44,7 @@ who = "tv"
 
 
 @pytest.fixture
-async def home(tmp_path: Path) -> AsyncIterator[Home]:
+async def home(tmp_path: Path) -> AsyncIterator[ReloadFixture]:
     (tmp_path / "run").mkdir()
     async with reload_home(tmp_path, POLICY) as home:
         server = ControlServer(home.operator, tmp_path / "run", more=[home.inquiry])
@@ -62,7 +62,7 @@ def fits(answer: Result) -> bool:
     return max(len(line) for line in answer.output.splitlines()) <= 80
 
 
-async def test_explain_tells_every_rule(home: Home, upnp_gw: Run) -> None:
+async def test_explain_tells_every_rule(home: ReloadFixture, upnp_gw: Run) -> None:
     await home.house.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
     refused = await home.house.refused(22, PC_IP)
     allowed = await command(upnp_gw, "explain", "d1")
@@ -82,7 +82,7 @@ async def test_explain_tells_every_rule(home: Home, upnp_gw: Run) -> None:
 
 
 async def test_explain_tells_an_old_decision_by_the_rules_of_then(
-    home: Home, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
+    home: ReloadFixture, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await home.house.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
     before = home.house.operations.policy.digest
@@ -107,7 +107,9 @@ async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     assert fits(told)
 
 
-async def test_explain_tells_times_as_times(home: Home, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_explain_tells_times_as_times(
+    home: ReloadFixture, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await home.house.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
     at = home.house.clock.now.wall
     told = await command(upnp_gw, "explain", "d1")
@@ -138,7 +140,7 @@ def test_facts_are_told_in_words(facts: dict[str, object], says: str) -> None:
     assert facts_told(facts) == says
 
 
-async def test_try_changes_nothing(home: Home, upnp_gw: Run, tmp_path: Path) -> None:
+async def test_try_changes_nothing(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
     await home.house.granted(3001)
     before = home.house.operations.ledger.numbers.decision
     answer = await command(upnp_gw, "try", "udp", "3074", "--device", "ps5", "--via", "pcp", "--ttl", "7d")
@@ -173,7 +175,7 @@ def test_try_by_a_file_needs_no_daemon(upnp_gw: Run, tmp_path: Path) -> None:
         assert upnp_gw("try", "udp", "3074", *wrong).exit_code == 2
 
 
-async def test_reload_lists_what_falls(home: Home, upnp_gw: Run) -> None:
+async def test_reload_lists_what_falls(home: ReloadFixture, upnp_gw: Run) -> None:
     await home.house.granted(3001)
     home.file.write_text(POLICY.replace("3000-4000", "3074"))
     answer = await command(upnp_gw, "reload")
@@ -189,7 +191,7 @@ async def test_reload_lists_what_falls(home: Home, upnp_gw: Run) -> None:
 
 
 async def test_reload_names_the_file_in_force_and_how_to_have_one(
-    home: Home, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
+    home: ReloadFixture, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = " ".join((await command(upnp_gw, "reload")).output.split())
     assert told.startswith(f"in force: {home.file}, policy ")
@@ -199,7 +201,7 @@ async def test_reload_names_the_file_in_force_and_how_to_have_one(
     assert told.endswith('Write [gate] policy = "FILE" in the configuration, and start again.')
 
 
-async def test_the_log_shows_of_a_reload_what_it_changed(home: Home, upnp_gw: Run) -> None:
+async def test_the_log_shows_of_a_reload_what_it_changed(home: ReloadFixture, upnp_gw: Run) -> None:
     await home.house.granted(3001)
     await home.house.granted(3074)
 
@@ -225,7 +227,7 @@ async def test_the_log_shows_of_a_reload_what_it_changed(home: Home, upnp_gw: Ru
     assert (await seen("--all"))[-1] == ("renew", "m1", True)
 
 
-async def test_policy_show_and_diff(home: Home, upnp_gw: Run, tmp_path: Path) -> None:
+async def test_policy_show_and_diff(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
     await home.house.granted(3001)
     await home.house.granted(3002)
     await home.house.refused(22)
@@ -247,7 +249,7 @@ async def test_policy_show_and_diff(home: Home, upnp_gw: Run, tmp_path: Path) ->
     assert (await command(upnp_gw, "policy", "diff", str(other))).exit_code == 2
 
 
-async def test_policy_diff_says_what_it_compares(home: Home, upnp_gw: Run, tmp_path: Path) -> None:
+async def test_policy_diff_says_what_it_compares(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
     await home.house.granted(3001)
     digest = home.house.operations.policy.digest
     in_force = f"{digest}, since {words.local(datetime.fromtimestamp(home.house.clock.now.wall, UTC))}"

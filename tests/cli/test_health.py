@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.cli.conftest import Run
 from tests.fixtures.fake_operator import STATUS, ServedOperator
 from upnp_gw import api
-from upnp_gw.cli.client import Gateway, NotPermitted
+from upnp_gw.cli.client import DaemonClient, NotPermitted
 from upnp_gw.cli.health import told
 from upnp_gw.text.escape import width
 
@@ -88,10 +88,10 @@ def test_doctor_of_a_user_who_may_not_ask_the_daemon_says_so(
 ) -> None:
     """It does not take the daemon that runs for one that does not, nor its ports for somebody else's."""
 
-    def refused(self: Gateway) -> None:
+    def refused(self: DaemonClient) -> None:
         raise NotPermitted(f"no permission to use {self.path}")
 
-    monkeypatch.setattr(Gateway, "_connect", refused)
+    monkeypatch.setattr(DaemonClient, "_connect", refused)
     answer = upnp_gw("doctor")
     assert answer.exit_code == 3
     assert answer.output.startswith("Error: no permission to use ")

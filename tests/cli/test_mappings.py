@@ -10,13 +10,13 @@ from tests.cli.conftest import Run
 from tests.fixtures.fake_operator import NOW, ServedOperator, mapping
 from upnp_gw import api
 from upnp_gw.cli.mappings import described, lines
-from upnp_gw.model.mapping import DecisionId, Kind, Transport, Via
+from upnp_gw.model.mapping import DecisionId, MappingKind, Transport, Via
 from upnp_gw.model.request import Refusal, Refused
 from upnp_gw.text.escape import width
 
 PINHOLE = mapping(
     3,
-    kind=Kind.PINHOLE,
+    kind=MappingKind.PINHOLE,
     external_address="2001:db8:20:30:1234:5678:9abc:def0",
     external_port=443,
     internal_client="2001:db8:20:30:1234:5678:9abc:def0",

@@ -14,7 +14,7 @@ from tests.fixtures.fake_operator import NOW, FakeOperator, ServedOperator, mapp
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.queue import described
-from upnp_gw.model.mapping import Kind, Transport, Via
+from upnp_gw.model.mapping import MappingKind, Transport, Via
 from upnp_gw.text.escape import width
 
 TOML = '[[grant]]\nname = "allow-ps5"\nwho = "ps5"\n'
@@ -215,7 +215,9 @@ def test_block_lists_what_you_added_yourself_and_how_to_close_it(daemon: ServedO
     ]
     assert [one["id"] for one in json.loads(upnp_gw("block", "ps5", "--json").output)["left"]] == ["m7"]
     six = "2001:db8:1234:5678:9abc:def0:1234:5678"
-    many = [mapping(100000 + at, external_port=51413, internal_client=six, kind=Kind.PINHOLE) for at in range(9)]
+    many = [
+        mapping(100000 + at, external_port=51413, internal_client=six, kind=MappingKind.PINHOLE) for at in range(9)
+    ]
     answering(daemon).blocked = structs.replace(blocked, closed=many, left=many)
     lines = told_after_toml(upnp_gw("block", "ps5").output)
     assert max(map(len, lines)) <= 80

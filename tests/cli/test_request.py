@@ -8,10 +8,10 @@ from click.testing import CliRunner
 
 from upnp_gw.cli import main
 from upnp_gw.cli.request import _Teller
-from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
+from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
 from upnp_gw.model.mapping import Endpoint, Transport, Via
 
-WISH = Wish(Transport.TCP, 8080, 8080, 3600)
+WISH = RequestedMapping(Transport.TCP, 8080, 8080, 3600)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_wrong_use_ends_with_2(words: str, says: str) -> None:
 
 
 def test_what_is_got_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    got = Got(
+    got = MappingLease(
         Via.PCP,
         Transport.TCP,
         Endpoint(IPv4Address("11.22.33.44"), 8080),
@@ -60,8 +60,8 @@ def test_what_is_got_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_gateway_s_words_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _Teller(False).failed(WISH, Refused(Via.IGD1, "error 606", "no\x1b[2J\r\n")) == 1
-    assert _Teller(False).failed(WISH, Silent("nobody")) == 3
+    assert _Teller(False).failed(WISH, RequestRefused(Via.IGD1, "error 606", "no\x1b[2J\r\n")) == 1
+    assert _Teller(False).failed(WISH, NoAnswer("nobody")) == 3
     said = capsys.readouterr().err
     assert "\x1b" not in said
     assert said.startswith("tcp 8080: refused: over igd: error 606 (no")

@@ -12,7 +12,7 @@ from tests.fixtures.fake_operator import DEVICE, NOW, STATUS, decision, mapping
 from tests.fixtures.policies import facts_of, map_request
 from upnp_gw import api
 from upnp_gw.engine.audit import told as facts_told
-from upnp_gw.model.mapping import Kind, Via
+from upnp_gw.model.mapping import MappingKind, Via
 
 SIX = "2001:db81:1234:5678:9abc:def1:1234:5678"
 """39 characters."""
@@ -28,7 +28,7 @@ REASON = f"forbid {RULE}: internal port 65535 of {SIX} is not in 1024-65534, rem
 MAPPINGS = [
     mapping(
         1_000_000 + at,
-        kind=Kind.PINHOLE,
+        kind=MappingKind.PINHOLE,
         external_address=SIX,
         external_port=65535,
         internal_client=SIX,
@@ -78,7 +78,7 @@ EXPLAINED = api.Explained(
     decision=DECISIONS[0],
 )
 SENTENCE = f"a sentence with {SIX} and {ENDPOINT} which is long; run upnp-gw release {DEVICES[0]} to end it"
-FALLEN = api.FallenMapping(
+FALLEN = api.RevokedMapping(
     mapping="m1000000",
     device=DEVICES[0],
     device_name=None,

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from upnp_gw.client import igd
-from upnp_gw.client.mapping_request import Silent
-from upnp_gw.client.route import Way
+from upnp_gw.client.mapping_request import NoAnswer
+from upnp_gw.client.route import GatewayRoute
 
 GATEWAY = IPv4Address("192.168.77.1")
 GOOD = f"http://{GATEWAY}:5000/igd2.xml"
-WAY = Way(GATEWAY, IPv4Address("192.168.77.20"), "eth0", 3)
+WAY = GatewayRoute(GATEWAY, IPv4Address("192.168.77.20"), "eth0", 3)
 
 
 @pytest.fixture
@@ -35,6 +35,6 @@ async def test_what_is_no_location_is_passed_over(answers: list[str]) -> None:
 
 async def test_another_host_is_no_gateway_where_one_was_named(answers: list[str]) -> None:
     answers += ["http://192.168.77.9:80/x"]
-    with pytest.raises(Silent):
+    with pytest.raises(NoAnswer):
         await igd._search(WAY, True, 4, 1)
     assert await igd._search(WAY, False, 4, 1) == "http://192.168.77.9:80/x"

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upnp_gw.client.epoch import EpochWatch
-from upnp_gw.client.listening import Listener, listeners
-from upnp_gw.client.mapping_request import Wish
+from upnp_gw.client.listening import ListeningPort, listeners
+from upnp_gw.client.mapping_request import RequestedMapping
 from upnp_gw.client.route import parse_addresses6, parse_routes4, parse_routes6
 from upnp_gw.client.schedule import natpmp_waits, pcp_waits, recover_in, renew_in
 from upnp_gw.client.secret import load_secret, nonces, secret_path
 from upnp_gw.model.mapping import Transport
-from upnp_gw.system.sock_diag import Bound
+from upnp_gw.system.sock_diag import BoundSocket
 
 TCP, UDP = Transport.TCP, Transport.UDP
 
@@ -107,11 +107,16 @@ def test_a_nonce_is_the_same_for_the_same_wish_and_nobody_else_s(tmp_path: Path)
     secret = load_secret(path)
     assert load_secret(path) == secret
     assert path.stat().st_mode & 0o777 == 0o600
-    wish = Wish(TCP, 8080, 8080, 60)
-    found = {nonces(secret)(w) for w in (wish, Wish(UDP, 8080, 8080, 60), Wish(TCP, 8080, 8080, 60, 6))}
+    wish = RequestedMapping(TCP, 8080, 8080, 60)
+    found = {
+        nonces(secret)(w)
+        for w in (wish, RequestedMapping(UDP, 8080, 8080, 60), RequestedMapping(TCP, 8080, 8080, 60, 6))
+    }
     assert {len(nonce) for nonce in found} == {12}
     assert len(found) == 3
-    assert nonces(secret)(Wish(TCP, 8080, 9, 3600)) == nonces(secret)(wish), "a renewal may wish for another port"
+    assert nonces(secret)(RequestedMapping(TCP, 8080, 9, 3600)) == nonces(secret)(wish), (
+        "a renewal may wish for another port"
+    )
     assert nonces(b"x" * 32)(wish) not in found
 
 
@@ -122,8 +127,8 @@ def test_a_secret_that_cannot_be_kept_serves_all_the_same(tmp_path: Path) -> Non
 
 
 def test_listeners_that_other_hosts_can_reach() -> None:
-    def bound(transport: Transport, address: str, port: int) -> Bound:
-        return Bound(transport, IPv6Address(address) if ":" in address else IPv4Address(address), port, 1)
+    def bound(transport: Transport, address: str, port: int) -> BoundSocket:
+        return BoundSocket(transport, IPv6Address(address) if ":" in address else IPv4Address(address), port, 1)
 
     found = listeners(
         [
@@ -138,5 +143,5 @@ def test_listeners_that_other_hosts_can_reach() -> None:
         ],
         (32768, 60999),
     )
-    assert found == [Listener(TCP, 8080), Listener(TCP, 45000), Listener(UDP, 3074)]
+    assert found == [ListeningPort(TCP, 8080), ListeningPort(TCP, 45000), ListeningPort(UDP, 3074)]
     assert [str(one) for one in found] == ["tcp/8080", "tcp/45000", "udp/3074"]

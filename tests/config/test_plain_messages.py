@@ -64,7 +64,7 @@ PLACES: dict[str, tuple[list[Section], int]] = {
     "request": ([("", {"version": "1"}), *SCENE, *TESTED], 7),
 }
 """Table of the policy file -> a sound file, and which of its sections is the table."""
-TABLES: dict[str, type[shape.Table]] = {
+TABLES: dict[str, type[shape.TomlTable]] = {
     "": shape.TopTable,
     "limits": shape.LimitsTable,
     "device": shape.DeviceTable,

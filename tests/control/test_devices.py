@@ -11,9 +11,9 @@ import pytest
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock
 from tests.fixtures.operator_commands import ASK, refused, served, written
 from upnp_gw import api
-from upnp_gw.control.serialize import Telling
+from upnp_gw.control.serialize import Serializer
 from upnp_gw.engine.operator_question import questions_waiting
-from upnp_gw.gate.load import Loaded
+from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.schema import DAY_S
 from upnp_gw.ledger.filters import reach
 from upnp_gw.model.dhcp import Lease, Leases
@@ -65,7 +65,7 @@ async def test_a_yes_opens_at_once_what_was_asked_and_ends(tmp_path: Path) -> No
 async def test_the_event_stream_and_the_status_count_the_waiting_questions(tmp_path: Path) -> None:
     """A question that a new policy makes void is not counted."""
     async with served(tmp_path) as here:
-        telling = Telling(here.home.gateway)
+        telling = Serializer(here.home.gateway)
         told: list[str | None] = []
         here.home.gateway.events.subscribe(
             lambda event: told.extend(one.why for one in telling.events(event) if one.event == "question")
@@ -222,7 +222,7 @@ async def test_a_yes_opens_nothing_that_is_asked_while_it_comes_into_force(tmp_p
         await here.home.refused(8080, internal=8000)
         enforce = here.enforcer._enforce
 
-        async def asked_meanwhile(loaded: Loaded) -> None:
+        async def asked_meanwhile(loaded: LoadedPolicy) -> None:
             await here.home.refused(9999, internal=8000)
             await enforce(loaded)
 

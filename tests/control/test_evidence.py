@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, House, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixture, gateway_fixture
 from upnp_gw import api
-from upnp_gw.control.evidence import Advice
+from upnp_gw.control.evidence import EvidenceCommands
 from upnp_gw.engine.policy_files import Policies
 from upnp_gw.firewall.base import Counters
 from upnp_gw.gate.load import load_text
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import IPAddress, Transport
 from upnp_gw.model.request import Granted
 
@@ -38,14 +38,14 @@ review_by = 2020-01-01
 class Home:
     """A house with an operator's policy file, and its advice."""
 
-    def __init__(self, made: House, directory: Path) -> None:
+    def __init__(self, made: GatewayFixture, directory: Path) -> None:
         self.house = made
         self.policies = Policies(
             directory / "policy.toml", directory / "approved.toml", lambda: made.clock.now.wall
         )
         self.policies.load()
         self.probed: list[IPAddress] = []
-        self.advice = Advice(made.operations, made.witness, self.policies, made.upkeep.count, self.probe)
+        self.advice = EvidenceCommands(made.operations, made.witness, self.policies, made.upkeep.count, self.probe)
         self.counted: dict[str, int] = {}
 
     async def probe(self, address: IPAddress, interface: str) -> bool:
@@ -73,7 +73,7 @@ class Home:
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Home]:
     (tmp_path / "policy.toml").write_text(FILE)
-    async with house(tmp_path, load_text(FILE, "file", date.min).policy) as made:
+    async with gateway_fixture(tmp_path, load_text(FILE, "file", date.min).policy) as made:
         yield Home(made, tmp_path)
 
 
@@ -92,7 +92,7 @@ async def test_days_of_use_become_a_policy_that_enforces(home: Home) -> None:
     assert made.grants == 1
     assert any(note.startswith("pc: it had an incident") for note in made.notes)
 
-    def enforce(turn: Turn) -> None:
+    def enforce(turn: Transaction) -> None:
         home.house.gateway.duties.policy_changed(turn, policy)
 
     await home.house.gateway.submit(enforce)

@@ -22,9 +22,9 @@ from tests.fixtures.fake_operator import STATUS, FakeOperator, decision, mapping
 from tests.fixtures.plain_words import raw_words
 from upnp_gw import api
 from upnp_gw.cli.schema import document
-from upnp_gw.control.devices import People
-from upnp_gw.control.evidence import Advice
-from upnp_gw.control.policy import Inquiry
+from upnp_gw.control.devices import DeviceCommands
+from upnp_gw.control.evidence import EvidenceCommands
+from upnp_gw.control.policy import PolicyCommands
 from upnp_gw.control.server import SOCKET_NAME, STATUS_OF, WATCHERS_MAX, Claim, ControlServer, Operator
 from upnp_gw.control.socket_path import listen
 from upnp_gw.model.errors import ConfigError
@@ -405,4 +405,6 @@ def test_every_operation_is_in_the_schema() -> None:
     paths = document()["paths"]
     for operation, route in api.ROUTES.items():
         assert paths[route.path][route.method.lower()]["operationId"] == operation
-        assert any(hasattr(part, operation) for part in (Operator, People, Inquiry, Advice))
+        assert any(
+            hasattr(part, operation) for part in (Operator, DeviceCommands, PolicyCommands, EvidenceCommands)
+        )

@@ -7,7 +7,7 @@ import pytest
 
 from upnp_gw.config.settings import Config
 from upnp_gw.doctor.checks import CHECKS, judge
-from upnp_gw.doctor.machine_state import Multicast, OtherGateway, PortHolder, Scene
+from upnp_gw.doctor.machine_state import MachineState, Multicast, OtherGateway, PortHolder
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.other_tables.drops import Drop
 from upnp_gw.firewall.other_tables.offload import FlowOffload
@@ -23,7 +23,7 @@ def link(name: str, *addresses: str, up: bool = True, index: int = 3) -> Link:
 
 WAN, LAN = link("eth0", "9.9.9.7/24"), link("br-lan", "192.168.1.1/24", "fe80::1/64")
 UDP, TCP = Transport.UDP, Transport.TCP
-SOUND = Scene(
+SOUND = MachineState(
     config=HOME,
     served=((UDP, 1900), (UDP, 5351), (TCP, 5000)),
     links=(WAN, LAN),
@@ -124,7 +124,7 @@ CASES = [
 
 @pytest.mark.parametrize(("scene", "name", "outcome", "says"), CASES)
 def test_each_fault_is_found_with_a_remedy_and_nothing_else(
-    scene: Scene, name: str, outcome: str, says: str
+    scene: MachineState, name: str, outcome: str, says: str
 ) -> None:
     found = [check for check in judge(scene) if check.outcome != "ok"]
     about = [check for check in found if check.name == name]
@@ -194,7 +194,7 @@ def test_the_emulator_needs_no_wan_interface_and_no_flag_of_the_loopback() -> No
     assert {check.name for check in judge(lo) if check.outcome != "ok"} == {"nftables"}
 
 
-def ports_told(scene: Scene) -> list[tuple[str, str]]:
+def ports_told(scene: MachineState) -> list[tuple[str, str]]:
     return [(check.outcome, check.finding) for check in judge(scene) if check.name == "ports"]
 
 

@@ -13,7 +13,7 @@ from tests.fixtures.policies import NETWORK, PC, PC_MAC, PORTS, facts_of, map_re
 from tests.gate.test_decide_model import made, policies, questions
 from upnp_gw.engine.audit import NotReplayable, asked, map_record
 from upnp_gw.gate.decide import decide
-from upnp_gw.gate.decision import Facts, Held
+from upnp_gw.gate.decision import Facts, HeldMappings
 from upnp_gw.model.mapping import DecisionId, Endpoint, Instant, RemotePeers, Transport
 from upnp_gw.model.records import DecisionRecord
 from upnp_gw.model.request import MapRequest, Source
@@ -35,7 +35,7 @@ more_facts = st.fixed_dictionaries(
         "renewing": st.booleans(),
         "restoring": st.booleans(),
         "int_ports_today": st.frozensets(st.sampled_from([22, 443, 1024, 3074, 40000])),
-        "held": st.builds(Held, st.sampled_from([0, 2000]), st.sampled_from([0, 40])),
+        "held": st.builds(HeldMappings, st.sampled_from([0, 2000]), st.sampled_from([0, 40])),
         "wall": st.sampled_from([0.0, 2e9]),
         "dhcp_name": st.sampled_from([None, "pc"]),
         "lease_agrees": st.booleans(),
@@ -76,7 +76,7 @@ def test_a_forbid_for_the_zone_of_a_lan_is_replayed_without_the_network() -> Non
 def test_every_fact_comes_back() -> None:
     facts = facts_of(
         wall=3.0,
-        held=Held(5, 3, {"g": 2}),
+        held=HeldMappings(5, 3, {"g": 2}),
         changes_last_minute=7,
         int_ports_today=frozenset({1, 2, 40000}),
         dhcp_name="pc",

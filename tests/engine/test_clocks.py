@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import Clock, house
+from tests.fixtures.gateway import Clock, gateway_fixture
 from upnp_gw.model.mapping import Instant, Transport, Via
 
 TCP = Transport.TCP
@@ -19,7 +19,7 @@ def jump(clock: Clock, seconds: float) -> None:
 @pytest.mark.parametrize("seconds", [-30 * YEAR_S, -3600.0, 3600.0, 30 * YEAR_S])
 async def test_a_wall_clock_that_jumps_moves_no_lease(tmp_path: Path, seconds: float) -> None:
     clock = Clock()
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         first = await home.granted(8080, lifetime=1000)
         left = first.mapping.until - clock().boot
         jump(clock, seconds)
@@ -41,11 +41,11 @@ async def test_a_wall_clock_that_jumps_moves_no_lease(tmp_path: Path, seconds: f
 @pytest.mark.parametrize("seconds", [-30 * YEAR_S, 30 * YEAR_S])
 async def test_a_restart_after_a_jump_goes_by_the_boots_own_clock(tmp_path: Path, seconds: float) -> None:
     clock = Clock()
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         await home.granted(8080, lifetime=1000)
     jump(clock, seconds)
     clock.pass_s(400)
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         (mapping,) = home.operations.ledger.table
         assert mapping.until - clock().boot == 600
         assert home.ports == {(TCP, 8080)}
@@ -54,17 +54,17 @@ async def test_a_restart_after_a_jump_goes_by_the_boots_own_clock(tmp_path: Path
 async def test_a_clock_set_back_over_a_reboot_gives_no_lease_new_life(tmp_path: Path) -> None:
     """A router without a battery starts in 1970."""
     clock = Clock()
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         await home.granted(8080, lifetime=1000)
     clock.now = Instant(5.0, 100.0)
-    async with house(tmp_path, clock=clock, boot="boot-2") as home:
+    async with gateway_fixture(tmp_path, clock=clock, boot="boot-2") as home:
         (mapping,) = home.operations.ledger.table
         assert mapping.until - clock().boot == 1000, "what was left at the last write, no more"
 
 
 async def test_incidents_and_rates_do_not_last_longer_for_a_clock_set_back(tmp_path: Path) -> None:
     clock = Clock()
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         for port in range(5000, 5027):
             await home.map(port)
         assert home.operations.book.incidents(clock())
@@ -77,7 +77,7 @@ async def test_incidents_and_rates_do_not_last_longer_for_a_clock_set_back(tmp_p
 async def test_a_suspend_ends_what_ran_out_in_it_and_renews_the_rest(tmp_path: Path) -> None:
     """CLOCK_BOOTTIME goes on through it; the kernel's own timeouts stood still or not, the maps are right after."""
     clock = Clock()
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         await home.granted(8080, lifetime=600)
         held = await home.granted(3074, lifetime=None)
         clock.pass_s(8 * 3600)

@@ -10,12 +10,12 @@ from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP
 from tests.fixtures.operator_commands import ASK, served, written
 from tests.fixtures.policy_reload import reload_home
 from upnp_gw import api
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, Transport, Via
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.request import PortChoice, Refused
 from upnp_gw.protocols.igd.faults import fault_of
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 TCP = Transport.TCP
 SIX = "2001:db8:77::10"
@@ -85,7 +85,7 @@ async def test_a_trial_finds_a_port_free_that_the_request_would_free(tmp_path: P
         house.present ^= {old, new}
         house.around.neighbours.learn(Neighbour(new, CONSOLE, "lan0"))
 
-        def gone(turn: Turn) -> None:
+        def gone(turn: Transaction) -> None:
             house.gateway.duties.device_gone(turn, old)
 
         await house.gateway.submit(gone)
@@ -126,6 +126,6 @@ async def test_no_control_point_learns_who_holds_the_port(tmp_path: Path, via: V
         reply = await home.house.map(8080, PC_IP, via=via, choice=PortChoice.EXACT, nonce=nonce)
         assert isinstance(reply, Refused)
         assert reply.holder is None
-        told = f"{reply.reason} {[fault_of(face, reply) for face in Face]}"
+        told = f"{reply.reason} {[fault_of(face, reply) for face in IgdVersion]}"
         for secret in (made.id, CONSOLE, CONSOLE_IP, "nas", "secret", "8000"):
             assert secret not in told

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 import upnp_gw
-from tests.fixtures.gateway import CONSOLE_IP, NETWORK, PC_IP, House, asks, house
+from tests.fixtures.gateway import CONSOLE_IP, NETWORK, PC_IP, GatewayFixture, asks, gateway_fixture
 from upnp_gw.firewall.base import Change
 from upnp_gw.firewall.memory import MemoryFirewall
-from upnp_gw.firewall.nftables.state import Books
+from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.gate.load import load_text
 from upnp_gw.model.mapping import MappingKey, Transport, Via
 from upnp_gw.model.network import Neighbour
@@ -60,7 +60,7 @@ class BookedFirewall(MemoryFirewall):
 
     def __init__(self) -> None:
         super().__init__()
-        self._books = Books(NETWORK, size=10_000)
+        self._books = RulesetState(NETWORK, size=10_000)
         self.changes = 0
         self.commands = 0
         """Characters."""
@@ -105,7 +105,7 @@ def counted_bytecodes(work: Work) -> Iterator[None]:
 
 
 @contextmanager
-def counted_sql(home: House, work: Work) -> Iterator[None]:
+def counted_sql(home: GatewayFixture, work: Work) -> Iterator[None]:
     db = home.store._db
     assert db is not None
 
@@ -127,10 +127,10 @@ def counted_sql(home: House, work: Work) -> Iterator[None]:
         home.store._thread.submit(listen, False).result()
 
 
-Ask = Callable[[House, int], Awaitable[object]]
+Ask = Callable[[GatewayFixture, int], Awaitable[object]]
 
 
-async def cost(home: House, ask: Ask, numbers: Iterator[int]) -> Work:
+async def cost(home: GatewayFixture, ask: Ask, numbers: Iterator[int]) -> Work:
     """Of the cheapest request of this kind, each figure for itself."""
     firewall = home.firewall
     assert isinstance(firewall, BookedFirewall)
@@ -156,38 +156,38 @@ async def cost(home: House, ask: Ask, numbers: Iterator[int]) -> Work:
 # -- the requests
 
 
-async def adds(home: House, number: int) -> None:
+async def adds(home: GatewayFixture, number: int) -> None:
     assert isinstance(await home.map(number), Granted)
 
 
-async def refreshes(home: House, number: int) -> None:
+async def refreshes(home: GatewayFixture, number: int) -> None:
     assert isinstance(await home.map(30_000, description=f"{number}"), Granted)
 
 
-async def deletes(home: House, number: int) -> None:
+async def deletes(home: GatewayFixture, number: int) -> None:
     assert isinstance(await home.unmap(30_001 + number % 100), Removed)
 
 
-async def is_refused(home: House, number: int) -> None:
+async def is_refused(home: GatewayFixture, number: int) -> None:
     assert isinstance(await home.map(number, target=PC_IP), Refused)
 
 
-async def wants_what_another_has(home: House, number: int) -> None:
+async def wants_what_another_has(home: GatewayFixture, number: int) -> None:
     assert isinstance(await home.map(10_000), Refused)
 
 
-async def takes_any(home: House, number: int) -> None:
+async def takes_any(home: GatewayFixture, number: int) -> None:
     """From the first port of the long row of those that are taken."""
     reply = await home.map(10_000, internal=number, choice=PortChoice.SUGGESTED, via=Via.IGD2)
     assert isinstance(reply, Granted)
 
 
-async def asks_by_natpmp(home: House, number: int) -> None:
+async def asks_by_natpmp(home: GatewayFixture, number: int) -> None:
     request = asks(number, via=Via.NATPMP, choice=PortChoice.SUGGESTED, transport=Transport.UDP)
     assert isinstance(await home.gateway.handle(request), Granted)
 
 
-async def reads(home: House, number: int) -> None:
+async def reads(home: GatewayFixture, number: int) -> None:
     source = Source(ip_address(CONSOLE_IP), "lan0")
     key = MappingKey(Transport.TCP, None, 30_000, None)
     assert home.view.find(source, key) is not None
@@ -207,7 +207,7 @@ KINDS: list[Ask] = [
 ]
 
 
-async def filled(home: House, rows: int, hosts: int) -> None:
+async def filled(home: GatewayFixture, rows: int, hosts: int) -> None:
     """So many mappings in a row from port 10000, of so many hosts, and some of the console's own."""
     for host in range(hosts):
         address = IPv4Address("192.168.77.100") + host
@@ -224,7 +224,7 @@ async def filled(home: House, rows: int, hosts: int) -> None:
 
 async def costs(directory: Path, rows: int, hosts: int) -> dict[str, Work]:
     policy = load_text(POLICY, "wide", date.min).policy
-    async with house(directory, policy, firewall=BookedFirewall()) as home:
+    async with gateway_fixture(directory, policy, firewall=BookedFirewall()) as home:
         await filled(home, rows, hosts)
         numbers = iter(range(40_000, 60_000))
         for ask in KINDS:

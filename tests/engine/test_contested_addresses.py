@@ -8,18 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, House, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixture, gateway_fixture
 from tests.fixtures.operator_commands import served
 from upnp_gw import api
-from upnp_gw.control.serialize import Telling
+from upnp_gw.control.serialize import Serializer
 from upnp_gw.gate.load import load_text
 from upnp_gw.ledger.events import TableChanged
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Transport, Via
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import Granted, Refusal
-from upnp_gw.system.neighbour_events import Contest, Contested, Gone, Moved, NeighbourEvent, Settled
+from upnp_gw.system.neighbour_events import (
+    AddressContest,
+    AddressContested,
+    AddressMoved,
+    AddressSettled,
+    NeighbourEvent,
+    NeighbourGone,
+)
 
 pytestmark = pytest.mark.spec("SR-2", "SR-43")
 
@@ -47,7 +54,7 @@ def entry(mac: str) -> Neighbour:
     return Neighbour(ADDRESS, mac, "lan0")
 
 
-async def told(home: House, *events: NeighbourEvent) -> None:
+async def told(home: GatewayFixture, *events: NeighbourEvent) -> None:
     """The network says so, and what follows is done."""
     for event in events:
         home.upkeep.neighbour_changed(event)
@@ -55,63 +62,63 @@ async def told(home: House, *events: NeighbourEvent) -> None:
 
 
 @contextmanager
-def contested(home: House) -> Iterator[None]:
+def contested(home: GatewayFixture) -> Iterator[None]:
     """Two hosts claim the console's address."""
     claimed = {(ADDRESS, "lan0")}
     home.around.contested = lambda *place: place in claimed
-    home.around.contests = lambda: [Contest(ADDRESS, "lan0", (CONSOLE, PC))]
+    home.around.contests = lambda: [AddressContest(ADDRESS, "lan0", (CONSOLE, PC))]
     yield
     home.around.contested = lambda *place: False
 
 
-def ports(home: House) -> set[int]:
+def ports(home: GatewayFixture) -> set[int]:
     return {port for _, port in home.ports}
 
 
 async def test_every_mapping_to_the_address_is_shut_at_once_and_its_flows_are_cut(tmp_path: Path) -> None:
     """By whomever it was made: the console, the operator, another device for the console."""
-    async with house(tmp_path, load_text(DELEGATING, "test", date.min).policy) as home:
+    async with gateway_fixture(tmp_path, load_text(DELEGATING, "test", date.min).policy) as home:
         await home.granted(8000)
         await home.granted(8001, PC_IP, target=CONSOLE_IP)
         await home.granted(8002, "127.0.0.1", **OPERATOR)
         await home.granted(8003, PC_IP)
         home.events.clear()
         with contested(home):
-            await told(home, Contested(ADDRESS, "lan0"))
+            await told(home, AddressContested(ADDRESS, "lan0"))
             assert ports(home) == {8003}
             assert sorted(cut.external_port for cut in home.firewall.cuts) == [8000, 8001, 8002]
-            shown = [Telling(home.gateway).mapping(row) for row in home.operations.ledger.table]
+            shown = [Serializer(home.gateway).mapping(row) for row in home.operations.ledger.table]
             states = {row.external_port: row.state for row in shown}
             assert states == {8000: "contested", 8001: "contested", 8002: "contested", 8003: "active"}
             changed = [pair for event in home.events if isinstance(event, TableChanged) for pair in event.changed]
             assert len(changed) == 3, "control points that listen hear of it"
             assert (await home.refused(8000)).refusal is Refusal.ABSENT, "the owner itself cannot have it opened"
-        await told(home, Settled(entry(CONSOLE)))
+        await told(home, AddressSettled(entry(CONSOLE)))
         assert ports(home) == {8000, 8001, 8002, 8003}
 
 
 async def test_when_the_claimant_has_it_the_owners_mappings_end_and_the_operators_wait(tmp_path: Path) -> None:
     """A host that gives up its address (RFC 5227) loses the mappings to it. The other host inherits none."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8000)
         await home.granted(8002, "127.0.0.1", **OPERATOR)
         with contested(home):
-            await told(home, Contested(ADDRESS, "lan0"))
+            await told(home, AddressContested(ADDRESS, "lan0"))
         home.around.neighbours.learn(entry(PC))
-        await told(home, Moved(ADDRESS, CONSOLE, PC, "lan0"), Settled(entry(PC)))
+        await told(home, AddressMoved(ADDRESS, CONSOLE, PC, "lan0"), AddressSettled(entry(PC)))
         assert ports(home) == set()
         (left,) = home.operations.ledger.table
         assert (left.key.external_port, left.device, left.parked) == (8002, CONSOLE, True)
         home.clock.pass_s(40 * 86400)
         await home.sweep()
         home.around.neighbours.learn(entry(CONSOLE))
-        await told(home, Settled(entry(CONSOLE)))
+        await told(home, AddressSettled(entry(CONSOLE)))
         assert ports(home) == {8002}, "the device that it was made for is back"
 
 
 async def test_whatever_opens_opens_nothing_to_a_contested_address(tmp_path: Path) -> None:
     """The operator's add, a lease that is renewed, a policy that is loaded: parked until it is settled."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8000, lifetime=None)
         with contested(home):
             made = await home.granted(8002, "127.0.0.1", **OPERATOR)
@@ -121,11 +128,11 @@ async def test_whatever_opens_opens_nothing_to_a_contested_address(tmp_path: Pat
             await home.sweep()
             assert ports(home) == set()
             assert [cut.external_port for cut in home.firewall.cuts] == [8000]
-        await told(home, Settled(entry(CONSOLE)))
+        await told(home, AddressSettled(entry(CONSOLE)))
         assert ports(home) == {8000, 8002}
 
 
-def reload(home: House, turn: Turn) -> None:
+def reload(home: GatewayFixture, turn: Transaction) -> None:
     home.gateway.duties.policy_changed(turn, home.operations.policy)
 
 
@@ -141,7 +148,7 @@ async def test_a_yes_opens_nothing_to_a_contested_address(tmp_path: Path) -> Non
 
 
 async def test_an_address_that_is_not_known_to_be_one_hosts_alone_is_opened_to_nobody(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         home.around.unsettled = lambda address, interface: address == ADDRESS
         refused = await home.refused(8000)
         assert (refused.refusal, refused.reason) == (
@@ -155,13 +162,13 @@ async def test_an_address_that_is_not_known_to_be_one_hosts_alone_is_opened_to_n
         assert made.mapping.parked, "the operator's waits for a host that answers"
         assert ports(home) == {8001}
         home.around.unsettled = lambda address, interface: False
-        await told(home, Settled(entry(CONSOLE)))
+        await told(home, AddressSettled(entry(CONSOLE)))
         assert ports(home) == {8001, 8002}
 
 
 async def test_all_hosts_are_asked_before_a_request_is_judged(tmp_path: Path) -> None:
     """The gateway waits for the answers of other hosts, and no longer than a second."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         unsettled, asked = {ADDRESS}, []
 
         async def settle(address: object, interface: str) -> bool:
@@ -176,18 +183,18 @@ async def test_all_hosts_are_asked_before_a_request_is_judged(tmp_path: Path) ->
 
 
 async def test_a_device_that_answers_no_probe_is_parked_and_its_flows_left_alone(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8000)
         await home.granted(8001, PC_IP)
-        await told(home, Gone(ADDRESS, CONSOLE, "lan0"))
+        await told(home, NeighbourGone(ADDRESS, CONSOLE, "lan0"))
         assert ports(home) == {8001}
         assert home.firewall.cuts == []
-        await told(home, Settled(entry(CONSOLE)))
+        await told(home, AddressSettled(entry(CONSOLE)))
         assert ports(home) == {8000, 8001}
 
 
 async def test_what_was_opened_in_an_earlier_run_is_looked_at(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8000)
         await home.granted(8001, PC_IP)
         home.present.discard(ADDRESS)
@@ -206,7 +213,7 @@ async def test_what_was_opened_in_an_earlier_run_is_looked_at(tmp_path: Path) ->
 
 async def test_a_lease_that_is_renewed_while_it_is_contested_ends_its_flows(tmp_path: Path) -> None:
     """The word of the contest may have been missed: at the start nobody listens yet."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8000, lifetime=None)
         with contested(home):
             home.present.discard(ADDRESS)
@@ -217,12 +224,12 @@ async def test_a_lease_that_is_renewed_while_it_is_contested_ends_its_flows(tmp_
 
 
 async def test_the_owner_of_an_address_is_the_device_whose_mappings_lead_to_it(tmp_path: Path) -> None:
-    async with house(tmp_path, load_text(DELEGATING, "test", date.min).policy) as home:
+    async with gateway_fixture(tmp_path, load_text(DELEGATING, "test", date.min).policy) as home:
         assert home.upkeep.holder_of(ADDRESS, "lan0") is None
         await home.granted(8001, PC_IP, target=CONSOLE_IP)
         assert home.upkeep.holder_of(ADDRESS, "lan0") is None, "the PC asked for another's address"
         await home.granted(8000)
         assert home.upkeep.holder_of(ADDRESS, "lan0") == CONSOLE
         assert home.upkeep.holder_of(ADDRESS, "lan9") is None
-        await told(home, Gone(ADDRESS, CONSOLE, "lan0"))
+        await told(home, NeighbourGone(ADDRESS, CONSOLE, "lan0"))
         assert home.upkeep.holder_of(ADDRESS, "lan0") == CONSOLE, "parked ones count too"

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, GUEST_IP, TWO_LANS, House, asks, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, GUEST_IP, TWO_LANS, GatewayFixture, asks, gateway_fixture
 from tests.fixtures.policies import policy_of
 from upnp_gw.model.mapping import Endpoint, IPAddress, Mapping, MappingKey, RemotePeers, Transport, Via
 from upnp_gw.model.network import Neighbour
@@ -81,7 +81,7 @@ def _key(transport: Transport, target: IPAddress, port: int) -> MappingKey:
     return MappingKey(transport, target if target.version == 6 else None, port, None)
 
 
-def of_home(made: House) -> list[Mapping]:
+def of_home(made: GatewayFixture) -> list[Mapping]:
     """The mappings of the console, and all others that lead to it."""
     table = made.gateway.ledger.table
     leads = [row for text in (CONSOLE_IP, CONSOLE_IP6) for row in table.to_client(ip_address(text))]
@@ -92,7 +92,7 @@ def of_home(made: House) -> list[Mapping]:
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 async def test_no_request_of_a_copied_mac_address_touches_the_device(tmp_path: Path, policy: str) -> None:
     limits = "[limits]\nrequests_per_minute = 6000\nper_device = 60\nincident_after = 1000\n"
-    async with house(tmp_path, policy_of(limits + policy), network=TWO_LANS) as made:
+    async with gateway_fixture(tmp_path, policy_of(limits + policy), network=TWO_LANS) as made:
         for text, lan in ((CONSOLE_IP6, "lan0"), (LOCAL, "lan0"), *((s.address, s.interface) for s in SOURCES)):
             made.around.neighbours.learn(Neighbour(ip_address(text), CONSOLE, lan))
         nonce = b"n" * 12

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.engine.test_pinholes import CONSOLE_IP6, met, pinhole
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, House, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, GatewayFixture, gateway_fixture
 from upnp_gw.model.mapping import Mapping, Transport, Via
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import (
@@ -34,7 +34,7 @@ def source(address: str = CONSOLE_IP) -> Source:
     return Source(ip_address(address), "lan0")
 
 
-async def opened(home: House, letters: str) -> None:
+async def opened(home: GatewayFixture, letters: str) -> None:
     """One mapping of the console with a lease of each of these protocols, asked for in this order."""
     for letter in letters:
         via = WAYS[letter]
@@ -42,7 +42,7 @@ async def opened(home: House, letters: str) -> None:
         await home.granted(PORT, via=via, choice=choice, nonce=NONCE if via is Via.PCP else None)
 
 
-async def deletes(home: House, letter: str, client: str = CONSOLE_IP) -> Reply:
+async def deletes(home: GatewayFixture, letter: str, client: str = CONSOLE_IP) -> Reply:
     via = WAYS[letter]
     if not via.datagram:
         return await home.unmap(PORT, client, via=via)
@@ -51,7 +51,7 @@ async def deletes(home: House, letter: str, client: str = CONSOLE_IP) -> Reply:
     return await home.gateway.handle(asks)
 
 
-def left(home: House) -> str:
+def left(home: GatewayFixture) -> str:
     """The letters of the leases on the mapping that stands; none: it is gone, from the firewall too."""
     rows = list(home.operations.ledger.table)
     assert bool(rows) == ((TCP, PORT) in home.ports)
@@ -82,7 +82,7 @@ TABLE = [
     [(leases, over, what) for leases, *after in TABLE for over, what in zip("inp", after, strict=True)],
 )
 async def test_every_pair_of_protocols(tmp_path: Path, leases: str, over: str, expected: str) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await opened(home, leases)
         assert sorted(left(home)) == sorted(leases)
         reply = await deletes(home, over)
@@ -101,7 +101,7 @@ async def test_every_pair_of_protocols(tmp_path: Path, leases: str, over: str, e
 @pytest.mark.parametrize("visibility", ["own", "all"])
 async def test_another_device_ends_none_of_them(tmp_path: Path, leases: str, over: str, visibility: str) -> None:
     """Where everybody may delete everything, that is what IGD made: no lease of NAT-PMP or PCP."""
-    async with house(tmp_path, visibility=visibility) as home:
+    async with gateway_fixture(tmp_path, visibility=visibility) as home:
         await opened(home, leases)
         reply = await deletes(home, over, PC_IP)
         if leases == "i" and over == "i" and visibility == "all":
@@ -112,7 +112,7 @@ async def test_another_device_ends_none_of_them(tmp_path: Path, leases: str, ove
 
 
 async def test_a_port_range_ends_what_a_datagram_opened_for_the_same_device(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await opened(home, "np")
         reply = await home.unmap_range(8000, 8100)
         assert isinstance(reply, Removed)
@@ -120,7 +120,7 @@ async def test_a_port_range_ends_what_a_datagram_opened_for_the_same_device(tmp_
 
 
 async def test_a_pinhole_made_over_pcp_is_deleted_over_igd(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         met(home)
         reply = await home.granted(PORT, CONSOLE_IP6, via=Via.PCP, choice=PortChoice.SUGGESTED, nonce=NONCE)
         key = reply.mapping.key
@@ -131,7 +131,7 @@ async def test_a_pinhole_made_over_pcp_is_deleted_over_igd(tmp_path: Path) -> No
 
 
 async def test_a_pinhole_held_over_both_loses_the_lease_of_igd(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         met(home)
         await home.granted(PORT, CONSOLE_IP6, via=Via.PCP, choice=PortChoice.SUGGESTED, nonce=NONCE)
         reply = await home.gateway.handle(pinhole(PORT))
@@ -143,7 +143,7 @@ async def test_a_pinhole_held_over_both_loses_the_lease_of_igd(tmp_path: Path) -
 
 
 async def test_the_audit_log_tells_why_a_lease_of_another_protocol_ended(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await opened(home, "n")
         await deletes(home, "i")
         (record,) = [r for r in await home.store.decisions(RecordFilter(devices=(CONSOLE,))) if r.action == "unmap"]
@@ -154,17 +154,17 @@ async def test_the_audit_log_tells_why_a_lease_of_another_protocol_ended(tmp_pat
 # -- DeletePortMapping with an empty NewProtocol (nat-port-mapper)
 
 
-async def without_protocol(home: House, client: str = CONSOLE_IP, port: int = PORT, **more: Any) -> Reply:
+async def without_protocol(home: GatewayFixture, client: str = CONSOLE_IP, port: int = PORT, **more: Any) -> Reply:
     return await home.gateway.handle(UnmapPortRequest(Via.IGD2, source(client), port, **more))
 
 
-def standing(home: House) -> list[Mapping]:
+def standing(home: GatewayFixture) -> list[Mapping]:
     return list(home.operations.ledger.table)
 
 
 @pytest.mark.spec("SR-15", "SR-25")
 async def test_without_a_protocol_both_transports_end(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         for transport in Transport:
             await home.granted(PORT, transport=transport)
         await home.granted(PORT + 1)
@@ -181,7 +181,7 @@ async def test_without_a_protocol_both_transports_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("visibility", ["own", "all"])
 async def test_without_a_protocol_another_devices_mapping_stays(tmp_path: Path, visibility: str) -> None:
     """Also where everybody may delete everything that they name."""
-    async with house(tmp_path, visibility=visibility) as home:
+    async with gateway_fixture(tmp_path, visibility=visibility) as home:
         await home.granted(PORT, transport=TCP)
         await home.granted(PORT, PC_IP, transport=UDP)
         await home.granted(PORT + 1, PC_IP)
@@ -196,7 +196,7 @@ async def test_without_a_protocol_another_devices_mapping_stays(tmp_path: Path, 
 
 
 async def test_without_a_protocol_the_remote_host_counts(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(PORT, remote="203.0.113.9/32")
         reply = await without_protocol(home)
         assert isinstance(reply, Refused)
@@ -204,7 +204,7 @@ async def test_without_a_protocol_the_remote_host_counts(tmp_path: Path) -> None
 
 
 async def test_without_a_protocol_a_lease_of_another_protocol_stays_beside(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await opened(home, "in")
         await home.granted(PORT, transport=UDP)
         assert isinstance(await without_protocol(home), Removed)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE_IP, PC, PC_IP, House, house
+from tests.fixtures.gateway import CONSOLE_IP, PC, PC_IP, GatewayFixture, gateway_fixture
 from upnp_gw.engine.refusal_counter import WINDOW_S
 from upnp_gw.gate.schema import Limits
 from upnp_gw.model.mapping import Transport, Via
@@ -16,11 +16,11 @@ LIMIT = Limits().requests_per_minute
 TIMES = 5 * LIMIT
 
 
-async def of_pc(home: House) -> list[DecisionRecord]:
+async def of_pc(home: GatewayFixture) -> list[DecisionRecord]:
     return await home.store.decisions(RecordFilter(devices=(PC,), limit=1000))
 
 
-async def told_at_the_end(home: House) -> list[int]:
+async def told_at_the_end(home: GatewayFixture) -> list[int]:
     """The counts of what is written down once the minute is over."""
     home.clock.pass_s(WINDOW_S)
     await home.gateway.submit(home.gateway.duties.tell_floods)
@@ -29,7 +29,7 @@ async def told_at_the_end(home: House) -> list[int]:
 
 @pytest.mark.spec("SR-5", "SR-22", "SR-25")
 async def test_over_igd(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8000)
         replies = [await home.unmap(8000, PC_IP) for _ in range(TIMES)]
         assert refusals(replies) == [*[Refusal.NOT_AUTHORIZED] * (LIMIT - 1), *[Refusal.RATE] * (TIMES - LIMIT + 1)]
@@ -43,7 +43,7 @@ async def test_over_igd(tmp_path: Path) -> None:
 
 @pytest.mark.spec("SR-5", "SR-22", "SR-26")
 async def test_over_pcp(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8000, PC_IP, via=Via.PCP, nonce=b"a" * 12)
         source = Source(ip_address(PC_IP), "lan0")
         wrong, right = (
@@ -60,7 +60,7 @@ async def test_over_pcp(tmp_path: Path) -> None:
 
 
 async def test_each_has_its_own_count(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8000)
         for _ in range(TIMES):
             await home.unmap(8000, PC_IP)

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, NETWORK, PC, PC_IP, TWO_LANS, House, asks, house
+from tests.fixtures.gateway import (
+    CONSOLE,
+    CONSOLE_IP,
+    NETWORK,
+    PC,
+    PC_IP,
+    TWO_LANS,
+    GatewayFixture,
+    asks,
+    gateway_fixture,
+)
 from upnp_gw.engine.environment import RESOLVE_MOST, RESOLVE_TARGETS
 from upnp_gw.model.mapping import IPAddress, Transport, Via
 from upnp_gw.model.network import Neighbour
@@ -22,7 +32,7 @@ NOBODY = [str(LAN[100 + n]) for n in range(RESOLVE_MOST + 40)]
 class Silence:
     """Nobody answers, and that is not told before ``over``."""
 
-    def __init__(self, home: House) -> None:
+    def __init__(self, home: GatewayFixture) -> None:
         self.asked: list[IPAddress] = []
         self.over = asyncio.Event()
         home.around.resolve = self.resolve
@@ -40,7 +50,7 @@ def refusals(replies: list[Reply]) -> set[Refusal]:
 @pytest.mark.spec("SR-5", "SR-26")
 async def test_datagrams_from_addresses_that_nobody_has_open_nothing(tmp_path: Path) -> None:
     """However many at once: each would be a device of its own, with a quota of its own."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         silence = Silence(home)
         forged = [
             asyncio.ensure_future(home.map(8000 + n, client, via=Via.NATPMP)) for n, client in enumerate(NOBODY)
@@ -55,7 +65,7 @@ async def test_datagrams_from_addresses_that_nobody_has_open_nothing(tmp_path: P
 
 
 async def test_internal_clients_that_nobody_has_keep_no_requester_waiting(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         silence = Silence(home)
         calls = [asks(8000 + n, PC_IP, target=client) for n, client in enumerate(NOBODY)]
         wrong = [asyncio.ensure_future(home.gateway.handle(call)) for call in calls]
@@ -78,7 +88,7 @@ async def test_where_the_kernel_does_not_ask(
     tmp_path: Path, number: int, ports: set[tuple[Transport, int]]
 ) -> None:
     """A neighbour table that somebody filled is no way to be taken for many devices."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
 
         async def resolve(address: IPAddress, interface: str) -> bool:
             raise OSError(number, os.strerror(number))
@@ -92,7 +102,7 @@ async def test_where_the_kernel_does_not_ask(
 @pytest.mark.parametrize("client", [PC_IP, CONSOLE_IP])
 async def test_who_claims_an_address_opens_nothing_to_it_until_that_is_settled(tmp_path: Path, client: str) -> None:
     """By ARP alone the console's address is the PC's for a moment; the port would lead to the console after."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8000)
         home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
         claimed = {(ip_address(CONSOLE_IP), "lan0")}
@@ -108,7 +118,7 @@ async def test_a_claim_to_a_link_local_address_on_another_lan_hinders_nobody(tmp
     """Two LANs can have the same one. A guest that is two hosts there must not keep a home device from asking."""
     local = ip_address("fe80::10")
     link = replace(TWO_LANS.lans[0], addresses=(*TWO_LANS.lans[0].addresses, IPv6Interface("fe80::1/64")))
-    async with house(tmp_path, network=replace(TWO_LANS, lans=(link, TWO_LANS.lans[1]))) as home:
+    async with gateway_fixture(tmp_path, network=replace(TWO_LANS, lans=(link, TWO_LANS.lans[1]))) as home:
         home.around.neighbours.learn(Neighbour(local, CONSOLE, "lan0"))
         claimed: set[tuple[IPAddress, str]] = set()
         home.around.contested = lambda *place: place in claimed

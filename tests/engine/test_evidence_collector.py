@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, House, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, GatewayFixture, gateway_fixture
 from upnp_gw.firewall.base import Counters, Exchange
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.evidence import Evidence, Opening
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.evidence import Evidence, EvidenceKey
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Endpoint, Instant, Transport, Via
 from upnp_gw.model.request import Granted, PortChoice
 from upnp_gw.suggest.needs import learn
@@ -37,7 +37,7 @@ def observing() -> Policy:
     return load_text(OBSERVE, "observe", date.min).policy
 
 
-async def flows(home: House, mapping: str, connections: int, volume: int, *peers: str) -> None:
+async def flows(home: GatewayFixture, mapping: str, connections: int, volume: int, *peers: str) -> None:
     """The kernel has counted so much since the grant, and these hosts are in a conversation; a minute's reading."""
     home.firewall.counters[mapping] = Counters(connections, volume, connections)
     home.firewall.remotes = {mapping: frozenset(map(ip_address, peers))} if peers else {}
@@ -45,12 +45,12 @@ async def flows(home: House, mapping: str, connections: int, volume: int, *peers
     await home.upkeep.count(remotes=True)
 
 
-def row(home: House, port: int, device: str = CONSOLE, transport: Transport = TCP) -> Evidence:
-    return home.witness.book.openings[Opening(device, transport, 4, port)]
+def row(home: GatewayFixture, port: int, device: str = CONSOLE, transport: Transport = TCP) -> Evidence:
+    return home.witness.book.openings[EvidenceKey(device, transport, 4, port)]
 
 
 async def test_requests_refusals_and_renewals_are_counted(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, internal=8000, description="a")
         await home.granted(8080, internal=8000, description="b")
         await home.refused(3389)
@@ -64,7 +64,7 @@ async def test_requests_refusals_and_renewals_are_counted(tmp_path: Path) -> Non
 
 async def test_what_is_asked_for_another_host_is_marked(tmp_path: Path) -> None:
     """``suggest`` writes no grant for it: that has to be written by hand (for)."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.refused(8080, target=PC_IP)
         await home.refused(3389)
         assert row(home, 8080).delegated
@@ -72,13 +72,13 @@ async def test_what_is_asked_for_another_host_is_marked(tmp_path: Path) -> None:
 
 
 async def test_the_operators_own_mappings_are_no_evidence(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, target=CONSOLE_IP, client="127.0.0.1", via=Via.OPERATOR)
         assert not home.witness.book.openings
 
 
 async def test_traffic_is_a_day_of_use_only_where_somebody_answered(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         mapping = (await home.granted(8080, lifetime=None)).mapping.id
         await flows(home, mapping, 3, 300)
         assert (row(home, 8080).connections, row(home, 8080).days) == (3, ()), "a scanner knocked"
@@ -96,12 +96,12 @@ async def test_traffic_is_a_day_of_use_only_where_somebody_answered(tmp_path: Pa
 
 async def test_evidence_outlives_a_restart_and_counts_nothing_twice(tmp_path: Path) -> None:
     clock = Clock()
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         mapping = (await home.granted(8080, lifetime=7200)).mapping.id
         await flows(home, mapping, 4, 9000, "203.0.113.9")
         before = row(home, 8080)
     clock.pass_s(600)
-    async with house(tmp_path, clock=clock) as again:
+    async with gateway_fixture(tmp_path, clock=clock) as again:
         assert row(again, 8080) == before
         await flows(again, mapping, 4, 9000, "203.0.113.9")
         assert row(again, 8080).connections == 4
@@ -113,7 +113,7 @@ async def test_evidence_outlives_a_restart_and_counts_nothing_twice(tmp_path: Pa
 async def test_where_the_kernel_tells_no_flows_the_bytes_tell_use_but_not_by_whom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         mapping = (await home.granted(8080)).mapping.id
         read = home.firewall.read
         monkeypatch.setattr(home.firewall, "read", lambda remotes=False: read())
@@ -124,7 +124,7 @@ async def test_where_the_kernel_tells_no_flows_the_bytes_tell_use_but_not_by_who
 
 
 async def test_observe_allows_what_lacks_a_grant_and_marks_it(tmp_path: Path) -> None:
-    async with house(tmp_path, observing()) as home:
+    async with gateway_fixture(tmp_path, observing()) as home:
         allowed = await home.granted(9000)
         assert allowed.mapping.rule == "observe"
         assert row(home, 9000).ungranted == 1
@@ -134,12 +134,12 @@ async def test_observe_allows_what_lacks_a_grant_and_marks_it(tmp_path: Path) ->
 
 
 async def test_what_was_observed_ends_with_the_mode(tmp_path: Path) -> None:
-    async with house(tmp_path, observing()) as home:
+    async with gateway_fixture(tmp_path, observing()) as home:
         await home.granted(9000)
         await home.granted(8080)
         enforced = load_text(OBSERVE.replace('"observe"', '"enforce"'), "enforce", date.min).policy
 
-        def enforce(turn: Turn) -> None:
+        def enforce(turn: Transaction) -> None:
             home.gateway.duties.policy_changed(turn, enforced)
 
         await home.gateway.submit(enforce)
@@ -148,7 +148,7 @@ async def test_what_was_observed_ends_with_the_mode(tmp_path: Path) -> None:
 
 @pytest.mark.spec("SR-26")
 async def test_a_burst_in_observe_mode_is_remembered_as_one_but_not_one_by_datagram(tmp_path: Path) -> None:
-    async with house(tmp_path, observing()) as home:
+    async with gateway_fixture(tmp_path, observing()) as home:
         for port in range(6000, 6012):
             reply = await home.map(port, PC_IP)
             assert isinstance(reply, Granted)
@@ -158,7 +158,7 @@ async def test_a_burst_in_observe_mode_is_remembered_as_one_but_not_one_by_datag
 
 
 async def test_an_incident_is_remembered_once(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         for port in range(100, 114):
             await home.refused(port, PC_IP)
         for _ in range(3):
@@ -170,7 +170,7 @@ async def test_before_the_clock_is_set_nothing_is_evidence(tmp_path: Path) -> No
     """A router without a battery begins in 1970: everything would be years old a minute later."""
     clock = Clock()
     clock.now = Instant(10.0, 10.0)
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         mapping = (await home.granted(8080)).mapping.id
         await flows(home, mapping, 4, 9000, "203.0.113.9")
         assert not home.witness.book.openings
@@ -184,14 +184,16 @@ SHORT = 1.5
 """A datagram and its answer are over when the flows are read."""
 
 
-def exchanged(home: House, port: int, *peers: str, ago_s: float = SHORT, transport: Transport = UDP) -> None:
+def exchanged(
+    home: GatewayFixture, port: int, *peers: str, ago_s: float = SHORT, transport: Transport = UDP
+) -> None:
     """The kernel noted an answer of the console a moment ago."""
     endpoint = transport, Endpoint(ip_address(CONSOLE_IP), port)
     home.firewall.exchanges = {endpoint: Exchange(ago_s, frozenset(map(ip_address, peers)))}
 
 
 async def test_an_exchange_that_is_over_when_the_flows_are_read_is_use(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         mapping = (await home.granted(8080, lifetime=None, transport=UDP)).mapping.id
         exchanged(home, 8080, "203.0.113.9")
         await flows(home, mapping, 1, 120)
@@ -201,7 +203,7 @@ async def test_an_exchange_that_is_over_when_the_flows_are_read_is_use(tmp_path:
 
 
 async def test_an_answer_to_nobody_knows_whom_is_use_by_more_than_are_known(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         mapping = (await home.granted(8080, lifetime=None, transport=UDP)).mapping.id
         exchanged(home, 8080)
         await flows(home, mapping, 1, 120)
@@ -210,7 +212,7 @@ async def test_an_answer_to_nobody_knows_whom_is_use_by_more_than_are_known(tmp_
 
 
 async def test_an_old_exchange_is_no_use_of_another_day(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         mapping = (await home.granted(8080, lifetime=None, transport=UDP)).mapping.id
         exchanged(home, 8080, "203.0.113.9")
         await flows(home, mapping, 1, 120)
@@ -223,7 +225,7 @@ async def test_an_old_exchange_is_no_use_of_another_day(tmp_path: Path) -> None:
 @pytest.mark.parametrize("by", ["client", "lease"])
 async def test_a_mapping_that_is_gone_before_the_flows_are_read_was_used(tmp_path: Path, by: str) -> None:
     """A file is sent: map, answer, delete within a second. Or its lease ended."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(9000, lifetime=None)
         await home.granted(8080, lifetime=5, transport=UDP)
         exchanged(home, 8080, "203.0.113.9")
@@ -243,7 +245,7 @@ async def test_a_mapping_that_is_gone_before_the_flows_are_read_was_used(tmp_pat
 
 
 async def test_a_mapping_that_ended_counts_once_and_not_by_an_older_exchange(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, lifetime=None, transport=UDP)
         await home.upkeep.count(remotes=True)
         home.clock.pass_s(30)
@@ -258,7 +260,7 @@ async def test_a_mapping_that_ended_counts_once_and_not_by_an_older_exchange(tmp
 
 
 async def test_suggest_writes_no_test_against_a_service_of_short_exchanges(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         mapping = (await home.granted(8080, lifetime=None, transport=UDP)).mapping.id
         await home.granted(9000, lifetime=None, transport=UDP)
         for day in range(8):

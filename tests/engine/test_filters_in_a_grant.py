@@ -6,21 +6,21 @@ from pathlib import Path
 import pytest
 
 from tests.engine.test_narrowed import policy
-from tests.fixtures.gateway import CONSOLE_IP, house
+from tests.fixtures.gateway import CONSOLE_IP, gateway_fixture
 from tests.fixtures.policy_reload import reload_home
 from tests.fixtures.port5351 import CONSOLE_IP6, Line
-from upnp_gw.control.serialize import Telling
+from upnp_gw.control.serialize import Serializer
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.protocols.pcp import codec
 from upnp_gw.protocols.pcp.mapping import build_update
-from upnp_gw.protocols.pcp.messages import ANY_IPV6, Filter, ResultCode
+from upnp_gw.protocols.pcp.messages import ANY_IPV6, PcpFilter, ResultCode
 
 GRANT = '[[grant]]\nname = "{}"\nwho = "*"\nint_ports = ["1024-65535"]\next = "same-or-any"\nremote = {}\n'
 NET, NET6 = "203.0.113.0/24", "2001:db8:5::/48"
 OURS = policy("version = 1\n" + GRANT.format("ours", [NET, NET6]))
-OUTSIDE, INSIDE = Filter(128, 0, ip_address("198.51.100.7")), Filter(128, 5000, ip_address("203.0.113.5"))
-WIDE = Filter(96 + 8, 443, ip_address("203.0.0.0"))
-CLEAR = Filter(0, 0, ANY_IPV6)
+OUTSIDE, INSIDE = PcpFilter(128, 0, ip_address("198.51.100.7")), PcpFilter(128, 5000, ip_address("203.0.113.5"))
+WIDE = PcpFilter(96 + 8, 443, ip_address("203.0.0.0"))
+CLEAR = PcpFilter(0, 0, ANY_IPV6)
 
 
 def reached(line: Line) -> list[tuple[str, int]]:
@@ -31,7 +31,7 @@ def reached(line: Line) -> list[tuple[str, int]]:
 
 def listed(line: Line) -> list[str | None]:
     """The remote hosts that may connect, as ``upnp-gw list`` shows them."""
-    telling = Telling(line.house.gateway)
+    telling = Serializer(line.house.gateway)
     return [telling.mapping(row).remote_host for row in line.house.operations.ledger.table]
 
 
@@ -42,13 +42,13 @@ def listed(line: Line) -> list[str | None]:
         ((OUTSIDE,), CONSOLE_IP),
         ((INSIDE, OUTSIDE), CONSOLE_IP),
         ((CLEAR, OUTSIDE, INSIDE), CONSOLE_IP),
-        ((Filter(64, 0, ip_address("2001:db8:6::")),), CONSOLE_IP6),
+        ((PcpFilter(64, 0, ip_address("2001:db8:6::")),), CONSOLE_IP6),
     ],
 )
 async def test_a_filter_outside_the_grant_is_not_authorized_and_changes_nothing(
-    tmp_path: Path, asked: tuple[Filter, ...], client: str
+    tmp_path: Path, asked: tuple[PcpFilter, ...], client: str
 ) -> None:
-    async with house(tmp_path, OURS) as home:
+    async with gateway_fixture(tmp_path, OURS) as home:
         line = Line(home)
         refused = await line.map(8000, 8000, 3600, *asked, client=client)
         assert refused.result is ResultCode.NOT_AUTHORIZED
@@ -59,7 +59,7 @@ async def test_a_filter_outside_the_grant_is_not_authorized_and_changes_nothing(
 
 @pytest.mark.spec("PCP-111", "PCP-124")
 async def test_a_refresh_with_one_changes_nothing(tmp_path: Path) -> None:
-    async with house(tmp_path, OURS) as home:
+    async with gateway_fixture(tmp_path, OURS) as home:
         line = Line(home)
         assert (await line.map(8000, 8000, 3600, INSIDE)).options == (INSIDE,)
         assert (await line.map(8000, 8000, 3600, OUTSIDE)).result is ResultCode.NOT_AUTHORIZED
@@ -71,14 +71,14 @@ async def test_a_refresh_with_one_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.spec("PCP-111")
 async def test_of_a_wider_filter_the_answer_and_the_list_have_what_the_grant_lets_in(tmp_path: Path) -> None:
     """Deviation: the option in the answer is not the one that was asked for, but the one that is in force."""
-    async with house(tmp_path, OURS) as home:
+    async with gateway_fixture(tmp_path, OURS) as home:
         line = Line(home)
         answer = await line.map(8000, 8000, 3600, WIDE, INSIDE)
-        assert answer.options == (Filter(120, 443, ip_address("203.0.113.0")), INSIDE)
+        assert answer.options == (PcpFilter(120, 443, ip_address("203.0.113.0")), INSIDE)
         assert sorted(reached(line)) == [("203.0.113.0/24", 443), ("203.0.113.5/32", 5000)]
         assert listed(line) == ["203.0.113.0/24:443 203.0.113.5:5000"]
-        six = await line.map(8000, 8000, 3600, Filter(32, 0, ip_address("2001:db8::")), client=CONSOLE_IP6)
-        assert six.options == (Filter(48, 0, ip_address("2001:db8:5::")),)
+        six = await line.map(8000, 8000, 3600, PcpFilter(32, 0, ip_address("2001:db8::")), client=CONSOLE_IP6)
+        assert six.options == (PcpFilter(48, 0, ip_address("2001:db8:5::")),)
         (_, pinhole) = home.operations.ledger.table
         told = build_update(pinhole, 60, 1, pinhole.internal.address)
         assert told is not None

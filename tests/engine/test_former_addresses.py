@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, House, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixture, gateway_fixture
 from tests.fixtures.policies import policy_of
 from upnp_gw.model.mapping import Endpoint, Transport, Via
 from upnp_gw.model.network import Neighbour
@@ -28,13 +28,13 @@ POLICY = '[limits]\nrequests_per_minute = 600\n[[grant]]\nname = "all"\nwho = "*
 
 
 @pytest.fixture
-async def home(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path, policy_of(POLICY)) as made:
+async def home(tmp_path: Path) -> AsyncIterator[GatewayFixture]:
+    async with gateway_fixture(tmp_path, policy_of(POLICY)) as made:
         made.around.resolve = made.probe
         yield made
 
 
-def moves(home: House, gone: bool = True) -> None:
+def moves(home: GatewayFixture, gone: bool = True) -> None:
     """The console's MAC address is at a new address; the old one is not forgotten by the kernel. ``gone``: nobody
     answers there."""
     if gone:
@@ -43,7 +43,7 @@ def moves(home: House, gone: bool = True) -> None:
     home.around.neighbours.learn(Neighbour(ip_address(NEW_IP), CONSOLE, "lan0"))
 
 
-def open_to(home: House) -> dict[int, str]:
+def open_to(home: GatewayFixture) -> dict[int, str]:
     """External port -> internal endpoint, in the firewall."""
     now = home.clock.now.boot
     return {f.external_port: str(f.internal) for f, until in home.firewall._until.values() if until > now}
@@ -51,7 +51,9 @@ def open_to(home: House) -> dict[int, str]:
 
 @pytest.mark.parametrize("held", ASKS)
 @pytest.mark.parametrize("asked", ASKS)
-async def test_the_port_goes_along_if_nobody_answers_at_the_old_address(home: House, held: str, asked: str) -> None:
+async def test_the_port_goes_along_if_nobody_answers_at_the_old_address(
+    home: GatewayFixture, held: str, asked: str
+) -> None:
     await home.granted(8080, internal=8000, **ASKS[held])
     moves(home)
     again = await home.granted(8080, NEW_IP, internal=8000, **ASKS[asked])
@@ -63,7 +65,9 @@ async def test_the_port_goes_along_if_nobody_answers_at_the_old_address(home: Ho
 
 @pytest.mark.parametrize("held", ASKS)
 @pytest.mark.parametrize("asked", ASKS)
-async def test_a_host_that_answers_at_the_old_address_keeps_its_port(home: House, held: str, asked: str) -> None:
+async def test_a_host_that_answers_at_the_old_address_keeps_its_port(
+    home: GatewayFixture, held: str, asked: str
+) -> None:
     """A Wi-Fi extender shows its own MAC address for every host behind it."""
     await home.granted(8080, internal=8000, **ASKS[held])
     moves(home, gone=False)
@@ -78,7 +82,7 @@ async def test_a_host_that_answers_at_the_old_address_keeps_its_port(home: House
         assert open_to(home) == {8080: f"{CONSOLE_IP}:8000", other: f"{NEW_IP}:8000"}
 
 
-async def test_it_needs_no_room_of_its_own(home: House) -> None:
+async def test_it_needs_no_room_of_its_own(home: GatewayFixture) -> None:
     """Two mappings are all that the grant gives; the one with another internal port takes the old one's place."""
     for port in (8080, 8081):
         await home.granted(port)
@@ -90,7 +94,7 @@ async def test_it_needs_no_room_of_its_own(home: House) -> None:
 
 
 @pytest.mark.parametrize("asked", ["AddAnyPortMapping", "NAT-PMP", "PCP"])
-async def test_who_suggests_no_port_gets_the_one_of_its_internal_port(home: House, asked: str) -> None:
+async def test_who_suggests_no_port_gets_the_one_of_its_internal_port(home: GatewayFixture, asked: str) -> None:
     await home.granted(8080, internal=8000, **ASKS["NAT-PMP"])
     moves(home)
     again = await home.granted(0, NEW_IP, internal=8000, **ASKS[asked])
@@ -98,7 +102,7 @@ async def test_who_suggests_no_port_gets_the_one_of_its_internal_port(home: Hous
     assert open_to(home) == {8080: f"{NEW_IP}:8000"}
 
 
-async def test_a_request_that_is_refused_moves_nothing(home: House) -> None:
+async def test_a_request_that_is_refused_moves_nothing(home: GatewayFixture) -> None:
     await home.granted(8080, **ASKS["PCP"])
     moves(home)
     home.operations.policy = policy_of('[[forbid]]\nname = "no"\nwho = "*"\n')
@@ -107,7 +111,7 @@ async def test_a_request_that_is_refused_moves_nothing(home: House) -> None:
     assert (str(row.internal.address), row.parked) == (CONSOLE_IP, True)
 
 
-async def test_what_the_operator_made_stays_for_its_address(home: House) -> None:
+async def test_what_the_operator_made_stays_for_its_address(home: GatewayFixture) -> None:
     client = Endpoint(ip_address(CONSOLE_IP), 8080)
     source = Source(ip_address(CONSOLE_IP), "")
     made = MapRequest(Via.OPERATOR, source, TCP, client, 8080, PortChoice.EXACT, 86_400)
@@ -117,7 +121,7 @@ async def test_what_the_operator_made_stays_for_its_address(home: House) -> None
     assert len(home.operations.ledger.table) == 1
 
 
-async def test_another_device_at_the_new_address_gets_nothing(home: House) -> None:
+async def test_another_device_at_the_new_address_gets_nothing(home: GatewayFixture) -> None:
     await home.granted(8080)
     home.present.remove(ip_address(CONSOLE_IP))
     assert (await home.refused(8080, PC_IP)).refusal is Refusal.CONFLICT
@@ -126,7 +130,7 @@ async def test_another_device_at_the_new_address_gets_nothing(home: House) -> No
     assert open_to(home) == {8080: f"{CONSOLE_IP}:8080"}
 
 
-async def test_a_forged_address_is_asked_for_as_seldom_as_a_request_comes(home: House) -> None:
+async def test_a_forged_address_is_asked_for_as_seldom_as_a_request_comes(home: GatewayFixture) -> None:
     """Only where a mapping is in the way, and not where it is parked already."""
     asked: list[str] = []
 

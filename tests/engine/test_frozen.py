@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.engine.test_refresh import freeze
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, House, Removed, asks, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, GatewayFixture, Removed, asks, gateway_fixture
 from tests.fixtures.policy_reload import reload_home
 from upnp_gw import api
 from upnp_gw.gate.load import load_text
@@ -33,12 +33,12 @@ def policy(text: str) -> Policy:
     return load_text(f"version = 1\n{text}", "test", date.min).policy
 
 
-def row(home: House, port: int) -> Mapping:
+def row(home: GatewayFixture, port: int) -> Mapping:
     (found,) = home.operations.ledger.table.on_port(TCP, port)
     return found
 
 
-async def last_record(home: House) -> DecisionRecord:
+async def last_record(home: GatewayFixture) -> DecisionRecord:
     records = await home.store.decisions(RecordFilter(limit=1))
     return records[0]
 
@@ -48,7 +48,7 @@ async def last_record(home: House) -> DecisionRecord:
 
 @pytest.mark.parametrize("via", [ANY_PORT, NATPMP, PCP], ids=["AddAnyPortMapping", "NAT-PMP", "PCP"])
 async def test_the_gateways_own_port_is_not_renewed(tmp_path: Path, via: dict[str, Any]) -> None:
-    async with house(tmp_path, policy(ALL)) as home:
+    async with gateway_fixture(tmp_path, policy(ALL)) as home:
         await home.granted(5000, **via)
         home.own_ports((TCP, 5000))
         reply = await home.map(5000, **via)
@@ -63,7 +63,7 @@ ONLY_THERE = ALL.replace("1024-65535", "5000-6000") + (
 
 @pytest.mark.parametrize("text", [NOT_THERE, ONLY_THERE], ids=["forbid", "grant"])
 async def test_add_any_moves_no_mapping_to_where_it_may_not_be(tmp_path: Path, text: str) -> None:
-    async with house(tmp_path, policy(text)) as home:
+    async with gateway_fixture(tmp_path, policy(text)) as home:
         await home.granted(5000)
         elsewhere = await home.granted(5000, internal=7777, **ANY_PORT)
         assert elsewhere.mapping.key.external_port != 5000
@@ -74,7 +74,7 @@ async def test_add_any_moves_no_mapping_to_where_it_may_not_be(tmp_path: Path, t
 
 async def test_add_any_moves_no_mapping_behind_a_port_below_1024(tmp_path: Path) -> None:
     low = '[[grant]]\nname = "web"\nwho = "*"\nint_ports = [443]\next_ports = [443]\n' + ALL
-    async with house(tmp_path, policy(low)) as home:
+    async with gateway_fixture(tmp_path, policy(low)) as home:
         await home.granted(443)
         moved = await home.granted(443, internal=8443, **ANY_PORT)
         assert moved.mapping.key.external_port >= 1024
@@ -83,7 +83,7 @@ async def test_add_any_moves_no_mapping_behind_a_port_below_1024(tmp_path: Path)
 
 async def test_a_refresh_is_charged_to_a_grant_that_allows_its_external_port(tmp_path: Path) -> None:
     other = '[[grant]]\nname = "a-other"\nwho = "*"\nint_ports = [5000]\next_ports = [6000]\n' + ALL
-    async with house(tmp_path, policy(other)) as home:
+    async with gateway_fixture(tmp_path, policy(other)) as home:
         assert (await home.granted(5000)).mapping.rule == "all"
         again = await home.granted(5000, **NATPMP)
         assert (again.mapping.rule, again.mapping.key.external_port) == ("all", 5000)
@@ -96,7 +96,7 @@ async def test_a_refresh_is_charged_to_a_grant_that_allows_its_external_port(tmp
 
 @pytest.mark.spec("SR-5", "SR-26")
 async def test_a_datagram_that_opens_more_counts_against_the_rate(tmp_path: Path) -> None:
-    async with house(tmp_path, policy("[limits]\nrequests_per_minute = 5\n" + ALL)) as home:
+    async with gateway_fixture(tmp_path, policy("[limits]\nrequests_per_minute = 5\n" + ALL)) as home:
         await home.granted(5000, filters=ONE, **PCP)
         for _ in range(5):
             await home.granted(5000, **PCP)
@@ -107,7 +107,7 @@ async def test_a_datagram_that_opens_more_counts_against_the_rate(tmp_path: Path
 
 async def test_another_internal_port_is_one_of_the_days_and_evidence(tmp_path: Path) -> None:
     limits = "[limits]\nincident_after = 3\n"
-    async with house(tmp_path, policy(limits + ALL + "max_ports_per_day = 2\n")) as home:
+    async with gateway_fixture(tmp_path, policy(limits + ALL + "max_ports_per_day = 2\n")) as home:
         for port in (5000, 5001):
             await home.granted(5000, internal=port)
         for port in (5002, 5003, 5004):
@@ -121,7 +121,7 @@ async def test_another_internal_port_is_one_of_the_days_and_evidence(tmp_path: P
 async def test_what_is_new_is_charged_as_new(tmp_path: Path) -> None:
     """As a refresh it would go to the first grant, where the day's ports are used up."""
     text = '[[grant]]\nname = "a-few"\nwho = "*"\nint_ports = ["1024-65535"]\nmax_ports_per_day = 1\n'
-    async with house(tmp_path, policy(text + ALL + 'remote = ["203.0.113.0/24"]\n')) as home:
+    async with gateway_fixture(tmp_path, policy(text + ALL + 'remote = ["203.0.113.0/24"]\n')) as home:
         assert (await home.granted(5000)).mapping.rule == "a-few"
         assert (await home.granted(5000, internal=5001)).mapping.rule == "all"
         assert home.firewall.reach(TCP, 5000, OTHER) is None
@@ -129,7 +129,7 @@ async def test_what_is_new_is_charged_as_new(tmp_path: Path) -> None:
 
 async def test_a_refresh_above_a_lower_quota_ends_nothing(tmp_path: Path) -> None:
     """Three mappings, where the limit is two by now: each stands until its lease ends."""
-    async with house(tmp_path, policy(ALL)) as home:
+    async with gateway_fixture(tmp_path, policy(ALL)) as home:
         for port in (5000, 5001, 5002):
             await home.granted(port, **NATPMP)
         home.operations.policy = policy("[limits]\nper_device = 2\n" + ALL)
@@ -155,7 +155,7 @@ remote = ["203.0.113.0/24"]
 """
 
 
-async def two(home: House) -> None:
+async def two(home: GatewayFixture) -> None:
     """A mapping for anyone, and one for some; then the first one's room is free."""
     await home.granted(5000, lifetime=None)
     await home.granted(5001, lifetime=None)
@@ -164,7 +164,7 @@ async def two(home: House) -> None:
 
 
 async def test_a_frozen_device_renews_for_those_who_could_connect(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(SWITCH)) as home:
+    async with gateway_fixture(tmp_path, policy(SWITCH)) as home:
         await two(home)
         freeze(home, CONSOLE)
         await home.granted(5001)
@@ -177,7 +177,7 @@ async def test_a_frozen_device_renews_for_those_who_could_connect(tmp_path: Path
 
 async def test_the_gateway_renews_for_no_more_while_the_device_is_frozen(tmp_path: Path) -> None:
     text = "[limits]\nincident_after = 1\n" + SWITCH
-    async with house(tmp_path, policy(text)) as home:
+    async with gateway_fixture(tmp_path, policy(text)) as home:
         await two(home)
         assert (await home.refused(22)).refusal is Refusal.NOT_AUTHORIZED
         home.clock.pass_s(3600)
@@ -188,7 +188,7 @@ async def test_the_gateway_renews_for_no_more_while_the_device_is_frozen(tmp_pat
         assert (record.action, record.verdict) == ("renew", "allow")
         assert record.reasons[-1] == "nobody else may connect than before: this device is frozen after an incident"
         clock = home.clock
-    async with house(tmp_path, policy(text), clock) as home:
+    async with gateway_fixture(tmp_path, policy(text), clock) as home:
         assert home.firewall.reach(TCP, 5001, OTHER) is None, "a restart opens nothing"
         assert home.firewall.reach(TCP, 5001, HOST) is not None
         home.operations.book.release(CONSOLE)
@@ -240,7 +240,7 @@ def release(port: int, via: Via = Via.PCP) -> ReleaseRequest:
 @pytest.mark.spec("PCP-110", "SR-26")
 @pytest.mark.parametrize("ends", ["release", "expiry", "restart"])
 async def test_the_end_of_a_lease_opens_nothing(tmp_path: Path, ends: str) -> None:
-    async with house(tmp_path, policy(ALL)) as home:
+    async with gateway_fixture(tmp_path, policy(ALL)) as home:
         clock = home.clock
         await home.granted(5000, filters=ONE, lifetime=600, **PCP)
         await home.granted(5000, lifetime=7200, **NATPMP)
@@ -252,11 +252,11 @@ async def test_the_end_of_a_lease_opens_nothing(tmp_path: Path, ends: str) -> No
         if ends == "expiry":
             await only_one_until_natpmp_asks_again(home)
     if ends != "expiry":
-        async with house(tmp_path, policy(ALL), clock) as home:
+        async with gateway_fixture(tmp_path, policy(ALL), clock) as home:
             await only_one_until_natpmp_asks_again(home)
 
 
-async def only_one_until_natpmp_asks_again(home: House) -> None:
+async def only_one_until_natpmp_asks_again(home: GatewayFixture) -> None:
     assert [hold.via for hold in row(home, 5000).holds] == [Via.NATPMP]
     assert home.firewall.reach(TCP, 5000, HOST) is not None
     assert home.firewall.reach(TCP, 5000, OTHER) is None
@@ -313,14 +313,14 @@ def to(target: str, port: int = 7000) -> MapRequest:
 
 
 async def test_delegated_follows_each_refresh(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(FOR_PC)) as home:
+    async with gateway_fixture(tmp_path, policy(FOR_PC)) as home:
         for target, delegated in ((PC_IP, True), (CONSOLE_IP, False), (PC_IP, True)):
             await home.gateway.handle(to(target))
             assert (str(row(home, 7000).internal.address), row(home, 7000).delegated) == (target, delegated)
 
 
 async def test_an_address_that_moves_ends_what_was_delegated_once(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(FOR_PC)) as home:
+    async with gateway_fixture(tmp_path, policy(FOR_PC)) as home:
         await home.gateway.handle(to(PC_IP))
         await home.gateway.handle(to(CONSOLE_IP))
         await home.gateway.handle(to(PC_IP, 7001))
@@ -330,7 +330,7 @@ async def test_an_address_that_moves_ends_what_was_delegated_once(tmp_path: Path
 
 
 async def test_a_mapping_for_another_device_is_renewed_as_one(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(FOR_PC)) as home:
+    async with gateway_fixture(tmp_path, policy(FOR_PC)) as home:
         await home.gateway.handle(to(CONSOLE_IP))
         await home.gateway.handle(to(PC_IP))
         home.clock.pass_s(3600)
@@ -340,7 +340,7 @@ async def test_a_mapping_for_another_device_is_renewed_as_one(tmp_path: Path) ->
 
 async def test_a_row_that_says_delegated_and_is_not_is_put_right(tmp_path: Path) -> None:
     """A version before this one left such rows."""
-    async with house(tmp_path, policy(FOR_PC)) as home:
+    async with gateway_fixture(tmp_path, policy(FOR_PC)) as home:
         await home.gateway.handle(to(CONSOLE_IP))
         home.operations.ledger.table.put(replace(row(home, 7000), delegated=True))
         home.clock.pass_s(3600)
@@ -350,8 +350,8 @@ async def test_a_row_that_says_delegated_and_is_not_is_put_right(tmp_path: Path)
 
 async def test_a_restart_without_the_grant_ends_a_mapping_for_another_device(tmp_path: Path) -> None:
     """The other device is not in the neighbour table yet: that does not make its address the holder's own."""
-    async with house(tmp_path, policy(FOR_PC)) as home:
+    async with gateway_fixture(tmp_path, policy(FOR_PC)) as home:
         await home.gateway.handle(to(PC_IP))
         await home.gateway.handle(to(CONSOLE_IP, 7001))
-    async with house(tmp_path, policy(ALL), known=False) as home:
+    async with gateway_fixture(tmp_path, policy(ALL), known=False) as home:
         assert home.ports == {(TCP, 7001)}

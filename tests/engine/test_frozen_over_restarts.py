@@ -28,7 +28,7 @@ from tests.engine.test_refresh import (
     reachable,
     take,
 )
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, Clock, House, house, source_of
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, Clock, GatewayFixture, gateway_fixture, source_of
 from upnp_gw.ledger.forwards import forwards_of
 from upnp_gw.model.mapping import Transport, Via
 from upnp_gw.model.network import Neighbour
@@ -67,11 +67,11 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.clock, self.policy = directory, Clock(), policy()
-        self.home: House
+        self.home: GatewayFixture
         self._stack = AsyncExitStack()
 
     async def start(self) -> None:
-        self.home = await self._stack.enter_async_context(house(self.directory, self.policy, self.clock))
+        self.home = await self._stack.enter_async_context(gateway_fixture(self.directory, self.policy, self.clock))
         for address, mac in ((CONSOLE_IP6, CONSOLE), (PC_IP6, PC)):
             self.home.around.neighbours.learn(Neighbour(ip_address(address), mac, "lan0"))
             self.home.present.add(ip_address(address))
@@ -115,7 +115,7 @@ class World:
         }
 
 
-def park(home: House, address: object, turn: object) -> None:
+def park(home: GatewayFixture, address: object, turn: object) -> None:
     home.gateway.duties.park(turn, CONSOLE, address)  # type: ignore[arg-type]
 
 

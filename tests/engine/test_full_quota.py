@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, House, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, GatewayFixture, gateway_fixture
 from tests.fixtures.policies import policy_of
 from tests.fixtures.port5351 import TCP, UDP, Line
-from upnp_gw.ledger.charges import Inner
+from upnp_gw.ledger.charges import InnerPort
 from upnp_gw.model.mapping import RemotePeers, Transport, Via
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.request import Granted, PortChoice, Refusal, Refused
@@ -25,30 +25,30 @@ ALL = '[[grant]]\nname = "all"\nwho = "*"\nint_ports = ["1024-65535"]\n'
 
 
 @pytest.fixture
-async def home(tmp_path: Path) -> AsyncIterator[House]:
+async def home(tmp_path: Path) -> AsyncIterator[GatewayFixture]:
     """The built-in home policy: 8 mappings for a device."""
-    async with house(tmp_path) as made:
+    async with gateway_fixture(tmp_path) as made:
         meet(made)
         yield made
 
 
-def meet(home: House, *addresses: str) -> None:
+def meet(home: GatewayFixture, *addresses: str) -> None:
     """The console answers at these addresses too."""
     for address in addresses or IP6:
         home.around.neighbours.learn(Neighbour(ip_address(address), CONSOLE, "lan0"))
         home.present.add(ip_address(address))
 
 
-def with_limits(home: House, text: str) -> None:
+def with_limits(home: GatewayFixture, text: str) -> None:
     home.operations.policy = policy_of(text)
     home.operations.book.limits = home.operations.policy.limits
 
 
-def counted(home: House) -> int:
+def counted(home: GatewayFixture) -> int:
     return home.operations.ledger.table.counted(CONSOLE)
 
 
-def rows(home: House) -> set[tuple[str, Transport, int]]:
+def rows(home: GatewayFixture) -> set[tuple[str, Transport, int]]:
     found = home.operations.ledger.table.of_device(CONSOLE)
     return {(str(row.internal.address), row.key.transport, row.key.external_port) for row in found}
 
@@ -57,7 +57,7 @@ def rows(home: House) -> set[tuple[str, Transport, int]]:
 
 
 @pytest.mark.spec("SR-5", "PCP-081")
-async def test_a_dual_stack_client_maps_its_ports_on_every_address_and_leaves_room(home: House) -> None:
+async def test_a_dual_stack_client_maps_its_ports_on_every_address_and_leaves_room(home: GatewayFixture) -> None:
     line = Line(home)
     for client in ADDRESSES:
         for protocol in (6, 17):
@@ -73,7 +73,9 @@ async def test_a_dual_stack_client_maps_its_ports_on_every_address_and_leaves_ro
     assert (await line.map(51413, 51413, client=IP6[0])).result is ResultCode.SUCCESS
 
 
-async def test_a_new_address_of_a_device_with_a_full_quota_gets_the_port_that_is_counted(home: House) -> None:
+async def test_a_new_address_of_a_device_with_a_full_quota_gets_the_port_that_is_counted(
+    home: GatewayFixture,
+) -> None:
     for port in range(6000, 6008):
         await home.granted(port, IP6[0], via=Via.PCP, nonce=b"n" * 12)
     await home.granted(6000, IP6[1])
@@ -87,7 +89,7 @@ async def test_a_new_address_of_a_device_with_a_full_quota_gets_the_port_that_is
 
 @pytest.mark.parametrize("limit", ["", "[limits]\nper_device = 8\n" + ALL])
 async def test_where_the_gateway_chooses_a_full_quota_leaves_the_counted_port_alone(
-    home: House, limit: str
+    home: GatewayFixture, limit: str
 ) -> None:
     """The other device has external port 6000: any other one would be a ninth mapping, for the grant's quota or for
     the device's."""
@@ -102,7 +104,7 @@ async def test_where_the_gateway_chooses_a_full_quota_leaves_the_counted_port_al
     assert counted(home) == 8
 
 
-async def test_a_deleted_address_of_a_port_frees_nothing_until_the_last_is_deleted(home: House) -> None:
+async def test_a_deleted_address_of_a_port_frees_nothing_until_the_last_is_deleted(home: GatewayFixture) -> None:
     for port in range(6000, 6008):
         await home.granted(port)
     await home.granted(6000, IP6[0], via=Via.IGD2)
@@ -114,35 +116,35 @@ async def test_a_deleted_address_of_a_port_frees_nothing_until_the_last_is_delet
     await home.granted(6010)
 
 
-def turn_end(home: House, mapping_id: str) -> None:
+def turn_end(home: GatewayFixture, mapping_id: str) -> None:
     table = home.operations.ledger.table
     mapping = table.get(mapping_id)
     assert mapping is not None
     home.gateway.submit(lambda turn: turn.end(mapping, "deleted"))
 
 
-async def test_a_grants_room_is_counted_in_the_same_way(home: House) -> None:
+async def test_a_grants_room_is_counted_in_the_same_way(home: GatewayFixture) -> None:
     with_limits(home, ROOMY + ALL + "max_mappings = 2\n")
     for client in ADDRESSES:
         await home.granted(5000, client)
         await home.granted(5001, client)
     assert (await home.refused(5002, IP6[2])).refusal is Refusal.QUOTA
-    assert home.operations.ledger.table.charged(CONSOLE, Inner(TCP, 1, None)).by_grant == {"all": 2}
+    assert home.operations.ledger.table.charged(CONSOLE, InnerPort(TCP, 1, None)).by_grant == {"all": 2}
 
 
-async def test_a_port_is_counted_for_each_grant_that_it_is_charged_to(home: House) -> None:
+async def test_a_port_is_counted_for_each_grant_that_it_is_charged_to(home: GatewayFixture) -> None:
     four = ALL.replace('"all"', '"a4"') + 'family = ["ip4"]\nmax_mappings = 1\n'
     six = ALL.replace('"all"', '"b6"') + 'family = ["ip6"]\nmax_mappings = 1\n'
     with_limits(home, ROOMY + four + six)
     for client in ADDRESSES:
         await home.granted(5000, client)
-    assert home.operations.ledger.table.charged(CONSOLE, Inner(TCP, 1, None)).by_grant == {"a4": 1, "b6": 1}
+    assert home.operations.ledger.table.charged(CONSOLE, InnerPort(TCP, 1, None)).by_grant == {"a4": 1, "b6": 1}
     assert counted(home) == 1
     for client in ADDRESSES:
         assert (await home.refused(5001, client)).refusal is Refusal.QUOTA
 
 
-async def test_a_port_held_since_yesterday_is_none_of_todays_on_a_new_address(home: House) -> None:
+async def test_a_port_held_since_yesterday_is_none_of_todays_on_a_new_address(home: GatewayFixture) -> None:
     """The address of a host changes every day (RFC 8981), its ports do not."""
     with_limits(home, ROOMY + ALL + "max_ports_per_day = 2\n")
     await home.granted(5000, IP6[0], lifetime=None)
@@ -154,7 +156,7 @@ async def test_a_port_held_since_yesterday_is_none_of_todays_on_a_new_address(ho
     await home.granted(5000, IP6[1])
 
 
-async def test_another_hosts_addresses_are_counted_each(home: House) -> None:
+async def test_another_hosts_addresses_are_counted_each(home: GatewayFixture) -> None:
     """A grant with ``for``: the same port of three other hosts is three mappings."""
     others = [f"2001:db8:77::b{n}" for n in range(3)]
     for n, address in enumerate(others):
@@ -166,7 +168,7 @@ async def test_another_hosts_addresses_are_counted_each(home: House) -> None:
 
 
 @pytest.mark.spec("SR-5")
-async def test_one_port_on_a_thousand_addresses_ends_at_the_cap_of_a_device(home: House) -> None:
+async def test_one_port_on_a_thousand_addresses_ends_at_the_cap_of_a_device(home: GatewayFixture) -> None:
     with_limits(home, ROOMY + "per_device = 4\nelements_per_device = 20\n" + ALL)
     first = int(IPv6Address("2001:db8:77::1:0"))
     clients = [str(IPv6Address(first + n)) for n in range(1000)]
@@ -184,7 +186,7 @@ async def test_the_cap_of_a_device_is_four_times_its_quota_where_the_policy_name
 
 
 @pytest.mark.spec("SR-5")
-async def test_each_filter_is_an_element_of_the_kernel(home: House) -> None:
+async def test_each_filter_is_an_element_of_the_kernel(home: GatewayFixture) -> None:
     with_limits(home, ROOMY + "per_device = 4\nelements_per_device = 6\n" + ALL)
     hosts = [RemotePeers(ip_network(f"203.0.113.{n}/32")) for n in range(5)]
     await home.granted(5000, **PCP, filters=tuple(hosts[:4]))
@@ -197,7 +199,7 @@ async def test_each_filter_is_an_element_of_the_kernel(home: House) -> None:
 
 
 @pytest.mark.spec("PCP-082")
-async def test_a_lower_cap_ends_nothing_before_it_is_decided_again(home: House) -> None:
+async def test_a_lower_cap_ends_nothing_before_it_is_decided_again(home: GatewayFixture) -> None:
     """A client may still renew the mappings that it has."""
     with_limits(home, ROOMY + ALL)
     for client in ADDRESSES:
@@ -212,7 +214,7 @@ async def test_a_lower_cap_ends_nothing_before_it_is_decided_again(home: House) 
 
 @pytest.mark.spec("PCP-081", "SR-26")
 @pytest.mark.parametrize("via", [Via.PCP, Via.NATPMP, Via.IGD2])
-async def test_a_lease_stands_until_it_ends_and_the_newcomer_is_refused(home: House, via: Via) -> None:
+async def test_a_lease_stands_until_it_ends_and_the_newcomer_is_refused(home: GatewayFixture, via: Via) -> None:
     """RFC 6887 section 15: nobody connected to any of them yet, and none is displaced."""
     for port in range(6000, 6008):
         await home.granted(port, via=via, nonce=b"n" * 12 if via is Via.PCP else None, lifetime=7200)
@@ -231,7 +233,7 @@ async def test_a_lease_stands_until_it_ends_and_the_newcomer_is_refused(home: Ho
     await home.granted(6008)
 
 
-async def test_a_mapping_without_a_lease_yields_where_its_device_is_not(home: House) -> None:
+async def test_a_mapping_without_a_lease_yields_where_its_device_is_not(home: GatewayFixture) -> None:
     """Asked for with lease 0, and nobody answers at the address any more: the oldest one goes."""
     for port in range(6000, 6004):
         await home.granted(port, lifetime=None)
@@ -255,7 +257,7 @@ async def test_a_mapping_without_a_lease_yields_where_its_device_is_not(home: Ho
     assert home.ports >= {(TCP, 6004), (TCP, 6005), (TCP, 6006)}, "another device's"
 
 
-async def test_a_parked_mapping_with_a_lease_over_pcp_beside_lease_0_does_not_yield(home: House) -> None:
+async def test_a_parked_mapping_with_a_lease_over_pcp_beside_lease_0_does_not_yield(home: GatewayFixture) -> None:
     for port in range(6000, 6008):
         await home.granted(port, lifetime=None)
         await home.granted(port, **{**PCP, "lifetime": 86_400})

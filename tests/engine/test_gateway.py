@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, House, asks, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, GatewayFixture, asks, gateway_fixture
 from upnp_gw.engine import write_backlog as owed
 from upnp_gw.firewall.base import Refill
 from upnp_gw.gate.load import load_text
 from upnp_gw.ledger.events import Decided, FirewallHealed, TableChanged
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Instant, IPAddress, MappingKey, Transport, Via
 from upnp_gw.model.network import Neighbour
@@ -29,7 +29,7 @@ PC_SOURCE = Source(ip_address(PC_IP), "lan0")
 
 
 @contextmanager
-def failing_disk(home: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def failing_disk(home: GatewayFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     async def full(batch: Batch, now: Instant) -> None:
         raise StoreError("the disk is full")
 
@@ -39,7 +39,7 @@ def failing_disk(home: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 async def test_a_grant_is_in_the_kernel_the_store_and_the_events(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         reply = await home.granted(8080, internal=8000, description="web")
         assert home.firewall.reach(TCP, 8080) is not None
         stored, _ = await home.store.load(home.clock())
@@ -54,7 +54,7 @@ async def test_a_grant_is_in_the_kernel_the_store_and_the_events(tmp_path: Path)
 
 @pytest.mark.spec("SR-19")
 async def test_every_installed_mapping_names_a_decision_that_allowed_it(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         for port in range(8000, 8012):
             await home.map(port)
         allows = {record.id for record in await home.store.decisions(RecordFilter(verdict="allow"))}
@@ -66,7 +66,7 @@ async def test_every_installed_mapping_names_a_decision_that_allowed_it(tmp_path
 @pytest.mark.spec("SR-6", "SR-7")
 async def test_a_burst_from_an_unnamed_pc_is_limited_and_one_incident(tmp_path: Path) -> None:
     """27 ports from one PC: at most 8 mappings, one incident (the built-in home policy)."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         replies = [await home.map(port, PC_IP) for port in range(5000, 5027)]
         assert sum(isinstance(reply, Granted) for reply in replies) == 8
         assert len(home.operations.book.incidents(home.clock())) == 1
@@ -75,14 +75,14 @@ async def test_a_burst_from_an_unnamed_pc_is_limited_and_one_incident(tmp_path: 
 
 @pytest.mark.spec("IGD-144")
 async def test_two_at_once_for_one_key_exactly_one_succeeds(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         replies = await asyncio.gather(home.map(8080), home.map(8080, PC_IP))
         assert sorted(type(reply).__name__ for reply in replies) == ["Granted", "Refused"]
 
 
 async def test_a_hundred_at_once_are_few_transactions_and_no_port_twice(tmp_path: Path) -> None:
     policy = load_text(ROOMY, "roomy", date.min).policy
-    async with house(tmp_path, policy) as home:
+    async with gateway_fixture(tmp_path, policy) as home:
         replies = await asyncio.gather(
             *(home.map(8080, internal=9000 + n, choice=PortChoice.SUGGESTED, via=Via.NATPMP) for n in range(100))
         )
@@ -93,14 +93,14 @@ async def test_a_hundred_at_once_are_few_transactions_and_no_port_twice(tmp_path
 
 @pytest.mark.spec("IGD-137", "SR-2")
 async def test_another_hosts_port_is_not_opened(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         assert (await home.refused(8080, target=PC_IP)).refusal is Refusal.NOT_AUTHORIZED
         assert home.ports == set()
 
 
 @pytest.mark.spec("IGD-158", "IGD-159", "SR-25")
 async def test_a_device_deletes_its_own_only(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
         denied = await home.unmap(8080, PC_IP)
         assert isinstance(denied, Refused)
@@ -112,7 +112,7 @@ async def test_a_device_deletes_its_own_only(tmp_path: Path) -> None:
 
 @pytest.mark.spec("IGD-156", "IGD-157")
 async def test_a_delete_is_exact_and_works_once(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
         for wrong in (await home.unmap(8080, transport=UDP), await home.unmap(8081)):
             assert isinstance(wrong, Refused)
@@ -124,7 +124,7 @@ async def test_a_delete_is_exact_and_works_once(tmp_path: Path) -> None:
 
 
 async def test_a_delete_ends_only_the_hold_of_its_protocol(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
         joined = await home.granted(8080, via=Via.NATPMP, choice=PortChoice.SUGGESTED)
         assert joined.refreshed
@@ -136,7 +136,7 @@ async def test_a_delete_ends_only_the_hold_of_its_protocol(tmp_path: Path) -> No
 
 @pytest.mark.spec("IGD-162", "IGD-163", "IGD-164")
 async def test_a_range_delete_is_one_event_and_skips_other_devices(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         for port in (8001, 8002, 8003):
             await home.granted(port)
         await home.granted(8004, PC_IP)
@@ -151,7 +151,7 @@ async def test_a_range_delete_is_one_event_and_skips_other_devices(tmp_path: Pat
 
 @pytest.mark.spec("IGD-195")
 async def test_an_overwrite_raises_the_update_id_and_not_the_count(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
         before = home.view.system_update_id()
         again = await home.granted(8080, internal=8001, description="other")
@@ -165,7 +165,7 @@ async def test_an_overwrite_raises_the_update_id_and_not_the_count(tmp_path: Pat
 
 @pytest.mark.spec("IGD-134")
 async def test_a_disabled_mapping_is_listed_and_forwards_nothing(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, enabled=False)
         assert home.ports == set()
         shown = home.view.at(CONSOLE_SOURCE, 0)
@@ -184,7 +184,7 @@ async def test_a_disabled_mapping_is_listed_and_forwards_nothing(tmp_path: Path)
 
 @pytest.mark.spec("IGD-131", "SR-29")
 async def test_a_lease_ends_with_an_event_and_its_flows_a_minute_later(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, lifetime=120)
         home.events.clear()
         home.clock.pass_s(119)
@@ -202,7 +202,7 @@ async def test_a_lease_ends_with_an_event_and_its_flows_a_minute_later(tmp_path:
 
 
 async def test_after_a_suspend_what_ended_is_gone_before_a_request_is_served(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, lifetime=600)
         home.clock.pass_s(7200)
         assert home.view.at(CONSOLE_SOURCE, 0) is not None, "nobody has looked yet"
@@ -213,7 +213,7 @@ async def test_after_a_suspend_what_ended_is_gone_before_a_request_is_served(tmp
 
 async def test_a_held_mapping_is_renewed_by_the_gateway_and_not_by_a_dead_one(tmp_path: Path) -> None:
     """Deviation: the client asked once, for ever (lease 0); the kernel never holds it for longer than an hour."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         first = await home.granted(8080, lifetime=None)
         left = (await home.firewall.read()).left_s[first.mapping.id]
         assert 3600 <= left <= 3700
@@ -230,7 +230,7 @@ async def test_a_held_mapping_is_renewed_by_the_gateway_and_not_by_a_dead_one(tm
 
 
 async def test_a_held_mapping_ends_after_max_hold(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, lifetime=None)
         home.clock.pass_s(30 * 86400)
         await home.sweep()
@@ -240,7 +240,7 @@ async def test_a_held_mapping_ends_after_max_hold(tmp_path: Path) -> None:
 
 async def test_a_console_sleeps_nine_hours_and_finds_its_port(tmp_path: Path) -> None:
     """Parked while it is away: out of the kernel, the port reserved; back at once when it is seen again."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(3074, lifetime=None, transport=UDP)
         home.present.discard(ip_address(CONSOLE_IP))
         for _ in range(9):
@@ -256,7 +256,7 @@ async def test_a_console_sleeps_nine_hours_and_finds_its_port(tmp_path: Path) ->
 
 
 async def test_another_device_at_the_address_ends_the_parked_mapping(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(3074, lifetime=None)
         home.present.discard(ip_address(CONSOLE_IP))
         home.clock.pass_s(3600)
@@ -270,7 +270,7 @@ async def test_another_device_at_the_address_ends_the_parked_mapping(tmp_path: P
 
 async def test_another_device_at_an_address_whose_holder_was_forgotten_inherits_nothing(tmp_path: Path) -> None:
     """The kernel dropped the old neighbour entry before the address was given to another: nobody saw it move."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(3074, lifetime=None)
         home.around.neighbours.forget(ip_address(CONSOLE_IP))
         home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
@@ -281,7 +281,7 @@ async def test_another_device_at_an_address_whose_holder_was_forgotten_inherits_
 
 
 async def test_an_address_that_moves_to_another_device_ends_its_mappings_at_once(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
         home.upkeep.device_moved(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
         await home.sweep()
@@ -290,7 +290,7 @@ async def test_an_address_that_moves_to_another_device_ends_its_mappings_at_once
 
 
 async def test_a_client_that_renews_by_delete_and_add_keeps_its_flows(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
         await home.unmap(8080)
         home.clock.pass_s(3)
@@ -301,7 +301,7 @@ async def test_a_client_that_renews_by_delete_and_add_keeps_its_flows(tmp_path: 
 
 
 async def test_a_freed_port_waits_for_its_flows_before_another_device_gets_it(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
         await home.unmap(8080)
         assert (await home.refused(8080, PC_IP)).refusal is Refusal.CONFLICT
@@ -313,7 +313,7 @@ async def test_a_freed_port_waits_for_its_flows_before_another_device_gets_it(tm
 
 async def test_an_operators_permanent_mapping_outlives_every_lease(tmp_path: Path) -> None:
     operator = {"via": Via.OPERATOR, "lifetime": None, "permanent": True}
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(443, "127.0.0.1", target=CONSOLE_IP, **operator)
         for _ in range(24 * 40):
             home.clock.pass_s(3600)
@@ -332,7 +332,7 @@ async def test_an_operators_permanent_mapping_outlives_every_lease(tmp_path: Pat
 
 @pytest.mark.spec("IGD-145")
 async def test_a_kernel_that_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         home.firewall.fail_next = ["no memory"]
         refused = await home.refused(8080)
         assert refused.refusal is Refusal.BACKEND
@@ -343,7 +343,7 @@ async def test_a_kernel_that_refuses_leaves_nothing_behind(tmp_path: Path) -> No
 
 
 async def test_one_bad_operation_of_a_batch_fails_alone(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         home.firewall.fail_next = ["the batch", "the first of it alone"]
         replies = await asyncio.gather(*(home.map(8000 + n) for n in range(4)))
         assert [isinstance(reply, Granted) for reply in replies] == [False, True, True, True]
@@ -352,7 +352,7 @@ async def test_one_bad_operation_of_a_batch_fails_alone(tmp_path: Path) -> None:
 
 @pytest.mark.spec("IGD-089")
 async def test_a_request_that_is_given_up_before_its_turn_changes_nothing(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         waiting = [asyncio.create_task(home.map(port)) for port in (8080, 8081)]
         await asyncio.sleep(0)
         waiting[0].cancel()
@@ -361,7 +361,7 @@ async def test_a_request_that_is_given_up_before_its_turn_changes_nothing(tmp_pa
 
 
 async def test_a_store_that_fails_undoes_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, internal=8000)
         with failing_disk(home, monkeypatch):
             assert (await home.refused(8081)).refusal is Refusal.BACKEND
@@ -379,7 +379,7 @@ async def test_while_the_disk_is_full_what_stands_goes_on(
 ) -> None:
     """Renewals, leases that end, deletes, denials do not wait for the disk; it is told once, and later has all."""
     clock = Clock()
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         await home.granted(8080, lifetime=None)
         await home.granted(8081, lifetime=60)
         await home.granted(8082)
@@ -404,14 +404,14 @@ async def test_while_the_disk_is_full_what_stands_goes_on(
         assert cuts == []
         denials = await home.store.decisions(RecordFilter(verdict="deny"))
         assert [record.external_port for record in denials] == [8090]
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         assert home.ports == {(TCP, 8080)}
 
 
 async def test_in_one_batch_the_disk_refuses_only_what_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
         with failing_disk(home, monkeypatch):
             denied, new, renewed = await asyncio.gather(
@@ -428,7 +428,7 @@ async def test_in_one_batch_the_disk_refuses_only_what_opens(
 async def test_a_cut_that_is_not_needed_any_more_does_not_come_back_from_what_is_owed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
         with failing_disk(home, monkeypatch):
             await home.unmap(8080)
@@ -440,7 +440,7 @@ async def test_decisions_beyond_the_bound_are_lost_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owed, "RECORDS", 3)
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         with failing_disk(home, monkeypatch):
             for port in range(8090, 8095):
                 await home.refused(port, target=PC_IP)
@@ -452,7 +452,7 @@ async def test_decisions_beyond_the_bound_are_lost_and_counted(
 
 async def test_a_cut_that_the_kernel_refuses_is_tried_again_later(tmp_path: Path) -> None:
     """And not in a circle: it is due again after a second."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
         await home.unmap(8080)
         home.clock.pass_s(6)
@@ -467,7 +467,7 @@ async def test_a_cut_that_the_kernel_refuses_is_tried_again_later(tmp_path: Path
 
 
 async def test_a_foreign_flush_is_healed_from_the_ledger(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
         await home.granted(8081, enabled=False)
         home.firewall.tamper("ruleset flushed")
@@ -480,7 +480,7 @@ async def test_a_foreign_flush_is_healed_from_the_ledger(tmp_path: Path) -> None
 
 async def test_who_asks_before_its_neighbour_entry_is_known_is_resolved_first(tmp_path: Path) -> None:
     """After the link was down the kernel knows nobody, and a NAT-PMP datagram teaches it none."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         mac = home.around.neighbours.mac_of(ip_address(CONSOLE_IP))
         assert mac is not None
         await home.granted(8080, via=Via.NATPMP)
@@ -497,7 +497,7 @@ async def test_who_asks_before_its_neighbour_entry_is_known_is_resolved_first(tm
 
 async def test_who_does_not_answer_for_its_address_gets_nothing_and_loses_nothing(tmp_path: Path) -> None:
     """The link went down behind the datagram, or its source was made up."""
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, via=Via.NATPMP)
         home.around.neighbours.forget(ip_address(CONSOLE_IP), "lan0")
 
@@ -513,10 +513,10 @@ async def test_who_does_not_answer_for_its_address_gets_nothing_and_loses_nothin
 
 
 async def test_who_leaves_its_link_while_it_waits_is_not_taken_for_another(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
 
-        def leave(turn: Turn) -> None:
+        def leave(turn: Transaction) -> None:
             home.around.neighbours.forget(ip_address(CONSOLE_IP), "lan0")
 
         def before() -> None:
@@ -528,7 +528,7 @@ async def test_who_leaves_its_link_while_it_waits_is_not_taken_for_another(tmp_p
 
 
 async def test_a_mapping_held_by_an_address_is_its_devices_once_that_is_known(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         home.around.neighbours.forget(ip_address(CONSOLE_IP), "lan0")
         first = await home.granted(8080)
         assert first.mapping.device == CONSOLE_IP, "it could not be resolved"
@@ -547,13 +547,13 @@ async def test_a_mapping_held_by_an_address_is_its_devices_once_that_is_known(tm
 @pytest.mark.spec("SR-20")
 async def test_a_restart_loses_nothing_and_decides_again(tmp_path: Path) -> None:
     clock = Clock()
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         await home.granted(8080, internal=8000, description="web", lifetime=None)
         await home.granted(8081, lifetime=60)
         await home.granted(8082, remote="203.0.113.7/32")
         before = {m.id: m for m in home.operations.ledger.table}
     clock.pass_s(100)
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         after = {m.id: m for m in home.operations.ledger.table}
         gone = set(before) - set(after)
         assert [before[i].key.external_port for i in gone] == [8081], "its lease ended meanwhile"
@@ -566,9 +566,9 @@ async def test_a_restart_loses_nothing_and_decides_again(tmp_path: Path) -> None
 
 async def test_a_restart_with_a_stricter_policy_reopens_nothing_it_forbids(tmp_path: Path) -> None:
     strict = load_text('version = 1\ndefault = "deny"\n', "strict", date.min).policy
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
-    async with house(tmp_path, strict) as home:
+    async with gateway_fixture(tmp_path, strict) as home:
         assert home.ports == set()
         assert len(home.operations.ledger.table) == 0
         assert (await home.store.load(home.clock()))[0] == []
@@ -577,20 +577,20 @@ async def test_a_restart_with_a_stricter_policy_reopens_nothing_it_forbids(tmp_p
 async def test_a_restart_without_neighbours_restores_all_the_same(tmp_path: Path) -> None:
     """The neighbour table is empty after a boot: a device that is not seen yet is no denial."""
     named = load_text(NAMED, "named", date.min).policy
-    async with house(tmp_path, named) as home:
+    async with gateway_fixture(tmp_path, named) as home:
         await home.granted(8080)
     made = Clock()
-    async with house(tmp_path, named, made, boot="boot-2") as home:
+    async with gateway_fixture(tmp_path, named, made, boot="boot-2") as home:
         home.around.neighbours.forget(ip_address(CONSOLE_IP))
         assert home.ports == {(TCP, 8080)}
 
 
 async def test_a_new_policy_ends_what_it_does_not_allow(tmp_path: Path) -> None:
     strict = load_text('version = 1\ndefault = "deny"\n', "strict", date.min).policy
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
 
-        def tighten(turn: Turn) -> None:
+        def tighten(turn: Transaction) -> None:
             home.gateway.duties.policy_changed(turn, strict)
 
         await home.gateway.submit(tighten)
@@ -601,10 +601,10 @@ async def test_a_new_policy_ends_what_it_does_not_allow(tmp_path: Path) -> None:
 
 async def test_cuts_that_a_crash_left_are_done_at_start(tmp_path: Path) -> None:
     clock = Clock()
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         await home.granted(8080)
         await home.unmap(8080)
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         await home.sweep()
         assert [cut.external_port for cut in home.firewall.cuts] == [8080]
         assert (await home.store.load(clock()))[1] == []
@@ -612,7 +612,7 @@ async def test_cuts_that_a_crash_left_are_done_at_start(tmp_path: Path) -> None:
 
 @pytest.mark.spec("IGD-139", "SR-24")
 async def test_a_port_of_the_gateway_is_never_given(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         home.own_ports((TCP, 8080))
         assert (await home.refused(8080)).refusal is Refusal.CONFLICT_OTHER
         other = await home.granted(8080, choice=PortChoice.SUGGESTED, via=Via.IGD2)
@@ -620,14 +620,14 @@ async def test_a_port_of_the_gateway_is_never_given(tmp_path: Path) -> None:
 
 
 async def test_a_private_external_address_can_be_refused(tmp_path: Path) -> None:
-    async with house(tmp_path, refuse_private_external=True) as home:
+    async with gateway_fixture(tmp_path, refuse_private_external=True) as home:
         await home.granted(8080)
         home.around.network = replace(home.around.network, external=())
         assert (await home.refused(8081)).refusal is Refusal.NO_EXTERNAL_ADDRESS
 
 
 async def test_the_classic_visibility_shows_and_deletes_all(tmp_path: Path) -> None:
-    async with house(tmp_path, visibility="all") as home:
+    async with gateway_fixture(tmp_path, visibility="all") as home:
         await home.granted(8080)
         assert home.view.count(PC_SOURCE) == 1
         assert isinstance(await home.unmap(8080, PC_IP), Removed)
@@ -635,7 +635,7 @@ async def test_the_classic_visibility_shows_and_deletes_all(tmp_path: Path) -> N
 
 @pytest.mark.spec("IGD-153")
 async def test_a_read_finds_the_exact_key_alone(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         made = await home.granted(8080)
         wildcard = MappingKey(TCP, None, 8080, None)
         assert home.view.find(CONSOLE_SOURCE, wildcard) == made.mapping
@@ -647,7 +647,7 @@ async def test_a_read_finds_the_exact_key_alone(tmp_path: Path) -> None:
 
 
 async def test_the_operator_ends_a_mapping_by_its_id_at_once(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
+    async with gateway_fixture(tmp_path) as home:
         made = await home.granted(8080)
         gone = await home.gateway.handle(
             UnmapRequest(Via.OPERATOR, Source(ip_address("127.0.0.1"), ""), mapping_id=made.mapping.id)

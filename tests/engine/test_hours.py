@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE_IP, Clock, House, house
+from tests.fixtures.gateway import CONSOLE_IP, Clock, GatewayFixture, gateway_fixture
 from upnp_gw.engine.environment import clock_change_s
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import Policy
@@ -53,7 +53,7 @@ def at(text: str) -> Clock:
     return clock
 
 
-async def move(home: House, text: str) -> None:
+async def move(home: GatewayFixture, text: str) -> None:
     """Time passes until this moment in UTC; what is due is done."""
     home.clock.pass_s(wall(text) - home.clock.now.wall)
     await home.sweep()
@@ -89,7 +89,7 @@ async def test_a_mapping_ends_with_the_hours_of_its_grant_and_so_do_its_flows(
     tmp_path: Path, rule: str, end: str, via: Via
 ) -> None:
     choice = PortChoice.EXACT if via is Via.IGD1 else PortChoice.SUGGESTED
-    async with house(tmp_path, timed(rule), at("2027-01-15T22:10:12.345")) as home:
+    async with gateway_fixture(tmp_path, timed(rule), at("2027-01-15T22:10:12.345")) as home:
         await home.granted(8080, via=via, lifetime=6 * 3600, choice=choice)
         while home.clock.now.wall + 3600 < wall(end):
             home.clock.pass_s(3600)
@@ -112,7 +112,7 @@ async def test_a_mapping_ends_with_the_hours_of_its_grant_and_so_do_its_flows(
 
 async def test_an_absent_device_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hourly look asks whether the device is there, which takes seconds; the hours end meanwhile."""
-    async with house(tmp_path, timed(hours("06:00-23:00")), at("2027-01-15T21:59:59.5")) as home:
+    async with gateway_fixture(tmp_path, timed(hours("06:00-23:00")), at("2027-01-15T21:59:59.5")) as home:
         await home.granted(8080, lifetime=None)
         asked, answer = asyncio.Event(), asyncio.Event()
 
@@ -138,7 +138,7 @@ async def test_an_absent_device_is_not_waited_for(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("rules", [(hours("00:00-24:00"),), (hours("06:00-23:00"), hours("22:00-24:00"))])
 async def test_what_is_still_granted_goes_on(tmp_path: Path, rules: tuple[str, ...]) -> None:
     """Hours of a whole day have no end; another grant may take over. Nothing is interrupted by the look."""
-    async with house(tmp_path, timed(*rules), at("2027-01-15T22:10:00")) as home:
+    async with gateway_fixture(tmp_path, timed(*rules), at("2027-01-15T22:10:00")) as home:
         await home.granted(8080, lifetime=None)
         home.events.clear()
         await move(home, "2027-01-15T23:00:00")
@@ -148,13 +148,13 @@ async def test_what_is_still_granted_goes_on(tmp_path: Path, rules: tuple[str, .
 
 
 async def test_a_whole_day_shortens_no_lease(tmp_path: Path) -> None:
-    async with house(tmp_path, timed(hours("00:00-24:00")), at("2027-01-15T23:59:30")) as home:
+    async with gateway_fixture(tmp_path, timed(hours("00:00-24:00")), at("2027-01-15T23:59:30")) as home:
         made = await home.granted(8080, via=Via.NATPMP, lifetime=7200, choice=PortChoice.SUGGESTED)
         assert made.lifetime_s == 7200
 
 
 async def test_a_lease_that_a_client_is_told_ends_with_the_hours(tmp_path: Path) -> None:
-    async with house(tmp_path, timed(hours("06:00-23:00")), at("2027-01-15T22:59:17.25")) as home:
+    async with gateway_fixture(tmp_path, timed(hours("06:00-23:00")), at("2027-01-15T22:59:17.25")) as home:
         made = await home.granted(8080, via=Via.PCP, lifetime=7200, choice=PortChoice.SUGGESTED)
         assert made.lifetime_s == 43
         assert made.mapping.internal.address == ip_address(CONSOLE_IP)
@@ -176,7 +176,7 @@ async def test_a_lease_that_a_client_is_told_ends_with_the_hours(tmp_path: Path)
 async def test_hours_are_the_local_clocks_when_it_is_set_forward_or_back(
     tmp_path: Path, window: str, begin: str, open_before: str, shut: str
 ) -> None:
-    async with house(tmp_path, timed(hours(window)), at(begin)) as home:
+    async with gateway_fixture(tmp_path, timed(hours(window)), at(begin)) as home:
         made = await home.granted(8080, lifetime=None)
         assert (await home.granted(9090, via=Via.PCP, lifetime=86400, choice=PortChoice.SUGGESTED)).lifetime_s <= (
             wall(shut) - wall(begin)
@@ -211,7 +211,7 @@ def test_the_next_change_of_the_local_clock(moment: str, seconds: float | None) 
 
 @pytest.mark.parametrize("jump", [3600.0, -20 * 3600.0])
 async def test_a_wall_clock_that_is_set_ends_what_is_outside_its_hours(tmp_path: Path, jump: float) -> None:
-    async with house(tmp_path, timed(hours("10:00-23:00")), at("2027-01-15T22:10")) as home:
+    async with gateway_fixture(tmp_path, timed(hours("10:00-23:00")), at("2027-01-15T22:10")) as home:
         await home.granted(8080, lifetime=None)
         home.clock.now = Instant(home.clock.now.boot + 1, home.clock.now.wall + 1 + jump)
         await home.sweep()
@@ -219,7 +219,7 @@ async def test_a_wall_clock_that_is_set_ends_what_is_outside_its_hours(tmp_path:
 
 
 async def test_a_wall_clock_that_is_set_forward_within_the_hours_moves_their_end(tmp_path: Path) -> None:
-    async with house(tmp_path, timed(hours("10:00-23:00")), at("2027-01-15T22:10")) as home:
+    async with gateway_fixture(tmp_path, timed(hours("10:00-23:00")), at("2027-01-15T22:10")) as home:
         await home.granted(8080, lifetime=None)
         home.clock.now = Instant(home.clock.now.boot + 1, wall("2027-01-15T22:50"))
         await home.sweep()

@@ -10,20 +10,20 @@ import pytest
 
 from tests.engine.test_policy_reload import NARROW, POLICY, reloaded
 from tests.fixtures.gateway import Clock
-from tests.fixtures.policy_reload import Home, reload_home
+from tests.fixtures.policy_reload import ReloadFixture, reload_home
 from upnp_gw import api
 from upnp_gw.engine import kept_policies
 from upnp_gw.engine.kept_policies import NOT_KEPT, OTHER_VERSION, packed, unpacked
-from upnp_gw.gate.load import Loaded
-from upnp_gw.gate.managed_file import Change, moment
+from upnp_gw.gate.load import LoadedPolicy
+from upnp_gw.gate.managed_file import ManagedChange, moment
 from upnp_gw.ledger import policy_rows
 from upnp_gw.model.errors import StoreError
-from upnp_gw.store.decision_rows import Keep
+from upnp_gw.store.decision_rows import Retention
 
 NAMED = POLICY.replace('name = "wide"', 'name = "wide"\nreason = "\u00fc"')
 
 
-async def explained(home: Home, decision: str) -> api.Explained:
+async def explained(home: ReloadFixture, decision: str) -> api.Explained:
     found = await home.inquiry.explain(decision)
     assert found is not None
     return found
@@ -42,7 +42,7 @@ async def test_a_decision_by_any_older_policy_is_explained_after_a_restart(tmp_p
     async with reload_home(tmp_path, NAMED, clock=clock) as home:
         made.append((await home.house.granted(9000)).mapping.decision)
         block = {"name": "no-telnet", "who": "*", "int_ports": [9023], "until": moment(clock.now.wall + 3600)}
-        await home.enforcer.change(lambda: Change({}, (block,)))
+        await home.enforcer.change(lambda: ManagedChange({}, (block,)))
         made.append((await home.house.refused(9023)).decision or "")
         first += [await explained(home, decision) for decision in made]
         assert [(rule.name, rule.effect) for rule in first[1].forbids] == [("no-telnet", "denies")]
@@ -53,7 +53,7 @@ async def test_a_decision_by_any_older_policy_is_explained_after_a_restart(tmp_p
         assert (first[2].forbids, first[2].grants[0].why) == ([], "room 9/9"), (
             "it is in the file, and its end has passed"
         )
-        await home.enforcer.change(lambda: Change({"tv": {"ip": ["192.168.77.40"]}}))
+        await home.enforcer.change(lambda: ManagedChange({"tv": {"ip": ["192.168.77.40"]}}))
     async with reload_home(tmp_path, NARROW, clock=clock) as again:
         now = [await explained(again, decision) for decision in made]
         assert [(one.forbids, one.grants, one.names, one.note) for one in now] == [
@@ -66,7 +66,7 @@ async def test_a_decision_by_any_older_policy_is_explained_after_a_restart(tmp_p
 
 async def test_a_policy_leaves_with_the_decisions_that_refer_to_it(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        home.house.store._keep = Keep(decisions=3)
+        home.house.store._keep = Retention(decisions=3)
         old = (await home.house.granted(8000)).mapping.decision
         first = home.house.operations.policy.digest
         await reloaded(home, NARROW)
@@ -164,7 +164,7 @@ async def test_what_this_version_reads_differently_is_not_told_as_the_rules_of_t
         for body in (
             packed(home.reload.now_in_force),
             b"garbage",
-            packed(Loaded(loaded.policy, (), "version = 9")),
+            packed(LoadedPolicy(loaded.policy, (), "version = 9")),
         ):
             with closing(sqlite3.connect(tmp_path / "ledger.db")) as db, db:
                 db.execute("UPDATE policies SET body = ? WHERE digest = ?", (body, loaded.policy.digest))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, GUEST_IP, TWO_LANS, House, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, GUEST_IP, TWO_LANS, GatewayFixture, gateway_fixture
 from tests.fixtures.policies import policy_of
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.mapping import Transport, Via
@@ -31,15 +31,15 @@ max_mappings = 8
 
 
 @pytest.fixture(params=[ANYBODY, NAMED], ids=["anybody", "named on both"])
-async def here(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[House]:
+async def here(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[GatewayFixture]:
     policy: Policy = request.param
-    async with house(tmp_path, policy, network=TWO_LANS) as made:
+    async with gateway_fixture(tmp_path, policy, network=TWO_LANS) as made:
         made.around.neighbours.learn(Neighbour(ip_address(GUEST_IP), CONSOLE, "lan1"))
         made.present |= {ip_address(GUEST_IP)}
         yield made
 
 
-async def moves(here: House, old: str, new: str, gone: bool = True) -> None:
+async def moves(here: GatewayFixture, old: str, new: str, gone: bool = True) -> None:
     """The MAC address appears at another address; ``gone``: nobody answers at the old one."""
     if gone:
         here.present.discard(ip_address(old))
@@ -49,7 +49,7 @@ async def moves(here: House, old: str, new: str, gone: bool = True) -> None:
     await here.gateway.settled()
 
 
-def appears(here: House, address: str) -> None:
+def appears(here: GatewayFixture, address: str) -> None:
     lan = TWO_LANS.lan_of(ip_address(address))
     neighbour = Neighbour(ip_address(address), CONSOLE, lan)
     here.around.neighbours.learn(neighbour)
@@ -57,12 +57,12 @@ def appears(here: House, address: str) -> None:
     here.upkeep.device_seen(neighbour)
 
 
-def held(here: House) -> set[tuple[str, str]]:
+def held(here: GatewayFixture) -> set[tuple[str, str]]:
     """(device, state) of every mapping."""
     return {(m.device, "parked" if m.parked else "active") for m in here.gateway.ledger.table}
 
 
-async def test_who_moves_to_the_first_lan_gets_its_port_there(here: House) -> None:
+async def test_who_moves_to_the_first_lan_gets_its_port_there(here: GatewayFixture) -> None:
     await here.granted(8080, GUEST_IP)
     assert (await here.refused(8080)).refusal is Refusal.CONFLICT, "the other one is there"
     await moves(here, GUEST_IP, CONSOLE_IP)
@@ -74,7 +74,7 @@ async def test_who_moves_to_the_first_lan_gets_its_port_there(here: House) -> No
     assert str(forward.internal.address) == CONSOLE_IP
 
 
-async def test_what_was_parked_comes_back_with_the_device(here: House) -> None:
+async def test_what_was_parked_comes_back_with_the_device(here: GatewayFixture) -> None:
     await here.granted(8080, GUEST_IP)
     await moves(here, GUEST_IP, CONSOLE_IP)
     await moves(here, CONSOLE_IP, GUEST_IP)
@@ -82,14 +82,16 @@ async def test_what_was_parked_comes_back_with_the_device(here: House) -> None:
     assert here.ports == {(TCP, 8080)}
 
 
-async def test_a_copied_mac_address_parks_nothing_of_a_device_that_is_there(here: House) -> None:
+async def test_a_copied_mac_address_parks_nothing_of_a_device_that_is_there(here: GatewayFixture) -> None:
     await here.granted(8080)
     await moves(here, CONSOLE_IP, GUEST_IP, gone=False)
     assert held(here) == {(HOME, "active")}
     assert (await here.refused(8080, GUEST_IP)).refusal is Refusal.CONFLICT
 
 
-async def test_on_another_lan_only_a_device_that_the_policy_names_there_takes_its_port_along(here: House) -> None:
+async def test_on_another_lan_only_a_device_that_the_policy_names_there_takes_its_port_along(
+    here: GatewayFixture,
+) -> None:
     """A guest with the MAC address of a console that sleeps would end what it holds."""
     await here.granted(8080)
     await moves(here, CONSOLE_IP, GUEST_IP)
@@ -108,7 +110,7 @@ async def test_on_another_lan_only_a_device_that_the_policy_names_there_takes_it
         assert (HOME, "active") in held(here)
 
 
-async def test_a_suggested_port_is_taken_along_too(here: House) -> None:
+async def test_a_suggested_port_is_taken_along_too(here: GatewayFixture) -> None:
     await here.granted(8080, GUEST_IP, via=Via.NATPMP, choice=PortChoice.SUGGESTED)
     await moves(here, GUEST_IP, CONSOLE_IP)
     again = await here.granted(8080, via=Via.NATPMP, choice=PortChoice.SUGGESTED)
@@ -116,7 +118,7 @@ async def test_a_suggested_port_is_taken_along_too(here: House) -> None:
     assert held(here) == {(HOME, "active")}
 
 
-async def test_a_request_that_is_refused_ends_nothing(here: House) -> None:
+async def test_a_request_that_is_refused_ends_nothing(here: GatewayFixture) -> None:
     """By the gate, or since the gateway has no external address now."""
     await here.granted(8080, GUEST_IP)
     await moves(here, GUEST_IP, CONSOLE_IP)
@@ -128,7 +130,7 @@ async def test_a_request_that_is_refused_ends_nothing(here: House) -> None:
     assert held(here) == {(AWAY, "parked")}
 
 
-async def test_the_operators_mapping_stays(here: House) -> None:
+async def test_the_operators_mapping_stays(here: GatewayFixture) -> None:
     await here.granted(8080, GUEST_IP, via=Via.OPERATOR)
     await moves(here, GUEST_IP, CONSOLE_IP)
     assert held(here) == {(AWAY, "parked")}
@@ -140,7 +142,7 @@ async def test_one_host_with_one_mac_address_on_two_lans(tmp_path: Path) -> None
     joined = f'[device.nas]\nmac = "{CONSOLE}"\nlan = "*"\n[[grant]]\nname = "nas"\nwho = "nas"\n'
     delegated = f'[[grant]]\nname = "other"\nwho = "nas"\nfor = ["{CONSOLE_IP}/32"]\n'
     for text, may in ((joined, False), (joined + delegated, True)):
-        async with house(tmp_path / str(may), policy_of(text), network=TWO_LANS) as made:
+        async with gateway_fixture(tmp_path / str(may), policy_of(text), network=TWO_LANS) as made:
             made.around.neighbours.learn(Neighbour(ip_address(GUEST_IP), CONSOLE, "lan1"))
             await made.granted(8080)
             await made.granted(9090, GUEST_IP)
@@ -149,7 +151,7 @@ async def test_one_host_with_one_mac_address_on_two_lans(tmp_path: Path) -> None
             assert {m.device for m in made.gateway.ledger.table} == {HOME, AWAY}
 
 
-async def test_a_flood_of_appearances_probes_once_at_a_time(here: House) -> None:
+async def test_a_flood_of_appearances_probes_once_at_a_time(here: GatewayFixture) -> None:
     await here.granted(8080)
     asked = 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import PC_IP, House, Removed, house
+from tests.fixtures.gateway import PC_IP, GatewayFixture, Removed, gateway_fixture
 from tests.fixtures.policy_reload import reload_home
 from upnp_gw.firewall.base import Forward
 from upnp_gw.gate.load import load_text
@@ -29,14 +29,14 @@ def policy(text: str) -> Policy:
     return load_text(text, "test", date.min).policy
 
 
-async def two_on_a_port(home: House, remote: str = "203.0.113.5") -> None:
+async def two_on_a_port(home: GatewayFixture, remote: str = "203.0.113.5") -> None:
     """One mapping for anyone, one for a remote host that is named; and a third that has nothing to do with them."""
     await home.granted(8000, internal=8000)
     await home.granted(8000, internal=9000, remote=remote)
     await home.granted(8001, PC_IP)
 
 
-def reached(home: House, host: object = HOST, port: int = 8000) -> list[Forward]:
+def reached(home: GatewayFixture, host: object = HOST, port: int = 8000) -> list[Forward]:
     return [
         forward
         for forward, _ in home.firewall._until.values()
@@ -63,9 +63,9 @@ async def test_a_grant_that_is_narrowed_to_a_host_that_has_a_mapping_ends_one_ma
 
 async def test_the_same_at_a_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await two_on_a_port(home)
-    async with house(tmp_path, policy(ONE_HOST)) as home:
+    async with gateway_fixture(tmp_path, policy(ONE_HOST)) as home:
         assert [forward.internal.port for forward in reached(home)] == [9000]
         assert home.ports == {(TCP, 8000), (TCP, 8001)}
         assert len(home.operations.ledger.table) == 2
@@ -75,17 +75,17 @@ async def test_the_same_at_a_start(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 
 async def test_a_prefix_that_a_mapping_of_the_port_has_already(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await two_on_a_port(home, "203.0.113.0/25")
-    async with house(tmp_path, policy(PREFIX)) as home:
+    async with gateway_fixture(tmp_path, policy(PREFIX)) as home:
         assert [forward.internal.port for forward in reached(home)] == [9000]
 
 
 async def test_what_the_kernel_can_tell_apart_stays(tmp_path: Path) -> None:
     """A host goes before the prefix that it is in."""
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await two_on_a_port(home)
-    async with house(tmp_path, policy(PREFIX)) as home:
+    async with gateway_fixture(tmp_path, policy(PREFIX)) as home:
         assert sorted(forward.internal.port for forward in reached(home)) == [8000, 9000]
 
 
@@ -101,14 +101,14 @@ async def test_prefixes_that_move_up_do_not_stand_in_their_own_way(tmp_path: Pat
 
 
 async def test_a_refresh_that_would_meet_another_mapping_is_a_conflict(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await two_on_a_port(home)
         home.operations.policy = policy(ONE_HOST)
         assert (await home.refused(8000, internal=8000)).refusal is Refusal.CONFLICT
 
 
 async def test_a_renewal_that_would_meet_another_mapping_ends_it(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await home.granted(8000, internal=8000, lifetime=None)
         await home.granted(8000, internal=9000, remote="203.0.113.5", lifetime=None)
         home.operations.policy = policy(ONE_HOST)
@@ -120,7 +120,7 @@ async def test_a_renewal_that_would_meet_another_mapping_ends_it(tmp_path: Path)
 async def test_everywhere_is_anyone(tmp_path: Path) -> None:
     """A grant for 0.0.0.0/0 stands where one for anyone does, and takes its place in the kernel."""
     everywhere = WIDE + 'remote = ["0.0.0.0/0"]\n'
-    async with house(tmp_path, policy(everywhere)) as home:
+    async with gateway_fixture(tmp_path, policy(everywhere)) as home:
         await home.granted(8000)
         assert [forward.remote for forward in reached(home)] == [None]
         home.operations.policy = policy(WIDE)
@@ -132,7 +132,7 @@ async def test_everywhere_is_anyone(tmp_path: Path) -> None:
 
 @pytest.mark.spec("SR-26")
 async def test_a_filter_in_another_devices_name_does_not_narrow_what_it_holds_over_tcp(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await home.granted(8000)
         forged = await home.refused(8000, via=Via.PCP, nonce=NONCE, filters=FILTER)
         assert forged.refusal is Refusal.TOO_MANY_FILTERS
@@ -146,7 +146,7 @@ async def test_a_filter_in_another_devices_name_does_not_narrow_what_it_holds_ov
 
 @pytest.mark.spec("SR-26")
 async def test_a_filter_that_was_there_first_does_not_narrow_what_is_asked_for_over_tcp(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await home.granted(8000, via=Via.PCP, nonce=NONCE, filters=FILTER, lifetime=7200)
         assert not reached(home, OTHER)
         await home.granted(8000, lifetime=3600)
@@ -160,7 +160,7 @@ async def test_a_filter_that_was_there_first_does_not_narrow_what_is_asked_for_o
 async def test_what_a_filter_narrows_again_gives_way(tmp_path: Path) -> None:
     """While it was open to anyone another mapping got the host that its FILTER names."""
     for ends in (True, False):
-        async with house(tmp_path / str(ends), policy(WIDE)) as home:
+        async with gateway_fixture(tmp_path / str(ends), policy(WIDE)) as home:
             await home.granted(8000, via=Via.PCP, nonce=NONCE, filters=FILTER, lifetime=7200)
             await home.granted(8000, lifetime=1800)
             await home.granted(8000, internal=9000, remote="203.0.113.5", lifetime=7200)

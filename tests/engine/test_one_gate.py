@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.fake_gateway import default_connection, service_models
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, House, asks, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixture, asks, gateway_fixture
 from tests.fixtures.policies import policy_of
 from tests.fixtures.port5351 import CONSOLE_IP6, Line
 from tests.protocols.test_port5351_fuzz import CLIENTS, SEEDS, mutated
@@ -18,9 +18,9 @@ from upnp_gw.ledger.events import Decided
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.request import Granted, Source, UnmapRequest
-from upnp_gw.protocols.igd.engine import Caller, Change, perform
+from upnp_gw.protocols.igd.engine import Caller, PendingAction, perform
 from upnp_gw.protocols.igd.services import ROWS
-from upnp_gw.protocols.igd_services import Face, service_of
+from upnp_gw.protocols.igd_services import IgdVersion, service_of
 
 STEPS = 3000
 POLICY = """
@@ -58,7 +58,7 @@ HOSTS6 = (CONSOLE_IP6, PC_IP6, "2001:db8:77::1", "2001:db8:99::1", "::", "x")
 class Everybody:
     """The clients of a home, each protocol in its own form."""
 
-    home: House
+    home: GatewayFixture
     dice: random.Random = field(default_factory=lambda: random.Random(19))
 
     def mostly(self, usual: Sequence[str], odd: Sequence[str]) -> str:
@@ -88,7 +88,7 @@ class Everybody:
         }
 
     async def igd(self) -> None:
-        face = self.dice.choice(tuple(Face))
+        face = self.dice.choice(tuple(IgdVersion))
         client, client6 = self.dice.choice((CONSOLE_IP, PC_IP, STRANGER)), self.dice.choice((CONSOLE_IP6, PC_IP6))
         values = self.mapping(client)
         key = {name: values[name] for name in ("NewRemoteHost", "NewExternalPort", "NewProtocol")}
@@ -109,7 +109,7 @@ class Everybody:
         source = Source(ip_address(client6 if service == "WANIPv6FirewallControl" else client), "lan0")
         caller = Caller(face, source, self.home.view, default_connection(face))
         outcome = perform(ROWS[service], service_models()[face, service], caller, name, tuple(arguments.items()))
-        if isinstance(outcome, Change):
+        if isinstance(outcome, PendingAction):
             outcome.answer(await self.home.gateway.handle(outcome.request))
 
     async def datagram(self) -> None:
@@ -133,7 +133,7 @@ class Everybody:
 
 @pytest.mark.spec("SR-19", "SR-2")
 async def test_what_is_allowed_is_what_is_installed(tmp_path: Path) -> None:
-    async with house(tmp_path, policy_of(POLICY % CONSOLE)) as home:
+    async with gateway_fixture(tmp_path, policy_of(POLICY % CONSOLE)) as home:
         for address, mac in ((CONSOLE_IP6, CONSOLE), (PC_IP6, PC)):
             home.around.neighbours.learn(Neighbour(ip_address(address), mac, "lan0"))
         clients = Everybody(home)

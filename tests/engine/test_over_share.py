@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import house
+from tests.fixtures.gateway import gateway_fixture
 from upnp_gw.engine.over_share import OverShareLog
 from upnp_gw.firewall.base import OverShare
 
@@ -45,7 +45,7 @@ def test_where_the_kernel_began_anew_nothing_is_lost() -> None:
 async def test_the_operator_is_told_with_the_next_counters(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with house(tmp_path) as made:
+    async with gateway_fixture(tmp_path) as made:
         made.firewall.over_share = (PC,)
         for _ in range(2):
             await made.upkeep.count()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, House, asks, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, GatewayFixture, asks, gateway_fixture
 from upnp_gw.gate.load import load_text
 from upnp_gw.ledger.events import TableChanged
 from upnp_gw.model.mapping import UNIQUE_IDS, Mapping, Transport, Via
@@ -18,7 +18,7 @@ from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refu
 CONSOLE_IP6, PC_IP6 = "2001:db8:77::10", "2001:db8:77::20"
 
 
-def met(made: House) -> House:
+def met(made: GatewayFixture) -> GatewayFixture:
     """Both hosts are known by their IPv6 addresses too."""
     for address, mac in ((CONSOLE_IP6, CONSOLE), (PC_IP6, PC)):
         made.around.neighbours.learn(Neighbour(ip_address(address), mac, "lan0"))
@@ -26,8 +26,8 @@ def met(made: House) -> House:
 
 
 @pytest.fixture
-async def home(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path) as made:
+async def home(tmp_path: Path) -> AsyncIterator[GatewayFixture]:
+    async with gateway_fixture(tmp_path) as made:
         yield met(made)
 
 
@@ -53,20 +53,20 @@ def pinhole(
     )
 
 
-async def opened(home: House, request: MapRequest) -> Mapping:
+async def opened(home: GatewayFixture, request: MapRequest) -> Mapping:
     reply = await home.gateway.handle(request)
     assert isinstance(reply, Granted), reply
     return reply.mapping
 
 
-async def refused(home: House, request: MapRequest | UnmapRequest) -> Refusal:
+async def refused(home: GatewayFixture, request: MapRequest | UnmapRequest) -> Refusal:
     reply = await home.gateway.handle(request)
     assert isinstance(reply, Refused), reply
     return reply.refusal
 
 
 @pytest.mark.spec("IGD-212")
-async def test_the_same_five_tuple_extends_and_keeps_its_unique_id(home: House) -> None:
+async def test_the_same_five_tuple_extends_and_keeps_its_unique_id(home: GatewayFixture) -> None:
     first = await opened(home, pinhole(lifetime=60))
     again = await opened(home, pinhole(lifetime=6000))
     assert (again.id, again.unique_id) == (first.id, first.unique_id)
@@ -79,9 +79,9 @@ async def test_the_same_five_tuple_extends_and_keeps_its_unique_id(home: House) 
 @pytest.mark.spec("IGD-212")
 async def test_a_unique_id_outlives_a_restart(tmp_path: Path) -> None:
     clock = Clock()
-    async with house(tmp_path, clock=clock) as before:
+    async with gateway_fixture(tmp_path, clock=clock) as before:
         stood = await opened(met(before), pinhole(remote="2001:db8:a::2", remote_port=443))
-    async with house(tmp_path, clock=clock) as after:
+    async with gateway_fixture(tmp_path, clock=clock) as after:
         source = Source(ip_address(CONSOLE_IP6), "lan0")
         found = met(after).view.pinhole(source, stood.unique_id)
         assert isinstance(found, Mapping)
@@ -89,7 +89,7 @@ async def test_a_unique_id_outlives_a_restart(tmp_path: Path) -> None:
         assert found.key.remote_port == 443
 
 
-async def test_no_two_pinholes_share_a_unique_id_and_0_is_none(home: House) -> None:
+async def test_no_two_pinholes_share_a_unique_id_and_0_is_none(home: GatewayFixture) -> None:
     stood = await opened(home, pinhole())
     numbers = home.operations.ledger.numbers
     numbers.mapping = UNIQUE_IDS - 1
@@ -99,7 +99,7 @@ async def test_no_two_pinholes_share_a_unique_id_and_0_is_none(home: House) -> N
 
 
 @pytest.mark.spec("IGD-213", "IGD-214")
-async def test_who_a_pinhole_may_lead_to(home: House) -> None:
+async def test_who_a_pinhole_may_lead_to(home: GatewayFixture) -> None:
     assert await refused(home, pinhole(source=PC_IP6)) is Refusal.NOT_AUTHORIZED
     assert await refused(home, pinhole(80)) is Refusal.NOT_AUTHORIZED
     gateway = "2001:db8:77::1"
@@ -107,7 +107,7 @@ async def test_who_a_pinhole_may_lead_to(home: House) -> None:
 
 
 @pytest.mark.spec("IGD-211")
-async def test_an_ipv4_caller_is_the_same_device(home: House) -> None:
+async def test_an_ipv4_caller_is_the_same_device(home: GatewayFixture) -> None:
     """Deviation: "its own address" is judged by the device, not by the address family (design section 8)."""
     assert (await opened(home, pinhole(source=CONSOLE_IP))).device == CONSOLE
     assert await refused(home, pinhole(8081, source=PC_IP)) is Refusal.NOT_AUTHORIZED
@@ -115,7 +115,7 @@ async def test_an_ipv4_caller_is_the_same_device(home: House) -> None:
 
 async def test_an_internal_client_that_is_not_known_yet_is_resolved(tmp_path: Path) -> None:
     """upnpc -6 asks from its link-local address: the gateway has not seen the global one yet."""
-    async with house(tmp_path) as made:
+    async with gateway_fixture(tmp_path) as made:
         asked: list[str] = []
 
         async def resolve(address: object, interface: str) -> bool:
@@ -132,21 +132,21 @@ async def test_an_internal_client_that_is_not_known_yet_is_resolved(tmp_path: Pa
 
 
 @pytest.mark.spec("IGD-216")
-async def test_an_update_of_what_has_ended_makes_nothing(home: House) -> None:
+async def test_an_update_of_what_has_ended_makes_nothing(home: GatewayFixture) -> None:
     await opened(home, pinhole(lifetime=60))
     home.clock.pass_s(61)
     assert await refused(home, pinhole(standing_only=True)) is Refusal.NO_SUCH
     assert len(home.operations.ledger.table) == 0
 
 
-async def test_an_ended_pinhole_is_not_found_before_it_is_swept(home: House) -> None:
+async def test_an_ended_pinhole_is_not_found_before_it_is_swept(home: GatewayFixture) -> None:
     stood = await opened(home, pinhole(lifetime=60))
     home.clock.pass_s(61)
     assert home.view.pinhole(Source(ip_address(CONSOLE_IP6), "lan0"), stood.unique_id) is None
 
 
 @pytest.mark.spec("IGD-216", "IGD-217")
-async def test_another_device_neither_reads_nor_ends_it(home: House) -> None:
+async def test_another_device_neither_reads_nor_ends_it(home: GatewayFixture) -> None:
     stood = await opened(home, pinhole())
     pc = Source(ip_address(PC_IP6), "lan0")
     assert isinstance(home.view.pinhole(pc, stood.unique_id), Refused)
@@ -170,7 +170,7 @@ async def test_another_device_neither_reads_nor_ends_it(home: House) -> None:
 )
 @pytest.mark.spec("IGD-220")
 async def test_two_pinholes_of_one_endpoint(
-    home: House, first: tuple[str | None, int], second: tuple[str | None, int], fits: bool
+    home: GatewayFixture, first: tuple[str | None, int], second: tuple[str | None, int], fits: bool
 ) -> None:
     """What the kernel could not hold beside each other is refused, before it is tried."""
     for (remote, port), last in ((first, False), (second, True)):
@@ -183,7 +183,7 @@ async def test_two_pinholes_of_one_endpoint(
 
 
 @pytest.mark.spec("IGD-220")
-async def test_the_remote_port_reaches_the_kernel(home: House) -> None:
+async def test_the_remote_port_reaches_the_kernel(home: GatewayFixture) -> None:
     await opened(home, pinhole(remote="2001:db8:a::2", remote_port=443))
     await opened(home, pinhole(remote_port=444))
     forwards = {forward.remote_port: forward for forward, _ in home.firewall._until.values()}
@@ -210,7 +210,7 @@ review_by = 2099-01-01
 
 async def test_one_rule_covers_a_mapping_and_a_pinhole(tmp_path: Path) -> None:
     policy = load_text(POLICY.format(mac=CONSOLE, more=""), "test", date.min).policy
-    async with house(tmp_path, policy) as made:
+    async with gateway_fixture(tmp_path, policy) as made:
         met(made)
         four = await made.granted(8080)
         six = await opened(made, pinhole())
@@ -221,13 +221,13 @@ async def test_one_rule_covers_a_mapping_and_a_pinhole(tmp_path: Path) -> None:
 
 async def test_a_remote_port_alone_does_not_widen_the_grant_s_remote_hosts(tmp_path: Path) -> None:
     policy = load_text(POLICY.format(mac=CONSOLE, more='remote = ["2001:db8:a::/48"]'), "test", date.min).policy
-    async with house(tmp_path, policy) as made:
+    async with gateway_fixture(tmp_path, policy) as made:
         await opened(met(made), pinhole(remote_port=443))
         ((forward, _),) = made.firewall._until.values()
         assert (forward.remote, forward.remote_port) == (ip_network("2001:db8:a::/48"), 443)
 
 
-async def test_a_pinhole_over_pcp_and_igd_is_one_with_two_leases(home: House) -> None:
+async def test_a_pinhole_over_pcp_and_igd_is_one_with_two_leases(home: GatewayFixture) -> None:
     by_pcp = asks(8080, CONSOLE_IP6, via=Via.PCP, choice=PortChoice.SUGGESTED, nonce=b"n" * 12, lifetime=3600)
     first = await opened(home, by_pcp)
     second = await opened(home, pinhole())
@@ -240,7 +240,7 @@ async def test_a_pinhole_over_pcp_and_igd_is_one_with_two_leases(home: House) ->
     assert home.ports == set(), "no lease of IGD stood on it"
 
 
-async def test_a_lan_prefix_that_goes_takes_its_pinholes_with_it(home: House) -> None:
+async def test_a_lan_prefix_that_goes_takes_its_pinholes_with_it(home: GatewayFixture) -> None:
     await opened(home, pinhole())
     await home.granted(9090)
     home.events.clear()
@@ -257,14 +257,14 @@ async def test_a_lan_prefix_that_goes_takes_its_pinholes_with_it(home: House) ->
 
 async def test_the_flows_of_one_remote_port_are_cut_over_a_restart_too(tmp_path: Path) -> None:
     clock = Clock()
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         met(home)
         for port in (5001, 5002):
             await opened(home, pinhole(remote="2001:db8:1::9/128", remote_port=port))
         (first, _) = home.operations.ledger.table
         await home.gateway.handle(UnmapRequest(Via.IGD2, Source(ip_address(CONSOLE_IP6), "lan0"), first.key))
         assert len(home.operations.ledger.cuts) == 1
-    async with house(tmp_path, clock=clock) as home:
+    async with gateway_fixture(tmp_path, clock=clock) as home:
         await home.sweep()
         (cut,) = home.firewall.cuts
         assert (str(cut.remote), cut.remote_port) == ("2001:db8:1::9/128", 5001)

@@ -8,8 +8,8 @@ import pytest
 
 from upnp_gw.engine.policy_files import Enforcer, Policies, write_file
 from upnp_gw.gate.builtin import home_policy
-from upnp_gw.gate.load import Loaded
-from upnp_gw.gate.managed_file import Change, moment
+from upnp_gw.gate.load import LoadedPolicy
+from upnp_gw.gate.managed_file import ManagedChange, moment
 from upnp_gw.model.errors import ConfigError, FirewallError, StoreError
 from upnp_gw.store.store import Store
 
@@ -27,7 +27,7 @@ def policies(directory: Path, own: str | None = OWN, machine: str | None = None)
     return Policies(operator, directory / "approved.toml", lambda: WALL)
 
 
-def change(both: Policies, change: Change) -> Loaded:
+def change(both: Policies, change: ManagedChange) -> LoadedPolicy:
     """A change that comes into force."""
     loaded, _ = both.prepare(change)
     both.keep()
@@ -42,7 +42,7 @@ def test_without_any_file_it_is_the_home_policy(tmp_path: Path) -> None:
 def test_both_files_are_one_policy(tmp_path: Path) -> None:
     both = policies(tmp_path)
     before = both.load().policy.digest
-    loaded = change(both, Change(NAS, grants=({"name": "web", "who": ["nas", "ps5"]},)))
+    loaded = change(both, ManagedChange(NAS, grants=({"name": "web", "who": ["nas", "ps5"]},)))
     assert set(loaded.policy.devices) == {"ps5", "nas"}
     assert [grant.name for grant in loaded.policy.grants] == ["games", "web"]
     assert loaded.policy.digest not in ("", before)
@@ -98,10 +98,10 @@ def test_a_rule_whose_end_has_passed_is_not_in_force_and_leaves_the_file(tmp_pat
     both = policies(tmp_path)
     ended = {"name": "ended", "who": "ps5", "until": moment(WALL)}
     later = {"name": "later", "who": "ps5", "until": moment(WALL + 60)}
-    loaded = change(both, Change({}, grants=(ended, later)))
+    loaded = change(both, ManagedChange({}, grants=(ended, later)))
     assert [grant.name for grant in loaded.policy.grants] == ["games", "later"]
     assert both.next_end() == WALL + 60
-    change(both, Change(NAS))
+    change(both, ManagedChange(NAS))
     assert "ended" not in (tmp_path / "approved.toml").read_text()
 
 
@@ -115,13 +115,13 @@ def test_the_line_of_a_mistake_counts_the_rules_that_have_ended(tmp_path: Path) 
 def test_a_change_that_does_not_fit_writes_nothing(tmp_path: Path) -> None:
     both = policies(tmp_path)
     with pytest.raises(ConfigError):
-        change(both, Change({}, grants=({"name": "games", "who": "ps5"},)))
+        change(both, ManagedChange({}, grants=({"name": "games", "who": "ps5"},)))
     assert os.listdir(tmp_path) == ["policy.toml"]
 
 
 def test_a_disk_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = policies(tmp_path)
-    change(both, Change(NAS))
+    change(both, ManagedChange(NAS))
     before = (tmp_path / "approved.toml").read_bytes()
 
     def full(descriptor: int) -> None:
@@ -129,25 +129,25 @@ def test_a_disk_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match="No space left"):
-        change(both, Change({"tv": {"ip": ["192.168.1.40"]}}))
+        change(both, ManagedChange({"tv": {"ip": ["192.168.1.40"]}}))
     assert (tmp_path / "approved.toml").read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
 
 
 async def test_what_does_not_come_into_force_is_taken_back_from_the_file(tmp_path: Path) -> None:
-    async def fails(loaded: Loaded) -> None:
+    async def fails(loaded: LoadedPolicy) -> None:
         raise FirewallError("no")
 
     both = policies(tmp_path)
-    change(both, Change(NAS))
+    change(both, ManagedChange(NAS))
     before = (tmp_path / "approved.toml").read_text()
     with pytest.raises(FirewallError):
-        await Enforcer(both, fails).change(lambda: Change({"tv": {"ip": ["192.168.1.40"]}}))
+        await Enforcer(both, fails).change(lambda: ManagedChange({"tv": {"ip": ["192.168.1.40"]}}))
     assert (tmp_path / "approved.toml").read_text() == before
     assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
 
 
-async def taken(loaded: Loaded) -> None:
+async def taken(loaded: LoadedPolicy) -> None:
     """Whatever comes into force does."""
 
 
@@ -159,15 +159,15 @@ async def test_nothing_needs_room_on_the_disk_to_take_a_change_back(
     def full(path: object, flags: int, *mode: int, **more: object) -> int:
         raise OSError(28, "No space left on device")
 
-    async def fails(loaded: Loaded) -> None:
+    async def fails(loaded: LoadedPolicy) -> None:
         monkeypatch.setattr(os, "open", full)
         raise FirewallError("no")
 
     both = policies(tmp_path)
-    change(both, Change(NAS))
+    change(both, ManagedChange(NAS))
     before = (tmp_path / "approved.toml").read_text()
     with pytest.raises(FirewallError):
-        await Enforcer(both, fails).change(lambda: Change({"tv": {"ip": ["192.168.1.40"]}}))
+        await Enforcer(both, fails).change(lambda: ManagedChange({"tv": {"ip": ["192.168.1.40"]}}))
     monkeypatch.undo()
     assert (tmp_path / "approved.toml").read_text() == before
     assert set(both.approved["device"]) == {"nas"}
@@ -177,7 +177,7 @@ async def test_nothing_needs_room_on_the_disk_to_take_a_change_back(
 async def test_what_cannot_be_kept_does_not_stay_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_force: list[set[str]] = []
 
-    async def enforce(loaded: Loaded) -> None:
+    async def enforce(loaded: LoadedPolicy) -> None:
         in_force.append(set(loaded.policy.devices))
 
     def fails(source: object, target: object) -> None:
@@ -187,7 +187,7 @@ async def test_what_cannot_be_kept_does_not_stay_in_force(tmp_path: Path, monkey
     both.load()
     monkeypatch.setattr(os, "replace", fails)
     with pytest.raises(StoreError, match="Read-only"):
-        await Enforcer(both, enforce).change(lambda: Change(NAS))
+        await Enforcer(both, enforce).change(lambda: ManagedChange(NAS))
     assert in_force == [{"ps5", "nas"}, {"ps5"}]
     assert os.listdir(tmp_path) == ["policy.toml"]
 
@@ -198,19 +198,19 @@ async def test_a_change_brings_no_edit_of_the_operators_file_into_force(tmp_path
     enforcer = Enforcer(both, taken)
     for edit in (OWN.replace("games", "edited"), OWN + "[[grant]", "version = 1\n"):
         (tmp_path / "policy.toml").write_text(edit)
-        await enforcer.change(lambda: Change(NAS))
+        await enforcer.change(lambda: ManagedChange(NAS))
         assert both.in_force is not None
         assert [grant.name for grant in both.in_force.policy.grants] == ["games"]
         assert both.in_force.text == OWN
     (tmp_path / "policy.toml").write_text(OWN.replace("games", "edited"))
     assert [grant.name for grant in (await enforcer.reload()).policy.grants] == ["edited"]
-    await enforcer.change(lambda: Change({"tv": {"ip": ["192.168.1.40"]}}))
+    await enforcer.change(lambda: ManagedChange({"tv": {"ip": ["192.168.1.40"]}}))
     assert both.in_force is not None
     assert [grant.name for grant in both.in_force.policy.grants] == ["edited"]
 
 
 async def test_a_reload_that_does_not_come_into_force_is_not_brought_in_by_a_change(tmp_path: Path) -> None:
-    async def fails(loaded: Loaded) -> None:
+    async def fails(loaded: LoadedPolicy) -> None:
         raise FirewallError("no")
 
     both = policies(tmp_path)
@@ -218,7 +218,7 @@ async def test_a_reload_that_does_not_come_into_force_is_not_brought_in_by_a_cha
     (tmp_path / "policy.toml").write_text(OWN.replace("games", "edited"))
     with pytest.raises(FirewallError):
         await Enforcer(both, fails).reload()
-    await Enforcer(both, taken).change(lambda: Change(NAS))
+    await Enforcer(both, taken).change(lambda: ManagedChange(NAS))
     assert both.in_force is not None
     assert [grant.name for grant in both.in_force.policy.grants] == ["games"]
 
@@ -249,7 +249,7 @@ async def test_a_machine_owned_file_that_is_gone_is_told(
 ) -> None:
     """With it a block is gone too: a device that was shut out gets its ports."""
 
-    async def taken(_: Loaded) -> None:
+    async def taken(_: LoadedPolicy) -> None:
         pass
 
     both = policies(tmp_path)
@@ -257,7 +257,7 @@ async def test_a_machine_owned_file_that_is_gone_is_told(
     enforcer = Enforcer(both, taken, store)
     await enforcer.begin()
     block = {"name": "block-nas", "who": "nas"}
-    await enforcer.change(lambda: Change(NAS, forbids=(block,)))
+    await enforcer.change(lambda: ManagedChange(NAS, forbids=(block,)))
     await enforcer.reload()
     assert caplog.text == ""
     (tmp_path / "approved.toml").unlink()

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, Clock, asks
-from tests.fixtures.policy_reload import Home, reload_home
+from tests.fixtures.policy_reload import ReloadFixture, reload_home
 from upnp_gw import api
-from upnp_gw.gate.managed_file import Change
+from upnp_gw.gate.managed_file import ManagedChange
 from upnp_gw.ledger.events import PolicyChanged, TableChanged
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
@@ -20,7 +20,7 @@ POLICY = f"version = 1\n{WIDE}"
 NARROW = POLICY.replace("1024-65535", "8000-8999")
 
 
-async def reloaded(home: Home, text: str) -> api.Reloaded:
+async def reloaded(home: ReloadFixture, text: str) -> api.Reloaded:
     home.file.write_text(text)
     answer = await home.inquiry.reload()
     assert isinstance(answer, api.Reloaded), answer
@@ -96,13 +96,13 @@ async def test_a_command_hides_no_problem_of_the_file_and_brings_nothing_of_it_i
     async with reload_home(tmp_path, POLICY) as home:
         home.file.write_text("not toml")
         assert isinstance(await home.inquiry.reload(), api.Problem)
-        await home.enforcer.change(lambda: Change({"tv": {"ip": ["192.168.77.40"]}}))
+        await home.enforcer.change(lambda: ManagedChange({"tv": {"ip": ["192.168.77.40"]}}))
         shown = await home.inquiry.policy()
         assert "not TOML" in (shown.problem or "")
         assert shown.text == POLICY
         assert "192.168.77.40" in shown.approved
         home.file.write_text(NARROW)
-        await home.enforcer.change(lambda: Change({"hifi": {"ip": ["192.168.77.41"]}}))
+        await home.enforcer.change(lambda: ManagedChange({"hifi": {"ip": ["192.168.77.41"]}}))
         await home.house.granted(9000)
         assert (await reloaded(home, NARROW)).fallen
 
@@ -138,7 +138,7 @@ async def test_what_the_kernel_does_not_take_leaves_the_old_policy(
 async def test_a_decision_about_what_stands_says_whether_it_changed_anything(tmp_path: Path) -> None:
     clock = Clock()
 
-    async def last(home: Home) -> tuple[str, str, bool]:
+    async def last(home: ReloadFixture) -> tuple[str, str, bool]:
         (one,) = await home.operator.decisions(api.DecisionFilter(limit=1))
         (told,) = await home.operator.decisions(api.DecisionFilter(limit=1, unchanged=False))
         assert (told.id == one.id) != one.unchanged

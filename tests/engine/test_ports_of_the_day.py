@@ -6,7 +6,7 @@ from shutil import copytree
 
 import pytest
 
-from tests.fixtures.gateway import House, asks, house
+from tests.fixtures.gateway import GatewayFixture, asks, gateway_fixture
 from upnp_gw.gate.load import load_text
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.request import Granted, Refusal, Refused
@@ -26,7 +26,7 @@ max_ports_per_day = 3
 THREE = (5000, 5001, 5002)
 
 
-async def is_refused(home: House, port: int, via: Via) -> bool:
+async def is_refused(home: GatewayFixture, port: int, via: Via) -> bool:
     reply = await home.gateway.handle(asks(port, via=via))
     if isinstance(reply, Granted):
         return False
@@ -42,11 +42,11 @@ async def test_a_restart_gives_no_device_more_ports_a_day(tmp_path: Path, via: V
     """A crash leaves the files as they are after the reply to the third request."""
     before, crashed = tmp_path / "before", tmp_path / "crashed"
     before.mkdir()
-    async with house(before, POLICY) as home:
+    async with gateway_fixture(before, POLICY) as home:
         assert [await is_refused(home, port, via) for port in THREE] == [False] * 3
         copytree(before, crashed)
         assert await is_refused(home, 5003, via)
-    async with house(crashed if crash else before, POLICY) as home:
+    async with gateway_fixture(crashed if crash else before, POLICY) as home:
         assert await is_refused(home, 5003, via)
         assert [await is_refused(home, port, via) for port in THREE] == [False] * 3
         home.clock.pass_s(24 * 3600)

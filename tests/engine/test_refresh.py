@@ -14,12 +14,12 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, House, asks, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixture, asks, gateway_fixture
 from upnp_gw.gate.device_history import FREEZE_S, Incident
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import OnIncident, Policy
 from upnp_gw.ledger.events import Decided
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Endpoint, IPAddress, MappingKey, RemotePeers, Transport, Via
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.records import DecisionRecord
@@ -87,7 +87,7 @@ def policy(ports_a_day: int | None = None, wide: bool = False) -> Policy:
     return load_text(text.replace("remote =", "# remote =") if wide else text, "test", date.min).policy
 
 
-def reachable(home: House) -> set[Reached]:
+def reachable(home: GatewayFixture) -> set[Reached]:
     now = home.clock.now.boot
     return {
         (forward.transport, peer, port, forward.external_port, forward.internal)
@@ -177,11 +177,11 @@ STEPS = st.lists(map_requests() | map_requests() | ends(), min_size=1, max_size=
 MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def in_a_house(policy_now: Policy, test: Callable[[House], Awaitable[None]]) -> None:
+def in_a_house(policy_now: Policy, test: Callable[[GatewayFixture], Awaitable[None]]) -> None:
     """Runs the test in a gateway of its own: hypothesis calls it for each example."""
 
     async def run(directory: Path) -> None:
-        async with house(directory, policy_now) as home:
+        async with gateway_fixture(directory, policy_now) as home:
             for address, mac in ((CONSOLE_IP6, CONSOLE), (PC_IP6, PC)):
                 home.around.neighbours.learn(Neighbour(ip_address(address), mac, "lan0"))
                 home.present.add(ip_address(address))
@@ -191,7 +191,7 @@ def in_a_house(policy_now: Policy, test: Callable[[House], Awaitable[None]]) -> 
         asyncio.run(run(Path(directory)))
 
 
-async def take(home: House, step: Step) -> tuple[set[Reached], list[DecisionRecord]]:
+async def take(home: GatewayFixture, step: Step) -> tuple[set[Reached], list[DecisionRecord]]:
     """Takes a step. Gives what became reachable by it, and the decisions that were made."""
     before, told = reachable(home), len(home.events)
     if isinstance(step, Pass):
@@ -200,7 +200,7 @@ async def take(home: House, step: Step) -> tuple[set[Reached], list[DecisionReco
     elif isinstance(step, Reload):
         loaded = policy(wide=step.wide)
 
-        def change(turn: Turn) -> None:
+        def change(turn: Transaction) -> None:
             home.gateway.duties.policy_changed(turn, loaded)
 
         await home.gateway.submit(change)
@@ -219,12 +219,12 @@ def never(reached: set[Reached]) -> set[Reached]:
     }
 
 
-async def take_all(home: House, steps: Iterable[Step]) -> None:
+async def take_all(home: GatewayFixture, steps: Iterable[Step]) -> None:
     for step in steps:
         await take(home, step)
 
 
-def freeze(home: House, *devices: str) -> None:
+def freeze(home: GatewayFixture, *devices: str) -> None:
     now = home.clock.now
     for device in devices:
         home.operations.book.restore(Incident(device, now, now.boot + FREEZE_S, (1,), OnIncident.FREEZE))
@@ -233,7 +233,7 @@ def freeze(home: House, *devices: str) -> None:
 @MANY
 @given(STEPS, map_requests())
 def test_what_becomes_reachable_was_decided_as_new(steps: list[Step], last: MapRequest) -> None:
-    async def test(home: House) -> None:
+    async def test(home: GatewayFixture) -> None:
         for step in (*steps, last):
             opened, records = await take(home, step)
             if opened and not isinstance(step, Pass | Reload):
@@ -248,7 +248,7 @@ def test_what_becomes_reachable_was_decided_as_new(steps: list[Step], last: MapR
 @MANY
 @given(STEPS, st.lists(map_requests() | ends() | RELOADS, min_size=1, max_size=4))
 def test_nothing_becomes_reachable_while_a_device_is_frozen(before: list[Step], after: list[Step]) -> None:
-    async def test(home: House) -> None:
+    async def test(home: GatewayFixture) -> None:
         await take_all(home, before)
         freeze(home, CONSOLE)
         for step in after:
@@ -261,7 +261,7 @@ def test_nothing_becomes_reachable_while_a_device_is_frozen(before: list[Step], 
 @MANY
 @given(STEPS, map_requests())
 def test_a_frozen_device_can_ask_again_for_what_it_has(before: list[Step], last: MapRequest) -> None:
-    async def test(home: House) -> None:
+    async def test(home: GatewayFixture) -> None:
         await take_all(home, before)
         reply = await home.gateway.handle(last)
         # AddAnyPortMapping asks for one mapping more where the port that it names is taken
@@ -281,7 +281,7 @@ def test_a_frozen_device_can_ask_again_for_what_it_has(before: list[Step], last:
 @MANY
 @given(st.lists(map_requests() | map_requests() | ends(), min_size=3, max_size=8))
 def test_no_more_internal_ports_a_day_than_the_grants_give(steps: list[Step]) -> None:
-    async def test(home: House) -> None:
+    async def test(home: GatewayFixture) -> None:
         seen: dict[bool, set[int]] = {True: set(), False: set()}
         for step in steps:
             opened, _ = await take(home, step)

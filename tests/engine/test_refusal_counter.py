@@ -1,7 +1,7 @@
 """A flood of one device is one decision with a count."""
 
 from tests.store.test_store import record
-from upnp_gw.engine.refusal_counter import MOST, WINDOW_S, Floods, Undo
+from upnp_gw.engine.refusal_counter import MOST, WINDOW_S, RefusalCounter, Undo
 from upnp_gw.model.mapping import Instant
 
 
@@ -10,7 +10,7 @@ def at(seconds: float) -> Instant:
 
 
 def test_a_minute_of_refusals_is_one_record() -> None:
-    floods = Floods()
+    floods = RefusalCounter()
     assert floods.again("pc", at(0), []) is None
     floods.begin(record(7, device="pc"), at(0), [])
     assert [floods.again("pc", at(n), []) for n in range(1, 57)] == ["d7"] * 56
@@ -21,7 +21,7 @@ def test_a_minute_of_refusals_is_one_record() -> None:
 
 
 def test_the_next_minute_is_another_one_and_nothing_is_lost() -> None:
-    floods = Floods()
+    floods = RefusalCounter()
     floods.begin(record(7, device="pc"), at(0), [])
     floods.again("pc", at(1), [])
     assert floods.again("pc", at(WINDOW_S), []) is None
@@ -31,7 +31,7 @@ def test_the_next_minute_is_another_one_and_nothing_is_lost() -> None:
 
 
 def test_devices_are_apart_and_their_number_is_bounded() -> None:
-    floods = Floods()
+    floods = RefusalCounter()
     for number in range(MOST + 1):
         floods.begin(record(number + 1, device=f"device{number}"), at(0), [])
         floods.again(f"device{number}", at(0), [])
@@ -40,7 +40,7 @@ def test_devices_are_apart_and_their_number_is_bounded() -> None:
 
 
 def test_what_was_undone_is_counted_again_and_nothing_is_lost() -> None:
-    floods = Floods()
+    floods = RefusalCounter()
     undo: Undo = []
     floods.begin(record(7, device="pc"), at(0), undo)
     floods.again("pc", at(1), undo)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.fixtures.gateway import NETWORK
-from upnp_gw.engine.obstacles import Hindrances
+from upnp_gw.engine.obstacles import Obstacles
 from upnp_gw.engine.other_tables import OtherTables
-from upnp_gw.engine.reserved_ports import OwnPorts
+from upnp_gw.engine.reserved_ports import ReservedPorts
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
 
@@ -68,7 +68,7 @@ class Reader:
 async def test_what_cannot_be_read_or_understood_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     unreadable = ValueError("not UTF-8")
     others = OtherTables(lambda: NETWORK, Reader(GOOD, FirewallError("busy"), ODD, unreadable, {"nftables": []}))
-    ports = OwnPorts(frozenset, others)
+    ports = ReservedPorts(frozenset, others)
     told = []
     with caplog.at_level(logging.WARNING):
         for _ in range(5):
@@ -92,14 +92,14 @@ async def test_a_change_of_other_tables_is_read_at_once() -> None:
             async with asyncio.timeout(5):
                 await judged.wait()
             judged.clear()
-            assert OwnPorts(frozenset, others)().holds(*WEB) is held
+            assert ReservedPorts(frozenset, others)().holds(*WEB) is held
     finally:
         following.cancel()
 
 
 async def test_a_chain_that_drops_is_logged_once_and_when_it_has_gone(caplog: pytest.LogCaptureFixture) -> None:
     others = OtherTables(lambda: NETWORK, Reader(DROPPING, DROPPING, GOOD, DROPPING))
-    hindrances = Hindrances(lambda: NETWORK, others)
+    hindrances = Obstacles(lambda: NETWORK, others)
     shown = []
     with caplog.at_level(logging.INFO):
         for _ in range(4):
@@ -114,7 +114,7 @@ async def test_a_chain_that_drops_is_logged_once_and_when_it_has_gone(caplog: py
 
 async def test_a_flowtable_is_told_with_what_it_means() -> None:
     others = OtherTables(lambda: NETWORK, Reader(OFFLOADING, GOOD))
-    hindrances = Hindrances(lambda: NETWORK, others)
+    hindrances = Obstacles(lambda: NETWORK, others)
     await others.refresh()
     (told,) = hindrances.now()
     assert told.startswith(
@@ -126,7 +126,7 @@ async def test_a_flowtable_is_told_with_what_it_means() -> None:
 
 def test_an_external_address_that_is_not_public_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     networks = [NETWORK]
-    hindrances = Hindrances(lambda: networks[-1], OtherTables(lambda: networks[-1]))
+    hindrances = Obstacles(lambda: networks[-1], OtherTables(lambda: networks[-1]))
     with caplog.at_level(logging.WARNING):
         hindrances.tell()
         assert not caplog.records

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, GUEST_IP, NETWORK, PC, PC_IP, TWO_LANS, Clock, House, house
+from tests.fixtures.gateway import (
+    CONSOLE,
+    CONSOLE_IP,
+    GUEST_IP,
+    NETWORK,
+    PC,
+    PC_IP,
+    TWO_LANS,
+    Clock,
+    GatewayFixture,
+    gateway_fixture,
+)
 from tests.fixtures.policies import policy_of
 from upnp_gw.engine.stored_devices import StoredDevices
 from upnp_gw.model.network import Neighbour, Network
@@ -34,7 +45,7 @@ int_ports = ["3000-9000"]
 COLUMNS = {"mappings": "device", "cuts": "device", "evidence": "device", "evidence_devices": "device"}
 
 
-async def lived_in(made: House, *devices: tuple[str, str, int]) -> None:
+async def lived_in(made: GatewayFixture, *devices: tuple[str, str, int]) -> None:
     """Each (address, MAC, port): a mapping, a pending cut, a question, an incident that freezes it."""
     for client, mac, port in devices:
         address = ip_address(client)
@@ -74,14 +85,14 @@ def as_an_older_version_wrote_it(directory: Path) -> None:
         db.execute("UPDATE notes SET key = substr(key, 1, 17) WHERE kind IN ('device', 'incident')")
 
 
-def holds(made: House) -> set[tuple[str, int]]:
+def holds(made: GatewayFixture) -> set[tuple[str, int]]:
     """(device, external port) of every mapping; each of them is open."""
     held = {(mapping.device, mapping.key.external_port) for mapping in made.gateway.ledger.table}
     assert {port for _, port in made.ports} == {port for _, port in held}
     return held
 
 
-def known(made: House) -> list[set[str]]:
+def known(made: GatewayFixture) -> list[set[str]]:
     """The devices of pending cuts, of incidents and of questions."""
     now = made.clock()
     return [
@@ -94,12 +105,12 @@ def known(made: House) -> list[set[str]]:
 async def test_a_home_with_one_lan_loses_nothing(tmp_path: Path) -> None:
     """It is the same file before and after: names, mappings, cuts, incidents, questions, evidence."""
     clock = Clock()
-    async with house(tmp_path, POLICY, clock) as made:
+    async with gateway_fixture(tmp_path, POLICY, clock) as made:
         await lived_in(made, (CONSOLE_IP, CONSOLE, 4000), (PC_IP, PC, 5000))
     before = stored(tmp_path)
     assert before["mappings"] == [PC, CONSOLE]
     assert not [text for texts in before.values() for text in texts if "@" in text]
-    async with house(tmp_path, POLICY, clock, boot="boot-2") as made:
+    async with gateway_fixture(tmp_path, POLICY, clock, boot="boot-2") as made:
         assert holds(made) == {(CONSOLE, 4000), (PC, 5000)}
         assert known(made) == [{CONSOLE, PC}] * 3
         await made.gateway.remember()
@@ -123,13 +134,13 @@ async def test_with_several_lans_the_address_tells_the_lan(
     tmp_path: Path, network: Network, lan: str, guest_lan: str, older: bool
 ) -> None:
     clock = Clock()
-    async with house(tmp_path, POLICY, clock, network=TWO_LANS) as made:
+    async with gateway_fixture(tmp_path, POLICY, clock, network=TWO_LANS) as made:
         await lived_in(made, (CONSOLE_IP, CONSOLE, 4000), (GUEST_IP, GUEST, 5000))
     if older:
         as_an_older_version_wrote_it(tmp_path)
         assert not [text for texts in stored(tmp_path).values() for text in texts if "@" in text]
     console, guest = f"{CONSOLE}@{lan}", f"{GUEST}@{guest_lan}"
-    async with house(tmp_path, POLICY, clock, boot="boot-2", network=network) as made:
+    async with gateway_fixture(tmp_path, POLICY, clock, boot="boot-2", network=network) as made:
         assert holds(made) == {(console, 4000), (guest, 5000)}
         assert known(made) == [{console, guest}] * 3
         await made.gateway.remember()
@@ -146,10 +157,10 @@ async def test_with_several_lans_the_address_tells_the_lan(
 async def test_a_guest_lan_that_is_served_no_more_leaves_nothing_to_a_home_device(tmp_path: Path) -> None:
     """The incident of the copied MAC address does not freeze the console. The console does not get its mapping."""
     clock = Clock()
-    async with house(tmp_path, POLICY, clock, network=TWO_LANS) as made:
+    async with gateway_fixture(tmp_path, POLICY, clock, network=TWO_LANS) as made:
         await lived_in(made, (GUEST_IP, CONSOLE, 5000))
         await made.granted(4000)
-    async with house(tmp_path, POLICY, clock, boot="boot-2") as made:
+    async with gateway_fixture(tmp_path, POLICY, clock, boot="boot-2") as made:
         assert holds(made) == {(CONSOLE, 4000)}
         assert not made.operations.book.frozen(CONSOLE, clock())
         await made.granted(4001)

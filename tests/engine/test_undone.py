@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, gateway_fixture
 from upnp_gw.firewall.base import Change
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.transaction import Turn
-from upnp_gw.model.mapping import Kind, Transport, Via
+from upnp_gw.ledger.transaction import Transaction
+from upnp_gw.model.mapping import MappingKind, Transport, Via
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import Refusal, Refused
@@ -28,9 +28,9 @@ def policy(text: str) -> Policy:
 
 
 async def test_a_grant_that_was_narrowed_narrows_what_stands_at_a_restart(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await home.granted(8000)
-    async with house(tmp_path, policy(WIDE + 'remote = ["203.0.113.0/24"]\n')) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE + 'remote = ["203.0.113.0/24"]\n')) as home:
         forward = home.firewall.reach(TCP, 8000, ip_address("203.0.113.9"))
         assert forward is not None
         assert forward.remote is not None
@@ -38,10 +38,10 @@ async def test_a_grant_that_was_narrowed_narrows_what_stands_at_a_restart(tmp_pa
 
 
 async def test_a_policy_that_did_not_come_into_force_decides_nothing(tmp_path: Path) -> None:
-    async with house(tmp_path, policy('version = 1\ndefault = "deny"\n')) as home:
+    async with gateway_fixture(tmp_path, policy('version = 1\ndefault = "deny"\n')) as home:
         await home.granted(9000, "127.0.0.1", target=PC_IP, via=Via.OPERATOR)
 
-        def widen(turn: Turn) -> None:
+        def widen(turn: Transaction) -> None:
             home.gateway.duties.policy_changed(turn, policy(WIDE))
 
         home.firewall.fail_next = ["no memory"]
@@ -52,7 +52,7 @@ async def test_a_policy_that_did_not_come_into_force_decides_nothing(tmp_path: P
 async def test_an_incident_of_an_undone_batch_begins_again(tmp_path: Path) -> None:
     text = 'version = 1\n[limits]\non_incident = "quarantine"\nincident_after = 3\n'
     text += '[[grant]]\nname = "one"\nwho = "*"\nint_ports = [8080]\n'
-    async with house(tmp_path, policy(text)) as home:
+    async with gateway_fixture(tmp_path, policy(text)) as home:
         await home.granted(8080)
         await home.refused(5001)
         await home.refused(5002)
@@ -64,17 +64,17 @@ async def test_an_incident_of_an_undone_batch_begins_again(tmp_path: Path) -> No
 
 
 async def test_the_end_of_a_pinhole_reserves_no_port_of_the_gateway(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         home.around.neighbours.learn(Neighbour(ip_address(PC_IP6), PC, "lan0"))
         made = await home.granted(8080, PC_IP6, via=Via.PCP, nonce=b"1" * 12)
-        assert made.mapping.kind is Kind.PINHOLE
+        assert made.mapping.kind is MappingKind.PINHOLE
         home.clock.pass_s(3600)
         await home.sweep()
         await home.granted(8080)
 
 
 async def test_a_control_point_changes_nothing_of_the_operators_mapping(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         operator = {"via": Via.OPERATOR, "lifetime": None, "permanent": True, "description": "mine"}
         await home.granted(9000, "127.0.0.1", target=PC_IP, **operator)
         await home.granted(9000, PC_IP, enabled=False, description="not yours")
@@ -84,7 +84,7 @@ async def test_a_control_point_changes_nothing_of_the_operators_mapping(tmp_path
 
 
 async def test_asking_twice_does_not_save_the_flows_of_what_was_disabled(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await home.granted(8000)
         await home.granted(8000, enabled=False)
         await home.granted(8000, enabled=False)
@@ -95,7 +95,7 @@ async def test_asking_twice_does_not_save_the_flows_of_what_was_disabled(tmp_pat
 async def test_the_writer_outlives_a_fault_that_nobody_foresaw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         apply = home.firewall.apply
 
         async def fail(changes: Sequence[Change]) -> None:
@@ -114,7 +114,7 @@ async def test_the_writer_outlives_whatever_the_disk_does(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         monkeypatch.setattr(home.store, where, full)
         assert (await home.refused(8000)).refusal is Refusal.BACKEND
         assert home.ports == set()
@@ -130,7 +130,7 @@ async def test_the_writer_outlives_a_fault_of_its_own_books(
     def fault(*_: object, **__: object) -> None:
         raise RuntimeError("nobody foresaw it")
 
-    async with house(tmp_path, policy(WIDE)) as home:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         for what in ("write", "batch"):
             monkeypatch.setattr(home.gateway.books, what, fault)
             assert (await home.refused(8000)).refusal is Refusal.BACKEND
@@ -147,7 +147,7 @@ ASKED += '[[grant]]\nname = "some"\nwho = "*"\nint_ports = ["8000-8999"]\nmax_po
 
 
 async def test_a_batch_that_is_tried_again_one_by_one_counts_once(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(ASKED)) as home:
+    async with gateway_fixture(tmp_path, policy(ASKED)) as home:
         home.firewall.fail_next = ["no memory"]
         replies = await asyncio.gather(home.map(8000), home.map(9000), home.map(8001, PC_IP), home.map(80, PC_IP))
         assert not home.firewall.fail_next
@@ -161,13 +161,13 @@ async def test_a_batch_that_is_tried_again_one_by_one_counts_once(tmp_path: Path
         (question,) = home.operations.questions.all(home.clock().wall)
         assert (question.times, question.topic.port) == (1, 9000)
         await home.gateway.remember()
-    async with house(tmp_path, policy(ASKED)) as home:
+    async with gateway_fixture(tmp_path, policy(ASKED)) as home:
         (question,) = home.operations.questions.all(home.clock().wall)
         assert question.times == 1
 
 
 async def test_what_failed_for_good_is_not_counted_as_granted(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(ASKED)) as home:
+    async with gateway_fixture(tmp_path, policy(ASKED)) as home:
         await home.refused(9000)
         for port in (8000, 8001):
             home.firewall.fail_next = ["no memory"]
@@ -180,7 +180,7 @@ async def test_what_failed_for_good_is_not_counted_as_granted(tmp_path: Path) ->
 
 
 async def test_a_question_that_was_settled_by_what_failed_still_waits(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(ASKED)) as home:
+    async with gateway_fixture(tmp_path, policy(ASKED)) as home:
         await home.refused(9000)
         home.operations.policy = policy(WIDE)
         home.firewall.fail_next = ["no memory"]
@@ -191,7 +191,7 @@ async def test_a_question_that_was_settled_by_what_failed_still_waits(tmp_path: 
 
 
 async def test_a_flood_that_begins_in_an_undone_batch_is_on_disk_with_all_its_refusals(tmp_path: Path) -> None:
-    async with house(tmp_path, policy(ASKED.replace("30", "3"))) as home:
+    async with gateway_fixture(tmp_path, policy(ASKED.replace("30", "3"))) as home:
         for port in (8000, 9000):
             await home.map(port)
         home.firewall.fail_next = ["no memory"]

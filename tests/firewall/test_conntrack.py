@@ -17,7 +17,7 @@ from upnp_gw.firewall import conntrack
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import (
     FILTERED_MOST,
-    Side,
+    PortSide,
     build_filter,
     end_flows,
     find,
@@ -25,7 +25,7 @@ from upnp_gw.firewall.conntrack import (
     parse_tuple,
     wanted_of,
 )
-from upnp_gw.firewall.flows import Earlier, Ending, Flows, Leaving
+from upnp_gw.firewall.flows import EarlierFlows, Ending, Flows, OutgoingFlows
 from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
 from upnp_gw.firewall.netlink import (
     NESTED,
@@ -112,10 +112,10 @@ def spared(one: Forward, port: int = 4074, remote: str | None = None) -> Flows:
     return replace(Flows.through(one), spared=(Flows.through(other),))
 
 
-def leaving(transport: Transport, holder: int = 1, address: str = EXTERNAL) -> Leaving:
+def leaving(transport: Transport, holder: int = 1, address: str = EXTERNAL) -> OutgoingFlows:
     """The flows that have external port 4074, which is mapped to this port of the console."""
     holders = frozenset([Endpoint(ip_address(CONSOLE), holder)])
-    return Leaving(transport, 4074, frozenset([ip_address(address)]), holders)
+    return OutgoingFlows(transport, 4074, frozenset([ip_address(address)]), holders)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def leaving(transport: Transport, holder: int = 1, address: str = EXTERNAL) -> L
         (leaving(Transport.UDP), [OUTBOUND_UDP, MAPPED]),
         (leaving(Transport.TCP, holder=3074), []),
         (leaving(Transport.UDP, address="11.22.33.45"), []),
-        (Earlier(Transport.UDP, 3074, Endpoint(ip_address(CONSOLE), 3074), 4074), [STUN]),
+        (EarlierFlows(Transport.UDP, 3074, Endpoint(ip_address(CONSOLE), 3074), 4074), [STUN]),
     ],
 )
 def test_which_flows_a_forward_means(flows: Ending, meant: list[Message]) -> None:
@@ -200,9 +200,9 @@ def test_the_filter_names_protocol_and_destination_port() -> None:
         1: attribute(2 | NESTED, attribute(1, b"\x11") + attribute(3, struct.pack("!H", 4074))),
         25: attribute(1, struct.pack("=I", 0x28)),
     }
-    source = parse_attributes(parse_attributes(build_filter(Transport.UDP, 3074, Side.FROM))[1])[2]
+    source = parse_attributes(parse_attributes(build_filter(Transport.UDP, 3074, PortSide.FROM))[1])[2]
     assert parse_attributes(source) == {1: b"\x11", 2: b"\x0c\x02"}
-    answers = parse_attributes(build_filter(Transport.UDP, 4074, Side.BACK))
+    answers = parse_attributes(build_filter(Transport.UDP, 4074, PortSide.BACK))
     assert answers == {2: attributes[1], 25: attribute(2, struct.pack("=I", 0x28))}
 
 
@@ -268,6 +268,6 @@ def test_a_knock_at_a_closed_port_is_no_conversation(protocol: int, status: int,
     there, back = one_way(PEER, 5000, EXTERNAL, 4074, protocol), one_way(CONSOLE, 3074, PEER, 5000, protocol)
     told = entry(there, back, status=status)
     transport = Transport.TCP if protocol == 6 else Transport.UDP
-    found = parse_entry(told, {(transport, 4074, Side.TO): []})
+    found = parse_entry(told, {(transport, 4074, PortSide.TO): []})
     assert found is not None
     assert found.answered is answered

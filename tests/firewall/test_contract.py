@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.fixtures.firewall_driver import NETWORK, Driver, forward, settings
-from upnp_gw.firewall.base import Close, Cut, Firewall, FirewallMode, Forward, Open, Refill, Rewire
+from upnp_gw.firewall.base import Close, Cut, Firewall, FirewallMode, Forward, Open, Refill, UpdateNetwork
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
 
@@ -125,8 +125,8 @@ def test_a_refill_leaves_exactly_its_forwards(firewall: Any2) -> None:
 
 def test_rewire_keeps_the_mappings(firewall: Any2) -> None:
     firewall.apply(*map(Open, KINDS))
-    firewall.apply(Rewire(replace(NETWORK, external=())))
-    firewall.apply(Rewire(NETWORK))
+    firewall.apply(UpdateNetwork(replace(NETWORK, external=())))
+    firewall.apply(UpdateNetwork(NETWORK))
     assert firewall.ids() == {one.id for one in KINDS}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fixtures.firewall_driver import forward, network_of, settings, until
 from tests.fixtures.lab_firewall import Gateway, connected, gateway_of, goes_on, to
-from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open, Refill, Rewire
+from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open, Refill, UpdateNetwork
 from upnp_gw.lab import GUEST, HOME, Host, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, dial, reach
 from upnp_gw.model.mapping import IPAddress, Transport
@@ -134,7 +134,7 @@ def test_the_source_port_follows_the_external_address(router: Gateway, fresh_lab
     lab.gateway.ip("addr add 11.22.33.99/24 dev wan0")
     router.apply(Open(to(lab, "pc", "m1", 3075, internal_port=3074, transport=UDP)))
     other = lab.external[0] + 55
-    router.apply(Rewire(replace(network, external=(other,))))
+    router.apply(UpdateNetwork(replace(network, external=(other,))))
     with EchoServer(lab.hosts["pc"], UDP, 3074) as pc, EchoServer(peer, UDP, 9999):
         seen = pc.reach(peer.address, 9999)
         assert (seen.seen_from, seen.seen_port) == (other, 3075)

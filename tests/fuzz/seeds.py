@@ -18,9 +18,9 @@ from tests.protocols.igd import test_raw_description as raw
 from tests.system import test_neighbour_messages as neighbour
 from tests.system import test_rtnetlink as route
 from upnp_gw.firewall.netlink import attribute, build_message, nest
-from upnp_gw.store.high_water import Mark, as_bytes
+from upnp_gw.store.high_water import HighWaterMark, as_bytes
 from upnp_gw.system.neighbour_messages import ND, arp_request
-from upnp_gw.system.rtnetlink import Kind, Nud
+from upnp_gw.system.rtnetlink import MessageType, NeighbourState
 
 CAPTURES = ROOT / "tests" / "captures" / "captures.jsonl"
 SUBSCRIBES = (
@@ -151,16 +151,16 @@ def raw_bodies() -> Iterator[bytes]:
 
 
 def marks() -> Iterator[bytes]:
-    yield as_bytes(Mark("0123456789abcdef0123456789abcdef", 12, 7, 1_800_000_000))
-    yield as_bytes(Mark("0123456789abcdef0123456789abcdef", 0, 0, 0))
+    yield as_bytes(HighWaterMark("0123456789abcdef0123456789abcdef", 12, 7, 1_800_000_000))
+    yield as_bytes(HighWaterMark("0123456789abcdef0123456789abcdef", 0, 0, 0))
     yield b'{"store": "a", "transaction": ' + b"9" * 40 + b', "moved": 0, "at": 0}'
     yield b'{"store": "a", "transaction": 3, "moved": 5, "at": -1e999}'
 
 
 def route_messages() -> Iterator[bytes]:
-    yield route.address(Kind.NEWADDR, AF_INET, 24, 0, route.DST4)
-    yield route.address(Kind.NEWADDR, AF_INET6, 64, 0x44, route.DST6)
-    yield route.neighbour(Kind.NEWNEIGH, AF_INET, Nud.REACHABLE, 0, route.DST4, route.MAC)
+    yield route.address(MessageType.NEWADDR, AF_INET, 24, 0, route.DST4)
+    yield route.address(MessageType.NEWADDR, AF_INET6, 64, 0x44, route.DST6)
+    yield route.neighbour(MessageType.NEWNEIGH, AF_INET, NeighbourState.REACHABLE, 0, route.DST4, route.MAC)
     yield route.route(0, 254, 1, attribute(4, struct.pack("=I", 7)))
 
 

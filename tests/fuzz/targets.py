@@ -35,11 +35,11 @@ from upnp_gw.model.request import Refusal, Refused, Removed, Source
 from upnp_gw.protocols.gena import messages as gena
 from upnp_gw.protocols.igd import arguments, soap
 from upnp_gw.protocols.igd.raw_description import repairs, unreadable_argument
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec as pcp
-from upnp_gw.protocols.pending import Question
-from upnp_gw.protocols.port5351 import PortControl
+from upnp_gw.protocols.pending import PendingReply
+from upnp_gw.protocols.port5351 import Port5351
 from upnp_gw.protocols.ssdp.search import parse_search
 from upnp_gw.servers.http.host_header import split_host
 from upnp_gw.store.high_water import SIZE, mark_path, read_mark
@@ -96,11 +96,11 @@ def soap_call(data: bytes) -> None:
 
 def soap_argument(value: str) -> None:
     shown(value, 64)
-    for face in Face:
+    for face in IgdVersion:
         for read in (arguments.transport, arguments.remote_host, arguments.internal_client):
-            with suppress(arguments.Rejected):
+            with suppress(arguments.InvalidArgument):
                 read(face, value)
-    with suppress(arguments.Rejected):
+    with suppress(arguments.InvalidArgument):
         arguments.description(value)
 
 
@@ -124,12 +124,12 @@ def pcp_message(data: bytes) -> None:
 def port_5351(data: bytes) -> None:
     """Both protocols as the socket meets them. No answer draws more than a NAT-PMP or a PCP header (SR-11)."""
     with suppress(WireError):
-        found = PortControl().receive(data, Source(SOURCE, "lan0"), EXTERNAL, 7)
+        found = Port5351().receive(data, Source(SOURCE, "lan0"), EXTERNAL, 7)
         answers = [found] if isinstance(found, bytes) else replies(found)
         assert all(len(answer) <= max(24, len(data) + 3) for answer in answers)
 
 
-def replies(question: Question) -> list[bytes]:
+def replies(question: PendingReply) -> list[bytes]:
     refused = [question.answer(Refused(refusal, "no", None), 7) for refusal in Refusal]
     return [*refused, question.answer(Removed(()), 7)]
 
@@ -223,7 +223,7 @@ def neighbours(data: bytes) -> None:
         if claim is not None:
             address, mac = claim
             assert len(bytes.fromhex(mac.replace(":", ""))) == 6
-            opened = [neighbour_messages.Open(address, 2, (mac,))]
+            opened = [neighbour_messages.OpenQuery(address, 2, (mac,))]
             made = neighbour_messages.arp_filter if address.version == 4 else neighbour_messages.nd_filter
             assert all(0 <= jump < 256 for _, true, false, _ in made(opened) for jump in (true, false))
 

@@ -19,8 +19,8 @@ from upnp_gw.model.network import Link, Network
 from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.protocols.gena import messages as gena
 from upnp_gw.protocols.igd import soap
-from upnp_gw.protocols.igd_services import Face, description_path
-from upnp_gw.servers.http.framing import Refused
+from upnp_gw.protocols.igd_services import IgdVersion, description_path
+from upnp_gw.servers.http.framing import BadRequest
 from upnp_gw.servers.http.limits import HttpLimits
 from upnp_gw.servers.http.server import HttpServer
 from upnp_gw.store import decision_rows
@@ -40,7 +40,7 @@ NETWORK = Network(
 @cache
 def http_server() -> HttpServer:
     """As far as a request's head: it never listens, and nobody answers behind it."""
-    documents = {description_path(face): b"" for face in Face}
+    documents = {description_path(face): b"" for face in IgdVersion}
     nothing: Any = SimpleNamespace()
     return HttpServer(
         documents=documents,
@@ -81,7 +81,7 @@ def http_request(data: bytes) -> None:
             version=message.version,
             transport=None,
         )
-        with suppress(Refused):
+        with suppress(BadRequest):
             http_server()._resource(cast(web.BaseRequest, request))
         for method in ("SUBSCRIBE", "UNSUBSCRIBE"):
             gena.parse_request(method, message.headers, SOURCE)
@@ -122,8 +122,8 @@ def rows(data: bytes) -> None:
         (row,) = db.execute("SELECT * FROM mappings").fetchall()
         assert stored_row(row, HOLDS).mapping == mapping
         decided(db, text)
-        notes.write(db, [notes.Note(notes.Kind.DEVICE, text, {"name": text})])
-        assert notes.load(db)[notes.Kind.DEVICE] == [{"name": text}]
+        notes.write(db, [notes.Note(notes.NoteKind.DEVICE, text, {"name": text})])
+        assert notes.load(db)[notes.NoteKind.DEVICE] == [{"name": text}]
     finally:
         db.execute("ROLLBACK")
 

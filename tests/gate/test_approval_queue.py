@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fixtures.policies import PC, PC6, facts_of, map_request
-from upnp_gw.gate.approval_queue import KEEP_S, MOST, MOST_OF_DEVICE, Questions
+from upnp_gw.gate.approval_queue import KEEP_S, MOST, MOST_OF_DEVICE, ApprovalQueue
 from upnp_gw.gate.question import EARLIER
 from upnp_gw.gate.terms import MOST_EXTERNAL, Terms, topic_of
 from upnp_gw.model.mapping import DecisionId, RemotePeers, Transport, Via
@@ -18,7 +18,7 @@ WALL = 1_800_000_000.0
 
 
 def ask(
-    queue: Questions,
+    queue: ApprovalQueue,
     device: str = "pc",
     port: int = 5000,
     wall: float = WALL,
@@ -32,13 +32,13 @@ def ask(
     return queue.ask(topic, terms, request, basis, DecisionId(f"d{port}"), wall, on_undo)
 
 
-def numbers(queue: Questions) -> list[int]:
+def numbers(queue: ApprovalQueue) -> list[int]:
     return [question.number for question in queue.all(WALL)]
 
 
 @pytest.mark.spec("SR-28")
 def test_one_entry_for_what_is_asked_again() -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     ask(queue)
     ask(queue, wall=WALL + 5, lifetime_s=60, description="newer")
     (question,) = queue.all(WALL + 5)
@@ -55,7 +55,7 @@ def test_one_entry_for_what_is_asked_again() -> None:
 @pytest.mark.spec("SR-28")
 def test_more_external_ports_or_a_longer_lease_is_another_number() -> None:
     """``approve 1`` must not mean what was asked after question 1 was shown."""
-    queue = Questions()
+    queue = ApprovalQueue()
     ask(queue, lifetime_s=600)
     ask(queue, external=6000, lifetime_s=600)
     (question,) = queue.all(WALL)
@@ -73,7 +73,7 @@ def test_more_external_ports_or_a_longer_lease_is_another_number() -> None:
 
 
 def test_the_external_ports_of_one_question_are_bounded() -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     for external in range(2000, 2000 + 4 * MOST_EXTERNAL, 2):
         ask(queue, external=external)
     (question,) = queue.all(WALL)
@@ -84,7 +84,7 @@ def test_the_external_ports_of_one_question_are_bounded() -> None:
 
 
 def test_another_waiting_grant_makes_another_question_of_it() -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     ask(queue, basis="a", external=6000)
     ask(queue, basis="b")
     (question,) = queue.all(WALL)
@@ -93,7 +93,7 @@ def test_another_waiting_grant_makes_another_question_of_it() -> None:
 
 
 def test_a_granted_request_answers_the_questions_that_it_covers() -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     host: dict[str, Any] = {"remote": ip_network("203.0.113.7")}
     topics = [ask(queue).topic, ask(queue, **host).topic, ask(queue, address=PC6).topic, ask(queue, port=1).topic]
     queue.settle(topics[1])
@@ -104,7 +104,7 @@ def test_a_granted_request_answers_the_questions_that_it_covers() -> None:
 
 
 def test_an_answer_that_comes_late_drops_no_other_question() -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     shown = ask(queue)
     changed = ask(queue, external=6000)
     queue.drop(shown)
@@ -114,7 +114,7 @@ def test_an_answer_that_comes_late_drops_no_other_question() -> None:
 
 
 def test_what_was_undone_is_as_it_was() -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     before = ask(queue)
     for change in (
         lambda undo: ask(queue, external=6000, on_undo=undo),
@@ -131,7 +131,7 @@ def test_what_was_undone_is_as_it_was() -> None:
 
 
 def test_a_datagram_does_not_change_what_tcp_proved() -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     ask(queue, description="proved")
     ask(queue, via=Via.NATPMP, description="claimed")
     assert queue.all(WALL)[0].request.description == "proved"
@@ -142,7 +142,7 @@ def test_a_datagram_does_not_change_what_tcp_proved() -> None:
 
 
 def test_what_tcp_proves_takes_the_place_of_what_a_datagram_claimed() -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     ask(queue, via=Via.NATPMP, external=6000, lifetime_s=10**6)
     ask(queue, lifetime_s=60)
     (question,) = queue.all(WALL)
@@ -151,7 +151,7 @@ def test_what_tcp_proves_takes_the_place_of_what_a_datagram_claimed() -> None:
 
 @pytest.mark.spec("SR-28")
 def test_bounds_of_one_device_and_of_all() -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     for port in range(5000, 5100):
         ask(queue, port=port)
     assert [question.request.internal.port for question in queue.all(WALL)] == [*range(5000, 5000 + MOST_OF_DEVICE)]
@@ -163,7 +163,7 @@ def test_bounds_of_one_device_and_of_all() -> None:
 
 @pytest.mark.spec("SR-26", "SR-28")
 def test_who_is_proved_takes_the_place_of_what_was_claimed() -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     for port in range(MOST_OF_DEVICE):
         ask(queue, port=port + 5000, wall=WALL + port, via=Via.PCP)
     assert ask(queue, port=6000, via=Via.PCP) is None
@@ -175,14 +175,14 @@ def test_who_is_proved_takes_the_place_of_what_was_claimed() -> None:
 
 @pytest.mark.spec("SR-28")
 def test_what_nobody_asks_any_more_is_forgotten() -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     ask(queue)
     assert len(queue.all(WALL + KEEP_S - 1)) == 1
     assert queue.all(WALL + KEEP_S) == ()
 
 
 def test_changes_are_told_once_and_again_where_they_were_not_taken() -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     ask(queue)
     assert list(queue.changes()) == ["1"]
     assert queue.changes() == {}
@@ -207,7 +207,7 @@ def test_changes_are_told_once_and_again_where_they_were_not_taken() -> None:
     standing_only=st.booleans(),
 )
 def test_a_question_comes_back_from_the_store_as_it_was(rule: Any, target: bool, **given: Any) -> None:
-    queue = Questions()
+    queue = ApprovalQueue()
     address, lifetime = given.pop("address"), given.pop("lifetime")
     filters = tuple(RemotePeers(*pair) for pair in given.pop("filters"))
     request = map_request(address, lifetime_s=lifetime, filters=filters, **given)
@@ -215,7 +215,7 @@ def test_a_question_comes_back_from_the_store_as_it_was(rule: Any, target: bool,
     topic = topic_of(facts, request, rule)
     queue.ask(topic, Terms(((1, 5), (7, 7)), 60), request, "f", DecisionId("d1"), WALL)
     queue.ask(topic, Terms(((9, 9),), 60), request, "f", DecisionId("d2"), WALL)
-    again = Questions()
+    again = ApprovalQueue()
     stored = [body for body in queue.changes().values() if body is not None]
     again.recall(json.loads(json.dumps(stored)), 7)
     assert again.all(WALL) == queue.all(WALL)
@@ -226,7 +226,7 @@ def test_a_question_comes_back_from_the_store_as_it_was(rule: Any, target: bool,
 @pytest.mark.parametrize("damage", [{"external_ports": None}, {"via": "smtp"}, {"remotes": [["x", 1]]}, None])
 def test_a_stored_question_that_makes_no_sense_is_dropped(damage: dict[str, Any] | None) -> None:
     """One of an older version is, too: it did not say what a yes gives. Its device asks again."""
-    queue = Questions()
+    queue = ApprovalQueue()
     ask(queue)
     ask(queue, port=6000)
     bodies = queue.changes()
@@ -234,7 +234,7 @@ def test_a_stored_question_that_makes_no_sense_is_dropped(damage: dict[str, Any]
         del bodies["1"]["basis"]  # type: ignore[union-attr]
     else:
         bodies["1"] |= damage  # type: ignore[operator]
-    again = Questions()
+    again = ApprovalQueue()
     again.recall([body for body in bodies.values() if body is not None], 0)
     assert numbers(again) == [2]
     assert again.changes() == {"1": None}, "it leaves the store"

@@ -9,8 +9,8 @@ from tests import ROOT
 from tests.fixtures.policies import PC, PC_MAC, TODAY, facts_of, map_request
 from upnp_gw.gate.builtin import CAUTION, home_policy, home_text, profile_text
 from upnp_gw.gate.decide import decide
-from upnp_gw.gate.decision import Held, Outcome, Verdict
-from upnp_gw.gate.device_history import DeviceBook, Incident
+from upnp_gw.gate.decision import HeldMappings, Outcome, Verdict
+from upnp_gw.gate.device_history import DeviceHistory, Incident
 from upnp_gw.gate.load import load_text
 from upnp_gw.model.mapping import Instant, Transport, Via
 from upnp_gw.model.request import Refusal
@@ -52,7 +52,7 @@ class Lan:
     """The gateway's bookkeeping around ``decide``, without a ledger: what is granted stays."""
 
     def __init__(self) -> None:
-        self.book = DeviceBook(home_policy().limits)
+        self.book = DeviceHistory(home_policy().limits)
         self.held: set[int] = set()
         self.incidents: list[Incident] = []
 
@@ -61,7 +61,7 @@ class Lan:
         request = map_request(PC, port, via=via)
         others = len(self.held - {port})
         facts = facts_of(
-            held=Held(others, others, {"home-own-ports": others}),
+            held=HeldMappings(others, others, {"home-own-ports": others}),
             changes_last_minute=self.book.changes_last_minute(PC_MAC, now),
             int_ports_today=self.book.int_ports_today(PC_MAC, today),
             frozen=self.book.frozen(PC_MAC, now),

@@ -20,7 +20,7 @@ from tests.fixtures.policies import (
 )
 from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decide import decide, lifetime_s
-from upnp_gw.gate.decision import FAULT, Clamps, External, Facts, Held, Outcome, Verdict
+from upnp_gw.gate.decision import FAULT, Clamps, External, Facts, HeldMappings, Outcome, Verdict
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.mapping import Endpoint, RemotePeers, Transport, Via
 from upnp_gw.model.request import MapRequest, Refusal
@@ -113,7 +113,7 @@ def test_the_whole_trace_of_an_allow() -> None:
     zone = "guest"
     """
     asked = suggested(3074, lifetime_s=7 * 86400)
-    held = Held(total=10, by_device=3, by_grant={"games": 1})
+    held = HeldMappings(total=10, by_device=3, by_grant={"games": 1})
     verdict = decide(policy(text), facts_of(held=held), asked)
     assert verdict.reasons == (
         "floor ok",
@@ -132,9 +132,9 @@ def test_the_whole_trace_of_an_allow() -> None:
 LIMITED: list[tuple[dict[str, object], Refusal]] = [
     ({"frozen": True}, Refusal.NOT_AUTHORIZED),
     ({"changes_last_minute": 60}, Refusal.RATE),
-    ({"held": Held(by_device=32)}, Refusal.QUOTA),
-    ({"held": Held(elements=128)}, Refusal.QUOTA),
-    ({"held": Held(total=1024)}, Refusal.TABLE_FULL),
+    ({"held": HeldMappings(by_device=32)}, Refusal.QUOTA),
+    ({"held": HeldMappings(elements=128)}, Refusal.QUOTA),
+    ({"held": HeldMappings(total=1024)}, Refusal.TABLE_FULL),
 ]
 
 
@@ -168,7 +168,7 @@ def test_the_flood_of_a_device_after_its_incident_is_a_matter_of_the_rate(incide
 
 
 def test_one_below_each_limit_is_fine() -> None:
-    facts = facts_of(changes_last_minute=59, held=Held(total=1023, by_device=31))
+    facts = facts_of(changes_last_minute=59, held=HeldMappings(total=1023, by_device=31))
     assert decide(policy(PC_GRANT), facts, map_request()).outcome is Outcome.ALLOW
 
 
@@ -397,11 +397,11 @@ def test_the_charged_grant_is_the_first_by_name_that_has_room() -> None:
     """
     held = [({}, "aa"), ({"aa": 2}, "games"), ({"aa": 2, "games": 1}, "zz"), ({"games": 9}, "aa")]
     for by_grant, rule in held:
-        assert decide(policy(text), facts_of(held=Held(by_grant=by_grant)), map_request()).rule == rule
+        assert decide(policy(text), facts_of(held=HeldMappings(by_grant=by_grant)), map_request()).rule == rule
 
 
 def test_a_full_grant_refuses_by_quota() -> None:
-    full = facts_of(held=Held(by_grant={"games": 6}))
+    full = facts_of(held=HeldMappings(by_grant={"games": 6}))
     for default in ("deny", "ask"):
         verdict = decide(policy(f'default = "{default}"\n{PC_GRANT}max_mappings = 6'), full, map_request())
         assert (verdict.outcome, verdict.refusal, verdict.rule) == (Outcome.DENY, Refusal.QUOTA, "games")
@@ -411,13 +411,13 @@ def test_a_full_grant_refuses_by_quota() -> None:
 
 def test_distinct_ports_a_day() -> None:
     text = f"{PC_GRANT}max_ports_per_day = 3\nmax_mappings = 1"
-    today = facts_of(int_ports_today=frozenset({1024, 1025, 1026}), held=Held(by_grant={}))
+    today = facts_of(int_ports_today=frozenset({1024, 1025, 1026}), held=HeldMappings(by_grant={}))
     verdict = decide(policy(text), today, map_request())
     assert (verdict.refusal, verdict.rule) == (Refusal.NOT_AUTHORIZED, "games")
     assert decide(policy(text), today, map_request(PC, 1025)).outcome is Outcome.ALLOW
     for flag in ("standing", "renewing", "restoring"):
         assert decide(policy(text), but(today, **{flag: True}), map_request()).outcome is Outcome.ALLOW
-    full = replace(today, held=Held(by_grant={"games": 1}))
+    full = replace(today, held=HeldMappings(by_grant={"games": 1}))
     assert decide(policy(text), full, map_request()).refusal is Refusal.NOT_AUTHORIZED
 
 
@@ -544,7 +544,7 @@ def test_an_approval_is_a_grant_beside_it_whatever_its_name() -> None:
         ),
         (
             f"{PC_GRANT}max_mappings = 1",
-            facts_of(held=Held(by_grant={"games": 1})),
+            facts_of(held=HeldMappings(by_grant={"games": 1})),
             "would-deny: no grant with room",
         ),
         (f"{PC_GRANT}approve = true", facts_of(), "would-ask: the grant needs approval"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.fixtures.policies import GUEST, PC, PC6, PC_MAC, ROUTED, TV, TV_MAC, facts_of, map_request
 from upnp_gw.gate.build import build
 from upnp_gw.gate.decide import decide
-from upnp_gw.gate.decision import Facts, Held, Outcome
+from upnp_gw.gate.decision import Facts, HeldMappings, Outcome
 from upnp_gw.gate.index import indexed
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.mapping import Endpoint, IPAddress, IPNetwork, Transport, Via
@@ -102,7 +102,7 @@ def questions(draw: st.DrawFn) -> tuple[Facts, MapRequest]:
         target_device=target_mac or str(target),
         target_mac=target_mac,
         minute_of_day=draw(st.sampled_from([0, 720, 800])),
-        held=Held(by_grant={f"g{n}": draw(st.integers(0, 3)) for n in range(3)}),
+        held=HeldMappings(by_grant={f"g{n}": draw(st.integers(0, 3)) for n in range(3)}),
     )
     return facts, request
 
@@ -282,7 +282,7 @@ def test_the_longest_names_still_fit_into_a_reason() -> None:
         facts_of(),
         facts_of(minute_of_day=600),
         facts_of(minute_of_day=600, int_ports_today=seen),
-        facts_of(minute_of_day=600, held=Held(by_grant={long: 65535})),
+        facts_of(minute_of_day=600, held=HeldMappings(by_grant={long: 65535})),
     ):
         verdict = decide(made(tables), facts, map_request(IPv4Address("192.168.1.23")))
         assert long in verdict.reasons[-1]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.fixtures.policies import PC, PC_MAC, TV_MAC, map_request
 from upnp_gw.gate.decision import FAULT, Outcome, Verdict
-from upnp_gw.gate.device_history import MOST_DEVICES, MOST_INCIDENTS, MOST_PORTS_A_DAY, DeviceBook, Incident
+from upnp_gw.gate.device_history import MOST_DEVICES, MOST_INCIDENTS, MOST_PORTS_A_DAY, DeviceHistory, Incident
 from upnp_gw.gate.schema import Limits, OnIncident
 from upnp_gw.model.mapping import Instant, Via
 from upnp_gw.model.request import Refusal
@@ -27,13 +27,13 @@ YES = Verdict(Outcome.ALLOW, "g", None, ("granted",), None, "")
 
 
 def refuse(
-    book: DeviceBook, port: int, seconds: float, verdict: Verdict | None = None, via: Via = Via.IGD1
+    book: DeviceHistory, port: int, seconds: float, verdict: Verdict | None = None, via: Via = Via.IGD1
 ) -> Incident | None:
     return book.refused(PC_MAC, map_request(PC, port, via=via), verdict or no(), at(seconds), DAY)
 
 
-def book_of(**limits: object) -> DeviceBook:
-    return DeviceBook(Limits(**limits))  # type: ignore[arg-type]
+def book_of(**limits: object) -> DeviceHistory:
+    return DeviceHistory(Limits(**limits))  # type: ignore[arg-type]
 
 
 # -- rate

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from tests.fixtures.policies import GUEST, PC, PC6, PC_MAC, TV, facts_of, map_request, suggested
 from tests.fixtures.policies import policy_of as policy
 from tests.gate.test_decide_model import made, policies, questions
-from upnp_gw.gate.decision import Facts, Held, Outcome
+from upnp_gw.gate.decision import Facts, HeldMappings, Outcome
 from upnp_gw.gate.explain import Effect, explain, ports_text
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.mapping import Endpoint, Transport, Via
@@ -113,11 +113,11 @@ def test_every_condition_is_told_in_words(request_: MapRequest, rule: str, says:
 
 def test_room_and_the_charged_grant() -> None:
     request = suggested(3074, transport=Transport.UDP, lifetime_s=7 * 86400)
-    told = explain(RULES, facts_of(held=Held(1, 1, {"for-pc": 1})), request)
+    told = explain(RULES, facts_of(held=HeldMappings(1, 1, {"for-pc": 1})), request)
     (charged,) = [rule for rule in told.grants if rule.effect is Effect.CHARGED]
     assert (charged.name, charged.why) == ("for-pc", "room 5/6")
     assert (told.names, told.lease_s) == (("pc",), 4 * 3600)
-    full = explain(RULES, facts_of(held=Held(6, 6, {"for-pc": 6})), request)
+    full = explain(RULES, facts_of(held=HeldMappings(6, 6, {"for-pc": 6})), request)
     assert [rule.why for rule in full.grants if rule.effect is Effect.FULL] == [
         "rule for-pc gives at most 6 mappings to a device"
     ]

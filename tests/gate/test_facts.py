@@ -22,8 +22,8 @@ from tests.fixtures.policies import (
 )
 from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decide import decide
-from upnp_gw.gate.decision import Facts, Held, Outcome
-from upnp_gw.gate.device_history import DeviceBook
+from upnp_gw.gate.decision import Facts, HeldMappings, Outcome
+from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.gate.facts import OPERATOR, device_of, gather, ids_of, name_of, names_of, on_other_lans, suspects
 from upnp_gw.gate.schema import Limits
 from upnp_gw.model.device import is_mac
@@ -50,8 +50,8 @@ ONE_LAN = replace(NETWORK, lans=NETWORK.lans[:1])
 
 
 def gathered(request: MapRequest, table: Neighbours = KNOWN, network: Network = ONE_LAN, **more: Any) -> Facts:
-    book = more.pop("book", None) or DeviceBook(Limits())
-    return gather(policy(""), network, table, PORTS, book, Held(), request, NOW, NOON, **more)
+    book = more.pop("book", None) or DeviceHistory(Limits())
+    return gather(policy(""), network, table, PORTS, book, HeldMappings(), request, NOW, NOON, **more)
 
 
 def test_a_device_is_its_mac_and_a_host_without_one_its_address() -> None:
@@ -117,7 +117,7 @@ def test_the_operator_is_nobodys_device() -> None:
 
 
 def test_the_book_fills_in_the_rest() -> None:
-    book = DeviceBook(Limits(incident_after=1))
+    book = DeviceHistory(Limits(incident_after=1))
     book.changed(PC_MAC, NOW)
     book.granted(PC_MAC, 5000, NOW, NOON.date().toordinal())
     request = map_request(PC, 22)

@@ -13,7 +13,7 @@ from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import External, Outcome
 from upnp_gw.gate.load import LARGEST, load_file, load_text
-from upnp_gw.gate.schema import Assure, Family, Grant, Limits, Mode, OnIncident
+from upnp_gw.gate.schema import Assurance, Family, Grant, Limits, Mode, OnIncident
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Transport, Via
 
@@ -238,8 +238,8 @@ def test_the_builders_view_of_everything() -> None:
     assert everything.mode is Mode.OBSERVE
     assert everything.limits == Limits(100, 5, 6, 5400, 14 * 86400, 7, OnIncident.QUARANTINE, 9)
     pc, tv = everything.devices["pc"], everything.devices["tv"]
-    assert (pc.macs, pc.dhcp_name, pc.assure) == (frozenset({PC_MAC}), "PC", Assure.LEASE)
-    assert tv.assure is Assure.IP
+    assert (pc.macs, pc.dhcp_name, pc.assure) == (frozenset({PC_MAC}), "PC", Assurance.LEASE)
+    assert tv.assure is Assurance.IP
     assert everything.forbids[0].int_ports == ((137, 140),)
     assert [grant.name for grant in everything.grants] == ["c", "b"], "one that needs approval is charged last"
     first, second = everything.grants

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upnp_gw.gate.managed_file import Change, changed, ended, first_end, free_name, moment, rules_of, without
+from upnp_gw.gate.managed_file import ManagedChange, changed, ended, first_end, free_name, moment, rules_of, without
 
 WALL = 1_800_000_000.0
 GRANT = {"name": "allow-ps5", "who": "ps5", "int_ports": [3074, "4000-4010"], "until": moment(WALL)}
@@ -15,32 +15,34 @@ PS5 = {"ps5": {"mac": ["ac:89:95:00:00:01"]}}
 
 
 def test_what_is_shown_is_what_is_written() -> None:
-    written = changed("", Change(PS5, (FORBID,), (GRANT,)))
+    written = changed("", ManagedChange(PS5, (FORBID,), (GRANT,)))
     assert tomllib.loads(written.toml) == {"device": PS5, "forbid": [FORBID], "grant": [GRANT]}
     assert tomllib.loads(written.text) == {"version": 1, "device": PS5, "forbid": [FORBID], "grant": [GRANT]}
     assert written.text.startswith("# Written by upnp-gw")
 
 
 def test_comments_of_the_operator_stay() -> None:
-    text = changed("", Change(PS5, grants=(GRANT,))).text.replace('who = "ps5"', 'who = "ps5" # the loud one')
-    text = changed("# mine\n" + text, Change({}, (FORBID,))).text
+    text = changed("", ManagedChange(PS5, grants=(GRANT,))).text.replace(
+        'who = "ps5"', 'who = "ps5" # the loud one'
+    )
+    text = changed("# mine\n" + text, ManagedChange({}, (FORBID,))).text
     assert "# mine\n" in text
     assert "# the loud one" in text
-    gone = changed(text, Change({}, without=frozenset({"allow-ps5"}))).text
+    gone = changed(text, ManagedChange({}, without=frozenset({"allow-ps5"}))).text
     assert tomllib.loads(gone) == {"version": 1, "device": PS5, "forbid": [FORBID]}
     assert "# mine\n" in gone
 
 
 def test_a_name_changes_in_the_rules_too() -> None:
-    text = changed("", Change(PS5, (FORBID,), (GRANT,))).text
-    renamed = changed(text, Change({"box": PS5["ps5"]}, renamed={"ps5": "box"})).text
+    text = changed("", ManagedChange(PS5, (FORBID,), (GRANT,))).text
+    renamed = changed(text, ManagedChange({"box": PS5["ps5"]}, renamed={"ps5": "box"})).text
     raw = tomllib.loads(renamed)
     assert raw["device"] == {"box": PS5["ps5"]}
     assert (raw["grant"][0]["who"], raw["forbid"][0]["who"]) == ("box", ["pc", "box"])
 
 
 def test_what_ends_when() -> None:
-    raw = tomllib.loads(changed("", Change(PS5, (FORBID,), (GRANT,))).text)
+    raw = tomllib.loads(changed("", ManagedChange(PS5, (FORBID,), (GRANT,))).text)
     assert first_end(raw) == WALL
     assert ended(raw, WALL - 1) == frozenset()
     assert ended(raw, WALL) == {"allow-ps5"}
@@ -62,7 +64,7 @@ def test_what_ends_when() -> None:
 def test_whatever_way_somebody_wrote_the_file_it_can_be_changed(text: str) -> None:
     """A file with its rules in one line ended every command with a traceback."""
     before = tomllib.loads(text)
-    change = Change(PS5, (FORBID,), (GRANT,), frozenset({"a"}), {"pc": "box"})
+    change = ManagedChange(PS5, (FORBID,), (GRANT,), frozenset({"a"}), {"pc": "box"})
     raw = tomllib.loads(changed(text, change).text)
     assert {name: raw["device"][name] for name in PS5} == PS5
     assert "pc" not in raw["device"]
@@ -102,5 +104,5 @@ def test_a_free_name_is_a_name_and_free(wanted: str, taken: set[str]) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_is_quoted_as_toml(reason: str) -> None:
-    written = changed("", Change({}, grants=({**GRANT, "reason": reason},)))
+    written = changed("", ManagedChange({}, grants=({**GRANT, "reason": reason},)))
     assert tomllib.loads(written.text)["grant"][0]["reason"] == reason

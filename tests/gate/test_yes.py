@@ -9,14 +9,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.fixtures.policies import PC, PC6, PC_MAC, TODAY, facts_of, map_request
-from upnp_gw.gate.approval_queue import Questions
-from upnp_gw.gate.build import Approved
+from upnp_gw.gate.approval_queue import ApprovalQueue
+from upnp_gw.gate.build import ManagedPolicy
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import Clamps, Outcome, Verdict
 from upnp_gw.gate.floor import exact_external
 from upnp_gw.gate.index import basis
 from upnp_gw.gate.load import loaded
-from upnp_gw.gate.operator_rules import Proposals
+from upnp_gw.gate.operator_rules import OperatorRules
 from upnp_gw.gate.portset import covers
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.schema import Policy
@@ -75,7 +75,7 @@ def decided(policy: Policy, request: MapRequest) -> Verdict:
     return decide(policy, facts_of(request.source.address, wall=WALL), request)
 
 
-def ask(queue: Questions, policy: Policy, request: MapRequest, free: bool) -> Question | None:
+def ask(queue: ApprovalQueue, policy: Policy, request: MapRequest, free: bool) -> Question | None:
     """Treats a request that has to wait as ``upnp_gw.engine.operator_question`` does."""
     verdict = decided(policy, request)
     facts, waiting = facts_of(request.source.address), policy.grant(verdict.rule)
@@ -137,16 +137,16 @@ def test_a_yes_gives_what_its_question_said(
     text: str, asks: list[MapRequest], later: list[MapRequest], free: bool, data: st.DataObject
 ) -> None:
     raw = tables(text + DEVICE if text.startswith("default") else DEVICE + text, "policy.toml")
-    before, queue = loaded(raw, "policy.toml", TODAY).policy, Questions()
+    before, queue = loaded(raw, "policy.toml", TODAY).policy, ApprovalQueue()
     for request in asks:
         ask(queue, before, request, free)
     waiting = queue.all(WALL)
     assume(waiting)
     question = data.draw(st.sampled_from(waiting))
-    proposals = Proposals(before, WALL)
+    proposals = OperatorRules(before, WALL)
     assert proposals.still_waits(question)
     (rule,) = proposals.approve(question, None).grants
-    written = Approved(tables(f"version = 1\n{proposals.toml(question)}", "approved.toml"), "approved.toml")
+    written = ManagedPolicy(tables(f"version = 1\n{proposals.toml(question)}", "approved.toml"), "approved.toml")
     after = loaded(raw, "policy.toml", TODAY, written).policy
     for request in (*asks, *later):
         verdict = decided(after, request)

@@ -9,8 +9,8 @@ import pytest
 
 from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home, pinhole
 from upnp_gw.lab import Lab, LabUnavailable, Topology, acquire
-from upnp_gw.lab.probe import Call, EchoServer, dial
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.lab.probe import EchoServer, OpenConnection, dial
+from upnp_gw.protocols.igd_services import IgdVersion
 
 
 def _unavailable() -> str:
@@ -73,9 +73,9 @@ class Orphan:
     home: Home
     killed_at: float
     """Monotonic seconds."""
-    calls: list[Call]
+    calls: list[OpenConnection]
     """Live flows through 8080, over both transports and address families."""
-    longer: list[Call]
+    longer: list[OpenConnection]
     """And through 8081, over both address families."""
 
     def left(self, after_s: float) -> float:
@@ -86,10 +86,10 @@ class Orphan:
 @pytest.fixture(scope="session")
 def orphan(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orphan]:
     with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        point = made.point(face=Face.IGD2)
+        point = made.point(face=IgdVersion.IGD2)
         openings = ((TCP, 8081, 3600), (TCP, 8080, 3), (UDP, 8080, 3))
         with ExitStack() as stack:
-            calls: dict[int, list[Call]] = {8080: [], 8081: []}
+            calls: dict[int, list[OpenConnection]] = {8080: [], 8081: []}
             for transport, port, lease_s in openings:
                 point.add(port, transport, NewLeaseDuration=lease_s)
                 pinhole(point, port, Protocol=transport.number, LeaseTime=lease_s)

@@ -18,11 +18,11 @@ from typing import Any, Self
 
 from tests.lab.igd_control_point import ControlPoint
 from upnp_gw.lab import Host, Lab, Topology
-from upnp_gw.lab.daemon import Daemon
-from upnp_gw.lab.probe import Call, Proof, reach
+from upnp_gw.lab.daemon import LabDaemon
+from upnp_gw.lab.probe import OpenConnection, Proof, reach
 from upnp_gw.lab.topology import INTERNET, WAN_NETWORK
 from upnp_gw.model.mapping import Transport
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 TCP, UDP = Transport.TCP, Transport.UDP
 ROUTER = ("--firewall", "router")
@@ -123,7 +123,7 @@ class Watch:
                 self._arrived.notify_all()
 
 
-def ended(call: Call) -> bool:
+def ended(call: OpenConnection) -> bool:
     """A live flow carries nothing any more; one late answer on a loaded machine is no end."""
     return not call.ask() and not call.ask()
 
@@ -146,8 +146,8 @@ class Home:
     """A lab and the daemon on its gateway."""
 
     lab: Lab
-    daemon: Daemon
-    points: dict[tuple[str, Face], ControlPoint] = field(default_factory=dict)
+    daemon: LabDaemon
+    points: dict[tuple[str, IgdVersion], ControlPoint] = field(default_factory=dict)
 
     @property
     def console(self) -> Host:
@@ -169,7 +169,7 @@ class Home:
     def external(self) -> IPv4Address:
         return self.lab.external[0]
 
-    def point(self, host: str = "console", face: Face = Face.IGD1) -> ControlPoint:
+    def point(self, host: str = "console", face: IgdVersion = IgdVersion.IGD1) -> ControlPoint:
         """The control point of a host; its description is read once a run of the daemon."""
         if (host, face) not in self.points:
             gateway = next(
@@ -277,7 +277,7 @@ def home(
         given = ("--policy", str(path))
     with Lab(topology) as lab:
         before(lab)
-        with Daemon(lab.gateway, directory, *lans, "--wan", lab.topology.wan, *given, *options) as daemon:
+        with LabDaemon(lab.gateway, directory, *lans, "--wan", lab.topology.wan, *given, *options) as daemon:
             yield Home(lab, daemon)
 
 

@@ -18,7 +18,7 @@ from lxml import etree
 
 from upnp_gw.lab import Host
 from upnp_gw.model.mapping import Transport
-from upnp_gw.protocols.igd_services import Face, service_of
+from upnp_gw.protocols.igd_services import IgdVersion, service_of
 
 ANSWER_S = 10.0
 EVENT_S = 5.0
@@ -76,7 +76,9 @@ def _more(link: socket.socket) -> bytes:
 class ControlPoint:
     """A control point in a host that has read one description of the gateway."""
 
-    def __init__(self, host: Host, gateway: IPv4Address, face: Face = Face.IGD1, port: int = 5000) -> None:
+    def __init__(
+        self, host: Host, gateway: IPv4Address, face: IgdVersion = IgdVersion.IGD1, port: int = 5000
+    ) -> None:
         self.host = host
         self.gateway = gateway
         self.face = face

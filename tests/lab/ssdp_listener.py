@@ -32,7 +32,7 @@ class Heard:
 
 
 @dataclass
-class Ear:
+class SsdpListener:
     socket: socket.socket
     index: int
     heard: list[Heard] = field(default_factory=list)
@@ -71,7 +71,7 @@ async def until(condition: Callable[[], bool], within_s: float = 6.0) -> None:
 @contextmanager
 def ear(
     host: Host, *, v6: bool = False, bind: str = "", port: int = 0, group: str = "", interface: str = "eth0"
-) -> Iterator[Ear]:
+) -> Iterator[SsdpListener]:
     """A socket on one interface of a host; ``group`` is joined there, multicast leaves there."""
     with host.inside():
         made = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
@@ -93,7 +93,7 @@ def ear(
                 join = struct.pack("4s4si", packed, bytes(4), index)
                 made.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, join)
         made.bind((bind, port, 0, index) if v6 else (bind, port))
-        yield Ear(made, index)
+        yield SsdpListener(made, index)
 
 
 def link_of(gateway: Host, name: str) -> Link:

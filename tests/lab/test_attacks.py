@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.attacks import ATTACKS
 from tests.lab.end_to_end import ROUTER, Home, home
-from tests.lab.well_behaved_client import Honest, attacked, memory_kb
+from tests.lab.well_behaved_client import WellBehavedClient, attacked, memory_kb
 
 pytestmark = pytest.mark.lab
 
@@ -24,14 +24,14 @@ STORED_BYTES = 16 * 1024 * 1024
 @pytest.fixture(scope="module")
 def here(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        Honest(made).ask(10)
+        WellBehavedClient(made).ask(10)
         yield made
 
 
 @pytest.mark.spec("SR-5", "SR-8", "SR-11", "SR-22", "SR-23")
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_honest_client_is_served_beside(here: Home, name: str) -> None:
-    before, honest = memory_kb(here.daemon.pid), Honest(here)
+    before, honest = memory_kb(here.daemon.pid), WellBehavedClient(here)
     with attacked(here, name, SECONDS, COUNT) as attack:
         honest.ask(while_=lambda: attack.poll() is None)
         assert attack.stdout is not None

@@ -20,7 +20,7 @@ from tests.lab.neighbour_forgery import claim, confirm
 from upnp_gw.lab import Host, LanHost
 from upnp_gw.lab.probe import EchoServer, dial, reach
 from upnp_gw.model.mapping import IPAddress, Transport
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec
 from upnp_gw.protocols.pcp.messages import ANY_IPV4, ANY_IPV6, MapData, Request
@@ -146,12 +146,12 @@ def maps_everything(here: Home, host: Host, owner: Host) -> None:
 
 
 def maps_by_igd(here: Home, host: Host, owner: Host) -> None:
-    here.point(host.name, Face.IGD2).add(IGD, NewInternalClient=owner.address)
+    here.point(host.name, IgdVersion.IGD2).add(IGD, NewInternalClient=owner.address)
 
 
 def maps_a_pinhole(here: Home, host: Host, owner: Host) -> None:
     values = {"RemoteHost": "", "RemotePort": 0, "Protocol": 6, "LeaseTime": 600, "InternalPort": PINHOLE}
-    point = here.point(host.name, Face.IGD2)
+    point = here.point(host.name, IgdVersion.IGD2)
     point.call("AddPinhole", "WANIPv6FirewallControl", InternalClient=owner.address6, **values)
 
 
@@ -353,7 +353,7 @@ def test_one_forged_frame_shuts_the_mappings_of_its_owner_for_two_seconds(here: 
 def test_a_forged_claim_to_a_host_that_is_there_opens_nothing(here: Home, owner: Host, proved: bool) -> None:
     """The gateway has no neighbour entry of the host; the PC forges one and asks from its own address. A second
     frame has the kernel take it for proved."""
-    here.point("pc", Face.IGD2)
+    here.point("pc", IgdVersion.IGD2)
     for address in (owner.address, owner.address6):
         claim(here.pc, address, here.gateway)
         if proved:
@@ -362,7 +362,7 @@ def test_a_forged_claim_to_a_host_that_is_there_opens_nothing(here: Home, owner:
 
 
 def test_a_host_that_answers_for_the_address_of_one_that_answers_too_opens_nothing(here: Home, owner: Host) -> None:
-    here.point("pc", Face.IGD2)
+    here.point("pc", IgdVersion.IGD2)
     with taken(here, here.pc, owner):
         opens_nothing(here, owner)
     assert until(leads_to(here, owner, owner), SETTLED_S)

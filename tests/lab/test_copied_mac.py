@@ -20,7 +20,7 @@ from upnp_gw.lab import GUEST, HOME, Host, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.lab.topology import LanHost
 from upnp_gw.model.mapping import IPAddress
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec
 from upnp_gw.protocols.pcp.messages import ANY_IPV4, ANY_IPV6, MapData, Request, ResultCode, ThirdParty
@@ -88,7 +88,7 @@ class Copied:
         self.home.ask("POST", "/v1/reload")
 
     def point(self, name: str) -> ControlPoint:
-        return self.home.point(name, Face.IGD2)
+        return self.home.point(name, IgdVersion.IGD2)
 
     def pcp(self, name: str, way: str = "ip4") -> AbstractContextManager[Talk]:
         """Port 5351 of the gateway, over IPv4, the host's global IPv6 address, or its link-local one."""

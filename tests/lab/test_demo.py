@@ -11,9 +11,18 @@ from pathlib import Path
 import pytest
 
 from upnp_gw.lab import Lab, LabUnavailable
-from upnp_gw.lab.daemon import Daemon, DaemonFailed
+from upnp_gw.lab.daemon import DaemonFailed, LabDaemon
 from upnp_gw.lab.demo import play, rehearsal, steps
-from upnp_gw.lab.demo.report import FAILED, PROVED, SHOWN, SKIPPED, Found, JsonReport, Outcome, TextReport
+from upnp_gw.lab.demo.report import (
+    FAILED,
+    PROVED,
+    SHOWN,
+    SKIPPED,
+    JsonReport,
+    StepFindings,
+    StepOutcome,
+    TextReport,
+)
 from upnp_gw.lab.demo.stage import Console, NotProved, Stage
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model.mapping import Transport
@@ -40,7 +49,7 @@ def test_the_demo_proves_every_step() -> None:
 @pytest.mark.lab
 @pytest.mark.usefixtures("namespaces")
 def test_the_demo_without_upnpc_uses_igd_device(fresh_lab: Lab, tmp_path: Path) -> None:
-    with Daemon(fresh_lab.gateway, tmp_path, *ROUTER):
+    with LabDaemon(fresh_lab.gateway, tmp_path, *ROUTER):
         host = fresh_lab.hosts["console"]
         console = Console(host, host.address)
         console.upnpc = None
@@ -64,7 +73,7 @@ def test_a_step_that_sees_something_else_fails_the_demo(
     lab.gateway.nft(
         "table ip t { chain c { type nat hook prerouting priority -100; iifname wan0 dnat to 192.168.77.10; }; }"
     )
-    stage = Stage(lab, Daemon(lab.gateway, tmp_path), Console(console, console.address))
+    stage = Stage(lab, LabDaemon(lab.gateway, tmp_path), Console(console, console.address))
     with EchoServer(console, Transport.TCP, steps.GAME), EchoServer(console, Transport.UDP, steps.GAME):
         outcomes = play._run(TextReport(), steps.STEPS[1:3], stage, PROVED)
     assert [outcome.result for outcome in outcomes] == [FAILED, SKIPPED]
@@ -88,7 +97,7 @@ def test_sigterm_leaves_no_directory_and_no_daemon(tmp_path: Path) -> None:
 
 @pytest.mark.lab
 def test_a_daemon_that_does_not_start_says_why(lab: Lab, tmp_path: Path) -> None:
-    daemon = Daemon(lab.gateway, tmp_path, "--lan", "lan0", "--wan", "lan0")
+    daemon = LabDaemon(lab.gateway, tmp_path, "--lan", "lan0", "--wan", "lan0")
     with pytest.raises(DaemonFailed, match="ended with code 2"):
         daemon.start()
     assert not daemon.running
@@ -96,7 +105,7 @@ def test_a_daemon_that_does_not_start_says_why(lab: Lab, tmp_path: Path) -> None
 
 @pytest.mark.lab
 def test_killed_and_started_again_is_the_same_gateway(fresh_lab: Lab, tmp_path: Path) -> None:
-    with Daemon(fresh_lab.gateway, tmp_path, *ROUTER) as daemon:
+    with LabDaemon(fresh_lab.gateway, tmp_path, *ROUTER) as daemon:
         first = daemon.pid
         assert daemon.kill() == -signal.SIGKILL
         daemon.start()
@@ -125,11 +134,11 @@ def test_without_namespaces_decisions_are_shown_and_nothing_is_called_proved(
 
 def test_text_fits_80_columns_and_hides_nothing_foreign(capsys: pytest.CaptureFixture[str]) -> None:
     report = TextReport()
-    found = Found(["x" * 200, "  a command printed \x1b[2J this", *("word " * 40 for _ in range(2)), ""])
+    found = StepFindings(["x" * 200, "  a command printed \x1b[2J this", *("word " * 40 for _ in range(2)), ""])
     report.opening("here", "nftables", play.PICTURE)
     report.begins(1, "A title")
-    report.ended(Outcome("name", "A title", PROVED, found, 0.1))
-    report.summary([Outcome("name", "A title", PROVED, found, 0.1)], "memory", 1.0)
+    report.ended(StepOutcome("name", "A title", PROVED, found, 0.1))
+    report.summary([StepOutcome("name", "A title", PROVED, found, 0.1)], "memory", 1.0)
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     assert "\x1b" not in out
@@ -141,7 +150,7 @@ def test_the_memory_backend_never_ends_with_0_and_a_failed_step_ends_with_1(
     def refused() -> str:
         raise LabUnavailable("not here.")
 
-    def failing(scene: rehearsal.Scene) -> Found:
+    def failing(scene: rehearsal.RehearsalGateway) -> StepFindings:
         raise NotProved("it was otherwise")
 
     monkeypatch.setattr(play, "acquire", refused)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from upnp_gw.lab.daemon import Daemon
+from upnp_gw.lab.daemon import LabDaemon
 from upnp_gw.lab.lab import Lab
 from upnp_gw.lab.topology import Topology
 
@@ -18,7 +18,7 @@ HOME = ("--lan", "lan0", "--wan", "wan0")
 FREE = ["udp/1900, udp/5351 and tcp/5000 are free"]
 
 
-def examined(daemon: Daemon, *options: str) -> Told:
+def examined(daemon: LabDaemon, *options: str) -> Told:
     told: Told = {}
     for check in json.loads(daemon.cli("doctor", "--json", *options, check=False).stdout):
         told.setdefault((check["name"], check["outcome"]), []).append(check["finding"])
@@ -29,7 +29,7 @@ def faults(told: Told) -> set[str]:
     return {name for name, outcome in told if outcome != "ok"}
 
 
-def served(daemon: Daemon) -> list[str]:
+def served(daemon: LabDaemon) -> list[str]:
     return [f"udp/1900, udp/5351 and tcp/5000 are served by upnp-gw (pid {daemon.pid})"]
 
 
@@ -44,7 +44,7 @@ def test_in_every_mode_it_asks_for_nothing_that_the_daemon_does_and_knows_its_po
         }
         needed = {"alongside": {"forwarding"}, "router": set(), "memory": {"nftables"}}
         for mode in ("alongside", "router", "memory"):  # before router mode nothing is forwarded
-            daemon = Daemon(lab.gateway, tmp_path / mode, *modes[mode])
+            daemon = LabDaemon(lab.gateway, tmp_path / mode, *modes[mode])
             before = examined(daemon, *modes[mode])
             assert faults(before) == needed[mode] | {"daemon"}, mode
             assert before["ports", "ok"] == FREE
@@ -57,7 +57,7 @@ def test_in_every_mode_it_asks_for_nothing_that_the_daemon_does_and_knows_its_po
                     assert re.fullmatch(
                         "upnp-gw runs, and its own configuration is looked at, not --lan, .*", left_out
                     )
-                    elsewhere = Daemon(lab.gateway, tmp_path / "elsewhere")
+                    elsewhere = LabDaemon(lab.gateway, tmp_path / "elsewhere")
                     (taken,) = examined(elsewhere, *modes[mode])["ports", "warn"]
                     assert taken.endswith(f"are served by another upnp-gw (pid {daemon.pid}), which was not asked")
         assert examined(daemon, *modes[mode])["ports", "ok"] == FREE, "after it was stopped"
@@ -71,7 +71,7 @@ def test_a_foreign_filter_of_forwarded_traffic_is_told_before_router_mode_fails_
             ["nft", "-f", "-"],
             text="table inet other { chain foreign { type filter hook forward priority filter; policy drop; }; }",
         )
-        daemon = Daemon(lab.gateway, tmp_path, *HOME, "--firewall", "router")
+        daemon = LabDaemon(lab.gateway, tmp_path, *HOME, "--firewall", "router")
         told = examined(daemon, *HOME, "--firewall", "router")
         assert told["router mode", "fail"] == [
             "does not start: chain inet other foreign of another firewall filters what is forwarded"

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from upnp_gw.lab import Host, Lab
-from upnp_gw.lab.daemon import Daemon
+from upnp_gw.lab.daemon import LabDaemon
 
 pytestmark = pytest.mark.lab
 
 
 def test_a_client_on_the_same_host_maps_a_port_and_is_refused_one(lab: Lab, tmp_path: Path) -> None:
     options = ("--lan", "lo", "--wan", "wan0", "--backend", "memory", "--http-port", "5000")
-    with Daemon(lab.gateway, tmp_path, *options) as daemon:
+    with LabDaemon(lab.gateway, tmp_path, *options) as daemon:
         argv = [sys.executable, "-m", "upnp_gw.lab.control_point", "--location", "http://127.0.0.1:5000/igd1.xml"]
         actions = ["add:tcp:8080:8080:600", "add:tcp:2222:22:600", "delete:tcp:8080"]
         done = lab.gateway.run([*argv, "127.0.0.1", *actions], timeout=30)
@@ -36,7 +36,7 @@ def test_it_needs_no_wan_no_route_and_no_neighbour_port(namespaces: None, tmp_pa
     first = ("--lan", "lo", "--backend", "memory", "--http-port", "5000")
     second = ("--lan", "lo", "--backend", "memory", "--http-port", "5001", "--external", "9.9.9.1")
     try:
-        with Daemon(host, tmp_path / "1", *first) as one, Daemon(host, tmp_path / "2", *second) as other:
+        with LabDaemon(host, tmp_path / "1", *first) as one, LabDaemon(host, tmp_path / "2", *second) as other:
             for daemon, port, address in ((one, 5000, "11.22.33.44"), (other, 5001, "9.9.9.1")):
                 status = daemon.json("status")
                 assert status["wan"]["external_addresses"] == [address]

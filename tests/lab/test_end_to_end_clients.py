@@ -12,11 +12,11 @@ from tests.lab.igd_control_point import refused
 from upnp_gw.lab import Host
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model.mapping import Transport
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
-FACES = pytest.mark.parametrize("face", list(Face))
+FACES = pytest.mark.parametrize("face", list(IgdVersion))
 CONTROL_POINT = (sys.executable, "-m", "upnp_gw.lab.control_point")
 DEBIANS_PYTHON = "/usr/bin/python3"
 
@@ -26,7 +26,7 @@ def upnpc(host: Host, *words: object) -> str:
     return host.run(["upnpc", *map(str, words)], check=False).stdout
 
 
-def at(face: Face) -> tuple[str, str]:
+def at(face: IgdVersion) -> tuple[str, str]:
     """upnpc's own way round the search, which takes it two seconds."""
     return "-u", f"http://192.168.77.1:5000/{face.value}.xml"
 
@@ -42,7 +42,7 @@ def test_upnpc_finds_the_gateway_and_its_status(here: Home) -> None:
 @FACES
 @pytest.mark.parametrize("transport", list(Transport))
 @pytest.mark.parametrize("lease", [0, 600])
-def test_upnpc_adds_lists_and_deletes(here: Home, face: Face, transport: Transport, lease: int) -> None:
+def test_upnpc_adds_lists_and_deletes(here: Home, face: IgdVersion, transport: Transport, lease: int) -> None:
     console, word = here.console, transport.value.upper()
     with EchoServer(console, transport, 3074):
         told = upnpc(console, *at(face), "-a", console.address, 3074, 4074, word, *([lease] if lease else []))
@@ -50,7 +50,7 @@ def test_upnpc_adds_lists_and_deletes(here: Home, face: Face, transport: Transpo
         assert here.reach(4074, transport).answered_by == "console"
         listed = upnpc(console, *at(face), "-l")
         (line,) = re.findall(rf" 0 {word} +4074->{console.address}:3074 +'libminiupnpc' '' (\d+)", listed)
-        longest = 604800 if face is Face.IGD2 else 30 * 86400
+        longest = 604800 if face is IgdVersion.IGD2 else 30 * 86400
         left = lease or longest
         assert left - 60 < int(line) <= left
         # upnpc prints the 713 that ends the list up to version 2.2.7, later versions keep it to themselves
@@ -64,15 +64,15 @@ def test_upnpc_adds_lists_and_deletes(here: Home, face: Face, transport: Transpo
 def test_upnpc_enforces_its_remote_host(here: Home) -> None:
     console, first = here.console, here.peer.address
     with EchoServer(console, UDP, 3074):
-        upnpc(console, *at(Face.IGD2), "-a", console.address, 3074, 3074, "UDP", 600, first)
+        upnpc(console, *at(IgdVersion.IGD2), "-a", console.address, 3074, 3074, "UDP", 600, first)
         assert here.reach(3074, UDP, "peer1")
         assert here.shut(3074, UDP, "peer2")
-        assert f"'libminiupnpc' '{first}'" in upnpc(console, *at(Face.IGD2), "-l")
-        assert "returned : 0" in upnpc(console, *at(Face.IGD2), "-d", 3074, "UDP", first)
+        assert f"'libminiupnpc' '{first}'" in upnpc(console, *at(IgdVersion.IGD2), "-l")
+        assert "returned : 0" in upnpc(console, *at(IgdVersion.IGD2), "-d", 3074, "UDP", first)
 
 
 @FACES
-def test_upnpc_gets_any_port_and_deletes_a_range(here: Home, face: Face) -> None:
+def test_upnpc_gets_any_port_and_deletes_a_range(here: Home, face: IgdVersion) -> None:
     """Deviation for v1: its description lists no AddAnyPortMapping, upnpc calls it all the same and is served."""
     wanted = 5000 + face.version
     here.point("pc").add(wanted, UDP)
@@ -90,18 +90,18 @@ def test_upnpc_gets_any_port_and_deletes_a_range(here: Home, face: Face) -> None
 def test_upnpc_lists_by_one_action_on_v2(here: Home) -> None:
     for port, transport in ((8080, TCP), (8081, UDP)):
         here.point().add(port, transport)
-    told = upnpc(here.console, *at(Face.IGD2), "-L")
+    told = upnpc(here.console, *at(IgdVersion.IGD2), "-L")
     assert re.findall(r"(TCP|UDP) +(\d+)->192\.168\.77\.10:\d+ +'test' '' (\d+)", told)[0][:2] == ("TCP", "8080")
     assert "UDP  8081->192.168.77.10:8081" in told
 
 
 def test_upnpc_asks_for_the_ipv6_firewall_and_goes_on(here: Home) -> None:
-    assert "GetFirewallStatus" in upnpc(here.console, *at(Face.IGD2), "-S")
-    assert f"ExternalIPAddress = {here.external}" in upnpc(here.console, *at(Face.IGD2), "-s")
+    assert "GetFirewallStatus" in upnpc(here.console, *at(IgdVersion.IGD2), "-S")
+    assert f"ExternalIPAddress = {here.external}" in upnpc(here.console, *at(IgdVersion.IGD2), "-s")
 
 
 def test_upnpc_gets_a_refusal_with_its_reason(here: Home) -> None:
-    told = upnpc(here.pc, *at(Face.IGD1), "-a", here.console.address, 3074, 3074, "UDP")
+    told = upnpc(here.pc, *at(IgdVersion.IGD1), "-a", here.console.address, 3074, 3074, "UDP")
     assert re.search(r"failed with code 606", told), told
     assert here.rows() == []
 
@@ -147,7 +147,7 @@ def test_python_miniupnpc(here: Home) -> None:
 
 @FACES
 @pytest.mark.parametrize("transport", list(Transport))
-def test_igd_device(here: Home, face: Face, transport: Transport) -> None:
+def test_igd_device(here: Home, face: IgdVersion, transport: Transport) -> None:
     console, word = here.console, transport.value
 
     def use(*actions: str) -> list[dict[str, object]]:
@@ -166,7 +166,7 @@ def test_igd_device(here: Home, face: Face, transport: Transport) -> None:
 
 def test_igd_device_finds_the_gateway(here: Home) -> None:
     (found,) = map(json.loads, here.console.run([*CONTROL_POINT, str(here.console.address)]).stdout.splitlines())
-    assert found["found"] in {at(face)[1] for face in Face}
+    assert found["found"] in {at(face)[1] for face in IgdVersion}
 
 
 def test_upnpc_describes_a_mapping_as_its_user_likes(here: Home) -> None:
@@ -174,7 +174,7 @@ def test_upnpc_describes_a_mapping_as_its_user_likes(here: Home) -> None:
 
     def add(description: str) -> str:
         mapping = ("-a", here.console.address, 3074, 4074, "UDP", 600)
-        return upnpc(here.console, *at(Face.IGD1), "-e", description, *mapping)
+        return upnpc(here.console, *at(IgdVersion.IGD1), "-e", description, *mapping)
 
     latin_1 = os.fsdecode(b"caf\xe9 R&D")
     for sent, kept in (("Command & Conquer", "Command & Conquer"), ("<b>", "<b>"), (latin_1, "caf\xe9 R&D")):
@@ -201,14 +201,14 @@ def test_upnpc_deletes_what_natpmpc_mapped(here: Home) -> None:
         for transport in Transport:
             console.run(["natpmpc", "-g", "192.168.77.1", "-a", "18200", "8200", transport.value, "600"])
             assert here.reach(18200, transport).answered_by == "console"
-        assert "failed with code : 606" in upnpc(here.pc, *at(Face.IGD1), "-d", 18200, "UDP")
-        assert upnpc(console, *at(Face.IGD1), "-d", 18200, "UDP").endswith("returned : 0\n")
+        assert "failed with code : 606" in upnpc(here.pc, *at(IgdVersion.IGD1), "-d", 18200, "UDP")
+        assert upnpc(console, *at(IgdVersion.IGD1), "-d", 18200, "UDP").endswith("returned : 0\n")
         assert here.shut(18200, UDP)
         assert here.reach(18200, TCP).answered_by == "console"
-        assert "18200" in upnpc(console, *at(Face.IGD1), "-l")
-        assert upnpc(console, *at(Face.IGD2), "-d", 18200, "TCP").endswith("returned : 0\n")
+        assert "18200" in upnpc(console, *at(IgdVersion.IGD1), "-l")
+        assert upnpc(console, *at(IgdVersion.IGD2), "-d", 18200, "TCP").endswith("returned : 0\n")
         assert here.shut(18200, TCP)
-    assert "18200" not in upnpc(console, *at(Face.IGD1), "-l")
+    assert "18200" not in upnpc(console, *at(IgdVersion.IGD1), "-l")
 
 
 @pytest.mark.spec("SR-15")
@@ -216,7 +216,7 @@ def test_a_delete_without_a_protocol_shuts_both_transports_and_nobody_elses(here
     """As nat-port-mapper (libp2p) ends its mappings."""
     here.point("pc").add(8081, UDP)
     for port, transport in ((8080, TCP), (8080, UDP), (8081, TCP)):
-        here.point(face=Face.IGD2).add(port, transport)
+        here.point(face=IgdVersion.IGD2).add(port, transport)
     key = {"NewRemoteHost": "", "NewProtocol": ""}
     with (
         EchoServer(here.console, TCP, 8080),
@@ -225,13 +225,13 @@ def test_a_delete_without_a_protocol_shuts_both_transports_and_nobody_elses(here
     ):
         assert here.reach(8080, TCP)
         assert here.reach(8080, UDP)
-        here.point(face=Face.IGD2).call("DeletePortMapping", **key, NewExternalPort=8080)
-        here.point(face=Face.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
+        here.point(face=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8080)
+        here.point(face=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
         assert here.shut(8080, TCP)
         assert here.shut(8080, UDP)
         assert here.reach(8081, UDP).answered_by == "pc"
         with refused(606):
-            here.point(face=Face.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
+            here.point(face=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
         assert here.reach(8081, UDP).answered_by == "pc"
 
 
@@ -239,6 +239,6 @@ def test_a_refused_tcp_port_stays_shut(here: Home) -> None:
     """A web server's port needs a grant that names it: the floor of every policy."""
     with EchoServer(here.console, TCP, 443):
         assert "failed with code 606" in upnpc(
-            here.console, *at(Face.IGD1), "-a", here.console.address, 443, 443, "TCP"
+            here.console, *at(IgdVersion.IGD1), "-a", here.console.address, 443, 443, "TCP"
         )
         assert here.shut(443)

@@ -7,11 +7,11 @@ import pytest
 
 from tests.lab.end_to_end import Home
 from tests.lab.igd_control_point import Subscriber
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
-FACES = pytest.mark.parametrize("face", list(Face))
+FACES = pytest.mark.parametrize("face", list(IgdVersion))
 OTHER = IPv4Address("11.22.33.99")
 COUNT, UPDATE = "PortMappingNumberOfEntries", "SystemUpdateID"
 
@@ -25,7 +25,7 @@ def here(shared: Home) -> Iterator[Home]:
 class Listening:
     """A subscriber that has its initial event, and what the next ones must say."""
 
-    def __init__(self, subscriber: Subscriber, face: Face) -> None:
+    def __init__(self, subscriber: Subscriber, face: IgdVersion) -> None:
         self.subscriber = subscriber
         self.face = face
         self.first = subscriber.next()
@@ -34,7 +34,7 @@ class Listening:
     def told(self, raised: int, **values: str) -> None:
         """One message with exactly this; v2 also with the update id, raised by so many changes."""
         want = dict(values)
-        if self.face is Face.IGD2:
+        if self.face is IgdVersion.IGD2:
             self.update = (self.update + raised) % 2**32
             want[UPDATE] = str(self.update)
         assert self.subscriber.next() == want
@@ -42,7 +42,7 @@ class Listening:
 
 @FACES
 @pytest.mark.spec("IGD-180", "IGD-201")
-def test_the_initial_event_tells_everything(here: Home, face: Face) -> None:
+def test_the_initial_event_tells_everything(here: Home, face: IgdVersion) -> None:
     here.point(face=face).add(8080)
     with Subscriber(here.point(face=face)) as subscriber:
         assert subscriber.answer.status == 200
@@ -51,7 +51,7 @@ def test_the_initial_event_tells_everything(here: Home, face: Face) -> None:
         assert scheme == "Second"
         assert int(seconds) >= 1800
         first = subscriber.next()
-    v2 = {UPDATE: first.get(UPDATE, "")} if face is Face.IGD2 else {}
+    v2 = {UPDATE: first.get(UPDATE, "")} if face is IgdVersion.IGD2 else {}
     assert first == {
         "PossibleConnectionTypes": "IP_Routed",
         "ConnectionStatus": "Connected",
@@ -63,14 +63,14 @@ def test_the_initial_event_tells_everything(here: Home, face: Face) -> None:
 
 @FACES
 @pytest.mark.spec("IGD-193", "IGD-194", "IGD-195", "IGD-201")
-def test_add_overwrite_and_delete_are_one_event_each(here: Home, face: Face) -> None:
+def test_add_overwrite_and_delete_are_one_event_each(here: Home, face: IgdVersion) -> None:
     point = here.point(face=face)
     with Subscriber(point) as subscriber:
         heard = Listening(subscriber, face)
         point.add(8080)
         heard.told(1, **{COUNT: "1"})
         point.add(8080, NewInternalPort=8081)
-        if face is Face.IGD2:
+        if face is IgdVersion.IGD2:
             heard.told(1)
         point.delete(8080)
         heard.told(1, **{COUNT: "0"})
@@ -78,7 +78,7 @@ def test_add_overwrite_and_delete_are_one_event_each(here: Home, face: Face) -> 
 
 @FACES
 @pytest.mark.spec("IGD-131", "IGD-193")
-def test_the_end_of_a_lease_is_one_event(here: Home, face: Face) -> None:
+def test_the_end_of_a_lease_is_one_event(here: Home, face: IgdVersion) -> None:
     point = here.point(face=face)
     with Subscriber(point) as subscriber:
         heard = Listening(subscriber, face)
@@ -89,11 +89,11 @@ def test_the_end_of_a_lease_is_one_event(here: Home, face: Face) -> None:
 
 @pytest.mark.spec("IGD-164")
 def test_a_range_delete_is_one_event(here: Home) -> None:
-    point = here.point(face=Face.IGD2)
+    point = here.point(face=IgdVersion.IGD2)
     for port in (8001, 8002, 8003, 9000):
         point.add(port)
     with Subscriber(point) as subscriber:
-        heard = Listening(subscriber, Face.IGD2)
+        heard = Listening(subscriber, IgdVersion.IGD2)
         assert heard.first[COUNT] == "4"
         point.call("DeletePortMappingRange", NewStartPort=8000, NewEndPort=8999, NewProtocol="TCP", NewManage=0)
         heard.told(1, **{COUNT: "1"})
@@ -129,7 +129,7 @@ def test_who_unsubscribes_hears_no_more(here: Home) -> None:
 
 @FACES
 @pytest.mark.spec("IGD-196")
-def test_a_new_external_address_is_told(here: Home, face: Face) -> None:
+def test_a_new_external_address_is_told(here: Home, face: IgdVersion) -> None:
     with Subscriber(here.point(face=face)) as subscriber:
         subscriber.next()
         for address in (OTHER, here.external):
@@ -141,7 +141,7 @@ def test_a_new_external_address_is_told(here: Home, face: Face) -> None:
 
 @FACES
 @pytest.mark.spec("IGD-196")
-def test_a_lost_link_is_told_by_both_services(here: Home, face: Face) -> None:
+def test_a_lost_link_is_told_by_both_services(here: Home, face: IgdVersion) -> None:
     point, wan = here.point(face=face), "gateway"
     with Subscriber(point) as connection, Subscriber(point, "WANCommonInterfaceConfig") as link:
         connection.next()

@@ -16,7 +16,7 @@ from tests.lab.igd_control_point import Fault, refused, until
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model.mapping import IPAddress
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
@@ -131,7 +131,7 @@ def test_idle_connections_of_one_host_lock_nobody_out(modest: Home) -> None:
         assert held
         begun = time.monotonic()
         modest.point().add(8080)
-        assert modest.point(face=Face.IGD2).external_address() == str(modest.external)
+        assert modest.point(face=IgdVersion.IGD2).external_address() == str(modest.external)
         assert time.monotonic() - begun < 2.0
 
 
@@ -231,7 +231,7 @@ def test_a_full_table_takes_no_more_and_keeps_what_it_has(namespaces: None, tmp_
         for port in (8000, 8001, 8002):
             here.point().add(port, NewInternalPort=9000)
         with refused(728):
-            here.point("pc", Face.IGD2).add(8003)
+            here.point("pc", IgdVersion.IGD2).add(8003)
         with refused(501):
             here.point("pc").add(8003)
         assert all(here.reach(port) for port in (8000, 8001, 8002))
@@ -245,7 +245,7 @@ def test_a_full_table_takes_no_more_and_keeps_what_it_has(namespaces: None, tmp_
 def test_where_every_allowed_port_is_taken_any_port_is_none(namespaces: None, tmp_path: Path) -> None:
     narrow = ROOMY.replace('who = "*"', 'who = "*"\next_ports = ["8000-8001"]')
     with home(tmp_path, *ROUTER, policy=narrow) as here:
-        console, pc = here.point(face=Face.IGD2), here.point("pc", Face.IGD2)
+        console, pc = here.point(face=IgdVersion.IGD2), here.point("pc", IgdVersion.IGD2)
         console.add(8001)
         assert console.add_any(8000) == 8000
         with refused(728):

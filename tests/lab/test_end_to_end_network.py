@@ -12,7 +12,7 @@ from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, ended, home
 from tests.lab.igd_control_point import ControlPoint, Subscriber, refused, until
 from upnp_gw.lab import CONSOLE
 from upnp_gw.lab.probe import EchoServer, dial, reach
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
@@ -176,7 +176,7 @@ def busy_firewall(here: Home) -> Iterator[None]:
 
 def test_changes_of_others_beside_us_disturb_nothing(here: Home) -> None:
     before = healed(here)
-    point = here.point(face=Face.IGD2)
+    point = here.point(face=IgdVersion.IGD2)
     with EchoServer(here.console, UDP, 3074), busy_firewall(here):
         for port in range(9000, 9030):
             point.add(port, UDP, NewInternalPort=3074)

@@ -9,8 +9,8 @@ import pytest
 from tests.lab.end_to_end import EVENT_S, ROUTER, TCP, UDP, Home, ended, home
 from tests.lab.igd_control_point import Fault, refused, until
 from tests.lab.test_pinholes import at, pinhole
-from upnp_gw.lab.probe import Call, EchoServer, dial
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.lab.probe import EchoServer, OpenConnection, dial
+from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
@@ -59,9 +59,9 @@ def test_quarantine_cuts_live_flows_and_shuts_what_was_open_until_released(here:
     pc, console, peer = here.pc, here.console, here.peer
     here.point("pc").add(8080)
     here.point("pc").add(3074, UDP)
-    pinhole(here.point("pc", Face.IGD2), 8090)
+    pinhole(here.point("pc", IgdVersion.IGD2), 8090)
     here.point().add(8081)
-    pinhole(here.point(face=Face.IGD2), 8091)
+    pinhole(here.point(face=IgdVersion.IGD2), 8091)
     with ExitStack() as stack:
         for host, transport, port in (
             *((pc, TCP, 8080), (pc, UDP, 3074), (pc, TCP, 8090), (pc, TCP, 8085)),
@@ -69,7 +69,7 @@ def test_quarantine_cuts_live_flows_and_shuts_what_was_open_until_released(here:
         ):
             stack.enter_context(EchoServer(host, transport, port))
 
-        def live(host: str) -> list[Call]:
+        def live(host: str) -> list[OpenConnection]:
             """Flows from the internet through everything that a host has open: TCP, UDP and a pinhole."""
             port, hole = {"pc": (8080, 8090), "console": (8081, 8091)}[host]
             address6 = here.lab.hosts[host].address6
@@ -116,7 +116,7 @@ def test_quarantine_cuts_live_flows_and_shuts_what_was_open_until_released(here:
         assert all(ended(call) for call in infected)
         here.point("pc").add(8080)
         here.point("pc").add(3074, UDP)
-        pinhole(here.point("pc", Face.IGD2), 8090)
+        pinhole(here.point("pc", IgdVersion.IGD2), 8090)
         live("pc")
         assert [call.ask().answered_by for call in others] == ["console"] * 2
 
@@ -134,7 +134,7 @@ def test_27_requests_in_a_minute_without_a_grant_open_nothing_and_are_one_incide
         assert incident["device"] == here.pc.mac
         with EchoServer(here.pc, TCP, QAKBOT[0]):
             assert here.shut(QAKBOT[0])
-        here.point("console", Face.IGD2).external_address()
+        here.point("console", IgdVersion.IGD2).external_address()
         assert [told["event"] for told in watch.events].count("incident") == 1, "one alarm, not 27"
         alarms = [line for line in here.daemon.output if line.startswith("WARNING") and "incident" in line]
         assert len(alarms) == 1

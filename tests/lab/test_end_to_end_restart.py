@@ -13,7 +13,7 @@ from tests.lab.conftest import Orphan
 from tests.lab.end_to_end import TCP, UDP, Home, ended
 from tests.lab.igd_control_point import ControlPoint, Fault, refused, until
 from upnp_gw.lab.probe import EchoServer, dial, reach
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
@@ -55,14 +55,14 @@ def boot_id(here: Home) -> int:
 
 def identity(here: Home) -> list[tuple[list[str], dict[str, str], dict[str, str]]]:
     """What clients remember of the gateway, read afresh: UDNs, control and event URLs."""
-    points = [ControlPoint(here.console, here.gateway.address, face) for face in Face]
+    points = [ControlPoint(here.console, here.gateway.address, face) for face in IgdVersion]
     return [(point.udns, point.control, point.events) for point in points]
 
 
 @ENDINGS
 @pytest.mark.spec("IGD-007", "IGD-037", "SR-10")
 def test_a_restart_keeps_mappings_leases_and_identity(here: Home, end: Ending) -> None:
-    point, pc = here.point(), here.point("pc", Face.IGD2)
+    point, pc = here.point(), here.point("pc", IgdVersion.IGD2)
     point.add(8080, NewInternalPort=8000, NewLeaseDuration=0)
     point.add(8081, UDP, NewInternalPort=8000, NewLeaseDuration=600, NewPortMappingDescription="a \u00e9 <&> b")
     point.add(8082, NewRemoteHost=here.peer.address, NewInternalPort=8000)
@@ -144,7 +144,7 @@ class Load:
     def __init__(self, here: Home, first: int) -> None:
         self.granted: set[int] = set()
         self.refused: set[int] = set()
-        self._points = [here.point("console"), here.point("pc", Face.IGD2)]
+        self._points = [here.point("console"), here.point("pc", IgdVersion.IGD2)]
         self._next = first
         self._stop = False
         self._changed = threading.Condition()

@@ -14,7 +14,7 @@ from tests.lab.igd_control_point import until
 from upnp_gw.lab import GUEST, HOME, Lab, Topology
 from upnp_gw.lab.daemon import DaemonFailed
 from upnp_gw.lab.probe import EchoServer, dial, reach
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
@@ -36,7 +36,7 @@ def shared(
 
 def test_two_consoles_with_one_internal_port_are_two_to_the_internet(here: Home) -> None:
     """Each leaves from its own external port, and a third peer that calls back there reaches the right one."""
-    first, second = here.point("console"), here.point("pc", Face.IGD2)
+    first, second = here.point("console"), here.point("pc", IgdVersion.IGD2)
     first.add(3074, UDP)
     second.add(3075, UDP, NewInternalPort=3074)
     with (

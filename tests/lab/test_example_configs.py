@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.end_to_end import TCP, Home
 from upnp_gw.lab import GUEST, HOME, Lab, Topology
-from upnp_gw.lab.daemon import Daemon, DaemonFailed
+from upnp_gw.lab.daemon import DaemonFailed, LabDaemon
 from upnp_gw.lab.probe import EchoServer
 
 pytestmark = pytest.mark.lab
@@ -48,7 +48,7 @@ def started(config: Path, directory: Path) -> Iterator[tuple[Home, dict[str, Any
     file.write_text(text)
     with Lab(Topology(lans=lans, external=len(addresses), wan=given["wan"]["interface"])) as lab:
         lab.gateway.sysctl("net/ipv4/ip_forward", "1")
-        with Daemon(lab.gateway, directory, "--config", str(file)) as daemon:
+        with LabDaemon(lab.gateway, directory, "--config", str(file)) as daemon:
             yield Home(lab, daemon), given
 
 
@@ -88,7 +88,7 @@ def test_an_unsound_file_ends_the_start_with_a_message(namespaces: None, tmp_pat
     sound = {"gw.toml": "", "policy.toml": POLICY, "state/approved.toml": "version = 1\n"}
     with Lab() as lab:
         options = ("--config", str(tmp_path / "gw.toml"), "--policy", str(tmp_path / "policy.toml"))
-        daemon = Daemon(lab.gateway, tmp_path, "--lan", "lan0", "--wan", "wan0", *options)
+        daemon = LabDaemon(lab.gateway, tmp_path, "--lan", "lan0", "--wan", "wan0", *options)
         for name, text, says in UNSOUND:
             for other, whole in sound.items():
                 (tmp_path / other).write_text(text if other == name else whole)

@@ -11,7 +11,7 @@ from tests.lab.igd_control_point import refused
 from tests.lab.test_port5351 import talk
 from upnp_gw.lab import CONSOLE, HOME
 from upnp_gw.lab.probe import EchoServer, dial
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 from upnp_gw.protocols.natpmp import codec as natpmp
 
 pytestmark = pytest.mark.lab
@@ -31,13 +31,13 @@ def has(home: Home, *addresses: IPv4Address) -> None:
     )
 
 
-def by_igd(home: Home, own: IPv4Address, face: Face = Face.IGD1) -> int:
+def by_igd(home: Home, own: IPv4Address, face: IgdVersion = IgdVersion.IGD1) -> int:
     home.point("console", face).add(PORT, NewInternalClient=own)
     return PORT
 
 
 def by_igd_any(home: Home, own: IPv4Address) -> int:
-    return home.point("console", Face.IGD2).add_any(PORT, NewInternalClient=own)
+    return home.point("console", IgdVersion.IGD2).add_any(PORT, NewInternalClient=own)
 
 
 def by_natpmp(home: Home, own: IPv4Address) -> int:

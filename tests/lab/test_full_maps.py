@@ -10,8 +10,8 @@ from tests.lab.test_pinholes import at, pinhole
 from tests.lab.test_port5351 import GATEWAY6, talk
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model.mapping import MOST_FILTERS, IPAddress
-from upnp_gw.protocols.igd_services import Face
-from upnp_gw.protocols.pcp.messages import Filter, ResultCode
+from upnp_gw.protocols.igd_services import IgdVersion
+from upnp_gw.protocols.pcp.messages import PcpFilter, ResultCode
 
 pytestmark = pytest.mark.lab
 
@@ -32,11 +32,11 @@ family = ["ip4", "ip6"]
 """
 
 
-def filters(number: int, family: int) -> tuple[Filter, ...]:
+def filters(number: int, family: int) -> tuple[PcpFilter, ...]:
     """Of other remote hosts for each mapping; odd numbers: single hosts."""
     first = ip_address(f"2a11:60:{number:x}::" if family == 6 else f"11.{60 + number}.0.0")
     places: list[IPAddress] = [first + (place << 8) for place in range(MOST_FILTERS)]
-    return tuple(Filter(128 - (0 if number % 2 else 4), 0, place) for place in places)
+    return tuple(PcpFilter(128 - (0 if number % 2 else 4), 0, place) for place in places)
 
 
 @pytest.mark.spec("SR-5")
@@ -51,7 +51,7 @@ def test_filters_of_one_device_leave_room_for_the_mappings_of_another(namespaces
         with EchoServer(here.pc, TCP, 5000):
             here.point("pc").add(5000)
             assert here.reach(5000).answered_by == "pc"
-            pinhole(here.point("pc", Face.IGD2), 5000)
+            pinhole(here.point("pc", IgdVersion.IGD2), 5000)
             assert at(here.peer, here.pc.address6, 5000).answered_by == "pc"
         assert len(here.rows()) == TOTAL
         assert not [line for line in here.daemon.output if "the kernel refused" in line]

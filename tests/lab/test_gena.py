@@ -13,8 +13,8 @@ import pytest
 from upnp_gw.lab import CONSOLE, GUEST, HOME, Lab, LanHost, Topology
 from upnp_gw.model.mapping import Instant
 from upnp_gw.model.request import Source
-from upnp_gw.protocols.igd_services import SERVICES, Face, Service
-from upnp_gw.servers.http.gena_delivery import Eventing
+from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, Service
+from upnp_gw.servers.http.gena_delivery import GenaDelivery
 
 pytestmark = pytest.mark.lab
 
@@ -39,13 +39,15 @@ def answer_one(listener: socket.socket) -> bytes:
 async def subscribe_and_wait(address: IPv6Address, port: int, interface: str) -> int:
     """Runs in the gateway; how many messages were taken."""
 
-    def properties(face: Face, service: Service, source: Source) -> Mapping[str, str]:
+    def properties(face: IgdVersion, service: Service, source: Source) -> Mapping[str, str]:
         return {"PhysicalLinkStatus": "Up"}
 
-    eventing = Eventing(properties, lambda: Instant(clock_gettime(CLOCK_BOOTTIME), 0.0), deadline_s=1.0)
+    eventing = GenaDelivery(properties, lambda: Instant(clock_gettime(CLOCK_BOOTTIME), 0.0), deadline_s=1.0)
     await eventing.start()
     headers = {"NT": "upnp:event", "CALLBACK": f"<http://[{address}%25eth0]:{port}/a>"}
-    answer = eventing.serve("SUBSCRIBE", Face.IGD1, SERVICES[Face.IGD1][1], headers, Source(address, interface))
+    answer = eventing.serve(
+        "SUBSCRIBE", IgdVersion.IGD1, SERVICES[IgdVersion.IGD1][1], headers, Source(address, interface)
+    )
     assert answer.sid is not None
     eventing.delivered(answer.sid)
     async with asyncio.timeout(3):

@@ -14,7 +14,7 @@ from tests.fixtures.http_client import FakeEventing, answer, status_of
 from tests.lab.ssdp_listener import network_of
 from upnp_gw.lab import Host, Lab
 from upnp_gw.protocols.igd.description import udns
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 from upnp_gw.servers.http.server import HttpServer
 
 pytestmark = pytest.mark.lab
@@ -30,7 +30,7 @@ async def gateway(lab: Lab) -> AsyncIterator[FakeGateway]:
     server = HttpServer(
         documents=served_documents(),
         token=TOKEN,
-        udns={face: udns(ROOT, face) for face in Face},
+        udns={face: udns(ROOT, face) for face in IgdVersion},
         models=service_models(),
         view=fake,
         handle=fake.handle,

@@ -19,10 +19,18 @@ from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import IPNetwork, Transport
 from upnp_gw.model.network import Neighbour, Network
 from upnp_gw.system import network_monitor as netwatch
-from upnp_gw.system.listening_ports import Listeners
+from upnp_gw.system.listening_ports import ListeningPorts
 from upnp_gw.system.neighbour_probe import PROBE_S
-from upnp_gw.system.network_monitor import BATCH, Contested, Gone, Moved, NeighbourEvent, Netwatch, Seen
-from upnp_gw.system.rtnetlink import HEADER, NEIGHBOUR, Kind, Nud, attribute
+from upnp_gw.system.network_monitor import (
+    BATCH,
+    AddressContested,
+    AddressMoved,
+    NeighbourEvent,
+    NeighbourGone,
+    NeighbourSeen,
+    NetworkMonitor,
+)
+from upnp_gw.system.rtnetlink import HEADER, NEIGHBOUR, MessageType, NeighbourState, attribute
 from upnp_gw.system.wan_counters import WanCounters, link_speed
 from upnp_gw.system.who_has import WhoHas
 
@@ -40,7 +48,7 @@ def boottime() -> float:
 class Watched:
     """A netwatch in the lab's gateway, with all that it told."""
 
-    def __init__(self, watch: Netwatch) -> None:
+    def __init__(self, watch: NetworkMonitor) -> None:
         self.watch = watch
         self.networks: list[tuple[Network, Network]] = []
         self.neighbours: list[NeighbourEvent] = []
@@ -67,7 +75,7 @@ class Watched:
     @property
     def seen(self) -> list[NeighbourEvent]:
         """Those that appeared."""
-        return [event for event in self.neighbours if isinstance(event, Seen)]
+        return [event for event in self.neighbours if isinstance(event, NeighbourSeen)]
 
     async def heard(self, event: NeighbourEvent) -> None:
         await self.until(lambda: event in self.neighbours)
@@ -90,7 +98,7 @@ async def watching(
 ) -> AsyncIterator[Watched]:
     """``hears_all``: with the sockets that hear every host's answer."""
     with lab.gateway.inside():
-        watch = Netwatch(
+        watch = NetworkMonitor(
             wan,
             lan,
             external=external,
@@ -252,13 +260,13 @@ async def test_a_host_is_seen_over_both_families_as_one_device(fresh_lab: Lab) -
         assert seen.watch.neighbours.mac_of(console.address) is None
         reach(console, Transport.UDP, HOME.network[1], 9)
         reach(console, Transport.UDP, HOME.ula[1], 9)
-        await seen.heard(Seen(Neighbour(console.address, CONSOLE.mac, LAN)))
-        await seen.heard(Seen(Neighbour(console.ula, CONSOLE.mac, LAN)))
+        await seen.heard(NeighbourSeen(Neighbour(console.address, CONSOLE.mac, LAN)))
+        await seen.heard(NeighbourSeen(Neighbour(console.ula, CONSOLE.mac, LAN)))
         assert {console.address, console.ula} <= seen.watch.neighbours.addresses_of(CONSOLE.mac)
         # who is on the WAN is nobody's business
         reach(fresh_lab.hosts["peer1"], Transport.UDP, fresh_lab.external[0], 9)
         assert seen.watch.lookup(ip_address("11.22.33.1"), WAN) is None
-        assert all(isinstance(e, Seen) and e.neighbour.interface == LAN for e in seen.neighbours)
+        assert all(isinstance(e, NeighbourSeen) and e.neighbour.interface == LAN for e in seen.neighbours)
 
 
 async def test_lookup_is_ahead_of_the_event_and_tells_it(fresh_lab: Lab) -> None:
@@ -267,7 +275,7 @@ async def test_lookup_is_ahead_of_the_event_and_tells_it(fresh_lab: Lab) -> None
         reach(console, Transport.UDP, HOME.network[1], 9)
         assert seen.neighbours == []  # the loop has not turned yet
         assert seen.watch.lookup(console.address, LAN) == CONSOLE.mac
-        assert seen.neighbours == [Seen(Neighbour(console.address, CONSOLE.mac, LAN))]
+        assert seen.neighbours == [NeighbourSeen(Neighbour(console.address, CONSOLE.mac, LAN))]
         assert seen.watch.lookup(ABSENT, LAN) is None
         assert seen.watch.lookup(console.address, "nosuch") is None
 
@@ -294,12 +302,12 @@ async def test_a_host_asleep_is_gone_after_a_probe_and_seen_when_it_wakes(fresh_
             first, second = await asyncio.gather(seen.watch.probe(address, LAN), seen.watch.probe(address, LAN))
             assert (first, second) == (False, False)
             assert time.monotonic() - start < PROBE_S + 0.5
-            await seen.heard(Gone(address, CONSOLE.mac, LAN))
+            await seen.heard(NeighbourGone(address, CONSOLE.mac, LAN))
             assert seen.watch.neighbours.mac_of(address) is None
             seen.neighbours.clear()
         gateway = HOME.ula[1] if address.version == 6 else HOME.network[1]
         reach(fresh_lab.hosts["console"], Transport.UDP, gateway, 9)
-        await seen.heard(Seen(Neighbour(address, CONSOLE.mac, LAN)))
+        await seen.heard(NeighbourSeen(Neighbour(address, CONSOLE.mac, LAN)))
 
 
 async def test_an_address_that_nobody_has_is_absent(lab: Lab) -> None:
@@ -332,10 +340,10 @@ async def test_another_host_takes_the_address_of_one_that_left(fresh_lab: Lab, h
             twin.ip("addr flush dev eth0", f"addr add {address}/24 dev eth0")
             start = time.monotonic()
             reach(twin, Transport.UDP, HOME.network[1], 9)
-            await seen.heard(Moved(address, CONSOLE.mac, TWIN.mac, LAN))
+            await seen.heard(AddressMoved(address, CONSOLE.mac, TWIN.mac, LAN))
             assert time.monotonic() - start < 2.5
             assert seen.watch.neighbours.mac_of(address) == TWIN.mac
-            assert not any(isinstance(event, Gone) for event in seen.neighbours)
+            assert not any(isinstance(event, NeighbourGone) for event in seen.neighbours)
             assert await seen.watch.probe(address, LAN)
 
 
@@ -345,7 +353,7 @@ async def test_a_host_with_a_new_card_has_moved(fresh_lab: Lab) -> None:
         assert await seen.watch.probe(console.address, LAN)
         console.ip("link set eth0 down", f"link set eth0 address {TWIN.mac}", "link set eth0 up")
         reach(console, Transport.UDP, HOME.network[1], 9)
-        await seen.heard(Moved(console.address, CONSOLE.mac, TWIN.mac, LAN))
+        await seen.heard(AddressMoved(console.address, CONSOLE.mac, TWIN.mac, LAN))
 
 
 @pytest.mark.parametrize("hears_all", [True, False])
@@ -365,7 +373,7 @@ async def test_a_claim_to_the_address_of_a_host_that_is_there_moves_nothing(
             assert TWIN.mac in await asyncio.wait_for(warning, 5)
         assert seen.watch.contested(address, LAN)
         assert not await seen.watch.settle(address, LAN)
-        assert seen.neighbours == [Contested(address, LAN)]
+        assert seen.neighbours == [AddressContested(address, LAN)]
 
 
 async def test_an_address_of_another_lan_is_not_learned(two_lans: Lab) -> None:
@@ -376,7 +384,7 @@ async def test_an_address_of_another_lan_is_not_learned(two_lans: Lab) -> None:
         assert await seen.watch.probe(GUEST.network[10], "lan1")
         assert seen.watch.neighbours.mac_of(console) is None
         assert await seen.watch.probe(console, "lan0")
-        await seen.heard(Seen(Neighbour(console, CONSOLE.mac, "lan0")))
+        await seen.heard(NeighbourSeen(Neighbour(console, CONSOLE.mac, "lan0")))
         assert seen.watch.neighbours.mac_of(console) == CONSOLE.mac
         two_lans.gateway.ip(f"neigh del {console} dev lan1")
 
@@ -435,12 +443,14 @@ async def test_one_lan_goes_and_comes_back_and_the_other_stays(two_lans: Lab) ->
         await seen.until(lambda: seen.watch.neighbours.mac_of(guest) is None)
         assert seen.network.lans[0].up
         assert seen.watch.neighbours.mac_of(HOME.network[10]) == CONSOLE.mac
-        assert not any(isinstance(event, Gone) for event in seen.neighbours)  # our cable, not their absence
+        assert not any(
+            isinstance(event, NeighbourGone) for event in seen.neighbours
+        )  # our cable, not their absence
         seen.neighbours.clear()
         two_lans.gateway.ip("link set lan1 up")
         await seen.until(lambda: seen.network.lans[1].up)
         assert await seen.watch.probe(guest, "lan1")
-        await seen.heard(Seen(Neighbour(guest, GUEST.hosts[0].mac, "lan1")))
+        await seen.heard(NeighbourSeen(Neighbour(guest, GUEST.hosts[0].mac, "lan1")))
 
 
 async def test_the_entries_of_a_prefix_that_goes_are_dropped(two_lans: Lab) -> None:
@@ -473,7 +483,7 @@ async def test_a_thousand_neighbour_events_in_under_a_millisecond_each(fresh_lab
         assert len(tuple(seen.watch.neighbours.all())) >= 1000
         gateway.ip(*crowd("del"))
         gateway.ip(f"neigh replace 10.40.9.9 lladdr {TWIN.mac} dev {LAN} nud permanent")
-        await seen.heard(Seen(Neighbour(IPv4Address("10.40.9.9"), TWIN.mac, LAN)))
+        await seen.heard(NeighbourSeen(Neighbour(IPv4Address("10.40.9.9"), TWIN.mac, LAN)))
         assert seen.watch.neighbours.addresses_of("02:40:00:00:00:01") == frozenset()
         assert seen.watch.resyncs == 0
 
@@ -506,15 +516,15 @@ async def test_an_event_that_is_not_the_kernels_is_ignored(fresh_lab: Lab) -> No
     """Another process of the gateway with CAP_NET_ADMIN can send to our socket, too."""
     forged = HOME.network[99]
     async with watching(fresh_lab) as seen:
-        body = NEIGHBOUR.pack(socket.AF_INET, seen.network.lans[0].index, Nud.REACHABLE, 0, 0)
+        body = NEIGHBOUR.pack(socket.AF_INET, seen.network.lans[0].index, NeighbourState.REACHABLE, 0, 0)
         body += attribute(1, forged.packed) + attribute(2, bytes.fromhex("020000000001"))
-        message = HEADER.pack(HEADER.size + len(body), Kind.NEWNEIGH, 0, 0, 0) + body
+        message = HEADER.pack(HEADER.size + len(body), MessageType.NEWNEIGH, 0, 0, 0) + body
         with fresh_lab.gateway.inside():
             other = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         with other:
             other.sendto(message, seen.watch._events.getsockname())
         assert await seen.watch.probe(HOME.network[10], LAN)  # its event comes after the forged one
-        await seen.heard(Seen(Neighbour(HOME.network[10], CONSOLE.mac, LAN)))
+        await seen.heard(NeighbourSeen(Neighbour(HOME.network[10], CONSOLE.mac, LAN)))
         assert seen.watch.neighbours.mac_of(forged) is None
 
 
@@ -595,7 +605,7 @@ sys.stdin.read()
     assert process.stdout.readline() == "ready\n"
     clock = [100.0]
     async with watching(fresh_lab) as seen:
-        listeners = Listeners(lambda: seen.network, lambda: clock[0])
+        listeners = ListeningPorts(lambda: seen.network, lambda: clock[0])
         with gateway.inside():
             found = listeners.ports()
     tcp, udp = Transport.TCP, Transport.UDP

@@ -22,9 +22,9 @@ from upnp_gw.protocols.pcp import codec
 from upnp_gw.protocols.pcp.messages import (
     ANY_IPV4,
     ANY_IPV6,
-    Filter,
     MapData,
     Option,
+    PcpFilter,
     Request,
     Response,
     ResultCode,
@@ -156,8 +156,8 @@ def test_a_pcp_mapping_carries_packets(here: Home) -> None:
 @pytest.mark.spec("PCP-109", "PCP-110", "PCP-111", "PCP-112", "PCP-113", "PCP-115", "PCP-116")
 def test_a_filter_is_in_force(here: Home) -> None:
     one, other = here.lab.hosts["peer1"], here.lab.hosts["peer2"]
-    net = Filter(120, 0, one.address)
-    from_5000 = Filter(128, 5000, other.address)
+    net = PcpFilter(120, 0, one.address)
+    from_5000 = PcpFilter(128, 5000, other.address)
 
     def let_in(host: Host, source_port: int = 0) -> bool:
         return bool(reach(host, TCP, here.external, 8080, timeout=0.4, source_port=source_port))
@@ -170,9 +170,9 @@ def test_a_filter_is_in_force(here: Home) -> None:
         assert let_in(one)
         assert not let_in(other)
         assert let_in(other, 5000)
-        assert line.map(8080, 8080, 600, Filter(0, 0, ANY_IPV6), from_5000).result == 0
+        assert line.map(8080, 8080, 600, PcpFilter(0, 0, ANY_IPV6), from_5000).result == 0
         assert not let_in(one)
-        assert line.map(8080, 8080, 600, Filter(0, 0, ANY_IPV6)).result == 0
+        assert line.map(8080, 8080, 600, PcpFilter(0, 0, ANY_IPV6)).result == 0
         assert let_in(one)
         assert let_in(other)
 
@@ -184,7 +184,7 @@ def test_a_narrower_filter_ends_a_live_flow(here: Home) -> None:
         dial_after(here, line) as call,
     ):
         assert call.ask()
-        line.map(8080, 8080, 600, Filter(128, 0, here.lab.hosts["peer2"].address))
+        line.map(8080, 8080, 600, PcpFilter(128, 0, here.lab.hosts["peer2"].address))
         end = time.monotonic() + 5
         while call.ask() and time.monotonic() < end:
             time.sleep(0.05)
@@ -214,7 +214,7 @@ def test_a_pinhole_by_pcp(here: Home, to: str) -> None:
         assert (answer.result, answer.map.external_port) == (0, 8080)
         assert answer.map.external_address == console.address6
         assert let_in(one)
-        assert line.map(8080, 0, 600, Filter(128, 0, other.address6)).result == 0
+        assert line.map(8080, 0, 600, PcpFilter(128, 0, other.address6)).result == 0
         assert not let_in(one)
         assert let_in(other)
         assert line.map(8080, 0, 0).result == 0
@@ -372,7 +372,7 @@ def test_a_burst_of_renewals_is_served_whole(here: Home) -> None:
                     request = natpmp.MappingRequest(UDP, port, 10_000 + 8 * number + port - 5000, 600)
                     line.send(natpmp.build_request(request))
                 for line in lines:
-                    assert line.socket.recv(100)[3] == natpmp.Result.SUCCESS
+                    assert line.socket.recv(100)[3] == natpmp.NatPmpResult.SUCCESS
             assert time.monotonic() - start < 5
         assert len(here.rows()) == 150
     finally:

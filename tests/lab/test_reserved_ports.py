@@ -10,7 +10,7 @@ from tests.lab.end_to_end import ROUTER, TCP, Home, home
 from tests.lab.igd_control_point import Fault, refused, until
 from upnp_gw.lab import CONSOLE, HOME, Host, Lab
 from upnp_gw.lab.probe import EchoServer
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
@@ -45,13 +45,13 @@ def test_a_live_listener_and_a_manual_dnat_are_never_granted(here: Home) -> None
     pc, gateway = here.pc, here.gateway
     with EchoServer(gateway, TCP, SERVICE), EchoServer(here.console, TCP, STATIC), EchoServer(pc, TCP, 9000):
         for port in (SERVICE, STATIC):
-            for face, code in ((Face.IGD1, 718), (Face.IGD2, 729)):
+            for face, code in ((IgdVersion.IGD1, 718), (IgdVersion.IGD2, 729)):
                 with refused(code):
                     here.point("pc", face).add(port, NewInternalPort=9000)
-            other = here.point("pc", Face.IGD2).add_any(port, NewInternalPort=9000)
+            other = here.point("pc", IgdVersion.IGD2).add_any(port, NewInternalPort=9000)
             assert other not in (SERVICE, STATIC)
             assert here.reach(other).answered_by == "pc"
-            here.point("pc", Face.IGD2).delete(other)
+            here.point("pc", IgdVersion.IGD2).delete(other)
             assert natpmp(pc, gateway.address, port, port) not in (SERVICE, STATIC)
             denied = here.daemon.cli("add", "tcp", str(port), f"{pc.address}:9000", check=False)
             assert denied.returncode == 1, "nor by the operator, who would not find it again"

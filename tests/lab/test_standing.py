@@ -14,9 +14,9 @@ from tests.lab.test_pinholes import SERVICE, at, pinhole
 from tests.lab.test_port5351 import GATEWAY6, Talk, talk
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.lab.topology import CONSOLE
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 from upnp_gw.protocols.natpmp import codec as natpmp
-from upnp_gw.protocols.pcp.messages import ANY_IPV6, Filter, ResultCode
+from upnp_gw.protocols.pcp.messages import ANY_IPV6, PcpFilter, ResultCode
 
 pytestmark = pytest.mark.lab
 
@@ -41,7 +41,7 @@ owner = "the test"
 reason = "what everybody may have"
 review_by = 2099-01-01
 """
-CLEAR = Filter(0, 0, ANY_IPV6)
+CLEAR = PcpFilter(0, 0, ANY_IPV6)
 LEASE_S = 600
 ELSEWHERE = 7777
 
@@ -81,10 +81,10 @@ def ask_natpmp(line: Talk, port: int, suggested: int = 0, lifetime: int = LEASE_
 
 @pytest.mark.spec("SR-6", "SR-7")
 def test_a_frozen_device_renews_what_it_holds_and_changes_none_of_it(here: Home) -> None:
-    point, point2 = here.point(), here.point(face=Face.IGD2)
+    point, point2 = here.point(), here.point(face=IgdVersion.IGD2)
     peer, friend = here.peer, here.lab.hosts["peer2"]
     address6 = here.console.address6
-    only4, only6 = Filter(128, 0, friend.address), Filter(128, 0, friend.address6)
+    only4, only6 = PcpFilter(128, 0, friend.address), PcpFilter(128, 0, friend.address6)
     with (
         listening(here, ELSEWHERE, *range(5000, 5006), 6001, 6002),
         talk(here.console) as line,
@@ -132,9 +132,9 @@ def test_a_frozen_device_renews_what_it_holds_and_changes_none_of_it(here: Home)
             "something new, AddPinhole": lambda: pinhole(point2, ELSEWHERE),
         }
         granted = [what for what, attempt in attempts.items() if not is_refused(attempt)]
-        other = Filter(120, 0, peer.address)
+        other = PcpFilter(120, 0, peer.address)
         answers = {
-            "enabled, NAT-PMP": ask_natpmp(line, 5001) == natpmp.Result.REFUSED,
+            "enabled, NAT-PMP": ask_natpmp(line, 5001) == natpmp.NatPmpResult.REFUSED,
             "without its filter, PCP": line.map(5002, 5002, LEASE_S, CLEAR).result is ResultCode.NOT_AUTHORIZED,
             "one filter more, PCP": line.map(5002, 5002, LEASE_S, other).result is ResultCode.NOT_AUTHORIZED,
             "without its filter, PCP, IPv6": line6.map(6001, 0, LEASE_S, CLEAR).result is ResultCode.NOT_AUTHORIZED,
@@ -156,7 +156,7 @@ def test_a_frozen_device_renews_what_it_holds_and_changes_none_of_it(here: Home)
         assert here.shut(5005)
         with refused(606):
             point.add(5005)
-        assert ask_natpmp(line, 5005) == natpmp.Result.REFUSED
+        assert ask_natpmp(line, 5005) == natpmp.NatPmpResult.REFUSED
         assert here.shut(5005), "what it has closed stays closed"
 
         here.daemon.cli("release", str(here.console.address))

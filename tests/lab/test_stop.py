@@ -13,7 +13,7 @@ from tests.lab.igd_control_point import until
 from tests.lab.ssdp_listener import GROUP, ear
 from tests.soak.household import Household, household
 from tests.soak.load import Load
-from upnp_gw.cli.client import Gateway
+from upnp_gw.cli.client import DaemonClient
 from upnp_gw.lab.probe import EchoServer, dial, reach
 
 pytestmark = pytest.mark.lab
@@ -81,7 +81,9 @@ def test_a_stop_goes_to_its_end_whatever_signals_come(namespaces: None, tmp_path
             adding = threads.submit(home.point("pc").add, 8081)
             assert until(lambda: len(home.installed()) == 2)
             stopping = threads.submit(home.daemon.stop)
-            assert until(lambda: not Gateway(home.daemon.runtime_dir).running()), "the first thing that it shuts"
+            assert until(lambda: not DaemonClient(home.daemon.runtime_dir).running()), (
+                "the first thing that it shuts"
+            )
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
                 os.kill(pid, number)
             assert stopping.result() == 0

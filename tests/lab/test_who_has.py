@@ -12,7 +12,7 @@ from tests.lab.neighbour_forgery import claim, confirm
 from upnp_gw.lab import CONSOLE, GUEST, HOME, PC, Lab, Topology
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.system.rtnetlink_socket import Rtnetlink
-from upnp_gw.system.who_has import MOST_HEARD, Asker, Question, WhoHas
+from upnp_gw.system.who_has import MOST_HEARD, AddressQuery, QuerySource, WhoHas
 
 pytestmark = [pytest.mark.lab, pytest.mark.spec("SR-2", "SR-43")]
 
@@ -44,16 +44,16 @@ async def asking(lab: Lab) -> AsyncIterator[WhoHas]:
         made.close()
 
 
-def begin(lab: Lab, who_has: WhoHas, address: IPAddress, interface: str = "lan0") -> Question:
+def begin(lab: Lab, who_has: WhoHas, address: IPAddress, interface: str = "lan0") -> AddressQuery:
     with lab.gateway.inside(), Rtnetlink() as kernel:
         link = kernel.link(interface)
     assert link is not None
     assert link.mac is not None
     own = lab.topology.lans[0 if interface == "lan0" else 1].network[1] if address.version == 4 else None
-    return who_has.begin(Asker(interface, link.index, link.mac, own), address)
+    return who_has.begin(QuerySource(interface, link.index, link.mac, own), address)
 
 
-async def answers(question: Question, number: int) -> set[str]:
+async def answers(question: AddressQuery, number: int) -> set[str]:
     """So many hosts, or those that are heard within ten seconds."""
     async with asyncio.timeout(10):
         while len(question.answers) < number:
@@ -143,7 +143,7 @@ async def test_the_kernel_has_room_for_many_questions_and_says_when_it_has_none(
     with suppress(FileNotFoundError):  # before 6.7 it is the whole machine's, and as small
         two_lans.gateway.sysctl("net/core/optmem_max", str(OLD_OPTMEM))
     async with asking(two_lans) as who_has:
-        opened: list[Question] = []
+        opened: list[AddressQuery] = []
         assert until_it_refuses(lambda: opened.append(begin(two_lans, who_has, first + len(opened))))
         assert len(opened) > 64
         opened[0].close()

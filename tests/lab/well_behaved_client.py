@@ -35,7 +35,7 @@ SEARCH = (
 
 
 @dataclass
-class Honest:
+class WellBehavedClient:
     """A console that reads, refreshes its mappings, and searches; seconds of each answer by kind."""
 
     here: Home

@@ -16,8 +16,8 @@ from upnp_gw.ledger.evidence import (
     MOST_REMOTES,
     DeviceEvidence,
     Evidence,
-    EvidenceBook,
-    Opening,
+    EvidenceKey,
+    EvidenceTable,
     RuleEvidence,
 )
 from upnp_gw.model.mapping import Transport
@@ -26,12 +26,12 @@ from upnp_gw.store.store import Store
 NOW = 1_800_000_000.0
 
 
-def opening(port: int, device: str = "a") -> Opening:
-    return Opening(device, Transport.TCP, 4, port)
+def opening(port: int, device: str = "a") -> EvidenceKey:
+    return EvidenceKey(device, Transport.TCP, 4, port)
 
 
 def test_a_device_that_asks_for_everything_loses_its_own_unused_rows_first() -> None:
-    book = EvidenceBook()
+    book = EvidenceTable()
     book.row(opening(1, "b"), NOW)
     book.row(opening(1), NOW)
     book.talked(opening(1), 5, None)
@@ -44,7 +44,7 @@ def test_a_device_that_asks_for_everything_loses_its_own_unused_rows_first() -> 
 
 
 def test_a_crowd_of_devices_pushes_out_the_unused(monkeypatch: pytest.MonkeyPatch) -> None:
-    book = EvidenceBook()
+    book = EvidenceTable()
     book.openings.most = book.devices.most = 64
     book.row(opening(1), NOW)
     book.talked(opening(1), 5, None)
@@ -59,7 +59,7 @@ def test_a_crowd_of_devices_pushes_out_the_unused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_days_and_remote_hosts_are_bounded() -> None:
-    book = EvidenceBook()
+    book = EvidenceTable()
     row = book.row(opening(1), NOW)
     for day in range(200):
         book.talked(opening(1), day, [IPv4Address(day)])
@@ -69,7 +69,7 @@ def test_days_and_remote_hosts_are_bounded() -> None:
 
 
 def test_what_nobody_asked_for_is_no_evidence() -> None:
-    book = EvidenceBook()
+    book = EvidenceTable()
     book.used(opening(1), NOW, 1, 1)
     book.talked(opening(1), 1, None)
     book.stood(opening(1), 10, 1)
@@ -77,7 +77,7 @@ def test_what_nobody_asked_for_is_no_evidence() -> None:
 
 
 def test_the_old_is_forgotten() -> None:
-    book = EvidenceBook()
+    book = EvidenceTable()
     book.row(opening(1), NOW)
     book.row(opening(2), NOW)
     book.used(opening(2), NOW + DAY_S, 1, 1)
@@ -91,7 +91,7 @@ def test_the_old_is_forgotten() -> None:
 
 
 def test_what_the_store_did_not_take_is_told_again() -> None:
-    book = EvidenceBook()
+    book = EvidenceTable()
     book.row(opening(1), NOW)
     book.seen("a", NOW)
     book.in_force("games", NOW)
@@ -103,7 +103,7 @@ def test_what_the_store_did_not_take_is_told_again() -> None:
 
 
 def test_a_burst_is_twelve_ports_in_ten_minutes() -> None:
-    book = EvidenceBook()
+    book = EvidenceTable()
     for port in range(11):
         book.ungranted("slow", port, NOW + port * 100, 12)
         book.ungranted("same", 7, NOW + port, 12)
@@ -119,7 +119,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_siz
 moments = st.floats(0, 4e9)
 counts = st.integers(0, 2**60)
 openings = st.builds(
-    Opening, texts, st.sampled_from(list(Transport)), st.sampled_from([4, 6]), st.integers(1, 65535)
+    EvidenceKey, texts, st.sampled_from(list(Transport)), st.sampled_from([4, 6]), st.integers(1, 65535)
 )
 rows = st.builds(
     Evidence,
@@ -174,7 +174,7 @@ def test_rows_on_disk_are_the_rows(
 
 
 async def test_the_store_keeps_it(tmp_path: Path) -> None:
-    book = EvidenceBook()
+    book = EvidenceTable()
     book.row(opening(1), NOW).requests = 3
     book.seen("a", NOW, held=2)
     for _ in range(2):  # the tables are there the second time

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fixtures.mapping_rows import CONSOLE, NOW, PC, allowed, asks, mapping
 from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
-from upnp_gw.ledger.table import Table
+from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.mapping import Hold, Mapping, Transport, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
@@ -18,7 +18,7 @@ def planner(
     kept_for: Callable[[Transport, int], str | None] = lambda transport, port: None,
     own_ports: Callable[[Transport, int], bool] = lambda transport, port: False,
 ) -> Planner:
-    table = Table()
+    table = MappingTable()
     for row in rows:
         table.put(row)
     return Planner(table, NOW, Random(3), lambda: "m99", own_ports, kept_for, delegated=False)

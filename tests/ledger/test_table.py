@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.fixtures.mapping_rows import CONSOLE, PC, mapping
-from upnp_gw.ledger.charges import Inner, inner_of
-from upnp_gw.ledger.table import Draft, Table
+from upnp_gw.ledger.charges import InnerPort, inner_of
+from upnp_gw.ledger.table import MappingTable, TableDelta
 from upnp_gw.model.mapping import Mapping, Transport
 
-INNER = Inner(Transport.TCP, 80, None)
+INNER = InnerPort(Transport.TCP, 80, None)
 
 
 @pytest.mark.spec("IGD-151")
 def test_the_array_closes_up_after_a_delete() -> None:
-    table = Table()
+    table = MappingTable()
     for number in (1, 2, 3):
         table.put(mapping(number, 8000 + number))
     table.remove("m1")
@@ -26,7 +26,7 @@ def test_the_array_closes_up_after_a_delete() -> None:
 
 
 def test_a_refresh_keeps_its_place_in_the_array() -> None:
-    table = Table()
+    table = MappingTable()
     for number in (1, 2, 3):
         table.put(mapping(number, 8000 + number))
     table.put(mapping(1, 8001, internal=99, description="again"))
@@ -34,7 +34,7 @@ def test_a_refresh_keeps_its_place_in_the_array() -> None:
 
 
 def test_pinholes_are_in_no_array() -> None:
-    table = Table()
+    table = MappingTable()
     table.put(mapping(1, 8080, client="2001:db8::10"))
     assert len(table.numbering(None)) == 0
     assert table.held_by(CONSOLE) == 1
@@ -45,9 +45,9 @@ class Model(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.table = Table()
+        self.table = MappingTable()
         self.rows: dict[str, Mapping] = {}
-        self.draft = Draft(self.table)
+        self.draft = TableDelta(self.table)
         self.before: dict[str, Mapping] = {}
 
     ids = st.integers(1, 12)
@@ -86,7 +86,7 @@ class Model(RuleBasedStateMachine):
     def commit(self) -> None:
         for before, after in self.draft.changes():
             assert before != after
-        self.draft = Draft(self.table)
+        self.draft = TableDelta(self.table)
         self.before = dict(self.rows)
 
     @rule()
@@ -130,7 +130,7 @@ class Model(RuleBasedStateMachine):
         assert self.table.charged(device, INNER).by_grant == by_grant
 
 
-def port_of(mapping: Mapping) -> tuple[Inner, int]:
+def port_of(mapping: Mapping) -> tuple[InnerPort, int]:
     return inner_of(mapping), mapping.key.external_port
 
 

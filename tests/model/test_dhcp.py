@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.fixtures.policies import PC, PC6, PC_MAC, TV, TV_MAC, facts_of, map_request, policy_of
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.model.dhcp import Kind, Lease, Leases, Parsed, kind_of, parse
+from upnp_gw.model.dhcp import Lease, LeaseFileKind, Leases, Parsed, kind_of, parse
 from upnp_gw.model.network import Neighbour, Neighbours
 
 END = 1_800_000_000.0
@@ -71,9 +71,14 @@ def by_address(parsed: Parsed) -> dict[str, Lease]:
 
 @pytest.mark.parametrize(
     ("text", "kind", "count"),
-    [(DNSMASQ, Kind.DNSMASQ, 5), (KEA, Kind.KEA, 2), (ISC, Kind.ISC, 2), (NETWORKD, Kind.NETWORKD, 2)],
+    [
+        (DNSMASQ, LeaseFileKind.DNSMASQ, 5),
+        (KEA, LeaseFileKind.KEA, 2),
+        (ISC, LeaseFileKind.ISC, 2),
+        (NETWORKD, LeaseFileKind.NETWORKD, 2),
+    ],
 )
-def test_the_file_of_each_server(text: str, kind: Kind, count: int) -> None:
+def test_the_file_of_each_server(text: str, kind: LeaseFileKind, count: int) -> None:
     assert kind_of(text) is kind
     parsed = parse(text.encode())
     assert (parsed.problem, len(parsed.leases)) == (None, count)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.fixtures.gateway import CONSOLE_IP, house
+from tests.fixtures.gateway import CONSOLE_IP, gateway_fixture
 from tests.fixtures.port5351 import Line
 from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec
@@ -19,7 +19,7 @@ ASKED = [(one["client"], bytes.fromhex(one["bytes"])) for one in LINES if one.ge
 
 @pytest.fixture
 async def line(tmp_path: Path) -> AsyncIterator[Line]:
-    async with house(tmp_path) as made:
+    async with gateway_fixture(tmp_path) as made:
         yield Line(made)
 
 
@@ -43,7 +43,7 @@ async def test_each_is_answered_in_full(line: Line, client: str, asked: bytes) -
         assert len(answer) == {0: 12, 1: 16, 2: 16}[asked[1]]  # go-nat-pmp and py-natpmp take no other size
         told = natpmp.parse_response(answer)
         assert not isinstance(told, natpmp.VersionResponse)
-        assert told.result is natpmp.Result.SUCCESS
+        assert told.result is natpmp.NatPmpResult.SUCCESS
 
 
 def test_there_are_captures() -> None:

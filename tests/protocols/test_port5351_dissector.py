@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures import port5351_vectors as vectors
-from tests.fixtures.gateway import CONSOLE, house
+from tests.fixtures.gateway import CONSOLE, gateway_fixture
 from tests.fixtures.port5351 import CONSOLE_IP6, UDP, Line
 from upnp_gw.model.network import Neighbour
 from upnp_gw.protocols.natpmp.codec import MappingRequest, build_request
@@ -17,9 +17,9 @@ from upnp_gw.protocols.pcp.messages import (
     ANY_IPV4,
     ANY_IPV6,
     Description,
-    Filter,
     MapData,
     Option,
+    PcpFilter,
     PreferFailure,
     Request,
     ThirdParty,
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
     not (shutil.which("tshark") and shutil.which("text2pcap")), reason="needs tshark and text2pcap"
 )
 
-FILTERS = (Filter(120, 0, ip_address("198.51.100.0")), Filter(128, 5000, ip_address("203.0.113.7")))
+FILTERS = (PcpFilter(120, 0, ip_address("198.51.100.0")), PcpFilter(128, 5000, ip_address("203.0.113.7")))
 
 
 def pcp(internal: int, *options: Option, client: str = "192.168.77.10", lifetime: int = 600) -> bytes:
@@ -72,7 +72,7 @@ def tshark(directory: Path, messages: list[bytes], port: str, *options: str) -> 
 
 
 async def said(directory: Path) -> list[bytes]:
-    async with house(directory) as made:
+    async with gateway_fixture(directory) as made:
         made.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, "lan0"))
         line = Line(made)
         answers = [await line.said(asked, client) for client, asked in ASKED]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures import port5351_vectors as vectors
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, gateway_fixture
 from tests.fixtures.policies import policy_of
 from tests.fixtures.port5351 import CONSOLE_IP6, Line
 from tests.protocols.natpmp.test_conversations import OPEN
@@ -38,7 +38,7 @@ def mutated(seed: bytes, client: str, dice: random.Random) -> bytes:
 @pytest.mark.spec("PCP-185", "PCP-023")
 async def test_ten_thousand_random_datagrams(tmp_path: Path) -> None:
     dice = random.Random(5351)
-    async with house(tmp_path) as made:
+    async with gateway_fixture(tmp_path) as made:
         line = Line(made)
         for _ in range(10_000):
             data = dice.randbytes(dice.choice((1, 2, 12, 24, 60, 80, dice.randrange(1300))))
@@ -51,7 +51,7 @@ async def test_ten_thousand_random_datagrams(tmp_path: Path) -> None:
 @pytest.mark.spec("SR-19", "PCP-186")
 async def test_every_opening_has_its_own_decision(tmp_path: Path) -> None:
     dice = random.Random(5350)
-    async with house(tmp_path, policy_of(OPEN)) as made:
+    async with gateway_fixture(tmp_path, policy_of(OPEN)) as made:
         made.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, "lan0"))
         line = Line(made)
         for _ in range(1500):

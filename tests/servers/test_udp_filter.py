@@ -12,7 +12,7 @@ import pytest
 
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.servers import udp_filter
-from upnp_gw.servers.udp_filter import FLOOD, MOST, Filter, build
+from upnp_gw.servers.udp_filter import FLOOD, MOST, SocketFilter, build
 from upnp_gw.servers.udp_options import dropped
 from upnp_gw.system.socket_filter import attach
 
@@ -87,7 +87,7 @@ async def test_a_sender_that_floods_is_dropped_in_the_kernel_for_a_second_and_he
     bound: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(udp_filter, "SECOND_S", 0.05)
-    made = Filter(bound.socket, 4)
+    made = SocketFilter(bound.socket, 4)
     for _ in range(FLOOD - 1):
         made.over_share(TWO)
     bound.send(b"still heard", TWO)
@@ -109,7 +109,7 @@ async def test_a_little_over_its_share_in_each_second_drops_nobody(
     bound: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(udp_filter, "SECOND_S", 0.01)
-    made = Filter(bound.socket, 4)
+    made = SocketFilter(bound.socket, 4)
     for _ in range(3):
         for _ in range(FLOOD - 1):
             made.over_share(TWO)

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.lab.end_to_end import ROUTER, Home
 from tests.soak.daemon_with_faults import FAULTS
 from upnp_gw.lab import CONSOLE, HOME, PC, Lab, LanHost, Topology
-from upnp_gw.lab.daemon import START_S, Daemon
+from upnp_gw.lab.daemon import START_S, LabDaemon
 from upnp_gw.lab.machine import Machine
 
 TV, NAS = LanHost("tv", 30, "64:16:66:00:00:04"), LanHost("nas", 40, "00:11:32:00:00:05")
@@ -40,7 +40,7 @@ Open = dict[str, tuple[str, int, str, int]]
 """Mapping id -> (transport, external port, internal address, internal port)."""
 
 
-class FaultyDaemon(Daemon):
+class FaultyDaemon(LabDaemon):
     """The daemon of ``tests.soak.daemon_with_faults``. ``faults``: the directory of its faults."""
 
     def __init__(self, host: Machine, directory: Path, *options: str) -> None:

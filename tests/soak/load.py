@@ -18,7 +18,7 @@ from tests.lab.igd_control_point import ControlPoint, Fault
 from tests.soak.household import HOSTS, Household
 from upnp_gw.lab.topology import HOME
 from upnp_gw.model.mapping import Transport
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 from upnp_gw.protocols.natpmp import codec as natpmp
 
 EACH = 4
@@ -156,7 +156,7 @@ class Client:
 class IgdClient(Client):
     """UPnP IGD over HTTP, one connection for each action."""
 
-    def __init__(self, load: "Load", number: int, host: str, face: Face) -> None:
+    def __init__(self, load: "Load", number: int, host: str, face: IgdVersion) -> None:
         super().__init__(load, number, host)
         self._face = face
         self._point: ControlPoint | None = None
@@ -193,14 +193,14 @@ class NatPmpClient(Client):
         if target != str(self.host.address):
             raise Refused("there is no field for another host")
         code, given, lifetime = self._exchange(port, port, LEASE_S)
-        if code != natpmp.Result.SUCCESS or not lifetime:
+        if code != natpmp.NatPmpResult.SUCCESS or not lifetime:
             raise Refused(f"result {code}")
         if given != port:
             self._load.wrong(f"{self.name}: {port} was asked for, {given} given")
 
     def end(self, port: int) -> None:
         code, _, _ = self._exchange(port, 0, 0)
-        if code != natpmp.Result.SUCCESS:
+        if code != natpmp.NatPmpResult.SUCCESS:
             raise Refused(f"result {code}")
 
     def _exchange(self, internal: int, external: int, lifetime_s: int) -> tuple[int, int, int]:
@@ -244,7 +244,7 @@ class Load:
         kind = number % EACH
         if kind == 3:
             return NatPmpClient(self, number, host)
-        return IgdClient(self, number, host, Face.IGD2 if kind == 2 else Face.IGD1)
+        return IgdClient(self, number, host, IgdVersion.IGD2 if kind == 2 else IgdVersion.IGD1)
 
     # -- the clients' side
 

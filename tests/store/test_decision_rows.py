@@ -10,13 +10,13 @@ from tests.fixtures.mapping_rows import NOW
 from tests.store.test_store import record
 from upnp_gw.model.mapping import Instant
 from upnp_gw.model.records import DecisionRecord, RecordFilter
-from upnp_gw.store.decision_rows import Keep
+from upnp_gw.store.decision_rows import Retention
 from upnp_gw.store.store import Batch, Store
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(tmp_path / "ledger.db", "boot-1", keep=Keep(decisions=5, seconds=100.0))
+    opened = Store(tmp_path / "ledger.db", "boot-1", keep=Retention(decisions=5, seconds=100.0))
     await opened.open()
     yield opened
     await opened.close()

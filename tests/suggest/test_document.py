@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from upnp_gw.gate import file_tests as cases
-from upnp_gw.gate.build import Approved
+from upnp_gw.gate.build import ManagedPolicy
 from upnp_gw.gate.builtin import home_policy, home_text
 from upnp_gw.gate.load import load_text, loaded
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.evidence import DAY_S, EvidenceBook, Opening
+from upnp_gw.ledger.evidence import DAY_S, EvidenceKey, EvidenceTable
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Transport
 from upnp_gw.suggest.document import Suggestion, suggest
@@ -53,11 +53,11 @@ class Seen:
     """A book that is filled row by row."""
 
     def __init__(self) -> None:
-        self.book = EvidenceBook()
+        self.book = EvidenceTable()
 
     def used(self, device: str, transport: Transport, port: int, days: int, family: int = 4, **more: Any) -> None:
         age = more.pop("age_days", 30)
-        row = self.book.row(Opening(device, transport, family, port), NOW - age * DAY_S)
+        row = self.book.row(EvidenceKey(device, transport, family, port), NOW - age * DAY_S)
         row.requests, row.peak, row.vias = 3, 1, frozenset({"igd1"})
         row.days = tuple(TODAY.toordinal() - day for day in reversed(range(days)))
         for name, value in more.items():
@@ -67,7 +67,7 @@ class Seen:
 
 def said(seen: Seen, text: str | None = HOME, approved: dict[str, Any] = APPROVED, min_days: int = 3) -> Suggestion:
     raw = tables(home_text() if text is None else text, "file")
-    policy = loaded(raw, "file", TODAY, Approved(approved, "approved")).policy
+    policy = loaded(raw, "file", TODAY, ManagedPolicy(approved, "approved")).policy
     return suggest(text, approved, learn(policy, seen.book, NOW, min_days), TODAY)
 
 
@@ -203,7 +203,7 @@ def test_ports_that_vary_are_told_and_not_guessed() -> None:
     seen = Seen()
     for number in range(4):
         seen.used(PS5, UDP, 50_000 + number, 0)
-        seen.book.openings[Opening(PS5, UDP, 4, 50_000 + number)].days = (TODAY.toordinal() - number,)
+        seen.book.openings[EvidenceKey(PS5, UDP, 4, 50_000 + number)].days = (TODAY.toordinal() - number,)
     suggestion = said(seen)
     assert grants(suggestion) == []
     assert any("its ports vary (4 on 4 days, 50000 to 50003)" in note for note in suggestion.notes)
@@ -273,7 +273,7 @@ def test_devices_in_one_line_are_added_to() -> None:
 
 def test_a_broken_file_is_an_error_of_the_file() -> None:
     with pytest.raises(ConfigError):
-        suggest("version = 2", {"version": 1}, learn(home_policy(), EvidenceBook(), NOW, 3), TODAY)
+        suggest("version = 2", {"version": 1}, learn(home_policy(), EvidenceTable(), NOW, 3), TODAY)
 
 
 devices = st.sampled_from([PS5, NAS, INFECTED, "192.168.1.40", "2001:db8::7", "192.168.1.99"])

@@ -5,9 +5,9 @@ from datetime import date
 
 from tests.fixtures.mapping_rows import mapping
 from upnp_gw.gate.load import load_text
-from upnp_gw.ledger.evidence import DAY_S, EvidenceBook
+from upnp_gw.ledger.evidence import DAY_S, EvidenceTable
 from upnp_gw.model.mapping import Mapping, Usage
-from upnp_gw.suggest.stale import Kind, stale
+from upnp_gw.suggest.stale import StaleKind, stale
 
 NOW, TODAY = 1_800_000_000.0, date(2027, 1, 15)
 POLICY = load_text(
@@ -32,8 +32,8 @@ POLICY = load_text(
 ).policy
 
 
-def book(since_days: float = 40, seen_days: float = 1) -> EvidenceBook:
-    made = EvidenceBook()
+def book(since_days: float = 40, seen_days: float = 1) -> EvidenceTable:
+    made = EvidenceTable()
     for grant in POLICY.grants:
         made.in_force(grant.name, NOW - since_days * DAY_S)
     for device in ("ac:89:95:00:00:01", "192.168.1.40"):
@@ -41,11 +41,13 @@ def book(since_days: float = 40, seen_days: float = 1) -> EvidenceBook:
     return made
 
 
-def found(evidence: EvidenceBook, *rows: tuple[Mapping, Usage], days: int = 30) -> dict[tuple[Kind, str], str]:
+def found(
+    evidence: EvidenceTable, *rows: tuple[Mapping, Usage], days: int = 30
+) -> dict[tuple[StaleKind, str], str]:
     return {(one.kind, one.about): one.finding for one in stale(POLICY, evidence, rows, NOW, TODAY, days)}
 
 
-OVERDUE = (Kind.REVIEW_OVERDUE, "games")
+OVERDUE = (StaleKind.REVIEW_OVERDUE, "games")
 
 
 def test_a_review_is_overdue_the_day_after() -> None:
@@ -56,24 +58,24 @@ def test_grants_without_a_request_and_without_traffic() -> None:
     evidence = book()
     games, web = evidence.rules["games"], evidence.rules["web"]
     games.last_matched = games.last_used = NOW - DAY_S
-    assert found(evidence)[Kind.GRANT_UNMATCHED, "web"] == "no request ever matched it"
+    assert found(evidence)[StaleKind.GRANT_UNMATCHED, "web"] == "no request ever matched it"
     web.last_matched = NOW - 31 * DAY_S
-    assert found(evidence)[Kind.GRANT_UNMATCHED, "web"] == "no request matched it for 30 days"
+    assert found(evidence)[StaleKind.GRANT_UNMATCHED, "web"] == "no request matched it for 30 days"
     web.last_matched = NOW - DAY_S
-    assert found(evidence)[Kind.GRANT_UNUSED, "web"] == "what it opened never carried traffic"
+    assert found(evidence)[StaleKind.GRANT_UNUSED, "web"] == "what it opened never carried traffic"
     web.last_used = NOW - 31 * DAY_S
-    assert found(evidence)[Kind.GRANT_UNUSED, "web"] == "what it opened carried no traffic for 30 days"
+    assert found(evidence)[StaleKind.GRANT_UNUSED, "web"] == "what it opened carried no traffic for 30 days"
     web.last_used = NOW - 29 * DAY_S
     assert set(found(evidence)) == {OVERDUE}
-    assert (Kind.GRANT_UNUSED, "web") in found(evidence, days=20)
+    assert (StaleKind.GRANT_UNUSED, "web") in found(evidence, days=20)
 
 
 def test_devices_that_are_gone() -> None:
     evidence = book(since_days=1)
     evidence.devices["ac:89:95:00:00:01"].last_seen = NOW - 31 * DAY_S
     del evidence.devices["192.168.1.40"]
-    assert found(evidence)[Kind.DEVICE_GONE, "ps5"] == "it was not seen for 30 days"
-    assert found(evidence)[Kind.DEVICE_GONE, "old"] == "it was never seen"
+    assert found(evidence)[StaleKind.DEVICE_GONE, "ps5"] == "it was not seen for 30 days"
+    assert found(evidence)[StaleKind.DEVICE_GONE, "old"] == "it was never seen"
 
 
 def test_mappings_that_stand_idle() -> None:
@@ -81,4 +83,4 @@ def test_mappings_that_stand_idle() -> None:
     new = replace(mapping(2), granted_at=NOW - 29 * DAY_S)
     used = replace(mapping(3), granted_at=NOW - 90 * DAY_S)
     idle = found(book(1), (old, Usage()), (new, Usage()), (used, Usage(last_used=NOW - DAY_S)))
-    assert set(idle) == {OVERDUE, (Kind.MAPPING_IDLE, old.id)}
+    assert set(idle) == {OVERDUE, (StaleKind.MAPPING_IDLE, old.id)}

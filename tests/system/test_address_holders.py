@@ -17,9 +17,16 @@ from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.network import Link, Neighbour, Neighbours
 from upnp_gw.system import address_contests as contests
 from upnp_gw.system import address_holders as holders
-from upnp_gw.system.address_holders import Holders
-from upnp_gw.system.neighbour_events import Contested, Gone, Moved, NeighbourEvent, Place, Settled
-from upnp_gw.system.rtnetlink import NeighbourMessage, Nud
+from upnp_gw.system.address_holders import AddressHolders
+from upnp_gw.system.neighbour_events import (
+    AddressContested,
+    AddressMoved,
+    AddressSettled,
+    NeighbourEvent,
+    NeighbourGone,
+    Place,
+)
+from upnp_gw.system.rtnetlink import NeighbourMessage, NeighbourState
 
 HOST, LAN, INDEX = ip_address("192.168.1.9"), "lan0", 2
 PLACE: Place = (HOST, LAN)
@@ -117,7 +124,7 @@ class Scene:
         self.open = 0
         """Questions that are open."""
         self.link: Link | None = Link(LAN, INDEX, True)
-        self.holders = Holders(
+        self.holders = AddressHolders(
             self.neighbours, self.kernel, lambda place: FakeQuestion(self), lambda name: self.link, self.tell
         )
         self.holders.holder_of = lambda place: mappings_of
@@ -126,7 +133,7 @@ class Scene:
         self.told.append(event)
         self.something.set()
 
-    def entry(self, mac: str, state: Nud = Nud.STALE) -> None:
+    def entry(self, mac: str, state: NeighbourState = NeighbourState.STALE) -> None:
         """A frame in this host's name has written the neighbour entry."""
         before = self.neighbours.mac_of(*PLACE)
         self.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, mac, state)
@@ -155,8 +162,8 @@ class Scene:
         assert self.open == 0
 
 
-def settled(mac: str) -> Settled:
-    return Settled(Neighbour(HOST, mac, LAN))
+def settled(mac: str) -> AddressSettled:
+    return AddressSettled(Neighbour(HOST, mac, LAN))
 
 
 # -- one host
@@ -202,7 +209,7 @@ async def test_a_host_that_is_silent_is_gone(mappings_of: str | None) -> None:
     assert scene.kernel.probed[-1] is None, "its neighbour entry is to go, so that it is seen when it is back"
     scene.lost()
     await scene.quiet()
-    assert (Gone(HOST, ONE, LAN) in scene.told) is (mappings_of is not None)
+    assert (NeighbourGone(HOST, ONE, LAN) in scene.told) is (mappings_of is not None)
     assert not scene.holders.settled(PLACE)
 
 
@@ -216,7 +223,7 @@ async def test_a_link_that_was_down_proves_no_absence() -> None:
     scene.lost()
     scene.link = replace(scene.link)
     await scene.quiet()
-    assert not any(isinstance(event, Gone) for event in scene.told)
+    assert not any(isinstance(event, NeighbourGone) for event in scene.told)
 
 
 @pytest.mark.parametrize("failure", [errno.ENETDOWN, errno.ENOMEM, errno.EAGAIN, errno.EIO])
@@ -315,14 +322,14 @@ async def test_where_mappings_lead_to_an_address_whose_entry_goes_all_are_asked_
     await scene.quiet()
     scene.answering = {ONE: 0.0, TWO: 0.0}
     scene.lost()
-    await scene.heard(Contested(HOST, LAN))
+    await scene.heard(AddressContested(HOST, LAN))
     await scene.holders.close()
 
 
 @in_no_time
 async def test_what_the_operator_pinned_is_settled_and_nobody_is_asked() -> None:
     scene = Scene()
-    scene.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, ONE, Nud.PERMANENT)
+    scene.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, ONE, NeighbourState.PERMANENT)
     scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
     assert await scene.holders.settle(PLACE)
     assert scene.asked == []
@@ -350,7 +357,7 @@ async def test_who_forged_an_entry_gets_nothing_since_the_other_one_answers_too(
     scene.answering = {first: 0.0, TWO if first == ONE else ONE: holders.ALONE_S / 2}
     scene.entry(ONE)
     assert not await scene.holders.settle(PLACE)
-    assert scene.told == [Contested(HOST, LAN)]
+    assert scene.told == [AddressContested(HOST, LAN)]
     assert not await scene.holders.settle(PLACE), "at once, while it is contested"
     (contest,) = scene.holders.contests()
     assert contest.macs == (ONE, TWO)
@@ -363,7 +370,7 @@ async def test_who_forged_an_entry_and_does_not_answer_loses_it() -> None:
     scene.entry(ONE)
     assert not await scene.holders.settle(PLACE)
     await scene.quiet()
-    assert scene.told == [Contested(HOST, LAN), Moved(HOST, ONE, TWO, LAN), settled(TWO)]
+    assert scene.told == [AddressContested(HOST, LAN), AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
     assert scene.neighbours.mac_of(*PLACE) == TWO
     assert scene.kernel.probed[-1] == TWO, "and the kernel's entry is its"
 
@@ -374,7 +381,7 @@ async def test_an_answer_that_comes_after_something_was_opened_counts() -> None:
     scene.entry(ONE)
     assert await scene.holders.settle(PLACE)
     scene.answering[TWO] = 0.0
-    await scene.heard(Contested(HOST, LAN))
+    await scene.heard(AddressContested(HOST, LAN))
     assert not scene.holders.settled(PLACE)
     await scene.holders.close()
 
@@ -387,7 +394,7 @@ async def test_an_address_that_is_settled_for_long_is_looked_at_behind_the_reque
     scene.answering[TWO] = 0.0
     await asyncio.sleep(holders.FRESH_S * 1.1)
     assert await scene.holders.settle(PLACE), "at once"
-    await scene.heard(Contested(HOST, LAN))
+    await scene.heard(AddressContested(HOST, LAN))
     assert not await scene.holders.settle(PLACE)
     await scene.holders.close()
 
@@ -409,10 +416,10 @@ async def test_moved_when_the_old_holder_is_silent() -> None:
     scene = Scene(TWO)
     await claimed(scene)
     del scene.answering[ONE]
-    assert scene.told == [Contested(HOST, LAN)], "at once"
+    assert scene.told == [AddressContested(HOST, LAN)], "at once"
     assert scene.neighbours.mac_of(*PLACE) == TWO, "it must not pass for the old one"
     await scene.quiet()
-    assert scene.told[1:] == [Moved(HOST, ONE, TWO, LAN), settled(TWO)]
+    assert scene.told[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
     assert set(scene.asked[-1]) == {ONE, TWO}, "both by their MAC address too"
 
 
@@ -421,7 +428,7 @@ async def test_a_claim_of_one_that_does_not_answer_is_over_soon() -> None:
     scene = Scene(ONE)
     await claimed(scene)
     await scene.quiet()
-    assert scene.told == [Contested(HOST, LAN), settled(ONE)]
+    assert scene.told == [AddressContested(HOST, LAN), settled(ONE)]
     assert scene.neighbours.mac_of(*PLACE) == ONE
     assert scene.kernel.probed[-1] == ONE, "the kernel's entry is its again"
 
@@ -432,7 +439,7 @@ async def test_nobody_has_it_while_both_answer(caplog: pytest.LogCaptureFixture)
     scene = Scene(ONE, TWO)
     await claimed(scene)
     await asyncio.sleep((contests.TRUCE_S + contests.JUDGE_S) * 3)
-    assert scene.told == [Contested(HOST, LAN)]
+    assert scene.told == [AddressContested(HOST, LAN)]
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert warning.startswith(f"{HOST} on {LAN} is claimed by {ONE} and by {TWO}: nothing is open")
     del scene.answering[TWO]
@@ -504,7 +511,7 @@ async def test_moved_when_the_old_holder_gives_it_up() -> None:
     await asyncio.sleep(contests.JUDGE_S * 2)
     del scene.answering[ONE]
     await scene.quiet()
-    assert scene.told[1:] == [Moved(HOST, ONE, TWO, LAN), settled(TWO)]
+    assert scene.told[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
 
 
 @in_no_time
@@ -513,7 +520,7 @@ async def test_where_neither_answers_it_is_an_absence() -> None:
     await claimed(scene)
     del scene.answering[ONE]
     await scene.quiet()
-    assert scene.told[1:] == [Gone(HOST, ONE, LAN)]
+    assert scene.told[1:] == [NeighbourGone(HOST, ONE, LAN)]
 
 
 @in_no_time
@@ -522,7 +529,7 @@ async def test_who_was_too_busy_to_answer_in_a_contest_is_asked_once_more() -> N
     await claimed(scene)
     scene.answering = {ONE: contests.JUDGE_S * 2}
     await scene.quiet()
-    assert scene.told[1:] == [Gone(HOST, ONE, LAN), settled(ONE)]
+    assert scene.told[1:] == [NeighbourGone(HOST, ONE, LAN), settled(ONE)]
     assert scene.holders.settled(PLACE), "what the neighbour entry said was forged"
 
 
@@ -540,7 +547,7 @@ async def test_claims_that_follow_each_other_are_one_long_contest() -> None:
         scene.entry(ONE)
         await asyncio.sleep(contests.JUDGE_S)
     last = loop.time()
-    assert scene.told == [Contested(HOST, LAN)]
+    assert scene.told == [AddressContested(HOST, LAN)]
     await scene.quiet()
     assert scene.told[1:] == [settled(ONE)]
     assert loop.time() - last >= contests.TRUCE_S - contests.JUDGE_S * 2
@@ -550,16 +557,16 @@ async def test_claims_that_follow_each_other_are_one_long_contest() -> None:
 async def test_another_host_at_an_address_that_mappings_lead_to_is_a_claim_though_its_entry_had_gone() -> None:
     scene = Scene(TWO, mappings_of=ONE)
     scene.entry(TWO)
-    assert scene.told == [Contested(HOST, LAN)]
+    assert scene.told == [AddressContested(HOST, LAN)]
     await scene.quiet()
-    assert scene.told[1:] == [Moved(HOST, ONE, TWO, LAN), settled(TWO)]
+    assert scene.told[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
 
 
 @in_no_time
 async def test_the_operator_says_whose_it_is() -> None:
     scene = Scene(ONE, TWO)
     await claimed(scene)
-    scene.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, ONE, Nud.PERMANENT)
+    scene.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, ONE, NeighbourState.PERMANENT)
     scene.holders.pinned(PLACE, ONE)
     assert scene.told[1:] == [settled(ONE)]
     assert scene.holders.settled(PLACE)
@@ -573,7 +580,7 @@ async def test_while_nobody_can_be_asked_it_stays_contested() -> None:
     await claimed(scene)
     scene.failure = errno.ENOMEM
     await asyncio.sleep(contests.JUDGE_S * 2)
-    assert scene.told == [Contested(HOST, LAN)]
+    assert scene.told == [AddressContested(HOST, LAN)]
     scene.failure = 0
     del scene.answering[TWO]
     await scene.quiet()
@@ -586,7 +593,7 @@ async def test_where_we_may_not_ask_the_claim_counts() -> None:
     await claimed(scene)
     scene.failure = errno.EPERM
     await scene.quiet()
-    assert scene.told[1:] == [Moved(HOST, ONE, TWO, LAN), settled(TWO)]
+    assert scene.told[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
 
 
 @in_no_time

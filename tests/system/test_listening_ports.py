@@ -11,8 +11,8 @@ import pytest
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import Link, Network
 from upnp_gw.system import listening_ports as module
-from upnp_gw.system.listening_ports import Listeners, find_bound, parse_bound, read_bound, read_ephemeral
-from upnp_gw.system.sock_diag import Bound, ask_bound, parse_answer
+from upnp_gw.system.listening_ports import ListeningPorts, find_bound, parse_bound, read_bound, read_ephemeral
+from upnp_gw.system.sock_diag import BoundSocket, ask_bound, parse_answer
 
 TCP, UDP = Transport.TCP, Transport.UDP
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -60,7 +60,7 @@ def line(address: str, port: int, state: str, inode: int = 7) -> str:
 @pytest.mark.spec("SR-24")
 def test_what_the_gateway_listens_means(transport: Transport, address: str, state: str, counts: bool) -> None:
     lines = [HEAD, line(address, 443, state)]
-    listeners = Listeners(
+    listeners = ListeningPorts(
         lambda: NETWORK,
         lambda: 0.0,
         read=lambda: parse_bound(iter(lines), transport),
@@ -71,20 +71,23 @@ def test_what_the_gateway_listens_means(transport: Transport, address: str, stat
 
 def test_udp_in_the_ephemeral_range_counts_once_it_lasts() -> None:
     """WireGuard listens on 51820; a resolver's query port is there for a second."""
-    now, sockets = 1000.0, [Bound(UDP, ip_address("0.0.0.0"), 40000, 1)]
-    listeners = Listeners(
+    now, sockets = 1000.0, [BoundSocket(UDP, ip_address("0.0.0.0"), 40000, 1)]
+    listeners = ListeningPorts(
         lambda: NETWORK, lambda: now, read=lambda: iter(sockets), ephemeral=lambda: (32768, 60999)
     )
     assert listeners.ports() == {(UDP, 40000)}  # it was there before us: nobody knows for how long
-    sockets[:] = [Bound(UDP, ip_address("0.0.0.0"), 51820, 2), Bound(UDP, ip_address("0.0.0.0"), 61000, 3)]
+    sockets[:] = [
+        BoundSocket(UDP, ip_address("0.0.0.0"), 51820, 2),
+        BoundSocket(UDP, ip_address("0.0.0.0"), 61000, 3),
+    ]
     now += 1
     assert listeners.ports() == {(UDP, 61000)}  # above the range nothing is ephemeral
     now += 29.9
-    sockets.append(Bound(UDP, ip_address("0.0.0.0"), 33000, 4))
+    sockets.append(BoundSocket(UDP, ip_address("0.0.0.0"), 33000, 4))
     assert listeners.ports() == {(UDP, 61000)}
     now += 1
     assert listeners.ports() == {(UDP, 61000), (UDP, 51820)}
-    sockets[0] = Bound(UDP, ip_address("0.0.0.0"), 51820, 9)  # another socket on the same port
+    sockets[0] = BoundSocket(UDP, ip_address("0.0.0.0"), 51820, 9)  # another socket on the same port
     now += 1
     assert listeners.ports() == {(UDP, 61000)}
 
@@ -93,12 +96,12 @@ def test_a_reading_is_good_for_a_second() -> None:
     times = iter((5.0, 5.9, 6.0, 6.9, 7.5))
     reads = 0
 
-    def read() -> Iterator[Bound]:
+    def read() -> Iterator[BoundSocket]:
         nonlocal reads
         reads += 1
-        return iter([Bound(TCP, ip_address("::"), 22, 1)])
+        return iter([BoundSocket(TCP, ip_address("::"), 22, 1)])
 
-    listeners = Listeners(lambda: NETWORK, lambda: next(times), read=read, ephemeral=lambda: (32768, 60999))
+    listeners = ListeningPorts(lambda: NETWORK, lambda: next(times), read=read, ephemeral=lambda: (32768, 60999))
     for _ in range(5):
         assert listeners.ports() == {(TCP, 22)}
     assert reads == 3
@@ -123,15 +126,15 @@ def test_this_machine_is_readable_and_a_real_listener_is_found() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind(("127.0.0.1", 0))
         expected = {
-            Bound(TCP, ip_address("127.0.0.1"), server.getsockname()[1], os.fstat(server.fileno()).st_ino),
-            Bound(UDP, ip_address("127.0.0.1"), udp.getsockname()[1], os.fstat(udp.fileno()).st_ino),
+            BoundSocket(TCP, ip_address("127.0.0.1"), server.getsockname()[1], os.fstat(server.fileno()).st_ino),
+            BoundSocket(UDP, ip_address("127.0.0.1"), udp.getsockname()[1], os.fstat(udp.fileno()).st_ino),
         }
         assert expected <= set(find_bound())
         assert expected <= set(read_bound())
 
 
 def test_a_kernel_without_inet_diag_is_read_from_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> Iterator[Bound]:
+    def missing() -> Iterator[BoundSocket]:
         raise FileNotFoundError
         yield
 
@@ -155,8 +158,8 @@ def test_a_short_answer_of_the_kernel_is_none() -> None:
 @pytest.mark.spec("SR-24")
 @pytest.mark.parametrize(("interface", "counts"), [(0, True), (1, True), (2, False), (9, False)])
 def test_a_socket_bound_to_another_interface_than_the_wan_does_not_count(interface: int, counts: bool) -> None:
-    bound = Bound(UDP, ip_address("0.0.0.0"), 67, 1, interface)
-    listeners = Listeners(lambda: NETWORK, lambda: 0.0, read=lambda: [bound], ephemeral=lambda: (32768, 60999))
+    bound = BoundSocket(UDP, ip_address("0.0.0.0"), 67, 1, interface)
+    listeners = ListeningPorts(lambda: NETWORK, lambda: 0.0, read=lambda: [bound], ephemeral=lambda: (32768, 60999))
     assert bool(listeners.ports()) is counts
 
 

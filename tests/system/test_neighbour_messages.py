@@ -15,7 +15,7 @@ from upnp_gw.system import who_has
 from upnp_gw.system.neighbour_messages import (
     INTERFACE_INDEX,
     NOTHING,
-    Open,
+    OpenQuery,
     advertised,
     arp_claim,
     arp_filter,
@@ -125,9 +125,9 @@ def lets_through(program: Sequence[Instruction], packet: bytes, index: int) -> b
             accumulator = int.from_bytes(packet[operand : operand + size])
 
 
-def questions(addresses: Sequence[IPAddress]) -> st.SearchStrategy[list[Open]]:
+def questions(addresses: Sequence[IPAddress]) -> st.SearchStrategy[list[OpenQuery]]:
     one = st.builds(
-        Open,
+        OpenQuery,
         address=st.sampled_from(addresses),
         index=st.sampled_from([2, 3]),
         heard=st.lists(st.sampled_from(MACS), unique=True, max_size=3).map(tuple),
@@ -137,21 +137,21 @@ def questions(addresses: Sequence[IPAddress]) -> st.SearchStrategy[list[Open]]:
 
 @given(questions(FOUR), st.sampled_from(MACS), st.sampled_from(FOUR), st.sampled_from([2, 3]))
 def test_of_arp_the_kernel_lets_through_what_was_not_heard_yet(
-    asked: list[Open], mac: str, address: IPv4Address, index: int
+    asked: list[OpenQuery], mac: str, address: IPv4Address, index: int
 ) -> None:
     assert lets_through(arp_filter(asked), arp(mac, address), index) is is_news(asked, mac, address, index)
 
 
 @given(questions(SIX), st.sampled_from(MACS), st.sampled_from(SIX), st.sampled_from([2, 3]))
 def test_of_advertisements_the_kernel_lets_through_what_was_not_heard_yet(
-    asked: list[Open], mac: str, address: IPv6Address, index: int
+    asked: list[OpenQuery], mac: str, address: IPv6Address, index: int
 ) -> None:
     packet = advertisement(mac, address)
     assert lets_through(nd_filter(asked), packet, index) is is_news(asked, mac, address, index)
     assert not lets_through(nd_filter(asked), b"\x87" + packet[1:], index)
 
 
-def is_news(asked: list[Open], mac: str, address: IPAddress, index: int) -> bool:
+def is_news(asked: list[OpenQuery], mac: str, address: IPAddress, index: int) -> bool:
     """The first question that it answers says: two are never about the same address and interface."""
     first = next((q for q in asked if (q.address, q.index) == (address, index)), None)
     return first is not None and mac not in first.heard
@@ -176,11 +176,11 @@ def test_a_question_ends_where_the_kernel_has_no_room_for_another_filter(monkeyp
     monkeypatch.setattr(who_has, "_nd_socket", lambda: sockets[1])
     monkeypatch.setattr(who_has, "_filter", put)
     asked = who_has.WhoHas()
-    question = asked.begin(who_has.Asker("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
+    question = asked.begin(who_has.QuerySource("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
     full = True
     question.close()
     with pytest.raises(OSError, match="no room"):
-        asked.begin(who_has.Asker("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
+        asked.begin(who_has.QuerySource("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
     for made in sockets:
         made.close()
 

@@ -10,9 +10,9 @@ import pytest
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.network import Neighbour, Neighbours
 from upnp_gw.system import neighbour_probe as presence
-from upnp_gw.system.neighbour_events import Gone, Moved, NeighbourEvent, Place, Seen
-from upnp_gw.system.neighbour_probe import KernelQuestion, Presence
-from upnp_gw.system.rtnetlink import NeighbourMessage, Nud
+from upnp_gw.system.neighbour_events import AddressMoved, NeighbourEvent, NeighbourGone, NeighbourSeen, Place
+from upnp_gw.system.neighbour_probe import KernelProbe, NeighbourProbe
+from upnp_gw.system.rtnetlink import NeighbourMessage, NeighbourState
 
 HOST, LAN, INDEX = ip_address("192.168.1.9"), "lan0", 2
 OLD, NEW = "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -31,9 +31,9 @@ class FakeKernel:
     entries: dict[IPAddress, NeighbourMessage] = field(default_factory=dict)
     asked: list[str | None] = field(default_factory=list)
     failure: int = 0
-    presence: Presence | None = None
+    presence: NeighbourProbe | None = None
 
-    def put(self, mac: str | None, state: Nud, gone: bool = False) -> None:
+    def put(self, mac: str | None, state: NeighbourState, gone: bool = False) -> None:
         message = NeighbourMessage(gone, INDEX, HOST, mac, state)
         if gone:
             self.entries.pop(HOST, None)
@@ -49,20 +49,20 @@ class FakeKernel:
         self._fail()
         self.asked.append(mac)
         mac = mac or self.entries[address].mac
-        self.put(mac, Nud.PROBE)
+        self.put(mac, NeighbourState.PROBE)
         asyncio.get_running_loop().call_soon(self._outcome, mac)
 
     def resolve(self, address: IPAddress, index: int) -> None:
         self._fail()
         self.asked.append("anybody")
-        self.entries[address] = NeighbourMessage(False, INDEX, address, None, Nud.INCOMPLETE)
+        self.entries[address] = NeighbourMessage(False, INDEX, address, None, NeighbourState.INCOMPLETE)
         asyncio.get_running_loop().call_soon(self._outcome, min(self.answering, default=None))
 
     def _outcome(self, mac: str | None) -> None:
         if mac in self.answering:
-            self.put(mac, Nud.REACHABLE)
+            self.put(mac, NeighbourState.REACHABLE)
         else:
-            self.put(None, Nud.FAILED)
+            self.put(None, NeighbourState.FAILED)
 
     def _fail(self) -> None:
         if self.failure:
@@ -99,36 +99,49 @@ class Scene:
         self.neighbours = Neighbours()
         self.told: list[NeighbourEvent] = []
         self.claims = Claims()
-        self.presence = self.kernel.presence = Presence(self.neighbours, self.kernel, self.told.append, self.claims)
+        self.presence = self.kernel.presence = NeighbourProbe(
+            self.neighbours, self.kernel, self.told.append, self.claims
+        )
 
 
 async def test_seen_once_and_again_after_it_was_gone() -> None:
     scene = Scene()
-    for state in (Nud.STALE, Nud.DELAY, Nud.PROBE, Nud.REACHABLE, Nud.STALE):
+    for state in (
+        NeighbourState.STALE,
+        NeighbourState.DELAY,
+        NeighbourState.PROBE,
+        NeighbourState.REACHABLE,
+        NeighbourState.STALE,
+    ):
         scene.kernel.put(OLD, state)
-    assert scene.told == [Seen(Neighbour(HOST, OLD, LAN))]
-    scene.kernel.put(None, Nud.FAILED)
-    scene.kernel.put(None, Nud.FAILED)
-    assert scene.told[1:] == [Gone(HOST, OLD, LAN)]
-    scene.kernel.put(OLD, Nud.REACHABLE)
-    assert scene.told[2:] == [Seen(Neighbour(HOST, OLD, LAN))]
+    assert scene.told == [NeighbourSeen(Neighbour(HOST, OLD, LAN))]
+    scene.kernel.put(None, NeighbourState.FAILED)
+    scene.kernel.put(None, NeighbourState.FAILED)
+    assert scene.told[1:] == [NeighbourGone(HOST, OLD, LAN)]
+    scene.kernel.put(OLD, NeighbourState.REACHABLE)
+    assert scene.told[2:] == [NeighbourSeen(Neighbour(HOST, OLD, LAN))]
 
 
-@pytest.mark.parametrize("state", [Nud.INCOMPLETE, Nud.FAILED, Nud.NOARP])
-async def test_an_entry_that_means_nothing_is_not_learned(state: Nud) -> None:
+@pytest.mark.parametrize("state", [NeighbourState.INCOMPLETE, NeighbourState.FAILED, NeighbourState.NOARP])
+async def test_an_entry_that_means_nothing_is_not_learned(state: NeighbourState) -> None:
     scene = Scene()
-    scene.kernel.put(OLD if state is Nud.NOARP else None, state)
+    scene.kernel.put(OLD if state is NeighbourState.NOARP else None, state)
     assert (scene.told, scene.neighbours.mac_of(HOST)) == ([], None)
 
 
 @pytest.mark.parametrize(
-    ("mac", "state", "gone"), [(OLD, Nud.STALE, True), (None, Nud.FAILED, True), (None, Nud.INCOMPLETE, False)]
+    ("mac", "state", "gone"),
+    [
+        (OLD, NeighbourState.STALE, True),
+        (None, NeighbourState.FAILED, True),
+        (None, NeighbourState.INCOMPLETE, False),
+    ],
 )
 async def test_an_entry_that_the_kernel_drops_is_forgotten_in_silence(
-    mac: str | None, state: Nud, gone: bool
+    mac: str | None, state: NeighbourState, gone: bool
 ) -> None:
     scene = Scene()
-    scene.kernel.put(OLD, Nud.STALE)
+    scene.kernel.put(OLD, NeighbourState.STALE)
     scene.kernel.put(mac, state, gone)
     assert scene.neighbours.mac_of(HOST) is None
     assert len(scene.told) == 1
@@ -136,35 +149,42 @@ async def test_an_entry_that_the_kernel_drops_is_forgotten_in_silence(
 
 async def test_a_full_reading_learns_and_forgets() -> None:
     scene = Scene()
-    scene.kernel.put(OLD, Nud.STALE)
-    other = NeighbourMessage(False, INDEX, ip_address("192.168.1.10"), NEW, Nud.STALE)
+    scene.kernel.put(OLD, NeighbourState.STALE)
+    other = NeighbourMessage(False, INDEX, ip_address("192.168.1.10"), NEW, NeighbourState.STALE)
     scene.presence.reconcile([(LAN, other)])
     assert scene.neighbours.mac_of(HOST) is None
     assert scene.neighbours.mac_of(other.address) == NEW
-    scene.presence.reconcile([(LAN, NeighbourMessage(False, INDEX, other.address, None, Nud.FAILED))])
-    assert scene.told[1:] == [Seen(Neighbour(other.address, NEW, LAN)), Gone(other.address, NEW, LAN)]
+    scene.presence.reconcile([(LAN, NeighbourMessage(False, INDEX, other.address, None, NeighbourState.FAILED))])
+    assert scene.told[1:] == [
+        NeighbourSeen(Neighbour(other.address, NEW, LAN)),
+        NeighbourGone(other.address, NEW, LAN),
+    ]
 
 
-@pytest.mark.parametrize("known", [Nud.STALE, Nud.REACHABLE, Nud.DELAY, None, Nud.FAILED])
+@pytest.mark.parametrize(
+    "known", [NeighbourState.STALE, NeighbourState.REACHABLE, NeighbourState.DELAY, None, NeighbourState.FAILED]
+)
 @pytest.mark.parametrize("there", [True, False])
-async def test_a_probe_tells_who_is_there(known: Nud | None, there: bool) -> None:
+async def test_a_probe_tells_who_is_there(known: NeighbourState | None, there: bool) -> None:
     scene = Scene(*([OLD] if there else []))
     if known is not None:
-        scene.kernel.put(None if known is Nud.FAILED else OLD, known)
+        scene.kernel.put(None if known is NeighbourState.FAILED else OLD, known)
     assert await scene.presence.probe(HOST, LAN, INDEX) is there
-    assert scene.kernel.asked == [None if known in (Nud.STALE, Nud.REACHABLE, Nud.DELAY) else "anybody"]
+    assert scene.kernel.asked == [
+        None if known in (NeighbourState.STALE, NeighbourState.REACHABLE, NeighbourState.DELAY) else "anybody"
+    ]
 
 
 async def test_probes_of_one_address_are_one_probe() -> None:
     scene = Scene(OLD)
-    scene.kernel.put(OLD, Nud.STALE)
+    scene.kernel.put(OLD, NeighbourState.STALE)
     assert await asyncio.gather(*(scene.presence.probe(HOST, LAN, INDEX) for _ in range(5))) == [True] * 5
     assert scene.kernel.asked == [None]
 
 
 async def test_a_probe_that_the_kernel_never_ends_is_an_absence(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene()
-    scene.kernel.put(OLD, Nud.STALE)
+    scene.kernel.put(OLD, NeighbourState.STALE)
     monkeypatch.setattr(scene.kernel, "_outcome", lambda mac: None)
     assert await scene.presence.probe(HOST, LAN, INDEX) is False
     assert scene.neighbours.mac_of(HOST) == OLD  # nobody said that it has gone
@@ -172,10 +192,10 @@ async def test_a_probe_that_the_kernel_never_ends_is_an_absence(monkeypatch: pyt
 
 async def test_an_answer_whose_event_was_lost_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene()
-    scene.kernel.put(OLD, Nud.STALE)
+    scene.kernel.put(OLD, NeighbourState.STALE)
 
     def silently(mac: str) -> None:
-        scene.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, mac, Nud.REACHABLE)
+        scene.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, mac, NeighbourState.REACHABLE)
 
     monkeypatch.setattr(scene.kernel, "_outcome", silently)
     assert await scene.presence.probe(HOST, LAN, INDEX) is True
@@ -184,15 +204,15 @@ async def test_an_answer_whose_event_was_lost_still_counts(monkeypatch: pytest.M
 async def test_an_old_event_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """An event from before the probe, still in the queue, says REACHABLE: the entry itself does not."""
     scene = Scene()
-    scene.kernel.put(OLD, Nud.STALE)
-    late = NeighbourMessage(False, INDEX, HOST, OLD, Nud.REACHABLE)
+    scene.kernel.put(OLD, NeighbourState.STALE)
+    late = NeighbourMessage(False, INDEX, HOST, OLD, NeighbourState.REACHABLE)
     monkeypatch.setattr(scene.kernel, "_outcome", lambda mac: scene.presence.take(LAN, late))
     assert await scene.presence.probe(HOST, LAN, INDEX) is False
 
 
 async def test_what_the_operator_set_is_left_alone_and_there() -> None:
     scene = Scene()
-    scene.kernel.put(OLD, Nud.PERMANENT)
+    scene.kernel.put(OLD, NeighbourState.PERMANENT)
     assert await scene.presence.probe(HOST, LAN, INDEX) is True
     assert scene.kernel.asked == []
 
@@ -215,18 +235,18 @@ async def test_where_we_may_not_ask_that_is_said() -> None:
 
 async def test_another_host_at_an_address_counts_at_once_and_is_a_claim() -> None:
     scene = Scene()
-    scene.kernel.put(OLD, Nud.STALE)
-    scene.kernel.put(NEW, Nud.STALE)
+    scene.kernel.put(OLD, NeighbourState.STALE)
+    scene.kernel.put(NEW, NeighbourState.STALE)
     assert scene.neighbours.mac_of(HOST) == NEW  # it must not pass for the old one
-    assert scene.told == [Seen(Neighbour(HOST, OLD, LAN))]
+    assert scene.told == [NeighbourSeen(Neighbour(HOST, OLD, LAN))]
     assert scene.claims.heard == [("appeared", OLD), ("claimed", NEW)]
 
 
 async def test_an_entry_that_the_operator_sets_has_moved_at_once() -> None:
     scene = Scene(OLD)
-    scene.kernel.put(OLD, Nud.STALE)
-    scene.kernel.put(NEW, Nud.PERMANENT)
-    assert scene.told[1:] == [Moved(HOST, OLD, NEW, LAN)]
+    scene.kernel.put(OLD, NeighbourState.STALE)
+    scene.kernel.put(NEW, NeighbourState.PERMANENT)
+    assert scene.told[1:] == [AddressMoved(HOST, OLD, NEW, LAN)]
     assert scene.claims.heard[1:] == [("pinned", NEW)]
     assert scene.kernel.asked == []
 
@@ -235,12 +255,12 @@ async def test_a_host_is_asked_by_its_mac_address_again_when_another_one_takes_t
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene = Scene(OLD, NEW)
-    scene.kernel.put(OLD, Nud.STALE)
+    scene.kernel.put(OLD, NeighbourState.STALE)
     flips = iter(range(3))
 
     def outcome(mac: str | None) -> None:
         spoiled = next(flips, None) is not None
-        scene.kernel.put(NEW if spoiled else mac, Nud.STALE if spoiled else Nud.REACHABLE)
+        scene.kernel.put(NEW if spoiled else mac, NeighbourState.STALE if spoiled else NeighbourState.REACHABLE)
 
     monkeypatch.setattr(scene.kernel, "_outcome", outcome)
     assert await scene.presence.ask((HOST, LAN), INDEX, OLD, 1.0) is True
@@ -249,7 +269,7 @@ async def test_a_host_is_asked_by_its_mac_address_again_when_another_one_takes_t
 
 async def test_the_kernel_asks_those_that_are_named() -> None:
     scene = Scene(NEW)
-    question = KernelQuestion(scene.presence, (HOST, LAN), INDEX, 0.05)
+    question = KernelProbe(scene.presence, (HOST, LAN), INDEX, 0.05)
     question.ask(OLD, NEW)
     async with asyncio.timeout(2):
         await question.heard.wait()

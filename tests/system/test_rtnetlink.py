@@ -17,13 +17,13 @@ from upnp_gw.system.rtnetlink import (
     NEIGHBOUR,
     ROUTE,
     AddressMessage,
-    Kind,
     LinkMessage,
     Message,
+    MessageType,
     NeighbourMessage,
-    Nud,
+    NeighbourState,
     RouteMessage,
-    WayMessage,
+    RouteReply,
     attribute,
     parse,
     parse_way,
@@ -38,7 +38,7 @@ def datagram(kind: int, body: bytes) -> bytes:
     return HEADER.pack(HEADER.size + len(body), kind, 0, 1, 0) + body + bytes(-len(body) % 4)
 
 
-def link(kind: int = Kind.NEWLINK, family: int = 0, flags: int = 0x41, *extra: bytes) -> bytes:
+def link(kind: int = MessageType.NEWLINK, family: int = 0, flags: int = 0x41, *extra: bytes) -> bytes:
     return datagram(kind, LINK.pack(family, 1, 7, flags, 0) + attribute(3, b"lan0\0") + b"".join(extra))
 
 
@@ -51,7 +51,7 @@ def neighbour(kind: int, family: int, state: int, flags: int = 0, *extra: bytes)
 
 
 def route(to: int, table: int, kind: int = 1, *extra: bytes) -> bytes:
-    return datagram(Kind.NEWROUTE, ROUTE.pack(AF_INET, to, 0, 0, table, 0, 0, kind, 0) + b"".join(extra))
+    return datagram(MessageType.NEWROUTE, ROUTE.pack(AF_INET, to, 0, 0, table, 0, 0, kind, 0) + b"".join(extra))
 
 
 V4, V6 = IPv4Address("192.168.1.9"), IPv6Address("2a11::9")
@@ -68,17 +68,19 @@ def a4(usable: bool = True, secondary: bool = False, text: str = "192.168.1.9/24
     ("data", "message"),
     [
         pytest.param(link(), LinkMessage(False, 7, "lan0", True), id="link"),
-        pytest.param(link(Kind.DELLINK), LinkMessage(True, 7, "lan0", True), id="link gone"),
-        pytest.param(link(Kind.NEWLINK, 0, 0x1), LinkMessage(False, 7, "lan0", False), id="no carrier"),
-        pytest.param(link(Kind.NEWLINK, 0, 0x40), LinkMessage(False, 7, "lan0", False), id="not set up"),
-        pytest.param(link(Kind.NEWLINK, 0, 0xC1), LinkMessage(False, 7, "lan0", True, has_macs=False), id="tunnel"),
+        pytest.param(link(MessageType.DELLINK), LinkMessage(True, 7, "lan0", True), id="link gone"),
+        pytest.param(link(MessageType.NEWLINK, 0, 0x1), LinkMessage(False, 7, "lan0", False), id="no carrier"),
+        pytest.param(link(MessageType.NEWLINK, 0, 0x40), LinkMessage(False, 7, "lan0", False), id="not set up"),
         pytest.param(
-            link(Kind.NEWLINK, 0, 0x49), LinkMessage(False, 7, "lan0", True, has_macs=False), id="loopback"
+            link(MessageType.NEWLINK, 0, 0xC1), LinkMessage(False, 7, "lan0", True, has_macs=False), id="tunnel"
         ),
-        pytest.param(link(Kind.DELLINK, AF_BRIDGE), None, id="a port leaves its bridge"),
+        pytest.param(
+            link(MessageType.NEWLINK, 0, 0x49), LinkMessage(False, 7, "lan0", True, has_macs=False), id="loopback"
+        ),
+        pytest.param(link(MessageType.DELLINK, AF_BRIDGE), None, id="a port leaves its bridge"),
         pytest.param(
             link(
-                Kind.NEWLINK,
+                MessageType.NEWLINK,
                 0,
                 0x41,
                 attribute(10, U32.pack(3)),
@@ -88,65 +90,75 @@ def a4(usable: bool = True, secondary: bool = False, text: str = "192.168.1.9/24
             LinkMessage(False, 7, "lan0", True, "bridge", 3, (40, 30, 2, 1)),
             id="kind, master, counters",
         ),
-        pytest.param(address(Kind.NEWADDR, AF_INET, 24, 0x80, DST4), a4(), id="address"),
+        pytest.param(address(MessageType.NEWADDR, AF_INET, 24, 0x80, DST4), a4(), id="address"),
         pytest.param(
-            address(Kind.NEWADDR, AF_INET, 32, 0, attribute(2, V4.packed), attribute(1, b"\x0b\0\0\1")),
+            address(MessageType.NEWADDR, AF_INET, 32, 0, attribute(2, V4.packed), attribute(1, b"\x0b\0\0\1")),
             a4(text="192.168.1.9/32"),
             id="point to point: the local one",
         ),
-        pytest.param(address(Kind.NEWADDR, AF_INET, 24, 0x81, DST4), a4(secondary=True), id="secondary"),
+        pytest.param(address(MessageType.NEWADDR, AF_INET, 24, 0x81, DST4), a4(secondary=True), id="secondary"),
         pytest.param(
-            address(Kind.NEWADDR, AF_INET6, 64, 0x40, DST6),
+            address(MessageType.NEWADDR, AF_INET6, 64, 0x40, DST6),
             AddressMessage(False, 7, ip_interface("2a11::9/64"), False, False, 0),
             id="tentative",
         ),
         pytest.param(
-            address(Kind.NEWADDR, AF_INET6, 64, 0x44, DST6),
+            address(MessageType.NEWADDR, AF_INET6, 64, 0x44, DST6),
             AddressMessage(False, 7, ip_interface("2a11::9/64"), True, False, 0),
             id="optimistic can be bound",
         ),
         pytest.param(
-            address(Kind.NEWADDR, AF_INET6, 64, 0, DST6, attribute(8, U32.pack(0x20))),
+            address(MessageType.NEWADDR, AF_INET6, 64, 0, DST6, attribute(8, U32.pack(0x20))),
             AddressMessage(False, 7, ip_interface("2a11::9/64"), False, False, 0),
             id="deprecated, in the wide flags",
         ),
         pytest.param(
-            address(Kind.NEWADDR, AF_INET6, 64, 0x08, DST6),
+            address(MessageType.NEWADDR, AF_INET6, 64, 0x08, DST6),
             AddressMessage(False, 7, ip_interface("2a11::9/64"), False, False, 0),
             id="duplicate",
         ),
-        pytest.param(address(Kind.NEWADDR, AF_INET, 33, 0, DST4), None, id="no such prefix"),
-        pytest.param(address(Kind.NEWADDR, AF_INET, 24, 0, attribute(1, b"abc")), None, id="no such address"),
+        pytest.param(address(MessageType.NEWADDR, AF_INET, 33, 0, DST4), None, id="no such prefix"),
         pytest.param(
-            neighbour(Kind.NEWNEIGH, AF_INET, Nud.REACHABLE, 0, DST4, MAC),
-            NeighbourMessage(False, 7, V4, "02:00:00:00:00:01", Nud.REACHABLE),
+            address(MessageType.NEWADDR, AF_INET, 24, 0, attribute(1, b"abc")), None, id="no such address"
+        ),
+        pytest.param(
+            neighbour(MessageType.NEWNEIGH, AF_INET, NeighbourState.REACHABLE, 0, DST4, MAC),
+            NeighbourMessage(False, 7, V4, "02:00:00:00:00:01", NeighbourState.REACHABLE),
             id="neighbour",
         ),
         pytest.param(
-            neighbour(Kind.DELNEIGH, AF_INET6, Nud.STALE, 0x80, DST6, MAC),
-            NeighbourMessage(True, 7, V6, "02:00:00:00:00:01", Nud.STALE),
+            neighbour(MessageType.DELNEIGH, AF_INET6, NeighbourState.STALE, 0x80, DST6, MAC),
+            NeighbourMessage(True, 7, V6, "02:00:00:00:00:01", NeighbourState.STALE),
             id="neighbour dropped",
         ),
         pytest.param(
-            neighbour(Kind.NEWNEIGH, AF_INET, Nud.FAILED, 0, DST4),
-            NeighbourMessage(False, 7, V4, None, Nud.FAILED),
+            neighbour(MessageType.NEWNEIGH, AF_INET, NeighbourState.FAILED, 0, DST4),
+            NeighbourMessage(False, 7, V4, None, NeighbourState.FAILED),
             id="neighbour failed",
         ),
         pytest.param(
-            neighbour(Kind.NEWNEIGH, AF_INET, Nud.STALE, 0, DST4, attribute(2, bytes(6))),
-            NeighbourMessage(False, 7, V4, None, Nud.STALE),
+            neighbour(MessageType.NEWNEIGH, AF_INET, NeighbourState.STALE, 0, DST4, attribute(2, bytes(6))),
+            NeighbourMessage(False, 7, V4, None, NeighbourState.STALE),
             id="no MAC: all zero",
         ),
         pytest.param(
-            neighbour(Kind.NEWNEIGH, AF_INET, Nud.STALE, 0, DST4, attribute(2, bytes(20) + b"x")),
-            NeighbourMessage(False, 7, V4, None, Nud.STALE),
+            neighbour(MessageType.NEWNEIGH, AF_INET, NeighbourState.STALE, 0, DST4, attribute(2, bytes(20) + b"x")),
+            NeighbourMessage(False, 7, V4, None, NeighbourState.STALE),
             id="no MAC: InfiniBand",
         ),
         pytest.param(
-            neighbour(Kind.NEWNEIGH, AF_BRIDGE, Nud.STALE, 0, MAC), None, id="forwarding entry of a bridge"
+            neighbour(MessageType.NEWNEIGH, AF_BRIDGE, NeighbourState.STALE, 0, MAC),
+            None,
+            id="forwarding entry of a bridge",
         ),
-        pytest.param(neighbour(Kind.NEWNEIGH, AF_INET, Nud.STALE, 0x08, DST4), None, id="proxy ARP"),
-        pytest.param(neighbour(Kind.NEWNEIGH, AF_PACKET, Nud.STALE, 0, DST4, MAC), None, id="another family"),
+        pytest.param(
+            neighbour(MessageType.NEWNEIGH, AF_INET, NeighbourState.STALE, 0x08, DST4), None, id="proxy ARP"
+        ),
+        pytest.param(
+            neighbour(MessageType.NEWNEIGH, AF_PACKET, NeighbourState.STALE, 0, DST4, MAC),
+            None,
+            id="another family",
+        ),
         pytest.param(route(0, 254, 1, attribute(4, U32.pack(7))), RouteMessage(AF_INET, 7, 0), id="default route"),
         pytest.param(
             route(0, 254, 1, attribute(4, U32.pack(7)), attribute(6, U32.pack(100))),
@@ -162,7 +174,7 @@ def a4(usable: bool = True, secondary: bool = False, text: str = "192.168.1.9/24
         pytest.param(route(0, 100, 1, attribute(4, U32.pack(7))), None, id="another table"),
         pytest.param(route(0, 254, 7, attribute(4, U32.pack(7))), None, id="unreachable"),
         pytest.param(datagram(99, bytes(64)), None, id="another type"),
-        pytest.param(datagram(Kind.NEWLINK, b"abc"), None, id="short"),
+        pytest.param(datagram(MessageType.NEWLINK, b"abc"), None, id="short"),
         pytest.param(b"", None, id="nothing"),
     ],
 )
@@ -171,7 +183,7 @@ def test_messages(data: bytes, message: Message | None) -> None:
     assert list(parse(link() + data))[1:] == ([] if message is None else [message])
 
 
-KINDS = st.sampled_from([kind.value for kind in Kind])
+KINDS = st.sampled_from([kind.value for kind in MessageType])
 
 
 @given(st.lists(st.tuples(KINDS, st.binary(max_size=80)), max_size=4), st.binary(max_size=40))
@@ -182,7 +194,7 @@ def test_any_bytes_give_messages_or_nothing(parts: list[tuple[int, bytes]], tail
 
 @given(KINDS, st.binary(max_size=80), st.binary(max_size=40))
 def test_any_bytes_are_a_way_or_none(kind: int, body: bytes, tail: bytes) -> None:
-    assert isinstance(parse_way(kind, body), WayMessage | None)
+    assert isinstance(parse_way(kind, body), RouteReply | None)
     assert isinstance(tells_of_routes(datagram(kind, body) + tail), bool)
 
 
@@ -190,9 +202,9 @@ def test_a_way_is_the_link_of_any_route_to_an_address() -> None:
     via = attribute(4, U32.pack(7))
     answers = [route(24, 254, 1, via), route(32, 100, 1, via), route(0, 254, 7, via), link()]
     found = [parse_way(kind, body) for data in answers for kind, _, _, body in split(data)]
-    assert found == [WayMessage(7), WayMessage(7), None, None], "of any table; unreachable is no way"
+    assert found == [RouteReply(7), RouteReply(7), None, None], "of any table; unreachable is no way"
     assert [tells_of_routes(data) for data in answers] == [True, True, True, False]
-    assert tells_of_routes(datagram(Kind.DELROUTE, bytes(12)))
+    assert tells_of_routes(datagram(MessageType.DELROUTE, bytes(12)))
 
 
 # -- messages to a network

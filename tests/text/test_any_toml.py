@@ -20,7 +20,7 @@ from upnp_gw.engine.policy_files import Policies
 from upnp_gw.gate import policyfile as shape
 from upnp_gw.gate.explain import explain
 from upnp_gw.gate.load import load_file
-from upnp_gw.gate.managed_file import Change
+from upnp_gw.gate.managed_file import ManagedChange
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.errors import ConfigError
 
@@ -29,7 +29,7 @@ ENDS = (0.0, WALL, 253402300799.0)
 DRAWN = settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
 
 
-def keys_of(table: type[shape.Table]) -> tuple[str, ...]:
+def keys_of(table: type[shape.TomlTable]) -> tuple[str, ...]:
     return tuple(field.encode_name for field in msgspec.structs.fields(table))
 
 
@@ -97,7 +97,7 @@ def machine_owned(path: Path) -> Policy:
     usable(policy)
     policies.next_end()
     devices = {"new": {"ip": ["192.168.1.99"]}, "box": {"mac": [MAC]}}
-    change = Change(devices, renamed={"pc": "box"}, without=frozenset({"h"}))
+    change = ManagedChange(devices, renamed={"pc": "box"}, without=frozenset({"h"}))
     changed, _ = policies.prepare(change)
     assert ip_address("192.168.1.99") in changed.policy.by_address
     return policy

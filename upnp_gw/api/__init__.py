@@ -35,7 +35,7 @@ from upnp_gw.api.people import (
     Written,
     questions_wait,
 )
-from upnp_gw.api.policy import FallenMapping, PolicyText, Reloaded
+from upnp_gw.api.policy import PolicyText, Reloaded, RevokedMapping
 from upnp_gw.api.problems import problem_of
 from upnp_gw.api.routes import ROUTES, Route, encode
 from upnp_gw.api.status import Check, Event, LanState, MappingCount, PolicyState, Problem, Status, WanState
@@ -60,7 +60,6 @@ __all__ = [
     "Event",
     "Evidence",
     "Explained",
-    "FallenMapping",
     "FieldError",
     "For",
     "Holder",
@@ -79,6 +78,7 @@ __all__ = [
     "Reloaded",
     "RemoteHost",
     "Revoked",
+    "RevokedMapping",
     "Route",
     "Rule",
     "Stale",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from upnp_gw.api.values import Count, FieldError, Port, address
-from upnp_gw.model.mapping import Kind, Transport
+from upnp_gw.model.mapping import MappingKind, Transport
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -15,7 +15,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     device: str
     device_name: str | None
     transport: Transport
-    kind: Kind
+    kind: MappingKind
     internal_port: Port
     requests: Count
     refused: Count

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, Port, address, prefix
-from upnp_gw.model.mapping import IPAddress, IPNetwork, Kind, Transport, Via
+from upnp_gw.model.mapping import IPAddress, IPNetwork, MappingKind, Transport, Via
 
 
 class Mapping(Struct, frozen=True, kw_only=True):
     """A port mapping or pinhole as it is now."""
 
     id: str
-    kind: Kind
+    kind: MappingKind
     transport: Transport
     external_address: str | None
     """Where the internet finds it: one of our external addresses, or the pinhole's own; null: none now."""

@@ -25,7 +25,7 @@ class PolicyText(Struct, frozen=True, kw_only=True):
     """Why the files as they are now are not in force; null: they were when they were last looked at."""
 
 
-class FallenMapping(Struct, frozen=True, kw_only=True):
+class RevokedMapping(Struct, frozen=True, kw_only=True):
     """A mapping that the new policy does not allow any more."""
 
     mapping: str
@@ -51,5 +51,5 @@ class Reloaded(Struct, frozen=True, kw_only=True):
     """The path of the policy file, or ``built-in home policy``."""
     standing: Count
     """Mappings that stand."""
-    fallen: list[FallenMapping]
+    fallen: list[RevokedMapping]
     warnings: list[str]

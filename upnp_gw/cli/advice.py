@@ -9,12 +9,12 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import words
-from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
+from upnp_gw.cli.client import REFUSED, DaemonClient, print_json, talks
 from upnp_gw.cli.health import LABEL
 from upnp_gw.cli.number import Number
 from upnp_gw.cli.screen import WHOLE, columns_of_terminal, folded
 from upnp_gw.cli.table import Column, table
-from upnp_gw.model.mapping import Kind
+from upnp_gw.model.mapping import MappingKind
 from upnp_gw.text.escape import shown
 
 LISTENERS_MOST = 200
@@ -28,7 +28,7 @@ KINDS = {
 
 
 def _port(row: api.Evidence) -> str:
-    return f"{row.transport}{'6' if row.kind is Kind.PINHOLE else ''}/{row.internal_port}"
+    return f"{row.transport}{'6' if row.kind is MappingKind.PINHOLE else ''}/{row.internal_port}"
 
 
 def _who(row: api.Evidence) -> str:
@@ -54,7 +54,7 @@ def columns(now: datetime) -> list[Column[api.Evidence]]:
 
 @click.command()
 @talks
-def evidence(gateway: Gateway, as_json: bool) -> None:
+def evidence(gateway: DaemonClient, as_json: bool) -> None:
     """What devices asked for, and what of it was used. DAYS: on which somebody talked through it."""
     body = gateway.ask("GET", "/v1/evidence")
     if as_json:
@@ -84,7 +84,7 @@ def evidence(gateway: Gateway, as_json: bool) -> None:
 @click.option("--host", metavar="ADDRESS", help="--from: or by its address.")
 @talks
 def suggest(
-    gateway: Gateway, as_json: bool, min_days: int, scan: Any, device: str | None, host: str | None
+    gateway: DaemonClient, as_json: bool, min_days: int, scan: Any, device: str | None, host: str | None
 ) -> None:
     """Print a policy file with tests, made from what carried traffic. It changes nothing.
 
@@ -119,7 +119,7 @@ def _listeners(text: str) -> list[dict[str, object]]:
 @click.command()
 @click.option("--days", type=Number("days", 1, 180, 30), default=30, show_default=True, help="How long it was so.")
 @talks
-def stale(gateway: Gateway, as_json: bool, days: int) -> None:
+def stale(gateway: DaemonClient, as_json: bool, days: int) -> None:
     """Grants and mappings without use, devices that are gone, reviews overdue. Exit code 1: there are some."""
     body = gateway.ask("GET", "/v1/stale", query={"days": days})
     found = msgspec.json.decode(body, type=list[api.Stale])

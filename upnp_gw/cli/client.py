@@ -27,17 +27,17 @@ ANSWER_S = 30.0
 SOCKET_NAME = "control.sock"
 
 
-class Unreachable(click.ClickException):
+class DaemonUnreachable(click.ClickException):
     """The daemon does not run, or may not be asked. Exit code 3."""
 
     exit_code = UNREACHABLE
 
 
-class NotPermitted(Unreachable):
+class NotPermitted(DaemonUnreachable):
     """A daemon may run, but this user may not ask it."""
 
 
-class Refusal(click.ClickException):
+class RequestProblem(click.ClickException):
     """The daemon said no: an ``api.Problem``. Exit code 1."""
 
     exit_code = REFUSED
@@ -56,7 +56,7 @@ class Refusal(click.ClickException):
         self.problem = problem
 
 
-class Gateway:
+class DaemonClient:
     """The daemon behind one runtime directory."""
 
     def __init__(self, runtime_dir: Path) -> None:
@@ -68,7 +68,7 @@ class Gateway:
             self._connect().close()
         except NotPermitted:
             raise
-        except Unreachable:
+        except DaemonUnreachable:
             return False
         return True
 
@@ -78,16 +78,18 @@ class Gateway:
             try:
                 status, value = _head(answer.readline), answer.read()
                 if not 200 <= status < 300:
-                    raise Refusal(json.loads(value))
+                    raise RequestProblem(json.loads(value))
             except OSError as error:
-                raise Unreachable(f"the daemon at {self.path} did not answer: {error}") from None
+                raise DaemonUnreachable(f"the daemon at {self.path} did not answer: {error}") from None
             except ValueError:
-                raise Unreachable(f"who answers at {self.path} is no upnp-gw, or of another version") from None
+                raise DaemonUnreachable(
+                    f"who answers at {self.path} is no upnp-gw, or of another version"
+                ) from None
         return value
 
-    def events(self) -> "Events":
+    def events(self) -> "EventStream":
         """The event stream, subscribed when this returns."""
-        return Events(self._send("GET", "/v1/events", None, None))
+        return EventStream(self._send("GET", "/v1/events", None, None))
 
     def _send(self, method: str, path: str, body: object, query: Mapping[str, object] | None) -> socket.socket:
         if query:
@@ -101,7 +103,7 @@ class Gateway:
             connection.sendall(head.encode("ascii") + content)
         except OSError as error:
             connection.close()
-            raise Unreachable(f"the daemon at {self.path} did not answer: {error}") from None
+            raise DaemonUnreachable(f"the daemon at {self.path} did not answer: {error}") from None
         return connection
 
     def _connect(self) -> socket.socket:
@@ -122,10 +124,10 @@ class Gateway:
         else:
             return connection
         connection.close()
-        raise Unreachable(problem)
+        raise DaemonUnreachable(problem)
 
 
-class Events:
+class EventStream:
     """The stream of ``api.Event``: one JSON object a line."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -140,13 +142,13 @@ class Events:
     def _begin(self) -> None:
         try:
             if _head(self._line) != 200:
-                raise Refusal(json.loads(self._line()))
+                raise RequestProblem(json.loads(self._line()))
             if not self._line():  # hello: from here on nothing is missed
                 raise ValueError("no event stream")
         except OSError as error:
-            raise Unreachable(f"the daemon did not answer: {error}") from None
+            raise DaemonUnreachable(f"the daemon did not answer: {error}") from None
         except ValueError:
-            raise Unreachable("who answers is no upnp-gw, or of another version") from None
+            raise DaemonUnreachable("who answers is no upnp-gw, or of another version") from None
 
     def __iter__(self) -> Iterator[bytes]:
         """Each event's line, until the daemon stops."""
@@ -208,12 +210,12 @@ def talks(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def command(runtime_dir: Path, as_json: bool, **given: Any) -> None:
         try:
-            function(Gateway(runtime_dir), as_json, **given)
-        except (Unreachable, Refusal) as error:
+            function(DaemonClient(runtime_dir), as_json, **given)
+        except (DaemonUnreachable, RequestProblem) as error:
             fail(error, as_json)
         except (json.JSONDecodeError, msgspec.MsgspecError):
             problem = "the daemon is of another version than this command: start it again, or take its own command"
-            fail(Unreachable(problem), as_json)
+            fail(DaemonUnreachable(problem), as_json)
         except KeyboardInterrupt:  # how --watch and --follow end
             click.echo()
 
@@ -224,7 +226,7 @@ def fail(error: click.ClickException, as_json: bool) -> NoReturn:
     """Tells the error on stderr, as JSON where JSON was asked for, and ends with its exit code."""
     if not as_json:
         show_error(error)
-    elif isinstance(error, Refusal):
+    elif isinstance(error, RequestProblem):
         click.echo(json.dumps(dict(error.problem)), err=True)
     else:
         click.echo(json.dumps({"error": "unreachable", "message": error.format_message()}), err=True)

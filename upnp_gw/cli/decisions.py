@@ -8,7 +8,7 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import words
-from upnp_gw.cli.client import Gateway, print_json, talks
+from upnp_gw.cli.client import DaemonClient, print_json, talks
 from upnp_gw.cli.incidents import banner
 from upnp_gw.cli.number import PORT, Number
 from upnp_gw.cli.screen import BAD, UNLIMITED, VERDICTS, WHOLE, columns_of_terminal, painted, wrapped
@@ -44,7 +44,9 @@ def since(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 @click.option("--all", "everything", is_flag=True, help="Also what was decided again and changed nothing.")
 @click.option("--follow", is_flag=True, help="Go on with what is decided from now on, until Ctrl-C.")
 @talks
-def decisions(gateway: Gateway, as_json: bool, follow: bool, everything: bool, **wanted: str | int | None) -> None:
+def decisions(
+    gateway: DaemonClient, as_json: bool, follow: bool, everything: bool, **wanted: str | int | None
+) -> None:
     """Who asked for what, what was answered and why; the newest last. With --json one object a line.
 
     At each reload, restart and renewal the gateway decides again about the mappings that stand. Where that changed
@@ -68,7 +70,7 @@ def decisions(gateway: Gateway, as_json: bool, follow: bool, everything: bool, *
                 _print([decision], as_json)
 
 
-def _past(gateway: Gateway, wanted: dict[str, str | int | None]) -> list[api.Decision]:
+def _past(gateway: DaemonClient, wanted: dict[str, str | int | None]) -> list[api.Decision]:
     """The newest last."""
     body = gateway.ask("GET", "/v1/decisions", query=wanted)
     return msgspec.json.decode(body, type=list[api.Decision])[::-1]
@@ -166,7 +168,7 @@ def _addresses(device: api.Device) -> str:
 
 @click.command()
 @talks
-def devices(gateway: Gateway, as_json: bool) -> None:
+def devices(gateway: DaemonClient, as_json: bool) -> None:
     """Who was seen, what it holds, what it was refused."""
     body = gateway.ask("GET", "/v1/devices")
     if as_json:

@@ -11,7 +11,7 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import words
-from upnp_gw.cli.client import Gateway, print_json, talks
+from upnp_gw.cli.client import DaemonClient, print_json, talks
 from upnp_gw.cli.decisions import head, verdict_painted
 from upnp_gw.cli.holder import held_by
 from upnp_gw.cli.number import PORT
@@ -55,7 +55,7 @@ EFFECT = {
 @click.argument("decision")
 @click.option("--all", "everything", is_flag=True, help="Rules for other devices too.")
 @talks
-def explain(gateway: Gateway, as_json: bool, decision: str, everything: bool) -> None:
+def explain(gateway: DaemonClient, as_json: bool, decision: str, everything: bool) -> None:
     """Why DECISION (d17, as list, log and refusals name it) came out as it did: every rule, and the facts."""
     from urllib.parse import quote
 
@@ -88,7 +88,9 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> i
 @click.option("--policy", "file", type=click.Path(path_type=Path), metavar="FILE", help="By this file, no daemon.")
 @click.option("--all", "everything", is_flag=True, help="Rules for other devices too.")
 @talks
-def try_(gateway: Gateway, as_json: bool, file: Path | None, everything: bool, **given: str | int | None) -> None:
+def try_(
+    gateway: DaemonClient, as_json: bool, file: Path | None, everything: bool, **given: str | int | None
+) -> None:
     """What would be answered to a request for internal PORT, by the facts of now. Changes nothing.
 
     With --policy the file answers alone: a named device is there with all its facts, and holds nothing.
@@ -116,7 +118,7 @@ def try_(gateway: Gateway, as_json: bool, file: Path | None, everything: bool, *
     sys.exit(0 if found.verdict == "allow" else 1)
 
 
-def _by_gateway(gateway: Gateway, wanted: dict[str, str | int | None]) -> api.Explained:
+def _by_gateway(gateway: DaemonClient, wanted: dict[str, str | int | None]) -> api.Explained:
     return msgspec.json.decode(gateway.ask("POST", "/v1/try", body=wanted), type=api.Explained)
 
 
@@ -138,7 +140,7 @@ def _by_file(file: Path, wanted: dict[str, str | int | None]) -> api.Explained:
 
 @click.command()
 @talks
-def reload(gateway: Gateway, as_json: bool) -> None:
+def reload(gateway: DaemonClient, as_json: bool) -> None:
     """Load the policy files again: all of it or nothing. What the new policy does not allow is listed.
 
     Exit code 1: it does not come into force, and the old one stays.

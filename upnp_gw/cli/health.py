@@ -11,7 +11,7 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import words
-from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
+from upnp_gw.cli.client import REFUSED, DaemonClient, print_json, talks
 from upnp_gw.cli.number import HTTP_PORT
 from upnp_gw.cli.run import configure, interface_options
 from upnp_gw.cli.screen import BAD, CAUTION, GOOD, HEADING, WHOLE, beginning, columns_of_terminal, folded, wrapped
@@ -29,7 +29,7 @@ COMMAND = re.compile(
 
 @click.command()
 @talks
-def status(gateway: Gateway, as_json: bool) -> None:
+def status(gateway: DaemonClient, as_json: bool) -> None:
     """The gateway in one page."""
     body = gateway.ask("GET", "/v1/status")
     if as_json:
@@ -91,7 +91,7 @@ def _drawn(label: str, text: str, most: int) -> list[str]:
 @click.option("--http-port", type=HTTP_PORT, metavar="N", help="Description and control, on each LAN address.")
 @click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where mappings are kept.")
 @talks
-def doctor(gateway: Gateway, as_json: bool, **given: Any) -> None:
+def doctor(gateway: DaemonClient, as_json: bool, **given: Any) -> None:
     """What could be wrong on this machine, and what to do. Exit code 1: something is.
 
     Asks the running daemon, which looks at its own configuration. Where none runs, looks for itself at what the
@@ -120,7 +120,7 @@ def _not_looked_at(given: Mapping[str, object]) -> Iterator[api.Check]:
         yield api.Check(name="daemon", outcome="ok", finding=finding)
 
 
-def _look(gateway: Gateway, config_file: Path | None, **given: object) -> list[api.Check]:
+def _look(gateway: DaemonClient, config_file: Path | None, **given: object) -> list[api.Check]:
     import asyncio
 
     from upnp_gw.doctor import examine

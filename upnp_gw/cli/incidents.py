@@ -4,7 +4,7 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import words
-from upnp_gw.cli.client import Gateway
+from upnp_gw.cli.client import DaemonClient
 from upnp_gw.cli.screen import BAD, CAUTION, beginning, glued, painted, wrapped
 from upnp_gw.text.escape import shown
 
@@ -19,7 +19,7 @@ def described(incident: api.Incident) -> str:
     return f"{who} {STATE[incident.action]} until {until}: it was refused {len(incident.ports)} ports"
 
 
-def banner(gateway: Gateway, most: int) -> list[str]:
+def banner(gateway: DaemonClient, most: int) -> list[str]:
     """Each open incident, and how many questions wait, in lines of at most ``most`` columns."""
     incidents = msgspec.json.decode(gateway.ask("GET", "/v1/incidents"), type=list[api.Incident])
     waiting = len(msgspec.json.decode(gateway.ask("GET", "/v1/queue"), type=list[api.Question]))

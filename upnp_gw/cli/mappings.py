@@ -9,12 +9,12 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import words
-from upnp_gw.cli.client import REFUSED, Events, Gateway, Refusal, print_json, talks
+from upnp_gw.cli.client import REFUSED, DaemonClient, EventStream, RequestProblem, print_json, talks
 from upnp_gw.cli.incidents import banner
 from upnp_gw.cli.number import PORT
 from upnp_gw.cli.screen import CAUTION, WHOLE, columns_of_terminal, folded, say
 from upnp_gw.cli.table import Column, table
-from upnp_gw.model.mapping import Kind
+from upnp_gw.model.mapping import MappingKind
 from upnp_gw.text.escape import shown
 
 REDRAW_S = 2.0
@@ -29,7 +29,7 @@ STATE = {"active": "", "parked": "parked", "contested": "contested", "disabled":
 
 def external(mapping: api.Mapping) -> str:
     """``tcp/8080``; a pinhole ``tcp6/443``: the port of its internal client."""
-    six = "6" if mapping.kind is Kind.PINHOLE else ""
+    six = "6" if mapping.kind is MappingKind.PINHOLE else ""
     return f"{mapping.transport}{six}/{mapping.external_port}"
 
 
@@ -87,7 +87,7 @@ def lines(mappings: list[api.Mapping], now: datetime, most: int) -> list[str]:
     return table(columns(now), mappings, most)
 
 
-def _print(gateway: Gateway, as_json: bool, *, line: bool = False, clear: bool = False) -> None:
+def _print(gateway: DaemonClient, as_json: bool, *, line: bool = False, clear: bool = False) -> None:
     body = gateway.ask("GET", "/v1/mappings")
     if as_json:
         print_json(body, line=line)
@@ -103,7 +103,7 @@ def _print(gateway: Gateway, as_json: bool, *, line: bool = False, clear: bool =
 @click.command("list")
 @click.option("--watch", is_flag=True, help="Draw it again whenever something changes, until Ctrl-C.")
 @talks
-def list_mappings(gateway: Gateway, as_json: bool, watch: bool) -> None:
+def list_mappings(gateway: DaemonClient, as_json: bool, watch: bool) -> None:
     """The port mappings and pinholes, oldest first. With --json an array of objects.
 
     A wide terminal shows more columns, `upnp-gw show ID` everything.
@@ -116,7 +116,7 @@ def list_mappings(gateway: Gateway, as_json: bool, watch: bool) -> None:
         _watch(gateway, as_json, events, on_terminal)
 
 
-def _watch(gateway: Gateway, as_json: bool, events: Events, on_terminal: bool) -> None:
+def _watch(gateway: DaemonClient, as_json: bool, events: EventStream, on_terminal: bool) -> None:
     """Draws at each change; on a terminal also now and then, since leases run down."""
     running = True
     while running:
@@ -125,7 +125,7 @@ def _watch(gateway: Gateway, as_json: bool, events: Events, on_terminal: bool) -
     say("upnp-gw stopped", err=True)
 
 
-def find(gateway: Gateway, target: str) -> api.Mapping:
+def find(gateway: DaemonClient, target: str) -> api.Mapping:
     """The mapping of an id or of ``tcp/8080``. Raises Refusal where it names none, or several."""
     if "/" not in target:
         from urllib.parse import quote
@@ -138,13 +138,13 @@ def find(gateway: Gateway, target: str) -> api.Mapping:
     message = (
         f"{target} is {' and '.join(m.id for m in fits)}; name one by its id" if fits else f"{target} is not mapped"
     )
-    raise Refusal({"error": "ambiguous" if fits else "no-such-mapping", "message": message})
+    raise RequestProblem({"error": "ambiguous" if fits else "no-such-mapping", "message": message})
 
 
 @click.command()
 @click.argument("target", metavar="ID|tcp/PORT")
 @talks
-def show(gateway: Gateway, as_json: bool, target: str) -> None:
+def show(gateway: DaemonClient, as_json: bool, target: str) -> None:
     """One mapping, everything known of it."""
     mapping = find(gateway, target)
     if as_json:
@@ -202,7 +202,7 @@ def _endpoint(ctx: click.Context, param: click.Parameter, value: str) -> tuple[s
 @click.option("--description", default="", metavar="TEXT")
 @talks
 def add(
-    gateway: Gateway,
+    gateway: DaemonClient,
     as_json: bool,
     transport: str,
     port: int,
@@ -245,14 +245,14 @@ def add(
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="ID|tcp/PORT...")
 @talks
-def delete(gateway: Gateway, as_json: bool, targets: tuple[str, ...]) -> None:
+def delete(gateway: DaemonClient, as_json: bool, targets: tuple[str, ...]) -> None:
     """Close mappings and end their flows at once."""
     failed = False
     for target in targets:
         try:
             gone = find(gateway, target)
             body = gateway.ask("DELETE", f"/v1/mappings/{gone.id}")
-        except Refusal as refusal:
+        except RequestProblem as refusal:
             if len(targets) == 1:
                 raise
             failed = True

@@ -10,7 +10,7 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import words
-from upnp_gw.cli.client import Gateway, print_json, talks
+from upnp_gw.cli.client import DaemonClient, print_json, talks
 from upnp_gw.cli.incidents import described
 from upnp_gw.cli.mappings import closed, named
 from upnp_gw.cli.screen import say
@@ -75,7 +75,7 @@ def deletes(mappings: list[api.Mapping]) -> Iterator[str]:
 @DEVICE
 @click.argument("name")
 @talks
-def name(gateway: Gateway, as_json: bool, device: str, name: str) -> None:
+def name(gateway: DaemonClient, as_json: bool, device: str, name: str) -> None:
     """Give the device at an address, or of a MAC address, a NAME."""
     print_written(gateway.ask("PUT", path_of(device, "name"), body={"name": name}), as_json)
 
@@ -89,7 +89,7 @@ def name(gateway: Gateway, as_json: bool, device: str, name: str) -> None:
 )
 @talks
 def allow(
-    gateway: Gateway, as_json: bool, device: str, ports: tuple[str, ...], proto: str | None, for_s: int | None
+    gateway: DaemonClient, as_json: bool, device: str, ports: tuple[str, ...], proto: str | None, for_s: int | None
 ) -> None:
     """Let a device open PORTS of its own; without any, every one from 1024 up.
 
@@ -103,7 +103,7 @@ def allow(
 @DEVICE
 @click.option("--for", "for_s", callback=lasting, metavar="TIME", help="How long. Default: until released.")
 @talks
-def block(gateway: Gateway, as_json: bool, device: str, for_s: int | None) -> None:
+def block(gateway: DaemonClient, as_json: bool, device: str, for_s: int | None) -> None:
     """Refuse a device everything, and end what it holds.
 
     Mappings that you added yourself (upnp-gw add) stay open; they are listed.
@@ -127,7 +127,7 @@ def block(gateway: Gateway, as_json: bool, device: str, for_s: int | None) -> No
 @click.command()
 @DEVICE
 @talks
-def release(gateway: Gateway, as_json: bool, device: str) -> None:
+def release(gateway: DaemonClient, as_json: bool, device: str) -> None:
     """End the incident of a device, and take back its block."""
     body = gateway.ask("POST", path_of(device, "release"))
     if as_json:
@@ -146,7 +146,7 @@ def release(gateway: Gateway, as_json: bool, device: str) -> None:
 @click.command()
 @click.option("--device", required=True, metavar="DEVICE", help="A name, MAC address (MAC@LAN) or address.")
 @talks
-def revoke(gateway: Gateway, as_json: bool, device: str) -> None:
+def revoke(gateway: DaemonClient, as_json: bool, device: str) -> None:
     """End all mappings of a device, their flows and its pending questions, at once.
 
     Those that you added yourself (upnp-gw add) end too.
@@ -168,7 +168,7 @@ def revoke(gateway: Gateway, as_json: bool, device: str) -> None:
 @click.command()
 @click.argument("rule")
 @talks
-def retract(gateway: Gateway, as_json: bool, rule: str) -> None:
+def retract(gateway: DaemonClient, as_json: bool, rule: str) -> None:
     """Take back a RULE that a command wrote."""
     from urllib.parse import quote
 

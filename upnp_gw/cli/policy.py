@@ -13,7 +13,7 @@ import msgspec
 from upnp_gw import api
 from upnp_gw.cli import words
 from upnp_gw.cli.advice import suggest
-from upnp_gw.cli.client import REFUSED, Gateway, print_json, talks
+from upnp_gw.cli.client import REFUSED, DaemonClient, print_json, talks
 from upnp_gw.cli.decisions import asked_words
 from upnp_gw.cli.decisions import since as time_of
 from upnp_gw.cli.screen import BAD, CAUTION, GOOD, VERDICTS, WHOLE, painted, say
@@ -120,7 +120,7 @@ def init(profile: str, force: bool, file: Path | None) -> None:
 
 @policy.command()
 @talks
-def show(gateway: Gateway, as_json: bool) -> None:
+def show(gateway: DaemonClient, as_json: bool) -> None:
     """The policy in force, as its files were when it was loaded."""
     body = gateway.ask("GET", "/v1/policy")
     if as_json:
@@ -150,14 +150,14 @@ def _safe(text: str) -> str:
 @click.option("--since", callback=time_of, metavar="TIME", help="Only decisions since: 2h, 7d, or a time.")
 @click.option("--device", metavar="MAC|ADDRESS|NAME", help="Only of this device.")
 @talks
-def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device: str | None) -> None:
+def diff(gateway: DaemonClient, as_json: bool, file: Path, since: str | None, device: str | None) -> None:
     """Replay the recorded decisions under FILE: what would have been answered differently.
 
     Says first what FILE is: the policy in force, the file in force with changes since, or another file.
     What commands wrote (approved.toml) counts in both. Exit code 0: nothing differs; 1: something does.
     """
     from upnp_gw.control.replay import replay
-    from upnp_gw.gate.build import Approved
+    from upnp_gw.gate.build import ManagedPolicy
     from upnp_gw.gate.load import loaded, read_given_text
     from upnp_gw.gate.managed_file import ended
     from upnp_gw.text.toml import located, tables
@@ -166,7 +166,7 @@ def diff(gateway: Gateway, as_json: bool, file: Path, since: str | None, device:
     written = None
     if now.approved:
         raw = tables(now.approved, now.approved_file)
-        written = Approved(raw, now.approved_file, ended(raw, datetime.now(UTC).timestamp()))
+        written = ManagedPolicy(raw, now.approved_file, ended(raw, datetime.now(UTC).timestamp()))
     try:
         text, today = read_given_text(file), datetime.now().astimezone().date()
         with located(text, str(file)):
@@ -248,7 +248,7 @@ def _answer(answer: Any) -> str:
     return f"{painted(answer.verdict, VERDICTS.get(answer.verdict))}{lease}"
 
 
-def _records(gateway: Gateway, wanted: Mapping[str, object]) -> Iterator[DecisionRecord]:
+def _records(gateway: DaemonClient, wanted: Mapping[str, object]) -> Iterator[DecisionRecord]:
     """Every recorded decision, newest first, a page at a time."""
     before: str | None = None
     while True:

@@ -5,7 +5,7 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import words
-from upnp_gw.cli.client import Gateway, print_json, talks
+from upnp_gw.cli.client import DaemonClient, print_json, talks
 from upnp_gw.cli.holder import held_by
 from upnp_gw.cli.mappings import external
 from upnp_gw.cli.number import ENDLESS, Number
@@ -18,7 +18,7 @@ NUMBER = click.argument("number", type=Number("the number of a question", 1, END
 
 @click.command()
 @talks
-def queue(gateway: Gateway, as_json: bool) -> None:
+def queue(gateway: DaemonClient, as_json: bool) -> None:
     """What waits for an answer, and the TOML that `upnp-gw approve N` would write."""
     body = gateway.ask("GET", "/v1/queue")
     if as_json:
@@ -70,7 +70,7 @@ def _remotes(question: api.Question) -> str:
     "--for", "for_s", callback=lasting, metavar="TIME", help="How long. Default: 30d, or as the rule says."
 )
 @talks
-def approve(gateway: Gateway, as_json: bool, number: int, for_s: int | None) -> None:
+def approve(gateway: DaemonClient, as_json: bool, number: int, for_s: int | None) -> None:
     """Approve question N for a time and open its ports at once.
 
     The number names the request as the queue shows it. If the device asks for more, the question gets a new number.
@@ -98,7 +98,7 @@ def _in_the_way(holder: api.Holder | None) -> str:
     "--for", "for_s", callback=lasting, metavar="TIME", help="How long it is remembered. Default: for good."
 )
 @talks
-def deny(gateway: Gateway, as_json: bool, number: int, remember: bool, for_s: int | None) -> None:
+def deny(gateway: DaemonClient, as_json: bool, number: int, remember: bool, for_s: int | None) -> None:
     """Say no to question N. Without --remember the next request asks again."""
     if for_s is not None and not remember:
         raise click.UsageError("--for goes with --remember")

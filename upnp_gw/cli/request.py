@@ -19,7 +19,7 @@ from upnp_gw.text.escape import shown
 
 if TYPE_CHECKING:
     from upnp_gw.client.ask import Manner
-    from upnp_gw.client.mapping_request import Got, Wish
+    from upnp_gw.client.mapping_request import MappingLease, RequestedMapping
 
 REFUSED, NOBODY = 1, 3
 VIAS = {"pcp": Via.PCP, "natpmp": Via.NATPMP, "igd": Via.IGD2}
@@ -89,13 +89,16 @@ def request(
     if (chosen is not None or external is not None) and listening != (chosen is not None):
         raise click.UsageError("--yes goes with --listening, --external with TRANSPORT and PORT")
     from upnp_gw.client.ask import ORDER, Manner
-    from upnp_gw.client.mapping_request import Wish
+    from upnp_gw.client.mapping_request import RequestedMapping
     from upnp_gw.client.secret import load_secret, nonces, secret_path
 
     version = 6 if ipv6 else 4
     asked = [(Transport(transport), port)] if transport is not None and port is not None else None
     wanted = asked or _choose(chosen)
-    wishes = [Wish(way, number, number if ipv6 else external or number, ttl, version) for way, number in wanted]
+    wishes = [
+        RequestedMapping(way, number, number if ipv6 else external or number, ttl, version)
+        for way, number in wanted
+    ]
     manner = Manner(
         nonce=nonces(load_secret(secret_path(os.environ))),
         vias=ORDER if via is None else (VIAS[via],),
@@ -115,7 +118,7 @@ class _Teller:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
 
-    def got(self, got: "Got") -> None:
+    def got(self, got: "MappingLease") -> None:
         if self._as_json:
             told: dict[str, Any] = {
                 "external_address": str(got.external.address),
@@ -131,7 +134,7 @@ class _Teller:
             click.echo(str(got))
         sys.stdout.flush()
 
-    def complain(self, wish: "Wish") -> "Callable[[Exception], None]":
+    def complain(self, wish: "RequestedMapping") -> "Callable[[Exception], None]":
         """What a holder calls when it has lost the port."""
 
         def told(no: Exception) -> None:
@@ -139,20 +142,20 @@ class _Teller:
 
         return told
 
-    def failed(self, wish: "Wish", no: Exception) -> int:
+    def failed(self, wish: "RequestedMapping", no: Exception) -> int:
         """Tells it; the answer is the exit code."""
-        from upnp_gw.client.mapping_request import Refused
+        from upnp_gw.client.mapping_request import RequestRefused
 
-        refused = isinstance(no, Refused)
-        words_of = shown(f"{no} ({no.told})" if isinstance(no, Refused) and no.told else str(no), 400)
-        via = f"over {no.via.protocol}: " if isinstance(no, Refused) else ""
+        refused = isinstance(no, RequestRefused)
+        words_of = shown(f"{no} ({no.told})" if isinstance(no, RequestRefused) and no.told else str(no), 400)
+        via = f"over {no.via.protocol}: " if isinstance(no, RequestRefused) else ""
         if self._as_json:
             told = {
                 "error": "refused" if refused else "unreachable",
                 "message": words_of,
                 "transport": wish.transport.value,
                 "internal_port": wish.port,
-                "via": no.via.value if isinstance(no, Refused) else None,
+                "via": no.via.value if isinstance(no, RequestRefused) else None,
             }
             click.echo(json.dumps(told), err=True)
         else:
@@ -161,10 +164,10 @@ class _Teller:
         return REFUSED if refused else NOBODY
 
 
-async def _once(manner: "Manner", wishes: Sequence["Wish"], release: bool, teller: _Teller) -> int:
+async def _once(manner: "Manner", wishes: Sequence["RequestedMapping"], release: bool, teller: _Teller) -> int:
     """One after the other, as a client of a gateway should (RFC 6886 section 3.1)."""
     from upnp_gw.client.ask import first_answer, let_go
-    from upnp_gw.client.mapping_request import Refused, Silent
+    from upnp_gw.client.mapping_request import NoAnswer, RequestRefused
 
     worst = 0
     for wish in wishes:
@@ -175,25 +178,25 @@ async def _once(manner: "Manner", wishes: Sequence["Wish"], release: bool, telle
                 continue
             async with first_answer(manner, wish) as (_, got):
                 teller.got(got)
-        except (Refused, Silent) as no:
+        except (RequestRefused, NoAnswer) as no:
             worst = max(worst, teller.failed(wish, no))
     return worst
 
 
-async def _hold(manner: "Manner", wishes: Sequence["Wish"], teller: _Teller) -> int:
-    from upnp_gw.client.hold import Holder
-    from upnp_gw.client.mapping_request import Refused, Silent
+async def _hold(manner: "Manner", wishes: Sequence["RequestedMapping"], teller: _Teller) -> int:
+    from upnp_gw.client.hold import LeaseHolder
+    from upnp_gw.client.mapping_request import NoAnswer, RequestRefused
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    async def keep(wish: "Wish") -> int:
-        holder = Holder(manner, wish, teller.got, teller.complain(wish))
+    async def keep(wish: "RequestedMapping") -> int:
+        holder = LeaseHolder(manner, wish, teller.got, teller.complain(wish))
         try:
             await holder.run(stop)
-        except (Refused, Silent) as no:
+        except (RequestRefused, NoAnswer) as no:
             return teller.failed(wish, no)
         return 0
 

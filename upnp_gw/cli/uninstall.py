@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from upnp_gw.cli.client import REFUSED, Gateway, Refusal, talks
+from upnp_gw.cli.client import REFUSED, DaemonClient, RequestProblem, talks
 from upnp_gw.cli.screen import say
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import FirewallError
@@ -26,10 +26,10 @@ STAYS = "These stay: configuration, policy, state directory (/var/lib/upnp-gw), 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @talks
-def uninstall(gateway: Gateway, as_json: bool, yes: bool) -> None:
+def uninstall(gateway: DaemonClient, as_json: bool, yes: bool) -> None:
     """Remove the nftables table of upnp-gw. The daemon must be stopped."""
     if gateway.running():
-        raise Refusal(
+        raise RequestProblem(
             {"error": "running", "message": "upnp-gw is running and would install it again; stop it first"}
         )
     from upnp_gw.firewall.nftables import installed_mode

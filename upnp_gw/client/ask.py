@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from upnp_gw.client.datagram import DatagramLink
-from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
+from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
 from upnp_gw.client.natpmp import NatPmpDialogue
 from upnp_gw.client.pcp import PcpDialogue
 from upnp_gw.client.route import find_way
@@ -21,16 +21,18 @@ class Link(Protocol):
 
     @property
     def via(self) -> Via: ...
-    async def ask(self, wish: Wish, got: Got | None, patience_s: float) -> Got: ...
-    async def release(self, wish: Wish, got: Got | None, patience_s: float) -> Got: ...
-    async def changed(self, wish: Wish, got: Got) -> None: ...
+    async def ask(self, wish: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease: ...
+    async def release(
+        self, wish: RequestedMapping, got: MappingLease | None, patience_s: float
+    ) -> MappingLease: ...
+    async def changed(self, wish: RequestedMapping, got: MappingLease) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How to ask."""
 
-    nonce: Callable[[Wish], bytes]
+    nonce: Callable[[RequestedMapping], bytes]
     vias: Sequence[Via] = ORDER
     gateway: IPAddress | None = None
     """None: the default route's."""
@@ -50,7 +52,7 @@ async def link(manner: Manner, via: Via, version: int) -> AsyncIterator[Link]:
             yield igd
         return
     if via is Via.NATPMP and version == 6:
-        raise Silent("NAT-PMP knows no IPv6")
+        raise NoAnswer("NAT-PMP knows no IPv6")
     way = find_way(version, manner.gateway, manner.source)
     dialogue = PcpDialogue(way.source, manner.nonce) if via is Via.PCP else NatPmpDialogue(way.source)
     async with DatagramLink(way, dialogue) as made:
@@ -58,47 +60,47 @@ async def link(manner: Manner, via: Via, version: int) -> AsyncIterator[Link]:
 
 
 @asynccontextmanager
-async def first_answer(manner: Manner, wish: Wish) -> AsyncIterator[tuple[Link, Got]]:
+async def first_answer(manner: Manner, wish: RequestedMapping) -> AsyncIterator[tuple[Link, MappingLease]]:
     """The first protocol with an answer that is no refusal, its link still open, and what was got.
 
     A refusal of one protocol does not keep the next from being asked: gateways switch them off one by one.
     Raises Refused, the first one, where any was refused; else Silent.
     """
-    refused: Refused | None = None
+    refused: RequestRefused | None = None
     silent: list[str] = []
     for via in manner.vias:
         try:
             async with link(manner, via, wish.version) as made:
                 try:
                     got = await made.ask(wish, None, manner.patience_s)
-                except (Refused, Silent) as no:
-                    refused = refused or (no if isinstance(no, Refused) else None)
+                except (RequestRefused, NoAnswer) as no:
+                    refused = refused or (no if isinstance(no, RequestRefused) else None)
                     silent.append(f"{via.protocol}: {no}")
                     continue
                 yield made, got
                 return
-        except Silent as no:
+        except NoAnswer as no:
             silent.append(f"{via.protocol}: {no}")
-    raise refused or Silent("; ".join(silent))
+    raise refused or NoAnswer("; ".join(silent))
 
 
-async def let_go(manner: Manner, wish: Wish) -> list[Got]:
+async def let_go(manner: Manner, wish: RequestedMapping) -> list[MappingLease]:
     """Ends the wish over every protocol that has an answer: each holds its own lease on a port, and says yes to
     the end of one that it never had. Raises as ``first_answer`` does where none said yes."""
-    gone: list[Got] = []
-    refused: Refused | None = None
+    gone: list[MappingLease] = []
+    refused: RequestRefused | None = None
     silent: list[str] = []
     for via in manner.vias:
         try:
             async with link(manner, via, wish.version) as made:
                 gone.append(await made.release(wish, None, manner.patience_s))
-        except Refused as no:
+        except RequestRefused as no:
             refused = refused or no
-        except Silent as no:
+        except NoAnswer as no:
             silent.append(f"{via.protocol}: {no}")
     if gone:
         return gone
-    raise refused or Silent("; ".join(silent))
+    raise refused or NoAnswer("; ".join(silent))
 
 
 def _four(source: IPAddress | None) -> IPAddress | None:

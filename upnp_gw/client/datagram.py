@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
-from upnp_gw.client.route import Way
+from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
+from upnp_gw.client.route import GatewayRoute
 from upnp_gw.client.schedule import Uniform, recover_in
 from upnp_gw.model.mapping import Via
 from upnp_gw.protocols.port5351 import CLIENT_PORT, PORT
@@ -25,9 +25,9 @@ class Dialogue(Protocol):
     via: Via
 
     def waits(self, uniform: Uniform) -> Iterator[float]: ...
-    def steps(self, wish: Wish, got: Got | None, lifetime_s: int) -> Sequence[bytes]: ...
-    def read(self, step: int, data: bytes, wish: Wish, now: float) -> Got | bool: ...
-    def unasked(self, data: bytes, got: Got, wish: Wish, now: float) -> bool: ...
+    def steps(self, wish: RequestedMapping, got: MappingLease | None, lifetime_s: int) -> Sequence[bytes]: ...
+    def read(self, step: int, data: bytes, wish: RequestedMapping, now: float) -> MappingLease | bool: ...
+    def unasked(self, data: bytes, got: MappingLease, wish: RequestedMapping, now: float) -> bool: ...
 
 
 class _Inbox(asyncio.DatagramProtocol):
@@ -53,7 +53,7 @@ class _Inbox(asyncio.DatagramProtocol):
 class DatagramLink:
     """``async with``: one conversation after the other with the gateway at the end of ``way``."""
 
-    def __init__(self, way: Way, dialogue: Dialogue, uniform: Uniform = random.uniform) -> None:
+    def __init__(self, way: GatewayRoute, dialogue: Dialogue, uniform: Uniform = random.uniform) -> None:
         self._way = way
         self._dialogue = dialogue
         self._uniform = uniform
@@ -71,7 +71,7 @@ class DatagramLink:
             made, _ = await loop.create_datagram_endpoint(lambda: self._inbox, sock=_towards(self._way))
             self._open.append(made)
         except OSError as error:
-            raise Silent(f"the gateway {self._way.gateway} cannot be reached: {error.strerror}") from None
+            raise NoAnswer(f"the gateway {self._way.gateway} cannot be reached: {error.strerror}") from None
         with contextlib.suppress(OSError):  # somebody else has the port for himself: renewals will tell, later
             ear, _ = await loop.create_datagram_endpoint(lambda: self._ear, sock=_listening(self._way))
             self._open.append(ear)
@@ -84,54 +84,56 @@ class DatagramLink:
             made.close()
         await asyncio.sleep(0)
 
-    async def ask(self, wish: Wish, got: Got | None, patience_s: float) -> Got:
+    async def ask(self, wish: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease:
         """A mapping, or its renewal. Raises Refused, and Silent after ``patience_s`` without an answer."""
         answer = await self._converse(wish, got, wish.lifetime_s, patience_s)
         if answer.lifetime_s == 0:
-            raise Refused(self.via, "the gateway granted a lease of no length")
+            raise RequestRefused(self.via, "the gateway granted a lease of no length")
         return answer
 
-    async def release(self, wish: Wish, got: Got | None, patience_s: float) -> Got:
+    async def release(self, wish: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease:
         """Ends it. Raises Refused and Silent."""
         return await self._converse(wish, got, 0, patience_s)
 
-    async def changed(self, wish: Wish, got: Got) -> None:
+    async def changed(self, wish: RequestedMapping, got: MappingLease) -> None:
         """Returns when the gateway has said that it lost its state, or that the mapping is another now; then not
         at once, since every client of the LAN heard it too."""
         while not await self._hint(wish, got):
             pass
         await asyncio.sleep(recover_in(self._uniform))
 
-    async def _converse(self, wish: Wish, got: Got | None, lifetime_s: int, patience_s: float) -> Got:
+    async def _converse(
+        self, wish: RequestedMapping, got: MappingLease | None, lifetime_s: int, patience_s: float
+    ) -> MappingLease:
         while not self._inbox.arrived.empty():
             self._inbox.arrived.get_nowait()
-        answer: Got | bool = False
+        answer: MappingLease | bool = False
         try:
             async with asyncio.timeout(patience_s):
                 for step, message in enumerate(self._dialogue.steps(wish, got, lifetime_s)):
                     answer = await self._exchange(step, message, wish)
         except TimeoutError:
-            raise Silent(f"no answer from {self._way.gateway}") from None
-        assert isinstance(answer, Got), "the last step has the answer"
+            raise NoAnswer(f"no answer from {self._way.gateway}") from None
+        assert isinstance(answer, MappingLease), "the last step has the answer"
         return answer
 
-    async def _exchange(self, step: int, message: bytes, wish: Wish) -> Got | bool:
+    async def _exchange(self, step: int, message: bytes, wish: RequestedMapping) -> MappingLease | bool:
         for wait in self._dialogue.waits(self._uniform):
             self._open[0].sendto(message)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     return await self._answer(step, wish)
-        raise Silent(f"no answer from {self._way.gateway}")
+        raise NoAnswer(f"no answer from {self._way.gateway}")
 
-    async def _answer(self, step: int, wish: Wish) -> Got | bool:
+    async def _answer(self, step: int, wish: RequestedMapping) -> MappingLease | bool:
         while True:
             arrived = await self._inbox.arrived.get()
             if isinstance(arrived, OSError):
-                raise Silent(f"{self._way.gateway} does not listen on UDP port {PORT}: {arrived.strerror}")
+                raise NoAnswer(f"{self._way.gateway} does not listen on UDP port {PORT}: {arrived.strerror}")
             if answer := self._dialogue.read(step, arrived, wish, time.monotonic()):
                 return answer
 
-    async def _hint(self, wish: Wish, got: Got) -> bool:
+    async def _hint(self, wish: RequestedMapping, got: MappingLease) -> bool:
         waiting = [asyncio.ensure_future(box.arrived.get()) for box in (self._inbox, self._ear)]
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -143,7 +145,7 @@ class DatagramLink:
         return any(hints)
 
 
-def _towards(way: Way) -> socket.socket:
+def _towards(way: GatewayRoute) -> socket.socket:
     """A connected socket: the kernel tells of an ICMP port unreachable, and drops what others send."""
     made = socket.socket(socket.AF_INET if way.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
     try:
@@ -157,7 +159,7 @@ def _towards(way: Way) -> socket.socket:
     return made
 
 
-def _listening(way: Way) -> socket.socket:
+def _listening(way: GatewayRoute) -> socket.socket:
     """The announcements of gateways, which every client of a host may hear."""
     made = socket.socket(socket.AF_INET if way.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
     try:

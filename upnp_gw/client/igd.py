@@ -16,8 +16,8 @@ from async_upnp_client.exceptions import UpnpActionError, UpnpError
 from async_upnp_client.profiles.igd import IgdDevice
 from async_upnp_client.search import async_search
 
-from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
-from upnp_gw.client.route import Way, find_way
+from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
+from upnp_gw.client.route import GatewayRoute, find_way
 from upnp_gw.model.mapping import Endpoint, Via
 
 if TYPE_CHECKING:
@@ -42,21 +42,21 @@ class IgdLink:
         self._own = own
         self.via = Via.IGD2 if device.device.device_type.endswith(":2") else Via.IGD1
 
-    async def ask(self, wish: Wish, got: Got | None, patience_s: float) -> Got:
+    async def ask(self, wish: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease:
         with _translated(self.via, patience_s):
             async with asyncio.timeout(patience_s):
                 return await (self._map(wish, got) if wish.version == 4 else self._open(wish, got))
 
-    async def release(self, wish: Wish, got: Got | None, patience_s: float) -> Got:
+    async def release(self, wish: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease:
         with _translated(self.via, patience_s):
             async with asyncio.timeout(patience_s):
                 return await (self._unmap(wish, got) if wish.version == 4 else self._close(wish, got))
 
-    async def changed(self, wish: Wish, got: Got) -> None:
+    async def changed(self, wish: RequestedMapping, got: MappingLease) -> None:
         """IGD has no epoch: renewals find out."""
         await asyncio.Event().wait()
 
-    async def _map(self, wish: Wish, got: Got | None) -> Got:
+    async def _map(self, wish: RequestedMapping, got: MappingLease | None) -> MappingLease:
         lease = min(wish.lifetime_s, LEASE_MOST_S[4])
         wished = got.external.port if got is not None else wish.external_port
         for other in range(OTHER_PORTS + 1):
@@ -79,7 +79,7 @@ class IgdLink:
                 return await self._got(wish, port, lease)
         raise AssertionError("the last try returns or raises")
 
-    async def _unmap(self, wish: Wish, got: Got | None) -> Got:
+    async def _unmap(self, wish: RequestedMapping, got: MappingLease | None) -> MappingLease:
         port = got.external.port if got is not None else wish.external_port
         try:
             await self._device.async_delete_port_mapping(
@@ -90,35 +90,35 @@ class IgdLink:
                 raise
         return await self._got(wish, port, 0)
 
-    async def _got(self, wish: Wish, port: int, lease: int) -> Got:
+    async def _got(self, wish: RequestedMapping, port: int, lease: int) -> MappingLease:
         address = await self._device.async_get_external_ip_address()
         external = Endpoint(IPv4Address(address or "0.0.0.0"), port)
-        return Got(self.via, wish.transport, external, Endpoint(self._source, wish.port), lease)
+        return MappingLease(self.via, wish.transport, external, Endpoint(self._source, wish.port), lease)
 
-    async def _open(self, wish: Wish, got: Got | None) -> Got:
+    async def _open(self, wish: RequestedMapping, got: MappingLease | None) -> MappingLease:
         """The same five-tuple again is the renewal, and gives the same UniqueID."""
         return await self._pinhole(wish, min(wish.lifetime_s, LEASE_MOST_S[6]))
 
-    async def _close(self, wish: Wish, got: Got | None) -> Got:
+    async def _close(self, wish: RequestedMapping, got: MappingLease | None) -> MappingLease:
         """Who does not know the UniqueID asks for the pinhole once more, which tells it."""
         known = got if got is not None and got.pinhole is not None else await self._pinhole(wish, 1)
         assert known.pinhole is not None
         await self._device.async_delete_pinhole(known.pinhole)
-        return Got(self.via, wish.transport, known.external, known.internal, 0, known.pinhole)
+        return MappingLease(self.via, wish.transport, known.external, known.internal, 0, known.pinhole)
 
-    async def _pinhole(self, wish: Wish, lease: int) -> Got:
+    async def _pinhole(self, wish: RequestedMapping, lease: int) -> MappingLease:
         assert self._own is not None, "a pinhole has an address to lead to"
         unique = await self._device.async_add_pinhole(
             ANYBODY6, 0, self._own, wish.port, wish.transport.number, timedelta(seconds=lease)
         )
         if unique is None:
-            raise Silent("the gateway has no firewall control for IPv6")
+            raise NoAnswer("the gateway has no firewall control for IPv6")
         internal = Endpoint(self._own, wish.port)
-        return Got(self.via, wish.transport, internal, internal, lease, unique)
+        return MappingLease(self.via, wish.transport, internal, internal, lease, unique)
 
 
 @asynccontextmanager
-async def igd_link(way: Way, manner: "Manner", version: int) -> AsyncIterator[IgdLink]:
+async def igd_link(way: GatewayRoute, manner: "Manner", version: int) -> AsyncIterator[IgdLink]:
     """Searches for a gateway and reads its description. Raises Silent."""
     assert isinstance(way.source, IPv4Address)
     own = None
@@ -133,11 +133,11 @@ async def igd_link(way: Way, manner: "Manner", version: int) -> AsyncIterator[Ig
         try:
             device = await UpnpFactory(requester, non_strict=True).async_create_device(location)
         except (UpnpError, TimeoutError, OSError) as error:
-            raise Silent(f"the description at {location} cannot be read ({type(error).__name__})") from None
+            raise NoAnswer(f"the description at {location} cannot be read ({type(error).__name__})") from None
         yield IgdLink(IgdDevice(device, None), way.source, own)
 
 
-async def _search(way: Way, named: bool, version: int, patience_s: float) -> str:
+async def _search(way: GatewayRoute, named: bool, version: int, patience_s: float) -> str:
     """LOCATION of the gateway that the route leads to; of another one only where none was named."""
     found: dict[str, str] = {}
     ours = asyncio.Event()
@@ -165,7 +165,7 @@ async def _search(way: Way, named: bool, version: int, patience_s: float) -> str
         await asyncio.gather(waiting, searching, return_exceptions=True)
     location = found.get(str(way.gateway)) or ("" if named else next(iter(found.values()), ""))
     if not location:
-        raise Silent("no gateway answers a search")
+        raise NoAnswer("no gateway answers a search")
     return location
 
 
@@ -176,8 +176,8 @@ def _translated(via: Via, patience_s: float) -> Iterator[None]:
         yield
     except UpnpActionError as no:
         code = f"error {no.error_code}" if no.error_code is not None else "an error"
-        raise Refused(via, f"the gateway answered with {code}", no.error_desc or "") from None
+        raise RequestRefused(via, f"the gateway answered with {code}", no.error_desc or "") from None
     except TimeoutError:
-        raise Silent(f"no answer within {patience_s:g} s") from None
+        raise NoAnswer(f"no answer within {patience_s:g} s") from None
     except (UpnpError, OSError) as error:
-        raise Silent(f"the gateway does not answer ({type(error).__name__})") from None
+        raise NoAnswer(f"the gateway does not answer ({type(error).__name__})") from None

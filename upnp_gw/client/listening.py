@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from upnp_gw.model.mapping import IPAddress, Transport
 from upnp_gw.system.listening_ports import find_bound, read_ephemeral
-from upnp_gw.system.sock_diag import Bound
+from upnp_gw.system.sock_diag import BoundSocket
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Listener:
+class ListeningPort:
     """One port."""
 
     transport: Transport
@@ -19,20 +19,20 @@ class Listener:
         return f"{self.transport}/{self.port}"
 
 
-def listeners(bound: Iterable[Bound], ephemeral: tuple[int, int]) -> list[Listener]:
+def listeners(bound: Iterable[BoundSocket], ephemeral: tuple[int, int]) -> list[ListeningPort]:
     """Each port once, sorted. Sockets of loopback and link-local addresses are nobody else's business, and UDP in
     the ephemeral range is a client's, not a server's."""
     low, high = ephemeral
     return sorted(
         {
-            Listener(one.transport, one.port)
+            ListeningPort(one.transport, one.port)
             for one in bound
             if not _private(one.address) and not (one.transport is Transport.UDP and low <= one.port <= high)
         }
     )
 
 
-def of_this_host() -> list[Listener]:
+def of_this_host() -> list[ListeningPort]:
     """Asks the kernel."""
     return listeners(find_bound(), read_ephemeral())
 

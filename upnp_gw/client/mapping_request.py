@@ -6,7 +6,7 @@ from upnp_gw.model.mapping import Endpoint, Transport, Via
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RequestedMapping:
     """A port of this host that the internet shall reach."""
 
     transport: Transport
@@ -22,7 +22,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
+class MappingLease:
     """A port that is open, or with ``lifetime_s`` 0 was let go."""
 
     via: Via
@@ -40,7 +40,7 @@ class Got:
         return f"{self.external} {self.transport} via {self.via.protocol} {self.lifetime_s}s"
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The gateway said no. The text is ours; a gateway's own words are in ``told``, unescaped."""
 
     def __init__(self, via: Via, reason: str, told: str = "", retry_s: int = 0) -> None:
@@ -52,5 +52,5 @@ class Refused(Exception):
         """For how long the gateway expects to answer the same, seconds; 0: it did not say."""
 
 
-class Silent(Exception):
+class NoAnswer(Exception):
     """Nobody speaks this protocol here. The text says how that was found out."""

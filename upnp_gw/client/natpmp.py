@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from upnp_gw.client.epoch import EpochWatch
-from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
+from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
 from upnp_gw.client.schedule import Uniform, natpmp_waits
 from upnp_gw.model.errors import WireError
 from upnp_gw.model.mapping import Endpoint, IPAddress, Via
@@ -13,8 +13,8 @@ from upnp_gw.protocols.natpmp.codec import (
     AddressResponse,
     MappingRequest,
     MappingResponse,
+    NatPmpResult,
     Response,
-    Result,
     VersionResponse,
     build_request,
     parse_response,
@@ -22,10 +22,10 @@ from upnp_gw.protocols.natpmp.codec import (
 from upnp_gw.protocols.pcp.messages import VERSION as PCP_VERSION
 
 REASONS = {
-    Result.REFUSED: "it is not allowed",
-    Result.NETWORK_FAILURE: "the gateway has no external address now",
-    Result.OUT_OF_RESOURCES: "the gateway has no port or no room for it now",
-    Result.UNSUPPORTED_OPCODE: "the request was not understood",
+    NatPmpResult.REFUSED: "it is not allowed",
+    NatPmpResult.NETWORK_FAILURE: "the gateway has no external address now",
+    NatPmpResult.OUT_OF_RESOURCES: "the gateway has no port or no room for it now",
+    NatPmpResult.UNSUPPORTED_OPCODE: "the request was not understood",
 }
 
 
@@ -42,7 +42,7 @@ class NatPmpDialogue:
     def waits(self, uniform: Uniform) -> Iterator[float]:
         return natpmp_waits()
 
-    def steps(self, wish: Wish, got: Got | None, lifetime_s: int) -> Sequence[bytes]:
+    def steps(self, wish: RequestedMapping, got: MappingLease | None, lifetime_s: int) -> Sequence[bytes]:
         """The external address is asked for first, as every client does; a delete needs none (section 3.4)."""
         if lifetime_s == 0:
             return (build_request(MappingRequest(wish.transport, wish.port, 0, 0)),)
@@ -50,14 +50,14 @@ class NatPmpDialogue:
         mapping = MappingRequest(wish.transport, wish.port, port, lifetime_s)
         return build_request(AddressRequest()), build_request(mapping)
 
-    def read(self, step: int, data: bytes, wish: Wish, now: float) -> Got | bool:
+    def read(self, step: int, data: bytes, wish: RequestedMapping, now: float) -> MappingLease | bool:
         """What the datagram says; True: this step is done; False: it is no answer to it. Raises Refused, Silent."""
-        if data[:1] == bytes([PCP_VERSION]) and data[3:4] == bytes([Result.UNSUPPORTED_VERSION]):
-            raise Silent("the gateway speaks PCP alone")  # in PCP's own form (RFC 6887 appendix A)
+        if data[:1] == bytes([PCP_VERSION]) and data[3:4] == bytes([NatPmpResult.UNSUPPORTED_VERSION]):
+            raise NoAnswer("the gateway speaks PCP alone")  # in PCP's own form (RFC 6887 appendix A)
         response = self._parse(data)
         match response:
             case VersionResponse():
-                raise Silent("the gateway speaks another version")
+                raise NoAnswer("the gateway speaks another version")
             case AddressResponse(result, epoch_s, address) if step == 0:
                 self._check(result)
                 self._epoch.lost(epoch_s, now, jump_is_loss=False)
@@ -71,20 +71,20 @@ class NatPmpDialogue:
                 self._epoch.lost(epoch_s, now, jump_is_loss=False)
                 external = Endpoint(self._external, response.external_port)
                 internal = Endpoint(self._client, wish.port)
-                return Got(self.via, wish.transport, external, internal, response.lifetime_s)
+                return MappingLease(self.via, wish.transport, external, internal, response.lifetime_s)
         return False
 
-    def unasked(self, data: bytes, got: Got, wish: Wish, now: float) -> bool:
+    def unasked(self, data: bytes, got: MappingLease, wish: RequestedMapping, now: float) -> bool:
         """True where an announcement says that the mappings are gone or the address is another (section 3.2.1)."""
         response = self._parse(data)
-        if not isinstance(response, AddressResponse) or response.result is not Result.SUCCESS:
+        if not isinstance(response, AddressResponse) or response.result is not NatPmpResult.SUCCESS:
             return False
         lost = self._epoch.lost(response.epoch_s, now, jump_is_loss=False)
         return lost or response.address != got.external.address
 
-    def _check(self, result: Result) -> None:
-        if result is not Result.SUCCESS:
-            raise Refused(self.via, REASONS.get(result, "the request was not understood"), result.name)
+    def _check(self, result: NatPmpResult) -> None:
+        if result is not NatPmpResult.SUCCESS:
+            raise RequestRefused(self.via, REASONS.get(result, "the request was not understood"), result.name)
 
     @staticmethod
     def _parse(data: bytes) -> Response | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from upnp_gw.client.epoch import EpochWatch
-from upnp_gw.client.mapping_request import Got, Refused, Silent, Wish
+from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
 from upnp_gw.client.schedule import Uniform, pcp_waits
 from upnp_gw.model.errors import WireError
 from upnp_gw.model.mapping import Endpoint, IPAddress, Via
@@ -29,7 +29,7 @@ class PcpDialogue:
 
     via = Via.PCP
 
-    def __init__(self, client: IPAddress, nonce: Callable[[Wish], bytes]) -> None:
+    def __init__(self, client: IPAddress, nonce: Callable[[RequestedMapping], bytes]) -> None:
         self._client = client
         self._nonce = nonce
         self._epoch = EpochWatch()
@@ -37,7 +37,7 @@ class PcpDialogue:
     def waits(self, uniform: Uniform) -> Iterator[float]:
         return pcp_waits(uniform)
 
-    def steps(self, wish: Wish, got: Got | None, lifetime_s: int) -> Sequence[bytes]:
+    def steps(self, wish: RequestedMapping, got: MappingLease | None, lifetime_s: int) -> Sequence[bytes]:
         """The datagrams of one conversation: a single MAP. A renewal suggests what was granted (section 11.2.1)."""
         any_address = ANY_IPV4 if self._client.version == 4 else ANY_IPV6
         address, port = any_address, wish.external_port
@@ -48,7 +48,7 @@ class PcpDialogue:
         data = MapData(self._nonce(wish), wish.transport.number, wish.port, port, address)
         return (build_request(Request(lifetime_s, self._client, data)),)
 
-    def read(self, step: int, data: bytes, wish: Wish, now: float) -> Got | bool:
+    def read(self, step: int, data: bytes, wish: RequestedMapping, now: float) -> MappingLease | bool:
         """What the datagram says; False: it is no answer to this. Raises Refused and Silent."""
         response = self._parse(data)
         if response is None or not self._answers(response, wish):
@@ -56,15 +56,17 @@ class PcpDialogue:
         self._epoch.lost(response.epoch_s, now)
         if response.result is not ResultCode.SUCCESS or response.map is None:
             reason = REASONS.get(response.result, "the request was not understood")
-            raise Refused(self.via, reason, response.result.name, response.lifetime_s)
+            raise RequestRefused(self.via, reason, response.result.name, response.lifetime_s)
         external = Endpoint(response.map.external_address, response.map.external_port)
-        return Got(self.via, wish.transport, external, Endpoint(self._client, wish.port), response.lifetime_s)
+        return MappingLease(
+            self.via, wish.transport, external, Endpoint(self._client, wish.port), response.lifetime_s
+        )
 
-    def unasked(self, data: bytes, got: Got, wish: Wish, now: float) -> bool:
+    def unasked(self, data: bytes, got: MappingLease, wish: RequestedMapping, now: float) -> bool:
         """True where an announcement or a mapping update says that it is time to ask again (section 14)."""
         try:
             response = self._parse(data)
-        except Silent:
+        except NoAnswer:
             return False
         if response is None:
             return False
@@ -83,13 +85,13 @@ class PcpDialogue:
                 natpmp.parse_response(data)
             except WireError:
                 return None
-            raise Silent("the gateway speaks NAT-PMP alone")
+            raise NoAnswer("the gateway speaks NAT-PMP alone")
         try:
             return parse_response(data)
         except WireError:
             return None
 
-    def _answers(self, response: Response, wish: Wish) -> bool:
+    def _answers(self, response: Response, wish: RequestedMapping) -> bool:
         """Nonce, protocol and internal port are ours; an error that could not carry them back counts too."""
         data = response.map
         if data is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 
-from upnp_gw.client.mapping_request import Silent
+from upnp_gw.client.mapping_request import NoAnswer
 from upnp_gw.model.mapping import IPAddress
 
 PROC_NET = Path("/proc/self/net")
@@ -22,7 +22,7 @@ UNIQUE_LOCAL = IPv6Network("fc00::/7")
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class GatewayRoute:
     """From one of our addresses to the gateway."""
 
     gateway: IPAddress
@@ -74,17 +74,17 @@ def parse_addresses6(lines: Iterable[str], interface: str) -> list[IPv6Address]:
     return found
 
 
-def find_way(version: int, gateway: IPAddress | None, source: IPAddress | None) -> Way:
+def find_way(version: int, gateway: IPAddress | None, source: IPAddress | None) -> GatewayRoute:
     """The way over this IP version; what is given is taken. Raises Silent where there is none."""
     if gateway is not None and gateway.version != version:
         gateway = None
     if source is not None and source.version != version:
-        raise Silent(f"{source} is no IPv{version} address")
+        raise NoAnswer(f"{source} is no IPv{version} address")
     interface = ""
     if gateway is None:
         routes = parse_routes4(_lines("route")) if version == 4 else parse_routes6(_lines("ipv6_route"))
         if not routes:
-            raise Silent(f"no default route over IPv{version}; name the gateway with --gateway")
+            raise NoAnswer(f"no default route over IPv{version}; name the gateway with --gateway")
         _, gateway, interface = routes[0]
     elif isinstance(gateway, IPv6Address) and gateway.scope_id:
         interface, gateway = gateway.scope_id, IPv6Address(gateway.packed)
@@ -95,7 +95,7 @@ def find_way(version: int, gateway: IPAddress | None, source: IPAddress | None) 
         index = socket.if_nametoindex(interface) if interface else 0
     if source is None and isinstance(towards, IPv6Address):
         source = _reachable(towards, interface)
-    return Way(gateway, source or towards, interface, index)
+    return GatewayRoute(gateway, source or towards, interface, index)
 
 
 def _source(gateway: IPAddress, index: int) -> IPAddress:
@@ -105,7 +105,7 @@ def _source(gateway: IPAddress, index: int) -> IPAddress:
         try:
             asking.connect((str(gateway), 9) if four else (str(gateway), 9, 0, index))
         except OSError as error:
-            raise Silent(f"no way to {gateway}: {error.strerror}") from None
+            raise NoAnswer(f"no way to {gateway}: {error.strerror}") from None
         name = str(asking.getsockname()[0]).partition("%")[0]
     return IPv4Address(name) if four else IPv6Address(name)
 
@@ -116,7 +116,7 @@ def _reachable(towards: IPv6Address, interface: str) -> IPv6Address:
     if towards in known:
         return towards
     if not known:
-        raise Silent("this host has no lasting global IPv6 address; name one with --address")
+        raise NoAnswer("this host has no lasting global IPv6 address; name one with --address")
     return known[0]
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from upnp_gw.client.mapping_request import Wish
+from upnp_gw.client.mapping_request import RequestedMapping
 from upnp_gw.protocols.pcp.messages import NONCE_BYTES
 from upnp_gw.system.files import FileProblem, read_any, write_own
 
@@ -36,10 +36,10 @@ def load_secret(path: Path) -> bytes:
     return made
 
 
-def nonces(secret: bytes) -> Callable[[Wish], bytes]:
+def nonces(secret: bytes) -> Callable[[RequestedMapping], bytes]:
     """Wish -> nonce."""
 
-    def nonce(wish: Wish) -> bytes:
+    def nonce(wish: RequestedMapping) -> bytes:
         text = f"{wish.version} {wish.transport} {wish.port}".encode()
         return hmac.new(secret, text, sha256).digest()[:NONCE_BYTES]
 

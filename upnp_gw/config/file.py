@@ -14,8 +14,8 @@ from upnp_gw.config import values
 from upnp_gw.config.settings import Config, check
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import ConfigError
-from upnp_gw.protocols.igd_services import Face
-from upnp_gw.protocols.mode import Switch
+from upnp_gw.protocols.igd_services import IgdVersion
+from upnp_gw.protocols.mode import ServiceMode
 from upnp_gw.system.files import FileProblem, read_trusted
 from upnp_gw.text import toml as toml_text
 from upnp_gw.text.toml import located, tables
@@ -49,7 +49,9 @@ _ADDRESSES = values.list_of(
     values.external_address, f"a list of IPv4 addresses; {_OR_LEFT_OUT} what the WAN has", least=1
 )
 _LEASE_FILES = values.list_of(values.path, f"a list of files; {_OR_LEFT_OUT} the usual places", least=1)
-_FACES = values.list_of(values.one_of(face.value for face in Face), 'a list with "igd1", "igd2" or both', least=1)
+_FACES = values.list_of(
+    values.one_of(face.value for face in IgdVersion), 'a list with "igd1", "igd2" or both', least=1
+)
 
 KEYS: Mapping[str, Mapping[str, Key]] = {
     "lan": {
@@ -73,8 +75,8 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "max_age": Key("max_age_s", values.number(1800, 86400, "whole seconds"), "1800"),
     },
     "portcontrol": {
-        "natpmp": Key("natpmp", values.one_of((switch.value for switch in Switch), Switch), '"on"'),
-        "pcp": Key("pcp", values.one_of((switch.value for switch in Switch), Switch), '"on"'),
+        "natpmp": Key("natpmp", values.one_of((switch.value for switch in ServiceMode), ServiceMode), '"on"'),
+        "pcp": Key("pcp", values.one_of((switch.value for switch in ServiceMode), ServiceMode), '"on"'),
         "pcp_min_lifetime": Key("pcp_min_lifetime_s", values.number(30, 86400, "whole seconds"), "120"),
         "nonce_check": Key("nonce_check", values.one_of(("strict", "lenient")), '"strict"'),
     },
@@ -191,7 +193,7 @@ def _example(key: Key) -> object:
 def _parsed(where: str, key: str, known: Key, value: object, example: str) -> Any:
     try:
         return known.parse(value)
-    except values.Rejected as rejected:
+    except values.InvalidValue as rejected:
         if isinstance(value, list | tuple) and rejected.index is not None:
             key, value = f"{key}[{rejected.index}]" if key else "", value[rejected.index]
         value = str(value) if isinstance(value, Path) else value

@@ -13,7 +13,7 @@ from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import IPNetwork
 from upnp_gw.model.network import Link, private_external
-from upnp_gw.protocols.mode import Switch
+from upnp_gw.protocols.mode import ServiceMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Config:
     """Shown by Windows; empty: the gateway's own status page address."""
     max_age_s: int = 1800
     """CACHE-CONTROL of announcements, seconds, >= 1800."""
-    natpmp: Switch = Switch.ON
-    pcp: Switch = Switch.ON
+    natpmp: ServiceMode = ServiceMode.ON
+    pcp: ServiceMode = ServiceMode.ON
     pcp_min_lifetime_s: int = 120
     """The shortest PCP lifetime, seconds; the longest is the policy's ``max_ttl``."""
     nonce_check: str = "strict"

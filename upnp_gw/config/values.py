@@ -18,7 +18,7 @@ IN_NFTABLES = re.compile(r"[A-Za-z0-9_.@-]+")
 """Names that may be written into the ruleset (``firewall.nftables.ruleset``)."""
 
 
-class Rejected(ValueError):
+class InvalidValue(ValueError):
     """A value that is not accepted. ``index``: its position, where it is an element of a list."""
 
     def __init__(self, accepted: str, index: int | None = None) -> None:
@@ -28,7 +28,7 @@ class Rejected(ValueError):
 
 def _text(value: object, accepted: str) -> str:
     if not isinstance(value, str):
-        raise Rejected(accepted)
+        raise InvalidValue(accepted)
     return value
 
 
@@ -39,7 +39,7 @@ def shown_text(most: int) -> Parse:
         accepted = f"a text of 1 to {most} printable characters"
         text = _text(value, accepted)
         if not 0 < len(text) <= most or not text.isprintable():
-            raise Rejected(accepted)
+            raise InvalidValue(accepted)
         return text
 
     return parse
@@ -47,14 +47,14 @@ def shown_text(most: int) -> Parse:
 
 def flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise Rejected("true or false")
+        raise InvalidValue("true or false")
     return value
 
 
 def number(least: int, most: int, meaning: str) -> Parse:
     def parse(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise Rejected(f"{meaning}, {least} to {most}")
+            raise InvalidValue(f"{meaning}, {least} to {most}")
         return value
 
     return parse
@@ -65,7 +65,7 @@ def one_of(words: Iterable[str], make: Callable[[str], Any] = str) -> Parse:
 
     def parse(value: object) -> Any:
         if value not in words:
-            raise Rejected("one of " + ", ".join(f'"{word}"' for word in words))
+            raise InvalidValue("one of " + ", ".join(f'"{word}"' for word in words))
         return make(str(value))
 
     return parse
@@ -74,15 +74,15 @@ def one_of(words: Iterable[str], make: Callable[[str], Any] = str) -> Parse:
 def list_of(parse_one: Parse, accepted: str, least: int = 0) -> Parse:
     def parse(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple) or len(value) < least:
-            raise Rejected(accepted)
+            raise InvalidValue(accepted)
         parsed: list[Any] = []
         for index, one in enumerate(value):
             try:
                 item = parse_one(one)
-            except Rejected as rejected:
-                raise Rejected(str(rejected), index) from None
+            except InvalidValue as rejected:
+                raise InvalidValue(str(rejected), index) from None
             if item in parsed:
-                raise Rejected("each one only once", index)
+                raise InvalidValue("each one only once", index)
             parsed.append(item)
         return tuple(parsed)
 
@@ -93,7 +93,7 @@ def interface(value: object) -> str:
     accepted = "the name of an interface (letters, digits, _ . - @, up to 15 characters)"
     name = _text(value, accepted)
     if not is_interface(name) or not IN_NFTABLES.fullmatch(name):
-        raise Rejected(accepted)
+        raise InvalidValue(accepted)
     return name
 
 
@@ -102,9 +102,9 @@ def prefix(value: object) -> IPNetwork:
     try:
         network = ip_network(_text(value, accepted))
     except ValueError:
-        raise Rejected(accepted) from None
+        raise InvalidValue(accepted) from None
     if network.prefixlen == 0:
-        raise Rejected("a prefix of your own, not the whole internet")
+        raise InvalidValue("a prefix of your own, not the whole internet")
     return network
 
 
@@ -113,9 +113,9 @@ def external_address(value: object) -> IPv4Address:
     try:
         address = IPv4Address(_text(value, accepted))
     except ValueError:
-        raise Rejected(accepted) from None
+        raise InvalidValue(accepted) from None
     if address.is_multicast or address.is_loopback or address.is_unspecified or address.is_link_local:
-        raise Rejected(accepted + ", not multicast, loopback, unspecified or link-local")
+        raise InvalidValue(accepted + ", not multicast, loopback, unspecified or link-local")
     return address
 
 
@@ -127,9 +127,9 @@ def url(value: object) -> str:
     try:
         parts = urlsplit(text)
     except ValueError:
-        raise Rejected(accepted) from None
+        raise InvalidValue(accepted) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or not text.isascii() or not text.isprintable():
-        raise Rejected(accepted)
+        raise InvalidValue(accepted)
     return text
 
 
@@ -137,11 +137,11 @@ def path(value: object) -> Path:
     accepted = "a path"
     text = str(value) if isinstance(value, Path) else _text(value, accepted)
     if not text or "\0" in text:
-        raise Rejected(accepted)
+        raise InvalidValue(accepted)
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise Rejected("a path; the user after ~ does not exist") from None
+        raise InvalidValue("a path; the user after ~ does not exist") from None
 
 
 def group(value: object) -> str:
@@ -156,5 +156,5 @@ def _account(value: object, accepted: str) -> str:
     """A user or group name that /etc/passwd and /etc/group can hold; empty is accepted. Raises Rejected."""
     name = _text(value, accepted)
     if len(name) > LONGEST_ACCOUNT or not name.isprintable() or set(name) & set(" :/,"):
-        raise Rejected(accepted)
+        raise InvalidValue(accepted)
     return name

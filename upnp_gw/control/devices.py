@@ -14,18 +14,18 @@ from ipaddress import ip_address
 from msgspec import structs
 
 from upnp_gw import api
-from upnp_gw.control.serialize import Telling, question_told
+from upnp_gw.control.serialize import Serializer, question_told
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.engine.policy_files import Enforcer
-from upnp_gw.engine.requests import Operations
+from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.engine.revocation import added_for, block, revoke
 from upnp_gw.gate.device_history import Incident
 from upnp_gw.gate.facts import OPERATOR
-from upnp_gw.gate.managed_file import Change, rules_of, toml_of
-from upnp_gw.gate.operator_rules import Proposals, Target
+from upnp_gw.gate.managed_file import ManagedChange, rules_of, toml_of
+from upnp_gw.gate.operator_rules import CommandTarget, OperatorRules
 from upnp_gw.gate.question import Question
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import mac_of
 from upnp_gw.model.errors import ConfigError, GatewayError
 from upnp_gw.model.mapping import IPAddress, Mapping
@@ -33,7 +33,7 @@ from upnp_gw.model.request import Granted, Refused, Reply
 
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
 Shown = Callable[[Mapping], api.Mapping]
-Ending = Callable[[Operations, Turn, str], None]
+Ending = Callable[[RequestOperations, Transaction, str], None]
 
 
 LOOK_S = 60.0
@@ -50,7 +50,7 @@ class _Gone(Exception):
         self.problem = problem
 
 
-class People:
+class DeviceCommands:
     """``shown`` puts a mapping into the words of the API; ``probe`` asks whether a device is there."""
 
     def __init__(self, gateway: Gateway, enforcer: Enforcer, probe: Probe, shown: Shown) -> None:
@@ -106,7 +106,7 @@ class People:
             return target
         blocks = self._proposals.blocks_of(target, self._enforcer.policies.approved)
         taken_back = rules_of(self._enforcer.policies.approved, blocks)
-        written = await self._change(lambda: Change({}, without=blocks), taken_back) if blocks else None
+        written = await self._change(lambda: ManagedChange({}, without=blocks), taken_back) if blocks else None
         if isinstance(written, api.Problem):
             return written
         ended = [i for d in target.devices if (i := self._operations.book.release(d)) is not None]
@@ -122,19 +122,19 @@ class People:
         gone = rules_of(self._enforcer.policies.approved, {rule})
         if not gone.forbids and not gone.grants:
             return _problem("not-found", f"{self._enforcer.policies.machine} has no rule of this name")
-        return await self._change(lambda: Change({}, without=frozenset({rule})), gone)
+        return await self._change(lambda: ManagedChange({}, without=frozenset({rule})), gone)
 
     async def revoke(self, device: str) -> api.Revoked | api.Problem:
         """Mappings, flows and pending questions of a device, at once. What it may ask for stays as it is."""
         target = await self._target(device)
         return target if isinstance(target, api.Problem) else await self._end(target, revoke)
 
-    async def _end(self, target: Target, ending: Ending) -> api.Revoked | api.Problem:
+    async def _end(self, target: CommandTarget, ending: Ending) -> api.Revoked | api.Problem:
         """Ends mappings of a device by ``ending``, their flows, and the device's questions."""
         gone: list[str] = []
         before = self._snapshot()
 
-        def step(turn: Turn) -> None:
+        def step(turn: Transaction) -> None:
             for device in target.devices:
                 ending(self._operations, turn, device)
             gone[:] = turn.ended
@@ -209,25 +209,25 @@ class People:
         """What a rule granted whose end has passed ends now, and the rule leaves the file."""
         end = self._enforcer.policies.next_end()
         if end is not None and end <= self._around.clock().wall:
-            problem = await self._change(lambda: Change({}))
+            problem = await self._change(lambda: ManagedChange({}))
             if isinstance(problem, api.Problem):
                 log.error("rules that have ended stay in the file: %s", problem.message)
 
     # -- how
 
     @property
-    def _proposals(self) -> Proposals:
+    def _proposals(self) -> OperatorRules:
         around = self._around
-        return Proposals(self._operations.policy, around.clock().wall, around.network.main_lan)
+        return OperatorRules(self._operations.policy, around.clock().wall, around.network.main_lan)
 
-    async def _target(self, text: str) -> Target | api.Problem:
+    async def _target(self, text: str) -> CommandTarget | api.Problem:
         """A device by its name, its MAC address or an address of it."""
         await self._meet(text)
         found = self._proposals.target(text, self._around.neighbours, self._around.network)
         if isinstance(found, str):
             return _problem("invalid", found, "device")
         known = {each for d in found.devices for each in self._ids(d)}
-        return Target(tuple(sorted(known)), found.name, found.suggested)
+        return CommandTarget(tuple(sorted(known)), found.name, found.suggested)
 
     async def _meet(self, text: str) -> None:
         """Has the kernel ask who is at an address that nobody has spoken from for a while."""
@@ -248,11 +248,15 @@ class People:
         """A device as it is told now: by the MAC address of an address that has one by now."""
         return {device} if mac_of(device) else {device, self._around.device_of(ip_address(device))}
 
-    async def _write(self, device: str, make: Callable[[Target], Change]) -> api.Written | api.Problem:
+    async def _write(
+        self, device: str, make: Callable[[CommandTarget], ManagedChange]
+    ) -> api.Written | api.Problem:
         target = await self._target(device)
         return target if isinstance(target, api.Problem) else await self._change(lambda: make(target))
 
-    async def _change(self, make: Callable[[], Change], shown: Change | None = None) -> api.Written | api.Problem:
+    async def _change(
+        self, make: Callable[[], ManagedChange], shown: ManagedChange | None = None
+    ) -> api.Written | api.Problem:
         """``shown``: what is told of it, where that is not what it adds."""
         before = self._snapshot()
         try:
@@ -287,10 +291,10 @@ class People:
         changed = f"question {number} has changed since it was shown: it is question {now.number} now"
         return _problem("changed", f"{changed}; nothing was done; look at the queue again")
 
-    async def _answer(self, question: Question, make: Callable[[], Change]) -> api.Written | api.Problem:
+    async def _answer(self, question: Question, make: Callable[[], ManagedChange]) -> api.Written | api.Problem:
         """Writes an answer, if the question is still what it was when its turn comes."""
 
-        def checked() -> Change:
+        def checked() -> ManagedChange:
             if isinstance(found := self._asked(str(question.number)), api.Problem):
                 raise _Gone(found)
             return make()
@@ -318,7 +322,7 @@ class People:
         if isinstance(reply, Granted):
             return self._shown(reply.mapping), None, None
         if isinstance(reply, Refused):
-            return None, reply.reason, Telling(self._gateway).holder(reply.holder)
+            return None, reply.reason, Serializer(self._gateway).holder(reply.holder)
         return None, "the gateway could not carry it out", None
 
     def _incident(self, incident: Incident) -> api.Incident:

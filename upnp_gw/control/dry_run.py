@@ -9,7 +9,7 @@ from upnp_gw import api
 from upnp_gw.engine.audit import told
 from upnp_gw.gate import file_tests as cases
 from upnp_gw.gate.decision import Facts, Outcome
-from upnp_gw.gate.explain import Explanation, RuleTold, explain
+from upnp_gw.gate.explain import Explanation, RuleTrace, explain
 from upnp_gw.gate.schema import Case, Family, Policy
 from upnp_gw.ledger.plan import NotPlanned
 from upnp_gw.model.mapping import Endpoint, IPAddress, Via
@@ -101,5 +101,5 @@ def explained(
     )
 
 
-def rules(found: tuple[RuleTold, ...]) -> list[api.Rule]:
+def rules(found: tuple[RuleTrace, ...]) -> list[api.Rule]:
     return [api.Rule(name=r.name, effect=r.effect.value, why=r.why, concerns=r.concerns) for r in found]

@@ -10,18 +10,18 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from upnp_gw import api
-from upnp_gw.engine.evidence_collector import Witness, opening_of
+from upnp_gw.engine.evidence_collector import EvidenceCollector, opening_of
 from upnp_gw.engine.policy_files import Policies, local_today
-from upnp_gw.engine.requests import Operations
+from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.gate.facts import device_of, ids_of, name_of
 from upnp_gw.gate.load import read_text
 from upnp_gw.gate.managed_file import free_name
 from upnp_gw.ledger.evidence import Evidence
 from upnp_gw.model.errors import ConfigError, FirewallError
-from upnp_gw.model.mapping import IPAddress, Kind, Mapping, Usage
+from upnp_gw.model.mapping import IPAddress, Mapping, MappingKind, Usage
 from upnp_gw.suggest.document import Suggestion, suggest
 from upnp_gw.suggest.listeners import Listener, learn_from
-from upnp_gw.suggest.needs import Learnt, learn
+from upnp_gw.suggest.needs import Learned, learn
 from upnp_gw.suggest.stale import stale
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,16 @@ PROBED_MOST = 64
 """Devices that are asked whether they are there, at once."""
 
 
-class Advice:
+class EvidenceCommands:
     """Answers from the witness's book, as fresh as the kernel's counters."""
 
     def __init__(
-        self, operations: Operations, witness: Witness, policies: Policies, count: Count, probe: Probe
+        self,
+        operations: RequestOperations,
+        witness: EvidenceCollector,
+        policies: Policies,
+        count: Count,
+        probe: Probe,
     ) -> None:
         self._operations = operations
         self._around = operations.surroundings
@@ -89,13 +94,13 @@ class Advice:
         except FirewallError as error:
             log.warning("the counters cannot be read: %s", error)
 
-    def _suggest(self, learnt: Learnt) -> Suggestion:
+    def _suggest(self, learnt: Learned) -> Suggestion:
         """In a thread of its own: a large policy takes a second."""
         operator = self._policies.operator
         text = read_text(operator) if operator is not None else None
         return suggest(text, self._policies.approved, learnt, local_today(self._around.clock().wall))
 
-    def _learnt(self, asked: api.AskSuggestion) -> Learnt | api.Problem:
+    def _learnt(self, asked: api.AskSuggestion) -> Learned | api.Problem:
         policy, wall = self._operations.policy, self._around.clock().wall
         if asked.listeners is None:
             return learn(policy, self._witness.book, wall, asked.min_days, self._around.network.main_lan)
@@ -153,7 +158,7 @@ class Advice:
             device=opening.device,
             device_name=name_of(self._operations.policy, opening.device, self._around.network.main_lan),
             transport=opening.transport,
-            kind=Kind.PINHOLE if opening.family == 6 else Kind.PORT_MAPPING,
+            kind=MappingKind.PINHOLE if opening.family == 6 else MappingKind.PORT_MAPPING,
             internal_port=opening.port,
             requests=row.requests,
             refused=row.refused,

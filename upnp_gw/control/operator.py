@@ -10,7 +10,7 @@ from typing import Literal
 
 from upnp_gw import __version__, api
 from upnp_gw.config.settings import Config
-from upnp_gw.control.serialize import Telling, address_of, contests_told, incident_told
+from upnp_gw.control.serialize import Serializer, address_of, contests_told, incident_told
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.firewall.libnftables import described
@@ -29,7 +29,7 @@ HERE = Source(IPv4Address("127.0.0.1"), "")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DaemonInfo:
     """What the status page shows and only the daemon knows."""
 
     config: Config
@@ -47,13 +47,13 @@ class Told:
 class GatewayOperator:
     """``servers.control.Operator`` over a gateway."""
 
-    def __init__(self, gateway: Gateway, store: Store, told: Told) -> None:
+    def __init__(self, gateway: Gateway, store: Store, told: DaemonInfo) -> None:
         self._gateway = gateway
         self._operations = gateway.operations
         self._ledger = gateway.ledger
         self._around = gateway.operations.surroundings
         self._store = store
-        self._telling = Telling(gateway)
+        self._telling = Serializer(gateway)
         self.shown, self.decision = self._telling.mapping, self._telling.decision
         self.told = told
 

@@ -8,13 +8,13 @@ from ipaddress import IPv4Address, ip_address
 
 from upnp_gw import api
 from upnp_gw.control.dry_run import explained, request_of, rules
-from upnp_gw.control.serialize import Telling
+from upnp_gw.control.serialize import Serializer
 from upnp_gw.engine.audit import NotReplayable, asked
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.kept_policies import NotKept
 from upnp_gw.engine.policy_files import Enforcer
 from upnp_gw.engine.policy_reload import Reload
-from upnp_gw.engine.reevaluation import Fallen
+from upnp_gw.engine.reevaluation import RevokedMapping
 from upnp_gw.gate.explain import Explanation, explain
 from upnp_gw.gate.facts import ids_of, name_of
 from upnp_gw.ledger.plan import NotPlanned
@@ -27,7 +27,7 @@ from upnp_gw.store.store import Store
 NO_RULES = "the rules cannot be told: this is no answer to a map request, or an older version wrote it"
 
 
-class Inquiry:
+class PolicyCommands:
     """Operations of ``api.ROUTES`` beside the ``Operator``'s. ``shown``: a record in the words of the API."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Inquiry:
         self._enforcer = enforcer
         self._reload = reload
         self._shown = shown
-        self._telling = Telling(gateway)
+        self._telling = Serializer(gateway)
 
     async def explain(self, decision: str) -> api.Explained | None:
         """None where there is no such decision (any more)."""
@@ -162,9 +162,9 @@ class Inquiry:
             warnings=list(done.warnings),
         )
 
-    def _fallen(self, fallen: Fallen) -> api.FallenMapping:
+    def _fallen(self, fallen: RevokedMapping) -> api.RevokedMapping:
         row, device = fallen.mapping, fallen.mapping.device
-        return api.FallenMapping(
+        return api.RevokedMapping(
             mapping=row.id,
             device=device,
             device_name=name_of(self._operations.policy, device, self._around.network.main_lan),

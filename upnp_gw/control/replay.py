@@ -10,7 +10,7 @@ from upnp_gw.model.records import DecisionRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReplayedAnswer:
     verdict: str
     """allow, deny, ask"""
     rule: str | None
@@ -29,8 +29,8 @@ class Difference:
 
     record: DecisionRecord
     """The newest of them."""
-    was: Answer
-    now: Answer
+    was: ReplayedAnswer
+    now: ReplayedAnswer
     times: int = 1
 
 
@@ -57,7 +57,7 @@ def replay(policy: Policy, records: Iterable[DecisionRecord]) -> Replayed:
             continue
         verdict = decide(policy, facts, request)
         lease_s = None if verdict.clamps is None else lifetime_s(request, verdict.clamps)
-        now = Answer(verdict.outcome.value, verdict.rule, lease_s, verdict.reasons[-1])
+        now = ReplayedAnswer(verdict.outcome.value, verdict.rule, lease_s, verdict.reasons[-1])
         was = _was(record)
         if was.seen == now.seen:
             done.same += record.count
@@ -72,8 +72,8 @@ def replay(policy: Policy, records: Iterable[DecisionRecord]) -> Replayed:
     return done
 
 
-def _was(record: DecisionRecord) -> Answer:
+def _was(record: DecisionRecord) -> ReplayedAnswer:
     """What the gate said then: where the ledger was busy, it had said yes."""
     if record.verdict == "busy":
-        return Answer("allow", record.rule, record.lease_s, record.reasons[-2])
-    return Answer(record.verdict, record.rule, record.lease_s, record.reasons[-1])
+        return ReplayedAnswer("allow", record.rule, record.lease_s, record.reasons[-2])
+    return ReplayedAnswer(record.verdict, record.rule, record.lease_s, record.reasons[-1])

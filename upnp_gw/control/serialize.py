@@ -11,7 +11,7 @@ from upnp_gw.engine.gateway import Gateway
 from upnp_gw.gate.device_history import Incident
 from upnp_gw.gate.facts import name_of
 from upnp_gw.gate.managed_file import port_values
-from upnp_gw.gate.operator_rules import Proposals
+from upnp_gw.gate.operator_rules import OperatorRules
 from upnp_gw.gate.question import Question
 from upnp_gw.ledger.events import (
     Decided,
@@ -27,13 +27,13 @@ from upnp_gw.ledger.events import (
 )
 from upnp_gw.model.mapping import IPAddress, Mapping, RemotePeers, Via
 from upnp_gw.model.records import DecisionRecord
-from upnp_gw.system.neighbour_events import Contest
+from upnp_gw.system.neighbour_events import AddressContest
 
 MOST_CONTESTS = 8
 """Most contested addresses that the status names: one host can claim thousands."""
 
 
-class Telling:
+class Serializer:
     """By what the gateway knows at the moment: leases that are left, counters, names."""
 
     def __init__(self, gateway: Gateway) -> None:
@@ -146,7 +146,7 @@ class Telling:
         return name_of(policy, device, self._around.network.main_lan)
 
 
-def question_told(question: Question, proposals: Proposals) -> api.Question:
+def question_told(question: Question, proposals: OperatorRules) -> api.Question:
     """A question in the words of the API, with the rule that an approval would write."""
     asked, topic = question.request, question.topic
     return api.Question(
@@ -178,14 +178,14 @@ def incident_told(incident: Incident) -> str:
     return f"{incident.device} was refused {len(incident.ports)} distinct ports ({incident.action})"
 
 
-def contests_told(contests: Sequence[Contest]) -> Iterator[str]:
+def contests_told(contests: Sequence[AddressContest]) -> Iterator[str]:
     """A sentence for each of the first contested addresses, and the number of further ones."""
     yield from map(_contest_told, contests[:MOST_CONTESTS])
     if len(contests) > MOST_CONTESTS:
         yield f"{len(contests) - MOST_CONTESTS} more addresses are claimed by several hosts"
 
 
-def _contest_told(contest: Contest) -> str:
+def _contest_told(contest: AddressContest) -> str:
     """A sentence about a contested address, with the command that settles it."""
     return (
         f"{contest.address} on {contest.interface} is claimed by {' and by '.join(contest.macs)}:"

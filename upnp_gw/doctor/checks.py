@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from upnp_gw.api import Check
-from upnp_gw.doctor.machine_state import DAEMON, PortHolder, Scene
+from upnp_gw.doctor.machine_state import DAEMON, MachineState, PortHolder
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.libnftables import described
 from upnp_gw.model.mapping import Transport
@@ -28,7 +28,7 @@ def fail(name: str, finding: str, remedy: str | None = None) -> Check:
     return Check(name=name, outcome="fail", finding=finding, remedy=remedy)
 
 
-def interfaces(scene: Scene) -> Iterator[Check]:
+def interfaces(scene: MachineState) -> Iterator[Check]:
     """Every interface is there, up, and a LAN has an address to answer from."""
     for role, name in (("WAN", scene.config.wan), *(("LAN", name) for name in scene.config.lan)):
         link = scene.link(name)
@@ -50,7 +50,7 @@ def interfaces(scene: Scene) -> Iterator[Check]:
             yield ok("interface", f"{role} {name} is up: {shown_addresses}")
 
 
-def overlap(scene: Scene) -> Iterator[Check]:
+def overlap(scene: MachineState) -> Iterator[Check]:
     """LAN and WAN are different networks (SR-4)."""
     if scene.overlap is not None:
         yield fail("lan and wan", shown(scene.overlap, 300), "choose interfaces and prefixes that do not overlap")
@@ -58,7 +58,7 @@ def overlap(scene: Scene) -> Iterator[Check]:
         yield ok("lan and wan", "they do not overlap")
 
 
-def external_address(scene: Scene) -> Iterator[Check]:
+def external_address(scene: MachineState) -> Iterator[Check]:
     """The internet reaches the external address."""
     link = scene.link(scene.config.wan)
     addresses = scene.config.external_addresses or (link.ipv4 if link else ())
@@ -94,7 +94,7 @@ def external_address(scene: Scene) -> Iterator[Check]:
             )
 
 
-def forwarding(scene: Scene) -> Iterator[Check]:
+def forwarding(scene: MachineState) -> Iterator[Check]:
     """The kernel forwards. In router mode the daemon itself switches it on, once its table stands."""
     if scene.config.backend == "memory":
         yield ok("forwarding", "not needed: the memory backend opens nothing")
@@ -123,7 +123,7 @@ def forwarding(scene: Scene) -> Iterator[Check]:
             yield warn(name, "IPv6 is not forwarded: no pinhole can work", f"sysctl -w {key}=1")
 
 
-def library(scene: Scene) -> Iterator[Check]:
+def library(scene: MachineState) -> Iterator[Check]:
     """libnftables can be used."""
     if scene.config.backend == "memory":
         yield warn("nftables", "the memory backend is chosen: nothing is opened", '[firewall] backend = "nftables"')
@@ -135,7 +135,7 @@ def library(scene: Scene) -> Iterator[Check]:
         yield ok("nftables", f"libnftables answers, through {described()}")
 
 
-def other_tables(scene: Scene) -> Iterator[Check]:
+def other_tables(scene: MachineState) -> Iterator[Check]:
     """No other table drops what we let in, or what LAN hosts send to us: an accept of ours does not overrule it."""
     if scene.drops_problem is not None:
         yield warn(
@@ -153,7 +153,7 @@ def other_tables(scene: Scene) -> Iterator[Check]:
         yield ok("other tables", "none drops mapped traffic, or what LAN hosts send to the gateway")
 
 
-def router_mode(scene: Scene) -> Iterator[Check]:
+def router_mode(scene: MachineState) -> Iterator[Check]:
     """Router mode brings its own masquerade and filters, and does not start beside other filters of its kind."""
     if scene.config.firewall is not FirewallMode.ROUTER or scene.config.backend == "memory":
         return
@@ -170,7 +170,7 @@ def router_mode(scene: Scene) -> Iterator[Check]:
         yield ok("router mode", f"{own} {'are' if scene.daemon_pid else 'will be'} its own; nothing is missing")
 
 
-def flow_offload(scene: Scene) -> Iterator[Check]:
+def flow_offload(scene: MachineState) -> Iterator[Check]:
     """Every packet of a mapping's flows passes our table: a flowtable takes established flows past it."""
     for offload in scene.offloads:
         yield warn(
@@ -184,7 +184,7 @@ def flow_offload(scene: Scene) -> Iterator[Check]:
         yield ok("flow offload", "no other table takes flows past the forward chains")
 
 
-def multicast(scene: Scene) -> Iterator[Check]:
+def multicast(scene: MachineState) -> Iterator[Check]:
     """Searches arrive: the interface takes multicast, and a snooping bridge is asked for memberships."""
     for name, how in scene.multicast.items():
         if name == LOOPBACK:
@@ -206,7 +206,7 @@ def multicast(scene: Scene) -> Iterator[Check]:
             yield ok("multicast", f"{name} takes multicast")
 
 
-def bridge_filters(scene: Scene) -> Iterator[Check]:
+def bridge_filters(scene: MachineState) -> Iterator[Check]:
     """Hosts on a bridge reach mapped ports by the external address.
 
     With br_netfilter (Docker loads it) the bridge translates the frame itself and sends it on as it came, without a
@@ -221,7 +221,7 @@ def bridge_filters(scene: Scene) -> Iterator[Check]:
         )
 
 
-def other_gateways(scene: Scene) -> Iterator[Check]:
+def other_gateways(scene: MachineState) -> Iterator[Check]:
     """Nobody else on the LAN offers to be the gateway: hosts ask whichever answers first."""
     for other in scene.gateways:
         server = f" ({shown(other.server)})" if other.server else ""
@@ -234,7 +234,7 @@ def other_gateways(scene: Scene) -> Iterator[Check]:
         yield ok("other gateways", "nobody else on the LAN answers as a gateway")
 
 
-def ports(scene: Scene) -> Iterator[Check]:
+def ports(scene: MachineState) -> Iterator[Check]:
     """Our ports are ours. UDP 1900 is shared on purpose by all who speak SSDP on this machine."""
     own = {(h.transport, h.port) for h in scene.holders if h.pid is not None and h.pid == scene.daemon_pid}
     others = [holder for holder in scene.holders if holder.pid is None or holder.pid != scene.daemon_pid]
@@ -282,7 +282,7 @@ def _told(ports: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last} are" if first else f"{last} is"
 
 
-def state_directory(scene: Scene) -> Iterator[Check]:
+def state_directory(scene: MachineState) -> Iterator[Check]:
     """Mappings can be kept over a restart."""
     where = shown(str(scene.config.state_dir), 200)
     if scene.state_problem is None:
@@ -293,7 +293,7 @@ def state_directory(scene: Scene) -> Iterator[Check]:
         )
 
 
-CHECKS: tuple[Callable[[Scene], Iterator[Check]], ...] = (
+CHECKS: tuple[Callable[[MachineState], Iterator[Check]], ...] = (
     interfaces,
     overlap,
     external_address,
@@ -310,6 +310,6 @@ CHECKS: tuple[Callable[[Scene], Iterator[Check]], ...] = (
 )
 
 
-def judge(scene: Scene) -> list[Check]:
+def judge(scene: MachineState) -> list[Check]:
     """Every finding, in a fixed order."""
     return [found for check in CHECKS for found in check(scene)]

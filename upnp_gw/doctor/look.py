@@ -1,4 +1,4 @@
-"""Looks at the machine: fills a ``Scene``. Changes nothing; sends nothing but one search to each LAN."""
+"""Looks at the machine: fills a ``MachineState``. Changes nothing; sends nothing but one search to each LAN."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from upnp_gw.config.interface_detection import DefaultRoute, Interface, check_ap
 from upnp_gw.config.interface_detection import look as interfaces
 from upnp_gw.config.settings import Config, check_links
 from upnp_gw.doctor.holders import holders
-from upnp_gw.doctor.machine_state import Multicast, Scene
+from upnp_gw.doctor.machine_state import MachineState, Multicast
 from upnp_gw.doctor.search import other_gateways
 from upnp_gw.engine.other_tables import all_drops, served_ports
 from upnp_gw.firewall.libnftables import Session
@@ -28,7 +28,7 @@ BRIDGES = Path("/sys/class/net")
 SIOCGIFFLAGS, IFF_MULTICAST = 0x8913, 0x1000
 
 
-async def look(config: Config, daemon_pid: int | None = None) -> Scene:
+async def look(config: Config, daemon_pid: int | None = None) -> MachineState:
     """The machine at this moment. Takes as long as other gateways may take to answer, about 1.5 s."""
     links, routes = interfaces()
     served = [link for link in links if link.name in config.lan]
@@ -36,7 +36,7 @@ async def look(config: Config, daemon_pid: int | None = None) -> Scene:
     searched = asyncio.create_task(other_gateways(served, own))
     # libnftables blocks, and a context may not leave its thread: made, used and dropped on one
     library_problem, drops, offloads, filters, drops_problem = await asyncio.to_thread(_ruleset, config, served)
-    return Scene(
+    return MachineState(
         config=config,
         links=links,
         overlap=_overlap(config, links, routes),

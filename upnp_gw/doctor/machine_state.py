@@ -49,7 +49,7 @@ class PortHolder:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class MachineState:
     config: Config
     links: tuple[Link, ...] = ()
     """Every link of the machine."""

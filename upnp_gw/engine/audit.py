@@ -11,7 +11,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip
 from typing import Any
 
 from upnp_gw.gate.decide import lifetime_s
-from upnp_gw.gate.decision import Facts, Held, Verdict
+from upnp_gw.gate.decision import Facts, HeldMappings, Verdict
 from upnp_gw.gate.floor import exact_external
 from upnp_gw.ledger.plan import NotPlanned
 from upnp_gw.model.mapping import (
@@ -223,11 +223,11 @@ def _facts(record: DecisionRecord, request: MapRequest, network: Network) -> Fac
     )
 
 
-def _held(stored: Table[str, Any]) -> Held:
+def _held(stored: Table[str, Any]) -> HeldMappings:
     """Reads what the device held. Older records lack ``elements`` and ``held_on_port``."""
     on_port = {int(port): frozenset(rules) for port, rules in stored.get("held_on_port", {}).items()}
     elements = stored.get("elements", stored["held_by_device"])
-    return Held(stored["held"], stored["held_by_device"], stored["held_by_grant"], elements, on_port)
+    return HeldMappings(stored["held"], stored["held_by_device"], stored["held_by_grant"], elements, on_port)
 
 
 def _ports(count: int, port: int, known: bool) -> frozenset[int]:

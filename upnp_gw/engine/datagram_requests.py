@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Outcome, Verdict
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import DecisionId, Endpoint, Mapping, Via
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused, ReleaseRequest, Removed, Reply
 
 if TYPE_CHECKING:
-    from upnp_gw.engine.requests import Operations
+    from upnp_gw.engine.requests import RequestOperations
 
 FOREVER_S = 2**32 - 1
 """What a client is told of the operator's permanent mappings (RFC 6887 section 15)."""
 OTHER_NONCE = "the mapping was made with another nonce"
 
 
-def release(operations: "Operations", turn: Turn, request: ReleaseRequest) -> Reply:
+def release(operations: "RequestOperations", turn: Transaction, request: ReleaseRequest) -> Reply:
     """Ends the requester's leases on an internal endpoint, or with port 0 on all of the client's.
 
     What was never there is gone as wished. What is another protocol's or the operator's stays, and with all ports
@@ -44,7 +44,7 @@ def release(operations: "Operations", turn: Turn, request: ReleaseRequest) -> Re
     return kept or Removed(tuple(gone))
 
 
-def _concerned(operations: "Operations", request: ReleaseRequest) -> list[Mapping]:
+def _concerned(operations: "RequestOperations", request: ReleaseRequest) -> list[Mapping]:
     """What a release is about. A release of everything leaves alone what other protocols hold."""
     table = operations.ledger.table
     if request.port:
@@ -59,7 +59,7 @@ def _concerned(operations: "Operations", request: ReleaseRequest) -> list[Mappin
 
 
 def _verdict(
-    operations: "Operations", turn: Turn, request: ReleaseRequest, mapping: Mapping
+    operations: "RequestOperations", turn: Transaction, request: ReleaseRequest, mapping: Mapping
 ) -> tuple[Verdict, int]:
     """The gate's, and the nonce's; with the seconds for which another nonce is refused."""
     verdict = operations.removal(request, mapping)
@@ -70,7 +70,7 @@ def _verdict(
     return denied, max(1, round(hold.until - turn.now.boot))
 
 
-def _may_ask(operations: "Operations", turn: Turn, request: ReleaseRequest) -> bool:
+def _may_ask(operations: "RequestOperations", turn: Transaction, request: ReleaseRequest) -> bool:
     """Whether the requester may ask for this internal client at all: itself, or one delegated to it."""
     target = operations.surroundings.device_of(request.address)
     if target == operations.device_of(request.source) or not request.port:
@@ -81,7 +81,9 @@ def _may_ask(operations: "Operations", turn: Turn, request: ReleaseRequest) -> b
     return decide(operations.policy, facts, asks).refusal is not Refusal.NOT_AUTHORIZED
 
 
-def static_reply(operations: "Operations", turn: Turn, request: MapRequest, own: Mapping | None) -> Reply | None:
+def static_reply(
+    operations: "RequestOperations", turn: Transaction, request: MapRequest, own: Mapping | None
+) -> Reply | None:
     """The operator's own mapping of this internal endpoint, told to a client of NAT-PMP or PCP as it is: it needs
     no lease, and takes none (RFC 6887 section 11.3). None where there is none."""
     held = own.hold_of(Via.OPERATOR.protocol) if own is not None and request.via.datagram else None

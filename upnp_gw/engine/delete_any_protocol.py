@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING
 
 from upnp_gw.gate.decide_removal import decide_removal
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, MappingKey, Transport
 from upnp_gw.model.request import Refusal, Refused, Removed, Reply, UnmapPortRequest
 
 if TYPE_CHECKING:
-    from upnp_gw.engine.requests import Operations
+    from upnp_gw.engine.requests import RequestOperations
 
 
-def unmap_port(operations: "Operations", turn: Turn, request: UnmapPortRequest) -> Reply:
+def unmap_port(operations: "RequestOperations", turn: Transaction, request: UnmapPortRequest) -> Reply:
     """Ends the requester's leases on an external port, over TCP and over UDP, and leaves what is another device's.
 
     Visibility ``all`` reaches no further: who names no protocol does not say whose mapping is meant.

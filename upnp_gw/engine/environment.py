@@ -17,7 +17,7 @@ from upnp_gw.model.dhcp import Leases
 from upnp_gw.model.mapping import Endpoint, Instant, IPAddress, Mapping
 from upnp_gw.model.network import GatewayPorts, Neighbour, Neighbours, Network
 from upnp_gw.model.request import Source
-from upnp_gw.system.neighbour_events import Contest
+from upnp_gw.system.neighbour_events import AddressContest
 
 DAY_S = 86400
 RESOLVE_S = 1.0
@@ -44,7 +44,7 @@ def _no_lookup(address: IPAddress, interface: str) -> str | None:
 
 
 @dataclass(slots=True)
-class Surroundings:
+class Environment:
     """The latest of everything."""
 
     network: Network
@@ -63,7 +63,7 @@ class Surroundings:
     whichever host answers next."""
     contested: Callable[[IPAddress, str], bool] = lambda address, interface: False
     """True for an address on a LAN that several hosts claim. Mappings to it are parked until it is settled."""
-    contests: Callable[[], Sequence[Contest]] = tuple
+    contests: Callable[[], Sequence[AddressContest]] = tuple
     """All addresses that several hosts claim."""
     _requesters: set[Place] = field(default_factory=set)
     """Those that are being resolved."""

@@ -9,13 +9,13 @@ import logging
 from collections.abc import Callable
 from ipaddress import ip_address
 
-from upnp_gw.engine.requests import Operations
+from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.firewall.base import Reading
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.facts import OPERATOR
 from upnp_gw.gate.schema import OBSERVE_RULE, RESERVED_RULES
 from upnp_gw.ledger.events import Decided, Event, TableChanged
-from upnp_gw.ledger.evidence import MOST_EXTERNALS, EvidenceBook, Opening
+from upnp_gw.ledger.evidence import MOST_EXTERNALS, EvidenceKey, EvidenceTable
 from upnp_gw.ledger.forwards import mapping_id
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Transport, Usage, Via
@@ -36,16 +36,16 @@ LONGEST_TICK_S = 60.0
 """Between two readings; a suspend is no time that a port stood open."""
 
 
-def opening_of(mapping: Mapping) -> Opening:
+def opening_of(mapping: Mapping) -> EvidenceKey:
     address = mapping.internal.address
-    return Opening(mapping.device, mapping.key.transport, address.version, mapping.internal.port)
+    return EvidenceKey(mapping.device, mapping.key.transport, address.version, mapping.internal.port)
 
 
-class Witness:
+class EvidenceCollector:
     """``load`` before it hears of anything, ``flush`` now and then and at the end."""
 
-    def __init__(self, operations: Operations, store: Store) -> None:
-        self.book = EvidenceBook()
+    def __init__(self, operations: RequestOperations, store: Store) -> None:
+        self.book = EvidenceTable()
         self._operations = operations
         self._ledger = operations.ledger
         self._around = operations.surroundings
@@ -107,7 +107,7 @@ class Witness:
         if record.internal_client is None or record.internal_port is None or record.transport is None:
             return
         version = ip_address(record.internal_client).version
-        opening = Opening(record.device, Transport(record.transport), version, record.internal_port)
+        opening = EvidenceKey(record.device, Transport(record.transport), version, record.internal_port)
         self.book.seen(record.device, record.at, self._ledger.table.counted(record.device))
         row = self.book.row(opening, record.at)
         row.requests += 1
@@ -156,9 +156,9 @@ class Witness:
 
     def _count(self, now: Instant) -> None:
         elapsed = min(LONGEST_TICK_S, max(0.0, now.boot - self._before.boot))
-        grown: dict[Opening, tuple[int, int]] = {}
-        open_now: dict[Opening, int] = {}
-        stood: dict[Opening, float] = {}
+        grown: dict[EvidenceKey, tuple[int, int]] = {}
+        open_now: dict[EvidenceKey, int] = {}
+        stood: dict[EvidenceKey, float] = {}
         counted: dict[str, Usage] = {}
         for mapping in self._ledger.table:
             opening, usage = opening_of(mapping), self._ledger.usage_of(mapping)

@@ -9,18 +9,18 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import IPAddress, Mapping, Via
 from upnp_gw.model.request import MapRequest, PortChoice
 
 if TYPE_CHECKING:
-    from upnp_gw.engine.requests import Operations
+    from upnp_gw.engine.requests import RequestOperations
 
-Submit = Callable[[Callable[[Turn], None]], Awaitable[object]]
+Submit = Callable[[Callable[[Transaction], None]], Awaitable[object]]
 """Puts one operation into the writer's queue."""
 
 
-def in_the_way(operations: "Operations", request: MapRequest, owner: str) -> list[Mapping]:
+def in_the_way(operations: "RequestOperations", request: MapRequest, owner: str) -> list[Mapping]:
     """The mappings that the device has at other addresses on the external port that it asks for; without one, those
     to the same internal port. What the operator made, or leads to another device, is not among them."""
     table = operations.ledger.table
@@ -44,13 +44,13 @@ def in_the_way(operations: "Operations", request: MapRequest, owner: str) -> lis
     ]
 
 
-def left(operations: "Operations", request: MapRequest, owner: str) -> list[Mapping]:
+def left(operations: "RequestOperations", request: MapRequest, owner: str) -> list[Mapping]:
     """Those of them that are parked: nobody answers at their address. What several hosts claim is not that."""
     rows, contested = in_the_way(operations, request, owner), operations.surroundings.client_contested
     return [row for row in rows if row.parked and not contested(row.internal.address)]
 
 
-def with_former_port(operations: "Operations", request: MapRequest, owner: str) -> MapRequest:
+def with_former_port(operations: "RequestOperations", request: MapRequest, owner: str) -> MapRequest:
     """A request that leaves the external port to the gateway gets the one that the device had."""
     if request.external_port or request.choice is PortChoice.EXACT:
         return request
@@ -58,7 +58,7 @@ def with_former_port(operations: "Operations", request: MapRequest, owner: str) 
     return replace(request, external_port=rows[0].key.external_port) if rows else request
 
 
-async def look(operations: "Operations", submit: Submit, request: MapRequest, device: str) -> None:
+async def look(operations: "RequestOperations", submit: Submit, request: MapRequest, device: str) -> None:
     """Before the request: parks what is in its way at an address where nobody answers. Takes up to 4 s where one is
     asked for, and no time where nothing is in the way."""
     rows = in_the_way(operations, request, device)
@@ -67,7 +67,7 @@ async def look(operations: "Operations", submit: Submit, request: MapRequest, de
             await submit(partial(park, operations, device=device, address=address))
 
 
-def park(operations: "Operations", turn: Turn, device: str, address: IPAddress) -> None:
+def park(operations: "RequestOperations", turn: Transaction, device: str, address: IPAddress) -> None:
     """Nobody answers at an address of a device: what leads there waits for it."""
     for mapping in operations.ledger.table.to_client(address):
         if mapping.device == device and mapping.active and not mapping.delegated:

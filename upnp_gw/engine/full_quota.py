@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Outcome, Verdict
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, Via
 from upnp_gw.model.request import MapRequest, Refusal
 
 if TYPE_CHECKING:
-    from upnp_gw.engine.requests import Operations
+    from upnp_gw.engine.requests import RequestOperations
 
 
 def make_room(
-    operations: "Operations",
-    turn: Turn,
+    operations: "RequestOperations",
+    turn: Transaction,
     request: MapRequest,
     owner: str,
     facts: Facts,

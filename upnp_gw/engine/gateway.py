@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from upnp_gw.engine import former_addresses
-from upnp_gw.engine.device_persistence import Memory
+from upnp_gw.engine.device_persistence import DevicePersistence
 from upnp_gw.engine.epoch import Epochs
-from upnp_gw.engine.persistence import Bookkeeping
-from upnp_gw.engine.reevaluation import Duties, tell
-from upnp_gw.engine.requests import Operations
-from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, Rewire
+from upnp_gw.engine.persistence import Persistence
+from upnp_gw.engine.reevaluation import Reevaluation, tell
+from upnp_gw.engine.requests import RequestOperations
+from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, UpdateNetwork
 from upnp_gw.ledger.events import Decided, Events, FirewallHealed
 from upnp_gw.ledger.filters import reach
 from upnp_gw.ledger.forwards import forwards_of
 from upnp_gw.ledger.leases import next_look
-from upnp_gw.ledger.transaction import Ledger, Turn
+from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.device import mac_of
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Instant, Via
@@ -36,7 +36,7 @@ BATCH = 128
 """Operations in one transaction of the kernel: 100 cost 0.9 ms."""
 HEAL_RETRY_S = 1.0
 
-Step = Callable[[Turn], Reply | None]
+Step = Callable[[Transaction], Reply | None]
 
 
 @dataclass(slots=True)
@@ -52,14 +52,14 @@ class Gateway:
 
     def __init__(
         self,
-        operations: Operations,
+        operations: RequestOperations,
         firewall: Firewall,
         store: Store,
         events: Events,
         settings: Callable[[], FirewallSettings],
     ) -> None:
         self.operations = operations
-        self.duties = Duties(operations)
+        self.duties = Reevaluation(operations)
         self.ledger: Ledger = operations.ledger
         self.events = events
         self.healed = 0
@@ -74,7 +74,9 @@ class Gateway:
         """Why our table could not be installed again; requests go on meanwhile, and are refused where they open."""
         self._retry: asyncio.TimerHandle | None = None
         self._clock = operations.surroundings.clock
-        self.books = Bookkeeping(store, self.ledger, Memory(operations.book, operations.questions), self._clock)
+        self.books = Persistence(
+            store, self.ledger, DevicePersistence(operations.book, operations.questions), self._clock
+        )
         around = operations.surroundings
         self.epochs = Epochs(self.ledger, store, self._clock, lambda: around.network.advertised)
         self.on_deadline_changed: Callable[[], None] = lambda: None
@@ -91,7 +93,7 @@ class Gateway:
         now = self._clock()
         stored = await self.books.load(now, self.operations.surroundings.network)
         await self.epochs.load()
-        turn = Turn(self.ledger, now)
+        turn = Transaction(self.ledger, now)
         fallen = self.duties.restore(turn, stored)
         turn.close()
         await self._firewall.open(self._fitting(), self.on_foreign_change)
@@ -135,7 +137,7 @@ class Gateway:
         self.before_request()
         return await self.submit(partial(self._perform, request, device)) or _failed()
 
-    def _perform(self, request: ChangeRequest, device: str, turn: Turn) -> Reply:
+    def _perform(self, request: ChangeRequest, device: str, turn: Transaction) -> Reply:
         if mac_of(device) is not None and self.operations.device_of(request.source) != device:
             return Refused(Refusal.ABSENT, "the requester left its link while it waited", None)
         around, asks = self.operations.surroundings, request.via is not Via.OPERATOR
@@ -218,16 +220,16 @@ class Gateway:
     async def _attempt(self, jobs: Sequence[_Job]) -> list[Reply | None] | None:
         """The replies, once all of it is in the kernel and in the store; None where either refused it."""
         now = self._clock()
-        turns: list[Turn] = []
+        turns: list[Transaction] = []
         replies: list[Reply | None] = []
         for job in jobs:
-            turn = Turn(self.ledger, now)
+            turn = Transaction(self.ledger, now)
             try:
                 replies.append(self.duties.hold_back(turn, job.step(turn)))
             except Exception:
                 log.exception("an operation failed; its request is refused")
                 turn.undo()
-                turn = Turn(self.ledger, now)
+                turn = Transaction(self.ledger, now)
                 replies.append(_failed())
             turn.close()
             turns.append(turn)
@@ -243,7 +245,7 @@ class Gateway:
                 self.events.publish(told)
         return replies
 
-    async def _make_true(self, turns: Sequence[Turn], now: Instant) -> bool:
+    async def _make_true(self, turns: Sequence[Transaction], now: Instant) -> bool:
         """One transaction of the kernel, then one of the store; False: neither holds it, the turns are undone."""
         pairs = [pair for turn in turns for pair in turn.pairs]
         changes = self.ledger.installed.changes(pairs, self.ledger.table, now)
@@ -271,7 +273,7 @@ class Gateway:
         await self._apply_quietly(self.ledger.installed.changes(pairs, self.ledger.table, now))
         return False
 
-    def _undo(self, turns: Sequence[Turn]) -> None:
+    def _undo(self, turns: Sequence[Transaction]) -> None:
         for turn in reversed(turns):
             turn.undo()
 
@@ -319,7 +321,7 @@ class Gateway:
 
     async def _rewire(self) -> None:
         try:
-            await self._firewall.apply([Rewire(self._settings().network)])
+            await self._firewall.apply([UpdateNetwork(self._settings().network)])
         except FirewallError as error:
             log.error("the kernel did not take the new links: %s", error)
             await self._heal("the links changed")

@@ -9,9 +9,9 @@ import json
 import logging
 import zlib
 
-from upnp_gw.gate.build import Approved, build
+from upnp_gw.gate.build import ManagedPolicy, build
 from upnp_gw.gate.index import indexed
-from upnp_gw.gate.load import Loaded
+from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.errors import ConfigError, StoreError
 from upnp_gw.store.store import Store
@@ -37,7 +37,7 @@ class KeptPolicies:
         """The policy in force, if it is kept."""
         self._just_kept = frozenset[str]()
 
-    async def keep(self, *policies: Loaded) -> None:
+    async def keep(self, *policies: LoadedPolicy) -> None:
         """Before they decide."""
         for loaded in policies:
             digest = loaded.policy.digest
@@ -67,7 +67,7 @@ class KeptPolicies:
             return await asyncio.to_thread(unpacked, digest, body)
 
 
-def packed(loaded: Loaded) -> bytes:
+def packed(loaded: LoadedPolicy) -> bytes:
     """All that the policy was built from, compressed."""
     body = {"text": loaded.text, "approved": loaded.approved, "ended": sorted(loaded.ended)}
     return zlib.compress(json.dumps(body, ensure_ascii=False).encode("utf-8"), 9)
@@ -77,7 +77,9 @@ def unpacked(digest: str, body: bytes) -> Policy:
     """The policy of this hash. Raises NotKept where its text has another meaning, or none, in this version."""
     try:
         kept = json.loads(zlib.decompress(body))
-        added = Approved(tables(kept["approved"], ""), "", frozenset(kept["ended"])) if kept["approved"] else None
+        added = (
+            ManagedPolicy(tables(kept["approved"], ""), "", frozenset(kept["ended"])) if kept["approved"] else None
+        )
         policy = indexed(build(tables(kept["text"], ""), "", added))
     except (ConfigError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise NotKept(OTHER_VERSION) from error

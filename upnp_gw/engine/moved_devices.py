@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 from upnp_gw.gate.decision import Facts
 from upnp_gw.gate.facts import may_be_moved
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, Via
 from upnp_gw.model.request import MapRequest
 
 if TYPE_CHECKING:
-    from upnp_gw.engine.requests import Operations
+    from upnp_gw.engine.requests import RequestOperations
 
 
-def end_left_behind(operations: "Operations", turn: Turn, request: MapRequest, facts: Facts) -> None:
+def end_left_behind(operations: "RequestOperations", turn: Transaction, request: MapRequest, facts: Facts) -> None:
     """Ends the mapping of this external port that the requester left on another LAN."""
     for mapping in left_behind(operations, request, facts):
         moved = replace(mapping, device=facts.device)  # so that the port is not kept from it for the old device
@@ -21,7 +21,7 @@ def end_left_behind(operations: "Operations", turn: Turn, request: MapRequest, f
         turn.end(moved, "device-moved")
 
 
-def left_behind(operations: "Operations", request: MapRequest, facts: Facts) -> list[Mapping]:
+def left_behind(operations: "RequestOperations", request: MapRequest, facts: Facts) -> list[Mapping]:
     """The mappings of this external port that the requester left on another LAN: they are parked, since nobody
     answers there any more. What the operator made there stays."""
     if request.internal.address.version == 6 or not request.external_port:

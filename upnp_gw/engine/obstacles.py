@@ -12,7 +12,7 @@ from upnp_gw.model.network import Network, external_problems
 log = logging.getLogger(__name__)
 
 
-class Hindrances:
+class Obstacles:
     """The obstacles by the latest state of the network and of other tables."""
 
     def __init__(self, network: Callable[[], Network], others: OtherTables) -> None:

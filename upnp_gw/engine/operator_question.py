@@ -3,25 +3,30 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from upnp_gw.engine.refresh import Answer
+from upnp_gw.engine.refresh import PlannedVerdict
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.index import basis
-from upnp_gw.gate.operator_rules import Proposals
+from upnp_gw.gate.operator_rules import OperatorRules
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.terms import connecting, terms_of, topic_of
 from upnp_gw.ledger.events import QuestionAsked
 from upnp_gw.ledger.plan import Planner
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import DecisionId
 from upnp_gw.model.request import PortChoice
 
 if TYPE_CHECKING:
-    from upnp_gw.engine.requests import Operations
+    from upnp_gw.engine.requests import RequestOperations
 
 
 def ask(
-    operations: "Operations", turn: Turn, found: Answer, planner: Planner, owner: str, decision: DecisionId
+    operations: "RequestOperations",
+    turn: Transaction,
+    found: PlannedVerdict,
+    planner: Planner,
+    owner: str,
+    decision: DecisionId,
 ) -> None:
     """Puts the request into the queue, unless no grant can say what it asks for (``terms.connecting``)."""
     facts, request, policy = found.facts, found.request, operations.policy
@@ -43,10 +48,10 @@ def ask(
         turn.told.append(QuestionAsked(asked, len(questions_waiting(operations, turn.now.wall))))
 
 
-def questions_waiting(operations: "Operations", wall: float) -> list[Question]:
+def questions_waiting(operations: "RequestOperations", wall: float) -> list[Question]:
     """The waiting questions, by number. If the waiting grant or a limit has changed, a yes would give something
     other than was shown: the question is dropped, and the device's next request asks again. ``wall``: seconds."""
-    questions, proposals = operations.questions, Proposals(operations.policy, wall)
+    questions, proposals = operations.questions, OperatorRules(operations.policy, wall)
     found = questions.all(wall)
     for question in found:
         if not proposals.still_waits(question):

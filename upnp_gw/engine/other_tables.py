@@ -24,7 +24,7 @@ from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import Link, Network
 from upnp_gw.model.request import Ipv6Firewall
-from upnp_gw.protocols.mode import Switch
+from upnp_gw.protocols.mode import ServiceMode
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ Ruleset = dict[str, Any]
 
 def served_ports(config: Config) -> tuple[tuple[Transport, int], ...]:
     """The ports of our servers on each LAN. An HTTP port that is not fixed is not among them."""
-    udp = [SSDP_PORT, *([PCP_PORT] if Switch.ON in (config.natpmp, config.pcp) else [])]
+    udp = [SSDP_PORT, *([PCP_PORT] if ServiceMode.ON in (config.natpmp, config.pcp) else [])]
     return (
         *((Transport.UDP, port) for port in udp),
         *((Transport.TCP, port) for port in [config.http_port] if port),

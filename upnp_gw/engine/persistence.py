@@ -7,26 +7,28 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
-from upnp_gw.engine.device_persistence import Memory
+from upnp_gw.engine.device_persistence import DevicePersistence
 from upnp_gw.engine.stored_devices import StoredDevices
-from upnp_gw.engine.write_backlog import Owed, batch_of
-from upnp_gw.ledger.transaction import Ledger, Turn
+from upnp_gw.engine.write_backlog import WriteBacklog, batch_of
+from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Instant, Mapping
 from upnp_gw.model.network import Network
-from upnp_gw.store.device_rows import Kind
+from upnp_gw.store.device_rows import NoteKind
 from upnp_gw.store.mapping_rows import StoredRow
 from upnp_gw.store.store import Batch, Store
 
 log = logging.getLogger(__name__)
 
 
-class Bookkeeping:
+class Persistence:
     """Once it has begun, nothing here raises for a disk that fails."""
 
-    def __init__(self, store: Store, ledger: Ledger, memory: Memory, clock: Callable[[], Instant]) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, memory: DevicePersistence, clock: Callable[[], Instant]
+    ) -> None:
         self.memory = memory
-        self.owed = Owed()
+        self.owed = WriteBacklog()
         self._store = store
         self._ledger = ledger
         self._clock = clock
@@ -49,12 +51,12 @@ class Bookkeeping:
         self.memory.recall(notes, now, self.devices)
         return list(self._ledger.table)
 
-    async def begin(self, turn: Turn, now: Instant) -> None:
+    async def begin(self, turn: Transaction, now: Instant) -> None:
         """Writes what a start made of it. Raises StoreError."""
         await self._store.write(self.batch([turn]), now)
         turn.commit()
 
-    def batch(self, turns: Sequence[Turn]) -> Batch:
+    def batch(self, turns: Sequence[Transaction]) -> Batch:
         """What these turns changed."""
         dropped = {cut.number for turn in turns for cut in turn.cuts_dropped}
         return batch_of(
@@ -65,7 +67,7 @@ class Bookkeeping:
             [record for turn in turns for record in turn.records],
         )
 
-    async def write(self, turns: Sequence[Turn], now: Instant) -> bool:
+    async def write(self, turns: Sequence[Transaction], now: Instant) -> bool:
         """One transaction. False: the disk failed and something opens, so that the turns have to be undone."""
         batch = self.batch(turns)
         batch.notes = self.memory.notes(now, devices=False)
@@ -118,10 +120,10 @@ class Bookkeeping:
 
 
 def _devices(
-    network: Network, rows: Sequence[StoredRow], notes: Table[Kind, Sequence[Table[str, Any]]]
+    network: Network, rows: Sequence[StoredRow], notes: Table[NoteKind, Sequence[Table[str, Any]]]
 ) -> StoredDevices:
     devices = StoredDevices(network)
-    for body in notes[Kind.DEVICE]:
+    for body in notes[NoteKind.DEVICE]:
         if body["address"] is not None:
             devices.learn(body["device"], ip_address(body["address"]))
     for row in rows:

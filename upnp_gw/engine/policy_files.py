@@ -18,12 +18,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from upnp_gw.engine.reevaluation import Fallen
-from upnp_gw.gate.build import Approved
+from upnp_gw.engine.reevaluation import RevokedMapping
+from upnp_gw.gate.build import ManagedPolicy
 from upnp_gw.gate.builtin import WHERE as HOME
 from upnp_gw.gate.builtin import home_text
-from upnp_gw.gate.load import Loaded, loaded, read_own_text, read_text
-from upnp_gw.gate.managed_file import Change, Written, changed, ended, first_end, without
+from upnp_gw.gate.load import LoadedPolicy, loaded, read_own_text, read_text
+from upnp_gw.gate.managed_file import ManagedChange, ManagedText, changed, ended, first_end, without
 from upnp_gw.model.errors import ConfigError, GatewayError, StoreError
 from upnp_gw.store.store import Store
 from upnp_gw.system.files import FileProblem, sync_directory, write_own
@@ -48,7 +48,7 @@ class Policies:
     """None: the built-in home policy."""
     machine: Path
     clock: Callable[[], float]
-    in_force: Loaded | None = None
+    in_force: LoadedPolicy | None = None
     """None: nothing yet; the first ``load`` is what the gateway starts with."""
     _raw: dict[str, Any] = field(default_factory=dict)
 
@@ -62,18 +62,18 @@ class Policies:
         """The tables of the machine-owned file as they were last in force."""
         return self._raw
 
-    def load(self) -> Loaded:
+    def load(self) -> LoadedPolicy:
         """Both files as they are now. Raises ConfigError, which names the file and the key."""
         found = self._judged(self._operators_text(), self.text())
         if self.in_force is None:
             self.adopt(found)
         return found
 
-    def adopt(self, loaded: Loaded) -> None:
+    def adopt(self, loaded: LoadedPolicy) -> None:
         """This is in force now."""
         self.in_force, self._raw = loaded, self._unended(self._parsed(loaded.approved))
 
-    def prepare(self, change: Change) -> tuple[Loaded, Written]:
+    def prepare(self, change: ManagedChange) -> tuple[LoadedPolicy, ManagedText]:
         """Writes the change, and the rules whose end has passed out of the file, beside it, where the whole is
         sound with the operator's file as it is in force. ``keep`` or ``drop`` says what becomes of it.
 
@@ -81,14 +81,14 @@ class Policies:
         """
         text = self.text()
         gone = ended(self._parsed(text), self.clock())
-        full = Change(change.devices, change.forbids, change.grants, change.without | gone, change.renamed)
+        full = ManagedChange(change.devices, change.forbids, change.grants, change.without | gone, change.renamed)
         written = self._written(text, full)
         own = self.in_force.text if self.in_force is not None else self._operators_text()
         found = self._judged(own, written.text)
         write_file(self._draft, written.text)
         return found, written
 
-    def _written(self, text: str, change: Change) -> Written:
+    def _written(self, text: str, change: ManagedChange) -> ManagedText:
         try:
             return changed(text, change)
         except Exception as error:  # somebody edited the file: it is sound TOML, in a form that tomlkit cannot edit
@@ -120,13 +120,13 @@ class Policies:
     def _draft(self) -> Path:
         return self.machine.with_name(f".{self.machine.name}.new")
 
-    def _judged(self, own_text: str, text: str) -> Loaded:
+    def _judged(self, own_text: str, text: str) -> LoadedPolicy:
         """The policy with these texts as the two files. What has ended counts no more."""
         where, today = self.source, local_today(self.clock())
         with located(own_text, where), located(text, str(self.machine)):
             written = self._parsed(text)
             gone = ended(written, self.clock())
-            approved = Approved(written, str(self.machine), gone)
+            approved = ManagedPolicy(written, str(self.machine), gone)
             own = tables(own_text, where)
             try:
                 found = loaded(own, where, today, approved)
@@ -165,7 +165,7 @@ class Enforcer:
     def __init__(
         self,
         policies: Policies,
-        enforce: Callable[[Loaded], Awaitable[Sequence[Fallen] | None]],
+        enforce: Callable[[LoadedPolicy], Awaitable[Sequence[RevokedMapping] | None]],
         store: Store | None = None,
     ) -> None:
         """``enforce`` answers the mappings that the policy does not allow any more. ``store`` keeps what is in the
@@ -179,7 +179,7 @@ class Enforcer:
         """The policy is in force at the start."""
         await self._note()
 
-    async def reload(self) -> Loaded:
+    async def reload(self) -> LoadedPolicy:
         """The files as they are now. Raises ConfigError; the old policy stays in force then."""
         async with self._one:
             loaded = await asyncio.to_thread(self.policies.load)  # thousands of rules take seconds
@@ -188,7 +188,7 @@ class Enforcer:
             await self._note()
             return loaded
 
-    async def change(self, make: Callable[[], Change]) -> tuple[Written, Sequence[Fallen]]:
+    async def change(self, make: Callable[[], ManagedChange]) -> tuple[ManagedText, Sequence[RevokedMapping]]:
         """Makes a change, brings it into force and writes it; ``make`` sees the policy that is in force. The answer
         is what was written, and the mappings that are not allowed any more.
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.kept_policies import KeptPolicies
 from upnp_gw.engine.policy_files import Enforcer
-from upnp_gw.engine.reevaluation import Fallen, tell
-from upnp_gw.gate.load import Loaded
+from upnp_gw.engine.reevaluation import RevokedMapping, tell
+from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.ledger.events import PolicyChanged
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.errors import ConfigError, FirewallError, GatewayError
 from upnp_gw.store.store import Store
 
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
+class PolicyInForce:
     """A policy that came into force."""
 
-    loaded: Loaded
+    loaded: LoadedPolicy
     before: str
     """The hash of the one before it."""
-    fallen: tuple[Fallen, ...]
+    fallen: tuple[RevokedMapping, ...]
     """What it does not allow any more, ended or kept."""
     standing: int
     """Mappings that stand."""
@@ -41,16 +41,16 @@ class Reload:
 
     gateway: Gateway
     map_size: int
-    now_in_force: Loaded
+    now_in_force: LoadedPolicy
     since: float
     """Wall-clock seconds since when it is in force."""
     wall: Callable[[], float]
     kept: KeptPolicies
     problem: str | None = None
     """Why the files as they are now are not in force; None: they are."""
-    last: InForce | None = field(default=None, init=False)
+    last: PolicyInForce | None = field(default=None, init=False)
 
-    async def enforce(self, loaded: Loaded) -> tuple[Fallen, ...]:
+    async def enforce(self, loaded: LoadedPolicy) -> tuple[RevokedMapping, ...]:
         """For ``policies.Enforcer``: the mappings that are not allowed any more. Raises FirewallError where the
         policy did not come into force."""
         await self.kept.keep(self.now_in_force, loaded)
@@ -61,7 +61,7 @@ class Reload:
 
     @classmethod
     async def begin(
-        cls, gateway: Gateway, store: Store, map_size: int, loaded: Loaded, wall: Callable[[], float]
+        cls, gateway: Gateway, store: Store, map_size: int, loaded: LoadedPolicy, wall: Callable[[], float]
     ) -> "Reload":
         """This policy is in force at the start."""
         made = cls(gateway, map_size, loaded, wall(), wall, KeptPolicies(store))
@@ -73,11 +73,11 @@ class Reload:
         operations = self.gateway.operations
         await self.kept.in_force(operations.policy.digest, operations.ledger.numbers.decision)
 
-    async def _enforce(self, loaded: Loaded) -> tuple[Fallen, ...]:
+    async def _enforce(self, loaded: LoadedPolicy) -> tuple[RevokedMapping, ...]:
         operations = self.gateway.operations
-        old, fallen = operations.policy, list[Fallen]()
+        old, fallen = operations.policy, list[RevokedMapping]()
 
-        def change(turn: Turn) -> None:
+        def change(turn: Transaction) -> None:
             fallen[:] = self.gateway.duties.policy_changed(turn, loaded.policy)
 
         if await self.gateway.submit(change) is not None:
@@ -86,12 +86,12 @@ class Reload:
         self.now_in_force, self.since = loaded, self.wall()
         warnings = (*map(str, loaded.warnings), *self._not_yet(loaded))
         standing = len(self.gateway.ledger.table)
-        self.last = InForce(loaded, old.digest, tuple(fallen), standing, warnings)
+        self.last = PolicyInForce(loaded, old.digest, tuple(fallen), standing, warnings)
         self._tell(self.last)
         self.gateway.events.publish(PolicyChanged(loaded.policy.digest))
         return self.last.fallen
 
-    async def reload(self, enforcer: Enforcer) -> InForce:
+    async def reload(self, enforcer: Enforcer) -> PolicyInForce:
         """Both policy files as they are now. Raises GatewayError; the old policy is in force then, and ``status``
         says so until a reload succeeds."""
         try:
@@ -105,13 +105,13 @@ class Reload:
         assert self.last is not None  # enforce has just set it
         return self.last
 
-    def _not_yet(self, loaded: Loaded) -> tuple[str, ...]:
+    def _not_yet(self, loaded: LoadedPolicy) -> tuple[str, ...]:
         limit = loaded.policy.limits.total_mappings
         if limit <= self.map_size:
             return ()
         return (f"limits: total_mappings is {limit} from the next start on; until then {self.map_size}",)
 
-    def _tell(self, done: InForce) -> None:
+    def _tell(self, done: PolicyInForce) -> None:
         for warning in done.warnings:
             log.warning("policy: %s", warning)
         tell(done.fallen)

@@ -1,6 +1,6 @@
 """What the gateway does to the ledger without being asked: leases that end, renewals, restarts, new policies.
 
-Like ``operations``: every method is one ``Turn``, waits for nothing and does not talk to the kernel.
+Like ``operations``: every method is one ``Transaction``, waits for nothing and does not talk to the kernel.
 """
 
 import logging
@@ -10,7 +10,7 @@ from functools import partial
 
 from upnp_gw.engine.audit import STANDS, map_record
 from upnp_gw.engine.refresh import RULE_OF_OPERATOR
-from upnp_gw.engine.requests import Operations
+from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
 from upnp_gw.gate.schema import KEPT_RULE, Policy
@@ -18,7 +18,7 @@ from upnp_gw.ledger.filters import meeting, reach
 from upnp_gw.ledger.leases import renewed, without_ended
 from upnp_gw.ledger.plan import filters_of, meeting_of
 from upnp_gw.ledger.reachable import no_wider, opens
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import mac_of
 from upnp_gw.model.mapping import DecisionId, Hold, Instant, IPAddress, Mapping, Via
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Reply, Source
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Fallen:
+class RevokedMapping:
     """A mapping that the policy, as it is now, does not allow any more."""
 
     mapping: Mapping
@@ -36,7 +36,7 @@ class Fallen:
     kept: bool
 
 
-def tell(fallen: Iterable[Fallen]) -> None:
+def tell(fallen: Iterable[RevokedMapping]) -> None:
     """A line of the log for each."""
     for one in fallen:
         log.info(
@@ -49,13 +49,13 @@ def tell(fallen: Iterable[Fallen]) -> None:
         )
 
 
-class Duties:
+class Reevaluation:
     """The duties, over the same ledger and policy as the operations."""
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: RequestOperations) -> None:
         self._operations = operations
 
-    def expire(self, turn: Turn, ids: Iterable[str]) -> None:
+    def expire(self, turn: Transaction, ids: Iterable[str]) -> None:
         """Drops the holds that have ended, and the mappings that have none left."""
         ids = list(ids)
         for mapping in self._rows(ids):
@@ -69,7 +69,7 @@ class Duties:
                 turn.put(left)
         self._part(turn, ids, "renew")
 
-    def renew(self, turn: Turn, mapping_id: str, present: bool | None) -> None:
+    def renew(self, turn: Transaction, mapping_id: str, present: bool | None) -> None:
         """Decides again about what stands: it is renewed in the kernel, parked, or ended.
 
         ``present``: its device answers; None: not asked (no MAC address to ask for).
@@ -87,7 +87,7 @@ class Duties:
             self._decide_again(turn, mapping, "renew")
             self._part(turn, [mapping_id], "renew")
 
-    def policy_changed(self, turn: Turn, policy: Policy) -> list[Fallen]:
+    def policy_changed(self, turn: Transaction, policy: Policy) -> list[RevokedMapping]:
         """A new policy is in force: every mapping is decided again. Those no longer allowed end, or are kept until
         their lease ends; they are the answer. Where there is room for fewer, the oldest stay."""
         turn.on_undo.append(partial(self._put_in_force, self._operations.policy))
@@ -99,11 +99,11 @@ class Duties:
     def _put_in_force(self, policy: Policy) -> None:
         self._operations.policy, self._operations.book.limits = policy, policy.limits
 
-    def tell_floods(self, turn: Turn, now: Instant | None = None) -> None:
+    def tell_floods(self, turn: Transaction, now: Instant | None = None) -> None:
         """Writes down the counted refusals; without ``now`` those of the present minute too."""
         turn.records.extend(self._operations.floods.over(now, turn.on_undo))
 
-    def park(self, turn: Turn, device: str, address: IPAddress) -> None:
+    def park(self, turn: Transaction, device: str, address: IPAddress) -> None:
         """Parks what a device holds at an address where it does not answer, unless it is back there by now."""
         if self._operations.surroundings.host_of(address) == device:
             return
@@ -111,13 +111,13 @@ class Duties:
             if mapping.device == device and mapping.active and not mapping.delegated:
                 turn.park(mapping, cut=False)
 
-    def device_moved(self, turn: Turn, address: IPAddress, old: str) -> None:
+    def device_moved(self, turn: Transaction, address: IPAddress, old: str) -> None:
         """The address belongs to another device now: the new holder neither sees nor inherits its mappings."""
         for mapping in self._operations.ledger.table.to_client(address):
             if mapping.device == old and not mapping.delegated:
                 self._leave(turn, mapping)
 
-    def _leave(self, turn: Turn, mapping: Mapping) -> None:
+    def _leave(self, turn: Transaction, mapping: Mapping) -> None:
         """The address is another device's. What the operator made waits for its own device: whoever takes an
         address for a moment must not delete it."""
         if mapping.hold_of(Via.OPERATOR.protocol) is None:
@@ -125,20 +125,20 @@ class Duties:
         elif not mapping.parked:
             turn.park(mapping, cut=True)
 
-    def device_gone(self, turn: Turn, address: IPAddress) -> None:
+    def device_gone(self, turn: Transaction, address: IPAddress) -> None:
         """Nobody answers for the address: its mappings are parked, for whoever answers next would get them. Flows
         are left alone: the device may be back in a moment, and where another one comes instead they are cut."""
         for mapping in self._operations.ledger.table.to_client(address):
             if mapping.active:
                 turn.park(mapping, cut=False)
 
-    def contested(self, turn: Turn, address: IPAddress) -> None:
+    def contested(self, turn: Transaction, address: IPAddress) -> None:
         """Another host claims the address: nothing leads to it until that is settled."""
         for mapping in self._operations.ledger.table.to_client(address):
             if mapping.active:
                 turn.park(mapping, cut=True)
 
-    def hold_back(self, turn: Turn, reply: Reply | None) -> Reply | None:
+    def hold_back(self, turn: Transaction, reply: Reply | None) -> Reply | None:
         """Parks what this turn would open to an address that is contested, whatever the turn is. The answer is its
         reply, with the mapping as it is then."""
         contested = self._operations.surroundings.client_contested
@@ -148,7 +148,7 @@ class Duties:
         now = turn.ledger.table.get(reply.mapping.id) if isinstance(reply, Granted) else None
         return replace(reply, mapping=now) if isinstance(reply, Granted) and now is not None else reply
 
-    def prefix_gone(self, turn: Turn) -> None:
+    def prefix_gone(self, turn: Transaction) -> None:
         """Ends the pinholes to addresses of a LAN prefix that is gone, and mappings to clients that became ours."""
         network = self._operations.surroundings.network
         for mapping in list(self._operations.ledger.table):
@@ -169,10 +169,10 @@ class Duties:
         own = mapping.delegated and around.device_of(mapping.internal.address) == mapping.device
         return replace(mapping, delegated=False) if own else mapping
 
-    def restore(self, turn: Turn, stored: Sequence[Mapping]) -> list[Fallen]:
+    def restore(self, turn: Transaction, stored: Sequence[Mapping]) -> list[RevokedMapping]:
         """Decides about the stored rows at start. An absent neighbour is not yet known, which is no denial. The
         answer is what ends, or is kept, against the policy."""
-        fallen: list[Fallen | None] = []
+        fallen: list[RevokedMapping | None] = []
         for mapping in stored:
             live = without_ended(mapping, turn.now)
             if live is None:
@@ -186,7 +186,7 @@ class Duties:
         table = self._operations.ledger.table
         return [m.id for m in before if (now := table.get(m.id)) is not None and reach(now) != reach(m)]
 
-    def _part(self, turn: Turn, changed: Iterable[str], action: str) -> list[Fallen]:
+    def _part(self, turn: Transaction, changed: Iterable[str], action: str) -> list[RevokedMapping]:
         """Ends those of the changed rows whose remote hosts meet another row's now: the kernel could not hold
         both, and would refuse all that is asked of it together. The other names its remote host itself."""
         return [
@@ -195,7 +195,7 @@ class Duties:
             if (met := next(meeting(mapping, turn.ledger.table), None)) is not None
         ]
 
-    def _give_way(self, turn: Turn, mapping: Mapping, met: Mapping, action: str) -> Fallen:
+    def _give_way(self, turn: Transaction, mapping: Mapping, met: Mapping, action: str) -> RevokedMapping:
         request = self._request_of(mapping, turn)
         held = self._operations.held(request, mapping.device, mapping)
         facts = self._operations.facts(turn, request, held, mapping, restoring=action == "restore")
@@ -208,9 +208,9 @@ class Duties:
         )
         turn.quiet = False
         turn.end(mapping, "policy")
-        return Fallen(mapping, decision, busy.reason, kept=False)
+        return RevokedMapping(mapping, decision, busy.reason, kept=False)
 
-    def _decide_again(self, turn: Turn, mapping: Mapping, action: str) -> Fallen | None:
+    def _decide_again(self, turn: Transaction, mapping: Mapping, action: str) -> RevokedMapping | None:
         """The answer is the mapping where it is not allowed any more."""
         request = self._request_of(mapping, turn)
         present = replace(mapping, parked=mapping.parked and action != "renew")
@@ -232,16 +232,16 @@ class Duties:
             limits = self._operations.policy.limits
             clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ())
             turn.put(replace(renewed(present, clamps, turn.now), rule=KEPT_RULE))
-            return Fallen(mapping, decision, reason, kept=True)
+            return RevokedMapping(mapping, decision, reason, kept=True)
         if row is None:
             turn.quiet = False
             turn.end(mapping, "policy")
-            return Fallen(mapping, decision, reason, kept=False)
+            return RevokedMapping(mapping, decision, reason, kept=False)
         turn.put(row)
         return None
 
     def _look(
-        self, turn: Turn, mapping: Mapping, request: MapRequest, action: str
+        self, turn: Transaction, mapping: Mapping, request: MapRequest, action: str
     ) -> tuple[Facts, Verdict, Mapping | None]:
         """The decision about what stands, and the row that it leaves; None: it is not allowed any more.
 
@@ -280,7 +280,7 @@ class Duties:
             and FAULT not in verdict.reasons
         )
 
-    def _request_of(self, mapping: Mapping, turn: Turn) -> MapRequest:
+    def _request_of(self, mapping: Mapping, turn: Transaction) -> MapRequest:
         """The request that would make this mapping as it stands."""
         hold = max(mapping.holds, key=lambda h: (h.via is Via.OPERATOR, h.until))
         source = self._operations.surroundings.address_of(mapping)

@@ -8,7 +8,7 @@ internal endpoint, a mapping that is enabled again, or one more remote host is n
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from upnp_gw.engine.environment import Surroundings
+from upnp_gw.engine.environment import Environment
 from upnp_gw.engine.former_addresses import left, with_former_port
 from upnp_gw.engine.full_quota import make_room
 from upnp_gw.engine.moved_devices import end_left_behind, left_behind
@@ -17,12 +17,12 @@ from upnp_gw.gate.decision import Allowed, Facts, Outcome, Verdict
 from upnp_gw.ledger.filters import wanted
 from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
 from upnp_gw.ledger.reachable import no_wider, opens
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import DecisionId, Mapping, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
 if TYPE_CHECKING:
-    from upnp_gw.engine.requests import Operations
+    from upnp_gw.engine.requests import RequestOperations
 
 RULE_OF_OPERATOR = "operator"
 UNNUMBERED = DecisionId("")
@@ -30,7 +30,7 @@ UNNUMBERED = DecisionId("")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PlannedVerdict:
     """The gate's verdict, and the row that the ledger plans for it."""
 
     request: MapRequest
@@ -50,8 +50,13 @@ class Answer:
 
 
 def answer(
-    operations: "Operations", turn: Turn, request: MapRequest, planner: Planner, owner: str, own: Mapping | None
-) -> Answer:
+    operations: "RequestOperations",
+    turn: Transaction,
+    request: MapRequest,
+    planner: Planner,
+    owner: str,
+    own: Mapping | None,
+) -> PlannedVerdict:
     """``own`` is the owner's row that the request refreshes, ``Planner.own_row``."""
     request = with_former_port(operations, request, owner)
     found = _Question(operations, turn, about(request, own), planner, owner, own).answer()
@@ -60,7 +65,9 @@ def answer(
     return found
 
 
-def trial(operations: "Operations", turn: Turn, request: MapRequest, planner: Planner, owner: str) -> Answer:
+def trial(
+    operations: "RequestOperations", turn: Transaction, request: MapRequest, planner: Planner, owner: str
+) -> PlannedVerdict:
     """The answer that a request would get now, as far as it is known without asking its device. Changes nothing."""
     own, request = planner.own_row(request, owner), with_former_port(operations, request, owner)
     return _Question(operations, turn, about(request, own), planner, owner, own, trial=True).answer()
@@ -84,8 +91,8 @@ def _may_be_elsewhere(request: MapRequest) -> bool:
 class _Question:
     """One request put to the gate, as a refresh of ``own`` or as new."""
 
-    operations: "Operations"
-    turn: Turn
+    operations: "RequestOperations"
+    turn: Transaction
     request: MapRequest
     planner: Planner
     owner: str
@@ -103,20 +110,20 @@ class _Question:
         held = self.operations.held(self.request, self.owner, self.own, *self.left())
         return self.operations.facts(self.turn, self.judged, held, None, standing=standing)
 
-    def answer(self) -> Answer:
+    def answer(self) -> PlannedVerdict:
         facts, verdict = self._decided(self.facts(standing=self.own is not None))
         planned = self.plan(facts, verdict)
         if self.own is None or not isinstance(planned, Planned) or not opens(self.own, planned.mapping):
-            return Answer(self.judged, facts, verdict, planned)
+            return PlannedVerdict(self.judged, facts, verdict, planned)
         new = replace(self.facts(standing=False), held=facts.held)
         verdict_new = decide(self.operations.policy, new, self.judged)
         if verdict_new.outcome is Outcome.ALLOW:
-            return Answer(self.judged, new, verdict_new, self.plan(new, verdict_new))
+            return PlannedVerdict(self.judged, new, verdict_new, self.plan(new, verdict_new))
         kept = no_wider(self.own, planned.mapping, self.request.via)
         if kept is not None:
-            return Answer(self.judged, facts, verdict, replace(planned, mapping=kept))
+            return PlannedVerdict(self.judged, facts, verdict, replace(planned, mapping=kept))
         self.turn.take_back()  # what made room did so for nothing
-        return Answer(self.judged, new, verdict_new, None)
+        return PlannedVerdict(self.judged, new, verdict_new, None)
 
     def left(self) -> list[Mapping]:
         """The requester's mappings on this port whose addresses do not answer. The new one replaces them."""
@@ -144,7 +151,7 @@ class _Question:
         return [*self.left(), *left_behind(self.operations, self.request, facts)]
 
     @property
-    def _around(self) -> Surroundings:
+    def _around(self) -> Environment:
         return self.operations.surroundings
 
     def _nobodys_address(self) -> NotPlanned | None:

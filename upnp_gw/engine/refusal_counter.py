@@ -31,7 +31,7 @@ class _Flood:
         self.count += more
 
 
-class Floods:
+class RefusalCounter:
     """Keyed by device. ``undo`` is told how to count again what an operation that was undone had counted."""
 
     def __init__(self) -> None:

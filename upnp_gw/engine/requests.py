@@ -1,6 +1,6 @@
 """What each kind of request, and each duty of the gateway's own, does to the ledger.
 
-Every function is one ``Turn``: it asks the gate, plans, changes the ledger's rows and says what to reply. None of
+Every function is one ``Transaction``: it asks the gate, plans, changes the ledger's rows and says what to reply. None of
 them waits or talks to the kernel; ``gateway`` brings what they changed into the kernel and the store.
 """
 
@@ -12,24 +12,24 @@ from random import Random
 from upnp_gw.engine.audit import map_record, removal_record
 from upnp_gw.engine.datagram_requests import another_port, release, static_reply
 from upnp_gw.engine.delete_any_protocol import unmap_port
-from upnp_gw.engine.environment import Surroundings, clock_change_s
+from upnp_gw.engine.environment import Environment, clock_change_s
 from upnp_gw.engine.operator_question import ask
-from upnp_gw.engine.refresh import Answer, answer, trial
-from upnp_gw.engine.refusal_counter import Floods
+from upnp_gw.engine.refresh import PlannedVerdict, answer, trial
+from upnp_gw.engine.refusal_counter import RefusalCounter
 from upnp_gw.engine.revocation import quarantine
-from upnp_gw.gate.approval_queue import Questions
+from upnp_gw.gate.approval_queue import ApprovalQueue
 from upnp_gw.gate.decide_removal import decide_removal
-from upnp_gw.gate.decision import Facts, Held, Outcome, Verdict
-from upnp_gw.gate.device_history import DeviceBook
+from upnp_gw.gate.decision import Facts, HeldMappings, Outcome, Verdict
+from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.gate.facts import gather
 from upnp_gw.gate.schema import Policy
 from upnp_gw.gate.terms import topic_of
-from upnp_gw.ledger.charges import Inner
+from upnp_gw.ledger.charges import InnerPort
 from upnp_gw.ledger.events import IncidentBegan
 from upnp_gw.ledger.filters import meeting
 from upnp_gw.ledger.plan import NotPlanned, Planner
 from upnp_gw.ledger.reachable import with_holds
-from upnp_gw.ledger.transaction import Ledger, Turn
+from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.mapping import DecisionId, IPAddress, Mapping, Via
 from upnp_gw.model.network import private_external
 from upnp_gw.model.request import (
@@ -53,26 +53,26 @@ RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
 
 
 @dataclass(slots=True)
-class Operations:
+class RequestOperations:
     """The operations and what they decide by. ``policy`` is replaced as a whole by a reload."""
 
     policy: Policy
     ledger: Ledger
-    surroundings: Surroundings
-    book: DeviceBook
+    surroundings: Environment
+    book: DeviceHistory
     random: Random
-    questions: Questions = field(default_factory=Questions)
+    questions: ApprovalQueue = field(default_factory=ApprovalQueue)
     visibility: str = "own"
     refuse_private_external: bool = False
     lenient_nonces: bool = False
     """A PCP client may renew and delete with another nonce than it mapped with."""
     on_reload: str = "revoke"
     """What a new policy does not allow any more: ``revoke`` ends it, ``keep`` leaves it until its lease ends."""
-    floods: Floods = field(default_factory=Floods)
+    floods: RefusalCounter = field(default_factory=RefusalCounter)
 
     # -- requests
 
-    def perform(self, turn: Turn, request: ChangeRequest) -> Reply:
+    def perform(self, turn: Transaction, request: ChangeRequest) -> Reply:
         turn.records.extend(self.floods.over(turn.now, turn.on_undo))
         if isinstance(request, MapRequest):
             return self.map(turn, request)
@@ -84,7 +84,7 @@ class Operations:
             return release(self, turn, request)
         return self.unmap_range(turn, request)
 
-    def map(self, turn: Turn, request: MapRequest, action: str = "map") -> Reply:
+    def map(self, turn: Transaction, request: MapRequest, action: str = "map") -> Reply:
         """Opens a port or renews what is open. ``action``: ``approve`` where the operator's yes asks again."""
         planner = self._planner(turn, request)
         owner = self._owner(request)
@@ -133,7 +133,7 @@ class Operations:
         lifetime = max(1, round((hold.until if hold else mapping.until) - turn.now.boot))
         return Granted(mapping, lifetime, self.external_address(mapping), planned.refreshed)
 
-    def unmap(self, turn: Turn, request: UnmapRequest) -> Reply:
+    def unmap(self, turn: Transaction, request: UnmapRequest) -> Reply:
         """Ends the requester's hold on one mapping, and the mapping with its last hold."""
         mapping = self._wanted(request)
         if mapping is None:
@@ -145,7 +145,7 @@ class Operations:
         self.end_hold(turn, mapping, request.via)
         return Removed((mapping,))
 
-    def unmap_range(self, turn: Turn, request: UnmapRangeRequest) -> Reply:
+    def unmap_range(self, turn: Transaction, request: UnmapRangeRequest) -> Reply:
         """Ends every mapping in the range that the requester may delete; the others are skipped (IGD-162)."""
         device = None if self._sees_all(request) and request.everyone else self.device_of(request.source)
         gone: list[Mapping] = []
@@ -172,9 +172,9 @@ class Operations:
         ]
         return sorted(found, key=lambda m: m.key.external_port)
 
-    def trial(self, request: MapRequest) -> Answer:
+    def trial(self, request: MapRequest) -> PlannedVerdict:
         """The answer that a request would get now. Changes nothing."""
-        turn = Turn(self.ledger, self.surroundings.clock())
+        turn = Transaction(self.ledger, self.surroundings.clock())
         numbers = (f"m{number}" for number in count(self.ledger.numbers.mapping + 1))
         planner = replace(self._planner(turn, request), new_id=numbers.__next__, random=Random(0))
         return trial(self, turn, request, planner, self._owner(request))
@@ -187,7 +187,7 @@ class Operations:
             return mapping.key.external_address
         return self.surroundings.network.advertised
 
-    def _hold_against(self, turn: Turn, request: MapRequest, facts: Facts, verdict: Verdict) -> None:
+    def _hold_against(self, turn: Transaction, request: MapRequest, facts: Facts, verdict: Verdict) -> None:
         """A refusal may be evidence against the device."""
         incident = self.book.refused(facts.device, request, verdict, turn.now, facts.today)
         if incident is not None:
@@ -198,9 +198,9 @@ class Operations:
 
     def facts(
         self,
-        turn: Turn,
+        turn: Transaction,
         request: MapRequest,
-        held: Held,
+        held: HeldMappings,
         stored: Mapping | None,
         restoring: bool = False,
         standing: bool = False,
@@ -226,19 +226,19 @@ class Operations:
             leases=around.leases(),
         )
 
-    def facts_of(self, turn: Turn, request: MapRequest) -> Facts:
+    def facts_of(self, turn: Transaction, request: MapRequest) -> Facts:
         """The facts of a request that is only looked at."""
         return self.facts(turn, request, self.held(request, self._owner(request)), None, standing=True)
 
-    def held(self, request: MapRequest, owner: str, *without: Mapping | None) -> Held:
+    def held(self, request: MapRequest, owner: str, *without: Mapping | None) -> HeldMappings:
         """The mappings before the request, ``without`` these: its own, and one that would make room."""
         table = self.ledger.table
         rows = [row for each in without if each is not None and (row := table.get(each.id)) is not None]
         client = request.internal.address if self._delegated(request) else None
-        inner = Inner(request.transport, request.internal.port, client)
+        inner = InnerPort(request.transport, request.internal.port, client)
         charged = table.charged(owner, inner, rows)
         total = len(table) - len(rows)
-        return Held(total, charged.mappings, charged.by_grant, charged.elements, charged.on_inner)
+        return HeldMappings(total, charged.mappings, charged.by_grant, charged.elements, charged.on_inner)
 
     def _delegated(self, request: MapRequest) -> bool:
         """The internal client is another device than the one that asks."""
@@ -246,7 +246,7 @@ class Operations:
             return False
         return self.surroundings.device_of(request.internal.address) != self.device_of(request.source)
 
-    def _planner(self, turn: Turn, request: MapRequest) -> Planner:
+    def _planner(self, turn: Transaction, request: MapRequest) -> Planner:
         around = self.surroundings
         return Planner(
             table=self.ledger.table,
@@ -283,7 +283,7 @@ class Operations:
             mapping, request.via, self.device_of(request.source), self._sees_all(request), self.policy.digest
         )
 
-    def refuse_removal(self, turn: Turn, request: Removal, mapping: Mapping, verdict: Verdict) -> Refused:
+    def refuse_removal(self, turn: Transaction, request: Removal, mapping: Mapping, verdict: Verdict) -> Refused:
         """Writes down that a delete was denied; of a device that asks too often no more than how often."""
         device, limit = self.device_of(request.source), self.policy.limits.requests_per_minute
         if self.book.changes_last_minute(device, turn.now, request.via.datagram) < limit:
@@ -297,14 +297,14 @@ class Operations:
         self.floods.begin(turn.records[-1], turn.now, turn.on_undo)
         return _refused(verdict, decision)
 
-    def write_down(self, turn: Turn, request: Removal, mapping: Mapping, verdict: Verdict) -> DecisionId:
+    def write_down(self, turn: Transaction, request: Removal, mapping: Mapping, verdict: Verdict) -> DecisionId:
         """The decision about a delete, in the audit log."""
         decision = turn.ledger.numbers.next_decision()
         device = self.device_of(request.source)
         turn.records.append(removal_record(turn.now, decision, device, request, mapping, verdict))
         return decision
 
-    def end_hold(self, turn: Turn, mapping: Mapping, via: Via) -> None:
+    def end_hold(self, turn: Transaction, mapping: Mapping, via: Via) -> None:
         """Ends a mapping: all of it for the operator, for a control point its own hold, or all if it has none."""
         if via is Via.OPERATOR:
             turn.end(mapping, "revoked")

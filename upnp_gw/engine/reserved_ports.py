@@ -7,7 +7,7 @@ from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import GatewayPorts
 
 
-class OwnPorts:
+class ReservedPorts:
     """Call it for the latest. A listener is looked for at each decision."""
 
     def __init__(self, listening: Callable[[], frozenset[tuple[Transport, int]]], others: OtherTables) -> None:

@@ -15,13 +15,20 @@ from upnp_gw.engine.over_share import OverShareLog
 from upnp_gw.firewall.base import Counters, Firewall, Reading
 from upnp_gw.ledger.forwards import mapping_id
 from upnp_gw.ledger.leases import grant_ended
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import lan_of, mac_of
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Usage
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.request import Reply
-from upnp_gw.system.neighbour_events import Contested, Gone, Moved, NeighbourEvent, Seen, Settled
+from upnp_gw.system.neighbour_events import (
+    AddressContested,
+    AddressMoved,
+    AddressSettled,
+    NeighbourEvent,
+    NeighbourGone,
+    NeighbourSeen,
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +50,7 @@ PROBES = 16
 """Presence checks at once."""
 
 
-class Upkeep:
+class Scheduler:
     """``start`` after the gateway, ``stop`` before it."""
 
     def __init__(self, gateway: Gateway, firewall: Firewall, probe: Probe) -> None:
@@ -169,7 +176,7 @@ class Upkeep:
                     "look", [mapping.id], partial(self._duties.renew, mapping_id=mapping.id, present=present)
                 )
 
-    def _submit(self, what: str, ids: list[str], step: Callable[[Turn], None]) -> None:
+    def _submit(self, what: str, ids: list[str], step: Callable[[Transaction], None]) -> None:
         """An operation of ours; where it does not go through, the rows are looked at again."""
         reply = self._gateway.submit(step)
         self._spawn(self._follow(what, ids, reply))
@@ -188,15 +195,15 @@ class Upkeep:
     def neighbour_changed(self, event: NeighbourEvent) -> None:
         """Mappings follow what happens to the hosts that they lead to."""
         match event:
-            case Seen(neighbour):
+            case NeighbourSeen(neighbour):
                 self.device_appeared(neighbour)
-            case Settled(neighbour):
+            case AddressSettled(neighbour):
                 self.device_seen(neighbour)
-            case Contested(address, interface):
+            case AddressContested(address, interface):
                 self.contested(address, interface)
-            case Moved(address, old_mac, _, interface):
+            case AddressMoved(address, old_mac, _, interface):
                 self.device_moved(Neighbour(address, old_mac, interface))
-            case Gone(address, _, interface):
+            case NeighbourGone(address, _, interface):
                 self.device_gone(address, interface)
 
     def device_seen(self, neighbour: Neighbour) -> None:
@@ -215,7 +222,7 @@ class Upkeep:
         for lan in around.network.lan_names:
             self._look_elsewhere(around.network.device_id(neighbour.mac, lan), device)
 
-    def _return(self, parked: str, turn: Turn) -> None:
+    def _return(self, parked: str, turn: Transaction) -> None:
         self._duties.renew(turn, parked, True)
 
     def _look_elsewhere(self, device: str, seen: str) -> None:

@@ -1,6 +1,6 @@
 """What is in force and not yet on disk: while the disk is full or fails, what stands goes on.
 
-What opens something is not granted then (``Turn.opens``): a crash must find all that was acknowledged. What keeps
+What opens something is not granted then (``Transaction.opens``): a crash must find all that was acknowledged. What keeps
 open or closes does not wait for the disk: a renewal, a lease that ends, a delete, a denial and its record. It is
 owed to the store, and written when the store takes again. A crash before that finds the older rows.
 """
@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from upnp_gw.ledger.pending_cuts import PendingCut
-from upnp_gw.ledger.table import Table
-from upnp_gw.ledger.transaction import Turn
+from upnp_gw.ledger.table import MappingTable
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.records import DecisionRecord
 from upnp_gw.store.store import Batch
 
@@ -23,7 +23,7 @@ RECORDS = 10_000
 
 
 @dataclass(slots=True)
-class Owed:
+class WriteBacklog:
     """The rows, cuts and decisions that the store has not got."""
 
     failing: bool = False
@@ -43,7 +43,7 @@ class Owed:
         told = {"store owed": len(self), "store lost decisions": self.lost, "store failing": int(self.failing)}
         return {what: count for what, count in told.items() if count}
 
-    def add(self, turns: Iterable[Turn]) -> None:
+    def add(self, turns: Iterable[Transaction]) -> None:
         """These are in force without the disk."""
         for turn in turns:
             self._rows.update(dict.fromkeys(m.id for pair in turn.pairs for m in pair if m is not None))
@@ -57,7 +57,7 @@ class Owed:
     def cuts_done(self, cuts: Iterable[PendingCut]) -> None:
         self._cuts.update(dict.fromkeys((cut.number for cut in cuts), None))
 
-    def batch(self, table: Table) -> Batch:
+    def batch(self, table: MappingTable) -> Batch:
         """All of it, the rows as they are now."""
         return batch_of(
             self._rows,
@@ -90,7 +90,7 @@ class Owed:
 
 def batch_of(
     rows: Iterable[str],
-    table: Table,
+    table: MappingTable,
     cuts_put: Sequence[PendingCut],
     cuts_done: Sequence[int],
     records: Sequence[DecisionRecord],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from upnp_gw.model.mapping import MOST_FILTERS, DecisionId, Endpoint, IPAddress, IPNetwork, Kind, Transport
+from upnp_gw.model.mapping import MOST_FILTERS, DecisionId, Endpoint, IPAddress, IPNetwork, MappingKind, Transport
 from upnp_gw.model.network import Network
 
 MOST_FOR_REMOTES = 32768
@@ -66,8 +66,8 @@ class Forward:
     """The port that the remote host must connect from (a PCP FILTER's); 0: any."""
 
     @property
-    def kind(self) -> Kind:
-        return Kind.PINHOLE if self.internal.address.version == 6 else Kind.PORT_MAPPING
+    def kind(self) -> MappingKind:
+        return MappingKind.PINHOLE if self.internal.address.version == 6 else MappingKind.PORT_MAPPING
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +107,13 @@ class Refill:
 
 
 @dataclass(frozen=True, slots=True)
-class Rewire:
+class UpdateNetwork:
     """The links or addresses changed: renew the sets of our own interfaces and addresses, keep the mappings."""
 
     network: Network
 
 
-Change = Open | Close | Cut | Refill | Rewire
+Change = Open | Close | Cut | Refill | UpdateNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,5 +213,5 @@ __all__ = [
     "OverShare",
     "Reading",
     "Refill",
-    "Rewire",
+    "UpdateNetwork",
 ]

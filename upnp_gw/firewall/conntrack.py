@@ -13,7 +13,7 @@ from enum import Enum
 from ipaddress import ip_address
 
 from upnp_gw.firewall.base import Forward
-from upnp_gw.firewall.flows import Earlier, Ending, Entry, Flows, Leaving, Tuple
+from upnp_gw.firewall.flows import ConntrackEntry, EarlierFlows, Ending, Flows, FlowTuple, OutgoingFlows
 from upnp_gw.firewall.netlink import (
     SUBSYS_CONNTRACK,
     Attributes,
@@ -44,7 +44,7 @@ PEERS_MOST = 64
 """Peers of one forward that are told."""
 
 
-class Side(Enum):
+class PortSide(Enum):
     """The port of a flow that a search compares."""
 
     TO = "destination port of the original direction"
@@ -52,12 +52,12 @@ class Side(Enum):
     FROM = "source port of the original direction"
 
 
-Key = tuple[Transport, int, Side]
+Key = tuple[Transport, int, PortSide]
 """Transport, port number, and its side of the flow."""
 Wanted = Mapping[Key, Sequence[Ending]]
 
 
-def parse_entry(message: Message, wanted: Wanted) -> Entry | None:
+def parse_entry(message: Message, wanted: Wanted) -> ConntrackEntry | None:
     """The entry of a message; None if no port of it is wanted or its transport cannot be mapped."""
     attributes = message.attributes
     raw, raw_reply = attributes.get(CTA_TUPLE_ORIG, b""), attributes.get(CTA_TUPLE_REPLY, b"")
@@ -69,18 +69,18 @@ def parse_entry(message: Message, wanted: Wanted) -> Entry | None:
     name = nest(CTA_TUPLE_ORIG, raw)
     name += b"".join(attribute(kind, attributes[kind]) for kind in (CTA_ZONE, CTA_ID) if kind in attributes)
     status = int.from_bytes(attributes.get(CTA_STATUS, b""), "big")
-    return Entry(original, reply, name, status, attributes.get(CTA_LABELS, b""))
+    return ConntrackEntry(original, reply, name, status, attributes.get(CTA_LABELS, b""))
 
 
 def _keys_of(original: bytes, reply: bytes) -> Iterator[Key]:
-    for side, raw in ((Side.TO, original), (Side.BACK, reply), (Side.FROM, original)):
+    for side, raw in ((PortSide.TO, original), (PortSide.BACK, reply), (PortSide.FROM, original)):
         proto = parse_attributes(parse_attributes(raw).get(CTA_TUPLE_PROTO, b""))
-        port = _port_of(proto, CTA_PROTO_SRC_PORT if side is Side.FROM else CTA_PROTO_DST_PORT)
+        port = _port_of(proto, CTA_PROTO_SRC_PORT if side is PortSide.FROM else CTA_PROTO_DST_PORT)
         if port is not None:
             yield (*port, side)
 
 
-def parse_tuple(data: bytes) -> Tuple | None:
+def parse_tuple(data: bytes) -> FlowTuple | None:
     """One direction; None for anything but TCP and UDP over IP."""
     nested = parse_attributes(data)
     ip, proto = parse_attributes(nested.get(CTA_TUPLE_IP, b"")), parse_attributes(nested.get(CTA_TUPLE_PROTO, b""))
@@ -90,7 +90,7 @@ def parse_tuple(data: bytes) -> Tuple | None:
     from_port = proto.get(CTA_PROTO_SRC_PORT)
     if to is None or not (source and destination and from_port) or {len(source), len(destination)} - {4, 16}:
         return None
-    return Tuple(
+    return FlowTuple(
         to[0],
         Endpoint(ip_address(source), int.from_bytes(from_port, "big")),
         Endpoint(ip_address(destination), to[1]),
@@ -103,23 +103,23 @@ def _port_of(proto: Attributes, kind: int = CTA_PROTO_DST_PORT) -> tuple[Transpo
     return None if transport is None or port is None else (transport, int.from_bytes(port, "big"))
 
 
-def build_filter(transport: Transport, port: int, side: Side = Side.TO) -> bytes:
+def build_filter(transport: Transport, port: int, side: PortSide = PortSide.TO) -> bytes:
     """The filter attributes of a dump for the flows of this transport with this port."""
     proto = nest(
         CTA_TUPLE_PROTO,
         attribute(CTA_PROTO_NUM, bytes([transport.number])),
-        attribute(CTA_PROTO_SRC_PORT if side is Side.FROM else CTA_PROTO_DST_PORT, port.to_bytes(2, "big")),
+        attribute(CTA_PROTO_SRC_PORT if side is PortSide.FROM else CTA_PROTO_DST_PORT, port.to_bytes(2, "big")),
     )
-    back = side is Side.BACK
+    back = side is PortSide.BACK
     direction, flags = (
         (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS) if back else (CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS)
     )
-    what = FILTER_PROTO_AND_SRC_PORT if side is Side.FROM else FILTER_PROTO_AND_DST_PORT
+    what = FILTER_PROTO_AND_SRC_PORT if side is PortSide.FROM else FILTER_PROTO_AND_DST_PORT
     wish = attribute(flags, struct.pack("=I", what))
     return nest(direction, proto) + nest(CTA_FILTER, wish)
 
 
-SIDES = {Flows: Side.TO, Leaving: Side.BACK, Earlier: Side.FROM}
+SIDES = {Flows: PortSide.TO, OutgoingFlows: PortSide.BACK, EarlierFlows: PortSide.FROM}
 
 
 def wanted_of(flows: Iterable[Ending]) -> Wanted:
@@ -144,7 +144,7 @@ def _names_one_of(body: bytes, ports: frozenset[bytes]) -> bool:
     return False
 
 
-def find(messages: Iterable[Message], wanted: Wanted) -> Iterator[Entry]:
+def find(messages: Iterable[Message], wanted: Wanted) -> Iterator[ConntrackEntry]:
     """The entries of a dump that are among the wanted flows."""
     ports = frozenset(port.to_bytes(2, "big") for _, port, _ in wanted)
     for message in messages:
@@ -155,9 +155,9 @@ def find(messages: Iterable[Message], wanted: Wanted) -> Iterator[Entry]:
             continue
         to, back = entry.original, entry.reply.destination
         candidates = (
-            *wanted.get((to.transport, to.destination.port, Side.TO), ()),
-            *wanted.get((to.transport, back.port, Side.BACK), ()),
-            *wanted.get((to.transport, to.source.port, Side.FROM), ()),
+            *wanted.get((to.transport, to.destination.port, PortSide.TO), ()),
+            *wanted.get((to.transport, back.port, PortSide.BACK), ()),
+            *wanted.get((to.transport, to.source.port, PortSide.FROM), ()),
         )
         if any(flows.include(entry) for flows in candidates):
             yield entry
@@ -205,7 +205,7 @@ def peers_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]]:
     return {forward_id: frozenset(peers) for forward_id, peers in found.items() if peers}
 
 
-def _dumped(netlink: NetlinkSocket, flows: Sequence[Ending]) -> Iterator[tuple[int, Entry]]:
+def _dumped(netlink: NetlinkSocket, flows: Sequence[Ending]) -> Iterator[tuple[int, ConntrackEntry]]:
     """The kernel's entries that are among these flows, each with its address family."""
     for family in (socket.AF_INET, socket.AF_INET6):
         wanted = wanted_of(one for one in flows if one.family == family)

@@ -51,7 +51,7 @@ class Flows:
         address = self.internal.address if self.internal is not None else self.address
         return socket.AF_INET6 if address is not None and address.version == 6 else socket.AF_INET
 
-    def include(self, entry: "Entry") -> bool:
+    def include(self, entry: "ConntrackEntry") -> bool:
         """True if the entry is one of these flows. The caller has compared transport and port."""
         to = entry.reply.source
         if self.internal is None:
@@ -71,7 +71,7 @@ class Flows:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class OutgoingFlows:
     """Flows to end: from inside, leaving with an external port that now belongs to a mapping.
 
     An answered TCP connection goes on: its peer cannot open another one to the port.
@@ -85,7 +85,7 @@ class Leaving:
     """The internal endpoints of the mappings of this port at these addresses. Their flows go on."""
 
     @classmethod
-    def of(cls, forward: Forward, users: Iterable[Forward], external: Sequence[IPAddress]) -> "Leaving":
+    def of(cls, forward: Forward, users: Iterable[Forward], external: Sequence[IPAddress]) -> "OutgoingFlows":
         """The flows of other hosts with the port of a new forward. ``users``: all forwards with that port, at any
         external address. ``external``: all external addresses."""
         own = forward.external_address
@@ -97,7 +97,7 @@ class Leaving:
     def family(self) -> int:
         return socket.AF_INET
 
-    def include(self, entry: "Entry") -> bool:
+    def include(self, entry: "ConntrackEntry") -> bool:
         """True if the entry is one of these flows. The caller has compared transport and reply port."""
         source, outside = entry.original.source, entry.reply.destination
         if outside.address not in self.addresses or source in self.holders or source.address == outside.address:
@@ -106,7 +106,7 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierFlows:
     """UDP flows to end: begun by an internal endpoint before it was mapped, leaving with a port other than the
     mapping's. Flows in use go on: the peer of a game or a call may know no other port."""
 
@@ -121,25 +121,27 @@ class Earlier:
     def family(self) -> int:
         return socket.AF_INET
 
-    def include(self, entry: "Entry") -> bool:
+    def include(self, entry: "ConntrackEntry") -> bool:
         """True if the entry is one of these flows. The caller has compared transport and source port."""
         source, outside = entry.original.source, entry.reply.destination
         translated = source.address != outside.address
         return source == self.internal and translated and outside.port != self.external_port and not entry.in_use
 
 
-Ending = Flows | Leaving | Earlier
+Ending = Flows | OutgoingFlows | EarlierFlows
 
 
 def from_before(forward: Forward) -> list[Ending]:
     """Returns the flows that a new port mapping ends: they would bypass it."""
     found: list[Ending] = [Flows.untranslated(forward)]
     if forward.transport is Transport.UDP and forward.keep_source_port:
-        found.append(Earlier(forward.transport, forward.internal.port, forward.internal, forward.external_port))
+        found.append(
+            EarlierFlows(forward.transport, forward.internal.port, forward.internal, forward.external_port)
+        )
     return found
 
 
-class Tuple(NamedTuple):
+class FlowTuple(NamedTuple):
     """One direction of a flow."""
 
     transport: Transport
@@ -147,11 +149,11 @@ class Tuple(NamedTuple):
     destination: Endpoint
 
 
-class Entry(NamedTuple):
+class ConntrackEntry(NamedTuple):
     """One tracked flow, with the attributes that identify it in a delete."""
 
-    original: Tuple
-    reply: Tuple
+    original: FlowTuple
+    reply: FlowTuple
     name: bytes
     """The attributes tuple, zone and id as the kernel sent them."""
     status: int = 0

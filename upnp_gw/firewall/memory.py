@@ -16,7 +16,7 @@ from upnp_gw.firewall.base import (
     OverShare,
     Reading,
     Refill,
-    Rewire,
+    UpdateNetwork,
     most_for_remotes,
 )
 from upnp_gw.model.errors import FirewallError
@@ -118,7 +118,7 @@ class MemoryFirewall:
                 self._slots.clear()
                 for forward in forwards:
                     self._put(forward)
-            case Rewire(network):
+            case UpdateNetwork(network):
                 self.network = network
 
     def _put(self, forward: Forward) -> None:

@@ -26,7 +26,7 @@ OnUndo = list[Callable[[], None]]
 """Functions that undo an operation which the kernel or the disk refused."""
 
 
-class Questions:
+class ApprovalQueue:
     """The queue. ``changes`` says what is to be stored."""
 
     def __init__(self) -> None:

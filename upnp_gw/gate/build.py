@@ -12,15 +12,15 @@ from upnp_gw.gate import values
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.file_tests import case_of
 from upnp_gw.gate.policyfile import ApprovedTable, DeviceTable, LimitsTable, MemberList, TopTable, shaped
-from upnp_gw.gate.rules import Rules, known
-from upnp_gw.gate.schema import ELEMENTS_EACH, Assure, Device, Limits, Mode, OnIncident, Policy, Zone
-from upnp_gw.gate.values import Place
+from upnp_gw.gate.rules import PolicyRules, known
+from upnp_gw.gate.schema import ELEMENTS_EACH, Assurance, Device, Limits, Mode, OnIncident, Policy, Zone
+from upnp_gw.gate.values import KeyPath
 
 VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Approved:
+class ManagedPolicy:
     """The parsed machine-owned file: what the operator's commands added to a policy."""
 
     raw: Mapping[str, object]
@@ -29,16 +29,16 @@ class Approved:
     """Names of its rules that have expired."""
 
 
-def build(raw: Mapping[str, object], where: str, approved: Approved | None = None) -> Policy:
+def build(raw: Mapping[str, object], where: str, approved: ManagedPolicy | None = None) -> Policy:
     """The policy of a parsed TOML file, not yet indexed, linted or tested. Raises ConfigError.
 
     ``approved`` adds devices, grants and forbids; all of them share one space of names with the file's own.
     """
-    top, root = shaped(raw, TopTable, where, ""), Place(where)
-    sources: list[tuple[TopTable | ApprovedTable, Place, frozenset[str]]] = [(top, root, frozenset())]
+    top, root = shaped(raw, TopTable, where, ""), KeyPath(where)
+    sources: list[tuple[TopTable | ApprovedTable, KeyPath, frozenset[str]]] = [(top, root, frozenset())]
     if approved is not None:
         added = shaped(approved.raw, ApprovedTable, approved.where, "")
-        sources.append((added, Place(approved.where), approved.ended))
+        sources.append((added, KeyPath(approved.where), approved.ended))
     devices: dict[str, Device] = {}
     for table, place, _ in sources:
         if table.version != VERSION:
@@ -50,7 +50,7 @@ def build(raw: Mapping[str, object], where: str, approved: Approved | None = Non
             devices[n] = made
     groups = {n: _group(n, t, devices, root.at("group").at(n)) for n, t in top.group.items()}
     zones = {n: _zone(n, t, root.at("zone").at(n)) for n, t in top.zone.items()}
-    rules = Rules(devices, groups, zones, where)
+    rules = PolicyRules(devices, groups, zones, where)
     forbids = [
         rules.forbid(raw, spot)
         for table, place, ended in sources
@@ -74,7 +74,7 @@ def build(raw: Mapping[str, object], where: str, approved: Approved | None = Non
     )
 
 
-def _live(rules: list[dict[str, Any]], place: Place, ended: frozenset[str]) -> Iterator[tuple[object, Place]]:
+def _live(rules: list[dict[str, Any]], place: KeyPath, ended: frozenset[str]) -> Iterator[tuple[object, KeyPath]]:
     """Each rule that has not expired, and its place in the file."""
     for index, rule in enumerate(rules):
         name = rule.get("name")
@@ -82,7 +82,7 @@ def _live(rules: list[dict[str, Any]], place: Place, ended: frozenset[str]) -> I
             yield rule, place.at(index)
 
 
-def _limits(raw: object, place: Place) -> Limits:
+def _limits(raw: object, place: KeyPath) -> Limits:
     table = shaped(raw, LimitsTable, place.where, place.key)
     usual = Limits()
 
@@ -110,7 +110,7 @@ def _limits(raw: object, place: Place) -> Limits:
     )
 
 
-def _device(name: str, raw: object, place: Place) -> Device:
+def _device(name: str, raw: object, place: KeyPath) -> Device:
     values.name(name, place)
     table = shaped(raw, DeviceTable, place.where, place.key)
     for key, given in (("mac", table.mac), ("ip", table.ip)):
@@ -123,10 +123,10 @@ def _device(name: str, raw: object, place: Place) -> Device:
             'nothing tells it apart; accepted: mac = ["ac:89:95:00:00:01"] or ip = ["192.168.1.40"]; dhcp_name only'
             " beside them"
         )
-    assure = Assure.MAC if macs else Assure.IP
+    assure = Assurance.MAC if macs else Assurance.IP
     if table.assure is not None:
-        assure = values.one_of(table.assure, Assure, place.at("assure"))
-    if assure is not Assure.IP and not macs:
+        assure = values.one_of(table.assure, Assurance, place.at("assure"))
+    if assure is not Assurance.IP and not macs:
         raise place.at("assure").fail(
             f'"{assure}" needs mac, such as mac = ["ac:89:95:00:00:01"]; accepted without it: "ip"'
         )
@@ -138,7 +138,7 @@ def _device(name: str, raw: object, place: Place) -> Device:
     return Device(name, frozenset(macs), frozenset(addresses), frozenset(lans), table.dhcp_name, assure)
 
 
-def _group(name: str, raw: object, devices: Mapping[str, Device], place: Place) -> frozenset[str]:
+def _group(name: str, raw: object, devices: Mapping[str, Device], place: KeyPath) -> frozenset[str]:
     values.name(name, place)
     members = shaped({"members": raw}, MemberList, place.where, place.key).members
     for index, member in enumerate(members):
@@ -147,7 +147,7 @@ def _group(name: str, raw: object, devices: Mapping[str, Device], place: Place) 
     return frozenset(members)
 
 
-def _zone(name: str, raw: object, place: Place) -> Zone:
+def _zone(name: str, raw: object, place: KeyPath) -> Zone:
     values.name(name, place)
     members = shaped({"members": raw}, MemberList, place.where, place.key).members
     if not members:

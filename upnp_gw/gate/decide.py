@@ -11,9 +11,19 @@ from typing import TypeVar
 from upnp_gw.gate import floor
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, PortRanges, Verdict
 from upnp_gw.gate.facts import names_of, suspects
-from upnp_gw.gate.match import Asked, Obstacle, counted_ports, covers, forbids, full, obstacle, permitted, remotes
+from upnp_gw.gate.match import (
+    Obstacle,
+    RuleInput,
+    counted_ports,
+    covers,
+    forbids,
+    full,
+    obstacle,
+    permitted,
+    remotes,
+)
 from upnp_gw.gate.portset import ALL_PORTS, UNPRIVILEGED, normal, shared, without
-from upnp_gw.gate.schema import OBSERVE_RULE, OPERATOR_RULE, Forbid, Grant, Mode, Policy, Rules
+from upnp_gw.gate.schema import OBSERVE_RULE, OPERATOR_RULE, DeviceRules, Forbid, Grant, Mode, Policy
 from upnp_gw.gate.values import duration_text
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.request import MapRequest, Refusal
@@ -58,7 +68,7 @@ class _Decision:
             return self.operator()
         if over := self.over_limit():
             return self.deny(*over)
-        asked = Asked(self.policy, self.facts, self.request)
+        asked = RuleInput(self.policy, self.facts, self.request)
         return self.forbidden(asked) or self.granted(asked)
 
     def deny(self, refusal: Refusal, reason: str, rule: str | None = None) -> Verdict:
@@ -123,7 +133,7 @@ class _Decision:
         )
         return None
 
-    def forbidden(self, asked: Asked) -> Verdict | None:
+    def forbidden(self, asked: RuleInput) -> Verdict | None:
         names = suspects(self.policy, self.facts, self.request.internal.address)
         rules, count = _concerning(self.policy.forbids_of, self.policy.forbids_of_anyone, names, asked.int_port)
         matching = [rule for rule in rules if forbids(rule, asked)]
@@ -138,7 +148,7 @@ class _Decision:
             self.blocked_by = matching[0].name
         return None
 
-    def granted(self, asked: Asked) -> Verdict:
+    def granted(self, asked: RuleInput) -> Verdict:
         names = names_of(self.policy, self.facts)
         rules, count = _concerning(self.policy.grants_of, self.policy.grants_of_anyone, names, asked.int_port)
         matching = [(rule, ports) for rule in rules if covers(rule, asked) and (ports := permitted(rule, asked))]
@@ -162,7 +172,7 @@ class _Decision:
             return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {self.blocked_by}", self.blocked_by)
         return self.ungranted(asked)
 
-    def charge(self, rule: Grant, asked: Asked, open_ports: PortRanges, count: str) -> Verdict:
+    def charge(self, rule: Grant, asked: RuleInput, open_ports: PortRanges, count: str) -> Verdict:
         room = ""
         if rule.max_mappings is not None:
             left = rule.max_mappings - self.facts.held.by_grant.get(rule.name, 0)
@@ -198,7 +208,7 @@ class _Decision:
         most = self.policy.limits.per_device
         return Refusal.QUOTA, f"this device holds {most} mappings, as many as a device may"
 
-    def observed(self, asked: Asked) -> bool:
+    def observed(self, asked: RuleInput) -> bool:
         """Observe mode allows what only lacks a grant. For another host or a low port the floor wants one."""
         return self.policy.mode is Mode.OBSERVE and asked.own and not asked.privileged
 
@@ -213,7 +223,7 @@ class _Decision:
         clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ports)
         return self.allow(OBSERVE_RULE, "allowed because the gateway only observes", clamps)
 
-    def ungranted(self, asked: Asked) -> Verdict:
+    def ungranted(self, asked: RuleInput) -> Verdict:
         if not asked.own:
             return self.deny(Refusal.NOT_AUTHORIZED, "a device may only map ports to itself")
         if asked.privileged:
@@ -224,7 +234,7 @@ class _Decision:
 
 
 def _concerning(
-    of: Mapping[str, Rules[Rule]], of_anyone: Rules[Rule], names: frozenset[str], int_port: int
+    of: Mapping[str, DeviceRules[Rule]], of_anyone: DeviceRules[Rule], names: frozenset[str], int_port: int
 ) -> tuple[tuple[Rule, ...], int]:
     """The rules that can concern these names at this port, in their order, and how many in all."""
     if len(names) < 2:

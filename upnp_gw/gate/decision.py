@@ -10,7 +10,7 @@ from upnp_gw.model.request import Refusal
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldMappings:
     """What is held before this request, reservations of the same batch among it; the request's own mapping
     (a refresh) is not counted."""
 
@@ -58,7 +58,7 @@ class Facts:
     """Seconds until the local clock is set forward or back (summer time); None: not within a day."""
     wall: float = 0.0
     """Wall-clock seconds, for rules with an end."""
-    held: Held = field(default_factory=Held)
+    held: HeldMappings = field(default_factory=HeldMappings)
     changes_last_minute: int = 0
     int_ports_today: frozenset[int] = frozenset()
     """Distinct internal ports that this device was granted today, or asked for over TCP beyond its room."""

@@ -11,7 +11,7 @@ from upnp_gw.model.request import Refusal
 
 
 @dataclass(slots=True)
-class Claims:
+class DatagramClaims:
     """Changes and ports that datagrams asked for in a device's name. Any LAN host can send those, so they count
     apart: they never use up the device's allowance over TCP (SR-26)."""
 
@@ -20,7 +20,7 @@ class Claims:
 
 
 @dataclass(slots=True)
-class Entry:
+class DeviceEntry:
     """One device's recent changes, ports of today, refusals and evidence."""
 
     first_seen: float
@@ -29,7 +29,7 @@ class Entry:
     changes: deque[float] = field(default_factory=deque)
     day: int = 0
     ports: frozenset[int] = frozenset()
-    claims: Claims = field(default_factory=Claims)
+    claims: DatagramClaims = field(default_factory=DatagramClaims)
     evidence: dict[int, float] = field(default_factory=dict)
     """Internal port -> BOOTTIME of its last refusal."""
     granted: int = 0
@@ -37,7 +37,7 @@ class Entry:
     last_refusal: str | None = None
 
 
-def body_of(device: str, entry: Entry) -> dict[str, Any]:
+def body_of(device: str, entry: DeviceEntry) -> dict[str, Any]:
     """The plain values for the store. The changes of the last minute and the evidence are lost at a restart."""
     return {
         "device": device,
@@ -53,16 +53,16 @@ def body_of(device: str, entry: Entry) -> dict[str, Any]:
     }
 
 
-def entry_of(body: Mapping[str, Any]) -> Entry:
+def entry_of(body: Mapping[str, Any]) -> DeviceEntry:
     """Raises KeyError or ValueError for values that no version has written."""
     known = {refusal.value: refusal for refusal in Refusal}
-    return Entry(
+    return DeviceEntry(
         first_seen=body["first_seen"],
         last_seen=body["last_seen"],
         address=ip_address(body["address"]) if body["address"] is not None else None,
         day=body["day"],
         ports=frozenset(body["ports"]),
-        claims=Claims(ports=frozenset(body.get("datagram_ports", ()))),
+        claims=DatagramClaims(ports=frozenset(body.get("datagram_ports", ()))),
         granted=body["granted"],
         refused=Counter({known[word]: count for word, count in body["refused"].items() if word in known}),
         last_refusal=body["last_refusal"],

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from upnp_gw.gate.decision import FAULT, Outcome, Verdict
-from upnp_gw.gate.device_entry import Claims, Entry, body_of, entry_of
+from upnp_gw.gate.device_entry import DatagramClaims, DeviceEntry, body_of, entry_of
 from upnp_gw.gate.schema import DAY_S, Limits, OnIncident
 from upnp_gw.model.mapping import Instant, IPAddress
 from upnp_gw.model.request import MapRequest, Refusal
@@ -50,7 +50,7 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class DeviceSummary:
     """One line of ``upnp-gw devices``."""
 
     device: str
@@ -66,12 +66,12 @@ class Seen:
     incident: Incident | None
 
 
-class DeviceBook:
+class DeviceHistory:
     """Keyed by device (``Facts.device``). ``limits`` may be replaced when a policy is loaded."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: OrderedDict[str, DeviceEntry] = OrderedDict()
         self._incidents: OrderedDict[str, Incident] = OrderedDict()
         self._changed: set[str] = set()
         self._counted: set[str] = set()
@@ -170,7 +170,7 @@ class DeviceBook:
         before = entry and replace(entry, refused=entry.refused.copy(), evidence=dict(entry.evidence))
         return partial(self._put_back, device, before, entry.claims.ports if entry else frozenset())
 
-    def _put_back(self, device: str, before: Entry | None, claimed: frozenset[int]) -> None:
+    def _put_back(self, device: str, before: DeviceEntry | None, claimed: frozenset[int]) -> None:
         self._changed.add(device)
         entry = self._entries.get(device)
         if before is None or entry is None:
@@ -232,10 +232,10 @@ class DeviceBook:
             self._incident(device, now)
         return tuple(self._incidents.values())
 
-    def devices(self, now: Instant) -> tuple[Seen, ...]:
+    def devices(self, now: Instant) -> tuple[DeviceSummary, ...]:
         """Everybody in the book, the one heard of last at the end."""
         return tuple(
-            Seen(
+            DeviceSummary(
                 d,
                 e.address,
                 e.first_seen,
@@ -248,10 +248,10 @@ class DeviceBook:
             for d, e in self._entries.items()
         )
 
-    def _entry(self, device: str, now: Instant) -> Entry:
+    def _entry(self, device: str, now: Instant) -> DeviceEntry:
         entry = self._entries.get(device)
         if entry is None:
-            entry = self._entries[device] = Entry(now.wall, now.wall)
+            entry = self._entries[device] = DeviceEntry(now.wall, now.wall)
             if len(self._entries) > MOST_DEVICES:
                 self._changed.add(self._entries.popitem(last=False)[0])
         self._changed.add(device)
@@ -263,12 +263,12 @@ class DeviceBook:
         entry = self._entries[device]
         if entry.day != today:
             entry.day, entry.ports, entry.claims.ports = today, frozenset(), frozenset()
-        counted: Entry | Claims = entry.claims if datagram else entry
+        counted: DeviceEntry | DatagramClaims = entry.claims if datagram else entry
         if port not in counted.ports and len(counted.ports) < MOST_PORTS_A_DAY:
             counted.ports |= {port}
             self._counted.add(device)
 
-    def _evidence(self, device: str, entry: Entry, port: int, now: Instant) -> Incident | None:
+    def _evidence(self, device: str, entry: DeviceEntry, port: int, now: Instant) -> Incident | None:
         if self._incident(device, now) is not None:
             return None
         entry.evidence[port] = now.boot

@@ -13,7 +13,7 @@ from upnp_gw.gate import match
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import Facts, PortRanges, Verdict
 from upnp_gw.gate.facts import names_of, suspects
-from upnp_gw.gate.match import Asked
+from upnp_gw.gate.match import RuleInput
 from upnp_gw.gate.portset import contains, normal, without
 from upnp_gw.gate.schema import Forbid, Grant, Policy
 from upnp_gw.model.request import MapRequest
@@ -35,7 +35,7 @@ class Effect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RuleTold:
+class RuleTrace:
     """One rule and what it did; ``why`` names every condition that does not hold, or what it gives."""
 
     name: str
@@ -52,8 +52,8 @@ class Explanation:
     verdict: Verdict
     names: tuple[str, ...]
     """The names that the policy has for the requester; empty: nobody named it."""
-    forbids: tuple[RuleTold, ...]
-    grants: tuple[RuleTold, ...]
+    forbids: tuple[RuleTrace, ...]
+    grants: tuple[RuleTrace, ...]
     lease_s: int | None
     """Seconds that the lease would live; None where it was not allowed."""
 
@@ -63,7 +63,7 @@ def explain(policy: Policy, facts: Facts, request: MapRequest) -> Explanation:
     verdict = decide(policy, facts, request)
     try:
         names = names_of(policy, facts)
-        asked = Asked(policy, facts, request)
+        asked = RuleInput(policy, facts, request)
         touched = suspects(policy, facts, asked.target)
         forbids = tuple(_forbid(rule, asked, touched) for rule in policy.forbids)
         taken = normal(
@@ -79,19 +79,19 @@ def explain(policy: Policy, facts: Facts, request: MapRequest) -> Explanation:
     return Explanation(verdict, tuple(sorted(names)), forbids, grants, lease_s)
 
 
-def _forbid(rule: Forbid, asked: Asked, touched: frozenset[str]) -> RuleTold:
+def _forbid(rule: Forbid, asked: RuleInput, touched: frozenset[str]) -> RuleTrace:
     """``touched``: every name that a forbid takes into account."""
     concerns = rule.devices is None or bool(rule.devices & touched)
     wrong = [] if concerns else [f"is for {_listed(rule.devices)}"]
     wrong += [words for check in _FORBID for words in check(rule, asked)]
     if wrong:
-        return RuleTold(rule.name, Effect.NONE, "; ".join(wrong), concerns)
+        return RuleTrace(rule.name, Effect.NONE, "; ".join(wrong), concerns)
     if rule.ext_ports is not None and asked.exact is None:
-        return RuleTold(rule.name, Effect.NARROWS, f"takes away {ports_text(rule.ext_ports)}", concerns)
-    return RuleTold(rule.name, Effect.DENIES, _matched(rule, asked), concerns)
+        return RuleTrace(rule.name, Effect.NARROWS, f"takes away {ports_text(rule.ext_ports)}", concerns)
+    return RuleTrace(rule.name, Effect.DENIES, _matched(rule, asked), concerns)
 
 
-def _matched(rule: Forbid, asked: Asked) -> str:
+def _matched(rule: Forbid, asked: RuleInput) -> str:
     """Which of its conditions say most."""
     said = []
     if rule.devices is not None:
@@ -107,26 +107,26 @@ def _matched(rule: Forbid, asked: Asked) -> str:
 
 def _grant(
     rule: Grant,
-    asked: Asked,
+    asked: RuleInput,
     names: frozenset[str],
     touched: frozenset[str],
     taken: PortRanges,
     verdict: Verdict,
-) -> RuleTold:
+) -> RuleTrace:
     concerns = rule.devices is None or bool(rule.devices & names)
     wrong = [] if concerns else [_not_for(rule, asked, touched)]
     wrong += [words for check in _GRANT for words in check(rule, asked)]
     if wrong:
-        return RuleTold(rule.name, Effect.NONE, "; ".join(wrong), concerns)
+        return RuleTrace(rule.name, Effect.NONE, "; ".join(wrong), concerns)
     if not without(match.permitted(rule, asked), taken):
-        return RuleTold(rule.name, Effect.NONE, "a forbid takes away its external ports", concerns)
+        return RuleTrace(rule.name, Effect.NONE, "a forbid takes away its external ports", concerns)
     if (hindrance := match.obstacle(rule, asked.facts, asked.request)) is not None:
-        return RuleTold(rule.name, Effect.FULL, hindrance[1], concerns)
+        return RuleTrace(rule.name, Effect.FULL, hindrance[1], concerns)
     charged = verdict.rule == rule.name
-    return RuleTold(rule.name, Effect.CHARGED if charged else Effect.COVERS, _room(rule, asked.facts), concerns)
+    return RuleTrace(rule.name, Effect.CHARGED if charged else Effect.COVERS, _room(rule, asked.facts), concerns)
 
 
-def _not_for(rule: Grant, asked: Asked, touched: frozenset[str]) -> str:
+def _not_for(rule: Grant, asked: RuleInput, touched: frozenset[str]) -> str:
     """A name that is known by one of its facts, and not by all of them, is worth to be told."""
     near = touched & (rule.devices or frozenset())
     doubt = f", and not every fact of {_listed(near)} agrees" if near and asked.own else ""
@@ -144,46 +144,46 @@ def _room(rule: Grant, facts: Facts) -> str:
 # -- the conditions, each in words where it does not hold
 
 
-def _ports(rule: Forbid | Grant, asked: Asked) -> Iterator[str]:
+def _ports(rule: Forbid | Grant, asked: RuleInput) -> Iterator[str]:
     if rule.int_ports is not None and not contains(rule.int_ports, asked.int_port):
         yield f"internal port {asked.int_port} is not in {ports_text(rule.int_ports)}"
 
 
-def _kind(rule: Forbid | Grant, asked: Asked) -> Iterator[str]:
+def _kind(rule: Forbid | Grant, asked: RuleInput) -> Iterator[str]:
     if asked.request.transport not in rule.transports:
         yield f"is for {_listed(rule.transports)}"
     if asked.family not in rule.families:
         yield f"is for {_listed(rule.families)}"
 
 
-def _ended(rule: Forbid | Grant, asked: Asked) -> Iterator[str]:
+def _ended(rule: Forbid | Grant, asked: RuleInput) -> Iterator[str]:
     if rule.until is not None and asked.facts.wall >= rule.until:
         yield f"ended {datetime.fromtimestamp(rule.until, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _forbidden_zone(rule: Forbid, asked: Asked) -> Iterator[str]:
+def _forbidden_zone(rule: Forbid, asked: RuleInput) -> Iterator[str]:
     if rule.zone is not None and not asked.touches_zone(rule.zone):
         yield f"neither end is in zone {rule.zone}"
 
 
-def _forbidden_external(rule: Forbid, asked: Asked) -> Iterator[str]:
+def _forbidden_external(rule: Forbid, asked: RuleInput) -> Iterator[str]:
     if rule.ext_ports is not None and asked.exact is not None and not contains(rule.ext_ports, asked.exact):
         yield f"external port {asked.exact} is not in {ports_text(rule.ext_ports)}"
 
 
-def _target(rule: Grant, asked: Asked) -> Iterator[str]:
+def _target(rule: Grant, asked: RuleInput) -> Iterator[str]:
     if rule.targets and not any(asked.target in net for net in rule.targets):
         yield f"{asked.target} is not in {_listed(rule.targets)}"
     elif not rule.targets and not asked.own:
         yield "lets a device map only to itself"
 
 
-def _granted_zone(rule: Grant, asked: Asked) -> Iterator[str]:
+def _granted_zone(rule: Grant, asked: RuleInput) -> Iterator[str]:
     if rule.zone is not None and not asked.fits_zone(rule.zone):
         yield f"is for zone {rule.zone}"
 
 
-def _remote(rule: Grant, asked: Asked) -> Iterator[str]:
+def _remote(rule: Grant, asked: RuleInput) -> Iterator[str]:
     ports = rule.remote_ports
     if ports is not None and not match.names_remote_ports(asked.request, ports):
         yield f"is for requests that name the remote host's ports, of {ports_text(ports)}"
@@ -191,7 +191,7 @@ def _remote(rule: Grant, asked: Asked) -> Iterator[str]:
         yield f"lets only {_listed(rule.remote)} connect"
 
 
-def _granted_external(rule: Grant, asked: Asked) -> Iterator[str]:
+def _granted_external(rule: Grant, asked: RuleInput) -> Iterator[str]:
     if match.permitted(rule, asked):
         return
     wanted = asked.int_port if asked.exact is None else asked.exact
@@ -199,14 +199,14 @@ def _granted_external(rule: Grant, asked: Asked) -> Iterator[str]:
     yield f"external port {wanted} is not in {allowed}"
 
 
-_FORBID: tuple[Callable[[Forbid, Asked], Iterator[str]], ...] = (
+_FORBID: tuple[Callable[[Forbid, RuleInput], Iterator[str]], ...] = (
     _ports,
     _kind,
     _ended,
     _forbidden_zone,
     _forbidden_external,
 )
-_GRANT: tuple[Callable[[Grant, Asked], Iterator[str]], ...] = (
+_GRANT: tuple[Callable[[Grant, RuleInput], Iterator[str]], ...] = (
     _ports,
     _kind,
     _ended,

@@ -10,9 +10,9 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from upnp_gw.gate.decision import Facts, Held
-from upnp_gw.gate.device_history import DeviceBook
-from upnp_gw.gate.schema import ANYWHERE, Assure, Device, Policy
+from upnp_gw.gate.decision import Facts, HeldMappings
+from upnp_gw.gate.device_history import DeviceHistory
+from upnp_gw.gate.schema import ANYWHERE, Assurance, Device, Policy
 from upnp_gw.model.device import device_id, lan_of, mac_of
 from upnp_gw.model.dhcp import Leases
 from upnp_gw.model.mapping import Instant, IPAddress, Via
@@ -24,7 +24,7 @@ OPERATOR = "operator"
 """The device of a request that came over the control socket."""
 
 
-class Identified(NamedTuple):
+class IdentifiedHost(NamedTuple):
     """The host behind an address."""
 
     device: str
@@ -34,7 +34,7 @@ class Identified(NamedTuple):
     """Its LAN interface; empty: unknown."""
 
 
-def device_of(network: Network, neighbours: Neighbours, address: IPAddress, interface: str = "") -> Identified:
+def device_of(network: Network, neighbours: Neighbours, address: IPAddress, interface: str = "") -> IdentifiedHost:
     """The host behind an address. ``interface``: the LAN that its packet came in on; empty: the LAN of its prefix.
 
     A link-local address may be on two LANs: only with the interface is it told apart.
@@ -42,8 +42,8 @@ def device_of(network: Network, neighbours: Neighbours, address: IPAddress, inte
     lan = interface or network.lan_of(address)
     entry = neighbours.find(address, lan or None)
     if entry is None:
-        return Identified(str(address), None, lan)
-    return Identified(network.device_id(entry.mac, entry.interface), entry.mac, entry.interface)
+        return IdentifiedHost(str(address), None, lan)
+    return IdentifiedHost(network.device_id(entry.mac, entry.interface), entry.mac, entry.interface)
 
 
 def names_of(policy: Policy, facts: Facts) -> frozenset[str]:
@@ -61,7 +61,11 @@ def _known(policy: Policy, mac: str | None, address: IPAddress) -> tuple[Device,
 def _agrees(device: Device, facts: Facts) -> bool:
     if device.addresses and facts.address not in device.addresses:
         return False
-    if device.macs and facts.mac not in device.macs and (device.assure is not Assure.IP or facts.mac is not None):
+    if (
+        device.macs
+        and facts.mac not in device.macs
+        and (device.assure is not Assurance.IP or facts.mac is not None)
+    ):
         return False
     if not _on_its_lan(device, facts.lan, facts.main_lan):
         return False
@@ -69,7 +73,7 @@ def _agrees(device: Device, facts: Facts) -> bool:
     unread = facts.restoring and facts.dhcp_name is None
     if device.dhcp_name is not None and not _same_name(facts.dhcp_name, device.dhcp_name) and not unread:
         return False
-    return device.assure is not Assure.LEASE or facts.lease_agrees or unread
+    return device.assure is not Assurance.LEASE or facts.lease_agrees or unread
 
 
 def _on_its_lan(device: Device, lan: str, main_lan: str) -> bool:
@@ -160,8 +164,8 @@ def gather(
     network: Network,
     neighbours: Neighbours,
     gateway_ports: GatewayPorts,
-    book: DeviceBook,
-    held: Held,
+    book: DeviceHistory,
+    held: HeldMappings,
     request: MapRequest,
     now: Instant,
     local: datetime,
@@ -188,10 +192,10 @@ def gather(
     other = who if target == source else device_of(network, neighbours, target)
     if holder is not None and (held_by := mac_of(holder)) is not None:
         # The gateway itself asks, for the holder. A neighbour with another MAC makes the target another's.
-        who = Identified(holder, held_by, lan_of(holder) or _only_lan(network))
+        who = IdentifiedHost(holder, held_by, lan_of(holder) or _only_lan(network))
         other = other if other.mac is not None or delegated else who
     if request.via is Via.OPERATOR:
-        who = Identified(OPERATOR, None, "")
+        who = IdentifiedHost(OPERATOR, None, "")
     device, mac, lan = who
     dhcp_name, lease_agrees = leases.known(source, mac, neighbours, now.wall, lambda a: network.lan_of(a) == lan)
     today = local.date().toordinal()

@@ -12,11 +12,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 
 from upnp_gw.gate import values
 from upnp_gw.gate.decide import decide, lifetime_s
-from upnp_gw.gate.decision import Facts, Held, Outcome, Verdict
+from upnp_gw.gate.decision import Facts, HeldMappings, Outcome, Verdict
 from upnp_gw.gate.policyfile import CaseFrom, CaseRequest, CaseTable, printable, shaped
-from upnp_gw.gate.rules import Rules, known
+from upnp_gw.gate.rules import PolicyRules, known
 from upnp_gw.gate.schema import ANYWHERE, Case, Device, Family, Policy
-from upnp_gw.gate.values import Place, duration_text, optional
+from upnp_gw.gate.values import KeyPath, duration_text, optional
 from upnp_gw.model.device import device_id
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Endpoint, IPAddress, Transport, Via
@@ -27,7 +27,7 @@ NOON = 12 * 60
 LAN = "lan"
 
 
-def case_of(raw: object, rules: Rules, place: Place) -> Case:
+def case_of(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
     """One ``[[test]]`` block, read. Raises ConfigError."""
     table = shaped(raw, CaseTable, place.where, place.key)
     spot, asked = place.at("from"), place.at("request")
@@ -67,7 +67,7 @@ def case_of(raw: object, rules: Rules, place: Place) -> Case:
     )
 
 
-def _family(text: str | None, judged: IPAddress | None, place: Place) -> Family:
+def _family(text: str | None, judged: IPAddress | None, place: KeyPath) -> Family:
     """What is said, else what the address is, else IPv4."""
     given = None if judged is None else Family(f"ip{judged.version}")
     if text is None:
@@ -81,15 +81,15 @@ def _family(text: str | None, judged: IPAddress | None, place: Place) -> Family:
 def mac_or_device(text: str, policy: Policy, where: str) -> str:
     """A MAC address. Raises ConfigError where it is none, and no device of the policy either."""
     try:
-        return values.mac(text, Place(where))
+        return values.mac(text, KeyPath(where))
     except ConfigError:
-        raise Place(where).wrong(
+        raise KeyPath(where).wrong(
             text, f"a MAC address, or {known('device', policy.devices)}", example=False
         ) from None
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CaseResult:
     """How one test came out."""
 
     case: Case
@@ -113,7 +113,7 @@ def run(policy: Policy, where: str) -> None:
             raise ConfigError(where, result.case.key, str(result))
 
 
-def results(policy: Policy, where: str) -> Iterator[Result]:
+def results(policy: Policy, where: str) -> Iterator[CaseResult]:
     """Every test of the policy, run. Raises ConfigError where a test has no scene."""
     for case in policy.cases:
         verdict, got_ttl_s = answer(policy, case, where)
@@ -124,7 +124,7 @@ def results(policy: Policy, where: str) -> Iterator[Result]:
         if case.want_ttl_s is not None:
             wanted.append(f"ttl {duration_text(case.want_ttl_s)}")
             got.append(f"ttl {'none' if got_ttl_s is None else duration_text(got_ttl_s)}")
-        yield Result(case, ", ".join(wanted), ", ".join(got), verdict.reasons)
+        yield CaseResult(case, ", ".join(wanted), ", ".join(got), verdict.reasons)
 
 
 def answer(policy: Policy, case: Case, where: str) -> tuple[Verdict, int | None]:
@@ -157,7 +157,7 @@ def scene(policy: Policy, case: Case, where: str) -> tuple[Facts, MapRequest]:
         gateway_ports=GatewayPorts(),
         minute_of_day=case.minute_of_day,
         today=1,
-        held=Held(case.holds, case.holds, {grant.name: case.holds for grant in policy.grants}),
+        held=HeldMappings(case.holds, case.holds, {grant.name: case.holds for grant in policy.grants}),
         dhcp_name=None if device is None else device.dhcp_name,
         lease_agrees=device is not None,
     )

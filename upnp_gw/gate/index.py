@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from upnp_gw.gate.portset import ALL_PORTS
-from upnp_gw.gate.schema import Device, Forbid, Grant, Policy, Rules
+from upnp_gw.gate.schema import Device, DeviceRules, Forbid, Grant, Policy
 
 Rule = TypeVar("Rule", Forbid, Grant)
 K = TypeVar("K")
@@ -36,13 +36,13 @@ def _grouped(pairs: Iterable[tuple[K, Device]]) -> dict[K, tuple[Device, ...]]:
     return table
 
 
-def _by_device(rules: tuple[Rule, ...], devices: list[Device]) -> dict[str, Rules[Rule]]:
+def _by_device(rules: tuple[Rule, ...], devices: list[Device]) -> dict[str, DeviceRules[Rule]]:
     """Device name -> its rules and those for everyone, in the order given. Like ones are one object."""
     positions: dict[str, list[int]] = {device.name: [] for device in devices}
     for position, rule in enumerate(rules):
         for name in positions if rule.devices is None else rule.devices & positions.keys():
             positions[name].append(position)
-    made: dict[tuple[int, ...], Rules[Rule]] = {}
+    made: dict[tuple[int, ...], DeviceRules[Rule]] = {}
     for found in positions.values():
         key = tuple(found)
         if key not in made:
@@ -50,7 +50,7 @@ def _by_device(rules: tuple[Rule, ...], devices: list[Device]) -> dict[str, Rule
     return {name: made[tuple(found)] for name, found in positions.items()}
 
 
-def _by_port(rules: tuple[Rule, ...]) -> Rules[Rule]:
+def _by_port(rules: tuple[Rule, ...]) -> DeviceRules[Rule]:
     """Cuts the ports where the set of rules changes, and keeps the rules of each piece."""
     starting: dict[int, list[int]] = {0: []}
     ending: dict[int, list[int]] = {}
@@ -65,7 +65,7 @@ def _by_port(rules: tuple[Rule, ...]) -> Rules[Rule]:
         current.difference_update(ending.get(start, ()))
         current.update(starting.get(start, ()))
         pieces.append(tuple(rules[position] for position in sorted(current)))
-    return Rules(rules, tuple(starts), tuple(pieces))
+    return DeviceRules(rules, tuple(starts), tuple(pieces))
 
 
 def basis(policy: Policy, rule: str | None) -> str:

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from upnp_gw.gate import file_tests as cases
-from upnp_gw.gate.build import Approved, build
+from upnp_gw.gate.build import ManagedPolicy, build
 from upnp_gw.gate.index import indexed
 from upnp_gw.gate.lint import Finding, lint
 from upnp_gw.gate.schema import Policy
@@ -23,7 +23,7 @@ LARGEST = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedPolicy:
     """A policy that may come into force, and what its author should look at."""
 
     policy: Policy
@@ -36,7 +36,7 @@ class Loaded:
     """Names of rules of the machine-owned file that had expired."""
 
 
-def load_file(path: Path, today: date) -> Loaded:
+def load_file(path: Path, today: date) -> LoadedPolicy:
     """Reads a policy file. Raises ConfigError, a file that cannot be read among its causes."""
     return load_text(read_text(path), str(path), today)
 
@@ -82,35 +82,37 @@ def _text(path: Path, data: bytes) -> str:
         raise not_utf8(str(path), data, error.start) from None
 
 
-def load_text(text: str, where: str, today: date) -> Loaded:
+def load_text(text: str, where: str, today: date) -> LoadedPolicy:
     """The same for a text; ``where`` names it in errors. ``today`` is for reviews that are overdue."""
     with located(text, where):
         return loaded(tables(text, where), where, today)
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class CheckedPolicy:
     """A policy with sound tables, and how its tests came out."""
 
     policy: Policy
     warnings: tuple[Finding, ...]
-    results: tuple[cases.Result, ...]
+    results: tuple[cases.CaseResult, ...]
 
     @property
-    def failed(self) -> tuple[cases.Result, ...]:
+    def failed(self) -> tuple[cases.CaseResult, ...]:
         return tuple(result for result in self.results if not result.passed)
 
 
-def examined(text: str, where: str, today: date) -> Examined:
+def examined(text: str, where: str, today: date) -> CheckedPolicy:
     """Every test of a text, those that fail too. Raises ConfigError where the tables are not sound."""
     with located(text, where):
         policy = indexed(build(tables(text, where), where))
-        return Examined(policy, lint(policy, today), tuple(cases.results(policy, where)))
+        return CheckedPolicy(policy, lint(policy, today), tuple(cases.results(policy, where)))
 
 
-def loaded(raw: Mapping[str, object], where: str, today: date, approved: Approved | None = None) -> Loaded:
+def loaded(
+    raw: Mapping[str, object], where: str, today: date, approved: ManagedPolicy | None = None
+) -> LoadedPolicy:
     """The policy of parsed tables, those that the operator's commands wrote added. Raises ConfigError."""
     policy = indexed(build(raw, where, approved))
     findings = lint(policy, today)
     cases.run(policy, where)
-    return Loaded(policy, findings)
+    return LoadedPolicy(policy, findings)

@@ -26,7 +26,7 @@ Plain = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ManagedText:
     """A new text of the file, and the part of it that is new (or was taken out), as TOML."""
 
     text: str
@@ -34,7 +34,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ManagedChange:
     """What to add, and which rules to take out. ``devices`` replace those of the same name."""
 
     devices: Mapping[str, Plain]
@@ -49,7 +49,7 @@ class Change:
 NOTHING: Mapping[str, Plain] = {}
 
 
-def changed(text: str, change: Change) -> Written:
+def changed(text: str, change: ManagedChange) -> ManagedText:
     """The text, which is sound TOML, with the change made. tomlkit may raise anything where it cannot edit it."""
     document = tomlkit.parse(text or f"{HEADER}\nversion = 1\n")
     as_tables(document)
@@ -58,20 +58,20 @@ def changed(text: str, change: Change) -> Written:
     for kind in KINDS:
         _drop_rules(document, kind, change.without)
     _add(document, change)
-    return Written(tomlkit.dumps(document), toml_of(change))
+    return ManagedText(tomlkit.dumps(document), toml_of(change))
 
 
-def toml_of(change: Change) -> str:
+def toml_of(change: ManagedChange) -> str:
     """The additions of the change, as TOML."""
     document = tomlkit.document()
     _add(document, change)
     return tomlkit.dumps(document).strip() + "\n" if document else ""
 
 
-def rules_of(raw: Plain, names: Collection[str]) -> Change:
+def rules_of(raw: Plain, names: Collection[str]) -> ManagedChange:
     """The rules of these names, as a change that would write them again: for showing what goes."""
     found = {kind: tuple(r for r in raw.get(kind, ()) if r.get("name") in names) for kind in KINDS}
-    return Change(NOTHING, found["forbid"], found["grant"])
+    return ManagedChange(NOTHING, found["forbid"], found["grant"])
 
 
 def ended(raw: Plain, wall: float) -> frozenset[str]:
@@ -136,7 +136,7 @@ def port_values(ports: Iterable[tuple[int, int]]) -> list[int | str]:
     return [low if low == high else f"{low}-{high}" for low, high in normal(ports)]
 
 
-def _add(document: tomlkit.TOMLDocument, change: Change) -> None:
+def _add(document: tomlkit.TOMLDocument, change: ManagedChange) -> None:
     for name, table in change.devices.items():
         if "device" not in document:
             document.add("device", tomlkit.table(is_super_table=True))
@@ -155,11 +155,11 @@ def as_tables(document: tomlkit.TOMLDocument) -> None:
         if rules is not None and not isinstance(rules, AoT):
             document.remove(kind)
             kept = tuple(rules.unwrap())
-            _add(document, Change({}, forbids=kept) if kind == "forbid" else Change({}, grants=kept))
+            _add(document, ManagedChange({}, forbids=kept) if kind == "forbid" else ManagedChange({}, grants=kept))
     devices = document.get("device")
     if isinstance(devices, InlineTable):
         document.remove("device")
-        _add(document, Change(devices.unwrap()))
+        _add(document, ManagedChange(devices.unwrap()))
 
 
 def _table(values: Plain) -> Table:

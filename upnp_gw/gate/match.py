@@ -13,7 +13,7 @@ from upnp_gw.model.request import MapRequest, Refusal
 DAY_MIN = DAY_S // 60
 
 
-class Asked:
+class RuleInput:
     """A request as the rules look at it, worked out once."""
 
     __slots__ = (
@@ -82,7 +82,7 @@ class Asked:
         return min(left, default=None)
 
 
-def forbids(rule: Forbid, asked: Asked) -> bool:
+def forbids(rule: Forbid, asked: RuleInput) -> bool:
     """All of its conditions hold. Name and internal port were looked up before; a zone counts at either end."""
     return (
         asked.family in rule.families
@@ -93,7 +93,7 @@ def forbids(rule: Forbid, asked: Asked) -> bool:
     )
 
 
-def covers(rule: Grant, asked: Asked) -> bool:
+def covers(rule: Grant, asked: RuleInput) -> bool:
     """Its conditions hold, but for external port and room. Name and internal port were looked up before."""
     return (
         asked.request.transport in rule.transports
@@ -105,11 +105,11 @@ def covers(rule: Grant, asked: Asked) -> bool:
     )
 
 
-def _in_force(rule: Forbid | Grant, asked: Asked) -> bool:
+def _in_force(rule: Forbid | Grant, asked: RuleInput) -> bool:
     return rule.until is None or asked.facts.wall < rule.until
 
 
-def _leads_to(rule: Grant, asked: Asked) -> bool:
+def _leads_to(rule: Grant, asked: RuleInput) -> bool:
     """A grant with ``for`` covers those internal clients and no others; one without, the requester alone."""
     if not rule.targets:
         return asked.own
@@ -117,7 +117,7 @@ def _leads_to(rule: Grant, asked: Asked) -> bool:
     return any(target in net for net in rule.targets)
 
 
-def lets_connect(rule: Grant, asked: Asked) -> bool:
+def lets_connect(rule: Grant, asked: RuleInput) -> bool:
     """The remote host asked for, or some of those that PCP FILTERs ask for, are inside the grant's, and come from
     ports that it allows. None of the right family means nobody, not anybody."""
     if rule.remote_ports is not None and not names_remote_ports(asked.request, rule.remote_ports):
@@ -137,12 +137,12 @@ def names_remote_ports(request: MapRequest, ports: PortRanges) -> bool:
     return bool(named) and all(contains(ports, port) for port in named)
 
 
-def remotes(rule: Grant, asked: Asked) -> tuple[IPNetwork, ...]:
+def remotes(rule: Grant, asked: RuleInput) -> tuple[IPNetwork, ...]:
     """The remote hosts that may connect under this grant, of the internal client's address family."""
     return tuple([net for net in rule.remote if net.version == asked.target.version]) if rule.remote else ()
 
 
-def permitted(rule: Grant, asked: Asked) -> PortRanges:
+def permitted(rule: Grant, asked: RuleInput) -> PortRanges:
     """The external ports that the grant leaves: an exact request's own or none, else those to choose from."""
     port = asked.int_port
     if asked.exact is not None:

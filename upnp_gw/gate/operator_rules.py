@@ -1,6 +1,6 @@
 """The rules that a command or a yes writes: a named device, a small grant, a forbid, each with end or review date.
 
-Pure: from the policy in force and the time to a ``Change`` of the machine-owned file.
+Pure: from the policy in force and the time to a ``ManagedChange`` of the machine-owned file.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Any
 from upnp_gw.gate.decision import External, PortRanges
 from upnp_gw.gate.facts import device_of, ids_of, name_of
 from upnp_gw.gate.index import basis
-from upnp_gw.gate.managed_file import Change, free_name, moment, port_values, toml_of
+from upnp_gw.gate.managed_file import ManagedChange, free_name, moment, port_values, toml_of
 from upnp_gw.gate.portset import UNPRIVILEGED
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.schema import DAY_S, Family, Grant, Policy
@@ -32,7 +32,7 @@ OWNER = "operator"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CommandTarget:
     """The device that a command names."""
 
     devices: tuple[str, ...]
@@ -43,7 +43,7 @@ class Target:
     """A name for one without."""
 
 
-class Proposals:
+class OperatorRules:
     """Makes the rules of answers and commands under the policy in force. ``wall``: wall-clock seconds;
     ``main_lan``: the first LAN."""
 
@@ -54,14 +54,14 @@ class Proposals:
 
     # -- who
 
-    def target(self, text: str, neighbours: Neighbours, network: Network) -> Target | str:
+    def target(self, text: str, neighbours: Neighbours, network: Network) -> CommandTarget | str:
         """The device with this name, MAC address (with ``@LAN`` where there are several LANs) or address; a
         sentence for the operator where there is none."""
         if (known := self.policy.devices.get(text)) is not None:
             found = ids_of(known, network.lan_names)
             if not known.macs:
                 found = frozenset(device_of(network, neighbours, a).device for a in known.addresses)
-            return Target(tuple(sorted(found)), text, text)
+            return CommandTarget(tuple(sorted(found)), text, text)
         mac, at, lan = text.partition("@")
         mac = mac.lower().replace("-", ":")
         if is_mac(mac):
@@ -79,7 +79,9 @@ class Proposals:
             return f"no host is known at {address} now; name the device by its MAC address"
         return self._unnamed(str(address))
 
-    def _by_mac(self, mac: str, lan: str, named: bool, neighbours: Neighbours, network: Network) -> Target | str:
+    def _by_mac(
+        self, mac: str, lan: str, named: bool, neighbours: Neighbours, network: Network
+    ) -> CommandTarget | str:
         """The device of a MAC address. Without a LAN it is on the first one, unless another LAN has it, too."""
         lans = network.lan_names
         if named and lan not in lans:
@@ -93,11 +95,13 @@ class Proposals:
     def name_of(self, device: str) -> str | None:
         return name_of(self.policy, device, self.main_lan)
 
-    def _unnamed(self, device: str) -> Target:
+    def _unnamed(self, device: str) -> CommandTarget:
         name = self.name_of(device)
-        return Target((device,), name, name or free_name(f"host-{device.replace(':', '')}", self.policy.devices))
+        return CommandTarget(
+            (device,), name, name or free_name(f"host-{device.replace(':', '')}", self.policy.devices)
+        )
 
-    def _devices(self, target: Target) -> tuple[str, Mapping[str, Any]]:
+    def _devices(self, target: CommandTarget) -> tuple[str, Mapping[str, Any]]:
         """The name to write rules for, and the device to write where it has none yet."""
         if target.name is not None:
             return target.name, {}
@@ -105,13 +109,15 @@ class Proposals:
 
     # -- rules
 
-    def name(self, target: Target, name: str) -> Change:
+    def name(self, target: CommandTarget, name: str) -> ManagedChange:
         renamed = {} if target.name in (None, name) else {target.name: name}
-        return Change({name: self._facts(target.devices)}, renamed={str(old): new for old, new in renamed.items()})
+        return ManagedChange(
+            {name: self._facts(target.devices)}, renamed={str(old): new for old, new in renamed.items()}
+        )
 
     def allow(
-        self, target: Target, ports: PortRanges, transports: tuple[Transport, ...], for_s: int | None
-    ) -> Change:
+        self, target: CommandTarget, ports: PortRanges, transports: tuple[Transport, ...], for_s: int | None
+    ) -> ManagedChange:
         """``ports`` empty: every port from 1024 up."""
         who, devices = self._devices(target)
         singles = all(low == high for low, high in ports) and len(ports) > 0
@@ -125,17 +131,17 @@ class Proposals:
             "owner": OWNER,
             "reason": "upnp-gw allow",
         }
-        return Change(devices, grants=(rule,))
+        return ManagedChange(devices, grants=(rule,))
 
-    def block(self, target: Target, for_s: int | None) -> Change:
+    def block(self, target: CommandTarget, for_s: int | None) -> ManagedChange:
         """Everything is refused to the device; what it holds ends."""
         who, devices = self._devices(target)
         name = f"block-{who}"[:40]
         again = frozenset({name} & self._names())
         rule = {"name": name, "who": who, **self._end(for_s), "owner": OWNER, "reason": "upnp-gw block"}
-        return Change(devices, forbids=(rule,), without=again)
+        return ManagedChange(devices, forbids=(rule,), without=again)
 
-    def blocks_of(self, target: Target, approved: Mapping[str, Any]) -> frozenset[str]:
+    def blocks_of(self, target: CommandTarget, approved: Mapping[str, Any]) -> frozenset[str]:
         """The names of the blocks of this device that commands wrote."""
         names = {self.name_of(device) for device in target.devices} | {target.name}
         return frozenset(
@@ -155,7 +161,7 @@ class Proposals:
         grant = self._grant(question)
         return grant.approve_for_s if grant is not None else None
 
-    def approve(self, question: Question, for_s: int | None) -> Change:
+    def approve(self, question: Question, for_s: int | None) -> ManagedChange:
         """A grant for exactly what was asked, under the obligations of the one that waited for the yes."""
         who, devices = self._devices(self._asker(question))
         topic, terms, waiting = question.topic, question.terms, self._grant(question)
@@ -181,7 +187,7 @@ class Proposals:
             "owner": OWNER,
             "reason": f"asked as question {question.number}",
         }
-        return Change(devices, grants=(rule,))
+        return ManagedChange(devices, grants=(rule,))
 
     def _leading(self, question: Question) -> dict[str, Any]:
         target = question.topic.target
@@ -212,7 +218,7 @@ class Proposals:
         hold_s = min(terms.lease_s, limits.max_hold_s, (waiting and waiting.max_hold_s) or limits.max_hold_s)
         return {"max_ttl": duration_text(ttl_s), "max_hold": duration_text(hold_s)}
 
-    def deny(self, question: Question, for_s: int | None) -> Change:
+    def deny(self, question: Question, for_s: int | None) -> ManagedChange:
         """A forbid of the internal port, for every external port and remote host, so that nobody is asked again."""
         who, devices = self._devices(self._asker(question))
         topic = question.topic
@@ -226,7 +232,7 @@ class Proposals:
             "owner": OWNER,
             "reason": f"asked as question {question.number}",
         }
-        return Change(devices, forbids=(rule,))
+        return ManagedChange(devices, forbids=(rule,))
 
     def toml(self, question: Question) -> str:
         """The exact TOML that a yes without a time would write now; ``still_waits`` has to be true."""
@@ -234,7 +240,7 @@ class Proposals:
 
     # -- how
 
-    def _asker(self, question: Question) -> Target:
+    def _asker(self, question: Question) -> CommandTarget:
         return self._unnamed(question.topic.device)
 
     def _facts(self, devices: tuple[str, ...]) -> dict[str, Any]:

@@ -20,11 +20,11 @@ Duration = str | int
 Tables = dict[str, dict[str, Any]]
 
 
-class Table(msgspec.Struct, forbid_unknown_fields=True):
+class TomlTable(msgspec.Struct, forbid_unknown_fields=True):
     """A TOML table with known keys."""
 
 
-class TopTable(Table):
+class TopTable(TomlTable):
     version: int
     default: str = "deny"
     mode: str = "enforce"
@@ -37,7 +37,7 @@ class TopTable(Table):
     test: list[dict[str, Any]] = []
 
 
-class ApprovedTable(Table):
+class ApprovedTable(TomlTable):
     """What the gateway itself writes for the operator: names, grants and forbids, nothing else."""
 
     version: int
@@ -46,7 +46,7 @@ class ApprovedTable(Table):
     grant: list[dict[str, Any]] = []
 
 
-class LimitsTable(Table):
+class LimitsTable(TomlTable):
     total_mappings: int | None = None
     per_device: int | None = None
     elements_per_device: int | None = None
@@ -57,7 +57,7 @@ class LimitsTable(Table):
     on_incident: str | None = None
 
 
-class DeviceTable(Table):
+class DeviceTable(TomlTable):
     mac: Names | None = None
     ip: Names | None = None
     lan: Names | None = None
@@ -65,13 +65,13 @@ class DeviceTable(Table):
     assure: str | None = None
 
 
-class MemberList(Table):
+class MemberList(TomlTable):
     """One line of ``[group]`` or ``[zone]``."""
 
     members: list[str]
 
 
-class ForbidTable(Table):
+class ForbidTable(TomlTable):
     name: str
     who: Names | None = None
     zone: str | None = None
@@ -84,7 +84,7 @@ class ForbidTable(Table):
     reason: str = ""
 
 
-class GrantTable(Table):
+class GrantTable(TomlTable):
     name: str
     who: Names | None = None
     zone: str | None = None
@@ -109,7 +109,7 @@ class GrantTable(Table):
     review_by: date | None = None
 
 
-class CaseFrom(Table):
+class CaseFrom(TomlTable):
     device: str | None = None
     ip: str | None = None
     mac: str | None = None
@@ -119,7 +119,7 @@ class CaseFrom(Table):
     holds: int = 0
 
 
-class CaseRequest(Table):
+class CaseRequest(TomlTable):
     proto: str
     int_port: int = msgspec.field(name="int")
     ext: int | None = None
@@ -130,7 +130,7 @@ class CaseRequest(Table):
     remote_port: int | None = None
 
 
-class CaseTable(Table):
+class CaseTable(TomlTable):
     name: str
     sender: dict[str, Any] = msgspec.field(name="from")
     request: dict[str, Any]
@@ -140,7 +140,7 @@ class CaseTable(Table):
     at: str | None = None
 
 
-T = TypeVar("T", bound=Table)
+T = TypeVar("T", bound=TomlTable)
 
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(.*)`$", re.DOTALL)
@@ -155,7 +155,7 @@ def shaped(raw: object, table: type[T], where: str, key: str) -> T:
         raise _named(str(error), raw, table, where, key) from None
 
 
-def _named(text: str, raw: object, table: type[Table], where: str, key: str) -> ConfigError:
+def _named(text: str, raw: object, table: type[TomlTable], where: str, key: str) -> ConfigError:
     told = _PLACE.match(text)
     problem, path = (told["problem"], told["path"] or "") if told else (text, "")
     place = f"{key}{path.removeprefix('.members')}".removeprefix(".")

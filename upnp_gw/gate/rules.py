@@ -16,7 +16,7 @@ from upnp_gw.gate.schema import (
     Grant,
     Zone,
 )
-from upnp_gw.gate.values import Place, optional
+from upnp_gw.gate.values import KeyPath, optional
 from upnp_gw.model.mapping import IPNetwork, Transport
 
 HOW_TO_NAME = {
@@ -33,7 +33,7 @@ def known(kind: str, names: Mapping[str, object]) -> str:
     return f"a {kind} of this file: {', '.join(sorted(names)[:12])}"
 
 
-class Rules:
+class PolicyRules:
     """Forbids and grants, whose names share one space: a verdict carries only the name."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Rules:
         self.zones = zones
         self.taken: dict[str, str] = {}
 
-    def name(self, text: str, place: Place) -> str:
+    def name(self, text: str, place: KeyPath) -> str:
         values.name(text, place.at("name"))
         if text in RESERVED_RULES:
             raise place.at("name").fail(f"{text!r} is a rule of the gateway itself; take another name")
@@ -59,12 +59,12 @@ class Rules:
         self.taken[text] = str(place)
         return text
 
-    def zone(self, text: str | None, place: Place) -> str | None:
+    def zone(self, text: str | None, place: KeyPath) -> str | None:
         if text is not None and text not in self.zones:
             raise place.wrong(text, known("zone", self.zones), example=False)
         return text
 
-    def who(self, texts: Names, place: Place, known_only: bool) -> frozenset[str] | None:
+    def who(self, texts: Names, place: KeyPath, known_only: bool) -> frozenset[str] | None:
         """Device names, groups resolved; None for ``*``. An unknown device stays in: it matches nobody."""
         wanted = values.listed(texts)
         if not wanted:
@@ -86,14 +86,14 @@ class Rules:
         return frozenset(found)
 
     def matching(
-        self, family: Names | None, proto: Names | None, place: Place
+        self, family: Names | None, proto: Names | None, place: KeyPath
     ) -> tuple[frozenset[Family], frozenset[Transport]]:
         return (
             BOTH_FAMILIES if family is None else values.several_of(family, Family, place.at("family")),
             BOTH_TRANSPORTS if proto is None else values.several_of(proto, Transport, place.at("proto")),
         )
 
-    def forbid(self, raw: object, place: Place) -> Forbid:
+    def forbid(self, raw: object, place: KeyPath) -> Forbid:
         table = shaped(raw, ForbidTable, place.where, place.key)
         families, transports = self.matching(table.family, table.proto, place)
         return Forbid(
@@ -107,7 +107,7 @@ class Rules:
             until=optional(table.until, values.moment, place.at("until")),
         )
 
-    def grant(self, raw: object, place: Place) -> Grant:
+    def grant(self, raw: object, place: KeyPath) -> Grant:
         table = shaped(raw, GrantTable, place.where, place.key)
         if table.who is None and table.zone is None:
             raise place.at("who").fail('missing; accepted: a device, "@group", a list, "*", or zone = "..."')
@@ -146,15 +146,15 @@ class Rules:
         )
 
 
-def _count(value: int, place: Place) -> int:
+def _count(value: int, place: KeyPath) -> int:
     return values.number(value, 1, 65535, place)
 
 
-def _day_count(value: int, place: Place) -> int:
+def _day_count(value: int, place: KeyPath) -> int:
     return values.number(value, 1, 1024, place)
 
 
-def _prefixes(texts: list[str] | None, place: Place, without: str) -> tuple[IPNetwork, ...]:
+def _prefixes(texts: list[str] | None, place: KeyPath, without: str) -> tuple[IPNetwork, ...]:
     """``without``: the meaning of a missing key. An empty list never means the same."""
     if texts == []:
         raise place.empty(f"; leave it out for {without}, or name prefixes")
@@ -166,7 +166,7 @@ def _spoken_of(prefixes: tuple[IPNetwork, ...]) -> frozenset[Family]:
     return frozenset(Family(f"ip{net.version}") for net in prefixes) or BOTH_FAMILIES
 
 
-def _external(ext: str | None, ext_ports: Ports | None, place: Place) -> tuple[External, PortRanges | None]:
+def _external(ext: str | None, ext_ports: Ports | None, place: KeyPath) -> tuple[External, PortRanges | None]:
     """``ext`` says how a port is chosen, or is itself a range; ``ext_ports`` which ones there are."""
     listed = optional(ext_ports, values.ports, place.at("ext_ports"))
     if ext is None:

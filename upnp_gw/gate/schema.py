@@ -38,7 +38,7 @@ class Mode(StrEnum):
     OBSERVE = "observe"
 
 
-class Assure(StrEnum):
+class Assurance(StrEnum):
     """How a device is recognised: by its address; by its neighbour entry's MAC; or by these and its DHCP lease."""
 
     IP = "ip"
@@ -97,7 +97,7 @@ class Device:
     lans: frozenset[str] = frozenset()
     """Its possible LAN interfaces, or ``*``; empty: for a MAC address the gateway's first LAN."""
     dhcp_name: str | None = None
-    assure: Assure = Assure.MAC
+    assure: Assurance = Assurance.MAC
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ Rule = TypeVar("Rule", Forbid, Grant)
 
 
 @dataclass(frozen=True, slots=True)
-class Rules(Generic[Rule]):
+class DeviceRules(Generic[Rule]):
     """The forbids or grants that can concern one device, found by internal port in O(log n)."""
 
     every: tuple[Rule, ...] = ()
@@ -270,11 +270,11 @@ class Policy:
     """12 hex digits over all that can change an answer: not the file's order, its comments or its tests."""
     by_mac: Mapping[str, tuple[Device, ...]] = field(default_factory=dict, compare=False, repr=False)
     by_address: Mapping[IPAddress, tuple[Device, ...]] = field(default_factory=dict, compare=False, repr=False)
-    grants_of: Mapping[str, Rules[Grant]] = field(default_factory=dict, compare=False, repr=False)
+    grants_of: Mapping[str, DeviceRules[Grant]] = field(default_factory=dict, compare=False, repr=False)
     """Device name -> the grants that can concern it, by rank, those for anyone among them."""
-    grants_of_anyone: Rules[Grant] = field(default=Rules(), compare=False, repr=False)
-    forbids_of: Mapping[str, Rules[Forbid]] = field(default_factory=dict, compare=False, repr=False)
-    forbids_of_anyone: Rules[Forbid] = field(default=Rules(), compare=False, repr=False)
+    grants_of_anyone: DeviceRules[Grant] = field(default=DeviceRules(), compare=False, repr=False)
+    forbids_of: Mapping[str, DeviceRules[Forbid]] = field(default_factory=dict, compare=False, repr=False)
+    forbids_of_anyone: DeviceRules[Forbid] = field(default=DeviceRules(), compare=False, repr=False)
 
     def grant(self, name: str | None) -> Grant | None:
         """The grant of this name, if there is one."""

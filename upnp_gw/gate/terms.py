@@ -10,7 +10,7 @@ from ipaddress import IPv6Network
 from typing import NamedTuple
 
 from upnp_gw.gate.decision import Facts, PortRanges
-from upnp_gw.gate.match import Asked, permitted
+from upnp_gw.gate.match import RuleInput, permitted
 from upnp_gw.gate.portset import contains, covers, normal
 from upnp_gw.gate.schema import Family, Grant, Policy
 from upnp_gw.model.mapping import IPAddress, IPNetwork, RemotePeers, Transport
@@ -82,7 +82,7 @@ def terms_of(
     lease_s = min(request.lifetime_s or longest, longest)
     if request.internal.address.version == 6:
         return Terms((), lease_s)
-    asked, suggested = Asked(policy, facts, request), request.external_port
+    asked, suggested = RuleInput(policy, facts, request), request.external_port
     ports = permitted(waiting or NO_GRANT, asked)
     if asked.exact is None and suggested and contains(ports, suggested) and can_have(suggested):
         ports = ((suggested, suggested),)
@@ -90,7 +90,7 @@ def terms_of(
 
 
 @dataclass(frozen=True, slots=True)
-class Connecting:
+class RemoteAccess:
     """Remote hosts and their ports, as a grant states them."""
 
     remote: tuple[IPNetwork, ...]
@@ -99,7 +99,7 @@ class Connecting:
     """Ports of the remote hosts; empty: any."""
 
 
-def connecting(topic: Topic, waiting: Grant | None) -> Connecting | None:
+def connecting(topic: Topic, waiting: Grant | None) -> RemoteAccess | None:
     """The remote hosts that may connect after a yes: those of the request that the waiting grant lets connect.
 
     None: a grant cannot state them. None is left, or the FILTERs name different ports for different hosts.
@@ -112,9 +112,9 @@ def connecting(topic: Topic, waiting: Grant | None) -> Connecting | None:
         return None
     named = tuple(port for port in ports if port)
     if waiting is None or not waiting.remote:
-        return Connecting(_unless_everywhere(networks), named)
+        return RemoteAccess(_unless_everywhere(networks), named)
     inside = granted if not networks else list(_smaller(networks, granted))
-    return Connecting(tuple(sorted(set(inside), key=_order)), named) if inside else None
+    return RemoteAccess(tuple(sorted(set(inside), key=_order)), named) if inside else None
 
 
 def _smaller(networks: Iterable[IPNetwork], granted: Sequence[IPNetwork]) -> Iterator[IPNetwork]:

@@ -1,6 +1,6 @@
 """The values of the policy file: durations, port sets, hours, addresses, names.
 
-Text in, typed value out, or a ``ConfigError`` that names the ``Place`` where the value stands.
+Text in, typed value out, or a ``ConfigError`` that names the ``KeyPath`` where the value stands.
 """
 
 import re
@@ -37,7 +37,7 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class KeyPath:
     """A file and a key path in it."""
 
     where: str
@@ -46,8 +46,8 @@ class Place:
     def __str__(self) -> str:
         return f"{self.key} in {self.where}"
 
-    def at(self, key: str | int) -> "Place":
-        return Place(self.where, f"{self.key}[{key}]" if isinstance(key, int) else joined(self.key, key))
+    def at(self, key: str | int) -> "KeyPath":
+        return KeyPath(self.where, f"{self.key}[{key}]" if isinstance(key, int) else joined(self.key, key))
 
     def wrong(self, value: object, accepted: str = "", example: bool = True) -> ConfigError:
         """Without ``accepted``: what the key takes (``gate.accepted``). ``example``: with a line to write."""
@@ -62,12 +62,12 @@ class Place:
         return ConfigError(self.where, self.key, problem)
 
 
-def optional(value: V | None, read: Callable[[V, Place], T], place: Place) -> T | None:
+def optional(value: V | None, read: Callable[[V, KeyPath], T], place: KeyPath) -> T | None:
     """None stays None; anything else is read."""
     return None if value is None else read(value, place)
 
 
-def duration_s(value: str | int, place: Place) -> int:
+def duration_s(value: str | int, place: KeyPath) -> int:
     """``4h``, or 14400 -> seconds, 1 s to 366 days."""
     if isinstance(value, str):
         found = _DURATION.fullmatch(value)
@@ -79,7 +79,7 @@ def duration_s(value: str | int, place: Place) -> int:
     return seconds
 
 
-def optional_duration_s(value: str | int | None, place: Place) -> int | None:
+def optional_duration_s(value: str | int | None, place: KeyPath) -> int | None:
     """Seconds, as ``duration_s`` reads them; None where there is no duration."""
     return None if value is None else duration_s(value, place)
 
@@ -92,14 +92,14 @@ def duration_text(seconds: int) -> str:
     return f"{seconds}s"
 
 
-def ports(values: Sequence[int | str], place: Place) -> PortRanges:
+def ports(values: Sequence[int | str], place: KeyPath) -> PortRanges:
     """``[443, "137-139"]`` -> ranges. Never empty."""
     if not values:
         raise place.empty(", so it would match nothing; leave it out or name ports")
     return normal(_port_range(value, place.at(index)) for index, value in enumerate(values))
 
 
-def _port_range(value: int | str, place: Place) -> tuple[int, int]:
+def _port_range(value: int | str, place: KeyPath) -> tuple[int, int]:
     found = _PORTS.fullmatch(str(value))
     low = int(found[1]) if found else 0
     high = int(found[2]) if found and found[2] else low
@@ -108,19 +108,19 @@ def _port_range(value: int | str, place: Place) -> tuple[int, int]:
     return low, high
 
 
-def port(value: int, place: Place) -> int:
+def port(value: int, place: KeyPath) -> int:
     if not 1 <= value <= 65535:
         raise place.wrong(value, "a port 1 to 65535")
     return value
 
 
-def number(value: int, low: int, high: int, place: Place) -> int:
+def number(value: int, low: int, high: int, place: KeyPath) -> int:
     if not low <= value <= high:
         raise place.wrong(value, f"a number {low} to {high}")
     return value
 
 
-def hours(text: str, place: Place) -> tuple[int, int]:
+def hours(text: str, place: KeyPath) -> tuple[int, int]:
     """``06:00-23:00`` -> minutes of the day. From later than until: across midnight. 24:00 only as an end."""
     found = _HOURS.fullmatch(text)
     if not found:
@@ -131,7 +131,7 @@ def hours(text: str, place: Place) -> tuple[int, int]:
     return start, end
 
 
-def minute_of_day(text: str, place: Place) -> int:
+def minute_of_day(text: str, place: KeyPath) -> int:
     found = _CLOCK.fullmatch(text)
     minute = _minute(found[1], found[2]) if found else None
     if minute is None or minute == 1440:
@@ -139,7 +139,7 @@ def minute_of_day(text: str, place: Place) -> int:
     return minute
 
 
-def moment(value: datetime, place: Place) -> float:
+def moment(value: datetime, place: KeyPath) -> float:
     """A time with its offset -> wall-clock seconds."""
     seconds = seconds_of(value)
     if seconds is None:
@@ -161,7 +161,7 @@ def _minute(hour: str, minute: str) -> int | None:
     return value if int(minute) < 60 and value <= 1440 else None
 
 
-def address(text: str, place: Place) -> IPAddress:
+def address(text: str, place: KeyPath) -> IPAddress:
     try:
         if "%" not in text:
             return ip_address(text)
@@ -170,7 +170,7 @@ def address(text: str, place: Place) -> IPAddress:
     raise place.wrong(text, "an IPv4 or IPv6 address without a zone")
 
 
-def prefix(text: str, place: Place) -> IPNetwork:
+def prefix(text: str, place: KeyPath) -> IPNetwork:
     try:
         if "%" not in text:
             return ip_network(text)
@@ -179,7 +179,7 @@ def prefix(text: str, place: Place) -> IPNetwork:
     raise place.wrong(text, "an address, or a prefix without host bits")
 
 
-def mac(text: str, place: Place) -> str:
+def mac(text: str, place: KeyPath) -> str:
     """Lower case, colons; dashes are taken too."""
     value = text.lower().replace("-", ":")
     if not is_mac(value):
@@ -187,21 +187,21 @@ def mac(text: str, place: Place) -> str:
     return value
 
 
-def lan(text: str, place: Place) -> str:
+def lan(text: str, place: KeyPath) -> str:
     """An interface, or ``*`` for any."""
     if not is_interface(text):
         raise place.wrong(text, 'a LAN interface of the gateway, or "*" for any')
     return text
 
 
-def name(text: str, place: Place) -> str:
+def name(text: str, place: KeyPath) -> str:
     """A name of ours in logs, replies and commands: ASCII, at most 40 characters."""
     if not _NAME.fullmatch(text):
         raise place.wrong(text, f'{FREE_NAME}, such as "ps5-lounge"', example=False)
     return text
 
 
-def one_of(text: str, kind: type[E], place: Place, *left_out: E) -> E:
+def one_of(text: str, kind: type[E], place: KeyPath, *left_out: E) -> E:
     choices = {member.value: member for member in kind if member not in left_out}
     if text not in choices:
         raise place.wrong(text, choice(choices), example=False)
@@ -214,7 +214,7 @@ def choice(words: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def several_of(texts: str | list[str], kind: type[E], place: Place) -> frozenset[E]:
+def several_of(texts: str | list[str], kind: type[E], place: KeyPath) -> frozenset[E]:
     values = listed(texts)
     if not values:
         raise place.empty(f", so it would match nothing; accepted: {choice(kind)}")

@@ -25,7 +25,7 @@ class DaemonFailed(Exception):
     """The daemon did not come up, or ended by itself. The text has what it printed last."""
 
 
-class Daemon:
+class LabDaemon:
     """``with Daemon(lab.gateway, tmp_path, "--lan", "lan0", "--wan", "wan0", ...) as daemon: daemon.json("list")``
 
     State and runtime directories are made below ``directory`` and outlive the process: ``kill()`` or ``stop()``,

@@ -71,7 +71,7 @@ def reach(
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class OpenConnection:
     """A connection (or connected UDP socket) that stays open: proofs on a live flow."""
 
     socket: socket.socket | None
@@ -101,7 +101,7 @@ def dial(
     *,
     timeout: float = REFUSED_S,
     source_port: int = 0,
-) -> Iterator[Call]:
+) -> Iterator[OpenConnection]:
     """Connects and keeps the flow for the block. A refusal to connect is told by ``ask()``."""
     with _socket(client, transport, address) as sock:
         sock.settimeout(timeout)
@@ -110,9 +110,9 @@ def dial(
                 sock.bind(("", source_port))
             sock.connect((str(address), port))
         except OSError as error:
-            yield Call(None, _how(error))
+            yield OpenConnection(None, _how(error))
         else:
-            yield Call(sock, "")
+            yield OpenConnection(sock, "")
 
 
 class EchoServer:

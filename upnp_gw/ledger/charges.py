@@ -13,7 +13,7 @@ from upnp_gw.ledger.filters import reach
 from upnp_gw.model.mapping import IPAddress, Mapping, Transport
 
 
-class Inner(NamedTuple):
+class InnerPort(NamedTuple):
     """An internal port of a device, whatever its address."""
 
     transport: Transport
@@ -39,7 +39,7 @@ class Charges:
     """The charges of all rows, kept beside them. Each change is O(1)."""
 
     def __init__(self) -> None:
-        self._inner: dict[str, dict[Inner, dict[int, Counter[str]]]] = {}
+        self._inner: dict[str, dict[InnerPort, dict[int, Counter[str]]]] = {}
         """Device -> internal port -> external port -> the grants of its rows."""
         self._mappings: Counter[str] = Counter()
         self._grants: dict[str, Counter[str]] = {}
@@ -80,7 +80,7 @@ class Charges:
     def elements(self, device: str) -> int:
         return self._elements[device]
 
-    def of(self, device: str, inner: Inner, without: Iterable[Mapping] = ()) -> Charged:
+    def of(self, device: str, inner: InnerPort, without: Iterable[Mapping] = ()) -> Charged:
         """A device's charges ``without`` these of its rows. O(its grants and the external ports of ``inner``)."""
         rows = list(without)
         for row in rows:
@@ -98,9 +98,9 @@ class Charges:
                 self.add(row)
 
 
-def inner_of(mapping: Mapping) -> Inner:
+def inner_of(mapping: Mapping) -> InnerPort:
     client = mapping.internal.address if mapping.delegated else None
-    return Inner(mapping.key.transport, mapping.internal.port, client)
+    return InnerPort(mapping.key.transport, mapping.internal.port, client)
 
 
 def _take(counter: Counter[str], name: str) -> bool:

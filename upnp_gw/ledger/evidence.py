@@ -30,7 +30,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Opening(NamedTuple):
+class EvidenceKey(NamedTuple):
     """What a row of evidence is about: an internal port of a device, for one transport and address family."""
 
     device: str
@@ -46,7 +46,7 @@ class Opening(NamedTuple):
 class Evidence:
     """One row. Times are wall-clock seconds, days are proleptic ordinals of the gateway's local date."""
 
-    opening: Opening
+    opening: EvidenceKey
     first_asked: float
     last_asked: float
     requests: int = 0
@@ -126,7 +126,7 @@ class Changes:
     openings: list[Evidence] = field(default_factory=list)
     devices: list[DeviceEvidence] = field(default_factory=list)
     rules: list[RuleEvidence] = field(default_factory=list)
-    gone: list[Opening] = field(default_factory=list)
+    gone: list[EvidenceKey] = field(default_factory=list)
     gone_devices: list[str] = field(default_factory=list)
     gone_rules: list[str] = field(default_factory=list)
 
@@ -134,7 +134,7 @@ class Changes:
         return any((self.openings, self.devices, self.rules, self.gone, self.gone_devices, self.gone_rules))
 
 
-class Kept(dict[K, V]):
+class BoundedRows(dict[K, V]):
     """Rows by key, which of them changed, and room for ``most``: beyond it an eighth goes, the least worth."""
 
     def __init__(
@@ -184,14 +184,16 @@ class Kept(dict[K, V]):
         return rows, gone
 
 
-class EvidenceBook:
+class EvidenceTable:
     """All the evidence. ``witness`` fills it, the store keeps it over restarts."""
 
     def __init__(self) -> None:
-        self.openings: Kept[Opening, Evidence] = Kept(MOST_ROWS, lambda row: row.worth, self._unlink)
-        self.devices: Kept[str, DeviceEvidence] = Kept(MOST_DEVICES, lambda row: row.worth)
-        self.rules: Kept[str, RuleEvidence] = Kept(MOST_RULES, lambda row: row.worth)
-        self._ports: dict[str, dict[Opening, None]] = {}
+        self.openings: BoundedRows[EvidenceKey, Evidence] = BoundedRows(
+            MOST_ROWS, lambda row: row.worth, self._unlink
+        )
+        self.devices: BoundedRows[str, DeviceEvidence] = BoundedRows(MOST_DEVICES, lambda row: row.worth)
+        self.rules: BoundedRows[str, RuleEvidence] = BoundedRows(MOST_RULES, lambda row: row.worth)
+        self._ports: dict[str, dict[EvidenceKey, None]] = {}
         self._bursts: dict[str, deque[tuple[float, int]]] = {}
 
     def load(
@@ -216,7 +218,7 @@ class EvidenceBook:
 
     # -- what is seen
 
-    def row(self, opening: Opening, wall: float) -> Evidence:
+    def row(self, opening: EvidenceKey, wall: float) -> Evidence:
         """The row of an opening that was asked for."""
         if opening not in self.openings:
             own = self._ports.setdefault(opening.device, {})
@@ -225,7 +227,7 @@ class EvidenceBook:
             self._ports.setdefault(opening.device, {})[opening] = None
         return self.openings.row(opening, lambda: Evidence(opening, wall, wall))
 
-    def used(self, opening: Opening, wall: float, connections: int, volume: int) -> None:
+    def used(self, opening: EvidenceKey, wall: float, connections: int, volume: int) -> None:
         """So many more connections and bytes went through it. No row, no evidence: nobody asked for it."""
         row = self.openings.get(opening)
         if row is None:
@@ -235,7 +237,7 @@ class EvidenceBook:
         row.bytes += max(0, volume)
         row.last_used = wall
 
-    def talked(self, opening: Opening, day: int, remotes: Iterable[IPAddress] | None) -> None:
+    def talked(self, opening: EvidenceKey, day: int, remotes: Iterable[IPAddress] | None) -> None:
         """The device and these remote hosts (None: some, nobody knows which) talked through it on this day."""
         row = self.openings.get(opening)
         if row is None:
@@ -249,7 +251,7 @@ class EvidenceBook:
         else:
             row.remotes = together
 
-    def stood(self, opening: Opening, seconds: float, at_a_time: int) -> None:
+    def stood(self, opening: EvidenceKey, seconds: float, at_a_time: int) -> None:
         """It stood open for so long, by so many mappings."""
         row = self.openings.get(opening)
         if row is not None:
@@ -315,7 +317,7 @@ class EvidenceBook:
         self.devices.gone.update(dict.fromkeys(changes.gone_devices))
         self.rules.gone.update(dict.fromkeys(changes.gone_rules))
 
-    def _unlink(self, opening: Opening) -> None:
+    def _unlink(self, opening: EvidenceKey) -> None:
         own = self._ports[opening.device]
         del own[opening]
         if not own:

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
-from upnp_gw.model.mapping import MOST_FILTERS, IPNetwork, Kind, Mapping, RemotePeers
+from upnp_gw.model.mapping import MOST_FILTERS, IPNetwork, Mapping, MappingKind, RemotePeers
 from upnp_gw.model.prefixes import inside, without
 from upnp_gw.model.request import MapRequest
 
 if TYPE_CHECKING:
-    from upnp_gw.ledger.table import Table
+    from upnp_gw.ledger.table import MappingTable
 
 ANYWHERE6 = IPv6Network("::/0")
 
@@ -53,9 +53,9 @@ def meet(one: RemotePeers | None, other: RemotePeers | None) -> bool:
     return ports_meet and (inside(one.network, other.network) or inside(other.network, one.network))
 
 
-def meeting(mapping: Mapping, table: "Table") -> Iterator[Mapping]:
+def meeting(mapping: Mapping, table: "MappingTable") -> Iterator[Mapping]:
     """The other rows that the kernel could not hold beside this one, whether they are in it now or come back."""
-    if mapping.kind is Kind.PINHOLE:
+    if mapping.kind is MappingKind.PINHOLE:
         rows = table.to_internal(mapping.key.transport, mapping.internal)
     else:
         own = mapping.key.external_address

@@ -6,14 +6,14 @@ from dataclasses import replace
 from upnp_gw.firewall.base import Change, Close, Forward, Open, Refill
 from upnp_gw.ledger.filters import reach
 from upnp_gw.ledger.leases import kernel_timeout_s
-from upnp_gw.ledger.table import Table
+from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.mapping import Endpoint, Instant, Mapping, Transport
 
 Pairs = Sequence[tuple[Mapping | None, Mapping | None]]
 """(before, after) of rows that changed."""
 
 
-def forwards_of(mapping: Mapping, table: Table, now: Instant) -> list[Forward]:
+def forwards_of(mapping: Mapping, table: MappingTable, now: Instant) -> list[Forward]:
     """The kernel's form of an active mapping: one forward, or one for each prefix that may connect, ``m7-0`` ...
 
     The oldest active mapping to an internal endpoint keeps its source port on the way out.
@@ -42,7 +42,7 @@ def mapping_id(forward_id: str) -> str:
     return forward_id.partition("-")[0]
 
 
-class Installed:
+class InstalledForwards:
     """What the kernel holds by our books: the forwards of each mapping as they were last opened."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Installed:
     def of(self, mapping: str) -> tuple[Forward, ...]:
         return tuple(self._forwards.get(mapping, {}).values())
 
-    def changes(self, pairs: Pairs, table: Table, now: Instant) -> list[Change]:
+    def changes(self, pairs: Pairs, table: MappingTable, now: Instant) -> list[Change]:
         """The changes that bring the kernel to the rows as they now are; ``pairs`` are those that changed.
 
         Closes come first, so that a port that changes hands in one batch is free before it is taken; the parts of

@@ -47,7 +47,7 @@ def cut_of(number: int, mapping: Mapping, why: str, now: float) -> PendingCut:
     return PendingCut(number, mapping.device, mapping.id, mapping.decision, mapping.key, mapping.internal, due)
 
 
-class Cuts:
+class PendingCuts:
     """The pending ones, by external port and by time."""
 
     def __init__(self, pending: Iterable[PendingCut] = ()) -> None:

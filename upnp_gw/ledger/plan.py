@@ -13,7 +13,7 @@ from upnp_gw.gate.decision import Allowed, Clamps
 from upnp_gw.ledger.filters import Reach, meet, meeting, named, reach, reach_of, wanted
 from upnp_gw.ledger.leases import decided
 from upnp_gw.ledger.ports import choose
-from upnp_gw.ledger.table import Table
+from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.mapping import (
     MOST_FILTERS,
     UNIQUE_IDS,
@@ -21,9 +21,9 @@ from upnp_gw.model.mapping import (
     Instant,
     IPAddress,
     IPNetwork,
-    Kind,
     Mapping,
     MappingKey,
+    MappingKind,
     Transport,
     Via,
 )
@@ -67,7 +67,7 @@ OPEN_OVER_TCP = NotPlanned(
 class Planner:
     """What a plan needs beside the request. One for each request."""
 
-    table: Table
+    table: MappingTable
     now: Instant
     random: Random
     new_id: Callable[[], str]
@@ -223,7 +223,7 @@ class Planner:
 
     def _crosses(self, mapping: Mapping) -> Mapping | None:
         """Another row of the same external port that would meet this one in the kernel; None: there is none."""
-        if mapping.kind is Kind.PINHOLE:
+        if mapping.kind is MappingKind.PINHOLE:
             return None
         rows = self.table.on_port(mapping.key.transport, mapping.key.external_port)
         crossing = (
@@ -312,7 +312,7 @@ def pinhole_key(request: MapRequest) -> MappingKey:
 
 def meeting_of(mapping: Mapping, met: Mapping) -> NotPlanned:
     """What is said of a mapping that cannot stand beside another one, ``met``."""
-    return replace(PINHOLES_MEET if mapping.kind is Kind.PINHOLE else MAPPINGS_MEET, holder=met)
+    return replace(PINHOLES_MEET if mapping.kind is MappingKind.PINHOLE else MAPPINGS_MEET, holder=met)
 
 
 def _outside(mapping: Mapping, request: MapRequest) -> bool:
@@ -320,8 +320,8 @@ def _outside(mapping: Mapping, request: MapRequest) -> bool:
     return not reach(mapping) or not all(one.within(mapping.filters) for one in request.filters)
 
 
-def kind_of(request: MapRequest) -> Kind:
-    return Kind.PINHOLE if request.internal.address.version == 6 else Kind.PORT_MAPPING
+def kind_of(request: MapRequest) -> MappingKind:
+    return MappingKind.PINHOLE if request.internal.address.version == 6 else MappingKind.PORT_MAPPING
 
 
 def filters_of(clamps: Clamps, request: MapRequest) -> tuple[IPNetwork, ...]:

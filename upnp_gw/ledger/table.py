@@ -1,6 +1,6 @@
 """The mappings in memory, with one index for each question that a request asks: all of them O(1).
 
-Only the gateway's writer changes it, through a ``Draft``: what a batch has done so far is seen by the batch's next
+Only the gateway's writer changes it, through a ``TableDelta``: what a batch has done so far is seen by the batch's next
 request, and is undone whole when the kernel or the store refuses it.
 """
 
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from upnp_gw.ledger.charges import Charged, Charges, Inner
-from upnp_gw.model.mapping import Endpoint, IPAddress, Kind, Mapping, MappingKey, Transport
+from upnp_gw.ledger.charges import Charged, Charges, InnerPort
+from upnp_gw.model.mapping import Endpoint, IPAddress, Mapping, MappingKey, MappingKind, Transport
 
 Port = tuple[Transport, int]
 K = TypeVar("K")
@@ -50,7 +50,7 @@ class Row:
     number: int
 
 
-class Table:
+class MappingTable:
     """Every row of the ledger: active, parked and disabled ones."""
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class Table:
         """The IGD array of one device, or of everyone (None). Pinholes are in no array."""
         return self._everyone if device is None else self._by_device.get(device, Numbering())
 
-    def charged(self, device: str, inner: Inner, without: Iterable[Mapping] = ()) -> Charged:
+    def charged(self, device: str, inner: InnerPort, without: Iterable[Mapping] = ()) -> Charged:
         """The charges against a device's quotas, ``without`` these rows of this table."""
         return self._charges.of(device, inner, [row for row in without if row.device == device])
 
@@ -159,7 +159,7 @@ class Table:
         self._by_client.setdefault(mapping.internal.address, {})[mapping.id] = None
         self._of_device.setdefault(mapping.device, {})[mapping.id] = None
         self._charges.add(mapping)
-        if mapping.kind is Kind.PORT_MAPPING:
+        if mapping.kind is MappingKind.PORT_MAPPING:
             port = (mapping.key.transport, mapping.key.external_port)
             self._by_port.setdefault(port, {})[mapping.id] = None
             self._everyone.put(row.number, mapping.id)
@@ -176,7 +176,7 @@ class Table:
         self._drop(self._by_client, mapping.internal.address, mapping.id)
         self._drop(self._of_device, mapping.device, mapping.id)
         self._charges.remove(mapping)
-        if mapping.kind is Kind.PORT_MAPPING:
+        if mapping.kind is MappingKind.PORT_MAPPING:
             self._drop(self._by_port, (mapping.key.transport, mapping.key.external_port), mapping.id)
             self._everyone.remove(row.number)
             own = self._by_device[mapping.device]
@@ -197,10 +197,10 @@ class Table:
             del index[key]
 
 
-class Draft:
+class TableDelta:
     """What one batch has changed so far, in the table already, and how to undo it."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: MappingTable) -> None:
         self.table = table
         self._before: dict[str, Row | None] = {}
 

@@ -1,4 +1,4 @@
-"""The whole ledger in memory, and one operation on it: a ``Turn``."""
+"""The whole ledger in memory, and one operation on it: a ``Transaction``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field, replace
 from upnp_gw.ledger.epoch import Epoch
 from upnp_gw.ledger.events import IncidentBegan, QuestionAsked, TableChanged
 from upnp_gw.ledger.filters import narrowed
-from upnp_gw.ledger.forwards import Installed
+from upnp_gw.ledger.forwards import InstalledForwards
 from upnp_gw.ledger.leases import Deadlines, next_look
-from upnp_gw.ledger.pending_cuts import Cuts, PendingCut, cut_of
+from upnp_gw.ledger.pending_cuts import PendingCut, PendingCuts, cut_of
 from upnp_gw.ledger.reachable import opens
-from upnp_gw.ledger.table import Draft, Table
+from upnp_gw.ledger.table import MappingTable, TableDelta
 from upnp_gw.model.mapping import DecisionId, Instant, Mapping, MappingKey, Usage
 from upnp_gw.model.network import Network
 from upnp_gw.model.records import DecisionRecord
 
 
 @dataclass(slots=True)
-class Numbers:
+class LastNumbers:
     """The last numbers given; they only grow, over restarts too."""
 
     mapping: int = 0
@@ -41,11 +41,11 @@ class Ledger:
     """Rows, deadlines, pending cuts, what the kernel holds, what it counted."""
 
     def __init__(self) -> None:
-        self.table = Table()
+        self.table = MappingTable()
         self.deadlines = Deadlines()
-        self.cuts = Cuts()
-        self.installed = Installed()
-        self.numbers = Numbers()
+        self.cuts = PendingCuts()
+        self.installed = InstalledForwards()
+        self.numbers = LastNumbers()
         self.usage: dict[str, Usage] = {}
         self.update_id = 0
         """SystemUpdateID of WANIPConnection:2."""
@@ -63,7 +63,7 @@ class Ledger:
 
 
 @dataclass(slots=True)
-class Turn:
+class Transaction:
     """One operation on the ledger while it is under way: it is in the table already, and can be undone."""
 
     ledger: Ledger
@@ -81,10 +81,10 @@ class Turn:
     """(before, after), once the turn is closed."""
     on_undo: list[Callable[[], None]] = field(default_factory=list)
     """What else has to be taken back with the turn, newest first."""
-    _draft: Draft = field(init=False)
+    _draft: TableDelta = field(init=False)
 
     def __post_init__(self) -> None:
-        self._draft = Draft(self.ledger.table)
+        self._draft = TableDelta(self.ledger.table)
 
     def put(self, mapping: Mapping) -> None:
         """Adds or replaces a row. A cut that waited for the same mapping is not needed any more."""

@@ -51,14 +51,14 @@ class Parsed:
     """What could not be read, the first of it; the rest was."""
 
 
-class Kind(StrEnum):
+class LeaseFileKind(StrEnum):
     DNSMASQ = "dnsmasq"
     KEA = "kea"
     ISC = "isc"
     NETWORKD = "networkd"
 
 
-class Wrong(ValueError):
+class BadLease(ValueError):
     """A part of a file that is no lease."""
 
 
@@ -124,7 +124,7 @@ def parse(data: bytes) -> Parsed:
     found: dict[IPAddress, Lease] = {}
     problem: str | None = None
     for item in _READERS[kind](text):
-        if isinstance(item, Wrong):
+        if isinstance(item, BadLease):
             problem = problem or f"{kind}: {item}"
         elif isinstance(item, Lease):
             found[item.address] = item  # the files are logs: the last entry of an address is the one in force
@@ -136,22 +136,22 @@ def parse(data: bytes) -> Parsed:
     return Parsed(tuple(found.values()), problem)
 
 
-def kind_of(text: str) -> Kind | None:
+def kind_of(text: str) -> LeaseFileKind | None:
     """Which server wrote this text."""
     start = text.lstrip()
     if start.startswith("{"):
-        return Kind.NETWORKD
+        return LeaseFileKind.NETWORKD
     if start.startswith("address,"):
-        return Kind.KEA
+        return LeaseFileKind.KEA
     first = next((line for line in start.splitlines() if line.strip() and not line.startswith("#")), "").split()
     if re.search(r"^(?:lease\s+[0-9.]+\s*\{|authoring-byte-order|server-duid|failover peer|ia-)", start, re.M):
-        return Kind.ISC
+        return LeaseFileKind.ISC
     if first[:1] == ["duid"] or (len(first) >= 4 and first[0].isdigit()):
-        return Kind.DNSMASQ
+        return LeaseFileKind.DNSMASQ
     return None
 
 
-Item = Lease | Wrong | IPAddress
+Item = Lease | BadLease | IPAddress
 """A lease; what is no lease; an address whose lease is over."""
 
 
@@ -162,7 +162,7 @@ def _dnsmasq(text: str) -> Iterator[Item]:
             continue
         try:
             if len(fields) < 4:
-                raise Wrong("a lease has 4 or 5 fields")
+                raise BadLease("a lease has 4 or 5 fields")
             expiry = _seconds(fields[0])
             expires = None if expiry == 0 or expiry < CLOCKLESS_BELOW else float(expiry)
             yield Lease(ip_address(fields[2]), _mac(fields[1]), _name(fields[3]), expires)
@@ -259,7 +259,7 @@ def _networkd(text: str) -> Iterator[Item]:
     try:
         leases = json.loads(text)["Leases"]
         if not isinstance(leases, list):
-            raise Wrong("Leases is no list")
+            raise BadLease("Leases is no list")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         yield _wrong("the file", error)
         return
@@ -268,7 +268,7 @@ def _networkd(text: str) -> Iterator[Item]:
             ends = entry.get("ExpirationRealtimeUSec")
             hardware = entry.get("HardwareAddress") or _client_mac(entry.get("ClientId"))
             if not isinstance(entry["Address"], list):  # bytes() of a number is as many zeros
-                raise Wrong("Address is no list")
+                raise BadLease("Address is no list")
             yield Lease(
                 ip_address(bytes(entry["Address"])),
                 ":".join(f"{octet:02x}" for octet in bytes(hardware)) if hardware and len(hardware) == 6 else None,
@@ -284,23 +284,23 @@ def _client_mac(client: Any) -> Any:
     return client[1:] if isinstance(client, list) and len(client) == 7 and client[0] == 1 else None
 
 
-_READERS: Mapping[Kind, Callable[[str], Iterator[Item]]] = {
-    Kind.DNSMASQ: _dnsmasq,
-    Kind.KEA: _kea,
-    Kind.ISC: _isc,
-    Kind.NETWORKD: _networkd,
+_READERS: Mapping[LeaseFileKind, Callable[[str], Iterator[Item]]] = {
+    LeaseFileKind.DNSMASQ: _dnsmasq,
+    LeaseFileKind.KEA: _kea,
+    LeaseFileKind.ISC: _isc,
+    LeaseFileKind.NETWORKD: _networkd,
 }
 
 
-def _wrong(where: str, error: Exception) -> Wrong:
-    return Wrong(f"{where}: {error}" if isinstance(error, Wrong) else f"{where} cannot be read")
+def _wrong(where: str, error: Exception) -> BadLease:
+    return BadLease(f"{where}: {error}" if isinstance(error, BadLease) else f"{where} cannot be read")
 
 
 def _seconds(text: str) -> int:
     """A count of seconds that a clock can show."""
     value = int(text)
     if not 0 <= value < LATEST:
-        raise Wrong("a time that no clock shows")
+        raise BadLease("a time that no clock shows")
     return value
 
 

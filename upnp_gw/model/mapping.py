@@ -49,7 +49,7 @@ class Transport(StrEnum):
         return {6: cls.TCP, 17: cls.UDP}.get(number)
 
 
-class Kind(StrEnum):
+class MappingKind(StrEnum):
     """An IPv4 port mapping (translated) or an IPv6 pinhole (external = internal)."""
 
     PORT_MAPPING = "port-mapping"
@@ -169,8 +169,8 @@ class Mapping:
     """BOOTTIME seconds at which the grant or its hours end, and the gateway decides at once; None: they do not."""
 
     @property
-    def kind(self) -> Kind:
-        return Kind.PINHOLE if self.internal.address.version == 6 else Kind.PORT_MAPPING
+    def kind(self) -> MappingKind:
+        return MappingKind.PINHOLE if self.internal.address.version == 6 else MappingKind.PORT_MAPPING
 
     @property
     def unique_id(self) -> int:

@@ -13,7 +13,7 @@ DEVICE = "urn:schemas-upnp-org:device:"
 SERVICE = "urn:schemas-upnp-org:service:"
 
 
-class Face(StrEnum):
+class IgdVersion(StrEnum):
     """One description of the gateway. The value is its place in URLs."""
 
     IGD1 = "igd1"
@@ -21,11 +21,11 @@ class Face(StrEnum):
 
     @property
     def version(self) -> int:
-        return 1 if self is Face.IGD1 else 2
+        return 1 if self is IgdVersion.IGD1 else 2
 
     @property
     def via(self) -> Via:
-        return Via.IGD1 if self is Face.IGD1 else Via.IGD2
+        return Via.IGD1 if self is IgdVersion.IGD1 else Via.IGD2
 
 
 class Level(StrEnum):
@@ -35,7 +35,7 @@ class Level(StrEnum):
     WAN = "WANDevice"
     CONNECTION = "WANConnectionDevice"
 
-    def urn(self, face: Face) -> str:
+    def urn(self, face: IgdVersion) -> str:
         return f"{DEVICE}{self.value}:{face.version}"
 
 
@@ -63,30 +63,30 @@ def _both(version: int) -> tuple[Service, ...]:
     )
 
 
-SERVICES: dict[Face, tuple[Service, ...]] = {
-    Face.IGD1: _both(1),
-    Face.IGD2: (*_both(2), Service("WANIPv6FirewallControl", 1, "WANIPv6Firewall1", Level.CONNECTION)),
+SERVICES: dict[IgdVersion, tuple[Service, ...]] = {
+    IgdVersion.IGD1: _both(1),
+    IgdVersion.IGD2: (*_both(2), Service("WANIPv6FirewallControl", 1, "WANIPv6Firewall1", Level.CONNECTION)),
 }
 """Every served service of a face, in the order of the notify set (IGD section 2.1)."""
 
 
-def service_of(face: Face, name: str) -> Service | None:
+def service_of(face: IgdVersion, name: str) -> Service | None:
     return next((service for service in SERVICES[face] if service.name == name), None)
 
 
-def description_path(face: Face) -> str:
+def description_path(face: IgdVersion) -> str:
     return f"/{face.value}.xml"
 
 
-def scpd_path(face: Face, service: Service) -> str:
+def scpd_path(face: IgdVersion, service: Service) -> str:
     return f"/scpd/{face.value}/{service.name}.xml"
 
 
-def control_path(token: str, face: Face, service: Service) -> str:
+def control_path(token: str, face: IgdVersion, service: Service) -> str:
     """Where SOAP goes. The token is random and kept in the state directory: clients cache it (SR-10)."""
     return f"/{token}/control/{face.value}/{service.name}"
 
 
-def event_path(token: str, face: Face, service: Service) -> str:
+def event_path(token: str, face: IgdVersion, service: Service) -> str:
     """Where SUBSCRIBE and UNSUBSCRIBE go, unique for each service (IGD-009)."""
     return f"/{token}/event/{face.value}/{service.name}"

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Switch(StrEnum):
+class ServiceMode(StrEnum):
     """ON; REFUSE: answers, but maps nothing (the user switched it off); OFF: as if it were not there."""
 
     ON = "on"

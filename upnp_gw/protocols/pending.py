@@ -7,7 +7,7 @@ from upnp_gw.model.request import MapRequest, ReleaseRequest, Reply
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PendingReply:
     request: MapRequest | ReleaseRequest
     answer: Callable[[Reply, int], bytes]
     """(reply, the epoch's seconds at that moment) -> the datagram to send back."""

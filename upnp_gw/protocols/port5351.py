@@ -5,13 +5,13 @@ from ipaddress import IPv4Address
 
 from upnp_gw.model.errors import WireError
 from upnp_gw.model.request import Source
-from upnp_gw.protocols.mode import Switch
+from upnp_gw.protocols.mode import ServiceMode
 from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.natpmp import mapping as natpmp_mapping
 from upnp_gw.protocols.pcp import codec, mapping
 from upnp_gw.protocols.pcp.messages import Opcode, Response, ResultCode
 from upnp_gw.protocols.pcp.options import PcpError
-from upnp_gw.protocols.pending import Question
+from upnp_gw.protocols.pending import PendingReply
 
 PORT = 5351
 """Requests, and the source of everything we send."""
@@ -21,15 +21,17 @@ RESPONSE = 0x80
 
 
 @dataclass(frozen=True, slots=True)
-class PortControl:
+class Port5351:
     """The two protocols as they are switched. Stateless: what it needs to know comes with each call."""
 
-    natpmp: Switch = Switch.ON
-    pcp: Switch = Switch.ON
+    natpmp: ServiceMode = ServiceMode.ON
+    pcp: ServiceMode = ServiceMode.ON
     pcp_least_s: int = 120
     """The shortest PCP lifetime, seconds (RFC 6887 section 15)."""
 
-    def receive(self, data: bytes, source: Source, external: IPv4Address | None, epoch_s: int) -> Question | bytes:
+    def receive(
+        self, data: bytes, source: Source, external: IPv4Address | None, epoch_s: int
+    ) -> PendingReply | bytes:
         """The answer to a datagram, or the question to put to the gateway first.
 
         ``external`` is the primary external address. Raises WireError for what gets no answer at all.
@@ -39,9 +41,13 @@ class PortControl:
         if data[1] & RESPONSE:
             raise WireError("response")
         four = source.address.version == 4
-        if four and self.natpmp is not Switch.OFF and (data[0] == natpmp.VERSION or self.pcp is Switch.OFF):
+        if (
+            four
+            and self.natpmp is not ServiceMode.OFF
+            and (data[0] == natpmp.VERSION or self.pcp is ServiceMode.OFF)
+        ):
             return self._natpmp(data, source, external, epoch_s)
-        if self.pcp is Switch.OFF:
+        if self.pcp is ServiceMode.OFF:
             raise WireError("switched-off")
         try:
             return self._pcp(data, source, external, epoch_s)
@@ -52,35 +58,37 @@ class PortControl:
         """What is multicast, unasked, over this IP version: both protocols' own form (RFC 6886 3.2.1, RFC 6887
         14.1.3). NAT-PMP has no form for "no address"."""
         found: list[bytes] = []
-        if version == 4 and external is not None and self.natpmp is Switch.ON:
-            response = natpmp.AddressResponse(natpmp.Result.SUCCESS, epoch_s, external)
+        if version == 4 and external is not None and self.natpmp is ServiceMode.ON:
+            response = natpmp.AddressResponse(natpmp.NatPmpResult.SUCCESS, epoch_s, external)
             found.append(natpmp.build_response(response))
-        if self.pcp is not Switch.OFF:
+        if self.pcp is not ServiceMode.OFF:
             found.append(codec.build_response(Response(ResultCode.SUCCESS, 0, epoch_s)))
         return tuple(found)
 
     def serves(self, version: int) -> bool:
         """Whether a socket of this IP version has anything to say."""
-        return self.pcp is not Switch.OFF or (version == 4 and self.natpmp is not Switch.OFF)
+        return self.pcp is not ServiceMode.OFF or (version == 4 and self.natpmp is not ServiceMode.OFF)
 
-    def _natpmp(self, data: bytes, source: Source, external: IPv4Address | None, epoch_s: int) -> Question | bytes:
+    def _natpmp(
+        self, data: bytes, source: Source, external: IPv4Address | None, epoch_s: int
+    ) -> PendingReply | bytes:
         if data[0] != natpmp.VERSION:
             return natpmp.build_response(natpmp.VersionResponse(epoch_s))
         message = natpmp.parse_request(data)
         if isinstance(message, natpmp.UnknownRequest):
             return natpmp.build_unsupported_opcode(message, epoch_s)
-        refused = self.natpmp is Switch.REFUSE
+        refused = self.natpmp is ServiceMode.REFUSE
         if isinstance(message, natpmp.AddressRequest):
-            result = natpmp.Result.SUCCESS if external is not None else natpmp.Result.NETWORK_FAILURE
-            shown = natpmp.Result.REFUSED if refused else result
+            result = natpmp.NatPmpResult.SUCCESS if external is not None else natpmp.NatPmpResult.NETWORK_FAILURE
+            shown = natpmp.NatPmpResult.REFUSED if refused else result
             return natpmp.build_response(natpmp.AddressResponse(shown, epoch_s, external or natpmp.NO_ADDRESS))
-        asked = natpmp.Result.REFUSED if refused else natpmp_mapping.ask(message, source)
-        if isinstance(asked, Question):
+        asked = natpmp.NatPmpResult.REFUSED if refused else natpmp_mapping.ask(message, source)
+        if isinstance(asked, PendingReply):
             return asked
         return natpmp_mapping.refuse(message, asked, epoch_s)
 
-    def _pcp(self, data: bytes, source: Source, external: IPv4Address | None, epoch_s: int) -> Question | bytes:
-        served = frozenset(Opcode) if self.pcp is Switch.ON else frozenset({Opcode.ANNOUNCE})
+    def _pcp(self, data: bytes, source: Source, external: IPv4Address | None, epoch_s: int) -> PendingReply | bytes:
+        served = frozenset(Opcode) if self.pcp is ServiceMode.ON else frozenset({Opcode.ANNOUNCE})
         message = codec.parse_request(data, source.address, served)
         if message.opcode is Opcode.ANNOUNCE:
             return codec.build_response(Response(ResultCode.SUCCESS, 0, epoch_s))

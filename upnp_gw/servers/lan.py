@@ -14,14 +14,14 @@ from upnp_gw.model.network import Network
 from upnp_gw.protocols.igd.description import RootDevice, root_device
 from upnp_gw.protocols.igd.evented import evented_properties
 from upnp_gw.protocols.igd.model import service_descriptions
-from upnp_gw.protocols.igd_services import Face
-from upnp_gw.protocols.port5351 import PortControl
+from upnp_gw.protocols.igd_services import IgdVersion
+from upnp_gw.protocols.port5351 import Port5351
 from upnp_gw.protocols.ssdp import server_token
-from upnp_gw.servers.http.gena_delivery import Eventing
+from upnp_gw.servers.http.gena_delivery import GenaDelivery
 from upnp_gw.servers.http.scpd import load_service_models
 from upnp_gw.servers.http.server import HttpServer
 from upnp_gw.servers.identity import Identity
-from upnp_gw.servers.port5351.server import PortControlServer
+from upnp_gw.servers.port5351.server import Port5351Server
 from upnp_gw.servers.ssdp.server import Ssdp
 
 
@@ -52,7 +52,7 @@ class LanSide:
 
     async def start(self) -> None:
         """Raises ConfigError where a port cannot be listened on."""
-        self._roots = [self._root(Face(face)) for face in self._config.faces]
+        self._roots = [self._root(IgdVersion(face)) for face in self._config.faces]
         await self._start_http()
         await self._start_ssdp()
         await self._start_portcontrol()
@@ -68,7 +68,7 @@ class LanSide:
             documents |= service_descriptions(face)
         models = await load_service_models(documents)
         properties = evented_properties(self._view, models, udns)
-        self._eventing = Eventing(properties, self._around.clock, self._host_of)
+        self._eventing = GenaDelivery(properties, self._around.clock, self._host_of)
         self._gateway.events.subscribe(self._eventing.on_event)
         await self._eventing.start()
         self._stack.push_async_callback(self._eventing.stop)
@@ -109,8 +109,8 @@ class LanSide:
 
     async def _start_portcontrol(self) -> None:
         config = self._config
-        self._portcontrol = PortControlServer(
-            PortControl(config.natpmp, config.pcp, config.pcp_min_lifetime_s),
+        self._portcontrol = Port5351Server(
+            Port5351(config.natpmp, config.pcp, config.pcp_min_lifetime_s),
             lambda: self._around.network,
             self._around.clock,
             self._gateway.handle,
@@ -125,7 +125,7 @@ class LanSide:
         self._gateway.events.subscribe(self._pinholes_lost)
         await self._portcontrol.start()
 
-    def _root(self, face: Face) -> RootDevice:
+    def _root(self, face: IgdVersion) -> RootDevice:
         return root_device(
             face,
             self._identity.uuid,

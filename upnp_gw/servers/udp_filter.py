@@ -57,7 +57,7 @@ def _from6(addresses: Iterable[IPAddress]) -> Iterator[Instruction]:
         yield DROPPED
 
 
-class Filter:
+class SocketFilter:
     """The filter of one socket; ``close`` before the socket is. On the event loop's thread."""
 
     def __init__(self, sock: socket.socket, version: int, start: bytes = b"") -> None:

@@ -15,14 +15,14 @@ DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class Retention:
     """How much of the past is kept: whichever bound is met first."""
 
     decisions: int = 100_000
     seconds: float = 90 * DAY_S
 
 
-KEEP = Keep()
+KEEP = Retention()
 
 
 def number(record: DecisionRecord) -> int:
@@ -30,7 +30,7 @@ def number(record: DecisionRecord) -> int:
     return int(record.id[1:])
 
 
-def write(db: sqlite3.Connection, records: Sequence[DecisionRecord], keep: Keep, now: Instant) -> int:
+def write(db: sqlite3.Connection, records: Sequence[DecisionRecord], keep: Retention, now: Instant) -> int:
     """Adds the records, or counts more in those that are there; the oldest leave. The highest number written."""
     for adds, into in ((True, "INSERT INTO"), (False, "INSERT OR REPLACE INTO")):
         db.executemany(

@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS notes (
 """
 
 
-class Kind(StrEnum):
+class NoteKind(StrEnum):
     DEVICE = "device"
     INCIDENT = "incident"
     QUESTION = "question"
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 
 class Note(NamedTuple):
-    kind: Kind
+    kind: NoteKind
     key: str
     body: dict[str, Any] | None
     """None: it is gone."""
@@ -44,10 +44,10 @@ def write(db: sqlite3.Connection, notes: Iterable[Note]) -> None:
     db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", put)
 
 
-def load(db: sqlite3.Connection) -> dict[Kind, list[dict[str, Any]]]:
+def load(db: sqlite3.Connection) -> dict[NoteKind, list[dict[str, Any]]]:
     """Every note that stands, by kind."""
-    found: dict[Kind, list[dict[str, Any]]] = {kind: [] for kind in Kind}
+    found: dict[NoteKind, list[dict[str, Any]]] = {kind: [] for kind in NoteKind}
     for kind, body in db.execute("SELECT kind, body FROM notes ORDER BY kind, key"):
         if kind in found:
-            found[Kind(kind)].append(json.loads(body))
+            found[NoteKind(kind)].append(json.loads(body))
     return found

@@ -4,7 +4,7 @@ import sqlite3
 from ipaddress import ip_address
 from typing import Any
 
-from upnp_gw.ledger.evidence import Changes, DeviceEvidence, Evidence, Opening, RuleEvidence
+from upnp_gw.ledger.evidence import Changes, DeviceEvidence, Evidence, EvidenceKey, RuleEvidence
 from upnp_gw.model.mapping import Transport
 
 SCHEMA = """
@@ -95,7 +95,7 @@ def _evidence(values: tuple[Any, ...]) -> Evidence:
     requests, refused, ungranted, renewals, granted_s, connections, volume, last_used, *met = counted
     days, remotes, more, externals, vias, peak, delegated = met
     return Evidence(
-        Opening(device, Transport(transport), family, port),
+        EvidenceKey(device, Transport(transport), family, port),
         first_asked,
         last_asked,
         requests,

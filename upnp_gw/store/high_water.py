@@ -22,7 +22,7 @@ LARGEST = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class HighWaterMark:
     store: str
     """The name that the store was given when it was made."""
     transaction: int
@@ -43,12 +43,14 @@ def mark_path(path: Path) -> Path:
     return path.with_name(path.name + END)
 
 
-def read_mark(path: Path) -> Mark | None:
+def read_mark(path: Path) -> HighWaterMark | None:
     """The mark of this database file; None: there is none. Raises FileProblem, also for invalid content."""
     file = mark_path(path)
     try:
         stored = json.loads(read_own(file, SIZE))
-        mark = Mark(str(stored["store"]), int(stored["transaction"]), int(stored["moved"]), int(stored["at"]))
+        mark = HighWaterMark(
+            str(stored["store"]), int(stored["transaction"]), int(stored["moved"]), int(stored["at"])
+        )
         datetime.fromtimestamp(mark.at, UTC)
         if not 0 <= mark.moved <= mark.transaction < LARGEST:
             raise ValueError(mark)
@@ -64,7 +66,7 @@ def read_mark(path: Path) -> Mark | None:
 class MarkFile:
     """The mark, open for writing."""
 
-    def __init__(self, path: Path, mark: Mark) -> None:
+    def __init__(self, path: Path, mark: HighWaterMark) -> None:
         """Makes the file anew and syncs it. Raises FileProblem and OSError."""
         file = mark_path(path)
         draft = file.with_name(file.name + ".new")
@@ -73,7 +75,7 @@ class MarkFile:
         sync_directory(file.parent)
         self._descriptor = open_own(file, os.O_WRONLY)
 
-    def write(self, mark: Mark) -> None:
+    def write(self, mark: HighWaterMark) -> None:
         """Overwrites the mark in place. Raises OSError."""
         os.pwrite(self._descriptor, as_bytes(mark), 0)
 
@@ -81,6 +83,6 @@ class MarkFile:
         os.close(self._descriptor)
 
 
-def as_bytes(mark: Mark) -> bytes:
+def as_bytes(mark: HighWaterMark) -> bytes:
     """Returns the bytes of the file, always ``SIZE`` bytes."""
     return json.dumps(asdict(mark)).encode("ascii").ljust(SIZE - 1) + b"\n"

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from upnp_gw.model.errors import StoreError
-from upnp_gw.store.high_water import END, Mark, read_mark
+from upnp_gw.store.high_water import END, HighWaterMark, read_mark
 from upnp_gw.system.files import FileProblem, check_own, copy_own
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ LOST = "The mappings, the audit log, and the UUID by which clients know the gate
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoreState:
     """State of the store's files at the start."""
 
     missing: str = ""
@@ -48,7 +48,7 @@ class _Damaged(StoreError):
     """The file is not a database, or is damaged."""
 
 
-def look_through(path: Path, newest: int, now: float) -> Found:
+def look_through(path: Path, newest: int, now: float) -> StoreState:
     """Checks the files of the store with this database file. Unusable files are put aside, and logged.
 
     ``newest``: the newest schema that is known; ``now``: wall-clock seconds, for the names of what is kept. Raises
@@ -64,10 +64,10 @@ def look_through(path: Path, newest: int, now: float) -> Found:
         mark = None
     if not _size(path):
         _begin_anew(path, mark, now)
-        return Found()
+        return StoreState()
     look, log_kept = _sound(path, mark, newest, now)
     if mark is None:
-        return Found()
+        return StoreState()
     if look.store != mark.store:
         missing = f"is not the last store used here, which had {mark.transaction} changes until {mark.when}"
     elif look.transaction < mark.transaction:
@@ -76,17 +76,17 @@ def look_through(path: Path, newest: int, now: float) -> Found:
             f"changes are missing, {_why(path, log_kept)}"
         )
     else:
-        return Found()
+        return StoreState()
     kept = _copied(path, now)
     missing += (
         ". None of its mappings is opened again, since some may have been given back; clients have to ask again. "
         f"The file as it was is kept: {kept}. To use it all the same: stop upnp-gw, move it back with what "
         f"belongs to it, and remove {_with(path, END)}"
     )
-    return Found(missing, max(look.transaction, mark.transaction) + 1)
+    return StoreState(missing, max(look.transaction, mark.transaction) + 1)
 
 
-def _begin_anew(path: Path, mark: Mark | None, now: float) -> None:
+def _begin_anew(path: Path, mark: HighWaterMark | None, now: float) -> None:
     """Clears the way for a new database: puts other files of the store aside, and logs any loss."""
     there = [end for end in ENDS if _with(path, end).exists()]
     if not {"", END} & set(there) and not _size(_with(path, "-wal")):
@@ -99,7 +99,7 @@ def _begin_anew(path: Path, mark: Mark | None, now: float) -> None:
         log.error("%s: the files found there are kept: %s", path, kept)
 
 
-def _sound(path: Path, mark: Mark | None, newest: int, now: float) -> tuple[_Look, bool]:
+def _sound(path: Path, mark: HighWaterMark | None, newest: int, now: float) -> tuple[_Look, bool]:
     """The database with its log. A log of another store or time is put aside, and the second value is True."""
     with_log = bool(_size(_with(path, "-wal")))
     try:
@@ -118,7 +118,7 @@ def _sound(path: Path, mark: Mark | None, newest: int, now: float) -> tuple[_Loo
     return alone, True
 
 
-def _belongs(whole: _Look | _Damaged, alone: _Look, mark: Mark | None) -> bool:
+def _belongs(whole: _Look | _Damaged, alone: _Look, mark: HighWaterMark | None) -> bool:
     """True where the log continues the database file."""
     if isinstance(whole, _Damaged) or whole.store != alone.store or whole.transaction < alone.transaction:
         return False

@@ -26,9 +26,9 @@ from upnp_gw.model.mapping import Hold, Instant, Mapping, Via
 from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.store import decision_rows, evidence_rows
 from upnp_gw.store import device_rows as notes
-from upnp_gw.store.decision_rows import KEEP, Keep
-from upnp_gw.store.device_rows import Kind as NoteKind
+from upnp_gw.store.decision_rows import KEEP, Retention
 from upnp_gw.store.device_rows import Note
+from upnp_gw.store.device_rows import NoteKind as NoteKind
 from upnp_gw.store.mapping_rows import (
     StoredRow,
     cut_of_row,
@@ -38,7 +38,7 @@ from upnp_gw.store.mapping_rows import (
     peers_of,
     stored_row,
 )
-from upnp_gw.store.missing_history import Found, look_through
+from upnp_gw.store.missing_history import StoreState, look_through
 from upnp_gw.store.schema import SCHEMA_VERSION, prepared
 from upnp_gw.store.syncing import Syncing
 from upnp_gw.system.files import FileProblem, own_directory
@@ -77,7 +77,7 @@ class Store:
     Whatever fails raises StoreError and nothing else.
     """
 
-    def __init__(self, path: Path, boot_id: str, full: bool = False, keep: Keep = KEEP) -> None:
+    def __init__(self, path: Path, boot_id: str, full: bool = False, keep: Retention = KEEP) -> None:
         self._path = path
         self.boot_id = boot_id
         self._full = full
@@ -192,7 +192,7 @@ class Store:
             db.close()
             raise
 
-    def _close_all_mappings(self, found: Found) -> None:
+    def _close_all_mappings(self, found: StoreState) -> None:
         """Closes all mappings of an older store, or of another one, since they may be out of date."""
         closed: list[str] = []
 

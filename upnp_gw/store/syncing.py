@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from upnp_gw.model.errors import StoreError
-from upnp_gw.store.high_water import Mark, MarkFile
+from upnp_gw.store.high_water import HighWaterMark, MarkFile
 from upnp_gw.system.files import open_own
 
 log = logging.getLogger(__name__)
@@ -148,8 +148,8 @@ class Syncing:
         with self._noting:
             self._mark.write(self._reached())
 
-    def _reached(self) -> Mark:
-        return Mark(self._store, self._synced, min(self._moved, self._synced), int(time.time()))
+    def _reached(self) -> HighWaterMark:
+        return HighWaterMark(self._store, self._synced, min(self._moved, self._synced), int(time.time()))
 
     def _removed(self, path: Path, inode: int) -> bool:
         try:

@@ -16,7 +16,7 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
 from upnp_gw.gate import file_tests as cases
-from upnp_gw.gate.build import Approved, build
+from upnp_gw.gate.build import ManagedPolicy, build
 from upnp_gw.gate.builtin import home_text
 from upnp_gw.gate.decision import Outcome, Verdict
 from upnp_gw.gate.index import indexed
@@ -25,8 +25,8 @@ from upnp_gw.gate.managed_file import as_tables
 from upnp_gw.gate.schema import ANYONE, RESERVED_RULES, Case, Policy
 from upnp_gw.gate.values import listed
 from upnp_gw.model.errors import ConfigError
-from upnp_gw.suggest.grants import Plain, Proposed, case_against, case_for, proposed
-from upnp_gw.suggest.needs import Learnt, Need, Unused
+from upnp_gw.suggest.grants import Plain, ProposedGrant, case_against, case_for, proposed
+from upnp_gw.suggest.needs import Learned, PortNeed, Unused
 from upnp_gw.text.escape import shown
 from upnp_gw.text.toml import tables
 
@@ -68,17 +68,17 @@ class _Draft:
         return tables(tomlkit.dumps(self.document), WHERE)
 
     @property
-    def whole(self) -> Approved:
+    def whole(self) -> ManagedPolicy:
         """The machine-owned rules as they are in force now."""
-        return Approved({"version": 1, **self.approved}, MACHINE)
+        return ManagedPolicy({"version": 1, **self.approved}, MACHINE)
 
-    def lasting(self) -> Approved:
+    def lasting(self) -> ManagedPolicy:
         """The machine-owned rules that do not end by themselves."""
         kept = {kind: [r for r in self.approved.get(kind, ()) if "until" not in r] for kind in ("forbid", "grant")}
-        return Approved({"version": 1, **self.approved, **kept}, MACHINE)
+        return ManagedPolicy({"version": 1, **self.approved, **kept}, MACHINE)
 
 
-def suggest(text: str | None, approved: Mapping[str, Any], learnt: Learnt, today: date) -> Suggestion:
+def suggest(text: str | None, approved: Mapping[str, Any], learnt: Learned, today: date) -> Suggestion:
     """``text``: the operator's policy file, None: the built-in policy is in force; ``approved``: the parsed tables
     of the machine-owned file. Raises ConfigError where one of them is not sound."""
     draft = _Draft(_opened(text), approved)
@@ -133,7 +133,7 @@ def _drop_wide_grants(draft: _Draft) -> None:
     draft.notes += [f"left out: grant {name}, which is for every device" for name in wide]
 
 
-def _add_devices(draft: _Draft, learnt: Learnt) -> None:
+def _add_devices(draft: _Draft, learnt: Learned) -> None:
     """A test names only devices of its own file: those that a command named are written here too."""
     known = draft.document.get("device") or {}
     named = {need.device for need in learnt.needs} | {one.device for one in learnt.unused if one.device is not None}
@@ -161,7 +161,7 @@ def _drop_failing_tests(draft: _Draft) -> None:
 # -- what the gate says to it
 
 
-def _policy(raw: Mapping[str, Any], approved: Approved | None = None) -> Policy:
+def _policy(raw: Mapping[str, Any], approved: ManagedPolicy | None = None) -> Policy:
     return indexed(build(raw, WHERE, approved))
 
 
@@ -173,7 +173,9 @@ def _passes(policy: Policy, case: Case) -> bool:
     return True
 
 
-def _verdicts(raw: Mapping[str, Any], tests: list[Plain], approved: Approved | None = None) -> list[Verdict | None]:
+def _verdicts(
+    raw: Mapping[str, Any], tests: list[Plain], approved: ManagedPolicy | None = None
+) -> list[Verdict | None]:
     """What the gate answers to each of these tests; None where it cannot be asked."""
     policy = _policy({**raw, "test": tests}, approved)
     found: list[Verdict | None] = []
@@ -189,18 +191,18 @@ def _allows(verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.outcome is Outcome.ALLOW
 
 
-def _uncovered(draft: _Draft, needs: Sequence[Need]) -> list[Need]:
+def _uncovered(draft: _Draft, needs: Sequence[PortNeed]) -> list[PortNeed]:
     verdicts = _verdicts(draft.raw, [case_for(need) for need in needs], draft.lasting())
     return [need for need, verdict in zip(needs, verdicts, strict=True) if not _allows(verdict)]
 
 
-def _sound(draft: _Draft, needs: list[Need], learnt: Learnt, today: date) -> list[Proposed]:
+def _sound(draft: _Draft, needs: list[PortNeed], learnt: Learned, today: date) -> list[ProposedGrant]:
     """The grants for these needs, without those that the gate or a test of the operator's would not have."""
     own, taken = draft.raw, _names(draft)
     while True:
         grants = proposed(needs, learnt.peaks, taken, today)
         raw = _with(own, grants)
-        refused: list[tuple[Need, str]] = []
+        refused: list[tuple[PortNeed, str]] = []
         for beside in (None, draft.whole):
             refused = refused or _refused(raw, needs, beside) or _unwanted(raw, grants, beside)
         draft.notes += [f"{need.device}: {need.transport} {need.port} was used, but {why}" for need, why in refused]
@@ -209,7 +211,9 @@ def _sound(draft: _Draft, needs: list[Need], learnt: Learnt, today: date) -> lis
             return grants
 
 
-def _refused(raw: Mapping[str, Any], needs: list[Need], beside: Approved | None) -> list[tuple[Need, str]]:
+def _refused(
+    raw: Mapping[str, Any], needs: list[PortNeed], beside: ManagedPolicy | None
+) -> list[tuple[PortNeed, str]]:
     verdicts = _verdicts(raw, [case_for(need) for need in needs], beside)
     return [
         (need, verdict.reasons[-1] if verdict is not None else "the gate could not be asked")
@@ -218,7 +222,9 @@ def _refused(raw: Mapping[str, Any], needs: list[Need], beside: Approved | None)
     ]
 
 
-def _unwanted(raw: Mapping[str, Any], grants: list[Proposed], beside: Approved | None) -> list[tuple[Need, str]]:
+def _unwanted(
+    raw: Mapping[str, Any], grants: list[ProposedGrant], beside: ManagedPolicy | None
+) -> list[tuple[PortNeed, str]]:
     """What a test of the operator's wants closed, or under another rule."""
     policy, made = _policy(raw, beside), {grant.name: grant for grant in grants}
     for case in policy.cases:
@@ -257,7 +263,7 @@ def _against(draft: _Draft, raw: Mapping[str, Any], unused: list[Unused]) -> lis
 # -- TOML
 
 
-def _with(raw: Mapping[str, Any], grants: list[Proposed]) -> dict[str, Any]:
+def _with(raw: Mapping[str, Any], grants: list[ProposedGrant]) -> dict[str, Any]:
     return {**raw, "grant": [*raw.get("grant", ()), *(grant.table for grant in grants)]}
 
 
@@ -275,7 +281,7 @@ def _append(document: tomlkit.TOMLDocument, kind: str, tables: list[Table]) -> N
         found.append(table)
 
 
-def _commented(grant: Proposed) -> Table:
+def _commented(grant: ProposedGrant) -> Table:
     table = _table(grant.table)
     for need in grant.needs if len(grant.needs) > 1 else ():
         table.add(tomlkit.comment(shown(need.why, LONGEST_NOTE)))

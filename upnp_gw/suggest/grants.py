@@ -9,7 +9,7 @@ from typing import Any
 from upnp_gw.gate.floor import PRIVILEGED_BELOW
 from upnp_gw.gate.managed_file import free_name, port_values
 from upnp_gw.model.mapping import IPNetwork, Transport
-from upnp_gw.suggest.needs import Need, Unused
+from upnp_gw.suggest.needs import PortNeed, Unused
 
 REVIEW_MONTHS = 6
 MOST_MAPPINGS = 65535
@@ -19,11 +19,11 @@ Plain = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Proposed:
+class ProposedGrant:
     """One grant as its table, what it is for, and why."""
 
     table: Plain
-    needs: tuple[Need, ...]
+    needs: tuple[PortNeed, ...]
 
     @property
     def name(self) -> str:
@@ -40,7 +40,9 @@ class _Terms:
     externals: tuple[int, ...]
 
 
-def proposed(needs: Collection[Need], peaks: dict[str, int], taken: Collection[str], today: date) -> list[Proposed]:
+def proposed(
+    needs: Collection[PortNeed], peaks: dict[str, int], taken: Collection[str], today: date
+) -> list[ProposedGrant]:
     """The grants. ``taken``: names of rules there are; ``peaks``: mappings a device held at a time, 0: unknown."""
     ports: dict[_Terms, dict[Transport, set[int]]] = {}
     for terms, transport, port in _needed(needs):
@@ -58,13 +60,13 @@ def proposed(needs: Collection[Need], peaks: dict[str, int], taken: Collection[s
             )
             table = _table(terms, transports, numbers, mine, peaks.get(terms.device, 0), names, today)
             names.add(str(table["name"]))
-            found.append(Proposed(table, mine))
+            found.append(ProposedGrant(table, mine))
     return found
 
 
-def _needed(needs: Collection[Need]) -> Iterable[tuple[_Terms, Transport, int]]:
+def _needed(needs: Collection[PortNeed]) -> Iterable[tuple[_Terms, Transport, int]]:
     """Each port once, both address families of it together."""
-    ports: dict[tuple[str, Transport, int], list[Need]] = {}
+    ports: dict[tuple[str, Transport, int], list[PortNeed]] = {}
     for need in needs:
         ports.setdefault((need.device, need.transport, need.port), []).append(need)
     for (device, transport, port), same in sorted(ports.items()):
@@ -92,7 +94,7 @@ def _table(
     terms: _Terms,
     transports: list[Transport],
     ports: set[int],
-    needs: tuple[Need, ...],
+    needs: tuple[PortNeed, ...],
     peak: int,
     taken: Collection[str],
     today: date,
@@ -115,7 +117,7 @@ def _table(
     return table
 
 
-def _reason(needs: tuple[Need, ...]) -> str:
+def _reason(needs: tuple[PortNeed, ...]) -> str:
     first = max(needs, key=lambda need: need.at_a_time)
     more = len({(need.transport, need.port, need.family) for need in needs}) - 1
     return "suggested: " + first.why + (f"; and {more} more" if more else "")
@@ -129,7 +131,7 @@ def months_later(day: date, months: int) -> date:
     return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 
 
-def case_for(need: Need) -> Plain:
+def case_for(need: PortNeed) -> Plain:
     """What was used stays allowed."""
     external = need.port if need.port in need.externals or not need.externals else min(need.externals)
     ext = {} if need.family == 6 else {"ext": external}

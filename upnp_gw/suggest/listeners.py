@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from upnp_gw.gate.portset import normal
 from upnp_gw.model.mapping import Transport
-from upnp_gw.suggest.needs import Learnt, Need
+from upnp_gw.suggest.needs import Learned, PortNeed
 from upnp_gw.text.escape import shown
 
 LONGEST_PROGRAM = 40
@@ -127,9 +127,9 @@ def _program(line: str) -> str:
     return found[1][:LONGEST_PROGRAM] if found else ""
 
 
-def learn_from(listeners: Iterable[Listener], name: str, families: Iterable[int] = (4,)) -> Learnt:
+def learn_from(listeners: Iterable[Listener], name: str, families: Iterable[int] = (4,)) -> Learned:
     """A need for each listener of the device of this name, but for what is a LAN's own."""
-    learnt = Learnt()
+    learnt = Learned()
     client: list[int] = []
     every = sorted(set(listeners))
     served = {listener.port for listener in every if listener.transport is Transport.TCP}
@@ -143,7 +143,7 @@ def learn_from(listeners: Iterable[Listener], name: str, families: Iterable[int]
             client.append(listener.port)
         else:
             learnt.needs += [
-                Need(name, listener.transport, family, listener.port, why=f"{what} listens on the host")
+                PortNeed(name, listener.transport, family, listener.port, why=f"{what} listens on the host")
                 for family in families
             ]
     if client:

@@ -12,7 +12,7 @@ from ipaddress import IPv6Network, ip_address, ip_network
 
 from upnp_gw.gate.facts import name_of
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.evidence import DAY_S, KEEP_S, Evidence, EvidenceBook
+from upnp_gw.ledger.evidence import DAY_S, KEEP_S, Evidence, EvidenceTable
 from upnp_gw.model.device import device_id, lan_of, mac_of
 from upnp_gw.model.mapping import IPAddress, IPNetwork, Transport
 
@@ -26,7 +26,7 @@ REMOTE_PREFIX_6 = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class PortNeed:
     """An internal port that a named device used."""
 
     device: str
@@ -62,10 +62,10 @@ class Unused:
 
 
 @dataclass(slots=True)
-class Learnt:
+class Learned:
     """All that was learnt. ``peaks``: the most mappings that a named device held at a time."""
 
-    needs: list[Need] = field(default_factory=list)
+    needs: list[PortNeed] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Sentences for the operator, safe to show."""
@@ -74,10 +74,10 @@ class Learnt:
     """Devices that the policy does not name yet, as their tables."""
 
 
-def learn(policy: Policy, book: EvidenceBook, wall: float, min_days: int, main_lan: str = "") -> Learnt:
+def learn(policy: Policy, book: EvidenceTable, wall: float, min_days: int, main_lan: str = "") -> Learned:
     """Everything in the book, device by device. ``wall``: now, seconds since the epoch; ``main_lan``: the gateway's
     first LAN."""
-    learnt = Learnt()
+    learnt = Learned()
     devices: dict[str, list[Evidence]] = {}
     for opening in sorted(book.openings):
         devices.setdefault(opening.device, []).append(book.openings[opening])
@@ -93,7 +93,7 @@ def learn(policy: Policy, book: EvidenceBook, wall: float, min_days: int, main_l
     return learnt
 
 
-def _teaches_nothing(book: EvidenceBook, device: str, name: str | None, wall: float) -> str | None:
+def _teaches_nothing(book: EvidenceTable, device: str, name: str | None, wall: float) -> str | None:
     known = book.devices.get(device)
     if known is not None and known.last_incident is not None and known.last_incident > wall - KEEP_S:
         return "it had an incident, so it teaches nothing"
@@ -104,7 +104,7 @@ def _teaches_nothing(book: EvidenceBook, device: str, name: str | None, wall: fl
     return None
 
 
-def _learn_of(learnt: Learnt, name: str, rows: list[Evidence], min_days: int) -> None:
+def _learn_of(learnt: Learned, name: str, rows: list[Evidence], min_days: int) -> None:
     seldom: list[Evidence] = []
     never: list[Evidence] = []
     for row in rows:
@@ -131,10 +131,10 @@ def _learn_of(learnt: Learnt, name: str, rows: list[Evidence], min_days: int) ->
             )
 
 
-def _need(row: Evidence, name: str) -> Need:
+def _need(row: Evidence, name: str) -> PortNeed:
     opening = row.opening
     few = () if row.more_remotes else prefixes(row.remotes)
-    return Need(
+    return PortNeed(
         device=name,
         transport=opening.transport,
         family=opening.family,

@@ -9,11 +9,11 @@ from enum import StrEnum
 
 from upnp_gw.gate.facts import ids_of
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.evidence import DAY_S, EvidenceBook
+from upnp_gw.ledger.evidence import DAY_S, EvidenceTable
 from upnp_gw.model.mapping import Mapping, Usage
 
 
-class Kind(StrEnum):
+class StaleKind(StrEnum):
     GRANT_UNMATCHED = "grant-unmatched"
     GRANT_UNUSED = "grant-unused"
     DEVICE_GONE = "device-gone"
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 class Stale:
     """One finding."""
 
-    kind: Kind
+    kind: StaleKind
     about: str
     """A grant's or a device's name, a mapping's id."""
     finding: str
@@ -36,7 +36,7 @@ class Stale:
 
 def stale(
     policy: Policy,
-    book: EvidenceBook,
+    book: EvidenceTable,
     mappings: Iterable[tuple[Mapping, Usage]],
     wall: float,
     today: date,
@@ -57,32 +57,34 @@ def _reviews(policy: Policy, today: date) -> Iterator[Stale]:
     for grant in policy.grants:
         if grant.review_by is not None and grant.review_by < today:
             owner = f"; its owner is {grant.owner}" if grant.owner else ""
-            yield Stale(Kind.REVIEW_OVERDUE, grant.name, f"its review was due on {grant.review_by}{owner}")
+            yield Stale(StaleKind.REVIEW_OVERDUE, grant.name, f"its review was due on {grant.review_by}{owner}")
 
 
-def _grants(policy: Policy, book: EvidenceBook, since: float, days: int) -> Iterator[Stale]:
+def _grants(policy: Policy, book: EvidenceTable, since: float, days: int) -> Iterator[Stale]:
     """A grant is not blamed for the days before it was in force."""
     for grant in policy.grants:
         known = book.rules.get(grant.name)
         if known is None or known.since > since:
             continue
         if known.last_matched is None:
-            yield Stale(Kind.GRANT_UNMATCHED, grant.name, "no request ever matched it", known.since)
+            yield Stale(StaleKind.GRANT_UNMATCHED, grant.name, "no request ever matched it", known.since)
         elif known.last_matched <= since:
             sentence = f"no request matched it for {days} days"
-            yield Stale(Kind.GRANT_UNMATCHED, grant.name, sentence, known.last_matched)
+            yield Stale(StaleKind.GRANT_UNMATCHED, grant.name, sentence, known.last_matched)
         elif (known.last_used or known.since) <= since:
             never = "never carried traffic" if known.last_used is None else f"carried no traffic for {days} days"
-            yield Stale(Kind.GRANT_UNUSED, grant.name, f"what it opened {never}", known.last_used or known.since)
+            yield Stale(
+                StaleKind.GRANT_UNUSED, grant.name, f"what it opened {never}", known.last_used or known.since
+            )
 
 
-def _devices(policy: Policy, book: EvidenceBook, since: float, days: int, lans: Sequence[str]) -> Iterator[Stale]:
+def _devices(policy: Policy, book: EvidenceTable, since: float, days: int, lans: Sequence[str]) -> Iterator[Stale]:
     for device in policy.devices.values():
         seen = [book.devices[i].last_seen for i in ids_of(device, lans) if i in book.devices]
         if not seen:
-            yield Stale(Kind.DEVICE_GONE, device.name, "it was never seen")
+            yield Stale(StaleKind.DEVICE_GONE, device.name, "it was never seen")
         elif max(seen) <= since:
-            yield Stale(Kind.DEVICE_GONE, device.name, f"it was not seen for {days} days", max(seen))
+            yield Stale(StaleKind.DEVICE_GONE, device.name, f"it was not seen for {days} days", max(seen))
 
 
 def _mappings(mappings: Iterable[tuple[Mapping, Usage]], since: float, days: int) -> Iterator[Stale]:
@@ -91,4 +93,4 @@ def _mappings(mappings: Iterable[tuple[Mapping, Usage]], since: float, days: int
         if used <= since:
             key = mapping.key
             what = f"{key.transport} {key.external_port} to {mapping.internal}"
-            yield Stale(Kind.MAPPING_IDLE, mapping.id, f"{what} carried nothing for {days} days", used)
+            yield Stale(StaleKind.MAPPING_IDLE, mapping.id, f"{what} carried nothing for {days} days", used)

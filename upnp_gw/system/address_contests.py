@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from upnp_gw.system.neighbour_events import Contest, Place
-from upnp_gw.system.neighbour_queries import NOT_ALLOWED, Question, hear
+from upnp_gw.system.neighbour_events import AddressContest, Place
+from upnp_gw.system.neighbour_queries import NOT_ALLOWED, NeighbourQuery, hear
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ NEVER = float("-inf")
 
 
 @dataclass(slots=True)
-class Running:
+class RunningContest:
     """A contest."""
 
     holder: str
@@ -67,20 +67,20 @@ class _Past(NamedTuple):
     warned: float
 
 
-class Contests:
+class AddressContests:
     """All on the event loop. ``begin`` opens a question (None: the link has no neighbours), and may raise OSError;
     ``needed``: mappings lead to this address. ``over`` gets the one host that answers in the end (None: nobody)."""
 
     def __init__(
         self,
-        begin: Callable[[Place], Question | None],
+        begin: Callable[[Place], NeighbourQuery | None],
         needed: Callable[[Place], bool],
-        over: Callable[[Place, Running, str | None], None],
+        over: Callable[[Place, RunningContest, str | None], None],
     ) -> None:
         self._begin = begin
         self._needed = needed
         self._over = over
-        self._running: dict[Place, Running] = {}
+        self._running: dict[Place, RunningContest] = {}
         self._past: dict[Place, _Past] = {}
         self._warned: deque[float] = deque()
         """Loop time of the last warnings about addresses without mappings."""
@@ -96,10 +96,10 @@ class Contests:
     def __contains__(self, place: Place) -> bool:
         return place in self._running
 
-    def all(self) -> list[Contest]:
+    def all(self) -> list[AddressContest]:
         """The contested addresses, those with mappings first."""
         running = sorted(self._running.items(), key=lambda item: not self._needed(item[0]))
-        return [Contest(*place, tuple(sorted(contest.claims))) for place, contest in running]
+        return [AddressContest(*place, tuple(sorted(contest.claims))) for place, contest in running]
 
     def has_room(self, place: Place) -> bool:
         """Whether one more address may be contested."""
@@ -107,7 +107,7 @@ class Contests:
 
     def start(self, place: Place, holder: str, claims: Sequence[str]) -> None:
         """``holder``: MAC address of the host that had the address, which is asked too."""
-        contest = self._running[place] = Running(holder, dict.fromkeys((*claims, holder), _now()))
+        contest = self._running[place] = RunningContest(holder, dict.fromkeys((*claims, holder), _now()))
         contest.task = asyncio.get_running_loop().create_task(self._judge(place, contest))
 
     def claim(self, place: Place, mac: str) -> None:
@@ -123,7 +123,7 @@ class Contests:
             contest.task.cancel()
         self._end(place, contest, winner)
 
-    async def _judge(self, place: Place, contest: Running) -> None:
+    async def _judge(self, place: Place, contest: RunningContest) -> None:
         try:
             winner = await self._winner(place, contest)
         except OSError as error:  # we may not ask: the last claim counts
@@ -131,7 +131,7 @@ class Contests:
             winner = max(contest.claims, key=lambda mac: (contest.claims[mac], mac != contest.holder))
         self._end(place, contest, winner)
 
-    async def _winner(self, place: Place, contest: Running) -> str | None:
+    async def _winner(self, place: Place, contest: RunningContest) -> str | None:
         """The one host that answers in the end; None: none does."""
         past = self._past.get(place)
         again = past is not None and _now() - past.ended < RECENT_S
@@ -146,7 +146,7 @@ class Contests:
                 self._warn(place, contest)
             await asyncio.sleep(TRUCE_S)
 
-    async def _answers(self, place: Place, contest: Running) -> set[str] | None:
+    async def _answers(self, place: Place, contest: RunningContest) -> set[str] | None:
         """The hosts that answer when all are asked; those that claim the address are also asked by MAC address.
         None: nobody can be asked now."""
         try:
@@ -172,7 +172,7 @@ class Contests:
                 contest.note(mac)
         return set(question.answers)
 
-    def _end(self, place: Place, contest: Running, winner: str | None) -> None:
+    def _end(self, place: Place, contest: RunningContest, winner: str | None) -> None:
         past = self._past.pop(place, None)
         while len(self._past) >= MOST_REMEMBERED:
             del self._past[next(iter(self._past))]
@@ -183,7 +183,7 @@ class Contests:
         del self._running[place]
         self._over(place, contest, winner)
 
-    def _warn(self, place: Place, contest: Running) -> None:
+    def _warn(self, place: Place, contest: RunningContest) -> None:
         """Warns once for a contest, and not more often than every ten minutes for an address. Of addresses without
         mappings only the first ones are named."""
         past = self._past.get(place)

@@ -12,11 +12,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from upnp_gw.model.network import Link, Neighbour, Neighbours
-from upnp_gw.system.address_contests import Contests, Running
-from upnp_gw.system.neighbour_events import Contest, Contested, Gone, Moved, NeighbourEvent, Place, Settled
-from upnp_gw.system.neighbour_probe import Kernel
-from upnp_gw.system.neighbour_queries import NOT_ALLOWED, Question, hear
-from upnp_gw.system.rtnetlink import Nud
+from upnp_gw.system.address_contests import AddressContests, RunningContest
+from upnp_gw.system.neighbour_events import (
+    AddressContest,
+    AddressContested,
+    AddressMoved,
+    AddressSettled,
+    NeighbourEvent,
+    NeighbourGone,
+    Place,
+)
+from upnp_gw.system.neighbour_probe import NeighbourKernel
+from upnp_gw.system.neighbour_queries import NOT_ALLOWED, NeighbourQuery, hear
+from upnp_gw.system.rtnetlink import NeighbourState
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +70,7 @@ class _Check:
             self.task.cancel()
 
 
-class Holders:
+class AddressHolders:
     """All on the event loop. ``begin`` opens a question (None: the link has no neighbours), and may raise OSError.
 
     ``link``: the LAN link of this name as it is now, another object after each change.
@@ -71,8 +79,8 @@ class Holders:
     def __init__(
         self,
         neighbours: Neighbours,
-        kernel: Kernel,
-        begin: Callable[[Place], Question | None],
+        kernel: NeighbourKernel,
+        begin: Callable[[Place], NeighbourQuery | None],
         link: Callable[[str], Link | None],
         tell: Callable[[NeighbourEvent], None],
     ) -> None:
@@ -85,7 +93,7 @@ class Holders:
         self._tell = tell
         self._settled: dict[Place, _Settled] = {}
         self._checks: dict[Place, _Check] = {}
-        self._contests = Contests(begin, lambda place: self.holder_of(place) is not None, self._over)
+        self._contests = AddressContests(begin, lambda place: self.holder_of(place) is not None, self._over)
         self._rooms = {True: asyncio.Semaphore(NEEDED_AT_ONCE), False: asyncio.Semaphore(OTHERS_AT_ONCE)}
 
     @property
@@ -105,7 +113,7 @@ class Holders:
     def contested(self, place: Place) -> bool:
         return place in self._contests
 
-    def contests(self) -> list[Contest]:
+    def contests(self) -> list[AddressContest]:
         """All addresses that several hosts claim now."""
         return self._contests.all()
 
@@ -160,7 +168,7 @@ class Holders:
             self._contests.decide(place, mac)
         elif not self.settled(place):
             self._settled[place] = _Settled(mac, self._now())
-            self._tell(Settled(Neighbour(place[0], mac, place[1])))
+            self._tell(AddressSettled(Neighbour(place[0], mac, place[1])))
 
     def lost(self, place: Place, mac: str) -> None:
         """The entry is gone. The next host that answers would get its traffic, so all hosts are asked at once."""
@@ -206,7 +214,7 @@ class Holders:
         if link is None or not link.up:
             return
         entry = self._kernel.neighbour(place[0], link.index)
-        if entry is not None and entry.state & (Nud.PERMANENT | Nud.NOARP):
+        if entry is not None and entry.state & (NeighbourState.PERMANENT | NeighbourState.NOARP):
             if entry.mac in (None, check.mac):
                 self._alone(place, check)
             return
@@ -226,14 +234,14 @@ class Holders:
         if self._neighbours.mac_of(*place) == check.mac:
             self._have_kernel_probe(place, link)
         else:
-            self._tell(Gone(place[0], check.mac, place[1]))
+            self._tell(NeighbourGone(place[0], check.mac, place[1]))
 
     def _have_kernel_probe(self, place: Place, link: Link) -> None:
         """Makes the kernel ask, too: it drops the entry of a host that is away, so that its return is noticed."""
         with suppress(OSError):  # the entry is gone already
             self._kernel.set_probe(place[0], link.index)
 
-    async def _hear_all(self, place: Place, check: _Check, question: Question) -> bool:
+    async def _hear_all(self, place: Place, check: _Check, question: NeighbourQuery) -> bool:
         """True where any host answered."""
         begun, mac = self._now(), check.mac
 
@@ -280,30 +288,35 @@ class Holders:
         if not self._contests.has_room(place):
             return
         self._contests.start(place, holder, claims)
-        self._tell(Contested(*place))
+        self._tell(AddressContested(*place))
 
-    def _over(self, place: Place, contest: Running, winner: str | None) -> None:
+    def _over(self, place: Place, contest: RunningContest, winner: str | None) -> None:
         """Gives the address to the winner; None: to nobody."""
         address, interface = place
         if winner is None:
-            self._tell(Gone(address, contest.holder, interface))
+            self._tell(NeighbourGone(address, contest.holder, interface))
             if self.holder_of(place) is not None:  # it may have been too busy to answer
                 self._check(place, contest.holder)
             return
         self._remember(place, winner)
         if contest.holder != winner:
-            self._tell(Moved(address, contest.holder, winner, interface))
+            self._tell(AddressMoved(address, contest.holder, winner, interface))
         self._belongs_to(place, winner)
 
     def _belongs_to(self, place: Place, mac: str) -> None:
         """Corrects the kernel's entry, which a forged frame may have left with a host that does not answer."""
         if self._neighbours.mac_of(*place) not in (None, mac):
             self._neighbours.learn(Neighbour(place[0], mac, place[1]))
-        self._tell(Settled(Neighbour(place[0], mac, place[1])))
+        self._tell(AddressSettled(Neighbour(place[0], mac, place[1])))
         link = self._link(place[1])
         try:
             entry = self._kernel.neighbour(place[0], link.index) if link is not None else None
-            if link is not None and entry is not None and entry.mac != mac and not entry.state & Nud.PERMANENT:
+            if (
+                link is not None
+                and entry is not None
+                and entry.mac != mac
+                and not entry.state & NeighbourState.PERMANENT
+            ):
                 self._kernel.set_probe(place[0], link.index, mac)
         except OSError as error:
             log.warning("cannot set the neighbour entry of %s on %s: %s", *place, error.strerror)

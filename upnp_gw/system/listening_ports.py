@@ -14,7 +14,7 @@ from pathlib import Path
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import Network
 from upnp_gw.system.rtnetlink import ip
-from upnp_gw.system.sock_diag import Bound, ask_bound, unmapped
+from upnp_gw.system.sock_diag import BoundSocket, ask_bound, unmapped
 
 PROC_NET = Path("/proc/self/net")
 """Follows the net namespace of the process."""
@@ -32,7 +32,7 @@ ALWAYS = float("-inf")
 Ports = frozenset[tuple[Transport, int]]
 
 
-def parse_bound(lines: Iterator[str], transport: Transport) -> Iterator[Bound]:
+def parse_bound(lines: Iterator[str], transport: Transport) -> Iterator[BoundSocket]:
     """Sockets of /proc/net/{tcp,udp}{,6}. Listening TCP sockets come first there, and the rest is not read."""
     state = LISTEN if transport is Transport.TCP else UNCONNECTED
     next(lines, None)
@@ -45,7 +45,7 @@ def parse_bound(lines: Iterator[str], transport: Transport) -> Iterator[Bound]:
         packed, _, port = fields[1].partition(":")
         address = ip(_unswap(packed))
         if address is not None:
-            yield Bound(transport, unmapped(address), int(port, 16), int(fields[9]))
+            yield BoundSocket(transport, unmapped(address), int(port, 16), int(fields[9]))
 
 
 def _unswap(words: str) -> bytes:
@@ -53,7 +53,7 @@ def _unswap(words: str) -> bytes:
     return b"".join(socket.ntohl(int(words[i : i + 8], 16)).to_bytes(4) for i in range(0, len(words), 8))
 
 
-def find_bound() -> Iterable[Bound]:
+def find_bound() -> Iterable[BoundSocket]:
     """By inet_diag; from /proc where the kernel comes without its modules (small routers)."""
     try:
         return tuple(ask_bound())
@@ -61,7 +61,7 @@ def find_bound() -> Iterable[Bound]:
         return read_bound()
 
 
-def read_bound(proc: Path = PROC_NET) -> Iterator[Bound]:
+def read_bound(proc: Path = PROC_NET) -> Iterator[BoundSocket]:
     for transport in Transport:
         for family in ("", "6"):
             try:
@@ -80,7 +80,7 @@ def read_ephemeral(path: Path = PORT_RANGE) -> tuple[int, int]:
         return DEFAULT_RANGE
 
 
-class Listeners:
+class ListeningPorts:
     """``ports`` reads at most once a second: cheap enough to ask for every decision. The daemon also calls it on a
     timer, so that lasting sockets are known before anybody asks for their ports."""
 
@@ -89,7 +89,7 @@ class Listeners:
         network: Callable[[], Network],
         boottime: Callable[[], float],
         *,
-        read: Callable[[], Iterable[Bound]] = find_bound,
+        read: Callable[[], Iterable[BoundSocket]] = find_bound,
         ephemeral: Callable[[], tuple[int, int]] = read_ephemeral,
     ) -> None:
         self._network = network

@@ -10,29 +10,29 @@ Place = tuple[IPAddress, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class NeighbourSeen:
     """A neighbour is new, or back. Another host may answer for the address as well."""
 
     neighbour: Neighbour
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class AddressSettled:
     """All hosts of the link were asked: this one answers for the address, and no other."""
 
     neighbour: Neighbour
 
 
 @dataclass(frozen=True, slots=True)
-class Contested:
-    """Another host claims the address. It leads to no host from now on, until ``Settled`` or ``Gone``."""
+class AddressContested:
+    """Another host claims the address. It leads to no host from now on, until ``AddressSettled`` or ``NeighbourGone``."""
 
     address: IPAddress
     interface: str
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class AddressMoved:
     """The address belongs to another host now: the old one did not answer for it any more."""
 
     address: IPAddress
@@ -42,7 +42,7 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class NeighbourGone:
     """A host answered no probe. (An idle entry that the kernel drops tells nothing.)"""
 
     address: IPAddress
@@ -51,7 +51,7 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class AddressContest:
     """An address that several hosts claim. Packets to it may reach any of them."""
 
     address: IPAddress
@@ -59,4 +59,4 @@ class Contest:
     macs: tuple[str, ...]
 
 
-NeighbourEvent = Seen | Settled | Contested | Moved | Gone
+NeighbourEvent = NeighbourSeen | AddressSettled | AddressContested | AddressMoved | NeighbourGone

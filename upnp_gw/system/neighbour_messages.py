@@ -37,7 +37,7 @@ NOTHING: tuple[Instruction, ...] = ((RETURN, 0, 0, 0),)
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class OpenQuery:
     """An open question: who has this address on this interface? ``heard``: MAC addresses that have answered."""
 
     address: IPAddress
@@ -86,12 +86,12 @@ def solicited_node(address: IPv6Address) -> IPv6Address:
     return IPv6Address(SOLICITED_NODE | int(address) & 0xFFFFFF)
 
 
-def arp_filter(questions: Iterable[Open]) -> tuple[Instruction, ...]:
+def arp_filter(questions: Iterable[OpenQuery]) -> tuple[Instruction, ...]:
     """Lets through ARP messages, from their first byte on, whose sender has an address that is asked for."""
     return _filter([(LOAD_WORD, 8), (LOAD_HALF, 12), (LOAD_WORD, INTERFACE_INDEX), (LOAD_WORD, 14)], questions)
 
 
-def nd_filter(questions: Iterable[Open]) -> tuple[Instruction, ...]:
+def nd_filter(questions: Iterable[OpenQuery]) -> tuple[Instruction, ...]:
     """Lets through neighbour advertisements, from the ICMPv6 header on, of an address that is asked for.
 
     The MAC address has to be their first option, as it is in what every known host sends.
@@ -101,7 +101,7 @@ def nd_filter(questions: Iterable[Open]) -> tuple[Instruction, ...]:
     return (*kind, *_filter([(LOAD_WORD, 26), (LOAD_HALF, 30), (LOAD_WORD, INTERFACE_INDEX), *target], questions))
 
 
-def _filter(loads: Sequence[tuple[int, int]], questions: Iterable[Open]) -> tuple[Instruction, ...]:
+def _filter(loads: Sequence[tuple[int, int]], questions: Iterable[OpenQuery]) -> tuple[Instruction, ...]:
     """``loads``: the MAC address in two parts, the interface, the address. They are taken from the packet once: a
     socket's filter may be 20 KB, and each load from a packet is 240 bytes of it."""
     program: list[Instruction] = []

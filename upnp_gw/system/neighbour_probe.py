@@ -13,8 +13,8 @@ from typing import Protocol
 
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.network import Neighbour, Neighbours
-from upnp_gw.system.neighbour_events import Gone, Moved, NeighbourEvent, Place, Seen
-from upnp_gw.system.rtnetlink import KNOWN, NeighbourMessage, Nud
+from upnp_gw.system.neighbour_events import AddressMoved, NeighbourEvent, NeighbourGone, NeighbourSeen, Place
+from upnp_gw.system.rtnetlink import KNOWN, NeighbourMessage, NeighbourState
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ FLIPS = 8
 """Most times that another host may take an entry back while one is asked by its MAC address."""
 
 
-class Kernel(Protocol):
+class NeighbourKernel(Protocol):
     """What is asked of the kernel; ``rtnetlink_socket.Rtnetlink`` can do it."""
 
     def neighbour(self, address: IPAddress, index: int) -> NeighbourMessage | None: ...
@@ -32,7 +32,7 @@ class Kernel(Protocol):
     def resolve(self, address: IPAddress, index: int) -> None: ...
 
 
-class Claims(Protocol):
+class NeighbourListener(Protocol):
     """Receiver of the events of neighbour entries: ``holders.Holders``."""
 
     def appeared(self, place: Place, mac: str) -> None: ...
@@ -51,11 +51,15 @@ class _Probe:
     flips: int = 0
 
 
-class Presence:
+class NeighbourProbe:
     """``take`` every neighbour message of a LAN link; ``tell`` hears what it means, on the event loop."""
 
     def __init__(
-        self, neighbours: Neighbours, kernel: Kernel, tell: Callable[[NeighbourEvent], None], claims: Claims
+        self,
+        neighbours: Neighbours,
+        kernel: NeighbourKernel,
+        tell: Callable[[NeighbourEvent], None],
+        claims: NeighbourListener,
     ) -> None:
         self._neighbours = neighbours
         self._kernel = kernel
@@ -69,7 +73,7 @@ class Presence:
         if message.mac is not None and message.state & KNOWN and not message.gone:
             self._known(place, message, message.mac, before)
         elif before is not None:
-            failed = message.state == Nud.FAILED and not message.gone
+            failed = message.state == NeighbourState.FAILED and not message.gone
             self._lost(place, before, failed=failed)
         if place in self._probes:
             self._look(place, self._probes[place])
@@ -87,7 +91,7 @@ class Presence:
     def _lost(self, place: Place, mac: str, failed: bool) -> None:
         self._neighbours.forget(*place)
         if failed and not self._claims.contested(place):
-            self._tell(Gone(place[0], mac, place[1]))
+            self._tell(NeighbourGone(place[0], mac, place[1]))
         self._claims.lost(place, mac)
 
     def _known(self, place: Place, message: NeighbourMessage, mac: str, before: str | None) -> None:
@@ -96,14 +100,14 @@ class Presence:
         # The new MAC counts at once for requests: whoever took the address over must not pass for its last holder.
         if before != mac:
             self._neighbours.learn(neighbour)
-        if message.state == Nud.PERMANENT:
+        if message.state == NeighbourState.PERMANENT:
             self._claims.pinned(place, mac)
             if before is None:
-                self._tell(Seen(neighbour))
+                self._tell(NeighbourSeen(neighbour))
             elif before != mac:
-                self._tell(Moved(address, before, mac, interface))
+                self._tell(AddressMoved(address, before, mac, interface))
         elif not self._claims.claimed(place, mac, before) and before is None:
-            self._tell(Seen(neighbour))
+            self._tell(NeighbourSeen(neighbour))
             self._claims.appeared(place, mac)
 
     async def probe(self, address: IPAddress, interface: str, index: int) -> bool:
@@ -118,13 +122,15 @@ class Presence:
                 return answer
             await asyncio.sleep(0)  # its owner ends it
         entry = self._kernel.neighbour(place[0], index)
-        if entry is not None and entry.state & (Nud.PERMANENT | Nud.NOARP):
+        if entry is not None and entry.state & (NeighbourState.PERMANENT | NeighbourState.NOARP):
             return mac in (None, entry.mac)  # set by the operator: never probed, always there
         probe = self._probes[place] = _Probe(index, mac, asyncio.get_running_loop().create_future())
         try:
             self._begin(place, probe, entry)
             made = self._kernel.neighbour(place[0], index)
-            if made is None or made.state & Nud.NOARP:  # a tunnel has no neighbours: nobody answers, no event comes
+            if (
+                made is None or made.state & NeighbourState.NOARP
+            ):  # a tunnel has no neighbours: nobody answers, no event comes
                 probe.answer.set_result(True)
             async with asyncio.timeout(wait_s):
                 await asyncio.shield(probe.answer)
@@ -151,27 +157,27 @@ class Presence:
             return
         try:
             entry = self._kernel.neighbour(place[0], probe.index)
-            if entry is None or entry.state & Nud.FAILED:
+            if entry is None or entry.state & NeighbourState.FAILED:
                 probe.answer.set_result(False)
             elif probe.mac is not None and entry.mac != probe.mac:
                 # another host has taken the entry back: ask this one again
                 probe.flips += 1
                 if probe.flips <= FLIPS:
                     self._kernel.set_probe(place[0], probe.index, probe.mac)
-            elif entry.state & (Nud.REACHABLE | Nud.STALE | Nud.PERMANENT):
+            elif entry.state & (NeighbourState.REACHABLE | NeighbourState.STALE | NeighbourState.PERMANENT):
                 # STALE too: from PROBE or INCOMPLETE it becomes that only when the host itself has just sent an ARP
                 probe.answer.set_result(True)
         except OSError as error:
             log.warning("neighbour %s on %s cannot be read: %s", *place, error.strerror)
 
 
-class KernelQuestion:
+class KernelProbe:
     """A question by the kernel, for when our own sockets could not be made (``who_has``): it asks the named hosts
     one after the other, through the neighbour entry. A second host that answers goes unnoticed."""
 
     by_kernel = True
 
-    def __init__(self, presence: Presence, place: Place, index: int, wait_s: float) -> None:
+    def __init__(self, presence: NeighbourProbe, place: Place, index: int, wait_s: float) -> None:
         self.answers: dict[str, None] = {}
         self.heard = asyncio.Event()
         self._presence, self._place, self._index, self._wait_s = presence, place, index, wait_s

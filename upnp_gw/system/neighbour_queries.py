@@ -13,8 +13,8 @@ NOT_ALLOWED = frozenset(
 link that is down, too many open questions, a link that takes no more for now."""
 
 
-class Question(Protocol):
-    """``who_has.Question``, or ``presence.KernelQuestion``."""
+class NeighbourQuery(Protocol):
+    """``who_has.NeighbourQuery``, or ``presence.KernelProbe``."""
 
     @property
     def by_kernel(self) -> bool:
@@ -38,7 +38,7 @@ class Question(Protocol):
     def close(self) -> None: ...
 
 
-async def hear(question: Question, until: float, enough: Callable[[], bool]) -> bool:
+async def hear(question: NeighbourQuery, until: float, enough: Callable[[], bool]) -> bool:
     """True as soon as the answers are enough; False at that loop time."""
     loop = asyncio.get_running_loop()
     while not enough():

@@ -15,16 +15,33 @@ from typing import ParamSpec
 from upnp_gw.model.mapping import IPAddress, IPNetwork
 from upnp_gw.model.network import Link, Neighbours, Network
 from upnp_gw.system.address_contests import JUDGE_S
-from upnp_gw.system.address_holders import Holders
+from upnp_gw.system.address_holders import AddressHolders
 from upnp_gw.system.link_state import LinkState
-from upnp_gw.system.neighbour_events import Contest, Contested, Gone, Moved, NeighbourEvent, Place, Seen, Settled
-from upnp_gw.system.neighbour_probe import KernelQuestion, Presence
-from upnp_gw.system.neighbour_queries import Question
+from upnp_gw.system.neighbour_events import (
+    AddressContest,
+    AddressContested,
+    AddressMoved,
+    AddressSettled,
+    NeighbourEvent,
+    NeighbourGone,
+    NeighbourSeen,
+    Place,
+)
+from upnp_gw.system.neighbour_probe import KernelProbe, NeighbourProbe
+from upnp_gw.system.neighbour_queries import NeighbourQuery
 from upnp_gw.system.rtnetlink import AddressMessage, LinkMessage, Message, NeighbourMessage, parse, tells_of_routes
 from upnp_gw.system.rtnetlink_socket import Rtnetlink, event_socket
-from upnp_gw.system.who_has import Asker, WhoHas
+from upnp_gw.system.who_has import QuerySource, WhoHas
 
-__all__ = ["Contested", "Gone", "Moved", "NeighbourEvent", "Netwatch", "Seen", "Settled"]
+__all__ = [
+    "AddressContested",
+    "AddressMoved",
+    "AddressSettled",
+    "NeighbourEvent",
+    "NeighbourGone",
+    "NeighbourSeen",
+    "NetworkMonitor",
+]
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +58,7 @@ RESYNC_S = 0.5
 """At least so long between two full reads."""
 
 
-class Netwatch:
+class NetworkMonitor:
     """Made in the net namespace it is to watch; then ``await start()``, set the callbacks, ``await close()``.
 
     All on the event loop's thread. The callbacks must not block; one that raises is logged. ``boottime`` is
@@ -83,8 +100,8 @@ class Netwatch:
             self._kernel.close()
             raise
         self._who_has = who_has
-        self._holders = Holders(self.neighbours, self._kernel, self._begin, self._lan, self._tell)
-        self._presence = Presence(self.neighbours, self._kernel, self._tell, self._holders)
+        self._holders = AddressHolders(self.neighbours, self._kernel, self._begin, self._lan, self._tell)
+        self._presence = NeighbourProbe(self.neighbours, self._kernel, self._tell, self._holders)
 
     async def start(self) -> None:
         """Reads everything, and listens from then on."""
@@ -161,14 +178,14 @@ class Netwatch:
         """True for an address that several hosts claim on this LAN."""
         return self._holders.contested((address, interface))
 
-    def contests(self) -> list[Contest]:
+    def contests(self) -> list[AddressContest]:
         """All addresses that several hosts claim."""
         return self._holders.contests()
 
     def _lan(self, interface: str) -> Link | None:
         return self.network.lan(interface)
 
-    def _begin(self, place: Place) -> Question | None:
+    def _begin(self, place: Place) -> NeighbourQuery | None:
         """Opens a question to all hosts of a link. Raises OSError."""
         address, interface = place
         link = self.network.lan(interface)
@@ -178,11 +195,11 @@ class Netwatch:
         if mac is None or not link.has_macs:
             return None
         if self._who_has is None:
-            return KernelQuestion(self._presence, place, link.index, JUDGE_S - 0.5)
+            return KernelProbe(self._presence, place, link.index, JUDGE_S - 0.5)
         own = next(
             (own.ip for own in link.addresses if own.version == address.version and address in own.network), None
         )
-        return self._who_has.begin(Asker(interface, link.index, mac, own), address)
+        return self._who_has.begin(QuerySource(interface, link.index, mac, own), address)
 
     def lookup(self, address: IPAddress, interface: str) -> str | None:
         """The MAC address behind an address; asked of the kernel (0.1 ms) where its event is not here yet."""

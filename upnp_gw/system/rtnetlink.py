@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from upnp_gw.model.mapping import IPAddress
 
 
-class Kind(IntEnum):
+class MessageType(IntEnum):
     """Message types."""
 
     ERROR = 2
@@ -36,7 +36,7 @@ class Kind(IntEnum):
     GETNEIGH = 30
 
 
-class Nud(IntFlag):
+class NeighbourState(IntFlag):
     """States of a neighbour entry (linux/neighbour.h)."""
 
     INCOMPLETE = 0x01
@@ -49,7 +49,13 @@ class Nud(IntFlag):
     PERMANENT = 0x80
 
 
-KNOWN = Nud.REACHABLE | Nud.STALE | Nud.DELAY | Nud.PROBE | Nud.PERMANENT
+KNOWN = (
+    NeighbourState.REACHABLE
+    | NeighbourState.STALE
+    | NeighbourState.DELAY
+    | NeighbourState.PROBE
+    | NeighbourState.PERMANENT
+)
 """States in which the entry's MAC address means something."""
 
 HEADER = struct.Struct("=IHHII")
@@ -112,7 +118,7 @@ class NeighbourMessage:
     address: IPAddress
     mac: str | None
     state: int
-    """One of ``Nud``."""
+    """One of ``NeighbourState``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +131,13 @@ class RouteMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class WayMessage:
+class RouteReply:
     """The kernel's answer: the link by which it sends to an address."""
 
     index: int
 
 
-Message = LinkMessage | AddressMessage | NeighbourMessage | RouteMessage | WayMessage
+Message = LinkMessage | AddressMessage | NeighbourMessage | RouteMessage | RouteReply
 
 
 def split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
@@ -190,7 +196,7 @@ def _link(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> LinkMe
         COUNTERS.unpack_from(stats) if len(stats) >= COUNTERS.size else (0,) * 4
     )
     return LinkMessage(
-        kind == Kind.DELLINK,
+        kind == MessageType.DELLINK,
         index,
         _text(name),
         bool(up),
@@ -212,7 +218,7 @@ def _address(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> Add
     flags = _number(found.get(IFA_FLAGS)) or flags
     waiting = flags & IFA_F_TENTATIVE and not flags & IFA_F_OPTIMISTIC
     return AddressMessage(
-        kind == Kind.DELADDR,
+        kind == MessageType.DELADDR,
         index,
         IPv4Interface((address, prefix)) if isinstance(address, IPv4Address) else IPv6Interface((address, prefix)),
         not (waiting or flags & (IFA_F_DADFAILED | IFA_F_DEPRECATED)),
@@ -227,7 +233,7 @@ def _neighbour(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> N
     if family not in (socket.AF_INET, socket.AF_INET6) or address is None or flags & NTF_PROXY:
         return None
     mac = _mac(found.get(NDA_LLADDR, b""))
-    return NeighbourMessage(kind == Kind.DELNEIGH, index, address, mac, state)
+    return NeighbourMessage(kind == MessageType.DELNEIGH, index, address, mac, state)
 
 
 def _route(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> RouteMessage | None:
@@ -245,26 +251,26 @@ def _out(found: dict[int, bytes]) -> int:
     return struct.unpack_from("=i", hops, 4)[0] if not index and len(hops) >= 8 else index
 
 
-def parse_way(kind: int, body: bytes) -> WayMessage | None:
+def parse_way(kind: int, body: bytes) -> RouteReply | None:
     """The answer to a question for one address, whatever the table and the prefix of the route."""
-    if kind != Kind.NEWROUTE or len(body) < ROUTE.size or ROUTE.unpack_from(body)[7] != RTN_UNICAST:
+    if kind != MessageType.NEWROUTE or len(body) < ROUTE.size or ROUTE.unpack_from(body)[7] != RTN_UNICAST:
         return None
-    return WayMessage(_out(attributes(body, ROUTE.size)))
+    return RouteReply(_out(attributes(body, ROUTE.size)))
 
 
 def tells_of_routes(data: bytes) -> bool:
     """True for a datagram that says that some route has changed."""
-    return any(kind in (Kind.NEWROUTE, Kind.DELROUTE) for kind, _, _, _ in split(data))
+    return any(kind in (MessageType.NEWROUTE, MessageType.DELROUTE) for kind, _, _, _ in split(data))
 
 
 READERS: dict[int, tuple[struct.Struct, Callable[[int, tuple[int, ...], dict[int, bytes]], Message | None]]] = {
-    Kind.NEWLINK.value: (LINK, _link),
-    Kind.DELLINK.value: (LINK, _link),
-    Kind.NEWADDR.value: (ADDRESS, _address),
-    Kind.DELADDR.value: (ADDRESS, _address),
-    Kind.NEWROUTE.value: (ROUTE, _route),
-    Kind.NEWNEIGH.value: (NEIGHBOUR, _neighbour),
-    Kind.DELNEIGH.value: (NEIGHBOUR, _neighbour),
+    MessageType.NEWLINK.value: (LINK, _link),
+    MessageType.DELLINK.value: (LINK, _link),
+    MessageType.NEWADDR.value: (ADDRESS, _address),
+    MessageType.DELADDR.value: (ADDRESS, _address),
+    MessageType.NEWROUTE.value: (ROUTE, _route),
+    MessageType.NEWNEIGH.value: (NEIGHBOUR, _neighbour),
+    MessageType.DELNEIGH.value: (NEIGHBOUR, _neighbour),
 }
 
 

@@ -25,13 +25,13 @@ from upnp_gw.system.rtnetlink import (
     ROUTE,
     RTA_DST,
     AddressMessage,
-    Kind,
     LinkMessage,
     Message,
+    MessageType,
     NeighbourMessage,
-    Nud,
+    NeighbourState,
     RouteMessage,
-    WayMessage,
+    RouteReply,
     attribute,
     parse_one,
     parse_way,
@@ -97,51 +97,53 @@ class Rtnetlink:
         self._socket.close()
 
     def links(self) -> list[LinkMessage]:
-        return self._dump(Kind.GETLINK, bytes(LINK.size), LinkMessage)
+        return self._dump(MessageType.GETLINK, bytes(LINK.size), LinkMessage)
 
     def addresses(self) -> list[AddressMessage]:
         """IPv4 and IPv6, each link's in the kernel's order."""
-        return self._dump(Kind.GETADDR, bytes(ADDRESS.size), AddressMessage)
+        return self._dump(MessageType.GETADDR, bytes(ADDRESS.size), AddressMessage)
 
     def neighbours(self) -> list[NeighbourMessage]:
-        return self._dump(Kind.GETNEIGH, bytes(NEIGHBOUR.size), NeighbourMessage)
+        return self._dump(MessageType.GETNEIGH, bytes(NEIGHBOUR.size), NeighbourMessage)
 
     def default_routes(self) -> list[RouteMessage]:
         """Of the main table, IPv4 and IPv6."""
-        return self._dump(Kind.GETROUTE, bytes(ROUTE.size), RouteMessage)
+        return self._dump(MessageType.GETROUTE, bytes(ROUTE.size), RouteMessage)
 
     def way_to(self, address: IPAddress) -> int:
         """The index of the link by which the kernel sends to this address; 0: it has no way."""
         body = ROUTE.pack(_family(address), address.max_prefixlen, *bytes(7)) + attribute(RTA_DST, address.packed)
         try:
-            found, _ = self._exchange(Kind.GETROUTE, REQUEST | ACK, body, parse_way)
+            found, _ = self._exchange(MessageType.GETROUTE, REQUEST | ACK, body, parse_way)
         except OSError as error:
             if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
                 return 0  # unreachable, prohibit and blackhole routes among them
             raise
-        return next((message.index for message in found if isinstance(message, WayMessage)), 0)
+        return next((message.index for message in found if isinstance(message, RouteReply)), 0)
 
     def link(self, name: str) -> LinkMessage | None:
         """One link with its counters; None where there is none of this name."""
         body = bytes(LINK.size) + attribute(IFLA_IFNAME, name.encode() + b"\0")
-        return self._get(Kind.GETLINK, body, LinkMessage)
+        return self._get(MessageType.GETLINK, body, LinkMessage)
 
     def neighbour(self, address: IPAddress, index: int) -> NeighbourMessage | None:
         """The kernel's entry for this address on this link; None where there is none."""
         body = NEIGHBOUR.pack(_family(address), index, 0, 0, 0) + attribute(NDA_DST, address.packed)
-        return self._get(Kind.GETNEIGH, body, NeighbourMessage)
+        return self._get(MessageType.GETNEIGH, body, NeighbourMessage)
 
     def set_probe(self, address: IPAddress, index: int, mac: str | None = None) -> None:
         """Makes the kernel ask the host of an existing entry now, by unicast; ``mac``: that host instead."""
-        body = NEIGHBOUR.pack(_family(address), index, Nud.PROBE, 0, 0) + attribute(NDA_DST, address.packed)
+        body = NEIGHBOUR.pack(_family(address), index, NeighbourState.PROBE, 0, 0) + attribute(
+            NDA_DST, address.packed
+        )
         if mac is not None:
             body += attribute(NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
-        self._ask(Kind.NEWNEIGH, REPLACE | CREATE if mac else REPLACE, body)
+        self._ask(MessageType.NEWNEIGH, REPLACE | CREATE if mac else REPLACE, body)
 
     def resolve(self, address: IPAddress, index: int) -> None:
         """Makes the kernel look for the host of an address without a valid entry, by broadcast or multicast."""
-        body = NEIGHBOUR.pack(_family(address), index, Nud.INCOMPLETE, NTF_USE, 0)
-        self._ask(Kind.NEWNEIGH, CREATE, body + attribute(NDA_DST, address.packed))
+        body = NEIGHBOUR.pack(_family(address), index, NeighbourState.INCOMPLETE, NTF_USE, 0)
+        self._ask(MessageType.NEWNEIGH, CREATE, body + attribute(NDA_DST, address.packed))
 
     def _dump(self, kind: int, body: bytes, of: type[M]) -> list[M]:
         for _ in range(DUMP_TRIES):
@@ -174,7 +176,7 @@ class Rtnetlink:
                 if sequence != self._sequence:
                     continue
                 interrupted |= bool(answer_flags & DUMP_INTERRUPTED)
-                if answer in (Kind.DONE, Kind.ERROR):
+                if answer in (MessageType.DONE, MessageType.ERROR):
                     failure = -struct.unpack_from("=i", content)[0] if len(content) >= 4 else 0
                     if failure:
                         raise OSError(failure, os.strerror(failure))

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from upnp_gw.model.mapping import IPAddress, Transport
-from upnp_gw.system.rtnetlink import HEADER, Kind, split
+from upnp_gw.system.rtnetlink import HEADER, MessageType, split
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
@@ -28,7 +28,7 @@ ANSWER_BYTES = 1 << 18
 ANSWER_S = 5.0
 
 
-class Bound(NamedTuple):
+class BoundSocket(NamedTuple):
     """A socket that waits for anybody."""
 
     transport: Transport
@@ -39,7 +39,7 @@ class Bound(NamedTuple):
     """Index of the interface it is bound to (SO_BINDTODEVICE); 0: any, or not told."""
 
 
-def ask_bound() -> Iterator[Bound]:
+def ask_bound() -> Iterator[BoundSocket]:
     """Every listening TCP and unconnected UDP socket. Raises OSError (ENOENT: a kernel without the module)."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as sock:
         sock.settimeout(ANSWER_S)
@@ -52,10 +52,10 @@ def ask_bound() -> Iterator[Bound]:
                 yield from _answers(sock, transport)
 
 
-def _answers(sock: socket.socket, transport: Transport) -> Iterator[Bound]:
+def _answers(sock: socket.socket, transport: Transport) -> Iterator[BoundSocket]:
     while True:
         for kind, _, _, body in split(sock.recv(ANSWER_BYTES)):
-            if kind in (Kind.DONE, Kind.ERROR):
+            if kind in (MessageType.DONE, MessageType.ERROR):
                 failure = -struct.unpack_from("=i", body)[0] if len(body) >= 4 else 0
                 if failure:
                     raise OSError(failure, os.strerror(failure))
@@ -65,11 +65,11 @@ def _answers(sock: socket.socket, transport: Transport) -> Iterator[Bound]:
                 yield bound
 
 
-def parse_answer(body: bytes, transport: Transport) -> Bound | None:
+def parse_answer(body: bytes, transport: Transport) -> BoundSocket | None:
     if len(body) < ANSWER.size:
         return None
     family, _, port, packed, interface, inode = ANSWER.unpack_from(body)
-    return Bound(transport, _address(family, packed), int.from_bytes(port), inode, interface)
+    return BoundSocket(transport, _address(family, packed), int.from_bytes(port), inode, interface)
 
 
 @lru_cache(256)  # most of many sockets are on few addresses

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.system.neighbour_messages import (
     NOTHING,
-    Open,
+    OpenQuery,
     advertised,
     arp_claim,
     arp_filter,
@@ -41,7 +41,7 @@ MOST_HEARD = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class QuerySource:
     """The gateway's side of a LAN link, from which it asks."""
 
     interface: str
@@ -51,12 +51,12 @@ class Asker:
     """An address of the gateway on the link, of the same family. (IPv6: the kernel chooses one.)"""
 
 
-class Question:
+class AddressQuery:
     """One question to all hosts. ``ask`` as often as needed; ``close`` at the end."""
 
     by_kernel = False
 
-    def __init__(self, who_has: "WhoHas", asker: Asker, address: IPAddress) -> None:
+    def __init__(self, who_has: "WhoHas", asker: QuerySource, address: IPAddress) -> None:
         self.address = address
         self.asker = asker
         self.answers: dict[str, None] = {}
@@ -96,7 +96,7 @@ class WhoHas:
                 self._arp.close()
                 raise
             self._nd = None
-        self._questions: set[Question] = set()
+        self._questions: set[AddressQuery] = set()
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -111,9 +111,9 @@ class WhoHas:
                     asyncio.get_running_loop().remove_reader(made)
                 made.close()
 
-    def begin(self, asker: Asker, address: IPAddress) -> Question:
+    def begin(self, asker: QuerySource, address: IPAddress) -> AddressQuery:
         """A question whose answers are heard from now on. Raises OSError where the kernel has no room for it."""
-        question = Question(self, asker, address)
+        question = AddressQuery(self, asker, address)
         self._questions.add(question)
         try:
             self._listen(address.version)
@@ -122,13 +122,13 @@ class WhoHas:
             raise
         return question
 
-    def end(self, question: Question) -> None:
+    def end(self, question: AddressQuery) -> None:
         if question in self._questions:
             self._questions.discard(question)
             with suppress(OSError):  # no room for another filter: the old one lets more through, which does no harm
                 self._listen(question.address.version)
 
-    def send(self, question: Question, hosts: Sequence[str]) -> None:
+    def send(self, question: AddressQuery, hosts: Sequence[str]) -> None:
         asker, address = question.asker, question.address
         if isinstance(address, IPv4Address):
             if not isinstance(asker.own, IPv4Address):
@@ -150,7 +150,7 @@ class WhoHas:
                 place = (question.address, question.asker.index)
                 known = heard.get(place, question.answers)
                 heard[place] = tuple(mac for mac in question.answers if mac in known)
-        open_now = [Open(address, index, macs) for (address, index), macs in heard.items()]
+        open_now = [OpenQuery(address, index, macs) for (address, index), macs in heard.items()]
         if version == 4:
             _filter(self._arp, arp_filter(open_now))
         elif self._nd is not None:

@@ -11,7 +11,7 @@ import pytest
 from tests.fixtures.firewall_driver import forward, network_of, until
 from tests.fixtures.lab_firewall import Gateway
 from tests.lab.floods import ip_datagram
-from upnp_gw.firewall.base import Open, Rewire
+from upnp_gw.firewall.base import Open, UpdateNetwork
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.model.mapping import IPAddress, Transport
@@ -59,7 +59,8 @@ def test_a_forged_lan_address_opens_no_flow(gateway: Gateway, fresh_lab: Lab, fa
     route = f"{other.address6}/128 via {pc.address6}" if v6 else f"{other.address} via {pc.address}"
     lab.gateway.ip(f"route add {route} dev lan0")
     gateway.apply(
-        Rewire(replace(network_of(lab), routed=ROUTED)), Open(forward("m1", 3074, str(inside), transport=UDP))
+        UpdateNetwork(replace(network_of(lab), routed=ROUTED)),
+        Open(forward("m1", 3074, str(inside), transport=UDP)),
     )
     with EchoServer(console, UDP, 3074) as server, having(peer, *forged):
         for source in forged:
@@ -85,7 +86,7 @@ def test_the_gateways_own_and_link_local_addresses_are_forged_too(gateway: Gatew
     apart = IPv4Address("11.22.33.99")  # routed to us, and no interface has it
     network = replace(network_of(lab), external=(lab.external[0], apart))
     gateway.apply(
-        Rewire(network),
+        UpdateNetwork(network),
         *(Open(forward(f"m{a.version}", 3074, str(a), transport=UDP)) for a in (console.address, console.address6)),
     )
     own: list[IPAddress] = [*lab.external, apart, lab.gateway.address]

@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.firewall_driver import NETWORK, forward, settings
-from upnp_gw.firewall.base import Close, Cut, FirewallMode, Forward, Open, Refill, Rewire
-from upnp_gw.firewall.flows import Flows, Leaving
+from upnp_gw.firewall.base import Close, Cut, FirewallMode, Forward, Open, Refill, UpdateNetwork
+from upnp_gw.firewall.flows import Flows, OutgoingFlows
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.nftables.elements import slot_of
 from upnp_gw.firewall.nftables.ruleset import CARRYING, FILLED, OPENING, contents, structure, version
-from upnp_gw.firewall.nftables.state import Books
+from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import DecisionId, Endpoint, Transport
 
 
-def books() -> Books:
-    return Books(NETWORK, size=100)
+def books() -> RulesetState:
+    return RulesetState(NETWORK, size=100)
 
 
 def test_the_transaction_of_an_open() -> None:
@@ -91,12 +91,12 @@ def test_a_new_endpoint_of_a_freed_port_ends_the_flows_of_the_old() -> None:
 
 
 def test_the_external_ports_of_router_mode_stand_as_long_as_any_mapping_of_them() -> None:
-    kept = Books(NETWORK, size=100, router=True)
+    kept = RulesetState(NETWORK, size=100, router=True)
     one, two = forward("m1", 80, timeout_s=60), forward("m2", 80, remote="203.0.113.7/32", timeout_s=600)
     draft = kept.draft([Open(one), Open(two)], 0)
     assert "external_ports { 6 . 80 timeout 600s }" in draft.commands
-    assert [flows for flows in draft.flows if isinstance(flows, Leaving)] == 2 * [
-        Leaving(Transport.TCP, 80, frozenset(NETWORK.external), frozenset([one.internal]))
+    assert [flows for flows in draft.flows if isinstance(flows, OutgoingFlows)] == 2 * [
+        OutgoingFlows(Transport.TCP, 80, frozenset(NETWORK.external), frozenset([one.internal]))
     ]
     draft.commit()
     draft = kept.draft([Close(two)], 10)
@@ -118,10 +118,10 @@ def test_the_source_port_is_the_keepers_and_moves_on_when_it_goes() -> None:
 
 
 def test_without_an_external_address_no_source_port_is_kept() -> None:
-    kept = Books(replace(NETWORK, external=()), size=100)
+    kept = RulesetState(replace(NETWORK, external=()), size=100)
     kept.draft([Open(forward("m1"))], 0).commit()
     assert not kept.outs
-    draft = kept.draft([Rewire(NETWORK)], 0)
+    draft = kept.draft([UpdateNetwork(NETWORK)], 0)
     assert ": 11.22.33.44 . 3074" in draft.commands
     draft.commit()
     assert kept.outs
@@ -311,7 +311,7 @@ def test_refill_forgets_what_stood() -> None:
 
 def test_the_portions_of_a_refill_are_the_same_commands() -> None:
     many = tuple(forward(f"m{n}", 1 + n, keep=False) for n in range(2500))
-    draft = Books(NETWORK, size=5000).draft([Refill(many)], 0)
+    draft = RulesetState(NETWORK, size=5000).draft([Refill(many)], 0)
     portions = list(draft.portions())
     assert sorted("\n".join(portions).splitlines()) == sorted(draft.commands.splitlines())
     assert portions[0].startswith("flush map inet upnp_gw pm\n")
@@ -322,7 +322,7 @@ def test_the_portions_of_a_refill_are_the_same_commands() -> None:
 def test_no_portion_leaves_a_forward_without_its_live_endpoint_for_long() -> None:
     """Router mode drops what is not in ``live``: the first portion must not be mappings alone."""
     many = tuple(forward(f"m{n}", 1 + n, f"192.168.{n // 200}.{1 + n % 200}") for n in range(5000))
-    portions = list(Books(NETWORK, size=5000).draft([Refill(many)], 0).portions())
+    portions = list(RulesetState(NETWORK, size=5000).draft([Refill(many)], 0).portions())
     for name in ("pm", "live", "out"):
         assert f"add element inet upnp_gw {name} {{" in portions[0]
     for number in range(0, 5000, 250):

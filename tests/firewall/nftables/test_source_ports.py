@@ -12,7 +12,7 @@ from tests.firewall.nftables.test_forged_sources import having
 from tests.fixtures.firewall_driver import network_of
 from tests.fixtures.lab_firewall import Gateway, gateway_of, to
 from tests.lab.igd_control_point import until
-from upnp_gw.firewall.base import Close, FirewallMode, Open, Rewire
+from upnp_gw.firewall.base import Close, FirewallMode, Open, UpdateNetwork
 from upnp_gw.firewall.labels import MASQUERADED
 from upnp_gw.lab import Lab
 from upnp_gw.lab.probe import EchoServer, dial, reach
@@ -81,7 +81,7 @@ def test_who_has_the_port_at_another_external_address_is_another_host(router: Ga
     """Its flows from before both mappings have the port at the first address: they end like everybody else's."""
     lab, console, pc, peer = (fresh_lab, *(fresh_lab.hosts[name] for name in ("console", "pc", "peer1")))
     first, second = lab.external[0], IPv4Address("11.22.33.45")
-    router.apply(Rewire(replace(network_of(lab), external=(first, second))))
+    router.apply(UpdateNetwork(replace(network_of(lab), external=(first, second))))
     with (
         EchoServer(console, UDP, EXTERNAL),
         EchoServer(pc, UDP, EXTERNAL) as other,
@@ -103,7 +103,7 @@ def test_a_lan_host_with_an_external_address_gets_no_mapped_port(router: Gateway
     for name in ("all", "lan0", "wan0"):
         lab.gateway.sysctl(f"net/ipv4/conf/{name}/rp_filter", "0")
     router.apply(
-        Rewire(replace(network_of(lab), external=(routed,))),
+        UpdateNetwork(replace(network_of(lab), external=(routed,))),
         Open(to(lab, "console", "m1", EXTERNAL, transport=UDP)),
     )
     with (

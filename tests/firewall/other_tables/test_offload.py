@@ -10,7 +10,7 @@ from tests.fixtures.lab_firewall import Gateway
 from upnp_gw.firewall.base import Close, Cut, Open
 from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads
 from upnp_gw.lab import Lab
-from upnp_gw.lab.probe import Call, EchoServer, dial
+from upnp_gw.lab.probe import EchoServer, OpenConnection, dial
 from upnp_gw.model.mapping import Transport
 
 FLOWTABLE = {"family": "inet", "name": "ft", "table": "fw4", "handle": 1, "hook": "ingress", "prio": 0}
@@ -85,14 +85,14 @@ def offloaded(gateway: Gateway, fresh_lab: Lab) -> FlowOffload:
     return found
 
 
-def carried(gateway: Gateway, call: Call, questions: int = 20) -> int:
+def carried(gateway: Gateway, call: OpenConnection, questions: int = 20) -> int:
     """Asks so often; how many more packets our counter tells."""
     before = gateway.read().counters["m1"].packets
     assert all(call.ask() for _ in range(questions))
     return gateway.read().counters["m1"].packets - before
 
 
-def established(gateway: Gateway, call: Call) -> None:
+def established(gateway: Gateway, call: OpenConnection) -> None:
     """The flow has had packets each way, and the kernel has taken it over or will not."""
     assert all(call.ask() for _ in range(5))
 

@@ -11,7 +11,7 @@ from upnp_gw.model.request import Source, View, WanStatus
 from upnp_gw.protocols.gena.subscriptions import Properties
 from upnp_gw.protocols.igd.evented import evented_properties
 from upnp_gw.protocols.igd.model import ServiceModel, ServiceModels, service_description
-from upnp_gw.protocols.igd_services import SERVICES, Face, Level, Service, service_of
+from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, Level, Service, service_of
 
 CONSOLE = Source(ip_address("192.168.1.20"), "br0")
 LAPTOP = Source(ip_address("192.168.1.21"), "br0")
@@ -26,7 +26,9 @@ def declared(service: Service) -> ServiceModel:
     return ServiceModel({}, {str(v.findtext(f"{SCPD}name")): v.get("sendEvents") == "yes" for v in variables})
 
 
-MODELS: ServiceModels = {(face, service.name): declared(service) for face in Face for service in SERVICES[face]}
+MODELS: ServiceModels = {
+    (face, service.name): declared(service) for face in IgdVersion for service in SERVICES[face]
+}
 
 
 @dataclass
@@ -47,9 +49,9 @@ class Seen:
         return self.update_id
 
     def properties(self, models: ServiceModels = MODELS) -> Properties:
-        return evented_properties(cast("View", self), models, dict.fromkeys(Face, UDNS))
+        return evented_properties(cast("View", self), models, dict.fromkeys(IgdVersion, UDNS))
 
-    def values(self, face: Face, name: str, source: Source = CONSOLE) -> dict[str, str]:
+    def values(self, face: IgdVersion, name: str, source: Source = CONSOLE) -> dict[str, str]:
         service = service_of(face, name)
         assert service is not None
         return dict(self.properties()(face, service, source))
@@ -57,7 +59,7 @@ class Seen:
 
 @pytest.mark.spec("IGD-019", "IGD-180", "IGD-201")
 def test_wanipconnection_1_never_shows_system_update_id() -> None:
-    assert Seen().values(Face.IGD1, "WANIPConnection") == {
+    assert Seen().values(IgdVersion.IGD1, "WANIPConnection") == {
         "PossibleConnectionTypes": "IP_Routed",
         "ConnectionStatus": "Connected",
         "ExternalIPAddress": "198.51.100.7",
@@ -67,13 +69,13 @@ def test_wanipconnection_1_never_shows_system_update_id() -> None:
 
 @pytest.mark.spec("IGD-019", "IGD-180", "IGD-194")
 def test_wanipconnection_2_adds_system_update_id() -> None:
-    first, second = (Seen().values(face, "WANIPConnection") for face in Face)
+    first, second = (Seen().values(face, "WANIPConnection") for face in IgdVersion)
     assert second == {**first, "SystemUpdateID": "41"}
 
 
 @pytest.mark.spec("IGD-019")
-@pytest.mark.parametrize("face", Face)
-def test_the_other_services_event_one_variable_each(face: Face) -> None:
+@pytest.mark.parametrize("face", IgdVersion)
+def test_the_other_services_event_one_variable_each(face: IgdVersion) -> None:
     connection = f"{UDNS[Level.CONNECTION]}:WANConnectionDevice:{face.version},urn:upnp-org:serviceId:WANIPConn1"
     assert Seen().values(face, "Layer3Forwarding") == {"DefaultConnectionService": connection}
     assert Seen().values(face, "WANCommonInterfaceConfig") == {"PhysicalLinkStatus": "Up"}
@@ -82,25 +84,25 @@ def test_the_other_services_event_one_variable_each(face: Face) -> None:
 @pytest.mark.spec("IGD-196")
 def test_a_lost_address_is_an_empty_string_and_a_lost_link_is_down() -> None:
     seen = Seen(replace(UP, connected=False, external_address=None))
-    assert seen.values(Face.IGD1, "WANIPConnection")["ExternalIPAddress"] == ""
-    assert seen.values(Face.IGD1, "WANIPConnection")["ConnectionStatus"] == "Disconnected"
+    assert seen.values(IgdVersion.IGD1, "WANIPConnection")["ExternalIPAddress"] == ""
+    assert seen.values(IgdVersion.IGD1, "WANIPConnection")["ConnectionStatus"] == "Disconnected"
     seen.status = replace(seen.status, up=False)
-    assert seen.values(Face.IGD1, "WANCommonInterfaceConfig") == {"PhysicalLinkStatus": "Down"}
+    assert seen.values(IgdVersion.IGD1, "WANCommonInterfaceConfig") == {"PhysicalLinkStatus": "Down"}
 
 
 def test_a_device_counts_what_it_may_see() -> None:
     """A deviation: the count is the subscriber's own, not the table's."""
     seen = Seen(counts={CONSOLE: 3, LAPTOP: 7})
-    assert seen.values(Face.IGD1, "WANIPConnection", CONSOLE)["PortMappingNumberOfEntries"] == "3"
-    assert seen.values(Face.IGD2, "WANIPConnection", LAPTOP)["PortMappingNumberOfEntries"] == "7"
+    assert seen.values(IgdVersion.IGD1, "WANIPConnection", CONSOLE)["PortMappingNumberOfEntries"] == "3"
+    assert seen.values(IgdVersion.IGD2, "WANIPConnection", LAPTOP)["PortMappingNumberOfEntries"] == "7"
 
 
 def test_a_service_that_no_description_declares_events_nothing() -> None:
-    service = replace(SERVICES[Face.IGD1][0], name="Other")
-    assert Seen().properties()(Face.IGD1, service, CONSOLE) == {}
+    service = replace(SERVICES[IgdVersion.IGD1][0], name="Other")
+    assert Seen().properties()(IgdVersion.IGD1, service, CONSOLE) == {}
 
 
 def test_an_evented_variable_that_nobody_reads_is_found_at_start() -> None:
-    models = {(Face.IGD1, "Layer3Forwarding"): ServiceModel({}, {"Unheard": True})}
+    models = {(IgdVersion.IGD1, "Layer3Forwarding"): ServiceModel({}, {"Unheard": True})}
     with pytest.raises(KeyError):
         Seen().properties(models)

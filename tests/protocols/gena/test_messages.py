@@ -17,7 +17,7 @@ from upnp_gw.protocols.gena.messages import (
     TIMEOUT_MAX_S,
     TIMEOUT_MIN_S,
     Callback,
-    Rejected,
+    RejectedRequest,
     Renew,
     Subscribe,
     Unsubscribe,
@@ -70,7 +70,7 @@ def test_a_request_is_read(method: str, headers: dict[str, str], message: Subscr
 )
 def test_an_incomplete_subscribe_fails_the_precondition(headers: dict[str, str]) -> None:
     answer = parse_request("SUBSCRIBE", headers, HOST)
-    assert isinstance(answer, Rejected)
+    assert isinstance(answer, RejectedRequest)
     assert answer.status == PRECONDITION
 
 
@@ -93,13 +93,13 @@ def test_headers_that_do_not_go_together_are_told_apart(
     method: str, headers: dict[str, str], status: HTTPStatus
 ) -> None:
     answer = parse_request(method, headers, HOST)
-    assert isinstance(answer, Rejected)
+    assert isinstance(answer, RejectedRequest)
     assert answer.status == status
 
 
 def test_a_repeated_header_is_refused_whatever_the_first_one_says() -> None:
     headers = CIMultiDict([*NEW.items(), ("callback", "<http://192.168.1.20:49201/b>")])
-    assert parse_request("SUBSCRIBE", headers, HOST) == Rejected(BAD, "duplicate-header")
+    assert parse_request("SUBSCRIBE", headers, HOST) == RejectedRequest(BAD, "duplicate-header")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ REFUSED_CALLBACKS = [
 def test_a_callback_to_anything_but_the_subscriber_is_refused(callback: str) -> None:
     assert parse_callbacks(callback, HOST) == ()
     answer = parse_request("SUBSCRIBE", {**NEW, "CALLBACK": callback}, HOST)
-    assert answer == Rejected(PRECONDITION, "callback-refused")
+    assert answer == RejectedRequest(PRECONDITION, "callback-refused")
 
 
 @pytest.mark.spec("SR-8")
@@ -230,7 +230,7 @@ HEADER_TEXT = st.one_of(
 )
 def test_any_headers_give_a_message_or_a_status(method: str, headers: dict[str, str]) -> None:
     match parse_request(method, headers, HOST):
-        case Rejected(status, reason):
+        case RejectedRequest(status, reason):
             assert status in (BAD, PRECONDITION)
             assert reason
         case Subscribe(callbacks, timeout_s):

@@ -19,14 +19,14 @@ from upnp_gw.protocols.gena.subscriptions import (
     SEQ_MAX,
     TOTAL,
     Delivery,
-    Outcome,
+    DeliveryOutcome,
     Subscriptions,
 )
-from upnp_gw.protocols.igd_services import SERVICES, Face, Service
+from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, Service
 
 CONSOLE = Source(ip_address("192.168.1.20"), "br0")
 LAPTOP = Source(ip_address("192.168.1.21"), "br0")
-FORWARDING, INTERFACE, CONNECTION = SERVICES[Face.IGD1]
+FORWARDING, INTERFACE, CONNECTION = SERVICES[IgdVersion.IGD1]
 
 
 class Table:
@@ -39,7 +39,7 @@ class Table:
         numbers = count(1)
         self.table = Subscriptions(self.properties, lambda: UUID(int=next(numbers)), self.host_of)
 
-    def properties(self, face: Face, service: Service, source: Source) -> Mapping[str, str]:
+    def properties(self, face: IgdVersion, service: Service, source: Source) -> Mapping[str, str]:
         if service == INTERFACE:
             return {}
         return {**self.values, **self.own.get(source, {})}
@@ -55,7 +55,7 @@ class Table:
     def ask(
         self, method: str, headers: dict[str, str], source: Source = CONSOLE, service: Service = CONNECTION
     ) -> EventAnswer:
-        return self.table.serve(method, Face.IGD1, service, headers, source, self.now)
+        return self.table.serve(method, IgdVersion.IGD1, service, headers, source, self.now)
 
     def subscribe(self, source: Source = CONSOLE, timeout: str = "Second-1800") -> EventAnswer:
         host = f"[{source.address}]" if source.address.version == 6 else str(source.address)
@@ -68,7 +68,7 @@ class Table:
         assert sid is not None
         self.table.delivered(sid, self.now)
         assert [d.sid for d in self.due()] == [sid]
-        self.table.finished(sid, Outcome.DELIVERED)
+        self.table.finished(sid, DeliveryOutcome.DELIVERED)
         self.pass_s(INTERVAL_S)
         return sid
 
@@ -160,7 +160,7 @@ def test_after_unsubscribe_or_expiry_nothing_is_sent(gateway: Table) -> None:
     gateway.change(Count="1")
     assert [d.sid for d in gateway.due()] == [other]
     gateway.pass_s(1800)
-    gateway.table.finished(other, Outcome.DELIVERED)
+    gateway.table.finished(other, DeliveryOutcome.DELIVERED)
     gateway.change(Count="2")
     assert gateway.due() == []
     assert gateway.table.next_deadline() is None
@@ -182,7 +182,7 @@ def test_seq_counts_messages_delivered_or_not_and_wraps_to_one(gateway: Table) -
         gateway.change(Count=str(number + 1))
         (delivery,) = gateway.due()
         seen.append(delivery.seq)
-        gateway.table.finished(sid, Outcome.FAILED if number % 2 else Outcome.DELIVERED)
+        gateway.table.finished(sid, DeliveryOutcome.FAILED if number % 2 else DeliveryOutcome.DELIVERED)
         gateway.pass_s(INTERVAL_S)
     assert seen == [4294967294, 4294967295, 1, 2]
 
@@ -191,7 +191,7 @@ def test_the_values_of_an_abandoned_message_go_with_the_next(gateway: Table) -> 
     sid = gateway.live()
     gateway.change(Count="1")
     assert gateway.due()[0].values == {"Count": "1"}
-    gateway.table.finished(sid, Outcome.FAILED)
+    gateway.table.finished(sid, DeliveryOutcome.FAILED)
     gateway.pass_s(INTERVAL_S)
     assert gateway.due() == []
     gateway.change(Status="Disconnected")
@@ -220,7 +220,7 @@ def test_a_burst_becomes_two_messages_the_first_at_once(gateway: Table) -> None:
     for number in range(2, 100):
         gateway.change(Count=str(number))
         assert gateway.due() == []
-    gateway.table.finished(sid, Outcome.DELIVERED)
+    gateway.table.finished(sid, DeliveryOutcome.DELIVERED)
     assert gateway.due() == []
     assert gateway.table.next_deadline() == pytest.approx(gateway.now_s + INTERVAL_S)
     gateway.pass_s(INTERVAL_S)
@@ -235,7 +235,7 @@ def test_a_message_on_its_way_holds_back_its_own_subscriber_alone(gateway: Table
     laptop = gateway.live(LAPTOP)
     gateway.change(Count="1")
     assert len(gateway.due()) == 2
-    gateway.table.finished(laptop, Outcome.DELIVERED)
+    gateway.table.finished(laptop, DeliveryOutcome.DELIVERED)
     gateway.pass_s(60)
     gateway.change(Count="2")
     assert [d.sid for d in gateway.due()] == [laptop]
@@ -245,7 +245,7 @@ def test_a_subscriber_that_forgot_its_sid_is_dropped(gateway: Table) -> None:
     sid = gateway.live()
     gateway.change(Count="1")
     gateway.due()
-    gateway.table.finished(sid, Outcome.UNKNOWN_SID)
+    gateway.table.finished(sid, DeliveryOutcome.UNKNOWN_SID)
     assert sid not in gateway.table
 
 
@@ -254,7 +254,7 @@ def test_the_end_of_a_delivery_after_unsubscribe_is_nothing(gateway: Table) -> N
     gateway.change(Count="1")
     gateway.due()
     gateway.ask("UNSUBSCRIBE", {"SID": sid})
-    gateway.table.finished(sid, Outcome.UNKNOWN_SID)
+    gateway.table.finished(sid, DeliveryOutcome.UNKNOWN_SID)
     assert len(gateway.table) == 0
 
 
@@ -303,7 +303,7 @@ def test_a_failing_subscription_makes_room_for_its_hosts_next(gateway: Table) ->
     gateway.change(Count="1")
     gateway.due()
     for number, sid in enumerate(sids):
-        gateway.table.finished(sid, Outcome.FAILED if number in (3, 5) else Outcome.DELIVERED)
+        gateway.table.finished(sid, DeliveryOutcome.FAILED if number in (3, 5) else DeliveryOutcome.DELIVERED)
     assert [gateway.subscribe().status for _ in range(3)] == [200, 200, 503]
     assert [sid in gateway.table for sid in sids] == [n not in (3, 5) for n in range(PER_HOST)]
 
@@ -314,7 +314,7 @@ def test_a_failing_subscription_makes_room_for_anyone_when_the_table_is_full(gat
     assert gateway.subscribe(CONSOLE).status == 503
     gateway.change(Count="1")
     gateway.due()
-    gateway.table.finished(sids[40], Outcome.FAILED)
+    gateway.table.finished(sids[40], DeliveryOutcome.FAILED)
     assert gateway.subscribe(CONSOLE).status == 200
     assert sids[40] not in gateway.table
     assert len(gateway.table) == TOTAL
@@ -331,7 +331,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("change"), st.integers(0, 3)),
         st.tuples(st.just("pass"), st.sampled_from([0.05, 0.1, 0.2])),
-        st.tuples(st.just("finish"), st.sampled_from([Outcome.DELIVERED, Outcome.FAILED])),
+        st.tuples(st.just("finish"), st.sampled_from([DeliveryOutcome.DELIVERED, DeliveryOutcome.FAILED])),
     ),
     max_size=60,
 )
@@ -340,7 +340,7 @@ STEPS = st.lists(
 @pytest.mark.spec("IGD-192")
 @given(STEPS)
 def test_whatever_happens_messages_are_single_ordered_and_end_with_the_truth(
-    steps: list[tuple[str, int | float | Outcome]],
+    steps: list[tuple[str, int | float | DeliveryOutcome]],
 ) -> None:
     gateway = Table()
     sid = gateway.live()
@@ -353,8 +353,8 @@ def test_whatever_happens_messages_are_single_ordered_and_end_with_the_truth(
                 gateway.change(Count=str(value))
             case "pass", float():
                 gateway.pass_s(value)
-            case "finish", Outcome() if on_the_way is not None:
-                if value is Outcome.DELIVERED:
+            case "finish", DeliveryOutcome() if on_the_way is not None:
+                if value is DeliveryOutcome.DELIVERED:
                     known.update(on_the_way.values)
                 gateway.table.finished(sid, value)
                 on_the_way = None
@@ -364,7 +364,7 @@ def test_whatever_happens_messages_are_single_ordered_and_end_with_the_truth(
             assert gateway.now_s >= last_at + INTERVAL_S - 1e-9
             on_the_way, last_seq, last_at = delivery, delivery.seq, gateway.now_s
     if on_the_way is not None:
-        gateway.table.finished(sid, Outcome.DELIVERED)
+        gateway.table.finished(sid, DeliveryOutcome.DELIVERED)
         known.update(on_the_way.values)
     gateway.pass_s(INTERVAL_S)
     gateway.table.changed()

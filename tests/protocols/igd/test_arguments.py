@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from upnp_gw.model.mapping import Transport
 from upnp_gw.protocols.igd import arguments
-from upnp_gw.protocols.igd.arguments import Rejected, read
+from upnp_gw.protocols.igd.arguments import InvalidArgument, read
 from upnp_gw.protocols.igd.model import ArgumentModel, DataType
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 PORT = ArgumentModel("P", "P", DataType.UI2)
 LEASE = ArgumentModel("L", "L", DataType.UI4)
@@ -19,7 +19,7 @@ TEXT = ArgumentModel("T", "T", DataType.STRING)
 
 
 def code_of(declared: list[ArgumentModel], sent: list[tuple[str, str]]) -> int:
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(InvalidArgument) as caught:
         read(declared, sent)
     return caught.value.fault.code
 
@@ -87,7 +87,7 @@ def test_out_of_the_range_of_its_type() -> None:
 def test_a_port_is_what_its_ascii_digits_say_or_refused(text: str) -> None:
     try:
         number = read([PORT], [("P", text)]).number("P")
-    except Rejected:
+    except InvalidArgument:
         return
     digits = text.strip(" \t\r\n")
     assert digits.isascii()
@@ -112,20 +112,20 @@ def test_missing_duplicate_extra_and_order() -> None:
 
 @pytest.mark.spec("IGD-123", "IGD-124")
 def test_protocols() -> None:
-    for face in Face:
+    for face in IgdVersion:
         assert arguments.transport(face, " tcp ") is Transport.TCP
         assert arguments.transport(face, "UDP") is Transport.UDP
         for word in ("", "ICMP", "6", "TCP,UDP", "tc\u017f", "any"):
-            with pytest.raises(Rejected) as caught:
+            with pytest.raises(InvalidArgument) as caught:
                 arguments.transport(face, word)
-            assert caught.value.fault.code == (601 if face is Face.IGD2 else 402)
+            assert caught.value.fault.code == (601 if face is IgdVersion.IGD2 else 402)
 
 
 @pytest.mark.spec("IGD-120")
 def test_remote_hosts_that_mean_anyone() -> None:
     for word in ("", "*", "0.0.0.0", " \n"):
-        assert arguments.remote_host(Face.IGD2, word) is None
-    assert str(arguments.remote_host(Face.IGD1, " 203.0.113.9 ")) == "203.0.113.9/32"
+        assert arguments.remote_host(IgdVersion.IGD2, word) is None
+    assert str(arguments.remote_host(IgdVersion.IGD1, " 203.0.113.9 ")) == "203.0.113.9/32"
 
 
 NO_ADDRESSES = [
@@ -152,17 +152,17 @@ def test_names_are_refused_and_never_looked_up(word: str, monkeypatch: pytest.Mo
     for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "socket"):
         monkeypatch.setattr(socket, name, look_up)
     for reader in (arguments.remote_host, arguments.internal_client):
-        for face, code in ((Face.IGD1, 402), (Face.IGD2, 600)):
-            with pytest.raises(Rejected) as caught:
+        for face, code in ((IgdVersion.IGD1, 402), (IgdVersion.IGD2, 600)):
+            with pytest.raises(InvalidArgument) as caught:
                 reader(face, word)
             assert caught.value.fault.code == code
 
 
 @pytest.mark.spec("IGD-125")
 def test_internal_client_empty() -> None:
-    for face in Face:
+    for face in IgdVersion:
         for word in ("", "  "):
-            with pytest.raises(Rejected) as caught:
+            with pytest.raises(InvalidArgument) as caught:
                 arguments.internal_client(face, word)
             assert caught.value.fault.code == 715
 
@@ -170,14 +170,14 @@ def test_internal_client_empty() -> None:
 @pytest.mark.spec("IGD-126")
 @pytest.mark.parametrize("word", ["0.0.0.0", "224.0.0.1", "239.255.255.250"])
 def test_internal_client_that_no_host_has(word: str) -> None:
-    with pytest.raises(Rejected) as caught:
-        arguments.internal_client(Face.IGD2, word)
+    with pytest.raises(InvalidArgument) as caught:
+        arguments.internal_client(IgdVersion.IGD2, word)
     assert caught.value.fault.code == 600
 
 
 @pytest.mark.spec("IGD-141")
 def test_descriptions_up_to_256_characters() -> None:
     assert arguments.description("\u00e9" * 256) == "\u00e9" * 256
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(InvalidArgument) as caught:
         arguments.description("x" * 257)
     assert caught.value.fault.code == 605

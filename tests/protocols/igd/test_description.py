@@ -11,7 +11,7 @@ from lxml import etree
 
 from upnp_gw.protocols.igd.description import RootDevice, config_id, root_device, shown_name, udns
 from upnp_gw.protocols.igd.descriptors import descriptors, load_descriptor
-from upnp_gw.protocols.igd_services import SERVICES, Face, Level
+from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, Level
 
 NS = "{urn:schemas-upnp-org:device-1-0}"
 ROOT = UUID("11111111-2222-4333-8444-555555555555")
@@ -21,11 +21,11 @@ ORDER = (
     "presentationURL",
 )
 
-both = pytest.mark.parametrize("face", Face)
+both = pytest.mark.parametrize("face", IgdVersion)
 
 
 def made(
-    face: Face,
+    face: IgdVersion,
     root: UUID = ROOT,
     name: str = "gate",
     url: str = "",
@@ -45,7 +45,7 @@ def texts(element: etree._Element, name: str) -> list[str]:
 
 @both
 @pytest.mark.spec("IGD-002", "IGD-003", "IGD-004", "IGD-006")
-def test_tree_nests_and_lists_what_the_face_serves(face: Face) -> None:
+def test_tree_nests_and_lists_what_the_face_serves(face: IgdVersion) -> None:
     (root,) = tree(made(face)).findall(f"{NS}device")
     (wan,) = root.findall(f"{NS}deviceList/{NS}device")
     (connection,) = wan.findall(f"{NS}deviceList/{NS}device")
@@ -64,14 +64,14 @@ def test_tree_nests_and_lists_what_the_face_serves(face: Face) -> None:
 
 @pytest.mark.spec("IGD-005")
 def test_version_1_lists_nothing_that_stops_an_xbox() -> None:
-    document = made(Face.IGD1).description
+    document = made(IgdVersion.IGD1).description
     assert b"DeviceProtection" not in document
     assert b"WANIPv6FirewallControl" not in document
     assert b":2<" not in document
 
 
 @both
-def test_elements_come_in_the_order_of_the_standard(face: Face) -> None:
+def test_elements_come_in_the_order_of_the_standard(face: IgdVersion) -> None:
     root = tree(made(face))
     assert [etree.QName(child).localname for child in root] == ["specVersion", "device"]
     for device in root.iter(f"{NS}device"):
@@ -84,7 +84,7 @@ def test_elements_come_in_the_order_of_the_standard(face: Face) -> None:
 
 @both
 @pytest.mark.spec("IGD-008", "IGD-009")
-def test_urls_are_relative_and_unique(face: Face) -> None:
+def test_urls_are_relative_and_unique(face: IgdVersion) -> None:
     root = tree(made(face))
     assert not texts(root, "URLBase")
     for name in ("SCPDURL", "controlURL", "eventSubURL"):
@@ -97,7 +97,7 @@ def test_urls_are_relative_and_unique(face: Face) -> None:
 
 @both
 @pytest.mark.spec("IGD-010", "IGD-012")
-def test_architecture_version_and_presentation(face: Face) -> None:
+def test_architecture_version_and_presentation(face: IgdVersion) -> None:
     root = tree(made(face))
     assert (texts(root, "major"), texts(root, "minor")) == (["1"], ["1"])
     assert texts(root, "presentationURL") == ["/"]
@@ -106,20 +106,20 @@ def test_architecture_version_and_presentation(face: Face) -> None:
 
 @pytest.mark.spec("IGD-007")
 def test_udns_are_distinct_stable_and_derived() -> None:
-    every = [udn for face in Face for udn in udns(ROOT, face).values()]
+    every = [udn for face in IgdVersion for udn in udns(ROOT, face).values()]
     assert len(set(every)) == 6
     assert all(re.fullmatch("uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", udn) for udn in every)
-    assert udns(UUID(str(ROOT)), Face.IGD1) == udns(ROOT, Face.IGD1)
-    assert set(udns(uuid4(), Face.IGD1).values()).isdisjoint(every)
+    assert udns(UUID(str(ROOT)), IgdVersion.IGD1) == udns(ROOT, IgdVersion.IGD1)
+    assert set(udns(uuid4(), IgdVersion.IGD1).values()).isdisjoint(every)
     # a released value: a change of the derivation would make every control point see a new gateway
-    assert udns(ROOT, Face.IGD1)[Level.ROOT] == "uuid:e0a4af9b-e1d2-5d27-a916-2bcab47caae2"
-    for face in Face:
+    assert udns(ROOT, IgdVersion.IGD1)[Level.ROOT] == "uuid:e0a4af9b-e1d2-5d27-a916-2bcab47caae2"
+    for face in IgdVersion:
         assert texts(tree(made(face)), "UDN") == list(udns(ROOT, face).values())
 
 
 @both
 @pytest.mark.spec("IGD-011", "IGD-038")
-def test_config_id_changes_with_the_documents_and_only_then(face: Face) -> None:
+def test_config_id_changes_with_the_documents_and_only_then(face: IgdVersion) -> None:
     root = made(face)
     assert tree(root).get("configId") == str(root.config_id)
     assert 0 <= root.config_id <= 16_777_215
@@ -142,13 +142,13 @@ def test_config_id_tells_documents_apart_by_their_borders() -> None:
 @pytest.mark.spec("IGD-013")
 @pytest.mark.parametrize("name", ["<Gäteway> & 'Söhne' \"x\"", "]]>", "&lt;", "東京ルーター"])
 def test_friendly_name_is_escaped_and_decodes_again(name: str) -> None:
-    assert texts(tree(made(Face.IGD1, name=name)), "friendlyName")[0] == name
+    assert texts(tree(made(IgdVersion.IGD1, name=name)), "friendlyName")[0] == name
 
 
 @pytest.mark.spec("IGD-014")
 @given(st.text(st.characters(), max_size=200))
 def test_any_friendly_name_gives_a_valid_document(name: str) -> None:
-    shown = texts(tree(made(Face.IGD2, name=name)), "friendlyName")[0]
+    shown = texts(tree(made(IgdVersion.IGD2, name=name)), "friendlyName")[0]
     assert 0 < len(shown) < 64
     assert shown.isprintable()
     assert shown == shown_name(name)

@@ -6,10 +6,10 @@ from lxml import etree
 from tests.fixtures.fake_gateway import service_models
 from upnp_gw.protocols.igd.model import ActionModel, DataType, service_description, service_descriptions
 from upnp_gw.protocols.igd.services import ROWS
-from upnp_gw.protocols.igd_services import SERVICES, Face, service_of
+from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, service_of
 
 NS = "{urn:schemas-upnp-org:service-1-0}"
-BOTH = [Face.IGD1, Face.IGD2]
+BOTH = [IgdVersion.IGD1, IgdVersion.IGD2]
 KEY = "NewRemoteHost:RemoteHost NewExternalPort:ExternalPort NewProtocol:PortMappingProtocol"
 REST = (
     "NewInternalPort:InternalPort NewInternalClient:InternalClient NewEnabled:PortMappingEnabled "
@@ -64,13 +64,13 @@ OTHERS = {
     },
 }
 EVENTED = {
-    (Face.IGD1, "WANIPConnection"): {
+    (IgdVersion.IGD1, "WANIPConnection"): {
         "PossibleConnectionTypes",
         "ConnectionStatus",
         "ExternalIPAddress",
         "PortMappingNumberOfEntries",
     },
-    (Face.IGD2, "WANIPConnection"): {
+    (IgdVersion.IGD2, "WANIPConnection"): {
         "PossibleConnectionTypes",
         "ConnectionStatus",
         "ExternalIPAddress",
@@ -79,7 +79,7 @@ EVENTED = {
     },
     **{(face, "WANCommonInterfaceConfig"): {"PhysicalLinkStatus"} for face in BOTH},
     **{(face, "Layer3Forwarding"): {"DefaultConnectionService"} for face in BOTH},
-    (Face.IGD2, "WANIPv6FirewallControl"): {"FirewallEnabled", "InboundPinholeAllowed"},
+    (IgdVersion.IGD2, "WANIPv6FirewallControl"): {"FirewallEnabled", "InboundPinholeAllowed"},
 }
 
 
@@ -110,7 +110,7 @@ def signature(action: ActionModel) -> tuple[str, str]:
 
 @pytest.mark.spec("IGD-016")
 def test_version_1_shows_no_trace_of_version_2() -> None:
-    document = service_descriptions(Face.IGD1)["/scpd/igd1/WANIPConnection.xml"]
+    document = service_descriptions(IgdVersion.IGD1)["/scpd/igd1/WANIPConnection.xml"]
     for word in (*ONLY_2, "SystemUpdateID", "A_ARG_TYPE", "604800"):
         assert word.encode() not in document
 
@@ -118,7 +118,7 @@ def test_version_1_shows_no_trace_of_version_2() -> None:
 @pytest.mark.spec("IGD-017", "IGD-020")
 def test_required_actions_with_their_arguments_in_order() -> None:
     models = service_models()
-    required = {Face.IGD1: REQUIRED_1, Face.IGD2: REQUIRED_1 | ONLY_2}
+    required = {IgdVersion.IGD1: REQUIRED_1, IgdVersion.IGD2: REQUIRED_1 | ONLY_2}
     for face in BOTH:
         actions = models[face, "WANIPConnection"].actions
         assert {name: signature(actions[name]) for name in required[face]} == required[face]
@@ -131,14 +131,14 @@ def test_required_actions_with_their_arguments_in_order() -> None:
 @pytest.mark.spec("IGD-020", "IGD-005")
 def test_pinholes_are_version_2_s_with_their_arguments_in_order() -> None:
     models = service_models()
-    actions = models[Face.IGD2, "WANIPv6FirewallControl"].actions
+    actions = models[IgdVersion.IGD2, "WANIPv6FirewallControl"].actions
     assert {name: signature(action) for name, action in actions.items()} == PINHOLES
-    assert (Face.IGD1, "WANIPv6FirewallControl") not in models
+    assert (IgdVersion.IGD1, "WANIPv6FirewallControl") not in models
 
 
 @pytest.mark.spec("IGD-018")
 @pytest.mark.parametrize("face", BOTH)
-def test_documents_are_sound(face: Face) -> None:
+def test_documents_are_sound(face: IgdVersion) -> None:
     for service in SERVICES[face]:
         root = etree.fromstring(service_description(service))
         assert root.tag == f"{NS}scpd"
@@ -158,7 +158,7 @@ def test_documents_are_sound(face: Face) -> None:
 
 @pytest.mark.spec("IGD-019")
 @pytest.mark.parametrize("face", BOTH)
-def test_evented_variables_are_those_of_the_initial_event(face: Face) -> None:
+def test_evented_variables_are_those_of_the_initial_event(face: IgdVersion) -> None:
     for (of, service), names in EVENTED.items():
         if of is face:
             variables = service_models()[face, service].variables
@@ -167,7 +167,7 @@ def test_evented_variables_are_those_of_the_initial_event(face: Face) -> None:
 
 @pytest.mark.spec("IGD-021")
 def test_ranges_of_version_2() -> None:
-    connection = service_of(Face.IGD2, "WANIPConnection")
+    connection = service_of(IgdVersion.IGD2, "WANIPConnection")
     assert connection is not None
     root = etree.fromstring(service_description(connection))
     ranges = {
@@ -180,7 +180,7 @@ def test_ranges_of_version_2() -> None:
 
 @pytest.mark.spec("IGD-022")
 @pytest.mark.parametrize("face", BOTH)
-def test_protocols_are_tcp_and_udp(face: Face) -> None:
+def test_protocols_are_tcp_and_udp(face: IgdVersion) -> None:
     arguments = {a.name: a for a in service_models()[face, "WANIPConnection"].actions["AddPortMapping"].inputs}
     assert arguments["NewProtocol"].allowed == ("TCP", "UDP")
     assert arguments["NewExternalPort"].data_type is DataType.UI2

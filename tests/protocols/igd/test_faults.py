@@ -6,15 +6,15 @@ from tests.fixtures.fake_gateway import FakeGateway, call, key_arguments, mappin
 from upnp_gw.model.mapping import DecisionId
 from upnp_gw.model.request import Refusal, Refused
 from upnp_gw.protocols.igd.faults import NAMES, REFUSALS, Fault, fault_of
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 ONLY_2 = {728, 729, 730, 731, 732, 733}
 NEVER_2 = {724, 725, 726, 727}
 RANGE = {"NewStartPort": "1", "NewEndPort": "65535", "NewProtocol": "TCP", "NewManage": "0"}
 
 
-@pytest.mark.parametrize("face", Face)
-def test_every_refusal_has_a_code_with_a_name(face: Face) -> None:
+@pytest.mark.parametrize("face", IgdVersion)
+def test_every_refusal_has_a_code_with_a_name(face: IgdVersion) -> None:
     assert REFUSALS[face].keys() == set(Refusal)
     assert set(REFUSALS[face].values()) <= NAMES.keys()
 
@@ -22,13 +22,13 @@ def test_every_refusal_has_a_code_with_a_name(face: Face) -> None:
 @pytest.mark.spec("IGD-136")
 def test_deviation_version_1_says_606_and_none_of_728_to_733() -> None:
     """Deviation (design section 8): 606 on version 1 too, for what policy refuses."""
-    assert not set(REFUSALS[Face.IGD1].values()) & ONLY_2
-    assert REFUSALS[Face.IGD1][Refusal.NOT_AUTHORIZED] == 606
+    assert not set(REFUSALS[IgdVersion.IGD1].values()) & ONLY_2
+    assert REFUSALS[IgdVersion.IGD1][Refusal.NOT_AUTHORIZED] == 606
 
 
 @pytest.mark.spec("IGD-135")
-@pytest.mark.parametrize("face", Face)
-def test_never_724_to_727(face: Face) -> None:
+@pytest.mark.parametrize("face", IgdVersion)
+def test_never_724_to_727(face: IgdVersion) -> None:
     assert not (set(REFUSALS[face].values()) | NAMES.keys()) & NEVER_2
 
 
@@ -54,9 +54,9 @@ def test_refused_additions(refusal: Refusal, first: int, second: int, any_port: 
     gateway = FakeGateway()
     gateway.refuse = Refused(refusal, "because", DecisionId("d7"))
     answers = [
-        call(gateway, Face.IGD1, "AddPortMapping", **mapping_arguments()),
-        call(gateway, Face.IGD2, "AddPortMapping", **mapping_arguments()),
-        call(gateway, Face.IGD2, "AddAnyPortMapping", **mapping_arguments()),
+        call(gateway, IgdVersion.IGD1, "AddPortMapping", **mapping_arguments()),
+        call(gateway, IgdVersion.IGD2, "AddPortMapping", **mapping_arguments()),
+        call(gateway, IgdVersion.IGD2, "AddAnyPortMapping", **mapping_arguments()),
     ]
     codes = [answer.code for answer in answers if isinstance(answer, Fault)]
     assert codes == [first, second, any_port]
@@ -69,11 +69,11 @@ def test_deviation_refused_removals() -> None:
     gateway = FakeGateway()
     for refusal, one, many in ((Refusal.NOT_AUTHORIZED, 606, 606), (Refusal.NO_SUCH, 714, 730)):
         gateway.refuse = Refused(refusal, "because", DecisionId("d7"))
-        for face in Face:
+        for face in IgdVersion:
             answer = call(gateway, face, "DeletePortMapping", **key_arguments())
             assert isinstance(answer, Fault)
             assert answer.code == one
-        answer = call(gateway, Face.IGD2, "DeletePortMappingRange", **RANGE)
+        answer = call(gateway, IgdVersion.IGD2, "DeletePortMappingRange", **RANGE)
         assert isinstance(answer, Fault)
         assert answer.code == many
 
@@ -81,6 +81,6 @@ def test_deviation_refused_removals() -> None:
 @pytest.mark.spec("IGD-080")
 def test_a_refusal_says_why_and_which_decision() -> None:
     refused = Refused(Refusal.NOT_AUTHORIZED, "port 22 is forbidden", DecisionId("d123"))
-    fault = fault_of(Face.IGD1, refused)
+    fault = fault_of(IgdVersion.IGD1, refused)
     assert fault.description == "Action not authorized: port 22 is forbidden [d123]"
     assert Fault(714).description == "NoSuchEntryInArray"

@@ -9,7 +9,7 @@ from upnp_gw.model.mapping import Endpoint, Transport, Via
 from upnp_gw.model.request import Ipv6Firewall, MapRequest, PortChoice, Refusal, Refused, Source, UnmapRequest
 from upnp_gw.protocols.igd.engine import Answer
 from upnp_gw.protocols.igd.faults import Fault
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 HOST = "2001:db8:77::10"
 PINHOLE = {
@@ -24,7 +24,7 @@ SHUT = {"disabled": (Ipv6Firewall(False, True), 702), "useless": (Ipv6Firewall(T
 
 
 def ask(gateway: FakeGateway, name: str, **arguments: str) -> Answer:
-    return call(gateway, Face.IGD2, name, "WANIPv6FirewallControl", **arguments)
+    return call(gateway, IgdVersion.IGD2, name, "WANIPv6FirewallControl", **arguments)
 
 
 def add(gateway: FakeGateway, **changed: str) -> Answer:

@@ -20,40 +20,40 @@ from upnp_gw.model.request import MapRequest, PortChoice, Source, UnmapPortReque
 from upnp_gw.protocols.igd.engine import Caller, Values, perform
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.services import ROWS
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 P = "{urn:schemas-upnp-org:gw:WANIPConnection}"
-faces = pytest.mark.parametrize("face", Face)
+faces = pytest.mark.parametrize("face", IgdVersion)
 
 
-def add(gateway: FakeGateway, face: Face = Face.IGD2, **changed: str) -> None:
+def add(gateway: FakeGateway, face: IgdVersion = IgdVersion.IGD2, **changed: str) -> None:
     assert call(gateway, face, "AddPortMapping", **mapping_arguments(**changed)) == {}
 
 
-def refused(gateway: FakeGateway, face: Face, name: str, **arguments: str) -> int:
+def refused(gateway: FakeGateway, face: IgdVersion, name: str, **arguments: str) -> int:
     answer = call(gateway, face, name, **arguments)
     assert isinstance(answer, Fault)
     return answer.code
 
 
-def values(gateway: FakeGateway, face: Face, name: str, **arguments: str) -> Values:
+def values(gateway: FakeGateway, face: IgdVersion, name: str, **arguments: str) -> Values:
     answer = call(gateway, face, name, **arguments)
     assert not isinstance(answer, Fault), answer
     return answer
 
 
-def specific(gateway: FakeGateway, face: Face = Face.IGD2, **changed: str) -> Values:
+def specific(gateway: FakeGateway, face: IgdVersion = IgdVersion.IGD2, **changed: str) -> Values:
     return values(gateway, face, "GetSpecificPortMappingEntry", **key_arguments(**changed))
 
 
 @faces
 @pytest.mark.spec("IGD-110", "IGD-113")
-def test_what_is_asked(face: Face) -> None:
+def test_what_is_asked(face: IgdVersion) -> None:
     gateway = FakeGateway()
     add(gateway, face, NewRemoteHost="203.0.113.9", NewProtocol="udp", NewEnabled="no")
     assert gateway.requests == [
         MapRequest(
-            via=Via.IGD1 if face is Face.IGD1 else Via.IGD2,
+            via=Via.IGD1 if face is IgdVersion.IGD1 else Via.IGD2,
             source=Source(CLIENT, "lan0"),
             transport=Transport.UDP,
             internal=Endpoint(CLIENT, 21001),
@@ -69,7 +69,7 @@ def test_what_is_asked(face: Face) -> None:
 
 @faces
 @pytest.mark.spec("IGD-111", "IGD-154", "IGD-077")
-def test_found_by_key_and_by_index(face: Face) -> None:
+def test_found_by_key_and_by_index(face: IgdVersion) -> None:
     gateway = FakeGateway()
     add(gateway, face)
     entry = {
@@ -90,7 +90,7 @@ def test_found_by_key_and_by_index(face: Face) -> None:
 
 @faces
 @pytest.mark.spec("IGD-112", "IGD-124")
-def test_tcp_and_udp_are_independent(face: Face) -> None:
+def test_tcp_and_udp_are_independent(face: IgdVersion) -> None:
     gateway = FakeGateway()
     add(gateway, face, NewProtocol="tcp")
     add(gateway, face, NewProtocol="UDP", NewInternalClient=str(OTHER))
@@ -101,7 +101,7 @@ def test_tcp_and_udp_are_independent(face: Face) -> None:
 
 @faces
 @pytest.mark.spec("IGD-114", "IGD-134")
-def test_the_same_key_of_the_same_client_is_replaced(face: Face) -> None:
+def test_the_same_key_of_the_same_client_is_replaced(face: IgdVersion) -> None:
     gateway = FakeGateway()
     add(gateway, face)
     add(
@@ -124,7 +124,7 @@ def test_the_same_key_of_the_same_client_is_replaced(face: Face) -> None:
 
 @faces
 @pytest.mark.spec("IGD-115")
-def test_the_same_key_of_another_client_is_a_conflict(face: Face) -> None:
+def test_the_same_key_of_another_client_is_a_conflict(face: IgdVersion) -> None:
     gateway = FakeGateway()
     add(gateway, face)
     before = list(gateway.table)
@@ -135,7 +135,7 @@ def test_the_same_key_of_another_client_is_a_conflict(face: Face) -> None:
 
 @faces
 @pytest.mark.spec("IGD-118", "IGD-119", "IGD-120", "IGD-153", "IGD-157")
-def test_remote_hosts(face: Face) -> None:
+def test_remote_hosts(face: IgdVersion) -> None:
     gateway = FakeGateway()
     add(gateway, face, NewRemoteHost="203.0.113.9")
     add(gateway, face, NewRemoteHost="*", NewExternalPort="21002")
@@ -176,8 +176,8 @@ WRONG = [
 def test_wrong_arguments_never_reach_the_gateway(name: str, value: str, first: int, second: int) -> None:
     gateway = FakeGateway()
     wrong = mapping_arguments(**{name: value})
-    assert refused(gateway, Face.IGD1, "AddPortMapping", **wrong) == first
-    assert refused(gateway, Face.IGD2, "AddPortMapping", **wrong) == second
+    assert refused(gateway, IgdVersion.IGD1, "AddPortMapping", **wrong) == first
+    assert refused(gateway, IgdVersion.IGD2, "AddPortMapping", **wrong) == second
     assert gateway.requests == []
 
 
@@ -196,10 +196,10 @@ def test_the_most_specific_fault_comes_first() -> None:
         ("NewRemoteHost", ""),
         ("NewExternalPort", "1"),
     ):
-        codes.append(refused(FakeGateway(), Face.IGD2, "AddPortMapping", **wrong))
+        codes.append(refused(FakeGateway(), IgdVersion.IGD2, "AddPortMapping", **wrong))
         wrong[name] = right
     assert codes == [601, 715, 600, 732, 600, 716]
-    assert call(FakeGateway(), Face.IGD2, "AddPortMapping", **wrong) == {}
+    assert call(FakeGateway(), IgdVersion.IGD2, "AddPortMapping", **wrong) == {}
 
 
 @pytest.mark.spec("SR-15", "IGD-074", "IGD-075")
@@ -224,20 +224,20 @@ def test_each_argument_of_each_action_missing_or_twice_is_402() -> None:
 
 @pytest.mark.spec("IGD-128", "IGD-129", "IGD-133", "IGD-135")
 def test_lifetimes_asked_for() -> None:
-    def asked(face: Face, lease: str) -> int | None:
+    def asked(face: IgdVersion, lease: str) -> int | None:
         gateway = FakeGateway()
         add(gateway, face, NewLeaseDuration=lease)
         request = gateway.requests[0]
         assert isinstance(request, MapRequest)
         return request.lifetime_s
 
-    for face in Face:
+    for face in IgdVersion:
         assert asked(face, "0") is None
         assert asked(face, "1") == 1
         assert asked(face, "604800") == 604800
-    assert asked(Face.IGD2, "604801") == 604800
-    assert asked(Face.IGD2, "4294967295") == 604800
-    assert asked(Face.IGD1, "4294967295") == 4294967295
+    assert asked(IgdVersion.IGD2, "604801") == 604800
+    assert asked(IgdVersion.IGD2, "4294967295") == 604800
+    assert asked(IgdVersion.IGD1, "4294967295") == 4294967295
 
 
 @pytest.mark.spec("IGD-128", "IGD-129")
@@ -245,13 +245,13 @@ def test_deviation_lifetimes_shown() -> None:
     """Deviation (design section 8): version 2 shows min(remaining, 604800), version 1 the real remaining time."""
     gateway = FakeGateway()
     add(gateway, NewLeaseDuration="0")
-    assert specific(gateway, Face.IGD2)["NewLeaseDuration"] == 604800
-    assert specific(gateway, Face.IGD1)["NewLeaseDuration"] == 2_592_000
+    assert specific(gateway, IgdVersion.IGD2)["NewLeaseDuration"] == 604800
+    assert specific(gateway, IgdVersion.IGD1)["NewLeaseDuration"] == 2_592_000
 
 
 @faces
 @pytest.mark.spec("IGD-130", "IGD-131", "IGD-132")
-def test_leases_count_down_are_renewed_and_end(face: Face) -> None:
+def test_leases_count_down_are_renewed_and_end(face: IgdVersion) -> None:
     gateway = FakeGateway()
     add(gateway, face, NewLeaseDuration="3600", NewEnabled="0")
     gateway.advance(10)
@@ -264,7 +264,7 @@ def test_leases_count_down_are_renewed_and_end(face: Face) -> None:
 
 @faces
 @pytest.mark.spec("IGD-150", "IGD-151", "IGD-152")
-def test_the_walk_by_index(face: Face) -> None:
+def test_the_walk_by_index(face: IgdVersion) -> None:
     gateway = FakeGateway()
     for port in ("21000", "21001", "21002"):
         add(gateway, face, NewExternalPort=port)
@@ -289,7 +289,7 @@ def test_the_walk_by_index(face: Face) -> None:
 
 @faces
 @pytest.mark.spec("IGD-155", "IGD-156")
-def test_deleting_twice(face: Face) -> None:
+def test_deleting_twice(face: IgdVersion) -> None:
     gateway = FakeGateway()
     add(gateway, face)
     assert call(gateway, face, "DeletePortMapping", **key_arguments()) == {}
@@ -303,7 +303,7 @@ def test_deleting_twice(face: Face) -> None:
 
 @faces
 @pytest.mark.spec("IGD-159", "SR-25")
-def test_another_devices_mapping_is_606_and_not_free(face: Face) -> None:
+def test_another_devices_mapping_is_606_and_not_free(face: IgdVersion) -> None:
     """weupnp takes 714 for a free port. On version 1 a deviation (design section 8)."""
     gateway = FakeGateway()
     add(gateway, face)
@@ -328,7 +328,7 @@ def test_range_delete() -> None:
     add(gateway, NewProtocol="UDP")
     gateway.hide(1)
     before = gateway.update_id
-    assert call(gateway, Face.IGD2, "DeletePortMappingRange", **port_range(21000, 21005, "1")) == {}
+    assert call(gateway, IgdVersion.IGD2, "DeletePortMappingRange", **port_range(21000, 21005, "1")) == {}
     assert gateway.requests[-1] == UnmapRangeRequest(
         Via.IGD2, Source(CLIENT, "lan0"), Transport.TCP, 21000, 21005, everyone=True
     )
@@ -339,9 +339,9 @@ def test_range_delete() -> None:
     ]
     assert gateway.update_id == before + 1
     name = "DeletePortMappingRange"
-    assert refused(gateway, Face.IGD2, name, **port_range(21000, 21005)) == 730
-    assert refused(gateway, Face.IGD2, name, **port_range(21011, 21010)) == 733
-    assert refused(gateway, Face.IGD2, name, **port_range(1, 2, NewProtocol="x")) == 601
+    assert refused(gateway, IgdVersion.IGD2, name, **port_range(21000, 21005)) == 730
+    assert refused(gateway, IgdVersion.IGD2, name, **port_range(21011, 21010)) == 733
+    assert refused(gateway, IgdVersion.IGD2, name, **port_range(1, 2, NewProtocol="x")) == 601
 
 
 @pytest.mark.spec("IGD-165", "IGD-168", "IGD-169")
@@ -350,7 +350,7 @@ def test_port_listing() -> None:
     text = "]]> & <x> \"'\r\n \u00e9"
     add(gateway, NewPortMappingDescription=text, NewRemoteHost="203.0.113.9")
     gateway.advance(10)
-    answer = values(gateway, Face.IGD2, "GetListOfPortMappings", **port_range(1, 65535), NewNumberOfPorts="0")
+    answer = values(gateway, IgdVersion.IGD2, "GetListOfPortMappings", **port_range(1, 65535), NewNumberOfPorts="0")
     root = etree.fromstring(str(answer["NewPortListing"]))
     assert root.tag == f"{P}PortMappingList"
     assert [(child.tag, child.text) for child in root[0]] == [
@@ -373,15 +373,15 @@ def test_port_listing_limits_and_faults() -> None:
 
     def listed(number: str) -> int:
         arguments = port_range(21000, 21002)
-        answer = values(gateway, Face.IGD2, "GetListOfPortMappings", **arguments, NewNumberOfPorts=number)
+        answer = values(gateway, IgdVersion.IGD2, "GetListOfPortMappings", **arguments, NewNumberOfPorts=number)
         return len(etree.fromstring(str(answer["NewPortListing"])))
 
     assert [listed(number) for number in ("0", "2", "9")] == [3, 2, 3]
     name, everything = "GetListOfPortMappings", {"NewNumberOfPorts": "0"}
-    assert refused(gateway, Face.IGD2, name, **port_range(1, 2), **everything) == 730
-    assert refused(gateway, Face.IGD2, name, **port_range(2, 1), **everything) == 733
-    assert refused(gateway, Face.IGD2, name, **port_range(1, 2, NewProtocol="ICMP"), **everything) == 601
-    assert refused(gateway, Face.IGD1, name, **port_range(1, 2), **everything) == 401
+    assert refused(gateway, IgdVersion.IGD2, name, **port_range(1, 2), **everything) == 730
+    assert refused(gateway, IgdVersion.IGD2, name, **port_range(2, 1), **everything) == 733
+    assert refused(gateway, IgdVersion.IGD2, name, **port_range(1, 2, NewProtocol="ICMP"), **everything) == 601
+    assert refused(gateway, IgdVersion.IGD1, name, **port_range(1, 2), **everything) == 401
 
 
 @pytest.mark.spec("IGD-170", "IGD-171", "IGD-172", "IGD-173", "IGD-175")
@@ -389,7 +389,9 @@ def test_add_any() -> None:
     gateway = FakeGateway()
 
     def reserved(**changed: str) -> object:
-        return values(gateway, Face.IGD2, "AddAnyPortMapping", **mapping_arguments(**changed))["NewReservedPort"]
+        return values(gateway, IgdVersion.IGD2, "AddAnyPortMapping", **mapping_arguments(**changed))[
+            "NewReservedPort"
+        ]
 
     assert reserved() == 21000
     assert reserved(NewPortMappingDescription="again") == 21000
@@ -405,7 +407,7 @@ def test_add_any() -> None:
 @faces
 @pytest.mark.spec("SR-15")
 @pytest.mark.parametrize("empty", ["", " ", "\r\n"])
-def test_a_delete_without_a_protocol_is_of_both(face: Face, empty: str) -> None:
+def test_a_delete_without_a_protocol_is_of_both(face: IgdVersion, empty: str) -> None:
     """nat-port-mapper (libp2p) ends its mappings with an empty NewProtocol."""
     gateway = FakeGateway()
     for protocol in ("TCP", "UDP"):
@@ -418,24 +420,24 @@ def test_a_delete_without_a_protocol_is_of_both(face: Face, empty: str) -> None:
 
 @faces
 @pytest.mark.spec("SR-15")
-def test_a_delete_without_a_protocol_is_strict_in_the_rest(face: Face) -> None:
+def test_a_delete_without_a_protocol_is_strict_in_the_rest(face: IgdVersion) -> None:
     gateway = FakeGateway()
     wrong = {"NewProtocol": ""}
     assert refused(gateway, face, "DeletePortMapping", **key_arguments(**wrong, NewExternalPort="0")) == 714
     assert refused(gateway, face, "DeletePortMapping", **key_arguments(**wrong, NewExternalPort="")) == 402
-    malformed = 600 if face is Face.IGD2 else 402
+    malformed = 600 if face is IgdVersion.IGD2 else 402
     assert refused(gateway, face, "DeletePortMapping", **key_arguments(**wrong, NewRemoteHost="x")) == malformed
     assert gateway.requests == []
 
 
 @faces
 @pytest.mark.spec("SR-15")
-def test_no_other_action_takes_an_empty_protocol(face: Face) -> None:
+def test_no_other_action_takes_an_empty_protocol(face: IgdVersion) -> None:
     gateway = FakeGateway()
-    code = 601 if face is Face.IGD2 else 402
+    code = 601 if face is IgdVersion.IGD2 else 402
     assert refused(gateway, face, "AddPortMapping", **mapping_arguments(NewProtocol="")) == code
     assert refused(gateway, face, "GetSpecificPortMappingEntry", **key_arguments(NewProtocol="")) == code
-    if face is Face.IGD2:
+    if face is IgdVersion.IGD2:
         ports = {"NewStartPort": "1024", "NewEndPort": "65535", "NewProtocol": "", "NewManage": "0"}
         assert refused(gateway, face, "AddAnyPortMapping", **mapping_arguments(NewProtocol="")) == code
         assert refused(gateway, face, "DeletePortMappingRange", **ports) == code

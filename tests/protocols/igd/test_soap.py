@@ -21,7 +21,7 @@ from upnp_gw.protocols.igd.soap import (
     build_response,
     parse_call,
 )
-from upnp_gw.protocols.igd_services import Face, Service, service_of
+from upnp_gw.protocols.igd_services import IgdVersion, Service, service_of
 from upnp_gw.protocols.xml import Document
 
 URN = "urn:schemas-upnp-org:service:WANIPConnection:1"
@@ -204,7 +204,7 @@ def test_text_is_unescaped_once() -> None:
     assert parse_call(headers(), body).arguments == (("A", "<b> &amp; \r\n\u00e9 \u00e9\U0001f600"),)
 
 
-def service(name: str, face: Face = Face.IGD2) -> Service:
+def service(name: str, face: IgdVersion = IgdVersion.IGD2) -> Service:
     found = service_of(face, name)
     assert found is not None
     return found

@@ -9,7 +9,7 @@ from upnp_gw.model.request import Source
 from upnp_gw.protocols.igd.engine import Caller, query, shown
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.services import ROWS
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 L3F, COMMON = "Layer3Forwarding", "WANCommonInterfaceConfig"
 
@@ -19,17 +19,17 @@ def code(answer: object) -> int:
     return answer.code
 
 
-@pytest.mark.parametrize("face", Face)
+@pytest.mark.parametrize("face", IgdVersion)
 class TestBothFaces:
     @pytest.mark.spec("IGD-100")
-    def test_connection_type(self, face: Face) -> None:
+    def test_connection_type(self, face: IgdVersion) -> None:
         assert call(FakeGateway(), face, "GetConnectionTypeInfo") == {
             "NewConnectionType": "IP_Routed",
             "NewPossibleConnectionTypes": "IP_Routed",
         }
 
     @pytest.mark.spec("IGD-101")
-    def test_status(self, face: Face) -> None:
+    def test_status(self, face: IgdVersion) -> None:
         gateway = FakeGateway()
         assert call(gateway, face, "GetStatusInfo") == {
             "NewConnectionStatus": "Connected",
@@ -44,7 +44,7 @@ class TestBothFaces:
         }
 
     @pytest.mark.spec("IGD-102", "IGD-079")
-    def test_nat_and_rsip(self, face: Face) -> None:
+    def test_nat_and_rsip(self, face: IgdVersion) -> None:
         answer = call(FakeGateway(), face, "GetNATRSIPStatus")
         assert not isinstance(answer, Fault)
         assert {name: shown(value) for name, value in answer.items()} == {
@@ -53,14 +53,14 @@ class TestBothFaces:
         }
 
     @pytest.mark.spec("IGD-103")
-    def test_external_address(self, face: Face) -> None:
+    def test_external_address(self, face: IgdVersion) -> None:
         gateway = FakeGateway()
         assert call(gateway, face, "GetExternalIPAddress") == {"NewExternalIPAddress": "198.51.100.7"}
         gateway.status = replace(gateway.status, external_address=None)
         assert call(gateway, face, "GetExternalIPAddress") == {"NewExternalIPAddress": ""}
 
     @pytest.mark.spec("IGD-104")
-    def test_link(self, face: Face) -> None:
+    def test_link(self, face: IgdVersion) -> None:
         gateway = FakeGateway()
         gateway.speed = 10**12
         assert call(gateway, face, "GetCommonLinkProperties", COMMON) == {
@@ -75,7 +75,7 @@ class TestBothFaces:
         assert answer["NewPhysicalLinkStatus"] == "Down"
 
     @pytest.mark.spec("IGD-105")
-    def test_counters_wrap(self, face: Face) -> None:
+    def test_counters_wrap(self, face: IgdVersion) -> None:
         gateway = FakeGateway()
         gateway.counters = (2**32 - 1, 2**32, 2**32 + 7, 5 * 2**32)
         names = ("TotalBytesSent", "TotalBytesReceived", "TotalPacketsSent", "TotalPacketsReceived")
@@ -83,17 +83,17 @@ class TestBothFaces:
         assert answers == [{f"New{name}": value} for name, value in zip(names, (2**32 - 1, 0, 7, 0), strict=True)]
 
     @pytest.mark.spec("IGD-107")
-    def test_the_wan_is_not_a_control_points(self, face: Face) -> None:
+    def test_the_wan_is_not_a_control_points(self, face: IgdVersion) -> None:
         gateway = FakeGateway()
-        assert code(call(gateway, face, "ForceTermination")) == (606 if face is Face.IGD2 else 501)
+        assert code(call(gateway, face, "ForceTermination")) == (606 if face is IgdVersion.IGD2 else 501)
         answer = call(gateway, face, "RequestConnection")
-        assert answer == {} if face is Face.IGD1 else code(answer) == 606
+        assert answer == {} if face is IgdVersion.IGD1 else code(answer) == 606
         gateway.status = replace(gateway.status, connected=False)
-        assert code(call(gateway, face, "RequestConnection")) == (606 if face is Face.IGD2 else 501)
+        assert code(call(gateway, face, "RequestConnection")) == (606 if face is IgdVersion.IGD2 else 501)
         assert gateway.requests == []
 
     @pytest.mark.spec("IGD-108", "IGD-109")
-    def test_default_connection(self, face: Face) -> None:
+    def test_default_connection(self, face: IgdVersion) -> None:
         gateway = FakeGateway()
         current = default_connection(face)
         assert call(gateway, face, "GetDefaultConnectionService", L3F) == {"NewDefaultConnectionService": current}
@@ -116,7 +116,7 @@ class TestBothFaces:
         assert answer == {}
 
     @pytest.mark.spec("IGD-093")
-    def test_query_state_variable(self, face: Face) -> None:
+    def test_query_state_variable(self, face: IgdVersion) -> None:
         gateway = FakeGateway()
         caller = Caller(face, Source(CLIENT, "lan0"), gateway, default_connection(face))
 
@@ -128,12 +128,12 @@ class TestBothFaces:
         assert ask("ConnectionType") == "IP_Routed"
         assert ask("PortMappingNumberOfEntries") == "0"
         assert ask("NATEnabled") == "1"
-        assert ask("SystemUpdateID") == ("5" if face is Face.IGD2 else Fault(404))
+        assert ask("SystemUpdateID") == ("5" if face is IgdVersion.IGD2 else Fault(404))
         for name in ("", "RemoteHost", "NoSuch", "connectionstatus"):
             assert ask(name) == Fault(404)
 
     @pytest.mark.spec("IGD-023")
-    def test_no_declared_action_is_invalid_or_fails_by_itself(self, face: Face) -> None:
+    def test_no_declared_action_is_invalid_or_fails_by_itself(self, face: IgdVersion) -> None:
         samples = {"ui2": "7", "ui4": "7", "boolean": "1", "string": "192.168.77.10"}
         for (of, service), model in service_models().items():
             if of is face:
@@ -149,17 +149,21 @@ class TestBothFaces:
 
 @pytest.mark.spec("IGD-106")
 def test_connection_type_is_read_only() -> None:
-    def set_type(face: Face, value: str) -> int:
+    def set_type(face: IgdVersion, value: str) -> int:
         return code(call(FakeGateway(), face, "SetConnectionType", NewConnectionType=value))
 
-    assert set_type(Face.IGD2, "IP_Routed") == 731
-    assert set_type(Face.IGD2, "IP_Bridged") == 731
-    assert set_type(Face.IGD2, "PPPoE") == 601
-    assert set_type(Face.IGD1, "IP_Routed") == 501
-    assert set_type(Face.IGD1, "PPPoE") == 601
+    assert set_type(IgdVersion.IGD2, "IP_Routed") == 731
+    assert set_type(IgdVersion.IGD2, "IP_Bridged") == 731
+    assert set_type(IgdVersion.IGD2, "PPPoE") == 601
+    assert set_type(IgdVersion.IGD1, "IP_Routed") == 501
+    assert set_type(IgdVersion.IGD1, "PPPoE") == 601
 
 
 @pytest.mark.spec("IGD-073")
 def test_unknown_actions() -> None:
-    for face, name in ((Face.IGD1, "AddAnyPortMapping"), (Face.IGD2, "AddPinhole"), (Face.IGD2, "__init__")):
+    for face, name in (
+        (IgdVersion.IGD1, "AddAnyPortMapping"),
+        (IgdVersion.IGD2, "AddPinhole"),
+        (IgdVersion.IGD2, "__init__"),
+    ):
         assert code(call(FakeGateway(), face, name)) == 401

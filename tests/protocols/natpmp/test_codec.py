@@ -26,9 +26,9 @@ requests = st.one_of(
     ),
 )
 u32 = st.integers(0, 2**32 - 1)
-results = st.sampled_from([r for r in natpmp.Result if r is not natpmp.Result.UNSUPPORTED_VERSION])
+results = st.sampled_from([r for r in natpmp.NatPmpResult if r is not natpmp.NatPmpResult.UNSUPPORTED_VERSION])
 responses = st.one_of(
-    st.builds(natpmp.AddressResponse, st.just(natpmp.Result.SUCCESS), u32, st.ip_addresses(v=4)),
+    st.builds(natpmp.AddressResponse, st.just(natpmp.NatPmpResult.SUCCESS), u32, st.ip_addresses(v=4)),
     st.builds(natpmp.AddressResponse, results.filter(bool), u32),
     st.builds(
         natpmp.MappingResponse,
@@ -110,8 +110,8 @@ def test_any_servers_wrong_version_is_understood(hexa: str) -> None:
 
 
 @pytest.mark.spec("PMP-003", "PMP-004")
-@pytest.mark.parametrize("result", [natpmp.Result.NETWORK_FAILURE, natpmp.Result.REFUSED])
-def test_an_error_shows_no_address(result: natpmp.Result) -> None:
+@pytest.mark.parametrize("result", [natpmp.NatPmpResult.NETWORK_FAILURE, natpmp.NatPmpResult.REFUSED])
+def test_an_error_shows_no_address(result: natpmp.NatPmpResult) -> None:
     built = natpmp.build_response(natpmp.AddressResponse(result, 7, vectors.EXTERNAL))
     assert (len(built), built[3], built[8:]) == (12, result, bytes(4))
 

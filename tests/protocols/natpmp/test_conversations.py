@@ -8,17 +8,17 @@ from random import Random
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, Clock, House, asks, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, Clock, GatewayFixture, asks, gateway_fixture
 from tests.fixtures.policies import policy_of
 from tests.fixtures.port5351 import NONCE, TCP, UDP, Line
 from upnp_gw.model.mapping import Endpoint, Transport, Via
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Removed, Source
-from upnp_gw.protocols.mode import Switch
+from upnp_gw.protocols.mode import ServiceMode
 from upnp_gw.protocols.natpmp import mapping as natpmp_mapping
-from upnp_gw.protocols.natpmp.codec import Result
+from upnp_gw.protocols.natpmp.codec import NatPmpResult
 from upnp_gw.protocols.pcp.messages import ResultCode
-from upnp_gw.protocols.port5351 import PortControl
+from upnp_gw.protocols.port5351 import Port5351
 
 OPEN = """
 default = "deny"
@@ -37,11 +37,13 @@ reason = "test"
 
 @pytest.fixture
 async def line(tmp_path: Path) -> AsyncIterator[Line]:
-    async with house(tmp_path) as made:
+    async with gateway_fixture(tmp_path) as made:
         yield Line(made)
 
 
-def operators(house: House, internal: int, external: int, transport: Transport = TCP) -> MapRequest:
+def operators(
+    gateway_fixture: GatewayFixture, internal: int, external: int, transport: Transport = TCP
+) -> MapRequest:
     source = Source(ip_address(CONSOLE_IP), "")
     client = Endpoint(ip_address(CONSOLE_IP), internal)
     return MapRequest(
@@ -60,7 +62,7 @@ async def test_the_external_address(line: Line) -> None:
 async def test_without_an_external_address(line: Line) -> None:
     line.house.around.network = replace(line.house.around.network, external=())
     assert (await line.said(b"\0\0")).hex() == "00800003" + "00000000" + "00000000"
-    assert (await line.natpmp(8080)).result is Result.NETWORK_FAILURE
+    assert (await line.natpmp(8080)).result is NatPmpResult.NETWORK_FAILURE
     answer = await line.map(8080)
     assert (answer.result, answer.lifetime_s) == (ResultCode.NETWORK_FAILURE, 30)
     assert not line.house.ports
@@ -69,7 +71,7 @@ async def test_without_an_external_address(line: Line) -> None:
 @pytest.mark.spec("PMP-006", "PMP-008", "PMP-009", "PMP-011", "PMP-013")
 async def test_a_free_port_is_granted_as_suggested(line: Line) -> None:
     answer = await line.natpmp(8080, 8080, 7200)
-    assert (answer.result, answer.external_port, answer.lifetime_s) == (Result.SUCCESS, 8080, 7200)
+    assert (answer.result, answer.external_port, answer.lifetime_s) == (NatPmpResult.SUCCESS, 8080, 7200)
     assert line.house.ports == {(TCP, 8080)}
     (row,) = line.standing(8080)
     assert (str(row.internal), row.device) == (f"{CONSOLE_IP}:8080", CONSOLE)
@@ -93,26 +95,26 @@ async def test_no_suggestion_is_some_port(line: Line) -> None:
 async def test_a_taken_port_gives_another(line: Line, client: str, internal: int) -> None:
     await line.natpmp(8080, 8080)
     answer = await line.natpmp(internal, 8080, client=client)
-    assert answer.result is Result.SUCCESS
+    assert answer.result is NatPmpResult.SUCCESS
     assert answer.external_port not in (0, 8080)
 
 
 @pytest.mark.spec("PMP-017", "PMP-018", "PMP-019", "PMP-075", "PCP-041", "PCP-080", "PCP-083", "PCP-030")
 async def test_what_the_policy_forbids(tmp_path: Path) -> None:
     narrow = OPEN + 'ext_ports = ["5000-5001"]\n'
-    async with house(tmp_path, policy_of(narrow)) as made:
+    async with gateway_fixture(tmp_path, policy_of(narrow)) as made:
         line = Line(made)
         first = await line.natpmp(8080, 9999)
-        assert (first.result, first.external_port in (5000, 5001)) == (Result.SUCCESS, True)
+        assert (first.result, first.external_port in (5000, 5001)) == (NatPmpResult.SUCCESS, True)
         second = await line.map(8081, 9999)
         assert second.map is not None
         assert {first.external_port, second.map.external_port} == {5000, 5001}
         full = await line.natpmp(8082)
-        assert (full.result, full.external_port, full.lifetime_s) == (Result.OUT_OF_RESOURCES, 0, 0)
+        assert (full.result, full.external_port, full.lifetime_s) == (NatPmpResult.OUT_OF_RESOURCES, 0, 0)
         also = await line.map(8082)
         assert (also.result, also.lifetime_s) == (ResultCode.NO_RESOURCES, 30)
         denied = await line.natpmp(80)
-        assert (denied.result, denied.external_port, denied.lifetime_s) == (Result.REFUSED, 0, 0)
+        assert (denied.result, denied.external_port, denied.lifetime_s) == (NatPmpResult.REFUSED, 0, 0)
         also = await line.map(80)
         assert (also.result, also.lifetime_s) == (ResultCode.NOT_AUTHORIZED, 1800)
         assert len(made.ports) == 2
@@ -163,13 +165,13 @@ async def test_the_operators_mapping_is_told_and_left_alone(line: Line) -> None:
     assert isinstance(await line.house.gateway.handle(operators(line.house, 22, 2222)), Granted)
     before = line.standing(22)
     answer = await line.natpmp(22, 22, 600)
-    assert (answer.result, answer.external_port, answer.lifetime_s) == (Result.SUCCESS, 2222, 600)
+    assert (answer.result, answer.external_port, answer.lifetime_s) == (NatPmpResult.SUCCESS, 2222, 600)
     for nonce in (NONCE, b"x" * 12):
         told = await line.map(22, 22, nonce=nonce)
         assert told.map is not None
         assert (told.result, told.map.external_port, told.lifetime_s) == (0, 2222, 2**32 - 1)
     gone = await line.natpmp(22, 0, 0)
-    assert (gone.result, gone.lifetime_s) == (Result.REFUSED, 0)
+    assert (gone.result, gone.lifetime_s) == (NatPmpResult.REFUSED, 0)
     assert (await line.map(22, 0, 0)).result is ResultCode.NOT_AUTHORIZED
     assert line.standing(22) == before
 
@@ -183,8 +185,8 @@ async def test_one_mapping_for_all_protocols_of_a_device(line: Line) -> None:
     assert answer.map.external_port == 8080
     (row,) = line.standing(8081)
     assert {hold.via for hold in row.holds} == {Via.IGD1, Via.NATPMP, Via.PCP}
-    assert (await line.natpmp(8081, 0, 0)).result is Result.SUCCESS
-    assert (await line.natpmp(8081, 0, 0)).result is Result.REFUSED, "what is left is other protocols'"
+    assert (await line.natpmp(8081, 0, 0)).result is NatPmpResult.SUCCESS
+    assert (await line.natpmp(8081, 0, 0)).result is NatPmpResult.REFUSED, "what is left is other protocols'"
     assert (await line.map(8081, 0, 0)).result is ResultCode.SUCCESS
     (row,) = line.standing(8081)
     assert {hold.via for hold in row.holds} == {Via.IGD1}
@@ -193,8 +195,8 @@ async def test_one_mapping_for_all_protocols_of_a_device(line: Line) -> None:
 @pytest.mark.spec("PCP-188")
 async def test_natpmp_does_not_end_a_lease_with_a_nonce(line: Line) -> None:
     await line.map(8080)
-    assert (await line.natpmp(8080, 0, 0)).result is Result.REFUSED
-    assert (await line.natpmp(0, 0, 0)).result is Result.SUCCESS, "all of its own: none"
+    assert (await line.natpmp(8080, 0, 0)).result is NatPmpResult.REFUSED
+    assert (await line.natpmp(0, 0, 0)).result is NatPmpResult.SUCCESS, "all of its own: none"
     assert line.standing(8080)
 
 
@@ -219,7 +221,7 @@ async def test_it_ends_by_itself(line: Line) -> None:
 @pytest.mark.spec("PMP-034")
 async def test_internal_port_0_maps_nothing(line: Line) -> None:
     answer = await line.natpmp(0, 80, 600)
-    assert (answer.result, answer.external_port) == (Result.REFUSED, 0)
+    assert (answer.result, answer.external_port) == (NatPmpResult.REFUSED, 0)
     assert not line.house.ports
 
 
@@ -229,9 +231,9 @@ async def test_delete_again_and_again(line: Line) -> None:
     await line.natpmp(8080, 9999, transport=UDP)
     for suggested in (0, 1234):
         answer = await line.natpmp(8080, suggested, 0)
-        assert (answer.result, answer.external_port, answer.lifetime_s) == (Result.SUCCESS, 0, 0)
+        assert (answer.result, answer.external_port, answer.lifetime_s) == (NatPmpResult.SUCCESS, 0, 0)
         assert line.house.ports == {(UDP, 9999)}
-    assert (await line.natpmp(7777, 0, 0)).result is Result.SUCCESS
+    assert (await line.natpmp(7777, 0, 0)).result is NatPmpResult.SUCCESS
 
 
 @pytest.mark.spec("PMP-042", "PMP-043", "PMP-044", "PMP-045", "PMP-046", "PMP-047")
@@ -242,12 +244,12 @@ async def test_delete_all(line: Line, gone: Transport, stays: Transport) -> None
             await line.natpmp(port, port, transport=transport)
     await line.natpmp(3000, 3000, transport=gone, client=PC_IP)
     answer = await line.natpmp(0, 0, 0, transport=gone)
-    assert (answer.result, answer.external_port, answer.lifetime_s) == (Result.SUCCESS, 0, 0)
+    assert (answer.result, answer.external_port, answer.lifetime_s) == (NatPmpResult.SUCCESS, 0, 0)
     assert line.house.ports == {(stays, 2000), (stays, 2001), (gone, 3000)}
-    assert (await line.natpmp(0, 0, 0, transport=gone)).result is Result.SUCCESS
+    assert (await line.natpmp(0, 0, 0, transport=gone)).result is NatPmpResult.SUCCESS
     await line.natpmp(2000, 2000, transport=gone)
     await line.house.gateway.handle(operators(line.house, 22, 2222, gone))
-    assert (await line.natpmp(0, 0, 0, transport=gone)).result is Result.REFUSED
+    assert (await line.natpmp(0, 0, 0, transport=gone)).result is NatPmpResult.REFUSED
     assert line.house.ports == {(stays, 2000), (stays, 2001), (gone, 3000), (gone, 2222)}
 
 
@@ -262,24 +264,24 @@ async def test_what_is_no_mapping_request(line: Line) -> None:
 @pytest.mark.spec("PMP-053", "PMP-054", "PMP-074", "PCP-016", "PCP-017")
 async def test_one_protocol_alone(line: Line) -> None:
     v6 = "2001:db8:77::10"
-    line.dialogue = PortControl(pcp=Switch.OFF)
+    line.dialogue = Port5351(pcp=ServiceMode.OFF)
     for version in (1, 2, 3, 255):
         assert (await line.said(bytes((version, 1)) + bytes(58))).hex() == "00800001" + "00000000"
         assert await line.say(bytes((version, 1)) + bytes(58), v6) is None
     assert (await line.natpmp(8080, 8080)).external_port == 8080
-    line.dialogue = PortControl(natpmp=Switch.OFF)
+    line.dialogue = Port5351(natpmp=ServiceMode.OFF)
     assert (await line.said(b"\0\0")).hex() == "0280000100000708" + "00" * 16
     assert (await line.said(b"\0\1" + bytes(10))).hex() == "0281000100000708" + "00" * 16
-    for dialogue in (PortControl(), PortControl(natpmp=Switch.OFF)):
+    for dialogue in (Port5351(), Port5351(natpmp=ServiceMode.OFF)):
         line.dialogue = dialogue
         assert (await line.said(b"\0\0", v6)).hex()[:8] == "02800001"
 
 
 @pytest.mark.spec("PMP-004", "PMP-073", "PCP-027")
 async def test_switched_off_by_the_user(line: Line) -> None:
-    line.dialogue = PortControl(natpmp=Switch.REFUSE, pcp=Switch.REFUSE)
-    assert (await line.address()).result is Result.REFUSED
-    assert (await line.natpmp(8080)).result is Result.REFUSED
+    line.dialogue = Port5351(natpmp=ServiceMode.REFUSE, pcp=ServiceMode.REFUSE)
+    assert (await line.address()).result is NatPmpResult.REFUSED
+    assert (await line.natpmp(8080)).result is NatPmpResult.REFUSED
     assert (await line.map(8080)).result is ResultCode.UNSUPP_OPCODE
     announce = bytes.fromhex("020000000000000000000000000000000000ffffc0a84d0a")
     assert (await line.said(announce))[3] == ResultCode.SUCCESS
@@ -297,20 +299,20 @@ async def test_one_epoch_for_both(line: Line) -> None:
 @pytest.mark.spec("PMP-076", "PCP-085")
 async def test_a_fault_of_the_kernel_leaves_nothing(line: Line) -> None:
     line.house.firewall.fail_next = ["no", "no"]
-    assert (await line.natpmp(8080)).result is Result.OUT_OF_RESOURCES
+    assert (await line.natpmp(8080)).result is NatPmpResult.OUT_OF_RESOURCES
     answer = await line.map(8081)
     assert (answer.result, answer.lifetime_s) == (ResultCode.NO_RESOURCES, 30)
     assert not len(line.house.operations.ledger.table)
     assert not line.house.ports
-    assert (await line.natpmp(8080)).result is Result.SUCCESS
+    assert (await line.natpmp(8080)).result is NatPmpResult.SUCCESS
 
 
 @pytest.mark.spec("PMP-077", "SR-5", "SR-22")
 async def test_a_thousand_requests_end_at_the_quota(line: Line) -> None:
     line.house.operations.policy = policy_of(OPEN.replace("per_device = 2000", "per_device = 32"))
     results = [(await line.natpmp(2000 + n)).result for n in range(200)]
-    assert results == [Result.SUCCESS] * 32 + [Result.OUT_OF_RESOURCES] * 168
-    assert (await line.natpmp(2000, client=PC_IP)).result is Result.SUCCESS
+    assert results == [NatPmpResult.SUCCESS] * 32 + [NatPmpResult.OUT_OF_RESOURCES] * 168
+    assert (await line.natpmp(2000, client=PC_IP)).result is NatPmpResult.SUCCESS
 
 
 @pytest.mark.spec("SR-26")
@@ -327,7 +329,7 @@ async def test_forged_packets_leave_the_victim_as_it_was(line: Line) -> None:
     assert made.ports == {(TCP, 9000), (UDP, 9001), (TCP, 9002)}
     assert (await made.granted(9000)).refreshed
     assert not (await made.granted(9003)).refreshed
-    assert (await line.natpmp(9001, 9001, transport=UDP)).result is Result.SUCCESS
+    assert (await line.natpmp(9001, 9001, transport=UDP)).result is NatPmpResult.SUCCESS
     assert (await line.map(9002, 9002)).result is ResultCode.SUCCESS
 
 
@@ -337,22 +339,22 @@ async def test_what_datagrams_opened_stands_and_the_device_itself_may_delete_it(
     lifetime; over IGD the console lists and deletes them."""
     made = line.house
     for n in range(8):
-        assert (await line.natpmp(2000 + n)).result is Result.SUCCESS
-    assert (await line.natpmp(2008)).result is Result.OUT_OF_RESOURCES
+        assert (await line.natpmp(2000 + n)).result is NatPmpResult.SUCCESS
+    assert (await line.natpmp(2008)).result is NatPmpResult.OUT_OF_RESOURCES
     assert (await made.refused(9000)).refusal is Refusal.QUOTA
     assert made.ports == {(TCP, line.standing(2000 + n)[0].key.external_port) for n in range(8)}
     assert isinstance(await made.unmap(line.standing(2000)[0].key.external_port), Removed)
     assert not (await made.granted(9000)).refreshed
-    assert (await line.natpmp(2009)).result is Result.OUT_OF_RESOURCES
+    assert (await line.natpmp(2009)).result is NatPmpResult.OUT_OF_RESOURCES
 
 
 def test_every_refusal_has_its_result() -> None:
     assert set(natpmp_mapping.RESULTS) == set(Refusal)
-    assert Result.SUCCESS not in natpmp_mapping.RESULTS.values()
+    assert NatPmpResult.SUCCESS not in natpmp_mapping.RESULTS.values()
 
 
 async def test_two_devices_have_their_own_internal_ports(tmp_path: Path) -> None:
-    async with house(tmp_path, clock=Clock()) as made:
+    async with gateway_fixture(tmp_path, clock=Clock()) as made:
         line = Line(made)
         one, other = await line.natpmp(8080, 8080), await line.natpmp(8080, 8080, client=PC_IP)
         assert one.external_port != other.external_port

@@ -22,10 +22,10 @@ from upnp_gw.protocols.pcp.codec import (
 )
 from upnp_gw.protocols.pcp.messages import (
     Description,
-    Filter,
     MapData,
     Opcode,
     Option,
+    PcpFilter,
     PreferFailure,
     Request,
     Response,
@@ -44,8 +44,8 @@ addresses: st.SearchStrategy[IPAddress] = st.one_of(
 )
 map_data = st.builds(MapData, st.binary(min_size=12, max_size=12), st.integers(0, 255), u16, u16, addresses)
 filters = st.one_of(
-    st.builds(Filter, st.integers(96, 128), u16, st.ip_addresses(v=4)),
-    st.builds(Filter, st.integers(0, 128), u16, st.builds(IPv6Address, st.integers(2**64, 2**128 - 1))),
+    st.builds(PcpFilter, st.integers(96, 128), u16, st.ip_addresses(v=4)),
+    st.builds(PcpFilter, st.integers(0, 128), u16, st.builds(IPv6Address, st.integers(2**64, 2**128 - 1))),
 )
 options: st.SearchStrategy[tuple[Option, ...]] = st.tuples(
     st.lists(filters, max_size=4),
@@ -243,7 +243,7 @@ def test_opcodes_that_are_switched_off_are_unknown() -> None:
 
 @pytest.mark.spec("PCP-126")
 def test_host_bits_of_a_filter_are_cut_off() -> None:
-    four = Filter(120, 9, IPv4Address("198.51.100.77")).peers
-    six = Filter(64, 0, IPv6Address("2001:db8::77")).peers
+    four = PcpFilter(120, 9, IPv4Address("198.51.100.77")).peers
+    six = PcpFilter(64, 0, IPv6Address("2001:db8::77")).peers
     assert (str(four.network), four.port, str(six.network)) == ("198.51.100.0/24", 9, "2001:db8::/64")
-    assert Filter.of(four) == Filter(120, 9, ip_address("198.51.100.0"))
+    assert PcpFilter.of(four) == PcpFilter(120, 9, ip_address("198.51.100.0"))

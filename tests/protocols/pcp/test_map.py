@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, house
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, gateway_fixture
 from tests.fixtures.policies import policy_of
 from tests.fixtures.port5351 import CONSOLE_IP6, NONCE, OTHER_NONCE, TCP, UDP, Line
 from upnp_gw.model.mapping import RemotePeers
@@ -17,18 +17,18 @@ from upnp_gw.protocols.pcp import mapping as pcp_mapping
 from upnp_gw.protocols.pcp.messages import (
     ANY_IPV6,
     Description,
-    Filter,
+    PcpFilter,
     PreferFailure,
     ResultCode,
     ThirdParty,
     UnknownOption,
 )
-from upnp_gw.protocols.port5351 import PortControl
+from upnp_gw.protocols.port5351 import Port5351
 
 EXTERNAL = IPv4Address("11.22.33.44")
-LETS_IN = Filter(120, 0, IPv4Address("198.51.100.0"))
-ONE = Filter(128, 5000, IPv4Address("203.0.113.7"))
-CLEAR = Filter(0, 0, ANY_IPV6)
+LETS_IN = PcpFilter(120, 0, IPv4Address("198.51.100.0"))
+ONE = PcpFilter(128, 5000, IPv4Address("203.0.113.7"))
+CLEAR = PcpFilter(0, 0, ANY_IPV6)
 DELEGATED = f"""
 default = "deny"
 [device.pc]
@@ -51,7 +51,7 @@ reason = "test"
 
 @pytest.fixture
 async def line(tmp_path: Path) -> AsyncIterator[Line]:
-    async with house(tmp_path) as made:
+    async with gateway_fixture(tmp_path) as made:
         made.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, "lan0"))
         yield Line(made)
 
@@ -151,18 +151,18 @@ async def test_the_holder_itself_ends_the_chance(line: Line) -> None:
 @pytest.mark.spec("PCP-167", "PMP-057")
 async def test_lost_mappings_begin_a_new_epoch_that_outlives_a_restart(tmp_path: Path) -> None:
     clock = Clock()
-    async with house(tmp_path, clock=clock) as made:
+    async with gateway_fixture(tmp_path, clock=clock) as made:
         clock.pass_s(500)
         await made.gateway.epochs.begin()
         clock.pass_s(5)
         assert Line(made).epoch_s == 5
-    async with house(tmp_path, clock=clock) as made:
+    async with gateway_fixture(tmp_path, clock=clock) as made:
         assert Line(made).epoch_s == 5
 
 
 @pytest.mark.spec("PCP-051")
 async def test_lenient_nonces(tmp_path: Path) -> None:
-    async with house(tmp_path, lenient_nonces=True) as made:
+    async with gateway_fixture(tmp_path, lenient_nonces=True) as made:
         line = Line(made)
         await line.map(8080, 8080)
         assert (await line.map(8080, nonce=OTHER_NONCE)).result == 0
@@ -175,10 +175,10 @@ async def test_lenient_nonces(tmp_path: Path) -> None:
 @pytest.mark.spec("PCP-052", "PCP-114", "PCP-168", "PMP-057", "PMP-058")
 async def test_a_restart_keeps_nonces_filters_and_the_epoch(tmp_path: Path) -> None:
     clock = Clock()
-    async with house(tmp_path, clock=clock) as made:
+    async with gateway_fixture(tmp_path, clock=clock) as made:
         await Line(made).map(8080, 8080, 3600, LETS_IN)
     clock.pass_s(100)
-    async with house(tmp_path, clock=clock) as made:
+    async with gateway_fixture(tmp_path, clock=clock) as made:
         line = Line(made)
         assert line.epoch_s == 100
         assert (await line.map(8080, nonce=OTHER_NONCE)).result is ResultCode.NOT_AUTHORIZED
@@ -186,12 +186,12 @@ async def test_a_restart_keeps_nonces_filters_and_the_epoch(tmp_path: Path) -> N
         (row,) = line.standing(8080)
         assert row.asked_filters == (RemotePeers(ip_network("198.51.100.0/24")),)
     clock.pass_s(100)
-    async with house(tmp_path, clock=clock, boot="boot-2") as made:
+    async with gateway_fixture(tmp_path, clock=clock, boot="boot-2") as made:
         line = Line(made)
         assert line.epoch_s == 0, "the machine booted"
         assert (await line.map(8080, nonce=OTHER_NONCE)).result == 0
     (tmp_path / "ledger.db").unlink()
-    async with house(tmp_path, clock=clock, boot="boot-2") as made:
+    async with gateway_fixture(tmp_path, clock=clock, boot="boot-2") as made:
         assert Line(made).epoch_s == 0
 
 
@@ -222,7 +222,7 @@ async def test_what_cannot_be_mapped(
 async def test_lifetimes(line: Line) -> None:
     told = [(await line.map(8080, 0, asked)).lifetime_s for asked in (1, 120, 86400, 2**32 - 1)]
     assert told == [120, 120, 86400, 86400]
-    line.dialogue = PortControl(pcp_least_s=300)
+    line.dialogue = Port5351(pcp_least_s=300)
     line.house.operations.policy = replace(
         line.house.operations.policy, limits=replace(line.house.operations.policy.limits, max_ttl_s=900)
     )
@@ -300,7 +300,7 @@ async def test_prefer_failure_for_what_cannot_be(line: Line) -> None:
     ],
 )
 async def test_options_that_make_no_sense(
-    line: Line, suggested: int, lifetime: int, option: PreferFailure | Filter, address: IPv4Address
+    line: Line, suggested: int, lifetime: int, option: PreferFailure | PcpFilter, address: IPv4Address
 ) -> None:
     await line.map(8080, 8080)
     answer = await line.map(8080, suggested, lifetime, option, address=address)
@@ -321,7 +321,7 @@ async def test_third_party_without_a_grant(line: Line) -> None:
 
 @pytest.mark.spec("PCP-103", "PCP-105", "PCP-107", "SR-2")
 async def test_third_party_by_a_grant(tmp_path: Path) -> None:
-    async with house(tmp_path, policy_of(DELEGATED)) as made:
+    async with gateway_fixture(tmp_path, policy_of(DELEGATED)) as made:
         line = Line(made)
         console = ThirdParty(ip_address(CONSOLE_IP))
         answer = await line.map(8080, 8080, 600, console, client=PC_IP)
@@ -364,15 +364,15 @@ async def test_filters_add_up_and_are_cleared(line: Line) -> None:
 async def test_filters_that_are_refused_change_nothing(line: Line) -> None:
     await line.map(8080, 8080, 600, LETS_IN)
     before = line.standing(8080)
-    family = await line.map(8080, 8080, 600, Filter(128, 0, IPv6Address("2001:db8::1")))
+    family = await line.map(8080, 8080, 600, PcpFilter(128, 0, IPv6Address("2001:db8::1")))
     assert family.result is ResultCode.MALFORMED_OPTION
-    many = [Filter(128, 0, IPv4Address(f"203.0.113.{n}")) for n in range(20)]
+    many = [PcpFilter(128, 0, IPv4Address(f"203.0.113.{n}")) for n in range(20)]
     for again in (line.map(8080, 8080, 600, *many), line.map(9000, 9000, 600, *many)):
         answer = await again
         assert (answer.result, answer.lifetime_s) == (ResultCode.EXCESSIVE_REMOTE_PEERS, 1800)
     assert line.standing(8080) == before
     assert not line.standing(9000)
-    assert (await line.map(8080, 8080, 600, Filter(96, 0, IPv4Address(0)))).result == 0
+    assert (await line.map(8080, 8080, 600, PcpFilter(96, 0, IPv4Address(0)))).result == 0
     assert reaches(line) == {("None", 0)}
 
 
@@ -440,7 +440,7 @@ async def test_a_pinhole_passes_the_same_gate(line: Line) -> None:
         assert (six.result, four.result) == (ResultCode.NOT_AUTHORIZED, ResultCode.NOT_AUTHORIZED)
     for outside in ("fe80::10", "fd00::10"):
         assert (await line.map(5000, client=outside)).result is ResultCode.NOT_AUTHORIZED
-    six_filter = Filter(64, 0, IPv6Address("2001:db8:ff::"))
+    six_filter = PcpFilter(64, 0, IPv6Address("2001:db8:ff::"))
     assert (await line.map(5001, 0, 600, six_filter, client=CONSOLE_IP6)).result == 0
     assert ("2001:db8:ff::/64", 0) in reaches(line)
 
@@ -457,7 +457,7 @@ async def test_nobody_reaches_anothers_mapping(line: Line) -> None:
 @pytest.mark.spec("PCP-103", "PCP-182", "SR-25", "SR-26")
 async def test_visibility_for_all_lets_nobody_end_anothers_lease(tmp_path: Path) -> None:
     """Also not the device that now has the holder's address: it neither sees nor ends what it does not hold."""
-    async with house(tmp_path, visibility="all") as made:
+    async with gateway_fixture(tmp_path, visibility="all") as made:
         line = Line(made)
         await line.map(8080, 8080)
         await line.natpmp(8081, 8081)

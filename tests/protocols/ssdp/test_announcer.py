@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upnp_gw.protocols.ssdp import Announcer, Nts, Round, next_boot_id
+from upnp_gw.protocols.ssdp import AnnouncementRound, Announcer, Nts, next_boot_id
 
 
 def middle(low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def run(announcer: Announcer, until: float) -> list[tuple[float, Round]]:
+def run(announcer: Announcer, until: float) -> list[tuple[float, AnnouncementRound]]:
     """Everything that is announced up to a moment."""
-    said: list[tuple[float, Round]] = []
+    said: list[tuple[float, AnnouncementRound]] = []
     while (at := announcer.next_deadline()) is not None and at <= until:
         said += [(at, round_) for round_ in announcer.on_deadline(at)]
     return said
@@ -29,7 +29,10 @@ def test_start_is_byebye_then_alive_three_times(seed: int) -> None:
     assert announcer.next_deadline() is None
     announcer.start(100.0, 7)
     said = run(announcer, 110.0)
-    assert [round_ for _, round_ in said] == [Round(Nts.BYEBYE, 7), *[Round(Nts.ALIVE, 7)] * 3]
+    assert [round_ for _, round_ in said] == [
+        AnnouncementRound(Nts.BYEBYE, 7),
+        *[AnnouncementRound(Nts.ALIVE, 7)] * 3,
+    ]
     times = [at for at, _ in said]
     assert times[0] == 100.0
     assert 0 <= times[1] - times[0] <= 0.1
@@ -53,7 +56,7 @@ def test_boot_id_is_constant_and_byebye_ends_it() -> None:
     announcer = Announcer(1800, middle)
     announcer.start(0.0, 7)
     assert {round_.boot_id for _, round_ in run(announcer, 20_000.0)} == {7}
-    assert announcer.stop() == Round(Nts.BYEBYE, 7)
+    assert announcer.stop() == AnnouncementRound(Nts.BYEBYE, 7)
     assert announcer.next_deadline() is None
     assert announcer.on_deadline(1e9) == []
 
@@ -65,7 +68,7 @@ def test_a_change_is_update_then_alive_with_the_next_boot_id() -> None:
     announcer.moved(50.0, 9)
     assert announcer.boot_id == 9
     said = [round_ for _, round_ in run(announcer, 60.0)]
-    assert said == [Round(Nts.UPDATE, 7, 9), *[Round(Nts.ALIVE, 9)] * 3]
+    assert said == [AnnouncementRound(Nts.UPDATE, 7, 9), *[AnnouncementRound(Nts.ALIVE, 9)] * 3]
 
 
 def test_a_late_timer_loses_no_round() -> None:

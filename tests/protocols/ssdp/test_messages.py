@@ -10,7 +10,7 @@ from tests.fixtures.ssdp_devices import V1, V2, VOICE, taken_apart
 from upnp_gw.protocols.igd.description import RootDevice
 from upnp_gw.protocols.igd_services import SERVICES, Level
 from upnp_gw.protocols.ssdp import (
-    Target,
+    SsdpTarget,
     build_alive,
     build_answer,
     build_byebye,
@@ -148,4 +148,4 @@ def test_server_has_three_tokens_whatever_the_kernel_calls_itself(release: str, 
 
 def test_a_line_break_can_never_be_sent() -> None:
     with pytest.raises(ValueError, match="NT cannot be sent"):
-        build_byebye(Target(V1, "a\r\nLOCATION: http://x", "usn"), group=GROUP, boot_id=1)
+        build_byebye(SsdpTarget(V1, "a\r\nLOCATION: http://x", "usn"), group=GROUP, boot_id=1)

@@ -12,8 +12,8 @@ from tests.fixtures.ssdp_devices import EVERY, VOICE, search, taken_apart
 from upnp_gw.model.errors import WireError
 from upnp_gw.model.mapping import Instant
 from upnp_gw.protocols.rate_limit import Rate, Throttle
-from upnp_gw.protocols.ssdp import Peer, Responder, Voice, server_token
-from upnp_gw.protocols.ssdp.responder import ANSWER_BYTES, QUEUE_MAX, Answer
+from upnp_gw.protocols.ssdp import MessageIdentity, Peer, Responder, server_token
+from upnp_gw.protocols.ssdp.responder import ANSWER_BYTES, QUEUE_MAX, SearchResponse
 
 OWN = IPv4Address("192.168.77.1")
 PEER = Peer(IPv4Address("192.168.77.10"), 40_000)
@@ -38,7 +38,7 @@ def ask(to: Responder, data: bytes, at: float = 0.0, peer: Peer = PEER, multicas
 
 def flood(
     to: Responder, data: bytes, count: int, over_s: float, sources: int = 1
-) -> tuple[list[Answer], list[str]]:
+) -> tuple[list[SearchResponse], list[str]]:
     """``count`` searches in a time, from a number of source addresses in turn; the answers, and the refusals."""
     refused = []
     for number in range(count):
@@ -130,7 +130,7 @@ def test_nothing_waits_after_a_refusal(data: bytes, reason: str) -> None:
 
 @pytest.mark.spec("SR-11")
 def test_no_answer_is_longer_than_what_it_is_charged() -> None:
-    voice = Voice(VOICE.roots, server_token("1234.1234.9"), 86_400, 65_535)
+    voice = MessageIdentity(VOICE.roots, server_token("1234.1234.9"), 86_400, 65_535)
     own = IPv6Address("2001:db80:1111:2222:3333:4444:5555:6666")
     one = Responder(voice, random.Random(3).uniform)
     one.receive(

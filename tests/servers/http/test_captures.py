@@ -14,8 +14,8 @@ from lxml import etree
 
 from tests import ROOT
 from tests.fixtures.fake_gateway import CLIENT, TOKEN, FakeGateway, call, mapping_arguments, served_documents
-from tests.fixtures.http_client import ENVELOPE, World, body_of, header, serving, status_of
-from upnp_gw.protocols.igd_services import Face, control_path, event_path, scpd_path, service_of
+from tests.fixtures.http_client import ENVELOPE, HttpFixture, body_of, header, serving, status_of
+from upnp_gw.protocols.igd_services import IgdVersion, control_path, event_path, scpd_path, service_of
 
 CAPTURES = ROOT / "tests" / "captures" / "captures.jsonl"
 PINHOLE = {
@@ -43,7 +43,7 @@ ABSENT = re.compile(r"/DP\.xml$")
 @dataclass(frozen=True)
 class Capture:
     client: str
-    face: Face
+    face: IgdVersion
     data: bytes
 
     @property
@@ -63,7 +63,7 @@ class Capture:
         what = action[1].decode() if action else self.path
         return f"{self.client}-{self.face.value}-{self.method}-{what}"
 
-    def to(self, world: World) -> bytes:
+    def to(self, world: HttpFixture) -> bytes:
         """The same request for our addresses and paths."""
         head, _, body = self.data.partition(b"\r\n\r\n")
         head = head.replace(self.path.encode(), our_path(self.face, self.path).encode(), 1)
@@ -73,7 +73,7 @@ class Capture:
         return head + b"\r\n\r\n" + body
 
 
-def our_path(face: Face, path: str) -> str:
+def our_path(face: IgdVersion, path: str) -> str:
     if path.startswith(f"/{TOKEN}/") or path in served_documents():
         return path
     if path == "/rootDesc.xml":
@@ -90,7 +90,7 @@ def our_path(face: Face, path: str) -> str:
 def load() -> list[Capture]:
     rows = [json.loads(line) for line in CAPTURES.read_text("utf-8").splitlines()]
     return [
-        Capture(row["client"], Face(row["face"]), row["bytes"].encode("latin-1"))
+        Capture(row["client"], IgdVersion(row["face"]), row["bytes"].encode("latin-1"))
         for row in rows
         if row["kind"] == "http"
     ]
@@ -111,13 +111,15 @@ def prepare(gateway: FakeGateway, capture: Capture) -> None:
     if unique_id := re.search(rb"<UniqueID>(\d+)<", capture.data):
         for number in range(1, 1 + int(unique_id[1])):
             one = PINHOLE | {"InternalPort": str(80 + number)}
-            call(gateway, Face.IGD2, "AddPinhole", "WANIPv6FirewallControl", **one)
+            call(gateway, IgdVersion.IGD2, "AddPinhole", "WANIPv6FirewallControl", **one)
     if "NewPortMappingIndex" in found:
         for port in range(21000, 21001 + int(found["NewPortMappingIndex"])):
-            call(gateway, Face.IGD2, "AddPortMapping", **mapping_arguments(NewExternalPort=str(port)))
+            call(gateway, IgdVersion.IGD2, "AddPortMapping", **mapping_arguments(NewExternalPort=str(port)))
     elif "NewExternalPort" in found:
         for protocol in [found["NewProtocol"]] if found["NewProtocol"] else ["TCP", "UDP"]:
-            call(gateway, Face.IGD2, "AddPortMapping", **mapping_arguments(**found | {"NewProtocol": protocol}))
+            call(
+                gateway, IgdVersion.IGD2, "AddPortMapping", **mapping_arguments(**found | {"NewProtocol": protocol})
+            )
 
 
 def is_served(capture: Capture) -> bool:

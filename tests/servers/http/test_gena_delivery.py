@@ -20,8 +20,8 @@ from upnp_gw.ledger.events import Event, FirewallHealed, LanChanged, TableChange
 from upnp_gw.model.mapping import Instant
 from upnp_gw.model.request import Source
 from upnp_gw.protocols.gena.subscriptions import PER_HOST
-from upnp_gw.protocols.igd_services import Face, Service, service_of
-from upnp_gw.servers.http.gena_delivery import ANSWER_LIMIT, Eventing
+from upnp_gw.protocols.igd_services import IgdVersion, Service, service_of
+from upnp_gw.servers.http.gena_delivery import ANSWER_LIMIT, GenaDelivery
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 SEQ = re.compile(rb"\r\nSEQ: ([0-9]+)\r\n")
@@ -45,10 +45,10 @@ class Gateway:
         self.values = {"ConnectionStatus": "Connected", "PortMappingNumberOfEntries": "0"}
         self.update_id = 7
         self.clock = Clock()
-        self.eventing = Eventing(self.properties, self.clock, deadline_s=deadline_s)
+        self.eventing = GenaDelivery(self.properties, self.clock, deadline_s=deadline_s)
 
-    def properties(self, face: Face, service: Service, source: Source) -> Mapping[str, str]:
-        return self.values | ({"SystemUpdateID": str(self.update_id)} if face is Face.IGD2 else {})
+    def properties(self, face: IgdVersion, service: Service, source: Source) -> Mapping[str, str]:
+        return self.values | ({"SystemUpdateID": str(self.update_id)} if face is IgdVersion.IGD2 else {})
 
     def map_ports(self, count: int) -> None:
         """One operation on the table that leaves so many mappings."""
@@ -61,7 +61,7 @@ class Gateway:
         method: str,
         headers: dict[str, str],
         host: str = "127.0.0.1",
-        face: Face = Face.IGD2,
+        face: IgdVersion = IgdVersion.IGD2,
         interface: str = "lo",
     ) -> tuple[int, str]:
         service = service_of(face, "WANIPConnection")
@@ -69,7 +69,9 @@ class Gateway:
         answer = self.eventing.serve(method, face, service, headers, Source(ip_address(host), interface))
         return answer.status, answer.sid or ""
 
-    def subscribe(self, *urls: str, host: str = "127.0.0.1", face: Face = Face.IGD2, interface: str = "lo") -> str:
+    def subscribe(
+        self, *urls: str, host: str = "127.0.0.1", face: IgdVersion = IgdVersion.IGD2, interface: str = "lo"
+    ) -> str:
         headers = {"NT": "upnp:event", "CALLBACK": "".join(f"<{url}>" for url in urls)}
         status, sid = self.ask("SUBSCRIBE", headers, host, face, interface)
         assert status == 200
@@ -214,8 +216,8 @@ async def test_nothing_is_sent_until_the_answer_was_written(gateway: Gateway) ->
 @pytest.mark.spec("IGD-193", "IGD-194", "IGD-195", "IGD-201")
 async def test_each_operation_is_one_message_with_all_it_changed(gateway: Gateway) -> None:
     async with Subscriber() as first, Subscriber() as second:
-        gateway.subscribe(first.url, face=Face.IGD1)
-        gateway.subscribe(second.url, face=Face.IGD2)
+        gateway.subscribe(first.url, face=IgdVersion.IGD1)
+        gateway.subscribe(second.url, face=IgdVersion.IGD2)
         _, initial = await first.hear()
         assert "SystemUpdateID" not in initial
         await second.hear()
@@ -485,10 +487,10 @@ async def served(gateway: Gateway) -> AsyncIterator[str]:
     """The gateway's event URL behind a small HTTP server: where it is."""
 
     async def serve_event(request: web.Request) -> web.Response:
-        service = service_of(Face.IGD2, "WANIPConnection")
+        service = service_of(IgdVersion.IGD2, "WANIPConnection")
         assert service is not None
         source = Source(ip_address(request.remote or ""), "lo")
-        answer = gateway.eventing.serve(request.method, Face.IGD2, service, request.headers, source)
+        answer = gateway.eventing.serve(request.method, IgdVersion.IGD2, service, request.headers, source)
         response = web.Response(status=answer.status, headers=answer.headers)
         await response.prepare(request)
         await response.write_eof()

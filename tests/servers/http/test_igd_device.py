@@ -10,19 +10,19 @@ from async_upnp_client.exceptions import UpnpActionError
 from async_upnp_client.profiles.igd import IgdDevice
 
 from tests.fixtures.fake_gateway import CLIENT, EXTERNAL
-from tests.fixtures.http_client import World, serving
-from upnp_gw.protocols.igd_services import Face
+from tests.fixtures.http_client import HttpFixture, serving
+from upnp_gw.protocols.igd_services import IgdVersion
 
 
-async def device(world: World, face: Face) -> IgdDevice:
+async def device(world: HttpFixture, face: IgdVersion) -> IgdDevice:
     factory = UpnpFactory(AiohttpRequester())
     root = await factory.async_create_device(f"http://127.0.0.1:{world.port}/{face.value}.xml")
     return IgdDevice(root, None)
 
 
 @pytest.mark.spec("IGD-110", "IGD-111", "IGD-120", "IGD-150", "IGD-156")
-@pytest.mark.parametrize("face", Face)
-async def test_port_mappings(face: Face) -> None:
+@pytest.mark.parametrize("face", IgdVersion)
+async def test_port_mappings(face: IgdVersion) -> None:
     async with serving() as world:
         igd = await device(world, face)
         anyone = IPv4Address("0.0.0.0")  # it cannot send an empty remote host
@@ -44,8 +44,8 @@ async def test_port_mappings(face: Face) -> None:
 
 
 @pytest.mark.spec("IGD-100", "IGD-101", "IGD-102", "IGD-103", "IGD-104", "IGD-105")
-@pytest.mark.parametrize("face", Face)
-async def test_polling(face: Face) -> None:
+@pytest.mark.parametrize("face", IgdVersion)
+async def test_polling(face: IgdVersion) -> None:
     async with serving() as world:
         igd = await device(world, face)
         for _ in range(5):

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.http_client import CONTROL, World, answer, header, serving, status_of
+from tests.fixtures.http_client import CONTROL, HttpFixture, answer, header, serving, status_of
 from tests.servers.http.test_server import ADD, add
 from upnp_gw.model.mapping import Instant
 from upnp_gw.protocols.rate_limit import Rate
 from upnp_gw.servers.http import listeners as http_listeners
 from upnp_gw.servers.http.limits import HttpLimits
-from upnp_gw.servers.http.listeners import Place, listen
+from upnp_gw.servers.http.listeners import ListenAddress, listen
 
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 QUICK = HttpLimits(head_s=0.15, body_s=0.15)
@@ -24,7 +24,7 @@ PATIENT = HttpLimits(head_s=30, body_s=30)
 
 
 @asynccontextmanager
-async def connections(world: World, count: int, source: str | None = None) -> AsyncIterator[list[Pair]]:
+async def connections(world: HttpFixture, count: int, source: str | None = None) -> AsyncIterator[list[Pair]]:
     pairs = [await world.connect(source=source) for _ in range(count)]
     try:
         yield pairs
@@ -196,7 +196,7 @@ async def test_a_client_that_does_not_read_is_cut() -> None:
 
 
 @contextmanager
-def deaf(world: World, request: bytes) -> Iterator[socket.socket]:
+def deaf(world: HttpFixture, request: bytes) -> Iterator[socket.socket]:
     """A client with the smallest window that asks, and reads nothing."""
     with socket.socket() as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
@@ -209,7 +209,7 @@ ALIVE = ("01", "04", "09", "0B")
 """ESTABLISHED, FIN_WAIT1, LAST_ACK, CLOSING: states in which the kernel may hold an answer that nobody takes."""
 
 
-def held(world: World) -> list[str]:
+def held(world: HttpFixture) -> list[str]:
     """The server's sockets in the kernel that hold what was not taken: bytes in their send queue, and the state."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
     mine = [row for row in rows if row[1].endswith(f":{world.port:04X}") and row[3] in ALIVE]
@@ -267,7 +267,7 @@ async def test_nothing_is_kept_of_connections_that_ended() -> None:
 def test_a_storm_of_connections_leaves_room_in_the_kernels_queue() -> None:
     """A full queue costs an honest client its SYN, and with it a second."""
     with ExitStack() as stack:
-        listener = stack.enter_context(listen(Place("lo", 1, IPv4Address("127.0.0.1")), 0))
+        listener = stack.enter_context(listen(ListenAddress("lo", 1, IPv4Address("127.0.0.1")), 0))
         for _ in range(500):
             storm = stack.enter_context(socket.socket())
             storm.setblocking(False)
@@ -278,7 +278,7 @@ def test_a_storm_of_connections_leaves_room_in_the_kernels_queue() -> None:
         honest.connect(listener.getsockname())
 
 
-def has_left(world: World, count: int) -> bool:
+def has_left(world: HttpFixture, count: int) -> bool:
     """True where this host may waste so many connections more."""
     return world.server._admission._wasted.level(IPv4Address("127.0.0.1"), world.gateway.now.boot) == count
 

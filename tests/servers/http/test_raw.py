@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fixtures.http_client import CONTROL, World, serving
+from tests.fixtures.http_client import CONTROL, HttpFixture, serving
 from tests.servers.http.test_server import add
 from upnp_gw.protocols.rate_limit import Rate
 from upnp_gw.servers.http.limits import HttpLimits
 
 LIMITS = HttpLimits(head_s=5, body_s=0.4, wasted=Rate(1000, 1000))
-Build = Callable[[World], bytes]
+Build = Callable[[HttpFixture], bytes]
 LARGE = 200_000
 
 
@@ -27,7 +27,7 @@ def get(*fields: str, line: str = "GET /igd1.xml", **more: str) -> Build:
 def changed(old: bytes, new: bytes) -> Build:
     """A GET with a part of it replaced."""
 
-    def build(world: World) -> bytes:
+    def build(world: HttpFixture) -> bytes:
         request = world.head("GET /igd1.xml")
         assert old in request
         return request.replace(old, new)
@@ -35,7 +35,7 @@ def changed(old: bytes, new: bytes) -> Build:
     return build
 
 
-def parts(world: World) -> tuple[bytes, bytes]:
+def parts(world: HttpFixture) -> tuple[bytes, bytes]:
     """Head (without what tells the body's length) and body of a POST that reads."""
     head, _, body = world.post().partition(b"\r\n\r\n")
     return re.sub(rb"\r\nContent-Length: \d+", b"", head), body
@@ -44,7 +44,7 @@ def parts(world: World) -> tuple[bytes, bytes]:
 def post(*fields: bytes, body: bytes | None = None) -> Build:
     """A POST with these header fields; ``%d`` in one of them is the body's length."""
 
-    def build(world: World) -> bytes:
+    def build(world: HttpFixture) -> bytes:
         head, own = parts(world)
         sent = own if body is None else body
         lines = [field.replace(b"%d", b"%d" % len(sent)) for field in fields]
@@ -58,7 +58,7 @@ def chunked(
 ) -> Build:
     """A POST whose body is framed by ``frame(hex size, body)``."""
 
-    def build(world: World) -> bytes:
+    def build(world: HttpFixture) -> bytes:
         head, body = parts(world)
         head = head.replace(b"HTTP/1.1", b"HTTP/" + version)
         return b"\r\n".join([head, coding, b"", b""]) + frame(b"%x" % len(body), body)
@@ -217,7 +217,7 @@ REFUSED: dict[str, tuple[int, Build]] = {
 }
 
 
-async def everything(world: World, data: bytes) -> tuple[list[int], bytes]:
+async def everything(world: HttpFixture, data: bytes) -> tuple[list[int], bytes]:
     """The statuses of all answers until the server ends the connection, and the answers."""
     reader, writer = await world.connect()
     received = bytearray()

@@ -15,7 +15,7 @@ from tests.fixtures.fake_gateway import LOOPBACK, TOKEN, served_documents
 from tests.fixtures.http_client import (
     CONTROL,
     EVENTS,
-    World,
+    HttpFixture,
     answer,
     body_of,
     fault_code,
@@ -25,19 +25,19 @@ from tests.fixtures.http_client import (
 )
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.network import Link, Network
-from upnp_gw.protocols.igd_services import SERVICES, Face, control_path
+from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, control_path
 from upnp_gw.servers.http.host_header import split_host
 from upnp_gw.servers.http.limits import HttpLimits
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world() -> AsyncIterator[HttpFixture]:
     async with serving() as served:
         yield served
 
 
 @pytest.mark.spec("IGD-001")
-async def test_every_document(world: World) -> None:
+async def test_every_document(world: HttpFixture) -> None:
     for path, document in served_documents().items():
         data = await world.send(world.head(f"GET {path}"))
         assert status_of(data) == 200
@@ -49,7 +49,7 @@ async def test_every_document(world: World) -> None:
         assert body_of(data) == document
 
 
-async def test_presentation_page_shows_no_mapping(world: World) -> None:
+async def test_presentation_page_shows_no_mapping(world: HttpFixture) -> None:
     await world.send(add(world))
     data = await world.send(world.head("GET /"))
     assert header(data, "Content-Type") == 'text/html; charset="utf-8"'
@@ -58,7 +58,7 @@ async def test_presentation_page_shows_no_mapping(world: World) -> None:
 
 
 @pytest.mark.spec("IGD-026")
-async def test_head(world: World) -> None:
+async def test_head(world: HttpFixture) -> None:
     for path, document in served_documents().items():
         reader, writer = await world.connect()
         writer.write(world.head(f"HEAD {path}", "Connection: close"))
@@ -73,7 +73,7 @@ async def test_head(world: World) -> None:
 
 @pytest.mark.spec("IGD-025")
 @pytest.mark.parametrize("extra", [[], ["Content-Length: 0", "Connection: close"], ["Connection: keep-alive"]])
-async def test_http_1_0(world: World, extra: list[str]) -> None:
+async def test_http_1_0(world: HttpFixture, extra: list[str]) -> None:
     for host in (None, ""):
         data = await world.send(world.head("GET /igd1.xml", *extra, version="1.0", host=host))
         assert status_of(data) == 200
@@ -83,7 +83,7 @@ async def test_http_1_0(world: World, extra: list[str]) -> None:
 
 @pytest.mark.spec("IGD-015")
 @pytest.mark.parametrize("agent", ["Microsoft-Windows/10.0 UPnP/1.0", "FDSSDP"])
-async def test_windows_gets_version_1_everywhere(world: World, agent: str) -> None:
+async def test_windows_gets_version_1_everywhere(world: HttpFixture, agent: str) -> None:
     documents = served_documents()
     for path, old in (
         ("/igd2.xml", "/igd1.xml"),
@@ -113,13 +113,13 @@ async def test_windows_gets_version_1_everywhere(world: World, agent: str) -> No
         f"/{TOKEN}",
     ],
 )
-async def test_unknown_paths_are_404(world: World, path: str) -> None:
+async def test_unknown_paths_are_404(world: HttpFixture, path: str) -> None:
     for method in ("GET", "POST", "SUBSCRIBE"):
         assert status_of(await world.send(world.head(f"{method} {path}", "Content-Length: 0"))) in (400, 404)
 
 
 @pytest.mark.spec("IGD-024", "IGD-083", "SR-13")
-async def test_wrong_methods(world: World) -> None:
+async def test_wrong_methods(world: HttpFixture) -> None:
     for method, path, allow in (
         ("POST", "/igd1.xml", "GET, HEAD"),
         ("POST", "/", "GET, HEAD"),
@@ -132,7 +132,7 @@ async def test_wrong_methods(world: World) -> None:
         data = await world.send(world.head(f"{method} {path}", "Content-Length: 0"))
         assert (status_of(data), header(data, "Allow")) == (405, allow)
         assert body_of(data) == b""
-    for face in Face:
+    for face in IgdVersion:
         for service in SERVICES[face]:
             path = control_path(TOKEN, face, service)
             assert status_of(await world.send(world.head(f"POST {path}", "Content-Length: 0"))) == 400
@@ -140,7 +140,7 @@ async def test_wrong_methods(world: World) -> None:
 
 @pytest.mark.spec("IGD-084")
 @pytest.mark.parametrize("method", ["M-POST", "BREW", "get", "NOTIFY", "M-SEARCH", "PROPFIND"])
-async def test_unknown_methods_are_501(world: World, method: str) -> None:
+async def test_unknown_methods_are_501(world: HttpFixture, method: str) -> None:
     data = await world.send(
         world.head(
             f"{method} {CONTROL}",
@@ -152,7 +152,7 @@ async def test_unknown_methods_are_501(world: World, method: str) -> None:
 
 
 @pytest.mark.spec("SR-9", "IGD-027")
-async def test_host(world: World) -> None:
+async def test_host(world: HttpFixture) -> None:
     def get(host: str, version: str = "1.1") -> bytes:
         return world.head("GET /igd1.xml", version=version, host=host)
 
@@ -221,7 +221,7 @@ def test_any_host_header_is_taken_apart(host: str) -> None:
         "Sec-Fetch-Mode: cors\r\nOrigin: http://evil",
     ],
 )
-async def test_browsers_reach_no_control_and_no_event(world: World, line: str) -> None:
+async def test_browsers_reach_no_control_and_no_event(world: HttpFixture, line: str) -> None:
     assert status_of(await world.send(world.post("ForceTermination", "", line))) == 403
     data = await world.send(world.head(f"SUBSCRIBE {EVENTS}", line, "NT: upnp:event"))
     assert status_of(data) == 403
@@ -232,7 +232,7 @@ async def test_browsers_reach_no_control_and_no_event(world: World, line: str) -
 
 @pytest.mark.spec("SR-9")
 @pytest.mark.parametrize("mode", ["sec-fetch-mode: cors", "Sec-Fetch-Mode: cors", "sec-fetch-mode:  CORS "])
-async def test_the_fetch_of_node_is_no_browser(world: World, mode: str) -> None:
+async def test_the_fetch_of_node_is_no_browser(world: HttpFixture, mode: str) -> None:
     """undici, which is fetch of Node, sends this one header of a browser's and no other."""
     beside = ("accept: */*", "accept-language: *", mode, "user-agent: node", "accept-encoding: gzip, deflate")
     assert status_of(await world.send(world.post("AddPortMapping", ADD, *beside))) == 200
@@ -257,13 +257,13 @@ ADD = "".join(
 KEY = "<NewRemoteHost/><NewExternalPort>21000</NewExternalPort><NewProtocol>TCP</NewProtocol>"
 
 
-def add(world: World, face: Face = Face.IGD2) -> bytes:
+def add(world: HttpFixture, face: IgdVersion = IgdVersion.IGD2) -> bytes:
     return world.post("AddPortMapping", ADD, face=face)
 
 
 @pytest.mark.spec("IGD-070", "IGD-077", "IGD-090", "IGD-111")
-@pytest.mark.parametrize("face", Face)
-async def test_add_and_get(world: World, face: Face) -> None:
+@pytest.mark.parametrize("face", IgdVersion)
+async def test_add_and_get(world: HttpFixture, face: IgdVersion) -> None:
     data = await world.send(add(world, face))
     assert status_of(data) == 200
     assert header(data, "Ext") == ""
@@ -283,28 +283,28 @@ async def test_add_and_get(world: World, face: Face) -> None:
 
 
 @pytest.mark.spec("IGD-091")
-async def test_version_2_serves_version_1_calls(world: World) -> None:
+async def test_version_2_serves_version_1_calls(world: HttpFixture) -> None:
     call = world.post().replace(b"WANIPConnection:2", b"WANIPConnection:1")
     data = await world.send(call)
     assert status_of(data) == 200
     assert b'xmlns:u="urn:schemas-upnp-org:service:WANIPConnection:1"' in data
 
 
-async def test_version_1_answers_version_2_actions_as_version_2(world: World) -> None:
+async def test_version_1_answers_version_2_actions_as_version_2(world: HttpFixture) -> None:
     """upnpc -n and -N ask the IGD:1 that they found, though its description does not list the action (IGD-016)."""
-    data = await world.send(world.post("AddAnyPortMapping", ADD, face=Face.IGD1))
+    data = await world.send(world.post("AddAnyPortMapping", ADD, face=IgdVersion.IGD1))
     assert status_of(data) == 200
     urn = b'xmlns:u="urn:schemas-upnp-org:service:WANIPConnection:1"'
     assert b"<u:AddAnyPortMappingResponse " + urn + b"><NewReservedPort>21000</NewReservedPort>" in data
     [request] = world.gateway.requests
     assert request.via is Via.IGD2
     taken = ADD.replace("<NewInternalPort>21001<", "<NewInternalPort>0<")
-    assert fault_code(await world.send(world.post("AddAnyPortMapping", taken, face=Face.IGD1))) == 732
-    assert fault_code(await world.send(world.post("AddPortMapping", taken, face=Face.IGD1))) == 402
+    assert fault_code(await world.send(world.post("AddAnyPortMapping", taken, face=IgdVersion.IGD1))) == 732
+    assert fault_code(await world.send(world.post("AddPortMapping", taken, face=IgdVersion.IGD1))) == 402
 
 
 @pytest.mark.spec("IGD-073", "IGD-074", "IGD-155", "IGD-087", "IGD-080")
-async def test_faults_are_500_with_a_code(world: World) -> None:
+async def test_faults_are_500_with_a_code(world: HttpFixture) -> None:
     for call, code in (
         (world.post("NoSuchAction"), 401),
         (world.post("AddPortMapping", KEY), 402),
@@ -317,15 +317,15 @@ async def test_faults_are_500_with_a_code(world: World) -> None:
 
 
 @pytest.mark.spec("IGD-170")
-async def test_version_1_serves_what_only_version_2_declares(world: World) -> None:
+async def test_version_1_serves_what_only_version_2_declares(world: HttpFixture) -> None:
     """Deviation: upnpc -n asks the IGD:1 service it found for AddAnyPortMapping; its description lists none."""
-    data = await world.send(world.post("AddAnyPortMapping", ADD, face=Face.IGD1))
+    data = await world.send(world.post("AddAnyPortMapping", ADD, face=IgdVersion.IGD1))
     assert status_of(data) == 200
     assert b"<NewReservedPort>" in data
 
 
 @pytest.mark.spec("IGD-090")
-async def test_a_raw_description_is_served(world: World) -> None:
+async def test_a_raw_description_is_served(world: HttpFixture) -> None:
     """As libminiupnpc sends it, and in Latin-1."""
     for raw, shown in ((b"Command & Conquer", b"Command &amp; Conquer"), (b"caf\xe9 <3", b"caf\xc3\xa9 &lt;3")):
         head, _, body = add(world).partition(b"\r\n\r\n")
@@ -338,7 +338,9 @@ async def test_a_raw_description_is_served(world: World) -> None:
 
 
 @pytest.mark.spec("IGD-080", "IGD-088")
-async def test_an_argument_that_cannot_be_read_is_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_argument_that_cannot_be_read_is_named(
+    world: HttpFixture, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     good = add(world)
     for wrong, name in (
@@ -362,7 +364,7 @@ async def test_an_argument_that_cannot_be_read_is_named(world: World, caplog: py
 
 
 @pytest.mark.spec("IGD-093")
-async def test_query_state_variable(world: World) -> None:
+async def test_query_state_variable(world: HttpFixture) -> None:
     def query(name: str) -> bytes:
         urn = "urn:schemas-upnp-org:control-1-0"
         return world.post("QueryStateVariable", f"<u:varName>{name}</u:varName>", urn=urn)
@@ -374,7 +376,7 @@ async def test_query_state_variable(world: World) -> None:
 
 
 @pytest.mark.spec("SR-9", "IGD-081", "IGD-088", "IGD-086")
-async def test_what_is_no_call(world: World) -> None:
+async def test_what_is_no_call(world: HttpFixture) -> None:
     call = world.post()
     for wrong, status in (
         (call.replace(b"SOAPACTION", b"X-ACTION"), 400),
@@ -394,7 +396,7 @@ async def test_what_is_no_call(world: World) -> None:
 
 
 @pytest.mark.spec("IGD-082")
-async def test_chunked_body(world: World) -> None:
+async def test_chunked_body(world: HttpFixture) -> None:
     head, _, body = add(world).partition(b"\r\n\r\n")
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(body[i : i + 50]), body[i : i + 50]) for i in range(0, len(body), 50))
     head = b"\r\n".join(line for line in head.split(b"\r\n") if not line.startswith(b"Content-Length"))
@@ -408,7 +410,7 @@ async def test_chunked_body(world: World) -> None:
 
 
 @pytest.mark.spec("IGD-085")
-async def test_expect_100_continue(world: World) -> None:
+async def test_expect_100_continue(world: HttpFixture) -> None:
     head, _, body = add(world).partition(b"\r\n\r\n")
     reader, writer = await world.connect()
     writer.write(head + b"\r\nExpect: 100-continue\r\n\r\n")
@@ -420,21 +422,21 @@ async def test_expect_100_continue(world: World) -> None:
     assert status_of(data) == 200
 
 
-async def test_expect_of_a_body_that_is_too_large_is_refused_before_it_is_sent(world: World) -> None:
+async def test_expect_of_a_body_that_is_too_large_is_refused_before_it_is_sent(world: HttpFixture) -> None:
     data = await world.send(
         world.head(f"POST {CONTROL}", "Content-Length: 20000", "Expect: 100-continue", "SOAPACTION: x")
     )
     assert status_of(data) == 413
 
 
-async def test_content_language(world: World) -> None:
+async def test_content_language(world: HttpFixture) -> None:
     data = await world.send(world.head("GET /igd1.xml", "Accept-Language: de"))
     assert header(data, "Content-Language") == "en"
     data = await world.send(world.post("GetExternalIPAddress", "", "Accept-Language: de"))
     assert header(data, "Content-Language") == "en"
 
 
-async def test_keep_alive_serves_many_requests(world: World) -> None:
+async def test_keep_alive_serves_many_requests(world: HttpFixture) -> None:
     reader, writer = await world.connect()
     for _ in range(20):
         writer.write(world.post())
@@ -446,7 +448,7 @@ async def test_keep_alive_serves_many_requests(world: World) -> None:
 
 
 @pytest.mark.spec("IGD-181")
-async def test_the_initial_event_waits_for_the_answer(world: World) -> None:
+async def test_the_initial_event_waits_for_the_answer(world: HttpFixture) -> None:
     data = await world.send(world.head(f"SUBSCRIBE {EVENTS}", "CALLBACK: <http://127.0.0.1:9/>", "NT: upnp:event"))
     assert status_of(data) == 200
     assert (header(data, "SID"), header(data, "TIMEOUT")) == ("uuid:1", "Second-1800")
@@ -469,7 +471,9 @@ async def test_a_hanging_backend_is_fault_501() -> None:
 
 
 @pytest.mark.spec("IGD-145")
-async def test_a_defect_is_fault_501_and_shows_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_defect_is_fault_501_and_shows_nothing(
+    world: HttpFixture, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail() -> None:
         raise RuntimeError("a secret of ours")
 
@@ -480,7 +484,7 @@ async def test_a_defect_is_fault_501_and_shows_nothing(world: World, caplog: pyt
     assert "a secret of ours" in caplog.text
 
 
-async def test_a_view_that_fails_is_a_bare_500(world: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_view_that_fails_is_a_bare_500(world: HttpFixture, caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise RuntimeError("a secret of ours")
 
@@ -503,7 +507,7 @@ async def test_a_view_that_fails_is_a_bare_500(world: World, caplog: pytest.LogC
     ],
 )
 async def test_what_is_no_http_is_answered_without_its_bytes(
-    world: World, data: bytes, caplog: pytest.LogCaptureFixture
+    world: HttpFixture, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     received = await world.send(data)
@@ -513,7 +517,7 @@ async def test_what_is_no_http_is_answered_without_its_bytes(
     assert "A B" not in caplog.text
 
 
-async def test_refusals_are_counted_and_logged_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_refusals_are_counted_and_logged_once(world: HttpFixture, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for _ in range(5):
         await world.send(world.head("GET /\x1b[31mnothing"))
@@ -535,7 +539,7 @@ async def test_a_source_that_is_not_on_the_link_gets_no_byte() -> None:
 
 
 @pytest.mark.spec("SR-1")
-async def test_listens_on_lan_addresses_alone_and_follows_them(world: World) -> None:
+async def test_listens_on_lan_addresses_alone_and_follows_them(world: HttpFixture) -> None:
     assert status_of(await world.send(world.head("GET /igd1.xml", host=f"[::1]:{world.port}"), host="::1")) == 200
     with pytest.raises(ConnectionRefusedError):
         await world.connect("127.0.0.3")
@@ -554,7 +558,7 @@ async def test_listens_on_lan_addresses_alone_and_follows_them(world: World) -> 
     assert status_of(await world.send(world.head("GET /igd1.xml"))) == 200
 
 
-async def test_a_taken_port_is_an_error_at_start(world: World) -> None:
+async def test_a_taken_port_is_an_error_at_start(world: HttpFixture) -> None:
     with pytest.raises(OSError, match="in use"):
         await world.server.start(LOOPBACK, world.port)
 

@@ -14,30 +14,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, House, house
+from tests.fixtures.gateway import CONSOLE, GatewayFixture, gateway_fixture
 from upnp_gw.gate import floor
 from upnp_gw.model.mapping import Endpoint, Hold, IPAddress, MappingKey, RemotePeers, Transport, Via
 from upnp_gw.model.network import Link, Neighbour
 from upnp_gw.model.request import MapRequest, PortChoice, Source, UnmapRequest
-from upnp_gw.protocols.mode import Switch
+from upnp_gw.protocols.mode import ServiceMode
 from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec
 from upnp_gw.protocols.pcp.mapping import build_update
 from upnp_gw.protocols.pcp.messages import (
-    Filter,
     MapData,
     Option,
+    PcpFilter,
     PreferFailure,
     Request,
     Response,
     ResultCode,
     ThirdParty,
 )
-from upnp_gw.protocols.pending import Question
-from upnp_gw.protocols.port5351 import PortControl
+from upnp_gw.protocols.pending import PendingReply
+from upnp_gw.protocols.port5351 import Port5351
 from upnp_gw.servers import udp_filter
-from upnp_gw.servers.port5351.limits import AT_ONCE, HEARD, Sort
-from upnp_gw.servers.port5351.server import PortControlServer
+from upnp_gw.servers.port5351.limits import AT_ONCE, HEARD, DatagramKind
+from upnp_gw.servers.port5351.server import Port5351Server
 
 OWN = f"127.{os.getpid() % 200 + 20}.0.1"
 """An address of loopback that no other test run has."""
@@ -87,8 +87,8 @@ async def client(address: IPAddress = CLIENT) -> AsyncIterator[Client]:
 
 @dataclass
 class Served:
-    house: House
-    server: PortControlServer
+    gateway_fixture: GatewayFixture
+    server: Port5351Server
 
     async def settled(self) -> None:
         while self.server._tasks:
@@ -102,13 +102,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(directory: Path, dialogue: PortControl | None = None) -> AsyncIterator[Served]:
-    async with house(directory) as made:
+async def serving(directory: Path, dialogue: Port5351 | None = None) -> AsyncIterator[Served]:
+    async with gateway_fixture(directory) as made:
         made.around.network = replace(made.around.network, lans=(LO,))
         made.around.neighbours.learn(Neighbour(CLIENT, CONSOLE, "lo"))
         made.around.lookup_mac = lambda address, interface: None
-        server = PortControlServer(
-            dialogue or PortControl(),
+        server = Port5351Server(
+            dialogue or Port5351(),
             lambda: made.around.network,
             made.clock,
             made.gateway.handle,
@@ -191,7 +191,7 @@ async def test_a_flood_has_its_own_room(served: Served) -> None:
     """New requests without end leave room for renewals and reads of the same source (SR-26)."""
     async with client() as one:
         assert (await one.map(8080, 8080)).result == 0
-        burst = int(Sort.NEW.value[0].burst)
+        burst = int(DatagramKind.NEW.value[0].burst)
         for n in range(burst + 50):
             one.send(map_request(1 + n))  # one after the other: a host may not ask them all at once
             await served.until(partial(all_judged, one, served, n + 1))
@@ -207,12 +207,14 @@ def all_judged(one: Client, served: Served, count: int) -> bool:
     return one.inbox.qsize() + served.server.drops["too-many-new"] == count
 
 
-class Parsed(PortControl):
+class Parsed(Port5351):
     """Counts what is parsed."""
 
     count = 0
 
-    def receive(self, data: bytes, source: Source, external: IPv4Address | None, epoch_s: int) -> Question | bytes:
+    def receive(
+        self, data: bytes, source: Source, external: IPv4Address | None, epoch_s: int
+    ) -> PendingReply | bytes:
         Parsed.count += 1
         return super().receive(data, source, external, epoch_s)
 
@@ -282,7 +284,7 @@ async def test_hosts_that_the_kernel_does_not_know_have_one_share_together(serve
         assert (await one.map(8080, 8080)).result == 0
         await flood(served, [(address, b"\0\0") for address in made_up * 10])
         await flood(served, [(address, map_request(1000 + n)) for n, address in enumerate(made_up * 5)])
-        assert served.server.answered["nat-pmp"] <= Sort.READ.value[0].burst
+        assert served.server.answered["nat-pmp"] <= DatagramKind.READ.value[0].burst
         assert (await one.ask(b"\0\0"))[3] == 0
         assert (await one.ask(map_request(8081)))[3] == 0
         assert (await one.map(8080, 8080)).result == 0
@@ -322,7 +324,7 @@ async def test_who_is_gone_when_its_datagram_is_judged_is_not_told_no(served: Se
         served.house.around.neighbours.learn(Neighbour(CLIENT, CONSOLE, "lo"))
         answer = natpmp.parse_response(await one.ask(delete))
         assert isinstance(answer, natpmp.MappingResponse)
-        assert (answer.result, answer.lifetime_s) == (natpmp.Result.SUCCESS, 0)
+        assert (answer.result, answer.lifetime_s) == (natpmp.NatPmpResult.SUCCESS, 0)
         assert served.house.ports == set()
         assert one.inbox.empty()
 
@@ -432,12 +434,12 @@ async def test_an_update_repeats_third_party_and_filter(served: Served) -> None:
     message = build_update(replace(row.with_hold(hold), delegated=True), 60, 5, EXTERNAL)
     assert message is not None
     told = codec.parse_response(message)
-    assert told.options == (ThirdParty(CLIENT), Filter(120, 9, IPv4Address("198.51.100.0")))
+    assert told.options == (ThirdParty(CLIENT), PcpFilter(120, 9, IPv4Address("198.51.100.0")))
 
 
 @pytest.mark.spec("PMP-072")
 async def test_switched_off_nobody_listens(tmp_path: Path) -> None:
-    off = PortControl(Switch.OFF, Switch.OFF)
+    off = Port5351(ServiceMode.OFF, ServiceMode.OFF)
     async with serving(tmp_path, off) as served:
         assert served.server.addresses == ()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
@@ -478,13 +480,13 @@ async def test_an_operators_add_is_no_clients_update(served: Served) -> None:
 
 @pytest.mark.spec("PMP-068", "PMP-072")
 def test_what_is_announced_is_what_is_served() -> None:
-    def told(dialogue: PortControl, version: int, external: IPv4Address | None) -> list[int]:
+    def told(dialogue: Port5351, version: int, external: IPv4Address | None) -> list[int]:
         return [len(message) for message in dialogue.announcements(version, external, 7)]
 
-    both = PortControl()
+    both = Port5351()
     assert told(both, 4, EXTERNAL) == [12, 24]
     assert told(both, 4, None) == [24], "NAT-PMP has no word for no address"
     assert told(both, 6, EXTERNAL) == [24]
-    assert told(PortControl(Switch.OFF), 4, EXTERNAL) == [24]
-    assert told(PortControl(pcp=Switch.OFF), 4, EXTERNAL) == [12]
-    assert told(PortControl(Switch.OFF, Switch.OFF), 4, EXTERNAL) == []
+    assert told(Port5351(ServiceMode.OFF), 4, EXTERNAL) == [24]
+    assert told(Port5351(pcp=ServiceMode.OFF), 4, EXTERNAL) == [12]
+    assert told(Port5351(ServiceMode.OFF, ServiceMode.OFF), 4, EXTERNAL) == []

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from upnp_gw.firewall.base import Change, Cut, FirewallMode, FirewallSettings, Open, Reading, Refill
 from upnp_gw.firewall.libnftables import Session, TooLarge
 from upnp_gw.firewall.nftables import sysctl as forwarding
-from upnp_gw.firewall.nftables.counters import Carried, Elements, answered, reading, snapshot
-from upnp_gw.firewall.nftables.flow_teardown import Cutter
-from upnp_gw.firewall.nftables.monitor import Watch
+from upnp_gw.firewall.nftables.counters import CarriedCounts, ElementReader, answered, reading, snapshot
+from upnp_gw.firewall.nftables.flow_teardown import FlowTeardown
+from upnp_gw.firewall.nftables.monitor import TableMonitor
 from upnp_gw.firewall.nftables.ruleset import TABLE, contents, structure, version
-from upnp_gw.firewall.nftables.ruleset_delta import Draft
-from upnp_gw.firewall.nftables.state import LIVE_GRACE_S, Books
+from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta
+from upnp_gw.firewall.nftables.state import LIVE_GRACE_S, RulesetState
 from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
 from upnp_gw.model.errors import FirewallError
 
@@ -35,12 +35,12 @@ class NftablesFirewall:
         self._clock = clock
         self._thread: ThreadPoolExecutor | None = None
         self._session: Session | None = None
-        self._elements: Elements | None = None
-        self._watch: Watch | None = None
-        self._cutter: Cutter | None = None
+        self._elements: ElementReader | None = None
+        self._watch: TableMonitor | None = None
+        self._cutter: FlowTeardown | None = None
         self._settings: FirewallSettings | None = None
-        self._books: Books | None = None
-        self._carried = Carried()
+        self._books: RulesetState | None = None
+        self._carried = CarriedCounts()
         self.on_other_tables: Callable[[], None] = lambda: None
         """Called when another table changes, often while one is loaded. ``read_ruleset`` may then differ."""
 
@@ -48,12 +48,12 @@ class NftablesFirewall:
         """As the contract says. Mappings of a previous run stay only where the structure is the same."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="nftables")
-            self._cutter = Cutter()
+            self._cutter = FlowTeardown()
         try:
             await self._run(self._connect)
             if self._watch is not None:
                 self._watch.close()
-            self._watch = Watch(on_foreign_change, lambda: self.on_other_tables())
+            self._watch = TableMonitor(on_foreign_change, lambda: self.on_other_tables())
             await self._run(self._install, settings)
         except BaseException:
             if self._books is None:
@@ -61,7 +61,7 @@ class NftablesFirewall:
             raise
         self._settings = settings
         if self._books is None:
-            self._books = Books(settings.network, settings.size, self._grace_s)
+            self._books = RulesetState(settings.network, settings.size, self._grace_s)
         self._books.network, self._books.size = settings.network, settings.size
         self._books.router = settings.mode is FirewallMode.ROUTER
 
@@ -103,7 +103,7 @@ class NftablesFirewall:
             await self._run(self._disconnect)
             self._thread.shutdown()
             self._thread = self._cutter = self._books = self._settings = None
-            self._carried = Carried()
+            self._carried = CarriedCounts()
 
     @property
     def mode(self) -> FirewallMode | None:
@@ -119,7 +119,7 @@ class NftablesFirewall:
         """Returns when every flow that the last ``apply`` ended is gone."""
         await self._opened()[1].settled()
 
-    def _opened(self) -> tuple[Books, Cutter]:
+    def _opened(self) -> tuple[RulesetState, FlowTeardown]:
         if self._books is None or self._cutter is None:
             raise FirewallError("the firewall is not open")
         return self._books, self._cutter
@@ -129,7 +129,7 @@ class NftablesFirewall:
         assert self._thread is not None
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
-    async def _flush(self, books: Books) -> None:
+    async def _flush(self, books: RulesetState) -> None:
         forwards = [held.forward for held in books.forwards.values()]
         await self.apply([Refill(()), *map(Cut, forwards)])
 
@@ -138,7 +138,7 @@ class NftablesFirewall:
     def _connect(self) -> None:
         if self._session is None:
             self._session = Session()
-            self._elements = Elements()
+            self._elements = ElementReader()
 
     def _disconnect(self) -> None:
         if self._elements is not None:
@@ -149,7 +149,7 @@ class NftablesFirewall:
         assert self._session is not None
         return self._session
 
-    def _elements_here(self) -> Elements:
+    def _elements_here(self) -> ElementReader:
         assert self._elements is not None
         return self._elements
 
@@ -165,12 +165,12 @@ class NftablesFirewall:
         if router:  # only now that the drops stand
             forwarding.switch_on(settings.network.wan.name)
 
-    def _transact(self, books: Books, changes: Sequence[Change]) -> Draft:
+    def _transact(self, books: RulesetState, changes: Sequence[Change]) -> RulesetDelta:
         draft = books.draft(changes, self._clock())
         try:
             lost = self._carried.before(draft, self._elements_here())
         except OSError:  # the table is gone, and the transaction will say so
-            lost = Carried()
+            lost = CarriedCounts()
         if commands := draft.commands:
             self._run_draft(self._session_here(), draft, commands)
         # here, not back on the loop: kernel and books stay one even if the caller is cancelled meanwhile
@@ -180,7 +180,7 @@ class NftablesFirewall:
             self._carried.forget(books)
         return draft
 
-    def _run_draft(self, session: Session, draft: Draft, commands: str) -> None:
+    def _run_draft(self, session: Session, draft: RulesetDelta, commands: str) -> None:
         try:
             session.run(commands)
         except TooLarge:

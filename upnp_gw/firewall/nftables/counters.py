@@ -22,10 +22,10 @@ from upnp_gw.firewall.netlink import (
 from upnp_gw.firewall.nftables.elements import slot_of
 from upnp_gw.firewall.nftables.exchanges import FAMILIES, KEPT_S
 from upnp_gw.firewall.nftables.ruleset import CARRYING, NAME, OPENING
-from upnp_gw.firewall.nftables.ruleset_delta import Draft
+from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta
 from upnp_gw.firewall.nftables.shares import DROPPED
-from upnp_gw.firewall.nftables.state import Books
-from upnp_gw.model.mapping import Endpoint, IPAddress, Kind, Transport
+from upnp_gw.firewall.nftables.state import RulesetState
+from upnp_gw.model.mapping import Endpoint, IPAddress, MappingKind, Transport
 
 NFPROTO_INET, IFNAMSIZ = 1, 16
 GET_ELEMENT = 13
@@ -52,7 +52,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class CounterReading:
     """One element as the kernel tells it."""
 
     key: bytes
@@ -66,7 +66,7 @@ def key_of(forward: Forward) -> bytes:
     """The bytes of a forward's key in its map. Each part is padded to four bytes; a range gives its first value."""
     name = slot_of(forward).map
     protocol, remote = bytes([forward.transport.number]), forward.remote
-    if forward.kind is Kind.PINHOLE:
+    if forward.kind is MappingKind.PINHOLE:
         parts = [protocol, forward.internal.address.packed, _port(forward.internal.port)]
     else:
         own = forward.external_address
@@ -88,7 +88,7 @@ def over_share_of_key(key: bytes, packets: int) -> OverShare | None:
     return OverShare(interface, mac, port, packets)
 
 
-def parse_elements(data: Attributes) -> Iterator[Seen]:
+def parse_elements(data: Attributes) -> Iterator[CounterReading]:
     """The elements of one message. An interval's closing half and what has no key are left out."""
     for kind, raw in iter_attributes(data.get(LIST_ELEMENTS, b"")):
         if kind != LIST_ELEM:
@@ -98,7 +98,7 @@ def parse_elements(data: Attributes) -> Iterator[Seen]:
         if key is None:
             continue
         left = element.get(EXPIRATION)
-        yield Seen(
+        yield CounterReading(
             key,
             int.from_bytes(left, "big") / 1000 if left is not None else None,
             _comment(element.get(USERDATA, b"")),
@@ -136,7 +136,7 @@ def _port(number: int) -> bytes:
     return number.to_bytes(2, "big")
 
 
-class Elements:
+class ElementReader:
     """Reads the elements of our maps. Lives on the thread that made it."""
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ class Elements:
     def close(self) -> None:
         self._netlink.close()
 
-    def dump(self, name: str) -> list[Seen]:
+    def dump(self, name: str) -> list[CounterReading]:
         """Every element of one set or map. Raises OSError where our table is gone."""
         request = _set(name)
         for tries_left in reversed(range(TRIES)):
@@ -182,7 +182,7 @@ class Snapshot:
     over_share: list[OverShare] = field(default_factory=list)
 
 
-def snapshot(elements: Elements) -> Snapshot:
+def snapshot(elements: ElementReader) -> Snapshot:
     """Reads every map. O(mappings)."""
     found = Snapshot()
     for name in OPENING:
@@ -198,38 +198,38 @@ def snapshot(elements: Elements) -> Snapshot:
 
 
 @dataclass(slots=True)
-class Carried:
+class CarriedCounts:
     """Counts of elements that a refresh has replaced, by forward id."""
 
     opened: dict[str, Count] = field(default_factory=dict)
     volume: dict[str, Count] = field(default_factory=dict)
 
-    def before(self, draft: Draft, elements: Elements) -> "Carried":
+    def before(self, draft: RulesetDelta, elements: ElementReader) -> "CarriedCounts":
         """The counts that this draft's transaction will throw away. Read right before it."""
         if draft.refilled:
             now = snapshot(elements)
-            return Carried(now.opened, now.volume)
-        lost = Carried()
+            return CarriedCounts(now.opened, now.volume)
+        lost = CarriedCounts()
         for forward in draft.renewed:
             key, name = key_of(forward), slot_of(forward).map
             lost.opened[forward.id] = elements.count(name, key)
             lost.volume[forward.id] = elements.count(CARRYING[name], key)
         return lost
 
-    def keep(self, lost: "Carried", books: Books) -> None:
+    def keep(self, lost: "CarriedCounts", books: RulesetState) -> None:
         """After the transaction: adds them up, for what still stands."""
         for mine, more in ((self.opened, lost.opened), (self.volume, lost.volume)):
             for forward_id, count in more.items():
                 if forward_id in books.forwards:
                     mine[forward_id] = mine.get(forward_id, Count()).plus(count)
 
-    def forget(self, books: Books) -> None:
+    def forget(self, books: RulesetState) -> None:
         """Drops what is closed."""
         self.opened = {i: count for i, count in self.opened.items() if i in books.forwards}
         self.volume = {i: count for i, count in self.volume.items() if i in books.forwards}
 
 
-def reading(now: Snapshot, before: Carried) -> Reading:
+def reading(now: Snapshot, before: CarriedCounts) -> Reading:
     """Puts the kernel's counters and the carried ones together."""
     counters: dict[str, Counters] = {}
     for forward_id in now.left_s:
@@ -239,7 +239,7 @@ def reading(now: Snapshot, before: Carried) -> Reading:
     return Reading(now.left_s, counters, over_share=tuple(now.over_share))
 
 
-def answered(elements: Elements) -> Exchanges:
+def answered(elements: ElementReader) -> Exchanges:
     """The exchanges in the sets now. O(endpoints and remote hosts). Raises OSError if our table is gone."""
     ago: dict[tuple[Transport, Endpoint], float] = {}
     remotes: dict[tuple[Transport, Endpoint], set[IPAddress]] = {}

@@ -19,7 +19,7 @@ ANYWHERE = IPv4Network("0.0.0.0/0")
 ANYWHERE6 = IPv6Network("::/0")
 
 
-class Inner(NamedTuple):
+class InnerEndpoint(NamedTuple):
     """An internal endpoint of one transport: what ``live``, ``out`` and ``cut`` are about."""
 
     transport: Transport
@@ -55,7 +55,7 @@ class Element(NamedTuple):
         return f"{key} timeout {self.timeout_s}s{comment}{data}"
 
 
-class Edit(NamedTuple):
+class ElementEdit(NamedTuple):
     """A change of one slot."""
 
     old: Element | None
@@ -63,11 +63,11 @@ class Edit(NamedTuple):
     new: Element | None
 
     @classmethod
-    def renewing(cls, element: Element) -> "Edit":
+    def renewing(cls, element: Element) -> "ElementEdit":
         return cls(element, element)
 
 
-class Held(NamedTuple):
+class HeldForward(NamedTuple):
     """A forward in the maps, or one that was closed and whose flows are not cut yet."""
 
     forward: Forward
@@ -75,8 +75,8 @@ class Held(NamedTuple):
     """The monotonic second at which it expires in the kernel."""
 
 
-def inner_of(forward: Forward) -> Inner:
-    return Inner(forward.transport, forward.internal)
+def inner_of(forward: Forward) -> InnerEndpoint:
+    return InnerEndpoint(forward.transport, forward.internal)
 
 
 def slot_of(forward: Forward) -> Slot:

@@ -20,7 +20,7 @@ GATHER_S = 0.05
 log = logging.getLogger(__name__)
 
 
-class Cutter:
+class FlowTeardown:
     """One worker. Its thread is in the network namespace of the thread that first calls ``end``."""
 
     def __init__(self) -> None:

@@ -89,7 +89,7 @@ def build_filter(ports: Iterable[int]) -> bytes:
     return packed(rows)
 
 
-class Watch:
+class TableMonitor:
     """Calls ``on_foreign_change`` once for each burst of changes to our table, on the running event loop.
 
     ``on_elsewhere`` is called each time that events of other tables arrive.

@@ -7,7 +7,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Layer(Generic[K, V]):
+class Overlay(Generic[K, V]):
     """Pending changes to a dict, which ``merge`` applies."""
 
     def __init__(self, base: dict[K, V]) -> None:
@@ -52,13 +52,13 @@ class Layer(Generic[K, V]):
                 self._base[key] = value
 
 
-def add_to(layer: Layer[K, tuple[V, ...]], key: K, value: V) -> None:
+def add_to(layer: Overlay[K, tuple[V, ...]], key: K, value: V) -> None:
     """Appends the value to the tuple of this key unless it is there already."""
     present = layer.get(key) or ()
     if value not in present:
         layer[key] = (*present, value)
 
 
-def take_from(layer: Layer[K, tuple[V, ...]], key: K, value: V) -> None:
+def take_from(layer: Overlay[K, tuple[V, ...]], key: K, value: V) -> None:
     """Removes the value from the tuple of this key; deletes the key if the tuple is empty then."""
     layer[key] = tuple(other for other in layer.get(key) or () if other != value) or None

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from upnp_gw.firewall.base import Change, Close, Cut, Forward, Open, Refill, Rewire
-from upnp_gw.firewall.flows import Ending, Flows, Leaving, from_before
+from upnp_gw.firewall.base import Change, Close, Cut, Forward, Open, Refill, UpdateNetwork
+from upnp_gw.firewall.flows import Ending, Flows, OutgoingFlows, from_before
 from upnp_gw.firewall.nftables.elements import (
-    Edit,
     Element,
-    Held,
-    Inner,
+    ElementEdit,
+    HeldForward,
+    InnerEndpoint,
     Slot,
     carrying,
     collide,
@@ -26,14 +26,14 @@ from upnp_gw.firewall.nftables.elements import (
     seconds,
     slot_of,
 )
-from upnp_gw.firewall.nftables.overlay import Layer, add_to, take_from
+from upnp_gw.firewall.nftables.overlay import Overlay, add_to, take_from
 from upnp_gw.firewall.nftables.ruleset import FILLED, INTERVALS, MANY_FOR_ONE, MAPS, TABLE, own_sets
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import Kind, Transport
+from upnp_gw.model.mapping import MappingKind, Transport
 from upnp_gw.model.network import Network
 
 if TYPE_CHECKING:
-    from upnp_gw.firewall.nftables.state import Books
+    from upnp_gw.firewall.nftables.state import RulesetState
 
 CUT_S = 120
 """Seconds that a cut endpoint stays in ``cut``: longer than a TCP peer waits between two retransmissions."""
@@ -41,24 +41,24 @@ LINES = 6
 """Commands of one portion: one for each map that a home network fills."""
 
 
-class Draft:
+class RulesetDelta:
     """A batch that is not in force yet: ``commands`` for the kernel, ``flows`` to end afterwards."""
 
-    def __init__(self, books: "Books", now: float) -> None:
+    def __init__(self, books: "RulesetState", now: float) -> None:
         self._books = books
         self._now = now
         self._network = books.network
-        self._forwards = Layer(books.forwards)
-        self._slots = Layer(books.slots)
+        self._forwards = Overlay(books.forwards)
+        self._slots = Overlay(books.slots)
         self._many = books.many
-        self._users = Layer(books.users)
-        self._ports = Layer(books.ports)
-        self._outs = Layer(books.outs)
-        self._closed = Layer(books.closed)
-        self._closed_at = Layer(books.closed_at)
-        self._edits: dict[Slot, Edit] = {}
-        self._touched: dict[Inner, None] = {}
-        self._cut_inners: set[Inner] = set()
+        self._users = Overlay(books.users)
+        self._ports = Overlay(books.ports)
+        self._outs = Overlay(books.outs)
+        self._closed = Overlay(books.closed)
+        self._closed_at = Overlay(books.closed_at)
+        self._edits: dict[Slot, ElementEdit] = {}
+        self._touched: dict[InnerEndpoint, None] = {}
+        self._cut_inners: set[InnerEndpoint] = set()
         self._touched_ports: dict[tuple[Transport, int], None] = {}
         self._taken: list[Forward] = []
         """Router mode: new port mappings. Flows of other hosts may still use their external ports."""
@@ -80,7 +80,7 @@ class Draft:
                 self._cut(forward)
             case Refill(forwards):
                 self._refill(forwards)
-            case Rewire(network):
+            case UpdateNetwork(network):
                 self._rewire(network)
 
     @property
@@ -95,7 +95,7 @@ class Draft:
             if not v6:
                 self._settle_out(inner)
             if inner in self._cut_inners:
-                self._edits[Slot("cut6" if v6 else "cut", inner.key)] = Edit.renewing(Element("", "", CUT_S))
+                self._edits[Slot("cut6" if v6 else "cut", inner.key)] = ElementEdit.renewing(Element("", "", CUT_S))
         for port in self._touched_ports:
             self._settle_port(port)
         self.flows = [self._sparing(flows) for flows in self.flows]
@@ -161,7 +161,7 @@ class Draft:
         if held is not None and (slot_of(held.forward), inner_of(held.forward)) != (slot, inner):
             self._replace(held.forward, forward)
             held = None
-        if held is None and forward.kind is Kind.PORT_MAPPING:
+        if held is None and forward.kind is MappingKind.PORT_MAPPING:
             self.flows += from_before(forward)
             if self._books.router:
                 self._taken.append(forward)
@@ -169,7 +169,7 @@ class Draft:
         self._carry(forward, element.timeout_s + self._books.live_grace_s, held is not None)
         if held is not None:
             self.renewed.append(held.forward)
-        self._forwards[forward.id] = Held(forward, self._now + element.timeout_s)
+        self._forwards[forward.id] = HeldForward(forward, self._now + element.timeout_s)
         self._fill(slot, forward.id)
         add_to(self._users, inner, forward.id)
         self._touched[inner] = None
@@ -205,7 +205,7 @@ class Draft:
         self.flows.append(Flows.through(forward))
 
     def _take_port(self, forward: Forward, taken: bool) -> None:
-        if not self._books.router or forward.kind is not Kind.PORT_MAPPING:
+        if not self._books.router or forward.kind is not MappingKind.PORT_MAPPING:
             return
         port = (forward.transport, forward.external_port)
         (add_to if taken else take_from)(self._ports, port, forward.id)
@@ -232,7 +232,7 @@ class Draft:
         slot, grace_s = carrying(slot_of(forward)), self._books.live_grace_s
         element = Element("", forward.id, seconds(grace_s))
         self._edit(slot, element, element)
-        self._closed[slot] = Held(forward, self._now + grace_s)
+        self._closed[slot] = HeldForward(forward, self._now + grace_s)
         add_to(self._closed_at, place_of(forward), slot)
 
     def _carry_no_more(self, slot: Slot, forward: Forward) -> None:
@@ -243,7 +243,7 @@ class Draft:
         self._closed[slot] = None
         take_from(self._closed_at, place_of(forward), slot)
 
-    def _closed_like(self, forward: Forward) -> list[tuple[Slot, Held]]:
+    def _closed_like(self, forward: Forward) -> list[tuple[Slot, HeldForward]]:
         """The closed forwards with the same external side, for any remote host."""
         slots = self._closed_at.get(place_of(forward)) or ()
         return [(slot, held) for slot in slots if (held := self._closed.get(slot)) is not None]
@@ -263,7 +263,7 @@ class Draft:
     def _edit(self, slot: Slot, old: Element | None, new: Element | None) -> None:
         """Records an edit. ``old`` may be in the kernel; an earlier edit of the slot in this batch wins."""
         edit = self._edits.get(slot)
-        self._edits[slot] = Edit(edit.old if edit is not None else old, new)
+        self._edits[slot] = ElementEdit(edit.old if edit is not None else old, new)
 
     def _fill(self, slot: Slot, forward_id: str | None) -> None:
         if slot.map in MANY_FOR_ONE:
@@ -303,24 +303,24 @@ class Draft:
         """Spares the flows of other forwards to the same endpoint."""
         if not isinstance(flows, Flows) or flows.internal is None:
             return flows
-        users = self._users.get(Inner(flows.transport, flows.internal)) or ()
+        users = self._users.get(InnerEndpoint(flows.transport, flows.internal)) or ()
         standing = [held.forward for held in map(self._held, users) if held.until > self._now]
         return replace(flows, spared=tuple(map(Flows.through, standing)))
 
-    def _leaving(self, forward: Forward) -> Leaving:
+    def _leaving(self, forward: Forward) -> OutgoingFlows:
         users = self._ports.get((forward.transport, forward.external_port)) or ()
-        return Leaving.of(forward, (self._held(user).forward for user in users), self._network.external)
+        return OutgoingFlows.of(forward, (self._held(user).forward for user in users), self._network.external)
 
     def _settle_port(self, port: tuple[Transport, int]) -> None:
         slot = Slot("external_ports", f"{port[0].number} . {port[1]}")
         users = self._ports.get(port)
         if users:
             until = max(self._held(user).until for user in users)
-            self._edits[slot] = Edit.renewing(Element("", "", seconds(until - self._now)))
+            self._edits[slot] = ElementEdit.renewing(Element("", "", seconds(until - self._now)))
         else:
-            self._edits[slot] = Edit(Element("", "", 1), None)
+            self._edits[slot] = ElementEdit(Element("", "", 1), None)
 
-    def _settle_out(self, inner: Inner) -> None:
+    def _settle_out(self, inner: InnerEndpoint) -> None:
         slot = Slot("out", inner.key)
         before = self._outs.get(inner)
         keepers = [u for u in self._users.get(inner) or () if self._held(u).forward.keep_source_port]
@@ -331,10 +331,10 @@ class Draft:
         old = Element(before[1], "", 1) if before is not None else None
         if before is None and after is None:
             return
-        self._edits[slot] = Edit(old, after[1] if after is not None else None)
+        self._edits[slot] = ElementEdit(old, after[1] if after is not None else None)
         self._outs[inner] = (after[0], after[1].data) if after is not None else None
 
-    def _out_of(self, held: Held) -> tuple[str, Element] | None:
+    def _out_of(self, held: HeldForward) -> tuple[str, Element] | None:
         forward = held.forward
         own = forward.external_address or next(iter(self._network.external), None)
         if own is None:
@@ -342,7 +342,7 @@ class Draft:
         data = f"{own} . {forward.external_port}"
         return forward.id, Element(data, "", seconds(held.until - self._now))
 
-    def _held(self, forward_id: str) -> Held:
+    def _held(self, forward_id: str) -> HeldForward:
         held = self._forwards.get(forward_id)
         assert held is not None, "users and forwards go together"
         return held

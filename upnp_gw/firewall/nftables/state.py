@@ -1,11 +1,11 @@
-"""Our own record of the contents of the maps. A ``Draft`` works out each change to it."""
+"""Our own record of the contents of the maps. A ``RulesetDelta`` works out each change to it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from upnp_gw.firewall.base import Change, most_for_remotes
-from upnp_gw.firewall.nftables.elements import Held, Inner, Place, Slot
-from upnp_gw.firewall.nftables.ruleset_delta import Draft
+from upnp_gw.firewall.nftables.elements import HeldForward, InnerEndpoint, Place, Slot
+from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import Network
@@ -15,7 +15,7 @@ LIVE_GRACE_S = 90.0
 
 
 @dataclass(slots=True)
-class Books:
+class RulesetState:
     """Everything that we have put into the maps."""
 
     network: Network
@@ -24,25 +24,25 @@ class Books:
     live_grace_s: float = LIVE_GRACE_S
     router: bool = False
     """Router mode: our masquerade avoids the external ports of mappings."""
-    forwards: dict[str, Held] = field(default_factory=dict)
+    forwards: dict[str, HeldForward] = field(default_factory=dict)
     slots: dict[Slot, str] = field(default_factory=dict)
     """Slot -> id of the forward in it."""
     many: int = 0
     """The number of slots in the maps of ``MANY_FOR_ONE``."""
-    users: dict[Inner, tuple[str, ...]] = field(default_factory=dict)
+    users: dict[InnerEndpoint, tuple[str, ...]] = field(default_factory=dict)
     """Internal endpoint -> the forwards that lead to it, oldest first."""
     ports: dict[tuple[Transport, int], tuple[str, ...]] = field(default_factory=dict)
     """External port -> the port mappings with it. Only in router mode."""
-    outs: dict[Inner, tuple[str, str]] = field(default_factory=dict)
+    outs: dict[InnerEndpoint, tuple[str, str]] = field(default_factory=dict)
     """Internal endpoint -> the forward whose external port it keeps, and the element's data."""
-    closed: dict[Slot, Held] = field(default_factory=dict)
+    closed: dict[Slot, HeldForward] = field(default_factory=dict)
     """Carrying slot -> a closed forward whose flows it still carries, oldest first."""
     closed_at: dict[Place, tuple[Slot, ...]] = field(default_factory=dict)
     """Place of the forward -> its slots in ``closed``."""
 
-    def draft(self, changes: Iterable[Change], now: float) -> Draft:
+    def draft(self, changes: Iterable[Change], now: float) -> RulesetDelta:
         """Works out the changes; ``now`` is the monotonic second. Raises FirewallError for impossible ones."""
-        draft = Draft(self, now)
+        draft = RulesetDelta(self, now)
         for change in changes:
             draft.add(change)
         draft.settle()

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from ipaddress import IPv6Network, ip_address
 
 from upnp_gw.firewall.other_tables import remedies
-from upnp_gw.firewall.other_tables.index import Chain, Json, Rules
-from upnp_gw.firewall.other_tables.matching import HEADER, IPNetwork, Sample, Scope
-from upnp_gw.firewall.other_tables.walk import Walk
+from upnp_gw.firewall.other_tables.index import Chain, Json, RulesetIndex
+from upnp_gw.firewall.other_tables.matching import HEADER, IPNetwork, SamplePacket, Scope
+from upnp_gw.firewall.other_tables.walk import ChainWalk
 from upnp_gw.model.mapping import IPAddress, Transport
 from upnp_gw.model.network import Link
 from upnp_gw.model.request import Ipv6Firewall
@@ -46,25 +46,27 @@ class Drop:
 
 def forward_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[Drop]:
     """The base chains of other tables that would drop a new connection to a mapped port, in the listing's order."""
-    rules = Rules.of(ruleset)
+    rules = RulesetIndex.of(ruleset)
     return [
         Drop(str(chain), why, "mapped traffic", remedies.for_mappings(rules, chain, lans), certain)
-        for chain, why, certain in _dropping(rules, "forward", Sample(wan, tuple(lans), dnat=True))
+        for chain, why, certain in _dropping(rules, "forward", SamplePacket(wan, tuple(lans), dnat=True))
     ]
 
 
 def pinhole_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[Drop]:
     """Like ``forward_drops``, for pinholes. Our label is on a flow before other tables see it."""
-    rules = Rules.of(ruleset)
+    rules = RulesetIndex.of(ruleset)
     return [
         Drop(str(chain), why, "traffic to pinholes", remedies.for_pinholes(rules, chain, wan, lans), certain)
-        for chain, why, certain in _dropping(rules, "forward", Sample(wan, tuple(lans), version=6, label=True))
+        for chain, why, certain in _dropping(
+            rules, "forward", SamplePacket(wan, tuple(lans), version=6, label=True)
+        )
     ]
 
 
 def ipv6_firewall(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> Ipv6Firewall:
     """The filtering of other tables before the LAN's IPv6 addresses. Alongside, our own table filters nothing."""
-    filtered = any(_dropping(Rules.of(ruleset), "forward", Sample(wan, tuple(lans), version=6)))
+    filtered = any(_dropping(RulesetIndex.of(ruleset), "forward", SamplePacket(wan, tuple(lans), version=6)))
     return Ipv6Firewall(filtered, not any(drop.certain for drop in pinhole_drops(ruleset, wan, lans)))
 
 
@@ -72,7 +74,7 @@ def input_drops(
     ruleset: Json, wan: str, lans: Iterable[Link], services: Sequence[tuple[Transport, int]]
 ) -> list[Drop]:
     """The base chains of other tables that would drop packets from LAN hosts to these ports of the gateway."""
-    rules = Rules.of(ruleset)
+    rules = RulesetIndex.of(ruleset)
     chains: dict[str, Chain] = {}
     found: dict[tuple[str, str], dict[tuple[Transport, int], tuple[str, bool]]] = {}
     for lan in lans:
@@ -91,7 +93,7 @@ def input_drops(
     return drops
 
 
-def _to_gateway(lan: Link, transport: Transport, port: int) -> Iterator[Sample]:
+def _to_gateway(lan: Link, transport: Transport, port: int) -> Iterator[SamplePacket]:
     """Sample packets from a LAN to a port of the gateway: to its addresses, and searches to the groups."""
     scope = Scope(frozenset([transport]), ((port, port),))
     for version in (4, 6):
@@ -101,28 +103,28 @@ def _to_gateway(lan: Link, transport: Transport, port: int) -> Iterator[Sample]:
             if address.version == version
         ]
         for address, source in own:
-            yield Sample(lan.name, (), version, source, frozenset([address]), "local", scope)
+            yield SamplePacket(lan.name, (), version, source, frozenset([address]), "local", scope)
         if own and (transport, port) == (Transport.UDP, SSDP_PORT):
             source = own[0][1] if version == 4 else LINK_LOCAL
-            yield Sample(lan.name, (), version, source, frozenset([GROUPS[version]]), "multicast", scope)
+            yield SamplePacket(lan.name, (), version, source, frozenset([GROUPS[version]]), "multicast", scope)
 
 
 def _told(services: Iterable[tuple[Transport, int]]) -> str:
     return ", ".join(f"{transport}/{port}" for transport, port in services)
 
 
-def _dropping(rules: Rules, hook: str, sample: Sample) -> list[tuple[Chain, str, bool]]:
+def _dropping(rules: RulesetIndex, hook: str, sample: SamplePacket) -> list[tuple[Chain, str, bool]]:
     """The chains that drop a sample, each with its reason and its certainty."""
     families = ("inet", HEADER[sample.version])
     judged = [
-        (chain, *_judge(Walk(rules, sample), chain))
+        (chain, *_judge(ChainWalk(rules, sample), chain))
         for chain in rules.base_chains(hook, "filter")
         if chain.family in families
     ]
     return [(chain, why, certain) for chain, why, certain in judged if why]
 
 
-def _judge(walk: Walk, chain: Chain) -> tuple[str, bool]:
+def _judge(walk: ChainWalk, chain: Chain) -> tuple[str, bool]:
     """The reason for a drop by a base chain, empty if none; and False if an unexplained rule may accept."""
     certain = True
     for statement in walk.statements(chain):

@@ -35,7 +35,7 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class RulesetIndex:
     """A ruleset, indexed."""
 
     chains: dict[tuple[str, str, str], Chain]
@@ -43,7 +43,7 @@ class Rules:
     """Elements of named sets and maps."""
 
     @classmethod
-    def of(cls, ruleset: Json) -> "Rules":
+    def of(cls, ruleset: Json) -> "RulesetIndex":
         """Indexes libnftables' listing; our own table is left out."""
         chains: dict[tuple[str, str, str], Chain] = {}
         sets: dict[tuple[str, str, str], Json] = {}

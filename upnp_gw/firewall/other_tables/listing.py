@@ -11,10 +11,10 @@ from ipaddress import IPv4Address
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME
 from upnp_gw.firewall.other_tables.drops import ENDS
-from upnp_gw.firewall.other_tables.index import FAMILIES, Chain, Json, Rules, part
+from upnp_gw.firewall.other_tables.index import FAMILIES, Chain, Json, RulesetIndex, part
 from upnp_gw.firewall.other_tables.iptables import translate, wanted
-from upnp_gw.firewall.other_tables.matching import Sample, Scope, narrow
-from upnp_gw.firewall.other_tables.walk import Statement, Walk
+from upnp_gw.firewall.other_tables.matching import SamplePacket, Scope, narrow
+from upnp_gw.firewall.other_tables.walk import ChainWalk, Statement
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
 
@@ -50,8 +50,8 @@ def static_ports(
 
     A rule for some senders only holds its port as well; one without any port counts if it is for all senders.
     """
-    rules = Rules.of(ruleset)
-    walk = Walk(rules, Sample(wan, destinations=frozenset(external_addresses), kind="local"))
+    rules = RulesetIndex.of(ruleset)
+    walk = ChainWalk(rules, SamplePacket(wan, destinations=frozenset(external_addresses), kind="local"))
     found: set[tuple[Transport, int]] = set()
     for chain in rules.base_chains("prerouting", "nat"):
         for statement in walk.statements(chain):
@@ -66,7 +66,7 @@ def _held(transport: Transport, first: int, last: int) -> frozenset[tuple[Transp
     return frozenset((transport, port) for port in range(max(first, 1), min(last, 65535) + 1))
 
 
-def _translated(rules: Rules, sample: Sample, statement: Statement) -> Iterator[Scope]:
+def _translated(rules: RulesetIndex, sample: SamplePacket, statement: Statement) -> Iterator[Scope]:
     if not _translates(statement):
         return
     lookups = list(_maps(statement.value))
@@ -99,7 +99,7 @@ def _maps(value: Json) -> Iterator[Json]:
 
 def forward_filters(ruleset: Json) -> list[str]:
     """The base chains of other tables that drop anything on the forward hook: router mode would clash with them."""
-    rules = Rules.of(ruleset)
+    rules = RulesetIndex.of(ruleset)
     return [
         f"chain {chain}"
         for chain in rules.base_chains("forward", "filter")
@@ -107,14 +107,14 @@ def forward_filters(ruleset: Json) -> list[str]:
     ]
 
 
-def _can_end(rules: Rules, chain: Chain, visited: set[str]) -> bool:
+def _can_end(rules: RulesetIndex, chain: Chain, visited: set[str]) -> bool:
     visited.add(chain.name)
     words = set(_words(rules, chain, list(chain.rules)))
     targets = (rules.target(chain, name) for name in words - visited)
     return bool(words & set(ENDS)) or any(t is not None and _can_end(rules, t, visited) for t in targets)
 
 
-def _words(rules: Rules, chain: Chain, value: Json) -> Iterator[str]:
+def _words(rules: RulesetIndex, chain: Chain, value: Json) -> Iterator[str]:
     """Statement names and jump targets anywhere in a rule; named verdict maps are looked into."""
     if isinstance(value, dict):
         for name, inner in value.items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from upnp_gw.firewall.labels import LET_IN
-from upnp_gw.firewall.other_tables.index import Chain, Json, Rules, part
+from upnp_gw.firewall.other_tables.index import Chain, Json, RulesetIndex, part
 from upnp_gw.model.mapping import IPAddress, Transport
 
 IPNetwork = IPv4Network | IPv6Network
@@ -50,7 +50,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SamplePacket:
     """The packets to judge: first of a flow, TCP or UDP; translated by us if ``dnat`` is set."""
 
     inward: str
@@ -72,7 +72,7 @@ class Sample:
     """Our pinhole let them in and set its label on the flow."""
 
 
-def narrow(rules: Rules, chain: Chain, scope: Scope, match: Json, sample: Sample) -> Scope | None:
+def narrow(rules: RulesetIndex, chain: Chain, scope: Scope, match: Json, sample: SamplePacket) -> Scope | None:
     """The part of the scope that passes a match; None: the sample never passes it."""
     left, op, right = part(match, "left"), part(match, "op"), part(match, "right")
     if op not in ("==", "in", "!="):
@@ -89,7 +89,7 @@ def narrow(rules: Rules, chain: Chain, scope: Scope, match: Json, sample: Sample
     return passed and replace(passed, certain=passed.certain and scope.certain)
 
 
-def _narrow_parts(scope: Scope, keys: Sequence[Json], value: Json, sample: Sample) -> Scope | None:
+def _narrow_parts(scope: Scope, keys: Sequence[Json], value: Json, sample: SamplePacket) -> Scope | None:
     value = _value(value)
     parts = part(value, "concat") or [value]
     left: Scope | None = scope
@@ -165,7 +165,7 @@ def _ports(value: Json) -> Ranges:
     return ALL_PORTS if value == "*" else ()
 
 
-def _single(key: Json, value: Json, sample: Sample) -> bool | None:
+def _single(key: Json, value: Json, sample: SamplePacket) -> bool | None:
     """True if the sample has this value at this key; None: uncertain."""
     for answer in (_meta, _conntrack, _fib):
         if (known := answer(key, value, sample)) is not None:
@@ -178,7 +178,7 @@ def _single(key: Json, value: Json, sample: Sample) -> bool | None:
     return None
 
 
-def _meta(key: Json, value: Json, sample: Sample) -> bool | None:
+def _meta(key: Json, value: Json, sample: SamplePacket) -> bool | None:
     match part(key, "meta", "key"):
         case "iifname" | "iif":
             return _interface(value, (sample.inward,))
@@ -193,7 +193,7 @@ def _meta(key: Json, value: Json, sample: Sample) -> bool | None:
     return None
 
 
-def _conntrack(key: Json, value: Json, sample: Sample) -> bool | None:
+def _conntrack(key: Json, value: Json, sample: SamplePacket) -> bool | None:
     values = value if isinstance(value, list) else [value]
     match part(key, "ct", "key"):
         case "label":
@@ -207,7 +207,7 @@ def _conntrack(key: Json, value: Json, sample: Sample) -> bool | None:
     return None
 
 
-def _fib(key: Json, value: Json, sample: Sample) -> bool | None:
+def _fib(key: Json, value: Json, sample: SamplePacket) -> bool | None:
     """Compares ``fib daddr type``, which iptables calls addrtype; None for another key."""
     if part(key, "fib", "result") != "type" or part(key, "fib", "flags") not in ("daddr", ["daddr"]):
         return None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from upnp_gw.firewall.labels import LET_IN
-from upnp_gw.firewall.other_tables.index import Json, Rules, part
+from upnp_gw.firewall.other_tables.index import Json, RulesetIndex, part
 
 XT_TARGET = "FLOWOFFLOAD"
 """The iptables target of OpenWrt."""
@@ -41,7 +41,7 @@ def flow_offloads(ruleset: Json) -> list[FlowOffload]:
         if (it := item.get("flowtable")) is not None
     }
     found: dict[FlowOffload, None] = {}
-    for chain in Rules.of(ruleset).chains.values():
+    for chain in RulesetIndex.of(ruleset).chains.values():
         for rule in chain.rules:
             for name in _flowtables(rule):
                 line = f"nft insert rule {chain} ct label {LET_IN} accept"

@@ -7,13 +7,13 @@ and firewalld, whose next reload would remove rules added by nft.
 from collections.abc import Sequence
 
 from upnp_gw.firewall.labels import LET_IN
-from upnp_gw.firewall.other_tables.index import Chain, Rules, part
+from upnp_gw.firewall.other_tables.index import Chain, RulesetIndex, part
 from upnp_gw.model.mapping import Transport
 
 Services = Sequence[tuple[Transport, int]]
 
 
-def for_mappings(rules: Rules, chain: Chain, lans: Sequence[str]) -> tuple[str, ...]:
+def for_mappings(rules: RulesetIndex, chain: Chain, lans: Sequence[str]) -> tuple[str, ...]:
     """The commands that accept mapped traffic, including hairpin."""
     if _iptables(chain):
         if (docker := _docker(rules, chain)) and lans:
@@ -27,7 +27,7 @@ def for_mappings(rules: Rules, chain: Chain, lans: Sequence[str]) -> tuple[str, 
     return (f"nft insert rule {chain} ct status dnat accept",)
 
 
-def for_pinholes(rules: Rules, chain: Chain, wan: str, lans: Sequence[str]) -> tuple[str, ...]:
+def for_pinholes(rules: RulesetIndex, chain: Chain, wan: str, lans: Sequence[str]) -> tuple[str, ...]:
     """The commands that accept traffic to pinholes. firewalld cannot match our label: it gets a policy per host."""
     if _iptables(chain):
         return (f"{_insert(chain, _docker(rules, chain))} -m connlabel --label {LET_IN} -j ACCEPT",)
@@ -44,7 +44,7 @@ def for_pinholes(rules: Rules, chain: Chain, wan: str, lans: Sequence[str]) -> t
     return (f"nft insert rule {chain} ct label {LET_IN} accept",)
 
 
-def for_services(rules: Rules, chain: Chain, wan: str, lan: str, services: Services) -> tuple[str, ...]:
+def for_services(rules: RulesetIndex, chain: Chain, wan: str, lan: str, services: Services) -> tuple[str, ...]:
     """The commands that let clients on a LAN reach these ports of ours, including by multicast."""
     ports = {
         t: [str(port) for transport, port in services if transport is t] for t in (Transport.UDP, Transport.TCP)
@@ -68,7 +68,9 @@ def for_services(rules: Rules, chain: Chain, wan: str, lan: str, services: Servi
     )
 
 
-def _firewalld_services(rules: Rules, chain: Chain, wan: str, lan: str, services: Services) -> tuple[str, ...]:
+def _firewalld_services(
+    rules: RulesetIndex, chain: Chain, wan: str, lan: str, services: Services
+) -> tuple[str, ...]:
     zone, change = _zone(rules, chain, lan), []
     if zone is None or zone == _zone(rules, chain, wan):  # a port opened there is open to the internet
         zone = "internal"
@@ -94,7 +96,7 @@ def _insert(chain: Chain, into: str = "") -> str:
     return f"{'ip6tables' if chain.family == 'ip6' else 'iptables'}{table} -I {into or chain.name}"
 
 
-def _docker(rules: Rules, chain: Chain) -> str:
+def _docker(rules: RulesetIndex, chain: Chain) -> str:
     """The chain that Docker leaves to the operator; empty without Docker."""
     return "DOCKER-USER" if chain.name == "FORWARD" and rules.target(chain, "DOCKER-USER") is not None else ""
 
@@ -103,7 +105,7 @@ def _firewalld(chain: Chain) -> bool:
     return chain.table.startswith("firewalld")
 
 
-def _zone(rules: Rules, chain: Chain, interface: str) -> str | None:
+def _zone(rules: RulesetIndex, chain: Chain, interface: str) -> str | None:
     """The firewalld zone of an interface, from the names of the zone chains; the default zone comes last."""
     zones = rules.target(chain, "filter_INPUT_ZONES")
     for rule in zones.rules if zones is not None else ():

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from upnp_gw.firewall.other_tables.index import Chain, Json, Rules, part
-from upnp_gw.firewall.other_tables.matching import Sample, Scope, narrow
+from upnp_gw.firewall.other_tables.index import Chain, Json, RulesetIndex, part
+from upnp_gw.firewall.other_tables.matching import SamplePacket, Scope, narrow
 
 DEPTH = 16
 """The deepest jumps that the kernel allows."""
@@ -22,11 +22,11 @@ class Statement(NamedTuple):
 
 
 @dataclass(slots=True)
-class Walk:
+class ChainWalk:
     """Follows a base chain with its jumps and yields each statement that the sample may reach."""
 
-    rules: Rules
-    sample: Sample
+    rules: RulesetIndex
+    sample: SamplePacket
     depth: int = field(default=0)
 
     def statements(self, chain: Chain, scope: Scope | None = None) -> Iterator[Statement]:

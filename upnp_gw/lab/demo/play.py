@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from upnp_gw.lab.daemon import Daemon, DaemonFailed
+from upnp_gw.lab.daemon import DaemonFailed, LabDaemon
 from upnp_gw.lab.demo import rehearsal
-from upnp_gw.lab.demo.report import FAILED, PROVED, SHOWN, SKIPPED, Found, Outcome, Report
+from upnp_gw.lab.demo.report import FAILED, PROVED, SHOWN, SKIPPED, Report, StepFindings, StepOutcome
 from upnp_gw.lab.demo.stage import Console, NotProved, Stage, require
 from upnp_gw.lab.demo.steps import GAME, STEPS
 from upnp_gw.lab.lab import Lab
@@ -47,11 +47,13 @@ def play(report: Report) -> int:
     return 0 if all(outcome.result == PROVED for outcome in outcomes) else EXIT_FAILED
 
 
-def _perform(report: Report) -> list[Outcome]:
+def _perform(report: Report) -> list[StepOutcome]:
     with tempfile.TemporaryDirectory(prefix="upnp-gw-demo-") as directory:
         with Lab() as lab:
             console = lab.hosts["console"]
-            daemon = Daemon(lab.gateway, Path(directory), "--lan", "lan0", "--wan", "wan0", "--firewall", "router")
+            daemon = LabDaemon(
+                lab.gateway, Path(directory), "--lan", "lan0", "--wan", "wan0", "--firewall", "router"
+            )
             stage = Stage(lab, daemon, Console(console, console.address))
             with EchoServer(console, Transport.TCP, GAME), EchoServer(console, Transport.UDP, GAME):
                 outcomes = _run(report, STEPS, stage, PROVED)
@@ -77,19 +79,19 @@ def _rehearse(report: Report, why: str, begun: float) -> int:
 
 def _run(
     report: Report,
-    steps: Sequence[tuple[str, str, Callable[[Scene], Found]]],
+    steps: Sequence[tuple[str, str, Callable[[Scene], StepFindings]]],
     scene: Scene,
     result: str,
     *,
     first: int = 1,
     skip: bool = False,
-) -> list[Outcome]:
+) -> list[StepOutcome]:
     """Runs the steps until one fails; the rest are told as not run."""
     outcomes = []
     for number, (name, title, step) in enumerate(steps, first):
         report.begins(number, title)
         if skip:
-            outcome = Outcome(name, title, SKIPPED, Found([]), 0.0)
+            outcome = StepOutcome(name, title, SKIPPED, StepFindings([]), 0.0)
         else:
             outcome = _attempt(name, title, step, scene, result)
             skip = outcome.result == FAILED
@@ -98,18 +100,23 @@ def _run(
     return outcomes
 
 
-def _attempt(name: str, title: str, step: Callable[[Scene], Found], scene: Scene, result: str) -> Outcome:
+def _attempt(
+    name: str, title: str, step: Callable[[Scene], StepFindings], scene: Scene, result: str
+) -> StepOutcome:
     begun = time.monotonic()
     try:
         found = step(scene)
     except subprocess.CalledProcessError as error:
-        found, result = Found([f"NOT PROVED: {error}", *f"{error.stdout}{error.stderr}".splitlines()]), FAILED
+        found, result = (
+            StepFindings([f"NOT PROVED: {error}", *f"{error.stdout}{error.stderr}".splitlines()]),
+            FAILED,
+        )
     except (NotProved, DaemonFailed, subprocess.TimeoutExpired, OSError) as error:
-        found, result = Found(f"NOT PROVED: {error}".splitlines()), FAILED
-    return Outcome(name, title, result, found, time.monotonic() - begun)
+        found, result = StepFindings(f"NOT PROVED: {error}".splitlines()), FAILED
+    return StepOutcome(name, title, result, found, time.monotonic() - begun)
 
 
-def _gone(namespaces: set[str]) -> Found:
+def _gone(namespaces: set[str]) -> StepFindings:
     """No process is left in any of the lab's namespaces; the kernel has let them go."""
     left = []
     for entry in Path("/proc").glob("[0-9]*/task/*/ns/net"):
@@ -119,7 +126,7 @@ def _gone(namespaces: set[str]) -> Found:
         except OSError:
             continue  # gone meanwhile, or another user's: ours are ours to read
     require(not left, f"processes are left in the lab: {sorted(set(left))}")
-    return Found(
+    return StepFindings(
         [f"no process and no thread is left in its {len(namespaces)} hosts; the kernel drops the namespaces"],
         {"hosts": len(namespaces)},
     )

@@ -12,14 +12,14 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from random import SystemRandom
 
-from upnp_gw.engine.environment import Surroundings
+from upnp_gw.engine.environment import Environment
 from upnp_gw.engine.gateway import Gateway
-from upnp_gw.engine.requests import Operations
+from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.gate.builtin import home_policy
-from upnp_gw.gate.device_history import DeviceBook
-from upnp_gw.lab.demo.report import Found
+from upnp_gw.gate.device_history import DeviceHistory
+from upnp_gw.lab.demo.report import StepFindings
 from upnp_gw.lab.demo.stage import require
 from upnp_gw.lab.demo.steps import BRIEF, BRIEF_LEASE_S, GAME, HOME_LIMIT, LEASE_S, WANTED, ports_of
 from upnp_gw.lab.topology import CONSOLE, HOME, PC, LanHost, Topology, gateway_of
@@ -33,7 +33,7 @@ from upnp_gw.store.store import Store
 EXTERNAL = Topology().external_addresses[0]
 
 
-class Scene:
+class RehearsalGateway:
     """The gateway of the lab's home, with nothing around it."""
 
     def __init__(self, runner: asyncio.Runner, directory: Path) -> None:
@@ -48,11 +48,11 @@ class Scene:
             external=(EXTERNAL,),
             connected_at=self.now.boot,
         )
-        around = Surroundings(self.network, lambda: self.now)
+        around = Environment(self.network, lambda: self.now)
         for host in HOME.hosts:
             around.neighbours.learn(Neighbour(HOME.network[host.number], host.mac, HOME.interface))
         policy = home_policy()
-        operations = Operations(policy, Ledger(), around, DeviceBook(policy.limits), SystemRandom())
+        operations = RequestOperations(policy, Ledger(), around, DeviceHistory(policy.limits), SystemRandom())
         self.gateway = Gateway(operations, self.firewall, self.store, Events(), self._settings)
 
     def _settings(self) -> FirewallSettings:
@@ -84,9 +84,9 @@ class Scene:
 
 
 @contextmanager
-def rehearsal(directory: Path) -> Iterator[Scene]:
+def rehearsal(directory: Path) -> Iterator[RehearsalGateway]:
     with asyncio.Runner() as runner:
-        scene = Scene(runner, directory)
+        scene = RehearsalGateway(runner, directory)
         try:
             runner.run(scene.start())
             yield scene
@@ -94,7 +94,7 @@ def rehearsal(directory: Path) -> Iterator[Scene]:
             runner.run(scene.stop())
 
 
-def ask(scene: Scene) -> Found:
+def ask(scene: RehearsalGateway) -> StepFindings:
     lines = []
     for transport in Transport:
         require(scene.firewall.reach(transport, GAME) is None, f"{transport}/{GAME} is open unasked")
@@ -104,10 +104,10 @@ def ask(scene: Scene) -> Found:
         require(forward is not None, f"{transport}/{GAME} was granted but leads nowhere")
         assert forward is not None
         lines.append(f"the console asks for {transport}/{GAME}: granted, would lead to {forward.internal}")
-    return Found(lines)
+    return StepFindings(lines)
 
 
-def infected(scene: Scene) -> Found:
+def infected(scene: RehearsalGateway) -> StepFindings:
     granted: list[int] = []
     refused: dict[str, list[int]] = defaultdict(list)
     for port in WANTED:
@@ -117,7 +117,7 @@ def infected(scene: Scene) -> Found:
         else:
             granted.append(port)
     require(0 < len(granted) <= HOME_LIMIT, f"the infected PC was granted {len(granted)} of {len(WANTED)} ports")
-    return Found(
+    return StepFindings(
         [
             f"the infected PC asks for {len(WANTED)} ports:",
             f"granted {len(granted)}: {ports_of(granted)}",
@@ -127,17 +127,19 @@ def infected(scene: Scene) -> Found:
     )
 
 
-def lease(scene: Scene) -> Found:
+def lease(scene: RehearsalGateway) -> StepFindings:
     reply = scene.map(CONSOLE, Transport.UDP, BRIEF, BRIEF_LEASE_S)
     require(isinstance(reply, Granted), f"the console was refused udp/{BRIEF}: {reply}")
     require(scene.firewall.reach(Transport.UDP, BRIEF) is not None, "a short lease opens nothing")
     scene.now = Instant(scene.now.boot + 60, scene.now.wall + 60)
     require(scene.firewall.reach(Transport.UDP, BRIEF) is None, "the lease did not end")
     require(scene.firewall.reach(Transport.UDP, GAME) is not None, "the long lease ended with the short one")
-    return Found([f"udp/{BRIEF} for {BRIEF_LEASE_S} s: granted; a minute later (clock moved by hand) it is gone"])
+    return StepFindings(
+        [f"udp/{BRIEF} for {BRIEF_LEASE_S} s: granted; a minute later (clock moved by hand) it is gone"]
+    )
 
 
-STEPS: tuple[tuple[str, str, Callable[[Scene], Found]], ...] = (
+STEPS: tuple[tuple[str, str, Callable[[RehearsalGateway], StepFindings]], ...] = (
     ("ask", "The console asks for a port: what is decided", ask),
     ("infected", "An infected PC asks for everything: what is decided", infected),
     ("lease", "A lease ends", lease),

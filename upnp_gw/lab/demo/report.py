@@ -33,7 +33,7 @@ STYLES = {PROVED: GOOD, SHOWN: CAUTION, FAILED: BAD, SKIPPED: CAUTION}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StepFindings:
     """What a step saw: lines for people, facts for machines."""
 
     lines: Sequence[str]
@@ -41,22 +41,22 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepOutcome:
     """How a step ended."""
 
     name: str
     title: str
     result: str
     """PROVED, SHOWN, FAILED or SKIPPED."""
-    found: Found
+    found: StepFindings
     took_s: float
 
 
 class Report(Protocol):
     def opening(self, place: str, backend: str, lines: Sequence[str]) -> None: ...
     def begins(self, number: int, title: str) -> None: ...
-    def ended(self, outcome: Outcome) -> None: ...
-    def summary(self, outcomes: Sequence[Outcome], backend: str, took_s: float) -> None: ...
+    def ended(self, outcome: StepOutcome) -> None: ...
+    def summary(self, outcomes: Sequence[StepOutcome], backend: str, took_s: float) -> None: ...
 
 
 class TextReport:
@@ -79,14 +79,14 @@ class TextReport:
         lines = textwrap.wrap(title, columns() - len(INDENT))
         _print("", *(f"{'' if at else number:>2}  {painted(line, HEADING)}" for at, line in enumerate(lines)))
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: StepOutcome) -> None:
         for line in outcome.found.lines:
             _print(*_wrapped(line))
         took = "" if outcome.result == SKIPPED else f" ({outcome.took_s:.1f} s)"
         mark = f"{self.marks[outcome.result]:>2}"
         _print(f" {painted(mark, STYLES[outcome.result])}  {outcome.result}{took}")
 
-    def summary(self, outcomes: Sequence[Outcome], backend: str, took_s: float) -> None:
+    def summary(self, outcomes: Sequence[StepOutcome], backend: str, took_s: float) -> None:
         counts = ", ".join(
             f"{sum(o.result == result for o in outcomes)} {result}"
             for result in (PROVED, SHOWN, FAILED, SKIPPED)
@@ -106,7 +106,7 @@ class JsonReport:
     def begins(self, number: int, title: str) -> None:
         pass
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: StepOutcome) -> None:
         told: dict[str, Any] = {
             "step": outcome.name,
             "title": outcome.title,
@@ -118,7 +118,7 @@ class JsonReport:
         }
         _print(json.dumps(told))
 
-    def summary(self, outcomes: Sequence[Outcome], backend: str, took_s: float) -> None:
+    def summary(self, outcomes: Sequence[StepOutcome], backend: str, took_s: float) -> None:
         told = {
             "proved": all(o.result == PROVED for o in outcomes),
             "backend": backend,

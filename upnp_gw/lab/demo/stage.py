@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from upnp_gw.lab.daemon import COMMAND, Daemon
+from upnp_gw.lab.daemon import COMMAND, LabDaemon
 from upnp_gw.lab.lab import Lab
 from upnp_gw.lab.machine import Machine
 from upnp_gw.lab.privilege import TOOL_PATH
@@ -31,7 +31,7 @@ def require(claim: bool, otherwise: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class FoundGateway:
     """What a control point found."""
 
     location: str
@@ -52,18 +52,18 @@ class Console:
     def client(self) -> str:
         return "upnpc" if self.upnpc else "IgdDevice of async-upnp-client"
 
-    def discover(self) -> Gateway:
+    def discover(self) -> FoundGateway:
         """Searches by multicast and asks the first gateway for its external address."""
         if self.upnpc:
             printed = self._upnpc("-s")
             described, external = DESCRIBED.search(printed), EXTERNAL.search(printed)
             if described is None or external is None or not FOUND.search(printed):
                 raise NotProved(f"upnpc -s found no connected gateway:\n{printed}")
-            gateway = Gateway(described[1], external[1], [f"  {described[0]}", f"  {external[0]}"])
+            gateway = FoundGateway(described[1], external[1], [f"  {described[0]}", f"  {external[0]}"])
         else:
             told = control_point(self.machine, self.address, None, [])[0]
             require(told["found"] is not None, "IgdDevice found no gateway")
-            gateway = Gateway(
+            gateway = FoundGateway(
                 told["found"], told["external_address"], [f"  {told['found']}", f"  {told['external_address']}"]
             )
         self.location = gateway.location
@@ -112,7 +112,7 @@ class Stage:
     """The whole scene of the proved demo."""
 
     lab: Lab
-    daemon: Daemon
+    daemon: LabDaemon
     console: Console
 
     def knock(self, transport: Transport, port: int, *, timeout: float = 0.5) -> Proof:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
-from upnp_gw.lab.demo.report import Found, room
+from upnp_gw.lab.demo.report import StepFindings, room
 from upnp_gw.lab.demo.stage import Stage, control_point, require
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.model.mapping import Transport
@@ -46,7 +46,7 @@ def reason_of(answer: Mapping[str, Any]) -> str:
     return REFERENCE.sub("", f"{answer['code']} {answer['reason']}")
 
 
-def start(stage: Stage) -> Found:
+def start(stage: Stage) -> StepFindings:
     """The daemon comes up as a router; the console reaches the internet through it."""
     stage.daemon.start()
     console, peer = stage.lab.hosts["console"], stage.lab.hosts["peer1"]
@@ -54,7 +54,7 @@ def start(stage: Stage) -> Found:
         proof = reach(console, Transport.TCP, peer.address, 443, timeout=2)
     require(proof.arrived, f"the console does not reach the internet: {proof.how}")
     require(proof.seen_from == stage.lab.external[0], f"the internet saw {proof.seen_from}")
-    return Found(
+    return StepFindings(
         [
             "$ upnp-gw " + " ".join(("run", *stage.daemon.options)),
             *(f"  {line}" for line in stage.daemon.output),
@@ -64,36 +64,36 @@ def start(stage: Stage) -> Found:
     )
 
 
-def closed(stage: Stage) -> Found:
+def closed(stage: Stage) -> StepFindings:
     """Nothing was asked for, so nothing is open; the server on the console is up all the same."""
     pc, console = stage.lab.hosts["pc"], stage.lab.hosts["console"]
     for transport in Transport:
         inside = reach(pc, transport, console.address, GAME)
         require(inside.arrived, f"the console's own {transport} server does not answer on the LAN")
     lines = stage.closed(GAME)
-    return Found([f"the console listens on {GAME} (the PC beside it gets an answer), but:", *lines])
+    return StepFindings([f"the console listens on {GAME} (the PC beside it gets an answer), but:", *lines])
 
 
-def discover(stage: Stage) -> Found:
+def discover(stage: Stage) -> StepFindings:
     gateway = stage.console.discover()
     expected = str(stage.lab.external[0])
     require(gateway.external_address == expected, f"the gateway says it is {gateway.external_address}")
-    return Found(
+    return StepFindings(
         [f"the console searches by multicast with {stage.console.client}:", *gateway.lines],
         {"client": stage.console.client, "location": gateway.location, "external": gateway.external_address},
     )
 
 
-def ask(stage: Stage) -> Found:
+def ask(stage: Stage) -> StepFindings:
     lines = [f"  {stage.console.map(transport, GAME, LEASE_S)}" for transport in Transport]
     mappings = stage.daemon.json("list")
     decided = {m["decision"] for m in mappings}
     require(len(mappings) == len(decided) == 2, f"upnp-gw list shows {mappings}")
     arrivals = [stage.arrives(transport, GAME, "console") for transport in Transport]
-    return Found([*lines, *arrivals], {"decisions": sorted(decided)})
+    return StepFindings([*lines, *arrivals], {"decisions": sorted(decided)})
 
 
-def infected(stage: Stage) -> Found:
+def infected(stage: Stage) -> StepFindings:
     """27 ports asked for; at most eight granted, and the packets agree with the answers."""
     pc = stage.lab.hosts["pc"]
     actions = [f"add:tcp:{port}:{port}:{LEASE_S}" for port in WANTED]
@@ -118,13 +118,13 @@ def infected(stage: Stage) -> Found:
         f"a packet from the internet to each of the {len(WANTED)}: {len(opened)} arrive, the granted ones",
         "So the home policy limits an infected PC; it does not stop it. The policy `locked` does.",
     ]
-    return Found(
+    return StepFindings(
         lines,
         {"asked": len(WANTED), "granted": granted, "refused": dict(why), "device": devices.get(pc.mac)},
     )
 
 
-def protocols(stage: Stage) -> Found:
+def protocols(stage: Stage) -> StepFindings:
     """The same console over PCP, over NAT-PMP, and for its IPv6 address: one table, one policy."""
     console, peer = stage.lab.hosts["console"], stage.lab.hosts["peer1"]
     lines: list[str] = []
@@ -145,10 +145,10 @@ def protocols(stage: Stage) -> Found:
     ways = {m["external_port"]: m["via"] for m in stage.daemon.json("list")}
     seen = {port: ways.get(port) for port in (BY_PCP, BY_NATPMP, BY_PINHOLE)}
     require(seen == {BY_PCP: "pcp", BY_NATPMP: "natpmp", BY_PINHOLE: "pcp"}, f"upnp-gw list shows {seen}")
-    return Found(lines, {"via": seen})
+    return StepFindings(lines, {"via": seen})
 
 
-def listing(stage: Stage) -> Found:
+def listing(stage: Stage) -> StepFindings:
     """What the operator sees; the connections are those that were just made."""
     mappings = stage.daemon.json("list")
     table = stage.daemon.cli("list", columns=room()).stdout.splitlines()
@@ -157,10 +157,10 @@ def listing(stage: Stage) -> Found:
         listed = [m for m in mappings if (m["transport"], m["external_port"]) == (transport, GAME)]
         require(len(listed) == 1, f"{transport}/{GAME} is listed {len(listed)} times")
         stage.arrives(transport, GAME, "console")
-    return Found(["$ upnp-gw list", *(f"  {line}" for line in table)], {"mappings": mappings})
+    return StepFindings(["$ upnp-gw list", *(f"  {line}" for line in table)], {"mappings": mappings})
 
 
-def lease(stage: Stage) -> Found:
+def lease(stage: Stage) -> StepFindings:
     """A short lease, the daemon killed: the kernel serves it to its end, and ends it alone."""
     console = stage.lab.hosts["console"]
     with EchoServer(console, Transport.UDP, BRIEF):
@@ -176,7 +176,7 @@ def lease(stage: Stage) -> Found:
         ended = time.monotonic() - asked
         refused = stage.knock(Transport.UDP, BRIEF)
         require(not refused.arrived, "the port opened again")
-    return Found(
+    return StepFindings(
         [
             f"  {said}",
             "the daemon is killed (SIGKILL); the kernel goes on alone:",
@@ -189,13 +189,13 @@ def lease(stage: Stage) -> Found:
     )
 
 
-def restart(stage: Stage) -> Found:
+def restart(stage: Stage) -> StepFindings:
     """Nothing that was granted is lost."""
     stage.daemon.start()
     ports = {(m["transport"], m["external_port"]) for m in stage.daemon.json("list")}
     require({("tcp", GAME), ("udp", GAME)} <= ports, f"after the restart only {sorted(ports)} are left")
     require(("udp", BRIEF) not in ports, "the lease that ended is back")
-    return Found(
+    return StepFindings(
         [
             f"the daemon starts again and holds {len(ports)} mappings, each decided again",
             *(stage.arrives(transport, GAME, "console") for transport in Transport),
@@ -204,7 +204,7 @@ def restart(stage: Stage) -> Found:
     )
 
 
-def clean_up(stage: Stage) -> Found:
+def clean_up(stage: Stage) -> StepFindings:
     """The console lets go, the operator closes the rest, and what is left in the kernel is nothing."""
     for transport in Transport:
         stage.console.unmap(transport, GAME)
@@ -218,10 +218,10 @@ def clean_up(stage: Stage) -> Found:
     tables = stage.lab.gateway.run(["nft", "list", "tables"]).stdout.strip()
     require(tables == "", f"left in the kernel: {tables}")
     lines.append("the operator closes the rest; daemon stopped, upnp-gw uninstall: no table left")
-    return Found(lines, {"tables": []})
+    return StepFindings(lines, {"tables": []})
 
 
-STEPS: tuple[tuple[str, str, Callable[[Stage], Found]], ...] = (
+STEPS: tuple[tuple[str, str, Callable[[Stage], StepFindings]], ...] = (
     ("start", "The gateway comes up: the real daemon on real nftables", start),
     ("closed", "Before anybody asks, a packet from the internet is refused", closed),
     ("discover", "A real client finds the gateway", discover),

@@ -73,7 +73,7 @@ class Unsubscribe:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedRequest:
     """Headers that are no such request."""
 
     status: HTTPStatus
@@ -95,7 +95,7 @@ class EventAnswer:
 
 def parse_request(
     method: str, headers: Mapping[str, str], subscriber: IPAddress
-) -> Subscribe | Renew | Unsubscribe | Rejected:
+) -> Subscribe | Renew | Unsubscribe | RejectedRequest:
     """What a control point asks of an event URL. ``subscriber`` is the connection's source address.
 
     Header names in any case; a multi-dict is read with all its values. The order of the checks is that of
@@ -105,21 +105,21 @@ def parse_request(
     for name, value in headers.items():
         if (key := name.lower()) in _HEADERS:
             if key in fields:
-                return Rejected(HTTPStatus.BAD_REQUEST, "duplicate-header")
+                return RejectedRequest(HTTPStatus.BAD_REQUEST, "duplicate-header")
             fields[key] = value.strip()
     renewal = "sid" in fields
     if (renewal or method == "UNSUBSCRIBE") and ("nt" in fields or "callback" in fields):
-        return Rejected(HTTPStatus.BAD_REQUEST, "incompatible-headers")
+        return RejectedRequest(HTTPStatus.BAD_REQUEST, "incompatible-headers")
     if renewal or method == "UNSUBSCRIBE":
         if not (sid := fields.get("sid", "")):
-            return Rejected(HTTPStatus.PRECONDITION_FAILED, "sid-missing")
+            return RejectedRequest(HTTPStatus.PRECONDITION_FAILED, "sid-missing")
         return Unsubscribe(sid) if method == "UNSUBSCRIBE" else Renew(sid, _granted_s(fields))
     if fields.get("nt") != "upnp:event":
-        return Rejected(HTTPStatus.PRECONDITION_FAILED, "nt")
+        return RejectedRequest(HTTPStatus.PRECONDITION_FAILED, "nt")
     if not fields.get("callback"):
-        return Rejected(HTTPStatus.PRECONDITION_FAILED, "callback-missing")
+        return RejectedRequest(HTTPStatus.PRECONDITION_FAILED, "callback-missing")
     if not (callbacks := parse_callbacks(fields["callback"], subscriber)):
-        return Rejected(HTTPStatus.PRECONDITION_FAILED, "callback-refused")
+        return RejectedRequest(HTTPStatus.PRECONDITION_FAILED, "callback-refused")
     return Subscribe(callbacks, _granted_s(fields))
 
 

@@ -19,14 +19,14 @@ from upnp_gw.model.request import Source
 from upnp_gw.protocols.gena.messages import (
     Callback,
     EventAnswer,
-    Rejected,
+    RejectedRequest,
     Renew,
     Subscribe,
     Unsubscribe,
     build_notify,
     parse_request,
 )
-from upnp_gw.protocols.igd_services import Face, Service
+from upnp_gw.protocols.igd_services import IgdVersion, Service
 
 PER_HOST = 8
 TOTAL = 64
@@ -37,11 +37,11 @@ PENDING_S = 30.0
 """How long a subscription waits for its 200 to be written (UDA 1.1: answers within 30 s) before it is dropped."""
 SEQ_MAX = 2**32 - 1
 
-Properties = Callable[[Face, Service, Source], Mapping[str, str]]
+Properties = Callable[[IgdVersion, Service, Source], Mapping[str, str]]
 """All evented variables of a service as this subscriber may see them: name -> value, unescaped. Empty: none."""
 
 
-class Outcome(Enum):
+class DeliveryOutcome(Enum):
     """How the delivery of one message ended."""
 
     DELIVERED = "delivered"
@@ -69,7 +69,7 @@ class Delivery:
 @dataclass(slots=True)
 class _Subscription:
     sid: str
-    face: Face
+    face: IgdVersion
     service: Service
     source: Source
     host: str
@@ -120,7 +120,7 @@ class Subscriptions:
     def serve(
         self,
         method: str,
-        face: Face,
+        face: IgdVersion,
         service: Service,
         headers: Mapping[str, str],
         source: Source,
@@ -130,7 +130,7 @@ class Subscriptions:
         self._expire(now)
         message = parse_request(method, headers, source.address)
         match message:
-            case Rejected(status, reason):
+            case RejectedRequest(status, reason):
                 return EventAnswer(status, reason=reason)
             case Subscribe():
                 return self._subscribe(message, face, service, source, now)
@@ -148,7 +148,7 @@ class Subscriptions:
                 return EventAnswer(HTTPStatus.OK)
 
     def _subscribe(
-        self, asked: Subscribe, face: Face, service: Service, source: Source, now: Instant
+        self, asked: Subscribe, face: IgdVersion, service: Service, source: Source, now: Instant
     ) -> EventAnswer:
         if not self._properties(face, service, source):
             return EventAnswer(HTTPStatus.NOT_FOUND, reason="nothing-evented")
@@ -209,7 +209,7 @@ class Subscriptions:
         row.next_at = now.boot + INTERVAL_S
         return delivery
 
-    def finished(self, sid: str, outcome: Outcome) -> None:
+    def finished(self, sid: str, outcome: DeliveryOutcome) -> None:
         """The message on its way to this subscriber was taken, or abandoned.
 
         Abandoned values count as unknown to the subscriber again: they go with the next message.
@@ -217,10 +217,10 @@ class Subscriptions:
         row = self._by_sid.get(sid)
         if row is None or row.in_flight is None:
             return
-        if outcome is Outcome.UNKNOWN_SID:
+        if outcome is DeliveryOutcome.UNKNOWN_SID:
             del self._by_sid[sid]
             return
-        row.failing = outcome is Outcome.FAILED
+        row.failing = outcome is DeliveryOutcome.FAILED
         if row.failing:
             for name in row.in_flight:
                 row.sent.pop(name, None)

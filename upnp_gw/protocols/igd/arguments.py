@@ -12,7 +12,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from upnp_gw.model.mapping import Transport
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.model import ArgumentModel, DataType
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 SPACE = " \t\r\n"
 DESCRIPTION_MAX = 256
@@ -28,7 +28,7 @@ WILDCARDS = frozenset({"", "*", "0.0.0.0"})
 """Remote hosts that mean anyone: IgdDevice can only send a dotted quad, miniupnpc's peers accept ``*``."""
 
 
-class Rejected(Exception):
+class InvalidArgument(Exception):
     """An argument that no request can be made of. Raised while reading arguments, answered as its fault."""
 
     def __init__(self, code: int, detail: str = "") -> None:
@@ -69,7 +69,7 @@ def read(declared: Iterable[ArgumentModel], sent: Sequence[tuple[str, str]]) -> 
     names = {argument.name for argument in declared}
     for name, value in sent:
         if name in found:
-            raise Rejected(402, f"{name} is given twice")
+            raise InvalidArgument(402, f"{name} is given twice")
         if name in names:
             found[name] = value
     return Arguments({argument.name: _typed(argument, found) for argument in declared})
@@ -78,33 +78,33 @@ def read(declared: Iterable[ArgumentModel], sent: Sequence[tuple[str, str]]) -> 
 def _typed(argument: ArgumentModel, found: Mapping[str, str]) -> int | bool | str:
     text = found.get(argument.name)
     if text is None:
-        raise Rejected(402, f"{argument.name} is missing")
+        raise InvalidArgument(402, f"{argument.name} is missing")
     if argument.data_type is DataType.STRING:
         return text
     text = text.strip(SPACE)
     if argument.data_type is DataType.BOOLEAN:
         if (flag := BOOLEANS.get(text.lower())) is None:
-            raise Rejected(402, f"{argument.name} is no boolean")
+            raise InvalidArgument(402, f"{argument.name} is no boolean")
         return flag
     if not text and argument.name in EMPTY:
         return EMPTY[argument.name]
     digits, greatest = NUMBERS[argument.data_type]
     if not digits.fullmatch(text):
-        raise Rejected(402, f"{argument.name} is no number")
+        raise InvalidArgument(402, f"{argument.name} is no number")
     if (number := int(text)) > greatest:
-        raise Rejected(601, f"{argument.name} is greater than {greatest}")
+        raise InvalidArgument(601, f"{argument.name} is greater than {greatest}")
     return number
 
 
-def transport(face: Face, text: str) -> Transport:
+def transport(face: IgdVersion, text: str) -> Transport:
     """NewProtocol; lower case is understood and never stored (IGD-124). Others: 601, on version 1 402."""
     word = text.strip(SPACE).upper()
     if word not in ("TCP", "UDP"):
-        raise Rejected(601 if face is Face.IGD2 else 402, "NewProtocol is neither TCP nor UDP")
+        raise InvalidArgument(601 if face is IgdVersion.IGD2 else 402, "NewProtocol is neither TCP nor UDP")
     return Transport(word.lower())
 
 
-def remote_host(face: Face, text: str) -> IPv4Network | None:
+def remote_host(face: IgdVersion, text: str) -> IPv4Network | None:
     """NewRemoteHost as a network of one address; None: anyone. A host name: 600, on version 1 402."""
     word = text.strip(SPACE)
     if word in WILDCARDS:
@@ -112,33 +112,33 @@ def remote_host(face: Face, text: str) -> IPv4Network | None:
     return IPv4Network(_address(face, "NewRemoteHost", word))
 
 
-def internal_client(face: Face, text: str) -> IPv4Address:
+def internal_client(face: IgdVersion, text: str) -> IPv4Address:
     """NewInternalClient: an IPv4 address that one host can have. Empty: 715, else 600, on version 1 402.
 
     Whether it is the requester, on the LAN and not the gateway is the gate's question, which records its answer.
     """
     word = text.strip(SPACE)
     if not word:
-        raise Rejected(715)
+        raise InvalidArgument(715)
     address = _address(face, "NewInternalClient", word)
     if address.is_unspecified or address.is_multicast:
-        raise Rejected(_malformed(face), "NewInternalClient is not the address of a host")
+        raise InvalidArgument(_malformed(face), "NewInternalClient is not the address of a host")
     return address
 
 
 def description(text: str) -> str:
     """NewPortMappingDescription, kept as it is."""
     if len(text) > DESCRIPTION_MAX:
-        raise Rejected(605, f"NewPortMappingDescription is longer than {DESCRIPTION_MAX} characters")
+        raise InvalidArgument(605, f"NewPortMappingDescription is longer than {DESCRIPTION_MAX} characters")
     return text
 
 
-def _address(face: Face, name: str, word: str) -> IPv4Address:
+def _address(face: IgdVersion, name: str, word: str) -> IPv4Address:
     try:
         return IPv4Address(word)
     except AddressValueError:
-        raise Rejected(_malformed(face), f"{name} is not an IPv4 address") from None
+        raise InvalidArgument(_malformed(face), f"{name} is not an IPv4 address") from None
 
 
-def _malformed(face: Face) -> int:
-    return 600 if face is Face.IGD2 else 402
+def _malformed(face: IgdVersion) -> int:
+    return 600 if face is IgdVersion.IGD2 else 402

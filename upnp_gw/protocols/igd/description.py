@@ -15,7 +15,7 @@ from upnp_gw import __version__
 from upnp_gw.protocols.igd.descriptors import load_descriptor
 from upnp_gw.protocols.igd_services import (
     SERVICE,
-    Face,
+    IgdVersion,
     Level,
     Service,
     control_path,
@@ -35,7 +35,7 @@ DEFAULT_FRIENDLY_NAME = "upnp-gw"
 class RootDevice:
     """One face as it is announced and served."""
 
-    face: Face
+    face: IgdVersion
     udns: Mapping[Level, str]
     """``uuid:`` and the UUID in lower case, one for each nested device, the same for ever."""
     config_id: int
@@ -50,7 +50,7 @@ class RootDevice:
 
 
 def root_device(
-    face: Face, root: UUID, *, friendly_name: str, presentation_url: str, token: str, scpds: Iterable[bytes]
+    face: IgdVersion, root: UUID, *, friendly_name: str, presentation_url: str, token: str, scpds: Iterable[bytes]
 ) -> RootDevice:
     """The root device of a face, with its description and the CONFIGID over that and its service descriptions.
 
@@ -64,7 +64,7 @@ def root_device(
     return RootDevice(face, ids, number, DECLARATION + etree.tostring(tree, encoding="utf-8") + b"\n")
 
 
-def udns(root: UUID, face: Face) -> dict[Level, str]:
+def udns(root: UUID, face: IgdVersion) -> dict[Level, str]:
     """The three UDNs of a face, name-based (RFC 9562 section 5.5) from the gateway's UUID."""
     return {level: f"uuid:{uuid5(root, f'{face.value}/{level.value}')}" for level in Level}
 
@@ -78,7 +78,7 @@ def config_id(documents: Iterable[bytes]) -> int:
 
 
 def fill(
-    face: Face, ids: Mapping[Level, str], *, friendly_name: str, presentation_url: str, token: str
+    face: IgdVersion, ids: Mapping[Level, str], *, friendly_name: str, presentation_url: str, token: str
 ) -> etree._Element:
     """The template of a face with everything in it but its configId."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True)
@@ -107,7 +107,7 @@ def _level(device: etree._Element) -> Level:
     return Level((_child(device, "deviceType").text or "").split(":")[-2])
 
 
-def _service(face: Face, element: etree._Element) -> Service:
+def _service(face: IgdVersion, element: etree._Element) -> Service:
     urn = _child(element, "serviceType").text or ""
     service = service_of(face, urn.removeprefix(SERVICE).partition(":")[0])
     if service is None or service.urn != urn:

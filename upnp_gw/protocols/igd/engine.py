@@ -1,7 +1,7 @@
 """One call of an action: find its row, read its arguments, run it.
 
 An action is a function of the ``Caller`` and the typed arguments. It returns its out-arguments, a ``Fault``, a
-``Change``: what to ask of the gateway, and what to make of the reply; or ``Counted``: what to make of fresh
+``PendingAction``: what to ask of the gateway, and what to make of the reply; or ``CountedAnswer``: what to make of fresh
 counters. It never waits and changes nothing itself.
 """
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.request import ChangeRequest, Reply, Source, View
-from upnp_gw.protocols.igd.arguments import Arguments, Rejected, read
+from upnp_gw.protocols.igd.arguments import Arguments, InvalidArgument, read
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.model import ActionModel, ServiceModel
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 Values = Mapping[str, str | int | bool]
 """Out-argument -> value."""
@@ -24,7 +24,7 @@ Answer = Values | Fault
 class Caller:
     """Who asks, on which face, and what may be read for it."""
 
-    face: Face
+    face: IgdVersion
     source: Source
     view: View
     default_connection: str
@@ -36,7 +36,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PendingAction:
     """The gateway is to be asked; ``answer`` turns its reply into the action's."""
 
     request: ChangeRequest
@@ -44,13 +44,13 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CountedAnswer:
     """An answer from the kernel's counters: they are to be read again before it is made."""
 
     answer: Callable[[], Answer]
 
 
-Outcome = Answer | Change | Counted
+Outcome = Answer | PendingAction | CountedAnswer
 Action = Callable[[Caller, Arguments], Outcome]
 Variable = Callable[[Caller], str | int | bool]
 
@@ -72,7 +72,7 @@ def perform(
         return Fault(401)
     try:
         return rows.actions[name](caller, read(declared.inputs, sent))
-    except Rejected as rejected:
+    except InvalidArgument as rejected:
         return rejected.fault
 
 

@@ -13,22 +13,24 @@ from upnp_gw.protocols.igd.engine import Caller, Variable, shown
 from upnp_gw.protocols.igd.layer3_forwarding import default_connection_service
 from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.igd.services import ROWS
-from upnp_gw.protocols.igd_services import Face, Level, Service
+from upnp_gw.protocols.igd_services import IgdVersion, Level, Service
 
 
-def evented_properties(view: View, models: ServiceModels, udns: Mapping[Face, Mapping[Level, str]]) -> Properties:
+def evented_properties(
+    view: View, models: ServiceModels, udns: Mapping[IgdVersion, Mapping[Level, str]]
+) -> Properties:
     """The function that eventing asks for values. ``udns``: ``uuid:...`` of each device of each served face.
 
     Raises KeyError for a variable that a description calls evented and no service reads: a defect of ours.
     """
-    evented: dict[tuple[Face, str], dict[str, Variable]] = {
+    evented: dict[tuple[IgdVersion, str], dict[str, Variable]] = {
         (face, service): {name: ROWS[service].variables[name] for name, sent in model.variables.items() if sent}
         for (face, service), model in models.items()
     }
 
     connections = {face: default_connection_service(face, own) for face, own in udns.items()}
 
-    def properties(face: Face, service: Service, source: Source) -> dict[str, str]:
+    def properties(face: IgdVersion, service: Service, source: Source) -> dict[str, str]:
         readers = evented.get((face, service.name))
         if not readers:
             return {}

@@ -7,7 +7,7 @@ retry 718 and 501 without end (libtorrent, Syncthing) and stop at 606. Codes 728
 from dataclasses import dataclass
 
 from upnp_gw.model.request import Refusal, Refused
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 NAMES = {
     401: "Invalid Action",
@@ -72,15 +72,15 @@ _BOTH_FACES = {
     Refusal.ABSENT: 501,
     Refusal.BACKEND: 501,
 }
-REFUSALS: dict[Face, dict[Refusal, int]] = {
-    Face.IGD1: _BOTH_FACES
+REFUSALS: dict[IgdVersion, dict[Refusal, int]] = {
+    IgdVersion.IGD1: _BOTH_FACES
     | {
         Refusal.QUOTA: 606,
         Refusal.CONFLICT_OTHER: 718,
         Refusal.TABLE_FULL: 501,
         Refusal.NO_PORT: 718,
     },
-    Face.IGD2: _BOTH_FACES
+    IgdVersion.IGD2: _BOTH_FACES
     | {
         Refusal.QUOTA: 728,
         Refusal.CONFLICT_OTHER: 729,
@@ -91,7 +91,7 @@ REFUSALS: dict[Face, dict[Refusal, int]] = {
 """Face -> refusal -> code. Complete: a refusal without a row is a defect."""
 
 
-def fault_of(face: Face, refused: Refused, special: dict[Refusal, int] | None = None) -> Fault:
+def fault_of(face: IgdVersion, refused: Refused, special: dict[Refusal, int] | None = None) -> Fault:
     """The fault for a refusal; ``special`` are codes that one action sends instead.
 
     The reason and the decision's id go along: the operator finds the decision by it.

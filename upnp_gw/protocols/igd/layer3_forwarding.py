@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from upnp_gw.protocols.igd.arguments import SPACE, Arguments
 from upnp_gw.protocols.igd.engine import Answer, Caller, ServiceRows
 from upnp_gw.protocols.igd.faults import Fault
-from upnp_gw.protocols.igd_services import Face, Level, service_of
+from upnp_gw.protocols.igd_services import IgdVersion, Level, service_of
 
 
-def default_connection_service(face: Face, udns: Mapping[Level, str]) -> str:
+def default_connection_service(face: IgdVersion, udns: Mapping[Level, str]) -> str:
     """DefaultConnectionService: ``uuid:...:WANConnectionDevice:v,urn:upnp-org:serviceId:WANIPConn1``."""
     service = service_of(face, "WANIPConnection")
     assert service is not None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from upnp_gw.protocols.igd.descriptors import load_descriptor
-from upnp_gw.protocols.igd_services import SERVICES, Face, Service, scpd_path
+from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, Service, scpd_path
 
 
 class DataType(StrEnum):
@@ -49,7 +49,7 @@ class ServiceModel:
     """State variable -> whether it is evented."""
 
 
-ServiceModels = Mapping[tuple[Face, str], ServiceModel]
+ServiceModels = Mapping[tuple[IgdVersion, str], ServiceModel]
 """(face, service name) -> its model."""
 
 
@@ -58,6 +58,6 @@ def service_description(service: Service) -> bytes:
     return load_descriptor(f"{service.name}{service.version}.xml")
 
 
-def service_descriptions(face: Face) -> dict[str, bytes]:
+def service_descriptions(face: IgdVersion) -> dict[str, bytes]:
     """URL path -> SCPD of every service of a face, in the order of ``faces.SERVICES``."""
     return {scpd_path(face, service): service_description(service) for service in SERVICES[face]}

@@ -22,16 +22,16 @@ from upnp_gw.model.request import (
 from upnp_gw.protocols.igd.arguments import (
     SPACE,
     Arguments,
-    Rejected,
+    InvalidArgument,
     description,
     internal_client,
     remote_host,
     transport,
 )
-from upnp_gw.protocols.igd.engine import Answer, Caller, Change, Values
+from upnp_gw.protocols.igd.engine import Answer, Caller, PendingAction, Values
 from upnp_gw.protocols.igd.faults import Fault, fault_of
 from upnp_gw.protocols.igd.port_listing import build_port_listing, remote_text
-from upnp_gw.protocols.igd_services import Face
+from upnp_gw.protocols.igd_services import IgdVersion
 
 LEASE_MAX_V2 = 604800
 """Seconds; WANIPConnection:2 knows no longer lease, and more is clamped (IGD-133)."""
@@ -40,18 +40,18 @@ ANY_CONFLICT = {Refusal.CONFLICT: 728, Refusal.CONFLICT_OTHER: 728}
 NOTHING_IN_RANGE = {Refusal.NO_SUCH: 730}
 
 
-def add(caller: Caller, arguments: Arguments) -> Change:
+def add(caller: Caller, arguments: Arguments) -> PendingAction:
     request = _map_request(caller, arguments, PortChoice.EXACT)
-    return Change(request, partial(_added, caller.face))
+    return PendingAction(request, partial(_added, caller.face))
 
 
-def add_any(caller: Caller, arguments: Arguments) -> Change:
+def add_any(caller: Caller, arguments: Arguments) -> PendingAction:
     """As AddPortMapping, but where the port is taken the gateway chooses another. Port 0: any (IGD-173)."""
     request = _map_request(caller, arguments, PortChoice.SUGGESTED)
-    return Change(request, partial(_added_any, caller.face))
+    return PendingAction(request, partial(_added_any, caller.face))
 
 
-def delete(caller: Caller, arguments: Arguments) -> Answer | Change:
+def delete(caller: Caller, arguments: Arguments) -> Answer | PendingAction:
     """An empty NewProtocol is both (SR-15): nat-port-mapper sends no other, and would leave its ports open."""
     port = arguments.number("NewExternalPort")
     request: UnmapRequest | UnmapPortRequest
@@ -62,16 +62,16 @@ def delete(caller: Caller, arguments: Arguments) -> Answer | Change:
         request = UnmapPortRequest(caller.via, caller.source, port, remote)
     if port == 0:
         return Fault(714)  # wildcards are not offered, so there is none to delete
-    return Change(request, partial(_deleted, caller.face))
+    return PendingAction(request, partial(_deleted, caller.face))
 
 
-def delete_range(caller: Caller, arguments: Arguments) -> Change:
+def delete_range(caller: Caller, arguments: Arguments) -> PendingAction:
     protocol = transport(caller.face, arguments.text("NewProtocol"))
     start, end = _range(arguments)
     request = UnmapRangeRequest(
         caller.via, caller.source, protocol, start, end, everyone=arguments.flag("NewManage")
     )
-    return Change(request, partial(_deleted_range, caller.face))
+    return PendingAction(request, partial(_deleted_range, caller.face))
 
 
 def get_generic(caller: Caller, arguments: Arguments) -> Answer:
@@ -126,11 +126,11 @@ def _map_request(caller: Caller, arguments: Arguments, choice: PortChoice) -> Ma
     client = internal_client(face, arguments.text("NewInternalClient"))
     internal_port = arguments.number("NewInternalPort")
     if internal_port == 0:
-        raise Rejected(732) if face is Face.IGD2 else Rejected(402, "NewInternalPort is 0")
+        raise InvalidArgument(732) if face is IgdVersion.IGD2 else InvalidArgument(402, "NewInternalPort is 0")
     remote = remote_host(face, arguments.text("NewRemoteHost"))
     external_port = arguments.number("NewExternalPort")
     if external_port == 0 and choice is PortChoice.EXACT:
-        raise Rejected(716)
+        raise InvalidArgument(716)
     return MapRequest(
         via=caller.via,
         source=caller.source,
@@ -145,11 +145,11 @@ def _map_request(caller: Caller, arguments: Arguments, choice: PortChoice) -> Ma
     )
 
 
-def _lifetime(face: Face, asked_s: int) -> int | None:
+def _lifetime(face: IgdVersion, asked_s: int) -> int | None:
     """0 is as long as possible on both faces: clients ask for 0 and never again (design section 8)."""
     if asked_s == 0:
         return None
-    return min(asked_s, LEASE_MAX_V2) if face is Face.IGD2 else asked_s
+    return min(asked_s, LEASE_MAX_V2) if face is IgdVersion.IGD2 else asked_s
 
 
 def _key(caller: Caller, arguments: Arguments) -> MappingKey:
@@ -161,15 +161,15 @@ def _key(caller: Caller, arguments: Arguments) -> MappingKey:
 def _range(arguments: Arguments) -> tuple[int, int]:
     start, end = arguments.number("NewStartPort"), arguments.number("NewEndPort")
     if start > end:
-        raise Rejected(733)
+        raise InvalidArgument(733)
     return start, end
 
 
-def _added(face: Face, reply: Reply) -> Answer:
+def _added(face: IgdVersion, reply: Reply) -> Answer:
     return fault_of(face, reply) if isinstance(reply, Refused) else {}
 
 
-def _added_any(face: Face, reply: Reply) -> Answer:
+def _added_any(face: IgdVersion, reply: Reply) -> Answer:
     match reply:
         case Refused():
             return fault_of(face, reply, ANY_CONFLICT)
@@ -179,11 +179,11 @@ def _added_any(face: Face, reply: Reply) -> Answer:
             raise TypeError("a mapping was asked for, not a removal")
 
 
-def _deleted(face: Face, reply: Reply) -> Answer:
+def _deleted(face: IgdVersion, reply: Reply) -> Answer:
     return fault_of(face, reply) if isinstance(reply, Refused) else {}
 
 
-def _deleted_range(face: Face, reply: Reply) -> Answer:
+def _deleted_range(face: IgdVersion, reply: Reply) -> Answer:
     if isinstance(reply, Refused):
         return fault_of(face, reply, NOTHING_IN_RANGE)
     return {} if isinstance(reply, Removed) and reply.mappings else Fault(730)

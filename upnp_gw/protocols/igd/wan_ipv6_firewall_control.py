@@ -11,8 +11,8 @@ from ipaddress import AddressValueError, IPv6Address, IPv6Network
 
 from upnp_gw.model.mapping import Endpoint, Mapping, Transport
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused, Reply, UnmapRequest
-from upnp_gw.protocols.igd.arguments import SPACE, Arguments, Rejected
-from upnp_gw.protocols.igd.engine import Answer, Caller, Change, Counted, Outcome, ServiceRows
+from upnp_gw.protocols.igd.arguments import SPACE, Arguments, InvalidArgument
+from upnp_gw.protocols.igd.engine import Answer, Caller, CountedAnswer, Outcome, PendingAction, ServiceRows
 from upnp_gw.protocols.igd.faults import Fault, fault_of
 
 ANY_PROTOCOL = 65535
@@ -70,10 +70,10 @@ def add(caller: Caller, arguments: Arguments) -> Outcome:
         remote_port=arguments.number("RemotePort"),
         keep_description=True,
     )
-    return Change(request, partial(_added, caller))
+    return PendingAction(request, partial(_added, caller))
 
 
-def update(caller: Caller, mapping: Mapping, arguments: Arguments) -> Change:
+def update(caller: Caller, mapping: Mapping, arguments: Arguments) -> PendingAction:
     """The new lease counts from now. What has just ended is not made again."""
     request = MapRequest(
         via=caller.via,
@@ -88,20 +88,20 @@ def update(caller: Caller, mapping: Mapping, arguments: Arguments) -> Change:
         keep_description=True,
         standing_only=True,
     )
-    return Change(request, partial(_done, caller))
+    return PendingAction(request, partial(_done, caller))
 
 
-def delete(caller: Caller, mapping: Mapping, _: Arguments) -> Change:
-    return Change(UnmapRequest(caller.via, caller.source, mapping.key), partial(_done, caller))
+def delete(caller: Caller, mapping: Mapping, _: Arguments) -> PendingAction:
+    return PendingAction(UnmapRequest(caller.via, caller.source, mapping.key), partial(_done, caller))
 
 
-def get_packets(caller: Caller, mapping: Mapping, _: Arguments) -> Counted:
-    return Counted(lambda: {"PinholePackets": min(caller.view.packets(mapping), UI4_MAX)})
+def get_packets(caller: Caller, mapping: Mapping, _: Arguments) -> CountedAnswer:
+    return CountedAnswer(lambda: {"PinholePackets": min(caller.view.packets(mapping), UI4_MAX)})
 
 
-def check_working(caller: Caller, mapping: Mapping, _: Arguments) -> Counted:
+def check_working(caller: Caller, mapping: Mapping, _: Arguments) -> CountedAnswer:
     """A packet went through: it works. None did: nobody can tell (IGD-218)."""
-    return Counted(lambda: {"IsWorking": True} if caller.view.packets(mapping) else Fault(709))
+    return CountedAnswer(lambda: {"IsWorking": True} if caller.view.packets(mapping) else Fault(709))
 
 
 def on_pinhole(action: Found) -> Callable[[Caller, Arguments], Outcome]:
@@ -131,7 +131,7 @@ def _closed(caller: Caller) -> Fault | None:
 def _internal_client(text: str) -> IPv6Address:
     word = text.strip(SPACE)
     if not word:
-        raise Rejected(708)
+        raise InvalidArgument(708)
     return _address("InternalClient", word)
 
 
@@ -145,17 +145,17 @@ def _address(name: str, word: str) -> IPv6Address:
     try:
         address = IPv6Address(word)
     except AddressValueError:
-        raise Rejected(600, f"{name} is not an IPv6 address") from None
+        raise InvalidArgument(600, f"{name} is not an IPv6 address") from None
     if address.scope_id is not None:
-        raise Rejected(600, f"{name} has a zone")
+        raise InvalidArgument(600, f"{name} has a zone")
     return address
 
 
 def _transport(number: int) -> Transport:
     if number == ANY_PROTOCOL:
-        raise Rejected(707)
+        raise InvalidArgument(707)
     if (transport := Transport.of_number(number)) is None:
-        raise Rejected(705)
+        raise InvalidArgument(705)
     return transport
 
 
@@ -163,7 +163,7 @@ def _lease_s(name: str, arguments: Arguments) -> int:
     """1 to 86400 seconds; else 402, as both known implementations answer."""
     asked = arguments.number(name)
     if not 1 <= asked <= LEASE_MAX_S:
-        raise Rejected(402, f"{name} is not 1 to {LEASE_MAX_S}")
+        raise InvalidArgument(402, f"{name} is not 1 to {LEASE_MAX_S}")
     return asked
 
 

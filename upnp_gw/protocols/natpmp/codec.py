@@ -27,7 +27,7 @@ _MAP_RESPONSE = struct.Struct("!BBHIHHI")
 _VERSION_RESPONSE = struct.Struct("!BBHI")
 
 
-class Result(IntEnum):
+class NatPmpResult(IntEnum):
     """RFC 6886 section 3.5. Clients take any other value for fatal, so none is ever sent."""
 
     SUCCESS = 0
@@ -65,7 +65,7 @@ class UnknownRequest:
 class AddressResponse:
     """The answer to an address request; unasked, the announcement."""
 
-    result: Result
+    result: NatPmpResult
     epoch_s: int
     address: IPv4Address = NO_ADDRESS
 
@@ -74,7 +74,7 @@ class AddressResponse:
 class MappingResponse:
     """``external_port`` and ``lifetime_s`` are 0 after a delete and with every error."""
 
-    result: Result
+    result: NatPmpResult
     transport: Transport
     epoch_s: int
     internal_port: int
@@ -124,19 +124,19 @@ def build_response(response: Response) -> bytes:
     """12, 16 or 8 bytes, exactly, errors too: clients read the size before the result."""
     match response:
         case AddressResponse(result, epoch_s, address):
-            shown = address if result is Result.SUCCESS else NO_ADDRESS
+            shown = address if result is NatPmpResult.SUCCESS else NO_ADDRESS
             return _ADDRESS_RESPONSE.pack(VERSION, RESPONSE | ADDRESS, result, _u32(epoch_s), shown.packed)
         case MappingResponse(result, transport, epoch_s, internal, external, lifetime_s):
             opcode = RESPONSE | OPCODES[transport]
             return _MAP_RESPONSE.pack(VERSION, opcode, result, _u32(epoch_s), internal, external, lifetime_s)
         case VersionResponse(epoch_s):
-            return _VERSION_RESPONSE.pack(VERSION, RESPONSE, Result.UNSUPPORTED_VERSION, _u32(epoch_s))
+            return _VERSION_RESPONSE.pack(VERSION, RESPONSE, NatPmpResult.UNSUPPORTED_VERSION, _u32(epoch_s))
 
 
 def build_unsupported_opcode(request: UnknownRequest, epoch_s: int) -> bytes:
     """The request back with bit 7 and the result set. One too short for a result is filled up to 8 bytes, with
     the epoch at the end (section 1.8 of the checklist)."""
-    code = Result.UNSUPPORTED_OPCODE.to_bytes(2, "big")
+    code = NatPmpResult.UNSUPPORTED_OPCODE.to_bytes(2, "big")
     head = bytes((VERSION, RESPONSE | request.data[1])) + code
     if len(request.data) < 4:
         return head + _u32(epoch_s).to_bytes(4, "big")
@@ -151,12 +151,12 @@ def parse_response(data: bytes) -> Response:
     if version != VERSION:
         raise WireError("no-response")
     result = _result(code)
-    if result is Result.UNSUPPORTED_VERSION:  # with opcode 0 as the RFC prints it, or 128 as the erratum says
+    if result is NatPmpResult.UNSUPPORTED_VERSION:  # with opcode 0 as the RFC prints it, or 128 as the erratum says
         return VersionResponse(epoch_s)
     if not opcode & RESPONSE:
         raise WireError("no-response")
     if opcode == RESPONSE | ADDRESS and len(data) >= _ADDRESS_RESPONSE.size:
-        address = IPv4Address(data[8:12]) if result is Result.SUCCESS else NO_ADDRESS
+        address = IPv4Address(data[8:12]) if result is NatPmpResult.SUCCESS else NO_ADDRESS
         return AddressResponse(result, epoch_s, address)
     transport = TRANSPORTS.get(opcode & ~RESPONSE)
     if transport is None or len(data) < _MAP_RESPONSE.size:
@@ -165,9 +165,9 @@ def parse_response(data: bytes) -> Response:
     return MappingResponse(result, transport, epoch_s, internal, external, lifetime)
 
 
-def _result(code: int) -> Result:
+def _result(code: int) -> NatPmpResult:
     try:
-        return Result(code)
+        return NatPmpResult(code)
     except ValueError:
         raise WireError("result") from None
 

@@ -12,36 +12,36 @@ from upnp_gw.model.request import (
     Reply,
     Source,
 )
-from upnp_gw.protocols.natpmp.codec import MappingRequest, MappingResponse, Result, build_response
-from upnp_gw.protocols.pending import Question
+from upnp_gw.protocols.natpmp.codec import MappingRequest, MappingResponse, NatPmpResult, build_response
+from upnp_gw.protocols.pending import PendingReply
 
 RESULTS = {
-    Refusal.NOT_AUTHORIZED: Result.REFUSED,
-    Refusal.ASK: Result.REFUSED,
-    Refusal.RATE: Result.OUT_OF_RESOURCES,
-    Refusal.QUOTA: Result.OUT_OF_RESOURCES,
-    Refusal.CONFLICT: Result.OUT_OF_RESOURCES,
-    Refusal.CONFLICT_OTHER: Result.OUT_OF_RESOURCES,
-    Refusal.TABLE_FULL: Result.OUT_OF_RESOURCES,
-    Refusal.NO_PORT: Result.OUT_OF_RESOURCES,
-    Refusal.NO_SUCH: Result.REFUSED,
-    Refusal.BAD_NONCE: Result.REFUSED,
-    Refusal.TOO_MANY_FILTERS: Result.REFUSED,
-    Refusal.NO_EXTERNAL_ADDRESS: Result.NETWORK_FAILURE,
-    Refusal.UNSUPPORTED: Result.REFUSED,
-    Refusal.ABSENT: Result.NETWORK_FAILURE,
-    Refusal.BACKEND: Result.OUT_OF_RESOURCES,
+    Refusal.NOT_AUTHORIZED: NatPmpResult.REFUSED,
+    Refusal.ASK: NatPmpResult.REFUSED,
+    Refusal.RATE: NatPmpResult.OUT_OF_RESOURCES,
+    Refusal.QUOTA: NatPmpResult.OUT_OF_RESOURCES,
+    Refusal.CONFLICT: NatPmpResult.OUT_OF_RESOURCES,
+    Refusal.CONFLICT_OTHER: NatPmpResult.OUT_OF_RESOURCES,
+    Refusal.TABLE_FULL: NatPmpResult.OUT_OF_RESOURCES,
+    Refusal.NO_PORT: NatPmpResult.OUT_OF_RESOURCES,
+    Refusal.NO_SUCH: NatPmpResult.REFUSED,
+    Refusal.BAD_NONCE: NatPmpResult.REFUSED,
+    Refusal.TOO_MANY_FILTERS: NatPmpResult.REFUSED,
+    Refusal.NO_EXTERNAL_ADDRESS: NatPmpResult.NETWORK_FAILURE,
+    Refusal.UNSUPPORTED: NatPmpResult.REFUSED,
+    Refusal.ABSENT: NatPmpResult.NETWORK_FAILURE,
+    Refusal.BACKEND: NatPmpResult.OUT_OF_RESOURCES,
 }
 """Complete: a refusal without a row is a defect."""
 
 
-def ask(message: MappingRequest, source: Source) -> Question | Result:
+def ask(message: MappingRequest, source: Source) -> PendingReply | NatPmpResult:
     """The question, or the result where none is needed. The internal client is the sender, always."""
     if message.lifetime_s == 0:
         release = ReleaseRequest(Via.NATPMP, source, message.transport, source.address, message.internal_port)
-        return Question(release, lambda reply, epoch_s: _answer(message, reply, epoch_s))
+        return PendingReply(release, lambda reply, epoch_s: _answer(message, reply, epoch_s))
     if message.internal_port == 0:
-        return Result.REFUSED
+        return NatPmpResult.REFUSED
     request = MapRequest(
         via=Via.NATPMP,
         source=source,
@@ -52,10 +52,10 @@ def ask(message: MappingRequest, source: Source) -> Question | Result:
         lifetime_s=message.lifetime_s,
         keep_description=True,
     )
-    return Question(request, lambda reply, epoch_s: _answer(message, reply, epoch_s))
+    return PendingReply(request, lambda reply, epoch_s: _answer(message, reply, epoch_s))
 
 
-def refuse(message: MappingRequest, result: Result, epoch_s: int) -> bytes:
+def refuse(message: MappingRequest, result: NatPmpResult, epoch_s: int) -> bytes:
     return build_response(MappingResponse(result, message.transport, epoch_s, message.internal_port))
 
 
@@ -64,10 +64,10 @@ def _answer(message: MappingRequest, reply: Reply, epoch_s: int) -> bytes:
         case Refused(refusal):
             return refuse(message, RESULTS[refusal], epoch_s)
         case Removed():
-            return refuse(message, Result.SUCCESS, epoch_s)
+            return refuse(message, NatPmpResult.SUCCESS, epoch_s)
         case Granted(mapping, lifetime_s):
             granted = MappingResponse(
-                Result.SUCCESS,
+                NatPmpResult.SUCCESS,
                 message.transport,
                 epoch_s,
                 message.internal_port,

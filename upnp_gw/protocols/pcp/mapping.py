@@ -25,9 +25,9 @@ from upnp_gw.protocols.pcp.messages import (
     LONG_S,
     SHORT_S,
     Description,
-    Filter,
     MapData,
     Option,
+    PcpFilter,
     PreferFailure,
     Request,
     Response,
@@ -37,7 +37,7 @@ from upnp_gw.protocols.pcp.messages import (
     error_lifetime_s,
 )
 from upnp_gw.protocols.pcp.options import PcpError
-from upnp_gw.protocols.pending import Question
+from upnp_gw.protocols.pending import PendingReply
 
 DESCRIPTION_CHARS = 256
 """Stored of a DESCRIPTION; the rest is cut off, and the answer says so by carrying what was stored."""
@@ -80,13 +80,13 @@ class _Asked:
     options: tuple[Option, ...]
     third_party: ThirdParty | None
     prefer_failure: bool
-    filters: tuple[Filter, ...]
+    filters: tuple[PcpFilter, ...]
     description: Description | None
 
 
 def ask(
     message: Request, source: Source, external: IPAddress | None, least_s: int, data: bytes, epoch_s: int
-) -> Question | bytes:
+) -> PendingReply | bytes:
     """The question that a MAP puts to the gateway, or the answer that needs none. Raises PcpError.
 
     ``data`` is the message's own datagram, ``external`` the primary external address, ``least_s`` the shortest
@@ -100,13 +100,13 @@ def ask(
             return _success(asked, 0, epoch_s, asked.data)
         port, nonce = asked.data.internal_port, asked.data.nonce
         release = ReleaseRequest(Via.PCP, source, transport, asked.internal, port, nonce)
-        return Question(release, _answerer(asked, data))
+        return PendingReply(release, _answerer(asked, data))
     if transport is None or asked.data.internal_port == 0:
         raise PcpError(ResultCode.UNSUPP_PROTOCOL, "unsupported-protocol")
     if asked.prefer_failure and not _can_be(asked, external):
         raise PcpError(ResultCode.CANNOT_PROVIDE_EXTERNAL, "external-not-ours")
     insists = asked.prefer_failure and asked.data.external_address == external
-    return Question(_request(asked, transport, source, least_s), _answerer(asked, data), insists)
+    return PendingReply(_request(asked, transport, source, least_s), _answerer(asked, data), insists)
 
 
 def _take_apart(message: Request, data: MapData, source: Source) -> _Asked:
@@ -118,7 +118,7 @@ def _take_apart(message: Request, data: MapData, source: Source) -> _Asked:
         tuple(o for o in message.options if not isinstance(o, UnknownOption)),
         third,
         any(isinstance(o, PreferFailure) for o in message.options),
-        tuple(o for o in message.options if isinstance(o, Filter)),
+        tuple(o for o in message.options if isinstance(o, PcpFilter)),
         next((o for o in message.options if isinstance(o, Description)), None),
     )
     for wrong, result, reason in _WRONG:
@@ -221,10 +221,10 @@ def _stored(option: Description, mapping: Mapping | None) -> bool:
 
 def _in_force(option: Option, mapping: Mapping | None) -> tuple[Option, ...]:
     """The option; of a FILTER what the grant leaves of it, since the answer says that it is in force."""
-    if mapping is None or not isinstance(option, Filter) or option.clears:
+    if mapping is None or not isinstance(option, PcpFilter) or option.clears:
         return (option,)
     left = option.peers.within(mapping.filters)
-    return (option,) if left == (option.peers,) else tuple(map(Filter.of, left))
+    return (option,) if left == (option.peers,) else tuple(map(PcpFilter.of, left))
 
 
 def _refusal(asked: _Asked, refused: Refused) -> tuple[ResultCode, int]:
@@ -243,7 +243,7 @@ def build_update(mapping: Mapping, lifetime_s: int, epoch_s: int, external: IPAd
     data = _data_of(mapping, external)
     if data is None or external is None:
         return None
-    filters = tuple(Filter.of(peers) for peers in mapping.filters_in_force)
+    filters = tuple(PcpFilter.of(peers) for peers in mapping.filters_in_force)
     options: tuple[Option, ...] = (*_third_party_of(mapping), *filters)
     return build_response(Response(ResultCode.SUCCESS, lifetime_s, epoch_s, data, options))
 

@@ -72,7 +72,7 @@ class PreferFailure:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class PcpFilter:
     """Who may connect (section 13.3)."""
 
     prefix_length: int
@@ -93,7 +93,7 @@ class Filter:
         return RemotePeers(ip_network((self.address, length), strict=False), self.port)
 
     @classmethod
-    def of(cls, peers: RemotePeers) -> "Filter":
+    def of(cls, peers: RemotePeers) -> "PcpFilter":
         net = peers.network
         return cls(net.prefixlen + (MAPPED_BITS if net.version == 4 else 0), peers.port, net.network_address)
 
@@ -113,7 +113,7 @@ class UnknownOption:
     data: bytes
 
 
-Option = ThirdParty | PreferFailure | Filter | Description | UnknownOption
+Option = ThirdParty | PreferFailure | PcpFilter | Description | UnknownOption
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from upnp_gw.protocols.pcp.address import pack_address, unpack_address
 from upnp_gw.protocols.pcp.messages import (
     MAPPED_BITS,
     Description,
-    Filter,
     Opcode,
     Option,
+    PcpFilter,
     PreferFailure,
     ResultCode,
     ThirdParty,
@@ -86,7 +86,7 @@ def _write(option: Option) -> tuple[int, bytes]:
             return THIRD_PARTY, pack_address(address)
         case PreferFailure():
             return PREFER_FAILURE, b""
-        case Filter(prefix_length, port, address):
+        case PcpFilter(prefix_length, port, address):
             return FILTER, _FILTER.pack(0, prefix_length, port, pack_address(address))
         case Description(text):
             return DESCRIPTION, text.encode("utf-8")
@@ -104,7 +104,7 @@ def _prefer_failure(data: bytes) -> PreferFailure:
     return PreferFailure()
 
 
-def _filter(data: bytes) -> Filter:
+def _filter(data: bytes) -> PcpFilter:
     if len(data) != _FILTER.size:
         raise PcpError(ResultCode.MALFORMED_OPTION, "filter-length")
     _, length, port, packed = _FILTER.unpack(data)
@@ -112,7 +112,7 @@ def _filter(data: bytes) -> Filter:
     least = MAPPED_BITS if address.version == 4 else 0
     if length > 128 or 0 < length < least:
         raise PcpError(ResultCode.MALFORMED_OPTION, "filter-prefix")
-    return Filter(length, port, address)
+    return PcpFilter(length, port, address)
 
 
 def _description(data: bytes) -> Option:

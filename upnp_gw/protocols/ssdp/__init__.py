@@ -7,29 +7,29 @@ announcer   when complete sets are sent
 responder   searches in, answers out, each at its own moment
 """
 
-from upnp_gw.protocols.ssdp.announcer import Announcer, Nts, Round, next_boot_id
+from upnp_gw.protocols.ssdp.announcer import AnnouncementRound, Announcer, Nts, next_boot_id
 from upnp_gw.protocols.ssdp.messages import (
-    Voice,
+    MessageIdentity,
     build_alive,
     build_answer,
     build_byebye,
     build_update,
     server_token,
 )
-from upnp_gw.protocols.ssdp.responder import Answer, Peer, Responder
+from upnp_gw.protocols.ssdp.responder import Peer, Responder, SearchResponse
 from upnp_gw.protocols.ssdp.search import Search, parse_search
-from upnp_gw.protocols.ssdp.targets import Target, answers, notify_set
+from upnp_gw.protocols.ssdp.targets import SsdpTarget, answers, notify_set
 
 __all__ = [
+    "AnnouncementRound",
     "Announcer",
-    "Answer",
+    "MessageIdentity",
     "Nts",
     "Peer",
     "Responder",
-    "Round",
     "Search",
-    "Target",
-    "Voice",
+    "SearchResponse",
+    "SsdpTarget",
     "answers",
     "build_alive",
     "build_answer",

@@ -26,7 +26,7 @@ class Nts(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class AnnouncementRound:
     """Send one complete set of every root device on every interface."""
 
     nts: Nts
@@ -53,45 +53,45 @@ class Announcer:
         self.boot_id = 0
         self._again_s = (max_age_s * 0.25, max_age_s * 0.45)
         self._uniform = uniform
-        self._plan: list[tuple[float, Round]] = []
+        self._plan: list[tuple[float, AnnouncementRound]] = []
         self._retry_s = RETRY_S[0]
 
     def start(self, now: float, boot_id: int) -> None:
         """Plan the first burst: byebye, so that control points forget the previous run, then alive."""
         self.boot_id = boot_id
-        self._plan = [(now, Round(Nts.BYEBYE, boot_id)), *self._burst(now, boot_id)]
+        self._plan = [(now, AnnouncementRound(Nts.BYEBYE, boot_id)), *self._burst(now, boot_id)]
 
     def moved(self, now: float, boot_id: int) -> None:
         """Our addresses changed: update from the old to the new boot id, then a burst with the new one."""
-        self._plan = [(now, Round(Nts.UPDATE, self.boot_id, boot_id)), *self._burst(now, boot_id)]
+        self._plan = [(now, AnnouncementRound(Nts.UPDATE, self.boot_id, boot_id)), *self._burst(now, boot_id)]
         self.boot_id = boot_id
 
-    def stop(self) -> Round:
+    def stop(self) -> AnnouncementRound:
         """The byebye of an orderly end, to be sent at once. Nothing is planned any more."""
         self._plan = []
-        return Round(Nts.BYEBYE, self.boot_id)
+        return AnnouncementRound(Nts.BYEBYE, self.boot_id)
 
     def failed(self, now: float) -> None:
         """A round did not get out on some interface (an IPv6 address still tentative, a full queue): the next one
         comes sooner, at ever longer intervals."""
         if self._plan and self._plan[0][0] > now + self._retry_s:
-            self._plan = [(now + self._retry_s, Round(Nts.ALIVE, self.boot_id))]
+            self._plan = [(now + self._retry_s, AnnouncementRound(Nts.ALIVE, self.boot_id))]
             self._retry_s = min(self._retry_s * 2, RETRY_S[1])
 
     def next_deadline(self) -> float | None:
         return self._plan[0][0] if self._plan else None
 
-    def on_deadline(self, now: float) -> list[Round]:
+    def on_deadline(self, now: float) -> list[AnnouncementRound]:
         """The rounds that are due, in order; the plan never runs out before ``stop``."""
         due = [round_ for at, round_ in self._plan if at <= now]
         self._plan = [entry for entry in self._plan if entry[0] > now]
         if due and not self._plan:
-            self._plan = [(now + self._uniform(*self._again_s), Round(Nts.ALIVE, self.boot_id))]
+            self._plan = [(now + self._uniform(*self._again_s), AnnouncementRound(Nts.ALIVE, self.boot_id))]
         return due
 
-    def _burst(self, now: float, boot_id: int) -> list[tuple[float, Round]]:
+    def _burst(self, now: float, boot_id: int) -> list[tuple[float, AnnouncementRound]]:
         self._retry_s = RETRY_S[0]
         times = [now + self._uniform(0, FIRST_WAIT_S)]
         while len(times) < REPEATS:
             times.append(times[-1] + self._uniform(*BETWEEN_S))
-        return [(at, Round(Nts.ALIVE, boot_id)) for at in times]
+        return [(at, AnnouncementRound(Nts.ALIVE, boot_id)) for at in times]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from upnp_gw import __version__
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.protocols.igd.description import RootDevice
-from upnp_gw.protocols.ssdp.targets import Target
+from upnp_gw.protocols.ssdp.targets import SsdpTarget
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -22,7 +22,7 @@ Header = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class MessageIdentity:
     """What all of our messages have in common."""
 
     roots: tuple[RootDevice, ...]
@@ -47,7 +47,7 @@ def server_token(kernel_release: str) -> str:
     return f"Linux/{match[0] if match else '0'} UPnP/1.1 upnp-gw/{__version__}"
 
 
-def build_alive(voice: Voice, target: Target, *, group: str, own: IPAddress, boot_id: int) -> bytes:
+def build_alive(voice: MessageIdentity, target: SsdpTarget, *, group: str, own: IPAddress, boot_id: int) -> bytes:
     """ssdp:alive for one row. ``group`` is the HOST of the group, ``own`` the address it leaves from."""
     return _notify(
         group,
@@ -61,13 +61,13 @@ def build_alive(voice: Voice, target: Target, *, group: str, own: IPAddress, boo
     )
 
 
-def build_byebye(target: Target, *, group: str, boot_id: int) -> bytes:
+def build_byebye(target: SsdpTarget, *, group: str, boot_id: int) -> bytes:
     """ssdp:byebye for one row; no LOCATION, CACHE-CONTROL or SERVER."""
     return _notify(group, ("NT", target.nt), ("NTS", "ssdp:byebye"), ("USN", target.usn), *_state(target, boot_id))
 
 
 def build_update(
-    voice: Voice, target: Target, *, group: str, own: IPAddress, boot_id: int, next_boot_id: int
+    voice: MessageIdentity, target: SsdpTarget, *, group: str, own: IPAddress, boot_id: int, next_boot_id: int
 ) -> bytes:
     """ssdp:update for one row: the next announcements carry ``next_boot_id``, and we have not restarted."""
     return _notify(
@@ -81,7 +81,7 @@ def build_update(
     )
 
 
-def build_answer(voice: Voice, target: Target, *, own: IPAddress, boot_id: int, wall: float) -> bytes:
+def build_answer(voice: MessageIdentity, target: SsdpTarget, *, own: IPAddress, boot_id: int, wall: float) -> bytes:
     """The answer to a search by one row. ``wall``: seconds since the epoch, for DATE."""
     return _message(
         "HTTP/1.1 200 OK",
@@ -104,7 +104,7 @@ def http_date(wall: float) -> str:
     return f"{DAYS[at.weekday()]}, {at.day:02} {MONTHS[at.month - 1]} {at.year:04} {at:%H:%M:%S} GMT"
 
 
-def _state(target: Target, boot_id: int) -> tuple[Header, Header]:
+def _state(target: SsdpTarget, boot_id: int) -> tuple[Header, Header]:
     return ("BOOTID.UPNP.ORG", str(boot_id)), ("CONFIGID.UPNP.ORG", str(target.root.config_id))
 
 

@@ -9,7 +9,7 @@ from upnp_gw.model.errors import WireError
 from upnp_gw.model.mapping import Instant, IPAddress
 from upnp_gw.protocols.rate_limit import Rate, Throttle
 from upnp_gw.protocols.ssdp.announcer import Uniform
-from upnp_gw.protocols.ssdp.messages import Voice, build_answer
+from upnp_gw.protocols.ssdp.messages import MessageIdentity, build_answer
 from upnp_gw.protocols.ssdp.search import parse_search
 from upnp_gw.protocols.ssdp.targets import answers
 
@@ -38,7 +38,7 @@ class Peer:
     port: int
 
 
-class Answer(NamedTuple):
+class SearchResponse(NamedTuple):
     """One datagram to send."""
 
     due: float
@@ -52,11 +52,13 @@ class Answer(NamedTuple):
 class Responder:
     """The searches of one socket. Times are ``Instant.boot``."""
 
-    def __init__(self, voice: Voice, uniform: Uniform, throttle: Throttle[Hashable] | None = None) -> None:
+    def __init__(
+        self, voice: MessageIdentity, uniform: Uniform, throttle: Throttle[Hashable] | None = None
+    ) -> None:
         self._voice = voice
         self._uniform = uniform
         self._throttle = Throttle[Hashable](SOURCE, TOTAL) if throttle is None else throttle
-        self._queue: list[Answer] = []
+        self._queue: list[SearchResponse] = []
         self._count = 0
 
     def receive(
@@ -92,14 +94,14 @@ class Responder:
             self._count += 1
             due = now.boot + self._uniform(0, window)
             message = build_answer(self._voice, row, own=own, boot_id=boot_id, wall=now.wall)
-            heappush(self._queue, Answer(due, self._count, peer, own, message))
+            heappush(self._queue, SearchResponse(due, self._count, peer, own, message))
 
     def next_deadline(self) -> float | None:
         return self._queue[0].due if self._queue else None
 
-    def on_deadline(self, now: float) -> list[Answer]:
+    def on_deadline(self, now: float) -> list[SearchResponse]:
         """The answers that are due, in order."""
-        due: list[Answer] = []
+        due: list[SearchResponse] = []
         while self._queue and self._queue[0].due <= now:
             due.append(heappop(self._queue))
         return due

@@ -18,7 +18,7 @@ TYPED = re.compile(r"(urn:schemas-upnp-org:(?:device|service):[A-Za-z0-9]+):([1-
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class SsdpTarget:
     """One row of a notify set."""
 
     root: RootDevice
@@ -27,19 +27,19 @@ class Target:
     usn: str
 
 
-def notify_set(root: RootDevice) -> tuple[Target, ...]:
+def notify_set(root: RootDevice) -> tuple[SsdpTarget, ...]:
     """The complete set of a root device, in the order of the table: three for the root, two for each embedded
     device, one for each service, each at its highest version only."""
-    rows = [Target(root, ROOT_DEVICE, f"{root.udns[Level.ROOT]}::{ROOT_DEVICE}")]
+    rows = [SsdpTarget(root, ROOT_DEVICE, f"{root.udns[Level.ROOT]}::{ROOT_DEVICE}")]
     for level in Level:
         udn, urn = root.udns[level], level.urn(root.face)
-        rows += [Target(root, udn, udn), Target(root, urn, f"{udn}::{urn}")]
+        rows += [SsdpTarget(root, udn, udn), SsdpTarget(root, urn, f"{udn}::{urn}")]
     for service in SERVICES[root.face]:
-        rows.append(Target(root, service.urn, f"{root.udns[service.level]}::{service.urn}"))
+        rows.append(SsdpTarget(root, service.urn, f"{root.udns[service.level]}::{service.urn}"))
     return tuple(rows)
 
 
-def answers(st: str, roots: Sequence[RootDevice]) -> tuple[Target, ...]:
+def answers(st: str, roots: Sequence[RootDevice]) -> tuple[SsdpTarget, ...]:
     """The rows that answer a search, with ST and USN as the answer carries them; empty: stay silent.
 
     ``roots`` from the lowest version to the highest. A version below ours is answered with the version asked
@@ -55,7 +55,7 @@ def answers(st: str, roots: Sequence[RootDevice]) -> tuple[Target, ...]:
     return tuple(row for row in rows if row.nt == st == ROOT_DEVICE)[:1]
 
 
-def _typed(type_: str, version: int, rows: Sequence[Target]) -> tuple[Target, ...]:
+def _typed(type_: str, version: int, rows: Sequence[SsdpTarget]) -> tuple[SsdpTarget, ...]:
     held = [(int(ours), row) for row in rows for name, _, ours in [row.nt.rpartition(":")] if name == type_]
     able = [(ours, row) for ours, row in held if ours >= version]
     if not able:

@@ -33,7 +33,7 @@ class TooMuch(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ConnectionContext:
     """The parts of the server that each connection uses."""
 
     server: web.Server
@@ -69,12 +69,12 @@ class Connection(asyncio.Protocol):
         "source",
     )
 
-    def __init__(self, door: Door, interface: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, door: ConnectionContext, interface: str, loop: asyncio.AbstractEventLoop) -> None:
         self._door = door
         self._interface = interface
         self._loop = loop
         self._link: asyncio.Transport | None = None
-        self._served: Served | None = None
+        self._served: AdmittedConnection | None = None
         self._host: Hashable = None
         self._timer: asyncio.TimerHandle | None = None
         self._early = b""
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
     def begin(self) -> None:
         """Hands an admitted connection to aiohttp, with the bytes received so far."""
         assert self._link is not None
-        self._served = Served(self._door, self, self._loop)
+        self._served = AdmittedConnection(self._door, self, self._loop)
         self.await_head()
         self._served.connection_made(self._link)
         if self._early:
@@ -207,12 +207,12 @@ class Connection(asyncio.Protocol):
             self._timer = None
 
 
-class Served(web.RequestHandler):
+class AdmittedConnection(web.RequestHandler):
     """aiohttp's protocol of a connection that was admitted."""
 
     __slots__ = ("_door", "connection")
 
-    def __init__(self, door: Door, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, door: ConnectionContext, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             door.server,
             loop=loop,

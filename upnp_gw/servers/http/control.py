@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from upnp_gw.model.request import ChangeRequest, Reply, Source, View
-from upnp_gw.protocols.igd.engine import Answer, Caller, Change, Counted, out_arguments, perform, query
+from upnp_gw.protocols.igd.engine import Answer, Caller, CountedAnswer, PendingAction, out_arguments, perform, query
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.igd.raw_description import unreadable_argument
@@ -21,7 +21,7 @@ from upnp_gw.protocols.igd.soap import (
     build_response,
     parse_call,
 )
-from upnp_gw.protocols.igd_services import Face, Service, service_of
+from upnp_gw.protocols.igd_services import IgdVersion, Service, service_of
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Control:
         models: ServiceModels,
         view: View,
         handle: Handle,
-        default_connections: Mapping[Face, str],
+        default_connections: Mapping[IgdVersion, str],
         backend_s: float,
         recount: Callable[[], Awaitable[None]],
     ) -> None:
@@ -59,7 +59,7 @@ class Control:
         self._recount = recount
 
     async def serve(
-        self, face: Face, service: Service, source: Source, headers: Mapping[str, str], body: bytes
+        self, face: IgdVersion, service: Service, source: Source, headers: Mapping[str, str], body: bytes
     ) -> ControlAnswer:
         """The answer to a call; ``headers`` finds names in any case. Never raises for what a client sent."""
         try:
@@ -75,16 +75,16 @@ class Control:
         caller = replace(caller, face=served)
         model = self._models[caller.face, service.name]
         outcome = perform(ROWS[service.name], model, caller, call.action, call.arguments)
-        if isinstance(outcome, Change):
+        if isinstance(outcome, PendingAction):
             outcome = await self._change(outcome)
-        elif isinstance(outcome, Counted):
+        elif isinstance(outcome, CountedAnswer):
             outcome = await self._count(outcome)
         if isinstance(outcome, Fault):
             return _failed(outcome)
         arguments = out_arguments(model.actions[call.action], outcome)
         return ControlAnswer(HTTPStatus.OK, build_response(call.response_urn(service), call.action, arguments))
 
-    def _unreadable(self, face: Face, service: Service, body: bytes, error: UnreadableBody) -> ControlAnswer:
+    def _unreadable(self, face: IgdVersion, service: Service, body: bytes, error: UnreadableBody) -> ControlAnswer:
         """Names the argument that cannot be read: of a bare status a control point's user learns nothing."""
         served, service = self._where(face, service, error.action)
         declared = self._models[served, service.name].actions.get(error.action)
@@ -92,12 +92,12 @@ class Control:
         name = unreadable_argument(body, (argument.name for argument in inputs))
         return _not_a_call(error) if name is None else _failed(Fault(402, f"{name} cannot be read"), error.reason)
 
-    def _where(self, face: Face, service: Service, action: str) -> tuple[Face, Service]:
+    def _where(self, face: IgdVersion, service: Service, action: str) -> tuple[IgdVersion, Service]:
         """Face and service that serve an action: upnpc -n and -N send AddAnyPortMapping and
         DeletePortMappingRange to the IGD:1 service that they found, so what only version 2 declares is version
         2's, codes and all (docs/decisions/0012)."""
         names = (service.name, ELSEWHERE.get(service.name, service.name))
-        for of, name in ((face, service.name), *((Face.IGD2, name) for name in names)):
+        for of, name in ((face, service.name), *((IgdVersion.IGD2, name) for name in names)):
             model, found = self._models.get((of, name)), service_of(of, name)
             if model is not None and found is not None and action in model.actions:
                 return of, found
@@ -110,7 +110,7 @@ class Control:
             return _failed(value)
         return ControlAnswer(HTTPStatus.OK, build_query_response(value))
 
-    async def _change(self, change: Change) -> Answer:
+    async def _change(self, change: PendingAction) -> Answer:
         """Asks the gateway. Whatever becomes of it, the control point is answered in time (IGD-089, IGD-145)."""
         try:
             async with asyncio.timeout(self._backend_s):
@@ -123,7 +123,7 @@ class Control:
             return Fault(501)
         return change.answer(reply)
 
-    async def _count(self, counted: Counted) -> Answer:
+    async def _count(self, counted: CountedAnswer) -> Answer:
         try:
             async with asyncio.timeout(self._backend_s):
                 await self._recount()

@@ -11,10 +11,10 @@ from http import HTTPStatus
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from upnp_gw.protocols.igd.soap import BODY_MAX
-from upnp_gw.servers.http.connection import Served, TooMuch
+from upnp_gw.servers.http.connection import AdmittedConnection, TooMuch
 
 
-class Refused(Exception):
+class BadRequest(Exception):
     """A request that is answered with a bare status. ``reason`` is a short, fixed word."""
 
     def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
@@ -28,44 +28,44 @@ def check_framing(request: web.BaseRequest) -> None:
     """Raises Refused for another version of HTTP (aiohttp would answer as if it spoke it), and for a body in a
     transfer coding that we cannot undo (RFC 9112 section 6.1)."""
     if request.version not in (HttpVersion10, HttpVersion11):
-        raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "version")
+        raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "version")
     coding = request.headers.get("Transfer-Encoding")
     if coding is None:
         return
     if request.version < HttpVersion11:
-        raise Refused(HTTPStatus.BAD_REQUEST, "framing")
+        raise BadRequest(HTTPStatus.BAD_REQUEST, "framing")
     if coding.strip().lower() != "chunked":
-        raise Refused(HTTPStatus.NOT_IMPLEMENTED, "transfer-coding")
+        raise BadRequest(HTTPStatus.NOT_IMPLEMENTED, "transfer-coding")
 
 
 async def read_body(request: web.BaseRequest, seconds: float) -> bytes:
     """The body, at most ``BODY_MAX`` bytes, within the seconds. After ``check_framing``. Raises Refused."""
     length = request.content_length
     if length is None and "Transfer-Encoding" not in request.headers:
-        raise Refused(HTTPStatus.LENGTH_REQUIRED, "no-length")
+        raise BadRequest(HTTPStatus.LENGTH_REQUIRED, "no-length")
     if length is not None and length > BODY_MAX:
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
+        raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
     if "Content-Encoding" in request.headers:
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-encoding")
+        raise BadRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-encoding")
     served = request.protocol
-    assert isinstance(served, Served)
+    assert isinstance(served, AdmittedConnection)
     try:
         async with asyncio.timeout(seconds):
             await _expect(request)
             with served.connection.reading(request.content):
                 return await _read(request)
     except TimeoutError:
-        raise Refused(HTTPStatus.REQUEST_TIMEOUT, "body-deadline") from None
+        raise BadRequest(HTTPStatus.REQUEST_TIMEOUT, "body-deadline") from None
     except TooMuch:
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-much-data") from None
+        raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-much-data") from None
     except web.RequestPayloadError:
-        raise Refused(HTTPStatus.BAD_REQUEST, "bad-body") from None
+        raise BadRequest(HTTPStatus.BAD_REQUEST, "bad-body") from None
 
 
 async def _expect(request: web.BaseRequest) -> None:
     expected = {value.strip().lower() for value in request.headers.getall("Expect", [])} - {""}
     if expected - {"100-continue"}:
-        raise Refused(HTTPStatus.EXPECTATION_FAILED, "expectation")
+        raise BadRequest(HTTPStatus.EXPECTATION_FAILED, "expectation")
     if expected and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -78,5 +78,5 @@ async def _read(request: web.BaseRequest) -> bytes:
             return body
         body += chunk
         if len(body) > BODY_MAX:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
-    raise Refused(HTTPStatus.BAD_REQUEST, "gone")
+            raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
+    raise BadRequest(HTTPStatus.BAD_REQUEST, "gone")

@@ -17,8 +17,8 @@ from upnp_gw.ledger.events import Event, Ipv6FirewallChanged, LanChanged, TableC
 from upnp_gw.model.mapping import Instant
 from upnp_gw.model.request import Source
 from upnp_gw.protocols.gena.messages import Callback, EventAnswer, parse_status
-from upnp_gw.protocols.gena.subscriptions import Delivery, Outcome, Properties, Subscriptions
-from upnp_gw.protocols.igd_services import Face, Service
+from upnp_gw.protocols.gena.subscriptions import Delivery, DeliveryOutcome, Properties, Subscriptions
+from upnp_gw.protocols.igd_services import IgdVersion, Service
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ LOG_INTERVAL_S = 60.0
 """At most one line of each kind in this time."""
 
 
-class Eventing:
+class GenaDelivery:
     """Event subscriptions of all faces and services. Use it on one event loop, between start and stop."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Eventing:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def serve(
-        self, method: str, face: Face, service: Service, headers: Mapping[str, str], source: Source
+        self, method: str, face: IgdVersion, service: Service, headers: Mapping[str, str], source: Source
     ) -> EventAnswer:
         """Answers SUBSCRIBE and UNSUBSCRIBE. ``source`` is on a LAN: the HTTP server has made sure (IGD-200).
 
@@ -117,7 +117,7 @@ class Eventing:
             self._timer = self._loop.call_later(max(0.0, deadline - self._clock().boot), self._pump)
 
     async def _deliver(self, delivery: Delivery) -> None:
-        outcome = Outcome.FAILED
+        outcome = DeliveryOutcome.FAILED
         try:
             outcome = await send(delivery, self._deadline_s)
         finally:
@@ -126,13 +126,13 @@ class Eventing:
                 self._count_outcome(delivery, outcome)
                 self._pump()
 
-    def _count_outcome(self, delivery: Delivery, outcome: Outcome) -> None:
+    def _count_outcome(self, delivery: Delivery, outcome: DeliveryOutcome) -> None:
         match outcome:
-            case Outcome.DELIVERED:
+            case DeliveryOutcome.DELIVERED:
                 self.counts["notified"] += 1
-            case Outcome.FAILED:
+            case DeliveryOutcome.FAILED:
                 self._count("abandoned", "a subscriber took no event: %s", delivery.source.address)
-            case Outcome.UNKNOWN_SID:
+            case DeliveryOutcome.UNKNOWN_SID:
                 self._count("forgotten", "a subscriber forgot its subscription: %s", delivery.source.address)
 
     def _count(self, kind: str, message: str, *arguments: object) -> None:
@@ -144,7 +144,7 @@ class Eventing:
             log.info(message, *arguments)
 
 
-async def send(delivery: Delivery, deadline_s: float = DEADLINE_S) -> Outcome:
+async def send(delivery: Delivery, deadline_s: float = DEADLINE_S) -> DeliveryOutcome:
     """Sends a message to the first callback that answers 200..299 in time (IGD-191)."""
     for callback in delivery.callbacks:
         try:
@@ -153,10 +153,10 @@ async def send(delivery: Delivery, deadline_s: float = DEADLINE_S) -> Outcome:
         except OSError:  # TimeoutError is one
             continue
         if status is not None and 200 <= status < 300:
-            return Outcome.DELIVERED
+            return DeliveryOutcome.DELIVERED
         if status == HTTPStatus.PRECONDITION_FAILED:
-            return Outcome.UNKNOWN_SID
-    return Outcome.FAILED
+            return DeliveryOutcome.UNKNOWN_SID
+    return DeliveryOutcome.FAILED
 
 
 async def _exchange(callback: Callback, interface: str, request: bytes) -> int | None:

@@ -57,7 +57,7 @@ class Refusals:
             log.info("refused a request of %s: %s (%d so far)", who, reason, self.counts[reason])
 
 
-class Guest(Protocol):
+class WaitingConnection(Protocol):
     """A connection that asks for admission."""
 
     def begin(self) -> None:
@@ -70,7 +70,7 @@ class Guest(Protocol):
 @dataclass(slots=True)
 class _Host:
     inside: int = 0
-    waiting: deque[Guest] = field(default_factory=deque)
+    waiting: deque[WaitingConnection] = field(default_factory=deque)
 
 
 class Admission:
@@ -81,9 +81,9 @@ class Admission:
         self._now = now
         self._wasted = Throttle[Hashable](limits.wasted)
         self._hosts: dict[Hashable, _Host] = {}
-        self._all: set[Guest] = set()
+        self._all: set[WaitingConnection] = set()
 
-    def knock(self, host: Hashable, connection: Guest) -> str | None:
+    def knock(self, host: Hashable, connection: WaitingConnection) -> str | None:
         """Why it is turned away. None: ``connection.begin()`` was called, or will be when there is room."""
         if self._wasted.level(host, self._now().boot) < 1:
             return "wasted-connections"
@@ -104,7 +104,7 @@ class Admission:
         """A connection of this host came to nothing."""
         self._wasted.spend(host, 1, self._now().boot)
 
-    def leave(self, host: Hashable, connection: Guest) -> None:
+    def leave(self, host: Hashable, connection: WaitingConnection) -> None:
         if connection not in self._all:
             return
         self._all.discard(connection)

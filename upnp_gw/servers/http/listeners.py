@@ -26,7 +26,7 @@ IPV6_FREEBIND = 78
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListenAddress:
     """Where one socket listens."""
 
     interface: str
@@ -37,10 +37,10 @@ class Place:
         return f"{self.address} on {self.interface}"
 
 
-def places(network: Network) -> frozenset[Place]:
+def places(network: Network) -> frozenset[ListenAddress]:
     """Every LAN address, IPv4 and IPv6, link-local ones among them."""
     return frozenset(
-        Place(link.name, link.index, address)
+        ListenAddress(link.name, link.index, address)
         for link in network.lans
         if link.index
         for addresses in (link.ipv4, link.ipv6)
@@ -48,7 +48,7 @@ def places(network: Network) -> frozenset[Place]:
     )
 
 
-def listen(place: Place, port: int) -> socket.socket:
+def listen(place: ListenAddress, port: int) -> socket.socket:
     """A listening socket that takes only connections over the place's link. Raises OSError."""
     version6 = place.address.version == 6
     sock = socket.socket(socket.AF_INET6 if version6 else socket.AF_INET, socket.SOCK_STREAM)
@@ -74,12 +74,12 @@ def listen(place: Place, port: int) -> socket.socket:
     return sock
 
 
-class Listeners:
+class HttpListeners:
     """The open sockets, kept equal to the network's LAN addresses."""
 
     def __init__(self, connection: Callable[[str], asyncio.Protocol]) -> None:
         self._connection = connection
-        self._open: dict[Place, asyncio.Server] = {}
+        self._open: dict[ListenAddress, asyncio.Server] = {}
         self.port = 0
 
     async def start(self, network: Network, port: int) -> int:
@@ -97,7 +97,7 @@ class Listeners:
                 return self.port
         raise AssertionError("the last attempt returns or raises")
 
-    async def follow(self, network: Network) -> list[tuple[Place, OSError]]:
+    async def follow(self, network: Network) -> list[tuple[ListenAddress, OSError]]:
         """Closes what is gone, opens what is new; the answer names what could not be opened."""
         wanted = places(network)
         for place in [place for place in self._open if place not in wanted]:
@@ -115,10 +115,10 @@ class Listeners:
             self._open.popitem()[1].close()
 
     @property
-    def open(self) -> frozenset[Place]:
+    def open(self) -> frozenset[ListenAddress]:
         return frozenset(self._open)
 
-    async def _listen(self, place: Place) -> None:
+    async def _listen(self, place: ListenAddress) -> None:
         sock = listen(place, self.port)
         self.port = sock.getsockname()[1]
         loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from upnp_gw.protocols.igd.soap import CONTENT_TYPE
 from upnp_gw.protocols.igd_services import (
     SERVICES,
-    Face,
+    IgdVersion,
     Service,
     control_path,
     description_path,
@@ -29,26 +29,26 @@ allows. On the gateway itself, <code>upnp-gw list</code> shows what is open and 
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ServedDocument:
     body: bytes
     content_type: str = CONTENT_TYPE
 
 
 @dataclass(frozen=True, slots=True)
 class ControlUrl:
-    face: Face
+    face: IgdVersion
     service: Service
 
 
 @dataclass(frozen=True, slots=True)
 class EventUrl:
-    face: Face
+    face: IgdVersion
     service: Service
 
 
-Resource = Document | ControlUrl | EventUrl
+Resource = ServedDocument | ControlUrl | EventUrl
 METHODS: dict[type[Resource], tuple[str, ...]] = {
-    Document: ("GET", "HEAD"),
+    ServedDocument: ("GET", "HEAD"),
     ControlUrl: ("POST",),
     EventUrl: ("SUBSCRIBE", "UNSUBSCRIBE"),
 }
@@ -58,9 +58,9 @@ KNOWN_METHODS = frozenset({"PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNEC
 
 def routes(documents: Mapping[str, bytes], token: str) -> dict[str, Resource]:
     """Path -> what is there. Control and event paths exist for the faces whose description is served."""
-    table: dict[str, Resource] = {"/": Document(PAGE, 'text/html; charset="utf-8"')}
-    table |= {path: Document(body) for path, body in documents.items()}
-    for face in Face:
+    table: dict[str, Resource] = {"/": ServedDocument(PAGE, 'text/html; charset="utf-8"')}
+    table |= {path: ServedDocument(body) for path, body in documents.items()}
+    for face in IgdVersion:
         if description_path(face) in documents:
             for service in SERVICES[face]:
                 table[control_path(token, face, service)] = ControlUrl(face, service)
@@ -70,14 +70,14 @@ def routes(documents: Mapping[str, bytes], token: str) -> dict[str, Resource]:
 
 def new_paths(documents: Mapping[str, bytes]) -> dict[str, str]:
     """Path of the version 1 description -> the version 2 one in its place for ``NEW_AGENT``."""
-    both = {description_path(face) for face in Face} <= documents.keys()
-    return {description_path(Face.IGD1): description_path(Face.IGD2)} if both else {}
+    both = {description_path(face) for face in IgdVersion} <= documents.keys()
+    return {description_path(IgdVersion.IGD1): description_path(IgdVersion.IGD2)} if both else {}
 
 
 def old_paths(documents: Mapping[str, bytes]) -> dict[str, str]:
     """Path of a version 2 document -> the version 1 document in its place for ``OLD_AGENTS``."""
-    twins = {description_path(Face.IGD2): description_path(Face.IGD1)}
-    for service in SERVICES[Face.IGD2]:
-        if twin := service_of(Face.IGD1, service.name):
-            twins[scpd_path(Face.IGD2, service)] = scpd_path(Face.IGD1, twin)
+    twins = {description_path(IgdVersion.IGD2): description_path(IgdVersion.IGD1)}
+    for service in SERVICES[IgdVersion.IGD2]:
+        if twin := service_of(IgdVersion.IGD1, service.name):
+            twins[scpd_path(IgdVersion.IGD2, service)] = scpd_path(IgdVersion.IGD1, twin)
     return {path: twin for path, twin in twins.items() if twin in documents}

@@ -12,7 +12,7 @@ from async_upnp_client.client_factory import UpnpFactory
 from async_upnp_client.const import HttpRequest, HttpResponse
 
 from upnp_gw.protocols.igd.model import ActionModel, ArgumentModel, DataType, ServiceModel, ServiceModels
-from upnp_gw.protocols.igd_services import SERVICES, Face, description_path
+from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, description_path
 
 BASE = "http://127.0.0.1"
 """Where the documents pretend to be; no packet goes there."""
@@ -38,8 +38,8 @@ async def load_service_models(documents: Mapping[str, bytes]) -> ServiceModels:
     ``protocols.faces`` has and its description has not. Both are defects of what we ship.
     """
     factory = UpnpFactory(_Documents(documents))
-    models: dict[tuple[Face, str], ServiceModel] = {}
-    for face in Face:
+    models: dict[tuple[IgdVersion, str], ServiceModel] = {}
+    for face in IgdVersion:
         if description_path(face) not in documents:
             continue
         device = await factory.async_create_device(f"{BASE}{description_path(face)}")

@@ -20,22 +20,22 @@ from upnp_gw.model.request import Source, View
 from upnp_gw.protocols.igd.layer3_forwarding import default_connection_service
 from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.igd.soap import CONTENT_TYPE
-from upnp_gw.protocols.igd_services import Face, Level, Service
-from upnp_gw.servers.http.connection import Connection, Door, Served
+from upnp_gw.protocols.igd_services import IgdVersion, Level, Service
+from upnp_gw.servers.http.connection import AdmittedConnection, Connection, ConnectionContext
 from upnp_gw.servers.http.control import Control, Handle
-from upnp_gw.servers.http.framing import Refused, check_framing, read_body
+from upnp_gw.servers.http.framing import BadRequest, check_framing, read_body
 from upnp_gw.servers.http.host_header import wrong_host
 from upnp_gw.servers.http.limits import Admission, HttpLimits, Refusals
-from upnp_gw.servers.http.listeners import Listeners
+from upnp_gw.servers.http.listeners import HttpListeners
 from upnp_gw.servers.http.routes import (
     KNOWN_METHODS,
     METHODS,
     NEW_AGENT,
     OLD_AGENTS,
     ControlUrl,
-    Document,
     EventUrl,
     Resource,
+    ServedDocument,
     new_paths,
     old_paths,
     routes,
@@ -47,7 +47,7 @@ STOP_S = 10.0
 """How long ``stop`` waits for the answers in hand."""
 
 
-class EventAnswer(Protocol):
+class EventReply(Protocol):
     """The answer to SUBSCRIBE or UNSUBSCRIBE; its body is empty."""
 
     @property
@@ -62,8 +62,8 @@ class Eventing(Protocol):
     """What the server needs of ``servers.gena``."""
 
     def serve(
-        self, method: str, face: Face, service: Service, headers: Mapping[str, str], source: Source
-    ) -> EventAnswer: ...
+        self, method: str, face: IgdVersion, service: Service, headers: Mapping[str, str], source: Source
+    ) -> EventReply: ...
 
     def delivered(self, sid: str) -> None:
         """The answer with this sid was written: the initial event may go (IGD-181)."""
@@ -87,7 +87,7 @@ class HttpServer:
         *,
         documents: Mapping[str, bytes],
         token: str,
-        udns: Mapping[Face, Mapping[Level, str]],
+        udns: Mapping[IgdVersion, Mapping[Level, str]],
         models: ServiceModels,
         view: View,
         handle: Handle,
@@ -111,9 +111,9 @@ class HttpServer:
         self._host_of = host_of
         self._admission = Admission(self._limits, now)
         self._refusals = Refusals(now)
-        self._listeners = Listeners(self._connection)
+        self._listeners = HttpListeners(self._connection)
         self._server: web.Server | None = None
-        self._door: Door | None = None
+        self._door: ConnectionContext | None = None
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -123,7 +123,7 @@ class HttpServer:
     async def start(self, network: Network, port: int) -> int:
         """Listens on every LAN address; 0 chooses a free port. Returns the port. Raises OSError."""
         self._server = web.Server(self._serve)
-        self._door = Door(
+        self._door = ConnectionContext(
             self._server,
             self._limits,
             self._admission,
@@ -166,7 +166,7 @@ class HttpServer:
     async def _serve(self, request: web.BaseRequest) -> web.Response:
         """One request, from its complete head to the last byte of its answer, within ``answer_s``."""
         served = request.protocol
-        assert isinstance(served, Served)
+        assert isinstance(served, AdmittedConnection)
         connection, source = served.connection, served.connection.source
         assert source is not None
         connection.head_complete()
@@ -197,13 +197,13 @@ class HttpServer:
         try:
             resource = self._resource(request)
             match resource:
-                case Document():
+                case ServedDocument():
                     response = self._response(HTTPStatus.OK, resource.body, resource.content_type)
                 case ControlUrl():
                     response = await self._call(request, resource, source)
                 case EventUrl():
                     response, sid = self._subscription(request, resource, source)
-        except Refused as refused:
+        except BadRequest as refused:
             self._refusals.note(refused.reason, source.address)
             return self._error(refused.status, refused.headers), None
         if "Accept-Language" in request.headers:
@@ -213,12 +213,12 @@ class HttpServer:
     def _resource(self, request: web.BaseRequest) -> Resource:
         """What the path names, after every check that the head allows. Raises Refused."""
         if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._limits.head:
-            raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
+            raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
         check_framing(request)
         if (status := wrong_host(request, self._network(), self._listeners.port)) is not None:
-            raise Refused(status, "host")
+            raise BadRequest(status, "host")
         if request.method not in KNOWN_METHODS:
-            raise Refused(HTTPStatus.NOT_IMPLEMENTED, "unknown-method")
+            raise BadRequest(HTTPStatus.NOT_IMPLEMENTED, "unknown-method")
         path = request.rel_url.raw_path
         agent = request.headers.get("User-Agent", "")
         if any(old in agent for old in OLD_AGENTS):
@@ -227,12 +227,12 @@ class HttpServer:
             path = self._new_paths.get(path, path)
         resource = self._routes.get(path)
         if resource is None:
-            raise Refused(HTTPStatus.NOT_FOUND, "no-such-path")
+            raise BadRequest(HTTPStatus.NOT_FOUND, "no-such-path")
         methods = METHODS[type(resource)]
         if request.method not in methods:
-            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", {"ALLOW": ", ".join(methods)})
-        if not isinstance(resource, Document) and from_browser(request.headers):
-            raise Refused(HTTPStatus.FORBIDDEN, "from-a-browser")
+            raise BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, "method", {"ALLOW": ", ".join(methods)})
+        if not isinstance(resource, ServedDocument) and from_browser(request.headers):
+            raise BadRequest(HTTPStatus.FORBIDDEN, "from-a-browser")
         return resource
 
     @staticmethod
@@ -246,7 +246,7 @@ class HttpServer:
         body = await read_body(request, self._limits.body_s)
         answer = await self._control.serve(url.face, url.service, source, request.headers, body)
         if answer.status not in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR):
-            raise Refused(answer.status, answer.reason)
+            raise BadRequest(answer.status, answer.reason)
         if answer.reason.startswith("fault-"):
             self._refusals.counts[answer.reason] += 1
         elif answer.reason:

@@ -13,7 +13,7 @@ from enum import Enum
 from upnp_gw.protocols.rate_limit import Rate, Throttle
 
 
-class Sort(Enum):
+class DatagramKind(Enum):
     """What a datagram asks for, and the room for it: (one source, all sources), in datagrams."""
 
     READ = (Rate(64, 16), Rate(512, 256))
@@ -36,12 +36,12 @@ AT_ONCE, AT_ONCE_OF_ALL = 32, 512
 whoever asks 128 things at once makes the next one wait for all of them. The sources' retries come back later."""
 
 
-class Limits:
+class DatagramLimits:
     """The rooms of all sockets together. Memory is bounded by the throttles."""
 
     def __init__(self) -> None:
         self._asking: Counter[Hashable] = Counter()
-        self._throttles = {sort: Throttle[Hashable](*sort.value) for sort in Sort}
+        self._throttles = {sort: Throttle[Hashable](*sort.value) for sort in DatagramKind}
         self._heard = Throttle[Hashable](HEARD)
 
     def hear(self, sender: Hashable, now: float) -> bool:
@@ -61,6 +61,6 @@ class Limits:
         if not self._asking[sender]:
             del self._asking[sender]
 
-    def admit(self, sort: Sort, sender: Hashable, now: float) -> bool:
+    def admit(self, sort: DatagramKind, sender: Hashable, now: float) -> bool:
         """Whether one more datagram of this sort is answered."""
         return self._throttles[sort].spend(sender, 1, now)

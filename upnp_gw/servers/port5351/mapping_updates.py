@@ -15,7 +15,7 @@ Build = Callable[[int], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Contact:
+class ClientContact:
     """Where the last answered request for a mapping came from."""
 
     key: SocketKey
@@ -26,7 +26,7 @@ class Contact:
 
 @dataclass(slots=True)
 class _Update:
-    contact: Contact
+    contact: ClientContact
     build: Build
     series: Series = field(default_factory=lambda: Series(UPDATES))
 
@@ -35,33 +35,33 @@ class MappingUpdates:
     """Contacts and the updates under way, by mapping id."""
 
     def __init__(self) -> None:
-        self._contacts: dict[str, Contact] = {}
+        self._contacts: dict[str, ClientContact] = {}
         self._updates: dict[str, _Update] = {}
 
     def __len__(self) -> int:
         """How many updates are under way."""
         return len(self._updates)
 
-    def answered(self, mapping: str, contact: Contact) -> None:
+    def answered(self, mapping: str, contact: ClientContact) -> None:
         """The client was given a success: it knows the mapping as it is."""
         self._contacts[mapping] = contact
         self._updates.pop(mapping, None)
 
-    def forget(self, mapping: str) -> Contact | None:
+    def forget(self, mapping: str) -> ClientContact | None:
         """The mapping is gone, or the client released it. An update that tells of the loss goes on."""
         return self._contacts.pop(mapping, None)
 
-    def contacts(self) -> dict[str, Contact]:
+    def contacts(self) -> dict[str, ClientContact]:
         return dict(self._contacts)
 
-    def tell(self, mapping: str, contact: Contact, build: Build, now: float) -> None:
+    def tell(self, mapping: str, contact: ClientContact, build: Build, now: float) -> None:
         """Begins an update, in the place of one that is under way."""
         update = self._updates[mapping] = _Update(contact, build)
         update.series.begin(now)
 
-    def due(self, now: float, epoch_s: int) -> list[tuple[Contact, bytes]]:
+    def due(self, now: float, epoch_s: int) -> list[tuple[ClientContact, bytes]]:
         """What to send now."""
-        found: list[tuple[Contact, bytes]] = []
+        found: list[tuple[ClientContact, bytes]] = []
         for mapping, update in list(self._updates.items()):
             if update.series.take_due(now):
                 message = update.build(epoch_s)

@@ -23,12 +23,12 @@ from upnp_gw.model.request import (
 )
 from upnp_gw.protocols.pcp import mapping as pcp_mapping
 from upnp_gw.protocols.pcp.messages import ResultCode
-from upnp_gw.protocols.pending import Question
-from upnp_gw.protocols.port5351 import PortControl
+from upnp_gw.protocols.pending import PendingReply
+from upnp_gw.protocols.port5351 import Port5351
 from upnp_gw.protocols.retransmit import ANNOUNCEMENTS, Series
-from upnp_gw.servers.port5351.limits import Limits, Sort
-from upnp_gw.servers.port5351.mapping_updates import Contact, MappingUpdates
-from upnp_gw.servers.port5351.socket import Datagram, PortControlSocket, SocketAddress, SocketKey
+from upnp_gw.servers.port5351.limits import DatagramKind, DatagramLimits
+from upnp_gw.servers.port5351.mapping_updates import ClientContact, MappingUpdates
+from upnp_gw.servers.port5351.socket import Datagram, Port5351Socket, SocketAddress, SocketKey
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +43,14 @@ TOLD = frozenset({"policy", "revoked", "quarantine"})
 not who held it."""
 
 
-class PortControlServer:
+class Port5351Server:
     """``start`` after the gateway. ``handle`` is ``Gateway.handle``; ``stands`` tells whether a request is about a
     mapping that stands; ``find`` gives a mapping by id; ``epoch_s`` the epoch's seconds now; ``left_s`` the seconds
     until a mapping's lease over PCP ends; ``sender_of`` whose share a datagram is counted against."""
 
     def __init__(
         self,
-        dialogue: PortControl,
+        dialogue: Port5351,
         network: Callable[[], Network],
         clock: Callable[[], Instant],
         handle: Callable[[ChangeRequest], Awaitable[Reply]],
@@ -75,10 +75,10 @@ class PortControlServer:
         self._left_s = left_s
         self._sender_of = sender_of
         self._running = False
-        self._limits = Limits()
+        self._limits = DatagramLimits()
         self._announcements = Series(ANNOUNCEMENTS)
         self._updates = MappingUpdates()
-        self._sockets: dict[SocketKey, PortControlSocket] = {}
+        self._sockets: dict[SocketKey, Port5351Socket] = {}
         self._spoken: set[SocketKey] = set()
         """Sockets over which somebody asked: where announcements go beside link-local IPv6 (decision Q15)."""
         self._pending: set[tuple[SocketAddress, bytes]] = set()
@@ -183,7 +183,7 @@ class PortControlServer:
 
     def _open(self, key: SocketKey) -> bool:
         try:
-            opened = PortControlSocket(key)
+            opened = Port5351Socket(key)
         except OSError as error:
             self._reopen_at = self._clock().boot + REOPEN_S
             self._drop("open", f"{key.address} on {key.interface}: {error.strerror}")
@@ -229,10 +229,10 @@ class PortControlServer:
             raise WireError("port-zero")
         found = self._dialogue.receive(datagram.data, source, self._external(), self._epoch_s())
         if isinstance(found, bytes):
-            self._admit(Sort.READ, sender, now)
+            self._admit(DatagramKind.READ, sender, now)
             self._answer(key, found, datagram.peer)
             return
-        self._admit(Sort.STANDING if self._stands(found.request) else Sort.NEW, sender, now)
+        self._admit(DatagramKind.STANDING if self._stands(found.request) else DatagramKind.NEW, sender, now)
         pending = (datagram.peer, datagram.data)
         if pending in self._pending:
             raise WireError("repeated")
@@ -241,11 +241,11 @@ class PortControlServer:
         self._pending.add(pending)
         self._spawn(self._ask(key, datagram, found, sender))
 
-    def _admit(self, sort: Sort, sender: Hashable, now: Instant) -> None:
+    def _admit(self, sort: DatagramKind, sender: Hashable, now: Instant) -> None:
         if not self._limits.admit(sort, sender, now.boot):
             raise WireError(f"too-many-{sort.name.lower()}")
 
-    async def _ask(self, key: SocketKey, datagram: Datagram, question: Question, sender: Hashable) -> None:
+    async def _ask(self, key: SocketKey, datagram: Datagram, question: PendingReply, sender: Hashable) -> None:
         try:
             reply = await self._handle(question.request)
         finally:
@@ -258,7 +258,7 @@ class PortControlServer:
             return
         pcp = question.request.via is Via.PCP
         if pcp and isinstance(reply, Granted) and self._find(reply.mapping.id) is not None:
-            self._updates.answered(reply.mapping.id, Contact(key, datagram.peer, question.insists))
+            self._updates.answered(reply.mapping.id, ClientContact(key, datagram.peer, question.insists))
         self._answer(key, question.answer(reply, self._epoch_s()), datagram.peer)
 
     def _answer(self, key: SocketKey, data: bytes, peer: SocketAddress) -> None:
@@ -268,7 +268,7 @@ class PortControlServer:
 
     # -- unasked
 
-    def _tell(self, mapping_id: str, contact: Contact) -> None:
+    def _tell(self, mapping_id: str, contact: ClientContact) -> None:
         def build(epoch_s: int) -> bytes | None:
             mapping = self._find(mapping_id)
             if mapping is None:
@@ -278,7 +278,7 @@ class PortControlServer:
 
         self._updates.tell(mapping_id, contact, build, self._clock().boot)
 
-    def _tell_loss(self, mapping: Mapping, contact: Contact, result: ResultCode) -> None:
+    def _tell_loss(self, mapping: Mapping, contact: ClientContact, result: ResultCode) -> None:
         self._updates.tell(
             mapping.id,
             contact,
@@ -286,7 +286,7 @@ class PortControlServer:
             self._clock().boot,
         )
 
-    async def _release(self, mapping: Mapping, contact: Contact) -> None:
+    async def _release(self, mapping: Mapping, contact: ClientContact) -> None:
         """Ends the lease of a client that has been told that it has no mapping any more."""
         hold = mapping.hold_of(Via.PCP.protocol)
         if hold is not None:

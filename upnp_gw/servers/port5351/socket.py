@@ -12,7 +12,7 @@ from upnp_gw.model.mapping import IPAddress
 from upnp_gw.protocols.pcp.codec import MAX_BYTES
 from upnp_gw.protocols.port5351 import CLIENT_PORT, PORT
 from upnp_gw.servers import udp_options
-from upnp_gw.servers.udp_filter import Filter
+from upnp_gw.servers.udp_filter import SocketFilter
 
 ALL_HOSTS = "224.0.0.1"
 ALL_NODES = "ff02::1"
@@ -42,7 +42,7 @@ class Datagram(NamedTuple):
     peer: SocketAddress
 
 
-class PortControlSocket:
+class Port5351Socket:
     """Raises OSError where the address is not (or not yet) to be had, or the port is taken."""
 
     def __init__(self, key: SocketKey) -> None:
@@ -54,7 +54,7 @@ class PortControlSocket:
         )
         try:
             udp_options.enlarge(self._socket)
-            self._filter = Filter(self._socket, key.version)
+            self._filter = SocketFilter(self._socket, key.version)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, key.interface.encode())
             if four:
                 self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)

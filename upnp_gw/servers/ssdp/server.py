@@ -16,13 +16,13 @@ from upnp_gw.model.request import Source
 from upnp_gw.protocols.igd.description import RootDevice
 from upnp_gw.protocols.rate_limit import Rate, Throttle
 from upnp_gw.protocols.ssdp import (
+    AnnouncementRound,
     Announcer,
+    MessageIdentity,
     Nts,
     Peer,
     Responder,
-    Round,
-    Target,
-    Voice,
+    SsdpTarget,
     build_alive,
     build_byebye,
     build_update,
@@ -86,7 +86,7 @@ class Ssdp:
         uniform: Uniform = random.uniform,
     ) -> None:
         ordered = tuple(sorted(roots, key=lambda root: root.face.version))
-        self.voice = Voice(ordered, server_token(os.uname().release), max_age_s, http_port)
+        self.voice = MessageIdentity(ordered, server_token(os.uname().release), max_age_s, http_port)
         self.drops: Counter[str] = Counter()
         """Datagrams not answered, and messages not sent, by reason."""
         self._read_network = network
@@ -261,7 +261,7 @@ class Ssdp:
             wait = max(0.0, min(deadlines) - self._clock().boot)
             self._timer = asyncio.get_running_loop().call_later(wait, self._on_timer)
 
-    def _announce(self, round_: Round) -> None:
+    def _announce(self, round_: AnnouncementRound) -> None:
         """One complete set of every root device on every channel."""
         for channel in self._channels:
             peer = Peer(channel.group.address, PORT)
@@ -274,7 +274,7 @@ class Ssdp:
             elif not sent:
                 self._announcer.failed(self._clock().boot)
 
-    def _message(self, round_: Round, channel: Channel, target: Target) -> bytes:
+    def _message(self, round_: AnnouncementRound, channel: Channel, target: SsdpTarget) -> bytes:
         group, own, boot_id = channel.group.host, channel.own, round_.boot_id
         if round_.nts is Nts.ALIVE:
             return build_alive(self.voice, target, group=group, own=own, boot_id=boot_id)

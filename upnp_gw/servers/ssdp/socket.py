@@ -11,7 +11,7 @@ from upnp_gw.protocols.ssdp.groups import GROUPS, PORT
 from upnp_gw.protocols.ssdp.responder import Peer
 from upnp_gw.protocols.ssdp.search import MAX_BYTES, START_LINE
 from upnp_gw.servers import udp_options
-from upnp_gw.servers.udp_filter import Filter
+from upnp_gw.servers.udp_filter import SocketFilter
 
 # Not in Python's socket module everywhere: linux/in.h, linux/in6.h.
 IP_PKTINFO = 8
@@ -55,7 +55,7 @@ class SsdpSocket:
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             udp_options.enlarge(self._socket)
-            self._filter = Filter(self._socket, version, START_LINE[:8])
+            self._filter = SocketFilter(self._socket, version, START_LINE[:8])
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.name.encode())
             (self._set_up_ipv4 if version == 4 else self._set_up_ipv6)()
         except OSError:
