@@ -152,8 +152,8 @@ class Daemon:
         self._operations = RequestOperations(
             policy=policy,
             ledger=Ledger(),
-            surroundings=self._around,
-            book=DeviceHistory(policy.limits),
+            environment=self._around,
+            history=DeviceHistory(policy.limits),
             random=SystemRandom(),
             visibility=config.visibility,
             refuse_private_external=config.refuse_private_external,
@@ -218,23 +218,29 @@ class Daemon:
             policy_source=lambda: self._enforcer.policies.source,
             policy_problem=lambda: self._reload.problem,
             locations=self._lan_side.locations,
-            hindrances=self._hindrances.now,
+            obstacles=self._hindrances.now,
             counters=self._counts,
             doctor=lambda: examine(config, os.getpid()),
         )
         operator = GatewayOperator(self.gateway, self._store, told)
-        people = DeviceCommands(self.gateway, self._enforcer, self._netwatch.probe, operator.shown)
-        self._spawn(people.keep())
-        inquiry = PolicyCommands(self.gateway, self._store, self._enforcer, self._reload, operator.decision)
+        device_commands = DeviceCommands(self.gateway, self._enforcer, self._netwatch.probe, operator.shown)
+        self._spawn(device_commands.keep())
+        policy_commands = PolicyCommands(self.gateway, self._store, self._enforcer, self._reload, operator.decision)
         advice = EvidenceCommands(
             self._operations, self._witness, self._enforcer.policies, self._upkeep.count, self._netwatch.probe
         )
-        control = ControlServer(operator, config.runtime_dir, claim=self._claim, more=[people, inquiry, advice])
+        control = ControlServer(
+            operator, config.runtime_dir, claim=self._claim, more=[device_commands, policy_commands, advice]
+        )
         self._stack.push_async_callback(control.close)
         await control.start()
 
     def _counts(self) -> dict[str, int]:
-        parts = (self._lan_side.counts(), self._upkeep.over_share.counts(), self.gateway.books.owed.counts())
+        parts = (
+            self._lan_side.counts(),
+            self._upkeep.over_share.counts(),
+            self.gateway.books.write_backlog.counts(),
+        )
         return {name: count for part in parts for name, count in part.items()}
 
     def _ipv6_firewall(self) -> Ipv6Firewall:

@@ -29,14 +29,14 @@ async def witnessed() -> None:
             events = [event for event in home.events if isinstance(event, Decided)]
             begun = time.perf_counter()
             for event in events:
-                home.witness.on_event(event)
+                home.evidence_collector.on_event(event)
             print(f"a request:                {(time.perf_counter() - begun) / len(events) * 1e6:7.1f} us")
             reading = await home.firewall.read(remotes=True)
             begun = time.perf_counter()
-            home.witness.on_counted(reading, True)
+            home.evidence_collector.on_counted(reading, True)
             print(f"a reading, 1000 mappings: {(time.perf_counter() - begun) * 1e3:7.1f} ms")
             begun = time.perf_counter()
-            await home.witness.flush()
+            await home.evidence_collector.flush()
             print(f"writing what changed:     {(time.perf_counter() - begun) * 1e3:7.1f} ms")
 
 

@@ -86,8 +86,8 @@ def main() -> None:
             if same in known:
                 continue
             known.add(same)
-            face = "igd1" if b"igd1" in data or b"Device:1" in data else "igd2"
-            row = {"client": client, "kind": kind, "face": face, "bytes": data.decode("latin-1")}
+            igd_version = "igd1" if b"igd1" in data or b"Device:1" in data else "igd2"
+            row = {"client": client, "kind": kind, "face": igd_version, "bytes": data.decode("latin-1")}
             print(json.dumps(row, ensure_ascii=False))
 
 

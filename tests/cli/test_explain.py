@@ -47,7 +47,7 @@ who = "tv"
 async def home(tmp_path: Path) -> AsyncIterator[ReloadFixture]:
     (tmp_path / "run").mkdir()
     async with reload_home(tmp_path, POLICY) as home:
-        server = ControlServer(home.operator, tmp_path / "run", more=[home.inquiry])
+        server = ControlServer(home.operator, tmp_path / "run", more=[home.policy_commands])
         await server.start()
         yield home
         await server.close()
@@ -63,8 +63,8 @@ def fits(answer: Result) -> bool:
 
 
 async def test_explain_tells_every_rule(home: ReloadFixture, upnp_gw: Run) -> None:
-    await home.house.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
-    refused = await home.house.refused(22, PC_IP)
+    await home.gateway_fixture.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
+    refused = await home.gateway_fixture.refused(22, PC_IP)
     allowed = await command(upnp_gw, "explain", "d1")
     assert allowed.exit_code == 0, allowed.output
     assert "games CHARGED: room 2/2" in allowed.output
@@ -84,8 +84,8 @@ async def test_explain_tells_every_rule(home: ReloadFixture, upnp_gw: Run) -> No
 async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     home: ReloadFixture, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await home.house.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
-    before = home.house.operations.policy.digest
+    await home.gateway_fixture.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
+    before = home.gateway_fixture.operations.policy.digest
     home.file.write_text(POLICY.replace("3000-4000", "1-2000"))
     assert (await command(upnp_gw, "reload")).exit_code == 0
     told = await command(upnp_gw, "explain", "d1", "--all")
@@ -102,7 +102,7 @@ async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     assert "(games: room 2/2)" in told.output
     assert "clamp 7d -> 4h" in told.output
     assert "granted by rule games, lease 4h" in told.output
-    for of_now in ("CHARGED", "1-2000", home.house.operations.policy.digest):
+    for of_now in ("CHARGED", "1-2000", home.gateway_fixture.operations.policy.digest):
         assert of_now not in told.output
     assert fits(told)
 
@@ -110,8 +110,8 @@ async def test_explain_tells_an_old_decision_by_the_rules_of_then(
 async def test_explain_tells_times_as_times(
     home: ReloadFixture, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await home.house.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
-    at = home.house.clock.now.wall
+    await home.gateway_fixture.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
+    at = home.gateway_fixture.clock.now.wall
     told = await command(upnp_gw, "explain", "d1")
     here = datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     assert told.output.startswith(f"{here} allow ps5 pcp map udp 3074"), told.output
@@ -141,8 +141,8 @@ def test_facts_are_told_in_words(facts: dict[str, object], says: str) -> None:
 
 
 async def test_try_changes_nothing(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
-    await home.house.granted(3001)
-    before = home.house.operations.ledger.numbers.decision
+    await home.gateway_fixture.granted(3001)
+    before = home.gateway_fixture.operations.ledger.numbers.decision
     answer = await command(upnp_gw, "try", "udp", "3074", "--device", "ps5", "--via", "pcp", "--ttl", "7d")
     assert answer.exit_code == 0, answer.output
     assert "room 1/2" in answer.output
@@ -152,8 +152,8 @@ async def test_try_changes_nothing(home: ReloadFixture, upnp_gw: Run, tmp_path: 
     assert "forbidden by rule admin" in denied.output
     other = await command(upnp_gw, "try", "tcp", "3001", "--from", CONSOLE_IP, "--for", PC_IP)
     assert "a device may only map ports to itself" in other.output
-    assert home.house.operations.ledger.numbers.decision == before
-    assert home.house.ports == {(Transport.TCP, 3001)}
+    assert home.gateway_fixture.operations.ledger.numbers.decision == before
+    assert home.gateway_fixture.ports == {(Transport.TCP, 3001)}
     file = tmp_path / "ports.toml"
     file.write_text('version = 1\n[[grant]]\nname = "g"\nwho = "*"\nremote_ports = [443]\n')
     by_file = ("try", "tcp", "8080", "--from", "2001:db8::2", "--policy", str(file))
@@ -176,7 +176,7 @@ def test_try_by_a_file_needs_no_daemon(upnp_gw: Run, tmp_path: Path) -> None:
 
 
 async def test_reload_lists_what_falls(home: ReloadFixture, upnp_gw: Run) -> None:
-    await home.house.granted(3001)
+    await home.gateway_fixture.granted(3001)
     home.file.write_text(POLICY.replace("3000-4000", "3074"))
     answer = await command(upnp_gw, "reload")
     assert answer.exit_code == 0, answer.output
@@ -202,8 +202,8 @@ async def test_reload_names_the_file_in_force_and_how_to_have_one(
 
 
 async def test_the_log_shows_of_a_reload_what_it_changed(home: ReloadFixture, upnp_gw: Run) -> None:
-    await home.house.granted(3001)
-    await home.house.granted(3074)
+    await home.gateway_fixture.granted(3001)
+    await home.gateway_fixture.granted(3074)
 
     async def seen(*arguments: str) -> list[tuple[str, str, bool]]:
         lines = (await command(upnp_gw, "log", "--json", *arguments)).output.splitlines()
@@ -217,21 +217,23 @@ async def test_the_log_shows_of_a_reload_what_it_changed(home: ReloadFixture, up
     again = [("reload", "m1", True), ("reload", "m2", True)]
     assert sorted(await seen("--all")) == sorted(before + again)
     assert (await seen("--limit", "1")) == before[1:], "the limit counts what is shown"
-    row = home.house.operations.ledger.table.get("m2")
+    row = home.gateway_fixture.operations.ledger.table.get("m2")
     assert row is not None
     assert (await command(upnp_gw, "explain", row.decision)).exit_code == 0, "the decision in force is kept"
     home.file.write_text(POLICY.replace('"games"', '"play"').replace("3000-4000", "3000-3010"))
     assert (await command(upnp_gw, "reload")).exit_code == 0
     assert sorted(await seen()) == sorted([*before, ("reload", "m1", False), ("reload", "m2", False)])
-    await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, "m1", None))
+    await home.gateway_fixture.gateway.submit(
+        lambda transaction: home.gateway_fixture.gateway.reevaluation.renew(transaction, "m1", None)
+    )
     assert (await seen("--all"))[-1] == ("renew", "m1", True)
 
 
 async def test_policy_show_and_diff(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
-    await home.house.granted(3001)
-    await home.house.granted(3002)
-    await home.house.refused(22)
-    await home.house.unmap(3002)
+    await home.gateway_fixture.granted(3001)
+    await home.gateway_fixture.granted(3002)
+    await home.gateway_fixture.refused(22)
+    await home.gateway_fixture.unmap(3002)
     shown = await command(upnp_gw, "policy", "show")
     assert POLICY.strip() in shown.output
     other = tmp_path / "other.toml"
@@ -250,9 +252,9 @@ async def test_policy_show_and_diff(home: ReloadFixture, upnp_gw: Run, tmp_path:
 
 
 async def test_policy_diff_says_what_it_compares(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
-    await home.house.granted(3001)
-    digest = home.house.operations.policy.digest
-    in_force = f"{digest}, since {words.local(datetime.fromtimestamp(home.house.clock.now.wall, UTC))}"
+    await home.gateway_fixture.granted(3001)
+    digest = home.gateway_fixture.operations.policy.digest
+    in_force = f"{digest}, since {words.local(datetime.fromtimestamp(home.gateway_fixture.clock.now.wall, UTC))}"
     file, other = home.file, tmp_path / "other.toml"
     other.write_text(POLICY)
 

@@ -30,7 +30,7 @@ NONCE, OTHER = b"n" * 12, b"o" * 12
 
 
 def pcp(nonce: bytes = NONCE, six: bool = False) -> PcpDialogue:
-    return PcpDialogue(SIX if six else FOUR, lambda wish: nonce)
+    return PcpDialogue(SIX if six else FOUR, lambda requested: nonce)
 
 
 @pytest.fixture
@@ -43,15 +43,15 @@ async def home(tmp_path: Path) -> AsyncIterator[GatewayFixture]:
 async def converse(
     line: Line,
     dialogue: PcpDialogue | NatPmpDialogue,
-    wish: RequestedMapping = WISH,
+    requested: RequestedMapping = WISH,
     got: MappingLease | None = None,
     lifetime: int = 3600,
 ) -> MappingLease:
     answer: MappingLease | bool = False
-    client = CONSOLE_IP6 if wish.version == 6 else CONSOLE_IP
-    for step, message in enumerate(dialogue.steps(wish, got, lifetime)):
+    client = CONSOLE_IP6 if requested.version == 6 else CONSOLE_IP
+    for step, message in enumerate(dialogue.steps(requested, got, lifetime)):
         said = await line.said(message, client)
-        answer = dialogue.read(step, said, wish, line.house.clock.now.boot)
+        answer = dialogue.read(step, said, requested, line.gateway_fixture.clock.now.boot)
         assert answer, "our own gateway's answer is no answer"
     assert isinstance(answer, MappingLease)
     return answer

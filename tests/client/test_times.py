@@ -107,17 +107,17 @@ def test_a_nonce_is_the_same_for_the_same_wish_and_nobody_else_s(tmp_path: Path)
     secret = load_secret(path)
     assert load_secret(path) == secret
     assert path.stat().st_mode & 0o777 == 0o600
-    wish = RequestedMapping(TCP, 8080, 8080, 60)
+    requested = RequestedMapping(TCP, 8080, 8080, 60)
     found = {
         nonces(secret)(w)
-        for w in (wish, RequestedMapping(UDP, 8080, 8080, 60), RequestedMapping(TCP, 8080, 8080, 60, 6))
+        for w in (requested, RequestedMapping(UDP, 8080, 8080, 60), RequestedMapping(TCP, 8080, 8080, 60, 6))
     }
     assert {len(nonce) for nonce in found} == {12}
     assert len(found) == 3
-    assert nonces(secret)(RequestedMapping(TCP, 8080, 9, 3600)) == nonces(secret)(wish), (
+    assert nonces(secret)(RequestedMapping(TCP, 8080, 9, 3600)) == nonces(secret)(requested), (
         "a renewal may wish for another port"
     )
-    assert nonces(b"x" * 32)(wish) not in found
+    assert nonces(b"x" * 32)(requested) not in found
 
 
 def test_a_secret_that_cannot_be_kept_serves_all_the_same(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ async def test_no_answer_is_no(tmp_path: Path) -> None:
         here.home.clock.pass_s(29 * DAY_S)
         assert (await here.home.refused(8080)).refusal is Refusal.ASK
         assert here.home.ports == set()
-        (question,) = await here.people.queue()
+        (question,) = await here.device_commands.queue()
         assert (question.device_name, question.internal_port, question.times) == ("console", 8080, 2)
 
 
@@ -42,13 +42,13 @@ async def test_no_answer_is_no(tmp_path: Path) -> None:
 async def test_a_yes_opens_at_once_what_was_asked_and_ends(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080, internal=8000, lifetime=0 or None, description="web")
-        (question,) = await here.people.queue()
-        answer = await here.people.approve("1", api.Approve(for_s=3600))
+        (question,) = await here.device_commands.queue()
+        answer = await here.device_commands.approve("1", api.Approve(for_s=3600))
         assert isinstance(answer, api.Approved)
         assert answer.opened is not None, answer.why_not
         assert (answer.opened.external_port, answer.opened.internal_port) == (8080, 8000)
         assert here.home.ports == {(TCP, 8080)}
-        assert await here.people.queue() == []
+        assert await here.device_commands.queue() == []
         assert isinstance(await here.home.map(8080, internal=8000), Granted), "the next retry succeeds"
         (record, *_) = await here.home.store.decisions(RecordFilter(id=answer.opened.decision))
         assert (record.action, record.rule) == ("approve", "yes-console-tcp-8000")
@@ -58,17 +58,17 @@ async def test_a_yes_opens_at_once_what_was_asked_and_ends(tmp_path: Path) -> No
         await here.home.sweep()
         assert here.home.ports == set(), "what an ended grant allowed has ended"
         assert (await here.home.refused(8080, internal=8000)).refusal is Refusal.ASK
-        await here.people.sweep()
+        await here.device_commands.sweep()
         assert "yes-console" not in here.file.read_text()
 
 
 async def test_the_event_stream_and_the_status_count_the_waiting_questions(tmp_path: Path) -> None:
     """A question that a new policy makes void is not counted."""
     async with served(tmp_path) as here:
-        telling = Serializer(here.home.gateway)
+        serializer = Serializer(here.home.gateway)
         told: list[str | None] = []
         here.home.gateway.events.subscribe(
-            lambda event: told.extend(one.why for one in telling.events(event) if one.event == "question")
+            lambda event: told.extend(one.why for one in serializer.events(event) if one.event == "question")
         )
         for port in (8080, 8080, 8081):
             await here.home.refused(port)
@@ -78,7 +78,7 @@ async def test_the_event_stream_and_the_status_count_the_waiting_questions(tmp_p
         ]
         operations, wall = here.home.operations, here.home.clock.now.wall
         assert len(questions_waiting(operations, wall)) == 2
-        written(await here.people.deny("1", api.Deny()))
+        written(await here.device_commands.deny("1", api.Deny()))
         assert len(questions_waiting(operations, wall)) == 1
         operations.policy = replace(operations.policy, limits=replace(operations.policy.limits, max_hold_s=60))
         assert questions_waiting(operations, wall) == []
@@ -87,11 +87,11 @@ async def test_the_event_stream_and_the_status_count_the_waiting_questions(tmp_p
 async def test_a_yes_for_an_unnamed_device_names_it(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080, PC_IP)
-        written(await here.people.approve("1", api.Approve()))
+        written(await here.device_commands.approve("1", api.Approve()))
         assert f'[device.host-020000000077]\nmac = ["{PC}"]' in here.file.read_text()
         assert here.home.ports == {(TCP, 8080)}
         assert (await here.home.refused(8080, CONSOLE_IP)).refusal is Refusal.ASK, "nobody else was meant"
-        written(await here.people.name(PC, api.NameDevice(name="office-pc")))
+        written(await here.device_commands.name(PC, api.NameDevice(name="office-pc")))
         text = here.file.read_text()
         assert "[device.office-pc]" in text
         assert 'who = "office-pc"' in text
@@ -103,7 +103,7 @@ async def test_a_yes_for_a_device_that_is_gone_opens_nothing(tmp_path: Path) -> 
     async with served(tmp_path) as here:
         await here.home.refused(8080)
         here.home.present.discard(ip_address(CONSOLE_IP))
-        answer = await here.people.approve("1", api.Approve())
+        answer = await here.device_commands.approve("1", api.Approve())
         assert isinstance(answer, api.Approved)
         assert (answer.opened, answer.why_not is not None) == (None, True)
         assert here.home.ports == set()
@@ -114,11 +114,11 @@ async def test_a_yes_opens_nothing_for_whoever_has_the_address_now(tmp_path: Pat
     async with served(tmp_path) as here:
         await here.home.refused(8080)
         here.home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
-        answer = await here.people.approve("1", api.Approve())
+        answer = await here.device_commands.approve("1", api.Approve())
         assert isinstance(answer, api.Approved)
         assert answer.opened is None
         assert here.home.ports == set()
-        assert await here.people.queue() == [], "nobody asked in the new holder's name"
+        assert await here.device_commands.queue() == [], "nobody asked in the new holder's name"
 
 
 async def test_a_pcp_client_gets_what_it_asked_for_with_its_nonce(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ async def test_a_pcp_client_gets_what_it_asked_for_with_its_nonce(tmp_path: Path
         nonce = bytes(range(12))
         more: dict[str, Any] = {"via": Via.PCP, "choice": PortChoice.SUGGESTED, "nonce": nonce, "transport": UDP}
         await here.home.refused(5000, **more)
-        written(await here.people.approve("1", api.Approve()))
+        written(await here.device_commands.approve("1", api.Approve()))
         (row,) = here.home.gateway.ledger.table
         assert [hold.nonce for hold in row.holds] == [nonce]
         assert (await here.home.granted(5000, **more)).refreshed
@@ -149,11 +149,11 @@ async def test_a_grant_that_waits_keeps_its_obligations_and_bounds_the_yes(tmp_p
     """
     async with served(tmp_path, text) as here:
         await here.home.refused(443)
-        (question,) = await here.people.queue()
+        (question,) = await here.device_commands.queue()
         assert question.rule == "ingress"
-        too_long = refused(await here.people.approve("1", api.Approve(for_s=8 * DAY_S)))
+        too_long = refused(await here.device_commands.approve("1", api.Approve(for_s=8 * DAY_S)))
         assert too_long.field == "for_s"
-        answer = written(await here.people.approve("1", api.Approve()))
+        answer = written(await here.device_commands.approve("1", api.Approve()))
         for line in ('remote = ["203.0.113.0/24"]', 'max_ttl = "1h"', 'hours = "00:00-24:00"'):
             assert line in answer.toml
         (row,) = here.home.gateway.ledger.table
@@ -179,13 +179,15 @@ async def test_a_question_whose_grant_is_another_one_by_now_is_no_question(tmp_p
             text.replace("203.0.113.0/24", "0.0.0.0/0"),
             text.replace('name = "games"', 'name = "play"'),
         ):
-            (before,) = await here.people.queue()
+            (before,) = await here.device_commands.queue()
             (tmp_path / "policy.toml").write_text(changed)
             await here.enforcer.reload()
-            assert await here.people.queue() == []
-            assert refused(await here.people.approve(str(before.number), api.Approve())).error == "not-found"
+            assert await here.device_commands.queue() == []
+            assert (
+                refused(await here.device_commands.approve(str(before.number), api.Approve())).error == "not-found"
+            )
             await here.home.refused(8080)
-        (question,) = await here.people.queue()
+        (question,) = await here.device_commands.queue()
         assert (question.number, question.rule) == (4, "play")
         assert not here.file.exists()
 
@@ -195,8 +197,8 @@ async def test_a_yes_whose_turn_comes_after_a_change_is_no_yes(tmp_path: Path) -
     async with served(tmp_path) as here:
         await here.home.refused(8080, internal=8000)
         async with here.enforcer._one:
-            yes = asyncio.create_task(here.people.approve("1", api.Approve()))
-            no = asyncio.create_task(here.people.deny("1", api.Deny(remember=True)))
+            yes = asyncio.create_task(here.device_commands.approve("1", api.Approve()))
+            no = asyncio.create_task(here.device_commands.deny("1", api.Deny(remember=True)))
             await asyncio.sleep(0)
             await here.home.refused(9999, internal=8000)
         for answer in (await yes, await no):
@@ -205,14 +207,14 @@ async def test_a_yes_whose_turn_comes_after_a_change_is_no_yes(tmp_path: Path) -
             assert problem.message.startswith("question 1 has changed since it was shown: it is question 2 now")
         assert not here.file.exists()
         assert here.home.ports == set()
-        (question,) = await here.people.queue()
+        (question,) = await here.device_commands.queue()
         assert (question.number, question.earlier, question.external_ports) == (2, [1], [8080, 9999])
 
 
 async def test_two_answers_to_one_question_are_one(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080)
-        answers = await asyncio.gather(*(here.people.approve("1", api.Approve()) for _ in range(2)))
+        answers = await asyncio.gather(*(here.device_commands.approve("1", api.Approve()) for _ in range(2)))
         assert sorted(type(answer).__name__ for answer in answers) == ["Approved", "Problem"]
         assert here.file.read_text().count("[[grant]]") == 1
 
@@ -227,11 +229,11 @@ async def test_a_yes_opens_nothing_that_is_asked_while_it_comes_into_force(tmp_p
             await enforce(loaded)
 
         here.enforcer._enforce = asked_meanwhile
-        answer = written(await here.people.approve("1", api.Approve()))
+        answer = written(await here.device_commands.approve("1", api.Approve()))
         assert "ext_ports = [8080]" in answer.toml
         assert here.home.ports == {(TCP, 8080)}
         assert (await here.home.refused(9999, internal=8000)).refusal is Refusal.ASK
-        (question,) = await here.people.queue()
+        (question,) = await here.device_commands.queue()
         assert (question.number, question.external_ports) == (3, [9999])
 
 
@@ -241,10 +243,10 @@ async def test_numbers_are_given_once_over_a_restart(tmp_path: Path) -> None:
     async with served(tmp_path, clock=clock) as here:
         await here.home.refused(8080)
         await here.home.refused(8081)
-        written(await here.people.deny("2", api.Deny()))
+        written(await here.device_commands.deny("2", api.Deny()))
     async with served(tmp_path, clock=clock) as here:
         await here.home.refused(8082)
-        assert [question.number for question in await here.people.queue()] == [1, 3]
+        assert [question.number for question in await here.device_commands.queue()] == [1, 3]
 
 
 async def test_a_remembered_no_is_for_the_family_that_was_asked(tmp_path: Path) -> None:
@@ -255,9 +257,9 @@ async def test_a_remembered_no_is_for_the_family_that_was_asked(tmp_path: Path) 
         await here.home.refused(8080, remote="203.0.113.7")
         await here.home.refused(8080)
         await here.home.refused(8080, six)
-        answer = written(await here.people.deny("1", api.Deny(remember=True)))
+        answer = written(await here.device_commands.deny("1", api.Deny(remember=True)))
         assert 'family = ["ip4"]' in answer.toml
-        assert [question.family for question in await here.people.queue()] == ["ip6"]
+        assert [question.family for question in await here.device_commands.queue()] == ["ip6"]
         assert (await here.home.refused(8080)).refusal is Refusal.NOT_AUTHORIZED
         assert (await here.home.refused(8080, six)).refusal is Refusal.ASK
 
@@ -277,25 +279,25 @@ async def test_one_yes_serves_a_client_of_every_protocol(tmp_path: Path, first: 
         for _ in range(3):
             for how in protocols:
                 await here.home.refused(6881, **how)
-        (question,) = await here.people.queue()
+        (question,) = await here.device_commands.queue()
         assert (question.times, question.external_ports, question.lease_s) == (9, [6881], 3600)
-        written(await here.people.approve(str(question.number), api.Approve()))
+        written(await here.device_commands.approve(str(question.number), api.Approve()))
         for how in protocols:
             await here.home.granted(6881, **how)
         assert len(here.home.gateway.ledger.table) == 1
-        assert await here.people.queue() == []
+        assert await here.device_commands.queue() == []
 
 
 async def test_a_suggested_port_that_is_taken_is_not_what_a_yes_is_for(tmp_path: Path) -> None:
     """Two computers with the same program: the gateway would choose another port, and a yes lets it."""
     natpmp: dict[str, Any] = {"via": Via.NATPMP, "choice": PortChoice.SUGGESTED}
     async with served(tmp_path) as here:
-        written(await here.people.allow(PC_IP, api.Allow(ports=[6881])))
+        written(await here.device_commands.allow(PC_IP, api.Allow(ports=[6881])))
         await here.home.granted(6881, PC_IP)
         await here.home.refused(6881, **natpmp)
-        (question,) = await here.people.queue()
+        (question,) = await here.device_commands.queue()
         assert question.external_ports == ["1024-65535"]
-        written(await here.people.approve("1", api.Approve()))
+        written(await here.device_commands.approve("1", api.Approve()))
         assert (await here.home.granted(6881, **natpmp)).mapping.key.external_port != 6881
 
 
@@ -306,12 +308,12 @@ async def test_a_filter_that_a_grant_cannot_say_is_no_question(tmp_path: Path) -
     async with served(tmp_path) as here:
         mixed = tuple(RemotePeers(host, port) for host, port in zip(hosts, (1, 2), strict=True))
         assert (await here.home.refused(6881, filters=mixed, **pcp)).refusal is Refusal.ASK
-        assert await here.people.queue() == []
+        assert await here.device_commands.queue() == []
         same = tuple(RemotePeers(host, 1) for host in hosts)
         await here.home.refused(6881, filters=same, **pcp)
-        (question,) = await here.people.queue()
+        (question,) = await here.device_commands.queue()
         assert [(one.host, one.port) for one in question.remote_hosts] == [(str(host), 1) for host in hosts]
-        answer = written(await here.people.approve("1", api.Approve()))
+        answer = written(await here.device_commands.approve("1", api.Approve()))
         assert 'remote = ["203.0.113.7/32", "203.0.113.8/32"]\nremote_ports = [1]' in answer.toml
         await here.home.granted(6881, filters=same, **pcp)
         assert (await here.home.granted(6881, **pcp)).refreshed, "a renewal keeps its FILTERs"
@@ -325,9 +327,9 @@ async def test_a_filter_that_a_grant_cannot_say_is_no_question(tmp_path: Path) -
 async def test_a_no_is_asked_again_unless_it_is_remembered(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080)
-        assert written(await here.people.deny("1", api.Deny())).toml == ""
+        assert written(await here.device_commands.deny("1", api.Deny())).toml == ""
         await here.home.refused(8080)
-        answer = written(await here.people.deny("2", api.Deny(remember=True)))
+        answer = written(await here.device_commands.deny("2", api.Deny(remember=True)))
         assert "[[forbid]]" in answer.toml
         assert "until" not in answer.toml
         final = await here.home.refused(8080)
@@ -335,8 +337,8 @@ async def test_a_no_is_asked_again_unless_it_is_remembered(tmp_path: Path) -> No
             Refusal.NOT_AUTHORIZED,
             "forbidden by rule no-console-tcp-8080",
         )
-        assert await here.people.queue() == []
-        written(await here.people.retract("no-console-tcp-8080"))
+        assert await here.device_commands.queue() == []
+        written(await here.device_commands.retract("no-console-tcp-8080"))
         assert (await here.home.refused(8080)).refusal is Refusal.ASK
 
 
@@ -344,7 +346,7 @@ async def test_a_no_is_asked_again_unless_it_is_remembered(tmp_path: Path) -> No
 async def test_a_no_for_a_time_ends(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080)
-        written(await here.people.deny("1", api.Deny(remember=True, for_s=3600)))
+        written(await here.device_commands.deny("1", api.Deny(remember=True, for_s=3600)))
         assert (await here.home.refused(8080)).refusal is Refusal.NOT_AUTHORIZED
         here.home.clock.pass_s(3600)
         assert (await here.home.refused(8080)).refusal is Refusal.ASK
@@ -352,15 +354,17 @@ async def test_a_no_for_a_time_ends(tmp_path: Path) -> None:
 
 async def test_allow_block_release(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
-        answer = written(await here.people.allow("console", api.Allow(ports=[8080, "9000-9010"], for_s=86400)))
+        answer = written(
+            await here.device_commands.allow("console", api.Allow(ports=[8080, "9000-9010"], for_s=86400))
+        )
         assert 'int_ports = [8080, "9000-9010"]' in answer.toml
         assert "until" in answer.toml
         await here.home.granted(8080)
         await here.home.granted(9005)
-        written(await here.people.block(CONSOLE_IP, api.Block()))
+        written(await here.device_commands.block(CONSOLE_IP, api.Block()))
         assert here.home.ports == set()
         assert (await here.home.refused(8080)).reason == "forbidden by rule block-console"
-        released = await here.people.release("console")
+        released = await here.device_commands.release("console")
         assert isinstance(released, api.Released)
         assert 'name = "block-console"' in released.removed
         assert "block-console" not in here.file.read_text()
@@ -369,7 +373,7 @@ async def test_allow_block_release(tmp_path: Path) -> None:
 
 async def test_allow_without_an_end_has_a_review_date(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
-        answer = written(await here.people.allow("console", api.Allow()))
+        answer = written(await here.device_commands.allow("console", api.Allow()))
         assert "review_by = " in answer.toml
         assert 'int_ports = ["1024-65535"]' in answer.toml
 
@@ -385,7 +389,7 @@ async def test_the_operators_own_file_is_never_written_and_its_tests_hold(tmp_pa
     want = "deny"
     """
     async with served(tmp_path, text) as here:
-        problem = refused(await here.people.allow("pc", api.Allow()))
+        problem = refused(await here.device_commands.allow("pc", api.Allow()))
         assert "the pc gets nothing" in problem.message
         assert not here.file.exists()
         assert (await here.home.refused(8080, PC_IP)).refusal is Refusal.NOT_AUTHORIZED
@@ -398,15 +402,15 @@ async def test_the_operators_own_file_is_never_written_and_its_tests_hold(tmp_pa
 )
 async def test_a_name_that_cannot_be_given(tmp_path: Path, device: str, name: str) -> None:
     async with served(tmp_path) as here:
-        refused(await here.people.name(device, api.NameDevice(name=name)))
+        refused(await here.device_commands.name(device, api.NameDevice(name=name)))
         assert not here.file.exists()
 
 
 @pytest.mark.spec("SR-7")
 async def test_revoke_ends_mappings_flows_and_questions_of_one_device(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
-        written(await here.people.allow("console", api.Allow(ports=[8080, 8081])))
-        written(await here.people.allow(PC_IP, api.Allow(ports=[8082])))
+        written(await here.device_commands.allow("console", api.Allow(ports=[8080, 8081])))
+        written(await here.device_commands.allow(PC_IP, api.Allow(ports=[8082])))
         await here.home.granted(8080)
         await here.home.granted(8081)
         await here.home.granted(8082, PC_IP)
@@ -414,13 +418,13 @@ async def test_revoke_ends_mappings_flows_and_questions_of_one_device(tmp_path: 
         await here.home.refused(9000, PC_IP)
         await here.home.unmap(8081)
         assert here.home.firewall.cuts == [], "a deleted mapping's flows live a little longer"
-        revoked = await here.people.revoke(CONSOLE)
+        revoked = await here.device_commands.revoke(CONSOLE)
         assert isinstance(revoked, api.Revoked)
         assert [mapping.external_port for mapping in revoked.mappings] == [8080]
         assert revoked.questions == 1
         assert here.home.ports == {(TCP, 8082)}
         assert {cut.external_port for cut in here.home.firewall.cuts} == {8080, 8081}
-        assert [question.device for question in await here.people.queue()] == [PC]
+        assert [question.device for question in await here.device_commands.queue()] == [PC]
 
 
 async def test_questions_and_devices_outlive_a_restart(tmp_path: Path) -> None:
@@ -429,14 +433,14 @@ async def test_questions_and_devices_outlive_a_restart(tmp_path: Path) -> None:
         await here.home.refused(8080, description="caf\u00e9 \ud800")
         clock.pass_s(1)
         await here.home.refused(8081, PC_IP, via=Via.PCP, nonce=b"n" * 12)
-        before = await here.people.queue()
-        seen = here.home.operations.book.devices(clock())
+        before = await here.device_commands.queue()
+        seen = here.home.operations.history.devices(clock())
     async with served(tmp_path, clock=clock) as here:
-        assert [q.number for q in await here.people.queue()] == [q.number for q in before] == [1, 2]
-        assert here.home.operations.book.devices(clock()) == seen
-        written(await here.people.approve("2", api.Approve()))
+        assert [q.number for q in await here.device_commands.queue()] == [q.number for q in before] == [1, 2]
+        assert here.home.operations.history.devices(clock()) == seen
+        written(await here.device_commands.approve("2", api.Approve()))
         await here.home.refused(8082)
-        assert [question.number for question in await here.people.queue()] == [1, 3]
+        assert [question.number for question in await here.device_commands.queue()] == [1, 3]
 
 
 @pytest.mark.spec("SR-7")
@@ -445,24 +449,24 @@ async def test_an_incident_outlives_a_restart_and_ends_by_itself(tmp_path: Path)
     async with served(tmp_path, None, clock=clock) as here:
         for port in range(5000, 5027):
             await here.home.map(port, PC_IP)
-        (incident,) = await here.people.incidents()
+        (incident,) = await here.device_commands.incidents()
         assert (incident.device, incident.action) == (PC, "freeze")
         assert len(here.home.ports) == 8
     clock.pass_s(3600)
     async with served(tmp_path, None, clock=clock) as here:
-        assert [(i.device, i.ends_at) for i in await here.people.incidents()] == [(PC, incident.ends_at)]
+        assert [(i.device, i.ends_at) for i in await here.device_commands.incidents()] == [(PC, incident.ends_at)]
         assert (await here.home.refused(6000, PC_IP)).reason == "this device is frozen after an incident"
         clock.pass_s(23 * 3600)
-        assert await here.people.incidents() == []
+        assert await here.device_commands.incidents() == []
     async with served(tmp_path, None, clock=clock) as here:
-        assert await here.people.incidents() == []
+        assert await here.device_commands.incidents() == []
 
 
 async def test_the_operator_releases_a_frozen_device(tmp_path: Path) -> None:
     async with served(tmp_path, None) as here:
         for port in range(5000, 5027):
             await here.home.map(port, PC_IP)
-        released = await here.people.release(PC_IP)
+        released = await here.device_commands.release(PC_IP)
         assert isinstance(released, api.Released)
         assert [incident.device for incident in released.incidents] == [PC]
         assert (await here.home.refused(6000, PC_IP)).reason != "this device is frozen after an incident"
@@ -511,7 +515,7 @@ async def test_a_thousand_forged_datagrams_leave_the_victim_as_it_was(tmp_path: 
         await here.home.granted(8080)
         for port in range(1, 1001):
             await here.home.map(port, via=Via.NATPMP, choice=PortChoice.SUGGESTED, lifetime=60)
-        assert await here.people.incidents() == []
+        assert await here.device_commands.incidents() == []
         await here.home.granted(8081)
         assert isinstance(await here.home.map(8080), Granted)
         assert {(TCP, 8080), (TCP, 8081)} <= here.home.ports
@@ -523,9 +527,9 @@ async def test_forged_questions_do_not_keep_an_honest_one_out(tmp_path: Path) ->
         for port in range(5000, 5100):
             here.home.clock.pass_s(2)
             await here.home.map(port, via=Via.NATPMP, choice=PortChoice.SUGGESTED)
-        assert len(await here.people.queue()) == 16
+        assert len(await here.device_commands.queue()) == 16
         await here.home.refused(8080)
-        queue = await here.people.queue()
+        queue = await here.device_commands.queue()
         assert len(queue) == 16
         assert 8080 in {question.internal_port for question in queue}
 
@@ -541,8 +545,10 @@ async def test_an_honest_syncthing_raises_no_incident(tmp_path: Path, text: str)
                     assert isinstance(reply, Refused)
                 await here.home.map(22000, PC_IP, transport=transport, via=Via.NATPMP, choice=PortChoice.SUGGESTED)
             here.home.clock.pass_s(120)
-        assert await here.people.incidents() == []
-        assert len(await here.people.queue()) == (2 if text is ASK else 0), "one question for each of its two ports"
+        assert await here.device_commands.incidents() == []
+        assert len(await here.device_commands.queue()) == (2 if text is ASK else 0), (
+            "one question for each of its two ports"
+        )
 
 
 LEASED = f"""{LOCKED}

@@ -39,30 +39,32 @@ class Home:
     """A house with an operator's policy file, and its advice."""
 
     def __init__(self, made: GatewayFixture, directory: Path) -> None:
-        self.house = made
+        self.gateway_fixture = made
         self.policies = Policies(
             directory / "policy.toml", directory / "approved.toml", lambda: made.clock.now.wall
         )
         self.policies.load()
         self.probed: list[IPAddress] = []
-        self.advice = EvidenceCommands(made.operations, made.witness, self.policies, made.upkeep.count, self.probe)
+        self.advice = EvidenceCommands(
+            made.operations, made.evidence_collector, self.policies, made.scheduler.count, self.probe
+        )
         self.counted: dict[str, int] = {}
 
     async def probe(self, address: IPAddress, interface: str) -> bool:
         self.probed.append(address)
-        return address in self.house.present
+        return address in self.gateway_fixture.present
 
     async def day(self, *used: tuple[int, str]) -> None:
         """Each asks for its port, holds it, and a peer talks with it; then a day passes."""
         for port, client in used:
-            reply = await self.house.map(port, client, lifetime=3600)
+            reply = await self.gateway_fixture.map(port, client, lifetime=3600)
             assert isinstance(reply, Granted)
-            self.house.firewall.counters[reply.mapping.id] = Counters(2, 5000, 20)
-            self.house.firewall.remotes[reply.mapping.id] = frozenset({ip_address("203.0.113.9")})
-        self.house.clock.pass_s(60)
-        await self.house.upkeep.count(remotes=True)
-        self.house.clock.pass_s(DAY - 60)
-        await self.house.sweep()
+            self.gateway_fixture.firewall.counters[reply.mapping.id] = Counters(2, 5000, 20)
+            self.gateway_fixture.firewall.remotes[reply.mapping.id] = frozenset({ip_address("203.0.113.9")})
+        self.gateway_fixture.clock.pass_s(60)
+        await self.gateway_fixture.scheduler.count(remotes=True)
+        self.gateway_fixture.clock.pass_s(DAY - 60)
+        await self.gateway_fixture.sweep()
 
     async def suggested(self, **asked: object) -> api.Suggestion:
         answer = await self.advice.suggest(api.AskSuggestion(**asked))  # type: ignore[arg-type]
@@ -81,7 +83,7 @@ async def test_days_of_use_become_a_policy_that_enforces(home: Home) -> None:
     for _ in range(8):
         await home.day((3074, CONSOLE_IP))
     for port in range(100, 112):
-        await home.house.refused(port, PC_IP)
+        await home.gateway_fixture.refused(port, PC_IP)
     await home.day((3074, CONSOLE_IP), (4444, CONSOLE_IP))
     made = await home.suggested()
     policy = load_text(made.toml, "suggested", date.today()).policy  # noqa: DTZ011
@@ -92,12 +94,12 @@ async def test_days_of_use_become_a_policy_that_enforces(home: Home) -> None:
     assert made.grants == 1
     assert any(note.startswith("pc: it had an incident") for note in made.notes)
 
-    def enforce(turn: Transaction) -> None:
-        home.house.gateway.duties.policy_changed(turn, policy)
+    def enforce(transaction: Transaction) -> None:
+        home.gateway_fixture.gateway.reevaluation.policy_changed(transaction, policy)
 
-    await home.house.gateway.submit(enforce)
-    assert isinstance(await home.house.map(3074), Granted)
-    assert (await home.house.refused(4444)).reason == "no grant covers this"
+    await home.gateway_fixture.gateway.submit(enforce)
+    assert isinstance(await home.gateway_fixture.map(3074), Granted)
+    assert (await home.gateway_fixture.refused(4444)).reason == "no grant covers this"
 
 
 async def test_a_young_device_teaches_nothing(home: Home) -> None:
@@ -144,8 +146,8 @@ async def test_what_is_stale_and_who_is_only_silent(home: Home) -> None:
     await home.day((3074, CONSOLE_IP))
     found = {(one.kind, one.about) for one in await home.advice.stale(api.StaleFilter())}
     assert found == {("review-overdue", "old"), ("device-gone", "gone")}
-    home.house.clock.pass_s(31 * DAY)
-    home.house.present.discard(ip_address(PC_IP))
+    home.gateway_fixture.clock.pass_s(31 * DAY)
+    home.gateway_fixture.present.discard(ip_address(PC_IP))
     found = {(one.kind, one.about) for one in await home.advice.stale(api.StaleFilter())}
     assert found == {
         ("review-overdue", "old"),

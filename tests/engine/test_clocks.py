@@ -67,11 +67,11 @@ async def test_incidents_and_rates_do_not_last_longer_for_a_clock_set_back(tmp_p
     async with gateway_fixture(tmp_path, clock=clock) as home:
         for port in range(5000, 5027):
             await home.map(port)
-        assert home.operations.book.incidents(clock())
+        assert home.operations.history.incidents(clock())
         jump(clock, -YEAR_S)
         clock.pass_s(86400)
         await home.sweep()
-        assert not home.operations.book.incidents(clock()), "it ended by the boot's clock"
+        assert not home.operations.history.incidents(clock()), "it ended by the boot's clock"
 
 
 async def test_a_suspend_ends_what_ran_out_in_it_and_renews_the_rest(tmp_path: Path) -> None:

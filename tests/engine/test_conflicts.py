@@ -44,35 +44,35 @@ def held_by(mapping: Mapping) -> api.Holder:
 
 async def test_add_explain_and_try_name_the_holder(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        made = (await home.house.granted(8080, internal=8000, description="secret")).mapping
+        made = (await home.gateway_fixture.granted(8080, internal=8000, description="secret")).mapping
         holder = held_by(made)
         wanted = api.AddMapping(transport=TCP, external_port=8080, internal_client=PC_IP)
         problem = await home.operator.add(wanted)
         assert isinstance(problem, api.Problem)
         assert (problem.error, problem.holder) == ("conflict", holder)
-        refused = await home.house.refused(8080, PC_IP)
+        refused = await home.gateway_fixture.refused(8080, PC_IP)
         for decision in (problem.decision, refused.decision):
-            told = await home.inquiry.explain(str(decision))
+            told = await home.policy_commands.explain(str(decision))
             assert told is not None
             assert told.decision is not None
             assert (told.verdict, told.holder, told.decision.holder) == ("busy", holder, holder)
-        numbers = replace(home.house.operations.ledger.numbers)
-        tried = await home.inquiry.trial(api.Trial(address=PC_IP, transport=TCP, internal_port=8080))
+        numbers = replace(home.gateway_fixture.operations.ledger.numbers)
+        tried = await home.policy_commands.trial(api.Trial(address=PC_IP, transport=TCP, internal_port=8080))
         assert isinstance(tried, api.Explained)
         assert (tried.verdict, tried.refusal, tried.holder) == ("busy", "conflict", holder)
         assert tried.reasons[-2:] == ["granted by rule all", "the external port is mapped to another device"]
-        free = await home.inquiry.trial(api.Trial(address=PC_IP, transport=TCP, internal_port=8081))
+        free = await home.policy_commands.trial(api.Trial(address=PC_IP, transport=TCP, internal_port=8081))
         assert isinstance(free, api.Explained)
         assert (free.verdict, free.holder) == ("allow", None)
-        own = await home.inquiry.trial(
+        own = await home.policy_commands.trial(
             api.Trial(device="nas", transport=TCP, internal_port=8000, external_port=8080)
         )
         assert isinstance(own, api.Explained)
         assert (own.verdict, own.holder) == ("allow", None), "it would renew its own"
-        assert home.house.operations.ledger.numbers == numbers, "a trial uses up no number"
-        await home.house.unmap(8080)
-        await home.house.sweep()
-        gone = await home.inquiry.explain(str(refused.decision))
+        assert home.gateway_fixture.operations.ledger.numbers == numbers, "a trial uses up no number"
+        await home.gateway_fixture.unmap(8080)
+        await home.gateway_fixture.sweep()
+        gone = await home.policy_commands.explain(str(refused.decision))
         assert gone is not None
         assert gone.holder == holder, "as it was then"
 
@@ -80,24 +80,24 @@ async def test_add_explain_and_try_name_the_holder(tmp_path: Path) -> None:
 async def test_a_trial_finds_a_port_free_that_the_request_would_free(tmp_path: Path) -> None:
     """The device has another address, and nobody answers at the one that its mapping leads to."""
     async with reload_home(tmp_path, POLICY) as home:
-        house, old, new = home.house, ip_address(CONSOLE_IP), ip_address("192.168.77.11")
-        await house.granted(8080)
-        house.present ^= {old, new}
-        house.around.neighbours.learn(Neighbour(new, CONSOLE, "lan0"))
+        gateway_fixture, old, new = home.gateway_fixture, ip_address(CONSOLE_IP), ip_address("192.168.77.11")
+        await gateway_fixture.granted(8080)
+        gateway_fixture.present ^= {old, new}
+        gateway_fixture.around.neighbours.learn(Neighbour(new, CONSOLE, "lan0"))
 
-        def gone(turn: Transaction) -> None:
-            house.gateway.duties.device_gone(turn, old)
+        def gone(transaction: Transaction) -> None:
+            gateway_fixture.gateway.reevaluation.device_gone(transaction, old)
 
-        await house.gateway.submit(gone)
-        tried = await home.inquiry.trial(api.Trial(address=str(new), transport=TCP, internal_port=8080))
+        await gateway_fixture.gateway.submit(gone)
+        tried = await home.policy_commands.trial(api.Trial(address=str(new), transport=TCP, internal_port=8080))
         assert isinstance(tried, api.Explained)
         assert tried.verdict == "allow"
-        await house.granted(8080, str(new))
+        await gateway_fixture.granted(8080, str(new))
 
 
 async def test_the_pinhole_that_another_one_would_meet_is_named(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        made = await home.house.granted(9000, SIX, via=Via.OPERATOR, remote="2001:db8:9::/48")
+        made = await home.gateway_fixture.granted(9000, SIX, via=Via.OPERATOR, remote="2001:db8:9::/48")
         problem = await home.operator.add(
             api.AddMapping(transport=TCP, external_port=9000, internal_client=SIX, remote_host="2001:db8:9:1::/64")
         )
@@ -110,7 +110,7 @@ async def test_a_yes_that_opens_nothing_names_the_holder(tmp_path: Path) -> None
     async with served(tmp_path, ASK) as here:
         await here.home.refused(8080, PC_IP)
         mine = await here.home.granted(8080, via=Via.OPERATOR)
-        answer = written(await here.people.approve("1", api.Approve()))
+        answer = written(await here.device_commands.approve("1", api.Approve()))
         assert isinstance(answer, api.Approved)
         assert answer.why_not == "the external port is mapped to another device"
         assert answer.holder is not None
@@ -121,11 +121,11 @@ async def test_a_yes_that_opens_nothing_names_the_holder(tmp_path: Path) -> None
 @pytest.mark.parametrize("via", [via for via in Via if via is not Via.OPERATOR])
 async def test_no_control_point_learns_who_holds_the_port(tmp_path: Path, via: Via) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        made = (await home.house.granted(8080, internal=8000, description="secret")).mapping
+        made = (await home.gateway_fixture.granted(8080, internal=8000, description="secret")).mapping
         nonce = bytes(12) if via is Via.PCP else None
-        reply = await home.house.map(8080, PC_IP, via=via, choice=PortChoice.EXACT, nonce=nonce)
+        reply = await home.gateway_fixture.map(8080, PC_IP, via=via, choice=PortChoice.EXACT, nonce=nonce)
         assert isinstance(reply, Refused)
         assert reply.holder is None
-        told = f"{reply.reason} {[fault_of(face, reply) for face in IgdVersion]}"
+        told = f"{reply.reason} {[fault_of(igd_version, reply) for igd_version in IgdVersion]}"
         for secret in (made.id, CONSOLE, CONSOLE_IP, "nas", "secret", "8000"):
             assert secret not in told

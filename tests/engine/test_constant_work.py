@@ -66,10 +66,10 @@ class BookedFirewall(MemoryFirewall):
         """Characters."""
 
     async def apply(self, changes: Sequence[Change]) -> None:
-        draft = self._books.draft(changes, 0.0)
+        delta = self._books.delta(changes, 0.0)
         self.changes += len(changes)
-        self.commands += len(draft.commands)
-        draft.commit()
+        self.commands += len(delta.commands)
+        delta.commit()
 
 
 @dataclass(slots=True)

@@ -57,7 +57,7 @@ def entry(mac: str) -> Neighbour:
 async def told(home: GatewayFixture, *events: NeighbourEvent) -> None:
     """The network says so, and what follows is done."""
     for event in events:
-        home.upkeep.neighbour_changed(event)
+        home.scheduler.neighbour_changed(event)
     await home.sweep()
 
 
@@ -123,8 +123,8 @@ async def test_whatever_opens_opens_nothing_to_a_contested_address(tmp_path: Pat
         with contested(home):
             made = await home.granted(8002, "127.0.0.1", **OPERATOR)
             assert made.mapping.parked, "it is told as it is"
-            await home.gateway.submit(lambda turn: home.gateway.duties.renew(turn, "m1", True))
-            await home.gateway.submit(lambda turn: reload(home, turn))
+            await home.gateway.submit(lambda transaction: home.gateway.reevaluation.renew(transaction, "m1", True))
+            await home.gateway.submit(lambda transaction: reload(home, transaction))
             await home.sweep()
             assert ports(home) == set()
             assert [cut.external_port for cut in home.firewall.cuts] == [8000]
@@ -132,15 +132,15 @@ async def test_whatever_opens_opens_nothing_to_a_contested_address(tmp_path: Pat
         assert ports(home) == {8000, 8002}
 
 
-def reload(home: GatewayFixture, turn: Transaction) -> None:
-    home.gateway.duties.policy_changed(turn, home.operations.policy)
+def reload(home: GatewayFixture, transaction: Transaction) -> None:
+    home.gateway.reevaluation.policy_changed(transaction, home.operations.policy)
 
 
 async def test_a_yes_opens_nothing_to_a_contested_address(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080)
         with contested(here.home):
-            answer = await here.people.approve("1", api.Approve(for_s=3600))
+            answer = await here.device_commands.approve("1", api.Approve(for_s=3600))
             assert isinstance(answer, api.Approved)
             assert answer.opened is None
             assert answer.why_not == "another host claims the internal client's address"
@@ -198,15 +198,15 @@ async def test_what_was_opened_in_an_earlier_run_is_looked_at(tmp_path: Path) ->
         await home.granted(8000)
         await home.granted(8001, PC_IP)
         home.present.discard(ADDRESS)
-        home.upkeep.look_around()
+        home.scheduler.look_around()
         await home.sweep()
         assert ports(home) == {8001}
         home.present.add(ADDRESS)
-        home.upkeep.look_around(parked=True)
+        home.scheduler.look_around(parked=True)
         await home.sweep()
         assert ports(home) == {8000, 8001}, "it was there all the time, and silent"
         home.around.neighbours.learn(entry(PC))
-        home.upkeep.look_around()
+        home.scheduler.look_around()
         await home.sweep()
         assert ports(home) == {8001}, "another device has it by now"
 
@@ -217,7 +217,7 @@ async def test_a_lease_that_is_renewed_while_it_is_contested_ends_its_flows(tmp_
         await home.granted(8000, lifetime=None)
         with contested(home):
             home.present.discard(ADDRESS)
-            home.upkeep.look_around()
+            home.scheduler.look_around()
             await home.sweep()
             assert ports(home) == set()
             assert [cut.external_port for cut in home.firewall.cuts] == [8000]
@@ -225,11 +225,11 @@ async def test_a_lease_that_is_renewed_while_it_is_contested_ends_its_flows(tmp_
 
 async def test_the_owner_of_an_address_is_the_device_whose_mappings_lead_to_it(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, load_text(DELEGATING, "test", date.min).policy) as home:
-        assert home.upkeep.holder_of(ADDRESS, "lan0") is None
+        assert home.scheduler.holder_of(ADDRESS, "lan0") is None
         await home.granted(8001, PC_IP, target=CONSOLE_IP)
-        assert home.upkeep.holder_of(ADDRESS, "lan0") is None, "the PC asked for another's address"
+        assert home.scheduler.holder_of(ADDRESS, "lan0") is None, "the PC asked for another's address"
         await home.granted(8000)
-        assert home.upkeep.holder_of(ADDRESS, "lan0") == CONSOLE
-        assert home.upkeep.holder_of(ADDRESS, "lan9") is None
+        assert home.scheduler.holder_of(ADDRESS, "lan0") == CONSOLE
+        assert home.scheduler.holder_of(ADDRESS, "lan9") is None
         await told(home, NeighbourGone(ADDRESS, CONSOLE, "lan0"))
-        assert home.upkeep.holder_of(ADDRESS, "lan0") == CONSOLE, "parked ones count too"
+        assert home.scheduler.holder_of(ADDRESS, "lan0") == CONSOLE, "parked ones count too"

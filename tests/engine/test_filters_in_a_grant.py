@@ -25,14 +25,14 @@ CLEAR = PcpFilter(0, 0, ANY_IPV6)
 
 def reached(line: Line) -> list[tuple[str, int]]:
     """The remote hosts that may connect, by the kernel."""
-    forwards = (forward for forward, _ in line.house.firewall._until.values())
+    forwards = (forward for forward, _ in line.gateway_fixture.firewall._until.values())
     return [(str(forward.remote), forward.remote_port) for forward in forwards]
 
 
 def listed(line: Line) -> list[str | None]:
     """The remote hosts that may connect, as ``upnp-gw list`` shows them."""
-    telling = Serializer(line.house.gateway)
-    return [telling.mapping(row).remote_host for row in line.house.operations.ledger.table]
+    serializer = Serializer(line.gateway_fixture.gateway)
+    return [serializer.mapping(row).remote_host for row in line.gateway_fixture.operations.ledger.table]
 
 
 @pytest.mark.spec("PCP-111", "PCP-124")
@@ -89,7 +89,7 @@ async def test_of_a_wider_filter_the_answer_and_the_list_have_what_the_grant_let
 async def test_a_filter_is_granted_by_the_grant_that_has_its_hosts(tmp_path: Path) -> None:
     both = "version = 1\n" + GRANT.format("a", ["198.51.100.0/24"]) + GRANT.format("b", [NET])
     async with reload_home(tmp_path, both) as home:
-        line = Line(home.house)
+        line = Line(home.gateway_fixture)
         assert (await line.map(8000, 8000, 3600, INSIDE)).options == (INSIDE,)
         home.file.write_text(both + "# read again\n")
         assert not (await home.reload.reload(home.enforcer)).fallen
@@ -101,17 +101,17 @@ async def test_what_a_new_policy_leaves_nobody_of_is_ended_or_refused(tmp_path: 
     """The grant is for other hosts now than the FILTER. The row stayed active, and was listed for the FILTER's."""
     before, after = (f"version = 1\n{GRANT.format('ours', nets)}" for nets in ([NET], ["198.51.100.0/24"]))
     async with reload_home(tmp_path, before) as home:
-        line = Line(home.house)
+        line = Line(home.gateway_fixture)
         assert (await line.map(8000, 8000, 7200, INSIDE)).options == (INSIDE,)
         if way == "reload":
             home.file.write_text(after)
             (fallen,) = (await home.reload.reload(home.enforcer)).fallen
             assert "no grant covers this" in fallen.reason
         elif way != "restart":
-            home.house.operations.policy = policy(after)
+            home.gateway_fixture.operations.policy = policy(after)
             if way == "renewal":
-                home.house.clock.pass_s(3601)
-                await home.house.sweep()
+                home.gateway_fixture.clock.pass_s(3601)
+                await home.gateway_fixture.sweep()
             else:
                 assert (await line.map(8000, 8000, 3600)).result is ResultCode.NOT_AUTHORIZED
                 assert listed(line) == ["203.0.113.5:5000"], "the lease that it has goes on as it was"
@@ -119,13 +119,13 @@ async def test_what_a_new_policy_leaves_nobody_of_is_ended_or_refused(tmp_path: 
         if way != "restart":
             assert (reached(line), listed(line)) == ([], [])
     async with reload_home(tmp_path, after) as home:
-        assert (reached(Line(home.house)), listed(Line(home.house))) == ([], [])
+        assert (reached(Line(home.gateway_fixture)), listed(Line(home.gateway_fixture))) == ([], [])
 
 
 async def test_what_is_kept_in_spite_of_a_new_policy_stays_as_it_was(tmp_path: Path) -> None:
     before, after = (f"version = 1\n{GRANT.format('ours', nets)}" for nets in ([NET], ["198.51.100.0/24"]))
     async with reload_home(tmp_path, before, on_reload="keep") as home:
-        line = Line(home.house)
+        line = Line(home.gateway_fixture)
         await line.map(8000, 8000, 7200, INSIDE)
         home.file.write_text(after)
         (fallen,) = (await home.reload.reload(home.enforcer)).fallen

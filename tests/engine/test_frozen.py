@@ -50,7 +50,7 @@ async def last_record(home: GatewayFixture) -> DecisionRecord:
 async def test_the_gateways_own_port_is_not_renewed(tmp_path: Path, via: dict[str, Any]) -> None:
     async with gateway_fixture(tmp_path, policy(ALL)) as home:
         await home.granted(5000, **via)
-        home.own_ports((TCP, 5000))
+        home.reserved_ports((TCP, 5000))
         reply = await home.map(5000, **via)
         assert getattr(reply, "refusal", None) is Refusal.CONFLICT_OTHER or reply.mapping.key.external_port != 5000  # type: ignore[union-attr]
 
@@ -112,7 +112,7 @@ async def test_another_internal_port_is_one_of_the_days_and_evidence(tmp_path: P
             await home.granted(5000, internal=port)
         for port in (5002, 5003, 5004):
             assert (await home.refused(5000, internal=port)).refusal is Refusal.NOT_AUTHORIZED
-        assert home.operations.book.frozen(CONSOLE, home.clock())
+        assert home.operations.history.frozen(CONSOLE, home.clock())
         assert row(home, 5000).internal.port == 5001
         await home.granted(5000, internal=5001)
         await home.refused(5000, internal=5000)
@@ -170,7 +170,7 @@ async def test_a_frozen_device_renews_for_those_who_could_connect(tmp_path: Path
         await home.granted(5001)
         assert home.firewall.reach(TCP, 5001, OTHER) is None
         assert home.firewall.reach(TCP, 5001, HOST) is not None
-        home.operations.book.release(CONSOLE)
+        home.operations.history.release(CONSOLE)
         await home.granted(5001)
         assert home.firewall.reach(TCP, 5001, OTHER) is not None
 
@@ -191,7 +191,7 @@ async def test_the_gateway_renews_for_no_more_while_the_device_is_frozen(tmp_pat
     async with gateway_fixture(tmp_path, policy(text), clock) as home:
         assert home.firewall.reach(TCP, 5001, OTHER) is None, "a restart opens nothing"
         assert home.firewall.reach(TCP, 5001, HOST) is not None
-        home.operations.book.release(CONSOLE)
+        home.operations.history.release(CONSOLE)
         home.clock.pass_s(3600)
         await home.sweep()
         assert home.firewall.reach(TCP, 5001, OTHER) is not None
@@ -201,32 +201,34 @@ async def test_a_reload_opens_nothing_for_a_frozen_device(tmp_path: Path) -> Non
     some = f'version = 1\n{ALL}remote = ["203.0.113.0/24"]\n'
     async with reload_home(tmp_path, some) as home:
         for client in (CONSOLE_IP, PC_IP):
-            await home.house.granted(5000 if client == CONSOLE_IP else 5001, client)
-        freeze(home.house, CONSOLE)
+            await home.gateway_fixture.granted(5000 if client == CONSOLE_IP else 5001, client)
+        freeze(home.gateway_fixture, CONSOLE)
         home.file.write_text(f"version = 1\n{ALL}")
         assert not (await home.reload.reload(home.enforcer)).fallen
-        assert home.house.firewall.reach(TCP, 5000, OTHER) is None
-        assert home.house.firewall.reach(TCP, 5001, OTHER) is not None, "another device's is wider at once"
+        assert home.gateway_fixture.firewall.reach(TCP, 5000, OTHER) is None
+        assert home.gateway_fixture.firewall.reach(TCP, 5001, OTHER) is not None, (
+            "another device's is wider at once"
+        )
         home.file.write_text(some.replace("203.0.113.0/24", "198.51.100.0/24"))
         (fallen,) = (await home.reload.reload(home.enforcer)).fallen
         assert (fallen.mapping.device, fallen.kept) == (CONSOLE, False), "nobody is left who may connect"
-        assert home.house.firewall.reach(TCP, 5001, OTHER) is not None
+        assert home.gateway_fixture.firewall.reach(TCP, 5001, OTHER) is not None
 
 
 async def test_a_reload_opens_what_a_busy_device_may_open(tmp_path: Path) -> None:
     """The gateway asks, and for no other port: neither the rate nor the day's ports stand in the way."""
     limited = f"version = 1\n[limits]\nrequests_per_minute = 3\n{ALL}max_ports_per_day = 1\n"
     async with reload_home(tmp_path, limited + 'remote = ["203.0.113.0/24"]\n') as home:
-        await home.house.granted(5000, lifetime=None)
-        home.house.clock.pass_s(DAY_S)
-        await home.house.sweep()
-        await home.house.granted(5001)
-        await home.house.refused(5002)
-        await home.house.refused(5002)
-        assert (await home.house.refused(5002)).refusal is Refusal.RATE
+        await home.gateway_fixture.granted(5000, lifetime=None)
+        home.gateway_fixture.clock.pass_s(DAY_S)
+        await home.gateway_fixture.sweep()
+        await home.gateway_fixture.granted(5001)
+        await home.gateway_fixture.refused(5002)
+        await home.gateway_fixture.refused(5002)
+        assert (await home.gateway_fixture.refused(5002)).refusal is Refusal.RATE
         home.file.write_text(limited)
         assert not (await home.reload.reload(home.enforcer)).fallen
-        assert home.house.firewall.reach(TCP, 5000, OTHER) is not None
+        assert home.gateway_fixture.firewall.reach(TCP, 5000, OTHER) is not None
 
 
 # -- who may connect: filters
@@ -263,7 +265,7 @@ async def only_one_until_natpmp_asks_again(home: GatewayFixture) -> None:
     freeze(home, CONSOLE)
     await home.granted(5000, lifetime=7200, **NATPMP)
     assert home.firewall.reach(TCP, 5000, OTHER) is None
-    home.operations.book.release(CONSOLE)
+    home.operations.history.release(CONSOLE)
     await home.granted(5000, lifetime=7200, **NATPMP)
     assert home.firewall.reach(TCP, 5000, OTHER) is not None, "its client asked for anyone"
 
@@ -273,14 +275,14 @@ async def only_one_until_natpmp_asks_again(home: GatewayFixture) -> None:
 
 async def test_a_trial_knows_what_stands_and_what_is_new(tmp_path: Path) -> None:
     async with reload_home(tmp_path, f"version = 1\n{ALL}") as home:
-        await home.house.granted(5000)
-        freeze(home.house, CONSOLE)
+        await home.gateway_fixture.granted(5000)
+        freeze(home.gateway_fixture, CONSOLE)
 
         async def verdict(internal: int, external: int, via: Via = Via.IGD1) -> str:
             asked = api.Trial(
                 address=CONSOLE_IP, transport=TCP, internal_port=internal, external_port=external, via=via
             )
-            told = await home.inquiry.trial(asked)
+            told = await home.policy_commands.trial(asked)
             assert isinstance(told, api.Explained)
             return told.verdict
 
@@ -288,7 +290,7 @@ async def test_a_trial_knows_what_stands_and_what_is_new(tmp_path: Path) -> None
         assert await verdict(5000, 6000, Via.NATPMP) == "allow", "it is the mapping that stands"
         assert await verdict(7777, 5000) == "deny"
         assert await verdict(6000, 6000) == "deny"
-        assert len(home.house.operations.ledger.table) == 1
+        assert len(home.gateway_fixture.operations.ledger.table) == 1
 
 
 # -- a mapping for another device's address
@@ -324,8 +326,8 @@ async def test_an_address_that_moves_ends_what_was_delegated_once(tmp_path: Path
         await home.gateway.handle(to(PC_IP))
         await home.gateway.handle(to(CONSOLE_IP))
         await home.gateway.handle(to(PC_IP, 7001))
-        moved = home.gateway.duties.device_moved
-        await home.gateway.submit(lambda turn: moved(turn, ip_address(CONSOLE_IP), CONSOLE))
+        moved = home.gateway.reevaluation.device_moved
+        await home.gateway.submit(lambda transaction: moved(transaction, ip_address(CONSOLE_IP), CONSOLE))
         assert home.ports == {(TCP, 7001)}, "7001 leads to the address of another device, by its grant"
 
 

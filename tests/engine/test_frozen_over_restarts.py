@@ -96,7 +96,7 @@ class World:
         for address in HERE:
             if event.back:
                 home.present.add(address)
-                home.upkeep.device_seen(Neighbour(address, CONSOLE, "lan0"))
+                home.scheduler.device_seen(Neighbour(address, CONSOLE, "lan0"))
             else:
                 home.present.discard(address)
                 home.gateway.submit(partial(park, home, address))
@@ -115,12 +115,12 @@ class World:
         }
 
 
-def park(home: GatewayFixture, address: object, turn: object) -> None:
-    home.gateway.duties.park(turn, CONSOLE, address)  # type: ignore[arg-type]
+def park(home: GatewayFixture, address: object, transaction: object) -> None:
+    home.gateway.reevaluation.park(transaction, CONSOLE, address)  # type: ignore[arg-type]
 
 
 @asynccontextmanager
-async def world() -> AsyncIterator[World]:
+async def fixture() -> AsyncIterator[World]:
     with TemporaryDirectory() as directory:
         made = World(Path(directory))
         await made.start()
@@ -134,15 +134,15 @@ async def world() -> AsyncIterator[World]:
 @given(st.lists(EVENTS, max_size=5), st.lists(EVENTS, min_size=1, max_size=5))
 def test_nothing_becomes_reachable_for_a_frozen_device(before: list[Event], after: list[Event]) -> None:
     async def run() -> None:
-        async with world() as there:
+        async with fixture() as there:
             for event in before:
                 await there.happen(event)
             allowed = there.promised()
             freeze(there.home, CONSOLE)
-            there.home.operations.book.changed_again((), (CONSOLE,))
+            there.home.operations.history.changed_again((), (CONSOLE,))
             for event in after:
                 await there.happen(event)
-                assert there.home.operations.book.frozen(CONSOLE, there.clock.now)
+                assert there.home.operations.history.frozen(CONSOLE, there.clock.now)
                 assert reachable(there.home) <= allowed, event
                 allowed &= there.promised()
 

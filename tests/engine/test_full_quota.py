@@ -41,7 +41,7 @@ def meet(home: GatewayFixture, *addresses: str) -> None:
 
 def with_limits(home: GatewayFixture, text: str) -> None:
     home.operations.policy = policy_of(text)
-    home.operations.book.limits = home.operations.policy.limits
+    home.operations.history.limits = home.operations.policy.limits
 
 
 def counted(home: GatewayFixture) -> int:
@@ -120,7 +120,7 @@ def turn_end(home: GatewayFixture, mapping_id: str) -> None:
     table = home.operations.ledger.table
     mapping = table.get(mapping_id)
     assert mapping is not None
-    home.gateway.submit(lambda turn: turn.end(mapping, "deleted"))
+    home.gateway.submit(lambda transaction: transaction.end(mapping, "deleted"))
 
 
 async def test_a_grants_room_is_counted_in_the_same_way(home: GatewayFixture) -> None:

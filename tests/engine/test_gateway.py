@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, GatewayFixture, asks, gateway_fixture
-from upnp_gw.engine import write_backlog as owed
+from upnp_gw.engine import write_backlog
 from upnp_gw.firewall.base import Refill
 from upnp_gw.gate.load import load_text
 from upnp_gw.ledger.events import Decided, FirewallHealed, TableChanged
@@ -69,7 +69,7 @@ async def test_a_burst_from_an_unnamed_pc_is_limited_and_one_incident(tmp_path: 
     async with gateway_fixture(tmp_path) as home:
         replies = [await home.map(port, PC_IP) for port in range(5000, 5027)]
         assert sum(isinstance(reply, Granted) for reply in replies) == 8
-        assert len(home.operations.book.incidents(home.clock())) == 1
+        assert len(home.operations.history.incidents(home.clock())) == 1
         assert isinstance(await home.map(9000), Granted), "another device is not concerned"
 
 
@@ -250,7 +250,7 @@ async def test_a_console_sleeps_nine_hours_and_finds_its_port(tmp_path: Path) ->
         assert home.view.count(CONSOLE_SOURCE) == 1
         refused = await home.refused(3074, PC_IP, transport=UDP)
         assert refused.refusal is Refusal.CONFLICT
-        home.upkeep.device_seen(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
+        home.scheduler.device_seen(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
         await home.sweep()
         assert home.ports == {(UDP, 3074)}
 
@@ -262,7 +262,7 @@ async def test_another_device_at_the_address_ends_the_parked_mapping(tmp_path: P
         home.clock.pass_s(3600)
         await home.sweep()
         home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
-        home.upkeep.device_seen(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
+        home.scheduler.device_seen(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
         await home.sweep()
         assert home.ports == set()
         assert len(home.operations.ledger.table) == 0
@@ -274,7 +274,7 @@ async def test_another_device_at_an_address_whose_holder_was_forgotten_inherits_
         await home.granted(3074, lifetime=None)
         home.around.neighbours.forget(ip_address(CONSOLE_IP))
         home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
-        home.upkeep.device_seen(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
+        home.scheduler.device_seen(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
         await home.sweep()
         assert home.ports == set()
         assert [cut.external_port for cut in home.firewall.cuts] == [3074]
@@ -283,7 +283,7 @@ async def test_another_device_at_an_address_whose_holder_was_forgotten_inherits_
 async def test_an_address_that_moves_to_another_device_ends_its_mappings_at_once(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
-        home.upkeep.device_moved(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
+        home.scheduler.device_moved(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
         await home.sweep()
         assert home.ports == set()
         assert [cut.external_port for cut in home.firewall.cuts] == [8080]
@@ -393,10 +393,10 @@ async def test_while_the_disk_is_full_what_stands_goes_on(
                 await home.gateway.remember()
                 assert home.ports == {(TCP, 8080)}, "renewed, ended, deleted"
             assert len([told for told in caplog.records if "takes no more" in told.message]) == 1
-            assert home.gateway.books.owed
+            assert home.gateway.books.write_backlog
         await home.gateway.remember()
         await home.gateway.settled()
-        assert not home.gateway.books.owed
+        assert not home.gateway.books.write_backlog
         stored, cuts = await home.store.load(clock())
         assert [(row.mapping.key.external_port, row.mapping.until) for row in stored] == [
             (m.key.external_port, m.until) for m in home.operations.ledger.table
@@ -439,12 +439,12 @@ async def test_a_cut_that_is_not_needed_any_more_does_not_come_back_from_what_is
 async def test_decisions_beyond_the_bound_are_lost_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(owed, "RECORDS", 3)
+    monkeypatch.setattr(write_backlog, "RECORDS", 3)
     async with gateway_fixture(tmp_path) as home:
         with failing_disk(home, monkeypatch):
             for port in range(8090, 8095):
                 await home.refused(port, target=PC_IP)
-        assert home.gateway.books.owed.lost == 2
+        assert home.gateway.books.write_backlog.lost == 2
         await home.granted(8080)
         denials = await home.store.decisions(RecordFilter(verdict="deny"))
         assert [record.external_port for record in denials] == [8094, 8093, 8092]
@@ -516,7 +516,7 @@ async def test_who_leaves_its_link_while_it_waits_is_not_taken_for_another(tmp_p
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
 
-        def leave(turn: Transaction) -> None:
+        def leave(transaction: Transaction) -> None:
             home.around.neighbours.forget(ip_address(CONSOLE_IP), "lan0")
 
         def before() -> None:
@@ -533,8 +533,8 @@ async def test_a_mapping_held_by_an_address_is_its_devices_once_that_is_known(tm
         first = await home.granted(8080)
         assert first.mapping.device == CONSOLE_IP, "it could not be resolved"
         home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
-        home.upkeep.device_seen(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
-        await home.upkeep.settled()
+        home.scheduler.device_seen(Neighbour(ip_address(CONSOLE_IP), CONSOLE, "lan0"))
+        await home.scheduler.settled()
         again = await home.granted(8080)
         assert again.refreshed
         assert (again.mapping.id, again.mapping.device) == (first.mapping.id, CONSOLE)
@@ -590,8 +590,8 @@ async def test_a_new_policy_ends_what_it_does_not_allow(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
 
-        def tighten(turn: Transaction) -> None:
-            home.gateway.duties.policy_changed(turn, strict)
+        def tighten(transaction: Transaction) -> None:
+            home.gateway.reevaluation.policy_changed(transaction, strict)
 
         await home.gateway.submit(tighten)
         await home.sweep()
@@ -613,7 +613,7 @@ async def test_cuts_that_a_crash_left_are_done_at_start(tmp_path: Path) -> None:
 @pytest.mark.spec("IGD-139", "SR-24")
 async def test_a_port_of_the_gateway_is_never_given(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
-        home.own_ports((TCP, 8080))
+        home.reserved_ports((TCP, 8080))
         assert (await home.refused(8080)).refusal is Refusal.CONFLICT_OTHER
         other = await home.granted(8080, choice=PortChoice.SUGGESTED, via=Via.IGD2)
         assert other.mapping.key.external_port == 8081

@@ -121,12 +121,12 @@ async def test_an_absent_device_is_not_waited_for(tmp_path: Path, monkeypatch: p
             await answer.wait()
             return True
 
-        monkeypatch.setattr(home.upkeep, "_probe", slow)
+        monkeypatch.setattr(home.scheduler, "_probe", slow)
         home.clock.pass_s(3600)  # half a second before the end
-        home.upkeep.sweep()
+        home.scheduler.sweep()
         await asked.wait()
         home.clock.pass_s(0.5)
-        home.upkeep.sweep()
+        home.scheduler.sweep()
         await home.gateway.settled()
         assert home.ports == set()
         answer.set()

@@ -24,7 +24,7 @@ NAMED = POLICY.replace('name = "wide"', 'name = "wide"\nreason = "\u00fc"')
 
 
 async def explained(home: ReloadFixture, decision: str) -> api.Explained:
-    found = await home.inquiry.explain(decision)
+    found = await home.policy_commands.explain(decision)
     assert found is not None
     return found
 
@@ -40,15 +40,15 @@ async def test_a_decision_by_any_older_policy_is_explained_after_a_restart(tmp_p
     first: list[api.Explained] = []
     made: list[str] = []
     async with reload_home(tmp_path, NAMED, clock=clock) as home:
-        made.append((await home.house.granted(9000)).mapping.decision)
+        made.append((await home.gateway_fixture.granted(9000)).mapping.decision)
         block = {"name": "no-telnet", "who": "*", "int_ports": [9023], "until": moment(clock.now.wall + 3600)}
         await home.enforcer.change(lambda: ManagedChange({}, (block,)))
-        made.append((await home.house.refused(9023)).decision or "")
+        made.append((await home.gateway_fixture.refused(9023)).decision or "")
         first += [await explained(home, decision) for decision in made]
         assert [(rule.name, rule.effect) for rule in first[1].forbids] == [("no-telnet", "denies")]
         clock.pass_s(7200)
         await reloaded(home, NAMED + "max_mappings = 9\n")
-        made.append((await home.house.granted(9023)).mapping.decision)
+        made.append((await home.gateway_fixture.granted(9023)).mapping.decision)
         first.append(await explained(home, made[2]))
         assert (first[2].forbids, first[2].grants[0].why) == ([], "room 9/9"), (
             "it is in the file, and its end has passed"
@@ -66,17 +66,17 @@ async def test_a_decision_by_any_older_policy_is_explained_after_a_restart(tmp_p
 
 async def test_a_policy_leaves_with_the_decisions_that_refer_to_it(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        home.house.store._keep = Retention(decisions=3)
-        old = (await home.house.granted(8000)).mapping.decision
-        first = home.house.operations.policy.digest
+        home.gateway_fixture.store._keep = Retention(decisions=3)
+        old = (await home.gateway_fixture.granted(8000)).mapping.decision
+        first = home.gateway_fixture.operations.policy.digest
         await reloaded(home, NARROW)
-        second = home.house.operations.policy.digest
+        second = home.gateway_fixture.operations.policy.digest
         assert kept(tmp_path) == {first: 2, second: None}
         assert (await explained(home, old)).note is None
-        await home.house.granted(8001)
-        await home.house.granted(8002)
+        await home.gateway_fixture.granted(8001)
+        await home.gateway_fixture.granted(8002)
         assert kept(tmp_path) == {first: 2, second: None}, "d2 refers to nothing, but was decided before it"
-        await home.house.granted(8003)
+        await home.gateway_fixture.granted(8003)
         assert kept(tmp_path) == {second: None}
         await reloaded(home, POLICY)
         assert kept(tmp_path)[first] is None, "it is in force again"
@@ -88,11 +88,11 @@ async def test_policies_take_a_bounded_size_and_the_oldest_leave_first(
     async with reload_home(tmp_path, POLICY) as home:
         size = len(packed(home.reload.now_in_force))
         monkeypatch.setattr(policy_rows.in_force, "__defaults__", (3 * size + 60,))
-        old = (await home.house.granted(8000)).mapping.decision
-        digests = [home.house.operations.policy.digest]
+        old = (await home.gateway_fixture.granted(8000)).mapping.decision
+        digests = [home.gateway_fixture.operations.policy.digest]
         for most in (5, 6, 7, 8):
             await reloaded(home, POLICY + f"max_mappings = {most}\n")
-            digests.append(home.house.operations.policy.digest)
+            digests.append(home.gateway_fixture.operations.policy.digest)
         assert set(kept(tmp_path)) == set(digests[-3:])
         told = await explained(home, old)
         assert (told.grants, told.note, told.reasons[-1]) == ([], NOT_KEPT, "granted by rule wide")
@@ -105,17 +105,17 @@ async def test_a_policy_that_does_not_come_into_force_does_not_take_the_place_of
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        await home.house.granted(9000)
-        digest = home.house.operations.policy.digest
+        await home.gateway_fixture.granted(9000)
+        digest = home.gateway_fixture.operations.policy.digest
 
         async def refuse(*given: object) -> None:
             raise StoreError("no")
 
         home.file.write_text(NARROW)
         with monkeypatch.context() as broken:
-            broken.setattr(home.house.store, "write", refuse)
-            broken.setattr(home.house.firewall, "apply", refuse)
-            assert isinstance(await home.inquiry.reload(), api.Problem)
+            broken.setattr(home.gateway_fixture.store, "write", refuse)
+            broken.setattr(home.gateway_fixture.firewall, "apply", refuse)
+            assert isinstance(await home.policy_commands.reload(), api.Problem)
         assert [name for name, last in kept(tmp_path).items() if last is None] == [digest]
 
 
@@ -128,38 +128,38 @@ async def test_a_disk_that_fails_keeps_no_policy_from_coming_into_force(
             raise StoreError("the disk is full")
 
         with monkeypatch.context() as broken, caplog.at_level(logging.WARNING):
-            broken.setattr(home.house.store, "keep_policy", refuse)
-            broken.setattr(home.house.store, "policy_in_force", refuse)
+            broken.setattr(home.gateway_fixture.store, "keep_policy", refuse)
+            broken.setattr(home.gateway_fixture.store, "policy_in_force", refuse)
             await reloaded(home, NARROW)
-        narrow = home.house.operations.policy.digest
+        narrow = home.gateway_fixture.operations.policy.digest
         assert (
             f"policy {narrow} is not kept, so explain cannot tell its rules later: the disk is full" in caplog.text
         )
-        refused = (await home.house.refused(9000)).decision or ""
+        refused = (await home.gateway_fixture.refused(9000)).decision or ""
         await reloaded(home, POLICY)
         assert (await explained(home, refused)).note is None, "kept when the disk took it again"
 
 
 async def test_requests_wait_for_no_old_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        await home.house.granted(9000)
+        await home.gateway_fixture.granted(9000)
         await reloaded(home, NARROW)
 
         def built(*given: object) -> None:
             raise AssertionError("an old policy was built")
 
         monkeypatch.setattr(kept_policies, "build", built)
-        await home.house.granted(8001)
-        await home.house.refused(9001)
-        await home.house.granted(8001)
+        await home.gateway_fixture.granted(8001)
+        await home.gateway_fixture.refused(9001)
+        await home.gateway_fixture.granted(8001)
         with pytest.raises(AssertionError, match="was built"):
-            await home.inquiry.explain("d1")
+            await home.policy_commands.explain("d1")
 
 
 async def test_what_this_version_reads_differently_is_not_told_as_the_rules_of_then(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         loaded = home.reload.now_in_force
-        made = (await home.house.granted(9000)).mapping.decision
+        made = (await home.gateway_fixture.granted(9000)).mapping.decision
         await reloaded(home, NARROW)
         for body in (
             packed(home.reload.now_in_force),
@@ -177,13 +177,15 @@ async def test_a_kept_policy_is_small(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY + devices) as home:
         body = packed(home.reload.now_in_force)
         assert len(body) < 10_000
-        assert unpacked(home.house.operations.policy.digest, body) == home.house.operations.policy
+        assert (
+            unpacked(home.gateway_fixture.operations.policy.digest, body) == home.gateway_fixture.operations.policy
+        )
 
 
 async def test_a_network_that_changed_since_changes_no_explanation(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        made = (await home.house.granted(9000)).mapping.decision
+        made = (await home.gateway_fixture.granted(9000)).mapping.decision
         told = (await explained(home, made)).grants
-        home.house.around.network = replace(home.house.around.network, lans=())
+        home.gateway_fixture.around.network = replace(home.gateway_fixture.around.network, lans=())
         assert [rule.effect for rule in told] == ["charged"]
         assert (await explained(home, made)).grants == told

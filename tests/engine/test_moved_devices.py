@@ -45,7 +45,7 @@ async def moves(here: GatewayFixture, old: str, new: str, gone: bool = True) -> 
         here.present.discard(ip_address(old))
         here.around.neighbours.forget(ip_address(old))
     appears(here, new)
-    await here.upkeep.settled()
+    await here.scheduler.settled()
     await here.gateway.settled()
 
 
@@ -54,7 +54,7 @@ def appears(here: GatewayFixture, address: str) -> None:
     neighbour = Neighbour(ip_address(address), CONSOLE, lan)
     here.around.neighbours.learn(neighbour)
     here.present.add(ip_address(address))
-    here.upkeep.device_seen(neighbour)
+    here.scheduler.device_seen(neighbour)
 
 
 def held(here: GatewayFixture) -> set[tuple[str, str]]:
@@ -122,9 +122,9 @@ async def test_a_request_that_is_refused_ends_nothing(here: GatewayFixture) -> N
     """By the gate, or since the gateway has no external address now."""
     await here.granted(8080, GUEST_IP)
     await moves(here, GUEST_IP, CONSOLE_IP)
-    here.own_ports((TCP, 8080))
+    here.reserved_ports((TCP, 8080))
     await here.refused(8080)
-    here.own_ports()
+    here.reserved_ports()
     here.around.network = replace(TWO_LANS, external=())
     await here.refused(8080, via=Via.NATPMP, choice=PortChoice.SUGGESTED)
     assert held(here) == {(AWAY, "parked")}
@@ -160,8 +160,8 @@ async def test_a_flood_of_appearances_probes_once_at_a_time(here: GatewayFixture
         asked += 1
         return True
 
-    here.upkeep._probe = probe
+    here.scheduler._probe = probe
     for number in range(50):
-        here.upkeep.device_seen(Neighbour(ip_address(f"192.168.88.{100 + number}"), CONSOLE, "lan1"))
-    await here.upkeep.settled()
+        here.scheduler.device_seen(Neighbour(ip_address(f"192.168.88.{100 + number}"), CONSOLE, "lan1"))
+    await here.scheduler.settled()
     assert asked == 1

@@ -49,16 +49,16 @@ async def test_a_grant_that_is_narrowed_to_a_host_that_has_a_mapping_ends_one_ma
 ) -> None:
     caplog.set_level(logging.INFO)
     async with reload_home(tmp_path, WIDE) as home:
-        await two_on_a_port(home.house)
+        await two_on_a_port(home.gateway_fixture)
         home.file.write_text(ONE_HOST)
         done = await home.reload.reload(home.enforcer)
         assert [fallen.mapping.internal.port for fallen in done.fallen] == [8000]
         assert "overlapping remote host" in done.fallen[0].reason
         assert "m1 of" in caplog.text
-        records = await home.house.store.decisions(RecordFilter(id=done.fallen[0].decision, limit=1))
+        records = await home.gateway_fixture.store.decisions(RecordFilter(id=done.fallen[0].decision, limit=1))
         assert [(record.verdict, record.action, record.mapping) for record in records] == [("busy", "reload", "m1")]
-        assert [forward.internal.port for forward in reached(home.house)] == [9000]
-        assert home.house.ports == {(TCP, 8000), (TCP, 8001)}
+        assert [forward.internal.port for forward in reached(home.gateway_fixture)] == [9000]
+        assert home.gateway_fixture.ports == {(TCP, 8000), (TCP, 8001)}
 
 
 async def test_the_same_at_a_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -93,11 +93,13 @@ async def test_prefixes_that_move_up_do_not_stand_in_their_own_way(tmp_path: Pat
     """Each part of a mapping has its number: the first is now for the hosts that the second was for."""
     before, after = ["192.0.2.0/24", "198.51.100.0/24"], ["198.51.100.0/24", "203.0.113.0/24"]
     async with reload_home(tmp_path, WIDE + f"remote = {before}\n") as home:
-        await home.house.granted(8000)
+        await home.gateway_fixture.granted(8000)
         for prefixes in (after, before, [*before, *after[1:]], after[1:], after):
             home.file.write_text(WIDE + f"remote = {prefixes}\n")
             assert not (await home.reload.reload(home.enforcer)).fallen
-            assert sorted(str(f.remote) for f, _ in home.house.firewall._until.values()) == sorted(prefixes)
+            assert sorted(str(f.remote) for f, _ in home.gateway_fixture.firewall._until.values()) == sorted(
+                prefixes
+            )
 
 
 async def test_a_refresh_that_would_meet_another_mapping_is_a_conflict(tmp_path: Path) -> None:

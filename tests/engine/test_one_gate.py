@@ -88,7 +88,7 @@ class Everybody:
         }
 
     async def igd(self) -> None:
-        face = self.dice.choice(tuple(IgdVersion))
+        igd_version = self.dice.choice(tuple(IgdVersion))
         client, client6 = self.dice.choice((CONSOLE_IP, PC_IP, STRANGER)), self.dice.choice((CONSOLE_IP6, PC_IP6))
         values = self.mapping(client)
         key = {name: values[name] for name in ("NewRemoteHost", "NewExternalPort", "NewProtocol")}
@@ -103,12 +103,14 @@ class Everybody:
                 ("WANIPv6FirewallControl", "DeletePinhole", number),
             )
         )
-        known = service_of(face, service)
+        known = service_of(igd_version, service)
         if known is None:
             return
         source = Source(ip_address(client6 if service == "WANIPv6FirewallControl" else client), "lan0")
-        caller = Caller(face, source, self.home.view, default_connection(face))
-        outcome = perform(ROWS[service], service_models()[face, service], caller, name, tuple(arguments.items()))
+        caller = Caller(igd_version, source, self.home.view, default_connection(igd_version))
+        outcome = perform(
+            ROWS[service], service_models()[igd_version, service], caller, name, tuple(arguments.items())
+        )
         if isinstance(outcome, PendingAction):
             outcome.answer(await self.home.gateway.handle(outcome.request))
 

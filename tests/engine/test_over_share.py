@@ -48,7 +48,7 @@ async def test_the_operator_is_told_with_the_next_counters(
     async with gateway_fixture(tmp_path) as made:
         made.firewall.over_share = (PC,)
         for _ in range(2):
-            await made.upkeep.count()
+            await made.scheduler.count()
         (record,) = [record for record in caplog.records if "share" in record.getMessage()]
         assert record.levelno == logging.WARNING
-        assert made.upkeep.over_share.counts() == {"over share UDP port 5351": 100}
+        assert made.scheduler.over_share.counts() == {"over share UDP port 5351": 100}

@@ -247,8 +247,8 @@ async def test_a_lan_prefix_that_goes_takes_its_pinholes_with_it(home: GatewayFi
     lan = home.around.network.lans[0]
     addresses = tuple(a for a in lan.addresses if not isinstance(a, IPv6Interface))
     home.around.network = replace(home.around.network, lans=(replace(lan, addresses=addresses),))
-    home.upkeep.network_changed()
-    await home.upkeep.settled()
+    home.scheduler.network_changed()
+    await home.scheduler.settled()
     await home.gateway.settled()
     (told,) = [event for event in home.events if isinstance(event, TableChanged)]
     assert [(mapping.key.external_port, why) for mapping, why in told.removed] == [(8080, "prefix-gone")]

@@ -22,29 +22,31 @@ NARROW = POLICY.replace("1024-65535", "8000-8999")
 
 async def reloaded(home: ReloadFixture, text: str) -> api.Reloaded:
     home.file.write_text(text)
-    answer = await home.inquiry.reload()
+    answer = await home.policy_commands.reload()
     assert isinstance(answer, api.Reloaded), answer
     return answer
 
 
 async def test_what_is_not_allowed_any_more_ends_with_its_events(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        await home.house.granted(8000)
-        await home.house.granted(9000)
-        before = home.house.operations.policy.digest
+        await home.gateway_fixture.granted(8000)
+        await home.gateway_fixture.granted(9000)
+        before = home.gateway_fixture.operations.policy.digest
         answer = await reloaded(home, NARROW)
-        assert (answer.before, answer.hash) == (before, home.house.operations.policy.digest)
+        assert (answer.before, answer.hash) == (before, home.gateway_fixture.operations.policy.digest)
         assert answer.before != answer.hash
         assert answer.standing == 1
         (fallen,) = answer.fallen
         assert (fallen.mapping, fallen.external_port, fallen.kept) == ("m2", 9000, False)
         assert fallen.reason == "no grant covers this"
-        assert home.house.ports == {(TCP, 8000)}
-        *_, changed, policy = [e for e in home.house.events if isinstance(e, TableChanged | PolicyChanged)]
+        assert home.gateway_fixture.ports == {(TCP, 8000)}
+        *_, changed, policy = [
+            e for e in home.gateway_fixture.events if isinstance(e, TableChanged | PolicyChanged)
+        ]
         assert isinstance(changed, TableChanged)
         assert [(row.id, why) for row, why in changed.removed] == [("m2", "policy")]
         assert policy == PolicyChanged(answer.hash)
-        told = await home.inquiry.explain(fallen.decision)
+        told = await home.policy_commands.explain(fallen.decision)
         assert told is not None
         assert told.decision is not None
         assert (told.decision.action, told.verdict) == ("reload", "deny")
@@ -77,61 +79,61 @@ async def test_a_bad_file_leaves_the_old_policy_and_says_so(
     tmp_path: Path, text: str, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        await home.house.granted(9000)
-        digest = home.house.operations.policy.digest
+        await home.gateway_fixture.granted(9000)
+        digest = home.gateway_fixture.operations.policy.digest
         home.file.write_text(text)
         with caplog.at_level(logging.ERROR):
-            answer = await home.inquiry.reload()
+            answer = await home.policy_commands.reload()
         assert isinstance(answer, api.Problem)
         assert says in answer.message
         assert any(says in line.getMessage() for line in caplog.records)
-        assert home.house.operations.policy.digest == digest
-        assert home.house.ports == {(TCP, 9000)}
-        assert says in (await home.inquiry.policy()).problem  # type: ignore[operator]
+        assert home.gateway_fixture.operations.policy.digest == digest
+        assert home.gateway_fixture.ports == {(TCP, 9000)}
+        assert says in (await home.policy_commands.policy()).problem  # type: ignore[operator]
         await reloaded(home, POLICY)
-        assert (await home.inquiry.policy()).problem is None, "mended"
+        assert (await home.policy_commands.policy()).problem is None, "mended"
 
 
 async def test_a_command_hides_no_problem_of_the_file_and_brings_nothing_of_it_into_force(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         home.file.write_text("not toml")
-        assert isinstance(await home.inquiry.reload(), api.Problem)
+        assert isinstance(await home.policy_commands.reload(), api.Problem)
         await home.enforcer.change(lambda: ManagedChange({"tv": {"ip": ["192.168.77.40"]}}))
-        shown = await home.inquiry.policy()
+        shown = await home.policy_commands.policy()
         assert "not TOML" in (shown.problem or "")
         assert shown.text == POLICY
         assert "192.168.77.40" in shown.approved
         home.file.write_text(NARROW)
         await home.enforcer.change(lambda: ManagedChange({"hifi": {"ip": ["192.168.77.41"]}}))
-        await home.house.granted(9000)
+        await home.gateway_fixture.granted(9000)
         assert (await reloaded(home, NARROW)).fallen
 
 
 async def test_a_file_that_is_gone_leaves_the_old_policy(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         home.file.unlink()
-        assert isinstance(await home.inquiry.reload(), api.Problem)
-        await home.house.granted(9000)
+        assert isinstance(await home.policy_commands.reload(), api.Problem)
+        await home.gateway_fixture.granted(9000)
 
 
 async def test_what_the_kernel_does_not_take_leaves_the_old_policy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        await home.house.granted(9000)
-        digest = home.house.operations.policy.digest
+        await home.gateway_fixture.granted(9000)
+        digest = home.gateway_fixture.operations.policy.digest
 
         async def refuse(changes: object) -> None:
             raise FirewallError("no")
 
         home.file.write_text(NARROW)
         with monkeypatch.context() as broken:
-            broken.setattr(home.house.firewall, "apply", refuse)
-            answer = await home.inquiry.reload()
+            broken.setattr(home.gateway_fixture.firewall, "apply", refuse)
+            answer = await home.policy_commands.reload()
         assert isinstance(answer, api.Problem)
         assert answer.error == "backend-failed"
-        assert home.house.operations.policy.digest == digest
-        assert home.house.ports == {(TCP, 9000)}
+        assert home.gateway_fixture.operations.policy.digest == digest
+        assert home.gateway_fixture.ports == {(TCP, 9000)}
         assert len((await reloaded(home, NARROW)).fallen) == 1
 
 
@@ -145,7 +147,7 @@ async def test_a_decision_about_what_stands_says_whether_it_changed_anything(tmp
         return one.action, one.verdict, one.unchanged
 
     async with reload_home(tmp_path, POLICY, clock=clock, on_reload="keep") as home:
-        await home.house.granted(9000)
+        await home.gateway_fixture.granted(9000)
         assert await last(home) == ("map", "allow", False)
         await reloaded(home, POLICY)
         assert await last(home) == ("reload", "allow", True)
@@ -155,8 +157,12 @@ async def test_a_decision_about_what_stands_says_whether_it_changed_anything(tmp
         assert await last(home) == ("reload", "allow", False), "another grant"
     async with reload_home(tmp_path, POLICY.replace("wide", "broad"), clock=clock, on_reload="keep") as home:
         assert await last(home) == ("restore", "allow", True)
-        await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, "m1", False))
-        await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, "m1", True))
+        await home.gateway_fixture.gateway.submit(
+            lambda transaction: home.gateway_fixture.gateway.reevaluation.renew(transaction, "m1", False)
+        )
+        await home.gateway_fixture.gateway.submit(
+            lambda transaction: home.gateway_fixture.gateway.reevaluation.renew(transaction, "m1", True)
+        )
         assert await last(home) == ("renew", "allow", False), "it was parked"
         await reloaded(home, NARROW)
         assert await last(home) == ("reload", "deny", False), "kept, and not allowed any more"
@@ -165,67 +171,73 @@ async def test_a_decision_about_what_stands_says_whether_it_changed_anything(tmp
 async def test_kept_until_the_lease_ends(tmp_path: Path) -> None:
     clock = Clock()
     async with reload_home(tmp_path, POLICY, clock=clock, on_reload="keep") as home:
-        made = await home.house.granted(9000, lifetime=3 * 3600)
+        made = await home.gateway_fixture.granted(9000, lifetime=3 * 3600)
         (fallen,) = (await reloaded(home, NARROW)).fallen
         assert fallen.kept
-        row = home.house.operations.ledger.table.get(made.mapping.id)
+        row = home.gateway_fixture.operations.ledger.table.get(made.mapping.id)
         assert row is not None
         assert (row.rule, row.decision) == ("kept", made.mapping.decision)
-        assert not isinstance(await home.house.map(9000), type(made)), "nothing new under the old policy"
+        assert not isinstance(await home.gateway_fixture.map(9000), type(made)), "nothing new under the old policy"
         for _ in range(3):  # the gateway's own renewals do not end it
-            assert home.house.ports == {(TCP, 9000)}
+            assert home.gateway_fixture.ports == {(TCP, 9000)}
             clock.pass_s(3590)
-            await home.house.sweep()
+            await home.gateway_fixture.sweep()
         clock.pass_s(60)
-        await home.house.sweep()
-        assert home.house.ports == set()
-    removed = [why for e in home.house.events if isinstance(e, TableChanged) for _, why in e.removed]
+        await home.gateway_fixture.sweep()
+        assert home.gateway_fixture.ports == set()
+    removed = [why for e in home.gateway_fixture.events if isinstance(e, TableChanged) for _, why in e.removed]
     assert removed == ["expired"]
 
 
 async def test_a_kept_mapping_outlives_a_restart_and_a_friendlier_policy_takes_it_back(tmp_path: Path) -> None:
     clock = Clock()
     async with reload_home(tmp_path, POLICY, clock=clock, on_reload="keep") as home:
-        await home.house.granted(9000, lifetime=3 * 3600)
+        await home.gateway_fixture.granted(9000, lifetime=3 * 3600)
         await reloaded(home, NARROW)
     async with reload_home(tmp_path, NARROW, clock=clock, on_reload="keep") as again:
-        assert again.house.ports == {(TCP, 9000)}
+        assert again.gateway_fixture.ports == {(TCP, 9000)}
         assert (await reloaded(again, POLICY)).fallen == []
-        (row,) = again.house.operations.ledger.table
+        (row,) = again.gateway_fixture.operations.ledger.table
         assert row.rule == "wide"
     async with reload_home(tmp_path, NARROW, clock=clock) as strict:
-        assert strict.house.ports == set(), "a restart with revoke ends it"
+        assert strict.gateway_fixture.ports == set(), "a restart with revoke ends it"
 
 
 async def test_keep_is_for_a_new_policy_alone(tmp_path: Path) -> None:
     clock = Clock()
     timed = POLICY + 'hours = "00:00-23:59"\n'
     async with reload_home(tmp_path, timed, clock=clock, on_reload="keep") as home:
-        made = await home.house.granted(9000)
-        home.house.around.network = home.house.around.network.__class__(
-            wan=home.house.around.network.wan, lans=(), external=home.house.around.network.external
+        made = await home.gateway_fixture.granted(9000)
+        home.gateway_fixture.around.network = home.gateway_fixture.around.network.__class__(
+            wan=home.gateway_fixture.around.network.wan,
+            lans=(),
+            external=home.gateway_fixture.around.network.external,
         )
-        await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, made.mapping.id, None))
-        assert home.house.ports == set(), "the floor holds whatever is configured"
+        await home.gateway_fixture.gateway.submit(
+            lambda transaction: home.gateway_fixture.gateway.reevaluation.renew(transaction, made.mapping.id, None)
+        )
+        assert home.gateway_fixture.ports == set(), "the floor holds whatever is configured"
 
 
 async def test_where_there_is_room_for_fewer_the_oldest_stay(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         for port in (9000, 9001, 9002):
-            await home.house.granted(port)
-            home.house.clock.pass_s(1)
+            await home.gateway_fixture.granted(port)
+            home.gateway_fixture.clock.pass_s(1)
         answer = await reloaded(home, POLICY + "max_mappings = 1\n")
-        assert home.house.ports == {(TCP, 9000)}
+        assert home.gateway_fixture.ports == {(TCP, 9000)}
         assert {fallen.external_port for fallen in answer.fallen} == {9001, 9002}
 
 
 async def test_a_parked_mapping_stays_parked(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        made = await home.house.granted(9000)
-        await home.house.gateway.submit(lambda turn: home.house.gateway.duties.renew(turn, made.mapping.id, False))
+        made = await home.gateway_fixture.granted(9000)
+        await home.gateway_fixture.gateway.submit(
+            lambda transaction: home.gateway_fixture.gateway.reevaluation.renew(transaction, made.mapping.id, False)
+        )
         await reloaded(home, POLICY + "max_mappings = 5\n")
-        (row,) = home.house.operations.ledger.table
-        assert (row.parked, home.house.ports) == (True, set())
+        (row,) = home.gateway_fixture.operations.ledger.table
+        assert (row.parked, home.gateway_fixture.ports) == (True, set())
 
 
 async def test_a_larger_table_waits_for_the_next_start(tmp_path: Path) -> None:
@@ -239,12 +251,12 @@ async def test_a_flood_is_one_record_with_a_count(tmp_path: Path) -> None:
     async with reload_home(
         tmp_path, "version = 1\n[limits]\nrequests_per_minute = 5\n" + WIDE, clock=clock
     ) as home:
-        replies = [await home.house.map(9000 + n) for n in range(60)]
+        replies = [await home.gateway_fixture.map(9000 + n) for n in range(60)]
         refused = [reply for reply in replies if isinstance(reply, Refused)]
         ids = {reply.decision for reply in refused}
         assert len(ids) == 1, "every refusal names a decision that can be looked up"
         clock.pass_s(61)
-        await home.house.granted(9100)
+        await home.gateway_fixture.granted(9100)
         rate = await home.operator.decisions(api.DecisionFilter(verdict="deny"))
         assert [(one.count, one.refusal) for one in rate] == [(len(refused), "rate")]
 
@@ -253,7 +265,7 @@ async def test_a_flood_that_is_under_way_is_told_at_the_end(tmp_path: Path) -> N
     text = "version = 1\n[limits]\nrequests_per_minute = 5\n" + WIDE
     async with reload_home(tmp_path, text) as home:
         for n in range(20):
-            await home.house.map(9000 + n)
+            await home.gateway_fixture.map(9000 + n)
     async with reload_home(tmp_path, text) as again:
         (told,) = await again.operator.decisions(api.DecisionFilter(verdict="deny"))
         assert told.count > 10
@@ -261,23 +273,23 @@ async def test_a_flood_that_is_under_way_is_told_at_the_end(tmp_path: Path) -> N
 
 async def test_an_explanation_tells_the_rules_of_the_policy_of_then(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        made = await home.house.granted(9000)
-        before = home.house.operations.policy.digest
+        made = await home.gateway_fixture.granted(9000)
+        before = home.gateway_fixture.operations.policy.digest
         await reloaded(home, NARROW)
-        told = await home.inquiry.explain(made.mapping.decision)
+        told = await home.policy_commands.explain(made.mapping.decision)
         assert told is not None
         assert (told.verdict, told.rule) == ("allow", "wide")
         assert ([(rule.name, rule.effect) for rule in told.grants], told.policy) == ([("wide", "charged")], before)
         assert told.reasons[-1] == "granted by rule wide"
         assert (told.note, told.superseded) == (None, True)
         await reloaded(home, POLICY)
-        again = await home.inquiry.explain(made.mapping.decision)
+        again = await home.policy_commands.explain(made.mapping.decision)
         assert again is not None
         assert (again.grants, again.note, again.superseded) == (told.grants, None, False), "the same policy again"
-        removal = await home.house.granted(8000)
-        await home.house.unmap(8000)
-        last = f"d{home.house.operations.ledger.numbers.decision}"
-        gone = await home.inquiry.explain(last)
+        removal = await home.gateway_fixture.granted(8000)
+        await home.gateway_fixture.unmap(8000)
+        last = f"d{home.gateway_fixture.operations.ledger.numbers.decision}"
+        gone = await home.policy_commands.explain(last)
         assert removal.mapping.decision != last
         assert gone is not None
         assert (gone.grants, gone.note is None) == ([], False)
@@ -286,22 +298,22 @@ async def test_an_explanation_tells_the_rules_of_the_policy_of_then(tmp_path: Pa
 async def test_a_trial_by_name_needs_an_address(tmp_path: Path) -> None:
     named = POLICY + f'[device.ps5]\nmac = ["{CONSOLE}"]\n[device.gone]\nmac = ["02:00:00:00:00:01"]\n'
     async with reload_home(tmp_path, named) as home:
-        found = await home.inquiry.trial(api.Trial(device="ps5", transport=TCP, internal_port=9000))
+        found = await home.policy_commands.trial(api.Trial(device="ps5", transport=TCP, internal_port=9000))
         assert isinstance(found, api.Explained)
         assert (found.verdict, found.facts["address"], found.names) == ("allow", CONSOLE_IP, ["ps5"])
-        gone = await home.inquiry.trial(api.Trial(device="gone", transport=TCP, internal_port=9000))
+        gone = await home.policy_commands.trial(api.Trial(device="gone", transport=TCP, internal_port=9000))
         assert isinstance(gone, api.Problem)
         wrong = api.Trial(address=PC_IP, transport=TCP, internal_port=9000, remote_host="2001:db8::/32")
-        assert isinstance(await home.inquiry.trial(wrong), api.Problem)
+        assert isinstance(await home.policy_commands.trial(wrong), api.Problem)
 
 
 async def test_a_trial_and_the_request_itself_agree(tmp_path: Path) -> None:
     async with reload_home(tmp_path, NARROW) as home:
         for port in (8000, 9000, 22):
-            found = await home.inquiry.trial(
+            found = await home.policy_commands.trial(
                 api.Trial(address=CONSOLE_IP, transport=TCP, internal_port=port, lease_s=3600)
             )
             assert isinstance(found, api.Explained)
-            await home.house.gateway.handle(asks(port))
+            await home.gateway_fixture.gateway.handle(asks(port))
             (record,) = await home.operator.decisions(api.DecisionFilter(limit=1))
             assert (found.verdict, found.reasons) == (record.verdict, record.reasons)

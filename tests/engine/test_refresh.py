@@ -200,8 +200,8 @@ async def take(home: GatewayFixture, step: Step) -> tuple[set[Reached], list[Dec
     elif isinstance(step, Reload):
         loaded = policy(wide=step.wide)
 
-        def change(turn: Transaction) -> None:
-            home.gateway.duties.policy_changed(turn, loaded)
+        def change(transaction: Transaction) -> None:
+            home.gateway.reevaluation.policy_changed(transaction, loaded)
 
         await home.gateway.submit(change)
     else:
@@ -227,7 +227,7 @@ async def take_all(home: GatewayFixture, steps: Iterable[Step]) -> None:
 def freeze(home: GatewayFixture, *devices: str) -> None:
     now = home.clock.now
     for device in devices:
-        home.operations.book.restore(Incident(device, now, now.boot + FREEZE_S, (1,), OnIncident.FREEZE))
+        home.operations.history.restore(Incident(device, now, now.boot + FREEZE_S, (1,), OnIncident.FREEZE))
 
 
 @MANY

@@ -10,53 +10,53 @@ def at(seconds: float) -> Instant:
 
 
 def test_a_minute_of_refusals_is_one_record() -> None:
-    floods = RefusalCounter()
-    assert floods.again("pc", at(0), []) is None
-    floods.begin(record(7, device="pc"), at(0), [])
-    assert [floods.again("pc", at(n), []) for n in range(1, 57)] == ["d7"] * 56
-    assert floods.over(at(WINDOW_S - 1), []) == []
-    (told,) = floods.over(at(WINDOW_S), [])
+    refusal_counter = RefusalCounter()
+    assert refusal_counter.again("pc", at(0), []) is None
+    refusal_counter.begin(record(7, device="pc"), at(0), [])
+    assert [refusal_counter.again("pc", at(n), []) for n in range(1, 57)] == ["d7"] * 56
+    assert refusal_counter.over(at(WINDOW_S - 1), []) == []
+    (told,) = refusal_counter.over(at(WINDOW_S), [])
     assert (told.id, told.count) == ("d7", 57)
-    assert floods.again("pc", at(WINDOW_S), []) is None
+    assert refusal_counter.again("pc", at(WINDOW_S), []) is None
 
 
 def test_the_next_minute_is_another_one_and_nothing_is_lost() -> None:
-    floods = RefusalCounter()
-    floods.begin(record(7, device="pc"), at(0), [])
-    floods.again("pc", at(1), [])
-    assert floods.again("pc", at(WINDOW_S), []) is None
-    floods.begin(record(8, device="pc"), at(WINDOW_S), [])
-    assert [(told.id, told.count) for told in floods.over(at(WINDOW_S), [])] == [("d7", 2)]
-    assert floods.over(None, []) == [], "a single refusal is written down already"
+    refusal_counter = RefusalCounter()
+    refusal_counter.begin(record(7, device="pc"), at(0), [])
+    refusal_counter.again("pc", at(1), [])
+    assert refusal_counter.again("pc", at(WINDOW_S), []) is None
+    refusal_counter.begin(record(8, device="pc"), at(WINDOW_S), [])
+    assert [(told.id, told.count) for told in refusal_counter.over(at(WINDOW_S), [])] == [("d7", 2)]
+    assert refusal_counter.over(None, []) == [], "a single refusal is written down already"
 
 
 def test_devices_are_apart_and_their_number_is_bounded() -> None:
-    floods = RefusalCounter()
+    refusal_counter = RefusalCounter()
     for number in range(MOST + 1):
-        floods.begin(record(number + 1, device=f"device{number}"), at(0), [])
-        floods.again(f"device{number}", at(0), [])
-    assert [told.device for told in floods.over(at(1), [])] == ["device0"]
-    assert len(floods.over(None, [])) == MOST
+        refusal_counter.begin(record(number + 1, device=f"device{number}"), at(0), [])
+        refusal_counter.again(f"device{number}", at(0), [])
+    assert [told.device for told in refusal_counter.over(at(1), [])] == ["device0"]
+    assert len(refusal_counter.over(None, [])) == MOST
 
 
 def test_what_was_undone_is_counted_again_and_nothing_is_lost() -> None:
-    floods = RefusalCounter()
+    refusal_counter = RefusalCounter()
     undo: Undo = []
-    floods.begin(record(7, device="pc"), at(0), undo)
-    floods.again("pc", at(1), undo)
+    refusal_counter.begin(record(7, device="pc"), at(0), undo)
+    refusal_counter.again("pc", at(1), undo)
     take_back(undo)
-    assert floods.again("pc", at(1), undo) is None, "the record was not written"
-    floods.begin(record(8, device="pc"), at(2), [])
-    floods.again("pc", at(3), undo)
-    floods.again("pc", at(3), [])
+    assert refusal_counter.again("pc", at(1), undo) is None, "the record was not written"
+    refusal_counter.begin(record(8, device="pc"), at(2), [])
+    refusal_counter.again("pc", at(3), undo)
+    refusal_counter.again("pc", at(3), [])
     take_back(undo)
-    (told,) = floods.over(at(2 + WINDOW_S), undo)
+    (told,) = refusal_counter.over(at(2 + WINDOW_S), undo)
     assert (told.id, told.count) == ("d8", 2)
     take_back(undo)
-    floods.begin(record(9, device="pc"), at(2 + WINDOW_S), undo)
+    refusal_counter.begin(record(9, device="pc"), at(2 + WINDOW_S), undo)
     take_back(undo)
-    assert [(told.id, told.count) for told in floods.over(at(2 + WINDOW_S), [])] == [("d8", 2)]
-    assert not floods
+    assert [(told.id, told.count) for told in refusal_counter.over(at(2 + WINDOW_S), [])] == [("d8", 2)]
+    assert not refusal_counter
 
 
 def take_back(undo: Undo) -> None:

@@ -99,12 +99,12 @@ async def test_a_change_of_other_tables_is_read_at_once() -> None:
 
 async def test_a_chain_that_drops_is_logged_once_and_when_it_has_gone(caplog: pytest.LogCaptureFixture) -> None:
     others = OtherTables(lambda: NETWORK, Reader(DROPPING, DROPPING, GOOD, DROPPING))
-    hindrances = Obstacles(lambda: NETWORK, others)
+    obstacles = Obstacles(lambda: NETWORK, others)
     shown = []
     with caplog.at_level(logging.INFO):
         for _ in range(4):
             await others.refresh()
-            shown.append([sentence.partition(";")[0] for sentence in hindrances.now()])
+            shown.append([sentence.partition(";")[0] for sentence in obstacles.now()])
     dropped = "chain ip fw fwd of another firewall (policy drop) drops mapped traffic"
     assert shown == [[dropped], [dropped], [], [dropped]]
     logged = [(r.levelname, r.getMessage().startswith(dropped)) for r in caplog.records]
@@ -114,25 +114,25 @@ async def test_a_chain_that_drops_is_logged_once_and_when_it_has_gone(caplog: py
 
 async def test_a_flowtable_is_told_with_what_it_means() -> None:
     others = OtherTables(lambda: NETWORK, Reader(OFFLOADING, GOOD))
-    hindrances = Obstacles(lambda: NETWORK, others)
+    obstacles = Obstacles(lambda: NETWORK, others)
     await others.refresh()
-    (told,) = hindrances.now()
+    (told,) = obstacles.now()
     assert told.startswith(
         "chain ip fw fwd of another firewall gives established flows to a fast path (flowtable ft"
     )
     await others.refresh()
-    assert hindrances.now() == []
+    assert obstacles.now() == []
 
 
 def test_an_external_address_that_is_not_public_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     networks = [NETWORK]
-    hindrances = Obstacles(lambda: networks[-1], OtherTables(lambda: networks[-1]))
+    obstacles = Obstacles(lambda: networks[-1], OtherTables(lambda: networks[-1]))
     with caplog.at_level(logging.WARNING):
-        hindrances.tell()
+        obstacles.tell()
         assert not caplog.records
         wan = replace(NETWORK.wan, addresses=(ip_interface("192.168.178.20/24"),))
         networks.append(replace(NETWORK, wan=wan, external=(wan.ipv4[0],)))
-        hindrances.tell()
-        hindrances.tell()
+        obstacles.tell()
+        obstacles.tell()
     (record,) = caplog.records
     assert "192.168.178.20 is not public (private (RFC 1918))" in record.getMessage()

@@ -18,7 +18,7 @@ WITH_FOR = f'{ASK}[[grant]]\nname = "web"\nwho = "*"\nint_ports = [8080]\nfor = 
 
 
 async def blocked(here: Served, device: str = "console") -> api.Blocked:
-    answer = await here.people.block(device, api.Block())
+    answer = await here.device_commands.block(device, api.Block())
     assert isinstance(answer, api.Blocked), answer
     return answer
 
@@ -32,7 +32,7 @@ def told(mappings: list[api.Mapping]) -> list[tuple[str, str, int, str, int]]:
 async def test_block_says_what_it_closed_and_leaves_what_the_operator_added(tmp_path: Path, on_reload: str) -> None:
     """It had ended the operator's own mappings too, and said nothing of any."""
     async with served(tmp_path, WITH_FOR, on_reload=on_reload) as here:
-        written(await here.people.allow("console", api.Allow(ports=[9000, 2222])))
+        written(await here.device_commands.allow("console", api.Allow(ports=[9000, 2222])))
         mine = await here.home.granted(2222, via=Via.OPERATOR)
         both = await here.home.granted(2222, lifetime=600)  # the device renews it: two leases on one mapping
         assert both.mapping.id == mine.mapping.id
@@ -75,7 +75,7 @@ async def test_block_ends_mappings_of_others_to_a_device_that_is_told_by_its_add
 async def test_revoke_ends_what_the_operator_added_too_and_says_so(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         mine = await here.home.granted(2222, via=Via.OPERATOR)
-        answer = await here.people.revoke(CONSOLE)
+        answer = await here.device_commands.revoke(CONSOLE)
         assert isinstance(answer, api.Revoked)
         assert told(answer.mappings) == [(mine.mapping.id, "tcp", 2222, CONSOLE_IP, 2222)]
         assert answer.mappings[0].vias == [Via.OPERATOR]
@@ -85,20 +85,20 @@ async def test_revoke_ends_what_the_operator_added_too_and_says_so(tmp_path: Pat
 async def test_retract_and_release_say_what_they_closed(tmp_path: Path) -> None:
     """A rule whose end has passed leaves the file with the next change: what it granted ends with it."""
     async with served(tmp_path) as here:
-        written(await here.people.allow("console", api.Allow(ports=[8080])))
+        written(await here.device_commands.allow("console", api.Allow(ports=[8080])))
         held = await here.home.granted(8080)
         here.home.gateway.ledger.usage[held.mapping.id] = Usage(connections=3, bytes=70)
-        answer = written(await here.people.retract("allow-console"))
+        answer = written(await here.device_commands.retract("allow-console"))
         assert told(answer.closed) == [(held.mapping.id, "tcp", 8080, CONSOLE_IP, 8080)]
         assert (answer.closed[0].connections, answer.closed[0].bytes) == (3, 70), "as it was"
         assert here.home.ports == set()
         assert (await blocked(here)).closed == []
-        written(await here.people.allow(PC_IP, api.Allow(ports=[8081], for_s=3600)))
+        written(await here.device_commands.allow(PC_IP, api.Allow(ports=[8081], for_s=3600)))
         later = await here.home.granted(8081, PC_IP)
         here.home.clock.pass_s(3500)
         await here.home.granted(8081, PC_IP)
         here.home.clock.pass_s(101)
-        released = await here.people.release("console")
+        released = await here.device_commands.release("console")
         assert isinstance(released, api.Released)
         assert told(released.closed) == [(later.mapping.id, "tcp", 8081, PC_IP, 8081)]
         assert here.home.ports == set()

@@ -41,8 +41,8 @@ async def test_a_policy_that_did_not_come_into_force_decides_nothing(tmp_path: P
     async with gateway_fixture(tmp_path, policy('version = 1\ndefault = "deny"\n')) as home:
         await home.granted(9000, "127.0.0.1", target=PC_IP, via=Via.OPERATOR)
 
-        def widen(turn: Transaction) -> None:
-            home.gateway.duties.policy_changed(turn, policy(WIDE))
+        def widen(transaction: Transaction) -> None:
+            home.gateway.reevaluation.policy_changed(transaction, policy(WIDE))
 
         home.firewall.fail_next = ["no memory"]
         assert await home.gateway.submit(widen) is not None
@@ -60,7 +60,7 @@ async def test_an_incident_of_an_undone_batch_begins_again(tmp_path: Path) -> No
         await asyncio.gather(home.map(5003), home.map(8080, PC_IP))
         await home.sweep()
         assert all(mapping.device != CONSOLE for mapping in home.operations.ledger.table)
-        assert len(home.operations.book.incidents(home.clock())) == 1
+        assert len(home.operations.history.incidents(home.clock())) == 1
 
 
 async def test_the_end_of_a_pinhole_reserves_no_port_of_the_gateway(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ async def test_the_writer_outlives_whatever_the_disk_does(
         assert (await home.refused(8000)).refusal is Refusal.BACKEND
         assert home.ports == set()
         assert (await home.refused(80)).refusal is Refusal.NOT_AUTHORIZED
-        assert home.gateway.books.owed
+        assert home.gateway.books.write_backlog
         monkeypatch.undo()
         await home.granted(8001)
 
@@ -152,7 +152,7 @@ async def test_a_batch_that_is_tried_again_one_by_one_counts_once(tmp_path: Path
         replies = await asyncio.gather(home.map(8000), home.map(9000), home.map(8001, PC_IP), home.map(80, PC_IP))
         assert not home.firewall.fail_next
         assert [type(reply).__name__ for reply in replies] == ["Granted", "Refused", "Granted", "Refused"]
-        seen = {seen.device: seen for seen in home.operations.book.devices(home.clock())}
+        seen = {seen.device: seen for seen in home.operations.history.devices(home.clock())}
         assert [seen[device].granted for device in (CONSOLE, PC)] == [1, 1]
         assert [dict(seen[device].refused) for device in (CONSOLE, PC)] == [
             {Refusal.ASK: 1},
@@ -172,7 +172,7 @@ async def test_what_failed_for_good_is_not_counted_as_granted(tmp_path: Path) ->
         for port in (8000, 8001):
             home.firewall.fail_next = ["no memory"]
             assert (await home.refused(port)).refusal is Refusal.BACKEND
-        (seen,) = home.operations.book.devices(home.clock())
+        (seen,) = home.operations.history.devices(home.clock())
         assert seen.granted == 0
         home.clock.pass_s(61)
         await home.granted(8002)  # the day's two ports are still free

@@ -96,10 +96,10 @@ def soap_call(data: bytes) -> None:
 
 def soap_argument(value: str) -> None:
     shown(value, 64)
-    for face in IgdVersion:
+    for igd_version in IgdVersion:
         for read in (arguments.transport, arguments.remote_host, arguments.internal_client):
             with suppress(arguments.InvalidArgument):
-                read(face, value)
+                read(igd_version, value)
     with suppress(arguments.InvalidArgument):
         arguments.description(value)
 

@@ -40,7 +40,7 @@ NETWORK = Network(
 @cache
 def http_server() -> HttpServer:
     """As far as a request's head: it never listens, and nobody answers behind it."""
-    documents = {description_path(face): b"" for face in IgdVersion}
+    documents = {description_path(igd_version): b"" for igd_version in IgdVersion}
     nothing: Any = SimpleNamespace()
     return HttpServer(
         documents=documents,

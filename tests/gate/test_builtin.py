@@ -52,7 +52,7 @@ class Lan:
     """The gateway's bookkeeping around ``decide``, without a ledger: what is granted stays."""
 
     def __init__(self) -> None:
-        self.book = DeviceHistory(home_policy().limits)
+        self.history = DeviceHistory(home_policy().limits)
         self.held: set[int] = set()
         self.incidents: list[Incident] = []
 
@@ -62,17 +62,17 @@ class Lan:
         others = len(self.held - {port})
         facts = facts_of(
             held=HeldMappings(others, others, {"home-own-ports": others}),
-            changes_last_minute=self.book.changes_last_minute(PC_MAC, now),
-            int_ports_today=self.book.int_ports_today(PC_MAC, today),
-            frozen=self.book.frozen(PC_MAC, now),
+            changes_last_minute=self.history.changes_last_minute(PC_MAC, now),
+            int_ports_today=self.history.int_ports_today(PC_MAC, today),
+            frozen=self.history.frozen(PC_MAC, now),
             standing=port in self.held,
         )
-        self.book.changed(PC_MAC, now)
+        self.history.changed(PC_MAC, now)
         verdict = decide(home_policy(), facts, request)
         if verdict.outcome is Outcome.ALLOW:
             self.held.add(port)
-            self.book.granted(PC_MAC, port, now, today)
-        elif incident := self.book.refused(PC_MAC, request, verdict, now, today):
+            self.history.granted(PC_MAC, port, now, today)
+        elif incident := self.history.refused(PC_MAC, request, verdict, now, today):
             self.incidents.append(incident)
         return verdict
 
@@ -87,7 +87,7 @@ def test_a_burst_of_27_ports_gets_8_mappings_and_is_one_incident() -> None:
     (incident,) = lan.incidents
     assert incident.device == PC_MAC
     assert len(incident.ports) == 12
-    assert lan.book.frozen(PC_MAC, Instant(1100, 1100))
+    assert lan.history.frozen(PC_MAC, Instant(1100, 1100))
 
 
 @pytest.mark.spec("SR-6")
@@ -104,7 +104,7 @@ def test_a_patient_one_gets_twelve_ports_a_day() -> None:
     for n in range(27):
         lan.held.clear()
         lan.ask(20000 + n, at=1000 + n * 1800)
-    assert lan.book.int_ports_today(PC_MAC, TODAY.toordinal()) == set(range(20000, 20012))
+    assert lan.history.int_ports_today(PC_MAC, TODAY.toordinal()) == set(range(20000, 20012))
 
 
 @pytest.mark.spec("SR-26")

@@ -50,8 +50,8 @@ ONE_LAN = replace(NETWORK, lans=NETWORK.lans[:1])
 
 
 def gathered(request: MapRequest, table: Neighbours = KNOWN, network: Network = ONE_LAN, **more: Any) -> Facts:
-    book = more.pop("book", None) or DeviceHistory(Limits())
-    return gather(policy(""), network, table, PORTS, book, HeldMappings(), request, NOW, NOON, **more)
+    history = more.pop("history", None) or DeviceHistory(Limits())
+    return gather(policy(""), network, table, PORTS, history, HeldMappings(), request, NOW, NOON, **more)
 
 
 def test_a_device_is_its_mac_and_a_host_without_one_its_address() -> None:
@@ -117,12 +117,12 @@ def test_the_operator_is_nobodys_device() -> None:
 
 
 def test_the_book_fills_in_the_rest() -> None:
-    book = DeviceHistory(Limits(incident_after=1))
-    book.changed(PC_MAC, NOW)
-    book.granted(PC_MAC, 5000, NOW, NOON.date().toordinal())
+    history = DeviceHistory(Limits(incident_after=1))
+    history.changed(PC_MAC, NOW)
+    history.granted(PC_MAC, 5000, NOW, NOON.date().toordinal())
     request = map_request(PC, 22)
-    book.refused(PC_MAC, request, decide(policy(""), facts_of(), request), NOW, 1)
-    facts = gathered(map_request(), book=book, standing=True)
+    history.refused(PC_MAC, request, decide(policy(""), facts_of(), request), NOW, 1)
+    facts = gathered(map_request(), history=history, standing=True)
     assert (facts.changes_last_minute, facts.int_ports_today, facts.frozen) == (1, frozenset({5000}), True)
     assert facts.standing
 

@@ -86,7 +86,7 @@ class Orphan:
 @pytest.fixture(scope="session")
 def orphan(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orphan]:
     with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        point = made.point(face=IgdVersion.IGD2)
+        point = made.point(igd_version=IgdVersion.IGD2)
         openings = ((TCP, 8081, 3600), (TCP, 8080, 3), (UDP, 8080, 3))
         with ExitStack() as stack:
             calls: dict[int, list[OpenConnection]] = {8080: [], 8081: []}

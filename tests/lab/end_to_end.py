@@ -169,14 +169,14 @@ class Home:
     def external(self) -> IPv4Address:
         return self.lab.external[0]
 
-    def point(self, host: str = "console", face: IgdVersion = IgdVersion.IGD1) -> ControlPoint:
+    def point(self, host: str = "console", igd_version: IgdVersion = IgdVersion.IGD1) -> ControlPoint:
         """The control point of a host; its description is read once a run of the daemon."""
-        if (host, face) not in self.points:
+        if (host, igd_version) not in self.points:
             gateway = next(
                 lan.network[1] for lan in self.lab.topology.lans if self.lab.hosts[host].address in lan.network
             )
-            self.points[host, face] = ControlPoint(self.lab.hosts[host], gateway, face)
-        return self.points[host, face]
+            self.points[host, igd_version] = ControlPoint(self.lab.hosts[host], gateway, igd_version)
+        return self.points[host, igd_version]
 
     def reach(
         self, port: int, transport: Transport = TCP, peer: str = "peer1", address: IPv4Address | None = None

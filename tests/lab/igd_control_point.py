@@ -77,13 +77,13 @@ class ControlPoint:
     """A control point in a host that has read one description of the gateway."""
 
     def __init__(
-        self, host: Host, gateway: IPv4Address, face: IgdVersion = IgdVersion.IGD1, port: int = 5000
+        self, host: Host, gateway: IPv4Address, igd_version: IgdVersion = IgdVersion.IGD1, port: int = 5000
     ) -> None:
         self.host = host
         self.gateway = gateway
-        self.face = face
+        self.igd_version = igd_version
         self.port = port
-        self.description = self.get(f"/{face.value}.xml").body.decode()
+        self.description = self.get(f"/{igd_version.value}.xml").body.decode()
         self.control = self._urls("controlURL")
         self.events = self._urls("eventSubURL")
         self.udns = re.findall(r"<UDN>([^<]*)</UDN>", self.description)
@@ -107,7 +107,7 @@ class ControlPoint:
         return {etree.QName(element).localname: element.text or "" for element in response}
 
     def post(self, action: str, service: str = "WANIPConnection", /, **arguments: object) -> Answer:
-        known = service_of(self.face, service)
+        known = service_of(self.igd_version, service)
         assert known is not None
         inner = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in arguments.items())
         body = (

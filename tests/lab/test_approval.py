@@ -68,7 +68,7 @@ def asks(point: ControlPoint, port: int, **changed: Any) -> None:
 @pytest.mark.spec("SR-28", "SR-29", "SR-42")
 def test_a_yes_is_for_the_remote_host_family_port_and_lease_of_its_question(here: Home) -> None:
     point, stranger, friend = here.point(), here.lab.hosts["peer1"], here.lab.hosts["peer2"]
-    six = here.point(face=IgdVersion.IGD2)
+    six = here.point(igd_version=IgdVersion.IGD2)
     with EchoServer(here.console, TCP, 5000):
         asks(point, 5000, NewRemoteHost=friend.address, NewLeaseDuration=600)
         (question,) = questions(here)
@@ -102,7 +102,7 @@ def test_a_yes_is_for_the_remote_host_family_port_and_lease_of_its_question(here
 
 @pytest.mark.spec("SR-28", "SR-29", "SR-42")
 def test_a_yes_for_a_pinhole_is_for_its_remote_host_and_port_and_no_port_mapping(here: Home) -> None:
-    six, address = here.point(face=IgdVersion.IGD2), here.console.address6
+    six, address = here.point(igd_version=IgdVersion.IGD2), here.console.address6
     stranger, friend = here.lab.hosts["peer1"], here.lab.hosts["peer2"]
     with EchoServer(here.console, TCP, 5001):
         with refused(DENIED):

@@ -31,13 +31,13 @@ def here(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.mark.spec("SR-5", "SR-8", "SR-11", "SR-22", "SR-23")
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_honest_client_is_served_beside(here: Home, name: str) -> None:
-    before, honest = memory_kb(here.daemon.pid), WellBehavedClient(here)
+    before, well_behaved = memory_kb(here.daemon.pid), WellBehavedClient(here)
     with attacked(here, name, SECONDS, COUNT) as attack:
-        honest.ask(while_=lambda: attack.poll() is None)
+        well_behaved.ask(while_=lambda: attack.poll() is None)
         assert attack.stdout is not None
         assert int(attack.stdout.read()) > 100, "that was no attack"
-    assert not honest.unanswered
-    assert max(map(honest.p99, honest.times)) < SOON_S
+    assert not well_behaved.unanswered
+    assert max(map(well_behaved.p99, well_behaved.times)) < SOON_S
     assert memory_kb(here.daemon.pid) - before < GROWN_KB
     assert sum(path.stat().st_size for path in here.daemon.state_dir.iterdir()) < STORED_BYTES
     assert not [line for line in here.daemon.output if "Traceback" in line or "could not be answered" in line]

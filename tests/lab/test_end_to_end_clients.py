@@ -16,7 +16,7 @@ from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
-FACES = pytest.mark.parametrize("face", list(IgdVersion))
+FACES = pytest.mark.parametrize("igd_version", list(IgdVersion))
 CONTROL_POINT = (sys.executable, "-m", "upnp_gw.lab.control_point")
 DEBIANS_PYTHON = "/usr/bin/python3"
 
@@ -26,9 +26,9 @@ def upnpc(host: Host, *words: object) -> str:
     return host.run(["upnpc", *map(str, words)], check=False).stdout
 
 
-def at(face: IgdVersion) -> tuple[str, str]:
+def at(igd_version: IgdVersion) -> tuple[str, str]:
     """upnpc's own way round the search, which takes it two seconds."""
-    return "-u", f"http://192.168.77.1:5000/{face.value}.xml"
+    return "-u", f"http://192.168.77.1:5000/{igd_version.value}.xml"
 
 
 def test_upnpc_finds_the_gateway_and_its_status(here: Home) -> None:
@@ -42,22 +42,28 @@ def test_upnpc_finds_the_gateway_and_its_status(here: Home) -> None:
 @FACES
 @pytest.mark.parametrize("transport", list(Transport))
 @pytest.mark.parametrize("lease", [0, 600])
-def test_upnpc_adds_lists_and_deletes(here: Home, face: IgdVersion, transport: Transport, lease: int) -> None:
+def test_upnpc_adds_lists_and_deletes(
+    here: Home, igd_version: IgdVersion, transport: Transport, lease: int
+) -> None:
     console, word = here.console, transport.value.upper()
     with EchoServer(console, transport, 3074):
-        told = upnpc(console, *at(face), "-a", console.address, 3074, 4074, word, *([lease] if lease else []))
+        told = upnpc(
+            console, *at(igd_version), "-a", console.address, 3074, 4074, word, *([lease] if lease else [])
+        )
         assert f"external {here.external}:4074 {word} is redirected to internal {console.address}:3074" in told
         assert here.reach(4074, transport).answered_by == "console"
-        listed = upnpc(console, *at(face), "-l")
+        listed = upnpc(console, *at(igd_version), "-l")
         (line,) = re.findall(rf" 0 {word} +4074->{console.address}:3074 +'libminiupnpc' '' (\d+)", listed)
-        longest = 604800 if face is IgdVersion.IGD2 else 30 * 86400
+        longest = 604800 if igd_version is IgdVersion.IGD2 else 30 * 86400
         left = lease or longest
         assert left - 60 < int(line) <= left
         # upnpc prints the 713 that ends the list up to version 2.2.7, later versions keep it to themselves
         [index] = re.findall(r"^ *(\d+) (?:TCP|UDP) ", listed, re.MULTILINE)
         assert index == "0"
         assert "713" in listed or listed.splitlines()[-1].startswith(" 0 ")
-        assert upnpc(console, *at(face), "-d", 4074, word).endswith("UPNP_DeletePortMapping() returned : 0\n")
+        assert upnpc(console, *at(igd_version), "-d", 4074, word).endswith(
+            "UPNP_DeletePortMapping() returned : 0\n"
+        )
         assert here.shut(4074, transport)
 
 
@@ -72,17 +78,17 @@ def test_upnpc_enforces_its_remote_host(here: Home) -> None:
 
 
 @FACES
-def test_upnpc_gets_any_port_and_deletes_a_range(here: Home, face: IgdVersion) -> None:
+def test_upnpc_gets_any_port_and_deletes_a_range(here: Home, igd_version: IgdVersion) -> None:
     """Deviation for v1: its description lists no AddAnyPortMapping, upnpc calls it all the same and is served."""
-    wanted = 5000 + face.version
+    wanted = 5000 + igd_version.version
     here.point("pc").add(wanted, UDP)
     console = here.console
     with EchoServer(console, UDP, 3074):
-        told = upnpc(console, *at(face), "-n", console.address, 3074, wanted, "UDP", 600)
+        told = upnpc(console, *at(igd_version), "-n", console.address, 3074, wanted, "UDP", 600)
         (port,) = re.findall(rf"external {here.external}:(\d+) UDP is redirected", told)
         assert int(port) != wanted
         assert here.reach(int(port), UDP).answered_by == "console"
-        assert "failed" not in upnpc(console, *at(face), "-N", 1024, 65535, "UDP")
+        assert "failed" not in upnpc(console, *at(igd_version), "-N", 1024, 65535, "UDP")
         assert here.shut(int(port), UDP)
     assert [row["device"] for row in here.rows()] == [here.pc.mac]
 
@@ -147,11 +153,11 @@ def test_python_miniupnpc(here: Home) -> None:
 
 @FACES
 @pytest.mark.parametrize("transport", list(Transport))
-def test_igd_device(here: Home, face: IgdVersion, transport: Transport) -> None:
+def test_igd_device(here: Home, igd_version: IgdVersion, transport: Transport) -> None:
     console, word = here.console, transport.value
 
     def use(*actions: str) -> list[dict[str, object]]:
-        argv = [*CONTROL_POINT, "--location", at(face)[1], str(console.address), *actions]
+        argv = [*CONTROL_POINT, "--location", at(igd_version)[1], str(console.address), *actions]
         return [json.loads(line) for line in console.run(argv).stdout.splitlines()]
 
     with EchoServer(console, transport, 3074):
@@ -166,7 +172,7 @@ def test_igd_device(here: Home, face: IgdVersion, transport: Transport) -> None:
 
 def test_igd_device_finds_the_gateway(here: Home) -> None:
     (found,) = map(json.loads, here.console.run([*CONTROL_POINT, str(here.console.address)]).stdout.splitlines())
-    assert found["found"] in {at(face)[1] for face in IgdVersion}
+    assert found["found"] in {at(igd_version)[1] for igd_version in IgdVersion}
 
 
 def test_upnpc_describes_a_mapping_as_its_user_likes(here: Home) -> None:
@@ -216,7 +222,7 @@ def test_a_delete_without_a_protocol_shuts_both_transports_and_nobody_elses(here
     """As nat-port-mapper (libp2p) ends its mappings."""
     here.point("pc").add(8081, UDP)
     for port, transport in ((8080, TCP), (8080, UDP), (8081, TCP)):
-        here.point(face=IgdVersion.IGD2).add(port, transport)
+        here.point(igd_version=IgdVersion.IGD2).add(port, transport)
     key = {"NewRemoteHost": "", "NewProtocol": ""}
     with (
         EchoServer(here.console, TCP, 8080),
@@ -225,13 +231,13 @@ def test_a_delete_without_a_protocol_shuts_both_transports_and_nobody_elses(here
     ):
         assert here.reach(8080, TCP)
         assert here.reach(8080, UDP)
-        here.point(face=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8080)
-        here.point(face=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
+        here.point(igd_version=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8080)
+        here.point(igd_version=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
         assert here.shut(8080, TCP)
         assert here.shut(8080, UDP)
         assert here.reach(8081, UDP).answered_by == "pc"
         with refused(606):
-            here.point(face=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
+            here.point(igd_version=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
         assert here.reach(8081, UDP).answered_by == "pc"
 
 

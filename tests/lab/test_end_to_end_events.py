@@ -11,7 +11,7 @@ from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
-FACES = pytest.mark.parametrize("face", list(IgdVersion))
+FACES = pytest.mark.parametrize("igd_version", list(IgdVersion))
 OTHER = IPv4Address("11.22.33.99")
 COUNT, UPDATE = "PortMappingNumberOfEntries", "SystemUpdateID"
 
@@ -25,16 +25,16 @@ def here(shared: Home) -> Iterator[Home]:
 class Listening:
     """A subscriber that has its initial event, and what the next ones must say."""
 
-    def __init__(self, subscriber: Subscriber, face: IgdVersion) -> None:
+    def __init__(self, subscriber: Subscriber, igd_version: IgdVersion) -> None:
         self.subscriber = subscriber
-        self.face = face
+        self.igd_version = igd_version
         self.first = subscriber.next()
         self.update = int(self.first.get(UPDATE, 0))
 
     def told(self, raised: int, **values: str) -> None:
         """One message with exactly this; v2 also with the update id, raised by so many changes."""
         want = dict(values)
-        if self.face is IgdVersion.IGD2:
+        if self.igd_version is IgdVersion.IGD2:
             self.update = (self.update + raised) % 2**32
             want[UPDATE] = str(self.update)
         assert self.subscriber.next() == want
@@ -42,16 +42,16 @@ class Listening:
 
 @FACES
 @pytest.mark.spec("IGD-180", "IGD-201")
-def test_the_initial_event_tells_everything(here: Home, face: IgdVersion) -> None:
-    here.point(face=face).add(8080)
-    with Subscriber(here.point(face=face)) as subscriber:
+def test_the_initial_event_tells_everything(here: Home, igd_version: IgdVersion) -> None:
+    here.point(igd_version=igd_version).add(8080)
+    with Subscriber(here.point(igd_version=igd_version)) as subscriber:
         assert subscriber.answer.status == 200
         assert subscriber.sid.startswith("uuid:")
         scheme, _, seconds = subscriber.answer.headers["timeout"].partition("-")
         assert scheme == "Second"
         assert int(seconds) >= 1800
         first = subscriber.next()
-    v2 = {UPDATE: first.get(UPDATE, "")} if face is IgdVersion.IGD2 else {}
+    v2 = {UPDATE: first.get(UPDATE, "")} if igd_version is IgdVersion.IGD2 else {}
     assert first == {
         "PossibleConnectionTypes": "IP_Routed",
         "ConnectionStatus": "Connected",
@@ -63,14 +63,14 @@ def test_the_initial_event_tells_everything(here: Home, face: IgdVersion) -> Non
 
 @FACES
 @pytest.mark.spec("IGD-193", "IGD-194", "IGD-195", "IGD-201")
-def test_add_overwrite_and_delete_are_one_event_each(here: Home, face: IgdVersion) -> None:
-    point = here.point(face=face)
+def test_add_overwrite_and_delete_are_one_event_each(here: Home, igd_version: IgdVersion) -> None:
+    point = here.point(igd_version=igd_version)
     with Subscriber(point) as subscriber:
-        heard = Listening(subscriber, face)
+        heard = Listening(subscriber, igd_version)
         point.add(8080)
         heard.told(1, **{COUNT: "1"})
         point.add(8080, NewInternalPort=8081)
-        if face is IgdVersion.IGD2:
+        if igd_version is IgdVersion.IGD2:
             heard.told(1)
         point.delete(8080)
         heard.told(1, **{COUNT: "0"})
@@ -78,10 +78,10 @@ def test_add_overwrite_and_delete_are_one_event_each(here: Home, face: IgdVersio
 
 @FACES
 @pytest.mark.spec("IGD-131", "IGD-193")
-def test_the_end_of_a_lease_is_one_event(here: Home, face: IgdVersion) -> None:
-    point = here.point(face=face)
+def test_the_end_of_a_lease_is_one_event(here: Home, igd_version: IgdVersion) -> None:
+    point = here.point(igd_version=igd_version)
     with Subscriber(point) as subscriber:
-        heard = Listening(subscriber, face)
+        heard = Listening(subscriber, igd_version)
         point.add(8080, NewLeaseDuration=1)
         heard.told(1, **{COUNT: "1"})
         heard.told(1, **{COUNT: "0"})
@@ -89,7 +89,7 @@ def test_the_end_of_a_lease_is_one_event(here: Home, face: IgdVersion) -> None:
 
 @pytest.mark.spec("IGD-164")
 def test_a_range_delete_is_one_event(here: Home) -> None:
-    point = here.point(face=IgdVersion.IGD2)
+    point = here.point(igd_version=IgdVersion.IGD2)
     for port in (8001, 8002, 8003, 9000):
         point.add(port)
     with Subscriber(point) as subscriber:
@@ -129,20 +129,20 @@ def test_who_unsubscribes_hears_no_more(here: Home) -> None:
 
 @FACES
 @pytest.mark.spec("IGD-196")
-def test_a_new_external_address_is_told(here: Home, face: IgdVersion) -> None:
-    with Subscriber(here.point(face=face)) as subscriber:
+def test_a_new_external_address_is_told(here: Home, igd_version: IgdVersion) -> None:
+    with Subscriber(here.point(igd_version=igd_version)) as subscriber:
         subscriber.next()
         for address in (OTHER, here.external):
             here.renumber_wan(address)
             change = subscriber.next()
             assert change["ExternalIPAddress"] == str(address)
-            assert here.point(face=face).external_address() == str(address)
+            assert here.point(igd_version=igd_version).external_address() == str(address)
 
 
 @FACES
 @pytest.mark.spec("IGD-196")
-def test_a_lost_link_is_told_by_both_services(here: Home, face: IgdVersion) -> None:
-    point, wan = here.point(face=face), "gateway"
+def test_a_lost_link_is_told_by_both_services(here: Home, igd_version: IgdVersion) -> None:
+    point, wan = here.point(igd_version=igd_version), "gateway"
     with Subscriber(point) as connection, Subscriber(point, "WANCommonInterfaceConfig") as link:
         connection.next()
         assert link.next()["PhysicalLinkStatus"] == "Up"

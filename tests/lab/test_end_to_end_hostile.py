@@ -131,7 +131,7 @@ def test_idle_connections_of_one_host_lock_nobody_out(modest: Home) -> None:
         assert held
         begun = time.monotonic()
         modest.point().add(8080)
-        assert modest.point(face=IgdVersion.IGD2).external_address() == str(modest.external)
+        assert modest.point(igd_version=IgdVersion.IGD2).external_address() == str(modest.external)
         assert time.monotonic() - begun < 2.0
 
 
@@ -245,7 +245,7 @@ def test_a_full_table_takes_no_more_and_keeps_what_it_has(namespaces: None, tmp_
 def test_where_every_allowed_port_is_taken_any_port_is_none(namespaces: None, tmp_path: Path) -> None:
     narrow = ROOMY.replace('who = "*"', 'who = "*"\next_ports = ["8000-8001"]')
     with home(tmp_path, *ROUTER, policy=narrow) as here:
-        console, pc = here.point(face=IgdVersion.IGD2), here.point("pc", IgdVersion.IGD2)
+        console, pc = here.point(igd_version=IgdVersion.IGD2), here.point("pc", IgdVersion.IGD2)
         console.add(8001)
         assert console.add_any(8000) == 8000
         with refused(728):

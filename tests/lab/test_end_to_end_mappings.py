@@ -13,16 +13,16 @@ from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
-FACES = pytest.mark.parametrize("face", list(IgdVersion))
+FACES = pytest.mark.parametrize("igd_version", list(IgdVersion))
 
 
 @FACES
 @pytest.mark.parametrize("transport", list(Transport))
 @pytest.mark.spec("IGD-110", "IGD-111", "IGD-112", "IGD-113")
 def test_a_mapping_is_found_and_its_port_reached_and_the_other_protocols_is_not(
-    here: Home, face: IgdVersion, transport: Transport
+    here: Home, igd_version: IgdVersion, transport: Transport
 ) -> None:
-    point = here.point(face=face)
+    point = here.point(igd_version=igd_version)
     other = UDP if transport is TCP else TCP
     with EchoServer(here.console, transport, 8000), EchoServer(here.console, other, 8000):
         assert here.shut(8080, transport)
@@ -43,8 +43,8 @@ def test_a_mapping_is_found_and_its_port_reached_and_the_other_protocols_is_not(
 
 @FACES
 @pytest.mark.spec("IGD-114", "IGD-132")
-def test_the_same_client_asks_again_and_the_values_are_replaced(here: Home, face: IgdVersion) -> None:
-    point = here.point(face=face)
+def test_the_same_client_asks_again_and_the_values_are_replaced(here: Home, igd_version: IgdVersion) -> None:
+    point = here.point(igd_version=igd_version)
     with EchoServer(here.console, TCP, 8000), EchoServer(here.console, TCP, 8001) as second:
         point.add(8080, NewInternalPort=8000, NewLeaseDuration=60, NewPortMappingDescription="first")
         assert here.reach(8080)
@@ -59,21 +59,21 @@ def test_the_same_client_asks_again_and_the_values_are_replaced(here: Home, face
 
 @FACES
 @pytest.mark.spec("IGD-115", "IGD-117")
-def test_a_port_that_another_client_holds_is_a_conflict(here: Home, face: IgdVersion) -> None:
+def test_a_port_that_another_client_holds_is_a_conflict(here: Home, igd_version: IgdVersion) -> None:
     with EchoServer(here.console, TCP, 8080), EchoServer(here.pc, TCP, 8080):
-        here.point(face=face).add(8080)
+        here.point(igd_version=igd_version).add(8080)
         before = here.rows()
         for remote in ("", str(here.peer.address)):
             with refused(718):
-                here.point("pc", face).add(8080, NewRemoteHost=remote)
+                here.point("pc", igd_version).add(8080, NewRemoteHost=remote)
         assert [row["id"] for row in here.rows()] == [row["id"] for row in before]
         assert here.reach(8080).answered_by == "console"
 
 
 @FACES
 @pytest.mark.spec("IGD-116", "IGD-118", "IGD-153", "IGD-157")
-def test_two_remote_hosts_are_two_narrow_mappings(here: Home, face: IgdVersion) -> None:
-    point = here.point(face=face)
+def test_two_remote_hosts_are_two_narrow_mappings(here: Home, igd_version: IgdVersion) -> None:
+    point = here.point(igd_version=igd_version)
     first, second = (str(here.lab.hosts[peer].address) for peer in ("peer1", "peer2"))
     with EchoServer(here.console, UDP, 8000), EchoServer(here.console, UDP, 8001):
         point.add(8080, UDP, NewRemoteHost=first, NewInternalPort=8000)
@@ -93,8 +93,8 @@ def test_two_remote_hosts_are_two_narrow_mappings(here: Home, face: IgdVersion) 
 
 @FACES
 @pytest.mark.spec("IGD-120")
-def test_a_star_is_every_remote_host(here: Home, face: IgdVersion) -> None:
-    point = here.point(face=face)
+def test_a_star_is_every_remote_host(here: Home, igd_version: IgdVersion) -> None:
+    point = here.point(igd_version=igd_version)
     with EchoServer(here.console, TCP, 8080):
         point.add(8080, NewRemoteHost="*")
         assert here.reach(8080, peer="peer1")
@@ -104,8 +104,8 @@ def test_a_star_is_every_remote_host(here: Home, face: IgdVersion) -> None:
 
 @FACES
 @pytest.mark.spec("IGD-131", "IGD-155")
-def test_a_lease_of_two_seconds_ends(here: Home, face: IgdVersion) -> None:
-    point = here.point(face=face)
+def test_a_lease_of_two_seconds_ends(here: Home, igd_version: IgdVersion) -> None:
+    point = here.point(igd_version=igd_version)
     with EchoServer(here.console, TCP, 8080), here.watch() as watch:
         point.add(8080, NewLeaseDuration=2)
         assert here.reach(8080)
@@ -117,8 +117,8 @@ def test_a_lease_of_two_seconds_ends(here: Home, face: IgdVersion) -> None:
 
 @FACES
 @pytest.mark.spec("IGD-134")
-def test_a_disabled_mapping_is_listed_and_closed_until_it_is_enabled(here: Home, face: IgdVersion) -> None:
-    point = here.point(face=face)
+def test_a_disabled_mapping_is_listed_and_closed_until_it_is_enabled(here: Home, igd_version: IgdVersion) -> None:
+    point = here.point(igd_version=igd_version)
     with EchoServer(here.console, TCP, 8080):
         point.add(8080, NewEnabled=0)
         assert point.generic(0)["NewEnabled"] == "0"
@@ -131,10 +131,10 @@ def test_a_disabled_mapping_is_listed_and_closed_until_it_is_enabled(here: Home,
 
 @FACES
 @pytest.mark.spec("IGD-137", "IGD-158", "IGD-159")
-def test_nobody_maps_for_another_or_deletes_anothers(here: Home, face: IgdVersion) -> None:
+def test_nobody_maps_for_another_or_deletes_anothers(here: Home, igd_version: IgdVersion) -> None:
     """Deviation: v1 says 606 too, with the reason, where the standard has 714 or 501."""
-    here.point(face=face).add(8080)
-    pc = here.point("pc", face)
+    here.point(igd_version=igd_version).add(8080)
+    pc = here.point("pc", igd_version)
     with refused(606):
         pc.add(8081, NewInternalClient=here.console.address)
     with refused(606):
@@ -148,8 +148,8 @@ def test_nobody_maps_for_another_or_deletes_anothers(here: Home, face: IgdVersio
 
 @FACES
 @pytest.mark.spec("IGD-144")
-def test_of_two_who_ask_at_once_one_gets_the_port(here: Home, face: IgdVersion) -> None:
-    points = [here.point(name, face) for name in ("console", "pc")]
+def test_of_two_who_ask_at_once_one_gets_the_port(here: Home, igd_version: IgdVersion) -> None:
+    points = [here.point(name, igd_version) for name in ("console", "pc")]
     with EchoServer(here.console, TCP, 9000), EchoServer(here.pc, TCP, 9000), ThreadPoolExecutor(2) as both:
         for port in range(8080, 8090):
             asked = [both.submit(point.add, port, NewInternalPort=9000) for point in points]
@@ -163,12 +163,12 @@ def test_of_two_who_ask_at_once_one_gets_the_port(here: Home, face: IgdVersion) 
 
 @FACES
 @pytest.mark.spec("IGD-150", "IGD-151", "IGD-152", "IGD-154", "IGD-156")
-def test_entries_are_walked_deleted_and_gone(here: Home, face: IgdVersion) -> None:
-    point = here.point(face=face)
+def test_entries_are_walked_deleted_and_gone(here: Home, igd_version: IgdVersion) -> None:
+    point = here.point(igd_version=igd_version)
     ports = ["8001", "8002", "8003"]
     for port in ports:
         point.add(int(port))
-    here.point("pc", face).add(8004)
+    here.point("pc", igd_version).add(8004)
     assert [point.generic(i)["NewExternalPort"] for i in range(3)] == ports
     assert list(point.specific(8001)) == [
         "NewInternalPort",
@@ -195,7 +195,7 @@ def test_entries_are_walked_deleted_and_gone(here: Home, face: IgdVersion) -> No
 @pytest.mark.spec("IGD-160", "IGD-161", "IGD-162", "IGD-163")
 @pytest.mark.parametrize("manage", [0, 1])
 def test_a_range_delete_ends_the_callers_own_of_that_protocol(here: Home, manage: int) -> None:
-    point = here.point(face=IgdVersion.IGD2)
+    point = here.point(igd_version=IgdVersion.IGD2)
     for port in (8001, 8003):
         point.add(port)
     point.add(8002, UDP)
@@ -224,7 +224,7 @@ def test_a_range_delete_ends_the_callers_own_of_that_protocol(here: Home, manage
 
 @pytest.mark.spec("IGD-165", "IGD-166", "IGD-167", "IGD-168", "IGD-169")
 def test_a_list_of_port_mappings(here: Home) -> None:
-    point = here.point(face=IgdVersion.IGD2)
+    point = here.point(igd_version=IgdVersion.IGD2)
 
     def listing(start: int = 8000, end: int = 9000, protocol: str = "TCP", most: int = 0) -> str:
         answer = point.call(
@@ -264,7 +264,7 @@ def test_a_list_of_port_mappings(here: Home) -> None:
 
 @pytest.mark.spec("IGD-170", "IGD-171", "IGD-172", "IGD-173", "IGD-175")
 def test_any_port(here: Home) -> None:
-    console, pc = here.point(face=IgdVersion.IGD2), here.point("pc", IgdVersion.IGD2)
+    console, pc = here.point(igd_version=IgdVersion.IGD2), here.point("pc", IgdVersion.IGD2)
     with EchoServer(here.console, UDP, 3074), EchoServer(here.pc, UDP, 3074):
         assert console.add_any(3074, UDP) == 3074
         other = pc.add_any(3074, UDP)

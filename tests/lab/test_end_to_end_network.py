@@ -176,7 +176,7 @@ def busy_firewall(here: Home) -> Iterator[None]:
 
 def test_changes_of_others_beside_us_disturb_nothing(here: Home) -> None:
     before = healed(here)
-    point = here.point(face=IgdVersion.IGD2)
+    point = here.point(igd_version=IgdVersion.IGD2)
     with EchoServer(here.console, UDP, 3074), busy_firewall(here):
         for port in range(9000, 9030):
             point.add(port, UDP, NewInternalPort=3074)

@@ -61,7 +61,7 @@ def test_quarantine_cuts_live_flows_and_shuts_what_was_open_until_released(here:
     here.point("pc").add(3074, UDP)
     pinhole(here.point("pc", IgdVersion.IGD2), 8090)
     here.point().add(8081)
-    pinhole(here.point(face=IgdVersion.IGD2), 8091)
+    pinhole(here.point(igd_version=IgdVersion.IGD2), 8091)
     with ExitStack() as stack:
         for host, transport, port in (
             *((pc, TCP, 8080), (pc, UDP, 3074), (pc, TCP, 8090), (pc, TCP, 8085)),

@@ -55,7 +55,7 @@ def boot_id(here: Home) -> int:
 
 def identity(here: Home) -> list[tuple[list[str], dict[str, str], dict[str, str]]]:
     """What clients remember of the gateway, read afresh: UDNs, control and event URLs."""
-    points = [ControlPoint(here.console, here.gateway.address, face) for face in IgdVersion]
+    points = [ControlPoint(here.console, here.gateway.address, igd_version) for igd_version in IgdVersion]
     return [(point.udns, point.control, point.events) for point in points]
 
 

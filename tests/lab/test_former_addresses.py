@@ -31,8 +31,8 @@ def has(home: Home, *addresses: IPv4Address) -> None:
     )
 
 
-def by_igd(home: Home, own: IPv4Address, face: IgdVersion = IgdVersion.IGD1) -> int:
-    home.point("console", face).add(PORT, NewInternalClient=own)
+def by_igd(home: Home, own: IPv4Address, igd_version: IgdVersion = IgdVersion.IGD1) -> int:
+    home.point("console", igd_version).add(PORT, NewInternalClient=own)
     return PORT
 
 

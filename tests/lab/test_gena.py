@@ -39,7 +39,7 @@ def answer_one(listener: socket.socket) -> bytes:
 async def subscribe_and_wait(address: IPv6Address, port: int, interface: str) -> int:
     """Runs in the gateway; how many messages were taken."""
 
-    def properties(face: IgdVersion, service: Service, source: Source) -> Mapping[str, str]:
+    def properties(igd_version: IgdVersion, service: Service, source: Source) -> Mapping[str, str]:
         return {"PhysicalLinkStatus": "Up"}
 
     eventing = GenaDelivery(properties, lambda: Instant(clock_gettime(CLOCK_BOOTTIME), 0.0), deadline_s=1.0)

@@ -30,7 +30,7 @@ async def gateway(lab: Lab) -> AsyncIterator[FakeGateway]:
     server = HttpServer(
         documents=served_documents(),
         token=TOKEN,
-        udns={face: udns(ROOT, face) for face in IgdVersion},
+        udns={igd_version: udns(ROOT, igd_version) for igd_version in IgdVersion},
         models=service_models(),
         view=fake,
         handle=fake.handle,
@@ -87,18 +87,18 @@ async def test_every_lan_address_answers_and_no_packet_of_the_wan_does(lab: Lab,
     assert await get(console, str(lab.external[0])) is None
 
 
-def upnpc(console: Host, *arguments: str, face: str = "igd2") -> str:
-    gateway = f"http://192.168.77.1:{PORT}/{face}.xml"
+def upnpc(console: Host, *arguments: str, igd_version: str = "igd2") -> str:
+    gateway = f"http://192.168.77.1:{PORT}/{igd_version}.xml"
     return console.run(["upnpc", "-u", gateway, *arguments], check=False).stdout
 
 
 @pytest.mark.skipif(shutil.which("upnpc") is None, reason="needs upnpc (Debian: miniupnpc)")
-@pytest.mark.parametrize("face", ["igd1", "igd2"])
-async def test_upnpc(lab: Lab, gateway: FakeGateway, face: str) -> None:
+@pytest.mark.parametrize("igd_version", ["igd1", "igd2"])
+async def test_upnpc(lab: Lab, gateway: FakeGateway, igd_version: str) -> None:
     console = lab.hosts["console"]
 
     async def run(*arguments: str) -> str:
-        return await asyncio.to_thread(upnpc, console, *arguments, face=face)
+        return await asyncio.to_thread(upnpc, console, *arguments, igd_version=igd_version)
 
     status = await run("-s")
     assert "Status : Connected" in status

@@ -61,7 +61,7 @@ def to_internet(here: Home, packets: list[Packet]) -> list[Packet]:
 
 def ask_with_names(point: ControlPoint, name: str) -> None:
     """Every argument of every action that takes an address, with a name in it."""
-    wrong = (402,) if point.face is IgdVersion.IGD1 else (600,)
+    wrong = (402,) if point.igd_version is IgdVersion.IGD1 else (600,)
     with refused(*wrong):
         point.add(8080, NewInternalClient=name)
     with refused(*wrong):
@@ -70,7 +70,7 @@ def ask_with_names(point: ControlPoint, name: str) -> None:
         point.specific(8080, remote=name)
     with refused(*wrong):
         point.delete(8080, remote=name)
-    if point.face is IgdVersion.IGD2:
+    if point.igd_version is IgdVersion.IGD2:
         with refused(*wrong):
             point.add_any(8080, NewInternalClient=name)
         with refused(*wrong):
@@ -85,9 +85,9 @@ def heads(point: ControlPoint, name: str) -> Iterator[tuple[bytes, int]]:
     own = f"Host: {point.gateway}:{point.port}"
     subscribe = "NT: upnp:event\r\nTIMEOUT: Second-300"
     for line, fields, status in (
-        (f"GET /{point.face.value}.xml HTTP/1.1", f"Host: {name}", 403),
-        (f"GET /{point.face.value}.xml HTTP/1.1", f"Host: {name}:{point.port}", 403),
-        (f"GET http://{name}/{point.face.value}.xml HTTP/1.1", own, 403),
+        (f"GET /{point.igd_version.value}.xml HTTP/1.1", f"Host: {name}", 403),
+        (f"GET /{point.igd_version.value}.xml HTTP/1.1", f"Host: {name}:{point.port}", 403),
+        (f"GET http://{name}/{point.igd_version.value}.xml HTTP/1.1", own, 403),
         (f"SUBSCRIBE {path} HTTP/1.1", f"{own}\r\nCALLBACK: <http://{name}:49200/>\r\n{subscribe}", 412),
         (f"SUBSCRIBE {path} HTTP/1.1", f"Host: {name}\r\nCALLBACK: <http://{name}:49200/>\r\n{subscribe}", 403),
     ):
@@ -96,7 +96,7 @@ def heads(point: ControlPoint, name: str) -> Iterator[tuple[bytes, int]]:
 
 @pytest.mark.spec("SR-16", "SR-8", "SR-9")
 def test_a_name_is_refused_and_nobody_is_asked_for_it(here: Home) -> None:
-    points = [here.point(face=face) for face in IgdVersion]
+    points = [here.point(igd_version=igd_version) for igd_version in IgdVersion]
     with captured(here.gateway) as seen:
         for name in NAMES:
             for point in points:
@@ -114,7 +114,7 @@ def test_a_name_is_refused_and_nobody_is_asked_for_it(here: Home) -> None:
 @pytest.mark.spec("SR-16")
 def test_what_is_granted_sends_nothing_to_the_internet_either(here: Home) -> None:
     """Nor do names where a client may write what it likes, nor the operator's commands."""
-    point = here.point(face=IgdVersion.IGD2)
+    point = here.point(igd_version=IgdVersion.IGD2)
     with Subscriber(point) as subscriber:
         subscriber.next()
         with captured(here.gateway) as seen:

@@ -83,7 +83,7 @@ def test_upnpc_opens_checks_updates_and_closes_a_pinhole(here: Home) -> None:
 @pytest.mark.parametrize("transport", list(Transport))
 @pytest.mark.spec("IGD-210", "IGD-211", "IGD-217")
 def test_closed_open_closed(here: Home, transport: Transport) -> None:
-    point, address = here.point(face=IgdVersion.IGD2), here.console.address6
+    point, address = here.point(igd_version=IgdVersion.IGD2), here.console.address6
     assert point.call("GetFirewallStatus", SERVICE) == {"FirewallEnabled": "1", "InboundPinholeAllowed": "1"}
     with EchoServer(here.console, transport, 8080):
         assert not at(here.peer, address, transport=transport)
@@ -97,7 +97,7 @@ def test_closed_open_closed(here: Home, transport: Transport) -> None:
 
 @pytest.mark.spec("IGD-216")
 def test_expiry_closes_it_and_ends_its_flows(here: Home) -> None:
-    point, address = here.point(face=IgdVersion.IGD2), here.console.address6
+    point, address = here.point(igd_version=IgdVersion.IGD2), here.console.address6
     with EchoServer(here.console, UDP, 8080):
         number = pinhole(point, Protocol=17, LeaseTime=2)
         assert at(here.peer, address, transport=UDP)
@@ -110,7 +110,7 @@ def test_expiry_closes_it_and_ends_its_flows(here: Home) -> None:
 
 @pytest.mark.spec("IGD-220")
 def test_a_remote_host_and_its_port_keep_others_out(here: Home) -> None:
-    point, address, first = here.point(face=IgdVersion.IGD2), here.console.address6, here.lab.hosts["peer1"]
+    point, address, first = here.point(igd_version=IgdVersion.IGD2), here.console.address6, here.lab.hosts["peer1"]
     second = here.lab.hosts["peer2"]
     with EchoServer(here.console, TCP, 8080):
         pinhole(point, RemoteHost=first.address6)
@@ -127,7 +127,7 @@ def test_a_remote_host_and_its_port_keep_others_out(here: Home) -> None:
 
 @pytest.mark.spec("IGD-213", "IGD-214")
 def test_another_host_and_the_gateway_are_606(here: Home) -> None:
-    point = here.point(face=IgdVersion.IGD2)
+    point = here.point(igd_version=IgdVersion.IGD2)
     for client in (here.pc.address6, here.gateway.address6):
         with refused(606):
             pinhole(point, InternalClient=client)
@@ -137,7 +137,7 @@ def test_another_host_and_the_gateway_are_606(here: Home) -> None:
 
 def test_the_url_of_wanipconnection_takes_pinholes_too(here: Home) -> None:
     """Deviation: nat-port-mapper (libp2p) sends AddPinhole there."""
-    point = here.point(face=IgdVersion.IGD2)
+    point = here.point(igd_version=IgdVersion.IGD2)
     point.control[SERVICE] = point.control["WANIPConnection"]
     try:
         with EchoServer(here.console, TCP, 8080):
@@ -149,14 +149,14 @@ def test_the_url_of_wanipconnection_takes_pinholes_too(here: Home) -> None:
 
 @pytest.mark.spec("IGD-212")
 def test_a_unique_id_and_its_pinhole_outlive_a_kill(here: Home) -> None:
-    point, address = here.point(face=IgdVersion.IGD2), here.console.address6
+    point, address = here.point(igd_version=IgdVersion.IGD2), here.console.address6
     with EchoServer(here.console, TCP, 8080):
         number = pinhole(point, RemotePort=4443)
         here.daemon.kill()
         assert reach(here.peer, TCP, address, 8080, timeout=1, source_port=4443), "the kernel goes on alone"
         here.daemon.start()
         here.points.clear()
-        point = here.point(face=IgdVersion.IGD2)
+        point = here.point(igd_version=IgdVersion.IGD2)
         assert pinhole(point, RemotePort=4443) == number
         assert reach(here.peer, TCP, address, 8080, timeout=1, source_port=4443)
         assert not at(here.peer, address)
@@ -166,7 +166,7 @@ def test_a_unique_id_and_its_pinhole_outlive_a_kill(here: Home) -> None:
 
 @pytest.mark.spec("IGD-212")
 def test_a_flow_through_a_pinhole_ends_with_it(here: Home) -> None:
-    point, address = here.point(face=IgdVersion.IGD2), here.console.address6
+    point, address = here.point(igd_version=IgdVersion.IGD2), here.console.address6
     with EchoServer(here.console, TCP, 8080), here.watch() as watch:
         number = pinhole(point)
         with dial(here.peer, TCP, address, 8080, timeout=2) as call:
@@ -184,7 +184,7 @@ def test_alongside_another_firewall_the_doctor_names_the_line(namespaces: None, 
         lab.gateway.nft(FOREIGN)
 
     with home(tmp_path, before=standing) as here, EchoServer(here.console, TCP, 8080):
-        point, address = here.point(face=IgdVersion.IGD2), here.console.address6
+        point, address = here.point(igd_version=IgdVersion.IGD2), here.console.address6
         told = point.call("GetFirewallStatus", SERVICE)
         assert told == {"FirewallEnabled": "1", "InboundPinholeAllowed": "0"}
         with refused(703):
@@ -196,7 +196,7 @@ def test_alongside_another_firewall_the_doctor_names_the_line(namespaces: None, 
         here.daemon.stop()
         here.daemon.start()
         here.points.clear()
-        point = here.point(face=IgdVersion.IGD2)
+        point = here.point(igd_version=IgdVersion.IGD2)
         assert not at(here.peer, address), "their firewall still drops what no pinhole lets in"
         assert not pinhole_drops(here)
         number = pinhole(point)
@@ -211,7 +211,7 @@ def test_alongside_no_firewall_at_all_the_status_says_so(namespaces: None, tmp_p
         lab.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
 
     with home(tmp_path, before=standing) as here, EchoServer(here.console, TCP, 8080):
-        point = here.point(face=IgdVersion.IGD2)
+        point = here.point(igd_version=IgdVersion.IGD2)
         with Subscriber(point, SERVICE) as subscriber:
             assert subscriber.next() == {"FirewallEnabled": "0", "InboundPinholeAllowed": "1"}
         with refused(702):
@@ -221,12 +221,12 @@ def test_alongside_no_firewall_at_all_the_status_says_so(namespaces: None, tmp_p
 
 @pytest.mark.spec("IGD-180")
 def test_the_initial_event_has_both_variables(here: Home) -> None:
-    with Subscriber(here.point(face=IgdVersion.IGD2), SERVICE) as subscriber:
+    with Subscriber(here.point(igd_version=IgdVersion.IGD2), SERVICE) as subscriber:
         assert subscriber.next() == {"FirewallEnabled": "1", "InboundPinholeAllowed": "1"}
 
 
 def test_a_lan_prefix_that_goes_takes_its_pinholes_with_it(here: Home) -> None:
-    point, gateway = here.point(face=IgdVersion.IGD2), here.gateway
+    point, gateway = here.point(igd_version=IgdVersion.IGD2), here.gateway
     pinhole(point)
     gateway.ip(f"addr del {gateway.address6}/64 dev lan0")
     try:

@@ -45,9 +45,9 @@ def test_a_live_listener_and_a_manual_dnat_are_never_granted(here: Home) -> None
     pc, gateway = here.pc, here.gateway
     with EchoServer(gateway, TCP, SERVICE), EchoServer(here.console, TCP, STATIC), EchoServer(pc, TCP, 9000):
         for port in (SERVICE, STATIC):
-            for face, code in ((IgdVersion.IGD1, 718), (IgdVersion.IGD2, 729)):
+            for igd_version, code in ((IgdVersion.IGD1, 718), (IgdVersion.IGD2, 729)):
                 with refused(code):
-                    here.point("pc", face).add(port, NewInternalPort=9000)
+                    here.point("pc", igd_version).add(port, NewInternalPort=9000)
             other = here.point("pc", IgdVersion.IGD2).add_any(port, NewInternalPort=9000)
             assert other not in (SERVICE, STATIC)
             assert here.reach(other).answered_by == "pc"

@@ -223,12 +223,12 @@ async def test_the_wan_side_hears_and_gets_nothing(lab: Lab) -> None:
 async def test_a_source_outside_the_lan_gets_nothing(lab: Lab) -> None:
     lab.gateway.ip(f"route add {STRANGER}/32 dev lan0")
     async with serving(lab) as ssdp:
-        with ear(lab.hosts["console"], bind=STRANGER) as stranger, ear(lab.hosts["console"]) as honest:
+        with ear(lab.hosts["console"], bind=STRANGER) as stranger, ear(lab.hosts["console"]) as well_behaved:
             for to in (GROUP, "192.168.77.1"):
                 stranger.ask(search("ssdp:all", mx="0"), to=to)
             await until(lambda: ssdp.drops["off-link"] == 2)
-            honest.ask(search(IGD1, mx="1"))
-            await honest.hear(1)
+            well_behaved.ask(search(IGD1, mx="1"))
+            await well_behaved.hear(1)
             assert stranger.silent()
 
 
@@ -251,13 +251,13 @@ async def test_what_is_no_search_of_ours_gets_nothing_and_stops_nothing(lab: Lab
         search("uuid:00000000-0000-0000-0000-000000000000", mx="0"),
     ]
     async with serving(lab) as ssdp:
-        with ear(lab.hosts["console"]) as one, ear(lab.hosts["console"]) as honest:
+        with ear(lab.hosts["console"]) as one, ear(lab.hosts["console"]) as well_behaved:
             for data in junk:
                 one.ask(data)
             await until(lambda: sum(ssdp.drops.values()) + ssdp.unread == len(junk))
             assert ssdp.unread == 5, "the socket's filter drops what is no search at all"
-            honest.ask(search(V2.udns[Level.CONNECTION], mx="1"))
-            await honest.hear(1)
+            well_behaved.ask(search(V2.udns[Level.CONNECTION], mx="1"))
+            await well_behaved.hear(1)
             assert one.silent()
 
 
@@ -275,7 +275,7 @@ async def test_a_search_without_quotes_is_answered_within_a_second(lab: Lab) -> 
 @pytest.mark.spec("IGD-065", "SR-11")
 async def test_a_flood_gets_little_and_the_neighbour_is_served(lab: Lab) -> None:
     async with serving(lab) as ssdp:
-        with ear(lab.hosts["pc"]) as flooder, ear(lab.hosts["console"]) as honest:
+        with ear(lab.hosts["pc"]) as flooder, ear(lab.hosts["console"]) as well_behaved:
             data = search("ssdp:all", mx="0")
             start = time.monotonic()
             for number in range(5000):
@@ -283,8 +283,8 @@ async def test_a_flood_gets_little_and_the_neighbour_is_served(lab: Lab) -> None
                 if number % 50 == 0:
                     await asyncio.sleep(0)
                 if number % 1500 == 100:  # as goupnp does, three times
-                    honest.ask(search(IGD1, mx="1"))
-            await honest.hear(1)
+                    well_behaved.ask(search(IGD1, mx="1"))
+            await well_behaved.hear(1)
             took = time.monotonic() - start
             flooder.silent()
             drawn = sum(len(f"{n}: {v}\r\n") for m in flooder.heard for n, v in m.headers.items())

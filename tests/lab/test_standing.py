@@ -81,7 +81,7 @@ def ask_natpmp(line: Talk, port: int, suggested: int = 0, lifetime: int = LEASE_
 
 @pytest.mark.spec("SR-6", "SR-7")
 def test_a_frozen_device_renews_what_it_holds_and_changes_none_of_it(here: Home) -> None:
-    point, point2 = here.point(), here.point(face=IgdVersion.IGD2)
+    point, point2 = here.point(), here.point(igd_version=IgdVersion.IGD2)
     peer, friend = here.peer, here.lab.hosts["peer2"]
     address6 = here.console.address6
     only4, only6 = PcpFilter(128, 0, friend.address), PcpFilter(128, 0, friend.address6)

@@ -16,12 +16,12 @@ from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 def planner(
     *rows: Mapping,
     kept_for: Callable[[Transport, int], str | None] = lambda transport, port: None,
-    own_ports: Callable[[Transport, int], bool] = lambda transport, port: False,
+    reserved_ports: Callable[[Transport, int], bool] = lambda transport, port: False,
 ) -> Planner:
     table = MappingTable()
     for row in rows:
         table.put(row)
-    return Planner(table, NOW, Random(3), lambda: "m99", own_ports, kept_for, delegated=False)
+    return Planner(table, NOW, Random(3), lambda: "m99", reserved_ports, kept_for, delegated=False)
 
 
 def plan(request: MapRequest, *rows: Mapping, owner: str = CONSOLE, **limits: Any) -> Planned | NotPlanned:
@@ -139,7 +139,7 @@ def test_a_freed_port_is_kept_from_other_devices_alone() -> None:
 
 @pytest.mark.spec("IGD-139", "SR-24")
 def test_the_gateways_own_port_is_never_given() -> None:
-    busy = planner(own_ports=lambda transport, port: port == 8080)
+    busy = planner(reserved_ports=lambda transport, port: port == 8080)
     assert refused(busy.plan(asks(8080), allowed(), CONSOLE, None)) is Refusal.CONFLICT_OTHER
     suggested = asks(8080, choice=PortChoice.SUGGESTED, via=Via.NATPMP)
     assert made(busy.plan(suggested, allowed(), CONSOLE, None)).mapping.key.external_port == 8081

@@ -47,7 +47,7 @@ class Model(RuleBasedStateMachine):
     def start(self) -> None:
         self.table = MappingTable()
         self.rows: dict[str, Mapping] = {}
-        self.draft = TableDelta(self.table)
+        self.delta = TableDelta(self.table)
         self.before: dict[str, Mapping] = {}
 
     ids = st.integers(1, 12)
@@ -74,24 +74,24 @@ class Model(RuleBasedStateMachine):
             internal=internal,
             delegated=delegated,
         )
-        self.draft.put(row)
+        self.delta.put(row)
         self.rows[row.id] = row
 
     @rule(number=ids)
     def remove(self, number: int) -> None:
-        self.draft.remove(f"m{number}")
+        self.delta.remove(f"m{number}")
         self.rows.pop(f"m{number}", None)
 
     @rule()
     def commit(self) -> None:
-        for before, after in self.draft.changes():
+        for before, after in self.delta.changes():
             assert before != after
-        self.draft = TableDelta(self.table)
+        self.delta = TableDelta(self.table)
         self.before = dict(self.rows)
 
     @rule()
     def undo(self) -> None:
-        self.draft.undo()
+        self.delta.undo()
         self.rows = dict(self.before)
 
     @invariant()

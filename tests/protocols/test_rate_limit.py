@@ -31,9 +31,9 @@ def test_the_sources_remembered_are_bounded_and_the_active_one_is_kept() -> None
 
 def test_throttle_of_one_source_leaves_the_others_alone() -> None:
     throttle = Throttle[IPv4Address](Rate(1000, 100), Rate(10_000, 1000))
-    greedy, honest = IPv4Address(1), IPv4Address(2)
+    greedy, well_behaved = IPv4Address(1), IPv4Address(2)
     assert throttle.spend(greedy, 1000, 0.0)
     assert not throttle.spend(greedy, 1, 0.0)
-    assert throttle.spend(honest, 1000, 0.0)
+    assert throttle.spend(well_behaved, 1000, 0.0)
     assert throttle.spend(greedy, 500, 5.0)
     assert not throttle.spend(greedy, 1, 5.0)

@@ -156,9 +156,9 @@ class Client:
 class IgdClient(Client):
     """UPnP IGD over HTTP, one connection for each action."""
 
-    def __init__(self, load: "Load", number: int, host: str, face: IgdVersion) -> None:
+    def __init__(self, load: "Load", number: int, host: str, igd_version: IgdVersion) -> None:
         super().__init__(load, number, host)
-        self._face = face
+        self._face = igd_version
         self._point: ControlPoint | None = None
 
     def say(self, port: int, target: str) -> None:

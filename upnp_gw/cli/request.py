@@ -99,7 +99,7 @@ def request(
         RequestedMapping(way, number, number if ipv6 else external or number, ttl, version)
         for way, number in wanted
     ]
-    manner = Manner(
+    options = Manner(
         nonce=nonces(load_secret(secret_path(os.environ))),
         vias=ORDER if via is None else (VIAS[via],),
         gateway=gateway,
@@ -109,7 +109,7 @@ def request(
     if not wishes:
         return
     teller = _Teller(as_json)
-    sys.exit(_run(_hold(manner, wishes, teller) if hold else _once(manner, wishes, release, teller)))
+    sys.exit(_run(_hold(options, wishes, teller) if hold else _once(options, wishes, release, teller)))
 
 
 class _Teller:
@@ -134,15 +134,15 @@ class _Teller:
             click.echo(str(got))
         sys.stdout.flush()
 
-    def complain(self, wish: "RequestedMapping") -> "Callable[[Exception], None]":
+    def complain(self, requested: "RequestedMapping") -> "Callable[[Exception], None]":
         """What a holder calls when it has lost the port."""
 
         def told(no: Exception) -> None:
-            self.failed(wish, no)
+            self.failed(requested, no)
 
         return told
 
-    def failed(self, wish: "RequestedMapping", no: Exception) -> int:
+    def failed(self, requested: "RequestedMapping", no: Exception) -> int:
         """Tells it; the answer is the exit code."""
         from upnp_gw.client.mapping_request import RequestRefused
 
@@ -153,37 +153,37 @@ class _Teller:
             told = {
                 "error": "refused" if refused else "unreachable",
                 "message": words_of,
-                "transport": wish.transport.value,
-                "internal_port": wish.port,
+                "transport": requested.transport.value,
+                "internal_port": requested.port,
                 "via": no.via.value if isinstance(no, RequestRefused) else None,
             }
             click.echo(json.dumps(told), err=True)
         else:
             what = "refused" if refused else "no gateway"
-            say(f"{wish.transport} {wish.port}: {painted(what, BAD)}: {via}{words_of}", err=True)
+            say(f"{requested.transport} {requested.port}: {painted(what, BAD)}: {via}{words_of}", err=True)
         return REFUSED if refused else NOBODY
 
 
-async def _once(manner: "Manner", wishes: Sequence["RequestedMapping"], release: bool, teller: _Teller) -> int:
+async def _once(options: "Manner", wishes: Sequence["RequestedMapping"], release: bool, teller: _Teller) -> int:
     """One after the other, as a client of a gateway should (RFC 6886 section 3.1)."""
     from upnp_gw.client.ask import first_answer, let_go
     from upnp_gw.client.mapping_request import NoAnswer, RequestRefused
 
     worst = 0
-    for wish in wishes:
+    for requested in wishes:
         try:
             if release:
-                for gone in await let_go(manner, wish):
+                for gone in await let_go(options, requested):
                     teller.got(gone)
                 continue
-            async with first_answer(manner, wish) as (_, got):
+            async with first_answer(options, requested) as (_, got):
                 teller.got(got)
         except (RequestRefused, NoAnswer) as no:
-            worst = max(worst, teller.failed(wish, no))
+            worst = max(worst, teller.failed(requested, no))
     return worst
 
 
-async def _hold(manner: "Manner", wishes: Sequence["RequestedMapping"], teller: _Teller) -> int:
+async def _hold(options: "Manner", wishes: Sequence["RequestedMapping"], teller: _Teller) -> int:
     from upnp_gw.client.hold import LeaseHolder
     from upnp_gw.client.mapping_request import NoAnswer, RequestRefused
 
@@ -192,15 +192,15 @@ async def _hold(manner: "Manner", wishes: Sequence["RequestedMapping"], teller: 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    async def keep(wish: "RequestedMapping") -> int:
-        holder = LeaseHolder(manner, wish, teller.got, teller.complain(wish))
+    async def keep(requested: "RequestedMapping") -> int:
+        holder = LeaseHolder(options, requested, teller.got, teller.complain(requested))
         try:
             await holder.run(stop)
         except (RequestRefused, NoAnswer) as no:
-            return teller.failed(wish, no)
+            return teller.failed(requested, no)
         return 0
 
-    return max(await asyncio.gather(*(keep(wish) for wish in wishes)))
+    return max(await asyncio.gather(*(keep(requested) for requested in wishes)))
 
 
 def _choose(chosen: str | None) -> list[tuple[Transport, int]]:

@@ -21,11 +21,13 @@ class Link(Protocol):
 
     @property
     def via(self) -> Via: ...
-    async def ask(self, wish: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease: ...
-    async def release(
-        self, wish: RequestedMapping, got: MappingLease | None, patience_s: float
+    async def ask(
+        self, requested: RequestedMapping, got: MappingLease | None, patience_s: float
     ) -> MappingLease: ...
-    async def changed(self, wish: RequestedMapping, got: MappingLease) -> None: ...
+    async def release(
+        self, requested: RequestedMapping, got: MappingLease | None, patience_s: float
+    ) -> MappingLease: ...
+    async def changed(self, requested: RequestedMapping, got: MappingLease) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +45,24 @@ class Manner:
 
 
 @asynccontextmanager
-async def link(manner: Manner, via: Via, version: int) -> AsyncIterator[Link]:
+async def link(options: Manner, via: Via, version: int) -> AsyncIterator[Link]:
     """A link over this protocol. Raises Silent where there is no way to a gateway or it cannot be found."""
     if via.protocol == Via.IGD2.protocol:
         from upnp_gw.client.igd import igd_link
 
-        async with igd_link(find_way(4, manner.gateway, _four(manner.source)), manner, version) as igd:
+        async with igd_link(find_way(4, options.gateway, _four(options.source)), options, version) as igd:
             yield igd
         return
     if via is Via.NATPMP and version == 6:
         raise NoAnswer("NAT-PMP knows no IPv6")
-    way = find_way(version, manner.gateway, manner.source)
-    dialogue = PcpDialogue(way.source, manner.nonce) if via is Via.PCP else NatPmpDialogue(way.source)
+    way = find_way(version, options.gateway, options.source)
+    dialogue = PcpDialogue(way.source, options.nonce) if via is Via.PCP else NatPmpDialogue(way.source)
     async with DatagramLink(way, dialogue) as made:
         yield made
 
 
 @asynccontextmanager
-async def first_answer(manner: Manner, wish: RequestedMapping) -> AsyncIterator[tuple[Link, MappingLease]]:
+async def first_answer(options: Manner, requested: RequestedMapping) -> AsyncIterator[tuple[Link, MappingLease]]:
     """The first protocol with an answer that is no refusal, its link still open, and what was got.
 
     A refusal of one protocol does not keep the next from being asked: gateways switch them off one by one.
@@ -68,11 +70,11 @@ async def first_answer(manner: Manner, wish: RequestedMapping) -> AsyncIterator[
     """
     refused: RequestRefused | None = None
     silent: list[str] = []
-    for via in manner.vias:
+    for via in options.vias:
         try:
-            async with link(manner, via, wish.version) as made:
+            async with link(options, via, requested.version) as made:
                 try:
-                    got = await made.ask(wish, None, manner.patience_s)
+                    got = await made.ask(requested, None, options.patience_s)
                 except (RequestRefused, NoAnswer) as no:
                     refused = refused or (no if isinstance(no, RequestRefused) else None)
                     silent.append(f"{via.protocol}: {no}")
@@ -84,16 +86,16 @@ async def first_answer(manner: Manner, wish: RequestedMapping) -> AsyncIterator[
     raise refused or NoAnswer("; ".join(silent))
 
 
-async def let_go(manner: Manner, wish: RequestedMapping) -> list[MappingLease]:
+async def let_go(options: Manner, requested: RequestedMapping) -> list[MappingLease]:
     """Ends the wish over every protocol that has an answer: each holds its own lease on a port, and says yes to
     the end of one that it never had. Raises as ``first_answer`` does where none said yes."""
     gone: list[MappingLease] = []
     refused: RequestRefused | None = None
     silent: list[str] = []
-    for via in manner.vias:
+    for via in options.vias:
         try:
-            async with link(manner, via, wish.version) as made:
-                gone.append(await made.release(wish, None, manner.patience_s))
+            async with link(options, via, requested.version) as made:
+                gone.append(await made.release(requested, None, options.patience_s))
         except RequestRefused as no:
             refused = refused or no
         except NoAnswer as no:

@@ -25,9 +25,9 @@ class Dialogue(Protocol):
     via: Via
 
     def waits(self, uniform: Uniform) -> Iterator[float]: ...
-    def steps(self, wish: RequestedMapping, got: MappingLease | None, lifetime_s: int) -> Sequence[bytes]: ...
-    def read(self, step: int, data: bytes, wish: RequestedMapping, now: float) -> MappingLease | bool: ...
-    def unasked(self, data: bytes, got: MappingLease, wish: RequestedMapping, now: float) -> bool: ...
+    def steps(self, requested: RequestedMapping, got: MappingLease | None, lifetime_s: int) -> Sequence[bytes]: ...
+    def read(self, step: int, data: bytes, requested: RequestedMapping, now: float) -> MappingLease | bool: ...
+    def unasked(self, data: bytes, got: MappingLease, requested: RequestedMapping, now: float) -> bool: ...
 
 
 class _Inbox(asyncio.DatagramProtocol):
@@ -84,56 +84,58 @@ class DatagramLink:
             made.close()
         await asyncio.sleep(0)
 
-    async def ask(self, wish: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease:
+    async def ask(self, requested: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease:
         """A mapping, or its renewal. Raises Refused, and Silent after ``patience_s`` without an answer."""
-        answer = await self._converse(wish, got, wish.lifetime_s, patience_s)
+        answer = await self._converse(requested, got, requested.lifetime_s, patience_s)
         if answer.lifetime_s == 0:
             raise RequestRefused(self.via, "the gateway granted a lease of no length")
         return answer
 
-    async def release(self, wish: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease:
+    async def release(
+        self, requested: RequestedMapping, got: MappingLease | None, patience_s: float
+    ) -> MappingLease:
         """Ends it. Raises Refused and Silent."""
-        return await self._converse(wish, got, 0, patience_s)
+        return await self._converse(requested, got, 0, patience_s)
 
-    async def changed(self, wish: RequestedMapping, got: MappingLease) -> None:
+    async def changed(self, requested: RequestedMapping, got: MappingLease) -> None:
         """Returns when the gateway has said that it lost its state, or that the mapping is another now; then not
         at once, since every client of the LAN heard it too."""
-        while not await self._hint(wish, got):
+        while not await self._hint(requested, got):
             pass
         await asyncio.sleep(recover_in(self._uniform))
 
     async def _converse(
-        self, wish: RequestedMapping, got: MappingLease | None, lifetime_s: int, patience_s: float
+        self, requested: RequestedMapping, got: MappingLease | None, lifetime_s: int, patience_s: float
     ) -> MappingLease:
         while not self._inbox.arrived.empty():
             self._inbox.arrived.get_nowait()
         answer: MappingLease | bool = False
         try:
             async with asyncio.timeout(patience_s):
-                for step, message in enumerate(self._dialogue.steps(wish, got, lifetime_s)):
-                    answer = await self._exchange(step, message, wish)
+                for step, message in enumerate(self._dialogue.steps(requested, got, lifetime_s)):
+                    answer = await self._exchange(step, message, requested)
         except TimeoutError:
             raise NoAnswer(f"no answer from {self._way.gateway}") from None
         assert isinstance(answer, MappingLease), "the last step has the answer"
         return answer
 
-    async def _exchange(self, step: int, message: bytes, wish: RequestedMapping) -> MappingLease | bool:
+    async def _exchange(self, step: int, message: bytes, requested: RequestedMapping) -> MappingLease | bool:
         for wait in self._dialogue.waits(self._uniform):
             self._open[0].sendto(message)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    return await self._answer(step, wish)
+                    return await self._answer(step, requested)
         raise NoAnswer(f"no answer from {self._way.gateway}")
 
-    async def _answer(self, step: int, wish: RequestedMapping) -> MappingLease | bool:
+    async def _answer(self, step: int, requested: RequestedMapping) -> MappingLease | bool:
         while True:
             arrived = await self._inbox.arrived.get()
             if isinstance(arrived, OSError):
                 raise NoAnswer(f"{self._way.gateway} does not listen on UDP port {PORT}: {arrived.strerror}")
-            if answer := self._dialogue.read(step, arrived, wish, time.monotonic()):
+            if answer := self._dialogue.read(step, arrived, requested, time.monotonic()):
                 return answer
 
-    async def _hint(self, wish: RequestedMapping, got: MappingLease) -> bool:
+    async def _hint(self, requested: RequestedMapping, got: MappingLease) -> bool:
         waiting = [asyncio.ensure_future(box.arrived.get()) for box in (self._inbox, self._ear)]
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -141,7 +143,7 @@ class DatagramLink:
             for task in waiting:
                 task.cancel()
         heard = [task.result() for task in done]
-        hints = [self._dialogue.unasked(d, got, wish, time.monotonic()) for d in heard if isinstance(d, bytes)]
+        hints = [self._dialogue.unasked(d, got, requested, time.monotonic()) for d in heard if isinstance(d, bytes)]
         return any(hints)
 
 

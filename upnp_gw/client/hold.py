@@ -20,14 +20,14 @@ class LeaseHolder:
 
     def __init__(
         self,
-        manner: Manner,
-        wish: RequestedMapping,
+        options: Manner,
+        requested: RequestedMapping,
         tell: Callable[[MappingLease], None],
         complain: Callable[[Exception], None],
         uniform: Uniform = random.uniform,
     ) -> None:
-        self._manner = manner
-        self._wish = wish
+        self._manner = options
+        self._wish = requested
         self._tell = tell
         self._complain = complain
         self._uniform = uniform

@@ -42,94 +42,98 @@ class IgdLink:
         self._own = own
         self.via = Via.IGD2 if device.device.device_type.endswith(":2") else Via.IGD1
 
-    async def ask(self, wish: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease:
+    async def ask(self, requested: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease:
         with _translated(self.via, patience_s):
             async with asyncio.timeout(patience_s):
-                return await (self._map(wish, got) if wish.version == 4 else self._open(wish, got))
+                return await (self._map(requested, got) if requested.version == 4 else self._open(requested, got))
 
-    async def release(self, wish: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease:
+    async def release(
+        self, requested: RequestedMapping, got: MappingLease | None, patience_s: float
+    ) -> MappingLease:
         with _translated(self.via, patience_s):
             async with asyncio.timeout(patience_s):
-                return await (self._unmap(wish, got) if wish.version == 4 else self._close(wish, got))
+                return await (
+                    self._unmap(requested, got) if requested.version == 4 else self._close(requested, got)
+                )
 
-    async def changed(self, wish: RequestedMapping, got: MappingLease) -> None:
+    async def changed(self, requested: RequestedMapping, got: MappingLease) -> None:
         """IGD has no epoch: renewals find out."""
         await asyncio.Event().wait()
 
-    async def _map(self, wish: RequestedMapping, got: MappingLease | None) -> MappingLease:
-        lease = min(wish.lifetime_s, LEASE_MOST_S[4])
-        wished = got.external.port if got is not None else wish.external_port
+    async def _map(self, requested: RequestedMapping, got: MappingLease | None) -> MappingLease:
+        lease = min(requested.lifetime_s, LEASE_MOST_S[4])
+        wished = got.external.port if got is not None else requested.external_port
         for other in range(OTHER_PORTS + 1):
             port = wished if other == 0 else 1024 + (wished * 7919 + other * 104729) % 64512
             try:
                 await self._device.async_add_port_mapping(
                     remote_host=ANYBODY,
                     external_port=port,
-                    protocol=wish.transport.upper(),
-                    internal_port=wish.port,
+                    protocol=requested.transport.upper(),
+                    internal_port=requested.port,
                     internal_client=self._source,
                     enabled=True,
-                    description=wish.description,
+                    description=requested.description,
                     lease_duration=timedelta(seconds=lease),
                 )
             except UpnpActionError as no:
                 if no.error_code not in TAKEN or other == OTHER_PORTS:
                     raise
             else:
-                return await self._got(wish, port, lease)
+                return await self._got(requested, port, lease)
         raise AssertionError("the last try returns or raises")
 
-    async def _unmap(self, wish: RequestedMapping, got: MappingLease | None) -> MappingLease:
-        port = got.external.port if got is not None else wish.external_port
+    async def _unmap(self, requested: RequestedMapping, got: MappingLease | None) -> MappingLease:
+        port = got.external.port if got is not None else requested.external_port
         try:
             await self._device.async_delete_port_mapping(
-                remote_host=ANYBODY, external_port=port, protocol=wish.transport.upper()
+                remote_host=ANYBODY, external_port=port, protocol=requested.transport.upper()
             )
         except UpnpActionError as no:
             if no.error_code not in NO_SUCH:
                 raise
-        return await self._got(wish, port, 0)
+        return await self._got(requested, port, 0)
 
-    async def _got(self, wish: RequestedMapping, port: int, lease: int) -> MappingLease:
+    async def _got(self, requested: RequestedMapping, port: int, lease: int) -> MappingLease:
         address = await self._device.async_get_external_ip_address()
         external = Endpoint(IPv4Address(address or "0.0.0.0"), port)
-        return MappingLease(self.via, wish.transport, external, Endpoint(self._source, wish.port), lease)
+        return MappingLease(self.via, requested.transport, external, Endpoint(self._source, requested.port), lease)
 
-    async def _open(self, wish: RequestedMapping, got: MappingLease | None) -> MappingLease:
+    async def _open(self, requested: RequestedMapping, got: MappingLease | None) -> MappingLease:
         """The same five-tuple again is the renewal, and gives the same UniqueID."""
-        return await self._pinhole(wish, min(wish.lifetime_s, LEASE_MOST_S[6]))
+        return await self._pinhole(requested, min(requested.lifetime_s, LEASE_MOST_S[6]))
 
-    async def _close(self, wish: RequestedMapping, got: MappingLease | None) -> MappingLease:
+    async def _close(self, requested: RequestedMapping, got: MappingLease | None) -> MappingLease:
         """Who does not know the UniqueID asks for the pinhole once more, which tells it."""
-        known = got if got is not None and got.pinhole is not None else await self._pinhole(wish, 1)
+        known = got if got is not None and got.pinhole is not None else await self._pinhole(requested, 1)
         assert known.pinhole is not None
         await self._device.async_delete_pinhole(known.pinhole)
-        return MappingLease(self.via, wish.transport, known.external, known.internal, 0, known.pinhole)
+        return MappingLease(self.via, requested.transport, known.external, known.internal, 0, known.pinhole)
 
-    async def _pinhole(self, wish: RequestedMapping, lease: int) -> MappingLease:
+    async def _pinhole(self, requested: RequestedMapping, lease: int) -> MappingLease:
         assert self._own is not None, "a pinhole has an address to lead to"
         unique = await self._device.async_add_pinhole(
-            ANYBODY6, 0, self._own, wish.port, wish.transport.number, timedelta(seconds=lease)
+            ANYBODY6, 0, self._own, requested.port, requested.transport.number, timedelta(seconds=lease)
         )
         if unique is None:
             raise NoAnswer("the gateway has no firewall control for IPv6")
-        internal = Endpoint(self._own, wish.port)
-        return MappingLease(self.via, wish.transport, internal, internal, lease, unique)
+        internal = Endpoint(self._own, requested.port)
+        return MappingLease(self.via, requested.transport, internal, internal, lease, unique)
 
 
 @asynccontextmanager
-async def igd_link(way: GatewayRoute, manner: "Manner", version: int) -> AsyncIterator[IgdLink]:
+async def igd_link(way: GatewayRoute, options: "Manner", version: int) -> AsyncIterator[IgdLink]:
     """Searches for a gateway and reads its description. Raises Silent."""
     assert isinstance(way.source, IPv4Address)
     own = None
     if version == 6:
-        found = find_way(6, manner.gateway, manner.source).source
+        found = find_way(6, options.gateway, options.source).source
         own = found if isinstance(found, IPv6Address) else None
-    location = await _search(way, manner.gateway is not None, version, manner.patience_s)
+    location = await _search(way, options.gateway is not None, version, options.patience_s)
     # every connection leaves from that address: the gateway judges a request by where it comes from
     connector = aiohttp.TCPConnector(local_addr=(str(way.source), 0))
     async with aiohttp.ClientSession(connector=connector) as session:
-        requester = AiohttpSessionRequester(session, timeout=max(1, int(manner.patience_s)))
+        requester = AiohttpSessionRequester(session, timeout=max(1, int(options.patience_s)))
         try:
             device = await UpnpFactory(requester, non_strict=True).async_create_device(location)
         except (UpnpError, TimeoutError, OSError) as error:

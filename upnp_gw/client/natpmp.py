@@ -42,15 +42,15 @@ class NatPmpDialogue:
     def waits(self, uniform: Uniform) -> Iterator[float]:
         return natpmp_waits()
 
-    def steps(self, wish: RequestedMapping, got: MappingLease | None, lifetime_s: int) -> Sequence[bytes]:
+    def steps(self, requested: RequestedMapping, got: MappingLease | None, lifetime_s: int) -> Sequence[bytes]:
         """The external address is asked for first, as every client does; a delete needs none (section 3.4)."""
         if lifetime_s == 0:
-            return (build_request(MappingRequest(wish.transport, wish.port, 0, 0)),)
-        port = got.external.port if got is not None else wish.external_port
-        mapping = MappingRequest(wish.transport, wish.port, port, lifetime_s)
+            return (build_request(MappingRequest(requested.transport, requested.port, 0, 0)),)
+        port = got.external.port if got is not None else requested.external_port
+        mapping = MappingRequest(requested.transport, requested.port, port, lifetime_s)
         return build_request(AddressRequest()), build_request(mapping)
 
-    def read(self, step: int, data: bytes, wish: RequestedMapping, now: float) -> MappingLease | bool:
+    def read(self, step: int, data: bytes, requested: RequestedMapping, now: float) -> MappingLease | bool:
         """What the datagram says; True: this step is done; False: it is no answer to it. Raises Refused, Silent."""
         if data[:1] == bytes([PCP_VERSION]) and data[3:4] == bytes([NatPmpResult.UNSUPPORTED_VERSION]):
             raise NoAnswer("the gateway speaks PCP alone")  # in PCP's own form (RFC 6887 appendix A)
@@ -64,17 +64,17 @@ class NatPmpDialogue:
                 self._external = address
                 return True
             case MappingResponse(result, transport, epoch_s, port) if (transport, port) == (
-                wish.transport,
-                wish.port,
+                requested.transport,
+                requested.port,
             ):
                 self._check(result)
                 self._epoch.lost(epoch_s, now, jump_is_loss=False)
                 external = Endpoint(self._external, response.external_port)
-                internal = Endpoint(self._client, wish.port)
-                return MappingLease(self.via, wish.transport, external, internal, response.lifetime_s)
+                internal = Endpoint(self._client, requested.port)
+                return MappingLease(self.via, requested.transport, external, internal, response.lifetime_s)
         return False
 
-    def unasked(self, data: bytes, got: MappingLease, wish: RequestedMapping, now: float) -> bool:
+    def unasked(self, data: bytes, got: MappingLease, requested: RequestedMapping, now: float) -> bool:
         """True where an announcement says that the mappings are gone or the address is another (section 3.2.1)."""
         response = self._parse(data)
         if not isinstance(response, AddressResponse) or response.result is not NatPmpResult.SUCCESS:

@@ -37,21 +37,21 @@ class PcpDialogue:
     def waits(self, uniform: Uniform) -> Iterator[float]:
         return pcp_waits(uniform)
 
-    def steps(self, wish: RequestedMapping, got: MappingLease | None, lifetime_s: int) -> Sequence[bytes]:
+    def steps(self, requested: RequestedMapping, got: MappingLease | None, lifetime_s: int) -> Sequence[bytes]:
         """The datagrams of one conversation: a single MAP. A renewal suggests what was granted (section 11.2.1)."""
         any_address = ANY_IPV4 if self._client.version == 4 else ANY_IPV6
-        address, port = any_address, wish.external_port
+        address, port = any_address, requested.external_port
         if got is not None and got.external.address.version == self._client.version:
             address, port = got.external.address, got.external.port
         if lifetime_s == 0:
             address, port = any_address, 0
-        data = MapData(self._nonce(wish), wish.transport.number, wish.port, port, address)
+        data = MapData(self._nonce(requested), requested.transport.number, requested.port, port, address)
         return (build_request(Request(lifetime_s, self._client, data)),)
 
-    def read(self, step: int, data: bytes, wish: RequestedMapping, now: float) -> MappingLease | bool:
+    def read(self, step: int, data: bytes, requested: RequestedMapping, now: float) -> MappingLease | bool:
         """What the datagram says; False: it is no answer to this. Raises Refused and Silent."""
         response = self._parse(data)
-        if response is None or not self._answers(response, wish):
+        if response is None or not self._answers(response, requested):
             return False
         self._epoch.lost(response.epoch_s, now)
         if response.result is not ResultCode.SUCCESS or response.map is None:
@@ -59,10 +59,10 @@ class PcpDialogue:
             raise RequestRefused(self.via, reason, response.result.name, response.lifetime_s)
         external = Endpoint(response.map.external_address, response.map.external_port)
         return MappingLease(
-            self.via, wish.transport, external, Endpoint(self._client, wish.port), response.lifetime_s
+            self.via, requested.transport, external, Endpoint(self._client, requested.port), response.lifetime_s
         )
 
-    def unasked(self, data: bytes, got: MappingLease, wish: RequestedMapping, now: float) -> bool:
+    def unasked(self, data: bytes, got: MappingLease, requested: RequestedMapping, now: float) -> bool:
         """True where an announcement or a mapping update says that it is time to ask again (section 14)."""
         try:
             response = self._parse(data)
@@ -73,7 +73,7 @@ class PcpDialogue:
         lost = self._epoch.lost(response.epoch_s, now)
         if response.map is None:
             return lost
-        if not self._answers(response, wish):
+        if not self._answers(response, requested):
             return False
         now_at = Endpoint(response.map.external_address, response.map.external_port)
         return lost or response.result is not ResultCode.SUCCESS or now_at != got.external
@@ -91,10 +91,10 @@ class PcpDialogue:
         except WireError:
             return None
 
-    def _answers(self, response: Response, wish: RequestedMapping) -> bool:
+    def _answers(self, response: Response, requested: RequestedMapping) -> bool:
         """Nonce, protocol and internal port are ours; an error that could not carry them back counts too."""
         data = response.map
         if data is None:
             return response.result not in (ResultCode.SUCCESS,)
-        wanted = (self._nonce(wish), wish.transport.number, wish.port)
+        wanted = (self._nonce(requested), requested.transport.number, requested.port)
         return (data.nonce, data.protocol, data.internal_port) == wanted

@@ -39,8 +39,8 @@ def load_secret(path: Path) -> bytes:
 def nonces(secret: bytes) -> Callable[[RequestedMapping], bytes]:
     """Wish -> nonce."""
 
-    def nonce(wish: RequestedMapping) -> bytes:
-        text = f"{wish.version} {wish.transport} {wish.port}".encode()
+    def nonce(requested: RequestedMapping) -> bytes:
+        text = f"{requested.version} {requested.transport} {requested.port}".encode()
         return hmac.new(secret, text, sha256).digest()[:NONCE_BYTES]
 
     return nonce

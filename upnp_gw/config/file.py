@@ -50,7 +50,7 @@ _ADDRESSES = values.list_of(
 )
 _LEASE_FILES = values.list_of(values.path, f"a list of files; {_OR_LEFT_OUT} the usual places", least=1)
 _FACES = values.list_of(
-    values.one_of(face.value for face in IgdVersion), 'a list with "igd1", "igd2" or both', least=1
+    values.one_of(igd_version.value for igd_version in IgdVersion), 'a list with "igd1", "igd2" or both', least=1
 )
 
 KEYS: Mapping[str, Mapping[str, Key]] = {

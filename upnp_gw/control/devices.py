@@ -56,7 +56,7 @@ class DeviceCommands:
     def __init__(self, gateway: Gateway, enforcer: Enforcer, probe: Probe, shown: Shown) -> None:
         self._gateway = gateway
         self._operations = gateway.operations
-        self._around = gateway.operations.surroundings
+        self._around = gateway.operations.environment
         self._enforcer = enforcer
         self._probe = probe
         self._shown = shown
@@ -109,7 +109,7 @@ class DeviceCommands:
         written = await self._change(lambda: ManagedChange({}, without=blocks), taken_back) if blocks else None
         if isinstance(written, api.Problem):
             return written
-        ended = [i for d in target.devices if (i := self._operations.book.release(d)) is not None]
+        ended = [i for d in target.devices if (i := self._operations.history.release(d)) is not None]
         await self._gateway.remember()
         return api.Released(
             incidents=[self._incident(incident) for incident in ended],
@@ -134,10 +134,10 @@ class DeviceCommands:
         gone: list[str] = []
         before = self._snapshot()
 
-        def step(turn: Transaction) -> None:
+        def step(transaction: Transaction) -> None:
             for device in target.devices:
-                ending(self._operations, turn, device)
-            gone[:] = turn.ended
+                ending(self._operations, transaction, device)
+            gone[:] = transaction.ended
 
         failed = await self._gateway.submit(step)
         if failed is not None:
@@ -195,7 +195,7 @@ class DeviceCommands:
 
     async def incidents(self) -> list[api.Incident]:
         """The open ones, oldest first."""
-        return [self._incident(incident) for incident in self._operations.book.incidents(self._around.clock())]
+        return [self._incident(incident) for incident in self._operations.history.incidents(self._around.clock())]
 
     # -- rules that end
 

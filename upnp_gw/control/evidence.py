@@ -39,14 +39,14 @@ class EvidenceCommands:
     def __init__(
         self,
         operations: RequestOperations,
-        witness: EvidenceCollector,
+        evidence_collector: EvidenceCollector,
         policies: Policies,
         count: Count,
         probe: Probe,
     ) -> None:
         self._operations = operations
-        self._around = operations.surroundings
-        self._witness = witness
+        self._around = operations.environment
+        self._witness = evidence_collector
         self._policies = policies
         self._count = count
         self._probe = probe

@@ -39,7 +39,7 @@ class DaemonInfo:
     policy_problem: Callable[[], str | None]
     locations: Callable[[], Iterable[str]]
     counters: Callable[[], dict[str, int]]
-    hindrances: Callable[[], Iterable[str]]
+    obstacles: Callable[[], Iterable[str]]
     """Obstacles to mapped traffic, in sentences (``upnp_gw.engine.obstacles``)."""
     doctor: Callable[[], Awaitable[list[api.Check]]]
 
@@ -51,7 +51,7 @@ class GatewayOperator:
         self._gateway = gateway
         self._operations = gateway.operations
         self._ledger = gateway.ledger
-        self._around = gateway.operations.surroundings
+        self._around = gateway.operations.environment
         self._store = store
         self._telling = Serializer(gateway)
         self.shown, self.decision = self._telling.mapping, self._telling.decision
@@ -160,22 +160,22 @@ class GatewayOperator:
 
     async def devices(self) -> list[api.Device]:
         now = self._around.clock()
-        book = {seen.device: seen for seen in self._operations.book.devices(now)}
+        history = {seen.device: seen for seen in self._operations.history.devices(now)}
         return [
             api.Device(
                 device=device,
                 name=self._telling.name(device),
                 addresses=sorted(self._addresses(device)),
-                first_seen=api.moment(book[device].first_seen if device in book else now.wall),
-                last_seen=api.moment(book[device].last_seen if device in book else now.wall),
+                first_seen=api.moment(history[device].first_seen if device in history else now.wall),
+                last_seen=api.moment(history[device].last_seen if device in history else now.wall),
                 holds=self._ledger.table.held_by(device),
-                granted=book[device].granted if device in book else 0,
-                refused=sum(book[device].refused.values()) if device in book else 0,
-                last_refusal=book[device].last_refusal if device in book else None,
-                frozen=self._operations.book.frozen(device, now),
+                granted=history[device].granted if device in history else 0,
+                refused=sum(history[device].refused.values()) if device in history else 0,
+                last_refusal=history[device].last_refusal if device in history else None,
+                frozen=self._operations.history.frozen(device, now),
                 dhcp_name=self._dhcp_name(device, now.wall),
             )
-            for device in sorted({*book, *self._ledger.table.devices()} - {"operator"})
+            for device in sorted({*history, *self._ledger.table.devices()} - {"operator"})
         ]
 
     async def doctor(self) -> list[api.Check]:
@@ -216,13 +216,13 @@ class GatewayOperator:
         ]
         if not network.external:
             found.append("the WAN has no external IPv4 address")
-        found += self.told.hindrances()
+        found += self.told.obstacles()
         if (problem := self.told.policy_problem()) is not None:
             found.append(f"the policy as it is on disk is not in force: {problem}")
         found += self._store.problems
         if self.told.config.policy is None:
             found.append("no policy file: the built-in home policy limits an infected device, it does not stop it")
-        found += [f"incident: {incident_told(incident)}" for incident in self._operations.book.incidents(now)]
+        found += [f"incident: {incident_told(incident)}" for incident in self._operations.history.incidents(now)]
         return found
 
     def _devices(self, wanted: str) -> tuple[str, ...]:

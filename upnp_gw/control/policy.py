@@ -39,7 +39,7 @@ class PolicyCommands:
         shown: Callable[[DecisionRecord], api.Decision],
     ) -> None:
         self._operations = gateway.operations
-        self._around = gateway.operations.surroundings
+        self._around = gateway.operations.environment
         self._store = store
         self._enforcer = enforcer
         self._reload = reload

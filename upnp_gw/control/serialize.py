@@ -39,7 +39,7 @@ class Serializer:
     def __init__(self, gateway: Gateway) -> None:
         self._operations = gateway.operations
         self._ledger = gateway.ledger
-        self._around = gateway.operations.surroundings
+        self._around = gateway.operations.environment
 
     def mapping(self, row: Mapping) -> api.Mapping:
         now = self._around.clock()

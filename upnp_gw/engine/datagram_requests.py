@@ -19,7 +19,7 @@ FOREVER_S = 2**32 - 1
 OTHER_NONCE = "the mapping was made with another nonce"
 
 
-def release(operations: "RequestOperations", turn: Transaction, request: ReleaseRequest) -> Reply:
+def release(operations: "RequestOperations", transaction: Transaction, request: ReleaseRequest) -> Reply:
     """Ends the requester's leases on an internal endpoint, or with port 0 on all of the client's.
 
     What was never there is gone as wished. What is another protocol's or the operator's stays, and with all ports
@@ -31,15 +31,15 @@ def release(operations: "RequestOperations", turn: Transaction, request: Release
     for mapping in _concerned(operations, request):
         if mapping.device != device:
             continue
-        verdict, left_s = _verdict(operations, turn, request, mapping)
+        verdict, left_s = _verdict(operations, transaction, request, mapping)
         if verdict.outcome is Outcome.ALLOW:
-            operations.write_down(turn, request, mapping, verdict)
-            operations.end_hold(turn, mapping, request.via)
+            operations.write_down(transaction, request, mapping, verdict)
+            operations.end_hold(transaction, mapping, request.via)
             gone.append(mapping)
         else:
-            kept = operations.refuse_removal(turn, request, mapping, verdict)
+            kept = operations.refuse_removal(transaction, request, mapping, verdict)
             kept = kept if kept.refusal is Refusal.RATE else replace(kept, retry_s=left_s)
-    if not gone and kept is None and not _may_ask(operations, turn, request):
+    if not gone and kept is None and not _may_ask(operations, transaction, request):
         return Refused(Refusal.NOT_AUTHORIZED, "a device may only map ports to itself", None)
     return kept or Removed(tuple(gone))
 
@@ -59,7 +59,7 @@ def _concerned(operations: "RequestOperations", request: ReleaseRequest) -> list
 
 
 def _verdict(
-    operations: "RequestOperations", turn: Transaction, request: ReleaseRequest, mapping: Mapping
+    operations: "RequestOperations", transaction: Transaction, request: ReleaseRequest, mapping: Mapping
 ) -> tuple[Verdict, int]:
     """The gate's, and the nonce's; with the seconds for which another nonce is refused."""
     verdict = operations.removal(request, mapping)
@@ -67,22 +67,22 @@ def _verdict(
     if hold is None or hold.nonce in (None, request.nonce) or operations.lenient_nonces:
         return verdict, 0
     denied = Verdict(Outcome.DENY, None, Refusal.BAD_NONCE, (OTHER_NONCE,), None, verdict.policy)
-    return denied, max(1, round(hold.until - turn.now.boot))
+    return denied, max(1, round(hold.until - transaction.now.boot))
 
 
-def _may_ask(operations: "RequestOperations", turn: Transaction, request: ReleaseRequest) -> bool:
+def _may_ask(operations: "RequestOperations", transaction: Transaction, request: ReleaseRequest) -> bool:
     """Whether the requester may ask for this internal client at all: itself, or one delegated to it."""
-    target = operations.surroundings.device_of(request.address)
+    target = operations.environment.device_of(request.address)
     if target == operations.device_of(request.source) or not request.port:
         return True
     internal = Endpoint(request.address, request.port)
     asks = MapRequest(request.via, request.source, request.transport, internal, 0, PortChoice.SUGGESTED, 1)
-    facts = operations.facts_of(turn, asks)
+    facts = operations.facts_of(transaction, asks)
     return decide(operations.policy, facts, asks).refusal is not Refusal.NOT_AUTHORIZED
 
 
 def static_reply(
-    operations: "RequestOperations", turn: Transaction, request: MapRequest, own: Mapping | None
+    operations: "RequestOperations", transaction: Transaction, request: MapRequest, own: Mapping | None
 ) -> Reply | None:
     """The operator's own mapping of this internal endpoint, told to a client of NAT-PMP or PCP as it is: it needs
     no lease, and takes none (RFC 6887 section 11.3). None where there is none."""
@@ -93,7 +93,7 @@ def static_reply(
         return Refused(Refusal.TOO_MANY_FILTERS, "the operator's mappings take no filters", None)
     if request.choice is PortChoice.EXACT and request.external_port != own.key.external_port:
         return Refused(Refusal.CONFLICT, "the mapping has another external port", None)
-    left = FOREVER_S if own.permanent else max(1, round(held.until - turn.now.boot))
+    left = FOREVER_S if own.permanent else max(1, round(held.until - transaction.now.boot))
     return Granted(own, left, operations.external_address(own), True)
 
 

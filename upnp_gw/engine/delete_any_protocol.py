@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from upnp_gw.engine.requests import RequestOperations
 
 
-def unmap_port(operations: "RequestOperations", turn: Transaction, request: UnmapPortRequest) -> Reply:
+def unmap_port(operations: "RequestOperations", transaction: Transaction, request: UnmapPortRequest) -> Reply:
     """Ends the requester's leases on an external port, over TCP and over UDP, and leaves what is another device's.
 
     Visibility ``all`` reaches no further: who names no protocol does not say whose mapping is meant.
     """
-    ledger, network = operations.ledger, operations.surroundings.network
+    ledger, network = operations.ledger, operations.environment.network
     keys = [MappingKey(transport, None, request.port, request.remote) for transport in Transport]
     found = [row for key in keys if (row := ledger.find(key, network)) is not None]
     device = operations.device_of(request.source)
@@ -27,11 +27,11 @@ def unmap_port(operations: "RequestOperations", turn: Transaction, request: Unma
     for mapping in own or found[:1]:
         verdict = decide_removal(mapping, request.via, device, False, operations.policy.digest)
         if verdict.outcome is Outcome.ALLOW:
-            operations.write_down(turn, request, mapping, verdict)
-            operations.end_hold(turn, mapping, request.via)
+            operations.write_down(transaction, request, mapping, verdict)
+            operations.end_hold(transaction, mapping, request.via)
             gone.append(mapping)
         else:
-            denied = operations.refuse_removal(turn, request, mapping, verdict)
+            denied = operations.refuse_removal(transaction, request, mapping, verdict)
     if gone:
         return Removed(tuple(gone))
     return denied or Refused(Refusal.NO_SUCH, "there is no such mapping", None)

@@ -19,7 +19,7 @@ LAST_QUESTION = "question"
 class DevicePersistence:
     """The book and the queue, as the store sees them."""
 
-    book: DeviceHistory
+    history: DeviceHistory
     questions: ApprovalQueue = field(default_factory=ApprovalQueue)
     _stored_number: int = 0
     """The highest number of a question that the store knows of."""
@@ -29,9 +29,9 @@ class DevicePersistence:
         it only of those whose ports of today have changed."""
         found: dict[NoteKind, dict[str, dict[str, Any] | None]]
         found = {
-            NoteKind.INCIDENT: self.book.changed_incidents(now),
+            NoteKind.INCIDENT: self.history.changed_incidents(now),
             NoteKind.QUESTION: self.questions.changes(),
-            NoteKind.DEVICE: self.book.changed_devices(counted=not devices),
+            NoteKind.DEVICE: self.history.changed_devices(counted=not devices),
         }
         if self.questions.last_number != self._stored_number:
             self._stored_number = self.questions.last_number
@@ -41,7 +41,7 @@ class DevicePersistence:
     def not_taken(self, notes: list[Note]) -> None:
         """The store failed: the same notes again, next time."""
         keys = {kind: [note.key for note in notes if note.kind is kind] for kind in NoteKind}
-        self.book.changed_again(keys[NoteKind.DEVICE], keys[NoteKind.INCIDENT])
+        self.history.changed_again(keys[NoteKind.DEVICE], keys[NoteKind.INCIDENT])
         self.questions.changed_again(keys[NoteKind.QUESTION])
         if keys[NoteKind.NUMBER]:
             self._stored_number = 0
@@ -49,7 +49,7 @@ class DevicePersistence:
     def recall(self, stored: dict[NoteKind, list[dict[str, Any]]], now: Instant, devices: StoredDevices) -> None:
         """At start. An incident ends when the wall clock says so, and never later than a whole freeze from now."""
         found = {kind: [_called_now(body, devices) for body in stored[kind]] for kind in OF_DEVICES}
-        self.book.recall(found[NoteKind.DEVICE], found[NoteKind.INCIDENT], now)
+        self.history.recall(found[NoteKind.DEVICE], found[NoteKind.INCIDENT], now)
         self._stored_number = max((body["number"] for body in stored[NoteKind.NUMBER]), default=0)
         self.questions.recall(found[NoteKind.QUESTION], self._stored_number)
         # a note whose device has another name now is written again, and the old one goes
@@ -58,7 +58,7 @@ class DevicePersistence:
             for kind in OF_DEVICES
         }
         names = {kind: [body["device"] for pair in pairs for body in pair] for kind, pairs in renamed.items()}
-        self.book.changed_again(names[NoteKind.DEVICE], names[NoteKind.INCIDENT])
+        self.history.changed_again(names[NoteKind.DEVICE], names[NoteKind.INCIDENT])
         self.questions.changed_again(str(body["number"]) for _, body in renamed[NoteKind.QUESTION])
 
 

@@ -1,6 +1,6 @@
 """The gateway's view of the network at the moment of a decision: links, neighbours, its own ports, the clock.
 
-Kept by the shells (``servers.netwatch``, ``own_ports``), read by the operations. Tests fill it by hand.
+Kept by the shells (``servers.netwatch``, ``reserved_ports``), read by the operations. Tests fill it by hand.
 """
 
 import asyncio

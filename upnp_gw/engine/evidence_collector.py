@@ -48,7 +48,7 @@ class EvidenceCollector:
         self.book = EvidenceTable()
         self._operations = operations
         self._ledger = operations.ledger
-        self._around = operations.surroundings
+        self._around = operations.environment
         self._store = store
         self._standing: set[str] = set()
         """Mapping ids that were granted before."""
@@ -221,5 +221,5 @@ class EvidenceCollector:
     def _look_around(self, now: Instant) -> None:
         for grant in self._operations.policy.grants:
             self.book.in_force(grant.name, now.wall)
-        for incident in self._operations.book.incidents(now):
+        for incident in self._operations.history.incidents(now):
             self.book.incident(incident.device, incident.began.wall)

@@ -30,7 +30,7 @@ def in_the_way(operations: "RequestOperations", request: MapRequest, owner: str)
         rows = table.on_port(request.transport, request.external_port)
     else:
         rows = [row for row in table.of_device(owner) if row.internal.port == request.internal.port]
-    own = operations.device_of(request.source) == operations.surroundings.device_of(request.internal.address)
+    own = operations.device_of(request.source) == operations.environment.device_of(request.internal.address)
     return [
         row
         for row in rows
@@ -46,7 +46,7 @@ def in_the_way(operations: "RequestOperations", request: MapRequest, owner: str)
 
 def left(operations: "RequestOperations", request: MapRequest, owner: str) -> list[Mapping]:
     """Those of them that are parked: nobody answers at their address. What several hosts claim is not that."""
-    rows, contested = in_the_way(operations, request, owner), operations.surroundings.client_contested
+    rows, contested = in_the_way(operations, request, owner), operations.environment.client_contested
     return [row for row in rows if row.parked and not contested(row.internal.address)]
 
 
@@ -63,12 +63,12 @@ async def look(operations: "RequestOperations", submit: Submit, request: MapRequ
     asked for, and no time where nothing is in the way."""
     rows = in_the_way(operations, request, device)
     for address in {row.internal.address for row in rows if row.active}:
-        if await operations.surroundings.silent(address):
+        if await operations.environment.silent(address):
             await submit(partial(park, operations, device=device, address=address))
 
 
-def park(operations: "RequestOperations", turn: Transaction, device: str, address: IPAddress) -> None:
+def park(operations: "RequestOperations", transaction: Transaction, device: str, address: IPAddress) -> None:
     """Nobody answers at an address of a device: what leads there waits for it."""
     for mapping in operations.ledger.table.to_client(address):
         if mapping.device == device and mapping.active and not mapping.delegated:
-            turn.put(replace(mapping, parked=True))
+            transaction.put(replace(mapping, parked=True))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def make_room(
     operations: "RequestOperations",
-    turn: Transaction,
+    transaction: Transaction,
     request: MapRequest,
     owner: str,
     facts: Facts,
@@ -37,7 +37,7 @@ def make_room(
         fewer = replace(facts, held=operations.held(request, owner, *without, mapping))
         again = decide(operations.policy, fewer, request)
         if again.outcome is Outcome.ALLOW:
-            turn.end(mapping, "displaced")
+            transaction.end(mapping, "displaced")
             return fewer, again
     return facts, verdict
 

@@ -59,7 +59,7 @@ class Gateway:
         settings: Callable[[], FirewallSettings],
     ) -> None:
         self.operations = operations
-        self.duties = Reevaluation(operations)
+        self.reevaluation = Reevaluation(operations)
         self.ledger: Ledger = operations.ledger
         self.events = events
         self.healed = 0
@@ -73,11 +73,11 @@ class Gateway:
         self._unhealed = ""
         """Why our table could not be installed again; requests go on meanwhile, and are refused where they open."""
         self._retry: asyncio.TimerHandle | None = None
-        self._clock = operations.surroundings.clock
+        self._clock = operations.environment.clock
         self.books = Persistence(
-            store, self.ledger, DevicePersistence(operations.book, operations.questions), self._clock
+            store, self.ledger, DevicePersistence(operations.history, operations.questions), self._clock
         )
-        around = operations.surroundings
+        around = operations.environment
         self.epochs = Epochs(self.ledger, store, self._clock, lambda: around.network.advertised)
         self.on_deadline_changed: Callable[[], None] = lambda: None
         self.before_request: Callable[[], None] = lambda: None
@@ -91,14 +91,14 @@ class Gateway:
         Raises FirewallError and StoreError.
         """
         now = self._clock()
-        stored = await self.books.load(now, self.operations.surroundings.network)
+        stored = await self.books.load(now, self.operations.environment.network)
         await self.epochs.load()
-        turn = Transaction(self.ledger, now)
-        fallen = self.duties.restore(turn, stored)
-        turn.close()
+        transaction = Transaction(self.ledger, now)
+        fallen = self.reevaluation.restore(transaction, stored)
+        transaction.close()
         await self._firewall.open(self._fitting(), self.on_foreign_change)
         await self._refill()
-        await self.books.begin(turn, now)
+        await self.books.begin(transaction, now)
         tell(fallen)
         for mapping in self.ledger.table:
             self.ledger.deadlines.set(mapping.id, next_look(mapping))
@@ -109,7 +109,7 @@ class Gateway:
         if self._retry is not None:
             self._retry.cancel()
         if self._writer is not None:
-            self.submit(self.duties.tell_floods)
+            self.submit(self.reevaluation.tell_floods)
             await self.settled()
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
@@ -124,26 +124,26 @@ class Gateway:
 
     async def handle(self, request: ChangeRequest) -> Reply:
         """The answer to a request. Never raises for what a client sends."""
-        around, device = self.operations.surroundings, ""
+        around, device = self.operations.environment, ""
         if request.via is not Via.OPERATOR:
             around.meet(request.source)
             if not await around.introduce(request.source.address, request.source.interface):
                 return Refused(Refusal.ABSENT, "nobody answers for the requester's address", None)
             device = self.operations.device_of(request.source)
-            self.operations.book.changed(device, self._clock(), request.via.datagram)
+            self.operations.history.changed(device, self._clock(), request.via.datagram)
         if isinstance(request, MapRequest):
             await around.introduce_target(request.internal.address, request.source)
             await former_addresses.look(self.operations, self.submit, request, device)
         self.before_request()
         return await self.submit(partial(self._perform, request, device)) or _failed()
 
-    def _perform(self, request: ChangeRequest, device: str, turn: Transaction) -> Reply:
+    def _perform(self, request: ChangeRequest, device: str, transaction: Transaction) -> Reply:
         if mac_of(device) is not None and self.operations.device_of(request.source) != device:
             return Refused(Refusal.ABSENT, "the requester left its link while it waited", None)
-        around, asks = self.operations.surroundings, request.via is not Via.OPERATOR
+        around, asks = self.operations.environment, request.via is not Via.OPERATOR
         if asks and isinstance(request, MapRequest) and around.either_contested(request.source, request.internal):
             return Refused(Refusal.ABSENT, "two hosts claim the address", None)
-        return self.operations.perform(turn, request)
+        return self.operations.perform(transaction, request)
 
     def submit(self, step: Step) -> "asyncio.Future[Reply | None]":
         """Puts one operation into the writer's queue, now; done when it is in the kernel and in the store.
@@ -159,7 +159,7 @@ class Gateway:
     async def remember(self) -> None:
         """Writes what changed of devices, incidents and questions, and what the store is owed."""
         await self.books.remember()
-        if self.books.owed:
+        if self.books.write_backlog:
             self._run_alone(self.books.pay)
 
     def on_foreign_change(self, what: str) -> None:
@@ -220,62 +220,62 @@ class Gateway:
     async def _attempt(self, jobs: Sequence[_Job]) -> list[Reply | None] | None:
         """The replies, once all of it is in the kernel and in the store; None where either refused it."""
         now = self._clock()
-        turns: list[Transaction] = []
+        transactions: list[Transaction] = []
         replies: list[Reply | None] = []
         for job in jobs:
-            turn = Transaction(self.ledger, now)
+            transaction = Transaction(self.ledger, now)
             try:
-                replies.append(self.duties.hold_back(turn, job.step(turn)))
+                replies.append(self.reevaluation.hold_back(transaction, job.step(transaction)))
             except Exception:
                 log.exception("an operation failed; its request is refused")
-                turn.undo()
-                turn = Transaction(self.ledger, now)
+                transaction.undo()
+                transaction = Transaction(self.ledger, now)
                 replies.append(_failed())
-            turn.close()
-            turns.append(turn)
-        if not await self._make_true(turns, now):
+            transaction.close()
+            transactions.append(transaction)
+        if not await self._make_true(transactions, now):
             return None
-        for turn in turns:
-            event = turn.commit()
+        for transaction in transactions:
+            event = transaction.commit()
             if event is not None:
                 self.events.publish(event)
-            for record in turn.records:
+            for record in transaction.records:
                 self.events.publish(Decided(record))
-            for told in turn.told:
+            for told in transaction.told:
                 self.events.publish(told)
         return replies
 
-    async def _make_true(self, turns: Sequence[Transaction], now: Instant) -> bool:
+    async def _make_true(self, transactions: Sequence[Transaction], now: Instant) -> bool:
         """One transaction of the kernel, then one of the store; False: neither holds it, the turns are undone."""
-        pairs = [pair for turn in turns for pair in turn.pairs]
+        pairs = [pair for transaction in transactions for pair in transaction.pairs]
         changes = self.ledger.installed.changes(pairs, self.ledger.table, now)
         try:
             if changes:
                 await self._firewall.apply(changes)
         except FirewallError as error:
             log.error("the kernel refused %d changes: %s", len(changes), error)
-            self._undo(turns)
+            self._undo(transactions)
             return False
         except Exception:
             log.exception("the firewall failed; all of it is installed again")
-            self._undo(turns)
+            self._undo(transactions)
             self.on_foreign_change("a fault of ours")
             return False
         self.ledger.installed.took(changes)
         try:
-            written = await self.books.write(turns, now)
+            written = await self.books.write(transactions, now)
         except Exception:
             log.exception("the books could not be kept")
             written = False
         if written:
             return True
-        self._undo(turns)
+        self._undo(transactions)
         await self._apply_quietly(self.ledger.installed.changes(pairs, self.ledger.table, now))
         return False
 
-    def _undo(self, turns: Sequence[Transaction]) -> None:
-        for turn in reversed(turns):
-            turn.undo()
+    def _undo(self, transactions: Sequence[Transaction]) -> None:
+        for transaction in reversed(transactions):
+            transaction.undo()
 
     async def _apply_quietly(self, changes: Sequence[Change]) -> None:
         """Takes back what the store did not take. Where that fails too, the whole is installed again."""
@@ -339,7 +339,7 @@ class Gateway:
             return
         for cut in due:
             self.ledger.cuts.drop(cut.number)
-        self.books.owed.cuts_done(due)
+        self.books.write_backlog.cuts_done(due)
         await self.books.pay()
 
 

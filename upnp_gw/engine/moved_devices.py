@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from upnp_gw.engine.requests import RequestOperations
 
 
-def end_left_behind(operations: "RequestOperations", turn: Transaction, request: MapRequest, facts: Facts) -> None:
+def end_left_behind(
+    operations: "RequestOperations", transaction: Transaction, request: MapRequest, facts: Facts
+) -> None:
     """Ends the mapping of this external port that the requester left on another LAN."""
     for mapping in left_behind(operations, request, facts):
         moved = replace(mapping, device=facts.device)  # so that the port is not kept from it for the old device
-        turn.put(moved)
-        turn.end(moved, "device-moved")
+        transaction.put(moved)
+        transaction.end(moved, "device-moved")
 
 
 def left_behind(operations: "RequestOperations", request: MapRequest, facts: Facts) -> list[Mapping]:
@@ -29,7 +31,7 @@ def left_behind(operations: "RequestOperations", request: MapRequest, facts: Fac
 
     def left(mapping: Mapping) -> bool:
         mine = may_be_moved(operations.policy, facts, mapping.device) and not mapping.delegated
-        away = mapping.parked and not operations.surroundings.client_contested(mapping.internal.address)
+        away = mapping.parked and not operations.environment.client_contested(mapping.internal.address)
         return mine and away and mapping.hold_of(Via.OPERATOR.protocol) is None
 
     rows = operations.ledger.table.on_port(request.transport, request.external_port)

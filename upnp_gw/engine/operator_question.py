@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def ask(
     operations: "RequestOperations",
-    turn: Transaction,
+    transaction: Transaction,
     found: PlannedVerdict,
     planner: Planner,
     owner: str,
@@ -43,9 +43,9 @@ def ask(
 
     terms = terms_of(policy, facts, request, waiting, can_have)
     by = basis(policy, topic.rule)
-    asked = operations.questions.ask(topic, terms, request, by, decision, turn.now.wall, turn.on_undo)
+    asked = operations.questions.ask(topic, terms, request, by, decision, transaction.now.wall, transaction.on_undo)
     if asked is not None and asked.times == 1:
-        turn.told.append(QuestionAsked(asked, len(questions_waiting(operations, turn.now.wall))))
+        transaction.told.append(QuestionAsked(asked, len(questions_waiting(operations, transaction.now.wall))))
 
 
 def questions_waiting(operations: "RequestOperations", wall: float) -> list[Question]:

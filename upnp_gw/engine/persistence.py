@@ -28,7 +28,7 @@ class Persistence:
         self, store: Store, ledger: Ledger, memory: DevicePersistence, clock: Callable[[], Instant]
     ) -> None:
         self.memory = memory
-        self.owed = WriteBacklog()
+        self.write_backlog = WriteBacklog()
         self._store = store
         self._ledger = ledger
         self._clock = clock
@@ -51,54 +51,56 @@ class Persistence:
         self.memory.recall(notes, now, self.devices)
         return list(self._ledger.table)
 
-    async def begin(self, turn: Transaction, now: Instant) -> None:
+    async def begin(self, transaction: Transaction, now: Instant) -> None:
         """Writes what a start made of it. Raises StoreError."""
-        await self._store.write(self.batch([turn]), now)
-        turn.commit()
+        await self._store.write(self.batch([transaction]), now)
+        transaction.commit()
 
-    def batch(self, turns: Sequence[Transaction]) -> Batch:
+    def batch(self, transactions: Sequence[Transaction]) -> Batch:
         """What these turns changed."""
-        dropped = {cut.number for turn in turns for cut in turn.cuts_dropped}
+        dropped = {cut.number for transaction in transactions for cut in transaction.cuts_dropped}
         return batch_of(
-            dict.fromkeys(m.id for turn in turns for pair in turn.pairs for m in pair if m is not None),
+            dict.fromkeys(
+                m.id for transaction in transactions for pair in transaction.pairs for m in pair if m is not None
+            ),
             self._ledger.table,
-            [cut for turn in turns for cut in turn.cuts_put if cut.number not in dropped],
+            [cut for transaction in transactions for cut in transaction.cuts_put if cut.number not in dropped],
             sorted(dropped),
-            [record for turn in turns for record in turn.records],
+            [record for transaction in transactions for record in transaction.records],
         )
 
-    async def write(self, turns: Sequence[Transaction], now: Instant) -> bool:
+    async def write(self, transactions: Sequence[Transaction], now: Instant) -> bool:
         """One transaction. False: the disk failed and something opens, so that the turns have to be undone."""
-        batch = self.batch(turns)
+        batch = self.batch(transactions)
         batch.notes = self.memory.notes(now, devices=False)
         if not batch:
             return True
         try:
             await self._store.write(batch, now)
         except StoreError as error:
-            self.owed.failed(error)
+            self.write_backlog.failed(error)
             self.memory.not_taken(batch.notes)
-            if any(turn.opens for turn in turns):
+            if any(transaction.opens for transaction in transactions):
                 return False
-            self.owed.add(turns)
+            self.write_backlog.add(transactions)
             return True
-        self.owed.taken()
-        if self.owed:
-            self.owed.cuts_done(cut for turn in turns for cut in turn.cuts_dropped)
+        self.write_backlog.taken()
+        if self.write_backlog:
+            self.write_backlog.cuts_done(cut for transaction in transactions for cut in transaction.cuts_dropped)
             await self.pay()
         return True
 
     async def pay(self) -> None:
         """Tries to write what is owed, in a transaction of its own. Only while no batch is under way."""
-        if not self.owed:
+        if not self.write_backlog:
             return
         try:
-            await self._store.write(self.owed.batch(self._ledger.table), self._clock())
+            await self._store.write(self.write_backlog.batch(self._ledger.table), self._clock())
         except StoreError as error:
-            self.owed.failed(error)
+            self.write_backlog.failed(error)
         else:
-            self.owed.taken()
-            self.owed.paid()
+            self.write_backlog.taken()
+            self.write_backlog.paid()
 
     async def remember(self) -> None:
         """Writes what changed of devices, incidents and questions, where anything did."""
@@ -108,15 +110,18 @@ class Persistence:
             if notes:
                 await self._store.write(Batch(notes=notes), now)
         except StoreError as error:
-            self.owed.failed(error)
+            self.write_backlog.failed(error)
             self.memory.not_taken(notes)
 
     async def close(self) -> None:
         """The last try; what is not on disk then is told."""
         await self.remember()
         await self.pay()
-        if self.owed:
-            log.error("%d rows and decisions are not on disk: the next start finds the older ones", len(self.owed))
+        if self.write_backlog:
+            log.error(
+                "%d rows and decisions are not on disk: the next start finds the older ones",
+                len(self.write_backlog),
+            )
 
 
 def _devices(

@@ -77,11 +77,11 @@ class Reload:
         operations = self.gateway.operations
         old, fallen = operations.policy, list[RevokedMapping]()
 
-        def change(turn: Transaction) -> None:
-            fallen[:] = self.gateway.duties.policy_changed(turn, loaded.policy)
+        def change(transaction: Transaction) -> None:
+            fallen[:] = self.gateway.reevaluation.policy_changed(transaction, loaded.policy)
 
         if await self.gateway.submit(change) is not None:
-            operations.policy, operations.book.limits = old, old.limits
+            operations.policy, operations.history.limits = old, old.limits
             raise FirewallError("the kernel or the disk did not take what the new policy ends")
         self.now_in_force, self.since = loaded, self.wall()
         warnings = (*map(str, loaded.warnings), *self._not_yet(loaded))

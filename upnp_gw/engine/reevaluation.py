@@ -55,21 +55,21 @@ class Reevaluation:
     def __init__(self, operations: RequestOperations) -> None:
         self._operations = operations
 
-    def expire(self, turn: Transaction, ids: Iterable[str]) -> None:
+    def expire(self, transaction: Transaction, ids: Iterable[str]) -> None:
         """Drops the holds that have ended, and the mappings that have none left."""
         ids = list(ids)
         for mapping in self._rows(ids):
             if mapping.permanent:
-                endless = Hold(Via.OPERATOR, turn.now.boot + self._operations.policy.limits.max_hold_s, None)
+                endless = Hold(Via.OPERATOR, transaction.now.boot + self._operations.policy.limits.max_hold_s, None)
                 mapping = mapping.with_hold(endless)
-            left = without_ended(mapping, turn.now)
+            left = without_ended(mapping, transaction.now)
             if left is None:
-                turn.end(mapping, "expired")
+                transaction.end(mapping, "expired")
             else:
-                turn.put(left)
-        self._part(turn, ids, "renew")
+                transaction.put(left)
+        self._part(transaction, ids, "renew")
 
-    def renew(self, turn: Transaction, mapping_id: str, present: bool | None) -> None:
+    def renew(self, transaction: Transaction, mapping_id: str, present: bool | None) -> None:
         """Decides again about what stands: it is renewed in the kernel, parked, or ended.
 
         ``present``: its device answers; None: not asked (no MAC address to ask for).
@@ -79,143 +79,145 @@ class Reevaluation:
             return
         mapping = self._still_delegated(self._known(mapping))
         if self._moved(mapping):
-            self._leave(turn, mapping)
+            self._leave(transaction, mapping)
         elif present is False:
-            turn.park(mapping, cut=self._operations.surroundings.client_contested(mapping.internal.address))
+            transaction.park(mapping, cut=self._operations.environment.client_contested(mapping.internal.address))
         else:
-            turn.quiet = not mapping.parked
-            self._decide_again(turn, mapping, "renew")
-            self._part(turn, [mapping_id], "renew")
+            transaction.quiet = not mapping.parked
+            self._decide_again(transaction, mapping, "renew")
+            self._part(transaction, [mapping_id], "renew")
 
-    def policy_changed(self, turn: Transaction, policy: Policy) -> list[RevokedMapping]:
+    def policy_changed(self, transaction: Transaction, policy: Policy) -> list[RevokedMapping]:
         """A new policy is in force: every mapping is decided again. Those no longer allowed end, or are kept until
         their lease ends; they are the answer. Where there is room for fewer, the oldest stay."""
-        turn.on_undo.append(partial(self._put_in_force, self._operations.policy))
+        transaction.on_undo.append(partial(self._put_in_force, self._operations.policy))
         self._put_in_force(policy)
         newest_first = sorted(self._operations.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
-        fallen = [self._decide_again(turn, mapping, "reload") for mapping in newest_first]
-        return [*filter(None, fallen), *self._part(turn, self._narrowed(newest_first), "reload")]
+        fallen = [self._decide_again(transaction, mapping, "reload") for mapping in newest_first]
+        return [*filter(None, fallen), *self._part(transaction, self._narrowed(newest_first), "reload")]
 
     def _put_in_force(self, policy: Policy) -> None:
-        self._operations.policy, self._operations.book.limits = policy, policy.limits
+        self._operations.policy, self._operations.history.limits = policy, policy.limits
 
-    def tell_floods(self, turn: Transaction, now: Instant | None = None) -> None:
+    def tell_floods(self, transaction: Transaction, now: Instant | None = None) -> None:
         """Writes down the counted refusals; without ``now`` those of the present minute too."""
-        turn.records.extend(self._operations.floods.over(now, turn.on_undo))
+        transaction.records.extend(self._operations.refusal_counter.over(now, transaction.on_undo))
 
-    def park(self, turn: Transaction, device: str, address: IPAddress) -> None:
+    def park(self, transaction: Transaction, device: str, address: IPAddress) -> None:
         """Parks what a device holds at an address where it does not answer, unless it is back there by now."""
-        if self._operations.surroundings.host_of(address) == device:
+        if self._operations.environment.host_of(address) == device:
             return
         for mapping in self._operations.ledger.table.to_client(address):
             if mapping.device == device and mapping.active and not mapping.delegated:
-                turn.park(mapping, cut=False)
+                transaction.park(mapping, cut=False)
 
-    def device_moved(self, turn: Transaction, address: IPAddress, old: str) -> None:
+    def device_moved(self, transaction: Transaction, address: IPAddress, old: str) -> None:
         """The address belongs to another device now: the new holder neither sees nor inherits its mappings."""
         for mapping in self._operations.ledger.table.to_client(address):
             if mapping.device == old and not mapping.delegated:
-                self._leave(turn, mapping)
+                self._leave(transaction, mapping)
 
-    def _leave(self, turn: Transaction, mapping: Mapping) -> None:
+    def _leave(self, transaction: Transaction, mapping: Mapping) -> None:
         """The address is another device's. What the operator made waits for its own device: whoever takes an
         address for a moment must not delete it."""
         if mapping.hold_of(Via.OPERATOR.protocol) is None:
-            turn.end(mapping, "device-moved")
+            transaction.end(mapping, "device-moved")
         elif not mapping.parked:
-            turn.park(mapping, cut=True)
+            transaction.park(mapping, cut=True)
 
-    def device_gone(self, turn: Transaction, address: IPAddress) -> None:
+    def device_gone(self, transaction: Transaction, address: IPAddress) -> None:
         """Nobody answers for the address: its mappings are parked, for whoever answers next would get them. Flows
         are left alone: the device may be back in a moment, and where another one comes instead they are cut."""
         for mapping in self._operations.ledger.table.to_client(address):
             if mapping.active:
-                turn.park(mapping, cut=False)
+                transaction.park(mapping, cut=False)
 
-    def contested(self, turn: Transaction, address: IPAddress) -> None:
+    def contested(self, transaction: Transaction, address: IPAddress) -> None:
         """Another host claims the address: nothing leads to it until that is settled."""
         for mapping in self._operations.ledger.table.to_client(address):
             if mapping.active:
-                turn.park(mapping, cut=True)
+                transaction.park(mapping, cut=True)
 
-    def hold_back(self, turn: Transaction, reply: Reply | None) -> Reply | None:
+    def hold_back(self, transaction: Transaction, reply: Reply | None) -> Reply | None:
         """Parks what this turn would open to an address that is contested, whatever the turn is. The answer is its
         reply, with the mapping as it is then."""
-        contested = self._operations.surroundings.client_contested
-        for before, mapping in turn.touched():
+        contested = self._operations.environment.client_contested
+        for before, mapping in transaction.touched():
             if mapping is not None and mapping.active and contested(mapping.internal.address):
-                turn.park(mapping, cut=before is not None and before.active)
-        now = turn.ledger.table.get(reply.mapping.id) if isinstance(reply, Granted) else None
+                transaction.park(mapping, cut=before is not None and before.active)
+        now = transaction.ledger.table.get(reply.mapping.id) if isinstance(reply, Granted) else None
         return replace(reply, mapping=now) if isinstance(reply, Granted) and now is not None else reply
 
-    def prefix_gone(self, turn: Transaction) -> None:
+    def prefix_gone(self, transaction: Transaction) -> None:
         """Ends the pinholes to addresses of a LAN prefix that is gone, and mappings to clients that became ours."""
-        network = self._operations.surroundings.network
+        network = self._operations.environment.network
         for mapping in list(self._operations.ledger.table):
             address = mapping.internal.address
             if network.is_gateway(address) or (address.version == 6 and not network.on_lan(address)):
-                turn.end(mapping, "prefix-gone")
+                transaction.end(mapping, "prefix-gone")
 
     def _known(self, mapping: Mapping) -> Mapping:
         """A mapping that was held by an address, since its neighbour was not known, is its device's once it is."""
-        device = self._operations.surroundings.host_of(mapping.internal.address)
+        device = self._operations.environment.host_of(mapping.internal.address)
         if device is None or mapping.delegated or mapping.device != str(mapping.internal.address):
             return mapping
         return replace(mapping, device=device)
 
     def _still_delegated(self, mapping: Mapping) -> Mapping:
         """A mapping for another device's address is an ordinary one once its holder has that address itself."""
-        around = self._operations.surroundings
+        around = self._operations.environment
         own = mapping.delegated and around.device_of(mapping.internal.address) == mapping.device
         return replace(mapping, delegated=False) if own else mapping
 
-    def restore(self, turn: Transaction, stored: Sequence[Mapping]) -> list[RevokedMapping]:
+    def restore(self, transaction: Transaction, stored: Sequence[Mapping]) -> list[RevokedMapping]:
         """Decides about the stored rows at start. An absent neighbour is not yet known, which is no denial. The
         answer is what ends, or is kept, against the policy."""
         fallen: list[RevokedMapping | None] = []
         for mapping in stored:
-            live = without_ended(mapping, turn.now)
+            live = without_ended(mapping, transaction.now)
             if live is None:
-                turn.end(mapping, "expired")
+                transaction.end(mapping, "expired")
             else:
-                fallen.append(self._decide_again(turn, live, "restore"))
-        return [*filter(None, fallen), *self._part(turn, self._narrowed(stored), "restore")]
+                fallen.append(self._decide_again(transaction, live, "restore"))
+        return [*filter(None, fallen), *self._part(transaction, self._narrowed(stored), "restore")]
 
     def _narrowed(self, before: Iterable[Mapping]) -> list[str]:
         """Of these rows as they were, the ones that others may connect to now."""
         table = self._operations.ledger.table
         return [m.id for m in before if (now := table.get(m.id)) is not None and reach(now) != reach(m)]
 
-    def _part(self, turn: Transaction, changed: Iterable[str], action: str) -> list[RevokedMapping]:
+    def _part(self, transaction: Transaction, changed: Iterable[str], action: str) -> list[RevokedMapping]:
         """Ends those of the changed rows whose remote hosts meet another row's now: the kernel could not hold
         both, and would refuse all that is asked of it together. The other names its remote host itself."""
         return [
-            self._give_way(turn, mapping, met, action)
+            self._give_way(transaction, mapping, met, action)
             for mapping in self._rows(changed)
-            if (met := next(meeting(mapping, turn.ledger.table), None)) is not None
+            if (met := next(meeting(mapping, transaction.ledger.table), None)) is not None
         ]
 
-    def _give_way(self, turn: Transaction, mapping: Mapping, met: Mapping, action: str) -> RevokedMapping:
-        request = self._request_of(mapping, turn)
+    def _give_way(self, transaction: Transaction, mapping: Mapping, met: Mapping, action: str) -> RevokedMapping:
+        request = self._request_of(mapping, transaction)
         held = self._operations.held(request, mapping.device, mapping)
-        facts = self._operations.facts(turn, request, held, mapping, restoring=action == "restore")
+        facts = self._operations.facts(transaction, request, held, mapping, restoring=action == "restore")
         verdict = decide(self._operations.policy, facts, request)
         busy = meeting_of(mapping, met)
         busy = replace(busy, reason=f"{busy.reason}: {met.id}")
-        decision = turn.ledger.numbers.next_decision()
-        turn.records.append(
-            map_record(turn.now, decision, request, facts, verdict, busy=busy, mapping=mapping.id, action=action)
+        decision = transaction.ledger.numbers.next_decision()
+        transaction.records.append(
+            map_record(
+                transaction.now, decision, request, facts, verdict, busy=busy, mapping=mapping.id, action=action
+            )
         )
-        turn.quiet = False
-        turn.end(mapping, "policy")
+        transaction.quiet = False
+        transaction.end(mapping, "policy")
         return RevokedMapping(mapping, decision, busy.reason, kept=False)
 
-    def _decide_again(self, turn: Transaction, mapping: Mapping, action: str) -> RevokedMapping | None:
+    def _decide_again(self, transaction: Transaction, mapping: Mapping, action: str) -> RevokedMapping | None:
         """The answer is the mapping where it is not allowed any more."""
-        request = self._request_of(mapping, turn)
+        request = self._request_of(mapping, transaction)
         present = replace(mapping, parked=mapping.parked and action != "renew")
-        facts, verdict, again = self._look(turn, present, request, action)
-        decision = turn.ledger.numbers.next_decision()
+        facts, verdict, again = self._look(transaction, present, request, action)
+        decision = transaction.ledger.numbers.next_decision()
         reason, kept = verdict.reasons[-1], self._stays(mapping, verdict, action)
         if kept:
             verdict = replace(verdict, reasons=(*verdict.reasons, "it stands until its lease ends"))
@@ -223,25 +225,32 @@ class Reevaluation:
         if again is not None:
             row = replace(again, decision=decision, rule=verdict.rule or RULE_OF_OPERATOR)
         same = row is not None and _without_times(row) == _without_times(mapping)
-        turn.records.append(
+        transaction.records.append(
             map_record(
-                turn.now, decision, request, facts, verdict, mapping=mapping.id, action=action, unchanged=same
+                transaction.now,
+                decision,
+                request,
+                facts,
+                verdict,
+                mapping=mapping.id,
+                action=action,
+                unchanged=same,
             )
         )
         if kept:  # the decision that allowed it stays the one it names
             limits = self._operations.policy.limits
             clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ())
-            turn.put(replace(renewed(present, clamps, turn.now), rule=KEPT_RULE))
+            transaction.put(replace(renewed(present, clamps, transaction.now), rule=KEPT_RULE))
             return RevokedMapping(mapping, decision, reason, kept=True)
         if row is None:
-            turn.quiet = False
-            turn.end(mapping, "policy")
+            transaction.quiet = False
+            transaction.end(mapping, "policy")
             return RevokedMapping(mapping, decision, reason, kept=False)
-        turn.put(row)
+        transaction.put(row)
         return None
 
     def _look(
-        self, turn: Transaction, mapping: Mapping, request: MapRequest, action: str
+        self, transaction: Transaction, mapping: Mapping, request: MapRequest, action: str
     ) -> tuple[Facts, Verdict, Mapping | None]:
         """The decision about what stands, and the row that it leaves; None: it is not allowed any more.
 
@@ -249,9 +258,9 @@ class Reevaluation:
         a new request of the device: while it is frozen, the mapping stays as it is.
         """
         policy, held = self._operations.policy, self._operations.held(request, mapping.device, mapping)
-        facts = self._operations.facts(turn, request, held, mapping, restoring=action == "restore")
+        facts = self._operations.facts(transaction, request, held, mapping, restoring=action == "restore")
         verdict = decide(policy, facts, request)
-        again = _renewed(mapping, verdict, request, turn.now)
+        again = _renewed(mapping, verdict, request, transaction.now)
         if again is None or not opens(mapping, again):
             return facts, verdict, again
         as_new = replace(
@@ -262,7 +271,7 @@ class Reevaluation:
             int_ports_today=facts.int_ports_today | {mapping.internal.port},  # it is not another port
         )
         new = decide(policy, as_new, request)
-        if (wider := _renewed(mapping, new, request, turn.now)) is not None:
+        if (wider := _renewed(mapping, new, request, transaction.now)) is not None:
             return as_new, new, wider
         if (kept := no_wider(mapping, again)) is None:
             return as_new, new, None
@@ -280,10 +289,10 @@ class Reevaluation:
             and FAULT not in verdict.reasons
         )
 
-    def _request_of(self, mapping: Mapping, turn: Transaction) -> MapRequest:
+    def _request_of(self, mapping: Mapping, transaction: Transaction) -> MapRequest:
         """The request that would make this mapping as it stands."""
         hold = max(mapping.holds, key=lambda h: (h.via is Via.OPERATOR, h.until))
-        source = self._operations.surroundings.address_of(mapping)
+        source = self._operations.environment.address_of(mapping)
         return MapRequest(
             via=hold.via,
             source=Source(source, ""),
@@ -291,7 +300,7 @@ class Reevaluation:
             internal=mapping.internal,
             external_port=mapping.key.external_port,
             choice=PortChoice.EXACT,
-            lifetime_s=max(1, round(mapping.until - turn.now.boot)),
+            lifetime_s=max(1, round(mapping.until - transaction.now.boot)),
             remote=mapping.key.remote,
             remote_port=mapping.key.remote_port,
             external_address=mapping.key.external_address if mapping.internal.address.version == 4 else None,
@@ -302,7 +311,7 @@ class Reevaluation:
 
     def _moved(self, mapping: Mapping) -> bool:
         """True where the internal client's address is known to be another device's now."""
-        device = self._operations.surroundings.host_of(mapping.internal.address)
+        device = self._operations.environment.host_of(mapping.internal.address)
         known = device is not None and mac_of(mapping.device) is not None
         return known and not mapping.delegated and device != mapping.device
 

@@ -51,7 +51,7 @@ class PlannedVerdict:
 
 def answer(
     operations: "RequestOperations",
-    turn: Transaction,
+    transaction: Transaction,
     request: MapRequest,
     planner: Planner,
     owner: str,
@@ -59,18 +59,18 @@ def answer(
 ) -> PlannedVerdict:
     """``own`` is the owner's row that the request refreshes, ``Planner.own_row``."""
     request = with_former_port(operations, request, owner)
-    found = _Question(operations, turn, about(request, own), planner, owner, own).answer()
+    found = _Question(operations, transaction, about(request, own), planner, owner, own).answer()
     if found.planned is None and own is not None and _may_be_elsewhere(request):
-        return _Question(operations, turn, request, planner, owner, None).answer()
+        return _Question(operations, transaction, request, planner, owner, None).answer()
     return found
 
 
 def trial(
-    operations: "RequestOperations", turn: Transaction, request: MapRequest, planner: Planner, owner: str
+    operations: "RequestOperations", transaction: Transaction, request: MapRequest, planner: Planner, owner: str
 ) -> PlannedVerdict:
     """The answer that a request would get now, as far as it is known without asking its device. Changes nothing."""
     own, request = planner.own_row(request, owner), with_former_port(operations, request, owner)
-    return _Question(operations, turn, about(request, own), planner, owner, own, trial=True).answer()
+    return _Question(operations, transaction, about(request, own), planner, owner, own, trial=True).answer()
 
 
 def about(request: MapRequest, own: Mapping | None) -> MapRequest:
@@ -92,7 +92,7 @@ class _Question:
     """One request put to the gate, as a refresh of ``own`` or as new."""
 
     operations: "RequestOperations"
-    turn: Transaction
+    transaction: Transaction
     request: MapRequest
     planner: Planner
     owner: str
@@ -108,7 +108,7 @@ class _Question:
 
     def facts(self, standing: bool) -> Facts:
         held = self.operations.held(self.request, self.owner, self.own, *self.left())
-        return self.operations.facts(self.turn, self.judged, held, None, standing=standing)
+        return self.operations.facts(self.transaction, self.judged, held, None, standing=standing)
 
     def answer(self) -> PlannedVerdict:
         facts, verdict = self._decided(self.facts(standing=self.own is not None))
@@ -122,7 +122,7 @@ class _Question:
         kept = no_wider(self.own, planned.mapping, self.request.via)
         if kept is not None:
             return PlannedVerdict(self.judged, facts, verdict, replace(planned, mapping=kept))
-        self.turn.take_back()  # what made room did so for nothing
+        self.transaction.take_back()  # what made room did so for nothing
         return PlannedVerdict(self.judged, new, verdict_new, None)
 
     def left(self) -> list[Mapping]:
@@ -133,9 +133,9 @@ class _Question:
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
             return None
         if not self.trial:
-            end_left_behind(self.operations, self.turn, self.request, facts)
+            end_left_behind(self.operations, self.transaction, self.request, facts)
             for mapping in self.left():
-                self.turn.end(mapping, "device-moved")
+                self.transaction.end(mapping, "device-moved")
         nobody = None if self.trial else self._nobodys_address()  # who asks is there
         not_now = self.operations.no_external_address(self.request) or nobody
         allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
@@ -152,7 +152,7 @@ class _Question:
 
     @property
     def _around(self) -> Environment:
-        return self.operations.surroundings
+        return self.operations.environment
 
     def _nobodys_address(self) -> NotPlanned | None:
         """The refusal while it is unknown which host has the internal client's address; None where it is known."""
@@ -170,5 +170,5 @@ class _Question:
         if self.trial:
             return facts, verdict
         return make_room(
-            self.operations, self.turn, self.judged, self.owner, facts, verdict, (self.own, *self.left())
+            self.operations, self.transaction, self.judged, self.owner, facts, verdict, (self.own, *self.left())
         )

@@ -58,8 +58,8 @@ class RequestOperations:
 
     policy: Policy
     ledger: Ledger
-    surroundings: Environment
-    book: DeviceHistory
+    environment: Environment
+    history: DeviceHistory
     random: Random
     questions: ApprovalQueue = field(default_factory=ApprovalQueue)
     visibility: str = "own"
@@ -68,92 +68,100 @@ class RequestOperations:
     """A PCP client may renew and delete with another nonce than it mapped with."""
     on_reload: str = "revoke"
     """What a new policy does not allow any more: ``revoke`` ends it, ``keep`` leaves it until its lease ends."""
-    floods: RefusalCounter = field(default_factory=RefusalCounter)
+    refusal_counter: RefusalCounter = field(default_factory=RefusalCounter)
 
     # -- requests
 
-    def perform(self, turn: Transaction, request: ChangeRequest) -> Reply:
-        turn.records.extend(self.floods.over(turn.now, turn.on_undo))
+    def perform(self, transaction: Transaction, request: ChangeRequest) -> Reply:
+        transaction.records.extend(self.refusal_counter.over(transaction.now, transaction.on_undo))
         if isinstance(request, MapRequest):
-            return self.map(turn, request)
+            return self.map(transaction, request)
         if isinstance(request, UnmapRequest):
-            return self.unmap(turn, request)
+            return self.unmap(transaction, request)
         if isinstance(request, UnmapPortRequest):
-            return unmap_port(self, turn, request)
+            return unmap_port(self, transaction, request)
         if isinstance(request, ReleaseRequest):
-            return release(self, turn, request)
-        return self.unmap_range(turn, request)
+            return release(self, transaction, request)
+        return self.unmap_range(transaction, request)
 
-    def map(self, turn: Transaction, request: MapRequest, action: str = "map") -> Reply:
+    def map(self, transaction: Transaction, request: MapRequest, action: str = "map") -> Reply:
         """Opens a port or renews what is open. ``action``: ``approve`` where the operator's yes asks again."""
-        planner = self._planner(turn, request)
+        planner = self._planner(transaction, request)
         owner = self._owner(request)
         own = planner.own_row(request, owner)
         if request.standing_only and own is None:
             return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
-        static = static_reply(self, turn, request, own)
+        static = static_reply(self, transaction, request, own)
         if static is not None:
             return static
-        found = answer(self, turn, request, planner, owner, own)
+        found = answer(self, transaction, request, planner, owner, own)
         facts, verdict = found.facts, found.verdict
-        turn.on_undo.append(self.book.undoing(facts.device))
-        again = self.floods.again(facts.device, turn.now, turn.on_undo) if verdict.refusal is Refusal.RATE else None
+        transaction.on_undo.append(self.history.undoing(facts.device))
+        again = (
+            self.refusal_counter.again(facts.device, transaction.now, transaction.on_undo)
+            if verdict.refusal is Refusal.RATE
+            else None
+        )
         if again is not None:
-            self.book.refused(facts.device, request, verdict, turn.now, facts.today)
+            self.history.refused(facts.device, request, verdict, transaction.now, facts.today)
             return _refused(verdict, again)
-        decision = turn.ledger.numbers.next_decision()
+        decision = transaction.ledger.numbers.next_decision()
         if found.planned is None:
-            turn.records.append(map_record(turn.now, decision, found.request, facts, verdict, action=action))
+            transaction.records.append(
+                map_record(transaction.now, decision, found.request, facts, verdict, action=action)
+            )
             if verdict.refusal is Refusal.RATE:
-                self.floods.begin(turn.records[-1], turn.now, turn.on_undo)
+                self.refusal_counter.begin(transaction.records[-1], transaction.now, transaction.on_undo)
             if verdict.outcome is Outcome.ASK:
-                ask(self, turn, found, planner, owner, decision)
-            self._hold_against(turn, request, facts, verdict)
+                ask(self, transaction, found, planner, owner, decision)
+            self._hold_against(transaction, request, facts, verdict)
             return another_port(self.policy, facts, request, decision) or _refused(verdict, decision)
         planned = found.numbered(decision)
         if isinstance(planned, NotPlanned):
-            turn.take_back()  # what made room did so for nothing
-            turn.records.append(
-                map_record(turn.now, decision, found.request, facts, verdict, busy=planned, action=action)
+            transaction.take_back()  # what made room did so for nothing
+            transaction.records.append(
+                map_record(transaction.now, decision, found.request, facts, verdict, busy=planned, action=action)
             )
             holder = planned.holder if request.via is Via.OPERATOR or action == "approve" else None
             return Refused(planned.refusal, planned.reason, decision, planned.retry_s, holder)
         mapping = planned.mapping
-        if self.surroundings.client_unsettled(
+        if self.environment.client_unsettled(
             mapping.internal.address
         ):  # the operator's own: it waits for its device
             mapping = replace(mapping, parked=True)
-        turn.put(mapping)
-        turn.records.append(
-            map_record(turn.now, decision, found.request, facts, verdict, mapping=mapping.id, action=action)
+        transaction.put(mapping)
+        transaction.records.append(
+            map_record(transaction.now, decision, found.request, facts, verdict, mapping=mapping.id, action=action)
         )
-        self.questions.settle(topic_of(facts, found.request, None), turn.on_undo)
-        self.book.granted(facts.device, mapping.internal.port, turn.now, facts.today, request.via.datagram)
+        self.questions.settle(topic_of(facts, found.request, None), transaction.on_undo)
+        self.history.granted(
+            facts.device, mapping.internal.port, transaction.now, facts.today, request.via.datagram
+        )
         hold = mapping.hold_of(request.via.protocol)
-        lifetime = max(1, round((hold.until if hold else mapping.until) - turn.now.boot))
+        lifetime = max(1, round((hold.until if hold else mapping.until) - transaction.now.boot))
         return Granted(mapping, lifetime, self.external_address(mapping), planned.refreshed)
 
-    def unmap(self, turn: Transaction, request: UnmapRequest) -> Reply:
+    def unmap(self, transaction: Transaction, request: UnmapRequest) -> Reply:
         """Ends the requester's hold on one mapping, and the mapping with its last hold."""
         mapping = self._wanted(request)
         if mapping is None:
             return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
         verdict = self.removal(request, mapping)
         if verdict.outcome is not Outcome.ALLOW:
-            return self.refuse_removal(turn, request, mapping, verdict)
-        self.write_down(turn, request, mapping, verdict)
-        self.end_hold(turn, mapping, request.via)
+            return self.refuse_removal(transaction, request, mapping, verdict)
+        self.write_down(transaction, request, mapping, verdict)
+        self.end_hold(transaction, mapping, request.via)
         return Removed((mapping,))
 
-    def unmap_range(self, turn: Transaction, request: UnmapRangeRequest) -> Reply:
+    def unmap_range(self, transaction: Transaction, request: UnmapRangeRequest) -> Reply:
         """Ends every mapping in the range that the requester may delete; the others are skipped (IGD-162)."""
         device = None if self._sees_all(request) and request.everyone else self.device_of(request.source)
         gone: list[Mapping] = []
         for mapping in self.in_range(device, request):
             verdict = self.removal(request, mapping)
             if verdict.outcome is Outcome.ALLOW:
-                self.write_down(turn, request, mapping, verdict)
-                self.end_hold(turn, mapping, request.via)
+                self.write_down(transaction, request, mapping, verdict)
+                self.end_hold(transaction, mapping, request.via)
                 gone.append(mapping)
         if not gone:
             return Refused(Refusal.NO_SUCH, "there is no mapping of this control point in the range", None)
@@ -174,10 +182,10 @@ class RequestOperations:
 
     def trial(self, request: MapRequest) -> PlannedVerdict:
         """The answer that a request would get now. Changes nothing."""
-        turn = Transaction(self.ledger, self.surroundings.clock())
+        transaction = Transaction(self.ledger, self.environment.clock())
         numbers = (f"m{number}" for number in count(self.ledger.numbers.mapping + 1))
-        planner = replace(self._planner(turn, request), new_id=numbers.__next__, random=Random(0))
-        return trial(self, turn, request, planner, self._owner(request))
+        planner = replace(self._planner(transaction, request), new_id=numbers.__next__, random=Random(0))
+        return trial(self, transaction, request, planner, self._owner(request))
 
     # -- how
 
@@ -185,20 +193,20 @@ class RequestOperations:
         """Where the internet finds a mapping."""
         if mapping.key.external_address is not None:
             return mapping.key.external_address
-        return self.surroundings.network.advertised
+        return self.environment.network.advertised
 
-    def _hold_against(self, turn: Transaction, request: MapRequest, facts: Facts, verdict: Verdict) -> None:
+    def _hold_against(self, transaction: Transaction, request: MapRequest, facts: Facts, verdict: Verdict) -> None:
         """A refusal may be evidence against the device."""
-        incident = self.book.refused(facts.device, request, verdict, turn.now, facts.today)
+        incident = self.history.refused(facts.device, request, verdict, transaction.now, facts.today)
         if incident is not None:
-            turn.told.append(IncidentBegan(incident))
-            turn.on_undo.append(partial(self.book.withdraw, incident))
+            transaction.told.append(IncidentBegan(incident))
+            transaction.on_undo.append(partial(self.history.withdraw, incident))
             if incident.quarantines:
-                quarantine(self, turn, incident.device)
+                quarantine(self, transaction, incident.device)
 
     def facts(
         self,
-        turn: Transaction,
+        transaction: Transaction,
         request: MapRequest,
         held: HeldMappings,
         stored: Mapping | None,
@@ -206,18 +214,18 @@ class RequestOperations:
         standing: bool = False,
     ) -> Facts:
         """``stored``: the mapping that the gateway itself decides about again."""
-        around = self.surroundings
+        around = self.environment
         return gather(
             self.policy,
             around.network,
             around.neighbours,
             around.ports(),
-            self.book,
+            self.history,
             held,
             request,
-            turn.now,
-            around.local_time(turn.now),
-            clock_change_s=clock_change_s(turn.now.wall),
+            transaction.now,
+            around.local_time(transaction.now),
+            clock_change_s=clock_change_s(transaction.now.wall),
             restoring=restoring,
             renewing=stored is not None,
             standing=standing,
@@ -226,9 +234,9 @@ class RequestOperations:
             leases=around.leases(),
         )
 
-    def facts_of(self, turn: Transaction, request: MapRequest) -> Facts:
+    def facts_of(self, transaction: Transaction, request: MapRequest) -> Facts:
         """The facts of a request that is only looked at."""
-        return self.facts(turn, request, self.held(request, self._owner(request)), None, standing=True)
+        return self.facts(transaction, request, self.held(request, self._owner(request)), None, standing=True)
 
     def held(self, request: MapRequest, owner: str, *without: Mapping | None) -> HeldMappings:
         """The mappings before the request, ``without`` these: its own, and one that would make room."""
@@ -244,16 +252,16 @@ class RequestOperations:
         """The internal client is another device than the one that asks."""
         if request.via is Via.OPERATOR:
             return False
-        return self.surroundings.device_of(request.internal.address) != self.device_of(request.source)
+        return self.environment.device_of(request.internal.address) != self.device_of(request.source)
 
-    def _planner(self, turn: Transaction, request: MapRequest) -> Planner:
-        around = self.surroundings
+    def _planner(self, transaction: Transaction, request: MapRequest) -> Planner:
+        around = self.environment
         return Planner(
             table=self.ledger.table,
-            now=turn.now,
+            now=transaction.now,
             random=self.random,
-            new_id=turn.ledger.numbers.next_mapping,
-            own_ports=around.ports().holds,
+            new_id=transaction.ledger.numbers.next_mapping,
+            reserved_ports=around.ports().holds,
             kept_for=self.ledger.cuts.kept_for,
             delegated=self._delegated(request),
             most_elements=self.policy.limits.elements_per_device if request.via is not Via.OPERATOR else None,
@@ -264,11 +272,11 @@ class RequestOperations:
     def _owner(self, request: MapRequest) -> str:
         """Who will hold it: the requester; for the operator's own, the device that it leads to."""
         if request.via is Via.OPERATOR:
-            return self.surroundings.device_of(request.internal.address)
+            return self.environment.device_of(request.internal.address)
         return self.device_of(request.source)
 
     def device_of(self, source: Source) -> str:
-        return self.surroundings.device_of(source.address, source.interface)
+        return self.environment.device_of(source.address, source.interface)
 
     def _sees_all(self, request: Removal) -> bool:
         return request.via is Via.OPERATOR or self.visibility == "all"
@@ -276,52 +284,56 @@ class RequestOperations:
     def _wanted(self, request: UnmapRequest) -> Mapping | None:
         if request.mapping_id is not None:
             return self.ledger.table.get(request.mapping_id)
-        return self.ledger.find(request.key, self.surroundings.network) if request.key is not None else None
+        return self.ledger.find(request.key, self.environment.network) if request.key is not None else None
 
     def removal(self, request: Removal, mapping: Mapping) -> Verdict:
         return decide_removal(
             mapping, request.via, self.device_of(request.source), self._sees_all(request), self.policy.digest
         )
 
-    def refuse_removal(self, turn: Transaction, request: Removal, mapping: Mapping, verdict: Verdict) -> Refused:
+    def refuse_removal(
+        self, transaction: Transaction, request: Removal, mapping: Mapping, verdict: Verdict
+    ) -> Refused:
         """Writes down that a delete was denied; of a device that asks too often no more than how often."""
         device, limit = self.device_of(request.source), self.policy.limits.requests_per_minute
-        if self.book.changes_last_minute(device, turn.now, request.via.datagram) < limit:
-            return _refused(verdict, self.write_down(turn, request, mapping, verdict))
+        if self.history.changes_last_minute(device, transaction.now, request.via.datagram) < limit:
+            return _refused(verdict, self.write_down(transaction, request, mapping, verdict))
         why = f"more than {limit} changes in a minute"
         verdict = Verdict(Outcome.DENY, None, Refusal.RATE, (why,), None, verdict.policy)
-        again = self.floods.again(device, turn.now, turn.on_undo)
+        again = self.refusal_counter.again(device, transaction.now, transaction.on_undo)
         if again is not None:
             return _refused(verdict, again)
-        decision = self.write_down(turn, request, mapping, verdict)
-        self.floods.begin(turn.records[-1], turn.now, turn.on_undo)
+        decision = self.write_down(transaction, request, mapping, verdict)
+        self.refusal_counter.begin(transaction.records[-1], transaction.now, transaction.on_undo)
         return _refused(verdict, decision)
 
-    def write_down(self, turn: Transaction, request: Removal, mapping: Mapping, verdict: Verdict) -> DecisionId:
+    def write_down(
+        self, transaction: Transaction, request: Removal, mapping: Mapping, verdict: Verdict
+    ) -> DecisionId:
         """The decision about a delete, in the audit log."""
-        decision = turn.ledger.numbers.next_decision()
+        decision = transaction.ledger.numbers.next_decision()
         device = self.device_of(request.source)
-        turn.records.append(removal_record(turn.now, decision, device, request, mapping, verdict))
+        transaction.records.append(removal_record(transaction.now, decision, device, request, mapping, verdict))
         return decision
 
-    def end_hold(self, turn: Transaction, mapping: Mapping, via: Via) -> None:
+    def end_hold(self, transaction: Transaction, mapping: Mapping, via: Via) -> None:
         """Ends a mapping: all of it for the operator, for a control point its own hold, or all if it has none."""
         if via is Via.OPERATOR:
-            turn.end(mapping, "revoked")
+            transaction.end(mapping, "revoked")
             return
         if mapping.hold_of(via.protocol) is None:
-            turn.end(mapping, "deleted")
+            transaction.end(mapping, "deleted")
             return
         left = with_holds(mapping, tuple(hold for hold in mapping.holds if hold.via.protocol != via.protocol))
         # with FILTERs in force again it may meet another mapping of the port: it has to go then
         if left.holds and not any(meeting(left, self.ledger.table)):
-            turn.put(left)
+            transaction.put(left)
         else:
-            turn.end(mapping, "deleted")
+            transaction.end(mapping, "deleted")
 
     def no_external_address(self, request: MapRequest) -> NotPlanned | None:
         """The refusal of a mapping that would have no usable external address; None where it has one."""
-        external = self.surroundings.network.advertised
+        external = self.environment.network.advertised
         if request.via.datagram and request.internal.address.version == 4 and external is None:
             return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no external address now")
         if not self.refuse_private_external or request.internal.address.version == 6:

@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from upnp_gw.engine.requests import RequestOperations
 
 
-def revoke(operations: "RequestOperations", turn: Transaction, device: str, why: str = "revoked") -> None:
+def revoke(operations: "RequestOperations", transaction: Transaction, device: str, why: str = "revoked") -> None:
     """Ends everything that a device holds, and its flows at once, those of what ended before among them."""
     for mapping in tuple(operations.ledger.table.of_device(device)):
-        turn.end(mapping, why)
-    operations.ledger.cuts.hasten(device, turn.now.boot)
+        transaction.end(mapping, why)
+    operations.ledger.cuts.hasten(device, transaction.now.boot)
 
 
-def quarantine(operations: "RequestOperations", turn: Transaction, device: str) -> None:
+def quarantine(operations: "RequestOperations", transaction: Transaction, device: str) -> None:
     """Ends the device's mappings, and those of others that lead to it, except the operator's own."""
-    revoke(operations, turn, device, "quarantine")
+    revoke(operations, transaction, device, "quarantine")
     for mapping in _leading_to(operations, device):
         if mapping.hold_of(Via.OPERATOR.protocol) is None:
-            turn.end(mapping, "quarantine")
+            transaction.end(mapping, "quarantine")
 
 
-def block(operations: "RequestOperations", turn: Transaction, device: str) -> None:
+def block(operations: "RequestOperations", transaction: Transaction, device: str) -> None:
     """Ends the device's mappings, those of others that lead to it, and the flows of both.
 
     A mapping that the operator added stays, with its flows: the operator decided about it, not the device. Where
@@ -41,10 +41,10 @@ def block(operations: "RequestOperations", turn: Transaction, device: str) -> No
     for mapping in _concerning(operations, device):
         added = mapping.hold_of(Via.OPERATOR.protocol)
         if added is None:
-            turn.end(mapping, "revoked")
+            transaction.end(mapping, "revoked")
         elif len(mapping.holds) > 1:
-            turn.put(with_holds(mapping, (added,)))
-    operations.ledger.cuts.hasten(device, turn.now.boot)
+            transaction.put(with_holds(mapping, (added,)))
+    operations.ledger.cuts.hasten(device, transaction.now.boot)
 
 
 def added_for(operations: "RequestOperations", devices: Iterable[str]) -> list[Mapping]:
@@ -62,7 +62,7 @@ def _concerning(operations: "RequestOperations", device: str) -> list[Mapping]:
 
 def _leading_to(operations: "RequestOperations", device: str) -> tuple[Mapping, ...]:
     """The mappings to an address of the device, whoever holds them."""
-    addresses = sorted(operations.surroundings.addresses_of(device), key=str)
+    addresses = sorted(operations.environment.addresses_of(device), key=str)
     if mac_of(device) is None:  # it is told by its address
         with suppress(ValueError):
             addresses = [ip_address(device)]

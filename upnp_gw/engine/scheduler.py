@@ -57,10 +57,10 @@ class Scheduler:
         self._gateway = gateway
         self._ledger = gateway.ledger
         self._operations = gateway.operations
-        self._duties = gateway.duties
+        self._duties = gateway.reevaluation
         self._firewall = firewall
         self._probe = probe
-        self._clock = gateway.operations.surroundings.clock
+        self._clock = gateway.operations.environment.clock
         self._changed = asyncio.Event()
         self._probing = asyncio.Semaphore(PROBES)
         self._recounting = asyncio.Lock()
@@ -90,8 +90,8 @@ class Scheduler:
 
     async def settled(self) -> None:
         """Returns when no renewal or other single duty is under way."""
-        while duties := self._tasks - self._endless:
-            await asyncio.gather(*duties, return_exceptions=True)
+        while reevaluation := self._tasks - self._endless:
+            await asyncio.gather(*reevaluation, return_exceptions=True)
 
     # -- leases and cuts
 
@@ -124,7 +124,7 @@ class Scheduler:
                 self._ledger.deadlines.set(due, mapping.grant_ends_at)
                 self._spawn(self._renew(mapping))
         if ended:
-            self._submit("expire", ended, lambda turn: self._duties.expire(turn, ended))
+            self._submit("expire", ended, lambda transaction: self._duties.expire(transaction, ended))
         if self._ledger.cuts.due(now.boot):
             self._gateway.cut_due()
 
@@ -140,16 +140,18 @@ class Scheduler:
 
     def _decide_again(self, mapping_id: str) -> None:
         """At once, whether or not its device is there."""
-        self._submit("renew", [mapping_id], lambda turn: self._duties.renew(turn, mapping_id, None))
+        self._submit("renew", [mapping_id], lambda transaction: self._duties.renew(transaction, mapping_id, None))
 
     async def _renew(self, mapping: Mapping) -> None:
         async with self._probing:
             present = await self._present(mapping.internal.address)
-        self._submit("renew", [mapping.id], lambda turn: self._duties.renew(turn, mapping.id, present))
+        self._submit(
+            "renew", [mapping.id], lambda transaction: self._duties.renew(transaction, mapping.id, present)
+        )
 
     async def _present(self, address: IPAddress) -> bool | None:
         """Whether somebody alone answers for an address; None where nobody can be asked: behind another router."""
-        network = self._operations.surroundings.network
+        network = self._operations.environment.network
         interface = next((link.name for link in network.lans if network.on_link(address, link.name)), None)
         if interface is None:
             return None
@@ -168,7 +170,7 @@ class Scheduler:
     async def _look(self, address: IPAddress) -> None:
         async with self._probing:
             present = await self._present(address)
-        host = self._operations.surroundings.host_of(address)
+        host = self._operations.environment.host_of(address)
         for mapping in self._ledger.table.to_client(address):
             other = not mapping.delegated and host not in (None, mapping.device)
             if (present and (mapping.parked or other)) or (present is False and mapping.active):
@@ -208,7 +210,7 @@ class Scheduler:
 
     def device_seen(self, neighbour: Neighbour) -> None:
         """A device alone answers for an address: its parked mappings come back, those of another one end."""
-        around = self._operations.surroundings
+        around = self._operations.environment
         device = around.name_of(neighbour)
         for mapping in self._ledger.table.to_client(neighbour.address):
             if mapping.parked or (mapping.device != device and not mapping.delegated):
@@ -217,13 +219,13 @@ class Scheduler:
 
     def device_appeared(self, neighbour: Neighbour) -> None:
         """A device is seen at an address, where another one may answer too."""
-        around = self._operations.surroundings
+        around = self._operations.environment
         device = around.name_of(neighbour)
         for lan in around.network.lan_names:
             self._look_elsewhere(around.network.device_id(neighbour.mac, lan), device)
 
-    def _return(self, parked: str, turn: Transaction) -> None:
-        self._duties.renew(turn, parked, True)
+    def _return(self, parked: str, transaction: Transaction) -> None:
+        self._duties.renew(transaction, parked, True)
 
     def _look_elsewhere(self, device: str, seen: str) -> None:
         """A MAC address appeared on one LAN: the device that has it on another may have moved."""
@@ -248,12 +250,12 @@ class Scheduler:
     def device_gone(self, address: IPAddress, interface: str) -> None:
         """Nobody answers for an address any more."""
         if any(mapping.active for mapping in self._led_to(address, interface)):
-            self._submit("park", [], lambda turn: self._duties.device_gone(turn, address))
+            self._submit("park", [], lambda transaction: self._duties.device_gone(transaction, address))
 
     def contested(self, address: IPAddress, interface: str) -> None:
         """Another host claims an address."""
         if self._led_to(address, interface):
-            self._submit("park", [], lambda turn: self._duties.contested(turn, address))
+            self._submit("park", [], lambda transaction: self._duties.contested(transaction, address))
 
     def holder_of(self, address: IPAddress, interface: str) -> str | None:
         """The MAC address of the device whose mappings lead to an address, those in force before parked ones."""
@@ -263,14 +265,14 @@ class Scheduler:
 
     def _led_to(self, address: IPAddress, interface: str) -> list[Mapping]:
         """The mappings that lead to an address on this LAN."""
-        lan = self._operations.surroundings.network.lan_of(address)
+        lan = self._operations.environment.network.lan_of(address)
         return self._ledger.table.to_client(address) if lan in ("", interface) else []
 
     def device_moved(self, before: Neighbour) -> None:
         """An address belongs to another device now. ``before``: its entry until now."""
-        address, old = before.address, self._operations.surroundings.name_of(before)
+        address, old = before.address, self._operations.environment.name_of(before)
         if any(m.device == old for m in self._ledger.table.to_client(address)):
-            self._submit("move", [], lambda turn: self._duties.device_moved(turn, address, old))
+            self._submit("move", [], lambda transaction: self._duties.device_moved(transaction, address, old))
 
     def network_changed(self) -> None:
         """Links, addresses or prefixes changed."""
@@ -280,15 +282,19 @@ class Scheduler:
     # -- counters
 
     async def _count(self) -> None:
-        for turn in count(1):
+        for transaction in count(1):
             await asyncio.sleep(COUNTERS_S)
-            if self._operations.floods:
-                self._submit("counted refusals", [], lambda turn: self._duties.tell_floods(turn, turn.now))
+            if self._operations.refusal_counter:
+                self._submit(
+                    "counted refusals",
+                    [],
+                    lambda transaction: self._duties.tell_floods(transaction, transaction.now),
+                )
             try:
-                await self.count(remotes=turn % REMOTES_EVERY == 0)
+                await self.count(remotes=transaction % REMOTES_EVERY == 0)
             except FirewallError as error:
                 log.warning("the counters cannot be read: %s", error)
-            if turn % REMOTES_EVERY == 0:
+            if transaction % REMOTES_EVERY == 0:
                 self.look_around(parked=True)
             await self._gateway.remember()
 

@@ -43,13 +43,13 @@ class WriteBacklog:
         told = {"store owed": len(self), "store lost decisions": self.lost, "store failing": int(self.failing)}
         return {what: count for what, count in told.items() if count}
 
-    def add(self, turns: Iterable[Transaction]) -> None:
+    def add(self, transactions: Iterable[Transaction]) -> None:
         """These are in force without the disk."""
-        for turn in turns:
-            self._rows.update(dict.fromkeys(m.id for pair in turn.pairs for m in pair if m is not None))
-            self._cuts.update({cut.number: cut for cut in turn.cuts_put})
-            self.cuts_done(turn.cuts_dropped)
-            self._records.extend(turn.records)
+        for transaction in transactions:
+            self._rows.update(dict.fromkeys(m.id for pair in transaction.pairs for m in pair if m is not None))
+            self._cuts.update({cut.number: cut for cut in transaction.cuts_put})
+            self.cuts_done(transaction.cuts_dropped)
+            self._records.extend(transaction.records)
         while len(self._records) > RECORDS:
             self._records.popleft()
             self.lost += 1

@@ -115,8 +115,8 @@ def build_filter(transport: Transport, port: int, side: PortSide = PortSide.TO) 
         (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS) if back else (CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS)
     )
     what = FILTER_PROTO_AND_SRC_PORT if side is PortSide.FROM else FILTER_PROTO_AND_DST_PORT
-    wish = attribute(flags, struct.pack("=I", what))
-    return nest(direction, proto) + nest(CTA_FILTER, wish)
+    requested = attribute(flags, struct.pack("=I", what))
+    return nest(direction, proto) + nest(CTA_FILTER, requested)
 
 
 SIDES = {Flows: PortSide.TO, OutgoingFlows: PortSide.BACK, EarlierFlows: PortSide.FROM}
@@ -210,7 +210,7 @@ def _dumped(netlink: NetlinkSocket, flows: Sequence[Ending]) -> Iterator[tuple[i
     for family in (socket.AF_INET, socket.AF_INET6):
         wanted = wanted_of(one for one in flows if one.family == family)
         filters = [build_filter(*key) for key in wanted] if len(wanted) <= FILTERED_MOST else [b""]
-        for wish in filters:
+        for requested in filters:
             # to its end first: one socket, one conversation
-            for entry in list(find(netlink.dump(SUBSYS_CONNTRACK, CT_GET, family, wish), wanted)):
+            for entry in list(find(netlink.dump(SUBSYS_CONNTRACK, CT_GET, family, requested), wanted)):
                 yield family, entry

@@ -185,7 +185,7 @@ class BoundedRows(dict[K, V]):
 
 
 class EvidenceTable:
-    """All the evidence. ``witness`` fills it, the store keeps it over restarts."""
+    """All the evidence. ``evidence_collector`` fills it, the store keeps it over restarts."""
 
     def __init__(self) -> None:
         self.openings: BoundedRows[EvidenceKey, Evidence] = BoundedRows(

@@ -71,7 +71,7 @@ class Planner:
     now: Instant
     random: Random
     new_id: Callable[[], str]
-    own_ports: Callable[[Transport, int], bool]
+    reserved_ports: Callable[[Transport, int], bool]
     """True for a port that the gateway itself, or a static rule, uses."""
     kept_for: Callable[[Transport, int], str | None]
     """The device that a freed port is kept for until its flows are cut; None: nobody."""
@@ -253,7 +253,7 @@ class Planner:
         )
 
     def _conflict(self, key: MappingKey, request: MapRequest, allowed: Allowed, owner: str) -> NotPlanned | None:
-        if self.own_ports(key.transport, key.external_port):
+        if self.reserved_ports(key.transport, key.external_port):
             return NotPlanned(Refusal.CONFLICT_OTHER, "the gateway itself uses this external port")
         kept_for = self.kept_for(key.transport, key.external_port)
         if kept_for not in (None, owner):
@@ -275,7 +275,7 @@ class Planner:
         """True where the external port that a request insists on is free for every remote host in it."""
         transport, port = request.transport, request.external_port
         return (
-            not self.own_ports(transport, port)
+            not self.reserved_ports(transport, port)
             and self.kept_for(transport, port) in (None, owner)
             and not self.table.on_port(transport, port)
             and not (request.via.datagram and self._companion_taken(transport, port, owner))

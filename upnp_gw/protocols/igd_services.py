@@ -35,8 +35,8 @@ class Level(StrEnum):
     WAN = "WANDevice"
     CONNECTION = "WANConnectionDevice"
 
-    def urn(self, face: IgdVersion) -> str:
-        return f"{DEVICE}{self.value}:{face.version}"
+    def urn(self, igd_version: IgdVersion) -> str:
+        return f"{DEVICE}{self.value}:{igd_version.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +70,23 @@ SERVICES: dict[IgdVersion, tuple[Service, ...]] = {
 """Every served service of a face, in the order of the notify set (IGD section 2.1)."""
 
 
-def service_of(face: IgdVersion, name: str) -> Service | None:
-    return next((service for service in SERVICES[face] if service.name == name), None)
+def service_of(igd_version: IgdVersion, name: str) -> Service | None:
+    return next((service for service in SERVICES[igd_version] if service.name == name), None)
 
 
-def description_path(face: IgdVersion) -> str:
-    return f"/{face.value}.xml"
+def description_path(igd_version: IgdVersion) -> str:
+    return f"/{igd_version.value}.xml"
 
 
-def scpd_path(face: IgdVersion, service: Service) -> str:
-    return f"/scpd/{face.value}/{service.name}.xml"
+def scpd_path(igd_version: IgdVersion, service: Service) -> str:
+    return f"/scpd/{igd_version.value}/{service.name}.xml"
 
 
-def control_path(token: str, face: IgdVersion, service: Service) -> str:
+def control_path(token: str, igd_version: IgdVersion, service: Service) -> str:
     """Where SOAP goes. The token is random and kept in the state directory: clients cache it (SR-10)."""
-    return f"/{token}/control/{face.value}/{service.name}"
+    return f"/{token}/control/{igd_version.value}/{service.name}"
 
 
-def event_path(token: str, face: IgdVersion, service: Service) -> str:
+def event_path(token: str, igd_version: IgdVersion, service: Service) -> str:
     """Where SUBSCRIBE and UNSUBSCRIBE go, unique for each service (IGD-009)."""
-    return f"/{token}/event/{face.value}/{service.name}"
+    return f"/{token}/event/{igd_version.value}/{service.name}"

@@ -44,7 +44,7 @@ class LanSide:
         self._identity = identity
         self._recount = recount
         self._spawn = spawn
-        self._around = gateway.operations.surroundings
+        self._around = gateway.operations.environment
         self._host_of = gateway.operations.device_of
         self._stack = AsyncExitStack()
         self._roots: list[RootDevice] = []
@@ -52,7 +52,7 @@ class LanSide:
 
     async def start(self) -> None:
         """Raises ConfigError where a port cannot be listened on."""
-        self._roots = [self._root(IgdVersion(face)) for face in self._config.faces]
+        self._roots = [self._root(IgdVersion(igd_version)) for igd_version in self._config.faces]
         await self._start_http()
         await self._start_ssdp()
         await self._start_portcontrol()
@@ -62,10 +62,10 @@ class LanSide:
         await self._stack.aclose()
 
     async def _start_http(self) -> None:
-        udns = {root.face: root.udns for root in self._roots}
+        udns = {root.igd_version: root.udns for root in self._roots}
         documents = {root.path: root.description for root in self._roots}
-        for face in udns:
-            documents |= service_descriptions(face)
+        for igd_version in udns:
+            documents |= service_descriptions(igd_version)
         models = await load_service_models(documents)
         properties = evented_properties(self._view, models, udns)
         self._eventing = GenaDelivery(properties, self._around.clock, self._host_of)
@@ -125,14 +125,14 @@ class LanSide:
         self._gateway.events.subscribe(self._pinholes_lost)
         await self._portcontrol.start()
 
-    def _root(self, face: IgdVersion) -> RootDevice:
+    def _root(self, igd_version: IgdVersion) -> RootDevice:
         return root_device(
-            face,
+            igd_version,
             self._identity.uuid,
             friendly_name=self._config.friendly_name,
             presentation_url=self._config.presentation_url,
             token=self._identity.token,
-            scpds=service_descriptions(face).values(),
+            scpds=service_descriptions(igd_version).values(),
         )
 
     # -- while they run

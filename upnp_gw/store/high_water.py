@@ -69,9 +69,9 @@ class MarkFile:
     def __init__(self, path: Path, mark: HighWaterMark) -> None:
         """Makes the file anew and syncs it. Raises FileProblem and OSError."""
         file = mark_path(path)
-        draft = file.with_name(file.name + ".new")
-        write_own(draft, as_bytes(mark))
-        os.replace(draft, file)
+        delta = file.with_name(file.name + ".new")
+        write_own(delta, as_bytes(mark))
+        os.replace(delta, file)
         sync_directory(file.parent)
         self._descriptor = open_own(file, os.O_WRONLY)
 

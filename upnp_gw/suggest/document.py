@@ -81,21 +81,21 @@ class _Draft:
 def suggest(text: str | None, approved: Mapping[str, Any], learnt: Learned, today: date) -> Suggestion:
     """``text``: the operator's policy file, None: the built-in policy is in force; ``approved``: the parsed tables
     of the machine-owned file. Raises ConfigError where one of them is not sound."""
-    draft = _Draft(_opened(text), approved)
-    _enforce(draft)
-    _drop_wide_grants(draft)
-    _add_devices(draft, learnt)
-    _drop_failing_tests(draft)
-    grants = _sound(draft, _uncovered(draft, learnt.needs), learnt, today)
-    raw = _with(draft.raw, grants)
-    against = _against(draft, raw, learnt.unused)
+    delta = _Draft(_opened(text), approved)
+    _enforce(delta)
+    _drop_wide_grants(delta)
+    _add_devices(delta, learnt)
+    _drop_failing_tests(delta)
+    grants = _sound(delta, _uncovered(delta, learnt.needs), learnt, today)
+    raw = _with(delta.raw, grants)
+    against = _against(delta, raw, learnt.unused)
     tests = [case_for(need) for grant in grants for need in grant.needs] + against
-    _append(draft.document, "grant", [_commented(grant) for grant in grants])
-    _append(draft.document, "test", [_table(test) for test in tests])
-    notes = _few([shown(note, LONGEST_NOTE) for note in (*draft.notes, *learnt.notes)])
-    whole = _comments([HEADER]) + "\n" + tomlkit.dumps(draft.document).rstrip() + "\n" + _said(notes)
+    _append(delta.document, "grant", [_commented(grant) for grant in grants])
+    _append(delta.document, "test", [_table(test) for test in tests])
+    notes = _few([shown(note, LONGEST_NOTE) for note in (*delta.notes, *learnt.notes)])
+    whole = _comments([HEADER]) + "\n" + tomlkit.dumps(delta.document).rstrip() + "\n" + _said(notes)
     loaded(tables(whole, WHERE), WHERE, today)
-    loaded(tables(whole, WHERE), WHERE, today, draft.whole)
+    loaded(tables(whole, WHERE), WHERE, today, delta.whole)
     return Suggestion(whole, len(grants), len(tests), notes)
 
 
@@ -117,45 +117,45 @@ def _opened(text: str | None) -> tomlkit.TOMLDocument:
         raise ConfigError(WHERE, "", f"the policy file cannot be edited: {error}") from None
 
 
-def _enforce(draft: _Draft) -> None:
-    if draft.document.get("mode", "enforce") != "enforce":
-        draft.document["mode"] = "enforce"
+def _enforce(delta: _Draft) -> None:
+    if delta.document.get("mode", "enforce") != "enforce":
+        delta.document["mode"] = "enforce"
 
 
-def _drop_wide_grants(draft: _Draft) -> None:
-    rules = draft.document.get("grant") or []
+def _drop_wide_grants(delta: _Draft) -> None:
+    rules = delta.document.get("grant") or []
     wide = [rule["name"] for rule in rules if ANYONE in listed(rule.get("who", [])) and "zone" not in rule]
     for index in reversed(range(len(rules))):
         if rules[index]["name"] in wide:
             del rules[index]
     if wide and not rules:
-        draft.document.remove("grant")
-    draft.notes += [f"left out: grant {name}, which is for every device" for name in wide]
+        delta.document.remove("grant")
+    delta.notes += [f"left out: grant {name}, which is for every device" for name in wide]
 
 
-def _add_devices(draft: _Draft, learnt: Learned) -> None:
+def _add_devices(delta: _Draft, learnt: Learned) -> None:
     """A test names only devices of its own file: those that a command named are written here too."""
-    known = draft.document.get("device") or {}
+    known = delta.document.get("device") or {}
     named = {need.device for need in learnt.needs} | {one.device for one in learnt.unused if one.device is not None}
-    more = {name: draft.approved.get("device", {}).get(name) for name in sorted(named)} | learnt.devices
+    more = {name: delta.approved.get("device", {}).get(name) for name in sorted(named)} | learnt.devices
     for name, table in more.items():
         if name in known or table is None:
             continue
-        if "device" not in draft.document:
-            draft.document.add("device", tomlkit.table(is_super_table=True))
-        draft.document["device"][name] = _table(table)
+        if "device" not in delta.document:
+            delta.document.add("device", tomlkit.table(is_super_table=True))
+        delta.document["device"][name] = _table(table)
 
 
-def _drop_failing_tests(draft: _Draft) -> None:
+def _drop_failing_tests(delta: _Draft) -> None:
     """Tests of the operator's that hold only while the gateway observes, or by a grant that was left out."""
-    tests = draft.document.get("test") or []
-    policies = _policy(draft.raw), _policy(draft.raw, draft.whole)
+    tests = delta.document.get("test") or []
+    policies = _policy(delta.raw), _policy(delta.raw, delta.whole)
     tried = enumerate(zip(*(policy.cases for policy in policies), strict=True))
     for index in reversed([i for i, both in tried if not all(map(_passes, policies, both))]):
-        draft.notes.append(f"left out: test {tests[index]['name']!r}, which does not hold any more")
+        delta.notes.append(f"left out: test {tests[index]['name']!r}, which does not hold any more")
         del tests[index]
-    if "test" in draft.document and not tests:
-        draft.document.remove("test")
+    if "test" in delta.document and not tests:
+        delta.document.remove("test")
 
 
 # -- what the gate says to it
@@ -191,21 +191,21 @@ def _allows(verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.outcome is Outcome.ALLOW
 
 
-def _uncovered(draft: _Draft, needs: Sequence[PortNeed]) -> list[PortNeed]:
-    verdicts = _verdicts(draft.raw, [case_for(need) for need in needs], draft.lasting())
+def _uncovered(delta: _Draft, needs: Sequence[PortNeed]) -> list[PortNeed]:
+    verdicts = _verdicts(delta.raw, [case_for(need) for need in needs], delta.lasting())
     return [need for need, verdict in zip(needs, verdicts, strict=True) if not _allows(verdict)]
 
 
-def _sound(draft: _Draft, needs: list[PortNeed], learnt: Learned, today: date) -> list[ProposedGrant]:
+def _sound(delta: _Draft, needs: list[PortNeed], learnt: Learned, today: date) -> list[ProposedGrant]:
     """The grants for these needs, without those that the gate or a test of the operator's would not have."""
-    own, taken = draft.raw, _names(draft)
+    own, taken = delta.raw, _names(delta)
     while True:
         grants = proposed(needs, learnt.peaks, taken, today)
         raw = _with(own, grants)
         refused: list[tuple[PortNeed, str]] = []
-        for beside in (None, draft.whole):
+        for beside in (None, delta.whole):
             refused = refused or _refused(raw, needs, beside) or _unwanted(raw, grants, beside)
-        draft.notes += [f"{need.device}: {need.transport} {need.port} was used, but {why}" for need, why in refused]
+        delta.notes += [f"{need.device}: {need.transport} {need.port} was used, but {why}" for need, why in refused]
         needs = [need for need in needs if all(need is not gone for gone, _ in refused)]
         if not refused:
             return grants
@@ -237,21 +237,21 @@ def _unwanted(
     return []
 
 
-def _names(draft: _Draft) -> set[str]:
+def _names(delta: _Draft) -> set[str]:
     rules = [
-        rule for raw in (draft.raw, draft.approved) for kind in ("grant", "forbid") for rule in raw.get(kind, ())
+        rule for raw in (delta.raw, delta.approved) for kind in ("grant", "forbid") for rule in raw.get(kind, ())
     ]
     return {str(rule.get("name")) for rule in rules} | RESERVED_RULES
 
 
-def _against(draft: _Draft, raw: Mapping[str, Any], unused: list[Unused]) -> list[Plain]:
+def _against(delta: _Draft, raw: Mapping[str, Any], unused: list[Unused]) -> list[Plain]:
     """Tests that what was never used stays closed, with and without what the commands wrote."""
     few: list[Unused] = []
     for one in unused:
         if len(few) < MOST_AGAINST and sum(other.who == one.who for other in few) < MOST_OF_ONE:
             few.append(one)
     asked = [case_against(one, "deny") for one in few]
-    alone, together = _verdicts(raw, asked), _verdicts(raw, asked, draft.whole)
+    alone, together = _verdicts(raw, asked), _verdicts(raw, asked, delta.whole)
     tests = []
     for one, first, second in zip(few, alone, together, strict=True):
         if first is None or second is None or _allows(first) or first.outcome is not second.outcome:

@@ -23,8 +23,8 @@ class Signals:
         """On the running loop, in the main thread."""
         loop = asyncio.get_running_loop()
         wishes = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self.reload}
-        for number, wish in wishes.items():
-            loop.add_signal_handler(number, wish.set)
+        for number, requested in wishes.items():
+            loop.add_signal_handler(number, requested.set)
         try:
             yield
         finally:

@@ -24,8 +24,8 @@ def books() -> RulesetState:
 
 
 def test_the_transaction_of_an_open() -> None:
-    draft = books().draft([Open(forward("m1", 80, internal_port=8080, timeout_s=59.2))], 0)
-    assert draft.commands.splitlines() == [
+    delta = books().delta([Open(forward("m1", 80, internal_port=8080, timeout_s=59.2))], 0)
+    assert delta.commands.splitlines() == [
         'add element inet upnp_gw live { 6 . 80 timeout 150s comment "m1" }',
         "delete element inet upnp_gw live { 6 . 80 }",
         'add element inet upnp_gw pm { 6 . 80 timeout 60s comment "m1" : 192.168.77.10 . 8080 }',
@@ -36,7 +36,7 @@ def test_the_transaction_of_an_open() -> None:
 
 def test_a_refused_batch_leaves_the_books_as_they_were() -> None:
     kept = books()
-    kept.draft([Open(forward("m1"))], 0)
+    kept.delta([Open(forward("m1"))], 0)
     assert not kept.forwards
     assert not kept.users
 
@@ -44,35 +44,35 @@ def test_a_refused_batch_leaves_the_books_as_they_were() -> None:
 def test_what_carries_outlives_each_mapping_by_itself() -> None:
     kept = books()
     one, two = forward("m1", 80, timeout_s=1000), forward("m2", 81, internal_port=80, keep=False)
-    kept.draft([Open(one), Open(two)], 0).commit()
-    draft = kept.draft([Open(replace(two, timeout_s=10)), Close(one)], 100)
-    assert 'live { 6 . 81 timeout 100s comment "m2", 6 . 80 timeout 90s comment "m1" }' in draft.commands
+    kept.delta([Open(one), Open(two)], 0).commit()
+    delta = kept.delta([Open(replace(two, timeout_s=10)), Close(one)], 100)
+    assert 'live { 6 . 81 timeout 100s comment "m2", 6 . 80 timeout 90s comment "m1" }' in delta.commands
 
 
 def test_a_closed_forward_carries_its_flows_until_they_are_cut() -> None:
     kept = books()
     one, hole = forward("m1", 80), forward("m2", 443, "2001:db8::1", remote="2001:db8:9::/48")
-    kept.draft([Open(one), Open(hole)], 0).commit()
-    kept.draft([Close(one), Close(hole)], 0).commit()
-    draft = kept.draft([Cut(one), Cut(hole)], 5)
-    assert "delete element inet upnp_gw live { 6 . 80 }" in draft.commands
+    kept.delta([Open(one), Open(hole)], 0).commit()
+    kept.delta([Close(one), Close(hole)], 0).commit()
+    delta = kept.delta([Cut(one), Cut(hole)], 5)
+    assert "delete element inet upnp_gw live { 6 . 80 }" in delta.commands
     assert (
         "delete element inet upnp_gw live6_net { 6 . 2001:db8::1 . 443 . 2001:db8:9::/48 . 0-65535 }"
-        in draft.commands
+        in delta.commands
     )
-    draft.commit()
+    delta.commit()
     assert not kept.closed
     assert not kept.closed_at
-    assert "live" not in kept.draft([Cut(one)], 6).commands
+    assert "live" not in kept.delta([Cut(one)], 6).commands
 
 
 def test_what_the_kernel_has_ended_of_the_closed_is_forgotten() -> None:
     kept = books()
     for number in range(5):
-        kept.draft([Open(forward("m1", 80 + number))], number).commit()
-        kept.draft([Close(forward("m1", 80 + number))], number).commit()
+        kept.delta([Open(forward("m1", 80 + number))], number).commit()
+        kept.delta([Close(forward("m1", 80 + number))], number).commit()
     assert len(kept.closed) == 5
-    kept.draft([], 92).commit()
+    kept.delta([], 92).commit()
     assert [held.forward.external_port for held in kept.closed.values()] == [83, 84]
     assert [place[2] for place in kept.closed_at] == [83, 84]
 
@@ -81,78 +81,78 @@ def test_a_new_endpoint_of_a_freed_port_ends_the_flows_of_the_old() -> None:
     """The kernel names such flows by their external side alone, so they would pass as flows of the new endpoint."""
     kept = books()
     old = forward("m1", 80, remote="203.0.113.7/32")
-    kept.draft([Open(old)], 0).commit()
-    kept.draft([Close(old)], 0).commit()
-    draft = kept.draft([Open(forward("m2", 80, "192.168.77.11"))], 1)
-    assert Flows.through(old) in draft.flows
-    assert "delete element inet upnp_gw live_rh { 6 . 80 . 203.0.113.7 }" in draft.commands
-    again = kept.draft([Open(forward("m2", 80))], 1)
+    kept.delta([Open(old)], 0).commit()
+    kept.delta([Close(old)], 0).commit()
+    delta = kept.delta([Open(forward("m2", 80, "192.168.77.11"))], 1)
+    assert Flows.through(old) in delta.flows
+    assert "delete element inet upnp_gw live_rh { 6 . 80 . 203.0.113.7 }" in delta.commands
+    again = kept.delta([Open(forward("m2", 80))], 1)
     assert Flows.through(old) not in again.flows, "the same endpoint again"
 
 
 def test_the_external_ports_of_router_mode_stand_as_long_as_any_mapping_of_them() -> None:
     kept = RulesetState(NETWORK, size=100, router=True)
     one, two = forward("m1", 80, timeout_s=60), forward("m2", 80, remote="203.0.113.7/32", timeout_s=600)
-    draft = kept.draft([Open(one), Open(two)], 0)
-    assert "external_ports { 6 . 80 timeout 600s }" in draft.commands
-    assert [flows for flows in draft.flows if isinstance(flows, OutgoingFlows)] == 2 * [
+    delta = kept.delta([Open(one), Open(two)], 0)
+    assert "external_ports { 6 . 80 timeout 600s }" in delta.commands
+    assert [flows for flows in delta.flows if isinstance(flows, OutgoingFlows)] == 2 * [
         OutgoingFlows(Transport.TCP, 80, frozenset(NETWORK.external), frozenset([one.internal]))
     ]
-    draft.commit()
-    draft = kept.draft([Close(two)], 10)
-    assert "external_ports { 6 . 80 timeout 50s }" in draft.commands
-    draft.commit()
-    draft = kept.draft([Close(one)], 10)
-    assert draft.commands.splitlines().count("delete element inet upnp_gw external_ports { 6 . 80 }") == 1
-    assert "external_ports" not in books().draft([Open(one)], 0).commands, "alongside it is others who translate"
+    delta.commit()
+    delta = kept.delta([Close(two)], 10)
+    assert "external_ports { 6 . 80 timeout 50s }" in delta.commands
+    delta.commit()
+    delta = kept.delta([Close(one)], 10)
+    assert delta.commands.splitlines().count("delete element inet upnp_gw external_ports { 6 . 80 }") == 1
+    assert "external_ports" not in books().delta([Open(one)], 0).commands, "alongside it is others who translate"
 
 
 def test_the_source_port_is_the_keepers_and_moves_on_when_it_goes() -> None:
     kept = books()
     one, two = forward("m1", 80), forward("m2", 81, internal_port=80, keep=False)
-    kept.draft([Open(one), Open(two)], 0).commit()
-    draft = kept.draft([Close(one), Open(replace(two, keep_source_port=True))], 0)
-    assert "timeout 600s : 11.22.33.44 . 81" in draft.commands
-    draft.commit()
-    assert kept.draft([Close(two)], 0).commands.count("inet upnp_gw out") == 2, "added once more and deleted"
+    kept.delta([Open(one), Open(two)], 0).commit()
+    delta = kept.delta([Close(one), Open(replace(two, keep_source_port=True))], 0)
+    assert "timeout 600s : 11.22.33.44 . 81" in delta.commands
+    delta.commit()
+    assert kept.delta([Close(two)], 0).commands.count("inet upnp_gw out") == 2, "added once more and deleted"
 
 
 def test_without_an_external_address_no_source_port_is_kept() -> None:
     kept = RulesetState(replace(NETWORK, external=()), size=100)
-    kept.draft([Open(forward("m1"))], 0).commit()
+    kept.delta([Open(forward("m1"))], 0).commit()
     assert not kept.outs
-    draft = kept.draft([UpdateNetwork(NETWORK)], 0)
-    assert ": 11.22.33.44 . 3074" in draft.commands
-    draft.commit()
+    delta = kept.delta([UpdateNetwork(NETWORK)], 0)
+    assert ": 11.22.33.44 . 3074" in delta.commands
+    delta.commit()
     assert kept.outs
 
 
 def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:
     kept = books()
-    kept.draft([Open(forward("m1"))], 0).commit()
-    draft = kept.draft([Close(forward("m1")), Cut(forward("m1"))], 0)
-    assert "add element inet upnp_gw cut { 6 . 192.168.77.10 . 3074 timeout 120s }" in draft.commands
-    assert draft.commands.rfind("live") < draft.commands.rfind("add element inet upnp_gw cut")
-    assert draft.flows == [Flows.through(forward("m1"))]
+    kept.delta([Open(forward("m1"))], 0).commit()
+    delta = kept.delta([Close(forward("m1")), Cut(forward("m1"))], 0)
+    assert "add element inet upnp_gw cut { 6 . 192.168.77.10 . 3074 timeout 120s }" in delta.commands
+    assert delta.commands.rfind("live") < delta.commands.rfind("add element inet upnp_gw cut")
+    assert delta.flows == [Flows.through(forward("m1"))]
 
 
 def test_a_cut_spares_what_another_forward_to_the_endpoint_lets_in() -> None:
     kept = books()
     named = forward("m2", remote="203.0.113.7/32", timeout_s=60)
-    kept.draft([Open(forward("m1")), Open(named)], 0).commit()
-    kept.draft([Close(forward("m1"))], 0).commit()
+    kept.delta([Open(forward("m1")), Open(named)], 0).commit()
+    kept.delta([Close(forward("m1"))], 0).commit()
     ended = Flows.through(forward("m1"))
-    assert kept.draft([Cut(forward("m1"))], 5).flows == [replace(ended, spared=(Flows.through(named),))]
-    assert kept.draft([Cut(forward("m1"))], 61).flows == [ended], "the kernel has ended the other"
-    assert kept.draft([Close(named), Cut(forward("m1"))], 5).flows == [ended]
+    assert kept.delta([Cut(forward("m1"))], 5).flows == [replace(ended, spared=(Flows.through(named),))]
+    assert kept.delta([Cut(forward("m1"))], 61).flows == [ended], "the kernel has ended the other"
+    assert kept.delta([Close(named), Cut(forward("m1"))], 5).flows == [ended]
 
 
 def test_a_refresh_ends_no_flows() -> None:
     kept = books()
-    first = kept.draft([Open(forward("m1"))], 0)
+    first = kept.delta([Open(forward("m1"))], 0)
     assert first.flows == [Flows.untranslated(forward("m1"))]
     first.commit()
-    assert kept.draft([Open(forward("m1", timeout_s=5))], 0).flows == []
+    assert kept.delta([Open(forward("m1", timeout_s=5))], 0).flows == []
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_refresh_ends_no_flows() -> None:
 @pytest.mark.spec("SR-12")
 def test_what_makes_no_sense_is_refused_before_the_kernel(wrong: Forward) -> None:
     with pytest.raises(FirewallError):
-        books().draft([Open(wrong)], 0)
+        books().delta([Open(wrong)], 0)
 
 
 V4 = st.integers(1, 2**32 - 1).map(IPv4Address)
@@ -205,7 +205,7 @@ def test_only_typed_values_and_ids_reach_nft(
         timeout_s,
     )
     try:
-        commands = books().draft([Open(one), Cut(one)], 0).commands
+        commands = books().delta([Open(one), Cut(one)], 0).commands
     except FirewallError:
         assert not re.fullmatch("[a-z0-9-]{1,32}", forward_id)
         return
@@ -299,21 +299,21 @@ def test_the_kernels_complaint_is_one_sentence(error: str, told: str) -> None:
 
 def test_refill_forgets_what_stood() -> None:
     kept = books()
-    kept.draft([Open(forward("m1")), Open(forward("m2", 80))], 0).commit()
-    draft = kept.draft([Refill((forward("m3", 81),))], 0)
-    assert draft.commands.splitlines()[: len(FILLED)] == [
+    kept.delta([Open(forward("m1")), Open(forward("m2", 80))], 0).commit()
+    delta = kept.delta([Refill((forward("m3", 81),))], 0)
+    assert delta.commands.splitlines()[: len(FILLED)] == [
         f"flush {'map' if name.startswith(('pm', 'out')) else 'set'} inet upnp_gw {name}" for name in FILLED
     ]
-    assert "delete" not in draft.commands
-    draft.commit()
+    assert "delete" not in delta.commands
+    delta.commit()
     assert set(kept.forwards) == {"m3"}
 
 
 def test_the_portions_of_a_refill_are_the_same_commands() -> None:
     many = tuple(forward(f"m{n}", 1 + n, keep=False) for n in range(2500))
-    draft = RulesetState(NETWORK, size=5000).draft([Refill(many)], 0)
-    portions = list(draft.portions())
-    assert sorted("\n".join(portions).splitlines()) == sorted(draft.commands.splitlines())
+    delta = RulesetState(NETWORK, size=5000).delta([Refill(many)], 0)
+    portions = list(delta.portions())
+    assert sorted("\n".join(portions).splitlines()) == sorted(delta.commands.splitlines())
     assert portions[0].startswith("flush map inet upnp_gw pm\n")
     assert len(portions) == 6
     assert max(map(len, portions)) < 100_000
@@ -322,7 +322,7 @@ def test_the_portions_of_a_refill_are_the_same_commands() -> None:
 def test_no_portion_leaves_a_forward_without_its_live_endpoint_for_long() -> None:
     """Router mode drops what is not in ``live``: the first portion must not be mappings alone."""
     many = tuple(forward(f"m{n}", 1 + n, f"192.168.{n // 200}.{1 + n % 200}") for n in range(5000))
-    portions = list(RulesetState(NETWORK, size=5000).draft([Refill(many)], 0).portions())
+    portions = list(RulesetState(NETWORK, size=5000).delta([Refill(many)], 0).portions())
     for name in ("pm", "live", "out"):
         assert f"add element inet upnp_gw {name} {{" in portions[0]
     for number in range(0, 5000, 250):

@@ -149,13 +149,13 @@ CASES = [
 def test_a_flood_brings_its_share_and_the_others_lose_nothing(
     lab: Lab, port: int, payload: bytes, of: shares.Share, version: int
 ) -> None:
-    greedy, honest = plug(lab), lab.hosts["console"]
-    addresses = [host.address if version == 4 else host.address6 for host in (greedy, honest, lab.gateway)]
+    greedy, well_behaved = plug(lab), lab.hosts["console"]
+    addresses = [host.address if version == 4 else host.address6 for host in (greedy, well_behaved, lab.gateway)]
     flooding, asking, gateway = map(str, addresses)
     begun = time.monotonic()
     with listening(lab.gateway, port, version) as ear:
         send(greedy, gateway, port, FLOOD, payload)
-        send(honest, gateway, port, HONEST, payload)
+        send(well_behaved, gateway, port, HONEST, payload)
         send(greedy, gateway, port, FLOOD, payload)
         heard = ear.heard({asking: HONEST, flooding: of.burst})
     assert heard[asking] == HONEST
@@ -164,14 +164,14 @@ def test_a_flood_brings_its_share_and_the_others_lose_nothing(
 
 @pytest.mark.spec("SR-5", "SR-22")
 def test_a_mac_address_has_one_share_whatever_addresses_it_sends_from(lab: Lab) -> None:
-    greedy, honest = plug(lab), lab.hosts["console"]
+    greedy, well_behaved = plug(lab), lab.hosts["console"]
     frames = forged(greedy, lab, 5351, 1)
     begun = time.monotonic()
     with listening(lab.gateway, 5351) as ear:
         send_frames(greedy, frames)
-        send(honest, str(lab.gateway.address), 5351, HONEST)
-        heard = ear.heard({str(honest.address): HONEST, "": HONEST + shares.PORT_CONTROL.burst})
-    assert heard.pop(str(honest.address)) == HONEST
+        send(well_behaved, str(lab.gateway.address), 5351, HONEST)
+        heard = ear.heard({str(well_behaved.address): HONEST, "": HONEST + shares.PORT_CONTROL.burst})
+    assert heard.pop(str(well_behaved.address)) == HONEST
     assert len(heard) > 50, "that was no flood from many addresses"
     assert sum(heard.values()) <= share(shares.PORT_CONTROL, begun)
 
@@ -180,15 +180,15 @@ def test_a_mac_address_has_one_share_whatever_addresses_it_sends_from(lab: Lab) 
 def test_made_up_mac_addresses_take_nothing_from_a_host_that_was_heard_before(
     fresh: tuple[Lab, Driver[NftablesFirewall]],
 ) -> None:
-    lab, honest, greedy = fresh[0], fresh[0].hosts["console"], fresh[0].hosts["pc"]
+    lab, well_behaved, greedy = fresh[0], fresh[0].hosts["console"], fresh[0].hosts["pc"]
     frames = forged(greedy, lab, 5351, FLOOD)
     begun = time.monotonic()
     with listening(lab.gateway, 5351) as ear:
-        send(honest, str(lab.gateway.address), 5351, 1)
+        send(well_behaved, str(lab.gateway.address), 5351, 1)
         send_frames(greedy, frames)
-        send(honest, str(lab.gateway.address), 5351, HONEST)
-        heard = ear.heard({str(honest.address): 1 + HONEST, "": HONEST + shares.PORT_CONTROL.burst})
-    assert heard.pop(str(honest.address)) == 1 + HONEST
+        send(well_behaved, str(lab.gateway.address), 5351, HONEST)
+        heard = ear.heard({str(well_behaved.address): 1 + HONEST, "": HONEST + shares.PORT_CONTROL.burst})
+    assert heard.pop(str(well_behaved.address)) == 1 + HONEST
     assert sum(heard.values()) <= share(shares.PORT_CONTROL, begun), "all new hosts together"
     known = lab.gateway.run(["nft", "list", "set", "inet", "upnp_gw", "known_hosts"]).stdout
     assert known.count("expires") <= 64 + 4 * (time.monotonic() - begun + 1) + 1
@@ -196,14 +196,14 @@ def test_made_up_mac_addresses_take_nothing_from_a_host_that_was_heard_before(
 
 @pytest.mark.spec("SR-22")
 def test_the_same_mac_address_on_another_lan_is_another_host(lab: Lab) -> None:
-    honest, guest = plug(lab), lab.hosts["guest"]
-    guest.ip(f"link set {guest.interface} address {honest.mac}")
+    well_behaved, guest = plug(lab), lab.hosts["guest"]
+    guest.ip(f"link set {guest.interface} address {well_behaved.mac}")
     meet(lab, guest)
     gateways = [str(lan.network[1]) for lan in lab.topology.lans]
     with listening(lab.gateway, 5351) as ear:
         send(guest, gateways[1], 5351, FLOOD)
-        send(honest, gateways[0], 5351, HONEST)
-        assert ear.heard({str(honest.address): HONEST})[str(honest.address)] == HONEST
+        send(well_behaved, gateways[0], 5351, HONEST)
+        assert ear.heard({str(well_behaved.address): HONEST})[str(well_behaved.address)] == HONEST
 
 
 @pytest.mark.parametrize(("port", "payload"), [(5352, b"\0\0"), (1900, NOTIFY), (1901, SEARCH)])
@@ -234,7 +234,7 @@ def test_other_tcp_ports_and_the_data_of_a_connection_are_not_counted(lab: Lab) 
 
 @pytest.mark.spec("SR-22", "SR-23")
 def test_new_connections_of_one_host_are_its_share(lab: Lab) -> None:
-    greedy, honest, gateway = plug(lab), lab.hosts["console"], str(lab.gateway.address)
+    greedy, well_behaved, gateway = plug(lab), lab.hosts["console"], str(lab.gateway.address)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as stack:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -249,7 +249,7 @@ def test_new_connections_of_one_host_are_its_share(lab: Lab) -> None:
                 link = stack.enter_context(socket.socket())
             link.setblocking(False)
             link.connect_ex((gateway, 5000))
-        with honest.inside():
+        with well_behaved.inside():
             stack.enter_context(socket.create_connection((gateway, 5000), WAIT_S))
         listener.settimeout(0.5)
         came: Counter[str] = Counter()
@@ -260,8 +260,8 @@ def test_new_connections_of_one_host_are_its_share(lab: Lab) -> None:
                 came[peer[0]] += 1
     dropped = lab.gateway.run(["nft", "list", "set", "inet", "upnp_gw", "over_share"]).stdout
     assert greedy.mac in dropped
-    assert honest.mac not in dropped, "none of its SYNs was lost"
-    assert came[str(honest.address)] == 1
+    assert well_behaved.mac not in dropped, "none of its SYNs was lost"
+    assert came[str(well_behaved.address)] == 1
     assert shares.CONNECTIONS.burst <= came[str(greedy.address)] <= share(shares.CONNECTIONS, begun)
 
 

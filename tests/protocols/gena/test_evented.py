@@ -27,7 +27,9 @@ def declared(service: Service) -> ServiceModel:
 
 
 MODELS: ServiceModels = {
-    (face, service.name): declared(service) for face in IgdVersion for service in SERVICES[face]
+    (igd_version, service.name): declared(service)
+    for igd_version in IgdVersion
+    for service in SERVICES[igd_version]
 }
 
 
@@ -51,10 +53,10 @@ class Seen:
     def properties(self, models: ServiceModels = MODELS) -> Properties:
         return evented_properties(cast("View", self), models, dict.fromkeys(IgdVersion, UDNS))
 
-    def values(self, face: IgdVersion, name: str, source: Source = CONSOLE) -> dict[str, str]:
-        service = service_of(face, name)
+    def values(self, igd_version: IgdVersion, name: str, source: Source = CONSOLE) -> dict[str, str]:
+        service = service_of(igd_version, name)
         assert service is not None
-        return dict(self.properties()(face, service, source))
+        return dict(self.properties()(igd_version, service, source))
 
 
 @pytest.mark.spec("IGD-019", "IGD-180", "IGD-201")
@@ -69,16 +71,18 @@ def test_wanipconnection_1_never_shows_system_update_id() -> None:
 
 @pytest.mark.spec("IGD-019", "IGD-180", "IGD-194")
 def test_wanipconnection_2_adds_system_update_id() -> None:
-    first, second = (Seen().values(face, "WANIPConnection") for face in IgdVersion)
+    first, second = (Seen().values(igd_version, "WANIPConnection") for igd_version in IgdVersion)
     assert second == {**first, "SystemUpdateID": "41"}
 
 
 @pytest.mark.spec("IGD-019")
-@pytest.mark.parametrize("face", IgdVersion)
-def test_the_other_services_event_one_variable_each(face: IgdVersion) -> None:
-    connection = f"{UDNS[Level.CONNECTION]}:WANConnectionDevice:{face.version},urn:upnp-org:serviceId:WANIPConn1"
-    assert Seen().values(face, "Layer3Forwarding") == {"DefaultConnectionService": connection}
-    assert Seen().values(face, "WANCommonInterfaceConfig") == {"PhysicalLinkStatus": "Up"}
+@pytest.mark.parametrize("igd_version", IgdVersion)
+def test_the_other_services_event_one_variable_each(igd_version: IgdVersion) -> None:
+    connection = (
+        f"{UDNS[Level.CONNECTION]}:WANConnectionDevice:{igd_version.version},urn:upnp-org:serviceId:WANIPConn1"
+    )
+    assert Seen().values(igd_version, "Layer3Forwarding") == {"DefaultConnectionService": connection}
+    assert Seen().values(igd_version, "WANCommonInterfaceConfig") == {"PhysicalLinkStatus": "Up"}
 
 
 @pytest.mark.spec("IGD-196")

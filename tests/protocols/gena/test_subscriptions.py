@@ -39,7 +39,7 @@ class Table:
         numbers = count(1)
         self.table = Subscriptions(self.properties, lambda: UUID(int=next(numbers)), self.host_of)
 
-    def properties(self, face: IgdVersion, service: Service, source: Source) -> Mapping[str, str]:
+    def properties(self, igd_version: IgdVersion, service: Service, source: Source) -> Mapping[str, str]:
         if service == INTERFACE:
             return {}
         return {**self.values, **self.own.get(source, {})}

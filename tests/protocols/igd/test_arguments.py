@@ -112,13 +112,13 @@ def test_missing_duplicate_extra_and_order() -> None:
 
 @pytest.mark.spec("IGD-123", "IGD-124")
 def test_protocols() -> None:
-    for face in IgdVersion:
-        assert arguments.transport(face, " tcp ") is Transport.TCP
-        assert arguments.transport(face, "UDP") is Transport.UDP
+    for igd_version in IgdVersion:
+        assert arguments.transport(igd_version, " tcp ") is Transport.TCP
+        assert arguments.transport(igd_version, "UDP") is Transport.UDP
         for word in ("", "ICMP", "6", "TCP,UDP", "tc\u017f", "any"):
             with pytest.raises(InvalidArgument) as caught:
-                arguments.transport(face, word)
-            assert caught.value.fault.code == (601 if face is IgdVersion.IGD2 else 402)
+                arguments.transport(igd_version, word)
+            assert caught.value.fault.code == (601 if igd_version is IgdVersion.IGD2 else 402)
 
 
 @pytest.mark.spec("IGD-120")
@@ -152,18 +152,18 @@ def test_names_are_refused_and_never_looked_up(word: str, monkeypatch: pytest.Mo
     for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "socket"):
         monkeypatch.setattr(socket, name, look_up)
     for reader in (arguments.remote_host, arguments.internal_client):
-        for face, code in ((IgdVersion.IGD1, 402), (IgdVersion.IGD2, 600)):
+        for igd_version, code in ((IgdVersion.IGD1, 402), (IgdVersion.IGD2, 600)):
             with pytest.raises(InvalidArgument) as caught:
-                reader(face, word)
+                reader(igd_version, word)
             assert caught.value.fault.code == code
 
 
 @pytest.mark.spec("IGD-125")
 def test_internal_client_empty() -> None:
-    for face in IgdVersion:
+    for igd_version in IgdVersion:
         for word in ("", "  "):
             with pytest.raises(InvalidArgument) as caught:
-                arguments.internal_client(face, word)
+                arguments.internal_client(igd_version, word)
             assert caught.value.fault.code == 715
 
 

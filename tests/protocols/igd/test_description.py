@@ -21,18 +21,18 @@ ORDER = (
     "presentationURL",
 )
 
-both = pytest.mark.parametrize("face", IgdVersion)
+both = pytest.mark.parametrize("igd_version", IgdVersion)
 
 
 def made(
-    face: IgdVersion,
+    igd_version: IgdVersion,
     root: UUID = ROOT,
     name: str = "gate",
     url: str = "",
     token: str = "t0k",
     scpds: tuple[bytes, ...] = (),
 ) -> RootDevice:
-    return root_device(face, root, friendly_name=name, presentation_url=url, token=token, scpds=scpds)
+    return root_device(igd_version, root, friendly_name=name, presentation_url=url, token=token, scpds=scpds)
 
 
 def tree(root: RootDevice) -> etree._Element:
@@ -45,21 +45,21 @@ def texts(element: etree._Element, name: str) -> list[str]:
 
 @both
 @pytest.mark.spec("IGD-002", "IGD-003", "IGD-004", "IGD-006")
-def test_tree_nests_and_lists_what_the_face_serves(face: IgdVersion) -> None:
-    (root,) = tree(made(face)).findall(f"{NS}device")
+def test_tree_nests_and_lists_what_the_face_serves(igd_version: IgdVersion) -> None:
+    (root,) = tree(made(igd_version)).findall(f"{NS}device")
     (wan,) = root.findall(f"{NS}deviceList/{NS}device")
     (connection,) = wan.findall(f"{NS}deviceList/{NS}device")
     assert connection.find(f"{NS}deviceList") is None
     for level, device in zip(Level, (root, wan, connection), strict=True):
-        assert device.findtext(f"{NS}deviceType") == level.urn(face)
+        assert device.findtext(f"{NS}deviceType") == level.urn(igd_version)
         services = [
             (s.findtext(f"{NS}serviceType"), s.findtext(f"{NS}serviceId"))
             for s in device.findall(f"{NS}serviceList/{NS}service")
         ]
         assert services == [
-            (s.urn, f"urn:upnp-org:serviceId:{s.service_id}") for s in SERVICES[face] if s.level is level
+            (s.urn, f"urn:upnp-org:serviceId:{s.service_id}") for s in SERVICES[igd_version] if s.level is level
         ]
-    assert SERVICES[face][0].level is Level.ROOT
+    assert SERVICES[igd_version][0].level is Level.ROOT
 
 
 @pytest.mark.spec("IGD-005")
@@ -71,8 +71,8 @@ def test_version_1_lists_nothing_that_stops_an_xbox() -> None:
 
 
 @both
-def test_elements_come_in_the_order_of_the_standard(face: IgdVersion) -> None:
-    root = tree(made(face))
+def test_elements_come_in_the_order_of_the_standard(igd_version: IgdVersion) -> None:
+    root = tree(made(igd_version))
     assert [etree.QName(child).localname for child in root] == ["specVersion", "device"]
     for device in root.iter(f"{NS}device"):
         names = [etree.QName(child).localname for child in device]
@@ -84,12 +84,12 @@ def test_elements_come_in_the_order_of_the_standard(face: IgdVersion) -> None:
 
 @both
 @pytest.mark.spec("IGD-008", "IGD-009")
-def test_urls_are_relative_and_unique(face: IgdVersion) -> None:
-    root = tree(made(face))
+def test_urls_are_relative_and_unique(igd_version: IgdVersion) -> None:
+    root = tree(made(igd_version))
     assert not texts(root, "URLBase")
     for name in ("SCPDURL", "controlURL", "eventSubURL"):
         urls = texts(root, name)
-        assert len(set(urls)) == len(urls) == len(SERVICES[face])
+        assert len(set(urls)) == len(urls) == len(SERVICES[igd_version])
         assert all(re.fullmatch(r"/[A-Za-z0-9/.]+", url) for url in urls)
     assert all(url.startswith("/t0k/") for name in ("controlURL", "eventSubURL") for url in texts(root, name))
     assert not any("t0k" in url for url in texts(root, "SCPDURL"))
@@ -97,40 +97,42 @@ def test_urls_are_relative_and_unique(face: IgdVersion) -> None:
 
 @both
 @pytest.mark.spec("IGD-010", "IGD-012")
-def test_architecture_version_and_presentation(face: IgdVersion) -> None:
-    root = tree(made(face))
+def test_architecture_version_and_presentation(igd_version: IgdVersion) -> None:
+    root = tree(made(igd_version))
     assert (texts(root, "major"), texts(root, "minor")) == (["1"], ["1"])
     assert texts(root, "presentationURL") == ["/"]
-    assert texts(tree(made(face, url="https://gw.lan/?a=1&b=2")), "presentationURL") == ["https://gw.lan/?a=1&b=2"]
+    assert texts(tree(made(igd_version, url="https://gw.lan/?a=1&b=2")), "presentationURL") == [
+        "https://gw.lan/?a=1&b=2"
+    ]
 
 
 @pytest.mark.spec("IGD-007")
 def test_udns_are_distinct_stable_and_derived() -> None:
-    every = [udn for face in IgdVersion for udn in udns(ROOT, face).values()]
+    every = [udn for igd_version in IgdVersion for udn in udns(ROOT, igd_version).values()]
     assert len(set(every)) == 6
     assert all(re.fullmatch("uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", udn) for udn in every)
     assert udns(UUID(str(ROOT)), IgdVersion.IGD1) == udns(ROOT, IgdVersion.IGD1)
     assert set(udns(uuid4(), IgdVersion.IGD1).values()).isdisjoint(every)
     # a released value: a change of the derivation would make every control point see a new gateway
     assert udns(ROOT, IgdVersion.IGD1)[Level.ROOT] == "uuid:e0a4af9b-e1d2-5d27-a916-2bcab47caae2"
-    for face in IgdVersion:
-        assert texts(tree(made(face)), "UDN") == list(udns(ROOT, face).values())
+    for igd_version in IgdVersion:
+        assert texts(tree(made(igd_version)), "UDN") == list(udns(ROOT, igd_version).values())
 
 
 @both
 @pytest.mark.spec("IGD-011", "IGD-038")
-def test_config_id_changes_with_the_documents_and_only_then(face: IgdVersion) -> None:
-    root = made(face)
+def test_config_id_changes_with_the_documents_and_only_then(igd_version: IgdVersion) -> None:
+    root = made(igd_version)
     assert tree(root).get("configId") == str(root.config_id)
     assert 0 <= root.config_id <= 16_777_215
-    assert made(face).config_id == root.config_id
+    assert made(igd_version).config_id == root.config_id
     others = [
-        made(face, name="other"),
-        made(face, url="/page"),
-        made(face, token="other"),
-        made(face, root=uuid4()),
-        made(face, scpds=(b"<scpd/>",)),
-        made(face, scpds=(b"<scpd>", b"</scpd>")),
+        made(igd_version, name="other"),
+        made(igd_version, url="/page"),
+        made(igd_version, token="other"),
+        made(igd_version, root=uuid4()),
+        made(igd_version, scpds=(b"<scpd/>",)),
+        made(igd_version, scpds=(b"<scpd>", b"</scpd>")),
     ]
     assert len({root.config_id, *(other.config_id for other in others)}) == 7
 

@@ -77,8 +77,8 @@ EVENTED = {
         "PortMappingNumberOfEntries",
         "SystemUpdateID",
     },
-    **{(face, "WANCommonInterfaceConfig"): {"PhysicalLinkStatus"} for face in BOTH},
-    **{(face, "Layer3Forwarding"): {"DefaultConnectionService"} for face in BOTH},
+    **{(igd_version, "WANCommonInterfaceConfig"): {"PhysicalLinkStatus"} for igd_version in BOTH},
+    **{(igd_version, "Layer3Forwarding"): {"DefaultConnectionService"} for igd_version in BOTH},
     (IgdVersion.IGD2, "WANIPv6FirewallControl"): {"FirewallEnabled", "InboundPinholeAllowed"},
 }
 
@@ -119,13 +119,13 @@ def test_version_1_shows_no_trace_of_version_2() -> None:
 def test_required_actions_with_their_arguments_in_order() -> None:
     models = service_models()
     required = {IgdVersion.IGD1: REQUIRED_1, IgdVersion.IGD2: REQUIRED_1 | ONLY_2}
-    for face in BOTH:
-        actions = models[face, "WANIPConnection"].actions
-        assert {name: signature(actions[name]) for name in required[face]} == required[face]
-        optional = actions.keys() - required[face].keys()
+    for igd_version in BOTH:
+        actions = models[igd_version, "WANIPConnection"].actions
+        assert {name: signature(actions[name]) for name in required[igd_version]} == required[igd_version]
+        optional = actions.keys() - required[igd_version].keys()
         assert optional == {"GetAutoDisconnectTime", "GetIdleDisconnectTime", "GetWarnDisconnectDelay"}
         for service, expected in OTHERS.items():
-            assert {n: signature(a) for n, a in models[face, service].actions.items()} == expected
+            assert {n: signature(a) for n, a in models[igd_version, service].actions.items()} == expected
 
 
 @pytest.mark.spec("IGD-020", "IGD-005")
@@ -137,9 +137,9 @@ def test_pinholes_are_version_2_s_with_their_arguments_in_order() -> None:
 
 
 @pytest.mark.spec("IGD-018")
-@pytest.mark.parametrize("face", BOTH)
-def test_documents_are_sound(face: IgdVersion) -> None:
-    for service in SERVICES[face]:
+@pytest.mark.parametrize("igd_version", BOTH)
+def test_documents_are_sound(igd_version: IgdVersion) -> None:
+    for service in SERVICES[igd_version]:
         root = etree.fromstring(service_description(service))
         assert root.tag == f"{NS}scpd"
         variables = [e.text for e in root.iterfind(f"{NS}serviceStateTable/{NS}stateVariable/{NS}name")]
@@ -157,11 +157,11 @@ def test_documents_are_sound(face: IgdVersion) -> None:
 
 
 @pytest.mark.spec("IGD-019")
-@pytest.mark.parametrize("face", BOTH)
-def test_evented_variables_are_those_of_the_initial_event(face: IgdVersion) -> None:
+@pytest.mark.parametrize("igd_version", BOTH)
+def test_evented_variables_are_those_of_the_initial_event(igd_version: IgdVersion) -> None:
     for (of, service), names in EVENTED.items():
-        if of is face:
-            variables = service_models()[face, service].variables
+        if of is igd_version:
+            variables = service_models()[igd_version, service].variables
             assert {name for name, evented in variables.items() if evented} == names
 
 
@@ -179,9 +179,11 @@ def test_ranges_of_version_2() -> None:
 
 
 @pytest.mark.spec("IGD-022")
-@pytest.mark.parametrize("face", BOTH)
-def test_protocols_are_tcp_and_udp(face: IgdVersion) -> None:
-    arguments = {a.name: a for a in service_models()[face, "WANIPConnection"].actions["AddPortMapping"].inputs}
+@pytest.mark.parametrize("igd_version", BOTH)
+def test_protocols_are_tcp_and_udp(igd_version: IgdVersion) -> None:
+    arguments = {
+        a.name: a for a in service_models()[igd_version, "WANIPConnection"].actions["AddPortMapping"].inputs
+    }
     assert arguments["NewProtocol"].allowed == ("TCP", "UDP")
     assert arguments["NewExternalPort"].data_type is DataType.UI2
     assert arguments["NewLeaseDuration"].data_type is DataType.UI4

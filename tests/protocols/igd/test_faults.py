@@ -13,10 +13,10 @@ NEVER_2 = {724, 725, 726, 727}
 RANGE = {"NewStartPort": "1", "NewEndPort": "65535", "NewProtocol": "TCP", "NewManage": "0"}
 
 
-@pytest.mark.parametrize("face", IgdVersion)
-def test_every_refusal_has_a_code_with_a_name(face: IgdVersion) -> None:
-    assert REFUSALS[face].keys() == set(Refusal)
-    assert set(REFUSALS[face].values()) <= NAMES.keys()
+@pytest.mark.parametrize("igd_version", IgdVersion)
+def test_every_refusal_has_a_code_with_a_name(igd_version: IgdVersion) -> None:
+    assert REFUSALS[igd_version].keys() == set(Refusal)
+    assert set(REFUSALS[igd_version].values()) <= NAMES.keys()
 
 
 @pytest.mark.spec("IGD-136")
@@ -27,9 +27,9 @@ def test_deviation_version_1_says_606_and_none_of_728_to_733() -> None:
 
 
 @pytest.mark.spec("IGD-135")
-@pytest.mark.parametrize("face", IgdVersion)
-def test_never_724_to_727(face: IgdVersion) -> None:
-    assert not (set(REFUSALS[face].values()) | NAMES.keys()) & NEVER_2
+@pytest.mark.parametrize("igd_version", IgdVersion)
+def test_never_724_to_727(igd_version: IgdVersion) -> None:
+    assert not (set(REFUSALS[igd_version].values()) | NAMES.keys()) & NEVER_2
 
 
 CASES = [
@@ -69,8 +69,8 @@ def test_deviation_refused_removals() -> None:
     gateway = FakeGateway()
     for refusal, one, many in ((Refusal.NOT_AUTHORIZED, 606, 606), (Refusal.NO_SUCH, 714, 730)):
         gateway.refuse = Refused(refusal, "because", DecisionId("d7"))
-        for face in IgdVersion:
-            answer = call(gateway, face, "DeletePortMapping", **key_arguments())
+        for igd_version in IgdVersion:
+            answer = call(gateway, igd_version, "DeletePortMapping", **key_arguments())
             assert isinstance(answer, Fault)
             assert answer.code == one
         answer = call(gateway, IgdVersion.IGD2, "DeletePortMappingRange", **RANGE)

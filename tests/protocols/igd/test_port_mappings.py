@@ -23,37 +23,37 @@ from upnp_gw.protocols.igd.services import ROWS
 from upnp_gw.protocols.igd_services import IgdVersion
 
 P = "{urn:schemas-upnp-org:gw:WANIPConnection}"
-faces = pytest.mark.parametrize("face", IgdVersion)
+faces = pytest.mark.parametrize("igd_version", IgdVersion)
 
 
-def add(gateway: FakeGateway, face: IgdVersion = IgdVersion.IGD2, **changed: str) -> None:
-    assert call(gateway, face, "AddPortMapping", **mapping_arguments(**changed)) == {}
+def add(gateway: FakeGateway, igd_version: IgdVersion = IgdVersion.IGD2, **changed: str) -> None:
+    assert call(gateway, igd_version, "AddPortMapping", **mapping_arguments(**changed)) == {}
 
 
-def refused(gateway: FakeGateway, face: IgdVersion, name: str, **arguments: str) -> int:
-    answer = call(gateway, face, name, **arguments)
+def refused(gateway: FakeGateway, igd_version: IgdVersion, name: str, **arguments: str) -> int:
+    answer = call(gateway, igd_version, name, **arguments)
     assert isinstance(answer, Fault)
     return answer.code
 
 
-def values(gateway: FakeGateway, face: IgdVersion, name: str, **arguments: str) -> Values:
-    answer = call(gateway, face, name, **arguments)
+def values(gateway: FakeGateway, igd_version: IgdVersion, name: str, **arguments: str) -> Values:
+    answer = call(gateway, igd_version, name, **arguments)
     assert not isinstance(answer, Fault), answer
     return answer
 
 
-def specific(gateway: FakeGateway, face: IgdVersion = IgdVersion.IGD2, **changed: str) -> Values:
-    return values(gateway, face, "GetSpecificPortMappingEntry", **key_arguments(**changed))
+def specific(gateway: FakeGateway, igd_version: IgdVersion = IgdVersion.IGD2, **changed: str) -> Values:
+    return values(gateway, igd_version, "GetSpecificPortMappingEntry", **key_arguments(**changed))
 
 
 @faces
 @pytest.mark.spec("IGD-110", "IGD-113")
-def test_what_is_asked(face: IgdVersion) -> None:
+def test_what_is_asked(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
-    add(gateway, face, NewRemoteHost="203.0.113.9", NewProtocol="udp", NewEnabled="no")
+    add(gateway, igd_version, NewRemoteHost="203.0.113.9", NewProtocol="udp", NewEnabled="no")
     assert gateway.requests == [
         MapRequest(
-            via=Via.IGD1 if face is IgdVersion.IGD1 else Via.IGD2,
+            via=Via.IGD1 if igd_version is IgdVersion.IGD1 else Via.IGD2,
             source=Source(CLIENT, "lan0"),
             transport=Transport.UDP,
             internal=Endpoint(CLIENT, 21001),
@@ -69,9 +69,9 @@ def test_what_is_asked(face: IgdVersion) -> None:
 
 @faces
 @pytest.mark.spec("IGD-111", "IGD-154", "IGD-077")
-def test_found_by_key_and_by_index(face: IgdVersion) -> None:
+def test_found_by_key_and_by_index(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
-    add(gateway, face)
+    add(gateway, igd_version)
     entry = {
         "NewInternalPort": 21001,
         "NewInternalClient": "192.168.77.10",
@@ -79,8 +79,8 @@ def test_found_by_key_and_by_index(face: IgdVersion) -> None:
         "NewPortMappingDescription": "a test",
         "NewLeaseDuration": 600,
     }
-    assert specific(gateway, face) == entry
-    assert values(gateway, face, "GetGenericPortMappingEntry", NewPortMappingIndex="0") == {
+    assert specific(gateway, igd_version) == entry
+    assert values(gateway, igd_version, "GetGenericPortMappingEntry", NewPortMappingIndex="0") == {
         "NewRemoteHost": "",
         "NewExternalPort": 21000,
         "NewProtocol": "TCP",
@@ -90,30 +90,30 @@ def test_found_by_key_and_by_index(face: IgdVersion) -> None:
 
 @faces
 @pytest.mark.spec("IGD-112", "IGD-124")
-def test_tcp_and_udp_are_independent(face: IgdVersion) -> None:
+def test_tcp_and_udp_are_independent(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
-    add(gateway, face, NewProtocol="tcp")
-    add(gateway, face, NewProtocol="UDP", NewInternalClient=str(OTHER))
+    add(gateway, igd_version, NewProtocol="tcp")
+    add(gateway, igd_version, NewProtocol="UDP", NewInternalClient=str(OTHER))
     assert [m.key.transport for m in gateway.table] == [Transport.TCP, Transport.UDP]
-    answer = values(gateway, face, "GetGenericPortMappingEntry", NewPortMappingIndex="0")
+    answer = values(gateway, igd_version, "GetGenericPortMappingEntry", NewPortMappingIndex="0")
     assert answer["NewProtocol"] == "TCP"
 
 
 @faces
 @pytest.mark.spec("IGD-114", "IGD-134")
-def test_the_same_key_of_the_same_client_is_replaced(face: IgdVersion) -> None:
+def test_the_same_key_of_the_same_client_is_replaced(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
-    add(gateway, face)
+    add(gateway, igd_version)
     add(
         gateway,
-        face,
+        igd_version,
         NewInternalPort="9",
         NewPortMappingDescription="new",
         NewLeaseDuration="1200",
         NewEnabled="0",
     )
     assert len(gateway.table) == 1
-    assert specific(gateway, face) == {
+    assert specific(gateway, igd_version) == {
         "NewInternalPort": 9,
         "NewInternalClient": "192.168.77.10",
         "NewEnabled": False,
@@ -124,32 +124,32 @@ def test_the_same_key_of_the_same_client_is_replaced(face: IgdVersion) -> None:
 
 @faces
 @pytest.mark.spec("IGD-115")
-def test_the_same_key_of_another_client_is_a_conflict(face: IgdVersion) -> None:
+def test_the_same_key_of_another_client_is_a_conflict(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
-    add(gateway, face)
+    add(gateway, igd_version)
     before = list(gateway.table)
     arguments = mapping_arguments(NewInternalClient=str(OTHER))
-    assert refused(gateway, face, "AddPortMapping", **arguments) == 718
+    assert refused(gateway, igd_version, "AddPortMapping", **arguments) == 718
     assert gateway.table == before
 
 
 @faces
 @pytest.mark.spec("IGD-118", "IGD-119", "IGD-120", "IGD-153", "IGD-157")
-def test_remote_hosts(face: IgdVersion) -> None:
+def test_remote_hosts(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
-    add(gateway, face, NewRemoteHost="203.0.113.9")
-    add(gateway, face, NewRemoteHost="*", NewExternalPort="21002")
-    add(gateway, face, NewRemoteHost="0.0.0.0", NewExternalPort="21003")
-    assert refused(gateway, face, "GetSpecificPortMappingEntry", **key_arguments()) == 714
-    assert specific(gateway, face, NewRemoteHost="203.0.113.9")["NewInternalPort"] == 21001
-    assert specific(gateway, face, NewExternalPort="21002")
-    assert specific(gateway, face, NewExternalPort="21003", NewRemoteHost="0.0.0.0")
-    shown = values(gateway, face, "GetGenericPortMappingEntry", NewPortMappingIndex="0")
+    add(gateway, igd_version, NewRemoteHost="203.0.113.9")
+    add(gateway, igd_version, NewRemoteHost="*", NewExternalPort="21002")
+    add(gateway, igd_version, NewRemoteHost="0.0.0.0", NewExternalPort="21003")
+    assert refused(gateway, igd_version, "GetSpecificPortMappingEntry", **key_arguments()) == 714
+    assert specific(gateway, igd_version, NewRemoteHost="203.0.113.9")["NewInternalPort"] == 21001
+    assert specific(gateway, igd_version, NewExternalPort="21002")
+    assert specific(gateway, igd_version, NewExternalPort="21003", NewRemoteHost="0.0.0.0")
+    shown = values(gateway, igd_version, "GetGenericPortMappingEntry", NewPortMappingIndex="0")
     assert shown["NewRemoteHost"] == "203.0.113.9"
     other = key_arguments(NewExternalPort="21002", NewRemoteHost="203.0.113.9")
-    assert refused(gateway, face, "DeletePortMapping", **other) == 714
+    assert refused(gateway, igd_version, "DeletePortMapping", **other) == 714
     other = key_arguments(NewExternalPort="21002", NewProtocol="UDP")
-    assert refused(gateway, face, "DeletePortMapping", **other) == 714
+    assert refused(gateway, igd_version, "DeletePortMapping", **other) == 714
     assert len(gateway.table) == 3
 
 
@@ -206,9 +206,9 @@ def test_the_most_specific_fault_comes_first() -> None:
 def test_each_argument_of_each_action_missing_or_twice_is_402() -> None:
     samples = {"ui2": "7", "ui4": "7", "boolean": "1", "string": "192.168.77.10"}
 
-    for (face, service), model in service_models().items():
+    for (igd_version, service), model in service_models().items():
         gateway = FakeGateway()
-        caller = Caller(face, Source(CLIENT, "lan0"), gateway, default_connection(face))
+        caller = Caller(igd_version, Source(CLIENT, "lan0"), gateway, default_connection(igd_version))
         for action in model.actions.values():
             right = [
                 (a.name, "TCP" if a.name == "NewProtocol" else samples[a.data_type.value]) for a in action.inputs
@@ -224,17 +224,17 @@ def test_each_argument_of_each_action_missing_or_twice_is_402() -> None:
 
 @pytest.mark.spec("IGD-128", "IGD-129", "IGD-133", "IGD-135")
 def test_lifetimes_asked_for() -> None:
-    def asked(face: IgdVersion, lease: str) -> int | None:
+    def asked(igd_version: IgdVersion, lease: str) -> int | None:
         gateway = FakeGateway()
-        add(gateway, face, NewLeaseDuration=lease)
+        add(gateway, igd_version, NewLeaseDuration=lease)
         request = gateway.requests[0]
         assert isinstance(request, MapRequest)
         return request.lifetime_s
 
-    for face in IgdVersion:
-        assert asked(face, "0") is None
-        assert asked(face, "1") == 1
-        assert asked(face, "604800") == 604800
+    for igd_version in IgdVersion:
+        assert asked(igd_version, "0") is None
+        assert asked(igd_version, "1") == 1
+        assert asked(igd_version, "604800") == 604800
     assert asked(IgdVersion.IGD2, "604801") == 604800
     assert asked(IgdVersion.IGD2, "4294967295") == 604800
     assert asked(IgdVersion.IGD1, "4294967295") == 4294967295
@@ -251,64 +251,64 @@ def test_deviation_lifetimes_shown() -> None:
 
 @faces
 @pytest.mark.spec("IGD-130", "IGD-131", "IGD-132")
-def test_leases_count_down_are_renewed_and_end(face: IgdVersion) -> None:
+def test_leases_count_down_are_renewed_and_end(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
-    add(gateway, face, NewLeaseDuration="3600", NewEnabled="0")
+    add(gateway, igd_version, NewLeaseDuration="3600", NewEnabled="0")
     gateway.advance(10)
-    assert specific(gateway, face)["NewLeaseDuration"] == 3590
-    add(gateway, face, NewLeaseDuration="2")
-    assert specific(gateway, face)["NewLeaseDuration"] == 2
+    assert specific(gateway, igd_version)["NewLeaseDuration"] == 3590
+    add(gateway, igd_version, NewLeaseDuration="2")
+    assert specific(gateway, igd_version)["NewLeaseDuration"] == 2
     gateway.advance(2)
-    assert refused(gateway, face, "GetSpecificPortMappingEntry", **key_arguments()) == 714
+    assert refused(gateway, igd_version, "GetSpecificPortMappingEntry", **key_arguments()) == 714
 
 
 @faces
 @pytest.mark.spec("IGD-150", "IGD-151", "IGD-152")
-def test_the_walk_by_index(face: IgdVersion) -> None:
+def test_the_walk_by_index(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
     for port in ("21000", "21001", "21002"):
-        add(gateway, face, NewExternalPort=port)
+        add(gateway, igd_version, NewExternalPort=port)
 
     def walk() -> list[object]:
         found: list[object] = []
         for index in range(10):
-            answer = call(gateway, face, "GetGenericPortMappingEntry", NewPortMappingIndex=str(index))
+            answer = call(gateway, igd_version, "GetGenericPortMappingEntry", NewPortMappingIndex=str(index))
             if isinstance(answer, Fault):
                 return [*found, answer.code]
             found.append(answer["NewExternalPort"])
         return found
 
     assert walk() == [21000, 21001, 21002, 713]
-    assert call(gateway, face, "DeletePortMapping", **key_arguments()) == {}
+    assert call(gateway, igd_version, "DeletePortMapping", **key_arguments()) == {}
     assert walk() == [21001, 21002, 713]
     gateway.hide(0)
     assert walk() == [21002, 713]
     for index, code in (("65535", 713), ("65536", 601), ("-1", 402), ("x", 402)):
-        assert refused(gateway, face, "GetGenericPortMappingEntry", NewPortMappingIndex=index) == code
+        assert refused(gateway, igd_version, "GetGenericPortMappingEntry", NewPortMappingIndex=index) == code
 
 
 @faces
 @pytest.mark.spec("IGD-155", "IGD-156")
-def test_deleting_twice(face: IgdVersion) -> None:
+def test_deleting_twice(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
-    add(gateway, face)
-    assert call(gateway, face, "DeletePortMapping", **key_arguments()) == {}
+    add(gateway, igd_version)
+    assert call(gateway, igd_version, "DeletePortMapping", **key_arguments()) == {}
     assert gateway.requests[-1] == UnmapRequest(
-        face.via, Source(CLIENT, "lan0"), MappingKey(Transport.TCP, None, 21000, None)
+        igd_version.via, Source(CLIENT, "lan0"), MappingKey(Transport.TCP, None, 21000, None)
     )
     for action in ("DeletePortMapping", "GetSpecificPortMappingEntry"):
-        assert refused(gateway, face, action, **key_arguments()) == 714
-        assert refused(gateway, face, action, **key_arguments(NewExternalPort="0")) == 714
+        assert refused(gateway, igd_version, action, **key_arguments()) == 714
+        assert refused(gateway, igd_version, action, **key_arguments(NewExternalPort="0")) == 714
 
 
 @faces
 @pytest.mark.spec("IGD-159", "SR-25")
-def test_another_devices_mapping_is_606_and_not_free(face: IgdVersion) -> None:
+def test_another_devices_mapping_is_606_and_not_free(igd_version: IgdVersion) -> None:
     """weupnp takes 714 for a free port. On version 1 a deviation (design section 8)."""
     gateway = FakeGateway()
-    add(gateway, face)
+    add(gateway, igd_version)
     gateway.hide(0)
-    assert refused(gateway, face, "GetSpecificPortMappingEntry", **key_arguments()) == 606
+    assert refused(gateway, igd_version, "GetSpecificPortMappingEntry", **key_arguments()) == 606
 
 
 def port_range(start: int, end: int, manage: str = "0", **changed: str) -> dict[str, str]:
@@ -407,39 +407,41 @@ def test_add_any() -> None:
 @faces
 @pytest.mark.spec("SR-15")
 @pytest.mark.parametrize("empty", ["", " ", "\r\n"])
-def test_a_delete_without_a_protocol_is_of_both(face: IgdVersion, empty: str) -> None:
+def test_a_delete_without_a_protocol_is_of_both(igd_version: IgdVersion, empty: str) -> None:
     """nat-port-mapper (libp2p) ends its mappings with an empty NewProtocol."""
     gateway = FakeGateway()
     for protocol in ("TCP", "UDP"):
-        add(gateway, face, NewProtocol=protocol)
-    assert call(gateway, face, "DeletePortMapping", **key_arguments(NewProtocol=empty)) == {}
-    assert gateway.requests[-1] == UnmapPortRequest(face.via, Source(CLIENT, "lan0"), 21000, None)
+        add(gateway, igd_version, NewProtocol=protocol)
+    assert call(gateway, igd_version, "DeletePortMapping", **key_arguments(NewProtocol=empty)) == {}
+    assert gateway.requests[-1] == UnmapPortRequest(igd_version.via, Source(CLIENT, "lan0"), 21000, None)
     assert gateway.table == []
-    assert refused(gateway, face, "DeletePortMapping", **key_arguments(NewProtocol=empty)) == 714
+    assert refused(gateway, igd_version, "DeletePortMapping", **key_arguments(NewProtocol=empty)) == 714
 
 
 @faces
 @pytest.mark.spec("SR-15")
-def test_a_delete_without_a_protocol_is_strict_in_the_rest(face: IgdVersion) -> None:
+def test_a_delete_without_a_protocol_is_strict_in_the_rest(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
     wrong = {"NewProtocol": ""}
-    assert refused(gateway, face, "DeletePortMapping", **key_arguments(**wrong, NewExternalPort="0")) == 714
-    assert refused(gateway, face, "DeletePortMapping", **key_arguments(**wrong, NewExternalPort="")) == 402
-    malformed = 600 if face is IgdVersion.IGD2 else 402
-    assert refused(gateway, face, "DeletePortMapping", **key_arguments(**wrong, NewRemoteHost="x")) == malformed
+    assert refused(gateway, igd_version, "DeletePortMapping", **key_arguments(**wrong, NewExternalPort="0")) == 714
+    assert refused(gateway, igd_version, "DeletePortMapping", **key_arguments(**wrong, NewExternalPort="")) == 402
+    malformed = 600 if igd_version is IgdVersion.IGD2 else 402
+    assert (
+        refused(gateway, igd_version, "DeletePortMapping", **key_arguments(**wrong, NewRemoteHost="x")) == malformed
+    )
     assert gateway.requests == []
 
 
 @faces
 @pytest.mark.spec("SR-15")
-def test_no_other_action_takes_an_empty_protocol(face: IgdVersion) -> None:
+def test_no_other_action_takes_an_empty_protocol(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
-    code = 601 if face is IgdVersion.IGD2 else 402
-    assert refused(gateway, face, "AddPortMapping", **mapping_arguments(NewProtocol="")) == code
-    assert refused(gateway, face, "GetSpecificPortMappingEntry", **key_arguments(NewProtocol="")) == code
-    if face is IgdVersion.IGD2:
+    code = 601 if igd_version is IgdVersion.IGD2 else 402
+    assert refused(gateway, igd_version, "AddPortMapping", **mapping_arguments(NewProtocol="")) == code
+    assert refused(gateway, igd_version, "GetSpecificPortMappingEntry", **key_arguments(NewProtocol="")) == code
+    if igd_version is IgdVersion.IGD2:
         ports = {"NewStartPort": "1024", "NewEndPort": "65535", "NewProtocol": "", "NewManage": "0"}
-        assert refused(gateway, face, "AddAnyPortMapping", **mapping_arguments(NewProtocol="")) == code
-        assert refused(gateway, face, "DeletePortMappingRange", **ports) == code
-        assert refused(gateway, face, "GetListOfPortMappings", **ports, NewNumberOfPorts="0") == code
+        assert refused(gateway, igd_version, "AddAnyPortMapping", **mapping_arguments(NewProtocol="")) == code
+        assert refused(gateway, igd_version, "DeletePortMappingRange", **ports) == code
+        assert refused(gateway, igd_version, "GetListOfPortMappings", **ports, NewNumberOfPorts="0") == code
     assert gateway.requests == []

@@ -204,8 +204,8 @@ def test_text_is_unescaped_once() -> None:
     assert parse_call(headers(), body).arguments == (("A", "<b> &amp; \r\n\u00e9 \u00e9\U0001f600"),)
 
 
-def service(name: str, face: IgdVersion = IgdVersion.IGD2) -> Service:
-    found = service_of(face, name)
+def service(name: str, igd_version: IgdVersion = IgdVersion.IGD2) -> Service:
+    found = service_of(igd_version, name)
     assert found is not None
     return found
 

@@ -53,26 +53,26 @@ def operators(
 
 @pytest.mark.spec("PMP-001", "PMP-055")
 async def test_the_external_address(line: Line) -> None:
-    line.house.clock.pass_s(7)
+    line.gateway_fixture.clock.pass_s(7)
     assert (await line.said(b"\0\0")).hex() == "00800000" + "00000007" + "0b16212c"
     assert await line.said(b"\0\0\0") == await line.said(b"\0\0")
 
 
 @pytest.mark.spec("PMP-003", "PCP-079")
 async def test_without_an_external_address(line: Line) -> None:
-    line.house.around.network = replace(line.house.around.network, external=())
+    line.gateway_fixture.around.network = replace(line.gateway_fixture.around.network, external=())
     assert (await line.said(b"\0\0")).hex() == "00800003" + "00000000" + "00000000"
     assert (await line.natpmp(8080)).result is NatPmpResult.NETWORK_FAILURE
     answer = await line.map(8080)
     assert (answer.result, answer.lifetime_s) == (ResultCode.NETWORK_FAILURE, 30)
-    assert not line.house.ports
+    assert not line.gateway_fixture.ports
 
 
 @pytest.mark.spec("PMP-006", "PMP-008", "PMP-009", "PMP-011", "PMP-013")
 async def test_a_free_port_is_granted_as_suggested(line: Line) -> None:
     answer = await line.natpmp(8080, 8080, 7200)
     assert (answer.result, answer.external_port, answer.lifetime_s) == (NatPmpResult.SUCCESS, 8080, 7200)
-    assert line.house.ports == {(TCP, 8080)}
+    assert line.gateway_fixture.ports == {(TCP, 8080)}
     (row,) = line.standing(8080)
     assert (str(row.internal), row.device) == (f"{CONSOLE_IP}:8080", CONSOLE)
 
@@ -80,7 +80,7 @@ async def test_a_free_port_is_granted_as_suggested(line: Line) -> None:
 @pytest.mark.spec("PMP-007")
 async def test_udp_opens_udp_alone(line: Line) -> None:
     assert (await line.natpmp(5000, 5000, transport=UDP)).external_port == 5000
-    assert line.house.ports == {(UDP, 5000)}
+    assert line.gateway_fixture.ports == {(UDP, 5000)}
 
 
 @pytest.mark.spec("PMP-012", "PMP-014")
@@ -122,8 +122,8 @@ async def test_what_the_policy_forbids(tmp_path: Path) -> None:
 
 @pytest.mark.spec("PMP-020", "PMP-021", "PCP-042", "SR-24")
 async def test_the_gateways_own_ports_are_nobodys(line: Line) -> None:
-    line.house.operations.policy = policy_of(OPEN)  # the built-in one forbids UDP port 5351
-    line.house.own_ports((UDP, 6000))
+    line.gateway_fixture.operations.policy = policy_of(OPEN)  # the built-in one forbids UDP port 5351
+    line.gateway_fixture.reserved_ports((UDP, 6000))
     for port in (5350, 5351, 6000):
         assert (await line.natpmp(7000, port, transport=UDP)).external_port not in (0, 5350, 5351, 6000)
         answer = await line.map(7000, port, protocol=17, client=PC_IP)
@@ -139,30 +139,30 @@ async def test_the_companion_is_the_holders_deviation(line: Line) -> None:
     assert (await line.natpmp(8080, 8080, transport=UDP)).external_port == 8080
     await line.natpmp(8080, 0, 0)
     assert (await line.natpmp(9001, 8080, client=PC_IP)).external_port != 8080
-    line.house.clock.pass_s(6)
-    await line.house.sweep()
+    line.gateway_fixture.clock.pass_s(6)
+    await line.gateway_fixture.sweep()
     await line.natpmp(8080, 0, 0, transport=UDP)
-    line.house.clock.pass_s(6)
-    await line.house.sweep()
+    line.gateway_fixture.clock.pass_s(6)
+    await line.gateway_fixture.sweep()
     assert (await line.natpmp(9002, 8080, client=PC_IP)).external_port == 8080
 
 
 @pytest.mark.spec("PMP-025", "PMP-026", "PMP-029", "PMP-030")
 async def test_a_refresh_keeps_the_port_and_sets_the_lifetime(line: Line) -> None:
     first = await line.natpmp(8080, 8080, 600)
-    line.house.clock.pass_s(300)
+    line.gateway_fixture.clock.pass_s(300)
     again = await line.natpmp(8080, 8080, 600)
     assert (again.external_port, again.lifetime_s) == (8080, 600)
     other = await line.natpmp(8080, 9999, 7200)
     assert (first.external_port, other.external_port, other.lifetime_s) == (8080, 8080, 7200)
     await line.natpmp(8080, 8080, 60)
     (row,) = line.standing(8080)
-    assert row.until == line.house.clock.now.boot + 60
+    assert row.until == line.gateway_fixture.clock.now.boot + 60
 
 
 @pytest.mark.spec("PMP-027", "PMP-041", "PCP-053", "PCP-054", "PCP-072")
 async def test_the_operators_mapping_is_told_and_left_alone(line: Line) -> None:
-    assert isinstance(await line.house.gateway.handle(operators(line.house, 22, 2222)), Granted)
+    assert isinstance(await line.gateway_fixture.gateway.handle(operators(line.gateway_fixture, 22, 2222)), Granted)
     before = line.standing(22)
     answer = await line.natpmp(22, 22, 600)
     assert (answer.result, answer.external_port, answer.lifetime_s) == (NatPmpResult.SUCCESS, 2222, 600)
@@ -178,7 +178,7 @@ async def test_the_operators_mapping_is_told_and_left_alone(line: Line) -> None:
 
 @pytest.mark.spec("PMP-028", "PCP-187", "PCP-188", "PCP-186")
 async def test_one_mapping_for_all_protocols_of_a_device(line: Line) -> None:
-    await line.house.granted(8080, internal=8081)
+    await line.gateway_fixture.granted(8080, internal=8081)
     assert (await line.natpmp(8081, 9999)).external_port == 8080
     answer = await line.map(8081, 9999)
     assert answer.map is not None
@@ -210,19 +210,19 @@ async def test_lifetimes_are_cut_and_never_raised(line: Line) -> None:
 async def test_it_ends_by_itself(line: Line) -> None:
     await line.natpmp(8080, 8080, 60)
     await line.map(8081, 8081, 120)
-    line.house.clock.pass_s(61)
-    await line.house.sweep()
-    assert line.house.ports == {(TCP, 8081)}
-    line.house.clock.pass_s(60)
-    await line.house.sweep()
-    assert not line.house.ports
+    line.gateway_fixture.clock.pass_s(61)
+    await line.gateway_fixture.sweep()
+    assert line.gateway_fixture.ports == {(TCP, 8081)}
+    line.gateway_fixture.clock.pass_s(60)
+    await line.gateway_fixture.sweep()
+    assert not line.gateway_fixture.ports
 
 
 @pytest.mark.spec("PMP-034")
 async def test_internal_port_0_maps_nothing(line: Line) -> None:
     answer = await line.natpmp(0, 80, 600)
     assert (answer.result, answer.external_port) == (NatPmpResult.REFUSED, 0)
-    assert not line.house.ports
+    assert not line.gateway_fixture.ports
 
 
 @pytest.mark.spec("PMP-035", "PMP-036", "PMP-037", "PMP-038", "PMP-039", "PMP-040")
@@ -232,7 +232,7 @@ async def test_delete_again_and_again(line: Line) -> None:
     for suggested in (0, 1234):
         answer = await line.natpmp(8080, suggested, 0)
         assert (answer.result, answer.external_port, answer.lifetime_s) == (NatPmpResult.SUCCESS, 0, 0)
-        assert line.house.ports == {(UDP, 9999)}
+        assert line.gateway_fixture.ports == {(UDP, 9999)}
     assert (await line.natpmp(7777, 0, 0)).result is NatPmpResult.SUCCESS
 
 
@@ -245,12 +245,12 @@ async def test_delete_all(line: Line, gone: Transport, stays: Transport) -> None
     await line.natpmp(3000, 3000, transport=gone, client=PC_IP)
     answer = await line.natpmp(0, 0, 0, transport=gone)
     assert (answer.result, answer.external_port, answer.lifetime_s) == (NatPmpResult.SUCCESS, 0, 0)
-    assert line.house.ports == {(stays, 2000), (stays, 2001), (gone, 3000)}
+    assert line.gateway_fixture.ports == {(stays, 2000), (stays, 2001), (gone, 3000)}
     assert (await line.natpmp(0, 0, 0, transport=gone)).result is NatPmpResult.SUCCESS
     await line.natpmp(2000, 2000, transport=gone)
-    await line.house.gateway.handle(operators(line.house, 22, 2222, gone))
+    await line.gateway_fixture.gateway.handle(operators(line.gateway_fixture, 22, 2222, gone))
     assert (await line.natpmp(0, 0, 0, transport=gone)).result is NatPmpResult.REFUSED
-    assert line.house.ports == {(stays, 2000), (stays, 2001), (gone, 3000), (gone, 2222)}
+    assert line.gateway_fixture.ports == {(stays, 2000), (stays, 2001), (gone, 3000), (gone, 2222)}
 
 
 @pytest.mark.spec("PMP-048", "PMP-050", "PMP-051", "PMP-052")
@@ -258,7 +258,7 @@ async def test_what_is_no_mapping_request(line: Line) -> None:
     assert (await line.said(b"\0\3" + bytes(10))).hex() == "00830005" + "00" * 8
     for silent in (b"", b"\0", b"\0\x80", b"\0\xff" + bytes(10), b"\0\1", b"\0\2" + bytes(9)):
         assert await line.say(silent) is None
-    assert not line.house.ports
+    assert not line.gateway_fixture.ports
 
 
 @pytest.mark.spec("PMP-053", "PMP-054", "PMP-074", "PCP-016", "PCP-017")
@@ -285,31 +285,31 @@ async def test_switched_off_by_the_user(line: Line) -> None:
     assert (await line.map(8080)).result is ResultCode.UNSUPP_OPCODE
     announce = bytes.fromhex("020000000000000000000000000000000000ffffc0a84d0a")
     assert (await line.said(announce))[3] == ResultCode.SUCCESS
-    assert not line.house.ports
+    assert not line.gateway_fixture.ports
 
 
 @pytest.mark.spec("PMP-056", "PMP-059", "PMP-061", "PCP-166")
 async def test_one_epoch_for_both(line: Line) -> None:
-    line.house.clock.pass_s(10)
-    line.house.clock.now = line.house.clock.now._replace(wall=5.0)
+    line.gateway_fixture.clock.pass_s(10)
+    line.gateway_fixture.clock.now = line.gateway_fixture.clock.now._replace(wall=5.0)
     assert (await line.address()).epoch_s == 10
     assert (await line.map(8080)).epoch_s == 10
 
 
 @pytest.mark.spec("PMP-076", "PCP-085")
 async def test_a_fault_of_the_kernel_leaves_nothing(line: Line) -> None:
-    line.house.firewall.fail_next = ["no", "no"]
+    line.gateway_fixture.firewall.fail_next = ["no", "no"]
     assert (await line.natpmp(8080)).result is NatPmpResult.OUT_OF_RESOURCES
     answer = await line.map(8081)
     assert (answer.result, answer.lifetime_s) == (ResultCode.NO_RESOURCES, 30)
-    assert not len(line.house.operations.ledger.table)
-    assert not line.house.ports
+    assert not len(line.gateway_fixture.operations.ledger.table)
+    assert not line.gateway_fixture.ports
     assert (await line.natpmp(8080)).result is NatPmpResult.SUCCESS
 
 
 @pytest.mark.spec("PMP-077", "SR-5", "SR-22")
 async def test_a_thousand_requests_end_at_the_quota(line: Line) -> None:
-    line.house.operations.policy = policy_of(OPEN.replace("per_device = 2000", "per_device = 32"))
+    line.gateway_fixture.operations.policy = policy_of(OPEN.replace("per_device = 2000", "per_device = 32"))
     results = [(await line.natpmp(2000 + n)).result for n in range(200)]
     assert results == [NatPmpResult.SUCCESS] * 32 + [NatPmpResult.OUT_OF_RESOURCES] * 168
     assert (await line.natpmp(2000, client=PC_IP)).result is NatPmpResult.SUCCESS
@@ -318,14 +318,14 @@ async def test_a_thousand_requests_end_at_the_quota(line: Line) -> None:
 @pytest.mark.spec("SR-26")
 async def test_forged_packets_leave_the_victim_as_it_was(line: Line) -> None:
     """A thousand datagrams in the console's name: no incident, no rate used up, what it holds stands and renews."""
-    made = line.house
+    made = line.gateway_fixture
     await made.granted(9000)
     await line.natpmp(9001, 9001, transport=UDP)
     await line.map(9002, 9002)
     random = Random(1)
     for _ in range(1000):
         await line.natpmp(random.randrange(1, 1024), random.randrange(65536), 600, random.choice((TCP, UDP)))
-    assert not made.operations.book.incidents(made.clock.now)
+    assert not made.operations.history.incidents(made.clock.now)
     assert made.ports == {(TCP, 9000), (UDP, 9001), (TCP, 9002)}
     assert (await made.granted(9000)).refreshed
     assert not (await made.granted(9003)).refreshed
@@ -337,7 +337,7 @@ async def test_forged_packets_leave_the_victim_as_it_was(line: Line) -> None:
 async def test_what_datagrams_opened_stands_and_the_device_itself_may_delete_it(line: Line) -> None:
     """Eight forged mappings fill the console's quota. Nobody can tell them from its own, so each stands for its
     lifetime; over IGD the console lists and deletes them."""
-    made = line.house
+    made = line.gateway_fixture
     for n in range(8):
         assert (await line.natpmp(2000 + n)).result is NatPmpResult.SUCCESS
     assert (await line.natpmp(2008)).result is NatPmpResult.OUT_OF_RESOURCES

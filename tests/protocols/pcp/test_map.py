@@ -58,10 +58,10 @@ async def line(tmp_path: Path) -> AsyncIterator[Line]:
 
 @pytest.mark.spec("PCP-001", "PCP-005", "PCP-006")
 async def test_announce(line: Line) -> None:
-    line.house.clock.pass_s(1000)
+    line.gateway_fixture.clock.pass_s(1000)
     asked = bytes.fromhex("0200000000000e10" + "00" * 10 + "ffffc0a84d0a")
     assert (await line.said(asked)).hex() == "0280000000000000" + "000003e8" + "00" * 12
-    assert not line.house.operations.ledger.numbers.decision
+    assert not line.gateway_fixture.operations.ledger.numbers.decision
 
 
 @pytest.mark.spec("PCP-007", "PCP-009", "PCP-037", "PCP-056", "PCP-063")
@@ -70,7 +70,7 @@ async def test_a_free_port_is_granted_as_suggested(line: Line) -> None:
     assert answer.map is not None
     assert (answer.result, answer.lifetime_s, answer.options) == (0, 3600, ())
     assert (answer.map.external_port, answer.map.external_address) == (8080, EXTERNAL)
-    assert line.house.ports == {(TCP, 8080)}
+    assert line.gateway_fixture.ports == {(TCP, 8080)}
 
 
 @pytest.mark.spec("PCP-010")
@@ -95,19 +95,19 @@ async def test_a_taken_port_and_a_refresh(line: Line) -> None:
     other = await line.map(8080, 8080, client=PC_IP)
     assert other.map is not None
     assert other.map.external_port not in (0, 8080)
-    line.house.clock.pass_s(100)
+    line.gateway_fixture.clock.pass_s(100)
     for suggested, lifetime in ((8080, 3600), (9999, 7200), (8080, 600)):
         again = await line.map(8080, suggested, lifetime)
         assert again.map is not None
         assert (again.result, again.map.external_port, again.lifetime_s) == (0, 8080, lifetime)
     (row,) = line.standing(8080)
-    assert row.until == line.house.clock.now.boot + 600
+    assert row.until == line.gateway_fixture.clock.now.boot + 600
 
 
 @pytest.mark.spec("PCP-046", "PCP-047", "SR-26")
 async def test_another_nonce_is_refused_for_the_rest_of_the_lease(line: Line) -> None:
     await line.map(8080, 8080, 3600)
-    line.house.clock.pass_s(600)
+    line.gateway_fixture.clock.pass_s(600)
     before = line.standing(8080)
     for lifetime in (3600, 0):
         answer = await line.map(8080, 8080, lifetime, nonce=OTHER_NONCE)
@@ -127,9 +127,11 @@ async def test_nonces_are_opaque_and_each_hosts_own(line: Line) -> None:
 @pytest.mark.spec("PCP-050", "PCP-167")
 async def test_a_new_epoch_lets_a_nonce_change_once(line: Line) -> None:
     await line.map(8080, 8080)
-    line.house.clock.pass_s(50)
-    line.house.around.network = replace(line.house.around.network, external=(IPv4Address("11.22.33.55"),))
-    assert await line.house.gateway.epochs.follow_external()
+    line.gateway_fixture.clock.pass_s(50)
+    line.gateway_fixture.around.network = replace(
+        line.gateway_fixture.around.network, external=(IPv4Address("11.22.33.55"),)
+    )
+    assert await line.gateway_fixture.gateway.epochs.follow_external()
     assert line.epoch_s == 0
     assert (await line.map(8080, 0, 0, nonce=OTHER_NONCE)).result is ResultCode.NOT_AUTHORIZED, "no delete by it"
     again = await line.map(8080, 8080, nonce=OTHER_NONCE)
@@ -142,8 +144,10 @@ async def test_a_new_epoch_lets_a_nonce_change_once(line: Line) -> None:
 @pytest.mark.spec("PCP-050")
 async def test_the_holder_itself_ends_the_chance(line: Line) -> None:
     await line.map(8080, 8080)
-    line.house.around.network = replace(line.house.around.network, external=(IPv4Address("11.22.33.55"),))
-    await line.house.gateway.epochs.follow_external()
+    line.gateway_fixture.around.network = replace(
+        line.gateway_fixture.around.network, external=(IPv4Address("11.22.33.55"),)
+    )
+    await line.gateway_fixture.gateway.epochs.follow_external()
     await line.map(8080, 8080)
     assert (await line.map(8080, nonce=OTHER_NONCE)).result is ResultCode.NOT_AUTHORIZED
 
@@ -215,7 +219,7 @@ async def test_what_cannot_be_mapped(
     await line.map(9000, 9000)
     answer = await line.map(port, 0, lifetime, protocol=protocol)
     assert (answer.result, answer.lifetime_s) == (result, 1800 if result else 0)
-    assert line.house.ports == {(TCP, 9000)}
+    assert line.gateway_fixture.ports == {(TCP, 9000)}
 
 
 @pytest.mark.spec("PCP-061", "PCP-062", "PCP-063", "PCP-064")
@@ -223,8 +227,9 @@ async def test_lifetimes(line: Line) -> None:
     told = [(await line.map(8080, 0, asked)).lifetime_s for asked in (1, 120, 86400, 2**32 - 1)]
     assert told == [120, 120, 86400, 86400]
     line.dialogue = Port5351(pcp_least_s=300)
-    line.house.operations.policy = replace(
-        line.house.operations.policy, limits=replace(line.house.operations.policy.limits, max_ttl_s=900)
+    line.gateway_fixture.operations.policy = replace(
+        line.gateway_fixture.operations.policy,
+        limits=replace(line.gateway_fixture.operations.policy.limits, max_ttl_s=900),
     )
     assert [(await line.map(8080, 0, asked)).lifetime_s for asked in (1, 2**32 - 1)] == [300, 900]
 
@@ -238,7 +243,7 @@ async def test_delete_again_and_again(line: Line) -> None:
         assert answer.map is not None
         assert (answer.result, answer.lifetime_s) == (0, 0)
         assert (answer.map.external_port, str(answer.map.external_address)) == (suggested, address)
-        assert line.house.ports == {(UDP, 8080)}
+        assert line.gateway_fixture.ports == {(UDP, 8080)}
 
 
 @pytest.mark.spec("PCP-077", "PCP-078")
@@ -279,14 +284,14 @@ async def test_prefer_failure(line: Line) -> None:
 
 @pytest.mark.spec("PCP-090", "PCP-091", "PCP-092")
 async def test_prefer_failure_for_what_cannot_be(line: Line) -> None:
-    line.house.own_ports((TCP, 8443))
+    line.gateway_fixture.reserved_ports((TCP, 8443))
     own = await line.map(8080, 8443, 600, PreferFailure())
     low = await line.map(8080, 80, 600, PreferFailure())
     foreign = await line.map(8080, 8080, 600, PreferFailure(), address=IPv4Address("198.51.100.7"))
     assert {own.result, low.result, foreign.result} == {ResultCode.CANNOT_PROVIDE_EXTERNAL}
     denied = await line.map(80, 8080, 600, PreferFailure())
     assert denied.result is ResultCode.NOT_AUTHORIZED
-    assert not line.house.ports
+    assert not line.gateway_fixture.ports
 
 
 @pytest.mark.spec("PCP-093", "PCP-094", "PCP-095", "PCP-120")
@@ -305,7 +310,7 @@ async def test_options_that_make_no_sense(
     await line.map(8080, 8080)
     answer = await line.map(8080, suggested, lifetime, option, address=address)
     assert (answer.result, answer.lifetime_s) == (ResultCode.MALFORMED_OPTION, 1800)
-    assert line.house.ports == {(TCP, 8080)}
+    assert line.gateway_fixture.ports == {(TCP, 8080)}
 
 
 @pytest.mark.spec("PCP-102", "PCP-103", "PCP-104")
@@ -316,7 +321,7 @@ async def test_third_party_without_a_grant(line: Line) -> None:
         assert (answer.result, answer.lifetime_s) == (ResultCode.UNSUPP_OPTION, 1800)
     own = await line.map(8080, 0, 600, ThirdParty(ip_address(CONSOLE_IP)))
     assert own.result is ResultCode.MALFORMED_REQUEST
-    assert not line.house.ports
+    assert not line.gateway_fixture.ports
 
 
 @pytest.mark.spec("PCP-103", "PCP-105", "PCP-107", "SR-2")
@@ -338,7 +343,7 @@ async def test_third_party_by_a_grant(tmp_path: Path) -> None:
 
 def reaches(line: Line) -> set[tuple[str, int]]:
     """Who may connect, as the firewall has it."""
-    opened = [forward for forward, _ in line.house.firewall._until.values()]
+    opened = [forward for forward, _ in line.gateway_fixture.firewall._until.values()]
     return {(str(forward.remote), forward.remote_port) for forward in opened}
 
 
@@ -379,11 +384,11 @@ async def test_filters_that_are_refused_change_nothing(line: Line) -> None:
 async def test_narrowing_a_mapping_ends_its_flows(line: Line) -> None:
     await line.map(8080, 8080, 600)
     await line.map(8080, 8080, 600, LETS_IN)
-    await line.house.sweep()
-    assert [cut.external_port for cut in line.house.firewall.cuts] == [8080]
+    await line.gateway_fixture.sweep()
+    assert [cut.external_port for cut in line.gateway_fixture.firewall.cuts] == [8080]
     await line.map(8080, 8080, 600, ONE)
-    await line.house.sweep()
-    assert len(line.house.firewall.cuts) == 1
+    await line.gateway_fixture.sweep()
+    assert len(line.gateway_fixture.firewall.cuts) == 1
 
 
 @pytest.mark.spec("PCP-127", "PCP-141")
@@ -391,7 +396,7 @@ async def test_options_that_are_overlooked_do_not_come_back(line: Line) -> None:
     port_set = UnknownOption(130, bytes.fromhex("00101f9000"))
     answer = await line.map(8080, 8080, 600, UnknownOption(200, b"x"), port_set)
     assert (answer.result, answer.options) == (0, ())
-    assert line.house.ports == {(TCP, 8080)}
+    assert line.gateway_fixture.ports == {(TCP, 8080)}
 
 
 @pytest.mark.spec("PCP-136", "PCP-137", "PCP-138", "PCP-139", "PCP-140", "SR-21")
@@ -412,7 +417,7 @@ async def test_descriptions(line: Line) -> None:
 @pytest.mark.spec("PCP-154", "PCP-155", "PCP-156", "PCP-157", "PCP-162", "PCP-164", "PCP-165")
 async def test_a_pinhole_is_external_as_internal(line: Line) -> None:
     own, other = ip_address(CONSOLE_IP6), ip_address("2001:db8:77::11")
-    line.house.around.neighbours.learn(Neighbour(other, CONSOLE, "lan0"))
+    line.gateway_fixture.around.neighbours.learn(Neighbour(other, CONSOLE, "lan0"))
     for suggested, address in ((0, None), (1234, None), (0, IPv4Address(0))):
         answer = await line.map(5000, suggested, protocol=17, client=CONSOLE_IP6, address=address)
         assert answer.map is not None
@@ -420,7 +425,7 @@ async def test_a_pinhole_is_external_as_internal(line: Line) -> None:
     wrong = await line.map(5000, protocol=17, client=CONSOLE_IP6, nonce=OTHER_NONCE)
     assert wrong.result is ResultCode.NOT_AUTHORIZED
     await line.map(5000, protocol=17, client=str(other))
-    assert len(line.house.operations.ledger.table) == 2
+    assert len(line.gateway_fixture.operations.ledger.table) == 2
     assert (await line.map(5000, 0, 0, protocol=17, client=CONSOLE_IP6)).result == 0
     assert not line.standing(5000, UDP, CONSOLE_IP6)
     assert line.standing(5000, UDP, str(other))

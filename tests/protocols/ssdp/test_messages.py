@@ -29,7 +29,7 @@ both = pytest.mark.parametrize("root", [V1, V2], ids=["igd1", "igd2"])
 @pytest.mark.spec("IGD-031", "IGD-032", "IGD-033")
 def test_the_set_is_three_two_two_and_the_services(root: RootDevice) -> None:
     igd, wan, wcd = (root.udns[level] for level in Level)
-    v = root.face.version
+    v = root.igd_version.version
     device, service = "urn:schemas-upnp-org:device:", "urn:schemas-upnp-org:service:"
     firewall = f"{service}WANIPv6FirewallControl:1"
     assert [(row.nt, row.usn) for row in notify_set(root)] == [
@@ -45,7 +45,7 @@ def test_the_set_is_three_two_two_and_the_services(root: RootDevice) -> None:
         (f"{service}WANIPConnection:{v}", f"{wcd}::{service}WANIPConnection:{v}"),
         *([(firewall, f"{wcd}::{firewall}")] if v == 2 else []),
     ]
-    assert len(notify_set(root)) == 7 + len(SERVICES[root.face])
+    assert len(notify_set(root)) == 7 + len(SERVICES[root.igd_version])
 
 
 @both
@@ -57,7 +57,7 @@ def test_alive(root: RootDevice) -> None:
         assert headers == {
             "HOST": GROUP,
             "CACHE-CONTROL": "max-age=1800",
-            "LOCATION": f"http://192.168.77.1:5000/{root.face.value}.xml",
+            "LOCATION": f"http://192.168.77.1:5000/{root.igd_version.value}.xml",
             "NT": row.nt,
             "NTS": "ssdp:alive",
             "SERVER": headers["SERVER"],
@@ -94,7 +94,7 @@ def test_update_names_the_next_boot_id(root: RootDevice) -> None:
     assert start == "NOTIFY * HTTP/1.1"
     assert headers["NTS"] == "ssdp:update"
     assert (headers["BOOTID.UPNP.ORG"], headers["NEXTBOOTID.UPNP.ORG"]) == ("7", "9")
-    assert headers["LOCATION"] == f"http://192.168.77.1:5000/{root.face.value}.xml"
+    assert headers["LOCATION"] == f"http://192.168.77.1:5000/{root.igd_version.value}.xml"
     assert "CACHE-CONTROL" not in headers
 
 
@@ -110,7 +110,7 @@ def test_answer(root: RootDevice) -> None:
         assert headers == {
             "CACHE-CONTROL": "max-age=1800",
             "EXT": "",
-            "LOCATION": f"http://192.168.77.1:5000/{root.face.value}.xml",
+            "LOCATION": f"http://192.168.77.1:5000/{root.igd_version.value}.xml",
             "SERVER": VOICE.server,
             "ST": row.nt,
             "USN": row.usn,

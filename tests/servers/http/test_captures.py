@@ -43,7 +43,7 @@ ABSENT = re.compile(r"/DP\.xml$")
 @dataclass(frozen=True)
 class Capture:
     client: str
-    face: IgdVersion
+    igd_version: IgdVersion
     data: bytes
 
     @property
@@ -61,30 +61,30 @@ class Capture:
     def __str__(self) -> str:
         action = re.search(rb'(?i)soapaction:.*#(\w+)"', self.data)
         what = action[1].decode() if action else self.path
-        return f"{self.client}-{self.face.value}-{self.method}-{what}"
+        return f"{self.client}-{self.igd_version.value}-{self.method}-{what}"
 
-    def to(self, world: HttpFixture) -> bytes:
+    def to(self, fixture: HttpFixture) -> bytes:
         """The same request for our addresses and paths."""
         head, _, body = self.data.partition(b"\r\n\r\n")
-        head = head.replace(self.path.encode(), our_path(self.face, self.path).encode(), 1)
-        head = head.replace(b"192.168.77.1:5000", f"127.0.0.1:{world.port}".encode())
+        head = head.replace(self.path.encode(), our_path(self.igd_version, self.path).encode(), 1)
+        head = head.replace(b"192.168.77.1:5000", f"127.0.0.1:{fixture.port}".encode())
         for address in (b"2001:db8:b::1", b"fd77:7777:7777:77::1"):
-            head = head.replace(b"[%b]:5000" % address, f"[::1]:{world.port}".encode())
+            head = head.replace(b"[%b]:5000" % address, f"[::1]:{fixture.port}".encode())
         return head + b"\r\n\r\n" + body
 
 
-def our_path(face: IgdVersion, path: str) -> str:
+def our_path(igd_version: IgdVersion, path: str) -> str:
     if path.startswith(f"/{TOKEN}/") or path in served_documents():
         return path
     if path == "/rootDesc.xml":
-        return f"/{face.value}.xml"
+        return f"/{igd_version.value}.xml"
     kind, _, name = path.removesuffix(".xml").rpartition("/")
-    service = service_of(face, NAMES.get(name, ""))
+    service = service_of(igd_version, NAMES.get(name, ""))
     if service is None:
         return path
     if kind == "/ctl":
-        return control_path(TOKEN, face, service)
-    return event_path(TOKEN, face, service) if kind == "/evt" else scpd_path(face, service)
+        return control_path(TOKEN, igd_version, service)
+    return event_path(TOKEN, igd_version, service) if kind == "/evt" else scpd_path(igd_version, service)
 
 
 def load() -> list[Capture]:
@@ -128,20 +128,20 @@ def is_served(capture: Capture) -> bool:
 
 @pytest.mark.parametrize("capture", calls(lambda c: c.method == "GET" and is_served(c)))
 async def test_documents(capture: Capture) -> None:
-    async with serving() as world:
-        data = await world.send(capture.to(world))
+    async with serving() as fixture:
+        data = await fixture.send(capture.to(fixture))
         assert status_of(data) == 200
         assert header(data, "Transfer-Encoding") is None
-        assert body_of(data) == served_documents()[our_path(capture.face, capture.path)]
+        assert body_of(data) == served_documents()[our_path(capture.igd_version, capture.path)]
 
 
 @pytest.mark.spec("IGD-070", "IGD-071", "IGD-072", "IGD-076", "IGD-091")
 @pytest.mark.parametrize("capture", calls(lambda c: c.method == "POST" and is_served(c)))
 async def test_calls(capture: Capture) -> None:
-    async with serving() as world:
-        prepare(world.gateway, capture)
-        before = list(world.gateway.table)
-        data = await world.send(capture.to(world))
+    async with serving() as fixture:
+        prepare(fixture.gateway, capture)
+        before = list(fixture.gateway.table)
+        data = await fixture.send(capture.to(fixture))
         assert status_of(data) == 200, body_of(data)
         asked = etree.fromstring(body_of(capture.data).strip()).find(f"{{{ENVELOPE}}}Body/*")
         answered = etree.fromstring(body_of(data)).find(f"{{{ENVELOPE}}}Body/*")
@@ -153,32 +153,32 @@ async def test_calls(capture: Capture) -> None:
             urn = PINHOLES  # nat-port-mapper names the service whose control URL it uses
         assert answered.tag == f"{{{urn}}}{action}Response"
         if asked.find("NewInternalClient") is not None:
-            [mapping] = world.gateway.table
+            [mapping] = fixture.gateway.table
             assert mapping.internal.address == CLIENT
             assert mapping.description == (asked.findtext("NewPortMappingDescription") or "")
             assert str(mapping.key.external_port) == asked.findtext("NewExternalPort")
         elif asked.find("InternalClient") is not None:
-            [pinhole] = world.gateway.table
+            [pinhole] = fixture.gateway.table
             assert str(pinhole.internal.address) == asked.findtext("InternalClient")
         elif action == "DeletePortMapping":
             assert before
-            assert world.gateway.table == []
+            assert fixture.gateway.table == []
         elif action.startswith("Get"):
             assert len(answered) > 0
 
 
 @pytest.mark.parametrize("capture", calls(lambda c: "SUBSCRIBE" in c.method and is_served(c)))
 async def test_subscriptions_reach_the_eventing_of_their_service(capture: Capture) -> None:
-    async with serving() as world:
-        assert status_of(await world.send(capture.to(world))) == 200
+    async with serving() as fixture:
+        assert status_of(await fixture.send(capture.to(fixture))) == 200
         name = NAMES[capture.path.rpartition("/")[2]]
-        assert world.eventing.calls[0] == f"{capture.method} {capture.face.value} {name} 127.0.0.1"
+        assert fixture.eventing.calls[0] == f"{capture.method} {capture.igd_version.value} {name} 127.0.0.1"
 
 
 @pytest.mark.parametrize("capture", calls(lambda c: not is_served(c)))
 async def test_what_only_the_captured_gateway_had(capture: Capture) -> None:
-    async with serving() as world:
-        data = await world.send(capture.to(world))
+    async with serving() as fixture:
+        data = await fixture.send(capture.to(fixture))
         assert status_of(data) == (405 if capture.path == "/" else 404)
 
 

@@ -47,8 +47,8 @@ class Gateway:
         self.clock = Clock()
         self.eventing = GenaDelivery(self.properties, self.clock, deadline_s=deadline_s)
 
-    def properties(self, face: IgdVersion, service: Service, source: Source) -> Mapping[str, str]:
-        return self.values | ({"SystemUpdateID": str(self.update_id)} if face is IgdVersion.IGD2 else {})
+    def properties(self, igd_version: IgdVersion, service: Service, source: Source) -> Mapping[str, str]:
+        return self.values | ({"SystemUpdateID": str(self.update_id)} if igd_version is IgdVersion.IGD2 else {})
 
     def map_ports(self, count: int) -> None:
         """One operation on the table that leaves so many mappings."""
@@ -61,19 +61,19 @@ class Gateway:
         method: str,
         headers: dict[str, str],
         host: str = "127.0.0.1",
-        face: IgdVersion = IgdVersion.IGD2,
+        igd_version: IgdVersion = IgdVersion.IGD2,
         interface: str = "lo",
     ) -> tuple[int, str]:
-        service = service_of(face, "WANIPConnection")
+        service = service_of(igd_version, "WANIPConnection")
         assert service is not None
-        answer = self.eventing.serve(method, face, service, headers, Source(ip_address(host), interface))
+        answer = self.eventing.serve(method, igd_version, service, headers, Source(ip_address(host), interface))
         return answer.status, answer.sid or ""
 
     def subscribe(
-        self, *urls: str, host: str = "127.0.0.1", face: IgdVersion = IgdVersion.IGD2, interface: str = "lo"
+        self, *urls: str, host: str = "127.0.0.1", igd_version: IgdVersion = IgdVersion.IGD2, interface: str = "lo"
     ) -> str:
         headers = {"NT": "upnp:event", "CALLBACK": "".join(f"<{url}>" for url in urls)}
-        status, sid = self.ask("SUBSCRIBE", headers, host, face, interface)
+        status, sid = self.ask("SUBSCRIBE", headers, host, igd_version, interface)
         assert status == 200
         self.eventing.delivered(sid)
         return sid
@@ -216,8 +216,8 @@ async def test_nothing_is_sent_until_the_answer_was_written(gateway: Gateway) ->
 @pytest.mark.spec("IGD-193", "IGD-194", "IGD-195", "IGD-201")
 async def test_each_operation_is_one_message_with_all_it_changed(gateway: Gateway) -> None:
     async with Subscriber() as first, Subscriber() as second:
-        gateway.subscribe(first.url, face=IgdVersion.IGD1)
-        gateway.subscribe(second.url, face=IgdVersion.IGD2)
+        gateway.subscribe(first.url, igd_version=IgdVersion.IGD1)
+        gateway.subscribe(second.url, igd_version=IgdVersion.IGD2)
         _, initial = await first.hear()
         assert "SystemUpdateID" not in initial
         await second.hear()

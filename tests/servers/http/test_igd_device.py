@@ -14,20 +14,20 @@ from tests.fixtures.http_client import HttpFixture, serving
 from upnp_gw.protocols.igd_services import IgdVersion
 
 
-async def device(world: HttpFixture, face: IgdVersion) -> IgdDevice:
+async def device(fixture: HttpFixture, igd_version: IgdVersion) -> IgdDevice:
     factory = UpnpFactory(AiohttpRequester())
-    root = await factory.async_create_device(f"http://127.0.0.1:{world.port}/{face.value}.xml")
+    root = await factory.async_create_device(f"http://127.0.0.1:{fixture.port}/{igd_version.value}.xml")
     return IgdDevice(root, None)
 
 
 @pytest.mark.spec("IGD-110", "IGD-111", "IGD-120", "IGD-150", "IGD-156")
-@pytest.mark.parametrize("face", IgdVersion)
-async def test_port_mappings(face: IgdVersion) -> None:
-    async with serving() as world:
-        igd = await device(world, face)
+@pytest.mark.parametrize("igd_version", IgdVersion)
+async def test_port_mappings(igd_version: IgdVersion) -> None:
+    async with serving() as fixture:
+        igd = await device(fixture, igd_version)
         anyone = IPv4Address("0.0.0.0")  # it cannot send an empty remote host
         await igd.async_add_port_mapping(anyone, 21000, "TCP", 21001, CLIENT, True, "a & b", timedelta(seconds=600))
-        [mapping] = world.gateway.table
+        [mapping] = fixture.gateway.table
         assert mapping.key.remote is None
         entry = await igd.async_get_specific_port_mapping_entry(anyone, 21000, "TCP")
         assert entry is not None
@@ -44,10 +44,10 @@ async def test_port_mappings(face: IgdVersion) -> None:
 
 
 @pytest.mark.spec("IGD-100", "IGD-101", "IGD-102", "IGD-103", "IGD-104", "IGD-105")
-@pytest.mark.parametrize("face", IgdVersion)
-async def test_polling(face: IgdVersion) -> None:
-    async with serving() as world:
-        igd = await device(world, face)
+@pytest.mark.parametrize("igd_version", IgdVersion)
+async def test_polling(igd_version: IgdVersion) -> None:
+    async with serving() as fixture:
+        igd = await device(fixture, igd_version)
         for _ in range(5):
             state = await igd.async_get_traffic_and_status_data()
             assert (state.bytes_sent, state.bytes_received) == (11, 22)

@@ -24,8 +24,8 @@ PATIENT = HttpLimits(head_s=30, body_s=30)
 
 
 @asynccontextmanager
-async def connections(world: HttpFixture, count: int, source: str | None = None) -> AsyncIterator[list[Pair]]:
-    pairs = [await world.connect(source=source) for _ in range(count)]
+async def connections(fixture: HttpFixture, count: int, source: str | None = None) -> AsyncIterator[list[Pair]]:
+    pairs = [await fixture.connect(source=source) for _ in range(count)]
     try:
         yield pairs
     finally:
@@ -54,16 +54,16 @@ async def end_of(reader: asyncio.StreamReader) -> bytes:
     "start", [b"", b"GET", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: y"]
 )
 async def test_half_a_head_ends_at_the_deadline(start: bytes) -> None:
-    async with serving(QUICK) as world, connections(world, 1) as [(reader, writer)]:
+    async with serving(QUICK) as fixture, connections(fixture, 1) as [(reader, writer)]:
         writer.write(start)
         async with asyncio.timeout(5):
             assert await end_of(reader) == b""
-        assert world.server.counts["head-deadline"] == (1 if start else 0)
+        assert fixture.server.counts["head-deadline"] == (1 if start else 0)
 
 
 @pytest.mark.spec("SR-23")
 async def test_a_byte_now_and_then_does_not_move_the_deadline() -> None:
-    async with serving(QUICK) as world, connections(world, 1) as [(reader, writer)]:
+    async with serving(QUICK) as fixture, connections(fixture, 1) as [(reader, writer)]:
 
         async def drip() -> None:
             for byte in b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000:
@@ -79,32 +79,32 @@ async def test_a_byte_now_and_then_does_not_move_the_deadline() -> None:
 
 @pytest.mark.spec("SR-23")
 async def test_half_a_body_is_408() -> None:
-    async with serving(QUICK) as world, connections(world, 1) as [(reader, writer)]:
-        writer.write(world.post()[:-10])
+    async with serving(QUICK) as fixture, connections(fixture, 1) as [(reader, writer)]:
+        writer.write(fixture.post()[:-10])
         async with asyncio.timeout(5):
             data = await end_of(reader)
         assert (status_of(data), header(data, "Connection")) == (408, "close")
-        assert world.server.counts["body-deadline"] == 1
+        assert fixture.server.counts["body-deadline"] == 1
 
 
 @pytest.mark.spec("SR-23")
 async def test_an_idle_kept_connection_is_closed() -> None:
-    async with serving(QUICK) as world, connections(world, 1) as [(reader, writer)]:
-        writer.write(world.post())
+    async with serving(QUICK) as fixture, connections(fixture, 1) as [(reader, writer)]:
+        writer.write(fixture.post())
         assert status_of(await answer(reader)) == 200
         async with asyncio.timeout(5):
             assert await end_of(reader) == b""
-        assert world.server.counts["head-deadline"] == 0
+        assert fixture.server.counts["head-deadline"] == 0
 
 
 @pytest.mark.spec("SR-23")
 async def test_a_large_head_is_431_and_an_endless_one_is_cut() -> None:
-    async with serving(PATIENT) as world:
+    async with serving(PATIENT) as fixture:
         lines = [f"X-{number}: {'y' * 900}" for number in range(10)]
-        assert status_of(await world.send(world.head("GET /igd1.xml", *lines))) == 431
-        assert status_of(await world.send(world.head("GET /igd1.xml", *lines[:8]))) == 200
-        assert status_of(await world.send(world.head("GET /igd1.xml", "X: " + "y" * 9000))) == 400
-        async with connections(world, 1) as [(reader, writer)]:
+        assert status_of(await fixture.send(fixture.head("GET /igd1.xml", *lines))) == 431
+        assert status_of(await fixture.send(fixture.head("GET /igd1.xml", *lines[:8]))) == 200
+        assert status_of(await fixture.send(fixture.head("GET /igd1.xml", "X: " + "y" * 9000))) == 400
+        async with connections(fixture, 1) as [(reader, writer)]:
             writer.write(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 60_000)
             async with asyncio.timeout(5):
                 assert status_of(await end_of(reader)) in (0, 400)
@@ -112,8 +112,8 @@ async def test_a_large_head_is_431_and_an_endless_one_is_cut() -> None:
 
 @pytest.mark.spec("SR-23")
 async def test_an_endless_body_is_cut() -> None:
-    async with serving(PATIENT) as world, connections(world, 1) as [(reader, writer)]:
-        writer.write(world.head(f"POST {CONTROL}", "Transfer-Encoding: chunked", "SOAPACTION: x"))
+    async with serving(PATIENT) as fixture, connections(fixture, 1) as [(reader, writer)]:
+        writer.write(fixture.head(f"POST {CONTROL}", "Transfer-Encoding: chunked", "SOAPACTION: x"))
         writer.write((b"1000\r\n" + b"x" * 0x1000 + b"\r\n") * 200)
         async with asyncio.timeout(5):
             assert status_of(await end_of(reader)) in (0, 413)
@@ -121,34 +121,36 @@ async def test_an_endless_body_is_cut() -> None:
 
 @pytest.mark.spec("SR-23")
 async def test_what_is_sent_behind_a_request_is_bounded() -> None:
-    async with serving(PATIENT) as world, connections(world, 1) as [(reader, writer)]:
-        world.gateway.hang = asyncio.Event()
-        writer.write(add(world))
-        await world.gateway.asked.wait()
+    async with serving(PATIENT) as fixture, connections(fixture, 1) as [(reader, writer)]:
+        fixture.gateway.hang = asyncio.Event()
+        writer.write(add(fixture))
+        await fixture.gateway.asked.wait()
         writer.write(b"x" * 400_000)
         async with asyncio.timeout(5):
             assert await end_of(reader) == b""
-        assert world.server.counts["too-much-data"] == 1
-        world.gateway.hang.set()
+        assert fixture.server.counts["too-much-data"] == 1
+        fixture.gateway.hang.set()
 
 
 @pytest.mark.spec("SR-23", "SR-22")
 async def test_connections_over_a_hosts_share_wait_and_more_are_turned_away() -> None:
     limits = HttpLimits(head_s=30, per_host=4, waiting_per_host=2)
-    async with serving(limits) as world, connections(world, 7) as pairs:
+    async with serving(limits) as fixture, connections(fixture, 7) as pairs:
         async with asyncio.timeout(5):
             assert await end_of(pairs[6][0]) == b""
-        assert world.server.counts["too-many-connections"] == 1
+        assert fixture.server.counts["too-many-connections"] == 1
         for _, writer in pairs[4:6]:
-            writer.write(world.post())
-        assert status_of(await world.send(world.post(), source="127.0.0.2")) == 200  # another host is not held up
-        assert world.server.counts["requests"] == 1
+            writer.write(fixture.post())
+        assert (
+            status_of(await fixture.send(fixture.post(), source="127.0.0.2")) == 200
+        )  # another host is not held up
+        assert fixture.server.counts["requests"] == 1
         # Each gives up its place after its answer while another of its host waits.
-        pairs[0][1].write(world.post())
+        pairs[0][1].write(fixture.post())
         answers = [await answer(pairs[number][0]) for number in (0, 4, 5)]
         assert [status_of(data) for data in answers] == [200, 200, 200]
         assert [header(data, "Connection") for data in answers] == ["close", "close", None]
-        pairs[1][1].write(world.post())
+        pairs[1][1].write(fixture.post())
         data = await answer(pairs[1][0])
         assert (status_of(data), header(data, "Connection")) == (200, None)
 
@@ -156,51 +158,51 @@ async def test_connections_over_a_hosts_share_wait_and_more_are_turned_away() ->
 @pytest.mark.spec("SR-23")
 async def test_a_waiting_connection_is_cut_at_the_deadline() -> None:
     limits = HttpLimits(head_s=0.2, backend_s=30, per_host=1)
-    async with serving(limits) as world, connections(world, 2) as [(busy, busy_writer), (reader, writer)]:
-        world.gateway.hang = asyncio.Event()
+    async with serving(limits) as fixture, connections(fixture, 2) as [(busy, busy_writer), (reader, writer)]:
+        fixture.gateway.hang = asyncio.Event()
 
-        busy_writer.write(add(world))
-        writer.write(world.post())
+        busy_writer.write(add(fixture))
+        writer.write(fixture.post())
         async with asyncio.timeout(5):
             assert await end_of(reader) == b""
-        world.gateway.hang.set()
+        fixture.gateway.hang.set()
         assert status_of(await answer(busy)) == 200
 
 
 @pytest.mark.spec("SR-23")
 async def test_the_total_is_capped_over_all_hosts() -> None:
-    async with serving(HttpLimits(head_s=30, total=6)) as world:
+    async with serving(HttpLimits(head_s=30, total=6)) as fixture:
         async with (
-            connections(world, 3, "127.0.0.2"),
-            connections(world, 3, "127.0.0.3"),
-            connections(world, 1, "127.0.0.4") as [(reader, _)],
+            connections(fixture, 3, "127.0.0.2"),
+            connections(fixture, 3, "127.0.0.3"),
+            connections(fixture, 1, "127.0.0.4") as [(reader, _)],
             asyncio.timeout(5),
         ):
             assert await end_of(reader) == b""
-        await until(lambda: len(world.server._admission) == 0)
-        assert status_of(await world.send(world.post(), source="127.0.0.4")) == 200
+        await until(lambda: len(fixture.server._admission) == 0)
+        assert status_of(await fixture.send(fixture.post(), source="127.0.0.4")) == 200
 
 
 @pytest.mark.spec("SR-23")
 async def test_a_client_that_does_not_read_is_cut() -> None:
-    async with serving(HttpLimits(answer_s=0.3)) as world:
-        await world.send(world.post("AddPortMapping", ADD))
-        world.gateway.table = world.gateway.table * 20_000
+    async with serving(HttpLimits(answer_s=0.3)) as fixture:
+        await fixture.send(fixture.post("AddPortMapping", ADD))
+        fixture.gateway.table = fixture.gateway.table * 20_000
         listing = (
             "<NewStartPort>1</NewStartPort><NewEndPort>65535</NewEndPort><NewProtocol>TCP</NewProtocol>"
             "<NewManage>0</NewManage><NewNumberOfPorts>0</NewNumberOfPorts>"
         )
-        async with connections(world, 1) as [(_, writer)]:
-            writer.write(world.post("GetListOfPortMappings", listing))
-            await until(lambda: world.server.counts["answer-deadline"] == 1)
+        async with connections(fixture, 1) as [(_, writer)]:
+            writer.write(fixture.post("GetListOfPortMappings", listing))
+            await until(lambda: fixture.server.counts["answer-deadline"] == 1)
 
 
 @contextmanager
-def deaf(world: HttpFixture, request: bytes) -> Iterator[socket.socket]:
+def deaf(fixture: HttpFixture, request: bytes) -> Iterator[socket.socket]:
     """A client with the smallest window that asks, and reads nothing."""
     with socket.socket() as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-        link.connect(("127.0.0.1", world.port))
+        link.connect(("127.0.0.1", fixture.port))
         link.sendall(request)
         yield link
 
@@ -209,10 +211,10 @@ ALIVE = ("01", "04", "09", "0B")
 """ESTABLISHED, FIN_WAIT1, LAST_ACK, CLOSING: states in which the kernel may hold an answer that nobody takes."""
 
 
-def held(world: HttpFixture) -> list[str]:
+def held(fixture: HttpFixture) -> list[str]:
     """The server's sockets in the kernel that hold what was not taken: bytes in their send queue, and the state."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
-    mine = [row for row in rows if row[1].endswith(f":{world.port:04X}") and row[3] in ALIVE]
+    mine = [row for row in rows if row[1].endswith(f":{fixture.port:04X}") and row[3] in ALIVE]
     return [f"{int(row[4].partition(':')[0], 16)} bytes in {row[3]}" for row in mine]
 
 
@@ -225,42 +227,42 @@ async def test_who_takes_no_answer_wastes_the_connection_and_leaves_nothing_in_t
     times: int, ends: list[str]
 ) -> None:
     """An answer that the kernel has taken whole would wait there for minutes, with nobody to count it."""
-    async with serving(HttpLimits(answer_s=0.3, wasted=Rate(burst=3, per_s=0))) as world:
-        with deaf(world, world.head(f"GET {LARGE}", *ends) * times):
-            await until(lambda: world.server.counts["answer-deadline"] == 1)
-            await until(lambda: len(world.server._admission) == 0)
-            assert held(world) == []
-        await until(partial(has_left, world, 2))
+    async with serving(HttpLimits(answer_s=0.3, wasted=Rate(burst=3, per_s=0))) as fixture:
+        with deaf(fixture, fixture.head(f"GET {LARGE}", *ends) * times):
+            await until(lambda: fixture.server.counts["answer-deadline"] == 1)
+            await until(lambda: len(fixture.server._admission) == 0)
+            assert held(fixture) == []
+        await until(partial(has_left, fixture, 2))
 
 
 @pytest.mark.spec("SR-23")
 async def test_a_short_answer_that_nobody_takes_is_dropped_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_listeners, "TAKEN_MS", 300)
-    async with serving() as world:
+    async with serving() as fixture:
         with ExitStack() as stack:
             for _ in range(8):
-                stack.enter_context(deaf(world, world.head("GET /igd1.xml", "Connection: close")))
-            await until(lambda: len(world.server._admission) == 0)
-            assert len(held(world)) == 8
-            await until(lambda: held(world) == [])
+                stack.enter_context(deaf(fixture, fixture.head("GET /igd1.xml", "Connection: close")))
+            await until(lambda: len(fixture.server._admission) == 0)
+            assert len(held(fixture)) == 8
+            await until(lambda: held(fixture) == [])
 
 
 async def test_home_assistant_asks_in_bursts() -> None:
-    async with serving() as world, asyncio.timeout(10):
+    async with serving() as fixture, asyncio.timeout(10):
         for _ in range(20):
-            burst = [world.send(world.post("GetStatusInfo", "", "Connection: close")) for _ in range(4)]
+            burst = [fixture.send(fixture.post("GetStatusInfo", "", "Connection: close")) for _ in range(4)]
             assert [status_of(data) for data in await asyncio.gather(*burst)] == [200] * 4
-        burst = [world.send(world.post()) for _ in range(12)]
+        burst = [fixture.send(fixture.post()) for _ in range(12)]
         assert [status_of(data) for data in await asyncio.gather(*burst)] == [200] * 12
 
 
 @pytest.mark.spec("SR-22")
 async def test_nothing_is_kept_of_connections_that_ended() -> None:
-    async with serving() as world:
+    async with serving() as fixture:
         for _ in range(200):
-            assert status_of(await world.send(world.post())) == 200
-        await until(lambda: len(world.server._admission) == 0)
-        assert world.server._admission._hosts == {}
+            assert status_of(await fixture.send(fixture.post())) == 200
+        await until(lambda: len(fixture.server._admission) == 0)
+        assert fixture.server._admission._hosts == {}
 
 
 @pytest.mark.spec("SR-23")
@@ -273,14 +275,14 @@ def test_a_storm_of_connections_leaves_room_in_the_kernels_queue() -> None:
             storm.setblocking(False)
             with suppress(BlockingIOError):
                 storm.connect(listener.getsockname())
-        honest = stack.enter_context(socket.socket())
-        honest.settimeout(0.9)
-        honest.connect(listener.getsockname())
+        well_behaved = stack.enter_context(socket.socket())
+        well_behaved.settimeout(0.9)
+        well_behaved.connect(listener.getsockname())
 
 
-def has_left(world: HttpFixture, count: int) -> bool:
+def has_left(fixture: HttpFixture, count: int) -> bool:
     """True where this host may waste so many connections more."""
-    return world.server._admission._wasted.level(IPv4Address("127.0.0.1"), world.gateway.now.boot) == count
+    return fixture.server._admission._wasted.level(IPv4Address("127.0.0.1"), fixture.gateway.now.boot) == count
 
 
 @pytest.mark.spec("SR-22", "SR-23")
@@ -288,25 +290,25 @@ def has_left(world: HttpFixture, count: int) -> bool:
     "start", [b"", b"GET / HT", b"\x16\x03\x01\x02\r\n\r\n", b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"]
 )
 async def test_a_host_that_wastes_connections_is_not_listened_to_for_a_while(start: bytes) -> None:
-    async with serving(HttpLimits(wasted=Rate(burst=3, per_s=1))) as world:
+    async with serving(HttpLimits(wasted=Rate(burst=3, per_s=1))) as fixture:
         for left in (2, 1, 0):
-            async with connections(world, 1) as [(_, writer)]:
+            async with connections(fixture, 1) as [(_, writer)]:
                 writer.write(start)
-            await until(partial(has_left, world, left))
-        before = world.server.counts["requests"]
-        assert await world.send(world.post()) == b""
-        assert world.server.counts["wasted-connections"] == 1
-        assert world.server.counts["requests"] == before
-        assert status_of(await world.send(world.post(), source="127.0.0.2")) == 200, "another host is heard"
-        world.gateway.now = Instant(world.gateway.now.boot + 1, world.gateway.now.wall)
-        assert status_of(await world.send(world.post())) == 200, "a second later one more"
+            await until(partial(has_left, fixture, left))
+        before = fixture.server.counts["requests"]
+        assert await fixture.send(fixture.post()) == b""
+        assert fixture.server.counts["wasted-connections"] == 1
+        assert fixture.server.counts["requests"] == before
+        assert status_of(await fixture.send(fixture.post(), source="127.0.0.2")) == 200, "another host is heard"
+        fixture.gateway.now = Instant(fixture.gateway.now.boot + 1, fixture.gateway.now.wall)
+        assert status_of(await fixture.send(fixture.post())) == 200, "a second later one more"
 
 
 @pytest.mark.spec("SR-22")
 async def test_whoever_is_answered_wastes_nothing() -> None:
     """An error of UPnP is an answer: a client that looks for a free port meets many."""
-    async with serving(HttpLimits(wasted=Rate(burst=2, per_s=0))) as world:
+    async with serving(HttpLimits(wasted=Rate(burst=2, per_s=0))) as fixture:
         for _ in range(5):
-            assert status_of(await world.send(world.post())) == 200
-            assert status_of(await world.send(world.post("NoSuchAction"))) == 500
-        assert world.server.counts["wasted-connections"] == 0
+            assert status_of(await fixture.send(fixture.post())) == 200
+            assert status_of(await fixture.send(fixture.post("NoSuchAction"))) == 500
+        assert fixture.server.counts["wasted-connections"] == 0

@@ -21,31 +21,31 @@ LARGE = 200_000
 
 
 def get(*fields: str, line: str = "GET /igd1.xml", **more: str) -> Build:
-    return lambda world: world.head(line, *fields, **more)
+    return lambda fixture: fixture.head(line, *fields, **more)
 
 
 def changed(old: bytes, new: bytes) -> Build:
     """A GET with a part of it replaced."""
 
-    def build(world: HttpFixture) -> bytes:
-        request = world.head("GET /igd1.xml")
+    def build(fixture: HttpFixture) -> bytes:
+        request = fixture.head("GET /igd1.xml")
         assert old in request
         return request.replace(old, new)
 
     return build
 
 
-def parts(world: HttpFixture) -> tuple[bytes, bytes]:
+def parts(fixture: HttpFixture) -> tuple[bytes, bytes]:
     """Head (without what tells the body's length) and body of a POST that reads."""
-    head, _, body = world.post().partition(b"\r\n\r\n")
+    head, _, body = fixture.post().partition(b"\r\n\r\n")
     return re.sub(rb"\r\nContent-Length: \d+", b"", head), body
 
 
 def post(*fields: bytes, body: bytes | None = None) -> Build:
     """A POST with these header fields; ``%d`` in one of them is the body's length."""
 
-    def build(world: HttpFixture) -> bytes:
-        head, own = parts(world)
+    def build(fixture: HttpFixture) -> bytes:
+        head, own = parts(fixture)
         sent = own if body is None else body
         lines = [field.replace(b"%d", b"%d" % len(sent)) for field in fields]
         return b"\r\n".join([head, *lines, b"", b""]) + sent
@@ -58,8 +58,8 @@ def chunked(
 ) -> Build:
     """A POST whose body is framed by ``frame(hex size, body)``."""
 
-    def build(world: HttpFixture) -> bytes:
-        head, body = parts(world)
+    def build(fixture: HttpFixture) -> bytes:
+        head, body = parts(fixture)
         head = head.replace(b"HTTP/1.1", b"HTTP/" + version)
         return b"\r\n".join([head, coding, b"", b""]) + frame(b"%x" % len(body), body)
 
@@ -91,12 +91,12 @@ SERVED: dict[str, Build] = {
     "a short trailer": trailed(b"X-Checksum: 1\r\n"),
     "a byte a chunk": chunked(lambda _, body: b"".join(b"1\r\n%c\r\n" % c for c in body) + b"0\r\n\r\n"),
     "a length with zeros before it": post(b"Content-Length: 000%d"),
-    "a GET with a body": lambda world: world.head("GET /igd1.xml", "Content-Length: 5") + b"hello",
+    "a GET with a body": lambda fixture: fixture.head("GET /igd1.xml", "Content-Length: 5") + b"hello",
     # -- the head
-    "an absolute target of our own": lambda world: world.head(f"GET http://127.0.0.1:{world.port}/igd1.xml"),
+    "an absolute target of our own": lambda fixture: fixture.head(f"GET http://127.0.0.1:{fixture.port}/igd1.xml"),
     "a query": get(line="GET /igd1.xml?x=1"),
     "eight-bit text in a field": get("X-Name: \xe4\xff"),
-    "empty lines before": lambda world: b"\r\n\r\n" + world.head("GET /igd1.xml"),
+    "empty lines before": lambda fixture: b"\r\n\r\n" + fixture.head("GET /igd1.xml"),
     "many fields": get(*["a: b"] * 120),
     "an expectation without a body": get("Expect: 100-continue"),
     "an expectation": post(LENGTH, b"Expect: 100-Continue"),
@@ -152,7 +152,7 @@ REFUSED: dict[str, tuple[int, Build]] = {
     "chunked in HTTP/1.0": (400, chunked(plain, version=b"1.0")),
     "chunked in a GET": (
         501,
-        lambda world: world.head("GET /igd1.xml", "Transfer-Encoding: gzip, chunked") + plain(b"1", b"x"),
+        lambda fixture: fixture.head("GET /igd1.xml", "Transfer-Encoding: gzip, chunked") + plain(b"1", b"x"),
     ),
     "no length": (NO_LENGTH, post()),
     "two equal lengths": (400, post(LENGTH, LENGTH)),
@@ -169,7 +169,7 @@ REFUSED: dict[str, tuple[int, Build]] = {
     "a length of one byte too many": (413, post(b"Content-Length: 16385")),
     "a length of 2**63": (413, post(b"Content-Length: 9223372036854775807")),
     "a body that is compressed": (415, post(LENGTH, b"Content-Encoding: gzip")),
-    "a body that does not come": (408, lambda world: world.head(f"POST {CONTROL}", "Content-Length: 9000")),
+    "a body that does not come": (408, lambda fixture: fixture.head(f"POST {CONTROL}", "Content-Length: 9000")),
     "another expectation": (417, post(LENGTH, b"Expect: 200-ok")),
     "two expectations": (417, post(LENGTH, b"Expect: 100-continue", b"Expect: more")),
     "an expectation in a list": (417, post(LENGTH, b"Expect: 100-continue, more")),
@@ -205,21 +205,21 @@ REFUSED: dict[str, tuple[int, Build]] = {
     "a backslash": (400, get(line="GET \\igd1.xml")),
     "tabs for spaces": (501, changed(b"GET /igd1.xml HTTP", b"GET\t/igd1.xml\tHTTP")),
     "a name of HTTP in small letters": (400, changed(b"HTTP/", b"http/")),
-    "HTTP/0.9": (NO_VERSION, lambda world: b"GET /igd1.xml\r\n\r\n"),
+    "HTTP/0.9": (NO_VERSION, lambda fixture: b"GET /igd1.xml\r\n\r\n"),
     "HTTP/0.9 by name": (NO_VERSION, get(version="0.9")),
     "HTTP/2.0": (NO_VERSION, get(version="2.0")),
     "HTTP/1.2": (400, get(version="1.2")),
     "HTTP/11": (400, get(version="11")),
-    "the preface of HTTP/2": (400, lambda world: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-    "TLS": (501, lambda world: bytes.fromhex("16030100c8010000c40303") + b"x" * 100),
-    "NULs": (501, lambda world: bytes(1000)),
-    "SMTP": (501, lambda world: b"HELO evil.example\r\n\r\n"),
+    "the preface of HTTP/2": (400, lambda fixture: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    "TLS": (501, lambda fixture: bytes.fromhex("16030100c8010000c40303") + b"x" * 100),
+    "NULs": (501, lambda fixture: bytes(1000)),
+    "SMTP": (501, lambda fixture: b"HELO evil.example\r\n\r\n"),
 }
 
 
-async def everything(world: HttpFixture, data: bytes) -> tuple[list[int], bytes]:
+async def everything(fixture: HttpFixture, data: bytes) -> tuple[list[int], bytes]:
     """The statuses of all answers until the server ends the connection, and the answers."""
-    reader, writer = await world.connect()
+    reader, writer = await fixture.connect()
     received = bytearray()
     try:
         writer.write(data)
@@ -240,52 +240,54 @@ async def test_what_is_refused_ends_the_connection_and_what_is_behind_it_is_not_
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     status, build = REFUSED[name]
-    async with serving(LIMITS) as world:
-        statuses, received = await everything(world, build(world) + add(world))
+    async with serving(LIMITS) as fixture:
+        statuses, received = await everything(fixture, build(fixture) + add(fixture))
         # who still writes is reset by its own kernel, with the answer or without
-        assert statuses in ([status], []) if len(build(world)) > 20_000 else statuses == [status]
+        assert statuses in ([status], []) if len(build(fixture)) > 20_000 else statuses == [status]
         assert b"<s:Envelope" not in received
-        assert world.gateway.requests == []
-        assert world.server.counts["defect"] == 0
-        assert (await everything(world, world.post("GetExternalIPAddress", "", "Connection: close")))[0] == [200]
+        assert fixture.gateway.requests == []
+        assert fixture.server.counts["defect"] == 0
+        assert (await everything(fixture, fixture.post("GetExternalIPAddress", "", "Connection: close")))[0] == [
+            200
+        ]
     assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize("name", SERVED)
 async def test_what_is_served_leaves_the_connection_to_the_next_request(name: str) -> None:
-    async with serving(LIMITS) as world:
-        behind = world.head("GET /igd2.xml", "Connection: close")
-        statuses, _ = await everything(world, SERVED[name](world) + behind)
+    async with serving(LIMITS) as fixture:
+        behind = fixture.head("GET /igd2.xml", "Connection: close")
+        statuses, _ = await everything(fixture, SERVED[name](fixture) + behind)
         assert [status for status in statuses if status != 100] == [200, 200]
 
 
 @pytest.mark.parametrize("name", UPGRADES)
 async def test_an_upgrade_is_not_taken_and_the_answer_ends_the_connection(name: str) -> None:
     """Java's client asks for HTTP/2 with its first request, and would wait for the second answer in vain."""
-    async with serving(LIMITS) as world:
-        statuses, received = await everything(world, UPGRADES[name](world) + world.head("GET /igd2.xml"))
+    async with serving(LIMITS) as fixture:
+        statuses, received = await everything(fixture, UPGRADES[name](fixture) + fixture.head("GET /igd2.xml"))
         assert statuses == [200]
         assert b"\r\nConnection: close\r\n" in received
 
 
 @pytest.mark.parametrize(("version", "status"), [("0.9", 505), ("1.0", 200), ("1.1", 200), ("2.0", 505)])
 async def test_two_versions_are_spoken(version: str, status: int) -> None:
-    async with serving(LIMITS) as world:
-        request = world.head("GET /igd1.xml", "Connection: close", version=version)
-        assert (await everything(world, request))[0] == [status]
-        assert world.server.counts["version"] == (status == 505)
+    async with serving(LIMITS) as fixture:
+        request = fixture.head("GET /igd1.xml", "Connection: close", version=version)
+        assert (await everything(fixture, request))[0] == [status]
+        assert fixture.server.counts["version"] == (status == 505)
 
 
 async def test_a_post_without_a_length_is_told_so() -> None:
-    async with serving(LIMITS) as world:
-        assert (await everything(world, post(body=b"")(world)))[0] == [411]
+    async with serving(LIMITS) as fixture:
+        assert (await everything(fixture, post(body=b"")(fixture)))[0] == [411]
 
 
 async def test_requests_in_one_write_are_answered_in_order() -> None:
-    async with serving(LIMITS) as world:
-        requests = [world.head(f"GET /igd{1 + n % 2}.xml") for n in range(99)]
-        last = world.head("GET /nowhere")
-        statuses, received = await everything(world, b"".join(requests) + last)
+    async with serving(LIMITS) as fixture:
+        requests = [fixture.head(f"GET /igd{1 + n % 2}.xml") for n in range(99)]
+        last = fixture.head("GET /nowhere")
+        statuses, received = await everything(fixture, b"".join(requests) + last)
         assert statuses == [200] * 99 + [404]
         kinds = re.findall(rb"device:InternetGatewayDevice:(\d)</deviceType>", received)
         assert kinds == [b"%d" % (1 + n % 2) for n in range(99)]
@@ -296,9 +298,9 @@ async def test_requests_in_one_write_are_answered_in_order() -> None:
 async def test_a_body_that_trickles_ends_at_the_deadline(behind: str) -> None:
     """A byte now and then does not move it."""
     begun = {"body": b"7f\r\n", "extension": b"7f;", "size": b"", "trailer": b"1\r\n \r\n0\r\nX: "}[behind]
-    async with serving(LIMITS) as world:
-        reader, writer = await world.connect()
-        head, _ = parts(world)
+    async with serving(LIMITS) as fixture:
+        reader, writer = await fixture.connect()
+        head, _ = parts(fixture)
         writer.write(head + b"\r\n" + CHUNKED + b"\r\n\r\n" + begun)
 
         async def drip() -> None:
@@ -315,4 +317,4 @@ async def test_a_body_that_trickles_ends_at_the_deadline(behind: str) -> None:
             writer.close()
             await asyncio.gather(dripping, writer.wait_closed(), return_exceptions=True)
         assert received == b"HTTP/1.1 408 Request Timeout\r\n"
-        assert world.server.counts["body-deadline"] == 1
+        assert fixture.server.counts["body-deadline"] == 1

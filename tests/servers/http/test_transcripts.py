@@ -36,10 +36,10 @@ def exchanges_of(file: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("exchanges", [pytest.param(exchanges_of(file), id=file.stem) for file in FILES])
 async def test_conversation(exchanges: list[tuple[str, str]]) -> None:
-    async with serving() as world:
+    async with serving() as fixture:
         for request, expected in exchanges:
-            answered = await world.send(wire(request, world.port))
-            assert shown(answered, world.port) == expected.rstrip("\n")
+            answered = await fixture.send(wire(request, fixture.port))
+            assert shown(answered, fixture.port) == expected.rstrip("\n")
 
 
 def test_there_are_conversations() -> None:

@@ -151,7 +151,7 @@ async def test_both_protocols_are_answered_from_the_address_asked(served: Served
         assert isinstance(mapped, natpmp.MappingResponse)
         answer = await one.map(8081, 8081)
         assert (mapped.external_port, answer.result, answer.epoch_s) == (8080, 0, mapped.epoch_s)
-    assert served.house.ports == {(Transport.TCP, 8080), (Transport.TCP, 8081)}
+    assert served.gateway_fixture.ports == {(Transport.TCP, 8080), (Transport.TCP, 8081)}
     assert served.server.answered == {"nat-pmp": 2, "pcp": 1}
 
 
@@ -179,11 +179,11 @@ async def test_silence_is_counted_and_told_once_a_minute(served: Served, caplog:
 @pytest.mark.spec("PMP-070", "PCP-181", "SR-1")
 async def test_a_source_that_is_not_on_the_lan_is_dropped(served: Served) -> None:
     narrow = replace(LO, addresses=(IPv4Interface(f"{OWN}/24"),))
-    served.house.around.network = replace(served.house.around.network, lans=(narrow,))
+    served.gateway_fixture.around.network = replace(served.gateway_fixture.around.network, lans=(narrow,))
     async with client() as one:
         one.send(map_request(8080))
         await served.until(lambda: served.server.drops["off-link"] == 1)
-    assert not served.house.ports
+    assert not served.gateway_fixture.ports
 
 
 @pytest.mark.spec("PCP-184", "PCP-101", "SR-5")
@@ -251,7 +251,7 @@ async def test_what_one_host_sends_over_its_share_is_not_parsed(
         assert Parsed.count == share
         assert served.server.drops["flood"] == 2000 - share
         assert (await one.ask(b"\0\0"))[3] == 0, "another host is answered at its first try"
-        served.house.clock.pass_s(1)
+        served.gateway_fixture.clock.pass_s(1)
         await flood(served, [(STRANGER, data)] * 200)
         assert Parsed.count == share + 1 + int(HEARD.per_s)
 
@@ -288,7 +288,9 @@ async def test_hosts_that_the_kernel_does_not_know_have_one_share_together(serve
         assert (await one.ask(b"\0\0"))[3] == 0
         assert (await one.ask(map_request(8081)))[3] == 0
         assert (await one.map(8080, 8080)).result == 0
-    served.house.around.network = replace(served.house.around.network, lans=(replace(LO, has_macs=False),))
+    served.gateway_fixture.around.network = replace(
+        served.gateway_fixture.around.network, lans=(replace(LO, has_macs=False),)
+    )
     async with client(ip_address("127.0.1.7")) as tunnelled:
         assert (await tunnelled.ask(b"\0\0"))[3] == 0, "where no host has a MAC address the address counts"
 
@@ -300,7 +302,7 @@ async def test_what_the_kernel_dropped_is_counted(served: Served) -> None:
             sender.sendto(bytes(1000), (OWN, 5351))
     lost = served.server.unread
     assert 0 < lost < 10_000
-    served.house.around.network = replace(served.house.around.network, lans=())
+    served.gateway_fixture.around.network = replace(served.gateway_fixture.around.network, lans=())
     served.server.network_changed()
     assert served.server.unread == lost, "a socket that is closed keeps its count"
     assert key not in served.server.addresses
@@ -314,18 +316,18 @@ async def test_who_is_gone_when_its_datagram_is_judged_is_not_told_no(served: Se
     async def nobody(address: IPAddress, interface: str) -> bool:
         return False
 
-    served.house.around.resolve = nobody
+    served.gateway_fixture.around.resolve = nobody
     async with client() as one:
         await one.ask(map_request(8080, 8080))
-        served.house.around.neighbours.forget(CLIENT, "lo")
+        served.gateway_fixture.around.neighbours.forget(CLIENT, "lo")
         one.send(delete)
         await served.until(lambda: served.server.drops["absent"] == 1)
-        assert served.house.ports == {(Transport.TCP, 8080)}
-        served.house.around.neighbours.learn(Neighbour(CLIENT, CONSOLE, "lo"))
+        assert served.gateway_fixture.ports == {(Transport.TCP, 8080)}
+        served.gateway_fixture.around.neighbours.learn(Neighbour(CLIENT, CONSOLE, "lo"))
         answer = natpmp.parse_response(await one.ask(delete))
         assert isinstance(answer, natpmp.MappingResponse)
         assert (answer.result, answer.lifetime_s) == (natpmp.NatPmpResult.SUCCESS, 0)
-        assert served.house.ports == set()
+        assert served.gateway_fixture.ports == set()
         assert one.inbox.empty()
 
 
@@ -379,7 +381,7 @@ async def test_a_new_external_address_is_told_to_each_client(served: Served) -> 
         assert (await other.map(8081, 8081)).result == 0
         await served.settled()
         moved(served)
-        assert await served.house.gateway.epochs.follow_external()
+        assert await served.gateway_fixture.gateway.epochs.follow_external()
         served.server.external_changed()
         for who, port in ((one, 8080), (other, 8081)):
             told = codec.parse_response(await who.hear())
@@ -387,15 +389,17 @@ async def test_a_new_external_address_is_told_to_each_client(served: Served) -> 
             assert (told.result, told.lifetime_s, told.epoch_s) == (0, 600, 0)
         await other.map(8081, 8081)
         for gap in (0.25, 0.5):
-            served.house.clock.pass_s(gap)
+            served.gateway_fixture.clock.pass_s(gap)
             again = codec.parse_response(await one.hear())
-            assert again.epoch_s == int(served.house.view.epoch_s())
+            assert again.epoch_s == int(served.gateway_fixture.view.epoch_s())
         assert len(served.server._updates) == 0
         assert other.inbox.empty()
 
 
 def moved(served: Served) -> None:
-    served.house.around.network = replace(served.house.around.network, external=(IPv4Address("11.22.33.55"),))
+    served.gateway_fixture.around.network = replace(
+        served.gateway_fixture.around.network, external=(IPv4Address("11.22.33.55"),)
+    )
 
 
 @pytest.mark.spec("PCP-178")
@@ -403,14 +407,14 @@ async def test_who_insists_on_the_old_address_is_told_that_it_is_gone(served: Se
     async with client() as one:
         assert (await one.map(8080, 8080, 600, PreferFailure())).result == 0
         moved(served)
-        await served.house.gateway.epochs.follow_external()
+        await served.gateway_fixture.gateway.epochs.follow_external()
         served.server.external_changed()
         told = codec.parse_response(await one.hear())
         assert told.result is ResultCode.CANNOT_PROVIDE_EXTERNAL
         assert told.map is not None
         assert told.map.nonce == NONCE
         await served.settled()
-    assert not served.house.ports
+    assert not served.gateway_fixture.ports
 
 
 @pytest.mark.spec("PCP-179")
@@ -419,7 +423,7 @@ async def test_what_the_operator_ends_is_told(served: Served) -> None:
         await one.map(8080, 8080)
         await served.settled()
         key = MappingKey(Transport.TCP, None, 8080, None)
-        await served.house.gateway.handle(UnmapRequest(Via.OPERATOR, Source(CLIENT, ""), key))
+        await served.gateway_fixture.gateway.handle(UnmapRequest(Via.OPERATOR, Source(CLIENT, ""), key))
         told = codec.parse_response(await one.hear())
         assert (told.result, told.lifetime_s) == (ResultCode.NOT_AUTHORIZED, 1800)
 
@@ -428,7 +432,7 @@ async def test_what_the_operator_ends_is_told(served: Served) -> None:
 async def test_an_update_repeats_third_party_and_filter(served: Served) -> None:
     async with client() as one:
         await one.map(8080, 8080)
-    (row,) = served.house.operations.ledger.table
+    (row,) = served.gateway_fixture.operations.ledger.table
     peers = RemotePeers(IPv4Network("198.51.100.0/24"), 9)
     hold = Hold(Via.PCP, 9e9, 600, NONCE, filters=(peers,))
     message = build_update(replace(row.with_hold(hold), delegated=True), 60, 5, EXTERNAL)
@@ -453,13 +457,13 @@ async def test_switched_off_nobody_listens(tmp_path: Path) -> None:
 async def test_sockets_follow_the_addresses(served: Served) -> None:
     other = f"127.{os.getpid() % 200 + 20}.0.2"
     more = replace(LO, addresses=(*LO.addresses, IPv4Interface(f"{other}/8")))
-    served.house.around.network = replace(served.house.around.network, lans=(more,))
+    served.gateway_fixture.around.network = replace(served.gateway_fixture.around.network, lans=(more,))
     served.server.network_changed()
     assert {str(key.address) for key in served.server.addresses} == {OWN, other}
-    served.house.around.network = replace(served.house.around.network, lans=(LO,))
+    served.gateway_fixture.around.network = replace(served.gateway_fixture.around.network, lans=(LO,))
     served.server.network_changed()
     assert {str(key.address) for key in served.server.addresses} == {OWN}
-    served.house.around.network = replace(served.house.around.network, lans=())
+    served.gateway_fixture.around.network = replace(served.gateway_fixture.around.network, lans=())
     served.server.network_changed()
     assert served.server.addresses == ()
 
@@ -474,7 +478,7 @@ async def test_an_operators_add_is_no_clients_update(served: Served) -> None:
         PortChoice.EXACT,
         600,
     )
-    await served.house.gateway.handle(request)
+    await served.gateway_fixture.gateway.handle(request)
     assert len(served.server._updates) == 0
 
 

@@ -45,7 +45,7 @@ class FakeSocket:
         self.refuse_send = 0
         self.closed = False
         self.dropped = 0
-        self.floods: list[IPAddress] = []
+        self.refusal_counter: list[IPAddress] = []
         self._reader, self._writer = socket.socketpair()
         FakeSocket.made.append(self)
 
@@ -72,7 +72,7 @@ class FakeSocket:
         self.sent.append((data, peer, own))
 
     def over_share(self, sender: IPAddress) -> None:
-        self.floods.append(sender)
+        self.refusal_counter.append(sender)
 
     def close(self) -> None:
         assert not self.closed
@@ -209,7 +209,7 @@ async def test_what_one_host_sends_over_its_share_is_not_parsed(monkeypatch: pyt
         await until(lambda: not made.waiting)
         assert len(parsed) == HEARD.burst + 1
         assert ssdp.drops == {"unknown-target": HEARD.burst, "flood": 1000 - HEARD.burst}
-        assert made.floods == [CONSOLE.address] * int(1000 - HEARD.burst)
+        assert made.refusal_counter == [CONSOLE.address] * int(1000 - HEARD.burst)
 
 
 def test_a_socket_is_not_woken_by_what_is_no_search() -> None:

@@ -66,19 +66,19 @@ class NftablesFirewall:
         self._books.router = settings.mode is FirewallMode.ROUTER
 
     async def apply(self, changes: Sequence[Change]) -> None:
-        books, cutter = self._opened()
+        books, flow_teardown = self._opened()
         # a mapping may come back while the flows of its last life are being ended: its new ones are not theirs
-        await cutter.settled_for(change.forward for change in changes if isinstance(change, Open))
-        draft = await self._run(self._transact, books, changes)
-        if draft.flows:
-            cutter.end(draft.flows)
+        await flow_teardown.settled_for(change.forward for change in changes if isinstance(change, Open))
+        delta = await self._run(self._transact, books, changes)
+        if delta.flows:
+            flow_teardown.end(delta.flows)
         if self._settings is not None and books.network is not self._settings.network:
             self._settings = replace(self._settings, network=books.network)
             if self._settings.mode is FirewallMode.ROUTER:
                 await self._run(forwarding.switch_on, books.network.wan.name)
 
     async def read(self, remotes: bool = False) -> Reading:
-        books, cutter = self._opened()
+        books, flow_teardown = self._opened()
         found = await self._run(lambda: snapshot(self._elements_here()))
         self._carried.forget(books)
         told = reading(found, self._carried)
@@ -86,7 +86,7 @@ class NftablesFirewall:
             return told
         standing = [held.forward for held in books.forwards.values()]
         exchanges = await self._run(lambda: answered(self._elements_here()))
-        return replace(told, remotes=await cutter.peers(standing), exchanges=exchanges)
+        return replace(told, remotes=await flow_teardown.peers(standing), exchanges=exchanges)
 
     async def close(self, flush: bool = False) -> None:
         if self._thread is None:
@@ -166,27 +166,27 @@ class NftablesFirewall:
             forwarding.switch_on(settings.network.wan.name)
 
     def _transact(self, books: RulesetState, changes: Sequence[Change]) -> RulesetDelta:
-        draft = books.draft(changes, self._clock())
+        delta = books.delta(changes, self._clock())
         try:
-            lost = self._carried.before(draft, self._elements_here())
+            lost = self._carried.before(delta, self._elements_here())
         except OSError:  # the table is gone, and the transaction will say so
             lost = CarriedCounts()
-        if commands := draft.commands:
-            self._run_draft(self._session_here(), draft, commands)
+        if commands := delta.commands:
+            self._run_draft(self._session_here(), delta, commands)
         # here, not back on the loop: kernel and books stay one even if the caller is cancelled meanwhile
-        draft.commit()
+        delta.commit()
         self._carried.keep(lost, books)
-        if draft.refilled:
+        if delta.refilled:
             self._carried.forget(books)
-        return draft
+        return delta
 
-    def _run_draft(self, session: Session, draft: RulesetDelta, commands: str) -> None:
+    def _run_draft(self, session: Session, delta: RulesetDelta, commands: str) -> None:
         try:
             session.run(commands)
         except TooLarge:
-            if not draft.refilled:
+            if not delta.refilled:
                 raise  # its caller takes them one by one
-            for portion in draft.portions():
+            for portion in delta.portions():
                 session.run(portion)
 
 

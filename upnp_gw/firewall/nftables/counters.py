@@ -204,13 +204,13 @@ class CarriedCounts:
     opened: dict[str, Count] = field(default_factory=dict)
     volume: dict[str, Count] = field(default_factory=dict)
 
-    def before(self, draft: RulesetDelta, elements: ElementReader) -> "CarriedCounts":
+    def before(self, delta: RulesetDelta, elements: ElementReader) -> "CarriedCounts":
         """The counts that this draft's transaction will throw away. Read right before it."""
-        if draft.refilled:
+        if delta.refilled:
             now = snapshot(elements)
             return CarriedCounts(now.opened, now.volume)
         lost = CarriedCounts()
-        for forward in draft.renewed:
+        for forward in delta.renewed:
             key, name = key_of(forward), slot_of(forward).map
             lost.opened[forward.id] = elements.count(name, key)
             lost.volume[forward.id] = elements.count(CARRYING[name], key)

@@ -42,7 +42,7 @@ GRAVITY = [DELTABLE, 11, 5, 8, 6, 14, 12, 9, 3, 0]
 LOST = "events lost"
 
 
-def own_ports() -> frozenset[int]:
+def reserved_ports() -> frozenset[int]:
     """The port ids of every netfilter netlink socket of this process."""
     ports = set()
     for name in os.listdir("/proc/self/fd"):
@@ -129,7 +129,7 @@ class TableMonitor:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
     def _leave_out_own(self) -> None:
-        self._own = own_ports()
+        self._own = reserved_ports()
         attach(self._socket, build_filter(self._own))
 
     def _readable(self) -> None:

@@ -118,12 +118,12 @@ class RulesetDelta:
         """
         seen: Counter[str] = Counter()
 
-        def turn(line: str) -> int:
+        def transaction(line: str) -> int:
             name = line.partition("{")[0]
             seen[name] += 1
             return seen[name]
 
-        fill = sorted((line for line in self._lines() if line not in self._head), key=turn)
+        fill = sorted((line for line in self._lines() if line not in self._head), key=transaction)
         yield "\n".join([*self._head, *fill[:LINES]])
         for at in range(LINES, len(fill), LINES):
             yield "\n".join(fill[at : at + LINES])

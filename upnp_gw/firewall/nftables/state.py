@@ -40,14 +40,14 @@ class RulesetState:
     closed_at: dict[Place, tuple[Slot, ...]] = field(default_factory=dict)
     """Place of the forward -> its slots in ``closed``."""
 
-    def draft(self, changes: Iterable[Change], now: float) -> RulesetDelta:
+    def delta(self, changes: Iterable[Change], now: float) -> RulesetDelta:
         """Works out the changes; ``now`` is the monotonic second. Raises FirewallError for impossible ones."""
-        draft = RulesetDelta(self, now)
+        delta = RulesetDelta(self, now)
         for change in changes:
-            draft.add(change)
-        draft.settle()
-        single, many = draft.filled
+            delta.add(change)
+        delta.settle()
+        single, many = delta.filled
         most_single, most_many = max(self.size, len(self.slots) - self.many), most_for_remotes(self.size)
         if single > most_single or many > max(most_many, self.many):
             raise FirewallError("the table is full")
-        return draft
+        return delta

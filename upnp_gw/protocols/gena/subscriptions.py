@@ -69,7 +69,7 @@ class Delivery:
 @dataclass(slots=True)
 class _Subscription:
     sid: str
-    face: IgdVersion
+    igd_version: IgdVersion
     service: Service
     source: Source
     host: str
@@ -120,7 +120,7 @@ class Subscriptions:
     def serve(
         self,
         method: str,
-        face: IgdVersion,
+        igd_version: IgdVersion,
         service: Service,
         headers: Mapping[str, str],
         source: Source,
@@ -133,10 +133,10 @@ class Subscriptions:
             case RejectedRequest(status, reason):
                 return EventAnswer(status, reason=reason)
             case Subscribe():
-                return self._subscribe(message, face, service, source, now)
+                return self._subscribe(message, igd_version, service, source, now)
         row = self._by_sid.get(message.sid)
         # A SID is good only at its own URL and for its own host: who overheard one cannot end it.
-        if row is None or (row.face, row.service, row.source) != (face, service, source):
+        if row is None or (row.igd_version, row.service, row.source) != (igd_version, service, source):
             return EventAnswer(HTTPStatus.PRECONDITION_FAILED, reason="sid-unknown")
         match message:
             case Renew(_, timeout_s):
@@ -148,16 +148,23 @@ class Subscriptions:
                 return EventAnswer(HTTPStatus.OK)
 
     def _subscribe(
-        self, asked: Subscribe, face: IgdVersion, service: Service, source: Source, now: Instant
+        self, asked: Subscribe, igd_version: IgdVersion, service: Service, source: Source, now: Instant
     ) -> EventAnswer:
-        if not self._properties(face, service, source):
+        if not self._properties(igd_version, service, source):
             return EventAnswer(HTTPStatus.NOT_FOUND, reason="nothing-evented")
         host = self._host_of(source)
         if not self._make_room(host):
             return EventAnswer(HTTPStatus.SERVICE_UNAVAILABLE, reason="full")
         sid = f"uuid:{self._new_uuid()}"
         row = _Subscription(
-            sid, face, service, source, host, asked.callbacks, asked.timeout_s, expires_at=now.boot + PENDING_S
+            sid,
+            igd_version,
+            service,
+            source,
+            host,
+            asked.callbacks,
+            asked.timeout_s,
+            expires_at=now.boot + PENDING_S,
         )
         self._by_sid[sid] = row
         return EventAnswer(HTTPStatus.OK, _granted(row), sid)
@@ -198,7 +205,7 @@ class Subscriptions:
 
     def _message(self, row: _Subscription, now: Instant) -> Delivery | None:
         row.stale = False
-        values = self._properties(row.face, row.service, row.source)
+        values = self._properties(row.igd_version, row.service, row.source)
         changes = {name: value for name, value in values.items() if row.sent.get(name) != value}
         if not changes:
             return None

@@ -96,23 +96,23 @@ def _typed(argument: ArgumentModel, found: Mapping[str, str]) -> int | bool | st
     return number
 
 
-def transport(face: IgdVersion, text: str) -> Transport:
+def transport(igd_version: IgdVersion, text: str) -> Transport:
     """NewProtocol; lower case is understood and never stored (IGD-124). Others: 601, on version 1 402."""
     word = text.strip(SPACE).upper()
     if word not in ("TCP", "UDP"):
-        raise InvalidArgument(601 if face is IgdVersion.IGD2 else 402, "NewProtocol is neither TCP nor UDP")
+        raise InvalidArgument(601 if igd_version is IgdVersion.IGD2 else 402, "NewProtocol is neither TCP nor UDP")
     return Transport(word.lower())
 
 
-def remote_host(face: IgdVersion, text: str) -> IPv4Network | None:
+def remote_host(igd_version: IgdVersion, text: str) -> IPv4Network | None:
     """NewRemoteHost as a network of one address; None: anyone. A host name: 600, on version 1 402."""
     word = text.strip(SPACE)
     if word in WILDCARDS:
         return None
-    return IPv4Network(_address(face, "NewRemoteHost", word))
+    return IPv4Network(_address(igd_version, "NewRemoteHost", word))
 
 
-def internal_client(face: IgdVersion, text: str) -> IPv4Address:
+def internal_client(igd_version: IgdVersion, text: str) -> IPv4Address:
     """NewInternalClient: an IPv4 address that one host can have. Empty: 715, else 600, on version 1 402.
 
     Whether it is the requester, on the LAN and not the gateway is the gate's question, which records its answer.
@@ -120,9 +120,9 @@ def internal_client(face: IgdVersion, text: str) -> IPv4Address:
     word = text.strip(SPACE)
     if not word:
         raise InvalidArgument(715)
-    address = _address(face, "NewInternalClient", word)
+    address = _address(igd_version, "NewInternalClient", word)
     if address.is_unspecified or address.is_multicast:
-        raise InvalidArgument(_malformed(face), "NewInternalClient is not the address of a host")
+        raise InvalidArgument(_malformed(igd_version), "NewInternalClient is not the address of a host")
     return address
 
 
@@ -133,12 +133,12 @@ def description(text: str) -> str:
     return text
 
 
-def _address(face: IgdVersion, name: str, word: str) -> IPv4Address:
+def _address(igd_version: IgdVersion, name: str, word: str) -> IPv4Address:
     try:
         return IPv4Address(word)
     except AddressValueError:
-        raise InvalidArgument(_malformed(face), f"{name} is not an IPv4 address") from None
+        raise InvalidArgument(_malformed(igd_version), f"{name} is not an IPv4 address") from None
 
 
-def _malformed(face: IgdVersion) -> int:
-    return 600 if face is IgdVersion.IGD2 else 402
+def _malformed(igd_version: IgdVersion) -> int:
+    return 600 if igd_version is IgdVersion.IGD2 else 402

@@ -35,7 +35,7 @@ DEFAULT_FRIENDLY_NAME = "upnp-gw"
 class RootDevice:
     """One face as it is announced and served."""
 
-    face: IgdVersion
+    igd_version: IgdVersion
     udns: Mapping[Level, str]
     """``uuid:`` and the UUID in lower case, one for each nested device, the same for ever."""
     config_id: int
@@ -46,27 +46,33 @@ class RootDevice:
     @property
     def path(self) -> str:
         """Where the description is served: the path of LOCATION."""
-        return description_path(self.face)
+        return description_path(self.igd_version)
 
 
 def root_device(
-    face: IgdVersion, root: UUID, *, friendly_name: str, presentation_url: str, token: str, scpds: Iterable[bytes]
+    igd_version: IgdVersion,
+    root: UUID,
+    *,
+    friendly_name: str,
+    presentation_url: str,
+    token: str,
+    scpds: Iterable[bytes],
 ) -> RootDevice:
     """The root device of a face, with its description and the CONFIGID over that and its service descriptions.
 
     ``root`` is the gateway's UUID, ``token`` the secret part of the control paths (SR-10), ``scpds`` the service
     descriptions as they are served. An empty ``presentation_url`` becomes ``/``, the gateway's own page.
     """
-    ids = udns(root, face)
-    tree = fill(face, ids, friendly_name=friendly_name, presentation_url=presentation_url, token=token)
+    ids = udns(root, igd_version)
+    tree = fill(igd_version, ids, friendly_name=friendly_name, presentation_url=presentation_url, token=token)
     number = config_id([etree.tostring(tree), *scpds])
     tree.set("configId", str(number))
-    return RootDevice(face, ids, number, DECLARATION + etree.tostring(tree, encoding="utf-8") + b"\n")
+    return RootDevice(igd_version, ids, number, DECLARATION + etree.tostring(tree, encoding="utf-8") + b"\n")
 
 
-def udns(root: UUID, face: IgdVersion) -> dict[Level, str]:
+def udns(root: UUID, igd_version: IgdVersion) -> dict[Level, str]:
     """The three UDNs of a face, name-based (RFC 9562 section 5.5) from the gateway's UUID."""
-    return {level: f"uuid:{uuid5(root, f'{face.value}/{level.value}')}" for level in Level}
+    return {level: f"uuid:{uuid5(root, f'{igd_version.value}/{level.value}')}" for level in Level}
 
 
 def config_id(documents: Iterable[bytes]) -> int:
@@ -78,19 +84,19 @@ def config_id(documents: Iterable[bytes]) -> int:
 
 
 def fill(
-    face: IgdVersion, ids: Mapping[Level, str], *, friendly_name: str, presentation_url: str, token: str
+    igd_version: IgdVersion, ids: Mapping[Level, str], *, friendly_name: str, presentation_url: str, token: str
 ) -> etree._Element:
     """The template of a face with everything in it but its configId."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True)
-    tree = etree.fromstring(load_descriptor(f"{face.value}.xml"), parser)
+    tree = etree.fromstring(load_descriptor(f"{igd_version.value}.xml"), parser)
     for device in tree.iter(f"{NS}device"):
         _set(device, "UDN", ids[_level(device)])
         _set(device, "modelNumber", __version__)
         for element in device.iterfind(f"{NS}serviceList/{NS}service"):
-            service = _service(face, element)
-            _set(element, "SCPDURL", scpd_path(face, service))
-            _set(element, "controlURL", control_path(token, face, service))
-            _set(element, "eventSubURL", event_path(token, face, service))
+            service = _service(igd_version, element)
+            _set(element, "SCPDURL", scpd_path(igd_version, service))
+            _set(element, "controlURL", control_path(token, igd_version, service))
+            _set(element, "eventSubURL", event_path(token, igd_version, service))
     root = _child(tree, "device")
     _set(root, "friendlyName", shown_name(friendly_name))
     _set(root, "presentationURL", presentation_url or "/")
@@ -107,11 +113,11 @@ def _level(device: etree._Element) -> Level:
     return Level((_child(device, "deviceType").text or "").split(":")[-2])
 
 
-def _service(face: IgdVersion, element: etree._Element) -> Service:
+def _service(igd_version: IgdVersion, element: etree._Element) -> Service:
     urn = _child(element, "serviceType").text or ""
-    service = service_of(face, urn.removeprefix(SERVICE).partition(":")[0])
+    service = service_of(igd_version, urn.removeprefix(SERVICE).partition(":")[0])
     if service is None or service.urn != urn:
-        raise LookupError(f"the description of {face.value} lists {urn}, which that face does not serve")
+        raise LookupError(f"the description of {igd_version.value} lists {urn}, which that face does not serve")
     return service
 
 

@@ -24,7 +24,7 @@ Answer = Values | Fault
 class Caller:
     """Who asks, on which face, and what may be read for it."""
 
-    face: IgdVersion
+    igd_version: IgdVersion
     source: Source
     view: View
     default_connection: str
@@ -32,7 +32,7 @@ class Caller:
 
     @property
     def via(self) -> Via:
-        return self.face.via
+        return self.igd_version.via
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,17 +24,19 @@ def evented_properties(
     Raises KeyError for a variable that a description calls evented and no service reads: a defect of ours.
     """
     evented: dict[tuple[IgdVersion, str], dict[str, Variable]] = {
-        (face, service): {name: ROWS[service].variables[name] for name, sent in model.variables.items() if sent}
-        for (face, service), model in models.items()
+        (igd_version, service): {
+            name: ROWS[service].variables[name] for name, sent in model.variables.items() if sent
+        }
+        for (igd_version, service), model in models.items()
     }
 
-    connections = {face: default_connection_service(face, own) for face, own in udns.items()}
+    connections = {igd_version: default_connection_service(igd_version, own) for igd_version, own in udns.items()}
 
-    def properties(face: IgdVersion, service: Service, source: Source) -> dict[str, str]:
-        readers = evented.get((face, service.name))
+    def properties(igd_version: IgdVersion, service: Service, source: Source) -> dict[str, str]:
+        readers = evented.get((igd_version, service.name))
         if not readers:
             return {}
-        caller = Caller(face, source, view, connections[face])
+        caller = Caller(igd_version, source, view, connections[igd_version])
         return {name: shown(read(caller)) for name, read in readers.items()}
 
     return properties

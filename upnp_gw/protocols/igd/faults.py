@@ -91,11 +91,11 @@ REFUSALS: dict[IgdVersion, dict[Refusal, int]] = {
 """Face -> refusal -> code. Complete: a refusal without a row is a defect."""
 
 
-def fault_of(face: IgdVersion, refused: Refused, special: dict[Refusal, int] | None = None) -> Fault:
+def fault_of(igd_version: IgdVersion, refused: Refused, special: dict[Refusal, int] | None = None) -> Fault:
     """The fault for a refusal; ``special`` are codes that one action sends instead.
 
     The reason and the decision's id go along: the operator finds the decision by it.
     """
-    code = (special or {}).get(refused.refusal, REFUSALS[face][refused.refusal])
+    code = (special or {}).get(refused.refusal, REFUSALS[igd_version][refused.refusal])
     decision = f" [{refused.decision}]" if refused.decision else ""
     return Fault(code, f"{refused.reason}{decision}")

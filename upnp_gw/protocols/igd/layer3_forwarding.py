@@ -8,11 +8,11 @@ from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd_services import IgdVersion, Level, service_of
 
 
-def default_connection_service(face: IgdVersion, udns: Mapping[Level, str]) -> str:
+def default_connection_service(igd_version: IgdVersion, udns: Mapping[Level, str]) -> str:
     """DefaultConnectionService: ``uuid:...:WANConnectionDevice:v,urn:upnp-org:serviceId:WANIPConn1``."""
-    service = service_of(face, "WANIPConnection")
+    service = service_of(igd_version, "WANIPConnection")
     assert service is not None
-    device = f"{udns[Level.CONNECTION]}:{Level.CONNECTION.value}:{face.version}"
+    device = f"{udns[Level.CONNECTION]}:{Level.CONNECTION.value}:{igd_version.version}"
     return f"{device},urn:upnp-org:serviceId:{service.service_id}"
 
 

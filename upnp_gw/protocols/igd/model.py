@@ -58,6 +58,6 @@ def service_description(service: Service) -> bytes:
     return load_descriptor(f"{service.name}{service.version}.xml")
 
 
-def service_descriptions(face: IgdVersion) -> dict[str, bytes]:
+def service_descriptions(igd_version: IgdVersion) -> dict[str, bytes]:
     """URL path -> SCPD of every service of a face, in the order of ``faces.SERVICES``."""
-    return {scpd_path(face, service): service_description(service) for service in SERVICES[face]}
+    return {scpd_path(igd_version, service): service_description(service) for service in SERVICES[igd_version]}

@@ -42,13 +42,13 @@ NOTHING_IN_RANGE = {Refusal.NO_SUCH: 730}
 
 def add(caller: Caller, arguments: Arguments) -> PendingAction:
     request = _map_request(caller, arguments, PortChoice.EXACT)
-    return PendingAction(request, partial(_added, caller.face))
+    return PendingAction(request, partial(_added, caller.igd_version))
 
 
 def add_any(caller: Caller, arguments: Arguments) -> PendingAction:
     """As AddPortMapping, but where the port is taken the gateway chooses another. Port 0: any (IGD-173)."""
     request = _map_request(caller, arguments, PortChoice.SUGGESTED)
-    return PendingAction(request, partial(_added_any, caller.face))
+    return PendingAction(request, partial(_added_any, caller.igd_version))
 
 
 def delete(caller: Caller, arguments: Arguments) -> Answer | PendingAction:
@@ -58,20 +58,20 @@ def delete(caller: Caller, arguments: Arguments) -> Answer | PendingAction:
     if arguments.text("NewProtocol").strip(SPACE):
         request = UnmapRequest(caller.via, caller.source, _key(caller, arguments))
     else:
-        remote = remote_host(caller.face, arguments.text("NewRemoteHost"))
+        remote = remote_host(caller.igd_version, arguments.text("NewRemoteHost"))
         request = UnmapPortRequest(caller.via, caller.source, port, remote)
     if port == 0:
         return Fault(714)  # wildcards are not offered, so there is none to delete
-    return PendingAction(request, partial(_deleted, caller.face))
+    return PendingAction(request, partial(_deleted, caller.igd_version))
 
 
 def delete_range(caller: Caller, arguments: Arguments) -> PendingAction:
-    protocol = transport(caller.face, arguments.text("NewProtocol"))
+    protocol = transport(caller.igd_version, arguments.text("NewProtocol"))
     start, end = _range(arguments)
     request = UnmapRangeRequest(
         caller.via, caller.source, protocol, start, end, everyone=arguments.flag("NewManage")
     )
-    return PendingAction(request, partial(_deleted_range, caller.face))
+    return PendingAction(request, partial(_deleted_range, caller.igd_version))
 
 
 def get_generic(caller: Caller, arguments: Arguments) -> Answer:
@@ -94,13 +94,13 @@ def get_specific(caller: Caller, arguments: Arguments) -> Answer:
         case None:
             return Fault(714)
         case Refused() as refused:
-            return fault_of(caller.face, refused)
+            return fault_of(caller.igd_version, refused)
         case found:
             return _entry(caller, found)
 
 
 def get_list(caller: Caller, arguments: Arguments) -> Answer:
-    protocol = transport(caller.face, arguments.text("NewProtocol"))
+    protocol = transport(caller.igd_version, arguments.text("NewProtocol"))
     start, end = _range(arguments)
     found = caller.view.in_range(
         caller.source, protocol, start, end, arguments.flag("NewManage"), arguments.number("NewNumberOfPorts")
@@ -121,13 +121,15 @@ def _entry(caller: Caller, mapping: Mapping) -> Values:
 
 
 def _map_request(caller: Caller, arguments: Arguments, choice: PortChoice) -> MapRequest:
-    face = caller.face
-    protocol = transport(face, arguments.text("NewProtocol"))
-    client = internal_client(face, arguments.text("NewInternalClient"))
+    igd_version = caller.igd_version
+    protocol = transport(igd_version, arguments.text("NewProtocol"))
+    client = internal_client(igd_version, arguments.text("NewInternalClient"))
     internal_port = arguments.number("NewInternalPort")
     if internal_port == 0:
-        raise InvalidArgument(732) if face is IgdVersion.IGD2 else InvalidArgument(402, "NewInternalPort is 0")
-    remote = remote_host(face, arguments.text("NewRemoteHost"))
+        raise (
+            InvalidArgument(732) if igd_version is IgdVersion.IGD2 else InvalidArgument(402, "NewInternalPort is 0")
+        )
+    remote = remote_host(igd_version, arguments.text("NewRemoteHost"))
     external_port = arguments.number("NewExternalPort")
     if external_port == 0 and choice is PortChoice.EXACT:
         raise InvalidArgument(716)
@@ -138,23 +140,23 @@ def _map_request(caller: Caller, arguments: Arguments, choice: PortChoice) -> Ma
         internal=Endpoint(client, internal_port),
         external_port=external_port,
         choice=choice,
-        lifetime_s=_lifetime(face, arguments.number("NewLeaseDuration")),
+        lifetime_s=_lifetime(igd_version, arguments.number("NewLeaseDuration")),
         remote=remote,
         enabled=arguments.flag("NewEnabled"),
         description=description(arguments.text("NewPortMappingDescription")),
     )
 
 
-def _lifetime(face: IgdVersion, asked_s: int) -> int | None:
+def _lifetime(igd_version: IgdVersion, asked_s: int) -> int | None:
     """0 is as long as possible on both faces: clients ask for 0 and never again (design section 8)."""
     if asked_s == 0:
         return None
-    return min(asked_s, LEASE_MAX_V2) if face is IgdVersion.IGD2 else asked_s
+    return min(asked_s, LEASE_MAX_V2) if igd_version is IgdVersion.IGD2 else asked_s
 
 
 def _key(caller: Caller, arguments: Arguments) -> MappingKey:
-    protocol = transport(caller.face, arguments.text("NewProtocol"))
-    remote = remote_host(caller.face, arguments.text("NewRemoteHost"))
+    protocol = transport(caller.igd_version, arguments.text("NewProtocol"))
+    remote = remote_host(caller.igd_version, arguments.text("NewRemoteHost"))
     return MappingKey(protocol, None, arguments.number("NewExternalPort"), remote)
 
 
@@ -165,25 +167,25 @@ def _range(arguments: Arguments) -> tuple[int, int]:
     return start, end
 
 
-def _added(face: IgdVersion, reply: Reply) -> Answer:
-    return fault_of(face, reply) if isinstance(reply, Refused) else {}
+def _added(igd_version: IgdVersion, reply: Reply) -> Answer:
+    return fault_of(igd_version, reply) if isinstance(reply, Refused) else {}
 
 
-def _added_any(face: IgdVersion, reply: Reply) -> Answer:
+def _added_any(igd_version: IgdVersion, reply: Reply) -> Answer:
     match reply:
         case Refused():
-            return fault_of(face, reply, ANY_CONFLICT)
+            return fault_of(igd_version, reply, ANY_CONFLICT)
         case Granted():
             return {"NewReservedPort": reply.mapping.key.external_port}
         case Removed():
             raise TypeError("a mapping was asked for, not a removal")
 
 
-def _deleted(face: IgdVersion, reply: Reply) -> Answer:
-    return fault_of(face, reply) if isinstance(reply, Refused) else {}
+def _deleted(igd_version: IgdVersion, reply: Reply) -> Answer:
+    return fault_of(igd_version, reply) if isinstance(reply, Refused) else {}
 
 
-def _deleted_range(face: IgdVersion, reply: Reply) -> Answer:
+def _deleted_range(igd_version: IgdVersion, reply: Reply) -> Answer:
     if isinstance(reply, Refused):
-        return fault_of(face, reply, NOTHING_IN_RANGE)
+        return fault_of(igd_version, reply, NOTHING_IN_RANGE)
     return {} if isinstance(reply, Removed) and reply.mappings else Fault(730)

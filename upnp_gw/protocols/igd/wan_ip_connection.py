@@ -31,18 +31,20 @@ def uptime(caller: Caller) -> int:
 def set_connection_type(caller: Caller, arguments: Arguments) -> Answer:
     if arguments.text("NewConnectionType").strip(SPACE) not in CONNECTION_TYPES:
         return Fault(601)
-    return Fault(731 if caller.face is IgdVersion.IGD2 else 501, "the gateway configures its connection itself")
+    return Fault(
+        731 if caller.igd_version is IgdVersion.IGD2 else 501, "the gateway configures its connection itself"
+    )
 
 
 def request_connection(caller: Caller, _: Arguments) -> Answer:
     """Version 1 clients may ask before they map: success where nothing is left to do."""
-    if caller.face is IgdVersion.IGD1 and caller.view.wan().connected:
+    if caller.igd_version is IgdVersion.IGD1 and caller.view.wan().connected:
         return {}
-    return Fault(606 if caller.face is IgdVersion.IGD2 else 501, "the gateway connects by itself")
+    return Fault(606 if caller.igd_version is IgdVersion.IGD2 else 501, "the gateway connects by itself")
 
 
 def force_termination(caller: Caller, _: Arguments) -> Answer:
-    return Fault(606 if caller.face is IgdVersion.IGD2 else 501, "the gateway stays connected")
+    return Fault(606 if caller.igd_version is IgdVersion.IGD2 else 501, "the gateway stays connected")
 
 
 def get_status_info(caller: Caller, _: Arguments) -> Answer:

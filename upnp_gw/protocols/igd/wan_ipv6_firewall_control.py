@@ -114,7 +114,7 @@ def on_pinhole(action: Found) -> Callable[[Caller, Arguments], Outcome]:
             case None:
                 return Fault(704)
             case Refused() as refused:
-                return fault_of(caller.face, refused, CODES)
+                return fault_of(caller.igd_version, refused, CODES)
             case found:
                 return action(caller, found, arguments)
 
@@ -172,12 +172,12 @@ def _added(caller: Caller, reply: Reply) -> Answer:
         case Granted(mapping):
             return {"UniqueID": mapping.unique_id}
         case Refused():
-            return fault_of(caller.face, reply, CODES)
+            return fault_of(caller.igd_version, reply, CODES)
     raise TypeError("a pinhole was asked for, not a removal")
 
 
 def _done(caller: Caller, reply: Reply) -> Answer:
-    return fault_of(caller.face, reply, CODES) if isinstance(reply, Refused) else {}
+    return fault_of(caller.igd_version, reply, CODES) if isinstance(reply, Refused) else {}
 
 
 ROWS = ServiceRows(

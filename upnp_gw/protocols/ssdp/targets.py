@@ -32,9 +32,9 @@ def notify_set(root: RootDevice) -> tuple[SsdpTarget, ...]:
     device, one for each service, each at its highest version only."""
     rows = [SsdpTarget(root, ROOT_DEVICE, f"{root.udns[Level.ROOT]}::{ROOT_DEVICE}")]
     for level in Level:
-        udn, urn = root.udns[level], level.urn(root.face)
+        udn, urn = root.udns[level], level.urn(root.igd_version)
         rows += [SsdpTarget(root, udn, udn), SsdpTarget(root, urn, f"{udn}::{urn}")]
-    for service in SERVICES[root.face]:
+    for service in SERVICES[root.igd_version]:
         rows.append(SsdpTarget(root, service.urn, f"{root.udns[service.level]}::{service.urn}"))
     return tuple(rows)
 

@@ -59,21 +59,21 @@ class Control:
         self._recount = recount
 
     async def serve(
-        self, face: IgdVersion, service: Service, source: Source, headers: Mapping[str, str], body: bytes
+        self, igd_version: IgdVersion, service: Service, source: Source, headers: Mapping[str, str], body: bytes
     ) -> ControlAnswer:
         """The answer to a call; ``headers`` finds names in any case. Never raises for what a client sent."""
         try:
             call = parse_call(headers, body)
         except UnreadableBody as error:
-            return self._unreadable(face, service, body, error)
+            return self._unreadable(igd_version, service, body, error)
         except SoapError as error:
             return _not_a_call(error)
-        caller = Caller(face, source, self._view, self._default_connections[face])
+        caller = Caller(igd_version, source, self._view, self._default_connections[igd_version])
         if call.is_query:
             return self._query(caller, service, call)
-        served, service = self._where(face, service, call.action)
-        caller = replace(caller, face=served)
-        model = self._models[caller.face, service.name]
+        served, service = self._where(igd_version, service, call.action)
+        caller = replace(caller, igd_version=served)
+        model = self._models[caller.igd_version, service.name]
         outcome = perform(ROWS[service.name], model, caller, call.action, call.arguments)
         if isinstance(outcome, PendingAction):
             outcome = await self._change(outcome)
@@ -84,28 +84,30 @@ class Control:
         arguments = out_arguments(model.actions[call.action], outcome)
         return ControlAnswer(HTTPStatus.OK, build_response(call.response_urn(service), call.action, arguments))
 
-    def _unreadable(self, face: IgdVersion, service: Service, body: bytes, error: UnreadableBody) -> ControlAnswer:
+    def _unreadable(
+        self, igd_version: IgdVersion, service: Service, body: bytes, error: UnreadableBody
+    ) -> ControlAnswer:
         """Names the argument that cannot be read: of a bare status a control point's user learns nothing."""
-        served, service = self._where(face, service, error.action)
+        served, service = self._where(igd_version, service, error.action)
         declared = self._models[served, service.name].actions.get(error.action)
         inputs = declared.inputs if declared is not None else ()
         name = unreadable_argument(body, (argument.name for argument in inputs))
         return _not_a_call(error) if name is None else _failed(Fault(402, f"{name} cannot be read"), error.reason)
 
-    def _where(self, face: IgdVersion, service: Service, action: str) -> tuple[IgdVersion, Service]:
+    def _where(self, igd_version: IgdVersion, service: Service, action: str) -> tuple[IgdVersion, Service]:
         """Face and service that serve an action: upnpc -n and -N send AddAnyPortMapping and
         DeletePortMappingRange to the IGD:1 service that they found, so what only version 2 declares is version
         2's, codes and all (docs/decisions/0012)."""
         names = (service.name, ELSEWHERE.get(service.name, service.name))
-        for of, name in ((face, service.name), *((IgdVersion.IGD2, name) for name in names)):
+        for of, name in ((igd_version, service.name), *((IgdVersion.IGD2, name) for name in names)):
             model, found = self._models.get((of, name)), service_of(of, name)
             if model is not None and found is not None and action in model.actions:
                 return of, found
-        return face, service
+        return igd_version, service
 
     def _query(self, caller: Caller, service: Service, call: Call) -> ControlAnswer:
         name = dict(call.arguments).get("varName", "").strip()
-        value = query(ROWS[service.name], self._models[caller.face, service.name], caller, name)
+        value = query(ROWS[service.name], self._models[caller.igd_version, service.name], caller, name)
         if isinstance(value, Fault):
             return _failed(value)
         return ControlAnswer(HTTPStatus.OK, build_query_response(value))

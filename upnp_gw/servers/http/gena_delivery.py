@@ -61,7 +61,7 @@ class GenaDelivery:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def serve(
-        self, method: str, face: IgdVersion, service: Service, headers: Mapping[str, str], source: Source
+        self, method: str, igd_version: IgdVersion, service: Service, headers: Mapping[str, str], source: Source
     ) -> EventAnswer:
         """Answers SUBSCRIBE and UNSUBSCRIBE. ``source`` is on a LAN: the HTTP server has made sure (IGD-200).
 
@@ -69,7 +69,7 @@ class GenaDelivery:
         """
         if self._loop is None:
             return EventAnswer(HTTPStatus.SERVICE_UNAVAILABLE, reason="stopped")
-        answer = self._table.serve(method, face, service, headers, source, self._clock())
+        answer = self._table.serve(method, igd_version, service, headers, source, self._clock())
         if answer.reason:
             self._count(answer.reason, "refused a subscription of %s: %s", source.address, answer.reason)
         self._pump()

@@ -36,13 +36,13 @@ class ServedDocument:
 
 @dataclass(frozen=True, slots=True)
 class ControlUrl:
-    face: IgdVersion
+    igd_version: IgdVersion
     service: Service
 
 
 @dataclass(frozen=True, slots=True)
 class EventUrl:
-    face: IgdVersion
+    igd_version: IgdVersion
     service: Service
 
 
@@ -60,17 +60,17 @@ def routes(documents: Mapping[str, bytes], token: str) -> dict[str, Resource]:
     """Path -> what is there. Control and event paths exist for the faces whose description is served."""
     table: dict[str, Resource] = {"/": ServedDocument(PAGE, 'text/html; charset="utf-8"')}
     table |= {path: ServedDocument(body) for path, body in documents.items()}
-    for face in IgdVersion:
-        if description_path(face) in documents:
-            for service in SERVICES[face]:
-                table[control_path(token, face, service)] = ControlUrl(face, service)
-                table[event_path(token, face, service)] = EventUrl(face, service)
+    for igd_version in IgdVersion:
+        if description_path(igd_version) in documents:
+            for service in SERVICES[igd_version]:
+                table[control_path(token, igd_version, service)] = ControlUrl(igd_version, service)
+                table[event_path(token, igd_version, service)] = EventUrl(igd_version, service)
     return table
 
 
 def new_paths(documents: Mapping[str, bytes]) -> dict[str, str]:
     """Path of the version 1 description -> the version 2 one in its place for ``NEW_AGENT``."""
-    both = {description_path(face) for face in IgdVersion} <= documents.keys()
+    both = {description_path(igd_version) for igd_version in IgdVersion} <= documents.keys()
     return {description_path(IgdVersion.IGD1): description_path(IgdVersion.IGD2)} if both else {}
 
 

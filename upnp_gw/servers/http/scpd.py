@@ -39,13 +39,13 @@ async def load_service_models(documents: Mapping[str, bytes]) -> ServiceModels:
     """
     factory = UpnpFactory(_Documents(documents))
     models: dict[tuple[IgdVersion, str], ServiceModel] = {}
-    for face in IgdVersion:
-        if description_path(face) not in documents:
+    for igd_version in IgdVersion:
+        if description_path(igd_version) not in documents:
             continue
-        device = await factory.async_create_device(f"{BASE}{description_path(face)}")
+        device = await factory.async_create_device(f"{BASE}{description_path(igd_version)}")
         loaded = {service.service_type: service for service in device.all_services}
-        for service in SERVICES[face]:
-            models[face, service.name] = _service(loaded[service.urn])
+        for service in SERVICES[igd_version]:
+            models[igd_version, service.name] = _service(loaded[service.urn])
     return models
 
 

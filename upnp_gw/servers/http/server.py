@@ -62,7 +62,7 @@ class Eventing(Protocol):
     """What the server needs of ``servers.gena``."""
 
     def serve(
-        self, method: str, face: IgdVersion, service: Service, headers: Mapping[str, str], source: Source
+        self, method: str, igd_version: IgdVersion, service: Service, headers: Mapping[str, str], source: Source
     ) -> EventReply: ...
 
     def delivered(self, sid: str) -> None:
@@ -103,7 +103,9 @@ class HttpServer:
         self._old_paths = old_paths(documents)
         self._new_paths = new_paths(documents)
         self._limits = limits or HttpLimits()
-        default_connections = {face: default_connection_service(face, udns[face]) for face in udns}
+        default_connections = {
+            igd_version: default_connection_service(igd_version, udns[igd_version]) for igd_version in udns
+        }
         self._control = Control(models, view, handle, default_connections, self._limits.backend_s, recount)
         self._eventing = eventing
         self._network = network
@@ -244,7 +246,7 @@ class HttpServer:
 
     async def _call(self, request: web.BaseRequest, url: ControlUrl, source: Source) -> web.Response:
         body = await read_body(request, self._limits.body_s)
-        answer = await self._control.serve(url.face, url.service, source, request.headers, body)
+        answer = await self._control.serve(url.igd_version, url.service, source, request.headers, body)
         if answer.status not in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR):
             raise BadRequest(answer.status, answer.reason)
         if answer.reason.startswith("fault-"):
@@ -258,7 +260,7 @@ class HttpServer:
     def _subscription(
         self, request: web.BaseRequest, url: EventUrl, source: Source
     ) -> tuple[web.Response, str | None]:
-        answer = self._eventing.serve(request.method, url.face, url.service, request.headers, source)
+        answer = self._eventing.serve(request.method, url.igd_version, url.service, request.headers, source)
         if answer.status != HTTPStatus.OK:
             self._refusals.counts[f"event-{answer.status}"] += 1
         response = self._response(answer.status, b"", None)

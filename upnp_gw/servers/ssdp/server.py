@@ -85,7 +85,7 @@ class Ssdp:
         sender_of: Callable[[Source], Hashable],
         uniform: Uniform = random.uniform,
     ) -> None:
-        ordered = tuple(sorted(roots, key=lambda root: root.face.version))
+        ordered = tuple(sorted(roots, key=lambda root: root.igd_version.version))
         self.voice = MessageIdentity(ordered, server_token(os.uname().release), max_age_s, http_port)
         self.drops: Counter[str] = Counter()
         """Datagrams not answered, and messages not sent, by reason."""
