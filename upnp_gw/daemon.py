@@ -20,6 +20,7 @@ from upnp_gw.control.operator import DaemonInfo, GatewayOperator
 from upnp_gw.control.policy import PolicyCommands
 from upnp_gw.control.server import Claim, ControlServer
 from upnp_gw.doctor import examine
+from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.environment import Environment
 from upnp_gw.engine.evidence_collector import EvidenceCollector
 from upnp_gw.engine.gateway import Gateway
@@ -27,7 +28,6 @@ from upnp_gw.engine.obstacles import Obstacles
 from upnp_gw.engine.other_tables import OtherTables, served_ports
 from upnp_gw.engine.policy_files import APPROVED, Enforcer, Policies
 from upnp_gw.engine.policy_reload import Reload
-from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.engine.reserved_ports import ReservedPorts
 from upnp_gw.engine.scheduler import Scheduler
 from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
@@ -149,7 +149,7 @@ class Daemon:
         self._others = OtherTables(lambda: self._around.network, nftables, served_ports(config))
         self._around.ports = ReservedPorts(listeners.ports, self._others)
         self._hindrances = Obstacles(lambda: self._around.network, self._others)
-        self._operations = RequestOperations(
+        self._decider = Decider(
             policy=policy,
             ledger=Ledger(),
             environment=self._around,
@@ -160,7 +160,7 @@ class Daemon:
             lenient_nonces=config.nonce_check == "lenient",
             on_reload=config.on_reload,
         )
-        self.gateway = Gateway(self._operations, firewall, self._store, self.events, self._settings)
+        self.gateway = Gateway(self._decider, firewall, self._store, self.events, self._settings)
         self._stack.push_async_callback(self.gateway.stop, config.flush_on_stop)
         await self.gateway.start()
         await self._others.refresh()
@@ -179,7 +179,7 @@ class Daemon:
         self._upkeep.start()
 
     async def _start_witness(self) -> None:
-        self._witness = EvidenceCollector(self._operations, self._store)
+        self._witness = EvidenceCollector(self._decider, self._store)
         await self._witness.load(self.gateway.books.devices.now)
         self.events.subscribe(self._witness.on_event)
         self._upkeep.on_counted = self._witness.on_counted
@@ -197,8 +197,8 @@ class Daemon:
     async def _start_servers(self) -> None:
         config = self.config
         view = LedgerView(
-            self._operations.ledger,
-            self._operations.device_of,
+            self._decider.ledger,
+            self._decider.device_of,
             lambda: self._around.network,
             clock,
             self._counters.wan_counters,
@@ -227,7 +227,7 @@ class Daemon:
         self._spawn(device_commands.keep())
         policy_commands = PolicyCommands(self.gateway, self._store, self._enforcer, self._reload, operator.decision)
         advice = EvidenceCommands(
-            self._operations, self._witness, self._enforcer.policies, self._upkeep.count, self._netwatch.probe
+            self._decider, self._witness, self._enforcer.policies, self._upkeep.count, self._netwatch.probe
         )
         control = ControlServer(
             operator, config.runtime_dir, claim=self._claim, more=[device_commands, policy_commands, advice]
@@ -251,7 +251,7 @@ class Daemon:
         return FirewallSettings(
             mode=self.config.firewall,
             network=self._around.network,
-            size=max(1, self._operations.policy.limits.total_mappings),
+            size=max(1, self._decider.policy.limits.total_mappings),
             hairpin=self.config.hairpin,
             allow_other_forward=self.config.allow_other_forward,
             http_port=self.config.http_port,

@@ -85,7 +85,7 @@ async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     home: ReloadFixture, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await home.gateway_fixture.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
-    before = home.gateway_fixture.operations.policy.digest
+    before = home.gateway_fixture.decider.policy.digest
     home.file.write_text(POLICY.replace("3000-4000", "1-2000"))
     assert (await command(upnp_gw, "reload")).exit_code == 0
     told = await command(upnp_gw, "explain", "d1", "--all")
@@ -102,7 +102,7 @@ async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     assert "(games: room 2/2)" in told.output
     assert "clamp 7d -> 4h" in told.output
     assert "granted by rule games, lease 4h" in told.output
-    for of_now in ("CHARGED", "1-2000", home.gateway_fixture.operations.policy.digest):
+    for of_now in ("CHARGED", "1-2000", home.gateway_fixture.decider.policy.digest):
         assert of_now not in told.output
     assert fits(told)
 
@@ -142,7 +142,7 @@ def test_facts_are_told_in_words(facts: dict[str, object], says: str) -> None:
 
 async def test_try_changes_nothing(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
     await home.gateway_fixture.granted(3001)
-    before = home.gateway_fixture.operations.ledger.numbers.decision
+    before = home.gateway_fixture.decider.ledger.numbers.decision
     answer = await command(upnp_gw, "try", "udp", "3074", "--device", "ps5", "--via", "pcp", "--ttl", "7d")
     assert answer.exit_code == 0, answer.output
     assert "room 1/2" in answer.output
@@ -152,7 +152,7 @@ async def test_try_changes_nothing(home: ReloadFixture, upnp_gw: Run, tmp_path: 
     assert "forbidden by rule admin" in denied.output
     other = await command(upnp_gw, "try", "tcp", "3001", "--from", CONSOLE_IP, "--for", PC_IP)
     assert "a device may only map ports to itself" in other.output
-    assert home.gateway_fixture.operations.ledger.numbers.decision == before
+    assert home.gateway_fixture.decider.ledger.numbers.decision == before
     assert home.gateway_fixture.ports == {(Transport.TCP, 3001)}
     file = tmp_path / "ports.toml"
     file.write_text('version = 1\n[[grant]]\nname = "g"\nwho = "*"\nremote_ports = [443]\n')
@@ -217,7 +217,7 @@ async def test_the_log_shows_of_a_reload_what_it_changed(home: ReloadFixture, up
     again = [("reload", "m1", True), ("reload", "m2", True)]
     assert sorted(await seen("--all")) == sorted(before + again)
     assert (await seen("--limit", "1")) == before[1:], "the limit counts what is shown"
-    row = home.gateway_fixture.operations.ledger.table.get("m2")
+    row = home.gateway_fixture.decider.ledger.table.get("m2")
     assert row is not None
     assert (await command(upnp_gw, "explain", row.decision)).exit_code == 0, "the decision in force is kept"
     home.file.write_text(POLICY.replace('"games"', '"play"').replace("3000-4000", "3000-3010"))
@@ -253,7 +253,7 @@ async def test_policy_show_and_diff(home: ReloadFixture, upnp_gw: Run, tmp_path:
 
 async def test_policy_diff_says_what_it_compares(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
     await home.gateway_fixture.granted(3001)
-    digest = home.gateway_fixture.operations.policy.digest
+    digest = home.gateway_fixture.decider.policy.digest
     in_force = f"{digest}, since {words.local(datetime.fromtimestamp(home.gateway_fixture.clock.now.wall, UTC))}"
     file, other = home.file, tmp_path / "other.toml"
     other.write_text(POLICY)

@@ -76,12 +76,12 @@ async def test_the_event_stream_and_the_status_count_the_waiting_questions(tmp_p
             "question 1; 1 question waits: upnp-gw queue",
             "question 2; 2 questions wait: upnp-gw queue",
         ]
-        operations, wall = here.home.operations, here.home.clock.now.wall
-        assert len(questions_waiting(operations, wall)) == 2
+        decider, wall = here.home.decider, here.home.clock.now.wall
+        assert len(questions_waiting(decider, wall)) == 2
         written(await here.device_commands.deny("1", api.Deny()))
-        assert len(questions_waiting(operations, wall)) == 1
-        operations.policy = replace(operations.policy, limits=replace(operations.policy.limits, max_hold_s=60))
-        assert questions_waiting(operations, wall) == []
+        assert len(questions_waiting(decider, wall)) == 1
+        decider.policy = replace(decider.policy, limits=replace(decider.policy.limits, max_hold_s=60))
+        assert questions_waiting(decider, wall) == []
 
 
 async def test_a_yes_for_an_unnamed_device_names_it(tmp_path: Path) -> None:
@@ -434,10 +434,10 @@ async def test_questions_and_devices_outlive_a_restart(tmp_path: Path) -> None:
         clock.pass_s(1)
         await here.home.refused(8081, PC_IP, via=Via.PCP, nonce=b"n" * 12)
         before = await here.device_commands.queue()
-        seen = here.home.operations.history.devices(clock())
+        seen = here.home.decider.history.devices(clock())
     async with served(tmp_path, clock=clock) as here:
         assert [q.number for q in await here.device_commands.queue()] == [q.number for q in before] == [1, 2]
-        assert here.home.operations.history.devices(clock()) == seen
+        assert here.home.decider.history.devices(clock()) == seen
         written(await here.device_commands.approve("2", api.Approve()))
         await here.home.refused(8082)
         assert [question.number for question in await here.device_commands.queue()] == [1, 3]

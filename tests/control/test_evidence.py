@@ -46,7 +46,7 @@ class Home:
         self.policies.load()
         self.probed: list[IPAddress] = []
         self.advice = EvidenceCommands(
-            made.operations, made.evidence_collector, self.policies, made.scheduler.count, self.probe
+            made.decider, made.evidence_collector, self.policies, made.scheduler.count, self.probe
         )
         self.counted: dict[str, int] = {}
 

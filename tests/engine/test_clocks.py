@@ -25,7 +25,7 @@ async def test_a_wall_clock_that_jumps_moves_no_lease(tmp_path: Path, seconds: f
         jump(clock, seconds)
         await home.sweep()
         assert home.ports == {(TCP, 8080)}
-        again = home.operations.ledger.table.get(first.mapping.id)
+        again = home.decider.ledger.table.get(first.mapping.id)
         assert again is not None
         assert again.until - clock().boot == left
         joined = await home.granted(9000, via=Via.NATPMP, lifetime=600)
@@ -46,7 +46,7 @@ async def test_a_restart_after_a_jump_goes_by_the_boots_own_clock(tmp_path: Path
     jump(clock, seconds)
     clock.pass_s(400)
     async with gateway_fixture(tmp_path, clock=clock) as home:
-        (mapping,) = home.operations.ledger.table
+        (mapping,) = home.decider.ledger.table
         assert mapping.until - clock().boot == 600
         assert home.ports == {(TCP, 8080)}
 
@@ -58,7 +58,7 @@ async def test_a_clock_set_back_over_a_reboot_gives_no_lease_new_life(tmp_path: 
         await home.granted(8080, lifetime=1000)
     clock.now = Instant(5.0, 100.0)
     async with gateway_fixture(tmp_path, clock=clock, boot="boot-2") as home:
-        (mapping,) = home.operations.ledger.table
+        (mapping,) = home.decider.ledger.table
         assert mapping.until - clock().boot == 1000, "what was left at the last write, no more"
 
 
@@ -67,11 +67,11 @@ async def test_incidents_and_rates_do_not_last_longer_for_a_clock_set_back(tmp_p
     async with gateway_fixture(tmp_path, clock=clock) as home:
         for port in range(5000, 5027):
             await home.map(port)
-        assert home.operations.history.incidents(clock())
+        assert home.decider.history.incidents(clock())
         jump(clock, -YEAR_S)
         clock.pass_s(86400)
         await home.sweep()
-        assert not home.operations.history.incidents(clock()), "it ended by the boot's clock"
+        assert not home.decider.history.incidents(clock()), "it ended by the boot's clock"
 
 
 async def test_a_suspend_ends_what_ran_out_in_it_and_renews_the_rest(tmp_path: Path) -> None:
@@ -83,6 +83,6 @@ async def test_a_suspend_ends_what_ran_out_in_it_and_renews_the_rest(tmp_path: P
         clock.pass_s(8 * 3600)
         await home.sweep()
         assert home.ports == {(TCP, 3074)}
-        still = home.operations.ledger.table.get(held.mapping.id)
+        still = home.decider.ledger.table.get(held.mapping.id)
         assert still is not None
         assert still.until == held.mapping.until

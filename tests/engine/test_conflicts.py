@@ -56,7 +56,7 @@ async def test_add_explain_and_try_name_the_holder(tmp_path: Path) -> None:
             assert told is not None
             assert told.decision is not None
             assert (told.verdict, told.holder, told.decision.holder) == ("busy", holder, holder)
-        numbers = replace(home.gateway_fixture.operations.ledger.numbers)
+        numbers = replace(home.gateway_fixture.decider.ledger.numbers)
         tried = await home.policy_commands.trial(api.Trial(address=PC_IP, transport=TCP, internal_port=8080))
         assert isinstance(tried, api.Explained)
         assert (tried.verdict, tried.refusal, tried.holder) == ("busy", "conflict", holder)
@@ -69,7 +69,7 @@ async def test_add_explain_and_try_name_the_holder(tmp_path: Path) -> None:
         )
         assert isinstance(own, api.Explained)
         assert (own.verdict, own.holder) == ("allow", None), "it would renew its own"
-        assert home.gateway_fixture.operations.ledger.numbers == numbers, "a trial uses up no number"
+        assert home.gateway_fixture.decider.ledger.numbers == numbers, "a trial uses up no number"
         await home.gateway_fixture.unmap(8080)
         await home.gateway_fixture.sweep()
         gone = await home.policy_commands.explain(str(refused.decision))

@@ -87,7 +87,7 @@ async def test_every_mapping_to_the_address_is_shut_at_once_and_its_flows_are_cu
             await told(home, AddressContested(ADDRESS, "lan0"))
             assert ports(home) == {8003}
             assert sorted(cut.external_port for cut in home.firewall.cuts) == [8000, 8001, 8002]
-            shown = [Serializer(home.gateway).mapping(row) for row in home.operations.ledger.table]
+            shown = [Serializer(home.gateway).mapping(row) for row in home.decider.ledger.table]
             states = {row.external_port: row.state for row in shown}
             assert states == {8000: "contested", 8001: "contested", 8002: "contested", 8003: "active"}
             changed = [pair for event in home.events if isinstance(event, TableChanged) for pair in event.changed]
@@ -107,7 +107,7 @@ async def test_when_the_claimant_has_it_the_owners_mappings_end_and_the_operator
         home.around.neighbours.learn(entry(PC))
         await told(home, AddressMoved(ADDRESS, CONSOLE, PC, "lan0"), AddressSettled(entry(PC)))
         assert ports(home) == set()
-        (left,) = home.operations.ledger.table
+        (left,) = home.decider.ledger.table
         assert (left.key.external_port, left.device, left.parked) == (8002, CONSOLE, True)
         home.clock.pass_s(40 * 86400)
         await home.sweep()
@@ -133,7 +133,7 @@ async def test_whatever_opens_opens_nothing_to_a_contested_address(tmp_path: Pat
 
 
 def reload(home: GatewayFixture, transaction: Transaction) -> None:
-    home.gateway.reevaluation.policy_changed(transaction, home.operations.policy)
+    home.gateway.reevaluation.policy_changed(transaction, home.decider.policy)
 
 
 async def test_a_yes_opens_nothing_to_a_contested_address(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ async def deletes(home: GatewayFixture, letter: str, client: str = CONSOLE_IP) -
 
 def left(home: GatewayFixture) -> str:
     """The letters of the leases on the mapping that stands; none: it is gone, from the firewall too."""
-    rows = list(home.operations.ledger.table)
+    rows = list(home.decider.ledger.table)
     assert bool(rows) == ((TCP, PORT) in home.ports)
     return "".join(letter for letter, via in WAYS.items() if rows and rows[0].hold_of(via.protocol))
 
@@ -127,7 +127,7 @@ async def test_a_pinhole_made_over_pcp_is_deleted_over_igd(tmp_path: Path) -> No
         for delete in (UnmapRequest(Via.IGD2, source(CONSOLE_IP6), key), UnmapRequest(Via.IGD2, source(), key)):
             await home.granted(PORT, CONSOLE_IP6, via=Via.PCP, choice=PortChoice.SUGGESTED, nonce=NONCE)
             assert isinstance(await home.gateway.handle(delete), Removed)
-            assert not len(home.operations.ledger.table)
+            assert not len(home.decider.ledger.table)
 
 
 async def test_a_pinhole_held_over_both_loses_the_lease_of_igd(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ async def test_a_pinhole_held_over_both_loses_the_lease_of_igd(tmp_path: Path) -
         assert isinstance(reply, Granted)
         delete = UnmapRequest(Via.IGD2, source(CONSOLE_IP6), reply.mapping.key)
         assert isinstance(await home.gateway.handle(delete), Removed)
-        (row,) = home.operations.ledger.table
+        (row,) = home.decider.ledger.table
         assert [hold.via for hold in row.holds] == [Via.PCP]
 
 
@@ -159,7 +159,7 @@ async def without_protocol(home: GatewayFixture, client: str = CONSOLE_IP, port:
 
 
 def standing(home: GatewayFixture) -> list[Mapping]:
-    return list(home.operations.ledger.table)
+    return list(home.decider.ledger.table)
 
 
 @pytest.mark.spec("SR-15", "SR-25")

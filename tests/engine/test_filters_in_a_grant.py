@@ -32,7 +32,7 @@ def reached(line: Line) -> list[tuple[str, int]]:
 def listed(line: Line) -> list[str | None]:
     """The remote hosts that may connect, as ``upnp-gw list`` shows them."""
     serializer = Serializer(line.gateway_fixture.gateway)
-    return [serializer.mapping(row).remote_host for row in line.gateway_fixture.operations.ledger.table]
+    return [serializer.mapping(row).remote_host for row in line.gateway_fixture.decider.ledger.table]
 
 
 @pytest.mark.spec("PCP-111", "PCP-124")
@@ -79,7 +79,7 @@ async def test_of_a_wider_filter_the_answer_and_the_list_have_what_the_grant_let
         assert listed(line) == ["203.0.113.0/24:443 203.0.113.5:5000"]
         six = await line.map(8000, 8000, 3600, PcpFilter(32, 0, ip_address("2001:db8::")), client=CONSOLE_IP6)
         assert six.options == (PcpFilter(48, 0, ip_address("2001:db8:5::")),)
-        (_, pinhole) = home.operations.ledger.table
+        (_, pinhole) = home.decider.ledger.table
         told = build_update(pinhole, 60, 1, pinhole.internal.address)
         assert told is not None
         assert codec.parse_response(told).options == six.options
@@ -108,7 +108,7 @@ async def test_what_a_new_policy_leaves_nobody_of_is_ended_or_refused(tmp_path: 
             (fallen,) = (await home.reload.reload(home.enforcer)).fallen
             assert "no grant covers this" in fallen.reason
         elif way != "restart":
-            home.gateway_fixture.operations.policy = policy(after)
+            home.gateway_fixture.decider.policy = policy(after)
             if way == "renewal":
                 home.gateway_fixture.clock.pass_s(3601)
                 await home.gateway_fixture.sweep()

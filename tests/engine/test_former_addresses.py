@@ -60,7 +60,7 @@ async def test_the_port_goes_along_if_nobody_answers_at_the_old_address(
     assert (again.mapping.key.external_port, again.mapping.device) == (8080, CONSOLE)
     assert open_to(home) == {8080: f"{NEW_IP}:8000"}
     assert [hold.via for hold in again.mapping.holds] == [ASKS[asked]["via"]]
-    assert len(home.operations.ledger.table) == 1
+    assert len(home.decider.ledger.table) == 1
 
 
 @pytest.mark.parametrize("held", ASKS)
@@ -105,9 +105,9 @@ async def test_who_suggests_no_port_gets_the_one_of_its_internal_port(home: Gate
 async def test_a_request_that_is_refused_moves_nothing(home: GatewayFixture) -> None:
     await home.granted(8080, **ASKS["PCP"])
     moves(home)
-    home.operations.policy = policy_of('[[forbid]]\nname = "no"\nwho = "*"\n')
+    home.decider.policy = policy_of('[[forbid]]\nname = "no"\nwho = "*"\n')
     await home.refused(8080, NEW_IP, **ASKS["PCP"])
-    (row,) = home.operations.ledger.table
+    (row,) = home.decider.ledger.table
     assert (str(row.internal.address), row.parked) == (CONSOLE_IP, True)
 
 
@@ -118,7 +118,7 @@ async def test_what_the_operator_made_stays_for_its_address(home: GatewayFixture
     assert isinstance(await home.gateway.handle(made), Granted)
     moves(home)
     assert (await home.refused(8080, NEW_IP)).refusal is Refusal.CONFLICT
-    assert len(home.operations.ledger.table) == 1
+    assert len(home.decider.ledger.table) == 1
 
 
 async def test_another_device_at_the_new_address_gets_nothing(home: GatewayFixture) -> None:

@@ -34,7 +34,7 @@ def policy(text: str) -> Policy:
 
 
 def row(home: GatewayFixture, port: int) -> Mapping:
-    (found,) = home.operations.ledger.table.on_port(TCP, port)
+    (found,) = home.decider.ledger.table.on_port(TCP, port)
     return found
 
 
@@ -112,7 +112,7 @@ async def test_another_internal_port_is_one_of_the_days_and_evidence(tmp_path: P
             await home.granted(5000, internal=port)
         for port in (5002, 5003, 5004):
             assert (await home.refused(5000, internal=port)).refusal is Refusal.NOT_AUTHORIZED
-        assert home.operations.history.frozen(CONSOLE, home.clock())
+        assert home.decider.history.frozen(CONSOLE, home.clock())
         assert row(home, 5000).internal.port == 5001
         await home.granted(5000, internal=5001)
         await home.refused(5000, internal=5000)
@@ -132,7 +132,7 @@ async def test_a_refresh_above_a_lower_quota_ends_nothing(tmp_path: Path) -> Non
     async with gateway_fixture(tmp_path, policy(ALL)) as home:
         for port in (5000, 5001, 5002):
             await home.granted(port, **NATPMP)
-        home.operations.policy = policy("[limits]\nper_device = 2\n" + ALL)
+        home.decider.policy = policy("[limits]\nper_device = 2\n" + ALL)
         assert (await home.refused(5000)).refusal is Refusal.QUOTA
         assert {port for _, port in home.ports} == {5000, 5001, 5002}
         assert {hold.via for hold in row(home, 5000).holds} == {Via.NATPMP}
@@ -170,7 +170,7 @@ async def test_a_frozen_device_renews_for_those_who_could_connect(tmp_path: Path
         await home.granted(5001)
         assert home.firewall.reach(TCP, 5001, OTHER) is None
         assert home.firewall.reach(TCP, 5001, HOST) is not None
-        home.operations.history.release(CONSOLE)
+        home.decider.history.release(CONSOLE)
         await home.granted(5001)
         assert home.firewall.reach(TCP, 5001, OTHER) is not None
 
@@ -191,7 +191,7 @@ async def test_the_gateway_renews_for_no_more_while_the_device_is_frozen(tmp_pat
     async with gateway_fixture(tmp_path, policy(text), clock) as home:
         assert home.firewall.reach(TCP, 5001, OTHER) is None, "a restart opens nothing"
         assert home.firewall.reach(TCP, 5001, HOST) is not None
-        home.operations.history.release(CONSOLE)
+        home.decider.history.release(CONSOLE)
         home.clock.pass_s(3600)
         await home.sweep()
         assert home.firewall.reach(TCP, 5001, OTHER) is not None
@@ -265,7 +265,7 @@ async def only_one_until_natpmp_asks_again(home: GatewayFixture) -> None:
     freeze(home, CONSOLE)
     await home.granted(5000, lifetime=7200, **NATPMP)
     assert home.firewall.reach(TCP, 5000, OTHER) is None
-    home.operations.history.release(CONSOLE)
+    home.decider.history.release(CONSOLE)
     await home.granted(5000, lifetime=7200, **NATPMP)
     assert home.firewall.reach(TCP, 5000, OTHER) is not None, "its client asked for anyone"
 
@@ -290,7 +290,7 @@ async def test_a_trial_knows_what_stands_and_what_is_new(tmp_path: Path) -> None
         assert await verdict(5000, 6000, Via.NATPMP) == "allow", "it is the mapping that stands"
         assert await verdict(7777, 5000) == "deny"
         assert await verdict(6000, 6000) == "deny"
-        assert len(home.gateway_fixture.operations.ledger.table) == 1
+        assert len(home.gateway_fixture.decider.ledger.table) == 1
 
 
 # -- a mapping for another device's address
@@ -344,7 +344,7 @@ async def test_a_row_that_says_delegated_and_is_not_is_put_right(tmp_path: Path)
     """A version before this one left such rows."""
     async with gateway_fixture(tmp_path, policy(FOR_PC)) as home:
         await home.gateway.handle(to(CONSOLE_IP))
-        home.operations.ledger.table.put(replace(row(home, 7000), delegated=True))
+        home.decider.ledger.table.put(replace(row(home, 7000), delegated=True))
         home.clock.pass_s(3600)
         await home.sweep()
         assert not row(home, 7000).delegated

@@ -89,7 +89,7 @@ class World:
             await self.home.sweep()
         else:
             await take(self.home, event)
-            self.policy = self.home.operations.policy
+            self.policy = self.home.decider.policy
 
     def sleep(self, event: Sleep) -> None:
         home = self.home
@@ -103,7 +103,7 @@ class World:
 
     def promised(self) -> set[Reached]:
         """Reachable now, or as soon as a device is back."""
-        table = self.home.operations.ledger.table
+        table = self.home.decider.ledger.table
         return {
             (forward.transport, peer, port, forward.external_port, forward.internal)
             for mapping in table
@@ -139,10 +139,10 @@ def test_nothing_becomes_reachable_for_a_frozen_device(before: list[Event], afte
                 await there.happen(event)
             allowed = there.promised()
             freeze(there.home, CONSOLE)
-            there.home.operations.history.changed_again((), (CONSOLE,))
+            there.home.decider.history.changed_again((), (CONSOLE,))
             for event in after:
                 await there.happen(event)
-                assert there.home.operations.history.frozen(CONSOLE, there.clock.now)
+                assert there.home.decider.history.frozen(CONSOLE, there.clock.now)
                 assert reachable(there.home) <= allowed, event
                 allowed &= there.promised()
 

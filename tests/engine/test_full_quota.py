@@ -40,16 +40,16 @@ def meet(home: GatewayFixture, *addresses: str) -> None:
 
 
 def with_limits(home: GatewayFixture, text: str) -> None:
-    home.operations.policy = policy_of(text)
-    home.operations.history.limits = home.operations.policy.limits
+    home.decider.policy = policy_of(text)
+    home.decider.history.limits = home.decider.policy.limits
 
 
 def counted(home: GatewayFixture) -> int:
-    return home.operations.ledger.table.counted(CONSOLE)
+    return home.decider.ledger.table.counted(CONSOLE)
 
 
 def rows(home: GatewayFixture) -> set[tuple[str, Transport, int]]:
-    found = home.operations.ledger.table.of_device(CONSOLE)
+    found = home.decider.ledger.table.of_device(CONSOLE)
     return {(str(row.internal.address), row.key.transport, row.key.external_port) for row in found}
 
 
@@ -110,14 +110,14 @@ async def test_a_deleted_address_of_a_port_frees_nothing_until_the_last_is_delet
     await home.granted(6000, IP6[0], via=Via.IGD2)
     await home.unmap(6000)
     assert (await home.refused(6010)).refusal is Refusal.QUOTA
-    six = home.operations.ledger.table.to_client(ip_address(IP6[0]))[0]
+    six = home.decider.ledger.table.to_client(ip_address(IP6[0]))[0]
     turn_end(home, six.id)
     await home.gateway.settled()
     await home.granted(6010)
 
 
 def turn_end(home: GatewayFixture, mapping_id: str) -> None:
-    table = home.operations.ledger.table
+    table = home.decider.ledger.table
     mapping = table.get(mapping_id)
     assert mapping is not None
     home.gateway.submit(lambda transaction: transaction.end(mapping, "deleted"))
@@ -129,7 +129,7 @@ async def test_a_grants_room_is_counted_in_the_same_way(home: GatewayFixture) ->
         await home.granted(5000, client)
         await home.granted(5001, client)
     assert (await home.refused(5002, IP6[2])).refusal is Refusal.QUOTA
-    assert home.operations.ledger.table.charged(CONSOLE, InnerPort(TCP, 1, None)).by_grant == {"all": 2}
+    assert home.decider.ledger.table.charged(CONSOLE, InnerPort(TCP, 1, None)).by_grant == {"all": 2}
 
 
 async def test_a_port_is_counted_for_each_grant_that_it_is_charged_to(home: GatewayFixture) -> None:
@@ -138,7 +138,7 @@ async def test_a_port_is_counted_for_each_grant_that_it_is_charged_to(home: Gate
     with_limits(home, ROOMY + four + six)
     for client in ADDRESSES:
         await home.granted(5000, client)
-    assert home.operations.ledger.table.charged(CONSOLE, InnerPort(TCP, 1, None)).by_grant == {"a4": 1, "b6": 1}
+    assert home.decider.ledger.table.charged(CONSOLE, InnerPort(TCP, 1, None)).by_grant == {"a4": 1, "b6": 1}
     assert counted(home) == 1
     for client in ADDRESSES:
         assert (await home.refused(5001, client)).refusal is Refusal.QUOTA
@@ -176,7 +176,7 @@ async def test_one_port_on_a_thousand_addresses_ends_at_the_cap_of_a_device(home
     replies = [await home.map(5000, client, via=Via.PCP, nonce=b"n" * 12) for client in clients]
     assert sum(isinstance(reply, Granted) for reply in replies) == 20
     assert {reply.refusal for reply in replies if isinstance(reply, Refused)} == {Refusal.QUOTA}
-    assert len(home.operations.ledger.table) == len(home.firewall._until) == 20
+    assert len(home.decider.ledger.table) == len(home.firewall._until) == 20
     await home.granted(5000, clients[3], via=Via.PCP, nonce=b"n" * 12)
     await home.granted(5000, PC_IP)
 
@@ -221,7 +221,7 @@ async def test_a_lease_stands_until_it_ends_and_the_newcomer_is_refused(home: Ga
     home.present.clear()
     home.clock.pass_s(3700)
     await home.sweep()
-    assert all(row.parked for row in home.operations.ledger.table)
+    assert all(row.parked for row in home.decider.ledger.table)
     home.present.add(ip_address(CONSOLE_IP))
     before = rows(home)
     others: list[dict[str, Any]] = [{}, {"via": Via.NATPMP, "choice": PortChoice.SUGGESTED}]
@@ -248,7 +248,7 @@ async def test_a_mapping_without_a_lease_yields_where_its_device_is_not(home: Ga
     for port in range(6007, 6010):
         await home.granted(port, IP6[0])
     await home.sweep()
-    assert all(row.parked for row in home.operations.ledger.table.to_client(ip_address(CONSOLE_IP)))
+    assert all(row.parked for row in home.decider.ledger.table.to_client(ip_address(CONSOLE_IP)))
     assert (await home.refused(6011, IP6[0], via=Via.PCP, nonce=b"n" * 12)).refusal is Refusal.QUOTA
     await home.granted(6011, IP6[0])
     assert (CONSOLE_IP, TCP, 6000) not in rows(home)
@@ -264,6 +264,6 @@ async def test_a_parked_mapping_with_a_lease_over_pcp_beside_lease_0_does_not_yi
     home.present.remove(ip_address(CONSOLE_IP))
     home.clock.pass_s(3700)
     await home.sweep()
-    assert all(row.parked for row in home.operations.ledger.table)
+    assert all(row.parked for row in home.decider.ledger.table)
     assert (await home.refused(6008, IP6[0])).refusal is Refusal.QUOTA
     assert counted(home) == 8

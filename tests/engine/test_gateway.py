@@ -69,7 +69,7 @@ async def test_a_burst_from_an_unnamed_pc_is_limited_and_one_incident(tmp_path: 
     async with gateway_fixture(tmp_path) as home:
         replies = [await home.map(port, PC_IP) for port in range(5000, 5027)]
         assert sum(isinstance(reply, Granted) for reply in replies) == 8
-        assert len(home.operations.history.incidents(home.clock())) == 1
+        assert len(home.decider.history.incidents(home.clock())) == 1
         assert isinstance(await home.map(9000), Granted), "another device is not concerned"
 
 
@@ -265,7 +265,7 @@ async def test_another_device_at_the_address_ends_the_parked_mapping(tmp_path: P
         home.scheduler.device_seen(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
         await home.sweep()
         assert home.ports == set()
-        assert len(home.operations.ledger.table) == 0
+        assert len(home.decider.ledger.table) == 0
 
 
 async def test_another_device_at_an_address_whose_holder_was_forgotten_inherits_nothing(tmp_path: Path) -> None:
@@ -399,7 +399,7 @@ async def test_while_the_disk_is_full_what_stands_goes_on(
         assert not home.gateway.books.write_backlog
         stored, cuts = await home.store.load(clock())
         assert [(row.mapping.key.external_port, row.mapping.until) for row in stored] == [
-            (m.key.external_port, m.until) for m in home.operations.ledger.table
+            (m.key.external_port, m.until) for m in home.decider.ledger.table
         ]
         assert cuts == []
         denials = await home.store.decisions(RecordFilter(verdict="deny"))
@@ -459,7 +459,7 @@ async def test_a_cut_that_the_kernel_refuses_is_tried_again_later(tmp_path: Path
         home.firewall.fail_next.append("busy")
         await home.sweep()
         assert home.firewall.cuts == []
-        assert home.operations.ledger.cuts.next() == home.clock().boot + 1
+        assert home.decider.ledger.cuts.next() == home.clock().boot + 1
         home.clock.pass_s(1)
         await home.sweep()
         assert [cut.external_port for cut in home.firewall.cuts] == [8080]
@@ -551,10 +551,10 @@ async def test_a_restart_loses_nothing_and_decides_again(tmp_path: Path) -> None
         await home.granted(8080, internal=8000, description="web", lifetime=None)
         await home.granted(8081, lifetime=60)
         await home.granted(8082, remote="203.0.113.7/32")
-        before = {m.id: m for m in home.operations.ledger.table}
+        before = {m.id: m for m in home.decider.ledger.table}
     clock.pass_s(100)
     async with gateway_fixture(tmp_path, clock=clock) as home:
-        after = {m.id: m for m in home.operations.ledger.table}
+        after = {m.id: m for m in home.decider.ledger.table}
         gone = set(before) - set(after)
         assert [before[i].key.external_port for i in gone] == [8081], "its lease ended meanwhile"
         assert home.ports == {(TCP, 8080), (TCP, 8082)}
@@ -570,7 +570,7 @@ async def test_a_restart_with_a_stricter_policy_reopens_nothing_it_forbids(tmp_p
         await home.granted(8080)
     async with gateway_fixture(tmp_path, strict) as home:
         assert home.ports == set()
-        assert len(home.operations.ledger.table) == 0
+        assert len(home.decider.ledger.table) == 0
         assert (await home.store.load(home.clock()))[0] == []
 
 

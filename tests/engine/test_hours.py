@@ -107,7 +107,7 @@ async def test_a_mapping_ends_with_the_hours_of_its_grant_and_so_do_its_flows(
         assert [cut.id for cut in home.firewall.cuts] == [forward.id], "its flows end now"
         removed = [why for event in home.events if isinstance(event, TableChanged) for _, why in event.removed]
         assert removed == ["policy"]
-        assert home.operations.ledger.deadlines.next() is None
+        assert home.decider.ledger.deadlines.next() is None
 
 
 async def test_an_absent_device_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ async def test_an_absent_device_is_not_waited_for(tmp_path: Path, monkeypatch: p
         answer.set()
         await home.sweep()
         assert home.ports == set()
-        assert not list(home.operations.ledger.table)
+        assert not list(home.decider.ledger.table)
 
 
 @pytest.mark.parametrize("rules", [(hours("00:00-24:00"),), (hours("06:00-23:00"), hours("22:00-24:00"))])
@@ -182,7 +182,7 @@ async def test_hours_are_the_local_clocks_when_it_is_set_forward_or_back(
             wall(shut) - wall(begin)
         ), "no client is told a lease beyond it"
         for _ in range(5):  # as the hourly looks come
-            if (due := home.operations.ledger.deadlines.next()) is None or due > 1000 + wall(open_before) - wall(
+            if (due := home.decider.ledger.deadlines.next()) is None or due > 1000 + wall(open_before) - wall(
                 begin
             ):
                 break

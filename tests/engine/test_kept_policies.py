@@ -68,9 +68,9 @@ async def test_a_policy_leaves_with_the_decisions_that_refer_to_it(tmp_path: Pat
     async with reload_home(tmp_path, POLICY) as home:
         home.gateway_fixture.store._keep = Retention(decisions=3)
         old = (await home.gateway_fixture.granted(8000)).mapping.decision
-        first = home.gateway_fixture.operations.policy.digest
+        first = home.gateway_fixture.decider.policy.digest
         await reloaded(home, NARROW)
-        second = home.gateway_fixture.operations.policy.digest
+        second = home.gateway_fixture.decider.policy.digest
         assert kept(tmp_path) == {first: 2, second: None}
         assert (await explained(home, old)).note is None
         await home.gateway_fixture.granted(8001)
@@ -89,10 +89,10 @@ async def test_policies_take_a_bounded_size_and_the_oldest_leave_first(
         size = len(packed(home.reload.now_in_force))
         monkeypatch.setattr(policy_rows.in_force, "__defaults__", (3 * size + 60,))
         old = (await home.gateway_fixture.granted(8000)).mapping.decision
-        digests = [home.gateway_fixture.operations.policy.digest]
+        digests = [home.gateway_fixture.decider.policy.digest]
         for most in (5, 6, 7, 8):
             await reloaded(home, POLICY + f"max_mappings = {most}\n")
-            digests.append(home.gateway_fixture.operations.policy.digest)
+            digests.append(home.gateway_fixture.decider.policy.digest)
         assert set(kept(tmp_path)) == set(digests[-3:])
         told = await explained(home, old)
         assert (told.grants, told.note, told.reasons[-1]) == ([], NOT_KEPT, "granted by rule wide")
@@ -106,7 +106,7 @@ async def test_a_policy_that_does_not_come_into_force_does_not_take_the_place_of
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         await home.gateway_fixture.granted(9000)
-        digest = home.gateway_fixture.operations.policy.digest
+        digest = home.gateway_fixture.decider.policy.digest
 
         async def refuse(*given: object) -> None:
             raise StoreError("no")
@@ -131,7 +131,7 @@ async def test_a_disk_that_fails_keeps_no_policy_from_coming_into_force(
             broken.setattr(home.gateway_fixture.store, "keep_policy", refuse)
             broken.setattr(home.gateway_fixture.store, "policy_in_force", refuse)
             await reloaded(home, NARROW)
-        narrow = home.gateway_fixture.operations.policy.digest
+        narrow = home.gateway_fixture.decider.policy.digest
         assert (
             f"policy {narrow} is not kept, so explain cannot tell its rules later: the disk is full" in caplog.text
         )
@@ -177,9 +177,7 @@ async def test_a_kept_policy_is_small(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY + devices) as home:
         body = packed(home.reload.now_in_force)
         assert len(body) < 10_000
-        assert (
-            unpacked(home.gateway_fixture.operations.policy.digest, body) == home.gateway_fixture.operations.policy
-        )
+        assert unpacked(home.gateway_fixture.decider.policy.digest, body) == home.gateway_fixture.decider.policy
 
 
 async def test_a_network_that_changed_since_changes_no_explanation(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ async def test_the_same_at_a_start(tmp_path: Path, caplog: pytest.LogCaptureFixt
     async with gateway_fixture(tmp_path, policy(ONE_HOST)) as home:
         assert [forward.internal.port for forward in reached(home)] == [9000]
         assert home.ports == {(TCP, 8000), (TCP, 8001)}
-        assert len(home.operations.ledger.table) == 2
+        assert len(home.decider.ledger.table) == 2
         (busy,) = [r for r in await home.store.decisions(RecordFilter(limit=100)) if r.verdict == "busy"]
         assert (busy.action, busy.mapping) == ("restore", "m1")
         assert "m1 of" in caplog.text
@@ -105,7 +105,7 @@ async def test_prefixes_that_move_up_do_not_stand_in_their_own_way(tmp_path: Pat
 async def test_a_refresh_that_would_meet_another_mapping_is_a_conflict(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await two_on_a_port(home)
-        home.operations.policy = policy(ONE_HOST)
+        home.decider.policy = policy(ONE_HOST)
         assert (await home.refused(8000, internal=8000)).refusal is Refusal.CONFLICT
 
 
@@ -113,7 +113,7 @@ async def test_a_renewal_that_would_meet_another_mapping_ends_it(tmp_path: Path)
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await home.granted(8000, internal=8000, lifetime=None)
         await home.granted(8000, internal=9000, remote="203.0.113.5", lifetime=None)
-        home.operations.policy = policy(ONE_HOST)
+        home.decider.policy = policy(ONE_HOST)
         home.clock.pass_s(3600)
         await home.sweep()
         assert [forward.internal.port for forward in reached(home)] == [9000]
@@ -125,7 +125,7 @@ async def test_everywhere_is_anyone(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(everywhere)) as home:
         await home.granted(8000)
         assert [forward.remote for forward in reached(home)] == [None]
-        home.operations.policy = policy(WIDE)
+        home.decider.policy = policy(WIDE)
         assert (await home.refused(8000, internal=9000, remote="0.0.0.0/0")).refusal is Refusal.CONFLICT
 
 
@@ -172,4 +172,4 @@ async def test_what_a_filter_narrows_again_gives_way(tmp_path: Path) -> None:
             else:
                 assert isinstance(await home.unmap(8000), Removed)
             assert [forward.internal.port for forward in reached(home)] == [9000]
-            assert len(home.operations.ledger.table) == 1
+            assert len(home.decider.ledger.table) == 1

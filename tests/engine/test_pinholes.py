@@ -91,11 +91,11 @@ async def test_a_unique_id_outlives_a_restart(tmp_path: Path) -> None:
 
 async def test_no_two_pinholes_share_a_unique_id_and_0_is_none(home: GatewayFixture) -> None:
     stood = await opened(home, pinhole())
-    numbers = home.operations.ledger.numbers
+    numbers = home.decider.ledger.numbers
     numbers.mapping = UNIQUE_IDS - 1
     second = await opened(home, pinhole(8081))
     assert (stood.unique_id, second.unique_id) == (1, 2), "0 and 1 are left out"
-    assert home.operations.ledger.table.pinhole(1) == stood
+    assert home.decider.ledger.table.pinhole(1) == stood
 
 
 @pytest.mark.spec("IGD-213", "IGD-214")
@@ -136,7 +136,7 @@ async def test_an_update_of_what_has_ended_makes_nothing(home: GatewayFixture) -
     await opened(home, pinhole(lifetime=60))
     home.clock.pass_s(61)
     assert await refused(home, pinhole(standing_only=True)) is Refusal.NO_SUCH
-    assert len(home.operations.ledger.table) == 0
+    assert len(home.decider.ledger.table) == 0
 
 
 async def test_an_ended_pinhole_is_not_found_before_it_is_swept(home: GatewayFixture) -> None:
@@ -179,7 +179,7 @@ async def test_two_pinholes_of_one_endpoint(
             await opened(home, request)
         else:
             assert await refused(home, request) is Refusal.CONFLICT
-    assert len(home.operations.ledger.table) == (2 if fits else 1)
+    assert len(home.decider.ledger.table) == (2 if fits else 1)
 
 
 @pytest.mark.spec("IGD-220")
@@ -261,9 +261,9 @@ async def test_the_flows_of_one_remote_port_are_cut_over_a_restart_too(tmp_path:
         met(home)
         for port in (5001, 5002):
             await opened(home, pinhole(remote="2001:db8:1::9/128", remote_port=port))
-        (first, _) = home.operations.ledger.table
+        (first, _) = home.decider.ledger.table
         await home.gateway.handle(UnmapRequest(Via.IGD2, Source(ip_address(CONSOLE_IP6), "lan0"), first.key))
-        assert len(home.operations.ledger.cuts) == 1
+        assert len(home.decider.ledger.cuts) == 1
     async with gateway_fixture(tmp_path, clock=clock) as home:
         await home.sweep()
         (cut,) = home.firewall.cuts

@@ -31,9 +31,9 @@ async def test_what_is_not_allowed_any_more_ends_with_its_events(tmp_path: Path)
     async with reload_home(tmp_path, POLICY) as home:
         await home.gateway_fixture.granted(8000)
         await home.gateway_fixture.granted(9000)
-        before = home.gateway_fixture.operations.policy.digest
+        before = home.gateway_fixture.decider.policy.digest
         answer = await reloaded(home, NARROW)
-        assert (answer.before, answer.hash) == (before, home.gateway_fixture.operations.policy.digest)
+        assert (answer.before, answer.hash) == (before, home.gateway_fixture.decider.policy.digest)
         assert answer.before != answer.hash
         assert answer.standing == 1
         (fallen,) = answer.fallen
@@ -80,14 +80,14 @@ async def test_a_bad_file_leaves_the_old_policy_and_says_so(
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         await home.gateway_fixture.granted(9000)
-        digest = home.gateway_fixture.operations.policy.digest
+        digest = home.gateway_fixture.decider.policy.digest
         home.file.write_text(text)
         with caplog.at_level(logging.ERROR):
             answer = await home.policy_commands.reload()
         assert isinstance(answer, api.Problem)
         assert says in answer.message
         assert any(says in line.getMessage() for line in caplog.records)
-        assert home.gateway_fixture.operations.policy.digest == digest
+        assert home.gateway_fixture.decider.policy.digest == digest
         assert home.gateway_fixture.ports == {(TCP, 9000)}
         assert says in (await home.policy_commands.policy()).problem  # type: ignore[operator]
         await reloaded(home, POLICY)
@@ -121,7 +121,7 @@ async def test_what_the_kernel_does_not_take_leaves_the_old_policy(
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         await home.gateway_fixture.granted(9000)
-        digest = home.gateway_fixture.operations.policy.digest
+        digest = home.gateway_fixture.decider.policy.digest
 
         async def refuse(changes: object) -> None:
             raise FirewallError("no")
@@ -132,7 +132,7 @@ async def test_what_the_kernel_does_not_take_leaves_the_old_policy(
             answer = await home.policy_commands.reload()
         assert isinstance(answer, api.Problem)
         assert answer.error == "backend-failed"
-        assert home.gateway_fixture.operations.policy.digest == digest
+        assert home.gateway_fixture.decider.policy.digest == digest
         assert home.gateway_fixture.ports == {(TCP, 9000)}
         assert len((await reloaded(home, NARROW)).fallen) == 1
 
@@ -174,7 +174,7 @@ async def test_kept_until_the_lease_ends(tmp_path: Path) -> None:
         made = await home.gateway_fixture.granted(9000, lifetime=3 * 3600)
         (fallen,) = (await reloaded(home, NARROW)).fallen
         assert fallen.kept
-        row = home.gateway_fixture.operations.ledger.table.get(made.mapping.id)
+        row = home.gateway_fixture.decider.ledger.table.get(made.mapping.id)
         assert row is not None
         assert (row.rule, row.decision) == ("kept", made.mapping.decision)
         assert not isinstance(await home.gateway_fixture.map(9000), type(made)), "nothing new under the old policy"
@@ -197,7 +197,7 @@ async def test_a_kept_mapping_outlives_a_restart_and_a_friendlier_policy_takes_i
     async with reload_home(tmp_path, NARROW, clock=clock, on_reload="keep") as again:
         assert again.gateway_fixture.ports == {(TCP, 9000)}
         assert (await reloaded(again, POLICY)).fallen == []
-        (row,) = again.gateway_fixture.operations.ledger.table
+        (row,) = again.gateway_fixture.decider.ledger.table
         assert row.rule == "wide"
     async with reload_home(tmp_path, NARROW, clock=clock) as strict:
         assert strict.gateway_fixture.ports == set(), "a restart with revoke ends it"
@@ -236,7 +236,7 @@ async def test_a_parked_mapping_stays_parked(tmp_path: Path) -> None:
             lambda transaction: home.gateway_fixture.gateway.reevaluation.renew(transaction, made.mapping.id, False)
         )
         await reloaded(home, POLICY + "max_mappings = 5\n")
-        (row,) = home.gateway_fixture.operations.ledger.table
+        (row,) = home.gateway_fixture.decider.ledger.table
         assert (row.parked, home.gateway_fixture.ports) == (True, set())
 
 
@@ -274,7 +274,7 @@ async def test_a_flood_that_is_under_way_is_told_at_the_end(tmp_path: Path) -> N
 async def test_an_explanation_tells_the_rules_of_the_policy_of_then(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         made = await home.gateway_fixture.granted(9000)
-        before = home.gateway_fixture.operations.policy.digest
+        before = home.gateway_fixture.decider.policy.digest
         await reloaded(home, NARROW)
         told = await home.policy_commands.explain(made.mapping.decision)
         assert told is not None
@@ -288,7 +288,7 @@ async def test_an_explanation_tells_the_rules_of_the_policy_of_then(tmp_path: Pa
         assert (again.grants, again.note, again.superseded) == (told.grants, None, False), "the same policy again"
         removal = await home.gateway_fixture.granted(8000)
         await home.gateway_fixture.unmap(8000)
-        last = f"d{home.gateway_fixture.operations.ledger.numbers.decision}"
+        last = f"d{home.gateway_fixture.decider.ledger.numbers.decision}"
         gone = await home.policy_commands.explain(last)
         assert removal.mapping.decision != last
         assert gone is not None

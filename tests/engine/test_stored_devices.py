@@ -58,7 +58,7 @@ async def lived_in(made: GatewayFixture, *devices: tuple[str, str, int]) -> None
         assert (await made.refused(10_000 + port, client)).refusal is Refusal.ASK
         for admin in (21, 22, 23):
             await made.refused(admin, client)
-        assert made.operations.history.frozen(made.around.device_of(address), made.clock())
+        assert made.decider.history.frozen(made.around.device_of(address), made.clock())
     await made.gateway.remember()
 
 
@@ -97,8 +97,8 @@ def known(made: GatewayFixture) -> list[set[str]]:
     now = made.clock()
     return [
         {cut.device for cut in made.gateway.ledger.cuts.due(now.boot)},
-        {incident.device for incident in made.operations.history.incidents(now)},
-        {question.topic.device for question in made.operations.questions.all(now.wall)},
+        {incident.device for incident in made.decider.history.incidents(now)},
+        {question.topic.device for question in made.decider.questions.all(now.wall)},
     ]
 
 
@@ -162,7 +162,7 @@ async def test_a_guest_lan_that_is_served_no_more_leaves_nothing_to_a_home_devic
         await made.granted(4000)
     async with gateway_fixture(tmp_path, POLICY, clock, boot="boot-2") as made:
         assert holds(made) == {(CONSOLE, 4000)}
-        assert not made.operations.history.frozen(CONSOLE, clock())
+        assert not made.decider.history.frozen(CONSOLE, clock())
         await made.granted(4001)
 
 

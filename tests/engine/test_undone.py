@@ -59,8 +59,8 @@ async def test_an_incident_of_an_undone_batch_begins_again(tmp_path: Path) -> No
         home.firewall.fail_next = ["the table is full"]
         await asyncio.gather(home.map(5003), home.map(8080, PC_IP))
         await home.sweep()
-        assert all(mapping.device != CONSOLE for mapping in home.operations.ledger.table)
-        assert len(home.operations.history.incidents(home.clock())) == 1
+        assert all(mapping.device != CONSOLE for mapping in home.decider.ledger.table)
+        assert len(home.decider.history.incidents(home.clock())) == 1
 
 
 async def test_the_end_of_a_pinhole_reserves_no_port_of_the_gateway(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ async def test_a_control_point_changes_nothing_of_the_operators_mapping(tmp_path
         operator = {"via": Via.OPERATOR, "lifetime": None, "permanent": True, "description": "mine"}
         await home.granted(9000, "127.0.0.1", target=PC_IP, **operator)
         await home.granted(9000, PC_IP, enabled=False, description="not yours")
-        (mapping,) = home.operations.ledger.table
+        (mapping,) = home.decider.ledger.table
         assert (mapping.enabled, mapping.description, mapping.rule) == (True, "mine", "operator")
         assert home.ports == {(TCP, 9000)}
 
@@ -152,17 +152,17 @@ async def test_a_batch_that_is_tried_again_one_by_one_counts_once(tmp_path: Path
         replies = await asyncio.gather(home.map(8000), home.map(9000), home.map(8001, PC_IP), home.map(80, PC_IP))
         assert not home.firewall.fail_next
         assert [type(reply).__name__ for reply in replies] == ["Granted", "Refused", "Granted", "Refused"]
-        seen = {seen.device: seen for seen in home.operations.history.devices(home.clock())}
+        seen = {seen.device: seen for seen in home.decider.history.devices(home.clock())}
         assert [seen[device].granted for device in (CONSOLE, PC)] == [1, 1]
         assert [dict(seen[device].refused) for device in (CONSOLE, PC)] == [
             {Refusal.ASK: 1},
             {Refusal.NOT_AUTHORIZED: 1},
         ]
-        (question,) = home.operations.questions.all(home.clock().wall)
+        (question,) = home.decider.questions.all(home.clock().wall)
         assert (question.times, question.topic.port) == (1, 9000)
         await home.gateway.remember()
     async with gateway_fixture(tmp_path, policy(ASKED)) as home:
-        (question,) = home.operations.questions.all(home.clock().wall)
+        (question,) = home.decider.questions.all(home.clock().wall)
         assert question.times == 1
 
 
@@ -172,7 +172,7 @@ async def test_what_failed_for_good_is_not_counted_as_granted(tmp_path: Path) ->
         for port in (8000, 8001):
             home.firewall.fail_next = ["no memory"]
             assert (await home.refused(port)).refusal is Refusal.BACKEND
-        (seen,) = home.operations.history.devices(home.clock())
+        (seen,) = home.decider.history.devices(home.clock())
         assert seen.granted == 0
         home.clock.pass_s(61)
         await home.granted(8002)  # the day's two ports are still free
@@ -182,12 +182,12 @@ async def test_what_failed_for_good_is_not_counted_as_granted(tmp_path: Path) ->
 async def test_a_question_that_was_settled_by_what_failed_still_waits(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(ASKED)) as home:
         await home.refused(9000)
-        home.operations.policy = policy(WIDE)
+        home.decider.policy = policy(WIDE)
         home.firewall.fail_next = ["no memory"]
         await home.refused(9000)
-        assert len(home.operations.questions.all(home.clock().wall)) == 1
+        assert len(home.decider.questions.all(home.clock().wall)) == 1
         await home.granted(9000)
-        assert not home.operations.questions.all(home.clock().wall)
+        assert not home.decider.questions.all(home.clock().wall)
 
 
 async def test_a_flood_that_begins_in_an_undone_batch_is_on_disk_with_all_its_refusals(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ async def test_every_opening_has_its_own_decision(tmp_path: Path) -> None:
             for event in made.events
             if isinstance(event, Decided) and event.record.verdict == "allow"
         }
-        table = list(made.operations.ledger.table)
+        table = list(made.decider.ledger.table)
         assert len(table) > 20
         for row in table:
             record = allowed[row.decision]

@@ -15,10 +15,10 @@ from msgspec import structs
 
 from upnp_gw import api
 from upnp_gw.control.serialize import Serializer, question_told
+from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.engine.policy_files import Enforcer
-from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.engine.revocation import added_for, block, revoke
 from upnp_gw.gate.device_history import Incident
 from upnp_gw.gate.facts import OPERATOR
@@ -33,7 +33,7 @@ from upnp_gw.model.request import Granted, Refused, Reply
 
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
 Shown = Callable[[Mapping], api.Mapping]
-Ending = Callable[[RequestOperations, Transaction, str], None]
+Ending = Callable[[Decider, Transaction, str], None]
 
 
 LOOK_S = 60.0
@@ -55,8 +55,8 @@ class DeviceCommands:
 
     def __init__(self, gateway: Gateway, enforcer: Enforcer, probe: Probe, shown: Shown) -> None:
         self._gateway = gateway
-        self._operations = gateway.operations
-        self._around = gateway.operations.environment
+        self._decider = gateway.decider
+        self._around = gateway.decider.environment
         self._enforcer = enforcer
         self._probe = probe
         self._shown = shown
@@ -69,7 +69,7 @@ class DeviceCommands:
         if isinstance(target, api.Problem):
             return target
         own = self._enforcer.policies.approved.get("device", {})
-        if asked.name in self._operations.policy.devices and asked.name != target.name:
+        if asked.name in self._decider.policy.devices and asked.name != target.name:
             return _problem("taken", f"{asked.name} is another device already", "name")
         if target.name is not None and target.name not in own:
             return _problem("taken", f"{self._enforcer.policies.source} names this device {target.name}", "device")
@@ -96,7 +96,7 @@ class DeviceCommands:
         return api.Blocked(
             **structs.asdict(written),
             questions=ended.questions,
-            left=[self._shown(mapping) for mapping in added_for(self._operations, target.devices)],
+            left=[self._shown(mapping) for mapping in added_for(self._decider, target.devices)],
         )
 
     async def release(self, device: str) -> api.Released | api.Problem:
@@ -109,7 +109,7 @@ class DeviceCommands:
         written = await self._change(lambda: ManagedChange({}, without=blocks), taken_back) if blocks else None
         if isinstance(written, api.Problem):
             return written
-        ended = [i for d in target.devices if (i := self._operations.history.release(d)) is not None]
+        ended = [i for d in target.devices if (i := self._decider.history.release(d)) is not None]
         await self._gateway.remember()
         return api.Released(
             incidents=[self._incident(incident) for incident in ended],
@@ -136,7 +136,7 @@ class DeviceCommands:
 
         def step(transaction: Transaction) -> None:
             for device in target.devices:
-                ending(self._operations, transaction, device)
+                ending(self._decider, transaction, device)
             gone[:] = transaction.ended
 
         failed = await self._gateway.submit(step)
@@ -144,7 +144,7 @@ class DeviceCommands:
             return _problem("backend-failed", "the gateway could not carry it out; nothing changed")
         self._gateway.cut_due()
         await self._gateway.settled()
-        questions = sum(self._operations.questions.drop_device(each) for each in target.devices)
+        questions = sum(self._decider.questions.drop_device(each) for each in target.devices)
         await self._gateway.remember()
         return api.Revoked(
             mappings=[mapping for each, mapping in before.items() if each in gone], questions=questions
@@ -152,7 +152,7 @@ class DeviceCommands:
 
     def _snapshot(self) -> dict[str, api.Mapping]:
         """Every mapping as it is now, with its counters, by id, oldest first."""
-        rows = sorted(self._operations.ledger.table, key=lambda row: row.granted_at)
+        rows = sorted(self._decider.ledger.table, key=lambda row: row.granted_at)
         return {row.id: self._shown(row) for row in rows}
 
     # -- what devices ask for
@@ -172,7 +172,7 @@ class DeviceCommands:
         written = await self._answer(question, lambda: self._proposals.approve(question, asked.for_s))
         if isinstance(written, api.Problem):
             return written
-        self._operations.questions.drop(question)
+        self._decider.questions.drop(question)
         opened, why_not, holder = await self._open(question)
         await self._gateway.remember()
         return api.Approved(**structs.asdict(written), opened=opened, why_not=why_not, holder=holder)
@@ -182,20 +182,20 @@ class DeviceCommands:
         if isinstance(question, api.Problem):
             return question
         written: api.Written | api.Problem = api.Written(
-            toml="", file=str(self._enforcer.policies.machine), policy=self._operations.policy.digest
+            toml="", file=str(self._enforcer.policies.machine), policy=self._decider.policy.digest
         )
         if asked.remember:
             written = await self._answer(question, lambda: self._proposals.deny(question, asked.for_s))
         if not isinstance(written, api.Problem):
-            self._operations.questions.drop(question)
+            self._decider.questions.drop(question)
             if asked.remember:  # the forbid answers the questions about other remote hosts too
-                self._operations.questions.settle(question.topic._replace(remotes=()))
+                self._decider.questions.settle(question.topic._replace(remotes=()))
             await self._gateway.remember()
         return written
 
     async def incidents(self) -> list[api.Incident]:
         """The open ones, oldest first."""
-        return [self._incident(incident) for incident in self._operations.history.incidents(self._around.clock())]
+        return [self._incident(incident) for incident in self._decider.history.incidents(self._around.clock())]
 
     # -- rules that end
 
@@ -218,7 +218,7 @@ class DeviceCommands:
     @property
     def _proposals(self) -> OperatorRules:
         around = self._around
-        return OperatorRules(self._operations.policy, around.clock().wall, around.network.main_lan)
+        return OperatorRules(self._decider.policy, around.clock().wall, around.network.main_lan)
 
     async def _target(self, text: str) -> CommandTarget | api.Problem:
         """A device by its name, its MAC address or an address of it."""
@@ -272,12 +272,12 @@ class DeviceCommands:
         return api.Written(
             toml=toml,
             file=str(self._enforcer.policies.machine),
-            policy=self._operations.policy.digest,
+            policy=self._decider.policy.digest,
             closed=closed,
         )
 
     def _waiting(self) -> list[Question]:
-        return questions_waiting(self._operations, self._around.clock().wall)
+        return questions_waiting(self._decider, self._around.clock().wall)
 
     def _asked(self, text: str) -> Question | api.Problem:
         number = int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else 0
@@ -285,7 +285,7 @@ class DeviceCommands:
         return found or self._gone(number, text)
 
     def _gone(self, number: int, text: str) -> api.Problem:
-        now = self._operations.questions.now(number)
+        now = self._decider.questions.now(number)
         if now is None:
             return _problem("not-found", f"no question {text[:LONGEST_NUMBER]} waits")
         changed = f"question {number} has changed since it was shown: it is question {now.number} now"
@@ -317,7 +317,7 @@ class DeviceCommands:
             except OSError:
                 return None, "it cannot be told whether the device is there; its next request will be granted", None
         reply: Reply | None = await self._gateway.submit(
-            partial(self._operations.map, request=request, action="approve")
+            partial(self._gateway.requests.map, request=request, action="approve")
         )
         if isinstance(reply, Granted):
             return self._shown(reply.mapping), None, None

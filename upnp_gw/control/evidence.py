@@ -10,9 +10,9 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from upnp_gw import api
+from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.evidence_collector import EvidenceCollector, opening_of
 from upnp_gw.engine.policy_files import Policies, local_today
-from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.gate.facts import device_of, ids_of, name_of
 from upnp_gw.gate.load import read_text
 from upnp_gw.gate.managed_file import free_name
@@ -38,14 +38,14 @@ class EvidenceCommands:
 
     def __init__(
         self,
-        operations: RequestOperations,
+        decider: Decider,
         evidence_collector: EvidenceCollector,
         policies: Policies,
         count: Count,
         probe: Probe,
     ) -> None:
-        self._operations = operations
-        self._around = operations.environment
+        self._decider = decider
+        self._around = decider.environment
         self._witness = evidence_collector
         self._policies = policies
         self._count = count
@@ -73,8 +73,8 @@ class EvidenceCommands:
         now = self._around.clock()
         book = self._witness.book
         await self._ask_the_silent(now.wall - asked.days * 86_400)
-        rows = [(mapping, self._usage(mapping)) for mapping in self._operations.ledger.table]
-        policy, lans = self._operations.policy, self._around.network.lan_names
+        rows = [(mapping, self._usage(mapping)) for mapping in self._decider.ledger.table]
+        policy, lans = self._decider.policy, self._around.network.lan_names
         found = stale(policy, book, rows, now.wall, local_today(now.wall), asked.days, lans)
         return [
             api.Stale(
@@ -101,7 +101,7 @@ class EvidenceCommands:
         return suggest(text, self._policies.approved, learnt, local_today(self._around.clock().wall))
 
     def _learnt(self, asked: api.AskSuggestion) -> Learned | api.Problem:
-        policy, wall = self._operations.policy, self._around.clock().wall
+        policy, wall = self._decider.policy, self._around.clock().wall
         if asked.listeners is None:
             return learn(policy, self._witness.book, wall, asked.min_days, self._around.network.main_lan)
         listeners = [Listener(one.transport, one.port, one.program) for one in asked.listeners]
@@ -126,12 +126,10 @@ class EvidenceCommands:
         """A device that is there and needs nothing of the gateway is not gone."""
         book, around = self._witness.book, self._around
         network = around.network
-        named = {
-            device.name: ids_of(device, network.lan_names) for device in self._operations.policy.devices.values()
-        }
+        named = {device.name: ids_of(device, network.lan_names) for device in self._decider.policy.devices.values()}
         silent = [
             neighbour
-            for device in self._operations.policy.devices.values()
+            for device in self._decider.policy.devices.values()
             if all(book.devices[i].last_seen <= since for i in named[device.name] if i in book.devices)
             for neighbour in around.neighbours.all()
             if around.name_of(neighbour) in named[device.name] or neighbour.address in device.addresses
@@ -149,14 +147,14 @@ class EvidenceCommands:
     def _usage(self, mapping: Mapping) -> Usage:
         """Its last use as the evidence knows it, over restarts."""
         row = self._witness.book.openings.get(opening_of(mapping))
-        usage = self._operations.ledger.usage_of(mapping)
+        usage = self._decider.ledger.usage_of(mapping)
         return usage if row is None else replace(usage, last_used=row.last_used)
 
     def _shown(self, row: Evidence) -> api.Evidence:
         opening = row.opening
         return api.Evidence(
             device=opening.device,
-            device_name=name_of(self._operations.policy, opening.device, self._around.network.main_lan),
+            device_name=name_of(self._decider.policy, opening.device, self._around.network.main_lan),
             transport=opening.transport,
             kind=MappingKind.PINHOLE if opening.family == 6 else MappingKind.PORT_MAPPING,
             internal_port=opening.port,

@@ -49,9 +49,9 @@ class GatewayOperator:
 
     def __init__(self, gateway: Gateway, store: Store, told: DaemonInfo) -> None:
         self._gateway = gateway
-        self._operations = gateway.operations
+        self._decider = gateway.decider
         self._ledger = gateway.ledger
-        self._around = gateway.operations.environment
+        self._around = gateway.decider.environment
         self._store = store
         self._telling = Serializer(gateway)
         self.shown, self.decision = self._telling.mapping, self._telling.decision
@@ -98,7 +98,7 @@ class GatewayOperator:
     async def status(self) -> api.Status:
         network, config = self._around.network, self.told.config
         now = self._around.clock()
-        policy = self._operations.policy
+        policy = self._decider.policy
         rows = list(self._ledger.table)
         return api.Status(
             version=__version__,
@@ -137,7 +137,7 @@ class GatewayOperator:
             healed=self._gateway.healed,
             warnings=self._warnings(now),
             counters=self.told.counters(),
-            questions=len(questions_waiting(self._operations, now.wall)),
+            questions=len(questions_waiting(self._decider, now.wall)),
             detected=list(self.told.detected),
         )
 
@@ -160,7 +160,7 @@ class GatewayOperator:
 
     async def devices(self) -> list[api.Device]:
         now = self._around.clock()
-        history = {seen.device: seen for seen in self._operations.history.devices(now)}
+        history = {seen.device: seen for seen in self._decider.history.devices(now)}
         return [
             api.Device(
                 device=device,
@@ -172,7 +172,7 @@ class GatewayOperator:
                 granted=history[device].granted if device in history else 0,
                 refused=sum(history[device].refused.values()) if device in history else 0,
                 last_refusal=history[device].last_refusal if device in history else None,
-                frozen=self._operations.history.frozen(device, now),
+                frozen=self._decider.history.frozen(device, now),
                 dhcp_name=self._dhcp_name(device, now.wall),
             )
             for device in sorted({*history, *self._ledger.table.devices()} - {"operator"})
@@ -211,7 +211,7 @@ class GatewayOperator:
         found = list(awaited((network.wan, *network.lans)))
         found += [
             *same_prefixes(network.lans),
-            *on_other_lans(self._operations.policy, network, self._around.neighbours),
+            *on_other_lans(self._decider.policy, network, self._around.neighbours),
             *contests_told(self._around.contests()),
         ]
         if not network.external:
@@ -222,13 +222,13 @@ class GatewayOperator:
         found += self._store.problems
         if self.told.config.policy is None:
             found.append("no policy file: the built-in home policy limits an infected device, it does not stop it")
-        found += [f"incident: {incident_told(incident)}" for incident in self._operations.history.incidents(now)]
+        found += [f"incident: {incident_told(incident)}" for incident in self._decider.history.incidents(now)]
         return found
 
     def _devices(self, wanted: str) -> tuple[str, ...]:
         """A device's identifiers in the audit log, by its name in the policy or as given, with those from when the
         gateway served another number of LANs."""
-        named, address = self._operations.policy.devices.get(wanted), address_of(wanted)
+        named, address = self._decider.policy.devices.get(wanted), address_of(wanted)
         if named is not None:
             found = ids_of(named, self._around.network.lan_names)
         else:

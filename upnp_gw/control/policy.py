@@ -38,8 +38,9 @@ class PolicyCommands:
         reload: Reload,
         shown: Callable[[DecisionRecord], api.Decision],
     ) -> None:
-        self._operations = gateway.operations
-        self._around = gateway.operations.environment
+        self._decider = gateway.decider
+        self._requests = gateway.requests
+        self._around = gateway.decider.environment
         self._store = store
         self._enforcer = enforcer
         self._reload = reload
@@ -65,7 +66,7 @@ class PolicyCommands:
         tells of is taken in that case.
         """
         questions = [asked(record, self._around.network), asked(record)]
-        policy = self._operations.policy
+        policy = self._decider.policy
         if record.policy != policy.digest:
             policy = await self._reload.kept.find(record.policy)
         found = [explain(policy, facts, request) for facts, request in questions]
@@ -89,7 +90,7 @@ class PolicyCommands:
             decision=decision,
             holder=decision.holder,
             note=note,
-            superseded=record.policy != self._operations.policy.digest,
+            superseded=record.policy != self._decider.policy.digest,
         )
 
     async def trial(self, wanted: api.Trial) -> api.Explained | api.Problem:
@@ -100,9 +101,9 @@ class PolicyCommands:
         target = ip_address(wanted.internal_client) if wanted.internal_client is not None else source.address
         if wanted.remote is not None and wanted.remote.version != target.version:
             return _problem("invalid", f"an IPv{target.version} address or prefix, like the client", "remote_host")
-        answer = self._operations.trial(request_of(wanted, source, target))
+        answer = self._requests.trial(request_of(wanted, source, target))
         busy = answer.planned if isinstance(answer.planned, NotPlanned) else None
-        found = explain(self._operations.policy, answer.facts, answer.request)
+        found = explain(self._decider.policy, answer.facts, answer.request)
         holder = self._telling.holder(busy.holder) if busy else None
         return explained(found, answer.facts, answer.request, busy, holder)
 
@@ -122,13 +123,13 @@ class PolicyCommands:
         return Source(address, links[0] if links else "")
 
     def _address_of(self, device: str) -> IPAddress | None:
-        named = self._operations.policy.devices.get(device)
+        named = self._decider.policy.devices.get(device)
         if named is not None:
             ids = ids_of(named, self._around.network.lan_names)
         else:
             ids = frozenset({self._around.in_full(device)})
         seen = {address for one in ids for address in self._around.addresses_of(one)}
-        seen |= {row.internal.address for one in ids for row in self._operations.ledger.table.of_device(one)}
+        seen |= {row.internal.address for one in ids for row in self._decider.ledger.table.of_device(one)}
         known = seen & named.addresses or named.addresses if named is not None and named.addresses else seen
         return min(known, key=lambda address: (address.version, int(address)), default=None)
 
@@ -167,7 +168,7 @@ class PolicyCommands:
         return api.RevokedMapping(
             mapping=row.id,
             device=device,
-            device_name=name_of(self._operations.policy, device, self._around.network.main_lan),
+            device_name=name_of(self._decider.policy, device, self._around.network.main_lan),
             transport=row.key.transport,
             external_port=row.key.external_port,
             internal_client=str(row.internal.address),

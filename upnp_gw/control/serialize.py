@@ -37,14 +37,14 @@ class Serializer:
     """By what the gateway knows at the moment: leases that are left, counters, names."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self._operations = gateway.operations
+        self._decider = gateway.decider
         self._ledger = gateway.ledger
-        self._around = gateway.operations.environment
+        self._around = gateway.decider.environment
 
     def mapping(self, row: Mapping) -> api.Mapping:
         now = self._around.clock()
         usage = self._ledger.usage_of(row)
-        external = self._operations.external_address(row)
+        external = self._decider.external_address(row)
         left = row.until - now.boot
         endless = row.permanent
         return api.Mapping(
@@ -142,7 +142,7 @@ class Serializer:
         return api.Event(event=what, at=api.moment(self._around.clock().wall), **more)  # type: ignore[arg-type]
 
     def name(self, device: str) -> str | None:
-        policy = self._operations.policy
+        policy = self._decider.policy
         return name_of(policy, device, self._around.network.main_lan)
 
 

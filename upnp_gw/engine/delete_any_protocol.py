@@ -1,37 +1,33 @@
 """A delete that names a port and no protocol: what DeletePortMapping with an empty NewProtocol ends."""
 
-from typing import TYPE_CHECKING
-
+from upnp_gw.engine.decider import Decider
 from upnp_gw.gate.decide_removal import decide_removal
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, MappingKey, Transport
 from upnp_gw.model.request import Refusal, Refused, Removed, Reply, UnmapPortRequest
 
-if TYPE_CHECKING:
-    from upnp_gw.engine.requests import RequestOperations
 
-
-def unmap_port(operations: "RequestOperations", transaction: Transaction, request: UnmapPortRequest) -> Reply:
+def unmap_port(decider: Decider, transaction: Transaction, request: UnmapPortRequest) -> Reply:
     """Ends the requester's leases on an external port, over TCP and over UDP, and leaves what is another device's.
 
     Visibility ``all`` reaches no further: who names no protocol does not say whose mapping is meant.
     """
-    ledger, network = operations.ledger, operations.environment.network
+    ledger, network = decider.ledger, decider.environment.network
     keys = [MappingKey(transport, None, request.port, request.remote) for transport in Transport]
     found = [row for key in keys if (row := ledger.find(key, network)) is not None]
-    device = operations.device_of(request.source)
+    device = decider.device_of(request.source)
     own = [row for row in found if row.device == device]
     gone: list[Mapping] = []
     denied: Refused | None = None
     for mapping in own or found[:1]:
-        verdict = decide_removal(mapping, request.via, device, False, operations.policy.digest)
+        verdict = decide_removal(mapping, request.via, device, False, decider.policy.digest)
         if verdict.outcome is Outcome.ALLOW:
-            operations.write_down(transaction, request, mapping, verdict)
-            operations.end_hold(transaction, mapping, request.via)
+            decider.write_down(transaction, request, mapping, verdict)
+            decider.end_hold(transaction, mapping, request.via)
             gone.append(mapping)
         else:
-            denied = operations.refuse_removal(transaction, request, mapping, verdict)
+            denied = decider.refuse_removal(transaction, request, mapping, verdict)
     if gone:
         return Removed(tuple(gone))
     return denied or Refused(Refusal.NO_SUCH, "there is no such mapping", None)

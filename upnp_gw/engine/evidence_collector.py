@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from ipaddress import ip_address
 
-from upnp_gw.engine.requests import RequestOperations
+from upnp_gw.engine.decider import Decider
 from upnp_gw.firewall.base import Reading
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.facts import OPERATOR
@@ -44,11 +44,11 @@ def opening_of(mapping: Mapping) -> EvidenceKey:
 class EvidenceCollector:
     """``load`` before it hears of anything, ``flush`` now and then and at the end."""
 
-    def __init__(self, operations: RequestOperations, store: Store) -> None:
+    def __init__(self, decider: Decider, store: Store) -> None:
         self.book = EvidenceTable()
-        self._operations = operations
-        self._ledger = operations.ledger
-        self._around = operations.environment
+        self._decider = decider
+        self._ledger = decider.ledger
+        self._around = decider.environment
         self._store = store
         self._standing: set[str] = set()
         """Mapping ids that were granted before."""
@@ -126,7 +126,7 @@ class EvidenceCollector:
         if record.rule == OBSERVE_RULE:
             row.ungranted += 1
             if not Via(record.via).datagram:
-                most = self._operations.policy.limits.incident_after
+                most = self._decider.policy.limits.incident_after
                 self.book.ungranted(record.device, opening.port, record.at, most)
 
     def _matched(self, record: DecisionRecord) -> None:
@@ -219,7 +219,7 @@ class EvidenceCollector:
             self.book.in_force(mapping.rule, now.wall).last_used = now.wall
 
     def _look_around(self, now: Instant) -> None:
-        for grant in self._operations.policy.grants:
+        for grant in self._decider.policy.grants:
             self.book.in_force(grant.name, now.wall)
-        for incident in self._operations.history.incidents(now):
+        for incident in self._decider.history.incidents(now):
             self.book.incident(incident.device, incident.began.wall)

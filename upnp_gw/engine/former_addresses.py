@@ -7,30 +7,27 @@ only where nobody answers at the old address: a Wi-Fi extender shows its own MAC
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
+from upnp_gw.engine.decider import Decider
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import IPAddress, Mapping, Via
 from upnp_gw.model.request import MapRequest, PortChoice
-
-if TYPE_CHECKING:
-    from upnp_gw.engine.requests import RequestOperations
 
 Submit = Callable[[Callable[[Transaction], None]], Awaitable[object]]
 """Puts one operation into the writer's queue."""
 
 
-def in_the_way(operations: "RequestOperations", request: MapRequest, owner: str) -> list[Mapping]:
+def in_the_way(decider: Decider, request: MapRequest, owner: str) -> list[Mapping]:
     """The mappings that the device has at other addresses on the external port that it asks for; without one, those
     to the same internal port. What the operator made, or leads to another device, is not among them."""
-    table = operations.ledger.table
+    table = decider.ledger.table
     if request.via is Via.OPERATOR or request.internal.address.version == 6:
         return []
     if request.external_port:
         rows = table.on_port(request.transport, request.external_port)
     else:
         rows = [row for row in table.of_device(owner) if row.internal.port == request.internal.port]
-    own = operations.device_of(request.source) == operations.environment.device_of(request.internal.address)
+    own = decider.device_of(request.source) == decider.environment.device_of(request.internal.address)
     return [
         row
         for row in rows
@@ -44,31 +41,31 @@ def in_the_way(operations: "RequestOperations", request: MapRequest, owner: str)
     ]
 
 
-def left(operations: "RequestOperations", request: MapRequest, owner: str) -> list[Mapping]:
+def left(decider: Decider, request: MapRequest, owner: str) -> list[Mapping]:
     """Those of them that are parked: nobody answers at their address. What several hosts claim is not that."""
-    rows, contested = in_the_way(operations, request, owner), operations.environment.client_contested
+    rows, contested = in_the_way(decider, request, owner), decider.environment.client_contested
     return [row for row in rows if row.parked and not contested(row.internal.address)]
 
 
-def with_former_port(operations: "RequestOperations", request: MapRequest, owner: str) -> MapRequest:
+def with_former_port(decider: Decider, request: MapRequest, owner: str) -> MapRequest:
     """A request that leaves the external port to the gateway gets the one that the device had."""
     if request.external_port or request.choice is PortChoice.EXACT:
         return request
-    rows = left(operations, request, owner)
+    rows = left(decider, request, owner)
     return replace(request, external_port=rows[0].key.external_port) if rows else request
 
 
-async def look(operations: "RequestOperations", submit: Submit, request: MapRequest, device: str) -> None:
+async def look(decider: Decider, submit: Submit, request: MapRequest, device: str) -> None:
     """Before the request: parks what is in its way at an address where nobody answers. Takes up to 4 s where one is
     asked for, and no time where nothing is in the way."""
-    rows = in_the_way(operations, request, device)
+    rows = in_the_way(decider, request, device)
     for address in {row.internal.address for row in rows if row.active}:
-        if await operations.environment.silent(address):
-            await submit(partial(park, operations, device=device, address=address))
+        if await decider.environment.silent(address):
+            await submit(partial(park, decider, device=device, address=address))
 
 
-def park(operations: "RequestOperations", transaction: Transaction, device: str, address: IPAddress) -> None:
+def park(decider: Decider, transaction: Transaction, device: str, address: IPAddress) -> None:
     """Nobody answers at an address of a device: what leads there waits for it."""
-    for mapping in operations.ledger.table.to_client(address):
+    for mapping in decider.ledger.table.to_client(address):
         if mapping.device == device and mapping.active and not mapping.delegated:
             transaction.put(replace(mapping, parked=True))

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from upnp_gw.engine.decider import Decider
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Outcome, Verdict
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, Via
 from upnp_gw.model.request import MapRequest, Refusal
 
-if TYPE_CHECKING:
-    from upnp_gw.engine.requests import RequestOperations
-
 
 def make_room(
-    operations: "RequestOperations",
+    decider: Decider,
     transaction: Transaction,
     request: MapRequest,
     owner: str,
@@ -31,11 +28,11 @@ def make_room(
     """
     if verdict.refusal is not Refusal.QUOTA or request.via.datagram or request.via is Via.OPERATOR:
         return facts, verdict
-    for mapping in operations.ledger.table.of_device(owner):
+    for mapping in decider.ledger.table.of_device(owner):
         if not may_yield(mapping) or any(row is not None and row.id == mapping.id for row in without):
             continue
-        fewer = replace(facts, held=operations.held(request, owner, *without, mapping))
-        again = decide(operations.policy, fewer, request)
+        fewer = replace(facts, held=decider.held(request, owner, *without, mapping))
+        again = decide(decider.policy, fewer, request)
         if again.outcome is Outcome.ALLOW:
             transaction.end(mapping, "displaced")
             return fewer, again

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from upnp_gw.engine import former_addresses
+from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.device_persistence import DevicePersistence
 from upnp_gw.engine.epoch import Epochs
 from upnp_gw.engine.persistence import Persistence
@@ -52,15 +53,16 @@ class Gateway:
 
     def __init__(
         self,
-        operations: RequestOperations,
+        decider: Decider,
         firewall: Firewall,
         store: Store,
         events: Events,
         settings: Callable[[], FirewallSettings],
     ) -> None:
-        self.operations = operations
-        self.reevaluation = Reevaluation(operations)
-        self.ledger: Ledger = operations.ledger
+        self.decider = decider
+        self.requests = RequestOperations(decider)
+        self.reevaluation = Reevaluation(decider)
+        self.ledger: Ledger = decider.ledger
         self.events = events
         self.healed = 0
         self._firewall = firewall
@@ -73,11 +75,11 @@ class Gateway:
         self._unhealed = ""
         """Why our table could not be installed again; requests go on meanwhile, and are refused where they open."""
         self._retry: asyncio.TimerHandle | None = None
-        self._clock = operations.environment.clock
+        self._clock = decider.environment.clock
         self.books = Persistence(
-            store, self.ledger, DevicePersistence(operations.history, operations.questions), self._clock
+            store, self.ledger, DevicePersistence(decider.history, decider.questions), self._clock
         )
-        around = operations.environment
+        around = decider.environment
         self.epochs = Epochs(self.ledger, store, self._clock, lambda: around.network.advertised)
         self.on_deadline_changed: Callable[[], None] = lambda: None
         self.before_request: Callable[[], None] = lambda: None
@@ -91,7 +93,7 @@ class Gateway:
         Raises FirewallError and StoreError.
         """
         now = self._clock()
-        stored = await self.books.load(now, self.operations.environment.network)
+        stored = await self.books.load(now, self.decider.environment.network)
         await self.epochs.load()
         transaction = Transaction(self.ledger, now)
         fallen = self.reevaluation.restore(transaction, stored)
@@ -124,26 +126,26 @@ class Gateway:
 
     async def handle(self, request: ChangeRequest) -> Reply:
         """The answer to a request. Never raises for what a client sends."""
-        around, device = self.operations.environment, ""
+        around, device = self.decider.environment, ""
         if request.via is not Via.OPERATOR:
             around.meet(request.source)
             if not await around.introduce(request.source.address, request.source.interface):
                 return Refused(Refusal.ABSENT, "nobody answers for the requester's address", None)
-            device = self.operations.device_of(request.source)
-            self.operations.history.changed(device, self._clock(), request.via.datagram)
+            device = self.decider.device_of(request.source)
+            self.decider.history.changed(device, self._clock(), request.via.datagram)
         if isinstance(request, MapRequest):
             await around.introduce_target(request.internal.address, request.source)
-            await former_addresses.look(self.operations, self.submit, request, device)
+            await former_addresses.look(self.decider, self.submit, request, device)
         self.before_request()
         return await self.submit(partial(self._perform, request, device)) or _failed()
 
     def _perform(self, request: ChangeRequest, device: str, transaction: Transaction) -> Reply:
-        if mac_of(device) is not None and self.operations.device_of(request.source) != device:
+        if mac_of(device) is not None and self.decider.device_of(request.source) != device:
             return Refused(Refusal.ABSENT, "the requester left its link while it waited", None)
-        around, asks = self.operations.environment, request.via is not Via.OPERATOR
+        around, asks = self.decider.environment, request.via is not Via.OPERATOR
         if asks and isinstance(request, MapRequest) and around.either_contested(request.source, request.internal):
             return Refused(Refusal.ABSENT, "two hosts claim the address", None)
-        return self.operations.perform(transaction, request)
+        return self.requests.perform(transaction, request)
 
     def submit(self, step: Step) -> "asyncio.Future[Reply | None]":
         """Puts one operation into the writer's queue, now; done when it is in the kernel and in the store.

@@ -1,38 +1,33 @@
 """A device that moved from one LAN to another asks again for the external port that it has there."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from upnp_gw.engine.decider import Decider
 from upnp_gw.gate.decision import Facts
 from upnp_gw.gate.facts import may_be_moved
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, Via
 from upnp_gw.model.request import MapRequest
 
-if TYPE_CHECKING:
-    from upnp_gw.engine.requests import RequestOperations
 
-
-def end_left_behind(
-    operations: "RequestOperations", transaction: Transaction, request: MapRequest, facts: Facts
-) -> None:
+def end_left_behind(decider: Decider, transaction: Transaction, request: MapRequest, facts: Facts) -> None:
     """Ends the mapping of this external port that the requester left on another LAN."""
-    for mapping in left_behind(operations, request, facts):
+    for mapping in left_behind(decider, request, facts):
         moved = replace(mapping, device=facts.device)  # so that the port is not kept from it for the old device
         transaction.put(moved)
         transaction.end(moved, "device-moved")
 
 
-def left_behind(operations: "RequestOperations", request: MapRequest, facts: Facts) -> list[Mapping]:
+def left_behind(decider: Decider, request: MapRequest, facts: Facts) -> list[Mapping]:
     """The mappings of this external port that the requester left on another LAN: they are parked, since nobody
     answers there any more. What the operator made there stays."""
     if request.internal.address.version == 6 or not request.external_port:
         return []
 
     def left(mapping: Mapping) -> bool:
-        mine = may_be_moved(operations.policy, facts, mapping.device) and not mapping.delegated
-        away = mapping.parked and not operations.environment.client_contested(mapping.internal.address)
+        mine = may_be_moved(decider.policy, facts, mapping.device) and not mapping.delegated
+        away = mapping.parked and not decider.environment.client_contested(mapping.internal.address)
         return mine and away and mapping.hold_of(Via.OPERATOR.protocol) is None
 
-    rows = operations.ledger.table.on_port(request.transport, request.external_port)
+    rows = decider.ledger.table.on_port(request.transport, request.external_port)
     return [mapping for mapping in rows if left(mapping)]

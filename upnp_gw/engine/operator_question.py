@@ -1,8 +1,8 @@
 """A request that only the operator can allow becomes a question; the questions that wait."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.refresh import PlannedVerdict
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Outcome
@@ -16,12 +16,9 @@ from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import DecisionId
 from upnp_gw.model.request import PortChoice
 
-if TYPE_CHECKING:
-    from upnp_gw.engine.requests import RequestOperations
-
 
 def ask(
-    operations: "RequestOperations",
+    decider: Decider,
     transaction: Transaction,
     found: PlannedVerdict,
     planner: Planner,
@@ -29,7 +26,7 @@ def ask(
     decision: DecisionId,
 ) -> None:
     """Puts the request into the queue, unless no grant can say what it asks for (``terms.connecting``)."""
-    facts, request, policy = found.facts, found.request, operations.policy
+    facts, request, policy = found.facts, found.request, decider.policy
     topic = topic_of(facts, request, found.verdict.rule)
     waiting = policy.grant(topic.rule)
     if connecting(topic, waiting) is None:
@@ -43,15 +40,15 @@ def ask(
 
     terms = terms_of(policy, facts, request, waiting, can_have)
     by = basis(policy, topic.rule)
-    asked = operations.questions.ask(topic, terms, request, by, decision, transaction.now.wall, transaction.on_undo)
+    asked = decider.questions.ask(topic, terms, request, by, decision, transaction.now.wall, transaction.on_undo)
     if asked is not None and asked.times == 1:
-        transaction.told.append(QuestionAsked(asked, len(questions_waiting(operations, transaction.now.wall))))
+        transaction.told.append(QuestionAsked(asked, len(questions_waiting(decider, transaction.now.wall))))
 
 
-def questions_waiting(operations: "RequestOperations", wall: float) -> list[Question]:
+def questions_waiting(decider: Decider, wall: float) -> list[Question]:
     """The waiting questions, by number. If the waiting grant or a limit has changed, a yes would give something
     other than was shown: the question is dropped, and the device's next request asks again. ``wall``: seconds."""
-    questions, proposals = operations.questions, OperatorRules(operations.policy, wall)
+    questions, proposals = decider.questions, OperatorRules(decider.policy, wall)
     found = questions.all(wall)
     for question in found:
         if not proposals.still_waits(question):

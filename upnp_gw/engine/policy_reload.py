@@ -70,18 +70,18 @@ class Reload:
         return made
 
     async def _settle(self) -> None:
-        operations = self.gateway.operations
-        await self.kept.in_force(operations.policy.digest, operations.ledger.numbers.decision)
+        decider = self.gateway.decider
+        await self.kept.in_force(decider.policy.digest, decider.ledger.numbers.decision)
 
     async def _enforce(self, loaded: LoadedPolicy) -> tuple[RevokedMapping, ...]:
-        operations = self.gateway.operations
-        old, fallen = operations.policy, list[RevokedMapping]()
+        decider = self.gateway.decider
+        old, fallen = decider.policy, list[RevokedMapping]()
 
         def change(transaction: Transaction) -> None:
             fallen[:] = self.gateway.reevaluation.policy_changed(transaction, loaded.policy)
 
         if await self.gateway.submit(change) is not None:
-            operations.policy, operations.history.limits = old, old.limits
+            decider.policy, decider.history.limits = old, old.limits
             raise FirewallError("the kernel or the disk did not take what the new policy ends")
         self.now_in_force, self.since = loaded, self.wall()
         warnings = (*map(str, loaded.warnings), *self._not_yet(loaded))

@@ -1,6 +1,6 @@
 """What the gateway does to the ledger without being asked: leases that end, renewals, restarts, new policies.
 
-Like ``operations``: every method is one ``Transaction``, waits for nothing and does not talk to the kernel.
+Like ``decider``: every method is one ``Transaction``, waits for nothing and does not talk to the kernel.
 """
 
 import logging
@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from upnp_gw.engine.audit import STANDS, map_record
+from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.refresh import RULE_OF_OPERATOR
-from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
 from upnp_gw.gate.schema import KEPT_RULE, Policy
@@ -52,15 +52,15 @@ def tell(fallen: Iterable[RevokedMapping]) -> None:
 class Reevaluation:
     """The duties, over the same ledger and policy as the operations."""
 
-    def __init__(self, operations: RequestOperations) -> None:
-        self._operations = operations
+    def __init__(self, decider: Decider) -> None:
+        self._decider = decider
 
     def expire(self, transaction: Transaction, ids: Iterable[str]) -> None:
         """Drops the holds that have ended, and the mappings that have none left."""
         ids = list(ids)
         for mapping in self._rows(ids):
             if mapping.permanent:
-                endless = Hold(Via.OPERATOR, transaction.now.boot + self._operations.policy.limits.max_hold_s, None)
+                endless = Hold(Via.OPERATOR, transaction.now.boot + self._decider.policy.limits.max_hold_s, None)
                 mapping = mapping.with_hold(endless)
             left = without_ended(mapping, transaction.now)
             if left is None:
@@ -74,14 +74,14 @@ class Reevaluation:
 
         ``present``: its device answers; None: not asked (no MAC address to ask for).
         """
-        mapping = self._operations.ledger.table.get(mapping_id)
+        mapping = self._decider.ledger.table.get(mapping_id)
         if mapping is None:
             return
         mapping = self._still_delegated(self._known(mapping))
         if self._moved(mapping):
             self._leave(transaction, mapping)
         elif present is False:
-            transaction.park(mapping, cut=self._operations.environment.client_contested(mapping.internal.address))
+            transaction.park(mapping, cut=self._decider.environment.client_contested(mapping.internal.address))
         else:
             transaction.quiet = not mapping.parked
             self._decide_again(transaction, mapping, "renew")
@@ -90,30 +90,30 @@ class Reevaluation:
     def policy_changed(self, transaction: Transaction, policy: Policy) -> list[RevokedMapping]:
         """A new policy is in force: every mapping is decided again. Those no longer allowed end, or are kept until
         their lease ends; they are the answer. Where there is room for fewer, the oldest stay."""
-        transaction.on_undo.append(partial(self._put_in_force, self._operations.policy))
+        transaction.on_undo.append(partial(self._put_in_force, self._decider.policy))
         self._put_in_force(policy)
-        newest_first = sorted(self._operations.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
+        newest_first = sorted(self._decider.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
         fallen = [self._decide_again(transaction, mapping, "reload") for mapping in newest_first]
         return [*filter(None, fallen), *self._part(transaction, self._narrowed(newest_first), "reload")]
 
     def _put_in_force(self, policy: Policy) -> None:
-        self._operations.policy, self._operations.history.limits = policy, policy.limits
+        self._decider.policy, self._decider.history.limits = policy, policy.limits
 
     def tell_floods(self, transaction: Transaction, now: Instant | None = None) -> None:
         """Writes down the counted refusals; without ``now`` those of the present minute too."""
-        transaction.records.extend(self._operations.refusal_counter.over(now, transaction.on_undo))
+        transaction.records.extend(self._decider.refusal_counter.over(now, transaction.on_undo))
 
     def park(self, transaction: Transaction, device: str, address: IPAddress) -> None:
         """Parks what a device holds at an address where it does not answer, unless it is back there by now."""
-        if self._operations.environment.host_of(address) == device:
+        if self._decider.environment.host_of(address) == device:
             return
-        for mapping in self._operations.ledger.table.to_client(address):
+        for mapping in self._decider.ledger.table.to_client(address):
             if mapping.device == device and mapping.active and not mapping.delegated:
                 transaction.park(mapping, cut=False)
 
     def device_moved(self, transaction: Transaction, address: IPAddress, old: str) -> None:
         """The address belongs to another device now: the new holder neither sees nor inherits its mappings."""
-        for mapping in self._operations.ledger.table.to_client(address):
+        for mapping in self._decider.ledger.table.to_client(address):
             if mapping.device == old and not mapping.delegated:
                 self._leave(transaction, mapping)
 
@@ -128,20 +128,20 @@ class Reevaluation:
     def device_gone(self, transaction: Transaction, address: IPAddress) -> None:
         """Nobody answers for the address: its mappings are parked, for whoever answers next would get them. Flows
         are left alone: the device may be back in a moment, and where another one comes instead they are cut."""
-        for mapping in self._operations.ledger.table.to_client(address):
+        for mapping in self._decider.ledger.table.to_client(address):
             if mapping.active:
                 transaction.park(mapping, cut=False)
 
     def contested(self, transaction: Transaction, address: IPAddress) -> None:
         """Another host claims the address: nothing leads to it until that is settled."""
-        for mapping in self._operations.ledger.table.to_client(address):
+        for mapping in self._decider.ledger.table.to_client(address):
             if mapping.active:
                 transaction.park(mapping, cut=True)
 
     def hold_back(self, transaction: Transaction, reply: Reply | None) -> Reply | None:
         """Parks what this turn would open to an address that is contested, whatever the turn is. The answer is its
         reply, with the mapping as it is then."""
-        contested = self._operations.environment.client_contested
+        contested = self._decider.environment.client_contested
         for before, mapping in transaction.touched():
             if mapping is not None and mapping.active and contested(mapping.internal.address):
                 transaction.park(mapping, cut=before is not None and before.active)
@@ -150,22 +150,22 @@ class Reevaluation:
 
     def prefix_gone(self, transaction: Transaction) -> None:
         """Ends the pinholes to addresses of a LAN prefix that is gone, and mappings to clients that became ours."""
-        network = self._operations.environment.network
-        for mapping in list(self._operations.ledger.table):
+        network = self._decider.environment.network
+        for mapping in list(self._decider.ledger.table):
             address = mapping.internal.address
             if network.is_gateway(address) or (address.version == 6 and not network.on_lan(address)):
                 transaction.end(mapping, "prefix-gone")
 
     def _known(self, mapping: Mapping) -> Mapping:
         """A mapping that was held by an address, since its neighbour was not known, is its device's once it is."""
-        device = self._operations.environment.host_of(mapping.internal.address)
+        device = self._decider.environment.host_of(mapping.internal.address)
         if device is None or mapping.delegated or mapping.device != str(mapping.internal.address):
             return mapping
         return replace(mapping, device=device)
 
     def _still_delegated(self, mapping: Mapping) -> Mapping:
         """A mapping for another device's address is an ordinary one once its holder has that address itself."""
-        around = self._operations.environment
+        around = self._decider.environment
         own = mapping.delegated and around.device_of(mapping.internal.address) == mapping.device
         return replace(mapping, delegated=False) if own else mapping
 
@@ -183,7 +183,7 @@ class Reevaluation:
 
     def _narrowed(self, before: Iterable[Mapping]) -> list[str]:
         """Of these rows as they were, the ones that others may connect to now."""
-        table = self._operations.ledger.table
+        table = self._decider.ledger.table
         return [m.id for m in before if (now := table.get(m.id)) is not None and reach(now) != reach(m)]
 
     def _part(self, transaction: Transaction, changed: Iterable[str], action: str) -> list[RevokedMapping]:
@@ -197,9 +197,9 @@ class Reevaluation:
 
     def _give_way(self, transaction: Transaction, mapping: Mapping, met: Mapping, action: str) -> RevokedMapping:
         request = self._request_of(mapping, transaction)
-        held = self._operations.held(request, mapping.device, mapping)
-        facts = self._operations.facts(transaction, request, held, mapping, restoring=action == "restore")
-        verdict = decide(self._operations.policy, facts, request)
+        held = self._decider.held(request, mapping.device, mapping)
+        facts = self._decider.facts(transaction, request, held, mapping, restoring=action == "restore")
+        verdict = decide(self._decider.policy, facts, request)
         busy = meeting_of(mapping, met)
         busy = replace(busy, reason=f"{busy.reason}: {met.id}")
         decision = transaction.ledger.numbers.next_decision()
@@ -238,7 +238,7 @@ class Reevaluation:
             )
         )
         if kept:  # the decision that allowed it stays the one it names
-            limits = self._operations.policy.limits
+            limits = self._decider.policy.limits
             clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ())
             transaction.put(replace(renewed(present, clamps, transaction.now), rule=KEPT_RULE))
             return RevokedMapping(mapping, decision, reason, kept=True)
@@ -257,8 +257,8 @@ class Reevaluation:
         Another grant, or a policy that says more, may let more remote hosts connect than could. That is decided as
         a new request of the device: while it is frozen, the mapping stays as it is.
         """
-        policy, held = self._operations.policy, self._operations.held(request, mapping.device, mapping)
-        facts = self._operations.facts(transaction, request, held, mapping, restoring=action == "restore")
+        policy, held = self._decider.policy, self._decider.held(request, mapping.device, mapping)
+        facts = self._decider.facts(transaction, request, held, mapping, restoring=action == "restore")
         verdict = decide(policy, facts, request)
         again = _renewed(mapping, verdict, request, transaction.now)
         if again is None or not opens(mapping, again):
@@ -283,7 +283,7 @@ class Reevaluation:
         policy alone is against it, and it was a new policy that began it."""
         return (
             verdict.outcome is not Outcome.ALLOW
-            and self._operations.on_reload == "keep"
+            and self._decider.on_reload == "keep"
             and (action == "reload" or mapping.rule == KEPT_RULE)
             and verdict.reasons[0] == STANDS
             and FAULT not in verdict.reasons
@@ -292,7 +292,7 @@ class Reevaluation:
     def _request_of(self, mapping: Mapping, transaction: Transaction) -> MapRequest:
         """The request that would make this mapping as it stands."""
         hold = max(mapping.holds, key=lambda h: (h.via is Via.OPERATOR, h.until))
-        source = self._operations.environment.address_of(mapping)
+        source = self._decider.environment.address_of(mapping)
         return MapRequest(
             via=hold.via,
             source=Source(source, ""),
@@ -311,12 +311,12 @@ class Reevaluation:
 
     def _moved(self, mapping: Mapping) -> bool:
         """True where the internal client's address is known to be another device's now."""
-        device = self._operations.environment.host_of(mapping.internal.address)
+        device = self._decider.environment.host_of(mapping.internal.address)
         known = device is not None and mac_of(mapping.device) is not None
         return known and not mapping.delegated and device != mapping.device
 
     def _rows(self, ids: Iterable[str]) -> list[Mapping]:
-        return [mapping for i in ids if (mapping := self._operations.ledger.table.get(i)) is not None]
+        return [mapping for i in ids if (mapping := self._decider.ledger.table.get(i)) is not None]
 
 
 def _without_times(mapping: Mapping) -> Mapping:

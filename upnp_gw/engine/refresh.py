@@ -6,8 +6,8 @@ internal endpoint, a mapping that is enabled again, or one more remote host is n
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.environment import Environment
 from upnp_gw.engine.former_addresses import left, with_former_port
 from upnp_gw.engine.full_quota import make_room
@@ -20,9 +20,6 @@ from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import DecisionId, Mapping, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal
-
-if TYPE_CHECKING:
-    from upnp_gw.engine.requests import RequestOperations
 
 RULE_OF_OPERATOR = "operator"
 UNNUMBERED = DecisionId("")
@@ -50,7 +47,7 @@ class PlannedVerdict:
 
 
 def answer(
-    operations: "RequestOperations",
+    decider: Decider,
     transaction: Transaction,
     request: MapRequest,
     planner: Planner,
@@ -58,19 +55,19 @@ def answer(
     own: Mapping | None,
 ) -> PlannedVerdict:
     """``own`` is the owner's row that the request refreshes, ``Planner.own_row``."""
-    request = with_former_port(operations, request, owner)
-    found = _Question(operations, transaction, about(request, own), planner, owner, own).answer()
+    request = with_former_port(decider, request, owner)
+    found = _Question(decider, transaction, about(request, own), planner, owner, own).answer()
     if found.planned is None and own is not None and _may_be_elsewhere(request):
-        return _Question(operations, transaction, request, planner, owner, None).answer()
+        return _Question(decider, transaction, request, planner, owner, None).answer()
     return found
 
 
 def trial(
-    operations: "RequestOperations", transaction: Transaction, request: MapRequest, planner: Planner, owner: str
+    decider: Decider, transaction: Transaction, request: MapRequest, planner: Planner, owner: str
 ) -> PlannedVerdict:
     """The answer that a request would get now, as far as it is known without asking its device. Changes nothing."""
-    own, request = planner.own_row(request, owner), with_former_port(operations, request, owner)
-    return _Question(operations, transaction, about(request, own), planner, owner, own, trial=True).answer()
+    own, request = planner.own_row(request, owner), with_former_port(decider, request, owner)
+    return _Question(decider, transaction, about(request, own), planner, owner, own, trial=True).answer()
 
 
 def about(request: MapRequest, own: Mapping | None) -> MapRequest:
@@ -91,7 +88,7 @@ def _may_be_elsewhere(request: MapRequest) -> bool:
 class _Question:
     """One request put to the gate, as a refresh of ``own`` or as new."""
 
-    operations: "RequestOperations"
+    decider: Decider
     transaction: Transaction
     request: MapRequest
     planner: Planner
@@ -107,8 +104,8 @@ class _Question:
         return self.request if hold is None else replace(self.request, filters=wanted(self.request, hold.filters))
 
     def facts(self, standing: bool) -> Facts:
-        held = self.operations.held(self.request, self.owner, self.own, *self.left())
-        return self.operations.facts(self.transaction, self.judged, held, None, standing=standing)
+        held = self.decider.held(self.request, self.owner, self.own, *self.left())
+        return self.decider.facts(self.transaction, self.judged, held, None, standing=standing)
 
     def answer(self) -> PlannedVerdict:
         facts, verdict = self._decided(self.facts(standing=self.own is not None))
@@ -116,7 +113,7 @@ class _Question:
         if self.own is None or not isinstance(planned, Planned) or not opens(self.own, planned.mapping):
             return PlannedVerdict(self.judged, facts, verdict, planned)
         new = replace(self.facts(standing=False), held=facts.held)
-        verdict_new = decide(self.operations.policy, new, self.judged)
+        verdict_new = decide(self.decider.policy, new, self.judged)
         if verdict_new.outcome is Outcome.ALLOW:
             return PlannedVerdict(self.judged, new, verdict_new, self.plan(new, verdict_new))
         kept = no_wider(self.own, planned.mapping, self.request.via)
@@ -127,17 +124,17 @@ class _Question:
 
     def left(self) -> list[Mapping]:
         """The requester's mappings on this port whose addresses do not answer. The new one replaces them."""
-        return [] if self.own is not None else left(self.operations, self.request, self.owner)
+        return [] if self.own is not None else left(self.decider, self.request, self.owner)
 
     def plan(self, facts: Facts, verdict: Verdict) -> Planned | NotPlanned | None:
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
             return None
         if not self.trial:
-            end_left_behind(self.operations, self.transaction, self.request, facts)
+            end_left_behind(self.decider, self.transaction, self.request, facts)
             for mapping in self.left():
                 self.transaction.end(mapping, "device-moved")
         nobody = None if self.trial else self._nobodys_address()  # who asks is there
-        not_now = self.operations.no_external_address(self.request) or nobody
+        not_now = self.decider.no_external_address(self.request) or nobody
         allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
         planned = not_now or self.planner.plan(self.request, allowed, self.owner, self.own)
         if self.trial and isinstance(planned, NotPlanned) and planned.holder in self._makes_room(facts):
@@ -148,11 +145,11 @@ class _Question:
 
     def _makes_room(self, facts: Facts) -> list[Mapping]:
         """The mappings that the request itself would end first."""
-        return [*self.left(), *left_behind(self.operations, self.request, facts)]
+        return [*self.left(), *left_behind(self.decider, self.request, facts)]
 
     @property
     def _around(self) -> Environment:
-        return self.operations.environment
+        return self.decider.environment
 
     def _nobodys_address(self) -> NotPlanned | None:
         """The refusal while it is unknown which host has the internal client's address; None where it is known."""
@@ -166,9 +163,9 @@ class _Question:
         return None
 
     def _decided(self, facts: Facts) -> tuple[Facts, Verdict]:
-        verdict = decide(self.operations.policy, facts, self.judged)
+        verdict = decide(self.decider.policy, facts, self.judged)
         if self.trial:
             return facts, verdict
         return make_room(
-            self.operations, self.transaction, self.judged, self.owner, facts, verdict, (self.own, *self.left())
+            self.decider, self.transaction, self.judged, self.owner, facts, verdict, (self.own, *self.left())
         )

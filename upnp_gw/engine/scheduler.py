@@ -56,11 +56,11 @@ class Scheduler:
     def __init__(self, gateway: Gateway, firewall: Firewall, probe: Probe) -> None:
         self._gateway = gateway
         self._ledger = gateway.ledger
-        self._operations = gateway.operations
+        self._decider = gateway.decider
         self._duties = gateway.reevaluation
         self._firewall = firewall
         self._probe = probe
-        self._clock = gateway.operations.environment.clock
+        self._clock = gateway.decider.environment.clock
         self._changed = asyncio.Event()
         self._probing = asyncio.Semaphore(PROBES)
         self._recounting = asyncio.Lock()
@@ -151,7 +151,7 @@ class Scheduler:
 
     async def _present(self, address: IPAddress) -> bool | None:
         """Whether somebody alone answers for an address; None where nobody can be asked: behind another router."""
-        network = self._operations.environment.network
+        network = self._decider.environment.network
         interface = next((link.name for link in network.lans if network.on_link(address, link.name)), None)
         if interface is None:
             return None
@@ -170,7 +170,7 @@ class Scheduler:
     async def _look(self, address: IPAddress) -> None:
         async with self._probing:
             present = await self._present(address)
-        host = self._operations.environment.host_of(address)
+        host = self._decider.environment.host_of(address)
         for mapping in self._ledger.table.to_client(address):
             other = not mapping.delegated and host not in (None, mapping.device)
             if (present and (mapping.parked or other)) or (present is False and mapping.active):
@@ -210,7 +210,7 @@ class Scheduler:
 
     def device_seen(self, neighbour: Neighbour) -> None:
         """A device alone answers for an address: its parked mappings come back, those of another one end."""
-        around = self._operations.environment
+        around = self._decider.environment
         device = around.name_of(neighbour)
         for mapping in self._ledger.table.to_client(neighbour.address):
             if mapping.parked or (mapping.device != device and not mapping.delegated):
@@ -219,7 +219,7 @@ class Scheduler:
 
     def device_appeared(self, neighbour: Neighbour) -> None:
         """A device is seen at an address, where another one may answer too."""
-        around = self._operations.environment
+        around = self._decider.environment
         device = around.name_of(neighbour)
         for lan in around.network.lan_names:
             self._look_elsewhere(around.network.device_id(neighbour.mac, lan), device)
@@ -265,12 +265,12 @@ class Scheduler:
 
     def _led_to(self, address: IPAddress, interface: str) -> list[Mapping]:
         """The mappings that lead to an address on this LAN."""
-        lan = self._operations.environment.network.lan_of(address)
+        lan = self._decider.environment.network.lan_of(address)
         return self._ledger.table.to_client(address) if lan in ("", interface) else []
 
     def device_moved(self, before: Neighbour) -> None:
         """An address belongs to another device now. ``before``: its entry until now."""
-        address, old = before.address, self._operations.environment.name_of(before)
+        address, old = before.address, self._decider.environment.name_of(before)
         if any(m.device == old for m in self._ledger.table.to_client(address)):
             self._submit("move", [], lambda transaction: self._duties.device_moved(transaction, address, old))
 
@@ -284,7 +284,7 @@ class Scheduler:
     async def _count(self) -> None:
         for transaction in count(1):
             await asyncio.sleep(COUNTERS_S)
-            if self._operations.refusal_counter:
+            if self._decider.refusal_counter:
                 self._submit(
                     "counted refusals",
                     [],

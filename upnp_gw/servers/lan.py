@@ -44,8 +44,8 @@ class LanSide:
         self._identity = identity
         self._recount = recount
         self._spawn = spawn
-        self._around = gateway.operations.environment
-        self._host_of = gateway.operations.device_of
+        self._around = gateway.decider.environment
+        self._host_of = gateway.decider.device_of
         self._stack = AsyncExitStack()
         self._roots: list[RootDevice] = []
         self.http_port = 0

@@ -61,7 +61,7 @@ async def test_announce(line: Line) -> None:
     line.gateway_fixture.clock.pass_s(1000)
     asked = bytes.fromhex("0200000000000e10" + "00" * 10 + "ffffc0a84d0a")
     assert (await line.said(asked)).hex() == "0280000000000000" + "000003e8" + "00" * 12
-    assert not line.gateway_fixture.operations.ledger.numbers.decision
+    assert not line.gateway_fixture.decider.ledger.numbers.decision
 
 
 @pytest.mark.spec("PCP-007", "PCP-009", "PCP-037", "PCP-056", "PCP-063")
@@ -227,9 +227,9 @@ async def test_lifetimes(line: Line) -> None:
     told = [(await line.map(8080, 0, asked)).lifetime_s for asked in (1, 120, 86400, 2**32 - 1)]
     assert told == [120, 120, 86400, 86400]
     line.dialogue = Port5351(pcp_least_s=300)
-    line.gateway_fixture.operations.policy = replace(
-        line.gateway_fixture.operations.policy,
-        limits=replace(line.gateway_fixture.operations.policy.limits, max_ttl_s=900),
+    line.gateway_fixture.decider.policy = replace(
+        line.gateway_fixture.decider.policy,
+        limits=replace(line.gateway_fixture.decider.policy.limits, max_ttl_s=900),
     )
     assert [(await line.map(8080, 0, asked)).lifetime_s for asked in (1, 2**32 - 1)] == [300, 900]
 
@@ -425,7 +425,7 @@ async def test_a_pinhole_is_external_as_internal(line: Line) -> None:
     wrong = await line.map(5000, protocol=17, client=CONSOLE_IP6, nonce=OTHER_NONCE)
     assert wrong.result is ResultCode.NOT_AUTHORIZED
     await line.map(5000, protocol=17, client=str(other))
-    assert len(line.gateway_fixture.operations.ledger.table) == 2
+    assert len(line.gateway_fixture.decider.ledger.table) == 2
     assert (await line.map(5000, 0, 0, protocol=17, client=CONSOLE_IP6)).result == 0
     assert not line.standing(5000, UDP, CONSOLE_IP6)
     assert line.standing(5000, UDP, str(other))

@@ -432,7 +432,7 @@ async def test_what_the_operator_ends_is_told(served: Served) -> None:
 async def test_an_update_repeats_third_party_and_filter(served: Served) -> None:
     async with client() as one:
         await one.map(8080, 8080)
-    (row,) = served.gateway_fixture.operations.ledger.table
+    (row,) = served.gateway_fixture.decider.ledger.table
     peers = RemotePeers(IPv4Network("198.51.100.0/24"), 9)
     hold = Hold(Via.PCP, 9e9, 600, NONCE, filters=(peers,))
     message = build_update(replace(row.with_hold(hold), delegated=True), 60, 5, EXTERNAL)

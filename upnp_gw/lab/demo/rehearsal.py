@@ -12,9 +12,9 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from random import SystemRandom
 
+from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.environment import Environment
 from upnp_gw.engine.gateway import Gateway
-from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.gate.builtin import home_policy
@@ -52,8 +52,8 @@ class RehearsalGateway:
         for host in HOME.hosts:
             around.neighbours.learn(Neighbour(HOME.network[host.number], host.mac, HOME.interface))
         policy = home_policy()
-        operations = RequestOperations(policy, Ledger(), around, DeviceHistory(policy.limits), SystemRandom())
-        self.gateway = Gateway(operations, self.firewall, self.store, Events(), self._settings)
+        decider = Decider(policy, Ledger(), around, DeviceHistory(policy.limits), SystemRandom())
+        self.gateway = Gateway(decider, self.firewall, self.store, Events(), self._settings)
 
     def _settings(self) -> FirewallSettings:
         return FirewallSettings(FirewallMode.ROUTER, self.network)

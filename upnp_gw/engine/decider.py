@@ -1,0 +1,202 @@
+"""Decides about requests and standing mappings: gathers the facts, asks the gate, and writes the decision down.
+
+The requests of control points (``requests``, ``datagram_requests``) and the gateway's own duties (``reevaluation``)
+share it. Nothing here waits or talks to the kernel.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from upnp_gw.engine.audit import removal_record
+from upnp_gw.engine.environment import Environment, clock_change_s
+from upnp_gw.engine.refusal_counter import RefusalCounter
+from upnp_gw.gate.approval_queue import ApprovalQueue
+from upnp_gw.gate.decide_removal import decide_removal
+from upnp_gw.gate.decision import Facts, HeldMappings, Outcome, Verdict
+from upnp_gw.gate.device_history import DeviceHistory
+from upnp_gw.gate.facts import gather
+from upnp_gw.gate.schema import Policy
+from upnp_gw.ledger.charges import InnerPort
+from upnp_gw.ledger.filters import meeting
+from upnp_gw.ledger.plan import NotPlanned, Planner
+from upnp_gw.ledger.reachable import with_holds
+from upnp_gw.ledger.transaction import Ledger, Transaction
+from upnp_gw.model.mapping import DecisionId, IPAddress, Mapping, Via
+from upnp_gw.model.network import private_external
+from upnp_gw.model.request import (
+    MapRequest,
+    Refusal,
+    Refused,
+    ReleaseRequest,
+    Source,
+    UnmapPortRequest,
+    UnmapRangeRequest,
+    UnmapRequest,
+)
+
+Removal = UnmapRequest | UnmapPortRequest | UnmapRangeRequest | ReleaseRequest
+RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
+"""When asking again makes sense: the operator may have said yes, the minute is over."""
+
+
+@dataclass(slots=True)
+class Decider:
+    """What decides, and what it decides by. ``policy`` is replaced as a whole by a reload."""
+
+    policy: Policy
+    ledger: Ledger
+    environment: Environment
+    history: DeviceHistory
+    random: Random
+    questions: ApprovalQueue = field(default_factory=ApprovalQueue)
+    visibility: str = "own"
+    refuse_private_external: bool = False
+    lenient_nonces: bool = False
+    """A PCP client may renew and delete with another nonce than it mapped with."""
+    on_reload: str = "revoke"
+    """What a new policy does not allow any more: ``revoke`` ends it, ``keep`` leaves it until its lease ends."""
+    refusal_counter: RefusalCounter = field(default_factory=RefusalCounter)
+
+    def external_address(self, mapping: Mapping) -> IPAddress | None:
+        """Where the internet finds a mapping."""
+        if mapping.key.external_address is not None:
+            return mapping.key.external_address
+        return self.environment.network.advertised
+
+    def facts(
+        self,
+        transaction: Transaction,
+        request: MapRequest,
+        held: HeldMappings,
+        stored: Mapping | None,
+        restoring: bool = False,
+        standing: bool = False,
+    ) -> Facts:
+        """``stored``: the mapping that the gateway itself decides about again."""
+        around = self.environment
+        return gather(
+            self.policy,
+            around.network,
+            around.neighbours,
+            around.ports(),
+            self.history,
+            held,
+            request,
+            transaction.now,
+            around.local_time(transaction.now),
+            clock_change_s=clock_change_s(transaction.now.wall),
+            restoring=restoring,
+            renewing=stored is not None,
+            standing=standing,
+            holder=stored.device if stored is not None else None,
+            delegated=stored is not None and stored.delegated,
+            leases=around.leases(),
+        )
+
+    def facts_of(self, transaction: Transaction, request: MapRequest) -> Facts:
+        """The facts of a request that is only looked at."""
+        return self.facts(transaction, request, self.held(request, self.owner(request)), None, standing=True)
+
+    def held(self, request: MapRequest, owner: str, *without: Mapping | None) -> HeldMappings:
+        """The mappings before the request, ``without`` these: its own, and one that would make room."""
+        table = self.ledger.table
+        rows = [row for each in without if each is not None and (row := table.get(each.id)) is not None]
+        client = request.internal.address if self.delegated(request) else None
+        inner = InnerPort(request.transport, request.internal.port, client)
+        charged = table.charged(owner, inner, rows)
+        total = len(table) - len(rows)
+        return HeldMappings(total, charged.mappings, charged.by_grant, charged.elements, charged.on_inner)
+
+    def delegated(self, request: MapRequest) -> bool:
+        """The internal client is another device than the one that asks."""
+        if request.via is Via.OPERATOR:
+            return False
+        return self.environment.device_of(request.internal.address) != self.device_of(request.source)
+
+    def planner(self, transaction: Transaction, request: MapRequest) -> Planner:
+        around = self.environment
+        return Planner(
+            table=self.ledger.table,
+            now=transaction.now,
+            random=self.random,
+            new_id=transaction.ledger.numbers.next_mapping,
+            reserved_ports=around.ports().holds,
+            kept_for=self.ledger.cuts.kept_for,
+            delegated=self.delegated(request),
+            most_elements=self.policy.limits.elements_per_device if request.via is not Via.OPERATOR else None,
+            epoch=self.ledger.epoch.number,
+            lenient=self.lenient_nonces,
+        )
+
+    def owner(self, request: MapRequest) -> str:
+        """Who will hold it: the requester; for the operator's own, the device that it leads to."""
+        if request.via is Via.OPERATOR:
+            return self.environment.device_of(request.internal.address)
+        return self.device_of(request.source)
+
+    def device_of(self, source: Source) -> str:
+        return self.environment.device_of(source.address, source.interface)
+
+    def sees_all(self, request: Removal) -> bool:
+        return request.via is Via.OPERATOR or self.visibility == "all"
+
+    def removal(self, request: Removal, mapping: Mapping) -> Verdict:
+        return decide_removal(
+            mapping, request.via, self.device_of(request.source), self.sees_all(request), self.policy.digest
+        )
+
+    def refuse_removal(
+        self, transaction: Transaction, request: Removal, mapping: Mapping, verdict: Verdict
+    ) -> Refused:
+        """Writes down that a delete was denied; of a device that asks too often no more than how often."""
+        device, limit = self.device_of(request.source), self.policy.limits.requests_per_minute
+        if self.history.changes_last_minute(device, transaction.now, request.via.datagram) < limit:
+            return refused(verdict, self.write_down(transaction, request, mapping, verdict))
+        why = f"more than {limit} changes in a minute"
+        verdict = Verdict(Outcome.DENY, None, Refusal.RATE, (why,), None, verdict.policy)
+        again = self.refusal_counter.again(device, transaction.now, transaction.on_undo)
+        if again is not None:
+            return refused(verdict, again)
+        decision = self.write_down(transaction, request, mapping, verdict)
+        self.refusal_counter.begin(transaction.records[-1], transaction.now, transaction.on_undo)
+        return refused(verdict, decision)
+
+    def write_down(
+        self, transaction: Transaction, request: Removal, mapping: Mapping, verdict: Verdict
+    ) -> DecisionId:
+        """The decision about a delete, in the audit log."""
+        decision = transaction.ledger.numbers.next_decision()
+        device = self.device_of(request.source)
+        transaction.records.append(removal_record(transaction.now, decision, device, request, mapping, verdict))
+        return decision
+
+    def end_hold(self, transaction: Transaction, mapping: Mapping, via: Via) -> None:
+        """Ends a mapping: all of it for the operator, for a control point its own hold, or all if it has none."""
+        if via is Via.OPERATOR:
+            transaction.end(mapping, "revoked")
+            return
+        if mapping.hold_of(via.protocol) is None:
+            transaction.end(mapping, "deleted")
+            return
+        left = with_holds(mapping, tuple(hold for hold in mapping.holds if hold.via.protocol != via.protocol))
+        # with FILTERs in force again it may meet another mapping of the port: it has to go then
+        if left.holds and not any(meeting(left, self.ledger.table)):
+            transaction.put(left)
+        else:
+            transaction.end(mapping, "deleted")
+
+    def no_external_address(self, request: MapRequest) -> NotPlanned | None:
+        """The refusal of a mapping that would have no usable external address; None where it has one."""
+        external = self.environment.network.advertised
+        if request.via.datagram and request.internal.address.version == 4 and external is None:
+            return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no external address now")
+        if not self.refuse_private_external or request.internal.address.version == 6:
+            return None
+        if external is not None and private_external(external) is None:
+            return None
+        return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no public external address")
+
+
+def refused(verdict: Verdict, decision: DecisionId) -> Refused:
+    refusal = verdict.refusal or Refusal.NOT_AUTHORIZED
+    return Refused(refusal, verdict.reasons[-1], decision, RETRY_S.get(refusal, 0))
