@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check of the project, from a fresh clone: format, lint, types, all tests with the lab.
+# Every check of the project, from a fresh clone: format, lint, types, imports, all tests with the lab.
 # More arguments go to pytest: tests/run.sh tests/gate -k quota
 # Ends with 0 only where every check passed. What was skipped is listed with its reason, and which assertions of
 # docs/spec were covered. An ordinary user's lab runs in a user namespace.
@@ -21,6 +21,7 @@ check() {
 check "ruff format" "$VENV/bin/ruff" format --check
 check "ruff" "$VENV/bin/ruff" check
 check "mypy --strict" "$VENV/bin/mypy"
+check "import contracts" "$VENV/bin/lint-imports" --no-cache
 in_lab() { "$VENV/bin/python" -m upnp_gw.lab.enter "$VENV/bin/python" -m pytest "$@"; }
 
 # Real kernels and real clients on a busy machine miss a deadline now and then: what failed is run once more, alone,
@@ -35,4 +36,4 @@ tests() {
 check "pytest" tests "$@"
 
 [ ${#failed[@]} = 0 ] || die "failed: $(printf '%s; ' "${failed[@]}")"
-say "all passed: ruff format, ruff, mypy --strict, pytest"
+say "all passed: ruff format, ruff, mypy --strict, import contracts, pytest"

@@ -1,4 +1,5 @@
-"""Who may import what: the pure packages do no I/O and read no clock, and nothing depends on its callers."""
+"""Rules of the package: the pure packages do no I/O and read no clock, nothing starts a program, files open in one
+place. Which package may import which is in pyproject.toml ([tool.importlinter])."""
 
 import ast
 import re
@@ -21,47 +22,7 @@ IMPURE = {
     "pyroute2",
     "aiohttp",
 }
-PURE = ("protocols", "gate", "ledger", "suggest")
-STORE = {"upnp_gw/store/store.py", "upnp_gw/store/syncing.py"}
-FORBIDDEN = {
-    "protocols": (
-        "upnp_gw.servers",
-        "upnp_gw.ledger",
-        "upnp_gw.engine.gateway",
-        "upnp_gw.engine.requests",
-        "upnp_gw.firewall",
-    ),
-    "gate": (
-        "upnp_gw.servers",
-        "upnp_gw.ledger",
-        "upnp_gw.engine.gateway",
-        "upnp_gw.protocols",
-        "upnp_gw.firewall",
-    ),
-    "ledger": ("upnp_gw.servers", "upnp_gw.engine.gateway", "upnp_gw.protocols"),
-    "suggest": (
-        "upnp_gw.servers",
-        "upnp_gw.engine.gateway",
-        "upnp_gw.engine.requests",
-        "upnp_gw.protocols",
-        "upnp_gw.firewall",
-    ),
-    "firewall": (
-        "upnp_gw.servers",
-        "upnp_gw.engine.gateway",
-        "upnp_gw.protocols",
-        "upnp_gw.ledger",
-        "upnp_gw.gate.",
-    ),
-    "client": (
-        "upnp_gw.engine.gateway",
-        "upnp_gw.engine.requests",
-        "upnp_gw.daemon",
-        "upnp_gw.ledger",
-        "upnp_gw.firewall",
-    ),
-    "servers": ("upnp_gw.engine.gateway", "upnp_gw.engine.requests", "upnp_gw.daemon", "upnp_gw.ledger"),
-}
+PURE = ("model", "text", "protocols", "gate", "ledger", "suggest", "api")
 
 
 def modules(package: str) -> list[Path]:
@@ -86,14 +47,7 @@ def name_of(path: Path) -> str:
 @pytest.mark.parametrize("path", [p for package in PURE for p in modules(package)], ids=name_of)
 def test_the_pure_packages_do_no_io_and_read_no_clock(path: Path) -> None:
     impure = {name for name in imports(path) if name.split(".")[0] in IMPURE or name in ("random.random", "random")}
-    assert not impure or name_of(path) in STORE
-
-
-@pytest.mark.parametrize("path", [p for package in FORBIDDEN for p in modules(package)], ids=name_of)
-def test_nothing_depends_on_its_callers(path: Path) -> None:
-    package = path.relative_to(PACKAGE).parts[0]
-    wrong = {name for name in imports(path) if name.startswith(FORBIDDEN[package])}
-    assert not wrong
+    assert not impure
 
 
 STARTERS = {"subprocess", "pty", "popen2", "multiprocessing", "code", "codeop", "pickle", "marshal", "shelve"}
@@ -184,7 +138,7 @@ def test_every_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), "a module without a docstring"
 
 
-LONGEST = 350
+LONGEST = 380
 """Lines of a module: one that grows past it has a seam somewhere."""
 MAP = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 
@@ -203,7 +157,7 @@ def test_the_map_names_every_module_at_the_top_and_nothing_else() -> None:
 
 
 def test_the_map_says_how_much_there_is_to_read_first() -> None:
-    (names, said), *more = re.findall(r"^((?:`\w+\.py`[a-z, ]*)+): (\d+) lines", MAP, re.MULTILINE)
+    (names, said), *more = re.findall(r"^((?:`[\w/]+\.py`[a-z, ]*)+): (\d+) lines", MAP, re.MULTILINE)
     assert not more
     lines = sum(len((PACKAGE / name).read_text("utf-8").splitlines()) for name in re.findall(r"`(\S+)`", names))
     assert abs(lines - int(said)) <= 50

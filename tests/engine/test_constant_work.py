@@ -21,6 +21,7 @@ import upnp_gw
 from tests.fixtures.gateway import CONSOLE_IP, NETWORK, PC_IP, GatewayFixture, asks, gateway_fixture
 from upnp_gw.firewall.base import Change
 from upnp_gw.firewall.memory import MemoryFirewall
+from upnp_gw.firewall.nftables.ruleset_delta import delta_of
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.gate.load import load_text
 from upnp_gw.model.mapping import MappingKey, Transport, Via
@@ -66,7 +67,7 @@ class BookedFirewall(MemoryFirewall):
         """Characters."""
 
     async def apply(self, changes: Sequence[Change]) -> None:
-        delta = self._books.delta(changes, 0.0)
+        delta = delta_of(self._books, changes, 0.0)
         self.changes += len(changes)
         self.commands += len(delta.commands)
         delta.commit()

@@ -18,8 +18,8 @@ from upnp_gw.model.mapping import IPAddress, Transport, Via
 from upnp_gw.text.escape import shown
 
 if TYPE_CHECKING:
-    from upnp_gw.client.ask import Manner
     from upnp_gw.client.mapping_request import MappingLease, RequestedMapping
+    from upnp_gw.client.options import ClientOptions
 
 REFUSED, NOBODY = 1, 3
 VIAS = {"pcp": Via.PCP, "natpmp": Via.NATPMP, "igd": Via.IGD2}
@@ -88,8 +88,8 @@ def request(
         raise click.UsageError("either --hold or --release")
     if (chosen is not None or external is not None) and listening != (chosen is not None):
         raise click.UsageError("--yes goes with --listening, --external with TRANSPORT and PORT")
-    from upnp_gw.client.ask import ORDER, Manner
     from upnp_gw.client.mapping_request import RequestedMapping
+    from upnp_gw.client.options import ORDER, ClientOptions
     from upnp_gw.client.secret import load_secret, nonces, secret_path
 
     version = 6 if ipv6 else 4
@@ -99,7 +99,7 @@ def request(
         RequestedMapping(way, number, number if ipv6 else external or number, ttl, version)
         for way, number in wanted
     ]
-    options = Manner(
+    options = ClientOptions(
         nonce=nonces(load_secret(secret_path(os.environ))),
         vias=ORDER if via is None else (VIAS[via],),
         gateway=gateway,
@@ -164,7 +164,9 @@ class _Teller:
         return REFUSED if refused else NOBODY
 
 
-async def _once(options: "Manner", wishes: Sequence["RequestedMapping"], release: bool, teller: _Teller) -> int:
+async def _once(
+    options: "ClientOptions", wishes: Sequence["RequestedMapping"], release: bool, teller: _Teller
+) -> int:
     """One after the other, as a client of a gateway should (RFC 6886 section 3.1)."""
     from upnp_gw.client.ask import first_answer, let_go
     from upnp_gw.client.mapping_request import NoAnswer, RequestRefused
@@ -183,7 +185,7 @@ async def _once(options: "Manner", wishes: Sequence["RequestedMapping"], release
     return worst
 
 
-async def _hold(options: "Manner", wishes: Sequence["RequestedMapping"], teller: _Teller) -> int:
+async def _hold(options: "ClientOptions", wishes: Sequence["RequestedMapping"], teller: _Teller) -> int:
     from upnp_gw.client.hold import LeaseHolder
     from upnp_gw.client.mapping_request import NoAnswer, RequestRefused
 

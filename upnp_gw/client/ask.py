@@ -1,51 +1,19 @@
 """Asks for a port over each protocol in turn, until one has an answer."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Protocol
 
 from upnp_gw.client.datagram import DatagramLink
 from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
 from upnp_gw.client.natpmp import NatPmpDialogue
+from upnp_gw.client.options import ClientLink, ClientOptions
 from upnp_gw.client.pcp import PcpDialogue
 from upnp_gw.client.route import find_way
 from upnp_gw.model.mapping import IPAddress, Via
 
-ORDER = (Via.PCP, Via.NATPMP, Via.IGD2)
-"""Which are tried, by default all of them in this order. IGD2 stands for both of its versions."""
-
-
-class Link(Protocol):
-    """One protocol with one gateway, open."""
-
-    @property
-    def via(self) -> Via: ...
-    async def ask(
-        self, requested: RequestedMapping, got: MappingLease | None, patience_s: float
-    ) -> MappingLease: ...
-    async def release(
-        self, requested: RequestedMapping, got: MappingLease | None, patience_s: float
-    ) -> MappingLease: ...
-    async def changed(self, requested: RequestedMapping, got: MappingLease) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How to ask."""
-
-    nonce: Callable[[RequestedMapping], bytes]
-    vias: Sequence[Via] = ORDER
-    gateway: IPAddress | None = None
-    """None: the default route's."""
-    source: IPAddress | None = None
-    """One of our addresses; None: the one towards the gateway."""
-    patience_s: float = 4.0
-    """How long to wait for an answer over each protocol."""
-
 
 @asynccontextmanager
-async def link(options: Manner, via: Via, version: int) -> AsyncIterator[Link]:
+async def link(options: ClientOptions, via: Via, version: int) -> AsyncIterator[ClientLink]:
     """A link over this protocol. Raises Silent where there is no way to a gateway or it cannot be found."""
     if via.protocol == Via.IGD2.protocol:
         from upnp_gw.client.igd import igd_link
@@ -62,7 +30,9 @@ async def link(options: Manner, via: Via, version: int) -> AsyncIterator[Link]:
 
 
 @asynccontextmanager
-async def first_answer(options: Manner, requested: RequestedMapping) -> AsyncIterator[tuple[Link, MappingLease]]:
+async def first_answer(
+    options: ClientOptions, requested: RequestedMapping
+) -> AsyncIterator[tuple[ClientLink, MappingLease]]:
     """The first protocol with an answer that is no refusal, its link still open, and what was got.
 
     A refusal of one protocol does not keep the next from being asked: gateways switch them off one by one.
@@ -86,7 +56,7 @@ async def first_answer(options: Manner, requested: RequestedMapping) -> AsyncIte
     raise refused or NoAnswer("; ".join(silent))
 
 
-async def let_go(options: Manner, requested: RequestedMapping) -> list[MappingLease]:
+async def let_go(options: ClientOptions, requested: RequestedMapping) -> list[MappingLease]:
     """Ends the wish over every protocol that has an answer: each holds its own lease on a port, and says yes to
     the end of one that it never had. Raises as ``first_answer`` does where none said yes."""
     gone: list[MappingLease] = []

@@ -6,8 +6,9 @@ import random
 import time
 from collections.abc import Callable
 
-from upnp_gw.client.ask import Link, Manner, first_answer
+from upnp_gw.client.ask import first_answer
 from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
+from upnp_gw.client.options import ClientLink, ClientOptions
 from upnp_gw.client.schedule import Uniform, renew_in
 
 AGAIN_S = (2.0, 60.0)
@@ -20,7 +21,7 @@ class LeaseHolder:
 
     def __init__(
         self,
-        options: Manner,
+        options: ClientOptions,
         requested: RequestedMapping,
         tell: Callable[[MappingLease], None],
         complain: Callable[[Exception], None],
@@ -49,7 +50,7 @@ class LeaseHolder:
                 wait = min(max(AGAIN_S[0], wait * 2), AGAIN_S[1])
                 await _sleep(wait, stop)
 
-    async def _keep(self, link: Link, got: MappingLease, stop: asyncio.Event) -> None:
+    async def _keep(self, link: ClientLink, got: MappingLease, stop: asyncio.Event) -> None:
         """Holds it over one link until it is to be let go, or is lost: then Silent or Refused."""
         self._heard(got)
         since, failures = time.monotonic(), 0
@@ -70,7 +71,7 @@ class LeaseHolder:
             self._heard(got)
             since, failures = time.monotonic(), 0
 
-    async def _wait(self, link: Link, got: MappingLease, seconds: float, stop: asyncio.Event) -> None:
+    async def _wait(self, link: ClientLink, got: MappingLease, seconds: float, stop: asyncio.Event) -> None:
         """Until it is time to ask again, the gateway gives cause to, or it is to be let go."""
         waiting = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(link.changed(self._wish, got))]
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

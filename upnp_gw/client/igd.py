@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -17,11 +17,9 @@ from async_upnp_client.profiles.igd import IgdDevice
 from async_upnp_client.search import async_search
 
 from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
+from upnp_gw.client.options import ClientOptions
 from upnp_gw.client.route import GatewayRoute, find_way
 from upnp_gw.model.mapping import Endpoint, Via
-
-if TYPE_CHECKING:
-    from upnp_gw.client.ask import Manner
 
 DEVICE = "urn:schemas-upnp-org:device:InternetGatewayDevice:"
 ANYBODY, ANYBODY6 = IPv4Address(0), IPv6Address(0)
@@ -122,7 +120,7 @@ class IgdLink:
 
 
 @asynccontextmanager
-async def igd_link(way: GatewayRoute, options: "Manner", version: int) -> AsyncIterator[IgdLink]:
+async def igd_link(way: GatewayRoute, options: ClientOptions, version: int) -> AsyncIterator[IgdLink]:
     """Searches for a gateway and reads its description. Raises Silent."""
     assert isinstance(way.source, IPv4Address)
     own = None

@@ -17,7 +17,7 @@ from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.gate.facts import gather
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.charges import InnerPort
-from upnp_gw.ledger.filters import meeting
+from upnp_gw.ledger.conflicts import meeting
 from upnp_gw.ledger.plan import NotPlanned, Planner
 from upnp_gw.ledger.reachable import with_holds
 from upnp_gw.ledger.transaction import Ledger, Transaction

@@ -14,7 +14,8 @@ from upnp_gw.engine.refresh import RULE_OF_OPERATOR
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
 from upnp_gw.gate.schema import KEPT_RULE, Policy
-from upnp_gw.ledger.filters import meeting, reach
+from upnp_gw.ledger.conflicts import meeting
+from upnp_gw.ledger.filters import reach
 from upnp_gw.ledger.leases import renewed, without_ended
 from upnp_gw.ledger.plan import filters_of, meeting_of
 from upnp_gw.ledger.reachable import no_wider, opens

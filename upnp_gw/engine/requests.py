@@ -1,7 +1,7 @@
 """What each kind of request does to the ledger.
 
-Every function is one ``Transaction``: it asks the gate, plans, changes the ledger's rows and says what to reply. None of
-them waits or talks to the kernel; ``gateway`` brings what they changed into the kernel and the store.
+Every method is one ``Transaction``: it asks the gate, plans, changes the ledger's rows and makes the reply. None of
+them waits or talks to the kernel; ``gateway`` brings their changes into the kernel and the store.
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """Gives stored devices their present identifiers: the gateway may serve other LANs than when they were written.
 
-A device's identifier has its LAN in it where several are served (``upnp_gw.model.device``). An older version wrote only
-the MAC address, as this one does for a gateway with one LAN; and an interface can get another name. Pure.
+A device's identifier contains its LAN where the gateway serves several (``upnp_gw.model.device``). An older version
+wrote only the MAC address, as this one does for one LAN; and an interface can get another name. Pure.
 """
 
 from upnp_gw.model.device import lan_of, mac_of

@@ -1,8 +1,8 @@
 """What is in force and not yet on disk: while the disk is full or fails, what stands goes on.
 
-What opens something is not granted then (``Transaction.opens``): a crash must find all that was acknowledged. What keeps
-open or closes does not wait for the disk: a renewal, a lease that ends, a delete, a denial and its record. It is
-owed to the store, and written when the store takes again. A crash before that finds the older rows.
+A request that opens something is refused then (``Transaction.opens``): after a crash every acknowledged mapping
+must be there. Renewals, lease ends, deletes and denials do not wait for the disk. They are kept here and written
+when the store works again. A crash before that finds the older rows.
 """
 
 import logging

@@ -11,6 +11,9 @@ from typing import NamedTuple, Protocol
 from upnp_gw.model.mapping import MOST_FILTERS, DecisionId, Endpoint, IPAddress, IPNetwork, MappingKind, Transport
 from upnp_gw.model.network import Network
 
+TABLE = "inet upnp_gw"
+"""Our table. Nothing else in the kernel's nftables is ours."""
+FAMILY, NAME = TABLE.split()
 MOST_FOR_REMOTES = 32768
 """The most forwards for single remote hosts and prefixes. The kernel allocates the buckets of its maps for all of
 them at once."""

@@ -1,8 +1,8 @@
 """Who asks: from an address and its neighbour entry to a device, its names and its zones.
 
-A device is its MAC address on its LAN (``upnp_gw.model.device``); a host whose MAC is unknown (behind another router, or
-not yet in the neighbour table) counts by its address. A name is given by the policy, and only when all the facts it
-asks for agree; a forbid already counts when one of them fits, so that an unreadable fact never opens anything.
+A device is its MAC address on its LAN (``model.device``). A host without a known MAC address (behind another
+router, or not yet in the neighbour table) counts by its address. The policy gives a device its name, and only when
+all facts that it asks for agree. A forbid counts already when one of them fits: an unreadable fact opens nothing.
 """
 
 from collections.abc import Sequence

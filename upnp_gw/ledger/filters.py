@@ -4,16 +4,12 @@ The kernel's ranges must not overlap, so a filter inside another goes, and one t
 from one port, a narrow one from any) is cut up around it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Network
-from typing import TYPE_CHECKING
 
-from upnp_gw.model.mapping import MOST_FILTERS, IPNetwork, Mapping, MappingKind, RemotePeers
+from upnp_gw.model.mapping import MOST_FILTERS, IPNetwork, Mapping, RemotePeers
 from upnp_gw.model.prefixes import inside, without
 from upnp_gw.model.request import MapRequest
-
-if TYPE_CHECKING:
-    from upnp_gw.ledger.table import MappingTable
 
 ANYWHERE6 = IPv6Network("::/0")
 
@@ -51,18 +47,6 @@ def meet(one: RemotePeers | None, other: RemotePeers | None) -> bool:
         return one == other
     ports_meet = one.port in (0, other.port) or other.port == 0
     return ports_meet and (inside(one.network, other.network) or inside(other.network, one.network))
-
-
-def meeting(mapping: Mapping, table: "MappingTable") -> Iterator[Mapping]:
-    """The other rows that the kernel could not hold beside this one, whether they are in it now or come back."""
-    if mapping.kind is MappingKind.PINHOLE:
-        rows = table.to_internal(mapping.key.transport, mapping.internal)
-    else:
-        own = mapping.key.external_address
-        rows = table.on_port(mapping.key.transport, mapping.key.external_port)
-        rows = [row for row in rows if row.key.external_address == own]
-    mine = reach(mapping)
-    return (r for r in rows if r.id != mapping.id and any(meet(one, other) for one in reach(r) for other in mine))
 
 
 def _is_host(peers: RemotePeers) -> bool:

@@ -10,7 +10,8 @@ from random import Random
 
 from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.gate.decision import Allowed, Clamps
-from upnp_gw.ledger.filters import Reach, meet, meeting, named, reach, reach_of, wanted
+from upnp_gw.ledger.conflicts import meeting
+from upnp_gw.ledger.filters import Reach, meet, named, reach, reach_of, wanted
 from upnp_gw.ledger.leases import decided
 from upnp_gw.ledger.ports import choose
 from upnp_gw.ledger.table import MappingTable
@@ -141,7 +142,7 @@ class Planner:
             return None
         if row.internal.address == request.internal.address:
             return row
-        # Another address of the owner may be another host behind its MAC address (``upnp_gw.engine.former_addresses``).
+        # Another address of the owner may be another host behind its MAC address: see ``engine.former_addresses``.
         may_lead_elsewhere = request.via is Via.OPERATOR or row.delegated or self.delegated
         return row if may_lead_elsewhere and request.choice is PortChoice.EXACT else None
 

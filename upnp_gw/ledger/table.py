@@ -1,7 +1,7 @@
 """The mappings in memory, with one index for each question that a request asks: all of them O(1).
 
-Only the gateway's writer changes it, through a ``TableDelta``: what a batch has done so far is seen by the batch's next
-request, and is undone whole when the kernel or the store refuses it.
+Only the gateway's writer changes it, through a ``TableDelta``. The next request of a batch sees the changes of
+those before it. The whole batch is undone when the kernel or the store refuses it.
 """
 
 from bisect import bisect_left

@@ -33,7 +33,7 @@ class DecisionRecord:
     policy: str
     mapping: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
-    """What the gate knew beside the request (``upnp_gw.engine.audit.told``); empty: not an answer to a map request."""
+    """The facts beside the request (``engine.audit``). Empty: not an answer to a map request."""
     choice: str | None = None
     """A map request's: ``exact`` or ``suggested``."""
     lease_s: int | None = None

@@ -25,7 +25,7 @@ class AddressSettled:
 
 @dataclass(frozen=True, slots=True)
 class AddressContested:
-    """Another host claims the address. It leads to no host from now on, until ``AddressSettled`` or ``NeighbourGone``."""
+    """Another host claims the address: it is nobody's until ``AddressSettled`` or ``NeighbourGone``."""
 
     address: IPAddress
     interface: str

@@ -14,6 +14,7 @@ from upnp_gw.firewall.flows import Flows, OutgoingFlows
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.nftables.elements import slot_of
 from upnp_gw.firewall.nftables.ruleset import CARRYING, FILLED, OPENING, contents, structure, version
+from upnp_gw.firewall.nftables.ruleset_delta import delta_of
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import DecisionId, Endpoint, Transport
@@ -24,7 +25,7 @@ def books() -> RulesetState:
 
 
 def test_the_transaction_of_an_open() -> None:
-    delta = books().delta([Open(forward("m1", 80, internal_port=8080, timeout_s=59.2))], 0)
+    delta = delta_of(books(), [Open(forward("m1", 80, internal_port=8080, timeout_s=59.2))], 0)
     assert delta.commands.splitlines() == [
         'add element inet upnp_gw live { 6 . 80 timeout 150s comment "m1" }',
         "delete element inet upnp_gw live { 6 . 80 }",
@@ -36,7 +37,7 @@ def test_the_transaction_of_an_open() -> None:
 
 def test_a_refused_batch_leaves_the_books_as_they_were() -> None:
     kept = books()
-    kept.delta([Open(forward("m1"))], 0)
+    delta_of(kept, [Open(forward("m1"))], 0)
     assert not kept.forwards
     assert not kept.users
 
@@ -44,17 +45,17 @@ def test_a_refused_batch_leaves_the_books_as_they_were() -> None:
 def test_what_carries_outlives_each_mapping_by_itself() -> None:
     kept = books()
     one, two = forward("m1", 80, timeout_s=1000), forward("m2", 81, internal_port=80, keep=False)
-    kept.delta([Open(one), Open(two)], 0).commit()
-    delta = kept.delta([Open(replace(two, timeout_s=10)), Close(one)], 100)
+    delta_of(kept, [Open(one), Open(two)], 0).commit()
+    delta = delta_of(kept, [Open(replace(two, timeout_s=10)), Close(one)], 100)
     assert 'live { 6 . 81 timeout 100s comment "m2", 6 . 80 timeout 90s comment "m1" }' in delta.commands
 
 
 def test_a_closed_forward_carries_its_flows_until_they_are_cut() -> None:
     kept = books()
     one, hole = forward("m1", 80), forward("m2", 443, "2001:db8::1", remote="2001:db8:9::/48")
-    kept.delta([Open(one), Open(hole)], 0).commit()
-    kept.delta([Close(one), Close(hole)], 0).commit()
-    delta = kept.delta([Cut(one), Cut(hole)], 5)
+    delta_of(kept, [Open(one), Open(hole)], 0).commit()
+    delta_of(kept, [Close(one), Close(hole)], 0).commit()
+    delta = delta_of(kept, [Cut(one), Cut(hole)], 5)
     assert "delete element inet upnp_gw live { 6 . 80 }" in delta.commands
     assert (
         "delete element inet upnp_gw live6_net { 6 . 2001:db8::1 . 443 . 2001:db8:9::/48 . 0-65535 }"
@@ -63,16 +64,16 @@ def test_a_closed_forward_carries_its_flows_until_they_are_cut() -> None:
     delta.commit()
     assert not kept.closed
     assert not kept.closed_at
-    assert "live" not in kept.delta([Cut(one)], 6).commands
+    assert "live" not in delta_of(kept, [Cut(one)], 6).commands
 
 
 def test_what_the_kernel_has_ended_of_the_closed_is_forgotten() -> None:
     kept = books()
     for number in range(5):
-        kept.delta([Open(forward("m1", 80 + number))], number).commit()
-        kept.delta([Close(forward("m1", 80 + number))], number).commit()
+        delta_of(kept, [Open(forward("m1", 80 + number))], number).commit()
+        delta_of(kept, [Close(forward("m1", 80 + number))], number).commit()
     assert len(kept.closed) == 5
-    kept.delta([], 92).commit()
+    delta_of(kept, [], 92).commit()
     assert [held.forward.external_port for held in kept.closed.values()] == [83, 84]
     assert [place[2] for place in kept.closed_at] == [83, 84]
 
@@ -81,47 +82,49 @@ def test_a_new_endpoint_of_a_freed_port_ends_the_flows_of_the_old() -> None:
     """The kernel names such flows by their external side alone, so they would pass as flows of the new endpoint."""
     kept = books()
     old = forward("m1", 80, remote="203.0.113.7/32")
-    kept.delta([Open(old)], 0).commit()
-    kept.delta([Close(old)], 0).commit()
-    delta = kept.delta([Open(forward("m2", 80, "192.168.77.11"))], 1)
+    delta_of(kept, [Open(old)], 0).commit()
+    delta_of(kept, [Close(old)], 0).commit()
+    delta = delta_of(kept, [Open(forward("m2", 80, "192.168.77.11"))], 1)
     assert Flows.through(old) in delta.flows
     assert "delete element inet upnp_gw live_rh { 6 . 80 . 203.0.113.7 }" in delta.commands
-    again = kept.delta([Open(forward("m2", 80))], 1)
+    again = delta_of(kept, [Open(forward("m2", 80))], 1)
     assert Flows.through(old) not in again.flows, "the same endpoint again"
 
 
 def test_the_external_ports_of_router_mode_stand_as_long_as_any_mapping_of_them() -> None:
     kept = RulesetState(NETWORK, size=100, router=True)
     one, two = forward("m1", 80, timeout_s=60), forward("m2", 80, remote="203.0.113.7/32", timeout_s=600)
-    delta = kept.delta([Open(one), Open(two)], 0)
+    delta = delta_of(kept, [Open(one), Open(two)], 0)
     assert "external_ports { 6 . 80 timeout 600s }" in delta.commands
     assert [flows for flows in delta.flows if isinstance(flows, OutgoingFlows)] == 2 * [
         OutgoingFlows(Transport.TCP, 80, frozenset(NETWORK.external), frozenset([one.internal]))
     ]
     delta.commit()
-    delta = kept.delta([Close(two)], 10)
+    delta = delta_of(kept, [Close(two)], 10)
     assert "external_ports { 6 . 80 timeout 50s }" in delta.commands
     delta.commit()
-    delta = kept.delta([Close(one)], 10)
+    delta = delta_of(kept, [Close(one)], 10)
     assert delta.commands.splitlines().count("delete element inet upnp_gw external_ports { 6 . 80 }") == 1
-    assert "external_ports" not in books().delta([Open(one)], 0).commands, "alongside it is others who translate"
+    assert "external_ports" not in delta_of(books(), [Open(one)], 0).commands, (
+        "alongside it is others who translate"
+    )
 
 
 def test_the_source_port_is_the_keepers_and_moves_on_when_it_goes() -> None:
     kept = books()
     one, two = forward("m1", 80), forward("m2", 81, internal_port=80, keep=False)
-    kept.delta([Open(one), Open(two)], 0).commit()
-    delta = kept.delta([Close(one), Open(replace(two, keep_source_port=True))], 0)
+    delta_of(kept, [Open(one), Open(two)], 0).commit()
+    delta = delta_of(kept, [Close(one), Open(replace(two, keep_source_port=True))], 0)
     assert "timeout 600s : 11.22.33.44 . 81" in delta.commands
     delta.commit()
-    assert kept.delta([Close(two)], 0).commands.count("inet upnp_gw out") == 2, "added once more and deleted"
+    assert delta_of(kept, [Close(two)], 0).commands.count("inet upnp_gw out") == 2, "added once more and deleted"
 
 
 def test_without_an_external_address_no_source_port_is_kept() -> None:
     kept = RulesetState(replace(NETWORK, external=()), size=100)
-    kept.delta([Open(forward("m1"))], 0).commit()
+    delta_of(kept, [Open(forward("m1"))], 0).commit()
     assert not kept.outs
-    delta = kept.delta([UpdateNetwork(NETWORK)], 0)
+    delta = delta_of(kept, [UpdateNetwork(NETWORK)], 0)
     assert ": 11.22.33.44 . 3074" in delta.commands
     delta.commit()
     assert kept.outs
@@ -129,8 +132,8 @@ def test_without_an_external_address_no_source_port_is_kept() -> None:
 
 def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:
     kept = books()
-    kept.delta([Open(forward("m1"))], 0).commit()
-    delta = kept.delta([Close(forward("m1")), Cut(forward("m1"))], 0)
+    delta_of(kept, [Open(forward("m1"))], 0).commit()
+    delta = delta_of(kept, [Close(forward("m1")), Cut(forward("m1"))], 0)
     assert "add element inet upnp_gw cut { 6 . 192.168.77.10 . 3074 timeout 120s }" in delta.commands
     assert delta.commands.rfind("live") < delta.commands.rfind("add element inet upnp_gw cut")
     assert delta.flows == [Flows.through(forward("m1"))]
@@ -139,20 +142,20 @@ def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:
 def test_a_cut_spares_what_another_forward_to_the_endpoint_lets_in() -> None:
     kept = books()
     named = forward("m2", remote="203.0.113.7/32", timeout_s=60)
-    kept.delta([Open(forward("m1")), Open(named)], 0).commit()
-    kept.delta([Close(forward("m1"))], 0).commit()
+    delta_of(kept, [Open(forward("m1")), Open(named)], 0).commit()
+    delta_of(kept, [Close(forward("m1"))], 0).commit()
     ended = Flows.through(forward("m1"))
-    assert kept.delta([Cut(forward("m1"))], 5).flows == [replace(ended, spared=(Flows.through(named),))]
-    assert kept.delta([Cut(forward("m1"))], 61).flows == [ended], "the kernel has ended the other"
-    assert kept.delta([Close(named), Cut(forward("m1"))], 5).flows == [ended]
+    assert delta_of(kept, [Cut(forward("m1"))], 5).flows == [replace(ended, spared=(Flows.through(named),))]
+    assert delta_of(kept, [Cut(forward("m1"))], 61).flows == [ended], "the kernel has ended the other"
+    assert delta_of(kept, [Close(named), Cut(forward("m1"))], 5).flows == [ended]
 
 
 def test_a_refresh_ends_no_flows() -> None:
     kept = books()
-    first = kept.delta([Open(forward("m1"))], 0)
+    first = delta_of(kept, [Open(forward("m1"))], 0)
     assert first.flows == [Flows.untranslated(forward("m1"))]
     first.commit()
-    assert kept.delta([Open(forward("m1", timeout_s=5))], 0).flows == []
+    assert delta_of(kept, [Open(forward("m1", timeout_s=5))], 0).flows == []
 
 
 @pytest.mark.parametrize(
@@ -173,7 +176,7 @@ def test_a_refresh_ends_no_flows() -> None:
 @pytest.mark.spec("SR-12")
 def test_what_makes_no_sense_is_refused_before_the_kernel(wrong: Forward) -> None:
     with pytest.raises(FirewallError):
-        books().delta([Open(wrong)], 0)
+        delta_of(books(), [Open(wrong)], 0)
 
 
 V4 = st.integers(1, 2**32 - 1).map(IPv4Address)
@@ -205,7 +208,7 @@ def test_only_typed_values_and_ids_reach_nft(
         timeout_s,
     )
     try:
-        commands = books().delta([Open(one), Cut(one)], 0).commands
+        commands = delta_of(books(), [Open(one), Cut(one)], 0).commands
     except FirewallError:
         assert not re.fullmatch("[a-z0-9-]{1,32}", forward_id)
         return
@@ -299,8 +302,8 @@ def test_the_kernels_complaint_is_one_sentence(error: str, told: str) -> None:
 
 def test_refill_forgets_what_stood() -> None:
     kept = books()
-    kept.delta([Open(forward("m1")), Open(forward("m2", 80))], 0).commit()
-    delta = kept.delta([Refill((forward("m3", 81),))], 0)
+    delta_of(kept, [Open(forward("m1")), Open(forward("m2", 80))], 0).commit()
+    delta = delta_of(kept, [Refill((forward("m3", 81),))], 0)
     assert delta.commands.splitlines()[: len(FILLED)] == [
         f"flush {'map' if name.startswith(('pm', 'out')) else 'set'} inet upnp_gw {name}" for name in FILLED
     ]
@@ -311,7 +314,7 @@ def test_refill_forgets_what_stood() -> None:
 
 def test_the_portions_of_a_refill_are_the_same_commands() -> None:
     many = tuple(forward(f"m{n}", 1 + n, keep=False) for n in range(2500))
-    delta = RulesetState(NETWORK, size=5000).delta([Refill(many)], 0)
+    delta = delta_of(RulesetState(NETWORK, size=5000), [Refill(many)], 0)
     portions = list(delta.portions())
     assert sorted("\n".join(portions).splitlines()) == sorted(delta.commands.splitlines())
     assert portions[0].startswith("flush map inet upnp_gw pm\n")
@@ -322,7 +325,7 @@ def test_the_portions_of_a_refill_are_the_same_commands() -> None:
 def test_no_portion_leaves_a_forward_without_its_live_endpoint_for_long() -> None:
     """Router mode drops what is not in ``live``: the first portion must not be mappings alone."""
     many = tuple(forward(f"m{n}", 1 + n, f"192.168.{n // 200}.{1 + n % 200}") for n in range(5000))
-    portions = list(RulesetState(NETWORK, size=5000).delta([Refill(many)], 0).portions())
+    portions = list(delta_of(RulesetState(NETWORK, size=5000), [Refill(many)], 0).portions())
     for name in ("pm", "live", "out"):
         assert f"add element inet upnp_gw {name} {{" in portions[0]
     for number in range(0, 5000, 250):

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from upnp_gw.firewall.base import Change, Cut, FirewallMode, FirewallSettings, Open, Reading, Refill
+from upnp_gw.firewall.base import TABLE, Change, Cut, FirewallMode, FirewallSettings, Open, Reading, Refill
 from upnp_gw.firewall.libnftables import Session, TooLarge
 from upnp_gw.firewall.nftables import sysctl as forwarding
 from upnp_gw.firewall.nftables.counters import CarriedCounts, ElementReader, answered, reading, snapshot
 from upnp_gw.firewall.nftables.flow_teardown import FlowTeardown
 from upnp_gw.firewall.nftables.monitor import TableMonitor
-from upnp_gw.firewall.nftables.ruleset import TABLE, contents, structure, version
-from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta
+from upnp_gw.firewall.nftables.ruleset import contents, structure, version
+from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta, delta_of
 from upnp_gw.firewall.nftables.state import LIVE_GRACE_S, RulesetState
 from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
 from upnp_gw.model.errors import FirewallError
@@ -166,7 +166,7 @@ class NftablesFirewall:
             forwarding.switch_on(settings.network.wan.name)
 
     def _transact(self, books: RulesetState, changes: Sequence[Change]) -> RulesetDelta:
-        delta = books.delta(changes, self._clock())
+        delta = delta_of(books, changes, self._clock())
         try:
             lost = self._carried.before(delta, self._elements_here())
         except OSError:  # the table is gone, and the transaction will say so

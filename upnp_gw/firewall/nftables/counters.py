@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from upnp_gw.firewall.base import Counters, Exchange, Exchanges, Forward, OverShare, Reading
+from upnp_gw.firewall.base import NAME, Counters, Exchange, Exchanges, Forward, OverShare, Reading
 from upnp_gw.firewall.netlink import (
     SUBSYS_NFTABLES,
     Attributes,
@@ -21,7 +21,7 @@ from upnp_gw.firewall.netlink import (
 )
 from upnp_gw.firewall.nftables.elements import slot_of
 from upnp_gw.firewall.nftables.exchanges import FAMILIES, KEPT_S
-from upnp_gw.firewall.nftables.ruleset import CARRYING, NAME, OPENING
+from upnp_gw.firewall.nftables.ruleset import CARRYING, OPENING
 from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta
 from upnp_gw.firewall.nftables.shares import DROPPED
 from upnp_gw.firewall.nftables.state import RulesetState

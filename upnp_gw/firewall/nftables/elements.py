@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
-from upnp_gw.firewall.base import Forward
-from upnp_gw.firewall.nftables.ruleset import CARRYING, INTERVALS, TABLE
+from upnp_gw.firewall.base import TABLE, Forward
+from upnp_gw.firewall.nftables.ruleset import CARRYING, INTERVALS
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Endpoint, IPAddress, Transport
 from upnp_gw.model.prefixes import meet

@@ -11,8 +11,8 @@ import socket
 import struct
 from collections.abc import Callable, Iterable
 
+from upnp_gw.firewall.base import NAME
 from upnp_gw.firewall.netlink import NETLINK_NETFILTER, SUBSYS_NFTABLES, Message, parse_messages
-from upnp_gw.firewall.nftables.ruleset import NAME
 from upnp_gw.system.socket_filter import JUMP_EQUAL, LOAD_WORD, RETURN, attach, packed
 
 GROUP_NFTABLES = 7

@@ -15,14 +15,12 @@ import hashlib
 import re
 from ipaddress import IPv4Address
 
-from upnp_gw.firewall.base import FirewallMode, FirewallSettings, most_for_remotes
+from upnp_gw.firewall.base import TABLE, FirewallMode, FirewallSettings, most_for_remotes
 from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
 from upnp_gw.firewall.nftables import exchanges, shares
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.network import Network
 
-TABLE = "inet upnp_gw"
-FAMILY, NAME = TABLE.split()
 INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}")
 
 _PEER = "inet_proto . inet_service"

@@ -5,11 +5,10 @@ and a request costs O(its own changes).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from upnp_gw.firewall.base import Change, Close, Cut, Forward, Open, Refill, UpdateNetwork
+from upnp_gw.firewall.base import TABLE, Change, Close, Cut, Forward, Open, Refill, UpdateNetwork, most_for_remotes
 from upnp_gw.firewall.flows import Ending, Flows, OutgoingFlows, from_before
 from upnp_gw.firewall.nftables.elements import (
     Element,
@@ -27,13 +26,11 @@ from upnp_gw.firewall.nftables.elements import (
     slot_of,
 )
 from upnp_gw.firewall.nftables.overlay import Overlay, add_to, take_from
-from upnp_gw.firewall.nftables.ruleset import FILLED, INTERVALS, MANY_FOR_ONE, MAPS, TABLE, own_sets
+from upnp_gw.firewall.nftables.ruleset import FILLED, INTERVALS, MANY_FOR_ONE, MAPS, own_sets
+from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import MappingKind, Transport
 from upnp_gw.model.network import Network
-
-if TYPE_CHECKING:
-    from upnp_gw.firewall.nftables.state import RulesetState
 
 CUT_S = 120
 """Seconds that a cut endpoint stays in ``cut``: longer than a TCP peer waits between two retransmissions."""
@@ -44,7 +41,7 @@ LINES = 6
 class RulesetDelta:
     """A batch that is not in force yet: ``commands`` for the kernel, ``flows`` to end afterwards."""
 
-    def __init__(self, books: "RulesetState", now: float) -> None:
+    def __init__(self, books: RulesetState, now: float) -> None:
         self._books = books
         self._now = now
         self._network = books.network
@@ -346,3 +343,16 @@ class RulesetDelta:
         held = self._forwards.get(forward_id)
         assert held is not None, "users and forwards go together"
         return held
+
+
+def delta_of(state: RulesetState, changes: Iterable[Change], now: float) -> RulesetDelta:
+    """Works out the changes; ``now`` is the monotonic second. Raises FirewallError for impossible ones."""
+    delta = RulesetDelta(state, now)
+    for change in changes:
+        delta.add(change)
+    delta.settle()
+    single, many = delta.filled
+    most_single, most_many = max(state.size, len(state.slots) - state.many), most_for_remotes(state.size)
+    if single > most_single or many > max(most_many, state.many):
+        raise FirewallError("the table is full")
+    return delta

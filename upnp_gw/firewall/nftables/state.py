@@ -1,12 +1,8 @@
 """Our own record of the contents of the maps. A ``RulesetDelta`` works out each change to it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from upnp_gw.firewall.base import Change, most_for_remotes
 from upnp_gw.firewall.nftables.elements import HeldForward, InnerEndpoint, Place, Slot
-from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta
-from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import Network
 
@@ -39,15 +35,3 @@ class RulesetState:
     """Carrying slot -> a closed forward whose flows it still carries, oldest first."""
     closed_at: dict[Place, tuple[Slot, ...]] = field(default_factory=dict)
     """Place of the forward -> its slots in ``closed``."""
-
-    def delta(self, changes: Iterable[Change], now: float) -> RulesetDelta:
-        """Works out the changes; ``now`` is the monotonic second. Raises FirewallError for impossible ones."""
-        delta = RulesetDelta(self, now)
-        for change in changes:
-            delta.add(change)
-        delta.settle()
-        single, many = delta.filled
-        most_single, most_many = max(self.size, len(self.slots) - self.many), most_for_remotes(self.size)
-        if single > most_single or many > max(most_many, self.many):
-            raise FirewallError("the table is full")
-        return delta

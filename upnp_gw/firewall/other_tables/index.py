@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME
+from upnp_gw.firewall.base import FAMILY, NAME
 
 Json = Any
 """Part of libnftables' JSON, see libnftables-json(5)."""

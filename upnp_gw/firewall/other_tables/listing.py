@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address
 
+from upnp_gw.firewall.base import FAMILY, NAME
 from upnp_gw.firewall.libnftables import Session
-from upnp_gw.firewall.nftables.ruleset import FAMILY, NAME
 from upnp_gw.firewall.other_tables.drops import ENDS
 from upnp_gw.firewall.other_tables.index import FAMILIES, Chain, Json, RulesetIndex, part
 from upnp_gw.firewall.other_tables.iptables import translate, wanted

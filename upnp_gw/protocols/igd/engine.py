@@ -1,8 +1,8 @@
 """One call of an action: find its row, read its arguments, run it.
 
 An action is a function of the ``Caller`` and the typed arguments. It returns its out-arguments, a ``Fault``, a
-``PendingAction``: what to ask of the gateway, and what to make of the reply; or ``CountedAnswer``: what to make of fresh
-counters. It never waits and changes nothing itself.
+``PendingAction``: the request to the gateway, and how its reply becomes the answer; or ``CountedAnswer``: how fresh
+counters become the answer. It never waits and changes nothing itself.
 """
 
 from collections.abc import Callable, Mapping
