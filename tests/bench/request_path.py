@@ -1,0 +1,201 @@
+"""How many files a request passes through: ``python -m tests.bench.request_path``.
+
+The daemon runs in this process with the memory backend, on the loopback. A profile hook notes the file of each call
+of the package while one request is answered: how many files, and how often the next call is in another file.
+"""
+
+import asyncio
+import json
+import re
+import socket
+import struct
+import sys
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import urlsplit
+
+import upnp_gw
+from upnp_gw.cli.run import EMULATED_ADDRESS, EMULATED_WAN
+from upnp_gw.config.settings import Config
+from upnp_gw.daemon import Daemon
+from upnp_gw.ledger.events import TableChanged
+
+PACKAGE = str(Path(upnp_gw.__file__).parent) + "/"
+DAEMON = PACKAGE + "daemon.py"
+LOOPBACK = "127.0.0.1"
+DEADLINE_S = 20.0
+SOAP = (
+    '<?xml version="1.0"?><s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
+    '<u:AddPortMapping xmlns:u="{urn}"><NewRemoteHost></NewRemoteHost><NewExternalPort>{port}</NewExternalPort>'
+    "<NewProtocol>TCP</NewProtocol><NewInternalPort>{port}</NewInternalPort><NewInternalClient>127.0.0.1"
+    "</NewInternalClient><NewEnabled>1</NewEnabled><NewPortMappingDescription>path</NewPortMappingDescription>"
+    "<NewLeaseDuration>3600</NewLeaseDuration></u:AddPortMapping></s:Body></s:Envelope>"
+)
+URN = "urn:schemas-upnp-org:service:WANIPConnection:1"
+
+
+def _is_announcement(frame: FrameType) -> bool:
+    """A call of a timer that announces the gateway: it has nothing to do with the request."""
+    outermost, below = frame, frame.f_back
+    while below is not None:
+        if below.f_code.co_filename.startswith(PACKAGE) and below.f_code.co_filename != DAEMON:
+            outermost = below
+        below = below.f_back
+    code = outermost.f_code
+    return "/ssdp/" in code.co_filename or "announce" in code.co_qualname.lower()
+
+
+class Trace:
+    """The files of the calls, in order, for each thread."""
+
+    def __init__(self) -> None:
+        self.calls: dict[int, list[str]] = {}
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> None:
+        name = frame.f_code.co_filename
+        if event == "call" and name.startswith(PACKAGE) and not _is_announcement(frame):
+            self.calls.setdefault(threading.get_ident(), []).append(name.removeprefix(PACKAGE))
+
+    @property
+    def files(self) -> list[str]:
+        """In the order of their first call."""
+        return list(dict.fromkeys(name for calls in self.calls.values() for name in calls))
+
+    @property
+    def changes(self) -> int:
+        """How often the next call of a thread is in another file."""
+        return sum(one != other for calls in self.calls.values() for one, other in pairwise(calls))
+
+
+@contextmanager
+def traced() -> Iterator[Trace]:
+    trace = Trace()
+    threading.setprofile_all_threads(trace) if hasattr(threading, "setprofile_all_threads") else None
+    sys.setprofile(trace)
+    try:
+        yield trace
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+async def _http(port: int, method: str, path: str, body: str = "", **headers: str) -> str:
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {LOOPBACK}:{port}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    writer.write("\r\n".join([*lines, "Connection: close", "", body]).encode())
+    text = (await asyncio.wait_for(reader.read(), DEADLINE_S)).decode()
+    writer.close()
+    return text
+
+
+async def _datagram(data: bytes) -> bytes:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, (LOOPBACK, 5351))
+        await loop.sock_sendall(sock, data)
+        return await asyncio.wait_for(loop.sock_recv(sock, 2048), DEADLINE_S)
+
+
+async def _control(runtime: Path, method: str, path: str, body: str = "") -> Any:
+    reader, writer = await asyncio.open_unix_connection(str(runtime / "control.sock"))
+    head = f"{method} {path} HTTP/1.1\r\nHost: upnp-gw\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
+    text = (await asyncio.wait_for(reader.read(), DEADLINE_S)).decode()
+    writer.close()
+    return text
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not await condition():  # noqa: ASYNC110 (a socket file has no event)
+            await asyncio.sleep(0.01)
+
+
+async def measure(directory: Path) -> dict[str, Trace]:
+    """The trace of each kind of change."""
+    policy = directory / "policy.toml"
+    policy.write_text(
+        'version = 1\ndefault = "deny"\n[[grant]]\nname = "all"\nwho = "*"\nint_ports = ["1024-65535"]\n'
+    )
+    config = Config(
+        lan=("lo",),
+        wan=EMULATED_WAN,
+        external_addresses=(EMULATED_ADDRESS,),
+        backend="memory",
+        http_port=0,
+        policy=policy,
+        state_dir=directory / "state",
+        runtime_dir=directory,
+        log_level="error",
+    )
+    daemon = Daemon(config)
+    task = asyncio.create_task(daemon.run())
+
+    async def ready() -> bool:
+        if task.done():
+            task.result()
+        try:
+            await _control(directory, "GET", "/v1/status")
+        except OSError:
+            return False
+        return True
+
+    await _until(ready)
+    location = urlsplit((await _body(_control(directory, "GET", "/v1/status")))["locations"][0])
+    port = location.port or 0
+    description = await _http(port, "GET", location.path)
+    control = re.findall(r"<controlURL>([^<]*WANIPConnection[^<]*)</controlURL>", description)[0]
+    traces: dict[str, Trace] = {}
+
+    async def trace(name: str, work: Awaitable[str | bytes], expected: str) -> None:
+        with traced() as traces[name]:
+            answer = await work
+        text = answer if isinstance(answer, str) else answer.hex()
+        if expected not in text:
+            raise SystemExit(f"{name}: {text}")
+
+    soap = {"SOAPAction": f'"{URN}#AddPortMapping"', "Content-Type": 'text/xml; charset="utf-8"'}
+    for attempt in range(2):  # the first loads what is loaded once
+        body = SOAP.format(urn=URN, port=8080 + attempt)
+        await trace("AddPortMapping", _http(port, "POST", control, body, **soap), "AddPortMappingResponse")
+        request = struct.pack("!BBHHHI", 0, 2, 0, 9000 + attempt, 9000 + attempt, 3600)
+        await trace("NAT-PMP map", _datagram(request), "00820000")
+        await trace("reload", _control(directory, "POST", "/v1/reload"), "200")
+
+    await _datagram(struct.pack("!BBHHHI", 0, 2, 0, 9100, 9100, 1))
+    ended = asyncio.Event()
+    daemon.events.subscribe(lambda event: ended.set() if isinstance(event, TableChanged) else None)
+    with traced() as traces["a lease that ends"]:
+        async with asyncio.timeout(DEADLINE_S):
+            await ended.wait()
+        await daemon.gateway.settled()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return traces
+
+
+async def _body(answer: Awaitable[str]) -> Any:
+    text = (await answer).split("\r\n\r\n", 1)[1]
+    return json.loads(text[text.index("{") : text.rindex("}") + 1])
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        traces = asyncio.run(measure(Path(directory)))
+    for name, trace in traces.items():
+        print(f"{name:18} {len(trace.files):3} files {trace.changes:4} changes of file")
+    if "--files" in sys.argv:
+        for name, trace in traces.items():
+            print(f"\n{name}\n  " + "\n  ".join(trace.files))
+
+
+if __name__ == "__main__":
+    main()
