@@ -18,7 +18,7 @@ COUNT = 10_000
 SOON_S = 2.5
 """For the slowest answer but one in a hundred, on two loaded cores: none waited for the attack to end."""
 GROWN_KB = 16 * 1024
-STORED_BYTES = 16 * 1024 * 1024
+STORED_BYTES = 24 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from upnp_gw.cli.demo_report import JsonReport, TextReport
 from upnp_gw.lab import Lab, LabUnavailable
 from upnp_gw.lab.daemon import DaemonFailed, LabDaemon
 from upnp_gw.lab.demo import play, rehearsal, steps
@@ -18,10 +19,8 @@ from upnp_gw.lab.demo.report import (
     PROVED,
     SHOWN,
     SKIPPED,
-    JsonReport,
     StepFindings,
     StepOutcome,
-    TextReport,
 )
 from upnp_gw.lab.demo.stage import Console, NotProved, Stage
 from upnp_gw.lab.probe import EchoServer

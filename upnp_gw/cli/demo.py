@@ -13,7 +13,7 @@ def demo(as_json: bool) -> None:
     Needs root or a user namespace; nothing outside the namespaces is touched. Ends with 0 only where every step
     was proved, 1 where one failed, 4 where no namespace could be made and only decisions were shown.
     """
+    from upnp_gw.cli.demo_report import JsonReport, TextReport
     from upnp_gw.lab.demo.play import play
-    from upnp_gw.lab.demo.report import JsonReport, TextReport
 
     sys.exit(play(JsonReport() if as_json else TextReport()))
