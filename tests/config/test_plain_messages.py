@@ -80,7 +80,7 @@ MENDED = re.compile(
     r"(got .+|unknown key|empty.*|.+ needs .+); accepted: .+"
     r"|missing; write .+ = .+|empty.*; leave it out .+ such as .+"
     r"|(accepted only beside|nothing tells it apart; accepted) .+"
-    r"|.+; take another name|failed: wanted .+; got .+"
+    r"|.+; use another name|failed: wanted .+; got .+"
 )
 """What is there and what to write instead."""
 EXAMPLE = re.compile(r", such as ((?:--)?[\w-]+) = (.+)$")

@@ -390,7 +390,9 @@ async def test_the_operators_own_file_is_never_written_and_its_tests_hold(tmp_pa
     """
     async with served(tmp_path, text) as here:
         problem = refused(await here.device_commands.allow("pc", api.Allow()))
-        assert "the pc gets nothing" in problem.message
+        line = 1 + text.splitlines().index("    [[test]]")
+        place = f'conflicts with the policy file: {tmp_path / "policy.toml"}:{line}: test "the pc gets nothing": '
+        assert f"{place}failed: wanted deny; got allow" in problem.message
         assert not here.file.exists()
         assert (await here.home.refused(8080, PC_IP)).refusal is Refusal.NOT_AUTHORIZED
         assert (tmp_path / "policy.toml").read_text() == text

@@ -53,9 +53,9 @@ def test_both_files_are_one_policy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("machine", "key", "problem"),
     [
-        ("version = 1\n[device.ps5]\nip = ['192.168.1.9']", "device.ps5", "already"),
+        ("version = 1\n[device.ps5]\nip = ['192.168.1.9']", "device.ps5", "another device of this name"),
         ("version = 1\n[[grant]]\nname = 'games'\nwho = 'ps5'", "grant[0].name", "already"),
-        ("version = 1\n[[forbid]]\nname = 'games'\nwho = 'ps5'", "forbid[0]", "already"),
+        ("version = 1\n[[forbid]]\nname = 'games'\nwho = 'ps5'", 'grant "games": name', "already"),
         ("version = 1\n[[forbid]]\nname = 'x'\nwho = 'gone'", "forbid[0].who", "a device of this file"),
         ("version = 1\ndefault = 'ask'", "default", "unknown key"),
         ("version = 2", "version", "1"),
@@ -84,6 +84,47 @@ def test_a_machine_file_that_does_not_fit_is_named_and_the_old_one_stays(
     assert any("approved.toml" in text for text in named)
     assert error.value.key == key or key in error.value.problem
     assert problem in error.value.problem
+
+
+TEST = """[[test]]
+name = "only one port"
+from = { device = "ps5" }
+request = { proto = "tcp", int = 8080, ext = 8080 }
+want = "deny"
+"""
+CONFLICTS = [
+    (
+        OWN.replace('who = "ps5"', 'who = "ps5"\nint_ports = [3074]') + TEST,
+        "version = 1\n[[grant]]\nname = 'web'\nwho = 'ps5'",
+        'approved.toml: conflicts with the policy file: {}:8: test "only one port": failed: wanted deny; got allow',
+    ),
+    (
+        OWN,
+        "version = 1\n[[forbid]]\nname = 'games'\nwho = 'ps5'",
+        'approved.toml: conflicts with the policy file: {}:5: grant "games": name: '
+        "a forbid of {}/approved.toml has the name 'games' already; use another name",
+    ),
+    (
+        OWN,
+        "version = 1\n[[grant]]\nname = 'games'\nwho = 'ps5'",
+        "approved.toml:3: grant \"games\": name: a grant of {} has the name 'games' already; use another name",
+    ),
+    (
+        OWN,
+        "version = 1\n[device.ps5]\nip = ['192.168.1.9']",
+        "approved.toml:2: device.ps5: {} has another device of this name; use another name",
+    ),
+]
+
+
+@pytest.mark.parametrize(("own", "machine", "message"), CONFLICTS)
+def test_a_conflict_of_the_two_files_names_the_rule_and_its_line(
+    tmp_path: Path, own: str, machine: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        policies(tmp_path, own, machine).load()
+    wanted = message.replace("{}/approved", f"{tmp_path}/approved").replace("{}", f"{tmp_path}/policy.toml")
+    assert f"{tmp_path}/{wanted}" in str(error.value)
 
 
 def test_what_is_wrong_with_the_operators_file_is_told_of_it_alone(tmp_path: Path) -> None:

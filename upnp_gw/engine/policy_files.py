@@ -27,7 +27,7 @@ from upnp_gw.gate.managed_file import ManagedChange, ManagedText, changed, ended
 from upnp_gw.model.errors import ConfigError, GatewayError, StoreError
 from upnp_gw.store.store import Store
 from upnp_gw.system.files import FileProblem, sync_directory, write_own
-from upnp_gw.text.toml import located, tables
+from upnp_gw.text.toml import located, placed, tables
 
 log = logging.getLogger(__name__)
 
@@ -134,10 +134,9 @@ class Policies:
             except ConfigError as error:
                 if error.where != where:
                     raise
-                loaded(own, where, today)  # what is wrong with the operator's file alone is told of it alone
-                told = error
-            problem = f"does not go together with {told.where}: {told.key}: {told.problem}"
-            raise ConfigError(str(self.machine), "", problem) from None
+                loaded(own, where, today)  # a mistake in the operator's file alone is reported as its own
+                conflict = placed(error, own_text)
+            raise ConfigError(str(self.machine), "", f"conflicts with the policy file: {conflict}") from None
 
     def _operators_text(self) -> str:
         return read_text(self.operator) if self.operator is not None else home_text()

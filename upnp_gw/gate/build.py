@@ -46,7 +46,7 @@ def build(raw: Mapping[str, object], where: str, approved: ManagedPolicy | None 
         for n, t in table.device.items():
             made = _device(n, t, place.at("device").at(n))
             if devices.get(n, made) != made:
-                raise place.at("device").at(n).fail(f"{where} has a device of this name already; names are unique")
+                raise place.at("device").at(n).fail(f"{where} has another device of this name; use another name")
             devices[n] = made
     groups = {n: _group(n, t, devices, root.at("group").at(n)) for n, t in top.group.items()}
     zones = {n: _zone(n, t, root.at("zone").at(n)) for n, t in top.zone.items()}

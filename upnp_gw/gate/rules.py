@@ -50,13 +50,14 @@ class PolicyRules:
         self.zones = zones
         self.taken: dict[str, str] = {}
 
-    def name(self, text: str, place: KeyPath) -> str:
+    def name(self, text: str, kind: str, place: KeyPath) -> str:
+        """A free name for a rule. ``kind``: ``forbid`` or ``grant``."""
         values.name(text, place.at("name"))
         if text in RESERVED_RULES:
-            raise place.at("name").fail(f"{text!r} is a rule of the gateway itself; take another name")
+            raise place.at("name").fail(f"{text!r} is a rule of the gateway itself; use another name")
         if text in self.taken:
-            raise place.at("name").fail(f"{text!r} is the name of {self.taken[text]} already; names are unique")
-        self.taken[text] = str(place)
+            raise place.at("name").fail(f"{self.taken[text]} has the name {text!r} already; use another name")
+        self.taken[text] = f"a {kind} of {place.where}"
         return text
 
     def zone(self, text: str | None, place: KeyPath) -> str | None:
@@ -97,7 +98,7 @@ class PolicyRules:
         table = shaped(raw, ForbidTable, place.where, place.key)
         families, transports = self.matching(table.family, table.proto, place)
         return Forbid(
-            name=self.name(table.name, place),
+            name=self.name(table.name, "forbid", place),
             devices=None if table.who is None else self.who(table.who, place.at("who"), known_only=True),
             zone=self.zone(table.zone, place.at("zone")),
             families=families,
@@ -121,7 +122,7 @@ class PolicyRules:
         written = place.where == self.where
         devices = None if table.who is None else self.who(table.who, place.at("who"), known_only=written)
         return Grant(
-            name=self.name(table.name, place),
+            name=self.name(table.name, "grant", place),
             devices=devices,
             zone=self.zone(table.zone, place.at("zone")),
             targets=targets,
