@@ -41,11 +41,12 @@ from upnp_gw.ledger.events import Events, Ipv6FirewallChanged, WanChanged
 from upnp_gw.ledger.igd_view import LedgerView
 from upnp_gw.ledger.transaction import Ledger
 from upnp_gw.model.errors import FirewallError, GatewayError, StoreError
+from upnp_gw.model.mapping import DAY_S
 from upnp_gw.model.network import Network
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.lan import LanSide
-from upnp_gw.store.decision_rows import DAY_S, Retention
+from upnp_gw.store.decision_rows import Retention
 from upnp_gw.store.store import Store
 from upnp_gw.system.clock import boot_id, claim_kernel, clock, own_state_directory
 from upnp_gw.system.dhcp_lease_files import LeaseFiles
@@ -60,7 +61,6 @@ from upnp_gw.system.who_has import WhoHas, hear_all_hosts
 log = logging.getLogger(__name__)
 
 EXIT_FAULT = 1
-EXIT_CONFIG = 2
 
 
 class Daemon:

@@ -10,8 +10,8 @@ from tests.fixtures.gateway import CONSOLE_IP, gateway_fixture
 from upnp_gw.firewall.base import Counters
 from upnp_gw.gate.load import load_text
 from upnp_gw.ledger.events import Decided
-from upnp_gw.ledger.evidence import DAY_S, EvidenceKey, EvidenceTable
-from upnp_gw.model.mapping import Transport
+from upnp_gw.ledger.evidence import EvidenceKey, EvidenceTable
+from upnp_gw.model.mapping import DAY_S, Transport
 from upnp_gw.suggest.document import suggest
 from upnp_gw.suggest.needs import learn
 

@@ -14,10 +14,9 @@ from upnp_gw import api
 from upnp_gw.control.serialize import Serializer
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.gate.load import LoadedPolicy
-from upnp_gw.gate.schema import DAY_S
 from upnp_gw.ledger.filters import reach
 from upnp_gw.model.dhcp import Lease, Leases
-from upnp_gw.model.mapping import RemotePeers, Transport, Via
+from upnp_gw.model.mapping import DAY_S, RemotePeers, Transport, Via
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import Granted, PortChoice, Refusal, Refused

@@ -14,7 +14,7 @@ from tests.fixtures.policy_reload import reload_home
 from upnp_gw import api
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import Policy
-from upnp_gw.model.mapping import Mapping, RemotePeers, Transport, Via
+from upnp_gw.model.mapping import DAY_S, Mapping, RemotePeers, Transport, Via
 from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal, ReleaseRequest, Source
 
@@ -26,7 +26,6 @@ PCP: dict[str, Any] = {"via": Via.PCP, "choice": PortChoice.SUGGESTED, "nonce": 
 NATPMP: dict[str, Any] = {"via": Via.NATPMP, "choice": PortChoice.SUGGESTED}
 ANY_PORT: dict[str, Any] = {"via": Via.IGD2, "choice": PortChoice.SUGGESTED}
 ALL = '\n[[grant]]\nname = "all"\nwho = "*"\nint_ports = ["1024-65535"]\n'
-DAY_S = 86400
 
 
 def policy(text: str) -> Policy:

@@ -24,9 +24,9 @@ from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, HeldMappings, Outcome
 from upnp_gw.gate.device_history import DeviceHistory
-from upnp_gw.gate.facts import OPERATOR, device_of, gather, ids_of, name_of, names_of, on_other_lans, suspects
+from upnp_gw.gate.facts import device_of, gather, ids_of, name_of, names_of, on_other_lans, suspects
 from upnp_gw.gate.schema import Limits
-from upnp_gw.model.device import is_mac
+from upnp_gw.model.device import OPERATOR
 from upnp_gw.model.dhcp import Lease, Leases
 from upnp_gw.model.mapping import Endpoint, Instant, IPAddress, Via
 from upnp_gw.model.network import Neighbour, Neighbours, Network
@@ -57,20 +57,6 @@ def gathered(request: MapRequest, table: Neighbours = KNOWN, network: Network = 
 def test_a_device_is_its_mac_and_a_host_without_one_its_address() -> None:
     assert device_of(ONE_LAN, KNOWN, PC) == device_of(ONE_LAN, KNOWN, PC6) == (PC_MAC, PC_MAC, "lan")
     assert device_of(ONE_LAN, KNOWN, ROUTED) == (str(ROUTED), None, "")
-
-
-@pytest.mark.parametrize(
-    ("text", "mac"),
-    [
-        (PC_MAC, True),
-        ("192.168.1.23", False),
-        ("2001:db8:1::23", False),
-        ("operator", False),
-        ("2001:db8:0:1::1:2", False),
-    ],
-)
-def test_a_device_id_says_which_it_is(text: str, mac: bool) -> None:
-    assert is_mac(text) is mac
 
 
 def test_facts_of_a_request_for_itself() -> None:

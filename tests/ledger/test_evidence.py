@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from upnp_gw.ledger import evidence
 from upnp_gw.ledger.evidence import (
-    DAY_S,
     KEEP_S,
     MOST_DAYS,
     MOST_PORTS,
@@ -20,7 +19,7 @@ from upnp_gw.ledger.evidence import (
     EvidenceTable,
     RuleEvidence,
 )
-from upnp_gw.model.mapping import Transport
+from upnp_gw.model.mapping import DAY_S, Transport
 from upnp_gw.store.store import Store
 
 NOW = 1_800_000_000.0

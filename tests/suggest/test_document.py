@@ -14,9 +14,9 @@ from upnp_gw.gate.build import ManagedPolicy
 from upnp_gw.gate.builtin import home_policy, home_text
 from upnp_gw.gate.load import load_text, loaded
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.evidence import DAY_S, EvidenceKey, EvidenceTable
+from upnp_gw.ledger.evidence import EvidenceKey, EvidenceTable
 from upnp_gw.model.errors import ConfigError
-from upnp_gw.model.mapping import Transport
+from upnp_gw.model.mapping import DAY_S, Transport
 from upnp_gw.suggest.document import Suggestion, suggest
 from upnp_gw.suggest.needs import learn
 from upnp_gw.text.toml import tables

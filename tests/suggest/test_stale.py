@@ -5,8 +5,8 @@ from datetime import date
 
 from tests.fixtures.mapping_rows import mapping
 from upnp_gw.gate.load import load_text
-from upnp_gw.ledger.evidence import DAY_S, EvidenceTable
-from upnp_gw.model.mapping import Mapping, Usage
+from upnp_gw.ledger.evidence import EvidenceTable
+from upnp_gw.model.mapping import DAY_S, Mapping, Usage
 from upnp_gw.suggest.stale import StaleKind, stale
 
 NOW, TODAY = 1_800_000_000.0, date(2027, 1, 15)

@@ -21,12 +21,11 @@ from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.engine.policy_files import Enforcer
 from upnp_gw.engine.revocation import added_for, block, revoke
 from upnp_gw.gate.device_history import Incident
-from upnp_gw.gate.facts import OPERATOR
 from upnp_gw.gate.managed_file import ManagedChange, rules_of, toml_of
 from upnp_gw.gate.operator_rules import CommandTarget, OperatorRules
 from upnp_gw.gate.question import Question
 from upnp_gw.ledger.transaction import Transaction
-from upnp_gw.model.device import mac_of
+from upnp_gw.model.device import OPERATOR, mac_of
 from upnp_gw.model.errors import ConfigError, GatewayError
 from upnp_gw.model.mapping import IPAddress, Mapping
 from upnp_gw.model.request import Granted, Refused, Reply

@@ -16,7 +16,7 @@ from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.firewall.libnftables import described
 from upnp_gw.gate.facts import ids_of, on_other_lans
 from upnp_gw.ledger.events import Event
-from upnp_gw.model.device import device_id, lan_of, mac_of
+from upnp_gw.model.device import OPERATOR, device_id, lan_of, mac_of
 from upnp_gw.model.mapping import Endpoint, Instant, Via
 from upnp_gw.model.network import awaited, private_external, same_prefixes
 from upnp_gw.model.records import RecordFilter
@@ -175,7 +175,7 @@ class GatewayOperator:
                 frozen=self._decider.history.frozen(device, now),
                 dhcp_name=self._dhcp_name(device, now.wall),
             )
-            for device in sorted({*history, *self._ledger.table.devices()} - {"operator"})
+            for device in sorted({*history, *self._ledger.table.devices()} - {OPERATOR})
         ]
 
     async def doctor(self) -> list[api.Check]:

@@ -14,6 +14,7 @@ from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.gate.decision import Facts, HeldMappings, Verdict
 from upnp_gw.gate.floor import exact_external
 from upnp_gw.ledger.plan import NotPlanned
+from upnp_gw.model.device import OPERATOR
 from upnp_gw.model.mapping import (
     DecisionId,
     Endpoint,
@@ -111,7 +112,7 @@ def removal_record(
         id=decision,
         at=now.wall,
         via=request.via.value,
-        device="operator" if request.via is Via.OPERATOR else device,
+        device=OPERATOR if request.via is Via.OPERATOR else device,
         source=str(request.source.address),
         action="unmap",
         transport=mapping.key.transport.value,

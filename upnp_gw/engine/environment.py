@@ -14,12 +14,11 @@ from time import localtime
 from upnp_gw.gate.facts import device_of
 from upnp_gw.model.device import lan_of, mac_of
 from upnp_gw.model.dhcp import Leases
-from upnp_gw.model.mapping import Endpoint, Instant, IPAddress, Mapping
+from upnp_gw.model.mapping import DAY_S, Endpoint, Instant, IPAddress, Mapping
 from upnp_gw.model.network import GatewayPorts, Neighbour, Neighbours, Network
 from upnp_gw.model.request import Source
 from upnp_gw.system.neighbour_events import AddressContest
 
-DAY_S = 86400
 RESOLVE_S = 1.0
 RESOLVE_MOST = 64
 """Requesters that are resolved at once. Who is one more is told what an absent one is: anybody can send datagrams

@@ -12,11 +12,11 @@ from ipaddress import ip_address
 from upnp_gw.engine.decider import Decider
 from upnp_gw.firewall.base import Reading
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.gate.facts import OPERATOR
 from upnp_gw.gate.schema import OBSERVE_RULE, RESERVED_RULES
 from upnp_gw.ledger.events import Decided, Event, TableChanged
 from upnp_gw.ledger.evidence import MOST_EXTERNALS, EvidenceKey, EvidenceTable
 from upnp_gw.ledger.forwards import mapping_id
+from upnp_gw.model.device import OPERATOR
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Transport, Usage, Via
 from upnp_gw.model.records import DecisionRecord

@@ -10,10 +10,9 @@ from functools import partial
 
 from upnp_gw.engine.audit import STANDS, map_record
 from upnp_gw.engine.decider import Decider
-from upnp_gw.engine.refresh import RULE_OF_OPERATOR
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
-from upnp_gw.gate.schema import KEPT_RULE, Policy
+from upnp_gw.gate.schema import KEPT_RULE, OPERATOR_RULE, Policy
 from upnp_gw.ledger.conflicts import meeting
 from upnp_gw.ledger.filters import reach
 from upnp_gw.ledger.leases import renewed, without_ended
@@ -224,7 +223,7 @@ class Reevaluation:
             verdict = replace(verdict, reasons=(*verdict.reasons, "it stands until its lease ends"))
         row = None
         if again is not None:
-            row = replace(again, decision=decision, rule=verdict.rule or RULE_OF_OPERATOR)
+            row = replace(again, decision=decision, rule=verdict.rule or OPERATOR_RULE)
         same = row is not None and _without_times(row) == _without_times(mapping)
         transaction.records.append(
             map_record(

@@ -14,6 +14,7 @@ from upnp_gw.engine.full_quota import make_room
 from upnp_gw.engine.moved_devices import end_left_behind, left_behind
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Allowed, Facts, Outcome, Verdict
+from upnp_gw.gate.schema import OPERATOR_RULE
 from upnp_gw.ledger.filters import wanted
 from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
 from upnp_gw.ledger.reachable import no_wider, opens
@@ -21,7 +22,6 @@ from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import DecisionId, Mapping, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
-RULE_OF_OPERATOR = "operator"
 UNNUMBERED = DecisionId("")
 """Stands for a decision without a number; ``numbered`` gives the row its number."""
 
@@ -135,7 +135,7 @@ class _Question:
                 self.transaction.end(mapping, "device-moved")
         nobody = None if self.trial else self._nobodys_address()  # who asks is there
         not_now = self.decider.no_external_address(self.request) or nobody
-        allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or RULE_OF_OPERATOR)
+        allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or OPERATOR_RULE)
         planned = not_now or self.planner.plan(self.request, allowed, self.owner, self.own)
         if self.trial and isinstance(planned, NotPlanned) and planned.holder in self._makes_room(facts):
             return None

@@ -13,9 +13,8 @@ from functools import partial
 from typing import Any
 
 from upnp_gw.gate.question import Question, body_of, question_of
-from upnp_gw.gate.schema import DAY_S
 from upnp_gw.gate.terms import Terms, Topic
-from upnp_gw.model.mapping import DecisionId
+from upnp_gw.model.mapping import DAY_S, DecisionId
 from upnp_gw.model.request import MapRequest
 
 MOST = 256

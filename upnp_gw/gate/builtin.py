@@ -1,7 +1,7 @@
 """The built-in home policy, in force where the operator gave no policy file.
 
 An ordinary policy: ``home.toml`` beside this module, read by the same loader and held to its own tests. It limits
-an unnamed device and does not stop an infected one; the README and ``upnp-gw status`` say so with ``CAUTION``.
+an infected device and does not stop it; the README and ``upnp-gw status`` say so.
 """
 
 from datetime import date
@@ -12,12 +12,6 @@ from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import Policy
 
 WHERE = "built-in home policy"
-CAUTION = (
-    "no policy file: the built-in home policy lets every device map its own ports from 1024 up, "
-    "8 at a time and 12 different ones a day. This limits an infected device, it does not stop it"
-)
-
-
 PROFILES = ("home", "ask", "locked")
 """Policies to begin with: files beside this module, each with its tests."""
 

@@ -1,6 +1,7 @@
 """The gate's answer to a delete: a device ends its own leases, the operator anything (SR-25, decision 0013)."""
 
 from upnp_gw.gate.decision import Outcome, Verdict
+from upnp_gw.gate.schema import OPERATOR_RULE
 from upnp_gw.model.mapping import Mapping, Via
 from upnp_gw.model.request import Refusal
 
@@ -13,7 +14,7 @@ earlier client, and a NAT-PMP datagram nothing (SR-26)."""
 def decide_removal(mapping: Mapping, via: Via, device: str, sees_all: bool, policy: str) -> Verdict:
     """Pure. ``sees_all``: the operator, or everyone where visibility is ``all``."""
     if via is Via.OPERATOR:
-        return Verdict(Outcome.ALLOW, "operator", None, ("the operator ends it",), None, policy)
+        return Verdict(Outcome.ALLOW, OPERATOR_RULE, None, ("the operator ends it",), None, policy)
     own = mapping.device == device
     if not own and not sees_all:
         return _denied("the mapping belongs to another device", policy)

@@ -12,8 +12,8 @@ from typing import Any
 
 from upnp_gw.gate.decision import FAULT, Outcome, Verdict
 from upnp_gw.gate.device_entry import DatagramClaims, DeviceEntry, body_of, entry_of
-from upnp_gw.gate.schema import DAY_S, Limits, OnIncident
-from upnp_gw.model.mapping import Instant, IPAddress
+from upnp_gw.gate.schema import Limits, OnIncident
+from upnp_gw.model.mapping import DAY_S, Instant, IPAddress
 from upnp_gw.model.request import MapRequest, Refusal
 
 MOST_DEVICES = 4096
@@ -144,10 +144,6 @@ class DeviceHistory:
         """True while an incident is open for this device that ends what it holds."""
         incident = self._incident(device, now)
         return incident is not None and incident.quarantines
-
-    def incident_of(self, device: str, now: Instant) -> Incident | None:
-        """The open one."""
-        return self._incident(device, now)
 
     def release(self, device: str) -> Incident | None:
         """Ends the incident of this device, and forgets its evidence; the answer is what was open."""

@@ -13,15 +13,13 @@ from typing import NamedTuple
 from upnp_gw.gate.decision import Facts, HeldMappings
 from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.gate.schema import ANYWHERE, Assurance, Device, Policy
-from upnp_gw.model.device import device_id, lan_of, mac_of
+from upnp_gw.model.device import OPERATOR, device_id, lan_of, mac_of
 from upnp_gw.model.dhcp import Leases
 from upnp_gw.model.mapping import Instant, IPAddress, Via
 from upnp_gw.model.network import GatewayPorts, Neighbours, Network
 from upnp_gw.model.request import MapRequest
 
 NO_LEASES = Leases()
-OPERATOR = "operator"
-"""The device of a request that came over the control socket."""
 
 
 class IdentifiedHost(NamedTuple):

@@ -17,7 +17,7 @@ from upnp_gw.gate.policyfile import CaseFrom, CaseRequest, CaseTable, printable,
 from upnp_gw.gate.rules import PolicyRules, known
 from upnp_gw.gate.schema import ANYWHERE, Case, Device, Family, Policy
 from upnp_gw.gate.values import KeyPath, duration_text, optional
-from upnp_gw.model.device import device_id
+from upnp_gw.model.device import OPERATOR, device_id
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Endpoint, IPAddress, Transport, Via
 from upnp_gw.model.network import GatewayPorts, Link, Network
@@ -145,7 +145,7 @@ def scene(policy: Policy, case: Case, where: str) -> tuple[Facts, MapRequest]:
     internal = Endpoint(target, case.int_port)
     operator = case.via is Via.OPERATOR
     facts = Facts(
-        device="operator" if operator else who,
+        device=OPERATOR if operator else who,
         mac=mac,
         address=address,
         target_device=who if target == address else str(target),

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from upnp_gw.gate import floor
 from upnp_gw.gate.decision import External, Facts, PortRanges
 from upnp_gw.gate.portset import UNPRIVILEGED, contains, normal
-from upnp_gw.gate.schema import DAY_S, Family, Forbid, Grant, Policy
-from upnp_gw.model.mapping import IPAddress, IPNetwork
+from upnp_gw.gate.schema import Family, Forbid, Grant, Policy
+from upnp_gw.model.mapping import DAY_S, IPAddress, IPNetwork
 from upnp_gw.model.prefixes import inside
 from upnp_gw.model.request import MapRequest, Refusal
 

@@ -15,11 +15,11 @@ from upnp_gw.gate.index import basis
 from upnp_gw.gate.managed_file import ManagedChange, free_name, moment, port_values, toml_of
 from upnp_gw.gate.portset import UNPRIVILEGED
 from upnp_gw.gate.question import Question
-from upnp_gw.gate.schema import DAY_S, Family, Grant, Policy
+from upnp_gw.gate.schema import Family, Grant, Policy
 from upnp_gw.gate.terms import Terms, Topic, connecting
 from upnp_gw.gate.values import duration_text
 from upnp_gw.model.device import is_mac, lan_of, mac_of
-from upnp_gw.model.mapping import IPAddress, Transport
+from upnp_gw.model.mapping import DAY_S, IPAddress, Transport
 from upnp_gw.model.network import Neighbours, Network
 
 APPROVAL_S = 30 * DAY_S

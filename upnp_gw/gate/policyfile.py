@@ -17,7 +17,6 @@ from upnp_gw.text.toml import found, joined
 Names = str | list[str]
 Ports = list[int | str]
 Duration = str | int
-Tables = dict[str, dict[str, Any]]
 
 
 class TomlTable(msgspec.Struct, forbid_unknown_fields=True):

@@ -13,9 +13,7 @@ from typing import Generic, TypeVar
 
 from upnp_gw.gate.decision import External, Outcome, PortRanges
 from upnp_gw.gate.portset import UNPRIVILEGED
-from upnp_gw.model.mapping import IPAddress, IPNetwork, Transport, Via
-
-DAY_S = 86_400
+from upnp_gw.model.mapping import DAY_S, IPAddress, IPNetwork, Transport, Via
 
 ANYONE = "*"
 """In ``who``: every device, named or not."""

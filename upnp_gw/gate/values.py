@@ -16,10 +16,10 @@ from upnp_gw.gate.decision import PortRanges
 from upnp_gw.gate.portset import normal
 from upnp_gw.model.device import is_interface, is_mac
 from upnp_gw.model.errors import ConfigError
-from upnp_gw.model.mapping import IPAddress, IPNetwork
+from upnp_gw.model.mapping import DAY_S, IPAddress, IPNetwork
 from upnp_gw.text.toml import as_toml, joined
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY_S, "w": 7 * DAY_S}
 LONGEST_S = 366 * UNITS["d"]
 
 FIRST_MOMENT = datetime(1, 1, 1, tzinfo=UTC).timestamp()

@@ -67,11 +67,6 @@ class Host(Machine):
         """The open namespace, for ``ip link ... netns /proc/self/fd/N`` of a child that inherits it."""
         return self._fd
 
-    @property
-    def enter_hint(self) -> str:
-        """The command that opens a shell in this host while the lab stands."""
-        return f"nsenter --net=/proc/{os.getpid()}/fd/{self._fd} $SHELL"
-
     def configure(
         self, interface: str, mac: str, address: IPv4Address, address6: IPv6Address, ula: IPv6Address | None
     ) -> None:

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from upnp_gw.model.mapping import IPAddress, Transport
+from upnp_gw.model.mapping import DAY_S, IPAddress, Transport
 
-DAY_S = 86_400.0
 KEEP_S = 180 * DAY_S
 """What nobody asked for, used or saw for so long is forgotten."""
 MOST_ROWS = 8192

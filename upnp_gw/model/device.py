@@ -8,6 +8,9 @@ identifies it.
 
 import re
 
+OPERATOR = "operator"
+"""The device of a request that came over the control socket."""
+
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _INTERFACE = re.compile(r"(?!\.{1,2}$)[^/:\s\x00-\x1f\x7f]{1,15}")
 

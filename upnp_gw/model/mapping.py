@@ -16,6 +16,8 @@ from upnp_gw.model.prefixes import inside
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
+DAY_S = 86_400
+
 MOST_FILTERS = 16
 """Elements of the kernel for one mapping's filters; more are too many (EXCESSIVE_REMOTE_PEERS)."""
 UNIQUE_IDS = 65536

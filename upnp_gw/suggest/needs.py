@@ -12,9 +12,9 @@ from ipaddress import IPv6Network, ip_address, ip_network
 
 from upnp_gw.gate.facts import name_of
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.evidence import DAY_S, KEEP_S, Evidence, EvidenceTable
+from upnp_gw.ledger.evidence import KEEP_S, Evidence, EvidenceTable
 from upnp_gw.model.device import device_id, lan_of, mac_of
-from upnp_gw.model.mapping import IPAddress, IPNetwork, Transport
+from upnp_gw.model.mapping import DAY_S, IPAddress, IPNetwork, Transport
 
 YOUNG_S = 7 * DAY_S
 FEW_REMOTES = 4

@@ -9,8 +9,8 @@ from enum import StrEnum
 
 from upnp_gw.gate.facts import ids_of
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.evidence import DAY_S, EvidenceTable
-from upnp_gw.model.mapping import Mapping, Usage
+from upnp_gw.ledger.evidence import EvidenceTable
+from upnp_gw.model.mapping import DAY_S, Mapping, Usage
 
 
 class StaleKind(StrEnum):
