@@ -108,7 +108,7 @@ OPENERS = {
     # what the kernel or the package itself has: nobody can put something else there
     "upnp_gw/client/route.py",
     "upnp_gw/doctor/holders.py",
-    "upnp_gw/doctor/look.py",
+    "upnp_gw/doctor/inspection.py",
     "upnp_gw/firewall/conntrack_timeouts.py",
     "upnp_gw/firewall/nftables/sysctl.py",
     "upnp_gw/gate/builtin.py",

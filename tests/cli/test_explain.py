@@ -16,7 +16,7 @@ from tests.cli.conftest import Run
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP
 from tests.fixtures.policy_reload import ReloadFixture, reload_home
 from upnp_gw import api
-from upnp_gw.cli import words
+from upnp_gw.cli import formats
 from upnp_gw.cli.explain import facts_told, told
 from upnp_gw.control.server import ControlServer
 from upnp_gw.model.mapping import Transport, Via
@@ -254,7 +254,7 @@ async def test_policy_show_and_diff(home: ReloadFixture, upnp_gw: Run, tmp_path:
 async def test_policy_diff_says_what_it_compares(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
     await home.gateway_fixture.granted(3001)
     digest = home.gateway_fixture.decider.policy.digest
-    in_force = f"{digest}, since {words.local(datetime.fromtimestamp(home.gateway_fixture.clock.now.wall, UTC))}"
+    in_force = f"{digest}, since {formats.local(datetime.fromtimestamp(home.gateway_fixture.clock.now.wall, UTC))}"
     file, other = home.file, tmp_path / "other.toml"
     other.write_text(POLICY)
 

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.cli.conftest import Run
-from tests.cli.test_advice import ROW
+from tests.cli.test_evidence import ROW
 from tests.cli.worst_case import (
     DECISIONS,
     DEVICES,
@@ -30,7 +30,7 @@ from tests.cli.worst_case import (
 from tests.fixtures.fake_operator import NOW, ServedOperator, served
 from upnp_gw import api
 from upnp_gw.cli import COMMANDS, main
-from upnp_gw.cli.screen import wrapped
+from upnp_gw.cli.terminal import wrapped
 from upnp_gw.text.escape import width
 
 Terminal = Callable[..., tuple[int, str]]

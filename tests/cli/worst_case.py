@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from tests.cli.test_advice import ROW
-from tests.cli.test_people import INCIDENT, QUESTION, WRITTEN, Answering
+from tests.cli.test_devices import INCIDENT, QUESTION, WRITTEN, Answering
+from tests.cli.test_evidence import ROW
 from tests.fixtures.fake_operator import DEVICE, NOW, STATUS, decision, mapping
 from tests.fixtures.policies import facts_of, map_request
 from upnp_gw import api

@@ -15,10 +15,8 @@ the command line are made from them. Times are RFC 3339 in UTC, durations whole 
     routes     which way takes what and answers what
 """
 
-from upnp_gw.api.advice import AskSuggestion, Evidence, Listener, Stale, StaleFilter, Suggestion
 from upnp_gw.api.decisions import Decision, DecisionFilter, Explained, Holder, Rule, Trial
-from upnp_gw.api.mappings import AddMapping, Mapping
-from upnp_gw.api.people import (
+from upnp_gw.api.devices import (
     Allow,
     Approve,
     Approved,
@@ -35,6 +33,8 @@ from upnp_gw.api.people import (
     Written,
     questions_wait,
 )
+from upnp_gw.api.evidence import AskSuggestion, Evidence, Listener, Stale, StaleFilter, Suggestion
+from upnp_gw.api.mappings import AddMapping, Mapping
 from upnp_gw.api.policy import PolicyText, Reloaded, RevokedMapping
 from upnp_gw.api.problems import problem_of
 from upnp_gw.api.routes import ROUTES, Route, encode

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from upnp_gw.api.advice import AskSuggestion, Evidence, Stale, StaleFilter, Suggestion
 from upnp_gw.api.decisions import Decision, DecisionFilter, Explained, Trial
-from upnp_gw.api.mappings import AddMapping, Mapping
-from upnp_gw.api.people import (
+from upnp_gw.api.devices import (
     Allow,
     Approve,
     Approved,
@@ -23,6 +21,8 @@ from upnp_gw.api.people import (
     Revoked,
     Written,
 )
+from upnp_gw.api.evidence import AskSuggestion, Evidence, Stale, StaleFilter, Suggestion
+from upnp_gw.api.mappings import AddMapping, Mapping
 from upnp_gw.api.policy import PolicyText, Reloaded
 from upnp_gw.api.status import Check, Event, Status
 

@@ -24,7 +24,7 @@ from typing import Any
 import click
 
 from upnp_gw import __version__
-from upnp_gw.cli.screen import Context, colour_option, prepared, show_error
+from upnp_gw.cli.terminal import Context, colour_option, prepared, show_error
 from upnp_gw.text.escape import shown
 
 GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
@@ -46,16 +46,16 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "explain": ("upnp_gw.cli.explain", "explain", "Explain a decision."),
         "try": ("upnp_gw.cli.explain", "try_", "Try a request; changes nothing."),
         "devices": ("upnp_gw.cli.decisions", "devices", "List devices, their mappings and refusals."),
-        "evidence": ("upnp_gw.cli.advice", "evidence", "List requested ports and their use."),
-        "stale": ("upnp_gw.cli.advice", "stale", "List rules and devices no longer in use."),
+        "evidence": ("upnp_gw.cli.evidence", "evidence", "List requested ports and their use."),
+        "stale": ("upnp_gw.cli.evidence", "stale", "List rules and devices no longer in use."),
     },
     "Devices": {
-        "name": ("upnp_gw.cli.people", "name", "Give a device a name."),
-        "allow": ("upnp_gw.cli.people", "allow", "Let a device open ports of its own."),
-        "block": ("upnp_gw.cli.people", "block", "Refuse every request of a device."),
-        "release": ("upnp_gw.cli.people", "release", "End a device's incident and its block."),
-        "revoke": ("upnp_gw.cli.people", "revoke", "End a device's mappings and questions."),
-        "retract": ("upnp_gw.cli.people", "retract", "Take back a rule that a command wrote."),
+        "name": ("upnp_gw.cli.devices", "name", "Give a device a name."),
+        "allow": ("upnp_gw.cli.devices", "allow", "Let a device open ports of its own."),
+        "block": ("upnp_gw.cli.devices", "block", "Refuse every request of a device."),
+        "release": ("upnp_gw.cli.devices", "release", "End a device's incident and its block."),
+        "revoke": ("upnp_gw.cli.devices", "revoke", "End a device's mappings and questions."),
+        "retract": ("upnp_gw.cli.devices", "retract", "Take back a rule that a command wrote."),
     },
     "Questions": {
         "queue": ("upnp_gw.cli.queue", "queue", "List requests that wait for an answer."),

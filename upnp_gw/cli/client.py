@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from upnp_gw.cli.screen import WHOLE, show_error
+from upnp_gw.cli.terminal import WHOLE, show_error
 from upnp_gw.text.escape import shown
 
 REFUSED = 1

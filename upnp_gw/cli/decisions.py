@@ -7,12 +7,12 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import words
+from upnp_gw.cli import formats
 from upnp_gw.cli.client import DaemonClient, print_json, talks
 from upnp_gw.cli.incidents import banner
-from upnp_gw.cli.number import PORT, Number
-from upnp_gw.cli.screen import BAD, UNLIMITED, VERDICTS, WHOLE, columns_of_terminal, painted, wrapped
+from upnp_gw.cli.parameters import PORT, Number
 from upnp_gw.cli.table import Column, table
+from upnp_gw.cli.terminal import BAD, UNLIMITED, VERDICTS, WHOLE, columns_of_terminal, painted, wrapped
 from upnp_gw.model.mapping import Via
 from upnp_gw.text.escape import shown
 
@@ -21,7 +21,7 @@ REASON_INDENT = "    "
 
 def since(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     try:
-        return None if value is None else words.since(value, datetime.now(UTC)).isoformat()
+        return None if value is None else formats.since(value, datetime.now(UTC)).isoformat()
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -119,8 +119,8 @@ def verdict_painted(line: str, verdict: str) -> str:
 
 def head(decision: api.Decision, year: bool = False) -> str:
     """When, what the answer was, who asked for what."""
-    who = shown(decision.device_name or decision.device, words.WHO)
-    at = words.local(decision.at) if year else f"{decision.at.astimezone():%m-%d %H:%M:%S}"
+    who = shown(decision.device_name or decision.device, formats.WHO)
+    at = formats.local(decision.at) if year else f"{decision.at.astimezone():%m-%d %H:%M:%S}"
     return f"{at} {decision.verdict:<5} {who} {decision.via} {asked(decision)}"
 
 
@@ -141,7 +141,7 @@ def asked_words(
     if external is not None:
         parts.append(str(external or "any"))
     if client is not None and internal is not None:
-        parts.append("-> " + words.endpoint(shown(client), internal))
+        parts.append("-> " + formats.endpoint(shown(client), internal))
     return " ".join(parts)
 
 
@@ -151,12 +151,12 @@ def device_columns(now: datetime) -> list[Column[api.Device]]:
         Column("NAME", lambda d: shown(d.name or ""), below=16, keep=7),
         Column("CALLS ITSELF", lambda d: shown(d.dhcp_name or ""), least=8, keep=5),
         Column("ADDRESS", _addresses, below=15, keep=6, needed=True),
-        Column("SEEN", lambda d: words.ago(d.last_seen, now), right=True, keep=4),
+        Column("SEEN", lambda d: formats.ago(d.last_seen, now), right=True, keep=4),
         Column("HOLDS", lambda d: str(d.holds), right=True, keep=8),
-        Column("GRANTED", lambda d: words.amount(d.granted), right=True, keep=3),
-        Column("REFUSED", lambda d: words.amount(d.refused), right=True, keep=8),
+        Column("GRANTED", lambda d: formats.amount(d.granted), right=True, keep=3),
+        Column("REFUSED", lambda d: formats.amount(d.refused), right=True, keep=8),
         Column("FROZEN", lambda d: "frozen" if d.frozen else "", keep=8, style=lambda d: BAD),
-        Column("FIRST SEEN", lambda d: words.local(d.first_seen)[:10], keep=1),
+        Column("FIRST SEEN", lambda d: formats.local(d.first_seen)[:10], keep=1),
         Column("LAST REFUSAL", lambda d: shown(d.last_refusal or ""), least=12, keep=2),
     ]
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from upnp_gw.cli.screen import BAD, CAUTION, GOOD, HEADING, painted
+from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, HEADING, painted
 from upnp_gw.lab.demo.report import FAILED, INDENT, PROVED, SHOWN, SKIPPED, StepOutcome, columns
 from upnp_gw.text.escape import shown
 

@@ -10,12 +10,12 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import words
+from upnp_gw.cli import formats
 from upnp_gw.cli.client import DaemonClient, print_json, talks
 from upnp_gw.cli.decisions import head, verdict_painted
 from upnp_gw.cli.holder import held_by
-from upnp_gw.cli.number import PORT
-from upnp_gw.cli.screen import (
+from upnp_gw.cli.parameters import PORT
+from upnp_gw.cli.terminal import (
     CAUTION,
     HEADING,
     WHOLE,
@@ -69,7 +69,7 @@ def explain(gateway: DaemonClient, as_json: bool, decision: str, everything: boo
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     try:
-        return None if value is None else words.seconds(value)
+        return None if value is None else formats.seconds(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -153,9 +153,9 @@ def reload(gateway: DaemonClient, as_json: bool) -> None:
     for warning in done.warnings:
         say(painted("warning:", CAUTION) + f" {shown(warning, 1000)}")
     for one in done.fallen:
-        what = f"{one.transport} {one.external_port} -> {words.endpoint(one.internal_client, one.internal_port)}"
+        what = f"{one.transport} {one.external_port} -> {formats.endpoint(one.internal_client, one.internal_port)}"
         fate = "kept until its lease ends" if one.kept else "ended"
-        say(f"{one.mapping} {shown(one.device_name or one.device, words.WHO)} {what}: {fate}")
+        say(f"{one.mapping} {shown(one.device_name or one.device, formats.WHO)} {what}: {fate}")
         say(f"    {one.decision} {shown(one.reason, WHOLE)}", further=" " * 8)
     same = "as before" if done.hash == done.before else f"before: {done.before}"
     say(shown(f"in force: {done.source}, policy {done.hash} ({same}); {done.standing} mappings stand", 400))
@@ -193,7 +193,7 @@ def told(found: api.Explained, most: int, everything: bool = False) -> list[str]
     for reason in steps[:-1]:
         if not reason.startswith(("floor ", "limits ")):
             lines += _folded("then", shown(reason, WHOLE), most)
-    lease = f", lease {words.duration(found.lease_s)}" if found.lease_s is not None and verdict != "busy" else ""
+    lease = f", lease {formats.duration(found.lease_s)}" if found.lease_s is not None and verdict != "busy" else ""
     lines += _folded("answer", shown(found.reasons[-1] if found.reasons else found.verdict, WHOLE) + lease, most)
     if found.holder is not None:
         lines += _folded("holder", held_by(found.holder), most)
@@ -242,9 +242,9 @@ def facts_told(facts: Mapping[str, Any]) -> str:
         day = f"{date.fromordinal(facts['today'])} " if facts.get("today") else ""
         told = {"time": f"{day}{minute // 60:02}:{minute % 60:02}:{second:02}"} | told
     elif "wall" in told:
-        told = {"time": words.local(datetime.fromtimestamp(told["wall"]).astimezone())} | told
+        told = {"time": formats.local(datetime.fromtimestamp(told["wall"]).astimezone())} | told
     if "clock_change_s" in told:
-        told["clock_change_in"] = words.duration(int(told["clock_change_s"]))
+        told["clock_change_in"] = formats.duration(int(told["clock_change_s"]))
     for name in ("minute_of_day", "second_of_minute", "today", "wall", "clock_change_s"):
         told.pop(name, None)
     return ", ".join(name if value is True else f"{name} {_plain(value)}" for name, value in told.items())

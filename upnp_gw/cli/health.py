@@ -10,11 +10,11 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import words
+from upnp_gw.cli import formats
 from upnp_gw.cli.client import REFUSED, DaemonClient, print_json, talks
-from upnp_gw.cli.number import HTTP_PORT
+from upnp_gw.cli.parameters import HTTP_PORT
 from upnp_gw.cli.run import configure, interface_options
-from upnp_gw.cli.screen import BAD, CAUTION, GOOD, HEADING, WHOLE, beginning, columns_of_terminal, folded, wrapped
+from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, HEADING, WHOLE, beginning, columns_of_terminal, folded, wrapped
 from upnp_gw.model.errors import ConfigError, FirewallError
 from upnp_gw.text.escape import shown, width
 
@@ -46,7 +46,7 @@ def page(status: api.Status) -> list[tuple[str, str]]:
     kind = "" if wan.address_kind in ("public", "none") else f" ({wan.address_kind}: not reached from the internet)"
     held = f"{count.active} active, {count.parked} parked, {count.disabled} off; at most {count.limit}"
     facts = [
-        ("upnp-gw", f"{status.version}, pid {status.pid}, up {words.duration(status.uptime_s)}"),
+        ("upnp-gw", f"{status.version}, pid {status.pid}, up {formats.duration(status.uptime_s)}"),
         (
             "firewall",
             f"{status.firewall}, {status.backend}{f' by {status.library}' * bool(status.library)}"

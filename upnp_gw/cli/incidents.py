@@ -3,9 +3,9 @@
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import words
+from upnp_gw.cli import formats
 from upnp_gw.cli.client import DaemonClient
-from upnp_gw.cli.screen import BAD, CAUTION, beginning, glued, painted, wrapped
+from upnp_gw.cli.terminal import BAD, CAUTION, beginning, glued, painted, wrapped
 from upnp_gw.text.escape import shown
 
 STATE = {"freeze": "is frozen", "quarantine": "is in quarantine", "log": "is only told of"}
@@ -15,7 +15,7 @@ def described(incident: api.Incident) -> str:
     """``ps5 (02:..:66) is frozen until 2026-05-02 12:00:00: it was refused 27 ports``."""
     who = shown(incident.device)
     who = f"{shown(incident.device_name)} ({who})" if incident.device_name else who
-    until = words.local(incident.ends_at)
+    until = formats.local(incident.ends_at)
     return f"{who} {STATE[incident.action]} until {until}: it was refused {len(incident.ports)} ports"
 
 

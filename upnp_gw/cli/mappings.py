@@ -8,12 +8,12 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import words
+from upnp_gw.cli import formats
 from upnp_gw.cli.client import REFUSED, DaemonClient, EventStream, RequestProblem, print_json, talks
 from upnp_gw.cli.incidents import banner
-from upnp_gw.cli.number import PORT
-from upnp_gw.cli.screen import CAUTION, WHOLE, columns_of_terminal, folded, say
+from upnp_gw.cli.parameters import PORT
 from upnp_gw.cli.table import Column, table
+from upnp_gw.cli.terminal import CAUTION, WHOLE, columns_of_terminal, folded, say
 from upnp_gw.model.mapping import MappingKind
 from upnp_gw.text.escape import shown
 
@@ -40,7 +40,7 @@ def closed(mapping: api.Mapping) -> str:
 
 def named(mapping: api.Mapping) -> str:
     """``m3: tcp/8080 -> 192.168.1.23:80``: id, transport, external port and internal client."""
-    target = words.endpoint(mapping.internal_client, mapping.internal_port)
+    target = formats.endpoint(mapping.internal_client, mapping.internal_port)
     return shown(f"{mapping.id}: {external(mapping)} -> {target}", 200)
 
 
@@ -50,7 +50,7 @@ def state(mapping: api.Mapping) -> str:
 
 
 def left(mapping: api.Mapping) -> str:
-    return "always" if mapping.lease_left_s is None else words.duration(mapping.lease_left_s)
+    return "always" if mapping.lease_left_s is None else formats.duration(mapping.lease_left_s)
 
 
 def who(mapping: api.Mapping) -> str:
@@ -64,7 +64,7 @@ def columns(now: datetime) -> list[Column[api.Mapping]]:
         Column("FROM", lambda m: shown(m.remote_host or "", WHOLE), below=18, keep=4, needed=True),
         Column(
             "INTERNAL",
-            lambda m: words.endpoint(shown(m.internal_client), m.internal_port),
+            lambda m: formats.endpoint(shown(m.internal_client), m.internal_port),
             below=21,
             keep=9,
         ),
@@ -72,9 +72,9 @@ def columns(now: datetime) -> list[Column[api.Mapping]]:
         Column("VIA", lambda m: "+".join(m.vias or [m.via]), keep=3),
         Column("STATE", state, keep=7, style=lambda m: CAUTION),
         Column("LEFT", left, right=True, keep=8),
-        Column("CONNS", lambda m: words.amount(m.connections), right=True, keep=6),
-        Column("BYTES", lambda m: words.amount(m.bytes), right=True, keep=0),
-        Column("USED", lambda m: words.ago(m.last_used, now), right=True, keep=2),
+        Column("CONNS", lambda m: formats.amount(m.connections), right=True, keep=6),
+        Column("BYTES", lambda m: formats.amount(m.bytes), right=True, keep=0),
+        Column("USED", lambda m: formats.ago(m.last_used, now), right=True, keep=2),
         Column("RULE", lambda m: shown(m.rule), least=8, keep=1),
         Column("DESCRIPTION", lambda m: shown(m.description), least=11, keep=5),
     ]
@@ -158,18 +158,18 @@ def described(mapping: api.Mapping, now: datetime, most: int) -> list[str]:
     outside = mapping.external_address or "no external address"
     facts = [
         ("mapping", f"{shown(mapping.id)}, {mapping.kind}, {mapping.state}"),
-        ("external", f"{mapping.transport} {words.endpoint(shown(outside), mapping.external_port)}"),
-        ("internal", words.endpoint(shown(mapping.internal_client), mapping.internal_port)),
+        ("external", f"{mapping.transport} {formats.endpoint(shown(outside), mapping.external_port)}"),
+        ("internal", formats.endpoint(shown(mapping.internal_client), mapping.internal_port)),
         ("may connect", shown(mapping.remote_host or "anyone", WHOLE)),
         ("device", who(mapping) + (f" ({shown(mapping.device)})" if mapping.device_name else "")),
         ("asked via", mapping.via),
         ("description", shown(mapping.description) or "-"),
-        ("granted", words.local(mapping.granted_at)),
-        ("ends", "never: permanent" if mapping.expires_at is None else words.local(mapping.expires_at)),
+        ("granted", formats.local(mapping.granted_at)),
+        ("ends", "never: permanent" if mapping.expires_at is None else formats.local(mapping.expires_at)),
         ("left", left(mapping)),
         ("connections", str(mapping.connections)),
         ("bytes", str(mapping.bytes)),
-        ("last used", f"{words.ago(mapping.last_used, now)} ago" if mapping.last_used else "never"),
+        ("last used", f"{formats.ago(mapping.last_used, now)} ago" if mapping.last_used else "never"),
         ("rule", f"{shown(mapping.rule)}, decision {shown(mapping.decision)}"),
     ]
     return [line for fact in facts for line in folded(*fact, most, 12)]
@@ -177,14 +177,14 @@ def described(mapping: api.Mapping, now: datetime, most: int) -> list[str]:
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     try:
-        return None if value is None else words.seconds(value)
+        return None if value is None else formats.seconds(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
 
 def _endpoint(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, int | None]:
     try:
-        return words.split_endpoint(value)
+        return formats.split_endpoint(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -236,7 +236,7 @@ def add(
         return
     made = msgspec.json.decode(body, type=api.Mapping)
     lease = "permanent" if made.lease_left_s is None else f"for {left(made)}"
-    target = words.endpoint(made.internal_client, made.internal_port)
+    target = formats.endpoint(made.internal_client, made.internal_port)
     say(shown(f"{made.id}: {external(made)} -> {target}, {lease}", 200))
     if made.state in SHUT:
         say(f"It is not open yet: {SHUT[made.state]}. It opens by itself.", err=True)

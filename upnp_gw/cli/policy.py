@@ -11,12 +11,12 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import words
-from upnp_gw.cli.advice import suggest
+from upnp_gw.cli import formats
 from upnp_gw.cli.client import REFUSED, DaemonClient, print_json, talks
 from upnp_gw.cli.decisions import asked_words
 from upnp_gw.cli.decisions import since as time_of
-from upnp_gw.cli.screen import BAD, CAUTION, GOOD, VERDICTS, WHOLE, painted, say
+from upnp_gw.cli.evidence import suggest
+from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, VERDICTS, WHOLE, painted, say
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.records import DecisionRecord
 from upnp_gw.text.escape import shown
@@ -128,7 +128,7 @@ def show(gateway: DaemonClient, as_json: bool) -> None:
         return
     found = msgspec.json.decode(body, type=api.PolicyText)
     say(
-        f"# {shown(found.source, WHOLE)}: policy {found.hash}, in force since {words.local(found.since)}",
+        f"# {shown(found.source, WHOLE)}: policy {found.hash}, in force since {formats.local(found.since)}",
         further="# ",
     )
     for warning in found.warnings:
@@ -220,7 +220,7 @@ def _compared(file: Path, text: str, digest: str, now: api.PolicyText) -> tuple[
     """What the file is to the policy in force: a word for JSON, and a sentence. ``digest``: what it means."""
     name, source = shown(str(file), 1000), shown(now.source, 1000)
     own, same = _same_file(file, now.source), digest == now.hash
-    in_force = f"{now.hash}, since {words.local(now.since)}"
+    in_force = f"{now.hash}, since {formats.local(now.since)}"
     if own and text == now.text:
         return "in-force", f"{name} is the policy in force ({in_force}), unchanged since it was loaded."
     if own and same:
@@ -240,11 +240,11 @@ def _question(record: DecisionRecord) -> str:
     words_of_it = asked_words(
         record.action, record.transport, record.external_port, record.internal_client, record.internal_port
     )
-    return f"{shown(record.device, words.WHO)} {shown(record.via, 12)} {words_of_it}"
+    return f"{shown(record.device, formats.WHO)} {shown(record.via, 12)} {words_of_it}"
 
 
 def _answer(answer: Any) -> str:
-    lease = f" {words.duration(answer.lease_s)}" if answer.lease_s is not None else ""
+    lease = f" {formats.duration(answer.lease_s)}" if answer.lease_s is not None else ""
     return f"{painted(answer.verdict, VERDICTS.get(answer.verdict))}{lease}"
 
 

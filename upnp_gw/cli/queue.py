@@ -4,13 +4,13 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import words
+from upnp_gw.cli import formats
 from upnp_gw.cli.client import DaemonClient, print_json, talks
+from upnp_gw.cli.devices import lasting, print_written, told
 from upnp_gw.cli.holder import held_by
 from upnp_gw.cli.mappings import external
-from upnp_gw.cli.number import ENDLESS, Number
-from upnp_gw.cli.people import lasting, print_written, told
-from upnp_gw.cli.screen import HEADING, beginning, columns_of_terminal, say, wrapped
+from upnp_gw.cli.parameters import ENDLESS, Number
+from upnp_gw.cli.terminal import HEADING, beginning, columns_of_terminal, say, wrapped
 from upnp_gw.text.escape import shown
 
 NUMBER = click.argument("number", type=Number("the number of a question", 1, ENDLESS, 3), metavar="N")
@@ -33,16 +33,16 @@ def queue(gateway: DaemonClient, as_json: bool) -> None:
 def described(question: api.Question, most: int) -> list[str]:
     """The lines of one question: the device, its request, the count, and the rule that an approval would write."""
     who = shown(question.device_name or question.device)
-    target = words.endpoint(shown(question.internal_client), question.internal_port)
+    target = formats.endpoint(shown(question.internal_client), question.internal_port)
     says = f' "{shown(question.description)}"' if question.description else ""
     times = "once" if question.times == 1 else f"{question.times} times"
     asked = f"{question.transport} {_outside(question)} -> {target}{says}"
-    last = f"last {words.local(question.last_asked)}, decision {shown(question.decision)}"
+    last = f"last {formats.local(question.last_asked)}, decision {shown(question.decision)}"
     rule = f", rule {shown(question.rule)}" if question.rule else ""
     earlier = ", ".join(map(str, question.earlier))
     text = [
         f"{question.number}: {who} at {shown(question.address)} asks for {asked}",
-        f"   from {_remotes(question)}, for up to {words.duration(question.lease_s)} a lease",
+        f"   from {_remotes(question)}, for up to {formats.duration(question.lease_s)} a lease",
         *([f"   it has changed: it was question {earlier}"] if earlier else []),
         f"   {times} over {question.via}, {last}{rule}",
     ]
@@ -81,7 +81,7 @@ def approve(gateway: DaemonClient, as_json: bool, number: int, for_s: int | None
         return
     approved = msgspec.json.decode(body, type=api.Approved)
     if approved.opened is not None:
-        target = words.endpoint(approved.opened.internal_client, approved.opened.internal_port)
+        target = formats.endpoint(approved.opened.internal_client, approved.opened.internal_port)
         say(shown(f"{approved.opened.id}: {external(approved.opened)} -> {target} is open", 200))
     else:
         say(shown(f"not open yet: {approved.why_not}", 200) + _in_the_way(approved.holder))

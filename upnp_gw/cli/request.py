@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from upnp_gw.cli import words
-from upnp_gw.cli.number import PORT, Seconds
-from upnp_gw.cli.screen import BAD, painted, say
+from upnp_gw.cli import formats
+from upnp_gw.cli.parameters import PORT, Seconds
+from upnp_gw.cli.terminal import BAD, painted, say
 from upnp_gw.model.mapping import IPAddress, Transport, Via
 from upnp_gw.text.escape import shown
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
     try:
-        found = words.seconds(value)
+        found = formats.seconds(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if not 1 <= found <= 366 * 86400:

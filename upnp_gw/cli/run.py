@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from upnp_gw.cli.number import HTTP_PORT
-from upnp_gw.cli.screen import say
+from upnp_gw.cli.parameters import HTTP_PORT
+from upnp_gw.cli.terminal import say
 from upnp_gw.config.file import Settings, load
 from upnp_gw.config.settings import Config, check_links
 from upnp_gw.model.errors import ConfigError

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from upnp_gw.cli.screen import HEADING, UNLIMITED, painted, wrapped
+from upnp_gw.cli.terminal import HEADING, UNLIMITED, painted, wrapped
 from upnp_gw.text.escape import cut, width
 
 Row = TypeVar("Row")

@@ -6,7 +6,7 @@ import sys
 import click
 
 from upnp_gw.cli.client import REFUSED, DaemonClient, RequestProblem, talks
-from upnp_gw.cli.screen import say
+from upnp_gw.cli.terminal import say
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.text.escape import shown

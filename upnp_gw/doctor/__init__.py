@@ -10,7 +10,7 @@ holders   who holds our ports
 from upnp_gw.api import Check
 from upnp_gw.config.settings import Config
 from upnp_gw.doctor.checks import judge
-from upnp_gw.doctor.look import look
+from upnp_gw.doctor.inspection import look
 
 
 async def examine(config: Config, daemon_pid: int | None = None) -> list[Check]:

@@ -11,7 +11,7 @@ from tests.cli.conftest import Run
 from tests.fixtures.fake_operator import ServedOperator
 from tests.fixtures.plain_words import raw_words
 from upnp_gw.cli import main
-from upnp_gw.cli.number import Number, Seconds
+from upnp_gw.cli.parameters import Number, Seconds
 
 WRONG = ("", "x y", "soon", "-1", "1.5", "99999999999999999999", "٣")
 MENDED = re.compile("accepted: |write |is not one of |is neither a ")

@@ -9,11 +9,11 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import words
+from upnp_gw.cli import formats
 from upnp_gw.cli.client import DaemonClient, print_json, talks
 from upnp_gw.cli.incidents import described
 from upnp_gw.cli.mappings import closed, named
-from upnp_gw.cli.screen import say
+from upnp_gw.cli.terminal import say
 from upnp_gw.model.mapping import Via
 from upnp_gw.text.escape import shown
 
@@ -27,7 +27,7 @@ DELETES = 6
 
 def lasting(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     try:
-        return None if value is None else words.seconds(value)
+        return None if value is None else formats.seconds(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -62,7 +62,7 @@ def print_closed(mappings: list[api.Mapping]) -> None:
 
 
 def ended(mappings: list[api.Mapping], questions: int) -> str:
-    return f"{words.counted(len(mappings), 'mapping')} and {words.counted(questions, 'question')} ended"
+    return f"{formats.counted(len(mappings), 'mapping')} and {formats.counted(questions, 'question')} ended"
 
 
 def deletes(mappings: list[api.Mapping]) -> Iterator[str]:

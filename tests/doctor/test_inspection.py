@@ -13,7 +13,7 @@ import pytest
 from upnp_gw.config.settings import Config
 from upnp_gw.doctor import examine
 from upnp_gw.doctor.holders import _name, holders
-from upnp_gw.doctor.look import _multicast, _state_problem
+from upnp_gw.doctor.inspection import _multicast, _state_problem
 from upnp_gw.doctor.machine_state import PortHolder
 from upnp_gw.doctor.search import GROUP, MOST, Answers, answer_headers, other_gateways
 from upnp_gw.model.mapping import Transport

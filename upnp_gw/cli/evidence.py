@@ -8,12 +8,12 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import words
+from upnp_gw.cli import formats
 from upnp_gw.cli.client import REFUSED, DaemonClient, print_json, talks
 from upnp_gw.cli.health import LABEL
-from upnp_gw.cli.number import Number
-from upnp_gw.cli.screen import WHOLE, columns_of_terminal, folded
+from upnp_gw.cli.parameters import Number
 from upnp_gw.cli.table import Column, table
+from upnp_gw.cli.terminal import WHOLE, columns_of_terminal, folded
 from upnp_gw.model.mapping import MappingKind
 from upnp_gw.text.escape import shown
 
@@ -40,14 +40,14 @@ def columns(now: datetime) -> list[Column[api.Evidence]]:
     return [
         Column("DEVICE", lambda row: shown(row.device_name or row.device), below=17, keep=9),
         Column("PORT", _port, keep=9),
-        Column("ASKED", lambda row: words.amount(row.requests), right=True, keep=8),
-        Column("REFUSED", lambda row: words.amount(row.refused) if row.refused else "", right=True, keep=6),
-        Column("UNGRANTED", lambda row: words.amount(row.ungranted) if row.ungranted else "", right=True, keep=4),
+        Column("ASKED", lambda row: formats.amount(row.requests), right=True, keep=8),
+        Column("REFUSED", lambda row: formats.amount(row.refused) if row.refused else "", right=True, keep=6),
+        Column("UNGRANTED", lambda row: formats.amount(row.ungranted) if row.ungranted else "", right=True, keep=4),
         Column("DAYS", lambda row: str(row.days), right=True, keep=8),
-        Column("OPEN", lambda row: words.duration(row.granted_s), right=True, keep=3),
-        Column("CONNS", lambda row: words.amount(row.connections), right=True, keep=5),
-        Column("BYTES", lambda row: words.amount(row.bytes), right=True, keep=2),
-        Column("USED", lambda row: words.ago(row.last_used, now), right=True, keep=7),
+        Column("OPEN", lambda row: formats.duration(row.granted_s), right=True, keep=3),
+        Column("CONNS", lambda row: formats.amount(row.connections), right=True, keep=5),
+        Column("BYTES", lambda row: formats.amount(row.bytes), right=True, keep=2),
+        Column("USED", lambda row: formats.ago(row.last_used, now), right=True, keep=7),
         Column("WITH", _who, below=18, keep=1),
     ]
 

@@ -12,7 +12,7 @@ from msgspec import structs
 from tests.cli.conftest import Run
 from tests.fixtures.fake_operator import NOW, FakeOperator, ServedOperator, mapping, served
 from upnp_gw import api
-from upnp_gw.cli import words
+from upnp_gw.cli import formats
 from upnp_gw.cli.queue import described
 from upnp_gw.model.mapping import MappingKind, Transport, Via
 from upnp_gw.text.escape import width
@@ -234,7 +234,7 @@ def test_the_queue_shows_what_a_yes_would_write(daemon: ServedOperator, upnp_gw:
         '3: ps5 at 192.168.1.23 asks for udp 3074,40000-40010 -> 192.168.1.23:3074 "game"',
         "   from 198.51.100.7/32 port 443, for up to 1h a lease",
         "   it has changed: it was question 2",
-        f"   2 times over igd1, last {words.local(NOW)}, decision d7",
+        f"   2 times over igd1, last {formats.local(NOW)}, decision d7",
     ]
     assert '   | name = "allow-ps5"\n' in told
     assert json.loads(upnp_gw("queue", "--json").output)[0]["number"] == 3
