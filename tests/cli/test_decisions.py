@@ -7,7 +7,7 @@ import pytest
 from tests.cli.conftest import Run
 from tests.fixtures.fake_operator import NOW, ServedOperator, decision
 from upnp_gw import api
-from upnp_gw.cli.decisions import told
+from upnp_gw.cli.decisions import format_decision
 from upnp_gw.model.mapping import Via
 from upnp_gw.text.escape import width
 
@@ -119,7 +119,9 @@ def test_json_is_lines(daemon: ServedOperator, upnp_gw: Run) -> None:
 @pytest.mark.spec("SR-21")
 def test_no_client_text_acts_on_the_terminal() -> None:
     evil = "\x1b[2J\r\nd9 \u202e" + "日" * 300
-    lines = told(decision(1, device_name=evil, reasons=[evil], rule=evil, internal_client=evil, action=evil), 80)
+    lines = format_decision(
+        decision(1, device_name=evil, reasons=[evil], rule=evil, internal_client=evil, action=evil), 80
+    )
     assert all(line.isprintable() and width(line) <= 80 for line in lines)
     assert [line for line in lines if not line.startswith("    ")] == lines[:1], "none looks like a record"
 
@@ -128,8 +130,8 @@ def test_a_decision_without_ports_is_told() -> None:
     bare = decision(
         1, transport=None, external_port=None, internal_client=None, internal_port=None, reasons=[], rule=None
     )
-    assert told(bare, 80)[0].endswith("igd2 map")
-    assert told(bare, 80)[1] == "    d1 not-authorized"
+    assert format_decision(bare, 80)[0].endswith("igd2 map")
+    assert format_decision(bare, 80)[1] == "    d1 not-authorized"
 
 
 def test_devices(daemon: ServedOperator, upnp_gw: Run) -> None:

@@ -13,7 +13,7 @@ from tests.cli.conftest import Run
 from tests.fixtures.fake_operator import NOW, FakeOperator, ServedOperator, mapping, served
 from upnp_gw import api
 from upnp_gw.cli import formats
-from upnp_gw.cli.queue import described
+from upnp_gw.cli.queue import format_question
 from upnp_gw.model.mapping import MappingKind, Transport, Via
 from upnp_gw.text.escape import width
 
@@ -234,7 +234,7 @@ def test_the_queue_shows_what_a_yes_would_write(daemon: ServedOperator, upnp_gw:
         '3: ps5 at 192.168.1.23 asks for udp 3074,40000-40010 -> 192.168.1.23:3074 "game"',
         "   from 198.51.100.7/32 port 443, for up to 1h a lease",
         "   it has changed: it was question 2",
-        f"   2 times over igd1, last {formats.local(NOW)}, decision d7",
+        f"   2 times over igd1, last {formats.time(NOW)}, decision d7",
     ]
     assert '   | name = "allow-ps5"\n' in told
     assert json.loads(upnp_gw("queue", "--json").output)[0]["number"] == 3
@@ -252,7 +252,7 @@ def test_no_client_text_acts_on_the_terminal() -> None:
     evil = "\x1b[2J\r\n\u202e3: approve me"
     from msgspec.structs import replace
 
-    lines = described(replace(QUESTION, description=evil, device_name=evil, rule=evil, decision=evil), 80)
+    lines = format_question(replace(QUESTION, description=evil, device_name=evil, rule=evil, decision=evil), 80)
     assert [line[:2] for line in lines if not line.startswith("   ")] == ["3:"], "one question, not two"
     assert all(line.isprintable() and width(line) <= 80 for line in lines)
 

@@ -17,7 +17,7 @@ from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP
 from tests.fixtures.policy_reload import ReloadFixture, reload_home
 from upnp_gw import api
 from upnp_gw.cli import formats
-from upnp_gw.cli.explain import facts_told, told
+from upnp_gw.cli.explain import format_explanation, format_facts
 from upnp_gw.control.server import ControlServer
 from upnp_gw.model.mapping import Transport, Via
 from upnp_gw.text.escape import width
@@ -75,8 +75,12 @@ async def test_explain_tells_every_rule(home: ReloadFixture, upnp_gw: Run) -> No
     assert "admin denies: internal port 22" in denied.output
     assert "games no: is for ps5; internal port 22 is not in 3000-4000" in denied.output
     assert fits(denied)
-    told = json.loads((await command(upnp_gw, "explain", "d1", "--json")).output)
-    assert (told["verdict"], told["lease_s"], told["decision"]["id"]) == ("allow", 4 * 3600, "d1")
+    result = json.loads((await command(upnp_gw, "explain", "d1", "--json")).output)
+    assert (result["verdict"], result["lease_s"], result["decision"]["id"]) == (
+        "allow",
+        4 * 3600,
+        "d1",
+    )
     assert (await command(upnp_gw, "explain", "d99")).exit_code == 1
     assert (await command(upnp_gw, "explain", "../status")).exit_code == 1
 
@@ -88,23 +92,23 @@ async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     before = home.gateway_fixture.decider.policy.digest
     home.file.write_text(POLICY.replace("3000-4000", "1-2000"))
     assert (await command(upnp_gw, "reload")).exit_code == 0
-    told = await command(upnp_gw, "explain", "d1", "--all")
-    assert "games CHARGED: room 2/2" in told.output
-    assert "admin no: internal port 3074 is not in 22" in told.output
-    assert f"policy   {before}, not in force any more: the rules are those of then" in told.output
-    assert "1-2000" not in told.output
-    assert fits(told)
+    result = await command(upnp_gw, "explain", "d1", "--all")
+    assert "games CHARGED: room 2/2" in result.output
+    assert "admin no: internal port 3074 is not in 22" in result.output
+    assert f"policy   {before}, not in force any more: the rules are those of then" in result.output
+    assert "1-2000" not in result.output
+    assert fits(result)
     with closing(sqlite3.connect(home.file.parent / "ledger.db")) as db, db:
         db.execute("DELETE FROM policies WHERE digest = ?", (before,))
-    told = await command(upnp_gw, "explain", "d1", "--all")
-    assert "note     the policy of then is not kept any more" in told.output
-    assert f"policy   {before}, not in force any more\n" in told.output
-    assert "(games: room 2/2)" in told.output
-    assert "clamp 7d -> 4h" in told.output
-    assert "granted by rule games, lease 4h" in told.output
+    result = await command(upnp_gw, "explain", "d1", "--all")
+    assert "note     the policy of then is not kept any more" in result.output
+    assert f"policy   {before}, not in force any more\n" in result.output
+    assert "(games: room 2/2)" in result.output
+    assert "clamp 7d -> 4h" in result.output
+    assert "granted by rule games, lease 4h" in result.output
     for of_now in ("CHARGED", "1-2000", home.gateway_fixture.decider.policy.digest):
-        assert of_now not in told.output
-    assert fits(told)
+        assert of_now not in result.output
+    assert fits(result)
 
 
 async def test_explain_tells_times_as_times(
@@ -112,12 +116,12 @@ async def test_explain_tells_times_as_times(
 ) -> None:
     await home.gateway_fixture.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
     at = home.gateway_fixture.clock.now.wall
-    told = await command(upnp_gw, "explain", "d1")
+    result = await command(upnp_gw, "explain", "d1")
     here = datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    assert told.output.startswith(f"{here} allow ps5 pcp map udp 3074"), told.output
-    assert f"facts    time {here}, " in told.output
+    assert result.output.startswith(f"{here} allow ps5 pcp map udp 3074"), result.output
+    assert f"facts    time {here}, " in result.output
     for raw in (str(int(at)), "minute_of_day", "second_of_minute", "today", "wall", "14400", "{", "["):
-        assert raw not in told.output, raw
+        assert raw not in result.output, raw
     trial = await command(upnp_gw, "try", "udp", "3074", "--device", "ps5")
     assert f"facts    time {here}, " in trial.output.replace("\n" + 11 * " ", " "), trial.output
 
@@ -137,7 +141,7 @@ async def test_explain_tells_times_as_times(
     ],
 )
 def test_facts_are_told_in_words(facts: dict[str, object], says: str) -> None:
-    assert facts_told(facts) == says
+    assert format_facts(facts) == says
 
 
 async def test_try_changes_nothing(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
@@ -193,12 +197,12 @@ async def test_reload_lists_what_falls(home: ReloadFixture, upnp_gw: Run) -> Non
 async def test_reload_names_the_file_in_force_and_how_to_have_one(
     home: ReloadFixture, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = " ".join((await command(upnp_gw, "reload")).output.split())
-    assert told.startswith(f"in force: {home.file}, policy ")
-    assert "No policy file" not in told
+    result = " ".join((await command(upnp_gw, "reload")).output.split())
+    assert result.startswith(f"in force: {home.file}, policy ")
+    assert "No policy file" not in result
     monkeypatch.setattr("upnp_gw.gate.builtin.WHERE", str(home.file))
-    told = " ".join((await command(upnp_gw, "reload")).output.split())
-    assert told.endswith('Write [gate] policy = "FILE" in the configuration, and start again.')
+    result = " ".join((await command(upnp_gw, "reload")).output.split())
+    assert result.endswith('Write [gate] policy = "FILE" in the configuration, and start again.')
 
 
 async def test_the_log_shows_of_a_reload_what_it_changed(home: ReloadFixture, upnp_gw: Run) -> None:
@@ -245,8 +249,8 @@ async def test_policy_show_and_diff(home: ReloadFixture, upnp_gw: Run, tmp_path:
     assert differs.exit_code == 1
     assert "allow 1h -> deny" in differs.output
     assert "2 same, 1 would change" in differs.output
-    told = json.loads((await command(upnp_gw, "policy", "diff", str(other), "--json")).output)
-    assert [change["internal_port"] for change in told["changes"]] == [3002]
+    result = json.loads((await command(upnp_gw, "policy", "diff", str(other), "--json")).output)
+    assert [change["internal_port"] for change in result["changes"]] == [3002]
     other.write_text("version = 2")
     assert (await command(upnp_gw, "policy", "diff", str(other))).exit_code == 2
 
@@ -254,15 +258,15 @@ async def test_policy_show_and_diff(home: ReloadFixture, upnp_gw: Run, tmp_path:
 async def test_policy_diff_says_what_it_compares(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
     await home.gateway_fixture.granted(3001)
     digest = home.gateway_fixture.decider.policy.digest
-    in_force = f"{digest}, since {formats.local(datetime.fromtimestamp(home.gateway_fixture.clock.now.wall, UTC))}"
+    in_force = f"{digest}, since {formats.time(datetime.fromtimestamp(home.gateway_fixture.clock.now.wall, UTC))}"
     file, other = home.file, tmp_path / "other.toml"
     other.write_text(POLICY)
 
     async def said(path: Path) -> tuple[str, str]:
         answer = await command(upnp_gw, "policy", "diff", str(path))
-        told = json.loads((await command(upnp_gw, "policy", "diff", str(path), "--json")).output)
-        assert told["in_force"]["file"] == str(file)
-        return " ".join(answer.output.split()), told["file_is"]
+        result = json.loads((await command(upnp_gw, "policy", "diff", str(path), "--json")).output)
+        assert result["in_force"]["file"] == str(file)
+        return " ".join(answer.output.split()), result["file_is"]
 
     compared = "Compared: the recorded decisions, and what FILE would answer. 1 same, 0 would change"
     text, state = await said(file)
@@ -323,10 +327,10 @@ def test_explain_and_try_name_the_mapping_in_the_way() -> None:
         facts={},
         holder=HOLDER,
     )
-    lines = told(found, 80)
+    lines = format_explanation(found, 80)
     at = lines.index(f"answer   {taken}")
     assert lines[at + 1].startswith('holder   m3 -> 192.168.1.23:8000 of nas, "Transmission ')
     assert "\x1b" not in "".join(lines)
     assert lines[0] == "busy (a trial: nothing was changed)"
     long = replace(HOLDER, internal_client="2001:db8:1234:5678:9abc:def0:1234:5678", description="x" * 64)
-    assert max(map(width, told(replace(found, holder=long), 80))) <= 80
+    assert max(map(width, format_explanation(replace(found, holder=long), 80))) <= 80

@@ -15,13 +15,13 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
     ("text", "value"), [("90", 90), ("90s", 90), ("15m", 900), ("4h", 14400), ("1h30m", 5400), ("7d", 604800)]
 )
 def test_durations_are_read(text: str, value: int) -> None:
-    assert formats.seconds(text) == value
+    assert formats.parse_duration(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "h", "-1", "4 h", "1.5h", "4w", "٤h", "1h30", "9" * 40])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="no duration"):
-        formats.seconds(text)
+        formats.parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_durations_are_short(value: int, text: str) -> None:
 
 @given(st.integers(0, 10**8))
 def test_a_duration_reads_back_within_its_smaller_unit(value: int) -> None:
-    back = formats.seconds(formats.duration(value))
+    back = formats.parse_duration(formats.duration(value))
     assert 0 <= value - back < max(1, value * 0.05)
 
 
@@ -43,12 +43,12 @@ def test_a_duration_reads_back_within_its_smaller_unit(value: int) -> None:
     [(0, "0"), (999, "999"), (1000, "1.0k"), (1234567, "1.2M"), (34_000_000, "34M"), (999_600, "1.0M")],
 )
 def test_amounts_are_short(value: int, text: str) -> None:
-    assert formats.amount(value) == text
+    assert formats.count(value) == text
 
 
 @given(st.integers(0, 10**17))
 def test_an_amount_has_at_most_five_characters(value: int) -> None:
-    assert len(formats.amount(value)) <= 5
+    assert len(formats.count(value)) <= 5
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_an_amount_has_at_most_five_characters(value: int) -> None:
     ],
 )
 def test_since(text: str, value: datetime) -> None:
-    assert formats.since(text, NOW) == value
+    assert formats.parse_time(text, NOW) == value
 
 
 def test_since_when() -> None:
     with pytest.raises(ValueError, match="neither a duration"):
-        formats.since("noon", NOW)
+        formats.parse_time("noon", NOW)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_since_when() -> None:
     ],
 )
 def test_endpoints_are_read(text: str, value: tuple[str, int | None]) -> None:
-    assert formats.split_endpoint(text) == value
+    assert formats.parse_endpoint(text) == value
 
 
 @pytest.mark.parametrize(
@@ -87,4 +87,4 @@ def test_endpoints_are_read(text: str, value: tuple[str, int | None]) -> None:
 )
 def test_what_is_no_endpoint(text: str) -> None:
     with pytest.raises(ValueError, match="no address"):
-        formats.split_endpoint(text)
+        formats.parse_endpoint(text)

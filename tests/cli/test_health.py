@@ -10,7 +10,7 @@ from tests.cli.conftest import Run
 from tests.fixtures.fake_operator import STATUS, ServedOperator
 from upnp_gw import api
 from upnp_gw.cli.client import DaemonClient, NotPermitted
-from upnp_gw.cli.health import told
+from upnp_gw.cli.health import format_check
 from upnp_gw.text.escape import width
 
 FAILED = api.Check(name="forwarding", outcome="fail", finding="IPv4 is not forwarded", remedy="sysctl -w x=1")
@@ -78,7 +78,9 @@ def test_doctor_tells_a_wrong_configuration(upnp_gw: Run) -> None:
 
 @pytest.mark.spec("SR-21")
 def test_a_remedy_is_one_printable_line() -> None:
-    lines = told(api.Check(name="x", outcome="warn", finding="\x1b[2J" * 50, remedy="nft \u202e" + "y" * 90), 80)
+    lines = format_check(
+        api.Check(name="x", outcome="warn", finding="\x1b[2J" * 50, remedy="nft \u202e" + "y" * 90), 80
+    )
     assert all(line.isprintable() for line in lines)
     assert lines[-1].startswith("          -> nft ")
 

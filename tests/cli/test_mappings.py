@@ -9,7 +9,7 @@ import pytest
 from tests.cli.conftest import Run
 from tests.fixtures.fake_operator import NOW, ServedOperator, mapping
 from upnp_gw import api
-from upnp_gw.cli.mappings import described, lines
+from upnp_gw.cli.mappings import format_details, mapping_table
 from upnp_gw.model.mapping import DecisionId, MappingKind, Transport, Via
 from upnp_gw.model.request import Refusal, Refused
 from upnp_gw.text.escape import width
@@ -57,7 +57,7 @@ m4  tcp/8080   192.168.1.23:80     operator                   always   1.2M
 
 
 def test_the_table_fits_80_columns() -> None:
-    drawn = lines(ALL, NOW, 80)
+    drawn = mapping_table(ALL, NOW, 80)
     assert "\n".join(drawn) + "\n" == GOLDEN_80
     assert max(map(width, drawn)) <= 80
 
@@ -69,11 +69,11 @@ m1  tcp/51413  192.168.1.23:51413  00:11:32:00:00:02  3h59m     12  Transmission
 
 
 def test_a_simple_table_has_room_for_more() -> None:
-    assert "\n".join(lines([mapping(1)], NOW, 80)) + "\n" == GOLDEN_SIMPLE
+    assert "\n".join(mapping_table([mapping(1)], NOW, 80)) + "\n" == GOLDEN_SIMPLE
 
 
 def test_a_wide_terminal_shows_every_column() -> None:
-    drawn = lines(ALL, NOW, 220)
+    drawn = mapping_table(ALL, NOW, 220)
     for title in ("ID", "FROM", "VIA", "STATE", "BYTES", "USED", "RULE", "DESCRIPTION"):
         assert title in drawn[0].split()
     assert "00:11:32:00:00:02" in drawn[1]
@@ -83,7 +83,7 @@ def test_a_wide_terminal_shows_every_column() -> None:
 
 @pytest.mark.parametrize("most", range(60, 200, 7))
 def test_it_fits_whatever_the_width(most: int) -> None:
-    drawn = lines(ALL, NOW, most)
+    drawn = mapping_table(ALL, NOW, most)
     assert [line.split()[0] for line in drawn if not line.startswith(" ")] == ["ID", "m1", "m2", "m3", "m4"]
     assert max(map(width, drawn)) <= most
     for whole in ("00:11:32:00:00:02", "[2001:db8:20:30:1234:5678:9abc:def0]:443", "203.0.113.0/24", "parked"):
@@ -166,7 +166,7 @@ def test_watch_draws_at_each_change_and_ends_with_the_daemon(daemon: ServedOpera
 
 
 def test_show_tells_everything() -> None:
-    told = "\n".join(described(OPERATORS, NOW, 80))
+    told = "\n".join(format_details(OPERATORS, NOW, 80))
     for fact in (
         "port-mapping",
         "198.51.100.7:8080",
@@ -178,7 +178,7 @@ def test_show_tells_everything() -> None:
         assert fact in told
     assert "3m5s ago" in told
     assert "2592000" not in told
-    assert "29d23h" in "\n".join(described(PINHOLE, NOW + timedelta(days=1), 80))
+    assert "29d23h" in "\n".join(format_details(PINHOLE, NOW + timedelta(days=1), 80))
 
 
 @pytest.mark.parametrize(

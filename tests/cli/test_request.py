@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from upnp_gw.cli import main
-from upnp_gw.cli.request import _Teller
+from upnp_gw.cli.request import _Output
 from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
 from upnp_gw.model.mapping import Endpoint, Transport, Via
 
@@ -44,8 +44,8 @@ def test_what_is_got_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         Endpoint(IPv4Address("192.168.77.10"), 8080),
         3600,
     )
-    _Teller(False).got(got)
-    _Teller(True).got(got)
+    _Output(False).got(got)
+    _Output(True).got(got)
     text, line = capsys.readouterr().out.splitlines()
     assert text == "11.22.33.44:8080 tcp via pcp 3600s"
     assert json.loads(line) == {
@@ -60,8 +60,8 @@ def test_what_is_got_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_gateway_s_words_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _Teller(False).failed(WISH, RequestRefused(Via.IGD1, "error 606", "no\x1b[2J\r\n")) == 1
-    assert _Teller(False).failed(WISH, NoAnswer("nobody")) == 3
+    assert _Output(False).failed(WISH, RequestRefused(Via.IGD1, "error 606", "no\x1b[2J\r\n")) == 1
+    assert _Output(False).failed(WISH, NoAnswer("nobody")) == 3
     said = capsys.readouterr().err
     assert "\x1b" not in said
     assert said.startswith("tcp 8080: refused: over igd: error 606 (no")

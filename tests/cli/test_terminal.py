@@ -30,7 +30,7 @@ from tests.cli.worst_case import (
 from tests.fixtures.fake_operator import NOW, ServedOperator, served
 from upnp_gw import api
 from upnp_gw.cli import COMMANDS, main
-from upnp_gw.cli.terminal import wrapped
+from upnp_gw.cli.terminal import wrap
 from upnp_gw.text.escape import width
 
 Terminal = Callable[..., tuple[int, str]]
@@ -263,7 +263,7 @@ def test_foreign_text_cannot_colour_anything(daemon: ServedOperator, terminal: T
     ],
 )
 def test_text_wraps_at_words_and_commands_stay_whole(text: str, most: int, expected: list[str]) -> None:
-    assert wrapped(text, most, "  ") == expected
+    assert wrap(text, most, "  ") == expected
 
 
 def test_the_fixture_is_as_long_as_it_can_be() -> None:

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 
 import pytest
 
-from upnp_gw.config.interface_detection import detect, look
+from upnp_gw.config.interface_detection import detect, read_interfaces
 from upnp_gw.lab import CONSOLE, GUEST, HOME, PC, Lab, LanHost, Topology
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.model.errors import ConfigError
@@ -626,7 +626,7 @@ sys.stdin.read()
 def test_detection_in_a_real_gateway(two_lans: Lab) -> None:
     gateway = two_lans.gateway
     with gateway.inside():
-        interfaces, routes = look()
+        interfaces, routes = read_interfaces()
     only_home = [i for i in interfaces if i.name != "lan1"]
     chosen = detect(only_home, routes)
     assert (chosen.wan, chosen.lan) == ("wan0", ("lan0",))
@@ -661,7 +661,7 @@ def test_a_lan_on_the_wire_of_the_wan_is_refused(fresh_lab: Lab, made: Sequence[
     gateway = fresh_lab.gateway
     gateway.ip(*made)
     with gateway.inside():
-        interfaces, routes = look()
+        interfaces, routes = read_interfaces()
         with pytest.raises(ConfigError, match=r"bridged together|also the WAN|leads to the internet"):
             detect(interfaces, routes, wan=wan, lan=[lan])
         if "br7" not in " ".join(made):

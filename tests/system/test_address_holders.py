@@ -12,7 +12,7 @@ from typing import ParamSpec
 
 import pytest
 
-from upnp_gw.control.serialize import MOST_CONTESTS, contests_told
+from upnp_gw.control.serialize import MOST_CONTESTS, contest_sentences
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.network import Link, Neighbour, Neighbours
 from upnp_gw.system import address_contests as contests
@@ -464,7 +464,7 @@ async def test_a_host_that_claims_many_addresses_does_not_fill_the_log(caplog: p
     assert len([w for w in warnings if w.startswith("more addresses are claimed")]) == 1
     listed = scene.holders.contests()
     assert (len(listed), listed[0].address) == (len(many), mapped[0]), "the mapped one first"
-    assert len(list(contests_told(listed))) == MOST_CONTESTS + 1
+    assert len(list(contest_sentences(listed))) == MOST_CONTESTS + 1
     scene.answering.clear()
     await scene.quiet()
 

@@ -24,7 +24,7 @@ from typing import Any
 import click
 
 from upnp_gw import __version__
-from upnp_gw.cli.terminal import Context, colour_option, prepared, show_error
+from upnp_gw.cli.terminal import Context, colour_option, prepare, show_error
 from upnp_gw.text.escape import shown
 
 GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
@@ -37,7 +37,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "Port mappings": {
         "list": ("upnp_gw.cli.mappings", "list_mappings", "List the port mappings and pinholes."),
-        "show": ("upnp_gw.cli.mappings", "show", "Show one mapping in full."),
+        "show": ("upnp_gw.cli.mappings", "show_mapping", "Show one mapping in full."),
         "add": ("upnp_gw.cli.mappings", "add", "Open a port as the operator."),
         "delete": ("upnp_gw.cli.mappings", "delete", "Close mappings and end their flows."),
     },
@@ -45,7 +45,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "log": ("upnp_gw.cli.decisions", "decisions", "List requests and their answers."),
         "explain": ("upnp_gw.cli.explain", "explain", "Explain a decision."),
         "try": ("upnp_gw.cli.explain", "try_", "Try a request; changes nothing."),
-        "devices": ("upnp_gw.cli.decisions", "devices", "List devices, their mappings and refusals."),
+        "devices": ("upnp_gw.cli.devices", "devices", "List devices, their mappings and refusals."),
         "evidence": ("upnp_gw.cli.evidence", "evidence", "List requested ports and their use."),
         "stale": ("upnp_gw.cli.evidence", "stale", "List rules and devices no longer in use."),
     },
@@ -101,7 +101,7 @@ class Commands(click.Group):
             return None
         module, name, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(module), name)
-        return prepared(command)
+        return prepare(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, commands in GROUPS.items():

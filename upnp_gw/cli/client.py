@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from upnp_gw.cli.terminal import WHOLE, show_error
+from upnp_gw.cli.terminal import LONGEST_TEXT, show_error
 from upnp_gw.text.escape import shown
 
 REFUSED = 1
 UNREACHABLE = 3
-ANSWER_S = 30.0
+ANSWER_TIMEOUT_S = 30.0
 """The doctor listens to the network for some seconds; everything else answers at once."""
 
 SOCKET_NAME = "control.sock"
@@ -45,13 +45,13 @@ class RequestProblem(click.ClickException):
     def __init__(self, problem: Mapping[str, Any]) -> None:
         field, decision = problem.get("field"), problem.get("decision")
         text = f"{field}: {problem['message']}" if field else str(problem["message"])
-        text = shown(text, WHOLE)
+        text = shown(text, LONGEST_TEXT)
         if problem.get("holder"):
             from upnp_gw import api
-            from upnp_gw.cli.holder import held_by
+            from upnp_gw.cli.holder import format_holder
 
             holder = msgspec.convert(problem["holder"], api.Holder)
-            text += f". In the way: {held_by(holder)}; to close it: upnp-gw delete {shown(holder.mapping)}"
+            text += f". In the way: {format_holder(holder)}; to close it: upnp-gw delete {shown(holder.mapping)}"
         super().__init__(text + (f" (decision {decision})" if decision else ""))
         self.problem = problem
 
@@ -72,7 +72,9 @@ class DaemonClient:
             return False
         return True
 
-    def ask(self, method: str, path: str, body: object = None, query: Mapping[str, object] | None = None) -> bytes:
+    def request(
+        self, method: str, path: str, body: object = None, query: Mapping[str, object] | None = None
+    ) -> bytes:
         """The answer's body, JSON. Raises Refusal on a status that is not 2xx, Unreachable where nobody answers."""
         with self._send(method, path, body, query) as connection, connection.makefile("rb") as answer:
             try:
@@ -108,7 +110,7 @@ class DaemonClient:
 
     def _connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(ANSWER_S)
+        connection.settimeout(ANSWER_TIMEOUT_S)
         try:
             connection.connect(str(self.path))
         except (FileNotFoundError, ConnectionRefusedError):
@@ -195,7 +197,7 @@ def print_json(body: bytes, *, line: bool = False) -> None:
     click.echo(json.dumps(json.loads(body), indent=None if line else 2))
 
 
-def talks(function: Callable[..., None]) -> Callable[..., None]:
+def daemon_command(function: Callable[..., None]) -> Callable[..., None]:
     """A command that talks to the daemon: gets it and ``as_json`` as its first arguments."""
 
     @click.option(
@@ -212,17 +214,17 @@ def talks(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(DaemonClient(runtime_dir), as_json, **given)
         except (DaemonUnreachable, RequestProblem) as error:
-            fail(error, as_json)
+            exit_with_error(error, as_json)
         except (json.JSONDecodeError, msgspec.MsgspecError):
             problem = "the daemon is of another version than this command: start it again, or take its own command"
-            fail(DaemonUnreachable(problem), as_json)
+            exit_with_error(DaemonUnreachable(problem), as_json)
         except KeyboardInterrupt:  # how --watch and --follow end
             click.echo()
 
     return command
 
 
-def fail(error: click.ClickException, as_json: bool) -> NoReturn:
+def exit_with_error(error: click.ClickException, as_json: bool) -> NoReturn:
     """Tells the error on stderr, as JSON where JSON was asked for, and ends with its exit code."""
     if not as_json:
         show_error(error)

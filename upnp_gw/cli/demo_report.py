@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, HEADING, painted
+from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, HEADING, paint
 from upnp_gw.lab.demo.report import FAILED, INDENT, PROVED, SHOWN, SKIPPED, StepOutcome, columns
 from upnp_gw.text.escape import shown
 
@@ -31,14 +31,14 @@ class TextReport:
 
     def begins(self, number: int, title: str) -> None:
         lines = textwrap.wrap(title, columns() - len(INDENT))
-        _print("", *(f"{'' if at else number:>2}  {painted(line, HEADING)}" for at, line in enumerate(lines)))
+        _print("", *(f"{'' if at else number:>2}  {paint(line, HEADING)}" for at, line in enumerate(lines)))
 
     def ended(self, outcome: StepOutcome) -> None:
         for line in outcome.found.lines:
             _print(*_wrapped(line))
         took = "" if outcome.result == SKIPPED else f" ({outcome.took_s:.1f} s)"
         mark = f"{self.marks[outcome.result]:>2}"
-        _print(f" {painted(mark, STYLES[outcome.result])}  {outcome.result}{took}")
+        _print(f" {paint(mark, STYLES[outcome.result])}  {outcome.result}{took}")
 
     def summary(self, outcomes: Sequence[StepOutcome], backend: str, took_s: float) -> None:
         counts = ", ".join(
@@ -48,7 +48,7 @@ class TextReport:
         )
         _print("", f"{len(outcomes)} steps in {took_s:.1f} s: {counts}.")
         if backend == "memory":
-            _print(*textwrap.wrap(REHEARSED, columns()))
+            _print(*textwrap.wrap(MEMORY_NOTE, columns()))
 
 
 class JsonReport:
@@ -82,7 +82,7 @@ class JsonReport:
         _print(json.dumps({"summary": counts}))
 
 
-REHEARSED = (
+MEMORY_NOTE = (
     "MEMORY BACKEND: no network namespace could be made here, so no port was opened and no packet was sent. "
     "The steps above show what the gateway decided, not what a kernel enforced. Run it as root, or where user "
     "namespaces are allowed, for the proof."

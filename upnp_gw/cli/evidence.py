@@ -9,15 +9,15 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import formats
-from upnp_gw.cli.client import REFUSED, DaemonClient, print_json, talks
+from upnp_gw.cli.client import REFUSED, DaemonClient, daemon_command, print_json
 from upnp_gw.cli.health import LABEL
 from upnp_gw.cli.parameters import Number
 from upnp_gw.cli.table import Column, table
-from upnp_gw.cli.terminal import WHOLE, columns_of_terminal, folded
+from upnp_gw.cli.terminal import LONGEST_TEXT, table_columns, wrap_labelled
 from upnp_gw.model.mapping import MappingKind
 from upnp_gw.text.escape import shown
 
-LISTENERS_MOST = 200
+MAX_LISTENERS = 200
 KINDS = {
     "grant-unmatched": "grant",
     "grant-unused": "grant",
@@ -27,41 +27,41 @@ KINDS = {
 }
 
 
-def _port(row: api.Evidence) -> str:
+def _format_port(row: api.Evidence) -> str:
     return f"{row.transport}{'6' if row.kind is MappingKind.PINHOLE else ''}/{row.internal_port}"
 
 
-def _who(row: api.Evidence) -> str:
+def _format_remotes(row: api.Evidence) -> str:
     known = [shown(remote) for remote in row.remotes[:3]]
     return ", ".join(known) + ("..." if row.more_remotes or len(row.remotes) > len(known) else "")
 
 
-def columns(now: datetime) -> list[Column[api.Evidence]]:
+def evidence_columns(now: datetime) -> list[Column[api.Evidence]]:
     return [
         Column("DEVICE", lambda row: shown(row.device_name or row.device), below=17, keep=9),
-        Column("PORT", _port, keep=9),
-        Column("ASKED", lambda row: formats.amount(row.requests), right=True, keep=8),
-        Column("REFUSED", lambda row: formats.amount(row.refused) if row.refused else "", right=True, keep=6),
-        Column("UNGRANTED", lambda row: formats.amount(row.ungranted) if row.ungranted else "", right=True, keep=4),
+        Column("PORT", _format_port, keep=9),
+        Column("ASKED", lambda row: formats.count(row.requests), right=True, keep=8),
+        Column("REFUSED", lambda row: formats.count(row.refused) if row.refused else "", right=True, keep=6),
+        Column("UNGRANTED", lambda row: formats.count(row.ungranted) if row.ungranted else "", right=True, keep=4),
         Column("DAYS", lambda row: str(row.days), right=True, keep=8),
         Column("OPEN", lambda row: formats.duration(row.granted_s), right=True, keep=3),
-        Column("CONNS", lambda row: formats.amount(row.connections), right=True, keep=5),
-        Column("BYTES", lambda row: formats.amount(row.bytes), right=True, keep=2),
-        Column("USED", lambda row: formats.ago(row.last_used, now), right=True, keep=7),
-        Column("WITH", _who, below=18, keep=1),
+        Column("CONNS", lambda row: formats.count(row.connections), right=True, keep=5),
+        Column("BYTES", lambda row: formats.count(row.bytes), right=True, keep=2),
+        Column("USED", lambda row: formats.age(row.last_used, now), right=True, keep=7),
+        Column("WITH", _format_remotes, below=18, keep=1),
     ]
 
 
 @click.command()
-@talks
-def evidence(gateway: DaemonClient, as_json: bool) -> None:
+@daemon_command
+def evidence(daemon: DaemonClient, as_json: bool) -> None:
     """What devices asked for, and what of it was used. DAYS: on which somebody talked through it."""
-    body = gateway.ask("GET", "/v1/evidence")
+    body = daemon.request("GET", "/v1/evidence")
     if as_json:
         print_json(body)
         return
     rows = msgspec.json.decode(body, type=list[api.Evidence])
-    drawn = table(columns(datetime.now(UTC)), rows, columns_of_terminal()) if rows else ["no evidence yet"]
+    drawn = table(evidence_columns(datetime.now(UTC)), rows, table_columns()) if rows else ["no evidence yet"]
     click.echo("\n".join(drawn))
 
 
@@ -82,9 +82,9 @@ def evidence(gateway: DaemonClient, as_json: bool) -> None:
 )
 @click.option("--device", metavar="NAME", help="--from: whose scan it is, by its name in the policy.")
 @click.option("--host", metavar="ADDRESS", help="--from: or by its address.")
-@talks
+@daemon_command
 def suggest(
-    gateway: DaemonClient, as_json: bool, min_days: int, scan: Any, device: str | None, host: str | None
+    daemon: DaemonClient, as_json: bool, min_days: int, scan: Any, device: str | None, host: str | None
 ) -> None:
     """Print a policy file with tests, made from what carried traffic. It changes nothing.
 
@@ -96,7 +96,7 @@ def suggest(
     asked: dict[str, object] = {"min_days": min_days}
     if scan is not None:
         asked |= {"device": device, "host": host, "listeners": _listeners(scan.read())}
-    body = gateway.ask("POST", "/v1/policy/suggest", body=asked)
+    body = daemon.request("POST", "/v1/policy/suggest", body=asked)
     if as_json:
         print_json(body)
         return
@@ -109,31 +109,29 @@ def _listeners(text: str) -> list[dict[str, object]]:
     found = parse_listeners(text)
     if not found:
         raise click.UsageError("no line of --from tells of a port that listens; is it the output of ss -ltunp?")
-    if len(found) > LISTENERS_MOST:
-        raise click.UsageError(
-            f"--from tells of {len(found)} ports that listen; at most {LISTENERS_MOST} are taken"
-        )
+    if len(found) > MAX_LISTENERS:
+        raise click.UsageError(f"--from tells of {len(found)} ports that listen; at most {MAX_LISTENERS} are taken")
     return [{"transport": one.transport.value, "port": one.port, "program": one.program} for one in found]
 
 
 @click.command()
 @click.option("--days", type=Number("days", 1, 180, 30), default=30, show_default=True, help="How long it was so.")
-@talks
-def stale(gateway: DaemonClient, as_json: bool, days: int) -> None:
+@daemon_command
+def stale(daemon: DaemonClient, as_json: bool, days: int) -> None:
     """Grants and mappings without use, devices that are gone, reviews overdue. Exit code 1: there are some."""
-    body = gateway.ask("GET", "/v1/stale", query={"days": days})
+    body = daemon.request("GET", "/v1/stale", query={"days": days})
     found = msgspec.json.decode(body, type=list[api.Stale])
     if as_json:
         print_json(body)
     else:
-        click.echo("\n".join(told(found, columns_of_terminal())))
+        click.echo("\n".join(format_stale(found, table_columns())))
     if found:
         sys.exit(REFUSED)
 
 
-def told(found: list[api.Stale], most: int) -> list[str]:
+def format_stale(found: list[api.Stale], most: int) -> list[str]:
     """``grant     games: no request ever matched it``, wrapped."""
     if not found:
         return ["nothing is stale"]
-    facts = [(KINDS[one.kind], shown(f"{one.about}: {one.finding}", WHOLE)) for one in found]
-    return [line for fact in facts for line in folded(*fact, most, LABEL)]
+    facts = [(KINDS[one.kind], shown(f"{one.about}: {one.finding}", LONGEST_TEXT)) for one in found]
+    return [line for fact in facts for line in wrap_labelled(*fact, most, LABEL)]

@@ -3,13 +3,13 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-WHO = 33
+LONGEST_DEVICE = 33
 """Longest device shown, in characters: a MAC address, ``@`` and the name of a LAN interface."""
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 DURATION = re.compile(r"(?:\d{1,9}[dhms])+|\d{1,9}")
 
 
-def seconds(text: str) -> int:
+def parse_duration(text: str) -> int:
     """``90``, ``90s``, ``4h``, ``1h30m``, ``7d`` -> seconds. Raises ValueError."""
     if not text.isascii() or not DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is no duration; write it as 90s, 15m, 4h, 1h30m or 7d")
@@ -27,7 +27,7 @@ def duration(total_s: int) -> str:
     return f"{total_s}s"
 
 
-def amount(number: int) -> str:
+def count(number: int) -> str:
     """A count in at most five characters, by powers of 1000: ``999``, ``1.2k``, ``34M``."""
     value, unit = float(number), ""
     for larger in "kMGTP":
@@ -37,25 +37,25 @@ def amount(number: int) -> str:
     return str(number) if not unit else f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"
 
 
-def counted(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
     """``1 mapping``, ``2 mappings``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def ago(then: datetime | None, now: datetime) -> str:
+def age(then: datetime | None, now: datetime) -> str:
     """How long before now it was; empty for never."""
     return "" if then is None else duration(max(0, int((now - then).total_seconds())))
 
 
-def local(then: datetime) -> str:
+def time(then: datetime) -> str:
     """A time as people here read it."""
     return then.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def since(text: str, now: datetime) -> datetime:
+def parse_time(text: str, now: datetime) -> datetime:
     """``2h`` before now, or an RFC 3339 time. Raises ValueError."""
     try:
-        return now - timedelta(seconds=seconds(text))
+        return now - timedelta(seconds=parse_duration(text))
     except ValueError:
         pass
     try:
@@ -68,7 +68,7 @@ def endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def split_endpoint(text: str) -> tuple[str, int | None]:
+def parse_endpoint(text: str) -> tuple[str, int | None]:
     """``192.168.1.23``, ``192.168.1.23:80``, ``2001:db8::1``, ``[2001:db8::1]:80`` -> address, port. ValueError."""
     from ipaddress import ip_address
 

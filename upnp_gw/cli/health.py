@@ -11,10 +11,20 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import formats
-from upnp_gw.cli.client import REFUSED, DaemonClient, print_json, talks
+from upnp_gw.cli.client import REFUSED, DaemonClient, daemon_command, print_json
 from upnp_gw.cli.parameters import HTTP_PORT
 from upnp_gw.cli.run import configure, interface_options
-from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, HEADING, WHOLE, beginning, columns_of_terminal, folded, wrapped
+from upnp_gw.cli.terminal import (
+    BAD,
+    CAUTION,
+    GOOD,
+    HEADING,
+    LONGEST_TEXT,
+    paint_first,
+    table_columns,
+    wrap,
+    wrap_labelled,
+)
 from upnp_gw.model.errors import ConfigError, FirewallError
 from upnp_gw.text.escape import shown, width
 
@@ -28,19 +38,19 @@ COMMAND = re.compile(
 
 
 @click.command()
-@talks
-def status(gateway: DaemonClient, as_json: bool) -> None:
+@daemon_command
+def status(daemon: DaemonClient, as_json: bool) -> None:
     """The gateway in one page."""
-    body = gateway.ask("GET", "/v1/status")
+    body = daemon.request("GET", "/v1/status")
     if as_json:
         print_json(body)
     else:
-        told = page(msgspec.json.decode(body, type=api.Status))
-        most = columns_of_terminal()
-        click.echo("\n".join(line for fact in told for line in _drawn(*fact, most)))
+        facts = status_facts(msgspec.json.decode(body, type=api.Status))
+        most = table_columns()
+        click.echo("\n".join(line for fact in facts for line in _format_fact(*fact, most)))
 
 
-def page(status: api.Status) -> list[tuple[str, str]]:
+def status_facts(status: api.Status) -> list[tuple[str, str]]:
     """Label and text of each fact; warnings first among what may be long."""
     wan, count = status.wan, status.mappings
     kind = "" if wan.address_kind in ("public", "none") else f" ({wan.address_kind}: not reached from the internet)"
@@ -73,15 +83,17 @@ def page(status: api.Status) -> list[tuple[str, str]]:
         *(("detected", sentence) for sentence in status.detected),
         *(("WARNING", sentence) for sentence in status.warnings),
     ]
-    return [(label, shown(text, WHOLE)) for label, text in facts]
+    return [(label, shown(text, LONGEST_TEXT)) for label, text in facts]
 
 
 def _up(up: bool) -> str:
     return "up" if up else "DOWN"
 
 
-def _drawn(label: str, text: str, most: int) -> list[str]:
-    return beginning(folded(label, text, most, LABEL, whole=True), CAUTION if label == "WARNING" else HEADING)
+def _format_fact(label: str, text: str, most: int) -> list[str]:
+    return paint_first(
+        wrap_labelled(label, text, most, LABEL, whole=True), CAUTION if label == "WARNING" else HEADING
+    )
 
 
 @click.command()
@@ -90,29 +102,29 @@ def _drawn(label: str, text: str, most: int) -> list[str]:
 @click.option("--backend", metavar="nftables|memory", help="memory opens nothing.")
 @click.option("--http-port", type=HTTP_PORT, metavar="N", help="Description and control, on each LAN address.")
 @click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where mappings are kept.")
-@talks
-def doctor(gateway: DaemonClient, as_json: bool, **given: Any) -> None:
+@daemon_command
+def doctor(daemon: DaemonClient, as_json: bool, **given: Any) -> None:
     """What could be wrong on this machine, and what to do. Exit code 1: something is.
 
     Asks the running daemon, which looks at its own configuration. Where none runs, looks for itself at what the
     options and the file say: as root it sees more.
     """
-    if gateway.running():
+    if daemon.running():
         checks = [
-            *_not_looked_at(given),
-            *msgspec.json.decode(gateway.ask("GET", "/v1/doctor"), type=list[api.Check]),
+            *_ignored_options(given),
+            *msgspec.json.decode(daemon.request("GET", "/v1/doctor"), type=list[api.Check]),
         ]
     else:
-        checks = _look(gateway, **given)
+        checks = _check_here(daemon, **given)
     if as_json:
         print_json(api.encode(checks))
     else:
-        click.echo("\n".join(line for check in checks for line in told(check, columns_of_terminal())))
+        click.echo("\n".join(line for check in checks for line in format_check(check, table_columns())))
     if any(check.outcome == "fail" for check in checks):
         sys.exit(REFUSED)
 
 
-def _not_looked_at(given: Mapping[str, object]) -> Iterator[api.Check]:
+def _ignored_options(given: Mapping[str, object]) -> Iterator[api.Check]:
     """What options say counts only where no daemon runs."""
     named = [f"--{name.removesuffix('_file').replace('_', '-')}" for name, value in given.items() if value]
     if named:
@@ -120,7 +132,7 @@ def _not_looked_at(given: Mapping[str, object]) -> Iterator[api.Check]:
         yield api.Check(name="daemon", outcome="ok", finding=finding)
 
 
-def _look(gateway: DaemonClient, config_file: Path | None, **given: object) -> list[api.Check]:
+def _check_here(daemon: DaemonClient, config_file: Path | None, **given: object) -> list[api.Check]:
     import asyncio
 
     from upnp_gw.doctor import examine
@@ -132,7 +144,7 @@ def _look(gateway: DaemonClient, config_file: Path | None, **given: object) -> l
     except ConfigError as error:
         remedy = "name the interfaces: upnp-gw doctor --lan IF --wan IF"
         return [api.Check(name="configuration", outcome="fail", finding=shown(str(error), 1000), remedy=remedy)]
-    stopped = f"nobody answers at {gateway.path}: this is what would be found at its start"
+    stopped = f"nobody answers at {daemon.path}: this is what would be found at its start"
     first = [api.Check(name="daemon", outcome="warn", finding=stopped, remedy="upnp-gw run")]
     first += [api.Check(name="detected", outcome="ok", finding=shown(sentence, 400)) for sentence in chosen]
     try:
@@ -143,19 +155,19 @@ def _look(gateway: DaemonClient, config_file: Path | None, **given: object) -> l
     return first + asyncio.run(examine(config))
 
 
-def told(check: api.Check, most: int) -> list[str]:
+def format_check(check: api.Check, most: int) -> list[str]:
     """``ok   forwarding: IPv4 is forwarded``, and the remedy below; what is to be pasted, on one line."""
     text = shown(f"{check.name}: {check.finding}", 1000)
-    lines = folded(MARK[check.outcome], text, most, LABEL, whole=True)
-    lines = beginning(lines, MARK_STYLE[check.outcome])
-    return lines + _remedy(shown(check.remedy, 1000), most) if check.remedy else lines
+    lines = wrap_labelled(MARK[check.outcome], text, most, LABEL, whole=True)
+    lines = paint_first(lines, MARK_STYLE[check.outcome])
+    return lines + _format_remedy(shown(check.remedy, 1000), most) if check.remedy else lines
 
 
-def _remedy(text: str, most: int) -> list[str]:
+def _format_remedy(text: str, most: int) -> list[str]:
     begins, further = " " * LABEL + " -> ", " " * (LABEL + 4)
     pasted = COMMAND.match(text)
     if pasted is None:
-        return wrapped(text, most, further, begins, whole=True)
+        return wrap(text, most, further, begins, whole=True)
     if not pasted[0] or len(begins) + width(text) <= most:
         return [begins + text]
-    return [*wrapped(pasted[0].strip(), most, further, begins, whole=True), further + text[pasted.end() :]]
+    return [*wrap(pasted[0].strip(), most, further, begins, whole=True), further + text[pasted.end() :]]

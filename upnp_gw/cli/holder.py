@@ -5,7 +5,7 @@ from upnp_gw.cli import formats
 from upnp_gw.text.escape import shown
 
 
-def held_by(holder: api.Holder) -> str:
+def format_holder(holder: api.Holder) -> str:
     """``m3 -> 192.168.1.23:80 of nas, "web"``."""
     target = formats.endpoint(shown(holder.internal_client), holder.internal_port)
     says = f', "{shown(holder.description)}"' if holder.description else ""

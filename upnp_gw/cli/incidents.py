@@ -5,26 +5,26 @@ import msgspec
 from upnp_gw import api
 from upnp_gw.cli import formats
 from upnp_gw.cli.client import DaemonClient
-from upnp_gw.cli.terminal import BAD, CAUTION, beginning, glued, painted, wrapped
+from upnp_gw.cli.terminal import BAD, CAUTION, glue, paint, paint_first, wrap
 from upnp_gw.text.escape import shown
 
 STATE = {"freeze": "is frozen", "quarantine": "is in quarantine", "log": "is only told of"}
 
 
-def described(incident: api.Incident) -> str:
+def format_incident(incident: api.Incident) -> str:
     """``ps5 (02:..:66) is frozen until 2026-05-02 12:00:00: it was refused 27 ports``."""
     who = shown(incident.device)
     who = f"{shown(incident.device_name)} ({who})" if incident.device_name else who
-    until = formats.local(incident.ends_at)
+    until = formats.time(incident.ends_at)
     return f"{who} {STATE[incident.action]} until {until}: it was refused {len(incident.ports)} ports"
 
 
-def banner(gateway: DaemonClient, most: int) -> list[str]:
+def banner(daemon: DaemonClient, most: int) -> list[str]:
     """Each open incident, and how many questions wait, in lines of at most ``most`` columns."""
-    incidents = msgspec.json.decode(gateway.ask("GET", "/v1/incidents"), type=list[api.Incident])
-    waiting = len(msgspec.json.decode(gateway.ask("GET", "/v1/queue"), type=list[api.Question]))
+    incidents = msgspec.json.decode(daemon.request("GET", "/v1/incidents"), type=list[api.Incident])
+    waiting = len(msgspec.json.decode(daemon.request("GET", "/v1/queue"), type=list[api.Question]))
     lines = []
     for incident in incidents:
-        command = glued(f"(upnp-gw release {shown(incident.device)})")
-        lines += beginning(wrapped(f"INCIDENT: {described(incident)} {command}", most, "    "), BAD)
-    return lines + ([painted(api.questions_wait(waiting), CAUTION)] if waiting else [])
+        command = glue(f"(upnp-gw release {shown(incident.device)})")
+        lines += paint_first(wrap(f"INCIDENT: {format_incident(incident)} {command}", most, "    "), BAD)
+    return lines + ([paint(api.questions_wait(waiting), CAUTION)] if waiting else [])

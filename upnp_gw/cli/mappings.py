@@ -9,130 +9,135 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import formats
-from upnp_gw.cli.client import REFUSED, DaemonClient, EventStream, RequestProblem, print_json, talks
+from upnp_gw.cli.client import REFUSED, DaemonClient, EventStream, RequestProblem, daemon_command, print_json
 from upnp_gw.cli.incidents import banner
-from upnp_gw.cli.parameters import PORT
+from upnp_gw.cli.parameters import PORT, duration_option, endpoint_argument
 from upnp_gw.cli.table import Column, table
-from upnp_gw.cli.terminal import CAUTION, WHOLE, columns_of_terminal, folded, say
+from upnp_gw.cli.terminal import CAUTION, LONGEST_TEXT, print_text, table_columns, wrap_labelled
 from upnp_gw.model.mapping import MappingKind
 from upnp_gw.text.escape import shown
 
 REDRAW_S = 2.0
-CLEAR = "\x1b[H\x1b[2J"
+CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 OBSERVE_RULE = "observe"
 """The rule of a mapping that no grant covers (``upnp_gw.gate.schema``, which is not loaded here)."""
-SHUT = {"parked": "nobody answers at the internal address", "contested": "two hosts claim the internal address"}
+REASON_NOT_OPEN = {
+    "parked": "nobody answers at the internal address",
+    "contested": "two hosts claim the internal address",
+}
 """State of a new mapping that is not open yet -> the reason shown to the operator."""
 STATE = {"active": "", "parked": "parked", "contested": "contested", "disabled": "off"}
 
 
-def external(mapping: api.Mapping) -> str:
+def format_external(mapping: api.Mapping) -> str:
     """``tcp/8080``; a pinhole ``tcp6/443``: the port of its internal client."""
     six = "6" if mapping.kind is MappingKind.PINHOLE else ""
     return f"{mapping.transport}{six}/{mapping.external_port}"
 
 
-def closed(mapping: api.Mapping) -> str:
+def format_closed(mapping: api.Mapping) -> str:
     """``closed m3: tcp/8080 -> 192.168.1.23:80``."""
-    return f"closed {named(mapping)}"
+    return f"closed {format_mapping(mapping)}"
 
 
-def named(mapping: api.Mapping) -> str:
+def format_mapping(mapping: api.Mapping) -> str:
     """``m3: tcp/8080 -> 192.168.1.23:80``: id, transport, external port and internal client."""
     target = formats.endpoint(mapping.internal_client, mapping.internal_port)
-    return shown(f"{mapping.id}: {external(mapping)} -> {target}", 200)
+    return shown(f"{mapping.id}: {format_external(mapping)} -> {target}", 200)
 
 
-def state(mapping: api.Mapping) -> str:
+def format_state(mapping: api.Mapping) -> str:
     """Empty where there is nothing to say. ``would-deny``: it stands only because the gateway observes."""
     return STATE[mapping.state] or ("would-deny" if mapping.rule == OBSERVE_RULE else "")
 
 
-def left(mapping: api.Mapping) -> str:
+def format_lease_left(mapping: api.Mapping) -> str:
     return "always" if mapping.lease_left_s is None else formats.duration(mapping.lease_left_s)
 
 
-def who(mapping: api.Mapping) -> str:
+def format_device(mapping: api.Mapping) -> str:
     return shown(mapping.device_name or mapping.device)
 
 
-def columns(now: datetime) -> list[Column[api.Mapping]]:
+def mapping_columns(now: datetime) -> list[Column[api.Mapping]]:
     return [
         Column("ID", lambda m: shown(m.id), keep=9),
-        Column("EXTERNAL", external, keep=9),
-        Column("FROM", lambda m: shown(m.remote_host or "", WHOLE), below=18, keep=4, needed=True),
+        Column("EXTERNAL", format_external, keep=9),
+        Column("FROM", lambda m: shown(m.remote_host or "", LONGEST_TEXT), below=18, keep=4, needed=True),
         Column(
             "INTERNAL",
             lambda m: formats.endpoint(shown(m.internal_client), m.internal_port),
             below=21,
             keep=9,
         ),
-        Column("DEVICE", who, below=17, keep=8),
+        Column("DEVICE", format_device, below=17, keep=8),
         Column("VIA", lambda m: "+".join(m.vias or [m.via]), keep=3),
-        Column("STATE", state, keep=7, style=lambda m: CAUTION),
-        Column("LEFT", left, right=True, keep=8),
-        Column("CONNS", lambda m: formats.amount(m.connections), right=True, keep=6),
-        Column("BYTES", lambda m: formats.amount(m.bytes), right=True, keep=0),
-        Column("USED", lambda m: formats.ago(m.last_used, now), right=True, keep=2),
+        Column("STATE", format_state, keep=7, style=lambda m: CAUTION),
+        Column("LEFT", format_lease_left, right=True, keep=8),
+        Column("CONNS", lambda m: formats.count(m.connections), right=True, keep=6),
+        Column("BYTES", lambda m: formats.count(m.bytes), right=True, keep=0),
+        Column("USED", lambda m: formats.age(m.last_used, now), right=True, keep=2),
         Column("RULE", lambda m: shown(m.rule), least=8, keep=1),
         Column("DESCRIPTION", lambda m: shown(m.description), least=11, keep=5),
     ]
 
 
-def lines(mappings: list[api.Mapping], now: datetime, most: int) -> list[str]:
+def mapping_table(mappings: list[api.Mapping], now: datetime, most: int) -> list[str]:
     """The table, or a sentence where there is nothing."""
     if not mappings:
         return ["no mappings"]
-    return table(columns(now), mappings, most)
+    return table(mapping_columns(now), mappings, most)
 
 
-def _print(gateway: DaemonClient, as_json: bool, *, line: bool = False, clear: bool = False) -> None:
-    body = gateway.ask("GET", "/v1/mappings")
+def _print(daemon: DaemonClient, as_json: bool, *, line: bool = False, clear: bool = False) -> None:
+    body = daemon.request("GET", "/v1/mappings")
     if as_json:
         print_json(body, line=line)
         return
     mappings = msgspec.json.decode(body, type=list[api.Mapping])
-    most = columns_of_terminal()
-    drawn = banner(gateway, most) + lines(mappings, datetime.now(UTC), most)
+    most = table_columns()
+    drawn = banner(daemon, most) + mapping_table(mappings, datetime.now(UTC), most)
     if clear:
-        sys.stdout.write(CLEAR)  # as it is: click.echo takes it out where there is no colour
+        sys.stdout.write(CLEAR_SCREEN)  # as it is: click.echo takes it out where there is no colour
     click.echo("\n".join(drawn))
 
 
 @click.command("list")
 @click.option("--watch", is_flag=True, help="Draw it again whenever something changes, until Ctrl-C.")
-@talks
-def list_mappings(gateway: DaemonClient, as_json: bool, watch: bool) -> None:
+@daemon_command
+def list_mappings(daemon: DaemonClient, as_json: bool, watch: bool) -> None:
     """The port mappings and pinholes, oldest first. With --json an array of objects.
 
     A wide terminal shows more columns, `upnp-gw show ID` everything.
     """
     if not watch:
-        _print(gateway, as_json)
+        _print(daemon, as_json)
         return
     on_terminal = sys.stdout.isatty() and not as_json
-    with closing(gateway.events()) as events:
-        _watch(gateway, as_json, events, on_terminal)
+    with closing(daemon.events()) as events:
+        _watch(daemon, as_json, events, on_terminal)
 
 
-def _watch(gateway: DaemonClient, as_json: bool, events: EventStream, on_terminal: bool) -> None:
+def _watch(daemon: DaemonClient, as_json: bool, events: EventStream, on_terminal: bool) -> None:
     """Draws at each change; on a terminal also now and then, since leases run down."""
     running = True
     while running:
-        _print(gateway, as_json, line=True, clear=on_terminal)
+        _print(daemon, as_json, line=True, clear=on_terminal)
         running = events.wait(REDRAW_S if on_terminal else None)
-    say("upnp-gw stopped", err=True)
+    print_text("upnp-gw stopped", err=True)
 
 
-def find(gateway: DaemonClient, target: str) -> api.Mapping:
+def find_mapping(daemon: DaemonClient, target: str) -> api.Mapping:
     """The mapping of an id or of ``tcp/8080``. Raises Refusal where it names none, or several."""
     if "/" not in target:
         from urllib.parse import quote
 
-        return msgspec.json.decode(gateway.ask("GET", f"/v1/mappings/{quote(target, safe='')}"), type=api.Mapping)
-    every = msgspec.json.decode(gateway.ask("GET", "/v1/mappings"), type=list[api.Mapping])
-    fits = [m for m in every if external(m) == target.lower()]
+        return msgspec.json.decode(
+            daemon.request("GET", f"/v1/mappings/{quote(target, safe='')}"), type=api.Mapping
+        )
+    every = msgspec.json.decode(daemon.request("GET", "/v1/mappings"), type=list[api.Mapping])
+    fits = [m for m in every if format_external(m) == target.lower()]
     if len(fits) == 1:
         return fits[0]
     message = (
@@ -141,68 +146,54 @@ def find(gateway: DaemonClient, target: str) -> api.Mapping:
     raise RequestProblem({"error": "ambiguous" if fits else "no-such-mapping", "message": message})
 
 
-@click.command()
+@click.command("show")
 @click.argument("target", metavar="ID|tcp/PORT")
-@talks
-def show(gateway: DaemonClient, as_json: bool, target: str) -> None:
+@daemon_command
+def show_mapping(daemon: DaemonClient, as_json: bool, target: str) -> None:
     """One mapping, everything known of it."""
-    mapping = find(gateway, target)
+    mapping = find_mapping(daemon, target)
     if as_json:
         print_json(api.encode(mapping))
     else:
-        click.echo("\n".join(described(mapping, datetime.now(UTC), columns_of_terminal())))
+        click.echo("\n".join(format_details(mapping, datetime.now(UTC), table_columns())))
 
 
-def described(mapping: api.Mapping, now: datetime, most: int) -> list[str]:
+def format_details(mapping: api.Mapping, now: datetime, most: int) -> list[str]:
     """One fact a line, wrapped."""
     outside = mapping.external_address or "no external address"
     facts = [
         ("mapping", f"{shown(mapping.id)}, {mapping.kind}, {mapping.state}"),
         ("external", f"{mapping.transport} {formats.endpoint(shown(outside), mapping.external_port)}"),
         ("internal", formats.endpoint(shown(mapping.internal_client), mapping.internal_port)),
-        ("may connect", shown(mapping.remote_host or "anyone", WHOLE)),
-        ("device", who(mapping) + (f" ({shown(mapping.device)})" if mapping.device_name else "")),
+        ("may connect", shown(mapping.remote_host or "anyone", LONGEST_TEXT)),
+        ("device", format_device(mapping) + (f" ({shown(mapping.device)})" if mapping.device_name else "")),
         ("asked via", mapping.via),
         ("description", shown(mapping.description) or "-"),
-        ("granted", formats.local(mapping.granted_at)),
-        ("ends", "never: permanent" if mapping.expires_at is None else formats.local(mapping.expires_at)),
-        ("left", left(mapping)),
+        ("granted", formats.time(mapping.granted_at)),
+        ("ends", "never: permanent" if mapping.expires_at is None else formats.time(mapping.expires_at)),
+        ("left", format_lease_left(mapping)),
         ("connections", str(mapping.connections)),
         ("bytes", str(mapping.bytes)),
-        ("last used", f"{formats.ago(mapping.last_used, now)} ago" if mapping.last_used else "never"),
+        ("last used", f"{formats.age(mapping.last_used, now)} ago" if mapping.last_used else "never"),
         ("rule", f"{shown(mapping.rule)}, decision {shown(mapping.decision)}"),
     ]
-    return [line for fact in facts for line in folded(*fact, most, 12)]
-
-
-def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    try:
-        return None if value is None else formats.seconds(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _endpoint(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, int | None]:
-    try:
-        return formats.split_endpoint(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+    return [line for fact in facts for line in wrap_labelled(*fact, most, 12)]
 
 
 @click.command()
 @click.argument("transport", type=click.Choice(["tcp", "udp"], case_sensitive=False))
 @click.argument("port", type=PORT)
-@click.argument("internal", metavar="ADDRESS[:PORT]", callback=_endpoint)
+@click.argument("internal", metavar="ADDRESS[:PORT]", callback=endpoint_argument)
 @click.option(
-    "--ttl", callback=_seconds, metavar="TIME", help="How long: 90s, 4h, 7d. Default: as long as allowed."
+    "--ttl", callback=duration_option, metavar="TIME", help="How long: 90s, 4h, 7d. Default: as long as allowed."
 )
 @click.option("--permanent", is_flag=True, help="Renewed by the gateway until it is deleted.")
 @click.option("--remote", metavar="PREFIX", help="Who may connect, such as 203.0.113.0/24. Default: anyone.")
 @click.option("--external-address", metavar="ADDRESS", help="One of several external addresses.")
 @click.option("--description", default="", metavar="TEXT")
-@talks
+@daemon_command
 def add(
-    gateway: DaemonClient,
+    daemon: DaemonClient,
     as_json: bool,
     transport: str,
     port: int,
@@ -230,28 +221,28 @@ def add(
         "permanent": permanent,
         "description": description,
     }
-    body = gateway.ask("POST", "/v1/mappings", body=asked)
+    body = daemon.request("POST", "/v1/mappings", body=asked)
     if as_json:
         print_json(body)
         return
     made = msgspec.json.decode(body, type=api.Mapping)
-    lease = "permanent" if made.lease_left_s is None else f"for {left(made)}"
+    lease = "permanent" if made.lease_left_s is None else f"for {format_lease_left(made)}"
     target = formats.endpoint(made.internal_client, made.internal_port)
-    say(shown(f"{made.id}: {external(made)} -> {target}, {lease}", 200))
-    if made.state in SHUT:
-        say(f"It is not open yet: {SHUT[made.state]}. It opens by itself.", err=True)
+    print_text(shown(f"{made.id}: {format_external(made)} -> {target}, {lease}", 200))
+    if made.state in REASON_NOT_OPEN:
+        print_text(f"It is not open yet: {REASON_NOT_OPEN[made.state]}. It opens by itself.", err=True)
 
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="ID|tcp/PORT...")
-@talks
-def delete(gateway: DaemonClient, as_json: bool, targets: tuple[str, ...]) -> None:
+@daemon_command
+def delete(daemon: DaemonClient, as_json: bool, targets: tuple[str, ...]) -> None:
     """Close mappings and end their flows at once."""
     failed = False
     for target in targets:
         try:
-            gone = find(gateway, target)
-            body = gateway.ask("DELETE", f"/v1/mappings/{gone.id}")
+            gone = find_mapping(daemon, target)
+            body = daemon.request("DELETE", f"/v1/mappings/{gone.id}")
         except RequestProblem as refusal:
             if len(targets) == 1:
                 raise
@@ -261,6 +252,6 @@ def delete(gateway: DaemonClient, as_json: bool, targets: tuple[str, ...]) -> No
         if as_json:
             print_json(body, line=len(targets) > 1)
         else:
-            say(closed(gone))
+            print_text(format_closed(gone))
     if failed:
         sys.exit(REFUSED)

@@ -1,21 +1,27 @@
-"""Numbers on the command line, and what is said of a text that is none or is out of range."""
+"""Types and callbacks for arguments and options: numbers, durations, times and endpoints.
+
+A value that is not accepted ends the command with exit code 2 and a message that names what is accepted.
+"""
+
+from datetime import UTC, datetime
 
 import click
 
+from upnp_gw.cli import formats
 from upnp_gw.text.escape import shown
 
-ENDLESS = 10**9
-"""Stands for no upper end."""
+UNBOUNDED = 10**9
+"""As the upper end of a range: there is none."""
 
 
 class Number(click.ParamType[int]):
-    """A whole number from ``least`` to ``most``. ``what`` and ``example`` are for the message about another one."""
+    """A whole number from ``least`` to ``most``. The error message shows ``what`` and ``example``."""
 
     name = "number"
 
     def __init__(self, what: str, least: int, most: int, example: int) -> None:
         self.least, self.most = least, most
-        reach = f" {least} to {most}" if most < ENDLESS else ""
+        reach = f" {least} to {most}" if most < UNBOUNDED else ""
         self.accepted = f"{what}{reach}, such as {example}"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -26,7 +32,7 @@ class Number(click.ParamType[int]):
 
 
 class Seconds(click.ParamType[float]):
-    """Seconds of a time limit, with a fraction or without."""
+    """A time limit in seconds, a fraction allowed."""
 
     name = "seconds"
 
@@ -46,4 +52,28 @@ class Seconds(click.ParamType[float]):
 
 PORT = Number("a port", 1, 65535, 8080)
 HTTP_PORT = Number("a TCP port", 0, 65535, 5000)
-"""0: any free one."""
+"""0: any free port."""
+
+
+def duration_option(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Callback: ``90s``, ``4h``, ``7d`` -> seconds."""
+    try:
+        return None if value is None else formats.parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def time_option(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Callback: ``2h`` (ago) or an RFC 3339 time -> an RFC 3339 time in UTC."""
+    try:
+        return None if value is None else formats.parse_time(value, datetime.now(UTC)).isoformat()
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def endpoint_argument(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, int | None]:
+    """Callback: ``192.168.1.23:80`` -> address and port."""
+    try:
+        return formats.parse_endpoint(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None

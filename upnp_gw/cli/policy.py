@@ -12,11 +12,11 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.cli import formats
-from upnp_gw.cli.client import REFUSED, DaemonClient, print_json, talks
-from upnp_gw.cli.decisions import asked_words
-from upnp_gw.cli.decisions import since as time_of
+from upnp_gw.cli.client import REFUSED, DaemonClient, daemon_command, print_json
+from upnp_gw.cli.decisions import format_request_parts
 from upnp_gw.cli.evidence import suggest
-from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, VERDICTS, WHOLE, painted, say
+from upnp_gw.cli.parameters import time_option
+from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, LONGEST_TEXT, VERDICTS, paint, print_text
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.records import DecisionRecord
 from upnp_gw.text.escape import shown
@@ -49,11 +49,11 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
     try:
         text = read_given_text(file)
     except ConfigError as error:
-        _unsound(error, as_json, UNUSABLE)
+        _exit_with_problem(error, as_json, UNUSABLE)
     try:
         found = examined(text, str(file), datetime.now().astimezone().date())
     except ConfigError as error:
-        _unsound(error, as_json, REFUSED)
+        _exit_with_problem(error, as_json, REFUSED)
     warnings = [str(finding) for finding in found.warnings]
     ok = not found.failed and not (strict and warnings)
     if as_json:
@@ -72,21 +72,21 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
         click.echo(json.dumps(told))
         sys.exit(0 if ok else REFUSED)
     for warning in warnings:
-        say(painted("warning:", CAUTION) + f" {shown(warning, 1000)}", err=not ok)
+        print_text(paint("warning:", CAUTION) + f" {shown(warning, 1000)}", err=not ok)
     for failed in found.failed:
-        say(shown(str(placed(ConfigError(str(file), failed.case.key, str(failed)), text)), 1000), err=True)
+        print_text(shown(str(placed(ConfigError(str(file), failed.case.key, str(failed)), text)), 1000), err=True)
     if not ok:
         sys.exit(REFUSED)
     rules = f"{len(found.policy.grants)} grants, {len(found.policy.forbids)} forbids"
-    say(f"{shown(str(file), 1000)}: {painted('sound', GOOD)}: {rules}, {len(found.results)} tests passed")
+    print_text(f"{shown(str(file), 1000)}: {paint('sound', GOOD)}: {rules}, {len(found.results)} tests passed")
 
 
-def _unsound(error: ConfigError, as_json: bool, code: int) -> NoReturn:
+def _exit_with_problem(error: ConfigError, as_json: bool, code: int) -> NoReturn:
     if as_json:
         told = {"ok": False, "file": error.where, "line": error.line, "key": error.key, "problem": error.problem}
         click.echo(json.dumps(told))
     else:
-        say(shown(str(error), 1000), err=True)
+        print_text(shown(str(error), 1000), err=True)
     sys.exit(code)
 
 
@@ -115,42 +115,44 @@ def init(profile: str, force: bool, file: Path | None) -> None:
         raise click.UsageError(f"{shown(str(file), 1000)}: {error.strerror}") from None
     path = shown(str(file.absolute()), 1000)
     click.echo(f'wrote {path}. To put it into force, in the configuration:\n\n[gate]\npolicy = "{path}"\n')
-    say(f"and start upnp-gw again with it; or: upnp-gw run --policy {path}")
+    print_text(f"and start upnp-gw again with it; or: upnp-gw run --policy {path}")
 
 
-@policy.command()
-@talks
-def show(gateway: DaemonClient, as_json: bool) -> None:
+@policy.command("show")
+@daemon_command
+def show_policy(daemon: DaemonClient, as_json: bool) -> None:
     """The policy in force, as its files were when it was loaded."""
-    body = gateway.ask("GET", "/v1/policy")
+    body = daemon.request("GET", "/v1/policy")
     if as_json:
         print_json(body)
         return
     found = msgspec.json.decode(body, type=api.PolicyText)
-    say(
-        f"# {shown(found.source, WHOLE)}: policy {found.hash}, in force since {formats.local(found.since)}",
+    print_text(
+        f"# {shown(found.source, LONGEST_TEXT)}: policy {found.hash}, in force since {formats.time(found.since)}",
         further="# ",
     )
     for warning in found.warnings:
-        say(f"# {painted('warning:', CAUTION)} {shown(warning, 1000)}", further="# ")
+        print_text(f"# {paint('warning:', CAUTION)} {shown(warning, 1000)}", further="# ")
     if found.problem:
-        say(f"# {painted('NOT IN FORCE', BAD)}, as the files are now: {shown(found.problem, 1000)}", further="# ")
-    click.echo(_safe(found.text))
+        print_text(
+            f"# {paint('NOT IN FORCE', BAD)}, as the files are now: {shown(found.problem, 1000)}", further="# "
+        )
+    click.echo(_escape_lines(found.text))
     if found.approved:
-        click.echo(f"\n# {shown(found.approved_file, WHOLE)}\n{_safe(found.approved)}")
+        click.echo(f"\n# {shown(found.approved_file, LONGEST_TEXT)}\n{_escape_lines(found.approved)}")
 
 
-def _safe(text: str) -> str:
+def _escape_lines(text: str) -> str:
     """The lines of a file on a terminal."""
     return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in text.split("\n"))
 
 
 @policy.command()
 @click.argument("file", type=FILE)
-@click.option("--since", callback=time_of, metavar="TIME", help="Only decisions since: 2h, 7d, or a time.")
+@click.option("--since", callback=time_option, metavar="TIME", help="Only decisions since: 2h, 7d, or a time.")
 @click.option("--device", metavar="MAC|ADDRESS|NAME", help="Only of this device.")
-@talks
-def diff(gateway: DaemonClient, as_json: bool, file: Path, since: str | None, device: str | None) -> None:
+@daemon_command
+def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, device: str | None) -> None:
     """Replay the recorded decisions under FILE: what would have been answered differently.
 
     Says first what FILE is: the policy in force, the file in force with changes since, or another file.
@@ -162,7 +164,7 @@ def diff(gateway: DaemonClient, as_json: bool, file: Path, since: str | None, de
     from upnp_gw.gate.managed_file import ended
     from upnp_gw.text.toml import located, tables
 
-    now = msgspec.json.decode(gateway.ask("GET", "/v1/policy"), type=api.PolicyText)
+    now = msgspec.json.decode(daemon.request("GET", "/v1/policy"), type=api.PolicyText)
     written = None
     if now.approved:
         raw = tables(now.approved, now.approved_file)
@@ -173,15 +175,15 @@ def diff(gateway: DaemonClient, as_json: bool, file: Path, since: str | None, de
             other = loaded(tables(text, str(file)), str(file), today, written).policy
     except ConfigError as error:
         if _same_file(file, now.source) and not as_json:
-            say(f"upnp-gw goes on with this file as it was loaded (policy {now.hash}).", err=True)
-        _unsound(error, as_json, UNUSABLE)
-    done = replay(other, _records(gateway, {"since": since, "device": device}))
+            print_text(f"upnp-gw goes on with this file as it was loaded (policy {now.hash}).", err=True)
+        _exit_with_problem(error, as_json, UNUSABLE)
+    done = replay(other, _records(daemon, {"since": since, "device": device}))
     if as_json:
         changes = [
             {
                 "decision": one.record.id,
                 "times": one.times,
-                **{key: getattr(one.record, key) for key in _QUESTION},
+                **{key: getattr(one.record, key) for key in _REQUEST_FIELDS},
                 "was": msgspec.to_builtins(one.was),
                 "now": msgspec.to_builtins(one.now),
             }
@@ -191,20 +193,24 @@ def diff(gateway: DaemonClient, as_json: bool, file: Path, since: str | None, de
         compares = {
             "file": str(file),
             "hash": other.digest,
-            "file_is": _compared(file, text, other.digest, now)[0],
+            "file_is": _compare(file, text, other.digest, now)[0],
             "in_force": {"file": now.source, "hash": now.hash, "since": now.since.isoformat()},
         }
         click.echo(json.dumps({**compares, **totals, "changes": changes}))
     else:
-        say(_compared(file, text, other.digest, now)[1])
-        say(f"Compared: the recorded decisions, and what {shown(str(file), 1000)} would answer.")
+        print_text(_compare(file, text, other.digest, now)[1])
+        print_text(f"Compared: the recorded decisions, and what {shown(str(file), 1000)} would answer.")
         for one in done.differences:
             times = f" x{one.times}" if one.times > 1 else ""
-            say(f"{_answer(one.was)} -> {_answer(one.now)}: {_question(one.record)}{times}")
-            say(f"    {one.record.id} was: {shown(one.was.reason, WHOLE)}", further=" " * 8)
-            say(f"    {'':<{len(one.record.id)}} now: {shown(one.now.reason, WHOLE)}", further=" " * 8)
+            print_text(
+                f"{_format_answer(one.was)} -> {_format_answer(one.now)}: {_format_record(one.record)}{times}"
+            )
+            print_text(f"    {one.record.id} was: {shown(one.was.reason, LONGEST_TEXT)}", further=" " * 8)
+            print_text(
+                f"    {'':<{len(one.record.id)}} now: {shown(one.now.reason, LONGEST_TEXT)}", further=" " * 8
+            )
         skipped = f", {done.not_replayable} cannot be replayed" if done.not_replayable else ""
-        say(f"{done.same} same, {done.changed} would change{skipped}")
+        print_text(f"{done.same} same, {done.changed} would change{skipped}")
     sys.exit(REFUSED if done.changed else 0)
 
 
@@ -216,11 +222,11 @@ def _same_file(file: Path, source: str) -> bool:
         return file.absolute() == Path(source)
 
 
-def _compared(file: Path, text: str, digest: str, now: api.PolicyText) -> tuple[str, str]:
+def _compare(file: Path, text: str, digest: str, now: api.PolicyText) -> tuple[str, str]:
     """What the file is to the policy in force: a word for JSON, and a sentence. ``digest``: what it means."""
     name, source = shown(str(file), 1000), shown(now.source, 1000)
     own, same = _same_file(file, now.source), digest == now.hash
-    in_force = f"{now.hash}, since {formats.local(now.since)}"
+    in_force = f"{now.hash}, since {formats.time(now.since)}"
     if own and text == now.text:
         return "in-force", f"{name} is the policy in force ({in_force}), unchanged since it was loaded."
     if own and same:
@@ -233,26 +239,26 @@ def _compared(file: Path, text: str, digest: str, now: api.PolicyText) -> tuple[
     return "other", f"{name} ({digest}) is not in force. In force: {source} ({in_force})."
 
 
-_QUESTION = ("device", "via", "transport", "external_port", "internal_client", "internal_port", "remote")
+_REQUEST_FIELDS = ("device", "via", "transport", "external_port", "internal_client", "internal_port", "remote")
 
 
-def _question(record: DecisionRecord) -> str:
-    words_of_it = asked_words(
+def _format_record(record: DecisionRecord) -> str:
+    words_of_it = format_request_parts(
         record.action, record.transport, record.external_port, record.internal_client, record.internal_port
     )
-    return f"{shown(record.device, formats.WHO)} {shown(record.via, 12)} {words_of_it}"
+    return f"{shown(record.device, formats.LONGEST_DEVICE)} {shown(record.via, 12)} {words_of_it}"
 
 
-def _answer(answer: Any) -> str:
+def _format_answer(answer: Any) -> str:
     lease = f" {formats.duration(answer.lease_s)}" if answer.lease_s is not None else ""
-    return f"{painted(answer.verdict, VERDICTS.get(answer.verdict))}{lease}"
+    return f"{paint(answer.verdict, VERDICTS.get(answer.verdict))}{lease}"
 
 
-def _records(gateway: DaemonClient, wanted: Mapping[str, object]) -> Iterator[DecisionRecord]:
+def _records(daemon: DaemonClient, wanted: Mapping[str, object]) -> Iterator[DecisionRecord]:
     """Every recorded decision, newest first, a page at a time."""
     before: str | None = None
     while True:
-        body = gateway.ask("GET", "/v1/decisions", query={**wanted, "limit": PAGE, "before": before})
+        body = daemon.request("GET", "/v1/decisions", query={**wanted, "limit": PAGE, "before": before})
         page = msgspec.json.decode(body, type=list[api.Decision])
         yield from map(_record, page)
         if len(page) < PAGE:

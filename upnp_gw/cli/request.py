@@ -13,7 +13,7 @@ import click
 
 from upnp_gw.cli import formats
 from upnp_gw.cli.parameters import PORT, Seconds
-from upnp_gw.cli.terminal import BAD, painted, say
+from upnp_gw.cli.terminal import BAD, paint, print_text
 from upnp_gw.model.mapping import IPAddress, Transport, Via
 from upnp_gw.text.escape import shown
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from upnp_gw.client.mapping_request import MappingLease, RequestedMapping
     from upnp_gw.client.options import ClientOptions
 
-REFUSED, NOBODY = 1, 3
+REFUSED, NO_GATEWAY = 1, 3
 VIAS = {"pcp": Via.PCP, "natpmp": Via.NATPMP, "igd": Via.IGD2}
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
     try:
-        found = formats.seconds(value)
+        found = formats.parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if not 1 <= found <= 366 * 86400:
@@ -94,7 +94,7 @@ def request(
 
     version = 6 if ipv6 else 4
     asked = [(Transport(transport), port)] if transport is not None and port is not None else None
-    wanted = asked or _choose(chosen)
+    wanted = asked or _choose_listeners(chosen)
     wishes = [
         RequestedMapping(way, number, number if ipv6 else external or number, ttl, version)
         for way, number in wanted
@@ -108,11 +108,17 @@ def request(
     )
     if not wishes:
         return
-    teller = _Teller(as_json)
-    sys.exit(_run(_hold(options, wishes, teller) if hold else _once(options, wishes, release, teller)))
+    teller = _Output(as_json)
+    sys.exit(
+        _run(
+            _hold_until_stopped(options, wishes, teller)
+            if hold
+            else _request_once(options, wishes, release, teller)
+        )
+    )
 
 
-class _Teller:
+class _Output:
     """Results on stdout, one a line; complaints on stderr. Text of the gateway's is escaped."""
 
     def __init__(self, as_json: bool) -> None:
@@ -160,12 +166,12 @@ class _Teller:
             click.echo(json.dumps(told), err=True)
         else:
             what = "refused" if refused else "no gateway"
-            say(f"{requested.transport} {requested.port}: {painted(what, BAD)}: {via}{words_of}", err=True)
-        return REFUSED if refused else NOBODY
+            print_text(f"{requested.transport} {requested.port}: {paint(what, BAD)}: {via}{words_of}", err=True)
+        return REFUSED if refused else NO_GATEWAY
 
 
-async def _once(
-    options: "ClientOptions", wishes: Sequence["RequestedMapping"], release: bool, teller: _Teller
+async def _request_once(
+    options: "ClientOptions", wishes: Sequence["RequestedMapping"], release: bool, teller: _Output
 ) -> int:
     """One after the other, as a client of a gateway should (RFC 6886 section 3.1)."""
     from upnp_gw.client.ask import first_answer, let_go
@@ -185,7 +191,9 @@ async def _once(
     return worst
 
 
-async def _hold(options: "ClientOptions", wishes: Sequence["RequestedMapping"], teller: _Teller) -> int:
+async def _hold_until_stopped(
+    options: "ClientOptions", wishes: Sequence["RequestedMapping"], teller: _Output
+) -> int:
     from upnp_gw.client.hold import LeaseHolder
     from upnp_gw.client.mapping_request import NoAnswer, RequestRefused
 
@@ -205,7 +213,7 @@ async def _hold(options: "ClientOptions", wishes: Sequence["RequestedMapping"], 
     return max(await asyncio.gather(*(keep(requested) for requested in wishes)))
 
 
-def _choose(chosen: str | None) -> list[tuple[Transport, int]]:
+def _choose_listeners(chosen: str | None) -> list[tuple[Transport, int]]:
     """What is listened on, as far as the user says yes to it: in the list given, or one question for each."""
     from upnp_gw.client.listening import of_this_host
 
@@ -218,7 +226,7 @@ def _choose(chosen: str | None) -> list[tuple[Transport, int]]:
             raise click.UsageError(f"nobody listens on {', '.join(sorted(unknown))}; there is: {there}")
         return [(one.transport, one.port) for one in found if str(one) in wanted]
     if not found:
-        say("nothing listens for other hosts here", err=True)
+        print_text("nothing listens for other hosts here", err=True)
     return [(one.transport, one.port) for one in found if click.confirm(f"open {one}?", default=False, err=True)]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from upnp_gw.cli.parameters import HTTP_PORT
-from upnp_gw.cli.terminal import say
+from upnp_gw.cli.terminal import print_text
 from upnp_gw.config.file import Settings, load
 from upnp_gw.config.settings import Config, check_links
 from upnp_gw.model.errors import ConfigError
@@ -63,14 +63,14 @@ def run(config_file: Path | None, **given: object) -> None:
     try:
         config, chosen, missing = configure(config_file, options)
         for sentence in (*chosen, *missing):
-            say(sentence)
+            print_text(sentence)
         from upnp_gw.daemon import run_daemon
 
         if sys.__stderr__ is not None:
             faulthandler.enable(sys.__stderr__)  # libnftables is C: if it crashes, the log has a trace
         code = run_daemon(config, chosen)
     except ConfigError as error:
-        say(f"upnp-gw: {shown(str(error), 1000)}", err=True)
+        print_text(f"upnp-gw: {shown(str(error), 1000)}", err=True)
         sys.exit(CONFIG_ERROR)
     sys.exit(code)
 
@@ -80,7 +80,7 @@ def is_emulator(given: Settings) -> bool:
     return given.get("backend") == "memory" and tuple(given.get("lan", ())) == ("lo",)
 
 
-def emulated(given: Settings) -> tuple[Settings, tuple[str, ...]]:
+def emulator_defaults(given: Settings) -> tuple[Settings, tuple[str, ...]]:
     """The emulator's defaults: a WAN that is always up, and an external address."""
     chosen: Settings = {}
     if "wan" not in given:
@@ -97,17 +97,17 @@ def configure(
 
     Raises ConfigError.
     """
-    from upnp_gw.config.interface_detection import check_apart, detect, look
+    from upnp_gw.config.interface_detection import check_apart, detect, read_interfaces
 
     where = str(config_file) if config_file is not None else "command line"
     try:
-        interfaces, routes = look()
+        interfaces, routes = read_interfaces()
     except OSError as error:
         raise ConfigError("network interfaces", "", f"cannot be read: {error.strerror}") from None
 
     def choose(given: Settings) -> tuple[Settings, tuple[str, ...]]:
         if is_emulator(given):
-            return emulated(given)
+            return emulator_defaults(given)
         try:
             found = detect(interfaces, routes, wan=given.get("wan"), lan=given.get("lan", ()))
         except ConfigError as error:

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from upnp_gw.cli.terminal import HEADING, UNLIMITED, painted, wrapped
+from upnp_gw.cli.terminal import HEADING, UNLIMITED, paint, wrap
 from upnp_gw.text.escape import cut, width
 
 Row = TypeVar("Row")
 GAP = "  "
 INDENT = "    "
-NARROWEST = 60
+MIN_LINE = 60
 """Columns that a line below a row may have on a narrower terminal too: an IPv6 address and a port fit."""
-NEEDED = 7
+KEEP_BELOW = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Column(Generic[Row]):
 
 
 @dataclass(slots=True)
-class _Drawn(Generic[Row]):
+class _DrawnColumn(Generic[Row]):
     """A column and its cells. Cells wider than ``width`` stand below their row, or are cut; 0: all stand below."""
 
     column: Column[Row]
@@ -75,7 +75,7 @@ class _Drawn(Generic[Row]):
 
 def table(columns: Sequence[Column[Row]], rows: Sequence[Row], most: int) -> list[str]:
     """The lines of the table, the title first, none wider than ``most`` (60 at least) columns."""
-    every = [_Drawn(column, [column.cell(row) for row in rows]) for column in columns]
+    every = [_DrawnColumn(column, [column.cell(row) for row in rows]) for column in columns]
     if most >= UNLIMITED:
         for column in every:
             column.cells = [cell or "-" for cell in column.cells]
@@ -87,13 +87,13 @@ def table(columns: Sequence[Column[Row]], rows: Sequence[Row], most: int) -> lis
         least = min(beside, key=lambda column: (not column.all_below, column.column.keep))
         beside.remove(least)
         least.width = 0
-        if least.column.keep < NEEDED and not least.column.needed:
+        if least.column.keep < KEEP_BELOW and not least.column.needed:
             left_out.add(least.column.title)
     _narrow(beside, most)
     return _lines([column for column in filled if column.column.title not in left_out], rows, most)
 
 
-def _narrow(drawn: Sequence[_Drawn[Row]], most: int) -> None:
+def _narrow(drawn: Sequence[_DrawnColumn[Row]], most: int) -> None:
     """Takes from the widest text until it fits; where that is too little, the widest addresses stand below."""
     full = [(column, column.width) for column in drawn if column.column.below is None]
     if not _narrowed([column for column, _ in full], drawn, most):
@@ -103,7 +103,7 @@ def _narrow(drawn: Sequence[_Drawn[Row]], most: int) -> None:
         _narrowed([column for column, _ in full], drawn, most)
 
 
-def _narrowed(able: Sequence[_Drawn[Row]], drawn: Sequence[_Drawn[Row]], most: int) -> bool:
+def _narrowed(able: Sequence[_DrawnColumn[Row]], drawn: Sequence[_DrawnColumn[Row]], most: int) -> bool:
     """Narrows those of the columns that are able to; True: all of them fit now."""
     while _total(column.width for column in drawn) > most:
         widest = max(able, key=lambda column: (column.next_narrower < column.width, column.width), default=None)
@@ -118,10 +118,10 @@ def _total(widths: Iterable[int]) -> int:
     return sum(beside) + len(GAP) * (len(beside) - 1)
 
 
-def _lines(drawn: Sequence[_Drawn[Row]], rows: Sequence[Row], most: int) -> list[str]:
+def _lines(drawn: Sequence[_DrawnColumn[Row]], rows: Sequence[Row], most: int) -> list[str]:
     beside = [column for column in drawn if column.width]
     *titles, last = (_placed(column.column.title, column) for column in beside)
-    lines = [GAP.join(painted(title, HEADING) for title in (*titles, last.rstrip()))]
+    lines = [GAP.join(paint(title, HEADING) for title in (*titles, last.rstrip()))]
     for at, row in enumerate(rows):
         cells, below = [], []
         for column in drawn:
@@ -132,13 +132,13 @@ def _lines(drawn: Sequence[_Drawn[Row]], rows: Sequence[Row], most: int) -> list
             if column.width:
                 placed = _placed(cell, column)
                 style = column.column.style(row) if column.column.style else None
-                cells.append(placed.replace(cell, painted(cell, style), 1) if style and cell in placed else placed)
+                cells.append(placed.replace(cell, paint(cell, style), 1) if style and cell in placed else placed)
         lines.append(GAP.join(cells).rstrip())
-        lines += _below(below, max(most, NARROWEST))
+        lines += _below(below, max(most, MIN_LINE))
     return lines
 
 
-def _placed(cell: str, column: _Drawn[Row]) -> str:
+def _placed(cell: str, column: _DrawnColumn[Row]) -> str:
     text = cut(cell, column.width)
     blank = " " * (column.width - width(text))
     return blank + text if column.column.right else text + blank
@@ -151,5 +151,5 @@ def _below(parts: Iterable[str], most: int) -> list[str]:
         if lines and width(lines[-1]) + len(GAP) + width(part) <= most:
             lines[-1] += GAP + part
         else:
-            lines += wrapped(part, most, INDENT + "  ", INDENT)
+            lines += wrap(part, most, INDENT + "  ", INDENT)
     return lines

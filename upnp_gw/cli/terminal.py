@@ -16,13 +16,13 @@ import click
 
 from upnp_gw.text.escape import cut, width
 
-COLUMNS = 80
+DEFAULT_COLUMNS = 80
 """Of a terminal that does not say how wide it is."""
 UNLIMITED = 1_000_000
 """Columns where the output is no terminal."""
-WHOLE = 2000
+LONGEST_TEXT = 2000
 """Most columns of a text of ours that wraps: no address in it is cut."""
-LEAST = 40
+NARROWEST = 40
 """A narrower terminal gets text of this width."""
 
 GOOD, CAUTION, BAD, HEADING = "good", "caution", "bad", "heading"
@@ -42,19 +42,19 @@ GLUE = "\x00"
 """Stands for a space at which no line ends. No text has it: controls are escaped."""
 
 
-def columns_of_terminal() -> int:
+def table_columns() -> int:
     """The width of the output: COLUMNS, the terminal's, or UNLIMITED where it is no terminal."""
-    return shutil.get_terminal_size((COLUMNS if sys.stdout.isatty() else UNLIMITED, 24)).columns
+    return shutil.get_terminal_size((DEFAULT_COLUMNS if sys.stdout.isatty() else UNLIMITED, 24)).columns
 
 
-def columns_of_sentences(*, err: bool = False) -> int:
+def text_columns(*, err: bool = False) -> int:
     """The width of the terminal that a sentence goes to; UNLIMITED where it is none, whatever COLUMNS says."""
     stream = sys.stderr if err else sys.stdout
-    return shutil.get_terminal_size((COLUMNS, 24)).columns if stream.isatty() else UNLIMITED
+    return shutil.get_terminal_size((DEFAULT_COLUMNS, 24)).columns if stream.isatty() else UNLIMITED
 
 
 @cache
-def _unbroken() -> re.Pattern[str]:
+def _unbroken_text() -> re.Pattern[str]:
     """Text to be pasted as a whole: what stands in backticks, and a command of ours with options and arguments."""
     from upnp_gw.cli import COMMANDS
 
@@ -62,36 +62,36 @@ def _unbroken() -> re.Pattern[str]:
     return re.compile(rf"`[^`]*`|(?:sudo )?upnp-gw (?:{_OPTION} )*(?:{names})\b(?: (?:{_OPTION}|{_ARGUMENT}))*")
 
 
-def glued(text: str) -> str:
+def glue(text: str) -> str:
     """The text with no place to break a line."""
     return text.replace(" ", GLUE)
 
 
-def wrapped(text: str, most: int, further: str = "", first: str = "", *, whole: bool = False) -> list[str]:
+def wrap(text: str, most: int, further: str = "", first: str = "", *, whole: bool = False) -> list[str]:
     """The text in lines of at most ``most`` columns, broken at spaces; ``first`` and ``further`` begin the lines.
 
     A command and a path are not broken: one wider than a line stands whole on its own. So does every word, with
     ``whole``; else a word wider than a line is broken.
     """
-    most = max(most, LEAST)
+    most = max(most, NARROWEST)
     if _width(first) + _width(text) <= most:
         return [(first + text.replace(GLUE, " ")).rstrip()]
     lines: list[str] = []
     line, begins = first, True
-    for word in _unbroken().sub(lambda found: glued(found[0]), text).split(" "):
+    for word in _unbroken_text().sub(lambda found: glue(found[0]), text).split(" "):
         if not begins and _width(line) + 1 + _width(word) > most:
             lines.append(line)
-            line, begins = _indent(further, word, most) if whole or _pasted(word) else further, True
+            line, begins = _indent(further, word, most) if whole or _is_unbroken(word) else further, True
         line += word if begins else " " + word
         begins = False
-        while not whole and not _pasted(word) and _width(line) > most:
-            head = _head(line, most)
+        while not whole and not _is_unbroken(word) and _width(line) > most:
+            head = _that_fits(line, most)
             lines.append(head)
             line = word = further + line[len(head) :]
     return [each.replace(GLUE, " ").rstrip() for each in [*lines, line]]
 
 
-def _pasted(word: str) -> bool:
+def _is_unbroken(word: str) -> bool:
     return GLUE in word or "/" in word
 
 
@@ -100,7 +100,7 @@ def _indent(further: str, word: str, most: int) -> str:
     return further if further.strip() else further[: max(0, most - _width(word))]
 
 
-def _head(text: str, most: int) -> str:
+def _that_fits(text: str, most: int) -> str:
     """As many of the first characters as fit."""
     return text[: len(cut(text + "  ", most + 1)) - 1]
 
@@ -109,21 +109,21 @@ def _width(text: str) -> int:
     return width(click.unstyle(text))
 
 
-def folded(label: str, text: str, most: int, room: int, *, whole: bool = False) -> list[str]:
+def wrap_labelled(label: str, text: str, most: int, room: int, *, whole: bool = False) -> list[str]:
     """The text beside its label, which has ``room`` columns."""
     indent = " " * (room + 1)
-    return wrapped(text, most, indent, f"{label:<{room}} ", whole=whole)
+    return wrap(text, most, indent, f"{label:<{room}} ", whole=whole)
 
 
-def say(text: str, *, further: str = "    ", err: bool = False) -> None:
+def print_text(text: str, *, further: str = "    ", err: bool = False) -> None:
     """Prints a sentence, wrapped to the terminal that it goes to."""
-    click.echo("\n".join(wrapped(text, columns_of_sentences(err=err), further)), err=err)
+    click.echo("\n".join(wrap(text, text_columns(err=err), further)), err=err)
 
 
 # -- colour
 
 
-def painted(text: str, style: str | None) -> str:
+def paint(text: str, style: str | None) -> str:
     """The text in the colour of a style, where the command is to print in colour."""
     return click.style(text, **STYLES[style]) if style and text and _in_colour() else text
 
@@ -135,19 +135,19 @@ def _in_colour() -> bool:
     return sys.stdout.isatty() if context.color is None else context.color
 
 
-def first_word(line: str, style: str | None) -> str:
+def _paint_word(line: str, style: str | None) -> str:
     """The line with its first word in the colour of a style."""
     word = line.lstrip(" ").split(" ", 1)[0]
-    return line.replace(word, painted(word, style), 1) if word else line
+    return line.replace(word, paint(word, style), 1) if word else line
 
 
-def beginning(lines: Iterable[str], style: str | None) -> list[str]:
+def paint_first(lines: Iterable[str], style: str | None) -> list[str]:
     """The lines, the first word of the first of them painted."""
     first, *rest = lines
-    return [first_word(first, style), *rest]
+    return [_paint_word(first, style), *rest]
 
 
-def colour_wanted(choice: str, environ: Mapping[str, str]) -> bool | None:
+def colour_choice(choice: str, environ: Mapping[str, str]) -> bool | None:
     """True, False, or None: on terminals alone. NO_COLOR: see no-color.org; TERM=dumb shows no colours."""
     if choice != "auto":
         return choice == "always"
@@ -156,7 +156,7 @@ def colour_wanted(choice: str, environ: Mapping[str, str]) -> bool | None:
 
 def _choose_colour(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if value is not None:
-        ctx.color = colour_wanted(value, os.environ)
+        ctx.color = colour_choice(value, os.environ)
         ctx.find_root().color = ctx.color
 
 
@@ -179,7 +179,7 @@ class Formatter(click.HelpFormatter):
     """Help with its headings in bold."""
 
     def write_heading(self, heading: str) -> None:
-        self.write(f"{'':>{self.current_indent}}{painted(heading + ':', HEADING)}\n")
+        self.write(f"{'':>{self.current_indent}}{paint(heading + ':', HEADING)}\n")
 
     def write_text(self, text: str) -> None:
         """Paragraphs, wrapped; one that begins with ``\\b`` stays as it is, as click has it."""
@@ -189,7 +189,7 @@ class Formatter(click.HelpFormatter):
                 self.write("\n")
             first, _, rest = paragraph.partition("\n")
             kept = rest.split("\n") if first.strip() == "\b" else None
-            lines = kept or wrapped(" ".join(paragraph.split()), self.width - len(indent))
+            lines = kept or wrap(" ".join(paragraph.split()), self.width - len(indent))
             for line in lines:
                 self.write(f"{indent}{line}\n")
 
@@ -200,16 +200,16 @@ class Context(click.Context):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         if self.parent is None:
-            self.color = colour_wanted("auto", os.environ)  # --help may come before --color is looked at
+            self.color = colour_choice("auto", os.environ)  # --help may come before --color is looked at
 
 
-def prepared(command: click.Command) -> click.Command:
+def prepare(command: click.Command) -> click.Command:
     """The command, and the commands of its group, with ``--color`` and headings in bold."""
     if command.context_class is not Context:
         command.context_class = Context
         command.params.append(colour_option(command=True))
         for below in command.commands.values() if isinstance(command, click.Group) else ():
-            prepared(below)
+            prepare(below)
     return command
 
 
@@ -231,5 +231,5 @@ def _show_usage(error: click.UsageError, context: click.Context) -> None:
 
 
 def _show_message(error: click.ClickException) -> None:
-    lines = wrapped(f"Error: {error.format_message()}", columns_of_sentences(err=True), "  ")
-    click.echo("\n".join(beginning(lines, BAD)), err=True)
+    lines = wrap(f"Error: {error.format_message()}", text_columns(err=True), "  ")
+    click.echo("\n".join(paint_first(lines, BAD)), err=True)

@@ -5,8 +5,8 @@ import sys
 
 import click
 
-from upnp_gw.cli.client import REFUSED, DaemonClient, RequestProblem, talks
-from upnp_gw.cli.terminal import say
+from upnp_gw.cli.client import REFUSED, DaemonClient, RequestProblem, daemon_command
+from upnp_gw.cli.terminal import print_text
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.text.escape import shown
@@ -25,10 +25,10 @@ STAYS = "These stay: configuration, policy, state directory (/var/lib/upnp-gw), 
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@talks
-def uninstall(gateway: DaemonClient, as_json: bool, yes: bool) -> None:
+@daemon_command
+def uninstall(daemon: DaemonClient, as_json: bool, yes: bool) -> None:
     """Remove the nftables table of upnp-gw. The daemon must be stopped."""
-    if gateway.running():
+    if daemon.running():
         raise RequestProblem(
             {"error": "running", "message": "upnp-gw is running and would install it again; stop it first"}
         )
@@ -46,20 +46,20 @@ def uninstall(gateway: DaemonClient, as_json: bool, yes: bool) -> None:
         if as_json:
             click.echo(json.dumps({"error": "backend-failed", "message": str(error)}), err=True)
         else:
-            say(f"upnp-gw: {shown(str(error), 400)}", err=True)
+            print_text(f"upnp-gw: {shown(str(error), 400)}", err=True)
         sys.exit(REFUSED)
     if as_json:
         click.echo(json.dumps({"removed": there_was}))
         return
-    say("The table of upnp-gw is removed." if there_was else "There is no table of upnp-gw.")
+    print_text("The table of upnp-gw is removed." if there_was else "There is no table of upnp-gw.")
     if mode is FirewallMode.ROUTER:
         click.echo("Forwarding is off.")
-    say(STAYS, further="")
+    print_text(STAYS, further="")
 
 
 def _confirm(mode: FirewallMode) -> None:
     """Asks for confirmation. Raises UsageError without a terminal."""
-    say(f"{REMOVES[mode]} {STAYS}", further="", err=True)
+    print_text(f"{REMOVES[mode]} {STAYS}", further="", err=True)
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to confirm at; use: upnp-gw uninstall --yes")
     click.confirm("Go on?", abort=True, err=True)

@@ -156,15 +156,15 @@ def _settings(where: str, found: Mapping[str, object]) -> Settings:
     settings: Settings = {}
     for name, table in found.items():
         if name not in KEYS:
-            raise ConfigError(where, name, _unknown(name, KEYS, "tables"))
+            raise ConfigError(where, name, _unknown_word(name, KEYS, "tables"))
         if not isinstance(table, dict):
             problem = f"got {toml_text.found(table)}; accepted: a table, such as [{name}] on a line of its own"
             raise ConfigError(where, name, problem)
         for key, value in table.items():
             known = KEYS[name].get(key)
             if known is None:
-                raise ConfigError(where, f"{name}.{key}", _unknown(key, KEYS[name], f"keys of [{name}]"))
-            settings[known.field] = _parsed(where, f"{name}.{key}", known, value, f"{key} = {known.example}")
+                raise ConfigError(where, f"{name}.{key}", _unknown_word(key, KEYS[name], f"keys of [{name}]"))
+            settings[known.field] = _parse(where, f"{name}.{key}", known, value, f"{key} = {known.example}")
     return settings
 
 
@@ -172,13 +172,13 @@ def read_options(options: Mapping[str, object]) -> Settings:
     """The settings of the command line: ``--lan`` -> value. Those that are None or empty were not given."""
     by_option = {key.option: key for table in KEYS.values() for key in table.values() if key.option}
     return {
-        by_option[option].field: _parsed(option, "", by_option[option], value, _given(by_option[option]))
+        by_option[option].field: _parse(option, "", by_option[option], value, _option_example(by_option[option]))
         for option, value in options.items()
         if value is not None and value != ()
     }
 
 
-def _given(key: Key) -> str:
+def _option_example(key: Key) -> str:
     """An option as somebody would give it: ``--lan br-lan``."""
     value = _example(key)
     return key.option if isinstance(value, bool) else f"{key.option} {value}"
@@ -190,7 +190,7 @@ def _example(key: Key) -> object:
     return value[0] if isinstance(value, list) else value
 
 
-def _parsed(where: str, key: str, known: Key, value: object, example: str) -> Any:
+def _parse(where: str, key: str, known: Key, value: object, example: str) -> Any:
     try:
         return known.parse(value)
     except values.InvalidValue as rejected:
@@ -201,7 +201,7 @@ def _parsed(where: str, key: str, known: Key, value: object, example: str) -> An
         raise ConfigError(where, key, f"got {told(value)}; accepted: {rejected}, such as {example}") from None
 
 
-def _unknown(word: str, known: Iterable[str], what: str) -> str:
+def _unknown_word(word: str, known: Iterable[str], what: str) -> str:
     from difflib import get_close_matches  # only ever needed for a mistake
 
     near = get_close_matches(word, known, n=1, cutoff=0.6)
@@ -222,10 +222,10 @@ def load(
     text = _read(path) if path is not None else ""
     with located(text, where):
         given = {**(_settings_at(path, text) if path is not None else {}), **read_options(options)}
-        return _configured(given, where, detect)
+        return _configure(given, where, detect)
 
 
-def _configured(given: Settings, where: str, detect: Detect) -> tuple[Config, tuple[str, ...], Settings]:
+def _configure(given: Settings, where: str, detect: Detect) -> tuple[Config, tuple[str, ...], Settings]:
     if given.keys() >= {"lan", "wan"}:
         check(Config(**given), where)  # a mistake in writing is told before one on the machine
     found, why = detect(given)

@@ -1,6 +1,6 @@
 """Which interface is the WAN and which the LAN, where the operator does not say; which choice is refused (SR-4).
 
-``detect`` is a pure function over what ``look`` asked of the kernel, before the event loop starts.
+``detect`` is a pure function over what ``read_interfaces`` asked of the kernel, before the event loop starts.
 """
 
 import re
@@ -14,7 +14,7 @@ from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.network import PRIVATE, Link, private_external
 from upnp_gw.system.rtnetlink_socket import Rtnetlink
 
-__all__ = ["DefaultRoute", "Detected", "Interface", "check_apart", "detect", "look", "private_external"]
+__all__ = ["DefaultRoute", "Detected", "Interface", "check_apart", "detect", "private_external", "read_interfaces"]
 
 WHERE = "network interfaces"
 
@@ -190,7 +190,7 @@ def _segment(name: str, interfaces: Sequence[Interface]) -> set[str]:
     return found
 
 
-def look() -> tuple[tuple[Interface, ...], tuple[DefaultRoute, ...]]:
+def read_interfaces() -> tuple[tuple[Interface, ...], tuple[DefaultRoute, ...]]:
     """Interfaces and default routes of this net namespace. Raises OSError where netlink is not to be had."""
     with Rtnetlink() as kernel:
         links, addresses, routes = kernel.links(), kernel.addresses(), kernel.default_routes()

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from msgspec import structs
 
 from upnp_gw import api
-from upnp_gw.control.serialize import Serializer, question_told
+from upnp_gw.control.serialize import Serializer, to_question
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.operator_question import questions_waiting
@@ -35,13 +35,13 @@ Shown = Callable[[Mapping], api.Mapping]
 Ending = Callable[[Decider, Transaction, str], None]
 
 
-LOOK_S = 60.0
+SWEEP_S = 60.0
 """How often it is looked for rules that have ended; what they granted is decided again at their end in any case."""
 LONGEST_NUMBER = 12
 log = logging.getLogger(__name__)
 
 
-class _Gone(Exception):
+class _QuestionClosed(Exception):
     """The question was answered or changed before its answer was processed."""
 
     def __init__(self, problem: api.Problem) -> None:
@@ -158,7 +158,7 @@ class DeviceCommands:
 
     async def queue(self) -> list[api.Question]:
         proposals = self._proposals
-        return [question_told(question, proposals) for question in self._waiting()]
+        return [to_question(question, proposals) for question in self._waiting()]
 
     async def approve(self, number: str, asked: api.Approve) -> api.Approved | api.Problem:
         question = self._asked(number)
@@ -201,7 +201,7 @@ class DeviceCommands:
     async def keep(self) -> None:
         """Takes rules out of the machine-owned file when they end, for as long as the gateway runs."""
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(SWEEP_S)
             await self.sweep()
 
     async def sweep(self) -> None:
@@ -295,12 +295,12 @@ class DeviceCommands:
 
         def checked() -> ManagedChange:
             if isinstance(found := self._asked(str(question.number)), api.Problem):
-                raise _Gone(found)
+                raise _QuestionClosed(found)
             return make()
 
         try:
             return await self._change(checked)
-        except _Gone as gone:
+        except _QuestionClosed as gone:
             return gone.problem
 
     async def _open(self, question: Question) -> tuple[api.Mapping | None, str | None, api.Holder | None]:

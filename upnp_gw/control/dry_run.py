@@ -36,11 +36,11 @@ def request_of(wanted: api.Trial, source: Source, target: IPAddress) -> MapReque
     )
 
 
-def by_policy(policy: Policy, wanted: api.Trial, where: str) -> api.Explained:
+def try_by_policy(policy: Policy, wanted: api.Trial, where: str) -> api.Explained:
     """Tried by a policy alone, in the scene of a ``[[test]]``: what is left open is filled in favour of the
     request. Raises ConfigError where there is no such device in the file."""
     facts, request = cases.scene(policy, _case(policy, wanted, where), where)
-    return explained(explain(policy, facts, request), facts, request)
+    return to_explained(explain(policy, facts, request), facts, request)
 
 
 def _case(policy: Policy, wanted: api.Trial, where: str) -> Case:
@@ -76,7 +76,7 @@ def _case(policy: Policy, wanted: api.Trial, where: str) -> Case:
     )
 
 
-def explained(
+def to_explained(
     found: Explanation,
     facts: Facts,
     request: MapRequest,
@@ -91,8 +91,8 @@ def explained(
         refusal=refusal.value if refusal else None,
         rule=verdict.rule,
         reasons=[*verdict.reasons, *([busy.reason] if busy else [])],
-        forbids=rules(found.forbids),
-        grants=rules(found.grants),
+        forbids=to_rules(found.forbids),
+        grants=to_rules(found.grants),
         names=list(found.names),
         lease_s=found.lease_s,
         policy=verdict.policy,
@@ -101,5 +101,5 @@ def explained(
     )
 
 
-def rules(found: tuple[RuleTrace, ...]) -> list[api.Rule]:
+def to_rules(found: tuple[RuleTrace, ...]) -> list[api.Rule]:
     return [api.Rule(name=r.name, effect=r.effect.value, why=r.why, concerns=r.concerns) for r in found]

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 Count = Callable[[bool], Awaitable[None]]
 """``Upkeep.count``: a fresh reading of the counters, with who talks through what."""
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
-PROBED_MOST = 64
+MAX_PROBED = 64
 """Devices that are asked whether they are there, at once."""
 
 
@@ -133,7 +133,7 @@ class EvidenceCommands:
             if all(book.devices[i].last_seen <= since for i in named[device.name] if i in book.devices)
             for neighbour in around.neighbours.all()
             if around.name_of(neighbour) in named[device.name] or neighbour.address in device.addresses
-        ][:PROBED_MOST]
+        ][:MAX_PROBED]
         answers = await asyncio.gather(
             *(self._probe(neighbour.address, neighbour.interface) for neighbour in silent), return_exceptions=True
         )

@@ -10,7 +10,7 @@ from typing import Literal
 
 from upnp_gw import __version__, api
 from upnp_gw.config.settings import Config
-from upnp_gw.control.serialize import Serializer, address_of, contests_told, incident_told
+from upnp_gw.control.serialize import Serializer, contest_sentences, incident_sentence, parse_address
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.firewall.libnftables import described
@@ -212,7 +212,7 @@ class GatewayOperator:
         found += [
             *same_prefixes(network.lans),
             *on_other_lans(self._decider.policy, network, self._around.neighbours),
-            *contests_told(self._around.contests()),
+            *contest_sentences(self._around.contests()),
         ]
         if not network.external:
             found.append("the WAN has no external IPv4 address")
@@ -222,13 +222,13 @@ class GatewayOperator:
         found += self._store.problems
         if self.told.config.policy is None:
             found.append("no policy file: the built-in home policy limits an infected device, it does not stop it")
-        found += [f"incident: {incident_told(incident)}" for incident in self._decider.history.incidents(now)]
+        found += [f"incident: {incident_sentence(incident)}" for incident in self._decider.history.incidents(now)]
         return found
 
     def _devices(self, wanted: str) -> tuple[str, ...]:
         """A device's identifiers in the audit log, by its name in the policy or as given, with those from when the
         gateway served another number of LANs."""
-        named, address = self._decider.policy.devices.get(wanted), address_of(wanted)
+        named, address = self._decider.policy.devices.get(wanted), parse_address(wanted)
         if named is not None:
             found = ids_of(named, self._around.network.lan_names)
         else:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, ip_address
 
 from upnp_gw import api
-from upnp_gw.control.dry_run import explained, request_of, rules
+from upnp_gw.control.dry_run import request_of, to_explained, to_rules
 from upnp_gw.control.serialize import Serializer
 from upnp_gw.engine.audit import NotReplayable, asked
 from upnp_gw.engine.gateway import Gateway
@@ -81,8 +81,8 @@ class PolicyCommands:
             refusal=record.refusal,
             rule=record.rule,
             reasons=list(record.reasons),
-            forbids=rules(found.forbids if found else ()),
-            grants=rules(found.grants if found else ()),
+            forbids=to_rules(found.forbids if found else ()),
+            grants=to_rules(found.grants if found else ()),
             names=list(found.names if found else ()),
             lease_s=record.lease_s,
             policy=record.policy,
@@ -105,7 +105,7 @@ class PolicyCommands:
         busy = answer.planned if isinstance(answer.planned, NotPlanned) else None
         found = explain(self._decider.policy, answer.facts, answer.request)
         holder = self._telling.holder(busy.holder) if busy else None
-        return explained(found, answer.facts, answer.request, busy, holder)
+        return to_explained(found, answer.facts, answer.request, busy, holder)
 
     def _source(self, wanted: api.Trial) -> Source | api.Problem:
         """Where the one who is said to ask would ask from."""

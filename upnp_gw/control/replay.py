@@ -58,7 +58,7 @@ def replay(policy: Policy, records: Iterable[DecisionRecord]) -> Replayed:
         verdict = decide(policy, facts, request)
         lease_s = None if verdict.clamps is None else lifetime_s(request, verdict.clamps)
         now = ReplayedAnswer(verdict.outcome.value, verdict.rule, lease_s, verdict.reasons[-1])
-        was = _was(record)
+        was = _recorded_answer(record)
         if was.seen == now.seen:
             done.same += record.count
             continue
@@ -72,7 +72,7 @@ def replay(policy: Policy, records: Iterable[DecisionRecord]) -> Replayed:
     return done
 
 
-def _was(record: DecisionRecord) -> ReplayedAnswer:
+def _recorded_answer(record: DecisionRecord) -> ReplayedAnswer:
     """What the gate said then: where the ledger was busy, it had said yes."""
     if record.verdict == "busy":
         return ReplayedAnswer("allow", record.rule, record.lease_s, record.reasons[-2])

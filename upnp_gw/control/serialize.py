@@ -55,7 +55,7 @@ class Serializer:
             external_port=row.key.external_port,
             internal_client=str(row.internal.address),
             internal_port=row.internal.port,
-            remote_host=_may_connect(row),
+            remote_host=_format_remotes(row),
             remote_port=row.key.remote_port or None,
             via=row.holds[0].via,
             vias=[hold.via for hold in row.holds],
@@ -124,7 +124,7 @@ class Serializer:
             case Decided():
                 return [self._event("decided", decision=self.decision(event.record))]
             case IncidentBegan(incident):
-                return [self._event("incident", why=incident_told(incident))]
+                return [self._event("incident", why=incident_sentence(incident))]
             case QuestionAsked(question, count):
                 return [self._event("question", why=f"question {question.number}; {api.questions_wait(count)}")]
             case PolicyChanged():
@@ -146,7 +146,7 @@ class Serializer:
         return name_of(policy, device, self._around.network.main_lan)
 
 
-def question_told(question: Question, proposals: OperatorRules) -> api.Question:
+def to_question(question: Question, proposals: OperatorRules) -> api.Question:
     """A question in the words of the API, with the rule that an approval would write."""
     asked, topic = question.request, question.topic
     return api.Question(
@@ -173,19 +173,19 @@ def question_told(question: Question, proposals: OperatorRules) -> api.Question:
     )
 
 
-def incident_told(incident: Incident) -> str:
+def incident_sentence(incident: Incident) -> str:
     """One sentence."""
     return f"{incident.device} was refused {len(incident.ports)} distinct ports ({incident.action})"
 
 
-def contests_told(contests: Sequence[AddressContest]) -> Iterator[str]:
+def contest_sentences(contests: Sequence[AddressContest]) -> Iterator[str]:
     """A sentence for each of the first contested addresses, and the number of further ones."""
-    yield from map(_contest_told, contests[:MOST_CONTESTS])
+    yield from map(_contest_sentence, contests[:MOST_CONTESTS])
     if len(contests) > MOST_CONTESTS:
         yield f"{len(contests) - MOST_CONTESTS} more addresses are claimed by several hosts"
 
 
-def _contest_told(contest: AddressContest) -> str:
+def _contest_sentence(contest: AddressContest) -> str:
     """A sentence about a contested address, with the command that settles it."""
     return (
         f"{contest.address} on {contest.interface} is claimed by {' and by '.join(contest.macs)}:"
@@ -194,29 +194,29 @@ def _contest_told(contest: AddressContest) -> str:
     )
 
 
-def _may_connect(row: Mapping) -> str | None:
+def _format_remotes(row: Mapping) -> str | None:
     """The remote hosts that may connect now, separated by spaces; None: anyone."""
     filters = row.filters_in_force if row.key.remote is None else ()
     if filters:
-        return " ".join(_peers(one) for one in filters)
-    return " ".join(map(_host, row.remotes)) if row.remotes != (None,) else None
+        return " ".join(_format_peers(one) for one in filters)
+    return " ".join(map(_format_host, row.remotes)) if row.remotes != (None,) else None
 
 
-def _peers(peers: RemotePeers) -> str:
+def _format_peers(peers: RemotePeers) -> str:
     """The hosts of a filter, with their port where it names one: ``203.0.113.5:5000``, ``[2001:db8::/32]:5000``."""
-    host = _host(peers.network)
+    host = _format_host(peers.network)
     if not peers.port:
         return host
     return f"[{host}]:{peers.port}" if peers.network.version == 6 else f"{host}:{peers.port}"
 
 
-def _host(remote: object) -> str:
+def _format_host(remote: object) -> str:
     """A remote host as it is shown: an address without the prefix length of one host."""
     text = str(remote)
     return text.removesuffix("/32") if "." in text else text.removesuffix("/128")
 
 
-def address_of(text: str) -> IPAddress | None:
+def parse_address(text: str) -> IPAddress | None:
     """The address that a text is; None: it is none."""
     try:
         return ip_address(text)

@@ -10,7 +10,7 @@ holders   who holds our ports
 from upnp_gw.api import Check
 from upnp_gw.config.settings import Config
 from upnp_gw.doctor.checks import judge
-from upnp_gw.doctor.inspection import look
+from upnp_gw.doctor.inspection import read_machine
 
 
 async def examine(config: Config, daemon_pid: int | None = None) -> list[Check]:
@@ -18,7 +18,7 @@ async def examine(config: Config, daemon_pid: int | None = None) -> list[Check]:
 
     ``daemon_pid``: the daemon that runs with this configuration; None: it is not started yet.
     """
-    return judge(await look(config, daemon_pid))
+    return judge(await read_machine(config, daemon_pid))
 
 
 __all__ = ["examine"]

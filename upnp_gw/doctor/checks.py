@@ -245,21 +245,21 @@ def ports(scene: MachineState) -> Iterator[Check]:
         places = [f"{holder.transport}/{holder.port}" for holder in held]
         yield warn(
             "ports",
-            f"{_told(places)} served by another upnp-gw (pid {pid}), which was not asked",
+            f"{_format_ports(places)} served by another upnp-gw (pid {pid}), which was not asked",
             f"upnp-gw doctor --runtime-dir DIR, with the DIR of pid {pid}; or stop it",
         )
     for holder in others:
         if holder.process != DAEMON:
-            yield _held(holder)
+            yield _foreign_holder(holder)
     if own:
         served = [f"{transport}/{port}" for transport, port in scene.served if (transport, port) in own]
-        yield ok("ports", f"{_told(served)} served by upnp-gw (pid {scene.daemon_pid})")
+        yield ok("ports", f"{_format_ports(served)} served by upnp-gw (pid {scene.daemon_pid})")
     taken = own | {(holder.transport, holder.port) for holder in others}
     if free := [f"{transport}/{port}" for transport, port in scene.served if (transport, port) not in taken]:
-        yield ok("ports", f"{_told(free)} free")
+        yield ok("ports", f"{_format_ports(free)} free")
 
 
-def _held(holder: PortHolder) -> Check:
+def _foreign_holder(holder: PortHolder) -> Check:
     """A port that somebody else holds."""
     where = f"{holder.transport}/{holder.port} on {shown(holder.address)}"
     who = shown(holder.process) if holder.process else "another process"
@@ -276,7 +276,7 @@ def _held(holder: PortHolder) -> Check:
     return fail("ports", f"{who} holds {where}", "stop it, or choose another: --http-port N")
 
 
-def _told(ports: Sequence[str]) -> str:
+def _format_ports(ports: Sequence[str]) -> str:
     """``udp/1900, udp/5351 and tcp/5000 are``."""
     *first, last = ports
     return f"{', '.join(first)} and {last} are" if first else f"{last} is"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from upnp_gw.config.interface_detection import DefaultRoute, Interface, check_apart
-from upnp_gw.config.interface_detection import look as interfaces
+from upnp_gw.config.interface_detection import read_interfaces as interfaces
 from upnp_gw.config.settings import Config, check_links
 from upnp_gw.doctor.holders import holders
 from upnp_gw.doctor.machine_state import MachineState, Multicast
@@ -28,7 +28,7 @@ BRIDGES = Path("/sys/class/net")
 SIOCGIFFLAGS, IFF_MULTICAST = 0x8913, 0x1000
 
 
-async def look(config: Config, daemon_pid: int | None = None) -> MachineState:
+async def read_machine(config: Config, daemon_pid: int | None = None) -> MachineState:
     """The machine at this moment. Takes as long as other gateways may take to answer, about 1.5 s."""
     links, routes = interfaces()
     served = [link for link in links if link.name in config.lan]
