@@ -25,7 +25,7 @@ CLEAR = PcpFilter(0, 0, ANY_IPV6)
 
 def reached(line: Line) -> list[tuple[str, int]]:
     """The remote hosts that may connect, by the kernel."""
-    forwards = (forward for forward, _ in line.gateway_fixture.firewall._until.values())
+    forwards = (forward for forward, _ in line.gateway_fixture.firewall.installed.values())
     return [(str(forward.remote), forward.remote_port) for forward in forwards]
 
 

@@ -46,7 +46,7 @@ def moves(home: GatewayFixture, gone: bool = True) -> None:
 def open_to(home: GatewayFixture) -> dict[int, str]:
     """External port -> internal endpoint, in the firewall."""
     now = home.clock.now.boot
-    return {f.external_port: str(f.internal) for f, until in home.firewall._until.values() if until > now}
+    return {f.external_port: str(f.internal) for f, until in home.firewall.installed.values() if until > now}
 
 
 @pytest.mark.parametrize("held", ASKS)

@@ -176,7 +176,7 @@ async def test_one_port_on_a_thousand_addresses_ends_at_the_cap_of_a_device(home
     replies = [await home.map(5000, client, via=Via.PCP, nonce=b"n" * 12) for client in clients]
     assert sum(isinstance(reply, Granted) for reply in replies) == 20
     assert {reply.refusal for reply in replies if isinstance(reply, Refused)} == {Refusal.QUOTA}
-    assert len(home.decider.ledger.table) == len(home.firewall._until) == 20
+    assert len(home.decider.ledger.table) == len(home.firewall.installed) == 20
     await home.granted(5000, clients[3], via=Via.PCP, nonce=b"n" * 12)
     await home.granted(5000, PC_IP)
 
@@ -195,7 +195,7 @@ async def test_each_filter_is_an_element_of_the_kernel(home: GatewayFixture) -> 
     assert (await home.refused(5002, **PCP)).refusal is Refusal.QUOTA
     assert (await home.refused(5001, **PCP, filters=(hosts[4],))).refusal is Refusal.TOO_MANY_FILTERS
     await home.granted(5001, **PCP)
-    assert len(home.firewall._until) == 6
+    assert len(home.firewall.installed) == 6
 
 
 @pytest.mark.spec("PCP-082")

@@ -58,7 +58,7 @@ async def test_every_installed_mapping_names_a_decision_that_allowed_it(tmp_path
         for port in range(8000, 8012):
             await home.map(port)
         allows = {record.id for record in await home.store.decisions(RecordFilter(verdict="allow"))}
-        installed = [forward for forward, _ in home.firewall._until.values()]
+        installed = [forward for forward, _ in home.firewall.installed.values()]
         assert len(installed) == 8
         assert {forward.decision for forward in installed} == allows
 

@@ -97,7 +97,7 @@ async def test_a_mapping_ends_with_the_hours_of_its_grant_and_so_do_its_flows(
         await move(home, datetime.fromtimestamp(wall(end) - 0.01, UTC).isoformat()[:-6])
         assert home.ports == {(TCP, 8080)}
         assert not home.firewall.cuts
-        forward, until = next(iter(home.firewall._until.values()))
+        forward, until = next(iter(home.firewall.installed.values()))
         late = until - home.clock.now.boot - 0.01
         assert late <= 1, f"a kernel alone ends it {late} s late"
         home.present.clear()

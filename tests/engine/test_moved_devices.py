@@ -70,7 +70,7 @@ async def test_who_moves_to_the_first_lan_gets_its_port_there(here: GatewayFixtu
     assert here.ports == set()
     await here.granted(8080)
     assert held(here) == {(HOME, "active")}
-    (forward,) = (forward for forward, _ in here.firewall._until.values())
+    (forward,) = (forward for forward, _ in here.firewall.installed.values())
     assert str(forward.internal.address) == CONSOLE_IP
 
 

@@ -39,7 +39,7 @@ async def two_on_a_port(home: GatewayFixture, remote: str = "203.0.113.5") -> No
 def reached(home: GatewayFixture, host: object = HOST, port: int = 8000) -> list[Forward]:
     return [
         forward
-        for forward, _ in home.firewall._until.values()
+        for forward, _ in home.firewall.installed.values()
         if forward.external_port == port and (forward.remote is None or host in forward.remote)
     ]
 
@@ -97,7 +97,7 @@ async def test_prefixes_that_move_up_do_not_stand_in_their_own_way(tmp_path: Pat
         for prefixes in (after, before, [*before, *after[1:]], after[1:], after):
             home.file.write_text(WIDE + f"remote = {prefixes}\n")
             assert not (await home.reload.reload(home.enforcer)).fallen
-            assert sorted(str(f.remote) for f, _ in home.gateway_fixture.firewall._until.values()) == sorted(
+            assert sorted(str(f.remote) for f, _ in home.gateway_fixture.firewall.installed.values()) == sorted(
                 prefixes
             )
 

@@ -186,7 +186,7 @@ async def test_two_pinholes_of_one_endpoint(
 async def test_the_remote_port_reaches_the_kernel(home: GatewayFixture) -> None:
     await opened(home, pinhole(remote="2001:db8:a::2", remote_port=443))
     await opened(home, pinhole(remote_port=444))
-    forwards = {forward.remote_port: forward for forward, _ in home.firewall._until.values()}
+    forwards = {forward.remote_port: forward for forward, _ in home.firewall.installed.values()}
     assert forwards[443].remote == ip_network("2001:db8:a::2")
     assert forwards[444].remote == ip_network("::/0")
 
@@ -223,7 +223,7 @@ async def test_a_remote_port_alone_does_not_widen_the_grant_s_remote_hosts(tmp_p
     policy = load_text(POLICY.format(mac=CONSOLE, more='remote = ["2001:db8:a::/48"]'), "test", date.min).policy
     async with gateway_fixture(tmp_path, policy) as made:
         await opened(met(made), pinhole(remote_port=443))
-        ((forward, _),) = made.firewall._until.values()
+        ((forward, _),) = made.firewall.installed.values()
         assert (forward.remote, forward.remote_port) == (ip_network("2001:db8:a::/48"), 443)
 
 

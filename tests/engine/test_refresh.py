@@ -91,7 +91,7 @@ def reachable(home: GatewayFixture) -> set[Reached]:
     now = home.clock.now.boot
     return {
         (forward.transport, peer, port, forward.external_port, forward.internal)
-        for forward, until in home.firewall._until.values()
+        for forward, until in home.firewall.installed.values()
         if until > now
         for peer in map(ip_address, PEERS[forward.internal.address.version])
         for port in REMOTE_PORTS

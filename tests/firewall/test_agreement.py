@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
@@ -45,9 +44,6 @@ STEPS = st.one_of(
     st.builds(Open, FORWARDS),
     st.builds(Close, FORWARDS),
     st.builds(Cut, FORWARDS),
-    st.tuples(FORWARDS, st.integers(1000, 1003)).map(
-        lambda pair: Open(replace(pair[0], external_port=pair[1]), replaces=pair[0])
-    ),
 )
 BATCHES = st.lists(st.lists(STEPS, min_size=1, max_size=4), max_size=12)
 
@@ -65,14 +61,12 @@ def pair(namespaces: None) -> Iterator[tuple[Driver[NftablesFirewall], Driver[Me
 
 
 def held(batches: list[list[Change]]) -> list[list[Change]]:
-    """Closes and replacements name what stands, as the ledger's do."""
+    """Closes have the forward that is open, as the ledger's do."""
     standing: dict[str, Forward] = {}
     for batch in batches:
         for at, change in enumerate(batch):
             match change:
-                case Open(new, old):
-                    if old is not None:
-                        batch[at] = Open(new, standing.get(old.id))
+                case Open(new):
                     standing[new.id] = new
                 case Close(old):
                     batch[at] = Close(standing.pop(old.id, old))

@@ -80,19 +80,18 @@ def test_an_expired_forward_can_be_opened_again_by_itself_or_by_another(firewall
 
 
 def test_what_is_replaced_leaves_in_the_same_transaction(firewall: Any2) -> None:
-    old = forward("m1")
-    firewall.apply(Open(old))
+    firewall.apply(Open(forward("m1")))
     for new in (
         forward("m1", to="192.168.77.20"),
         forward("m1", to="192.168.77.20", internal_port=4000),
         forward("m1", 5000, to="192.168.77.20"),
         forward("m1", 5000, to="192.168.77.20", remote="203.0.113.7/32"),
         forward("m1", 5000, to="192.168.77.20", remote="203.0.113.0/24"),
-        forward("m2", 5000, to="192.168.77.20", remote="203.0.113.0/24"),
     ):
-        firewall.apply(Open(new, replaces=old))
-        assert firewall.ids() == {new.id}
-        old = new
+        firewall.apply(Open(new))
+        assert firewall.ids() == {"m1"}
+    firewall.apply(Close(new), Open(replace(new, id="m2")))
+    assert firewall.ids() == {"m2"}
     firewall.apply(Open(forward("m3", 3074)), Open(forward("m4", 5000)))
     assert firewall.ids() == {"m2", "m3", "m4"}
 

@@ -178,7 +178,7 @@ def test_a_cut_ends_what_nothing_else_lets_in(gateway: Gateway, fresh_lab: Lab, 
         if goes == "anyone":
             gateway.apply(Close(anyone), Cut(anyone))
         elif goes == "narrowed":
-            gateway.apply(Close(named), Open(replace(anyone, remote=named.remote), replaces=anyone), Cut(anyone))
+            gateway.apply(Close(named), Open(replace(anyone, remote=named.remote)), Cut(anyone))
         else:
             gateway.apply(Close(named), Cut(named))
         gateway.do(gateway.firewall.settled())
@@ -266,7 +266,7 @@ def test_replacing_the_internal_client_ends_the_old_ones_flows(gateway: Gateway,
         dial(peer, UDP, lab.external[0], 3074) as call,
     ):
         assert call.ask().answered_by == "console"
-        gateway.apply(Open(new, replaces=old))
+        gateway.apply(Open(new))
         gateway.do(gateway.firewall.settled())
         assert call.ask().answered_by == "pc"
 

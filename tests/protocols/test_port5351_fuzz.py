@@ -69,5 +69,5 @@ async def test_every_opening_has_its_own_decision(tmp_path: Path) -> None:
             assert (record.mapping, record.internal_port) == (row.id, row.internal.port)
             assert row.device in (CONSOLE, "02:00:00:00:00:77", "192.168.77.99")
             assert row.internal.port >= 1024
-        forwards = {forward.id.partition("-")[0] for forward, _ in made.firewall._until.values()}
+        forwards = {forward.id.partition("-")[0] for forward, _ in made.firewall.installed.values()}
         assert forwards == {row.id for row in table}

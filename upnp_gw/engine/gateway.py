@@ -22,7 +22,7 @@ from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, UpdateNetwork
 from upnp_gw.ledger.events import Decided, Events, FirewallHealed
 from upnp_gw.ledger.filters import reach
-from upnp_gw.ledger.forwards import forwards_of
+from upnp_gw.ledger.forwards import forwards_of, kernel_changes
 from upnp_gw.ledger.leases import next_look
 from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.device import mac_of
@@ -250,7 +250,7 @@ class Gateway:
     async def _make_true(self, transactions: Sequence[Transaction], now: Instant) -> bool:
         """One transaction of the kernel, then one of the store; False: neither holds it, the turns are undone."""
         pairs = [pair for transaction in transactions for pair in transaction.pairs]
-        changes = self.ledger.installed.changes(pairs, self.ledger.table, now)
+        changes = kernel_changes(pairs, self.ledger.table, now)
         try:
             if changes:
                 await self._firewall.apply(changes)
@@ -263,7 +263,6 @@ class Gateway:
             self._undo(transactions)
             self.on_foreign_change("a fault of ours")
             return False
-        self.ledger.installed.took(changes)
         try:
             written = await self.books.write(transactions, now)
         except Exception:
@@ -272,7 +271,8 @@ class Gateway:
         if written:
             return True
         self._undo(transactions)
-        await self._apply_quietly(self.ledger.installed.changes(pairs, self.ledger.table, now))
+        undone = [(after, before) for before, after in reversed(pairs)]
+        await self._apply_quietly(kernel_changes(undone, self.ledger.table, now))
         return False
 
     def _undo(self, transactions: Sequence[Transaction]) -> None:
@@ -284,7 +284,6 @@ class Gateway:
         try:
             if changes:
                 await self._firewall.apply(changes)
-                self.ledger.installed.took(changes)
         except FirewallError as error:
             self.on_foreign_change(f"a change could not be taken back ({error})")
 
@@ -294,9 +293,7 @@ class Gateway:
         now = self._clock()
         table = self.ledger.table
         forwards = tuple(f for mapping in table if mapping.active for f in forwards_of(mapping, table, now))
-        refill = Refill(forwards)
-        await self._firewall.apply([refill])
-        self.ledger.installed.took([refill])
+        await self._firewall.apply([Refill(forwards)])
 
     def _fitting(self) -> FirewallSettings:
         """The settings, with room for all that stands: a limit that was lowered must not keep us from starting."""

@@ -4,7 +4,7 @@ A feature is a field of ``Forward`` or a new ``Change``, never a fifth method.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -72,17 +72,20 @@ class Forward:
     def kind(self) -> MappingKind:
         return MappingKind.PINHOLE if self.internal.address.version == 6 else MappingKind.PORT_MAPPING
 
+    def differs(self, other: "Forward") -> bool:
+        """True if anything but the decision and the timeout is different."""
+        return replace(self, decision=other.decision, timeout_s=other.timeout_s) != other
+
 
 @dataclass(frozen=True, slots=True)
 class Open:
     """Put a forward into the maps, or renew its timeout; idempotent.
 
-    With ``replaces`` the old form (another internal endpoint, remote or port) leaves in the same transaction.
-    Flows to that external port that were made while it was not translated are cut after the transaction.
+    A forward with the same id that ``differs`` is closed in the same transaction; if it led to another internal
+    endpoint, its flows are cut afterwards. So are flows that began before the external port was translated.
     """
 
     forward: Forward
-    replaces: Forward | None = None
 
 
 @dataclass(frozen=True, slots=True)

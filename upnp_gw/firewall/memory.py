@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from upnp_gw.firewall.base import (
     Change,
@@ -50,6 +50,11 @@ class MemoryFirewall:
         """The LAN hosts over their share; set by tests."""
         self.exchanges: dict[tuple[Transport, Endpoint], Exchange] = {}
         """The internal endpoints that answered; set by tests."""
+
+    @property
+    def installed(self) -> Mapping[str, tuple[Forward, float]]:
+        """Forward id -> the forward, and when it ends by the clock. One that has ended may still be here."""
+        return self._until
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         self.settings, self.network, self._tell = settings, settings.network, on_foreign_change
@@ -103,11 +108,10 @@ class MemoryFirewall:
 
     def _take(self, change: Change) -> None:
         match change:
-            case Open(forward, replaces):
-                if replaces is not None:
-                    self._drop(replaces)
-                    if replaces.internal != forward.internal:
-                        self.cuts.append(replaces)
+            case Open(forward):
+                before = self._until.get(forward.id)
+                if before is not None and before[0].internal != forward.internal:
+                    self.cuts.append(before[0])
                 self._put(forward)
             case Close(forward):
                 self._drop(forward)

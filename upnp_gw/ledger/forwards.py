@@ -1,9 +1,8 @@
 """From rows of the ledger to changes of the kernel: the one place where a mapping becomes a ``Forward``."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
-from upnp_gw.firewall.base import Change, Close, Forward, Open, Refill
+from upnp_gw.firewall.base import Change, Close, Forward, Open
 from upnp_gw.ledger.filters import reach
 from upnp_gw.ledger.leases import kernel_timeout_s
 from upnp_gw.ledger.table import MappingTable
@@ -42,59 +41,40 @@ def mapping_id(forward_id: str) -> str:
     return forward_id.partition("-")[0]
 
 
-class InstalledForwards:
-    """What the kernel holds by our books: the forwards of each mapping as they were last opened."""
+def kernel_changes(pairs: Pairs, table: MappingTable, now: Instant) -> list[Change]:
+    """The changes that bring the kernel from the rows before ``pairs`` to the rows in ``table``.
 
-    def __init__(self) -> None:
-        self._forwards: dict[str, dict[str, Forward]] = {}
-
-    def of(self, mapping: str) -> tuple[Forward, ...]:
-        return tuple(self._forwards.get(mapping, {}).values())
-
-    def changes(self, pairs: Pairs, table: MappingTable, now: Instant) -> list[Change]:
-        """The changes that bring the kernel to the rows as they now are; ``pairs`` are those that changed.
-
-        Closes come first, so that a port that changes hands in one batch is free before it is taken; the parts of
-        a mapping that take each other's places are closed too.
-        """
-        touched = {m.id for pair in pairs for m in pair if m is not None}
-        touched |= {m.id for endpoint in _shared_endpoints(pairs) for m in table.to_internal(*endpoint)}
-        closes: list[Change] = []
-        opens: list[Change] = []
-        for touched_id in sorted(touched):
-            mapping = table.get(touched_id)
-            before = self._forwards.get(touched_id, {})
-            wanted = forwards_of(mapping, table, now) if mapping is not None and mapping.active else []
-            after = {forward.id: forward for forward in wanted}
-            moved = {i: old for i, old in before.items() if i in after and _moved(old, after[i])}
-            if any(
-                _place(old) == _place(new) for old in before.values() for new in after.values() if old.id != new.id
-            ):
-                before = {i: old for i, old in before.items() if i not in moved}
-                closes += [Close(old) for old in moved.values()]
-                moved = {}
-            closes += [Close(forward) for i, forward in before.items() if i not in after]
-            opens += [Open(forward, moved.get(i)) for i, forward in after.items()]
-        return closes + opens
-
-    def took(self, changes: Iterable[Change]) -> None:
-        """The kernel has taken these."""
-        for change in changes:
-            if isinstance(change, Open):
-                self._forwards.setdefault(mapping_id(change.forward.id), {})[change.forward.id] = change.forward
-            elif isinstance(change, Close):
-                owner = mapping_id(change.forward.id)
-                forwards = self._forwards.get(owner, {})
-                forwards.pop(change.forward.id, None)
-                if not forwards:
-                    self._forwards.pop(owner, None)
-            elif isinstance(change, Refill):
-                self._forwards.clear()
-                self.took([Open(forward) for forward in change.forwards])
+    ``pairs`` are in the order in which they were made: what a row was before the first of its pairs, the kernel has
+    now. Closes come first, so that a port is free before another mapping opens it in the same batch.
+    """
+    before: dict[str, Mapping | None] = {}
+    for old, new in pairs:
+        for mapping in (old, new):
+            if mapping is not None:
+                before.setdefault(mapping.id, old)
+    for endpoint in _shared_endpoints(pairs):
+        for mapping in table.to_internal(*endpoint):
+            before.setdefault(mapping.id, mapping)
+    closes: list[Change] = []
+    opens: list[Change] = []
+    for changed in sorted(before):
+        installed = _active_forwards(before[changed], table, now)
+        forwards = _active_forwards(table.get(changed), table, now)
+        closes += map(Close, _to_close(installed, forwards))
+        opens += map(Open, forwards)
+    return closes + opens
 
 
-def _moved(old: Forward, new: Forward) -> bool:
-    return replace(old, timeout_s=0, decision=new.decision) != replace(new, timeout_s=0)
+def _active_forwards(mapping: Mapping | None, table: MappingTable, now: Instant) -> list[Forward]:
+    return forwards_of(mapping, table, now) if mapping is not None and mapping.active else []
+
+
+def _to_close(installed: Sequence[Forward], forwards: Sequence[Forward]) -> list[Forward]:
+    """The forwards of a mapping that end. If one takes the place of another one, also those that only change: the
+    kernel refuses a forward in an occupied place."""
+    by_id = {forward.id: forward for forward in forwards}
+    swapped = any(_place(old) == _place(new) for old in installed for new in forwards if old.id != new.id)
+    return [old for old in installed if old.id not in by_id or (swapped and old.differs(by_id[old.id]))]
 
 
 def _place(forward: Forward) -> tuple[object, ...]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from upnp_gw.ledger.epoch import Epoch
 from upnp_gw.ledger.events import IncidentBegan, QuestionAsked, TableChanged
 from upnp_gw.ledger.filters import narrowed
-from upnp_gw.ledger.forwards import InstalledForwards
 from upnp_gw.ledger.leases import Deadlines, next_look
 from upnp_gw.ledger.pending_cuts import PendingCut, PendingCuts, cut_of
 from upnp_gw.ledger.reachable import opens
@@ -38,13 +37,12 @@ class LastNumbers:
 
 
 class Ledger:
-    """Rows, deadlines, pending cuts, what the kernel holds, what it counted."""
+    """Rows, deadlines, pending cuts, and what the kernel counted."""
 
     def __init__(self) -> None:
         self.table = MappingTable()
         self.deadlines = Deadlines()
         self.cuts = PendingCuts()
-        self.installed = InstalledForwards()
         self.numbers = LastNumbers()
         self.usage: dict[str, Usage] = {}
         self.update_id = 0

@@ -343,7 +343,7 @@ async def test_third_party_by_a_grant(tmp_path: Path) -> None:
 
 def reaches(line: Line) -> set[tuple[str, int]]:
     """Who may connect, as the firewall has it."""
-    opened = [forward for forward, _ in line.gateway_fixture.firewall._until.values()]
+    opened = [forward for forward, _ in line.gateway_fixture.firewall.installed.values()]
     return {(str(forward.remote), forward.remote_port) for forward in opened}
 
 

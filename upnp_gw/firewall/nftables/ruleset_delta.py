@@ -67,9 +67,7 @@ class RulesetDelta:
 
     def add(self, change: Change) -> None:
         match change:
-            case Open(forward, replaces):
-                if replaces is not None:
-                    self._replace(replaces, forward)
+            case Open(forward):
                 self._open(forward)
             case Close(forward):
                 self._close(forward)
@@ -155,7 +153,7 @@ class RulesetDelta:
     def _open(self, forward: Forward) -> None:
         held = self._forwards.get(forward.id)
         slot, inner, element = slot_of(forward), inner_of(forward), element_of(forward)
-        if held is not None and (slot_of(held.forward), inner_of(held.forward)) != (slot, inner):
+        if held is not None and held.forward.differs(forward):
             self._replace(held.forward, forward)
             held = None
         if held is None and forward.kind is MappingKind.PORT_MAPPING:
