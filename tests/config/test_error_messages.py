@@ -79,7 +79,7 @@ CONFIG_KEYS = [(table, key) for table, keys in KEYS.items() for key in keys]
 MENDED = re.compile(
     r"(got .+|unknown key|empty.*|.+ needs .+); accepted: .+"
     r"|missing; write .+ = .+|empty.*; leave it out .+ such as .+"
-    r"|(accepted only beside|nothing tells it apart; accepted) .+"
+    r"|(accepted only beside|nothing identifies it; accepted) .+"
     r"|.+; use another name|failed: wanted .+; got .+"
 )
 """What is there and what to write instead."""

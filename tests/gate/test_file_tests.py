@@ -5,7 +5,7 @@ import pytest
 from tests.fixtures.policies import PC_MAC
 from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.gate.file_tests import scene
+from upnp_gw.gate.file_tests import facts_and_request
 from upnp_gw.gate.schema import Family
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Via
@@ -84,7 +84,7 @@ def test_a_failure_says_what_was_wanted_and_what_came(want: str, says: str) -> N
 
 def test_the_scene_of_a_named_device() -> None:
     rules = policy(case('device = "pc", via = "natpmp"', 'proto = "udp", int = 3074, ext = 3075', 'want = "allow"'))
-    facts, request = scene(rules, rules.cases[0], "here")
+    facts, request = facts_and_request(rules, rules.cases[0], "here")
     assert (facts.device, facts.mac, facts.dhcp_name, facts.lease_agrees) == (PC_MAC, PC_MAC, "pc", True)
     assert not rules.zones["guest"].has(facts.address), "nobody said that it is a guest"
     assert facts.address not in rules.by_address
@@ -94,7 +94,7 @@ def test_the_scene_of_a_named_device() -> None:
 
 def test_the_scene_of_a_pinhole() -> None:
     rules = policy(case('device = "pc"', 'proto = "udp", int = 3074, family = "ip6"', 'want = "allow"'))
-    _, request = scene(rules, rules.cases[0], "here")
+    _, request = facts_and_request(rules, rules.cases[0], "here")
     assert rules.cases[0].family is Family.IP6
     assert (request.internal.address.version, request.external_port) == (6, 3074)
     assert request.choice is PortChoice.EXACT
@@ -115,7 +115,7 @@ def test_the_scene_of_a_zone_is_in_it_in_its_family() -> None:
     for family in ("ip4", "ip6"):
         text = case('zone = "guest"', f'proto = "udp", int = 3074, family = "{family}"', 'want = "deny"')
         rules = policy(text)
-        facts, _ = scene(rules, rules.cases[0], "here")
+        facts, _ = facts_and_request(rules, rules.cases[0], "here")
         assert rules.zones["guest"].has(facts.address)
 
 

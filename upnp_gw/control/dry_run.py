@@ -39,7 +39,7 @@ def request_of(wanted: api.Trial, source: Source, target: IPAddress) -> MapReque
 def try_by_policy(policy: Policy, wanted: api.Trial, where: str) -> api.Explained:
     """Tried by a policy alone, in the scene of a ``[[test]]``: what is left open is filled in favour of the
     request. Raises ConfigError where there is no such device in the file."""
-    facts, request = cases.scene(policy, _case(policy, wanted, where), where)
+    facts, request = cases.facts_and_request(policy, _case(policy, wanted, where), where)
     return to_explained(explain(policy, facts, request), facts, request)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from upnp_gw.gate import values
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.file_tests import case_of
-from upnp_gw.gate.policyfile import ApprovedTable, DeviceTable, LimitsTable, MemberList, TopTable, shaped
+from upnp_gw.gate.policyfile import ApprovedTable, DeviceTable, LimitsTable, MemberList, Names, TopTable, shaped
 from upnp_gw.gate.rules import PolicyRules, known
 from upnp_gw.gate.schema import ELEMENTS_EACH, Assurance, Device, Limits, Mode, OnIncident, Policy, Zone
 from upnp_gw.gate.values import KeyPath
@@ -120,22 +120,35 @@ def _device(name: str, raw: object, place: KeyPath) -> Device:
     addresses = [values.address(a, place.at("ip").at(i)) for i, a in enumerate(values.listed(table.ip or []))]
     if not macs and not addresses:
         raise place.fail(
-            'nothing tells it apart; accepted: mac = ["ac:89:95:00:00:01"] or ip = ["192.168.1.40"]; dhcp_name only'
+            'nothing identifies it; accepted: mac = ["ac:89:95:00:00:01"] or ip = ["192.168.1.40"]; dhcp_name only'
             " beside them"
-        )
-    assure = Assurance.MAC if macs else Assurance.IP
-    if table.assure is not None:
-        assure = values.one_of(table.assure, Assurance, place.at("assure"))
-    if assure is not Assurance.IP and not macs:
-        raise place.at("assure").fail(
-            f'"{assure}" needs mac, such as mac = ["ac:89:95:00:00:01"]; accepted without it: "ip"'
         )
     if table.dhcp_name == "":
         raise place.at("dhcp_name").empty("; leave it out or name the host name of its DHCP lease")
-    lans = [values.lan(text, place.at("lan").at(i)) for i, text in enumerate(values.listed(table.lan or []))]
-    if table.lan is not None and not lans:
-        raise place.at("lan").empty('; leave it out for the first LAN of the gateway, or name LANs, or "*"')
-    return Device(name, frozenset(macs), frozenset(addresses), frozenset(lans), table.dhcp_name, assure)
+    assure = _assurance(table.assure, bool(macs), place.at("assure"))
+    return Device(
+        name, frozenset(macs), frozenset(addresses), _lans(table.lan, place.at("lan")), table.dhcp_name, assure
+    )
+
+
+def _assurance(text: str | None, has_mac: bool, place: KeyPath) -> Assurance:
+    """Left out: by MAC address where the device has one, else by address."""
+    if text is None:
+        return Assurance.MAC if has_mac else Assurance.IP
+    assure = values.one_of(text, Assurance, place)
+    if assure is not Assurance.IP and not has_mac:
+        raise place.fail(f'"{assure}" needs mac, such as mac = ["ac:89:95:00:00:01"]; accepted without it: "ip"')
+    return assure
+
+
+def _lans(texts: Names | None, place: KeyPath) -> frozenset[str]:
+    """Empty: the key is left out."""
+    if texts is None:
+        return frozenset()
+    names = [values.lan(text, place.at(i)) for i, text in enumerate(values.listed(texts))]
+    if not names:
+        raise place.empty('; leave it out for the first LAN of the gateway, or name LANs, or "*"')
+    return frozenset(names)
 
 
 def _group(name: str, raw: object, devices: Mapping[str, Device], place: KeyPath) -> frozenset[str]:

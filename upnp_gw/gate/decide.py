@@ -114,7 +114,10 @@ class _Decision:
             return None
         if asking and facts.frozen and not facts.standing:
             return Refusal.NOT_AUTHORIZED, "this device is frozen after an incident"
-        held = facts.held
+        return self.over_quota()
+
+    def over_quota(self) -> tuple[Refusal, str] | None:
+        facts, held, limits = self.facts, self.facts.held, self.policy.limits
         if held.by_device >= limits.per_device:
             self.room = normal((port, port) for port in held.on_port)
             if not shared(self.choices(ALL_PORTS), self.room):

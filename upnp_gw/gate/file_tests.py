@@ -114,7 +114,7 @@ def run(policy: Policy, where: str) -> None:
 
 
 def results(policy: Policy, where: str) -> Iterator[CaseResult]:
-    """Every test of the policy, run. Raises ConfigError where a test has no scene."""
+    """Every test of the policy, run. Raises ConfigError as ``facts_and_request``."""
     for case in policy.cases:
         verdict, got_ttl_s = answer(policy, case, where)
         wanted, got = [case.want.value], [verdict.outcome.value]
@@ -129,52 +129,98 @@ def results(policy: Policy, where: str) -> Iterator[CaseResult]:
 
 def answer(policy: Policy, case: Case, where: str) -> tuple[Verdict, int | None]:
     """What the gate says to this test, and the seconds that the lease would live."""
-    facts, request = scene(policy, case, where)
+    facts, request = facts_and_request(policy, case, where)
     verdict = decide(policy, facts, request)
     return verdict, None if verdict.clamps is None else lifetime_s(request, verdict.clamps)
 
 
-def scene(policy: Policy, case: Case, where: str) -> tuple[Facts, MapRequest]:
-    """The facts and the request that a test stands for."""
+def facts_and_request(policy: Policy, case: Case, where: str) -> tuple[Facts, MapRequest]:
+    """What ``decide`` gets for a test. Raises ConfigError where no address is free for its sender."""
+    hosts = _hosts(policy, case, where)
+    return _facts(policy, case, hosts), _request(case, hosts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hosts:
+    """The sender of a test and the internal client of its request."""
+
+    device: Device | None
+    """The sender, where the test names it."""
+    device_id: str
+    mac: str | None
+    address: IPAddress
+    lan: str
+    operator: bool
+    target: IPAddress
+
+    @property
+    def own(self) -> bool:
+        """True where the sender maps a port to itself."""
+        return self.target == self.address
+
+
+def _hosts(policy: Policy, case: Case, where: str) -> _Hosts:
     device = None if case.device is None else policy.devices[case.device]
-    mac = case.mac or (min(device.macs) if device is not None and device.macs else None)
+    mac = case.mac or _mac(device)
     address = case.address or _address(policy, case, where)
-    target = case.target or address
     lan = case.lan or _lan(device)
-    who = device_id(mac, "" if lan == LAN else lan) if mac else str(address)
-    internal = Endpoint(target, case.int_port)
-    operator = case.via is Via.OPERATOR
-    facts = Facts(
-        device=OPERATOR if operator else who,
-        mac=mac,
-        address=address,
-        target_device=who if target == address else str(target),
-        target_mac=mac if target == address else None,
-        lan="" if operator else lan,
-        target_lan=lan if target == address else "",
+    return _Hosts(
+        device,
+        device_id(mac, "" if lan == LAN else lan) if mac else str(address),
+        mac,
+        address,
+        lan,
+        case.via is Via.OPERATOR,
+        case.target or address,
+    )
+
+
+def _facts(policy: Policy, case: Case, hosts: _Hosts) -> Facts:
+    return Facts(
+        device=OPERATOR if hosts.operator else hosts.device_id,
+        mac=hosts.mac,
+        address=hosts.address,
+        target_device=hosts.device_id if hosts.own else str(hosts.target),
+        target_mac=hosts.mac if hosts.own else None,
+        lan="" if hosts.operator else hosts.lan,
+        target_lan=hosts.lan if hosts.own else "",
         main_lan=LAN,
-        network=_network(address, target),
+        network=_network(hosts.address, hosts.target),
         gateway_ports=GatewayPorts(),
         minute_of_day=case.minute_of_day,
         today=1,
         held=HeldMappings(case.holds, case.holds, {grant.name: case.holds for grant in policy.grants}),
-        dhcp_name=None if device is None else device.dhcp_name,
-        lease_agrees=device is not None,
+        dhcp_name=hosts.device.dhcp_name if hosts.device is not None else None,
+        lease_agrees=hosts.device is not None,
     )
-    chooses = case.via in (Via.NATPMP, Via.PCP) or (operator and case.ext_port is None)
-    pinhole = target.version == 6
-    request = MapRequest(
+
+
+def _request(case: Case, hosts: _Hosts) -> MapRequest:
+    external_port, choice = _external(case, hosts)
+    return MapRequest(
         via=case.via,
-        source=Source(address, "" if operator else lan),
+        source=Source(hosts.address, "" if hosts.operator else hosts.lan),
         transport=case.transport,
-        internal=internal,
-        external_port=case.int_port if pinhole else case.ext_port or (0 if chooses else case.int_port),
-        choice=PortChoice.SUGGESTED if chooses and not pinhole else PortChoice.EXACT,
+        internal=Endpoint(hosts.target, case.int_port),
+        external_port=external_port,
+        choice=choice,
         lifetime_s=case.ttl_s,
         remote=case.remote,
         remote_port=case.remote_port,
     )
-    return facts, request
+
+
+def _external(case: Case, hosts: _Hosts) -> tuple[int, PortChoice]:
+    """The external port that the protocol of the test would ask for, 0: any, and whether it insists on it."""
+    if hosts.target.version == 6:
+        return case.int_port, PortChoice.EXACT
+    if case.via in (Via.NATPMP, Via.PCP) or (hosts.operator and case.ext_port is None):
+        return case.ext_port or 0, PortChoice.SUGGESTED
+    return case.ext_port or case.int_port, PortChoice.EXACT
+
+
+def _mac(device: Device | None) -> str | None:
+    return min(device.macs) if device is not None and device.macs else None
 
 
 def _lan(device: Device | None) -> str:
@@ -184,20 +230,24 @@ def _lan(device: Device | None) -> str:
 
 
 def _address(policy: Policy, case: Case, where: str) -> IPAddress:
-    """An address for a sender without one: its device's, one of its zone, else one that no rule speaks of."""
+    """An address for a sender without one: its device's, one of its zone, else one that no rule names."""
     version = 6 if case.family is Family.IP6 else 4
     if case.device is not None:
         own = [a for a in policy.devices[case.device].addresses if a.version == version]
         if own:
             return min(own, key=int)
-    candidates = _plain_addresses(version)
-    if case.zone is not None:
-        candidates = iter([_host(net) for net in policy.zones[case.zone].prefixes if net.version == version])
-    for address in candidates:
-        spoken_of = case.zone is None and any(zone.has(address) for zone in policy.zones.values())
-        if address not in policy.by_address and not spoken_of:
+    for address in _candidates(policy, case.zone, version):
+        if address not in policy.by_address:
             return address
     raise ConfigError(where, f"{case.key}.from", f"no free IPv{version} address for this test; add ip")
+
+
+def _candidates(policy: Policy, zone: str | None, version: int) -> Iterator[IPAddress]:
+    """Hosts of the zone, else hosts outside every zone."""
+    if zone is not None:
+        return (_host(net) for net in policy.zones[zone].prefixes if net.version == version)
+    zones = policy.zones.values()
+    return (address for address in _plain_addresses(version) if not any(zone.has(address) for zone in zones))
 
 
 def _plain_addresses(version: int) -> Iterator[IPAddress]:

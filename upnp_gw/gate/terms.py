@@ -104,17 +104,24 @@ def connecting(topic: Topic, waiting: Grant | None) -> RemoteAccess | None:
 
     None: a grant cannot state them. None is left, or the FILTERs name different ports for different hosts.
     """
-    version = 6 if topic.family is Family.IP6 else 4
-    granted = [net for net in (waiting.remote if waiting is not None else ()) if net.version == version]
-    ports = sorted({peers.port for peers in topic.remotes})
     networks = sorted({peers.network for peers in topic.remotes}, key=_order)
-    if len(ports) > 1 and (0 in ports or len(topic.remotes) != len(ports) * len(networks)):
+    ports = _ports_of_each(topic.remotes, len(networks))
+    if ports is None:
         return None
-    named = tuple(port for port in ports if port)
     if waiting is None or not waiting.remote:
-        return RemoteAccess(_unless_everywhere(networks), named)
-    inside = granted if not networks else list(_smaller(networks, granted))
-    return RemoteAccess(tuple(sorted(set(inside), key=_order)), named) if inside else None
+        return RemoteAccess(_unless_everywhere(networks), ports)
+    version = 6 if topic.family is Family.IP6 else 4
+    granted = [net for net in waiting.remote if net.version == version]
+    allowed = set(_smaller(networks, granted)) if networks else set(granted)
+    return RemoteAccess(tuple(sorted(allowed, key=_order)), ports) if allowed else None
+
+
+def _ports_of_each(remotes: Sequence[RemotePeers], hosts: int) -> tuple[int, ...] | None:
+    """The source ports of these remote hosts; empty: any. None: they differ from host to host."""
+    ports = sorted({peers.port for peers in remotes})
+    if len(ports) > 1 and (0 in ports or len(remotes) != len(ports) * hosts):
+        return None
+    return tuple(port for port in ports if port)
 
 
 def _smaller(networks: Iterable[IPNetwork], granted: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
