@@ -186,7 +186,7 @@ async def test_reload_lists_what_falls(home: ReloadFixture, upnp_gw: Run) -> Non
     assert answer.exit_code == 0, answer.output
     assert f"m1 ps5 tcp 3001 -> {CONSOLE_IP}:3001: ended" in answer.output
     assert "no grant covers this" in answer.output
-    assert "0 mappings stand" in answer.output
+    assert "0 mappings kept" in answer.output
     home.file.write_text("version = 2")
     bad = await command(upnp_gw, "reload")
     assert bad.exit_code == 1

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import fields, replace
-from ipaddress import IPv6Address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -53,6 +53,17 @@ def test_a_replay_under_the_same_policy_gives_the_same_verdict(
     assert decide(policy, *asked(record, NETWORK)) == decide(policy, facts, question[1])
     # Without a network the floor's question of where a host is is answered in its favour, and nothing else is.
     assert decide(policy, *asked(record)) == decide(policy, facts, question[1])
+
+
+def test_a_decision_of_the_emulator_is_replayed_as_its_own() -> None:
+    """Its clients are on the loopback, where no other gateway has any."""
+    policy, loopback = made({"version": 1, "default": "deny"}), ip_address("127.0.0.1")
+    network = replace(NETWORK, emulated=True)
+    request = replace(map_request(loopback), source=Source(loopback, "lo"))
+    facts = replace(facts_of(loopback), network=network, lan="lo", target_lan="lo")
+    allowed_by_floor = decide(policy, facts, request)
+    assert decide(policy, *asked(stored(policy, facts, request))) == allowed_by_floor
+    assert "not a private address" not in allowed_by_floor.reasons[-1]
 
 
 def test_a_forbid_for_the_zone_of_a_lan_is_replayed_without_the_network() -> None:

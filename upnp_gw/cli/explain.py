@@ -153,7 +153,8 @@ def reload(daemon: DaemonClient, as_json: bool) -> None:
         print_text(f"{one.mapping} {shown(one.device_name or one.device, formats.LONGEST_DEVICE)} {what}: {fate}")
         print_text(f"    {one.decision} {shown(one.reason, LONGEST_TEXT)}", further=" " * 8)
     same = "as before" if done.hash == done.before else f"before: {done.before}"
-    print_text(shown(f"in force: {done.source}, policy {done.hash} ({same}); {done.standing} mappings stand", 400))
+    kept = formats.plural(done.standing, "mapping")
+    print_text(shown(f"in force: {done.source}, policy {done.hash} ({same}); {kept} kept", 400))
     from upnp_gw.gate.builtin import WHERE
 
     if done.source == WHERE:

@@ -246,7 +246,12 @@ def _network(request: MapRequest, prefixes: Table[str, list[str]]) -> Network:
         Link(name, 2, True, tuple(_own(ip_network(text), hosts) for text in texts))
         for name, texts in prefixes.items()
     ]
-    return Network(wan=Link("wan", 1, True), lans=tuple(lans) or (Link("lan", 2, True),), routed=around)
+    return Network(
+        wan=Link("wan", 1, True),
+        lans=tuple(lans) or (Link("lan", 2, True),),
+        routed=around,
+        emulated=request.source.address.is_loopback,  # only the emulator has clients there
+    )
 
 
 def _own(net: IPNetwork, hosts: Container[IPAddress]) -> IPv4Interface | IPv6Interface:
