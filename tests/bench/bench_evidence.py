@@ -12,7 +12,7 @@ from upnp_gw.gate.load import load_text
 from upnp_gw.ledger.events import Decided
 from upnp_gw.ledger.evidence import EvidenceKey, EvidenceTable
 from upnp_gw.model.mapping import DAY_S, Transport
-from upnp_gw.suggest.document import suggest
+from upnp_gw.suggest.document import suggest_policy
 from upnp_gw.suggest.needs import learn
 
 NOW, TODAY = 1_800_000_000.0, date(2027, 1, 15)
@@ -51,7 +51,7 @@ def suggested() -> None:
     begun = time.perf_counter()
     learnt = learn(load_text(text, "text", TODAY).policy, book, NOW, 3)
     learned = time.perf_counter()
-    made = suggest(text, {"version": 1}, learnt, TODAY)
+    made = suggest_policy(text, {"version": 1}, learnt, TODAY)
     print(f"learning, 1200 rows:      {(learned - begun) * 1e3:7.1f} ms")
     print(f"suggesting {made.grants} grants:     {(time.perf_counter() - learned) * 1e3:7.1f} ms, in a thread")
 

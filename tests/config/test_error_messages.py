@@ -25,7 +25,7 @@ from upnp_gw.gate import policyfile as shape
 from upnp_gw.gate.accepted import ACCEPTED
 from upnp_gw.gate.load import load_file
 from upnp_gw.model.errors import ConfigError
-from upnp_gw.text.toml import tables
+from upnp_gw.text.toml import parse_tables
 
 WRONG = (
     *("true", "-1", "0", "65536", "9223372036854775808", "1.5", "inf", '""', '"x y"', '"soon"', '"4 h"', '"24:00"'),
@@ -250,7 +250,7 @@ def test_a_text_that_is_no_toml_is_told_with_its_line_in_plain_words() -> None:
 
 def unread(text: str) -> ConfigError | None:
     try:
-        tables(text, "policy.toml")
+        parse_tables(text, "policy.toml")
     except ConfigError as error:
         assert error.line is None or 1 <= error.line <= text.count("\n") + 1  # noqa: PT017 - of every one
         return error

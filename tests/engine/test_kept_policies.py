@@ -15,7 +15,7 @@ from upnp_gw import api
 from upnp_gw.engine import kept_policies
 from upnp_gw.engine.kept_policies import NOT_KEPT, OTHER_VERSION, packed, unpacked
 from upnp_gw.gate.load import LoadedPolicy
-from upnp_gw.gate.managed_file import ManagedChange, moment
+from upnp_gw.gate.managed_file import ManagedChange, toml_time
 from upnp_gw.ledger import policy_rows
 from upnp_gw.model.errors import StoreError
 from upnp_gw.store.decision_rows import Retention
@@ -41,7 +41,7 @@ async def test_a_decision_by_any_older_policy_is_explained_after_a_restart(tmp_p
     made: list[str] = []
     async with reload_home(tmp_path, NAMED, clock=clock) as home:
         made.append((await home.gateway_fixture.granted(9000)).mapping.decision)
-        block = {"name": "no-telnet", "who": "*", "int_ports": [9023], "until": moment(clock.now.wall + 3600)}
+        block = {"name": "no-telnet", "who": "*", "int_ports": [9023], "until": toml_time(clock.now.wall + 3600)}
         await home.enforcer.change(lambda: ManagedChange({}, (block,)))
         made.append((await home.gateway_fixture.refused(9023)).decision or "")
         first += [await explained(home, decision) for decision in made]

@@ -9,7 +9,7 @@ import pytest
 from upnp_gw.engine.policy_files import Enforcer, Policies, write_file
 from upnp_gw.gate.builtin import home_policy
 from upnp_gw.gate.load import LoadedPolicy
-from upnp_gw.gate.managed_file import ManagedChange, moment
+from upnp_gw.gate.managed_file import ManagedChange, toml_time
 from upnp_gw.model.errors import ConfigError, FirewallError, StoreError
 from upnp_gw.store.store import Store
 
@@ -137,8 +137,8 @@ def test_what_is_wrong_with_the_operators_file_is_told_of_it_alone(tmp_path: Pat
 @pytest.mark.spec("SR-29")
 def test_a_rule_whose_end_has_passed_is_not_in_force_and_leaves_the_file(tmp_path: Path) -> None:
     both = policies(tmp_path)
-    ended = {"name": "ended", "who": "ps5", "until": moment(WALL)}
-    later = {"name": "later", "who": "ps5", "until": moment(WALL + 60)}
+    ended = {"name": "ended", "who": "ps5", "until": toml_time(WALL)}
+    later = {"name": "later", "who": "ps5", "until": toml_time(WALL + 60)}
     loaded = change(both, ManagedChange({}, grants=(ended, later)))
     assert [grant.name for grant in loaded.policy.grants] == ["games", "later"]
     assert both.next_end() == WALL + 60

@@ -146,7 +146,7 @@ def config(data: bytes) -> None:
 
 
 def leases(data: bytes) -> None:
-    parsed = dhcp.parse(data)
+    parsed = dhcp.parse_leases(data)
     found = dhcp.Leases(parsed.leases)
     for lease in parsed.leases:
         found.name_of(lease.mac or "", 0.0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.fixtures.policies import PC, PC6, facts_of, map_request
 from upnp_gw.gate.approval_queue import KEEP_S, MOST, MOST_OF_DEVICE, ApprovalQueue
 from upnp_gw.gate.question import EARLIER
-from upnp_gw.gate.terms import MOST_EXTERNAL, Terms, topic_of
+from upnp_gw.gate.terms import MOST_EXTERNAL, ApprovalTerms, subject_of
 from upnp_gw.model.mapping import DecisionId, RemotePeers, Transport, Via
 
 WALL = 1_800_000_000.0
@@ -27,8 +27,8 @@ def ask(
     **more: Any,
 ) -> Any:
     request = map_request(port=port, **more)
-    topic = topic_of(facts_of(mac=None, device=device, target_device=device), request, None)
-    terms = Terms(((request.external_port, request.external_port),), request.lifetime_s or 0)
+    topic = subject_of(facts_of(mac=None, device=device, target_device=device), request, None)
+    terms = ApprovalTerms(((request.external_port, request.external_port),), request.lifetime_s or 0)
     return queue.ask(topic, terms, request, basis, DecisionId(f"d{port}"), wall, on_undo)
 
 
@@ -60,7 +60,7 @@ def test_more_external_ports_or_a_longer_lease_is_another_number() -> None:
     ask(queue, external=6000, lifetime_s=600)
     (question,) = queue.all(WALL)
     assert (question.number, question.earlier) == (2, (1,))
-    assert question.terms == Terms(((5000, 5000), (6000, 6000)), 600)
+    assert question.terms == ApprovalTerms(((5000, 5000), (6000, 6000)), 600)
     ask(queue, lifetime_s=601)
     (question,) = queue.all(WALL)
     assert (question.number, question.earlier, question.times) == (3, (2, 1), 3)
@@ -146,7 +146,7 @@ def test_what_tcp_proves_takes_the_place_of_what_a_datagram_claimed() -> None:
     ask(queue, via=Via.NATPMP, external=6000, lifetime_s=10**6)
     ask(queue, lifetime_s=60)
     (question,) = queue.all(WALL)
-    assert (question.number, question.terms) == (2, Terms(((5000, 5000),), 60))
+    assert (question.number, question.terms) == (2, ApprovalTerms(((5000, 5000),), 60))
 
 
 @pytest.mark.spec("SR-28")
@@ -212,9 +212,9 @@ def test_a_question_comes_back_from_the_store_as_it_was(rule: Any, target: bool,
     filters = tuple(RemotePeers(*pair) for pair in given.pop("filters"))
     request = map_request(address, lifetime_s=lifetime, filters=filters, **given)
     facts = facts_of(target_device="tv") if target else facts_of()
-    topic = topic_of(facts, request, rule)
-    queue.ask(topic, Terms(((1, 5), (7, 7)), 60), request, "f", DecisionId("d1"), WALL)
-    queue.ask(topic, Terms(((9, 9),), 60), request, "f", DecisionId("d2"), WALL)
+    topic = subject_of(facts, request, rule)
+    queue.ask(topic, ApprovalTerms(((1, 5), (7, 7)), 60), request, "f", DecisionId("d1"), WALL)
+    queue.ask(topic, ApprovalTerms(((9, 9),), 60), request, "f", DecisionId("d2"), WALL)
     again = ApprovalQueue()
     stored = [body for body in queue.changes().values() if body is not None]
     again.recall(json.loads(json.dumps(stored)), 7)

@@ -12,7 +12,7 @@ from tests.fixtures.policies import GUEST, PC, PC6, PC_MAC, ROUTED, TV, TV_MAC, 
 from upnp_gw.gate.build import build
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, HeldMappings, Outcome
-from upnp_gw.gate.index import indexed
+from upnp_gw.gate.index import with_indexes
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.mapping import Endpoint, IPAddress, IPNetwork, Transport, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal
@@ -108,7 +108,7 @@ def questions(draw: st.DrawFn) -> tuple[Facts, MapRequest]:
 
 
 def made(tables: Mapping[str, Any]) -> Policy:
-    return indexed(build(tables, "model"))
+    return with_indexes(build(tables, "model"))
 
 
 def within(asked: IPNetwork | None, outer: IPNetwork) -> bool:

@@ -8,7 +8,7 @@ from tests import ROOT
 from tests.fixtures.policies import TODAY
 from upnp_gw.gate.builtin import PROFILES, profile_text
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.gate.file_tests import answer
+from upnp_gw.gate.file_tests import case_verdict
 from upnp_gw.gate.load import load_text
 from upnp_gw.model.errors import ConfigError
 
@@ -111,7 +111,7 @@ want = "ask"
         "grant nas-web: no ip6 request: remote has no IPv6 prefix",
     ]
     assert len(loaded.policy.cases) == 9
-    assert answer(loaded.policy, loaded.policy.cases[1], "here")[0].outcome is Outcome.ALLOW
+    assert case_verdict(loaded.policy, loaded.policy.cases[1], "here")[0].outcome is Outcome.ALLOW
 
 
 def test_with_its_node_named_the_cluster_waits_for_approval() -> None:

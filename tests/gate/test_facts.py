@@ -24,7 +24,7 @@ from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, HeldMappings, Outcome
 from upnp_gw.gate.device_history import DeviceHistory
-from upnp_gw.gate.facts import device_of, gather, ids_of, name_of, names_of, on_other_lans, suspects
+from upnp_gw.gate.facts import device_of, gather, ids_of, name_of, names_of, on_other_lans, possible_names
 from upnp_gw.gate.schema import Limits
 from upnp_gw.model.device import OPERATOR
 from upnp_gw.model.dhcp import Lease, Leases
@@ -181,9 +181,9 @@ def test_a_name_needs_all_the_facts_that_the_policy_gives(facts: Facts, names: s
 
 @pytest.mark.parametrize("facts", [facts_of(mac=None), facts_of(PC6), facts_of(TV)])
 def test_a_suspect_needs_one(facts: Facts) -> None:
-    assert suspects(policy(NAMES), facts, TV) >= {"both", "either-ip"}
-    assert suspects(policy(NAMES), facts_of(TV, mac=TV_MAC), TV) == set()
-    assert "by-mac" in suspects(policy(NAMES), facts_of(TV, mac=TV_MAC, target_mac=PC_MAC), PC)
+    assert possible_names(policy(NAMES), facts, TV) >= {"both", "either-ip"}
+    assert possible_names(policy(NAMES), facts_of(TV, mac=TV_MAC), TV) == set()
+    assert "by-mac" in possible_names(policy(NAMES), facts_of(TV, mac=TV_MAC, target_mac=PC_MAC), PC)
 
 
 def test_the_name_that_people_see() -> None:
@@ -257,12 +257,14 @@ def test_a_forbid_of_a_mac_counts_on_every_lan_that_the_policy_does_not_rule_out
     """A blocked device cannot escape to the guest LAN. A block of a copied MAC address applies to its LAN alone."""
     rules = policy(LANS)
     there = facts_of(GUEST, lan="guest", main_lan="lan")
-    assert suspects(rules, there, GUEST) == {"main", "guest", "both", "any", "address"}
+    assert possible_names(rules, there, GUEST) == {"main", "guest", "both", "any", "address"}
     here = facts_of(lan="lan", main_lan="lan", target_lan="lan")
-    assert "guest" not in suspects(rules, here, PC)
+    assert "guest" not in possible_names(rules, here, PC)
     delegated = facts_of(TV, mac=TV_MAC, lan="lan", target_mac=PC_MAC, target_lan="guest", main_lan="lan")
-    assert suspects(rules, delegated, GUEST) >= {"main", "guest"}
-    assert suspects(rules, facts_of(lan="", main_lan="lan"), PC) >= {"main", "guest"}, "what is not known closes"
+    assert possible_names(rules, delegated, GUEST) >= {"main", "guest"}
+    assert possible_names(rules, facts_of(lan="", main_lan="lan"), PC) >= {"main", "guest"}, (
+        "what is not known closes"
+    )
 
 
 def test_the_name_and_the_ids_on_several_lans() -> None:

@@ -6,10 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upnp_gw.gate.managed_file import ManagedChange, changed, ended, first_end, free_name, moment, rules_of, without
+from upnp_gw.gate.managed_file import (
+    ManagedChange,
+    changed,
+    ended,
+    first_end,
+    free_name,
+    rules_of,
+    toml_time,
+    without_rules,
+)
 
 WALL = 1_800_000_000.0
-GRANT = {"name": "allow-ps5", "who": "ps5", "int_ports": [3074, "4000-4010"], "until": moment(WALL)}
+GRANT = {"name": "allow-ps5", "who": "ps5", "int_ports": [3074, "4000-4010"], "until": toml_time(WALL)}
 FORBID = {"name": "block-pc", "who": ["pc", "ps5"]}
 PS5 = {"ps5": {"mac": ["ac:89:95:00:00:01"]}}
 
@@ -46,7 +55,7 @@ def test_what_ends_when() -> None:
     assert first_end(raw) == WALL
     assert ended(raw, WALL - 1) == frozenset()
     assert ended(raw, WALL) == {"allow-ps5"}
-    assert without(raw, {"allow-ps5"})["grant"] == []
+    assert without_rules(raw, {"allow-ps5"})["grant"] == []
     assert rules_of(raw, {"block-pc"}).forbids == (FORBID,)
 
 
@@ -79,13 +88,13 @@ def test_whatever_way_somebody_wrote_the_file_it_can_be_changed(text: str) -> No
         {"grant": 5},
         {"grant": ["x"]},
         {"grant": [{"until": "soon"}]},
-        {"grant": [{"name": [], "until": moment(WALL)}]},
+        {"grant": [{"name": [], "until": toml_time(WALL)}]},
         {"forbid": {}},
     ],
 )
 def test_a_file_of_any_shape_has_no_ends(raw: dict[str, object]) -> None:
     assert ended(raw, WALL) == frozenset()
-    assert isinstance(without(raw, {"x"}), dict)
+    assert isinstance(without_rules(raw, {"x"}), dict)
 
 
 @settings(deadline=None)

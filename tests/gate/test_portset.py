@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upnp_gw.gate.decision import PortRanges
-from upnp_gw.gate.portset import ALL_PORTS, contains, covers, normal, shared, without
+from upnp_gw.gate.portset import ALL_PORTS, contains, includes, intersection, normalized, subtract
 
 spans = st.tuples(st.integers(1, 60), st.integers(0, 9)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 sets = st.lists(spans, max_size=6)
@@ -18,21 +18,21 @@ def ports(ranges: PortRanges | list[tuple[int, int]]) -> set[int]:
 
 @given(sets, sets)
 def test_ranges_are_sets(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> None:
-    one, two = normal(some), normal(others)
+    one, two = normalized(some), normalized(others)
     assert ports(one) == ports(some)
     assert all(before[1] + 1 < after[0] for before, after in pairwise(one))
     for result, wanted in (
-        (without(one, two), ports(one) - ports(two)),
-        (shared(one, two), ports(one) & ports(two)),
+        (subtract(one, two), ports(one) - ports(two)),
+        (intersection(one, two), ports(one) & ports(two)),
     ):
         assert ports(result) == wanted
-        assert normal(result) == result
-    assert covers(one, two) == (ports(one) >= ports(two))
+        assert normalized(result) == result
+    assert includes(one, two) == (ports(one) >= ports(two))
     assert all(contains(one, port) == (port in ports(one)) for port in range(75))
 
 
 def test_the_ends() -> None:
-    assert without(ALL_PORTS, ((1, 1), (65535, 65535))) == ((2, 65534),)
+    assert subtract(ALL_PORTS, ((1, 1), (65535, 65535))) == ((2, 65534),)
     assert contains(ALL_PORTS, 1)
     assert contains(ALL_PORTS, 65535)
     assert not contains(ALL_PORTS, 0)

@@ -15,17 +15,17 @@ from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import Clamps, Outcome, Verdict
 from upnp_gw.gate.floor import exact_external
 from upnp_gw.gate.index import basis
-from upnp_gw.gate.load import loaded
+from upnp_gw.gate.load import load_tables
 from upnp_gw.gate.operator_rules import OperatorRules
-from upnp_gw.gate.portset import covers
+from upnp_gw.gate.portset import includes
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.schema import Policy
-from upnp_gw.gate.terms import connecting, terms_of, topic_of
+from upnp_gw.gate.terms import remote_access, subject_of, terms_of
 from upnp_gw.ledger.filters import named, reach_of
 from upnp_gw.ledger.plan import filters_of
 from upnp_gw.model.mapping import DecisionId, Endpoint, IPAddress, RemotePeers, Transport, Via
 from upnp_gw.model.request import MapRequest, PortChoice
-from upnp_gw.text.toml import tables
+from upnp_gw.text.toml import parse_tables
 
 WALL = 1_800_000_000.0
 DEVICE = f'version = 1\n[device.pc]\nmac = ["{PC_MAC}"]\n'
@@ -79,8 +79,8 @@ def ask(queue: ApprovalQueue, policy: Policy, request: MapRequest, free: bool) -
     """Treats a request that has to wait as ``upnp_gw.engine.operator_question`` does."""
     verdict = decided(policy, request)
     facts, waiting = facts_of(request.source.address), policy.grant(verdict.rule)
-    topic = topic_of(facts, request, verdict.rule)
-    if verdict.outcome is not Outcome.ASK or connecting(topic, waiting) is None:
+    topic = subject_of(facts, request, verdict.rule)
+    if verdict.outcome is not Outcome.ASK or remote_access(topic, waiting) is None:
         return None
     terms = terms_of(policy, facts, request, waiting, lambda _: free)
     return queue.ask(topic, terms, request, basis(policy, topic.rule), DecisionId("d1"), WALL)
@@ -106,7 +106,7 @@ def is_in(request: MapRequest, clamps: Clamps, question: Question, before: Polic
     assert f"ip{request.internal.address.version}" == topic.family
     exact = exact_external(request)
     if request.internal.address.version == 4:
-        assert covers(terms.external_ports, ((exact, exact),) if exact else clamps.external_ports)
+        assert includes(terms.external_ports, ((exact, exact),) if exact else clamps.external_ports)
     assert lifetime_s(request, clamps) <= terms.lease_s
     asked = named(request.remote, request.remote_port) or request.filters
     reach = reach_of(asked, filters_of(clamps, request))
@@ -120,7 +120,7 @@ def is_in(request: MapRequest, clamps: Clamps, question: Question, before: Polic
         assert (
             waiting.ext_ports is None
             or request.internal.address.version == 6
-            or covers(waiting.ext_ports, clamps.external_ports)
+            or includes(waiting.ext_ports, clamps.external_ports)
         )
 
 
@@ -136,8 +136,8 @@ def is_in(request: MapRequest, clamps: Clamps, question: Question, before: Polic
 def test_a_yes_gives_what_its_question_said(
     text: str, asks: list[MapRequest], later: list[MapRequest], free: bool, data: st.DataObject
 ) -> None:
-    raw = tables(text + DEVICE if text.startswith("default") else DEVICE + text, "policy.toml")
-    before, queue = loaded(raw, "policy.toml", TODAY).policy, ApprovalQueue()
+    raw = parse_tables(text + DEVICE if text.startswith("default") else DEVICE + text, "policy.toml")
+    before, queue = load_tables(raw, "policy.toml", TODAY).policy, ApprovalQueue()
     for request in asks:
         ask(queue, before, request, free)
     waiting = queue.all(WALL)
@@ -146,8 +146,10 @@ def test_a_yes_gives_what_its_question_said(
     proposals = OperatorRules(before, WALL)
     assert proposals.still_waits(question)
     (rule,) = proposals.approve(question, None).grants
-    written = ManagedPolicy(tables(f"version = 1\n{proposals.toml(question)}", "approved.toml"), "approved.toml")
-    after = loaded(raw, "policy.toml", TODAY, written).policy
+    written = ManagedPolicy(
+        parse_tables(f"version = 1\n{proposals.toml(question)}", "approved.toml"), "approved.toml"
+    )
+    after = load_tables(raw, "policy.toml", TODAY, written).policy
     for request in (*asks, *later):
         verdict = decided(after, request)
         if verdict.rule == rule["name"] and verdict.clamps is not None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.fixtures.policies import PC, PC6, PC_MAC, TV, TV_MAC, facts_of, map_request, policy_of
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.model.dhcp import Lease, LeaseFileKind, Leases, Parsed, kind_of, parse
+from upnp_gw.model.dhcp import Lease, LeaseFile, LeaseFileKind, Leases, lease_file_kind, parse_leases
 from upnp_gw.model.network import Neighbour, Neighbours
 
 END = 1_800_000_000.0
@@ -65,7 +65,7 @@ NETWORKD = f"""{{"BootID":"0123","Address":[192,168,1,1],"PrefixLength":24,"Leas
 {{"ClientId":[1,2,0,0,0,0,64],"Address":[192,168,1,40]}}]}}"""
 
 
-def by_address(parsed: Parsed) -> dict[str, Lease]:
+def by_address(parsed: LeaseFile) -> dict[str, Lease]:
     return {str(lease.address): lease for lease in parsed.leases}
 
 
@@ -79,8 +79,8 @@ def by_address(parsed: Parsed) -> dict[str, Lease]:
     ],
 )
 def test_the_file_of_each_server(text: str, kind: LeaseFileKind, count: int) -> None:
-    assert kind_of(text) is kind
-    parsed = parse(text.encode())
+    assert lease_file_kind(text) is kind
+    parsed = parse_leases(text.encode())
     assert (parsed.problem, len(parsed.leases)) == (None, count)
     found = by_address(parsed)
     first = found[str(PC)]
@@ -89,7 +89,7 @@ def test_the_file_of_each_server(text: str, kind: LeaseFileKind, count: int) -> 
 
 
 def test_dnsmasq_of_other_hardware_without_a_clock_and_over_ipv6() -> None:
-    found = by_address(parse(DNSMASQ.encode()))
+    found = by_address(parse_leases(DNSMASQ.encode()))
     assert found["192.168.1.99"].mac is None
     assert found["192.168.1.50"].expires is None
     assert (found["2001:db8:1::42"].mac, found["2001:db8:1::42"].name) == (None, "six")
@@ -115,7 +115,7 @@ def test_dnsmasq_of_other_hardware_without_a_clock_and_over_ipv6() -> None:
     ],
 )
 def test_what_cannot_be_read_is_named_and_the_rest_is_read(text: str, problem: str | None) -> None:
-    parsed = parse(text.encode())
+    parsed = parse_leases(text.encode())
     assert parsed.problem == problem
 
 
@@ -124,10 +124,10 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(text: str, problem: s
 def test_a_host_name_begins_no_line_of_its_own(end: str) -> None:
     """Kea writes down the name that the host sent; only commas are replaced in it."""
     head, *_ = KEA.splitlines()
-    parsed = parse(f"{head}\n{PC},{PC_MAC},,3600,{END:.0f},1,0,0,x{end}{TV}&#x2c{PC_MAC},0,,0\n".encode())
+    parsed = parse_leases(f"{head}\n{PC},{PC_MAC},,3600,{END:.0f},1,0,0,x{end}{TV}&#x2c{PC_MAC},0,,0\n".encode())
     assert [(lease.address, lease.name) for lease in parsed.leases] == [(PC, None)]
     assert parsed.problem is None
-    parsed = parse(f"{END:.0f} {PC_MAC} {PC} x{end}{END:.0f} {PC_MAC} {TV} y *\n".encode())
+    parsed = parse_leases(f"{END:.0f} {PC_MAC} {PC} x{end}{END:.0f} {PC_MAC} {TV} y *\n".encode())
     assert [lease.address for lease in parsed.leases] == [PC]
 
 
@@ -141,21 +141,21 @@ def test_a_host_name_begins_no_line_of_its_own(end: str) -> None:
     )
 )
 def test_any_bytes_are_leases_or_a_problem(data: bytes) -> None:
-    parsed = parse(data)
+    parsed = parse_leases(data)
     for lease in parsed.leases:
         assert lease.mac is None or len(lease.mac) == 17
         assert lease.name is None or (lease.name.isprintable() and len(lease.name) <= 63)
 
 
 def test_deep_nesting_and_endless_strings_are_no_fault() -> None:
-    assert parse(b'{"Leases":' + b"[" * 200_000).problem is not None
-    assert parse(b"lease 1.2.3.4 {" + b"{" * 100_000).leases != ()
-    parse(b'lease 1.2.3.4 { uid "' + b"\\" * 100_001)
+    assert parse_leases(b'{"Leases":' + b"[" * 200_000).problem is not None
+    assert parse_leases(b"lease 1.2.3.4 {" + b"{" * 100_000).leases != ()
+    parse_leases(b'lease 1.2.3.4 { uid "' + b"\\" * 100_001)
 
 
 # -- what a lease says of a host
 
-LEASES = Leases(parse(DNSMASQ.encode()).leases)
+LEASES = Leases(parse_leases(DNSMASQ.encode()).leases)
 
 
 def table(*entries: tuple[str, str]) -> Neighbours:

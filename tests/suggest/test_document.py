@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from upnp_gw.gate import file_tests as cases
 from upnp_gw.gate.build import ManagedPolicy
 from upnp_gw.gate.builtin import home_policy, home_text
-from upnp_gw.gate.load import load_text, loaded
+from upnp_gw.gate.load import load_tables, load_text
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.evidence import EvidenceKey, EvidenceTable
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import DAY_S, Transport
-from upnp_gw.suggest.document import Suggestion, suggest
+from upnp_gw.suggest.document import Suggestion, suggest_policy
 from upnp_gw.suggest.needs import learn
-from upnp_gw.text.toml import tables
+from upnp_gw.text.toml import parse_tables
 
 TCP, UDP = Transport.TCP, Transport.UDP
 NOW, TODAY = 1_800_000_000.0, date(2027, 1, 15)
@@ -66,9 +66,9 @@ class Seen:
 
 
 def said(seen: Seen, text: str | None = HOME, approved: dict[str, Any] = APPROVED, min_days: int = 3) -> Suggestion:
-    raw = tables(home_text() if text is None else text, "file")
-    policy = loaded(raw, "file", TODAY, ManagedPolicy(approved, "approved")).policy
-    return suggest(text, approved, learn(policy, seen.book, NOW, min_days), TODAY)
+    raw = parse_tables(home_text() if text is None else text, "file")
+    policy = load_tables(raw, "file", TODAY, ManagedPolicy(approved, "approved")).policy
+    return suggest_policy(text, approved, learn(policy, seen.book, NOW, min_days), TODAY)
 
 
 def grants(suggestion: Suggestion) -> list[dict[str, Any]]:
@@ -268,12 +268,12 @@ def test_devices_in_one_line_are_added_to() -> None:
     seen = Seen()
     seen.used(PS5, TCP, 5001, 9)
     made = said(seen, text, {"version": 1, "device": {"ps5": {"mac": [PS5]}}})
-    assert set(tables(made.toml, "suggested")["device"]) == {"tv", "ps5"}
+    assert set(parse_tables(made.toml, "suggested")["device"]) == {"tv", "ps5"}
 
 
 def test_a_broken_file_is_an_error_of_the_file() -> None:
     with pytest.raises(ConfigError):
-        suggest("version = 2", {"version": 1}, learn(home_policy(), EvidenceTable(), NOW, 3), TODAY)
+        suggest_policy("version = 2", {"version": 1}, learn(home_policy(), EvidenceTable(), NOW, 3), TODAY)
 
 
 devices = st.sampled_from([PS5, NAS, INFECTED, "192.168.1.40", "2001:db8::7", "192.168.1.99"])
@@ -341,7 +341,7 @@ def test_whatever_the_evidence_what_is_suggested_loads_and_passes(
     suggestion = said(seen, text, approved, min_days)
     policy = policy_of(suggestion)
     assert len(policy.cases) >= suggestion.tests
-    cases.run(policy, "suggested")
+    cases.check_cases(policy, "suggested")
     granted = {name for grant in policy.grants for name in grant.devices or ()}
     taught = {name for name, device in policy.devices.items() if not device.macs & bad}
     assert {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from upnp_gw.gate.load import load_text
 from upnp_gw.model.mapping import Transport
-from upnp_gw.suggest.document import suggest
+from upnp_gw.suggest.document import suggest_policy
 from upnp_gw.suggest.listeners import Listener, learn_from, parse_listeners
 
 TCP, UDP = Transport.TCP, Transport.UDP
@@ -102,7 +102,7 @@ def test_lines_of_such_words(text: str) -> None:
 def test_a_scan_becomes_grants_but_for_the_lans_own_and_the_forbidden() -> None:
     text = 'version = 1\n[device.nas]\nmac = ["00:11:32:00:00:02"]\n[[forbid]]\nname = "adm"\nint_ports = [22]\n'
     learnt = learn_from(parse_listeners(SS), "nas")
-    suggestion = suggest(text, {"version": 1}, learnt, date(2027, 1, 15))
+    suggestion = suggest_policy(text, {"version": 1}, learnt, date(2027, 1, 15))
     policy = load_text(suggestion.toml, "suggested", date(2027, 1, 15)).policy
     assert [grant.int_ports for grant in policy.grants] == [((443, 443),)]
     notes = "\n".join(suggestion.notes)
@@ -114,4 +114,4 @@ def test_a_scan_becomes_grants_but_for_the_lans_own_and_the_forbidden() -> None:
 @given(st.lists(st.builds(Listener, st.sampled_from(list(Transport)), st.integers(1, 65535), st.text(max_size=50))))
 def test_whatever_listens_what_is_suggested_loads(listeners: list[Listener]) -> None:
     text = 'version = 1\n[device.nas]\nmac = ["00:11:32:00:00:02"]\n'
-    suggest(text, {"version": 1}, learn_from(listeners, "nas"), date(2027, 1, 15))
+    suggest_policy(text, {"version": 1}, learn_from(listeners, "nas"), date(2027, 1, 15))

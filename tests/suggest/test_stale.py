@@ -7,7 +7,7 @@ from tests.fixtures.mapping_rows import mapping
 from upnp_gw.gate.load import load_text
 from upnp_gw.ledger.evidence import EvidenceTable
 from upnp_gw.model.mapping import DAY_S, Mapping, Usage
-from upnp_gw.suggest.stale import StaleKind, stale
+from upnp_gw.suggest.stale import StaleKind, find_stale
 
 NOW, TODAY = 1_800_000_000.0, date(2027, 1, 15)
 POLICY = load_text(
@@ -44,7 +44,7 @@ def book(since_days: float = 40, seen_days: float = 1) -> EvidenceTable:
 def found(
     evidence: EvidenceTable, *rows: tuple[Mapping, Usage], days: int = 30
 ) -> dict[tuple[StaleKind, str], str]:
-    return {(one.kind, one.about): one.finding for one in stale(POLICY, evidence, rows, NOW, TODAY, days)}
+    return {(one.kind, one.about): one.finding for one in find_stale(POLICY, evidence, rows, NOW, TODAY, days)}
 
 
 OVERDUE = (StaleKind.REVIEW_OVERDUE, "games")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from upnp_gw.model.dhcp import Parsed, parse
+from upnp_gw.model.dhcp import LeaseFile, parse_leases
 from upnp_gw.model.network import Neighbours
 from upnp_gw.system import dhcp_lease_files as lease_files
 from upnp_gw.system.dhcp_lease_files import LeaseFiles
@@ -52,9 +52,9 @@ def test_a_file_is_read_only_when_it_changed(tmp_path: Path, monkeypatch: pytest
     path.write_text(LINE)
     read: list[bytes] = []
 
-    def counted(data: bytes) -> Parsed:
+    def counted(data: bytes) -> LeaseFile:
         read.append(data)
-        return parse(data)
+        return parse_leases(data)
 
     monkeypatch.setattr(lease_files, "parse", counted)
     files = LeaseFiles([path], now)

@@ -43,15 +43,15 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
 
     Exit code 0: it would come into force; 1: it would not; 2: the file cannot be read.
     """
-    from upnp_gw.gate.load import examined, read_given_text
-    from upnp_gw.text.toml import placed
+    from upnp_gw.gate.load import check_text, read_named_text
+    from upnp_gw.text.toml import with_line
 
     try:
-        text = read_given_text(file)
+        text = read_named_text(file)
     except ConfigError as error:
         _exit_with_problem(error, as_json, UNUSABLE)
     try:
-        found = examined(text, str(file), datetime.now().astimezone().date())
+        found = check_text(text, str(file), datetime.now().astimezone().date())
     except ConfigError as error:
         _exit_with_problem(error, as_json, REFUSED)
     warnings = [str(finding) for finding in found.warnings]
@@ -74,7 +74,9 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
     for warning in warnings:
         print_text(paint("warning:", CAUTION) + f" {shown(warning, 1000)}", err=not ok)
     for failed in found.failed:
-        print_text(shown(str(placed(ConfigError(str(file), failed.case.key, str(failed)), text)), 1000), err=True)
+        print_text(
+            shown(str(with_line(ConfigError(str(file), failed.case.key, str(failed)), text)), 1000), err=True
+        )
     if not ok:
         sys.exit(REFUSED)
     rules = f"{len(found.policy.grants)} grants, {len(found.policy.forbids)} forbids"
@@ -160,19 +162,19 @@ def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, dev
     """
     from upnp_gw.control.replay import replay
     from upnp_gw.gate.build import ManagedPolicy
-    from upnp_gw.gate.load import loaded, read_given_text
+    from upnp_gw.gate.load import load_tables, read_named_text
     from upnp_gw.gate.managed_file import ended
-    from upnp_gw.text.toml import located, tables
+    from upnp_gw.text.toml import locate_errors, parse_tables
 
     now = msgspec.json.decode(daemon.request("GET", "/v1/policy"), type=api.PolicyText)
     written = None
     if now.approved:
-        raw = tables(now.approved, now.approved_file)
+        raw = parse_tables(now.approved, now.approved_file)
         written = ManagedPolicy(raw, now.approved_file, ended(raw, datetime.now(UTC).timestamp()))
     try:
-        text, today = read_given_text(file), datetime.now().astimezone().date()
-        with located(text, str(file)):
-            other = loaded(tables(text, str(file)), str(file), today, written).policy
+        text, today = read_named_text(file), datetime.now().astimezone().date()
+        with locate_errors(text, str(file)):
+            other = load_tables(parse_tables(text, str(file)), str(file), today, written).policy
     except ConfigError as error:
         if _same_file(file, now.source) and not as_json:
             print_text(f"upnp-gw goes on with this file as it was loaded (policy {now.hash}).", err=True)

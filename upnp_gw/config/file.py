@@ -18,7 +18,7 @@ from upnp_gw.protocols.igd_services import IgdVersion
 from upnp_gw.protocols.mode import ServiceMode
 from upnp_gw.system.files import FileProblem, read_trusted
 from upnp_gw.text import toml as toml_text
-from upnp_gw.text.toml import located, tables
+from upnp_gw.text.toml import locate_errors, parse_tables
 
 Settings = dict[str, Any]
 """Field of ``Config`` -> its value."""
@@ -148,8 +148,8 @@ def _settings_at(path: Path, text: str) -> Settings:
 
 def parse_text(text: str, where: str) -> Settings:
     """The same for a text; ``where`` names it in errors. Paths are as they are written."""
-    with located(text, where):
-        return _settings(where, tables(text, where))
+    with locate_errors(text, where):
+        return _settings(where, parse_tables(text, where))
 
 
 def _settings(where: str, found: Mapping[str, object]) -> Settings:
@@ -158,7 +158,7 @@ def _settings(where: str, found: Mapping[str, object]) -> Settings:
         if name not in KEYS:
             raise ConfigError(where, name, _unknown_word(name, KEYS, "tables"))
         if not isinstance(table, dict):
-            problem = f"got {toml_text.found(table)}; accepted: a table, such as [{name}] on a line of its own"
+            problem = f"got {toml_text.describe(table)}; accepted: a table, such as [{name}] on a line of its own"
             raise ConfigError(where, name, problem)
         for key, value in table.items():
             known = KEYS[name].get(key)
@@ -197,7 +197,7 @@ def _parse(where: str, key: str, known: Key, value: object, example: str) -> Any
         if isinstance(value, list | tuple) and rejected.index is not None:
             key, value = f"{key}[{rejected.index}]" if key else "", value[rejected.index]
         value = str(value) if isinstance(value, Path) else value
-        told = toml_text.as_toml if type(value) is type(_example(known)) else toml_text.found
+        told = toml_text.as_toml if type(value) is type(_example(known)) else toml_text.describe
         raise ConfigError(where, key, f"got {told(value)}; accepted: {rejected}, such as {example}") from None
 
 
@@ -220,7 +220,7 @@ def load(
     """
     where = str(path) if path is not None else "command line"
     text = _read(path) if path is not None else ""
-    with located(text, where):
+    with locate_errors(text, where):
         given = {**(_settings_at(path, text) if path is not None else {}), **read_options(options)}
         return _configure(given, where, detect)
 

@@ -19,10 +19,10 @@ from upnp_gw.gate.managed_file import free_name
 from upnp_gw.ledger.evidence import Evidence
 from upnp_gw.model.errors import ConfigError, FirewallError
 from upnp_gw.model.mapping import IPAddress, Mapping, MappingKind, Usage
-from upnp_gw.suggest.document import Suggestion, suggest
+from upnp_gw.suggest.document import Suggestion, suggest_policy
 from upnp_gw.suggest.listeners import Listener, learn_from
 from upnp_gw.suggest.needs import Learned, learn
-from upnp_gw.suggest.stale import stale
+from upnp_gw.suggest.stale import find_stale
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class EvidenceCommands:
         await self._ask_the_silent(now.wall - asked.days * 86_400)
         rows = [(mapping, self._usage(mapping)) for mapping in self._decider.ledger.table]
         policy, lans = self._decider.policy, self._around.network.lan_names
-        found = stale(policy, book, rows, now.wall, local_today(now.wall), asked.days, lans)
+        found = find_stale(policy, book, rows, now.wall, local_today(now.wall), asked.days, lans)
         return [
             api.Stale(
                 kind=one.kind.value,
@@ -98,7 +98,7 @@ class EvidenceCommands:
         """In a thread of its own: a large policy takes a second."""
         operator = self._policies.operator
         text = read_text(operator) if operator is not None else None
-        return suggest(text, self._policies.approved, learnt, local_today(self._around.clock().wall))
+        return suggest_policy(text, self._policies.approved, learnt, local_today(self._around.clock().wall))
 
     def _learnt(self, asked: api.AskSuggestion) -> Learned | api.Problem:
         policy, wall = self._decider.policy, self._around.clock().wall

@@ -10,12 +10,12 @@ import logging
 import zlib
 
 from upnp_gw.gate.build import ManagedPolicy, build
-from upnp_gw.gate.index import indexed
+from upnp_gw.gate.index import with_indexes
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.errors import ConfigError, StoreError
 from upnp_gw.store.store import Store
-from upnp_gw.text.toml import tables
+from upnp_gw.text.toml import parse_tables
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +78,11 @@ def unpacked(digest: str, body: bytes) -> Policy:
     try:
         kept = json.loads(zlib.decompress(body))
         added = (
-            ManagedPolicy(tables(kept["approved"], ""), "", frozenset(kept["ended"])) if kept["approved"] else None
+            ManagedPolicy(parse_tables(kept["approved"], ""), "", frozenset(kept["ended"]))
+            if kept["approved"]
+            else None
         )
-        policy = indexed(build(tables(kept["text"], ""), "", added))
+        policy = with_indexes(build(parse_tables(kept["text"], ""), "", added))
     except (ConfigError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise NotKept(OTHER_VERSION) from error
     if policy.digest != digest:

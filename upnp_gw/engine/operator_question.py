@@ -9,7 +9,7 @@ from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.index import basis
 from upnp_gw.gate.operator_rules import OperatorRules
 from upnp_gw.gate.question import Question
-from upnp_gw.gate.terms import connecting, terms_of, topic_of
+from upnp_gw.gate.terms import remote_access, subject_of, terms_of
 from upnp_gw.ledger.events import QuestionAsked
 from upnp_gw.ledger.plan import Planner
 from upnp_gw.ledger.transaction import Transaction
@@ -27,9 +27,9 @@ def ask(
 ) -> None:
     """Puts the request into the queue, unless no grant can say what it asks for (``terms.connecting``)."""
     facts, request, policy = found.facts, found.request, decider.policy
-    topic = topic_of(facts, request, found.verdict.rule)
+    topic = subject_of(facts, request, found.verdict.rule)
     waiting = policy.grant(topic.rule)
-    if connecting(topic, waiting) is None:
+    if remote_access(topic, waiting) is None:
         return
 
     def can_have(port: int) -> bool:

@@ -22,12 +22,12 @@ from upnp_gw.engine.reevaluation import RevokedMapping
 from upnp_gw.gate.build import ManagedPolicy
 from upnp_gw.gate.builtin import WHERE as HOME
 from upnp_gw.gate.builtin import home_text
-from upnp_gw.gate.load import LoadedPolicy, loaded, read_own_text, read_text
-from upnp_gw.gate.managed_file import ManagedChange, ManagedText, changed, ended, first_end, without
+from upnp_gw.gate.load import LoadedPolicy, load_tables, read_own_text, read_text
+from upnp_gw.gate.managed_file import ManagedChange, ManagedText, changed, ended, first_end, without_rules
 from upnp_gw.model.errors import ConfigError, GatewayError, StoreError
 from upnp_gw.store.store import Store
 from upnp_gw.system.files import FileProblem, sync_directory, write_own
-from upnp_gw.text.toml import located, placed, tables
+from upnp_gw.text.toml import locate_errors, parse_tables, with_line
 
 log = logging.getLogger(__name__)
 
@@ -123,33 +123,33 @@ class Policies:
     def _judged(self, own_text: str, text: str) -> LoadedPolicy:
         """The policy with these texts as the two files. What has ended counts no more."""
         where, today = self.source, local_today(self.clock())
-        with located(own_text, where), located(text, str(self.machine)):
+        with locate_errors(own_text, where), locate_errors(text, str(self.machine)):
             written = self._parsed(text)
             gone = ended(written, self.clock())
             approved = ManagedPolicy(written, str(self.machine), gone)
-            own = tables(own_text, where)
+            own = parse_tables(own_text, where)
             try:
-                found = loaded(own, where, today, approved)
+                found = load_tables(own, where, today, approved)
                 return replace(found, text=own_text, approved=text, ended=gone)
             except ConfigError as error:
                 if error.where != where:
                     raise
-                loaded(own, where, today)  # a mistake in the operator's file alone is reported as its own
-                conflict = placed(error, own_text)
+                load_tables(own, where, today)  # a mistake in the operator's file alone is reported as its own
+                conflict = with_line(error, own_text)
             raise ConfigError(str(self.machine), "", f"conflicts with the policy file: {conflict}") from None
 
     def _operators_text(self) -> str:
         return read_text(self.operator) if self.operator is not None else home_text()
 
     def _unended(self, raw: dict[str, Any]) -> dict[str, Any]:
-        return without(raw, ended(raw, self.clock()))
+        return without_rules(raw, ended(raw, self.clock()))
 
     def text(self) -> str:
         """The machine-owned file; empty where there is none. Raises ConfigError."""
         return read_own_text(self.machine)
 
     def _parsed(self, text: str) -> dict[str, Any]:
-        return tables(text, str(self.machine)) if text else {"version": 1}
+        return parse_tables(text, str(self.machine)) if text else {"version": 1}
 
 
 def told_rules(raw: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from upnp_gw.engine.operator_question import ask
 from upnp_gw.engine.refresh import PlannedVerdict, answer, trial
 from upnp_gw.engine.revocation import count_refusal
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.gate.terms import topic_of
+from upnp_gw.gate.terms import subject_of
 from upnp_gw.ledger.plan import NotPlanned
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, Via
@@ -104,7 +104,7 @@ class RequestOperations:
         transaction.records.append(
             map_record(transaction.now, decision, found.request, facts, verdict, mapping=mapping.id, action=action)
         )
-        decider.questions.settle(topic_of(facts, found.request, None), transaction.on_undo)
+        decider.questions.settle(subject_of(facts, found.request, None), transaction.on_undo)
         decider.history.granted(
             facts.device, mapping.internal.port, transaction.now, facts.today, request.via.datagram
         )

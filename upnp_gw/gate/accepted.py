@@ -124,7 +124,7 @@ ACCEPTED: Mapping[str, Keys] = {
 _INDEX = re.compile(r"(\[[^\]]*\])+$")
 
 
-def accepted_at(path: str) -> tuple[str, str]:
+def accepted_value(path: str) -> tuple[str, str]:
     """What stands at a key path such as ``grant[2].int_ports[0]``: what it takes, and a line to write.
 
     Empty texts where the path is of no key, but of a table.
@@ -137,7 +137,7 @@ def accepted_at(path: str) -> tuple[str, str]:
     return taken[0], f"{key if key in keys else NAMED} = {taken[1]}"
 
 
-def such_as(line: str) -> str:
+def format_example(line: str) -> str:
     """How a message goes on with an example; empty where there is none."""
     return f", such as {line}" if line else ""
 

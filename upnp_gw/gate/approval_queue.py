@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from upnp_gw.gate.question import Question, body_of, question_of
-from upnp_gw.gate.terms import Terms, Topic
+from upnp_gw.gate.question import Question, question_body, question_of
+from upnp_gw.gate.terms import ApprovalTerms, QuestionSubject
 from upnp_gw.model.mapping import DAY_S, DecisionId
 from upnp_gw.model.request import MapRequest
 
@@ -29,7 +29,7 @@ class ApprovalQueue:
     """The queue. ``changes`` says what is to be stored."""
 
     def __init__(self) -> None:
-        self._of: dict[str, dict[Topic, Question]] = {}
+        self._of: dict[str, dict[QuestionSubject, Question]] = {}
         """Device -> topic -> question. Devices without questions are not in it."""
         self._changed: set[int] = set()
         self.last_number = 0
@@ -37,8 +37,8 @@ class ApprovalQueue:
 
     def ask(
         self,
-        topic: Topic,
-        terms: Terms,
+        topic: QuestionSubject,
+        terms: ApprovalTerms,
         request: MapRequest,
         basis: str,
         decision: DecisionId,
@@ -57,7 +57,7 @@ class ApprovalQueue:
         self._replace(topic, asked, on_undo)
         return asked
 
-    def settle(self, granted: Topic, on_undo: OnUndo | None = None) -> None:
+    def settle(self, granted: QuestionSubject, on_undo: OnUndo | None = None) -> None:
         """Drops the questions that a granted request of this topic answers."""
         for topic in [topic for topic in self._of.get(granted.device, ()) if topic.answered_by(granted)]:
             self._replace(topic, None, on_undo)
@@ -91,7 +91,7 @@ class ApprovalQueue:
     def changes(self) -> dict[str, dict[str, Any] | None]:
         """What is new since the last call: number -> its plain values; None: it is gone."""
         by_number = {question.number: question for question in self._each()}
-        found = {str(n): body_of(by_number[n]) if n in by_number else None for n in sorted(self._changed)}
+        found = {str(n): question_body(by_number[n]) if n in by_number else None for n in sorted(self._changed)}
         self._changed.clear()
         return found
 
@@ -119,7 +119,9 @@ class ApprovalQueue:
     def _each(self) -> Iterator[Question]:
         return (question for questions in self._of.values() for question in questions.values())
 
-    def _replace(self, topic: Topic, after: Question | None, on_undo: OnUndo | None, stored: bool = False) -> None:
+    def _replace(
+        self, topic: QuestionSubject, after: Question | None, on_undo: OnUndo | None, stored: bool = False
+    ) -> None:
         """Replaces the question of this topic; None: removes it."""
         mine = self._of.setdefault(topic.device, {})
         before = mine.pop(topic, None)
@@ -131,7 +133,7 @@ class ApprovalQueue:
         if on_undo is not None:
             on_undo.append(partial(self._undo, topic, before, after))
 
-    def _undo(self, topic: Topic, before: Question | None, after: Question | None) -> None:
+    def _undo(self, topic: QuestionSubject, before: Question | None, after: Question | None) -> None:
         """Undoes one change, unless the question has changed again meanwhile."""
         if self._of.get(topic.device, {}).get(topic) is after:
             self._replace(topic, before, None)

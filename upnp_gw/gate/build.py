@@ -10,9 +10,9 @@ from typing import Any
 
 from upnp_gw.gate import values
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.gate.file_tests import case_of
-from upnp_gw.gate.policyfile import ApprovedTable, DeviceTable, LimitsTable, MemberList, Names, TopTable, shaped
-from upnp_gw.gate.rules import PolicyRules, known
+from upnp_gw.gate.file_tests import build_case
+from upnp_gw.gate.policyfile import ApprovedTable, DeviceTable, LimitsTable, MemberList, Names, TopTable, to_table
+from upnp_gw.gate.rules import PolicyRules, known_names
 from upnp_gw.gate.schema import ELEMENTS_EACH, Assurance, Device, Limits, Mode, OnIncident, Policy, Zone
 from upnp_gw.gate.values import KeyPath
 
@@ -34,10 +34,10 @@ def build(raw: Mapping[str, object], where: str, approved: ManagedPolicy | None 
 
     ``approved`` adds devices, grants and forbids; all of them share one space of names with the file's own.
     """
-    top, root = shaped(raw, TopTable, where, ""), KeyPath(where)
+    top, root = to_table(raw, TopTable, where, ""), KeyPath(where)
     sources: list[tuple[TopTable | ApprovedTable, KeyPath, frozenset[str]]] = [(top, root, frozenset())]
     if approved is not None:
-        added = shaped(approved.raw, ApprovedTable, approved.where, "")
+        added = to_table(approved.raw, ApprovedTable, approved.where, "")
         sources.append((added, KeyPath(approved.where), approved.ended))
     devices: dict[str, Device] = {}
     for table, place, _ in sources:
@@ -62,15 +62,15 @@ def build(raw: Mapping[str, object], where: str, approved: ManagedPolicy | None 
         for raw, spot in _live(table.grant, place.at("grant"), ended)
     ]
     return Policy(
-        default=values.one_of(top.default, Outcome, root.at("default"), Outcome.ALLOW),
-        mode=values.one_of(top.mode, Mode, root.at("mode")),
+        default=values.read_choice(top.default, Outcome, root.at("default"), Outcome.ALLOW),
+        mode=values.read_choice(top.mode, Mode, root.at("mode")),
         limits=_limits(top.limits, root.at("limits")),
         devices=devices,
         groups=groups,
         zones=zones,
         forbids=tuple(sorted(forbids, key=lambda forbid: forbid.name)),
         grants=tuple(sorted(grants, key=lambda grant: grant.rank)),
-        cases=tuple(case_of(t, rules, root.at("test").at(i)) for i, t in enumerate(top.test)),
+        cases=tuple(build_case(t, rules, root.at("test").at(i)) for i, t in enumerate(top.test)),
     )
 
 
@@ -83,16 +83,16 @@ def _live(rules: list[dict[str, Any]], place: KeyPath, ended: frozenset[str]) ->
 
 
 def _limits(raw: object, place: KeyPath) -> Limits:
-    table = shaped(raw, LimitsTable, place.where, place.key)
+    table = to_table(raw, LimitsTable, place.where, place.key)
     usual = Limits()
 
     def counted(key: str, default: int, high: int) -> int:
         value = getattr(table, key)
-        return default if value is None else values.number(value, 1, high, place.at(key))
+        return default if value is None else values.read_number(value, 1, high, place.at(key))
 
     def lasting(key: str, default: int) -> int:
         value = getattr(table, key)
-        return default if value is None else values.duration_s(value, place.at(key))
+        return default if value is None else values.read_duration_s(value, place.at(key))
 
     action = table.on_incident
     per_device = counted("per_device", usual.per_device, 65535)
@@ -106,18 +106,18 @@ def _limits(raw: object, place: KeyPath) -> Limits:
         incident_after=counted("incident_after", usual.incident_after, 1000),
         on_incident=usual.on_incident
         if action is None
-        else values.one_of(action, OnIncident, place.at("on_incident")),
+        else values.read_choice(action, OnIncident, place.at("on_incident")),
     )
 
 
 def _device(name: str, raw: object, place: KeyPath) -> Device:
-    values.name(name, place)
-    table = shaped(raw, DeviceTable, place.where, place.key)
+    values.read_name(name, place)
+    table = to_table(raw, DeviceTable, place.where, place.key)
     for key, given in (("mac", table.mac), ("ip", table.ip)):
         if given == []:
             raise place.at(key).empty(f", which would match every {key}; leave it out or name one")
-    macs = [values.mac(m, place.at("mac").at(i)) for i, m in enumerate(values.listed(table.mac or []))]
-    addresses = [values.address(a, place.at("ip").at(i)) for i, a in enumerate(values.listed(table.ip or []))]
+    macs = [values.read_mac(m, place.at("mac").at(i)) for i, m in enumerate(values.as_list(table.mac or []))]
+    addresses = [values.read_address(a, place.at("ip").at(i)) for i, a in enumerate(values.as_list(table.ip or []))]
     if not macs and not addresses:
         raise place.fail(
             'nothing identifies it; accepted: mac = ["ac:89:95:00:00:01"] or ip = ["192.168.1.40"]; dhcp_name only'
@@ -135,7 +135,7 @@ def _assurance(text: str | None, has_mac: bool, place: KeyPath) -> Assurance:
     """Left out: by MAC address where the device has one, else by address."""
     if text is None:
         return Assurance.MAC if has_mac else Assurance.IP
-    assure = values.one_of(text, Assurance, place)
+    assure = values.read_choice(text, Assurance, place)
     if assure is not Assurance.IP and not has_mac:
         raise place.fail(f'"{assure}" needs mac, such as mac = ["ac:89:95:00:00:01"]; accepted without it: "ip"')
     return assure
@@ -145,24 +145,24 @@ def _lans(texts: Names | None, place: KeyPath) -> frozenset[str]:
     """Empty: the key is left out."""
     if texts is None:
         return frozenset()
-    names = [values.lan(text, place.at(i)) for i, text in enumerate(values.listed(texts))]
+    names = [values.read_lan(text, place.at(i)) for i, text in enumerate(values.as_list(texts))]
     if not names:
         raise place.empty('; leave it out for the first LAN of the gateway, or name LANs, or "*"')
     return frozenset(names)
 
 
 def _group(name: str, raw: object, devices: Mapping[str, Device], place: KeyPath) -> frozenset[str]:
-    values.name(name, place)
-    members = shaped({"members": raw}, MemberList, place.where, place.key).members
+    values.read_name(name, place)
+    members = to_table({"members": raw}, MemberList, place.where, place.key).members
     for index, member in enumerate(members):
         if member not in devices:
-            raise place.at(index).wrong(member, known("device", devices), example=False)
+            raise place.at(index).wrong(member, known_names("device", devices), example=False)
     return frozenset(members)
 
 
 def _zone(name: str, raw: object, place: KeyPath) -> Zone:
-    values.name(name, place)
-    members = shaped({"members": raw}, MemberList, place.where, place.key).members
+    values.read_name(name, place)
+    members = to_table({"members": raw}, MemberList, place.where, place.key).members
     if not members:
         raise place.empty("; accepted: addresses or prefixes")
-    return Zone(name, tuple(values.prefix(text, place.at(i)) for i, text in enumerate(members)))
+    return Zone(name, tuple(values.read_prefix(text, place.at(i)) for i, text in enumerate(members)))

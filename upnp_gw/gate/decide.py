@@ -10,19 +10,19 @@ from typing import TypeVar
 
 from upnp_gw.gate import floor
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, PortRanges, Verdict
-from upnp_gw.gate.facts import names_of, suspects
+from upnp_gw.gate.facts import names_of, possible_names
 from upnp_gw.gate.match import (
-    Obstacle,
+    GrantRefusal,
     RuleInput,
     counted_ports,
     covers,
     forbids,
-    full,
-    obstacle,
+    grant_refusal,
     permitted,
+    quota_refusal,
     remotes,
 )
-from upnp_gw.gate.portset import ALL_PORTS, UNPRIVILEGED, normal, shared, without
+from upnp_gw.gate.portset import ALL_PORTS, UNPRIVILEGED, intersection, normalized, subtract
 from upnp_gw.gate.schema import OBSERVE_RULE, OPERATOR_RULE, DeviceRules, Forbid, Grant, Mode, Policy
 from upnp_gw.gate.values import duration_text
 from upnp_gw.model.mapping import Via
@@ -61,7 +61,7 @@ class _Decision:
         """The external ports that are already counted, if the device's quota is full; None: it is not full."""
 
     def verdict(self) -> Verdict:
-        if broken := floor.broken_by(self.facts, self.request):
+        if broken := floor.violation(self.facts, self.request):
             return self.deny(*broken)
         self.trace.append("floor ok")
         if self.request.via is Via.OPERATOR:
@@ -119,8 +119,8 @@ class _Decision:
     def over_quota(self) -> tuple[Refusal, str] | None:
         facts, held, limits = self.facts, self.facts.held, self.policy.limits
         if held.by_device >= limits.per_device:
-            self.room = normal((port, port) for port in held.on_port)
-            if not shared(self.choices(ALL_PORTS), self.room):
+            self.room = normalized((port, port) for port in held.on_port)
+            if not intersection(self.choices(ALL_PORTS), self.room):
                 return self.full()
         if held.elements >= limits.elements_per_device and not facts.standing:
             most = limits.elements_per_device
@@ -137,7 +137,7 @@ class _Decision:
         return None
 
     def forbidden(self, asked: RuleInput) -> Verdict | None:
-        names = suspects(self.policy, self.facts, self.request.internal.address)
+        names = possible_names(self.policy, self.facts, self.request.internal.address)
         rules, count = _concerning(self.policy.forbids_of, self.policy.forbids_of_anyone, names, asked.int_port)
         matching = [rule for rule in rules if forbids(rule, asked)]
         # Where the gateway chooses, a forbid of external ports narrows the choice. Any other forbid denies.
@@ -147,7 +147,7 @@ class _Decision:
             name = denying[0].name
             return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {name}", name)
         if matching:
-            self.blocked = normal(span for rule in matching for span in rule.ext_ports or ())
+            self.blocked = normalized(span for rule in matching for span in rule.ext_ports or ())
             self.blocked_by = matching[0].name
         return None
 
@@ -157,10 +157,10 @@ class _Decision:
         matching = [(rule, ports) for rule in rules if covers(rule, asked) and (ports := permitted(rule, asked))]
         hindrance: tuple[Refusal, str, str] | None = None
         for rule, ports in matching:
-            left = without(ports, self.blocked) if self.blocked else ports
+            left = subtract(ports, self.blocked) if self.blocked else ports
             if not left:
                 continue
-            hindered = obstacle(rule, self.facts, self.request)
+            hindered = grant_refusal(rule, self.facts, self.request)
             if hindered is None:
                 left, hindered = self.with_room(rule, left)
             if hindered is None:
@@ -197,16 +197,16 @@ class _Decision:
         )
         return self.allow(rule.name, f"granted by rule {rule.name}", clamps)
 
-    def with_room(self, rule: Grant, ports: PortRanges) -> tuple[PortRanges, Obstacle | None]:
+    def with_room(self, rule: Grant, ports: PortRanges) -> tuple[PortRanges, GrantRefusal | None]:
         """The ports that the quotas allow: if the device's or the grant's is full, only those already counted."""
-        left = ports if self.room is None else shared(ports, self.room)
+        left = ports if self.room is None else intersection(ports, self.room)
         if not left:
             return left, self.full()
         counted = counted_ports(rule, self.facts)
-        left = left if counted is None else shared(left, counted)
-        return left, None if left else full(rule)
+        left = left if counted is None else intersection(left, counted)
+        return left, None if left else quota_refusal(rule)
 
-    def full(self) -> Obstacle:
+    def full(self) -> GrantRefusal:
         """The refusal of a device whose quota is full."""
         most = self.policy.limits.per_device
         return Refusal.QUOTA, f"this device holds {most} mappings, as many as a device may"
@@ -216,10 +216,10 @@ class _Decision:
         return self.policy.mode is Mode.OBSERVE and asked.own and not asked.privileged
 
     def observe(self, why: str) -> Verdict:
-        ports = without(self.choices(UNPRIVILEGED), self.blocked)
+        ports = subtract(self.choices(UNPRIVILEGED), self.blocked)
         if not ports:
             return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {self.blocked_by}", self.blocked_by)
-        if self.room is not None and not (ports := shared(ports, self.room)):
+        if self.room is not None and not (ports := intersection(ports, self.room)):
             return self.deny(*self.full())
         limits = self.policy.limits
         self.trace.append(why)

@@ -37,7 +37,7 @@ class DeviceEntry:
     last_refusal: str | None = None
 
 
-def body_of(device: str, entry: DeviceEntry) -> dict[str, Any]:
+def entry_body(device: str, entry: DeviceEntry) -> dict[str, Any]:
     """The plain values for the store. The changes of the last minute and the evidence are lost at a restart."""
     return {
         "device": device,

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from upnp_gw.gate.decision import FAULT, Outcome, Verdict
-from upnp_gw.gate.device_entry import DatagramClaims, DeviceEntry, body_of, entry_of
+from upnp_gw.gate.device_entry import DatagramClaims, DeviceEntry, entry_body, entry_of
 from upnp_gw.gate.schema import Limits, OnIncident
 from upnp_gw.model.mapping import DAY_S, Instant, IPAddress
 from upnp_gw.model.request import MapRequest, Refusal
@@ -188,7 +188,7 @@ class DeviceHistory:
         ``counted``: only those whose ports of today have changed, which must survive a crash.
         """
         devices = self._counted if counted else self._changed
-        found = {d: body_of(d, e) if (e := self._entries.get(d)) else None for d in sorted(devices)}
+        found = {d: entry_body(d, e) if (e := self._entries.get(d)) else None for d in sorted(devices)}
         self._changed -= found.keys()
         self._counted.clear()
         return found

@@ -12,9 +12,9 @@ from enum import StrEnum
 from upnp_gw.gate import match
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import Facts, PortRanges, Verdict
-from upnp_gw.gate.facts import names_of, suspects
+from upnp_gw.gate.facts import names_of, possible_names
 from upnp_gw.gate.match import RuleInput
-from upnp_gw.gate.portset import contains, normal, without
+from upnp_gw.gate.portset import contains, normalized, subtract
 from upnp_gw.gate.schema import Forbid, Grant, Policy
 from upnp_gw.model.request import MapRequest
 
@@ -64,9 +64,9 @@ def explain(policy: Policy, facts: Facts, request: MapRequest) -> Explanation:
     try:
         names = names_of(policy, facts)
         asked = RuleInput(policy, facts, request)
-        touched = suspects(policy, facts, asked.target)
+        touched = possible_names(policy, facts, asked.target)
         forbids = tuple(_forbid(rule, asked, touched) for rule in policy.forbids)
-        taken = normal(
+        taken = normalized(
             span
             for rule, told in zip(policy.forbids, forbids, strict=True)
             if told.effect is Effect.NARROWS
@@ -118,9 +118,9 @@ def _grant(
     wrong += [words for check in _GRANT for words in check(rule, asked)]
     if wrong:
         return RuleTrace(rule.name, Effect.NONE, "; ".join(wrong), concerns)
-    if not without(match.permitted(rule, asked), taken):
+    if not subtract(match.permitted(rule, asked), taken):
         return RuleTrace(rule.name, Effect.NONE, "a forbid takes away its external ports", concerns)
-    if (hindrance := match.obstacle(rule, asked.facts, asked.request)) is not None:
+    if (hindrance := match.grant_refusal(rule, asked.facts, asked.request)) is not None:
         return RuleTrace(rule.name, Effect.FULL, hindrance[1], concerns)
     charged = verdict.rule == rule.name
     return RuleTrace(rule.name, Effect.CHARGED if charged else Effect.COVERS, _room(rule, asked.facts), concerns)

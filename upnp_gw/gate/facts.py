@@ -87,7 +87,7 @@ def _same_name(told: str | None, wanted: str) -> bool:
     return told is not None and told.casefold() == wanted.casefold()
 
 
-def suspects(policy: Policy, facts: Facts, target: IPAddress) -> frozenset[str]:
+def possible_names(policy: Policy, facts: Facts, target: IPAddress) -> frozenset[str]:
     """All names of the requester and the internal client, by MAC or by address, for the forbids.
 
     On any LAN, unless the policy names the LANs of the device.

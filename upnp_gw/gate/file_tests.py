@@ -13,10 +13,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from upnp_gw.gate import values
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import Facts, HeldMappings, Outcome, Verdict
-from upnp_gw.gate.policyfile import CaseFrom, CaseRequest, CaseTable, printable, shaped
-from upnp_gw.gate.rules import PolicyRules, known
+from upnp_gw.gate.policyfile import CaseFrom, CaseRequest, CaseTable, printable, to_table
+from upnp_gw.gate.rules import PolicyRules, known_names
 from upnp_gw.gate.schema import ANYWHERE, Case, Device, Family, Policy
-from upnp_gw.gate.values import KeyPath, duration_text, optional
+from upnp_gw.gate.values import KeyPath, duration_text, if_set
 from upnp_gw.model.device import OPERATOR, device_id
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Endpoint, IPAddress, Transport, Via
@@ -27,19 +27,19 @@ NOON = 12 * 60
 LAN = "lan"
 
 
-def case_of(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
+def build_case(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
     """One ``[[test]]`` block, read. Raises ConfigError."""
-    table = shaped(raw, CaseTable, place.where, place.key)
+    table = to_table(raw, CaseTable, place.where, place.key)
     spot, asked = place.at("from"), place.at("request")
-    sender = shaped(table.sender, CaseFrom, place.where, spot.key)
-    request = shaped(table.request, CaseRequest, place.where, asked.key)
+    sender = to_table(table.sender, CaseFrom, place.where, spot.key)
+    request = to_table(table.request, CaseRequest, place.where, asked.key)
     if sender.device is not None and sender.device not in rules.devices:
-        raise spot.at("device").wrong(sender.device, known("device", rules.devices), example=False)
+        raise spot.at("device").wrong(sender.device, known_names("device", rules.devices), example=False)
     if (sender.device, sender.ip, sender.mac, sender.zone) == (None, None, None, None):
         raise spot.empty(", so nobody asks; accepted: device, ip, mac or zone")
-    address = optional(sender.ip, values.address, spot.at("ip"))
-    target = optional(request.target, values.address, asked.at("for"))
-    want = values.one_of(table.want, Outcome, place.at("want"))
+    address = if_set(sender.ip, values.read_address, spot.at("ip"))
+    target = if_set(request.target, values.read_address, asked.at("for"))
+    want = values.read_choice(table.want, Outcome, place.at("want"))
     if table.ttl is not None and want is not Outcome.ALLOW:
         raise place.at("ttl").fail('accepted only beside want = "allow"')
     return Case(
@@ -47,22 +47,22 @@ def case_of(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
         key=place.key,
         device=sender.device,
         address=address,
-        mac=optional(sender.mac, values.mac, spot.at("mac")),
-        lan=optional(sender.lan, values.lan, spot.at("lan")),
+        mac=if_set(sender.mac, values.read_mac, spot.at("mac")),
+        lan=if_set(sender.lan, values.read_lan, spot.at("lan")),
         zone=rules.zone(sender.zone, spot.at("zone")),
-        via=values.one_of(sender.via, Via, spot.at("via")),
-        transport=values.one_of(request.proto, Transport, asked.at("proto")),
+        via=values.read_choice(sender.via, Via, spot.at("via")),
+        transport=values.read_choice(request.proto, Transport, asked.at("proto")),
         family=_family(request.family, target or address, asked.at("family")),
-        int_port=values.port(request.int_port, asked.at("int")),
-        ext_port=optional(request.ext, values.port, asked.at("ext")),
+        int_port=values.read_port(request.int_port, asked.at("int")),
+        ext_port=if_set(request.ext, values.read_port, asked.at("ext")),
         target=target,
-        remote=optional(request.remote, values.prefix, asked.at("remote")),
-        remote_port=optional(request.remote_port, values.port, asked.at("remote_port")) or 0,
-        ttl_s=values.optional_duration_s(request.ttl or None, asked.at("ttl")),  # 0 over IGD: without end
-        minute_of_day=NOON if table.at is None else values.minute_of_day(table.at, place.at("at")),
-        holds=values.number(sender.holds, 0, 65535, spot.at("holds")),
+        remote=if_set(request.remote, values.read_prefix, asked.at("remote")),
+        remote_port=if_set(request.remote_port, values.read_port, asked.at("remote_port")) or 0,
+        ttl_s=values.read_optional_duration_s(request.ttl or None, asked.at("ttl")),  # 0 over IGD: without end
+        minute_of_day=NOON if table.at is None else values.read_minute_of_day(table.at, place.at("at")),
+        holds=values.read_number(sender.holds, 0, 65535, spot.at("holds")),
         want=want,
-        want_ttl_s=values.optional_duration_s(table.ttl, place.at("ttl")),
+        want_ttl_s=values.read_optional_duration_s(table.ttl, place.at("ttl")),
         want_rule=table.rule,
     )
 
@@ -72,7 +72,7 @@ def _family(text: str | None, judged: IPAddress | None, place: KeyPath) -> Famil
     given = None if judged is None else Family(f"ip{judged.version}")
     if text is None:
         return given or Family.IP4
-    family = values.one_of(text, Family, place)
+    family = values.read_choice(text, Family, place)
     if given not in (None, family):
         raise place.wrong(text, f'"{given}", as the address is', example=False)
     return family
@@ -81,10 +81,10 @@ def _family(text: str | None, judged: IPAddress | None, place: KeyPath) -> Famil
 def mac_or_device(text: str, policy: Policy, where: str) -> str:
     """A MAC address. Raises ConfigError where it is none, and no device of the policy either."""
     try:
-        return values.mac(text, KeyPath(where))
+        return values.read_mac(text, KeyPath(where))
     except ConfigError:
         raise KeyPath(where).wrong(
-            text, f"a MAC address, or {known('device', policy.devices)}", example=False
+            text, f"a MAC address, or {known_names('device', policy.devices)}", example=False
         ) from None
 
 
@@ -106,17 +106,17 @@ class CaseResult:
         return f"failed: wanted {self.wanted}; got {self.got} ({trace})"
 
 
-def run(policy: Policy, where: str) -> None:
+def check_cases(policy: Policy, where: str) -> None:
     """Runs every test of the policy. Raises ConfigError with the first that fails: wanted and got."""
-    for result in results(policy, where):
+    for result in case_results(policy, where):
         if not result.passed:
             raise ConfigError(where, result.case.key, str(result))
 
 
-def results(policy: Policy, where: str) -> Iterator[CaseResult]:
+def case_results(policy: Policy, where: str) -> Iterator[CaseResult]:
     """Every test of the policy, run. Raises ConfigError as ``facts_and_request``."""
     for case in policy.cases:
-        verdict, got_ttl_s = answer(policy, case, where)
+        verdict, got_ttl_s = case_verdict(policy, case, where)
         wanted, got = [case.want.value], [verdict.outcome.value]
         if case.want_rule is not None:
             wanted.append(f"rule {printable(case.want_rule)}")
@@ -127,7 +127,7 @@ def results(policy: Policy, where: str) -> Iterator[CaseResult]:
         yield CaseResult(case, ", ".join(wanted), ", ".join(got), verdict.reasons)
 
 
-def answer(policy: Policy, case: Case, where: str) -> tuple[Verdict, int | None]:
+def case_verdict(policy: Policy, case: Case, where: str) -> tuple[Verdict, int | None]:
     """What the gate says to this test, and the seconds that the lease would live."""
     facts, request = facts_and_request(policy, case, where)
     verdict = decide(policy, facts, request)

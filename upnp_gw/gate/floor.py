@@ -39,11 +39,11 @@ _HOSTS_6 = (int(IPv6Address("100::")), int(IPv6Address("fe7f:ffff:ffff:ffff:ffff
 _UNIQUE_LOCAL = (int(IPv6Address("fc00::")), int(IPv6Address("fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")))
 """RFC 4193: the internet has no way there."""
 
-Broken = tuple[Refusal, str]
+Violation = tuple[Refusal, str]
 """A refusal by the floor: its kind and one plain sentence."""
 
 
-def broken_by(facts: Facts, request: MapRequest) -> Broken | None:
+def violation(facts: Facts, request: MapRequest) -> Violation | None:
     """The first rule of the floor that the request breaks; None where it stands on it.
 
     Delegation and ports below 1024 are not judged here: they depend on the grants (``is_own``, ``is_privileged``).

@@ -14,7 +14,7 @@ Rule = TypeVar("Rule", Forbid, Grant)
 K = TypeVar("K")
 
 
-def indexed(policy: Policy) -> Policy:
+def with_indexes(policy: Policy) -> Policy:
     """The same policy with its digest and its look-up tables."""
     devices = sorted(policy.devices.values(), key=lambda device: device.name)
     return replace(

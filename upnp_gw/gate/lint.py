@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 
 from upnp_gw.gate.decision import External
 from upnp_gw.gate.floor import PRIVILEGED_BELOW
-from upnp_gw.gate.portset import ALL_PORTS, covers, shared
+from upnp_gw.gate.portset import ALL_PORTS, includes, intersection
 from upnp_gw.gate.schema import ANYWHERE, Family, Forbid, Grant, Policy
 from upnp_gw.gate.values import duration_text
 
@@ -60,7 +60,7 @@ def _careless_limits(policy: Policy) -> Iterator[tuple[str, str]]:
 
 def _wide_forbids(policy: Policy) -> Iterator[tuple[str, str]]:
     for forbid in policy.forbids:
-        if swallows(forbid, Grant("", None, int_ports=ALL_PORTS)):
+        if overrides(forbid, Grant("", None, int_ports=ALL_PORTS)):
             yield f"forbid {forbid.name}", "forbids everything to everyone"
 
 
@@ -82,11 +82,11 @@ def _nobody(policy: Policy, grant: Grant) -> Iterator[str]:
 
 def _swallowed(policy: Policy, grant: Grant) -> Iterator[str]:
     for forbid in policy.forbids:
-        if swallows(forbid, grant):
+        if overrides(forbid, grant):
             yield f"dead: swallowed by forbid {forbid.name}"
 
 
-def swallows(forbid: Forbid, grant: Grant) -> bool:
+def overrides(forbid: Forbid, grant: Grant) -> bool:
     """True where the forbid denies whatever the grant would allow."""
     everyone = forbid.devices is None
     return (
@@ -94,8 +94,8 @@ def swallows(forbid: Forbid, grant: Grant) -> bool:
         and forbid.zone in (None, grant.zone)
         and grant.families <= forbid.families
         and grant.transports <= forbid.transports
-        and (forbid.int_ports is None or covers(forbid.int_ports, grant.int_ports))
-        and (forbid.ext_ports is None or covers(forbid.ext_ports, _external_ports(grant)))
+        and (forbid.int_ports is None or includes(forbid.int_ports, grant.int_ports))
+        and (forbid.ext_ports is None or includes(forbid.ext_ports, _external_ports(grant)))
     )
 
 
@@ -105,7 +105,7 @@ def _external_ports(grant: Grant) -> tuple[tuple[int, int], ...]:
 
 def _no_port(policy: Policy, grant: Grant) -> Iterator[str]:
     same_only = grant.external is External.SAME or grant.families == {Family.IP6}
-    if grant.ext_ports is not None and not shared(grant.ext_ports, grant.int_ports):
+    if grant.ext_ports is not None and not intersection(grant.ext_ports, grant.int_ports):
         if Family.IP6 in grant.families:
             yield "no IPv6 pinhole: its port is both, and no port is in int_ports and ext_ports"
         if same_only:
@@ -125,7 +125,7 @@ def _wide(policy: Policy, grant: Grant) -> Iterator[str]:
     if grant.devices is None and grant.zone is None:
         if grant.targets:
             yield "every device may map for other hosts"
-        if shared(grant.int_ports, ((1, PRIVILEGED_BELOW - 1),)):
+        if intersection(grant.int_ports, ((1, PRIVILEGED_BELOW - 1),)):
             yield "every device may map ports below 1024"
     if any(net.prefixlen == 0 for net in grant.targets):
         yield "for covers every host of every LAN"

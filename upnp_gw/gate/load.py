@@ -11,12 +11,12 @@ from pathlib import Path
 
 from upnp_gw.gate import file_tests as cases
 from upnp_gw.gate.build import ManagedPolicy, build
-from upnp_gw.gate.index import indexed
+from upnp_gw.gate.index import with_indexes
 from upnp_gw.gate.lint import Finding, lint
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.system.files import FileProblem, read_own, read_trusted
-from upnp_gw.text.toml import located, not_utf8, tables
+from upnp_gw.text.toml import locate_errors, not_utf8, parse_tables
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of a policy file: thousands of devices, and no accident that fills the memory."""
@@ -63,7 +63,7 @@ def read_own_text(path: Path) -> str:
     return _text(path, data)
 
 
-def read_given_text(path: Path) -> str:
+def read_named_text(path: Path) -> str:
     """The text of a file that somebody at a terminal named: a pipe is read to its end. Raises ConfigError."""
     try:
         with path.open("rb") as file:
@@ -84,8 +84,8 @@ def _text(path: Path, data: bytes) -> str:
 
 def load_text(text: str, where: str, today: date) -> LoadedPolicy:
     """The same for a text; ``where`` names it in errors. ``today`` is for reviews that are overdue."""
-    with located(text, where):
-        return loaded(tables(text, where), where, today)
+    with locate_errors(text, where):
+        return load_tables(parse_tables(text, where), where, today)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +101,18 @@ class CheckedPolicy:
         return tuple(result for result in self.results if not result.passed)
 
 
-def examined(text: str, where: str, today: date) -> CheckedPolicy:
+def check_text(text: str, where: str, today: date) -> CheckedPolicy:
     """Every test of a text, those that fail too. Raises ConfigError where the tables are not sound."""
-    with located(text, where):
-        policy = indexed(build(tables(text, where), where))
-        return CheckedPolicy(policy, lint(policy, today), tuple(cases.results(policy, where)))
+    with locate_errors(text, where):
+        policy = with_indexes(build(parse_tables(text, where), where))
+        return CheckedPolicy(policy, lint(policy, today), tuple(cases.case_results(policy, where)))
 
 
-def loaded(
+def load_tables(
     raw: Mapping[str, object], where: str, today: date, approved: ManagedPolicy | None = None
 ) -> LoadedPolicy:
     """The policy of parsed tables, those that the operator's commands wrote added. Raises ConfigError."""
-    policy = indexed(build(raw, where, approved))
+    policy = with_indexes(build(raw, where, approved))
     findings = lint(policy, today)
-    cases.run(policy, where)
+    cases.check_cases(policy, where)
     return LoadedPolicy(policy, findings)

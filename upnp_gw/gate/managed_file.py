@@ -12,7 +12,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT, InlineTable, Table
 
-from upnp_gw.gate.portset import normal
+from upnp_gw.gate.portset import normalized
 from upnp_gw.gate.values import seconds_of
 
 HEADER = """\
@@ -95,7 +95,7 @@ def _ends(raw: Plain) -> Iterator[tuple[str, float]]:
                 yield rule["name"], seconds
 
 
-def without(raw: Plain, names: Collection[str]) -> dict[str, Any]:
+def without_rules(raw: Plain, names: Collection[str]) -> dict[str, Any]:
     """The parsed tables without these rules."""
     if not names:
         return dict(raw)
@@ -113,7 +113,7 @@ def _named(rule: Plain, names: Collection[str]) -> bool:
     return isinstance(name, str) and name in names
 
 
-def moment(wall: float) -> datetime:
+def toml_time(wall: float) -> datetime:
     """An end as the file writes it: UTC, whole seconds."""
     return datetime.fromtimestamp(int(wall), UTC)
 
@@ -133,7 +133,7 @@ def free_name(wanted: str, taken: Collection[str]) -> str:
 
 def port_values(ports: Iterable[tuple[int, int]]) -> list[int | str]:
     """Port ranges as the file writes them: ``[443, "1024-2048"]``."""
-    return [low if low == high else f"{low}-{high}" for low, high in normal(ports)]
+    return [low if low == high else f"{low}-{high}" for low, high in normalized(ports)]
 
 
 def _add(document: tomlkit.TOMLDocument, change: ManagedChange) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from upnp_gw.gate import floor
 from upnp_gw.gate.decision import External, Facts, PortRanges
-from upnp_gw.gate.portset import UNPRIVILEGED, contains, normal
+from upnp_gw.gate.portset import UNPRIVILEGED, contains, normalized
 from upnp_gw.gate.schema import Family, Forbid, Grant, Policy
 from upnp_gw.model.mapping import DAY_S, IPAddress, IPNetwork
 from upnp_gw.model.prefixes import inside
@@ -160,10 +160,10 @@ def _may_use(rule: Grant, external: int, internal: int) -> bool:
     return external >= floor.PRIVILEGED_BELOW or external == internal
 
 
-Obstacle = tuple[Refusal, str]
+GrantRefusal = tuple[Refusal, str]
 
 
-def obstacle(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:
+def grant_refusal(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefusal | None:
     """Why a grant that covers a request has no room for it now; None where it has."""
     for check in _OBSTACLES:
         if (found := check(rule, facts, request)) is not None:
@@ -171,7 +171,7 @@ def obstacle(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:
     return None
 
 
-def _outside_hours(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:
+def _outside_hours(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefusal | None:
     if rule.hours is None or in_hours(rule.hours, facts.minute_of_day):
         return None
     return Refusal.NOT_AUTHORIZED, f"outside the hours of rule {rule.name}"
@@ -189,7 +189,7 @@ def _since_and_length(hours: tuple[int, int], minute: int) -> tuple[int, int]:
     return (minute - start) % DAY_MIN, (end - start) % DAY_MIN or DAY_MIN
 
 
-def _too_many_ports(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:
+def _too_many_ports(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefusal | None:
     seen = facts.int_ports_today
     if (
         rule.max_ports_per_day is None
@@ -207,14 +207,14 @@ def _too_many_ports(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle 
     )
 
 
-def _full(rule: Grant, facts: Facts, request: MapRequest) -> Obstacle | None:
+def _full(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefusal | None:
     counted, exact = counted_ports(rule, facts), floor.exact_external(request)
     if counted is None or (counted if exact is None else contains(counted, exact)):
         return None
-    return full(rule)
+    return quota_refusal(rule)
 
 
-def full(rule: Grant) -> Obstacle:
+def quota_refusal(rule: Grant) -> GrantRefusal:
     """The refusal of a grant that has no room."""
     return Refusal.QUOTA, f"rule {rule.name} gives at most {rule.max_mappings} mappings to a device"
 
@@ -224,10 +224,10 @@ def counted_ports(rule: Grant, facts: Facts) -> PortRanges | None:
     it has room."""
     if rule.max_mappings is None or facts.restoring or facts.held.by_grant.get(rule.name, 0) < rule.max_mappings:
         return None
-    return normal((port, port) for port, rules in facts.held.on_port.items() if rule.name in rules)
+    return normalized((port, port) for port, rules in facts.held.on_port.items() if rule.name in rules)
 
 
-_OBSTACLES: tuple[Callable[[Grant, Facts, MapRequest], Obstacle | None], ...] = (
+_OBSTACLES: tuple[Callable[[Grant, Facts, MapRequest], GrantRefusal | None], ...] = (
     _outside_hours,
     _too_many_ports,
     _full,

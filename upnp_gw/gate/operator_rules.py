@@ -12,11 +12,11 @@ from typing import Any
 from upnp_gw.gate.decision import External, PortRanges
 from upnp_gw.gate.facts import device_of, ids_of, name_of
 from upnp_gw.gate.index import basis
-from upnp_gw.gate.managed_file import ManagedChange, free_name, moment, port_values, toml_of
+from upnp_gw.gate.managed_file import ManagedChange, free_name, port_values, toml_of, toml_time
 from upnp_gw.gate.portset import UNPRIVILEGED
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.schema import Family, Grant, Policy
-from upnp_gw.gate.terms import Terms, Topic, connecting
+from upnp_gw.gate.terms import ApprovalTerms, QuestionSubject, remote_access
 from upnp_gw.gate.values import duration_text
 from upnp_gw.model.device import is_mac, lan_of, mac_of
 from upnp_gw.model.mapping import DAY_S, IPAddress, Transport
@@ -183,7 +183,7 @@ class OperatorRules:
         if waiting is not None:
             rule |= _obligations(waiting)
         rule |= {
-            "until": moment(self.wall + lasts),
+            "until": toml_time(self.wall + lasts),
             "owner": OWNER,
             "reason": f"asked as question {question.number}",
         }
@@ -193,7 +193,7 @@ class OperatorRules:
         target = question.topic.target
         return {} if target is None else {"for": [f"{target}/{target.max_prefixlen}"]}
 
-    def _external(self, terms: Terms, waiting: Grant | None) -> dict[str, Any]:
+    def _external(self, terms: ApprovalTerms, waiting: Grant | None) -> dict[str, Any]:
         found: dict[str, Any] = {}
         if terms.external_ports:
             found["ext_ports"] = port_values(terms.external_ports)
@@ -201,8 +201,8 @@ class OperatorRules:
             found["ext"] = waiting.external.value
         return found
 
-    def _connecting(self, topic: Topic, waiting: Grant | None) -> dict[str, Any]:
-        who = connecting(topic, waiting)
+    def _connecting(self, topic: QuestionSubject, waiting: Grant | None) -> dict[str, Any]:
+        who = remote_access(topic, waiting)
         assert who is not None, "such a request becomes no question"
         found: dict[str, Any] = {}
         if who.remote:
@@ -211,7 +211,7 @@ class OperatorRules:
             found["remote_ports"] = list(who.ports)
         return found
 
-    def _lasting(self, terms: Terms, waiting: Grant | None) -> dict[str, Any]:
+    def _lasting(self, terms: ApprovalTerms, waiting: Grant | None) -> dict[str, Any]:
         """The lease limits under a yes: for every protocol at most the lease that was asked for."""
         limits = self.policy.limits
         ttl_s = min(terms.lease_s, limits.max_ttl_s, (waiting and waiting.max_ttl_s) or limits.max_ttl_s)
@@ -261,7 +261,7 @@ class OperatorRules:
         return free_name(wanted, self._names())
 
     def _end(self, for_s: int | None) -> dict[str, Any]:
-        return {} if for_s is None else {"until": moment(self.wall + for_s)}
+        return {} if for_s is None else {"until": toml_time(self.wall + for_s)}
 
     def _end_or_review(self, for_s: int | None) -> dict[str, Any]:
         if for_s is not None:

@@ -1,6 +1,6 @@
 """The shape of the policy file: its tables, their keys and the plain type of each. Nothing of their meaning.
 
-``shaped`` turns parsed TOML into these structs or raises a ``ConfigError`` that names the key path, as in
+``to_table`` turns parsed TOML into these structs or raises a ``ConfigError`` that names the key path, as in
 ``grant[2].int_ports[0]``, and what would be accepted. A key that is not here is an error (SR-30).
 """
 
@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from upnp_gw.gate.accepted import accepted_at, such_as
+from upnp_gw.gate.accepted import accepted_value, format_example
 from upnp_gw.model.errors import ConfigError
-from upnp_gw.text.toml import found, joined
+from upnp_gw.text.toml import describe, join_keys
 
 Names = str | list[str]
 Ports = list[int | str]
@@ -146,7 +146,7 @@ _UNKNOWN = re.compile(r"^Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(.*)`$", re.DOTALL)
 
 
-def shaped(raw: object, table: type[T], where: str, key: str) -> T:
+def to_table(raw: object, table: type[T], where: str, key: str) -> T:
     """The raw TOML value as this table. Raises ConfigError with the path below ``key``."""
     try:
         return msgspec.convert(raw, table)
@@ -160,12 +160,14 @@ def _named(text: str, raw: object, table: type[TomlTable], where: str, key: str)
     place = f"{key}{path.removeprefix('.members')}".removeprefix(".")
     if unknown := _UNKNOWN.match(problem):
         accepted = ", ".join(field.encode_name for field in msgspec.structs.fields(table))
-        return ConfigError(where, joined(place, printable(unknown[1])), f"unknown key; accepted: {accepted}")
+        return ConfigError(where, join_keys(place, printable(unknown[1])), f"unknown key; accepted: {accepted}")
     if missing := _MISSING.match(problem):
-        wanted = joined(place, missing[1])
-        return ConfigError(where, wanted, f"missing; write {accepted_at(wanted)[1]}")
-    taken, line = accepted_at(place)
-    return ConfigError(where, place, f"got {found(_at(raw, path))}; accepted: {taken or 'a table'}{such_as(line)}")
+        wanted = join_keys(place, missing[1])
+        return ConfigError(where, wanted, f"missing; write {accepted_value(wanted)[1]}")
+    taken, line = accepted_value(place)
+    return ConfigError(
+        where, place, f"got {describe(_at(raw, path))}; accepted: {taken or 'a table'}{format_example(line)}"
+    )
 
 
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")

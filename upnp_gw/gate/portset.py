@@ -8,7 +8,7 @@ ALL_PORTS: PortRanges = ((1, 65535),)
 UNPRIVILEGED: PortRanges = ((1024, 65535),)
 
 
-def normal(ranges: Iterable[tuple[int, int]]) -> PortRanges:
+def normalized(ranges: Iterable[tuple[int, int]]) -> PortRanges:
     """The same ports, sorted, with neighbours and overlaps joined."""
     joined: list[tuple[int, int]] = []
     for low, high in sorted(ranges):
@@ -28,7 +28,7 @@ def contains(ranges: PortRanges, port: int) -> bool:
     return False
 
 
-def without(ranges: PortRanges, taken: PortRanges) -> PortRanges:
+def subtract(ranges: PortRanges, taken: PortRanges) -> PortRanges:
     """The ports of ``ranges`` that are not in ``taken``."""
     left: list[tuple[int, int]] = []
     for low, high in ranges:
@@ -46,11 +46,11 @@ def without(ranges: PortRanges, taken: PortRanges) -> PortRanges:
     return tuple(left)
 
 
-def shared(ranges: PortRanges, others: PortRanges) -> PortRanges:
+def intersection(ranges: PortRanges, others: PortRanges) -> PortRanges:
     """The ports in both."""
-    return without(ranges, without(ALL_PORTS, others))
+    return subtract(ranges, subtract(ALL_PORTS, others))
 
 
-def covers(ranges: PortRanges, others: PortRanges) -> bool:
+def includes(ranges: PortRanges, others: PortRanges) -> bool:
     """True where every port of ``others`` is in ``ranges``."""
-    return not without(others, ranges)
+    return not subtract(others, ranges)

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from upnp_gw.gate.schema import Family
-from upnp_gw.gate.terms import Terms, Topic
+from upnp_gw.gate.terms import ApprovalTerms, QuestionSubject
 from upnp_gw.model.mapping import DecisionId, Endpoint, IPNetwork, RemotePeers, Transport, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Source
 
@@ -19,8 +19,8 @@ class Question:
     """One entry of the queue. A yes grants ``topic`` and ``terms``, which never change under one number."""
 
     number: int
-    topic: Topic
-    terms: Terms
+    topic: QuestionSubject
+    terms: ApprovalTerms
     request: MapRequest
     """The latest request within the terms, with the FILTERs that would be in force."""
     basis: str
@@ -56,7 +56,7 @@ class Question:
         return replace(asked, number=number, earlier=(self.number, *self.earlier)[:EARLIER])
 
 
-def body_of(question: Question) -> dict[str, Any]:
+def question_body(question: Question) -> dict[str, Any]:
     """The plain values of a question."""
     topic, asked = question.topic, question.request
     return {
@@ -118,7 +118,7 @@ def question_of(body: Mapping[str, Any]) -> Question:
         remote_port=body["remote_port"],
         standing_only=body["standing_only"],
     )
-    topic = Topic(
+    topic = QuestionSubject(
         body["device"],
         request.transport,
         request.internal.port,
@@ -130,7 +130,7 @@ def question_of(body: Mapping[str, Any]) -> Question:
     return Question(
         body["number"],
         topic,
-        Terms(tuple((low, high) for low, high in body["external_ports"]), body["longest_s"]),
+        ApprovalTerms(tuple((low, high) for low, high in body["external_ports"]), body["longest_s"]),
         request,
         body["basis"],
         DecisionId(body["decision"]),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from upnp_gw.gate import values
 from upnp_gw.gate.decision import External, PortRanges
-from upnp_gw.gate.policyfile import ForbidTable, GrantTable, Names, Ports, shaped
+from upnp_gw.gate.policyfile import ForbidTable, GrantTable, Names, Ports, to_table
 from upnp_gw.gate.schema import (
     ANYONE,
     BOTH_FAMILIES,
@@ -16,7 +16,7 @@ from upnp_gw.gate.schema import (
     Grant,
     Zone,
 )
-from upnp_gw.gate.values import KeyPath, optional
+from upnp_gw.gate.values import KeyPath, if_set
 from upnp_gw.model.mapping import IPNetwork, Transport
 
 HOW_TO_NAME = {
@@ -26,7 +26,7 @@ HOW_TO_NAME = {
 }
 
 
-def known(kind: str, names: Mapping[str, object]) -> str:
+def known_names(kind: str, names: Mapping[str, object]) -> str:
     """What an error message may list of the names that there are; how to give one where there are none."""
     if not names:
         return f"a {kind} of this file, which has none yet: add {HOW_TO_NAME[kind]}"
@@ -52,7 +52,7 @@ class PolicyRules:
 
     def name(self, text: str, kind: str, place: KeyPath) -> str:
         """A free name for a rule. ``kind``: ``forbid`` or ``grant``."""
-        values.name(text, place.at("name"))
+        values.read_name(text, place.at("name"))
         if text in RESERVED_RULES:
             raise place.at("name").fail(f"{text!r} is a rule of the gateway itself; use another name")
         if text in self.taken:
@@ -62,12 +62,12 @@ class PolicyRules:
 
     def zone(self, text: str | None, place: KeyPath) -> str | None:
         if text is not None and text not in self.zones:
-            raise place.wrong(text, known("zone", self.zones), example=False)
+            raise place.wrong(text, known_names("zone", self.zones), example=False)
         return text
 
     def who(self, texts: Names, place: KeyPath, known_only: bool) -> frozenset[str] | None:
         """Device names, groups resolved; None for ``*``. An unknown device stays in: it matches nobody."""
-        wanted = values.listed(texts)
+        wanted = values.as_list(texts)
         if not wanted:
             raise place.empty('; accepted: a device, "@group", a list of these, or "*" for any device')
         if ANYONE in wanted:
@@ -77,12 +77,12 @@ class PolicyRules:
             spot = place if isinstance(texts, str) else place.at(index)
             if text.startswith("@"):
                 if text[1:] not in self.groups:
-                    raise spot.wrong(text, known("group", self.groups), example=False)
+                    raise spot.wrong(text, known_names("group", self.groups), example=False)
                 found |= self.groups[text[1:]]
             else:
-                values.name(text, spot)
+                values.read_name(text, spot)
                 if known_only and text not in self.devices:
-                    raise spot.wrong(text, known("device", self.devices), example=False)
+                    raise spot.wrong(text, known_names("device", self.devices), example=False)
                 found.add(text)
         return frozenset(found)
 
@@ -90,12 +90,12 @@ class PolicyRules:
         self, family: Names | None, proto: Names | None, place: KeyPath
     ) -> tuple[frozenset[Family], frozenset[Transport]]:
         return (
-            BOTH_FAMILIES if family is None else values.several_of(family, Family, place.at("family")),
-            BOTH_TRANSPORTS if proto is None else values.several_of(proto, Transport, place.at("proto")),
+            BOTH_FAMILIES if family is None else values.read_choices(family, Family, place.at("family")),
+            BOTH_TRANSPORTS if proto is None else values.read_choices(proto, Transport, place.at("proto")),
         )
 
     def forbid(self, raw: object, place: KeyPath) -> Forbid:
-        table = shaped(raw, ForbidTable, place.where, place.key)
+        table = to_table(raw, ForbidTable, place.where, place.key)
         families, transports = self.matching(table.family, table.proto, place)
         return Forbid(
             name=self.name(table.name, "forbid", place),
@@ -103,13 +103,13 @@ class PolicyRules:
             zone=self.zone(table.zone, place.at("zone")),
             families=families,
             transports=transports,
-            int_ports=optional(table.int_ports, values.ports, place.at("int_ports")),
-            ext_ports=optional(table.ext_ports, values.ports, place.at("ext_ports")),
-            until=optional(table.until, values.moment, place.at("until")),
+            int_ports=if_set(table.int_ports, values.read_ports, place.at("int_ports")),
+            ext_ports=if_set(table.ext_ports, values.read_ports, place.at("ext_ports")),
+            until=if_set(table.until, values.read_time, place.at("until")),
         )
 
     def grant(self, raw: object, place: KeyPath) -> Grant:
-        table = shaped(raw, GrantTable, place.where, place.key)
+        table = to_table(raw, GrantTable, place.where, place.key)
         if table.who is None and table.zone is None:
             raise place.at("who").fail('missing; accepted: a device, "@group", a list, "*", or zone = "..."')
         families, transports = self.matching(table.family, table.proto, place)
@@ -128,19 +128,19 @@ class PolicyRules:
             targets=targets,
             families=families,
             transports=transports,
-            int_ports=optional(table.int_ports, values.ports, place.at("int_ports")) or usual.int_ports,
+            int_ports=if_set(table.int_ports, values.read_ports, place.at("int_ports")) or usual.int_ports,
             ext_ports=ext_ports,
             external=external,
-            max_mappings=optional(table.max_mappings, _count, place.at("max_mappings")),
-            max_ports_per_day=optional(table.max_ports_per_day, _day_count, place.at("max_ports_per_day")),
-            max_ttl_s=values.optional_duration_s(table.max_ttl, place.at("max_ttl")),
-            max_hold_s=values.optional_duration_s(table.max_hold, place.at("max_hold")),
+            max_mappings=if_set(table.max_mappings, _count, place.at("max_mappings")),
+            max_ports_per_day=if_set(table.max_ports_per_day, _day_count, place.at("max_ports_per_day")),
+            max_ttl_s=values.read_optional_duration_s(table.max_ttl, place.at("max_ttl")),
+            max_hold_s=values.read_optional_duration_s(table.max_hold, place.at("max_hold")),
             remote=remote,
-            remote_ports=optional(table.remote_ports, values.ports, place.at("remote_ports")),
-            hours=optional(table.hours, values.hours, place.at("hours")),
+            remote_ports=if_set(table.remote_ports, values.read_ports, place.at("remote_ports")),
+            hours=if_set(table.hours, values.read_hours, place.at("hours")),
             approve=table.approve,
-            approve_for_s=values.optional_duration_s(table.approve_for, place.at("approve_for")),
-            until=optional(table.until, values.moment, place.at("until")),
+            approve_for_s=values.read_optional_duration_s(table.approve_for, place.at("approve_for")),
+            until=if_set(table.until, values.read_time, place.at("until")),
             owner=table.owner,
             reason=table.reason,
             review_by=table.review_by,
@@ -148,18 +148,18 @@ class PolicyRules:
 
 
 def _count(value: int, place: KeyPath) -> int:
-    return values.number(value, 1, 65535, place)
+    return values.read_number(value, 1, 65535, place)
 
 
 def _day_count(value: int, place: KeyPath) -> int:
-    return values.number(value, 1, 1024, place)
+    return values.read_number(value, 1, 1024, place)
 
 
 def _prefixes(texts: list[str] | None, place: KeyPath, without: str) -> tuple[IPNetwork, ...]:
     """``without``: the meaning of a missing key. An empty list never means the same."""
     if texts == []:
         raise place.empty(f"; leave it out for {without}, or name prefixes")
-    return tuple(values.prefix(text, place.at(i)) for i, text in enumerate(texts or ()))
+    return tuple(values.read_prefix(text, place.at(i)) for i, text in enumerate(texts or ()))
 
 
 def _spoken_of(prefixes: tuple[IPNetwork, ...]) -> frozenset[Family]:
@@ -169,7 +169,7 @@ def _spoken_of(prefixes: tuple[IPNetwork, ...]) -> frozenset[Family]:
 
 def _external(ext: str | None, ext_ports: Ports | None, place: KeyPath) -> tuple[External, PortRanges | None]:
     """``ext`` says how a port is chosen, or is itself a range; ``ext_ports`` which ones there are."""
-    listed = optional(ext_ports, values.ports, place.at("ext_ports"))
+    listed = if_set(ext_ports, values.read_ports, place.at("ext_ports"))
     if ext is None:
         return External.SAME_OR_ANY, listed
     if ext in {choice.value for choice in External}:
@@ -178,4 +178,4 @@ def _external(ext: str | None, ext_ports: Ports | None, place: KeyPath) -> tuple
         raise place.at("ext").wrong(ext)
     if listed is not None:
         raise place.at("ext").fail("a range, and ext_ports is one too; accepted: one of the two")
-    return External.ANY, values.ports([ext], place.at("ext"))
+    return External.ANY, values.read_ports([ext], place.at("ext"))

@@ -1,7 +1,7 @@
 """Topic and terms of a question: the subject of a request that waits, and the scope of a yes. Pure.
 
 A yes gives no more than the request asked for: remote hosts, address family, external ports, lease. So each of
-these is in the question (``Topic``, ``Terms``), and a yes copies them from there into its rule.
+these is in the question (``QuestionSubject``, ``ApprovalTerms``), and a yes copies them from there into its rule.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from upnp_gw.gate.decision import Facts, PortRanges
 from upnp_gw.gate.match import RuleInput, permitted
-from upnp_gw.gate.portset import contains, covers, normal
+from upnp_gw.gate.portset import contains, includes, normalized
 from upnp_gw.gate.schema import Family, Grant, Policy
 from upnp_gw.model.mapping import IPAddress, IPNetwork, RemotePeers, Transport
 from upnp_gw.model.request import MapRequest
@@ -23,7 +23,7 @@ NO_GRANT = Grant("", None)
 """Stands in for the waiting grant where there is none, since the default of the policy is ask."""
 
 
-class Topic(NamedTuple):
+class QuestionSubject(NamedTuple):
     """Subject of a request. Requests with the same topic share one question."""
 
     device: str
@@ -38,7 +38,7 @@ class Topic(NamedTuple):
     rule: str | None
     """The grant that waits for an approval; None: no grant covers it and the default is ask."""
 
-    def answered_by(self, granted: "Topic") -> bool:
+    def answered_by(self, granted: "QuestionSubject") -> bool:
         """True where a granted request of the other topic answers this one, too."""
         same = (self.transport, self.port, self.target, self.family)
         everyone = not granted.remotes or (set(granted.remotes).issuperset(self.remotes) and bool(self.remotes))
@@ -46,7 +46,7 @@ class Topic(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ApprovalTerms:
     """External ports and lease that a yes gives."""
 
     external_ports: PortRanges
@@ -54,39 +54,41 @@ class Terms:
     lease_s: int
     """The longest that was asked for, within the limit ``max_hold``."""
 
-    def joined(self, other: "Terms") -> "Terms":
+    def joined(self, other: "ApprovalTerms") -> "ApprovalTerms":
         """The union of both; only these terms where the union would be too large for one question."""
-        ports = normal((*self.external_ports, *other.external_ports))
+        ports = normalized((*self.external_ports, *other.external_ports))
         if len(ports) > MOST_EXTERNAL:
             return self
-        return Terms(ports, max(self.lease_s, other.lease_s))
+        return ApprovalTerms(ports, max(self.lease_s, other.lease_s))
 
-    def cover(self, other: "Terms") -> bool:
+    def cover(self, other: "ApprovalTerms") -> bool:
         """True where these terms include all of the other's."""
-        return covers(self.external_ports, other.external_ports) and other.lease_s <= self.lease_s
+        return includes(self.external_ports, other.external_ports) and other.lease_s <= self.lease_s
 
 
-def topic_of(facts: Facts, request: MapRequest, rule: str | None) -> Topic:
+def subject_of(facts: Facts, request: MapRequest, rule: str | None) -> QuestionSubject:
     """``request`` has all the FILTERs that would be in force."""
     family = Family.IP6 if request.internal.address.version == 6 else Family.IP4
     target = request.internal.address if facts.target_device != facts.device else None
-    return Topic(facts.device, request.transport, request.internal.port, target, family, _remotes(request), rule)
+    return QuestionSubject(
+        facts.device, request.transport, request.internal.port, target, family, _remotes(request), rule
+    )
 
 
 def terms_of(
     policy: Policy, facts: Facts, request: MapRequest, waiting: Grant | None, can_have: Callable[[int], bool]
-) -> Terms:
+) -> ApprovalTerms:
     """``waiting``: the grant that needs the approval. ``can_have``: whether this external port would be had; where
     the gateway may choose another, a port that is taken is no answer to anybody."""
     longest = policy.limits.max_hold_s
     lease_s = min(request.lifetime_s or longest, longest)
     if request.internal.address.version == 6:
-        return Terms((), lease_s)
+        return ApprovalTerms((), lease_s)
     asked, suggested = RuleInput(policy, facts, request), request.external_port
     ports = permitted(waiting or NO_GRANT, asked)
     if asked.exact is None and suggested and contains(ports, suggested) and can_have(suggested):
         ports = ((suggested, suggested),)
-    return Terms(ports[:MOST_EXTERNAL], lease_s)
+    return ApprovalTerms(ports[:MOST_EXTERNAL], lease_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class RemoteAccess:
     """Ports of the remote hosts; empty: any."""
 
 
-def connecting(topic: Topic, waiting: Grant | None) -> RemoteAccess | None:
+def remote_access(topic: QuestionSubject, waiting: Grant | None) -> RemoteAccess | None:
     """The remote hosts that may connect after a yes: those of the request that the waiting grant lets connect.
 
     None: a grant cannot state them. None is left, or the FILTERs name different ports for different hosts.

@@ -11,13 +11,13 @@ from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
-from upnp_gw.gate.accepted import FREE_NAME, accepted_at, such_as
+from upnp_gw.gate.accepted import FREE_NAME, accepted_value, format_example
 from upnp_gw.gate.decision import PortRanges
-from upnp_gw.gate.portset import normal
+from upnp_gw.gate.portset import normalized
 from upnp_gw.model.device import is_interface, is_mac
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import DAY_S, IPAddress, IPNetwork
-from upnp_gw.text.toml import as_toml, joined
+from upnp_gw.text.toml import as_toml, join_keys
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY_S, "w": 7 * DAY_S}
 LONGEST_S = 366 * UNITS["d"]
@@ -47,27 +47,29 @@ class KeyPath:
         return f"{self.key} in {self.where}"
 
     def at(self, key: str | int) -> "KeyPath":
-        return KeyPath(self.where, f"{self.key}[{key}]" if isinstance(key, int) else joined(self.key, key))
+        return KeyPath(self.where, f"{self.key}[{key}]" if isinstance(key, int) else join_keys(self.key, key))
 
     def wrong(self, value: object, accepted: str = "", example: bool = True) -> ConfigError:
         """Without ``accepted``: what the key takes (``gate.accepted``). ``example``: with a line to write."""
-        taken, line = accepted_at(self.key)
-        return self.fail(f"got {as_toml(value)}; accepted: {accepted or taken}{such_as(line if example else '')}")
+        taken, line = accepted_value(self.key)
+        return self.fail(
+            f"got {as_toml(value)}; accepted: {accepted or taken}{format_example(line if example else '')}"
+        )
 
     def empty(self, means: str) -> ConfigError:
         """``means``: what an empty list would mean, and what to do instead."""
-        return self.fail(f"empty{means}{such_as(accepted_at(self.key)[1])}")
+        return self.fail(f"empty{means}{format_example(accepted_value(self.key)[1])}")
 
     def fail(self, problem: str) -> ConfigError:
         return ConfigError(self.where, self.key, problem)
 
 
-def optional(value: V | None, read: Callable[[V, KeyPath], T], place: KeyPath) -> T | None:
+def if_set(value: V | None, read: Callable[[V, KeyPath], T], place: KeyPath) -> T | None:
     """None stays None; anything else is read."""
     return None if value is None else read(value, place)
 
 
-def duration_s(value: str | int, place: KeyPath) -> int:
+def read_duration_s(value: str | int, place: KeyPath) -> int:
     """``4h``, or 14400 -> seconds, 1 s to 366 days."""
     if isinstance(value, str):
         found = _DURATION.fullmatch(value)
@@ -79,9 +81,9 @@ def duration_s(value: str | int, place: KeyPath) -> int:
     return seconds
 
 
-def optional_duration_s(value: str | int | None, place: KeyPath) -> int | None:
-    """Seconds, as ``duration_s`` reads them; None where there is no duration."""
-    return None if value is None else duration_s(value, place)
+def read_optional_duration_s(value: str | int | None, place: KeyPath) -> int | None:
+    """Seconds, as ``read_duration_s`` reads them; None where there is no duration."""
+    return None if value is None else read_duration_s(value, place)
 
 
 def duration_text(seconds: int) -> str:
@@ -92,11 +94,11 @@ def duration_text(seconds: int) -> str:
     return f"{seconds}s"
 
 
-def ports(values: Sequence[int | str], place: KeyPath) -> PortRanges:
+def read_ports(values: Sequence[int | str], place: KeyPath) -> PortRanges:
     """``[443, "137-139"]`` -> ranges. Never empty."""
     if not values:
         raise place.empty(", so it would match nothing; leave it out or name ports")
-    return normal(_port_range(value, place.at(index)) for index, value in enumerate(values))
+    return normalized(_port_range(value, place.at(index)) for index, value in enumerate(values))
 
 
 def _port_range(value: int | str, place: KeyPath) -> tuple[int, int]:
@@ -108,19 +110,19 @@ def _port_range(value: int | str, place: KeyPath) -> tuple[int, int]:
     return low, high
 
 
-def port(value: int, place: KeyPath) -> int:
+def read_port(value: int, place: KeyPath) -> int:
     if not 1 <= value <= 65535:
         raise place.wrong(value, "a port 1 to 65535")
     return value
 
 
-def number(value: int, low: int, high: int, place: KeyPath) -> int:
+def read_number(value: int, low: int, high: int, place: KeyPath) -> int:
     if not low <= value <= high:
         raise place.wrong(value, f"a number {low} to {high}")
     return value
 
 
-def hours(text: str, place: KeyPath) -> tuple[int, int]:
+def read_hours(text: str, place: KeyPath) -> tuple[int, int]:
     """``06:00-23:00`` -> minutes of the day. From later than until: across midnight. 24:00 only as an end."""
     found = _HOURS.fullmatch(text)
     if not found:
@@ -131,7 +133,7 @@ def hours(text: str, place: KeyPath) -> tuple[int, int]:
     return start, end
 
 
-def minute_of_day(text: str, place: KeyPath) -> int:
+def read_minute_of_day(text: str, place: KeyPath) -> int:
     found = _CLOCK.fullmatch(text)
     minute = _minute(found[1], found[2]) if found else None
     if minute is None or minute == 1440:
@@ -139,7 +141,7 @@ def minute_of_day(text: str, place: KeyPath) -> int:
     return minute
 
 
-def moment(value: datetime, place: KeyPath) -> float:
+def read_time(value: datetime, place: KeyPath) -> float:
     """A time with its offset -> wall-clock seconds."""
     seconds = seconds_of(value)
     if seconds is None:
@@ -161,7 +163,7 @@ def _minute(hour: str, minute: str) -> int | None:
     return value if int(minute) < 60 and value <= 1440 else None
 
 
-def address(text: str, place: KeyPath) -> IPAddress:
+def read_address(text: str, place: KeyPath) -> IPAddress:
     try:
         if "%" not in text:
             return ip_address(text)
@@ -170,7 +172,7 @@ def address(text: str, place: KeyPath) -> IPAddress:
     raise place.wrong(text, "an IPv4 or IPv6 address without a zone")
 
 
-def prefix(text: str, place: KeyPath) -> IPNetwork:
+def read_prefix(text: str, place: KeyPath) -> IPNetwork:
     try:
         if "%" not in text:
             return ip_network(text)
@@ -179,7 +181,7 @@ def prefix(text: str, place: KeyPath) -> IPNetwork:
     raise place.wrong(text, "an address, or a prefix without host bits")
 
 
-def mac(text: str, place: KeyPath) -> str:
+def read_mac(text: str, place: KeyPath) -> str:
     """Lower case, colons; dashes are taken too."""
     value = text.lower().replace("-", ":")
     if not is_mac(value):
@@ -187,40 +189,40 @@ def mac(text: str, place: KeyPath) -> str:
     return value
 
 
-def lan(text: str, place: KeyPath) -> str:
+def read_lan(text: str, place: KeyPath) -> str:
     """An interface, or ``*`` for any."""
     if not is_interface(text):
         raise place.wrong(text, 'a LAN interface of the gateway, or "*" for any')
     return text
 
 
-def name(text: str, place: KeyPath) -> str:
+def read_name(text: str, place: KeyPath) -> str:
     """A name of ours in logs, replies and commands: ASCII, at most 40 characters."""
     if not _NAME.fullmatch(text):
         raise place.wrong(text, f'{FREE_NAME}, such as "ps5-lounge"', example=False)
     return text
 
 
-def one_of(text: str, kind: type[E], place: KeyPath, *left_out: E) -> E:
+def read_choice(text: str, kind: type[E], place: KeyPath, *left_out: E) -> E:
     choices = {member.value: member for member in kind if member not in left_out}
     if text not in choices:
-        raise place.wrong(text, choice(choices), example=False)
+        raise place.wrong(text, quoted_choices(choices), example=False)
     return choices[text]
 
 
-def choice(words: Iterable[str]) -> str:
+def quoted_choices(words: Iterable[str]) -> str:
     """``"tcp" or "udp"``."""
     *most, last = [f'"{word}"' for word in words]
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def several_of(texts: str | list[str], kind: type[E], place: KeyPath) -> frozenset[E]:
-    values = listed(texts)
+def read_choices(texts: str | list[str], kind: type[E], place: KeyPath) -> frozenset[E]:
+    values = as_list(texts)
     if not values:
-        raise place.empty(f", so it would match nothing; accepted: {choice(kind)}")
-    return frozenset(one_of(text, kind, place.at(index)) for index, text in enumerate(values))
+        raise place.empty(f", so it would match nothing; accepted: {quoted_choices(kind)}")
+    return frozenset(read_choice(text, kind, place.at(index)) for index, text in enumerate(values))
 
 
-def listed(texts: str | list[str]) -> list[str]:
+def as_list(texts: str | list[str]) -> list[str]:
     """One string counts as a list of one."""
     return [texts] if isinstance(texts, str) else texts

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Network
 
 from upnp_gw.model.mapping import MOST_FILTERS, IPNetwork, Mapping, RemotePeers
-from upnp_gw.model.prefixes import inside, without
+from upnp_gw.model.prefixes import exclude, inside
 from upnp_gw.model.request import MapRequest
 
 ANYWHERE6 = IPv6Network("::/0")
@@ -72,7 +72,7 @@ def apart(filters: Iterable[RemotePeers]) -> tuple[RemotePeers, ...]:
         pieces = [peers.network]
         for other in found:
             if other.port in (0, peers.port):
-                pieces = [left for piece in pieces for left in without(piece, other.network)]
+                pieces = [left for piece in pieces for left in exclude(piece, other.network)]
         found += [RemotePeers(piece, peers.port) for piece in pieces]
         if len(found) > MOST_FILTERS:
             break

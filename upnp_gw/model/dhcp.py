@@ -45,7 +45,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class LeaseFile:
     leases: tuple[Lease, ...]
     problem: str | None = None
     """What could not be read, the first of it; the rest was."""
@@ -115,12 +115,14 @@ class Leases:
         return next((lease.name for lease in live if lease.name), None)
 
 
-def parse(data: bytes) -> Parsed:
+def parse_leases(data: bytes) -> LeaseFile:
     """The leases of a file, whoever wrote it. Never raises."""
     text = data.decode("utf-8", "replace")
-    kind = kind_of(text)
+    kind = lease_file_kind(text)
     if kind is None:
-        return Parsed((), "no lease file of dnsmasq, Kea, ISC dhcpd or systemd-networkd" if text.strip() else None)
+        return LeaseFile(
+            (), "no lease file of dnsmasq, Kea, ISC dhcpd or systemd-networkd" if text.strip() else None
+        )
     found: dict[IPAddress, Lease] = {}
     problem: str | None = None
     for item in _READERS[kind](text):
@@ -133,10 +135,10 @@ def parse(data: bytes) -> Parsed:
         if len(found) > MOST_LEASES:
             problem = f"{kind}: more than {MOST_LEASES} leases"
             break
-    return Parsed(tuple(found.values()), problem)
+    return LeaseFile(tuple(found.values()), problem)
 
 
-def kind_of(text: str) -> LeaseFileKind | None:
+def lease_file_kind(text: str) -> LeaseFileKind | None:
     """Which server wrote this text."""
     start = text.lstrip()
     if start.startswith("{"):

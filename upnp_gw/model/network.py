@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 
 from upnp_gw.model.device import device_id
 from upnp_gw.model.mapping import IPAddress, IPNetwork, Transport
-from upnp_gw.model.prefixes import joined, without
+from upnp_gw.model.prefixes import collapsed, exclude
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +128,11 @@ class Network:
         Link-local prefixes are on every link, and the WAN link's prefixes are outside, except our own address.
         """
         nets = (*(net for link in self.lans for net in link.networks), *self.routed)
-        left = joined(net for net in nets if not net.is_link_local)
+        left = collapsed(net for net in nets if not net.is_link_local)
         for outside in self.wan.networks:
-            left = tuple(part for net in left for part in without(net, outside))
+            left = tuple(part for net in left for part in exclude(net, outside))
         own = (ip_network(ip) for ip in (*self.wan.ips, *self.external) if not ip.is_link_local)
-        return joined((*left, *own))
+        return collapsed((*left, *own))
 
     def lan(self, interface: str) -> Link | None:
         return next((link for link in self.lans if link.name == interface), None)

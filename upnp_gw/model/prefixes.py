@@ -13,12 +13,12 @@ def inside(inner: IPNetwork, outer: IPNetwork) -> bool:
     return isinstance(inner, IPv6Network) and isinstance(outer, IPv6Network) and inner.subnet_of(outer)
 
 
-def meet(one: IPNetwork, other: IPNetwork) -> bool:
+def overlap(one: IPNetwork, other: IPNetwork) -> bool:
     """Whether they have an address in common: then one is inside the other."""
     return inside(one, other) or inside(other, one)
 
 
-def without(net: IPNetwork, taken: IPNetwork) -> tuple[IPNetwork, ...]:
+def exclude(net: IPNetwork, taken: IPNetwork) -> tuple[IPNetwork, ...]:
     """The rest of ``net``, as few prefixes as it takes, in order."""
     if inside(net, taken):
         return ()
@@ -29,7 +29,7 @@ def without(net: IPNetwork, taken: IPNetwork) -> tuple[IPNetwork, ...]:
     return (net,)
 
 
-def joined(nets: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
+def collapsed(nets: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
     """The same addresses as prefixes that do not meet, IPv4 first, in order."""
     nets = list(nets)
     four = collapse_addresses(net for net in nets if isinstance(net, IPv4Network))

@@ -19,16 +19,16 @@ from upnp_gw.gate import file_tests as cases
 from upnp_gw.gate.build import ManagedPolicy, build
 from upnp_gw.gate.builtin import home_text
 from upnp_gw.gate.decision import Outcome, Verdict
-from upnp_gw.gate.index import indexed
-from upnp_gw.gate.load import loaded
+from upnp_gw.gate.index import with_indexes
+from upnp_gw.gate.load import load_tables
 from upnp_gw.gate.managed_file import as_tables
 from upnp_gw.gate.schema import ANYONE, RESERVED_RULES, Case, Policy
-from upnp_gw.gate.values import listed
+from upnp_gw.gate.values import as_list
 from upnp_gw.model.errors import ConfigError
-from upnp_gw.suggest.grants import Plain, ProposedGrant, case_against, case_for, proposed
+from upnp_gw.suggest.grants import Plain, ProposedGrant, case_against, case_for, propose_grants
 from upnp_gw.suggest.needs import Learned, PortNeed, Unused
 from upnp_gw.text.escape import shown
-from upnp_gw.text.toml import tables
+from upnp_gw.text.toml import parse_tables
 
 WHERE = "suggested policy"
 MACHINE = "approved.toml"
@@ -65,7 +65,7 @@ class _Draft:
 
     @property
     def raw(self) -> dict[str, Any]:
-        return tables(tomlkit.dumps(self.document), WHERE)
+        return parse_tables(tomlkit.dumps(self.document), WHERE)
 
     @property
     def whole(self) -> ManagedPolicy:
@@ -78,7 +78,7 @@ class _Draft:
         return ManagedPolicy({"version": 1, **self.approved, **kept}, MACHINE)
 
 
-def suggest(text: str | None, approved: Mapping[str, Any], learnt: Learned, today: date) -> Suggestion:
+def suggest_policy(text: str | None, approved: Mapping[str, Any], learnt: Learned, today: date) -> Suggestion:
     """``text``: the operator's policy file, None: the built-in policy is in force; ``approved``: the parsed tables
     of the machine-owned file. Raises ConfigError where one of them is not sound."""
     delta = _Draft(_opened(text), approved)
@@ -94,8 +94,8 @@ def suggest(text: str | None, approved: Mapping[str, Any], learnt: Learned, toda
     _append(delta.document, "test", [_table(test) for test in tests])
     notes = _few([shown(note, LONGEST_NOTE) for note in (*delta.notes, *learnt.notes)])
     whole = _comments([HEADER]) + "\n" + tomlkit.dumps(delta.document).rstrip() + "\n" + _said(notes)
-    loaded(tables(whole, WHERE), WHERE, today)
-    loaded(tables(whole, WHERE), WHERE, today, delta.whole)
+    load_tables(parse_tables(whole, WHERE), WHERE, today)
+    load_tables(parse_tables(whole, WHERE), WHERE, today, delta.whole)
     return Suggestion(whole, len(grants), len(tests), notes)
 
 
@@ -104,7 +104,7 @@ def suggest(text: str | None, approved: Mapping[str, Any], learnt: Learned, toda
 
 def _opened(text: str | None) -> tomlkit.TOMLDocument:
     if text is None:
-        home = tables(home_text(), WHERE)
+        home = parse_tables(home_text(), WHERE)
         kept = {key: home[key] for key in ("version", "default", "mode", "limits")}
         document = tomlkit.parse(tomlkit.dumps(kept))
         _append(document, "forbid", [_table(rule) for rule in home["forbid"]])
@@ -124,7 +124,7 @@ def _enforce(delta: _Draft) -> None:
 
 def _drop_wide_grants(delta: _Draft) -> None:
     rules = delta.document.get("grant") or []
-    wide = [rule["name"] for rule in rules if ANYONE in listed(rule.get("who", [])) and "zone" not in rule]
+    wide = [rule["name"] for rule in rules if ANYONE in as_list(rule.get("who", [])) and "zone" not in rule]
     for index in reversed(range(len(rules))):
         if rules[index]["name"] in wide:
             del rules[index]
@@ -162,12 +162,12 @@ def _drop_failing_tests(delta: _Draft) -> None:
 
 
 def _policy(raw: Mapping[str, Any], approved: ManagedPolicy | None = None) -> Policy:
-    return indexed(build(raw, WHERE, approved))
+    return with_indexes(build(raw, WHERE, approved))
 
 
 def _passes(policy: Policy, case: Case) -> bool:
     try:
-        cases.run(replace(policy, cases=(case,)), WHERE)
+        cases.check_cases(replace(policy, cases=(case,)), WHERE)
     except ConfigError:
         return False
     return True
@@ -181,7 +181,7 @@ def _verdicts(
     found: list[Verdict | None] = []
     for case in policy.cases:
         try:
-            found.append(cases.answer(policy, case, WHERE)[0])
+            found.append(cases.case_verdict(policy, case, WHERE)[0])
         except ConfigError:
             found.append(None)
     return found
@@ -200,7 +200,7 @@ def _sound(delta: _Draft, needs: list[PortNeed], learnt: Learned, today: date) -
     """The grants for these needs, without those that the gate or a test of the operator's would not have."""
     own, taken = delta.raw, _names(delta)
     while True:
-        grants = proposed(needs, learnt.peaks, taken, today)
+        grants = propose_grants(needs, learnt.peaks, taken, today)
         raw = _with(own, grants)
         refused: list[tuple[PortNeed, str]] = []
         for beside in (None, delta.whole):
@@ -229,7 +229,7 @@ def _unwanted(
     policy, made = _policy(raw, beside), {grant.name: grant for grant in grants}
     for case in policy.cases:
         if not _passes(policy, case):
-            rule = cases.answer(policy, case, WHERE)[0].rule
+            rule = cases.case_verdict(policy, case, WHERE)[0].rule
             mine = made[rule].needs if rule in made else ()
             meant = [n for n in mine if (n.transport, n.port) == (case.transport, case.int_port)] or list(mine)
             if meant:

@@ -40,7 +40,7 @@ class _Terms:
     externals: tuple[int, ...]
 
 
-def proposed(
+def propose_grants(
     needs: Collection[PortNeed], peaks: dict[str, int], taken: Collection[str], today: date
 ) -> list[ProposedGrant]:
     """The grants. ``taken``: names of rules there are; ``peaks``: mappings a device held at a time, 0: unknown."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from upnp_gw.gate.portset import normal
+from upnp_gw.gate.portset import normalized
 from upnp_gw.model.mapping import Transport
 from upnp_gw.suggest.needs import Learned, PortNeed
 from upnp_gw.text.escape import shown
@@ -148,7 +148,7 @@ def learn_from(listeners: Iterable[Listener], name: str, families: Iterable[int]
             ]
     if client:
         spans = ", ".join(
-            f"{low}-{high}" if low != high else str(low) for low, high in normal((p, p) for p in client)
+            f"{low}-{high}" if low != high else str(low) for low, high in normalized((p, p) for p in client)
         )
         learnt.notes.append(f"{name}: udp {spans}: most likely sockets of clients")
     if learnt.needs:

@@ -34,7 +34,7 @@ class Stale:
     """Wall-clock seconds from which on it was so, as far as it is known."""
 
 
-def stale(
+def find_stale(
     policy: Policy,
     book: EvidenceTable,
     mappings: Iterable[tuple[Mapping, Usage]],

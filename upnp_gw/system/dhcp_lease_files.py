@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
-from upnp_gw.model.dhcp import Lease, Leases, parse
+from upnp_gw.model.dhcp import Lease, Leases, parse_leases
 from upnp_gw.system.files import FileProblem, irregular, read_trusted
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class LeaseFiles:
 
     def _read(self, path: str) -> tuple[tuple[Lease, ...], str | None]:
         try:
-            parsed = parse(read_trusted(Path(path), LARGEST))
+            parsed = parse_leases(read_trusted(Path(path), LARGEST))
         except FileProblem as error:
             return (), error.problem
         return parsed.leases, parsed.problem

@@ -54,7 +54,7 @@ MOST_TRIED = 1_000_000
 """Characters that are parsed to find the line of a mistake; a longer search ends without a line."""
 
 
-def tables(text: str, where: str) -> dict[str, Any]:
+def parse_tables(text: str, where: str) -> dict[str, Any]:
     """The tables of a TOML text. Raises ConfigError; ``where`` names the file in it."""
     if text.startswith("\ufeff"):
         raise ConfigError(
@@ -66,7 +66,7 @@ def tables(text: str, where: str) -> dict[str, Any]:
         raise _not_toml(str(error), text, where) from None
     except (RecursionError, ValueError):  # nested beyond reason, or an integer of thousands of digits
         raise ConfigError(where, "", "not TOML: nested too deep, or a number too long") from None
-    with located(text, where):
+    with locate_errors(text, where):
         _check(found, where)
     return found
 
@@ -91,7 +91,7 @@ def not_utf8(where: str, data: bytes, at: int) -> ConfigError:
     return ConfigError(where, "", problem, data.count(b"\n", 0, at) + 1)
 
 
-def joined(*parts: str) -> str:
+def join_keys(*parts: str) -> str:
     """A key path from its parts, empty ones left out."""
     return ".".join(part for part in parts if part)
 
@@ -113,7 +113,7 @@ def as_toml(value: object) -> str:
             return shown(str(value), LONGEST_VALUE)
 
 
-def found(value: object) -> str:
+def describe(value: object) -> str:
     """A value of the wrong type, for a message: ``the text "yes"``, ``the number 3``, ``true``, ``a list``."""
     for kind, name in _KINDS:
         if isinstance(value, kind) and not isinstance(value, bool):
@@ -132,17 +132,17 @@ _KINDS: tuple[tuple[type, str], ...] = (
 
 
 @contextmanager
-def located(text: str, where: str) -> Iterator[None]:
+def locate_errors(text: str, where: str) -> Iterator[None]:
     """Adds the line to a ConfigError about a key of this text, where it has none yet."""
     try:
         yield
     except ConfigError as error:
         if error.where != where or error.line is not None or not error.key:
             raise
-        raise placed(error, text) from None
+        raise with_line(error, text) from None
 
 
-def placed(error: ConfigError, text: str) -> ConfigError:
+def with_line(error: ConfigError, text: str) -> ConfigError:
     """An error about a key of this text, with its line and the name of its rule where these are found."""
     return ConfigError(error.where, error.key, error.problem, line_of(text, error.key), _rule_of(text, error.key))
 
@@ -196,7 +196,7 @@ def _statements(text: str) -> Iterator[tuple[str, int]]:
             yield table, begun
         else:
             for count in range(1, len(path) + 1):
-                yield joined(table, *path[:count]), begun
+                yield join_keys(table, *path[:count]), begun
         kept = ""
 
 
@@ -215,7 +215,7 @@ def _header(path: list[str], many: bool, counts: dict[str, int]) -> str:
     """The key path of a table; of the newest one, where there are several of a name."""
     told = ""
     for index, part in enumerate(path):
-        told = joined(told, part)
+        told = join_keys(told, part)
         if many and index == len(path) - 1:
             counts[told] = counts.get(told, -1) + 1
         if told in counts:
@@ -234,6 +234,6 @@ def _check(found: dict[str, Any], where: str) -> None:
             problem = f"more than {DEEPEST} tables or lists in each other; nothing accepts them"
             raise ConfigError(where, shown(key, LONGEST_KEY), problem)
         if isinstance(value, dict):
-            left += [(joined(key, name), inner, depth + 1) for name, inner in value.items()]
+            left += [(join_keys(key, name), inner, depth + 1) for name, inner in value.items()]
         elif isinstance(value, list):
             left += [(f"{key}[{index}]", inner, depth + 1) for index, inner in enumerate(value)]
