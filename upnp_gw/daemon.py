@@ -45,7 +45,7 @@ from upnp_gw.model.mapping import DAY_S
 from upnp_gw.model.network import Network
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.servers.identity import Identity
-from upnp_gw.servers.lan import LanSide
+from upnp_gw.servers.lan import LanServers
 from upnp_gw.store.decision_rows import Retention
 from upnp_gw.store.store import Store
 from upnp_gw.system.clock import boot_id, claim_kernel, clock, own_state_directory
@@ -208,16 +208,18 @@ class Daemon:
             idle_timeout_s,
         )
         self._others.on_ipv6_firewall = lambda: self.events.publish(Ipv6FirewallChanged())
-        self._lan_side = LanSide(config, self.gateway, view, self._identity, self._upkeep.recount, self._spawn)
-        self._stack.push_async_callback(self._lan_side.stop)
-        await self._lan_side.start()
+        self._lan_servers = LanServers(
+            config, self.gateway, view, self._identity, self._upkeep.recount, self._spawn
+        )
+        self._stack.push_async_callback(self._lan_servers.stop)
+        await self._lan_servers.start()
         told = DaemonInfo(
             config=config,
             detected=self._detected,
             started=self._started,
             policy_source=lambda: self._enforcer.policies.source,
             policy_problem=lambda: self._reload.problem,
-            locations=self._lan_side.locations,
+            locations=self._lan_servers.locations,
             obstacles=self._hindrances.now,
             counters=self._counts,
             doctor=lambda: examine(config, os.getpid()),
@@ -237,7 +239,7 @@ class Daemon:
 
     def _counts(self) -> dict[str, int]:
         parts = (
-            self._lan_side.counts(),
+            self._lan_servers.counts(),
             self._upkeep.over_share.counts(),
             self.gateway.books.write_backlog.counts(),
         )
@@ -261,7 +263,7 @@ class Daemon:
         config = self.config
         line = (
             f"upnp-gw {__version__} serves {', '.join(config.lan)} for {config.wan}"
-            f" ({config.backend}, {config.firewall.value}), HTTP port {self._lan_side.http_port},"
+            f" ({config.backend}, {config.firewall.value}), HTTP port {self._lan_servers.http_port},"
             f" policy: {self._enforcer.policies.source}"
         )
         print(line, flush=True)
@@ -282,14 +284,14 @@ class Daemon:
         self._others.changed()
         if old.lans != new.lans:
             self._upkeep.look_around()
-            self._spawn(self._lan_side.lan_changed(new))
+            self._spawn(self._lan_servers.lan_changed(new))
         if (old.wan.up, old.external, old.connected_at) != (new.wan.up, new.external, new.connected_at):
             addresses = ", ".join(map(str, new.external)) or "none"
             log.info("the WAN is %s, external addresses: %s", "up" if new.wan.up else "down", addresses)
             self._hindrances.tell()
             self.events.publish(WanChanged())
             if old.advertised != new.advertised:
-                self._spawn(self._lan_side.external_changed())
+                self._spawn(self._lan_servers.external_changed())
 
     def _neighbour_changed(self, event: NeighbourEvent) -> None:
         if isinstance(event, NeighbourSeen | AddressSettled):

@@ -20,8 +20,11 @@ from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.protocols.gena import messages as gena
 from upnp_gw.protocols.igd import soap
 from upnp_gw.protocols.igd_services import IgdVersion, description_path
+from upnp_gw.servers.context import LanContext
+from upnp_gw.servers.http.control import ControlBackend
 from upnp_gw.servers.http.framing import BadRequest
 from upnp_gw.servers.http.limits import HttpLimits
+from upnp_gw.servers.http.routes import ServedDescriptions
 from upnp_gw.servers.http.server import HttpServer
 from upnp_gw.store import decision_rows
 from upnp_gw.store import device_rows as notes
@@ -43,16 +46,10 @@ def http_server() -> HttpServer:
     documents = {description_path(igd_version): b"" for igd_version in IgdVersion}
     nothing: Any = SimpleNamespace()
     return HttpServer(
-        documents=documents,
-        token="token",
-        udns={},
-        models={},
-        view=nothing,
-        handle=nothing,
-        eventing=nothing,
-        network=lambda: NETWORK,
-        now=lambda: NOW,
-        server="",
+        ServedDescriptions(documents, "token", {}, {}, ""),
+        LanContext(lambda: NETWORK, lambda: NOW),
+        ControlBackend(nothing, nothing),
+        nothing,
     )
 
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fixtures.fake_gateway import ROOT, TOKEN, FakeGateway, served_documents, service_models
-from tests.fixtures.http_client import FakeEventing, answer, status_of
+from tests.fixtures.fake_gateway import FakeGateway
+from tests.fixtures.http_client import FakeEventing, answer, served_descriptions, status_of
 from tests.lab.ssdp_listener import network_of
 from upnp_gw.lab import Host, Lab
-from upnp_gw.protocols.igd.description import udns
-from upnp_gw.protocols.igd_services import IgdVersion
+from upnp_gw.servers.context import LanContext
+from upnp_gw.servers.http.control import ControlBackend
 from upnp_gw.servers.http.server import HttpServer
 
 pytestmark = pytest.mark.lab
@@ -28,16 +28,10 @@ async def gateway(lab: Lab) -> AsyncIterator[FakeGateway]:
     fake, network = FakeGateway(), network_of(lab)
     fake.status = replace(fake.status, external_address=lab.external[0])
     server = HttpServer(
-        documents=served_documents(),
-        token=TOKEN,
-        udns={igd_version: udns(ROOT, igd_version) for igd_version in IgdVersion},
-        models=service_models(),
-        view=fake,
-        handle=fake.handle,
-        eventing=FakeEventing(),
-        network=lambda: network,
-        now=lambda: fake.now,
-        server="Linux/6.1 UPnP/1.1 upnp-gw/0.1.0",
+        served_descriptions(),
+        LanContext(lambda: network, lambda: fake.now),
+        ControlBackend(fake, fake.handle),
+        FakeEventing(),
     )
     with lab.gateway.inside():
         assert await server.start(network, PORT) == PORT

@@ -15,12 +15,13 @@ import pytest
 from tests.fixtures.ssdp_devices import EVERY, V1, V2, search
 from tests.lab.ssdp_listener import GROUP, Heard, ear, link_of, network_of, until
 from upnp_gw.lab import GUEST, HOME, Lab, Topology
-from upnp_gw.model.mapping import Instant
 from upnp_gw.model.network import Network
 from upnp_gw.protocols.igd.description import RootDevice
 from upnp_gw.protocols.igd_services import Level
 from upnp_gw.protocols.ssdp import notify_set
-from upnp_gw.servers.ssdp.server import Ssdp
+from upnp_gw.servers.context import LanContext
+from upnp_gw.servers.ssdp.server import SsdpServer
+from upnp_gw.system.clock import clock
 
 pytestmark = pytest.mark.lab
 
@@ -39,15 +40,13 @@ def lab(namespaces: None) -> Iterator[Lab]:
 
 
 @asynccontextmanager
-async def serving(lab: Lab, *roots: RootDevice) -> AsyncIterator[Ssdp]:
+async def serving(lab: Lab, *roots: RootDevice) -> AsyncIterator[SsdpServer]:
     """SSDP in the gateway's namespace."""
     boot_ids = iter(range(7, 1000))
-    ssdp = Ssdp(
+    ssdp = SsdpServer(
         roots or (V1, V2),
-        lambda: network_of(lab),
-        lambda: Instant(time.clock_gettime(time.CLOCK_BOOTTIME), time.time()),
+        LanContext(lambda: network_of(lab), clock),
         lambda: next(boot_ids),
-        sender_of=lambda source: source.address,
         http_port=5000,
         uniform=random.Random(5).uniform,
     )
@@ -59,7 +58,7 @@ async def serving(lab: Lab, *roots: RootDevice) -> AsyncIterator[Ssdp]:
         await ssdp.stop()
 
 
-def follow(lab: Lab, ssdp: Ssdp) -> Network:
+def follow(lab: Lab, ssdp: SsdpServer) -> Network:
     """What netwatch does: tell the new state."""
     network = network_of(lab)
     with lab.gateway.inside():

@@ -1,6 +1,5 @@
 """What clients recognise the gateway by over restarts: UUID, URL token, BOOTID. Kept in the store."""
 
-import asyncio
 import logging
 import secrets
 import time
@@ -11,6 +10,7 @@ from uuid import UUID, uuid4
 from upnp_gw.model.errors import StoreError
 from upnp_gw.protocols.ssdp import next_boot_id
 from upnp_gw.store.store import Store
+from upnp_gw.system.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Identity:
         self.uuid = uuid
         self.token = token
         self._boot_id = last_boot_id
-        self._writes: set[asyncio.Task[None]] = set()
+        self._writes = BackgroundTasks()
 
     @classmethod
     async def load(cls, store: Store) -> "Identity":
@@ -44,9 +44,7 @@ class Identity:
     def next_boot_id(self) -> int:
         """Greater than every earlier one, and on its way into the store."""
         self._boot_id = next_boot_id(self._boot_id, time.time())
-        write = asyncio.get_running_loop().create_task(self._keep())
-        self._writes.add(write)
-        write.add_done_callback(self._writes.discard)
+        self._writes.spawn(self._keep())
         return self._boot_id
 
     async def _keep(self) -> None:
@@ -56,7 +54,7 @@ class Identity:
             log.warning("BOOTID %d is not in the store: %s", self._boot_id, error)
 
     async def settled(self) -> None:
-        await asyncio.gather(*self._writes, return_exceptions=True)
+        await self._writes.wait()
 
 
 async def _stored(store: Store, key: str, made: Callable[[str], T]) -> T | None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tests.fixtures.ssdp_devices import EVERY, VOICE, search, taken_apart
 from upnp_gw.model.errors import WireError
 from upnp_gw.model.mapping import Instant
+from upnp_gw.protocols.peer import Peer
 from upnp_gw.protocols.rate_limit import Rate, Throttle
-from upnp_gw.protocols.ssdp import MessageIdentity, Peer, Responder, server_token
+from upnp_gw.protocols.ssdp import MessageIdentity, Responder, server_token
 from upnp_gw.protocols.ssdp.responder import ANSWER_BYTES, QUEUE_MAX, SearchResponse
 
 OWN = IPv4Address("192.168.77.1")

@@ -35,9 +35,10 @@ from upnp_gw.protocols.pcp.messages import (
 )
 from upnp_gw.protocols.pending import PendingReply
 from upnp_gw.protocols.port5351 import Port5351
-from upnp_gw.servers import udp_filter
-from upnp_gw.servers.port5351.limits import AT_ONCE, HEARD, DatagramKind
+from upnp_gw.servers.context import LanContext
+from upnp_gw.servers.port5351.limits import MOST_RUNNING, READ_RATE, DatagramKind
 from upnp_gw.servers.port5351.server import Port5351Server
+from upnp_gw.servers.udp import filter as udp_filter
 
 OWN = f"127.{os.getpid() % 200 + 20}.0.1"
 """An address of loopback that no other test run has."""
@@ -91,8 +92,7 @@ class Served:
     server: Port5351Server
 
     async def settled(self) -> None:
-        while self.server._tasks:
-            await asyncio.gather(*self.server._tasks, return_exceptions=True)
+        await self.server._tasks.wait()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         end = asyncio.get_running_loop().time() + 5
@@ -109,14 +109,9 @@ async def serving(directory: Path, dialogue: Port5351 | None = None) -> AsyncIte
         made.around.lookup_mac = lambda address, interface: None
         server = Port5351Server(
             dialogue or Port5351(),
-            lambda: made.around.network,
-            made.clock,
+            LanContext(lambda: made.around.network, made.clock, made.around.sender_of),
+            made.view,
             made.gateway.handle,
-            epoch_s=made.view.epoch_s,
-            stands=made.view.stands,
-            find=made.view.mapping,
-            left_s=made.view.left_s,
-            sender_of=made.around.sender_of,
         )
         made.gateway.events.subscribe(server.on_event)
         await server.start()
@@ -234,7 +229,7 @@ async def flood(served: Served, datagrams: Iterable[tuple[str, bytes]]) -> None:
             if sent % 200 == 0:  # not more than the socket's buffer holds
                 await asyncio.sleep(0)
         (key,) = served.server.addresses
-        waiting = served.server._sockets[key]
+        waiting = served.server._sockets._sockets[key]
         while select.select([waiting], [], [], 0)[0]:
             await loop.run_in_executor(None, lambda: None)
 
@@ -246,14 +241,14 @@ async def test_what_one_host_sends_over_its_share_is_not_parsed(
 ) -> None:
     monkeypatch.setattr(udp_filter, "FLOOD", 10**9)
     async with serving(tmp_path, Parsed()) as served, client() as one:
-        Parsed.count, share = 0, int(HEARD.burst)
+        Parsed.count, share = 0, int(READ_RATE.burst)
         await flood(served, [(STRANGER, data)] * 2000)
         assert Parsed.count == share
         assert served.server.drops["flood"] == 2000 - share
         assert (await one.ask(b"\0\0"))[3] == 0, "another host is answered at its first try"
         served.gateway_fixture.clock.pass_s(1)
         await flood(served, [(STRANGER, data)] * 200)
-        assert Parsed.count == share + 1 + int(HEARD.per_s)
+        assert Parsed.count == share + 1 + int(READ_RATE.per_s)
 
 
 @pytest.mark.spec("SR-5", "SR-22")
@@ -265,7 +260,7 @@ async def test_a_flood_is_dropped_at_the_socket_and_another_host_finds_room(
         await flood(served, [(STRANGER, bytes(1000))] * 2000)
         read = served.server.drops["flood"]
         assert udp_filter.FLOOD <= read < 1500
-        assert served.server.unread + read == 2000 - HEARD.burst
+        assert served.server.unread + read == 2000 - READ_RATE.burst
         lost = served.server.unread
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.bind((STRANGER, 0))
@@ -362,16 +357,16 @@ async def test_who_asks_much_at_once_does_not_make_the_next_one_wait_for_it(serv
 
     served.server._handle = slow  # type: ignore[assignment]
     async with client() as one:
-        await flood(served, [(STRANGER, map_request(2000 + n)) for n in range(AT_ONCE + 20)])
-        await served.until(lambda: len(asked) == AT_ONCE)
+        await flood(served, [(STRANGER, map_request(2000 + n)) for n in range(MOST_RUNNING + 20)])
+        await served.until(lambda: len(asked) == MOST_RUNNING)
         assert served.server.drops["busy"] == 20
         one.send(map_request(8080))
-        await served.until(lambda: len(asked) == AT_ONCE + 1)
+        await served.until(lambda: len(asked) == MOST_RUNNING + 1)
         gate.set()
         assert (await one.hear())[3] == 0
         await served.settled()
         await flood(served, [(STRANGER, map_request(2000))])
-        await served.until(lambda: len(asked) == AT_ONCE + 2)  # those before it are answered
+        await served.until(lambda: len(asked) == MOST_RUNNING + 2)  # those before it are answered
 
 
 @pytest.mark.spec("PCP-174", "PCP-175", "PCP-176")

@@ -15,12 +15,15 @@ import pytest
 from tests.fixtures.ssdp_devices import EVERY, V1, V2, search, taken_apart
 from upnp_gw.model.mapping import Instant, IPAddress
 from upnp_gw.model.network import Link, Network
-from upnp_gw.protocols.ssdp import Peer
+from upnp_gw.protocols.peer import Peer
 from upnp_gw.protocols.ssdp.announcer import Uniform
 from upnp_gw.protocols.ssdp.responder import Responder
+from upnp_gw.servers.context import LanContext
 from upnp_gw.servers.ssdp import server as shell
-from upnp_gw.servers.ssdp.server import HEARD, Ssdp
-from upnp_gw.servers.ssdp.socket import Datagram, SsdpSocket
+from upnp_gw.servers.ssdp.server import READ_RATE, SsdpServer
+from upnp_gw.servers.ssdp.socket import SsdpSocket
+from upnp_gw.servers.udp import sockets
+from upnp_gw.servers.udp.socket import Datagram, SocketKey
 
 WAN = Link("wan0", 2, True, (IPv4Interface("11.22.33.44/24"),))
 LAN = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"), IPv6Interface("fe80::1/64")))
@@ -35,12 +38,12 @@ class FakeSocket:
     made: list["FakeSocket"] = []
     refuse_open: int = 0
 
-    def __init__(self, link: Link, version: int) -> None:
+    def __init__(self, key: SocketKey) -> None:
         if FakeSocket.refuse_open:
             FakeSocket.refuse_open -= 1
             raise OSError(errno.EADDRINUSE, "Address already in use")
-        self.link, self.version = link, version
-        self.sent: list[tuple[bytes, Peer, IPAddress]] = []
+        self.key = key
+        self.sent: list[tuple[bytes, Peer, IPAddress | None]] = []
         self.waiting: list[Datagram | OSError] = []
         self.refuse_send = 0
         self.closed = False
@@ -65,7 +68,7 @@ class FakeSocket:
             raise arrival
         return arrival
 
-    def send(self, data: bytes, peer: Peer, own: IPAddress) -> None:
+    def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None:
         if self.refuse_send:
             self.refuse_send -= 1
             raise OSError(errno.ENOBUFS, "No buffer space available")
@@ -99,15 +102,13 @@ def network(*lans: Link) -> Network:
 @asynccontextmanager
 async def running(
     *lans: Link, now: Callable[[], float] = time.monotonic, uniform: Uniform = min
-) -> AsyncIterator[Ssdp]:
+) -> AsyncIterator[SsdpServer]:
     boot_ids = iter(range(7, 100))
-    ssdp = Ssdp(
+    ssdp = SsdpServer(
         (V2, V1),
-        lambda: network(*lans),
-        lambda: Instant(now(), time.time()),
+        LanContext(lambda: network(*lans), lambda: Instant(now(), time.time())),
         lambda: next(boot_ids),
         http_port=5000,
-        sender_of=lambda source: source.address,
         uniform=uniform,
     )
     await ssdp.start()
@@ -132,7 +133,7 @@ async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
 
 async def test_one_socket_for_each_family_of_each_lan_link_and_none_for_the_wan() -> None:
     async with running(LAN, GUEST, Link("lan2", 0, False), Link("lan3", 9, False, GUEST.addresses)) as ssdp:
-        assert {(made.link.name, made.version) for made in FakeSocket.made} == {
+        assert {(made.key.interface, made.key.version) for made in FakeSocket.made} == {
             ("lan0", 4),
             ("lan0", 6),
             ("lan1", 4),
@@ -147,7 +148,8 @@ async def test_start_burst_and_byebye_on_every_channel() -> None:
     for made in FakeSocket.made:
         assert made.nts() == ["ssdp:byebye", "ssdp:alive", "ssdp:byebye"]
         assert len(made.sent) == 5 * EVERY
-        own = {4: made.link.ipv4, 6: made.link.ipv6}[made.version][0]
+        link = GUEST if made.key.interface == GUEST.name else LAN
+        own = {4: link.ipv4, 6: link.ipv6}[made.key.version][0]
         assert {sent_from for _, _, sent_from in made.sent} == {own}
         assert {taken_apart(data)[1]["BOOTID.UPNP.ORG"] for data, _, _ in made.sent} == {"7"}
 
@@ -155,7 +157,7 @@ async def test_start_burst_and_byebye_on_every_channel() -> None:
 @pytest.mark.spec("IGD-056")
 async def test_search_is_answered_and_the_roots_are_in_order() -> None:
     async with running(LAN):
-        (made,) = (made for made in FakeSocket.made if made.version == 4)
+        (made,) = (made for made in FakeSocket.made if made.key.version == 4)
         made.arrive(datagram(search("upnp:rootdevice")))
         await until(lambda: "answer" in made.nts())
         (answer,) = ((data, peer, own) for data, peer, own in made.sent if peer == CONSOLE)
@@ -207,14 +209,14 @@ async def test_what_one_host_sends_over_its_share_is_not_parsed(monkeypatch: pyt
         (made,) = FakeSocket.made
         made.arrive(*[datagram(search("urn:some:one:else"))] * 1000, datagram(search("upnp:rootdevice"), other))
         await until(lambda: not made.waiting)
-        assert len(parsed) == HEARD.burst + 1
-        assert ssdp.drops == {"unknown-target": HEARD.burst, "flood": 1000 - HEARD.burst}
-        assert made.refusal_counter == [CONSOLE.address] * int(1000 - HEARD.burst)
+        assert len(parsed) == READ_RATE.burst + 1
+        assert ssdp.drops == {"unknown-target": READ_RATE.burst, "flood": 1000 - READ_RATE.burst}
+        assert made.refusal_counter == [CONSOLE.address] * int(1000 - READ_RATE.burst)
 
 
 def test_a_socket_is_not_woken_by_what_is_no_search() -> None:
-    loopback = Link("lo", socket.if_nametoindex("lo"), True, (IPv4Interface("127.0.0.1/8"),))
-    with closing(SsdpSocket(loopback, 4)) as made, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    loopback = SocketKey("lo", socket.if_nametoindex("lo"), IPv4Address(0))
+    with closing(SsdpSocket(loopback)) as made, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         wanted = [search("ssdp:all"), b"M-SEARCH"]
         for data in (b"", b"M-SEARC", b"NOTIFY * HTTP/1.1\r\n\r\n", b"M-SEARXH * HTTP/1.1", b"m-search", *wanted):
             sender.sendto(data, ("127.0.0.1", 1900))
@@ -298,19 +300,19 @@ async def test_nothing_is_said_when_nothing_changed_for_ssdp() -> None:
 async def test_a_link_that_went_takes_its_sockets_and_comes_back_with_new_ones() -> None:
     async with running(LAN, GUEST) as ssdp:
         await until(lambda: all(len(made.sent) == 4 * EVERY for made in FakeSocket.made))
-        (guest,) = (made for made in FakeSocket.made if made.link is GUEST)
+        (guest,) = (made for made in FakeSocket.made if made.key.interface == GUEST.name)
         ssdp.network_changed(network(LAN, Link("lan1", 4, False, GUEST.addresses)))
         assert guest.closed
         assert ssdp.boot_id == 7, "who is left knows nothing of that link"
         ssdp.network_changed(network(LAN, Link("lan1", 12, True, GUEST.addresses)))
-        assert FakeSocket.made[-1].link.index == 12
+        assert FakeSocket.made[-1].key.ifindex == 12
         assert ssdp.boot_id == 8
 
 
 async def test_a_socket_that_could_not_be_opened_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(shell, "REOPEN_S", 0.05)
+    monkeypatch.setattr(sockets, "REOPEN_S", 0.05)
     FakeSocket.refuse_open = 3
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     async with running(lan) as ssdp:

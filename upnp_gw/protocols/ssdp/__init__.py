@@ -16,7 +16,7 @@ from upnp_gw.protocols.ssdp.messages import (
     build_update,
     server_token,
 )
-from upnp_gw.protocols.ssdp.responder import Peer, Responder, SearchResponse
+from upnp_gw.protocols.ssdp.responder import Responder, SearchResponse
 from upnp_gw.protocols.ssdp.search import Search, parse_search
 from upnp_gw.protocols.ssdp.targets import SsdpTarget, answers, notify_set
 
@@ -25,7 +25,6 @@ __all__ = [
     "Announcer",
     "MessageIdentity",
     "Nts",
-    "Peer",
     "Responder",
     "Search",
     "SearchResponse",

@@ -1,12 +1,12 @@
 """Searches in, answers out: each at its own random moment within the time that the search allows."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 from upnp_gw.model.errors import WireError
 from upnp_gw.model.mapping import Instant, IPAddress
+from upnp_gw.protocols.peer import Peer
 from upnp_gw.protocols.rate_limit import Rate, Throttle
 from upnp_gw.protocols.ssdp.announcer import Uniform
 from upnp_gw.protocols.ssdp.messages import MessageIdentity, build_answer
@@ -28,14 +28,6 @@ SET_SPREAD = 0.9
 """A whole set is spread over this part of MX, so that its last answer is not late."""
 SET_MAX_S = 0.8
 """Most seconds for all answers to one search. bupnp (Node) says MX 10 and listens for one second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Where a search came from and where its answers go."""
-
-    address: IPAddress
-    port: int
 
 
 class SearchResponse(NamedTuple):

@@ -19,7 +19,7 @@ from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from upnp_gw.model.request import Source
-from upnp_gw.servers.http.limits import Admission, HttpLimits, Refusals
+from upnp_gw.servers.http.limits import Admission, HttpLimits, HttpRefusals
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +39,11 @@ class ConnectionContext:
     server: web.Server
     limits: HttpLimits
     admission: Admission
-    refusals: Refusals
+    refusals: HttpRefusals
     identify: Callable[[tuple[object, ...], str], Source | None]
     """Peer name, interface -> source; None where such an address may not come in here (SR-1)."""
-    host_of: Callable[[Source], Hashable]
-    """Source -> the host whose limits apply to it."""
+    share_of: Callable[[Source], Hashable]
+    """``LanContext.share_of``."""
     error: Callable[[int], web.Response]
 
 
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_admitted",
         "_body",
-        "_door",
+        "_context",
         "_early",
         "_host",
         "_interface",
@@ -69,8 +69,8 @@ class Connection(asyncio.Protocol):
         "source",
     )
 
-    def __init__(self, door: ConnectionContext, interface: str, loop: asyncio.AbstractEventLoop) -> None:
-        self._door = door
+    def __init__(self, context: ConnectionContext, interface: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._context = context
         self._interface = interface
         self._loop = loop
         self._link: asyncio.Transport | None = None
@@ -87,12 +87,12 @@ class Connection(asyncio.Protocol):
         self._link = cast(asyncio.Transport, transport)  # uvloop's is one by its methods, not by its type
         self._link.set_write_buffer_limits(high=0)  # an answer is written when the kernel has the last byte of it
         peer = transport.get_extra_info("peername")
-        self.source = self._door.identify(peer, self._interface) if peer else None
+        self.source = self._context.identify(peer, self._interface) if peer else None
         if self.source is None:
             self._refuse("not-on-the-lan", peer[0] if peer else "?")
             return
-        host = self._door.host_of(self.source)
-        refused = self._door.admission.knock(host, self)
+        host = self._context.share_of(self.source)
+        refused = self._context.admission.knock(host, self)
         if refused is not None:
             self._refuse(refused, self.source.address)
             return
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
     def begin(self) -> None:
         """Hands an admitted connection to aiohttp, with the bytes received so far."""
         assert self._link is not None
-        self._served = AdmittedConnection(self._door, self, self._loop)
+        self._served = AdmittedConnection(self._context, self, self._loop)
         self.await_head()
         self._served.connection_made(self._link)
         if self._early:
@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
-        if self._received > self._door.limits.received:
+        if self._received > self._context.limits.received:
             self._too_much()
         elif self._served is not None:
             self._served.data_received(data)
@@ -140,9 +140,9 @@ class Connection(asyncio.Protocol):
             self._served.connection_lost(exc)
             self._served = None  # each names the other
         if self._admitted:
-            self._door.admission.leave(self._host, self)
+            self._context.admission.leave(self._host, self)
             if not self._useful:
-                self._door.admission.waste(self._host)
+                self._context.admission.waste(self._host)
 
     @contextmanager
     def reading(self, body: StreamReader) -> Iterator[None]:
@@ -163,7 +163,7 @@ class Connection(asyncio.Protocol):
         """Starts the deadline for a complete head."""
         self._stop_timer()
         self._received = len(self._early)
-        self._timer = self._loop.call_later(self._door.limits.head_s, self._expired)
+        self._timer = self._loop.call_later(self._context.limits.head_s, self._expired)
 
     def head_complete(self) -> None:
         """Stops the deadline of the head: the request's own deadlines apply."""
@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
     def _expired(self) -> None:
         self._timer = None
         if self._received:  # silence is how every kept connection ends, half a head is an attack or a fault
-            self._door.refusals.note("head-deadline", self.source and self.source.address)
+            self._context.refusals.refuse("head-deadline", self.source and self.source.address)
         self.cut()
 
     def _too_much(self) -> None:
@@ -198,7 +198,7 @@ class Connection(asyncio.Protocol):
             self._body.feed_eof()
 
     def _refuse(self, reason: str, who: object) -> None:
-        self._door.refusals.note(reason, who)
+        self._context.refusals.refuse(reason, who)
         self.cut()
 
     def _stop_timer(self) -> None:
@@ -210,20 +210,20 @@ class Connection(asyncio.Protocol):
 class AdmittedConnection(web.RequestHandler):
     """aiohttp's protocol of a connection that was admitted."""
 
-    __slots__ = ("_door", "connection")
+    __slots__ = ("_context", "connection")
 
-    def __init__(self, door: ConnectionContext, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, context: ConnectionContext, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
-            door.server,
+            context.server,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # None is its way to say: no access log
-            keepalive_timeout=door.limits.head_s,
+            keepalive_timeout=context.limits.head_s,
             lingering_time=1.0,
-            max_line_size=door.limits.head,
-            max_field_size=door.limits.head,
+            max_line_size=context.limits.head,
+            max_field_size=context.limits.head,
             auto_decompress=False,
         )
-        self._door = door
+        self._context = context
         self.connection = connection
 
     async def start(self) -> None:
@@ -248,5 +248,5 @@ class AdmittedConnection(web.RequestHandler):
             reason = "defect"
             log.error("a request could not be answered", exc_info=exc)
         source = self.connection.source
-        self._door.refusals.note(reason, source and source.address)
-        return self._door.error(status)
+        self._context.refusals.refuse(reason, source and source.address)
+        return self._context.error(status)

@@ -30,6 +30,20 @@ ELSEWHERE = {"WANIPConnection": "WANIPv6FirewallControl"}
 Handle = Callable[[ChangeRequest], Awaitable[Reply]]
 
 
+async def _nothing_to_count() -> None:
+    """For a gateway that counts no packets."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlBackend:
+    """The gateway behind the control URLs."""
+
+    view: View
+    handle: Handle
+    recount: Callable[[], Awaitable[None]] = _nothing_to_count
+    """Brings the view's packet counters up to date."""
+
+
 @dataclass(frozen=True, slots=True)
 class ControlAnswer:
     status: int
@@ -45,18 +59,14 @@ class Control:
     def __init__(
         self,
         models: ServiceModels,
-        view: View,
-        handle: Handle,
+        backend: ControlBackend,
         default_connections: Mapping[IgdVersion, str],
         backend_s: float,
-        recount: Callable[[], Awaitable[None]],
     ) -> None:
         self._models = models
-        self._view = view
-        self._handle = handle
+        self._backend = backend
         self._default_connections = default_connections
         self._backend_s = backend_s
-        self._recount = recount
 
     async def serve(
         self, igd_version: IgdVersion, service: Service, source: Source, headers: Mapping[str, str], body: bytes
@@ -68,7 +78,7 @@ class Control:
             return self._unreadable(igd_version, service, body, error)
         except SoapError as error:
             return _not_a_call(error)
-        caller = Caller(igd_version, source, self._view, self._default_connections[igd_version])
+        caller = Caller(igd_version, source, self._backend.view, self._default_connections[igd_version])
         if call.is_query:
             return self._query(caller, service, call)
         served, service = self._where(igd_version, service, call.action)
@@ -116,7 +126,7 @@ class Control:
         """Asks the gateway. Whatever becomes of it, the control point is answered in time (IGD-089, IGD-145)."""
         try:
             async with asyncio.timeout(self._backend_s):
-                reply = await self._handle(change.request)
+                reply = await self._backend.handle(change.request)
         except TimeoutError:
             log.error("no reply within %g s to a request of %s", self._backend_s, change.request.source.address)
             return Fault(501, "the packet filter does not answer")
@@ -128,7 +138,7 @@ class Control:
     async def _count(self, counted: CountedAnswer) -> Answer:
         try:
             async with asyncio.timeout(self._backend_s):
-                await self._recount()
+                await self._backend.recount()
         except TimeoutError:
             return Fault(501, "the packet filter does not answer")
         return counted.answer()

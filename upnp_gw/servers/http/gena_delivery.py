@@ -19,6 +19,9 @@ from upnp_gw.model.request import Source
 from upnp_gw.protocols.gena.messages import Callback, EventAnswer, parse_status
 from upnp_gw.protocols.gena.subscriptions import Delivery, DeliveryOutcome, Properties, Subscriptions
 from upnp_gw.protocols.igd_services import IgdVersion, Service
+from upnp_gw.servers.logged_counter import LoggedCounter
+from upnp_gw.servers.timer import DeadlineTimer
+from upnp_gw.system.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +29,6 @@ DEADLINE_S = 5.0
 """For connection and answer of one URL; then the next one is tried."""
 ANSWER_LIMIT = 2048
 """Bytes read of a subscriber's answer: its status line and what little follows."""
-LOG_INTERVAL_S = 60.0
-"""At most one line of each kind in this time."""
 
 
 class GenaDelivery:
@@ -40,25 +41,28 @@ class GenaDelivery:
         host_of: Callable[[Source], str] = lambda source: str(source.address),
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        self.counts: Counter[str] = Counter()
-        """How often: ``notified``, ``abandoned``, ``forgotten``, and every reason for which one was refused."""
         self._table = Subscriptions(properties, uuid4, host_of)
         self._clock = clock
         self._deadline_s = deadline_s
         self._deliveries: dict[str, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._logged_at: dict[str, float] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks = BackgroundTasks()
+        self._timer = DeadlineTimer(clock, self._send_due)
+        self._counter = LoggedCounter(log, clock)
+        self._running = False
+
+    @property
+    def counts(self) -> Counter[str]:
+        """``notified``, ``abandoned``, ``forgotten``, and refused subscriptions by reason."""
+        return self._counter.counts
 
     async def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._running = True
 
     async def stop(self) -> None:
         """Ends every subscription and waits until the last connection is closed."""
         self.cancel_all()
-        self._loop = None
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._running = False
+        await self._tasks.wait()
 
     def serve(
         self, method: str, igd_version: IgdVersion, service: Service, headers: Mapping[str, str], source: Source
@@ -67,54 +71,48 @@ class GenaDelivery:
 
         Where the answer has a ``sid``, call ``delivered`` with it once the answer has been written.
         """
-        if self._loop is None:
+        if not self._running:
             return EventAnswer(HTTPStatus.SERVICE_UNAVAILABLE, reason="stopped")
         answer = self._table.serve(method, igd_version, service, headers, source, self._clock())
         if answer.reason:
-            self._count(answer.reason, "refused a subscription of %s: %s", source.address, answer.reason)
-        self._pump()
+            reason = answer.reason
+            self._counter.note(reason, "events: refused a subscription of %s: %s", source.address, reason)
+        self._send_due()
         return answer
 
     def delivered(self, sid: str) -> None:
         """The 200 of this new subscription was written: the initial event goes (IGD-181)."""
         self._table.delivered(sid, self._clock())
-        self._pump()
+        self._send_due()
 
     def on_event(self, event: Event) -> None:
         """A listener of ``Events``."""
         match event:
             case TableChanged() | WanChanged() | Ipv6FirewallChanged():
                 self._table.changed()
-                self._pump()
+                self._send_due()
             case LanChanged():
                 self.cancel_all()
 
     def cancel_all(self) -> None:
         """The gateway has a new BOOTID, which voids every subscription (IGD section 7.3)."""
         self._table.cancel_all()
-        self._pump()
+        self._send_due()
 
     @property
     def subscriptions(self) -> int:
         """How many there are."""
         return len(self._table)
 
-    def _pump(self) -> None:
+    def _send_due(self) -> None:
         """Sends what is due, ends the deliveries of subscriptions that are gone, sets the timer."""
-        if self._loop is None:
+        if not self._running:
             return
         for delivery in self._table.due(self._clock()):
-            task = self._loop.create_task(self._deliver(delivery))
-            self._deliveries[delivery.sid] = task
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._deliveries[delivery.sid] = self._tasks.spawn(self._deliver(delivery))
         for sid in [sid for sid in self._deliveries if sid not in self._table]:
             self._deliveries.pop(sid).cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if (deadline := self._table.next_deadline()) is not None:
-            self._timer = self._loop.call_later(max(0.0, deadline - self._clock().boot), self._pump)
+        self._timer.set(self._table.next_deadline())
 
     async def _deliver(self, delivery: Delivery) -> None:
         outcome = DeliveryOutcome.FAILED
@@ -124,24 +122,17 @@ class GenaDelivery:
             if self._deliveries.pop(delivery.sid, None) is not None:
                 self._table.finished(delivery.sid, outcome)
                 self._count_outcome(delivery, outcome)
-                self._pump()
+                self._send_due()
 
     def _count_outcome(self, delivery: Delivery, outcome: DeliveryOutcome) -> None:
+        subscriber = delivery.source.address
         match outcome:
             case DeliveryOutcome.DELIVERED:
                 self.counts["notified"] += 1
             case DeliveryOutcome.FAILED:
-                self._count("abandoned", "a subscriber took no event: %s", delivery.source.address)
+                self._counter.note("abandoned", "events: cannot deliver to the subscriber at %s", subscriber)
             case DeliveryOutcome.UNKNOWN_SID:
-                self._count("forgotten", "a subscriber forgot its subscription: %s", delivery.source.address)
-
-    def _count(self, kind: str, message: str, *arguments: object) -> None:
-        """Counts each, logs one a minute of each kind. The arguments are addresses and words of our own."""
-        self.counts[kind] += 1
-        now = self._clock().boot
-        if now - self._logged_at.get(kind, -LOG_INTERVAL_S) >= LOG_INTERVAL_S:
-            self._logged_at[kind] = now
-            log.info(message, *arguments)
+                self._counter.note("forgotten", "events: %s has forgotten its subscription", subscriber)
 
 
 async def send(delivery: Delivery, deadline_s: float = DEADLINE_S) -> DeliveryOutcome:

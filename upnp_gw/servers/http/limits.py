@@ -1,18 +1,14 @@
 """Limits for HTTP clients: source addresses, connections at once, seconds and bytes (SR-23)."""
 
-import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from upnp_gw.model.mapping import Instant
 from upnp_gw.protocols.rate_limit import Rate, Throttle
+from upnp_gw.servers.logged_counter import LoggedCounter
 
-log = logging.getLogger(__name__)
-
-LOG_INTERVAL_S = 60.0
-"""At most one line of each reason in this time."""
 WASTED = Rate(burst=200, per_s=20)
 """Connections of one host that came to nothing: half a request, nonsense, one too many. While it has none left, its
 connections end before a byte of them is read. Whoever gets an answer is not charged."""
@@ -41,20 +37,12 @@ class HttpLimits:
     wasted: Rate = WASTED
 
 
-@dataclass(slots=True)
-class Refusals:
-    """Counts by reason, and one log line a minute of each. Reasons are short, fixed words of our own."""
+class HttpRefusals(LoggedCounter):
+    """Counts refused requests and connections by reason."""
 
-    now: Callable[[], Instant]
-    counts: Counter[str] = field(default_factory=Counter)
-    _logged_at: dict[str, float] = field(default_factory=dict)
-
-    def note(self, reason: str, who: object) -> None:
-        self.counts[reason] += 1
-        moment = self.now().boot
-        if moment - self._logged_at.get(reason, -LOG_INTERVAL_S) >= LOG_INTERVAL_S:
-            self._logged_at[reason] = moment
-            log.info("refused a request of %s: %s (%d so far)", who, reason, self.counts[reason])
+    def refuse(self, reason: str, client: object) -> None:
+        """``client``: an IP address, or None if it is not known."""
+        self.note(reason, "HTTP: refused a request of %s: %s", client or "?", reason)
 
 
 class WaitingConnection(Protocol):

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.igd.soap import CONTENT_TYPE
 from upnp_gw.protocols.igd_services import (
     SERVICES,
     IgdVersion,
+    Level,
     Service,
     control_path,
     description_path,
@@ -26,6 +28,20 @@ PAGE = b"""<!DOCTYPE html>
 allows. On the gateway itself, <code>upnp-gw list</code> shows what is open and <code>upnp-gw log</code> why.</p>
 </body></html>
 """
+
+
+@dataclass(frozen=True, slots=True)
+class ServedDescriptions:
+    """What the server says of its devices, made once at the start."""
+
+    documents: Mapping[str, bytes]
+    """URL path -> XML."""
+    token: str
+    """Part of the control and event paths: only who has read a description knows them."""
+    udns: Mapping[IgdVersion, Mapping[Level, str]]
+    models: ServiceModels
+    server_header: str
+    """The three tokens of SERVER."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ addresses, control and eventing take no request with what only browsers send, an
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Protocol
@@ -14,18 +14,17 @@ from typing import Protocol
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from upnp_gw.model.mapping import Instant
 from upnp_gw.model.network import Network
-from upnp_gw.model.request import Source, View
+from upnp_gw.model.request import Source
 from upnp_gw.protocols.igd.layer3_forwarding import default_connection_service
-from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.igd.soap import CONTENT_TYPE
-from upnp_gw.protocols.igd_services import IgdVersion, Level, Service
+from upnp_gw.protocols.igd_services import IgdVersion, Service
+from upnp_gw.servers.context import LanContext
 from upnp_gw.servers.http.connection import AdmittedConnection, Connection, ConnectionContext
-from upnp_gw.servers.http.control import Control, Handle
+from upnp_gw.servers.http.control import Control, ControlBackend
 from upnp_gw.servers.http.framing import BadRequest, check_framing, read_body
 from upnp_gw.servers.http.host_header import wrong_host
-from upnp_gw.servers.http.limits import Admission, HttpLimits, Refusals
+from upnp_gw.servers.http.limits import Admission, HttpLimits, HttpRefusals
 from upnp_gw.servers.http.listeners import HttpListeners
 from upnp_gw.servers.http.routes import (
     KNOWN_METHODS,
@@ -35,6 +34,7 @@ from upnp_gw.servers.http.routes import (
     ControlUrl,
     EventUrl,
     Resource,
+    ServedDescriptions,
     ServedDocument,
     new_paths,
     old_paths,
@@ -70,52 +70,34 @@ class Eventing(Protocol):
         ...
 
 
-async def _nothing_to_count() -> None:
-    """Where nothing counts packets."""
-
-
 class HttpServer:
-    """Serves every LAN address. Use it on one event loop, between start and stop.
-
-    ``documents``: URL path -> XML of the descriptions; ``udns`` and ``models``: of each face among them;
-    ``server``: the SERVER header's three tokens; ``host_of``: who shares the limits of one host;
-    ``recount``: brings the view's counters up to date.
-    """
+    """Serves every LAN address. Use it on one event loop, between start and stop."""
 
     def __init__(
         self,
-        *,
-        documents: Mapping[str, bytes],
-        token: str,
-        udns: Mapping[IgdVersion, Mapping[Level, str]],
-        models: ServiceModels,
-        view: View,
-        handle: Handle,
+        descriptions: ServedDescriptions,
+        lan: LanContext,
+        backend: ControlBackend,
         eventing: Eventing,
-        network: Callable[[], Network],
-        now: Callable[[], Instant],
-        server: str,
         limits: HttpLimits | None = None,
-        host_of: Callable[[Source], Hashable] = lambda source: source.address,
-        recount: Callable[[], Awaitable[None]] = _nothing_to_count,
     ) -> None:
-        self._routes = routes(documents, token)
+        documents = descriptions.documents
+        self._routes = routes(documents, descriptions.token)
         self._old_paths = old_paths(documents)
         self._new_paths = new_paths(documents)
         self._limits = limits or HttpLimits()
         default_connections = {
-            igd_version: default_connection_service(igd_version, udns[igd_version]) for igd_version in udns
+            version: default_connection_service(version, udns) for version, udns in descriptions.udns.items()
         }
-        self._control = Control(models, view, handle, default_connections, self._limits.backend_s, recount)
+        self._control = Control(descriptions.models, backend, default_connections, self._limits.backend_s)
         self._eventing = eventing
-        self._network = network
-        self._server_header = server
-        self._host_of = host_of
-        self._admission = Admission(self._limits, now)
-        self._refusals = Refusals(now)
+        self._lan = lan
+        self._server_header = descriptions.server_header
+        self._admission = Admission(self._limits, lan.clock)
+        self._refusals = HttpRefusals(log, lan.clock)
         self._listeners = HttpListeners(self._connection)
         self._server: web.Server | None = None
-        self._door: ConnectionContext | None = None
+        self._context: ConnectionContext | None = None
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -125,13 +107,13 @@ class HttpServer:
     async def start(self, network: Network, port: int) -> int:
         """Listens on every LAN address; 0 chooses a free port. Returns the port. Raises OSError."""
         self._server = web.Server(self._serve)
-        self._door = ConnectionContext(
+        self._context = ConnectionContext(
             self._server,
             self._limits,
             self._admission,
             self._refusals,
             identify=self._identify,
-            host_of=self._host_of,
+            share_of=self._lan.share_of,
             error=self._error,
         )
         return await self._listeners.start(network, port)
@@ -151,13 +133,13 @@ class HttpServer:
             self._server = None
 
     def _connection(self, interface: str) -> Connection:
-        assert self._door is not None
-        return Connection(self._door, interface, asyncio.get_running_loop())
+        assert self._context is not None
+        return Connection(self._context, interface, asyncio.get_running_loop())
 
     def _identify(self, peer: tuple[object, ...], interface: str) -> Source | None:
         """The peer as a source on this link, None where its address does not belong there (SR-1)."""
         address = ip_address(str(peer[0]).partition("%")[0])
-        network = self._network()
+        network = self._lan.network()
         link = network.lan(interface)
         if link is None or not network.on_link(address, interface):
             return None
@@ -178,7 +160,7 @@ class HttpServer:
             async with asyncio.timeout(self._limits.answer_s):
                 response, sid = await self._answer(request, source)
                 # aiohttp takes what follows an Upgrade for another protocol's, though we change to none
-                if self._admission.crowded(self._host_of(source)) or "Upgrade" in request.headers:
+                if self._admission.crowded(self._lan.share_of(source)) or "Upgrade" in request.headers:
                     response.force_close()
                 await response.prepare(request)
                 await response.write_eof()
@@ -186,7 +168,7 @@ class HttpServer:
             if sid is not None:
                 self._eventing.delivered(sid)
         except TimeoutError:
-            self._refusals.note("answer-deadline", source.address)
+            self._refusals.refuse("answer-deadline", source.address)
             connection.cut()
         except ConnectionError:
             pass  # the client is gone; aiohttp finds out by itself
@@ -206,7 +188,7 @@ class HttpServer:
                 case EventUrl():
                     response, sid = self._subscription(request, resource, source)
         except BadRequest as refused:
-            self._refusals.note(refused.reason, source.address)
+            self._refusals.refuse(refused.reason, source.address)
             return self._error(refused.status, refused.headers), None
         if "Accept-Language" in request.headers:
             response.headers["CONTENT-LANGUAGE"] = "en"
@@ -217,7 +199,7 @@ class HttpServer:
         if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._limits.head:
             raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
         check_framing(request)
-        if (status := wrong_host(request, self._network(), self._listeners.port)) is not None:
+        if (status := wrong_host(request, self._lan.network(), self._listeners.port)) is not None:
             raise BadRequest(status, "host")
         if request.method not in KNOWN_METHODS:
             raise BadRequest(HTTPStatus.NOT_IMPLEMENTED, "unknown-method")
@@ -252,7 +234,7 @@ class HttpServer:
         if answer.reason.startswith("fault-"):
             self._refusals.counts[answer.reason] += 1
         elif answer.reason:
-            self._refusals.note(answer.reason, source.address)
+            self._refusals.refuse(answer.reason, source.address)
         response = self._response(answer.status, answer.body)
         response.headers["EXT"] = ""
         return response

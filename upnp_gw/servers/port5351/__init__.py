@@ -1,1 +1,1 @@
-"""port5351."""
+"""NAT-PMP and PCP on UDP port 5351: ``server``, ``socket``, ``limits`` (rates), ``mapping_updates`` (PCP)."""

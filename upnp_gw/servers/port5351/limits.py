@@ -1,9 +1,9 @@
-"""The shares of one source, and of all together, in UDP port 5351, in datagrams: no answer is larger than a request
-rounded up to 24 bytes (SR-5, SR-22).
+"""Rate limits of UDP port 5351, in datagrams, for each sender and for all of them together (SR-5, SR-22).
 
-A source address proves nothing here. So requests that a flood can forge have their own room: requests that name a
-mapping which stands, by its nonce where it has one, are not crowded out by others, nor are the reads. Senders are
-told apart by ``Surroundings.sender_of``; made-up addresses are one sender.
+No answer is longer than its request rounded up to 24 bytes, so counting datagrams bounds the bytes. A source
+address proves nothing here. So requests that a flood can forge have a bucket of their own: they use up neither the
+bucket of requests that renew an existing mapping (and know its nonce, if it has one) nor that of reads.
+``LanContext.share_of`` names the sender; all made-up addresses of a link are one sender.
 """
 
 from collections import Counter
@@ -14,53 +14,50 @@ from upnp_gw.protocols.rate_limit import Rate, Throttle
 
 
 class DatagramKind(Enum):
-    """What a datagram asks for, and the room for it: (one source, all sources), in datagrams."""
+    """Kinds of requests, each with its limits: (one sender, all senders)."""
 
     READ = (Rate(64, 16), Rate(512, 256))
-    """Answered without the gateway: external address, ANNOUNCE, every error of form."""
+    """Answered without the gateway: external address, ANNOUNCE, malformed requests."""
     STANDING = (Rate(128, 8), Rate(1024, 512))
-    """Renews or ends what stands: each costs a change of the kernel's table. A host with 400 mappings of a minute's
+    """Renews or ends an existing mapping: each changes the kernel's table. A host with 400 mappings of a minute's
     lease sends seven a second."""
     NEW = (Rate(64, 8), Rate(512, 128))
-    """Everything else. 50 hosts that come back with 8 mappings each after a new epoch fit in."""
+    """Every other request. 50 hosts that ask for 8 mappings each after a new epoch fit in."""
 
 
-HEARD = Rate(256, 64)
-"""Datagrams of one sender that are looked at, whatever they ask for: at once as many as the three rooms above have
-for it, and in the long run twice as many. What is over it is dropped before it is parsed; so does the kernel, where
-it has our table."""
-
-
-AT_ONCE, AT_ONCE_OF_ALL = 32, 512
-"""Questions before the gateway at once, of one sender and of all: it answers in the order in which it is asked, so
-whoever asks 128 things at once makes the next one wait for all of them. The sources' retries come back later."""
+READ_RATE = Rate(256, 64)
+"""Datagrams of one sender that are parsed, of every kind: the burst is the sum of the three above, the rate twice
+theirs. More are dropped unread, by the kernel too where it has our table."""
+MOST_RUNNING, MOST_RUNNING_IN_ALL = 32, 512
+"""Requests of one sender, and of all, that wait for the gateway at once. It answers in order, so one host with 128
+waiting requests would delay everybody. Clients retransmit dropped ones."""
 
 
 class DatagramLimits:
-    """The rooms of all sockets together. Memory is bounded by the throttles."""
+    """The limits of all sockets together. ``Throttle`` bounds the memory."""
 
     def __init__(self) -> None:
-        self._asking: Counter[Hashable] = Counter()
-        self._throttles = {sort: Throttle[Hashable](*sort.value) for sort in DatagramKind}
-        self._heard = Throttle[Hashable](HEARD)
+        self._running: Counter[Hashable] = Counter()
+        self._throttles = {kind: Throttle[Hashable](*kind.value) for kind in DatagramKind}
+        self._reads = Throttle[Hashable](READ_RATE)
 
-    def hear(self, sender: Hashable, now: float) -> bool:
-        """Whether one more datagram of this sender is looked at."""
-        return self._heard.spend(sender, 1, now)
+    def may_parse(self, sender: Hashable, now: float) -> bool:
+        """Counts one datagram of this sender; False: it is over the limit."""
+        return self._reads.spend(sender, 1, now)
+
+    def admit(self, kind: DatagramKind, sender: Hashable, now: float) -> bool:
+        """Counts one request of this kind; False: it is over the limit."""
+        return self._throttles[kind].spend(sender, 1, now)
 
     def begin(self, sender: Hashable) -> bool:
-        """Whether one more question of this sender goes to the gateway now; then ``done`` follows."""
-        if self._asking[sender] >= AT_ONCE or self._asking.total() >= AT_ONCE_OF_ALL:
+        """Counts a request that waits for the gateway; False: too many wait. After True, call ``done``."""
+        if self._running[sender] >= MOST_RUNNING or self._running.total() >= MOST_RUNNING_IN_ALL:
             return False
-        self._asking[sender] += 1
+        self._running[sender] += 1
         return True
 
     def done(self, sender: Hashable) -> None:
-        """Ends a question of this sender, answered or given up."""
-        self._asking[sender] -= 1
-        if not self._asking[sender]:
-            del self._asking[sender]
-
-    def admit(self, sort: DatagramKind, sender: Hashable, now: float) -> bool:
-        """Whether one more datagram of this sort is answered."""
-        return self._throttles[sort].spend(sender, 1, now)
+        """Ends a waiting request, whether it was answered or not."""
+        self._running[sender] -= 1
+        if not self._running[sender]:
+            del self._running[sender]

@@ -1,17 +1,18 @@
-"""PCP clients told unasked that their mapping is another now, or gone (RFC 6887 section 14.2): three times each.
+"""PCP Mapping Updates (RFC 6887 section 14.2): clients are told unasked that their mapping has changed or ended,
+three times each.
 
-Where a client was last heard from is remembered for each mapping, in memory alone: after a restart the
-announcements do the same.
+The address of each mapping's client is kept in memory only. After a restart the announcements make clients renew.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from upnp_gw.protocols.peer import Peer
 from upnp_gw.protocols.retransmit import UPDATES, Series
-from upnp_gw.servers.port5351.socket import SocketAddress, SocketKey
+from upnp_gw.servers.udp.socket import SocketKey
 
 Build = Callable[[int], bytes | None]
-"""The epoch's seconds -> the message; None: there is nothing to tell any more."""
+"""Epoch seconds -> the message; None: the mapping has ended meanwhile, so there is no message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +20,9 @@ class ClientContact:
     """Where the last answered request for a mapping came from."""
 
     key: SocketKey
-    peer: SocketAddress
+    peer: Peer
     insists: bool
-    """It was made with PREFER_FAILURE and our external address: without that the client has no use for it."""
+    """The request had PREFER_FAILURE and our external address: another address is of no use to the client."""
 
 
 @dataclass(slots=True)
@@ -32,47 +33,52 @@ class _Update:
 
 
 class MappingUpdates:
-    """Contacts and the updates under way, by mapping id."""
+    """Contacts and running updates, by mapping id."""
 
     def __init__(self) -> None:
         self._contacts: dict[str, ClientContact] = {}
         self._updates: dict[str, _Update] = {}
 
     def __len__(self) -> int:
-        """How many updates are under way."""
+        """How many updates are running."""
         return len(self._updates)
 
-    def answered(self, mapping: str, contact: ClientContact) -> None:
-        """The client was given a success: it knows the mapping as it is."""
-        self._contacts[mapping] = contact
-        self._updates.pop(mapping, None)
+    def answered(self, mapping_id: str, contact: ClientContact) -> None:
+        """Notes a success sent to the client, which ends a running update: the client knows the mapping now."""
+        self._contacts[mapping_id] = contact
+        self._updates.pop(mapping_id, None)
 
-    def forget(self, mapping: str) -> ClientContact | None:
-        """The mapping is gone, or the client released it. An update that tells of the loss goes on."""
-        return self._contacts.pop(mapping, None)
+    def forget(self, mapping_id: str) -> ClientContact | None:
+        """Removes the contact of an ended mapping and returns it. A running update of it goes on."""
+        return self._contacts.pop(mapping_id, None)
+
+    def contact(self, mapping_id: str) -> ClientContact | None:
+        return self._contacts.get(mapping_id)
 
     def contacts(self) -> dict[str, ClientContact]:
+        """A copy."""
         return dict(self._contacts)
 
-    def tell(self, mapping: str, contact: ClientContact, build: Build, now: float) -> None:
-        """Begins an update, in the place of one that is under way."""
-        update = self._updates[mapping] = _Update(contact, build)
+    def begin(self, mapping_id: str, contact: ClientContact, build: Build, now: float) -> None:
+        """Begins an update, and replaces a running one of the same mapping."""
+        update = self._updates[mapping_id] = _Update(contact, build)
         update.series.begin(now)
 
     def due(self, now: float, epoch_s: int) -> list[tuple[ClientContact, bytes]]:
-        """What to send now."""
-        found: list[tuple[ClientContact, bytes]] = []
-        for mapping, update in list(self._updates.items()):
+        """The messages to send now."""
+        messages: list[tuple[ClientContact, bytes]] = []
+        for mapping_id, update in list(self._updates.items()):
             if update.series.take_due(now):
                 message = update.build(epoch_s)
                 if message is not None:
-                    found.append((update.contact, message))
+                    messages.append((update.contact, message))
                 else:
                     update.series.stop()
             if update.series.next_deadline() is None:
-                del self._updates[mapping]
-        return found
+                del self._updates[mapping_id]
+        return messages
 
     def next_deadline(self) -> float | None:
+        """BOOTTIME seconds; None: no update is running."""
         deadlines = [at for update in self._updates.values() if (at := update.series.next_deadline()) is not None]
         return min(deadlines, default=None)

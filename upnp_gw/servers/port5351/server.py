@@ -1,16 +1,15 @@
-"""NAT-PMP and PCP on the LAN: sockets, limits, announcements, mapping updates. Decides nothing: what a datagram
-means is ``protocols.portcontrol``'s, what may be is the gateway's."""
+"""NAT-PMP and PCP on the LAN: limits, announcements and mapping updates. ``protocols.port5351`` parses and builds
+the datagrams, the gateway decides."""
 
-import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
-from ipaddress import IPv4Address, ip_address
+from collections.abc import Awaitable, Callable, Hashable
+from ipaddress import IPv4Address
+from typing import Protocol
 
 from upnp_gw.ledger.events import Event, TableChanged
 from upnp_gw.model.errors import WireError
 from upnp_gw.model.mapping import Instant, Mapping, Via
-from upnp_gw.model.network import Network
 from upnp_gw.model.request import (
     ChangeRequest,
     Granted,
@@ -23,336 +22,263 @@ from upnp_gw.model.request import (
 )
 from upnp_gw.protocols.pcp import mapping as pcp_mapping
 from upnp_gw.protocols.pcp.messages import ResultCode
+from upnp_gw.protocols.peer import Peer
 from upnp_gw.protocols.pending import PendingReply
 from upnp_gw.protocols.port5351 import Port5351
 from upnp_gw.protocols.retransmit import ANNOUNCEMENTS, Series
+from upnp_gw.servers.context import LanContext
 from upnp_gw.servers.port5351.limits import DatagramKind, DatagramLimits
 from upnp_gw.servers.port5351.mapping_updates import ClientContact, MappingUpdates
-from upnp_gw.servers.port5351.socket import Datagram, Port5351Socket, SocketAddress, SocketKey
+from upnp_gw.servers.port5351.socket import ALL_CLIENTS, Port5351Socket
+from upnp_gw.servers.timer import DeadlineTimer
+from upnp_gw.servers.udp.socket import Datagram, SocketKey
+from upnp_gw.servers.udp.sockets import LanSockets
+from upnp_gw.system.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
 
-BATCH = 64
-"""Datagrams read before the loop serves others again."""
-REOPEN_S = 5.0
-LOG_AGAIN_S = 60.0
-OURS = frozenset({"open", "receive", "send"})
-"""What the operator should look at: the kernel refused."""
-TOLD = frozenset({"policy", "revoked", "quarantine"})
-"""Ends that a PCP client is told of. Not where its address has another holder or has gone: who hears it there is
-not who held it."""
+REPORTED_ENDS = frozenset({"policy", "revoked", "quarantine"})
+"""Reasons of an ended mapping that its PCP client is told of. Not where the address has another host now, or none:
+the host that would read the message there is not the one that held the mapping."""
+
+
+class LeaseView(Protocol):
+    """What the server reads of the ledger."""
+
+    def epoch_s(self) -> int:
+        """Seconds since the epoch of NAT-PMP and PCP began."""
+        ...
+
+    def stands(self, request: MapRequest | ReleaseRequest) -> bool:
+        """True for a request that names an existing lease and its nonce."""
+        ...
+
+    def mapping(self, mapping_id: str) -> Mapping | None: ...
+
+    def left_s(self, mapping: Mapping, via: Via) -> int:
+        """Seconds until the lease over this protocol ends."""
+        ...
 
 
 class Port5351Server:
-    """``start`` after the gateway. ``handle`` is ``Gateway.handle``; ``stands`` tells whether a request is about a
-    mapping that stands; ``find`` gives a mapping by id; ``epoch_s`` the epoch's seconds now; ``left_s`` the seconds
-    until a mapping's lease over PCP ends; ``sender_of`` whose share a datagram is counted against."""
+    """``start`` it after the gateway. ``handle``: ``Gateway.handle``."""
 
     def __init__(
         self,
-        dialogue: Port5351,
-        network: Callable[[], Network],
-        clock: Callable[[], Instant],
+        protocols: Port5351,
+        lan: LanContext,
+        leases: LeaseView,
         handle: Callable[[ChangeRequest], Awaitable[Reply]],
-        *,
-        epoch_s: Callable[[], int],
-        stands: Callable[[MapRequest | ReleaseRequest], bool],
-        find: Callable[[str], Mapping | None],
-        left_s: Callable[[Mapping, Via], int],
-        sender_of: Callable[[Source], Hashable],
     ) -> None:
-        self.drops: Counter[str] = Counter()
-        """Datagrams not answered, and messages not sent, by reason."""
         self.answered: Counter[str] = Counter()
         """Datagrams answered, by protocol."""
-        self._dialogue = dialogue
-        self._read_network = network
-        self._clock = clock
+        self._protocols = protocols
+        self._lan = lan
+        self._leases = leases
         self._handle = handle
-        self._epoch_s = epoch_s
-        self._stands = stands
-        self._find = find
-        self._left_s = left_s
-        self._sender_of = sender_of
         self._running = False
         self._limits = DatagramLimits()
         self._announcements = Series(ANNOUNCEMENTS)
         self._updates = MappingUpdates()
-        self._sockets: dict[SocketKey, Port5351Socket] = {}
-        self._spoken: set[SocketKey] = set()
-        """Sockets over which somebody asked: where announcements go beside link-local IPv6 (decision Q15)."""
-        self._pending: set[tuple[SocketAddress, bytes]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._reopen_at: float | None = None
-        self._logged: dict[str, float] = {}
-        self._unread = 0
-        """Datagrams that closed sockets dropped."""
+        self._sockets = LanSockets("UDP port 5351", log, lan.clock, Port5351Socket, self._on_datagram)
+        self._used: set[SocketKey] = set()
+        """Sockets that have answered a request: announcements go out of these and of the link-local IPv6 ones
+        (docs/spec/pcp.md, Q15)."""
+        self._pending: set[tuple[SocketKey, Peer, bytes]] = set()
+        """Requests that wait for the gateway: a retransmission of one is dropped."""
+        self._tasks = BackgroundTasks()
+        self._timer = DeadlineTimer(lan.clock, self._on_timer)
 
     @property
-    def addresses(self) -> tuple[SocketKey, ...]:
-        """Where requests are heard now."""
-        return tuple(self._sockets)
+    def drops(self) -> Counter[str]:
+        """Datagrams not answered, and messages not sent, by reason."""
+        return self._sockets.drops
 
     @property
     def unread(self) -> int:
-        """Datagrams that the kernel dropped since a receive buffer was full."""
-        return self._unread + sum(opened.dropped for opened in self._sockets.values())
+        """Datagrams that the kernel dropped because a receive buffer was full."""
+        return self._sockets.unread
+
+    @property
+    def addresses(self) -> tuple[SocketKey, ...]:
+        """The open sockets."""
+        return self._sockets.keys
 
     # -- life
 
     async def start(self) -> None:
-        """Opens the sockets and begins to announce. An address that is not ready yet joins later."""
+        """Opens the sockets and begins to announce. A socket that cannot be opened yet is tried again."""
         self._running = True
-        self._rewire()
+        self._follow_network()
         self.announce()
 
     async def stop(self) -> None:
         self._running = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for key in tuple(self._sockets):
-            self._close(key)
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._timer.cancel()
+        self._sockets.close()
+        await self._tasks.cancel()
 
     def network_changed(self) -> None:
-        """Follows the LAN's links and addresses; who newly hears us is told that we are here."""
-        if self._running and self._rewire():
+        """Follows the LAN's links and addresses. Announces if there is a new socket."""
+        if self._running and self._follow_network():
             self.announce()
 
     def announce(self) -> None:
-        """Begins the series of announcements: at a start, with a new external address, with a new epoch."""
+        """Begins the series of announcements: at the start, for a new external address, for a new epoch."""
         if self._running:
-            self._announcements.begin(self._clock().boot)
+            self._announcements.begin(self._lan.clock().boot)
             self._on_timer()
 
     def external_changed(self) -> None:
-        """There is another external address, and the epoch is new: PCP clients are told their mappings' new one."""
+        """Sends PCP clients the new external address of their mappings. Call it after the new epoch began."""
         external = self._external()
         if not self._running or external is None:
             return
         for mapping_id, contact in self._updates.contacts().items():
-            mapping = self._find(mapping_id)
+            mapping = self._leases.mapping(mapping_id)
             if mapping is None:
                 self._updates.forget(mapping_id)
                 continue
             if mapping.internal.address.version == 6:
                 continue
             if contact.insists:
-                self._tell_loss(mapping, contact, ResultCode.CANNOT_PROVIDE_EXTERNAL)
-                self._spawn(self._release(mapping, contact))
+                self._update_ended(mapping, contact, ResultCode.CANNOT_PROVIDE_EXTERNAL)
+                self._tasks.spawn(self._release(mapping, contact))
             else:
-                self._tell(mapping_id, contact)
+                self._update_changed(mapping_id, contact)
         self.announce()
 
     def on_event(self, event: Event) -> None:
-        """Tells PCP clients of what the policy or the operator did to their mappings."""
+        """Sends PCP clients mapping updates if the policy or the operator changed or ended their mappings."""
         if not isinstance(event, TableChanged) or not self._running:
             return
         for before, after in event.changed:
-            contact = self._updates.contacts().get(after.id)
+            contact = self._updates.contact(after.id)
             if contact is not None and before.key != after.key:
-                self._tell(after.id, contact)
-        for mapping, why in event.removed:
+                self._update_changed(after.id, contact)
+        for mapping, reason in event.removed:
             contact = self._updates.forget(mapping.id)
-            if contact is not None and why in TOLD:
-                self._tell_loss(mapping, contact, ResultCode.NOT_AUTHORIZED)
+            if contact is not None and reason in REPORTED_ENDS:
+                self._update_ended(mapping, contact, ResultCode.NOT_AUTHORIZED)
         self._on_timer()
 
-    # -- sockets
-
-    def _rewire(self) -> bool:
-        """Opens and closes sockets to match the network; True where one is new."""
-        network = self._read_network()
-        wanted: set[SocketKey] = {
+    def _follow_network(self) -> bool:
+        """Opens and closes sockets; True if one was opened."""
+        keys = {
             SocketKey(link.name, link.index, address)
-            for link in network.lans
+            for link in self._lan.network().lans
             if link.up and link.index
             for address in link.ips
-            if self._dialogue.serves(address.version)
+            if self._protocols.serves(address.version)
         }
-        for gone in self._sockets.keys() - wanted:
-            self._close(gone)
-        self._reopen_at = None
-        opened = [self._open(key) for key in sorted(wanted - self._sockets.keys(), key=str)]
-        return any(opened)
-
-    def _open(self, key: SocketKey) -> bool:
-        try:
-            opened = Port5351Socket(key)
-        except OSError as error:
-            self._reopen_at = self._clock().boot + REOPEN_S
-            self._drop("open", f"{key.address} on {key.interface}: {error.strerror}")
-            return False
-        self._sockets[key] = opened
-        asyncio.get_running_loop().add_reader(opened, self._readable, key)
-        return True
-
-    def _close(self, key: SocketKey) -> None:
-        closing = self._sockets.pop(key)
-        self._unread += closing.dropped
-        self._spoken.discard(key)
-        asyncio.get_running_loop().remove_reader(closing)
-        closing.close()
+        opened = self._sockets.follow(keys)
+        self._used &= keys
+        return opened
 
     # -- requests
 
-    def _readable(self, key: SocketKey) -> None:
-        for _ in range(BATCH):
-            try:
-                datagram = self._sockets[key].receive()
-            except OSError as error:
-                self._drop("receive", f"on {key.interface}: {error.strerror}")
-                break
-            if datagram is None:
-                break
-            try:
-                self._take(key, datagram)
-            except WireError as error:
-                self._drop(error.reason, f"from {datagram.peer[0]} on {key.interface}")
-
-    def _take(self, key: SocketKey, datagram: Datagram) -> None:
-        """Checks where it came from (SR-1) and how much came before (SR-5), then answers or asks the gateway."""
-        now = self._clock()
-        source = Source(ip_address(datagram.peer[0].partition("%")[0]), key.interface)
-        sender = self._sender_of(source)
-        if not self._limits.hear(sender, now.boot):
-            self._sockets[key].over_share(source.address)
+    def _on_datagram(self, key: SocketKey, datagram: Datagram) -> None:
+        """Checks the source (SR-1) and the limits (SR-5), then answers or asks the gateway. Raises WireError."""
+        now, peer = self._lan.clock(), datagram.peer
+        source = Source(peer.address, key.interface)
+        sender = self._lan.share_of(source)
+        if not self._limits.may_parse(sender, now.boot):
+            self._sockets.over_share(key, peer.address)
             raise WireError("flood")
-        if not self._read_network().on_link(source.address, key.interface):
+        if not self._lan.network().on_link(peer.address, key.interface):
             raise WireError("off-link")
-        if datagram.peer[1] == 0:
+        if peer.port == 0:
             raise WireError("port-zero")
-        found = self._dialogue.receive(datagram.data, source, self._external(), self._epoch_s())
-        if isinstance(found, bytes):
+        outcome = self._protocols.receive(datagram.data, source, self._external(), self._leases.epoch_s())
+        if isinstance(outcome, bytes):
             self._admit(DatagramKind.READ, sender, now)
-            self._answer(key, found, datagram.peer)
+            self._answer(key, outcome, peer)
             return
-        self._admit(DatagramKind.STANDING if self._stands(found.request) else DatagramKind.NEW, sender, now)
-        pending = (datagram.peer, datagram.data)
-        if pending in self._pending:
+        kind = DatagramKind.STANDING if self._leases.stands(outcome.request) else DatagramKind.NEW
+        self._admit(kind, sender, now)
+        if (key, peer, datagram.data) in self._pending:
             raise WireError("repeated")
         if not self._limits.begin(sender):
             raise WireError("busy")
-        self._pending.add(pending)
-        self._spawn(self._ask(key, datagram, found, sender))
+        self._pending.add((key, peer, datagram.data))
+        self._tasks.spawn(self._ask_gateway(key, datagram, outcome, sender))
 
-    def _admit(self, sort: DatagramKind, sender: Hashable, now: Instant) -> None:
-        if not self._limits.admit(sort, sender, now.boot):
-            raise WireError(f"too-many-{sort.name.lower()}")
+    def _admit(self, kind: DatagramKind, sender: Hashable, now: Instant) -> None:
+        if not self._limits.admit(kind, sender, now.boot):
+            raise WireError(f"too-many-{kind.name.lower()}")
 
-    async def _ask(self, key: SocketKey, datagram: Datagram, question: PendingReply, sender: Hashable) -> None:
+    async def _ask_gateway(
+        self, key: SocketKey, datagram: Datagram, pending: PendingReply, sender: Hashable
+    ) -> None:
         try:
-            reply = await self._handle(question.request)
+            reply = await self._handle(pending.request)
         finally:
-            self._pending.discard((datagram.peer, datagram.data))
+            self._pending.discard((key, datagram.peer, datagram.data))
             self._limits.done(sender)
         if isinstance(reply, Refused) and reply.refusal is Refusal.ABSENT:
-            # Its first try may have been carried out and its answer lost with the link: to the second one, "no"
-            # would be a lie. It asks again.
-            self._drop("absent", f"from {datagram.peer[0]} on {key.interface}")
+            # An earlier copy of this request may have been granted, and its answer lost with the link. Then a
+            # refusal would be wrong. Without an answer the client retransmits.
+            self._sockets.drop("absent", f"from {datagram.peer.address} on {key.interface}")
             return
-        pcp = question.request.via is Via.PCP
-        if pcp and isinstance(reply, Granted) and self._find(reply.mapping.id) is not None:
-            self._updates.answered(reply.mapping.id, ClientContact(key, datagram.peer, question.insists))
-        self._answer(key, question.answer(reply, self._epoch_s()), datagram.peer)
+        pcp = pending.request.via is Via.PCP
+        if pcp and isinstance(reply, Granted) and self._leases.mapping(reply.mapping.id) is not None:
+            self._updates.answered(reply.mapping.id, ClientContact(key, datagram.peer, pending.insists))
+        self._answer(key, pending.answer(reply, self._leases.epoch_s()), datagram.peer)
 
-    def _answer(self, key: SocketKey, data: bytes, peer: SocketAddress) -> None:
-        self._spoken.add(key)
-        if self._send(key, data, peer):
+    def _answer(self, key: SocketKey, data: bytes, peer: Peer) -> None:
+        if self._sockets.send(key, data, peer):
+            self._used.add(key)
             self.answered["pcp" if data[0] else "nat-pmp"] += 1
 
-    # -- unasked
+    # -- announcements and mapping updates
 
-    def _tell(self, mapping_id: str, contact: ClientContact) -> None:
+    def _update_changed(self, mapping_id: str, contact: ClientContact) -> None:
         def build(epoch_s: int) -> bytes | None:
-            mapping = self._find(mapping_id)
+            mapping = self._leases.mapping(mapping_id)
             if mapping is None:
                 return None
             external = mapping.internal.address if mapping.internal.address.version == 6 else self._external()
-            return pcp_mapping.build_update(mapping, self._left_s(mapping, Via.PCP), epoch_s, external)
+            return pcp_mapping.build_update(mapping, self._leases.left_s(mapping, Via.PCP), epoch_s, external)
 
-        self._updates.tell(mapping_id, contact, build, self._clock().boot)
+        self._updates.begin(mapping_id, contact, build, self._lan.clock().boot)
 
-    def _tell_loss(self, mapping: Mapping, contact: ClientContact, result: ResultCode) -> None:
-        self._updates.tell(
-            mapping.id,
-            contact,
-            lambda epoch_s: pcp_mapping.build_loss(mapping, result, epoch_s, self._external()),
-            self._clock().boot,
-        )
+    def _update_ended(self, mapping: Mapping, contact: ClientContact, result: ResultCode) -> None:
+        def build(epoch_s: int) -> bytes | None:
+            return pcp_mapping.build_loss(mapping, result, epoch_s, self._external())
+
+        self._updates.begin(mapping.id, contact, build, self._lan.clock().boot)
 
     async def _release(self, mapping: Mapping, contact: ClientContact) -> None:
-        """Ends the lease of a client that has been told that it has no mapping any more."""
+        """Ends the lease of a client that was sent the end of its mapping."""
         hold = mapping.hold_of(Via.PCP.protocol)
         if hold is not None:
-            source = Source(ip_address(contact.peer[0].partition("%")[0]), contact.key.interface)
+            source = Source(contact.peer.address, contact.key.interface)
             internal = mapping.internal
             await self._handle(
                 ReleaseRequest(Via.PCP, source, mapping.key.transport, internal.address, internal.port, hold.nonce)
             )
 
     def _on_timer(self) -> None:
-        """Sends what is due, and sets the timer for what is next."""
-        now = self._clock().boot
-        if self._reopen_at is not None and self._reopen_at <= now and self._rewire():
+        """Sends what is due, and sets the timer."""
+        now = self._lan.clock().boot
+        reopen_at = self._sockets.reopen_at
+        if reopen_at is not None and reopen_at <= now and self._follow_network():
             self._announcements.begin(now)
         if self._announcements.take_due(now):
-            self._announce_once()
-        for contact, message in self._updates.due(now, self._epoch_s()):
-            self._send(contact.key, message, contact.peer)
-        self._arm()
+            self._send_announcements()
+        for contact, message in self._updates.due(now, self._leases.epoch_s()):
+            self._sockets.send(contact.key, message, contact.peer)
+        if self._running:
+            self._timer.set(
+                self._sockets.reopen_at, self._announcements.next_deadline(), self._updates.next_deadline()
+            )
 
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        waiting = (self._reopen_at, self._announcements.next_deadline(), self._updates.next_deadline())
-        deadlines = [at for at in waiting if at is not None]
-        if deadlines and self._running:
-            wait = max(0.0, min(deadlines) - self._clock().boot)
-            self._timer = asyncio.get_running_loop().call_later(wait, self._on_timer)
-
-    def _announce_once(self) -> None:
-        for key, opened in tuple(self._sockets.items()):
-            if key.version == 6 and not key.address.is_link_local and key not in self._spoken:
+    def _send_announcements(self) -> None:
+        for key in self._sockets.keys:
+            if key.version == 6 and not key.address.is_link_local and key not in self._used:
                 continue
-            for message in self._dialogue.announcements(key.version, self._external(), self._epoch_s()):
-                try:
-                    opened.announce(message)
-                except OSError as error:
-                    self._drop("send", f"to all hosts on {key.interface}: {error.strerror}")
-
-    # -- how
+            for message in self._protocols.announcements(key.version, self._external(), self._leases.epoch_s()):
+                self._sockets.send(key, message, ALL_CLIENTS[key.version])
 
     def _external(self) -> IPv4Address | None:
-        return self._read_network().advertised
-
-    def _send(self, key: SocketKey, data: bytes, peer: SocketAddress) -> bool:
-        opened = self._sockets.get(key)
-        if opened is None:
-            return False
-        try:
-            opened.send(data, peer)
-        except OSError as error:
-            self._drop("send", f"to {peer[0]} on {key.interface}: {error.strerror}")
-            return False
-        return True
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _drop(self, reason: str, detail: str) -> None:
-        """Counts it; tells the operator once a minute for each reason."""
-        self.drops[reason] += 1
-        now = self._clock().boot
-        if now >= self._logged.get(reason, now):
-            self._logged[reason] = now + LOG_AGAIN_S
-            level = logging.WARNING if reason in OURS else logging.INFO
-            log.log(level, "UDP port 5351: %s, %s (%d so far)", reason, detail, self.drops[reason])
+        return self._lan.network().advertised

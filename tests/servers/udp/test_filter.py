@@ -11,9 +11,9 @@ from ipaddress import ip_address
 import pytest
 
 from upnp_gw.model.mapping import IPAddress
-from upnp_gw.servers import udp_filter
-from upnp_gw.servers.udp_filter import FLOOD, MOST, SocketFilter, build
-from upnp_gw.servers.udp_options import dropped
+from upnp_gw.servers.udp import filter as udp_filter
+from upnp_gw.servers.udp.filter import FLOOD, MOST, SocketFilter, build
+from upnp_gw.servers.udp.options import dropped
 from upnp_gw.system.socket_filter import attach
 
 ONE, TWO = ip_address("127.0.0.1"), ip_address("127.0.0.2")

@@ -1,8 +1,8 @@
-"""A UDP socket's filter in the kernel (classic BPF): it drops datagrams that must not wake the process.
+"""The filter of a UDP socket in the kernel (classic BPF): it drops datagrams before they wake the process.
 
-While a sender floods, its datagrams are dropped here as well. Where the kernel has our table they never come so
-far; where it has not (``--backend memory``, or the moment after somebody flushed the ruleset) they would fill the
-receive buffer, and the datagrams of others would find no room in it.
+It also drops the datagrams of a sender that floods. Our nftables table does that before, but not with ``--backend
+memory`` and not just after somebody flushed the ruleset. Then the flood would fill the receive buffer, and the
+datagrams of other senders would be lost.
 """
 
 import asyncio

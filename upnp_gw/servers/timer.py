@@ -1,0 +1,28 @@
+"""A timer of the event loop for the earliest of several deadlines."""
+
+import asyncio
+from collections.abc import Callable
+
+from upnp_gw.model.mapping import Instant
+
+
+class DeadlineTimer:
+    """Calls back at the earliest deadline. On the event loop."""
+
+    def __init__(self, clock: Callable[[], Instant], callback: Callable[[], None]) -> None:
+        self._clock = clock
+        self._callback = callback
+        self._handle: asyncio.TimerHandle | None = None
+
+    def set(self, *deadlines: float | None) -> None:
+        """Replaces the deadlines: BOOTTIME seconds; None: none. A past one calls back on the loop's next turn."""
+        self.cancel()
+        earliest = min((at for at in deadlines if at is not None), default=None)
+        if earliest is not None:
+            wait_s = max(0.0, earliest - self._clock().boot)
+            self._handle = asyncio.get_running_loop().call_later(wait_s, self._callback)
+
+    def cancel(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
