@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.fixtures.mapping_rows import CONSOLE, NOW, mapping
 from upnp_gw.ledger.pending_cuts import cut_of
 from upnp_gw.model.errors import StoreError
-from upnp_gw.model.mapping import DecisionId, Hold, Instant, Via
+from upnp_gw.model.mapping import DecisionId, Hold, Instant, Transport, Via
 from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.store.mapping_rows import mapping_values, stored_row
 from upnp_gw.store.schema import SCHEMA_VERSION
@@ -32,16 +32,16 @@ def record(number: int, **changes: object) -> DecisionRecord:
     values: dict[str, object] = {
         "id": DecisionId(f"d{number}"),
         "at": NOW.wall + number,
-        "via": "igd1",
+        "via": Via.IGD1,
         "device": CONSOLE,
-        "source": "192.168.77.10",
+        "address": "192.168.77.10",
         "action": "map",
-        "transport": "tcp",
+        "transport": Transport.TCP,
         "external_port": 8080,
         "internal_client": "192.168.77.10",
         "internal_port": 80,
-        "remote": None,
-        "lifetime_s": 3600,
+        "remote_host": None,
+        "lease_s": 3600,
         "description": "a game",
         "verdict": "allow",
         "refusal": None,

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, Port, address, prefix
+from upnp_gw.api.values import MAX_LEASE_S, FieldError, Port, address, prefix
 from upnp_gw.model.mapping import IPNetwork, Transport, Via
+from upnp_gw.model.records import DecisionFields
 
 
 class Holder(Struct, frozen=True, kw_only=True):
@@ -22,50 +23,13 @@ class Holder(Struct, frozen=True, kw_only=True):
     """What the holder's client sent."""
 
 
-class Decision(Struct, frozen=True, kw_only=True):
+class Decision(DecisionFields, frozen=True, kw_only=True):
     """One answer of the gate, as it was recorded."""
 
-    id: str
     at: datetime
-    verdict: Literal["allow", "deny", "ask", "busy"]
-    action: str
-    """What was decided: ``map``, ``renew``, ``restore``, ``reload``, ``unmap``."""
-    via: Via
-    device: str
-    address: str
-    """The source address of the request."""
-    transport: Transport | None
-    external_port: int | None
-    """As asked for; 0: any."""
-    internal_client: str | None
-    internal_port: int | None
-    remote_host: str | None
-    lease_s: int | None
-    """Seconds asked for; null: as long as possible."""
-    description: str
-    refusal: str | None
-    """Why not: a word of ``upnp_gw.model.request.Refusal``; null where it was allowed."""
-    rule: str | None
-    """The grant that was charged or the forbid that matched."""
-    reasons: list[str]
-    """The trace, in order; the last one is the answer in one sentence."""
-    mapping: str | None = None
-    """The id of the mapping that it made or renewed."""
-    policy: str = ""
-    """The hash of the policy that decided."""
-    choice: Literal["exact", "suggested"] | None = None
-    """Whether the gateway might choose another external port."""
-    granted_s: int | None = None
-    """allow: the seconds that the lease lives by the rule's clamps."""
-    count: Count = 1
-    """How many requests were refused like this one for asking too often, within a minute."""
-    unchanged: bool = False
-    """The gateway decided again about a mapping that stands (reload, restore, renew), and nothing changed."""
-    facts: dict[str, Any] = {}
-    """What the gate knew beside the request: enough to decide it again."""
     device_name: str | None = None
     holder: Holder | None = None
-    """busy: the mapping that was in the way; null: none was, or an older version wrote the record."""
+    """busy: the mapping in the way; null: there is none, or an older version wrote the record."""
 
 
 class DecisionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

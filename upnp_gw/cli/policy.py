@@ -185,7 +185,7 @@ def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, dev
             {
                 "decision": one.record.id,
                 "times": one.times,
-                **{key: getattr(one.record, key) for key in _REQUEST_FIELDS},
+                **{key: getattr(one.record, field) for key, field in _REQUEST_FIELDS.items()},
                 "was": msgspec.to_builtins(one.was),
                 "now": msgspec.to_builtins(one.now),
             }
@@ -241,7 +241,16 @@ def _compare(file: Path, text: str, digest: str, now: api.PolicyText) -> tuple[s
     return "other", f"{name} ({digest}) is not in force. In force: {source} ({in_force})."
 
 
-_REQUEST_FIELDS = ("device", "via", "transport", "external_port", "internal_client", "internal_port", "remote")
+_REQUEST_FIELDS = {
+    "device": "device",
+    "via": "via",
+    "transport": "transport",
+    "external_port": "external_port",
+    "internal_client": "internal_client",
+    "internal_port": "internal_port",
+    "remote": "remote_host",
+}
+"""Key of a change in ``policy diff --json`` -> field of the decision."""
 
 
 def _format_record(record: DecisionRecord) -> str:
@@ -262,39 +271,7 @@ def _records(daemon: DaemonClient, wanted: Mapping[str, object]) -> Iterator[Dec
     while True:
         body = daemon.request("GET", "/v1/decisions", query={**wanted, "limit": PAGE, "before": before})
         page = msgspec.json.decode(body, type=list[api.Decision])
-        yield from map(_record, page)
+        yield from (DecisionRecord(**one.shared_fields(), at=one.at.timestamp()) for one in page)
         if len(page) < PAGE:
             return
         before = page[-1].id
-
-
-def _record(told: api.Decision) -> DecisionRecord:
-    """A decision of the API as it was recorded."""
-    from upnp_gw.model.mapping import DecisionId
-
-    return DecisionRecord(
-        id=DecisionId(told.id),
-        at=told.at.timestamp(),
-        via=told.via.value,
-        device=told.device,
-        source=told.address,
-        action=told.action,
-        transport=told.transport.value if told.transport else None,
-        external_port=told.external_port,
-        internal_client=told.internal_client,
-        internal_port=told.internal_port,
-        remote=told.remote_host,
-        lifetime_s=told.lease_s,
-        description=told.description,
-        verdict=told.verdict,
-        refusal=told.refusal,
-        rule=told.rule,
-        reasons=tuple(told.reasons),
-        policy=told.policy,
-        mapping=told.mapping,
-        facts=told.facts,
-        choice=told.choice,
-        lease_s=told.granted_s,
-        count=told.count,
-        unchanged=told.unchanged,
-    )

@@ -77,14 +77,14 @@ class PolicyCommands:
     ) -> api.Explained:
         decision = self._shown(record)
         return api.Explained(
-            verdict=record.verdict,  # type: ignore[arg-type]
+            verdict=record.verdict,
             refusal=record.refusal,
             rule=record.rule,
             reasons=list(record.reasons),
             forbids=to_rules(found.forbids if found else ()),
             grants=to_rules(found.grants if found else ()),
             names=list(found.names if found else ()),
-            lease_s=record.lease_s,
+            lease_s=record.granted_s,
             policy=record.policy,
             facts=record.facts,
             decision=decision,

@@ -75,5 +75,5 @@ def replay(policy: Policy, records: Iterable[DecisionRecord]) -> Replayed:
 def _recorded_answer(record: DecisionRecord) -> ReplayedAnswer:
     """What the gate said then: where the ledger was busy, it had said yes."""
     if record.verdict == "busy":
-        return ReplayedAnswer("allow", record.rule, record.lease_s, record.reasons[-2])
-    return ReplayedAnswer(record.verdict, record.rule, record.lease_s, record.reasons[-1])
+        return ReplayedAnswer("allow", record.rule, record.granted_s, record.reasons[-2])
+    return ReplayedAnswer(record.verdict, record.rule, record.granted_s, record.reasons[-1])

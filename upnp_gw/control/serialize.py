@@ -25,7 +25,7 @@ from upnp_gw.ledger.events import (
     TableChanged,
     WanChanged,
 )
-from upnp_gw.model.mapping import IPAddress, Mapping, RemotePeers, Via
+from upnp_gw.model.mapping import IPAddress, Mapping, RemotePeers
 from upnp_gw.model.records import DecisionRecord
 from upnp_gw.system.neighbour_events import AddressContest
 
@@ -80,30 +80,8 @@ class Serializer:
 
     def decision(self, record: DecisionRecord) -> api.Decision:
         return api.Decision(
-            id=record.id,
+            **record.shared_fields(),
             at=api.moment(record.at),
-            verdict=record.verdict,  # type: ignore[arg-type]
-            action=record.action,
-            via=Via(record.via),
-            device=record.device,
-            address=record.source,
-            transport=record.transport,  # type: ignore[arg-type]
-            external_port=record.external_port,
-            internal_client=record.internal_client,
-            internal_port=record.internal_port,
-            remote_host=record.remote,
-            lease_s=record.lifetime_s,
-            description=record.description,
-            refusal=record.refusal,
-            rule=record.rule,
-            reasons=list(record.reasons),
-            mapping=record.mapping,
-            policy=record.policy,
-            choice=record.choice,  # type: ignore[arg-type]
-            granted_s=record.lease_s,
-            count=record.count,
-            unchanged=record.unchanged,
-            facts=record.facts,
             device_name=self.name(record.device),
             holder=self.holder(record.holder),
         )

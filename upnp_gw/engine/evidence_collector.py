@@ -11,7 +11,6 @@ from ipaddress import ip_address
 
 from upnp_gw.engine.decider import Decider
 from upnp_gw.firewall.base import Reading
-from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.schema import OBSERVE_RULE, RESERVED_RULES
 from upnp_gw.ledger.events import Decided, Event, TableChanged
 from upnp_gw.ledger.evidence import MOST_EXTERNALS, EvidenceKey, EvidenceTable
@@ -100,7 +99,7 @@ class EvidenceCollector:
         if isinstance(event, Decided) and event.record.via != Via.OPERATOR and event.record.device != OPERATOR:
             if event.record.action == "map":
                 self._asked(event.record)
-            if event.record.verdict == Outcome.ALLOW:
+            if event.record.verdict == "allow":
                 self._matched(event.record)
 
     def _asked(self, record: DecisionRecord) -> None:
@@ -114,11 +113,11 @@ class EvidenceCollector:
         row.last_asked = record.at
         row.vias |= {record.via}
         row.delegated |= record.facts.get("target_device", record.device) != record.device
-        if record.verdict != Outcome.ALLOW:
+        if record.verdict != "allow":
             row.refused += 1
         elif record.mapping in self._standing:
             row.renewals += 1
-        if record.verdict == Outcome.ALLOW and record.mapping is not None:
+        if record.verdict == "allow" and record.mapping is not None:
             self._standing.add(record.mapping)
             mapping = self._ledger.table.get(record.mapping)
             if mapping is not None and len(row.externals) < MOST_EXTERNALS:

@@ -6,8 +6,10 @@ it and name it, so that an answer always has a decision to look up. Pure, bounde
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+
+from msgspec import structs
 
 from upnp_gw.model.mapping import DecisionId, Instant
 from upnp_gw.model.records import DecisionRecord
@@ -71,7 +73,7 @@ class RefusalCounter:
         told, self._over = self._over, []
         if told:
             undo.append(partial(self._again_over, told))
-        return [replace(flood.record, count=flood.count) for flood in told if flood.count > 1]
+        return [structs.replace(flood.record, count=flood.count) for flood in told if flood.count > 1]
 
     def _forget(self, flood: _Flood) -> None:
         """Its record was not written."""

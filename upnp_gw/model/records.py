@@ -1,57 +1,88 @@
-"""Decisions as they are stored and shown by ``upnp-gw log``: who asked for what, how, what was answered and why."""
+"""Decisions as they are stored and shown by ``upnp-gw log``: device, request, verdict and reasons."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
-from upnp_gw.model.mapping import DecisionId
+import msgspec
+from msgspec import Meta, Struct
+
+from upnp_gw.model.mapping import DecisionId, Transport, Via
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionRecord:
-    """One answer of the gate, in plain values."""
+class DecisionFields(Struct, frozen=True, kw_only=True):
+    """One answer of the gate: the fields that the audit log and the control API (``api.Decision``) share."""
 
     id: DecisionId
-    at: float
-    """Wall-clock seconds."""
-    via: str
-    device: str
-    source: str
+    verdict: Literal["allow", "deny", "ask", "busy"]
+    """busy: the gate allowed it and the ledger did not, since the port is taken or no port is free."""
     action: str
-    """map, unmap, renew, restore, expire ..."""
-    transport: str | None
+    """``map``, ``renew``, ``restore``, ``reload``, ``approve`` or ``unmap``."""
+    via: Via
+    device: str
+    """MAC address, ``MAC@LAN``, IP address, or ``operator``."""
+    address: str
+    """The source address of the request."""
+    transport: Transport | None
     external_port: int | None
+    """The requested external port; 0: any."""
     internal_client: str | None
     internal_port: int | None
-    remote: str | None
-    lifetime_s: int | None
+    remote_host: str | None
+    lease_s: int | None
+    """The requested lease in seconds; null: as long as possible."""
     description: str
-    verdict: str
-    """allow, deny, ask, busy (the port is another's, or there is none: the ledger's answer)"""
+    """As the client sent it."""
     refusal: str | None
+    """The reason of a refusal, a value of ``upnp_gw.model.request.Refusal``; null: allowed."""
     rule: str | None
+    """The grant that was charged or the forbid that matched."""
     reasons: tuple[str, ...]
-    policy: str
+    """The steps of the decision in order. The last one is the answer in one sentence."""
+    policy: str = ""
+    """The hash of the policy that decided."""
     mapping: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    """The facts beside the request (``engine.audit``). Empty: not an answer to a map request."""
-    choice: str | None = None
-    """A map request's: ``exact`` or ``suggested``."""
-    lease_s: int | None = None
-    """Where it was allowed: the seconds that the lease lives by the rule's clamps."""
-    holder: dict[str, Any] | None = None
-    """busy: the mapping that was in the way (``upnp_gw.engine.audit.holder_of``). For the operator alone."""
-    count: int = 1
-    """How many requests of this device were refused like this one for asking too often; only the first is kept."""
+    """The id of the mapping that was made, renewed or removed."""
+    facts: dict[str, Any] = {}
+    """What the gate knew beside the request, enough to decide again; empty: not an answer to a map request."""
+    choice: Literal["exact", "suggested"] | None = None
+    """``suggested``: the gateway could choose another external port."""
+    granted_s: int | None = None
+    """The granted lease in seconds; null: not allowed."""
+    count: Annotated[int, Meta(ge=0)] = 1
+    """How many requests were refused like this one within a minute, because the device asked too often."""
     unchanged: bool = False
-    """The gateway decided again about a mapping that stands (reload, restore, renew), and nothing changed."""
+    """The gateway decided again about an existing mapping (reload, restore, renew), and nothing changed."""
+
+    def shared_fields(self) -> dict[str, Any]:
+        """These fields by name, to make one kind of record from the other."""
+        return {name: getattr(self, name) for name in DecisionFields.__struct_fields__}
+
+
+STORED_NAMES = {"address": "source", "remote_host": "remote", "lease_s": "lifetime_s", "granted_s": "lease_s"}
+"""Field -> its name in the database, where the two differ."""
+_RENAMED = frozenset(STORED_NAMES.values())
+
+
+class DecisionRecord(DecisionFields, frozen=True, kw_only=True):
+    """A decision in the audit log."""
+
+    at: float
+    """Wall-clock seconds."""
+    holder: dict[str, Any] | None = None
+    """busy: the mapping in the way (``upnp_gw.engine.audit.holder_of``). Only the operator sees it."""
 
     def body(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON, under their stored names."""
+        return {STORED_NAMES.get(name, name): value for name, value in msgspec.to_builtins(self).items()}
 
     @classmethod
-    def of_body(cls, body: dict[str, Any]) -> "DecisionRecord":
-        return cls(**{**body, "reasons": tuple(body["reasons"])})
+    def of_body(cls, body: dict[str, Any]) -> Self:
+        """The record of a stored body. Raises msgspec.ValidationError."""
+        return msgspec.convert(
+            {name: body[name] for name in body.keys() - _RENAMED}
+            | {name: body[stored] for name, stored in STORED_NAMES.items() if stored in body},
+            cls,
+        )
 
 
 @dataclass(frozen=True, slots=True)
