@@ -27,17 +27,18 @@ from upnp_gw.firewall.conntrack import (
 )
 from upnp_gw.firewall.flows import EarlierFlows, Ending, Flows, OutgoingFlows
 from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
-from upnp_gw.firewall.netlink import (
-    NESTED,
-    Message,
+from upnp_gw.firewall.netlink import attributes_of, nfgen_body
+from upnp_gw.lab import Host
+from upnp_gw.model.mapping import Endpoint, Transport
+from upnp_gw.system.netlink import (
+    NLA_F_NESTED,
+    NetlinkMessage,
     attribute,
     build_message,
     nest,
     parse_attributes,
     parse_messages,
 )
-from upnp_gw.lab import Host
-from upnp_gw.model.mapping import Endpoint, Transport
 
 EXTERNAL, CONSOLE, PEER = "11.22.33.44", "192.168.77.10", "11.50.1.10"
 
@@ -56,11 +57,11 @@ def one_way(source: str, sport: int, destination: str, dport: int, protocol: int
     )
 
 
-def entry(original: bytes, reply: bytes, label: int | None = ASKED, status: int = 0) -> Message:
+def entry(original: bytes, reply: bytes, label: int | None = ASKED, status: int = 0) -> NetlinkMessage:
     body = struct.pack("!BBH", 2, 0, 0) + nest(1, original) + nest(2, reply) + attribute(12, b"\0\0\0\7")
     if label is not None:
         body += attribute(22, (1 << label).to_bytes(16, sys.byteorder))
-    return Message(0x100, 0, 0, body + attribute(3, struct.pack("!I", status)))
+    return NetlinkMessage(0x100, 0, 0, 0, body + attribute(3, struct.pack("!I", status)))
 
 
 TRANSLATED = entry(one_way(PEER, 5000, EXTERNAL, 4074), one_way(CONSOLE, 3074, PEER, 5000))
@@ -81,7 +82,7 @@ GAME = entry(one_way(CONSOLE, 3074, PEER, 10, 17), one_way(PEER, 10, EXTERNAL, 3
 MAPPED = entry(one_way(CONSOLE, 3074, PEER, 11, 17), one_way(PEER, 11, EXTERNAL, 4074, 17), None, 1 << 1)
 LOCAL = entry(one_way(CONSOLE, 3074, PEER, 12, 17), one_way(PEER, 12, CONSOLE, 3074, 17), None, 1 << 1)
 NEIGHBOUR = entry(one_way("192.168.77.20", 3074, PEER, 9, 17), one_way(PEER, 9, EXTERNAL, 3075, 17), None, 1 << 1)
-ICMP = Message(0x100, 0, 0, struct.pack("!BBH", 2, 0, 0) + nest(1, nest(2, attribute(1, b"\1"))))
+ICMP = NetlinkMessage(0x100, 0, 0, 0, struct.pack("!BBH", 2, 0, 0) + nest(1, nest(2, attribute(1, b"\1"))))
 EVERY = [
     TRANSLATED,
     HAIRPIN,
@@ -144,7 +145,7 @@ def leaving(transport: Transport, holder: int = 1, address: str = EXTERNAL) -> O
         (EarlierFlows(Transport.UDP, 3074, Endpoint(ip_address(CONSOLE), 3074), 4074), [STUN]),
     ],
 )
-def test_which_flows_a_forward_means(flows: Ending, meant: list[Message]) -> None:
+def test_which_flows_a_forward_means(flows: Ending, meant: list[NetlinkMessage]) -> None:
     wanted = wanted_of([flows])
     assert [e.name for e in find(EVERY, wanted)] == [e.name for m in meant if (e := parse_entry(m, wanted))]
 
@@ -160,16 +161,16 @@ class Offloading:
 
     def __exit__(self, *error: object) -> None: ...
 
-    def dump(self, subsystem: int, kind: int, family: int, attributes: bytes = b"") -> Iterator[Message]:
+    def dump(self, subsystem: int, kind: int, family: int, attributes: bytes = b"") -> Iterator[NetlinkMessage]:
         yield from (TRANSLATED, HAIRPIN) if family == socket.AF_INET else ()
 
-    def ask(self, subsystem: int, kind: int, family: int, attributes: bytes) -> None:
+    def request(self, subsystem: int, kind: int, family: int, attributes: bytes) -> None:
         if attributes == parse(TRANSLATED):
             raise OSError(errno.EBUSY, "Device or resource busy")
         self.ended.append(attributes)
 
 
-def parse(message: Message) -> bytes:
+def parse(message: NetlinkMessage) -> bytes:
     found = parse_entry(message, wanted_of([Flows.through(ANY)]))
     assert found is not None
     return found.name
@@ -179,7 +180,7 @@ def test_an_offloaded_flow_that_an_old_kernel_cannot_end_keeps_no_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     kernel = Offloading()
-    monkeypatch.setattr(conntrack, "NetlinkSocket", lambda: kernel)
+    monkeypatch.setattr(conntrack, "NfnetlinkSocket", lambda: kernel)
     assert end_flows([Flows.through(ANY)]) == 1
     assert kernel.ended == [parse(HAIRPIN)]
     (record,) = caplog.records
@@ -197,7 +198,7 @@ def test_a_pinholes_flows_go_to_its_own_address() -> None:
 def test_the_filter_names_protocol_and_destination_port() -> None:
     attributes = parse_attributes(build_filter(Transport.UDP, 4074))
     assert attributes == {
-        1: attribute(2 | NESTED, attribute(1, b"\x11") + attribute(3, struct.pack("!H", 4074))),
+        1: attribute(2 | NLA_F_NESTED, attribute(1, b"\x11") + attribute(3, struct.pack("!H", 4074))),
         25: attribute(1, struct.pack("=I", 0x28)),
     }
     source = parse_attributes(parse_attributes(build_filter(Transport.UDP, 3074, PortSide.FROM))[1])[2]
@@ -211,16 +212,16 @@ def test_any_bytes_are_a_message_or_nothing(data: bytes) -> None:
     parse_tuple(data)
     for message in parse_messages(data):
         parse_entry(message, wanted_of([Flows.through(ANY)]))
-    parse_entry(Message(0x100, 0, 0, data), {})
+    parse_entry(NetlinkMessage(0x100, 0, 0, 0, data), {})
 
 
 @given(st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=40)), unique_by=lambda pair: pair[0]))
 def test_attributes_there_and_back(pairs: list[tuple[int, bytes]]) -> None:
     packed = b"".join(attribute(kind, value) for kind, value in pairs)
     assert list(parse_attributes(packed).items()) == pairs
-    (message,) = parse_messages(build_message(10, 13, 1, 99, 2, packed))
+    (message,) = parse_messages(build_message(10 << 8 | 13, 1, 99, nfgen_body(2, packed)))
     assert (message.kind, message.flags) == (0x0A0D, 1)
-    assert message.attributes == dict(pairs)
+    assert attributes_of(message) == dict(pairs)
 
 
 @pytest.fixture

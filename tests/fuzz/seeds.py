@@ -17,9 +17,10 @@ from tests.model import test_dhcp
 from tests.protocols.igd import test_raw_description as raw
 from tests.system import test_neighbour_messages as neighbour
 from tests.system import test_rtnetlink as route
-from upnp_gw.firewall.netlink import attribute, build_message, nest
+from upnp_gw.firewall.netlink import nfgen_body
 from upnp_gw.store.high_water import HighWaterMark, as_bytes
 from upnp_gw.system.neighbour_messages import ND, arp_request
+from upnp_gw.system.netlink import attribute, build_message, nest
 from upnp_gw.system.rtnetlink import MessageType, NeighbourState
 
 CAPTURES = ROOT / "tests" / "captures" / "captures.jsonl"
@@ -100,11 +101,11 @@ def filter_messages() -> Iterator[bytes]:
             attribute(3, struct.pack("!H", port)),
         )
         flow = nest(1, way, proto) + nest(2, way, proto) + attribute(3, bytes([0, 0, 0, 8]))
-        yield build_message(1, 0, 2, 1, 2, flow)
+        yield build_message(1 << 8 | 0, 2, 1, nfgen_body(2, flow))
     key = nest(1, attribute(1, bytes([6, 0, 0, 0, 192, 168, 1, 10, 0, 80, 0, 0])))
     counter = nest(7, attribute(1, b"counter\0"), nest(2, attribute(1, bytes(8)), attribute(2, bytes(8))))
     element = nest(1, key, attribute(5, bytes(8)), attribute(6, b"\x00\x03m1\x00"), counter)
-    yield build_message(10, 12, 2, 1, 1, nest(3, element))
+    yield build_message(10 << 8 | 12, 2, 1, nfgen_body(1, nest(3, element)))
 
 
 def corpora() -> dict[str, Iterable[str | bytes]]:

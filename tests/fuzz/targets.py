@@ -18,9 +18,9 @@ from upnp_gw import api
 from upnp_gw.config.file import parse_text
 from upnp_gw.control.server import read_body, read_query
 from upnp_gw.engine.other_tables import all_drops
-from upnp_gw.firewall import netlink
 from upnp_gw.firewall.conntrack import find, parse_tuple, wanted_of
 from upnp_gw.firewall.flows import Flows
+from upnp_gw.firewall.netlink import attributes_of
 from upnp_gw.firewall.nftables import counters
 from upnp_gw.firewall.nftables import monitor as watch
 from upnp_gw.firewall.other_tables import drops
@@ -43,7 +43,7 @@ from upnp_gw.protocols.port5351 import Port5351
 from upnp_gw.protocols.ssdp.search import parse_search
 from upnp_gw.servers.http.host_header import split_host
 from upnp_gw.store.high_water import SIZE, mark_path, read_mark
-from upnp_gw.system import neighbour_messages, rtnetlink, sock_diag
+from upnp_gw.system import neighbour_messages, netlink, rtnetlink, sock_diag
 from upnp_gw.system.files import FileProblem
 from upnp_gw.text.escape import shown
 
@@ -166,7 +166,7 @@ def netlink_filter(data: bytes) -> None:
     list(find(messages, WANTED))
     for message in messages:
         watch.foreign(message, {7})
-        list(counters.parse_elements(message.attributes))
+        list(counters.parse_elements(attributes_of(message)))
     parse_tuple(data)
     list(counters.parse_elements(netlink.parse_attributes(data)))
 

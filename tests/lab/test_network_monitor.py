@@ -21,6 +21,7 @@ from upnp_gw.model.network import Neighbour, Network
 from upnp_gw.system import network_monitor as netwatch
 from upnp_gw.system.listening_ports import ListeningPorts
 from upnp_gw.system.neighbour_probe import PROBE_S
+from upnp_gw.system.netlink import attribute, build_message
 from upnp_gw.system.network_monitor import (
     BATCH,
     AddressContested,
@@ -30,7 +31,7 @@ from upnp_gw.system.network_monitor import (
     NeighbourSeen,
     NetworkMonitor,
 )
-from upnp_gw.system.rtnetlink import HEADER, NEIGHBOUR, MessageType, NeighbourState, attribute
+from upnp_gw.system.rtnetlink import NEIGHBOUR, MessageType, NeighbourState
 from upnp_gw.system.wan_counters import WanCounters, link_speed
 from upnp_gw.system.who_has import WhoHas
 
@@ -518,7 +519,7 @@ async def test_an_event_that_is_not_the_kernels_is_ignored(fresh_lab: Lab) -> No
     async with watching(fresh_lab) as seen:
         body = NEIGHBOUR.pack(socket.AF_INET, seen.network.lans[0].index, NeighbourState.REACHABLE, 0, 0)
         body += attribute(1, forged.packed) + attribute(2, bytes.fromhex("020000000001"))
-        message = HEADER.pack(HEADER.size + len(body), MessageType.NEWNEIGH, 0, 0, 0) + body
+        message = build_message(MessageType.NEWNEIGH, 0, 0, body)
         with fresh_lab.gateway.inside():
             other = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         with other:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from upnp_gw.model.network import Link
 from upnp_gw.system.link_state import LinkState
+from upnp_gw.system.netlink import HEADER, attribute, parse_messages
 from upnp_gw.system.rtnetlink import (
     ADDRESS,
-    HEADER,
     LINK,
     NEIGHBOUR,
     ROUTE,
@@ -24,10 +24,8 @@ from upnp_gw.system.rtnetlink import (
     NeighbourState,
     RouteMessage,
     RouteReply,
-    attribute,
     parse,
     parse_way,
-    split,
     tells_of_routes,
 )
 
@@ -201,7 +199,7 @@ def test_any_bytes_are_a_way_or_none(kind: int, body: bytes, tail: bytes) -> Non
 def test_a_way_is_the_link_of_any_route_to_an_address() -> None:
     via = attribute(4, U32.pack(7))
     answers = [route(24, 254, 1, via), route(32, 100, 1, via), route(0, 254, 7, via), link()]
-    found = [parse_way(kind, body) for data in answers for kind, _, _, body in split(data)]
+    found = [parse_way(raw.kind, raw.body) for data in answers for raw in parse_messages(data)]
     assert found == [RouteReply(7), RouteReply(7), None, None], "of any table; unreachable is no way"
     assert [tells_of_routes(data) for data in answers] == [True, True, True, False]
     assert tells_of_routes(datagram(MessageType.DELROUTE, bytes(12)))

@@ -14,16 +14,9 @@ from ipaddress import ip_address
 
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.flows import ConntrackEntry, EarlierFlows, Ending, Flows, FlowTuple, OutgoingFlows
-from upnp_gw.firewall.netlink import (
-    SUBSYS_CONNTRACK,
-    Attributes,
-    Message,
-    NetlinkSocket,
-    attribute,
-    nest,
-    parse_attributes,
-)
+from upnp_gw.firewall.netlink import SUBSYS_CONNTRACK, NfnetlinkSocket, attributes_of
 from upnp_gw.model.mapping import Endpoint, IPAddress, Transport
+from upnp_gw.system.netlink import Attributes, NetlinkMessage, attribute, nest, parse_attributes
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +50,9 @@ Key = tuple[Transport, int, PortSide]
 Wanted = Mapping[Key, Sequence[Ending]]
 
 
-def parse_entry(message: Message, wanted: Wanted) -> ConntrackEntry | None:
+def parse_entry(message: NetlinkMessage, wanted: Wanted) -> ConntrackEntry | None:
     """The entry of a message; None if no port of it is wanted or its transport cannot be mapped."""
-    attributes = message.attributes
+    attributes = attributes_of(message)
     raw, raw_reply = attributes.get(CTA_TUPLE_ORIG, b""), attributes.get(CTA_TUPLE_REPLY, b"")
     if not any(key in wanted for key in _keys_of(raw, raw_reply)):  # most entries of a full dump end here
         return None
@@ -144,7 +137,7 @@ def _names_one_of(body: bytes, ports: frozenset[bytes]) -> bool:
     return False
 
 
-def find(messages: Iterable[Message], wanted: Wanted) -> Iterator[ConntrackEntry]:
+def find(messages: Iterable[NetlinkMessage], wanted: Wanted) -> Iterator[ConntrackEntry]:
     """The entries of a dump that are among the wanted flows."""
     ports = frozenset(port.to_bytes(2, "big") for _, port, _ in wanted)
     for message in messages:
@@ -169,10 +162,10 @@ def end_flows(flows: Sequence[Ending]) -> int:
     Blocks for a few milliseconds per port. Raises OSError.
     """
     ended = offloaded = 0
-    with NetlinkSocket() as netlink:
+    with NfnetlinkSocket() as netlink:
         for family, entry in _dumped(netlink, flows):
             try:
-                netlink.ask(SUBSYS_CONNTRACK, CT_DELETE, family, entry.name)
+                netlink.request(SUBSYS_CONNTRACK, CT_DELETE, family, entry.name)
                 ended += 1
             except OSError as error:
                 if error.errno != errno.EBUSY:
@@ -195,7 +188,7 @@ def peers_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]]:
     for flows in ids:
         by_port.setdefault((flows.transport, flows.port), []).append(flows)
     found: dict[str, set[IPAddress]] = {}
-    with NetlinkSocket() as netlink:
+    with NfnetlinkSocket() as netlink:
         for _, entry in _dumped(netlink, list(ids)):
             to = entry.original
             for flows in by_port[to.transport, to.destination.port] if entry.answered else ():
@@ -205,7 +198,7 @@ def peers_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]]:
     return {forward_id: frozenset(peers) for forward_id, peers in found.items() if peers}
 
 
-def _dumped(netlink: NetlinkSocket, flows: Sequence[Ending]) -> Iterator[tuple[int, ConntrackEntry]]:
+def _dumped(netlink: NfnetlinkSocket, flows: Sequence[Ending]) -> Iterator[tuple[int, ConntrackEntry]]:
     """The kernel's entries that are among these flows, each with its address family."""
     for family in (socket.AF_INET, socket.AF_INET6):
         wanted = wanted_of(one for one in flows if one.family == family)

@@ -15,13 +15,12 @@ from enum import IntEnum, IntFlag
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 from upnp_gw.model.mapping import IPAddress
+from upnp_gw.system.netlink import parse_attributes, parse_messages
 
 
 class MessageType(IntEnum):
     """Message types."""
 
-    ERROR = 2
-    DONE = 3
     NEWLINK = 16
     DELLINK = 17
     GETLINK = 18
@@ -58,8 +57,6 @@ KNOWN = (
 )
 """States in which the entry's MAC address means something."""
 
-HEADER = struct.Struct("=IHHII")
-ATTRIBUTE = struct.Struct("=HH")
 LINK = struct.Struct("=BxHiII")
 ADDRESS = struct.Struct("=BBBBi")
 NEIGHBOUR = struct.Struct("=BxxxiHBB")
@@ -75,7 +72,6 @@ NDA_DST, NDA_LLADDR = 1, 2
 NTF_USE, NTF_PROXY = 0x1, 0x8
 RTA_DST, RTA_OIF, RTA_PRIORITY, RTA_MULTIPATH, RTA_TABLE = 1, 4, 6, 9, 15
 RTN_UNICAST, RT_TABLE_MAIN = 1, 254
-NLA_TYPE = 0x3FFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,37 +136,10 @@ class RouteReply:
 Message = LinkMessage | AddressMessage | NeighbourMessage | RouteMessage | RouteReply
 
 
-def split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """(type, flags, sequence number, body) of each message of a datagram."""
-    at = 0
-    while at + HEADER.size <= len(data):
-        length, kind, flags, sequence, _ = HEADER.unpack_from(data, at)
-        if length < HEADER.size or at + length > len(data):
-            return
-        yield kind, flags, sequence, data[at + HEADER.size : at + length]
-        at += length + 3 & ~3
-
-
-def attributes(body: bytes, at: int) -> dict[int, bytes]:
-    """Attribute type -> payload, from this offset on."""
-    found: dict[int, bytes] = {}
-    while at + ATTRIBUTE.size <= len(body):
-        length, kind = ATTRIBUTE.unpack_from(body, at)
-        if length < ATTRIBUTE.size or at + length > len(body):
-            break
-        found[kind & NLA_TYPE] = body[at + ATTRIBUTE.size : at + length]
-        at += length + 3 & ~3
-    return found
-
-
-def attribute(kind: int, payload: bytes) -> bytes:
-    return ATTRIBUTE.pack(ATTRIBUTE.size + len(payload), kind) + payload + bytes(-len(payload) % 4)
-
-
 def parse(data: bytes) -> Iterator[Message]:
     """The messages of a datagram that concern us."""
-    for kind, _, _, body in split(data):
-        message = parse_one(kind, body)
+    for raw in parse_messages(data):
+        message = parse_one(raw.kind, raw.body)
         if message is not None:
             yield message
 
@@ -180,7 +149,9 @@ def parse_one(kind: int, body: bytes) -> Message | None:
     if reader is None:
         return None
     layout, read = reader
-    return read(kind, layout.unpack_from(body), attributes(body, layout.size)) if len(body) >= layout.size else None
+    if len(body) < layout.size:
+        return None
+    return read(kind, layout.unpack_from(body), parse_attributes(body, layout.size))
 
 
 def _link(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> LinkMessage | None:
@@ -190,7 +161,7 @@ def _link(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> LinkMe
     if family != socket.AF_UNSPEC or name is None:
         return None
     up = flags & IFF_UP and flags & IFF_RUNNING
-    info = attributes(found.get(IFLA_LINKINFO, b""), 0)
+    info = parse_attributes(found.get(IFLA_LINKINFO, b""))
     stats = found.get(IFLA_STATS64, b"")
     received, sent, received_bytes, sent_bytes = (
         COUNTERS.unpack_from(stats) if len(stats) >= COUNTERS.size else (0,) * 4
@@ -255,12 +226,12 @@ def parse_way(kind: int, body: bytes) -> RouteReply | None:
     """The answer to a question for one address, whatever the table and the prefix of the route."""
     if kind != MessageType.NEWROUTE or len(body) < ROUTE.size or ROUTE.unpack_from(body)[7] != RTN_UNICAST:
         return None
-    return RouteReply(_out(attributes(body, ROUTE.size)))
+    return RouteReply(_out(parse_attributes(body, ROUTE.size)))
 
 
 def tells_of_routes(data: bytes) -> bool:
     """True for a datagram that says that some route has changed."""
-    return any(kind in (MessageType.NEWROUTE, MessageType.DELROUTE) for kind, _, _, _ in split(data))
+    return any(raw.kind in (MessageType.NEWROUTE, MessageType.DELROUTE) for raw in parse_messages(data))
 
 
 READERS: dict[int, tuple[struct.Struct, Callable[[int, tuple[int, ...], dict[int, bytes]], Message | None]]] = {

@@ -4,18 +4,23 @@ They see the net namespace in which they were made, whatever /sys shows.
 """
 
 import errno
-import os
 import socket
-import struct
-from collections.abc import Callable
-from contextlib import suppress
-from types import TracebackType
-from typing import Self, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from upnp_gw.model.mapping import IPAddress
+from upnp_gw.system.netlink import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_REPLACE,
+    InterruptedDump,
+    NetlinkSocket,
+    attribute,
+    enlarge_receive_buffer,
+)
 from upnp_gw.system.rtnetlink import (
     ADDRESS,
-    HEADER,
     IFLA_IFNAME,
     LINK,
     NDA_DST,
@@ -32,10 +37,8 @@ from upnp_gw.system.rtnetlink import (
     NeighbourState,
     RouteMessage,
     RouteReply,
-    attribute,
     parse_one,
     parse_way,
-    split,
 )
 
 M = TypeVar("M", LinkMessage, AddressMessage, NeighbourMessage, RouteMessage)
@@ -46,22 +49,14 @@ GROUPS = 0x1 | 0x4 | 0x10 | 0x100
 ROUTE_GROUPS = 0x40 | 0x400
 """IPv4 and IPv6 routes."""
 
-REQUEST, ACK, ROOT_MATCH, REPLACE, CREATE = 0x1, 0x4, 0x300, 0x100, 0x400
-DUMP_INTERRUPTED = 0x10
-SO_RCVBUFFORCE = 33
-ANSWER_BYTES = 1 << 18
-ANSWER_S = 5.0
 DUMP_TRIES = 5
 
 
 def event_socket(receive_bytes: int, routes: bool = False) -> socket.socket:
     """A non-blocking socket that hears of links, addresses and neighbours from now on, and of ``routes``."""
-    sock = _socket()
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     try:
-        # RCVBUFFORCE needs CAP_NET_ADMIN; without it the sysctl's limit holds, and a full read comes sooner
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        with suppress(PermissionError):
-            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive_bytes)
+        enlarge_receive_buffer(sock, receive_bytes)
         sock.bind((0, GROUPS | (ROUTE_GROUPS if routes else 0)))
         sock.setblocking(False)
     except BaseException:
@@ -70,31 +65,14 @@ def event_socket(receive_bytes: int, routes: bool = False) -> socket.socket:
     return sock
 
 
-def _socket() -> socket.socket:
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-
-
-class Rtnetlink:
+class Rtnetlink(NetlinkSocket):
     """Asks the kernel and waits for its answer: 0.02-0.05 ms a question. In the net namespace where it was made.
 
     Every method raises OSError with the kernel's errno.
     """
 
     def __init__(self) -> None:
-        self._socket = _socket()
-        self._socket.settimeout(ANSWER_S)
-        self._sequence = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._socket.close()
+        super().__init__(socket.NETLINK_ROUTE)
 
     def links(self) -> list[LinkMessage]:
         return self._dump(MessageType.GETLINK, bytes(LINK.size), LinkMessage)
@@ -114,7 +92,7 @@ class Rtnetlink:
         """The index of the link by which the kernel sends to this address; 0: it has no way."""
         body = ROUTE.pack(_family(address), address.max_prefixlen, *bytes(7)) + attribute(RTA_DST, address.packed)
         try:
-            found, _ = self._exchange(MessageType.GETROUTE, REQUEST | ACK, body, parse_way)
+            found = list(self._parsed(MessageType.GETROUTE, NLM_F_ACK, body, parse_way))
         except OSError as error:
             if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
                 return 0  # unreachable, prohibit and blackhole routes among them
@@ -138,22 +116,27 @@ class Rtnetlink:
         )
         if mac is not None:
             body += attribute(NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
-        self._ask(MessageType.NEWNEIGH, REPLACE | CREATE if mac else REPLACE, body)
+        self._ask(MessageType.NEWNEIGH, NLM_F_REPLACE | NLM_F_CREATE if mac else NLM_F_REPLACE, body)
 
     def resolve(self, address: IPAddress, index: int) -> None:
         """Makes the kernel look for the host of an address without a valid entry, by broadcast or multicast."""
         body = NEIGHBOUR.pack(_family(address), index, NeighbourState.INCOMPLETE, NTF_USE, 0)
-        self._ask(MessageType.NEWNEIGH, CREATE, body + attribute(NDA_DST, address.packed))
+        self._ask(MessageType.NEWNEIGH, NLM_F_CREATE, body + attribute(NDA_DST, address.packed))
 
     def _dump(self, kind: int, body: bytes, of: type[M]) -> list[M]:
+        """The entries. If the table changes during each try, those of the last one: events tell of the changes."""
+        messages: list[Message] = []
         for _ in range(DUMP_TRIES):
-            found, interrupted = self._exchange(kind, REQUEST | ROOT_MATCH, body)
-            if not interrupted:
-                break
-        return [message for message in found if isinstance(message, of)]
+            messages.clear()
+            try:
+                messages.extend(self._parsed(kind, NLM_F_DUMP, body))
+            except InterruptedDump:
+                continue
+            break
+        return [message for message in messages if isinstance(message, of)]
 
     def _get(self, kind: int, body: bytes, of: type[M]) -> M | None:
-        """The one answer; None where the kernel knows no such thing."""
+        """The one reply; None if the kernel has no such entry."""
         try:
             return next((message for message in self._ask(kind, 0, body) if isinstance(message, of)), None)
         except OSError as error:
@@ -162,28 +145,13 @@ class Rtnetlink:
             raise
 
     def _ask(self, kind: int, flags: int, body: bytes) -> list[Message]:
-        return self._exchange(kind, REQUEST | ACK | flags, body)[0]
+        return list(self._parsed(kind, NLM_F_ACK | flags, body))
 
-    def _exchange(self, kind: int, flags: int, body: bytes, read: Parse = parse_one) -> tuple[list[Message], bool]:
-        """The answers up to DONE or the acknowledgement; True where the kernel's table changed meanwhile."""
-        self._sequence += 1
-        self._socket.sendto(HEADER.pack(HEADER.size + len(body), kind, flags, self._sequence, 0) + body, (0, 0))
-        found: list[Message] = []
-        interrupted = False
-        while True:
-            data, sender = self._socket.recvfrom(ANSWER_BYTES)
-            for answer, answer_flags, sequence, content in split(data) if sender[0] == 0 else ():
-                if sequence != self._sequence:
-                    continue
-                interrupted |= bool(answer_flags & DUMP_INTERRUPTED)
-                if answer in (MessageType.DONE, MessageType.ERROR):
-                    failure = -struct.unpack_from("=i", content)[0] if len(content) >= 4 else 0
-                    if failure:
-                        raise OSError(failure, os.strerror(failure))
-                    return found, interrupted
-                message = read(answer, content)
-                if message is not None:
-                    found.append(message)
+    def _parsed(self, kind: int, flags: int, body: bytes, read: Parse = parse_one) -> Iterator[Message]:
+        for reply in self.exchange(kind, flags, body):
+            message = read(reply.kind, reply.body)
+            if message is not None:
+                yield message
 
 
 def _family(address: IPAddress) -> int:

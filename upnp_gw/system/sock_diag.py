@@ -4,7 +4,6 @@ The kernel picks them out: 0.2 ms a question, where /proc/net/tcp takes 4 ms wit
 whole hash table is walked for it (measured).
 """
 
-import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -13,19 +12,16 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from upnp_gw.model.mapping import IPAddress, Transport
-from upnp_gw.system.rtnetlink import HEADER, MessageType, split
+from upnp_gw.system.netlink import NLM_F_DUMP, NetlinkSocket
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
-REQUEST_DUMP = 0x301
 ASK = struct.Struct("=BBxxI48x")
 """Family, protocol, bit mask of states; any address and port."""
 ANSWER = struct.Struct("=BBxx2s2x16s16xI24xI")
 """Family, state, port, address, interface, inode."""
 STATES = {Transport.TCP: 1 << 10, Transport.UDP: 1 << 7}
 """LISTEN; CLOSE, which is what an unconnected UDP socket is in."""
-ANSWER_BYTES = 1 << 18
-ANSWER_S = 5.0
 
 
 class BoundSocket(NamedTuple):
@@ -41,28 +37,14 @@ class BoundSocket(NamedTuple):
 
 def ask_bound() -> Iterator[BoundSocket]:
     """Every listening TCP and unconnected UDP socket. Raises OSError (ENOENT: a kernel without the module)."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as sock:
-        sock.settimeout(ANSWER_S)
+    with NetlinkSocket(NETLINK_SOCK_DIAG) as netlink:
         for transport in Transport:
             for family in (socket.AF_INET, socket.AF_INET6):
                 body = ASK.pack(family, transport.number, STATES[transport])
-                sock.sendto(
-                    HEADER.pack(HEADER.size + len(body), SOCK_DIAG_BY_FAMILY, REQUEST_DUMP, 0, 0) + body, (0, 0)
-                )
-                yield from _answers(sock, transport)
-
-
-def _answers(sock: socket.socket, transport: Transport) -> Iterator[BoundSocket]:
-    while True:
-        for kind, _, _, body in split(sock.recv(ANSWER_BYTES)):
-            if kind in (MessageType.DONE, MessageType.ERROR):
-                failure = -struct.unpack_from("=i", body)[0] if len(body) >= 4 else 0
-                if failure:
-                    raise OSError(failure, os.strerror(failure))
-                return
-            bound = parse_answer(body, transport)
-            if bound is not None:
-                yield bound
+                for reply in netlink.exchange(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, body):
+                    bound = parse_answer(reply.body, transport)
+                    if bound is not None:
+                        yield bound
 
 
 def parse_answer(body: bytes, transport: Transport) -> BoundSocket | None:

@@ -9,16 +9,16 @@ import pytest
 
 from tests.fixtures.firewall_driver import WAIT_S, Driver, driving, forward, settings, until
 from upnp_gw.firewall.base import Open, Refill
-from upnp_gw.firewall.netlink import Message, attribute
 from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.firewall.nftables.monitor import build_filter, elsewhere, foreign
 from upnp_gw.lab import Host
+from upnp_gw.system.netlink import NetlinkMessage, attribute
 
 TABLE = attribute(1, b"upnp_gw\0")
 
 
-def event(kind: int, table: bytes = TABLE, family: int = 1, port: int = 77, subsystem: int = 10) -> Message:
-    return Message(subsystem << 8 | kind, 0, port, struct.pack("!BBH", family, 0, 0) + table)
+def event(kind: int, table: bytes = TABLE, family: int = 1, port: int = 77, subsystem: int = 10) -> NetlinkMessage:
+    return NetlinkMessage(subsystem << 8 | kind, 0, 0, port, struct.pack("!BBH", family, 0, 0) + table)
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,11 @@ def event(kind: int, table: bytes = TABLE, family: int = 1, port: int = 77, subs
         (event(2, attribute(1, b"upnp_gw2\0")), None),
         (event(2, family=2), None),  # table ip upnp_gw is not ours
         (event(2, subsystem=1), None),
-        (Message(10 << 8 | 2, 0, 77, b""), None),
-        (Message(10 << 8 | 2, 0, 77, b"\x01"), None),
+        (NetlinkMessage(10 << 8 | 2, 0, 0, 77, b""), None),
+        (NetlinkMessage(10 << 8 | 2, 0, 0, 77, b"\x01"), None),
     ],
 )
-def test_what_counts_as_foreign(message: Message, kind: int | None) -> None:
+def test_what_counts_as_foreign(message: NetlinkMessage, kind: int | None) -> None:
     assert foreign(message, {5}) == kind
 
 
@@ -53,7 +53,7 @@ def test_what_counts_as_foreign(message: Message, kind: int | None) -> None:
         (event(6, attribute(1, b"filter\0"), subsystem=1), False),
     ],
 )
-def test_what_is_a_change_of_another_table(message: Message, is_elsewhere: bool) -> None:
+def test_what_is_a_change_of_another_table(message: NetlinkMessage, is_elsewhere: bool) -> None:
     assert elsewhere(message) is is_elsewhere
 
 

@@ -9,16 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from upnp_gw.firewall.base import NAME, Counters, Exchange, Exchanges, Forward, OverShare, Reading
-from upnp_gw.firewall.netlink import (
-    SUBSYS_NFTABLES,
-    Attributes,
-    Interrupted,
-    NetlinkSocket,
-    attribute,
-    iter_attributes,
-    nest,
-    parse_attributes,
-)
+from upnp_gw.firewall.netlink import SUBSYS_NFTABLES, NfnetlinkSocket, attributes_of
 from upnp_gw.firewall.nftables.elements import slot_of
 from upnp_gw.firewall.nftables.exchanges import FAMILIES, KEPT_S
 from upnp_gw.firewall.nftables.ruleset import CARRYING, OPENING
@@ -26,6 +17,7 @@ from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta
 from upnp_gw.firewall.nftables.shares import DROPPED
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.mapping import Endpoint, IPAddress, MappingKind, Transport
+from upnp_gw.system.netlink import Attributes, InterruptedDump, attribute, iter_attributes, nest, parse_attributes
 
 NFPROTO_INET, IFNAMSIZ = 1, 16
 GET_ELEMENT = 13
@@ -140,7 +132,7 @@ class ElementReader:
     """Reads the elements of our maps. Lives on the thread that made it."""
 
     def __init__(self) -> None:
-        self._netlink = NetlinkSocket()
+        self._netlink = NfnetlinkSocket()
 
     def close(self) -> None:
         self._netlink.close()
@@ -151,8 +143,8 @@ class ElementReader:
         for tries_left in reversed(range(TRIES)):
             try:
                 messages = self._netlink.dump(SUBSYS_NFTABLES, GET_ELEMENT, NFPROTO_INET, request)
-                return [seen for message in messages for seen in parse_elements(message.attributes)]
-            except Interrupted:
+                return [seen for message in messages for seen in parse_elements(attributes_of(message))]
+            except InterruptedDump:
                 if not tries_left:
                     raise
         raise AssertionError("unreachable")
@@ -160,10 +152,10 @@ class ElementReader:
     def count(self, name: str, key: bytes) -> Count:
         """The counter of one element; nothing where it has expired."""
         wanted = nest(LIST_ELEMENTS, nest(LIST_ELEM, nest(KEY, attribute(DATA_VALUE, key))))
-        answer = self._netlink.ask(SUBSYS_NFTABLES, GET_ELEMENT, NFPROTO_INET, _set(name) + wanted)
+        answer = self._netlink.request(SUBSYS_NFTABLES, GET_ELEMENT, NFPROTO_INET, _set(name) + wanted)
         if answer is None:
             return Count()
-        return next((seen.count for seen in parse_elements(answer.attributes)), Count())
+        return next((seen.count for seen in parse_elements(attributes_of(answer))), Count())
 
 
 def _set(name: str) -> bytes:

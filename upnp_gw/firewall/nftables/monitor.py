@@ -12,14 +12,15 @@ import struct
 from collections.abc import Callable, Iterable
 
 from upnp_gw.firewall.base import NAME
-from upnp_gw.firewall.netlink import NETLINK_NETFILTER, SUBSYS_NFTABLES, Message, parse_messages
+from upnp_gw.firewall.netlink import NETLINK_NETFILTER, SUBSYS_NFTABLES, attributes_of
+from upnp_gw.system.netlink import NetlinkMessage, enlarge_receive_buffer, parse_messages
 from upnp_gw.system.socket_filter import JUMP_EQUAL, LOAD_WORD, RETURN, attach, packed
 
 GROUP_NFTABLES = 7
 INET = b"\x01"
 FAMILIES = (INET, b"\x02", b"\x0a")
 """NFPROTO_ numbers of inet, ip and ip6, the table families that we read."""
-SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, SO_RCVBUFFORCE = 270, 1, 33
+SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 270, 1
 RECEIVE_BUFFER = 4 << 20
 BURST_S = 0.02
 """How long the events of one foreign change are gathered before it is told."""
@@ -57,24 +58,24 @@ def reserved_ports() -> frozenset[int]:
     return frozenset(ports)
 
 
-def foreign(message: Message, own: Iterable[int]) -> int | None:
+def foreign(message: NetlinkMessage, own: Iterable[int]) -> int | None:
     """The NFT_MSG_ type where somebody else changed our table; None for everything else."""
     return message.kind & 0xFF if _concerns(message) and _ours(message) and message.port not in own else None
 
 
-def elsewhere(message: Message) -> bool:
+def elsewhere(message: NetlinkMessage) -> bool:
     """True if another table changed, in a family that we read."""
     return _concerns(message) and not _ours(message)
 
 
-def _concerns(message: Message) -> bool:
+def _concerns(message: NetlinkMessage) -> bool:
     subsystem, kind = message.kind >> 8, message.kind & 0xFF
     return subsystem == SUBSYS_NFTABLES and kind in WHAT and message.body[:1] in FAMILIES
 
 
-def _ours(message: Message) -> bool:
+def _ours(message: NetlinkMessage) -> bool:
     # in each of them the first attribute type is the table's name
-    name = message.attributes.get(1, b"").rstrip(b"\0")
+    name = attributes_of(message).get(1, b"").rstrip(b"\0")
     return message.body[:1] == INET and name == NAME.encode()
 
 
@@ -109,7 +110,7 @@ class TableMonitor:
         try:
             self._socket.bind((0, 0))
             self._leave_out_own()
-            self._enlarge()
+            enlarge_receive_buffer(self._socket, RECEIVE_BUFFER)
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, GROUP_NFTABLES)
         except BaseException:
             self._socket.close()
@@ -121,12 +122,6 @@ class TableMonitor:
             self._timer.cancel()
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
-
-    def _enlarge(self) -> None:
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        except PermissionError:  # root of a user namespace
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
     def _leave_out_own(self) -> None:
         self._own = reserved_ports()
