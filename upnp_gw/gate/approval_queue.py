@@ -47,15 +47,15 @@ class ApprovalQueue:
     ) -> Question | None:
         """Adds a question, or updates the waiting one of its topic; None where its device has no room left."""
         self._forget_old(wall)
-        asked = Question(self.last_number + 1, topic, terms, request, basis, decision, wall, wall, 1)
+        question = Question(self.last_number + 1, topic, terms, request, basis, decision, wall, wall, 1)
         known = self._of.get(topic.device, {}).get(topic)
         if known is not None:
-            asked = known.again(asked, asked.number)
-        elif not self._make_room(asked, on_undo):
+            question = known.again(question, question.number)
+        elif not self._make_room(question, on_undo):
             return None
-        self.last_number = max(self.last_number, asked.number)
-        self._replace(topic, asked, on_undo)
-        return asked
+        self.last_number = max(self.last_number, question.number)
+        self._replace(topic, question, on_undo)
+        return question
 
     def settle(self, granted: QuestionSubject, on_undo: OnUndo | None = None) -> None:
         """Drops the questions that a granted request of this topic answers."""
@@ -76,8 +76,8 @@ class ApprovalQueue:
 
     def drop(self, question: Question) -> None:
         """Drops a question, unless it has other terms by now."""
-        if (found := self.get(question.number)) is not None:
-            self._replace(found.topic, None, None)
+        if (current := self.get(question.number)) is not None:
+            self._replace(current.topic, None, None)
 
     def drop_device(self, device: str) -> int:
         """Drops all questions of a device; how many there were."""
@@ -91,9 +91,9 @@ class ApprovalQueue:
     def changes(self) -> dict[str, dict[str, Any] | None]:
         """What is new since the last call: number -> its plain values; None: it is gone."""
         by_number = {question.number: question for question in self._each()}
-        found = {str(n): question_body(by_number[n]) if n in by_number else None for n in sorted(self._changed)}
+        bodies = {str(n): question_body(by_number[n]) if n in by_number else None for n in sorted(self._changed)}
         self._changed.clear()
-        return found
+        return bodies
 
     def changed_again(self, numbers: Iterable[str]) -> None:
         """The store did not take these: ``changes`` tells them once more."""
@@ -123,11 +123,11 @@ class ApprovalQueue:
         self, topic: QuestionSubject, after: Question | None, on_undo: OnUndo | None, stored: bool = False
     ) -> None:
         """Replaces the question of this topic; None: removes it."""
-        mine = self._of.setdefault(topic.device, {})
-        before = mine.pop(topic, None)
+        questions = self._of.setdefault(topic.device, {})
+        before = questions.pop(topic, None)
         if after is not None:
-            mine[topic] = after
-        if not mine:
+            questions[topic] = after
+        if not questions:
             del self._of[topic.device]
         self._changed.update(q.number for q in (before, None if stored else after) if q is not None)
         if on_undo is not None:
@@ -138,13 +138,13 @@ class ApprovalQueue:
         if self._of.get(topic.device, {}).get(topic) is after:
             self._replace(topic, before, None)
 
-    def _make_room(self, asked: Question, on_undo: OnUndo | None) -> bool:
-        mine = self._of.get(asked.topic.device, {})
-        if len(mine) >= MOST_OF_DEVICE:
-            claimed = [question for question in mine.values() if not question.proved]
-            if not asked.proved or not claimed:
+    def _make_room(self, question: Question, on_undo: OnUndo | None) -> bool:
+        questions = self._of.get(question.topic.device, {})
+        if len(questions) >= MOST_OF_DEVICE:
+            unproved = [question for question in questions.values() if not question.proved]
+            if not question.proved or not unproved:
                 return False
-            self._replace(_oldest(claimed).topic, None, on_undo)
+            self._replace(_oldest(unproved).topic, None, on_undo)
         elif sum(map(len, self._of.values())) >= MOST:
             most = max(self._of.values(), key=len)
             self._replace(_oldest(most.values()).topic, None, on_undo)

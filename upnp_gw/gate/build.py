@@ -43,13 +43,15 @@ def build(raw: Mapping[str, object], where: str, approved: ManagedPolicy | None 
     for table, place, _ in sources:
         if table.version != VERSION:
             raise place.at("version").wrong(table.version, str(VERSION))
-        for n, t in table.device.items():
-            made = _device(n, t, place.at("device").at(n))
-            if devices.get(n, made) != made:
-                raise place.at("device").at(n).fail(f"{where} has another device of this name; use another name")
-            devices[n] = made
-    groups = {n: _group(n, t, devices, root.at("group").at(n)) for n, t in top.group.items()}
-    zones = {n: _zone(n, t, root.at("zone").at(n)) for n, t in top.zone.items()}
+        for name, content in table.device.items():
+            device = _device(name, content, place.at("device").at(name))
+            if devices.get(name, device) != device:
+                raise place.at("device").at(name).fail(f"{where} has another device of this name; use another name")
+            devices[name] = device
+    groups = {
+        name: _group(name, content, devices, root.at("group").at(name)) for name, content in top.group.items()
+    }
+    zones = {name: _zone(name, content, root.at("zone").at(name)) for name, content in top.zone.items()}
     rules = PolicyRules(devices, groups, zones, where)
     forbids = [
         rules.forbid(raw, spot)
@@ -70,7 +72,7 @@ def build(raw: Mapping[str, object], where: str, approved: ManagedPolicy | None 
         zones=zones,
         forbids=tuple(sorted(forbids, key=lambda forbid: forbid.name)),
         grants=tuple(sorted(grants, key=lambda grant: grant.rank)),
-        cases=tuple(build_case(t, rules, root.at("test").at(i)) for i, t in enumerate(top.test)),
+        cases=tuple(build_case(content, rules, root.at("test").at(i)) for i, content in enumerate(top.test)),
     )
 
 
@@ -84,7 +86,7 @@ def _live(rules: list[dict[str, Any]], place: KeyPath, ended: frozenset[str]) ->
 
 def _limits(raw: object, place: KeyPath) -> Limits:
     table = to_table(raw, LimitsTable, place.where, place.key)
-    usual = Limits()
+    defaults = Limits()
 
     def counted(key: str, default: int, high: int) -> int:
         value = getattr(table, key)
@@ -95,16 +97,16 @@ def _limits(raw: object, place: KeyPath) -> Limits:
         return default if value is None else values.read_duration_s(value, place.at(key))
 
     action = table.on_incident
-    per_device = counted("per_device", usual.per_device, 65535)
+    per_device = counted("per_device", defaults.per_device, 65535)
     return Limits(
-        total_mappings=counted("total_mappings", usual.total_mappings, 65535),
+        total_mappings=counted("total_mappings", defaults.total_mappings, 65535),
         per_device=per_device,
         elements_per_device=counted("elements_per_device", ELEMENTS_EACH * per_device, 65535),
-        requests_per_minute=counted("requests_per_minute", usual.requests_per_minute, 6000),
-        max_ttl_s=lasting("max_ttl", usual.max_ttl_s),
-        max_hold_s=lasting("max_hold", usual.max_hold_s),
-        incident_after=counted("incident_after", usual.incident_after, 1000),
-        on_incident=usual.on_incident
+        requests_per_minute=counted("requests_per_minute", defaults.requests_per_minute, 6000),
+        max_ttl_s=lasting("max_ttl", defaults.max_ttl_s),
+        max_hold_s=lasting("max_hold", defaults.max_hold_s),
+        incident_after=counted("incident_after", defaults.incident_after, 1000),
+        on_incident=defaults.on_incident
         if action is None
         else values.read_choice(action, OnIncident, place.at("on_incident")),
     )
@@ -113,8 +115,8 @@ def _limits(raw: object, place: KeyPath) -> Limits:
 def _device(name: str, raw: object, place: KeyPath) -> Device:
     values.read_name(name, place)
     table = to_table(raw, DeviceTable, place.where, place.key)
-    for key, given in (("mac", table.mac), ("ip", table.ip)):
-        if given == []:
+    for key, entries in (("mac", table.mac), ("ip", table.ip)):
+        if entries == []:
             raise place.at(key).empty(f", which would match every {key}; leave it out or name one")
     macs = [values.read_mac(m, place.at("mac").at(i)) for i, m in enumerate(values.as_list(table.mac or []))]
     addresses = [values.read_address(a, place.at("ip").at(i)) for i, a in enumerate(values.as_list(table.ip or []))]

@@ -68,8 +68,8 @@ class _Decision:
             return self.operator()
         if over := self.over_limit():
             return self.deny(*over)
-        asked = RuleInput(self.policy, self.facts, self.request)
-        return self.forbidden(asked) or self.granted(asked)
+        rule_input = RuleInput(self.policy, self.facts, self.request)
+        return self.forbidden(rule_input) or self.granted(rule_input)
 
     def deny(self, refusal: Refusal, reason: str, rule: str | None = None) -> Verdict:
         return self.answer(Outcome.DENY, rule, refusal, reason, None)
@@ -78,10 +78,10 @@ class _Decision:
         return self.answer(Outcome.ASK, rule, Refusal.ASK, reason, None)
 
     def allow(self, rule: str, reason: str, clamps: Clamps) -> Verdict:
-        lives = lifetime_s(self.request, clamps)
-        asked = self.request.lifetime_s
-        if asked is not None and asked > lives:
-            self.trace.append(f"clamp {duration_text(asked)} -> {duration_text(lives)}")
+        lifetime = lifetime_s(self.request, clamps)
+        requested_s = self.request.lifetime_s
+        if requested_s is not None and requested_s > lifetime:
+            self.trace.append(f"clamp {duration_text(requested_s)} -> {duration_text(lifetime)}")
         return self.answer(Outcome.ALLOW, rule, None, reason, clamps)
 
     def answer(
@@ -91,8 +91,8 @@ class _Decision:
 
     def operator(self) -> Verdict:
         """The floor only. What the operator asks for in person is not shortened."""
-        limits, asked = self.policy.limits, self.request.lifetime_s or 0
-        clamps = Clamps(limits.max_ttl_s, max(limits.max_hold_s, asked), self.choices(UNPRIVILEGED))
+        limits, requested_s = self.policy.limits, self.request.lifetime_s or 0
+        clamps = Clamps(limits.max_ttl_s, max(limits.max_hold_s, requested_s), self.choices(UNPRIVILEGED))
         return self.allow(OPERATOR_RULE, "the operator asked for it", clamps)
 
     def choices(self, choosable: PortRanges) -> PortRanges:
@@ -136,12 +136,14 @@ class _Decision:
         )
         return None
 
-    def forbidden(self, asked: RuleInput) -> Verdict | None:
+    def forbidden(self, rule_input: RuleInput) -> Verdict | None:
         names = possible_names(self.policy, self.facts, self.request.internal.address)
-        rules, count = _concerning(self.policy.forbids_of, self.policy.forbids_of_anyone, names, asked.int_port)
-        matching = [rule for rule in rules if forbids(rule, asked)]
+        rules, count = _concerning(
+            self.policy.forbids_of, self.policy.forbids_of_anyone, names, rule_input.int_port
+        )
+        matching = [rule for rule in rules if forbids(rule, rule_input)]
         # Where the gateway chooses, a forbid of external ports narrows the choice. Any other forbid denies.
-        denying = [rule for rule in matching if rule.ext_ports is None or asked.exact is not None]
+        denying = [rule for rule in matching if rule.ext_ports is None or rule_input.exact is not None]
         self.trace.append(f"forbids {len(denying)}/{count}")
         if denying:
             name = denying[0].name
@@ -151,69 +153,71 @@ class _Decision:
             self.blocked_by = matching[0].name
         return None
 
-    def granted(self, asked: RuleInput) -> Verdict:
+    def granted(self, rule_input: RuleInput) -> Verdict:
         names = names_of(self.policy, self.facts)
-        rules, count = _concerning(self.policy.grants_of, self.policy.grants_of_anyone, names, asked.int_port)
-        matching = [(rule, ports) for rule in rules if covers(rule, asked) and (ports := permitted(rule, asked))]
-        hindrance: tuple[Refusal, str, str] | None = None
+        rules, count = _concerning(self.policy.grants_of, self.policy.grants_of_anyone, names, rule_input.int_port)
+        matching = [
+            (rule, ports) for rule in rules if covers(rule, rule_input) and (ports := permitted(rule, rule_input))
+        ]
+        first_refusal: tuple[Refusal, str, str] | None = None
         for rule, ports in matching:
-            left = subtract(ports, self.blocked) if self.blocked else ports
-            if not left:
+            open_ports = subtract(ports, self.blocked) if self.blocked else ports
+            if not open_ports:
                 continue
-            hindered = grant_refusal(rule, self.facts, self.request)
-            if hindered is None:
-                left, hindered = self.with_room(rule, left)
-            if hindered is None:
-                return self.charge(rule, asked, left, f"{len(matching)}/{count}")
-            hindrance = hindrance or (*hindered, rule.name)
+            refusal = grant_refusal(rule, self.facts, self.request)
+            if refusal is None:
+                open_ports, refusal = self.with_room(rule, open_ports)
+            if refusal is None:
+                return self.charge(rule, rule_input, open_ports, f"{len(matching)}/{count}")
+            first_refusal = first_refusal or (*refusal, rule.name)
         self.trace.append(f"grants {len(matching)}/{count}")
-        if self.observed(asked):
-            return self.observe("would-deny: no grant with room" if hindrance else "would-deny: no grant")
-        if hindrance is not None:
-            return self.deny(*hindrance)
+        if self.observed(rule_input):
+            return self.observe("would-deny: no grant with room" if first_refusal else "would-deny: no grant")
+        if first_refusal is not None:
+            return self.deny(*first_refusal)
         if matching:
             return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {self.blocked_by}", self.blocked_by)
-        return self.ungranted(asked)
+        return self.ungranted(rule_input)
 
-    def charge(self, rule: Grant, asked: RuleInput, open_ports: PortRanges, count: str) -> Verdict:
+    def charge(self, rule: Grant, rule_input: RuleInput, open_ports: PortRanges, count: str) -> Verdict:
         room = ""
         if rule.max_mappings is not None:
-            left = rule.max_mappings - self.facts.held.by_grant.get(rule.name, 0)
-            room = f": room {left}/{rule.max_mappings}"
+            free = rule.max_mappings - self.facts.held.by_grant.get(rule.name, 0)
+            room = f": room {free}/{rule.max_mappings}"
         self.trace.append(f"grants {count} ({rule.name}{room})")
         if rule.approve:
-            if self.observed(asked):
+            if self.observed(rule_input):
                 return self.observe("would-ask: the grant needs approval")
             return self.ask(f"rule {rule.name} waits for the operator's approval", rule.name)
-        limits, left_s = self.policy.limits, asked.left_s(rule)
+        limits, ends_in_s = self.policy.limits, rule_input.left_s(rule)
         ttl_s = min(limits.max_ttl_s, rule.max_ttl_s or limits.max_ttl_s)
         clamps = Clamps(
-            max_ttl_s=ttl_s if left_s is None else max(1, min(ttl_s, ceil(left_s))),
+            max_ttl_s=ttl_s if ends_in_s is None else max(1, min(ttl_s, ceil(ends_in_s))),
             max_hold_s=min(limits.max_hold_s, rule.max_hold_s or limits.max_hold_s),
             external_ports=open_ports,
             external=rule.external,
-            remote=remotes(rule, asked),
-            ends_in_s=left_s,
+            remote=remotes(rule, rule_input),
+            ends_in_s=ends_in_s,
         )
         return self.allow(rule.name, f"granted by rule {rule.name}", clamps)
 
     def with_room(self, rule: Grant, ports: PortRanges) -> tuple[PortRanges, GrantRefusal | None]:
         """The ports that the quotas allow: if the device's or the grant's is full, only those already counted."""
-        left = ports if self.room is None else intersection(ports, self.room)
-        if not left:
-            return left, self.full()
+        open_ports = ports if self.room is None else intersection(ports, self.room)
+        if not open_ports:
+            return open_ports, self.full()
         counted = counted_ports(rule, self.facts)
-        left = left if counted is None else intersection(left, counted)
-        return left, None if left else quota_refusal(rule)
+        open_ports = open_ports if counted is None else intersection(open_ports, counted)
+        return open_ports, None if open_ports else quota_refusal(rule)
 
     def full(self) -> GrantRefusal:
         """The refusal of a device whose quota is full."""
         most = self.policy.limits.per_device
         return Refusal.QUOTA, f"this device holds {most} mappings, as many as a device may"
 
-    def observed(self, asked: RuleInput) -> bool:
+    def observed(self, rule_input: RuleInput) -> bool:
         """Observe mode allows what only lacks a grant. For another host or a low port the floor wants one."""
-        return self.policy.mode is Mode.OBSERVE and asked.own and not asked.privileged
+        return self.policy.mode is Mode.OBSERVE and rule_input.own and not rule_input.privileged
 
     def observe(self, why: str) -> Verdict:
         ports = subtract(self.choices(UNPRIVILEGED), self.blocked)
@@ -226,10 +230,10 @@ class _Decision:
         clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ports)
         return self.allow(OBSERVE_RULE, "allowed because the gateway only observes", clamps)
 
-    def ungranted(self, asked: RuleInput) -> Verdict:
-        if not asked.own:
+    def ungranted(self, rule_input: RuleInput) -> Verdict:
+        if not rule_input.own:
             return self.deny(Refusal.NOT_AUTHORIZED, "a device may only map ports to itself")
-        if asked.privileged:
+        if rule_input.privileged:
             return self.deny(Refusal.NOT_AUTHORIZED, "a port below 1024 needs a grant that names it")
         if self.policy.default is Outcome.ASK:
             return self.ask("no grant covers this; the operator is asked")
@@ -243,10 +247,10 @@ def _concerning(
     if len(names) < 2:
         rules = of[next(iter(names))] if names else of_anyone
         return rules.at(int_port), len(rules.every)
-    several = [of[name] for name in names]
-    found = {rule.name: rule for rules in several for rule in rules.at(int_port)}
-    count = len({rule.name for rules in several for rule in rules.every})
-    return tuple(sorted(found.values(), key=_order)), count
+    rule_sets = [of[name] for name in names]
+    rules_by_name = {rule.name: rule for rules in rule_sets for rule in rules.at(int_port)}
+    count = len({rule.name for rules in rule_sets for rule in rules.every})
+    return tuple(sorted(rules_by_name.values(), key=_order)), count
 
 
 def _order(rule: Forbid | Grant) -> tuple[bool, str]:

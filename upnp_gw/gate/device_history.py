@@ -188,19 +188,19 @@ class DeviceHistory:
         ``counted``: only those whose ports of today have changed, which must survive a crash.
         """
         devices = self._counted if counted else self._changed
-        found = {d: entry_body(d, e) if (e := self._entries.get(d)) else None for d in sorted(devices)}
-        self._changed -= found.keys()
+        bodies = {d: entry_body(d, e) if (e := self._entries.get(d)) else None for d in sorted(devices)}
+        self._changed -= bodies.keys()
         self._counted.clear()
-        return found
+        return bodies
 
     def changed_incidents(self, now: Instant) -> dict[str, dict[str, Any] | None]:
         """The same of incidents: device -> plain values; None: it has ended."""
-        found = {
+        bodies = {
             d: _incident_body(i, now) if (i := self._incident(d, now)) else None
             for d in sorted(self._changed_incidents)
         }
         self._changed_incidents.clear()
-        return found
+        return bodies
 
     def changed_again(self, devices: Iterable[str], incidents: Iterable[str]) -> None:
         """The store did not take these: they are told once more."""
@@ -214,11 +214,11 @@ class DeviceHistory:
         for body in sorted(devices, key=lambda body: float(body["last_seen"]))[-MOST_DEVICES:]:
             self._entries[body["device"]] = entry_of(body)
         for body in incidents:
-            left = min(body["ends"] - now.wall, FREEZE_S)
-            began = Instant(now.boot + left - FREEZE_S, body["began"])
-            if left > 0:
+            left_s = min(body["ends"] - now.wall, FREEZE_S)
+            began = Instant(now.boot + left_s - FREEZE_S, body["began"])
+            if left_s > 0:
                 action = OnIncident(body["action"])
-                self.restore(Incident(body["device"], began, now.boot + left, tuple(body["ports"]), action))
+                self.restore(Incident(body["device"], began, now.boot + left_s, tuple(body["ports"]), action))
             else:
                 self._changed_incidents.add(body["device"])
 

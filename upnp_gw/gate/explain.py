@@ -63,73 +63,75 @@ def explain(policy: Policy, facts: Facts, request: MapRequest) -> Explanation:
     verdict = decide(policy, facts, request)
     try:
         names = names_of(policy, facts)
-        asked = RuleInput(policy, facts, request)
-        touched = possible_names(policy, facts, asked.target)
-        forbids = tuple(_forbid(rule, asked, touched) for rule in policy.forbids)
-        taken = normalized(
+        rule_input = RuleInput(policy, facts, request)
+        touched = possible_names(policy, facts, rule_input.target)
+        forbids = tuple(_forbid(rule, rule_input, touched) for rule in policy.forbids)
+        blocked = normalized(
             span
-            for rule, told in zip(policy.forbids, forbids, strict=True)
-            if told.effect is Effect.NARROWS
+            for rule, trace in zip(policy.forbids, forbids, strict=True)
+            if trace.effect is Effect.NARROWS
             for span in rule.ext_ports or ()
         )
-        grants = tuple(_grant(rule, asked, names, touched, taken, verdict) for rule in policy.grants)
+        grants = tuple(_grant(rule, rule_input, names, touched, blocked, verdict) for rule in policy.grants)
     except Exception:
         return Explanation(verdict, (), (), (), None)
     lease_s = None if verdict.clamps is None else lifetime_s(request, verdict.clamps)
     return Explanation(verdict, tuple(sorted(names)), forbids, grants, lease_s)
 
 
-def _forbid(rule: Forbid, asked: RuleInput, touched: frozenset[str]) -> RuleTrace:
+def _forbid(rule: Forbid, rule_input: RuleInput, touched: frozenset[str]) -> RuleTrace:
     """``touched``: every name that a forbid takes into account."""
     concerns = rule.devices is None or bool(rule.devices & touched)
     wrong = [] if concerns else [f"is for {_listed(rule.devices)}"]
-    wrong += [words for check in _FORBID for words in check(rule, asked)]
+    wrong += [words for check in _FORBID for words in check(rule, rule_input)]
     if wrong:
         return RuleTrace(rule.name, Effect.NONE, "; ".join(wrong), concerns)
-    if rule.ext_ports is not None and asked.exact is None:
+    if rule.ext_ports is not None and rule_input.exact is None:
         return RuleTrace(rule.name, Effect.NARROWS, f"takes away {ports_text(rule.ext_ports)}", concerns)
-    return RuleTrace(rule.name, Effect.DENIES, _matched(rule, asked), concerns)
+    return RuleTrace(rule.name, Effect.DENIES, _matched(rule, rule_input), concerns)
 
 
-def _matched(rule: Forbid, asked: RuleInput) -> str:
+def _matched(rule: Forbid, rule_input: RuleInput) -> str:
     """Which of its conditions say most."""
-    said = []
+    conditions = []
     if rule.devices is not None:
-        said.append(f"for {_listed(rule.devices)}")
+        conditions.append(f"for {_listed(rule.devices)}")
     if rule.zone is not None:
-        said.append(f"zone {rule.zone}")
+        conditions.append(f"zone {rule.zone}")
     if rule.int_ports is not None:
-        said.append(f"internal port {asked.int_port}")
+        conditions.append(f"internal port {rule_input.int_port}")
     if rule.ext_ports is not None:
-        said.append(f"external port {asked.exact}")
-    return ", ".join(said) or "everything"
+        conditions.append(f"external port {rule_input.exact}")
+    return ", ".join(conditions) or "everything"
 
 
 def _grant(
     rule: Grant,
-    asked: RuleInput,
+    rule_input: RuleInput,
     names: frozenset[str],
     touched: frozenset[str],
-    taken: PortRanges,
+    blocked: PortRanges,
     verdict: Verdict,
 ) -> RuleTrace:
     concerns = rule.devices is None or bool(rule.devices & names)
-    wrong = [] if concerns else [_not_for(rule, asked, touched)]
-    wrong += [words for check in _GRANT for words in check(rule, asked)]
-    if wrong:
-        return RuleTrace(rule.name, Effect.NONE, "; ".join(wrong), concerns)
-    if not subtract(match.permitted(rule, asked), taken):
+    mismatches = [] if concerns else [_not_for(rule, rule_input, touched)]
+    mismatches += [words for check in _GRANT for words in check(rule, rule_input)]
+    if mismatches:
+        return RuleTrace(rule.name, Effect.NONE, "; ".join(mismatches), concerns)
+    if not subtract(match.permitted(rule, rule_input), blocked):
         return RuleTrace(rule.name, Effect.NONE, "a forbid takes away its external ports", concerns)
-    if (hindrance := match.grant_refusal(rule, asked.facts, asked.request)) is not None:
-        return RuleTrace(rule.name, Effect.FULL, hindrance[1], concerns)
+    if (refusal := match.grant_refusal(rule, rule_input.facts, rule_input.request)) is not None:
+        return RuleTrace(rule.name, Effect.FULL, refusal[1], concerns)
     charged = verdict.rule == rule.name
-    return RuleTrace(rule.name, Effect.CHARGED if charged else Effect.COVERS, _room(rule, asked.facts), concerns)
+    return RuleTrace(
+        rule.name, Effect.CHARGED if charged else Effect.COVERS, _room(rule, rule_input.facts), concerns
+    )
 
 
-def _not_for(rule: Grant, asked: RuleInput, touched: frozenset[str]) -> str:
+def _not_for(rule: Grant, rule_input: RuleInput, touched: frozenset[str]) -> str:
     """A name that is known by one of its facts, and not by all of them, is worth to be told."""
-    near = touched & (rule.devices or frozenset())
-    doubt = f", and not every fact of {_listed(near)} agrees" if near and asked.own else ""
+    candidates = touched & (rule.devices or frozenset())
+    doubt = f", and not every fact of {_listed(candidates)} agrees" if candidates and rule_input.own else ""
     return f"is for {_listed(rule.devices)}{doubt}"
 
 
@@ -144,59 +146,63 @@ def _room(rule: Grant, facts: Facts) -> str:
 # -- the conditions, each in words where it does not hold
 
 
-def _ports(rule: Forbid | Grant, asked: RuleInput) -> Iterator[str]:
-    if rule.int_ports is not None and not contains(rule.int_ports, asked.int_port):
-        yield f"internal port {asked.int_port} is not in {ports_text(rule.int_ports)}"
+def _ports(rule: Forbid | Grant, rule_input: RuleInput) -> Iterator[str]:
+    if rule.int_ports is not None and not contains(rule.int_ports, rule_input.int_port):
+        yield f"internal port {rule_input.int_port} is not in {ports_text(rule.int_ports)}"
 
 
-def _kind(rule: Forbid | Grant, asked: RuleInput) -> Iterator[str]:
-    if asked.request.transport not in rule.transports:
+def _kind(rule: Forbid | Grant, rule_input: RuleInput) -> Iterator[str]:
+    if rule_input.request.transport not in rule.transports:
         yield f"is for {_listed(rule.transports)}"
-    if asked.family not in rule.families:
+    if rule_input.family not in rule.families:
         yield f"is for {_listed(rule.families)}"
 
 
-def _ended(rule: Forbid | Grant, asked: RuleInput) -> Iterator[str]:
-    if rule.until is not None and asked.facts.wall >= rule.until:
+def _ended(rule: Forbid | Grant, rule_input: RuleInput) -> Iterator[str]:
+    if rule.until is not None and rule_input.facts.wall >= rule.until:
         yield f"ended {datetime.fromtimestamp(rule.until, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _forbidden_zone(rule: Forbid, asked: RuleInput) -> Iterator[str]:
-    if rule.zone is not None and not asked.touches_zone(rule.zone):
+def _forbidden_zone(rule: Forbid, rule_input: RuleInput) -> Iterator[str]:
+    if rule.zone is not None and not rule_input.touches_zone(rule.zone):
         yield f"neither end is in zone {rule.zone}"
 
 
-def _forbidden_external(rule: Forbid, asked: RuleInput) -> Iterator[str]:
-    if rule.ext_ports is not None and asked.exact is not None and not contains(rule.ext_ports, asked.exact):
-        yield f"external port {asked.exact} is not in {ports_text(rule.ext_ports)}"
+def _forbidden_external(rule: Forbid, rule_input: RuleInput) -> Iterator[str]:
+    if (
+        rule.ext_ports is not None
+        and rule_input.exact is not None
+        and not contains(rule.ext_ports, rule_input.exact)
+    ):
+        yield f"external port {rule_input.exact} is not in {ports_text(rule.ext_ports)}"
 
 
-def _target(rule: Grant, asked: RuleInput) -> Iterator[str]:
-    if rule.targets and not any(asked.target in net for net in rule.targets):
-        yield f"{asked.target} is not in {_listed(rule.targets)}"
-    elif not rule.targets and not asked.own:
+def _target(rule: Grant, rule_input: RuleInput) -> Iterator[str]:
+    if rule.targets and not any(rule_input.target in net for net in rule.targets):
+        yield f"{rule_input.target} is not in {_listed(rule.targets)}"
+    elif not rule.targets and not rule_input.own:
         yield "lets a device map only to itself"
 
 
-def _granted_zone(rule: Grant, asked: RuleInput) -> Iterator[str]:
-    if rule.zone is not None and not asked.fits_zone(rule.zone):
+def _granted_zone(rule: Grant, rule_input: RuleInput) -> Iterator[str]:
+    if rule.zone is not None and not rule_input.fits_zone(rule.zone):
         yield f"is for zone {rule.zone}"
 
 
-def _remote(rule: Grant, asked: RuleInput) -> Iterator[str]:
+def _remote(rule: Grant, rule_input: RuleInput) -> Iterator[str]:
     ports = rule.remote_ports
-    if ports is not None and not match.names_remote_ports(asked.request, ports):
+    if ports is not None and not match.names_remote_ports(rule_input.request, ports):
         yield f"is for requests that name the remote host's ports, of {ports_text(ports)}"
-    elif not match.lets_connect(rule, asked):
+    elif not match.lets_connect(rule, rule_input):
         yield f"lets only {_listed(rule.remote)} connect"
 
 
-def _granted_external(rule: Grant, asked: RuleInput) -> Iterator[str]:
-    if match.permitted(rule, asked):
+def _granted_external(rule: Grant, rule_input: RuleInput) -> Iterator[str]:
+    if match.permitted(rule, rule_input):
         return
-    wanted = asked.int_port if asked.exact is None else asked.exact
+    port = rule_input.int_port if rule_input.exact is None else rule_input.exact
     allowed = "1024-65535" if rule.ext_ports is None else ports_text(rule.ext_ports)
-    yield f"external port {wanted} is not in {allowed}"
+    yield f"external port {port} is not in {allowed}"
 
 
 _FORBID: tuple[Callable[[Forbid, RuleInput], Iterator[str]], ...] = (
@@ -219,9 +225,9 @@ _GRANT: tuple[Callable[[Grant, RuleInput], Iterator[str]], ...] = (
 
 def ports_text(ranges: PortRanges, most: int = 6) -> str:
     """``22, 137-139``; beyond ``most`` ranges, how many more there are."""
-    told = [str(low) if low == high else f"{low}-{high}" for low, high in ranges[:most]]
-    more = len(ranges) - len(told)
-    return ", ".join(told) + (f" and {more} more" if more else "")
+    parts = [str(low) if low == high else f"{low}-{high}" for low, high in ranges[:most]]
+    more = len(ranges) - len(parts)
+    return ", ".join(parts) + (f" and {more} more" if more else "")
 
 
 def _listed(things: Iterable[object] | None, most: int = 6) -> str:

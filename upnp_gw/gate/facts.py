@@ -52,8 +52,8 @@ def names_of(policy: Policy, facts: Facts) -> frozenset[str]:
 
 def _known(policy: Policy, mac: str | None, address: IPAddress) -> tuple[Device, ...]:
     """Every device that has this MAC or this address among its facts."""
-    found = () if mac is None else policy.by_mac.get(mac, ())
-    return (*found, *policy.by_address.get(address, ())) if policy.by_address else found
+    devices = () if mac is None else policy.by_mac.get(mac, ())
+    return (*devices, *policy.by_address.get(address, ())) if policy.by_address else devices
 
 
 def _agrees(device: Device, facts: Facts) -> bool:
@@ -82,9 +82,9 @@ def _on_its_lan(device: Device, lan: str, main_lan: str) -> bool:
     return lan == main_lan or not device.macs
 
 
-def _same_name(told: str | None, wanted: str) -> bool:
+def _same_name(lease_name: str | None, policy_name: str) -> bool:
     """Host names are the same in either case (RFC 4343)."""
-    return told is not None and told.casefold() == wanted.casefold()
+    return lease_name is not None and lease_name.casefold() == policy_name.casefold()
 
 
 def possible_names(policy: Policy, facts: Facts, target: IPAddress) -> frozenset[str]:
@@ -92,11 +92,11 @@ def possible_names(policy: Policy, facts: Facts, target: IPAddress) -> frozenset
 
     On any LAN, unless the policy names the LANs of the device.
     """
-    found = [device.name for device in _known(policy, facts.mac, facts.address) if _may_be(device, facts.lan)]
+    names = [device.name for device in _known(policy, facts.mac, facts.address) if _may_be(device, facts.lan)]
     if facts.target_mac != facts.mac or target != facts.address:
         others = _known(policy, facts.target_mac, target)
-        found += [device.name for device in others if _may_be(device, facts.target_lan)]
-    return frozenset(found)
+        names += [device.name for device in others if _may_be(device, facts.target_lan)]
+    return frozenset(names)
 
 
 def _may_be(device: Device, lan: str) -> bool:
@@ -109,13 +109,15 @@ def may_be_moved(policy: Policy, facts: Facts, device: str) -> bool:
     On the main LAN it may. On another one only if the policy gives the same name to both: a guest with a copied MAC
     address must not end what a device at home holds.
     """
-    mac, there = mac_of(device), lan_of(device)
+    mac, old_lan = mac_of(device), lan_of(device)
     if mac is None or mac != facts.mac or device == facts.device:
         return False
     if facts.lan == facts.main_lan:
         return True
     names = names_of(policy, facts)
-    return any(one.name in names and _on_its_lan(one, there, facts.main_lan) for one in policy.by_mac.get(mac, ()))
+    return any(
+        named.name in names and _on_its_lan(named, old_lan, facts.main_lan) for named in policy.by_mac.get(mac, ())
+    )
 
 
 def ids_of(device: Device, lans: Sequence[str]) -> frozenset[str]:
@@ -128,26 +130,26 @@ def ids_of(device: Device, lans: Sequence[str]) -> frozenset[str]:
 
 def on_other_lans(policy: Policy, network: Network, neighbours: Neighbours) -> tuple[str, ...]:
     """A sentence for each device of the policy whose MAC address is seen only on LANs where it does not count."""
-    found = []
+    sentences = []
     for device in policy.devices.values() if len(network.lans) > 1 else ():
         seen = sorted({lan for mac in device.macs for lan in neighbours.interfaces_of(mac)})
         counts = sorted({lan_of(name) for name in ids_of(device, network.lan_names)})
         if seen and not {*seen} & {*counts}:
-            found.append(
+            sentences.append(
                 f"the policy's {device.name} counts on {' and '.join(counts) or 'no LAN'} alone, and its MAC"
                 f" address is seen on {' and '.join(seen)}; if it belongs there, add lan = [...] to it"
             )
-    return tuple(found)
+    return tuple(sentences)
 
 
 def name_of(policy: Policy, device: str, main_lan: str, address: IPAddress | None = None) -> str | None:
     """The name of a device for display, found by its MAC address, else by its address. It decides nothing."""
     mac, lan = mac_of(device), lan_of(device) or main_lan
-    known = [one for one in policy.by_mac.get(mac or "", ()) if _on_its_lan(one, lan, main_lan)]
-    if not known:
+    devices = [named for named in policy.by_mac.get(mac or "", ()) if _on_its_lan(named, lan, main_lan)]
+    if not devices:
         address = address or (_address(device) if mac is None else None)
-        known = [*policy.by_address.get(address, ())] if address is not None else []
-    return known[0].name if known else None
+        devices = [*policy.by_address.get(address, ())] if address is not None else []
+    return devices[0].name if devices else None
 
 
 def _address(text: str) -> IPAddress | None:
@@ -186,15 +188,15 @@ def gather(
     that device is away. ``standing``: nobody can reach anything after the request that they could not reach before.
     """
     source, target = request.source.address, request.internal.address
-    who = device_of(network, neighbours, source, request.source.interface)
-    other = who if target == source else device_of(network, neighbours, target)
+    requester = device_of(network, neighbours, source, request.source.interface)
+    internal_client = requester if target == source else device_of(network, neighbours, target)
     if holder is not None and (held_by := mac_of(holder)) is not None:
         # The gateway itself asks, for the holder. A neighbour with another MAC makes the target another's.
-        who = IdentifiedHost(holder, held_by, lan_of(holder) or _only_lan(network))
-        other = other if other.mac is not None or delegated else who
+        requester = IdentifiedHost(holder, held_by, lan_of(holder) or _only_lan(network))
+        internal_client = internal_client if internal_client.mac is not None or delegated else requester
     if request.via is Via.OPERATOR:
-        who = IdentifiedHost(OPERATOR, None, "")
-    device, mac, lan = who
+        requester = IdentifiedHost(OPERATOR, None, "")
+    device, mac, lan = requester
     dhcp_name, lease_agrees = leases.known(source, mac, neighbours, now.wall, lambda a: network.lan_of(a) == lan)
     today = local.date().toordinal()
     datagram = request.via.datagram
@@ -202,10 +204,10 @@ def gather(
         device=device,
         mac=mac,
         address=source,
-        target_device=other.device,
-        target_mac=other.mac,
+        target_device=internal_client.device,
+        target_mac=internal_client.mac,
         lan=lan,
-        target_lan=other.lan,
+        target_lan=internal_client.lan,
         main_lan=network.main_lan,
         network=network,
         gateway_ports=gateway_ports,
@@ -221,7 +223,7 @@ def gather(
         frozen=history.frozen(device, now),
         dhcp_name=dhcp_name,
         lease_agrees=lease_agrees,
-        quarantined=history.quarantined(device, now) or history.quarantined(other.device, now),
+        quarantined=history.quarantined(device, now) or history.quarantined(internal_client.device, now),
         restoring=restoring,
         renewing=renewing,
         standing=standing,

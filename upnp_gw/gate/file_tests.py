@@ -30,15 +30,15 @@ LAN = "lan"
 def build_case(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
     """One ``[[test]]`` block, read. Raises ConfigError."""
     table = to_table(raw, CaseTable, place.where, place.key)
-    spot, asked = place.at("from"), place.at("request")
-    sender = to_table(table.sender, CaseFrom, place.where, spot.key)
-    request = to_table(table.request, CaseRequest, place.where, asked.key)
+    from_place, request_place = place.at("from"), place.at("request")
+    sender = to_table(table.sender, CaseFrom, place.where, from_place.key)
+    request = to_table(table.request, CaseRequest, place.where, request_place.key)
     if sender.device is not None and sender.device not in rules.devices:
-        raise spot.at("device").wrong(sender.device, known_names("device", rules.devices), example=False)
+        raise from_place.at("device").wrong(sender.device, known_names("device", rules.devices), example=False)
     if (sender.device, sender.ip, sender.mac, sender.zone) == (None, None, None, None):
-        raise spot.empty(", so nobody asks; accepted: device, ip, mac or zone")
-    address = if_set(sender.ip, values.read_address, spot.at("ip"))
-    target = if_set(request.target, values.read_address, asked.at("for"))
+        raise from_place.empty(", so nobody asks; accepted: device, ip, mac or zone")
+    address = if_set(sender.ip, values.read_address, from_place.at("ip"))
+    target = if_set(request.target, values.read_address, request_place.at("for"))
     want = values.read_choice(table.want, Outcome, place.at("want"))
     if table.ttl is not None and want is not Outcome.ALLOW:
         raise place.at("ttl").fail('accepted only beside want = "allow"')
@@ -47,34 +47,35 @@ def build_case(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
         key=place.key,
         device=sender.device,
         address=address,
-        mac=if_set(sender.mac, values.read_mac, spot.at("mac")),
-        lan=if_set(sender.lan, values.read_lan, spot.at("lan")),
-        zone=rules.zone(sender.zone, spot.at("zone")),
-        via=values.read_choice(sender.via, Via, spot.at("via")),
-        transport=values.read_choice(request.proto, Transport, asked.at("proto")),
-        family=_family(request.family, target or address, asked.at("family")),
-        int_port=values.read_port(request.int_port, asked.at("int")),
-        ext_port=if_set(request.ext, values.read_port, asked.at("ext")),
+        mac=if_set(sender.mac, values.read_mac, from_place.at("mac")),
+        lan=if_set(sender.lan, values.read_lan, from_place.at("lan")),
+        zone=rules.zone(sender.zone, from_place.at("zone")),
+        via=values.read_choice(sender.via, Via, from_place.at("via")),
+        transport=values.read_choice(request.proto, Transport, request_place.at("proto")),
+        family=_family(request.family, target or address, request_place.at("family")),
+        int_port=values.read_port(request.int_port, request_place.at("int")),
+        ext_port=if_set(request.ext, values.read_port, request_place.at("ext")),
         target=target,
-        remote=if_set(request.remote, values.read_prefix, asked.at("remote")),
-        remote_port=if_set(request.remote_port, values.read_port, asked.at("remote_port")) or 0,
-        ttl_s=values.read_optional_duration_s(request.ttl or None, asked.at("ttl")),  # 0 over IGD: without end
+        remote=if_set(request.remote, values.read_prefix, request_place.at("remote")),
+        remote_port=if_set(request.remote_port, values.read_port, request_place.at("remote_port")) or 0,
+        # ttl = 0 over IGD: without end
+        ttl_s=values.read_optional_duration_s(request.ttl or None, request_place.at("ttl")),
         minute_of_day=NOON if table.at is None else values.read_minute_of_day(table.at, place.at("at")),
-        holds=values.read_number(sender.holds, 0, 65535, spot.at("holds")),
+        holds=values.read_number(sender.holds, 0, 65535, from_place.at("holds")),
         want=want,
         want_ttl_s=values.read_optional_duration_s(table.ttl, place.at("ttl")),
         want_rule=table.rule,
     )
 
 
-def _family(text: str | None, judged: IPAddress | None, place: KeyPath) -> Family:
+def _family(text: str | None, address: IPAddress | None, place: KeyPath) -> Family:
     """What is said, else what the address is, else IPv4."""
-    given = None if judged is None else Family(f"ip{judged.version}")
+    of_address = None if address is None else Family(f"ip{address.version}")
     if text is None:
-        return given or Family.IP4
+        return of_address or Family.IP4
     family = values.read_choice(text, Family, place)
-    if given not in (None, family):
-        raise place.wrong(text, f'"{given}", as the address is', example=False)
+    if of_address not in (None, family):
+        raise place.wrong(text, f'"{of_address}", as the address is', example=False)
     return family
 
 
@@ -116,15 +117,15 @@ def check_cases(policy: Policy, where: str) -> None:
 def case_results(policy: Policy, where: str) -> Iterator[CaseResult]:
     """Every test of the policy, run. Raises ConfigError as ``facts_and_request``."""
     for case in policy.cases:
-        verdict, got_ttl_s = case_verdict(policy, case, where)
-        wanted, got = [case.want.value], [verdict.outcome.value]
+        verdict, actual_ttl_s = case_verdict(policy, case, where)
+        expected, actual = [case.want.value], [verdict.outcome.value]
         if case.want_rule is not None:
-            wanted.append(f"rule {printable(case.want_rule)}")
-            got.append(f"rule {verdict.rule or 'none'}")
+            expected.append(f"rule {printable(case.want_rule)}")
+            actual.append(f"rule {verdict.rule or 'none'}")
         if case.want_ttl_s is not None:
-            wanted.append(f"ttl {duration_text(case.want_ttl_s)}")
-            got.append(f"ttl {'none' if got_ttl_s is None else duration_text(got_ttl_s)}")
-        yield CaseResult(case, ", ".join(wanted), ", ".join(got), verdict.reasons)
+            expected.append(f"ttl {duration_text(case.want_ttl_s)}")
+            actual.append(f"ttl {'none' if actual_ttl_s is None else duration_text(actual_ttl_s)}")
+        yield CaseResult(case, ", ".join(expected), ", ".join(actual), verdict.reasons)
 
 
 def case_verdict(policy: Policy, case: Case, where: str) -> tuple[Verdict, int | None]:

@@ -48,9 +48,9 @@ def violation(facts: Facts, request: MapRequest) -> Violation | None:
 
     Delegation and ports below 1024 are not judged here: they depend on the grants (``is_own``, ``is_privileged``).
     """
-    wrong = _malformed(request) or _target(facts.network, request.internal.address)
-    if wrong is not None:
-        return Refusal.NOT_AUTHORIZED, wrong
+    sentence = _malformed(request) or _target(facts.network, request.internal.address)
+    if sentence is not None:
+        return Refusal.NOT_AUTHORIZED, sentence
     if not facts.device:
         return Refusal.NOT_AUTHORIZED, "nobody can be told to have asked"
     exact = exact_external(request)
@@ -119,10 +119,10 @@ def _target(network: Network, address: IPAddress) -> str | None:
 def _place(network: Network, version: int, number: int) -> str | None:
     """A host of a LAN prefix, and of each that it is in: not the network and broadcast address of IPv4, not the
     subnet-router anycast address of IPv6 (RFC 4291 section 2.6.1)."""
-    found = False
+    on_lan = False
     for family, first, last, ends in network.lan_spans:
         if family == version and first <= number <= last:
-            found = True
+            on_lan = True
             if ends and (number == first or (number == last and version == 4)):
                 return "the internal client is a network or broadcast address"
-    return None if found else "the internal client is on no LAN of this gateway"
+    return None if on_lan else "the internal client is on no LAN of this gateway"

@@ -42,12 +42,12 @@ def _by_device(rules: tuple[Rule, ...], devices: list[Device]) -> dict[str, Devi
     for position, rule in enumerate(rules):
         for name in positions if rule.devices is None else rule.devices & positions.keys():
             positions[name].append(position)
-    made: dict[tuple[int, ...], DeviceRules[Rule]] = {}
-    for found in positions.values():
-        key = tuple(found)
-        if key not in made:
-            made[key] = _by_port(tuple(rules[position] for position in key))
-    return {name: made[tuple(found)] for name, found in positions.items()}
+    shared: dict[tuple[int, ...], DeviceRules[Rule]] = {}
+    for indices in positions.values():
+        key = tuple(indices)
+        if key not in shared:
+            shared[key] = _by_port(tuple(rules[position] for position in key))
+    return {name: shared[tuple(indices)] for name, indices in positions.items()}
 
 
 def _by_port(rules: tuple[Rule, ...]) -> DeviceRules[Rule]:

@@ -30,17 +30,17 @@ class Finding:
 
 def lint(policy: Policy, today: date) -> tuple[Finding, ...]:
     """Every finding, in a fixed order."""
-    found = [Finding(about, text) for check in _WHOLE for about, text in check(policy)]
+    findings = [Finding(about, text) for check in _WHOLE for about, text in check(policy)]
     for grant in policy.grants:
-        found += [Finding(f"grant {grant.name}", text) for check in _GRANT for text in check(policy, grant)]
+        findings += [Finding(f"grant {grant.name}", text) for check in _GRANT for text in check(policy, grant)]
         if grant.review_by is not None and grant.review_by < today:
-            found.append(Finding(f"grant {grant.name}", f"its review was due on {grant.review_by}"))
+            findings.append(Finding(f"grant {grant.name}", f"its review was due on {grant.review_by}"))
     rules: tuple[Forbid | Grant, ...] = (*policy.forbids, *policy.grants)
     for rule in rules:
         if rule.until is not None and (ended := datetime.fromtimestamp(rule.until, UTC).date()) < today:
             kind = "grant" if isinstance(rule, Grant) else "forbid"
-            found.append(Finding(f"{kind} {rule.name}", f"dead: it ended on {ended}"))
-    return tuple(found)
+            findings.append(Finding(f"{kind} {rule.name}", f"dead: it ended on {ended}"))
+    return tuple(findings)
 
 
 def _shared_macs(policy: Policy) -> Iterator[tuple[str, str]]:
@@ -80,7 +80,7 @@ def _nobody(policy: Policy, grant: Grant) -> Iterator[str]:
         yield "dead: it is for nobody"
 
 
-def _swallowed(policy: Policy, grant: Grant) -> Iterator[str]:
+def _overridden(policy: Policy, grant: Grant) -> Iterator[str]:
     for forbid in policy.forbids:
         if overrides(forbid, grant):
             yield f"dead: swallowed by forbid {forbid.name}"
@@ -155,7 +155,7 @@ _WHOLE: tuple[Callable[[Policy], Iterator[tuple[str, str]]], ...] = (
 )
 _GRANT: tuple[Callable[[Policy, Grant], Iterator[str]], ...] = (
     _nobody,
-    _swallowed,
+    _overridden,
     _no_port,
     _no_remote,
     _wide,

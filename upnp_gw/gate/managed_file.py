@@ -70,8 +70,8 @@ def toml_of(change: ManagedChange) -> str:
 
 def rules_of(raw: Plain, names: Collection[str]) -> ManagedChange:
     """The rules of these names, as a change that would write them again: for showing what goes."""
-    found = {kind: tuple(r for r in raw.get(kind, ()) if r.get("name") in names) for kind in KINDS}
-    return ManagedChange(NOTHING, found["forbid"], found["grant"])
+    rules = {kind: tuple(r for r in raw.get(kind, ()) if r.get("name") in names) for kind in KINDS}
+    return ManagedChange(NOTHING, rules["forbid"], rules["grant"])
 
 
 def ended(raw: Plain, wall: float) -> frozenset[str]:
@@ -118,15 +118,13 @@ def toml_time(wall: float) -> datetime:
     return datetime.fromtimestamp(int(wall), UTC)
 
 
-def free_name(wanted: str, taken: Collection[str]) -> str:
+def free_name(wish: str, used: Collection[str]) -> str:
     """A name that is not taken: cleaned, at most 40 characters, numbered where need be."""
-    clean = (
-        "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in wanted).strip("._-") or "rule"
-    )
-    for number in range(1, len(taken) + 2):
+    clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in wish).strip("._-") or "rule"
+    for number in range(1, len(used) + 2):
         suffix = f"-{number}" if number > 1 else ""
         name = clean[: LONGEST_NAME - len(suffix)].rstrip("._-") + suffix
-        if name not in taken:
+        if name not in used:
             return name
     raise AssertionError("one more name than are taken is free")
 

@@ -43,13 +43,13 @@ class RuleInput:
 
     def in_zone(self, name: str) -> tuple[bool, bool]:
         """(the requester is in this zone, the internal client is)"""
-        found = self._zones.get(name)
-        if found is None:
+        membership = self._zones.get(name)
+        if membership is None:
             zone = self.policy.zones[name]
-            there = zone.has(self.target)
-            here = there if self.target == self.facts.address else zone.has(self.facts.address)
-            found = self._zones[name] = (here, there)
-        return found
+            target_inside = zone.has(self.target)
+            source_inside = target_inside if self.target == self.facts.address else zone.has(self.facts.address)
+            membership = self._zones[name] = (source_inside, target_inside)
+        return membership
 
     def touches_zone(self, name: str) -> bool:
         """For a forbid: requester or internal client is in the zone. A host is in it, too, if its whole LAN is,
@@ -61,74 +61,74 @@ class RuleInput:
     def fits_zone(self, name: str) -> bool:
         """For a grant: the internal client is in the zone and, if the zone has prefixes of its kind of address, so
         is the requester's own address. In a delegation only the requester counts."""
-        here, there = self.in_zone(name)
+        source_inside, target_inside = self.in_zone(name)
         if not self.own:
-            return here
-        return there and (here or not self.policy.zones[name].speaks_of(self.facts.address))
+            return source_inside
+        return target_inside and (source_inside or not self.policy.zones[name].speaks_of(self.facts.address))
 
     def left_s(self, grant: Grant) -> float | None:
         """Seconds (> 0) until the grant or its hours end; None: neither will.
 
         Also until the local clock is set forward or back, since the hours may end at that moment or be longer.
         """
-        facts, left = self.facts, []
+        facts, ends = self.facts, []
         if grant.hours is not None:
             since, length = _since_and_length(grant.hours, facts.minute_of_day)
             if length < DAY_MIN:
-                left.append(max(0.0, (length - since) * 60 - facts.second_of_minute))
-                left += [] if facts.clock_change_s is None else [facts.clock_change_s]
+                ends.append(max(0.0, (length - since) * 60 - facts.second_of_minute))
+                ends += [] if facts.clock_change_s is None else [facts.clock_change_s]
         if grant.until is not None:
-            left.append(grant.until - facts.wall)
-        return min(left, default=None)
+            ends.append(grant.until - facts.wall)
+        return min(ends, default=None)
 
 
-def forbids(rule: Forbid, asked: RuleInput) -> bool:
+def forbids(rule: Forbid, rule_input: RuleInput) -> bool:
     """All of its conditions hold. Name and internal port were looked up before; a zone counts at either end."""
     return (
-        asked.family in rule.families
-        and asked.request.transport in rule.transports
-        and _in_force(rule, asked)
-        and (rule.ext_ports is None or asked.exact is None or contains(rule.ext_ports, asked.exact))
-        and (rule.zone is None or asked.touches_zone(rule.zone))
+        rule_input.family in rule.families
+        and rule_input.request.transport in rule.transports
+        and _in_force(rule, rule_input)
+        and (rule.ext_ports is None or rule_input.exact is None or contains(rule.ext_ports, rule_input.exact))
+        and (rule.zone is None or rule_input.touches_zone(rule.zone))
     )
 
 
-def covers(rule: Grant, asked: RuleInput) -> bool:
+def covers(rule: Grant, rule_input: RuleInput) -> bool:
     """Its conditions hold, but for external port and room. Name and internal port were looked up before."""
     return (
-        asked.request.transport in rule.transports
-        and asked.family in rule.families
-        and _in_force(rule, asked)
-        and _leads_to(rule, asked)
-        and (rule.zone is None or asked.fits_zone(rule.zone))
-        and lets_connect(rule, asked)
+        rule_input.request.transport in rule.transports
+        and rule_input.family in rule.families
+        and _in_force(rule, rule_input)
+        and _leads_to(rule, rule_input)
+        and (rule.zone is None or rule_input.fits_zone(rule.zone))
+        and lets_connect(rule, rule_input)
     )
 
 
-def _in_force(rule: Forbid | Grant, asked: RuleInput) -> bool:
-    return rule.until is None or asked.facts.wall < rule.until
+def _in_force(rule: Forbid | Grant, rule_input: RuleInput) -> bool:
+    return rule.until is None or rule_input.facts.wall < rule.until
 
 
-def _leads_to(rule: Grant, asked: RuleInput) -> bool:
+def _leads_to(rule: Grant, rule_input: RuleInput) -> bool:
     """A grant with ``for`` covers those internal clients and no others; one without, the requester alone."""
     if not rule.targets:
-        return asked.own
-    target = asked.target
+        return rule_input.own
+    target = rule_input.target
     return any(target in net for net in rule.targets)
 
 
-def lets_connect(rule: Grant, asked: RuleInput) -> bool:
+def lets_connect(rule: Grant, rule_input: RuleInput) -> bool:
     """The remote host asked for, or some of those that PCP FILTERs ask for, are inside the grant's, and come from
     ports that it allows. None of the right family means nobody, not anybody."""
-    if rule.remote_ports is not None and not names_remote_ports(asked.request, rule.remote_ports):
+    if rule.remote_ports is not None and not names_remote_ports(rule_input.request, rule.remote_ports):
         return False
     if not rule.remote:
         return True
-    mine, remote = remotes(rule, asked), asked.request.remote
+    networks, remote = remotes(rule, rule_input), rule_input.request.remote
     if remote is not None:
-        return any(inside(remote, net) for net in mine)
-    filters = asked.request.filters
-    return any(peers.within(mine) for peers in filters) if mine and filters else bool(mine)
+        return any(inside(remote, net) for net in networks)
+    filters = rule_input.request.filters
+    return any(peers.within(networks) for peers in filters) if networks and filters else bool(networks)
 
 
 def names_remote_ports(request: MapRequest, ports: PortRanges) -> bool:
@@ -137,16 +137,16 @@ def names_remote_ports(request: MapRequest, ports: PortRanges) -> bool:
     return bool(named) and all(contains(ports, port) for port in named)
 
 
-def remotes(rule: Grant, asked: RuleInput) -> tuple[IPNetwork, ...]:
+def remotes(rule: Grant, rule_input: RuleInput) -> tuple[IPNetwork, ...]:
     """The remote hosts that may connect under this grant, of the internal client's address family."""
-    return tuple([net for net in rule.remote if net.version == asked.target.version]) if rule.remote else ()
+    return tuple([net for net in rule.remote if net.version == rule_input.target.version]) if rule.remote else ()
 
 
-def permitted(rule: Grant, asked: RuleInput) -> PortRanges:
+def permitted(rule: Grant, rule_input: RuleInput) -> PortRanges:
     """The external ports that the grant leaves: an exact request's own or none, else those to choose from."""
-    port = asked.int_port
-    if asked.exact is not None:
-        return ((asked.exact, asked.exact),) if _may_use(rule, asked.exact, port) else ()
+    port = rule_input.int_port
+    if rule_input.exact is not None:
+        return ((rule_input.exact, rule_input.exact),) if _may_use(rule, rule_input.exact, port) else ()
     if rule.external is External.SAME:
         return ((port, port),) if _may_use(rule, port, port) else ()
     if rule.ext_ports is not None:
@@ -166,8 +166,8 @@ GrantRefusal = tuple[Refusal, str]
 def grant_refusal(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefusal | None:
     """Why a grant that covers a request has no room for it now; None where it has."""
     for check in _OBSTACLES:
-        if (found := check(rule, facts, request)) is not None:
-            return found
+        if (refusal := check(rule, facts, request)) is not None:
+            return refusal
     return None
 
 

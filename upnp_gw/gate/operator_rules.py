@@ -58,38 +58,38 @@ class OperatorRules:
         """The device with this name, MAC address (with ``@LAN`` where there are several LANs) or address; a
         sentence for the operator where there is none."""
         if (known := self.policy.devices.get(text)) is not None:
-            found = ids_of(known, network.lan_names)
+            devices = ids_of(known, network.lan_names)
             if not known.macs:
-                found = frozenset(device_of(network, neighbours, a).device for a in known.addresses)
-            return CommandTarget(tuple(sorted(found)), text, text)
-        mac, at, lan = text.partition("@")
+                devices = frozenset(device_of(network, neighbours, a).device for a in known.addresses)
+            return CommandTarget(tuple(sorted(devices)), text, text)
+        mac, separator, lan = text.partition("@")
         mac = mac.lower().replace("-", ":")
         if is_mac(mac):
-            return self._by_mac(mac, lan, bool(at), neighbours, network)
+            return self._by_mac(mac, lan, bool(separator), neighbours, network)
         try:
             address = ip_address(text)
         except ValueError:
             return f"{text[:64]!r} is neither the name of a device, nor a MAC address, nor an IP address"
         if network.is_gateway(address) or not network.on_lan(address):
             return f"{address} is not a host on a LAN of this gateway"
-        seen = device_of(network, neighbours, address)
-        if seen.mac is not None:
-            return self._unnamed(seen.device)
+        host = device_of(network, neighbours, address)
+        if host.mac is not None:
+            return self._unnamed(host.device)
         if any(network.on_link(address, link.name) for link in network.lans) and not _routed(network, address):
             return f"no host is known at {address} now; name the device by its MAC address"
         return self._unnamed(str(address))
 
     def _by_mac(
-        self, mac: str, lan: str, named: bool, neighbours: Neighbours, network: Network
+        self, mac: str, lan: str, lan_named: bool, neighbours: Neighbours, network: Network
     ) -> CommandTarget | str:
         """The device of a MAC address. Without a LAN it is on the first one, unless another LAN has it, too."""
         lans = network.lan_names
-        if named and lan not in lans:
+        if lan_named and lan not in lans:
             return f"{lan[:15]!r} is not a LAN of this gateway; it serves {', '.join(lans)}"
         elsewhere = {*neighbours.interfaces_of(mac)} - {network.main_lan}
-        if not named and elsewhere:
-            said = " or ".join(network.device_id(mac, name) for name in lans if name in elsewhere | {lans[0]})
-            return f"{mac} is seen on {', '.join(sorted(elsewhere))}; say which device is meant: {said}"
+        if not lan_named and elsewhere:
+            devices = " or ".join(network.device_id(mac, name) for name in lans if name in elsewhere | {lans[0]})
+            return f"{mac} is seen on {', '.join(sorted(elsewhere))}; say which device is meant: {devices}"
         return self._unnamed(network.device_id(mac, lan or network.main_lan))
 
     def name_of(self, device: str) -> str | None:
@@ -194,22 +194,22 @@ class OperatorRules:
         return {} if target is None else {"for": [f"{target}/{target.max_prefixlen}"]}
 
     def _external(self, terms: ApprovalTerms, waiting: Grant | None) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        keys: dict[str, Any] = {}
         if terms.external_ports:
-            found["ext_ports"] = port_values(terms.external_ports)
+            keys["ext_ports"] = port_values(terms.external_ports)
         if waiting is not None and waiting.external is not External.SAME_OR_ANY:
-            found["ext"] = waiting.external.value
-        return found
+            keys["ext"] = waiting.external.value
+        return keys
 
     def _connecting(self, topic: QuestionSubject, waiting: Grant | None) -> dict[str, Any]:
-        who = remote_access(topic, waiting)
-        assert who is not None, "such a request becomes no question"
-        found: dict[str, Any] = {}
-        if who.remote:
-            found["remote"] = [str(net) for net in who.remote]
-        if who.ports:
-            found["remote_ports"] = list(who.ports)
-        return found
+        access = remote_access(topic, waiting)
+        assert access is not None, "such a request becomes no question"
+        keys: dict[str, Any] = {}
+        if access.remote:
+            keys["remote"] = [str(net) for net in access.remote]
+        if access.ports:
+            keys["remote_ports"] = list(access.ports)
+        return keys
 
     def _lasting(self, terms: ApprovalTerms, waiting: Grant | None) -> dict[str, Any]:
         """The lease limits under a yes: for every protocol at most the lease that was asked for."""
@@ -257,8 +257,8 @@ class OperatorRules:
     def _names(self) -> set[str]:
         return {forbid.name for forbid in self.policy.forbids} | {grant.name for grant in self.policy.grants}
 
-    def _rule_name(self, wanted: str) -> str:
-        return free_name(wanted, self._names())
+    def _rule_name(self, wish: str) -> str:
+        return free_name(wish, self._names())
 
     def _end(self, for_s: int | None) -> dict[str, Any]:
         return {} if for_s is None else {"until": toml_time(self.wall + for_s)}
@@ -271,12 +271,12 @@ class OperatorRules:
 
 def _obligations(grant: Grant) -> dict[str, Any]:
     """The further conditions of a grant (zone, hours), as keys of the policy file."""
-    found: dict[str, Any] = {}
+    keys: dict[str, Any] = {}
     if grant.zone is not None:
-        found["zone"] = grant.zone
+        keys["zone"] = grant.zone
     if grant.hours is not None:
-        found["hours"] = "-".join(f"{minute // 60:02}:{minute % 60:02}" for minute in grant.hours)
-    return found
+        keys["hours"] = "-".join(f"{minute // 60:02}:{minute % 60:02}" for minute in grant.hours)
+    return keys
 
 
 def _routed(network: Network, address: IPAddress) -> bool:

@@ -151,19 +151,19 @@ def to_table(raw: object, table: type[T], where: str, key: str) -> T:
     try:
         return msgspec.convert(raw, table)
     except msgspec.ValidationError as error:
-        raise _named(str(error), raw, table, where, key) from None
+        raise _config_error(str(error), raw, table, where, key) from None
 
 
-def _named(text: str, raw: object, table: type[TomlTable], where: str, key: str) -> ConfigError:
-    told = _PLACE.match(text)
-    problem, path = (told["problem"], told["path"] or "") if told else (text, "")
+def _config_error(text: str, raw: object, table: type[TomlTable], where: str, key: str) -> ConfigError:
+    match = _PLACE.match(text)
+    problem, path = (match["problem"], match["path"] or "") if match else (text, "")
     place = f"{key}{path.removeprefix('.members')}".removeprefix(".")
     if unknown := _UNKNOWN.match(problem):
         accepted = ", ".join(field.encode_name for field in msgspec.structs.fields(table))
         return ConfigError(where, join_keys(place, printable(unknown[1])), f"unknown key; accepted: {accepted}")
     if missing := _MISSING.match(problem):
-        wanted = join_keys(place, missing[1])
-        return ConfigError(where, wanted, f"missing; write {accepted_value(wanted)[1]}")
+        missing_key = join_keys(place, missing[1])
+        return ConfigError(where, missing_key, f"missing; write {accepted_value(missing_key)[1]}")
     taken, line = accepted_value(place)
     return ConfigError(
         where, place, f"got {describe(_at(raw, path))}; accepted: {taken or 'a table'}{format_example(line)}"

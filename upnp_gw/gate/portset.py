@@ -28,22 +28,22 @@ def contains(ranges: PortRanges, port: int) -> bool:
     return False
 
 
-def subtract(ranges: PortRanges, taken: PortRanges) -> PortRanges:
+def subtract(ranges: PortRanges, others: PortRanges) -> PortRanges:
     """The ports of ``ranges`` that are not in ``taken``."""
-    left: list[tuple[int, int]] = []
+    rest: list[tuple[int, int]] = []
     for low, high in ranges:
         start = low
-        for first, last in taken:
+        for first, last in others:
             if last < start:
                 continue
             if first > high:
                 break
             if first > start:
-                left.append((start, first - 1))
+                rest.append((start, first - 1))
             start = last + 1
         if start <= high:
-            left.append((start, high))
-    return tuple(left)
+            rest.append((start, high))
+    return tuple(rest)
 
 
 def intersection(ranges: PortRanges, others: PortRanges) -> PortRanges:

@@ -42,23 +42,23 @@ class Question:
     def again(self, other: "Question", number: int) -> "Question":
         """This question after the device asked ``other`` of the same topic. ``number``: its new number if the terms
         change."""
-        asked = replace(self, decision=other.decision, last_asked=other.last_asked, times=self.times + 1)
+        question = replace(self, decision=other.decision, last_asked=other.last_asked, times=self.times + 1)
         terms = other.terms
         if self.basis == other.basis and self.proved <= other.proved:
             terms = self.terms.joined(other.terms) if self.proved == other.proved else other.terms
         elif self.basis == other.basis:
-            return asked  # what a datagram claims changes nothing of what TCP proved
+            return question  # what a datagram claims changes nothing of what TCP proved
         if not terms.cover(other.terms):
-            return asked  # too much for one question
-        asked = replace(asked, request=other.request, terms=terms, basis=other.basis)
-        if (terms, asked.basis) == (self.terms, self.basis):
-            return asked
-        return replace(asked, number=number, earlier=(self.number, *self.earlier)[:EARLIER])
+            return question  # too much for one question
+        question = replace(question, request=other.request, terms=terms, basis=other.basis)
+        if (terms, question.basis) == (self.terms, self.basis):
+            return question
+        return replace(question, number=number, earlier=(self.number, *self.earlier)[:EARLIER])
 
 
 def question_body(question: Question) -> dict[str, Any]:
     """The plain values of a question."""
-    topic, asked = question.topic, question.request
+    topic, request = question.topic, question.request
     return {
         "number": question.number,
         "device": topic.device,
@@ -73,25 +73,25 @@ def question_body(question: Question) -> dict[str, Any]:
         "last_asked": question.last_asked,
         "times": question.times,
         "earlier": list(question.earlier),
-        "via": asked.via.value,
-        "source": str(asked.source.address),
-        "interface": asked.source.interface,
-        "transport": asked.transport.value,
-        "address": str(asked.internal.address),
-        "port": asked.internal.port,
-        "external_port": asked.external_port,
-        "choice": asked.choice.value,
-        "lifetime_s": asked.lifetime_s,
-        "remote": _text(asked.remote),
-        "remote_port": asked.remote_port,
-        "external_address": _text(asked.external_address),
-        "enabled": asked.enabled,
-        "description": asked.description,
-        "nonce": asked.nonce.hex() if asked.nonce is not None else None,
-        "keep_description": asked.keep_description,
-        "standing_only": asked.standing_only,
-        "clear_filters": asked.clear_filters,
-        "filters": [[str(peers.network), peers.port] for peers in asked.filters],
+        "via": request.via.value,
+        "source": str(request.source.address),
+        "interface": request.source.interface,
+        "transport": request.transport.value,
+        "address": str(request.internal.address),
+        "port": request.internal.port,
+        "external_port": request.external_port,
+        "choice": request.choice.value,
+        "lifetime_s": request.lifetime_s,
+        "remote": _text(request.remote),
+        "remote_port": request.remote_port,
+        "external_address": _text(request.external_address),
+        "enabled": request.enabled,
+        "description": request.description,
+        "nonce": request.nonce.hex() if request.nonce is not None else None,
+        "keep_description": request.keep_description,
+        "standing_only": request.standing_only,
+        "clear_filters": request.clear_filters,
+        "filters": [[str(peers.network), peers.port] for peers in request.filters],
     }
 
 

@@ -67,24 +67,24 @@ class PolicyRules:
 
     def who(self, texts: Names, place: KeyPath, known_only: bool) -> frozenset[str] | None:
         """Device names, groups resolved; None for ``*``. An unknown device stays in: it matches nobody."""
-        wanted = values.as_list(texts)
-        if not wanted:
+        names = values.as_list(texts)
+        if not names:
             raise place.empty('; accepted: a device, "@group", a list of these, or "*" for any device')
-        if ANYONE in wanted:
+        if ANYONE in names:
             return None
-        found: set[str] = set()
-        for index, text in enumerate(wanted):
-            spot = place if isinstance(texts, str) else place.at(index)
+        devices: set[str] = set()
+        for index, text in enumerate(names):
+            entry_place = place if isinstance(texts, str) else place.at(index)
             if text.startswith("@"):
                 if text[1:] not in self.groups:
-                    raise spot.wrong(text, known_names("group", self.groups), example=False)
-                found |= self.groups[text[1:]]
+                    raise entry_place.wrong(text, known_names("group", self.groups), example=False)
+                devices |= self.groups[text[1:]]
             else:
-                values.read_name(text, spot)
+                values.read_name(text, entry_place)
                 if known_only and text not in self.devices:
-                    raise spot.wrong(text, known_names("device", self.devices), example=False)
-                found.add(text)
-        return frozenset(found)
+                    raise entry_place.wrong(text, known_names("device", self.devices), example=False)
+                devices.add(text)
+        return frozenset(devices)
 
     def matching(
         self, family: Names | None, proto: Names | None, place: KeyPath
@@ -116,9 +116,9 @@ class PolicyRules:
         targets = _prefixes(table.targets, place.at("for"), "the requester alone")
         remote = _prefixes(table.remote, place.at("remote"), "anyone")
         if table.family is None:
-            families = _spoken_of(targets) & _spoken_of(remote) or families
+            families = _families_of(targets) & _families_of(remote) or families
         external, ext_ports = _external(table.ext, table.ext_ports, place)
-        usual = Grant("", None)
+        defaults = Grant("", None)
         written = place.where == self.where
         devices = None if table.who is None else self.who(table.who, place.at("who"), known_only=written)
         return Grant(
@@ -128,7 +128,7 @@ class PolicyRules:
             targets=targets,
             families=families,
             transports=transports,
-            int_ports=if_set(table.int_ports, values.read_ports, place.at("int_ports")) or usual.int_ports,
+            int_ports=if_set(table.int_ports, values.read_ports, place.at("int_ports")) or defaults.int_ports,
             ext_ports=ext_ports,
             external=external,
             max_mappings=if_set(table.max_mappings, _count, place.at("max_mappings")),
@@ -162,7 +162,7 @@ def _prefixes(texts: list[str] | None, place: KeyPath, without: str) -> tuple[IP
     return tuple(values.read_prefix(text, place.at(i)) for i, text in enumerate(texts or ()))
 
 
-def _spoken_of(prefixes: tuple[IPNetwork, ...]) -> frozenset[Family]:
+def _families_of(prefixes: tuple[IPNetwork, ...]) -> frozenset[Family]:
     """The address families of the prefixes; both where there are none."""
     return frozenset(Family(f"ip{net.version}") for net in prefixes) or BOTH_FAMILIES
 

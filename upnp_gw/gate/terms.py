@@ -80,13 +80,13 @@ def terms_of(
 ) -> ApprovalTerms:
     """``waiting``: the grant that needs the approval. ``can_have``: whether this external port would be had; where
     the gateway may choose another, a port that is taken is no answer to anybody."""
-    longest = policy.limits.max_hold_s
-    lease_s = min(request.lifetime_s or longest, longest)
+    max_hold_s = policy.limits.max_hold_s
+    lease_s = min(request.lifetime_s or max_hold_s, max_hold_s)
     if request.internal.address.version == 6:
         return ApprovalTerms((), lease_s)
-    asked, suggested = RuleInput(policy, facts, request), request.external_port
-    ports = permitted(waiting or NO_GRANT, asked)
-    if asked.exact is None and suggested and contains(ports, suggested) and can_have(suggested):
+    rule_input, suggested = RuleInput(policy, facts, request), request.external_port
+    ports = permitted(waiting or NO_GRANT, rule_input)
+    if rule_input.exact is None and suggested and contains(ports, suggested) and can_have(suggested):
         ports = ((suggested, suggested),)
     return ApprovalTerms(ports[:MOST_EXTERNAL], lease_s)
 
@@ -114,7 +114,7 @@ def remote_access(topic: QuestionSubject, waiting: Grant | None) -> RemoteAccess
         return RemoteAccess(_unless_everywhere(networks), ports)
     version = 6 if topic.family is Family.IP6 else 4
     granted = [net for net in waiting.remote if net.version == version]
-    allowed = set(_smaller(networks, granted)) if networks else set(granted)
+    allowed = set(_overlaps(networks, granted)) if networks else set(granted)
     return RemoteAccess(tuple(sorted(allowed, key=_order)), ports) if allowed else None
 
 
@@ -126,11 +126,11 @@ def _ports_of_each(remotes: Sequence[RemotePeers], hosts: int) -> tuple[int, ...
     return tuple(port for port in ports if port)
 
 
-def _smaller(networks: Iterable[IPNetwork], granted: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
+def _overlaps(networks: Iterable[IPNetwork], granted: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
     """The intersection of two lists of prefixes, which are inside each other or apart."""
-    for one in networks:
-        for other in granted:
-            low, high = sorted((one, other), key=lambda net: net.prefixlen)
+    for network in networks:
+        for grant_network in granted:
+            low, high = sorted((network, grant_network), key=lambda net: net.prefixlen)
             if high.network_address in low:
                 yield high
 
@@ -145,9 +145,9 @@ def _order(network: IPNetwork) -> tuple[int, int, int]:
 
 def _remotes(request: MapRequest) -> tuple[RemotePeers, ...]:
     """The remote hosts that the request names; empty: anyone."""
-    found: set[RemotePeers] = set(request.filters)
+    peers_set: set[RemotePeers] = set(request.filters)
     if request.remote is not None or request.remote_port:
-        found = {RemotePeers(request.remote or ANYWHERE6, request.remote_port)}
-    if any(peers.network.prefixlen == 0 and not peers.port for peers in found):
+        peers_set = {RemotePeers(request.remote or ANYWHERE6, request.remote_port)}
+    if any(peers.network.prefixlen == 0 and not peers.port for peers in peers_set):
         return ()
-    return tuple(sorted(found, key=lambda peers: (_order(peers.network), peers.port)))
+    return tuple(sorted(peers_set, key=lambda peers: (_order(peers.network), peers.port)))

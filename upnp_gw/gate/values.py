@@ -72,8 +72,8 @@ def if_set(value: V | None, read: Callable[[V, KeyPath], T], place: KeyPath) -> 
 def read_duration_s(value: str | int, place: KeyPath) -> int:
     """``4h``, or 14400 -> seconds, 1 s to 366 days."""
     if isinstance(value, str):
-        found = _DURATION.fullmatch(value)
-        seconds = int(found[1]) * UNITS[found[2]] if found else 0
+        match = _DURATION.fullmatch(value)
+        seconds = int(match[1]) * UNITS[match[2]] if match else 0
     else:
         seconds = value
     if not 1 <= seconds <= LONGEST_S:
@@ -102,9 +102,9 @@ def read_ports(values: Sequence[int | str], place: KeyPath) -> PortRanges:
 
 
 def _port_range(value: int | str, place: KeyPath) -> tuple[int, int]:
-    found = _PORTS.fullmatch(str(value))
-    low = int(found[1]) if found else 0
-    high = int(found[2]) if found and found[2] else low
+    match = _PORTS.fullmatch(str(value))
+    low = int(match[1]) if match else 0
+    high = int(match[2]) if match and match[2] else low
     if not 1 <= low <= high <= 65535:
         raise place.wrong(value, "ports 1 to 65535, and ranges in quotes")
     return low, high
@@ -124,18 +124,18 @@ def read_number(value: int, low: int, high: int, place: KeyPath) -> int:
 
 def read_hours(text: str, place: KeyPath) -> tuple[int, int]:
     """``06:00-23:00`` -> minutes of the day. From later than until: across midnight. 24:00 only as an end."""
-    found = _HOURS.fullmatch(text)
-    if not found:
+    match = _HOURS.fullmatch(text)
+    if not match:
         raise place.wrong(text)
-    start, end = _minute(found[1], found[2]), _minute(found[3], found[4])
+    start, end = _minute(match[1], match[2]), _minute(match[3], match[4])
     if start is None or end is None or start == 1440 or start == end:
         raise place.wrong(text)
     return start, end
 
 
 def read_minute_of_day(text: str, place: KeyPath) -> int:
-    found = _CLOCK.fullmatch(text)
-    minute = _minute(found[1], found[2]) if found else None
+    match = _CLOCK.fullmatch(text)
+    minute = _minute(match[1], match[2]) if match else None
     if minute is None or minute == 1440:
         raise place.wrong(text)
     return minute
@@ -203,8 +203,8 @@ def read_name(text: str, place: KeyPath) -> str:
     return text
 
 
-def read_choice(text: str, kind: type[E], place: KeyPath, *left_out: E) -> E:
-    choices = {member.value: member for member in kind if member not in left_out}
+def read_choice(text: str, kind: type[E], place: KeyPath, *excluded: E) -> E:
+    choices = {member.value: member for member in kind if member not in excluded}
     if text not in choices:
         raise place.wrong(text, quoted_choices(choices), example=False)
     return choices[text]

@@ -123,19 +123,19 @@ def parse_leases(data: bytes) -> LeaseFile:
         return LeaseFile(
             (), "no lease file of dnsmasq, Kea, ISC dhcpd or systemd-networkd" if text.strip() else None
         )
-    found: dict[IPAddress, Lease] = {}
+    leases: dict[IPAddress, Lease] = {}
     problem: str | None = None
     for item in _READERS[kind](text):
         if isinstance(item, BadLease):
             problem = problem or f"{kind}: {item}"
         elif isinstance(item, Lease):
-            found[item.address] = item  # the files are logs: the last entry of an address is the one in force
+            leases[item.address] = item  # the files are logs: the last entry of an address is the one in force
         else:
-            found.pop(item, None)
-        if len(found) > MOST_LEASES:
+            leases.pop(item, None)
+        if len(leases) > MOST_LEASES:
             problem = f"{kind}: more than {MOST_LEASES} leases"
             break
-    return LeaseFile(tuple(found.values()), problem)
+    return LeaseFile(tuple(leases.values()), problem)
 
 
 def lease_file_kind(text: str) -> LeaseFileKind | None:
@@ -252,8 +252,8 @@ def _isc_lease(address: str, statements: Iterator[list[str]]) -> Item:
                 expires = float(_seconds(seconds))
             case ["ends", _, day, time]:
                 expires = datetime.strptime(f"{day} {time}", _DATE).replace(tzinfo=UTC).timestamp()
-    found = IPv4Address(address)
-    return Lease(found, mac, name, expires) if active else found
+    ip = IPv4Address(address)
+    return Lease(ip, mac, name, expires) if active else ip
 
 
 def _networkd(text: str) -> Iterator[Item]:

@@ -128,11 +128,11 @@ class Network:
         Link-local prefixes are on every link, and the WAN link's prefixes are outside, except our own address.
         """
         nets = (*(net for link in self.lans for net in link.networks), *self.routed)
-        left = collapsed(net for net in nets if not net.is_link_local)
+        rest = collapsed(net for net in nets if not net.is_link_local)
         for outside in self.wan.networks:
-            left = tuple(part for net in left for part in exclude(net, outside))
+            rest = tuple(part for net in rest for part in exclude(net, outside))
         own = (ip_network(ip) for ip in (*self.wan.ips, *self.external) if not ip.is_link_local)
-        return collapsed((*left, *own))
+        return collapsed((*rest, *own))
 
     def lan(self, interface: str) -> Link | None:
         return next((link for link in self.lans if link.name == interface), None)

@@ -13,19 +13,19 @@ def inside(inner: IPNetwork, outer: IPNetwork) -> bool:
     return isinstance(inner, IPv6Network) and isinstance(outer, IPv6Network) and inner.subnet_of(outer)
 
 
-def overlap(one: IPNetwork, other: IPNetwork) -> bool:
+def overlap(first: IPNetwork, second: IPNetwork) -> bool:
     """Whether they have an address in common: then one is inside the other."""
-    return inside(one, other) or inside(other, one)
+    return inside(first, second) or inside(second, first)
 
 
-def exclude(net: IPNetwork, taken: IPNetwork) -> tuple[IPNetwork, ...]:
+def exclude(net: IPNetwork, part: IPNetwork) -> tuple[IPNetwork, ...]:
     """The rest of ``net``, as few prefixes as it takes, in order."""
-    if inside(net, taken):
+    if inside(net, part):
         return ()
-    if isinstance(net, IPv4Network) and isinstance(taken, IPv4Network) and inside(taken, net):
-        return tuple(sorted(net.address_exclude(taken)))
-    if isinstance(net, IPv6Network) and isinstance(taken, IPv6Network) and inside(taken, net):
-        return tuple(sorted(net.address_exclude(taken)))
+    if isinstance(net, IPv4Network) and isinstance(part, IPv4Network) and inside(part, net):
+        return tuple(sorted(net.address_exclude(part)))
+    if isinstance(net, IPv6Network) and isinstance(part, IPv6Network) and inside(part, net):
+        return tuple(sorted(net.address_exclude(part)))
     return (net,)
 
 

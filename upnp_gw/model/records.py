@@ -119,10 +119,10 @@ class RecordFilter:
             "number < ?": self.before,
             "id = ?": self.id,
         }
-        wanted = [(test, [value]) for test, value in tests.items() if value is not None]
+        conditions = [(test, [value]) for test, value in tests.items() if value is not None]
         if self.devices:
-            wanted.append((f"device IN ({','.join('?' * len(self.devices))})", [*self.devices]))
+            conditions.append((f"device IN ({','.join('?' * len(self.devices))})", [*self.devices]))
         if self.changes:
-            wanted.append(("json_extract(body, '$.unchanged') IS NOT 1", []))
-        where = " AND ".join(test for test, _ in wanted)
-        return (f"WHERE {where}" if where else ""), [value for _, values in wanted for value in values]
+            conditions.append(("json_extract(body, '$.unchanged') IS NOT 1", []))
+        where = " AND ".join(test for test, _ in conditions)
+        return (f"WHERE {where}" if where else ""), [value for _, values in conditions for value in values]

@@ -57,13 +57,13 @@ class Port5351:
     def announcements(self, version: int, external: IPv4Address | None, epoch_s: int) -> tuple[bytes, ...]:
         """What is multicast, unasked, over this IP version: both protocols' own form (RFC 6886 3.2.1, RFC 6887
         14.1.3). NAT-PMP has no form for "no address"."""
-        found: list[bytes] = []
+        datagrams: list[bytes] = []
         if version == 4 and external is not None and self.natpmp is ServiceMode.ON:
             response = natpmp.AddressResponse(natpmp.NatPmpResult.SUCCESS, epoch_s, external)
-            found.append(natpmp.build_response(response))
+            datagrams.append(natpmp.build_response(response))
         if self.pcp is not ServiceMode.OFF:
-            found.append(codec.build_response(Response(ResultCode.SUCCESS, 0, epoch_s)))
-        return tuple(found)
+            datagrams.append(codec.build_response(Response(ResultCode.SUCCESS, 0, epoch_s)))
+        return tuple(datagrams)
 
     def serves(self, version: int) -> bool:
         """Whether a socket of this IP version has anything to say."""
@@ -82,14 +82,14 @@ class Port5351:
             result = natpmp.NatPmpResult.SUCCESS if external is not None else natpmp.NatPmpResult.NETWORK_FAILURE
             shown = natpmp.NatPmpResult.REFUSED if refused else result
             return natpmp.build_response(natpmp.AddressResponse(shown, epoch_s, external or natpmp.NO_ADDRESS))
-        asked = natpmp.NatPmpResult.REFUSED if refused else natpmp_mapping.ask(message, source)
-        if isinstance(asked, PendingReply):
-            return asked
-        return natpmp_mapping.refuse(message, asked, epoch_s)
+        reply = natpmp.NatPmpResult.REFUSED if refused else natpmp_mapping.start_reply(message, source)
+        if isinstance(reply, PendingReply):
+            return reply
+        return natpmp_mapping.refuse(message, reply, epoch_s)
 
     def _pcp(self, data: bytes, source: Source, external: IPv4Address | None, epoch_s: int) -> PendingReply | bytes:
         served = frozenset(Opcode) if self.pcp is ServiceMode.ON else frozenset({Opcode.ANNOUNCE})
         message = codec.parse_request(data, source.address, served)
         if message.opcode is Opcode.ANNOUNCE:
             return codec.build_response(Response(ResultCode.SUCCESS, 0, epoch_s))
-        return mapping.ask(message, source, external, self.pcp_least_s, data, epoch_s)
+        return mapping.start_reply(message, source, external, self.pcp_least_s, data, epoch_s)

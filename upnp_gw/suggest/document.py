@@ -86,14 +86,14 @@ def suggest_policy(text: str | None, approved: Mapping[str, Any], learnt: Learne
     _drop_wide_grants(delta)
     _add_devices(delta, learnt)
     _drop_failing_tests(delta)
-    grants = _sound(delta, _uncovered(delta, learnt.needs), learnt, today)
+    grants = _allowed_grants(delta, _uncovered(delta, learnt.needs), learnt, today)
     raw = _with(delta.raw, grants)
     against = _against(delta, raw, learnt.unused)
     tests = [case_for(need) for grant in grants for need in grant.needs] + against
     _append(delta.document, "grant", [_commented(grant) for grant in grants])
     _append(delta.document, "test", [_table(test) for test in tests])
-    notes = _few([shown(note, LONGEST_NOTE) for note in (*delta.notes, *learnt.notes)])
-    whole = _comments([HEADER]) + "\n" + tomlkit.dumps(delta.document).rstrip() + "\n" + _said(notes)
+    notes = _cap_notes([shown(note, LONGEST_NOTE) for note in (*delta.notes, *learnt.notes)])
+    whole = _comments([HEADER]) + "\n" + tomlkit.dumps(delta.document).rstrip() + "\n" + _notes_comment(notes)
     load_tables(parse_tables(whole, WHERE), WHERE, today)
     load_tables(parse_tables(whole, WHERE), WHERE, today, delta.whole)
     return Suggestion(whole, len(grants), len(tests), notes)
@@ -136,7 +136,9 @@ def _drop_wide_grants(delta: _Draft) -> None:
 def _add_devices(delta: _Draft, learnt: Learned) -> None:
     """A test names only devices of its own file: those that a command named are written here too."""
     known = delta.document.get("device") or {}
-    named = {need.device for need in learnt.needs} | {one.device for one in learnt.unused if one.device is not None}
+    named = {need.device for need in learnt.needs} | {
+        port.device for port in learnt.unused if port.device is not None
+    }
     more = {name: delta.approved.get("device", {}).get(name) for name in sorted(named)} | learnt.devices
     for name, table in more.items():
         if name in known or table is None:
@@ -178,13 +180,13 @@ def _verdicts(
 ) -> list[Verdict | None]:
     """What the gate answers to each of these tests; None where it cannot be asked."""
     policy = _policy({**raw, "test": tests}, approved)
-    found: list[Verdict | None] = []
+    verdicts: list[Verdict | None] = []
     for case in policy.cases:
         try:
-            found.append(cases.case_verdict(policy, case, WHERE)[0])
+            verdicts.append(cases.case_verdict(policy, case, WHERE)[0])
         except ConfigError:
-            found.append(None)
-    return found
+            verdicts.append(None)
+    return verdicts
 
 
 def _allows(verdict: Verdict | None) -> bool:
@@ -196,17 +198,17 @@ def _uncovered(delta: _Draft, needs: Sequence[PortNeed]) -> list[PortNeed]:
     return [need for need, verdict in zip(needs, verdicts, strict=True) if not _allows(verdict)]
 
 
-def _sound(delta: _Draft, needs: list[PortNeed], learnt: Learned, today: date) -> list[ProposedGrant]:
+def _allowed_grants(delta: _Draft, needs: list[PortNeed], learnt: Learned, today: date) -> list[ProposedGrant]:
     """The grants for these needs, without those that the gate or a test of the operator's would not have."""
-    own, taken = delta.raw, _names(delta)
+    own, names = delta.raw, _names(delta)
     while True:
-        grants = propose_grants(needs, learnt.peaks, taken, today)
+        grants = propose_grants(needs, learnt.peaks, names, today)
         raw = _with(own, grants)
         refused: list[tuple[PortNeed, str]] = []
         for beside in (None, delta.whole):
             refused = refused or _refused(raw, needs, beside) or _unwanted(raw, grants, beside)
         delta.notes += [f"{need.device}: {need.transport} {need.port} was used, but {why}" for need, why in refused]
-        needs = [need for need in needs if all(need is not gone for gone, _ in refused)]
+        needs = [need for need in needs if all(need is not refused_need for refused_need, _ in refused)]
         if not refused:
             return grants
 
@@ -226,14 +228,14 @@ def _unwanted(
     raw: Mapping[str, Any], grants: list[ProposedGrant], beside: ManagedPolicy | None
 ) -> list[tuple[PortNeed, str]]:
     """What a test of the operator's wants closed, or under another rule."""
-    policy, made = _policy(raw, beside), {grant.name: grant for grant in grants}
+    policy, proposals = _policy(raw, beside), {grant.name: grant for grant in grants}
     for case in policy.cases:
         if not _passes(policy, case):
             rule = cases.case_verdict(policy, case, WHERE)[0].rule
-            mine = made[rule].needs if rule in made else ()
-            meant = [n for n in mine if (n.transport, n.port) == (case.transport, case.int_port)] or list(mine)
-            if meant:
-                return [(need, f"your test {case.name!r} speaks against it") for need in meant]
+            needs = proposals[rule].needs if rule in proposals else ()
+            matching = [n for n in needs if (n.transport, n.port) == (case.transport, case.int_port)] or list(needs)
+            if matching:
+                return [(need, f"your test {case.name!r} speaks against it") for need in matching]
     return []
 
 
@@ -246,17 +248,17 @@ def _names(delta: _Draft) -> set[str]:
 
 def _against(delta: _Draft, raw: Mapping[str, Any], unused: list[Unused]) -> list[Plain]:
     """Tests that what was never used stays closed, with and without what the commands wrote."""
-    few: list[Unused] = []
-    for one in unused:
-        if len(few) < MOST_AGAINST and sum(other.who == one.who for other in few) < MOST_OF_ONE:
-            few.append(one)
-    asked = [case_against(one, "deny") for one in few]
-    alone, together = _verdicts(raw, asked), _verdicts(raw, asked, delta.whole)
+    chosen: list[Unused] = []
+    for port in unused:
+        if len(chosen) < MOST_AGAINST and sum(other.who == port.who for other in chosen) < MOST_OF_ONE:
+            chosen.append(port)
+    cases_wanted = [case_against(port, "deny") for port in chosen]
+    alone, together = _verdicts(raw, cases_wanted), _verdicts(raw, cases_wanted, delta.whole)
     tests = []
-    for one, first, second in zip(few, alone, together, strict=True):
+    for port, first, second in zip(chosen, alone, together, strict=True):
         if first is None or second is None or _allows(first) or first.outcome is not second.outcome:
             continue
-        tests.append(case_against(one, first.outcome.value))
+        tests.append(case_against(port, first.outcome.value))
     return tests
 
 
@@ -270,15 +272,15 @@ def _with(raw: Mapping[str, Any], grants: list[ProposedGrant]) -> dict[str, Any]
 def _append(document: tomlkit.TOMLDocument, kind: str, tables: list[Table]) -> None:
     if not tables:
         return
-    found = document.get(kind)
-    if not isinstance(found, AoT):  # it may be written as an array of inline tables
-        before = [_table(one) for one in (found.unwrap() if found is not None else ())]
-        if found is not None:
+    rules = document.get(kind)
+    if not isinstance(rules, AoT):  # it may be written as an array of inline tables
+        before = [_table(rule) for rule in (rules.unwrap() if rules is not None else ())]
+        if rules is not None:
             document.remove(kind)
-        document.add(kind, found := tomlkit.aot())
+        document.add(kind, rules := tomlkit.aot())
         tables = [*before, *tables]
     for table in tables:
-        found.append(table)
+        rules.append(table)
 
 
 def _commented(grant: ProposedGrant) -> Table:
@@ -300,13 +302,13 @@ def _table(values: Mapping[str, Any]) -> Table:
     return table
 
 
-def _few(notes: Sequence[str]) -> tuple[str, ...]:
+def _cap_notes(notes: Sequence[str]) -> tuple[str, ...]:
     """A LAN of a thousand strangers makes no endless file."""
     more = len(notes) - MOST_NOTES
     return (*notes[:MOST_NOTES], f"and {more} more") if more > 0 else tuple(notes)
 
 
-def _said(notes: Sequence[str]) -> str:
+def _notes_comment(notes: Sequence[str]) -> str:
     return "\n" + _comments(["What is not in it, and why:", *(f"- {note}" for note in notes)]) if notes else ""
 
 

@@ -31,7 +31,7 @@ class ProposedGrant:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class _Terms:
+class _GrantKey:
     """What needs must have in common to share a grant."""
 
     device: str
@@ -41,14 +41,14 @@ class _Terms:
 
 
 def propose_grants(
-    needs: Collection[PortNeed], peaks: dict[str, int], taken: Collection[str], today: date
+    needs: Collection[PortNeed], peaks: dict[str, int], used_names: Collection[str], today: date
 ) -> list[ProposedGrant]:
     """The grants. ``taken``: names of rules there are; ``peaks``: mappings a device held at a time, 0: unknown."""
-    ports: dict[_Terms, dict[Transport, set[int]]] = {}
+    ports: dict[_GrantKey, dict[Transport, set[int]]] = {}
     for terms, transport, port in _needed(needs):
         ports.setdefault(terms, {}).setdefault(transport, set()).add(port)
-    names = set(taken)
-    found = []
+    names = set(used_names)
+    grants = []
     for terms in sorted(ports):
         for transports, numbers in _together(ports[terms]):
             mine = tuple(
@@ -60,11 +60,11 @@ def propose_grants(
             )
             table = _table(terms, transports, numbers, mine, peaks.get(terms.device, 0), names, today)
             names.add(str(table["name"]))
-            found.append(ProposedGrant(table, mine))
-    return found
+            grants.append(ProposedGrant(table, mine))
+    return grants
 
 
-def _needed(needs: Collection[PortNeed]) -> Iterable[tuple[_Terms, Transport, int]]:
+def _needed(needs: Collection[PortNeed]) -> Iterable[tuple[_GrantKey, Transport, int]]:
     """Each port once, both address families of it together."""
     ports: dict[tuple[str, Transport, int], list[PortNeed]] = {}
     for need in needs:
@@ -77,7 +77,7 @@ def _needed(needs: Collection[PortNeed]) -> Iterable[tuple[_Terms, Transport, in
         low = any(external < PRIVILEGED_BELOW and external != port for external in externals)
         families = tuple(sorted({need.family for need in same}))
         yield (
-            _Terms(device, families, tuple(sorted(map(str, remotes))), tuple(sorted(externals) if low else ())),
+            _GrantKey(device, families, tuple(sorted(map(str, remotes))), tuple(sorted(externals) if low else ())),
             transport,
             port,
         )
@@ -91,18 +91,18 @@ def _together(ports: dict[Transport, set[int]]) -> list[tuple[list[Transport], s
 
 
 def _table(
-    terms: _Terms,
+    terms: _GrantKey,
     transports: list[Transport],
     ports: set[int],
     needs: tuple[PortNeed, ...],
     peak: int,
-    taken: Collection[str],
+    used_names: Collection[str],
     today: date,
 ) -> Plain:
     words = [terms.device[:NAME_PART], *(t.value for t in transports), str(min(ports))]
     at_once = sum(need.at_a_time for need in needs)
     table: Plain = {
-        "name": free_name("-".join(words), taken),
+        "name": free_name("-".join(words), used_names),
         "who": terms.device,
         "family": [f"ip{family}" for family in terms.families],
         "proto": [transport.value for transport in transports],

@@ -55,14 +55,14 @@ class Listener:
 def parse_listeners(text: str) -> tuple[Listener, ...]:
     """The listeners in the output of ``ss -ltunp`` or ``netstat -ltunp`` (Linux), ``netstat -an`` (BSD, macOS,
     Windows). Those on a loopback or link-local address are no concern of anybody else, and left out."""
-    found: dict[tuple[Transport, int], Listener] = {}
+    listeners: dict[tuple[Transport, int], Listener] = {}
     for line in text.splitlines()[:MOST_LINES]:
         listener = _listener(line)
         if listener is not None:
             key = listener.transport, listener.port
-            if key not in found or (listener.program and not found[key].program):
-                found[key] = listener
-    return tuple(sorted(found.values()))
+            if key not in listeners or (listener.program and not listeners[key].program):
+                listeners[key] = listener
+    return tuple(sorted(listeners.values()))
 
 
 def _listener(line: str) -> Listener | None:

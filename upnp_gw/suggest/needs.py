@@ -74,27 +74,27 @@ class Learned:
     """Devices that the policy does not name yet, as their tables."""
 
 
-def learn(policy: Policy, book: EvidenceTable, wall: float, min_days: int, main_lan: str = "") -> Learned:
+def learn(policy: Policy, evidence: EvidenceTable, wall: float, min_days: int, main_lan: str = "") -> Learned:
     """Everything in the book, device by device. ``wall``: now, seconds since the epoch; ``main_lan``: the gateway's
     first LAN."""
     learnt = Learned()
     devices: dict[str, list[Evidence]] = {}
-    for opening in sorted(book.openings):
-        devices.setdefault(opening.device, []).append(book.openings[opening])
+    for opening in sorted(evidence.openings):
+        devices.setdefault(opening.device, []).append(evidence.openings[opening])
     for device, rows in devices.items():
         name = name_of(policy, device, main_lan)
-        if (why := _teaches_nothing(book, device, name, wall)) is not None:
+        if (why := _unreliable(evidence, device, name, wall)) is not None:
             learnt.notes.append(f"{name or device}: {why}; it asked for {_ports(row for row in rows)}")
             learnt.unused += [_unused(row, name, main_lan) for row in rows]
         elif name is not None:
-            known = book.devices.get(device)
+            known = evidence.devices.get(device)
             learnt.peaks[name] = learnt.peaks.get(name, 0) + (known.peak if known else 0)
             _learn_of(learnt, name, rows, min_days)
     return learnt
 
 
-def _teaches_nothing(book: EvidenceTable, device: str, name: str | None, wall: float) -> str | None:
-    known = book.devices.get(device)
+def _unreliable(evidence: EvidenceTable, device: str, name: str | None, wall: float) -> str | None:
+    known = evidence.devices.get(device)
     if known is not None and known.last_incident is not None and known.last_incident > wall - KEEP_S:
         return "it had an incident, so it teaches nothing"
     if name is None:

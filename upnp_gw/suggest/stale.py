@@ -36,7 +36,7 @@ class Stale:
 
 def find_stale(
     policy: Policy,
-    book: EvidenceTable,
+    evidence: EvidenceTable,
     mappings: Iterable[tuple[Mapping, Usage]],
     wall: float,
     today: date,
@@ -47,8 +47,8 @@ def find_stale(
     since = wall - days * DAY_S
     return [
         *_reviews(policy, today),
-        *_grants(policy, book, since, days),
-        *_devices(policy, book, since, days, lans),
+        *_grants(policy, evidence, since, days),
+        *_devices(policy, evidence, since, days, lans),
         *_mappings(mappings, since, days),
     ]
 
@@ -60,10 +60,10 @@ def _reviews(policy: Policy, today: date) -> Iterator[Stale]:
             yield Stale(StaleKind.REVIEW_OVERDUE, grant.name, f"its review was due on {grant.review_by}{owner}")
 
 
-def _grants(policy: Policy, book: EvidenceTable, since: float, days: int) -> Iterator[Stale]:
+def _grants(policy: Policy, evidence: EvidenceTable, since: float, days: int) -> Iterator[Stale]:
     """A grant is not blamed for the days before it was in force."""
     for grant in policy.grants:
-        known = book.rules.get(grant.name)
+        known = evidence.rules.get(grant.name)
         if known is None or known.since > since:
             continue
         if known.last_matched is None:
@@ -78,9 +78,11 @@ def _grants(policy: Policy, book: EvidenceTable, since: float, days: int) -> Ite
             )
 
 
-def _devices(policy: Policy, book: EvidenceTable, since: float, days: int, lans: Sequence[str]) -> Iterator[Stale]:
+def _devices(
+    policy: Policy, evidence: EvidenceTable, since: float, days: int, lans: Sequence[str]
+) -> Iterator[Stale]:
     for device in policy.devices.values():
-        seen = [book.devices[i].last_seen for i in ids_of(device, lans) if i in book.devices]
+        seen = [evidence.devices[i].last_seen for i in ids_of(device, lans) if i in evidence.devices]
         if not seen:
             yield Stale(StaleKind.DEVICE_GONE, device.name, "it was never seen")
         elif max(seen) <= since:

@@ -61,14 +61,14 @@ def parse_tables(text: str, where: str) -> dict[str, Any]:
             where, "", "not TOML: a byte order mark before the first line; save it as UTF-8 without", 1
         )
     try:
-        found = tomllib.loads(text)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _not_toml(str(error), text, where) from None
     except (RecursionError, ValueError):  # nested beyond reason, or an integer of thousands of digits
         raise ConfigError(where, "", "not TOML: nested too deep, or a number too long") from None
     with locate_errors(text, where):
-        _check(found, where)
-    return found
+        _check(document, where)
+    return document
 
 
 _AT = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -76,7 +76,9 @@ _AT = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 def _not_toml(problem: str, text: str, where: str) -> ConfigError:
     """The parser's message in plain words, with the line."""
-    words = next((told for begins, told in NOT_TOML.items() if problem.startswith(begins)), "cannot be read here")
+    words = next(
+        (advice for begins, advice in NOT_TOML.items() if problem.startswith(begins)), "cannot be read here"
+    )
     at = _AT.search(problem)
     if at is None:
         return ConfigError(where, "", f"not TOML: {words}")
@@ -152,24 +154,24 @@ _RULE = re.compile(r"^(forbid|grant|test)\[(\d+)\]")
 
 def _rule_of(text: str, key: str) -> str:
     """``grant "console-games"`` for the key ``grant[0].max_ttl``; empty where the table has no name."""
-    found = _RULE.match(key)
-    if not found:
+    match = _RULE.match(key)
+    if not match:
         return ""
     try:
-        name = tomllib.loads(text)[found[1]][int(found[2])]["name"]
+        name = tomllib.loads(text)[match[1]][int(match[2])]["name"]
     except (KeyError, IndexError, TypeError, ValueError, RecursionError):
         return ""
-    return f'{found[1]} "{shown(name, LONGEST_KEY)}"' if isinstance(name, str) else ""
+    return f'{match[1]} "{shown(name, LONGEST_KEY)}"' if isinstance(name, str) else ""
 
 
 def line_of(text: str, key: str) -> int | None:
     """The line, 1.., of the statement that a key path such as ``grant[2].who[0]`` comes from: its own, or the
     nearest table around it. None: it is not found, or the text is too long to look through."""
-    longest, found = 0, None
-    for path, line in _statements(text):
+    longest, line = 0, None
+    for path, start in _statements(text):
         if len(path) > longest and (key == path or key.startswith((f"{path}.", f"{path}["))):
-            longest, found = len(path), line
-    return found
+            longest, line = len(path), start
+    return line
 
 
 def _statements(text: str) -> Iterator[tuple[str, int]]:
@@ -178,62 +180,62 @@ def _statements(text: str) -> Iterator[tuple[str, int]]:
     A statement is as few lines as are TOML by themselves: the parser itself says where a list or a text ends.
     """
     counts: dict[str, int] = {}
-    table, kept, begun, tried = "", "", 0, 0
+    table, pending, begun, tried = "", "", 0, 0
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
-        if not kept and (not line.strip() or line.lstrip().startswith("#")):
+        if not pending and (not line.strip() or line.lstrip().startswith("#")):
             continue
-        kept, begun = (f"{kept}\n{line}", begun) if kept else (line, number)
-        tried += len(kept)
+        pending, begun = (f"{pending}\n{line}", begun) if pending else (line, number)
+        tried += len(pending)
         if tried > MOST_TRIED:
             return
         try:
-            found = tomllib.loads(kept)
+            statement = tomllib.loads(pending)
         except (RecursionError, ValueError):
             continue
-        path = _path(found)
-        if kept.lstrip().startswith("["):
-            table = _header(path, kept.lstrip().startswith("[["), counts)
+        path = _path(statement)
+        if pending.lstrip().startswith("["):
+            table = _header(path, pending.lstrip().startswith("[["), counts)
             yield table, begun
         else:
             for count in range(1, len(path) + 1):
                 yield join_keys(table, *path[:count]), begun
-        kept = ""
+        pending = ""
 
 
-def _path(found: Any) -> list[str]:
+def _path(value: Any) -> list[str]:
     """The keys of a text of one statement: all of a header's, the dotted ones of a value's."""
     path: list[str] = []
-    while isinstance(found, dict) and len(found) == 1 and len(path) <= DEEPEST:
-        ((key, found),) = found.items()
+    while isinstance(value, dict) and len(value) == 1 and len(path) <= DEEPEST:
+        ((key, value),) = value.items()
         path.append(key)
-        if isinstance(found, list) and found == [{}]:
+        if isinstance(value, list) and value == [{}]:
             break
     return path
 
 
 def _header(path: list[str], many: bool, counts: dict[str, int]) -> str:
     """The key path of a table; of the newest one, where there are several of a name."""
-    told = ""
+    key = ""
     for index, part in enumerate(path):
-        told = join_keys(told, part)
+        key = join_keys(key, part)
         if many and index == len(path) - 1:
-            counts[told] = counts.get(told, -1) + 1
-        if told in counts:
-            told = f"{told}[{counts[told]}]"
-    return told
+            counts[key] = counts.get(key, -1) + 1
+        if key in counts:
+            key = f"{key}[{counts[key]}]"
+    return key
 
 
-def _check(found: dict[str, Any], where: str) -> None:
+def _check(document: dict[str, Any], where: str) -> None:
     """Raises ConfigError at an integer that cannot be shown, and where it is nested too deep. Without recursion."""
-    left: list[tuple[str, Any, int]] = [("", found, 0)]
-    while left:
-        key, value, depth = left.pop()
+    queue: list[tuple[str, Any, int]] = [("", document, 0)]
+    while queue:
+        key, value, depth = queue.pop()
         if isinstance(value, int) and value.bit_length() > MOST_BITS:
             raise ConfigError(where, shown(key, LONGEST_KEY), "a number of hundreds of digits; nothing accepts one")
         if depth > DEEPEST:
             problem = f"more than {DEEPEST} tables or lists in each other; nothing accepts them"
             raise ConfigError(where, shown(key, LONGEST_KEY), problem)
         if isinstance(value, dict):
-            left += [(join_keys(key, name), inner, depth + 1) for name, inner in value.items()]
+            queue += [(join_keys(key, name), inner, depth + 1) for name, inner in value.items()]
         elif isinstance(value, list):
-            left += [(f"{key}[{index}]", inner, depth + 1) for index, inner in enumerate(value)]
+            queue += [(f"{key}[{index}]", inner, depth + 1) for index, inner in enumerate(value)]

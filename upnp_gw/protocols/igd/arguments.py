@@ -65,14 +65,14 @@ def read(declared: Iterable[ArgumentModel], sent: Sequence[tuple[str, str]]) -> 
 
     Raises Rejected: 402 for a missing or duplicate one and for text that is not of the type, 601 out of range.
     """
-    found: dict[str, str] = {}
+    elements: dict[str, str] = {}
     names = {argument.name for argument in declared}
     for name, value in sent:
-        if name in found:
+        if name in elements:
             raise InvalidArgument(402, f"{name} is given twice")
         if name in names:
-            found[name] = value
-    return Arguments({argument.name: _typed(argument, found) for argument in declared})
+            elements[name] = value
+    return Arguments({argument.name: _typed(argument, elements) for argument in declared})
 
 
 def _typed(argument: ArgumentModel, found: Mapping[str, str]) -> int | bool | str:

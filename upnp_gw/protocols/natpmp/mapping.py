@@ -35,7 +35,7 @@ RESULTS = {
 """Complete: a refusal without a row is a defect."""
 
 
-def ask(message: MappingRequest, source: Source) -> PendingReply | NatPmpResult:
+def start_reply(message: MappingRequest, source: Source) -> PendingReply | NatPmpResult:
     """The question, or the result where none is needed. The internal client is the sender, always."""
     if message.lifetime_s == 0:
         release = ReleaseRequest(Via.NATPMP, source, message.transport, source.address, message.internal_port)

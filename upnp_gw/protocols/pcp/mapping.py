@@ -67,11 +67,11 @@ PREFER_FAILURE_RESULTS = dict.fromkeys(
 THIRD_PARTY_RESULTS = {Refusal.NOT_AUTHORIZED: ResultCode.UNSUPP_OPTION}
 """Without a grant that delegates, the option is off (section 13.1)."""
 ERROR_LIFETIMES = {Refusal.ASK: SHORT_S}
-"""Where the refusal says more than its result: what the operator may approve is asked again soon."""
+"""Where the refusal says more than its result: what the operator may approve is fields again soon."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _MapFields:
     """A MAP request taken apart."""
 
     data: MapData
@@ -84,7 +84,7 @@ class _Asked:
     description: Description | None
 
 
-def ask(
+def start_reply(
     message: Request, source: Source, external: IPAddress | None, least_s: int, data: bytes, epoch_s: int
 ) -> PendingReply | bytes:
     """The question that a MAP puts to the gateway, or the answer that needs none. Raises PcpError.
@@ -93,25 +93,25 @@ def ask(
     lifetime, seconds.
     """
     assert message.map is not None, "a MAP has its data"
-    asked = _take_apart(message, message.map, source)
-    transport = Transport.of_number(asked.data.protocol)
-    if asked.lifetime_s == 0:
-        if transport is None or asked.data.internal_port == 0:  # no such mapping is ever made: gone as wished
-            return _success(asked, 0, epoch_s, asked.data)
-        port, nonce = asked.data.internal_port, asked.data.nonce
-        release = ReleaseRequest(Via.PCP, source, transport, asked.internal, port, nonce)
-        return PendingReply(release, _answerer(asked, data))
-    if transport is None or asked.data.internal_port == 0:
+    fields = _map_fields(message, message.map, source)
+    transport = Transport.of_number(fields.data.protocol)
+    if fields.lifetime_s == 0:
+        if transport is None or fields.data.internal_port == 0:  # no such mapping is ever made: gone as wished
+            return _success(fields, 0, epoch_s, fields.data)
+        port, nonce = fields.data.internal_port, fields.data.nonce
+        release = ReleaseRequest(Via.PCP, source, transport, fields.internal, port, nonce)
+        return PendingReply(release, _reply_builder(fields, data))
+    if transport is None or fields.data.internal_port == 0:
         raise PcpError(ResultCode.UNSUPP_PROTOCOL, "unsupported-protocol")
-    if asked.prefer_failure and not _can_be(asked, external):
+    if fields.prefer_failure and not _is_available(fields, external):
         raise PcpError(ResultCode.CANNOT_PROVIDE_EXTERNAL, "external-not-ours")
-    insists = asked.prefer_failure and asked.data.external_address == external
-    return PendingReply(_request(asked, transport, source, least_s), _answerer(asked, data), insists)
+    insists = fields.prefer_failure and fields.data.external_address == external
+    return PendingReply(_request(fields, transport, source, least_s), _reply_builder(fields, data), insists)
 
 
-def _take_apart(message: Request, data: MapData, source: Source) -> _Asked:
+def _map_fields(message: Request, data: MapData, source: Source) -> _MapFields:
     third = next((o for o in message.options if isinstance(o, ThirdParty)), None)
-    asked = _Asked(
+    fields = _MapFields(
         data,
         message.lifetime_s,
         third.address if third is not None else source.address,
@@ -121,37 +121,37 @@ def _take_apart(message: Request, data: MapData, source: Source) -> _Asked:
         tuple(o for o in message.options if isinstance(o, PcpFilter)),
         next((o for o in message.options if isinstance(o, Description)), None),
     )
-    for wrong, result, reason in _WRONG:
-        if wrong(asked, source):
+    for wrong, result, reason in _CHECKS:
+        if wrong(fields, source):
             raise PcpError(result, reason)
-    return asked
+    return fields
 
 
-_WRONG: tuple[tuple[Callable[[_Asked, Source], bool], ResultCode, str], ...] = (
+_CHECKS: tuple[tuple[Callable[[_MapFields, Source], bool], ResultCode, str], ...] = (
     (
-        lambda asked, _: asked.prefer_failure and (asked.data.external_port == 0 or asked.lifetime_s == 0),
+        lambda fields, _: fields.prefer_failure and (fields.data.external_port == 0 or fields.lifetime_s == 0),
         ResultCode.MALFORMED_OPTION,
         "prefer-failure-of-nothing",
     ),
     (
-        lambda asked, _: bool(asked.filters) and asked.lifetime_s == 0,
+        lambda fields, _: bool(fields.filters) and fields.lifetime_s == 0,
         ResultCode.MALFORMED_OPTION,
         "filter-of-nothing",
     ),
     (
-        lambda asked, _: any(
-            not one.clears and one.address.version != asked.internal.version for one in asked.filters
+        lambda fields, _: any(
+            not option.clears and option.address.version != fields.internal.version for option in fields.filters
         ),
         ResultCode.MALFORMED_OPTION,
         "filter-family",
     ),
     (
-        lambda asked, source: asked.third_party is not None and asked.internal == source.address,
+        lambda fields, source: fields.third_party is not None and fields.internal == source.address,
         ResultCode.MALFORMED_REQUEST,
         "third-party-is-sender",
     ),
     (
-        lambda asked, _: asked.data.protocol == 0 and asked.data.internal_port != 0,
+        lambda fields, _: fields.data.protocol == 0 and fields.data.internal_port != 0,
         ResultCode.MALFORMED_REQUEST,
         "port-without-protocol",
     ),
@@ -159,54 +159,56 @@ _WRONG: tuple[tuple[Callable[[_Asked, Source], bool], ResultCode, str], ...] = (
 """What is wrong, what it is called, and its word for the counters; the first one counts."""
 
 
-def _can_be(asked: _Asked, external: IPAddress | None) -> bool:
+def _is_available(fields: _MapFields, external: IPAddress | None) -> bool:
     """Whether the suggested address is one that the mapping can have: ours, or a pinhole's own."""
-    suggested = asked.data.external_address
-    if asked.internal.version == 6:
-        own = suggested in (ANY_IPV4, ANY_IPV6, asked.internal)
-        return own and asked.data.external_port == asked.data.internal_port
+    suggested = fields.data.external_address
+    if fields.internal.version == 6:
+        own = suggested in (ANY_IPV4, ANY_IPV6, fields.internal)
+        return own and fields.data.external_port == fields.data.internal_port
     return suggested in (ANY_IPV4, ANY_IPV6) or external is None or suggested == external
 
 
-def _request(asked: _Asked, transport: Transport, source: Source, least_s: int) -> MapRequest:
-    clears = [place for place, one in enumerate(asked.filters) if one.clears]
-    added = asked.filters[clears[-1] + 1 :] if clears else asked.filters
+def _request(fields: _MapFields, transport: Transport, source: Source, least_s: int) -> MapRequest:
+    clears = [place for place, peer_filter in enumerate(fields.filters) if peer_filter.clears]
+    added = fields.filters[clears[-1] + 1 :] if clears else fields.filters
     return MapRequest(
         via=Via.PCP,
         source=source,
         transport=transport,
-        internal=Endpoint(asked.internal, asked.data.internal_port),
-        external_port=asked.data.external_port,
-        choice=PortChoice.EXACT if asked.prefer_failure else PortChoice.SUGGESTED,
-        lifetime_s=max(asked.lifetime_s, least_s),
-        description=asked.description.text[:DESCRIPTION_CHARS] if asked.description else "",
-        nonce=asked.data.nonce,
-        keep_description=asked.description is None,
+        internal=Endpoint(fields.internal, fields.data.internal_port),
+        external_port=fields.data.external_port,
+        choice=PortChoice.EXACT if fields.prefer_failure else PortChoice.SUGGESTED,
+        lifetime_s=max(fields.lifetime_s, least_s),
+        description=fields.description.text[:DESCRIPTION_CHARS] if fields.description else "",
+        nonce=fields.data.nonce,
+        keep_description=fields.description is None,
         clear_filters=bool(clears),
-        filters=tuple(one.peers for one in added),
+        filters=tuple(peer_filter.peers for peer_filter in added),
     )
 
 
-def _answerer(asked: _Asked, data: bytes) -> Callable[[Reply, int], bytes]:
+def _reply_builder(fields: _MapFields, data: bytes) -> Callable[[Reply, int], bytes]:
     def answer(reply: Reply, epoch_s: int) -> bytes:
         match reply:
             case Removed():
-                return _success(asked, 0, epoch_s, asked.data)  # erratum 3621: the suggestion comes back
+                return _success(fields, 0, epoch_s, fields.data)  # erratum 3621: the suggestion comes back
             case Refused():
-                result, lifetime_s = _refusal(asked, reply)
+                result, lifetime_s = _refusal(fields, reply)
                 return build_error(data, result, epoch_s, lifetime_s)
             case Granted(mapping, lifetime_s, external):
                 if external is None:
                     return build_error(data, ResultCode.NETWORK_FAILURE, epoch_s)
-                assigned = replace(asked.data, external_port=mapping.key.external_port, external_address=external)
-                return _success(asked, lifetime_s, epoch_s, assigned, mapping)
+                assigned = replace(fields.data, external_port=mapping.key.external_port, external_address=external)
+                return _success(fields, lifetime_s, epoch_s, assigned, mapping)
 
     return answer
 
 
-def _success(asked: _Asked, lifetime_s: int, epoch_s: int, data: MapData, mapping: Mapping | None = None) -> bytes:
+def _success(
+    fields: _MapFields, lifetime_s: int, epoch_s: int, data: MapData, mapping: Mapping | None = None
+) -> bytes:
     """Only the options that were processed come back: some clients take 60 bytes and no more."""
-    options = tuple(o for o in asked.options if not isinstance(o, Description) or _stored(o, mapping))
+    options = tuple(o for o in fields.options if not isinstance(o, Description) or _stored(o, mapping))
     shown = tuple(
         Description(mapping.description) if mapping and isinstance(o, Description) else o
         for option in options
@@ -223,16 +225,16 @@ def _in_force(option: Option, mapping: Mapping | None) -> tuple[Option, ...]:
     """The option; of a FILTER what the grant leaves of it, since the answer says that it is in force."""
     if mapping is None or not isinstance(option, PcpFilter) or option.clears:
         return (option,)
-    left = option.peers.within(mapping.filters)
-    return (option,) if left == (option.peers,) else tuple(map(PcpFilter.of, left))
+    peers = option.peers.within(mapping.filters)
+    return (option,) if peers == (option.peers,) else tuple(map(PcpFilter.of, peers))
 
 
-def _refusal(asked: _Asked, refused: Refused) -> tuple[ResultCode, int]:
+def _refusal(fields: _MapFields, refused: Refused) -> tuple[ResultCode, int]:
     """The result and for how long it holds, seconds."""
     result = RESULTS[refused.refusal]
-    if asked.prefer_failure:
+    if fields.prefer_failure:
         result = PREFER_FAILURE_RESULTS.get(refused.refusal, result)
-    if asked.third_party is not None:
+    if fields.third_party is not None:
         result = THIRD_PARTY_RESULTS.get(refused.refusal, result)
     lifetime_s = refused.retry_s or ERROR_LIFETIMES.get(refused.refusal) or error_lifetime_s(result)
     return result, lifetime_s
