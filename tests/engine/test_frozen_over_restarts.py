@@ -139,7 +139,7 @@ def test_nothing_becomes_reachable_for_a_frozen_device(before: list[Event], afte
                 await there.happen(event)
             allowed = there.promised()
             freeze(there.home, CONSOLE)
-            there.home.decider.history.changed_again((), (CONSOLE,))
+            there.home.decider.history.requeue((), (CONSOLE,))
             for event in after:
                 await there.happen(event)
                 assert there.home.decider.history.frozen(CONSOLE, there.clock.now)

@@ -227,7 +227,7 @@ async def take_all(home: GatewayFixture, steps: Iterable[Step]) -> None:
 def freeze(home: GatewayFixture, *devices: str) -> None:
     now = home.clock.now
     for device in devices:
-        home.decider.history.restore(Incident(device, now, now.boot + FREEZE_S, (1,), OnIncident.FREEZE))
+        home.decider.history.add_incident(Incident(device, now, now.boot + FREEZE_S, (1,), OnIncident.FREEZE))
 
 
 @MANY

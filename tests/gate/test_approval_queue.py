@@ -66,7 +66,7 @@ def test_more_external_ports_or_a_longer_lease_is_another_number() -> None:
     assert (question.number, question.earlier, question.times) == (3, (2, 1), 3)
     assert question.terms.lease_s == 601
     assert queue.get(1) is None
-    assert queue.now(1) is question
+    assert queue.successor(1) is question
     for external in (5000, 6000):
         ask(queue, external=external, lifetime_s=60)
     assert numbers(queue) == [3], "nothing more was asked for"
@@ -184,12 +184,12 @@ def test_what_nobody_asks_any_more_is_forgotten() -> None:
 def test_changes_are_told_once_and_again_where_they_were_not_taken() -> None:
     queue = ApprovalQueue()
     ask(queue)
-    assert list(queue.changes()) == ["1"]
-    assert queue.changes() == {}
-    queue.changed_again(["1"])
-    assert list(queue.changes()) == ["1"]
+    assert list(queue.take_changes()) == ["1"]
+    assert queue.take_changes() == {}
+    queue.requeue(["1"])
+    assert list(queue.take_changes()) == ["1"]
     queue.drop(queue.all(WALL)[0])
-    assert queue.changes() == {"1": None}
+    assert queue.take_changes() == {"1": None}
 
 
 @settings(deadline=None)
@@ -216,10 +216,10 @@ def test_a_question_comes_back_from_the_store_as_it_was(rule: Any, target: bool,
     queue.ask(topic, ApprovalTerms(((1, 5), (7, 7)), 60), request, "f", DecisionId("d1"), WALL)
     queue.ask(topic, ApprovalTerms(((9, 9),), 60), request, "f", DecisionId("d2"), WALL)
     again = ApprovalQueue()
-    stored = [body for body in queue.changes().values() if body is not None]
-    again.recall(json.loads(json.dumps(stored)), 7)
+    stored = [body for body in queue.take_changes().values() if body is not None]
+    again.restore(json.loads(json.dumps(stored)), 7)
     assert again.all(WALL) == queue.all(WALL)
-    assert again.changes() == {}
+    assert again.take_changes() == {}
     assert ask(again, port=1).number == 8, "no number is given twice, over a restart"
 
 
@@ -229,12 +229,12 @@ def test_a_stored_question_that_makes_no_sense_is_dropped(damage: dict[str, Any]
     queue = ApprovalQueue()
     ask(queue)
     ask(queue, port=6000)
-    bodies = queue.changes()
+    bodies = queue.take_changes()
     if damage is None:
         del bodies["1"]["basis"]  # type: ignore[union-attr]
     else:
         bodies["1"] |= damage  # type: ignore[operator]
     again = ApprovalQueue()
-    again.recall([body for body in bodies.values() if body is not None], 0)
+    again.restore([body for body in bodies.values() if body is not None], 0)
     assert numbers(again) == [2]
-    assert again.changes() == {"1": None}, "it leaves the store"
+    assert again.take_changes() == {"1": None}, "it leaves the store"

@@ -68,12 +68,12 @@ class Lan:
             frozen=self.history.frozen(PC_MAC, now),
             standing=port in self.held,
         )
-        self.history.changed(PC_MAC, now)
+        self.history.count_change(PC_MAC, now)
         verdict = decide(home_policy(), facts, request)
         if verdict.outcome is Outcome.ALLOW:
             self.held.add(port)
-            self.history.granted(PC_MAC, port, now, today)
-        elif incident := self.history.refused(PC_MAC, request, verdict, now, today):
+            self.history.count_grant(PC_MAC, port, now, today)
+        elif incident := self.history.count_refusal(PC_MAC, request, verdict, now, today):
             self.incidents.append(incident)
         return verdict
 

@@ -29,7 +29,7 @@ YES = Verdict(Outcome.ALLOW, "g", None, ("granted",), None, "")
 def refuse(
     history: DeviceHistory, port: int, seconds: float, verdict: Verdict | None = None, via: Via = Via.IGD1
 ) -> Incident | None:
-    return history.refused(PC_MAC, map_request(PC, port, via=via), verdict or no(), at(seconds), DAY)
+    return history.count_refusal(PC_MAC, map_request(PC, port, via=via), verdict or no(), at(seconds), DAY)
 
 
 def book_of(**limits: object) -> DeviceHistory:
@@ -43,7 +43,7 @@ def book_of(**limits: object) -> DeviceHistory:
 def test_changes_of_the_last_minute() -> None:
     history = book_of(requests_per_minute=5)
     for second in (0, 10, 20):
-        history.changed(PC_MAC, at(second))
+        history.count_change(PC_MAC, at(second))
     assert [history.changes_last_minute(PC_MAC, at(s)) for s in (20, 59.9, 60, 70, 80)] == [3, 3, 2, 1, 0]
     assert history.changes_last_minute(TV_MAC, at(20)) == 0
 
@@ -55,7 +55,7 @@ def test_the_count_is_exact_up_to_the_limit(times: list[float], limit: int) -> N
     for n, time in enumerate(times):
         real = sum(1 for earlier in times[:n] if earlier > time - 60)
         assert history.changes_last_minute(PC_MAC, at(time)) == min(real, limit)
-        history.changed(PC_MAC, at(time))
+        history.count_change(PC_MAC, at(time))
 
 
 # -- ports of the day
@@ -64,10 +64,10 @@ def test_the_count_is_exact_up_to_the_limit(times: list[float], limit: int) -> N
 def test_ports_of_the_day_are_distinct_and_end_with_it() -> None:
     history = book_of()
     for port in (5000, 5001, 5000):
-        history.granted(PC_MAC, port, at(0), DAY)
+        history.count_grant(PC_MAC, port, at(0), DAY)
     assert history.int_ports_today(PC_MAC, DAY) == {5000, 5001}
     assert history.int_ports_today(PC_MAC, DAY + 1) == set()
-    history.granted(PC_MAC, 6000, at(1), DAY + 1)
+    history.count_grant(PC_MAC, 6000, at(1), DAY + 1)
     assert history.int_ports_today(PC_MAC, DAY + 1) == {6000}
     assert history.int_ports_today(TV_MAC, DAY) == set()
 
@@ -108,7 +108,7 @@ def test_retries_of_one_port_are_not_distinct_and_a_fault_of_ours_is_not_theirs(
     history = book_of(incident_after=3)
     assert [refuse(history, 22000, second) for second in range(100)] == [None] * 100
     assert [refuse(history, port, 0, no(reason=FAULT)) for port in range(20)] == [None] * 20
-    assert history.refused(PC_MAC, map_request(), YES, at(0), DAY) is None
+    assert history.count_refusal(PC_MAC, map_request(), YES, at(0), DAY) is None
 
 
 @pytest.mark.spec("SR-26")
@@ -153,7 +153,7 @@ def test_release_ends_it_and_forgets_the_evidence() -> None:
     refuse(history, 3, 2)
     assert history.release(PC_MAC) is None
     assert refuse(history, 4, 3) is None
-    history.restore(released)
+    history.add_incident(released)
     assert history.frozen(PC_MAC, at(1))
 
 
@@ -162,10 +162,10 @@ def test_release_ends_it_and_forgets_the_evidence() -> None:
 
 def test_devices() -> None:
     history = book_of()
-    history.changed(PC_MAC, at(5))
+    history.count_change(PC_MAC, at(5))
     refuse(history, 5000, 10)
     refuse(history, 5001, 11, no(Refusal.ASK))
-    history.seen(TV_MAC, None, at(12))
+    history.note_seen(TV_MAC, None, at(12))
     (pc, tv) = history.devices(at(20))
     assert (pc.device, pc.address, pc.first_seen, pc.last_seen) == (PC_MAC, PC, at(5).wall, at(11).wall)
     assert pc.refused == {Refusal.NOT_AUTHORIZED: 1, Refusal.ASK: 1}
@@ -181,13 +181,13 @@ def test_memory_is_bounded_whatever_the_lan_sends() -> None:
     for n in range(MOST_DEVICES + 500):
         device = f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}"
         for port in (1, 2):
-            history.changed(device, at(n))
-            history.refused(device, map_request(PC, port), no(), at(n), DAY)
+            history.count_change(device, at(n))
+            history.count_refusal(device, map_request(PC, port), no(), at(n), DAY)
     assert len(history.devices(at(0))) == MOST_DEVICES
     assert len(history.incidents(at(0))) == MOST_INCIDENTS
     for port in range(1, 5000):
-        history.granted(PC_MAC, port, at(9000), DAY)
-        history.changed(PC_MAC, at(9000))
+        history.count_grant(PC_MAC, port, at(9000), DAY)
+        history.count_change(PC_MAC, at(9000))
         refuse(history, port, 9000)
     assert len(history.int_ports_today(PC_MAC, DAY)) == MOST_PORTS_A_DAY
     assert history.changes_last_minute(PC_MAC, at(9000)) == 10
@@ -197,6 +197,6 @@ def test_a_frozen_device_is_not_forgotten_because_others_come() -> None:
     history = book_of(incident_after=1)
     refuse(history, 1, 0)
     for n in range(MOST_DEVICES + 1):
-        history.changed(f"device{n}", at(1))
+        history.count_change(f"device{n}", at(1))
     assert PC_MAC not in [seen.device for seen in history.devices(at(2))]
     assert history.frozen(PC_MAC, at(2))

@@ -104,10 +104,10 @@ def test_the_operator_is_nobodys_device() -> None:
 
 def test_the_book_fills_in_the_rest() -> None:
     history = DeviceHistory(Limits(incident_after=1))
-    history.changed(PC_MAC, NOW)
-    history.granted(PC_MAC, 5000, NOW, NOON.date().toordinal())
+    history.count_change(PC_MAC, NOW)
+    history.count_grant(PC_MAC, 5000, NOW, NOON.date().toordinal())
     request = map_request(PC, 22)
-    history.refused(PC_MAC, request, decide(policy(""), facts_of(), request), NOW, 1)
+    history.count_refusal(PC_MAC, request, decide(policy(""), facts_of(), request), NOW, 1)
     facts = gathered(map_request(), history=history, standing=True)
     assert (facts.changes_last_minute, facts.int_ports_today, facts.frozen) == (1, frozenset({5000}), True)
     assert facts.standing

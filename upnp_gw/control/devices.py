@@ -284,7 +284,7 @@ class DeviceCommands:
         return found or self._gone(number, text)
 
     def _gone(self, number: int, text: str) -> api.Problem:
-        now = self._decider.questions.now(number)
+        now = self._decider.questions.successor(number)
         if now is None:
             return _problem("not-found", f"no question {text[:LONGEST_NUMBER]} waits")
         changed = f"question {number} has changed since it was shown: it is question {now.number} now"

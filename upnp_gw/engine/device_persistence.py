@@ -30,7 +30,7 @@ class DevicePersistence:
         found: dict[NoteKind, dict[str, dict[str, Any] | None]]
         found = {
             NoteKind.INCIDENT: self.history.changed_incidents(now),
-            NoteKind.QUESTION: self.questions.changes(),
+            NoteKind.QUESTION: self.questions.take_changes(),
             NoteKind.DEVICE: self.history.changed_devices(counted=not devices),
         }
         if self.questions.last_number != self._stored_number:
@@ -41,25 +41,25 @@ class DevicePersistence:
     def not_taken(self, notes: list[Note]) -> None:
         """The store failed: the same notes again, next time."""
         keys = {kind: [note.key for note in notes if note.kind is kind] for kind in NoteKind}
-        self.history.changed_again(keys[NoteKind.DEVICE], keys[NoteKind.INCIDENT])
-        self.questions.changed_again(keys[NoteKind.QUESTION])
+        self.history.requeue(keys[NoteKind.DEVICE], keys[NoteKind.INCIDENT])
+        self.questions.requeue(keys[NoteKind.QUESTION])
         if keys[NoteKind.NUMBER]:
             self._stored_number = 0
 
     def recall(self, stored: dict[NoteKind, list[dict[str, Any]]], now: Instant, devices: StoredDevices) -> None:
         """At start. An incident ends when the wall clock says so, and never later than a whole freeze from now."""
         found = {kind: [_called_now(body, devices) for body in stored[kind]] for kind in OF_DEVICES}
-        self.history.recall(found[NoteKind.DEVICE], found[NoteKind.INCIDENT], now)
+        self.history.restore(found[NoteKind.DEVICE], found[NoteKind.INCIDENT], now)
         self._stored_number = max((body["number"] for body in stored[NoteKind.NUMBER]), default=0)
-        self.questions.recall(found[NoteKind.QUESTION], self._stored_number)
+        self.questions.restore(found[NoteKind.QUESTION], self._stored_number)
         # a note whose device has another name now is written again, and the old one goes
         renamed = {
             kind: [pair for pair in zip(stored[kind], found[kind], strict=True) if pair[0] is not pair[1]]
             for kind in OF_DEVICES
         }
         names = {kind: [body["device"] for pair in pairs for body in pair] for kind, pairs in renamed.items()}
-        self.history.changed_again(names[NoteKind.DEVICE], names[NoteKind.INCIDENT])
-        self.questions.changed_again(str(body["number"]) for _, body in renamed[NoteKind.QUESTION])
+        self.history.requeue(names[NoteKind.DEVICE], names[NoteKind.INCIDENT])
+        self.questions.requeue(str(body["number"]) for _, body in renamed[NoteKind.QUESTION])
 
 
 def _called_now(body: dict[str, Any], devices: StoredDevices) -> dict[str, Any]:

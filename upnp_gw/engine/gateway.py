@@ -132,7 +132,7 @@ class Gateway:
             if not await around.introduce(request.source.address, request.source.interface):
                 return Refused(Refusal.ABSENT, "nobody answers for the requester's address", None)
             device = self.decider.device_of(request.source)
-            self.decider.history.changed(device, self._clock(), request.via.datagram)
+            self.decider.history.count_change(device, self._clock(), request.via.datagram)
         if isinstance(request, MapRequest):
             await around.introduce_target(request.internal.address, request.source)
             await former_addresses.look(self.decider, self.submit, request, device)

@@ -67,14 +67,14 @@ class RequestOperations:
             return static
         found = answer(decider, transaction, request, planner, owner, own)
         facts, verdict = found.facts, found.verdict
-        transaction.on_undo.append(decider.history.undoing(facts.device))
+        transaction.on_undo.append(decider.history.undo_for(facts.device))
         again = (
             decider.refusal_counter.again(facts.device, transaction.now, transaction.on_undo)
             if verdict.refusal is Refusal.RATE
             else None
         )
         if again is not None:
-            decider.history.refused(facts.device, request, verdict, transaction.now, facts.today)
+            decider.history.count_refusal(facts.device, request, verdict, transaction.now, facts.today)
             return refused(verdict, again)
         decision = transaction.ledger.numbers.next_decision()
         if found.planned is None:
@@ -105,7 +105,7 @@ class RequestOperations:
             map_record(transaction.now, decision, found.request, facts, verdict, mapping=mapping.id, action=action)
         )
         decider.questions.settle(subject_of(facts, found.request, None), transaction.on_undo)
-        decider.history.granted(
+        decider.history.count_grant(
             facts.device, mapping.internal.port, transaction.now, facts.today, request.via.datagram
         )
         hold = mapping.hold_of(request.via.protocol)

@@ -74,9 +74,9 @@ def count_refusal(
     decider: Decider, transaction: Transaction, request: MapRequest, facts: Facts, verdict: Verdict
 ) -> None:
     """A refusal may be evidence against the device."""
-    incident = decider.history.refused(facts.device, request, verdict, transaction.now, facts.today)
+    incident = decider.history.count_refusal(facts.device, request, verdict, transaction.now, facts.today)
     if incident is not None:
         transaction.told.append(IncidentBegan(incident))
-        transaction.on_undo.append(partial(decider.history.withdraw, incident))
+        transaction.on_undo.append(partial(decider.history.withdraw_incident, incident))
         if incident.quarantines:
             quarantine(decider, transaction, incident.device)

@@ -26,7 +26,7 @@ OnUndo = list[Callable[[], None]]
 
 
 class ApprovalQueue:
-    """The queue. ``changes`` says what is to be stored."""
+    """The queue. ``take_changes`` says what is to be stored."""
 
     def __init__(self) -> None:
         self._of: dict[str, dict[QuestionSubject, Question]] = {}
@@ -70,7 +70,7 @@ class ApprovalQueue:
     def get(self, number: int) -> Question | None:
         return next((question for question in self._each() if question.number == number), None)
 
-    def now(self, number: int) -> Question | None:
+    def successor(self, number: int) -> Question | None:
         """The question that had this number before its device asked for something else."""
         return next((question for question in self._each() if number in question.earlier), None)
 
@@ -88,18 +88,18 @@ class ApprovalQueue:
 
     # -- over a restart
 
-    def changes(self) -> dict[str, dict[str, Any] | None]:
+    def take_changes(self) -> dict[str, dict[str, Any] | None]:
         """What is new since the last call: number -> its plain values; None: it is gone."""
         by_number = {question.number: question for question in self._each()}
         bodies = {str(n): question_body(by_number[n]) if n in by_number else None for n in sorted(self._changed)}
         self._changed.clear()
         return bodies
 
-    def changed_again(self, numbers: Iterable[str]) -> None:
-        """The store did not take these: ``changes`` tells them once more."""
+    def requeue(self, numbers: Iterable[str]) -> None:
+        """The store did not take these: ``take_changes`` tells them once more."""
         self._changed.update(map(int, numbers))
 
-    def recall(self, bodies: Iterable[Mapping[str, Any]], last_number: int) -> None:
+    def restore(self, bodies: Iterable[Mapping[str, Any]], last_number: int) -> None:
         """Loads stored questions. Those of a version without terms are dropped: their devices ask again."""
         for body in bodies:
             number = body.get("number")

@@ -78,7 +78,7 @@ class DeviceHistory:
         """Devices whose ports of today have changed."""
         self._changed_incidents: set[str] = set()
 
-    def changed(self, device: str, now: Instant, datagram: bool = False) -> None:
+    def count_change(self, device: str, now: Instant, datagram: bool = False) -> None:
         """Counts one change request (not a read), whatever its answer."""
         entry = self._entry(device, now)
         changes = entry.claims.changes if datagram else entry.changes
@@ -96,7 +96,7 @@ class DeviceHistory:
             changes.popleft()
         return len(changes)
 
-    def granted(self, device: str, int_port: int, now: Instant, today: int, datagram: bool = False) -> None:
+    def count_grant(self, device: str, int_port: int, now: Instant, today: int, datagram: bool = False) -> None:
         """Counts an internal port that was granted, refreshes too. ``today``: ``Facts.today``."""
         entry = self._entry(device, now)
         entry.granted += 1
@@ -109,7 +109,7 @@ class DeviceHistory:
             return frozenset()
         return entry.ports | entry.claims.ports if datagram else entry.ports
 
-    def refused(
+    def count_refusal(
         self, device: str, request: MapRequest, verdict: Verdict, now: Instant, today: int
     ) -> Incident | None:
         """Counts a verdict that was no allow; the answer is the incident where this one began it.
@@ -131,7 +131,7 @@ class DeviceHistory:
             return None
         return self._evidence(device, entry, request.internal.port, now)
 
-    def seen(self, device: str, address: IPAddress | None, now: Instant) -> None:
+    def note_seen(self, device: str, address: IPAddress | None, now: Instant) -> None:
         """The device was heard of, for ``devices``; decides nothing."""
         self._entry(device, now).address = address
 
@@ -153,13 +153,13 @@ class DeviceHistory:
         self._changed_incidents.add(device)
         return self._incidents.pop(device, None)
 
-    def withdraw(self, incident: Incident) -> None:
+    def withdraw_incident(self, incident: Incident) -> None:
         """The operation that began it was undone: it may begin again."""
         if self._incidents.get(incident.device) is incident:
             del self._incidents[incident.device]
             self._changed_incidents.add(incident.device)
 
-    def undoing(self, device: str) -> Callable[[], None]:
+    def undo_for(self, device: str) -> Callable[[], None]:
         """What takes back what is counted from now on of the answers to a device, for an operation that is undone.
         That it asked stays counted."""
         entry = self._entries.get(device)
@@ -176,7 +176,7 @@ class DeviceHistory:
             setattr(entry, name, getattr(before, name))
         entry.claims.ports = claimed
 
-    def restore(self, incident: Incident) -> None:
+    def add_incident(self, incident: Incident) -> None:
         """Puts back an incident that was open when the gateway stopped."""
         self._incidents[incident.device] = incident
 
@@ -202,12 +202,12 @@ class DeviceHistory:
         self._changed_incidents.clear()
         return bodies
 
-    def changed_again(self, devices: Iterable[str], incidents: Iterable[str]) -> None:
+    def requeue(self, devices: Iterable[str], incidents: Iterable[str]) -> None:
         """The store did not take these: they are told once more."""
         self._changed.update(devices)
         self._changed_incidents.update(incidents)
 
-    def recall(
+    def restore(
         self, devices: Iterable[Mapping[str, Any]], incidents: Iterable[Mapping[str, Any]], now: Instant
     ) -> None:
         """Takes back what was stored. An incident ends by the wall clock, at the latest a whole freeze from now."""
@@ -218,7 +218,7 @@ class DeviceHistory:
             began = Instant(now.boot + left_s - FREEZE_S, body["began"])
             if left_s > 0:
                 action = OnIncident(body["action"])
-                self.restore(Incident(body["device"], began, now.boot + left_s, tuple(body["ports"]), action))
+                self.add_incident(Incident(body["device"], began, now.boot + left_s, tuple(body["ports"]), action))
             else:
                 self._changed_incidents.add(body["device"])
 
