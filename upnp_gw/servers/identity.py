@@ -1,4 +1,4 @@
-"""What clients recognise the gateway by over restarts: UUID, URL token, BOOTID. Kept in the store."""
+"""The gateway's identity for clients, stored so that it survives restarts: UUID, URL token, BOOTID."""
 
 import logging
 import secrets
@@ -19,8 +19,6 @@ T = TypeVar("T")
 
 
 class Identity:
-    """What clients recognise the gateway by, kept in the store: UUID, URL token, BOOTID."""
-
     def __init__(self, store: Store, uuid: UUID, token: str, last_boot_id: int) -> None:
         self._store = store
         self.uuid = uuid
@@ -30,7 +28,7 @@ class Identity:
 
     @classmethod
     async def load(cls, store: Store) -> "Identity":
-        """The stored values; those that are not there, or make no sense, are made. Raises StoreError."""
+        """Reads the stored values, and makes new ones for missing or malformed ones. Raises StoreError."""
         uuid = await _stored(store, "uuid", UUID)
         if uuid is None:
             uuid = uuid4()
@@ -42,30 +40,31 @@ class Identity:
         return cls(store, uuid, token, await _stored(store, "boot-id", int) or 0)
 
     def next_boot_id(self) -> int:
-        """Greater than every earlier one, and on its way into the store."""
+        """Returns a BOOTID greater than every earlier one, and begins to store it."""
         self._boot_id = next_boot_id(self._boot_id, time.time())
-        self._writes.spawn(self._keep())
+        self._writes.spawn(self._store_boot_id())
         return self._boot_id
 
-    async def _keep(self) -> None:
+    async def _store_boot_id(self) -> None:
         try:
             await self._store.set("boot-id", str(self._boot_id))
-        except StoreError as error:  # the next one is made from the wall clock as well
-            log.warning("BOOTID %d is not in the store: %s", self._boot_id, error)
+        except StoreError as error:  # the next BOOTID is at least the wall clock, so it is greater even so
+            log.warning("cannot store BOOTID %d: %s", self._boot_id, error)
 
     async def settled(self) -> None:
+        """Returns when every value is stored."""
         await self._writes.wait()
 
 
-async def _stored(store: Store, key: str, made: Callable[[str], T]) -> T | None:
-    """The value of this key; None: there is none, or it makes no sense, which is told."""
+async def _stored(store: Store, key: str, parse: Callable[[str], T]) -> T | None:
+    """The value of this key; None: it is missing, or malformed, which is logged."""
     text = await store.get(key)
     if text is None:
         return None
     try:
-        return made(text)
+        return parse(text)
     except ValueError:
-        log.warning("the %s in the store makes no sense (%.40r): a new one is made", key, text)
+        log.warning("the stored %s is malformed (%.40r): a new one was made", key, text)
         return None
 
 

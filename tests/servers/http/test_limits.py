@@ -237,7 +237,7 @@ async def test_who_takes_no_answer_wastes_the_connection_and_leaves_nothing_in_t
 
 @pytest.mark.spec("SR-23")
 async def test_a_short_answer_that_nobody_takes_is_dropped_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_listeners, "TAKEN_MS", 300)
+    monkeypatch.setattr(http_listeners, "UNACKNOWLEDGED_MS", 300)
     async with serving() as fixture:
         with ExitStack() as stack:
             for _ in range(8):

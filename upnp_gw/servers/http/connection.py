@@ -1,6 +1,6 @@
-"""One TCP connection before aiohttp sees it, and aiohttp's protocol behind it.
+"""One TCP connection, and aiohttp's protocol behind it.
 
-aiohttp has no deadline for a request's head and no cap on connections. ``Connection`` is its protocol with both.
+aiohttp has no deadline for the head of a request and no limit on connections. ``Connection`` adds both.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 INT = struct.Struct("i")
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER: the end is a reset, and the send queue goes with it (socket(7))."""
+"""SO_LINGER: closing resets the connection and discards its send queue (socket(7))."""
 
 
-class TooMuch(Exception):
-    """A request has more bytes on the wire than allowed."""
+class RequestTooLong(Exception):
+    """A request has more bytes on the wire than ``HttpLimits.received``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,16 @@ class ConnectionContext:
     admission: Admission
     refusals: HttpRefusals
     identify: Callable[[tuple[object, ...], str], Source | None]
-    """Peer name, interface -> source; None where such an address may not come in here (SR-1)."""
+    """Peer name, interface -> source; None: such an address may not come in on this interface (SR-1)."""
     share_of: Callable[[Source], Hashable]
     """``LanContext.share_of``."""
     error: Callable[[int], web.Response]
 
 
 class Connection(asyncio.Protocol):
-    """One connection behind the limits. Silent until it is admitted, cut when a deadline passes.
+    """One connection within the limits. Nothing is read before it is admitted, and it ends when a deadline passes.
 
-    aiohttp's own protocol is made when there is room: whoever is turned away costs no parser and no task.
+    aiohttp's own protocol is made on admission: a rejected connection costs no parser and no task.
     """
 
     __slots__ = (
@@ -89,19 +89,19 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.source = self._context.identify(peer, self._interface) if peer else None
         if self.source is None:
-            self._refuse("not-on-the-lan", peer[0] if peer else "?")
+            self._refuse("not-on-the-lan", peer[0] if peer else None)
             return
         host = self._context.share_of(self.source)
-        refused = self._context.admission.knock(host, self)
-        if refused is not None:
-            self._refuse(refused, self.source.address)
+        reason = self._context.admission.admit(host, self)
+        if reason is not None:
+            self._refuse(reason, self.source.address)
             return
         self._host, self._admitted = host, True
         if self._served is None:
             self.await_head()
 
     def begin(self) -> None:
-        """Hands an admitted connection to aiohttp, with the bytes received so far."""
+        """Hands the connection to aiohttp, with the bytes received so far."""
         assert self._link is not None
         self._served = AdmittedConnection(self._context, self, self._loop)
         self.await_head()
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
         if self._received > self._context.limits.received:
-            self._too_much()
+            self._request_too_long()
         elif self._served is not None:
             self._served.data_received(data)
         elif self._link is not None and not self._link.is_closing():
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
 
     @contextmanager
     def reading(self, body: StreamReader) -> Iterator[None]:
-        """Lets this body end with TooMuch where the request has too many bytes."""
+        """Makes reading this body raise RequestTooLong if the request has too many bytes."""
         self._body = body
         try:
             yield
@@ -154,51 +154,51 @@ class Connection(asyncio.Protocol):
             self._body = None
 
     def answered(self, status: int) -> None:
-        """Notes an answer's status; 0: the kernel did not take the answer. 200, or 500 with a UPnP error in it,
-        answers a control point."""
+        """Notes the status of an answer; 0: the kernel did not take it. After 200, or 500 (a UPnP error), the
+        connection does not count as wasted."""
         self._useful = self._useful or status in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR)
         self.await_head()
 
     def await_head(self) -> None:
-        """Starts the deadline for a complete head."""
+        """Starts the deadline for the next complete head."""
         self._stop_timer()
         self._received = len(self._early)
         self._timer = self._loop.call_later(self._context.limits.head_s, self._expired)
 
     def head_complete(self) -> None:
-        """Stops the deadline of the head: the request's own deadlines apply."""
+        """Stops the deadline for the head: from here the request has its own deadlines."""
         self._stop_timer()
 
     def cut(self) -> None:
-        """Ends the connection at once, and discards bytes that the client has not taken."""
+        """Ends the connection at once, and discards bytes that the client has not acknowledged."""
         if self._link is None:
             return
         link = self._link.get_extra_info("socket")
-        (untaken,) = INT.unpack(fcntl.ioctl(link.fileno(), termios.TIOCOUTQ, bytes(INT.size)))
-        if untaken:
+        (unacknowledged,) = INT.unpack(fcntl.ioctl(link.fileno(), termios.TIOCOUTQ, bytes(INT.size)))
+        if unacknowledged:
             link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._link.abort()
 
     @property
-    def gone(self) -> bool:
+    def closed(self) -> bool:
         return self._link is None
 
     def _expired(self) -> None:
         self._timer = None
-        if self._received:  # silence is how every kept connection ends, half a head is an attack or a fault
+        if self._received:  # idle connections end this way too; half a head is an attack or a fault
             self._context.refusals.refuse("head-deadline", self.source and self.source.address)
         self.cut()
 
-    def _too_much(self) -> None:
+    def _request_too_long(self) -> None:
         """Ends the connection of a request with too many bytes."""
         if self._body is None:
             self._refuse("too-much-data", self.source and self.source.address)
         elif self._body.exception() is None:
-            self._body.set_exception(TooMuch())
+            self._body.set_exception(RequestTooLong())
             self._body.feed_eof()
 
-    def _refuse(self, reason: str, who: object) -> None:
-        self._context.refusals.refuse(reason, who)
+    def _refuse(self, reason: str, client: object) -> None:
+        self._context.refusals.refuse(reason, client)
         self.cut()
 
     def _stop_timer(self) -> None:
@@ -227,9 +227,8 @@ class AdmittedConnection(web.RequestHandler):
         self.connection = connection
 
     async def start(self) -> None:
-        """aiohttp's task of this connection. It does nothing if the client is gone before it runs, since aiohttp
-        would raise without its server."""
-        if not self.connection.gone:
+        """The task of this connection. It does nothing if the connection is closed already: aiohttp would raise."""
+        if not self.connection.closed:
             await super().start()
 
     def handle_error(
@@ -239,14 +238,14 @@ class AdmittedConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answers what aiohttp could not parse, without its text: that quotes the client's bytes."""
+        """Answers a request that aiohttp cannot parse. aiohttp's own answer would quote the client's bytes."""
         if isinstance(exc, BadHttpMethod):
             status, reason = HTTPStatus.NOT_IMPLEMENTED, "unknown-method"
         elif isinstance(exc, HttpProcessingError):
             status, reason = HTTPStatus.BAD_REQUEST, "bad-http"
         else:
             reason = "defect"
-            log.error("a request could not be answered", exc_info=exc)
+            log.error("HTTP: a request failed", exc_info=exc)
         source = self.connection.source
         self._context.refusals.refuse(reason, source and source.address)
         return self._context.error(status)

@@ -1,4 +1,5 @@
-"""One POST on a control URL: bytes -> call -> the action's row -> perhaps the gateway -> bytes. Decides nothing."""
+"""One POST on a control URL: parses the SOAP call, looks up the action, asks the gateway if the action changes
+something, and builds the SOAP answer."""
 
 import asyncio
 import logging
@@ -26,7 +27,8 @@ from upnp_gw.protocols.igd_services import IgdVersion, Service, service_of
 log = logging.getLogger(__name__)
 
 ELSEWHERE = {"WANIPConnection": "WANIPv6FirewallControl"}
-"""Whose actions are served on a service's control URL too: nat-port-mapper sends AddPinhole to WANIPConnection."""
+"""Service -> another service whose actions are also served on its control URL: nat-port-mapper sends AddPinhole to
+WANIPConnection."""
 Handle = Callable[[ChangeRequest], Awaitable[Reply]]
 
 
@@ -50,11 +52,11 @@ class ControlAnswer:
     body: bytes
     """SOAP XML; empty where the status is neither 200 nor 500."""
     reason: str = ""
-    """Why it is no 200: a short, fixed word for counters."""
+    """A short, fixed word for the counters; empty for status 200."""
 
 
 class Control:
-    """The control URLs of all faces. ``default_connections``: Layer3Forwarding's value of each face."""
+    """All control URLs. ``default_connections``: DefaultConnectionService of Layer3Forwarding, by IGD version."""
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class Control:
     async def serve(
         self, igd_version: IgdVersion, service: Service, source: Source, headers: Mapping[str, str], body: bytes
     ) -> ControlAnswer:
-        """The answer to a call; ``headers`` finds names in any case. Never raises for what a client sent."""
+        """Answers one call. ``headers`` ignores the case of names. Never raises for bad input of a client."""
         try:
             call = parse_call(headers, body)
         except UnreadableBody as error:
@@ -81,7 +83,7 @@ class Control:
         caller = Caller(igd_version, source, self._backend.view, self._default_connections[igd_version])
         if call.is_query:
             return self._query(caller, service, call)
-        served, service = self._where(igd_version, service, call.action)
+        served, service = self._serving(igd_version, service, call.action)
         caller = replace(caller, igd_version=served)
         model = self._models[caller.igd_version, service.name]
         outcome = perform(ROWS[service.name], model, caller, call.action, call.arguments)
@@ -97,22 +99,23 @@ class Control:
     def _unreadable(
         self, igd_version: IgdVersion, service: Service, body: bytes, error: UnreadableBody
     ) -> ControlAnswer:
-        """Names the argument that cannot be read: of a bare status a control point's user learns nothing."""
-        served, service = self._where(igd_version, service, error.action)
+        """Answers with the name of the malformed argument, if it can be found: a bare status tells the user
+        nothing."""
+        served, service = self._serving(igd_version, service, error.action)
         declared = self._models[served, service.name].actions.get(error.action)
         inputs = declared.inputs if declared is not None else ()
         name = unreadable_argument(body, (argument.name for argument in inputs))
         return _not_a_call(error) if name is None else _failed(Fault(402, f"{name} cannot be read"), error.reason)
 
-    def _where(self, igd_version: IgdVersion, service: Service, action: str) -> tuple[IgdVersion, Service]:
-        """Face and service that serve an action: upnpc -n and -N send AddAnyPortMapping and
-        DeletePortMappingRange to the IGD:1 service that they found, so what only version 2 declares is version
-        2's, codes and all (docs/decisions/0012)."""
+    def _serving(self, igd_version: IgdVersion, service: Service, action: str) -> tuple[IgdVersion, Service]:
+        """The IGD version and service that serve an action. An action that only version 2 declares is served as
+        version 2, with its error codes, on version 1's URL too: upnpc -n and -N send AddAnyPortMapping and
+        DeletePortMappingRange to the IGD:1 service (docs/decisions/0012)."""
         names = (service.name, ELSEWHERE.get(service.name, service.name))
-        for of, name in ((igd_version, service.name), *((IgdVersion.IGD2, name) for name in names)):
-            model, found = self._models.get((of, name)), service_of(of, name)
-            if model is not None and found is not None and action in model.actions:
-                return of, found
+        for version, name in ((igd_version, service.name), *((IgdVersion.IGD2, name) for name in names)):
+            model, declared = self._models.get((version, name)), service_of(version, name)
+            if model is not None and declared is not None and action in model.actions:
+                return version, declared
         return igd_version, service
 
     def _query(self, caller: Caller, service: Service, call: Call) -> ControlAnswer:
@@ -123,15 +126,16 @@ class Control:
         return ControlAnswer(HTTPStatus.OK, build_query_response(value))
 
     async def _change(self, change: PendingAction) -> Answer:
-        """Asks the gateway. Whatever becomes of it, the control point is answered in time (IGD-089, IGD-145)."""
+        """Asks the gateway. Answers in time even if the gateway does not (IGD-089, IGD-145)."""
+        source = change.request.source.address
         try:
             async with asyncio.timeout(self._backend_s):
                 reply = await self._backend.handle(change.request)
         except TimeoutError:
-            log.error("no reply within %g s to a request of %s", self._backend_s, change.request.source.address)
+            log.error("HTTP: the gateway did not answer a request of %s within %g s", source, self._backend_s)
             return Fault(501, "the packet filter does not answer")
         except Exception:
-            log.exception("a request of %s failed", change.request.source.address)
+            log.exception("HTTP: a request of %s failed", source)
             return Fault(501)
         return change.answer(reply)
 

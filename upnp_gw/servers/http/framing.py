@@ -1,7 +1,7 @@
-"""Checks a request's framing and reads its body: bounded in bytes and time, and unambiguous (RFC 9112).
+"""Checks that the end of a request is unambiguous (RFC 9112), and reads its body within limits of bytes and time.
 
-aiohttp parses. Requests that it accepts and we do not are refused here, and the connection ends: the next bytes may
-belong to the refused request.
+aiohttp has parsed the head. A request that it accepts may be refused here. Then the connection ends, because the
+next bytes may belong to the refused request.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from http import HTTPStatus
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from upnp_gw.protocols.igd.soap import BODY_MAX
-from upnp_gw.servers.http.connection import AdmittedConnection, TooMuch
+from upnp_gw.servers.http.connection import AdmittedConnection, RequestTooLong
 
 
 class BadRequest(Exception):
-    """A request that is answered with a bare status. ``reason`` is a short, fixed word."""
+    """The request is answered with a bare status. ``reason``: a short, fixed word for the counters."""
 
     def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(reason)
@@ -25,8 +25,8 @@ class BadRequest(Exception):
 
 
 def check_framing(request: web.BaseRequest) -> None:
-    """Raises Refused for another version of HTTP (aiohttp would answer as if it spoke it), and for a body in a
-    transfer coding that we cannot undo (RFC 9112 section 6.1)."""
+    """Raises BadRequest for an HTTP version other than 1.0 and 1.1, which aiohttp would answer as 1.1, and for a
+    transfer coding other than chunked (RFC 9112 section 6.1)."""
     if request.version not in (HttpVersion10, HttpVersion11):
         raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "version")
     coding = request.headers.get("Transfer-Encoding")
@@ -39,7 +39,8 @@ def check_framing(request: web.BaseRequest) -> None:
 
 
 async def read_body(request: web.BaseRequest, seconds: float) -> bytes:
-    """The body, at most ``BODY_MAX`` bytes, within the seconds. After ``check_framing``. Raises Refused."""
+    """Reads the body: at most ``BODY_MAX`` bytes, within ``seconds``. Call ``check_framing`` first. Raises
+    BadRequest."""
     length = request.content_length
     if length is None and "Transfer-Encoding" not in request.headers:
         raise BadRequest(HTTPStatus.LENGTH_REQUIRED, "no-length")
@@ -56,7 +57,7 @@ async def read_body(request: web.BaseRequest, seconds: float) -> bytes:
                 return await _read(request)
     except TimeoutError:
         raise BadRequest(HTTPStatus.REQUEST_TIMEOUT, "body-deadline") from None
-    except TooMuch:
+    except RequestTooLong:
         raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-much-data") from None
     except web.RequestPayloadError:
         raise BadRequest(HTTPStatus.BAD_REQUEST, "bad-body") from None

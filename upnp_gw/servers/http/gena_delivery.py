@@ -1,8 +1,8 @@
-"""GENA's shell: sends NOTIFY requests, keeps the one timer, listens to the gateway's events.
+"""Sends GENA events (NOTIFY) to subscribers. ``protocols.gena`` decides what to send and when.
 
 A message is one short connection to the subscriber's own address, out of the interface on which it subscribed. No
-name is looked up and no redirect followed. Each subscription has at most one message on its way, so messages
-of one subscriber stay in order and a dead one delays nobody else (IGD-197).
+name is looked up and no redirect is followed. Each subscription has at most one message on its way, so messages
+of one subscriber stay in order, and a subscriber that does not answer delays no other (IGD-197).
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from upnp_gw.system.tasks import BackgroundTasks
 log = logging.getLogger(__name__)
 
 DEADLINE_S = 5.0
-"""For connection and answer of one URL; then the next one is tried."""
+"""Seconds for connection and answer of one callback URL; then the next URL is tried."""
 ANSWER_LIMIT = 2048
-"""Bytes read of a subscriber's answer: its status line and what little follows."""
+"""Most bytes read of a subscriber's answer: the status line and a few headers."""
 
 
 class GenaDelivery:
-    """Event subscriptions of all faces and services. Use it on one event loop, between start and stop."""
+    """Event subscriptions of all services. Use it on one event loop, between start and stop."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class GenaDelivery:
     def serve(
         self, method: str, igd_version: IgdVersion, service: Service, headers: Mapping[str, str], source: Source
     ) -> EventAnswer:
-        """Answers SUBSCRIBE and UNSUBSCRIBE. ``source`` is on a LAN: the HTTP server has made sure (IGD-200).
+        """Answers SUBSCRIBE and UNSUBSCRIBE. The HTTP server has checked that ``source`` is on a LAN (IGD-200).
 
-        Where the answer has a ``sid``, call ``delivered`` with it once the answer has been written.
+        If the answer has a ``sid``, call ``delivered`` with it when the answer has been written.
         """
         if not self._running:
             return EventAnswer(HTTPStatus.SERVICE_UNAVAILABLE, reason="stopped")
@@ -81,7 +81,7 @@ class GenaDelivery:
         return answer
 
     def delivered(self, sid: str) -> None:
-        """The 200 of this new subscription was written: the initial event goes (IGD-181)."""
+        """The 200 to this new subscription was written: sends the initial event (IGD-181)."""
         self._table.delivered(sid, self._clock())
         self._send_due()
 
@@ -95,17 +95,17 @@ class GenaDelivery:
                 self.cancel_all()
 
     def cancel_all(self) -> None:
-        """The gateway has a new BOOTID, which voids every subscription (IGD section 7.3)."""
+        """Cancels every subscription, because the gateway has a new BOOTID (IGD section 7.3)."""
         self._table.cancel_all()
         self._send_due()
 
     @property
     def subscriptions(self) -> int:
-        """How many there are."""
+        """How many are active."""
         return len(self._table)
 
     def _send_due(self) -> None:
-        """Sends what is due, ends the deliveries of subscriptions that are gone, sets the timer."""
+        """Sends due messages, cancels the deliveries of ended subscriptions, sets the timer."""
         if not self._running:
             return
         for delivery in self._table.due(self._clock()):
@@ -136,7 +136,7 @@ class GenaDelivery:
 
 
 async def send(delivery: Delivery, deadline_s: float = DEADLINE_S) -> DeliveryOutcome:
-    """Sends a message to the first callback that answers 200..299 in time (IGD-191)."""
+    """Sends a message to the callback URLs in order, until one answers 200..299 in time (IGD-191)."""
     for callback in delivery.callbacks:
         try:
             async with asyncio.timeout(deadline_s):
@@ -151,12 +151,12 @@ async def send(delivery: Delivery, deadline_s: float = DEADLINE_S) -> DeliveryOu
 
 
 async def _exchange(callback: Callback, interface: str, request: bytes) -> int | None:
-    """One request and the status of its answer, over a connection of its own out of this interface."""
+    """Sends one request over a new connection out of this interface; returns the status of the answer."""
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if callback.address.version == 6 else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as connection:
         connection.setblocking(False)
-        # It is also the zone of a link-local address: none has to be named.
+        # This also selects the zone of a link-local address.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
         await loop.sock_connect(connection, (str(callback.address), callback.port))
         await loop.sock_sendall(connection, request)

@@ -1,4 +1,5 @@
-"""Whom a request is for: one of our own address literals with our port or none. A name is DNS rebinding (SR-9)."""
+"""Checks that a request names one of our own addresses. A host name would be DNS rebinding: a web page whose name
+leads to the gateway (SR-9)."""
 
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -9,10 +10,10 @@ from upnp_gw.model.network import Network
 
 
 def wrong_host(request: web.BaseRequest, network: Network, our_port: int) -> HTTPStatus | None:
-    """The status that a request for somebody else is refused with; None: it is for us (IGD-027).
+    """The status to refuse the request with if it names another host; None: it names ours (IGD-027).
 
-    A target in absolute form (``GET http://host/path``, RFC 9112 section 3.2.2) names the host beside the header:
-    both have to be ours. The header may be missing in HTTP/1.0 alone.
+    A target in absolute form (``GET http://host/path``, RFC 9112 section 3.2.2) names a host too: both must be
+    ours. Only HTTP/1.0 may leave the header out.
     """
     scheme, absolute, rest = request.raw_path.partition("://")
     if absolute and "/" not in scheme and not _is_own(rest.partition("/")[0], network, our_port):
@@ -26,7 +27,7 @@ def wrong_host(request: web.BaseRequest, network: Network, our_port: int) -> HTT
 
 
 def _is_own(host: str, network: Network, our_port: int) -> bool:
-    """aioupnp leaves the port out."""
+    """True for one of our addresses with our port, or without a port, as aioupnp sends it."""
     literal, port = split_host(host)
     if port not in ("", str(our_port)):
         return False
@@ -38,7 +39,7 @@ def _is_own(host: str, network: Network, our_port: int) -> bool:
 
 
 def split_host(host: str) -> tuple[str, str]:
-    """Address literal and port of a Host header, the port empty where there is none, a zone cut off."""
+    """Address and port of a Host header: no brackets, no zone; the port is empty if there is none."""
     if host.startswith("["):
         literal, _, port = host[1:].partition("]")
         return literal.partition("%")[0], port.removeprefix(":")

@@ -1,4 +1,4 @@
-"""Limits for HTTP clients: source addresses, connections at once, seconds and bytes (SR-23)."""
+"""Limits for HTTP clients: connections, seconds and bytes (SR-23)."""
 
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -10,29 +10,29 @@ from upnp_gw.protocols.rate_limit import Rate, Throttle
 from upnp_gw.servers.logged_counter import LoggedCounter
 
 WASTED = Rate(burst=200, per_s=20)
-"""Connections of one host that came to nothing: half a request, nonsense, one too many. While it has none left, its
-connections end before a byte of them is read. Whoever gets an answer is not charged."""
+"""Connections of one host that end without a useful answer: half a request, a malformed one, one too many. A host
+that has used this up is refused before a byte of its connection is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """What a client can make the server spend. Times in seconds, sizes in bytes."""
+    """Names with ``_s`` are seconds; ``head`` and ``received`` are bytes; the rest are connections."""
 
     head: int = 8 * 1024
     received: int = 32 * 1024
-    """Most bytes of one request on the wire: a head, a body of 16 KiB, and as much as a head for chunk sizes,
-    extensions and trailers. A longer body is refused; where no body is read the connection is cut."""
+    """Most bytes of one request on the wire: a head, a body of 16 KiB, and 8 KiB for chunk sizes, extensions and
+    trailers. A longer request is refused, or the connection is cut if no body is being read."""
     head_s: float = 5.0
-    """From the connection, or the answer before, to a complete head; so this also ends idle keep-alive."""
+    """From the connection, or the last answer, to a complete head. So this ends idle connections too."""
     body_s: float = 5.0
     backend_s: float = 25.0
-    """For the gateway's reply; then the action failed (IGD-089)."""
+    """For the reply of the gateway. After that the action has failed (IGD-089)."""
     answer_s: float = 30.0
     """For everything between head and the last byte of the answer."""
     per_host: int = 4
     waiting_per_host: int = 8
-    """Connections of a host over its share that wait, unread, for one of its own to end: Home Assistant asks
-    four things at once and the next four before the first connections are closed."""
+    """Connections of a host over ``per_host`` that wait, unread, until one of its own ends. Home Assistant opens
+    four at once, and the next four before the first are closed."""
     total: int = 64
     wasted: Rate = WASTED
 
@@ -46,10 +46,10 @@ class HttpRefusals(LoggedCounter):
 
 
 class WaitingConnection(Protocol):
-    """A connection that asks for admission."""
+    """What ``Admission`` needs of a connection."""
 
     def begin(self) -> None:
-        """Called when it is admitted."""
+        """Called once, when the connection is admitted."""
 
     def cut(self) -> None:
         """Ends the connection at once."""
@@ -57,12 +57,12 @@ class WaitingConnection(Protocol):
 
 @dataclass(slots=True)
 class _Host:
-    inside: int = 0
+    admitted: int = 0
     waiting: deque[WaitingConnection] = field(default_factory=deque)
 
 
 class Admission:
-    """Which connections are served now, which wait, which are turned away."""
+    """Admits connections, makes them wait, or refuses them."""
 
     def __init__(self, limits: HttpLimits, now: Callable[[], Instant]) -> None:
         self._limits = limits
@@ -71,8 +71,8 @@ class Admission:
         self._hosts: dict[Hashable, _Host] = {}
         self._all: set[WaitingConnection] = set()
 
-    def knock(self, host: Hashable, connection: WaitingConnection) -> str | None:
-        """Why it is turned away. None: ``connection.begin()`` was called, or will be when there is room."""
+    def admit(self, host: Hashable, connection: WaitingConnection) -> str | None:
+        """The reason for a refusal. None: ``connection.begin()`` was called, or will be when there is room."""
         if self._wasted.level(host, self._now().boot) < 1:
             return "wasted-connections"
         entry = self._hosts.get(host) or _Host()
@@ -81,15 +81,15 @@ class Admission:
             return "too-many-connections"
         self._hosts[host] = entry
         self._all.add(connection)
-        if entry.inside >= self._limits.per_host:
+        if entry.admitted >= self._limits.per_host:
             entry.waiting.append(connection)
         else:
-            entry.inside += 1
+            entry.admitted += 1
             connection.begin()
         return None
 
     def waste(self, host: Hashable) -> None:
-        """A connection of this host came to nothing."""
+        """Counts a connection of this host that had no useful answer."""
         self._wasted.spend(host, 1, self._now().boot)
 
     def leave(self, host: Hashable, connection: WaitingConnection) -> None:
@@ -102,17 +102,17 @@ class Admission:
         elif entry.waiting:
             entry.waiting.popleft().begin()
         else:
-            entry.inside -= 1
-        if not entry.inside:
+            entry.admitted -= 1
+        if not entry.admitted:
             del self._hosts[host]
 
     def crowded(self, host: Hashable) -> bool:
-        """True where connections of this host wait: the one in hand is then closed after its answer."""
+        """True if connections of this host wait. Then a served one is closed after its answer."""
         entry = self._hosts.get(host)
         return entry is not None and bool(entry.waiting)
 
-    def turn_out_waiting(self) -> None:
-        """The server stops: whoever was not begun will not be."""
+    def reject_waiting(self) -> None:
+        """Cuts the connections that wait, because the server stops."""
         for entry in list(self._hosts.values()):
             for connection in list(entry.waiting):
                 connection.cut()

@@ -10,19 +10,20 @@ from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.network import Network
 
 BACKLOG = 1024
-"""Connections that wait to be accepted, of all hosts together. Where it is full the kernel drops a SYN, and whoever
-sent it tries again after a second: a host that connects in a loop made everybody wait that long at 64."""
+"""Connections of all hosts that wait to be accepted. If the queue is full the kernel drops a SYN, and its sender
+retries after a second. At 64, one host that connects in a loop delayed every other one that long."""
 ATTEMPTS = 8
 """Attempts to find a port that is free on every address."""
-TAKEN_MS = 10_000
-"""Milliseconds for which the kernel keeps a connection whose client takes no data, even after the daemon closed it.
-Without a bound it probes a client with a window of zero for minutes, and holds the answer."""
+UNACKNOWLEDGED_MS = 10_000
+"""Milliseconds for which the kernel keeps a connection whose client acknowledges no data, even after the daemon
+closed it. Without a limit the kernel probes a client with a zero window for minutes, and keeps the answer in
+memory."""
 SEND_BYTES = 8 * 1024
-"""Most bytes of an answer in the kernel's send buffer (it takes twice that for its own use). The rest waits here,
-where it has a deadline and counts against its host."""
+"""Bytes of an answer in the kernel's send buffer (the kernel doubles it). The rest waits in this process, where it
+has a deadline and counts against its host."""
 IP_FREEBIND = 15
 IPV6_FREEBIND = 78
-"""<linux/in6.h>: bind to an address that is still tentative, or comes a moment later."""
+"""linux/in6.h: bind to an address that is still tentative, or is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class ListenAddress:
         return f"{self.address} on {self.interface}"
 
 
-def places(network: Network) -> frozenset[ListenAddress]:
+def listen_addresses(network: Network) -> frozenset[ListenAddress]:
     """Every LAN address, IPv4 and IPv6, link-local ones among them."""
     return frozenset(
         ListenAddress(link.name, link.index, address)
@@ -48,25 +49,25 @@ def places(network: Network) -> frozenset[ListenAddress]:
     )
 
 
-def listen(place: ListenAddress, port: int) -> socket.socket:
-    """A listening socket that takes only connections over the place's link. Raises OSError."""
-    version6 = place.address.version == 6
+def listen(where: ListenAddress, port: int) -> socket.socket:
+    """A listening socket for connections over this interface. Raises OSError."""
+    version6 = where.address.version == 6
     sock = socket.socket(socket.AF_INET6 if version6 else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # both are inherited by the connections
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TAKEN_MS)
+        # accepted connections inherit both
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, place.interface.encode())
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, where.interface.encode())
         if version6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
-            scope = place.index if place.address.is_link_local else 0
-            sock.bind((str(place.address), port, 0, scope))
+            scope = where.index if where.address.is_link_local else 0
+            sock.bind((str(where.address), port, 0, scope))
         else:
             sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
-            sock.bind((str(place.address), port))
+            sock.bind((str(where.address), port))
         sock.listen(BACKLOG)
     except OSError:
         sock.close()
@@ -83,12 +84,13 @@ class HttpListeners:
         self.port = 0
 
     async def start(self, network: Network, port: int) -> int:
-        """Opens every place on one port, 0: a free one. Raises OSError, then nothing is open."""
+        """Listens on every address on one port; 0: a free one. Returns the port. Raises OSError: then no socket is
+        open."""
         for attempt in range(ATTEMPTS):
             self.port = port
             try:
-                for place in sorted(places(network), key=str):
-                    await self._listen(place)
+                for where in sorted(listen_addresses(network), key=str):
+                    await self._listen(where)
             except OSError as error:
                 self.close()
                 if port or error.errno != errno.EADDRINUSE or attempt == ATTEMPTS - 1:
@@ -98,16 +100,16 @@ class HttpListeners:
         raise AssertionError("the last attempt returns or raises")
 
     async def follow(self, network: Network) -> list[tuple[ListenAddress, OSError]]:
-        """Closes what is gone, opens what is new; the answer names what could not be opened."""
-        wanted = places(network)
-        for place in [place for place in self._open if place not in wanted]:
-            self._open.pop(place).close()
+        """Closes and opens sockets until they match the network. Returns the failures."""
+        current = listen_addresses(network)
+        for where in [where for where in self._open if where not in current]:
+            self._open.pop(where).close()
         failed = []
-        for place in sorted(wanted - self._open.keys(), key=str):
+        for where in sorted(current - self._open.keys(), key=str):
             try:
-                await self._listen(place)
+                await self._listen(where)
             except OSError as error:
-                failed.append((place, error))
+                failed.append((where, error))
         return failed
 
     def close(self) -> None:
@@ -118,13 +120,13 @@ class HttpListeners:
     def open(self) -> frozenset[ListenAddress]:
         return frozenset(self._open)
 
-    async def _listen(self, place: ListenAddress) -> None:
-        sock = listen(place, self.port)
+    async def _listen(self, where: ListenAddress) -> None:
+        sock = listen(where, self.port)
         self.port = sock.getsockname()[1]
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(lambda: self._connection(place.interface), sock=sock, backlog=BACKLOG)
+            server = await loop.create_server(lambda: self._connection(where.interface), sock=sock, backlog=BACKLOG)
         except BaseException:
             sock.close()
             raise
-        self._open[place] = server
+        self._open[where] = server

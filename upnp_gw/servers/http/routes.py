@@ -18,10 +18,10 @@ from upnp_gw.protocols.igd_services import (
 )
 
 OLD_AGENTS = ("Microsoft", "FDSSDP")
-"""Windows reads a version 2 description and then does nothing: these get version 1 everywhere (IGD-015)."""
+"""User-Agents of Windows: it reads a version 2 description and then does nothing. It gets version 1 (IGD-015)."""
 NEW_AGENT = "MiniUPnPc"
-"""``upnpc -6`` searches for version 1 alone, reads its description over IPv6 and then asks for pinholes, which
-version 1 has none of: over IPv6 it gets version 2, which it knows as well (docs/decisions/0018)."""
+"""``upnpc -6`` searches for version 1 only, reads its description over IPv6 and asks for pinholes, which version 1
+does not have. Over IPv6 it gets version 2, which it knows too (docs/decisions/0018)."""
 PAGE = b"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>upnp-gw</title></head>
 <body><h1>upnp-gw</h1><p>This internet gateway opens ports for applications in this network, as far as its policy
@@ -69,11 +69,11 @@ METHODS: dict[type[Resource], tuple[str, ...]] = {
     EventUrl: ("SUBSCRIBE", "UNSUBSCRIBE"),
 }
 KNOWN_METHODS = frozenset({"PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"}).union(*METHODS.values())
-"""A method of HTTP that a path does not take is 405, one that is not known at all is 501."""
+"""One of these that a path does not serve is answered 405, any other method 501."""
 
 
 def routes(documents: Mapping[str, bytes], token: str) -> dict[str, Resource]:
-    """Path -> what is there. Control and event paths exist for the faces whose description is served."""
+    """Path -> resource. Control and event paths exist for the IGD versions whose description is served."""
     table: dict[str, Resource] = {"/": ServedDocument(PAGE, 'text/html; charset="utf-8"')}
     table |= {path: ServedDocument(body) for path, body in documents.items()}
     for igd_version in IgdVersion:
@@ -85,15 +85,15 @@ def routes(documents: Mapping[str, bytes], token: str) -> dict[str, Resource]:
 
 
 def new_paths(documents: Mapping[str, bytes]) -> dict[str, str]:
-    """Path of the version 1 description -> the version 2 one in its place for ``NEW_AGENT``."""
+    """Path of the version 1 description -> path of the version 2 one, which ``NEW_AGENT`` gets instead."""
     both = {description_path(igd_version) for igd_version in IgdVersion} <= documents.keys()
     return {description_path(IgdVersion.IGD1): description_path(IgdVersion.IGD2)} if both else {}
 
 
 def old_paths(documents: Mapping[str, bytes]) -> dict[str, str]:
-    """Path of a version 2 document -> the version 1 document in its place for ``OLD_AGENTS``."""
-    twins = {description_path(IgdVersion.IGD2): description_path(IgdVersion.IGD1)}
+    """Path of a version 2 document -> path of the version 1 one, which ``OLD_AGENTS`` get instead."""
+    version1 = {description_path(IgdVersion.IGD2): description_path(IgdVersion.IGD1)}
     for service in SERVICES[IgdVersion.IGD2]:
-        if twin := service_of(IgdVersion.IGD1, service.name):
-            twins[scpd_path(IgdVersion.IGD2, service)] = scpd_path(IgdVersion.IGD1, twin)
-    return {path: twin for path, twin in twins.items() if twin in documents}
+        if older := service_of(IgdVersion.IGD1, service.name):
+            version1[scpd_path(IgdVersion.IGD2, service)] = scpd_path(IgdVersion.IGD1, older)
+    return {path: old for path, old in version1.items() if old in documents}

@@ -1,7 +1,7 @@
-"""Loads the served documents into the typed actions that the engine checks calls against.
+"""Reads the actions and their arguments from the served descriptions: calls are checked against them.
 
-async-upnp-client reads them as the clients that use it do (Home Assistant, strictly), so what it cannot read, the
-daemon does not serve.
+async-upnp-client reads them, as in Home Assistant, which is strict. So the daemon serves no description that it
+cannot read.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from upnp_gw.protocols.igd.model import ActionModel, ArgumentModel, DataType, Se
 from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, description_path
 
 BASE = "http://127.0.0.1"
-"""Where the documents pretend to be; no packet goes there."""
+"""The address that the documents are read from. No packet is sent there."""
 
 
 class _Documents(UpnpRequester):
@@ -32,10 +32,10 @@ class _Documents(UpnpRequester):
 
 
 async def load_service_models(documents: Mapping[str, bytes]) -> ServiceModels:
-    """The models of all services of the faces whose description is among the documents (URL path -> bytes).
+    """The models of all services of the IGD versions whose description is among the documents (URL path -> bytes).
 
-    Raises what async-upnp-client raises on a document it cannot read, LookupError for a service that a face of
-    ``protocols.faces`` has and its description has not. Both are defects of what we ship.
+    Raises async-upnp-client's errors for a malformed document, LookupError for a service of
+    ``protocols.igd_services`` that the description lacks. Both are defects of our own files.
     """
     factory = UpnpFactory(_Documents(documents))
     models: dict[tuple[IgdVersion, str], ServiceModel] = {}

@@ -1,7 +1,7 @@
 """The HTTP server of the LAN: descriptions, control, eventing.
 
-Every request is checked for what a browser on the LAN could be made to send (SR-9): the Host is one of our own
-addresses, control and eventing take no request with what only browsers send, and no answer carries CORS.
+A web page can make a browser on the LAN send requests (SR-9). So Host must be one of our own addresses, control and
+eventing refuse requests with headers that only browsers send, and no answer has a CORS header.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from upnp_gw.servers.http.routes import (
 log = logging.getLogger(__name__)
 
 STOP_S = 10.0
-"""How long ``stop`` waits for the answers in hand."""
+"""Seconds that ``stop`` waits for running requests."""
 
 
 class EventReply(Protocol):
@@ -59,14 +59,14 @@ class EventReply(Protocol):
 
 
 class Eventing(Protocol):
-    """What the server needs of ``servers.gena``."""
+    """What the server needs of ``gena_delivery.GenaDelivery``."""
 
     def serve(
         self, method: str, igd_version: IgdVersion, service: Service, headers: Mapping[str, str], source: Source
     ) -> EventReply: ...
 
     def delivered(self, sid: str) -> None:
-        """The answer with this sid was written: the initial event may go (IGD-181)."""
+        """Call it when the answer with this SID was written: now the initial event may be sent (IGD-181)."""
         ...
 
 
@@ -101,11 +101,11 @@ class HttpServer:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Refused requests and connections by reason, faults by code, ``requests`` in all."""
+        """Refused requests and connections by reason, faults by code, and ``requests``: all requests."""
         return self._refusals.counts
 
     async def start(self, network: Network, port: int) -> int:
-        """Listens on every LAN address; 0 chooses a free port. Returns the port. Raises OSError."""
+        """Listens on every LAN address. ``port`` 0: a free one. Returns the port. Raises OSError."""
         self._server = web.Server(self._serve)
         self._context = ConnectionContext(
             self._server,
@@ -119,14 +119,15 @@ class HttpServer:
         return await self._listeners.start(network, port)
 
     async def network_changed(self, network: Network) -> None:
-        """Follows the LAN's addresses. What cannot be opened is logged and tried again at the next change."""
-        for place, error in await self._listeners.follow(network):
-            log.error("cannot serve HTTP at %s port %d: %s", place, self._listeners.port, error.strerror)
+        """Follows the LAN's addresses. A socket that cannot be opened is logged, and tried again at the next
+        change."""
+        for where, error in await self._listeners.follow(network):
+            log.error("HTTP: cannot listen at %s, port %d: %s", where, self._listeners.port, error.strerror)
 
     async def stop(self) -> None:
-        """Takes no more connections, answers what is in hand, closes the rest."""
+        """Accepts no more connections, finishes running requests (STOP_S), closes the rest."""
         self._listeners.close()
-        self._admission.turn_out_waiting()
+        self._admission.reject_waiting()
         if self._server is not None:
             self._server.pre_shutdown()
             await self._server.shutdown(STOP_S)
@@ -137,7 +138,7 @@ class HttpServer:
         return Connection(self._context, interface, asyncio.get_running_loop())
 
     def _identify(self, peer: tuple[object, ...], interface: str) -> Source | None:
-        """The peer as a source on this link, None where its address does not belong there (SR-1)."""
+        """The peer as a source on this interface; None: its address does not belong there (SR-1)."""
         address = ip_address(str(peer[0]).partition("%")[0])
         network = self._lan.network()
         link = network.lan(interface)
@@ -148,32 +149,33 @@ class HttpServer:
         return Source(address, interface)
 
     async def _serve(self, request: web.BaseRequest) -> web.Response:
-        """One request, from its complete head to the last byte of its answer, within ``answer_s``."""
+        """Serves one request, from its complete head to the last byte of its answer, within ``answer_s``."""
         served = request.protocol
         assert isinstance(served, AdmittedConnection)
         connection, source = served.connection, served.connection.source
         assert source is not None
         connection.head_complete()
         self._refusals.counts["requests"] += 1
-        response, taken = self._error(HTTPStatus.SERVICE_UNAVAILABLE), False
+        response, written = self._error(HTTPStatus.SERVICE_UNAVAILABLE), False
         try:
             async with asyncio.timeout(self._limits.answer_s):
                 response, sid = await self._answer(request, source)
-                # aiohttp takes what follows an Upgrade for another protocol's, though we change to none
+                # after an Upgrade header aiohttp does not parse the next request, though we never change the
+                # protocol
                 if self._admission.crowded(self._lan.share_of(source)) or "Upgrade" in request.headers:
                     response.force_close()
                 await response.prepare(request)
                 await response.write_eof()
-            taken = True
+            written = True
             if sid is not None:
                 self._eventing.delivered(sid)
         except TimeoutError:
             self._refusals.refuse("answer-deadline", source.address)
             connection.cut()
         except ConnectionError:
-            pass  # the client is gone; aiohttp finds out by itself
+            pass  # the client has closed the connection; aiohttp notices by itself
         finally:
-            connection.answered(response.status if taken else 0)
+            connection.answered(response.status if written else 0)
         return response
 
     async def _answer(self, request: web.BaseRequest, source: Source) -> tuple[web.Response, str | None]:
@@ -187,15 +189,15 @@ class HttpServer:
                     response = await self._call(request, resource, source)
                 case EventUrl():
                     response, sid = self._subscription(request, resource, source)
-        except BadRequest as refused:
-            self._refusals.refuse(refused.reason, source.address)
-            return self._error(refused.status, refused.headers), None
+        except BadRequest as error:
+            self._refusals.refuse(error.reason, source.address)
+            return self._error(error.status, error.headers), None
         if "Accept-Language" in request.headers:
             response.headers["CONTENT-LANGUAGE"] = "en"
         return response, sid
 
     def _resource(self, request: web.BaseRequest) -> Resource:
-        """What the path names, after every check that the head allows. Raises Refused."""
+        """Checks the head and looks up the path. Raises BadRequest."""
         if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._limits.head:
             raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
         check_framing(request)
@@ -221,7 +223,7 @@ class HttpServer:
 
     @staticmethod
     def _local_address(request: web.BaseRequest) -> str:
-        """Our own end of the connection."""
+        """The gateway's address on this connection."""
         transport = request.transport
         name = transport.get_extra_info("sockname") if transport is not None else None
         return str(name[0]) if name else ""
@@ -256,7 +258,7 @@ class HttpServer:
         return web.Response(status=status, body=body, headers=headers)
 
     def _error(self, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
-        """A bare status; the connection ends, since what follows may be the rest of what was refused."""
+        """A bare status. The connection ends, because the next bytes may belong to the refused request."""
         response = self._response(status, b"", None)
         response.headers.update(headers or {})
         response.force_close()
@@ -264,10 +266,10 @@ class HttpServer:
 
 
 def from_browser(headers: CIMultiDictProxy[str]) -> bool:
-    """True where a browser made this request, for some web page: no control point sends these headers (SR-9).
+    """True for a request that a browser sent, maybe for a web page: no control point sends these headers (SR-9).
 
-    Pages cannot set or leave out ``Origin`` and what begins with ``Sec-``. Node's fetch (undici: nat-port-mapper,
-    nat-api) sends ``Sec-Fetch-Mode: cors`` and none of the others, which a browser sends with it (decision 0020).
+    A page can neither set nor remove ``Origin`` and ``Sec-`` headers. Node's fetch (undici: nat-port-mapper,
+    nat-api) sends ``Sec-Fetch-Mode: cors`` alone, a browser sends others with it (docs/decisions/0020).
     """
     return any(
         name == "origin" or (name.startswith("sec-") and (name, value) != ("sec-fetch-mode", "cors"))

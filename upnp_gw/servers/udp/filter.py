@@ -20,18 +20,20 @@ NETWORK_HEADER = -0x100000
 """SKF_NET_OFF (linux/filter.h): where the IP header is."""
 SOURCE = {4: 12, 6: 8}
 """IP version -> offset of the source address in the IP header."""
-TAKEN, DROPPED = (RETURN, 0, 0, 0xFFFFFFFF), (RETURN, 0, 0, 0)
+ACCEPT, DROP = (RETURN, 0, 0, 0xFFFFFFFF), (RETURN, 0, 0, 0)
 
 FLOOD = 64
-"""Datagrams of a sender over its share that are read in a second; then the kernel drops it for a second."""
+"""Datagrams of a sender over its share that are read within a second. After that the kernel drops all of its
+datagrams until the second is over."""
 SECOND_S = 1.0
 MOST = {4: 64, 6: 16}
-"""Senders that are dropped at once, by IP version: a program of that size fits into net.core.optmem_max (20 KB)."""
+"""Most senders that are dropped at a time, by IP version: the program must fit into net.core.optmem_max (20 KB)."""
 
 
 def build(version: int, start: bytes, dropped: Iterable[IPAddress]) -> bytes:
-    """A program that accepts datagrams with this ``start`` (eight bytes, or none), but not from these senders."""
-    rows = [*_starting(start), *(_from4(dropped) if version == 4 else _from6(dropped)), TAKEN]
+    """A program that accepts datagrams which begin with ``start`` (eight bytes, or none) and are not from
+    ``dropped``."""
+    rows = [*_starting(start), *(_from4(dropped) if version == 4 else _from6(dropped)), ACCEPT]
     return packed(rows)
 
 
@@ -39,14 +41,14 @@ def _starting(start: bytes) -> Iterator[Instruction]:
     for at in range(0, len(start), 4):
         yield LOAD_WORD, 0, 0, UDP_PAYLOAD + at
         yield JUMP_EQUAL, 1, 0, int.from_bytes(start[at : at + 4], "big")
-        yield DROPPED
+        yield DROP
 
 
 def _from4(addresses: Iterable[IPAddress]) -> Iterator[Instruction]:
     yield LOAD_WORD, 0, 0, NETWORK_HEADER + SOURCE[4] & 0xFFFFFFFF
     for address in addresses:
         yield JUMP_EQUAL, 0, 1, int(address)
-        yield DROPPED
+        yield DROP
 
 
 def _from6(addresses: Iterable[IPAddress]) -> Iterator[Instruction]:
@@ -54,11 +56,11 @@ def _from6(addresses: Iterable[IPAddress]) -> Iterator[Instruction]:
         for at in range(0, 16, 4):
             yield LOAD_WORD, 0, 0, NETWORK_HEADER + SOURCE[6] + at & 0xFFFFFFFF
             yield JUMP_EQUAL, 0, 7 - at // 2, int.from_bytes(address.packed[at : at + 4], "big")
-        yield DROPPED
+        yield DROP
 
 
 class SocketFilter:
-    """The filter of one socket; ``close`` before the socket is. On the event loop's thread."""
+    """The filter of one socket. Call ``close`` before the socket is closed. On the event loop's thread."""
 
     def __init__(self, sock: socket.socket, version: int, start: bytes = b"") -> None:
         self._socket, self._version, self._start = sock, version, start
@@ -89,6 +91,6 @@ class SocketFilter:
             self._attach(())
 
     def _attach(self, dropped: Iterable[IPAddress]) -> None:
-        # without room for another program the old one stays, and the share is kept after the datagram is read
+        # without memory for the new program the old one stays; the server's own limits hold anyway
         with suppress(OSError):
             attach(self._socket, build(self._version, self._start, dropped))

@@ -8,12 +8,12 @@ MEMINFO = struct.Struct("=9I")
 DROPS = 8
 """SK_MEMINFO_DROPS (linux/sock_diag.h)."""
 RECEIVE_BYTES = 1 << 20
-"""Room for some thousand datagrams while the loop does something else: the kernel's usual 208 KiB hold 270, which a
-flood fills in 3 ms."""
+"""Size of the receive buffer: some thousand datagrams. The kernel's default of 208 KiB holds 270, which a flood
+fills in 3 ms."""
 
 
 def enlarge(sock: socket.socket) -> None:
-    """Gives the socket its receive buffer; without CAP_NET_ADMIN as much of it as net.core.rmem_max allows."""
+    """Sets the receive buffer; without CAP_NET_ADMIN at most net.core.rmem_max."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BYTES)
     except PermissionError:
@@ -21,6 +21,6 @@ def enlarge(sock: socket.socket) -> None:
 
 
 def dropped(sock: socket.socket) -> int:
-    """Datagrams that the kernel dropped at this socket: its buffer was full, or its filter did not want them."""
-    found = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size)
-    return int(MEMINFO.unpack(found)[DROPS])
+    """Datagrams that the kernel dropped at this socket: the buffer was full, or the filter refused them."""
+    counters = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size)
+    return int(MEMINFO.unpack(counters)[DROPS])

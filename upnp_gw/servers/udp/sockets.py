@@ -17,7 +17,7 @@ BATCH = 64
 REOPEN_S = 5.0
 """Seconds until a socket that could not be opened is tried again."""
 OUR_FAULT = frozenset({"open", "receive", "send"})
-"""Reasons that the operator should look at, logged as warnings: the kernel refused a system call."""
+"""Reasons that are logged as warnings: the kernel refused a system call."""
 
 
 class LanSocket(Protocol):
@@ -106,8 +106,10 @@ class LanSockets:
         if reason in self._quiet:
             self.drops[reason] += 1
             return
-        level = logging.WARNING if reason in OUR_FAULT else logging.INFO
-        self._drops.note(reason, "%s: %s, %s", self._name, reason, detail, level=level)
+        if reason in OUR_FAULT:
+            self._drops.note(reason, "%s: cannot %s %s", self._name, reason, detail, level=logging.WARNING)
+        else:
+            self._drops.note(reason, "%s: dropped a datagram %s: %s", self._name, detail, reason)
 
     def _open(self, key: SocketKey) -> bool:
         try:
