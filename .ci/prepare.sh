@@ -95,11 +95,15 @@ install_python() {
     stamp "$requirements" >"$VENV/.upnp-gw-$requirements"
 }
 
-# prepare product | tests | browser
+# prepare product | tests | browser | quick. quick installs no Debian package.
 prepare() {
-    install_packages "$1"
+    if [ "$1" = quick ]; then
+        [ -n "$(find_python)" ] || die "Python 3.11 or newer with venv is missing. As root: apt-get install python3-venv"
+    else
+        install_packages "$1"
+    fi
     case $1 in
     product) installed requirements-dev.txt || install_python requirements.txt ;;
-    tests | browser) install_python requirements-dev.txt ;;
+    tests | browser | quick) install_python requirements-dev.txt ;;
     esac
 }

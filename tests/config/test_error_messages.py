@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.fixtures.any_toml import MAC, Section, with_one, written
+from tests.fixtures.examples import examples
 from tests.fixtures.plain_words import raw_words
 from tests.fixtures.policies import TODAY
 from upnp_gw.config.file import KEYS, read_file, read_options
@@ -205,7 +206,7 @@ def toml_of(value: object) -> str:
     return repr(value) if isinstance(value, int | float) else f'"{value}"'
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+@examples(300, suppress_health_check=list(HealthCheck))
 @given(
     key=st.sampled_from([*((True, *key) for key in POLICY_KEYS), *((False, *key) for key in CONFIG_KEYS)]),
     value=st.one_of(ANY.map(toml_of), st.lists(ANY.map(toml_of), max_size=3).map(lambda x: f"[{', '.join(x)}]")),

@@ -6,10 +6,11 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from tests.fixtures.examples import examples
 from tests.fixtures.policies import NETWORK, PC, PC_MAC, PORTS, facts_of, map_request
 from tests.gate.test_decide_model import made, policies, questions
 from upnp_gw.engine.audit import NotReplayable, asked, map_record
@@ -44,7 +45,7 @@ more_facts = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(policies, questions(), more_facts)
 def test_a_replay_under_the_same_policy_gives_the_same_verdict(
     tables: dict[str, Any], question: tuple[Facts, MapRequest], more: dict[str, Any]

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from tests.engine.test_refresh import (
     CONSOLE_IP6,
-    MANY,
     PC_IP6,
     PEERS,
     RELOADS,
@@ -130,7 +129,6 @@ async def fixture() -> AsyncIterator[World]:
             await made.stop()
 
 
-@MANY
 @given(st.lists(EVENTS, max_size=5), st.lists(EVENTS, min_size=1, max_size=5))
 def test_nothing_becomes_reachable_for_a_frozen_device(before: list[Event], after: list[Event]) -> None:
     async def run() -> None:

@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixture, asks, gateway_fixture
@@ -174,7 +174,6 @@ def ends(draw: st.DrawFn) -> Step:
 
 RELOADS = st.builds(Reload, st.booleans())
 STEPS = st.lists(map_requests() | map_requests() | ends(), min_size=1, max_size=5)
-MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def in_a_house(policy_now: Policy, test: Callable[[GatewayFixture], Awaitable[None]]) -> None:
@@ -230,7 +229,6 @@ def freeze(home: GatewayFixture, *devices: str) -> None:
         home.decider.history.add_incident(Incident(device, now, now.boot + FREEZE_S, (1,), OnIncident.FREEZE))
 
 
-@MANY
 @given(STEPS, map_requests())
 def test_what_becomes_reachable_was_decided_as_new(steps: list[Step], last: MapRequest) -> None:
     async def test(home: GatewayFixture) -> None:
@@ -245,7 +243,6 @@ def test_what_becomes_reachable_was_decided_as_new(steps: list[Step], last: MapR
     in_a_house(policy(), test)
 
 
-@MANY
 @given(STEPS, st.lists(map_requests() | ends() | RELOADS, min_size=1, max_size=4))
 def test_nothing_becomes_reachable_while_a_device_is_frozen(before: list[Step], after: list[Step]) -> None:
     async def test(home: GatewayFixture) -> None:
@@ -258,7 +255,6 @@ def test_nothing_becomes_reachable_while_a_device_is_frozen(before: list[Step], 
     in_a_house(policy(), test)
 
 
-@MANY
 @given(STEPS, map_requests())
 def test_a_frozen_device_can_ask_again_for_what_it_has(before: list[Step], last: MapRequest) -> None:
     async def test(home: GatewayFixture) -> None:
@@ -278,7 +274,6 @@ def test_a_frozen_device_can_ask_again_for_what_it_has(before: list[Step], last:
     in_a_house(policy(), test)
 
 
-@MANY
 @given(st.lists(map_requests() | map_requests() | ends(), min_size=3, max_size=8))
 def test_no_more_internal_ports_a_day_than_the_grants_give(steps: list[Step]) -> None:
     async def test(home: GatewayFixture) -> None:

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.policies import PC, PC6, facts_of, map_request
@@ -192,7 +192,6 @@ def test_changes_are_told_once_and_again_where_they_were_not_taken() -> None:
     assert queue.take_changes() == {"1": None}
 
 
-@settings(deadline=None)
 @given(
     via=st.sampled_from([Via.IGD1, Via.PCP, Via.NATPMP]),
     address=st.sampled_from([PC, PC6]),

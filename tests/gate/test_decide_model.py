@@ -5,9 +5,10 @@ from dataclasses import replace
 from ipaddress import IPv4Address, ip_network
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fixtures.examples import examples
 from tests.fixtures.policies import GUEST, PC, PC6, PC_MAC, ROUTED, TV, TV_MAC, facts_of, map_request
 from upnp_gw.gate.build import build
 from upnp_gw.gate.decide import decide
@@ -182,7 +183,7 @@ def model(tables: Mapping[str, Any], facts: Facts, request: MapRequest) -> tuple
     return ("ask" if tables["default"] == "ask" and own and not low else "deny"), None
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(policies, questions())
 def test_decide_agrees_with_the_model(tables: dict[str, Any], question: tuple[Facts, MapRequest]) -> None:
     verdict = decide(made(tables), *question)

@@ -3,8 +3,9 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
+from tests.fixtures.examples import examples
 from tests.fixtures.policies import GUEST, PC, PC6, PC_MAC, TV, facts_of, map_request, suggested
 from tests.fixtures.policies import policy_of as policy
 from tests.gate.test_decide_model import made, policies, questions
@@ -60,7 +61,7 @@ RULES = policy(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(policies, questions())
 def test_the_rules_told_are_those_that_decided(
     tables: dict[str, object], question: tuple[Facts, MapRequest]

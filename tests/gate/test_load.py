@@ -4,10 +4,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import ROOT
+from tests.fixtures.examples import examples
 from tests.fixtures.policies import PC_MAC, TODAY, TV_MAC, facts_of, map_request
 from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decide import decide
@@ -309,14 +310,14 @@ def assert_no_allow(text: str) -> None:
 
 
 @pytest.mark.spec("SR-18", "SR-30")
-@settings(max_examples=200)
+@examples(200)
 @given(st.integers(0, len(LOCKED)))
 def test_a_truncated_file_allows_a_stranger_nothing(length: int) -> None:
     assert_no_allow(LOCKED[:length])
 
 
 @pytest.mark.spec("SR-18", "SR-30")
-@settings(max_examples=200)
+@examples(200)
 @given(st.integers(0, len(LOCKED) - 1), st.characters(codec="utf-8"))
 def test_a_file_with_one_character_changed_allows_a_stranger_nothing(position: int, character: str) -> None:
     assert_no_allow(LOCKED[:position] + character + LOCKED[position + 1 :])
@@ -335,7 +336,7 @@ KEYED = [number for number, line in enumerate(LINES) if " = " in line and "who" 
 
 
 @pytest.mark.spec("SR-30")
-@settings(max_examples=200)
+@examples(200)
 @given(st.sampled_from(KEYED), st.sampled_from(VALUES))
 def test_a_value_of_another_type_never_opens_anything(number: int, value: str) -> None:
     key = LINES[number].split(" = ")[0]

@@ -3,7 +3,7 @@
 import tomllib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from upnp_gw.gate.managed_file import (
@@ -97,7 +97,6 @@ def test_a_file_of_any_shape_has_no_ends(raw: dict[str, object]) -> None:
     assert isinstance(without_rules(raw, {"x"}), dict)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.sets(st.text(max_size=45), max_size=5))
 def test_a_free_name_is_a_name_and_free(wanted: str, taken: set[str]) -> None:
     first = free_name(wanted, taken)
@@ -110,7 +109,6 @@ def test_a_free_name_is_a_name_and_free(wanted: str, taken: set[str]) -> None:
         assert name[0].isalnum()
 
 
-@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_is_quoted_as_toml(reason: str) -> None:
     written = changed("", ManagedChange({}, grants=({**GRANT, "reason": reason},)))

@@ -5,9 +5,10 @@ from ipaddress import IPv4Network, ip_network
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.fixtures.examples import examples
 from tests.fixtures.policies import PC, PC6, PC_MAC, TODAY, facts_of, map_request
 from upnp_gw.gate.approval_queue import ApprovalQueue
 from upnp_gw.gate.build import ManagedPolicy
@@ -125,7 +126,7 @@ def is_in(request: MapRequest, clamps: Clamps, question: Question, before: Polic
 
 
 @pytest.mark.spec("SR-28", "SR-29", "SR-42")
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(
     text=st.sampled_from(POLICIES),
     asks=st.lists(requests(), min_size=1, max_size=8),

@@ -3,10 +3,10 @@
 from collections import Counter
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.fixtures.examples import examples
 from tests.fixtures.mapping_rows import CONSOLE, PC, mapping
 from upnp_gw.ledger.charges import InnerPort, inner_of
 from upnp_gw.ledger.table import MappingTable, TableDelta
@@ -134,5 +134,5 @@ def port_of(mapping: Mapping) -> tuple[InnerPort, int]:
     return inner_of(mapping), mapping.key.external_port
 
 
-Model.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Model.TestCase.settings = examples(60, stateful_step_count=30)
 TestTable = Model.TestCase

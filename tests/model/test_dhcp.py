@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.policies import PC, PC6, PC_MAC, TV, TV_MAC, facts_of, map_request, policy_of
@@ -131,7 +131,6 @@ def test_a_host_name_begins_no_line_of_its_own(end: str) -> None:
     assert [lease.address for lease in parsed.leases] == [PC]
 
 
-@settings(deadline=None)
 @given(
     st.binary(max_size=400)
     | st.sampled_from([DNSMASQ, KEA, ISC, NETWORKD]).flatmap(

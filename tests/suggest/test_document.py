@@ -6,9 +6,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fixtures.examples import examples
 from upnp_gw.gate import file_tests as cases
 from upnp_gw.gate.build import ManagedPolicy
 from upnp_gw.gate.builtin import home_policy, home_text
@@ -324,7 +325,7 @@ BASES = [
 ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60)
 @given(st.lists(rows, max_size=12), st.sampled_from(BASES), st.integers(1, 4), st.sets(devices, max_size=1))
 @pytest.mark.spec("SR-30")
 def test_whatever_the_evidence_what_is_suggested_loads_and_passes(

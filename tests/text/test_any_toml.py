@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.fixtures.any_toml import MAC, ODD, Section, files, with_one
+from tests.fixtures.examples import examples, sample
 from tests.fixtures.policies import TODAY, facts_of, map_request
 from upnp_gw.config.file import KEYS, read_file
 from upnp_gw.engine.policy_files import Policies
@@ -26,7 +27,7 @@ from upnp_gw.model.errors import ConfigError
 
 WALL = 1_800_000_000.0
 ENDS = (0.0, WALL, 253402300799.0)
-DRAWN = settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+DRAWN = examples(300, suppress_health_check=list(HealthCheck))
 
 
 def keys_of(table: type[shape.TomlTable]) -> tuple[str, ...]:
@@ -111,17 +112,17 @@ LOADERS = [(POLICY, policy_in), (MACHINE, machine_owned), (CONFIG, read_file)]
 def test_every_key_with_every_odd_value_is_a_value_or_a_named_error(
     tmp_path: Path, kinds: Any, load: Callable[[Path], Any]
 ) -> None:
-    taken = 0
+    loads = 0
     for number, (_, keys) in enumerate(kinds):
-        for key in keys:
-            for value in ODD:
+        for offset, key in enumerate(keys):
+            for value in sample(ODD, offset):
                 text = with_one(sections(kinds), number, key, value)
                 try:
-                    taken += value_or_error(tmp_path / "file.toml", text.encode(), load) is not None
+                    loads += value_or_error(tmp_path / "file.toml", text.encode(), load) is not None
                 except Exception as error:
                     error.add_note(f"{key} = {value[:80]}")
                     raise
-    assert taken > 100, "the odd values are refused for what they are, not for what stands beside them"
+    assert loads > 20, "the odd values are refused for what they are, not for what stands beside them"
 
 
 @DRAWN

@@ -6,10 +6,11 @@ import xml.etree.ElementTree as ElementTree
 from contextlib import suppress
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from tests.fixtures.examples import examples
 from tests.fixtures.fake_gateway import mapping_arguments
 from upnp_gw.protocols.igd.raw_description import SINGLE_BYTE, unreadable_argument
 from upnp_gw.protocols.igd.soap import BODY_MAX, ENVELOPE, Call, SoapError, UnreadableBody, parse_call
@@ -254,14 +255,14 @@ def is_read_alike(data: bytes, charset: str) -> None:
 @given(HOSTILE, CHARSETS)
 @example(b"x</%b><NewLeaseDuration>1</NewLeaseDuration><%b>&" % (D.encode(), D.encode()), "")
 @example(b"&<!--", "")
-@settings(max_examples=400)
+@examples(400)
 def test_whatever_a_description_holds_the_rest_is_read_as_it_is(description: bytes, charset: str) -> None:
     is_read_alike(body(description), charset)
 
 
 @pytest.mark.spec("SR-14", "SR-15")
 @given(HOSTILE, CHARSETS, st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), HOSTILE), min_size=1, max_size=4))
-@settings(max_examples=600)
+@examples(600)
 def test_whatever_is_damaged_nothing_but_the_description_is_read_differently(
     description: bytes, charset: str, damage: list[tuple[float, int, bytes]]
 ) -> None:
@@ -276,7 +277,7 @@ def test_whatever_is_damaged_nothing_but_the_description_is_read_differently(
 @given(st.text(max_size=60), st.sampled_from(["utf-8", *sorted(set(SINGLE_BYTE.values()))]))
 @example("Command & Conquer", "utf-8")
 @example("</NewLeaseDuration>", "utf-8")
-@settings(max_examples=400)
+@examples(400)
 def test_any_text_that_xml_can_carry_arrives_raw(text: str, codec: str) -> None:
     """As it is, or as its client escaped it; and the request that is made of it is the one that was meant."""
     sent = text.encode(codec, "ignore")
