@@ -114,7 +114,15 @@ def install() -> None:
     setattr(library, "load", lambda: FaultyLibrary(load()))  # noqa: B010
 
 
+def print_tasks(number: int, frame: object) -> None:
+    """Prints where each task of the event loop waits."""
+    for task in asyncio.all_tasks():
+        task.print_stack()
+
+
 if __name__ == "__main__":
-    faulthandler.register(signal.SIGUSR1)  # where every thread is, for whoever waits for it in vain
+    # for a test that waits in vain: where each task waits, and where each thread is
+    signal.signal(signal.SIGUSR1, print_tasks)
+    faulthandler.register(signal.SIGUSR1, chain=True)
     install()
     main()
