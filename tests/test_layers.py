@@ -99,8 +99,8 @@ def test_only_the_commands_that_need_it_know_the_lab() -> None:
 
 
 def test_only_the_gateway_changes_the_kernel() -> None:
-    """There is no second road to the kernel: outside ``firewall/`` one module calls ``apply``, whatever it is called
-    on, and no other module than those that build or read a firewall knows one."""
+    """Outside ``firewall/`` one module calls ``apply``. Only three know a firewall: one builds it, one changes it,
+    one reads it."""
     outside = [path for path in sorted(PACKAGE.rglob("*.py")) if not name_of(path).startswith("upnp_gw/firewall/")]
     callers = {
         name_of(path)
