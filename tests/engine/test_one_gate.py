@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.fake_gateway import default_connection, service_models
+from tests.fixtures.fake_gateway import SERVICE_MODELS, default_connection
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixture, asks, gateway_fixture
 from tests.fixtures.policies import policy_of
 from tests.fixtures.port5351 import CONSOLE_IP6, Line
@@ -109,7 +109,7 @@ class Everybody:
         source = Source(ip_address(client6 if service == "WANIPv6FirewallControl" else client), "lan0")
         caller = Caller(igd_version, source, self.home.view, default_connection(igd_version))
         outcome = perform(
-            ROWS[service], service_models()[igd_version, service], caller, name, tuple(arguments.items())
+            ROWS[service], SERVICE_MODELS[igd_version, service], caller, name, tuple(arguments.items())
         )
         if isinstance(outcome, PendingAction):
             outcome.answer(await self.home.gateway.handle(outcome.request))

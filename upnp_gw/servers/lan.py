@@ -14,6 +14,7 @@ from upnp_gw.model.network import Network
 from upnp_gw.protocols.igd.description import RootDevice, root_device
 from upnp_gw.protocols.igd.evented import evented_properties
 from upnp_gw.protocols.igd.model import service_descriptions
+from upnp_gw.protocols.igd.scpd import service_models
 from upnp_gw.protocols.igd_services import IgdVersion
 from upnp_gw.protocols.port5351 import Port5351
 from upnp_gw.protocols.ssdp import server_token
@@ -21,7 +22,6 @@ from upnp_gw.servers.context import LanContext
 from upnp_gw.servers.http.control import ControlBackend
 from upnp_gw.servers.http.gena_delivery import GenaDelivery
 from upnp_gw.servers.http.routes import ServedDescriptions
-from upnp_gw.servers.http.scpd import load_service_models
 from upnp_gw.servers.http.server import HttpServer
 from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.port5351.server import Port5351Server
@@ -69,7 +69,7 @@ class LanServers:
         documents = {root.path: root.description for root in self._roots}
         for igd_version in udns:
             documents |= service_descriptions(igd_version)
-        models = await load_service_models(documents)
+        models = service_models(udns)
         properties = evented_properties(self._view, models, udns)
         self._eventing = GenaDelivery(properties, self._environment.clock, self._device_of)
         self._gateway.events.subscribe(self._eventing.on_event)

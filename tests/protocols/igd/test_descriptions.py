@@ -3,7 +3,7 @@
 import pytest
 from lxml import etree
 
-from tests.fixtures.fake_gateway import service_models
+from tests.fixtures.fake_gateway import SERVICE_MODELS
 from upnp_gw.protocols.igd.model import ActionModel, DataType, service_description, service_descriptions
 from upnp_gw.protocols.igd.services import ROWS
 from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, service_of
@@ -117,7 +117,7 @@ def test_version_1_shows_no_trace_of_version_2() -> None:
 
 @pytest.mark.spec("IGD-017", "IGD-020")
 def test_required_actions_with_their_arguments_in_order() -> None:
-    models = service_models()
+    models = SERVICE_MODELS
     required = {IgdVersion.IGD1: REQUIRED_1, IgdVersion.IGD2: REQUIRED_1 | ONLY_2}
     for igd_version in BOTH:
         actions = models[igd_version, "WANIPConnection"].actions
@@ -130,7 +130,7 @@ def test_required_actions_with_their_arguments_in_order() -> None:
 
 @pytest.mark.spec("IGD-020", "IGD-005")
 def test_pinholes_are_version_2_s_with_their_arguments_in_order() -> None:
-    models = service_models()
+    models = SERVICE_MODELS
     actions = models[IgdVersion.IGD2, "WANIPv6FirewallControl"].actions
     assert {name: signature(action) for name, action in actions.items()} == PINHOLES
     assert (IgdVersion.IGD1, "WANIPv6FirewallControl") not in models
@@ -161,7 +161,7 @@ def test_documents_are_sound(igd_version: IgdVersion) -> None:
 def test_evented_variables_are_those_of_the_initial_event(igd_version: IgdVersion) -> None:
     for (of, service), names in EVENTED.items():
         if of is igd_version:
-            variables = service_models()[igd_version, service].variables
+            variables = SERVICE_MODELS[igd_version, service].variables
             assert {name for name, evented in variables.items() if evented} == names
 
 
@@ -181,9 +181,7 @@ def test_ranges_of_version_2() -> None:
 @pytest.mark.spec("IGD-022")
 @pytest.mark.parametrize("igd_version", BOTH)
 def test_protocols_are_tcp_and_udp(igd_version: IgdVersion) -> None:
-    arguments = {
-        a.name: a for a in service_models()[igd_version, "WANIPConnection"].actions["AddPortMapping"].inputs
-    }
+    arguments = {a.name: a for a in SERVICE_MODELS[igd_version, "WANIPConnection"].actions["AddPortMapping"].inputs}
     assert arguments["NewProtocol"].allowed == ("TCP", "UDP")
     assert arguments["NewExternalPort"].data_type is DataType.UI2
     assert arguments["NewLeaseDuration"].data_type is DataType.UI4
@@ -192,7 +190,7 @@ def test_protocols_are_tcp_and_udp(igd_version: IgdVersion) -> None:
 
 @pytest.mark.spec("IGD-023")
 def test_every_declared_action_has_a_row_and_every_row_is_declared_somewhere() -> None:
-    models = service_models()
+    models = SERVICE_MODELS
     for (_, service), model in models.items():
         assert model.actions.keys() <= ROWS[service].actions.keys()
     for service, rows in ROWS.items():

@@ -8,12 +8,12 @@ from lxml import etree
 from tests.fixtures.fake_gateway import (
     CLIENT,
     OTHER,
+    SERVICE_MODELS,
     FakeGateway,
     call,
     default_connection,
     key_arguments,
     mapping_arguments,
-    service_models,
 )
 from upnp_gw.model.mapping import Endpoint, MappingKey, Transport, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Source, UnmapPortRequest, UnmapRangeRequest, UnmapRequest
@@ -206,7 +206,7 @@ def test_the_most_specific_fault_comes_first() -> None:
 def test_each_argument_of_each_action_missing_or_twice_is_402() -> None:
     samples = {"ui2": "7", "ui4": "7", "boolean": "1", "string": "192.168.77.10"}
 
-    for (igd_version, service), model in service_models().items():
+    for (igd_version, service), model in SERVICE_MODELS.items():
         gateway = FakeGateway()
         caller = Caller(igd_version, Source(CLIENT, "lan0"), gateway, default_connection(igd_version))
         for action in model.actions.values():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fixtures.fake_gateway import CLIENT, FakeGateway, call, default_connection, service_models
+from tests.fixtures.fake_gateway import CLIENT, SERVICE_MODELS, FakeGateway, call, default_connection
 from upnp_gw.model.request import Source
 from upnp_gw.protocols.igd.engine import Caller, query, shown
 from upnp_gw.protocols.igd.faults import Fault
@@ -129,7 +129,7 @@ class TestBothFaces:
         caller = Caller(igd_version, Source(CLIENT, "lan0"), gateway, default_connection(igd_version))
 
         def ask(name: str) -> str | Fault:
-            model = service_models()[igd_version, "WANIPConnection"]
+            model = SERVICE_MODELS[igd_version, "WANIPConnection"]
             return query(ROWS["WANIPConnection"], model, caller, name)
 
         assert ask("ConnectionStatus") == "Connected"
@@ -143,7 +143,7 @@ class TestBothFaces:
     @pytest.mark.spec("IGD-023")
     def test_no_declared_action_is_invalid_or_fails_by_itself(self, igd_version: IgdVersion) -> None:
         samples = {"ui2": "7", "ui4": "7", "boolean": "1", "string": "192.168.77.10"}
-        for (of, service), model in service_models().items():
+        for (of, service), model in SERVICE_MODELS.items():
             if of is igd_version:
                 for action in model.actions.values():
                     arguments = {a.name: samples[a.data_type.value] for a in action.inputs}

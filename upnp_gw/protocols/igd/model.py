@@ -1,7 +1,7 @@
 """Actions, arguments and state variables as the service descriptions (SCPD) declare them. Frozen values.
 
 The descriptions in ``descriptors/`` are the one source of argument names, their order and their types;
-``servers.action_model`` loads them at start.
+``protocols.igd.scpd`` reads them at the start.
 """
 
 from collections.abc import Mapping
