@@ -26,8 +26,10 @@ from tests.fixtures.http_client import (
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.network import Link, Network
 from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, control_path
+from upnp_gw.servers.http.connection import Connection
 from upnp_gw.servers.http.host_header import split_host
 from upnp_gw.servers.http.limits import HttpLimits
+from upnp_gw.servers.http.server import STOP_S
 
 
 @pytest.fixture
@@ -571,6 +573,25 @@ async def test_listens_on_lan_addresses_alone_and_follows_them(fixture: HttpFixt
 async def test_a_taken_port_is_an_error_at_start(fixture: HttpFixture) -> None:
     with pytest.raises(OSError, match="in use"):
         await fixture.server.start(LOOPBACK, fixture.port)
+
+
+async def test_a_stop_does_not_wait_for_a_connection_made_at_that_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiohttp ignores what a connection sends after ``pre_shutdown``, and waits STOP_S for its first request."""
+    async with serving() as fixture:
+        stopping: list[asyncio.Task[None]] = []
+        begin = Connection.begin
+
+        def stop_then_begin(connection: Connection) -> None:
+            stopping.append(asyncio.create_task(fixture.server.stop()))
+            begin(connection)
+
+        monkeypatch.setattr(Connection, "begin", stop_then_begin)
+        reader, writer = await fixture.connect()
+        writer.write(fixture.post())
+        async with asyncio.timeout(STOP_S / 2):
+            assert await answer(reader) == b""
+            await stopping[0]
+        writer.close()
 
 
 async def test_stop_answers_what_is_in_hand() -> None:

@@ -210,7 +210,7 @@ class Connection(asyncio.Protocol):
 class AdmittedConnection(web.RequestHandler):
     """aiohttp's protocol of a connection that was admitted."""
 
-    __slots__ = ("_context", "connection")
+    __slots__ = ("_closing", "_context", "connection")
 
     def __init__(self, context: ConnectionContext, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -224,11 +224,18 @@ class AdmittedConnection(web.RequestHandler):
             auto_decompress=False,
         )
         self._context = context
+        self._closing = False
         self.connection = connection
 
+    def close(self) -> None:
+        """Accepts no more requests: the server stops."""
+        self._closing = True
+        super().close()
+
     async def start(self) -> None:
-        """The task of this connection. It does nothing if the connection is closed already: aiohttp would raise."""
-        if not self.connection.closed:
+        """The task of this connection. It does nothing if the connection is closed already: aiohttp would raise.
+        Nor does it if ``close`` came before the task ran: aiohttp would wait for a request, and ignore it."""
+        if not self.connection.closed and not self._closing:
             await super().start()
 
     def handle_error(
