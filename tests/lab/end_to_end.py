@@ -26,7 +26,7 @@ from upnp_gw.protocols.igd_services import IgdVersion
 
 TCP, UDP = Transport.TCP, Transport.UDP
 ROUTER = ("--firewall", "router")
-EVENT_S = 10.0
+EVENT_S = 30.0
 REACHED_S = 3.0
 """How long an answer may take on a loaded machine, seconds; an idle one takes a millisecond."""
 SHUT_S = 0.3

@@ -21,7 +21,7 @@ from upnp_gw.model.mapping import Transport
 from upnp_gw.protocols.igd_services import IgdVersion, service_of
 
 ANSWER_S = 10.0
-EVENT_S = 5.0
+EVENT_S = 30.0
 
 Change = dict[str, str]
 

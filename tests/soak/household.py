@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.lab.end_to_end import ROUTER, Home
 from tests.soak.daemon_with_faults import FAULTS
 from upnp_gw.lab import CONSOLE, HOME, PC, Lab, LanHost, Topology
-from upnp_gw.lab.daemon import START_S, LabDaemon
+from upnp_gw.lab.daemon import START_S, STOP_S, LabDaemon
 from upnp_gw.lab.machine import Machine
 
 TV, NAS = LanHost("tv", 30, "64:16:66:00:00:04"), LanHost("nas", 40, "00:11:32:00:00:05")
@@ -60,7 +60,7 @@ class FaultyDaemon(LabDaemon):
 
     def stop(self) -> int:
         """The same; where it hangs, its last words are where each of its threads is."""
-        with self._overdue(8):
+        with self._overdue(STOP_S - 5):
             return super().stop()
 
     @contextmanager

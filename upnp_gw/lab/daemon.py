@@ -18,11 +18,14 @@ from upnp_gw.lab.machine import Machine
 START_S = 30.0
 """How long the daemon may take until it is ready, seconds: a loaded machine, not the usual 0.5 s."""
 
+STOP_S = 30.0
+"""How long the daemon may take to stop, seconds: 10 s for running HTTP requests, the rest for a loaded machine."""
+
 COMMAND = (sys.executable, "-m", "upnp_gw")
 
 
 class DaemonFailed(Exception):
-    """The daemon did not come up, or ended by itself. The text has what it printed last."""
+    """The daemon did not come up, ended by itself, or did not stop. The text has what it printed last."""
 
 
 class LabDaemon:
@@ -89,7 +92,7 @@ class LabDaemon:
                 address.unlink(missing_ok=True)
 
     def stop(self) -> int:
-        """SIGTERM, as systemd would; the answer is the exit code (0 where it never ran)."""
+        """SIGTERM, as systemd would. Returns the exit code, 0 if it never ran. Raises DaemonFailed after STOP_S."""
         return self._end(signal.SIGTERM)
 
     def kill(self) -> int:
@@ -135,10 +138,12 @@ class LabDaemon:
         with suppress(ProcessLookupError):
             process.send_signal(number)
         try:
-            code = process.wait(10)
+            code = process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            code = process.wait()
+            process.wait()
+            self._join()
+            raise DaemonFailed(f"the daemon did not stop within {STOP_S:.0f} s:\n{self.last_words(60)}") from None
         self._join()
         return code
 
