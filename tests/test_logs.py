@@ -91,7 +91,7 @@ def test_an_exception_is_told_whole(lines: io.StringIO, form: str) -> None:
 async def test_every_answer_is_a_line(lines: io.StringIO, tmp_path: Path) -> None:
     logs.configure("json", "info", lines)
     async with gateway_fixture(tmp_path) as home:
-        home.gateway.events.subscribe(logs.on_event)
+        home.published.subscribe(logs.on_event)
         await home.granted(9000)
         refused = await home.refused(22, PC_IP)
         await home.unmap(9000)
@@ -103,7 +103,7 @@ async def test_every_answer_is_a_line(lines: io.StringIO, tmp_path: Path) -> Non
 async def test_a_new_question_is_one_line_and_a_repeated_request_none(lines: io.StringIO, tmp_path: Path) -> None:
     logs.configure("text", "info", lines)
     async with served(tmp_path) as here:
-        here.home.gateway.events.subscribe(logs.on_event)
+        here.home.published.subscribe(logs.on_event)
         await here.home.refused(8080, description=EVIL)
         for lease in (600, 600, 7200):  # the last asks for more: the same question under another number
             await here.home.refused(8080, lifetime=lease)

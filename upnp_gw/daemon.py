@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import replace
 from random import SystemRandom
@@ -20,16 +20,14 @@ from upnp_gw.control.operator import DaemonInfo, GatewayOperator
 from upnp_gw.control.policy import PolicyCommands
 from upnp_gw.control.server import Claim, ControlServer
 from upnp_gw.doctor import examine
+from upnp_gw.engine.build import build_engine
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.environment import Environment
-from upnp_gw.engine.evidence_collector import EvidenceCollector
-from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.obstacles import Obstacles
 from upnp_gw.engine.other_tables import OtherTables, served_ports
 from upnp_gw.engine.policy_files import APPROVED, Enforcer, Policies
 from upnp_gw.engine.policy_reload import Reload
 from upnp_gw.engine.reserved_ports import ReservedPorts
-from upnp_gw.engine.scheduler import Scheduler
 from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
 from upnp_gw.firewall.conntrack_timeouts import idle_timeout_s
 from upnp_gw.firewall.libnftables import check_library
@@ -55,6 +53,7 @@ from upnp_gw.system.network_monitor import AddressSettled, NeighbourEvent, Neigh
 from upnp_gw.system.privileges import check_right, settle
 from upnp_gw.system.sd_notify import READY, STOPPING, WATCHDOG, notify, watchdog_s
 from upnp_gw.system.signals import Signals
+from upnp_gw.system.tasks import BackgroundTasks
 from upnp_gw.system.wan_counters import WanCounters
 from upnp_gw.system.who_has import WhoHas, hear_all_hosts
 
@@ -71,7 +70,7 @@ class Daemon:
         self._who_has = who_has
         self._detected = tuple(detected)
         self._signals = Signals()
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         self._stack = AsyncExitStack()
         self._started = clock()
 
@@ -81,8 +80,8 @@ class Daemon:
             async with self._stack:
                 await self._start()
                 self._say_ready()
-                self._spawn(self._keep_policy())
-                self._spawn(_keep_watchdog())
+                self._background.spawn(self._keep_policy())
+                self._background.spawn(_keep_watchdog())
                 await self._signals.stop.wait()
                 notify(os.environ, STOPPING)
 
@@ -108,7 +107,9 @@ class Daemon:
         await self._start_network()
         await self._start_gateway(loaded.policy)
         size = self._settings().size
-        self._reload = await Reload.begin(self.gateway, self._store, size, loaded, lambda: clock().wall)
+        self._reload = await Reload.begin(
+            self._decider, self.gateway.submit, self.events, self._store, size, loaded, lambda: clock().wall
+        )
         self._enforcer = Enforcer(policies, self._reload.enforce, self._store)
         await self._enforcer.begin()
         await self._start_servers()
@@ -125,29 +126,30 @@ class Daemon:
         )
         self._stack.push_async_callback(watch.close)
         await watch.start()
-        around = self._around = Environment(self._served(watch.network), clock, watch.neighbours)
-        around.lookup_mac, around.resolve, around.settle = watch.lookup, watch.probe, watch.settle
-        around.unsettled, around.contested, around.contests = watch.unsettled, watch.contested, watch.contests
-        await self._start_leases()
+        leases = LeaseFiles(config.lease_files, lambda: clock().boot)
+        await leases.refresh()
+        self._around = Environment(self._served(watch.network), clock, watch.neighbours, watch, leases)
+        self._background.spawn(leases.follow())
         self._counters = WanCounters(config.wan, lambda: clock().boot)
         self._stack.callback(self._counters.close)
-
-    async def _start_leases(self) -> None:
-        files = LeaseFiles(self.config.lease_files, lambda: clock().boot)
-        await files.refresh()
-        self._around.leases = lambda: files.leases
-        self._around.look_at_leases = files.look
-        self._spawn(files.follow())
 
     async def _start_gateway(self, policy: Policy) -> None:
         config = self.config
         self.events = Events()
         self.events.subscribe(logs.on_event)
-        nftables = NftablesFirewall() if config.backend == "nftables" else None
+        other_tables_changed = asyncio.Event()
+        nftables = None
+        if config.backend == "nftables":
+            nftables = NftablesFirewall(on_other_tables=other_tables_changed.set)
         firewall: Firewall = nftables or MemoryFirewall()
         listeners = ListeningPorts(lambda: self._around.network, lambda: clock().boot)
-        self._others = OtherTables(lambda: self._around.network, nftables, served_ports(config))
-        self._around.ports = ReservedPorts(listeners.ports, self._others)
+        self._others = OtherTables(
+            lambda: self._around.network,
+            nftables,
+            served_ports(config),
+            other_tables_changed,
+            lambda: self.events.publish(Ipv6FirewallChanged()),
+        )
         self._hindrances = Obstacles(lambda: self._around.network, self._others)
         self._decider = Decider(
             policy=policy,
@@ -155,22 +157,26 @@ class Daemon:
             environment=self._around,
             history=DeviceHistory(policy.limits),
             random=SystemRandom(),
+            reserved_ports=ReservedPorts(listeners.ports, self._others),
             visibility=config.visibility,
             refuse_private_external=config.refuse_private_external,
             lenient_nonces=config.nonce_check == "lenient",
             on_reload=config.on_reload,
         )
-        self.gateway = Gateway(self._decider, firewall, self._store, self.events, self._settings)
+        engine = build_engine(
+            self._decider, firewall, self._store, self.events, self._settings, self._netwatch.settle_anew
+        )
+        self.gateway, self._upkeep, self._witness = engine.gateway, engine.scheduler, engine.evidence_collector
+        self._persistence = engine.persistence
         self._stack.push_async_callback(self.gateway.stop, config.flush_on_stop)
         await self.gateway.start()
         await self._others.refresh()
-        self._hindrances.tell()
-        self._upkeep = Scheduler(self.gateway, firewall, self._netwatch.settle_anew)
+        self._hindrances.log_changes()
         self._netwatch.mappings_lead_to(self._upkeep.holder_of)
         await self._start_witness()
         self._stack.push_async_callback(self._upkeep.stop)
-        self._stack.push_async_callback(self._end_background)
-        self._spawn(self._others.follow())
+        self._stack.push_async_callback(self._background.cancel)
+        self._background.spawn(self._others.follow(self._hindrances.log_changes))
         self._netwatch.on_network = self._network_changed
         self._netwatch.on_neighbour = self._neighbour_changed
         if self._netwatch.network.generation != self._around.network.generation:  # it changed meanwhile
@@ -179,12 +185,10 @@ class Daemon:
         self._upkeep.start()
 
     async def _start_witness(self) -> None:
-        self._witness = EvidenceCollector(self._decider, self._store)
-        await self._witness.load(self.gateway.books.devices.now)
+        await self._witness.load(self._persistence.devices.now)
         self.events.subscribe(self._witness.on_event)
-        self._upkeep.on_counted = self._witness.on_counted
         self._stack.push_async_callback(self._last_evidence)
-        self._spawn(self._witness.keep())
+        self._background.spawn(self._witness.keep())
 
     async def _last_evidence(self) -> None:
         """What flowed up to the end is evidence too."""
@@ -207,9 +211,16 @@ class Daemon:
             self._ipv6_firewall,
             idle_timeout_s,
         )
-        self._others.on_ipv6_firewall = lambda: self.events.publish(Ipv6FirewallChanged())
         self._lan_servers = LanServers(
-            config, self.gateway, view, self._identity, self._upkeep.recount, self._spawn
+            config,
+            self.gateway,
+            self._around,
+            self._decider.device_of,
+            self.events,
+            view,
+            self._identity,
+            self._upkeep.recount,
+            self._background.spawn,
         )
         self._stack.push_async_callback(self._lan_servers.stop)
         await self._lan_servers.start()
@@ -224,10 +235,14 @@ class Daemon:
             counters=self._counts,
             doctor=lambda: examine(config, os.getpid()),
         )
-        operator = GatewayOperator(self.gateway, self._store, told)
-        device_commands = DeviceCommands(self.gateway, self._enforcer, self._netwatch.probe, operator.shown)
-        self._spawn(device_commands.keep())
-        policy_commands = PolicyCommands(self.gateway, self._store, self._enforcer, self._reload, operator.decision)
+        operator = GatewayOperator(self.gateway, self._decider, self.events, self._store, told)
+        device_commands = DeviceCommands(
+            self.gateway, self._decider, self._enforcer, self._netwatch.probe, operator.shown
+        )
+        self._background.spawn(device_commands.keep())
+        policy_commands = PolicyCommands(
+            self.gateway, self._decider, self._store, self._enforcer, self._reload, operator.decision
+        )
         advice = EvidenceCommands(
             self._decider, self._witness, self._enforcer.policies, self._upkeep.count, self._netwatch.probe
         )
@@ -241,7 +256,7 @@ class Daemon:
         parts = (
             self._lan_servers.counts(),
             self._upkeep.over_share.counts(),
-            self.gateway.books.write_backlog.counts(),
+            self._persistence.write_backlog.counts(),
         )
         return {name: count for part in parts for name, count in part.items()}
 
@@ -284,14 +299,14 @@ class Daemon:
         self._others.changed()
         if old.lans != new.lans:
             self._upkeep.look_around()
-            self._spawn(self._lan_servers.lan_changed(new))
+            self._background.spawn(self._lan_servers.lan_changed(new))
         if (old.wan.up, old.external, old.connected_at) != (new.wan.up, new.external, new.connected_at):
             addresses = ", ".join(map(str, new.external)) or "none"
             log.info("the WAN is %s, external addresses: %s", "up" if new.wan.up else "down", addresses)
-            self._hindrances.tell()
+            self._hindrances.log_changes()
             self.events.publish(WanChanged())
             if old.advertised != new.advertised:
-                self._spawn(self._lan_servers.external_changed())
+                self._background.spawn(self._lan_servers.external_changed())
 
     def _neighbour_changed(self, event: NeighbourEvent) -> None:
         if isinstance(event, NeighbourSeen | AddressSettled):
@@ -310,17 +325,6 @@ class Daemon:
                 pass  # it is logged, and ``status`` tells it
             except Exception:
                 log.exception("the policy could not be read again")
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _end_background(self) -> None:
-        tasks = tuple(self._background)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _keep_watchdog() -> None:

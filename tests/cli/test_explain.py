@@ -228,7 +228,7 @@ async def test_the_log_shows_of_a_reload_what_it_changed(home: ReloadFixture, up
     assert (await command(upnp_gw, "reload")).exit_code == 0
     assert sorted(await seen()) == sorted([*before, ("reload", "m1", False), ("reload", "m2", False)])
     await home.gateway_fixture.gateway.submit(
-        lambda transaction: home.gateway_fixture.gateway.reevaluation.renew(transaction, "m1", None)
+        lambda transaction: home.gateway_fixture.reevaluation.renew(transaction, "m1", None)
     )
     assert (await seen("--all"))[-1] == ("renew", "m1", True)
 

@@ -12,6 +12,7 @@ from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock
 from tests.fixtures.operator_commands import ASK, refused, served, written
 from upnp_gw import api
 from upnp_gw.control.serialize import Serializer
+from upnp_gw.engine.environment import FixedLeases
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.ledger.filters import reach
@@ -64,9 +65,9 @@ async def test_a_yes_opens_at_once_what_was_asked_and_ends(tmp_path: Path) -> No
 async def test_the_event_stream_and_the_status_count_the_waiting_questions(tmp_path: Path) -> None:
     """A question that a new policy makes void is not counted."""
     async with served(tmp_path) as here:
-        serializer = Serializer(here.home.gateway)
+        serializer = Serializer(here.home.decider)
         told: list[str | None] = []
-        here.home.gateway.events.subscribe(
+        here.home.published.subscribe(
             lambda event: told.extend(one.why for one in serializer.events(event) if one.event == "question")
         )
         for port in (8080, 8080, 8081):
@@ -126,7 +127,7 @@ async def test_a_pcp_client_gets_what_it_asked_for_with_its_nonce(tmp_path: Path
         more: dict[str, Any] = {"via": Via.PCP, "choice": PortChoice.SUGGESTED, "nonce": nonce, "transport": UDP}
         await here.home.refused(5000, **more)
         written(await here.device_commands.approve("1", api.Approve()))
-        (row,) = here.home.gateway.ledger.table
+        (row,) = here.home.decider.ledger.table
         assert [hold.nonce for hold in row.holds] == [nonce]
         assert (await here.home.granted(5000, **more)).refreshed
 
@@ -155,7 +156,7 @@ async def test_a_grant_that_waits_keeps_its_obligations_and_bounds_the_yes(tmp_p
         answer = written(await here.device_commands.approve("1", api.Approve()))
         for line in ('remote = ["203.0.113.0/24"]', 'max_ttl = "1h"', 'hours = "00:00-24:00"'):
             assert line in answer.toml
-        (row,) = here.home.gateway.ledger.table
+        (row,) = here.home.decider.ledger.table
         assert (row.rule, [str(net) for net in row.filters]) == ("yes-console-tcp-443", ["203.0.113.0/24"])
 
 
@@ -283,7 +284,7 @@ async def test_one_yes_serves_a_client_of_every_protocol(tmp_path: Path, first: 
         written(await here.device_commands.approve(str(question.number), api.Approve()))
         for how in protocols:
             await here.home.granted(6881, **how)
-        assert len(here.home.gateway.ledger.table) == 1
+        assert len(here.home.decider.ledger.table) == 1
         assert await here.device_commands.queue() == []
 
 
@@ -318,7 +319,7 @@ async def test_a_filter_that_a_grant_cannot_say_is_no_question(tmp_path: Path) -
         assert (await here.home.granted(6881, **pcp)).refreshed, "a renewal keeps its FILTERs"
         here.home.clock.pass_s(1800)
         await here.home.sweep()
-        (row,) = here.home.gateway.ledger.table
+        (row,) = here.home.decider.ledger.table
         assert set(reach(row)) == set(same)
         await here.home.refused(6881, clear_filters=True, **pcp)
 
@@ -573,7 +574,7 @@ async def test_a_device_assured_by_its_lease_loses_all_with_it(tmp_path: Path) -
 
         def lease(mac: str, ends: float, name: str = "ps5-lounge") -> None:
             known = Leases([Lease(ip_address(CONSOLE_IP), mac, name, ends)])
-            here.home.around.leases = lambda: known
+            here.home.around.leases = FixedLeases(known)
 
         assert (await here.home.refused(8080)).reason == "no grant covers this"
         lease(PC, wall + 7200)
@@ -583,11 +584,11 @@ async def test_a_device_assured_by_its_lease_loses_all_with_it(tmp_path: Path) -
         lease(CONSOLE, wall + 7200)
         await here.home.granted(8080, lifetime=86400)
         await here.home.granted(8081, "2001:db8:77::10", lifetime=86400)
-        assert len(here.home.gateway.ledger.table) == 2
+        assert len(here.home.decider.ledger.table) == 2
         await here.home.refused(8082, PC_IP)
         here.home.clock.pass_s(3601)
         await here.home.sweep()
-        assert len(here.home.gateway.ledger.table) == 2
+        assert len(here.home.decider.ledger.table) == 2
         here.home.clock.pass_s(3601)
         await here.home.sweep()
-        assert len(here.home.gateway.ledger.table) == 0
+        assert len(here.home.decider.ledger.table) == 0

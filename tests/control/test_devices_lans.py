@@ -30,7 +30,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 async def test_a_name_is_for_the_device_of_the_first_lan(here: Served) -> None:
-    rows = {m.device: here.device_commands._shown(m) for m in here.home.gateway.ledger.table}
+    rows = {m.device: here.device_commands._shown(m) for m in here.home.decider.ledger.table}
     assert {device: row.device_name for device, row in rows.items()} == {HOME: "console", TWIN: None}
     revoked = await here.device_commands.revoke("console")
     assert isinstance(revoked, api.Revoked)
@@ -113,6 +113,6 @@ async def test_rate_ports_and_quota_count_for_each_lan(here: Served) -> None:
         await here.home.map(6000 + number % 10, GUEST_IP)
     assert (await here.home.refused(6000, GUEST_IP)).refusal is Refusal.RATE
     await here.home.granted(4000)
-    held = here.home.gateway.ledger.table
+    held = here.home.decider.ledger.table
     assert (held.held_by(HOME), held.held_by(TWIN), held.held_by(CONSOLE)) == (1, 11, 0)
     assert PC not in {m.device for m in held}

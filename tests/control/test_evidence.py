@@ -95,7 +95,7 @@ async def test_days_of_use_become_a_policy_that_enforces(home: Home) -> None:
     assert any(note.startswith("pc: it had an incident") for note in made.notes)
 
     def enforce(transaction: Transaction) -> None:
-        home.gateway_fixture.gateway.reevaluation.policy_changed(transaction, policy)
+        home.gateway_fixture.reevaluation.policy_changed(transaction, policy)
 
     await home.gateway_fixture.gateway.submit(enforce)
     assert isinstance(await home.gateway_fixture.map(3074), Granted)

@@ -65,10 +65,10 @@ async def told(home: GatewayFixture, *events: NeighbourEvent) -> None:
 def contested(home: GatewayFixture) -> Iterator[None]:
     """Two hosts claim the console's address."""
     claimed = {(ADDRESS, "lan0")}
-    home.around.contested = lambda *place: place in claimed
-    home.around.contests = lambda: [AddressContest(ADDRESS, "lan0", (CONSOLE, PC))]
+    home.lan_hosts.contested = lambda *place: place in claimed
+    home.lan_hosts.contests = lambda: [AddressContest(ADDRESS, "lan0", (CONSOLE, PC))]
     yield
-    home.around.contested = lambda *place: False
+    home.lan_hosts.contested = lambda *place: False
 
 
 def ports(home: GatewayFixture) -> set[int]:
@@ -87,7 +87,7 @@ async def test_every_mapping_to_the_address_is_shut_at_once_and_its_flows_are_cu
             await told(home, AddressContested(ADDRESS, "lan0"))
             assert ports(home) == {8003}
             assert sorted(cut.external_port for cut in home.firewall.cuts) == [8000, 8001, 8002]
-            shown = [Serializer(home.gateway).mapping(row) for row in home.decider.ledger.table]
+            shown = [Serializer(home.decider).mapping(row) for row in home.decider.ledger.table]
             states = {row.external_port: row.state for row in shown}
             assert states == {8000: "contested", 8001: "contested", 8002: "contested", 8003: "active"}
             changed = [pair for event in home.events if isinstance(event, TableChanged) for pair in event.changed]
@@ -123,7 +123,7 @@ async def test_whatever_opens_opens_nothing_to_a_contested_address(tmp_path: Pat
         with contested(home):
             made = await home.granted(8002, "127.0.0.1", **OPERATOR)
             assert made.mapping.parked, "it is told as it is"
-            await home.gateway.submit(lambda transaction: home.gateway.reevaluation.renew(transaction, "m1", True))
+            await home.gateway.submit(lambda transaction: home.reevaluation.renew(transaction, "m1", True))
             await home.gateway.submit(lambda transaction: reload(home, transaction))
             await home.sweep()
             assert ports(home) == set()
@@ -133,7 +133,7 @@ async def test_whatever_opens_opens_nothing_to_a_contested_address(tmp_path: Pat
 
 
 def reload(home: GatewayFixture, transaction: Transaction) -> None:
-    home.gateway.reevaluation.policy_changed(transaction, home.decider.policy)
+    home.reevaluation.policy_changed(transaction, home.decider.policy)
 
 
 async def test_a_yes_opens_nothing_to_a_contested_address(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ async def test_a_yes_opens_nothing_to_a_contested_address(tmp_path: Path) -> Non
 
 async def test_an_address_that_is_not_known_to_be_one_hosts_alone_is_opened_to_nobody(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
-        home.around.unsettled = lambda address, interface: address == ADDRESS
+        home.lan_hosts.unsettled = lambda address, interface: address == ADDRESS
         refused = await home.refused(8000)
         assert (refused.refusal, refused.reason) == (
             Refusal.ABSENT,
@@ -161,7 +161,7 @@ async def test_an_address_that_is_not_known_to_be_one_hosts_alone_is_opened_to_n
         made = await home.granted(8002, "127.0.0.1", **OPERATOR)
         assert made.mapping.parked, "the operator's waits for a host that answers"
         assert ports(home) == {8001}
-        home.around.unsettled = lambda address, interface: False
+        home.lan_hosts.unsettled = lambda address, interface: False
         await told(home, AddressSettled(entry(CONSOLE)))
         assert ports(home) == {8001, 8002}
 
@@ -176,8 +176,8 @@ async def test_all_hosts_are_asked_before_a_request_is_judged(tmp_path: Path) ->
             unsettled.clear()
             return True
 
-        home.around.unsettled = lambda address, interface: address in unsettled
-        home.around.settle = settle
+        home.lan_hosts.unsettled = lambda address, interface: address in unsettled
+        home.lan_hosts.settle = settle
         assert isinstance(await home.map(8000), Granted)
         assert asked == [(ADDRESS, "lan0")]
 

@@ -83,7 +83,7 @@ def _key(transport: Transport, target: IPAddress, port: int) -> MappingKey:
 
 def of_home(made: GatewayFixture) -> list[Mapping]:
     """The mappings of the console, and all others that lead to it."""
-    table = made.gateway.ledger.table
+    table = made.decider.ledger.table
     leads = [row for text in (CONSOLE_IP, CONSOLE_IP6) for row in table.to_client(ip_address(text))]
     return sorted({row.id: row for row in (*table.of_device(HOME), *leads)}.values(), key=lambda row: row.id)
 

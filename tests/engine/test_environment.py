@@ -35,7 +35,7 @@ class Silence:
     def __init__(self, home: GatewayFixture) -> None:
         self.asked: list[IPAddress] = []
         self.over = asyncio.Event()
-        home.around.resolve = self.resolve
+        home.lan_hosts.probe = self.resolve
 
     async def resolve(self, address: IPAddress, interface: str) -> bool:
         self.asked.append(address)
@@ -93,7 +93,7 @@ async def test_where_the_kernel_does_not_ask(
         async def resolve(address: IPAddress, interface: str) -> bool:
             raise OSError(number, os.strerror(number))
 
-        home.around.resolve = resolve
+        home.lan_hosts.probe = resolve
         await home.map(8000, NOBODY[0], via=Via.NATPMP)
         assert home.ports == ports
 
@@ -106,7 +106,7 @@ async def test_who_claims_an_address_opens_nothing_to_it_until_that_is_settled(t
         await home.granted(8000)
         home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
         claimed = {(ip_address(CONSOLE_IP), "lan0")}
-        home.around.contested = lambda *place: place in claimed
+        home.lan_hosts.contested = lambda *place: place in claimed
         assert (await home.refused(9000, client, target=CONSOLE_IP)).refusal is Refusal.ABSENT
         assert home.ports == {(Transport.TCP, 8000)}
         await home.granted(9001, PC_IP)
@@ -121,7 +121,7 @@ async def test_a_claim_to_a_link_local_address_on_another_lan_hinders_nobody(tmp
     async with gateway_fixture(tmp_path, network=replace(TWO_LANS, lans=(link, TWO_LANS.lans[1]))) as home:
         home.around.neighbours.learn(Neighbour(local, CONSOLE, "lan0"))
         claimed: set[tuple[IPAddress, str]] = set()
-        home.around.contested = lambda *place: place in claimed
+        home.lan_hosts.contested = lambda *place: place in claimed
         for interface, refused in (("lan0", True), ("lan1", False)):
             claimed.clear()
             claimed.add((local, interface))

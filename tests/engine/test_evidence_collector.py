@@ -140,7 +140,7 @@ async def test_what_was_observed_ends_with_the_mode(tmp_path: Path) -> None:
         enforced = load_text(OBSERVE.replace('"observe"', '"enforce"'), "enforce", date.min).policy
 
         def enforce(transaction: Transaction) -> None:
-            home.gateway.reevaluation.policy_changed(transaction, enforced)
+            home.reevaluation.policy_changed(transaction, enforced)
 
         await home.gateway.submit(enforce)
         assert home.ports == {(TCP, 8080)}

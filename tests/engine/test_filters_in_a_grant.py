@@ -31,7 +31,7 @@ def reached(line: Line) -> list[tuple[str, int]]:
 
 def listed(line: Line) -> list[str | None]:
     """The remote hosts that may connect, as ``upnp-gw list`` shows them."""
-    serializer = Serializer(line.gateway_fixture.gateway)
+    serializer = Serializer(line.gateway_fixture.decider)
     return [serializer.mapping(row).remote_host for row in line.gateway_fixture.decider.ledger.table]
 
 

@@ -30,7 +30,7 @@ POLICY = '[limits]\nrequests_per_minute = 600\n[[grant]]\nname = "all"\nwho = "*
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[GatewayFixture]:
     async with gateway_fixture(tmp_path, policy_of(POLICY)) as made:
-        made.around.resolve = made.probe
+        made.lan_hosts.probe = made.probe
         yield made
 
 
@@ -138,7 +138,7 @@ async def test_a_forged_address_is_asked_for_as_seldom_as_a_request_comes(home: 
         asked.append(str(address))
         return await home.probe(address, interface)
 
-    home.around.resolve = probe
+    home.lan_hosts.probe = probe
     await home.granted(8080)
     moves(home)
     await home.granted(9000, NEW_IP)

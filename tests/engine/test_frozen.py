@@ -325,7 +325,7 @@ async def test_an_address_that_moves_ends_what_was_delegated_once(tmp_path: Path
         await home.gateway.handle(to(PC_IP))
         await home.gateway.handle(to(CONSOLE_IP))
         await home.gateway.handle(to(PC_IP, 7001))
-        moved = home.gateway.reevaluation.device_moved
+        moved = home.reevaluation.device_moved
         await home.gateway.submit(lambda transaction: moved(transaction, ip_address(CONSOLE_IP), CONSOLE))
         assert home.ports == {(TCP, 7001)}, "7001 leads to the address of another device, by its grant"
 

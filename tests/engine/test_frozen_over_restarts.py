@@ -115,7 +115,7 @@ class World:
 
 
 def park(home: GatewayFixture, address: object, transaction: object) -> None:
-    home.gateway.reevaluation.park(transaction, CONSOLE, address)  # type: ignore[arg-type]
+    home.reevaluation.park(transaction, CONSOLE, address)  # type: ignore[arg-type]
 
 
 @asynccontextmanager

@@ -393,10 +393,10 @@ async def test_while_the_disk_is_full_what_stands_goes_on(
                 await home.gateway.remember()
                 assert home.ports == {(TCP, 8080)}, "renewed, ended, deleted"
             assert len([told for told in caplog.records if "takes no more" in told.message]) == 1
-            assert home.gateway.books.write_backlog
+            assert home.persistence.write_backlog
         await home.gateway.remember()
         await home.gateway.settled()
-        assert not home.gateway.books.write_backlog
+        assert not home.persistence.write_backlog
         stored, cuts = await home.store.load(clock())
         assert [(row.mapping.key.external_port, row.mapping.until) for row in stored] == [
             (m.key.external_port, m.until) for m in home.decider.ledger.table
@@ -444,7 +444,7 @@ async def test_decisions_beyond_the_bound_are_lost_and_counted(
         with failing_disk(home, monkeypatch):
             for port in range(8090, 8095):
                 await home.refused(port, target=PC_IP)
-        assert home.gateway.books.write_backlog.lost == 2
+        assert home.persistence.write_backlog.lost == 2
         await home.granted(8080)
         denials = await home.store.decisions(RecordFilter(verdict="deny"))
         assert [record.external_port for record in denials] == [8094, 8093, 8092]
@@ -490,7 +490,7 @@ async def test_who_asks_before_its_neighbour_entry_is_known_is_resolved_first(tm
             await asyncio.sleep(0)
             return home.around.neighbours.learn(Neighbour(address, CONSOLE, interface)) is None
 
-        home.around.resolve = resolve
+        home.lan_hosts.probe = resolve
         replies = await asyncio.gather(*(home.granted(8080, via=Via.NATPMP) for _ in range(20)))
         assert all(reply.refreshed and reply.mapping.device == CONSOLE for reply in replies)
 
@@ -504,7 +504,7 @@ async def test_who_does_not_answer_for_its_address_gets_nothing_and_loses_nothin
         async def resolve(address: IPAddress, interface: str) -> bool:
             return False
 
-        home.around.resolve = resolve
+        home.lan_hosts.probe = resolve
         assert (await home.refused(8081, via=Via.NATPMP)).refusal is Refusal.ABSENT
         gone = await home.unmap(8080, via=Via.NATPMP)
         assert isinstance(gone, Refused)
@@ -519,10 +519,11 @@ async def test_who_leaves_its_link_while_it_waits_is_not_taken_for_another(tmp_p
         def leave(transaction: Transaction) -> None:
             home.around.neighbours.forget(ip_address(CONSOLE_IP), "lan0")
 
-        def before() -> None:
+        async def settle(address: IPAddress, interface: str) -> bool:
             home.gateway.submit(leave)
+            return True
 
-        home.gateway.before_request = before
+        home.lan_hosts.settle = settle
         assert (await home.refused(8081)).refusal is Refusal.ABSENT
         assert home.ports == {(TCP, 8080)}
 
@@ -591,7 +592,7 @@ async def test_a_new_policy_ends_what_it_does_not_allow(tmp_path: Path) -> None:
         await home.granted(8080)
 
         def tighten(transaction: Transaction) -> None:
-            home.gateway.reevaluation.policy_changed(transaction, strict)
+            home.reevaluation.policy_changed(transaction, strict)
 
         await home.gateway.submit(tighten)
         await home.sweep()

@@ -59,7 +59,7 @@ def appears(here: GatewayFixture, address: str) -> None:
 
 def held(here: GatewayFixture) -> set[tuple[str, str]]:
     """(device, state) of every mapping."""
-    return {(m.device, "parked" if m.parked else "active") for m in here.gateway.ledger.table}
+    return {(m.device, "parked" if m.parked else "active") for m in here.decider.ledger.table}
 
 
 async def test_who_moves_to_the_first_lan_gets_its_port_there(here: GatewayFixture) -> None:
@@ -148,7 +148,7 @@ async def test_one_host_with_one_mac_address_on_two_lans(tmp_path: Path) -> None
             await made.granted(9090, GUEST_IP)
             reply = await made.map(9091, GUEST_IP, target=CONSOLE_IP)
             assert isinstance(reply, Granted) is may
-            assert {m.device for m in made.gateway.ledger.table} == {HOME, AWAY}
+            assert {m.device for m in made.decider.ledger.table} == {HOME, AWAY}
 
 
 async def test_a_flood_of_appearances_probes_once_at_a_time(here: GatewayFixture) -> None:

@@ -123,7 +123,7 @@ async def test_an_internal_client_that_is_not_known_yet_is_resolved(tmp_path: Pa
             made.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, interface))
             return True
 
-        made.around.resolve = resolve
+        made.lan_hosts.probe = resolve
         await opened(made, pinhole(source=CONSOLE_IP))
         await opened(made, pinhole(source=CONSOLE_IP))
         assert asked == [CONSOLE_IP6]

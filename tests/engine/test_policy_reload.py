@@ -158,10 +158,10 @@ async def test_a_decision_about_what_stands_says_whether_it_changed_anything(tmp
     async with reload_home(tmp_path, POLICY.replace("wide", "broad"), clock=clock, on_reload="keep") as home:
         assert await last(home) == ("restore", "allow", True)
         await home.gateway_fixture.gateway.submit(
-            lambda transaction: home.gateway_fixture.gateway.reevaluation.renew(transaction, "m1", False)
+            lambda transaction: home.gateway_fixture.reevaluation.renew(transaction, "m1", False)
         )
         await home.gateway_fixture.gateway.submit(
-            lambda transaction: home.gateway_fixture.gateway.reevaluation.renew(transaction, "m1", True)
+            lambda transaction: home.gateway_fixture.reevaluation.renew(transaction, "m1", True)
         )
         assert await last(home) == ("renew", "allow", False), "it was parked"
         await reloaded(home, NARROW)
@@ -214,7 +214,7 @@ async def test_keep_is_for_a_new_policy_alone(tmp_path: Path) -> None:
             external=home.gateway_fixture.around.network.external,
         )
         await home.gateway_fixture.gateway.submit(
-            lambda transaction: home.gateway_fixture.gateway.reevaluation.renew(transaction, made.mapping.id, None)
+            lambda transaction: home.gateway_fixture.reevaluation.renew(transaction, made.mapping.id, None)
         )
         assert home.gateway_fixture.ports == set(), "the floor holds whatever is configured"
 
@@ -233,7 +233,7 @@ async def test_a_parked_mapping_stays_parked(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         made = await home.gateway_fixture.granted(9000)
         await home.gateway_fixture.gateway.submit(
-            lambda transaction: home.gateway_fixture.gateway.reevaluation.renew(transaction, made.mapping.id, False)
+            lambda transaction: home.gateway_fixture.reevaluation.renew(transaction, made.mapping.id, False)
         )
         await reloaded(home, POLICY + "max_mappings = 5\n")
         (row,) = home.gateway_fixture.decider.ledger.table
@@ -316,4 +316,4 @@ async def test_a_trial_and_the_request_itself_agree(tmp_path: Path) -> None:
             assert isinstance(found, api.Explained)
             await home.gateway_fixture.gateway.handle(asks(port))
             (record,) = await home.operator.decisions(api.DecisionFilter(limit=1))
-            assert (found.verdict, found.reasons) == (record.verdict, record.reasons)
+            assert (found.verdict, found.reasons) == (record.verdict, list(record.reasons))

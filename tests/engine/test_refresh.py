@@ -200,7 +200,7 @@ async def take(home: GatewayFixture, step: Step) -> tuple[set[Reached], list[Dec
         loaded = policy(wide=step.wide)
 
         def change(transaction: Transaction) -> None:
-            home.gateway.reevaluation.policy_changed(transaction, loaded)
+            home.reevaluation.policy_changed(transaction, loaded)
 
         await home.gateway.submit(change)
     else:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_interface
 from typing import Any
@@ -55,7 +54,6 @@ class Reader:
 
     def __init__(self, *listings: Any) -> None:
         self.listings = list(listings)
-        self.on_other_tables: Callable[[], None] = lambda: None
 
     async def read_ruleset(self) -> Any:
         listing = self.listings.pop(0)
@@ -81,14 +79,14 @@ async def test_what_cannot_be_read_or_understood_changes_nothing(caplog: pytest.
 @pytest.mark.spec("SR-24")
 async def test_a_change_of_other_tables_is_read_at_once() -> None:
     reader = Reader(GOOD, {"nftables": []}, GOOD)
-    others = OtherTables(lambda: NETWORK, reader)
+    changed = asyncio.Event()
+    others = OtherTables(lambda: NETWORK, reader, changed=changed)
     judged = asyncio.Event()
-    others.on_read = judged.set
-    following = asyncio.create_task(others.follow())
+    following = asyncio.create_task(others.follow(judged.set))
     try:
         for held in (True, False, True):
             for _ in range(100):  # a ruleset arrives as many events
-                reader.on_other_tables()
+                changed.set()
             async with asyncio.timeout(5):
                 await judged.wait()
             judged.clear()
@@ -104,6 +102,7 @@ async def test_a_chain_that_drops_is_logged_once_and_when_it_has_gone(caplog: py
     with caplog.at_level(logging.INFO):
         for _ in range(4):
             await others.refresh()
+            obstacles.log_changes()
             shown.append([sentence.partition(";")[0] for sentence in obstacles.now()])
     dropped = "chain ip fw fwd of another firewall (policy drop) drops mapped traffic"
     assert shown == [[dropped], [dropped], [], [dropped]]
@@ -128,11 +127,11 @@ def test_an_external_address_that_is_not_public_is_logged_once(caplog: pytest.Lo
     networks = [NETWORK]
     obstacles = Obstacles(lambda: networks[-1], OtherTables(lambda: networks[-1]))
     with caplog.at_level(logging.WARNING):
-        obstacles.tell()
+        obstacles.log_changes()
         assert not caplog.records
         wan = replace(NETWORK.wan, addresses=(ip_interface("192.168.178.20/24"),))
         networks.append(replace(NETWORK, wan=wan, external=(wan.ipv4[0],)))
-        obstacles.tell()
-        obstacles.tell()
+        obstacles.log_changes()
+        obstacles.log_changes()
     (record,) = caplog.records
     assert "192.168.178.20 is not public (private (RFC 1918))" in record.getMessage()

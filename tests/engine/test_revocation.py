@@ -48,9 +48,9 @@ async def test_block_says_what_it_closed_and_leaves_what_the_operator_added(tmp_
         assert (told(answer.left), answer.questions) == ([(mine.mapping.id, "tcp", 2222, CONSOLE_IP, 2222)], 1)
         assert here.home.ports == {(TCP, 2222), (TCP, 8081)}
         assert {cut.external_port for cut in here.home.firewall.cuts} == {8080, 9001}
-        (row,) = [row for row in here.home.gateway.ledger.table if row.id == mine.mapping.id]
+        (row,) = [row for row in here.home.decider.ledger.table if row.id == mine.mapping.id]
         assert [hold.via for hold in row.holds] == [Via.OPERATOR]
-        assert elsewhere.mapping.id in {row.id for row in here.home.gateway.ledger.table}
+        assert elsewhere.mapping.id in {row.id for row in here.home.decider.ledger.table}
         assert isinstance(await here.home.unmap(2222), Refused), "the blocked device does not end it"
         here.home.clock.pass_s(1800)
         await here.home.sweep()
@@ -87,7 +87,7 @@ async def test_retract_and_release_say_what_they_closed(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         written(await here.device_commands.allow("console", api.Allow(ports=[8080])))
         held = await here.home.granted(8080)
-        here.home.gateway.ledger.usage[held.mapping.id] = Usage(connections=3, bytes=70)
+        here.home.decider.ledger.usage[held.mapping.id] = Usage(connections=3, bytes=70)
         answer = written(await here.device_commands.retract("allow-console"))
         assert told(answer.closed) == [(held.mapping.id, "tcp", 8080, CONSOLE_IP, 8080)]
         assert (answer.closed[0].connections, answer.closed[0].bytes) == (3, 70), "as it was"

@@ -87,7 +87,7 @@ def as_an_older_version_wrote_it(directory: Path) -> None:
 
 def holds(made: GatewayFixture) -> set[tuple[str, int]]:
     """(device, external port) of every mapping; each of them is open."""
-    held = {(mapping.device, mapping.key.external_port) for mapping in made.gateway.ledger.table}
+    held = {(mapping.device, mapping.key.external_port) for mapping in made.decider.ledger.table}
     assert {port for _, port in made.ports} == {port for _, port in held}
     return held
 
@@ -96,7 +96,7 @@ def known(made: GatewayFixture) -> list[set[str]]:
     """The devices of pending cuts, of incidents and of questions."""
     now = made.clock()
     return [
-        {cut.device for cut in made.gateway.ledger.cuts.due(now.boot)},
+        {cut.device for cut in made.decider.ledger.cuts.due(now.boot)},
         {incident.device for incident in made.decider.history.incidents(now)},
         {question.topic.device for question in made.decider.questions.all(now.wall)},
     ]

@@ -42,7 +42,7 @@ async def test_a_policy_that_did_not_come_into_force_decides_nothing(tmp_path: P
         await home.granted(9000, "127.0.0.1", target=PC_IP, via=Via.OPERATOR)
 
         def widen(transaction: Transaction) -> None:
-            home.gateway.reevaluation.policy_changed(transaction, policy(WIDE))
+            home.reevaluation.policy_changed(transaction, policy(WIDE))
 
         home.firewall.fail_next = ["no memory"]
         assert await home.gateway.submit(widen) is not None
@@ -119,7 +119,7 @@ async def test_the_writer_outlives_whatever_the_disk_does(
         assert (await home.refused(8000)).refusal is Refusal.BACKEND
         assert home.ports == set()
         assert (await home.refused(80)).refusal is Refusal.NOT_AUTHORIZED
-        assert home.gateway.books.write_backlog
+        assert home.persistence.write_backlog
         monkeypatch.undo()
         await home.granted(8001)
 
@@ -132,11 +132,11 @@ async def test_the_writer_outlives_a_fault_of_its_own_books(
 
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         for what in ("write", "batch"):
-            monkeypatch.setattr(home.gateway.books, what, fault)
+            monkeypatch.setattr(home.persistence, what, fault)
             assert (await home.refused(8000)).refusal is Refusal.BACKEND
             assert home.ports == set()
             monkeypatch.undo()
-        monkeypatch.setattr(home.gateway.events, "publish", fault)
+        monkeypatch.setattr(home.published, "publish", fault)
         assert (await home.refused(8000)).refusal is Refusal.BACKEND  # it stands: nobody could be told
         monkeypatch.undo()
         await home.granted(8001)

@@ -24,6 +24,7 @@ from typing import Any
 
 from upnp_gw import daemon
 from upnp_gw.cli import main
+from upnp_gw.engine import build
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.firewall import libnftables as library
 from upnp_gw.firewall.base import Change
@@ -104,13 +105,13 @@ def install() -> None:
     load = library.load
     if elsewhere := told("library"):
         load = partial(library.LoadedLibrary, elsewhere)
-    for name, made in (
-        ("Gateway", FaultyGateway),
-        ("NftablesFirewall", FaultyFirewall),
-        ("Store", FaultyStore),
+    for module, name, made in (
+        (build, "Gateway", FaultyGateway),
+        (daemon, "NftablesFirewall", FaultyFirewall),
+        (daemon, "Store", FaultyStore),
     ):
-        assert hasattr(daemon, name)
-        setattr(daemon, name, made)
+        assert hasattr(module, name)
+        setattr(module, name, made)
     setattr(library, "load", lambda: FaultyLibrary(load()))  # noqa: B010
 
 

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from ipaddress import ip_address
 
 from msgspec import structs
@@ -52,10 +51,10 @@ class _QuestionClosed(Exception):
 class DeviceCommands:
     """``shown`` puts a mapping into the words of the API; ``probe`` asks whether a device is there."""
 
-    def __init__(self, gateway: Gateway, enforcer: Enforcer, probe: Probe, shown: Shown) -> None:
+    def __init__(self, gateway: Gateway, decider: Decider, enforcer: Enforcer, probe: Probe, shown: Shown) -> None:
         self._gateway = gateway
-        self._decider = gateway.decider
-        self._around = gateway.decider.environment
+        self._decider = decider
+        self._around = decider.environment
         self._enforcer = enforcer
         self._probe = probe
         self._shown = shown
@@ -241,7 +240,7 @@ class DeviceCommands:
             if network.on_link(address, link.name):
                 with suppress(OSError):
                     if await self._probe(address, link.name):
-                        self._around.lookup_mac(address, link.name)
+                        self._around.hosts.lookup(address, link.name)
 
     def _ids(self, device: str) -> set[str]:
         """A device as it is told now: by the MAC address of an address that has one by now."""
@@ -315,13 +314,11 @@ class DeviceCommands:
                     return None, "the device is away; its next request will be granted", None
             except OSError:
                 return None, "it cannot be told whether the device is there; its next request will be granted", None
-        reply: Reply | None = await self._gateway.submit(
-            partial(self._gateway.requests.map, request=request, action="approve")
-        )
+        reply: Reply | None = await self._gateway.approve(request)
         if isinstance(reply, Granted):
             return self._shown(reply.mapping), None, None
         if isinstance(reply, Refused):
-            return None, reply.reason, Serializer(self._gateway).holder(reply.holder)
+            return None, reply.reason, Serializer(self._decider).holder(reply.holder)
         return None, "the gateway could not carry it out", None
 
     def _incident(self, incident: Incident) -> api.Incident:

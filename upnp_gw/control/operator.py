@@ -11,11 +11,12 @@ from typing import Literal
 from upnp_gw import __version__, api
 from upnp_gw.config.settings import Config
 from upnp_gw.control.serialize import Serializer, contest_sentences, incident_sentence, parse_address
+from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.firewall.libnftables import described
 from upnp_gw.gate.facts import ids_of, on_other_lans
-from upnp_gw.ledger.events import Event
+from upnp_gw.ledger.events import Event, Events
 from upnp_gw.model.device import OPERATOR, device_id, lan_of, mac_of
 from upnp_gw.model.mapping import Endpoint, Instant, Via
 from upnp_gw.model.network import awaited, private_external, same_prefixes
@@ -47,13 +48,14 @@ class DaemonInfo:
 class GatewayOperator:
     """``servers.control.Operator`` over a gateway."""
 
-    def __init__(self, gateway: Gateway, store: Store, told: DaemonInfo) -> None:
+    def __init__(self, gateway: Gateway, decider: Decider, events: Events, store: Store, told: DaemonInfo) -> None:
         self._gateway = gateway
-        self._decider = gateway.decider
-        self._ledger = gateway.ledger
-        self._around = gateway.decider.environment
+        self._decider = decider
+        self._ledger = decider.ledger
+        self._around = decider.environment
+        self._events = events
         self._store = store
-        self._telling = Serializer(gateway)
+        self._telling = Serializer(decider)
         self.shown, self.decision = self._telling.mapping, self._telling.decision
         self.told = told
 
@@ -194,7 +196,7 @@ class GatewayOperator:
                     return
                 queue.put_nowait(shown)
 
-        stop = self._gateway.events.subscribe(tell)
+        stop = self._events.subscribe(tell)
         try:
             yield _drain(queue)
         finally:
@@ -202,7 +204,7 @@ class GatewayOperator:
 
     def _dhcp_name(self, device: str, wall: float) -> str | None:
         network, lan = self._around.network, lan_of(device)
-        return self._around.leases().name_of(
+        return self._around.leases.leases.name_of(
             mac_of(device) or device, wall, lambda address: not lan or network.lan_of(address) == lan
         )
 
@@ -212,7 +214,7 @@ class GatewayOperator:
         found += [
             *same_prefixes(network.lans),
             *on_other_lans(self._decider.policy, network, self._around.neighbours),
-            *contest_sentences(self._around.contests()),
+            *contest_sentences(self._around.hosts.contests()),
         ]
         if not network.external:
             found.append("the WAN has no external IPv4 address")

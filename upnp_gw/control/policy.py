@@ -10,6 +10,7 @@ from upnp_gw import api
 from upnp_gw.control.dry_run import request_of, to_explained, to_rules
 from upnp_gw.control.serialize import Serializer
 from upnp_gw.engine.audit import NotReplayable, asked
+from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.kept_policies import NotKept
 from upnp_gw.engine.policy_files import Enforcer
@@ -33,19 +34,20 @@ class PolicyCommands:
     def __init__(
         self,
         gateway: Gateway,
+        decider: Decider,
         store: Store,
         enforcer: Enforcer,
         reload: Reload,
         shown: Callable[[DecisionRecord], api.Decision],
     ) -> None:
-        self._decider = gateway.decider
-        self._requests = gateway.requests
-        self._around = gateway.decider.environment
+        self._decider = decider
+        self._trial = gateway.trial
+        self._around = decider.environment
         self._store = store
         self._enforcer = enforcer
         self._reload = reload
         self._shown = shown
-        self._telling = Serializer(gateway)
+        self._telling = Serializer(decider)
 
     async def explain(self, decision: str) -> api.Explained | None:
         """None where there is no such decision (any more)."""
@@ -101,7 +103,7 @@ class PolicyCommands:
         target = ip_address(wanted.internal_client) if wanted.internal_client is not None else source.address
         if wanted.remote is not None and wanted.remote.version != target.version:
             return _problem("invalid", f"an IPv{target.version} address or prefix, like the client", "remote_host")
-        answer = self._requests.trial(request_of(wanted, source, target))
+        answer = self._trial(request_of(wanted, source, target))
         busy = answer.planned if isinstance(answer.planned, NotPlanned) else None
         found = explain(self._decider.policy, answer.facts, answer.request)
         holder = self._telling.holder(busy.holder) if busy else None

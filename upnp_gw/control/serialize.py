@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from upnp_gw import api
 from upnp_gw.engine.audit import holder_of
-from upnp_gw.engine.gateway import Gateway
+from upnp_gw.engine.decider import Decider
 from upnp_gw.gate.device_history import Incident
 from upnp_gw.gate.facts import name_of
 from upnp_gw.gate.managed_file import port_values
@@ -36,10 +36,10 @@ MOST_CONTESTS = 8
 class Serializer:
     """By what the gateway knows at the moment: leases that are left, counters, names."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._decider = gateway.decider
-        self._ledger = gateway.ledger
-        self._around = gateway.decider.environment
+    def __init__(self, decider: Decider) -> None:
+        self._decider = decider
+        self._ledger = decider.ledger
+        self._around = decider.environment
 
     def mapping(self, row: Mapping) -> api.Mapping:
         now = self._around.clock()

@@ -4,6 +4,7 @@ The requests of control points (``requests``, ``datagram_requests``) and the gat
 share it. Nothing here waits or talks to the kernel.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -22,7 +23,7 @@ from upnp_gw.ledger.plan import NotPlanned, Planner
 from upnp_gw.ledger.reachable import with_holds
 from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.mapping import DecisionId, IPAddress, Mapping, Via
-from upnp_gw.model.network import private_external
+from upnp_gw.model.network import GatewayPorts, private_external
 from upnp_gw.model.request import (
     MapRequest,
     Refusal,
@@ -48,6 +49,8 @@ class Decider:
     environment: Environment
     history: DeviceHistory
     random: Random
+    reserved_ports: Callable[[], GatewayPorts] = GatewayPorts
+    """External ports that cannot be given to anybody."""
     questions: ApprovalQueue = field(default_factory=ApprovalQueue)
     visibility: str = "own"
     refuse_private_external: bool = False
@@ -78,7 +81,7 @@ class Decider:
             self.policy,
             around.network,
             around.neighbours,
-            around.ports(),
+            self.reserved_ports(),
             self.history,
             held,
             request,
@@ -90,7 +93,7 @@ class Decider:
             standing=standing,
             holder=stored.device if stored is not None else None,
             delegated=stored is not None and stored.delegated,
-            leases=around.leases(),
+            leases=around.leases.leases,
         )
 
     def facts_of(self, transaction: Transaction, request: MapRequest) -> Facts:
@@ -114,13 +117,12 @@ class Decider:
         return self.environment.device_of(request.internal.address) != self.device_of(request.source)
 
     def planner(self, transaction: Transaction, request: MapRequest) -> Planner:
-        around = self.environment
         return Planner(
             table=self.ledger.table,
             now=transaction.now,
             random=self.random,
             new_id=transaction.ledger.numbers.next_mapping,
-            reserved_ports=around.ports().holds,
+            reserved_ports=self.reserved_ports().holds,
             kept_for=self.ledger.cuts.kept_for,
             delegated=self.delegated(request),
             most_elements=self.policy.limits.elements_per_device if request.via is not Via.OPERATOR else None,

@@ -1,6 +1,6 @@
-"""The gateway's view of the network at the moment of a decision: links, neighbours, its own ports, the clock.
+"""The gateway's view of the network at the moment of a decision: links, neighbours, leases, the clock.
 
-Kept by the shells (``servers.netwatch``, ``reserved_ports``), read by the operations. Tests fill it by hand.
+``network`` is replaced as a whole when links or addresses change.
 """
 
 import asyncio
@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from math import floor
 from time import localtime
+from typing import Protocol
 
 from upnp_gw.gate.facts import device_of
 from upnp_gw.model.device import lan_of, mac_of
 from upnp_gw.model.dhcp import Leases
 from upnp_gw.model.mapping import DAY_S, Endpoint, Instant, IPAddress, Mapping
-from upnp_gw.model.network import GatewayPorts, Neighbour, Neighbours, Network
+from upnp_gw.model.network import Neighbour, Neighbours, Network
 from upnp_gw.model.request import Source
 from upnp_gw.system.neighbour_events import AddressContest
 
@@ -34,12 +35,71 @@ Place = tuple[IPAddress, str]
 Ask = Callable[[IPAddress, str], Awaitable[bool]]
 
 
-async def _no_resolve(address: IPAddress, interface: str) -> bool:
-    return True
+class LanHosts(Protocol):
+    """Finds out which host has an address on a LAN interface (``upnp_gw.system.network_monitor``)."""
+
+    def lookup(self, address: IPAddress, interface: str, /) -> str | None:
+        """Asks the kernel for the MAC address and adds it to the neighbours: the event for a neighbour may still be
+        on its way when its first request is here."""
+
+    async def probe(self, address: IPAddress, interface: str, /) -> bool:
+        """Has the kernel find out who is behind an address."""
+
+    async def settle(self, address: IPAddress, interface: str, /) -> bool:
+        """Asks all hosts of a LAN link whether only one answers for an address, where that is not known."""
+
+    def unsettled(self, address: IPAddress, interface: str, /) -> bool:
+        """True for an address on a LAN link that is not known to belong to one host only. A mapping would lead to
+        whichever host answers next."""
+
+    def contested(self, address: IPAddress, interface: str, /) -> bool:
+        """True for an address on a LAN that several hosts claim. Mappings to it are parked until it is settled."""
+
+    def contests(self) -> Sequence[AddressContest]:
+        """All addresses that several hosts claim."""
 
 
-def _no_lookup(address: IPAddress, interface: str) -> str | None:
-    return None
+class PeacefulLan:
+    """``LanHosts`` of a network on paper: one host answers for each address."""
+
+    def lookup(self, address: IPAddress, interface: str) -> str | None:
+        return None
+
+    async def probe(self, address: IPAddress, interface: str) -> bool:
+        return True
+
+    async def settle(self, address: IPAddress, interface: str) -> bool:
+        return True
+
+    def unsettled(self, address: IPAddress, interface: str) -> bool:
+        return False
+
+    def contested(self, address: IPAddress, interface: str) -> bool:
+        return False
+
+    def contests(self) -> Sequence[AddressContest]:
+        return ()
+
+
+class LeaseSource(Protocol):
+    """Reads the leases of the LAN's DHCP servers (``upnp_gw.system.dhcp_lease_files``)."""
+
+    @property
+    def leases(self) -> Leases:
+        """The leases as they are known now."""
+
+    def look(self) -> None:
+        """Reads leases that were given a moment ago."""
+
+
+@dataclass(slots=True)
+class FixedLeases:
+    """A ``LeaseSource`` that reads nothing."""
+
+    leases: Leases = field(default_factory=Leases)
+
+    def look(self) -> None:
+        pass
 
 
 @dataclass(slots=True)
@@ -49,31 +109,13 @@ class Environment:
     network: Network
     clock: Callable[[], Instant]
     neighbours: Neighbours = field(default_factory=Neighbours)
-    ports: Callable[[], GatewayPorts] = GatewayPorts
-    lookup_mac: Callable[[IPAddress, str], str | None] = _no_lookup
-    """Asks the kernel at once, and has ``neighbours`` know it: the event for a neighbour may still be on its way
-    when its first request is here."""
-    resolve: Callable[[IPAddress, str], Awaitable[bool]] = _no_resolve
-    """Has the kernel find out who is behind an address."""
-    settle: Callable[[IPAddress, str], Awaitable[bool]] = _no_resolve
-    """Asks all hosts of a LAN link whether only one answers for an address, where that is not known."""
-    unsettled: Callable[[IPAddress, str], bool] = lambda address, interface: False
-    """True for an address on a LAN link that is not known to belong to one host only. A mapping to it would lead to
-    whichever host answers next."""
-    contested: Callable[[IPAddress, str], bool] = lambda address, interface: False
-    """True for an address on a LAN that several hosts claim. Mappings to it are parked until it is settled."""
-    contests: Callable[[], Sequence[AddressContest]] = tuple
-    """All addresses that several hosts claim."""
+    hosts: LanHosts = field(default_factory=PeacefulLan)
+    leases: LeaseSource = field(default_factory=FixedLeases)
     _requesters: set[Place] = field(default_factory=set)
     """Those that are being resolved."""
     _targets: set[Place] = field(default_factory=set)
     _former: set[Place] = field(default_factory=set)
     """Former addresses of requesters that are being probed."""
-
-    leases: Callable[[], Leases] = Leases
-    """The DHCP leases as they are known now."""
-    look_at_leases: Callable[[], None] = lambda: None
-    """Takes in a lease that was given a moment ago."""
 
     def device_of(self, address: IPAddress, interface: str = "") -> str:
         """The identifier of the device behind an address. ``interface``: the LAN that its packet came in on; empty:
@@ -120,13 +162,13 @@ class Environment:
         link-local address, and a guest must not keep a home device from asking by a claim to it."""
         target = internal.address
         lan = source.interface if target == source.address else self.network.lan_of(target)
-        return self.contested(source.address, source.interface) or self.contested(target, lan)
+        return self.hosts.contested(source.address, source.interface) or self.hosts.contested(target, lan)
 
     def meet(self, source: Source) -> None:
         """Makes sure that a requester on a LAN link is known by its MAC address before it is judged."""
         if source.interface and self.neighbours.mac_of(source.address, source.interface) is None:
-            self.lookup_mac(source.address, source.interface)
-        self.look_at_leases()
+            self.hosts.lookup(source.address, source.interface)
+        self.leases.look()
 
     async def introduce(self, address: IPAddress, interface: str) -> bool:
         """Has the kernel resolve a requester on a LAN link that it does not know: after the link was down its
@@ -134,29 +176,29 @@ class Environment:
         that cannot be found out now."""
         if not self._unknown(address, interface):
             return True
-        return await self._resolve(self.resolve, (address, interface), self._requesters, RESOLVE_MOST)
+        return await self._resolve(self.hosts.probe, (address, interface), self._requesters, RESOLVE_MOST)
 
     async def introduce_target(self, address: IPAddress, source: Source) -> None:
         """``introduce`` for an internal client: it may be another address of the requester, which has sent nothing
         from there yet. Only one host may answer for it before anything is opened to it."""
         interface = source.interface or self.network.lan_of(address)
         if self._unknown(address, interface):
-            await self._resolve(self.resolve, (address, interface), self._targets, RESOLVE_TARGETS)
+            await self._resolve(self.hosts.probe, (address, interface), self._targets, RESOLVE_TARGETS)
         lan = self.network.lan_of(address)
-        if not self.unsettled(address, lan):
-            await self.settle(address, lan)  # returns at once; what was settled long ago is looked at again
+        if not self.hosts.unsettled(address, lan):
+            await self.hosts.settle(address, lan)  # returns at once; what was settled long ago is looked at again
         elif address == source.address:
-            await self._resolve(self.settle, (address, lan), self._requesters, RESOLVE_MOST)
+            await self._resolve(self.hosts.settle, (address, lan), self._requesters, RESOLVE_MOST)
         else:
-            await self._resolve(self.settle, (address, lan), self._targets, RESOLVE_TARGETS)
+            await self._resolve(self.hosts.settle, (address, lan), self._targets, RESOLVE_TARGETS)
 
     def client_unsettled(self, address: IPAddress) -> bool:
         """True where it is not known that only one host has the internal client's address."""
-        return self.unsettled(address, self.network.lan_of(address))
+        return self.hosts.unsettled(address, self.network.lan_of(address))
 
     def client_contested(self, address: IPAddress) -> bool:
         """True where several hosts claim an internal client's address."""
-        return self.contested(address, self.network.lan_of(address))
+        return self.hosts.contested(address, self.network.lan_of(address))
 
     async def silent(self, address: IPAddress) -> bool:
         """True where nobody answers for an address on a LAN link. False also where that cannot be found out now."""
@@ -168,7 +210,7 @@ class Environment:
             return False
         self._former.add(place)
         try:
-            return not await self.resolve(*place)
+            return not await self.hosts.probe(*place)
         except OSError:
             return False
         finally:

@@ -18,23 +18,22 @@ class Obstacles:
     def __init__(self, network: Callable[[], Network], others: OtherTables) -> None:
         self._network = network
         self._others = others
-        self._told: list[str] = []
-        others.on_read = self.tell
+        self._logged: list[str] = []
 
     def now(self) -> list[str]:
         """All obstacles, the gravest first."""
         return [*external_problems(self._network()), *self._drops(), *self._offloads()]
 
-    def tell(self) -> None:
+    def log_changes(self) -> None:
         """Logs obstacles that are new or gone since the last call."""
         found = self.now()
         for sentence in found:
-            if sentence not in self._told:
+            if sentence not in self._logged:
                 log.warning("%s", sentence)
-        for sentence in self._told:
+        for sentence in self._logged:
             if sentence not in found:
                 log.info("no longer: %s", sentence)
-        self._told = found
+        self._logged = found
 
     def _offloads(self) -> Iterator[str]:
         for offload in self._others.offloads:

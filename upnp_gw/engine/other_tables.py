@@ -65,9 +65,6 @@ def all_drops(
 class Reader(Protocol):
     """The part of the firewall that reads other tables."""
 
-    on_other_tables: Callable[[], None]
-    """A table of others changed."""
-
     async def read_ruleset(self) -> Ruleset: ...
 
 
@@ -79,14 +76,16 @@ class OtherTables:
         network: Callable[[], Network],
         reader: Reader | None = None,
         served: Sequence[tuple[Transport, int]] = (),
+        changed: asyncio.Event | None = None,
+        on_ipv6_firewall: Callable[[], None] = lambda: None,
     ) -> None:
-        """``served``: the ports of our own servers, see ``served_ports``."""
+        """``served``: the ports of our own servers, see ``served_ports``. ``changed`` is set when other tables may
+        have changed; ``on_ipv6_firewall`` is called when ``ipv6_firewall`` has."""
         self._network = network
         self._reader = reader
         self._served = served
-        self._changed = asyncio.Event()
-        if reader is not None:
-            reader.on_other_tables = self.changed
+        self._changed = changed or asyncio.Event()
+        self._on_ipv6_firewall = on_ipv6_firewall
         self.static_ports: frozenset[tuple[Transport, int]] = frozenset()
         """External ports that other tables forward elsewhere."""
         self.ipv6_firewall = Ipv6Firewall()
@@ -95,10 +94,6 @@ class OtherTables:
         """Chains of others that drop mapped traffic, or packets of LAN hosts to our own servers."""
         self.offloads: tuple[FlowOffload, ...] = ()
         """Chains of others that let established flows bypass the forward chains."""
-        self.on_ipv6_firewall: Callable[[], None] = lambda: None
-        """``ipv6_firewall`` has changed."""
-        self.on_read: Callable[[], None] = lambda: None
-        """They were read again."""
 
     def changed(self) -> None:
         """They may have changed, or what they are judged by: the external addresses, the interfaces."""
@@ -119,8 +114,7 @@ class OtherTables:
             log.exception("the other tables cannot be interpreted: their last known state is kept")
             return
         if self.ipv6_firewall != before:
-            self.on_ipv6_firewall()
-        self.on_read()
+            self._on_ipv6_firewall()
 
     async def _judge(self, ruleset: Ruleset) -> None:
         """Evaluates a ruleset as a whole, in a thread: thousands of rules take a second."""
@@ -140,8 +134,8 @@ class OtherTables:
         found = await asyncio.to_thread(judged)
         self.static_ports, self.ipv6_firewall, self.drops, self.offloads = found
 
-    async def follow(self) -> None:
-        """Reads them again and again, until it is cancelled."""
+    async def follow(self, on_read: Callable[[], None]) -> None:
+        """Reads them again and again, until it is cancelled; calls ``on_read`` after each time."""
         clock = asyncio.get_running_loop().time
         while True:
             try:
@@ -153,4 +147,5 @@ class OtherTables:
             self._changed.clear()
             began = clock()
             await self.refresh()
+            on_read()
             await asyncio.sleep(PAUSE * (clock() - began))

@@ -5,20 +5,22 @@ the kernel or the store does not take it, the old policy is in force again.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from upnp_gw.engine.gateway import Gateway
+from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.kept_policies import KeptPolicies
 from upnp_gw.engine.policy_files import Enforcer
-from upnp_gw.engine.reevaluation import RevokedMapping, tell
+from upnp_gw.engine.reevaluation import Reevaluation, RevokedMapping, tell
 from upnp_gw.gate.load import LoadedPolicy
-from upnp_gw.ledger.events import PolicyChanged
+from upnp_gw.ledger.events import Events, PolicyChanged
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.errors import ConfigError, FirewallError, GatewayError
 from upnp_gw.store.store import Store
 
 log = logging.getLogger(__name__)
+
+Submit = Callable[[Callable[[Transaction], None]], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,9 @@ class PolicyInForce:
 class Reload:
     """What the daemon knows of its policy. ``map_size``: how many mappings the kernel's maps hold."""
 
-    gateway: Gateway
+    decider: Decider
+    submit: Submit
+    events: Events
     map_size: int
     now_in_force: LoadedPolicy
     since: float
@@ -61,34 +65,41 @@ class Reload:
 
     @classmethod
     async def begin(
-        cls, gateway: Gateway, store: Store, map_size: int, loaded: LoadedPolicy, wall: Callable[[], float]
+        cls,
+        decider: Decider,
+        submit: Submit,
+        events: Events,
+        store: Store,
+        map_size: int,
+        loaded: LoadedPolicy,
+        wall: Callable[[], float],
     ) -> "Reload":
         """This policy is in force at the start."""
-        made = cls(gateway, map_size, loaded, wall(), wall, KeptPolicies(store))
+        made = cls(decider, submit, events, map_size, loaded, wall(), wall, KeptPolicies(store))
         await made.kept.keep(loaded)
         await made._settle()
         return made
 
     async def _settle(self) -> None:
-        decider = self.gateway.decider
+        decider = self.decider
         await self.kept.in_force(decider.policy.digest, decider.ledger.numbers.decision)
 
     async def _enforce(self, loaded: LoadedPolicy) -> tuple[RevokedMapping, ...]:
-        decider = self.gateway.decider
+        decider = self.decider
         old, fallen = decider.policy, list[RevokedMapping]()
 
         def change(transaction: Transaction) -> None:
-            fallen[:] = self.gateway.reevaluation.policy_changed(transaction, loaded.policy)
+            fallen[:] = Reevaluation(self.decider).policy_changed(transaction, loaded.policy)
 
-        if await self.gateway.submit(change) is not None:
+        if await self.submit(change) is not None:
             decider.policy, decider.history.limits = old, old.limits
             raise FirewallError("the kernel or the disk did not take what the new policy ends")
         self.now_in_force, self.since = loaded, self.wall()
         warnings = (*map(str, loaded.warnings), *self._not_yet(loaded))
-        standing = len(self.gateway.ledger.table)
+        standing = len(self.decider.ledger.table)
         self.last = PolicyInForce(loaded, old.digest, tuple(fallen), standing, warnings)
         self._tell(self.last)
-        self.gateway.events.publish(PolicyChanged(loaded.policy.digest))
+        self.events.publish(PolicyChanged(loaded.policy.digest))
         return self.last.fallen
 
     async def reload(self, enforcer: Enforcer) -> PolicyInForce:

@@ -5,13 +5,15 @@ A shell around timers: what is due goes through the writer as an operation like 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import count
 
-from upnp_gw.engine.gateway import Gateway
+from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.over_share import OverShareLog
+from upnp_gw.engine.reevaluation import Reevaluation
+from upnp_gw.engine.writer import Writer
 from upnp_gw.firewall.base import Counters, Firewall, Reading
 from upnp_gw.ledger.forwards import mapping_id
 from upnp_gw.ledger.leases import grant_ended
@@ -29,6 +31,7 @@ from upnp_gw.system.neighbour_events import (
     NeighbourGone,
     NeighbourSeen,
 )
+from upnp_gw.system.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +56,24 @@ PROBES = 16
 class Scheduler:
     """``start`` after the gateway, ``stop`` before it."""
 
-    def __init__(self, gateway: Gateway, firewall: Firewall, probe: Probe) -> None:
-        self._gateway = gateway
-        self._ledger = gateway.ledger
-        self._decider = gateway.decider
-        self._duties = gateway.reevaluation
+    def __init__(
+        self,
+        decider: Decider,
+        writer: Writer,
+        firewall: Firewall,
+        probe: Probe,
+        on_counted: Callable[[Reading, bool], None] = lambda reading, remotes: None,
+    ) -> None:
+        """``on_counted`` is called after each reading of the counters, when the ledger's usage is up to date. Its
+        second argument says whether the reading has the remote hosts."""
+        self._writer = writer
+        self._ledger = decider.ledger
+        self._decider = decider
+        self._duties = Reevaluation(decider)
         self._firewall = firewall
         self._probe = probe
-        self._clock = gateway.decider.environment.clock
-        self._changed = asyncio.Event()
+        self._on_counted = on_counted
+        self._clock = decider.environment.clock
         self._probing = asyncio.Semaphore(PROBES)
         self._recounting = asyncio.Lock()
         self._counted_at = float("-inf")
@@ -69,40 +81,35 @@ class Scheduler:
         self._wall_offset_s = now.wall - now.boot
         self._looked_for: set[str] = set()
         """Devices whose MAC address appeared on another LAN, while their old addresses are probed."""
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._endless: set[asyncio.Task[None]] = set()
+        self._loops = BackgroundTasks()
+        self._tasks = BackgroundTasks()
+        """Renewals and other single duties."""
         self.over_share = OverShareLog()
         """LAN hosts whose packets to our own ports are dropped."""
-        self.on_counted: Callable[[Reading, bool], None] = lambda reading, remotes: None
-        """Told when the ledger's usage is up to date, and whether it was asked who talks through what."""
 
     def start(self) -> None:
-        self._gateway.on_deadline_changed = self._changed.set
-        self._gateway.before_request = self.sweep
-        self._endless = {self._spawn(self._watch_deadlines()), self._spawn(self._count())}
+        self._loops.spawn(self._watch_deadlines())
+        self._loops.spawn(self._count())
         self.look_around()
 
     async def stop(self) -> None:
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._loops.cancel()
+        await self._tasks.cancel()
 
     async def settled(self) -> None:
         """Returns when no renewal or other single duty is under way."""
-        while reevaluation := self._tasks - self._endless:
-            await asyncio.gather(*reevaluation, return_exceptions=True)
+        await self._tasks.wait()
 
     # -- leases and cuts
 
     async def _watch_deadlines(self) -> None:
         while True:
-            self._changed.clear()
+            self._writer.deadlines_changed.clear()
             self.sweep()
             due = [at for at in (self._ledger.deadlines.next(), self._ledger.cuts.next()) if at is not None]
             wait = max(0.0, min(due) - self._clock().boot) if due else LOOK_S
             try:
-                await asyncio.wait_for(self._changed.wait(), min(wait, LOOK_S))
+                await asyncio.wait_for(self._writer.deadlines_changed.wait(), min(wait, LOOK_S))
             except TimeoutError:
                 continue
 
@@ -122,11 +129,11 @@ class Scheduler:
             else:
                 # whether the device is there takes seconds to see, and the grant may end before that
                 self._ledger.deadlines.set(due, mapping.grant_ends_at)
-                self._spawn(self._renew(mapping))
+                self._tasks.spawn(self._renew(mapping))
         if ended:
             self._submit("expire", ended, lambda transaction: self._duties.expire(transaction, ended))
         if self._ledger.cuts.due(now.boot):
-            self._gateway.cut_due()
+            self._writer.cut_due()
 
     def _look_at_wall_clock(self, now: Instant) -> None:
         """Where it was set, the hours of grants are others: what has such an end is decided again."""
@@ -165,7 +172,7 @@ class Scheduler:
         """Finds out who is at the addresses that mappings lead to (``parked``: those of parked ones alone): what
         was opened in an earlier run, or before a link was down, may lead to another host by now."""
         for address in {m.internal.address for m in self._ledger.table if m.parked or not parked}:
-            self._spawn(self._look(address))
+            self._tasks.spawn(self._look(address))
 
     async def _look(self, address: IPAddress) -> None:
         async with self._probing:
@@ -180,8 +187,8 @@ class Scheduler:
 
     def _submit(self, what: str, ids: list[str], step: Callable[[Transaction], None]) -> None:
         """An operation of ours; where it does not go through, the rows are looked at again."""
-        reply = self._gateway.submit(step)
-        self._spawn(self._follow(what, ids, reply))
+        reply = self._writer.submit(step)
+        self._tasks.spawn(self._follow(what, ids, reply))
 
     async def _follow(self, what: str, ids: list[str], waiting: "asyncio.Future[Reply | None]") -> None:
         if await waiting is None:
@@ -231,7 +238,7 @@ class Scheduler:
         """A MAC address appeared on one LAN: the device that has it on another may have moved."""
         if device != seen and device not in self._looked_for and any(self._active(device)):
             self._looked_for.add(device)
-            self._spawn(self._park_if_gone(device))
+            self._tasks.spawn(self._park_if_gone(device))
 
     def _active(self, device: str) -> Iterator[Mapping]:
         return (m for m in self._ledger.table.of_device(device) if m.active and not m.delegated)
@@ -276,7 +283,7 @@ class Scheduler:
 
     def network_changed(self) -> None:
         """Links, addresses or prefixes changed."""
-        self._gateway.rewire()
+        self._writer.update_network()
         self._submit("prefixes", [], self._duties.prefix_gone)
 
     # -- counters
@@ -296,7 +303,7 @@ class Scheduler:
                 log.warning("the counters cannot be read: %s", error)
             if transaction % REMOTES_EVERY == 0:
                 self.look_around(parked=True)
-            await self._gateway.remember()
+            await self._writer.remember()
 
     async def recount(self) -> None:
         """Takes them over for somebody who asks, at most once a second."""
@@ -330,10 +337,4 @@ class Scheduler:
             )
             used = (now.connections, now.bytes) != (before.connections, before.bytes)
             self._ledger.usage[i] = replace(now, last_used=wall) if used and (now.connections or now.bytes) else now
-        self.on_counted(reading, remotes)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        self._on_counted(reading, remotes)

@@ -4,13 +4,16 @@ UDP port 5351."""
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 
 from upnp_gw.config.settings import Config
+from upnp_gw.engine.environment import Environment
 from upnp_gw.engine.gateway import Gateway
-from upnp_gw.ledger.events import Event, LanChanged, TableChanged
+from upnp_gw.ledger.events import Event, Events, LanChanged, TableChanged
 from upnp_gw.ledger.igd_view import LedgerView
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.network import Network
+from upnp_gw.model.request import Source
 from upnp_gw.protocols.igd.description import RootDevice, root_device
 from upnp_gw.protocols.igd.evented import evented_properties
 from upnp_gw.protocols.igd.model import service_descriptions
@@ -35,10 +38,13 @@ class LanServers:
         self,
         config: Config,
         gateway: Gateway,
+        environment: Environment,
+        device_of: Callable[[Source], str],
+        events: Events,
         view: LedgerView,
         identity: Identity,
         recount: Callable[[], Awaitable[None]],
-        spawn: Callable[[Coroutine[None, None, None]], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         """``recount`` reads the kernel's counters again; ``spawn`` starts a background task."""
         self._config = config
@@ -47,8 +53,9 @@ class LanServers:
         self._identity = identity
         self._recount = recount
         self._spawn = spawn
-        self._environment = gateway.decider.environment
-        self._device_of = gateway.decider.device_of
+        self._environment = environment
+        self._device_of = device_of
+        self._events = events
         self._stack = AsyncExitStack()
         self._roots: list[RootDevice] = []
         self.http_port = 0
@@ -72,7 +79,7 @@ class LanServers:
         models = service_models(udns)
         properties = evented_properties(self._view, models, udns)
         self._eventing = GenaDelivery(properties, self._environment.clock, self._device_of)
-        self._gateway.events.subscribe(self._eventing.on_event)
+        self._events.subscribe(self._eventing.on_event)
         await self._eventing.start()
         self._stack.push_async_callback(self._eventing.stop)
         self._http = HttpServer(
@@ -109,8 +116,8 @@ class LanServers:
             self._gateway.handle,
         )
         self._stack.push_async_callback(self._port5351.stop)
-        self._gateway.events.subscribe(self._port5351.on_event)
-        self._gateway.events.subscribe(self._on_pinholes_ended)
+        self._events.subscribe(self._port5351.on_event)
+        self._events.subscribe(self._on_pinholes_ended)
         await self._port5351.start()
 
     def _datagram_context(self) -> LanContext:
@@ -136,11 +143,11 @@ class LanServers:
         before = self._ssdp.boot_id
         self._ssdp.network_changed(network)
         if self._ssdp.boot_id != before:
-            self._gateway.events.publish(LanChanged())
+            self._events.publish(LanChanged())
 
     async def external_changed(self) -> None:
         """Begins a new epoch, then announces the new address. If the old address is back it is only announced."""
-        if await self._gateway.epochs.follow_external():
+        if await self._gateway.follow_external_address():
             self._port5351.external_changed()
         elif self._environment.network.external:
             self._port5351.announce()
@@ -151,7 +158,7 @@ class LanServers:
             self._spawn(self._new_epoch())
 
     async def _new_epoch(self) -> None:
-        await self._gateway.epochs.begin()
+        await self._gateway.begin_epoch()
         self._port5351.announce()
 
     # -- for the status page

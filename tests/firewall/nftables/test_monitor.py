@@ -87,8 +87,14 @@ def bare(namespaces: None) -> Iterator[Host]:
 
 
 @pytest.fixture
-def opened(bare: Host) -> Iterator[Driver[NftablesFirewall]]:
-    with driving(NftablesFirewall(), bare) as driver:
+def other_tables() -> list[None]:
+    """One entry for each event of another table."""
+    return []
+
+
+@pytest.fixture
+def opened(bare: Host, other_tables: list[None]) -> Iterator[Driver[NftablesFirewall]]:
+    with driving(NftablesFirewall(on_other_tables=lambda: other_tables.append(None)), bare) as driver:
         driver.open(settings(size=20_000))
         yield driver
 
@@ -118,16 +124,15 @@ def test_a_foreign_change_is_told_once(
 
 @pytest.mark.lab
 def test_changes_of_others_tables_and_large_ones_of_our_own_are_not_told(
-    opened: Driver[NftablesFirewall], bare: Host
+    opened: Driver[NftablesFirewall], bare: Host, other_tables: list[None]
 ) -> None:
-    elsewhere: list[None] = []
-    opened.firewall.on_other_tables = lambda: elsewhere.append(None)
+    other_tables.clear()
     many = tuple(forward(f"m{n}", 1 + n) for n in range(5000))
     for _ in range(3):
         opened.apply(Refill(many))
-    assert not elsewhere
+    assert not other_tables
     bare.nft("add table inet other\ndelete table inet other")
-    until(lambda: bool(elsewhere))
+    until(lambda: bool(other_tables))
     opened.open(settings(size=20_000))
     bare.nft("delete element inet upnp_gw pm { tcp . 77 }")
     until(lambda: bool(opened.told))
@@ -135,13 +140,14 @@ def test_changes_of_others_tables_and_large_ones_of_our_own_are_not_told(
 
 
 @pytest.mark.lab
-def test_a_lost_event_is_told_as_such(opened: Driver[NftablesFirewall], bare: Host) -> None:
+def test_a_lost_event_is_told_as_such(
+    opened: Driver[NftablesFirewall], bare: Host, other_tables: list[None]
+) -> None:
     """A foreign change too large for the socket (another firewall loads its sets) must not go unnoticed."""
     watch = opened.firewall._watch
     assert watch is not None
     watch._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-    elsewhere: list[None] = []
-    opened.firewall.on_other_tables = lambda: elsewhere.append(None)
+    other_tables.clear()
     elements = ", ".join(str(n) for n in range(3000))
     bare.nft("add table inet other\nadd set inet other s { type inet_service; }")
     busy, done = threading.Event(), threading.Event()
@@ -156,4 +162,4 @@ def test_a_lost_event_is_told_as_such(opened: Driver[NftablesFirewall], bare: Ho
     done.set()
     until(lambda: bool(opened.told))
     assert opened.told[0] == "events lost"
-    assert elsewhere, "what was lost may be of any table"
+    assert other_tables, "what was lost may be of any table"

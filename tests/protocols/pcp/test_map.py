@@ -131,7 +131,7 @@ async def test_a_new_epoch_lets_a_nonce_change_once(line: Line) -> None:
     line.gateway_fixture.around.network = replace(
         line.gateway_fixture.around.network, external=(IPv4Address("11.22.33.55"),)
     )
-    assert await line.gateway_fixture.gateway.epochs.follow_external()
+    assert await line.gateway_fixture.gateway.follow_external_address()
     assert line.epoch_s == 0
     assert (await line.map(8080, 0, 0, nonce=OTHER_NONCE)).result is ResultCode.NOT_AUTHORIZED, "no delete by it"
     again = await line.map(8080, 8080, nonce=OTHER_NONCE)
@@ -147,7 +147,7 @@ async def test_the_holder_itself_ends_the_chance(line: Line) -> None:
     line.gateway_fixture.around.network = replace(
         line.gateway_fixture.around.network, external=(IPv4Address("11.22.33.55"),)
     )
-    await line.gateway_fixture.gateway.epochs.follow_external()
+    await line.gateway_fixture.gateway.follow_external_address()
     await line.map(8080, 8080)
     assert (await line.map(8080, nonce=OTHER_NONCE)).result is ResultCode.NOT_AUTHORIZED
 
@@ -157,7 +157,7 @@ async def test_lost_mappings_begin_a_new_epoch_that_outlives_a_restart(tmp_path:
     clock = Clock()
     async with gateway_fixture(tmp_path, clock=clock) as made:
         clock.pass_s(500)
-        await made.gateway.epochs.begin()
+        await made.gateway.begin_epoch()
         clock.pass_s(5)
         assert Line(made).epoch_s == 5
     async with gateway_fixture(tmp_path, clock=clock) as made:

@@ -106,14 +106,14 @@ async def serving(directory: Path, dialogue: Port5351 | None = None) -> AsyncIte
     async with gateway_fixture(directory) as made:
         made.around.network = replace(made.around.network, lans=(LO,))
         made.around.neighbours.learn(Neighbour(CLIENT, CONSOLE, "lo"))
-        made.around.lookup_mac = lambda address, interface: None
+        made.lan_hosts.lookup = lambda address, interface: None
         server = Port5351Server(
             dialogue or Port5351(),
             LanContext(lambda: made.around.network, made.clock, made.around.sender_of),
             made.view,
             made.gateway.handle,
         )
-        made.gateway.events.subscribe(server.on_event)
+        made.published.subscribe(server.on_event)
         await server.start()
         try:
             yield Served(made, server)
@@ -311,7 +311,7 @@ async def test_who_is_gone_when_its_datagram_is_judged_is_not_told_no(served: Se
     async def nobody(address: IPAddress, interface: str) -> bool:
         return False
 
-    served.gateway_fixture.around.resolve = nobody
+    served.gateway_fixture.lan_hosts.probe = nobody
     async with client() as one:
         await one.ask(map_request(8080, 8080))
         served.gateway_fixture.around.neighbours.forget(CLIENT, "lo")
@@ -376,7 +376,7 @@ async def test_a_new_external_address_is_told_to_each_client(served: Served) -> 
         assert (await other.map(8081, 8081)).result == 0
         await served.settled()
         moved(served)
-        assert await served.gateway_fixture.gateway.epochs.follow_external()
+        assert await served.gateway_fixture.gateway.follow_external_address()
         served.server.external_changed()
         for who, port in ((one, 8080), (other, 8081)):
             told = codec.parse_response(await who.hear())
@@ -402,7 +402,7 @@ async def test_who_insists_on_the_old_address_is_told_that_it_is_gone(served: Se
     async with client() as one:
         assert (await one.map(8080, 8080, 600, PreferFailure())).result == 0
         moved(served)
-        await served.gateway_fixture.gateway.epochs.follow_external()
+        await served.gateway_fixture.gateway.follow_external_address()
         served.server.external_changed()
         told = codec.parse_response(await one.hear())
         assert told.result is ResultCode.CANNOT_PROVIDE_EXTERNAL

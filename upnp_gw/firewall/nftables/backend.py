@@ -29,8 +29,17 @@ REMOVE = f"add table {TABLE}\ndelete table {TABLE}\n"
 class NftablesFirewall:
     """The real firewall of the network namespace in which ``open`` is first called."""
 
-    def __init__(self, live_grace_s: float = LIVE_GRACE_S, clock: Callable[[], float] = time.monotonic) -> None:
-        """``live_grace_s``: how long, after a mapping's end, its live flows go on if no Cut comes (router mode)."""
+    def __init__(
+        self,
+        live_grace_s: float = LIVE_GRACE_S,
+        clock: Callable[[], float] = time.monotonic,
+        on_other_tables: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``live_grace_s``: how long, after a mapping's end, its live flows go on if no Cut comes (router mode).
+
+        ``on_other_tables`` is called when another table changes, often while one is loaded. ``read_ruleset`` may
+        then differ.
+        """
         self._grace_s = live_grace_s
         self._clock = clock
         self._thread: ThreadPoolExecutor | None = None
@@ -41,8 +50,7 @@ class NftablesFirewall:
         self._settings: FirewallSettings | None = None
         self._books: RulesetState | None = None
         self._carried = CarriedCounts()
-        self.on_other_tables: Callable[[], None] = lambda: None
-        """Called when another table changes, often while one is loaded. ``read_ruleset`` may then differ."""
+        self._on_other_tables = on_other_tables
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         """As the contract says. Mappings of a previous run stay only where the structure is the same."""
@@ -53,7 +61,7 @@ class NftablesFirewall:
             await self._run(self._connect)
             if self._watch is not None:
                 self._watch.close()
-            self._watch = TableMonitor(on_foreign_change, lambda: self.on_other_tables())
+            self._watch = TableMonitor(on_foreign_change, self._on_other_tables)
             await self._run(self._install, settings)
         except BaseException:
             if self._books is None:

@@ -12,9 +12,9 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from random import SystemRandom
 
+from upnp_gw.engine.build import build_engine
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.environment import Environment
-from upnp_gw.engine.gateway import Gateway
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.gate.builtin import home_policy
@@ -53,7 +53,8 @@ class RehearsalGateway:
             around.neighbours.learn(Neighbour(HOME.network[host.number], host.mac, HOME.interface))
         policy = home_policy()
         decider = Decider(policy, Ledger(), around, DeviceHistory(policy.limits), SystemRandom())
-        self.gateway = Gateway(decider, self.firewall, self.store, Events(), self._settings)
+        probe = around.hosts.probe
+        self.gateway = build_engine(decider, self.firewall, self.store, Events(), self._settings, probe).gateway
 
     def _settings(self) -> FirewallSettings:
         return FirewallSettings(FirewallMode.ROUTER, self.network)

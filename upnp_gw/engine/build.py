@@ -1,0 +1,48 @@
+"""Builds the parts of the engine in order: each gets what it needs when it is built."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from upnp_gw.engine.decider import Decider
+from upnp_gw.engine.device_persistence import DevicePersistence
+from upnp_gw.engine.epoch import Epochs
+from upnp_gw.engine.evidence_collector import EvidenceCollector
+from upnp_gw.engine.gateway import Gateway
+from upnp_gw.engine.persistence import Persistence
+from upnp_gw.engine.reevaluation import Reevaluation
+from upnp_gw.engine.scheduler import Probe, Scheduler
+from upnp_gw.engine.writer import Writer
+from upnp_gw.firewall.base import Firewall, FirewallSettings
+from upnp_gw.ledger.events import Events
+from upnp_gw.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Start ``gateway`` first, then ``scheduler``; stop them in the reverse order."""
+
+    persistence: Persistence
+    writer: Writer
+    evidence_collector: EvidenceCollector
+    scheduler: Scheduler
+    gateway: Gateway
+
+
+def build_engine(
+    decider: Decider,
+    firewall: Firewall,
+    store: Store,
+    events: Events,
+    settings: Callable[[], FirewallSettings],
+    probe: Probe,
+) -> Engine:
+    """The engine around a decider. ``settings`` gives those of the moment, ``probe`` asks if a host answers."""
+    ledger, environment = decider.ledger, decider.environment
+    clock, reevaluation = environment.clock, Reevaluation(decider)
+    persistence = Persistence(store, ledger, DevicePersistence(decider.history, decider.questions), clock)
+    writer = Writer(ledger, firewall, persistence, events, settings, clock, reevaluation.hold_back)
+    evidence_collector = EvidenceCollector(decider, store)
+    scheduler = Scheduler(decider, writer, firewall, probe, evidence_collector.on_counted)
+    epochs = Epochs(ledger, store, clock, lambda: environment.network.advertised)
+    gateway = Gateway(decider, persistence, writer, epochs, scheduler.sweep)
+    return Engine(persistence, writer, evidence_collector, scheduler, gateway)

@@ -1,0 +1,304 @@
+"""The only way to a change: one task brings operations into the ledger, the kernel and the store, in this order.
+
+All operations that wait form one batch: one transaction of the kernel and one of the store. An operation that is
+refused is undone whole; if a batch is refused, each of its operations is tried alone.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from upnp_gw.engine.persistence import Persistence
+from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, UpdateNetwork
+from upnp_gw.ledger.events import Decided, Events, FirewallHealed
+from upnp_gw.ledger.filters import reach
+from upnp_gw.ledger.forwards import forwards_of, kernel_changes
+from upnp_gw.ledger.transaction import Ledger, Transaction
+from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.mapping import Instant
+from upnp_gw.model.request import Refusal, Refused, Reply
+
+log = logging.getLogger(__name__)
+
+BATCH = 128
+"""Operations in one transaction of the kernel: 100 cost 0.9 ms."""
+HEAL_RETRY_S = 1.0
+
+Operation = Callable[[Transaction], Reply | None]
+
+
+@dataclass(slots=True)
+class _Job:
+    """One operation that waits for the writer, and who waits for its reply."""
+
+    operation: Operation
+    reply: "asyncio.Future[Reply | None]"
+
+
+class Writer:
+    """``submit`` for operations; the other methods are for the kernel."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        firewall: Firewall,
+        persistence: Persistence,
+        events: Events,
+        settings: Callable[[], FirewallSettings],
+        clock: Callable[[], Instant],
+        complete: Callable[[Transaction, Reply | None], Reply | None] = lambda transaction, reply: reply,
+    ) -> None:
+        """``complete`` is the last step of every operation, and answers with its reply."""
+        self._ledger = ledger
+        self._firewall = firewall
+        self._persistence = persistence
+        self._events = events
+        self._settings = settings
+        self._clock = clock
+        self._complete = complete
+        self.healed = 0
+        """How often our table was installed again after somebody else changed it."""
+        self.deadlines_changed = asyncio.Event()
+        """Set after each batch; the scheduler clears it."""
+        self._jobs: deque[_Job] = deque()
+        self._alone: deque[Callable[[], Awaitable[None]]] = deque()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._heal_error = ""
+        """Why our table could not be installed again; requests go on meanwhile, and are refused where they open."""
+        self._retry: asyncio.TimerHandle | None = None
+
+    # -- life
+
+    async def install(self) -> None:
+        """Installs our table, filled from the ledger. Raises FirewallError."""
+        await self._firewall.open(self._fitting(), self.on_foreign_change)
+        await self._refill()
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._write(), name="writer")
+
+    async def stop(self, last: Operation, flush: bool = False) -> None:
+        """Finishes what waits, and ``last``; the leases live on in the kernel, or end now (``flush``)."""
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._task is not None:
+            self.submit(last)
+            await self.settled()
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            await self._persistence.close()
+        await self._firewall.close(flush)
+
+    async def settled(self) -> None:
+        """Returns when nothing waits for the writer."""
+        await self._idle.wait()
+
+    # -- what others ask
+
+    def submit(self, operation: Operation) -> "asyncio.Future[Reply | None]":
+        """Puts an operation into the queue; the future is done when the kernel and the store have it.
+
+        An operation whose future is cancelled before its turn does not happen.
+        """
+        job = _Job(operation, asyncio.get_running_loop().create_future())
+        self._jobs.append(job)
+        self._idle.clear()
+        self._wake.set()
+        return job.reply
+
+    async def remember(self) -> None:
+        """Writes what changed of devices, incidents and questions, and what the store is owed."""
+        await self._persistence.remember()
+        if self._persistence.write_backlog:
+            self._run_alone(self._persistence.pay)
+
+    def on_foreign_change(self, what: str) -> None:
+        """Somebody else removed or changed our table: it is installed again before anything else is done."""
+        self._run_alone(partial(self._heal, what))
+
+    def update_network(self) -> None:
+        """The links or addresses changed: the kernel's sets of our own are renewed."""
+        self._run_alone(self._update_network)
+
+    def cut_due(self) -> None:
+        """Ends the flows whose time has come."""
+        self._run_alone(self._cut)
+
+    def _run_alone(self, call: Callable[[], Awaitable[None]]) -> None:
+        self._alone.append(call)
+        self._idle.clear()
+        self._wake.set()
+
+    # -- the task
+
+    async def _write(self) -> None:
+        while True:
+            if not self._jobs and not self._alone:
+                self._wake.clear()
+                self._idle.set()
+                await self._wake.wait()
+            if self._alone:
+                call = self._alone[0]
+                try:
+                    await call()
+                except Exception:
+                    log.exception("the writer's own duty failed; it goes on")
+                finally:
+                    self._alone.popleft()
+                continue
+            jobs = [self._jobs[i] for i in range(min(BATCH, len(self._jobs)))]
+            try:
+                # whoever waited no longer was told that it failed: it must not happen after all
+                await self._run_jobs([job for job in jobs if not job.reply.done()])
+            except Exception:
+                log.exception("%d operations failed; the writer goes on", len(jobs))
+                for job in jobs:
+                    _answer(job, failed())
+            for _ in jobs:
+                self._jobs.popleft()
+            self.deadlines_changed.set()
+
+    async def _run_jobs(self, jobs: Sequence[_Job]) -> None:
+        replies = await self._attempt(jobs)
+        if replies is None and len(jobs) > 1:
+            for job in jobs:
+                await self._run_jobs([job])
+            return
+        for job, reply in zip(jobs, replies or [failed()] * len(jobs), strict=True):
+            _answer(job, reply)
+
+    async def _attempt(self, jobs: Sequence[_Job]) -> list[Reply | None] | None:
+        """The replies, once all of it is in the kernel and in the store; None where either refused it."""
+        now = self._clock()
+        transactions: list[Transaction] = []
+        replies: list[Reply | None] = []
+        for job in jobs:
+            transaction = Transaction(self._ledger, now)
+            try:
+                replies.append(self._complete(transaction, job.operation(transaction)))
+            except Exception:
+                log.exception("an operation failed; its request is refused")
+                transaction.undo()
+                transaction = Transaction(self._ledger, now)
+                replies.append(failed())
+            transaction.close()
+            transactions.append(transaction)
+        if not await self._make_true(transactions, now):
+            return None
+        for transaction in transactions:
+            event = transaction.commit()
+            if event is not None:
+                self._events.publish(event)
+            for record in transaction.records:
+                self._events.publish(Decided(record))
+            for told in transaction.told:
+                self._events.publish(told)
+        return replies
+
+    async def _make_true(self, transactions: Sequence[Transaction], now: Instant) -> bool:
+        """One transaction of the kernel, then one of the store; False: neither holds it, all of it is undone."""
+        pairs = [pair for transaction in transactions for pair in transaction.pairs]
+        changes = kernel_changes(pairs, self._ledger.table, now)
+        try:
+            if changes:
+                await self._firewall.apply(changes)
+        except FirewallError as error:
+            log.error("the kernel refused %d changes: %s", len(changes), error)
+            self._undo(transactions)
+            return False
+        except Exception:
+            log.exception("the firewall failed; all of it is installed again")
+            self._undo(transactions)
+            self.on_foreign_change("a fault of ours")
+            return False
+        try:
+            written = await self._persistence.write(transactions, now)
+        except Exception:
+            log.exception("the books could not be kept")
+            written = False
+        if written:
+            return True
+        self._undo(transactions)
+        undone = [(after, before) for before, after in reversed(pairs)]
+        await self._apply_quietly(kernel_changes(undone, self._ledger.table, now))
+        return False
+
+    def _undo(self, transactions: Sequence[Transaction]) -> None:
+        for transaction in reversed(transactions):
+            transaction.undo()
+
+    async def _apply_quietly(self, changes: Sequence[Change]) -> None:
+        """Takes back what the store did not take. Where that fails too, the whole is installed again."""
+        try:
+            if changes:
+                await self._firewall.apply(changes)
+        except FirewallError as error:
+            self.on_foreign_change(f"a change could not be taken back ({error})")
+
+    # -- alone: no operation is under way
+
+    async def _refill(self) -> None:
+        now = self._clock()
+        table = self._ledger.table
+        forwards = tuple(f for mapping in table if mapping.active for f in forwards_of(mapping, table, now))
+        await self._firewall.apply([Refill(forwards)])
+
+    def _fitting(self) -> FirewallSettings:
+        """The settings, with room for all that stands: a limit that was lowered must not keep us from starting."""
+        settings = self._settings()
+        standing = sum(len(reach(m)) for m in self._ledger.table if m.active)
+        return replace(settings, size=max(settings.size, standing))
+
+    async def _heal(self, what: str) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        try:
+            await self.install()
+        except FirewallError as error:
+            if str(error) != self._heal_error:  # not once a second for as long as it lasts
+                log.error("our table cannot be installed again: %s; tried every %.0f s", error, HEAL_RETRY_S)
+            self._heal_error = str(error)
+            self._retry = asyncio.get_running_loop().call_later(HEAL_RETRY_S, self.on_foreign_change, what)
+            return
+        self._heal_error = ""
+        self.healed += 1
+        log.warning("%s: installed again with %d mappings", what, len(self._ledger.table))
+        self._events.publish(FirewallHealed(what))
+
+    async def _update_network(self) -> None:
+        try:
+            await self._firewall.apply([UpdateNetwork(self._settings().network)])
+        except FirewallError as error:
+            log.error("the kernel did not take the new links: %s", error)
+            await self._heal("the links changed")
+
+    async def _cut(self) -> None:
+        now = self._clock()
+        due = self._ledger.cuts.due(now.boot)
+        if not due:
+            return
+        try:
+            await self._firewall.apply([Cut(cut.forward()) for cut in due])
+        except FirewallError as error:
+            log.error("%d flows cannot be cut: %s; next try in %.0f s", len(due), error, HEAL_RETRY_S)
+            self._ledger.cuts.postpone(due, now.boot + HEAL_RETRY_S)
+            return
+        for cut in due:
+            self._ledger.cuts.drop(cut.number)
+        self._persistence.write_backlog.cuts_done(due)
+        await self._persistence.pay()
+
+
+def _answer(job: _Job, reply: Reply | None) -> None:
+    if not job.reply.done():
+        job.reply.set_result(reply)
+
+
+def failed() -> Refused:
+    """The reply to an operation that the kernel, the disk or a fault of ours kept from being carried out."""
+    return Refused(Refusal.BACKEND, "the gateway could not carry it out", None)
