@@ -68,7 +68,7 @@ async def test_explain_tells_every_rule(home: ReloadFixture, upnp_gw: Run) -> No
     allowed = await command(upnp_gw, "explain", "d1")
     assert allowed.exit_code == 0, allowed.output
     assert "games CHARGED: room 2/2" in allowed.output
-    assert "clamp 7d -> 4h" in allowed.output
+    assert "lease cut from 7d to 4h" in allowed.output
     assert "and 1 for other devices (--all)" in allowed.output
     assert fits(allowed)
     denied = await command(upnp_gw, "explain", refused.decision or "", "--all")
@@ -104,7 +104,7 @@ async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     assert "note     the policy of then is not kept any more" in result.output
     assert f"policy   {before}, not in force any more\n" in result.output
     assert "(games: room 2/2)" in result.output
-    assert "clamp 7d -> 4h" in result.output
+    assert "lease cut from 7d to 4h" in result.output
     assert "granted by rule games, lease 4h" in result.output
     for of_now in ("CHARGED", "1-2000", home.gateway_fixture.decider.policy.digest):
         assert of_now not in result.output
@@ -155,7 +155,7 @@ async def test_try_changes_nothing(home: ReloadFixture, upnp_gw: Run, tmp_path: 
     assert denied.exit_code == 1
     assert "forbidden by rule admin" in denied.output
     other = await command(upnp_gw, "try", "tcp", "3001", "--from", CONSOLE_IP, "--for", PC_IP)
-    assert "a device may only map ports to itself" in other.output
+    assert "a device may map ports only to itself" in other.output
     assert home.gateway_fixture.decider.ledger.numbers.decision == before
     assert home.gateway_fixture.ports == {(Transport.TCP, 3001)}
     file = tmp_path / "ports.toml"
@@ -185,7 +185,7 @@ async def test_reload_lists_what_falls(home: ReloadFixture, upnp_gw: Run) -> Non
     answer = await command(upnp_gw, "reload")
     assert answer.exit_code == 0, answer.output
     assert f"m1 ps5 tcp 3001 -> {CONSOLE_IP}:3001: ended" in answer.output
-    assert "no grant covers this" in answer.output
+    assert "no grant covers this request" in answer.output
     assert "0 mappings kept" in answer.output
     home.file.write_text("version = 2")
     bad = await command(upnp_gw, "reload")

@@ -58,7 +58,8 @@ def test_every_option_of_the_contract(
         hairpin="same",
     )
     missing = [
-        f"{name} is not there: it is served as soon as it appears" for name in ("upnpgw-w", "upnpgw-a", "upnpgw-b")
+        f"{name} does not exist; it is served as soon as it appears"
+        for name in ("upnpgw-w", "upnpgw-a", "upnpgw-b")
     ]
     assert answer.stdout.splitlines() == [*why, *missing]
     assert why == (), "what is given was not chosen, and what is missing now may be there later"

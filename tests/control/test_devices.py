@@ -576,7 +576,7 @@ async def test_a_device_assured_by_its_lease_loses_all_with_it(tmp_path: Path) -
             known = Leases([Lease(ip_address(CONSOLE_IP), mac, name, ends)])
             here.home.around.leases = FixedLeases(known)
 
-        assert (await here.home.refused(8080)).reason == "no grant covers this"
+        assert (await here.home.refused(8080)).reason == "no grant covers this request"
         lease(PC, wall + 7200)
         await here.home.refused(8080)
         lease(CONSOLE, wall + 7200, "other")

@@ -99,7 +99,7 @@ async def test_days_of_use_become_a_policy_that_enforces(home: Home) -> None:
 
     await home.gateway_fixture.gateway.submit(enforce)
     assert isinstance(await home.gateway_fixture.map(3074), Granted)
-    assert (await home.gateway_fixture.refused(4444)).reason == "no grant covers this"
+    assert (await home.gateway_fixture.refused(4444)).reason == "no grant covers this request"
 
 
 async def test_a_young_device_teaches_nothing(home: Home) -> None:

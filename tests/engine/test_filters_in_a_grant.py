@@ -106,7 +106,7 @@ async def test_what_a_new_policy_leaves_nobody_of_is_ended_or_refused(tmp_path: 
         if way == "reload":
             home.file.write_text(after)
             (fallen,) = (await home.reload.reload(home.enforcer)).fallen
-            assert "no grant covers this" in fallen.reason
+            assert "no grant covers this request" in fallen.reason
         elif way != "restart":
             home.gateway_fixture.decider.policy = policy(after)
             if way == "renewal":

@@ -38,7 +38,7 @@ async def test_what_is_not_allowed_any_more_ends_with_its_events(tmp_path: Path)
         assert answer.standing == 1
         (fallen,) = answer.fallen
         assert (fallen.mapping, fallen.external_port, fallen.kept) == ("m2", 9000, False)
-        assert fallen.reason == "no grant covers this"
+        assert fallen.reason == "no grant covers this request"
         assert home.gateway_fixture.ports == {(TCP, 8000)}
         *_, changed, policy = [
             e for e in home.gateway_fixture.events if isinstance(e, TableChanged | PolicyChanged)
@@ -67,8 +67,8 @@ BAD = [
     ),
     (POLICY + "until = 9999-12-31T23:59:59-14:00\n", "of the years 1 to 9999 in UTC"),
     (POLICY + "remote = []\n", 'grant "wide": remote: empty; leave it out for anyone'),
-    (POLICY + f"max_mappings = 0x{'f' * 6000}\n", 'grant "wide": max_mappings: a number of hundreds of digits'),
-    (POLICY + f"owner{'.a' * 3000} = 1\n", "tables or lists in each other"),
+    (POLICY + f"max_mappings = 0x{'f' * 6000}\n", 'grant "wide": max_mappings: a number with hundreds of digits'),
+    (POLICY + f"owner{'.a' * 3000} = 1\n", "tables or lists inside each other"),
     ("\ufeff" + POLICY, "byte order mark"),
 ]
 

@@ -120,7 +120,7 @@ def test_the_whole_trace_of_an_allow() -> None:
         "limits ok: device 3/32, elements 0/128, all 10/1024",
         "forbids 0/2",
         "grants 1/2 (games: room 5/6)",
-        "clamp 7d -> 4h",
+        "lease cut from 7d to 4h",
         "granted by rule games",
     )
     assert verdict.policy == policy(text).digest
@@ -479,7 +479,7 @@ def test_the_lease_that_comes_of_it(via: Via, asked: int | None, told: int) -> N
     verdict = decide(policy(PC_GRANT + 'max_ttl = "4h"'), facts_of(), request)
     assert lifetime_s(request, clamps_of(verdict)) == told
     clamped = asked is not None and asked > told
-    assert any(reason.startswith("clamp ") for reason in verdict.reasons) == clamped
+    assert any(reason.startswith("lease cut from ") for reason in verdict.reasons) == clamped
 
 
 EXTERNAL = [

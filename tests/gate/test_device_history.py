@@ -18,7 +18,7 @@ def at(seconds: float) -> Instant:
     return Instant(seconds, 1_700_000_000 + seconds)
 
 
-def no(refusal: Refusal = Refusal.NOT_AUTHORIZED, reason: str = "no grant covers this") -> Verdict:
+def no(refusal: Refusal = Refusal.NOT_AUTHORIZED, reason: str = "no grant covers this request") -> Verdict:
     outcome = Outcome.ASK if refusal is Refusal.ASK else Outcome.DENY
     return Verdict(outcome, None, refusal, (reason,), None, "")
 

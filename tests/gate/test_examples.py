@@ -108,7 +108,7 @@ want = "ask"
 """
     loaded = load_text(text + more, "specification", TODAY)
     assert [str(finding) for finding in loaded.warnings] == [
-        "grant nas-web: no ip6 request: remote has no IPv6 prefix",
+        "grant nas-web: allows no ip6 request: remote has no IPv6 prefix",
     ]
     assert len(loaded.policy.cases) == 9
     assert case_verdict(loaded.policy, loaded.policy.cases[1], "here")[0].outcome is Outcome.ALLOW

@@ -15,7 +15,7 @@ from upnp_gw.gate.schema import Policy
 from upnp_gw.model.mapping import Endpoint, Transport, Via
 from upnp_gw.model.request import MapRequest
 
-TAKEN = "a forbid takes away its external ports"
+TAKEN = "a forbid denies its external ports"
 RULES = policy(
     f"""
     [device.pc]
@@ -86,7 +86,7 @@ def test_the_rules_told_are_those_that_decided(
 
 WHY = [
     (map_request(port=443), "admin", "internal port 443 is not in 22, 137-139"),
-    (map_request(port=443), "guests", "neither end is in zone guest"),
+    (map_request(port=443), "guests", "neither the requester nor the internal client is in zone guest"),
     (map_request(port=443), "vpn", "is for udp; external port 443 is not in 51820"),
     (map_request(port=443), "ended", "internal port 443 is not in 1024-65535; ended 1969-01-01 00:00 UTC"),
     (map_request(port=443), "for-pc", "internal port 443 is not in 3074; is for udp"),
@@ -120,7 +120,7 @@ def test_room_and_the_charged_grant() -> None:
     assert (told.names, told.lease_s) == (("pc",), 4 * 3600)
     full = explain(RULES, facts_of(held=HeldMappings(6, 6, {"for-pc": 6})), request)
     assert [rule.why for rule in full.grants if rule.effect is Effect.FULL] == [
-        "rule for-pc gives at most 6 mappings to a device"
+        "rule for-pc allows a device at most 6 mappings"
     ]
 
 
@@ -136,7 +136,7 @@ def test_the_hours_and_the_remote_hosts_of_a_grant() -> None:
 def test_a_grant_for_ports_of_the_remote_host() -> None:
     rules = policy(f'[device.pc]\nmac = ["{PC_MAC}"]\n[[grant]]\nname = "g"\nwho = "pc"\nremote_ports = [443]')
     (told,) = explain(rules, facts_of(), map_request()).grants
-    assert told.why == "is for requests that name the remote host's ports, of 443"
+    assert told.why == "needs a request that names ports of the remote host, all in 443"
     (told,) = explain(rules, facts_of(PC6), map_request(PC6, remote_port=443)).grants
     assert told.effect is Effect.CHARGED
 
@@ -144,7 +144,7 @@ def test_a_grant_for_ports_of_the_remote_host() -> None:
 def test_a_device_whose_facts_do_not_all_agree_is_told_so() -> None:
     rules = policy(f'[device.pc]\nmac = ["{PC_MAC}"]\nip = ["192.168.1.99"]\n[[grant]]\nname = "g"\nwho = "pc"')
     (told,) = explain(rules, facts_of(), map_request()).grants
-    assert told.why == "is for pc, and not every fact of pc agrees"
+    assert told.why == "is for pc; the requester matches pc only in part"
 
 
 def test_a_forbidden_zone() -> None:

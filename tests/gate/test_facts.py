@@ -283,13 +283,13 @@ def test_the_name_and_the_ids_on_several_lans() -> None:
 def test_a_device_that_is_seen_only_where_it_does_not_count_is_told() -> None:
     names = policy(f'[device.pc]\nmac = "{PC_MAC}"\n[device.tablet]\nmac = "{TV_MAC}"\nlan = "guest"')
     assert on_other_lans(names, NETWORK, COPY) == (
-        "the policy's tablet counts on guest alone, and its MAC address is seen on lan;"
-        " if it belongs there, add lan = [...] to it",
+        "the policy recognises tablet only on guest, but its MAC address is on lan;"
+        " if it belongs there, add lan = [...] to [device.tablet]",
     )
     away = Neighbours()
     away.learn(Neighbour(GUEST, PC_MAC, "guest"))
     (told,) = on_other_lans(names, NETWORK, away)
-    assert told.startswith("the policy's pc counts on lan alone")
+    assert told.startswith("the policy recognises pc only on lan")
     assert on_other_lans(names, ONE_LAN, COPY) == ()
 
 

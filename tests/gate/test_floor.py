@@ -63,19 +63,19 @@ NO_HOSTS = [
     ("192.168.1.0", "network or broadcast"),
     ("192.168.1.255", "network or broadcast"),
     ("10.0.40.15", "network or broadcast"),
-    ("10.0.40.16", "on no LAN"),
-    ("192.168.7.7", "on no LAN"),
+    ("10.0.40.16", "not on a LAN"),
+    ("192.168.7.7", "not on a LAN"),
     ("192.168.1.1", "gateway itself"),
     ("192.168.20.1", "gateway itself"),
     ("198.51.100.9", "gateway itself"),
-    ("::", "no address that a pinhole"),
-    ("::1", "no address that a pinhole"),
-    ("::ffff:192.168.1.23", "no address that a pinhole"),
-    ("fe80::23", "no address that a pinhole"),
-    ("ff02::1", "no address that a pinhole"),
+    ("::", "only to a global IPv6"),
+    ("::1", "only to a global IPv6"),
+    ("::ffff:192.168.1.23", "only to a global IPv6"),
+    ("fe80::23", "only to a global IPv6"),
+    ("ff02::1", "only to a global IPv6"),
     ("2001:db8:1::", "network or broadcast"),
     ("2001:db8:1::1", "gateway itself"),
-    ("2001:db8:2::23", "on no LAN"),
+    ("2001:db8:2::23", "not on a LAN"),
 ]
 
 
@@ -119,7 +119,7 @@ def test_its_own_address_is_told_by_the_device_not_by_the_family() -> None:
 def test_another_device_at_the_same_address_is_another() -> None:
     verdict = answer(map_request(), target_device=TV_MAC, target_mac=TV_MAC)
     assert verdict.outcome is Outcome.DENY
-    assert verdict.reasons[-1] == "a device may only map ports to itself"
+    assert verdict.reasons[-1] == "a device may map ports only to itself"
 
 
 MALFORMED = [
@@ -129,11 +129,11 @@ MALFORMED = [
     (map_request(PC, 40000, 0), "external port"),
     (map_request(PC, 40000, 65536), "external port"),
     (suggested(40000, -1), "external port"),
-    (map_request(lifetime_s=0), "every lease ends"),
-    (map_request(lifetime_s=-5), "every lease ends"),
+    (map_request(lifetime_s=0), "longer than 0 seconds"),
+    (map_request(lifetime_s=-5), "longer than 0 seconds"),
     (map_request(permanent=True), "only the operator"),
-    (map_request(remote=ip_network("2001:db8::/32")), "another address family"),
-    (map_request(PC6, remote=ip_network("203.0.113.0/24")), "another address family"),
+    (map_request(remote=ip_network("2001:db8::/32")), "different address families"),
+    (map_request(PC6, remote=ip_network("203.0.113.0/24")), "different address families"),
 ]
 
 

@@ -17,7 +17,10 @@ guest = ["192.168.20.0/24"]
 GRANT = '[[grant]]\nname = "g"\nwho = "pc"\n'
 FORBID = '[[forbid]]\nname = "f"\n'
 
-NO_COMMON_PORT = "no port is in int_ports and ext_ports"
+NO_PINHOLE = "allows no IPv6 pinhole: a pinhole has one port, and no port is in both int_ports and ext_ports"
+NO_CHOICE = (
+    "no effect where the gateway chooses: the ports must be equal, and none is in both int_ports and ext_ports"
+)
 
 
 def warnings(text: str, today: date = TODAY) -> list[str]:
@@ -25,41 +28,44 @@ def warnings(text: str, today: date = TODAY) -> list[str]:
 
 
 FINDINGS = [
-    (GRANT + FORBID + 'who = "pc"', ["grant g: dead: swallowed by forbid f"]),
-    (GRANT + FORBID + 'int_ports = ["1000-65535"]', ["grant g: dead: swallowed by forbid f"]),
+    (GRANT + FORBID + 'who = "pc"', ["grant g: no effect: forbid f denies all of it"]),
+    (GRANT + FORBID + 'int_ports = ["1000-65535"]', ["grant g: no effect: forbid f denies all of it"]),
     (
         GRANT + "ext_ports = [5000]\n" + FORBID + "ext_ports = [5000, 5001]",
-        ["grant g: dead: swallowed by forbid f"],
+        ["grant g: no effect: forbid f denies all of it"],
     ),
-    (GRANT + 'zone = "guest"\n' + FORBID + 'zone = "guest"', ["grant g: dead: swallowed by forbid f"]),
-    (FORBID, ["forbid f: forbids everything to everyone"]),
+    (GRANT + 'zone = "guest"\n' + FORBID + 'zone = "guest"', ["grant g: no effect: forbid f denies all of it"]),
+    (FORBID, ["forbid f: denies every request"]),
     (GRANT + "review_by = 2026-05-31", ["grant g: its review was due on 2026-05-31"]),
     (
         GRANT + 'family = ["ip4", "ip6"]\nremote = ["203.0.113.0/24"]',
-        ["grant g: no ip6 request: remote has no IPv6 prefix"],
+        ["grant g: allows no ip6 request: remote has no IPv6 prefix"],
     ),
-    (GRANT + 'family = "ip6"\nfor = ["10.0.40.0/28"]', ["grant g: no ip6 request: for has no IPv6 prefix"]),
+    (GRANT + 'family = "ip6"\nfor = ["10.0.40.0/28"]', ["grant g: allows no ip6 request: for has no IPv6 prefix"]),
     (
         GRANT + 'family = "ip4"\nint_ports = [5000]\next = "same"\next_ports = [5001]',
-        ["grant g: dead where the gateway chooses: " + NO_COMMON_PORT + ", and it wants the same"],
+        [f"grant g: {NO_CHOICE}"],
     ),
     (
         GRANT + "int_ports = [5000]\next_ports = [5001]",
-        ["grant g: no IPv6 pinhole: its port is both, and " + NO_COMMON_PORT],
+        [f"grant g: {NO_PINHOLE}"],
     ),
     ('[[grant]]\nname = "g"\nwho = "*"\nint_ports = [443]', ["grant g: every device may map ports below 1024"]),
-    ('[[grant]]\nname = "g"\nwho = "*"\nfor = ["10.0.0.0/8"]', ["grant g: every device may map for other hosts"]),
-    (GRANT + 'for = ["0.0.0.0/0"]', ["grant g: for covers every host of every LAN"]),
+    (
+        '[[grant]]\nname = "g"\nwho = "*"\nfor = ["10.0.0.0/8"]',
+        ["grant g: every device may map ports to other hosts"],
+    ),
+    (GRANT + 'for = ["0.0.0.0/0"]', ["grant g: for includes every host of every LAN"]),
     (
         GRANT + 'max_ttl = "25h"\nmax_hold = "31d"\nmax_mappings = 33',
         [
-            "grant g: max_ttl is above the limit, which holds: 1d",
-            "grant g: max_hold is above the limit, which holds: 30d",
-            "grant g: max_mappings is above the limit per_device, which holds: 32",
+            "grant g: max_ttl is above [limits] max_ttl; 1d applies",
+            "grant g: max_hold is above [limits] max_hold; 30d applies",
+            "grant g: max_mappings is above [limits] per_device; 32 applies",
         ],
     ),
-    (GRANT + 'approve_for = "30d"', ["grant g: approve_for says nothing without approve = true"]),
-    ("[limits]\nper_device = 2000", ["limits: per_device is above total_mappings: one device can take them all"]),
+    (GRANT + 'approve_for = "30d"', ["grant g: approve_for has no effect without approve = true"]),
+    ("[limits]\nper_device = 2000", ["limits: per_device is above total_mappings: one device can fill the table"]),
     (
         f'[device.second]\nmac = ["{PC_MAC}"]',
         [f"device pc: {PC_MAC} is the MAC address of several devices: pc, second"],

@@ -170,7 +170,7 @@ def test_the_suggested_policy_covers_what_was_used_and_nothing_of_the_pc(enforce
     text = enforced.policy.read_text()
     assert "# the policy of this home" in text
     assert 'who = "pc"' not in text
-    assert "pc: it had an incident, so it teaches nothing" in text.replace("\n#   ", " ")
+    assert "pc: it had an incident, so its traffic does not count" in text.replace("\n#   ", " ")
     grants = enforced.home.ask("GET", "/v1/status")["policy"]
     assert (grants["grants"], grants["mode"]) == (3, "enforce")
 
@@ -200,7 +200,7 @@ def test_what_was_only_observed_is_closed_and_refused_with_a_reason(enforced: Ho
     }
     assert reasons["pc", 4444]["reasons"][-1] == "this device is frozen after an incident"
     assert reasons["pc", 9999]["reasons"][-1] == "this device is frozen after an incident"
-    assert reasons["torrent", 6889]["reasons"][-1] == "no grant covers this"
+    assert reasons["torrent", 6889]["reasons"][-1] == "no grant covers this request"
     assert reasons["guest", 8080]["rule"] == "guests-open-nothing"
     for told in reasons.values():
         explained = here.daemon.cli("explain", told["id"]).stdout
@@ -209,5 +209,5 @@ def test_what_was_only_observed_is_closed_and_refused_with_a_reason(enforced: Ho
 
 def test_the_log_tells_what_observing_let_through(enforced: Household) -> None:
     log = enforced.home.daemon.cli("log", "--device", "console", "--limit", "1000").stdout
-    assert "[observe] allowed because the gateway only observes" in log
+    assert "[observe] allowed: the gateway is in observe mode" in log
     assert len(enforced.home.ask("GET", "/v1/incidents")) == 1, "still one"

@@ -51,7 +51,7 @@ def test_a_lan_interface_that_comes_late_is_served(namespaces: None, tmp_path: P
     name = {"bridge": "br-late", "vlan": "lan0.7"}[kind]
     with household(tmp_path, "--lan", name) as here:
         assert served(here, here.gateway.address)
-        assert missing(here) == [f"{name} is not there: it is served as soon as it appears"]
+        assert missing(here) == [f"{name} does not exist; it is served as soon as it appears"]
         if kind == "bridge":
             here.gateway.ip("link add br-late type bridge", "link set lan0 master br-late")
             interface = "eth0"

@@ -140,7 +140,7 @@ def test_what_a_grant_covers_unused_is_told_and_gets_no_test() -> None:
     suggestion = said(seen, text, approved)
     closed = [test["request"]["int"] for test in tomllib.loads(suggestion.toml)["test"] if test["want"] != "allow"]
     assert closed == [8444]
-    assert "ps5: asked for and never used: tcp 5005" in suggestion.notes
+    assert "ps5: requested and never used: tcp 5005" in suggestion.notes
 
 
 def test_an_old_incident_is_forgotten_with_its_evidence() -> None:
@@ -168,11 +168,11 @@ def test_a_low_external_port_is_named() -> None:
 
 
 LEARNS_NOTHING = [
-    ("unnamed", lambda seen: seen.used(INFECTED, TCP, 5000, 9), "nobody named it"),
+    ("unnamed", lambda seen: seen.used(INFECTED, TCP, 5000, 9), "it has no name"),
     ("seldom used", lambda seen: seen.used(PS5, TCP, 5000, 2), "used on fewer than 3 days: tcp 5000"),
-    ("never used", lambda seen: seen.used(PS5, TCP, 5000, 0), "asked for and never used: tcp 5000"),
+    ("never used", lambda seen: seen.used(PS5, TCP, 5000, 0), "requested and never used: tcp 5000"),
     ("young", lambda seen: seen.used(PS5, TCP, 5000, 6, age_days=6.9), "less than 7 days ago"),
-    ("delegated", lambda seen: seen.used(PS5, TCP, 5000, 9, delegated=True), "in favour of another host"),
+    ("delegated", lambda seen: seen.used(PS5, TCP, 5000, 9, delegated=True), "was requested for another host"),
     ("forbidden", lambda seen: seen.used(PS5, TCP, 3389, 9), "forbidden by rule never-admin-ports"),
 ]
 
@@ -197,7 +197,7 @@ def test_a_device_with_an_incident_does_not_train_its_own_policy() -> None:
     assert grants(suggestion) == []
     tests = tomllib.loads(suggestion.toml)["test"]
     assert [test["want"] for test in tests] == ["ask"] * 5
-    assert "a patient infected device" in suggestion.toml.replace("\n# ", " ")
+    assert "an infected device that was patient" in suggestion.toml.replace("\n# ", " ")
 
 
 def test_ports_that_vary_are_told_and_not_guessed() -> None:
@@ -218,7 +218,7 @@ def test_the_operators_file_is_kept_and_enforces() -> None:
     assert 'mode = "enforce"  # for now' in suggestion.toml
     assert [grant["name"] for grant in grants(suggestion)] == ["ps5-tcp-5000"]
     assert "left out: grant everybody, which is for every device" in suggestion.notes
-    assert "left out: test 'the NAS is reached', which does not hold any more" in suggestion.notes
+    assert "left out: test 'the NAS is reached', which fails now" in suggestion.notes
 
 
 def test_a_test_of_the_operators_wins_over_evidence() -> None:
@@ -232,7 +232,7 @@ def test_a_test_of_the_operators_wins_over_evidence() -> None:
     seen.used(PS5, TCP, 5002, 9)
     suggestion = said(seen, text)
     assert [grant.get("int_ports") for grant in grants(suggestion)] == [[9], [5002]]
-    assert any("your test 'the NAS is reached' speaks against it" in note for note in suggestion.notes)
+    assert any("your test 'the NAS is reached' does not allow it" in note for note in suggestion.notes)
 
 
 def test_what_is_granted_already_is_not_proposed_again() -> None:

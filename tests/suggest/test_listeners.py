@@ -108,7 +108,7 @@ def test_a_scan_becomes_grants_but_for_the_lans_own_and_the_forbidden() -> None:
     notes = "\n".join(suggestion.notes)
     assert "tcp 22 was used, but forbidden by rule adm" in notes
     assert "udp 5353 (avahi-daemon) is mDNS" in notes
-    assert "udp 51413: most likely sockets of clients" in notes
+    assert "udp 51413: probably sockets of clients" in notes
 
 
 @given(st.lists(st.builds(Listener, st.sampled_from(list(Transport)), st.integers(1, 65535), st.text(max_size=50))))

@@ -92,7 +92,7 @@ async def test_a_problem_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureF
         await files.refresh()
     assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [
         "No such file or directory",
-        "no lease file of dnsmasq, Kea, ISC dhcpd or systemd-networkd",
+        "not a lease file of dnsmasq, Kea, ISC dhcpd or systemd-networkd",
     ]
 
 

@@ -37,7 +37,7 @@ def release(decider: Decider, transaction: Transaction, request: ReleaseRequest)
             kept = decider.refuse_removal(transaction, request, mapping, verdict)
             kept = kept if kept.refusal is Refusal.RATE else replace(kept, retry_s=left_s)
     if not gone and kept is None and not _may_ask(decider, transaction, request):
-        return Refused(Refusal.NOT_AUTHORIZED, "a device may only map ports to itself", None)
+        return Refused(Refusal.NOT_AUTHORIZED, "a device may map ports only to itself", None)
     return kept or Removed(tuple(gone))
 
 

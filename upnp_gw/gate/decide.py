@@ -81,7 +81,7 @@ class _Decision:
         lifetime = lifetime_s(self.request, clamps)
         requested_s = self.request.lifetime_s
         if requested_s is not None and requested_s > lifetime:
-            self.trace.append(f"clamp {duration_text(requested_s)} -> {duration_text(lifetime)}")
+            self.trace.append(f"lease cut from {duration_text(requested_s)} to {duration_text(lifetime)}")
         return self.answer(Outcome.ALLOW, rule, None, reason, clamps)
 
     def answer(
@@ -93,7 +93,7 @@ class _Decision:
         """The floor only. What the operator asks for in person is not shortened."""
         limits, requested_s = self.policy.limits, self.request.lifetime_s or 0
         clamps = Clamps(limits.max_ttl_s, max(limits.max_hold_s, requested_s), self.choices(UNPRIVILEGED))
-        return self.allow(OPERATOR_RULE, "the operator asked for it", clamps)
+        return self.allow(OPERATOR_RULE, "requested by the operator", clamps)
 
     def choices(self, choosable: PortRanges) -> PortRanges:
         """The one port of an exact request, or those to choose from, an unprivileged suggestion among them."""
@@ -124,12 +124,9 @@ class _Decision:
                 return self.full()
         if held.elements >= limits.elements_per_device and not facts.standing:
             most = limits.elements_per_device
-            return (
-                Refusal.QUOTA,
-                f"this device's mappings, on all its addresses, take {most} elements, the most allowed",
-            )
+            return Refusal.QUOTA, f"this device uses {most} elements of the kernel's tables, its limit"
         if held.total >= limits.total_mappings:
-            return Refusal.TABLE_FULL, "the gateway holds as many mappings as it may"
+            return Refusal.TABLE_FULL, f"the gateway is at its limit of {limits.total_mappings} mappings"
         self.trace.append(
             f"limits ok: device {held.by_device}/{limits.per_device}, elements {held.elements}/"
             f"{limits.elements_per_device}, all {held.total}/{limits.total_mappings}"
@@ -213,7 +210,7 @@ class _Decision:
     def full(self) -> GrantRefusal:
         """The refusal of a device whose quota is full."""
         most = self.policy.limits.per_device
-        return Refusal.QUOTA, f"this device holds {most} mappings, as many as a device may"
+        return Refusal.QUOTA, f"this device is at its limit of {most} mappings"
 
     def observed(self, rule_input: RuleInput) -> bool:
         """Observe mode allows what only lacks a grant. For another host or a low port the floor wants one."""
@@ -228,16 +225,16 @@ class _Decision:
         limits = self.policy.limits
         self.trace.append(why)
         clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ports)
-        return self.allow(OBSERVE_RULE, "allowed because the gateway only observes", clamps)
+        return self.allow(OBSERVE_RULE, "allowed: the gateway is in observe mode", clamps)
 
     def ungranted(self, rule_input: RuleInput) -> Verdict:
         if not rule_input.own:
-            return self.deny(Refusal.NOT_AUTHORIZED, "a device may only map ports to itself")
+            return self.deny(Refusal.NOT_AUTHORIZED, "a device may map ports only to itself")
         if rule_input.privileged:
             return self.deny(Refusal.NOT_AUTHORIZED, "a port below 1024 needs a grant that names it")
         if self.policy.default is Outcome.ASK:
-            return self.ask("no grant covers this; the operator is asked")
-        return self.deny(Refusal.NOT_AUTHORIZED, "no grant covers this")
+            return self.ask("no grant covers this request; the operator is asked")
+        return self.deny(Refusal.NOT_AUTHORIZED, "no grant covers this request")
 
 
 def _concerning(

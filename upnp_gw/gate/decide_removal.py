@@ -14,18 +14,18 @@ earlier client, and a NAT-PMP datagram nothing (SR-26)."""
 def decide_removal(mapping: Mapping, via: Via, device: str, sees_all: bool, policy: str) -> Verdict:
     """Pure. ``sees_all``: the operator, or everyone where visibility is ``all``."""
     if via is Via.OPERATOR:
-        return Verdict(Outcome.ALLOW, OPERATOR_RULE, None, ("the operator ends it",), None, policy)
+        return Verdict(Outcome.ALLOW, OPERATOR_RULE, None, ("deleted by the operator",), None, policy)
     own = mapping.device == device
     if not own and not sees_all:
         return _denied("the mapping belongs to another device", policy)
     if mapping.hold_of(via.protocol) is not None:
-        return Verdict(Outcome.ALLOW, "own", None, ("a device ends what it holds",), None, policy)
+        return Verdict(Outcome.ALLOW, "own", None, ("a device may delete its own mapping",), None, policy)
     if own and {hold.via.protocol for hold in mapping.holds} <= ENDS_TOO.get(via.protocol, frozenset()):
         reason = "the device made it over NAT-PMP or PCP and deletes it over TCP"
         if via.datagram:
             reason = "the device made it over NAT-PMP and deletes it over PCP"
         return Verdict(Outcome.ALLOW, "own", None, (reason,), None, policy)
-    return _denied("the mapping is held over another protocol", policy)
+    return _denied("the mapping was made over another protocol", policy)
 
 
 def _denied(reason: str, policy: str) -> Verdict:

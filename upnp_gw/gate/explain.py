@@ -119,7 +119,7 @@ def _grant(
     if mismatches:
         return RuleTrace(rule.name, Effect.NONE, "; ".join(mismatches), concerns)
     if not subtract(match.permitted(rule, rule_input), blocked):
-        return RuleTrace(rule.name, Effect.NONE, "a forbid takes away its external ports", concerns)
+        return RuleTrace(rule.name, Effect.NONE, "a forbid denies its external ports", concerns)
     if (refusal := match.grant_refusal(rule, rule_input.facts, rule_input.request)) is not None:
         return RuleTrace(rule.name, Effect.FULL, refusal[1], concerns)
     charged = verdict.rule == rule.name
@@ -131,13 +131,13 @@ def _grant(
 def _not_for(rule: Grant, rule_input: RuleInput, touched: frozenset[str]) -> str:
     """A name that is known by one of its facts, and not by all of them, is worth to be told."""
     candidates = touched & (rule.devices or frozenset())
-    doubt = f", and not every fact of {_listed(candidates)} agrees" if candidates and rule_input.own else ""
+    doubt = f"; the requester matches {_listed(candidates)} only in part" if candidates and rule_input.own else ""
     return f"is for {_listed(rule.devices)}{doubt}"
 
 
 def _room(rule: Grant, facts: Facts) -> str:
     if rule.max_mappings is None:
-        text = "room without limit"
+        text = "no limit on mappings"
     else:
         text = f"room {rule.max_mappings - facts.held.by_grant.get(rule.name, 0)}/{rule.max_mappings}"
     return f"{text}, waits for approval" if rule.approve else text
@@ -165,7 +165,7 @@ def _ended(rule: Forbid | Grant, rule_input: RuleInput) -> Iterator[str]:
 
 def _forbidden_zone(rule: Forbid, rule_input: RuleInput) -> Iterator[str]:
     if rule.zone is not None and not rule_input.touches_zone(rule.zone):
-        yield f"neither end is in zone {rule.zone}"
+        yield f"neither the requester nor the internal client is in zone {rule.zone}"
 
 
 def _forbidden_external(rule: Forbid, rule_input: RuleInput) -> Iterator[str]:
@@ -192,7 +192,7 @@ def _granted_zone(rule: Grant, rule_input: RuleInput) -> Iterator[str]:
 def _remote(rule: Grant, rule_input: RuleInput) -> Iterator[str]:
     ports = rule.remote_ports
     if ports is not None and not match.names_remote_ports(rule_input.request, ports):
-        yield f"is for requests that name the remote host's ports, of {ports_text(ports)}"
+        yield f"needs a request that names ports of the remote host, all in {ports_text(ports)}"
     elif not match.lets_connect(rule, rule_input):
         yield f"lets only {_listed(rule.remote)} connect"
 

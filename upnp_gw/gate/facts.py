@@ -135,9 +135,10 @@ def on_other_lans(policy: Policy, network: Network, neighbours: Neighbours) -> t
         seen = sorted({lan for mac in device.macs for lan in neighbours.interfaces_of(mac)})
         counts = sorted({lan_of(name) for name in ids_of(device, network.lan_names)})
         if seen and not {*seen} & {*counts}:
+            lans, name = " and ".join(counts) or "no LAN", device.name
             sentences.append(
-                f"the policy's {device.name} counts on {' and '.join(counts) or 'no LAN'} alone, and its MAC"
-                f" address is seen on {' and '.join(seen)}; if it belongs there, add lan = [...] to it"
+                f"the policy recognises {name} only on {lans}, but its MAC address is on {' and '.join(seen)};"
+                f" if it belongs there, add lan = [...] to [device.{name}]"
             )
     return tuple(sentences)
 

@@ -36,7 +36,7 @@ def build_case(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
     if sender.device is not None and sender.device not in rules.devices:
         raise from_place.at("device").wrong(sender.device, known_names("device", rules.devices), example=False)
     if (sender.device, sender.ip, sender.mac, sender.zone) == (None, None, None, None):
-        raise from_place.empty(", so nobody asks; accepted: device, ip, mac or zone")
+        raise from_place.empty(": nobody asks; accepted: device, ip, mac or zone")
     address = if_set(sender.ip, values.read_address, from_place.at("ip"))
     target = if_set(request.target, values.read_address, request_place.at("for"))
     want = values.read_choice(table.want, Outcome, place.at("want"))

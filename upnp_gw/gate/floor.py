@@ -52,7 +52,7 @@ def violation(facts: Facts, request: MapRequest) -> Violation | None:
     if sentence is not None:
         return Refusal.NOT_AUTHORIZED, sentence
     if not facts.device:
-        return Refusal.NOT_AUTHORIZED, "nobody can be told to have asked"
+        return Refusal.NOT_AUTHORIZED, "the requester is not known"
     exact = exact_external(request)
     if exact is not None and _is_translated(request) and facts.gateway_ports.holds(request.transport, exact):
         return Refusal.CONFLICT_OTHER, "the gateway itself uses this external port"
@@ -86,7 +86,7 @@ def _malformed(request: MapRequest) -> str | None:
     internal, remote = request.internal, request.remote
     lowest = 1 if request.choice is PortChoice.EXACT else 0
     if not isinstance(internal.address, _LITERALS):
-        return "the internal client is no address literal"
+        return "the internal client is not an IP address"
     if request.transport not in (Transport.TCP, Transport.UDP):
         return "only TCP and UDP can be mapped"
     if not 1 <= internal.port <= 65535:
@@ -94,11 +94,11 @@ def _malformed(request: MapRequest) -> str | None:
     if not lowest <= request.external_port <= 65535:
         return "the external port is not 1 to 65535"
     if request.lifetime_s is not None and request.lifetime_s <= 0:
-        return "every lease ends, and this one would have no length"
+        return "the lease must be longer than 0 seconds"
     if request.permanent and request.via is not Via.OPERATOR:
-        return "only the operator makes permanent mappings"
+        return "only the operator can make permanent mappings"
     if remote is not None and remote.version != internal.address.version:
-        return "the remote host is of another address family than the internal client"
+        return "the remote host and the internal client have different address families"
     return None
 
 
@@ -108,7 +108,7 @@ def _target(network: Network, address: IPAddress) -> str | None:
     number = int(address)
     if address.version == 6:
         if not _HOSTS_6[0] <= number <= _HOSTS_6[1] or _UNIQUE_LOCAL[0] <= number <= _UNIQUE_LOCAL[1]:
-            return "the internal client is no address that a pinhole can lead to"
+            return "a pinhole can lead only to a global IPv6 address"
     elif not bisect_right(_EDGES_4, number) & 1:
         return "the internal client is not a private address"
     if (address.version, number) in network.own:
@@ -125,4 +125,4 @@ def _place(network: Network, version: int, number: int) -> str | None:
             on_lan = True
             if ends and (number == first or (number == last and version == 4)):
                 return "the internal client is a network or broadcast address"
-    return None if on_lan else "the internal client is on no LAN of this gateway"
+    return None if on_lan else "the internal client is not on a LAN of this gateway"

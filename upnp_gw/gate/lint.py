@@ -39,7 +39,7 @@ def lint(policy: Policy, today: date) -> tuple[Finding, ...]:
     for rule in rules:
         if rule.until is not None and (ended := datetime.fromtimestamp(rule.until, UTC).date()) < today:
             kind = "grant" if isinstance(rule, Grant) else "forbid"
-            findings.append(Finding(f"{kind} {rule.name}", f"dead: it ended on {ended}"))
+            findings.append(Finding(f"{kind} {rule.name}", f"no effect: it ended on {ended}"))
     return tuple(findings)
 
 
@@ -53,15 +53,15 @@ def _shared_macs(policy: Policy) -> Iterator[tuple[str, str]]:
 
 def _careless_limits(policy: Policy) -> Iterator[tuple[str, str]]:
     if policy.limits.per_device > policy.limits.total_mappings:
-        yield "limits", "per_device is above total_mappings: one device can take them all"
+        yield "limits", "per_device is above total_mappings: one device can fill the table"
     if policy.limits.elements_per_device < policy.limits.per_device:
-        yield "limits", "elements_per_device is below per_device: a mapping needs one on each address of its device"
+        yield "limits", "elements_per_device is below per_device: each mapping needs an element"
 
 
 def _wide_forbids(policy: Policy) -> Iterator[tuple[str, str]]:
     for forbid in policy.forbids:
         if overrides(forbid, Grant("", None, int_ports=ALL_PORTS)):
-            yield f"forbid {forbid.name}", "forbids everything to everyone"
+            yield f"forbid {forbid.name}", "denies every request"
 
 
 def _empty_groups(policy: Policy) -> Iterator[tuple[str, str]]:
@@ -77,13 +77,13 @@ def _nobody(policy: Policy, grant: Grant) -> Iterator[str]:
     if unknown:
         yield f"no device of this file is named {', '.join(unknown)}"
     if not grant.devices & policy.devices.keys():
-        yield "dead: it is for nobody"
+        yield "no effect: it is for no device"
 
 
 def _overridden(policy: Policy, grant: Grant) -> Iterator[str]:
     for forbid in policy.forbids:
         if overrides(forbid, grant):
-            yield f"dead: swallowed by forbid {forbid.name}"
+            yield f"no effect: forbid {forbid.name} denies all of it"
 
 
 def overrides(forbid: Forbid, grant: Grant) -> bool:
@@ -107,28 +107,31 @@ def _no_port(policy: Policy, grant: Grant) -> Iterator[str]:
     same_only = grant.external is External.SAME or grant.families == {Family.IP6}
     if grant.ext_ports is not None and not intersection(grant.ext_ports, grant.int_ports):
         if Family.IP6 in grant.families:
-            yield "no IPv6 pinhole: its port is both, and no port is in int_ports and ext_ports"
+            yield "allows no IPv6 pinhole: a pinhole has one port, and no port is in both int_ports and ext_ports"
         if same_only:
-            yield "dead where the gateway chooses: no port is in int_ports and ext_ports, and it wants the same"
+            yield (
+                "no effect where the gateway chooses: the ports must be equal, and none is in both int_ports and"
+                " ext_ports"
+            )
 
 
 def _no_remote(policy: Policy, grant: Grant) -> Iterator[str]:
     for family in sorted(grant.families):
         version = VERSION_OF[family]
         if grant.remote and all(net.version != version for net in grant.remote):
-            yield f"no {family} request: remote has no IPv{version} prefix"
+            yield f"allows no {family} request: remote has no IPv{version} prefix"
         if grant.targets and all(net.version != version for net in grant.targets):
-            yield f"no {family} request: for has no IPv{version} prefix"
+            yield f"allows no {family} request: for has no IPv{version} prefix"
 
 
 def _wide(policy: Policy, grant: Grant) -> Iterator[str]:
     if grant.devices is None and grant.zone is None:
         if grant.targets:
-            yield "every device may map for other hosts"
+            yield "every device may map ports to other hosts"
         if intersection(grant.int_ports, ((1, PRIVILEGED_BELOW - 1),)):
             yield "every device may map ports below 1024"
     if any(net.prefixlen == 0 for net in grant.targets):
-        yield "for covers every host of every LAN"
+        yield "for includes every host of every LAN"
 
 
 def _beyond_limits(policy: Policy, grant: Grant) -> Iterator[str]:
@@ -137,14 +140,14 @@ def _beyond_limits(policy: Policy, grant: Grant) -> Iterator[str]:
         ("max_hold", grant.max_hold_s, policy.limits.max_hold_s),
     ):
         if mine is not None and mine > limit:
-            yield f"{key} is above the limit, which holds: {duration_text(limit)}"
+            yield f"{key} is above [limits] {key}; {duration_text(limit)} applies"
     if grant.max_mappings is not None and grant.max_mappings > policy.limits.per_device:
-        yield f"max_mappings is above the limit per_device, which holds: {policy.limits.per_device}"
+        yield f"max_mappings is above [limits] per_device; {policy.limits.per_device} applies"
 
 
 def _idle_approval(policy: Policy, grant: Grant) -> Iterator[str]:
     if grant.approve_for_s is not None and not grant.approve:
-        yield "approve_for says nothing without approve = true"
+        yield "approve_for has no effect without approve = true"
 
 
 _WHOLE: tuple[Callable[[Policy], Iterator[tuple[str, str]]], ...] = (

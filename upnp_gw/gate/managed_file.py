@@ -17,7 +17,8 @@ from upnp_gw.gate.values import seconds_of
 
 HEADER = """\
 # Written by upnp-gw for the operator's commands: name, allow, block, approve, deny, release.
-# It is added to the policy; your own policy file is never written. Take a rule out with release or by hand.
+# These rules are added to your policy; your own policy file is never changed. Remove a rule with
+# "upnp-gw release", or delete it here.
 """
 KINDS = ("forbid", "grant")
 LONGEST_NAME = 40

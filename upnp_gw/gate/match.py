@@ -216,7 +216,7 @@ def _full(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefusal | None
 
 def quota_refusal(rule: Grant) -> GrantRefusal:
     """The refusal of a grant that has no room."""
-    return Refusal.QUOTA, f"rule {rule.name} gives at most {rule.max_mappings} mappings to a device"
+    return Refusal.QUOTA, f"rule {rule.name} allows a device at most {rule.max_mappings} mappings"
 
 
 def counted_ports(rule: Grant, facts: Facts) -> PortRanges | None:

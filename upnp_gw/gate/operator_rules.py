@@ -76,7 +76,7 @@ class OperatorRules:
         if host.mac is not None:
             return self._unnamed(host.device)
         if any(network.on_link(address, link.name) for link in network.lans) and not _routed(network, address):
-            return f"no host is known at {address} now; name the device by its MAC address"
+            return f"no host answers at {address} now; use the MAC address of the device"
         return self._unnamed(str(address))
 
     def _by_mac(
@@ -89,7 +89,7 @@ class OperatorRules:
         elsewhere = {*neighbours.interfaces_of(mac)} - {network.main_lan}
         if not lan_named and elsewhere:
             devices = " or ".join(network.device_id(mac, name) for name in lans if name in elsewhere | {lans[0]})
-            return f"{mac} is seen on {', '.join(sorted(elsewhere))}; say which device is meant: {devices}"
+            return f"{mac} is also on {', '.join(sorted(elsewhere))}; use one of: {devices}"
         return self._unnamed(network.device_id(mac, lan or network.main_lan))
 
     def name_of(self, device: str) -> str | None:
@@ -185,7 +185,7 @@ class OperatorRules:
         rule |= {
             "until": toml_time(self.wall + lasts),
             "owner": OWNER,
-            "reason": f"asked as question {question.number}",
+            "reason": f"approved as question {question.number}",
         }
         return ManagedChange(devices, grants=(rule,))
 
@@ -230,7 +230,7 @@ class OperatorRules:
             "int_ports": [topic.port],
             **self._end(for_s),
             "owner": OWNER,
-            "reason": f"asked as question {question.number}",
+            "reason": f"approved as question {question.number}",
         }
         return ManagedChange(devices, forbids=(rule,))
 

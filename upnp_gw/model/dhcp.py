@@ -121,7 +121,7 @@ def parse_leases(data: bytes) -> LeaseFile:
     kind = lease_file_kind(text)
     if kind is None:
         return LeaseFile(
-            (), "no lease file of dnsmasq, Kea, ISC dhcpd or systemd-networkd" if text.strip() else None
+            (), "not a lease file of dnsmasq, Kea, ISC dhcpd or systemd-networkd" if text.strip() else None
         )
     leases: dict[IPAddress, Lease] = {}
     problem: str | None = None
@@ -164,7 +164,7 @@ def _dnsmasq(text: str) -> Iterator[Item]:
             continue
         try:
             if len(fields) < 4:
-                raise BadLease("a lease has 4 or 5 fields")
+                raise BadLease("a lease must have 4 or 5 fields")
             expiry = _seconds(fields[0])
             expires = None if expiry == 0 or expiry < CLOCKLESS_BELOW else float(expiry)
             yield Lease(ip_address(fields[2]), _mac(fields[1]), _name(fields[3]), expires)
@@ -261,7 +261,7 @@ def _networkd(text: str) -> Iterator[Item]:
     try:
         leases = json.loads(text)["Leases"]
         if not isinstance(leases, list):
-            raise BadLease("Leases is no list")
+            raise BadLease("Leases is not a list")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         yield _wrong("the file", error)
         return
@@ -270,7 +270,7 @@ def _networkd(text: str) -> Iterator[Item]:
             ends = entry.get("ExpirationRealtimeUSec")
             hardware = entry.get("HardwareAddress") or _client_mac(entry.get("ClientId"))
             if not isinstance(entry["Address"], list):  # bytes() of a number is as many zeros
-                raise BadLease("Address is no list")
+                raise BadLease("Address is not a list")
             yield Lease(
                 ip_address(bytes(entry["Address"])),
                 ":".join(f"{octet:02x}" for octet in bytes(hardware)) if hardware and len(hardware) == 6 else None,

@@ -61,7 +61,7 @@ def same_prefixes(lans: Sequence[Link]) -> tuple[str, ...]:
 def awaited(links: Iterable[Link]) -> tuple[str, ...]:
     """A sentence for each interface that is not there now."""
     return tuple(
-        f"{link.name} is not there: it is served as soon as it appears" for link in links if not link.index
+        f"{link.name} does not exist; it is served as soon as it appears" for link in links if not link.index
     )
 
 
@@ -340,11 +340,13 @@ def private_external(address: IPv4Address) -> str | None:
 def external_problems(network: Network) -> list[str]:
     """Problems that keep the internet from mapped ports, a sentence each, for the log and the status."""
     found = [
-        f"{address} of [wan] addresses is not on {network.wan.name}: mappings are reached only where the provider"
+        f"{address} of [wan] addresses is not on {network.wan.name}: mappings are reachable only if the provider"
         f' routes it to this machine. Behind another router write advertise = "{address}" instead'
         for address in network.elsewhere
     ]
     told = network.advertised
     if told is not None and (why := private_external(told)) is not None:
-        found.append(f"the external address {told} is not public ({why}): the internet does not reach mapped ports")
+        found.append(
+            f"the external address {told} is not public ({why}): mapped ports cannot be reached from the internet"
+        )
     return found

@@ -39,9 +39,9 @@ MOST_NOTES = 200
 LINE = 100
 LONGEST_NOTE = 600
 HEADER = (
-    "Suggested by upnp-gw from what carried traffic. Read it before you use it: a patient infected device that"
-    " carries traffic for days under a name you gave it is proposed here like any other. Only you can tell. Fill in"
-    " an owner for each grant; whatever you cannot explain, strike."
+    "Suggested by upnp-gw from the traffic of mapped ports. Read it before you use it: an infected device that was"
+    " patient for a few days looks here like any other. Fill in an owner for each grant, and delete each grant that"
+    " you cannot explain."
 )
 
 
@@ -154,7 +154,7 @@ def _drop_failing_tests(delta: _Draft) -> None:
     policies = _policy(delta.raw), _policy(delta.raw, delta.whole)
     tried = enumerate(zip(*(policy.cases for policy in policies), strict=True))
     for index in reversed([i for i, both in tried if not all(map(_passes, policies, both))]):
-        delta.notes.append(f"left out: test {tests[index]['name']!r}, which does not hold any more")
+        delta.notes.append(f"left out: test {tests[index]['name']!r}, which fails now")
         del tests[index]
     if "test" in delta.document and not tests:
         delta.document.remove("test")
@@ -235,7 +235,7 @@ def _unwanted(
             needs = proposals[rule].needs if rule in proposals else ()
             matching = [n for n in needs if (n.transport, n.port) == (case.transport, case.int_port)] or list(needs)
             if matching:
-                return [(need, f"your test {case.name!r} speaks against it") for need in matching]
+                return [(need, f"your test {case.name!r} does not allow it") for need in matching]
     return []
 
 
@@ -309,7 +309,7 @@ def _cap_notes(notes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _notes_comment(notes: Sequence[str]) -> str:
-    return "\n" + _comments(["What is not in it, and why:", *(f"- {note}" for note in notes)]) if notes else ""
+    return "\n" + _comments(["Left out, and why:", *(f"- {note}" for note in notes)]) if notes else ""
 
 
 def _comments(sentences: Sequence[str]) -> str:

@@ -150,9 +150,9 @@ def learn_from(listeners: Iterable[Listener], name: str, families: Iterable[int]
         spans = ", ".join(
             f"{low}-{high}" if low != high else str(low) for low, high in normalized((p, p) for p in client)
         )
-        learnt.notes.append(f"{name}: udp {spans}: most likely sockets of clients")
+        learnt.notes.append(f"{name}: udp {spans}: probably sockets of clients")
     if learnt.needs:
         learnt.notes.append(
-            f"{name}: a port that listens need not be reached from the internet; strike what only the LAN uses"
+            f"{name}: not every listening port must be reachable from the internet; delete what only the LAN uses"
         )
     return learnt

@@ -1,7 +1,7 @@
 """What the evidence says that devices need. The guards against a policy that an infected PC has trained are here.
 
 A device teaches only under a name that the operator gave it, a week after it was first seen, and with no incident.
-What carried traffic on enough days is a need; what was asked for and never used is not, and becomes a test that it
+What carried traffic on enough days is a need; what was requested and never used is not, and becomes a test that it
 stays closed.
 """
 
@@ -84,7 +84,7 @@ def learn(policy: Policy, evidence: EvidenceTable, wall: float, min_days: int, m
     for device, rows in devices.items():
         name = name_of(policy, device, main_lan)
         if (why := _unreliable(evidence, device, name, wall)) is not None:
-            learnt.notes.append(f"{name or device}: {why}; it asked for {_ports(row for row in rows)}")
+            learnt.notes.append(f"{name or device}: {why}; it requested {_ports(row for row in rows)}")
             learnt.unused += [_unused(row, name, main_lan) for row in rows]
         elif name is not None:
             known = evidence.devices.get(device)
@@ -96,11 +96,11 @@ def learn(policy: Policy, evidence: EvidenceTable, wall: float, min_days: int, m
 def _unreliable(evidence: EvidenceTable, device: str, name: str | None, wall: float) -> str | None:
     known = evidence.devices.get(device)
     if known is not None and known.last_incident is not None and known.last_incident > wall - KEEP_S:
-        return "it had an incident, so it teaches nothing"
+        return "it had an incident, so its traffic does not count"
     if name is None:
-        return f"nobody named it (upnp-gw name {device} NAME)"
+        return f"it has no name (upnp-gw name {device} NAME)"
     if known is None or wall - known.first_seen < YOUNG_S:
-        return "first seen less than 7 days ago, so it teaches nothing yet"
+        return "first seen less than 7 days ago, so its traffic does not count yet"
     return None
 
 
@@ -111,14 +111,14 @@ def _learn_of(learnt: Learned, name: str, rows: list[Evidence], min_days: int) -
         if row.delegated:
             target = f"{row.opening.transport} {row.opening.port}"
             learnt.notes.append(
-                f"{name}: {target} was asked for in favour of another host; write that by hand (for)"
+                f"{name}: {target} was requested for another host; write that grant by hand, with the key for"
             )
         elif len(row.days) >= min_days:
             learnt.needs.append(_need(row, name))
         else:
             (seldom if row.days else never).append(row)
     if never:
-        learnt.notes.append(f"{name}: asked for and never used: {_ports(never)}")
+        learnt.notes.append(f"{name}: requested and never used: {_ports(never)}")
         learnt.unused += [_unused(row, name, "") for row in never]
     if seldom:
         learnt.notes.append(f"{name}: used on fewer than {min_days} days: {_ports(seldom)}")

@@ -23,26 +23,26 @@ LONGEST_KEY = 120
 LONGEST_VALUE = 64
 """Characters of a value that a message repeats."""
 _TWICE = "set twice; write each name and each table once"
-_OPEN = 'a text is not closed, or has a control character; write a quote at its end: "eth0"'
-_ESCAPE = 'no character; write four digits after \\u, such as "\\u00e9", or the character itself'
+_OPEN = 'a text has no closing quote, or has a control character; write it as "eth0"'
+_ESCAPE = 'not a character; write four digits after \\u, such as "\\u00e9", or the character itself'
 NOT_TOML = {
     "Expected '='": 'a line is a name, "=" and a value, such as version = 1',
-    "Expected newline": "something follows the value; write one setting a line",
+    "Expected newline": "text after the value; write one setting a line",
     "Expected ']]'": 'a table of several ends with "]]", such as [[grant]]',
     "Expected ']'": 'a table ends with "]", such as [lan]',
     "Invalid statement": "neither a setting nor a table; write version = 1, or [lan]",
-    "Invalid value": 'no value; write a text in quotes such as "eth0", a number, true, false or a list',
+    "Invalid value": 'not a value; write a text in quotes such as "eth0", a number, true, false or a list',
     "Invalid initial": 'a name is missing before "="; write version = 1',
     "Unclosed array": 'a list is not closed; write "]" at its end, such as ["eth0"]',
     "Unclosed inline": 'a table is not closed; write "}" at its end, such as { device = "ps5" }',
     "Expected": _OPEN,
     "Unterminated": _OPEN,
     "Illegal character": _OPEN,
-    "Found invalid": "a control character; take it out",
+    "Found invalid": "a control character; remove it",
     "Invalid hex": _ESCAPE,
     "Escaped": _ESCAPE,
     "Unescaped": "a backslash in a text; write it twice, or put the text in single quotes, such as 'a\\b'",
-    "Invalid date": "no date; write 2027-05-01",
+    "Invalid date": "not a date; write 2027-05-01",
     "Cannot overwrite": _TWICE,
     "Cannot declare": _TWICE,
     "Cannot redefine": _TWICE,
@@ -231,9 +231,11 @@ def _check(document: dict[str, Any], where: str) -> None:
     while queue:
         key, value, depth = queue.pop()
         if isinstance(value, int) and value.bit_length() > MOST_BITS:
-            raise ConfigError(where, shown(key, LONGEST_KEY), "a number of hundreds of digits; nothing accepts one")
+            raise ConfigError(
+                where, shown(key, LONGEST_KEY), "a number with hundreds of digits; no key accepts one"
+            )
         if depth > DEEPEST:
-            problem = f"more than {DEEPEST} tables or lists in each other; nothing accepts them"
+            problem = f"more than {DEEPEST} tables or lists inside each other; no key accepts them"
             raise ConfigError(where, shown(key, LONGEST_KEY), problem)
         if isinstance(value, dict):
             queue += [(join_keys(key, name), inner, depth + 1) for name, inner in value.items()]

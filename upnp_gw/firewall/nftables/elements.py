@@ -83,7 +83,7 @@ def slot_of(forward: Forward) -> Slot:
     """Where the forward stands. Raises FirewallError for one that makes no sense (IPv6 remote host of IPv4)."""
     remote = forward.remote
     if remote is not None and remote.version != forward.internal.address.version:
-        raise FirewallError("the remote host is of another address family than the internal client")
+        raise FirewallError("the remote host and the internal client have different address families")
     if forward.remote_port:
         remote = remote or (ANYWHERE6 if forward.internal.address.version == 6 else ANYWHERE)
     elif remote is not None and remote.prefixlen == 0:
