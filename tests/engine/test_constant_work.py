@@ -69,7 +69,7 @@ class BookedFirewall(MemoryFirewall):
     async def apply(self, changes: Sequence[Change]) -> None:
         delta = delta_of(self._books, changes, 0.0)
         self.changes += len(changes)
-        self.commands += len(delta.commands)
+        self.commands += len(delta.edits.commands)
         delta.commit()
 
 

@@ -179,7 +179,7 @@ class NftablesFirewall:
             lost = self._carried.before(delta, self._elements_here())
         except OSError:  # the table is gone, and the transaction will say so
             lost = CarriedCounts()
-        if commands := delta.commands:
+        if commands := delta.edits.commands:
             self._run_draft(self._session_here(), delta, commands)
         # here, not back on the loop: kernel and books stay one even if the caller is cancelled meanwhile
         delta.commit()
@@ -194,7 +194,7 @@ class NftablesFirewall:
         except TooLarge:
             if not delta.refilled:
                 raise  # its caller takes them one by one
-            for portion in delta.portions():
+            for portion in delta.edits.portions():
                 session.run(portion)
 
 

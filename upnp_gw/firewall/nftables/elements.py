@@ -2,18 +2,15 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
-from upnp_gw.firewall.base import TABLE, Forward
+from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.nftables.ruleset import CARRYING, INTERVALS
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import Endpoint, IPAddress, Transport
+from upnp_gw.model.mapping import Endpoint, IPAddress, MappingKind, Transport
 from upnp_gw.model.prefixes import overlap
 
-LINE = 150
-"""Elements of one command. Six commands stay below 208 KiB, which any socket may send."""
 ID = re.compile(r"[a-z0-9-]{1,32}")
 ANYWHERE = IPv4Network("0.0.0.0/0")
 ANYWHERE6 = IPv6Network("::/0")
@@ -55,18 +52,6 @@ class Element(NamedTuple):
         return f"{key} timeout {self.timeout_s}s{comment}{data}"
 
 
-class ElementEdit(NamedTuple):
-    """A change of one slot."""
-
-    old: Element | None
-    """The element that may be there; None: no element. With other data the kernel refuses the transaction."""
-    new: Element | None
-
-    @classmethod
-    def renewing(cls, element: Element) -> "ElementEdit":
-        return cls(element, element)
-
-
 class HeldForward(NamedTuple):
     """A forward in the maps, or one that was closed and whose flows are not cut yet."""
 
@@ -81,29 +66,47 @@ def inner_of(forward: Forward) -> InnerEndpoint:
 
 def slot_of(forward: Forward) -> Slot:
     """Where the forward stands. Raises FirewallError for one that makes no sense (IPv6 remote host of IPv4)."""
+    if forward.kind is MappingKind.PINHOLE:
+        return _slot("hole6", _pinhole_key(forward), forward)
+    name = "pm" if forward.external_address is None else "pm_ip"
+    return _slot(name, _port_mapping_key(forward), forward)
+
+
+def _port_mapping_key(forward: Forward) -> str:
+    peer = f"{forward.transport.number} . {port(forward.external_port)}"
+    if forward.external_address is None:
+        return peer
+    if not isinstance(forward.external_address, IPv4Address):
+        raise FirewallError("the external address of a port mapping is an IPv4 address")
+    return f"{forward.external_address} . {peer}"
+
+
+def _pinhole_key(forward: Forward) -> str:
+    address = forward.internal.address
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise FirewallError("a pinhole to a link-local address leads nowhere")
+    return inner_of(forward).key
+
+
+def _slot(name: str, key: str, forward: Forward) -> Slot:
+    """The slot of a forward with this key for any remote host: its map depends on the remote hosts."""
+    remote = _remote_of(forward)
+    if remote is None:
+        return Slot(name, key)
+    if remote.prefixlen == remote.max_prefixlen and not forward.remote_port:
+        return Slot(f"{name}_rh", f"{key} . {remote.network_address}")
+    ports = str(port(forward.remote_port)) if forward.remote_port else "0-65535"
+    return Slot(f"{name}_net", f"{key} . {remote} . {ports}")
+
+
+def _remote_of(forward: Forward) -> IPv4Network | IPv6Network | None:
+    """The remote hosts as the key needs them: None for any host from any port."""
     remote = forward.remote
     if remote is not None and remote.version != forward.internal.address.version:
         raise FirewallError("the remote host and the internal client have different address families")
     if forward.remote_port:
-        remote = remote or (ANYWHERE6 if forward.internal.address.version == 6 else ANYWHERE)
-    elif remote is not None and remote.prefixlen == 0:
-        remote = None
-    if isinstance(forward.internal.address, IPv6Address):
-        if forward.internal.address.scope_id is not None:
-            raise FirewallError("a pinhole to a link-local address leads nowhere")
-        return _pinhole_slot(forward, remote)
-    peer = f"{forward.transport.number} . {port(forward.external_port)}"
-    own = forward.external_address
-    if own is not None and not isinstance(own, IPv4Address):
-        raise FirewallError("the external address of a port mapping is an IPv4 address")
-    name = "pm" + ("_ip" if own is not None else "")
-    if remote is None:
-        parts: list[object] = [own, peer]
-    elif remote.prefixlen == remote.max_prefixlen and not forward.remote_port:
-        name, parts = f"{name}_rh", [own, peer, remote.network_address]
-    else:
-        name, parts = f"{name}_net", [own, peer, remote, _from_port(forward)]
-    return Slot(name, " . ".join(str(part) for part in parts if part is not None))
+        return remote or (ANYWHERE6 if forward.internal.address.version == 6 else ANYWHERE)
+    return None if remote is None or remote.prefixlen == 0 else remote
 
 
 def carrying(slot: Slot) -> Slot:
@@ -121,20 +124,6 @@ def collide(one: Forward, other: Forward) -> bool:
     ports_meet = one.remote_port in (0, other.remote_port) or other.remote_port == 0
     hosts_meet = one.remote is None or other.remote is None or overlap(one.remote, other.remote)
     return ranges and ports_meet and hosts_meet
-
-
-def _pinhole_slot(forward: Forward, remote: IPv4Network | IPv6Network | None) -> Slot:
-    key = inner_of(forward).key
-    if remote is None:
-        return Slot("hole6", key)
-    if remote.prefixlen == remote.max_prefixlen and not forward.remote_port:
-        return Slot("hole6_rh", f"{key} . {remote.network_address}")
-    return Slot("hole6_net", f"{key} . {remote} . {_from_port(forward)}")
-
-
-def _from_port(forward: Forward) -> str:
-    """The remote host's own port, or all of them."""
-    return str(port(forward.remote_port)) if forward.remote_port else "0-65535"
 
 
 def element_of(forward: Forward) -> Element:
@@ -156,12 +145,3 @@ def port(number: int) -> int:
 def seconds(timeout_s: float) -> int:
     """A timeout for the kernel: rounded up, at least 1, since 0 would mean permanent (SR-29)."""
     return max(1, math.ceil(timeout_s))
-
-
-def command_lines(verb: str, elements: Mapping[str, Sequence[str]]) -> list[str]:
-    """The commands, at most ``LINE`` elements each. A transaction may be split between commands."""
-    return [
-        f"{verb} element {TABLE} {name} {{ {', '.join(keys[at : at + LINE])} }}"
-        for name, keys in elements.items()
-        for at in range(0, len(keys), LINE)
-    ]

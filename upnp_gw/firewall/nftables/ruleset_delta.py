@@ -1,24 +1,22 @@
 """The smallest transaction for a batch of changes, and the flows to end after it.
 
-A draft leaves the books unchanged until the kernel has accepted the transaction. So a refused batch has no effect,
-and a request costs O(its own changes).
+The state is unchanged until the kernel has accepted the transaction. So a refused batch has no effect, and a
+request costs O(its own changes).
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from upnp_gw.firewall.base import TABLE, Change, Close, Cut, Forward, Open, Refill, UpdateNetwork, most_for_remotes
+from upnp_gw.firewall.base import Change, Close, Cut, Forward, Open, Refill, UpdateNetwork, most_for_remotes
 from upnp_gw.firewall.flows import Ending, Flows, OutgoingFlows, from_before
+from upnp_gw.firewall.nftables.element_edits import ElementEdit, ElementEdits
 from upnp_gw.firewall.nftables.elements import (
     Element,
-    ElementEdit,
     HeldForward,
     InnerEndpoint,
     Slot,
     carrying,
     collide,
-    command_lines,
     element_of,
     inner_of,
     place_of,
@@ -26,7 +24,7 @@ from upnp_gw.firewall.nftables.elements import (
     slot_of,
 )
 from upnp_gw.firewall.nftables.overlay import Overlay, add_to, take_from
-from upnp_gw.firewall.nftables.ruleset import FILLED, INTERVALS, MANY_FOR_ONE, MAPS, own_sets
+from upnp_gw.firewall.nftables.ruleset import INTERVALS, MANY_FOR_ONE, own_sets
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import MappingKind, Transport
@@ -34,12 +32,10 @@ from upnp_gw.model.network import Network
 
 CUT_S = 120
 """Seconds that a cut endpoint stays in ``cut``: longer than a TCP peer waits between two retransmissions."""
-LINES = 6
-"""Commands of one portion: one for each map that a home network fills."""
 
 
 class RulesetDelta:
-    """A batch that is not in force yet: ``commands`` for the kernel, ``flows`` to end afterwards."""
+    """A batch that is not in force yet: ``edits`` for the kernel, ``flows`` to end afterwards."""
 
     def __init__(self, books: RulesetState, now: float) -> None:
         self._books = books
@@ -53,17 +49,20 @@ class RulesetDelta:
         self._outs = Overlay(books.outs)
         self._closed = Overlay(books.closed)
         self._closed_at = Overlay(books.closed_at)
-        self._edits: dict[Slot, ElementEdit] = {}
+        self.edits = ElementEdits()
         self._touched: dict[InnerEndpoint, None] = {}
         self._cut_inners: set[InnerEndpoint] = set()
         self._touched_ports: dict[tuple[Transport, int], None] = {}
         self._taken: list[Forward] = []
         """Router mode: new port mappings. Flows of other hosts may still use their external ports."""
-        self._head: list[str] = []
         self.flows: list[Ending] = []
-        self.refilled = False
         self.renewed: list[Forward] = []
         """Forwards whose elements this transaction replaces, with their counters."""
+
+    @property
+    def refilled(self) -> bool:
+        """The batch has a ``Refill``."""
+        return self.edits.refilled
 
     def add(self, change: Change) -> None:
         match change:
@@ -90,57 +89,12 @@ class RulesetDelta:
             if not v6:
                 self._settle_out(inner)
             if inner in self._cut_inners:
-                self._edits[Slot("cut6" if v6 else "cut", inner.key)] = ElementEdit.renewing(Element("", "", CUT_S))
+                cut = Slot("cut6" if v6 else "cut", inner.key)
+                self.edits.replace(cut, ElementEdit.renewing(Element("", "", CUT_S)))
         for port in self._touched_ports:
             self._settle_port(port)
         self.flows = [self._sparing(flows) for flows in self.flows]
         self.flows += [self._leaving(forward) for forward in self._taken]
-
-    @property
-    def commands(self) -> str:
-        """One transaction: ``add``, ``delete``, ``add``. The first ``add`` restores an element that has expired, so
-        that ``delete`` finds it.
-
-        An ``add`` alone renews the timeout on recent kernels only; older ones ignore it without an error.
-        """
-        return "\n".join(self._lines())
-
-    def portions(self) -> Iterator[str]:
-        """A refill in several transactions, for a socket that cannot send it in one.
-
-        The first transaction empties the maps and adds the first elements of every map, so some mappings are open
-        at any moment. The elements of a forward in ``pm``, ``live`` and ``out`` go together.
-        """
-        seen: Counter[str] = Counter()
-
-        def transaction(line: str) -> int:
-            name = line.partition("{")[0]
-            seen[name] += 1
-            return seen[name]
-
-        fill = sorted((line for line in self._lines() if line not in self._head), key=transaction)
-        yield "\n".join([*self._head, *fill[:LINES]])
-        for at in range(LINES, len(fill), LINES):
-            yield "\n".join(fill[at : at + LINES])
-
-    def _lines(self) -> list[str]:
-        firsts: dict[str, list[str]] = {}
-        deletes: dict[str, list[str]] = {}
-        adds: dict[str, list[str]] = {}
-        for slot, edit in self._edits.items():
-            if edit.new is not None:
-                adds.setdefault(slot.map, []).append(edit.new.text(slot.key))
-            if self.refilled and slot.map in FILLED:
-                continue
-            if edit.old is not None:
-                firsts.setdefault(slot.map, []).append(edit.old.text(slot.key))
-                deletes.setdefault(slot.map, []).append(slot.key)
-        return [
-            *self._head,
-            *command_lines("add", firsts),
-            *command_lines("delete", deletes),
-            *command_lines("add", adds),
-        ]
 
     def commit(self) -> None:
         """Updates the books. Called when the kernel has accepted the transaction."""
@@ -181,7 +135,7 @@ class RulesetDelta:
             forward = held.forward
         slot, inner = slot_of(forward), inner_of(forward)
         if self._slots.get(slot) in (forward.id, None):  # else another forward has taken the place over
-            self._edit(slot, element_of(forward), None)
+            self.edits.record(slot, element_of(forward), None)
             self._fill(slot, None)
             if held is not None:
                 self._carry_on(forward)
@@ -220,18 +174,18 @@ class RulesetDelta:
                 self._carry_no_more(other, held.forward)
         element = Element("", forward.id, seconds(timeout_s))
         # a new range must not be added first: it may overlap one that this transaction deletes
-        self._edit(slot, element if stands or slot.map not in INTERVALS else None, element)
+        self.edits.record(slot, element if stands or slot.map not in INTERVALS else None, element)
 
     def _carry_on(self, forward: Forward) -> None:
         """Keeps the carrying element of a closed forward: its flows go on until they are cut."""
         slot, grace_s = carrying(slot_of(forward)), self._books.live_grace_s
         element = Element("", forward.id, seconds(grace_s))
-        self._edit(slot, element, element)
+        self.edits.record(slot, element, element)
         self._closed[slot] = HeldForward(forward, self._now + grace_s)
         add_to(self._closed_at, place_of(forward), slot)
 
     def _carry_no_more(self, slot: Slot, forward: Forward) -> None:
-        self._edit(slot, Element("", forward.id, 1), None)
+        self.edits.record(slot, Element("", forward.id, 1), None)
         self._forget(slot, forward)
 
     def _forget(self, slot: Slot, forward: Forward) -> None:
@@ -255,11 +209,6 @@ class RulesetDelta:
             else:
                 at.pop(place, None)
 
-    def _edit(self, slot: Slot, old: Element | None, new: Element | None) -> None:
-        """Records an edit. ``old`` may be in the kernel; an earlier edit of the slot in this batch wins."""
-        edit = self._edits.get(slot)
-        self._edits[slot] = ElementEdit(edit.old if edit is not None else old, new)
-
     def _fill(self, slot: Slot, forward_id: str | None) -> None:
         if slot.map in MANY_FOR_ONE:
             self._many += (forward_id is not None) - (self._slots.get(slot) is not None)
@@ -272,12 +221,10 @@ class RulesetDelta:
                 raise FirewallError("another forward has this external port")
             self._close(holder.forward)  # it has expired in the kernel and was not closed
             holder = None
-        self._edit(slot, element_of(holder.forward) if holder is not None else None, element)
+        self.edits.record(slot, element_of(holder.forward) if holder is not None else None, element)
 
     def _refill(self, forwards: Sequence[Forward]) -> None:
-        self.refilled = True
-        self._head = [f"flush {'map' if name in MAPS else 'set'} {TABLE} {name}" for name in FILLED]
-        self._edits = {slot: edit for slot, edit in self._edits.items() if slot.map not in FILLED}
+        self.edits.empty_maps()
         layers = (self._forwards, self._slots, self._users, self._ports, self._outs, self._closed, self._closed_at)
         for layer in layers:
             layer.clear()
@@ -289,7 +236,7 @@ class RulesetDelta:
             self._open(forward)
 
     def _rewire(self, network: Network) -> None:
-        self._head.append(own_sets(network))
+        self.edits.prepend(own_sets(network))
         if network.external[:1] != self._network.external[:1]:
             self._touched.update(dict.fromkeys(self._users))
         self._network = network
@@ -311,9 +258,9 @@ class RulesetDelta:
         users = self._ports.get(port)
         if users:
             until = max(self._held(user).until for user in users)
-            self._edits[slot] = ElementEdit.renewing(Element("", "", seconds(until - self._now)))
+            self.edits.replace(slot, ElementEdit.renewing(Element("", "", seconds(until - self._now))))
         else:
-            self._edits[slot] = ElementEdit(Element("", "", 1), None)
+            self.edits.replace(slot, ElementEdit(Element("", "", 1), None))
 
     def _settle_out(self, inner: InnerEndpoint) -> None:
         slot = Slot("out", inner.key)
@@ -326,7 +273,7 @@ class RulesetDelta:
         old = Element(before[1], "", 1) if before is not None else None
         if before is None and after is None:
             return
-        self._edits[slot] = ElementEdit(old, after[1] if after is not None else None)
+        self.edits.replace(slot, ElementEdit(old, after[1] if after is not None else None))
         self._outs[inner] = (after[0], after[1].data) if after is not None else None
 
     def _out_of(self, held: HeldForward) -> tuple[str, Element] | None:

@@ -1,6 +1,7 @@
 """Index of the other tables: takes libnftables' JSON, gives chains and sets. Pure."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from upnp_gw.firewall.base import FAMILY, NAME
@@ -8,6 +9,8 @@ from upnp_gw.firewall.base import FAMILY, NAME
 Json = Any
 """Part of libnftables' JSON, see libnftables-json(5)."""
 FAMILIES = ("ip", "ip6", "inet")
+Name = tuple[str, str, str]
+"""Family, table, and the chain or set."""
 
 
 def part(value: Json, *path: str) -> Json:
@@ -38,29 +41,28 @@ class Chain:
 class RulesetIndex:
     """A ruleset, indexed."""
 
-    chains: dict[tuple[str, str, str], Chain]
-    sets: dict[tuple[str, str, str], Json]
+    chains: dict[Name, Chain]
+    sets: dict[Name, Json]
     """Elements of named sets and maps."""
 
     @classmethod
     def of(cls, ruleset: Json) -> "RulesetIndex":
         """Indexes libnftables' listing; our own table is left out."""
-        chains: dict[tuple[str, str, str], Chain] = {}
-        sets: dict[tuple[str, str, str], Json] = {}
-        rules: dict[tuple[str, str, str], list[Json]] = {}
-        for item in ruleset.get("nftables", ()):
-            for sort, it in item.items():
-                family, table = it.get("family"), it.get("table")
-                if family not in FAMILIES or (family, table) == (FAMILY, NAME):
-                    continue
-                if sort == "chain":
-                    chain = Chain(family, table, it["name"], it.get("hook", ""), it.get("type", ""))
-                    chains[family, table, it["name"]] = replace(chain, policy=it.get("policy", "accept"))
-                elif sort == "rule":
-                    rules.setdefault((family, table, it["chain"]), []).append(it.get("expr", []))
-                elif sort in ("set", "map"):
-                    sets[family, table, it["name"]] = it.get("elem", [])
-        return cls({key: replace(c, rules=tuple(rules.get(key, ()))) for key, c in chains.items()}, sets)
+        rules: dict[Name, list[Json]] = {}
+        for chain, rule in _objects(ruleset, "rule", "chain"):
+            rules.setdefault(chain, []).append(rule.get("expr", []))
+        chains = {
+            name: Chain(
+                *name,
+                it.get("hook", ""),
+                it.get("type", ""),
+                it.get("policy", "accept"),
+                tuple(rules.get(name, ())),
+            )
+            for name, it in _objects(ruleset, "chain")
+        }
+        sets = {name: it.get("elem", []) for kind in ("set", "map") for name, it in _objects(ruleset, kind)}
+        return cls(chains, sets)
 
     def base_chains(self, hook: str, kind: str) -> list[Chain]:
         return [chain for chain in self.chains.values() if (chain.hook, chain.kind) == (hook, kind)]
@@ -75,3 +77,14 @@ class RulesetIndex:
         if (found := part(data, "set")) is not None:
             return list(found) if isinstance(found, list) else [found]
         return [data]
+
+
+def _objects(ruleset: Json, kind: str, named: str = "name") -> Iterator[tuple[Name, Json]]:
+    """The objects of one kind in other tables. ``named``: the key that has the object's name, or its chain's."""
+    for item in ruleset.get("nftables", ()):
+        it = item.get(kind)
+        if it is None:
+            continue
+        family, table = it.get("family"), it.get("table")
+        if family in FAMILIES and (family, table) != (FAMILY, NAME):
+            yield (family, table, it[named]), it

@@ -33,33 +33,42 @@ class ChainWalk:
         """The statements in order. Jumps are followed and not yielded. A certain return or goto ends the chain."""
         if self.depth >= DEPTH:
             return
-        for expressions in chain.rules:
+        for rule in chain.rules:
             at = scope or self.sample.scope
-            for name, value in ((n, v) for expression in expressions for n, v in expression.items()):
-                if name == "match":
-                    left = narrow(self.rules, chain, at, value, self.sample)
-                    if left is None:
-                        break
-                    at = left
-                    continue
-                if name == "xt" and (found := _xt(value)) != "target":
-                    if found == "match":
-                        at = replace(at, certain=False, explained=False)
-                    elif found == "reject":
-                        yield Statement(chain, at, found, None)
-                        continue
-                if name in ("jump", "goto"):
-                    yield from self._follow(chain, at, value)
-                elif name == "vmap":
-                    yield from self._verdicts(chain, at, value)
-                else:
-                    yield Statement(chain, at, name, value)
+            for name, value in (pair for expression in rule for pair in expression.items()):
+                passed = self._passed(chain, at, name, value)
+                if passed is None:
+                    break
+                at = passed
+                yield from self._reached(chain, at, name, value)
                 if name in ("return", "goto") and self.whole(at):
                     return
 
     def whole(self, scope: Scope) -> bool:
         """True if certainly every packet of the sample has this scope."""
         return scope.certain and scope.holds(self.sample.scope)
+
+    def _passed(self, chain: Chain, scope: Scope, name: str, value: Json) -> Scope | None:
+        """The part of the scope that passes one expression of a rule; None: nothing passes."""
+        if name == "match":
+            return narrow(self.rules, chain, scope, value, self.sample)
+        if name == "xt" and _xt(value) == "match":
+            return replace(scope, certain=False, explained=False)
+        return scope
+
+    def _reached(self, chain: Chain, scope: Scope, name: str, value: Json) -> Iterator[Statement]:
+        """One expression of a rule as statements: its own, or those that a jump leads to."""
+        match name:
+            case "match":
+                return
+            case "jump" | "goto":
+                yield from self._follow(chain, scope, value)
+            case "vmap":
+                yield from self._verdicts(chain, scope, value)
+            case "xt" if _xt(value) == "reject":
+                yield Statement(chain, scope, "reject", None)
+            case _:
+                yield Statement(chain, scope, name, value)
 
     def _verdicts(self, chain: Chain, scope: Scope, vmap: Json) -> Iterator[Statement]:
         for element in self.rules.elements(chain, part(vmap, "data")):
