@@ -188,12 +188,12 @@ def test_each_command_says_what_it_closed(daemon: ServedOperator, upnp_gw: Run) 
         M1,
         f"closed {M7}",
         "2 mappings and 2 questions ended",
-        "You had added these yourself (upnp-gw add):",
+        "You had added these (upnp-gw add):",
         f"  {M7}",
     ]
     assert told_after_toml(upnp_gw("retract", "allow-ps5").output) == [M1]
     released = upnp_gw("release", "ps5").output
-    assert "# taken back: the device may ask again" in released
+    assert "# removed: the device may ask again" in released
     assert told_after_toml(released) == [M1]
     assert told_after_toml(upnp_gw("block", "ps5").output) == ["0 mappings and 1 question ended"]
     (one,) = json.loads(upnp_gw("retract", "allow-ps5", "--json").output)["closed"]
@@ -208,7 +208,7 @@ def test_block_lists_what_you_added_yourself_and_how_to_close_it(daemon: ServedO
     assert told_after_toml(upnp_gw("block", "ps5").output) == [
         M1,
         "1 mapping and 1 question ended",
-        "Still open, because you added it yourself (upnp-gw add):",
+        "Still open, because you added it (upnp-gw add):",
         f"  {M7}",
         "To close it:",
         "  upnp-gw delete m7",
@@ -232,8 +232,8 @@ def test_the_queue_shows_what_a_yes_would_write(daemon: ServedOperator, upnp_gw:
     told = upnp_gw("queue").output
     assert told.splitlines()[:4] == [
         '3: ps5 at 192.168.1.23 asks for udp 3074,40000-40010 -> 192.168.1.23:3074 "game"',
-        "   from 198.51.100.7/32 port 443, for up to 1h a lease",
-        "   it has changed: it was question 2",
+        "   from 198.51.100.7/32 port 443, lease up to 1h",
+        "   the request has changed: it was question 2",
         f"   2 times over igd1, last {formats.time(NOW)}, decision d7",
     ]
     assert '   | name = "allow-ps5"\n' in told
@@ -299,6 +299,6 @@ def test_an_open_incident_is_a_banner(daemon: ServedOperator, upnp_gw: Run, comm
     answering(daemon).open_incidents, answering(daemon).questions = [INCIDENT], []
     first, second = upnp_gw(command).output.splitlines()[:2]
     assert first.startswith("INCIDENT: old-pc (02:00:00:00:00:66) is frozen until ")
-    assert f"{first} {second.strip()}".endswith("it was refused 2 ports (upnp-gw release 02:00:00:00:00:66)")
+    assert f"{first} {second.strip()}".endswith("2 ports were refused (upnp-gw release 02:00:00:00:00:66)")
     assert "(upnp-gw release 02:00:00:00:00:66)" in second, "a command is not broken"
     assert isinstance(json.loads(upnp_gw(command, "--json").output), list)

@@ -95,14 +95,14 @@ async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     result = await command(upnp_gw, "explain", "d1", "--all")
     assert "games CHARGED: room 2/2" in result.output
     assert "admin no: internal port 3074 is not in 22" in result.output
-    assert f"policy   {before}, not in force any more: the rules are those of then" in result.output
+    assert f"policy   {before}, no longer in force; the rules are as they were" in result.output
     assert "1-2000" not in result.output
     assert fits(result)
     with closing(sqlite3.connect(home.file.parent / "ledger.db")) as db, db:
         db.execute("DELETE FROM policies WHERE digest = ?", (before,))
     result = await command(upnp_gw, "explain", "d1", "--all")
     assert "note     the policy of then is not kept any more" in result.output
-    assert f"policy   {before}, not in force any more\n" in result.output
+    assert f"policy   {before}, no longer in force\n" in result.output
     assert "(games: room 2/2)" in result.output
     assert "lease cut from 7d to 4h" in result.output
     assert "granted by rule games, lease 4h" in result.output
@@ -202,7 +202,7 @@ async def test_reload_names_the_file_in_force_and_how_to_have_one(
     assert "No policy file" not in result
     monkeypatch.setattr("upnp_gw.gate.builtin.WHERE", str(home.file))
     result = " ".join((await command(upnp_gw, "reload")).output.split())
-    assert result.endswith('Write [gate] policy = "FILE" in the configuration, and start again.')
+    assert result.endswith('Write [gate] policy = "FILE" into the configuration and restart upnp-gw.')
 
 
 async def test_the_log_shows_of_a_reload_what_it_changed(home: ReloadFixture, upnp_gw: Run) -> None:
@@ -268,26 +268,26 @@ async def test_policy_diff_says_what_it_compares(home: ReloadFixture, upnp_gw: R
         assert result["in_force"]["file"] == str(file)
         return " ".join(answer.output.split()), result["file_is"]
 
-    compared = "Compared: the recorded decisions, and what FILE would answer. 1 same, 0 would change"
+    compared = "1 same, 0 would change"
     text, state = await said(file)
     unchanged = f"{file} is the policy in force ({in_force}), unchanged since it was loaded."
-    assert (text, state) == (f"{unchanged} {compared.replace('FILE', str(file))}", "in-force")
+    assert (text, state) == (f"{unchanged} {compared}", "in-force")
     (tmp_path / "link.toml").symlink_to(file)
     assert (await said(tmp_path / "link.toml"))[1] == "in-force", "the same file by another path"
     text, state = await said(other)
-    assert text.startswith(f"{other} means the same as the policy in force: {file} ({in_force}).")
+    assert text.startswith(f"{other} has the same rules as the policy in force: {file} ({in_force}).")
     assert state == "same-meaning"
     file.write_text(f"{POLICY}# a note\n")
     text, state = await said(file)
-    assert text.startswith(f"{file} was changed after it was loaded, but means the same as then ({in_force}).")
+    assert text.startswith(f"{file} was changed after it was loaded, but its rules are the same ({in_force}).")
     assert state == "same-meaning"
     file.write_text(POLICY.replace('"4h"', '"1h"'))
     other.write_text(POLICY.replace('"4h"', '"1h"'))
     text, state = await said(file)
     new = json.loads((await command(upnp_gw, "policy", "check", str(file), "--json")).output)["hash"]
     assert text.startswith(
-        f"{file} was changed after it was loaded, and the change is not in force."
-        f" In force: {in_force}; the file now: {new}. To load it: upnp-gw reload Compared: "
+        f"{file} was changed after it was loaded. The change is not in force."
+        f" In force: {in_force}; the file now: {new}. To load it: upnp-gw reload Recorded answer -> answer by "
     )
     assert state == "changed"
     text, state = await said(other)
@@ -296,7 +296,7 @@ async def test_policy_diff_says_what_it_compares(home: ReloadFixture, upnp_gw: R
     file.write_text("version = 2")
     bad = await command(upnp_gw, "policy", "diff", str(file))
     assert bad.exit_code == 2
-    assert f"upnp-gw goes on with this file as it was loaded (policy {digest})." in " ".join(bad.output.split())
+    assert f"upnp-gw continues with the file as it was loaded (policy {digest})." in " ".join(bad.output.split())
     await command(upnp_gw, "reload")
     other.write_text("version = 2")
     assert "goes on" not in (await command(upnp_gw, "policy", "diff", str(other))).output
@@ -331,6 +331,6 @@ def test_explain_and_try_name_the_mapping_in_the_way() -> None:
     at = lines.index(f"answer   {taken}")
     assert lines[at + 1].startswith('holder   m3 -> 192.168.1.23:8000 of nas, "Transmission ')
     assert "\x1b" not in "".join(lines)
-    assert lines[0] == "busy (a trial: nothing was changed)"
+    assert lines[0] == "busy (trial: nothing was changed)"
     long = replace(HOLDER, internal_client="2001:db8:1234:5678:9abc:def0:1234:5678", description="x" * 64)
     assert max(map(width, format_explanation(replace(found, holder=long), 80))) <= 80

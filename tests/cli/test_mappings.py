@@ -172,7 +172,7 @@ def test_show_tells_everything() -> None:
         "198.51.100.7:8080",
         "192.168.1.23:80",
         "203.0.113.0/24",
-        "never: permanent",
+        "never (permanent)",
         "d4",
     ):
         assert fact in told
@@ -221,8 +221,11 @@ def test_add_asks_for_what_was_typed(
     ("state", "told"),
     [
         ("active", ""),
-        ("parked", "It is not open yet: nobody answers at the internal address. It opens by itself.\n"),
-        ("contested", "It is not open yet: two hosts claim the internal address. It opens by itself.\n"),
+        ("parked", "It is not open yet: nobody answers at the internal address. It opens when one host answers.\n"),
+        (
+            "contested",
+            "It is not open yet: two hosts claim the internal address. It opens when one host answers.\n",
+        ),
     ],
 )
 def test_add_says_where_it_is_not_open_yet(
@@ -302,7 +305,7 @@ def test_delete_of_an_ambiguous_port_names_the_ids(daemon: ServedOperator, upnp_
     daemon.operator.held = [mapping(1, external_port=80), mapping(2, external_port=80, remote_host="203.0.113.1")]
     answer = upnp_gw("delete", "tcp/80")
     assert answer.exit_code == 1
-    assert "tcp/80 is m1 and m2" in answer.stderr
+    assert "tcp/80 is mapped by m1 and m2" in answer.stderr
     assert len(daemon.operator.held) == 2
 
 
@@ -334,8 +337,8 @@ def test_add_names_the_mapping_in_the_way(
     answer = upnp_gw("add", "tcp", "8080", "192.168.1.42")
     assert answer.exit_code == 1
     assert answer.stderr == (
-        f'Error: {taken}. In the way: m3 -> 192.168.1.23:8000 of nas, "web";'
-        " to close it: upnp-gw delete m3 (decision d9)\n"
+        f'Error: {taken}. In the way: m3 -> 192.168.1.23:8000 of nas, "web".'
+        " To close it: upnp-gw delete m3 (decision d9)\n"
     )
     as_json = json.loads(upnp_gw("add", "tcp", "8080", "192.168.1.42", "--json").stderr)
     assert (as_json["error"], as_json["holder"]["mapping"]) == ("conflict", "m3")

@@ -33,7 +33,7 @@ def test_a_sound_policy(upnp_gw: Run, tmp_path: Path) -> None:
     path.write_text(SOUND)
     answer = upnp_gw("policy", "check", str(path))
     assert answer.exit_code == 0, answer.output
-    assert "sound: 1 grants, 0 forbids" in answer.output
+    assert "ok: 1 grant, 0 forbids, 1 test passed" in answer.output
     assert json.loads(upnp_gw("policy", "check", str(path), "--json").output)["ok"] is True
 
 
@@ -41,7 +41,7 @@ def test_a_sound_policy(upnp_gw: Run, tmp_path: Path) -> None:
 def test_every_example_is_sound(upnp_gw: Run, path: Path) -> None:
     answer = upnp_gw("policy", "check", "--strict", str(path))
     assert answer.exit_code == 0, answer.output
-    assert "sound: " in answer.output
+    assert ": ok: " in answer.output
 
 
 def test_there_are_examples() -> None:
@@ -115,7 +115,7 @@ def test_init_writes_a_policy_that_is_sound(upnp_gw: Run, tmp_path: Path, profil
     path = tmp_path / "policy.toml"
     answer = upnp_gw("policy", "init", "--profile", profile, str(path))
     assert answer.exit_code == 0, answer.output
-    assert f'in the configuration:\n\n[gate]\npolicy = "{path}"\n' in answer.output
+    assert f'add to the configuration:\n\n[gate]\npolicy = "{path}"\n' in answer.output
     assert "run --policy" in answer.output
     assert upnp_gw("policy", "check", "--strict", str(path)).exit_code == 0
     assert upnp_gw("policy", "init", "--profile", profile).output == path.read_text()

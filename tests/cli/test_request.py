@@ -20,13 +20,13 @@ WISH = RequestedMapping(Transport.TCP, 8080, 8080, 3600)
         ("", "either TRANSPORT and PORT, or --listening"),
         ("tcp", "either TRANSPORT and PORT"),
         ("tcp 8080 --listening", "either TRANSPORT and PORT"),
-        ("tcp 8080 --hold --release", "either --hold or --release"),
-        ("tcp 8080 --yes tcp/80", "--yes goes with --listening"),
-        ("--listening --external 80", "--external with TRANSPORT and PORT"),
+        ("tcp 8080 --hold --release", "--hold and --release exclude each other"),
+        ("tcp 8080 --yes tcp/80", "--yes needs --listening"),
+        ("--listening --external 80", "--external needs TRANSPORT and PORT"),
         ("tcp 0", 'got "0"; accepted: a port 1 to 65535, such as 8080'),
-        ("tcp 8080 --ttl never", "no duration"),
+        ("tcp 8080 --ttl never", "is not a duration"),
         ("tcp 8080 --ttl 0", "from 1s"),
-        ("tcp 8080 --gateway gw.example", "no address"),
+        ("tcp 8080 --gateway gw.example", "is not an address"),
         ("sctp 8080", "'tcp', 'udp'"),
     ],
 )
@@ -44,8 +44,8 @@ def test_what_is_got_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         Endpoint(IPv4Address("192.168.77.10"), 8080),
         3600,
     )
-    _Output(False).got(got)
-    _Output(True).got(got)
+    _Output(False).print_lease(got)
+    _Output(True).print_lease(got)
     text, line = capsys.readouterr().out.splitlines()
     assert text == "11.22.33.44:8080 tcp via pcp 3600s"
     assert json.loads(line) == {
@@ -60,8 +60,8 @@ def test_what_is_got_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_gateway_s_words_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _Output(False).failed(WISH, RequestRefused(Via.IGD1, "error 606", "no\x1b[2J\r\n")) == 1
-    assert _Output(False).failed(WISH, NoAnswer("nobody")) == 3
+    assert _Output(False).print_failure(WISH, RequestRefused(Via.IGD1, "error 606", "no\x1b[2J\r\n")) == 1
+    assert _Output(False).print_failure(WISH, NoAnswer("nobody")) == 3
     said = capsys.readouterr().err
     assert "\x1b" not in said
     assert said.startswith("tcp 8080: refused: over igd: error 606 (no")

@@ -131,7 +131,7 @@ TALKING = [
 def test_no_daemon_is_told_in_one_line_with_exit_code_3(upnp_gw: Run, tmp_path: Path, arguments: list[str]) -> None:
     answer = upnp_gw(*arguments)
     assert (answer.exit_code, answer.stdout) == (3, "")
-    assert answer.stderr.startswith("Error: upnp-gw is not running (nobody answers at ")
+    assert answer.stderr.startswith("Error: upnp-gw is not running: nothing answers at ")
     assert len(answer.stderr.splitlines()) == 1
     answer = upnp_gw(*arguments, "--json", "--runtime-dir", str(tmp_path / "elsewhere"))
     assert answer.exit_code == 3
@@ -172,7 +172,7 @@ def test_uninstall_refuses_while_the_daemon_runs(daemon: ServedOperator, upnp_gw
 
 
 @pytest.mark.parametrize(
-    ("mode", "says"), [("router", "Forwarding is switched off first"), ("alongside", "stays as")]
+    ("mode", "says"), [("router", "It first switches forwarding off"), ("alongside", "stays as")]
 )
 def test_uninstall_says_what_it_removes_and_asks(
     upnp_gw: Run, monkeypatch: pytest.MonkeyPatch, mode: str, says: str

@@ -1,18 +1,19 @@
-"""The command line. Each command is loaded only when it is called: ``upnp-gw list`` must answer at once.
+"""The command line. A command's module is imported only when the command is called: ``upnp-gw list`` starts fast.
 
     run                                         the daemon
     list show add delete                        port mappings and pinholes   (mappings)
-    log devices                                 who asked, what was answered (decisions)
-    name allow block release revoke retract     what people say of devices   (people)
-    queue approve deny                          what waits for an answer     (queue)
-    explain try reload                          why, what if, a new policy   (explain)
-    policy                                      show, check, diff, init      (policy)
-    evidence stale                              what is used, and what not   (advice)
-    status doctor                               how the gateway is           (health)
+    log                                         requests and their answers   (decisions)
+    devices name allow block release revoke     devices and rules for them   (devices)
+    retract
+    queue approve deny                          requests that wait           (queue)
+    explain try reload                          decisions, a new policy      (explain)
+    policy                                      policy files                 (policy)
+    evidence stale                              used and unused rules        (evidence)
+    status doctor                               state and problems           (health)
     api-schema uninstall demo
 
-Every command but run talks to the daemon over its control socket, takes --runtime-dir and --json, and ends with
-0 done, 1 refused or not found, 2 wrong usage or configuration, 3 the daemon cannot be reached.
+Most commands ask the daemon over its control socket and take --runtime-dir and --json. Exit codes: 0 done,
+1 refused or not found, 2 wrong usage or configuration, 3 the daemon does not answer.
 """
 
 import sys
@@ -28,8 +29,8 @@ from upnp_gw.cli.terminal import Context, colour_option, prepare, show_error
 from upnp_gw.text.escape import shown
 
 GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
-    "Serve": {
-        "run": ("upnp_gw.cli.run", "run", "Serve the LAN."),
+    "The gateway": {
+        "run": ("upnp_gw.cli.run", "run", "Run the gateway."),
         "status": ("upnp_gw.cli.health", "status", "Show the state of the gateway."),
         "doctor": ("upnp_gw.cli.health", "doctor", "Check this machine for problems."),
         "demo": ("upnp_gw.cli.demo", "demo", "Demonstrate upnp-gw in network namespaces."),
@@ -44,18 +45,18 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Requests and decisions": {
         "log": ("upnp_gw.cli.decisions", "decisions", "List requests and their answers."),
         "explain": ("upnp_gw.cli.explain", "explain", "Explain a decision."),
-        "try": ("upnp_gw.cli.explain", "try_", "Try a request; changes nothing."),
+        "try": ("upnp_gw.cli.explain", "try_", "Show the answer to a request; change nothing."),
         "devices": ("upnp_gw.cli.devices", "devices", "List devices, their mappings and refusals."),
-        "evidence": ("upnp_gw.cli.evidence", "evidence", "List requested ports and their use."),
-        "stale": ("upnp_gw.cli.evidence", "stale", "List rules and devices no longer in use."),
+        "evidence": ("upnp_gw.cli.evidence", "evidence", "List requested ports and their traffic."),
+        "stale": ("upnp_gw.cli.evidence", "stale", "List unused rules, mappings and devices."),
     },
     "Devices": {
         "name": ("upnp_gw.cli.devices", "name", "Give a device a name."),
-        "allow": ("upnp_gw.cli.devices", "allow", "Let a device open ports of its own."),
+        "allow": ("upnp_gw.cli.devices", "allow", "Let a device open its own ports."),
         "block": ("upnp_gw.cli.devices", "block", "Refuse every request of a device."),
-        "release": ("upnp_gw.cli.devices", "release", "End a device's incident and its block."),
-        "revoke": ("upnp_gw.cli.devices", "revoke", "End a device's mappings and questions."),
-        "retract": ("upnp_gw.cli.devices", "retract", "Take back a rule that a command wrote."),
+        "release": ("upnp_gw.cli.devices", "release", "End the incident and the block of a device."),
+        "revoke": ("upnp_gw.cli.devices", "revoke", "End the mappings and questions of a device."),
+        "retract": ("upnp_gw.cli.devices", "retract", "Remove a rule that a command wrote."),
     },
     "Questions": {
         "queue": ("upnp_gw.cli.queue", "queue", "List requests that wait for an answer."),
@@ -67,16 +68,16 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "reload": ("upnp_gw.cli.explain", "reload", "Load the policy files again."),
     },
     "As a client, and for programs": {
-        "request": ("upnp_gw.cli.request", "request", "Ask this host's gateway for a port."),
+        "request": ("upnp_gw.cli.request", "request", "Ask the gateway of this host for a port."),
         "api-schema": ("upnp_gw.cli.schema", "api_schema", "Print the control API as OpenAPI."),
     },
 }
-"""Heading -> command -> module, function, line in the list of commands."""
+"""Heading -> command -> module, function, summary in the list of commands."""
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
 class Commands(click.Group):
-    """Loads a command's module when the command is called, not to list it. Its errors fit the terminal."""
+    """Imports the module of a command only to run it, not to list it. Wraps error messages to the terminal."""
 
     context_class = Context
 
@@ -106,7 +107,7 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, commands in GROUPS.items():
             with formatter.section(heading):
-                formatter.write_dl([(f"{name:<10}", says) for name, (_, _, says) in commands.items()])
+                formatter.write_dl([(f"{name:<10}", summary) for name, (_, _, summary) in commands.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -123,8 +124,8 @@ class Commands(click.Group):
 def main() -> None:
     """A UPnP IGD, NAT-PMP and PCP gateway. Every request passes one policy gate.
 
-    UPNP_GW_RUNTIME_DIR sets --runtime-dir of every command. NO_COLOR switches colours off. Completion for bash (zsh
-    and fish have zsh_source and fish_source):
+    UPNP_GW_RUNTIME_DIR sets --runtime-dir for all commands. NO_COLOR switches colours off. Completion for bash (for
+    zsh and fish: zsh_source, fish_source):
 
     \b
       eval "$(_UPNP_GW_COMPLETE=bash_source upnp-gw)"

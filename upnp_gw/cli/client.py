@@ -1,7 +1,7 @@
-"""The control API from the command line's side: HTTP/1.0 over the unix socket, with nothing but the socket module.
+"""The client of the control API: HTTP/1.0 over the Unix socket, with the socket module alone.
 
-HTTP/1.0 because its answer is simply what comes until the end: no chunks, no connections kept. An HTTP library
-would take longer to import than the daemon takes to answer.
+An HTTP/1.0 answer ends with the connection, so nothing has to parse chunks. An HTTP library takes longer to import
+than the daemon takes to answer.
 """
 
 import functools
@@ -22,23 +22,23 @@ from upnp_gw.text.escape import shown
 REFUSED = 1
 UNREACHABLE = 3
 ANSWER_TIMEOUT_S = 30.0
-"""The doctor listens to the network for some seconds; everything else answers at once."""
+"""Seconds. The doctor listens to the network for some of them; everything else answers at once."""
 
 SOCKET_NAME = "control.sock"
 
 
 class DaemonUnreachable(click.ClickException):
-    """The daemon does not run, or may not be asked. Exit code 3."""
+    """The daemon does not run or does not answer, or this user may not ask it. Exit code 3."""
 
     exit_code = UNREACHABLE
 
 
 class NotPermitted(DaemonUnreachable):
-    """A daemon may run, but this user may not ask it."""
+    """This user may not use the control socket. A daemon may be running."""
 
 
 class RequestProblem(click.ClickException):
-    """The daemon said no: an ``api.Problem``. Exit code 1."""
+    """The daemon refused the request with an ``api.Problem``. Exit code 1."""
 
     exit_code = REFUSED
 
@@ -51,19 +51,19 @@ class RequestProblem(click.ClickException):
             from upnp_gw.cli.holder import format_holder
 
             holder = msgspec.convert(problem["holder"], api.Holder)
-            text += f". In the way: {format_holder(holder)}; to close it: upnp-gw delete {shown(holder.mapping)}"
+            text += f". In the way: {format_holder(holder)}. To close it: upnp-gw delete {shown(holder.mapping)}"
         super().__init__(text + (f" (decision {decision})" if decision else ""))
         self.problem = problem
 
 
 class DaemonClient:
-    """The daemon behind one runtime directory."""
+    """Sends requests to the daemon that uses one runtime directory."""
 
     def __init__(self, runtime_dir: Path) -> None:
         self.path = runtime_dir / SOCKET_NAME
 
     def running(self) -> bool:
-        """True where a daemon accepts connections. Raises NotPermitted where this user may not ask."""
+        """True if a daemon accepts connections. Raises NotPermitted."""
         try:
             self._connect().close()
         except NotPermitted:
@@ -75,7 +75,10 @@ class DaemonClient:
     def request(
         self, method: str, path: str, body: object = None, query: Mapping[str, object] | None = None
     ) -> bytes:
-        """The answer's body, JSON. Raises Refusal on a status that is not 2xx, Unreachable where nobody answers."""
+        """The body of the answer, JSON. A parameter of the query that is None is left out.
+
+        Raises RequestProblem if the status is not 2xx, DaemonUnreachable if no daemon answers.
+        """
         with self._send(method, path, body, query) as connection, connection.makefile("rb") as answer:
             try:
                 status, value = _head(answer.readline), answer.read()
@@ -85,12 +88,12 @@ class DaemonClient:
                 raise DaemonUnreachable(f"the daemon at {self.path} did not answer: {error}") from None
             except ValueError:
                 raise DaemonUnreachable(
-                    f"who answers at {self.path} is no upnp-gw, or of another version"
+                    f"the answer at {self.path} is not from upnp-gw, or from another version of it"
                 ) from None
         return value
 
     def events(self) -> "EventStream":
-        """The event stream, subscribed when this returns."""
+        """The event stream. It has every event from the moment this returns."""
         return EventStream(self._send("GET", "/v1/events", None, None))
 
     def _send(self, method: str, path: str, body: object, query: Mapping[str, object] | None) -> socket.socket:
@@ -114,12 +117,12 @@ class DaemonClient:
         try:
             connection.connect(str(self.path))
         except (FileNotFoundError, ConnectionRefusedError):
-            problem = f"upnp-gw is not running (nobody answers at {self.path}; another --runtime-dir?)"
+            problem = f"upnp-gw is not running: nothing answers at {self.path} (another --runtime-dir?)"
         except PermissionError:
             connection.close()
             raise NotPermitted(
-                f"no permission to use {self.path}. As root: sudo upnp-gw {shown(' '.join(sys.argv[1:]), 200)};"
-                " or as a member of the group that [control] group names"
+                f"no permission to use {self.path}. Use: sudo upnp-gw {shown(' '.join(sys.argv[1:]), 200)};"
+                " or name a group of yours in [control] group of the configuration"
             ) from None
         except OSError as error:
             problem = f"cannot reach upnp-gw at {self.path}: {error}"
@@ -130,7 +133,7 @@ class DaemonClient:
 
 
 class EventStream:
-    """The stream of ``api.Event``: one JSON object a line."""
+    """A stream of ``api.Event``, one JSON object a line."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -145,21 +148,21 @@ class EventStream:
         try:
             if _head(self._line) != 200:
                 raise RequestProblem(json.loads(self._line()))
-            if not self._line():  # hello: from here on nothing is missed
+            if not self._line():  # hello: no later event is missed
                 raise ValueError("no event stream")
         except OSError as error:
             raise DaemonUnreachable(f"the daemon did not answer: {error}") from None
         except ValueError:
-            raise DaemonUnreachable("who answers is no upnp-gw, or of another version") from None
+            raise DaemonUnreachable("the answer is not from upnp-gw, or from another version of it") from None
 
     def __iter__(self) -> Iterator[bytes]:
-        """Each event's line, until the daemon stops."""
+        """The lines, until the daemon stops."""
         self._connection.settimeout(None)
         while line := self._line():
             yield line
 
     def wait(self, seconds: float | None) -> bool:
-        """Waits for something to happen, at most so long, and takes in all that did. False: the daemon stopped."""
+        """Waits for an event, at most ``seconds``, and discards all that came. False: the daemon stopped."""
         wait_s = 0.0 if b"\n" in self._pending else seconds
         while select.select([self._connection], [], [], wait_s)[0]:
             received = self._connection.recv(65536)
@@ -183,7 +186,7 @@ class EventStream:
 
 
 def _head(line: Callable[[], bytes]) -> int:
-    """Reads the status line and the headers; the status. Raises ValueError where it is no HTTP."""
+    """Reads the status line and the headers, and returns the status. Raises ValueError if it is not HTTP."""
     status = line().split(b" ", 2)
     if len(status) < 2 or not status[1].isdigit():
         raise ValueError("no HTTP answer")
@@ -193,12 +196,12 @@ def _head(line: Callable[[], bytes]) -> int:
 
 
 def print_json(body: bytes, *, line: bool = False) -> None:
-    """JSON for machines, in ASCII so that it may also be looked at on a terminal (SR-21)."""
+    """Prints JSON in ASCII, so that no control character reaches a terminal (SR-21)."""
     click.echo(json.dumps(json.loads(body), indent=None if line else 2))
 
 
 def daemon_command(function: Callable[..., None]) -> Callable[..., None]:
-    """A command that talks to the daemon: gets it and ``as_json`` as its first arguments."""
+    """Makes a command that asks the daemon: it gets a DaemonClient and ``as_json`` as its first arguments."""
 
     @click.option(
         "--runtime-dir",
@@ -206,9 +209,9 @@ def daemon_command(function: Callable[..., None]) -> Callable[..., None]:
         default=Path("/run/upnp-gw"),
         envvar="UPNP_GW_RUNTIME_DIR",
         metavar="DIR",
-        help="Where the daemon's control socket is.  [default: /run/upnp-gw]",
+        help="Directory of the control socket.  [default: /run/upnp-gw]",
     )
-    @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     @functools.wraps(function)
     def command(runtime_dir: Path, as_json: bool, **given: Any) -> None:
         try:
@@ -216,16 +219,16 @@ def daemon_command(function: Callable[..., None]) -> Callable[..., None]:
         except (DaemonUnreachable, RequestProblem) as error:
             exit_with_error(error, as_json)
         except (json.JSONDecodeError, msgspec.MsgspecError):
-            problem = "the daemon is of another version than this command: start it again, or take its own command"
+            problem = "the daemon has another version than this command: restart the daemon"
             exit_with_error(DaemonUnreachable(problem), as_json)
-        except KeyboardInterrupt:  # how --watch and --follow end
+        except KeyboardInterrupt:  # ends --watch and --follow
             click.echo()
 
     return command
 
 
 def exit_with_error(error: click.ClickException, as_json: bool) -> NoReturn:
-    """Tells the error on stderr, as JSON where JSON was asked for, and ends with its exit code."""
+    """Prints the error on stderr, with --json as JSON, and exits with its code."""
     if not as_json:
         show_error(error)
     elif isinstance(error, RequestProblem):

@@ -1,4 +1,4 @@
-"""``log`` and ``devices``: who asked for what, and what was answered."""
+"""``log``: requests and the answers of the gate."""
 
 from contextlib import closing
 
@@ -17,69 +17,73 @@ REASON_INDENT = "    "
 
 
 @click.command("log")
-@click.option("--device", metavar="MAC|ADDRESS|NAME", help="Only of this device.")
+@click.option("--device", metavar="MAC|ADDRESS|NAME", help="Only requests of this device.")
 @click.option("--verdict", type=click.Choice(["allow", "deny", "ask", "busy"]))
 @click.option("--via", type=click.Choice([via.value for via in Via]))
-@click.option("--since", callback=time_option, metavar="TIME", help="2h, 7d, or 2026-05-01T12:00:00Z.")
-@click.option("--until", callback=time_option, metavar="TIME", help="Likewise; not with --follow.")
-@click.option("--rule", metavar="NAME", help="Only what this grant or forbid answered.")
-@click.option("--port", type=PORT, help="Only of this external or internal port.")
+@click.option(
+    "--since",
+    callback=time_option,
+    metavar="TIME",
+    help="Not before: 2h or 7d ago, or 2026-05-01T12:00:00Z.",
+)
+@click.option("--until", callback=time_option, metavar="TIME", help="Before: likewise; not with --follow.")
+@click.option("--rule", metavar="NAME", help="Only decisions by this grant or forbid.")
+@click.option("--port", type=PORT, help="Only requests for this external or internal port.")
 @click.option(
     "--limit",
     type=Number("a number of decisions", 1, 10_000, 100),
     default=100,
     show_default=True,
-    help="The newest of them.",
+    help="Only the newest NUMBER.",
 )
-@click.option("--all", "everything", is_flag=True, help="Also what was decided again and changed nothing.")
-@click.option("--follow", is_flag=True, help="Go on with what is decided from now on, until Ctrl-C.")
+@click.option("--all", "everything", is_flag=True, help="Also decisions that were made again and changed nothing.")
+@click.option("--follow", is_flag=True, help="Go on with new decisions, until Ctrl-C.")
 @daemon_command
 def decisions(
-    daemon: DaemonClient, as_json: bool, follow: bool, everything: bool, **wanted: str | int | None
+    daemon: DaemonClient, as_json: bool, follow: bool, everything: bool, **query: str | int | None
 ) -> None:
-    """Who asked for what, what was answered and why; the newest last. With --json one object a line.
+    """List requests with their answers and reasons, the newest last. With --json one object a line.
 
-    At each reload, restart and renewal the gateway decides again about the mappings that stand. Where that changed
-    nothing, --all shows it.
-    `upnp-gw explain DECISION` tells more of one of them.
+    At each reload, restart and renewal the gateway decides again about existing mappings. Decisions that changed
+    nothing are shown with --all. For more about one decision: `upnp-gw explain DECISION`.
     """
-    if follow and wanted["until"] is not None:
-        raise click.UsageError("--follow has no end: leave --until out")
-    wanted["unchanged"] = None if everything else "false"
+    if follow and query["until"] is not None:
+        raise click.UsageError("--follow and --until exclude each other")
+    query["unchanged"] = None if everything else "false"
     if not follow:
-        _print(_recorded(daemon, wanted), as_json)
+        _print(_recorded(daemon, query), as_json)
         return
-    with closing(daemon.events()) as events:  # before the past is read, so that nothing falls between
-        past = _recorded(daemon, wanted)
+    with closing(daemon.events()) as events:  # before the log is read, so that no decision is missed
+        past = _recorded(daemon, query)
         _print(past, as_json)
         seen = {decision.id for decision in past}
         for line in events:
             decision = msgspec.json.decode(line, type=api.Event).decision
             again = decision is not None and decision.count == 1 and decision.id in seen
-            if decision is not None and not again and _passes(decision, wanted):
+            if decision is not None and not again and _passes(decision, query):
                 _print([decision], as_json)
 
 
-def _recorded(daemon: DaemonClient, wanted: dict[str, str | int | None]) -> list[api.Decision]:
-    """The newest last."""
-    body = daemon.request("GET", "/v1/decisions", query=wanted)
+def _recorded(daemon: DaemonClient, query: dict[str, str | int | None]) -> list[api.Decision]:
+    """The decisions of the log that pass the filter, newest last."""
+    body = daemon.request("GET", "/v1/decisions", query=query)
     return msgspec.json.decode(body, type=list[api.Decision])[::-1]
 
 
-def _passes(decision: api.Decision, wanted: dict[str, str | int | None]) -> bool:
+def _passes(decision: api.Decision, query: dict[str, str | int | None]) -> bool:
     names = (decision.device, decision.device_name, decision.address)
     return (
-        not (decision.unchanged and wanted["unchanged"])
-        and wanted["device"] in (None, *names)
-        and wanted["verdict"] in (None, decision.verdict)
-        and wanted["via"] in (None, decision.via)
-        and wanted["rule"] in (None, decision.rule)
-        and wanted["port"] in (None, decision.external_port, decision.internal_port)
+        not (decision.unchanged and query["unchanged"])
+        and query["device"] in (None, *names)
+        and query["verdict"] in (None, decision.verdict)
+        and query["via"] in (None, decision.via)
+        and query["rule"] in (None, decision.rule)
+        and query["port"] in (None, decision.external_port, decision.internal_port)
     )
 
 
-def _print(found: list[api.Decision], as_json: bool) -> None:
-    for decision in found:
+def _print(decisions: list[api.Decision], as_json: bool) -> None:
+    for decision in decisions:
         if as_json:
             print_json(api.encode(decision), line=True)
         else:
@@ -87,7 +91,7 @@ def _print(found: list[api.Decision], as_json: bool) -> None:
 
 
 def format_decision(decision: api.Decision, most: int) -> list[str]:
-    """Who asked for what and the answer, then why: from two lines on; one where there is no terminal."""
+    """Request and answer, then the reason: at least two lines on a terminal, else one."""
     why = shown(decision.reasons[-1], LONGEST_TEXT) if decision.reasons else shown(decision.refusal or "")
     rule = f" [{shown(decision.rule)}]" if decision.rule else ""
     times = f" (x{decision.count})" if decision.count > 1 else ""
@@ -103,19 +107,19 @@ def format_decision(decision: api.Decision, most: int) -> list[str]:
 
 
 def paint_verdict(line: str, verdict: str) -> str:
-    """The line of a decision with its verdict in colour: the first word of letters."""
+    """The line with its first occurrence of the verdict in colour."""
     return line.replace(verdict, paint(verdict, VERDICTS.get(verdict)), 1)
 
 
 def decision_heading(decision: api.Decision, year: bool = False) -> str:
-    """When, what the answer was, who asked for what."""
+    """``05-01 12:00:00 deny  ps5 igd2 map tcp 22 -> 192.168.1.23:22``."""
     who = shown(decision.device_name or decision.device, formats.LONGEST_DEVICE)
     at = formats.time(decision.at) if year else f"{decision.at.astimezone():%m-%d %H:%M:%S}"
     return f"{at} {decision.verdict:<5} {who} {decision.via} {format_request(decision)}"
 
 
 def format_request(decision: api.Decision) -> str:
-    """``map tcp 8080 -> 192.168.1.23:80``, as far as the request said it."""
+    """``map tcp 8080 -> 192.168.1.23:80``; parts that the request did not have are left out."""
     transport = decision.transport.value if decision.transport else None
     client, port = decision.internal_client, decision.internal_port
     return format_request_parts(decision.action, transport, decision.external_port, client, port)
@@ -124,7 +128,7 @@ def format_request(decision: api.Decision) -> str:
 def format_request_parts(
     action: str, transport: str | None, external: int | None, client: str | None, internal: int | None
 ) -> str:
-    """What was asked, from the parts that the request had."""
+    """As ``format_request``, from single values."""
     parts = [shown(action, 12)]
     if transport is not None:
         parts.append(transport)

@@ -1,4 +1,4 @@
-"""``demo``: shows it all in a lab of namespaces. The steps are in ``upnp_gw.lab.demo``."""
+"""``demo``: the gateway in network namespaces. The steps are in ``upnp_gw.lab.demo``."""
 
 import sys
 
@@ -8,10 +8,10 @@ import click
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each step, then a summary.")
 def demo(as_json: bool) -> None:
-    """Build a home in network namespaces, serve it, and prove each claim by a packet.
+    """Run the gateway in a home of network namespaces, and prove each step by a packet.
 
-    Needs root or a user namespace; nothing outside the namespaces is touched. Ends with 0 only where every step
-    was proved, 1 where one failed, 4 where no namespace could be made and only decisions were shown.
+    Needs root or user namespaces. Changes nothing outside the namespaces. Exit code 0: every step was proved; 1: a
+    step failed; 4: no namespace could be made, and only decisions were shown.
     """
     from upnp_gw.cli.demo_report import JsonReport, TextReport
     from upnp_gw.lab.demo.play import play

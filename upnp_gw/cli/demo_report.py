@@ -14,7 +14,7 @@ STYLES = {PROVED: GOOD, SHOWN: CAUTION, FAILED: BAD, SKIPPED: CAUTION}
 
 
 class TextReport:
-    """Plain text with check marks; wrapped at 80 columns at most, except what a command printed."""
+    """Plain text with check marks, at most 80 columns wide. The output of commands is not wrapped."""
 
     def __init__(self) -> None:
         encoding = (sys.stdout.encoding or "ascii").lower()
@@ -84,13 +84,13 @@ class JsonReport:
 
 MEMORY_NOTE = (
     "MEMORY BACKEND: no network namespace could be made here, so no port was opened and no packet was sent. "
-    "The steps above show what the gateway decided, not what a kernel enforced. Run it as root, or where user "
-    "namespaces are allowed, for the proof."
+    "The steps above show decisions of the gateway, not a kernel that enforces them. For the proof, run it as root "
+    "or allow user namespaces."
 )
 
 
 def _wrapped(line: str) -> list[str]:
-    """The line as it is where it fits, else in several; what a command printed is indented by two."""
+    """The line, wrapped if it is too long; output of a command is indented by two."""
     further = INDENT + ("    " if line.startswith(" ") else "")
     return textwrap.wrap(
         shown(line.rstrip(), 1000),

@@ -1,6 +1,7 @@
-"""``name``, ``allow``, ``block``, ``release``, ``revoke``, ``retract``: what people say about devices.
+"""``devices``, ``name``, ``allow``, ``block``, ``release``, ``revoke``, ``retract``: devices and rules for them.
 
-Each prints the TOML that it wrote to the machine-owned file, or took out of it; it is in force then.
+A command that changes rules prints the TOML that it wrote to or removed from approved.toml. The change is in force
+when the command ends.
 """
 
 from collections.abc import Iterator
@@ -22,21 +23,19 @@ from upnp_gw.text.escape import shown
 
 DEVICE = click.argument("device", metavar="DEVICE")
 """A device: its name, MAC address (``MAC@LAN`` if the gateway serves several LANs) or IP address."""
-
-
 IDS_PER_COMMAND = 6
-"""Ids in one line of a `delete` command."""
+"""Ids in one ``delete`` command, so that it fits a line of 80 columns."""
 
 
 def device_path(device: str, *more: str) -> str:
-    """The way of the API to a device: its name may hold anything that a shell lets through."""
+    """The path of a device in the API, escaped: the argument can have any character."""
     from urllib.parse import quote
 
     return "/".join(("/v1/devices", quote(device, safe=""), *more))
 
 
 def format_toml(toml: str) -> str:
-    """TOML as a terminal may show it, line by line."""
+    """TOML with control characters escaped, line by line."""
     return "\n".join(shown(line, 400) for line in toml.rstrip("\n").split("\n"))
 
 
@@ -52,7 +51,7 @@ def print_written(body: bytes, as_json: bool, verb: str = "written to") -> None:
 
 
 def print_closed(mappings: list[api.Mapping]) -> None:
-    """A line for each mapping that ended."""
+    """Prints a line for each mapping that ended."""
     for mapping in mappings:
         print_text(format_closed(mapping))
 
@@ -62,7 +61,7 @@ def format_ended(mappings: list[api.Mapping], questions: int) -> str:
 
 
 def delete_commands(mappings: list[api.Mapping]) -> Iterator[str]:
-    """The commands that delete these mappings, each within a line of a terminal."""
+    """The commands that delete these mappings."""
     for at in range(0, len(mappings), IDS_PER_COMMAND):
         yield f"  upnp-gw delete {' '.join(shown(mapping.id) for mapping in mappings[at : at + IDS_PER_COMMAND])}"
 
@@ -91,14 +90,17 @@ def _addresses(device: api.Device) -> str:
 @click.command()
 @daemon_command
 def devices(daemon: DaemonClient, as_json: bool) -> None:
-    """Who was seen, what it holds, what it was refused."""
+    """List devices that asked for ports, with their mappings and refusals.
+
+    NAME is from the policy, CALLS ITSELF is the name that the device gives in DHCP.
+    """
     body = daemon.request("GET", "/v1/devices")
     if as_json:
         print_json(body)
         return
-    found = msgspec.json.decode(body, type=list[api.Device])
+    rows = msgspec.json.decode(body, type=list[api.Device])
     most = table_columns()
-    drawn = table(device_columns(datetime.now(UTC)), found, most) if found else ["no devices"]
+    drawn = table(device_columns(datetime.now(UTC)), rows, most) if rows else ["no devices"]
     click.echo("\n".join(banner(daemon, most) + drawn))
 
 
@@ -107,14 +109,17 @@ def devices(daemon: DaemonClient, as_json: bool) -> None:
 @click.argument("name")
 @daemon_command
 def name(daemon: DaemonClient, as_json: bool, device: str, name: str) -> None:
-    """Give the device at an address, or of a MAC address, a NAME."""
+    """Give a device a NAME, for rules and lists. Rules that commands wrote for it follow.
+
+    Example: upnp-gw name 192.168.1.23 nas
+    """
     print_written(daemon.request("PUT", device_path(device, "name"), body={"name": name}), as_json)
 
 
 @click.command()
 @DEVICE
 @click.argument("ports", nargs=-1, metavar="[PORT|FIRST-LAST]...")
-@click.option("--proto", type=click.Choice(["tcp", "udp"]), help="Only of this transport. Default: both.")
+@click.option("--proto", type=click.Choice(["tcp", "udp"]), help="Only this transport. Default: both.")
 @click.option(
     "--for", "for_s", callback=duration_option, metavar="TIME", help="How long: 4h, 30d. Default: until retracted."
 )
@@ -122,12 +127,12 @@ def name(daemon: DaemonClient, as_json: bool, device: str, name: str) -> None:
 def allow(
     daemon: DaemonClient, as_json: bool, device: str, ports: tuple[str, ...], proto: str | None, for_s: int | None
 ) -> None:
-    """Let a device open PORTS of its own; without any, every one from 1024 up.
+    """Let a device open these of its own ports; without PORT, all from 1024 up.
 
     Example: upnp-gw allow ps5 3074 3478-3480 --proto udp --for 30d
     """
-    asked = {"ports": list(ports) or None, "transports": [proto] if proto else None, "for_s": for_s}
-    print_written(daemon.request("POST", device_path(device, "allow"), body=asked), as_json)
+    body = {"ports": list(ports) or None, "transports": [proto] if proto else None, "for_s": for_s}
+    print_written(daemon.request("POST", device_path(device, "allow"), body=body), as_json)
 
 
 @click.command()
@@ -135,9 +140,9 @@ def allow(
 @click.option("--for", "for_s", callback=duration_option, metavar="TIME", help="How long. Default: until released.")
 @daemon_command
 def block(daemon: DaemonClient, as_json: bool, device: str, for_s: int | None) -> None:
-    """Refuse a device everything, and end what it holds.
+    """Refuse every request of a device, and end its mappings and questions.
 
-    Mappings that you added yourself (upnp-gw add) stay open; they are listed.
+    Mappings that you added (upnp-gw add) stay open and are listed.
     """
     body = daemon.request("POST", device_path(device, "block"), body={"for_s": for_s})
     print_written(body, as_json)
@@ -147,7 +152,7 @@ def block(daemon: DaemonClient, as_json: bool, device: str, for_s: int | None) -
     print_text(format_ended(blocked.closed, blocked.questions))
     if blocked.left:
         them = "it" if len(blocked.left) == 1 else "them"
-        print_text(f"Still open, because you added {them} yourself (upnp-gw add):")
+        print_text(f"Still open, because you added {them} (upnp-gw add):")
         for mapping in blocked.left:
             print_text(f"  {format_mapping(mapping)}")
         click.echo(f"To close {them}:")
@@ -159,7 +164,7 @@ def block(daemon: DaemonClient, as_json: bool, device: str, for_s: int | None) -
 @DEVICE
 @daemon_command
 def release(daemon: DaemonClient, as_json: bool, device: str) -> None:
-    """End the incident of a device, and take back its block."""
+    """End the incident of a device and remove its block."""
     body = daemon.request("POST", device_path(device, "release"))
     if as_json:
         print_json(body)
@@ -168,19 +173,19 @@ def release(daemon: DaemonClient, as_json: bool, device: str) -> None:
     for incident in released.incidents:
         print_text(f"ended: {format_incident(incident)}")
     if released.removed:
-        click.echo(f"{format_toml(released.removed)}\n# taken back: the device may ask again")
+        click.echo(f"{format_toml(released.removed)}\n# removed: the device may ask again")
     print_closed(released.closed)
     if not released.incidents and not released.removed:
-        click.echo("there was no incident and no block")
+        click.echo("the device had no incident and no block")
 
 
 @click.command()
-@click.option("--device", required=True, metavar="DEVICE", help="A name, MAC address (MAC@LAN) or address.")
+@click.option("--device", required=True, metavar="DEVICE", help="Name, MAC address (MAC@LAN) or IP address.")
 @daemon_command
 def revoke(daemon: DaemonClient, as_json: bool, device: str) -> None:
     """End all mappings of a device, their flows and its pending questions, at once.
 
-    Those that you added yourself (upnp-gw add) end too.
+    Mappings that you added (upnp-gw add) end too. The device may ask again: to prevent that, use upnp-gw block.
     """
     body = daemon.request("POST", device_path(device, "revoke"))
     if as_json:
@@ -191,7 +196,7 @@ def revoke(daemon: DaemonClient, as_json: bool, device: str) -> None:
     print_text(format_ended(revoked.mappings, revoked.questions))
     added = [mapping for mapping in revoked.mappings if Via.OPERATOR in mapping.vias]
     if added:
-        print_text("You had added these yourself (upnp-gw add):")
+        print_text("You had added these (upnp-gw add):")
         for mapping in added:
             print_text(f"  {format_mapping(mapping)}")
 
@@ -200,7 +205,7 @@ def revoke(daemon: DaemonClient, as_json: bool, device: str) -> None:
 @click.argument("rule")
 @daemon_command
 def retract(daemon: DaemonClient, as_json: bool, rule: str) -> None:
-    """Take back a RULE that a command wrote."""
+    """Remove a RULE that a command wrote (allow, block, approve, deny) from approved.toml."""
     from urllib.parse import quote
 
-    print_written(daemon.request("DELETE", f"/v1/rules/{quote(rule, safe='')}"), as_json, "taken out of")
+    print_written(daemon.request("DELETE", f"/v1/rules/{quote(rule, safe='')}"), as_json, "removed from")

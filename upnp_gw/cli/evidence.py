@@ -1,4 +1,4 @@
-"""``evidence``, ``policy suggest``, ``stale``: what is used, what a policy could be, what nobody needs any more."""
+"""``evidence``, ``policy suggest``, ``stale``: traffic of ports, a policy made from it, unused rules."""
 
 import sys
 from datetime import UTC, datetime
@@ -55,7 +55,7 @@ def evidence_columns(now: datetime) -> list[Column[api.Evidence]]:
 @click.command()
 @daemon_command
 def evidence(daemon: DaemonClient, as_json: bool) -> None:
-    """What devices asked for, and what of it was used. DAYS: on which somebody talked through it."""
+    """List requested ports and their traffic. DAYS: days with traffic; OPEN: time that the port was open."""
     body = daemon.request("GET", "/v1/evidence")
     if as_json:
         print_json(body)
@@ -71,67 +71,72 @@ def evidence(daemon: DaemonClient, as_json: bool) -> None:
     type=Number("days", 1, 60, 3),
     default=3,
     show_default=True,
-    help="Days of traffic that make a need.",
+    help="Days of traffic from which on a port gets a grant.",
 )
 @click.option(
     "--from",
     "scan",
     type=click.File("r", encoding="utf-8", errors="replace"),
     metavar="FILE",
-    help="What listens on a host instead: the output of ss -ltunp or netstat there; - for standard input.",
+    help="Use listening ports of a host instead of traffic: output of ss -ltunp or netstat; -: standard input.",
 )
-@click.option("--device", metavar="NAME", help="--from: whose scan it is, by its name in the policy.")
-@click.option("--host", metavar="ADDRESS", help="--from: or by its address.")
+@click.option("--device", metavar="NAME", help="With --from: the host, by its name in the policy.")
+@click.option("--host", metavar="ADDRESS", help="With --from: the host, by its address.")
 @daemon_command
 def suggest(
     daemon: DaemonClient, as_json: bool, min_days: int, scan: Any, device: str | None, host: str | None
 ) -> None:
-    """Print a policy file with tests, made from what carried traffic. It changes nothing.
+    """Propose a policy from recorded traffic.
 
-    It is your policy file, enforcing, with grants for what was used. Read it, strike what you cannot explain, then
-    put it in the place of your policy file and reload. Its last lines say what is not in it, and why.
+    Prints a policy file with tests. Changes nothing.
+
+    It is your policy file with mode = "enforce" and grants for ports that had traffic. Read it, delete grants that
+    you cannot explain, replace your policy file with it and reload. Comments at its end say what was left out, and
+    why.
     """
     if (scan is not None) != (device is not None or host is not None) or (device is not None and host is not None):
-        raise click.UsageError("--from goes with either --device or --host")
-    asked: dict[str, object] = {"min_days": min_days}
+        raise click.UsageError("--from needs either --device or --host, and they need --from")
+    query: dict[str, object] = {"min_days": min_days}
     if scan is not None:
-        asked |= {"device": device, "host": host, "listeners": _listeners(scan.read())}
-    body = daemon.request("POST", "/v1/policy/suggest", body=asked)
+        query |= {"device": device, "host": host, "listeners": _listeners(scan.read())}
+    body = daemon.request("POST", "/v1/policy/suggest", body=query)
     if as_json:
         print_json(body)
         return
-    click.echo(msgspec.json.decode(body, type=api.Suggestion).toml, nl=False)  # as it is: it is a file
+    click.echo(msgspec.json.decode(body, type=api.Suggestion).toml, nl=False)  # not wrapped: it is a file
 
 
 def _listeners(text: str) -> list[dict[str, object]]:
     from upnp_gw.suggest.listeners import parse_listeners
 
-    found = parse_listeners(text)
-    if not found:
-        raise click.UsageError("no line of --from tells of a port that listens; is it the output of ss -ltunp?")
-    if len(found) > MAX_LISTENERS:
-        raise click.UsageError(f"--from tells of {len(found)} ports that listen; at most {MAX_LISTENERS} are taken")
-    return [{"transport": one.transport.value, "port": one.port, "program": one.program} for one in found]
+    listeners = parse_listeners(text)
+    if not listeners:
+        raise click.UsageError(
+            "--from has no line with a listening port; accepted: the output of ss -ltunp or netstat"
+        )
+    if len(listeners) > MAX_LISTENERS:
+        raise click.UsageError(f"--from has {len(listeners)} listening ports; accepted: at most {MAX_LISTENERS}")
+    return [{"transport": one.transport.value, "port": one.port, "program": one.program} for one in listeners]
 
 
 @click.command()
-@click.option("--days", type=Number("days", 1, 180, 30), default=30, show_default=True, help="How long it was so.")
+@click.option("--days", type=Number("days", 1, 180, 30), default=30, show_default=True, help="Unused for N days.")
 @daemon_command
 def stale(daemon: DaemonClient, as_json: bool, days: int) -> None:
-    """Grants and mappings without use, devices that are gone, reviews overdue. Exit code 1: there are some."""
+    """List unused grants and mappings, absent devices and overdue reviews. Exit code 1: there are some."""
     body = daemon.request("GET", "/v1/stale", query={"days": days})
-    found = msgspec.json.decode(body, type=list[api.Stale])
+    rows = msgspec.json.decode(body, type=list[api.Stale])
     if as_json:
         print_json(body)
     else:
-        click.echo("\n".join(format_stale(found, table_columns())))
-    if found:
+        click.echo("\n".join(format_stale(rows, table_columns())))
+    if rows:
         sys.exit(REFUSED)
 
 
-def format_stale(found: list[api.Stale], most: int) -> list[str]:
+def format_stale(rows: list[api.Stale], most: int) -> list[str]:
     """``grant     games: no request ever matched it``, wrapped."""
-    if not found:
+    if not rows:
         return ["nothing is stale"]
-    facts = [(KINDS[one.kind], shown(f"{one.about}: {one.finding}", LONGEST_TEXT)) for one in found]
+    facts = [(KINDS[one.kind], shown(f"{one.about}: {one.finding}", LONGEST_TEXT)) for one in rows]
     return [line for fact in facts for line in wrap_labelled(*fact, most, LABEL)]

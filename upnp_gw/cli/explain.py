@@ -1,4 +1,4 @@
-"""``explain``, ``try`` and ``reload``: why it was answered so, what would be answered, a new policy in force."""
+"""``explain``, ``try`` and ``reload``: the reasons of a decision, a trial, a new policy."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ OPTION_OF = {
     "remote_host": "--remote",
     "remote_port": "--remote-port",
 }
-"""Field of the API -> what it is called on the command line of ``try``."""
+"""Field of the API -> argument or option of ``try``."""
 EFFECT = {
     "none": " ",
     "denies": "denies",
@@ -56,44 +56,44 @@ EFFECT = {
 @click.option("--all", "everything", is_flag=True, help="Rules for other devices too.")
 @daemon_command
 def explain(daemon: DaemonClient, as_json: bool, decision: str, everything: bool) -> None:
-    """Why DECISION (d17, as list, log and refusals name it) came out as it did: every rule, and the facts."""
+    """Explain DECISION: every rule that was looked at, and the facts. Its id (d17) is in log, show and refusals."""
     from urllib.parse import quote
 
     body = daemon.request("GET", f"/v1/decisions/{quote(decision, safe='')}")
     if as_json:
         print_json(body)
         return
-    found = msgspec.json.decode(body, type=api.Explained)
-    click.echo("\n".join(format_explanation(found, table_columns(), everything)))
+    explained = msgspec.json.decode(body, type=api.Explained)
+    click.echo("\n".join(format_explanation(explained, table_columns(), everything)))
 
 
 @click.command("try")
 @click.argument("transport", type=click.Choice([transport.value for transport in Transport]))
 @click.argument("port", type=PORT)
-@click.option("--device", metavar="NAME|MAC", help="Who asks.")
-@click.option("--from", "address", metavar="ADDRESS", help="Or: where the request comes from.")
+@click.option("--device", metavar="NAME|MAC", help="The device that asks.")
+@click.option("--from", "address", metavar="ADDRESS", help="Or: its source address.")
 @click.option("--via", type=click.Choice([via.value for via in Via]), default="igd1", show_default=True)
 @click.option("--ext", type=PORT, help="The external port.  [default: PORT]")
-@click.option(
-    "--ttl", callback=duration_option, metavar="TIME", help="The lease asked for.  [default: the longest]"
-)
-@click.option("--for", "client", metavar="ADDRESS", help="The internal client.  [default: who asks]")
+@click.option("--ttl", callback=duration_option, metavar="TIME", help="The lease.  [default: the longest]")
+@click.option("--for", "client", metavar="ADDRESS", help="The internal client.  [default: the device]")
 @click.option("--remote", metavar="PREFIX", help="The remote host.  [default: any]")
 @click.option("--remote-port", type=PORT, help="The remote host's port.  [default: any]")
-@click.option("--policy", "file", type=click.Path(path_type=Path), metavar="FILE", help="By this file, no daemon.")
+@click.option(
+    "--policy", "file", type=click.Path(path_type=Path), metavar="FILE", help="Use this file, not the daemon."
+)
 @click.option("--all", "everything", is_flag=True, help="Rules for other devices too.")
 @daemon_command
 def try_(
     daemon: DaemonClient, as_json: bool, file: Path | None, everything: bool, **given: str | int | None
 ) -> None:
-    """What would be answered to a request for internal PORT, by the facts of now. Changes nothing.
+    """Show the answer that a request for internal PORT would get now. Changes nothing.
 
-    With --policy the file answers alone: a named device is there with all its facts, and holds nothing.
-    Exit code 0: it would be allowed; 1: it would not.
+    With --policy only the file decides, without a daemon, as in its [[test]] blocks: a named device is present and
+    has no mappings. Exit code 0: the request would be allowed; 1: it would not.
     """
     if (given["device"] is None) == (given["address"] is None):
-        raise click.UsageError("who asks? Either --device or --from")
-    wanted = {
+        raise click.UsageError("name the device that asks: either --device or --from")
+    trial_fields = {
         "device": given["device"],
         "address": given["address"],
         "via": given["via"],
@@ -105,29 +105,29 @@ def try_(
         "remote_host": given["remote"],
         "remote_port": given["remote_port"] or 0,
     }
-    found = _try_by_daemon(daemon, wanted) if file is None else _try_by_file(file, wanted)
+    explained = _try_by_daemon(daemon, trial_fields) if file is None else _try_by_file(file, trial_fields)
     if as_json:
-        print_json(api.encode(found))
+        print_json(api.encode(explained))
     else:
-        click.echo("\n".join(format_explanation(found, table_columns(), everything)))
-    sys.exit(0 if found.verdict == "allow" else 1)
+        click.echo("\n".join(format_explanation(explained, table_columns(), everything)))
+    sys.exit(0 if explained.verdict == "allow" else 1)
 
 
-def _try_by_daemon(daemon: DaemonClient, wanted: dict[str, str | int | None]) -> api.Explained:
-    return msgspec.json.decode(daemon.request("POST", "/v1/try", body=wanted), type=api.Explained)
+def _try_by_daemon(daemon: DaemonClient, trial_fields: dict[str, str | int | None]) -> api.Explained:
+    return msgspec.json.decode(daemon.request("POST", "/v1/try", body=trial_fields), type=api.Explained)
 
 
-def _try_by_file(file: Path, wanted: dict[str, str | int | None]) -> api.Explained:
-    """The scene of a ``[[test]]`` of this file: what is left open is filled in favour of the request."""
+def _try_by_file(file: Path, trial_fields: dict[str, str | int | None]) -> api.Explained:
+    """Tries the request as a ``[[test]]`` of this file does: facts that are not given are favourable."""
     from upnp_gw.control.dry_run import try_by_policy
     from upnp_gw.gate.load import load_file
     from upnp_gw.model.errors import ConfigError
 
     try:
-        trial = msgspec.convert(wanted, api.Trial)
+        trial = msgspec.convert(trial_fields, api.Trial)
         return try_by_policy(load_file(file, datetime.now().astimezone().date()).policy, trial, str(file))
     except msgspec.ValidationError as error:
-        field, problem = api.problem_of(error, api.Trial, wanted)
+        field, problem = api.problem_of(error, api.Trial, trial_fields)
         raise click.UsageError(shown(f"{OPTION_OF.get(field or '', field)}: {problem}", LONGEST_TEXT)) from None
     except ConfigError as error:
         raise click.UsageError(shown(str(error), 1000)) from None
@@ -136,97 +136,105 @@ def _try_by_file(file: Path, wanted: dict[str, str | int | None]) -> api.Explain
 @click.command()
 @daemon_command
 def reload(daemon: DaemonClient, as_json: bool) -> None:
-    """Load the policy files again: all of it or nothing. What the new policy does not allow is listed.
+    """Load the policy files again, all or nothing. Lists mappings that the new policy does not allow.
 
-    Exit code 1: it does not come into force, and the old one stays.
+    Exit code 1: the files have an error, and the old policy stays in force.
     """
     body = daemon.request("POST", "/v1/reload")
     if as_json:
         print_json(body)
         return
-    done = msgspec.json.decode(body, type=api.Reloaded)
-    for warning in done.warnings:
+    reloaded = msgspec.json.decode(body, type=api.Reloaded)
+    for warning in reloaded.warnings:
         print_text(paint("warning:", CAUTION) + f" {shown(warning, 1000)}")
-    for one in done.fallen:
-        what = f"{one.transport} {one.external_port} -> {formats.endpoint(one.internal_client, one.internal_port)}"
-        fate = "kept until its lease ends" if one.kept else "ended"
-        print_text(f"{one.mapping} {shown(one.device_name or one.device, formats.LONGEST_DEVICE)} {what}: {fate}")
-        print_text(f"    {one.decision} {shown(one.reason, LONGEST_TEXT)}", further=" " * 8)
-    same = "as before" if done.hash == done.before else f"before: {done.before}"
-    kept = formats.plural(done.standing, "mapping")
-    print_text(shown(f"in force: {done.source}, policy {done.hash} ({same}); {kept} kept", 400))
+    for revoked in reloaded.fallen:
+        target = formats.endpoint(revoked.internal_client, revoked.internal_port)
+        mapping = f"{revoked.transport} {revoked.external_port} -> {target}"
+        fate = "kept until its lease ends" if revoked.kept else "ended"
+        device = shown(revoked.device_name or revoked.device, formats.LONGEST_DEVICE)
+        print_text(f"{revoked.mapping} {device} {mapping}: {fate}")
+        print_text(f"    {revoked.decision} {shown(revoked.reason, LONGEST_TEXT)}", further=" " * 8)
+    same = "unchanged" if reloaded.hash == reloaded.before else f"before: {reloaded.before}"
+    kept = formats.plural(reloaded.standing, "mapping")
+    print_text(shown(f"in force: {reloaded.source}, policy {reloaded.hash} ({same}); {kept} kept", 400))
     from upnp_gw.gate.builtin import WHERE
 
-    if done.source == WHERE:
+    if reloaded.source == WHERE:
         print_text(
-            'No policy file is configured. Write [gate] policy = "FILE" in the configuration, and start again.'
+            'No policy file is configured. Write [gate] policy = "FILE" into the configuration and restart upnp-gw.'
         )
 
 
-# -- an explanation as people read it
+# -- explanations as text
 
 
-def format_explanation(found: api.Explained, most: int, everything: bool = False) -> list[str]:
-    """The whole trace; ``everything``: rules that are for other devices too."""
-    first, *more = wrap(_format_heading(found), most, "    ")
-    verdict = found.decision.verdict if found.decision else found.verdict
+def format_explanation(explained: api.Explained, most: int, everything: bool = False) -> list[str]:
+    """The whole trace. ``everything``: also rules for other devices."""
+    first, *more = wrap(_format_heading(explained), most, "    ")
+    verdict = explained.decision.verdict if explained.decision else explained.verdict
     lines = [
         paint_verdict(first, verdict),
         *more,
-        *(_labelled("note", shown(found.note, LONGEST_TEXT), most) if found.note else ()),
+        *(_labelled("note", shown(explained.note, LONGEST_TEXT), most) if explained.note else ()),
     ]
-    steps = [reason for reason in found.reasons if not reason.startswith(("forbids ", "grants "))]
+    steps = [reason for reason in explained.reasons if not reason.startswith(("forbids ", "grants "))]
     for label, text in (
-        ("who", _format_names(found)),
+        ("who", _format_names(explained)),
         ("floor", _format_step(steps, "floor ")),
         ("limits", _format_step(steps, "limits ")),
     ):
         lines += _labelled(label, text, most)
-    if found.note:
-        for label, _, text in (reason.partition(" ") for reason in found.reasons if reason not in steps):
+    if explained.note:
+        for label, _, text in (reason.partition(" ") for reason in explained.reasons if reason not in steps):
             lines += _labelled(label, shown(text, LONGEST_TEXT), most)
     else:
-        lines += _format_rules("forbids", found.forbids, {"denies"}, most, everything)
-        lines += _format_rules("grants", found.grants, {"full", "covers", "charged"}, most, everything)
+        lines += _format_rules("forbids", explained.forbids, {"denies"}, most, everything)
+        lines += _format_rules("grants", explained.grants, {"full", "covers", "charged"}, most, everything)
     for reason in steps[:-1]:
         if not reason.startswith(("floor ", "limits ")):
             lines += _labelled("then", shown(reason, LONGEST_TEXT), most)
-    lease = f", lease {formats.duration(found.lease_s)}" if found.lease_s is not None and verdict != "busy" else ""
-    lines += _labelled(
-        "answer", shown(found.reasons[-1] if found.reasons else found.verdict, LONGEST_TEXT) + lease, most
+    lease = (
+        f", lease {formats.duration(explained.lease_s)}"
+        if explained.lease_s is not None and verdict != "busy"
+        else ""
     )
-    if found.holder is not None:
-        lines += _labelled("holder", format_holder(found.holder), most)
-    lines += _labelled("facts", shown(format_facts(found.facts), LONGEST_TEXT), most)
-    then = ": the rules are those of then" if found.grants or found.forbids else ""
-    lines += _labelled("policy", found.policy + f", not in force any more{then}" * found.superseded, most)
+    lines += _labelled(
+        "answer",
+        shown(explained.reasons[-1] if explained.reasons else explained.verdict, LONGEST_TEXT) + lease,
+        most,
+    )
+    if explained.holder is not None:
+        lines += _labelled("holder", format_holder(explained.holder), most)
+    lines += _labelled("facts", shown(format_facts(explained.facts), LONGEST_TEXT), most)
+    then = "; the rules are as they were" if explained.grants or explained.forbids else ""
+    lines += _labelled("policy", explained.policy + f", no longer in force{then}" * explained.superseded, most)
     return lines
 
 
-def _format_heading(found: api.Explained) -> str:
-    if found.decision is None:
-        return f"{found.verdict} (a trial: nothing was changed)"
-    return decision_heading(found.decision, year=True) + (
-        f" (x{found.decision.count})" if found.decision.count > 1 else ""
+def _format_heading(explained: api.Explained) -> str:
+    if explained.decision is None:
+        return f"{explained.verdict} (trial: nothing was changed)"
+    return decision_heading(explained.decision, year=True) + (
+        f" (x{explained.decision.count})" if explained.decision.count > 1 else ""
     )
 
 
-def _format_names(found: api.Explained) -> str:
-    if found.note and found.decision is not None:
-        return shown(found.decision.device)
-    return shown(", ".join(found.names)) or "a device that the policy does not name"
+def _format_names(explained: api.Explained) -> str:
+    if explained.note and explained.decision is not None:
+        return shown(explained.decision.device)
+    return shown(", ".join(explained.names)) or "a device without a name in the policy"
 
 
-def _format_step(steps: list[str], begins: str) -> str:
-    """What was found at a step; one that was not reached, or that stopped it, says so."""
-    if (said := next((reason for reason in steps if reason.startswith(begins)), None)) is not None:
+def _format_step(steps: list[str], prefix: str) -> str:
+    """The result of a step: ``ok``, the reason of a refusal, or ``not reached``."""
+    if (result := next((reason for reason in steps if reason.startswith(prefix)), None)) is not None:
         return (
-            shown(said.removeprefix(begins).lstrip("k: ").strip() or "ok", LONGEST_TEXT)
-            if said != "floor ok"
+            shown(result.removeprefix(prefix).lstrip("k: ").strip() or "ok", LONGEST_TEXT)
+            if result != "floor ok"
             else "ok"
         )
     passed = any(reason.startswith("floor ") for reason in steps)
-    return shown(steps[-1], LONGEST_TEXT) if steps and (begins == "floor " or passed) else "not reached"
+    return shown(steps[-1], LONGEST_TEXT) if steps and (prefix == "floor " or passed) else "not reached"
 
 
 def _format_rules(label: str, rules: list[api.Rule], count: set[str], most: int, everything: bool) -> Iterator[str]:
@@ -241,7 +249,7 @@ def _format_rules(label: str, rules: list[api.Rule], count: set[str], most: int,
 
 
 def format_facts(facts: Mapping[str, Any]) -> str:
-    """The facts that say anything: times as times, in the gateway's local time."""
+    """The facts that have a value, with times as local times."""
     known = {name: value for name, value in facts.items() if value not in (None, False, "", {}, [])}
     if "minute_of_day" in facts:
         minute, second = facts["minute_of_day"], int(facts.get("second_of_minute", 0))

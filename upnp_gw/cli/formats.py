@@ -1,10 +1,10 @@
-"""How the command line writes and reads amounts, times and targets."""
+"""Durations, times, counts and endpoints: how the command line prints and reads them."""
 
 import re
 from datetime import UTC, datetime, timedelta
 
 LONGEST_DEVICE = 33
-"""Longest device shown, in characters: a MAC address, ``@`` and the name of a LAN interface."""
+"""Characters of a device: a MAC address, ``@`` and the name of a LAN interface."""
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 DURATION = re.compile(r"(?:\d{1,9}[dhms])+|\d{1,9}")
 
@@ -12,7 +12,7 @@ DURATION = re.compile(r"(?:\d{1,9}[dhms])+|\d{1,9}")
 def parse_duration(text: str) -> int:
     """``90``, ``90s``, ``4h``, ``1h30m``, ``7d`` -> seconds. Raises ValueError."""
     if not text.isascii() or not DURATION.fullmatch(text):
-        raise ValueError(f"{text!r} is no duration; write it as 90s, 15m, 4h, 1h30m or 7d")
+        raise ValueError(f"{text!r} is not a duration; accepted: 90s, 15m, 4h, 1h30m or 7d")
     if text.isdigit():
         return int(text)
     return sum(int(number) * UNITS[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
@@ -43,12 +43,12 @@ def plural(number: int, noun: str) -> str:
 
 
 def age(then: datetime | None, now: datetime) -> str:
-    """How long before now it was; empty for never."""
+    """The time from then to now; empty if ``then`` is None."""
     return "" if then is None else duration(max(0, int((now - then).total_seconds())))
 
 
 def time(then: datetime) -> str:
-    """A time as people here read it."""
+    """A local time: ``2026-05-01 12:00:00``."""
     return then.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -59,9 +59,9 @@ def parse_time(text: str, now: datetime) -> datetime:
     except ValueError:
         pass
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)  # without an offset: the local time
+        return datetime.fromisoformat(text).astimezone(UTC)  # without an offset it is local time
     except ValueError:
-        raise ValueError(f"{text!r} is neither a duration (2h, 7d) nor a time (2026-05-01T12:00:00Z)") from None
+        raise ValueError(f"{text!r} is not a time; accepted: 2h or 7d (ago), or 2026-05-01T12:00:00Z") from None
 
 
 def endpoint(address: str, port: int) -> str:
@@ -69,16 +69,16 @@ def endpoint(address: str, port: int) -> str:
 
 
 def parse_endpoint(text: str) -> tuple[str, int | None]:
-    """``192.168.1.23``, ``192.168.1.23:80``, ``2001:db8::1``, ``[2001:db8::1]:80`` -> address, port. ValueError."""
+    """``192.168.1.23``, ``192.168.1.23:80``, ``[2001:db8::1]:80`` -> address and port. Raises ValueError."""
     from ipaddress import ip_address
 
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"\[(?P<six>[^\]]+)\](?::(?P<p6>\d{1,5}))?|(?P<four>[^:]+)(?::(?P<p4>\d{1,5}))?", text, re.A
     )
-    address, port = (found["six"] or found["four"], found["p6"] or found["p4"]) if found else (text, None)
+    address, port = (match["six"] or match["four"], match["p6"] or match["p4"]) if match else (text, None)
     try:
         return str(ip_address(address)), None if port is None else int(port)
     except ValueError:
         raise ValueError(
-            f"{text!r} is no address; write 192.168.1.23, 192.168.1.23:80 or [2001:db8::1]:80"
+            f"{text!r} is not an address; accepted: 192.168.1.23, 192.168.1.23:80 or [2001:db8::1]:80"
         ) from None

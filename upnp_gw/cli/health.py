@@ -1,4 +1,4 @@
-"""``status`` and ``doctor``: how the gateway is."""
+"""``status`` and ``doctor``: the state of the gateway, and problems of the machine."""
 
 import re
 import sys
@@ -34,13 +34,13 @@ MARK_STYLE = {"ok": GOOD, "warn": CAUTION, "fail": BAD}
 COMMAND = re.compile(
     r"(?:.*: )?(?=(?:sudo |nft |sysctl |ip |ip6?tables |firewall-cmd |ufw |apt |upnp-gw |\[\w+\] ))"
 )
-"""What is said before a command, or before a line of a file, that is to be pasted."""
+"""Matches the text before a command or a line of a file that the administrator pastes."""
 
 
 @click.command()
 @daemon_command
 def status(daemon: DaemonClient, as_json: bool) -> None:
-    """The gateway in one page."""
+    """Show interfaces, addresses, mappings, policy and warnings on one page."""
     body = daemon.request("GET", "/v1/status")
     if as_json:
         print_json(body)
@@ -51,21 +51,23 @@ def status(daemon: DaemonClient, as_json: bool) -> None:
 
 
 def status_facts(status: api.Status) -> list[tuple[str, str]]:
-    """Label and text of each fact; warnings first among what may be long."""
+    """Label and text of each fact."""
     wan, count = status.wan, status.mappings
-    kind = "" if wan.address_kind in ("public", "none") else f" ({wan.address_kind}: not reached from the internet)"
+    kind = (
+        "" if wan.address_kind in ("public", "none") else f" ({wan.address_kind}: the internet does not reach it)"
+    )
     held = f"{count.active} active, {count.parked} parked, {count.disabled} off; at most {count.limit}"
     facts = [
         ("upnp-gw", f"{status.version}, pid {status.pid}, up {formats.duration(status.uptime_s)}"),
         (
             "firewall",
             f"{status.firewall}, {status.backend}{f' by {status.library}' * bool(status.library)}"
-            + (f", healed {status.healed} times" * bool(status.healed)),
+            + (f", reinstalled {formats.plural(status.healed, 'time')}" * bool(status.healed)),
         ),
         (
             "wan",
             f"{wan.interface} {_up(wan.up)}, {', '.join(wan.external_addresses) or 'no external address'}"
-            + (f", clients are told {wan.advertised}" if wan.advertised else "")
+            + (f", advertised to clients: {wan.advertised}" if wan.advertised else "")
             + kind,
         ),
         *(
@@ -77,7 +79,7 @@ def status_facts(status: api.Status) -> list[tuple[str, str]]:
         *([("queue", api.questions_wait(status.questions))] if status.questions else []),
         (
             "policy",
-            f"{status.policy.source}: {status.policy.grants} grants, else {status.policy.default}"
+            f"{status.policy.source}: {formats.plural(status.policy.grants, 'grant')}, else {status.policy.default}"
             + (", observing only" if status.policy.mode == "observe" else ""),
         ),
         *(("detected", sentence) for sentence in status.detected),
@@ -98,16 +100,18 @@ def _format_fact(label: str, text: str, most: int) -> list[str]:
 
 @click.command()
 @interface_options
-@click.option("--firewall", metavar="router|alongside", help="The whole firewall, or only our table in it.")
-@click.option("--backend", metavar="nftables|memory", help="memory opens nothing.")
-@click.option("--http-port", type=HTTP_PORT, metavar="N", help="Description and control, on each LAN address.")
-@click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where mappings are kept.")
+@click.option(
+    "--firewall", metavar="router|alongside", help="router: the whole firewall; alongside: one table in yours."
+)
+@click.option("--backend", metavar="nftables|memory", help="memory: opens nothing.")
+@click.option("--http-port", type=HTTP_PORT, metavar="N", help="TCP port of the UPnP server on each LAN address.")
+@click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Directory of the mappings.")
 @daemon_command
 def doctor(daemon: DaemonClient, as_json: bool, **given: Any) -> None:
-    """What could be wrong on this machine, and what to do. Exit code 1: something is.
+    """Check this machine for problems, and say how to fix each. Exit code 1: a check failed.
 
-    Asks the running daemon, which looks at its own configuration. Where none runs, looks for itself at what the
-    options and the file say: as root it sees more.
+    If the daemon runs, it checks its own configuration, and --runtime-dir finds it. Else the options and the
+    configuration file count; as root more can be checked.
     """
     if daemon.running():
         checks = [
@@ -125,10 +129,10 @@ def doctor(daemon: DaemonClient, as_json: bool, **given: Any) -> None:
 
 
 def _ignored_options(given: Mapping[str, object]) -> Iterator[api.Check]:
-    """What options say counts only where no daemon runs."""
+    """A note that the options are ignored, because a daemon runs."""
     named = [f"--{name.removesuffix('_file').replace('_', '-')}" for name, value in given.items() if value]
     if named:
-        finding = f"upnp-gw runs, and its own configuration is looked at, not {', '.join(named)}"
+        finding = f"upnp-gw runs, and its own configuration is checked; ignored: {', '.join(named)}"
         yield api.Check(name="daemon", outcome="ok", finding=finding)
 
 
@@ -144,7 +148,7 @@ def _check_here(daemon: DaemonClient, config_file: Path | None, **given: object)
     except ConfigError as error:
         remedy = "name the interfaces: upnp-gw doctor --lan IF --wan IF"
         return [api.Check(name="configuration", outcome="fail", finding=shown(str(error), 1000), remedy=remedy)]
-    stopped = f"nobody answers at {daemon.path}: this is what would be found at its start"
+    stopped = f"upnp-gw is not running: nothing answers at {daemon.path}. These are the checks before a start"
     first = [api.Check(name="daemon", outcome="warn", finding=stopped, remedy="upnp-gw run")]
     first += [api.Check(name="detected", outcome="ok", finding=shown(sentence, 400)) for sentence in chosen]
     try:
@@ -156,7 +160,7 @@ def _check_here(daemon: DaemonClient, config_file: Path | None, **given: object)
 
 
 def format_check(check: api.Check, most: int) -> list[str]:
-    """``ok   forwarding: IPv4 is forwarded``, and the remedy below; what is to be pasted, on one line."""
+    """``ok   forwarding: IPv4 is forwarded``, and the remedy below it, its command on one line."""
     text = shown(f"{check.name}: {check.finding}", 1000)
     lines = wrap_labelled(MARK[check.outcome], text, most, LABEL, whole=True)
     lines = paint_first(lines, MARK_STYLE[check.outcome])

@@ -8,19 +8,21 @@ from upnp_gw.cli.client import DaemonClient
 from upnp_gw.cli.terminal import BAD, CAUTION, glue, paint, paint_first, wrap
 from upnp_gw.text.escape import shown
 
-STATE = {"freeze": "is frozen", "quarantine": "is in quarantine", "log": "is only told of"}
+STATE = {"freeze": "is frozen", "quarantine": "is in quarantine", "log": "is reported"}
 
 
 def format_incident(incident: api.Incident) -> str:
-    """``ps5 (02:..:66) is frozen until 2026-05-02 12:00:00: it was refused 27 ports``."""
+    """``ps5 (02:..:66) is frozen until 2026-05-02 12:00:00: 27 ports were refused``."""
     who = shown(incident.device)
     who = f"{shown(incident.device_name)} ({who})" if incident.device_name else who
     until = formats.time(incident.ends_at)
-    return f"{who} {STATE[incident.action]} until {until}: it was refused {len(incident.ports)} ports"
+    return (
+        f"{who} {STATE[incident.action]} until {until}: {formats.plural(len(incident.ports), 'port')} were refused"
+    )
 
 
 def banner(daemon: DaemonClient, most: int) -> list[str]:
-    """Each open incident, and how many questions wait, in lines of at most ``most`` columns."""
+    """Lines for open incidents and the number of waiting questions, at most ``most`` columns wide."""
     incidents = msgspec.json.decode(daemon.request("GET", "/v1/incidents"), type=list[api.Incident])
     waiting = len(msgspec.json.decode(daemon.request("GET", "/v1/queue"), type=list[api.Question]))
     lines = []

@@ -26,7 +26,7 @@ REASON_NOT_OPEN = {
     "parked": "nobody answers at the internal address",
     "contested": "two hosts claim the internal address",
 }
-"""State of a new mapping that is not open yet -> the reason shown to the operator."""
+"""State of a new mapping that is not open yet -> the reason."""
 STATE = {"active": "", "parked": "parked", "contested": "contested", "disabled": "off"}
 
 
@@ -48,7 +48,7 @@ def format_mapping(mapping: api.Mapping) -> str:
 
 
 def format_state(mapping: api.Mapping) -> str:
-    """Empty where there is nothing to say. ``would-deny``: it stands only because the gateway observes."""
+    """Empty for an ordinary mapping. ``would-deny``: no grant covers it, but ``mode`` is ``observe``."""
     return STATE[mapping.state] or ("would-deny" if mapping.rule == OBSERVE_RULE else "")
 
 
@@ -84,7 +84,7 @@ def mapping_columns(now: datetime) -> list[Column[api.Mapping]]:
 
 
 def mapping_table(mappings: list[api.Mapping], now: datetime, most: int) -> list[str]:
-    """The table, or a sentence where there is nothing."""
+    """The table, or ``no mappings``."""
     if not mappings:
         return ["no mappings"]
     return table(mapping_columns(now), mappings, most)
@@ -99,17 +99,17 @@ def _print(daemon: DaemonClient, as_json: bool, *, line: bool = False, clear: bo
     most = table_columns()
     drawn = banner(daemon, most) + mapping_table(mappings, datetime.now(UTC), most)
     if clear:
-        sys.stdout.write(CLEAR_SCREEN)  # as it is: click.echo takes it out where there is no colour
+        sys.stdout.write(CLEAR_SCREEN)  # click.echo would remove it if colours are off
     click.echo("\n".join(drawn))
 
 
 @click.command("list")
-@click.option("--watch", is_flag=True, help="Draw it again whenever something changes, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show the list again at each change, until Ctrl-C.")
 @daemon_command
 def list_mappings(daemon: DaemonClient, as_json: bool, watch: bool) -> None:
-    """The port mappings and pinholes, oldest first. With --json an array of objects.
+    """List port mappings and pinholes, oldest first. With --json an array of objects.
 
-    A wide terminal shows more columns, `upnp-gw show ID` everything.
+    A wide terminal shows more columns, `upnp-gw show ID` shows everything.
     """
     if not watch:
         _print(daemon, as_json)
@@ -120,7 +120,7 @@ def list_mappings(daemon: DaemonClient, as_json: bool, watch: bool) -> None:
 
 
 def _watch(daemon: DaemonClient, as_json: bool, events: EventStream, on_terminal: bool) -> None:
-    """Draws at each change; on a terminal also now and then, since leases run down."""
+    """Prints the list at each change; on a terminal also every ``REDRAW_S``, because leases count down."""
     running = True
     while running:
         _print(daemon, as_json, line=True, clear=on_terminal)
@@ -129,28 +129,30 @@ def _watch(daemon: DaemonClient, as_json: bool, events: EventStream, on_terminal
 
 
 def find_mapping(daemon: DaemonClient, target: str) -> api.Mapping:
-    """The mapping of an id or of ``tcp/8080``. Raises Refusal where it names none, or several."""
+    """The mapping with this id or external port (``tcp/8080``). Raises RequestProblem if not exactly one."""
     if "/" not in target:
         from urllib.parse import quote
 
         return msgspec.json.decode(
             daemon.request("GET", f"/v1/mappings/{quote(target, safe='')}"), type=api.Mapping
         )
-    every = msgspec.json.decode(daemon.request("GET", "/v1/mappings"), type=list[api.Mapping])
-    fits = [m for m in every if format_external(m) == target.lower()]
-    if len(fits) == 1:
-        return fits[0]
+    mappings = msgspec.json.decode(daemon.request("GET", "/v1/mappings"), type=list[api.Mapping])
+    matches = [m for m in mappings if format_external(m) == target.lower()]
+    if len(matches) == 1:
+        return matches[0]
     message = (
-        f"{target} is {' and '.join(m.id for m in fits)}; name one by its id" if fits else f"{target} is not mapped"
+        f"{target} is mapped by {' and '.join(m.id for m in matches)}: use an id"
+        if matches
+        else f"{target} is not mapped: see upnp-gw list"
     )
-    raise RequestProblem({"error": "ambiguous" if fits else "no-such-mapping", "message": message})
+    raise RequestProblem({"error": "ambiguous" if matches else "no-such-mapping", "message": message})
 
 
 @click.command("show")
 @click.argument("target", metavar="ID|tcp/PORT")
 @daemon_command
 def show_mapping(daemon: DaemonClient, as_json: bool, target: str) -> None:
-    """One mapping, everything known of it."""
+    """Show one mapping in full."""
     mapping = find_mapping(daemon, target)
     if as_json:
         print_json(api.encode(mapping))
@@ -159,7 +161,7 @@ def show_mapping(daemon: DaemonClient, as_json: bool, target: str) -> None:
 
 
 def format_details(mapping: api.Mapping, now: datetime, most: int) -> list[str]:
-    """One fact a line, wrapped."""
+    """The facts of a mapping, one a line, wrapped."""
     outside = mapping.external_address or "no external address"
     facts = [
         ("mapping", f"{shown(mapping.id)}, {mapping.kind}, {mapping.state}"),
@@ -167,10 +169,10 @@ def format_details(mapping: api.Mapping, now: datetime, most: int) -> list[str]:
         ("internal", formats.endpoint(shown(mapping.internal_client), mapping.internal_port)),
         ("may connect", shown(mapping.remote_host or "anyone", LONGEST_TEXT)),
         ("device", format_device(mapping) + (f" ({shown(mapping.device)})" if mapping.device_name else "")),
-        ("asked via", mapping.via),
+        ("requested via", mapping.via),
         ("description", shown(mapping.description) or "-"),
         ("granted", formats.time(mapping.granted_at)),
-        ("ends", "never: permanent" if mapping.expires_at is None else formats.time(mapping.expires_at)),
+        ("ends", "never (permanent)" if mapping.expires_at is None else formats.time(mapping.expires_at)),
         ("left", format_lease_left(mapping)),
         ("connections", str(mapping.connections)),
         ("bytes", str(mapping.bytes)),
@@ -185,10 +187,12 @@ def format_details(mapping: api.Mapping, now: datetime, most: int) -> list[str]:
 @click.argument("port", type=PORT)
 @click.argument("internal", metavar="ADDRESS[:PORT]", callback=endpoint_argument)
 @click.option(
-    "--ttl", callback=duration_option, metavar="TIME", help="How long: 90s, 4h, 7d. Default: as long as allowed."
+    "--ttl", callback=duration_option, metavar="TIME", help="Lease: 90s, 4h, 7d. Default: as long as allowed."
 )
-@click.option("--permanent", is_flag=True, help="Renewed by the gateway until it is deleted.")
-@click.option("--remote", metavar="PREFIX", help="Who may connect, such as 203.0.113.0/24. Default: anyone.")
+@click.option("--permanent", is_flag=True, help="The gateway renews the lease until you delete the mapping.")
+@click.option(
+    "--remote", metavar="PREFIX", help="Remote hosts that may connect, such as 203.0.113.0/24. Default: anyone."
+)
 @click.option("--external-address", metavar="ADDRESS", help="One of several external addresses.")
 @click.option("--description", default="", metavar="TEXT")
 @daemon_command
@@ -204,13 +208,13 @@ def add(
     external_address: str | None,
     description: str,
 ) -> None:
-    """Open PORT and lead it to ADDRESS, as the operator: no grant is needed, the floor of the gate holds.
+    """Open the external PORT to an internal ADDRESS. The policy needs no grant for it.
 
     An IPv6 address makes a pinhole. Example: upnp-gw add tcp 8080 192.168.1.23:80 --ttl 4h
     """
     if permanent and ttl is not None:
-        raise click.UsageError("either --ttl or --permanent")
-    asked = {
+        raise click.UsageError("--ttl and --permanent exclude each other")
+    body = {
         "transport": transport,
         "external_port": port,
         "internal_client": internal[0],
@@ -221,28 +225,30 @@ def add(
         "permanent": permanent,
         "description": description,
     }
-    body = daemon.request("POST", "/v1/mappings", body=asked)
+    answer = daemon.request("POST", "/v1/mappings", body=body)
     if as_json:
-        print_json(body)
+        print_json(answer)
         return
-    made = msgspec.json.decode(body, type=api.Mapping)
-    lease = "permanent" if made.lease_left_s is None else f"for {format_lease_left(made)}"
-    target = formats.endpoint(made.internal_client, made.internal_port)
-    print_text(shown(f"{made.id}: {format_external(made)} -> {target}, {lease}", 200))
-    if made.state in REASON_NOT_OPEN:
-        print_text(f"It is not open yet: {REASON_NOT_OPEN[made.state]}. It opens by itself.", err=True)
+    mapping = msgspec.json.decode(answer, type=api.Mapping)
+    lease = "permanent" if mapping.lease_left_s is None else f"for {format_lease_left(mapping)}"
+    target = formats.endpoint(mapping.internal_client, mapping.internal_port)
+    print_text(shown(f"{mapping.id}: {format_external(mapping)} -> {target}, {lease}", 200))
+    if mapping.state in REASON_NOT_OPEN:
+        print_text(
+            f"It is not open yet: {REASON_NOT_OPEN[mapping.state]}. It opens when one host answers.", err=True
+        )
 
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="ID|tcp/PORT...")
 @daemon_command
 def delete(daemon: DaemonClient, as_json: bool, targets: tuple[str, ...]) -> None:
-    """Close mappings and end their flows at once."""
+    """Close mappings and end their flows at once. `upnp-gw list` has the ids; tcp/PORT is an external port."""
     failed = False
     for target in targets:
         try:
-            gone = find_mapping(daemon, target)
-            body = daemon.request("DELETE", f"/v1/mappings/{gone.id}")
+            mapping = find_mapping(daemon, target)
+            body = daemon.request("DELETE", f"/v1/mappings/{mapping.id}")
         except RequestProblem as refusal:
             if len(targets) == 1:
                 raise
@@ -252,6 +258,6 @@ def delete(daemon: DaemonClient, as_json: bool, targets: tuple[str, ...]) -> Non
         if as_json:
             print_json(body, line=len(targets) > 1)
         else:
-            print_text(format_closed(gone))
+            print_text(format_closed(mapping))
     if failed:
         sys.exit(REFUSED)

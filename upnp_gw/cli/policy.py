@@ -1,4 +1,4 @@
-"""``policy``: show, check, compare and write policy files. For an editor's hand and for CI."""
+"""``policy``: show, check, compare and write policy files."""
 
 import json
 import sys
@@ -36,12 +36,14 @@ policy.add_command(suggest)
 
 @policy.command()
 @click.argument("file", type=FILE)
-@click.option("--strict", is_flag=True, help="Warnings count too.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--strict", is_flag=True, help="A warning fails the check too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(file: Path, strict: bool, as_json: bool) -> None:
-    """Schema, lint and the file's own [[test]] blocks; asks no daemon.
+    """Check a policy file.
 
-    Exit code 0: it would come into force; 1: it would not; 2: the file cannot be read.
+    Looks at keys, values and common mistakes, and runs the [[test]] blocks. Needs no daemon.
+
+    Exit code 0: the gateway would load it; 1: it would refuse it; 2: the file cannot be read.
     """
     from upnp_gw.gate.load import check_text, read_named_text
     from upnp_gw.text.toml import with_line
@@ -51,11 +53,11 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
     except ConfigError as error:
         _exit_with_problem(error, as_json, UNUSABLE)
     try:
-        found = check_text(text, str(file), datetime.now().astimezone().date())
+        checked = check_text(text, str(file), datetime.now().astimezone().date())
     except ConfigError as error:
         _exit_with_problem(error, as_json, REFUSED)
-    warnings = [str(finding) for finding in found.warnings]
-    ok = not found.failed and not (strict and warnings)
+    warnings = [str(finding) for finding in checked.warnings]
+    ok = not checked.failed and not (strict and warnings)
     if as_json:
         tests = [
             {
@@ -66,27 +68,33 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
                 "got": result.got,
                 "reasons": result.reasons,
             }
-            for result in found.results
+            for result in checked.results
         ]
-        told = {"ok": ok, "file": str(file), "hash": found.policy.digest, "warnings": warnings, "tests": tests}
-        click.echo(json.dumps(told))
+        report = {"ok": ok, "file": str(file), "hash": checked.policy.digest, "warnings": warnings, "tests": tests}
+        click.echo(json.dumps(report))
         sys.exit(0 if ok else REFUSED)
     for warning in warnings:
         print_text(paint("warning:", CAUTION) + f" {shown(warning, 1000)}", err=not ok)
-    for failed in found.failed:
+    for failed in checked.failed:
         print_text(
             shown(str(with_line(ConfigError(str(file), failed.case.key, str(failed)), text)), 1000), err=True
         )
     if not ok:
         sys.exit(REFUSED)
-    rules = f"{len(found.policy.grants)} grants, {len(found.policy.forbids)} forbids"
-    print_text(f"{shown(str(file), 1000)}: {paint('sound', GOOD)}: {rules}, {len(found.results)} tests passed")
+    counts = ", ".join(
+        (
+            formats.plural(len(checked.policy.grants), "grant"),
+            formats.plural(len(checked.policy.forbids), "forbid"),
+            f"{formats.plural(len(checked.results), 'test')} passed",
+        )
+    )
+    print_text(f"{shown(str(file), 1000)}: {paint('ok', GOOD)}: {counts}")
 
 
 def _exit_with_problem(error: ConfigError, as_json: bool, code: int) -> NoReturn:
     if as_json:
-        told = {"ok": False, "file": error.where, "line": error.line, "key": error.key, "problem": error.problem}
-        click.echo(json.dumps(told))
+        report = {"ok": False, "file": error.where, "line": error.line, "key": error.key, "problem": error.problem}
+        click.echo(json.dumps(report))
     else:
         print_text(shown(str(error), 1000), err=True)
     sys.exit(code)
@@ -94,13 +102,13 @@ def _exit_with_problem(error: ConfigError, as_json: bool, code: int) -> NoReturn
 
 @policy.command()
 @click.option("--profile", type=click.Choice(["home", "ask", "locked"]), required=True)
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.argument("file", type=FILE, required=False)
 def init(profile: str, force: bool, file: Path | None) -> None:
-    """Write a commented policy to begin with to FILE, or print it.
+    """Write or print a commented policy, as a start.
 
-    home: any device may map its own ports from 1024 up, within numbers; ask: what no grant covers is a question to
-    you; locked: nothing but what is named.
+    home: every device may open some of its own ports from 1024 up; ask: a request that no grant covers waits for
+    your answer; locked: only the devices and ports that you name.
     """
     from upnp_gw.gate.builtin import profile_text
 
@@ -112,53 +120,59 @@ def init(profile: str, force: bool, file: Path | None) -> None:
         with file.open("w" if force else "x", encoding="utf-8") as written:
             written.write(text)
     except FileExistsError:
-        raise click.UsageError(f"{shown(str(file), 1000)} is there already; --force replaces it") from None
+        raise click.UsageError(f"{shown(str(file), 1000)} already exists; --force replaces it") from None
     except OSError as error:
         raise click.UsageError(f"{shown(str(file), 1000)}: {error.strerror}") from None
     path = shown(str(file.absolute()), 1000)
-    click.echo(f'wrote {path}. To put it into force, in the configuration:\n\n[gate]\npolicy = "{path}"\n')
-    print_text(f"and start upnp-gw again with it; or: upnp-gw run --policy {path}")
+    click.echo(f'wrote {path}. To use it, add to the configuration:\n\n[gate]\npolicy = "{path}"\n')
+    print_text(f"and restart upnp-gw; or start it with: upnp-gw run --policy {path}")
 
 
 @policy.command("show")
 @daemon_command
 def show_policy(daemon: DaemonClient, as_json: bool) -> None:
-    """The policy in force, as its files were when it was loaded."""
+    """Show the policy in force.
+
+    Prints the files as they were when they were loaded.
+    """
     body = daemon.request("GET", "/v1/policy")
     if as_json:
         print_json(body)
         return
-    found = msgspec.json.decode(body, type=api.PolicyText)
-    print_text(
-        f"# {shown(found.source, LONGEST_TEXT)}: policy {found.hash}, in force since {formats.time(found.since)}",
-        further="# ",
-    )
-    for warning in found.warnings:
+    policy = msgspec.json.decode(body, type=api.PolicyText)
+    source, since = shown(policy.source, LONGEST_TEXT), formats.time(policy.since)
+    print_text(f"# {source}: policy {policy.hash}, in force since {since}", further="# ")
+    for warning in policy.warnings:
         print_text(f"# {paint('warning:', CAUTION)} {shown(warning, 1000)}", further="# ")
-    if found.problem:
+    if policy.problem:
         print_text(
-            f"# {paint('NOT IN FORCE', BAD)}, as the files are now: {shown(found.problem, 1000)}", further="# "
+            f"# {paint('NOT IN FORCE', BAD)}, as the files are now: {shown(policy.problem, 1000)}", further="# "
         )
-    click.echo(_escape_lines(found.text))
-    if found.approved:
-        click.echo(f"\n# {shown(found.approved_file, LONGEST_TEXT)}\n{_escape_lines(found.approved)}")
+    click.echo(_escape_lines(policy.text))
+    if policy.approved:
+        click.echo(f"\n# {shown(policy.approved_file, LONGEST_TEXT)}\n{_escape_lines(policy.approved)}")
 
 
 def _escape_lines(text: str) -> str:
-    """The lines of a file on a terminal."""
+    """The text with control characters escaped, line by line."""
     return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in text.split("\n"))
 
 
 @policy.command()
 @click.argument("file", type=FILE)
-@click.option("--since", callback=time_option, metavar="TIME", help="Only decisions since: 2h, 7d, or a time.")
-@click.option("--device", metavar="MAC|ADDRESS|NAME", help="Only of this device.")
+@click.option(
+    "--since",
+    callback=time_option,
+    metavar="TIME",
+    help="Only decisions not before: 2h or 7d ago, or 2026-05-01T12:00:00Z.",
+)
+@click.option("--device", metavar="MAC|ADDRESS|NAME", help="Only requests of this device.")
 @daemon_command
 def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, device: str | None) -> None:
-    """Replay the recorded decisions under FILE: what would have been answered differently.
+    """List answers that FILE would change.
 
-    Says first what FILE is: the policy in force, the file in force with changes since, or another file.
-    What commands wrote (approved.toml) counts in both. Exit code 0: nothing differs; 1: something does.
+    Decides the recorded requests again by FILE. The first line says what FILE is: the policy in force, that file with later changes, or another file. Rules that
+    commands wrote (approved.toml) are added to it. Exit code 0: no answer differs; 1: some do.
     """
     from upnp_gw.control.replay import replay
     from upnp_gw.gate.build import ManagedPolicy
@@ -177,7 +191,7 @@ def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, dev
             other = load_tables(parse_tables(text, str(file)), str(file), today, written).policy
     except ConfigError as error:
         if _same_file(file, now.source) and not as_json:
-            print_text(f"upnp-gw goes on with this file as it was loaded (policy {now.hash}).", err=True)
+            print_text(f"upnp-gw continues with the file as it was loaded (policy {now.hash}).", err=True)
         _exit_with_problem(error, as_json, UNUSABLE)
     done = replay(other, _records(daemon, {"since": since, "device": device}))
     if as_json:
@@ -201,7 +215,8 @@ def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, dev
         click.echo(json.dumps({**compares, **totals, "changes": changes}))
     else:
         print_text(_compare(file, text, other.digest, now)[1])
-        print_text(f"Compared: the recorded decisions, and what {shown(str(file), 1000)} would answer.")
+        if done.differences:
+            print_text(f"Recorded answer -> answer by {shown(str(file), 1000)}")
         for one in done.differences:
             times = f" x{one.times}" if one.times > 1 else ""
             print_text(
@@ -211,13 +226,13 @@ def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, dev
             print_text(
                 f"    {'':<{len(one.record.id)}} now: {shown(one.now.reason, LONGEST_TEXT)}", further=" " * 8
             )
-        skipped = f", {done.not_replayable} cannot be replayed" if done.not_replayable else ""
+        skipped = f", {done.not_replayable} cannot be decided again" if done.not_replayable else ""
         print_text(f"{done.same} same, {done.changed} would change{skipped}")
     sys.exit(REFUSED if done.changed else 0)
 
 
 def _same_file(file: Path, source: str) -> bool:
-    """True if this is the file that the policy in force was read from."""
+    """True if the policy in force was read from this file."""
     try:
         return file.samefile(source)
     except OSError:
@@ -225,19 +240,19 @@ def _same_file(file: Path, source: str) -> bool:
 
 
 def _compare(file: Path, text: str, digest: str, now: api.PolicyText) -> tuple[str, str]:
-    """What the file is to the policy in force: a word for JSON, and a sentence. ``digest``: what it means."""
+    """How the file differs from the policy in force: a word for JSON, and a sentence. ``digest``: its hash."""
     name, source = shown(str(file), 1000), shown(now.source, 1000)
     own, same = _same_file(file, now.source), digest == now.hash
     in_force = f"{now.hash}, since {formats.time(now.since)}"
     if own and text == now.text:
         return "in-force", f"{name} is the policy in force ({in_force}), unchanged since it was loaded."
     if own and same:
-        return "same-meaning", f"{name} was changed after it was loaded, but means the same as then ({in_force})."
+        return "same-meaning", f"{name} was changed after it was loaded, but its rules are the same ({in_force})."
     if own:
-        changed = f"{name} was changed after it was loaded, and the change is not in force."
+        changed = f"{name} was changed after it was loaded. The change is not in force."
         return "changed", f"{changed} In force: {in_force}; the file now: {digest}. To load it: upnp-gw reload"
     if same:
-        return "same-meaning", f"{name} means the same as the policy in force: {source} ({in_force})."
+        return "same-meaning", f"{name} has the same rules as the policy in force: {source} ({in_force})."
     return "other", f"{name} ({digest}) is not in force. In force: {source} ({in_force})."
 
 
@@ -254,10 +269,10 @@ _REQUEST_FIELDS = {
 
 
 def _format_record(record: DecisionRecord) -> str:
-    words_of_it = format_request_parts(
+    request = format_request_parts(
         record.action, record.transport, record.external_port, record.internal_client, record.internal_port
     )
-    return f"{shown(record.device, formats.LONGEST_DEVICE)} {shown(record.via, 12)} {words_of_it}"
+    return f"{shown(record.device, formats.LONGEST_DEVICE)} {shown(record.via, 12)} {request}"
 
 
 def _format_answer(answer: Any) -> str:
@@ -265,11 +280,11 @@ def _format_answer(answer: Any) -> str:
     return f"{paint(answer.verdict, VERDICTS.get(answer.verdict))}{lease}"
 
 
-def _records(daemon: DaemonClient, wanted: Mapping[str, object]) -> Iterator[DecisionRecord]:
-    """Every recorded decision, newest first, a page at a time."""
+def _records(daemon: DaemonClient, query: Mapping[str, object]) -> Iterator[DecisionRecord]:
+    """Every recorded decision, newest first; asks for pages of ``PAGE``."""
     before: str | None = None
     while True:
-        body = daemon.request("GET", "/v1/decisions", query={**wanted, "limit": PAGE, "before": before})
+        body = daemon.request("GET", "/v1/decisions", query={**query, "limit": PAGE, "before": before})
         page = msgspec.json.decode(body, type=list[api.Decision])
         yield from (DecisionRecord(**one.shared_fields(), at=one.at.timestamp()) for one in page)
         if len(page) < PAGE:

@@ -1,4 +1,4 @@
-"""``queue``, ``approve``, ``deny``: what devices asked for and nobody has answered yet. Silence means no."""
+"""``queue``, ``approve``, ``deny``: requests that wait for an answer. Until then they are refused."""
 
 import click
 import msgspec
@@ -19,7 +19,7 @@ NUMBER = click.argument("number", type=Number("the number of a question", 1, UNB
 @click.command()
 @daemon_command
 def queue(daemon: DaemonClient, as_json: bool) -> None:
-    """What waits for an answer, and the TOML that `upnp-gw approve N` would write."""
+    """List requests that wait for an answer, each with the rule that `upnp-gw approve N` would write."""
     body = daemon.request("GET", "/v1/queue")
     if as_json:
         print_json(body)
@@ -34,16 +34,16 @@ def format_question(question: api.Question, most: int) -> list[str]:
     """The lines of one question: the device, its request, the count, and the rule that an approval would write."""
     who = shown(question.device_name or question.device)
     target = formats.endpoint(shown(question.internal_client), question.internal_port)
-    says = f' "{shown(question.description)}"' if question.description else ""
+    description = f' "{shown(question.description)}"' if question.description else ""
     times = "once" if question.times == 1 else f"{question.times} times"
-    asked = f"{question.transport} {_format_ports(question)} -> {target}{says}"
+    request = f"{question.transport} {_format_ports(question)} -> {target}{description}"
     last = f"last {formats.time(question.last_asked)}, decision {shown(question.decision)}"
     rule = f", rule {shown(question.rule)}" if question.rule else ""
     earlier = ", ".join(map(str, question.earlier))
     text = [
-        f"{question.number}: {who} at {shown(question.address)} asks for {asked}",
-        f"   from {_format_remote_hosts(question)}, for up to {formats.duration(question.lease_s)} a lease",
-        *([f"   it has changed: it was question {earlier}"] if earlier else []),
+        f"{question.number}: {who} at {shown(question.address)} asks for {request}",
+        f"   from {_format_remote_hosts(question)}, lease up to {formats.duration(question.lease_s)}",
+        *([f"   the request has changed: it was question {earlier}"] if earlier else []),
         f"   {times} over {question.via}, {last}{rule}",
     ]
     lines = [part for line in text for part in wrap(line, most, "      ")]
@@ -67,13 +67,17 @@ def _format_remote_hosts(question: api.Question) -> str:
 @click.command()
 @NUMBER
 @click.option(
-    "--for", "for_s", callback=duration_option, metavar="TIME", help="How long. Default: 30d, or as the rule says."
+    "--for",
+    "for_s",
+    callback=duration_option,
+    metavar="TIME",
+    help="How long. Default: 30d, or approve_for of the rule.",
 )
 @daemon_command
 def approve(daemon: DaemonClient, as_json: bool, number: int, for_s: int | None) -> None:
     """Approve question N for a time and open its ports at once.
 
-    The number names the request as the queue shows it. If the device asks for more, the question gets a new number.
+    N stands for the request as the queue shows it. If the device asks for more, the question gets a new number.
     """
     body = daemon.request("POST", f"/v1/queue/{number}/approve", body={"for_s": for_s})
     print_written(body, as_json)
@@ -93,15 +97,15 @@ def _format_obstacle(holder: api.Holder | None) -> str:
 
 @click.command()
 @NUMBER
-@click.option("--remember", is_flag=True, help="Write a forbid, so that nobody is asked again.")
+@click.option("--remember", is_flag=True, help="Write a forbid, so that you are not asked again.")
 @click.option(
-    "--for", "for_s", callback=duration_option, metavar="TIME", help="How long it is remembered. Default: for good."
+    "--for", "for_s", callback=duration_option, metavar="TIME", help="With --remember: how long. Default: for good."
 )
 @daemon_command
 def deny(daemon: DaemonClient, as_json: bool, number: int, remember: bool, for_s: int | None) -> None:
-    """Say no to question N. Without --remember the next request asks again."""
+    """Deny question N. Without --remember the next request asks again."""
     if for_s is not None and not remember:
-        raise click.UsageError("--for goes with --remember")
+        raise click.UsageError("--for needs --remember")
     body = daemon.request("POST", f"/v1/queue/{number}/deny", body={"remember": remember, "for_s": for_s})
     print_written(body, as_json)
     if not as_json and not remember:

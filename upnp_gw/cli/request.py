@@ -1,4 +1,4 @@
-"""``request``: the client side. Asks this host's gateway for ports; needs no daemon here and no root."""
+"""``request``: a client. It asks the gateway of this host for ports, and needs no daemon and no root."""
 
 import asyncio
 import json
@@ -29,36 +29,42 @@ T = TypeVar("T")
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
     try:
-        found = formats.parse_duration(value)
+        seconds = formats.parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    if not 1 <= found <= 366 * 86400:
+    if not 1 <= seconds <= 366 * 86400:
         raise click.BadParameter(f"got {value!r}; accepted: a time from 1s to 366d, such as 4h")
-    return found
+    return seconds
 
 
 def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> IPAddress | None:
     try:
         return None if value is None else ip_address(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no address; write it as 192.168.1.23 or 2001:db8::23") from None
+        raise click.BadParameter(f"{value!r} is not an address; accepted: 192.168.1.23 or 2001:db8::23") from None
 
 
 @click.command()
 @click.argument("transport", type=click.Choice(["tcp", "udp"]), required=False)
 @click.argument("port", type=PORT, required=False)
-@click.option("--external", type=PORT, metavar="PORT", help="Wished for.  [default: the same]")
-@click.option("--ttl", default="1h", callback=_seconds, metavar="TIME", show_default=True, help="90s, 4h, 7d.")
-@click.option("--ipv6", is_flag=True, help="A pinhole to this host's IPv6 address.")
-@click.option("--hold", is_flag=True, help="Keep it until Ctrl-C or SIGTERM, then let it go.")
-@click.option("--release", is_flag=True, help="Let it go.")
-@click.option("--listening", is_flag=True, help="Ask for what this host listens on, one question for each.")
-@click.option("--yes", "chosen", metavar="LIST", help="With --listening: these, unasked: tcp/8080,udp/3074.")
-@click.option("--via", type=click.Choice(list(VIAS)), help="This protocol alone.  [default: pcp, natpmp, igd]")
-@click.option("--gateway", callback=_address, metavar="ADDRESS", help="[default: the default route's]")
-@click.option("--address", callback=_address, metavar="ADDRESS", help="Which of this host's own addresses.")
-@click.option("--timeout", type=Seconds(0.5, 600), default=4.0, show_default=True, help="For each protocol.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
+@click.option("--external", type=PORT, metavar="PORT", help="External port.  [default: the same]")
+@click.option(
+    "--ttl", default="1h", callback=_seconds, metavar="TIME", show_default=True, help="Lease: 90s, 4h, 7d."
+)
+@click.option("--ipv6", is_flag=True, help="A pinhole to the IPv6 address of this host.")
+@click.option("--hold", is_flag=True, help="Renew the lease until Ctrl-C or SIGTERM, then release it.")
+@click.option("--release", is_flag=True, help="Release the port.")
+@click.option("--listening", is_flag=True, help="Request the ports that listen on this host; asks you about each.")
+@click.option(
+    "--yes", "chosen", metavar="LIST", help="With --listening: these ports, without asking: tcp/8080,udp/3074."
+)
+@click.option("--via", type=click.Choice(list(VIAS)), help="Only this protocol.  [default: pcp, natpmp, igd]")
+@click.option("--gateway", callback=_address, metavar="ADDRESS", help="[default: that of the default route]")
+@click.option("--address", callback=_address, metavar="ADDRESS", help="The address of this host to use.")
+@click.option(
+    "--timeout", type=Seconds(0.5, 600), default=4.0, show_default=True, help="Seconds for each protocol."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 def request(
     transport: str | None,
     port: int | None,
@@ -75,29 +81,29 @@ def request(
     timeout: float,
     as_json: bool,
 ) -> None:
-    """Ask the gateway for a port of this host, from this host.
+    """Ask the gateway of this host for a port. It need not be upnp-gw.
 
-    Prints what it got: 11.22.33.44:8080 tcp via pcp 3600s. Any gateway will do. The exit code is 0 where the port
-    is open (or let go), 1 where the gateway refused, 3 where none answered.
+    Prints the lease: 11.22.33.44:8080 tcp via pcp 3600s. Exit code 0: the port is open (or released); 1: the
+    gateway refused; 3: no gateway answered.
 
     Examples: upnp-gw request tcp 8080 --ttl 4h; upnp-gw request udp 3074 --hold
     """
     if listening == (transport is not None) or (transport is None) != (port is None):
-        raise click.UsageError("either TRANSPORT and PORT, or --listening")
+        raise click.UsageError("give either TRANSPORT and PORT, or --listening")
     if hold and release:
-        raise click.UsageError("either --hold or --release")
+        raise click.UsageError("--hold and --release exclude each other")
     if (chosen is not None or external is not None) and listening != (chosen is not None):
-        raise click.UsageError("--yes goes with --listening, --external with TRANSPORT and PORT")
+        raise click.UsageError("--yes needs --listening, --external needs TRANSPORT and PORT")
     from upnp_gw.client.mapping_request import RequestedMapping
     from upnp_gw.client.options import ORDER, ClientOptions
     from upnp_gw.client.secret import load_secret, nonces, secret_path
 
     version = 6 if ipv6 else 4
-    asked = [(Transport(transport), port)] if transport is not None and port is not None else None
-    wanted = asked or _choose_listeners(chosen)
-    wishes = [
-        RequestedMapping(way, number, number if ipv6 else external or number, ttl, version)
-        for way, number in wanted
+    named = [(Transport(transport), port)] if transport is not None and port is not None else None
+    ports = named or _choose_listeners(chosen)
+    requests = [
+        RequestedMapping(protocol, number, number if ipv6 else external or number, ttl, version)
+        for protocol, number in ports
     ]
     options = ClientOptions(
         nonce=nonces(load_secret(secret_path(os.environ))),
@@ -106,93 +112,95 @@ def request(
         source=address,
         patience_s=timeout,
     )
-    if not wishes:
+    if not requests:
         return
-    teller = _Output(as_json)
+    output = _Output(as_json)
     sys.exit(
         _run(
-            _hold_until_stopped(options, wishes, teller)
+            _hold_until_stopped(options, requests, output)
             if hold
-            else _request_once(options, wishes, release, teller)
+            else _request_once(options, requests, release, output)
         )
     )
 
 
 class _Output:
-    """Results on stdout, one a line; complaints on stderr. Text of the gateway's is escaped."""
+    """Prints leases on stdout, one a line, and errors on stderr. Text of the gateway is escaped."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
 
-    def got(self, got: "MappingLease") -> None:
+    def print_lease(self, lease: "MappingLease") -> None:
         if self._as_json:
-            told: dict[str, Any] = {
-                "external_address": str(got.external.address),
-                "external_port": got.external.port,
-                "transport": got.transport.value,
-                "internal_address": str(got.internal.address),
-                "internal_port": got.internal.port,
-                "via": got.via.value,
-                "lifetime_s": got.lifetime_s,
+            values: dict[str, Any] = {
+                "external_address": str(lease.external.address),
+                "external_port": lease.external.port,
+                "transport": lease.transport.value,
+                "internal_address": str(lease.internal.address),
+                "internal_port": lease.internal.port,
+                "via": lease.via.value,
+                "lifetime_s": lease.lifetime_s,
             }
-            click.echo(json.dumps(told))
+            click.echo(json.dumps(values))
         else:
-            click.echo(str(got))
+            click.echo(str(lease))
         sys.stdout.flush()
 
-    def complain(self, requested: "RequestedMapping") -> "Callable[[Exception], None]":
-        """What a holder calls when it has lost the port."""
+    def on_loss(self, requested: "RequestedMapping") -> "Callable[[Exception], None]":
+        """The callback of a ``LeaseHolder`` that has lost the port."""
 
-        def told(no: Exception) -> None:
-            self.failed(requested, no)
+        def report(error: Exception) -> None:
+            self.print_failure(requested, error)
 
-        return told
+        return report
 
-    def failed(self, requested: "RequestedMapping", no: Exception) -> int:
-        """Tells it; the answer is the exit code."""
+    def print_failure(self, requested: "RequestedMapping", error: Exception) -> int:
+        """Prints the error and returns the exit code."""
         from upnp_gw.client.mapping_request import RequestRefused
 
-        refused = isinstance(no, RequestRefused)
-        words_of = shown(f"{no} ({no.told})" if isinstance(no, RequestRefused) and no.told else str(no), 400)
-        via = f"over {no.via.protocol}: " if isinstance(no, RequestRefused) else ""
+        refused = isinstance(error, RequestRefused)
+        message = shown(
+            f"{error} ({error.told})" if isinstance(error, RequestRefused) and error.told else str(error), 400
+        )
+        via = f"over {error.via.protocol}: " if isinstance(error, RequestRefused) else ""
         if self._as_json:
-            told = {
+            values = {
                 "error": "refused" if refused else "unreachable",
-                "message": words_of,
+                "message": message,
                 "transport": requested.transport.value,
                 "internal_port": requested.port,
-                "via": no.via.value if isinstance(no, RequestRefused) else None,
+                "via": error.via.value if isinstance(error, RequestRefused) else None,
             }
-            click.echo(json.dumps(told), err=True)
+            click.echo(json.dumps(values), err=True)
         else:
             what = "refused" if refused else "no gateway"
-            print_text(f"{requested.transport} {requested.port}: {paint(what, BAD)}: {via}{words_of}", err=True)
+            print_text(f"{requested.transport} {requested.port}: {paint(what, BAD)}: {via}{message}", err=True)
         return REFUSED if refused else NO_GATEWAY
 
 
 async def _request_once(
-    options: "ClientOptions", wishes: Sequence["RequestedMapping"], release: bool, teller: _Output
+    options: "ClientOptions", requests: Sequence["RequestedMapping"], release: bool, output: _Output
 ) -> int:
-    """One after the other, as a client of a gateway should (RFC 6886 section 3.1)."""
+    """Sends the requests one after the other (RFC 6886 section 3.1)."""
     from upnp_gw.client.ask import first_answer, let_go
     from upnp_gw.client.mapping_request import NoAnswer, RequestRefused
 
     worst = 0
-    for requested in wishes:
+    for requested in requests:
         try:
             if release:
-                for gone in await let_go(options, requested):
-                    teller.got(gone)
+                for lease in await let_go(options, requested):
+                    output.print_lease(lease)
                 continue
-            async with first_answer(options, requested) as (_, got):
-                teller.got(got)
-        except (RequestRefused, NoAnswer) as no:
-            worst = max(worst, teller.failed(requested, no))
+            async with first_answer(options, requested) as (_, lease):
+                output.print_lease(lease)
+        except (RequestRefused, NoAnswer) as error:
+            worst = max(worst, output.print_failure(requested, error))
     return worst
 
 
 async def _hold_until_stopped(
-    options: "ClientOptions", wishes: Sequence["RequestedMapping"], teller: _Output
+    options: "ClientOptions", requests: Sequence["RequestedMapping"], output: _Output
 ) -> int:
     from upnp_gw.client.hold import LeaseHolder
     from upnp_gw.client.mapping_request import NoAnswer, RequestRefused
@@ -203,31 +211,35 @@ async def _hold_until_stopped(
         loop.add_signal_handler(number, stop.set)
 
     async def keep(requested: "RequestedMapping") -> int:
-        holder = LeaseHolder(options, requested, teller.got, teller.complain(requested))
+        holder = LeaseHolder(options, requested, output.print_lease, output.on_loss(requested))
         try:
             await holder.run(stop)
-        except (RequestRefused, NoAnswer) as no:
-            return teller.failed(requested, no)
+        except (RequestRefused, NoAnswer) as error:
+            return output.print_failure(requested, error)
         return 0
 
-    return max(await asyncio.gather(*(keep(requested) for requested in wishes)))
+    return max(await asyncio.gather(*(keep(requested) for requested in requests)))
 
 
 def _choose_listeners(chosen: str | None) -> list[tuple[Transport, int]]:
-    """What is listened on, as far as the user says yes to it: in the list given, or one question for each."""
+    """The listening ports of this host that are in the list ``chosen``; None: those that the user confirms."""
     from upnp_gw.client.listening import of_this_host
 
-    found = of_this_host()
+    listeners = of_this_host()
     if chosen is not None:
-        wanted = {part.strip().lower() for part in chosen.split(",") if part.strip()}
-        unknown = wanted - {str(one) for one in found}
+        names = {part.strip().lower() for part in chosen.split(",") if part.strip()}
+        unknown = names - {str(listener) for listener in listeners}
         if unknown:
-            there = ", ".join(map(str, found)) or "nothing"
-            raise click.UsageError(f"nobody listens on {', '.join(sorted(unknown))}; there is: {there}")
-        return [(one.transport, one.port) for one in found if str(one) in wanted]
-    if not found:
-        print_text("nothing listens for other hosts here", err=True)
-    return [(one.transport, one.port) for one in found if click.confirm(f"open {one}?", default=False, err=True)]
+            there = ", ".join(map(str, listeners)) or "nothing"
+            raise click.UsageError(f"nothing listens on {', '.join(sorted(unknown))}; accepted: {there}")
+        return [(listener.transport, listener.port) for listener in listeners if str(listener) in names]
+    if not listeners:
+        print_text("no port of this host listens for other hosts", err=True)
+    return [
+        (listener.transport, listener.port)
+        for listener in listeners
+        if click.confirm(f"open {listener}?", default=False, err=True)
+    ]
 
 
 def _run(work: "Coroutine[Any, Any, T]") -> T:

@@ -1,4 +1,4 @@
-"""``run``: from options, file and detection to a daemon."""
+"""``run``: makes the configuration from options, file and detection, and starts the daemon."""
 
 import faulthandler
 import signal
@@ -21,18 +21,18 @@ CONFIG_ERROR = 2
 EMULATED_WAN = "emulated"
 """The name of the emulator's WAN; no interface has this name."""
 EMULATED_ADDRESS = IPv4Address("11.22.33.44")
-"""The emulator's external address. upnpc reports no connection for a private or documentation address."""
+"""The external address of the emulator. upnpc reports no connection if it is private or for documentation."""
 
 _PATH = click.Path(path_type=Path)
 
 
 def interface_options(command: Callable[..., None]) -> Callable[..., None]:
-    """--lan, --wan and --config, which ``doctor`` takes as well."""
+    """Adds --lan, --wan and --config."""
     for option in (
-        click.option("--config", "config_file", type=_PATH, metavar="FILE", help="The configuration, TOML."),
-        click.option("--wan", metavar="IF", help="The interface to the internet."),
+        click.option("--config", "config_file", type=_PATH, metavar="FILE", help="Configuration file, TOML."),
+        click.option("--wan", metavar="IF", help="Interface to the internet."),
         click.option(
-            "--lan", multiple=True, metavar="IF", help="An interface to serve, the home LAN first; repeatable."
+            "--lan", multiple=True, metavar="IF", help="Interface to serve; repeatable, the home LAN first."
         ),
     ):
         command = option(command)
@@ -41,34 +41,36 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @interface_options
-@click.option("--external", multiple=True, metavar="ADDRESS", help="An external IPv4 address; repeatable.")
-@click.option("--policy", type=_PATH, metavar="FILE", help="The policy. Default: the built-in home policy.")
-@click.option("--state-dir", type=_PATH, metavar="DIR", help="Where mappings and decisions are kept.")
+@click.option("--external", multiple=True, metavar="ADDRESS", help="External IPv4 address; repeatable.")
+@click.option("--policy", type=_PATH, metavar="FILE", help="Policy file. Default: the built-in home policy.")
+@click.option("--state-dir", type=_PATH, metavar="DIR", help="Directory of mappings and decisions.")
 @click.option(
     "--runtime-dir",
     type=_PATH,
     envvar="UPNP_GW_RUNTIME_DIR",
     metavar="DIR",
-    help="Where the control socket is.",
+    help="Directory of the control socket.",
 )
-@click.option("--http-port", type=HTTP_PORT, metavar="N", help="Description and control, on each LAN address.")
-@click.option("--firewall", metavar="router|alongside", help="The whole firewall, or only our table in it.")
-@click.option("--user", metavar="NAME", help="Whom root becomes: upnp-gw where there is one; root: nobody else.")
-@click.option("--flush", is_flag=True, default=None, help="A stop ends every mapping and its flows.")
-@click.option("--backend", metavar="nftables|memory", help="memory opens nothing: for a look around.")
+@click.option("--http-port", type=HTTP_PORT, metavar="N", help="TCP port of the UPnP server on each LAN address.")
+@click.option(
+    "--firewall", metavar="router|alongside", help="router: the whole firewall; alongside: one table in yours."
+)
+@click.option("--user", metavar="NAME", help="User to become. Default: upnp-gw, if it exists; root: stay root.")
+@click.option("--flush", is_flag=True, default=None, help="End every mapping and its flows when the gateway stops.")
+@click.option("--backend", metavar="nftables|memory", help="memory: opens nothing, for trials.")
 def run(config_file: Path | None, **given: object) -> None:
-    """Serve the LAN. Options override the file, the file overrides what is detected."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon listens to it: it has yet to read the policy
+    """Run the gateway in the foreground. Options override the file, the file overrides detection."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the daemon handles it once the policy is loaded
     options = {"--" + name.replace("_", "-"): value for name, value in given.items()}
     try:
-        config, chosen, missing = configure(config_file, options)
-        for sentence in (*chosen, *missing):
+        config, detected, missing = configure(config_file, options)
+        for sentence in (*detected, *missing):
             print_text(sentence)
         from upnp_gw.daemon import run_daemon
 
         if sys.__stderr__ is not None:
             faulthandler.enable(sys.__stderr__)  # libnftables is C: if it crashes, the log has a trace
-        code = run_daemon(config, chosen)
+        code = run_daemon(config, detected)
     except ConfigError as error:
         print_text(f"upnp-gw: {shown(str(error), 1000)}", err=True)
         sys.exit(CONFIG_ERROR)
@@ -76,7 +78,7 @@ def run(config_file: Path | None, **given: object) -> None:
 
 
 def is_emulator(given: Settings) -> bool:
-    """True if only the loopback is served with the memory backend: a router for client tests."""
+    """True if the memory backend serves the loopback alone: an emulated router for tests of clients."""
     return given.get("backend") == "memory" and tuple(given.get("lan", ())) == ("lo",)
 
 
@@ -93,9 +95,9 @@ def emulator_defaults(given: Settings) -> tuple[Settings, tuple[str, ...]]:
 def configure(
     config_file: Path | None, options: dict[str, object]
 ) -> tuple[Config, tuple[str, ...], tuple[str, ...]]:
-    """The configuration in force, checked against this machine, what was chosen and why, and what is not there yet.
+    """The configuration, a sentence for each detected interface, and one for each that is missing.
 
-    Raises ConfigError.
+    Raises ConfigError, also if the configuration does not fit this machine.
     """
     from upnp_gw.config.interface_detection import check_apart, detect, read_interfaces
 
@@ -109,12 +111,12 @@ def configure(
         if is_emulator(given):
             return emulator_defaults(given)
         try:
-            found = detect(interfaces, routes, wan=given.get("wan"), lan=given.get("lan", ()))
+            detected = detect(interfaces, routes, wan=given.get("wan"), lan=given.get("lan", ()))
         except ConfigError as error:
-            if "lan" in given:  # what was named is at fault: say where it was named
+            if "lan" in given:  # the error is in what the file or the option names
                 raise ConfigError(where, error.key, error.problem) from None
             raise
-        return {"wan": found.wan, "lan": found.lan}, found.why
+        return {"wan": detected.wan, "lan": detected.lan}, detected.why
 
     config, chosen, _ = load(config_file, options, choose)
     check_apart(config.wan, config.lan, interfaces)

@@ -1,4 +1,4 @@
-"""``api-schema``: the control API as an OpenAPI 3.1 document, from the same table that serves it."""
+"""``api-schema``: the control API as an OpenAPI 3.1 document, made from ``api.ROUTES``."""
 
 import json
 import re
@@ -14,23 +14,23 @@ Json = dict[str, Any]
 
 
 class Components:
-    """The schemas of the types that were asked for, and of those that they name."""
+    """The schemas of all types that the document uses."""
 
     def __init__(self) -> None:
         self.schemas: Json = {}
 
-    def of(self, kind: object) -> Json:
-        """The schema of a type, Structs in it by reference."""
-        (schema,), found = msgspec.json.schema_components([kind], ref_template="#/components/schemas/{name}")
-        for each in found.values():
+    def schema_of(self, kind: object) -> Json:
+        """The schema of a type; it refers to Structs by name."""
+        (schema,), named = msgspec.json.schema_components([kind], ref_template="#/components/schemas/{name}")
+        for each in named.values():
             if "description" in each:  # Python 3.13 removes the indent of a docstring, older versions keep it
                 each["description"] = cleandoc(each["description"])
-        self.schemas.update(found)
+        self.schemas.update(named)
         return schema
 
 
 def document() -> Json:
-    """The document as it stands in docs/api.json."""
+    """The document of docs/api.json."""
     components = Components()
     paths: dict[str, Json] = {}
     for operation, route in api.ROUTES.items():
@@ -40,8 +40,8 @@ def document() -> Json:
         "info": {
             "title": "upnp-gw control API",
             "version": "1",
-            "description": "HTTP over the unix socket control.sock in the runtime directory. Who may open that file"
-            " is the operator: there is no other lock. Times are RFC 3339 in UTC, durations whole seconds.",
+            "description": "HTTP over the Unix socket control.sock in the runtime directory. Whoever may open it"
+            " is the operator: nothing else is checked. Times are RFC 3339 in UTC, durations whole seconds.",
         },
         "paths": paths,
         "components": {"schemas": dict(sorted(components.schemas.items()))},
@@ -49,35 +49,38 @@ def document() -> Json:
 
 
 def _operation(operation: str, route: api.Route, components: Components) -> Json:
-    described: Json = {"operationId": operation, "summary": route.summary}
+    operation_object: Json = {"operationId": operation, "summary": route.summary}
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"{(\w+)}", route.path)
     ]
     if route.query is not None:
-        components.of(route.query)
+        components.schema_of(route.query)
         fields = components.schemas.pop(route.query.__name__)["properties"]
         parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in fields.items()]
     if parameters:
-        described["parameters"] = parameters
+        operation_object["parameters"] = parameters
     if route.body is not None:
-        described["requestBody"] = {"required": True, "content": _content(route.body, components)}
+        operation_object["requestBody"] = {"required": True, "content": _content(route.body, components)}
     media = "application/x-ndjson" if route.stream else "application/json"
-    described["responses"] = {
+    operation_object["responses"] = {
         "200": {
             "description": "One line for each event" if route.stream else "Done",
             "content": _content(route.answer, components, media),
         },
-        "default": {"description": "Why not", "content": _content(api.Problem, components)},
+        "default": {
+            "description": "The reason of a refusal or an error",
+            "content": _content(api.Problem, components),
+        },
     }
-    return described
+    return operation_object
 
 
 def _content(kind: object, components: Components, media: str = "application/json") -> Json:
-    return {media: {"schema": components.of(kind)}}
+    return {media: {"schema": components.schema_of(kind)}}
 
 
 @click.command("api-schema")
 def api_schema() -> None:
-    """The control API as an OpenAPI document; docs/api.json is made by this."""
+    """Print the control API as an OpenAPI document (docs/api.json)."""
     click.echo(json.dumps(document(), indent=2))

@@ -1,7 +1,7 @@
-"""Tables that fit: what does not fit stands in a line below its row; only texts are cut.
+"""Tables that fit the terminal. Only texts are cut; an address that does not fit goes to a line below its row.
 
-Columns that say nothing and the least important are left out first. Then texts are cut, and the widest addresses
-stand below their row, each after its title. Off a terminal every column stands, and every row is one line.
+Empty columns are left out first, then the least important ones. Then texts are cut, and the widest addresses move
+below their row, each after its title. Without a terminal every column is shown, and every row is one line.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,32 +15,32 @@ Row = TypeVar("Row")
 GAP = "  "
 INDENT = "    "
 MIN_LINE = 60
-"""Columns that a line below a row may have on a narrower terminal too: an IPv6 address and a port fit."""
+"""Columns of a line below a row, at least: an IPv6 address and a port fit."""
 KEEP_BELOW = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Row]):
-    """One column. ``cell`` gives text that is already safe to show."""
+    """One column. ``cell`` returns escaped text."""
 
     title: str
     cell: Callable[[Row], str]
     least: int | None = None
-    """The narrowest that it may be cut to; None: never cut."""
+    """Columns that remain when it is cut; None: it is never cut."""
     right: bool = False
     below: int | None = None
-    """Cells wider than this may move below their row, whole: addresses. None: they never move."""
+    """Cells wider than this may move below their row, uncut (addresses). None: they never move."""
     keep: int = 0
-    """Where there is no room the columns with the lowest number go first: below the row from NEEDED on."""
+    """Columns with the lowest number are left out first. From ``KEEP_BELOW`` on they move below the row instead."""
     needed: bool = False
-    """Below its row rather than left out, whatever ``keep`` is."""
+    """Moves below its row and is never left out, whatever ``keep`` is."""
     style: Callable[[Row], str | None] | None = None
-    """The colour of a cell; its word says the same."""
+    """The style of a cell."""
 
 
 @dataclass(slots=True)
 class _DrawnColumn(Generic[Row]):
-    """A column and its cells. Cells wider than ``width`` stand below their row, or are cut; 0: all stand below."""
+    """A column and its cells. Cells wider than ``width`` move below their row, or are cut; 0: all move below."""
 
     column: Column[Row]
     cells: list[str]
@@ -51,7 +51,7 @@ class _DrawnColumn(Generic[Row]):
 
     @property
     def narrowest(self) -> int:
-        """The least width that its cells may have beside each other."""
+        """The least width that the column can have in its rows."""
         title, most = width(self.column.title), self.column.below
         if self.column.least is not None:
             return min(self.width, max(self.column.least, title))
@@ -61,7 +61,7 @@ class _DrawnColumn(Generic[Row]):
 
     @property
     def all_below(self) -> bool:
-        """No cell is narrow enough to stand in its row."""
+        """True if no cell is narrow enough for its row."""
         most = self.column.below
         return most is not None and all(not cell or width(cell) > most for cell in self.cells)
 
@@ -74,7 +74,7 @@ class _DrawnColumn(Generic[Row]):
 
 
 def table(columns: Sequence[Column[Row]], rows: Sequence[Row], most: int) -> list[str]:
-    """The lines of the table, the title first, none wider than ``most`` (60 at least) columns."""
+    """The lines of the table, titles first, at most ``most`` columns wide (at least ``MIN_LINE``)."""
     every = [_DrawnColumn(column, [column.cell(row) for row in rows]) for column in columns]
     if most >= UNLIMITED:
         for column in every:
@@ -94,7 +94,7 @@ def table(columns: Sequence[Column[Row]], rows: Sequence[Row], most: int) -> lis
 
 
 def _narrow(drawn: Sequence[_DrawnColumn[Row]], most: int) -> None:
-    """Takes from the widest text until it fits; where that is too little, the widest addresses stand below."""
+    """Cuts the widest texts until the table fits; if that is not enough, moves the widest addresses below."""
     full = [(column, column.width) for column in drawn if column.column.below is None]
     if not _narrowed([column for column, _ in full], drawn, most):
         _narrowed([column for column in drawn if column.column.below is not None], drawn, most)
@@ -104,7 +104,7 @@ def _narrow(drawn: Sequence[_DrawnColumn[Row]], most: int) -> None:
 
 
 def _narrowed(able: Sequence[_DrawnColumn[Row]], drawn: Sequence[_DrawnColumn[Row]], most: int) -> bool:
-    """Narrows those of the columns that are able to; True: all of them fit now."""
+    """Narrows the columns of ``able``. True: the table fits."""
     while _total(column.width for column in drawn) > most:
         widest = max(able, key=lambda column: (column.next_narrower < column.width, column.width), default=None)
         if widest is None or widest.next_narrower >= widest.width:
@@ -145,7 +145,7 @@ def _placed(cell: str, column: _DrawnColumn[Row]) -> str:
 
 
 def _below(parts: Iterable[str], most: int) -> list[str]:
-    """The parts that moved below their row, as many on a line as fit."""
+    """The cells that moved below their row, as many on a line as fit."""
     lines: list[str] = []
     for part in parts:
         if lines and width(lines[-1]) + len(GAP) + width(part) <= most:

@@ -1,7 +1,7 @@
 """The terminal: how wide it is, text that wraps to it, and colour.
 
-On a terminal nothing is wider than its columns, except a line to be pasted. Elsewhere nothing is wrapped: one row a
-line, for other programs. Colour only adds to words that say the same. Foreign text is escaped before it comes here.
+On a terminal no line is wider than its columns, except commands to paste. Elsewhere nothing is wrapped, so that
+other programs get one row a line. Colour repeats what the words say. Callers escape foreign text.
 """
 
 import os
@@ -17,13 +17,13 @@ import click
 from upnp_gw.text.escape import cut, width
 
 DEFAULT_COLUMNS = 80
-"""Of a terminal that does not say how wide it is."""
+"""Columns of a terminal that does not report its width."""
 UNLIMITED = 1_000_000
-"""Columns where the output is no terminal."""
+"""Columns if the output is not a terminal."""
 LONGEST_TEXT = 2000
-"""Most columns of a text of ours that wraps: no address in it is cut."""
+"""Characters kept of a text that wraps; enough that no address in it is cut."""
 NARROWEST = 40
-"""A narrower terminal gets text of this width."""
+"""Columns of text on a terminal that is narrower."""
 
 GOOD, CAUTION, BAD, HEADING = "good", "caution", "bad", "heading"
 STYLES: dict[str, dict[str, Any]] = {
@@ -37,25 +37,25 @@ VERDICTS = {"allow": GOOD, "deny": BAD, "ask": CAUTION, "busy": CAUTION}
 
 _OPTION = r"--?[\w-]+(?:[ =]\S+)?"
 _ARGUMENT = r"(?:tcp|udp)\b|[^\s-]*[^\sa-z,.;()]\S*"
-"""Not a word of the sentence: it has a digit, a capital or a sign."""
+"""An argument of a command and not a word of the sentence: it has a digit, a capital or a sign."""
 GLUE = "\x00"
-"""Stands for a space at which no line ends. No text has it: controls are escaped."""
+"""Stands for a space where no line may end. No text contains it: control characters are escaped."""
 
 
 def table_columns() -> int:
-    """The width of the output: COLUMNS, the terminal's, or UNLIMITED where it is no terminal."""
+    """Columns for tables: COLUMNS, else those of the terminal, else UNLIMITED."""
     return shutil.get_terminal_size((DEFAULT_COLUMNS if sys.stdout.isatty() else UNLIMITED, 24)).columns
 
 
 def text_columns(*, err: bool = False) -> int:
-    """The width of the terminal that a sentence goes to; UNLIMITED where it is none, whatever COLUMNS says."""
+    """Columns for sentences: those of the terminal; UNLIMITED without one, even if COLUMNS is set."""
     stream = sys.stderr if err else sys.stdout
     return shutil.get_terminal_size((DEFAULT_COLUMNS, 24)).columns if stream.isatty() else UNLIMITED
 
 
 @cache
 def _unbroken_text() -> re.Pattern[str]:
-    """Text to be pasted as a whole: what stands in backticks, and a command of ours with options and arguments."""
+    """Matches text to paste: text in backticks, and a upnp-gw command with options and arguments."""
     from upnp_gw.cli import COMMANDS
 
     names = "|".join(("policy [a-z]+", *COMMANDS))
@@ -63,15 +63,15 @@ def _unbroken_text() -> re.Pattern[str]:
 
 
 def glue(text: str) -> str:
-    """The text with no place to break a line."""
+    """The text without a place where a line may end."""
     return text.replace(" ", GLUE)
 
 
 def wrap(text: str, most: int, further: str = "", first: str = "", *, whole: bool = False) -> list[str]:
     """The text in lines of at most ``most`` columns, broken at spaces; ``first`` and ``further`` begin the lines.
 
-    A command and a path are not broken: one wider than a line stands whole on its own. So does every word, with
-    ``whole``; else a word wider than a line is broken.
+    A command or a path is never broken; if it is wider than a line, it has a line of its own. ``whole``: the same
+    for every word; otherwise a word that is wider than a line is broken.
     """
     most = max(most, NARROWEST)
     if _width(first) + _width(text) <= most:
@@ -96,12 +96,12 @@ def _is_unbroken(word: str) -> bool:
 
 
 def _indent(further: str, word: str, most: int) -> str:
-    """The indent of a word that is not broken: less where it does not fit otherwise."""
+    """The indent of an unbroken word, less if the word does not fit otherwise."""
     return further if further.strip() else further[: max(0, most - _width(word))]
 
 
 def _that_fits(text: str, most: int) -> str:
-    """As many of the first characters as fit."""
+    """The first characters, as many as fit."""
     return text[: len(cut(text + "  ", most + 1)) - 1]
 
 
@@ -110,13 +110,13 @@ def _width(text: str) -> int:
 
 
 def wrap_labelled(label: str, text: str, most: int, room: int, *, whole: bool = False) -> list[str]:
-    """The text beside its label, which has ``room`` columns."""
+    """The text, wrapped beside a label of ``room`` columns."""
     indent = " " * (room + 1)
     return wrap(text, most, indent, f"{label:<{room}} ", whole=whole)
 
 
 def print_text(text: str, *, further: str = "    ", err: bool = False) -> None:
-    """Prints a sentence, wrapped to the terminal that it goes to."""
+    """Prints a sentence, wrapped to the terminal."""
     click.echo("\n".join(wrap(text, text_columns(err=err), further)), err=err)
 
 
@@ -124,7 +124,7 @@ def print_text(text: str, *, further: str = "    ", err: bool = False) -> None:
 
 
 def paint(text: str, style: str | None) -> str:
-    """The text in the colour of a style, where the command is to print in colour."""
+    """The text in the colour of a style, if colours are on."""
     return click.style(text, **STYLES[style]) if style and text and _in_colour() else text
 
 
@@ -142,13 +142,13 @@ def _paint_word(line: str, style: str | None) -> str:
 
 
 def paint_first(lines: Iterable[str], style: str | None) -> list[str]:
-    """The lines, the first word of the first of them painted."""
+    """The lines, with the first word in colour."""
     first, *rest = lines
     return [_paint_word(first, style), *rest]
 
 
 def colour_choice(choice: str, environ: Mapping[str, str]) -> bool | None:
-    """True, False, or None: on terminals alone. NO_COLOR: see no-color.org; TERM=dumb shows no colours."""
+    """True: colours; False: none; None: on terminals only. NO_COLOR: no-color.org."""
     if choice != "auto":
         return choice == "always"
     return False if environ.get("NO_COLOR") or environ.get("TERM") == "dumb" else None
@@ -161,7 +161,7 @@ def _choose_colour(ctx: click.Context, param: click.Parameter, value: str | None
 
 
 def colour_option(*, command: bool = False) -> click.Option:
-    """``--color``; taken after the command as well, where help does not list it again."""
+    """``--color``. ``command``: the hidden copy after a command name."""
     return click.Option(
         ["--color"],
         type=click.Choice(["auto", "always", "never"]),
@@ -171,7 +171,7 @@ def colour_option(*, command: bool = False) -> click.Option:
         expose_value=False,
         hidden=command,
         callback=_choose_colour,
-        help="Colour: auto is on a terminal, unless NO_COLOR is set.",
+        help="auto: colours on a terminal, unless NO_COLOR is set.",
     )
 
 
@@ -182,7 +182,7 @@ class Formatter(click.HelpFormatter):
         self.write(f"{'':>{self.current_indent}}{paint(heading + ':', HEADING)}\n")
 
     def write_text(self, text: str) -> None:
-        """Paragraphs, wrapped; one that begins with ``\\b`` stays as it is, as click has it."""
+        """Wraps paragraphs; one that begins with ``\\b`` is not wrapped (click's convention)."""
         indent = " " * self.current_indent
         for at, paragraph in enumerate(text.split("\n\n")):
             if at:
@@ -200,7 +200,7 @@ class Context(click.Context):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         if self.parent is None:
-            self.color = colour_choice("auto", os.environ)  # --help may come before --color is looked at
+            self.color = colour_choice("auto", os.environ)  # click may handle --help before --color
 
 
 def prepare(command: click.Command) -> click.Command:
@@ -214,7 +214,7 @@ def prepare(command: click.Command) -> click.Command:
 
 
 def show_error(error: click.ClickException) -> None:
-    """Tells the error on stderr, as click does, wrapped and in colour. Wrong usage: with the usage before it."""
+    """Prints the error on stderr, wrapped and in colour; for wrong usage also the usage line."""
     if isinstance(error, click.UsageError) and error.ctx is not None:
         with error.ctx.scope(cleanup=False):
             _show_usage(error, error.ctx)

@@ -1,4 +1,4 @@
-"""``uninstall``: takes our table out of the kernel."""
+"""``uninstall``: removes the nftables table of upnp-gw."""
 
 import json
 import sys
@@ -17,10 +17,10 @@ REMOVES = {
     ),
     FirewallMode.ROUTER: (
         "This removes the table of upnp-gw with every mapping and pinhole, the masquerade, and the rules that keep"
-        " the internet out. Forwarding is switched off first: the LAN has no internet then."
+        " the internet out. It first switches forwarding off: the LAN then has no internet."
     ),
 }
-STAYS = "These stay: configuration, policy, state directory (/var/lib/upnp-gw), the service and its user."
+STAYS = "Not removed: configuration, policy, state directory (/var/lib/upnp-gw), the service and its user."
 
 
 @click.command()
@@ -30,7 +30,7 @@ def uninstall(daemon: DaemonClient, as_json: bool, yes: bool) -> None:
     """Remove the nftables table of upnp-gw. The daemon must be stopped."""
     if daemon.running():
         raise RequestProblem(
-            {"error": "running", "message": "upnp-gw is running and would install it again; stop it first"}
+            {"error": "running", "message": "upnp-gw is running and would install its table again: stop it first"}
         )
     from upnp_gw.firewall.nftables import installed_mode
     from upnp_gw.firewall.nftables import uninstall as remove
@@ -41,7 +41,7 @@ def uninstall(daemon: DaemonClient, as_json: bool, yes: bool) -> None:
         mode = installed_mode()
         if mode is not None and not yes:
             _confirm(mode)
-        there_was = remove()
+        removed = remove()
     except FirewallError as error:
         if as_json:
             click.echo(json.dumps({"error": "backend-failed", "message": str(error)}), err=True)
@@ -49,17 +49,17 @@ def uninstall(daemon: DaemonClient, as_json: bool, yes: bool) -> None:
             print_text(f"upnp-gw: {shown(str(error), 400)}", err=True)
         sys.exit(REFUSED)
     if as_json:
-        click.echo(json.dumps({"removed": there_was}))
+        click.echo(json.dumps({"removed": removed}))
         return
-    print_text("The table of upnp-gw is removed." if there_was else "There is no table of upnp-gw.")
+    print_text("The table of upnp-gw is removed." if removed else "There was no table of upnp-gw.")
     if mode is FirewallMode.ROUTER:
         click.echo("Forwarding is off.")
     print_text(STAYS, further="")
 
 
 def _confirm(mode: FirewallMode) -> None:
-    """Asks for confirmation. Raises UsageError without a terminal."""
+    """Asks for confirmation. Raises UsageError without a terminal, Abort on no."""
     print_text(f"{REMOVES[mode]} {STAYS}", further="", err=True)
     if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to confirm at; use: upnp-gw uninstall --yes")
-    click.confirm("Go on?", abort=True, err=True)
+        raise click.UsageError("cannot ask for confirmation without a terminal: use upnp-gw uninstall --yes")
+    click.confirm("Continue?", abort=True, err=True)
