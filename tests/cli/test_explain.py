@@ -287,7 +287,7 @@ async def test_policy_diff_says_what_it_compares(home: ReloadFixture, upnp_gw: R
     new = json.loads((await command(upnp_gw, "policy", "check", str(file), "--json")).output)["hash"]
     assert text.startswith(
         f"{file} was changed after it was loaded. The change is not in force."
-        f" In force: {in_force}; the file now: {new}. To load it: upnp-gw reload Recorded answer -> answer by "
+        f" In force: {in_force}; the file now: {new}. To load it: upnp-gw reload {compared}"
     )
     assert state == "changed"
     text, state = await said(other)
