@@ -171,9 +171,9 @@ def _escape_lines(text: str) -> str:
 def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, device: str | None) -> None:
     """List answers that FILE would change.
 
-    Decides the recorded requests again by FILE. The first line says what FILE is: the policy in force, that file with
-    later changes, or another file. Rules that commands wrote (approved.toml) are added to it. Exit code 0: no answer
-    differs; 1: some do.
+    Decides the recorded requests again by FILE. The first line says what FILE is: the policy in force, that file
+    with later changes, or another file. Rules that commands wrote (approved.toml) are added to it. Exit code 0: no
+    answer differs; 1: some do.
     """
     from upnp_gw.control.replay import replay
     from upnp_gw.gate.build import ManagedPolicy
