@@ -119,6 +119,12 @@ def test_only_the_writer_changes_the_kernel() -> None:
     }
 
 
+def test_nobody_waits_with_wait_for() -> None:
+    """Before Python 3.12 ``asyncio.wait_for`` can lose a cancellation: the stop waits for that task without end.
+    ``asyncio.timeout`` cannot."""
+    assert not [name_of(path) for path in sorted(PACKAGE.rglob("*.py")) if "asyncio.wait_for" in calls(path)]
+
+
 OPENING = {"open", "read_text", "read_bytes", "write_text", "write_bytes"}
 NO_FILE = {"read_text", "self._firewall.open", "self._store.open"}
 """Functions of ours of the same names."""

@@ -6,6 +6,7 @@ A shell around timers: what is due goes through the writer as an operation like 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -108,10 +109,9 @@ class Scheduler:
             self.sweep()
             due = [at for at in (self._ledger.deadlines.next(), self._ledger.cuts.next()) if at is not None]
             wait = max(0.0, min(due) - self._clock().boot) if due else LOOK_S
-            try:
-                await asyncio.wait_for(self._writer.deadlines_changed.wait(), min(wait, LOOK_S))
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(wait, LOOK_S)):
+                    await self._writer.deadlines_changed.wait()
 
     def sweep(self) -> None:
         """Puts what is due now into the writer's queue."""
