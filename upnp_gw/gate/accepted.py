@@ -1,6 +1,6 @@
-"""What each key of the policy file takes, in words for people, with one example each. Nothing here checks a value.
+"""What each key of the policy file accepts, in words, with an example. Nothing here checks a value.
 
-The examples are lines of a policy file; a test loads every one of them.
+The examples are lines of a policy file; a test loads each of them.
 """
 
 import re
@@ -21,10 +21,10 @@ WHO, PORT_LIST, PREFIX_LIST = '["ps5", "@consoles"]', '[443, "8000-8010"]', '["2
 UNTIL = "2027-05-01T12:00:00Z"
 
 NAMED = "consoles"
-"""Stands for a name that is free."""
+"""An example of a name that the operator chooses."""
 
 Keys = Mapping[str, tuple[str, str]]
-"""Key -> what it takes, and an example of a value as TOML."""
+"""Key -> what it accepts, and an example of a value as TOML."""
 
 _RULE: Keys = {
     "name": (FREE_NAME, '"console-games"'),
@@ -125,20 +125,18 @@ _INDEX = re.compile(r"(\[[^\]]*\])+$")
 
 
 def accepted_value(path: str) -> tuple[str, str]:
-    """What stands at a key path such as ``grant[2].int_ports[0]``: what it takes, and a line to write.
-
-    Empty texts where the path is of no key, but of a table.
-    """
+    """(what a key path such as ``grant[2].int_ports[0]`` accepts, an example line). Empty texts for a table."""
     table, key = _table_and_key(path)
     keys = ACCEPTED.get(table, {})
-    taken = keys.get(key) or keys.get("*")
-    if taken is None:
+    value = keys.get(key) or keys.get("*")
+    if value is None:
         return "", ""
-    return taken[0], f"{key if key in keys else NAMED} = {taken[1]}"
+    accepted, example = value
+    return accepted, f"{key if key in keys else NAMED} = {example}"
 
 
 def format_example(line: str) -> str:
-    """How a message goes on with an example; empty where there is none."""
+    """The end of a message that has an example; empty where there is none."""
     return f", such as {line}" if line else ""
 
 

@@ -1,11 +1,11 @@
-"""Questions that wait for the operator: one for each topic, with the terms of a yes. Silence means no.
+"""Questions that wait for the operator: one for each subject, with the terms of a yes. No answer means no.
 
-The number of a question stands for the terms of a yes. Where a device asks for more, its question gets another
-number, and the old one cannot be answered any more: a yes or a no is about the terms that were shown.
+The number of a question stands for the terms that it showed. If a device asks for more, its question gets a new
+number, and the old number can no longer be answered.
 
-Bounded whatever the LAN sends (SR-28): ``MOST`` questions, ``MOST_OF_DEVICE`` of one device, none for longer than
-``KEEP_S`` after it was last asked. Where all is full, the device with the most of them loses its oldest; a question
-over TCP, whose sender is proved, takes the place of one that a datagram asked in the device's name (SR-26).
+The queue is bounded (SR-28): ``MOST`` questions, ``MOST_OF_DEVICE`` of one device, each kept for ``KEEP_S`` after
+its latest request. A full queue drops the oldest question of the device that has the most. If a device has no room
+left, a question over TCP, which proves the sender, replaces one that came by datagram (SR-26).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,14 +26,14 @@ OnUndo = list[Callable[[], None]]
 
 
 class ApprovalQueue:
-    """The queue. ``take_changes`` says what is to be stored."""
+    """Questions by device and subject. ``take_changes`` gives what the store must write."""
 
     def __init__(self) -> None:
         self._of: dict[str, dict[QuestionSubject, Question]] = {}
         """Device -> topic -> question. Devices without questions are not in it."""
         self._changed: set[int] = set()
         self.last_number = 0
-        """The highest number ever given. It outlives a restart: a number is never given twice."""
+        """The highest number so far. It survives a restart: no number is used twice."""
 
     def ask(
         self,
@@ -45,7 +45,7 @@ class ApprovalQueue:
         wall: float,
         on_undo: OnUndo | None = None,
     ) -> Question | None:
-        """Adds a question, or updates the waiting one of its topic; None where its device has no room left."""
+        """Adds a question, or updates the waiting one of its subject. None: its device has no room left."""
         self._forget_old(wall)
         question = Question(self.last_number + 1, topic, terms, request, basis, decision, wall, wall, 1)
         known = self._of.get(topic.device, {}).get(topic)
@@ -58,12 +58,12 @@ class ApprovalQueue:
         return question
 
     def settle(self, granted: QuestionSubject, on_undo: OnUndo | None = None) -> None:
-        """Drops the questions that a granted request of this topic answers."""
+        """Drops the questions that a granted request with this subject answers."""
         for topic in [topic for topic in self._of.get(granted.device, ()) if topic.answered_by(granted)]:
             self._replace(topic, None, on_undo)
 
     def all(self, wall: float) -> tuple[Question, ...]:
-        """Those that wait, by number."""
+        """The waiting questions, by number."""
         self._forget_old(wall)
         return tuple(sorted(self._each(), key=lambda question: question.number))
 
@@ -71,16 +71,16 @@ class ApprovalQueue:
         return next((question for question in self._each() if question.number == number), None)
 
     def successor(self, number: int) -> Question | None:
-        """The question that had this number before its device asked for something else."""
+        """The question that had this number before its device asked for something else; None: there is none."""
         return next((question for question in self._each() if number in question.earlier), None)
 
     def drop(self, question: Question) -> None:
-        """Drops a question, unless it has other terms by now."""
+        """Drops a question, unless its terms have changed since."""
         if (current := self.get(question.number)) is not None:
             self._replace(current.topic, None, None)
 
     def drop_device(self, device: str) -> int:
-        """Drops all questions of a device; how many there were."""
+        """Drops all questions of a device. The answer is how many there were."""
         topics = list(self._of.get(device, ()))
         for topic in topics:
             self._replace(topic, None, None)
@@ -89,18 +89,18 @@ class ApprovalQueue:
     # -- over a restart
 
     def take_changes(self) -> dict[str, dict[str, Any] | None]:
-        """What is new since the last call: number -> its plain values; None: it is gone."""
+        """The changes since the last call: number -> the question's plain values; None: it was dropped."""
         by_number = {question.number: question for question in self._each()}
         bodies = {str(n): question_body(by_number[n]) if n in by_number else None for n in sorted(self._changed)}
         self._changed.clear()
         return bodies
 
     def requeue(self, numbers: Iterable[str]) -> None:
-        """The store did not take these: ``take_changes`` tells them once more."""
+        """The store could not write these: the next ``take_changes`` gives them again."""
         self._changed.update(map(int, numbers))
 
     def restore(self, bodies: Iterable[Mapping[str, Any]], last_number: int) -> None:
-        """Loads stored questions. Those of a version without terms are dropped: their devices ask again."""
+        """Loads stored questions. Drops those of an older version, which had no terms: their devices ask again."""
         for body in bodies:
             number = body.get("number")
             try:
@@ -122,7 +122,7 @@ class ApprovalQueue:
     def _replace(
         self, topic: QuestionSubject, after: Question | None, on_undo: OnUndo | None, stored: bool = False
     ) -> None:
-        """Replaces the question of this topic; None: removes it."""
+        """Replaces the question of this subject; None: removes it."""
         questions = self._of.setdefault(topic.device, {})
         before = questions.pop(topic, None)
         if after is not None:

@@ -1,7 +1,7 @@
-"""From the tables of a policy file to the typed policy: every value read, every name resolved.
+"""Builds the typed policy from the tables of a policy file: reads every value and resolves every name.
 
-A name that does not exist is an error. In a grant that a command wrote to the machine-owned file it makes the grant
-match nobody, and lint says so: the operator may have taken the device out of the policy since.
+An unknown name is an error. There is one exception: a grant that a command wrote to approved.toml may name a device
+that the operator has since removed from the policy. Such a grant matches no device, and lint warns.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class ManagedPolicy:
-    """The parsed machine-owned file: what the operator's commands added to a policy."""
+    """The parsed approved.toml: what the operator's commands added to a policy."""
 
     raw: Mapping[str, object]
     where: str

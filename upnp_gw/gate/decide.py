@@ -1,7 +1,7 @@
-"""``decide(policy, facts, request)``: the one answer for every request of every protocol.
+"""``decide(policy, facts, request)``: the verdict on every request of every protocol.
 
-Pure and total. Floor, limits, forbids, grants, clamps, in this order; the order of the policy file never matters.
-Whatever goes wrong inside is a denial, and a denial is also what is left when nothing else was said (SR-18).
+Pure; it returns a verdict for every input. The order is floor, limits, forbids, grants, clamps; the order of rules
+in the policy file does not matter. An error inside is a denial, and so is a request that no rule allows (SR-18).
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ Rule = TypeVar("Rule", Forbid, Grant)
 
 
 def decide(policy: Policy, facts: Facts, request: MapRequest) -> Verdict:
-    """Allow with clamps, deny, or ask. Never raises; never allows because of an error."""
+    """Allow with clamps, deny, or ask. Never raises; an error never allows."""
     try:
         return _Decision(policy, facts, request).verdict()
     except Exception as error:
@@ -41,13 +41,13 @@ def decide(policy: Policy, facts: Facts, request: MapRequest) -> Verdict:
 
 
 def lifetime_s(request: MapRequest, clamps: Clamps) -> int:
-    """Seconds that the lease of this request lives: NAT-PMP and PCP within max_ttl, the others within max_hold."""
+    """Seconds of the lease: at most ``max_ttl_s`` over NAT-PMP and PCP, at most ``max_hold_s`` otherwise."""
     longest = clamps.max_ttl_s if request.via in (Via.NATPMP, Via.PCP) else clamps.max_hold_s
     return longest if request.lifetime_s is None else min(request.lifetime_s, longest)
 
 
 class _Decision:
-    """One decision under way: the trace, and what the steps hand on."""
+    """The state of one decision."""
 
     def __init__(self, policy: Policy, facts: Facts, request: MapRequest) -> None:
         self.policy = policy
@@ -55,10 +55,11 @@ class _Decision:
         self.request = request
         self.trace: list[str] = []
         self.blocked: PortRanges = ()
-        """External ports that a forbid takes out of the gateway's choice."""
+        """External ports that the gateway may not choose, because of a forbid."""
         self.blocked_by: str | None = None
         self.room: PortRanges | None = None
-        """The external ports that are already counted, if the device's quota is full; None: it is not full."""
+        """None: the device's quota has room. Else the external ports that are already counted: only these are
+        left."""
 
     def verdict(self) -> Verdict:
         if broken := floor.violation(self.facts, self.request):
@@ -90,21 +91,21 @@ class _Decision:
         return Verdict(outcome, rule, refusal, (*self.trace, reason), clamps, self.policy.digest)
 
     def operator(self) -> Verdict:
-        """The floor only. What the operator asks for in person is not shortened."""
+        """Only the floor applies to the operator, and the lease is not cut."""
         limits, requested_s = self.policy.limits, self.request.lifetime_s or 0
         clamps = Clamps(limits.max_ttl_s, max(limits.max_hold_s, requested_s), self.choices(UNPRIVILEGED))
         return self.allow(OPERATOR_RULE, "requested by the operator", clamps)
 
     def choices(self, choosable: PortRanges) -> PortRanges:
-        """The one port of an exact request, or those to choose from, an unprivileged suggestion among them."""
+        """The port of an exact request, else the ports to choose from."""
         exact = floor.exact_external(self.request)
         return choosable if exact is None else ((exact, exact),)
 
     def over_limit(self) -> tuple[Refusal, str] | None:
         facts, limits = self.facts, self.policy.limits
         asking = not (facts.restoring or facts.renewing)
-        # The rate first: such refusals are written down together, and whoever is frozen or in quarantine is the
-        # most likely to flood the log that tells why.
+        # The rate comes first: the audit log counts these refusals in one record. A frozen device is the most
+        # likely one to flood the log.
         if asking and facts.changes_last_minute >= limits.requests_per_minute:
             return Refusal.RATE, f"more than {limits.requests_per_minute} changes in a minute"
         if facts.quarantined:
@@ -139,7 +140,8 @@ class _Decision:
             self.policy.forbids_of, self.policy.forbids_of_anyone, names, rule_input.int_port
         )
         matching = [rule for rule in rules if forbids(rule, rule_input)]
-        # Where the gateway chooses, a forbid of external ports narrows the choice. Any other forbid denies.
+        # If the gateway chooses the port, a forbid of external ports only narrows the choice. Any other forbid
+        # denies.
         denying = [rule for rule in matching if rule.ext_ports is None or rule_input.exact is not None]
         self.trace.append(f"forbids {len(denying)}/{count}")
         if denying:
@@ -199,7 +201,7 @@ class _Decision:
         return self.allow(rule.name, f"granted by rule {rule.name}", clamps)
 
     def with_room(self, rule: Grant, ports: PortRanges) -> tuple[PortRanges, GrantRefusal | None]:
-        """The ports that the quotas allow: if the device's or the grant's is full, only those already counted."""
+        """The ports that the quotas allow: if one is full, only the ports that are already counted."""
         open_ports = ports if self.room is None else intersection(ports, self.room)
         if not open_ports:
             return open_ports, self.full()
@@ -213,7 +215,8 @@ class _Decision:
         return Refusal.QUOTA, f"this device is at its limit of {most} mappings"
 
     def observed(self, rule_input: RuleInput) -> bool:
-        """Observe mode allows what only lacks a grant. For another host or a low port the floor wants one."""
+        """True where observe mode allows a request without a grant: for the device itself, and no port below
+        1024."""
         return self.policy.mode is Mode.OBSERVE and rule_input.own and not rule_input.privileged
 
     def observe(self, why: str) -> Verdict:
@@ -240,7 +243,7 @@ class _Decision:
 def _concerning(
     of: Mapping[str, DeviceRules[Rule]], of_anyone: DeviceRules[Rule], names: frozenset[str], int_port: int
 ) -> tuple[tuple[Rule, ...], int]:
-    """The rules that can concern these names at this port, in their order, and how many in all."""
+    """The rules that can match these names at this port, in order, and how many rules these names have in all."""
     if len(names) < 2:
         rules = of[next(iter(names))] if names else of_anyone
         return rules.at(int_port), len(rules.every)

@@ -1,4 +1,5 @@
-"""The gate's answer to a delete: a device ends its own leases, the operator anything (SR-25, decision 0013)."""
+"""The gate's answer to a delete: a device deletes its own mappings, the operator any (SR-25,
+docs/decisions/0013)."""
 
 from upnp_gw.gate.decision import Outcome, Verdict
 from upnp_gw.gate.schema import OPERATOR_RULE
@@ -6,9 +7,9 @@ from upnp_gw.model.mapping import Mapping, Via
 from upnp_gw.model.request import Refusal
 
 ENDS_TOO = {"igd": frozenset({"natpmp", "pcp"}), "pcp": frozenset({"natpmp"})}
-"""Protocol of a delete -> other protocols whose leases of the same device it ends, if the device has none of the
-delete's own protocol. Their proof of the sender is no better: a TCP connection proves the address, a nonce the
-earlier client, and a NAT-PMP datagram nothing (SR-26)."""
+"""Protocol of a delete -> other protocols whose leases of the same device it ends too, if the device holds none
+over the delete's own protocol. None of them proves the sender better: TCP proves the address, PCP's nonce that it
+is the same client, NAT-PMP nothing (SR-26)."""
 
 
 def decide_removal(mapping: Mapping, via: Via, device: str, sees_all: bool, policy: str) -> Verdict:

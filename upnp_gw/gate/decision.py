@@ -1,4 +1,4 @@
-"""What the gate is told (``Facts``) and what it answers (``Verdict``). Values that are stored and explained."""
+"""The input of the gate (``Facts``) and its answer (``Verdict``)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,25 +11,25 @@ from upnp_gw.model.request import Refusal
 
 @dataclass(frozen=True, slots=True)
 class HeldMappings:
-    """What is held before this request, reservations of the same batch among it; the request's own mapping
-    (a refresh) is not counted."""
+    """The mappings before this request, with those of earlier requests of the same batch. A refresh does not count
+    the mapping that it refreshes."""
 
     total: int = 0
-    """Mappings of all devices, each address of a device by itself."""
+    """Mappings of all devices. A port counts once for each address of a device."""
     by_device: int = 0
-    """Mappings of this device: an external port to an internal port counts once, over all its addresses."""
+    """Mappings of this device. A pair of external and internal port counts once over all its addresses."""
     by_grant: Mapping[str, int] = field(default_factory=dict)
-    """Grant name -> mappings of this device charged to it, counted in the same way."""
+    """Grant name -> mappings of this device under it, counted in the same way."""
     elements: int = 0
-    """Elements of the kernel that this device's mappings take."""
+    """Elements of the kernel's tables that this device's mappings use."""
     on_port: Mapping[int, frozenset[str]] = field(default_factory=dict)
-    """The external ports over which this device has the request's internal port on another address -> the grants
-    that each is charged to. On one of them the request counts no more than what is counted already."""
+    """External ports that lead to the same internal port on another address of this device -> their grants. A
+    request for one of these ports is already counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that ``decide`` may know beside the request. Gathered by the gateway, stored with the decision."""
+    """Everything that ``decide`` knows besides the request. Stored with the decision."""
 
     device: str
     """The requester: its MAC address and LAN (``upnp_gw.model.device``), its address where no MAC is known, or
@@ -61,7 +61,7 @@ class Facts:
     held: HeldMappings = field(default_factory=HeldMappings)
     changes_last_minute: int = 0
     int_ports_today: frozenset[int] = frozenset()
-    """Distinct internal ports that this device was granted today, or asked for over TCP beyond its room."""
+    """Distinct internal ports that this device was granted today, or that a quota refused it over TCP."""
     dhcp_name: str | None = None
     lease_agrees: bool = False
     """The DHCP lease, the neighbour's MAC and the address agree (``assure = "lease"``)."""
@@ -70,12 +70,13 @@ class Facts:
     quarantined: bool = False
     """The requester or the internal client has an open incident of a kind that ends its mappings."""
     restoring: bool = False
-    """A stored mapping is decided again at start: quota, rate and incident do not run, absence is no denial."""
+    """A stored mapping is decided again at the start. Quotas, rate and incidents do not apply, and an absent host
+    is not denied."""
     renewing: bool = False
-    """The gateway decides again about what stands: rate and incident do not run."""
+    """The gateway decides again about an existing mapping: rate and incidents do not apply."""
     standing: bool = False
-    """The requester refreshes a mapping of its own, and nothing more becomes reachable. A frozen device may
-    do that, and the port is not counted among the day's distinct ports."""
+    """The requester refreshes its own mapping, and nothing more becomes reachable. A frozen device may do that, and
+    the port does not count among the distinct ports of the day."""
 
 
 class Outcome(StrEnum):
@@ -93,7 +94,7 @@ class External(StrEnum):
 
 
 FAULT = "the gateway could not decide this request"
-"""The last reason of a denial that comes from a fault of ours: no evidence against the device."""
+"""The last reason of a denial because of an error in the gateway: no evidence against the device."""
 
 PortRanges = tuple[tuple[int, int], ...]
 """Inclusive ranges, sorted, not overlapping."""
@@ -101,41 +102,42 @@ PortRanges = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Clamps:
-    """The obligations of the charged grant and the limits. The ledger keeps to them."""
+    """The limits on a granted mapping, from its grant and from [limits]."""
 
     max_ttl_s: int
-    """The longest lease that PCP and NAT-PMP are told; over IGD: how often the gateway decides again."""
+    """The longest lease over PCP and NAT-PMP. Over IGD: how often the gateway decides again."""
     max_hold_s: int
-    """The longest that an IGD mapping lives without being asked for again."""
+    """The longest that an IGD mapping lives without a new request."""
     external_ports: PortRanges
     """The external ports permitted."""
     external: External = External.SAME_OR_ANY
     remote: tuple[IPNetwork, ...] = ()
-    """Who may connect; empty: anyone. A request's own remote host is inside it, or was refused."""
+    """Who may connect; empty: anyone. The remote host of the request is inside."""
     ends_in_s: float | None = None
     """Seconds until the grant or its hours end and the gate must decide again; None: never."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer of ``decide``: pure, without an id."""
+    """The answer of ``decide``."""
 
     outcome: Outcome
     rule: str | None
-    """The grant that was charged or the forbid that matched; None: the floor, a limit, or no grant at all."""
+    """The grant that allowed or the forbid that denied; None: the floor, a limit, or no grant."""
     refusal: Refusal | None
     """Set exactly where the outcome is not ALLOW."""
     reasons: tuple[str, ...]
-    """The trace, in order: floor, forbids, grants, clamps. Never empty; the last one is the one shown."""
+    """The trace in order: floor, limits, forbids, grants, clamps. Never empty; clients and lists show the last
+    one."""
     clamps: Clamps | None
     """Set exactly where the outcome is ALLOW."""
     policy: str
-    """Hash of the policy that decided, 12 hex digits."""
+    """``Policy.digest`` of the policy that decided."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """A decision that allows. The ledger plans a mapping from nothing else."""
+    """A decision that allows. The ledger plans a mapping only from one of these."""
 
     id: DecisionId
     verdict: Verdict

@@ -12,8 +12,8 @@ from upnp_gw.model.request import Refusal
 
 @dataclass(slots=True)
 class DatagramClaims:
-    """Changes and ports that datagrams asked for in a device's name. Any LAN host can send those, so they count
-    apart: they never use up the device's allowance over TCP (SR-26)."""
+    """Changes and ports that came by datagram. Any LAN host can forge them, so they count apart: they never use up
+    what the device may do over TCP (SR-26)."""
 
     changes: deque[float] = field(default_factory=deque)
     ports: frozenset[int] = frozenset()
@@ -21,7 +21,7 @@ class DatagramClaims:
 
 @dataclass(slots=True)
 class DeviceEntry:
-    """One device's recent changes, ports of today, refusals and evidence."""
+    """One device's recent changes, ports of today, refusals and evidence of an infection."""
 
     first_seen: float
     last_seen: float

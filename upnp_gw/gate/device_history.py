@@ -1,7 +1,7 @@
 """What the gate remembers of each device: changes in the last minute, ports of today, refusals, incidents.
 
-Pure bookkeeping with the time passed in. Memory is bounded whatever the LAN sends: ``MOST_DEVICES`` devices, the
-one unheard of for longest is forgotten first, and each costs at most a few kilobytes.
+Pure; the time is an argument. Memory is bounded: ``MOST_DEVICES`` devices of a few kilobytes each. The device that
+was silent for longest is forgotten first.
 """
 
 from collections import OrderedDict
@@ -19,18 +19,18 @@ from upnp_gw.model.request import MapRequest, Refusal
 MOST_DEVICES = 4096
 MOST_INCIDENTS = 1024
 MOST_PORTS_A_DAY = 1024
-"""No grant's ``max_ports_per_day`` is larger, so that a set cut here still refuses what it must."""
+"""No grant's ``max_ports_per_day`` is larger, so a set of this size still refuses the next port."""
 MINUTE_S = 60.0
 EVIDENCE_S = 600.0
 FREEZE_S = float(DAY_S)
 TCP_EVIDENCE = frozenset({"igd"})
-"""The protocols whose sender is proved by a TCP handshake. A datagram can be forged with another's address (SR-26),
-and what the operator is refused is no evidence against anybody."""
+"""Protocols whose TCP handshake proves the sender. A datagram can have a forged address (SR-26), and a refusal of
+the operator is no evidence against a device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One device was refused many distinct internal ports: it may be infected."""
+    """A device was refused many distinct internal ports: it may be infected."""
 
     device: str
     began: Instant
@@ -62,7 +62,7 @@ class DeviceSummary:
     granted: int
     refused: Mapping[Refusal, int]
     last_refusal: str | None
-    """The sentence that it was refused with last."""
+    """The reason of its last refusal."""
     incident: Incident | None
 
 
@@ -79,7 +79,7 @@ class DeviceHistory:
         self._changed_incidents: set[str] = set()
 
     def count_change(self, device: str, now: Instant, datagram: bool = False) -> None:
-        """Counts one change request (not a read), whatever its answer."""
+        """Counts one change request (not a read), allowed or not."""
         entry = self._entry(device, now)
         changes = entry.claims.changes if datagram else entry.changes
         changes.append(now.boot)
@@ -87,7 +87,7 @@ class DeviceHistory:
             changes.popleft()
 
     def changes_last_minute(self, device: str, now: Instant, datagram: bool = False) -> int:
-        """How many changes; never more than the limit, which is as far as anybody asks."""
+        """How many changes; at most ``requests_per_minute``."""
         entry = self._entries.get(device)
         if entry is None:
             return 0
@@ -103,7 +103,7 @@ class DeviceHistory:
         self._count_port(device, int_port, today, datagram)
 
     def int_ports_today(self, device: str, today: int, datagram: bool = False) -> frozenset[int]:
-        """A datagram finds the device's ports over TCP counted too, but not the reverse."""
+        """Ports over TCP count for a datagram too, but not the reverse."""
         entry = self._entries.get(device)
         if entry is None or entry.day != today:
             return frozenset()
@@ -112,10 +112,10 @@ class DeviceHistory:
     def count_refusal(
         self, device: str, request: MapRequest, verdict: Verdict, now: Instant, today: int
     ) -> Incident | None:
-        """Counts a verdict that was no allow; the answer is the incident where this one began it.
+        """Counts a refusal. The answer is the incident that it began, if it began one.
 
-        Evidence is a denial by policy, over TCP: not ask, quota, rate, a conflict or a fault of ours. A quota
-        refusal counts as a port asked for today, so that a burst beyond the room comes to its end as well.
+        Only a denial by policy over TCP is evidence: not ask, quota, rate, a conflict or an error of the gateway. A
+        quota refusal counts as a port of today, so that a device that keeps asking for new ports is stopped too.
         """
         entry = self._entry(device, now)
         entry.address = request.source.address
@@ -132,7 +132,7 @@ class DeviceHistory:
         return self._evidence(device, entry, request.internal.port, now)
 
     def note_seen(self, device: str, address: IPAddress | None, now: Instant) -> None:
-        """The device was heard of, for ``devices``; decides nothing."""
+        """Updates the address and the time that ``upnp-gw devices`` shows; decides nothing."""
         self._entry(device, now).address = address
 
     def frozen(self, device: str, now: Instant) -> bool:
@@ -141,12 +141,12 @@ class DeviceHistory:
         return incident is not None and incident.freezes
 
     def quarantined(self, device: str, now: Instant) -> bool:
-        """True while an incident is open for this device that ends what it holds."""
+        """True while an incident with the action quarantine is open for this device."""
         incident = self._incident(device, now)
         return incident is not None and incident.quarantines
 
     def release(self, device: str) -> Incident | None:
-        """Ends the incident of this device, and forgets its evidence; the answer is what was open."""
+        """Ends the incident of this device and forgets its evidence. The answer is the incident."""
         entry = self._entries.get(device)
         if entry is not None:
             entry.evidence.clear()
@@ -154,14 +154,14 @@ class DeviceHistory:
         return self._incidents.pop(device, None)
 
     def withdraw_incident(self, incident: Incident) -> None:
-        """The operation that began it was undone: it may begin again."""
+        """Removes an incident whose operation was undone."""
         if self._incidents.get(incident.device) is incident:
             del self._incidents[incident.device]
             self._changed_incidents.add(incident.device)
 
     def undo_for(self, device: str) -> Callable[[], None]:
-        """What takes back what is counted from now on of the answers to a device, for an operation that is undone.
-        That it asked stays counted."""
+        """A function that restores the present counts of a device, for an operation that is undone. The change
+        request itself stays counted."""
         entry = self._entries.get(device)
         before = entry and replace(entry, refused=entry.refused.copy(), evidence=dict(entry.evidence))
         return partial(self._put_back, device, before, entry.claims.ports if entry else frozenset())
@@ -177,15 +177,15 @@ class DeviceHistory:
         entry.claims.ports = claimed
 
     def add_incident(self, incident: Incident) -> None:
-        """Puts back an incident that was open when the gateway stopped."""
+        """Adds an incident that was open when the gateway stopped."""
         self._incidents[incident.device] = incident
 
     # -- over a restart
 
     def changed_devices(self, counted: bool = False) -> dict[str, dict[str, Any] | None]:
-        """Devices changed since the last call: device -> plain values; None: it is forgotten.
+        """Devices that changed since the last call: device -> plain values; None: forgotten.
 
-        ``counted``: only those whose ports of today have changed, which must survive a crash.
+        ``counted``: only devices whose ports of today changed, which must survive a crash.
         """
         devices = self._counted if counted else self._changed
         bodies = {d: entry_body(d, e) if (e := self._entries.get(d)) else None for d in sorted(devices)}
@@ -194,7 +194,7 @@ class DeviceHistory:
         return bodies
 
     def changed_incidents(self, now: Instant) -> dict[str, dict[str, Any] | None]:
-        """The same of incidents: device -> plain values; None: it has ended."""
+        """Incidents that changed since the last call: device -> plain values; None: ended."""
         bodies = {
             d: _incident_body(i, now) if (i := self._incident(d, now)) else None
             for d in sorted(self._changed_incidents)
@@ -203,14 +203,14 @@ class DeviceHistory:
         return bodies
 
     def requeue(self, devices: Iterable[str], incidents: Iterable[str]) -> None:
-        """The store did not take these: they are told once more."""
+        """The store could not write these: the next call gives them again."""
         self._changed.update(devices)
         self._changed_incidents.update(incidents)
 
     def restore(
         self, devices: Iterable[Mapping[str, Any]], incidents: Iterable[Mapping[str, Any]], now: Instant
     ) -> None:
-        """Takes back what was stored. An incident ends by the wall clock, at the latest a whole freeze from now."""
+        """Loads stored devices and incidents. An incident ends by the wall clock, at most ``FREEZE_S`` from now."""
         for body in sorted(devices, key=lambda body: float(body["last_seen"]))[-MOST_DEVICES:]:
             self._entries[body["device"]] = entry_of(body)
         for body in incidents:
@@ -223,13 +223,13 @@ class DeviceHistory:
                 self._changed_incidents.add(body["device"])
 
     def incidents(self, now: Instant) -> tuple[Incident, ...]:
-        """The open ones, oldest first."""
+        """The open incidents, oldest first."""
         for device in tuple(self._incidents):
             self._incident(device, now)
         return tuple(self._incidents.values())
 
     def devices(self, now: Instant) -> tuple[DeviceSummary, ...]:
-        """Everybody in the book, the one heard of last at the end."""
+        """All devices; the one heard of last is at the end."""
         return tuple(
             DeviceSummary(
                 d,

@@ -1,7 +1,7 @@
-"""Why a decision came out as it did: every forbid and every grant, and what each of them did not fit by.
+"""Explains a decision: for each forbid and grant, what it did and which of its conditions did not hold.
 
-``decide`` stops at what settles the answer and costs microseconds; this looks at every rule in words, on demand,
-from the same facts. It decides nothing: the verdict in it is ``decide``'s.
+``decide`` stops at the first rule that settles the answer. This looks at every rule, on demand, with the same
+facts. It decides nothing: its verdict is that of ``decide``.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,26 +23,26 @@ class Effect(StrEnum):
     """What a rule did to a request."""
 
     NONE = "none"
-    """It does not concern it."""
+    """It did not match."""
     DENIES = "denies"
     NARROWS = "narrows"
-    """A forbid of external ports where the gateway chooses: it chooses around them."""
+    """A forbid of external ports that the gateway therefore does not choose."""
     FULL = "full"
-    """A grant that covers it, and has no room or hours now."""
+    """A grant that matches, but has no room, or is outside its hours."""
     COVERS = "covers"
-    """A grant that covers it and has room; another one was charged, or none was needed."""
+    """A grant that matches and has room, but was not used: another one was, or none was needed."""
     CHARGED = "charged"
 
 
 @dataclass(frozen=True, slots=True)
 class RuleTrace:
-    """One rule and what it did; ``why`` names every condition that does not hold, or what it gives."""
+    """One rule and what it did. ``why``: the conditions that do not hold, or what the rule allows."""
 
     name: str
     effect: Effect
     why: str
     concerns: bool
-    """It is for this device, whatever its other conditions say."""
+    """True: the rule is for this device; other conditions may still not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def explain(policy: Policy, facts: Facts, request: MapRequest) -> Explanation:
 
 
 def _forbid(rule: Forbid, rule_input: RuleInput, touched: frozenset[str]) -> RuleTrace:
-    """``touched``: every name that a forbid takes into account."""
+    """``touched``: the names that a forbid considers (``possible_names``)."""
     concerns = rule.devices is None or bool(rule.devices & touched)
     wrong = [] if concerns else [f"is for {_listed(rule.devices)}"]
     wrong += [words for check in _FORBID for words in check(rule, rule_input)]
@@ -129,7 +129,7 @@ def _grant(
 
 
 def _not_for(rule: Grant, rule_input: RuleInput, touched: frozenset[str]) -> str:
-    """A name that is known by one of its facts, and not by all of them, is worth to be told."""
+    """Says so where the requester matches a device of the grant by only one of its MAC address and IP address."""
     candidates = touched & (rule.devices or frozenset())
     doubt = f"; the requester matches {_listed(candidates)} only in part" if candidates and rule_input.own else ""
     return f"is for {_listed(rule.devices)}{doubt}"
@@ -143,7 +143,7 @@ def _room(rule: Grant, facts: Facts) -> str:
     return f"{text}, waits for approval" if rule.approve else text
 
 
-# -- the conditions, each in words where it does not hold
+# -- conditions: each yields a sentence if it does not hold
 
 
 def _ports(rule: Forbid | Grant, rule_input: RuleInput) -> Iterator[str]:
@@ -224,7 +224,7 @@ _GRANT: tuple[Callable[[Grant, RuleInput], Iterator[str]], ...] = (
 
 
 def ports_text(ranges: PortRanges, most: int = 6) -> str:
-    """``22, 137-139``; beyond ``most`` ranges, how many more there are."""
+    """``22, 137-139``, and how many ranges more beyond ``most``."""
     parts = [str(low) if low == high else f"{low}-{high}" for low, high in ranges[:most]]
     more = len(ranges) - len(parts)
     return ", ".join(parts) + (f" and {more} more" if more else "")

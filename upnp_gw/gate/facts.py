@@ -1,8 +1,8 @@
-"""Who asks: from an address and its neighbour entry to a device, its names and its zones.
+"""Identifies the requester: from an address and its neighbour entry to a device, and to its names in the policy.
 
-A device is its MAC address on its LAN (``model.device``). A host without a known MAC address (behind another
-router, or not yet in the neighbour table) counts by its address. The policy gives a device its name, and only when
-all facts that it asks for agree. A forbid counts already when one of them fits: an unreadable fact opens nothing.
+A device is a MAC address on a LAN (``model.device``). A host whose MAC address is not known (behind another router,
+or not yet in the neighbour table) is identified by its IP address. A grant needs all facts of a device (MAC
+address, IP address, LAN, DHCP lease) to agree. For a forbid one is enough, so that a missing fact opens nothing.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class IdentifiedHost(NamedTuple):
 def device_of(network: Network, neighbours: Neighbours, address: IPAddress, interface: str = "") -> IdentifiedHost:
     """The host behind an address. ``interface``: the LAN that its packet came in on; empty: the LAN of its prefix.
 
-    A link-local address may be on two LANs: only with the interface is it told apart.
+    Two LANs can have the same link-local address; only the interface distinguishes them.
     """
     lan = interface or network.lan_of(address)
     entry = neighbours.find(address, lan or None)
@@ -67,7 +67,7 @@ def _agrees(device: Device, facts: Facts) -> bool:
         return False
     if not _on_its_lan(device, facts.lan, facts.main_lan):
         return False
-    # At a restart the lease file may not have been read yet: that is no denial (design section 9).
+    # At a restart the lease file may not have been read yet: the mapping must not end because of that.
     unread = facts.restoring and facts.dhcp_name is None
     if device.dhcp_name is not None and not _same_name(facts.dhcp_name, device.dhcp_name) and not unread:
         return False
@@ -75,8 +75,8 @@ def _agrees(device: Device, facts: Facts) -> bool:
 
 
 def _on_its_lan(device: Device, lan: str, main_lan: str) -> bool:
-    """A MAC address counts on the LANs that the policy names for it, else on the main one: it can be copied on any
-    other. An address is on one LAN alone, and needs none named."""
+    """A MAC address counts on the LANs that the policy names for it, else on the main LAN: a host of another LAN
+    can copy it. An IP address is on one LAN, so the policy need not name it."""
     if device.lans:
         return lan in device.lans or ANYWHERE in device.lans
     return lan == main_lan or not device.macs
@@ -88,7 +88,7 @@ def _same_name(lease_name: str | None, policy_name: str) -> bool:
 
 
 def possible_names(policy: Policy, facts: Facts, target: IPAddress) -> frozenset[str]:
-    """All names of the requester and the internal client, by MAC or by address, for the forbids.
+    """For the forbids: the names whose MAC address or IP address is the requester's or the internal client's.
 
     On any LAN, unless the policy names the LANs of the device.
     """
@@ -104,10 +104,11 @@ def _may_be(device: Device, lan: str) -> bool:
 
 
 def may_be_moved(policy: Policy, facts: Facts, device: str) -> bool:
-    """Whether the requester may end what a device of its MAC address holds on another LAN, as one that moved here.
+    """True where the requester may end the mappings of ``device``, which has the same MAC address on another LAN:
+    the device has moved.
 
-    On the main LAN it may. On another one only if the policy gives the same name to both: a guest with a copied MAC
-    address must not end what a device at home holds.
+    On the main LAN it may. On another LAN it may only if the policy gives both the same name: a guest that copied
+    the MAC address of a device must not end its mappings.
     """
     mac, old_lan = mac_of(device), lan_of(device)
     if mac is None or mac != facts.mac or device == facts.device:
@@ -144,7 +145,7 @@ def on_other_lans(policy: Policy, network: Network, neighbours: Neighbours) -> t
 
 
 def name_of(policy: Policy, device: str, main_lan: str, address: IPAddress | None = None) -> str | None:
-    """The name of a device for display, found by its MAC address, else by its address. It decides nothing."""
+    """The name of a device for display, by its MAC address, else by its IP address. It decides nothing."""
     mac, lan = mac_of(device), lan_of(device) or main_lan
     devices = [named for named in policy.by_mac.get(mac or "", ()) if _on_its_lan(named, lan, main_lan)]
     if not devices:
@@ -179,20 +180,18 @@ def gather(
     delegated: bool = False,
     leases: Leases = NO_LEASES,
 ) -> Facts:
-    """The facts of one request, in one call.
+    """The facts of one request.
 
-    ``local`` is the gateway's local time, ``clock_change_s`` as in ``Facts``.
-
-    ``holder`` is the device of the stored mapping where the gateway itself
-    decides again (restoring, renewing): it counts where the neighbour table does not know the address (not yet,
-    or no more). Not where the mapping is ``delegated``: the address of another device is not the holder's while
-    that device is away. ``standing``: nobody can reach anything after the request that they could not reach before.
+    ``local``: the gateway's local time. ``holder``: the device of the mapping where the gateway decides again
+    (``restoring``, ``renewing``); it counts where the neighbour table does not know the internal client. Not if the
+    mapping is ``delegated``: then the internal client is another device, which is away. ``standing``: the request
+    makes nothing more reachable.
     """
     source, target = request.source.address, request.internal.address
     requester = device_of(network, neighbours, source, request.source.interface)
     internal_client = requester if target == source else device_of(network, neighbours, target)
     if holder is not None and (held_by := mac_of(holder)) is not None:
-        # The gateway itself asks, for the holder. A neighbour with another MAC makes the target another's.
+        # A neighbour entry with another MAC address means that the internal client is another device now.
         requester = IdentifiedHost(holder, held_by, lan_of(holder) or _only_lan(network))
         internal_client = internal_client if internal_client.mac is not None or delegated else requester
     if request.via is Via.OPERATOR:
@@ -218,7 +217,7 @@ def gather(
         today=today,
         wall=now.wall,
         held=held,
-        # a refresh opens nothing new, and a flood in the device's name must not end what it holds
+        # A refresh opens nothing new, and a flood of forged datagrams must not end the mappings of the device.
         changes_last_minute=0 if standing and datagram else history.changes_last_minute(device, now, datagram),
         int_ports_today=history.int_ports_today(device, today, datagram),
         frozen=history.frozen(device, now),
