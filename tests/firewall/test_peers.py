@@ -1,14 +1,11 @@
 """Who talks through what, as the kernel tells it: peers with an answer, of both transports and address families."""
 
-import time
-from collections.abc import Iterator
-
 import pytest
 
-from tests.fixtures.firewall_driver import Driver, driving, forward, network_of, settings
-from upnp_gw.firewall.base import Firewall, FirewallMode, Forward, Open
+from tests.fixtures.firewall_driver import Driver, forward, settings
+from tests.fixtures.lab_firewall import Gateway
+from upnp_gw.firewall.base import Firewall, Forward, Open
 from upnp_gw.firewall.conntrack import FILTERED_MOST
-from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.lab import Lab
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.model.mapping import IPAddress, Transport
@@ -16,28 +13,20 @@ from upnp_gw.model.mapping import IPAddress, Transport
 pytestmark = pytest.mark.lab
 
 TCP, UDP = Transport.TCP, Transport.UDP
-Gateway = Driver[NftablesFirewall]
-
-
-@pytest.fixture
-def gateway(fresh_lab: Lab) -> Iterator[Gateway]:
-    with driving(NftablesFirewall(), fresh_lab.gateway) as made:
-        made.open(settings(FirewallMode.ROUTER, network_of(fresh_lab)))
-        yield made
 
 
 def peers(gateway: Gateway) -> dict[str, frozenset[IPAddress]]:
-    told = gateway.do(gateway.firewall.read(remotes=True)).remotes
-    assert told is not None
-    return dict(told)
+    remotes = gateway.do(gateway.firewall.read(remotes=True)).remotes
+    assert remotes is not None
+    return dict(remotes)
 
 
 @pytest.mark.parametrize("many", [0, FILTERED_MOST], ids=["filtered", "whole dump"])
-def test_peers_are_told_by_forward_and_a_knock_is_none(gateway: Gateway, fresh_lab: Lab, many: int) -> None:
+def test_peers_are_listed_by_forward_and_a_probe_is_none(router: Gateway, fresh_lab: Lab, many: int) -> None:
     lab = fresh_lab
     console, one, two = lab.hosts["console"], lab.hosts["peer1"], lab.hosts["peer2"]
     v4, v6 = str(console.address), str(console.address6)
-    wanted: list[Forward] = [
+    forwards: list[Forward] = [
         forward("m1", 4074, v4, 3074),
         forward("m2", 4074, v4, 3074, transport=UDP),
         forward("m3", 4075, v4, 3075),
@@ -46,8 +35,8 @@ def test_peers_are_told_by_forward_and_a_knock_is_none(gateway: Gateway, fresh_l
         forward("m6", 4080, v4, 3074, remote=f"{two.address}/32", keep=False),
         *(forward(f"m{100 + n}", 10_000 + n, v4) for n in range(many)),
     ]
-    gateway.apply(*map(Open, wanted))
-    assert peers(gateway) == {}
+    router.apply(*map(Open, forwards))
+    assert peers(router) == {}
     with EchoServer(console, TCP, 3074), EchoServer(console, UDP, 3074):
         for peer in (one, two):
             assert reach(peer, TCP, lab.external[0], 4074)
@@ -56,7 +45,7 @@ def test_peers_are_told_by_forward_and_a_knock_is_none(gateway: Gateway, fresh_l
         assert reach(two, TCP, lab.external[0], 4080)
         assert not reach(one, TCP, lab.external[0], 4075), "nobody listens there"
         assert not reach(one, UDP, lab.external[0], 4076)
-    assert peers(gateway) == {
+    assert peers(router) == {
         "m1": {one.address, two.address},
         "m2": {two.address},
         "m5": {one.address6},
@@ -64,15 +53,8 @@ def test_peers_are_told_by_forward_and_a_knock_is_none(gateway: Gateway, fresh_l
     }
 
 
-def test_only_those_who_ask_pay_for_it(any_firewall: Driver[Firewall]) -> None:
+def test_peers_are_read_only_on_request(any_firewall: Driver[Firewall]) -> None:
     any_firewall.open(settings())
     any_firewall.apply(Open(forward()))
     assert any_firewall.read().remotes is None
     assert any_firewall.do(any_firewall.firewall.read(remotes=True)).remotes == {}
-
-
-def test_what_it_costs(gateway: Gateway) -> None:
-    gateway.apply(*(Open(forward(f"m{n}", 10_000 + n)) for n in range(500)))
-    begun = time.perf_counter()
-    peers(gateway)
-    print(f"peers of 500 mappings: {(time.perf_counter() - begun) * 1000:.1f} ms")

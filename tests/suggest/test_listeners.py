@@ -114,4 +114,5 @@ def test_a_scan_becomes_grants_but_for_the_lans_own_and_the_forbidden() -> None:
 @given(st.lists(st.builds(Listener, st.sampled_from(list(Transport)), st.integers(1, 65535), st.text(max_size=50))))
 def test_whatever_listens_what_is_suggested_loads(listeners: list[Listener]) -> None:
     text = 'version = 1\n[device.nas]\nmac = ["00:11:32:00:00:02"]\n'
-    suggest_policy(text, {"version": 1}, learn_from(listeners, "nas"), date(2027, 1, 15))
+    suggestion = suggest_policy(text, {"version": 1}, learn_from(listeners, "nas"), date(2027, 1, 15))
+    load_text(suggestion.toml, "suggested", date(2027, 1, 15))
