@@ -190,7 +190,7 @@ async def test_reload_lists_what_falls(home: ReloadFixture, upnp_gw: Run) -> Non
     home.file.write_text("version = 2")
     bad = await command(upnp_gw, "reload")
     assert bad.exit_code == 1
-    assert "the policy stays as it was" in bad.output
+    assert "the old policy stays in force" in bad.output
     assert "version" in bad.output
 
 

@@ -91,10 +91,10 @@ async def test_add_and_delete(client: aiohttp.ClientSession, operator: FakeOpera
 
 
 BAD_BODIES = [
-    (b"", None, "no JSON"),
-    (b"{", None, "no JSON"),
-    (b"\xff", None, "no JSON"),
-    (b'{"description": "\xff"}', None, "no JSON"),
+    (b"", None, "not JSON"),
+    (b"{", None, "not JSON"),
+    (b"\xff", None, "not JSON"),
+    (b'{"description": "\xff"}', None, "not JSON"),
     (b"[]", None, "the body is a list; accepted: fields in braces, such as {...}: transport, external_port"),
     (b"{}", "transport", 'missing; accepted: "tcp" or "udp"'),
     ({"transport": "sctp"}, "transport", 'got "sctp"; accepted: "tcp" or "udp"'),
@@ -341,7 +341,7 @@ def test_a_dead_socket_of_root_is_taken_over_by_the_daemons_own_user(alive: bool
             [*AS_NOBODY, sys.executable, "-c", LISTEN, str(path)], capture_output=True, text=True, check=False
         )
         if alive:
-            assert "another user's upnp-gw answers there" in ran.stderr
+            assert "a upnp-gw of another user answers there" in ran.stderr
         else:
             assert (ran.returncode, ran.stderr) == (0, "")
 

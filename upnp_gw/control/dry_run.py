@@ -1,6 +1,6 @@
-"""A request that nobody made: from the operator's words to a request, and what the gate would say of it.
+"""Requests that are only tried: from a trial of the API to a request and its explanation. Pure.
 
-The daemon tries it by the facts of now, the command line by a policy file alone. Pure.
+The daemon tries them with the present facts, the command line with a policy file alone.
 """
 
 from ipaddress import ip_address
@@ -18,38 +18,40 @@ from upnp_gw.model.request import MapRequest, PortChoice, Source
 NOON = cases.NOON
 
 
-def request_of(wanted: api.Trial, source: Source, target: IPAddress) -> MapRequest:
-    """The request that a trial stands for."""
-    chooses = wanted.via.datagram or (wanted.via is Via.OPERATOR and wanted.external_port is None)
+def request_of(trial: api.Trial, source: Source, target: IPAddress) -> MapRequest:
+    """The request of a trial."""
+    chooses = trial.via.datagram or (trial.via is Via.OPERATOR and trial.external_port is None)
     pinhole = target.version == 6
-    usual = 0 if chooses else wanted.internal_port
+    usual = 0 if chooses else trial.internal_port
     return MapRequest(
-        via=wanted.via,
+        via=trial.via,
         source=source,
-        transport=wanted.transport,
-        internal=Endpoint(target, wanted.internal_port),
-        external_port=wanted.internal_port if pinhole else wanted.external_port or usual,
+        transport=trial.transport,
+        internal=Endpoint(target, trial.internal_port),
+        external_port=trial.internal_port if pinhole else trial.external_port or usual,
         choice=PortChoice.SUGGESTED if chooses and not pinhole else PortChoice.EXACT,
-        lifetime_s=wanted.lease_s,
-        remote=wanted.remote,
-        remote_port=wanted.remote_port,
+        lifetime_s=trial.lease_s,
+        remote=trial.remote,
+        remote_port=trial.remote_port,
     )
 
 
-def try_by_policy(policy: Policy, wanted: api.Trial, where: str) -> api.Explained:
-    """Tried by a policy alone, in the scene of a ``[[test]]``: what is left open is filled in favour of the
-    request. Raises ConfigError where there is no such device in the file."""
-    facts, request = cases.facts_and_request(policy, _case(policy, wanted, where), where)
+def try_by_policy(policy: Policy, trial: api.Trial, where: str) -> api.Explained:
+    """Tries it by a policy alone, as a ``[[test]]`` does: facts that are not given are favourable.
+
+    Raises ConfigError if the file has no such device.
+    """
+    facts, request = cases.facts_and_request(policy, _case(policy, trial, where), where)
     return to_explained(explain(policy, facts, request), facts, request)
 
 
-def _case(policy: Policy, wanted: api.Trial, where: str) -> Case:
-    device = wanted.device
+def _case(policy: Policy, trial: api.Trial, where: str) -> Case:
+    device = trial.device
     mac = None
     if device is not None and device not in policy.devices:
         mac, device = cases.mac_or_device(device, policy, where), None
-    address = None if wanted.address is None else ip_address(wanted.address)
-    target = None if wanted.internal_client is None else ip_address(wanted.internal_client)
+    address = None if trial.address is None else ip_address(trial.address)
+    target = None if trial.internal_client is None else ip_address(trial.internal_client)
     judged = target or address
     return Case(
         name="trial",
@@ -59,15 +61,15 @@ def _case(policy: Policy, wanted: api.Trial, where: str) -> Case:
         mac=mac,
         lan=None,
         zone=None,
-        via=wanted.via,
-        transport=wanted.transport,
+        via=trial.via,
+        transport=trial.transport,
         family=Family.IP6 if judged is not None and judged.version == 6 else Family.IP4,
-        int_port=wanted.internal_port,
-        ext_port=wanted.external_port or None,
+        int_port=trial.internal_port,
+        ext_port=trial.external_port or None,
         target=target,
-        remote=wanted.remote,
-        remote_port=wanted.remote_port,
-        ttl_s=wanted.lease_s,
+        remote=trial.remote,
+        remote_port=trial.remote_port,
+        ttl_s=trial.lease_s,
         minute_of_day=NOON,
         holds=0,
         want=Outcome.ALLOW,
@@ -77,29 +79,29 @@ def _case(policy: Policy, wanted: api.Trial, where: str) -> Case:
 
 
 def to_explained(
-    found: Explanation,
+    explanation: Explanation,
     facts: Facts,
     request: MapRequest,
     busy: NotPlanned | None = None,
     holder: api.Holder | None = None,
 ) -> api.Explained:
-    """An explanation in the words of the API, without a record. ``busy``: the gate allows it, the ledger cannot."""
-    verdict = found.verdict
+    """An explanation as the type of the API. ``busy``: the gate allows it, the ledger does not."""
+    verdict = explanation.verdict
     refusal = busy.refusal if busy else verdict.refusal
     return api.Explained(
         verdict="busy" if busy else verdict.outcome.value,
         refusal=refusal.value if refusal else None,
         rule=verdict.rule,
         reasons=[*verdict.reasons, *([busy.reason] if busy else [])],
-        forbids=to_rules(found.forbids),
-        grants=to_rules(found.grants),
-        names=list(found.names),
-        lease_s=found.lease_s,
+        forbids=to_rules(explanation.forbids),
+        grants=to_rules(explanation.grants),
+        names=list(explanation.names),
+        lease_s=explanation.lease_s,
         policy=verdict.policy,
         facts={"device": facts.device, "address": str(facts.address)} | told(facts, request),
         holder=holder,
     )
 
 
-def to_rules(found: tuple[RuleTrace, ...]) -> list[api.Rule]:
-    return [api.Rule(name=r.name, effect=r.effect.value, why=r.why, concerns=r.concerns) for r in found]
+def to_rules(traces: tuple[RuleTrace, ...]) -> list[api.Rule]:
+    return [api.Rule(name=r.name, effect=r.effect.value, why=r.why, concerns=r.concerns) for r in traces]

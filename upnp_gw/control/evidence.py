@@ -1,7 +1,4 @@
-"""What the gateway advises: the evidence, a policy proposed from it, what is stale. It changes nothing.
-
-The operations ``evidence``, ``suggest`` and ``stale`` of the control socket.
-"""
+"""The operations ``evidence``, ``suggest`` and ``stale``. They change nothing."""
 
 import asyncio
 import logging
@@ -27,14 +24,14 @@ from upnp_gw.suggest.stale import find_stale
 log = logging.getLogger(__name__)
 
 Count = Callable[[bool], Awaitable[None]]
-"""``Upkeep.count``: a fresh reading of the counters, with who talks through what."""
+"""Reads the counters of the kernel; True: also the remote hosts (``Scheduler.count``)."""
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
 MAX_PROBED = 64
-"""Devices that are asked whether they are there, at once."""
+"""Devices that are probed at the same time."""
 
 
 class EvidenceCommands:
-    """Answers from the witness's book, as fresh as the kernel's counters."""
+    """Answers from the collected evidence, after a fresh reading of the counters."""
 
     def __init__(
         self,
@@ -45,37 +42,37 @@ class EvidenceCommands:
         probe: Probe,
     ) -> None:
         self._decider = decider
-        self._around = decider.environment
-        self._witness = evidence_collector
+        self._environment = decider.environment
+        self._evidence = evidence_collector
         self._policies = policies
         self._count = count
         self._probe = probe
 
     async def evidence(self) -> list[api.Evidence]:
-        """By device and port."""
+        """Evidence by device and port."""
         await self._fresh()
-        book = self._witness.book
+        book = self._evidence.book
         return [self._shown(book.openings[opening]) for opening in sorted(book.openings)]
 
-    async def suggest(self, asked: api.AskSuggestion) -> api.Suggestion | api.Problem:
+    async def suggest(self, body: api.AskSuggestion) -> api.Suggestion | api.Problem:
         await self._fresh()
-        learnt = self._learnt(asked)
+        learnt = self._learnt(body)
         if isinstance(learnt, api.Problem):
             return learnt
         try:
             made = await asyncio.to_thread(self._suggest, learnt)
         except ConfigError as error:
-            return api.Problem(error="policy", message=f"the policy files are not sound: {error}")
+            return api.Problem(error="policy", message=f"the policy files have an error: {error}")
         return api.Suggestion(toml=made.toml, grants=made.grants, tests=made.tests, notes=list(made.notes))
 
-    async def stale(self, asked: api.StaleFilter) -> list[api.Stale]:
+    async def stale(self, body: api.StaleFilter) -> list[api.Stale]:
         await self._fresh()
-        now = self._around.clock()
-        book = self._witness.book
-        await self._ask_the_silent(now.wall - asked.days * 86_400)
+        now = self._environment.clock()
+        book = self._evidence.book
+        await self._probe_silent(now.wall - body.days * 86_400)
         rows = [(mapping, self._usage(mapping)) for mapping in self._decider.ledger.table]
-        policy, lans = self._decider.policy, self._around.network.lan_names
-        found = find_stale(policy, book, rows, now.wall, local_today(now.wall), asked.days, lans)
+        policy, lans = self._decider.policy, self._environment.network.lan_names
+        found = find_stale(policy, book, rows, now.wall, local_today(now.wall), body.days, lans)
         return [
             api.Stale(
                 kind=one.kind.value,
@@ -92,26 +89,28 @@ class EvidenceCommands:
         try:
             await self._count(True)
         except FirewallError as error:
-            log.warning("the counters cannot be read: %s", error)
+            log.warning("cannot read the counters: %s", error)
 
     def _suggest(self, learnt: Learned) -> Suggestion:
-        """In a thread of its own: a large policy takes a second."""
+        """Runs in a thread: a large policy takes a second."""
         operator = self._policies.operator
         text = read_text(operator) if operator is not None else None
-        return suggest_policy(text, self._policies.approved, learnt, local_today(self._around.clock().wall))
+        return suggest_policy(text, self._policies.approved, learnt, local_today(self._environment.clock().wall))
 
-    def _learnt(self, asked: api.AskSuggestion) -> Learned | api.Problem:
-        policy, wall = self._decider.policy, self._around.clock().wall
-        if asked.listeners is None:
-            return learn(policy, self._witness.book, wall, asked.min_days, self._around.network.main_lan)
-        listeners = [Listener(one.transport, one.port, one.program) for one in asked.listeners]
-        if asked.device is not None:
-            if asked.device not in policy.devices:
-                return api.Problem(error="invalid", message="the policy names no such device", field="device")
-            return learn_from(listeners, asked.device)
-        address = ip_address(asked.host or "")
-        network = self._around.network
-        host = device_of(network, self._around.neighbours, address)
+    def _learnt(self, body: api.AskSuggestion) -> Learned | api.Problem:
+        policy, wall = self._decider.policy, self._environment.clock().wall
+        if body.listeners is None:
+            return learn(policy, self._evidence.book, wall, body.min_days, self._environment.network.main_lan)
+        listeners = [Listener(one.transport, one.port, one.program) for one in body.listeners]
+        if body.device is not None:
+            if body.device not in policy.devices:
+                return api.Problem(
+                    error="invalid", message="the policy has no device with this name", field="device"
+                )
+            return learn_from(listeners, body.device)
+        address = ip_address(body.host or "")
+        network = self._environment.network
+        host = device_of(network, self._environment.neighbours, address)
         name = name_of(policy, host.device, network.main_lan, address)
         if name is not None:
             return learn_from(listeners, name, [address.version])
@@ -122,31 +121,31 @@ class EvidenceCommands:
             learnt.devices[name]["lan"] = [host.lan]
         return learnt
 
-    async def _ask_the_silent(self, since: float) -> None:
-        """A device that is there and needs nothing of the gateway is not gone."""
-        book, around = self._witness.book, self._around
-        network = around.network
+    async def _probe_silent(self, since: float) -> None:
+        """Probes devices without requests: a device that answers is not absent."""
+        book, environment = self._evidence.book, self._environment
+        network = environment.network
         named = {device.name: ids_of(device, network.lan_names) for device in self._decider.policy.devices.values()}
         silent = [
             neighbour
             for device in self._decider.policy.devices.values()
             if all(book.devices[i].last_seen <= since for i in named[device.name] if i in book.devices)
-            for neighbour in around.neighbours.all()
-            if around.name_of(neighbour) in named[device.name] or neighbour.address in device.addresses
+            for neighbour in environment.neighbours.all()
+            if environment.name_of(neighbour) in named[device.name] or neighbour.address in device.addresses
         ][:MAX_PROBED]
         answers = await asyncio.gather(
             *(self._probe(neighbour.address, neighbour.interface) for neighbour in silent), return_exceptions=True
         )
         for neighbour, answer in zip(silent, answers, strict=True):
             if answer is True:
-                own = around.name_of(neighbour)
+                own = environment.name_of(neighbour)
                 for device in (own, str(neighbour.address)):
                     if device in book.devices or device == own:
-                        self._witness.saw(device, around.clock().wall)
+                        self._evidence.saw(device, environment.clock().wall)
 
     def _usage(self, mapping: Mapping) -> Usage:
-        """Its last use as the evidence knows it, over restarts."""
-        row = self._witness.book.openings.get(opening_of(mapping))
+        """Its usage; the last use is from the evidence, which survives restarts."""
+        row = self._evidence.book.openings.get(opening_of(mapping))
         usage = self._decider.ledger.usage_of(mapping)
         return usage if row is None else replace(usage, last_used=row.last_used)
 
@@ -154,7 +153,7 @@ class EvidenceCommands:
         opening = row.opening
         return api.Evidence(
             device=opening.device,
-            device_name=name_of(self._decider.policy, opening.device, self._around.network.main_lan),
+            device_name=name_of(self._decider.policy, opening.device, self._environment.network.main_lan),
             transport=opening.transport,
             kind=MappingKind.PINHOLE if opening.family == 6 else MappingKind.PORT_MAPPING,
             internal_port=opening.port,

@@ -1,4 +1,4 @@
-"""The operator's side of the daemon: what the control socket asks, answered from the ledger and the gate."""
+"""Operations of the control socket on mappings, decisions and devices, the status, and the event stream."""
 
 import asyncio
 import os
@@ -25,13 +25,13 @@ from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refu
 from upnp_gw.store.store import Store
 
 WATCH_QUEUE = 1000
-"""Events that a watcher may be behind by; then its stream ends."""
-HERE = Source(IPv4Address("127.0.0.1"), "")
+"""Events that wait for a watcher at most. A watcher that is slower loses its stream."""
+GATEWAY_ITSELF = Source(IPv4Address("127.0.0.1"), "")
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonInfo:
-    """What the status page shows and only the daemon knows."""
+    """Values for the status page that only the daemon has."""
 
     config: Config
     detected: tuple[str, ...]
@@ -46,18 +46,20 @@ class DaemonInfo:
 
 
 class GatewayOperator:
-    """``servers.control.Operator`` over a gateway."""
+    """The ``Operator`` of the control server."""
 
-    def __init__(self, gateway: Gateway, decider: Decider, events: Events, store: Store, told: DaemonInfo) -> None:
+    def __init__(
+        self, gateway: Gateway, decider: Decider, events: Events, store: Store, daemon_info: DaemonInfo
+    ) -> None:
         self._gateway = gateway
         self._decider = decider
         self._ledger = decider.ledger
-        self._around = decider.environment
+        self._environment = decider.environment
         self._events = events
         self._store = store
-        self._telling = Serializer(decider)
-        self.shown, self.decision = self._telling.mapping, self._telling.decision
-        self.told = told
+        self._serializer = Serializer(decider)
+        self.shown, self.decision = self._serializer.mapping, self._serializer.decision
+        self._daemon_info = daemon_info
 
     # -- mappings
 
@@ -69,44 +71,44 @@ class GatewayOperator:
         row = self._ledger.table.get(mapping_id)
         return self.shown(row) if row is not None else None
 
-    async def add(self, asked: api.AddMapping) -> api.Mapping | Refused | api.Problem:
+    async def add(self, body: api.AddMapping) -> api.Mapping | Refused | api.Problem:
         request = MapRequest(
             via=Via.OPERATOR,
-            source=HERE,
-            transport=asked.transport,
-            internal=Endpoint(asked.client, asked.target_port),
-            external_port=asked.external_port,
+            source=GATEWAY_ITSELF,
+            transport=body.transport,
+            internal=Endpoint(body.client, body.target_port),
+            external_port=body.external_port,
             choice=PortChoice.EXACT,
-            lifetime_s=asked.lease_s,
-            remote=asked.remote,
-            external_address=asked.external,
-            description=asked.description,
-            permanent=asked.permanent,
+            lifetime_s=body.lease_s,
+            remote=body.remote,
+            external_address=body.external,
+            description=body.description,
+            permanent=body.permanent,
         )
         reply = await self._gateway.handle(request)
         if isinstance(reply, Refused) and reply.holder is not None:
-            word, holder = reply.refusal.value, self._telling.holder(reply.holder)
+            word, holder = reply.refusal.value, self._serializer.holder(reply.holder)
             return api.Problem(error=word, message=reply.reason, decision=reply.decision, holder=holder)
         return self.shown(reply.mapping) if isinstance(reply, Granted) else _refused(reply)
 
     async def delete(self, mapping_id: str) -> api.Mapping | Refused:
         before = self._ledger.table.get(mapping_id)
         shown = self.shown(before) if before is not None else None
-        reply = await self._gateway.handle(UnmapRequest(Via.OPERATOR, HERE, mapping_id=mapping_id))
+        reply = await self._gateway.handle(UnmapRequest(Via.OPERATOR, GATEWAY_ITSELF, mapping_id=mapping_id))
         return shown if isinstance(reply, Removed) and shown is not None else _refused(reply)
 
-    # -- what is known
+    # -- status, decisions, devices
 
     async def status(self) -> api.Status:
-        network, config = self._around.network, self.told.config
-        now = self._around.clock()
+        network, config = self._environment.network, self._daemon_info.config
+        now = self._environment.clock()
         policy = self._decider.policy
         rows = list(self._ledger.table)
         return api.Status(
             version=__version__,
             pid=os.getpid(),
-            started_at=api.moment(self.told.started.wall),
-            uptime_s=int(now.boot - self.told.started.boot),
+            started_at=api.moment(self._daemon_info.started.wall),
+            uptime_s=int(now.boot - self._daemon_info.started.boot),
             firewall=config.firewall.value,
             backend="memory" if config.backend == "memory" else "nftables",
             library=described() if config.backend != "memory" else "",
@@ -122,7 +124,7 @@ class GatewayOperator:
                 api.LanState(interface=link.name, up=link.up, addresses=[str(a) for a in link.addresses])
                 for link in network.lans
             ],
-            locations=list(self.told.locations()),
+            locations=list(self._daemon_info.locations()),
             mappings=api.MappingCount(
                 active=sum(row.active for row in rows),
                 parked=sum(row.parked for row in rows),
@@ -130,7 +132,7 @@ class GatewayOperator:
                 limit=policy.limits.total_mappings,
             ),
             policy=api.PolicyState(
-                source=self.told.policy_source(),
+                source=self._daemon_info.policy_source(),
                 hash=policy.digest,
                 grants=len(policy.grants),
                 default="ask" if policy.default.value == "ask" else "deny",
@@ -138,35 +140,35 @@ class GatewayOperator:
             ),
             healed=self._gateway.healed,
             warnings=self._warnings(now),
-            counters=self.told.counters(),
+            counters=self._daemon_info.counters(),
             questions=len(questions_waiting(self._decider, now.wall)),
-            detected=list(self.told.detected),
+            detected=list(self._daemon_info.detected),
         )
 
-    async def decisions(self, wanted: api.DecisionFilter) -> list[api.Decision]:
+    async def decisions(self, query: api.DecisionFilter) -> list[api.Decision]:
         records = await self._store.decisions(
             RecordFilter(
-                devices=self._devices(wanted.device) if wanted.device else (),
-                verdict=wanted.verdict,
-                via=wanted.via.value if wanted.via else None,
-                since=wanted.since.timestamp() if wanted.since else None,
-                until=wanted.until.timestamp() if wanted.until else None,
-                rule=wanted.rule,
-                port=wanted.port,
-                before=int(wanted.before[1:]) if wanted.before else None,
-                changes=not wanted.unchanged,
-                limit=wanted.limit,
+                devices=self._devices(query.device) if query.device else (),
+                verdict=query.verdict,
+                via=query.via.value if query.via else None,
+                since=query.since.timestamp() if query.since else None,
+                until=query.until.timestamp() if query.until else None,
+                rule=query.rule,
+                port=query.port,
+                before=int(query.before[1:]) if query.before else None,
+                changes=not query.unchanged,
+                limit=query.limit,
             )
         )
         return [self.decision(record) for record in records]
 
     async def devices(self) -> list[api.Device]:
-        now = self._around.clock()
+        now = self._environment.clock()
         history = {seen.device: seen for seen in self._decider.history.devices(now)}
         return [
             api.Device(
                 device=device,
-                name=self._telling.name(device),
+                name=self._serializer.name(device),
                 addresses=sorted(self._addresses(device)),
                 first_seen=api.moment(history[device].first_seen if device in history else now.wall),
                 last_seen=api.moment(history[device].last_seen if device in history else now.wall),
@@ -181,14 +183,14 @@ class GatewayOperator:
         ]
 
     async def doctor(self) -> list[api.Check]:
-        return await self.told.doctor()
+        return await self._daemon_info.doctor()
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[AsyncIterator[api.Event]]:
         queue: asyncio.Queue[api.Event | None] = asyncio.Queue(WATCH_QUEUE)
 
-        def tell(event: Event) -> None:
-            for shown in self._telling.events(event):
+        def enqueue(event: Event) -> None:
+            for shown in self._serializer.events(event):
                 if queue.full():
                     stop()
                     queue.get_nowait()
@@ -196,58 +198,64 @@ class GatewayOperator:
                     return
                 queue.put_nowait(shown)
 
-        stop = self._events.subscribe(tell)
+        stop = self._events.subscribe(enqueue)
         try:
             yield _drain(queue)
         finally:
             stop()
 
     def _dhcp_name(self, device: str, wall: float) -> str | None:
-        network, lan = self._around.network, lan_of(device)
-        return self._around.leases.leases.name_of(
+        network, lan = self._environment.network, lan_of(device)
+        return self._environment.leases.leases.name_of(
             mac_of(device) or device, wall, lambda address: not lan or network.lan_of(address) == lan
         )
 
     def _warnings(self, now: Instant) -> list[str]:
-        network = self._around.network
-        found = list(awaited((network.wan, *network.lans)))
-        found += [
+        network = self._environment.network
+        warnings = list(awaited((network.wan, *network.lans)))
+        warnings += [
             *same_prefixes(network.lans),
-            *on_other_lans(self._decider.policy, network, self._around.neighbours),
-            *contest_sentences(self._around.hosts.contests()),
+            *on_other_lans(self._decider.policy, network, self._environment.neighbours),
+            *contest_sentences(self._environment.hosts.contests()),
         ]
         if not network.external:
-            found.append("the WAN has no external IPv4 address")
-        found += self.told.obstacles()
-        if (problem := self.told.policy_problem()) is not None:
-            found.append(f"the policy as it is on disk is not in force: {problem}")
-        found += self._store.problems
-        if self.told.config.policy is None:
-            found.append("no policy file: the built-in home policy limits an infected device, it does not stop it")
-        found += [f"incident: {incident_sentence(incident)}" for incident in self._decider.history.incidents(now)]
-        return found
-
-    def _devices(self, wanted: str) -> tuple[str, ...]:
-        """A device's identifiers in the audit log, by its name in the policy or as given, with those from when the
-        gateway served another number of LANs."""
-        named, address = self._decider.policy.devices.get(wanted), parse_address(wanted)
-        if named is not None:
-            found = ids_of(named, self._around.network.lan_names)
-        else:
-            found = frozenset(
-                {self._around.in_full(wanted) if address is None else self._around.device_of(address)}
+            warnings.append("the WAN has no external IPv4 address")
+        warnings += self._daemon_info.obstacles()
+        if (problem := self._daemon_info.policy_problem()) is not None:
+            warnings.append(f"the policy files have changed and are not in force: {problem}")
+        warnings += self._store.problems
+        if self._daemon_info.config.policy is None:
+            warnings.append(
+                "no policy file: the built-in home policy limits an infected device, but does not stop it"
             )
-        network = self._around.network
+        warnings += [
+            f"incident: {incident_sentence(incident)}" for incident in self._decider.history.incidents(now)
+        ]
+        return warnings
+
+    def _devices(self, device: str) -> tuple[str, ...]:
+        """The identifiers of a device in the audit log, by its name in the policy, MAC address or address.
+
+        With several LANs it is ``MAC@LAN``, with one ``MAC``: both are searched, since LANs can be added.
+        """
+        named, address = self._decider.policy.devices.get(device), parse_address(device)
+        if named is not None:
+            identifiers = ids_of(named, self._environment.network.lan_names)
+        else:
+            identifiers = frozenset(
+                {self._environment.in_full(device) if address is None else self._environment.device_of(address)}
+            )
+        network = self._environment.network
         macs = {
-            (mac, lan_of(device) or network.main_lan) for device in found if (mac := mac_of(device)) is not None
+            (mac, lan_of(each) or network.main_lan) for each in identifiers if (mac := mac_of(each)) is not None
         }
-        return tuple(sorted(found | {name for mac, lan in macs for name in (mac, device_id(mac, lan))}))
+        return tuple(sorted(identifiers | {name for mac, lan in macs for name in (mac, device_id(mac, lan))}))
 
     def _addresses(self, device: str) -> set[str]:
         if mac_of(device) is None:
             return {device}
         held = {str(row.internal.address) for row in self._ledger.table.of_device(device) if not row.delegated}
-        return held | {str(address) for address in self._around.addresses_of(device)}
+        return held | {str(address) for address in self._environment.addresses_of(device)}
 
 
 async def _drain(queue: "asyncio.Queue[api.Event | None]") -> AsyncIterator[api.Event]:
@@ -260,7 +268,7 @@ def _refused(reply: object) -> Refused:
 
 
 def _address_kind(external: IPv4Address | None) -> Literal["public", "private", "shared", "none"]:
-    """What the primary external address is to the internet."""
+    """Whether the internet can reach this address."""
     if not external:
         return "none"
     why = private_external(external)

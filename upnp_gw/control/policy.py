@@ -1,7 +1,4 @@
-"""The operator's questions to the gate: why was it answered so, what would be answered, which policy is in force.
-
-Asked over the control socket (``api.ROUTES``). Only ``reload`` changes anything.
-"""
+"""The operations ``explain``, ``trial``, ``policy`` and ``reload``. Only ``reload`` changes anything."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, ip_address
@@ -25,11 +22,11 @@ from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.model.request import Refusal, Source
 from upnp_gw.store.store import Store
 
-NO_RULES = "the rules cannot be told: this is no answer to a map request, or an older version wrote it"
+NO_RULES = "no rule trace: not a map request, or recorded by an older version"
 
 
 class PolicyCommands:
-    """Operations of ``api.ROUTES`` beside the ``Operator``'s. ``shown``: a record in the words of the API."""
+    """``to_decision``: converts a record to the type of the API."""
 
     def __init__(
         self,
@@ -38,19 +35,19 @@ class PolicyCommands:
         store: Store,
         enforcer: Enforcer,
         reload: Reload,
-        shown: Callable[[DecisionRecord], api.Decision],
+        to_decision: Callable[[DecisionRecord], api.Decision],
     ) -> None:
         self._decider = decider
         self._trial = gateway.trial
-        self._around = decider.environment
+        self._environment = decider.environment
         self._store = store
         self._enforcer = enforcer
         self._reload = reload
-        self._shown = shown
-        self._telling = Serializer(decider)
+        self._to_decision = to_decision
+        self._serializer = Serializer(decider)
 
     async def explain(self, decision: str) -> api.Explained | None:
-        """None where there is no such decision (any more)."""
+        """None: there is no such decision, or it has left the log."""
         records = await self._store.decisions(RecordFilter(id=decision, limit=1))
         if not records:
             return None
@@ -62,30 +59,30 @@ class PolicyCommands:
             return self._explained(records[0], None, str(error))
 
     async def _rules(self, record: DecisionRecord) -> Explanation:
-        """The rules as they were, by the policy of then. Raises NotReplayable, NotKept, StoreError.
+        """The rules by the policy of that time. Raises NotReplayable, NotKept, StoreError.
 
-        The network of now may give another answer than then (a LAN has other prefixes). The one that the record
-        tells of is taken in that case.
+        If the LANs have other prefixes now, the present network can give another answer. Then the answer by the
+        recorded prefixes is taken.
         """
-        questions = [asked(record, self._around.network), asked(record)]
+        inputs = [asked(record, self._environment.network), asked(record)]
         policy = self._decider.policy
         if record.policy != policy.digest:
             policy = await self._reload.kept.find(record.policy)
-        found = [explain(policy, facts, request) for facts, request in questions]
-        return next((each for each in found if each.verdict.reasons[-1] in record.reasons), found[0])
+        explanations = [explain(policy, facts, request) for facts, request in inputs]
+        return next((e for e in explanations if e.verdict.reasons[-1] in record.reasons), explanations[0])
 
     def _explained(
-        self, record: DecisionRecord, found: Explanation | None, note: str | None = None
+        self, record: DecisionRecord, explanation: Explanation | None, note: str | None = None
     ) -> api.Explained:
-        decision = self._shown(record)
+        decision = self._to_decision(record)
         return api.Explained(
             verdict=record.verdict,
             refusal=record.refusal,
             rule=record.rule,
             reasons=list(record.reasons),
-            forbids=to_rules(found.forbids if found else ()),
-            grants=to_rules(found.grants if found else ()),
-            names=list(found.names if found else ()),
+            forbids=to_rules(explanation.forbids if explanation else ()),
+            grants=to_rules(explanation.grants if explanation else ()),
+            names=list(explanation.names if explanation else ()),
             lease_s=record.granted_s,
             policy=record.policy,
             facts=record.facts,
@@ -95,43 +92,45 @@ class PolicyCommands:
             superseded=record.policy != self._decider.policy.digest,
         )
 
-    async def trial(self, wanted: api.Trial) -> api.Explained | api.Problem:
-        """Decides about a request that nobody made. Counts nothing, writes nothing."""
-        source = self._source(wanted)
+    async def trial(self, trial: api.Trial) -> api.Explained | api.Problem:
+        """Decides a request that no device sent. Counts and writes nothing."""
+        source = self._source(trial)
         if isinstance(source, api.Problem):
             return source
-        target = ip_address(wanted.internal_client) if wanted.internal_client is not None else source.address
-        if wanted.remote is not None and wanted.remote.version != target.version:
-            return _problem("invalid", f"an IPv{target.version} address or prefix, like the client", "remote_host")
-        answer = self._trial(request_of(wanted, source, target))
+        target = ip_address(trial.internal_client) if trial.internal_client is not None else source.address
+        if trial.remote is not None and trial.remote.version != target.version:
+            return _problem(
+                "invalid", f"accepted: an IPv{target.version} address or prefix, like the client", "remote_host"
+            )
+        answer = self._trial(request_of(trial, source, target))
         busy = answer.planned if isinstance(answer.planned, NotPlanned) else None
-        found = explain(self._decider.policy, answer.facts, answer.request)
-        holder = self._telling.holder(busy.holder) if busy else None
-        return to_explained(found, answer.facts, answer.request, busy, holder)
+        explanation = explain(self._decider.policy, answer.facts, answer.request)
+        holder = self._serializer.holder(busy.holder) if busy else None
+        return to_explained(explanation, answer.facts, answer.request, busy, holder)
 
-    def _source(self, wanted: api.Trial) -> Source | api.Problem:
-        """Where the one who is said to ask would ask from."""
-        if wanted.via is Via.OPERATOR:
+    def _source(self, trial: api.Trial) -> Source | api.Problem:
+        """The source of the request, by the device or address of the trial."""
+        if trial.via is Via.OPERATOR:
             return Source(IPv4Address("127.0.0.1"), "")
-        if wanted.address is not None:
-            address: IPAddress | None = ip_address(wanted.address)
+        if trial.address is not None:
+            address: IPAddress | None = ip_address(trial.address)
         else:
-            address = self._address_of(str(wanted.device))
+            address = self._address_of(str(trial.device))
         if address is None:
-            problem = f"no address of {wanted.device} is known now; try --from ADDRESS"
-            return _problem("not-found", problem, "device")
-        network = self._around.network
+            problem = f"no address of {trial.device} is known now: give its address instead (--from)"
+            return _problem("not-explanation", problem, "device")
+        network = self._environment.network
         links = [link.name for link in network.lans if network.on_link(address, link.name)]
         return Source(address, links[0] if links else "")
 
     def _address_of(self, device: str) -> IPAddress | None:
         named = self._decider.policy.devices.get(device)
         if named is not None:
-            ids = ids_of(named, self._around.network.lan_names)
+            ids = ids_of(named, self._environment.network.lan_names)
         else:
-            ids = frozenset({self._around.in_full(device)})
-        seen = {address for one in ids for address in self._around.addresses_of(one)}
-        seen |= {row.internal.address for one in ids for row in self._decider.ledger.table.of_device(one)}
+            ids = frozenset({self._environment.in_full(device)})
+        seen = {address for each in ids for address in self._environment.addresses_of(each)}
+        seen |= {row.internal.address for each in ids for row in self._decider.ledger.table.of_device(each)}
         known = seen & named.addresses or named.addresses if named is not None and named.addresses else seen
         return min(known, key=lambda address: (address.version, int(address)), default=None)
 
@@ -149,35 +148,35 @@ class PolicyCommands:
         )
 
     async def reload(self) -> api.Reloaded | api.Problem:
-        """Both policy files as they are now, all of it or nothing."""
+        """Loads both policy files, all or nothing."""
         try:
-            done = await self._reload.reload(self._enforcer)
+            reloaded = await self._reload.reload(self._enforcer)
         except ConfigError as error:
-            return _problem("policy", f"the policy stays as it was: {error}")
+            return _problem("policy", f"the old policy stays in force: {error}")
         except GatewayError as error:
-            return _problem(Refusal.BACKEND.value, f"the policy stays as it was: {error}")
+            return _problem(Refusal.BACKEND.value, f"the old policy stays in force: {error}")
         return api.Reloaded(
-            before=done.before,
-            hash=done.loaded.policy.digest,
+            before=reloaded.before,
+            hash=reloaded.loaded.policy.digest,
             source=self._enforcer.policies.source,
-            standing=done.standing,
-            fallen=[self._fallen(fallen) for fallen in done.fallen],
-            warnings=list(done.warnings),
+            standing=reloaded.standing,
+            fallen=[self._revoked(revoked) for revoked in reloaded.fallen],
+            warnings=list(reloaded.warnings),
         )
 
-    def _fallen(self, fallen: RevokedMapping) -> api.RevokedMapping:
-        row, device = fallen.mapping, fallen.mapping.device
+    def _revoked(self, revoked: RevokedMapping) -> api.RevokedMapping:
+        row, device = revoked.mapping, revoked.mapping.device
         return api.RevokedMapping(
             mapping=row.id,
             device=device,
-            device_name=name_of(self._decider.policy, device, self._around.network.main_lan),
+            device_name=name_of(self._decider.policy, device, self._environment.network.main_lan),
             transport=row.key.transport,
             external_port=row.key.external_port,
             internal_client=str(row.internal.address),
             internal_port=row.internal.port,
-            reason=fallen.reason,
-            decision=fallen.decision,
-            kept=fallen.kept,
+            reason=revoked.reason,
+            decision=revoked.decision,
+            kept=revoked.kept,
         )
 
 

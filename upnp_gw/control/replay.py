@@ -1,4 +1,4 @@
-"""Recorded decisions, decided again under another policy: what would have been answered differently. Pure."""
+"""Decides recorded requests again under another policy, and lists answers that differ. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ class ReplayedAnswer:
 
     @property
     def seen(self) -> tuple[str, int | None]:
-        """What a client can tell apart: the verdict, and how long the lease lives."""
+        """The verdict and the lease: what a client notices."""
         return self.verdict, self.lease_s
 
 
 @dataclass(slots=True)
 class Difference:
-    """The same question, asked ``times`` times, with another answer."""
+    """A request, sent ``times`` times, that gets another answer."""
 
     record: DecisionRecord
-    """The newest of them."""
+    """The newest record of it."""
     was: ReplayedAnswer
     now: ReplayedAnswer
     times: int = 1
@@ -40,11 +40,11 @@ class Replayed:
     changed: int = 0
     not_replayable: int = 0
     differences: list[Difference] = field(default_factory=list)
-    """Alike ones together, in the order in which they were found."""
+    """One entry for equal requests, in the order of the records."""
 
 
 def replay(policy: Policy, records: Iterable[DecisionRecord]) -> Replayed:
-    """Only answers to map requests are asked again: what a device may end is no matter of the policy file."""
+    """Decides map requests again. Deletes are left out: the policy file has no rules for them."""
     done = Replayed()
     alike: dict[tuple[object, ...], Difference] = {}
     for record in records:
@@ -73,7 +73,7 @@ def replay(policy: Policy, records: Iterable[DecisionRecord]) -> Replayed:
 
 
 def _recorded_answer(record: DecisionRecord) -> ReplayedAnswer:
-    """What the gate said then: where the ledger was busy, it had said yes."""
+    """The recorded answer of the gate; busy: the gate had allowed it."""
     if record.verdict == "busy":
         return ReplayedAnswer("allow", record.rule, record.granted_s, record.reasons[-2])
     return ReplayedAnswer(record.verdict, record.rule, record.granted_s, record.reasons[-1])

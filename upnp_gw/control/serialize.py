@@ -1,4 +1,4 @@
-"""Mappings, decisions and events of the gateway in the words of the control API."""
+"""Converts mappings, decisions, questions and events to the types of the control API."""
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as PlainValues
@@ -30,19 +30,19 @@ from upnp_gw.model.records import DecisionRecord
 from upnp_gw.system.neighbour_events import AddressContest
 
 MOST_CONTESTS = 8
-"""Most contested addresses that the status names: one host can claim thousands."""
+"""Contested addresses that the status names at most: one host can claim thousands."""
 
 
 class Serializer:
-    """By what the gateway knows at the moment: leases that are left, counters, names."""
+    """Adds present values: seconds left, counters, names."""
 
     def __init__(self, decider: Decider) -> None:
         self._decider = decider
         self._ledger = decider.ledger
-        self._around = decider.environment
+        self._environment = decider.environment
 
     def mapping(self, row: Mapping) -> api.Mapping:
-        now = self._around.clock()
+        now = self._environment.clock()
         usage = self._ledger.usage_of(row)
         external = self._decider.external_address(row)
         left = row.until - now.boot
@@ -75,7 +75,7 @@ class Serializer:
 
     def _state(self, row: Mapping) -> Literal["active", "parked", "contested", "disabled"]:
         if row.parked:
-            return "contested" if self._around.client_contested(row.internal.address) else "parked"
+            return "contested" if self._environment.client_contested(row.internal.address) else "parked"
         return "active" if row.enabled else "disabled"
 
     def decision(self, record: DecisionRecord) -> api.Decision:
@@ -86,9 +86,9 @@ class Serializer:
             holder=self.holder(record.holder),
         )
 
-    def holder(self, found: PlainValues[str, Any] | Mapping | None) -> api.Holder | None:
-        """A mapping that is in the way, or the plain values of one that was."""
-        plain = holder_of(found) if isinstance(found, Mapping) else found
+    def holder(self, holder: PlainValues[str, Any] | Mapping | None) -> api.Holder | None:
+        """The mapping in the way, or the recorded values of one."""
+        plain = holder_of(holder) if isinstance(holder, Mapping) else holder
         return api.Holder(**plain, device_name=self.name(plain["device"])) if plain is not None else None
 
     def events(self, event: Event) -> list[api.Event]:
@@ -114,34 +114,34 @@ class Serializer:
             case LanChanged():
                 return [self._event("lan")]
             case Ipv6FirewallChanged():
-                return []  # the doctor tells it
+                return []  # the doctor reports it
 
     def _event(self, what: str, **more: object) -> api.Event:
-        return api.Event(event=what, at=api.moment(self._around.clock().wall), **more)  # type: ignore[arg-type]
+        return api.Event(event=what, at=api.moment(self._environment.clock().wall), **more)  # type: ignore[arg-type]
 
     def name(self, device: str) -> str | None:
         policy = self._decider.policy
-        return name_of(policy, device, self._around.network.main_lan)
+        return name_of(policy, device, self._environment.network.main_lan)
 
 
 def to_question(question: Question, proposals: OperatorRules) -> api.Question:
-    """A question in the words of the API, with the rule that an approval would write."""
-    asked, topic = question.request, question.topic
+    """A question as the type of the API, with the rule that an approval would write."""
+    request, topic = question.request, question.topic
     return api.Question(
         number=question.number,
         earlier=list(question.earlier),
         device=topic.device,
         device_name=proposals.name_of(topic.device),
-        address=str(asked.source.address),
-        via=asked.via,
+        address=str(request.source.address),
+        via=request.via,
         family=topic.family.value,
         transport=topic.transport,
-        internal_client=str(asked.internal.address),
+        internal_client=str(request.internal.address),
         internal_port=topic.port,
         external_ports=port_values(question.terms.external_ports),
         remote_hosts=[api.RemoteHost(host=str(peers.network), port=peers.port) for peers in topic.remotes],
         lease_s=question.terms.lease_s,
-        description=asked.description,
+        description=request.description,
         rule=topic.rule,
         first_asked=api.moment(question.first_asked),
         last_asked=api.moment(question.last_asked),
@@ -152,7 +152,7 @@ def to_question(question: Question, proposals: OperatorRules) -> api.Question:
 
 
 def incident_sentence(incident: Incident) -> str:
-    """One sentence."""
+    """``ps5 was refused 27 distinct ports (freeze)``."""
     return f"{incident.device} was refused {len(incident.ports)} distinct ports ({incident.action})"
 
 
@@ -164,16 +164,16 @@ def contest_sentences(contests: Sequence[AddressContest]) -> Iterator[str]:
 
 
 def _contest_sentence(contest: AddressContest) -> str:
-    """A sentence about a contested address, with the command that settles it."""
+    """A sentence with the command that settles the contest."""
     return (
         f"{contest.address} on {contest.interface} is claimed by {' and by '.join(contest.macs)}:"
-        " nothing is open to it until only one of them answers for it; to settle it:"
+        " nothing is open to it until only one of them answers. To settle it:"
         f" ip neigh replace {contest.address} lladdr MAC dev {contest.interface} nud permanent"
     )
 
 
 def _format_remotes(row: Mapping) -> str | None:
-    """The remote hosts that may connect now, separated by spaces; None: anyone."""
+    """The remote hosts that may connect, separated by spaces; None: anyone."""
     filters = row.filters_in_force if row.key.remote is None else ()
     if filters:
         return " ".join(_format_peers(one) for one in filters)
@@ -181,7 +181,7 @@ def _format_remotes(row: Mapping) -> str | None:
 
 
 def _format_peers(peers: RemotePeers) -> str:
-    """The hosts of a filter, with their port where it names one: ``203.0.113.5:5000``, ``[2001:db8::/32]:5000``."""
+    """Hosts of a filter with their port, if it has one: ``203.0.113.5:5000``, ``[2001:db8::/32]:5000``."""
     host = _format_host(peers.network)
     if not peers.port:
         return host
@@ -189,13 +189,13 @@ def _format_peers(peers: RemotePeers) -> str:
 
 
 def _format_host(remote: object) -> str:
-    """A remote host as it is shown: an address without the prefix length of one host."""
+    """A prefix, or an address without the prefix length of a single host."""
     text = str(remote)
     return text.removesuffix("/32") if "." in text else text.removesuffix("/128")
 
 
 def parse_address(text: str) -> IPAddress | None:
-    """The address that a text is; None: it is none."""
+    """The address; None: the text is not an address."""
     try:
         return ip_address(text)
     except ValueError:

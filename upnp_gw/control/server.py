@@ -1,7 +1,7 @@
-"""The control socket: the operator's HTTP/JSON API on a unix socket in the runtime directory.
+"""The control socket: the HTTP/JSON API of the operator, on a Unix socket in the runtime directory.
 
-It parses, calls the ``Operator`` and writes the answer; it decides nothing. Who may open the socket file is the
-operator: its mode and its directory are the only lock.
+It parses requests, calls the ``Operator`` and writes the answers. Whoever may open the socket file is the operator:
+only the permissions of the file and its directory protect it.
 """
 
 import asyncio
@@ -45,33 +45,33 @@ STATUS_OF: dict[Refusal, int] = {
     Refusal.ABSENT: 503,
     Refusal.BACKEND: 503,
 }
-"""Refusal -> HTTP status. The word itself is in the body."""
+"""Refusal -> HTTP status. The body has the refusal itself."""
 
 STATUS_OF_WORD = {"invalid": 400, "not-found": 404, "backend-failed": 503}
-"""The word of a ``Problem`` that an operation answers with -> HTTP status; any other: 409."""
+"""``Problem.error`` -> HTTP status; any other: 409."""
 
 
 class Operator(Protocol):
-    """What the control socket asks of the daemon. Called on the event loop; nothing here raises on purpose."""
+    """Operations that the control server calls, on the event loop. They return problems and do not raise."""
 
     async def mappings(self) -> list[api.Mapping]:
-        """Every mapping, parked and disabled ones too, oldest first."""
+        """Every mapping, also parked and disabled ones, oldest first."""
         ...
 
     async def mapping(self, mapping_id: str) -> api.Mapping | None: ...
 
-    async def add(self, asked: api.AddMapping) -> api.Mapping | Refused | api.Problem:
-        """Through the gate as the operator: the floor only."""
+    async def add(self, body: api.AddMapping) -> api.Mapping | Refused | api.Problem:
+        """Opens a port for the operator: only the floor of the gate can refuse."""
         ...
 
     async def delete(self, mapping_id: str) -> api.Mapping | Refused:
-        """Closes it and ends its flows at once; the answer is the mapping as it was, or NO_SUCH."""
+        """Closes it and ends its flows at once; returns the mapping as it was, or NO_SUCH."""
         ...
 
     async def status(self) -> api.Status: ...
 
-    async def decisions(self, wanted: api.DecisionFilter) -> list[api.Decision]:
-        """The newest first, at most ``wanted.limit``."""
+    async def decisions(self, query: api.DecisionFilter) -> list[api.Decision]:
+        """The newest first, at most ``query.limit``."""
         ...
 
     async def devices(self) -> list[api.Device]: ...
@@ -79,8 +79,7 @@ class Operator(Protocol):
     async def doctor(self) -> list[api.Check]: ...
 
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[api.Event]]:
-        """What happens from the moment of entering on (an ``asynccontextmanager`` that subscribes, yields a
-        bounded queue's items and unsubscribes). It ends when its reader falls behind, or the daemon stops."""
+        """Events from the moment of entering on. The stream ends if its reader is too slow, or the daemon stops."""
         ...
 
 
@@ -91,21 +90,21 @@ Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Claim:
     """``runtime_dir/control.sock``, bound and listening: one daemon for each runtime directory.
 
-    Made first of all at start, before the store is opened or the kernel touched: a second daemon must find out
-    before it has flushed the first one's mappings. Who connects meanwhile waits until the server starts.
+    Made first at the start, before the store is opened or the kernel is changed, so that a second daemon stops
+    before it removes the mappings of the first. Clients that connect before the server starts wait.
     """
 
     def __init__(self, runtime_dir: Path, group: str = "") -> None:
-        """``group``: who may use the socket beside its owner (mode 0660); empty: nobody (0600).
+        """``group``: the group that may use the socket (mode 0660); empty: only its owner (0600).
 
-        Raises ConfigError where another daemon answers on the socket, or it cannot be made.
+        Raises ConfigError if another daemon answers on the socket, or it cannot be made.
         """
         self.path = runtime_dir / SOCKET_NAME
         self.listener = listen(self.path, group)
         self._inode = _inode(self.path)
 
     def release(self) -> None:
-        """Takes the socket file away, unless it is another daemon's by now."""
+        """Removes the socket file, unless another daemon has replaced it."""
         self.listener.close()
         with contextlib.suppress(OSError):
             if _inode(self.path) == self._inode:
@@ -113,8 +112,8 @@ class Claim:
 
 
 def _inode(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 class ControlServer:
@@ -128,10 +127,11 @@ class ControlServer:
         claim: Claim | None = None,
         more: Sequence[object] = (),
     ) -> None:
-        """``more``: whose methods answer the operations of ``api.ROUTES`` that are not the ``Operator``'s.
+        """``more``: objects with the operations of ``api.ROUTES`` that ``Operator`` does not have.
 
-        With a ``claim`` the socket is taken already, and its owner releases it; without one, ``start`` takes
-        it (and raises ConfigError as ``Claim`` does) and ``close`` releases it."""
+        The owner of a ``claim`` releases it. Without one, ``start`` makes it (raises ConfigError as ``Claim`` does)
+        and ``close`` releases it.
+        """
         self._operator = operator
         self._more = more
         self._runtime_dir = runtime_dir
@@ -143,7 +143,7 @@ class ControlServer:
         self._changes: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
-        """Answers from now on, also those who connected since the claim."""
+        """Answers requests from now on, also of clients that have connected since the claim."""
         if self._claim is None:
             self._claim = self._own_claim = Claim(self._runtime_dir, self._group)
         self._runner = web.AppRunner(
@@ -153,7 +153,7 @@ class ControlServer:
         await web.SockSite(self._runner, self._claim.listener).start()
 
     async def close(self) -> None:
-        """Ends every stream."""
+        """Ends all streams and stops."""
         if self._runner is not None:
             await self._runner.cleanup()
         if self._own_claim is not None:
@@ -168,13 +168,13 @@ class ControlServer:
         return application
 
     async def _serve(self, operation: str, route: api.Route, request: web.Request) -> web.Response:
-        """Calls the operator's method of this name: the names in the path, then the body or the query."""
-        given: list[object] = list(request.match_info.values())
+        """Calls the method with the name of the operation; arguments: the names in the path, then body or query."""
+        arguments: list[object] = list(request.match_info.values())
         if route.body is not None:
-            given.append(read_body(await request.read(), route.body))
+            arguments.append(read_body(await request.read(), route.body))
         if route.query is not None:
-            given.append(read_query(dict(request.query), route.query))
-        work = self._method(operation)(*given)
+            arguments.append(read_query(dict(request.query), route.query))
+        work = self._method(operation)(*arguments)
         return await self._answer(work if route.method == "GET" else self._finish(work))
 
     def _method(self, operation: str) -> Callable[..., Coroutine[Any, Any, object]]:
@@ -190,12 +190,12 @@ class ControlServer:
         if isinstance(value, api.Problem):
             return _json(STATUS_OF_WORD.get(value.error, 409), value)
         if value is None:
-            return _problem(404, Refusal.NO_SUCH.value, "there is nothing with this id")
+            return _problem(404, Refusal.NO_SUCH.value, "nothing has this id")
         return _json(200, value)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if len(self._watchers) >= WATCHERS_MAX:
-            return _problem(503, "busy", f"{WATCHERS_MAX} watchers are served already")
+            return _problem(503, "busy", f"the limit of {WATCHERS_MAX} event streams is reached")
         task = asyncio.current_task()
         assert task is not None
         self._watchers.add(task)
@@ -207,13 +207,13 @@ class ControlServer:
                 async for event in stream:
                     await response.write(_line(event))
         except ConnectionError:
-            pass  # the watcher went; nothing is owed to it
+            pass  # the watcher has closed its connection
         finally:
             self._watchers.discard(task)
         return response
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """A change that has begun goes to its end, even where the client hangs up meanwhile."""
+        """Lets a change finish even if the client disconnects."""
         task = asyncio.create_task(work)
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
@@ -227,7 +227,7 @@ class ControlServer:
 
 
 def read_body(data: bytes, kind: type[T]) -> T:
-    """The body of an operation. Raises FieldError, and msgspec.DecodeError where it is no JSON."""
+    """The body of an operation. Raises FieldError, and msgspec.DecodeError if it is not JSON."""
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
@@ -236,8 +236,8 @@ def read_body(data: bytes, kind: type[T]) -> T:
         raise msgspec.DecodeError("a string is not UTF-8") from None
     try:
         given = msgspec.json.decode(data)
-    except (UnicodeDecodeError, RecursionError):  # behind the first thing that is wrong
-        raise msgspec.DecodeError("a string is not UTF-8, or it is nested too deep") from None
+    except (UnicodeDecodeError, RecursionError):  # after the first error
+        raise msgspec.DecodeError("a string is not UTF-8, or the body is nested too deeply") from None
     raise api.FieldError(*api.problem_of(problem, kind, given))
 
 
@@ -258,18 +258,18 @@ def _handler(serve: Serve) -> Callable[[web.Request], Coroutine[Any, Any, web.St
 
 @web.middleware
 async def _problems(request: web.Request, handler: Serve) -> web.StreamResponse:
-    """Every failure is a ``Problem``; the text of an unforeseen exception goes to the log alone."""
+    """Answers every failure with a ``Problem``. The text of an unexpected exception goes to the log only."""
     try:
         return await handler(request)
     except api.FieldError as error:
         return _problem(400, "invalid", str(error), error.field)
     except msgspec.DecodeError:
-        return _problem(400, "invalid", 'the body is no JSON; accepted: fields in braces, such as {"for_s": 3600}')
+        return _problem(400, "invalid", 'the body is not JSON; accepted: fields in braces, such as {"for_s": 3600}')
     except web.HTTPException as error:
         return _problem(error.status, "not-found" if error.status == 404 else "invalid", error.reason)
     except Exception:
-        log.exception("the control socket failed to answer %s %s", request.method, request.path)
-        return _problem(500, "internal", "the daemon failed to answer; its log says why")
+        log.exception("control socket: no answer to %s %s", request.method, request.path)
+        return _problem(500, "internal", "the daemon failed to answer: see its log")
 
 
 def _problem(status: int, word: str, message: str, field: str | None = None) -> web.Response:

@@ -1,4 +1,4 @@
-"""The file of the control socket: its permissions, and the removal of one that a dead daemon left behind."""
+"""The file of the control socket: its permissions, and the removal of the file of a dead daemon."""
 
 import errno
 import os
@@ -15,16 +15,16 @@ PATH_MAX = 107
 
 
 def listen(path: Path, group: str = "") -> socket.socket:
-    """A listening unix socket at this path. Replaces one that no process serves any more."""
+    """A listening Unix socket at this path. Replaces a file that no process serves. Raises ConfigError."""
     if len(os.fsencode(path)) > PATH_MAX:
         raise ConfigError(
-            "runtime_dir", str(path.parent), f"too long: a socket's path has at most {PATH_MAX} bytes"
+            "runtime_dir", str(path.parent), f"too long: the path of a socket has at most {PATH_MAX} bytes"
         )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         own_directory(path.parent, 0o755)
         _clear(path)
-        before = os.umask(0o177)  # never, not for a moment, open to others
+        before = os.umask(0o177)  # at no moment open to others
         try:
             listener.bind(str(path))
         finally:
@@ -50,7 +50,7 @@ def listen(path: Path, group: str = "") -> socket.socket:
 
 
 def _bound(path: Path) -> bool:
-    """True where a process of this network namespace, of any user, has a socket at this path."""
+    """True if a process of this network namespace, of any user, has a socket at this path."""
     try:
         lines = Path("/proc/net/unix").read_bytes().splitlines()
     except OSError:
@@ -59,13 +59,13 @@ def _bound(path: Path) -> bool:
 
 
 def _clear(path: Path) -> None:
-    """Removes the socket file of a killed daemon. Refuses one that is served, and anything that is not a socket."""
+    """Removes the socket file of a killed daemon. Raises ConfigError if it is served or not a socket."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise ConfigError("runtime_dir", str(path), "exists and is not a socket; move it away")
+        raise ConfigError("runtime_dir", str(path), "exists and is not a socket: move it away")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         code = probe.connect_ex(str(path))
@@ -73,11 +73,11 @@ def _clear(path: Path) -> None:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            problem = f"a stopped daemon left it, and it cannot be removed ({error.strerror}): sudo rm {path}"
+            problem = f"left by a stopped daemon, and cannot be removed ({error.strerror}): sudo rm {path}"
             raise ConfigError("runtime_dir", str(path), problem) from None
     elif code == errno.EACCES:
-        problem = "another user's upnp-gw answers there; stop it or choose another --runtime-dir"
+        problem = "a upnp-gw of another user answers there: stop it or choose another --runtime-dir"
         raise ConfigError("runtime_dir", str(path), problem)
     elif code != errno.ENOENT:
-        problem = "another upnp-gw answers there; stop it or choose another --runtime-dir"
+        problem = "another upnp-gw answers there: stop it or choose another --runtime-dir"
         raise ConfigError("runtime_dir", str(path.parent), problem)
