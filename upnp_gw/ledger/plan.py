@@ -10,8 +10,8 @@ from random import Random
 
 from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.gate.decision import Allowed, Clamps
-from upnp_gw.ledger.conflicts import meeting
-from upnp_gw.ledger.filters import Reach, meet, named, reach, reach_of, wanted
+from upnp_gw.ledger.conflicts import crossing, holder_of, meeting, pinhole_with
+from upnp_gw.ledger.filters import Reach, named, reach, reach_of, wanted
 from upnp_gw.ledger.leases import decided
 from upnp_gw.ledger.ports import choose
 from upnp_gw.ledger.table import MappingTable
@@ -20,7 +20,6 @@ from upnp_gw.model.mapping import (
     UNIQUE_IDS,
     Hold,
     Instant,
-    IPAddress,
     IPNetwork,
     Mapping,
     MappingKey,
@@ -110,7 +109,7 @@ class Planner:
         if len(wanted(request, ())) and len(self._reach(request, allowed)) > MOST_FILTERS:
             return TOO_MANY
         if request.internal.address.version == 6:
-            met = self._meets(self._reach(request, allowed), request)
+            met = pinhole_with(self._reach(request, allowed), request, self.table)
             if met is not None:
                 return replace(PINHOLES_MEET, holder=met)
             return self._new(request, allowed, owner, pinhole_key(request))
@@ -129,14 +128,20 @@ class Planner:
         if request.internal.address.version == 6:
             row = self.table.by_key(pinhole_key(request))
             return row if row is not None and row.device == owner else None
-        if request.via.protocol in ("natpmp", "pcp"):
-            rows = [
-                row
-                for row in self.table.to_internal(request.transport, request.internal)
-                if row.device == owner and row.key.remote == request.remote
-            ]
-            held = [row for row in rows if row.hold_of(request.via.protocol) is not None]
-            return next(iter(held or rows), None)
+        if request.via.datagram:
+            return self._own_datagram_row(request, owner)
+        return self._own_igd_row(request, owner)
+
+    def _own_datagram_row(self, request: MapRequest, owner: str) -> Mapping | None:
+        rows = [
+            row
+            for row in self.table.to_internal(request.transport, request.internal)
+            if row.device == owner and row.key.remote == request.remote
+        ]
+        held = [row for row in rows if row.hold_of(request.via.protocol) is not None]
+        return next(iter(held or rows), None)
+
+    def _own_igd_row(self, request: MapRequest, owner: str) -> Mapping | None:
         row = self.table.by_key(key_on(request, request.external_port)) if request.external_port else None
         if row is None or row.device != owner:
             return None
@@ -148,6 +153,16 @@ class Planner:
 
     def _refresh(self, row: Mapping, request: MapRequest, allowed: Allowed) -> Planned | NotPlanned:
         hold = row.hold_of(request.via.protocol)
+        refusal = self._may_not_refresh(row, hold, request)
+        if refusal is not None:
+            return refusal
+        mapping = self._refreshed(row, hold, request, allowed)
+        return self._conflict_of_refresh(row, mapping, request) or Planned(
+            decided(mapping, allowed.clamps, self.now), refreshed=True
+        )
+
+    def _may_not_refresh(self, row: Mapping, hold: Hold | None, request: MapRequest) -> NotPlanned | None:
+        """Why the request may not change this row; None: it may. ``hold``: the row's hold of its protocol."""
         if hold is not None and not (self.lenient or nonce_fits(hold, request.nonce, self.epoch)):
             left = max(1, round(hold.until - self.now.boot))
             return NotPlanned(Refusal.BAD_NONCE, "the mapping was made with another nonce", left)
@@ -159,29 +174,40 @@ class Planner:
                 "the port is held over another protocol for another internal port",
                 holder=row,
             )
-        ours = request.via is Via.OPERATOR or row.hold_of(Via.OPERATOR.protocol) is None
+        return None
+
+    def _refreshed(self, row: Mapping, hold: Hold | None, request: MapRequest, allowed: Allowed) -> Mapping:
+        """The row after the request. What the operator made keeps the operator's description, rule and filters."""
         mapping = replace(
             row.with_hold(self._hold(request, allowed, hold)),
             internal=request.internal,
-            description=request.description if ours and not request.keep_description else row.description,
-            enabled=request.enabled if ours else row.enabled,
             parked=False,
             decision=allowed.id,
-            rule=allowed.rule if ours else row.rule,
-            filters=filters_of(allowed.clamps, request) if ours else row.filters,
             delegated=self.delegated,
             permanent=row.permanent or request.permanent,
         )
-        if request.filters and not all(h.via.datagram for h in row.holds):
+        if request.via is not Via.OPERATOR and row.hold_of(Via.OPERATOR.protocol) is not None:
+            return mapping
+        return replace(
+            mapping,
+            description=row.description if request.keep_description else request.description,
+            enabled=request.enabled,
+            rule=allowed.rule,
+            filters=filters_of(allowed.clamps, request),
+        )
+
+    def _conflict_of_refresh(self, row: Mapping, mapping: Mapping, request: MapRequest) -> NotPlanned | None:
+        """Why the refreshed row cannot be in force; None: it can."""
+        if request.filters and not all(hold.via.datagram for hold in row.holds):
             return OPEN_OVER_TCP
         filtered = bool(request.filters or request.clear_filters)
         if filtered and len(reach(mapping)) > MOST_FILTERS:
             return TOO_MANY
         if reach(mapping) != reach(row) and (met := next(meeting(mapping, self.table), None)) is not None:
             return meeting_of(mapping, met)
-        if filtered and (crossed := self._crosses(mapping)) is not None:
+        if filtered and (crossed := crossing(mapping, self.table)) is not None:
             return replace(MAPPINGS_MEET, holder=crossed)
-        return Planned(decided(mapping, allowed.clamps, self.now), refreshed=True)
+        return None
 
     def _new(self, request: MapRequest, allowed: Allowed, owner: str, key: MappingKey) -> Planned:
         mapping = Mapping(
@@ -211,30 +237,11 @@ class Planner:
             if unique and self.table.pinhole(unique) is None:
                 return found
 
-    def _meets(self, wanted: Reach, request: MapRequest) -> Mapping | None:
-        """The pinhole of this internal endpoint that a new one would meet in the kernel; None: there is none."""
-        rows = self.table.to_internal(request.transport, request.internal)
-        return next((row for row in rows if any(meet(one, other) for one in reach(row) for other in wanted)), None)
-
     def _hold(self, request: MapRequest, allowed: Allowed, before: Hold | None) -> Hold:
         """The requester's lease. PCP's filters are added to those of its lease ``before``; NAT-PMP has none."""
         standing = before.filters if before is not None and request.via is Via.PCP else ()
         until = self.now.boot + max(1, lifetime_s(request, allowed.clamps))
         return Hold(request.via, until, request.lifetime_s, request.nonce, self.epoch, wanted(request, standing))
-
-    def _crosses(self, mapping: Mapping) -> Mapping | None:
-        """Another row of the same external port that would meet this one in the kernel; None: there is none."""
-        if mapping.kind is MappingKind.PINHOLE:
-            return None
-        rows = self.table.on_port(mapping.key.transport, mapping.key.external_port)
-        crossing = (
-            row
-            for row in rows
-            if row.id != mapping.id
-            and _overlap_address(row.key.external_address, mapping.key.external_address)
-            and any(_overlap(a, b) for a in row.remotes for b in mapping.remotes)
-        )
-        return next(crossing, None)
 
     def _reach(self, request: MapRequest, allowed: Allowed) -> Reach:
         """Who may connect to a new mapping."""
@@ -259,18 +266,14 @@ class Planner:
         kept_for = self.kept_for(key.transport, key.external_port)
         if kept_for not in (None, owner):
             return NotPlanned(Refusal.CONFLICT, "the external port was another device's a moment ago")
-        peers = self._reach(request, allowed)
-        hosts = tuple(one.network if one else None for one in peers)
-        for row in self.table.on_port(key.transport, key.external_port):
-            if not _overlap_address(row.key.external_address, key.external_address):
-                continue
-            if row.device != owner:
-                return NotPlanned(Refusal.CONFLICT, "the external port is mapped to another device", holder=row)
-            meets = any(_overlap(a, b) for a in row.remotes for b in hosts)
-            if row.key == key or meets or any(meet(a, b) for a in reach(row) for b in peers):
-                reason = "the external port is mapped for an overlapping remote host"
-                return NotPlanned(Refusal.CONFLICT, reason, holder=row)
-        return None
+        row = holder_of(key, self._reach(request, allowed), owner, self.table)
+        if row is None:
+            return None
+        if row.device != owner:
+            return NotPlanned(Refusal.CONFLICT, "the external port is mapped to another device", holder=row)
+        return NotPlanned(
+            Refusal.CONFLICT, "the external port is mapped for an overlapping remote host", holder=row
+        )
 
     def is_free(self, request: MapRequest, owner: str) -> bool:
         """True where the external port that a request insists on is free for every remote host in it."""
@@ -321,10 +324,6 @@ def _outside(mapping: Mapping, request: MapRequest) -> bool:
     return not reach(mapping) or not all(one.within(mapping.filters) for one in request.filters)
 
 
-def kind_of(request: MapRequest) -> MappingKind:
-    return MappingKind.PINHOLE if request.internal.address.version == 6 else MappingKind.PORT_MAPPING
-
-
 def filters_of(clamps: Clamps, request: MapRequest) -> tuple[IPNetwork, ...]:
     """The grant's remote prefixes of the request's family, each once; none where the request names its own."""
     if request.remote is not None:
@@ -334,16 +333,3 @@ def filters_of(clamps: Clamps, request: MapRequest) -> tuple[IPNetwork, ...]:
         return tuple(collapse_addresses(six))
     four = [net for net in clamps.remote if isinstance(net, IPv4Network)]
     return tuple(collapse_addresses(four))
-
-
-def _overlap_address(one: IPAddress | None, other: IPAddress | None) -> bool:
-    return one is None or other is None or one == other
-
-
-def _overlap(one: IPNetwork | None, other: IPNetwork | None) -> bool:
-    """Whether the kernel could not tell them apart. A prefix beside anyone is fine: it goes first."""
-    if one is None or other is None:
-        return one is other
-    if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
-        return one.overlaps(other)
-    return isinstance(one, IPv6Network) and isinstance(other, IPv6Network) and one.overlaps(other)

@@ -59,17 +59,24 @@ def choose(
     start = asked if asked and external is not External.ANY else random.randint(ranges[0][0], ranges[-1][1])
 
     def first(ports: Iterable[int]) -> int | None:
-        """The first that meets the wish, else the first free one."""
-        second_best: int | None = None
-        for port in ports:
-            if not free(port):
-                continue
-            parity_kept = transport is Transport.TCP or not asked or port % 2 == asked % 2
-            if parity_kept and (transport is Transport.TCP or free(port ^ 1)):
-                return port
-            if second_best is None:
-                second_best = port
-        return second_best
+        return _first_free(ports, transport, asked, free)
 
     near = first(chain(islice(upward(ranges, start), NEAR), islice(anywhere(ranges, random), NEAR)))
     return near if near is not None else first(upward(ranges, start))
+
+
+def _first_free(ports: Iterable[int], transport: Transport, asked: int, free: Callable[[int], bool]) -> int | None:
+    """The first free TCP port; the first free UDP port with the parity of ``asked`` and a free companion, else the
+    first free one."""
+    second_best: int | None = None
+    for port in ports:
+        if not free(port):
+            continue
+        if transport is Transport.TCP:
+            return port
+        parity_kept = not asked or port % 2 == asked % 2
+        if parity_kept and free(port ^ 1):
+            return port
+        if second_best is None:
+            second_best = port
+    return second_best

@@ -14,6 +14,9 @@ from upnp_gw.model.mapping import DecisionId, Instant, Mapping, MappingKey, Usag
 from upnp_gw.model.network import Network
 from upnp_gw.model.records import DecisionRecord
 
+Pair = tuple[Mapping | None, Mapping | None]
+"""A row before and after a change."""
+
 
 @dataclass(slots=True)
 class LastNumbers:
@@ -75,7 +78,7 @@ class Transaction:
     """What this operation publishes beside its rows and decisions."""
     quiet: bool = False
     """A renewal by the gateway itself: nothing that a control point could see has changed."""
-    pairs: Sequence[tuple[Mapping | None, Mapping | None]] = ()
+    pairs: Sequence[Pair] = ()
     """(before, after), once the turn is closed."""
     on_undo: list[Callable[[], None]] = field(default_factory=list)
     """What else has to be taken back with the turn, newest first."""
@@ -104,7 +107,7 @@ class Transaction:
         if cut:
             self._cut(mapping, "parked")
 
-    def touched(self) -> Sequence[tuple[Mapping | None, Mapping | None]]:
+    def touched(self) -> Sequence[Pair]:
         """(before, after) of the rows so far."""
         return self._draft.changes()
 
@@ -155,19 +158,21 @@ class Transaction:
             if after is None:
                 self.ledger.usage.pop(mapping_id, None)
         visible = [pair for pair in self.pairs if not self.quiet and _seen(pair[0]) != _seen(pair[1])]
-        if not visible:
-            return None
+        return self._table_changed(visible) if visible else None
+
+    def _table_changed(self, pairs: Sequence[Pair]) -> TableChanged:
         self.ledger.update_id = (self.ledger.update_id + 1) % 2**32
-        return TableChanged(
-            added=tuple(after for before, after in visible if before is None and after is not None),
-            changed=tuple((before, after) for before, after in visible if before is not None and after is not None),
-            removed=tuple(
-                (before, self.ended.get(before.id, "deleted"))
-                for before, after in visible
-                if before is not None and after is None
-            ),
-            system_update_id=self.ledger.update_id,
-        )
+        added: list[Mapping] = []
+        changed: list[tuple[Mapping, Mapping]] = []
+        removed: list[tuple[Mapping, str]] = []
+        for before, after in pairs:
+            if before is not None and after is not None:
+                changed.append((before, after))
+            elif after is not None:
+                added.append(after)
+            elif before is not None:
+                removed.append((before, self.ended.get(before.id, "deleted")))
+        return TableChanged(tuple(added), tuple(changed), tuple(removed), self.ledger.update_id)
 
 
 def _seen(mapping: Mapping | None) -> Mapping | None:
