@@ -16,8 +16,8 @@ from upnp_gw.engine import kept_policies
 from upnp_gw.engine.kept_policies import NOT_KEPT, OTHER_VERSION, packed, unpacked
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.managed_file import ManagedChange, toml_time
-from upnp_gw.ledger import policy_rows
 from upnp_gw.model.errors import StoreError
+from upnp_gw.store import policy_rows
 from upnp_gw.store.decision_rows import Retention
 
 NAMED = POLICY.replace('name = "wide"', 'name = "wide"\nreason = "\u00fc"')

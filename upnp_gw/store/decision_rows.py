@@ -5,9 +5,9 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from upnp_gw.ledger import policy_rows
 from upnp_gw.model.mapping import DAY_S, Instant
 from upnp_gw.model.records import DecisionRecord, RecordFilter
+from upnp_gw.store import policy_rows
 
 CLOCK_SET = 1_735_689_600.0
 """Wall-clock seconds that a clock which was ever set has passed: a router without a clock chip starts in 1970."""

@@ -3,9 +3,8 @@
 import sqlite3
 from uuid import uuid4
 
-from upnp_gw.ledger import policy_rows
 from upnp_gw.store import device_rows as notes
-from upnp_gw.store import evidence_rows
+from upnp_gw.store import evidence_rows, policy_rows
 
 SCHEMA_VERSION = 5
 SCHEMA = """

@@ -18,13 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from upnp_gw.ledger import policy_rows
 from upnp_gw.ledger.evidence import Changes
 from upnp_gw.ledger.pending_cuts import PendingCut
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Hold, Instant, Mapping, Via
 from upnp_gw.model.records import DecisionRecord, RecordFilter
-from upnp_gw.store import decision_rows, evidence_rows
+from upnp_gw.store import decision_rows, evidence_rows, policy_rows
 from upnp_gw.store import device_rows as notes
 from upnp_gw.store.decision_rows import KEEP, Retention
 from upnp_gw.store.device_rows import Note
