@@ -55,7 +55,7 @@ from upnp_gw.system.sd_notify import READY, STOPPING, WATCHDOG, notify, watchdog
 from upnp_gw.system.signals import Signals
 from upnp_gw.system.tasks import BackgroundTasks
 from upnp_gw.system.wan_counters import WanCounters
-from upnp_gw.system.who_has import WhoHas, hear_all_hosts
+from upnp_gw.system.who_has import WhoHas, open_who_has
 
 log = logging.getLogger(__name__)
 
@@ -352,7 +352,7 @@ def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
         if config.backend == "nftables":
             check_right("run ...; or look around without: --backend memory")
             check_library()  # as root: later there is no right to give to a process of its own
-        who_has = hear_all_hosts()
+        who_has = open_who_has()
         settle(config.user, config.control_group, config.http_port, (config.state_dir, config.runtime_dir))
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(Daemon(config, detected, who_has).run())

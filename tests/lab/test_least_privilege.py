@@ -131,7 +131,7 @@ def test_a_port_below_1024_costs_one_capability_more(directory: Path) -> None:
 @pytest.mark.parametrize("there", ["a user who is not there", "a state directory with other things in it"])
 def test_where_it_cannot_it_does_not_start_and_says_why(directory: Path, there: str) -> None:
     place = directory / there.split()[1]
-    user, says = USER, "is root's and holds other things"
+    user, says = USER, "belongs to root and has other files"
     if "user" in there:
         user, says = "no-such-user", "there is no user no-such-user"
     else:

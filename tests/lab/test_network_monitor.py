@@ -20,7 +20,7 @@ from upnp_gw.model.mapping import IPNetwork, Transport
 from upnp_gw.model.network import Neighbour, Network
 from upnp_gw.system import network_monitor as netwatch
 from upnp_gw.system.listening_ports import ListeningPorts
-from upnp_gw.system.neighbour_probe import PROBE_S
+from upnp_gw.system.neighbour_table import PROBE_S
 from upnp_gw.system.netlink import attribute, build_message
 from upnp_gw.system.network_monitor import (
     BATCH,

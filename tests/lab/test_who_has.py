@@ -12,7 +12,7 @@ from tests.lab.neighbour_forgery import claim, confirm
 from upnp_gw.lab import CONSOLE, GUEST, HOME, PC, Lab, Topology
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.system.rtnetlink_socket import Rtnetlink
-from upnp_gw.system.who_has import MOST_HEARD, AddressQuery, QuerySource, WhoHas
+from upnp_gw.system.who_has import MOST_ANSWERS, QuerySource, SocketQuery, WhoHas
 
 pytestmark = [pytest.mark.lab, pytest.mark.spec("SR-2", "SR-43")]
 
@@ -44,22 +44,22 @@ async def asking(lab: Lab) -> AsyncIterator[WhoHas]:
         made.close()
 
 
-def begin(lab: Lab, who_has: WhoHas, address: IPAddress, interface: str = "lan0") -> AddressQuery:
+def begin(lab: Lab, who_has: WhoHas, address: IPAddress, interface: str = "lan0") -> SocketQuery:
     with lab.gateway.inside(), Rtnetlink() as kernel:
         link = kernel.link(interface)
     assert link is not None
     assert link.mac is not None
     own = lab.topology.lans[0 if interface == "lan0" else 1].network[1] if address.version == 4 else None
-    return who_has.begin(QuerySource(interface, link.index, link.mac, own), address)
+    return who_has.open_query(QuerySource(interface, link.index, link.mac, own), address)
 
 
-async def answers(question: AddressQuery, number: int) -> set[str]:
+async def answers(query: SocketQuery, number: int) -> set[str]:
     """So many hosts, or those that are heard within ten seconds."""
     async with asyncio.timeout(10):
-        while len(question.answers) < number:
-            question.heard.clear()
-            await question.heard.wait()
-    return set(question.answers)
+        while len(query.answers) < number:
+            query.new_answer.clear()
+            await query.new_answer.wait()
+    return set(query.answers)
 
 
 async def test_two_hosts_that_answer_are_both_heard(two_lans: Lab, family: str) -> None:
@@ -68,28 +68,28 @@ async def test_two_hosts_that_answer_are_both_heard(two_lans: Lab, family: str) 
     address: IPAddress = getattr(console, family)
     length = address.max_prefixlen
     async with asking(two_lans) as who_has:
-        question = begin(two_lans, who_has, address)
-        question.ask(CONSOLE.mac)
-        assert await answers(question, 1) == {CONSOLE.mac}
+        query = begin(two_lans, who_has, address)
+        query.ask(CONSOLE.mac)
+        assert await answers(query, 1) == {CONSOLE.mac}
         pc.ip(f"addr add {address}/{length} dev eth0" + " nodad" * (length == 128))
         try:
-            question.ask(CONSOLE.mac)
-            assert await answers(question, 2) == {CONSOLE.mac, PC.mac}
+            query.ask(CONSOLE.mac)
+            assert await answers(query, 2) == {CONSOLE.mac, PC.mac}
         finally:
             pc.ip(f"addr del {address}/{length} dev eth0")
-        question.close()
+        query.close()
 
 
 async def test_what_is_said_of_another_address_or_on_another_link_is_no_answer(two_lans: Lab, family: str) -> None:
     guest, pc, gateway = two_lans.hosts["guest"], two_lans.hosts["pc"], two_lans.gateway
     address: IPAddress = getattr(two_lans.hosts["console"], family)
     async with asking(two_lans) as who_has:
-        question = begin(two_lans, who_has, address)
+        query = begin(two_lans, who_has, address)
         confirm(guest, address, gateway, side=GUEST_SIDE, times=3)
         confirm(pc, getattr(pc, family), gateway, times=3)
-        question.ask()
-        assert await answers(question, 1) == {CONSOLE.mac}, "those before it were not let through"
-        question.close()
+        query.ask()
+        assert await answers(query, 1) == {CONSOLE.mac}, "those before it were not let through"
+        query.close()
 
 
 async def test_a_flood_of_answers_is_heard_once(two_lans: Lab, family: str) -> None:
@@ -97,17 +97,17 @@ async def test_a_flood_of_answers_is_heard_once(two_lans: Lab, family: str) -> N
     pc, gateway = two_lans.hosts["pc"], two_lans.gateway
     address: IPAddress = getattr(two_lans.hosts["console"], family)
     async with asking(two_lans) as who_has:
-        question = begin(two_lans, who_has, address)
+        query = begin(two_lans, who_has, address)
         confirm(pc, address, gateway, times=5000)
-        assert await answers(question, 1) == {PC.mac}
+        assert await answers(query, 1) == {PC.mac}
         confirm(pc, address, gateway, times=1000)
-        question.ask()
-        assert await answers(question, 2) == {PC.mac, CONSOLE.mac}
+        query.ask()
+        assert await answers(query, 2) == {PC.mac, CONSOLE.mac}
         for number in range(20):
             confirm(pc, address, gateway, f"02:00:00:00:00:{number:02x}")
-        await answers(question, MOST_HEARD)
-        assert len(question.answers) == MOST_HEARD
-        question.close()
+        await answers(query, MOST_ANSWERS)
+        assert len(query.answers) == MOST_ANSWERS
+        query.close()
 
 
 async def test_without_a_question_nothing_is_heard(two_lans: Lab, family: str) -> None:
@@ -117,10 +117,10 @@ async def test_without_a_question_nothing_is_heard(two_lans: Lab, family: str) -
         begin(two_lans, who_has, address).close()
         claim(pc, address, gateway)
         confirm(pc, address, gateway)
-        question = begin(two_lans, who_has, address)
-        question.ask()
-        assert await answers(question, 1) == {CONSOLE.mac}
-        question.close()
+        query = begin(two_lans, who_has, address)
+        query.ask()
+        assert await answers(query, 1) == {CONSOLE.mac}
+        query.close()
 
 
 async def test_two_questions_about_one_address_both_hear_the_answer(two_lans: Lab, family: str) -> None:
@@ -143,7 +143,7 @@ async def test_the_kernel_has_room_for_many_questions_and_says_when_it_has_none(
     with suppress(FileNotFoundError):  # before 6.7 it is the whole machine's, and as small
         two_lans.gateway.sysctl("net/core/optmem_max", str(OLD_OPTMEM))
     async with asking(two_lans) as who_has:
-        opened: list[AddressQuery] = []
+        opened: list[SocketQuery] = []
         assert until_it_refuses(lambda: opened.append(begin(two_lans, who_has, first + len(opened))))
         assert len(opened) > 64
         opened[0].close()

@@ -70,12 +70,12 @@ def in_no_time(test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, No
     return run
 
 
-class FakeQuestion:
+class FakeQuery:
     by_kernel = False
 
     def __init__(self, scene: "Scene") -> None:
         self.answers: dict[str, None] = {}
-        self.heard = asyncio.Event()
+        self.new_answer = asyncio.Event()
         self._scene = scene
         scene.open += 1
 
@@ -89,7 +89,7 @@ class FakeQuestion:
     def answer(self, mac: str) -> None:
         if mac not in self.answers:
             self.answers[mac] = None
-            self.heard.set()
+            self.new_answer.set()
 
     def close(self) -> None:
         self._scene.open -= 1
@@ -125,7 +125,7 @@ class Scene:
         """Questions that are open."""
         self.link: Link | None = Link(LAN, INDEX, True)
         self.holders = AddressHolders(
-            self.neighbours, self.kernel, lambda place: FakeQuestion(self), lambda name: self.link, self.tell
+            self.neighbours, self.kernel, lambda place: FakeQuery(self), lambda name: self.link, self.tell
         )
         self.holders.holder_of = lambda place: mappings_of
 
@@ -138,15 +138,15 @@ class Scene:
         before = self.neighbours.mac_of(*PLACE)
         self.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, mac, state)
         self.neighbours.learn(Neighbour(HOST, mac, LAN))
-        if not self.holders.claimed(PLACE, mac, before) and before is None:
-            self.holders.appeared(PLACE, mac)
+        if not self.holders.on_claim(PLACE, mac, before) and before is None:
+            self.holders.on_new_entry(PLACE, mac)
 
     def lost(self) -> None:
         mac = self.neighbours.mac_of(*PLACE)
         assert mac is not None
         self.neighbours.forget(*PLACE)
         self.kernel.entries.clear()
-        self.holders.lost(PLACE, mac)
+        self.holders.on_entry_lost(PLACE, mac)
 
     async def heard(self, event: NeighbourEvent) -> None:
         async with asyncio.timeout(60):
@@ -188,13 +188,13 @@ async def test_a_request_waits_until_other_hosts_had_their_time() -> None:
     scene.entry(ONE)
     begun = asyncio.get_running_loop().time()
     assert await scene.holders.settle(PLACE)
-    assert asyncio.get_running_loop().time() - begun == pytest.approx(holders.ALONE_S)
+    assert asyncio.get_running_loop().time() - begun == pytest.approx(holders.UNCONTESTED_S)
 
 
 @in_no_time
 async def test_a_late_answer_of_its_own_is_waited_for() -> None:
     scene = Scene()
-    scene.answering = {ONE: holders.ALONE_S * 2}
+    scene.answering = {ONE: holders.UNCONTESTED_S * 2}
     scene.entry(ONE)
     assert await scene.holders.settle(PLACE)
 
@@ -339,11 +339,11 @@ async def test_what_the_operator_pinned_is_settled_and_nobody_is_asked() -> None
 async def test_a_crowd_of_new_addresses_waits_and_one_that_asks_does_not() -> None:
     scene = Scene(ONE)
     for number in range(holders.MOST_WAITING + 50):
-        scene.holders.appeared((ip_address(f"10.0.{number // 250}.{number % 250}"), LAN), TWO)
+        scene.holders.on_new_entry((ip_address(f"10.0.{number // 250}.{number % 250}"), LAN), TWO)
     assert len(scene.holders._checks) == holders.MOST_WAITING
     scene.entry(ONE)
     assert await scene.holders.settle(PLACE)
-    assert scene.open <= holders.OTHERS_AT_ONCE + 1
+    assert scene.open <= holders.UNMAPPED_AT_ONCE + 1
     await scene.holders.close()
 
 
@@ -354,7 +354,7 @@ async def test_a_crowd_of_new_addresses_waits_and_one_that_asks_does_not() -> No
 @in_no_time
 async def test_who_forged_an_entry_gets_nothing_since_the_other_one_answers_too(first: str) -> None:
     scene = Scene(ONE, TWO)
-    scene.answering = {first: 0.0, TWO if first == ONE else ONE: holders.ALONE_S / 2}
+    scene.answering = {first: 0.0, TWO if first == ONE else ONE: holders.UNCONTESTED_S / 2}
     scene.entry(ONE)
     assert not await scene.holders.settle(PLACE)
     assert scene.told == [AddressContested(HOST, LAN)]
@@ -392,7 +392,7 @@ async def test_an_address_that_is_settled_for_long_is_looked_at_behind_the_reque
     scene.entry(ONE)
     await scene.quiet()
     scene.answering[TWO] = 0.0
-    await asyncio.sleep(holders.FRESH_S * 1.1)
+    await asyncio.sleep(holders.RECHECK_S * 1.1)
     assert await scene.holders.settle(PLACE), "at once"
     await scene.heard(AddressContested(HOST, LAN))
     assert not await scene.holders.settle(PLACE)
@@ -438,7 +438,7 @@ async def test_nobody_has_it_while_both_answer(caplog: pytest.LogCaptureFixture)
     """Until one of them gives it up (RFC 5227), and it is said once."""
     scene = Scene(ONE, TWO)
     await claimed(scene)
-    await asyncio.sleep((contests.TRUCE_S + contests.JUDGE_S) * 3)
+    await asyncio.sleep((contests.PAUSE_S + contests.QUERY_S) * 3)
     assert scene.told == [AddressContested(HOST, LAN)]
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert warning.startswith(f"{HOST} on {LAN} is claimed by {ONE} and by {TWO}: nothing is open")
@@ -456,8 +456,8 @@ async def test_a_host_that_claims_many_addresses_does_not_fill_the_log(caplog: p
     mapped = many[-1]
     scene.holders.holder_of = lambda place: ONE if place == mapped else None
     for place in many:
-        assert scene.holders.claimed(place, TWO, ONE)
-    await asyncio.sleep((contests.TRUCE_S + contests.JUDGE_S) * len(many))
+        assert scene.holders.on_claim(place, TWO, ONE)
+    await asyncio.sleep((contests.PAUSE_S + contests.QUERY_S) * len(many))
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) == contests.MOST_WARNED + 2
     assert [w for w in warnings if w.startswith(f"{mapped[0]} on ")]
@@ -471,12 +471,12 @@ async def test_a_host_that_claims_many_addresses_does_not_fill_the_log(caplog: p
 
 @in_no_time
 async def test_a_host_that_answers_in_ever_new_names_is_asked_in_few_of_them() -> None:
-    """Claimants and questions of one address do not grow in number while the contest lasts."""
+    """Claimants and queries of one address do not grow in number while the contest lasts."""
     scene = Scene(ONE)
     await claimed(scene)
     for number in range(20):
         scene.answering = {ONE: 0.0, f"02:00:00:00:01:{number:02x}": 0.0}
-        await asyncio.sleep(contests.TRUCE_S + contests.JUDGE_S)
+        await asyncio.sleep(contests.PAUSE_S + contests.QUERY_S)
     (contest,) = scene.holders.contests()
     assert len(contest.macs) == contests.MOST_CLAIMS
     assert max(map(len, scene.asked)) == contests.MOST_CLAIMS
@@ -494,12 +494,12 @@ async def test_of_addresses_without_mappings_few_are_contested_at_a_time() -> No
     scene.holders.holder_of = lambda place: ONE if place == mapped else None
     for place in many:
         scene.neighbours.learn(Neighbour(place[0], TWO, place[1]))
-        scene.holders.claimed(place, TWO, ONE)
+        scene.holders.on_claim(place, TWO, ONE)
     assert len(scene.holders.contests()) == contests.MOST_RUNNING
     assert not await scene.holders.settle(many[-1]), "two hosts answer"
     assert not scene.holders.settled(many[-1])
     assert len(scene.holders.contests()) == contests.MOST_RUNNING
-    assert scene.holders.claimed(mapped, TWO, ONE)
+    assert scene.holders.on_claim(mapped, TWO, ONE)
     assert scene.holders.contested(mapped)
     await scene.holders.close()
 
@@ -508,7 +508,7 @@ async def test_of_addresses_without_mappings_few_are_contested_at_a_time() -> No
 async def test_moved_when_the_old_holder_gives_it_up() -> None:
     scene = Scene(ONE, TWO)
     await claimed(scene)
-    await asyncio.sleep(contests.JUDGE_S * 2)
+    await asyncio.sleep(contests.QUERY_S * 2)
     del scene.answering[ONE]
     await scene.quiet()
     assert scene.told[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
@@ -527,7 +527,7 @@ async def test_where_neither_answers_it_is_an_absence() -> None:
 async def test_who_was_too_busy_to_answer_in_a_contest_is_asked_once_more() -> None:
     scene = Scene(ONE, mappings_of=ONE)
     await claimed(scene)
-    scene.answering = {ONE: contests.JUDGE_S * 2}
+    scene.answering = {ONE: contests.QUERY_S * 2}
     await scene.quiet()
     assert scene.told[1:] == [NeighbourGone(HOST, ONE, LAN), settled(ONE)]
     assert scene.holders.settled(PLACE), "what the neighbour entry said was forged"
@@ -542,15 +542,15 @@ async def test_claims_that_follow_each_other_are_one_long_contest() -> None:
     scene.told.clear()
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    while loop.time() - begun < contests.TRUCE_S * 2:
+    while loop.time() - begun < contests.PAUSE_S * 2:
         scene.entry(TWO)
         scene.entry(ONE)
-        await asyncio.sleep(contests.JUDGE_S)
+        await asyncio.sleep(contests.QUERY_S)
     last = loop.time()
     assert scene.told == [AddressContested(HOST, LAN)]
     await scene.quiet()
     assert scene.told[1:] == [settled(ONE)]
-    assert loop.time() - last >= contests.TRUCE_S - contests.JUDGE_S * 2
+    assert loop.time() - last >= contests.PAUSE_S - contests.QUERY_S * 2
 
 
 @in_no_time
@@ -567,7 +567,7 @@ async def test_the_operator_says_whose_it_is() -> None:
     scene = Scene(ONE, TWO)
     await claimed(scene)
     scene.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, ONE, NeighbourState.PERMANENT)
-    scene.holders.pinned(PLACE, ONE)
+    scene.holders.on_permanent_entry(PLACE, ONE)
     assert scene.told[1:] == [settled(ONE)]
     assert scene.holders.settled(PLACE)
     assert scene.holders.contests() == []
@@ -579,7 +579,7 @@ async def test_while_nobody_can_be_asked_it_stays_contested() -> None:
     scene = Scene(ONE, TWO)
     await claimed(scene)
     scene.failure = errno.ENOMEM
-    await asyncio.sleep(contests.JUDGE_S * 2)
+    await asyncio.sleep(contests.QUERY_S * 2)
     assert scene.told == [AddressContested(HOST, LAN)]
     scene.failure = 0
     del scene.answering[TWO]

@@ -56,7 +56,7 @@ def test_a_file_is_read_only_when_it_changed(tmp_path: Path, monkeypatch: pytest
         read.append(data)
         return parse_leases(data)
 
-    monkeypatch.setattr(lease_files, "parse", counted)
+    monkeypatch.setattr(lease_files, "parse_leases", counted)
     files = LeaseFiles([path], now)
     for _ in range(5):
         now.s += 1

@@ -84,7 +84,7 @@ def test_the_mac_address_of_an_advertisement_may_be_in_any_option() -> None:
         pytest.param(advertisement(MACS[0], SIX[0])[:-1], id="cut short"),
         pytest.param(advertisement(MACS[0], SIX[0])[:24] + b"\x02\x00" + bytes(6), id="an option without a length"),
         pytest.param(advertisement("00:00:00:00:00:00", SIX[0]), id="no MAC address"),
-        pytest.param(b"\x87" + advertisement(MACS[0], SIX[0])[1:], id="a question"),
+        pytest.param(b"\x87" + advertisement(MACS[0], SIX[0])[1:], id="a query"),
     ],
 )
 def test_what_is_no_answer(data: bytes) -> None:
@@ -125,24 +125,24 @@ def lets_through(program: Sequence[Instruction], packet: bytes, index: int) -> b
             accumulator = int.from_bytes(packet[operand : operand + size])
 
 
-def questions(addresses: Sequence[IPAddress]) -> st.SearchStrategy[list[OpenQuery]]:
+def queries(addresses: Sequence[IPAddress]) -> st.SearchStrategy[list[OpenQuery]]:
     one = st.builds(
         OpenQuery,
         address=st.sampled_from(addresses),
         index=st.sampled_from([2, 3]),
-        heard=st.lists(st.sampled_from(MACS), unique=True, max_size=3).map(tuple),
+        answered=st.lists(st.sampled_from(MACS), unique=True, max_size=3).map(tuple),
     )
     return st.lists(one, max_size=30)
 
 
-@given(questions(FOUR), st.sampled_from(MACS), st.sampled_from(FOUR), st.sampled_from([2, 3]))
+@given(queries(FOUR), st.sampled_from(MACS), st.sampled_from(FOUR), st.sampled_from([2, 3]))
 def test_of_arp_the_kernel_lets_through_what_was_not_heard_yet(
     asked: list[OpenQuery], mac: str, address: IPv4Address, index: int
 ) -> None:
     assert lets_through(arp_filter(asked), arp(mac, address), index) is is_news(asked, mac, address, index)
 
 
-@given(questions(SIX), st.sampled_from(MACS), st.sampled_from(SIX), st.sampled_from([2, 3]))
+@given(queries(SIX), st.sampled_from(MACS), st.sampled_from(SIX), st.sampled_from([2, 3]))
 def test_of_advertisements_the_kernel_lets_through_what_was_not_heard_yet(
     asked: list[OpenQuery], mac: str, address: IPv6Address, index: int
 ) -> None:
@@ -152,9 +152,9 @@ def test_of_advertisements_the_kernel_lets_through_what_was_not_heard_yet(
 
 
 def is_news(asked: list[OpenQuery], mac: str, address: IPAddress, index: int) -> bool:
-    """The first question that it answers says: two are never about the same address and interface."""
+    """The first query that it answers says: two are never about the same address and interface."""
     first = next((q for q in asked if (q.address, q.index) == (address, index)), None)
-    return first is not None and mac not in first.heard
+    return first is not None and mac not in first.answered
 
 
 def test_where_nothing_is_asked_nothing_gets_through() -> None:
@@ -164,7 +164,7 @@ def test_where_nothing_is_asked_nothing_gets_through() -> None:
 
 
 def test_a_question_ends_where_the_kernel_has_no_room_for_another_filter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old filter stands until the next question: it lets more through than is asked for."""
+    """The old filter stands until the next query: it lets more through than is asked for."""
     full = False
 
     def put(*args: object) -> None:
@@ -176,11 +176,11 @@ def test_a_question_ends_where_the_kernel_has_no_room_for_another_filter(monkeyp
     monkeypatch.setattr(who_has, "_nd_socket", lambda: sockets[1])
     monkeypatch.setattr(who_has, "_filter", put)
     asked = who_has.WhoHas()
-    question = asked.begin(who_has.QuerySource("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
+    query = asked.open_query(who_has.QuerySource("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
     full = True
-    question.close()
+    query.close()
     with pytest.raises(OSError, match="no room"):
-        asked.begin(who_has.QuerySource("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
+        asked.open_query(who_has.QuerySource("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
     for made in sockets:
         made.close()
 
@@ -192,6 +192,6 @@ def test_where_the_sockets_may_not_be_made_that_is_said(
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr("upnp_gw.system.who_has.socket.socket", refuse)
-    assert who_has.hear_all_hosts() is None
+    assert who_has.open_who_has() is None
     (warning,) = caplog.messages
-    assert "(Operation not permitted; at the start they need CAP_NET_RAW and AF_PACKET)" in warning
+    assert "(Operation not permitted); start upnp-gw with CAP_NET_RAW and AF_PACKET" in warning

@@ -52,7 +52,7 @@ def test_the_control_group_is_among_the_groups() -> None:
 def test_a_directory_of_roots_with_other_things_in_it_is_not_given_away(tmp_path: Path) -> None:
     (tmp_path / "dpkg").mkdir()
     (tmp_path / "ledger.db").touch()
-    with pytest.raises(ConfigError, match="holds other things"):
+    with pytest.raises(ConfigError, match="has other files"):
         hand_over(tmp_path, Account("nobody", 65534, 65534, ()))
     assert tmp_path.stat().st_uid == (tmp_path / "ledger.db").stat().st_uid == 0
 
@@ -148,7 +148,7 @@ def test_started_as_the_user_it_keeps_net_admin_and_gives_up_the_rest(told: Told
 def test_who_is_not_root_becomes_nobody_else(told: Told) -> None:
     code, _, said = told("daemon", "5000", before=AS_SYSTEMD)
     assert code == 1
-    assert "only root can become daemon; this is nobody" in said
+    assert "only root can become daemon; upnp-gw was started by nobody" in said
     assert told("nobody", "5000", before=AS_SYSTEMD)[0] == 0, "the one it is already"
 
 

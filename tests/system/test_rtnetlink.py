@@ -24,9 +24,9 @@ from upnp_gw.system.rtnetlink import (
     NeighbourState,
     RouteMessage,
     RouteReply,
+    has_route_messages,
     parse,
-    parse_way,
-    tells_of_routes,
+    parse_route_reply,
 )
 
 AF_BRIDGE = 7
@@ -192,17 +192,17 @@ def test_any_bytes_give_messages_or_nothing(parts: list[tuple[int, bytes]], tail
 
 @given(KINDS, st.binary(max_size=80), st.binary(max_size=40))
 def test_any_bytes_are_a_way_or_none(kind: int, body: bytes, tail: bytes) -> None:
-    assert isinstance(parse_way(kind, body), RouteReply | None)
-    assert isinstance(tells_of_routes(datagram(kind, body) + tail), bool)
+    assert isinstance(parse_route_reply(kind, body), RouteReply | None)
+    assert isinstance(has_route_messages(datagram(kind, body) + tail), bool)
 
 
 def test_a_way_is_the_link_of_any_route_to_an_address() -> None:
     via = attribute(4, U32.pack(7))
     answers = [route(24, 254, 1, via), route(32, 100, 1, via), route(0, 254, 7, via), link()]
-    found = [parse_way(raw.kind, raw.body) for data in answers for raw in parse_messages(data)]
+    found = [parse_route_reply(raw.kind, raw.body) for data in answers for raw in parse_messages(data)]
     assert found == [RouteReply(7), RouteReply(7), None, None], "of any table; unreachable is no way"
-    assert [tells_of_routes(data) for data in answers] == [True, True, True, False]
-    assert tells_of_routes(datagram(MessageType.DELROUTE, bytes(12)))
+    assert [has_route_messages(data) for data in answers] == [True, True, True, False]
+    assert has_route_messages(datagram(MessageType.DELROUTE, bytes(12)))
 
 
 # -- messages to a network
@@ -228,7 +228,7 @@ def test_a_link_has_its_addresses_in_the_kernels_order() -> None:
         has(1, "12.0.0.2/24"),
         has(1, "2a11::2/64"),
     ):
-        state.take(message)
+        state.update(message)
     network = state.network(state.nothing, 5.0)
     assert [str(address.ip) for address in network.wan.addresses] == [
         "11.0.0.2", "12.0.0.2", "169.254.0.1", "11.0.0.3", "2a11::2", "2a11::5", "fe80::1",
@@ -237,8 +237,8 @@ def test_a_link_has_its_addresses_in_the_kernels_order() -> None:
     assert network.lans == (Link("lan0", 0, False),)
     assert (network.connected_at, network.generation) == (5.0, 1)
     # a secondary address is promoted when the kernel says so, and keeps its place among its equals
-    state.take(has(1, "11.0.0.2/24", gone=True))
-    state.take(has(1, "11.0.0.3/24"))
+    state.update(has(1, "11.0.0.2/24", gone=True))
+    state.update(has(1, "11.0.0.3/24"))
     after = state.network(network, 9.0)
     assert [str(address) for address in after.external] == ["11.0.0.3", "12.0.0.2"]
     assert (after.connected_at, after.generation) == (5.0, 2)
@@ -246,18 +246,18 @@ def test_a_link_has_its_addresses_in_the_kernels_order() -> None:
 
 def test_nothing_new_is_the_same_network() -> None:
     state = LinkState("wan0", ["lan0"])
-    state.take(up(1, "wan0"))
+    state.update(up(1, "wan0"))
     network = state.network(state.nothing, 5.0)
-    state.take(up(1, "wan0"))
-    state.take(up(9, "veth123"))
-    state.take(has(9, "10.0.0.1/24"))
+    state.update(up(1, "wan0"))
+    state.update(up(9, "veth123"))
+    state.update(has(9, "10.0.0.1/24"))
     assert state.network(network, 6.0) is network
 
 
 def test_addresses_may_come_before_their_link() -> None:
     state = LinkState("wan0", ["lan0"])
-    state.take(has(2, "192.168.1.1/24"))
-    state.take(up(2, "lan0"))
+    state.update(has(2, "192.168.1.1/24"))
+    state.update(up(2, "lan0"))
     network = state.network(state.nothing, 5.0)
     assert network.on_link(ip_address("192.168.1.9"), "lan0")
     assert (state.lan_of(2), state.lan_of(3)) == ("lan0", None)
@@ -266,10 +266,10 @@ def test_addresses_may_come_before_their_link() -> None:
 def test_a_recreated_link_starts_without_addresses_and_without_its_old_index() -> None:
     state = LinkState("wan0", ["lan0"])
     for message in (up(2, "lan0"), has(2, "192.168.1.1/24"), LinkMessage(True, 2, "lan0", False), up(5, "lan0")):
-        state.take(message)
+        state.update(message)
     network = state.network(state.nothing, 5.0)
     assert network.lans == (Link("lan0", 5, True),)
     assert (state.lan_of(2), state.lan_of(5)) == (None, "lan0")
     for message in (LinkMessage(True, 5, "lan0", False), up(2, "lan0")):  # an index that comes again
-        state.take(message)
+        state.update(message)
     assert state.network(network, 6.0).lans == (Link("lan0", 2, True),)

@@ -1,4 +1,4 @@
-"""What the daemon takes of the machine that it runs on: clocks, the boot, the one table in its kernel."""
+"""The clocks, the boot id, and the claim that keeps a second daemon out of this network namespace."""
 
 import logging
 import os
@@ -22,16 +22,16 @@ TRIES, TRY_S = 5, 0.02
 
 
 def clock() -> Instant:
-    """The one clock of the daemon."""
+    """Both clocks, now."""
     return Instant(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
 
 
 def claim_kernel(user: str, name: str = CLAIM) -> socket.socket | None:
-    """Keeps a second daemon out of this network namespace: there is one table. Raises ConfigError.
+    """Keeps a second daemon out of this network namespace, which has only one table. Raises ConfigError.
 
-    ``user``: whom the configuration names. An abstract unix socket belongs to its network namespace and goes with
-    its process. Any user of the machine can take its name, but only a gateway's answers with the user id of root or
-    of a gateway; another one is told of, and None is returned: it must not keep the gateway from starting.
+    ``user``: [daemon] user of the configuration. The claim is an abstract unix socket: it belongs to the network
+    namespace and ends with its process. Any user of the machine can take its name. If the holder is not root or a
+    user of upnp-gw, that is logged and None is returned: it must not prevent the start.
     """
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -43,32 +43,34 @@ def claim_kernel(user: str, name: str = CLAIM) -> socket.socket | None:
         return claim
     holder = _holder(name)
     if holder in {ROOT_UID, os.geteuid(), *_uids(OWN_USER, user)}:
-        raise ConfigError("run", "", "another upnp-gw fills the kernel's table of this network namespace")
+        raise ConfigError("run", "", "another upnp-gw already serves this network namespace; stop it first")
     who = "a process that does not answer" if holder is None else f"a process of {user_name(holder)}"
-    log.warning("%s holds the name %r: a second upnp-gw would not be noticed; end it", who, name.lstrip("\0"))
+    log.warning(
+        "%s has taken the socket name %r, so a second upnp-gw would not be noticed: end it", who, name.lstrip("\0")
+    )
     return None
 
 
 def _holder(name: str) -> int | None:
-    """The user id of whoever listens at this name; None: nobody does, or its queue is full."""
+    """The user id of the process that listens at this name; None: none does, or its queue is full."""
     for _ in range(TRIES):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asking:
             if asking.connect_ex(name) == 0:
                 credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
                 return int(struct.unpack("3i", credentials)[1])
-        time.sleep(TRY_S)  # a gateway that has just bound its socket is about to listen
+        time.sleep(TRY_S)  # another gateway may have bound its socket and not listen yet
     return None
 
 
 def _uids(*names: str) -> Iterator[int]:
-    """The ids of those users that the machine has."""
+    """The ids of the users that exist."""
     for name in names:
         with suppress(KeyError):
             yield pwd.getpwnam(name).pw_uid
 
 
 def own_state_directory(path: Path) -> None:
-    """Makes it where it is missing. Raises ConfigError where others can change what is in it."""
+    """Creates the state directory if it is missing. Raises ConfigError if other users can change its files."""
     try:
         own_directory(path, 0o750)
     except FileProblem as error:
@@ -76,5 +78,5 @@ def own_state_directory(path: Path) -> None:
 
 
 def boot_id() -> str:
-    """The kernel's name for this boot: BOOTTIME deadlines hold within one."""
+    """The id of this boot. BOOTTIME deadlines are valid only within it."""
     return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

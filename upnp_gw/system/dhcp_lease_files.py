@@ -1,11 +1,10 @@
-"""Keeps the DHCP leases current from the lease files of this machine: found by themselves, or configured.
+"""Follows the DHCP leases in the lease files of this machine: the usual ones, or the configured ones.
 
-A file is read again only when its size, inode or time of change (of its mode too) is another. That is looked at
-every few seconds, and at once (not more than twice a second) when a request comes: a device that has just got its
-lease may ask a moment later.
+A file is read again only if its size, inode or ctime has changed. That is checked every few seconds, and at a
+request (at most twice a second), because a device may send its first request just after it got its lease.
 
-What a lease file says opens ports where a policy asks for it. So of the files that were found, one in a directory
-where every user of this machine may write counts only if a server's user wrote it.
+A policy can open ports by what a lease file says. So a file that was found in a directory where every user may
+write counts only if root or a service owns it.
 """
 
 import asyncio
@@ -36,15 +35,18 @@ USUAL = (
     "/var/lib/systemd/network/dhcp-server-lease/*",
     "/run/systemd/netif/dhcp-server-lease/*",
 )
-"""Where the servers keep them, by their own defaults and by distributions."""
+"""Lease files of DHCP servers, by their own defaults and those of distributions."""
 LOOK_S = 5.0
+"""Seconds between two checks of all files."""
 AT_ONCE_S = 0.5
+"""Shortest time between two checks because of requests, seconds."""
 LARGEST = 16 * 1024 * 1024
+"""Most bytes of a lease file."""
 AT_ONCE_BYTES = 256 * 1024
-"""A larger file is read in a thread, on the next turn: a request does not wait for it."""
+"""A larger file is read in a thread at the next check: no request waits for it."""
 
 SYSTEM_UIDS = range(1000)
-"""Root and the users of services; people come after them (login.defs: SYS_UID_MAX)."""
+"""Root and the users of services (login.defs: SYS_UID_MAX)."""
 
 Stamp = tuple[int, int, int]
 
@@ -56,7 +58,7 @@ class _File:
 
 
 class LeaseFiles:
-    """``paths``: the configured files; empty: the usual places. ``now``: BOOTTIME seconds."""
+    """``paths``: the configured files; empty: USUAL. ``now``: BOOTTIME seconds."""
 
     def __init__(self, paths: Iterable[Path], now: Callable[[], float]) -> None:
         self._patterns = tuple(map(str, paths)) or USUAL
@@ -73,7 +75,7 @@ class LeaseFiles:
         return tuple(self._files)
 
     def look(self) -> None:
-        """Takes in what changed, small files only; at most twice a second."""
+        """Reads changed small files; at most twice a second."""
         if self._now() - self._looked_at < AT_ONCE_S:
             return
         self._looked_at = self._now()
@@ -81,25 +83,25 @@ class LeaseFiles:
         self._take([(path, stamp, self._read(path)) for path, stamp in small])
 
     async def follow(self) -> None:
-        """Keeps on looking, large files too."""
+        """Reads changed files every LOOK_S, until it is cancelled."""
         while True:
             await self.refresh()
             await asyncio.sleep(LOOK_S)
 
     async def refresh(self) -> None:
-        """Takes in all that changed."""
+        """Reads all changed files."""
         changed = self._changed()
         self._take([(path, stamp, await asyncio.to_thread(self._read, path)) for path, stamp in changed])
 
     def _changed(self) -> list[tuple[str, Stamp]]:
-        """The files whose stamp is another than when they were read; those that are gone are forgotten."""
-        found = {path: stamp for path in self._candidates() if (stamp := self._stamp(path)) is not None}
-        gone = self._files.keys() - found.keys()
-        for path in gone:
+        """The files whose stamp has changed since they were read. Drops the leases of deleted files."""
+        stamps = {path: stamp for path in self._candidates() if (stamp := self._stamp(path)) is not None}
+        deleted = self._files.keys() - stamps.keys()
+        for path in deleted:
             del self._files[path]
-        if gone:
+        if deleted:
             self._rebuild()
-        return [(p, stamp) for p, stamp in found.items() if p not in self._files or self._files[p].stamp != stamp]
+        return [(p, stamp) for p, stamp in stamps.items() if p not in self._files or self._files[p].stamp != stamp]
 
     def _candidates(self) -> list[str]:
         if self._configured:
@@ -108,18 +110,18 @@ class LeaseFiles:
 
     def _stamp(self, path: str) -> Stamp | None:
         try:
-            found = os.stat(path)
-            problem = irregular(found) or None
+            status = os.stat(path)
+            problem = irregular(status) or None
             if problem is None and not self._configured:
-                problem = _planted(path)
+                problem = _untrusted(path)
         except OSError as error:
             if self._configured:
-                self._say(path, f"cannot be read: {error.strerror}")
+                self._log_problem(path, f"cannot be read: {error.strerror}")
             return None
         if problem is not None:
-            self._say(path, problem)
+            self._log_problem(path, problem)
             return None
-        return found.st_ctime_ns, found.st_size, found.st_ino
+        return status.st_ctime_ns, status.st_size, status.st_ino
 
     def _read(self, path: str) -> tuple[tuple[Lease, ...], str | None]:
         try:
@@ -132,7 +134,7 @@ class LeaseFiles:
         for path, stamp, (leases, problem) in read:
             self._files[path] = _File(stamp, leases)
             if problem is not None:
-                self._say(path, problem)
+                self._log_problem(path, problem)
             else:
                 self._problems.pop(path, None)
         if read:
@@ -141,15 +143,16 @@ class LeaseFiles:
     def _rebuild(self) -> None:
         self.leases = Leases(lease for file in self._files.values() for lease in file.leases)
 
-    def _say(self, path: str, problem: str) -> None:
-        """Once for each problem of a file."""
+    def _log_problem(self, path: str, problem: str) -> None:
+        """Logs each problem of a file once."""
         if self._problems.get(path) != problem:
             self._problems[path] = problem
             log.warning("DHCP leases: %s: %s", path, problem)
 
 
-def _planted(path: str) -> str | None:
-    """Why any user of this machine could have put this file, or a link, there; None: none could. Raises OSError."""
+def _untrusted(path: str) -> str | None:
+    """The reason why any user of this machine may have put this file or link there; None: no user can have. Raises
+    OSError."""
     if not os.stat(os.path.dirname(path)).st_mode & stat.S_IWOTH or os.lstat(path).st_uid in SYSTEM_UIDS:
         return None
-    return "any user can have put it there; if it is a DHCP server's, name it in [gate] lease_files"
+    return "ignored: any user may have put it there; if it is your DHCP server's, name it in [gate] lease_files"

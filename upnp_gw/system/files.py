@@ -63,12 +63,12 @@ def check_own(path: Path) -> None:
     Raises FileProblem.
     """
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return
     except OSError as error:
         raise FileProblem(path, f"cannot be read: {error.strerror}") from None
-    problem = _problem(found, private=True, owned=True)
+    problem = _problem(status, private=True, owned=True)
     if problem:
         raise FileProblem(path, problem)
 

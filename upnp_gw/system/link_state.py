@@ -1,4 +1,4 @@
-"""Links and addresses as rtnetlink tells of them, and the ``Network`` that follows. Pure: no socket, no clock."""
+"""Links and addresses from rtnetlink messages, and the ``Network`` made of them. Pure: no socket, no clock."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from upnp_gw.system.rtnetlink import AddressMessage, LinkMessage
 
 
 class LinkState:
-    """Every link of the namespace: a watched one may appear later, be renamed, or come back with another index."""
+    """Keeps every link of the namespace: the WAN or a LAN may appear later, be renamed, or get another index."""
 
     def __init__(
         self, wan: str, lan: Sequence[str], routed: Sequence[IPNetwork] = (), external: Sequence[IPv4Address] = ()
@@ -21,13 +21,13 @@ class LinkState:
         self._lans: dict[int, str] = {}
         absent = tuple(Link(name, 0, False) for name in lan)
         self.nothing = Network(Link(wan, 0, False), absent, tuple(routed), external=self._external)
-        """The network before anything is known."""
+        """The network before the first message."""
 
     def clear(self) -> None:
         self._links.clear()
         self._addresses.clear()
 
-    def take(self, message: LinkMessage | AddressMessage) -> None:
+    def update(self, message: LinkMessage | AddressMessage) -> None:
         if isinstance(message, AddressMessage):
             addresses = self._addresses.setdefault(message.index, {})
             if message.gone:
@@ -41,7 +41,7 @@ class LinkState:
             self._links[message.index] = message
 
     def lan_of(self, index: int) -> str | None:
-        """The LAN link of this index, as of the last ``network()``."""
+        """The name of the LAN link of this index, as of the last ``network()``."""
         return self._lans.get(index)
 
     def mac_of(self, index: int) -> str | None:
@@ -50,7 +50,7 @@ class LinkState:
         return message.mac if message is not None else None
 
     def network(self, old: Network, boot: float) -> Network:
-        """The network as it is now: the same object where nothing changed. ``boot`` is BOOTTIME seconds."""
+        """The network as it is now; ``old`` itself if nothing has changed. ``boot``: BOOTTIME seconds."""
         by_name = {message.name: message for message in self._links.values()}
         wan = self._link(old.wan.name, by_name.get(old.wan.name))
         lans = tuple(self._link(link.name, by_name.get(link.name)) for link in old.lans)
@@ -76,7 +76,7 @@ class LinkState:
 
 
 def _order(message: AddressMessage) -> tuple[int, int, int]:
-    """The kernel's order in a link, the primary address first; events of the same rank stay in their order."""
+    """Sort key: the kernel's order, the primary address first. Equal keys keep the order of their events."""
     version = message.address.version
     secondary = int(message.secondary)
     return (version, secondary, message.scope) if version == 4 else (version, message.scope, secondary)

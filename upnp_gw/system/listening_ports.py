@@ -1,9 +1,8 @@
 """Ports on which the gateway itself can be reached from the WAN (SR-24).
 
-A socket counts when it is bound to a wildcard or a WAN address and listens (TCP), or is not connected and has a
-port below the ephemeral range (UDP). Within that range a UDP socket counts once it has been there for a while:
-WireGuard's 51820 is there to stay, a resolver's query port is not. One bound to another interface than the WAN
-does not count.
+A socket counts if it is bound to the wildcard or a WAN address, and listens (TCP) or is unconnected (UDP). A UDP
+socket with a port in the ephemeral range counts only after it has existed for a while: WireGuard's 51820 stays, the
+query port of a resolver does not. A socket bound to another interface than the WAN does not count.
 """
 
 import socket
@@ -17,15 +16,15 @@ from upnp_gw.system.rtnetlink import ip
 from upnp_gw.system.sock_diag import BoundSocket, ask_bound, unmapped
 
 PROC_NET = Path("/proc/self/net")
-"""Follows the net namespace of the process."""
+"""Shows the net namespace of the process."""
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 DEFAULT_RANGE = (32768, 60999)
 
 LISTEN, UNCONNECTED = "0A", "07"
 FRESH_S = 1.0
-"""A reading of this age is still good for a decision."""
+"""Most age of the list that a decision uses, seconds."""
 LASTING_S = 30.0
-"""For so long a UDP socket in the ephemeral range has to stand before it counts."""
+"""Age in seconds from which a UDP socket in the ephemeral range counts."""
 ANY4, ANY6 = IPv4Address(0), IPv6Address(0)
 ALWAYS = float("-inf")
 
@@ -54,7 +53,7 @@ def _unswap(words: str) -> bytes:
 
 
 def find_bound() -> Iterable[BoundSocket]:
-    """By inet_diag; from /proc where the kernel comes without its modules (small routers)."""
+    """Lists the sockets by inet_diag, or from /proc if the kernel lacks its modules (small routers)."""
     try:
         return tuple(ask_bound())
     except OSError:
@@ -72,7 +71,7 @@ def read_bound(proc: Path = PROC_NET) -> Iterator[BoundSocket]:
 
 
 def read_ephemeral(path: Path = PORT_RANGE) -> tuple[int, int]:
-    """The range from which the kernel takes source ports, inclusive."""
+    """The range from which the kernel chooses source ports, inclusive."""
     try:
         low, high = path.read_text("ascii").split()
         return int(low), int(high)
@@ -81,8 +80,8 @@ def read_ephemeral(path: Path = PORT_RANGE) -> tuple[int, int]:
 
 
 class ListeningPorts:
-    """``ports`` reads at most once a second: cheap enough to ask for every decision. The daemon also calls it on a
-    timer, so that lasting sockets are known before anybody asks for their ports."""
+    """``ports`` reads at most once a second, so every decision can call it. The daemon also calls it on a timer, to
+    know the age of UDP sockets before a client requests their ports."""
 
     def __init__(
         self,
@@ -102,7 +101,7 @@ class ListeningPorts:
         self._ports: Ports = frozenset()
 
     def ports(self) -> Ports:
-        """The (transport, port) pairs that are the gateway's own, at most a second old."""
+        """The (transport, port) pairs of the gateway itself, at most a second old."""
         now = self._boottime()
         if self._read_at is None or now - self._read_at >= FRESH_S:
             self._refresh(now)
@@ -111,15 +110,19 @@ class ListeningPorts:
     def _refresh(self, now: float) -> None:
         network = self._network()
         exposed = {ANY4, ANY6, *network.wan.ipv4, *network.wan.ipv6, *network.external}
-        found = [b for b in self._read() if b.address in exposed and b.interface in (0, network.wan.index)]
+        exposed_sockets = [
+            b for b in self._read() if b.address in exposed and b.interface in (0, network.wan.index)
+        ]
         low, high = self._ephemeral()
-        passing = {(b.inode, b.port) for b in found if b.transport is Transport.UDP and low <= b.port <= high}
-        # whatever stood before us counts until it has gone: refusing a query's port for a while harms nobody
+        young = {
+            (b.inode, b.port) for b in exposed_sockets if b.transport is Transport.UDP and low <= b.port <= high
+        }
+        # sockets older than the daemon count at once: to refuse the port of a query for a while does no harm
         first = now - LASTING_S if self._read_at is None else now
-        self._since = {key: self._since.get(key, first) for key in passing}
+        self._since = {key: self._since.get(key, first) for key in young}
         self._ports = frozenset(
             (b.transport, b.port)
-            for b in found
+            for b in exposed_sockets
             if b.transport is Transport.TCP or now - self._since.get((b.inode, b.port), ALWAYS) >= LASTING_S
         )
         self._read_at = now

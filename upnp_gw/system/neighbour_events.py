@@ -1,4 +1,8 @@
-"""Events of the hosts on a LAN link, as ``netwatch`` reports them. Pure values."""
+"""Events of the hosts on a LAN link, as ``network_monitor`` reports them. Pure values.
+
+An address is *settled* when all hosts of the link were asked and only one answered for it. It is *contested* while
+several hosts claim it.
+"""
 
 from dataclasses import dataclass
 
@@ -11,21 +15,21 @@ Place = tuple[IPAddress, str]
 
 @dataclass(frozen=True, slots=True)
 class NeighbourSeen:
-    """A neighbour is new, or back. Another host may answer for the address as well."""
+    """A new neighbour entry. Whether another host answers for the address too is not known yet."""
 
     neighbour: Neighbour
 
 
 @dataclass(frozen=True, slots=True)
 class AddressSettled:
-    """All hosts of the link were asked: this one answers for the address, and no other."""
+    """Only this host answers for the address."""
 
     neighbour: Neighbour
 
 
 @dataclass(frozen=True, slots=True)
 class AddressContested:
-    """Another host claims the address: it is nobody's until ``AddressSettled`` or ``NeighbourGone``."""
+    """Another host claims the address. It belongs to no host until ``AddressSettled`` or ``NeighbourGone``."""
 
     address: IPAddress
     interface: str
@@ -33,7 +37,7 @@ class AddressContested:
 
 @dataclass(frozen=True, slots=True)
 class AddressMoved:
-    """The address belongs to another host now: the old one did not answer for it any more."""
+    """The address belongs to another host now; the old one does not answer for it any more."""
 
     address: IPAddress
     old_mac: str
@@ -43,7 +47,7 @@ class AddressMoved:
 
 @dataclass(frozen=True, slots=True)
 class NeighbourGone:
-    """A host answered no probe. (An idle entry that the kernel drops tells nothing.)"""
+    """The host did not answer probes. (An entry that the kernel drops because it is idle causes no event.)"""
 
     address: IPAddress
     mac: str
@@ -52,7 +56,7 @@ class NeighbourGone:
 
 @dataclass(frozen=True, slots=True)
 class AddressContest:
-    """An address that several hosts claim. Packets to it may reach any of them."""
+    """A contested address with the hosts that claim it. Packets to it may reach any of them."""
 
     address: IPAddress
     interface: str

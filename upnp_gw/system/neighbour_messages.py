@@ -1,7 +1,8 @@
-"""The ARP (RFC 826) and neighbour discovery (RFC 4861) messages of "who has this address?", and filters. Pure.
+"""The ARP (RFC 826) and neighbour discovery (RFC 4861) messages of "who has this address?", and socket filters.
+Pure.
 
-A filter (``socket_filter``) is for a socket that hears the answers of a whole link: the
-kernel drops what answers no open question, and what a host says again. So no flood of answers reaches the daemon.
+A socket of ``who_has`` would receive every such message of the link. Its filter (``socket_filter``) accepts only
+answers to open queries, and each answer once. So no flood of answers reaches the daemon.
 """
 
 import struct
@@ -33,26 +34,26 @@ INTERFACE_INDEX = 0xFFFFF008
 WHOLE = 0x40000
 
 NOTHING: tuple[Instruction, ...] = ((RETURN, 0, 0, 0),)
-"""The filter that lets nothing through."""
+"""The filter that drops everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenQuery:
-    """An open question: who has this address on this interface? ``heard``: MAC addresses that have answered."""
+    """Who has this address on this interface? ``answered``: the MAC addresses that have answered already."""
 
     address: IPAddress
     index: int
-    heard: tuple[str, ...] = ()
+    answered: tuple[str, ...] = ()
 
 
-def arp_request(mac: str, own: IPv4Address, wanted: IPv4Address) -> bytes:
-    """Asks for an address in the gateway's own name. (Not an RFC 5227 probe: with no sender address it would be
-    taken for a second claim to the address.)"""
-    return ARP.pack(ETHERNET, IPV4, 6, 4, REQUEST, _packed(mac), own.packed, bytes(6), wanted.packed)
+def arp_request(mac: str, own: IPv4Address, address: IPv4Address) -> bytes:
+    """An ARP request with the gateway as sender. (Not an RFC 5227 probe: hosts take a probe, which has no sender
+    address, for a claim to the address.)"""
+    return ARP.pack(ETHERNET, IPV4, 6, 4, REQUEST, _packed(mac), own.packed, bytes(6), address.packed)
 
 
 def arp_claim(data: bytes) -> tuple[IPv4Address, str] | None:
-    """Address and MAC address of an ARP message's sender; None for anything else."""
+    """IP and MAC address of the sender of an ARP message; None for other bytes."""
     if len(data) < ARP.size:
         return None
     hardware, protocol, hardware_length, protocol_length, _, mac, address, _, _ = ARP.unpack_from(data)
@@ -61,15 +62,15 @@ def arp_claim(data: bytes) -> tuple[IPv4Address, str] | None:
     return IPv4Address(address), mac.hex(":")
 
 
-def solicitation(mac: str, wanted: IPv6Address) -> bytes:
-    """Asks for an address. The kernel fills in the checksum."""
-    return ND.pack(SOLICITATION, 0, 0, 0, wanted.packed) + bytes([SOURCE_MAC, 1]) + _packed(mac)
+def solicitation(mac: str, address: IPv6Address) -> bytes:
+    """A neighbour solicitation. The kernel fills in the checksum."""
+    return ND.pack(SOLICITATION, 0, 0, 0, address.packed) + bytes([SOURCE_MAC, 1]) + _packed(mac)
 
 
 def advertised(data: bytes) -> tuple[IPv6Address, str] | None:
-    """Address and MAC address of a neighbour advertisement; None for anything else.
+    """IP and MAC address of a neighbour advertisement; None for other bytes.
 
-    An answer to a multicast question names its MAC address (RFC 4861 section 7.2.4).
+    An answer to a multicast solicitation carries the MAC address (RFC 4861 section 7.2.4).
     """
     if len(data) < ND.size or data[0] != ADVERTISEMENT:
         return None
@@ -82,36 +83,36 @@ def advertised(data: bytes) -> tuple[IPv6Address, str] | None:
 
 
 def solicited_node(address: IPv6Address) -> IPv6Address:
-    """The multicast address that the hosts which may have an address listen to (RFC 4291 section 2.7.1)."""
+    """The multicast group of the hosts that may have this address (RFC 4291 section 2.7.1)."""
     return IPv6Address(SOLICITED_NODE | int(address) & 0xFFFFFF)
 
 
-def arp_filter(questions: Iterable[OpenQuery]) -> tuple[Instruction, ...]:
-    """Lets through ARP messages, from their first byte on, whose sender has an address that is asked for."""
-    return _filter([(LOAD_WORD, 8), (LOAD_HALF, 12), (LOAD_WORD, INTERFACE_INDEX), (LOAD_WORD, 14)], questions)
+def arp_filter(queries: Iterable[OpenQuery]) -> tuple[Instruction, ...]:
+    """Accepts ARP messages whose sender has a queried address. The program sees them from the first ARP byte on."""
+    return _filter([(LOAD_WORD, 8), (LOAD_HALF, 12), (LOAD_WORD, INTERFACE_INDEX), (LOAD_WORD, 14)], queries)
 
 
-def nd_filter(questions: Iterable[OpenQuery]) -> tuple[Instruction, ...]:
-    """Lets through neighbour advertisements, from the ICMPv6 header on, of an address that is asked for.
+def nd_filter(queries: Iterable[OpenQuery]) -> tuple[Instruction, ...]:
+    """Accepts neighbour advertisements of a queried address. The program sees them from the ICMPv6 header on.
 
-    The MAC address has to be their first option, as it is in what every known host sends.
+    The MAC address must be their first option. Every known host sends it so.
     """
     kind: list[Instruction] = [(LOAD_BYTE, 0, 0, 0), (JUMP_EQUAL, 1, 0, ADVERTISEMENT), *NOTHING]
     target = [(LOAD_WORD, at) for at in range(8, 24, 4)]
-    return (*kind, *_filter([(LOAD_WORD, 26), (LOAD_HALF, 30), (LOAD_WORD, INTERFACE_INDEX), *target], questions))
+    return (*kind, *_filter([(LOAD_WORD, 26), (LOAD_HALF, 30), (LOAD_WORD, INTERFACE_INDEX), *target], queries))
 
 
-def _filter(loads: Sequence[tuple[int, int]], questions: Iterable[OpenQuery]) -> tuple[Instruction, ...]:
-    """``loads``: the MAC address in two parts, the interface, the address. They are taken from the packet once: a
-    socket's filter may be 20 KB, and each load from a packet is 240 bytes of it."""
+def _filter(loads: Sequence[tuple[int, int]], queries: Iterable[OpenQuery]) -> tuple[Instruction, ...]:
+    """``loads``: the MAC address in two parts, the interface, the address. Each is loaded from the packet only
+    once: a filter may have 20 KB, and a load from the packet takes 240 bytes of them."""
     program: list[Instruction] = []
     for cell, (load, at) in enumerate(loads):
         program += [(load, 0, 0, at), (STORE, 0, 0, cell)]
-    for question in questions:
-        known = [step for mac in question.heard for step in _unless(mac)]
-        wanted = (question.index, *struct.unpack(f"!{len(question.address.packed) // 4}I", question.address.packed))
-        rest = 2 * len(wanted) + len(known) + 1
-        for place, value in enumerate(wanted):
+    for query in queries:
+        known = [step for mac in query.answered for step in _unless(mac)]
+        values = (query.index, *struct.unpack(f"!{len(query.address.packed) // 4}I", query.address.packed))
+        rest = 2 * len(values) + len(known) + 1
+        for place, value in enumerate(values):
             program += [(LOAD_STORED, 0, 0, 2 + place), (JUMP_EQUAL, 0, rest - 2 * place - 2, value)]
         program += [*known, (RETURN, 0, 0, WHOLE)]
     return (*program, *NOTHING)

@@ -1,9 +1,9 @@
-"""Least privilege (SR-27): root becomes a user of its own that may configure the network and do nothing else.
+"""Least privilege (SR-27): started as root, the daemon becomes a user that may only configure the network.
 
-Capabilities belong to a thread: ``settle`` runs before the first one is started; threads inherit what is left. What
-needs root comes before it (the configuration is read), or is done here (the two directories change their owner).
-All else works with CAP_NET_ADMIN: netlink, nftables, conntrack, forwarding sysctls. Ports above 1023 and
-SO_BINDTODEVICE (Linux 5.7) need nothing.
+Capabilities belong to a thread, so ``settle`` runs before the daemon starts threads, which inherit them. What needs
+root happens before (reading the configuration) or here (the two directories change their owner). Everything else
+needs only CAP_NET_ADMIN: netlink, nftables, conntrack, forwarding sysctls. Ports above 1023 and SO_BINDTODEVICE
+(Linux 5.7) need no capability.
 """
 
 import ctypes
@@ -23,43 +23,45 @@ from upnp_gw.system.files import FileProblem, own_directory, user_name
 log = logging.getLogger(__name__)
 
 OWN_USER = "upnp-gw"
-"""Who it becomes where nothing else is configured and the machine has this user."""
+"""The default of [daemon] user, if the machine has this user."""
 ROOT = "root"
 
 CAP_NET_BIND_SERVICE = 10
 CAP_NET_ADMIN = 12
 OWN_FILES = ("ledger.db", "approved.toml", ".approved.toml", "control.sock")
-"""How the names of everything begin that the daemon itself puts into its directories."""
+"""The names of the daemon's own files begin with these."""
 
 _PR_CAPBSET_DROP, _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 24, 28, 38, 47
 _AMBIENT_CLEAR_ALL = 4
 _SECUREBITS = 0b101111
-"""NOROOT and NO_SETUID_FIXUP, both for good; KEEP_CAPS off for good: a uid gives nothing any more."""
+"""NOROOT and NO_SETUID_FIXUP locked on, KEEP_CAPS locked off: no user id gives capabilities any more."""
 _CAPABILITY_VERSION = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom the process becomes."""
+    """The user that the process becomes."""
 
     name: str
     uid: int
     gid: int
     groups: tuple[int, ...]
-    """Supplementary ones: what the user was added to (for a DHCP server's lease files), and the control group."""
+    """Supplementary groups: those of the user (maybe for lease files of a DHCP server), and the control group."""
 
 
 def settle(user: str, control_group: str, http_port: int, directories: Iterable[Path]) -> None:
-    """Gives up what is not needed. Call it while the process has one thread. Raises ConfigError.
+    """Gives up all rights that are not needed. Call it while the process has one thread. Raises ConfigError.
 
-    ``user`` empty: the machine's ``upnp-gw`` where there is one, else it says once that it stays root; ``root``:
-    it stays root. Not started as root it keeps at most what it needs. ``directories``: those it writes to.
+    ``user`` empty: becomes OWN_USER if the machine has it, else logs that it stays root. ``root``: stays root.
+    Started by another user, keeps at most the needed capabilities. ``directories``: those it writes to.
     """
     needed = {CAP_NET_ADMIN} | ({CAP_NET_BIND_SERVICE} if 0 < http_port < 1024 else set())
     if os.geteuid() != 0:
         if user not in ("", user_name(os.geteuid())):
-            raise ConfigError("daemon", "user", f"only root can become {user}; this is {user_name(os.geteuid())}")
+            raise ConfigError(
+                "daemon", "user", f"only root can become {user}; upnp-gw was started by {user_name(os.geteuid())}"
+            )
         _guarded(lambda: _narrow(needed), "give up capabilities")
         return
     if user == ROOT:
@@ -67,19 +69,23 @@ def settle(user: str, control_group: str, http_port: int, directories: Iterable[
     account = find(user or OWN_USER, control_group, Path("/proc/self/uid_map").read_text("ascii"))
     if account is None:
         if user:
-            raise ConfigError("daemon", "user", f"there is no user {user} on this machine; {ROOT} stays root")
-        log.warning('it runs as root: this machine has no user %s. To make it: README.md, "As a service"', OWN_USER)
+            raise ConfigError(
+                "daemon", "user", f"this machine has no user {user}; create it, or set {ROOT} to stay root"
+            )
+        log.warning(
+            'running as root: this machine has no user %s. To create it, see README.md, "As a service"', OWN_USER
+        )
         return
     directories = tuple(directories)
     for directory in directories:
         hand_over(directory, account)
     _guarded(lambda: _become(account, needed), f"become {account.name}")
     _check_reach(account, directories)
-    log.info("it runs as %s", account.name)
+    log.info("running as user %s", account.name)
 
 
 def check_right(words: str) -> None:
-    """Raises FirewallError where this process may not change the firewall. ``words``: what to call as root."""
+    """Raises FirewallError if this process may not change the firewall. ``words``: the command to run as root."""
     if not _permitted() >> CAP_NET_ADMIN & 1:
         raise FirewallError(f"no right to change the firewall (CAP_NET_ADMIN). As root: sudo upnp-gw {words}")
 
@@ -100,9 +106,9 @@ def find(name: str, control_group: str, uid_map: str) -> Account | None:
 
 
 def hand_over(directory: Path, account: Account) -> None:
-    """Makes a directory the account's, with the files in it that root's runs left. Raises ConfigError.
+    """Gives a directory to the account, with the files in it that earlier runs as root made. Raises ConfigError.
 
-    A directory of root's with other things in it is left alone: a slip of the pen must not give /var/lib away.
+    Does not touch a directory of root's that has other files: a typing error must not give /var/lib away.
     """
     try:
         own_directory(directory, 0o750, {account.uid})
@@ -111,13 +117,13 @@ def hand_over(directory: Path, account: Account) -> None:
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise ConfigError(str(directory), "", f"cannot be made: {error.strerror}") from None
+        raise ConfigError(str(directory), "", f"cannot be opened: {error.strerror}") from None
     try:
         names = os.listdir(descriptor)
         if os.fstat(descriptor).st_uid == 0:
             foreign = [name for name in names if not name.startswith(OWN_FILES)]
             if foreign:
-                problem = f"is root's and holds other things; if it is meant: chown {account.name} {directory}"
+                problem = f"belongs to root and has other files; if you mean it: chown {account.name} {directory}"
                 raise ConfigError(str(directory), "", problem)
             os.fchown(descriptor, account.uid, account.gid)
         for name in names:
@@ -129,13 +135,13 @@ def hand_over(directory: Path, account: Account) -> None:
 
 
 def _hand_over_file(directory: int, name: str, account: Account) -> None:
-    """Only a file of root's that has no other name: the account itself could have put a link here."""
+    """Gives only a regular file of root's without other links: the account could have put a link here."""
     if not name.startswith(OWN_FILES):
         return
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(name, flags, dir_fd=directory)
-    except OSError:  # a symbolic link, or a socket: that one is made again
+    except OSError:  # a symbolic link, or the control socket, which is made again
         return
     try:
         found = os.fstat(descriptor)
@@ -147,7 +153,7 @@ def _hand_over_file(directory: int, name: str, account: Account) -> None:
 
 def _become(account: Account, capabilities: set[int]) -> None:
     if len(os.listdir("/proc/self/task")) != 1:
-        raise OSError(0, "a thread runs already, and would keep what it has")
+        raise OSError(0, "a thread is running already, and would keep its capabilities")
     _prctl(_PR_SET_SECUREBITS, _SECUREBITS)
     for number in range(int(Path("/proc/sys/kernel/cap_last_cap").read_text("ascii")) + 1):
         if number not in capabilities:
@@ -159,7 +165,8 @@ def _become(account: Account, capabilities: set[int]) -> None:
 
 
 def _narrow(capabilities: Iterable[int]) -> None:
-    """Effective and permitted: these, as far as we have them. Inheritable and ambient: none, it starts nothing."""
+    """Keeps only these capabilities, effective and permitted; none inheritable or ambient, for it starts no
+    program."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
     keep = _permitted() & sum(1 << number for number in capabilities)
@@ -174,7 +181,8 @@ def _permitted() -> int:
 
 
 def _check_reach(account: Account, directories: Sequence[Path]) -> None:
-    """Now that it is another user: what it goes on to use, or a sentence instead of a riddle later."""
+    """Raises ConfigError if the new user cannot use the directories or the program: a clear message now, not a
+    later error."""
     for directory in directories:
         if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
             raise ConfigError(str(directory), "", f"the user {account.name} cannot write there")

@@ -1,10 +1,10 @@
-"""The few rtnetlink messages that the gateway needs (linux/rtnetlink.h): bytes to typed messages. Pure.
+"""Parses the few rtnetlink messages that the gateway needs (linux/rtnetlink.h). Pure.
 
-Own code where a library would do, because of its cost (measured): pyroute2 takes 0.56 ms for an event, 56 ms for
-a dump of 1,000 neighbours and 0.3 s to import; here 0.03 ms, 9 ms and nothing. A host on the LAN can cause
-thousands of neighbour events a second.
+A library would cost too much: a host on the LAN can cause thousands of neighbour events a second. pyroute2 takes
+0.56 ms for an event, 56 ms for a dump of 1,000 neighbours and 0.3 s to import; this takes 0.03 ms, 9 ms and nothing
+(measured).
 
-``parse``: whatever the bytes are, it gives the messages it understands and skips the rest.
+``parse`` accepts any bytes: it skips what it does not understand.
 """
 
 import socket
@@ -19,7 +19,7 @@ from upnp_gw.system.netlink import parse_attributes, parse_messages
 
 
 class MessageType(IntEnum):
-    """Message types."""
+    """linux/rtnetlink.h and linux/netlink.h."""
 
     NEWLINK = 16
     DELLINK = 17
@@ -55,7 +55,7 @@ KNOWN = (
     | NeighbourState.PROBE
     | NeighbourState.PERMANENT
 )
-"""States in which the entry's MAC address means something."""
+"""States in which the MAC address of an entry is valid."""
 
 LINK = struct.Struct("=BxHiII")
 ADDRESS = struct.Struct("=BBBBi")
@@ -80,7 +80,7 @@ class LinkMessage:
     index: int
     name: str
     up: bool
-    """Set up by the operator and with carrier (IFF_UP, IFF_RUNNING)."""
+    """IFF_UP and IFF_RUNNING: switched on, with carrier."""
     kind: str = ""
     """``bridge``, ``vlan``, ``wireguard``, ...; empty for a physical one."""
     master: int = 0
@@ -88,10 +88,9 @@ class LinkMessage:
     counters: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Bytes sent, bytes received, packets sent, packets received."""
     has_macs: bool = True
-    """True where its hosts have MAC addresses (neither IFF_NOARP nor IFF_LOOPBACK)."""
+    """True if its hosts have MAC addresses (neither IFF_NOARP nor IFF_LOOPBACK)."""
     parent: int = 0
-    """Index of the interface that it was made over: a VLAN's, a macvlan's. Of a veth it is the other end, maybe of
-    another net namespace."""
+    """Index of the interface below a VLAN or macvlan. For a veth: its peer, maybe in another net namespace."""
     mac: str | None = None
     """Its own MAC address; None: it has none."""
 
@@ -128,7 +127,7 @@ class RouteMessage:
 
 @dataclass(frozen=True, slots=True)
 class RouteReply:
-    """The kernel's answer: the link by which it sends to an address."""
+    """The link by which the kernel sends to an address."""
 
     index: int
 
@@ -137,7 +136,7 @@ Message = LinkMessage | AddressMessage | NeighbourMessage | RouteMessage | Route
 
 
 def parse(data: bytes) -> Iterator[Message]:
-    """The messages of a datagram that concern us."""
+    """The messages of a datagram that this module understands."""
     for raw in parse_messages(data):
         message = parse_one(raw.kind, raw.body)
         if message is not None:
@@ -157,7 +156,7 @@ def parse_one(kind: int, body: bytes) -> Message | None:
 def _link(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> LinkMessage | None:
     family, _, index, flags, _ = fields
     name = found.get(IFLA_IFNAME)
-    # AF_BRIDGE messages tell of a bridge's port; its DELLINK is no end of the interface
+    # AF_BRIDGE messages are about a bridge's port; its DELLINK does not mean that the interface has ended
     if family != socket.AF_UNSPEC or name is None:
         return None
     up = flags & IFF_UP and flags & IFF_RUNNING
@@ -182,7 +181,7 @@ def _link(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> LinkMe
 
 def _address(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> AddressMessage | None:
     _, prefix, flags, scope, index = fields
-    # of a point-to-point link (ppp0) IFA_ADDRESS is the peer's
+    # on a point-to-point link (ppp0) IFA_ADDRESS is the peer's address
     address = ip(found.get(IFA_LOCAL, found.get(IFA_ADDRESS, b"")))
     if address is None or prefix > address.max_prefixlen:
         return None
@@ -222,15 +221,15 @@ def _out(found: dict[int, bytes]) -> int:
     return struct.unpack_from("=i", hops, 4)[0] if not index and len(hops) >= 8 else index
 
 
-def parse_way(kind: int, body: bytes) -> RouteReply | None:
-    """The answer to a question for one address, whatever the table and the prefix of the route."""
+def parse_route_reply(kind: int, body: bytes) -> RouteReply | None:
+    """Parses the answer to ``Rtnetlink.interface_to``."""
     if kind != MessageType.NEWROUTE or len(body) < ROUTE.size or ROUTE.unpack_from(body)[7] != RTN_UNICAST:
         return None
     return RouteReply(_out(parse_attributes(body, ROUTE.size)))
 
 
-def tells_of_routes(data: bytes) -> bool:
-    """True for a datagram that says that some route has changed."""
+def has_route_messages(data: bytes) -> bool:
+    """True for a datagram that reports a changed route."""
     return any(raw.kind in (MessageType.NEWROUTE, MessageType.DELROUTE) for raw in parse_messages(data))
 
 

@@ -1,4 +1,4 @@
-"""Sockets to the kernel's rtnetlink: one that hears events, one that asks and waits.
+"""Sockets of rtnetlink: one that receives events, one that sends requests and waits for the answers.
 
 They see the net namespace in which they were made, whatever /sys shows.
 """
@@ -38,7 +38,7 @@ from upnp_gw.system.rtnetlink import (
     RouteMessage,
     RouteReply,
     parse_one,
-    parse_way,
+    parse_route_reply,
 )
 
 M = TypeVar("M", LinkMessage, AddressMessage, NeighbourMessage, RouteMessage)
@@ -53,7 +53,8 @@ DUMP_TRIES = 5
 
 
 def event_socket(receive_bytes: int, routes: bool = False) -> socket.socket:
-    """A non-blocking socket that hears of links, addresses and neighbours from now on, and of ``routes``."""
+    """A non-blocking socket that receives the events of links, addresses and neighbours; with ``routes``, of routes
+    too."""
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     try:
         enlarge_receive_buffer(sock, receive_bytes)
@@ -66,7 +67,8 @@ def event_socket(receive_bytes: int, routes: bool = False) -> socket.socket:
 
 
 class Rtnetlink(NetlinkSocket):
-    """Asks the kernel and waits for its answer: 0.02-0.05 ms a question. In the net namespace where it was made.
+    """Sends requests to the kernel and waits for the answers: 0.02 to 0.05 ms each. In the net namespace where it
+    was made.
 
     Every method raises OSError with the kernel's errno.
     """
@@ -85,32 +87,33 @@ class Rtnetlink(NetlinkSocket):
         return self._dump(MessageType.GETNEIGH, bytes(NEIGHBOUR.size), NeighbourMessage)
 
     def default_routes(self) -> list[RouteMessage]:
-        """Of the main table, IPv4 and IPv6."""
+        """The default routes of the main table, IPv4 and IPv6."""
         return self._dump(MessageType.GETROUTE, bytes(ROUTE.size), RouteMessage)
 
-    def way_to(self, address: IPAddress) -> int:
-        """The index of the link by which the kernel sends to this address; 0: it has no way."""
+    def interface_to(self, address: IPAddress) -> int:
+        """The index of the link by which the kernel sends to this address; 0: it has no route."""
         body = ROUTE.pack(_family(address), address.max_prefixlen, *bytes(7)) + attribute(RTA_DST, address.packed)
         try:
-            found = list(self._parsed(MessageType.GETROUTE, NLM_F_ACK, body, parse_way))
+            messages = list(self._parsed(MessageType.GETROUTE, NLM_F_ACK, body, parse_route_reply))
         except OSError as error:
             if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
                 return 0  # unreachable, prohibit and blackhole routes among them
             raise
-        return next((message.index for message in found if isinstance(message, RouteReply)), 0)
+        return next((message.index for message in messages if isinstance(message, RouteReply)), 0)
 
     def link(self, name: str) -> LinkMessage | None:
-        """One link with its counters; None where there is none of this name."""
+        """The link of this name with its counters; None: there is none."""
         body = bytes(LINK.size) + attribute(IFLA_IFNAME, name.encode() + b"\0")
         return self._get(MessageType.GETLINK, body, LinkMessage)
 
     def neighbour(self, address: IPAddress, index: int) -> NeighbourMessage | None:
-        """The kernel's entry for this address on this link; None where there is none."""
+        """The kernel's entry for this address on this link; None: there is none."""
         body = NEIGHBOUR.pack(_family(address), index, 0, 0, 0) + attribute(NDA_DST, address.packed)
         return self._get(MessageType.GETNEIGH, body, NeighbourMessage)
 
     def set_probe(self, address: IPAddress, index: int, mac: str | None = None) -> None:
-        """Makes the kernel ask the host of an existing entry now, by unicast; ``mac``: that host instead."""
+        """Makes the kernel ask the host of an existing entry by unicast. ``mac``: sets the entry to this host
+        first."""
         body = NEIGHBOUR.pack(_family(address), index, NeighbourState.PROBE, 0, 0) + attribute(
             NDA_DST, address.packed
         )
@@ -119,7 +122,7 @@ class Rtnetlink(NetlinkSocket):
         self._ask(MessageType.NEWNEIGH, NLM_F_REPLACE | NLM_F_CREATE if mac else NLM_F_REPLACE, body)
 
     def resolve(self, address: IPAddress, index: int) -> None:
-        """Makes the kernel look for the host of an address without a valid entry, by broadcast or multicast."""
+        """Makes the kernel find the host of an address without a valid entry, by broadcast or multicast."""
         body = NEIGHBOUR.pack(_family(address), index, NeighbourState.INCOMPLETE, NTF_USE, 0)
         self._ask(MessageType.NEWNEIGH, NLM_F_CREATE, body + attribute(NDA_DST, address.packed))
 

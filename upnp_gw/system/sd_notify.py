@@ -1,7 +1,6 @@
-"""What systemd is told (sd_notify): one datagram to the socket that NOTIFY_SOCKET names.
+"""Notifies systemd (sd_notify(3)): one datagram to the socket that NOTIFY_SOCKET names.
 
-The environment is an argument. Where nobody asked to be told, nothing is sent; where the manager has gone,
-nothing is lost: a daemon must not end because its supervisor cannot be told.
+Without NOTIFY_SOCKET nothing is sent. Errors are ignored: the daemon must not end because its supervisor is gone.
 """
 
 import contextlib
@@ -14,7 +13,7 @@ WATCHDOG = "WATCHDOG=1"
 
 
 def notify(environment: Mapping[str, str], state: str, status: str = "") -> bool:
-    """Sends a state, and with it a status line for ``systemctl status``; False where nobody listens."""
+    """Sends a state and a status line for ``systemctl status``. False: no socket, or it could not be sent."""
     address = environment.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return False
@@ -22,14 +21,14 @@ def notify(environment: Mapping[str, str], state: str, status: str = "") -> bool
         address = "\0" + address[1:]  # an abstract socket: no file
     message = state if not status else f"{state}\nSTATUS={' '.join(status.split())}"
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
-        to.setblocking(False)  # a stopped manager must not stop us
+        to.setblocking(False)  # a stopped manager must not block us
         to.sendto(message.encode(), address)
         return True
     return False
 
 
 def watchdog_s(environment: Mapping[str, str], pid: int) -> float | None:
-    """How often WATCHDOG is to be sent, seconds: half of what systemd waits; None where it does not watch us."""
+    """Seconds between WATCHDOG messages: half of systemd's timeout; None: systemd does not watch this process."""
     usec, for_pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", str(pid))
     if not usec.isdecimal() or int(usec) == 0 or for_pid != str(pid):
         return None

@@ -1,7 +1,8 @@
-"""What the supervisor says by signals: SIGTERM and SIGINT stop the daemon, SIGHUP has it read its policy again.
+"""Signals: SIGTERM and SIGINT stop the daemon, SIGHUP makes it read the policy again.
 
-They are heard from the first moment to the last. By default a SIGHUP before the daemon is ready would end it, and a
-second SIGTERM would end it in the middle of its stop: without byebye, and with open what ``--flush`` ends.
+They are handled from the start of the daemon to its end. By default a SIGHUP before the daemon is ready would kill
+it, and a second SIGTERM would kill it while it stops: without byebye, and before ``--flush`` has ended the
+mappings.
 """
 
 import asyncio
@@ -11,22 +12,22 @@ from contextlib import contextmanager
 
 
 class Signals:
-    """However often a signal comes, it is one wish until somebody attends to it."""
+    """Several signals of one kind count as one until it is handled."""
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.reload = asyncio.Event()
-        """Whoever attends to it clears it first, so that what comes meanwhile is another wish."""
+        """Clear it before the reload, so that a signal during the reload causes another one."""
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """On the running loop, in the main thread."""
+        """Installs the handlers. On the running loop, in the main thread."""
         loop = asyncio.get_running_loop()
-        wishes = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self.reload}
-        for number, requested in wishes.items():
-            loop.add_signal_handler(number, requested.set)
+        events = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self.reload}
+        for number, event in events.items():
+            loop.add_signal_handler(number, event.set)
         try:
             yield
         finally:
-            for number in wishes:
+            for number in events:
                 loop.remove_signal_handler(number)

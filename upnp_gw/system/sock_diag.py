@@ -1,7 +1,7 @@
-"""The sockets of this net namespace that wait for anybody, asked of the kernel by inet_diag (linux/inet_diag.h).
+"""Lists the sockets of this net namespace that any host can reach, by inet_diag (linux/inet_diag.h).
 
-The kernel picks them out: 0.2 ms a question, where /proc/net/tcp takes 4 ms with no socket at all, because the
-whole hash table is walked for it (measured).
+The kernel filters them: 0.2 ms for a dump. Reading /proc/net/tcp takes 4 ms even without sockets, because the
+kernel walks its whole hash table (measured).
 """
 
 import socket
@@ -21,22 +21,22 @@ ASK = struct.Struct("=BBxxI48x")
 ANSWER = struct.Struct("=BBxx2s2x16s16xI24xI")
 """Family, state, port, address, interface, inode."""
 STATES = {Transport.TCP: 1 << 10, Transport.UDP: 1 << 7}
-"""LISTEN; CLOSE, which is what an unconnected UDP socket is in."""
+"""LISTEN for TCP; CLOSE for UDP, the state of an unconnected socket."""
 
 
 class BoundSocket(NamedTuple):
-    """A socket that waits for anybody."""
+    """A listening TCP socket, or an unconnected UDP socket."""
 
     transport: Transport
     address: IPAddress
     port: int
     inode: int
     interface: int = 0
-    """Index of the interface it is bound to (SO_BINDTODEVICE); 0: any, or not told."""
+    """Index of the interface it is bound to (SO_BINDTODEVICE); 0: any, or not known (/proc)."""
 
 
 def ask_bound() -> Iterator[BoundSocket]:
-    """Every listening TCP and unconnected UDP socket. Raises OSError (ENOENT: a kernel without the module)."""
+    """Asks the kernel for all of them. Raises OSError (ENOENT: a kernel without the module)."""
     with NetlinkSocket(NETLINK_SOCK_DIAG) as netlink:
         for transport in Transport:
             for family in (socket.AF_INET, socket.AF_INET6):
@@ -54,11 +54,11 @@ def parse_answer(body: bytes, transport: Transport) -> BoundSocket | None:
     return BoundSocket(transport, _address(family, packed), int.from_bytes(port), inode, interface)
 
 
-@lru_cache(256)  # most of many sockets are on few addresses
+@lru_cache(256)  # many sockets share few addresses
 def _address(family: int, packed: bytes) -> IPAddress:
     return IPv4Address(packed[:4]) if family == socket.AF_INET else unmapped(IPv6Address(packed))
 
 
 def unmapped(address: IPAddress) -> IPAddress:
-    """The IPv4 address of ::ffff:a.b.c.d, any other as it is."""
+    """The IPv4 address of ::ffff:a.b.c.d; any other address unchanged."""
     return getattr(address, "ipv4_mapped", None) or address

@@ -1,4 +1,4 @@
-"""Filters of sockets: the kernel drops what a socket shall not get. Programs of classic BPF (linux/filter.h)."""
+"""Socket filters: the kernel drops packets before they reach a socket. Classic BPF programs (linux/filter.h)."""
 
 import ctypes
 import socket
@@ -14,12 +14,12 @@ Instruction = tuple[int, int, int, int]
 
 
 def packed(program: Iterable[Instruction]) -> bytes:
-    """The program as the kernel takes it."""
+    """The program as an array of struct sock_filter."""
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
 def attach(sock: socket.socket, program: bytes) -> None:
     """Replaces the filter of the socket. ``program``: see ``packed``. Raises OSError."""
-    held = ctypes.create_string_buffer(program, len(program))
-    head = struct.pack("@HP", len(program) // 8, ctypes.addressof(held))
+    buffer = ctypes.create_string_buffer(program, len(program))
+    head = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, head)

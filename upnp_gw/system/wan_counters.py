@@ -1,4 +1,4 @@
-"""Traffic counters and bit rate of the WAN link, for the view. Synchronous, one question a second."""
+"""Traffic counters and bit rate of the WAN link. Reads the kernel at most once a second, synchronously."""
 
 import array
 import fcntl
@@ -12,10 +12,11 @@ Counts = tuple[int, int, int, int]
 """Bytes sent, bytes received, packets sent, packets received."""
 
 COUNTERS_S = 1.0
+"""Most age of the counters, seconds."""
 SPEED_S = 30.0
-"""Some drivers ask the PHY for its speed, which takes milliseconds."""
+"""Most age of the bit rate. Some drivers ask the PHY for it, which takes milliseconds."""
 ASSUMED_SPEED = 100_000_000
-"""Where the driver tells none (ppp, tun, a virtual machine's card)."""
+"""Bit/s, if the driver reports none (ppp, tun, virtual machines)."""
 MOST_SPEED = 2**32 - 1
 SIOCETHTOOL = 0x8946
 ETHTOOL_GSET = 0x1
@@ -24,7 +25,7 @@ UNKNOWN_MBIT = (0, 0xFFFF, 0xFFFFFFFF)
 
 
 class WanCounters:
-    """Made in the net namespace of the link. ``boottime`` is CLOCK_BOOTTIME in seconds."""
+    """Make it in the net namespace of the link. ``boottime``: CLOCK_BOOTTIME in seconds."""
 
     def __init__(self, interface: str, boottime: Callable[[], float]) -> None:
         self._interface = interface
@@ -39,7 +40,7 @@ class WanCounters:
         self._kernel.close()
 
     def wan_counters(self) -> Counts:
-        """At most a second old, not wrapped, never going back: a link that comes again (ppp0) counts on."""
+        """At most a second old. They never wrap or go back: if the link is made again (ppp0) they continue."""
         now = self._boottime()
         if now - self._read_at >= COUNTERS_S:
             self._read_at = now
@@ -58,7 +59,7 @@ class WanCounters:
         try:
             link = self._kernel.link(self._interface)
         except OSError:
-            return  # the last figures stand; the next second asks again
+            return  # keep the last counters, and try again in a second
         if link is None:
             return
         index, counters = self._last
@@ -72,7 +73,7 @@ def _sum(a: Counts, b: Counts) -> Counts:
 
 
 def link_speed(interface: str) -> int | None:
-    """What the driver says, bit/s; None where it says nothing or there is no such link."""
+    """The bit rate that the driver reports, bit/s; None if it reports none, or the link is missing."""
     command = array.array("B", ETHTOOL_CMD.pack(ETHTOOL_GSET, *(0,) * 15))
     address, _ = command.buffer_info()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:

@@ -1,7 +1,8 @@
-"""Asks all hosts of a link who has an address, and hears every answer.
+"""Asks all hosts of a LAN link who has an address, and receives every answer: ARP for IPv4, neighbour discovery for
+IPv6.
 
-The kernel's neighbour table cannot tell that two hosts answer: it keeps the first answer for a second and drops the
-rest. So these are sockets of our own, made while CAP_NET_RAW is there; they need no capability afterwards.
+The kernel's neighbour table cannot show that two hosts answer: it keeps the first answer for a second and drops the
+others. So this uses raw sockets of its own. Opening them needs CAP_NET_RAW, using them needs no capability.
 """
 
 import asyncio
@@ -33,58 +34,56 @@ log = logging.getLogger(__name__)
 ETH_P_ARP = 0x0806
 BROADCAST = b"\xff" * 6
 HOP_LIMIT = 255
-"""Neighbour discovery with any other one came from another link (RFC 4861 section 7.1)."""
+"""A neighbour discovery message with another hop limit came from another link (RFC 4861 section 7.1)."""
 DATAGRAM = 2048
 BATCH = 64
-MOST_HEARD = 3
-"""Most answers that are kept for one question: two hosts are already a conflict."""
+MOST_ANSWERS = 3
+"""Most answers that are kept for one query; two are enough to see a conflict."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuerySource:
-    """The gateway's side of a LAN link, from which it asks."""
+    """The gateway's end of a LAN link: where a query is sent from."""
 
     interface: str
     index: int
     mac: str
     own: IPAddress | None
-    """An address of the gateway on the link, of the same family. (IPv6: the kernel chooses one.)"""
+    """The gateway's IPv4 address in the prefix of the queried address. Not used for IPv6: the kernel chooses
+    one."""
 
 
-class AddressQuery:
-    """One question to all hosts. ``ask`` as often as needed; ``close`` at the end."""
+class SocketQuery:
+    """One query. Call ``ask`` as often as needed, and ``close`` at the end."""
 
     by_kernel = False
 
-    def __init__(self, who_has: "WhoHas", asker: QuerySource, address: IPAddress) -> None:
+    def __init__(self, who_has: "WhoHas", source: QuerySource, address: IPAddress) -> None:
         self.address = address
-        self.asker = asker
+        self.source = source
         self.answers: dict[str, None] = {}
         """The MAC addresses that have answered, in order."""
-        self.heard = asyncio.Event()
-        """Set at each new one."""
+        self.new_answer = asyncio.Event()
+        """Set at each new answer."""
         self._who_has = who_has
 
     def ask(self, *hosts: str) -> None:
-        """Asks all hosts of the link, and these ones by their MAC address too where that is possible (IPv4).
-
-        Raises OSError.
-        """
+        """Asks all hosts of the link. For IPv4 also asks these MAC addresses by unicast. Raises OSError."""
         self._who_has.send(self, hosts)
 
     def answered(self, mac: str) -> None:
-        if mac not in self.answers and len(self.answers) < MOST_HEARD:
+        if mac not in self.answers and len(self.answers) < MOST_ANSWERS:
             self.answers[mac] = None
-            self.heard.set()
+            self.new_answer.set()
 
     def close(self) -> None:
         self._who_has.end(self)
 
 
 class WhoHas:
-    """The sockets that ask and hear. Making them needs root or CAP_NET_RAW, in the net namespace of the LAN.
+    """The two sockets, of the net namespace where it is made. Opening them needs CAP_NET_RAW. Raises OSError.
 
-    Raises OSError. ``start`` and everything after it on the event loop's thread.
+    Call ``start`` and all other methods on the event loop's thread.
     """
 
     def __init__(self) -> None:
@@ -96,7 +95,7 @@ class WhoHas:
                 self._arp.close()
                 raise
             self._nd = None
-        self._questions: set[AddressQuery] = set()
+        self._queries: set[SocketQuery] = set()
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -111,45 +110,46 @@ class WhoHas:
                     asyncio.get_running_loop().remove_reader(made)
                 made.close()
 
-    def begin(self, asker: QuerySource, address: IPAddress) -> AddressQuery:
-        """A question whose answers are heard from now on. Raises OSError where the kernel has no room for it."""
-        question = AddressQuery(self, asker, address)
-        self._questions.add(question)
+    def open_query(self, source: QuerySource, address: IPAddress) -> SocketQuery:
+        """Opens a query. From now on its answers are received. Raises OSError if the kernel has no memory for its
+        filter."""
+        query = SocketQuery(self, source, address)
+        self._queries.add(query)
         try:
             self._listen(address.version)
         except OSError:
-            self._questions.discard(question)
+            self._queries.discard(query)
             raise
-        return question
+        return query
 
-    def end(self, question: AddressQuery) -> None:
-        if question in self._questions:
-            self._questions.discard(question)
-            with suppress(OSError):  # no room for another filter: the old one lets more through, which does no harm
-                self._listen(question.address.version)
+    def end(self, query: SocketQuery) -> None:
+        if query in self._queries:
+            self._queries.discard(query)
+            with suppress(OSError):  # no memory for a new filter: the old one accepts more, which does no harm
+                self._listen(query.address.version)
 
-    def send(self, question: AddressQuery, hosts: Sequence[str]) -> None:
-        asker, address = question.asker, question.address
+    def send(self, query: SocketQuery, hosts: Sequence[str]) -> None:
+        source, address = query.source, query.address
         if isinstance(address, IPv4Address):
-            if not isinstance(asker.own, IPv4Address):
+            if not isinstance(source.own, IPv4Address):
                 raise OSError(errno.EADDRNOTAVAIL, "the link has no IPv4 address")
-            request = arp_request(asker.mac, asker.own, address)
+            request = arp_request(source.mac, source.own, address)
             for to in (BROADCAST, *(bytes.fromhex(mac.replace(":", "")) for mac in hosts)):
-                self._arp.sendto(request, (asker.interface, ETH_P_ARP, 0, 0, to))
+                self._arp.sendto(request, (source.interface, ETH_P_ARP, 0, 0, to))
         elif self._nd is not None:
-            to_all = (str(solicited_node(address)), 0, 0, asker.index)
-            self._nd.sendto(solicitation(asker.mac, address), to_all)
+            to_all = (str(solicited_node(address)), 0, 0, source.index)
+            self._nd.sendto(solicitation(source.mac, address), to_all)
 
     # -- answers
 
     def _listen(self, version: int) -> None:
-        """Makes the kernel let through answers to open questions that were not heard yet."""
+        """Sets the socket's filter: it accepts answers to open queries, and each answer once."""
         heard: dict[tuple[IPAddress, int], tuple[str, ...]] = {}
-        for question in self._questions:
-            if question.address.version == version:
-                place = (question.address, question.asker.index)
-                known = heard.get(place, question.answers)
-                heard[place] = tuple(mac for mac in question.answers if mac in known)
+        for query in self._queries:
+            if query.address.version == version:
+                place = (query.address, query.source.index)
+                known = heard.get(place, query.answers)
+                heard[place] = tuple(mac for mac in query.answers if mac in known)
         open_now = [OpenQuery(address, index, macs) for (address, index), macs in heard.items()]
         if version == 4:
             _filter(self._arp, arp_filter(open_now))
@@ -162,7 +162,7 @@ class WhoHas:
                 data, (interface, *_) = self._arp.recvfrom(DATAGRAM)
             except BlockingIOError:
                 return
-            except OSError as error:  # the interface went down
+            except OSError as error:  # the interface is down
                 log.debug("ARP: %s", error.strerror)
                 continue
             claim = arp_claim(data)
@@ -179,9 +179,9 @@ class WhoHas:
             except OSError as error:
                 log.debug("neighbour discovery: %s", error.strerror)
                 continue
-            told = {kind: content for level, kind, content in ancillary if level == socket.IPPROTO_IPV6}
-            hops = struct.unpack("=i", told.get(socket.IPV6_HOPLIMIT, bytes(4)))[0]
-            index = struct.unpack("=16xI", told.get(socket.IPV6_PKTINFO, bytes(20)))[0]
+            control = {kind: content for level, kind, content in ancillary if level == socket.IPPROTO_IPV6}
+            hops = struct.unpack("=i", control.get(socket.IPV6_HOPLIMIT, bytes(4)))[0]
+            index = struct.unpack("=16xI", control.get(socket.IPV6_PKTINFO, bytes(20)))[0]
             claim = advertised(data)
             if claim is not None and hops == HOP_LIMIT:
                 self._take(*claim, index=index)
@@ -189,24 +189,24 @@ class WhoHas:
     def _take(self, address: IPAddress, mac: str, interface: str = "", index: int = 0) -> None:
         fits = [
             q
-            for q in self._questions
-            if q.address == address and (q.asker.interface == interface or q.asker.index == index)
+            for q in self._queries
+            if q.address == address and (q.source.interface == interface or q.source.index == index)
         ]
-        for question in fits:
-            question.answered(mac)
+        for query in fits:
+            query.answered(mac)
         if fits:
-            with suppress(OSError):  # no room for a longer filter: it may be heard again, which does no harm
+            with suppress(OSError):  # no memory for a longer filter: the answer may come again, which does no harm
                 self._listen(address.version)
 
 
-def hear_all_hosts() -> WhoHas | None:
-    """Makes the sockets; None: that is not permitted, which is logged."""
+def open_who_has() -> WhoHas | None:
+    """Opens the sockets; None if that is not permitted, which is logged."""
     try:
         return WhoHas()
     except OSError as error:
         log.warning(
-            "if two hosts answer for one address, only one of them is heard: the sockets that hear both cannot be"
-            " made (%s; at the start they need CAP_NET_RAW and AF_PACKET)",
+            "two hosts with the same address will not be noticed: cannot open raw sockets (%s); start upnp-gw with"
+            " CAP_NET_RAW and AF_PACKET",
             error.strerror,
         )
         return None
@@ -217,7 +217,7 @@ def _socket(family: int, kind: int, protocol: int) -> socket.socket:
     made = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
     try:
         _filter(made, NOTHING)
-        while True:  # what came before the filter was there
+        while True:  # discard packets that came before the filter was set
             made.recv(1)
     except BlockingIOError:
         return made

@@ -9,9 +9,9 @@ import pytest
 
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.network import Neighbour, Neighbours
-from upnp_gw.system import neighbour_probe as presence
+from upnp_gw.system import neighbour_table
 from upnp_gw.system.neighbour_events import AddressMoved, NeighbourEvent, NeighbourGone, NeighbourSeen, Place
-from upnp_gw.system.neighbour_probe import KernelProbe, NeighbourProbe
+from upnp_gw.system.neighbour_table import KernelQuery, NeighbourTable
 from upnp_gw.system.rtnetlink import NeighbourMessage, NeighbourState
 
 HOST, LAN, INDEX = ip_address("192.168.1.9"), "lan0", 2
@@ -20,18 +20,18 @@ OLD, NEW = "02:00:00:00:00:01", "02:00:00:00:00:02"
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence, "PROBE_S", 0.05)
+    monkeypatch.setattr(neighbour_table, "PROBE_S", 0.05)
 
 
 @dataclass
 class FakeKernel:
-    """Entries, and the hosts that answer (by MAC). Every change is told to the presence, as by an event."""
+    """Entries, and the hosts that answer (by MAC). Every change is passed to the table, as by an event."""
 
     answering: set[str] = field(default_factory=set)
     entries: dict[IPAddress, NeighbourMessage] = field(default_factory=dict)
     asked: list[str | None] = field(default_factory=list)
     failure: int = 0
-    presence: NeighbourProbe | None = None
+    table: NeighbourTable | None = None
 
     def put(self, mac: str | None, state: NeighbourState, gone: bool = False) -> None:
         message = NeighbourMessage(gone, INDEX, HOST, mac, state)
@@ -39,8 +39,8 @@ class FakeKernel:
             self.entries.pop(HOST, None)
         else:
             self.entries[HOST] = message
-        if self.presence is not None:
-            self.presence.take(LAN, message)
+        if self.table is not None:
+            self.table.update(LAN, message)
 
     def neighbour(self, address: IPAddress, index: int) -> NeighbourMessage | None:
         return self.entries.get(address)
@@ -75,18 +75,18 @@ class Claims:
     def __init__(self) -> None:
         self.heard: list[tuple[str, ...]] = []
 
-    def appeared(self, place: Place, mac: str) -> None:
+    def on_new_entry(self, place: Place, mac: str) -> None:
         self.heard.append(("appeared", mac))
 
-    def claimed(self, place: Place, mac: str, before: str | None) -> bool:
+    def on_claim(self, place: Place, mac: str, before: str | None) -> bool:
         if before not in (None, mac):
             self.heard.append(("claimed", mac))
         return False
 
-    def pinned(self, place: Place, mac: str) -> None:
+    def on_permanent_entry(self, place: Place, mac: str) -> None:
         self.heard.append(("pinned", mac))
 
-    def lost(self, place: Place, mac: str) -> None:
+    def on_entry_lost(self, place: Place, mac: str) -> None:
         self.heard.append(("lost", mac))
 
     def contested(self, place: Place) -> bool:
@@ -99,9 +99,7 @@ class Scene:
         self.neighbours = Neighbours()
         self.told: list[NeighbourEvent] = []
         self.claims = Claims()
-        self.presence = self.kernel.presence = NeighbourProbe(
-            self.neighbours, self.kernel, self.told.append, self.claims
-        )
+        self.table = self.kernel.table = NeighbourTable(self.neighbours, self.kernel, self.told.append, self.claims)
 
 
 async def test_seen_once_and_again_after_it_was_gone() -> None:
@@ -151,10 +149,10 @@ async def test_a_full_reading_learns_and_forgets() -> None:
     scene = Scene()
     scene.kernel.put(OLD, NeighbourState.STALE)
     other = NeighbourMessage(False, INDEX, ip_address("192.168.1.10"), NEW, NeighbourState.STALE)
-    scene.presence.reconcile([(LAN, other)])
+    scene.table.reconcile([(LAN, other)])
     assert scene.neighbours.mac_of(HOST) is None
     assert scene.neighbours.mac_of(other.address) == NEW
-    scene.presence.reconcile([(LAN, NeighbourMessage(False, INDEX, other.address, None, NeighbourState.FAILED))])
+    scene.table.reconcile([(LAN, NeighbourMessage(False, INDEX, other.address, None, NeighbourState.FAILED))])
     assert scene.told[1:] == [
         NeighbourSeen(Neighbour(other.address, NEW, LAN)),
         NeighbourGone(other.address, NEW, LAN),
@@ -169,7 +167,7 @@ async def test_a_probe_tells_who_is_there(known: NeighbourState | None, there: b
     scene = Scene(*([OLD] if there else []))
     if known is not None:
         scene.kernel.put(None if known is NeighbourState.FAILED else OLD, known)
-    assert await scene.presence.probe(HOST, LAN, INDEX) is there
+    assert await scene.table.probe(HOST, LAN, INDEX) is there
     assert scene.kernel.asked == [
         None if known in (NeighbourState.STALE, NeighbourState.REACHABLE, NeighbourState.DELAY) else "anybody"
     ]
@@ -178,7 +176,7 @@ async def test_a_probe_tells_who_is_there(known: NeighbourState | None, there: b
 async def test_probes_of_one_address_are_one_probe() -> None:
     scene = Scene(OLD)
     scene.kernel.put(OLD, NeighbourState.STALE)
-    assert await asyncio.gather(*(scene.presence.probe(HOST, LAN, INDEX) for _ in range(5))) == [True] * 5
+    assert await asyncio.gather(*(scene.table.probe(HOST, LAN, INDEX) for _ in range(5))) == [True] * 5
     assert scene.kernel.asked == [None]
 
 
@@ -186,7 +184,7 @@ async def test_a_probe_that_the_kernel_never_ends_is_an_absence(monkeypatch: pyt
     scene = Scene()
     scene.kernel.put(OLD, NeighbourState.STALE)
     monkeypatch.setattr(scene.kernel, "_outcome", lambda mac: None)
-    assert await scene.presence.probe(HOST, LAN, INDEX) is False
+    assert await scene.table.probe(HOST, LAN, INDEX) is False
     assert scene.neighbours.mac_of(HOST) == OLD  # nobody said that it has gone
 
 
@@ -198,7 +196,7 @@ async def test_an_answer_whose_event_was_lost_still_counts(monkeypatch: pytest.M
         scene.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, mac, NeighbourState.REACHABLE)
 
     monkeypatch.setattr(scene.kernel, "_outcome", silently)
-    assert await scene.presence.probe(HOST, LAN, INDEX) is True
+    assert await scene.table.probe(HOST, LAN, INDEX) is True
 
 
 async def test_an_old_event_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,14 +204,14 @@ async def test_an_old_event_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     scene = Scene()
     scene.kernel.put(OLD, NeighbourState.STALE)
     late = NeighbourMessage(False, INDEX, HOST, OLD, NeighbourState.REACHABLE)
-    monkeypatch.setattr(scene.kernel, "_outcome", lambda mac: scene.presence.take(LAN, late))
-    assert await scene.presence.probe(HOST, LAN, INDEX) is False
+    monkeypatch.setattr(scene.kernel, "_outcome", lambda mac: scene.table.update(LAN, late))
+    assert await scene.table.probe(HOST, LAN, INDEX) is False
 
 
 async def test_what_the_operator_set_is_left_alone_and_there() -> None:
     scene = Scene()
     scene.kernel.put(OLD, NeighbourState.PERMANENT)
-    assert await scene.presence.probe(HOST, LAN, INDEX) is True
+    assert await scene.table.probe(HOST, LAN, INDEX) is True
     assert scene.kernel.asked == []
 
 
@@ -221,16 +219,16 @@ async def test_what_the_operator_set_is_left_alone_and_there() -> None:
 async def test_a_link_that_has_gone_has_nobody(failure: int) -> None:
     scene = Scene(OLD)
     scene.kernel.failure = failure
-    assert await scene.presence.probe(HOST, LAN, INDEX) is False
+    assert await scene.table.probe(HOST, LAN, INDEX) is False
 
 
 async def test_where_we_may_not_ask_that_is_said() -> None:
     scene = Scene(OLD)
     scene.kernel.failure = errno.EPERM
     with pytest.raises(PermissionError):
-        await scene.presence.probe(HOST, LAN, INDEX)
+        await scene.table.probe(HOST, LAN, INDEX)
     scene.kernel.failure = 0
-    assert await scene.presence.probe(HOST, LAN, INDEX) is True  # nothing stayed behind
+    assert await scene.table.probe(HOST, LAN, INDEX) is True  # nothing stayed behind
 
 
 async def test_another_host_at_an_address_counts_at_once_and_is_a_claim() -> None:
@@ -263,16 +261,16 @@ async def test_a_host_is_asked_by_its_mac_address_again_when_another_one_takes_t
         scene.kernel.put(NEW if spoiled else mac, NeighbourState.STALE if spoiled else NeighbourState.REACHABLE)
 
     monkeypatch.setattr(scene.kernel, "_outcome", outcome)
-    assert await scene.presence.ask((HOST, LAN), INDEX, OLD, 1.0) is True
+    assert await scene.table.probe_mac((HOST, LAN), INDEX, OLD, 1.0) is True
     assert scene.kernel.asked == [OLD] * 4
 
 
 async def test_the_kernel_asks_those_that_are_named() -> None:
     scene = Scene(NEW)
-    question = KernelProbe(scene.presence, (HOST, LAN), INDEX, 0.05)
-    question.ask(OLD, NEW)
+    query = KernelQuery(scene.table, (HOST, LAN), INDEX, 0.05)
+    query.ask(OLD, NEW)
     async with asyncio.timeout(2):
-        await question.heard.wait()
-    assert list(question.answers) == [NEW]
+        await query.new_answer.wait()
+    assert list(query.answers) == [NEW]
     assert scene.kernel.asked == [OLD, NEW]
-    question.close()
+    query.close()
