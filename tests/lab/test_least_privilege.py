@@ -133,7 +133,7 @@ def test_where_it_cannot_it_does_not_start_and_says_why(directory: Path, there: 
     place = directory / there.split()[1]
     user, says = USER, "belongs to root and has other files"
     if "user" in there:
-        user, says = "no-such-user", "there is no user no-such-user"
+        user, says = "no-such-user", "this machine has no user no-such-user"
     else:
         (place / "state").mkdir(parents=True)
         (place / "state" / "shadow").touch()

@@ -540,7 +540,7 @@ async def test_a_listener_that_raises_is_logged_and_the_watch_goes_on(
         seen.watch.on_neighbour = fails
         assert await seen.watch.probe(fresh_lab.hosts["console"].address, LAN)
         assert seen.watch.neighbours.mac_of(fresh_lab.hosts["console"].address) == CONSOLE.mac
-        assert "a listener to the network failed" in caplog.text
+        assert "a callback for a change of the network failed" in caplog.text
 
 
 @pytest.mark.spec("IGD-104")
