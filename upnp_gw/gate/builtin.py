@@ -13,7 +13,7 @@ from upnp_gw.gate.schema import Policy
 
 WHERE = "built-in home policy"
 PROFILES = ("home", "ask", "locked")
-"""Policies to begin with: files beside this module, each with its tests."""
+"""Policies to start with: files beside this module, each with its tests."""
 
 
 def profile_text(profile: str) -> str:

@@ -1,9 +1,9 @@
-"""The ``[[test]]`` blocks of a policy file: read with the file, run before it comes into force.
+"""The ``[[test]]`` blocks of a policy file: read with the file, and run before it comes into force.
 
-A test says who asks (``from``), what for (``request``) and what must come out (``want``). What it leaves open is
-filled in favour of the request: a named device is there with all its facts, holds nothing, at noon, on a LAN that
-has its address: the gateway's first one, if nothing names another. ``from.holds``, ``from.lan`` and ``at`` say
-otherwise. Nothing of the real network is read.
+A test states the sender (``from``), the request (``request``) and the verdict (``want``). The defaults favour the
+request: a named device is present with all its facts, has no mappings, asks at noon, on the gateway's first LAN
+unless the policy names another for it. ``from.holds``, ``from.lan`` and ``at`` change that. The real network is not
+read.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ LAN = "lan"
 
 
 def build_case(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
-    """One ``[[test]]`` block, read. Raises ConfigError."""
+    """Reads one ``[[test]]`` block. Raises ConfigError."""
     table = to_table(raw, CaseTable, place.where, place.key)
     from_place, request_place = place.at("from"), place.at("request")
     sender = to_table(table.sender, CaseFrom, place.where, from_place.key)
@@ -69,7 +69,7 @@ def build_case(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
 
 
 def _family(text: str | None, address: IPAddress | None, place: KeyPath) -> Family:
-    """What is said, else what the address is, else IPv4."""
+    """The family that the test names, else that of the address, else IPv4."""
     of_address = None if address is None else Family(f"ip{address.version}")
     if text is None:
         return of_address or Family.IP4
@@ -80,7 +80,7 @@ def _family(text: str | None, address: IPAddress | None, place: KeyPath) -> Fami
 
 
 def mac_or_device(text: str, policy: Policy, where: str) -> str:
-    """A MAC address. Raises ConfigError where it is none, and no device of the policy either."""
+    """Reads a MAC address. Raises ConfigError; the message also lists the devices of the policy."""
     try:
         return values.read_mac(text, KeyPath(where))
     except ConfigError:
@@ -91,7 +91,7 @@ def mac_or_device(text: str, policy: Policy, where: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """How one test came out."""
+    """The result of one test."""
 
     case: Case
     wanted: str
@@ -108,14 +108,14 @@ class CaseResult:
 
 
 def check_cases(policy: Policy, where: str) -> None:
-    """Runs every test of the policy. Raises ConfigError with the first that fails: wanted and got."""
+    """Runs the tests of the policy. Raises ConfigError at the first that fails."""
     for result in case_results(policy, where):
         if not result.passed:
             raise ConfigError(where, result.case.key, str(result))
 
 
 def case_results(policy: Policy, where: str) -> Iterator[CaseResult]:
-    """Every test of the policy, run. Raises ConfigError as ``facts_and_request``."""
+    """Runs every test of the policy. Raises ConfigError as ``facts_and_request``."""
     for case in policy.cases:
         verdict, actual_ttl_s = case_verdict(policy, case, where)
         expected, actual = [case.want.value], [verdict.outcome.value]
@@ -129,7 +129,7 @@ def case_results(policy: Policy, where: str) -> Iterator[CaseResult]:
 
 
 def case_verdict(policy: Policy, case: Case, where: str) -> tuple[Verdict, int | None]:
-    """What the gate says to this test, and the seconds that the lease would live."""
+    """(verdict, seconds of the lease or None)"""
     facts, request = facts_and_request(policy, case, where)
     verdict = decide(policy, facts, request)
     return verdict, None if verdict.clamps is None else lifetime_s(request, verdict.clamps)
@@ -231,7 +231,8 @@ def _lan(device: Device | None) -> str:
 
 
 def _address(policy: Policy, case: Case, where: str) -> IPAddress:
-    """An address for a sender without one: its device's, one of its zone, else one that no rule names."""
+    """An address for a sender without one: its device's, else one in its zone, else one that the policy does not
+    name. Raises ConfigError."""
     version = 6 if case.family is Family.IP6 else 4
     if case.device is not None:
         own = [a for a in policy.devices[case.device].addresses if a.version == version]
@@ -252,7 +253,7 @@ def _candidates(policy: Policy, zone: str | None, version: int) -> Iterator[IPAd
 
 
 def _plain_addresses(version: int) -> Iterator[IPAddress]:
-    """A host in many different LANs."""
+    """Addresses in many different prefixes."""
     for subnet in range(256):
         if version == 6:
             yield IPv6Address(f"2001:db8:ffff:{subnet:x}::77")

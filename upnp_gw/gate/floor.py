@@ -1,8 +1,8 @@
-"""The floor: what no policy can configure away. It holds for the operator too, where not said otherwise.
+"""The floor: conditions that no policy can remove. They hold for the operator too, except where it says otherwise.
 
-Address literals only; the internal client is a host on a LAN prefix, never the gateway, never a public IPv4
-address, and, unless a grant delegates, the requester itself (told by its device, not by its address); ports
-1..65535; no external port of the gateway's own; every lease ends. Ports below 1024 need a grant that names them.
+The internal client is an IP address of a host in a LAN prefix: not the gateway, not a public IPv4 address, and the
+requester itself (the same device) unless a grant says ``for``. Ports are 1 to 65535. The external port is not one
+that the gateway uses. Every lease ends. A port below 1024 needs a grant that names it.
 """
 
 from bisect import bisect_right
@@ -29,24 +29,25 @@ LOCAL_IPV4 = tuple(
         "203.0.113.0/24",
     )
 )
-"""Where an internal client may be: what the internet cannot reach (RFC 6890). The last four are for labs."""
+"""Prefixes that may hold an internal client: not reachable from the internet (RFC 6890). The last four are for
+labs."""
 
 _EDGES_4 = sorted(edge for net in LOCAL_IPV4 for edge in (int(net.network_address), int(net.broadcast_address) + 1))
-"""Where the private addresses begin and end by turns: after an odd number of edges an address is inside."""
+"""The begins and ends of the private ranges, sorted: an address after an odd number of edges is inside."""
 _LITERALS = (IPv4Address, IPv6Address)
 _HOSTS_6 = (int(IPv6Address("100::")), int(IPv6Address("fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff")))
-"""Neither unspecified, loopback nor IPv4-mapped below; neither link-local nor multicast above."""
+"""Below are the unspecified, loopback and IPv4-mapped addresses; above are link-local and multicast."""
 _UNIQUE_LOCAL = (int(IPv6Address("fc00::")), int(IPv6Address("fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")))
-"""RFC 4193: the internet has no way there."""
+"""RFC 4193: not reachable from the internet."""
 
 Violation = tuple[Refusal, str]
-"""A refusal by the floor: its kind and one plain sentence."""
+"""A refusal by the floor: its kind and a sentence."""
 
 
 def violation(facts: Facts, request: MapRequest) -> Violation | None:
-    """The first rule of the floor that the request breaks; None where it stands on it.
+    """The first condition of the floor that the request does not meet; None: it meets all.
 
-    Delegation and ports below 1024 are not judged here: they depend on the grants (``is_own``, ``is_privileged``).
+    Other internal clients and ports below 1024 are checked with the grants (``is_own``, ``is_privileged``).
     """
     sentence = _malformed(request) or _target(facts.network, request.internal.address)
     if sentence is not None:
@@ -60,7 +61,7 @@ def violation(facts: Facts, request: MapRequest) -> Violation | None:
 
 
 def is_own(facts: Facts, request: MapRequest) -> bool:
-    """True where the internal client is the requester: the same device, whatever the address family."""
+    """True where the internal client and the requester are the same device; their addresses may differ."""
     return facts.target_device == facts.device
 
 
@@ -71,14 +72,14 @@ def is_privileged(request: MapRequest) -> bool:
 
 
 def exact_external(request: MapRequest) -> int | None:
-    """The one external port it can be; None where the gateway chooses. A pinhole's is its internal port."""
+    """The only possible external port; None: the gateway chooses. A pinhole has only its internal port."""
     if request.internal.address.version == 6:
         return request.internal.port
     return request.external_port if request.choice is PortChoice.EXACT else None
 
 
 def _is_translated(request: MapRequest) -> bool:
-    """A port mapping takes an external port of the gateway; a pinhole takes none."""
+    """True for a port mapping, which uses an external port of the gateway; a pinhole uses none."""
     return request.internal.address.version == 4
 
 
@@ -117,8 +118,8 @@ def _target(network: Network, address: IPAddress) -> str | None:
 
 
 def _place(network: Network, version: int, number: int) -> str | None:
-    """A host of a LAN prefix, and of each that it is in: not the network and broadcast address of IPv4, not the
-    subnet-router anycast address of IPv6 (RFC 4291 section 2.6.1)."""
+    """Why this address is not a host of a LAN: no prefix has it, or it is the network or broadcast address (IPv4)
+    or the subnet-router anycast address (IPv6, RFC 4291 section 2.6.1) of one. None: it is one."""
     on_lan = False
     for family, first, last, ends in network.lan_spans:
         if family == version and first <= number <= last:

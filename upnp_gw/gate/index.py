@@ -1,4 +1,4 @@
-"""What is worked out once, when a policy is loaded, so that a decision costs only the rules that can concern it."""
+"""Look-up tables, made once when a policy is loaded: a decision then reads only the rules that can match."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ K = TypeVar("K")
 
 
 def with_indexes(policy: Policy) -> Policy:
-    """The same policy with its digest and its look-up tables."""
+    """The policy with its digest and its look-up tables."""
     devices = sorted(policy.devices.values(), key=lambda device: device.name)
     return replace(
         policy,
@@ -37,7 +37,8 @@ def _grouped(pairs: Iterable[tuple[K, Device]]) -> dict[K, tuple[Device, ...]]:
 
 
 def _by_device(rules: tuple[Rule, ...], devices: list[Device]) -> dict[str, DeviceRules[Rule]]:
-    """Device name -> its rules and those for everyone, in the order given. Like ones are one object."""
+    """Device name -> its rules and those for everyone, in the order given. Devices with equal rules share an
+    object."""
     positions: dict[str, list[int]] = {device.name: [] for device in devices}
     for position, rule in enumerate(rules):
         for name in positions if rule.devices is None else rule.devices & positions.keys():
@@ -51,7 +52,7 @@ def _by_device(rules: tuple[Rule, ...], devices: list[Device]) -> dict[str, Devi
 
 
 def _by_port(rules: tuple[Rule, ...]) -> DeviceRules[Rule]:
-    """Cuts the ports where the set of rules changes, and keeps the rules of each piece."""
+    """Divides the internal ports into pieces with the same rules."""
     starting: dict[int, list[int]] = {0: []}
     ending: dict[int, list[int]] = {}
     for position, rule in enumerate(rules):
@@ -69,18 +70,18 @@ def _by_port(rules: tuple[Rule, ...]) -> DeviceRules[Rule]:
 
 
 def basis(policy: Policy, rule: str | None) -> str:
-    """12 hex digits over the parts of the policy that a yes takes over: the waiting grant and the lease limits."""
+    """12 hex digits over the parts of the policy that a yes copies: the waiting grant and the lease limits."""
     return _hashed((policy.grant(rule), policy.limits.max_ttl_s, policy.limits.max_hold_s))
 
 
 def _digest(policy: Policy) -> str:
-    """12 hex digits of what the policy means."""
+    """12 hex digits over everything that can change a verdict."""
     bare = {name: replace(device, addresses=frozenset()) for name, device in policy.devices.items()}
     meaning = (
         policy.default,
         policy.mode,
         policy.limits,
-        # addresses of both families have no order of their own
+        # Python does not order IPv4 and IPv6 addresses together.
         [(bare[name], sorted(map(str, policy.devices[name].addresses))) for name in sorted(bare)],
         [(name, sorted(policy.groups[name])) for name in sorted(policy.groups)],
         [(name, policy.zones[name].prefixes) for name in sorted(policy.zones)],

@@ -1,7 +1,7 @@
-"""What is probably not meant: grants that match nothing, forbids that swallow them, reviews that are overdue.
+"""Warnings about a policy: grants that match nothing, forbids that override grants, wide grants, overdue reviews.
 
-Only warnings: each of them leaves the gateway tighter than its author thought, or says aloud that a rule is wide.
-What would leave it more open than it reads (an unknown name in a forbid, a name twice) is an error before this.
+A mistake that would open more than its author meant (an unknown name in a forbid, a name used twice) is an error
+and is found earlier, by ``build``.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ VERSION_OF = {Family.IP4: 4, Family.IP6: 6}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One warning: the rule (or device) that it is about, and a sentence."""
+    """One warning: the rule or device, and a sentence about it."""
 
     about: str
     text: str
@@ -29,7 +29,7 @@ class Finding:
 
 
 def lint(policy: Policy, today: date) -> tuple[Finding, ...]:
-    """Every finding, in a fixed order."""
+    """All warnings, in a fixed order."""
     findings = [Finding(about, text) for check in _WHOLE for about, text in check(policy)]
     for grant in policy.grants:
         findings += [Finding(f"grant {grant.name}", text) for check in _GRANT for text in check(policy, grant)]
@@ -87,7 +87,7 @@ def _overridden(policy: Policy, grant: Grant) -> Iterator[str]:
 
 
 def overrides(forbid: Forbid, grant: Grant) -> bool:
-    """True where the forbid denies whatever the grant would allow."""
+    """True where the forbid denies everything that the grant would allow."""
     everyone = forbid.devices is None
     return (
         (everyone or (grant.devices is not None and grant.devices <= (forbid.devices or frozenset())))

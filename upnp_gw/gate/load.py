@@ -1,7 +1,7 @@
-"""From the text of a policy file to a policy in force: all of it or none (SR-30).
+"""Loads a policy file, whole or not at all (SR-30).
 
-TOML, shape, values, names, lint, index, then every ``[[test]]``. The first thing that is wrong is a ``ConfigError``
-and the caller keeps what it had. Findings of lint that close something rather than open it are warnings.
+The steps are TOML, shape, values, names, indexes, lint, then every ``[[test]]``. The first mistake is a
+``ConfigError``, and the caller keeps its old policy. Findings of lint are warnings.
 """
 
 from collections.abc import Mapping
@@ -19,25 +19,25 @@ from upnp_gw.system.files import FileProblem, read_own, read_trusted
 from upnp_gw.text.toml import locate_errors, not_utf8, parse_tables
 
 LARGEST = 4 * 1024 * 1024
-"""Bytes of a policy file: thousands of devices, and no accident that fills the memory."""
+"""Bytes of a policy file: room for thousands of devices."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
-    """A policy that may come into force, and what its author should look at."""
+    """A policy that passed its tests, and the warnings about it."""
 
     policy: Policy
     warnings: tuple[Finding, ...]
     text: str = ""
     """The operator's file, as it was read."""
     approved: str = ""
-    """The machine-owned file; empty: there is none."""
+    """The text of approved.toml; empty: there is none."""
     ended: frozenset[str] = frozenset()
-    """Names of rules of the machine-owned file that had expired."""
+    """Names of rules of approved.toml that had expired."""
 
 
 def load_file(path: Path, today: date) -> LoadedPolicy:
-    """Reads a policy file. Raises ConfigError, a file that cannot be read among its causes."""
+    """Loads a policy file. Raises ConfigError, also where the file cannot be read."""
     return load_text(read_text(path), str(path), today)
 
 
@@ -50,7 +50,7 @@ def read_text(path: Path) -> str:
 
 
 def read_own_text(path: Path) -> str:
-    """The text of the machine-owned policy file; empty: there is none. Raises ConfigError."""
+    """The text of approved.toml; empty: there is none. Raises ConfigError."""
     try:
         data = read_own(path, LARGEST)
     except FileProblem as error:
@@ -64,7 +64,7 @@ def read_own_text(path: Path) -> str:
 
 
 def read_named_text(path: Path) -> str:
-    """The text of a file that somebody at a terminal named: a pipe is read to its end. Raises ConfigError."""
+    """The text of a file named on the command line; it may be a pipe. Raises ConfigError."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
@@ -83,14 +83,15 @@ def _text(path: Path, data: bytes) -> str:
 
 
 def load_text(text: str, where: str, today: date) -> LoadedPolicy:
-    """The same for a text; ``where`` names it in errors. ``today`` is for reviews that are overdue."""
+    """Loads a text; ``where`` names it in errors. ``today`` decides which reviews are overdue. Raises
+    ConfigError."""
     with locate_errors(text, where):
         return load_tables(parse_tables(text, where), where, today)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedPolicy:
-    """A policy with sound tables, and how its tests came out."""
+    """A policy without mistakes in its tables, and the results of its tests."""
 
     policy: Policy
     warnings: tuple[Finding, ...]
@@ -102,7 +103,7 @@ class CheckedPolicy:
 
 
 def check_text(text: str, where: str, today: date) -> CheckedPolicy:
-    """Every test of a text, those that fail too. Raises ConfigError where the tables are not sound."""
+    """Runs every test of a text, also after a failure. Raises ConfigError for a mistake in the tables."""
     with locate_errors(text, where):
         policy = with_indexes(build(parse_tables(text, where), where))
         return CheckedPolicy(policy, lint(policy, today), tuple(cases.case_results(policy, where)))
@@ -111,7 +112,7 @@ def check_text(text: str, where: str, today: date) -> CheckedPolicy:
 def load_tables(
     raw: Mapping[str, object], where: str, today: date, approved: ManagedPolicy | None = None
 ) -> LoadedPolicy:
-    """The policy of parsed tables, those that the operator's commands wrote added. Raises ConfigError."""
+    """Loads parsed tables, with those of approved.toml added. Raises ConfigError."""
     policy = with_indexes(build(raw, where, approved))
     findings = lint(policy, today)
     cases.check_cases(policy, where)

@@ -1,7 +1,7 @@
-"""The machine-owned policy file, ``approved.toml``: what the operator's commands wrote, as text to text.
+"""Edits ``approved.toml``, the policy file that the operator's commands write. From text to text; pure.
 
-Names of devices, grants and forbids, in the words of any policy file and read by the same loader. Comments that
-somebody put into it stay where they are. Nothing here reads a file or a clock.
+It has devices, grants and forbids, in the form of any policy file, and the same loader reads it. Comments that an
+operator added stay where they are.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -28,7 +28,7 @@ Plain = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ManagedText:
-    """A new text of the file, and the part of it that is new (or was taken out), as TOML."""
+    """The new text of the file, and the part that was added or removed, as TOML."""
 
     text: str
     toml: str
@@ -36,22 +36,22 @@ class ManagedText:
 
 @dataclass(frozen=True, slots=True)
 class ManagedChange:
-    """What to add, and which rules to take out. ``devices`` replace those of the same name."""
+    """What to add and which rules to remove. ``devices`` replace those of the same name."""
 
     devices: Mapping[str, Plain]
     forbids: tuple[Plain, ...] = ()
     grants: tuple[Plain, ...] = ()
     without: frozenset[str] = frozenset()
-    """Names of forbids and grants."""
+    """Names of the forbids and grants to remove."""
     renamed: Mapping[str, str] = field(default_factory=dict)
-    """Device names -> what they are called from now on, in the file's rules too."""
+    """Old device name -> new device name; the rules of the file get the new name too."""
 
 
 NOTHING: Mapping[str, Plain] = {}
 
 
 def changed(text: str, change: ManagedChange) -> ManagedText:
-    """The text, which is sound TOML, with the change made. tomlkit may raise anything where it cannot edit it."""
+    """The text with the change made. ``text`` is valid TOML; tomlkit may raise anything if it cannot edit it."""
     document = tomlkit.parse(text or f"{HEADER}\nversion = 1\n")
     as_tables(document)
     for old, new in change.renamed.items():
@@ -70,7 +70,7 @@ def toml_of(change: ManagedChange) -> str:
 
 
 def rules_of(raw: Plain, names: Collection[str]) -> ManagedChange:
-    """The rules of these names, as a change that would write them again: for showing what goes."""
+    """The rules of these names, as a change that adds them: shows what a removal removes."""
     rules = {kind: tuple(r for r in raw.get(kind, ()) if r.get("name") in names) for kind in KINDS}
     return ManagedChange(NOTHING, rules["forbid"], rules["grant"])
 
@@ -81,12 +81,12 @@ def ended(raw: Plain, wall: float) -> frozenset[str]:
 
 
 def first_end(raw: Plain) -> float | None:
-    """Wall-clock seconds at which the first rule ends; None: none will."""
+    """Wall-clock seconds at which the next rule ends; None: no rule has an end."""
     return min((until for _, until in _ends(raw)), default=None)
 
 
 def _ends(raw: Plain) -> Iterator[tuple[str, float]]:
-    """(name, wall-clock seconds) of each rule that has an end; what is not in the right shape has none."""
+    """(name, wall-clock seconds) of each rule that has an end. A malformed rule has none."""
     for kind in KINDS:
         rules = raw.get(kind)
         for rule in rules if isinstance(rules, list) else ():
@@ -109,7 +109,7 @@ def without_rules(raw: Plain, names: Collection[str]) -> dict[str, Any]:
 
 
 def _named(rule: Plain, names: Collection[str]) -> bool:
-    """True where the rule has one of these names. The name in the file may be of any type."""
+    """True where the rule has one of these names. The file's value may be of any type."""
     name = rule.get("name")
     return isinstance(name, str) and name in names
 
@@ -120,14 +120,14 @@ def toml_time(wall: float) -> datetime:
 
 
 def free_name(wish: str, used: Collection[str]) -> str:
-    """A name that is not taken: cleaned, at most 40 characters, numbered where need be."""
+    """A name that is not in ``used``: ``wish`` with valid characters, cut to 40, numbered if necessary."""
     clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in wish).strip("._-") or "rule"
     for number in range(1, len(used) + 2):
         suffix = f"-{number}" if number > 1 else ""
         name = clean[: LONGEST_NAME - len(suffix)].rstrip("._-") + suffix
         if name not in used:
             return name
-    raise AssertionError("one more name than are taken is free")
+    raise AssertionError("of more names than are used, one is free")
 
 
 def port_values(ports: Iterable[tuple[int, int]]) -> list[int | str]:
@@ -148,7 +148,7 @@ def _add(document: tomlkit.TOMLDocument, change: ManagedChange) -> None:
 
 
 def as_tables(document: tomlkit.TOMLDocument) -> None:
-    """Devices and rules that somebody wrote in one line, as the tables that can be added to and taken out."""
+    """Turns inline tables of devices and rules into tables of their own, which can be added and removed."""
     for kind in KINDS:
         rules = document.get(kind)
         if rules is not None and not isinstance(rules, AoT):

@@ -1,4 +1,4 @@
-"""Does a rule match a request, and has a grant room for it: the conditions of forbids and grants, one by one."""
+"""The conditions of forbids and grants: whether a rule matches a request, and whether a grant has room for it."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ DAY_MIN = DAY_S // 60
 
 
 class RuleInput:
-    """A request as the rules look at it, worked out once."""
+    """What the rules read of a request, worked out once."""
 
     __slots__ = (
         "_zones",
@@ -42,7 +42,7 @@ class RuleInput:
         self._zones: dict[str, tuple[bool, bool]] = {}
 
     def in_zone(self, name: str) -> tuple[bool, bool]:
-        """(the requester is in this zone, the internal client is)"""
+        """(the requester is in this zone, the internal client is in this zone)"""
         membership = self._zones.get(name)
         if membership is None:
             zone = self.policy.zones[name]
@@ -52,15 +52,15 @@ class RuleInput:
         return membership
 
     def touches_zone(self, name: str) -> bool:
-        """For a forbid: requester or internal client is in the zone. A host is in it, too, if its whole LAN is,
-        whatever address it asks from: a link-local one, or one of a prefix that the provider changed."""
+        """For a forbid: the requester or the internal client is in the zone. A host also is if its whole LAN is,
+        even with an address outside: a link-local one, or one of a new prefix of the provider."""
         zone, facts = self.policy.zones[name], self.facts
         lans = {facts.lan, facts.target_lan}
         return any(self.in_zone(name)) or any(zone.has_lan(facts.network.extent_of(lan)) for lan in lans)
 
     def fits_zone(self, name: str) -> bool:
-        """For a grant: the internal client is in the zone and, if the zone has prefixes of its kind of address, so
-        is the requester's own address. In a delegation only the requester counts."""
+        """For a grant: the internal client is in the zone, and so is the requester's address if the zone has
+        prefixes of its kind. If the internal client is another host, only the requester counts."""
         source_inside, target_inside = self.in_zone(name)
         if not self.own:
             return source_inside
@@ -83,7 +83,7 @@ class RuleInput:
 
 
 def forbids(rule: Forbid, rule_input: RuleInput) -> bool:
-    """All of its conditions hold. Name and internal port were looked up before; a zone counts at either end."""
+    """True where the forbid matches. The index has already matched the device and the internal port."""
     return (
         rule_input.family in rule.families
         and rule_input.request.transport in rule.transports
@@ -94,7 +94,8 @@ def forbids(rule: Forbid, rule_input: RuleInput) -> bool:
 
 
 def covers(rule: Grant, rule_input: RuleInput) -> bool:
-    """Its conditions hold, but for external port and room. Name and internal port were looked up before."""
+    """True where the grant matches, apart from external port and room. The index has already matched the device and
+    the internal port."""
     return (
         rule_input.request.transport in rule.transports
         and rule_input.family in rule.families
@@ -110,7 +111,7 @@ def _in_force(rule: Forbid | Grant, rule_input: RuleInput) -> bool:
 
 
 def _leads_to(rule: Grant, rule_input: RuleInput) -> bool:
-    """A grant with ``for`` covers those internal clients and no others; one without, the requester alone."""
+    """A grant with ``for`` allows only those internal clients; one without, only the requester itself."""
     if not rule.targets:
         return rule_input.own
     target = rule_input.target
@@ -118,8 +119,9 @@ def _leads_to(rule: Grant, rule_input: RuleInput) -> bool:
 
 
 def lets_connect(rule: Grant, rule_input: RuleInput) -> bool:
-    """The remote host asked for, or some of those that PCP FILTERs ask for, are inside the grant's, and come from
-    ports that it allows. None of the right family means nobody, not anybody."""
+    """True where the requested remote host, or at least one of the PCP FILTERs, is inside the grant's ``remote``,
+    and the remote ports are allowed. A ``remote`` without a prefix of the request's address family allows
+    nobody."""
     if rule.remote_ports is not None and not names_remote_ports(rule_input.request, rule.remote_ports):
         return False
     if not rule.remote:
@@ -132,7 +134,7 @@ def lets_connect(rule: Grant, rule_input: RuleInput) -> bool:
 
 
 def names_remote_ports(request: MapRequest, ports: PortRanges) -> bool:
-    """True where the request names the remote hosts' ports, and all of them are among these."""
+    """True where the request names ports of the remote hosts, all of them among these."""
     named = [request.remote_port] if request.remote_port else [peers.port for peers in request.filters]
     return bool(named) and all(contains(ports, port) for port in named)
 
@@ -143,7 +145,7 @@ def remotes(rule: Grant, rule_input: RuleInput) -> tuple[IPNetwork, ...]:
 
 
 def permitted(rule: Grant, rule_input: RuleInput) -> PortRanges:
-    """The external ports that the grant leaves: an exact request's own or none, else those to choose from."""
+    """The external ports that the grant allows: for an exact request its own port or none."""
     port = rule_input.int_port
     if rule_input.exact is not None:
         return ((rule_input.exact, rule_input.exact),) if _may_use(rule, rule_input.exact, port) else ()
@@ -164,7 +166,7 @@ GrantRefusal = tuple[Refusal, str]
 
 
 def grant_refusal(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefusal | None:
-    """Why a grant that covers a request has no room for it now; None where it has."""
+    """Why a grant that matches does not allow the request now: its hours or its quotas. None: it does."""
     for check in _OBSTACLES:
         if (refusal := check(rule, facts, request)) is not None:
             return refusal
@@ -178,13 +180,13 @@ def _outside_hours(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefus
 
 
 def in_hours(hours: tuple[int, int], minute: int) -> bool:
-    """from <= minute < until, across midnight where from is later than until."""
+    """``from <= minute < until``, across midnight if from is later than until."""
     since, length = _since_and_length(hours, minute)
     return since < length
 
 
 def _since_and_length(hours: tuple[int, int], minute: int) -> tuple[int, int]:
-    """Minutes since the hours last began, and how many they are; 00:00-24:00 is the whole day."""
+    """(minutes since the hours last began, their length in minutes); 00:00-24:00 is the whole day."""
     start, end = hours
     return (minute - start) % DAY_MIN, (end - start) % DAY_MIN or DAY_MIN
 
@@ -215,13 +217,13 @@ def _full(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefusal | None
 
 
 def quota_refusal(rule: Grant) -> GrantRefusal:
-    """The refusal of a grant that has no room."""
+    """The refusal where ``max_mappings`` is reached."""
     return Refusal.QUOTA, f"rule {rule.name} allows a device at most {rule.max_mappings} mappings"
 
 
 def counted_ports(rule: Grant, facts: Facts) -> PortRanges | None:
-    """The external ports that a grant without room is already charged for, on another address of the device. None:
-    it has room."""
+    """None: the grant has room. Else the external ports that already count against it on another address of the
+    device."""
     if rule.max_mappings is None or facts.restoring or facts.held.by_grant.get(rule.name, 0) < rule.max_mappings:
         return None
     return normalized((port, port) for port, rules in facts.held.on_port.items() if rule.name in rules)
@@ -232,4 +234,5 @@ _OBSTACLES: tuple[Callable[[Grant, Facts, MapRequest], GrantRefusal | None], ...
     _too_many_ports,
     _full,
 )
-"""In this order: a port beyond the day's count is refused by policy even where there is no room either."""
+"""In this order, so that one port too many in a day is NOT_AUTHORIZED, which counts as evidence, rather than
+QUOTA."""

@@ -1,6 +1,6 @@
-"""The rules that a command or a yes writes: a named device, a small grant, a forbid, each with end or review date.
+"""The rules that commands write to approved.toml: a device's name, a small grant, a forbid. Pure.
 
-Pure: from the policy in force and the time to a ``ManagedChange`` of the machine-owned file.
+Every grant has an end or a review date.
 """
 
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ from upnp_gw.model.mapping import DAY_S, IPAddress, Transport
 from upnp_gw.model.network import Neighbours, Network
 
 APPROVAL_S = 30 * DAY_S
-"""How long a yes lasts where nobody says otherwise: nothing from the queue is without an end (SR-29)."""
+"""Default duration of an approval: every approval ends (SR-29)."""
 REVIEW_DAYS = 182
-"""A grant that the operator gave without an end is looked at again after half a year."""
+"""A grant without an end is due for review after half a year."""
 ROOM = 8
-"""Mappings of an ``allow`` for a range of ports; one for each port and address family where ports are listed."""
+"""``max_mappings`` of an ``allow`` for a range of ports. For single ports: one for each port and address family."""
 OWNER = "operator"
 
 
@@ -38,13 +38,13 @@ class CommandTarget:
     devices: tuple[str, ...]
     """Its identifiers (``upnp_gw.model.device``), one for each of its MAC addresses and LANs."""
     name: str | None
-    """As the policy names it; None: it has no name yet."""
+    """Its name in the policy; None: it has none yet."""
     suggested: str
-    """A name for one without."""
+    """A name for a device without one."""
 
 
 class OperatorRules:
-    """Makes the rules of answers and commands under the policy in force. ``wall``: wall-clock seconds;
+    """Makes the rules of commands and approvals under the policy in force. ``wall``: wall-clock seconds;
     ``main_lan``: the first LAN."""
 
     def __init__(self, policy: Policy, wall: float, main_lan: str = "") -> None:
@@ -55,8 +55,8 @@ class OperatorRules:
     # -- who
 
     def target(self, text: str, neighbours: Neighbours, network: Network) -> CommandTarget | str:
-        """The device with this name, MAC address (with ``@LAN`` where there are several LANs) or address; a
-        sentence for the operator where there is none."""
+        """The device with this name, MAC address (with ``@LAN`` if there are several LANs) or IP address; a
+        sentence for the operator if there is none."""
         if (known := self.policy.devices.get(text)) is not None:
             devices = ids_of(known, network.lan_names)
             if not known.macs:
@@ -82,7 +82,7 @@ class OperatorRules:
     def _by_mac(
         self, mac: str, lan: str, lan_named: bool, neighbours: Neighbours, network: Network
     ) -> CommandTarget | str:
-        """The device of a MAC address. Without a LAN it is on the first one, unless another LAN has it, too."""
+        """The device of a MAC address: on the named LAN, else on the first one, unless another LAN has it too."""
         lans = network.lan_names
         if lan_named and lan not in lans:
             return f"{lan[:15]!r} is not a LAN of this gateway; it serves {', '.join(lans)}"
@@ -102,7 +102,7 @@ class OperatorRules:
         )
 
     def _devices(self, target: CommandTarget) -> tuple[str, Mapping[str, Any]]:
-        """The name to write rules for, and the device to write where it has none yet."""
+        """(the name for the rules, the ``[device]`` to write if it has no name yet)"""
         if target.name is not None:
             return target.name, {}
         return target.suggested, {target.suggested: self._facts(target.devices)}
@@ -118,7 +118,7 @@ class OperatorRules:
     def allow(
         self, target: CommandTarget, ports: PortRanges, transports: tuple[Transport, ...], for_s: int | None
     ) -> ManagedChange:
-        """``ports`` empty: every port from 1024 up."""
+        """A grant for the device. ``ports`` empty: 1024 to 65535."""
         who, devices = self._devices(target)
         singles = all(low == high for low, high in ports) and len(ports) > 0
         rule = {
@@ -134,7 +134,7 @@ class OperatorRules:
         return ManagedChange(devices, grants=(rule,))
 
     def block(self, target: CommandTarget, for_s: int | None) -> ManagedChange:
-        """Everything is refused to the device; what it holds ends."""
+        """A forbid of everything for the device; its mappings end."""
         who, devices = self._devices(target)
         name = f"block-{who}"[:40]
         again = frozenset({name} & self._names())
@@ -142,7 +142,7 @@ class OperatorRules:
         return ManagedChange(devices, forbids=(rule,), without=again)
 
     def blocks_of(self, target: CommandTarget, approved: Mapping[str, Any]) -> frozenset[str]:
-        """The names of the blocks of this device that commands wrote."""
+        """The names of the forbids that ``block`` wrote for this device."""
         names = {self.name_of(device) for device in target.devices} | {target.name}
         return frozenset(
             rule["name"]
@@ -153,16 +153,16 @@ class OperatorRules:
     # -- answers
 
     def still_waits(self, question: Question) -> bool:
-        """False where the policy has changed, so that a yes would give something other than the question showed."""
+        """False where the policy has changed, so that a yes would allow something else than the question showed."""
         return question.basis == basis(self.policy, question.topic.rule)
 
     def longest_s(self, question: Question) -> int | None:
-        """The longest that a yes may last, seconds; None: as long as is wished."""
+        """The longest that an approval may last, seconds; None: no limit."""
         grant = self._grant(question)
         return grant.approve_for_s if grant is not None else None
 
     def approve(self, question: Question, for_s: int | None) -> ManagedChange:
-        """A grant for exactly what was asked, under the obligations of the one that waited for the yes."""
+        """A grant for exactly the question's request, with the zone, hours and limits of the grant that waited."""
         who, devices = self._devices(self._asker(question))
         topic, terms, waiting = question.topic, question.terms, self._grant(question)
         lasts = for_s or self.longest_s(question) or APPROVAL_S
@@ -177,7 +177,8 @@ class OperatorRules:
             **self._external(terms, waiting),
             **self._connecting(topic, waiting),
             **self._lasting(terms, waiting),
-            # over the addresses of a device a port counts once; its protocols can get an external port each
+            # A port counts once over all addresses of a device, but UPnP and PCP can get two different external
+            # ports.
             "max_mappings": 1 if topic.family is Family.IP6 or one_port else 2,
         }
         if waiting is not None:
@@ -203,7 +204,7 @@ class OperatorRules:
 
     def _connecting(self, topic: QuestionSubject, waiting: Grant | None) -> dict[str, Any]:
         access = remote_access(topic, waiting)
-        assert access is not None, "such a request becomes no question"
+        assert access is not None, "no question is asked about such a request"
         keys: dict[str, Any] = {}
         if access.remote:
             keys["remote"] = [str(net) for net in access.remote]
@@ -212,7 +213,7 @@ class OperatorRules:
         return keys
 
     def _lasting(self, terms: ApprovalTerms, waiting: Grant | None) -> dict[str, Any]:
-        """The lease limits under a yes: for every protocol at most the lease that was asked for."""
+        """The lease limits of an approval: for every protocol at most the requested lease."""
         limits = self.policy.limits
         ttl_s = min(terms.lease_s, limits.max_ttl_s, (waiting and waiting.max_ttl_s) or limits.max_ttl_s)
         hold_s = min(terms.lease_s, limits.max_hold_s, (waiting and waiting.max_hold_s) or limits.max_hold_s)
@@ -230,7 +231,7 @@ class OperatorRules:
             "int_ports": [topic.port],
             **self._end(for_s),
             "owner": OWNER,
-            "reason": f"approved as question {question.number}",
+            "reason": f"denied as question {question.number}",
         }
         return ManagedChange(devices, forbids=(rule,))
 
@@ -270,7 +271,7 @@ class OperatorRules:
 
 
 def _obligations(grant: Grant) -> dict[str, Any]:
-    """The further conditions of a grant (zone, hours), as keys of the policy file."""
+    """The zone and hours of a grant, as keys of the policy file."""
     keys: dict[str, Any] = {}
     if grant.zone is not None:
         keys["zone"] = grant.zone
@@ -280,5 +281,5 @@ def _obligations(grant: Grant) -> dict[str, Any]:
 
 
 def _routed(network: Network, address: IPAddress) -> bool:
-    """True behind another router of ours, where no neighbour entry can be."""
+    """True for an address behind another router, for which there is no neighbour entry."""
     return any(net.version == address.version and address in net for net in network.routed)

@@ -1,5 +1,4 @@
-"""The shape of the policy file: its tables, their keys and the plain type of each. Nothing of their meaning.
-
+"""The shape of the policy file: its tables, their keys and the plain type of each value.
 ``to_table`` turns parsed TOML into these structs or raises a ``ConfigError`` that names the key path, as in
 ``grant[2].int_ports[0]``, and what would be accepted. A key that is not here is an error (SR-30).
 """
@@ -37,7 +36,7 @@ class TopTable(TomlTable):
 
 
 class ApprovedTable(TomlTable):
-    """What the gateway itself writes for the operator: names, grants and forbids, nothing else."""
+    """approved.toml, which commands write: devices, grants and forbids."""
 
     version: int
     device: dict[str, Any] = {}
@@ -65,7 +64,7 @@ class DeviceTable(TomlTable):
 
 
 class MemberList(TomlTable):
-    """One line of ``[group]`` or ``[zone]``."""
+    """The value of a key of ``[group]`` or ``[zone]``."""
 
     members: list[str]
 
@@ -147,7 +146,7 @@ _MISSING = re.compile(r"^Object missing required field `(.*)`$", re.DOTALL)
 
 
 def to_table(raw: object, table: type[T], where: str, key: str) -> T:
-    """The raw TOML value as this table. Raises ConfigError with the path below ``key``."""
+    """Converts a raw TOML value to this table. Raises ConfigError with the path below ``key``."""
     try:
         return msgspec.convert(raw, table)
     except msgspec.ValidationError as error:
@@ -181,6 +180,6 @@ def _at(raw: Any, path: str) -> Any:
 
 
 def printable(text: str, longest: int = 64) -> str:
-    """Text of the file as an error message may show it: cut, control characters escaped."""
+    """Text of the file for an error message: at most ``longest`` characters, control characters escaped."""
     cut = text if len(text) <= longest else text[: longest - 3] + "..."
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)

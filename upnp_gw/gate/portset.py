@@ -1,4 +1,4 @@
-"""Sets of transport ports: sorted, disjoint, inclusive ranges (``PortRanges``), and what is done to them."""
+"""Operations on sets of transport ports: sorted, disjoint, inclusive ranges (``PortRanges``)."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ UNPRIVILEGED: PortRanges = ((1024, 65535),)
 
 
 def normalized(ranges: Iterable[tuple[int, int]]) -> PortRanges:
-    """The same ports, sorted, with neighbours and overlaps joined."""
+    """The ranges sorted; adjacent and overlapping ones are joined."""
     joined: list[tuple[int, int]] = []
     for low, high in sorted(ranges):
         if joined and low <= joined[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""One question to the operator, and its plain values for the store."""
+"""A question to the operator, and its plain values for the store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,23 +16,23 @@ EARLIER = 8
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One entry of the queue. A yes grants ``topic`` and ``terms``, which never change under one number."""
+    """An entry of the queue. A yes grants ``topic`` and ``terms``; with new terms it gets a new number."""
 
     number: int
     topic: QuestionSubject
     terms: ApprovalTerms
     request: MapRequest
-    """The latest request within the terms, with the FILTERs that would be in force."""
+    """The latest request that the terms cover, with the FILTERs that would be in force."""
     basis: str
-    """Digest of the parts of the policy that a yes takes over, as they were (``index.basis``)."""
+    """Digest of the parts of the policy that a yes copies, when the question was asked (``index.basis``)."""
     decision: DecisionId
-    """Number of the latest refusal."""
+    """The id of the latest refusal."""
     first_asked: float
     """Wall-clock seconds."""
     last_asked: float
     times: int
     earlier: tuple[int, ...] = ()
-    """Its numbers under earlier terms, the newest first."""
+    """Its former numbers, newest first."""
 
     @property
     def proved(self) -> bool:
@@ -40,14 +40,14 @@ class Question:
         return not self.request.via.datagram
 
     def again(self, other: "Question", number: int) -> "Question":
-        """This question after the device asked ``other`` of the same topic. ``number``: its new number if the terms
-        change."""
+        """This question after the device asked again (``other``, with the same subject). ``number``: its new number
+        if the terms change."""
         question = replace(self, decision=other.decision, last_asked=other.last_asked, times=self.times + 1)
         terms = other.terms
         if self.basis == other.basis and self.proved <= other.proved:
             terms = self.terms.joined(other.terms) if self.proved == other.proved else other.terms
         elif self.basis == other.basis:
-            return question  # what a datagram claims changes nothing of what TCP proved
+            return question  # a datagram, which can be forged, does not change a question over TCP
         if not terms.cover(other.terms):
             return question  # too much for one question
         question = replace(question, request=other.request, terms=terms, basis=other.basis)
@@ -96,8 +96,8 @@ def question_body(question: Question) -> dict[str, Any]:
 
 
 def question_of(body: Mapping[str, Any]) -> Question:
-    """The question from its plain values. Raises KeyError, TypeError and ValueError where they are invalid, or were
-    written by a version without ``terms``."""
+    """The question from its plain values. Raises KeyError, TypeError or ValueError where they are invalid, or of an
+    older version without ``terms``."""
     remote, external, nonce, target = (body[key] for key in ("remote", "external_address", "nonce", "target"))
     request = MapRequest(
         via=Via(body["via"]),

@@ -1,4 +1,4 @@
-"""Forbids and grants of the policy file: their names resolved, their values read."""
+"""Reads the forbids and grants of the policy file, and resolves the names in them."""
 
 from collections.abc import Mapping
 
@@ -27,14 +27,14 @@ HOW_TO_NAME = {
 
 
 def known_names(kind: str, names: Mapping[str, object]) -> str:
-    """What an error message may list of the names that there are; how to give one where there are none."""
+    """The existing names for an error message, at most 12; if there are none, how to add one."""
     if not names:
         return f"a {kind} of this file, which has none yet: add {HOW_TO_NAME[kind]}"
     return f"a {kind} of this file: {', '.join(sorted(names)[:12])}"
 
 
 class PolicyRules:
-    """Forbids and grants, whose names share one space: a verdict carries only the name."""
+    """Reads forbids and grants. All rules need different names: a verdict has only the name."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class PolicyRules:
         zones: Mapping[str, Zone],
         where: str,
     ) -> None:
-        """``where``: the operator's file. In the machine-owned file a grant may name a removed device."""
+        """``where``: the operator's file. A grant of approved.toml may name a device that was removed."""
         self.where = where
         self.devices = devices
         self.groups = groups
@@ -66,7 +66,7 @@ class PolicyRules:
         return text
 
     def who(self, texts: Names, place: KeyPath, known_only: bool) -> frozenset[str] | None:
-        """Device names, groups resolved; None for ``*``. An unknown device stays in: it matches nobody."""
+        """The device names, with groups resolved; None: ``*``. Without ``known_only`` an unknown name is kept."""
         names = values.as_list(texts)
         if not names:
             raise place.empty('; accepted: a device, "@group", a list of these, or "*" for any device')
@@ -156,7 +156,7 @@ def _day_count(value: int, place: KeyPath) -> int:
 
 
 def _prefixes(texts: list[str] | None, place: KeyPath, without: str) -> tuple[IPNetwork, ...]:
-    """``without``: the meaning of a missing key. An empty list never means the same."""
+    """``without``: what a missing key means. An empty list is an error."""
     if texts == []:
         raise place.empty(f"; leave it out for {without}, or name prefixes")
     return tuple(values.read_prefix(text, place.at(i)) for i, text in enumerate(texts or ()))
@@ -168,7 +168,7 @@ def _families_of(prefixes: tuple[IPNetwork, ...]) -> frozenset[Family]:
 
 
 def _external(ext: str | None, ext_ports: Ports | None, place: KeyPath) -> tuple[External, PortRanges | None]:
-    """``ext`` says how a port is chosen, or is itself a range; ``ext_ports`` which ones there are."""
+    """``ext`` says how a port is chosen, or is a range of ports itself."""
     listed = if_set(ext_ports, values.read_ports, place.at("ext_ports"))
     if ext is None:
         return External.SAME_OR_ANY, listed
@@ -177,5 +177,5 @@ def _external(ext: str | None, ext_ports: Ports | None, place: KeyPath) -> tuple
     if not ext[:1].isdigit():
         raise place.at("ext").wrong(ext)
     if listed is not None:
-        raise place.at("ext").fail("a range, and ext_ports is one too; accepted: one of the two")
+        raise place.at("ext").fail("a range, and ext_ports is set too; accepted: one of the two")
     return External.ANY, values.read_ports([ext], place.at("ext"))

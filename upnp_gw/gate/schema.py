@@ -1,7 +1,8 @@
-"""The policy as ``decide`` reads it: frozen, typed, free of file order. ``load`` makes it from TOML.
+"""The policy as ``decide`` reads it: frozen, typed, independent of the order in the file. ``load`` makes it from
+TOML.
 
-Units: durations in seconds, hours in minutes of the gateway's local day, ports as ``PortRanges``. There is no
-field for what a client says of itself: a policy cannot match on a description (SR-30).
+Durations are in seconds, hours in minutes of the gateway's local day, ports are ``PortRanges``. No field holds a
+client's own words: a policy cannot match on a description (SR-30).
 """
 
 from bisect import bisect_right
@@ -19,18 +20,18 @@ ANYONE = "*"
 """In ``who``: every device, named or not."""
 
 ANYWHERE = "*"
-"""Stands for every LAN in a device's ``lan``."""
+"""In a device's ``lan``: every LAN."""
 
 OPERATOR_RULE = "operator"
 OBSERVE_RULE = "observe"
 KEPT_RULE = "kept"
 """A mapping that a new policy does not allow any more, left until its lease ends (``[gate] on_reload``)."""
 RESERVED_RULES = frozenset({OPERATOR_RULE, OBSERVE_RULE, KEPT_RULE})
-"""Rule names that a verdict can carry without a grant of that name; no grant or forbid may take one."""
+"""Rule names of verdicts without a grant. No grant or forbid may have one of them."""
 
 
 class Mode(StrEnum):
-    """OBSERVE: a request without a grant is allowed and marked; floor, forbids and limits hold."""
+    """OBSERVE: a request without a grant is allowed and marked; the floor, forbids and limits still apply."""
 
     ENFORCE = "enforce"
     OBSERVE = "observe"
@@ -67,27 +68,27 @@ ELEMENTS_EACH = 4
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What holds even if a grant is careless."""
+    """The ``[limits]``: they apply whatever the grants say."""
 
     total_mappings: int = 1024
     """Also the size of the nft maps."""
     per_device: int = 32
-    """An external port to an internal port counts once, over all addresses of a device."""
+    """A pair of external and internal port counts once over all addresses of a device."""
     requests_per_minute: int = 60
-    """Changes of one device; reads do not count."""
+    """Change requests of one device; reads do not count."""
     max_ttl_s: int = DAY_S
     max_hold_s: int = 30 * DAY_S
     incident_after: int = 12
     """Distinct internal ports refused to one device in 10 minutes."""
     on_incident: OnIncident = OnIncident.FREEZE
     elements_per_device: int = 32 * ELEMENTS_EACH
-    """Elements of the kernel for one device: one for each address that it maps a port on, and for each remote host
-    or prefix that may connect. Not named: ELEMENTS_EACH times ``per_device``."""
+    """Elements of the kernel's tables for one device: one for each address that it maps a port on, times the remote
+    hosts or prefixes that may connect. Default: ELEMENTS_EACH times ``per_device``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A name that the operator gave to a host. All the facts given must agree."""
+    """A named device. A host is this device only if all these facts agree."""
 
     name: str
     macs: frozenset[str] = frozenset()
@@ -103,7 +104,7 @@ class Zone:
     name: str
     prefixes: tuple[IPNetwork, ...]
     spans: tuple[tuple[int, int, int], ...] = field(init=False, compare=False, repr=False)
-    """(version, first, last) of each prefix: every decision asks."""
+    """(version, first, last) of each prefix, for speed."""
     scopes: frozenset[str] = field(init=False, compare=False, repr=False)
     """Kinds of address among its prefixes (``scope_of``)."""
 
@@ -128,8 +129,8 @@ class Zone:
         return bool(inside) and all(inside)
 
     def speaks_of(self, address: IPAddress) -> bool:
-        """True where it has prefixes of this kind of address: an address outside them is outside the zone. A
-        link-local address is in no zone, so it decides nothing."""
+        """True where the zone has prefixes of this kind of address, so that an address outside them is outside the
+        zone. False for a link-local address, which is in no zone."""
         return scope_of(address) in self.scopes and not address.is_link_local
 
 
@@ -142,7 +143,7 @@ def scope_of(address: IPAddress) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Forbid:
-    """Denies whatever it matches; no grant overrides it. A condition that is absent matches everything."""
+    """Denies what it matches; no grant overrides it. A missing condition matches everything."""
 
     name: str
     devices: frozenset[str] | None = None
@@ -153,21 +154,21 @@ class Forbid:
     int_ports: PortRanges | None = None
     ext_ports: PortRanges | None = None
     until: float | None = None
-    """Wall-clock seconds from which on it forbids nothing; None: it stays."""
+    """Wall-clock seconds at which it ends; None: never."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Allows what it matches, as long as it has room, under its obligations."""
+    """Allows what it matches, within its quotas and limits."""
 
     name: str
     devices: frozenset[str] | None
     """Device names, groups resolved; None: any device, named or not (``who = "*"``)."""
     zone: str | None = None
     targets: tuple[IPNetwork, ...] = ()
-    """``for``: the internal clients it covers; empty: the requester alone."""
+    """``for``: the internal clients; empty: only the requester itself."""
     families: frozenset[Family] = BOTH_FAMILIES
-    """Where the file names none: those of ``for`` and ``remote``, else both."""
+    """Default: those of ``for`` and ``remote``, else both."""
     transports: frozenset[Transport] = BOTH_TRANSPORTS
     int_ports: PortRanges = UNPRIVILEGED
     ext_ports: PortRanges | None = None
@@ -175,7 +176,7 @@ class Grant:
     external: External = External.SAME_OR_ANY
     max_mappings: int | None = None
     max_ports_per_day: int | None = None
-    """Distinct internal ports that one device may ask for under it in a day."""
+    """Distinct internal ports of one device in a day."""
     max_ttl_s: int | None = None
     max_hold_s: int | None = None
     remote: tuple[IPNetwork, ...] = ()
@@ -186,7 +187,7 @@ class Grant:
     """(from, until) in minutes of the day, 0..1440; from > until crosses midnight."""
     approve: bool = False
     approve_for_s: int | None = None
-    """The longest that an approval lasts, and how long where the operator names no time."""
+    """The longest duration of an approval, and its default."""
     until: float | None = None
     """Wall-clock seconds from which on it grants nothing, and what it granted ends; None: it stays."""
     owner: str = ""
@@ -210,7 +211,7 @@ class Case:
     address: IPAddress | None
     mac: str | None
     lan: str | None
-    """Left out: the first LAN of the gateway, or one that the device names."""
+    """None: the first LAN of the gateway, or one that the policy names for the device."""
     zone: str | None
     via: Via
     transport: Transport
@@ -224,7 +225,7 @@ class Case:
     ttl_s: int | None
     minute_of_day: int
     holds: int
-    """Mappings that the device holds already, charged to every grant alike."""
+    """Mappings that the device already has; they count under every grant."""
     want: Outcome
     want_ttl_s: int | None
     want_rule: str | None
@@ -235,25 +236,25 @@ Rule = TypeVar("Rule", Forbid, Grant)
 
 @dataclass(frozen=True, slots=True)
 class DeviceRules(Generic[Rule]):
-    """The forbids or grants that can concern one device, found by internal port in O(log n)."""
+    """The forbids or grants that can match one device, found by internal port in O(log n)."""
 
     every: tuple[Rule, ...] = ()
     starts: tuple[int, ...] = (0,)
-    """The internal ports at which the set of rules changes."""
+    """The internal ports where the set of rules changes."""
     pieces: tuple[tuple[Rule, ...], ...] = ((),)
-    """The rules from each start on, in their order."""
+    """The rules from each start on, in order."""
 
     def at(self, int_port: int) -> tuple[Rule, ...]:
-        """Those whose internal ports have this one."""
+        """The rules whose internal ports include this one."""
         return self.pieces[bisect_right(self.starts, int_port) - 1]
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One policy file, whole. Made by ``load`` only, which has checked it and run its tests."""
+    """A whole policy. Only ``load`` makes one, after it has checked it and run its tests."""
 
     default: Outcome
-    """DENY or ASK: the answer where no grant covers a request."""
+    """DENY or ASK: the answer if no grant matches."""
     mode: Mode
     limits: Limits
     devices: Mapping[str, Device]
@@ -265,15 +266,15 @@ class Policy:
     """Sorted by rank."""
     cases: tuple[Case, ...] = ()
     digest: str = ""
-    """12 hex digits over all that can change an answer: not the file's order, its comments or its tests."""
+    """12 hex digits over everything that can change a verdict: not the order of the file, its comments or tests."""
     by_mac: Mapping[str, tuple[Device, ...]] = field(default_factory=dict, compare=False, repr=False)
     by_address: Mapping[IPAddress, tuple[Device, ...]] = field(default_factory=dict, compare=False, repr=False)
     grants_of: Mapping[str, DeviceRules[Grant]] = field(default_factory=dict, compare=False, repr=False)
-    """Device name -> the grants that can concern it, by rank, those for anyone among them."""
+    """Device name -> the grants that can match it, those for everyone included, by rank."""
     grants_of_anyone: DeviceRules[Grant] = field(default=DeviceRules(), compare=False, repr=False)
     forbids_of: Mapping[str, DeviceRules[Forbid]] = field(default_factory=dict, compare=False, repr=False)
     forbids_of_anyone: DeviceRules[Forbid] = field(default=DeviceRules(), compare=False, repr=False)
 
     def grant(self, name: str | None) -> Grant | None:
-        """The grant of this name, if there is one."""
+        """The grant of this name; None: there is none."""
         return None if name is None else next((grant for grant in self.grants if grant.name == name), None)

@@ -1,7 +1,7 @@
-"""Topic and terms of a question: the subject of a request that waits, and the scope of a yes. Pure.
+"""What a question to the operator is about (``QuestionSubject``), and what a yes allows (``ApprovalTerms``). Pure.
 
-A yes gives no more than the request asked for: remote hosts, address family, external ports, lease. So each of
-these is in the question (``QuestionSubject``, ``ApprovalTerms``), and a yes copies them from there into its rule.
+A yes allows no more than the request: its remote hosts, address family, external ports and lease. The question
+shows each of these, and the rule of a yes copies them from it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,28 +18,28 @@ from upnp_gw.model.request import MapRequest
 
 ANYWHERE6 = IPv6Network("::/0")
 MOST_EXTERNAL = 16
-"""Ranges of external ports in one question. Syncthing tries eleven ports."""
+"""Most ranges of external ports in one question. Syncthing tries eleven ports."""
 NO_GRANT = Grant("", None)
-"""Stands in for the waiting grant where there is none, since the default of the policy is ask."""
+"""Used in place of the waiting grant where the question comes from the policy's ``default = "ask"``."""
 
 
 class QuestionSubject(NamedTuple):
-    """Subject of a request. Requests with the same topic share one question."""
+    """The subject of a request. Requests with the same subject share one question."""
 
     device: str
     transport: Transport
     port: int
     """Internal port."""
     target: IPAddress | None
-    """The internal client, if it is another host; None: the device itself."""
+    """The internal client if it is another host; None: the device itself."""
     family: Family
     remotes: tuple[RemotePeers, ...]
     """Remote hosts that would connect, sorted; empty: anyone."""
     rule: str | None
-    """The grant that waits for an approval; None: no grant covers it and the default is ask."""
+    """The grant that needs an approval; None: no grant matches and the default is ask."""
 
     def answered_by(self, granted: "QuestionSubject") -> bool:
-        """True where a granted request of the other topic answers this one, too."""
+        """True where a granted request with the other subject answers this question too."""
         same = (self.transport, self.port, self.target, self.family)
         everyone = not granted.remotes or (set(granted.remotes).issuperset(self.remotes) and bool(self.remotes))
         return everyone and same == (granted.transport, granted.port, granted.target, granted.family)
@@ -47,15 +47,15 @@ class QuestionSubject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ApprovalTerms:
-    """External ports and lease that a yes gives."""
+    """The external ports and the lease that a yes allows."""
 
     external_ports: PortRanges
     """Empty for a pinhole, whose external port is the internal one."""
     lease_s: int
-    """The longest that was asked for, within the limit ``max_hold``."""
+    """The longest requested lease, at most the limit ``max_hold``."""
 
     def joined(self, other: "ApprovalTerms") -> "ApprovalTerms":
-        """The union of both; only these terms where the union would be too large for one question."""
+        """The union of both; only these terms if the union has too many port ranges for one question."""
         ports = normalized((*self.external_ports, *other.external_ports))
         if len(ports) > MOST_EXTERNAL:
             return self
@@ -67,7 +67,7 @@ class ApprovalTerms:
 
 
 def subject_of(facts: Facts, request: MapRequest, rule: str | None) -> QuestionSubject:
-    """``request`` has all the FILTERs that would be in force."""
+    """The subject of a request, which must have all FILTERs that would be in force."""
     family = Family.IP6 if request.internal.address.version == 6 else Family.IP4
     target = request.internal.address if facts.target_device != facts.device else None
     return QuestionSubject(
@@ -78,8 +78,8 @@ def subject_of(facts: Facts, request: MapRequest, rule: str | None) -> QuestionS
 def terms_of(
     policy: Policy, facts: Facts, request: MapRequest, waiting: Grant | None, can_have: Callable[[int], bool]
 ) -> ApprovalTerms:
-    """``waiting``: the grant that needs the approval. ``can_have``: whether this external port would be had; where
-    the gateway may choose another, a port that is taken is no answer to anybody."""
+    """The terms of a request. ``waiting``: the grant that needs the approval. ``can_have``: whether the gateway can
+    give this external port; if not, and it may choose another, the question offers all permitted ports."""
     max_hold_s = policy.limits.max_hold_s
     lease_s = min(request.lifetime_s or max_hold_s, max_hold_s)
     if request.internal.address.version == 6:
@@ -93,7 +93,7 @@ def terms_of(
 
 @dataclass(frozen=True, slots=True)
 class RemoteAccess:
-    """Remote hosts and their ports, as a grant states them."""
+    """The keys ``remote`` and ``remote_ports`` of a grant."""
 
     remote: tuple[IPNetwork, ...]
     """Empty: anyone."""
@@ -102,9 +102,9 @@ class RemoteAccess:
 
 
 def remote_access(topic: QuestionSubject, waiting: Grant | None) -> RemoteAccess | None:
-    """The remote hosts that may connect after a yes: those of the request that the waiting grant lets connect.
+    """The remote hosts that may connect after a yes: those of the request that the waiting grant allows.
 
-    None: a grant cannot state them. None is left, or the FILTERs name different ports for different hosts.
+    None: a grant cannot state them, because none remains or the FILTERs name different ports for different hosts.
     """
     networks = sorted({peers.network for peers in topic.remotes}, key=_order)
     ports = _ports_of_each(topic.remotes, len(networks))
@@ -127,7 +127,7 @@ def _ports_of_each(remotes: Sequence[RemotePeers], hosts: int) -> tuple[int, ...
 
 
 def _overlaps(networks: Iterable[IPNetwork], granted: Sequence[IPNetwork]) -> Iterator[IPNetwork]:
-    """The intersection of two lists of prefixes, which are inside each other or apart."""
+    """The intersection of two lists of prefixes."""
     for network in networks:
         for grant_network in granted:
             low, high = sorted((network, grant_network), key=lambda net: net.prefixlen)

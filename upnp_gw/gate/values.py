@@ -1,6 +1,6 @@
-"""The values of the policy file: durations, port sets, hours, addresses, names.
+"""Reads the values of the policy file: durations, port sets, hours, addresses, names.
 
-Text in, typed value out, or a ``ConfigError`` that names the ``KeyPath`` where the value stands.
+Each function makes a typed value of a text, or raises a ``ConfigError`` with the key path of the text.
 """
 
 import re
@@ -50,14 +50,15 @@ class KeyPath:
         return KeyPath(self.where, f"{self.key}[{key}]" if isinstance(key, int) else join_keys(self.key, key))
 
     def wrong(self, value: object, accepted: str = "", example: bool = True) -> ConfigError:
-        """Without ``accepted``: what the key takes (``gate.accepted``). ``example``: with a line to write."""
+        """The error for a wrong value. ``accepted`` empty: the text of ``gate.accepted``. ``example``: add a
+        line."""
         taken, line = accepted_value(self.key)
         return self.fail(
             f"got {as_toml(value)}; accepted: {accepted or taken}{format_example(line if example else '')}"
         )
 
     def empty(self, means: str) -> ConfigError:
-        """``means``: what an empty list would mean, and what to do instead."""
+        """The error for an empty list. ``means``: what it would mean, and what to do instead."""
         return self.fail(f"empty{means}{format_example(accepted_value(self.key)[1])}")
 
     def fail(self, problem: str) -> ConfigError:
@@ -65,7 +66,7 @@ class KeyPath:
 
 
 def if_set(value: V | None, read: Callable[[V, KeyPath], T], place: KeyPath) -> T | None:
-    """None stays None; anything else is read."""
+    """``read(value, place)``; None where the key is not set."""
     return None if value is None else read(value, place)
 
 
@@ -82,7 +83,7 @@ def read_duration_s(value: str | int, place: KeyPath) -> int:
 
 
 def read_optional_duration_s(value: str | int | None, place: KeyPath) -> int | None:
-    """Seconds, as ``read_duration_s`` reads them; None where there is no duration."""
+    """As ``read_duration_s``; None where the key is not set."""
     return None if value is None else read_duration_s(value, place)
 
 
@@ -95,7 +96,7 @@ def duration_text(seconds: int) -> str:
 
 
 def read_ports(values: Sequence[int | str], place: KeyPath) -> PortRanges:
-    """``[443, "137-139"]`` -> ranges. Never empty."""
+    """``[443, "137-139"]`` -> ranges; an empty list is an error."""
     if not values:
         raise place.empty(", so it would match nothing; leave it out or name ports")
     return normalized(_port_range(value, place.at(index)) for index, value in enumerate(values))
@@ -150,8 +151,8 @@ def read_time(value: datetime, place: KeyPath) -> float:
 
 
 def seconds_of(value: datetime) -> float | None:
-    """Wall-clock seconds of a time with its offset; None: it has none, or it is in no year of UTC that Python can
-    show (an offset leads out of the years 1 to 9999)."""
+    """Wall-clock seconds of a time with an offset. None: it has no offset, or lies outside the years 1 to 9999 in
+    UTC, which Python cannot show."""
     if value.tzinfo is None:
         return None
     seconds = value.timestamp()
@@ -182,7 +183,7 @@ def read_prefix(text: str, place: KeyPath) -> IPNetwork:
 
 
 def read_mac(text: str, place: KeyPath) -> str:
-    """Lower case, colons; dashes are taken too."""
+    """A MAC address in lower case with colons; dashes are accepted too."""
     value = text.lower().replace("-", ":")
     if not is_mac(value):
         raise place.wrong(text, "a MAC address")
@@ -197,7 +198,7 @@ def read_lan(text: str, place: KeyPath) -> str:
 
 
 def read_name(text: str, place: KeyPath) -> str:
-    """A name of ours in logs, replies and commands: ASCII, at most 40 characters."""
+    """A name of a device or rule: ASCII, at most 40 characters."""
     if not _NAME.fullmatch(text):
         raise place.wrong(text, f'{FREE_NAME}, such as "ps5-lounge"', example=False)
     return text
