@@ -148,7 +148,7 @@ def _asked(question: Question) -> str:
     """``question 3: 02:..:66 asks for tcp 8080 -> 192.168.1.23:8080``."""
     asked = question.request
     where = f"{asked.transport} {asked.external_port or 'any'} -> {asked.internal}"
-    return f"question {question.number}: {question.topic.device} asks for {where}"
+    return f"question {question.number}: {question.subject.device} asks for {where}"
 
 
 def _question(question: Question) -> dict[str, object]:
@@ -156,11 +156,11 @@ def _question(question: Question) -> dict[str, object]:
     return {
         "decision": question.decision,
         "via": asked.via.value,
-        "device": question.topic.device,
+        "device": question.subject.device,
         "transport": asked.transport.value,
         "external_port": asked.external_port,
         "internal_client": str(asked.internal.address),
         "internal_port": asked.internal.port,
-        "rule": question.topic.rule,
+        "rule": question.subject.rule,
         "description": asked.description or None,
     }

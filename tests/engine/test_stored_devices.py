@@ -98,7 +98,7 @@ def known(made: GatewayFixture) -> list[set[str]]:
     return [
         {cut.device for cut in made.decider.ledger.cuts.due(now.boot)},
         {incident.device for incident in made.decider.history.incidents(now)},
-        {question.topic.device for question in made.decider.questions.all(now.wall)},
+        {question.subject.device for question in made.decider.questions.all(now.wall)},
     ]
 
 

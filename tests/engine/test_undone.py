@@ -159,7 +159,7 @@ async def test_a_batch_that_is_tried_again_one_by_one_counts_once(tmp_path: Path
             {Refusal.NOT_AUTHORIZED: 1},
         ]
         (question,) = home.decider.questions.all(home.clock().wall)
-        assert (question.times, question.topic.port) == (1, 9000)
+        assert (question.times, question.subject.port) == (1, 9000)
         await home.gateway.remember()
     async with gateway_fixture(tmp_path, policy(ASKED)) as home:
         (question,) = home.decider.questions.all(home.clock().wall)

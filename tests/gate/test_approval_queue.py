@@ -27,9 +27,9 @@ def ask(
     **more: Any,
 ) -> Any:
     request = map_request(port=port, **more)
-    topic = subject_of(facts_of(mac=None, device=device, target_device=device), request, None)
+    subject = subject_of(facts_of(mac=None, device=device, target_device=device), request, None)
     terms = ApprovalTerms(((request.external_port, request.external_port),), request.lifetime_s or 0)
-    return queue.ask(topic, terms, request, basis, DecisionId(f"d{port}"), wall, on_undo)
+    return queue.ask(subject, terms, request, basis, DecisionId(f"d{port}"), wall, on_undo)
 
 
 def numbers(queue: ApprovalQueue) -> list[int]:
@@ -95,11 +95,16 @@ def test_another_waiting_grant_makes_another_question_of_it() -> None:
 def test_a_granted_request_answers_the_questions_that_it_covers() -> None:
     queue = ApprovalQueue()
     host: dict[str, Any] = {"remote": ip_network("203.0.113.7")}
-    topics = [ask(queue).topic, ask(queue, **host).topic, ask(queue, address=PC6).topic, ask(queue, port=1).topic]
-    queue.settle(topics[1])
+    subjects = [
+        ask(queue).subject,
+        ask(queue, **host).subject,
+        ask(queue, address=PC6).subject,
+        ask(queue, port=1).subject,
+    ]
+    queue.settle(subjects[1])
     assert numbers(queue) == [1, 3, 4], "one remote host is not everybody"
     ask(queue, **host)
-    queue.settle(topics[0])
+    queue.settle(subjects[0])
     assert numbers(queue) == [3, 4]
 
 
@@ -119,7 +124,7 @@ def test_what_was_undone_is_as_it_was() -> None:
     for change in (
         lambda undo: ask(queue, external=6000, on_undo=undo),
         lambda undo: ask(queue, port=7000, on_undo=undo),
-        lambda undo: queue.settle(before.topic, undo),
+        lambda undo: queue.settle(before.subject, undo),
     ):
         undo: list[Any] = []
         change(undo)
@@ -158,7 +163,7 @@ def test_bounds_of_one_device_and_of_all() -> None:
     for number in range(2 * MOST):
         assert ask(queue, device=f"other-{number}") is not None
         assert len(queue.all(WALL)) <= MOST
-    assert not any(question.topic.device == "pc" for question in queue.all(WALL)[MOST_OF_DEVICE:])
+    assert not any(question.subject.device == "pc" for question in queue.all(WALL)[MOST_OF_DEVICE:])
 
 
 @pytest.mark.spec("SR-26", "SR-28")
@@ -211,9 +216,9 @@ def test_a_question_comes_back_from_the_store_as_it_was(rule: Any, target: bool,
     filters = tuple(RemotePeers(*pair) for pair in given.pop("filters"))
     request = map_request(address, lifetime_s=lifetime, filters=filters, **given)
     facts = facts_of(target_device="tv") if target else facts_of()
-    topic = subject_of(facts, request, rule)
-    queue.ask(topic, ApprovalTerms(((1, 5), (7, 7)), 60), request, "f", DecisionId("d1"), WALL)
-    queue.ask(topic, ApprovalTerms(((9, 9),), 60), request, "f", DecisionId("d2"), WALL)
+    subject = subject_of(facts, request, rule)
+    queue.ask(subject, ApprovalTerms(((1, 5), (7, 7)), 60), request, "f", DecisionId("d1"), WALL)
+    queue.ask(subject, ApprovalTerms(((9, 9),), 60), request, "f", DecisionId("d2"), WALL)
     again = ApprovalQueue()
     stored = [body for body in queue.take_changes().values() if body is not None]
     again.restore(json.loads(json.dumps(stored)), 7)

@@ -80,11 +80,11 @@ def ask(queue: ApprovalQueue, policy: Policy, request: MapRequest, free: bool) -
     """Treats a request that has to wait as ``upnp_gw.engine.operator_question`` does."""
     verdict = decided(policy, request)
     facts, waiting = facts_of(request.source.address), policy.grant(verdict.rule)
-    topic = subject_of(facts, request, verdict.rule)
-    if verdict.outcome is not Outcome.ASK or remote_access(topic, waiting) is None:
+    subject = subject_of(facts, request, verdict.rule)
+    if verdict.outcome is not Outcome.ASK or remote_access(subject, waiting) is None:
         return None
     terms = terms_of(policy, facts, request, waiting, lambda _: free)
-    return queue.ask(topic, terms, request, basis(policy, topic.rule), DecisionId("d1"), WALL)
+    return queue.ask(subject, terms, request, basis(policy, subject.rule), DecisionId("d1"), WALL)
 
 
 def within(inner: RemotePeers | None, outer: tuple[RemotePeers, ...]) -> bool:
@@ -102,17 +102,17 @@ def within(inner: RemotePeers | None, outer: tuple[RemotePeers, ...]) -> bool:
 
 def is_in(request: MapRequest, clamps: Clamps, question: Question, before: Policy) -> None:
     """Checks that a yes gives the request no more than its question showed."""
-    topic, terms = question.topic, question.terms
-    assert (request.transport, request.internal.port) == (topic.transport, topic.port)
-    assert f"ip{request.internal.address.version}" == topic.family
+    subject, terms = question.subject, question.terms
+    assert (request.transport, request.internal.port) == (subject.transport, subject.port)
+    assert f"ip{request.internal.address.version}" == subject.family
     exact = exact_external(request)
     if request.internal.address.version == 4:
         assert includes(terms.external_ports, ((exact, exact),) if exact else clamps.external_ports)
     assert lifetime_s(request, clamps) <= terms.lease_s
     asked = named(request.remote, request.remote_port) or request.filters
     reach = reach_of(asked, filters_of(clamps, request))
-    assert all(within(peers, topic.remotes) for peers in reach)
-    waiting = before.grant(topic.rule)
+    assert all(within(peers, subject.remotes) for peers in reach)
+    waiting = before.grant(subject.rule)
     if waiting is not None:
         granted = tuple(RemotePeers(net) for net in waiting.remote)
         assert all(within(peers, granted) for peers in reach)

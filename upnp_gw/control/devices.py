@@ -174,7 +174,7 @@ class DeviceCommands:
             return question
         longest = self._proposals.longest_s(question)
         if body.for_s is not None and longest is not None and body.for_s > longest:
-            rule = question.topic.rule
+            rule = question.subject.rule
             return _problem("invalid", f"rule {rule} limits an approval to {longest} s", "for_s")
         written = await self._answer(question, lambda: self._proposals.approve(question, body.for_s))
         if isinstance(written, api.Problem):
@@ -196,7 +196,7 @@ class DeviceCommands:
         if not isinstance(written, api.Problem):
             self._decider.questions.drop(question)
             if body.remember:  # the forbid also answers questions about other remote hosts
-                self._decider.questions.settle(question.topic._replace(remotes=()))
+                self._decider.questions.settle(question.subject._replace(remotes=()))
             await self._gateway.remember()
         return written
 
@@ -315,9 +315,9 @@ class DeviceCommands:
         """Makes the mapping if the device is present at the same address: mapping, or reason and holder."""
         request = question.request
         source = request.source
-        if self._environment.device_of(source.address, source.interface) != question.topic.device:
+        if self._environment.device_of(source.address, source.interface) != question.subject.device:
             return None, "the device has another address now; its next request will be granted", None
-        if mac_of(question.topic.device) is not None and source.interface:
+        if mac_of(question.subject.device) is not None and source.interface:
             try:
                 if not await self._probe(source.address, source.interface):
                     return None, "the device does not answer; its next request will be granted", None

@@ -126,23 +126,23 @@ class Serializer:
 
 def to_question(question: Question, proposals: OperatorRules) -> api.Question:
     """A question as the type of the API, with the rule that an approval would write."""
-    request, topic = question.request, question.topic
+    request, subject = question.request, question.subject
     return api.Question(
         number=question.number,
         earlier=list(question.earlier),
-        device=topic.device,
-        device_name=proposals.name_of(topic.device),
+        device=subject.device,
+        device_name=proposals.name_of(subject.device),
         address=str(request.source.address),
         via=request.via,
-        family=topic.family.value,
-        transport=topic.transport,
+        family=subject.family.value,
+        transport=subject.transport,
         internal_client=str(request.internal.address),
-        internal_port=topic.port,
+        internal_port=subject.port,
         external_ports=port_values(question.terms.external_ports),
-        remote_hosts=[api.RemoteHost(host=str(peers.network), port=peers.port) for peers in topic.remotes],
+        remote_hosts=[api.RemoteHost(host=str(peers.network), port=peers.port) for peers in subject.remotes],
         lease_s=question.terms.lease_s,
         description=request.description,
-        rule=topic.rule,
+        rule=subject.rule,
         first_asked=api.moment(question.first_asked),
         last_asked=api.moment(question.last_asked),
         times=question.times,

@@ -27,20 +27,20 @@ def ask(
 ) -> None:
     """Puts the request into the queue, unless no grant can say what it asks for (``terms.connecting``)."""
     facts, request, policy = found.facts, found.request, decider.policy
-    topic = subject_of(facts, request, found.verdict.rule)
-    waiting = policy.grant(topic.rule)
-    if remote_access(topic, waiting) is None:
+    subject = subject_of(facts, request, found.verdict.rule)
+    waiting = policy.grant(subject.rule)
+    if remote_access(subject, waiting) is None:
         return
 
     def can_have(port: int) -> bool:
         """No rule, and no other mapping, keeps this external port from the device."""
         there = replace(request, choice=PortChoice.EXACT, external_port=port)
         again = decide(policy, facts, there)
-        return (again.outcome, again.rule) == (Outcome.ASK, topic.rule) and planner.is_free(there, owner)
+        return (again.outcome, again.rule) == (Outcome.ASK, subject.rule) and planner.is_free(there, owner)
 
     terms = terms_of(policy, facts, request, waiting, can_have)
-    by = basis(policy, topic.rule)
-    asked = decider.questions.ask(topic, terms, request, by, decision, transaction.now.wall, transaction.on_undo)
+    by = basis(policy, subject.rule)
+    asked = decider.questions.ask(subject, terms, request, by, decision, transaction.now.wall, transaction.on_undo)
     if asked is not None and asked.times == 1:
         transaction.told.append(QuestionAsked(asked, len(questions_waiting(decider, transaction.now.wall))))
 

@@ -30,14 +30,14 @@ class ApprovalQueue:
 
     def __init__(self) -> None:
         self._of: dict[str, dict[QuestionSubject, Question]] = {}
-        """Device -> topic -> question. Devices without questions are not in it."""
+        """Device -> subject -> question. Devices without questions are not in it."""
         self._changed: set[int] = set()
         self.last_number = 0
         """The highest number so far. It survives a restart: no number is used twice."""
 
     def ask(
         self,
-        topic: QuestionSubject,
+        subject: QuestionSubject,
         terms: ApprovalTerms,
         request: MapRequest,
         basis: str,
@@ -47,20 +47,20 @@ class ApprovalQueue:
     ) -> Question | None:
         """Adds a question, or updates the waiting one of its subject. None: its device has no room left."""
         self._forget_old(wall)
-        question = Question(self.last_number + 1, topic, terms, request, basis, decision, wall, wall, 1)
-        known = self._of.get(topic.device, {}).get(topic)
+        question = Question(self.last_number + 1, subject, terms, request, basis, decision, wall, wall, 1)
+        known = self._of.get(subject.device, {}).get(subject)
         if known is not None:
-            question = known.again(question, question.number)
+            question = known.updated(question, question.number)
         elif not self._make_room(question, on_undo):
             return None
         self.last_number = max(self.last_number, question.number)
-        self._replace(topic, question, on_undo)
+        self._replace(subject, question, on_undo)
         return question
 
     def settle(self, granted: QuestionSubject, on_undo: OnUndo | None = None) -> None:
         """Drops the questions that a granted request with this subject answers."""
-        for topic in [topic for topic in self._of.get(granted.device, ()) if topic.answered_by(granted)]:
-            self._replace(topic, None, on_undo)
+        for subject in [subject for subject in self._of.get(granted.device, ()) if subject.answered_by(granted)]:
+            self._replace(subject, None, on_undo)
 
     def all(self, wall: float) -> tuple[Question, ...]:
         """The waiting questions, by number."""
@@ -77,14 +77,14 @@ class ApprovalQueue:
     def drop(self, question: Question) -> None:
         """Drops a question, unless its terms have changed since."""
         if (current := self.get(question.number)) is not None:
-            self._replace(current.topic, None, None)
+            self._replace(current.subject, None, None)
 
     def drop_device(self, device: str) -> int:
         """Drops all questions of a device. The answer is how many there were."""
-        topics = list(self._of.get(device, ()))
-        for topic in topics:
-            self._replace(topic, None, None)
-        return len(topics)
+        subjects = list(self._of.get(device, ()))
+        for subject in subjects:
+            self._replace(subject, None, None)
+        return len(subjects)
 
     # -- over a restart
 
@@ -110,7 +110,7 @@ class ApprovalQueue:
                     self._changed.add(number)
                     self.last_number = max(self.last_number, number)
                 continue
-            self._replace(question.topic, question, None, stored=True)
+            self._replace(question.subject, question, None, stored=True)
             self.last_number = max(self.last_number, question.number)
         self.last_number = max(self.last_number, last_number)
 
@@ -120,39 +120,39 @@ class ApprovalQueue:
         return (question for questions in self._of.values() for question in questions.values())
 
     def _replace(
-        self, topic: QuestionSubject, after: Question | None, on_undo: OnUndo | None, stored: bool = False
+        self, subject: QuestionSubject, after: Question | None, on_undo: OnUndo | None, stored: bool = False
     ) -> None:
         """Replaces the question of this subject; None: removes it."""
-        questions = self._of.setdefault(topic.device, {})
-        before = questions.pop(topic, None)
+        questions = self._of.setdefault(subject.device, {})
+        before = questions.pop(subject, None)
         if after is not None:
-            questions[topic] = after
+            questions[subject] = after
         if not questions:
-            del self._of[topic.device]
+            del self._of[subject.device]
         self._changed.update(q.number for q in (before, None if stored else after) if q is not None)
         if on_undo is not None:
-            on_undo.append(partial(self._undo, topic, before, after))
+            on_undo.append(partial(self._undo, subject, before, after))
 
-    def _undo(self, topic: QuestionSubject, before: Question | None, after: Question | None) -> None:
+    def _undo(self, subject: QuestionSubject, before: Question | None, after: Question | None) -> None:
         """Undoes one change, unless the question has changed again meanwhile."""
-        if self._of.get(topic.device, {}).get(topic) is after:
-            self._replace(topic, before, None)
+        if self._of.get(subject.device, {}).get(subject) is after:
+            self._replace(subject, before, None)
 
     def _make_room(self, question: Question, on_undo: OnUndo | None) -> bool:
-        questions = self._of.get(question.topic.device, {})
+        questions = self._of.get(question.subject.device, {})
         if len(questions) >= MOST_OF_DEVICE:
             unproved = [question for question in questions.values() if not question.proved]
             if not question.proved or not unproved:
                 return False
-            self._replace(_oldest(unproved).topic, None, on_undo)
+            self._replace(_oldest(unproved).subject, None, on_undo)
         elif sum(map(len, self._of.values())) >= MOST:
             most = max(self._of.values(), key=len)
-            self._replace(_oldest(most.values()).topic, None, on_undo)
+            self._replace(_oldest(most.values()).subject, None, on_undo)
         return True
 
     def _forget_old(self, wall: float) -> None:
         for question in [q for q in self._each() if q.last_asked <= wall - KEEP_S]:
-            self._replace(question.topic, None, None)
+            self._replace(question.subject, None, None)
 
 
 def _oldest(questions: Iterable[Question]) -> Question:

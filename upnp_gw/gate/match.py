@@ -64,7 +64,7 @@ class RuleInput:
         source_inside, target_inside = self.in_zone(name)
         if not self.own:
             return source_inside
-        return target_inside and (source_inside or not self.policy.zones[name].speaks_of(self.facts.address))
+        return target_inside and (source_inside or not self.policy.zones[name].has_kind_of(self.facts.address))
 
     def left_s(self, grant: Grant) -> float | None:
         """Seconds (> 0) until the grant or its hours end; None: neither will.

@@ -154,7 +154,7 @@ class OperatorRules:
 
     def still_waits(self, question: Question) -> bool:
         """False where the policy has changed, so that a yes would allow something else than the question showed."""
-        return question.basis == basis(self.policy, question.topic.rule)
+        return question.basis == basis(self.policy, question.subject.rule)
 
     def longest_s(self, question: Question) -> int | None:
         """The longest that an approval may last, seconds; None: no limit."""
@@ -164,22 +164,22 @@ class OperatorRules:
     def approve(self, question: Question, for_s: int | None) -> ManagedChange:
         """A grant for exactly the question's request, with the zone, hours and limits of the grant that waited."""
         who, devices = self._devices(self._asker(question))
-        topic, terms, waiting = question.topic, question.terms, self._grant(question)
+        subject, terms, waiting = question.subject, question.terms, self._grant(question)
         lasts = for_s or self.longest_s(question) or APPROVAL_S
         one_port = sum(high - low + 1 for low, high in terms.external_ports) == 1
         rule: dict[str, Any] = {
-            "name": self._rule_name(f"yes-{who}-{topic.transport.value}-{topic.port}"),
+            "name": self._rule_name(f"yes-{who}-{subject.transport.value}-{subject.port}"),
             "who": who,
-            "family": [topic.family.value],
-            "proto": [topic.transport.value],
-            "int_ports": [topic.port],
+            "family": [subject.family.value],
+            "proto": [subject.transport.value],
+            "int_ports": [subject.port],
             **self._leading(question),
             **self._external(terms, waiting),
-            **self._connecting(topic, waiting),
+            **self._connecting(subject, waiting),
             **self._lasting(terms, waiting),
             # A port counts once over all addresses of a device, but UPnP and PCP can get two different external
             # ports.
-            "max_mappings": 1 if topic.family is Family.IP6 or one_port else 2,
+            "max_mappings": 1 if subject.family is Family.IP6 or one_port else 2,
         }
         if waiting is not None:
             rule |= _obligations(waiting)
@@ -191,7 +191,7 @@ class OperatorRules:
         return ManagedChange(devices, grants=(rule,))
 
     def _leading(self, question: Question) -> dict[str, Any]:
-        target = question.topic.target
+        target = question.subject.target
         return {} if target is None else {"for": [f"{target}/{target.max_prefixlen}"]}
 
     def _external(self, terms: ApprovalTerms, waiting: Grant | None) -> dict[str, Any]:
@@ -202,8 +202,8 @@ class OperatorRules:
             keys["ext"] = waiting.external.value
         return keys
 
-    def _connecting(self, topic: QuestionSubject, waiting: Grant | None) -> dict[str, Any]:
-        access = remote_access(topic, waiting)
+    def _connecting(self, subject: QuestionSubject, waiting: Grant | None) -> dict[str, Any]:
+        access = remote_access(subject, waiting)
         assert access is not None, "no question is asked about such a request"
         keys: dict[str, Any] = {}
         if access.remote:
@@ -222,13 +222,13 @@ class OperatorRules:
     def deny(self, question: Question, for_s: int | None) -> ManagedChange:
         """A forbid of the internal port, for every external port and remote host, so that nobody is asked again."""
         who, devices = self._devices(self._asker(question))
-        topic = question.topic
+        subject = question.subject
         rule = {
-            "name": self._rule_name(f"no-{who}-{topic.transport.value}-{topic.port}"),
+            "name": self._rule_name(f"no-{who}-{subject.transport.value}-{subject.port}"),
             "who": who,
-            "family": [topic.family.value],
-            "proto": [topic.transport.value],
-            "int_ports": [topic.port],
+            "family": [subject.family.value],
+            "proto": [subject.transport.value],
+            "int_ports": [subject.port],
             **self._end(for_s),
             "owner": OWNER,
             "reason": f"denied as question {question.number}",
@@ -242,7 +242,7 @@ class OperatorRules:
     # -- how
 
     def _asker(self, question: Question) -> CommandTarget:
-        return self._unnamed(question.topic.device)
+        return self._unnamed(question.subject.device)
 
     def _facts(self, devices: tuple[str, ...]) -> dict[str, Any]:
         """The keys that identify these devices. The first LAN is left out, so that a forbid counts on every LAN."""
@@ -253,7 +253,7 @@ class OperatorRules:
         return {"mac": macs} | ({"lan": lans} if lans != [self.main_lan] else {})
 
     def _grant(self, question: Question) -> Grant | None:
-        return self.policy.grant(question.topic.rule)
+        return self.policy.grant(question.subject.rule)
 
     def _names(self) -> set[str]:
         return {forbid.name for forbid in self.policy.forbids} | {grant.name for grant in self.policy.grants}

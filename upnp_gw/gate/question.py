@@ -16,10 +16,10 @@ EARLIER = 8
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An entry of the queue. A yes grants ``topic`` and ``terms``; with new terms it gets a new number."""
+    """An entry of the queue. A yes grants ``subject`` and ``terms``; with new terms it gets a new number."""
 
     number: int
-    topic: QuestionSubject
+    subject: QuestionSubject
     terms: ApprovalTerms
     request: MapRequest
     """The latest request that the terms cover, with the FILTERs that would be in force."""
@@ -39,7 +39,7 @@ class Question:
         """True where the request came over TCP, which proves the sender's address."""
         return not self.request.via.datagram
 
-    def again(self, other: "Question", number: int) -> "Question":
+    def updated(self, other: "Question", number: int) -> "Question":
         """This question after the device asked again (``other``, with the same subject). ``number``: its new number
         if the terms change."""
         question = replace(self, decision=other.decision, last_asked=other.last_asked, times=self.times + 1)
@@ -58,13 +58,13 @@ class Question:
 
 def question_body(question: Question) -> dict[str, Any]:
     """The plain values of a question."""
-    topic, request = question.topic, question.request
+    subject, request = question.subject, question.request
     return {
         "number": question.number,
-        "device": topic.device,
-        "target": _text(topic.target),
-        "remotes": [[str(peers.network), peers.port] for peers in topic.remotes],
-        "rule": topic.rule,
+        "device": subject.device,
+        "target": _text(subject.target),
+        "remotes": [[str(peers.network), peers.port] for peers in subject.remotes],
+        "rule": subject.rule,
         "external_ports": [list(span) for span in question.terms.external_ports],
         "longest_s": question.terms.lease_s,
         "basis": question.basis,
@@ -118,7 +118,7 @@ def question_of(body: Mapping[str, Any]) -> Question:
         remote_port=body["remote_port"],
         standing_only=body["standing_only"],
     )
-    topic = QuestionSubject(
+    subject = QuestionSubject(
         body["device"],
         request.transport,
         request.internal.port,
@@ -129,7 +129,7 @@ def question_of(body: Mapping[str, Any]) -> Question:
     )
     return Question(
         body["number"],
-        topic,
+        subject,
         ApprovalTerms(tuple((low, high) for low, high in body["external_ports"]), body["longest_s"]),
         request,
         body["basis"],

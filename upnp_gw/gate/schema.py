@@ -128,7 +128,7 @@ class Zone:
         ]
         return bool(inside) and all(inside)
 
-    def speaks_of(self, address: IPAddress) -> bool:
+    def has_kind_of(self, address: IPAddress) -> bool:
         """True where the zone has prefixes of this kind of address, so that an address outside them is outside the
         zone. False for a link-local address, which is in no zone."""
         return scope_of(address) in self.scopes and not address.is_link_local

@@ -101,18 +101,18 @@ class RemoteAccess:
     """Ports of the remote hosts; empty: any."""
 
 
-def remote_access(topic: QuestionSubject, waiting: Grant | None) -> RemoteAccess | None:
+def remote_access(subject: QuestionSubject, waiting: Grant | None) -> RemoteAccess | None:
     """The remote hosts that may connect after a yes: those of the request that the waiting grant allows.
 
     None: a grant cannot state them, because none remains or the FILTERs name different ports for different hosts.
     """
-    networks = sorted({peers.network for peers in topic.remotes}, key=_order)
-    ports = _ports_of_each(topic.remotes, len(networks))
+    networks = sorted({peers.network for peers in subject.remotes}, key=_order)
+    ports = _ports_of_each(subject.remotes, len(networks))
     if ports is None:
         return None
     if waiting is None or not waiting.remote:
         return RemoteAccess(_unless_everywhere(networks), ports)
-    version = 6 if topic.family is Family.IP6 else 4
+    version = 6 if subject.family is Family.IP6 else 4
     granted = [net for net in waiting.remote if net.version == version]
     allowed = set(_overlaps(networks, granted)) if networks else set(granted)
     return RemoteAccess(tuple(sorted(allowed, key=_order)), ports) if allowed else None
