@@ -32,8 +32,8 @@ IPV4_PORTS, IPV6_PORTS = (IGD, NATPMP, PCP, OPERATOR), (PINHOLE, PCP6)
 PORTS = (*IPV4_PORTS, *IPV6_PORTS)
 OBSERVED_S = 2.5
 """How long the internet calls while two hosts claim the address."""
-AT_ONCE_S = 0.5
-"""Nothing gets through any more so long after the second claim, on a loaded machine, seconds."""
+NOTICED_S = 10.0
+"""Until the gateway has seen both claims and shut the mappings, on a loaded machine; an idle one takes 0.3 s."""
 SETTLED_S = 30.0
 """Two hosts that answered are asked again after ten seconds."""
 NUMBERS = count(31)
@@ -192,7 +192,7 @@ class Calls:
     """Records which host answered the calls from the internet, and when."""
 
     answers: list[tuple[float, int, str]] = field(default_factory=list)
-    """(monotonic seconds, port, name of the host)"""
+    """(when the call began in monotonic seconds, port, name of the host)"""
     made: int = 0
 
     def of(self, host: Host, since: float = 0.0) -> list[tuple[float, int, str]]:
@@ -207,9 +207,10 @@ def calling(here: Home, owner: Host, *ports: int) -> Iterator[Calls]:
     def go_on(port: int) -> None:
         while not over.is_set():
             calls.made += 1
-            proof = call(here, owner, port)
-            if proof:
-                calls.answers.append((time.monotonic(), port, proof))
+            began = time.monotonic()
+            name = call(here, owner, port)
+            if name:
+                calls.answers.append((began, port, name))
 
     threads = [threading.Thread(target=go_on, args=(port,)) for port in ports or PORTS]
     for thread in threads:
@@ -281,15 +282,17 @@ def test_who_returns_to_an_address_that_another_host_took_is_not_reached_by_its_
         watch = stack.enter_context(here.watch())
         with calling(here, owner) as calls, dial(here.peer, UDP, here.external, NATPMP) as flow:
             assert flow.ask().answered_by == "pc"
-            begun = time.monotonic()
             away.close()
             with both_speak(here, owner, owner, pc):
+                for port in PORTS:
+                    watch.wait("changed", NOTICED_S, external_port=port, state="contested")
+                shut_at = time.monotonic()
                 time.sleep(OBSERVED_S)
                 goes_on = flow.ask()
-        late = calls.of(owner, begun + AT_ONCE_S)
+        late = calls.of(owner, shut_at)
         assert not late, f"{len(late)} of {calls.made} calls reached the owner, by {sorted({w[1] for w in late})}"
         assert not goes_on, "a flow that began before goes on"
-        assert not calls.of(pc, begun + AT_ONCE_S), "whose address it is is not known"
+        assert not calls.of(pc, shut_at), "whose address it is is not known"
         assert all_are(here, "contested")()
         here.agree()
         leaves.close()
@@ -313,7 +316,7 @@ def test_what_leads_to_an_address_is_shut_while_it_is_contested_and_back_when_it
     with here.watch() as watch, calling(here, owner) as calls:
         with taken(here, pc, owner), both_speak(here, owner, owner, pc):
             for port in PORTS:
-                watch.wait("changed", external_port=port, state="contested")
+                watch.wait("changed", NOTICED_S, external_port=port, state="contested")
             shut_at = time.monotonic()
             time.sleep(OBSERVED_S)
             contested_s = time.monotonic()
@@ -326,7 +329,7 @@ def test_what_leads_to_an_address_is_shut_while_it_is_contested_and_back_when_it
             assert len(warned(here, owner)) == 1
         watch.wait("changed", SETTLED_S, external_port=PCP6, state="active")
         assert until(all_are(here, "active"))
-    assert not [answer for answer in calls.answers if shut_at + AT_ONCE_S < answer[0] < contested_s]
+    assert not [answer for answer in calls.answers if shut_at < answer[0] < contested_s]
     assert reached(here, owner) == dict.fromkeys(PORTS, owner.name), "nobody had to ask for them again"
     assert len(warned(here, owner)) == 1
 
@@ -340,7 +343,7 @@ def test_one_forged_frame_shuts_the_mappings_of_its_owner_for_two_seconds(here: 
         watch.wait("changed", external_port=IGD, state="contested")
         watch.wait("changed", external_port=PINHOLE, state="contested")
         assert until(all_are(here, "active")), (states(here), here.daemon.output[-30:], entries(here))
-        assert time.monotonic() - begun < 4.0
+        assert time.monotonic() - begun < 8.0, "as long as two hosts that both answered"
         assert reached(here, owner) == dict.fromkeys(PORTS, owner.name)
     assert not calls.of(here.pc)
     assert leads_to(here, owner, owner)()
