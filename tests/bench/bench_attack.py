@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 from tests.lab.attacks import ATTACKS, FLOODS, NOBODY
-from tests.lab.end_to_end import ROUTER, Home, home
+from tests.lab.end_to_end import ROUTER, Home, served_home
 from tests.lab.well_behaved_client import WellBehavedClient, attacked, cpu_s, memory_kb
 from upnp_gw.lab import acquire
 
@@ -28,19 +28,19 @@ KINDS = ("read", "map", "NAT-PMP", "PCP", "SSDP")
 BAR_S = 0.1
 
 
-def measure(here: Home, name: str, seconds: float, count: int, map_every: int = 1) -> bool:
+def measure(home: Home, name: str, seconds: float, count: int, map_every: int = 1) -> bool:
     """Prints one row; True where the honest client was served as if there were no flood."""
-    calm, pressed = WellBehavedClient(here, map_every), WellBehavedClient(here, map_every)
+    calm, pressed = WellBehavedClient(home, map_every), WellBehavedClient(home, map_every)
     calm.ask(CALM_ROUNDS)
-    before, used = memory_kb(here.daemon.pid), cpu_s(here.daemon.pid)
-    with attacked(here, name, seconds, count) as attack:
+    before, used = memory_kb(home.daemon.pid), cpu_s(home.daemon.pid)
+    with attacked(home, name, seconds, count) as attack:
         pressed.ask(while_=lambda: attack.poll() is None)
         assert attack.stdout is not None
         tries = int(attack.stdout.read())
-    grown, used = memory_kb(here.daemon.pid) - before, cpu_s(here.daemon.pid) - used
+    grown, used = memory_kb(home.daemon.pid) - before, cpu_s(home.daemon.pid) - used
     cells = [f"{calm.p99(kind) * 1000:5.1f} ->{pressed.p99(kind) * 1000:7.1f}" for kind in KINDS]
     lost = sum(pressed.lost.values())
-    stored = sum(path.stat().st_size for path in here.daemon.state_dir.iterdir()) // 1024
+    stored = sum(path.stat().st_size for path in home.daemon.state_dir.iterdir()) // 1024
     row = f"{name:14} {tries:8} {used * 1e6 / tries:6.1f} {len(pressed.times['read']):6} {'  '.join(cells)}"
     print(f"{row} {lost:4} {grown:+6} {stored:7} {os.getloadavg()[0]:5.1f}", flush=True)
     return not lost and max(map(pressed.p99, KINDS)) < BAR_S
@@ -51,18 +51,18 @@ def main() -> None:
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 50_000
     served: dict[str, bool] = {}
     print(acquire())
-    with tempfile.TemporaryDirectory() as directory, home(Path(directory), *ROUTER) as here:
-        WellBehavedClient(here).ask(CALM_ROUNDS)  # the first answers load code
+    with tempfile.TemporaryDirectory() as directory, served_home(Path(directory), *ROUTER) as home:
+        WellBehavedClient(home).ask(CALM_ROUNDS)  # the first answers load code
         columns = "  ".join(f"{kind + ' p99, ms':15}" for kind in KINDS)
         print(f"{'attack':14} {'tries':>8} us/try honest {columns} lost RSS kB   state  load")
         for name in sys.argv[3:] or (NOBODY, *ATTACKS):
-            served[name] = measure(here, name, seconds, count)
-        here.agree()
+            served[name] = measure(home, name, seconds, count)
+        home.agree()
     if not sys.argv[3:]:
-        with tempfile.TemporaryDirectory() as directory, home(Path(directory), *ROUTER, policy=None) as here:
+        with tempfile.TemporaryDirectory() as directory, served_home(Path(directory), *ROUTER, policy=None) as home:
             print("by the home policy, until 50,000 are refused:")
-            measure(here, "changes", 600.0, 50_000, map_every=50)
-            here.agree()
+            measure(home, "changes", 600.0, 50_000, map_every=50)
+            home.agree()
     if failed := [name for name in FLOODS if not served.get(name, True)]:
         sys.exit(f"not under {BAR_S * 1000:.0f} ms without a loss: {', '.join(failed)}")
 

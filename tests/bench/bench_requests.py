@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-from tests.lab.end_to_end import ROOMY, ROUTER, Home, home
+from tests.lab.end_to_end import ROOMY, ROUTER, Home, served_home
 from tests.lab.well_behaved_client import memory_kb
 from tests.soak.household import HOSTS, TOPOLOGY
 from upnp_gw.lab import acquire
@@ -53,24 +53,24 @@ def processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * TICKS_S
 
 
-def ask(here: Home, ports: range) -> Thousand:
+def ask(home: Home, ports: range) -> Thousand:
     """A new mapping for every port, by the hosts in turn."""
-    points = [here.point(host.name) for host in HOSTS]
-    before, times = processor_s(here.daemon.pid), []
+    points = [home.point(host.name) for host in HOSTS]
+    before, times = processor_s(home.daemon.pid), []
     for port, point in zip(ports, cycle(points), strict=False):
         begun = time.perf_counter()
         point.add(port, NewLeaseDuration=0)
         times.append((time.perf_counter() - begun) * 1000)
-    busy = (processor_s(here.daemon.pid) - before) * 1000 / len(ports)
+    busy = (processor_s(home.daemon.pid) - before) * 1000 / len(ports)
     return Thousand(statistics.median(times), sorted(times)[math.ceil(len(times) * 0.99) - 1], busy)
 
 
-def measure(here: Home, requests: int) -> list[Thousand]:
+def measure(home: Home, requests: int) -> list[Thousand]:
     rows = []
     for first in islice(range(FIRST_PORT, FIRST_PORT + requests, EACH), requests // EACH):
-        row = ask(here, range(first, first + EACH))
+        row = ask(home, range(first, first + EACH))
         rows.append(row)
-        held, memory = first - FIRST_PORT + EACH, memory_kb(here.daemon.pid)
+        held, memory = first - FIRST_PORT + EACH, memory_kb(home.daemon.pid)
         print(f"{held:8} {row.median:9.2f} {row.p99:8.2f} {row.processor:13.2f} {memory // 1024:8}", flush=True)
     return rows
 
@@ -80,14 +80,14 @@ def main() -> None:
     print(acquire())
     with (
         tempfile.TemporaryDirectory() as directory,
-        home(Path(directory), *ROUTER, topology=TOPOLOGY, policy=WIDE) as here,
+        served_home(Path(directory), *ROUTER, topology=TOPOLOGY, policy=WIDE) as home,
     ):
-        here.gateway.sysctl("net/netfilter/nf_conntrack_tcp_timeout_time_wait", "1")
-        ask(here, range(FIRST_PORT - 100, FIRST_PORT))  # the first answers load code
+        home.gateway.sysctl("net/netfilter/nf_conntrack_tcp_timeout_time_wait", "1")
+        ask(home, range(FIRST_PORT - 100, FIRST_PORT))  # the first answers load code
         print(f"{'mappings':>8} {'median ms':>9} {'p99 ms':>8} {'processor ms':>13} {'RSS MB':>8}")
-        rows = measure(here, requests)
+        rows = measure(home, requests)
         print(f"the last {EACH} to the first: {rows[-1].ratio(rows[0])}")
-        here.agree()
+        home.agree()
 
 
 if __name__ == "__main__":

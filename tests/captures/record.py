@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.fixtures.fake_gateway import TOKEN
-from tests.lab.end_to_end import ROUTER, home
+from tests.lab.end_to_end import ROUTER, served_home
 from tests.lab.packets import TCP, UDP, Packet, captured
 from upnp_gw.lab import acquire
 
@@ -57,19 +57,19 @@ def run(script: str, modules: Path) -> Iterator[tuple[str, bytes]]:
         place = Path(directory, script)
         shutil.copy(SCRIPTS / script, place)
         place.with_name("node_modules").symlink_to(modules)
-        with home(Path(directory), *ROUTER) as made, captured(made.gateway) as seen:
-            process = made.console.popen(["node", place], stdin=-1)
+        with served_home(Path(directory), *ROUTER) as home, captured(home.gateway) as seen:
+            process = home.console.popen(["node", place], stdin=-1)
             assert process.stdout is not None
             told = []
             for line in process.stdout:
                 told.append(line)
                 if line == "mapped\n":
                     break
-            opened = [(row["transport"], row["external_port"]) for row in made.rows()]
+            opened = [(row["transport"], row["external_port"]) for row in home.rows()]
             print(f"{script}: opened {opened}", file=sys.stderr)
             assert {transport for transport, _ in opened} == {"tcp", "udp"}, "".join(told)
             told.append(process.communicate("\n", timeout=60)[0])
-            assert made.rows() == [], f"left open: {made.rows()}\n{''.join(told)}"
+            assert home.rows() == [], f"left open: {home.rows()}\n{''.join(told)}"
     yield from requests(seen.packets)
 
 

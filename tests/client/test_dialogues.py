@@ -35,9 +35,9 @@ def pcp(nonce: bytes = NONCE, six: bool = False) -> PcpDialogue:
 
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[GatewayFixture]:
-    async with gateway_fixture(tmp_path) as made:
-        made.around.neighbours.learn(Neighbour(SIX, CONSOLE, "lan0"))
-        yield made
+    async with gateway_fixture(tmp_path) as fixture:
+        fixture.around.neighbours.learn(Neighbour(SIX, CONSOLE, "lan0"))
+        yield fixture
 
 
 async def converse(

@@ -75,8 +75,8 @@ class Home:
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Home]:
     (tmp_path / "policy.toml").write_text(FILE)
-    async with gateway_fixture(tmp_path, load_text(FILE, "file", date.min).policy) as made:
-        yield Home(made, tmp_path)
+    async with gateway_fixture(tmp_path, load_text(FILE, "file", date.min).policy) as fixture:
+        yield Home(fixture, tmp_path)
 
 
 async def test_days_of_use_become_a_policy_that_enforces(home: Home) -> None:

@@ -92,21 +92,21 @@ def of_home(made: GatewayFixture) -> list[Mapping]:
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 async def test_no_request_of_a_copied_mac_address_touches_the_device(tmp_path: Path, policy: str) -> None:
     limits = "[limits]\nrequests_per_minute = 6000\nper_device = 60\nincident_after = 1000\n"
-    async with gateway_fixture(tmp_path, policy_of(limits + policy), network=TWO_LANS) as made:
+    async with gateway_fixture(tmp_path, policy_of(limits + policy), network=TWO_LANS) as fixture:
         for text, lan in ((CONSOLE_IP6, "lan0"), (LOCAL, "lan0"), *((s.address, s.interface) for s in SOURCES)):
-            made.around.neighbours.learn(Neighbour(ip_address(text), CONSOLE, lan))
+            fixture.around.neighbours.learn(Neighbour(ip_address(text), CONSOLE, lan))
         nonce = b"n" * 12
-        await made.granted(8080)
-        await made.granted(8080, via=Via.PCP, choice=PortChoice.SUGGESTED, nonce=nonce)
-        await made.granted(8081, transport=Transport.UDP, via=Via.NATPMP, choice=PortChoice.SUGGESTED)
-        await made.gateway.handle(asks(8080, CONSOLE_IP6, via=Via.IGD2))
-        before = of_home(made)
+        await fixture.granted(8080)
+        await fixture.granted(8080, via=Via.PCP, choice=PortChoice.SUGGESTED, nonce=nonce)
+        await fixture.granted(8081, transport=Transport.UDP, via=Via.NATPMP, choice=PortChoice.SUGGESTED)
+        await fixture.gateway.handle(asks(8080, CONSOLE_IP6, via=Via.IGD2))
+        before = of_home(fixture)
         assert len(before) == 3
         assert {row.device for row in before} == {HOME}
         random, nonces = Random(7), [nonce, b"x" * 12, None]
         granted = 0
         for _ in range(600):
             request = a_request(random, nonces)
-            granted += type(await made.gateway.handle(request)).__name__ == "Granted"
-            assert of_home(made) == before, request
+            granted += type(await fixture.gateway.handle(request)).__name__ == "Granted"
+            assert of_home(fixture) == before, request
         assert bool(granted) == (policy == POLICIES["anybody"]), "it has its own, where the policy lets anybody"

@@ -29,9 +29,9 @@ POLICY = '[limits]\nrequests_per_minute = 600\n[[grant]]\nname = "all"\nwho = "*
 
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[GatewayFixture]:
-    async with gateway_fixture(tmp_path, policy_of(POLICY)) as made:
-        made.lan_hosts.probe = made.probe
-        yield made
+    async with gateway_fixture(tmp_path, policy_of(POLICY)) as fixture:
+        fixture.lan_hosts.probe = fixture.probe
+        yield fixture
 
 
 def moves(home: GatewayFixture, gone: bool = True) -> None:

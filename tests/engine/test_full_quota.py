@@ -27,9 +27,9 @@ ALL = '[[grant]]\nname = "all"\nwho = "*"\nint_ports = ["1024-65535"]\n'
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[GatewayFixture]:
     """The built-in home policy: 8 mappings for a device."""
-    async with gateway_fixture(tmp_path) as made:
-        meet(made)
-        yield made
+    async with gateway_fixture(tmp_path) as fixture:
+        meet(fixture)
+        yield fixture
 
 
 def meet(home: GatewayFixture, *addresses: str) -> None:

@@ -33,10 +33,10 @@ max_mappings = 8
 @pytest.fixture(params=[ANYBODY, NAMED], ids=["anybody", "named on both"])
 async def here(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[GatewayFixture]:
     policy: Policy = request.param
-    async with gateway_fixture(tmp_path, policy, network=TWO_LANS) as made:
-        made.around.neighbours.learn(Neighbour(ip_address(GUEST_IP), CONSOLE, "lan1"))
-        made.present |= {ip_address(GUEST_IP)}
-        yield made
+    async with gateway_fixture(tmp_path, policy, network=TWO_LANS) as fixture:
+        fixture.around.neighbours.learn(Neighbour(ip_address(GUEST_IP), CONSOLE, "lan1"))
+        fixture.present |= {ip_address(GUEST_IP)}
+        yield fixture
 
 
 async def moves(here: GatewayFixture, old: str, new: str, gone: bool = True) -> None:
@@ -142,13 +142,13 @@ async def test_one_host_with_one_mac_address_on_two_lans(tmp_path: Path) -> None
     joined = f'[device.nas]\nmac = "{CONSOLE}"\nlan = "*"\n[[grant]]\nname = "nas"\nwho = "nas"\n'
     delegated = f'[[grant]]\nname = "other"\nwho = "nas"\nfor = ["{CONSOLE_IP}/32"]\n'
     for text, may in ((joined, False), (joined + delegated, True)):
-        async with gateway_fixture(tmp_path / str(may), policy_of(text), network=TWO_LANS) as made:
-            made.around.neighbours.learn(Neighbour(ip_address(GUEST_IP), CONSOLE, "lan1"))
-            await made.granted(8080)
-            await made.granted(9090, GUEST_IP)
-            reply = await made.map(9091, GUEST_IP, target=CONSOLE_IP)
+        async with gateway_fixture(tmp_path / str(may), policy_of(text), network=TWO_LANS) as fixture:
+            fixture.around.neighbours.learn(Neighbour(ip_address(GUEST_IP), CONSOLE, "lan1"))
+            await fixture.granted(8080)
+            await fixture.granted(9090, GUEST_IP)
+            reply = await fixture.map(9091, GUEST_IP, target=CONSOLE_IP)
             assert isinstance(reply, Granted) is may
-            assert {m.device for m in made.decider.ledger.table} == {HOME, AWAY}
+            assert {m.device for m in fixture.decider.ledger.table} == {HOME, AWAY}
 
 
 async def test_a_flood_of_appearances_probes_once_at_a_time(here: GatewayFixture) -> None:

@@ -45,10 +45,10 @@ def test_where_the_kernel_began_anew_nothing_is_lost() -> None:
 async def test_the_operator_is_told_with_the_next_counters(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with gateway_fixture(tmp_path) as made:
-        made.firewall.over_share = (PC,)
+    async with gateway_fixture(tmp_path) as fixture:
+        fixture.firewall.over_share = (PC,)
         for _ in range(2):
-            await made.scheduler.count()
+            await fixture.scheduler.count()
         (record,) = [record for record in caplog.records if "share" in record.getMessage()]
         assert record.levelno == logging.WARNING
-        assert made.scheduler.over_share.counts() == {"over share UDP port 5351": 100}
+        assert fixture.scheduler.over_share.counts() == {"over share UDP port 5351": 100}

@@ -27,8 +27,8 @@ def met(made: GatewayFixture) -> GatewayFixture:
 
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[GatewayFixture]:
-    async with gateway_fixture(tmp_path) as made:
-        yield met(made)
+    async with gateway_fixture(tmp_path) as fixture:
+        yield met(fixture)
 
 
 def pinhole(
@@ -115,19 +115,19 @@ async def test_an_ipv4_caller_is_the_same_device(home: GatewayFixture) -> None:
 
 async def test_an_internal_client_that_is_not_known_yet_is_resolved(tmp_path: Path) -> None:
     """upnpc -6 asks from its link-local address: the gateway has not seen the global one yet."""
-    async with gateway_fixture(tmp_path) as made:
+    async with gateway_fixture(tmp_path) as fixture:
         asked: list[str] = []
 
         async def resolve(address: object, interface: str) -> bool:
             asked.append(str(address))
-            made.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, interface))
+            fixture.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, interface))
             return True
 
-        made.lan_hosts.probe = resolve
-        await opened(made, pinhole(source=CONSOLE_IP))
-        await opened(made, pinhole(source=CONSOLE_IP))
+        fixture.lan_hosts.probe = resolve
+        await opened(fixture, pinhole(source=CONSOLE_IP))
+        await opened(fixture, pinhole(source=CONSOLE_IP))
         assert asked == [CONSOLE_IP6]
-        assert await refused(made, pinhole(client="2001:db8:99::1", source=CONSOLE_IP)) is Refusal.NOT_AUTHORIZED
+        assert await refused(fixture, pinhole(client="2001:db8:99::1", source=CONSOLE_IP)) is Refusal.NOT_AUTHORIZED
         assert asked == [CONSOLE_IP6], "not on this LAN: nobody is asked for it"
 
 
@@ -210,20 +210,20 @@ review_by = 2099-01-01
 
 async def test_one_rule_covers_a_mapping_and_a_pinhole(tmp_path: Path) -> None:
     policy = load_text(POLICY.format(mac=CONSOLE, more=""), "test", date.min).policy
-    async with gateway_fixture(tmp_path, policy) as made:
-        met(made)
-        four = await made.granted(8080)
-        six = await opened(made, pinhole())
+    async with gateway_fixture(tmp_path, policy) as fixture:
+        met(fixture)
+        four = await fixture.granted(8080)
+        six = await opened(fixture, pinhole())
         assert four.mapping.rule == six.rule == "both"
-        assert await refused(made, pinhole(8081)) is Refusal.NOT_AUTHORIZED
-        assert (await made.refused(8081)).refusal is Refusal.NOT_AUTHORIZED
+        assert await refused(fixture, pinhole(8081)) is Refusal.NOT_AUTHORIZED
+        assert (await fixture.refused(8081)).refusal is Refusal.NOT_AUTHORIZED
 
 
 async def test_a_remote_port_alone_does_not_widen_the_grant_s_remote_hosts(tmp_path: Path) -> None:
     policy = load_text(POLICY.format(mac=CONSOLE, more='remote = ["2001:db8:a::/48"]'), "test", date.min).policy
-    async with gateway_fixture(tmp_path, policy) as made:
-        await opened(met(made), pinhole(remote_port=443))
-        ((forward, _),) = made.firewall.installed.values()
+    async with gateway_fixture(tmp_path, policy) as fixture:
+        await opened(met(fixture), pinhole(remote_port=443))
+        ((forward, _),) = fixture.firewall.installed.values()
         assert (forward.remote, forward.remote_port) == (ip_network("2001:db8:a::/48"), 443)
 
 

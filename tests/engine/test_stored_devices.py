@@ -105,19 +105,19 @@ def known(made: GatewayFixture) -> list[set[str]]:
 async def test_a_home_with_one_lan_loses_nothing(tmp_path: Path) -> None:
     """It is the same file before and after: names, mappings, cuts, incidents, questions, evidence."""
     clock = Clock()
-    async with gateway_fixture(tmp_path, POLICY, clock) as made:
-        await lived_in(made, (CONSOLE_IP, CONSOLE, 4000), (PC_IP, PC, 5000))
+    async with gateway_fixture(tmp_path, POLICY, clock) as fixture:
+        await lived_in(fixture, (CONSOLE_IP, CONSOLE, 4000), (PC_IP, PC, 5000))
     before = stored(tmp_path)
     assert before["mappings"] == [PC, CONSOLE]
     assert not [text for texts in before.values() for text in texts if "@" in text]
-    async with gateway_fixture(tmp_path, POLICY, clock, boot="boot-2") as made:
-        assert holds(made) == {(CONSOLE, 4000), (PC, 5000)}
-        assert known(made) == [{CONSOLE, PC}] * 3
-        await made.gateway.remember()
+    async with gateway_fixture(tmp_path, POLICY, clock, boot="boot-2") as fixture:
+        assert holds(fixture) == {(CONSOLE, 4000), (PC, 5000)}
+        assert known(fixture) == [{CONSOLE, PC}] * 3
+        await fixture.gateway.remember()
         after = stored(tmp_path)
         assert {**after, "cuts": []} == {**before, "cuts": []}
-        assert isinstance(await made.map(4000), Granted), "a refresh"
-        assert isinstance(await made.unmap(5000, PC_IP), Removed)
+        assert isinstance(await fixture.map(4000), Granted), "a refresh"
+        assert isinstance(await fixture.unmap(5000, PC_IP), Removed)
 
 
 @pytest.mark.parametrize(
@@ -134,16 +134,16 @@ async def test_with_several_lans_the_address_tells_the_lan(
     tmp_path: Path, network: Network, lan: str, guest_lan: str, older: bool
 ) -> None:
     clock = Clock()
-    async with gateway_fixture(tmp_path, POLICY, clock, network=TWO_LANS) as made:
-        await lived_in(made, (CONSOLE_IP, CONSOLE, 4000), (GUEST_IP, GUEST, 5000))
+    async with gateway_fixture(tmp_path, POLICY, clock, network=TWO_LANS) as fixture:
+        await lived_in(fixture, (CONSOLE_IP, CONSOLE, 4000), (GUEST_IP, GUEST, 5000))
     if older:
         as_an_older_version_wrote_it(tmp_path)
         assert not [text for texts in stored(tmp_path).values() for text in texts if "@" in text]
     console, guest = f"{CONSOLE}@{lan}", f"{GUEST}@{guest_lan}"
-    async with gateway_fixture(tmp_path, POLICY, clock, boot="boot-2", network=network) as made:
-        assert holds(made) == {(console, 4000), (guest, 5000)}
-        assert known(made) == [{console, guest}] * 3
-        await made.gateway.remember()
+    async with gateway_fixture(tmp_path, POLICY, clock, boot="boot-2", network=network) as fixture:
+        assert holds(fixture) == {(console, 4000), (guest, 5000)}
+        assert known(fixture) == [{console, guest}] * 3
+        await fixture.gateway.remember()
     after = stored(tmp_path)
     assert after["mappings"] == sorted([console, guest])
     assert set(after["evidence"]) == {console, guest} <= set(after["evidence_devices"])
@@ -157,13 +157,13 @@ async def test_with_several_lans_the_address_tells_the_lan(
 async def test_a_guest_lan_that_is_served_no_more_leaves_nothing_to_a_home_device(tmp_path: Path) -> None:
     """The incident of the copied MAC address does not freeze the console. The console does not get its mapping."""
     clock = Clock()
-    async with gateway_fixture(tmp_path, POLICY, clock, network=TWO_LANS) as made:
-        await lived_in(made, (GUEST_IP, CONSOLE, 5000))
-        await made.granted(4000)
-    async with gateway_fixture(tmp_path, POLICY, clock, boot="boot-2") as made:
-        assert holds(made) == {(CONSOLE, 4000)}
-        assert not made.decider.history.frozen(CONSOLE, clock())
-        await made.granted(4001)
+    async with gateway_fixture(tmp_path, POLICY, clock, network=TWO_LANS) as fixture:
+        await lived_in(fixture, (GUEST_IP, CONSOLE, 5000))
+        await fixture.granted(4000)
+    async with gateway_fixture(tmp_path, POLICY, clock, boot="boot-2") as fixture:
+        assert holds(fixture) == {(CONSOLE, 4000)}
+        assert not fixture.decider.history.frozen(CONSOLE, clock())
+        await fixture.granted(4001)
 
 
 def test_what_a_stored_device_is_called_now() -> None:

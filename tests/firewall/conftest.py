@@ -19,15 +19,15 @@ __all__ = ["any_firewall", "fresh_lab", "gateway", "lab", "namespaces", "router"
 @pytest.fixture(params=list(FirewallMode))
 def gateway(fresh_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Gateway]:
     """The real firewall on the gateway of a fresh lab, in each mode in turn."""
-    with gateway_of(fresh_lab, request.param) as made:
-        yield made
+    with gateway_of(fresh_lab, request.param) as gateway:
+        yield gateway
 
 
 @pytest.fixture
 def router(fresh_lab: Lab) -> Iterator[Gateway]:
     """The same in router mode alone."""
-    with gateway_of(fresh_lab, FirewallMode.ROUTER) as made:
-        yield made
+    with gateway_of(fresh_lab, FirewallMode.ROUTER) as gateway:
+        yield gateway
 
 
 @pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.lab) for name in ("bindings", "loader"))])

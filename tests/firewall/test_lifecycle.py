@@ -41,8 +41,8 @@ def bare(namespaces: None) -> Iterator[Host]:
 
 @pytest.fixture
 def driver(bare: Host) -> Iterator[Driver[NftablesFirewall]]:
-    with driving(NftablesFirewall(), bare) as made:
-        yield made
+    with driving(NftablesFirewall(), bare) as driver:
+        yield driver
 
 
 def forwards(host: Host) -> list[str]:

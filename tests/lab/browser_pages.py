@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.captures.record import requests
-from tests.lab.end_to_end import ROUTER, Home, home
+from tests.lab.end_to_end import ROUTER, Home, served_home
 from tests.lab.packets import TCP, Capture, Packet, captured
 from tests.lab.web_attacker import Careless, NameServer, Site, closing_all, page
 from upnp_gw.lab import Host, Lab
@@ -50,7 +50,7 @@ SENT = {"POST": 11, "OPTIONS": 2, "GET": 1}
 
 
 @pytest.fixture
-def here(namespaces: None, tmp_path: Path) -> Iterator[Home]:
+def home(namespaces: None, tmp_path: Path) -> Iterator[Home]:
     """The PC asks the attacker's name server."""
     resolver, order = tmp_path / "resolv.conf", tmp_path / "nsswitch.conf"
     order.write_text("hosts: files dns\n")
@@ -61,8 +61,8 @@ def here(namespaces: None, tmp_path: Path) -> Iterator[Home]:
             if Path("/etc", file.name).exists():
                 lab.hosts["pc"].call(mount, str(file), f"/etc/{file.name}", None, MS_BIND)
 
-    with home(tmp_path, *ROUTER, before=with_resolver) as made:
-        yield made
+    with served_home(tmp_path, *ROUTER, before=with_resolver) as home:
+        yield home
 
 
 @contextmanager
@@ -124,14 +124,14 @@ def answers(packet: Packet, client: IPv4Address) -> bool:
     return packet.outgoing and packet.protocol == TCP and packet.ports[0] == PORT and packet.target == client
 
 
-def show(here: Home, seen: Capture, calls: list[Sent], told: dict[str, Any]) -> None:
+def show(home: Home, seen: Capture, calls: list[Sent], told: dict[str, Any]) -> None:
     """For whoever runs it: what the browser sent, what was answered, what the page and the daemon say of it."""
     for one in calls:
         only = {n: v for n, v in one.headers.items() if n in ("host", "origin") or n.startswith("sec-fetch-")}
         print(f"  {one.method:9} {only}")
-    print(f"  answered: {statuses(seen, here.pc.address)}")
+    print(f"  answered: {statuses(seen, home.pc.address)}")
     print(f"  the page: {told}")
-    print(*(f"  the daemon: {line}" for line in here.daemon.output if "refused" in line), sep="\n")
+    print(*(f"  the daemon: {line}" for line in home.daemon.output if "refused" in line), sep="\n")
 
 
 def urls(made: Home) -> dict[str, str]:
@@ -142,83 +142,83 @@ def urls(made: Home) -> dict[str, str]:
 
 @pytest.mark.spec("SR-9")
 @pytest.mark.parametrize("secure", [False, True], ids=["as-it-is", "with-sec-fetch"])
-def test_a_page_of_another_origin_gets_nothing_done(here: Home, tmp_path: Path, secure: bool) -> None:
+def test_a_page_of_another_origin_gets_nothing_done(home: Home, tmp_path: Path, secure: bool) -> None:
     """``secure``: the browser takes the gateway's origin for a secure one, and so sends Sec-Fetch-Site as well."""
-    target, known = f"http://{here.gateway.address}:{PORT}", urls(here)
+    target, known = f"http://{home.gateway.address}:{PORT}", urls(home)
     index = page("elsewhere.html", target=target, soap=CALL, action=ACTION, **known)
     flags = [f"--unsafely-treat-insecure-origin-as-secure={target}"] if secure else []
-    site = Site(here.peer, 80, {"/": index}, hop=target + known["control"])
-    names = NameServer(here.peer, {EVIL: here.peer.address})
+    site = Site(home.peer, 80, {"/": index}, hop=target + known["control"])
+    names = NameServer(home.peer, {EVIL: home.peer.address})
     with (
         closing_all(site, names),
-        captured(here.gateway) as seen,
-        browser(here.pc, tmp_path / "profile", f"http://{EVIL}/", *flags),
+        captured(home.gateway) as seen,
+        browser(home.pc, tmp_path / "profile", f"http://{EVIL}/", *flags),
     ):
         told = json.loads(site.wait(lambda s: s.reports, REPORT_S))
-    calls = [one for one in sent(seen, here.pc.address) if one.path != "/igd1.xml"]
-    show(here, seen, calls, told)
+    calls = [one for one in sent(seen, home.pc.address) if one.path != "/igd1.xml"]
+    show(home, seen, calls, told)
     assert Counter(one.method for one in calls) >= Counter(SENT), "what the page sent reached the gateway"
     assert all(one.from_a_browser for one in calls)
     assert any("sec-fetch-site" in one.headers for one in calls) == secure
-    assert set(statuses(seen, here.pc.address)) <= {200, 403, 405}
-    assert statuses(seen, here.pc.address).count(200) <= 2, "the description alone, which the page cannot read"
-    assert any("192.168.77.20: from-a-browser" in line for line in here.daemon.output)
-    assert here.rows() == []
+    assert set(statuses(seen, home.pc.address)) <= {200, 403, 405}
+    assert statuses(seen, home.pc.address).count(200) <= 2, "the description alone, which the page cannot read"
+    assert any("192.168.77.20: from-a-browser" in line for line in home.daemon.output)
+    assert home.rows() == []
     readable = {name: what for name, what in told.items() if what in ("200", "open")}
     assert readable == {}, "the page reads no answer"
 
 
 @pytest.mark.spec("SR-9")
-def test_a_page_that_rebinds_its_name_gets_nothing_done(here: Home, tmp_path: Path) -> None:
-    known = urls(here)
+def test_a_page_that_rebinds_its_name_gets_nothing_done(home: Home, tmp_path: Path) -> None:
+    known = urls(home)
     index = page("rebinding.html", soap=CALL, action=ACTION, report=f"http://{EVIL}", **known)
-    reports = Site(here.peer, 80, {})
-    site = Site(here.peer, PORT, {"/": index})
-    names = NameServer(here.peer, {EVIL: here.peer.address, REBIND: here.peer.address})
+    reports = Site(home.peer, 80, {})
+    site = Site(home.peer, PORT, {"/": index})
+    names = NameServer(home.peer, {EVIL: home.peer.address, REBIND: home.peer.address})
     with (
         closing_all(reports, names),
-        captured(here.gateway) as seen,
-        browser(here.pc, tmp_path / "profile", f"http://{REBIND}:{PORT}/"),
+        captured(home.gateway) as seen,
+        browser(home.pc, tmp_path / "profile", f"http://{REBIND}:{PORT}/"),
     ):
-        told = rebound(here, site, reports, names, here.gateway.address)
-    ours = [one for one in sent(seen, here.pc.address) if one.headers["host"] == f"{REBIND}:{PORT}"]
-    show(here, seen, ours, told)
+        told = rebound(home, site, reports, names, home.gateway.address)
+    ours = [one for one in sent(seen, home.pc.address) if one.headers["host"] == f"{REBIND}:{PORT}"]
+    show(home, seen, ours, told)
     assert told["own"] > 0, "the page spoke with the attacker's server first"
     assert [told[what]["status"] for what in ("call", "description", "subscribe")] == [403, 403, 403]
     assert all(told[what]["text"] == "" for what in ("call", "description", "subscribe"))
     assert [one.method for one in ours[-3:]] == ["POST", "GET", "SUBSCRIBE"]
     assert "soapaction" in ours[-3].headers, "the browser took it for its own origin: no preflight"
-    assert any("192.168.77.20: host" in line for line in here.daemon.output)
-    assert here.rows() == []
+    assert any("192.168.77.20: host" in line for line in home.daemon.output)
+    assert home.rows() == []
 
 
-def rebound(here: Home, site: Site, reports: Site, names: NameServer, target: IPv4Address) -> dict[str, Any]:
+def rebound(home: Home, site: Site, reports: Site, names: NameServer, target: IPv4Address) -> dict[str, Any]:
     """The page's report after its name has been rebound to ``target``."""
     first = reports.wait(lambda s: s.alive, REPORT_S)
     assert first.startswith("1 0 "), first
     names.names[REBIND] = target
     site.close()
-    here.pc.ip("addr add 192.168.77.21/24 dev eth0")  # with another address chromium looks every name up again
+    home.pc.ip("addr add 192.168.77.21/24 dev eth0")  # with another address chromium looks every name up again
     told: dict[str, Any] = json.loads(reports.wait(lambda s: s.reports, REBOUND_S))
     return told
 
 
-def test_both_pages_get_through_to_a_careless_gateway(here: Home, tmp_path: Path) -> None:
+def test_both_pages_get_through_to_a_careless_gateway(home: Home, tmp_path: Path) -> None:
     """Else the tests above would say nothing: the console plays a gateway that looks at no header."""
-    known, careless = urls(here), Careless(here.console, PORT)
-    target = f"http://{here.console.address}:{PORT}"
+    known, careless = urls(home), Careless(home.console, PORT)
+    target = f"http://{home.console.address}:{PORT}"
     index = page("elsewhere.html", target=target, soap=CALL, action=ACTION, **known)
     rebinding = page("rebinding.html", soap=CALL, action=ACTION, report=f"http://{EVIL}", **known)
-    reports = Site(here.peer, 80, {"/": index}, hop=target + known["control"])
-    site = Site(here.peer, PORT, {"/": rebinding})
-    names = NameServer(here.peer, {EVIL: here.peer.address, REBIND: here.peer.address})
+    reports = Site(home.peer, 80, {"/": index}, hop=target + known["control"])
+    site = Site(home.peer, PORT, {"/": rebinding})
+    names = NameServer(home.peer, {EVIL: home.peer.address, REBIND: home.peer.address})
     with closing_all(careless, reports, names):
-        with browser(here.pc, tmp_path / "one", f"http://{EVIL}/"):
+        with browser(home.pc, tmp_path / "one", f"http://{EVIL}/"):
             reports.wait(lambda s: s.reports, REPORT_S)
         assert len(careless.carried_out) >= 10
         careless.carried_out.clear()
         reports.reports.clear()
-        with browser(here.pc, tmp_path / "two", f"http://{REBIND}:{PORT}/"):
-            told = rebound(here, site, reports, names, here.console.address)
+        with browser(home.pc, tmp_path / "two", f"http://{REBIND}:{PORT}/"):
+            told = rebound(home, site, reports, names, home.console.address)
         assert told["call"]["status"] == 200
         assert len(careless.carried_out) >= 1

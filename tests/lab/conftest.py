@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home, pinhole
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, pinhole, served_home
 from upnp_gw.lab import Lab, LabUnavailable, Topology, acquire
 from upnp_gw.lab.probe import EchoServer, OpenConnection, dial
 from upnp_gw.protocols.igd_services import IgdVersion
@@ -39,30 +39,30 @@ def namespaces() -> None:
 @pytest.fixture(scope="module")
 def lab(namespaces: None) -> Iterator[Lab]:
     """The home lab: internet, gateway, console, pc, two peers. Shared by a module's tests."""
-    with Lab(Topology()) as made:
-        yield made
+    with Lab(Topology()) as lab:
+        yield lab
 
 
 @pytest.fixture
 def fresh_lab(namespaces: None) -> Iterator[Lab]:
     """A home lab for one test alone."""
-    with Lab(Topology()) as made:
-        yield made
+    with Lab(Topology()) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="module")
-def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+def module_home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A served home in router mode for the tests of a module. A module that needs another one has its own."""
-    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        yield made
+    with served_home(tmp_path_factory.mktemp("d"), *ROUTER) as home:
+        yield home
 
 
 @pytest.fixture
-def here(shared: Home) -> Iterator[Home]:
+def home(module_home: Home) -> Iterator[Home]:
     """The shared home; each test leaves it as it was found, and kernel and ledger in agreement."""
-    yield shared
-    shared.agree()
-    shared.clear()
+    yield module_home
+    module_home.agree()
+    module_home.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +85,22 @@ class Orphan:
 
 @pytest.fixture(scope="session")
 def orphan(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orphan]:
-    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        point = made.point(igd_version=IgdVersion.IGD2)
+    with served_home(tmp_path_factory.mktemp("d"), *ROUTER) as home:
+        point = home.point(igd_version=IgdVersion.IGD2)
         openings = ((TCP, 8081, 3600), (TCP, 8080, 3), (UDP, 8080, 3))
         with ExitStack() as stack:
             calls: dict[int, list[OpenConnection]] = {8080: [], 8081: []}
             for transport, port, lease_s in openings:
                 point.add(port, transport, NewLeaseDuration=lease_s)
                 pinhole(point, port, Protocol=transport.number, LeaseTime=lease_s)
-                stack.enter_context(EchoServer(made.console, transport, port))
+                stack.enter_context(EchoServer(home.console, transport, port))
                 calls[port] += [
-                    stack.enter_context(dial(made.peer, transport, address, port))
-                    for address in (made.external, made.console.address6)
+                    stack.enter_context(dial(home.peer, transport, address, port))
+                    for address in (home.external, home.console.address6)
                 ]
             assert all(call.ask() for several in calls.values() for call in several)
-            made.daemon.kill()
-            yield Orphan(made, time.monotonic(), calls[8080], calls[8081])
+            home.daemon.kill()
+            yield Orphan(home, time.monotonic(), calls[8080], calls[8081])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -257,7 +257,7 @@ class Home:
 
 
 @contextmanager
-def home(
+def served_home(
     directory: Path,
     *options: str,
     topology: Topology | None = None,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.attacks import ATTACKS
-from tests.lab.end_to_end import ROUTER, Home, home
+from tests.lab.end_to_end import ROUTER, Home, served_home
 from tests.lab.well_behaved_client import WellBehavedClient, attacked, memory_kb
 from upnp_gw.store.schema import CHECKPOINT_PAGES
 
@@ -28,27 +28,27 @@ and their mappings."""
 
 
 @pytest.fixture(scope="module")
-def here(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        WellBehavedClient(made).ask(10)
-        yield made
+def home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with served_home(tmp_path_factory.mktemp("d"), *ROUTER) as home:
+        WellBehavedClient(home).ask(10)
+        yield home
 
 
 @pytest.mark.spec("SR-5", "SR-8", "SR-11", "SR-22", "SR-23")
 @pytest.mark.parametrize("name", ATTACKS)
-def test_the_honest_client_is_served_beside(here: Home, name: str) -> None:
-    database = here.daemon.state_dir / "ledger.db"
-    before, stored = memory_kb(here.daemon.pid), database.stat().st_size
-    well_behaved = WellBehavedClient(here)
-    with attacked(here, name, SECONDS, COUNT) as attack:
+def test_the_honest_client_is_served_beside(home: Home, name: str) -> None:
+    database = home.daemon.state_dir / "ledger.db"
+    before, stored = memory_kb(home.daemon.pid), database.stat().st_size
+    well_behaved = WellBehavedClient(home)
+    with attacked(home, name, SECONDS, COUNT) as attack:
         well_behaved.ask(while_=lambda: attack.poll() is None)
         assert attack.stdout is not None
         assert int(attack.stdout.read()) > 100, "that was no attack"
     assert not well_behaved.unanswered
     assert max(map(well_behaved.p99, well_behaved.times)) < SOON_S
-    assert memory_kb(here.daemon.pid) - before < GROWN_KB
+    assert memory_kb(home.daemon.pid) - before < GROWN_KB
     assert database.stat().st_size - stored < STORED_BYTES
-    others = [path for path in here.daemon.state_dir.iterdir() if path != database]
+    others = [path for path in home.daemon.state_dir.iterdir() if path != database]
     assert sum(path.stat().st_size for path in others) < LOG_BYTES
-    assert not [line for line in here.daemon.output if "Traceback" in line or "could not be answered" in line]
-    here.agree()
+    assert not [line for line in home.daemon.output if "Traceback" in line or "could not be answered" in line]
+    home.agree()

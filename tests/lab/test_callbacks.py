@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, Home, home
+from tests.lab.end_to_end import ROUTER, Home, served_home
 from tests.lab.igd_control_point import exchange, until
 from tests.lab.packets import TCP, Packet, captured
 from upnp_gw.lab import Host
@@ -59,26 +59,26 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def here(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
-        yield made
+def home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with served_home(tmp_path_factory.mktemp("d"), *ROUTER) as home:
+        yield home
 
 
-def filled(here: Home, callback: str) -> str:
+def filled(home: Home, callback: str) -> str:
     return callback.format(
-        own=here.pc.address,
-        own6=here.pc.address6,
-        other=here.console.address,
-        other6=here.console.address6,
-        gateway=here.gateway.address,
-        external=here.external,
-        peer=here.peer.address,
+        own=home.pc.address,
+        own6=home.pc.address6,
+        other=home.console.address,
+        other6=home.console.address6,
+        gateway=home.gateway.address,
+        external=home.external,
+        peer=home.peer.address,
     )
 
 
-def subscribe(here: Home, callback: str) -> int:
+def subscribe(home: Home, callback: str) -> int:
     """The status of the answer to a SUBSCRIBE of the pc."""
-    point = here.point("pc")
+    point = home.point("pc")
     head = (
         f"SUBSCRIBE {point.events['WANIPConnection']} HTTP/1.1",
         f"HOST: {point.gateway}:{point.port}",
@@ -88,7 +88,7 @@ def subscribe(here: Home, callback: str) -> int:
         "Connection: close",
     )
     request = "\r\n".join([*head, "", ""]).encode("latin-1")
-    return exchange(here.pc, point.gateway, point.port, request).status
+    return exchange(home.pc, point.gateway, point.port, request).status
 
 
 def called(packets: list[Packet]) -> set[tuple[IPAddress, int]]:
@@ -108,34 +108,34 @@ def listening(host: Host) -> socket.socket:
 
 
 @pytest.mark.spec("SR-8", "IGD-189", "IGD-190")
-def test_no_callback_leads_to_anybody_else(here: Home) -> None:
-    with captured(here.gateway) as seen:
+def test_no_callback_leads_to_anybody_else(home: Home) -> None:
+    with captured(home.gateway) as seen:
         for name, callback in REFUSED.items():
-            assert (name, subscribe(here, filled(here, callback))) == (name, 412)
-        here.point("pc").add(8080)  # an event for whoever has a subscription
-        with closing(listening(here.pc)) as own:
-            url = f"<http://{here.pc.address}:{PORT}/a>"
-            mixed = filled(here, "<http://{other}:49200/a><http://{peer}:49200/a>") + url
-            assert subscribe(here, mixed) == 200
+            assert (name, subscribe(home, filled(home, callback))) == (name, 412)
+        home.point("pc").add(8080)  # an event for whoever has a subscription
+        with closing(listening(home.pc)) as own:
+            url = f"<http://{home.pc.address}:{PORT}/a>"
+            mixed = filled(home, "<http://{other}:49200/a><http://{peer}:49200/a>") + url
+            assert subscribe(home, mixed) == 200
             taken, _ = own.accept()
             with taken:
                 assert taken.recv(2048).startswith(b"NOTIFY /a HTTP/1.1\r\n")
                 taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            here.point("pc").delete(8080)
+            home.point("pc").delete(8080)
             own.accept()[0].close()
-    assert called(seen.packets) == {(here.pc.address, PORT)}
+    assert called(seen.packets) == {(home.pc.address, PORT)}
 
 
 @pytest.mark.spec("SR-8")
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_not_followed(here: Home, status: int) -> None:
-    with captured(here.gateway) as seen, closing(listening(here.pc)) as own:
-        assert subscribe(here, f"<http://{here.pc.address}:{PORT}/a>") == 200
+def test_a_redirect_is_not_followed(home: Home, status: int) -> None:
+    with captured(home.gateway) as seen, closing(listening(home.pc)) as own:
+        assert subscribe(home, f"<http://{home.pc.address}:{PORT}/a>") == 200
         taken, _ = own.accept()
         with taken:
             taken.recv(2048)
-            where = f"http://{here.console.address}:{PORT}/a"
+            where = f"http://{home.console.address}:{PORT}/a"
             taken.sendall(f"HTTP/1.1 {status} Moved\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode())
             assert taken.recv(2048).partition(b"\r\n\r\n")[2] == b"" or until(lambda: taken.recv(2048) == b"")
-        here.point().external_address()  # the gateway has done something else since
-    assert called(seen.packets) == {(here.pc.address, PORT)}
+        home.point().external_address()  # the gateway has done something else since
+    assert called(seen.packets) == {(home.pc.address, PORT)}

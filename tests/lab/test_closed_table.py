@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, home
+from tests.lab.end_to_end import ROUTER, TCP, served_home
 from upnp_gw.lab import HOME, Lab
 from upnp_gw.lab.probe import EchoServer, reach
 
@@ -30,9 +30,9 @@ def close(lab: Lab) -> None:
 def test_nothing_comes_in_before_the_daemon_and_it_replaces_the_closed_table(
     namespaces: None, tmp_path: Path
 ) -> None:
-    with home(tmp_path, *ROUTER, before=close) as here:
-        here.point().add(8080)
-        with EchoServer(here.console, TCP, 8080), EchoServer(here.gateway, TCP, 2222):
-            assert here.reach(8080).answered_by == "console"
-            assert here.shut(2222)
-        here.agree()
+    with served_home(tmp_path, *ROUTER, before=close) as home:
+        home.point().add(8080)
+        with EchoServer(home.console, TCP, 8080), EchoServer(home.gateway, TCP, 2222):
+            assert home.reach(8080).answered_by == "console"
+            assert home.shut(2222)
+        home.agree()

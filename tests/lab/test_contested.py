@@ -14,7 +14,7 @@ from itertools import count
 
 import pytest
 
-from tests.lab.end_to_end import REACHED_S, ROUTER, SHUT_S, TCP, UDP, Home, home
+from tests.lab.end_to_end import REACHED_S, ROUTER, SHUT_S, TCP, UDP, Home, served_home
 from tests.lab.igd_control_point import Fault, until
 from tests.lab.neighbour_forgery import claim, confirm
 from upnp_gw.lab import Host, LanHost
@@ -40,19 +40,19 @@ NUMBERS = count(31)
 
 
 @pytest.fixture(scope="module")
-def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    with home(tmp_path_factory.mktemp("d"), *ROUTER) as made:
+def module_home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with served_home(tmp_path_factory.mktemp("d"), *ROUTER) as home:
         for family in ("ipv4", "ipv6"):  # a neighbour that is silent is given up after 2 s, not after 8
-            made.gateway.sysctl(f"net/{family}/neigh/lan0/delay_first_probe_time", "1")
-            made.gateway.sysctl(f"net/{family}/neigh/lan0/retrans_time_ms", "300")
-            made.gateway.sysctl(f"net/{family}/neigh/lan0/base_reachable_time_ms", "1000")
-        yield made
+            home.gateway.sysctl(f"net/{family}/neigh/lan0/delay_first_probe_time", "1")
+            home.gateway.sysctl(f"net/{family}/neigh/lan0/retrans_time_ms", "300")
+            home.gateway.sysctl(f"net/{family}/neigh/lan0/base_reachable_time_ms", "1000")
+        yield home
 
 
 @pytest.fixture(scope="module")
-def listening(shared: Home) -> Iterator[None]:
+def listening(module_home: Home) -> Iterator[None]:
     """The PC, which is the hostile one, answers on every port."""
-    with answering(shared.pc):
+    with answering(module_home.pc):
         yield
 
 
@@ -65,16 +65,16 @@ def answering(host: Host) -> Iterator[None]:
 
 
 @pytest.fixture
-def here(shared: Home, listening: None) -> Iterator[Home]:
-    yield shared
-    shared.clear()
+def home(module_home: Home, listening: None) -> Iterator[Home]:
+    yield module_home
+    module_home.clear()
 
 
 @pytest.fixture
-def owner(here: Home) -> Iterator[Host]:
+def owner(home: Home) -> Iterator[Host]:
     """The owner of the addresses: a new host for each test, so its address was never contested before."""
     number = next(NUMBERS)
-    made = here.lab.add_host("lan0", LanHost(f"owner{number}", number, f"02:00:77:aa:00:{number:02x}"))
+    made = home.lab.add_host("lan0", LanHost(f"owner{number}", number, f"02:00:77:aa:00:{number:02x}"))
     with answering(made):
         yield made
 
@@ -82,7 +82,7 @@ def owner(here: Home) -> Iterator[Host]:
 # -- what hosts do
 
 
-def speak(here: Home, host: Host, *own: IPAddress) -> None:
+def speak(home: Home, host: Host, *own: IPAddress) -> None:
     """A host looks for the gateway anew, from these addresses of its own, and says a word to it."""
     host.ip(f"neigh flush dev {host.interface}")
     for address in own:
@@ -92,13 +92,13 @@ def speak(here: Home, host: Host, *own: IPAddress) -> None:
             socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as out,
         ):
             out.bind((str(address), 0))
-            out.sendto(b"hello", (str(here.gateway.address if version == 4 else here.gateway.address6), 9))
+            out.sendto(b"hello", (str(home.gateway.address if version == 4 else home.gateway.address6), 9))
 
 
 @contextmanager
-def taken(here: Home, thief: Host, owner: Host) -> Iterator[None]:
+def taken(home: Home, thief: Host, owner: Host) -> Iterator[None]:
     """Another host gives itself the addresses of a host, and speaks from them."""
-    four, six, gateway = owner.address, owner.address6, here.gateway
+    four, six, gateway = owner.address, owner.address6, home.gateway
     commands = (
         f"addr {{}} {four}/32 dev {thief.interface}",
         f"route {{}} {gateway.address}/32 dev {thief.interface} src {four}",
@@ -108,7 +108,7 @@ def taken(here: Home, thief: Host, owner: Host) -> Iterator[None]:
     thief.ip(*(command.format("add") for command in commands))
     thief.ip(f"route replace default via {gateway.address} src {four}")  # for answers over UDP
     try:
-        speak(here, thief, four, six)
+        speak(home, thief, four, six)
         yield
     finally:
         thief.ip(f"route replace default via {gateway.address} src {thief.address}")
@@ -116,14 +116,14 @@ def taken(here: Home, thief: Host, owner: Host) -> Iterator[None]:
 
 
 @contextmanager
-def both_speak(here: Home, owner: Host, *hosts: Host) -> Iterator[None]:
+def both_speak(home: Home, owner: Host, *hosts: Host) -> Iterator[None]:
     """Every host speaks from the owner's addresses, again and again."""
     over = threading.Event()
 
     def go_on() -> None:
         while not over.wait(0.3):
             for host in hosts:
-                speak(here, host, owner.address, owner.address6)
+                speak(home, host, owner.address, owner.address6)
 
     thread = threading.Thread(target=go_on)
     thread.start()
@@ -134,24 +134,24 @@ def both_speak(here: Home, owner: Host, *hosts: Host) -> Iterator[None]:
         thread.join()
 
 
-def maps_everything(here: Home, host: Host, owner: Host) -> None:
+def maps_everything(home: Home, host: Host, owner: Host) -> None:
     """A host maps a port of the owner's addresses by each protocol, and the operator one more."""
     four, six = owner.address, owner.address6
-    maps_by_igd(here, host, owner)
-    by_natpmp(here, host, four)
-    by_pcp(here, host, four, here.gateway.address, PCP)
-    here.daemon.cli("add", "tcp", str(OPERATOR), str(four))
-    maps_a_pinhole(here, host, owner)
-    by_pcp(here, host, six, here.gateway.address6, PCP6)
+    maps_by_igd(home, host, owner)
+    by_natpmp(home, host, four)
+    by_pcp(home, host, four, home.gateway.address, PCP)
+    home.daemon.cli("add", "tcp", str(OPERATOR), str(four))
+    maps_a_pinhole(home, host, owner)
+    by_pcp(home, host, six, home.gateway.address6, PCP6)
 
 
-def maps_by_igd(here: Home, host: Host, owner: Host) -> None:
-    here.point(host.name, IgdVersion.IGD2).add(IGD, NewInternalClient=owner.address)
+def maps_by_igd(home: Home, host: Host, owner: Host) -> None:
+    home.point(host.name, IgdVersion.IGD2).add(IGD, NewInternalClient=owner.address)
 
 
-def maps_a_pinhole(here: Home, host: Host, owner: Host) -> None:
+def maps_a_pinhole(home: Home, host: Host, owner: Host) -> None:
     values = {"RemoteHost": "", "RemotePort": 0, "Protocol": 6, "LeaseTime": 600, "InternalPort": PINHOLE}
-    point = here.point(host.name, IgdVersion.IGD2)
+    point = home.point(host.name, IgdVersion.IGD2)
     point.call("AddPinhole", "WANIPv6FirewallControl", InternalClient=owner.address6, **values)
 
 
@@ -171,14 +171,14 @@ def asked(host: Host, own: IPAddress, server: IPAddress, message: bytes) -> byte
     raise TimeoutError
 
 
-def by_natpmp(here: Home, host: Host, own: IPv4Address) -> None:
+def by_natpmp(home: Home, host: Host, own: IPv4Address) -> None:
     answer = asked(
-        host, own, here.gateway.address, natpmp.build_request(natpmp.MappingRequest(UDP, NATPMP, NATPMP, 600))
+        host, own, home.gateway.address, natpmp.build_request(natpmp.MappingRequest(UDP, NATPMP, NATPMP, 600))
     )
     assert answer[3] == 0, answer
 
 
-def by_pcp(here: Home, host: Host, own: IPAddress, server: IPAddress, port: int) -> None:
+def by_pcp(home: Home, host: Host, own: IPAddress, server: IPAddress, port: int) -> None:
     data = MapData(b"labnonce0123", TCP.number, port, port, ANY_IPV4 if own.version == 4 else ANY_IPV6)
     answer = codec.parse_response(asked(host, own, server, codec.build_request(Request(600, own, data))))
     assert answer.result == 0, answer
@@ -200,7 +200,7 @@ class Calls:
 
 
 @contextmanager
-def calling(here: Home, owner: Host, *ports: int) -> Iterator[Calls]:
+def calling(home: Home, owner: Host, *ports: int) -> Iterator[Calls]:
     """The internet calls these ports of the owner, or all, without pause."""
     calls, over = Calls(), threading.Event()
 
@@ -208,7 +208,7 @@ def calling(here: Home, owner: Host, *ports: int) -> Iterator[Calls]:
         while not over.is_set():
             calls.made += 1
             began = time.monotonic()
-            name = call(here, owner, port)
+            name = call(home, owner, port)
             if name:
                 calls.answers.append((began, port, name))
 
@@ -223,67 +223,67 @@ def calling(here: Home, owner: Host, *ports: int) -> Iterator[Calls]:
             thread.join()
 
 
-def call(here: Home, owner: Host, port: int, timeout: float = 0.1) -> str:
+def call(home: Home, owner: Host, port: int, timeout: float = 0.1) -> str:
     """The name of the host that answers one call; empty: none."""
-    address = owner.address6 if port in IPV6_PORTS else here.external
-    return reach(here.peer, transport_of(port), address, port, timeout=timeout).answered_by
+    address = owner.address6 if port in IPV6_PORTS else home.external
+    return reach(home.peer, transport_of(port), address, port, timeout=timeout).answered_by
 
 
 def transport_of(port: int) -> Transport:
     return UDP if port == NATPMP else TCP
 
 
-def states(here: Home) -> dict[int, str]:
-    return {row["external_port"]: row["state"] for row in here.rows()}
+def states(home: Home) -> dict[int, str]:
+    return {row["external_port"]: row["state"] for row in home.rows()}
 
 
-def all_are(here: Home, state: str) -> Callable[[], bool]:
-    return lambda: states(here) == dict.fromkeys(PORTS, state)
+def all_are(home: Home, state: str) -> Callable[[], bool]:
+    return lambda: states(home) == dict.fromkeys(PORTS, state)
 
 
-def entries(here: Home) -> dict[str, str]:
+def entries(home: Home) -> dict[str, str]:
     """Address -> the MAC address that the gateway's kernel sends to."""
-    listing = here.gateway.run(["ip", "neigh", "show", "dev", "lan0"]).stdout.splitlines()
+    listing = home.gateway.run(["ip", "neigh", "show", "dev", "lan0"]).stdout.splitlines()
     found = [line.split() for line in listing if "lladdr" in line]
     return {words[0]: words[words.index("lladdr") + 1] for words in found}
 
 
-def leads_to(here: Home, owner: Host, host: Host) -> Callable[[], bool]:
+def leads_to(home: Home, owner: Host, host: Host) -> Callable[[], bool]:
     """The gateway's kernel takes a host's addresses for this one's."""
-    return lambda: all(entries(here).get(str(a)) == host.mac for a in (owner.address, owner.address6))
+    return lambda: all(entries(home).get(str(a)) == host.mac for a in (owner.address, owner.address6))
 
 
-def reached(here: Home, owner: Host, timeout: float = REACHED_S) -> dict[int, str]:
+def reached(home: Home, owner: Host, timeout: float = REACHED_S) -> dict[int, str]:
     """The name of the host that answers on each port."""
-    return {port: call(here, owner, port, timeout) for port in PORTS}
+    return {port: call(home, owner, port, timeout) for port in PORTS}
 
 
-def warned(here: Home, owner: Host) -> list[str]:
+def warned(home: Home, owner: Host) -> list[str]:
     """The log lines that name the claimants of the owner's IPv4 address."""
-    return [line for line in here.daemon.output if f"{owner.address} on lan0 is claimed by" in line]
+    return [line for line in home.daemon.output if f"{owner.address} on lan0 is claimed by" in line]
 
 
 # -- the owner comes back to an address that another host took
 
 
 def test_who_returns_to_an_address_that_another_host_took_is_not_reached_by_its_mappings(
-    here: Home, owner: Host
+    home: Home, owner: Host
 ) -> None:
     """And does not inherit them when the other host gives the address up, as RFC 5227 has it."""
-    pc = here.pc
+    pc = home.pc
     with ExitStack() as stack:
         away = stack.enter_context(ExitStack())
-        away.enter_context(here.lab.unplugged(owner.name))
+        away.enter_context(home.lab.unplugged(owner.name))
         leaves = stack.enter_context(ExitStack())
-        leaves.enter_context(taken(here, pc, owner))
-        assert until(leads_to(here, owner, pc))
-        maps_everything(here, pc, owner)
-        assert reached(here, owner) == dict.fromkeys(PORTS, "pc")
-        watch = stack.enter_context(here.watch())
-        with calling(here, owner) as calls, dial(here.peer, UDP, here.external, NATPMP) as flow:
+        leaves.enter_context(taken(home, pc, owner))
+        assert until(leads_to(home, owner, pc))
+        maps_everything(home, pc, owner)
+        assert reached(home, owner) == dict.fromkeys(PORTS, "pc")
+        watch = stack.enter_context(home.watch())
+        with calling(home, owner) as calls, dial(home.peer, UDP, home.external, NATPMP) as flow:
             assert flow.ask().answered_by == "pc"
             away.close()
-            with both_speak(here, owner, owner, pc):
+            with both_speak(home, owner, owner, pc):
                 for port in PORTS:
                     watch.wait("changed", NOTICED_S, external_port=port, state="contested")
                 shut_at = time.monotonic()
@@ -293,96 +293,96 @@ def test_who_returns_to_an_address_that_another_host_took_is_not_reached_by_its_
         assert not late, f"{len(late)} of {calls.made} calls reached the owner, by {sorted({w[1] for w in late})}"
         assert not goes_on, "a flow that began before goes on"
         assert not calls.of(pc, shut_at), "whose address it is is not known"
-        assert all_are(here, "contested")()
-        here.agree()
+        assert all_are(home, "contested")()
+        home.agree()
         leaves.close()
         for port in set(PORTS) - {OPERATOR}:
             watch.wait("removed", SETTLED_S, external_port=port, why="device-moved")
-        assert reached(here, owner, timeout=SHUT_S) == dict.fromkeys(PORTS, "")
-        assert states(here) == {OPERATOR: "parked"}, "the operator's own waits for the device that it was made for"
-        maps_by_igd(here, owner, owner)
-        assert call(here, owner, IGD, REACHED_S) == owner.name
+        assert reached(home, owner, timeout=SHUT_S) == dict.fromkeys(PORTS, "")
+        assert states(home) == {OPERATOR: "parked"}, "the operator's own waits for the device that it was made for"
+        maps_by_igd(home, owner, owner)
+        assert call(home, owner, IGD, REACHED_S) == owner.name
 
 
 # -- the owner has mappings, and another host claims its address
 
 
 def test_what_leads_to_an_address_is_shut_while_it_is_contested_and_back_when_it_is_settled(
-    here: Home, owner: Host
+    home: Home, owner: Host
 ) -> None:
-    pc = here.pc
-    maps_everything(here, owner, owner)
-    assert reached(here, owner) == dict.fromkeys(PORTS, owner.name)
-    with here.watch() as watch, calling(here, owner) as calls:
-        with taken(here, pc, owner), both_speak(here, owner, owner, pc):
+    pc = home.pc
+    maps_everything(home, owner, owner)
+    assert reached(home, owner) == dict.fromkeys(PORTS, owner.name)
+    with home.watch() as watch, calling(home, owner) as calls:
+        with taken(home, pc, owner), both_speak(home, owner, owner, pc):
             for port in PORTS:
                 watch.wait("changed", NOTICED_S, external_port=port, state="contested")
             shut_at = time.monotonic()
             time.sleep(OBSERVED_S)
             contested_s = time.monotonic()
-            assert all_are(here, "contested")()
-            assert [r["state"] for r in here.daemon.json("list")] == ["contested"] * len(PORTS)
-            (warning,) = [w for w in here.ask("GET", "/v1/status")["warnings"] if f"{owner.address} " in w]
+            assert all_are(home, "contested")()
+            assert [r["state"] for r in home.daemon.json("list")] == ["contested"] * len(PORTS)
+            (warning,) = [w for w in home.ask("GET", "/v1/status")["warnings"] if f"{owner.address} " in w]
             assert owner.mac in warning
             assert pc.mac in warning
             assert f"ip neigh replace {owner.address} lladdr MAC dev lan0 nud permanent" in warning
-            assert len(warned(here, owner)) == 1
+            assert len(warned(home, owner)) == 1
         watch.wait("changed", SETTLED_S, external_port=PCP6, state="active")
-        assert until(all_are(here, "active"))
+        assert until(all_are(home, "active"))
     assert not [answer for answer in calls.answers if shut_at < answer[0] < contested_s]
-    assert reached(here, owner) == dict.fromkeys(PORTS, owner.name), "nobody had to ask for them again"
-    assert len(warned(here, owner)) == 1
+    assert reached(home, owner) == dict.fromkeys(PORTS, owner.name), "nobody had to ask for them again"
+    assert len(warned(home, owner)) == 1
 
 
-def test_one_forged_frame_shuts_the_mappings_of_its_owner_for_two_seconds(here: Home, owner: Host) -> None:
-    maps_everything(here, owner, owner)
-    with here.watch() as watch, calling(here, owner) as calls:
+def test_one_forged_frame_shuts_the_mappings_of_its_owner_for_two_seconds(home: Home, owner: Host) -> None:
+    maps_everything(home, owner, owner)
+    with home.watch() as watch, calling(home, owner) as calls:
         begun = time.monotonic()
         for address in (owner.address, owner.address6):
-            claim(here.pc, address, here.gateway)
+            claim(home.pc, address, home.gateway)
         watch.wait("changed", external_port=IGD, state="contested")
         watch.wait("changed", external_port=PINHOLE, state="contested")
-        assert until(all_are(here, "active")), (states(here), here.daemon.output[-30:], entries(here))
+        assert until(all_are(home, "active")), (states(home), home.daemon.output[-30:], entries(home))
         assert time.monotonic() - begun < 8.0, "as long as two hosts that both answered"
-        assert reached(here, owner) == dict.fromkeys(PORTS, owner.name)
-    assert not calls.of(here.pc)
-    assert leads_to(here, owner, owner)()
+        assert reached(home, owner) == dict.fromkeys(PORTS, owner.name)
+    assert not calls.of(home.pc)
+    assert leads_to(home, owner, owner)()
 
 
 # -- a host that is there, and nobody had asked for
 
 
 @pytest.mark.parametrize("proved", [False, True], ids=["claimed", "and-confirmed"])
-def test_a_forged_claim_to_a_host_that_is_there_opens_nothing(here: Home, owner: Host, proved: bool) -> None:
+def test_a_forged_claim_to_a_host_that_is_there_opens_nothing(home: Home, owner: Host, proved: bool) -> None:
     """The gateway has no neighbour entry of the host; the PC forges one and asks from its own address. A second
     frame has the kernel take it for proved."""
-    here.point("pc", IgdVersion.IGD2)
+    home.point("pc", IgdVersion.IGD2)
     for address in (owner.address, owner.address6):
-        claim(here.pc, address, here.gateway)
+        claim(home.pc, address, home.gateway)
         if proved:
-            confirm(here.pc, address, here.gateway)
-    opens_nothing(here, owner)
+            confirm(home.pc, address, home.gateway)
+    opens_nothing(home, owner)
 
 
-def test_a_host_that_answers_for_the_address_of_one_that_answers_too_opens_nothing(here: Home, owner: Host) -> None:
-    here.point("pc", IgdVersion.IGD2)
-    with taken(here, here.pc, owner):
-        opens_nothing(here, owner)
-    assert until(leads_to(here, owner, owner), SETTLED_S)
+def test_a_host_that_answers_for_the_address_of_one_that_answers_too_opens_nothing(home: Home, owner: Host) -> None:
+    home.point("pc", IgdVersion.IGD2)
+    with taken(home, home.pc, owner):
+        opens_nothing(home, owner)
+    assert until(leads_to(home, owner, owner), SETTLED_S)
 
 
-def opens_nothing(here: Home, owner: Host) -> None:
+def opens_nothing(home: Home, owner: Host) -> None:
     """The PC asks for ports of the owner, over IPv4 and IPv6; the internet calls for as long as the gateway's
     kernel takes to find out who is there."""
     codes = []
-    with calling(here, owner, IGD, PINHOLE) as calls:
+    with calling(home, owner, IGD, PINHOLE) as calls:
         for ask in (maps_by_igd, maps_a_pinhole):
             try:
-                ask(here, here.pc, owner)
+                ask(home, home.pc, owner)
             except Fault as fault:
                 codes.append(fault.code)
-        until(leads_to(here, owner, owner), timeout=4.0)
+        until(leads_to(home, owner, owner), timeout=4.0)
     assert not calls.answers, f"{len(calls.answers)} of {calls.made} calls reached {calls.answers[-1][2]}"
     assert len(codes) == 2
     assert set(codes) <= {501, 606}, "not now, or, once the kernel knows, not the address of another"
-    assert here.rows() == []
+    assert home.rows() == []

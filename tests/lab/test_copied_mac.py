@@ -12,7 +12,7 @@ from itertools import product
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, served_home
 from tests.lab.igd_control_point import ControlPoint, Fault, refused, until
 from tests.lab.test_pinholes import at, pinhole
 from tests.lab.test_port5351 import NONCE, Talk, link_local, talk
@@ -113,14 +113,14 @@ class Copied:
 
 
 @pytest.fixture(scope="module")
-def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copied]:
+def module_copied(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copied]:
     directory = tmp_path_factory.mktemp("d")
     config = directory / "config.toml"
     config.write_text(f'[lan]\nrouted = ["{ROUTED}"]\n')
     options = (*ROUTER, "--config", str(config))
-    with home(directory, *options, topology=TWINS, policy=MAIN_ONLY, before=behind_the_nas) as made:
-        made.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
-        yield Copied(made)
+    with served_home(directory, *options, topology=TWINS, policy=MAIN_ONLY, before=behind_the_nas) as home:
+        home.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
+        yield Copied(home)
 
 
 def behind_the_nas(lab: Lab) -> None:
@@ -130,14 +130,14 @@ def behind_the_nas(lab: Lab) -> None:
 
 
 @pytest.fixture
-def here(shared: Copied) -> Iterator[Copied]:
-    yield shared
-    shared.home.clear()
+def copied(module_copied: Copied) -> Iterator[Copied]:
+    yield module_copied
+    module_copied.home.clear()
 
 
-def attempts(here: Copied) -> dict[str, Callable[[], bool]]:
+def attempts(copied: Copied) -> dict[str, Callable[[], bool]]:
     """Every way to open a port of the NAS that the twin has: its name, and whether the gateway said yes."""
-    nas, point = here.nas, here.point("twin")
+    nas, point = copied.nas, copied.point("twin")
     targets: tuple[IPAddress, ...] = (nas.address, nas.address6)
 
     def igd(call: Callable[[], object]) -> bool:
@@ -147,7 +147,7 @@ def attempts(here: Copied) -> dict[str, Callable[[], bool]]:
         return False
 
     def mapped(target: IPAddress, way: str) -> bool:
-        return here.third_party(target, way) == ResultCode.SUCCESS
+        return copied.third_party(target, way) == ResultCode.SUCCESS
 
     return {
         "AddPortMapping": lambda: igd(lambda: point.add(PORT, NewInternalClient=nas.address)),
@@ -161,31 +161,31 @@ def attempts(here: Copied) -> dict[str, Callable[[], bool]]:
 
 
 @pytest.mark.parametrize("policy", [MAIN_ONLY, GUEST_FORBIDDEN, ANYBODY], ids=["zone", "forbid", "anybody"])
-def test_a_copied_mac_on_another_lan_opens_no_port_of_the_device(here: Copied, policy: str) -> None:
+def test_a_copied_mac_on_another_lan_opens_no_port_of_the_device(copied: Copied, policy: str) -> None:
     """Under a grant for the home LAN's zone, under the policy guide's forbid for guests, under a grant for all."""
-    here.policy(policy)
-    here.point("nas")  # the gateway knows the NAS by now
-    with EchoServer(here.nas, TCP, PORT):
-        granted = [what for what, opened in attempts(here).items() if opened()]
-        assert here.shut(), granted
+    copied.policy(policy)
+    copied.point("nas")  # the gateway knows the NAS by now
+    with EchoServer(copied.nas, TCP, PORT):
+        granted = [what for what, opened in attempts(copied).items() if opened()]
+        assert copied.shut(), granted
         assert not granted
-        assert here.home.rows() == []
-        here.point("nas").add(PORT)
-        pinhole(here.point("nas"), PORT)
-        assert here.home.reach(PORT).answered_by == "nas"
-        assert at(here.home.peer, here.nas.address6, PORT).answered_by == "nas"
+        assert copied.home.rows() == []
+        copied.point("nas").add(PORT)
+        pinhole(copied.point("nas"), PORT)
+        assert copied.home.reach(PORT).answered_by == "nas"
+        assert at(copied.home.peer, copied.nas.address6, PORT).answered_by == "nas"
 
 
-def test_a_copied_mac_on_another_lan_ends_and_sees_no_mapping_of_the_device(here: Copied) -> None:
+def test_a_copied_mac_on_another_lan_ends_and_sees_no_mapping_of_the_device(copied: Copied) -> None:
     """Under a policy that lets everybody map: even then a mapping is its holder's alone."""
-    here.policy(ANYBODY)
-    own, point = here.point("nas"), here.point("twin")
-    with here.pcp("nas") as line:
+    copied.policy(ANYBODY)
+    own, point = copied.point("nas"), copied.point("twin")
+    with copied.pcp("nas") as line:
         assert line.map(PORT, PORT, 600).result == 0
         line.ask(natpmp.build_request(natpmp.MappingRequest(TCP, PORT, PORT, 600)))
     own.add(PORT)
     number = pinhole(own, PORT)
-    with EchoServer(here.nas, TCP, PORT):
+    with EchoServer(copied.nas, TCP, PORT):
         with refused(606):
             point.delete(PORT)
         with refused(730):
@@ -195,9 +195,9 @@ def test_a_copied_mac_on_another_lan_ends_and_sees_no_mapping_of_the_device(here
         with refused(606):
             point.call("UpdatePinhole", SERVICE, UniqueID=number, NewLeaseTime=60)
         for way in ("ip4", "ip6", "local"):
-            assert here.third_party(here.nas.address, way, lifetime=0) != ResultCode.SUCCESS
-            assert here.third_party(here.nas.address6, way, lifetime=0) != ResultCode.SUCCESS
-        with here.pcp("twin") as line:
+            assert copied.third_party(copied.nas.address, way, lifetime=0) != ResultCode.SUCCESS
+            assert copied.third_party(copied.nas.address6, way, lifetime=0) != ResultCode.SUCCESS
+        with copied.pcp("twin") as line:
             line.ask(natpmp.build_request(natpmp.MappingRequest(TCP, PORT, 0, 0)))
             line.ask(natpmp.build_request(natpmp.MappingRequest(TCP, 0, 0, 0)))
         with refused(718):
@@ -215,64 +215,64 @@ def test_a_copied_mac_on_another_lan_ends_and_sees_no_mapping_of_the_device(here
                 NewManage=1,
                 NewNumberOfPorts=0,
             )
-        assert here.home.reach(PORT).answered_by == "nas"
-        assert at(here.home.peer, here.nas.address6, PORT).answered_by == "nas"
-    kinds = {row["kind"]: row for row in here.home.rows()}
+        assert copied.home.reach(PORT).answered_by == "nas"
+        assert at(copied.home.peer, copied.nas.address6, PORT).answered_by == "nas"
+    kinds = {row["kind"]: row for row in copied.home.rows()}
     assert sorted(kinds) == ["pinhole", "port-mapping"]
     assert set(kinds["port-mapping"]["vias"]) == {"igd2", "natpmp", "pcp"}, "every lease on it"
 
 
-def known_anew(here: Copied, name: str) -> None:
+def known_anew(copied: Copied, name: str) -> None:
     """The gateway forgets a host that is there, and sees it again."""
-    host = here.home.lab.hosts[name]
+    host = copied.home.lab.hosts[name]
     interface = "lan0" if name == "nas" else "lan1"
-    here.home.gateway.ip(f"neigh flush dev {interface}")
-    assert until(lambda: reach(host, UDP, gateway_at(here, interface), 9, timeout=0.1).how == "reset")
+    copied.home.gateway.ip(f"neigh flush dev {interface}")
+    assert until(lambda: reach(host, UDP, gateway_at(copied, interface), 9, timeout=0.1).how == "reset")
 
 
-def gateway_at(here: Copied, interface: str) -> IPAddress:
-    return next(lan.network[1] for lan in here.home.lab.topology.lans if lan.interface == interface)
+def gateway_at(copied: Copied, interface: str) -> IPAddress:
+    return next(lan.network[1] for lan in copied.home.lab.topology.lans if lan.interface == interface)
 
 
-def test_a_laptop_that_moves_to_the_home_lan_takes_its_port_along_and_a_guest_cannot(here: Copied) -> None:
+def test_a_laptop_that_moves_to_the_home_lan_takes_its_port_along_and_a_guest_cannot(copied: Copied) -> None:
     """Its old mapping is parked when its MAC address is seen at home, and ends when it asks for the port there. The
     other way round it stays reserved: a guest would end what the NAS holds while it sleeps."""
-    here.policy(ANYBODY)
-    here.point("nas")
-    here.point("twin").add(PORT)
-    with here.home.watch() as watch, EchoServer(here.nas, TCP, PORT), EchoServer(here.twin, TCP, PORT):
-        assert here.home.reach(PORT).answered_by == "twin"
-        known_anew(here, "nas")
+    copied.policy(ANYBODY)
+    copied.point("nas")
+    copied.point("twin").add(PORT)
+    with copied.home.watch() as watch, EchoServer(copied.nas, TCP, PORT), EchoServer(copied.twin, TCP, PORT):
+        assert copied.home.reach(PORT).answered_by == "twin"
+        known_anew(copied, "nas")
         with refused(718):
-            here.point("nas").add(PORT)
-        with here.home.lab.unplugged("twin"):
-            known_anew(here, "nas")
+            copied.point("nas").add(PORT)
+        with copied.home.lab.unplugged("twin"):
+            known_anew(copied, "nas")
             watch.wait("changed", external_port=PORT, state="parked")
-            assert here.home.shut(PORT)
-            here.point("nas").add(PORT)
+            assert copied.home.shut(PORT)
+            copied.point("nas").add(PORT)
             watch.wait("removed", external_port=PORT, why="device-moved")
-            assert here.home.reach(PORT).answered_by == "nas"
-        with here.home.lab.unplugged("nas"):
-            known_anew(here, "twin")
+            assert copied.home.reach(PORT).answered_by == "nas"
+        with copied.home.lab.unplugged("nas"):
+            known_anew(copied, "twin")
             watch.wait("changed", external_port=PORT, state="parked", device=f"{NAS.mac}@lan0")
             with refused(718):
-                here.point("twin").add(PORT)
-        known_anew(here, "nas")
+                copied.point("twin").add(PORT)
+        known_anew(copied, "nas")
         watch.wait("changed", external_port=PORT, state="active", device=f"{NAS.mac}@lan0")
-        assert here.home.reach(PORT).answered_by == "nas"
+        assert copied.home.reach(PORT).answered_by == "nas"
 
 
 @pytest.mark.parametrize("stolen", [ROUTED[3], HOME.network[NAS.number]], ids=["behind a router", "the NAS's own"])
 def test_a_guest_that_takes_an_address_behind_a_router_of_the_home_lan_is_not_heard(
-    here: Copied, stolen: IPAddress
+    copied: Copied, stolen: IPAddress
 ) -> None:
     """Over TCP too: its SYN has an answer where the gateway's socket is bound to the guest LAN."""
-    here.policy(ANYBODY)
-    twin, server = here.twin, GUEST.network[1]
-    with EchoServer(here.nas, TCP, PORT), talk(here.nas, stolen, HOME.network[1]) as line:
+    copied.policy(ANYBODY)
+    twin, server = copied.twin, GUEST.network[1]
+    with EchoServer(copied.nas, TCP, PORT), talk(copied.nas, stolen, HOME.network[1]) as line:
         assert line.map(PORT, PORT, 600).result == 0, "the host that has it"
-        assert here.home.reach(PORT).answered_by == "nas"
-        here.home.clear()
+        assert copied.home.reach(PORT).answered_by == "nas"
+        copied.home.clear()
         twin.ip(f"addr add {stolen}/32 dev eth0", f"route add {server}/32 dev eth0 src {stolen}")
         try:
             with talk(twin, stolen, server) as line:
@@ -282,7 +282,7 @@ def test_a_guest_that_takes_an_address_behind_a_router_of_the_home_lan_is_not_he
                 assert line.silent(asked)
             with suppress(OSError, Fault):
                 ControlPoint(twin, server).add(PORT, NewInternalClient=stolen)
-            assert here.shut()
-            assert here.home.rows() == []
+            assert copied.shut()
+            assert copied.home.rows() == []
         finally:
             twin.ip(f"route del {server}/32 dev eth0", f"addr del {stolen}/32 dev eth0")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, served_home
 from tests.lab.igd_control_point import refused
 from upnp_gw.lab import CONSOLE, GUEST, PC, Lan, LanHost, Topology
 from upnp_gw.lab.probe import EchoServer
@@ -124,14 +124,16 @@ def learnt(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Three days of a home that is observed, and the policy that is suggested, in force."""
     directory = tmp_path_factory.mktemp("d")
     peers = tuple(f"peer{n}" for n in range(1, 6))
-    with home(directory, *ROUTER, topology=Topology(lans=(HOUSEHOLD, GUEST), peers=peers), policy=POLICY) as made:
-        household = Household(made, directory / "policy.toml")
-        with served(made):
+    with served_home(
+        directory, *ROUTER, topology=Topology(lans=(HOUSEHOLD, GUEST), peers=peers), policy=POLICY
+    ) as home:
+        household = Household(home, directory / "policy.toml")
+        with served(home):
             household.a_day()
             household.infection()
-            made.point("torrent").add(6889)  # asked for, never used
+            home.point("torrent").add(6889)  # asked for, never used
             with refused(606):
-                made.point("guest").add(8080)
+                home.point("guest").add(8080)
             for _ in range(2):
                 household.night()
                 household.a_day()
@@ -188,22 +190,22 @@ def test_the_nas_is_reached_by_its_peer_alone(enforced: Household) -> None:
 
 
 def test_what_was_only_observed_is_closed_and_refused_with_a_reason(enforced: Household) -> None:
-    here = enforced.home
-    assert here.shut(4444, TCP, "peer2"), "the infected PC lost what it had"
-    assert "torrent" not in {row["device_name"] for row in here.rows() if row["internal_port"] == 6889}
+    home = enforced.home
+    assert home.shut(4444, TCP, "peer2"), "the infected PC lost what it had"
+    assert "torrent" not in {row["device_name"] for row in home.rows() if row["internal_port"] == 6889}
     for name, port in (("pc", 4444), ("pc", 9999), ("torrent", 6889), ("guest", 8080)):
         with refused(606):
-            here.point(name).add(port)
+            home.point(name).add(port)
     reasons = {
         (d["device_name"] or "guest", d["internal_port"]): d
-        for d in here.ask("GET", "/v1/decisions?verdict=deny&limit=4")
+        for d in home.ask("GET", "/v1/decisions?verdict=deny&limit=4")
     }
     assert reasons["pc", 4444]["reasons"][-1] == "this device is frozen after an incident"
     assert reasons["pc", 9999]["reasons"][-1] == "this device is frozen after an incident"
     assert reasons["torrent", 6889]["reasons"][-1] == "no grant covers this request"
     assert reasons["guest", 8080]["rule"] == "guests-open-nothing"
     for told in reasons.values():
-        explained = here.daemon.cli("explain", told["id"]).stdout
+        explained = home.daemon.cli("explain", told["id"]).stdout
         assert told["reasons"][-1] in " ".join(explained.split())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, served_home
 from tests.lab.test_port5351 import natpmpc
 from tests.lab.test_request import request
 from upnp_gw.lab.probe import EchoServer, reach
@@ -26,43 +26,43 @@ def configured(directory: Path, lines: str) -> tuple[str, str]:
 
 @pytest.fixture
 def advertising(namespaces: None, tmp_path: Path) -> Iterator[Home]:
-    with home(tmp_path, *ROUTER, *configured(tmp_path, f'advertise = "{ABOVE}"')) as made:
-        yield made
+    with served_home(tmp_path, *ROUTER, *configured(tmp_path, f'advertise = "{ABOVE}"')) as home:
+        yield home
 
 
 def test_clients_are_told_the_address_above_and_the_kernel_uses_its_own(advertising: Home, tmp_path: Path) -> None:
-    here = advertising
-    point = here.point()
+    home = advertising
+    point = home.point()
     assert point.call("GetExternalIPAddress") == {"NewExternalIPAddress": str(ABOVE)}
     point.add(8080)
-    assert f"Public IP address : {ABOVE}" in natpmpc(here, "-a", "8081", "8081", "tcp", "600")
-    asked = request(here, tmp_path, "tcp", 8082, "--via", "pcp", "--json")
+    assert f"Public IP address : {ABOVE}" in natpmpc(home, "-a", "8081", "8081", "tcp", "600")
+    asked = request(home, tmp_path, "tcp", 8082, "--via", "pcp", "--json")
     assert asked.returncode == 0, asked.stderr
     assert json.loads(asked.stdout)["external_address"] == str(ABOVE)
-    assert {row["external_address"] for row in here.rows()} == {str(ABOVE)}
-    with EchoServer(here.console, TCP, 8080):
-        assert here.reach(8080).answered_by == "console", "the router above forwards to our own address"
-    with EchoServer(here.peer, UDP, 5000):
-        seen = reach(here.console, UDP, here.lab.hosts["peer1"].address, 5000, timeout=5.0)
-        assert seen.seen_from == here.external, "mapped hosts send from the interface's address"
-    status = here.ask("GET", "/v1/status")
-    assert (status["wan"]["external_addresses"], status["wan"]["advertised"]) == ([str(here.external)], str(ABOVE))
+    assert {row["external_address"] for row in home.rows()} == {str(ABOVE)}
+    with EchoServer(home.console, TCP, 8080):
+        assert home.reach(8080).answered_by == "console", "the router above forwards to our own address"
+    with EchoServer(home.peer, UDP, 5000):
+        seen = reach(home.console, UDP, home.lab.hosts["peer1"].address, 5000, timeout=5.0)
+        assert seen.seen_from == home.external, "mapped hosts send from the interface's address"
+    status = home.ask("GET", "/v1/status")
+    assert (status["wan"]["external_addresses"], status["wan"]["advertised"]) == ([str(home.external)], str(ABOVE))
     assert status["wan"]["address_kind"] == "public"
     assert not [sentence for sentence in status["warnings"] if "address" in sentence]
 
 
 def test_an_address_that_is_not_on_the_interface_is_told(namespaces: None, tmp_path: Path) -> None:
-    with home(tmp_path, *ROUTER, *configured(tmp_path, f'addresses = ["{ABOVE}"]')) as here:
-        [warning] = [told for told in here.ask("GET", "/v1/status")["warnings"] if str(ABOVE) in told]
+    with served_home(tmp_path, *ROUTER, *configured(tmp_path, f'addresses = ["{ABOVE}"]')) as home:
+        [warning] = [told for told in home.ask("GET", "/v1/status")["warnings"] if str(ABOVE) in told]
         assert f"{ABOVE} of [wan] addresses is not on wan0" in warning
         assert f'advertise = "{ABOVE}"' in warning
-        assert warning in "\n".join(here.daemon.output)
+        assert warning in "\n".join(home.daemon.output)
         [check] = [
-            c for c in here.ask("GET", "/v1/doctor") if c["outcome"] == "warn" and str(ABOVE) in c["finding"]
+            c for c in home.ask("GET", "/v1/doctor") if c["outcome"] == "warn" and str(ABOVE) in c["finding"]
         ]
         assert f'advertise = "{ABOVE}"' in check["remedy"]
 
 
 def test_a_private_address_is_told_in_the_log_at_the_start(namespaces: None, tmp_path: Path) -> None:
-    with home(tmp_path, *ROUTER, *configured(tmp_path, 'advertise = "10.1.2.3"')) as here:
-        assert "the external address 10.1.2.3 is not public (private (RFC 1918))" in "\n".join(here.daemon.output)
+    with served_home(tmp_path, *ROUTER, *configured(tmp_path, 'advertise = "10.1.2.3"')) as home:
+        assert "the external address 10.1.2.3 is not public (private (RFC 1918))" in "\n".join(home.daemon.output)

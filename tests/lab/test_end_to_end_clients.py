@@ -31,11 +31,11 @@ def at(igd_version: IgdVersion) -> tuple[str, str]:
     return "-u", f"http://192.168.77.1:5000/{igd_version.value}.xml"
 
 
-def test_upnpc_finds_the_gateway_and_its_status(here: Home) -> None:
-    told = upnpc(here.console, "-s")
+def test_upnpc_finds_the_gateway_and_its_status(home: Home) -> None:
+    told = upnpc(home.console, "-s")
     assert "Found valid IGD" in told
     assert "Status : Connected" in told
-    assert f"ExternalIPAddress = {here.external}" in told
+    assert f"ExternalIPAddress = {home.external}" in told
     assert re.search(r"Bytes: +Sent: +\d+\s+Recv: +\d+", told)
 
 
@@ -43,15 +43,15 @@ def test_upnpc_finds_the_gateway_and_its_status(here: Home) -> None:
 @pytest.mark.parametrize("transport", list(Transport))
 @pytest.mark.parametrize("lease", [0, 600])
 def test_upnpc_adds_lists_and_deletes(
-    here: Home, igd_version: IgdVersion, transport: Transport, lease: int
+    home: Home, igd_version: IgdVersion, transport: Transport, lease: int
 ) -> None:
-    console, word = here.console, transport.value.upper()
+    console, word = home.console, transport.value.upper()
     with EchoServer(console, transport, 3074):
         told = upnpc(
             console, *at(igd_version), "-a", console.address, 3074, 4074, word, *([lease] if lease else [])
         )
-        assert f"external {here.external}:4074 {word} is redirected to internal {console.address}:3074" in told
-        assert here.reach(4074, transport).answered_by == "console"
+        assert f"external {home.external}:4074 {word} is redirected to internal {console.address}:3074" in told
+        assert home.reach(4074, transport).answered_by == "console"
         listed = upnpc(console, *at(igd_version), "-l")
         (line,) = re.findall(rf" 0 {word} +4074->{console.address}:3074 +'libminiupnpc' '' (\d+)", listed)
         longest = 604800 if igd_version is IgdVersion.IGD2 else 30 * 86400
@@ -64,52 +64,52 @@ def test_upnpc_adds_lists_and_deletes(
         assert upnpc(console, *at(igd_version), "-d", 4074, word).endswith(
             "UPNP_DeletePortMapping() returned : 0\n"
         )
-        assert here.shut(4074, transport)
+        assert home.shut(4074, transport)
 
 
-def test_upnpc_enforces_its_remote_host(here: Home) -> None:
-    console, first = here.console, here.peer.address
+def test_upnpc_enforces_its_remote_host(home: Home) -> None:
+    console, first = home.console, home.peer.address
     with EchoServer(console, UDP, 3074):
         upnpc(console, *at(IgdVersion.IGD2), "-a", console.address, 3074, 3074, "UDP", 600, first)
-        assert here.reach(3074, UDP, "peer1")
-        assert here.shut(3074, UDP, "peer2")
+        assert home.reach(3074, UDP, "peer1")
+        assert home.shut(3074, UDP, "peer2")
         assert f"'libminiupnpc' '{first}'" in upnpc(console, *at(IgdVersion.IGD2), "-l")
         assert "returned : 0" in upnpc(console, *at(IgdVersion.IGD2), "-d", 3074, "UDP", first)
 
 
 @FACES
-def test_upnpc_gets_any_port_and_deletes_a_range(here: Home, igd_version: IgdVersion) -> None:
+def test_upnpc_gets_any_port_and_deletes_a_range(home: Home, igd_version: IgdVersion) -> None:
     """Deviation for v1: its description lists no AddAnyPortMapping, upnpc calls it all the same and is served."""
     wanted = 5000 + igd_version.version
-    here.point("pc").add(wanted, UDP)
-    console = here.console
+    home.point("pc").add(wanted, UDP)
+    console = home.console
     with EchoServer(console, UDP, 3074):
         told = upnpc(console, *at(igd_version), "-n", console.address, 3074, wanted, "UDP", 600)
-        (port,) = re.findall(rf"external {here.external}:(\d+) UDP is redirected", told)
+        (port,) = re.findall(rf"external {home.external}:(\d+) UDP is redirected", told)
         assert int(port) != wanted
-        assert here.reach(int(port), UDP).answered_by == "console"
+        assert home.reach(int(port), UDP).answered_by == "console"
         assert "failed" not in upnpc(console, *at(igd_version), "-N", 1024, 65535, "UDP")
-        assert here.shut(int(port), UDP)
-    assert [row["device"] for row in here.rows()] == [here.pc.mac]
+        assert home.shut(int(port), UDP)
+    assert [row["device"] for row in home.rows()] == [home.pc.mac]
 
 
-def test_upnpc_lists_by_one_action_on_v2(here: Home) -> None:
+def test_upnpc_lists_by_one_action_on_v2(home: Home) -> None:
     for port, transport in ((8080, TCP), (8081, UDP)):
-        here.point().add(port, transport)
-    told = upnpc(here.console, *at(IgdVersion.IGD2), "-L")
+        home.point().add(port, transport)
+    told = upnpc(home.console, *at(IgdVersion.IGD2), "-L")
     assert re.findall(r"(TCP|UDP) +(\d+)->192\.168\.77\.10:\d+ +'test' '' (\d+)", told)[0][:2] == ("TCP", "8080")
     assert "UDP  8081->192.168.77.10:8081" in told
 
 
-def test_upnpc_asks_for_the_ipv6_firewall_and_goes_on(here: Home) -> None:
-    assert "GetFirewallStatus" in upnpc(here.console, *at(IgdVersion.IGD2), "-S")
-    assert f"ExternalIPAddress = {here.external}" in upnpc(here.console, *at(IgdVersion.IGD2), "-s")
+def test_upnpc_asks_for_the_ipv6_firewall_and_goes_on(home: Home) -> None:
+    assert "GetFirewallStatus" in upnpc(home.console, *at(IgdVersion.IGD2), "-S")
+    assert f"ExternalIPAddress = {home.external}" in upnpc(home.console, *at(IgdVersion.IGD2), "-s")
 
 
-def test_upnpc_gets_a_refusal_with_its_reason(here: Home) -> None:
-    told = upnpc(here.pc, *at(IgdVersion.IGD1), "-a", here.console.address, 3074, 3074, "UDP")
+def test_upnpc_gets_a_refusal_with_its_reason(home: Home) -> None:
+    told = upnpc(home.pc, *at(IgdVersion.IGD1), "-a", home.console.address, 3074, 3074, "UDP")
     assert re.search(r"failed with code 606", told), told
-    assert here.rows() == []
+    assert home.rows() == []
 
 
 MINIUPNPC = """
@@ -134,8 +134,8 @@ print(json.dumps(client.deleteportmapping(port, "UDP")))
 
 
 @pytest.mark.skipif(not os.path.exists(DEBIANS_PYTHON), reason="the distribution's Python is not installed")
-def test_python_miniupnpc(here: Home) -> None:
-    console = here.console
+def test_python_miniupnpc(home: Home) -> None:
+    console = home.console
     if console.run([DEBIANS_PYTHON, "-c", "import miniupnpc"], check=False).returncode:
         pytest.skip("python3-miniupnpc is not installed")
     with EchoServer(console, UDP, 3074):
@@ -143,18 +143,18 @@ def test_python_miniupnpc(here: Home) -> None:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
         assert told["found"] >= 1
-        assert (told["address"], told["status"], told["added"]) == (str(here.external), "Connected", True)
+        assert (told["address"], told["status"], told["added"]) == (str(home.external), "Connected", True)
         assert told["entry"][:2] == [str(console.address), 3074]
         assert [row[:3] for row in told["walk"]] == [[told["port"], "UDP", [str(console.address), 3074]]]
-        assert here.reach(told["port"], UDP).answered_by == "console"
+        assert home.reach(told["port"], UDP).answered_by == "console"
         assert process.communicate("\n")[0].strip() == "true"
-        assert here.shut(told["port"], UDP)
+        assert home.shut(told["port"], UDP)
 
 
 @FACES
 @pytest.mark.parametrize("transport", list(Transport))
-def test_igd_device(here: Home, igd_version: IgdVersion, transport: Transport) -> None:
-    console, word = here.console, transport.value
+def test_igd_device(home: Home, igd_version: IgdVersion, transport: Transport) -> None:
+    console, word = home.console, transport.value
 
     def use(*actions: str) -> list[dict[str, object]]:
         argv = [*CONTROL_POINT, "--location", at(igd_version)[1], str(console.address), *actions]
@@ -162,89 +162,89 @@ def test_igd_device(here: Home, igd_version: IgdVersion, transport: Transport) -
 
     with EchoServer(console, transport, 3074):
         found, added = use(f"add:{word}:4074:3074:3600")
-        assert found["external_address"] == str(here.external)
+        assert found["external_address"] == str(home.external)
         assert added == {"action": f"add:{word}:4074:3074:3600", "ok": True}
-        assert here.reach(4074, transport).answered_by == "console"
+        assert home.reach(4074, transport).answered_by == "console"
         *_, deleted, again = use(f"delete:{word}:4074", f"delete:{word}:4074")
         assert (deleted["ok"], again["ok"], again["code"]) == (True, False, 714)
-        assert here.shut(4074, transport)
+        assert home.shut(4074, transport)
 
 
-def test_igd_device_finds_the_gateway(here: Home) -> None:
-    (found,) = map(json.loads, here.console.run([*CONTROL_POINT, str(here.console.address)]).stdout.splitlines())
+def test_igd_device_finds_the_gateway(home: Home) -> None:
+    (found,) = map(json.loads, home.console.run([*CONTROL_POINT, str(home.console.address)]).stdout.splitlines())
     assert found["found"] in {at(igd_version)[1] for igd_version in IgdVersion}
 
 
-def test_upnpc_describes_a_mapping_as_its_user_likes(here: Home) -> None:
+def test_upnpc_describes_a_mapping_as_its_user_likes(home: Home) -> None:
     """libminiupnpc escapes nothing and sends the bytes of its user's terminal."""
 
     def add(description: str) -> str:
-        mapping = ("-a", here.console.address, 3074, 4074, "UDP", 600)
-        return upnpc(here.console, *at(IgdVersion.IGD1), "-e", description, *mapping)
+        mapping = ("-a", home.console.address, 3074, 4074, "UDP", 600)
+        return upnpc(home.console, *at(IgdVersion.IGD1), "-e", description, *mapping)
 
     latin_1 = os.fsdecode(b"caf\xe9 R&D")
     for sent, kept in (("Command & Conquer", "Command & Conquer"), ("<b>", "<b>"), (latin_1, "caf\xe9 R&D")):
         assert "is redirected to internal" in add(sent)
-        row = here.row(4074, UDP)
+        row = home.row(4074, UDP)
         assert (row["description"], row["internal_port"]) == (kept, 3074)
         assert 0 < row["lease_left_s"] <= 600
-    with EchoServer(here.console, UDP, 3074):
-        assert here.reach(4074, UDP).answered_by == "console"
+    with EchoServer(home.console, UDP, 3074):
+        assert home.reach(4074, UDP).answered_by == "console"
     for hostile in (
         "x</NewPortMappingDescription><NewLeaseDuration>9999</NewLeaseDuration>",
         "x</NewPortMappingDescription><NewExternalPort>4075</NewExternalPort><NewPortMappingDescription>&",
         "a & \x01",
     ):
         assert "failed with code 402" in add(hostile)
-    assert [row["external_port"] for row in here.rows()] == [4074]
-    assert here.row(4074, UDP)["lease_left_s"] <= 600
+    assert [row["external_port"] for row in home.rows()] == [4074]
+    assert home.row(4074, UDP)["lease_left_s"] <= 600
 
 
-def test_upnpc_deletes_what_natpmpc_mapped(here: Home) -> None:
+def test_upnpc_deletes_what_natpmpc_mapped(home: Home) -> None:
     """The same device, the other protocol: docs/decisions/0013."""
-    console = here.console
+    console = home.console
     with EchoServer(console, UDP, 8200), EchoServer(console, TCP, 8200):
         for transport in Transport:
             console.run(["natpmpc", "-g", "192.168.77.1", "-a", "18200", "8200", transport.value, "600"])
-            assert here.reach(18200, transport).answered_by == "console"
-        assert "failed with code : 606" in upnpc(here.pc, *at(IgdVersion.IGD1), "-d", 18200, "UDP")
+            assert home.reach(18200, transport).answered_by == "console"
+        assert "failed with code : 606" in upnpc(home.pc, *at(IgdVersion.IGD1), "-d", 18200, "UDP")
         assert upnpc(console, *at(IgdVersion.IGD1), "-d", 18200, "UDP").endswith("returned : 0\n")
-        assert here.shut(18200, UDP)
-        assert here.reach(18200, TCP).answered_by == "console"
+        assert home.shut(18200, UDP)
+        assert home.reach(18200, TCP).answered_by == "console"
         assert "18200" in upnpc(console, *at(IgdVersion.IGD1), "-l")
         assert upnpc(console, *at(IgdVersion.IGD2), "-d", 18200, "TCP").endswith("returned : 0\n")
-        assert here.shut(18200, TCP)
+        assert home.shut(18200, TCP)
     assert "18200" not in upnpc(console, *at(IgdVersion.IGD1), "-l")
 
 
 @pytest.mark.spec("SR-15")
-def test_a_delete_without_a_protocol_shuts_both_transports_and_nobody_elses(here: Home) -> None:
+def test_a_delete_without_a_protocol_shuts_both_transports_and_nobody_elses(home: Home) -> None:
     """As nat-port-mapper (libp2p) ends its mappings."""
-    here.point("pc").add(8081, UDP)
+    home.point("pc").add(8081, UDP)
     for port, transport in ((8080, TCP), (8080, UDP), (8081, TCP)):
-        here.point(igd_version=IgdVersion.IGD2).add(port, transport)
+        home.point(igd_version=IgdVersion.IGD2).add(port, transport)
     key = {"NewRemoteHost": "", "NewProtocol": ""}
     with (
-        EchoServer(here.console, TCP, 8080),
-        EchoServer(here.console, UDP, 8080),
-        EchoServer(here.pc, UDP, 8081),
+        EchoServer(home.console, TCP, 8080),
+        EchoServer(home.console, UDP, 8080),
+        EchoServer(home.pc, UDP, 8081),
     ):
-        assert here.reach(8080, TCP)
-        assert here.reach(8080, UDP)
-        here.point(igd_version=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8080)
-        here.point(igd_version=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
-        assert here.shut(8080, TCP)
-        assert here.shut(8080, UDP)
-        assert here.reach(8081, UDP).answered_by == "pc"
+        assert home.reach(8080, TCP)
+        assert home.reach(8080, UDP)
+        home.point(igd_version=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8080)
+        home.point(igd_version=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
+        assert home.shut(8080, TCP)
+        assert home.shut(8080, UDP)
+        assert home.reach(8081, UDP).answered_by == "pc"
         with refused(606):
-            here.point(igd_version=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
-        assert here.reach(8081, UDP).answered_by == "pc"
+            home.point(igd_version=IgdVersion.IGD2).call("DeletePortMapping", **key, NewExternalPort=8081)
+        assert home.reach(8081, UDP).answered_by == "pc"
 
 
-def test_a_refused_tcp_port_stays_shut(here: Home) -> None:
+def test_a_refused_tcp_port_stays_shut(home: Home) -> None:
     """A web server's port needs a grant that names it: the floor of every policy."""
-    with EchoServer(here.console, TCP, 443):
+    with EchoServer(home.console, TCP, 443):
         assert "failed with code 606" in upnpc(
-            here.console, *at(IgdVersion.IGD1), "-a", here.console.address, 443, 443, "TCP"
+            home.console, *at(IgdVersion.IGD1), "-a", home.console.address, 443, 443, "TCP"
         )
-        assert here.shut(443)
+        assert home.shut(443)

@@ -17,9 +17,9 @@ COUNT, UPDATE = "PortMappingNumberOfEntries", "SystemUpdateID"
 
 
 @pytest.fixture
-def here(shared: Home) -> Iterator[Home]:
-    yield shared
-    shared.clear()
+def home(module_home: Home) -> Iterator[Home]:
+    yield module_home
+    module_home.clear()
 
 
 class Listening:
@@ -42,9 +42,9 @@ class Listening:
 
 @FACES
 @pytest.mark.spec("IGD-180", "IGD-201")
-def test_the_initial_event_tells_everything(here: Home, igd_version: IgdVersion) -> None:
-    here.point(igd_version=igd_version).add(8080)
-    with Subscriber(here.point(igd_version=igd_version)) as subscriber:
+def test_the_initial_event_tells_everything(home: Home, igd_version: IgdVersion) -> None:
+    home.point(igd_version=igd_version).add(8080)
+    with Subscriber(home.point(igd_version=igd_version)) as subscriber:
         assert subscriber.answer.status == 200
         assert subscriber.sid.startswith("uuid:")
         scheme, _, seconds = subscriber.answer.headers["timeout"].partition("-")
@@ -55,7 +55,7 @@ def test_the_initial_event_tells_everything(here: Home, igd_version: IgdVersion)
     assert first == {
         "PossibleConnectionTypes": "IP_Routed",
         "ConnectionStatus": "Connected",
-        "ExternalIPAddress": str(here.external),
+        "ExternalIPAddress": str(home.external),
         COUNT: "1",
         **v2,
     }
@@ -63,8 +63,8 @@ def test_the_initial_event_tells_everything(here: Home, igd_version: IgdVersion)
 
 @FACES
 @pytest.mark.spec("IGD-193", "IGD-194", "IGD-195", "IGD-201")
-def test_add_overwrite_and_delete_are_one_event_each(here: Home, igd_version: IgdVersion) -> None:
-    point = here.point(igd_version=igd_version)
+def test_add_overwrite_and_delete_are_one_event_each(home: Home, igd_version: IgdVersion) -> None:
+    point = home.point(igd_version=igd_version)
     with Subscriber(point) as subscriber:
         heard = Listening(subscriber, igd_version)
         point.add(8080)
@@ -78,8 +78,8 @@ def test_add_overwrite_and_delete_are_one_event_each(here: Home, igd_version: Ig
 
 @FACES
 @pytest.mark.spec("IGD-131", "IGD-193")
-def test_the_end_of_a_lease_is_one_event(here: Home, igd_version: IgdVersion) -> None:
-    point = here.point(igd_version=igd_version)
+def test_the_end_of_a_lease_is_one_event(home: Home, igd_version: IgdVersion) -> None:
+    point = home.point(igd_version=igd_version)
     with Subscriber(point) as subscriber:
         heard = Listening(subscriber, igd_version)
         point.add(8080, NewLeaseDuration=1)
@@ -88,8 +88,8 @@ def test_the_end_of_a_lease_is_one_event(here: Home, igd_version: IgdVersion) ->
 
 
 @pytest.mark.spec("IGD-164")
-def test_a_range_delete_is_one_event(here: Home) -> None:
-    point = here.point(igd_version=IgdVersion.IGD2)
+def test_a_range_delete_is_one_event(home: Home) -> None:
+    point = home.point(igd_version=IgdVersion.IGD2)
     for port in (8001, 8002, 8003, 9000):
         point.add(port)
     with Subscriber(point) as subscriber:
@@ -100,19 +100,19 @@ def test_a_range_delete_is_one_event(here: Home) -> None:
 
 
 @pytest.mark.spec("IGD-193", "SR-25")
-def test_a_change_of_another_devices_mapping_raises_no_count(here: Home) -> None:
+def test_a_change_of_another_devices_mapping_raises_no_count(home: Home) -> None:
     """v1: silence, shown by what comes first after it."""
-    point = here.point()
+    point = home.point()
     with Subscriber(point) as subscriber:
         subscriber.next()
-        here.point("pc").add(9000)
+        home.point("pc").add(9000)
         point.add(8080)
         assert subscriber.next() == {COUNT: "1"}
 
 
 @pytest.mark.spec("IGD-185", "IGD-186", "IGD-188")
-def test_who_unsubscribes_hears_no_more(here: Home) -> None:
-    point = here.point()
+def test_who_unsubscribes_hears_no_more(home: Home) -> None:
+    point = home.point()
     with Subscriber(point) as leaves, Subscriber(point) as stays:
         leaves.next()
         stays.next()
@@ -129,28 +129,28 @@ def test_who_unsubscribes_hears_no_more(here: Home) -> None:
 
 @FACES
 @pytest.mark.spec("IGD-196")
-def test_a_new_external_address_is_told(here: Home, igd_version: IgdVersion) -> None:
-    with Subscriber(here.point(igd_version=igd_version)) as subscriber:
+def test_a_new_external_address_is_told(home: Home, igd_version: IgdVersion) -> None:
+    with Subscriber(home.point(igd_version=igd_version)) as subscriber:
         subscriber.next()
-        for address in (OTHER, here.external):
-            here.renumber_wan(address)
+        for address in (OTHER, home.external):
+            home.renumber_wan(address)
             change = subscriber.next()
             assert change["ExternalIPAddress"] == str(address)
-            assert here.point(igd_version=igd_version).external_address() == str(address)
+            assert home.point(igd_version=igd_version).external_address() == str(address)
 
 
 @FACES
 @pytest.mark.spec("IGD-196")
-def test_a_lost_link_is_told_by_both_services(here: Home, igd_version: IgdVersion) -> None:
-    point, wan = here.point(igd_version=igd_version), "gateway"
+def test_a_lost_link_is_told_by_both_services(home: Home, igd_version: IgdVersion) -> None:
+    point, wan = home.point(igd_version=igd_version), "gateway"
     with Subscriber(point) as connection, Subscriber(point, "WANCommonInterfaceConfig") as link:
         connection.next()
         assert link.next()["PhysicalLinkStatus"] == "Up"
-        here.lab.internet.ip(f"link set {wan} down")
+        home.lab.internet.ip(f"link set {wan} down")
         try:
             assert link.next() == {"PhysicalLinkStatus": "Down"}
             assert connection.next()["ConnectionStatus"] == "Disconnected"
         finally:
-            here.lab.internet.ip(f"link set {wan} up")
+            home.lab.internet.ip(f"link set {wan} up")
         assert link.next() == {"PhysicalLinkStatus": "Up"}
         assert connection.next()["ConnectionStatus"] == "Connected"

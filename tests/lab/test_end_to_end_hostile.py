@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.lab.end_to_end import ROOMY, ROUTER, TCP, UDP, Home, home, masquerading
+from tests.lab.end_to_end import ROOMY, ROUTER, TCP, UDP, Home, masquerading, served_home
 from tests.lab.igd_control_point import Fault, refused, until
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer
@@ -38,16 +38,16 @@ GET = b"GET /igd1.xml HTTP/1.0\r\n\r\n"
 @pytest.fixture(scope="module")
 def modest(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A home without a policy file."""
-    with home(tmp_path_factory.mktemp("d"), *ROUTER, policy=None) as made:
-        yield made
+    with served_home(tmp_path_factory.mktemp("d"), *ROUTER, policy=None) as home:
+        yield home
 
 
-def ask_for(here: Home, ports: range, host: str = "pc") -> tuple[list[int], list[Fault]]:
+def ask_for(home: Home, ports: range, host: str = "pc") -> tuple[list[int], list[Fault]]:
     """The ports that were granted, and the refusals."""
     granted, faults = [], []
     for port in ports:
         try:
-            here.point(host).add(port)
+            home.point(host).add(port)
             granted.append(port)
         except Fault as fault:
             faults.append(fault)
@@ -99,10 +99,10 @@ def test_four_hundred_requests_of_one_host_hold_the_quota_and_cost_no_memory(mod
 @pytest.mark.spec("SR-5", "SR-26")
 def test_datagrams_in_the_name_of_hosts_that_are_not_there_open_nothing(namespaces: None, tmp_path: Path) -> None:
     """One host sends from a hundred addresses of the LAN at once, and answers for none of them."""
-    with home(tmp_path, *ROUTER, policy=None) as here:
-        lan, pc = here.lab.topology.lans[0].network, here.pc
+    with served_home(tmp_path, *ROUTER, policy=None) as home:
+        lan, pc = home.lab.topology.lans[0].network, home.pc
         forged = [lan[100 + n] for n in range(100)]
-        here.point("pc")  # knows the gateway's MAC address now, and asks for it in nobody's name
+        home.point("pc")  # knows the gateway's MAC address now, and asks for it in nobody's name
         pc.sysctl("net/ipv4/conf/all/arp_ignore", "8")
         pc.ip(*(f"addr add {address}/24 dev {pc.interface}" for address in forged))
         for n, address in enumerate(forged):
@@ -111,12 +111,12 @@ def test_datagrams_in_the_name_of_hosts_that_are_not_there_open_nothing(namespac
                 asking.sendto(struct.pack("!BBHHHI", 0, 1, 0, 7000 + n, 7000 + n, 3600), (str(lan[1]), 5351))
 
         def told() -> int:
-            return sum(count for name, count in here.ask("GET", "/v1/status")["counters"].items() if "5351" in name)
+            return sum(count for name, count in home.ask("GET", "/v1/status")["counters"].items() if "5351" in name)
 
         assert until(lambda: told() == len(forged)), "each is dropped or answered, and counted"
-        assert here.rows() == []
-        assert here.installed() == {}
-        here.point().add(9000)
+        assert home.rows() == []
+        assert home.installed() == {}
+        home.point().add(9000)
 
 
 @pytest.mark.spec("SR-23")
@@ -187,8 +187,8 @@ def came_back(knock: Knock, link: socket.socket) -> bool:
 def test_no_socket_answers_on_the_wan_side(namespaces: None, tmp_path: Path, mode: str) -> None:
     """Alongside, no input chain of ours helps: the sockets themselves are deaf to the WAN."""
     before: Callable[[Lab], None] = masquerading if mode == "alongside" else (lambda lab: None)
-    with home(tmp_path, "--firewall", mode, before=before) as here:
-        served = sockets_of(here.gateway)
+    with served_home(tmp_path, "--firewall", mode, before=before) as home:
+        served = sockets_of(home.gateway)
         assert {("tcp", 5000), ("udp", 1900)} <= served
 
         def knocks(address: IPAddress) -> list[Knock]:
@@ -199,25 +199,25 @@ def test_no_socket_answers_on_the_wan_side(namespaces: None, tmp_path: Path, mod
                 for data in sent.get(port, [NATPMP_ADDRESS, PCP_ANNOUNCE])
             ]
 
-        assert Knock("tcp", here.gateway.address, 5000, GET) in answered(here.console, knocks(here.gateway.address))
-        here.lab.internet.ip(f"route replace {here.lab.topology.lans[0].network} via {here.external}")
-        inside: tuple[IPAddress, ...] = (here.gateway.address, here.gateway.address6, here.gateway.ula)
-        outside = [knock for address in (here.external, here.lab.external6, *inside) for knock in knocks(address)]
-        for who in (here.peer, here.lab.internet):
+        assert Knock("tcp", home.gateway.address, 5000, GET) in answered(home.console, knocks(home.gateway.address))
+        home.lab.internet.ip(f"route replace {home.lab.topology.lans[0].network} via {home.external}")
+        inside: tuple[IPAddress, ...] = (home.gateway.address, home.gateway.address6, home.gateway.ula)
+        outside = [knock for address in (home.external, home.lab.external6, *inside) for knock in knocks(address)]
+        for who in (home.peer, home.lab.internet):
             assert answered(who, outside) == []
-        with here.lab.internet.inside():
+        with home.lab.internet.inside():
             searcher = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with searcher:
             searcher.settimeout(2.0)
             searcher.setsockopt(
-                socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(str(here.lab.internet.address))
+                socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(str(home.lab.internet.address))
             )
             searcher.sendto(SEARCH, ("239.255.255.250", 1900))
             with pytest.raises(TimeoutError):
                 searcher.recv(2048)
         if mode == "router":
-            with EchoServer(here.gateway, TCP, 2222):
-                assert here.shut(2222), "nor do the gateway's other services, as a whole router"
+            with EchoServer(home.gateway, TCP, 2222):
+                assert home.shut(2222), "nor do the gateway's other services, as a whole router"
 
 
 # -- everything is taken
@@ -227,25 +227,25 @@ FULL = ROOMY.replace("total_mappings = 1024", "total_mappings = 3").replace("per
 
 @pytest.mark.spec("IGD-140", "SR-5")
 def test_a_full_table_takes_no_more_and_keeps_what_it_has(namespaces: None, tmp_path: Path) -> None:
-    with home(tmp_path, *ROUTER, policy=FULL) as here, EchoServer(here.console, TCP, 9000):
+    with served_home(tmp_path, *ROUTER, policy=FULL) as home, EchoServer(home.console, TCP, 9000):
         for port in (8000, 8001, 8002):
-            here.point().add(port, NewInternalPort=9000)
+            home.point().add(port, NewInternalPort=9000)
         with refused(728):
-            here.point("pc", IgdVersion.IGD2).add(8003)
+            home.point("pc", IgdVersion.IGD2).add(8003)
         with refused(501):
-            here.point("pc").add(8003)
-        assert all(here.reach(port) for port in (8000, 8001, 8002))
-        here.agree()
-        here.point().add(8002, NewInternalPort=9000, NewPortMappingDescription="refreshed")
-        here.point().delete(8000)
-        here.point("pc").add(8003)
+            home.point("pc").add(8003)
+        assert all(home.reach(port) for port in (8000, 8001, 8002))
+        home.agree()
+        home.point().add(8002, NewInternalPort=9000, NewPortMappingDescription="refreshed")
+        home.point().delete(8000)
+        home.point("pc").add(8003)
 
 
 @pytest.mark.spec("IGD-174")
 def test_where_every_allowed_port_is_taken_any_port_is_none(namespaces: None, tmp_path: Path) -> None:
     narrow = ROOMY.replace('who = "*"', 'who = "*"\next_ports = ["8000-8001"]')
-    with home(tmp_path, *ROUTER, policy=narrow) as here:
-        console, pc = here.point(igd_version=IgdVersion.IGD2), here.point("pc", IgdVersion.IGD2)
+    with served_home(tmp_path, *ROUTER, policy=narrow) as home:
+        console, pc = home.point(igd_version=IgdVersion.IGD2), home.point("pc", IgdVersion.IGD2)
         console.add(8001)
         assert console.add_any(8000) == 8000
         with refused(728):

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, ended, home
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, ended, served_home
 from tests.lab.igd_control_point import ControlPoint, Subscriber, refused, until
 from upnp_gw.lab import CONSOLE
 from upnp_gw.lab.probe import EchoServer, dial, reach
@@ -21,96 +21,96 @@ RECHECK = 'max_ttl = "2s"'
 
 
 @pytest.fixture(scope="module")
-def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    with home(tmp_path_factory.mktemp("d"), *ROUTER, limits=RECHECK) as made:
-        yield made
+def module_home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with served_home(tmp_path_factory.mktemp("d"), *ROUTER, limits=RECHECK) as home:
+        yield home
 
 
-def arrives(here: Home, port: int) -> bool:
+def arrives(home: Home, port: int) -> bool:
     """One datagram, told at once whether it came through."""
-    return bool(reach(here.peer, UDP, here.external, port, timeout=0.05))
+    return bool(reach(home.peer, UDP, home.external, port, timeout=0.05))
 
 
 # -- the WAN
 
 
 @pytest.mark.spec("IGD-196")
-def test_a_new_external_address_is_followed(here: Home) -> None:
+def test_a_new_external_address_is_followed(home: Home) -> None:
     other = IPv4Address("11.22.33.99")
-    here.point().add(8080)
-    with EchoServer(here.console, TCP, 8080), here.watch() as watch:
-        here.renumber_wan(other)
+    home.point().add(8080)
+    with EchoServer(home.console, TCP, 8080), home.watch() as watch:
+        home.renumber_wan(other)
         watch.wait("wan")
-        assert here.point().external_address() == str(other)
-        assert here.reach(8080, address=other)
-        assert here.row(8080)["external_address"] == str(other)
-        assert not reach(here.peer, TCP, here.external, 8080, timeout=0.3)
-        here.renumber_wan(here.external)
-        assert until(lambda: bool(here.reach(8080)))
+        assert home.point().external_address() == str(other)
+        assert home.reach(8080, address=other)
+        assert home.row(8080)["external_address"] == str(other)
+        assert not reach(home.peer, TCP, home.external, 8080, timeout=0.3)
+        home.renumber_wan(home.external)
+        assert until(lambda: bool(home.reach(8080)))
 
 
-def test_a_wan_interface_that_is_made_again_carries_every_mapping(here: Home) -> None:
+def test_a_wan_interface_that_is_made_again_carries_every_mapping(home: Home) -> None:
     """A ppp0 that redials: the same name, another index."""
-    here.point().add(8080)
-    here.point().add(3074, UDP)
+    home.point().add(8080)
+    home.point().add(3074, UDP)
     with (
-        EchoServer(here.console, TCP, 8080),
-        EchoServer(here.console, UDP, 3074) as game,
-        EchoServer(here.peer, UDP, 3074),
-        Subscriber(here.point()) as subscriber,
+        EchoServer(home.console, TCP, 8080),
+        EchoServer(home.console, UDP, 3074) as game,
+        EchoServer(home.peer, UDP, 3074),
+        Subscriber(home.point()) as subscriber,
     ):
-        assert here.reach(8080)
+        assert home.reach(8080)
         assert subscriber.next()["ConnectionStatus"] == "Connected"
-        with here.watch() as watch:
-            here.lab.replug_wan()
+        with home.watch() as watch:
+            home.lab.replug_wan()
             watch.wait("wan")
-        assert until(lambda: arrives(here, 3074))
-        assert here.reach(8080).answered_by == "console"
-        assert game.reach(here.peer.address, 3074).seen_port == 3074
-        here.point().add(8081)
-        assert here.point().external_address() == str(here.external)
+        assert until(lambda: arrives(home, 3074))
+        assert home.reach(8080).answered_by == "console"
+        assert game.reach(home.peer.address, 3074).seen_port == 3074
+        home.point().add(8081)
+        assert home.point().external_address() == str(home.external)
 
 
-def test_a_wan_link_that_was_down_carries_every_mapping(here: Home) -> None:
-    here.point().add(3074, UDP)
-    with EchoServer(here.console, UDP, 3074), here.watch() as watch:
-        here.lab.internet.ip("link set gateway down")
+def test_a_wan_link_that_was_down_carries_every_mapping(home: Home) -> None:
+    home.point().add(3074, UDP)
+    with EchoServer(home.console, UDP, 3074), home.watch() as watch:
+        home.lab.internet.ip("link set gateway down")
         watch.wait("wan")
-        here.lab.internet.ip("link set gateway up")
-        assert until(lambda: arrives(here, 3074))
+        home.lab.internet.ip("link set gateway up")
+        assert until(lambda: arrives(home, 3074))
 
 
 # -- the LAN
 
 
-def test_a_new_lan_address_is_served_and_mappings_stay(here: Home) -> None:
-    old, new = here.gateway.address, IPv4Address("192.168.77.254")
-    here.point().add(8080)
-    here.gateway.sysctl("net/ipv4/conf/lan0/promote_secondaries", "1")
-    with EchoServer(here.console, TCP, 8080):
+def test_a_new_lan_address_is_served_and_mappings_stay(home: Home) -> None:
+    old, new = home.gateway.address, IPv4Address("192.168.77.254")
+    home.point().add(8080)
+    home.gateway.sysctl("net/ipv4/conf/lan0/promote_secondaries", "1")
+    with EchoServer(home.console, TCP, 8080):
         try:
-            with here.watch() as watch:
-                here.gateway.ip(f"addr add {new}/24 dev lan0", f"addr del {old}/24 dev lan0")
+            with home.watch() as watch:
+                home.gateway.ip(f"addr add {new}/24 dev lan0", f"addr del {old}/24 dev lan0")
                 watch.wait("lan")
-            for host in (here.console, here.pc):
+            for host in (home.console, home.pc):
                 host.ip(f"route replace default via {new}")
 
             def served() -> bool:
                 with suppress(OSError):
-                    return ControlPoint(here.console, new).external_address() == str(here.external)
+                    return ControlPoint(home.console, new).external_address() == str(home.external)
                 return False
 
             assert until(served)
-            assert here.reach(8080)
-            ControlPoint(here.console, new).add(8081)
+            assert home.reach(8080)
+            ControlPoint(home.console, new).add(8081)
             with pytest.raises(OSError, match=r"timed out|refused|route"):
-                ControlPoint(here.console, old)
+                ControlPoint(home.console, old)
         finally:
-            here.gateway.ip(f"addr replace {old}/24 dev lan0", f"addr del {new}/24 dev lan0")
-            for host in (here.console, here.pc):
+            home.gateway.ip(f"addr replace {old}/24 dev lan0", f"addr del {new}/24 dev lan0")
+            for host in (home.console, home.pc):
                 host.ip(f"route replace default via {old}")
-        assert until(lambda: bool(here.point().external_address()))
-        assert here.reach(8080)
+        assert until(lambda: bool(home.point().external_address()))
+        assert home.reach(8080)
 
 
 # -- other programs at the firewall
@@ -126,44 +126,44 @@ def test_a_new_lan_address_is_served_and_mappings_stay(here: Home) -> None:
         "delete element inet upnp_gw pm { udp . 3074 }",
     ],
 )
-def test_what_others_take_out_is_back_in_under_a_second(here: Home, foreign: str) -> None:
+def test_what_others_take_out_is_back_in_under_a_second(home: Home, foreign: str) -> None:
     """The best of three: a loaded machine has pauses of its own."""
-    point = here.point()
+    point = home.point()
     point.add(3074, UDP)
-    with EchoServer(here.console, UDP, 3074):
+    with EchoServer(home.console, UDP, 3074):
 
         def heal_s() -> float:
-            assert here.reach(3074, UDP)
-            before = healed(here)
-            with here.watch() as watch:
-                here.gateway.nft(foreign)
+            assert home.reach(3074, UDP)
+            before = healed(home)
+            with home.watch() as watch:
+                home.gateway.nft(foreign)
                 begun = time.monotonic()
-                assert until(lambda: arrives(here, 3074))
+                assert until(lambda: arrives(home, 3074))
                 took = time.monotonic() - begun
                 watch.wait("healed")
-            assert healed(here) == before + 1
+            assert healed(home) == before + 1
             return took
 
         assert any(heal_s() < 1.0 for _ in range(3))
         point.add(3074, UDP, NewPortMappingDescription="refreshed")
-        assert here.reach(3074, UDP)
+        assert home.reach(3074, UDP)
 
 
-def healed(here: Home) -> int:
+def healed(home: Home) -> int:
     """How often the daemon had to install its table again."""
-    count: int = here.ask("GET", "/v1/status")["healed"]
+    count: int = home.ask("GET", "/v1/status")["healed"]
     return count
 
 
 @contextmanager
-def busy_firewall(here: Home) -> Iterator[None]:
+def busy_firewall(home: Home) -> Iterator[None]:
     """Another program that changes its own table all the time."""
     stop = threading.Event()
 
     def change() -> None:
         while not stop.is_set():
-            here.gateway.nft("add table ip foreign\nadd chain ip foreign c\nadd rule ip foreign c counter")
-            here.gateway.nft("delete table ip foreign")
+            home.gateway.nft("add table ip foreign\nadd chain ip foreign c\nadd rule ip foreign c counter")
+            home.gateway.nft("delete table ip foreign")
 
     thread = threading.Thread(target=change)
     thread.start()
@@ -174,85 +174,85 @@ def busy_firewall(here: Home) -> Iterator[None]:
         thread.join()
 
 
-def test_changes_of_others_beside_us_disturb_nothing(here: Home) -> None:
-    before = healed(here)
-    point = here.point(igd_version=IgdVersion.IGD2)
-    with EchoServer(here.console, UDP, 3074), busy_firewall(here):
+def test_changes_of_others_beside_us_disturb_nothing(home: Home) -> None:
+    before = healed(home)
+    point = home.point(igd_version=IgdVersion.IGD2)
+    with EchoServer(home.console, UDP, 3074), busy_firewall(home):
         for port in range(9000, 9030):
             point.add(port, UDP, NewInternalPort=3074)
-        assert all(here.reach(port, UDP) for port in range(9000, 9030))
+        assert all(home.reach(port, UDP) for port in range(9000, 9030))
         for port in range(9000, 9010):
             point.delete(port, UDP)
         assert [point.generic(index)["NewExternalPort"] for index in range(20)]
         with refused(713):
             point.generic(20)
-    here.agree()
-    assert healed(here) == before
+    home.agree()
+    assert healed(home) == before
 
 
 # -- devices that come and go
 
 
-def heard_of(here: Home, name: str) -> None:
+def heard_of(home: Home, name: str) -> None:
     """A host says something to the gateway, as one does that wakes: a word to a shut port, which is answered."""
-    host, gateway = here.lab.hosts[name], here.gateway.address
+    host, gateway = home.lab.hosts[name], home.gateway.address
     assert until(lambda: reach(host, UDP, gateway, 9, timeout=0.1).how == "reset")
 
 
-def test_a_console_that_sleeps_is_parked_and_back_within_a_second(here: Home) -> None:
+def test_a_console_that_sleeps_is_parked_and_back_within_a_second(home: Home) -> None:
     """The best of three."""
-    here.point().add(3074, UDP, NewLeaseDuration=0)
-    here.point("pc")
-    with EchoServer(here.console, UDP, 3074):
-        assert here.reach(3074, UDP)
+    home.point().add(3074, UDP, NewLeaseDuration=0)
+    home.point("pc")
+    with EchoServer(home.console, UDP, 3074):
+        assert home.reach(3074, UDP)
 
         def wake_s() -> float:
-            with here.watch() as watch:
-                with here.lab.unplugged("console"):
+            with home.watch() as watch:
+                with home.lab.unplugged("console"):
                     watch.wait("changed", external_port=3074, state="parked")
-                    assert here.installed() == {}
+                    assert home.installed() == {}
                     with refused(718):
-                        here.point("pc").add(3074, UDP)
-                heard_of(here, "console")
+                        home.point("pc").add(3074, UDP)
+                heard_of(home, "console")
                 begun = time.monotonic()
                 watch.wait("changed", external_port=3074, state="active")
-                assert until(lambda: arrives(here, 3074))
+                assert until(lambda: arrives(home, 3074))
                 return time.monotonic() - begun
 
         assert any(wake_s() < 1.0 for _ in range(3))
-    assert here.row(3074, UDP)["state"] == "active"
+    assert home.row(3074, UDP)["state"] == "active"
 
 
-def test_a_mapping_of_a_console_that_stays_is_renewed_without_a_gap(here: Home) -> None:
-    here.point().add(3074, UDP, NewLeaseDuration=0)
-    first = here.row(3074, UDP)["decision"]
-    with EchoServer(here.console, UDP, 3074):
-        assert until(lambda: not arrives(here, 3074) or here.row(3074, UDP)["decision"] != first)
-        assert arrives(here, 3074)
-    assert here.row(3074, UDP)["decision"] != first
+def test_a_mapping_of_a_console_that_stays_is_renewed_without_a_gap(home: Home) -> None:
+    home.point().add(3074, UDP, NewLeaseDuration=0)
+    first = home.row(3074, UDP)["decision"]
+    with EchoServer(home.console, UDP, 3074):
+        assert until(lambda: not arrives(home, 3074) or home.row(3074, UDP)["decision"] != first)
+        assert arrives(home, 3074)
+    assert home.row(3074, UDP)["decision"] != first
 
 
-def test_another_device_at_the_address_inherits_nothing(here: Home) -> None:
-    console, pc, gateway = here.console, here.pc, here.gateway.address
-    here.point().add(8080)
+def test_another_device_at_the_address_inherits_nothing(home: Home) -> None:
+    console, pc, gateway = home.console, home.pc, home.gateway.address
+    home.point().add(8080)
     with (
         EchoServer(console, TCP, 8080),
         EchoServer(pc, TCP, 8080),
-        here.watch() as watch,
-        dial(here.peer, TCP, here.external, 8080) as call,
+        home.watch() as watch,
+        dial(home.peer, TCP, home.external, 8080) as call,
     ):
         assert call.ask().answered_by == "console"
-        with here.lab.unplugged("console"):
+        with home.lab.unplugged("console"):
             taken, way = (
                 f"addr {{}} {console.address}/32 dev {pc.interface}",
                 f"route {{}} {gateway}/32 dev {pc.interface}",
             )
             pc.ip(taken.format("add"), way.format("add") + f" src {console.address}")
             pc.ip(f"neigh flush dev {pc.interface}")  # so that it asks for the gateway, and is seen asking
-            heard_of(here, "pc")
+            heard_of(home, "pc")
             watch.wait("removed", external_port=8080, why="device-moved", device=CONSOLE.mac)
-            assert here.shut(8080)
+            assert home.shut(8080)
             pc.ip(way.format("del"), taken.format("del"))
-        heard_of(here, "console")
+        heard_of(home, "console")
         assert ended(call), "its flow was cut, not only interrupted"
-    assert here.rows() == []
+    assert home.rows() == []

@@ -26,21 +26,21 @@ Ending = Callable[[Home], int]
 ENDINGS = pytest.mark.parametrize(
     "end",
     [
-        pytest.param(lambda here: here.daemon.stop(), id="stop"),
-        pytest.param(lambda here: here.daemon.kill(), id="kill"),
+        pytest.param(lambda home: home.daemon.stop(), id="stop"),
+        pytest.param(lambda home: home.daemon.kill(), id="kill"),
     ],
 )
 
 
 @pytest.fixture
-def here(shared: Home) -> Iterator[Home]:
-    yield shared
-    shared.clear()
+def home(module_home: Home) -> Iterator[Home]:
+    yield module_home
+    module_home.clear()
 
 
-def boot_id(here: Home) -> int:
+def boot_id(home: Home) -> int:
     """BOOTID.UPNP.ORG of an answer to a unicast search."""
-    with here.console.inside():
+    with home.console.inside():
         searcher = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with searcher:
         searcher.settimeout(5)
@@ -53,44 +53,44 @@ def boot_id(here: Home) -> int:
     return int(found)
 
 
-def identity(here: Home) -> list[tuple[list[str], dict[str, str], dict[str, str]]]:
+def identity(home: Home) -> list[tuple[list[str], dict[str, str], dict[str, str]]]:
     """What clients remember of the gateway, read afresh: UDNs, control and event URLs."""
-    points = [ControlPoint(here.console, here.gateway.address, igd_version) for igd_version in IgdVersion]
+    points = [ControlPoint(home.console, home.gateway.address, igd_version) for igd_version in IgdVersion]
     return [(point.udns, point.control, point.events) for point in points]
 
 
 @ENDINGS
 @pytest.mark.spec("IGD-007", "IGD-037", "SR-10")
-def test_a_restart_keeps_mappings_leases_and_identity(here: Home, end: Ending) -> None:
-    point, pc = here.point(), here.point("pc", IgdVersion.IGD2)
+def test_a_restart_keeps_mappings_leases_and_identity(home: Home, end: Ending) -> None:
+    point, pc = home.point(), home.point("pc", IgdVersion.IGD2)
     point.add(8080, NewInternalPort=8000, NewLeaseDuration=0)
     point.add(8081, UDP, NewInternalPort=8000, NewLeaseDuration=600, NewPortMappingDescription="a \u00e9 <&> b")
-    point.add(8082, NewRemoteHost=here.peer.address, NewInternalPort=8000)
+    point.add(8082, NewRemoteHost=home.peer.address, NewInternalPort=8000)
     point.add(8083, NewEnabled=0)
     pc.add(8084, NewInternalPort=8000)
     with refused(606):
-        pc.add(8085, NewInternalClient=here.console.address)
-    before, known, boot = here.rows(), identity(here), boot_id(here)
-    assert boot_id(here) == boot
+        pc.add(8085, NewInternalClient=home.console.address)
+    before, known, boot = home.rows(), identity(home), boot_id(home)
+    assert boot_id(home) == boot
     assert all(len(set(udns)) == len(udns) == 3 for udns, _, _ in known)
-    with EchoServer(here.console, TCP, 8000), EchoServer(here.console, UDP, 8000), EchoServer(here.pc, TCP, 8000):
-        end(here)
-        assert here.reach(8080), "leases live on in the kernel"
-        here.daemon.start()
-        here.agree()
+    with EchoServer(home.console, TCP, 8000), EchoServer(home.console, UDP, 8000), EchoServer(home.pc, TCP, 8000):
+        end(home)
+        assert home.reach(8080), "leases live on in the kernel"
+        home.daemon.start()
+        home.agree()
         for port, transport, who in (
             (8080, TCP, "console"),
             (8081, UDP, "console"),
             (8082, TCP, "console"),
             (8084, TCP, "pc"),
         ):
-            assert here.reach(port, transport).answered_by == who
-        assert here.shut(8082, peer="peer2")
-        assert here.shut(8083)
-        assert here.shut(8085)
-    after = here.rows()
-    assert identity(here) == known
-    assert boot_id(here) > boot
+            assert home.reach(port, transport).answered_by == who
+        assert home.shut(8082, peer="peer2")
+        assert home.shut(8083)
+        assert home.shut(8085)
+    after = home.rows()
+    assert identity(home) == known
+    assert boot_id(home) > boot
     kept = ("id", "transport", "external_port", "internal_client", "internal_port", "remote_host", "via", "device",
             "description", "granted_at", "state")  # fmt: skip
     assert [[row[name] for name in kept] for row in after] == [[row[name] for name in kept] for row in before]
@@ -98,42 +98,42 @@ def test_a_restart_keeps_mappings_leases_and_identity(here: Home, end: Ending) -
         assert 0 <= old["lease_left_s"] - new["lease_left_s"] < 60, "a lease does not grow"
 
 
-def test_what_was_deleted_before_a_kill_is_cut_after_it(here: Home) -> None:
+def test_what_was_deleted_before_a_kill_is_cut_after_it(home: Home) -> None:
     """Its flows had five seconds left when the daemon died."""
-    point = here.point()
-    with EchoServer(here.console, TCP, 8000):
+    point = home.point()
+    with EchoServer(home.console, TCP, 8000):
         point.add(8080, NewInternalPort=8000)
-        with dial(here.peer, TCP, here.external, 8080) as call:
+        with dial(home.peer, TCP, home.external, 8080) as call:
             assert call.ask()
             point.delete(8080)
-            here.daemon.kill()
+            home.daemon.kill()
             assert call.ask(), "nobody is there to cut it"
-            here.daemon.start()
+            home.daemon.start()
             assert until(lambda: ended(call), 12)
-        assert here.shut(8080)
+        assert home.shut(8080)
 
 
-def test_a_lease_that_ends_while_nobody_is_there_is_not_restored(here: Home) -> None:
-    point = here.point()
+def test_a_lease_that_ends_while_nobody_is_there_is_not_restored(home: Home) -> None:
+    point = home.point()
     point.add(8080, NewLeaseDuration=2)
     point.add(8081, NewLeaseDuration=600)
-    ends = here.row(8080)["expires_at"]
-    here.daemon.kill()
+    ends = home.row(8080)["expires_at"]
+    home.daemon.kill()
     assert until(lambda: datetime.now(UTC) > datetime.fromisoformat(ends) + timedelta(seconds=1))
-    here.daemon.start()
-    assert [row["external_port"] for row in here.rows()] == [8081]
-    here.agree()
+    home.daemon.start()
+    assert [row["external_port"] for row in home.rows()] == [8081]
+    home.agree()
 
 
 @pytest.mark.spec("SR-29", "SR-39")
 def test_with_the_daemon_dead_the_kernel_ends_leases_and_live_flows(orphan: Orphan) -> None:
     """It was killed when the first test of the lab began; a lease of seconds ends by the kernel's own clock."""
-    here = orphan.home
-    assert not here.daemon.running
-    assert until(lambda: here.shut(8080), orphan.left(GRACE_S))
-    assert here.reach(8081).answered_by == "console", "a longer lease stands"
-    assert not reach(here.peer, TCP, here.console.address6, 8080)
-    assert reach(here.peer, TCP, here.console.address6, 8081)
+    home = orphan.home
+    assert not home.daemon.running
+    assert until(lambda: home.shut(8080), orphan.left(GRACE_S))
+    assert home.reach(8081).answered_by == "console", "a longer lease stands"
+    assert not reach(home.peer, TCP, home.console.address6, 8080)
+    assert reach(home.peer, TCP, home.console.address6, 8081)
     assert until(lambda: all(map(ended, orphan.calls)), orphan.left(LIVE_GRACE_S))
     assert all(call.ask() for call in orphan.longer), "and so do its flows"
 
@@ -141,10 +141,10 @@ def test_with_the_daemon_dead_the_kernel_ends_leases_and_live_flows(orphan: Orph
 class Load:
     """Control points that add, one after another, until they are told to stop; what was acknowledged, and not."""
 
-    def __init__(self, here: Home, first: int) -> None:
+    def __init__(self, home: Home, first: int) -> None:
         self.granted: set[int] = set()
         self.refused: set[int] = set()
-        self._points = [here.point("console"), here.point("pc", IgdVersion.IGD2)]
+        self._points = [home.point("console"), home.point("pc", IgdVersion.IGD2)]
         self._next = first
         self._stop = False
         self._changed = threading.Condition()
@@ -181,23 +181,23 @@ class Load:
 
 
 @pytest.mark.spec("SR-20")
-def test_twenty_kills_under_load_lose_nothing_that_was_acknowledged(here: Home) -> None:
+def test_twenty_kills_under_load_lose_nothing_that_was_acknowledged(home: Home) -> None:
     granted: set[int] = set()
     denied: set[int] = set()
     port = 10000
     for kill in range(20):
-        load = Load(here, port)
+        load = Load(home, port)
         load.await_granted(1 + kill * 7 % 11)
-        here.daemon.kill()
+        home.daemon.kill()
         port = load.stop()
         granted |= load.granted
         denied |= load.refused
-        here.daemon.start()
-        here.agree()
-        stands = {row["external_port"] for row in here.rows()}
+        home.daemon.start()
+        home.agree()
+        stands = {row["external_port"] for row in home.rows()}
         assert granted <= stands
         assert not denied & stands
     assert denied
-    with EchoServer(here.console, TCP, port):
-        here.point().add(port)
-        assert here.reach(port), "and it goes on"
+    with EchoServer(home.console, TCP, port):
+        home.point().add(port)
+        assert home.reach(port), "and it goes on"

@@ -37,8 +37,8 @@ def started(config: Path, directory: Path) -> Iterator[tuple[Home, dict[str, Any
     Directories and user apart: those are options, as a test's have to be.
     """
     text = config.read_text("utf-8")
-    for written, here in ADAPTED.items():
-        text = text.replace(written, here)
+    for written, home in ADAPTED.items():
+        text = text.replace(written, home)
     given = tomllib.loads(text)
     names = given["lan"]["interfaces"]
     lans = tuple(replace(lan, interface=name) for lan, name in zip((HOME, GUEST), names, strict=False))
@@ -54,20 +54,20 @@ def started(config: Path, directory: Path) -> Iterator[tuple[Home, dict[str, Any
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_an_example_starts_and_serves(namespaces: None, tmp_path: Path, config: Path) -> None:
-    with started(config, tmp_path) as (here, given):
-        status = here.daemon.json("status")
+    with started(config, tmp_path) as (home, given):
+        status = home.daemon.json("status")
         assert [lan["interface"] for lan in status["lan"]] == given["lan"]["interfaces"]
-        assert status["wan"]["external_addresses"] == [str(address) for address in here.lab.external]
+        assert status["wan"]["external_addresses"] == [str(address) for address in home.lab.external]
         assert status["firewall"] == given.get("firewall", {}).get("mode", "alongside")
-        with EchoServer(here.console, TCP, 8080):
-            here.point().add(8080)
-            assert here.reach(8080).answered_by == "console"
-        here.agree()
-        if len(here.lab.topology.lans) > 1:
-            here.point("guest").add(8081)
-            assert len(here.rows()) == 2
-        assert not [line for line in here.daemon.output if line.startswith(("ERROR", "Traceback"))]
-        assert here.daemon.stop() == 0
+        with EchoServer(home.console, TCP, 8080):
+            home.point().add(8080)
+            assert home.reach(8080).answered_by == "console"
+        home.agree()
+        if len(home.lab.topology.lans) > 1:
+            home.point("guest").add(8081)
+            assert len(home.rows()) == 2
+        assert not [line for line in home.daemon.output if line.startswith(("ERROR", "Traceback"))]
+        assert home.daemon.stop() == 0
 
 
 POLICY = 'version = 1\n[[grant]]\nname = "g"\nwho = "*"\n'

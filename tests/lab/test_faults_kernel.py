@@ -31,16 +31,16 @@ table inet filter { chain forward { type filter hook forward priority filter; po
 
 
 @pytest.fixture(scope="module")
-def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Household]:
-    with household(tmp_path_factory.mktemp("d")) as made:
-        yield made
+def module_home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Household]:
+    with household(tmp_path_factory.mktemp("d")) as home:
+        yield home
 
 
 @pytest.fixture
-def home(shared: Household) -> Iterator[Household]:
-    yield shared
-    assert shared.disagreement() == ""
-    shared.clear()
+def home(module_home: Household) -> Iterator[Household]:
+    yield module_home
+    assert module_home.disagreement() == ""
+    module_home.clear()
 
 
 @pytest.mark.parametrize(

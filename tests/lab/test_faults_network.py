@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, served_home
 from tests.lab.igd_control_point import ControlPoint, until
 from tests.soak.household import Household, household
 from tests.soak.load import Load
@@ -28,19 +28,19 @@ LATE = IPv4Address("192.168.99.1")
 
 @pytest.fixture
 def alone(namespaces: None, tmp_path: Path) -> Iterator[Household]:
-    with household(tmp_path) as made:
-        yield made
+    with household(tmp_path) as home:
+        yield home
 
 
-def served(here: Home, address: IPv4Address) -> bool:
+def served(home: Home, address: IPv4Address) -> bool:
     with suppress(OSError):
-        return ControlPoint(here.console, address).external_address() == str(here.external)
+        return ControlPoint(home.console, address).external_address() == str(home.external)
     return False
 
 
-def missing(here: Home) -> list[str]:
+def missing(home: Home) -> list[str]:
     """What ``upnp-gw status`` says of interfaces that are not there."""
-    status = here.daemon.json("status")
+    status = home.daemon.json("status")
     assert not [sentence for sentence in status["detected"] if "is not there" in sentence]
     return [sentence for sentence in status["warnings"] if "is not there" in sentence]
 
@@ -49,26 +49,26 @@ def missing(here: Home) -> list[str]:
 def test_a_lan_interface_that_comes_late_is_served(namespaces: None, tmp_path: Path, kind: str) -> None:
     """Configured, and not there at the start: the others are served meanwhile."""
     name = {"bridge": "br-late", "vlan": "lan0.7"}[kind]
-    with household(tmp_path, "--lan", name) as here:
-        assert served(here, here.gateway.address)
-        assert missing(here) == [f"{name} does not exist; it is served as soon as it appears"]
+    with household(tmp_path, "--lan", name) as home:
+        assert served(home, home.gateway.address)
+        assert missing(home) == [f"{name} does not exist; it is served as soon as it appears"]
         if kind == "bridge":
-            here.gateway.ip("link add br-late type bridge", "link set lan0 master br-late")
+            home.gateway.ip("link add br-late type bridge", "link set lan0 master br-late")
             interface = "eth0"
         else:  # a cable of its own stands for the tagged one: not every kernel has 802.1Q
-            _cable(here.gateway, name, here.console, "eth0.7", "02:00:77:00:07:10")
+            _cable(home.gateway, name, home.console, "eth0.7", "02:00:77:00:07:10")
             interface = "eth0.7"
-        with here.watch() as watch:
-            here.gateway.ip(f"addr add {LATE}/24 dev {name}", f"link set {name} up")
-            here.console.ip(f"addr add 192.168.99.10/24 dev {interface}", f"link set {interface} up")
+        with home.watch() as watch:
+            home.gateway.ip(f"addr add {LATE}/24 dev {name}", f"link set {name} up")
+            home.console.ip(f"addr add 192.168.99.10/24 dev {interface}", f"link set {interface} up")
             watch.wait("lan")
-        assert until(lambda: served(here, LATE), 10)
-        assert missing(here) == [], "it is there now"
-        point = ControlPoint(here.console, LATE)
+        assert until(lambda: served(home, LATE), 10)
+        assert missing(home) == [], "it is there now"
+        point = ControlPoint(home.console, LATE)
         point.add(8080, NewInternalClient="192.168.99.10")
-        with EchoServer(here.console, TCP, 8080):
-            assert here.reach(8080).answered_by == "console"
-        here.agree()
+        with EchoServer(home.console, TCP, 8080):
+            assert home.reach(8080).answered_by == "console"
+        home.agree()
 
 
 class Tunnel:
@@ -102,35 +102,35 @@ class Tunnel:
 
 
 def test_an_interface_without_mac_addresses_comes_late_and_is_served(namespaces: None, tmp_path: Path) -> None:
-    with household(tmp_path, "--lan", "wg0") as here:
-        with closing(Tunnel(here, "wg0", IPv4Address("192.168.99.10"))) as tunnel:
-            assert until(lambda: f"{LATE}%wg0:5351" in here.gateway.run(["ss", "-uln"]).stdout)
+    with household(tmp_path, "--lan", "wg0") as home:
+        with closing(Tunnel(home, "wg0", IPv4Address("192.168.99.10"))) as tunnel:
+            assert until(lambda: f"{LATE}%wg0:5351" in home.gateway.run(["ss", "-uln"]).stdout)
             begun = time.monotonic()
             answer = tunnel.ask(struct.pack("!BBHHHI", 0, 1, 0, 3074, 3074, 600), 5351)
             _, _, code, _, _, given, lifetime = struct.unpack("!BBHIHHI", answer)
             assert (code, given, lifetime) == (0, 3074, 600)
             assert time.monotonic() - begun < 0.9, "nobody waits for an ARP answer that cannot come"
-            assert here.row(3074, UDP)["internal_client"] == str(tunnel.client)
-            here.agree()
-        assert until(lambda: f"{LATE}%wg0:5351" not in here.gateway.run(["ss", "-uln"]).stdout)
-        assert len(missing(here)) == 1, "it went again"
-        here.point().add(8081)
-        here.agree()
-        assert not any("Traceback" in line for line in here.daemon.output)
+            assert home.row(3074, UDP)["internal_client"] == str(tunnel.client)
+            home.agree()
+        assert until(lambda: f"{LATE}%wg0:5351" not in home.gateway.run(["ss", "-uln"]).stdout)
+        assert len(missing(home)) == 1, "it went again"
+        home.point().add(8081)
+        home.agree()
+        assert not any("Traceback" in line for line in home.daemon.output)
 
 
 def test_the_mappings_of_a_lan_that_goes_are_there_when_it_comes_back(namespaces: None, tmp_path: Path) -> None:
-    with home(tmp_path, *ROUTER, topology=Topology(lans=(HOME, GUEST))) as here:
-        here.point().add(8080)
-        here.point("guest").add(8081)
-        with EchoServer(here.console, TCP, 8080), EchoServer(here.lab.hosts["guest"], TCP, 8081):
-            here.gateway.ip("link set lan1 down")
-            assert here.reach(8080).answered_by == "console", "the other LAN knows nothing of it"
-            assert here.shut(8081)
-            here.gateway.ip("link set lan1 up")
-            assert until(lambda: bool(here.reach(8081)), 10)
-        assert sorted(row["external_port"] for row in here.rows()) == [8080, 8081]
-        here.agree()
+    with served_home(tmp_path, *ROUTER, topology=Topology(lans=(HOME, GUEST))) as home:
+        home.point().add(8080)
+        home.point("guest").add(8081)
+        with EchoServer(home.console, TCP, 8080), EchoServer(home.lab.hosts["guest"], TCP, 8081):
+            home.gateway.ip("link set lan1 down")
+            assert home.reach(8080).answered_by == "console", "the other LAN knows nothing of it"
+            assert home.shut(8081)
+            home.gateway.ip("link set lan1 up")
+            assert until(lambda: bool(home.reach(8081)), 10)
+        assert sorted(row["external_port"] for row in home.rows()) == [8080, 8081]
+        home.agree()
 
 
 def test_links_that_flap_under_load_confuse_nobody(alone: Household) -> None:

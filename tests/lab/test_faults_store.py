@@ -20,8 +20,8 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def home(namespaces: None, tmp_path: Path) -> Iterator[Household]:
-    with household(tmp_path) as made:
-        yield made
+    with household(tmp_path) as home:
+        yield home
 
 
 def stored_ports(home: Household, directory: Path) -> list[int]:

@@ -59,34 +59,34 @@ ASKS: dict[str, Ask] = {"IGD": by_igd, "IGD, any port": by_igd_any, "NAT-PMP": b
 
 
 @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
-def test_the_port_goes_along_to_the_new_address(here: Home, ask: Ask) -> None:
-    has(here, OLD)
-    with EchoServer(here.console, TCP, PORT):
-        assert ask(here, OLD) == PORT
-        assert here.reach(PORT)
-        has(here, NEW)
+def test_the_port_goes_along_to_the_new_address(home: Home, ask: Ask) -> None:
+    has(home, OLD)
+    with EchoServer(home.console, TCP, PORT):
+        assert ask(home, OLD) == PORT
+        assert home.reach(PORT)
+        has(home, NEW)
         begun = time.monotonic()
-        assert ask(here, NEW) == PORT
+        assert ask(home, NEW) == PORT
         assert time.monotonic() - begun < 5, "nobody answers within 3 probes of a second each"
-        assert here.row(PORT)["internal_client"] == str(NEW)
-        with dial(here.peer, TCP, here.external, PORT) as call:
+        assert home.row(PORT)["internal_client"] == str(NEW)
+        with dial(home.peer, TCP, home.external, PORT) as call:
             assert call.ask().answered_by == "console"
-        assert len(here.rows()) == 1
+        assert len(home.rows()) == 1
 
 
 @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
-def test_a_host_behind_the_same_mac_address_keeps_its_port_while_it_answers(here: Home, ask: Ask) -> None:
+def test_a_host_behind_the_same_mac_address_keeps_its_port_while_it_answers(home: Home, ask: Ask) -> None:
     """As behind a Wi-Fi extender: both addresses answer with one MAC address."""
-    has(here, OLD, NEW)
-    with EchoServer(here.console, TCP, PORT):
-        assert ask(here, OLD) == PORT
+    has(home, OLD, NEW)
+    with EchoServer(home.console, TCP, PORT):
+        assert ask(home, OLD) == PORT
         if ask is by_igd:
             with refused(718):
-                ask(here, NEW)
+                ask(home, NEW)
         else:
-            other = ask(here, NEW)
+            other = ask(home, NEW)
             assert other != PORT
-            assert here.reach(other)
-            assert here.row(other)["internal_client"] == str(NEW)
-        assert here.row(PORT)["internal_client"] == str(OLD)
-        assert here.reach(PORT)
+            assert home.reach(other)
+            assert home.row(other)["internal_client"] == str(NEW)
+        assert home.row(PORT)["internal_client"] == str(OLD)
+        assert home.reach(PORT)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, home
+from tests.lab.end_to_end import ROUTER, TCP, served_home
 from tests.lab.test_pinholes import at, pinhole
 from tests.lab.test_port5351 import GATEWAY6, talk
 from upnp_gw.lab.probe import EchoServer
@@ -41,17 +41,17 @@ def filters(number: int, family: int) -> tuple[PcpFilter, ...]:
 
 @pytest.mark.spec("SR-5")
 def test_filters_of_one_device_leave_room_for_the_mappings_of_another(namespaces: None, tmp_path: Path) -> None:
-    with home(tmp_path, *ROUTER, policy=POLICY) as here:
-        here.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
-        with talk(here.console) as line, talk(here.console, here.console.address6, GATEWAY6) as line6:
+    with served_home(tmp_path, *ROUTER, policy=POLICY) as home:
+        home.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
+        with talk(home.console) as line, talk(home.console, home.console.address6, GATEWAY6) as line6:
             for number in range(GREEDY):
                 port = 6000 + number
                 assert line.map(port, port, 600, *filters(number, 4)).result is ResultCode.SUCCESS
                 assert line6.map(port, 0, 600, *filters(number, 6)).result is ResultCode.SUCCESS
-        with EchoServer(here.pc, TCP, 5000):
-            here.point("pc").add(5000)
-            assert here.reach(5000).answered_by == "pc"
-            pinhole(here.point("pc", IgdVersion.IGD2), 5000)
-            assert at(here.peer, here.pc.address6, 5000).answered_by == "pc"
-        assert len(here.rows()) == TOTAL
-        assert not [line for line in here.daemon.output if "the kernel refused" in line]
+        with EchoServer(home.pc, TCP, 5000):
+            home.point("pc").add(5000)
+            assert home.reach(5000).answered_by == "pc"
+            pinhole(home.point("pc", IgdVersion.IGD2), 5000)
+            assert at(home.peer, home.pc.address6, 5000).answered_by == "pc"
+        assert len(home.rows()) == TOTAL
+        assert not [line for line in home.daemon.output if "the kernel refused" in line]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, home
+from tests.lab.end_to_end import ROUTER, TCP, served_home
 from upnp_gw.lab.daemon import DaemonFailed
 from upnp_gw.lab.probe import EchoServer
 
@@ -24,26 +24,26 @@ def pipe(path: Path) -> Iterator[None]:
 
 
 def test_a_pipe_holds_up_neither_the_start_nor_a_command_nor_the_stop(namespaces: None, tmp_path: Path) -> None:
-    with home(tmp_path, *ROUTER) as here, EchoServer(here.console, TCP, 8080):
-        approved, policy = here.daemon.state_dir / "approved.toml", tmp_path / "policy.toml"
-        here.point().add(8080)
-        here.daemon.cli("allow", str(here.console.address), "9999")
+    with served_home(tmp_path, *ROUTER) as home, EchoServer(home.console, TCP, 8080):
+        approved, policy = home.daemon.state_dir / "approved.toml", tmp_path / "policy.toml"
+        home.point().add(8080)
+        home.daemon.cli("allow", str(home.console.address), "9999")
         with pipe(policy):
-            told = here.daemon.cli("reload", check=False)
+            told = home.daemon.cli("reload", check=False)
             assert told.returncode != 0
             assert "policy.toml: not a regular file but a pipe" in told.stderr
-            assert "policy.toml" in str(here.daemon.json("status"))
-        here.daemon.cli("reload")
+            assert "policy.toml" in str(home.daemon.json("status"))
+        home.daemon.cli("reload")
         with pipe(approved):
-            told = here.daemon.cli("block", str(here.pc.address), check=False)
+            told = home.daemon.cli("block", str(home.pc.address), check=False)
             assert "approved.toml: not a regular file but a pipe" in told.stderr
-            assert here.daemon.json("status")
-            assert here.daemon.stop() == 0
+            assert home.daemon.json("status")
+            assert home.daemon.stop() == 0
             with pytest.raises(
                 DaemonFailed, match=r"code 2:\n(?s:.*)approved\.toml: not a regular file but a pipe"
             ):
-                here.daemon.start()
-            assert here.reach(8080), "its lease goes on in the kernel"
-        here.daemon.start()
-        here.agree()
-        assert [row["external_port"] for row in here.rows()] == [8080]
+                home.daemon.start()
+            assert home.reach(8080), "its lease goes on in the kernel"
+        home.daemon.start()
+        home.agree()
+        assert [row["external_port"] for row in home.rows()] == [8080]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, Home, home
+from tests.lab.end_to_end import ROUTER, Home, served_home
 from upnp_gw.lab import Host
 
 pytestmark = pytest.mark.lab
@@ -30,12 +30,12 @@ def sockets(host: Host) -> Iterator[tuple[socket.socket, socket.socket]]:
         yield icmp, udp
 
 
-def told(here: Home, size: int, wait_s: float = ANSWER_S) -> tuple[str, int, int, str, int] | None:
+def told(home: Home, size: int, wait_s: float = ANSWER_S) -> tuple[str, int, int, str, int] | None:
     """A datagram to the mapped port; the ICMP error that comes back: its sender, type and code, and the destination
     and port in the packet that it quotes. None: silence."""
-    with sockets(here.peer) as (icmp, udp):
+    with sockets(home.peer) as (icmp, udp):
         icmp.settimeout(wait_s)
-        udp.sendto(bytes(size), (str(here.external), PORT))
+        udp.sendto(bytes(size), (str(home.external), PORT))
         try:
             data, (sender, _) = icmp.recvfrom(2000)
         except TimeoutError:
@@ -56,21 +56,21 @@ def error(kind: int, code: int, source: bytes, target: bytes) -> bytes:
 
 def test_icmp_errors_pass_with_external_addresses_and_open_nothing(namespaces: None, tmp_path: Path) -> None:
     """A LAN address is shown to nobody, an error about no flow reaches nobody."""
-    with home(tmp_path, *ROUTER) as here:
-        external = str(here.external)
-        here.point().add(PORT, NewProtocol="UDP")
-        assert told(here, 20) == (external, UNREACHABLE, PORT_UNREACHABLE, external, PORT), "nobody listens there"
-        here.gateway.ip("link set lan0 mtu 1300")
-        assert told(here, 1400) == (external, UNREACHABLE, FRAGMENTATION_NEEDED, external, PORT)
-        here.gateway.ip("link set lan0 mtu 1500")
-        here.clear()
-        assert told(here, 20, SILENCE_S) is None, "the mapping is gone"
+    with served_home(tmp_path, *ROUTER) as home:
+        external = str(home.external)
+        home.point().add(PORT, NewProtocol="UDP")
+        assert told(home, 20) == (external, UNREACHABLE, PORT_UNREACHABLE, external, PORT), "nobody listens there"
+        home.gateway.ip("link set lan0 mtu 1300")
+        assert told(home, 1400) == (external, UNREACHABLE, FRAGMENTATION_NEEDED, external, PORT)
+        home.gateway.ip("link set lan0 mtu 1500")
+        home.clear()
+        assert told(home, 20, SILENCE_S) is None, "the mapping is gone"
 
-        target = here.console.address
-        here.lab.internet.ip(f"route add {here.lab.topology.lans[0].network} via {here.external}")
-        with sockets(here.lab.internet) as (outside, _), sockets(here.console) as (inside, probe):
+        target = home.console.address
+        home.lab.internet.ip(f"route add {home.lab.topology.lans[0].network} via {home.external}")
+        with sockets(home.lab.internet) as (outside, _), sockets(home.console) as (inside, probe):
             for kind, code in ((3, 3), (3, 4), (4, 0), (5, 1), (11, 0), (12, 0), (8, 0), (13, 0)):
-                outside.sendto(error(kind, code, target.packed, here.peer.address.packed), (str(target), 0))
+                outside.sendto(error(kind, code, target.packed, home.peer.address.packed), (str(target), 0))
             outside.sendto(error(8, 0, b"1234", b"5678"), (external, 0))  # the gateway answers this one
             outside.settimeout(ANSWER_S)
             while outside.recvfrom(2000)[0][20] != 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, Home, home
+from tests.lab.end_to_end import ROUTER, TCP, Home, served_home
 from tests.lab.igd_control_point import ControlPoint, refused
 from tests.lab.neighbour_forgery import claim
 from upnp_gw.lab.daemon import DaemonFailed
@@ -37,9 +37,9 @@ def directory(namespaces: None) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def here(directory: Path) -> Iterator[Home]:
-    with home(directory, *ROUTER, "--user", USER) as made:
-        yield made
+def home(directory: Path) -> Iterator[Home]:
+    with served_home(directory, *ROUTER, "--user", USER) as home:
+        yield home
 
 
 def statuses(pid: int) -> list[dict[str, list[str]]]:
@@ -50,11 +50,11 @@ def statuses(pid: int) -> list[dict[str, list[str]]]:
     ]
 
 
-def test_every_thread_is_the_users_and_holds_one_capability(here: Home) -> None:
+def test_every_thread_is_the_users_and_holds_one_capability(home: Home) -> None:
     account = find(USER, "", "0 0 4294967295")
     assert account is not None
     only, none = f"{1 << CAP_NET_ADMIN:016x}", f"{0:016x}"
-    threads = statuses(here.daemon.pid)
+    threads = statuses(home.daemon.pid)
     assert len(threads) > 1
     for told in threads:
         assert told["Uid"] == [str(account.uid)] * 4
@@ -64,68 +64,68 @@ def test_every_thread_is_the_users_and_holds_one_capability(here: Home) -> None:
         assert (told["CapInh"], told["CapAmb"], told["NoNewPrivs"]) == ([none], [none], ["1"])
 
 
-def test_the_whole_way_works_without_root(here: Home) -> None:
-    here.point().add(8080)
-    with EchoServer(here.console, TCP, 8080):
-        assert here.reach(8080).answered_by == "console"
-        with here.watch() as watch:
-            here.gateway.run(["nft", "flush", "ruleset"])
+def test_the_whole_way_works_without_root(home: Home) -> None:
+    home.point().add(8080)
+    with EchoServer(home.console, TCP, 8080):
+        assert home.reach(8080).answered_by == "console"
+        with home.watch() as watch:
+            home.gateway.run(["nft", "flush", "ruleset"])
             watch.wait("healed")
-        assert here.reach(8080)
-        here.agree()
-        with here.watch() as watch:
-            here.renumber_wan(OTHER_WAN)
+        assert home.reach(8080)
+        home.agree()
+        with home.watch() as watch:
+            home.renumber_wan(OTHER_WAN)
             watch.wait("wan")
-        assert here.reach(8080, address=OTHER_WAN)
-        here.daemon.stop()
-        here.daemon.start()
-        assert here.reach(8080, address=OTHER_WAN)
-        here.agree()
-        here.clear()
-        assert not here.rows()
-    assert here.gateway.sysctl("net/ipv4/ip_forward") == "1", "router mode switched forwarding on"
-    assert not [line for line in here.daemon.output if "denied" in line or "not permitted" in line]
+        assert home.reach(8080, address=OTHER_WAN)
+        home.daemon.stop()
+        home.daemon.start()
+        assert home.reach(8080, address=OTHER_WAN)
+        home.agree()
+        home.clear()
+        assert not home.rows()
+    assert home.gateway.sysctl("net/ipv4/ip_forward") == "1", "router mode switched forwarding on"
+    assert not [line for line in home.daemon.output if "denied" in line or "not permitted" in line]
 
 
-def test_without_root_it_hears_two_hosts_that_answer_for_one_address(here: Home) -> None:
+def test_without_root_it_hears_two_hosts_that_answer_for_one_address(home: Home) -> None:
     """The sockets for it are made before CAP_NET_RAW is given up."""
-    claim(here.pc, here.console.address, here.gateway)
-    here.points.clear()
+    claim(home.pc, home.console.address, home.gateway)
+    home.points.clear()
     with refused(501):
-        here.point("pc").add(8090, NewInternalClient=here.console.address)
-    assert here.rows() == []
-    assert not [line for line in here.daemon.output if "is not heard" in line]
+        home.point("pc").add(8090, NewInternalClient=home.console.address)
+    assert home.rows() == []
+    assert not [line for line in home.daemon.output if "is not heard" in line]
 
 
-def test_what_it_writes_is_not_for_everybody(here: Home) -> None:
-    here.point().add(8090)
-    here.daemon.cli("allow", str(here.console.address), "9999")
-    made = {path.name: path.stat().st_mode & 0o777 for path in here.daemon.state_dir.iterdir()}
+def test_what_it_writes_is_not_for_everybody(home: Home) -> None:
+    home.point().add(8090)
+    home.daemon.cli("allow", str(home.console.address), "9999")
+    made = {path.name: path.stat().st_mode & 0o777 for path in home.daemon.state_dir.iterdir()}
     assert {"ledger.db", "ledger.db-wal", "approved.toml"} <= made.keys()
     assert {name: oct(mode) for name, mode in made.items() if mode & 0o007} == {}
-    here.clear()
+    home.clear()
 
 
-def test_what_roots_runs_left_goes_over_to_the_user(here: Home) -> None:
+def test_what_roots_runs_left_goes_over_to_the_user(home: Home) -> None:
     """A gateway that ran as root until its user was made keeps its mappings."""
     account = find(USER, "", "0 0 4294967295")
     assert account is not None
-    here.daemon.stop()
-    ledger = here.daemon.state_dir / "ledger.db"
-    for path in (here.daemon.state_dir, ledger):
+    home.daemon.stop()
+    ledger = home.daemon.state_dir / "ledger.db"
+    for path in (home.daemon.state_dir, ledger):
         os.chown(path, 0, 0)
-    here.daemon.start()
+    home.daemon.start()
     assert (ledger.stat().st_uid, ledger.parent.stat().st_uid) == (account.uid, account.uid)
-    here.point().add(8081)
-    here.clear()
+    home.point().add(8081)
+    home.clear()
 
 
 def test_a_port_below_1024_costs_one_capability_more(directory: Path) -> None:
     (directory / "low").mkdir(mode=0o711)
-    with home(directory / "low", *ROUTER, "--user", USER, "--http-port", "80") as made:
+    with served_home(directory / "low", *ROUTER, "--user", USER, "--http-port", "80") as home:
         both = f"{1 << CAP_NET_ADMIN | 1 << CAP_NET_BIND_SERVICE:016x}"
-        assert {told["CapEff"][0] for told in statuses(made.daemon.pid)} == {both}
-        assert ControlPoint(made.console, made.gateway.address, port=80).external_address() == str(made.external)
+        assert {told["CapEff"][0] for told in statuses(home.daemon.pid)} == {both}
+        assert ControlPoint(home.console, home.gateway.address, port=80).external_address() == str(home.external)
 
 
 @pytest.mark.parametrize("there", ["a user who is not there", "a state directory with other things in it"])
@@ -138,5 +138,5 @@ def test_where_it_cannot_it_does_not_start_and_says_why(directory: Path, there: 
         (place / "state").mkdir(parents=True)
         (place / "state" / "shadow").touch()
     place.mkdir(exist_ok=True)
-    with pytest.raises(DaemonFailed, match=says), home(place, *ROUTER, "--user", user):
+    with pytest.raises(DaemonFailed, match=says), served_home(place, *ROUTER, "--user", user):
         pass

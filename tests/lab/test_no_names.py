@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, served_home
 from tests.lab.igd_control_point import ControlPoint, Subscriber, exchange, refused
 from tests.lab.packets import Packet, captured
 from tests.lab.test_pinholes import pinhole
@@ -34,7 +34,7 @@ QUIET_S = 1.0
 
 
 @pytest.fixture
-def here(namespaces: None, tmp_path: Path) -> Iterator[Home]:
+def home(namespaces: None, tmp_path: Path) -> Iterator[Home]:
     """The gateway has a name server, on the internet: who looks a name up there is seen on the WAN."""
     resolver = tmp_path / "resolv.conf"
     resolver.write_text(f"nameserver {WAN_NETWORK[INTERNET]}\noptions timeout:1 attempts:1\n")
@@ -46,16 +46,16 @@ def here(namespaces: None, tmp_path: Path) -> Iterator[Home]:
             if Path("/etc", file.name).exists():
                 lab.gateway.call(mount, str(file), f"/etc/{file.name}", None, MS_BIND)
 
-    with home(tmp_path, *ROUTER, before=with_resolver) as made:
-        yield made
+    with served_home(tmp_path, *ROUTER, before=with_resolver) as home:
+        yield home
 
 
-def to_internet(here: Home, packets: list[Packet]) -> list[Packet]:
+def to_internet(home: Home, packets: list[Packet]) -> list[Packet]:
     """What left by the WAN, the kernel's own neighbour discovery and group reports apart."""
     return [
         packet
         for packet in packets
-        if packet.outgoing and packet.interface == here.lab.topology.wan and packet.protocol not in OF_THE_LINK
+        if packet.outgoing and packet.interface == home.lab.topology.wan and packet.protocol not in OF_THE_LINK
     ]
 
 
@@ -95,48 +95,48 @@ def heads(point: ControlPoint, name: str) -> Iterator[tuple[bytes, int]]:
 
 
 @pytest.mark.spec("SR-16", "SR-8", "SR-9")
-def test_a_name_is_refused_and_nobody_is_asked_for_it(here: Home) -> None:
-    points = [here.point(igd_version=igd_version) for igd_version in IgdVersion]
-    with captured(here.gateway) as seen:
+def test_a_name_is_refused_and_nobody_is_asked_for_it(home: Home) -> None:
+    points = [home.point(igd_version=igd_version) for igd_version in IgdVersion]
+    with captured(home.gateway) as seen:
         for name in NAMES:
             for point in points:
                 ask_with_names(point, name)
                 for request, status in heads(point, name):
-                    answer = exchange(here.console, point.gateway, point.port, request)
+                    answer = exchange(home.console, point.gateway, point.port, request)
                     assert (name, request, answer.status) == (name, request, status)
         time.sleep(QUIET_S)
     assert len(seen.packets) > 100, "the requests themselves were seen"
     assert [packet for packet in seen.packets if packet.dns] == []
-    assert to_internet(here, seen.packets) == []
-    assert here.rows() == []
+    assert to_internet(home, seen.packets) == []
+    assert home.rows() == []
 
 
 @pytest.mark.spec("SR-16")
-def test_what_is_granted_sends_nothing_to_the_internet_either(here: Home) -> None:
+def test_what_is_granted_sends_nothing_to_the_internet_either(home: Home) -> None:
     """Nor do names where a client may write what it likes, nor the operator's commands."""
-    point = here.point(igd_version=IgdVersion.IGD2)
+    point = home.point(igd_version=IgdVersion.IGD2)
     with Subscriber(point) as subscriber:
         subscriber.next()
-        with captured(here.gateway) as seen:
+        with captured(home.gateway) as seen:
             point.add(8080, NewPortMappingDescription="http://nas.example/")
             subscriber.next()
-            here.point().add(3074, UDP, NewRemoteHost="11.22.40.9")
+            home.point().add(3074, UDP, NewRemoteHost="11.22.40.9")
             pinhole(point, 8443)
-            assert "natpmp" in here.console.run(["natpmpc", "-g", str(here.gateway.address)]).stdout.lower()
-            assert here.daemon.cli("add", "tcp", "8090", "nas.example:443", check=False).returncode != 0
+            assert "natpmp" in home.console.run(["natpmpc", "-g", str(home.gateway.address)]).stdout.lower()
+            assert home.daemon.cli("add", "tcp", "8090", "nas.example:443", check=False).returncode != 0
             for command in ("list", "devices", "log", "status"):
-                here.daemon.cli(command)
+                home.daemon.cli(command)
             point.delete(8080)
             time.sleep(QUIET_S)
     assert [packet for packet in seen.packets if packet.dns] == []
-    assert to_internet(here, seen.packets) == []
+    assert to_internet(home, seen.packets) == []
 
 
-def test_a_look_up_and_a_packet_to_the_internet_would_be_seen(here: Home) -> None:
-    with captured(here.gateway) as seen:
+def test_a_look_up_and_a_packet_to_the_internet_would_be_seen(home: Home) -> None:
+    with captured(home.gateway) as seen:
         look_up = "import socket\ntry: socket.getaddrinfo('nas.example', 80)\nexcept OSError: pass"
-        here.gateway.run(["python3", "-c", look_up])
-        here.reach(8080, TCP)
+        home.gateway.run(["python3", "-c", look_up])
+        home.reach(8080, TCP)
     (question, *_) = [packet for packet in seen.packets if packet.dns]
-    assert question in to_internet(here, seen.packets)
+    assert question in to_internet(home, seen.packets)
     assert str(question.target) == str(WAN_NETWORK[INTERNET])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import REACHED_S, TCP, Home, home, masquerading
+from tests.lab.end_to_end import REACHED_S, TCP, Home, masquerading, served_home
 from tests.lab.igd_control_point import Fault, until
 from upnp_gw.lab import CONSOLE, HOME, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, reach
@@ -37,32 +37,32 @@ table inet closed {
 
 
 @pytest.fixture(scope="module")
-def here(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+def home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """It starts behind another router."""
 
     def behind_a_router(lab: Lab) -> None:
         masquerading(lab)
         lab.gateway.ip(f"addr add {PRIVATE}/24 dev wan0", f"addr del {lab.external[0]}/24 dev wan0")
 
-    with home(tmp_path_factory.mktemp("d"), before=behind_a_router) as made:
-        yield made
+    with served_home(tmp_path_factory.mktemp("d"), before=behind_a_router) as home:
+        yield home
 
 
-def logged(here: Home, *words: str) -> list[str]:
-    return [line for line in here.daemon.output if all(word in line for word in words)]
+def logged(home: Home, *words: str) -> list[str]:
+    return [line for line in home.daemon.output if all(word in line for word in words)]
 
 
-def test_a_private_wan_address_is_logged_at_the_start(here: Home) -> None:
-    assert until(lambda: len(logged(here, "WARNING", f"{PRIVATE} is not public (private (RFC 1918))")) == 1, 5)
-    assert f"{PRIVATE} is not public" in " ".join(here.daemon.json("status")["warnings"])
-    here.renumber_wan(here.external)
-    assert until(lambda: bool(logged(here, "no longer", f"{PRIVATE} is not public")), AT_ONCE_S)
-    assert f"{PRIVATE} is not public" not in " ".join(here.daemon.json("status")["warnings"])
+def test_a_private_wan_address_is_logged_at_the_start(home: Home) -> None:
+    assert until(lambda: len(logged(home, "WARNING", f"{PRIVATE} is not public (private (RFC 1918))")) == 1, 5)
+    assert f"{PRIVATE} is not public" in " ".join(home.daemon.json("status")["warnings"])
+    home.renumber_wan(home.external)
+    assert until(lambda: bool(logged(home, "no longer", f"{PRIVATE} is not public")), AT_ONCE_S)
+    assert f"{PRIVATE} is not public" not in " ".join(home.daemon.json("status")["warnings"])
 
 
 @pytest.mark.spec("SR-24")
-def test_a_port_that_is_published_a_moment_ago_is_not_granted(here: Home) -> None:
-    pc = here.point("pc")
+def test_a_port_that_is_published_a_moment_ago_is_not_granted(home: Home) -> None:
+    pc = home.point("pc")
 
     def grantable() -> bool:
         try:
@@ -73,42 +73,42 @@ def test_a_port_that_is_published_a_moment_ago_is_not_granted(here: Home) -> Non
         return True
 
     assert grantable()
-    here.gateway.nft(CONTAINER_PORT)
+    home.gateway.nft(CONTAINER_PORT)
     try:
         assert until(lambda: not grantable(), AT_ONCE_S)
-        with EchoServer(here.console, TCP, PUBLISHED):
-            assert here.reach(PUBLISHED).answered_by == "console"
+        with EchoServer(home.console, TCP, PUBLISHED):
+            assert home.reach(PUBLISHED).answered_by == "console"
     finally:
-        here.gateway.nft("delete table ip containers")
+        home.gateway.nft("delete table ip containers")
     assert until(grantable, AT_ONCE_S)
 
 
-def test_a_forward_chain_of_others_that_drops_is_told_when_it_comes_and_when_it_goes(here: Home) -> None:
+def test_a_forward_chain_of_others_that_drops_is_told_when_it_comes_and_when_it_goes(home: Home) -> None:
     def warned() -> list[str]:
-        return [line for line in here.daemon.json("status")["warnings"] if "inet closed forward" in line]
+        return [line for line in home.daemon.json("status")["warnings"] if "inet closed forward" in line]
 
-    here.point().add(8080)
-    with EchoServer(here.console, TCP, 8080):
-        assert here.reach(8080)
-        here.gateway.nft(CLOSED)
+    home.point().add(8080)
+    with EchoServer(home.console, TCP, 8080):
+        assert home.reach(8080)
+        home.gateway.nft(CLOSED)
         try:
             assert until(lambda: len(warned()) == 2, AT_ONCE_S), "mappings, and pinholes"
-            assert len(logged(here, "WARNING", "chain inet closed forward", "drops mapped traffic")) == 1
-            assert here.shut(8080)
-            here.point("pc").add(8081)  # granted all the same: decision 25
+            assert len(logged(home, "WARNING", "chain inet closed forward", "drops mapped traffic")) == 1
+            assert home.shut(8080)
+            home.point("pc").add(8081)  # granted all the same: decision 25
             (line,) = [
                 check["remedy"].partition(": ")[2]
-                for check in here.ask("GET", "/v1/doctor")
+                for check in home.ask("GET", "/v1/doctor")
                 if "drops mapped traffic" in check["finding"]
             ]
-            here.gateway.run(line.split())
-            assert here.reach(8080), "by the line that the doctor prints"
+            home.gateway.run(line.split())
+            assert home.reach(8080), "by the line that the doctor prints"
             assert until(lambda: len(warned()) == 1, AT_ONCE_S), "pinholes are still dropped"
         finally:
-            here.gateway.nft("delete table inet closed")
+            home.gateway.nft("delete table inet closed")
     assert until(lambda: not warned(), AT_ONCE_S)
-    assert logged(here, "INFO", "no longer: chain inet closed forward", "drops traffic to pinholes")
-    assert len(logged(here, "WARNING", "inet closed forward")) == 2, "each once"
+    assert logged(home, "INFO", "no longer: chain inet closed forward", "drops traffic to pinholes")
+    assert len(logged(home, "WARNING", "inet closed forward")) == 2, "each once"
 
 
 INPUT_CHAINS = {
@@ -142,12 +142,12 @@ for program in iptables ip6tables; do $program -P INPUT ACCEPT; $program -F INPU
 SEARCH = 'M-SEARCH * HTTP/1.1\r\nHOST: {}:1900\r\nMAN: "ssdp:discover"\r\nMX: 1\r\nST: upnp:rootdevice\r\n\r\n'
 
 
-def answered(here: Home, to: str, port: int, datagram: bytes, seconds: float) -> bool:
+def answered(home: Home, to: str, port: int, datagram: bytes, seconds: float) -> bool:
     """Whether the gateway answers a datagram of the PC."""
     version = socket.AF_INET6 if ":" in to else socket.AF_INET
-    with here.pc.inside():
+    with home.pc.inside():
         asking = socket.socket(version, socket.SOCK_DGRAM)
-        scope = socket.if_nametoindex(here.pc.interface)
+        scope = socket.if_nametoindex(home.pc.interface)
     with asking:
         asking.settimeout(seconds)
         asking.sendto(datagram, (to, port) if version == socket.AF_INET else (to, port, 0, scope))
@@ -157,43 +157,43 @@ def answered(here: Home, to: str, port: int, datagram: bytes, seconds: float) ->
             return False
 
 
-def served(here: Home, seconds: float) -> dict[str, bool]:
+def served(home: Home, seconds: float) -> dict[str, bool]:
     """Tells for each server of the gateway, over both families, whether LAN hosts reach it."""
-    gateway, gateway6 = here.gateway.address, here.gateway.address6
+    gateway, gateway6 = home.gateway.address, home.gateway.address6
     pcp_announce = bytes([2, 0]) + bytes(6)
     return {
-        "search": answered(here, "239.255.255.250", 1900, SEARCH.format("239.255.255.250").encode(), seconds),
-        "search6": answered(here, "ff02::c", 1900, SEARCH.format("[FF02::C]").encode(), seconds),
-        "unicast search": answered(here, str(gateway), 1900, SEARCH.format(gateway).encode(), seconds),
-        "NAT-PMP": answered(here, str(gateway), 5351, bytes(2), seconds),
-        "PCP6": answered(here, str(gateway6), 5351, pcp_announce + bytes(4) + here.pc.address6.packed, seconds),
-        "HTTP": reach(here.pc, TCP, gateway, 5000, timeout=seconds).how == "closed",
-        "HTTP6": reach(here.pc, TCP, gateway6, 5000, timeout=seconds).how == "closed",
+        "search": answered(home, "239.255.255.250", 1900, SEARCH.format("239.255.255.250").encode(), seconds),
+        "search6": answered(home, "ff02::c", 1900, SEARCH.format("[FF02::C]").encode(), seconds),
+        "unicast search": answered(home, str(gateway), 1900, SEARCH.format(gateway).encode(), seconds),
+        "NAT-PMP": answered(home, str(gateway), 5351, bytes(2), seconds),
+        "PCP6": answered(home, str(gateway6), 5351, pcp_announce + bytes(4) + home.pc.address6.packed, seconds),
+        "HTTP": reach(home.pc, TCP, gateway, 5000, timeout=seconds).how == "closed",
+        "HTTP6": reach(home.pc, TCP, gateway6, 5000, timeout=seconds).how == "closed",
     }
 
 
 @pytest.mark.parametrize("program", INPUT_CHAINS)
 def test_an_input_chain_of_others_that_drops_is_told_and_cured_by_the_lines_of_the_doctor(
-    here: Home, program: str
+    home: Home, program: str
 ) -> None:
     def told() -> list[str]:
-        return [line for line in here.daemon.json("status")["warnings"] if "packets from hosts on lan0 to" in line]
+        return [line for line in home.daemon.json("status")["warnings"] if "packets from hosts on lan0 to" in line]
 
-    assert all(served(here, REACHED_S).values())
-    here.gateway.run(["sh", "-e"], text=INPUT_CHAINS[program])
+    assert all(served(home, REACHED_S).values())
+    home.gateway.run(["sh", "-e"], text=INPUT_CHAINS[program])
     try:
         assert until(lambda: bool(told()), AT_ONCE_S)
-        assert not any(served(here, 0.3).values())
-        found = [c for c in here.ask("GET", "/v1/doctor") if "packets from hosts on lan0 to" in c["finding"]]
+        assert not any(served(home, 0.3).values())
+        found = [c for c in home.ask("GET", "/v1/doctor") if "packets from hosts on lan0 to" in c["finding"]]
         assert found
         assert {c["outcome"] for c in found} == {"fail"}
         for check in found:
             assert "udp/1900, udp/5351, tcp/5000" in check["finding"]
-            here.gateway.run(["sh", "-e"], text=check["remedy"].partition(": ")[2])
-        assert all(served(here, REACHED_S).values())
+            home.gateway.run(["sh", "-e"], text=check["remedy"].partition(": ")[2])
+        assert all(served(home, REACHED_S).values())
         assert until(lambda: not told(), AT_ONCE_S)
     finally:
-        here.gateway.run(["sh", "-e"], text=GONE)
+        home.gateway.run(["sh", "-e"], text=GONE)
 
 
 def test_the_doctor_names_a_bridge_whose_hosts_do_not_reach_mappings_by_the_external_address(
@@ -216,20 +216,20 @@ def test_the_doctor_names_a_bridge_whose_hosts_do_not_reach_mappings_by_the_exte
         )
         lab.gateway.sysctl("net/bridge/bridge-nf-call-iptables", "1")  # as Docker's br_netfilter has it
 
-    with home(tmp_path, before=by_bridge, topology=Topology(lans=(bridged,))) as made:
-        made.point().add(8080)
-        made.point("pc").add(8081)
+    with served_home(tmp_path, before=by_bridge, topology=Topology(lans=(bridged,))) as home:
+        home.point().add(8080)
+        home.point("pc").add(8081)
 
         def named() -> list[str]:
-            checks = made.ask("GET", "/v1/doctor")
+            checks = home.ask("GET", "/v1/doctor")
             return [
                 c["remedy"].partition("   ")[0] for c in checks if "bridge br0 pass the IP firewall" in c["finding"]
             ]
 
-        with EchoServer(made.console, TCP, 8080), EchoServer(made.pc, TCP, 8081):
-            assert made.reach(8080)
-            assert [reach(made.pc, TCP, made.external, port).how for port in (8080, 8081)] == ["timeout", "timeout"]
+        with EchoServer(home.console, TCP, 8080), EchoServer(home.pc, TCP, 8081):
+            assert home.reach(8080)
+            assert [reach(home.pc, TCP, home.external, port).how for port in (8080, 8081)] == ["timeout", "timeout"]
             (line,) = named()
-            made.gateway.run(line.split())
-            assert all(reach(made.pc, TCP, made.external, port, timeout=REACHED_S) for port in (8080, 8081))
+            home.gateway.run(line.split())
+            assert all(reach(home.pc, TCP, home.external, port, timeout=REACHED_S) for port in (8080, 8081))
             assert not named()

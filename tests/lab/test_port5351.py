@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, home
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, served_home
 from tests.lab.ssdp_listener import link_of
 from upnp_gw.lab import GUEST, HOME, Host, Topology
 from upnp_gw.lab.probe import EchoServer, dial, reach
@@ -37,17 +37,17 @@ GATEWAY, GATEWAY6 = HOME.network[1], HOME.network6[1]
 
 
 @pytest.fixture(scope="module")
-def shared(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+def module_home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     topology = Topology(lans=(HOME, GUEST))
-    with home(tmp_path_factory.mktemp("d"), *ROUTER, topology=topology) as made:
-        made.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
-        yield made
+    with served_home(tmp_path_factory.mktemp("d"), *ROUTER, topology=topology) as home:
+        home.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
+        yield home
 
 
 @pytest.fixture
-def here(shared: Home) -> Iterator[Home]:
-    yield shared
-    shared.clear()
+def home(module_home: Home) -> Iterator[Home]:
+    yield module_home
+    module_home.clear()
 
 
 class Talk:
@@ -113,56 +113,56 @@ def natpmpc(home: Home, *options: str) -> str:
 
 @pytest.mark.spec("PMP-001", "PMP-006", "PMP-007", "PMP-008", "PMP-035")
 @pytest.mark.parametrize("transport", list(Transport))
-def test_natpmpc_maps_and_unmaps(here: Home, transport: Transport) -> None:
+def test_natpmpc_maps_and_unmaps(home: Home, transport: Transport) -> None:
     other = UDP if transport is TCP else TCP
-    with EchoServer(here.console, transport, 8000), EchoServer(here.console, other, 8000):
-        assert f"Public IP address : {here.external}" in natpmpc(here)
-        told = natpmpc(here, "-a", "8080", "8000", transport.value, "600")
+    with EchoServer(home.console, transport, 8000), EchoServer(home.console, other, 8000):
+        assert f"Public IP address : {home.external}" in natpmpc(home)
+        told = natpmpc(home, "-a", "8080", "8000", transport.value, "600")
         assert "Mapped public port 8080 protocol " + transport.value.upper() + " to local port 8000" in told
         assert re.search(r"\bli(f|fe)time 600\b", told), "natpmpc before 20230423 spells it liftime"
-        proof = here.reach(8080, transport)
-        assert (proof.answered_by, proof.seen_from) == ("console", here.peer.address)
-        assert here.shut(8080, other)
-        (row,) = here.rows()
+        proof = home.reach(8080, transport)
+        assert (proof.answered_by, proof.seen_from) == ("console", home.peer.address)
+        assert home.shut(8080, other)
+        (row,) = home.rows()
         assert "natpmp" in row["via"]
-        natpmpc(here, "-a", "8080", "8000", transport.value, "0")
-        assert here.shut(8080, transport)
-    assert here.rows() == []
+        natpmpc(home, "-a", "8080", "8000", transport.value, "0")
+        assert home.shut(8080, transport)
+    assert home.rows() == []
 
 
 @pytest.mark.spec("PMP-079", "PMP-080")
-def test_a_natpmp_mapping_is_bidirectional_and_hairpins(here: Home) -> None:
-    with EchoServer(here.console, UDP, 3074) as game, EchoServer(here.peer, UDP, 5000):
-        with talk(here.console) as line:
+def test_a_natpmp_mapping_is_bidirectional_and_hairpins(home: Home) -> None:
+    with EchoServer(home.console, UDP, 3074) as game, EchoServer(home.peer, UDP, 5000):
+        with talk(home.console) as line:
             line.ask(natpmp.build_request(natpmp.MappingRequest(UDP, 3074, 3999, 600)))
-        proof = game.reach(here.peer.address, 5000)
-        assert (proof.seen_from, proof.seen_port) == (here.external, 3999)
-        assert reach(here.pc, UDP, here.external, 3999).answered_by == "console"
+        proof = game.reach(home.peer.address, 5000)
+        assert (proof.seen_from, proof.seen_port) == (home.external, 3999)
+        assert reach(home.pc, UDP, home.external, 3999).answered_by == "console"
 
 
 @pytest.mark.spec("PCP-007", "PCP-008", "PCP-037", "PCP-067", "PCP-068", "PCP-073")
-def test_a_pcp_mapping_carries_packets(here: Home) -> None:
-    with EchoServer(here.console, TCP, 8000), talk(here.console) as line:
+def test_a_pcp_mapping_carries_packets(home: Home) -> None:
+    with EchoServer(home.console, TCP, 8000), talk(home.console) as line:
         answer = line.map(8000, 8080, 600)
         assert answer.map is not None
         assert (answer.result, answer.map.external_port) == (0, 8080)
-        assert answer.map.external_address == here.external
+        assert answer.map.external_address == home.external
         for _ in range(2):
-            assert here.reach(8080).answered_by == "console", "a flow that ended does not end the mapping"
+            assert home.reach(8080).answered_by == "console", "a flow that ended does not end the mapping"
         assert line.map(8000, 0, 0).result == 0
-        assert here.shut(8080)
+        assert home.shut(8080)
 
 
 @pytest.mark.spec("PCP-109", "PCP-110", "PCP-111", "PCP-112", "PCP-113", "PCP-115", "PCP-116")
-def test_a_filter_is_in_force(here: Home) -> None:
-    one, other = here.lab.hosts["peer1"], here.lab.hosts["peer2"]
+def test_a_filter_is_in_force(home: Home) -> None:
+    one, other = home.lab.hosts["peer1"], home.lab.hosts["peer2"]
     net = PcpFilter(120, 0, one.address)
     from_5000 = PcpFilter(128, 5000, other.address)
 
     def let_in(host: Host, source_port: int = 0) -> bool:
-        return bool(reach(host, TCP, here.external, 8080, timeout=0.4, source_port=source_port))
+        return bool(reach(host, TCP, home.external, 8080, timeout=0.4, source_port=source_port))
 
-    with EchoServer(here.console, TCP, 8080), talk(here.console) as line:
+    with EchoServer(home.console, TCP, 8080), talk(home.console) as line:
         assert line.map(8080, 8080, 600, net).options == (net,)
         assert let_in(one)
         assert not let_in(other)
@@ -177,14 +177,14 @@ def test_a_filter_is_in_force(here: Home) -> None:
         assert let_in(other)
 
 
-def test_a_narrower_filter_ends_a_live_flow(here: Home) -> None:
+def test_a_narrower_filter_ends_a_live_flow(home: Home) -> None:
     with (
-        EchoServer(here.console, TCP, 8080),
-        talk(here.console) as line,
-        dial_after(here, line) as call,
+        EchoServer(home.console, TCP, 8080),
+        talk(home.console) as line,
+        dial_after(home, line) as call,
     ):
         assert call.ask()
-        line.map(8080, 8080, 600, PcpFilter(128, 0, here.lab.hosts["peer2"].address))
+        line.map(8080, 8080, 600, PcpFilter(128, 0, home.lab.hosts["peer2"].address))
         end = time.monotonic() + 5
         while call.ask() and time.monotonic() < end:
             time.sleep(0.05)
@@ -192,17 +192,17 @@ def test_a_narrower_filter_ends_a_live_flow(here: Home) -> None:
 
 
 @contextmanager
-def dial_after(here: Home, line: Talk):  # type: ignore[no-untyped-def]
+def dial_after(home: Home, line: Talk):  # type: ignore[no-untyped-def]
     assert line.map(8080, 8080, 600).result == 0
-    with dial(here.peer, TCP, here.external, 8080, timeout=3) as call:
+    with dial(home.peer, TCP, home.external, 8080, timeout=3) as call:
         yield call
 
 
 @pytest.mark.spec("PCP-154", "PCP-155", "PCP-156", "PCP-160", "PCP-163", "PCP-164", "PCP-008")
 @pytest.mark.parametrize("to", ["global", "link-local"])
-def test_a_pinhole_by_pcp(here: Home, to: str) -> None:
-    server = GATEWAY6 if to == "global" else link_local(here.gateway, "lan0")
-    console, one, other = here.console, here.lab.hosts["peer1"], here.lab.hosts["peer2"]
+def test_a_pinhole_by_pcp(home: Home, to: str) -> None:
+    server = GATEWAY6 if to == "global" else link_local(home.gateway, "lan0")
+    console, one, other = home.console, home.lab.hosts["peer1"], home.lab.hosts["peer2"]
 
     def let_in(host: Host) -> bool:
         return bool(reach(host, TCP, console.address6, 8080, timeout=0.4))
@@ -222,10 +222,10 @@ def test_a_pinhole_by_pcp(here: Home, to: str) -> None:
 
 
 @pytest.mark.spec("PCP-159")
-def test_no_pinhole_to_an_address_the_internet_has_no_way_to(here: Home) -> None:
-    server = link_local(here.gateway, "lan0")
-    for own in (link_local(here.console, "eth0"), here.console.ula):
-        with talk(here.console, own, server) as line:
+def test_no_pinhole_to_an_address_the_internet_has_no_way_to(home: Home) -> None:
+    server = link_local(home.gateway, "lan0")
+    for own in (link_local(home.console, "eth0"), home.console.ula):
+        with talk(home.console, own, server) as line:
             assert line.map(8080, 0, 600).result is ResultCode.NOT_AUTHORIZED
 
 
@@ -238,35 +238,35 @@ ASKS = {
 
 @pytest.mark.spec("PMP-069", "PMP-071", "PCP-173", "PCP-180", "SR-1")
 @pytest.mark.parametrize("what", ASKS)
-def test_the_wan_side_is_silent(here: Home, what: str) -> None:
-    peer = here.peer
-    with talk(peer, server=here.external) as line:
+def test_the_wan_side_is_silent(home: Home, what: str) -> None:
+    peer = home.peer
+    with talk(peer, server=home.external) as line:
         assert line.silent(ASKS[what]), "from outside to the WAN address"
-    with talk(here.console, server=here.external) as line:
+    with talk(home.console, server=home.external) as line:
         assert line.silent(ASKS[what]), "from the LAN to the WAN address"
-    here.lab.internet.ip(f"route add {GATEWAY} via {here.external}")
-    here.lab.internet.ip(f"route add {GATEWAY6} via {here.lab.external6}")
+    home.lab.internet.ip(f"route add {GATEWAY} via {home.external}")
+    home.lab.internet.ip(f"route add {GATEWAY6} via {home.lab.external6}")
     try:
         with talk(peer, server=GATEWAY) as line:
             assert line.silent(ASKS[what]), "from outside to a LAN address"
         with talk(peer, peer.address6, GATEWAY6) as line:
             assert line.silent(ASKS[what])
     finally:
-        here.lab.internet.ip(f"route del {GATEWAY} via {here.external}")
-        here.lab.internet.ip(f"route del {GATEWAY6} via {here.lab.external6}")
-    assert here.rows() == []
+        home.lab.internet.ip(f"route del {GATEWAY} via {home.external}")
+        home.lab.internet.ip(f"route del {GATEWAY6} via {home.lab.external6}")
+    assert home.rows() == []
 
 
 @pytest.mark.spec("PMP-070", "PCP-181", "PCP-182", "SR-1")
-def test_a_source_of_another_lan_gets_no_answer(here: Home) -> None:
-    guest = here.lab.hosts["guest"]
-    guest.ip(f"addr add {here.pc.address}/32 dev eth0")
+def test_a_source_of_another_lan_gets_no_answer(home: Home) -> None:
+    guest = home.lab.hosts["guest"]
+    guest.ip(f"addr add {home.pc.address}/32 dev eth0")
     try:
-        with talk(guest, here.pc.address, GUEST.network[1]) as line:
+        with talk(guest, home.pc.address, GUEST.network[1]) as line:
             assert line.silent(ASKS["NAT-PMP map"])
     finally:
-        guest.ip(f"addr del {here.pc.address}/32 dev eth0")
-    assert here.rows() == []
+        guest.ip(f"addr del {home.pc.address}/32 dev eth0")
+    assert home.rows() == []
 
 
 @contextmanager
@@ -285,13 +285,13 @@ def listening(host: Host, version: int) -> Iterator[socket.socket]:
 @pytest.mark.spec("PMP-062", "PMP-063", "PMP-064", "PMP-065", "PMP-066", "PMP-067", "PMP-068")
 @pytest.mark.spec("PCP-169", "PCP-170", "PCP-171", "PCP-172", "PCP-173", "PCP-174", "PCP-175", "PCP-167")
 def test_announcements_and_updates(namespaces: None, tmp_path: Path) -> None:
-    with home(tmp_path, *ROUTER) as here, ExitStack() as stack:
-        here.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
-        here.daemon.stop()
-        ears = {v: stack.enter_context(listening(here.console, v)) for v in (4, 6)}
-        outside = stack.enter_context(listening(here.lab.internet, 4))
-        line = stack.enter_context(talk(here.console))
-        here.daemon.start()
+    with served_home(tmp_path, *ROUTER) as home, ExitStack() as stack:
+        home.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
+        home.daemon.stop()
+        ears = {v: stack.enter_context(listening(home.console, v)) for v in (4, 6)}
+        outside = stack.enter_context(listening(home.lab.internet, 4))
+        line = stack.enter_context(talk(home.console))
+        home.daemon.start()
         at: list[float] = []
         epochs: list[int] = []
         for _ in range(4):
@@ -300,13 +300,13 @@ def test_announcements_and_updates(namespaces: None, tmp_path: Path) -> None:
             assert source == (str(GATEWAY), 5351)
             told = natpmp.parse_response(data)
             assert isinstance(told, natpmp.AddressResponse)
-            assert told.address == here.external
+            assert told.address == home.external
             data, source = ears[4].recvfrom(100)
             announced = codec.parse_response(data)
             assert (announced.result, announced.lifetime_s, announced.epoch_s) == (0, 0, told.epoch_s)
             epochs.append(told.epoch_s)
             data, source6 = ears[6].recvfrom(100)
-            assert ip_address(source6[0].partition("%")[0]) == link_local(here.gateway, "lan0")
+            assert ip_address(source6[0].partition("%")[0]) == link_local(home.gateway, "lan0")
             assert source6[1] == 5351
             assert (len(data), data[:2]) == (24, b"\x02\x80")
         gaps = [b - a for a, b in pairwise(at)]
@@ -318,7 +318,7 @@ def test_announcements_and_updates(namespaces: None, tmp_path: Path) -> None:
         before = line.map(8080, 8080, 600).epoch_s
         new = IPv4Address("11.22.33.99")
         time.sleep(max(0.0, 2.1 - before))  # an epoch that has counted, so that a new one shows
-        here.renumber_wan(new)
+        home.renumber_wan(new)
         updates = [codec.parse_response(line.socket.recv(200)) for _ in range(3)]
         for update in updates:
             assert update.map == MapData(NONCE, 6, 8080, 8080, new)
@@ -344,12 +344,12 @@ def drained(ear: socket.socket) -> Iterator[bytes]:
 
 @pytest.mark.spec("PMP-058", "PCP-052", "PCP-168")
 def test_leases_nonces_and_epoch_outlive_kill_9(namespaces: None, tmp_path: Path) -> None:
-    with home(tmp_path, *ROUTER) as here, EchoServer(here.console, TCP, 8080), talk(here.console) as line:
+    with served_home(tmp_path, *ROUTER) as home, EchoServer(home.console, TCP, 8080), talk(home.console) as line:
         first = line.map(8080, 8080, 600)
         time.sleep(1.1)
-        here.daemon.kill()
-        here.daemon.start()
-        assert here.reach(8080).answered_by == "console"
+        home.daemon.kill()
+        home.daemon.start()
+        assert home.reach(8080).answered_by == "console"
         again = line.map(8080, 8080, 600)
         assert again.result == 0
         assert again.epoch_s > first.epoch_s
@@ -359,10 +359,10 @@ def test_leases_nonces_and_epoch_outlive_kill_9(namespaces: None, tmp_path: Path
 
 
 @pytest.mark.spec("PMP-078")
-def test_a_burst_of_renewals_is_served_whole(here: Home) -> None:
+def test_a_burst_of_renewals_is_served_whole(home: Home) -> None:
     """Fifty hosts at once, as after a new epoch: each has a share of its own."""
     macs = [f"02:00:99:00:00:{n:02x}" for n in range(50)]
-    hosts = [here.lab.add_host("lan0", LanHost(f"h{n}", 100 + n, mac)) for n, mac in enumerate(macs)]
+    hosts = [home.lab.add_host("lan0", LanHost(f"h{n}", 100 + n, mac)) for n, mac in enumerate(macs)]
     try:
         with ExitStack() as stack:
             lines = [stack.enter_context(talk(host)) for host in hosts]
@@ -374,13 +374,13 @@ def test_a_burst_of_renewals_is_served_whole(here: Home) -> None:
                 for line in lines:
                     assert line.socket.recv(100)[3] == natpmp.NatPmpResult.SUCCESS
             assert time.monotonic() - start < 5
-        assert len(here.rows()) == 150
+        assert len(home.rows()) == 150
     finally:
         for host in hosts:
-            here.lab.hosts.pop(host.name).close()
+            home.lab.hosts.pop(host.name).close()
 
 
-def test_the_daemon_counts_what_it_answered(here: Home) -> None:
-    natpmpc(here)
-    status = here.daemon.cli("status", "--json").stdout
+def test_the_daemon_counts_what_it_answered(home: Home) -> None:
+    natpmpc(home)
+    status = home.daemon.cli("status", "--json").stdout
     assert re.search(r'"5351 answered nat-pmp": \d+', status)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, Home, home
+from tests.lab.end_to_end import ROUTER, TCP, Home, served_home
 from tests.lab.igd_control_point import Fault, refused, until
 from upnp_gw.lab import CONSOLE, HOME, Host, Lab
 from upnp_gw.lab.probe import EchoServer
@@ -25,12 +25,12 @@ table ip manual {{
 
 
 @pytest.fixture
-def here(namespaces: None, tmp_path: Path) -> Iterator[Home]:
+def home(namespaces: None, tmp_path: Path) -> Iterator[Home]:
     def by_hand(lab: Lab) -> None:
         lab.gateway.nft(MANUAL)
 
-    with home(tmp_path, *ROUTER, before=by_hand) as made:
-        yield made
+    with served_home(tmp_path, *ROUTER, before=by_hand) as home:
+        yield home
 
 
 def natpmp(host: Host, gateway: object, external: int, internal: int) -> int:
@@ -41,28 +41,28 @@ def natpmp(host: Host, gateway: object, external: int, internal: int) -> int:
 
 
 @pytest.mark.spec("SR-24", "IGD-139")
-def test_a_live_listener_and_a_manual_dnat_are_never_granted(here: Home) -> None:
-    pc, gateway = here.pc, here.gateway
-    with EchoServer(gateway, TCP, SERVICE), EchoServer(here.console, TCP, STATIC), EchoServer(pc, TCP, 9000):
+def test_a_live_listener_and_a_manual_dnat_are_never_granted(home: Home) -> None:
+    pc, gateway = home.pc, home.gateway
+    with EchoServer(gateway, TCP, SERVICE), EchoServer(home.console, TCP, STATIC), EchoServer(pc, TCP, 9000):
         for port in (SERVICE, STATIC):
             for igd_version, code in ((IgdVersion.IGD1, 718), (IgdVersion.IGD2, 729)):
                 with refused(code):
-                    here.point("pc", igd_version).add(port, NewInternalPort=9000)
-            other = here.point("pc", IgdVersion.IGD2).add_any(port, NewInternalPort=9000)
+                    home.point("pc", igd_version).add(port, NewInternalPort=9000)
+            other = home.point("pc", IgdVersion.IGD2).add_any(port, NewInternalPort=9000)
             assert other not in (SERVICE, STATIC)
-            assert here.reach(other).answered_by == "pc"
-            here.point("pc", IgdVersion.IGD2).delete(other)
+            assert home.reach(other).answered_by == "pc"
+            home.point("pc", IgdVersion.IGD2).delete(other)
             assert natpmp(pc, gateway.address, port, port) not in (SERVICE, STATIC)
-            denied = here.daemon.cli("add", "tcp", str(port), f"{pc.address}:9000", check=False)
+            denied = home.daemon.cli("add", "tcp", str(port), f"{pc.address}:9000", check=False)
             assert denied.returncode == 1, "nor by the operator, who would not find it again"
-        assert here.reach(STATIC).answered_by == "console", "the administrator's rule leads where it led"
-        assert not {row["external_port"] for row in here.rows()} & {SERVICE, STATIC}
-        here.agree()
-    here.clear()
+        assert home.reach(STATIC).answered_by == "console", "the administrator's rule leads where it led"
+        assert not {row["external_port"] for row in home.rows()} & {SERVICE, STATIC}
+        home.agree()
+    home.clear()
 
     def granted() -> bool:
         try:
-            here.point("pc").add(SERVICE, NewInternalPort=9000)
+            home.point("pc").add(SERVICE, NewInternalPort=9000)
         except Fault:
             return False
         return True

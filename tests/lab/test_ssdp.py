@@ -34,9 +34,9 @@ EVERY_USN = sorted(row.usn for root in (V1, V2) for row in notify_set(root))
 
 @pytest.fixture(scope="module")
 def lab(namespaces: None) -> Iterator[Lab]:
-    with Lab(Topology(lans=(HOME, GUEST))) as made:
-        made.hosts["console"].ip(f"addr add {STRANGER}/32 dev eth0")
-        yield made
+    with Lab(Topology(lans=(HOME, GUEST))) as lab:
+        lab.hosts["console"].ip(f"addr add {STRANGER}/32 dev eth0")
+        yield lab
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, SHUT_S, TCP, Home, home
+from tests.lab.end_to_end import ROUTER, SHUT_S, TCP, Home, served_home
 from tests.lab.igd_control_point import Fault, refused
 from tests.lab.test_end_to_end_network import heard_of
 from tests.lab.test_pinholes import SERVICE, at, pinhole
@@ -47,27 +47,27 @@ ELSEWHERE = 7777
 
 
 @pytest.fixture
-def here(namespaces: None, tmp_path: Path) -> Iterator[Home]:
-    with home(tmp_path, *ROUTER, policy=POLICY) as made:
-        made.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
-        yield made
+def home(namespaces: None, tmp_path: Path) -> Iterator[Home]:
+    with served_home(tmp_path, *ROUTER, policy=POLICY) as home:
+        home.gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
+        yield home
 
 
 @contextmanager
-def listening(here: Home, *ports: int) -> Iterator[None]:
+def listening(home: Home, *ports: int) -> Iterator[None]:
     with ExitStack() as stack:
         for port in ports:
-            stack.enter_context(EchoServer(here.console, TCP, port))
+            stack.enter_context(EchoServer(home.console, TCP, port))
         yield
 
 
-def freeze(here: Home) -> None:
+def freeze(home: Home) -> None:
     """Brings an incident over the console."""
     for port in range(100, 100 + INCIDENT_AFTER):
         with refused(606):
-            here.point().add(port)
-    (incident,) = here.ask("GET", "/v1/incidents")
-    assert (incident["device"], incident["action"]) == (here.console.mac, "freeze")
+            home.point().add(port)
+    (incident,) = home.ask("GET", "/v1/incidents")
+    assert (incident["device"], incident["action"]) == (home.console.mac, "freeze")
 
 
 def ask_natpmp(line: Talk, port: int, suggested: int = 0, lifetime: int = LEASE_S) -> int:
@@ -80,15 +80,15 @@ def ask_natpmp(line: Talk, port: int, suggested: int = 0, lifetime: int = LEASE_
 
 
 @pytest.mark.spec("SR-6", "SR-7")
-def test_a_frozen_device_renews_what_it_holds_and_changes_none_of_it(here: Home) -> None:
-    point, point2 = here.point(), here.point(igd_version=IgdVersion.IGD2)
-    peer, friend = here.peer, here.lab.hosts["peer2"]
-    address6 = here.console.address6
+def test_a_frozen_device_renews_what_it_holds_and_changes_none_of_it(home: Home) -> None:
+    point, point2 = home.point(), home.point(igd_version=IgdVersion.IGD2)
+    peer, friend = home.peer, home.lab.hosts["peer2"]
+    address6 = home.console.address6
     only4, only6 = PcpFilter(128, 0, friend.address), PcpFilter(128, 0, friend.address6)
     with (
-        listening(here, ELSEWHERE, *range(5000, 5006), 6001, 6002),
-        talk(here.console) as line,
-        talk(here.console, address6, GATEWAY6) as line6,
+        listening(home, ELSEWHERE, *range(5000, 5006), 6001, 6002),
+        talk(home.console) as line,
+        talk(home.console, address6, GATEWAY6) as line6,
     ):
         point.add(5000)
         point.add(5001, NewEnabled=0)
@@ -102,23 +102,23 @@ def test_a_frozen_device_renews_what_it_holds_and_changes_none_of_it(here: Home)
 
         def shut() -> None:
             """Checks that each port that was shut before the incident is still shut."""
-            assert here.shut(5001), "disabled"
+            assert home.shut(5001), "disabled"
             for port in (5002, 5003, 5004):
-                assert here.shut(port), f"{port} is for the other peer"
-                assert here.reach(port, peer="peer2").answered_by == "console"
+                assert home.shut(port), f"{port} is for the other peer"
+                assert home.reach(port, peer="peer2").answered_by == "console"
             for port in (6001, 6002):
                 assert not at(peer, address6, port, timeout=SHUT_S), f"{port} is for the other peer"
                 assert at(friend, address6, port).answered_by == "console"
             assert not at(peer, address6, ELSEWHERE, timeout=SHUT_S)
-            assert here.shut(ELSEWHERE)
+            assert home.shut(ELSEWHERE)
             for port in (5000, 5005):
-                assert here.reach(port).answered_by == "console"
+                assert home.reach(port).answered_by == "console"
 
         def moved() -> bool:
-            return any(row["internal_port"] == ELSEWHERE for row in here.rows())
+            return any(row["internal_port"] == ELSEWHERE for row in home.rows())
 
         shut()
-        freeze(here)
+        freeze(home)
         attempts: dict[str, Callable[[], object]] = {
             "another internal port, AddPortMapping": lambda: point.add(5000, NewInternalPort=ELSEWHERE),
             "another internal port, AddAnyPortMapping": lambda: point2.add_any(5000, NewInternalPort=ELSEWHERE),
@@ -126,7 +126,7 @@ def test_a_frozen_device_renews_what_it_holds_and_changes_none_of_it(here: Home)
             "without its filter, AddPortMapping": lambda: point.add(5003),
             "without its filter, AddPinhole": lambda: pinhole(point2, 6002),
             "without its filter, UpdatePinhole": lambda: point2.call(
-                "UpdatePinhole", SERVICE, UniqueID=unique_ids(here)[6002], NewLeaseTime=LEASE_S
+                "UpdatePinhole", SERVICE, UniqueID=unique_ids(home)[6002], NewLeaseTime=LEASE_S
             ),
             "something new, AddPortMapping": lambda: point.add(ELSEWHERE),
             "something new, AddPinhole": lambda: pinhole(point2, ELSEWHERE),
@@ -153,18 +153,18 @@ def test_a_frozen_device_renews_what_it_holds_and_changes_none_of_it(here: Home)
         point2.call("UpdatePinhole", SERVICE, UniqueID=number, NewLeaseTime=LEASE_S)
         point.add(5001, NewEnabled=0)
         point.add(5005, NewEnabled=0)
-        assert here.shut(5005)
+        assert home.shut(5005)
         with refused(606):
             point.add(5005)
         assert ask_natpmp(line, 5005) == natpmp.NatPmpResult.REFUSED
-        assert here.shut(5005), "what it has closed stays closed"
+        assert home.shut(5005), "what it has closed stays closed"
 
-        here.daemon.cli("release", str(here.console.address))
+        home.daemon.cli("release", str(home.console.address))
         point.add(5000, NewInternalPort=ELSEWHERE)
-        assert here.reach(5000).answered_by == "console"
+        assert home.reach(5000).answered_by == "console"
         assert moved()
         assert ask_natpmp(line, 5004) == 0
-        assert here.reach(5004), "its client asked for anyone"
+        assert home.reach(5004), "its client asked for anyone"
 
 
 def is_refused(attempt: Callable[[], object]) -> bool:
@@ -177,10 +177,10 @@ def is_refused(attempt: Callable[[], object]) -> bool:
     return True
 
 
-def unique_ids(here: Home) -> dict[int, int]:
+def unique_ids(home: Home) -> dict[int, int]:
     """Internal port -> UniqueID of every pinhole."""
     return {
-        row["external_port"]: int(row["id"][1:]) % 65536 for row in here.rows() if ":" in row["internal_client"]
+        row["external_port"]: int(row["id"][1:]) % 65536 for row in home.rows() if ":" in row["internal_client"]
     }
 
 
@@ -189,16 +189,16 @@ def test_another_internal_port_of_the_same_mapping_is_one_of_the_days_ports(
     namespaces: None, tmp_path: Path
 ) -> None:
     """The built-in home policy: 12 different ones a day."""
-    with home(tmp_path, *ROUTER, policy=None) as here, listening(here, 20_011, 20_012):
-        point = here.point()
+    with served_home(tmp_path, *ROUTER, policy=None) as home, listening(home, 20_011, 20_012):
+        point = home.point()
         moves = {port: partial(point.add, 5000, NewInternalPort=port) for port in range(20_000, 20_020)}
         granted = [port for port, move in moves.items() if not is_refused(move)]
         assert granted == list(range(20_000, 20_012))
-        (row,) = here.rows()
+        (row,) = home.rows()
         assert row["internal_port"] == 20_011
-        assert here.reach(5000).answered_by == "console"
+        assert home.reach(5000).answered_by == "console"
         point.add(5000, NewInternalPort=20_000)
-        assert not here.reach(5000), "it leads to the first one again, and nothing listens there"
+        assert not home.reach(5000), "it leads to the first one again, and nothing listens there"
 
 
 FOR_PC = f"""
@@ -220,10 +220,10 @@ def test_a_mapping_that_leads_to_another_host_and_back_ends_when_the_address_mov
     namespaces: None, tmp_path: Path
 ) -> None:
     """By a grant with ``for`` it may lead to another host; the last request counts, not the first."""
-    with home(tmp_path, *ROUTER, policy=FOR_PC) as here, here.watch() as watch:
-        console, pc, gateway = here.console, here.pc, here.gateway.address
-        point = here.point()
-        heard_of(here, "pc")
+    with served_home(tmp_path, *ROUTER, policy=FOR_PC) as home, home.watch() as watch:
+        console, pc, gateway = home.console, home.pc, home.gateway.address
+        point = home.point()
+        heard_of(home, "pc")
         for port, clients in {
             7000: (pc, console),
             7001: (console,),
@@ -235,16 +235,16 @@ def test_a_mapping_that_leads_to_another_host_and_back_ends_when_the_address_mov
             for host in (console, pc):
                 for port in (7000, 7001, 7002):
                     stack.enter_context(EchoServer(host, TCP, port))
-            leads_to = {port: here.reach(port).answered_by for port in (7000, 7001, 7002)}
+            leads_to = {port: home.reach(port).answered_by for port in (7000, 7001, 7002)}
             assert leads_to == {7000: "console", 7001: "console", 7002: "pc"}
-            with here.lab.unplugged("console"):
+            with home.lab.unplugged("console"):
                 taken, way = f"addr {{}} {console.address}/32 dev eth0", f"route {{}} {gateway}/32 dev eth0"
                 pc.ip(taken.format("add"), way.format("add") + f" src {console.address}")
                 pc.ip("neigh flush dev eth0")  # so that it asks for the gateway, and is seen asking
-                heard_of(here, "pc")
+                heard_of(home, "pc")
                 for port in (7000, 7001):
                     watch.wait("removed", external_port=port, why="device-moved", device=console.mac)
-                    assert here.shut(port)
+                    assert home.shut(port)
                 pc.ip(way.format("del"), taken.format("del"))
-            assert here.reach(7002).answered_by == "pc"
-            assert [row["external_port"] for row in here.rows()] == [7002]
+            assert home.reach(7002).answered_by == "pc"
+            assert [row["external_port"] for row in home.rows()] == [7002]

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def home(namespaces: None, tmp_path: Path) -> Iterator[Household]:
-    with household(tmp_path) as made:
-        yield made
+    with household(tmp_path) as home:
+        yield home
 
 
 def test_a_stop_answers_what_is_in_flight(home: Household) -> None:

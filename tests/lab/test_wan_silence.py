@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import Home, home, masquerading
+from tests.lab.end_to_end import Home, masquerading, served_home
 from tests.lab.floods import ip_datagram
 from tests.lab.igd_control_point import until
 from tests.lab.packets import captured
@@ -37,35 +37,35 @@ def asked(address: IPAddress) -> list[Knock]:
     return [Knock(transport, address, port, data) for transport, port, data in ASKED]
 
 
-def as_it_is(here: Home) -> None:
+def as_it_is(home: Home) -> None:
     """The daemon runs, the table stands."""
 
 
-def table_flushed(here: Home) -> None:
+def table_flushed(home: Home) -> None:
     """Somebody flushes the ruleset while the daemon cannot put it back: its sockets are alone."""
-    kill(here.daemon.pid, signal.SIGSTOP)
-    here.gateway.run(["nft", "flush", "ruleset"])
+    kill(home.daemon.pid, signal.SIGSTOP)
+    home.gateway.run(["nft", "flush", "ruleset"])
 
 
-def table_back(here: Home) -> None:
+def table_back(home: Home) -> None:
     """The daemon goes on: it puts its table back, and would answer now the requests left in its sockets."""
-    kill(here.daemon.pid, signal.SIGCONT)
-    assert until(lambda: "upnp_gw" in here.gateway.run(["nft", "list", "tables"]).stdout, 10)
-    here.point().external_address()
+    kill(home.daemon.pid, signal.SIGCONT)
+    assert until(lambda: "upnp_gw" in home.gateway.run(["nft", "list", "tables"]).stdout, 10)
+    home.point().external_address()
 
 
-def other_wan_address(here: Home) -> None:
-    here.renumber_wan(IPv4Address("11.22.33.77"))
-    assert until(lambda: here.point().external_address() == "11.22.33.77", 10)
+def other_wan_address(home: Home) -> None:
+    home.renumber_wan(IPv4Address("11.22.33.77"))
+    assert until(lambda: home.point().external_address() == "11.22.33.77", 10)
 
 
-def wan_made_again(here: Home) -> None:
-    here.lab.replug_wan()
-    assert until(lambda: here.point().external_address() == str(here.external), 10)
+def wan_made_again(home: Home) -> None:
+    home.lab.replug_wan()
+    assert until(lambda: home.point().external_address() == str(home.external), 10)
 
 
-def daemon_killed(here: Home) -> None:
-    here.daemon.kill()
+def daemon_killed(home: Home) -> None:
+    home.daemon.kill()
 
 
 SITUATIONS: dict[str, list[Callable[[Home], None]]] = {
@@ -90,34 +90,34 @@ def prepared(directory: Path, mode: str) -> Iterator[Home]:
         if mode == "alongside":
             masquerading(lab)
 
-    with home(directory, "--firewall", mode, before=before) as here:
-        yield here
+    with served_home(directory, "--firewall", mode, before=before) as home:
+        yield home
 
 
-def ways_inside(here: Home) -> list[IPAddress]:
+def ways_inside(home: Home) -> list[IPAddress]:
     """Routes from the internet to the gateway's inner addresses; the answer is every address to ask at."""
-    (wan4,) = here.wan_addresses()
-    for lan in here.lab.topology.lans:
-        here.lab.internet.ip(f"route replace {lan.network} via {wan4}")
-        here.lab.internet.ip(f"route replace {lan.ula} via {here.lab.external6}")
-    inside = (here.gateway.address, here.gateway.address6, here.gateway.ula)
-    return [IPv4Address(wan4), here.lab.external6, *inside]
+    (wan4,) = home.wan_addresses()
+    for lan in home.lab.topology.lans:
+        home.lab.internet.ip(f"route replace {lan.network} via {wan4}")
+        home.lab.internet.ip(f"route replace {lan.ula} via {home.lab.external6}")
+    inside = (home.gateway.address, home.gateway.address6, home.gateway.ula)
+    return [IPv4Address(wan4), home.lab.external6, *inside]
 
 
-def forged(here: Home) -> list[bytes]:
+def forged(home: Home) -> list[bytes]:
     """IPv4 datagrams in the console's name."""
-    console, (wan4,) = here.console.address, here.wan_addresses()
-    targets = [IPv4Address(wan4), here.gateway.address]
+    console, (wan4,) = home.console.address, home.wan_addresses()
+    targets = [IPv4Address(wan4), home.gateway.address]
     asks = [(port, data) for transport, port, data in ASKED if transport == "udp"]
     return [ip_datagram(console, target, FORGED_PORT, port, data) for target in targets for port, data in asks]
 
 
-def send_to_gateway(here: Home, packets: list[bytes]) -> None:
+def send_to_gateway(home: Home, packets: list[bytes]) -> None:
     """Raw IP packets over the wire between the internet and the gateway."""
-    with here.lab.internet.inside():
+    with home.lab.internet.inside():
         wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         wire.bind(("gateway", 0))
-    mac = bytes.fromhex(here.gateway.run(["cat", "/sys/class/net/wan0/address"]).stdout.strip().replace(":", ""))
+    mac = bytes.fromhex(home.gateway.run(["cat", "/sys/class/net/wan0/address"]).stdout.strip().replace(":", ""))
     with wire:
         for packet in packets:
             wire.send(mac + bytes.fromhex("020000000009") + struct.pack("!H", 0x0800) + packet)
@@ -125,18 +125,18 @@ def send_to_gateway(here: Home, packets: list[bytes]) -> None:
 
 @pytest.mark.spec("SR-1", "PMP-071", "PCP-180")
 def test_the_wan_gets_no_byte_whatever_state_the_gateway_is_in(namespaces: None, tmp_path: Path, mode: str) -> None:
-    with prepared(tmp_path, mode) as here:
-        everywhere = asked(here.gateway.address)
-        assert answered(here.console, everywhere) == everywhere
+    with prepared(tmp_path, mode) as home:
+        everywhere = asked(home.gateway.address)
+        assert answered(home.console, everywhere) == everywhere
         for situation in SITUATIONS[mode]:
-            with captured(here.console) as seen:
-                situation(here)
-                outside = [ask for address in ways_inside(here) for ask in asked(address)]
+            with captured(home.console) as seen:
+                situation(home)
+                outside = [ask for address in ways_inside(home) for ask in asked(address)]
                 with ThreadPoolExecutor(2) as threads:
-                    both = [threads.submit(answered, who, outside) for who in (here.peer, here.lab.internet)]
-                send_to_gateway(here, forged(here))
+                    both = [threads.submit(answered, who, outside) for who in (home.peer, home.lab.internet)]
+                send_to_gateway(home, forged(home))
                 if situation not in (table_flushed, daemon_killed):
-                    here.point().external_address()  # what came before it is answered by now
+                    home.point().external_address()  # what came before it is answered by now
             assert (situation.__name__, [one.result() for one in both]) == (situation.__name__, [[], []])
             came = [packet for packet in seen.packets if packet.ports[0] in (1900, 5351)]
             assert (situation.__name__, [packet for packet in came if packet.ports[1] == FORGED_PORT]) == (

@@ -24,8 +24,8 @@ OLD_OPTMEM = 20480
 
 @pytest.fixture(scope="module")
 def two_lans(namespaces: None) -> Iterator[Lab]:
-    with Lab(Topology(lans=(HOME, GUEST))) as made:
-        yield made
+    with Lab(Topology(lans=(HOME, GUEST))) as lab:
+        yield lab
 
 
 @pytest.fixture(params=["address", "address6"], ids=["IPv4", "IPv6"])

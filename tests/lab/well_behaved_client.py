@@ -38,7 +38,7 @@ SEARCH = (
 class WellBehavedClient:
     """A console that reads, refreshes its mappings, and searches; seconds of each answer by kind."""
 
-    here: Home
+    home: Home
     map_every: int = 1
     """Rounds. Under a home's own limits a device has 60 requests to map a minute."""
     times: dict[str, list[float]] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class WellBehavedClient:
 
     def ask(self, rounds: int | None = None, while_: Callable[[], bool] = lambda: True) -> None:
         """Every kind of question in turn. A lost datagram is sent again, as clients do."""
-        point = self.here.point()
+        point = self.home.point()
         point.add(3074)
         done = 0
         while done != rounds and while_():
@@ -78,24 +78,24 @@ class WellBehavedClient:
         assert not answer or answer[1:4] == b"\x80\x00\x00"
 
     def _refresh_by_pcp(self) -> None:
-        own = MAPPED + self.here.console.address.packed
+        own = MAPPED + self.home.console.address.packed
         data = b"honest-nonce" + struct.pack("!B3xHH", 6, 3075, 3075) + MAPPED + IPv4Address(0).packed
         answer = self._datagram("PCP", PORT_CONTROL, struct.pack("!BBHI", 2, 1, 0, 3600) + own + data, PCP_RETRY_S)
         assert not answer or (answer[1], answer[3]) == (0x81, 0), answer
 
     def _search(self) -> None:
         """Unicast, which is answered at once."""
-        search = SEARCH.format(gateway=self.here.gateway.address).encode()
+        search = SEARCH.format(gateway=self.home.gateway.address).encode()
         answer = self._datagram("SSDP", SSDP, search, SSDP_RETRY_S)
         assert not answer or answer.startswith(b"HTTP/1.1 200 OK")
 
     def _datagram(self, kind: str, port: int, question: bytes, retry_s: float) -> bytes:
-        with self.here.console.inside():
+        with self.home.console.inside():
             asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with asker:
             for attempt in range(TRIES):
                 asker.settimeout(retry_s * 2**attempt)
-                asker.sendto(question, (str(self.here.gateway.address), port))
+                asker.sendto(question, (str(self.home.gateway.address), port))
                 try:
                     return asker.recv(2048)
                 except TimeoutError:
@@ -105,12 +105,12 @@ class WellBehavedClient:
 
 
 @contextmanager
-def attacked(here: Home, name: str, seconds: float, count: int) -> Iterator["Popen[str]"]:
+def attacked(home: Home, name: str, seconds: float, count: int) -> Iterator["Popen[str]"]:
     """The pc attacks; at the end of the block it has stopped. Its stdout has the number of tries."""
-    point = here.point("pc")
+    point = home.point("pc")
     paths = (point.control["WANIPConnection"], point.events["WANIPConnection"])
-    words = (name, str(here.gateway.address), str(seconds), str(count), *paths, str(here.pc.address))
-    process = here.pc.popen([sys.executable, "-m", "tests.lab.attacks", *words], cwd=Path(__file__).parents[2])
+    words = (name, str(home.gateway.address), str(seconds), str(count), *paths, str(home.pc.address))
+    process = home.pc.popen([sys.executable, "-m", "tests.lab.attacks", *words], cwd=Path(__file__).parents[2])
     try:
         yield process
     finally:

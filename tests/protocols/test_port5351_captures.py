@@ -19,8 +19,8 @@ ASKED = [(one["client"], bytes.fromhex(one["bytes"])) for one in LINES if one.ge
 
 @pytest.fixture
 async def line(tmp_path: Path) -> AsyncIterator[Line]:
-    async with gateway_fixture(tmp_path) as made:
-        yield Line(made)
+    async with gateway_fixture(tmp_path) as fixture:
+        yield Line(fixture)
 
 
 @pytest.mark.spec("PMP-001", "PMP-006", "PCP-001", "PCP-007")

@@ -72,9 +72,9 @@ def tshark(directory: Path, messages: list[bytes], port: str, *options: str) -> 
 
 
 async def said(directory: Path) -> list[bytes]:
-    async with gateway_fixture(directory) as made:
-        made.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, "lan0"))
-        line = Line(made)
+    async with gateway_fixture(directory) as fixture:
+        fixture.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, "lan0"))
+        line = Line(fixture)
         answers = [await line.said(asked, client) for client, asked in ASKED]
         announced = line.dialogue.announcements(4, vectors.EXTERNAL, 7)
         return [*answers, *announced]

@@ -38,36 +38,36 @@ def mutated(seed: bytes, client: str, dice: random.Random) -> bytes:
 @pytest.mark.spec("PCP-185", "PCP-023")
 async def test_ten_thousand_random_datagrams(tmp_path: Path) -> None:
     dice = random.Random(5351)
-    async with gateway_fixture(tmp_path) as made:
-        line = Line(made)
+    async with gateway_fixture(tmp_path) as fixture:
+        line = Line(fixture)
         for _ in range(10_000):
             data = dice.randbytes(dice.choice((1, 2, 12, 24, 60, 80, dice.randrange(1300))))
             answer = await line.say(data, dice.choice(CLIENTS))
             assert answer is None or len(answer) <= 1100
             assert answer is None or len(answer) <= max(24, len(data) + 3)
-        assert not [key for key in made.ports if key[1] < 1024]
+        assert not [key for key in fixture.ports if key[1] < 1024]
 
 
 @pytest.mark.spec("SR-19", "PCP-186")
 async def test_every_opening_has_its_own_decision(tmp_path: Path) -> None:
     dice = random.Random(5350)
-    async with gateway_fixture(tmp_path, policy_of(OPEN)) as made:
-        made.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, "lan0"))
-        line = Line(made)
+    async with gateway_fixture(tmp_path, policy_of(OPEN)) as fixture:
+        fixture.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, "lan0"))
+        line = Line(fixture)
         for _ in range(1500):
             client = dice.choice(CLIENTS)
             await line.say(mutated(dice.choice(SEEDS), client, dice), client)
         allowed = {
             event.record.id: event.record
-            for event in made.events
+            for event in fixture.events
             if isinstance(event, Decided) and event.record.verdict == "allow"
         }
-        table = list(made.decider.ledger.table)
+        table = list(fixture.decider.ledger.table)
         assert len(table) > 20
         for row in table:
             record = allowed[row.decision]
             assert (record.mapping, record.internal_port) == (row.id, row.internal.port)
             assert row.device in (CONSOLE, "02:00:00:00:00:77", "192.168.77.99")
             assert row.internal.port >= 1024
-        forwards = {forward.id.partition("-")[0] for forward, _ in made.firewall.installed.values()}
+        forwards = {forward.id.partition("-")[0] for forward, _ in fixture.firewall.installed.values()}
         assert forwards == {row.id for row in table}

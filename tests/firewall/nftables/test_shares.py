@@ -41,19 +41,19 @@ ROOM = 8 << 20
 @pytest.fixture(params=list(FirewallMode), scope="module")
 def lab(namespaces: None, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """With the firewall open on the gateway, and two LANs."""
-    with Lab(Topology(lans=(HOME, GUEST))) as made, driving(NftablesFirewall(), made.gateway) as gateway:
-        gateway.open(settings(request.param, network_of(made), http_port=5000))
-        meet(made, made.hosts["console"], made.hosts["pc"])
-        yield made
+    with Lab(Topology(lans=(HOME, GUEST))) as lab, driving(NftablesFirewall(), lab.gateway) as gateway:
+        gateway.open(settings(request.param, network_of(lab), http_port=5000))
+        meet(lab, lab.hosts["console"], lab.hosts["pc"])
+        yield lab
 
 
 @pytest.fixture
 def fresh(namespaces: None) -> Iterator[tuple[Lab, Driver[NftablesFirewall]]]:
     """For what leaves its traces in the table."""
-    with Lab() as made, driving(NftablesFirewall(), made.gateway) as gateway:
-        gateway.open(settings(FirewallMode.ALONGSIDE, network_of(made), http_port=5000))
-        meet(made, made.hosts["console"], made.hosts["pc"])
-        yield made, gateway
+    with Lab() as lab, driving(NftablesFirewall(), lab.gateway) as gateway:
+        gateway.open(settings(FirewallMode.ALONGSIDE, network_of(lab), http_port=5000))
+        meet(lab, lab.hosts["console"], lab.hosts["pc"])
+        yield lab, gateway
 
 
 @dataclass

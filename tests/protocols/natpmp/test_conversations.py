@@ -37,8 +37,8 @@ reason = "test"
 
 @pytest.fixture
 async def line(tmp_path: Path) -> AsyncIterator[Line]:
-    async with gateway_fixture(tmp_path) as made:
-        yield Line(made)
+    async with gateway_fixture(tmp_path) as fixture:
+        yield Line(fixture)
 
 
 def operators(
@@ -102,8 +102,8 @@ async def test_a_taken_port_gives_another(line: Line, client: str, internal: int
 @pytest.mark.spec("PMP-017", "PMP-018", "PMP-019", "PMP-075", "PCP-041", "PCP-080", "PCP-083", "PCP-030")
 async def test_what_the_policy_forbids(tmp_path: Path) -> None:
     narrow = OPEN + 'ext_ports = ["5000-5001"]\n'
-    async with gateway_fixture(tmp_path, policy_of(narrow)) as made:
-        line = Line(made)
+    async with gateway_fixture(tmp_path, policy_of(narrow)) as fixture:
+        line = Line(fixture)
         first = await line.natpmp(8080, 9999)
         assert (first.result, first.external_port in (5000, 5001)) == (NatPmpResult.SUCCESS, True)
         second = await line.map(8081, 9999)
@@ -117,7 +117,7 @@ async def test_what_the_policy_forbids(tmp_path: Path) -> None:
         assert (denied.result, denied.external_port, denied.lifetime_s) == (NatPmpResult.REFUSED, 0, 0)
         also = await line.map(80)
         assert (also.result, also.lifetime_s) == (ResultCode.NOT_AUTHORIZED, 1800)
-        assert len(made.ports) == 2
+        assert len(fixture.ports) == 2
 
 
 @pytest.mark.spec("PMP-020", "PMP-021", "PCP-042", "SR-24")
@@ -354,9 +354,9 @@ def test_every_refusal_has_its_result() -> None:
 
 
 async def test_two_devices_have_their_own_internal_ports(tmp_path: Path) -> None:
-    async with gateway_fixture(tmp_path, clock=Clock()) as made:
-        line = Line(made)
+    async with gateway_fixture(tmp_path, clock=Clock()) as fixture:
+        line = Line(fixture)
         one, other = await line.natpmp(8080, 8080), await line.natpmp(8080, 8080, client=PC_IP)
         assert one.external_port != other.external_port
-        made.around.neighbours.learn(Neighbour(ip_address(PC_IP), CONSOLE, "lan0"))
-        assert isinstance(await made.gateway.handle(asks(9000)), Granted)
+        fixture.around.neighbours.learn(Neighbour(ip_address(PC_IP), CONSOLE, "lan0"))
+        assert isinstance(await fixture.gateway.handle(asks(9000)), Granted)

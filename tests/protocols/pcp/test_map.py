@@ -51,9 +51,9 @@ reason = "test"
 
 @pytest.fixture
 async def line(tmp_path: Path) -> AsyncIterator[Line]:
-    async with gateway_fixture(tmp_path) as made:
-        made.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, "lan0"))
-        yield Line(made)
+    async with gateway_fixture(tmp_path) as fixture:
+        fixture.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, "lan0"))
+        yield Line(fixture)
 
 
 @pytest.mark.spec("PCP-001", "PCP-005", "PCP-006")
@@ -155,19 +155,19 @@ async def test_the_holder_itself_ends_the_chance(line: Line) -> None:
 @pytest.mark.spec("PCP-167", "PMP-057")
 async def test_lost_mappings_begin_a_new_epoch_that_outlives_a_restart(tmp_path: Path) -> None:
     clock = Clock()
-    async with gateway_fixture(tmp_path, clock=clock) as made:
+    async with gateway_fixture(tmp_path, clock=clock) as fixture:
         clock.pass_s(500)
-        await made.gateway.begin_epoch()
+        await fixture.gateway.begin_epoch()
         clock.pass_s(5)
-        assert Line(made).epoch_s == 5
-    async with gateway_fixture(tmp_path, clock=clock) as made:
-        assert Line(made).epoch_s == 5
+        assert Line(fixture).epoch_s == 5
+    async with gateway_fixture(tmp_path, clock=clock) as fixture:
+        assert Line(fixture).epoch_s == 5
 
 
 @pytest.mark.spec("PCP-051")
 async def test_lenient_nonces(tmp_path: Path) -> None:
-    async with gateway_fixture(tmp_path, lenient_nonces=True) as made:
-        line = Line(made)
+    async with gateway_fixture(tmp_path, lenient_nonces=True) as fixture:
+        line = Line(fixture)
         await line.map(8080, 8080)
         assert (await line.map(8080, nonce=OTHER_NONCE)).result == 0
         assert (await line.map(8080, 0, 0, nonce=OTHER_NONCE, client=PC_IP)).result == 0
@@ -179,24 +179,24 @@ async def test_lenient_nonces(tmp_path: Path) -> None:
 @pytest.mark.spec("PCP-052", "PCP-114", "PCP-168", "PMP-057", "PMP-058")
 async def test_a_restart_keeps_nonces_filters_and_the_epoch(tmp_path: Path) -> None:
     clock = Clock()
-    async with gateway_fixture(tmp_path, clock=clock) as made:
-        await Line(made).map(8080, 8080, 3600, LETS_IN)
+    async with gateway_fixture(tmp_path, clock=clock) as fixture:
+        await Line(fixture).map(8080, 8080, 3600, LETS_IN)
     clock.pass_s(100)
-    async with gateway_fixture(tmp_path, clock=clock) as made:
-        line = Line(made)
+    async with gateway_fixture(tmp_path, clock=clock) as fixture:
+        line = Line(fixture)
         assert line.epoch_s == 100
         assert (await line.map(8080, nonce=OTHER_NONCE)).result is ResultCode.NOT_AUTHORIZED
         assert (await line.map(8080)).result == 0
         (row,) = line.standing(8080)
         assert row.asked_filters == (RemotePeers(ip_network("198.51.100.0/24")),)
     clock.pass_s(100)
-    async with gateway_fixture(tmp_path, clock=clock, boot="boot-2") as made:
-        line = Line(made)
+    async with gateway_fixture(tmp_path, clock=clock, boot="boot-2") as fixture:
+        line = Line(fixture)
         assert line.epoch_s == 0, "the machine booted"
         assert (await line.map(8080, nonce=OTHER_NONCE)).result == 0
     (tmp_path / "ledger.db").unlink()
-    async with gateway_fixture(tmp_path, clock=clock, boot="boot-2") as made:
-        assert Line(made).epoch_s == 0
+    async with gateway_fixture(tmp_path, clock=clock, boot="boot-2") as fixture:
+        assert Line(fixture).epoch_s == 0
 
 
 @pytest.mark.spec("PCP-057", "PCP-058", "PCP-059", "PCP-060", "PCP-074", "PCP-075", "PCP-076")
@@ -326,8 +326,8 @@ async def test_third_party_without_a_grant(line: Line) -> None:
 
 @pytest.mark.spec("PCP-103", "PCP-105", "PCP-107", "SR-2")
 async def test_third_party_by_a_grant(tmp_path: Path) -> None:
-    async with gateway_fixture(tmp_path, policy_of(DELEGATED)) as made:
-        line = Line(made)
+    async with gateway_fixture(tmp_path, policy_of(DELEGATED)) as fixture:
+        line = Line(fixture)
         console = ThirdParty(ip_address(CONSOLE_IP))
         answer = await line.map(8080, 8080, 600, console, client=PC_IP)
         assert (answer.result, answer.options) == (0, (console,))
@@ -338,7 +338,7 @@ async def test_third_party_by_a_grant(tmp_path: Path) -> None:
             assert refused.result is ResultCode.UNSUPP_OPTION
         assert (await line.map(8080, 0, 0, console, client=PC_IP)).result == 0
         assert (await line.map(8080, 0, 0, console, client=PC_IP)).result == 0
-        assert not made.ports
+        assert not fixture.ports
 
 
 def reaches(line: Line) -> set[tuple[str, int]]:
@@ -462,14 +462,14 @@ async def test_nobody_reaches_anothers_mapping(line: Line) -> None:
 @pytest.mark.spec("PCP-103", "PCP-182", "SR-25", "SR-26")
 async def test_visibility_for_all_lets_nobody_end_anothers_lease(tmp_path: Path) -> None:
     """Also not the device that now has the holder's address: it neither sees nor ends what it does not hold."""
-    async with gateway_fixture(tmp_path, visibility="all") as made:
-        line = Line(made)
+    async with gateway_fixture(tmp_path, visibility="all") as fixture:
+        line = Line(fixture)
         await line.map(8080, 8080)
         await line.natpmp(8081, 8081)
         before = (*line.standing(8080), *line.standing(8081))
         third = await line.map(8080, 0, 0, ThirdParty(ip_address(CONSOLE_IP)), client=PC_IP)
         assert third.result is ResultCode.UNSUPP_OPTION
-        made.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
+        fixture.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
         assert (await line.map(8080, 0, 0)).result == 0
         assert (await line.natpmp(8081, 0, 0)).result == 0
         assert (await line.natpmp(0, 0, 0)).result == 0

@@ -103,20 +103,20 @@ class Served:
 
 @asynccontextmanager
 async def serving(directory: Path, dialogue: Port5351 | None = None) -> AsyncIterator[Served]:
-    async with gateway_fixture(directory) as made:
-        made.around.network = replace(made.around.network, lans=(LO,))
-        made.around.neighbours.learn(Neighbour(CLIENT, CONSOLE, "lo"))
-        made.lan_hosts.lookup = lambda address, interface: None
+    async with gateway_fixture(directory) as fixture:
+        fixture.around.network = replace(fixture.around.network, lans=(LO,))
+        fixture.around.neighbours.learn(Neighbour(CLIENT, CONSOLE, "lo"))
+        fixture.lan_hosts.lookup = lambda address, interface: None
         server = Port5351Server(
             dialogue or Port5351(),
-            LanContext(lambda: made.around.network, made.clock, made.around.sender_of),
-            made.view,
-            made.gateway.handle,
+            LanContext(lambda: fixture.around.network, fixture.clock, fixture.around.sender_of),
+            fixture.view,
+            fixture.gateway.handle,
         )
-        made.published.subscribe(server.on_event)
+        fixture.published.subscribe(server.on_event)
         await server.start()
         try:
-            yield Served(made, server)
+            yield Served(fixture, server)
         finally:
             await server.stop()
 
