@@ -16,7 +16,7 @@ from upnp_gw.model.network import (
     Neighbours,
     Network,
     private_external,
-    same_prefixes,
+    shared_prefixes,
 )
 
 LAN0 = Link(
@@ -149,8 +149,8 @@ def test_with_one_lan_a_routed_prefix_is_behind_it() -> None:
 
 def test_two_lans_with_the_same_prefix_are_told() -> None:
     shared = replace(LAN1, addresses=(*LAN1.addresses, *LAN0.addresses))
-    assert same_prefixes((LAN0, LAN1)) == ()
-    told = same_prefixes((LAN0, shared))
+    assert shared_prefixes((LAN0, LAN1)) == ()
+    told = shared_prefixes((LAN0, shared))
     assert [text.partition(":")[0] for text in told] == [
         "lan0 and lan1 have the same prefix 192.168.1.0/24",
         "lan0 and lan1 have the same prefix 2a11",

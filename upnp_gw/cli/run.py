@@ -14,7 +14,7 @@ from upnp_gw.cli.terminal import print_text
 from upnp_gw.config.file import Settings, load
 from upnp_gw.config.settings import Config, check_links
 from upnp_gw.model.errors import ConfigError
-from upnp_gw.model.network import Link, awaited
+from upnp_gw.model.network import Link, missing_interfaces
 from upnp_gw.text.escape import shown
 
 CONFIG_ERROR = 2
@@ -124,4 +124,8 @@ def configure(
     known = {interface.name: interface for interface in interfaces}
     if config.wan == EMULATED_WAN:
         return config, chosen, ()
-    return config, chosen, awaited(known.get(name, Link(name, 0, False)) for name in (config.wan, *config.lan))
+    return (
+        config,
+        chosen,
+        missing_interfaces(known.get(name, Link(name, 0, False)) for name in (config.wan, *config.lan)),
+    )

@@ -19,7 +19,7 @@ from upnp_gw.gate.facts import ids_of, on_other_lans
 from upnp_gw.ledger.events import Event, Events
 from upnp_gw.model.device import OPERATOR, device_id, lan_of, mac_of
 from upnp_gw.model.mapping import Endpoint, Instant, Via
-from upnp_gw.model.network import awaited, private_external, same_prefixes
+from upnp_gw.model.network import missing_interfaces, private_external, shared_prefixes
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
 from upnp_gw.store.store import Store
@@ -212,9 +212,9 @@ class GatewayOperator:
 
     def _warnings(self, now: Instant) -> list[str]:
         network = self._environment.network
-        warnings = list(awaited((network.wan, *network.lans)))
+        warnings = list(missing_interfaces((network.wan, *network.lans)))
         warnings += [
-            *same_prefixes(network.lans),
+            *shared_prefixes(network.lans),
             *on_other_lans(self._decider.policy, network, self._environment.neighbours),
             *contest_sentences(self._environment.hosts.contests()),
         ]

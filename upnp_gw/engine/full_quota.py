@@ -42,4 +42,4 @@ def make_room(
 def may_yield(mapping: Mapping) -> bool:
     """True where nobody was told how long the mapping stands, and nobody is there to use it: its client asked over
     IGD for lease 0 (as long as possible), and does not answer at its address now."""
-    return mapping.parked and all(hold.via.protocol == "igd" and hold.asked_s is None for hold in mapping.holds)
+    return mapping.parked and all(hold.via.protocol == "igd" and hold.requested_s is None for hold in mapping.holds)

@@ -306,7 +306,7 @@ class Reevaluation:
             external_address=mapping.key.external_address if mapping.internal.address.version == 4 else None,
             enabled=mapping.enabled,
             permanent=mapping.permanent,
-            filters=mapping.asked_filters,
+            filters=mapping.requested_filters,
         )
 
     def _moved(self, mapping: Mapping) -> bool:

@@ -26,7 +26,7 @@ def wanted(request: MapRequest, standing: Sequence[RemotePeers]) -> tuple[Remote
 def reach(mapping: Mapping) -> Reach:
     """Who may connect to a mapping, in the kernel's form."""
     return reach_of(
-        named(mapping.key.remote, mapping.key.remote_port) or mapping.asked_filters,
+        named(mapping.key.remote, mapping.key.remote_port) or mapping.requested_filters,
         mapping.filters if mapping.key.remote is None else (),
     )
 

@@ -30,7 +30,7 @@ def no_wider(before: Mapping, after: Mapping, via: Via | None = None) -> Mapping
     kept = replace(after, filters=before.filters)
     hold = kept.hold_of(Via.NATPMP.protocol)
     if via is Via.NATPMP and hold is not None:
-        kept = kept.with_hold(replace(hold, filters=before.asked_filters))
+        kept = kept.with_hold(replace(hold, filters=before.requested_filters))
     return None if opens(before, kept) or opens(after, kept) else kept
 
 
@@ -40,4 +40,4 @@ def with_holds(mapping: Mapping, left: tuple[Hold, ...]) -> Mapping:
     after = replace(mapping, holds=left)
     if not opens(mapping, after):
         return after
-    return replace(after, holds=tuple(replace(hold, filters=mapping.asked_filters) for hold in left))
+    return replace(after, holds=tuple(replace(hold, filters=mapping.requested_filters) for hold in left))

@@ -1,9 +1,9 @@
-"""Device identifiers: the MAC address, and the LAN where the gateway serves several.
+"""Device identifiers: the MAC address, with the LAN where the gateway serves several.
 
-Anybody can copy a MAC address, and a host on the guest LAN must not pass for a device of the home LAN. So the same
+Any host can copy a MAC address, and a host of the guest LAN must not pass for a device of the home LAN. So the same
 MAC address on two LANs is two devices: ``00:11:32:00:00:02@lan0`` and ``00:11:32:00:00:02@lan1``. With one LAN the
-identifier is the MAC address alone. The MAC address of a host behind another router is not known: its IP address
-identifies it.
+identifier is the MAC address alone. A host behind another router, whose MAC address is not known, is identified by
+its IP address.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""DHCP leases, as four servers write them down: dnsmasq, Kea (memfile), ISC dhcpd and systemd-networkd.
+"""Parses the DHCP lease files of four servers: dnsmasq, Kea (memfile), ISC dhcpd and systemd-networkd.
 
-Any bytes become leases or a named problem, never an exception. What a host calls itself in DHCP is its own word: a
-policy may ask for it beside a MAC address, not in its place.
+Any bytes become leases or a problem, never an exception. A host chooses its DHCP name itself: a policy may require
+it beside a MAC address, but not instead of one.
 """
 
 import json
@@ -20,7 +20,7 @@ from upnp_gw.model.network import Neighbours
 MOST_LEASES = 65_536
 LONGEST_NAME = 63
 CLOCKLESS_BELOW = 1_000_000_000
-"""dnsmasq built for a machine without a clock writes the length of a lease where others write its end."""
+"""dnsmasq built for a machine without a clock writes the length of a lease instead of its end."""
 KEA_FOREVER = 0xFFFFFFFF
 LATEST = 2**63
 
@@ -34,11 +34,11 @@ class Lease:
 
     address: IPAddress
     mac: str | None
-    """Lower case, colons; None: the server does not tell (DHCPv6 by DUID)."""
+    """Lower case with colons; None: the server does not write it (DHCPv6 by DUID)."""
     name: str | None
-    """The host name that the client gave or was given."""
+    """The host name that the client sent or the server gave it."""
     expires: float | None
-    """Wall-clock seconds; None: it does not, or it cannot be told."""
+    """Wall-clock seconds; None: never, or not known."""
 
     def live(self, wall: float) -> bool:
         return self.expires is None or wall < self.expires
@@ -48,7 +48,7 @@ class Lease:
 class LeaseFile:
     leases: tuple[Lease, ...]
     problem: str | None = None
-    """What could not be read, the first of it; the rest was."""
+    """The first part that could not be read. The rest was read."""
 
 
 class LeaseFileKind(StrEnum):
@@ -63,7 +63,7 @@ class BadLease(ValueError):
 
 
 class Leases:
-    """The leases of all files, by address and by MAC address. Of two for one address the one that ends later."""
+    """The leases of all files, by address and by MAC address. Of two leases for an address the later end counts."""
 
     def __init__(self, leases: Iterable[Lease] = ()) -> None:
         self._by_address: dict[IPAddress, Lease] = {}
@@ -87,10 +87,10 @@ class Leases:
         wall: float,
         same_lan: Callable[[IPAddress], bool] = lambda address: True,
     ) -> tuple[str | None, bool]:
-        """(the host's DHCP name or None, whether address, neighbour's MAC and lease agree).
+        """(the host's DHCP name or None, whether address, MAC address and lease agree)
 
-        An IPv6 address that the server did not give follows its MAC address: a live lease of the same MAC on the
-        same LAN stands for it, unless that lease's address is another host's now.
+        An IPv6 address that the server did not assign uses a live lease of the same MAC address on the same LAN,
+        unless the address of that lease now belongs to another host.
         """
         own = self._by_address.get(address)
         if own is not None and not own.live(wall):
@@ -110,13 +110,13 @@ class Leases:
     def name_of(
         self, mac: str, wall: float, same_lan: Callable[[IPAddress], bool] = lambda address: True
     ) -> str | None:
-        """The DHCP name of a device, for people."""
+        """The DHCP name of a device, for display."""
         live = [lease for lease in self._by_mac.get(mac, ()) if lease.live(wall) and same_lan(lease.address)]
         return next((lease.name for lease in live if lease.name), None)
 
 
 def parse_leases(data: bytes) -> LeaseFile:
-    """The leases of a file, whoever wrote it. Never raises."""
+    """The leases of a file of any of the four servers. Never raises."""
     text = data.decode("utf-8", "replace")
     kind = lease_file_kind(text)
     if kind is None:
@@ -154,7 +154,7 @@ def lease_file_kind(text: str) -> LeaseFileKind | None:
 
 
 Item = Lease | BadLease | IPAddress
-"""A lease; what is no lease; an address whose lease is over."""
+"""A lease, a part that cannot be read, or an address whose lease has ended."""
 
 
 def _dnsmasq(text: str) -> Iterator[Item]:
@@ -173,9 +173,9 @@ def _dnsmasq(text: str) -> Iterator[Item]:
 
 
 def _kea(text: str) -> Iterator[Item]:
-    """A CSV file that begins with the names of its columns, and grows by a line for each change.
+    """A CSV file with a header line, and one line for each change.
 
-    A line ends at a line feed and nowhere else: a host name can hold what Python too takes for the end of one.
+    Only a line feed ends a line: a host name may have other characters at which ``str.splitlines`` splits.
     """
     lines = text.split("\n")
     columns = {name: index for index, name in enumerate(lines[0].strip().split(","))}
@@ -218,7 +218,7 @@ def _isc(text: str) -> Iterator[Item]:
 
 
 def _block(tokens: Iterator[str]) -> Iterator[list[str]]:
-    """The statements of a block up to its end; blocks within it are passed over."""
+    """The statements of a block up to its end, without those of inner blocks."""
     depth, statement = 1, list[str]()
     for token in tokens:
         if token == "{":

@@ -1,8 +1,7 @@
-"""The nouns of the gateway: transports, endpoints, port mappings, pinholes, leases.
+"""Transports, endpoints, port mappings, pinholes, leases.
 
-Pure values. Times are on two clocks that always travel together as an ``Instant``: ``boot`` is
-CLOCK_BOOTTIME seconds (leases, deadlines; it does not jump), ``wall`` is seconds since the epoch (what
-people read). Nothing here reads a clock.
+An ``Instant`` has the time of two clocks: ``boot`` is seconds of CLOCK_BOOTTIME, which does not jump (leases,
+deadlines), ``wall`` is seconds since the epoch (shown to people). Nothing here reads a clock.
 """
 
 from collections.abc import Sequence
@@ -19,12 +18,12 @@ IPNetwork = IPv4Network | IPv6Network
 DAY_S = 86_400
 
 MOST_FILTERS = 16
-"""Elements of the kernel for one mapping's filters; more are too many (EXCESSIVE_REMOTE_PEERS)."""
+"""Most elements of the kernel's tables for the filters of one mapping; more are EXCESSIVE_REMOTE_PEERS."""
 UNIQUE_IDS = 65536
-"""UniqueIDs of pinholes there can be; 0 is never given."""
+"""Number of UniqueIDs of pinholes; 0 is never used."""
 
 DecisionId = NewType("DecisionId", str)
-"""Names one answer of the gate, ``d`` and a number. Only the gateway makes one, from a decision."""
+"""The id of one decision of the gate: ``d`` and a number."""
 
 
 class Instant(NamedTuple):
@@ -59,7 +58,7 @@ class MappingKind(StrEnum):
 
 
 class Via(StrEnum):
-    """The way by which a request came."""
+    """The protocol, with its version, of a request."""
 
     IGD1 = "igd1"
     IGD2 = "igd2"
@@ -69,12 +68,12 @@ class Via(StrEnum):
 
     @property
     def protocol(self) -> str:
-        """The lease holder's protocol: the two faces of IGD are one (``igd``)."""
+        """The protocol of the lease: both versions of IGD are ``igd``."""
         return "igd" if self in (Via.IGD1, Via.IGD2) else self.value
 
     @property
     def datagram(self) -> bool:
-        """True where nothing proves the source address: anybody on the LAN may have sent it (SR-26)."""
+        """True where nothing proves the source address: any host of the LAN may have sent the request (SR-26)."""
         return self in (Via.NATPMP, Via.PCP)
 
 
@@ -90,10 +89,10 @@ class Endpoint:
 
 
 class MappingKey(NamedTuple):
-    """What makes a mapping unique: no two rows of the ledger share one (IGD section 6.2).
+    """The unique key of a mapping in the ledger (IGD section 6.2).
 
-    For a port mapping ``external_address`` is None (every external address) or one of several; for a
-    pinhole it is the internal client's own IPv6 address, and ``external_port`` the internal port.
+    ``external_address`` of a port mapping is None (every external address) or one of several. For a pinhole it is
+    the IPv6 address of the internal client, and ``external_port`` is the internal port.
     """
 
     transport: Transport
@@ -102,17 +101,17 @@ class MappingKey(NamedTuple):
     remote: IPNetwork | None
     """Who may connect: a host or a prefix; None: anyone."""
     remote_port: int = 0
-    """From which of their ports; 0: any. Pinholes alone have one."""
+    """The source port of the remote hosts; 0: any. Only pinholes have one."""
 
 
 class RemotePeers(NamedTuple):
-    """Who may connect: the hosts of a prefix, from one of their ports (0: any). A PCP FILTER."""
+    """Who may connect: the hosts of a prefix, from one source port (0: any). A PCP FILTER."""
 
     network: IPNetwork
     port: int = 0
 
     def within(self, granted: Sequence[IPNetwork]) -> tuple["RemotePeers", ...]:
-        """The part of these remote hosts that is in one of these prefixes; all where there are no prefixes."""
+        """The part of these remote hosts inside the prefixes; all of them if there are no prefixes."""
         if not granted or any(inside(self.network, net) for net in granted):
             return (self,)
         return tuple(RemotePeers(net, self.port) for net in granted if inside(net, self.network))
@@ -125,14 +124,14 @@ class Hold:
     via: Via
     until: float
     """BOOTTIME seconds at which this hold ends. Every hold ends."""
-    asked_s: int | None
-    """The lifetime that was asked for, seconds; None: as long as possible (IGD lease 0)."""
+    requested_s: int | None
+    """The requested lifetime, seconds; None: as long as possible (IGD lease 0)."""
     nonce: bytes | None = None
     """The PCP mapping nonce, 12 bytes (RFC 6887 section 11.1)."""
     epoch: int = 0
-    """The number of the epoch in which the nonce was last seen: after a new epoch it may change once."""
+    """The epoch in which the nonce was last seen: in a new epoch it may change once."""
     filters: tuple[RemotePeers, ...] = ()
-    """The PCP FILTERs in force, as they were asked for (RFC 6887 section 13.3); empty: anyone."""
+    """The PCP FILTERs of this lease as requested (RFC 6887 section 13.3); empty: anyone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,35 +139,35 @@ class Mapping:
     """One row of the ledger: a port mapping or a pinhole, and the decision that allowed it."""
 
     id: str
-    """``m`` and digits: the only text of ours that reaches the kernel, as the element's comment."""
+    """``m`` and digits. The comment of its element in the kernel."""
     key: MappingKey
     internal: Endpoint
     device: str
-    """Who holds it: the MAC address of the internal client, or its address where no MAC is known."""
+    """The device that holds it (``upnp_gw.model.device``)."""
     description: str
-    """As the control point sent it, up to 256 characters, unescaped. Never shown as it is."""
+    """As the control point sent it, up to 256 characters, unescaped. Always shown through ``text.escape.shown``."""
     enabled: bool
-    """False: IGD NewEnabled 0, listed but in no kernel map."""
+    """False: NewEnabled was 0; the mapping is listed, but not in the kernel."""
     parked: bool
-    """True: its device is absent; in no kernel map, the external port stays reserved."""
+    """True: its device does not answer; the mapping is not in the kernel, and its external port stays reserved."""
     holds: tuple[Hold, ...]
     """At most one for each protocol."""
     granted_at: float
     """Wall-clock seconds of the first grant."""
     decision: DecisionId
-    """The decision in force: a renewal or a new check replaces it."""
+    """The latest decision that allowed it."""
     rule: str
-    """The grant that was charged, or ``operator``."""
+    """The grant that allows it, or one of the rules of the gateway itself (``gate.schema.RESERVED_RULES``)."""
     recheck_at: float
-    """BOOTTIME seconds at which the gateway decides again; the kernel's timeout follows it (design section 8)."""
+    """BOOTTIME seconds at which the gateway decides again; the kernel's timeout ends a little later."""
     filters: tuple[IPNetwork, ...] = ()
-    """Who may connect by the grant's ``remote``, where the key names no remote host; empty: anyone."""
+    """The grant's ``remote`` where the key names no remote host; empty: anyone may connect."""
     delegated: bool = False
-    """Asked for by one device for another one's address, by a grant with ``for``."""
+    """Requested by one device for the address of another, under a grant with ``for``."""
     permanent: bool = False
-    """Made by the operator with --permanent: the gateway renews its hold for ever."""
+    """Made by the operator with ``--permanent``: the gateway renews it without end."""
     grant_ends_at: float | None = None
-    """BOOTTIME seconds at which the grant or its hours end, and the gateway decides at once; None: they do not."""
+    """BOOTTIME seconds at which the grant or its hours end and the gateway decides again; None: never."""
 
     @property
     def kind(self) -> MappingKind:
@@ -176,8 +175,8 @@ class Mapping:
 
     @property
     def unique_id(self) -> int:
-        """What WANIPv6FirewallControl calls a pinhole, 1..65535: the end of the id's number, so it outlives a
-        restart. The ledger gives no two pinholes at a time the same one."""
+        """The UniqueID of a pinhole (WANIPv6FirewallControl), 1..65535: made of the id, so it survives a restart.
+        The ledger never has two pinholes with the same one."""
         return int(self.id[1:]) % UNIQUE_IDS
 
     @property
@@ -190,13 +189,14 @@ class Mapping:
 
     @property
     def filters_in_force(self) -> tuple[RemotePeers, ...]:
-        """The part of the PCP FILTERs that the grant allows; empty: no FILTER was asked for."""
-        return tuple(dict.fromkeys(peers for one in self.asked_filters for peers in one.within(self.filters)))
+        """The part of the PCP FILTERs that the grant allows; empty: no FILTER was requested."""
+        parts = (peers.within(self.filters) for peers in self.requested_filters)
+        return tuple(dict.fromkeys(peers for part in parts for peers in part))
 
     @property
-    def asked_filters(self) -> tuple[RemotePeers, ...]:
-        """The PCP FILTERs that count, as they were asked for. A lease that was asked for over TCP, or by the
-        operator, lets anyone connect: anybody on the LAN can send a FILTER in a device's name (SR-26)."""
+    def requested_filters(self) -> tuple[RemotePeers, ...]:
+        """The PCP FILTERs as requested. Empty if a lease came over TCP or from the operator: any host of the LAN
+        can forge a FILTER, which must not narrow such a lease (SR-26)."""
         if not all(hold.via.datagram for hold in self.holds):
             return ()
         return tuple(peers for hold in self.holds for peers in hold.filters)
@@ -212,21 +212,21 @@ class Mapping:
         return self.enabled and not self.parked
 
     def hold_of(self, protocol: str) -> Hold | None:
-        """The hold of this protocol (``Via.protocol``), if it has one."""
+        """The hold of this protocol (``Via.protocol``); None: there is none."""
         return next((hold for hold in self.holds if hold.via.protocol == protocol), None)
 
     def with_hold(self, hold: Hold) -> "Mapping":
-        """This mapping with the hold put in the place of the same protocol's."""
+        """This mapping with ``hold`` in place of the hold of the same protocol."""
         others = tuple(h for h in self.holds if h.via.protocol != hold.via.protocol)
         return replace(self, holds=(*others, hold))
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the kernel's counters say of one mapping since it was granted."""
+    """The kernel's counters of one mapping since it was granted."""
 
     connections: int = 0
     bytes: int = 0
     packets: int = 0
     last_used: float | None = None
-    """Wall-clock seconds of the poll that last saw a change."""
+    """Wall-clock seconds of the last poll that saw a change."""

@@ -1,7 +1,4 @@
-"""The network as the gateway sees it: links, addresses, neighbours, ports of its own. Pure values.
-
-``servers.netwatch`` fills them from netlink; the gate's facts, the servers and the firewall read them.
-"""
+"""The network: links, addresses, neighbours, and the ports of the gateway itself."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +11,7 @@ from upnp_gw.model.prefixes import collapsed, exclude
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One interface: its name, kernel index (0: not there), carrier and addresses."""
+    """One interface: its name, kernel index (0: it does not exist), carrier and addresses."""
 
     name: str
     index: int
@@ -46,20 +43,21 @@ class Link:
         return any(address in net for net in self.networks if net.version == address.version)
 
 
-def same_prefixes(lans: Sequence[Link]) -> tuple[str, ...]:
-    """A sentence for each prefix that two LANs share: its addresses do not show on which LAN a host is."""
-    found: dict[IPNetwork, str] = {}
-    told = []
+def shared_prefixes(lans: Sequence[Link]) -> tuple[str, ...]:
+    """A sentence for each prefix that two LANs share: an address in it does not tell the LAN of its host."""
+    first_lan: dict[IPNetwork, str] = {}
+    sentences = []
     for link in lans:
         for net in dict.fromkeys(net for net in link.networks if not net.is_link_local):
-            first = found.setdefault(net, link.name)
+            first = first_lan.setdefault(net, link.name)
             if first != link.name:
-                told.append(f"{first} and {link.name} have the same prefix {net}: it is served only on {first}")
-    return tuple(told)
+                both = f"{first} and {link.name}"
+                sentences.append(f"{both} have the same prefix {net}: it is served only on {first}")
+    return tuple(sentences)
 
 
-def awaited(links: Iterable[Link]) -> tuple[str, ...]:
-    """A sentence for each interface that is not there now."""
+def missing_interfaces(links: Iterable[Link]) -> tuple[str, ...]:
+    """A sentence for each interface that does not exist now."""
     return tuple(
         f"{link.name} does not exist; it is served as soon as it appears" for link in links if not link.index
     )
@@ -72,25 +70,25 @@ class Network:
     wan: Link
     lans: tuple[Link, ...]
     routed: tuple[IPNetwork, ...] = ()
-    """LAN prefixes behind another router of ours (``[lan] routed``)."""
+    """LAN prefixes behind another router (``[lan] routed``)."""
     routed_on: tuple[str, ...] = ()
-    """The LAN interface that the kernel's route to each of them leads to; empty: none does. Where several LANs are
-    served, that router is on this one, and on no other."""
+    """For each routed prefix the LAN interface of the kernel's route to it; empty: it has none."""
     external: tuple[IPv4Address, ...] = ()
     """External IPv4 addresses, the primary one first: the WAN link's, or the configured ones."""
     advertise: IPv4Address | None = None
-    """Behind another router: its external address, which reaches ours (``[wan] advertise``). Clients are told it;
-    the kernel translates with ``external``."""
+    """The external address of a router in front of this one (``[wan] advertise``). Clients get this address; the
+    kernel translates with ``external``."""
     connected_at: float | None = None
     """BOOTTIME seconds since when ``external`` is not empty."""
     generation: int = 0
     """Grows with each change."""
     emulated: bool = False
-    """The emulator serves the loopback, where its clients have the gateway's own addresses; nothing is opened."""
+    """True for the emulator, which serves the loopback: clients have the gateway's own addresses."""
     own: frozenset[tuple[int, int]] = field(init=False, compare=False, repr=False)
-    """(IP version, number) of every address of the gateway itself: every decision asks."""
+    """(IP version, number) of every address of the gateway itself, for speed."""
     lan_spans: tuple[tuple[int, int, int, bool], ...] = field(init=False, compare=False, repr=False)
-    """(IP version, first, last, one has no hosts at its ends) of every LAN prefix, routed ones last."""
+    """(IP version, first, last, whether its first and last address are not hosts) of every LAN prefix, routed ones
+    last."""
     _places: tuple[tuple[int, int, int, str], ...] = field(init=False, compare=False, repr=False)
     """(IP version, first, last, LAN interface) of each connected prefix, the longest first. Of two LANs with the
     same prefix the first one has it."""
@@ -101,12 +99,12 @@ class Network:
 
     @property
     def advertised(self) -> IPv4Address | None:
-        """The external IPv4 address that clients are told; None: the WAN has none."""
+        """The external IPv4 address that clients get; None: the WAN has none."""
         return (self.advertise or self.external[0]) if self.external else None
 
     @property
     def elsewhere(self) -> tuple[IPv4Address, ...]:
-        """External addresses that the WAN interface lacks while it is up."""
+        """External addresses that are not on the WAN interface while it is up."""
         there = self.wan.up and not self.emulated
         return tuple(a for a in self.external if a not in self.wan.ipv4) if there else ()
 
@@ -123,9 +121,9 @@ class Network:
 
     @property
     def lan_hosts(self) -> tuple[IPNetwork, ...]:
-        """Prefixes that no packet from the WAN can come from: the LANs', connected and routed, and our addresses.
+        """Source prefixes that no packet from the WAN may have: those of the LANs and the gateway's own addresses.
 
-        Link-local prefixes are on every link, and the WAN link's prefixes are outside, except our own address.
+        Without link-local prefixes, which are on every link, and without the prefixes of the WAN link.
         """
         nets = (*(net for link in self.lans for net in link.networks), *self.routed)
         rest = collapsed(net for net in nets if not net.is_link_local)
@@ -144,13 +142,12 @@ class Network:
 
     @property
     def main_lan(self) -> str:
-        """The LAN interface that is named first. A device for which the policy names no LAN is on it."""
+        """The first LAN interface. A device for which the policy names no LAN is on it."""
         return self.lans[0].name if self.lans else ""
 
     def lan_of(self, address: IPAddress) -> str:
-        """The LAN interface that this address is on, or behind a router of: the longest prefix decides, as in the
-        kernel. Empty where that cannot be told: a link-local address is on every LAN, a routed one of a single LAN
-        has no entry of its own.
+        """The LAN interface of this address, or of the router in front of it: the longest prefix wins, as in the
+        kernel. Empty for a link-local address, which may be on any LAN, and for a routed one if there is one LAN.
         """
         number, version = int(address), address.version
         for family, first, last, name in self._places:
@@ -175,7 +172,7 @@ class Network:
         )
 
     def on_link(self, address: IPAddress, interface: str) -> bool:
-        """True where a packet from this address may come in on this LAN interface."""
+        """True where a packet from this address may arrive on this LAN interface."""
         link = self.lan(interface)
         if link is None:
             return False
@@ -186,7 +183,7 @@ class Network:
         return any(address.version == net.version and address in net for net in nets)
 
     def is_gateway(self, address: IPAddress) -> bool:
-        """True for any address of the gateway itself, WAN ones among them."""
+        """True for any address of the gateway itself, also those of the WAN."""
         return address in self.external or any(
             address == own.ip for link in (self.wan, *self.lans) for own in link.addresses
         )
@@ -195,7 +192,7 @@ class Network:
 def _places(lans: Sequence[Link], routed: Iterable[tuple[IPNetwork, str]]) -> tuple[tuple[int, int, int, str], ...]:
     nets = [(net, link.name) for link in lans for net in dict.fromkeys(link.networks) if not net.is_link_local]
     nets += routed if len(lans) > 1 else ()
-    nets.sort(key=lambda place: -place[0].prefixlen)  # stable: the order of the LANs stays
+    nets.sort(key=lambda place: -place[0].prefixlen)  # stable, so the first LAN wins
     return tuple((net.version, int(net.network_address), int(net.broadcast_address), name) for net, name in nets)
 
 
@@ -232,9 +229,9 @@ class Neighbours:
     _by_mac: dict[str, set[tuple[IPAddress, str]]] = field(default_factory=dict)
 
     def find(self, address: IPAddress, interface: str | None = None) -> Neighbour | None:
-        """The entry of an address on this LAN interface; without one, on the only one that knows it.
+        """The entry of an address on this LAN interface, or without ``interface`` on the only one that has it.
 
-        None where two interfaces know the address: a guess would take a host of one LAN for a host of the other.
+        None if two interfaces have it: a guess could confuse hosts of different LANs.
         """
         entries = self._by_address.get(address)
         if not entries:
@@ -261,7 +258,7 @@ class Neighbours:
         return tuple(entry for entries in self._by_address.values() for entry in entries.values())
 
     def learn(self, entry: Neighbour) -> Neighbour | None:
-        """Takes in an entry; the answer is the one it replaced when the MAC address is another."""
+        """Adds an entry. The answer is the entry that it replaced if that had another MAC address, else None."""
         entries = self._by_address.setdefault(entry.address, {})
         old = entries.get(entry.interface)
         entries[entry.interface] = entry
@@ -272,7 +269,7 @@ class Neighbours:
         return None
 
     def forget(self, address: IPAddress, interface: str | None = None) -> None:
-        """Drops what this interface, or without one every interface, knows of an address."""
+        """Removes the entry of an address on this interface, or without ``interface`` on every one."""
         entries = self._by_address.get(address, {})
         for name in (*entries,) if interface is None else (interface,):
             old = entries.pop(name, None)
@@ -290,17 +287,18 @@ class Neighbours:
 
 
 PORT_CONTROL_PORTS = frozenset({(Transport.UDP, 5350), (Transport.UDP, 5351)})
-"""External ports that no client is given (RFC 6887 section 11.3), whether or not they are served."""
+"""External ports that no client gets (RFC 6887 section 11.3), also where NAT-PMP and PCP are off."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayPorts:
-    """External ports that are not ours to give (SR-24): the gateway listens there, or a static rule uses them."""
+    """External ports that no mapping may use (SR-24): the gateway listens on them, or a static rule uses them."""
 
     listening: frozenset[tuple[Transport, int]] = frozenset()
-    """Sockets on a wildcard or WAN address in LISTEN, or unconnected UDP below the ephemeral range."""
+    """Ports of TCP sockets that listen, and of unconnected UDP sockets below the ephemeral range, on a wildcard or
+    WAN address."""
     static: frozenset[tuple[Transport, int]] = frozenset()
-    """Ports that a dnat of another table leads elsewhere."""
+    """Ports that a dnat rule of another table redirects."""
 
     def holds(self, transport: Transport, port: int) -> bool:
         place = (transport, port)
@@ -326,27 +324,27 @@ NOT_PUBLIC: tuple[tuple[IPv4Network, str], ...] = tuple(
         ("240.0.0.0/4", "reserved (RFC 1112)"),
     )
 )
-"""What the internet cannot reach, and why (RFC 6890)."""
+"""IPv4 prefixes that are not reachable from the internet, and why (RFC 6890)."""
 
 PRIVATE = tuple(network for network, _ in NOT_PUBLIC[:3])
 """RFC 1918."""
 
 
 def private_external(address: IPv4Address) -> str | None:
-    """Why the internet cannot reach this external address, as ``private (RFC 1918)``; None: it is a public one."""
+    """Why this external address is not reachable from the internet, such as ``private (RFC 1918)``; None: it is."""
     return next((why for network, why in NOT_PUBLIC if address in network), None)
 
 
 def external_problems(network: Network) -> list[str]:
-    """Problems that keep the internet from mapped ports, a sentence each, for the log and the status."""
-    found = [
+    """A sentence for each problem that makes mapped ports unreachable, for the log and the status."""
+    problems = [
         f"{address} of [wan] addresses is not on {network.wan.name}: mappings are reachable only if the provider"
         f' routes it to this machine. Behind another router write advertise = "{address}" instead'
         for address in network.elsewhere
     ]
-    told = network.advertised
-    if told is not None and (why := private_external(told)) is not None:
-        found.append(
-            f"the external address {told} is not public ({why}): mapped ports cannot be reached from the internet"
+    external = network.advertised
+    if external is not None and (why := private_external(external)) is not None:
+        problems.append(
+            f"the external address {external} is not public ({why}): the internet cannot reach mapped ports"
         )
-    return found
+    return problems

@@ -14,12 +14,12 @@ def inside(inner: IPNetwork, outer: IPNetwork) -> bool:
 
 
 def overlap(first: IPNetwork, second: IPNetwork) -> bool:
-    """Whether they have an address in common: then one is inside the other."""
+    """True where they share an address: then one is inside the other."""
     return inside(first, second) or inside(second, first)
 
 
 def exclude(net: IPNetwork, part: IPNetwork) -> tuple[IPNetwork, ...]:
-    """The rest of ``net``, as few prefixes as it takes, in order."""
+    """``net`` without ``part``, as the fewest prefixes, in order."""
     if inside(net, part):
         return ()
     if isinstance(net, IPv4Network) and isinstance(part, IPv4Network) and inside(part, net):
@@ -30,7 +30,7 @@ def exclude(net: IPNetwork, part: IPNetwork) -> tuple[IPNetwork, ...]:
 
 
 def collapsed(nets: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
-    """The same addresses as prefixes that do not meet, IPv4 first, in order."""
+    """The same addresses as the fewest prefixes, IPv4 first, in order."""
     nets = list(nets)
     four = collapse_addresses(net for net in nets if isinstance(net, IPv4Network))
     six = collapse_addresses(net for net in nets if isinstance(net, IPv6Network))

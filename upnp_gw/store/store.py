@@ -263,7 +263,7 @@ class Store:
             yield (
                 mapping.id,
                 hold.via.value,
-                hold.asked_s,
+                hold.requested_s,
                 hold.nonce,
                 self.boot_id,
                 hold.until,

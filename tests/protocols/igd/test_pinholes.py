@@ -119,7 +119,7 @@ def test_arguments_that_no_pinhole_can_be_made_of(changed: dict[str, str], expec
 def test_the_lease_from_its_least_to_its_most(lease: int) -> None:
     gateway = FakeGateway()
     assert add(gateway, LeaseTime=str(lease)) == {"UniqueID": 1}
-    assert gateway.table[0].holds[0].asked_s == lease
+    assert gateway.table[0].holds[0].requested_s == lease
 
 
 @pytest.mark.spec("IGD-219")

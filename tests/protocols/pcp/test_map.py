@@ -188,7 +188,7 @@ async def test_a_restart_keeps_nonces_filters_and_the_epoch(tmp_path: Path) -> N
         assert (await line.map(8080, nonce=OTHER_NONCE)).result is ResultCode.NOT_AUTHORIZED
         assert (await line.map(8080)).result == 0
         (row,) = line.standing(8080)
-        assert row.asked_filters == (RemotePeers(ip_network("198.51.100.0/24")),)
+        assert row.requested_filters == (RemotePeers(ip_network("198.51.100.0/24")),)
     clock.pass_s(100)
     async with gateway_fixture(tmp_path, clock=clock, boot="boot-2") as fixture:
         line = Line(fixture)

@@ -129,8 +129,8 @@ def _granted_s(fields: Mapping[str, str]) -> int:
     if match is None:
         return TIMEOUT_MIN_S
     digits = match[1].lstrip("0")
-    asked_s = int(digits or 0) if len(digits) <= len(str(TIMEOUT_MAX_S)) else TIMEOUT_MAX_S
-    return min(max(asked_s, TIMEOUT_MIN_S), TIMEOUT_MAX_S)
+    requested_s = int(digits or 0) if len(digits) <= len(str(TIMEOUT_MAX_S)) else TIMEOUT_MAX_S
+    return min(max(requested_s, TIMEOUT_MIN_S), TIMEOUT_MAX_S)
 
 
 def parse_callbacks(text: str, subscriber: IPAddress) -> tuple[Callback, ...]:

@@ -147,11 +147,11 @@ def _map_request(caller: Caller, arguments: Arguments, choice: PortChoice) -> Ma
     )
 
 
-def _lifetime(igd_version: IgdVersion, asked_s: int) -> int | None:
+def _lifetime(igd_version: IgdVersion, requested_s: int) -> int | None:
     """0 is as long as possible on both faces: clients ask for 0 and never again (design section 8)."""
-    if asked_s == 0:
+    if requested_s == 0:
         return None
-    return min(asked_s, LEASE_MAX_V2) if igd_version is IgdVersion.IGD2 else asked_s
+    return min(requested_s, LEASE_MAX_V2) if igd_version is IgdVersion.IGD2 else requested_s
 
 
 def _key(caller: Caller, arguments: Arguments) -> MappingKey:
