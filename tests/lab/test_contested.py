@@ -334,16 +334,14 @@ def test_what_leads_to_an_address_is_shut_while_it_is_contested_and_back_when_it
     assert len(warned(home, owner)) == 1
 
 
-def test_one_forged_frame_shuts_the_mappings_of_its_owner_for_two_seconds(home: Home, owner: Host) -> None:
+def test_one_forged_frame_shuts_the_mappings_of_its_owner_until_it_answers(home: Home, owner: Host) -> None:
     maps_everything(home, owner, owner)
     with home.watch() as watch, calling(home, owner) as calls:
-        begun = time.monotonic()
         for address in (owner.address, owner.address6):
             claim(home.pc, address, home.gateway)
         watch.wait("changed", external_port=IGD, state="contested")
         watch.wait("changed", external_port=PINHOLE, state="contested")
         assert until(all_are(home, "active")), (states(home), home.daemon.output[-30:], entries(home))
-        assert time.monotonic() - begun < 8.0, "as long as two hosts that both answered"
         assert reached(home, owner) == dict.fromkeys(PORTS, owner.name)
     assert not calls.of(home.pc)
     assert leads_to(home, owner, owner)()
@@ -368,7 +366,8 @@ def test_a_host_that_answers_for_the_address_of_one_that_answers_too_opens_nothi
     home.point("pc", IgdVersion.IGD2)
     with taken(home, home.pc, owner):
         opens_nothing(home, owner)
-    assert until(leads_to(home, owner, owner), SETTLED_S)
+    with both_speak(home, owner, owner):  # an entry that failed meanwhile is made anew only for a host that speaks
+        assert until(leads_to(home, owner, owner))
 
 
 def opens_nothing(home: Home, owner: Host) -> None:

@@ -119,7 +119,7 @@ def test_what_is_listened_on_is_asked_for(home: Home, tmp_path: Path) -> None:
         assert asked.stdout == f"{home.external}:3074 udp via pcp 3600s\n"
     done = request(home, tmp_path, "--listening", "--yes", "tcp/8080")
     assert done.returncode == 2
-    assert "nobody listens on tcp/8080" in done.stderr
+    assert "nothing listens on tcp/8080" in done.stderr
 
 
 @pytest.mark.parametrize("via", VIAS)
