@@ -49,7 +49,7 @@ async def converse(
 ) -> MappingLease:
     answer: MappingLease | bool = False
     client = CONSOLE_IP6 if requested.version == 6 else CONSOLE_IP
-    for step, message in enumerate(dialogue.steps(requested, got, lifetime)):
+    for step, message in enumerate(dialogue.requests(requested, got, lifetime)):
         said = await line.said(message, client)
         answer = dialogue.read(step, said, requested, line.gateway_fixture.clock.now.boot)
         assert answer, "our own gateway's answer is no answer"
@@ -91,17 +91,17 @@ async def test_a_pinhole_over_pcp(home: GatewayFixture) -> None:
 async def test_refusals_carry_their_reason_and_time(home: GatewayFixture) -> None:
     low = RequestedMapping(Transport.TCP, 22, 22, 3600)
     for dialogue in (pcp(), NatPmpDialogue(FOUR)):
-        with pytest.raises(RequestRefused, match="it is not allowed") as caught:
+        with pytest.raises(RequestRefused, match="the gateway does not allow it") as caught:
             await converse(Line(home), dialogue, low)
         assert caught.value.via is dialogue.via
     await converse(Line(home), pcp())
-    with pytest.raises(RequestRefused, match="not allowed") as caught:
+    with pytest.raises(RequestRefused, match="not allow") as caught:
         await converse(Line(home), pcp(OTHER))
     assert caught.value.retry_s == 3600, "as long as the mapping of the other nonce lives"
 
 
 async def test_a_gateway_that_speaks_the_other_protocol_alone_is_told_at_once(home: GatewayFixture) -> None:
-    with pytest.raises(NoAnswer, match="NAT-PMP alone"):
+    with pytest.raises(NoAnswer, match="only NAT-PMP"):
         await converse(Line(home, Port5351(pcp=ServiceMode.OFF)), pcp())
     with pytest.raises(NoAnswer):
         await converse(Line(home, Port5351(natpmp=ServiceMode.OFF)), NatPmpDialogue(FOUR))
@@ -109,7 +109,7 @@ async def test_a_gateway_that_speaks_the_other_protocol_alone_is_told_at_once(ho
 
 async def test_answers_to_others_are_no_answers(home: GatewayFixture) -> None:
     line, mine = Line(home), pcp()
-    (message,) = pcp(OTHER).steps(RequestedMapping(Transport.UDP, 9, 9, 60), None, 60)
+    (message,) = pcp(OTHER).requests(RequestedMapping(Transport.UDP, 9, 9, 60), None, 60)
     assert mine.read(0, await line.said(message), WISH, 0.0) is False
     dialogue = NatPmpDialogue(FOUR)
     asked = natpmp.build_request(natpmp.MappingRequest(Transport.UDP, 9, 9, 60))
@@ -123,7 +123,7 @@ async def test_answers_to_others_are_no_answers(home: GatewayFixture) -> None:
 def test_any_bytes_are_no_answer_or_a_named_no(data: bytes) -> None:
     got = MappingLease(Via.PCP, Transport.TCP, Endpoint(EXTERNAL, 8080), Endpoint(FOUR, 8080), 60)
     for dialogue in (pcp(), NatPmpDialogue(FOUR)):
-        dialogue.unasked(data, got, WISH, 0.0)
+        dialogue.says_changed(data, got, WISH, 0.0)
         for step in (0, 1):
             try:
                 answer = dialogue.read(step, data, WISH, 0.0)
@@ -140,8 +140,8 @@ async def test_a_new_epoch_and_a_new_address_are_cause_to_ask_again(home: Gatewa
     def announced(epoch_s: int) -> bytes:
         return codec.build_response(Response(ResultCode.SUCCESS, 0, epoch_s))
 
-    assert not mine.unasked(announced(line.epoch_s + 10), got, WISH, now + 10)
-    assert mine.unasked(announced(0), got, WISH, now + 1000)
+    assert not mine.says_changed(announced(line.epoch_s + 10), got, WISH, now + 10)
+    assert mine.says_changed(announced(0), got, WISH, now + 1000)
     old = NatPmpDialogue(FOUR)
     got = await converse(line, old)
     epoch = line.epoch_s
@@ -149,15 +149,15 @@ async def test_a_new_epoch_and_a_new_address_are_cause_to_ask_again(home: Gatewa
     def address(epoch_s: int, shown: str) -> bytes:
         return natpmp.build_response(AddressResponse(NatPmpResult.SUCCESS, epoch_s, IPv4Address(shown)))
 
-    assert not old.unasked(address(epoch + 10, str(EXTERNAL)), got, WISH, now + 10)
-    assert old.unasked(address(epoch + 11, "11.22.33.99"), got, WISH, now + 11)
-    assert old.unasked(address(0, str(EXTERNAL)), got, WISH, now + 1000)
-    assert not old.unasked(natpmp.build_response(VersionResponse(5)), got, WISH, now)
+    assert not old.says_changed(address(epoch + 10, str(EXTERNAL)), got, WISH, now + 10)
+    assert old.says_changed(address(epoch + 11, "11.22.33.99"), got, WISH, now + 11)
+    assert old.says_changed(address(0, str(EXTERNAL)), got, WISH, now + 1000)
+    assert not old.says_changed(natpmp.build_response(VersionResponse(5)), got, WISH, now)
 
 
 def test_natpmp_asks_for_the_address_first() -> None:
-    first, second = NatPmpDialogue(FOUR).steps(WISH, None, 3600)
+    first, second = NatPmpDialogue(FOUR).requests(WISH, None, 3600)
     assert parse_request(first) == natpmp.AddressRequest()
     assert parse_request(second) == natpmp.MappingRequest(Transport.TCP, 8080, 8080, 3600)
-    (only,) = NatPmpDialogue(FOUR).steps(WISH, None, 0)
+    (only,) = NatPmpDialogue(FOUR).requests(WISH, None, 0)
     assert parse_request(only) == natpmp.MappingRequest(Transport.TCP, 8080, 0, 0)

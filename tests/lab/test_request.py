@@ -102,7 +102,7 @@ def test_a_taken_port_gives_another_and_says_which(home: Home, tmp_path: Path) -
 def test_a_refusal_ends_with_1_and_silence_with_3(home: Home, tmp_path: Path) -> None:
     done = request(home, tmp_path, "tcp", 22)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "tcp 22: refused: over pcp: it is not allowed (NOT_AUTHORIZED)\n"
+    assert done.stderr == "tcp 22: refused: over pcp: the gateway does not allow it (NOT_AUTHORIZED)\n"
     done = request(home, tmp_path, "tcp", 8080, "--gateway", home.pc.address, "--timeout", "1")
     assert (done.returncode, done.stdout) == (3, "")
     assert "does not listen on UDP port 5351" in done.stderr, "the ICMP error ends it, not the time"

@@ -110,7 +110,7 @@ def request(
         vias=ORDER if via is None else (VIAS[via],),
         gateway=gateway,
         source=address,
-        patience_s=timeout,
+        timeout_s=timeout,
     )
     if not requests:
         return
@@ -160,7 +160,10 @@ class _Output:
 
         refused = isinstance(error, RequestRefused)
         message = shown(
-            f"{error} ({error.told})" if isinstance(error, RequestRefused) and error.told else str(error), 400
+            f"{error} ({error.gateway_text})"
+            if isinstance(error, RequestRefused) and error.gateway_text
+            else str(error),
+            400,
         )
         via = f"over {error.via.protocol}: " if isinstance(error, RequestRefused) else ""
         if self._as_json:
@@ -182,17 +185,17 @@ async def _request_once(
     options: "ClientOptions", requests: Sequence["RequestedMapping"], release: bool, output: _Output
 ) -> int:
     """Sends the requests one after the other (RFC 6886 section 3.1)."""
-    from upnp_gw.client.ask import first_answer, let_go
+    from upnp_gw.client.ask import release_mapping, request_mapping
     from upnp_gw.client.mapping_request import NoAnswer, RequestRefused
 
     worst = 0
     for requested in requests:
         try:
             if release:
-                for lease in await let_go(options, requested):
+                for lease in await release_mapping(options, requested):
                     output.print_lease(lease)
                 continue
-            async with first_answer(options, requested) as (_, lease):
+            async with request_mapping(options, requested) as (_, lease):
                 output.print_lease(lease)
         except (RequestRefused, NoAnswer) as error:
             worst = max(worst, output.print_failure(requested, error))

@@ -1,17 +1,18 @@
-"""The client side: a host asks its gateway for a port over PCP, NAT-PMP or UPnP IGD, keeps it, and lets it go.
+"""The client side: a host requests a port from its gateway over PCP, NAT-PMP or UPnP IGD, keeps it and releases it.
 
-wish       what is asked for and what came of it; pure
+mapping_request  a requested mapping and the lease that came of it; pure
+options    protocols, gateway and timeout of a request
 schedule   retransmissions and renewals (RFC 6886, RFC 6887); pure
-epoch      whether the gateway lost its state; pure
-pcp        PCP dialogue: datagrams in, datagrams out; pure
-natpmp     NAT-PMP dialogue, likewise
-datagram   the socket under both dialogues, and the ear for announcements
-igd        UPnP IGD by async-upnp-client
-route      which gateway, and from which of our addresses
-secret     what the nonces are made of
-ask        tries the protocols in order
-hold       keeps a port for as long as it runs
-listening  what this host listens on
+epoch      whether the gateway has lost its state; pure
+pcp        builds and parses the datagrams of PCP; pure
+natpmp     the same for NAT-PMP; pure
+datagram   the sockets of both: requests, retransmissions, announcements
+igd        UPnP IGD, by async-upnp-client
+route      the gateway and the address of this host towards it
+secret     the secret that PCP nonces are made of
+ask        requests and releases a mapping over each protocol in turn
+hold       keeps a lease: renews it, requests it again
+listening  the listening ports of this host
 
-It imports nothing of the daemon: any gateway will do, ours or another.
+Works with any gateway. Does not import the daemon, and the daemon does not import it.
 """

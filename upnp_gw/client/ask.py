@@ -1,4 +1,4 @@
-"""Asks for a port over each protocol in turn, until one has an answer."""
+"""Requests and releases a mapping over each protocol in turn."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,73 +8,73 @@ from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapp
 from upnp_gw.client.natpmp import NatPmpDialogue
 from upnp_gw.client.options import ClientLink, ClientOptions
 from upnp_gw.client.pcp import PcpDialogue
-from upnp_gw.client.route import find_way
+from upnp_gw.client.route import find_route
 from upnp_gw.model.mapping import IPAddress, Via
 
 
 @asynccontextmanager
-async def link(options: ClientOptions, via: Via, version: int) -> AsyncIterator[ClientLink]:
-    """A link over this protocol. Raises Silent where there is no way to a gateway or it cannot be found."""
+async def open_link(options: ClientOptions, via: Via, version: int) -> AsyncIterator[ClientLink]:
+    """A link over this protocol and IP version. Raises NoAnswer if no gateway is found."""
     if via.protocol == Via.IGD2.protocol:
-        from upnp_gw.client.igd import igd_link
+        from upnp_gw.client.igd import open_igd
 
-        async with igd_link(find_way(4, options.gateway, _four(options.source)), options, version) as igd:
+        async with open_igd(find_route(4, options.gateway, _ipv4(options.source)), options, version) as igd:
             yield igd
         return
     if via is Via.NATPMP and version == 6:
-        raise NoAnswer("NAT-PMP knows no IPv6")
-    way = find_way(version, options.gateway, options.source)
-    dialogue = PcpDialogue(way.source, options.nonce) if via is Via.PCP else NatPmpDialogue(way.source)
-    async with DatagramLink(way, dialogue) as made:
-        yield made
+        raise NoAnswer("NAT-PMP does not support IPv6")
+    route = find_route(version, options.gateway, options.source)
+    dialogue = PcpDialogue(route.source, options.nonce) if via is Via.PCP else NatPmpDialogue(route.source)
+    async with DatagramLink(route, dialogue) as link:
+        yield link
 
 
 @asynccontextmanager
-async def first_answer(
-    options: ClientOptions, requested: RequestedMapping
+async def request_mapping(
+    options: ClientOptions, request: RequestedMapping
 ) -> AsyncIterator[tuple[ClientLink, MappingLease]]:
-    """The first protocol with an answer that is no refusal, its link still open, and what was got.
+    """The lease, and the open link of the protocol that granted it.
 
-    A refusal of one protocol does not keep the next from being asked: gateways switch them off one by one.
-    Raises Refused, the first one, where any was refused; else Silent.
+    After a refusal the next protocol is tried, because a gateway may have switched one of them off. If none grants
+    it, raises the first RequestRefused, or NoAnswer if no protocol answered.
     """
-    refused: RequestRefused | None = None
-    silent: list[str] = []
+    refusal: RequestRefused | None = None
+    failures: list[str] = []
     for via in options.vias:
         try:
-            async with link(options, via, requested.version) as made:
+            async with open_link(options, via, request.version) as link:
                 try:
-                    got = await made.ask(requested, None, options.patience_s)
-                except (RequestRefused, NoAnswer) as no:
-                    refused = refused or (no if isinstance(no, RequestRefused) else None)
-                    silent.append(f"{via.protocol}: {no}")
+                    lease = await link.ask(request, None, options.timeout_s)
+                except (RequestRefused, NoAnswer) as error:
+                    refusal = refusal or (error if isinstance(error, RequestRefused) else None)
+                    failures.append(f"{via.protocol}: {error}")
                     continue
-                yield made, got
+                yield link, lease
                 return
-        except NoAnswer as no:
-            silent.append(f"{via.protocol}: {no}")
-    raise refused or NoAnswer("; ".join(silent))
+        except NoAnswer as error:
+            failures.append(f"{via.protocol}: {error}")
+    raise refusal or NoAnswer("; ".join(failures))
 
 
-async def let_go(options: ClientOptions, requested: RequestedMapping) -> list[MappingLease]:
-    """Ends the wish over every protocol that has an answer: each holds its own lease on a port, and says yes to
-    the end of one that it never had. Raises as ``first_answer`` does where none said yes."""
-    gone: list[MappingLease] = []
-    refused: RequestRefused | None = None
-    silent: list[str] = []
+async def release_mapping(options: ClientOptions, request: RequestedMapping) -> list[MappingLease]:
+    """Releases the mapping over every protocol that answers: each has a lease of its own on a port, and confirms
+    the release of one that it never had. If none confirms it, raises as ``request_mapping``."""
+    released: list[MappingLease] = []
+    refusal: RequestRefused | None = None
+    failures: list[str] = []
     for via in options.vias:
         try:
-            async with link(options, via, requested.version) as made:
-                gone.append(await made.release(requested, None, options.patience_s))
-        except RequestRefused as no:
-            refused = refused or no
-        except NoAnswer as no:
-            silent.append(f"{via.protocol}: {no}")
-    if gone:
-        return gone
-    raise refused or NoAnswer("; ".join(silent))
+            async with open_link(options, via, request.version) as link:
+                released.append(await link.release(request, None, options.timeout_s))
+        except RequestRefused as error:
+            refusal = refusal or error
+        except NoAnswer as error:
+            failures.append(f"{via.protocol}: {error}")
+    if released:
+        return released
+    raise refusal or NoAnswer("; ".join(failures))
 
 
-def _four(source: IPAddress | None) -> IPAddress | None:
-    """IGD is found and asked over IPv4, for pinholes too: the gateway knows a host by its MAC address."""
+def _ipv4(source: IPAddress | None) -> IPAddress | None:
+    """IGD uses IPv4, for pinholes too: the gateway knows a host by its MAC address."""
     return source if source is not None and source.version == 4 else None

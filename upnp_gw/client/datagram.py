@@ -1,4 +1,5 @@
-"""The socket under a PCP or NAT-PMP dialogue: sends, waits, sends again; hears announcements on port 5350."""
+"""The sockets of PCP and NAT-PMP: sends requests, retransmits, waits for answers and for announcements (port
+5350)."""
 
 import asyncio
 import contextlib
@@ -20,21 +21,23 @@ ALL_NODES = "ff02::1"
 
 
 class Dialogue(Protocol):
-    """What ``pcp`` and ``natpmp`` have in common."""
+    """Implemented by ``pcp`` and ``natpmp``."""
 
     via: Via
 
     def waits(self, uniform: Uniform) -> Iterator[float]: ...
-    def steps(self, requested: RequestedMapping, got: MappingLease | None, lifetime_s: int) -> Sequence[bytes]: ...
-    def read(self, step: int, data: bytes, requested: RequestedMapping, now: float) -> MappingLease | bool: ...
-    def unasked(self, data: bytes, got: MappingLease, requested: RequestedMapping, now: float) -> bool: ...
+    def requests(
+        self, request: RequestedMapping, lease: MappingLease | None, lifetime_s: int
+    ) -> Sequence[bytes]: ...
+    def read(self, step: int, data: bytes, request: RequestedMapping, now: float) -> MappingLease | bool: ...
+    def says_changed(self, data: bytes, lease: MappingLease, request: RequestedMapping, now: float) -> bool: ...
 
 
 class _Inbox(asyncio.DatagramProtocol):
-    """What came in, in order; an ICMP error as the exception that it is."""
+    """Queues received datagrams, and ICMP errors as OSError. ``sender``: accepts only this address; empty: any."""
 
     def __init__(self, sender: str = "") -> None:
-        self.arrived: asyncio.Queue[bytes | OSError] = asyncio.Queue(64)
+        self.queue: asyncio.Queue[bytes | OSError] = asyncio.Queue(64)
         self._sender = sender
 
     def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
@@ -45,20 +48,20 @@ class _Inbox(asyncio.DatagramProtocol):
         if isinstance(error, OSError):
             self._put(error)
 
-    def _put(self, what: bytes | OSError) -> None:
+    def _put(self, item: bytes | OSError) -> None:
         with contextlib.suppress(asyncio.QueueFull):
-            self.arrived.put_nowait(what)
+            self.queue.put_nowait(item)
 
 
 class DatagramLink:
-    """``async with``: one conversation after the other with the gateway at the end of ``way``."""
+    """An open link to the gateway. Use it with ``async with``; one exchange at a time."""
 
-    def __init__(self, way: GatewayRoute, dialogue: Dialogue, uniform: Uniform = random.uniform) -> None:
-        self._way = way
+    def __init__(self, route: GatewayRoute, dialogue: Dialogue, uniform: Uniform = random.uniform) -> None:
+        self._route = route
         self._dialogue = dialogue
         self._uniform = uniform
         self._inbox = _Inbox()
-        self._ear = _Inbox(str(way.gateway))
+        self._announcements = _Inbox(str(route.gateway))
         self._open: list[asyncio.DatagramTransport] = []
 
     @property
@@ -68,114 +71,119 @@ class DatagramLink:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         try:
-            made, _ = await loop.create_datagram_endpoint(lambda: self._inbox, sock=_towards(self._way))
-            self._open.append(made)
+            transport, _ = await loop.create_datagram_endpoint(
+                lambda: self._inbox, sock=_request_socket(self._route)
+            )
+            self._open.append(transport)
         except OSError as error:
-            raise NoAnswer(f"the gateway {self._way.gateway} cannot be reached: {error.strerror}") from None
-        with contextlib.suppress(OSError):  # somebody else has the port for himself: renewals will tell, later
-            ear, _ = await loop.create_datagram_endpoint(lambda: self._ear, sock=_listening(self._way))
-            self._open.append(ear)
+            raise NoAnswer(f"cannot reach the gateway {self._route.gateway}: {error.strerror}") from None
+        with contextlib.suppress(OSError):  # the port is in use: then only a renewal notices a change
+            announcements, _ = await loop.create_datagram_endpoint(
+                lambda: self._announcements, sock=_announcement_socket(self._route)
+            )
+            self._open.append(announcements)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for made in self._open:
-            made.close()
+        for transport in self._open:
+            transport.close()
         await asyncio.sleep(0)
 
-    async def ask(self, requested: RequestedMapping, got: MappingLease | None, patience_s: float) -> MappingLease:
-        """A mapping, or its renewal. Raises Refused, and Silent after ``patience_s`` without an answer."""
-        answer = await self._converse(requested, got, requested.lifetime_s, patience_s)
+    async def ask(self, request: RequestedMapping, lease: MappingLease | None, timeout_s: float) -> MappingLease:
+        """Requests or renews a mapping. Raises RequestRefused, and NoAnswer after ``timeout_s``."""
+        answer = await self._exchange_all(request, lease, request.lifetime_s, timeout_s)
         if answer.lifetime_s == 0:
-            raise RequestRefused(self.via, "the gateway granted a lease of no length")
+            raise RequestRefused(self.via, "the gateway granted a lease of 0 seconds")
         return answer
 
     async def release(
-        self, requested: RequestedMapping, got: MappingLease | None, patience_s: float
+        self, request: RequestedMapping, lease: MappingLease | None, timeout_s: float
     ) -> MappingLease:
-        """Ends it. Raises Refused and Silent."""
-        return await self._converse(requested, got, 0, patience_s)
+        """Releases a mapping. Raises RequestRefused and NoAnswer."""
+        return await self._exchange_all(request, lease, 0, timeout_s)
 
-    async def changed(self, requested: RequestedMapping, got: MappingLease) -> None:
-        """Returns when the gateway has said that it lost its state, or that the mapping is another now; then not
-        at once, since every client of the LAN heard it too."""
-        while not await self._hint(requested, got):
+    async def wait_for_change(self, request: RequestedMapping, lease: MappingLease) -> None:
+        """Returns when the gateway has announced that it lost its state or that the mapping has changed. Waits a
+        random time before, because every client of the LAN received the announcement."""
+        while not await self._change_announced(request, lease):
             pass
         await asyncio.sleep(recover_in(self._uniform))
 
-    async def _converse(
-        self, requested: RequestedMapping, got: MappingLease | None, lifetime_s: int, patience_s: float
+    async def _exchange_all(
+        self, request: RequestedMapping, lease: MappingLease | None, lifetime_s: int, timeout_s: float
     ) -> MappingLease:
-        while not self._inbox.arrived.empty():
-            self._inbox.arrived.get_nowait()
+        while not self._inbox.queue.empty():
+            self._inbox.queue.get_nowait()
         answer: MappingLease | bool = False
         try:
-            async with asyncio.timeout(patience_s):
-                for step, message in enumerate(self._dialogue.steps(requested, got, lifetime_s)):
-                    answer = await self._exchange(step, message, requested)
+            async with asyncio.timeout(timeout_s):
+                for step, message in enumerate(self._dialogue.requests(request, lease, lifetime_s)):
+                    answer = await self._exchange(step, message, request)
         except TimeoutError:
-            raise NoAnswer(f"no answer from {self._way.gateway}") from None
-        assert isinstance(answer, MappingLease), "the last step has the answer"
+            raise NoAnswer(f"no answer from {self._route.gateway}") from None
+        assert isinstance(answer, MappingLease), "the last request has the answer"
         return answer
 
-    async def _exchange(self, step: int, message: bytes, requested: RequestedMapping) -> MappingLease | bool:
+    async def _exchange(self, step: int, message: bytes, request: RequestedMapping) -> MappingLease | bool:
         for wait in self._dialogue.waits(self._uniform):
             self._open[0].sendto(message)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    return await self._answer(step, requested)
-        raise NoAnswer(f"no answer from {self._way.gateway}")
+                    return await self._answer(step, request)
+        raise NoAnswer(f"no answer from {self._route.gateway}")
 
-    async def _answer(self, step: int, requested: RequestedMapping) -> MappingLease | bool:
+    async def _answer(self, step: int, request: RequestedMapping) -> MappingLease | bool:
         while True:
-            arrived = await self._inbox.arrived.get()
-            if isinstance(arrived, OSError):
-                raise NoAnswer(f"{self._way.gateway} does not listen on UDP port {PORT}: {arrived.strerror}")
-            if answer := self._dialogue.read(step, arrived, requested, time.monotonic()):
+            received = await self._inbox.queue.get()
+            if isinstance(received, OSError):
+                raise NoAnswer(f"{self._route.gateway} does not listen on UDP port {PORT}: {received.strerror}")
+            if answer := self._dialogue.read(step, received, request, time.monotonic()):
                 return answer
 
-    async def _hint(self, requested: RequestedMapping, got: MappingLease) -> bool:
-        waiting = [asyncio.ensure_future(box.arrived.get()) for box in (self._inbox, self._ear)]
+    async def _change_announced(self, request: RequestedMapping, lease: MappingLease) -> bool:
+        waiting = [asyncio.ensure_future(inbox.queue.get()) for inbox in (self._inbox, self._announcements)]
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in waiting:
                 task.cancel()
-        heard = [task.result() for task in done]
-        hints = [self._dialogue.unasked(d, got, requested, time.monotonic()) for d in heard if isinstance(d, bytes)]
-        return any(hints)
+        datagrams = [data for task in done if isinstance(data := task.result(), bytes)]
+        changes = [self._dialogue.says_changed(data, lease, request, time.monotonic()) for data in datagrams]
+        return any(changes)
 
 
-def _towards(way: GatewayRoute) -> socket.socket:
-    """A connected socket: the kernel tells of an ICMP port unreachable, and drops what others send."""
-    made = socket.socket(socket.AF_INET if way.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+def _request_socket(route: GatewayRoute) -> socket.socket:
+    """A socket for requests. It is connected, so the kernel reports ICMP port unreachable and drops datagrams of
+    other hosts."""
+    sock = socket.socket(socket.AF_INET if route.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
     try:
-        made.setblocking(False)
-        made.bind((str(way.source), 0))
-        zone = (0, way.ifindex) if way.gateway.is_link_local and way.version == 6 else ()
-        made.connect((str(way.gateway), PORT, *zone))
+        sock.setblocking(False)
+        sock.bind((str(route.source), 0))
+        zone = (0, route.ifindex) if route.gateway.is_link_local and route.version == 6 else ()
+        sock.connect((str(route.gateway), PORT, *zone))
     except OSError:
-        made.close()
+        sock.close()
         raise
-    return made
+    return sock
 
 
-def _listening(way: GatewayRoute) -> socket.socket:
-    """The announcements of gateways, which every client of a host may hear."""
-    made = socket.socket(socket.AF_INET if way.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+def _announcement_socket(route: GatewayRoute) -> socket.socket:
+    """A socket for announcements. All clients on this host can share the port."""
+    sock = socket.socket(socket.AF_INET if route.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
     try:
-        made.setblocking(False)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if way.version == 4:
-            made.bind(("", CLIENT_PORT))
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if route.version == 4:
+            sock.bind(("", CLIENT_PORT))
         else:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            made.bind(("::", CLIENT_PORT))
-            group = socket.inet_pton(socket.AF_INET6, ALL_NODES) + struct.pack("@I", way.ifindex)
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(("::", CLIENT_PORT))
+            group = socket.inet_pton(socket.AF_INET6, ALL_NODES) + struct.pack("@I", route.ifindex)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
     except OSError:
-        made.close()
+        sock.close()
         raise
-    return made
+    return sock

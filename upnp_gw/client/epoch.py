@@ -1,16 +1,16 @@
-"""Whether the gateway has lost its state: the epoch's seconds against our own (RFC 6886 3.6, RFC 6887 8.5)."""
+"""Notices that the gateway has lost its state, by its epoch time (RFC 6886 section 3.6, RFC 6887 section 8.5)."""
 
 
 class EpochWatch:
-    """One gateway's epoch. The first value seen is taken as it is."""
+    """The epoch of one gateway. The first value is accepted."""
 
     def __init__(self) -> None:
         self._seen: tuple[float, int] | None = None
 
     def lost(self, epoch_s: int, now: float, *, jump_is_loss: bool = True) -> bool:
-        """True where the mappings may be gone. ``now``: seconds on a clock that does not jump.
+        """True if the gateway may have lost the mappings. ``now``: seconds on a monotonic clock.
 
-        ``jump_is_loss``: an epoch that runs ahead counts too, as in PCP; NAT-PMP looks for one behind alone.
+        ``jump_is_loss``: an epoch that runs ahead counts too (PCP). For NAT-PMP only one that is behind counts.
         """
         before, self._seen = self._seen, (now, epoch_s)
         if before is None:

@@ -1,4 +1,4 @@
-"""What this host listens on and other hosts can reach: the candidates of ``upnp-gw request --listening``."""
+"""The ports of this host that other hosts can reach: what ``upnp-gw request --listening`` offers to open."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,8 +10,6 @@ from upnp_gw.system.sock_diag import BoundSocket
 
 @dataclass(frozen=True, slots=True, order=True)
 class ListeningPort:
-    """One port."""
-
     transport: Transport
     port: int
 
@@ -20,20 +18,21 @@ class ListeningPort:
 
 
 def listeners(bound: Iterable[BoundSocket], ephemeral: tuple[int, int]) -> list[ListeningPort]:
-    """Each port once, sorted. Sockets of loopback and link-local addresses are nobody else's business, and UDP in
-    the ephemeral range is a client's, not a server's."""
+    """Each port once, sorted. Leaves out loopback and link-local addresses, which other networks cannot reach, and
+    UDP ports in the ephemeral range, which clients use."""
     low, high = ephemeral
     return sorted(
         {
-            ListeningPort(one.transport, one.port)
-            for one in bound
-            if not _private(one.address) and not (one.transport is Transport.UDP and low <= one.port <= high)
+            ListeningPort(socket.transport, socket.port)
+            for socket in bound
+            if not _private(socket.address)
+            and not (socket.transport is Transport.UDP and low <= socket.port <= high)
         }
     )
 
 
 def of_this_host() -> list[ListeningPort]:
-    """Asks the kernel."""
+    """The listening ports of this host, by the kernel."""
     return listeners(find_bound(), read_ephemeral())
 
 

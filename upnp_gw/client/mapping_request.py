@@ -1,4 +1,4 @@
-"""What a host asks for, and what came of it. Values and two exceptions."""
+"""A requested mapping, the lease that a gateway granted, and the two ways to fail."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,23 @@ from upnp_gw.model.mapping import Endpoint, Transport, Via
 
 @dataclass(frozen=True, slots=True)
 class RequestedMapping:
-    """A port of this host that the internet shall reach."""
+    """A port of this host that shall be reachable from the internet."""
 
     transport: Transport
     port: int
     """The internal port, 1..65535."""
     external_port: int
-    """The one that is wished for; another may come."""
+    """The requested external port. The gateway may grant another one."""
     lifetime_s: int
-    """> 0"""
+    """Seconds, > 0."""
     version: int = 4
-    """4: a port mapping; 6: a pinhole, which has no other external port."""
+    """4: a port mapping; 6: a pinhole, whose external port is the internal one."""
     description: str = "upnp-gw request"
 
 
 @dataclass(frozen=True, slots=True)
 class MappingLease:
-    """A port that is open, or with ``lifetime_s`` 0 was let go."""
+    """An open port; with ``lifetime_s`` 0 a released one."""
 
     via: Via
     transport: Transport
@@ -41,16 +41,16 @@ class MappingLease:
 
 
 class RequestRefused(Exception):
-    """The gateway said no. The text is ours; a gateway's own words are in ``told``, unescaped."""
+    """The gateway refused the request. ``gateway_text``: its own words, unescaped."""
 
-    def __init__(self, via: Via, reason: str, told: str = "", retry_s: int = 0) -> None:
+    def __init__(self, via: Via, reason: str, gateway_text: str = "", retry_s: int = 0) -> None:
         super().__init__(reason)
         self.via = via
         self.reason = reason
-        self.told = told
+        self.gateway_text = gateway_text
         self.retry_s = retry_s
-        """For how long the gateway expects to answer the same, seconds; 0: it did not say."""
+        """Seconds for which the gateway expects to give the same answer; 0: not known."""
 
 
 class NoAnswer(Exception):
-    """Nobody speaks this protocol here. The text says how that was found out."""
+    """No gateway answers over this protocol. The text gives the reason."""

@@ -1,4 +1,4 @@
-"""NAT-PMP from the client's side (RFC 6886): what to send, and what an answer means. Sans-I/O."""
+"""NAT-PMP from the client's side (RFC 6886): builds requests, parses answers and announcements. Sans-I/O."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,15 +22,15 @@ from upnp_gw.protocols.natpmp.codec import (
 from upnp_gw.protocols.pcp.messages import VERSION as PCP_VERSION
 
 REASONS = {
-    NatPmpResult.REFUSED: "it is not allowed",
+    NatPmpResult.REFUSED: "the gateway does not allow it",
     NatPmpResult.NETWORK_FAILURE: "the gateway has no external address now",
-    NatPmpResult.OUT_OF_RESOURCES: "the gateway has no port or no room for it now",
-    NatPmpResult.UNSUPPORTED_OPCODE: "the request was not understood",
+    NatPmpResult.OUT_OF_RESOURCES: "the gateway has no free port or no resources now",
+    NatPmpResult.UNSUPPORTED_OPCODE: "the gateway does not understand the request",
 }
 
 
 class NatPmpDialogue:
-    """``client`` is our address towards the gateway."""
+    """``client``: the address of this host towards the gateway."""
 
     via = Via.NATPMP
 
@@ -42,49 +42,54 @@ class NatPmpDialogue:
     def waits(self, uniform: Uniform) -> Iterator[float]:
         return natpmp_waits()
 
-    def steps(self, requested: RequestedMapping, got: MappingLease | None, lifetime_s: int) -> Sequence[bytes]:
-        """The external address is asked for first, as every client does; a delete needs none (section 3.4)."""
+    def requests(self, request: RequestedMapping, lease: MappingLease | None, lifetime_s: int) -> Sequence[bytes]:
+        """The datagrams to send, one after the other. The external address is requested first, except for a release
+        (section 3.4)."""
         if lifetime_s == 0:
-            return (build_request(MappingRequest(requested.transport, requested.port, 0, 0)),)
-        port = got.external.port if got is not None else requested.external_port
-        mapping = MappingRequest(requested.transport, requested.port, port, lifetime_s)
+            return (build_request(MappingRequest(request.transport, request.port, 0, 0)),)
+        port = lease.external.port if lease is not None else request.external_port
+        mapping = MappingRequest(request.transport, request.port, port, lifetime_s)
         return build_request(AddressRequest()), build_request(mapping)
 
-    def read(self, step: int, data: bytes, requested: RequestedMapping, now: float) -> MappingLease | bool:
-        """What the datagram says; True: this step is done; False: it is no answer to it. Raises Refused, Silent."""
+    def read(self, step: int, data: bytes, request: RequestedMapping, now: float) -> MappingLease | bool:
+        """Parses a datagram. True: request number ``step`` is answered; False: it is no answer to it. Raises
+        RequestRefused and NoAnswer."""
         if data[:1] == bytes([PCP_VERSION]) and data[3:4] == bytes([NatPmpResult.UNSUPPORTED_VERSION]):
-            raise NoAnswer("the gateway speaks PCP alone")  # in PCP's own form (RFC 6887 appendix A)
+            raise NoAnswer("the gateway supports only PCP")  # it says so in PCP (RFC 6887 appendix A)
         response = self._parse(data)
         match response:
             case VersionResponse():
-                raise NoAnswer("the gateway speaks another version")
+                raise NoAnswer("the gateway supports another version of NAT-PMP")
             case AddressResponse(result, epoch_s, address) if step == 0:
                 self._check(result)
                 self._epoch.lost(epoch_s, now, jump_is_loss=False)
                 self._external = address
                 return True
             case MappingResponse(result, transport, epoch_s, port) if (transport, port) == (
-                requested.transport,
-                requested.port,
+                request.transport,
+                request.port,
             ):
                 self._check(result)
                 self._epoch.lost(epoch_s, now, jump_is_loss=False)
                 external = Endpoint(self._external, response.external_port)
-                internal = Endpoint(self._client, requested.port)
-                return MappingLease(self.via, requested.transport, external, internal, response.lifetime_s)
+                internal = Endpoint(self._client, request.port)
+                return MappingLease(self.via, request.transport, external, internal, response.lifetime_s)
         return False
 
-    def unasked(self, data: bytes, got: MappingLease, requested: RequestedMapping, now: float) -> bool:
-        """True where an announcement says that the mappings are gone or the address is another (section 3.2.1)."""
+    def says_changed(self, data: bytes, lease: MappingLease, request: RequestedMapping, now: float) -> bool:
+        """True if an announcement says that the mappings are lost or the external address is new (section
+        3.2.1)."""
         response = self._parse(data)
         if not isinstance(response, AddressResponse) or response.result is not NatPmpResult.SUCCESS:
             return False
         lost = self._epoch.lost(response.epoch_s, now, jump_is_loss=False)
-        return lost or response.address != got.external.address
+        return lost or response.address != lease.external.address
 
     def _check(self, result: NatPmpResult) -> None:
         if result is not NatPmpResult.SUCCESS:
-            raise RequestRefused(self.via, REASONS.get(result, "the request was not understood"), result.name)
+            raise RequestRefused(
+                self.via, REASONS.get(result, "the gateway does not understand the request"), result.name
+            )
 
     @staticmethod
     def _parse(data: bytes) -> Response | None:

@@ -1,4 +1,4 @@
-"""How a client asks for a port: which protocols, which gateway, how long it waits; and a link over one protocol."""
+"""The options of a request, and the interface that the links of all protocols have."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,32 +8,34 @@ from upnp_gw.client.mapping_request import MappingLease, RequestedMapping
 from upnp_gw.model.mapping import IPAddress, Via
 
 ORDER = (Via.PCP, Via.NATPMP, Via.IGD2)
-"""Which are tried, by default all of them in this order. IGD2 stands for both of its versions."""
+"""The protocols that are tried, in this order. IGD2 stands for IGD 1 and 2."""
 
 
 class ClientLink(Protocol):
-    """One protocol with one gateway, open."""
+    """An open link to one gateway over one protocol. ``lease``: the current one; None: there is none yet."""
 
     @property
     def via(self) -> Via: ...
     async def ask(
-        self, requested: RequestedMapping, got: MappingLease | None, patience_s: float
+        self, request: RequestedMapping, lease: MappingLease | None, timeout_s: float
     ) -> MappingLease: ...
     async def release(
-        self, requested: RequestedMapping, got: MappingLease | None, patience_s: float
+        self, request: RequestedMapping, lease: MappingLease | None, timeout_s: float
     ) -> MappingLease: ...
-    async def changed(self, requested: RequestedMapping, got: MappingLease) -> None: ...
+
+    async def wait_for_change(self, request: RequestedMapping, lease: MappingLease) -> None:
+        """Returns when the gateway reports that the lease is lost or has changed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """How to ask."""
-
     nonce: Callable[[RequestedMapping], bytes]
+    """The PCP nonce of a request, 12 bytes; see ``secret.nonces``."""
     vias: Sequence[Via] = ORDER
     gateway: IPAddress | None = None
-    """None: the default route's."""
+    """None: that of the default route."""
     source: IPAddress | None = None
-    """One of our addresses; None: the one towards the gateway."""
-    patience_s: float = 4.0
-    """How long to wait for an answer over each protocol."""
+    """The address of this host that the port leads to; None: the one that the kernel uses towards the gateway."""
+    timeout_s: float = 4.0
+    """Seconds to wait for an answer over each protocol."""

@@ -1,4 +1,4 @@
-"""PCP from the client's side (RFC 6887): what to send, and what an answer means. Sans-I/O."""
+"""PCP from the client's side (RFC 6887): builds requests, parses answers and announcements. Sans-I/O."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,20 +12,21 @@ from upnp_gw.protocols.pcp.codec import build_request, parse_response
 from upnp_gw.protocols.pcp.messages import ANY_IPV4, ANY_IPV6, MapData, Request, Response, ResultCode
 
 REASONS = {
-    ResultCode.UNSUPP_VERSION: "it speaks another version of PCP",
-    ResultCode.NOT_AUTHORIZED: "it is not allowed",
-    ResultCode.UNSUPP_OPCODE: "it makes no mappings over PCP",
+    ResultCode.UNSUPP_VERSION: "the gateway supports another version of PCP",
+    ResultCode.NOT_AUTHORIZED: "the gateway does not allow it",
+    ResultCode.UNSUPP_OPCODE: "the gateway makes no mappings over PCP",
     ResultCode.NETWORK_FAILURE: "the gateway has no external address now",
-    ResultCode.NO_RESOURCES: "the gateway has no port or no room for it now",
-    ResultCode.UNSUPP_PROTOCOL: "this transport is not supported",
-    ResultCode.USER_EX_QUOTA: "this host holds as many mappings as it may",
-    ResultCode.CANNOT_PROVIDE_EXTERNAL: "that external port is not to be had",
+    ResultCode.NO_RESOURCES: "the gateway has no free port or no resources now",
+    ResultCode.UNSUPP_PROTOCOL: "the gateway does not support this transport",
+    ResultCode.USER_EX_QUOTA: "this host has as many mappings as the gateway allows",
+    ResultCode.CANNOT_PROVIDE_EXTERNAL: "the gateway cannot provide this external port",
     ResultCode.ADDRESS_MISMATCH: "there is another NAT between this host and the gateway",
 }
 
 
 class PcpDialogue:
-    """``client`` is our address towards the gateway; ``nonce`` gives the 12 bytes that a mapping is kept by."""
+    """``client``: the address of this host towards the gateway; ``nonce``: the 12 bytes that identify the
+    mapping."""
 
     via = Via.PCP
 
@@ -37,33 +38,33 @@ class PcpDialogue:
     def waits(self, uniform: Uniform) -> Iterator[float]:
         return pcp_waits(uniform)
 
-    def steps(self, requested: RequestedMapping, got: MappingLease | None, lifetime_s: int) -> Sequence[bytes]:
-        """The datagrams of one conversation: a single MAP. A renewal suggests what was granted (section 11.2.1)."""
+    def requests(self, request: RequestedMapping, lease: MappingLease | None, lifetime_s: int) -> Sequence[bytes]:
+        """The datagrams to send: a single MAP. A renewal suggests the granted address and port (section 11.2.1)."""
         any_address = ANY_IPV4 if self._client.version == 4 else ANY_IPV6
-        address, port = any_address, requested.external_port
-        if got is not None and got.external.address.version == self._client.version:
-            address, port = got.external.address, got.external.port
+        address, port = any_address, request.external_port
+        if lease is not None and lease.external.address.version == self._client.version:
+            address, port = lease.external.address, lease.external.port
         if lifetime_s == 0:
             address, port = any_address, 0
-        data = MapData(self._nonce(requested), requested.transport.number, requested.port, port, address)
+        data = MapData(self._nonce(request), request.transport.number, request.port, port, address)
         return (build_request(Request(lifetime_s, self._client, data)),)
 
-    def read(self, step: int, data: bytes, requested: RequestedMapping, now: float) -> MappingLease | bool:
-        """What the datagram says; False: it is no answer to this. Raises Refused and Silent."""
+    def read(self, step: int, data: bytes, request: RequestedMapping, now: float) -> MappingLease | bool:
+        """Parses a datagram. False: it is no answer to this request. Raises RequestRefused and NoAnswer."""
         response = self._parse(data)
-        if response is None or not self._answers(response, requested):
+        if response is None or not self._answers(response, request):
             return False
         self._epoch.lost(response.epoch_s, now)
         if response.result is not ResultCode.SUCCESS or response.map is None:
-            reason = REASONS.get(response.result, "the request was not understood")
+            reason = REASONS.get(response.result, "the gateway does not understand the request")
             raise RequestRefused(self.via, reason, response.result.name, response.lifetime_s)
         external = Endpoint(response.map.external_address, response.map.external_port)
         return MappingLease(
-            self.via, requested.transport, external, Endpoint(self._client, requested.port), response.lifetime_s
+            self.via, request.transport, external, Endpoint(self._client, request.port), response.lifetime_s
         )
 
-    def unasked(self, data: bytes, got: MappingLease, requested: RequestedMapping, now: float) -> bool:
-        """True where an announcement or a mapping update says that it is time to ask again (section 14)."""
+    def says_changed(self, data: bytes, lease: MappingLease, request: RequestedMapping, now: float) -> bool:
+        """True if an announcement or a mapping update says that the lease is lost or has changed (section 14)."""
         try:
             response = self._parse(data)
         except NoAnswer:
@@ -73,10 +74,10 @@ class PcpDialogue:
         lost = self._epoch.lost(response.epoch_s, now)
         if response.map is None:
             return lost
-        if not self._answers(response, requested):
+        if not self._answers(response, request):
             return False
-        now_at = Endpoint(response.map.external_address, response.map.external_port)
-        return lost or response.result is not ResultCode.SUCCESS or now_at != got.external
+        external = Endpoint(response.map.external_address, response.map.external_port)
+        return lost or response.result is not ResultCode.SUCCESS or external != lease.external
 
     @staticmethod
     def _parse(data: bytes) -> Response | None:
@@ -85,16 +86,16 @@ class PcpDialogue:
                 natpmp.parse_response(data)
             except WireError:
                 return None
-            raise NoAnswer("the gateway speaks NAT-PMP alone")
+            raise NoAnswer("the gateway supports only NAT-PMP")
         try:
             return parse_response(data)
         except WireError:
             return None
 
-    def _answers(self, response: Response, requested: RequestedMapping) -> bool:
-        """Nonce, protocol and internal port are ours; an error that could not carry them back counts too."""
+    def _answers(self, response: Response, request: RequestedMapping) -> bool:
+        """True for our nonce, transport and internal port, and for an error that cannot carry them."""
         data = response.map
         if data is None:
             return response.result not in (ResultCode.SUCCESS,)
-        wanted = (self._nonce(requested), requested.transport.number, requested.port)
-        return (data.nonce, data.protocol, data.internal_port) == wanted
+        expected = (self._nonce(request), request.transport.number, request.port)
+        return (data.nonce, data.protocol, data.internal_port) == expected

@@ -1,6 +1,8 @@
-"""What PCP nonces are made of: a secret of this user on this host, so that a later call can renew and delete.
+"""The secret that PCP nonces are made of. It belongs to one user of this host, so a later call can renew and
+release.
 
-A nonce is 96 bits that nobody else can guess (RFC 6887 section 11.2); the same wish gets the same one.
+A nonce is 96 bits that no other host can guess (RFC 6887 section 11.2). The same request always gets the same
+nonce.
 """
 
 import hmac
@@ -18,29 +20,29 @@ SECRET_BYTES = 32
 
 
 def secret_path(environ: Mapping[str, str]) -> Path:
-    """Where it is kept (XDG base directories)."""
+    """The file of the secret (XDG base directories)."""
     base = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME', '/root')}/.local/state"
     return Path(base) / "upnp-gw" / "request-secret"
 
 
 def load_secret(path: Path) -> bytes:
-    """The secret, made where there is none yet. One that cannot be kept lasts as long as this process."""
+    """Reads the secret, or makes one. If it cannot be stored, it lasts as long as this process."""
     with suppress(FileProblem):
-        known = read_any(path, SECRET_BYTES)
-        if len(known) == SECRET_BYTES:
-            return known
-    made = secrets.token_bytes(SECRET_BYTES)
+        stored = read_any(path, SECRET_BYTES)
+        if len(stored) == SECRET_BYTES:
+            return stored
+    secret = secrets.token_bytes(SECRET_BYTES)
     with suppress(OSError, FileProblem):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_own(path, made, 0o600)
-    return made
+        write_own(path, secret, 0o600)
+    return secret
 
 
 def nonces(secret: bytes) -> Callable[[RequestedMapping], bytes]:
-    """Wish -> nonce."""
+    """Request -> nonce, 12 bytes."""
 
-    def nonce(requested: RequestedMapping) -> bytes:
-        text = f"{requested.version} {requested.transport} {requested.port}".encode()
+    def nonce(request: RequestedMapping) -> bytes:
+        text = f"{request.version} {request.transport} {request.port}".encode()
         return hmac.new(secret, text, sha256).digest()[:NONCE_BYTES]
 
     return nonce
