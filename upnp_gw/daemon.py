@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import replace
 from random import SystemRandom
@@ -335,15 +335,6 @@ async def _keep_watchdog() -> None:
         await asyncio.sleep(every)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where it is installed; None: asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
 def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
     """The daemon until it is told to stop. Returns the exit code; raises ConfigError before anything started."""
     logs.configure(config.log_format, config.log_level)
@@ -354,7 +345,7 @@ def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
             check_library()  # as root: later there is no right to give to a process of its own
         who_has = open_who_has()
         settle(config.user, config.control_group, config.http_port, (config.state_dir, config.runtime_dir))
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner() as runner:
             runner.run(Daemon(config, detected, who_has).run())
     except (FirewallError, StoreError) as error:
         print(f"upnp-gw: {error}", file=sys.stderr)
