@@ -42,6 +42,7 @@ def test_every_option_of_the_contract(
         *("run", "--lan", "upnpgw-a", "--lan", "upnpgw-b", "--wan", "upnpgw-w", "--config", str(file)),
         *("--policy", "p.toml", "--state-dir", str(tmp_path / "s"), "--runtime-dir", str(tmp_path / "r")),
         *("--http-port", "0", "--firewall", "router", "--backend", "memory", "--flush"),
+        *("--log-level", "debug"),
     )
     assert answer.exit_code == 5, answer.output
     ((config, why),) = started
@@ -55,6 +56,7 @@ def test_every_option_of_the_contract(
         firewall=FirewallMode.ROUTER,
         flush_on_stop=True,
         backend="memory",
+        log_level="debug",
         hairpin="same",
     )
     missing = [

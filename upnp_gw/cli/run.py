@@ -58,6 +58,7 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--user", metavar="NAME", help="User to become. Default: upnp-gw, if it exists; root: stay root.")
 @click.option("--flush", is_flag=True, default=None, help="End every mapping and its flows when the gateway stops.")
 @click.option("--backend", metavar="nftables|memory", help="memory: opens nothing, for trials.")
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error. Default: info.")
 def run(config_file: Path | None, **given: object) -> None:
     """Run the gateway in the foreground. Options override the file, the file overrides detection."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the daemon handles it once the policy is loaded

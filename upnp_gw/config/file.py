@@ -105,7 +105,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
     },
     "log": {
         "format": Key("log_format", values.one_of(("text", "json")), '"text"'),
-        "level": Key("log_level", values.one_of(("debug", "info", "warning", "error")), '"info"'),
+        "level": Key("log_level", values.one_of(("debug", "info", "warning", "error")), '"info"', "--log-level"),
     },
     "control": {
         "runtime_dir": Key("runtime_dir", values.path, '"/run/upnp-gw"', "--runtime-dir"),

@@ -13,6 +13,7 @@ from upnp_gw.engine.epoch import Epochs
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.reevaluation import Reevaluation, tell
 from upnp_gw.engine.refresh import PlannedVerdict
+from upnp_gw.engine.request_log import log_reply, log_request
 from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.engine.writer import Writer, failed
 from upnp_gw.ledger.leases import next_look
@@ -79,6 +80,12 @@ class Gateway:
 
     async def handle(self, request: ChangeRequest) -> Reply:
         """The answer to a request. Never raises for what a client sends."""
+        log_request(request)
+        reply = await self._answer(request)
+        log_reply(request, reply)
+        return reply
+
+    async def _answer(self, request: ChangeRequest) -> Reply:
         around, device = self._decider.environment, ""
         if request.via is not Via.OPERATOR:
             around.meet(request.source)

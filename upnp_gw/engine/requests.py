@@ -14,6 +14,7 @@ from upnp_gw.engine.decider import Decider, refused
 from upnp_gw.engine.delete_any_protocol import unmap_port
 from upnp_gw.engine.operator_question import ask
 from upnp_gw.engine.refresh import PlannedVerdict, answer, trial
+from upnp_gw.engine.request_log import log_decision
 from upnp_gw.engine.revocation import count_refusal
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.terms import subject_of
@@ -67,6 +68,7 @@ class RequestOperations:
             return static
         found = answer(decider, transaction, request, planner, owner, own)
         facts, verdict = found.facts, found.verdict
+        log_decision(found.request, facts, verdict)
         transaction.on_undo.append(decider.history.undo_for(facts.device))
         again = (
             decider.refusal_counter.again(facts.device, transaction.now, transaction.on_undo)

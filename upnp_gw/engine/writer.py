@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from upnp_gw.engine.persistence import Persistence
+from upnp_gw.engine.request_log import log_kernel_changes
 from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, UpdateNetwork
 from upnp_gw.ledger.events import Decided, Events, FirewallHealed
 from upnp_gw.ledger.filters import reach
@@ -204,6 +205,7 @@ class Writer:
         """One transaction of the kernel, then one of the store; False: neither holds it, all of it is undone."""
         pairs = [pair for transaction in transactions for pair in transaction.pairs]
         changes = kernel_changes(pairs, self._ledger.table, now)
+        log_kernel_changes(changes)
         try:
             if changes:
                 await self._firewall.apply(changes)

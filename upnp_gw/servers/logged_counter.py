@@ -1,4 +1,5 @@
-"""Counts events by kind, and logs each kind at most once a minute: no client can fill the log."""
+"""Counts events by kind, and logs each kind at most once a minute: no client can fill the log. At level debug every
+event is logged."""
 
 import logging
 from collections import Counter
@@ -26,3 +27,5 @@ class LoggedCounter:
         if now >= self._next_line_at.get(kind, now):
             self._next_line_at[kind] = now + LOG_INTERVAL_S
             self._log.log(level, f"{message} (%d so far)", *arguments, self.counts[kind])
+        else:
+            self._log.debug(message, *arguments)

@@ -23,6 +23,7 @@ from upnp_gw.protocols.igd.soap import (
     parse_call,
 )
 from upnp_gw.protocols.igd_services import IgdVersion, Service, service_of
+from upnp_gw.text.escape import shown
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Control:
             return self._unreadable(igd_version, service, body, error)
         except SoapError as error:
             return _not_a_call(error)
+        log.debug("HTTP: %s calls %s of %s", source.address, shown(call.action), service.name)
         caller = Caller(igd_version, source, self._backend.view, self._default_connections[igd_version])
         if call.is_query:
             return self._query(caller, service, call)

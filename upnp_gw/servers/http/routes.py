@@ -55,11 +55,17 @@ class ControlUrl:
     igd_version: IgdVersion
     service: Service
 
+    def __str__(self) -> str:
+        return f"control URL of {self.igd_version} {self.service.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class EventUrl:
     igd_version: IgdVersion
     service: Service
+
+    def __str__(self) -> str:
+        return f"event URL of {self.igd_version} {self.service.name}"
 
 
 Resource = ServedDocument | ControlUrl | EventUrl

@@ -192,6 +192,9 @@ class HttpServer:
         except BadRequest as error:
             self._refusals.refuse(error.reason, source.address)
             return self._error(error.status, error.headers), None
+        # a document's path is shown; the others have the token
+        name = request.rel_url.raw_path if isinstance(resource, ServedDocument) else resource
+        log.debug("HTTP: %s %s from %s: %d", request.method, name, source.address, response.status)
         if "Accept-Language" in request.headers:
             response.headers["CONTENT-LANGUAGE"] = "en"
         return response, sid
@@ -235,6 +238,7 @@ class HttpServer:
             raise BadRequest(answer.status, answer.reason)
         if answer.reason.startswith("fault-"):
             self._refusals.counts[answer.reason] += 1
+            log.debug("HTTP: %s for %s", answer.reason, source.address)
         elif answer.reason:
             self._refusals.refuse(answer.reason, source.address)
         response = self._response(answer.status, answer.body)

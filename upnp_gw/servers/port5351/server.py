@@ -189,6 +189,7 @@ class Port5351Server:
             raise WireError("off-link")
         if peer.port == 0:
             raise WireError("port-zero")
+        log.debug("port 5351: %d bytes from %s on %s", len(datagram.data), peer.address, key.interface)
         outcome = self._protocols.receive(datagram.data, source, self._external(), self._leases.epoch_s())
         if isinstance(outcome, bytes):
             self._admit(DatagramKind.READ, sender, now)
@@ -228,7 +229,9 @@ class Port5351Server:
     def _answer(self, key: SocketKey, data: bytes, peer: Peer) -> None:
         if self._sockets.send(key, data, peer):
             self._used.add(key)
-            self.answered["pcp" if data[0] else "nat-pmp"] += 1
+            protocol = "pcp" if data[0] else "nat-pmp"
+            self.answered[protocol] += 1
+            log.debug("port 5351: %s to %s: opcode %d, result %d", protocol, peer.address, data[1] & 0x7F, data[3])
 
     # -- announcements and mapping updates
 

@@ -184,6 +184,7 @@ class SsdpServer:
             boot_id=self.boot_id,
             now=now,
         )
+        log.debug("SSDP: search from %s port %d on %s", peer.address, peer.port, key.interface)
         self._set_timer()
 
     def _on_timer(self) -> None:
