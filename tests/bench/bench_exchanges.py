@@ -49,9 +49,11 @@ def main() -> None:
         outer.send(b"?")
         _, back = inner.recvfrom(10)
         inner.sendto(b"!", back)
-        look = exchanges.rules()[exchanges.LET_THROUGH][0]
+        look = exchanges.exchange_rules()[exchanges.LET_THROUGH][0]
         note = [
-            rule for rule in exchanges.rules()["remember_exchange"] if "17 update" in rule and "6 {" not in rule
+            rule
+            for rule in exchanges.exchange_rules()["remember_exchange"]
+            if "17 update" in rule and "6 {" not in rule
         ]
         cases: dict[str, tuple[Callable[[], object], str]] = {
             "a packet in: the look": (lambda: outer.send(b"x"), look),

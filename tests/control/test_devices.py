@@ -15,7 +15,7 @@ from upnp_gw.control.serialize import Serializer
 from upnp_gw.engine.environment import FixedLeases
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.gate.load import LoadedPolicy
-from upnp_gw.ledger.filters import reach
+from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.model.dhcp import Lease, Leases
 from upnp_gw.model.mapping import DAY_S, RemotePeers, Transport, Via
 from upnp_gw.model.network import Neighbour
@@ -320,7 +320,7 @@ async def test_a_filter_that_a_grant_cannot_say_is_no_question(tmp_path: Path) -
         here.home.clock.pass_s(1800)
         await here.home.sweep()
         (row,) = here.home.decider.ledger.table
-        assert set(reach(row)) == set(same)
+        assert set(allowed_peers(row)) == set(same)
         await here.home.refused(6881, clear_filters=True, **pcp)
 
 

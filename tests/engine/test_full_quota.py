@@ -10,7 +10,7 @@ import pytest
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, GatewayFixture, gateway_fixture
 from tests.fixtures.policies import policy_of
 from tests.fixtures.port5351 import TCP, UDP, Line
-from upnp_gw.ledger.charges import InnerPort
+from upnp_gw.ledger.charges import InternalPort
 from upnp_gw.model.mapping import RemotePeers, Transport, Via
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.request import Granted, PortChoice, Refusal, Refused
@@ -129,7 +129,7 @@ async def test_a_grants_room_is_counted_in_the_same_way(home: GatewayFixture) ->
         await home.granted(5000, client)
         await home.granted(5001, client)
     assert (await home.refused(5002, IP6[2])).refusal is Refusal.QUOTA
-    assert home.decider.ledger.table.charged(CONSOLE, InnerPort(TCP, 1, None)).by_grant == {"all": 2}
+    assert home.decider.ledger.table.charged(CONSOLE, InternalPort(TCP, 1, None)).by_grant == {"all": 2}
 
 
 async def test_a_port_is_counted_for_each_grant_that_it_is_charged_to(home: GatewayFixture) -> None:
@@ -138,7 +138,7 @@ async def test_a_port_is_counted_for_each_grant_that_it_is_charged_to(home: Gate
     with_limits(home, ROOMY + four + six)
     for client in ADDRESSES:
         await home.granted(5000, client)
-    assert home.decider.ledger.table.charged(CONSOLE, InnerPort(TCP, 1, None)).by_grant == {"a4": 1, "b6": 1}
+    assert home.decider.ledger.table.charged(CONSOLE, InternalPort(TCP, 1, None)).by_grant == {"a4": 1, "b6": 1}
     assert counted(home) == 1
     for client in ADDRESSES:
         assert (await home.refused(5001, client)).refusal is Refusal.QUOTA

@@ -87,7 +87,7 @@ async def test_policies_take_a_bounded_size_and_the_oldest_leave_first(
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         size = len(packed(home.reload.now_in_force))
-        monkeypatch.setattr(policy_rows.in_force, "__defaults__", (3 * size + 60,))
+        monkeypatch.setattr(policy_rows.put_in_force, "__defaults__", (3 * size + 60,))
         old = (await home.gateway_fixture.granted(8000)).mapping.decision
         digests = [home.gateway_fixture.decider.policy.digest]
         for most in (5, 6, 7, 8):
@@ -96,7 +96,7 @@ async def test_policies_take_a_bounded_size_and_the_oldest_leave_first(
         assert set(kept(tmp_path)) == set(digests[-3:])
         told = await explained(home, old)
         assert (told.grants, told.note, told.reasons[-1]) == ([], NOT_KEPT, "granted by rule wide")
-        monkeypatch.setattr(policy_rows.in_force, "__defaults__", (1,))
+        monkeypatch.setattr(policy_rows.put_in_force, "__defaults__", (1,))
         await reloaded(home, POLICY)
         assert set(kept(tmp_path)) == {digests[0]}, "the one in force is kept whatever its size"
 

@@ -48,9 +48,9 @@ def any_firewall(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         return
     request.getfixturevalue("namespaces")
     if request.param == "loader":
-        monkeypatch.setattr(library, "load", library.LoadedLibrary)
+        monkeypatch.setattr(library, "load_library", library.LoadedLibrary)
     else:
-        assert library.bindings() is not None, "Debian: apt install python3-nftables"
+        assert library.find_bindings() is not None, "Debian: apt install python3-nftables"
     host = Host("bare")
     try:
         real: Firewall = NftablesFirewall()

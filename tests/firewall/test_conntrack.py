@@ -18,14 +18,14 @@ from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import (
     FILTERED_MOST,
     PortSide,
-    build_filter,
+    dump_filter,
     end_flows,
-    find,
+    flows_by_key,
+    matching_entries,
     parse_entry,
     parse_tuple,
-    wanted_of,
 )
-from upnp_gw.firewall.flows import EarlierFlows, Ending, Flows, OutgoingFlows
+from upnp_gw.firewall.flows import EarlierFlows, Flows, FlowsToEnd, OutgoingFlows
 from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
 from upnp_gw.firewall.netlink import attributes_of, nfgen_body
 from upnp_gw.lab import Host
@@ -145,9 +145,11 @@ def leaving(transport: Transport, holder: int = 1, address: str = EXTERNAL) -> O
         (EarlierFlows(Transport.UDP, 3074, Endpoint(ip_address(CONSOLE), 3074), 4074), [STUN]),
     ],
 )
-def test_which_flows_a_forward_means(flows: Ending, meant: list[NetlinkMessage]) -> None:
-    wanted = wanted_of([flows])
-    assert [e.name for e in find(EVERY, wanted)] == [e.name for m in meant if (e := parse_entry(m, wanted))]
+def test_which_flows_a_forward_means(flows: FlowsToEnd, meant: list[NetlinkMessage]) -> None:
+    wanted = flows_by_key([flows])
+    assert [e.name for e in matching_entries(EVERY, wanted)] == [
+        e.name for m in meant if (e := parse_entry(m, wanted))
+    ]
 
 
 class Offloading:
@@ -171,7 +173,7 @@ class Offloading:
 
 
 def parse(message: NetlinkMessage) -> bytes:
-    found = parse_entry(message, wanted_of([Flows.through(ANY)]))
+    found = parse_entry(message, flows_by_key([Flows.through(ANY)]))
     assert found is not None
     return found.name
 
@@ -191,19 +193,19 @@ def test_a_pinholes_flows_go_to_its_own_address() -> None:
     flows = Flows.through(forward(port=443, to="2001:db8::1"))
     assert (flows.family, flows.port, flows.address) == (socket.AF_INET6, 443, ip_address("2001:db8::1"))
     ways = one_way("2001:db8:1::1", 9, "2001:db8::1", 443), one_way("2001:db8::1", 443, "2001:db8:1::1", 9)
-    found = [bool(list(find([entry(*ways, label)], wanted_of([flows])))) for label in (LET_IN, None)]
+    found = [bool(list(matching_entries([entry(*ways, label)], flows_by_key([flows])))) for label in (LET_IN, None)]
     assert found == [True, False], "without our label somebody else let it in"
 
 
 def test_the_filter_names_protocol_and_destination_port() -> None:
-    attributes = parse_attributes(build_filter(Transport.UDP, 4074))
+    attributes = parse_attributes(dump_filter(Transport.UDP, 4074))
     assert attributes == {
         1: attribute(2 | NLA_F_NESTED, attribute(1, b"\x11") + attribute(3, struct.pack("!H", 4074))),
         25: attribute(1, struct.pack("=I", 0x28)),
     }
-    source = parse_attributes(parse_attributes(build_filter(Transport.UDP, 3074, PortSide.FROM))[1])[2]
+    source = parse_attributes(parse_attributes(dump_filter(Transport.UDP, 3074, PortSide.FROM))[1])[2]
     assert parse_attributes(source) == {1: b"\x11", 2: b"\x0c\x02"}
-    answers = parse_attributes(build_filter(Transport.UDP, 4074, PortSide.BACK))
+    answers = parse_attributes(dump_filter(Transport.UDP, 4074, PortSide.BACK))
     assert answers == {2: attributes[1], 25: attribute(2, struct.pack("=I", 0x28))}
 
 
@@ -211,7 +213,7 @@ def test_the_filter_names_protocol_and_destination_port() -> None:
 def test_any_bytes_are_a_message_or_nothing(data: bytes) -> None:
     parse_tuple(data)
     for message in parse_messages(data):
-        parse_entry(message, wanted_of([Flows.through(ANY)]))
+        parse_entry(message, flows_by_key([Flows.through(ANY)]))
     parse_entry(NetlinkMessage(0x100, 0, 0, 0, data), {})
 
 

@@ -27,22 +27,22 @@ def placed(directory: Path, text: str) -> str:
 
 
 def test_the_bindings_are_found_where_the_distribution_puts_them(tmp_path: Path) -> None:
-    found = library.bindings([str(tmp_path / "none"), placed(tmp_path / "dist-packages", BINDINGS)])
+    found = library.find_bindings([str(tmp_path / "none"), placed(tmp_path / "dist-packages", BINDINGS)])
     assert found is not None
     assert found.Nftables().cmd("list tables") == (0, "LIST TABLES", "")
 
 
 def test_bindings_that_cannot_be_loaded_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broken = placed(tmp_path / "broken", "raise RuntimeError('of another Python')\n")
-    assert library.bindings([broken]) is None
+    assert library.find_bindings([broken]) is None
     assert f"the nftables Python bindings in {broken} cannot be used: RuntimeError" in caplog.text
-    assert library.bindings([broken, placed(tmp_path / "good", BINDINGS)]) is not None
+    assert library.find_bindings([broken, placed(tmp_path / "good", BINDINGS)]) is not None
 
 
 def test_without_bindings_our_loader_is_used_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "_bindings", lambda: None)
-    assert isinstance(library.load(), library.LoadedLibrary)
-    assert library.described() == library.LOADER
+    assert isinstance(library.load_library(), library.LoadedLibrary)
+    assert library.describe_library() == library.LOADER
 
 
 class Odd:
@@ -66,5 +66,5 @@ def test_a_listing_that_cannot_be_read_is_refused(table: str) -> None:
 
 @pytest.mark.lab
 def test_on_this_machine_the_distributions_are_used() -> None:
-    assert "/nftables/__init__.py" in library.described()
-    assert not isinstance(library.load(), library.LoadedLibrary)
+    assert "/nftables/__init__.py" in library.describe_library()
+    assert not isinstance(library.load_library(), library.LoadedLibrary)

@@ -18,7 +18,7 @@ from upnp_gw import api
 from upnp_gw.config.file import parse_text
 from upnp_gw.control.server import read_body, read_query
 from upnp_gw.engine.other_tables import all_drops
-from upnp_gw.firewall.conntrack import find, parse_tuple, wanted_of
+from upnp_gw.firewall.conntrack import flows_by_key, matching_entries, parse_tuple
 from upnp_gw.firewall.flows import Flows
 from upnp_gw.firewall.netlink import attributes_of
 from upnp_gw.firewall.nftables import counters
@@ -158,14 +158,14 @@ def netlink_route(data: bytes) -> None:
     sock_diag.parse_answer(data, Transport.TCP)
 
 
-WANTED = wanted_of([Flows(Transport.TCP, 80, IPv4Address("11.22.33.1"), None, None)])
+WANTED = flows_by_key([Flows(Transport.TCP, 80, IPv4Address("11.22.33.1"), None, None)])
 
 
 def netlink_filter(data: bytes) -> None:
     messages = list(netlink.parse_messages(data))
-    list(find(messages, WANTED))
+    list(matching_entries(messages, WANTED))
     for message in messages:
-        watch.foreign(message, {7})
+        watch.foreign_change(message, {7})
         list(counters.parse_elements(attributes_of(message)))
     parse_tuple(data)
     list(counters.parse_elements(netlink.parse_attributes(data)))
@@ -194,7 +194,7 @@ def iptables(data: bytes) -> None:
         return
     if outlined(listing):
         objects = listing["nftables"]
-        if translated.wanted(objects):
+        if translated.has_translations(objects):
             translated.translate(objects, text.decode("utf-8", "replace"))
         ruleset(json.dumps(listing).encode())
 

@@ -119,8 +119,8 @@ def rows(data: bytes) -> None:
         (row,) = db.execute("SELECT * FROM mappings").fetchall()
         assert stored_row(row, HOLDS).mapping == mapping
         decided(db, text)
-        notes.write(db, [notes.Note(notes.NoteKind.DEVICE, text, {"name": text})])
-        assert notes.load(db)[notes.NoteKind.DEVICE] == [{"name": text}]
+        notes.write_notes(db, [notes.Note(notes.NoteKind.DEVICE, text, {"name": text})])
+        assert notes.load_notes(db)[notes.NoteKind.DEVICE] == [{"name": text}]
     finally:
         db.execute("ROLLBACK")
 
@@ -147,5 +147,5 @@ def decided(db: sqlite3.Connection, text: str) -> None:
         policy="",
         facts=json.loads(json.dumps({"text": text})),
     )
-    decision_rows.write(db, [record], decision_rows.KEEP, NOW)
-    assert decision_rows.load(db, RecordFilter(port=80, verdict="deny")) == [record]
+    decision_rows.write_decisions(db, [record], decision_rows.KEEP, NOW)
+    assert decision_rows.load_decisions(db, RecordFilter(port=80, verdict="deny")) == [record]

@@ -22,8 +22,8 @@ from upnp_gw.gate.portset import includes
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.schema import Policy
 from upnp_gw.gate.terms import remote_access, subject_of, terms_of
-from upnp_gw.ledger.filters import named, reach_of
-from upnp_gw.ledger.plan import filters_of
+from upnp_gw.ledger.filters import combined_peers, requested_peers
+from upnp_gw.ledger.plan import granted_prefixes
 from upnp_gw.model.mapping import DecisionId, Endpoint, IPAddress, RemotePeers, Transport, Via
 from upnp_gw.model.request import MapRequest, PortChoice
 from upnp_gw.text.toml import parse_tables
@@ -109,8 +109,8 @@ def is_in(request: MapRequest, clamps: Clamps, question: Question, before: Polic
     if request.internal.address.version == 4:
         assert includes(terms.external_ports, ((exact, exact),) if exact else clamps.external_ports)
     assert lifetime_s(request, clamps) <= terms.lease_s
-    asked = named(request.remote, request.remote_port) or request.filters
-    reach = reach_of(asked, filters_of(clamps, request))
+    asked = requested_peers(request.remote, request.remote_port) or request.filters
+    reach = combined_peers(asked, granted_prefixes(clamps, request))
     assert all(within(peers, subject.remotes) for peers in reach)
     waiting = before.grant(subject.rule)
     if waiting is not None:

@@ -161,14 +161,14 @@ def test_rows_on_disk_are_the_rows(
     database.executescript(evidence_rows.SCHEMA)
     changes = evidence.Changes(found, seen, known)
     for _ in range(2):
-        evidence_rows.write(database, changes)
-    loaded = evidence_rows.load(database)
+        evidence_rows.write_evidence(database, changes)
+    loaded = evidence_rows.load_evidence(database)
     assert sorted(loaded[0], key=lambda row: row.opening) == sorted(found, key=lambda row: row.opening)
     assert sorted(loaded[1], key=lambda row: row.device) == sorted(seen, key=lambda row: row.device)
     assert sorted(loaded[2], key=lambda row: row.rule) == sorted(known, key=lambda row: row.rule)
     gone = [row.opening for row in found], [row.device for row in seen], [row.rule for row in known]
-    evidence_rows.write(database, evidence.Changes([], [], [], *gone))
-    assert evidence_rows.load(database) == ([], [], [])
+    evidence_rows.write_evidence(database, evidence.Changes([], [], [], *gone))
+    assert evidence_rows.load_evidence(database) == ([], [], [])
     database.close()
 
 

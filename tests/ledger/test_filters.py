@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upnp_gw.ledger.filters import apart, reach_of
+from upnp_gw.ledger.filters import combined_peers, disjoint
 from upnp_gw.model.mapping import MOST_FILTERS, IPNetwork, RemotePeers
 
 
@@ -41,7 +41,7 @@ CASES: dict[str, tuple[list[RemotePeers], list[str], set[tuple[str, int]] | None
 @pytest.mark.parametrize("name", CASES)
 def test_reach(name: str) -> None:
     asked, granted, expected = CASES[name]
-    found = reach_of(asked, [ip_network(net) for net in granted])
+    found = combined_peers(asked, [ip_network(net) for net in granted])
     if expected is None:
         assert found == (None,)
     else:
@@ -62,7 +62,7 @@ def lets_in(ranges: list[RemotePeers], address: IPv4Address, port: int) -> int:
 
 @given(filters)
 def test_the_same_peers_and_no_overlap(asked: list[RemotePeers]) -> None:
-    found = list(apart(asked))
+    found = list(disjoint(asked))
     if len(found) > MOST_FILTERS:
         return
     for number in range(256):
@@ -74,5 +74,5 @@ def test_the_same_peers_and_no_overlap(asked: list[RemotePeers]) -> None:
 def test_it_stops_where_there_are_too_many() -> None:
     wide = RemotePeers(IPv6Network("::/0"), 9)
     narrow = [RemotePeers(IPv6Network((1 << n, 128)), 0) for n in range(40)]
-    found: list[IPNetwork] = [one.network for one in apart([wide, *narrow])]
+    found: list[IPNetwork] = [one.network for one in disjoint([wide, *narrow])]
     assert MOST_FILTERS < len(found) < 300

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.fixtures.mapping_rows import CONSOLE_IP, NOW, PC, PC_IP, mapping
 from upnp_gw.firewall.base import Close, FirewallMode, FirewallSettings, Forward, Open
 from upnp_gw.firewall.memory import MemoryFirewall
-from upnp_gw.ledger.conflicts import meeting
+from upnp_gw.ledger.conflicts import conflicting_rows
 from upnp_gw.ledger.forwards import forwards_of, kernel_changes
 from upnp_gw.ledger.table import MappingTable, TableDelta
 from upnp_gw.model.mapping import Mapping
@@ -82,7 +82,7 @@ def applied(delta: TableDelta, steps: list[Mapping | str]) -> list[tuple[Mapping
     for step in steps:
         if isinstance(step, str):
             delta.remove(step)
-        elif next(meeting(step, delta.table), None) is None:
+        elif next(conflicting_rows(step, delta.table), None) is None:
             delta.put(step)
     return delta.changes()
 

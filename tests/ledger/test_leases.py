@@ -13,10 +13,10 @@ from upnp_gw.ledger.leases import (
     Deadlines,
     kernel_timeout_s,
     left_s,
-    next_look,
+    next_check,
     recheck_at,
-    renewed,
-    without_ended,
+    with_renewal,
+    without_expired_holds,
 )
 from upnp_gw.model.mapping import Hold, Instant, Via
 
@@ -79,21 +79,21 @@ def test_an_operators_permanent_mapping_shows_zero() -> None:
 def test_a_mapping_lives_until_its_last_hold_ends() -> None:
     both = mapping(1, until=NOW.boot + 60).with_hold(Hold(Via.PCP, NOW.boot + 600, 600))
     later = Instant(NOW.boot + 100, NOW.wall + 100)
-    left = without_ended(both, later)
+    left = without_expired_holds(both, later)
     assert left is not None
     assert [hold.via for hold in left.holds] == [Via.PCP]
-    assert without_ended(left, Instant(NOW.boot + 600, NOW.wall)) is None
+    assert without_expired_holds(left, Instant(NOW.boot + 600, NOW.wall)) is None
 
 
 def test_a_permanent_one_is_renewed_with_each_look() -> None:
     permanent = mapping(1, via=Via.OPERATOR, permanent=True, until=NOW.boot + 5)
-    assert renewed(permanent, clamps(), NOW).until == NOW.boot + 30 * 86400
+    assert with_renewal(permanent, clamps(), NOW).until == NOW.boot + 30 * 86400
 
 
 def test_a_parked_row_waits_only_for_its_end() -> None:
     held = replace(mapping(1, until=NOW.boot + 9000), recheck_at=NOW.boot + 10)
-    assert next_look(held) == NOW.boot + 10
-    assert next_look(replace(held, parked=True)) == NOW.boot + 9000
+    assert next_check(held) == NOW.boot + 10
+    assert next_check(replace(held, parked=True)) == NOW.boot + 9000
 
 
 def test_deadlines_give_each_row_once() -> None:

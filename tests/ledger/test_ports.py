@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upnp_gw.gate.decision import External, PortRanges
-from upnp_gw.ledger.ports import NEAR, anywhere, choose, permits, upward
+from upnp_gw.ledger.ports import NEAR, choose_port, permits, ports_upward, random_ports
 from upnp_gw.model.mapping import Transport
 
 ALL: PortRanges = ((1024, 65535),)
@@ -19,7 +19,7 @@ def pick(asked: int, taken: set[int], transport: Transport = Transport.TCP, **mo
     external = more.get("external", External.SAME_OR_ANY)
     assert isinstance(ranges, tuple)
     assert isinstance(external, External)
-    return choose(transport, asked, ranges, external, lambda port: port not in taken, Random(7))
+    return choose_port(transport, asked, ranges, external, lambda port: port not in taken, Random(7))
 
 
 def test_the_port_asked_for_where_it_is_free() -> None:
@@ -75,7 +75,7 @@ ranges_of = st.sets(st.integers(1, 320), min_size=1, max_size=60).map(as_ranges)
 def test_it_is_permitted_and_free_or_there_is_none(
     ranges: PortRanges, asked: int, taken: set[int], transport: Transport
 ) -> None:
-    got = choose(transport, asked, ranges, External.SAME_OR_ANY, lambda p: p not in taken, Random(1))
+    got = choose_port(transport, asked, ranges, External.SAME_OR_ANY, lambda p: p not in taken, Random(1))
     possible = [p for p in range(1, 330) if permits(ranges, p) and p not in taken]
     assert (got is None) == (not possible)
     assert got is None or got in possible
@@ -83,7 +83,7 @@ def test_it_is_permitted_and_free_or_there_is_none(
 
 @given(ranges_of, st.integers(1, 330))
 def test_upward_visits_every_permitted_port(ranges: PortRanges, start: int) -> None:
-    assert set(upward(ranges, start)) == {p for low, high in ranges for p in range(low, high + 1)}
+    assert set(ports_upward(ranges, start)) == {p for low, high in ranges for p in range(low, high + 1)}
 
 
 @pytest.mark.spec("SR-22")
@@ -96,7 +96,7 @@ def test_a_long_row_of_taken_ports_costs_no_more_than_a_short_one(transport: Tra
         looked.append(port)
         return not 8080 <= port < 8080 + length
 
-    port = choose(transport, 8080, ALL, External.SAME_OR_ANY, free, Random(7))
+    port = choose_port(transport, 8080, ALL, External.SAME_OR_ANY, free, Random(7))
     assert port is not None
     assert not 8080 <= port < 8080 + length
     assert permits(ALL, port)
@@ -110,6 +110,6 @@ def test_the_last_free_port_is_found() -> None:
 @given(ranges_of, st.integers(0, 1000))
 def test_anywhere_is_everywhere_that_is_permitted(ranges: PortRanges, seed: int) -> None:
     permitted = {p for low, high in ranges for p in range(low, high + 1)}
-    drawn = set(islice(anywhere(ranges, Random(seed)), 20 * len(permitted) + 200))
+    drawn = set(islice(random_ports(ranges, Random(seed)), 20 * len(permitted) + 200))
     assert drawn <= permitted
     assert len(drawn) > len(permitted) // 2

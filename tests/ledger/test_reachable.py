@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import pytest
 
 from tests.fixtures.mapping_rows import NOW, mapping
-from upnp_gw.ledger.leases import without_ended
+from upnp_gw.ledger.leases import without_expired_holds
 from upnp_gw.ledger.reachable import no_wider, opens, with_holds
 from upnp_gw.model.mapping import Endpoint, Hold, Instant, Mapping, RemotePeers, Via
 
@@ -82,7 +82,7 @@ def test_no_wider_keeps_the_filters_for_natpmp_alone() -> None:
 
 def test_the_end_of_a_lease_leaves_its_filters_in_force() -> None:
     both = held((Via.PCP, (RemotePeers(NET),)), (Via.NATPMP, ()))
-    left = without_ended(both, Instant(NOW.boot + 60, NOW.wall))
+    left = without_expired_holds(both, Instant(NOW.boot + 60, NOW.wall))
     assert left is not None
     assert [(hold.via, hold.filters) for hold in left.holds] == [(Via.NATPMP, (RemotePeers(NET),))]
     assert not opens(both, left)

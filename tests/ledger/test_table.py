@@ -8,11 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.fixtures.examples import examples
 from tests.fixtures.mapping_rows import CONSOLE, PC, mapping
-from upnp_gw.ledger.charges import InnerPort, inner_of
+from upnp_gw.ledger.charges import InternalPort, internal_port_of
 from upnp_gw.ledger.table import MappingTable, TableDelta
 from upnp_gw.model.mapping import Mapping, Transport
 
-INNER = InnerPort(Transport.TCP, 80, None)
+INNER = InternalPort(Transport.TCP, 80, None)
 
 
 @pytest.mark.spec("IGD-151")
@@ -120,7 +120,7 @@ class Model(RuleBasedStateMachine):
             left = [m for m in rows if m not in without]
             found = self.table.charged(device, INNER, without)
             assert (found.mappings, found.elements) == (len({port_of(m) for m in left}), len(left))
-            there = [m for m in left if inner_of(m) == INNER]
+            there = [m for m in left if internal_port_of(m) == INNER]
             assert found.on_inner == {
                 m.key.external_port: frozenset(
                     other.rule for other in there if other.key.external_port == m.key.external_port
@@ -130,8 +130,8 @@ class Model(RuleBasedStateMachine):
         assert self.table.charged(device, INNER).by_grant == by_grant
 
 
-def port_of(mapping: Mapping) -> tuple[InnerPort, int]:
-    return inner_of(mapping), mapping.key.external_port
+def port_of(mapping: Mapping) -> tuple[InternalPort, int]:
+    return internal_port_of(mapping), mapping.key.external_port
 
 
 Model.TestCase.settings = examples(60, stateful_step_count=30)

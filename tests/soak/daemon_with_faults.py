@@ -102,7 +102,7 @@ class FaultyLibrary:
 
 def install() -> None:
     """Puts the fault points into this process."""
-    load = library.load
+    load = library.load_library
     if elsewhere := told("library"):
         load = partial(library.LoadedLibrary, elsewhere)
     for module, name, made in (
@@ -112,7 +112,7 @@ def install() -> None:
     ):
         assert hasattr(module, name)
         setattr(module, name, made)
-    setattr(library, "load", lambda: FaultyLibrary(load()))  # noqa: B010
+    setattr(library, "load_library", lambda: FaultyLibrary(load()))  # noqa: B010
 
 
 def print_tasks(number: int, frame: object) -> None:

@@ -147,7 +147,7 @@ async def test_whatever_fails_is_an_error_of_the_store(
     def fail(*_: object) -> None:
         raise fault
 
-    monkeypatch.setattr("upnp_gw.store.device_rows.write", fail)
+    monkeypatch.setattr("upnp_gw.store.device_rows.write_notes", fail)
     with pytest.raises(StoreError, match=r"ledger\.db: ."):
         await store.write(Batch(put=[(mapping(1), 1)]), NOW)
     monkeypatch.undo()

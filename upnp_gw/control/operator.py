@@ -14,7 +14,7 @@ from upnp_gw.control.serialize import Serializer, contest_sentences, incident_se
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.operator_question import questions_waiting
-from upnp_gw.firewall.libnftables import described
+from upnp_gw.firewall.libnftables import describe_library
 from upnp_gw.gate.facts import ids_of, on_other_lans
 from upnp_gw.ledger.events import Event, Events
 from upnp_gw.model.device import OPERATOR, device_id, lan_of, mac_of
@@ -111,7 +111,7 @@ class GatewayOperator:
             uptime_s=int(now.boot - self._daemon_info.started.boot),
             firewall=config.firewall.value,
             backend="memory" if config.backend == "memory" else "nftables",
-            library=described() if config.backend != "memory" else "",
+            library=describe_library() if config.backend != "memory" else "",
             wan=api.WanState(
                 interface=network.wan.name,
                 up=network.wan.up,

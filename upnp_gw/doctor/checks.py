@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from upnp_gw.api import Check
 from upnp_gw.doctor.machine_state import DAEMON, MachineState, PortHolder
 from upnp_gw.firewall.base import FirewallMode
-from upnp_gw.firewall.libnftables import described
+from upnp_gw.firewall.libnftables import describe_library
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import private_external
 from upnp_gw.text.escape import shown
@@ -132,7 +132,7 @@ def library(scene: MachineState) -> Iterator[Check]:
             "nftables", shown(scene.library_problem, 200), "as root: apt install libnftables1, and run as root"
         )
     else:
-        yield ok("nftables", f"libnftables answers, through {described()}")
+        yield ok("nftables", f"libnftables answers, through {describe_library()}")
 
 
 def other_tables(scene: MachineState) -> Iterator[Check]:

@@ -17,8 +17,8 @@ from upnp_gw.gate.decision import Facts, HeldMappings, Outcome, Verdict
 from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.gate.facts import gather
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.charges import InnerPort
-from upnp_gw.ledger.conflicts import meeting
+from upnp_gw.ledger.charges import InternalPort
+from upnp_gw.ledger.conflicts import conflicting_rows
 from upnp_gw.ledger.plan import NotPlanned, Planner
 from upnp_gw.ledger.reachable import with_holds
 from upnp_gw.ledger.transaction import Ledger, Transaction
@@ -105,7 +105,7 @@ class Decider:
         table = self.ledger.table
         rows = [row for each in without if each is not None and (row := table.get(each.id)) is not None]
         client = request.internal.address if self.delegated(request) else None
-        inner = InnerPort(request.transport, request.internal.port, client)
+        inner = InternalPort(request.transport, request.internal.port, client)
         charged = table.charged(owner, inner, rows)
         total = len(table) - len(rows)
         return HeldMappings(total, charged.mappings, charged.by_grant, charged.elements, charged.on_inner)
@@ -182,7 +182,7 @@ class Decider:
             return
         left = with_holds(mapping, tuple(hold for hold in mapping.holds if hold.via.protocol != via.protocol))
         # with FILTERs in force again it may meet another mapping of the port: it has to go then
-        if left.holds and not any(meeting(left, self.ledger.table)):
+        if left.holds and not any(conflicting_rows(left, self.ledger.table)):
             transaction.put(left)
         else:
             transaction.end(mapping, "deleted")

@@ -16,7 +16,7 @@ from upnp_gw.engine.refresh import PlannedVerdict
 from upnp_gw.engine.request_log import log_reply, log_request
 from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.engine.writer import Writer, failed
-from upnp_gw.ledger.leases import next_look
+from upnp_gw.ledger.leases import next_check
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import mac_of
 from upnp_gw.model.mapping import Via
@@ -66,7 +66,7 @@ class Gateway:
         await self._persistence.begin(transaction, now)
         tell(fallen)
         for mapping in ledger.table:
-            ledger.deadlines.set(mapping.id, next_look(mapping))
+            ledger.deadlines.set(mapping.id, next_check(mapping))
         self._writer.start()
 
     async def stop(self, flush: bool = False) -> None:

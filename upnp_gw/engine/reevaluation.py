@@ -13,10 +13,10 @@ from upnp_gw.engine.decider import Decider
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
 from upnp_gw.gate.schema import KEPT_RULE, OPERATOR_RULE, Policy
-from upnp_gw.ledger.conflicts import meeting
-from upnp_gw.ledger.filters import reach
-from upnp_gw.ledger.leases import renewed, without_ended
-from upnp_gw.ledger.plan import filters_of, meeting_of
+from upnp_gw.ledger.conflicts import conflicting_rows
+from upnp_gw.ledger.filters import allowed_peers
+from upnp_gw.ledger.leases import with_renewal, without_expired_holds
+from upnp_gw.ledger.plan import granted_prefixes, overlap_refusal
 from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import mac_of
@@ -62,7 +62,7 @@ class Reevaluation:
             if mapping.permanent:
                 endless = Hold(Via.OPERATOR, transaction.now.boot + self._decider.policy.limits.max_hold_s, None)
                 mapping = mapping.with_hold(endless)
-            left = without_ended(mapping, transaction.now)
+            left = without_expired_holds(mapping, transaction.now)
             if left is None:
                 transaction.end(mapping, "expired")
             else:
@@ -174,7 +174,7 @@ class Reevaluation:
         answer is what ends, or is kept, against the policy."""
         fallen: list[RevokedMapping | None] = []
         for mapping in stored:
-            live = without_ended(mapping, transaction.now)
+            live = without_expired_holds(mapping, transaction.now)
             if live is None:
                 transaction.end(mapping, "expired")
             else:
@@ -184,7 +184,9 @@ class Reevaluation:
     def _narrowed(self, before: Iterable[Mapping]) -> list[str]:
         """Of these rows as they were, the ones that others may connect to now."""
         table = self._decider.ledger.table
-        return [m.id for m in before if (now := table.get(m.id)) is not None and reach(now) != reach(m)]
+        return [
+            m.id for m in before if (now := table.get(m.id)) is not None and allowed_peers(now) != allowed_peers(m)
+        ]
 
     def _part(self, transaction: Transaction, changed: Iterable[str], action: str) -> list[RevokedMapping]:
         """Ends those of the changed rows whose remote hosts meet another row's now: the kernel could not hold
@@ -192,7 +194,7 @@ class Reevaluation:
         return [
             self._give_way(transaction, mapping, met, action)
             for mapping in self._rows(changed)
-            if (met := next(meeting(mapping, transaction.ledger.table), None)) is not None
+            if (met := next(conflicting_rows(mapping, transaction.ledger.table), None)) is not None
         ]
 
     def _give_way(self, transaction: Transaction, mapping: Mapping, met: Mapping, action: str) -> RevokedMapping:
@@ -200,7 +202,7 @@ class Reevaluation:
         held = self._decider.held(request, mapping.device, mapping)
         facts = self._decider.facts(transaction, request, held, mapping, restoring=action == "restore")
         verdict = decide(self._decider.policy, facts, request)
-        busy = meeting_of(mapping, met)
+        busy = overlap_refusal(mapping, met)
         busy = replace(busy, reason=f"{busy.reason}: {met.id}")
         decision = transaction.ledger.numbers.next_decision()
         transaction.records.append(
@@ -240,7 +242,7 @@ class Reevaluation:
         if kept:  # the decision that allowed it stays the one it names
             limits = self._decider.policy.limits
             clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ())
-            transaction.put(replace(renewed(present, clamps, transaction.now), rule=KEPT_RULE))
+            transaction.put(replace(with_renewal(present, clamps, transaction.now), rule=KEPT_RULE))
             return RevokedMapping(mapping, decision, reason, kept=True)
         if row is None:
             transaction.quiet = False
@@ -328,4 +330,4 @@ def _renewed(mapping: Mapping, verdict: Verdict, request: MapRequest, now: Insta
     """The mapping under a new verdict; None where that is not allowed."""
     if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
         return None
-    return replace(renewed(mapping, verdict.clamps, now), filters=filters_of(verdict.clamps, request))
+    return replace(with_renewal(mapping, verdict.clamps, now), filters=granted_prefixes(verdict.clamps, request))

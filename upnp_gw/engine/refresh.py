@@ -15,7 +15,7 @@ from upnp_gw.engine.moved_devices import end_left_behind, left_behind
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Allowed, Facts, Outcome, Verdict
 from upnp_gw.gate.schema import OPERATOR_RULE
-from upnp_gw.ledger.filters import wanted
+from upnp_gw.ledger.filters import filters_after
 from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
 from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.ledger.transaction import Transaction
@@ -101,7 +101,9 @@ class _Question:
     def judged(self) -> MapRequest:
         """The request with all the FILTERs that the PCP lease will have: those that stand stay in force."""
         hold = self.own.hold_of(Via.PCP.protocol) if self.own is not None and self.request.via is Via.PCP else None
-        return self.request if hold is None else replace(self.request, filters=wanted(self.request, hold.filters))
+        if hold is None:
+            return self.request
+        return replace(self.request, filters=filters_after(self.request, hold.filters))
 
     def facts(self, standing: bool) -> Facts:
         held = self.decider.held(self.request, self.owner, self.own, *self.left())

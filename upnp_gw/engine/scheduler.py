@@ -17,7 +17,7 @@ from upnp_gw.engine.reevaluation import Reevaluation
 from upnp_gw.engine.writer import Writer
 from upnp_gw.firewall.base import Counters, Firewall, Reading
 from upnp_gw.ledger.forwards import mapping_id
-from upnp_gw.ledger.leases import grant_ended
+from upnp_gw.ledger.leases import grant_has_ended
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import lan_of, mac_of
 from upnp_gw.model.errors import FirewallError
@@ -122,7 +122,7 @@ class Scheduler:
             mapping = self._ledger.table.get(due)
             if mapping is None:
                 continue
-            if grant_ended(mapping, now):
+            if grant_has_ended(mapping, now):
                 self._decide_again(due)
             elif any(hold.until <= now.boot for hold in mapping.holds):
                 ended.append(due)

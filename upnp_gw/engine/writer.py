@@ -15,7 +15,7 @@ from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.request_log import log_kernel_changes
 from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, UpdateNetwork
 from upnp_gw.ledger.events import Decided, Events, FirewallHealed
-from upnp_gw.ledger.filters import reach
+from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.ledger.forwards import forwards_of, kernel_changes
 from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.errors import FirewallError
@@ -253,7 +253,7 @@ class Writer:
     def _fitting(self) -> FirewallSettings:
         """The settings, with room for all that stands: a limit that was lowered must not keep us from starting."""
         settings = self._settings()
-        standing = sum(len(reach(m)) for m in self._ledger.table if m.active)
+        standing = sum(len(allowed_peers(m)) for m in self._ledger.table if m.active)
         return replace(settings, size=max(settings.size, standing))
 
     async def _heal(self, what: str) -> None:

@@ -13,7 +13,7 @@ from enum import Enum
 from ipaddress import ip_address
 
 from upnp_gw.firewall.base import Forward
-from upnp_gw.firewall.flows import ConntrackEntry, EarlierFlows, Ending, Flows, FlowTuple, OutgoingFlows
+from upnp_gw.firewall.flows import ConntrackEntry, EarlierFlows, Flows, FlowsToEnd, FlowTuple, OutgoingFlows
 from upnp_gw.firewall.netlink import SUBSYS_CONNTRACK, NfnetlinkSocket, attributes_of
 from upnp_gw.model.mapping import Endpoint, IPAddress, Transport
 from upnp_gw.system.netlink import Attributes, NetlinkMessage, attribute, nest, parse_attributes
@@ -47,10 +47,10 @@ class PortSide(Enum):
 
 Key = tuple[Transport, int, PortSide]
 """Transport, port number, and its side of the flow."""
-Wanted = Mapping[Key, Sequence[Ending]]
+FlowsByKey = Mapping[Key, Sequence[FlowsToEnd]]
 
 
-def parse_entry(message: NetlinkMessage, wanted: Wanted) -> ConntrackEntry | None:
+def parse_entry(message: NetlinkMessage, wanted: FlowsByKey) -> ConntrackEntry | None:
     """The entry of a message; None if no port of it is wanted or its transport cannot be mapped."""
     attributes = attributes_of(message)
     raw, raw_reply = attributes.get(CTA_TUPLE_ORIG, b""), attributes.get(CTA_TUPLE_REPLY, b"")
@@ -96,7 +96,7 @@ def _port_of(proto: Attributes, kind: int = CTA_PROTO_DST_PORT) -> tuple[Transpo
     return None if transport is None or port is None else (transport, int.from_bytes(port, "big"))
 
 
-def build_filter(transport: Transport, port: int, side: PortSide = PortSide.TO) -> bytes:
+def dump_filter(transport: Transport, port: int, side: PortSide = PortSide.TO) -> bytes:
     """The filter attributes of a dump for the flows of this transport with this port."""
     proto = nest(
         CTA_TUPLE_PROTO,
@@ -115,9 +115,9 @@ def build_filter(transport: Transport, port: int, side: PortSide = PortSide.TO) 
 SIDES = {Flows: PortSide.TO, OutgoingFlows: PortSide.BACK, EarlierFlows: PortSide.FROM}
 
 
-def wanted_of(flows: Iterable[Ending]) -> Wanted:
+def flows_by_key(flows: Iterable[FlowsToEnd]) -> FlowsByKey:
     """Groups the flows by transport, port and side: the kernel can filter a dump by these."""
-    wanted: dict[Key, list[Ending]] = {}
+    wanted: dict[Key, list[FlowsToEnd]] = {}
     for one in flows:
         wanted.setdefault((one.transport, one.port, SIDES[type(one)]), []).append(one)
     return wanted
@@ -137,7 +137,7 @@ def _names_one_of(body: bytes, ports: frozenset[bytes]) -> bool:
     return False
 
 
-def find(messages: Iterable[NetlinkMessage], wanted: Wanted) -> Iterator[ConntrackEntry]:
+def matching_entries(messages: Iterable[NetlinkMessage], wanted: FlowsByKey) -> Iterator[ConntrackEntry]:
     """The entries of a dump that are among the wanted flows."""
     ports = frozenset(port.to_bytes(2, "big") for _, port, _ in wanted)
     for message in messages:
@@ -156,7 +156,7 @@ def find(messages: Iterable[NetlinkMessage], wanted: Wanted) -> Iterator[Conntra
             yield entry
 
 
-def end_flows(flows: Sequence[Ending]) -> int:
+def end_flows(flows: Sequence[FlowsToEnd]) -> int:
     """Ends the flows in the network namespace of the calling thread. Returns the number of ended flows.
 
     Blocks for a few milliseconds per port. Raises OSError.
@@ -181,7 +181,7 @@ def end_flows(flows: Sequence[Ending]) -> int:
     return ended
 
 
-def peers_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]]:
+def remote_hosts_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]]:
     """Forward id -> who talks through it now, at most ``PEERS_MOST`` each. Blocks likewise. Raises OSError."""
     ids: dict[Flows, str] = {Flows.through(forward): forward.id for forward in forwards}
     by_port: dict[tuple[Transport, int], list[Flows]] = {}
@@ -198,12 +198,12 @@ def peers_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]]:
     return {forward_id: frozenset(peers) for forward_id, peers in found.items() if peers}
 
 
-def _dumped(netlink: NfnetlinkSocket, flows: Sequence[Ending]) -> Iterator[tuple[int, ConntrackEntry]]:
+def _dumped(netlink: NfnetlinkSocket, flows: Sequence[FlowsToEnd]) -> Iterator[tuple[int, ConntrackEntry]]:
     """The kernel's entries that are among these flows, each with its address family."""
     for family in (socket.AF_INET, socket.AF_INET6):
-        wanted = wanted_of(one for one in flows if one.family == family)
-        filters = [build_filter(*key) for key in wanted] if len(wanted) <= FILTERED_MOST else [b""]
+        wanted = flows_by_key(one for one in flows if one.family == family)
+        filters = [dump_filter(*key) for key in wanted] if len(wanted) <= FILTERED_MOST else [b""]
         for requested in filters:
             # to its end first: one socket, one conversation
-            for entry in list(find(netlink.dump(SUBSYS_CONNTRACK, CT_GET, family, requested), wanted)):
+            for entry in list(matching_entries(netlink.dump(SUBSYS_CONNTRACK, CT_GET, family, requested), wanted)):
                 yield family, entry

@@ -128,12 +128,12 @@ class EarlierFlows:
         return source == self.internal and translated and outside.port != self.external_port and not entry.in_use
 
 
-Ending = Flows | OutgoingFlows | EarlierFlows
+FlowsToEnd = Flows | OutgoingFlows | EarlierFlows
 
 
-def from_before(forward: Forward) -> list[Ending]:
+def flows_before(forward: Forward) -> list[FlowsToEnd]:
     """Returns the flows that a new port mapping ends: they would bypass it."""
-    found: list[Ending] = [Flows.untranslated(forward)]
+    found: list[FlowsToEnd] = [Flows.untranslated(forward)]
     if forward.transport is Transport.UDP and forward.keep_source_port:
         found.append(
             EarlierFlows(forward.transport, forward.internal.port, forward.internal, forward.external_port)

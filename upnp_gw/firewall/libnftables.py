@@ -98,8 +98,8 @@ def check_library(use: Callable[[], object] | None = None) -> None:
     """Reads the ruleset in a forked process. Raises FirewallError if libnftables crashes there.
 
     Version 1.0.6 crashes if nft 1.1 made a set ``{ type ipv4_addr; }``: every use of the library in this network
-    namespace would end the process. ``load`` reports a missing library or permission. Call this before the first
-    thread starts: the fork has only the calling thread. ``use`` replaces the reading in tests.
+    namespace would end the process. ``load_library`` reports a missing library or permission. Call this before the
+    first thread starts: the fork has only the calling thread. ``use`` replaces the reading in tests.
     """
     child = os.fork()
     if not child:
@@ -117,7 +117,7 @@ def check_library(use: Callable[[], object] | None = None) -> None:
 
 
 def _read_ruleset() -> None:
-    load().cmd("list ruleset")
+    load_library().cmd("list ruleset")
 
 
 _DISTRIBUTION = [
@@ -128,7 +128,7 @@ _DISTRIBUTION = [
 LOADER = "upnp-gw's own loader of libnftables.so.1 (the nftables Python bindings are not installed)"
 
 
-def bindings(places: Sequence[str] = _DISTRIBUTION) -> ModuleType | None:
+def find_bindings(places: Sequence[str] = _DISTRIBUTION) -> ModuleType | None:
     """The nftables Python bindings of the distribution (Debian: python3-nftables); None if they are not installed.
 
     The module is loaded from its file. No other package of the distribution becomes importable.
@@ -160,16 +160,16 @@ def _forget_nftables() -> None:
 
 @cache
 def _bindings() -> ModuleType | None:
-    return bindings()
+    return find_bindings()
 
 
-def described() -> str:
-    """Names the library that ``load`` uses, for the operator."""
+def describe_library() -> str:
+    """Names the library that ``load_library`` uses, for the operator."""
     module = _bindings()
     return LOADER if module is None else f"the nftables Python bindings in {module.__file__}"
 
 
-def load() -> Library:
+def load_library() -> Library:
     """A new context for the calling thread: the distribution's bindings or our loader. Raises FirewallError."""
     module = _bindings()
     if module is not None:
@@ -185,7 +185,7 @@ class Session:
     """One context. Everything here runs on the thread that made it."""
 
     def __init__(self, library: Library | None = None) -> None:
-        self._library = library or load()
+        self._library = library or load_library()
 
     def run(self, commands: str) -> None:
         """One transaction. Raises FirewallError with the kernel's first complaint; then nothing is in force."""

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from collections.abc import Mapping as Table
 from typing import NamedTuple
 
-from upnp_gw.ledger.filters import reach
+from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.model.mapping import IPAddress, Mapping, Transport
 
 
-class InnerPort(NamedTuple):
+class InternalPort(NamedTuple):
     """An internal port of a device, whatever its address."""
 
     transport: Transport
@@ -39,7 +39,7 @@ class Charges:
     """The charges of all rows, kept beside them. Each change is O(1)."""
 
     def __init__(self) -> None:
-        self._inner: dict[str, dict[InnerPort, dict[int, Counter[str]]]] = {}
+        self._inner: dict[str, dict[InternalPort, dict[int, Counter[str]]]] = {}
         """Device -> internal port -> external port -> the grants of its rows."""
         self._mappings: Counter[str] = Counter()
         self._grants: dict[str, Counter[str]] = {}
@@ -47,17 +47,17 @@ class Charges:
 
     def add(self, mapping: Mapping) -> None:
         device, external = mapping.device, mapping.key.external_port
-        on_inner = self._inner.setdefault(device, {}).setdefault(inner_of(mapping), {})
+        on_inner = self._inner.setdefault(device, {}).setdefault(internal_port_of(mapping), {})
         if external not in on_inner:
             on_inner[external] = Counter()
             self._mappings[device] += 1
         on_inner[external][mapping.rule] += 1
         if on_inner[external][mapping.rule] == 1:
             self._grants.setdefault(device, Counter())[mapping.rule] += 1
-        self._elements[device] += len(reach(mapping))
+        self._elements[device] += len(allowed_peers(mapping))
 
     def remove(self, mapping: Mapping) -> None:
-        device, external, inner = mapping.device, mapping.key.external_port, inner_of(mapping)
+        device, external, inner = mapping.device, mapping.key.external_port, internal_port_of(mapping)
         of_device, grants = self._inner[device], self._grants[device]
         rules = of_device[inner][external]
         if _take(rules, mapping.rule):
@@ -69,7 +69,7 @@ class Charges:
             del of_device[inner]
         if not of_device:
             del self._inner[device], self._grants[device]
-        self._elements[device] -= len(reach(mapping))
+        self._elements[device] -= len(allowed_peers(mapping))
         if not self._elements[device]:
             del self._elements[device]
 
@@ -80,7 +80,7 @@ class Charges:
     def elements(self, device: str) -> int:
         return self._elements[device]
 
-    def of(self, device: str, inner: InnerPort, without: Iterable[Mapping] = ()) -> Charged:
+    def of(self, device: str, inner: InternalPort, without: Iterable[Mapping] = ()) -> Charged:
         """A device's charges ``without`` these of its rows. O(its grants and the external ports of ``inner``)."""
         rows = list(without)
         for row in rows:
@@ -98,9 +98,9 @@ class Charges:
                 self.add(row)
 
 
-def inner_of(mapping: Mapping) -> InnerPort:
+def internal_port_of(mapping: Mapping) -> InternalPort:
     client = mapping.internal.address if mapping.delegated else None
-    return InnerPort(mapping.key.transport, mapping.internal.port, client)
+    return InternalPort(mapping.key.transport, mapping.internal.port, client)
 
 
 def _take(counter: Counter[str], name: str) -> bool:

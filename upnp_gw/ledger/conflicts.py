@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 
-from upnp_gw.ledger.filters import Reach, meet, reach
+from upnp_gw.ledger.filters import AllowedPeers, allowed_peers, incompatible
 from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.mapping import IPAddress, IPNetwork, Mapping, MappingKey, MappingKind
 from upnp_gw.model.request import MapRequest
 
 
-def meeting(mapping: Mapping, table: MappingTable) -> Iterator[Mapping]:
+def conflicting_rows(mapping: Mapping, table: MappingTable) -> Iterator[Mapping]:
     """The other rows that the kernel could not hold beside this one, whether they are in it now or come back."""
     if mapping.kind is MappingKind.PINHOLE:
         rows = table.to_internal(mapping.key.transport, mapping.internal)
@@ -17,11 +17,11 @@ def meeting(mapping: Mapping, table: MappingTable) -> Iterator[Mapping]:
         own = mapping.key.external_address
         rows = table.on_port(mapping.key.transport, mapping.key.external_port)
         rows = [row for row in rows if row.key.external_address == own]
-    mine = reach(mapping)
-    return (row for row in rows if row.id != mapping.id and _any_meet(reach(row), mine))
+    mine = allowed_peers(mapping)
+    return (row for row in rows if row.id != mapping.id and _any_meet(allowed_peers(row), mine))
 
 
-def crossing(mapping: Mapping, table: MappingTable) -> Mapping | None:
+def overlapping_port_mapping(mapping: Mapping, table: MappingTable) -> Mapping | None:
     """Another port mapping of the same external port that has remote hosts in common with this one."""
     if mapping.kind is MappingKind.PINHOLE:
         return None
@@ -36,13 +36,13 @@ def crossing(mapping: Mapping, table: MappingTable) -> Mapping | None:
     return next(overlapping, None)
 
 
-def pinhole_with(peers: Reach, request: MapRequest, table: MappingTable) -> Mapping | None:
+def conflicting_pinhole(peers: AllowedPeers, request: MapRequest, table: MappingTable) -> Mapping | None:
     """A pinhole of the same internal endpoint that the kernel could not hold beside a new one for ``peers``."""
     rows = table.to_internal(request.transport, request.internal)
-    return next((row for row in rows if _any_meet(reach(row), peers)), None)
+    return next((row for row in rows if _any_meet(allowed_peers(row), peers)), None)
 
 
-def holder_of(key: MappingKey, peers: Reach, owner: str, table: MappingTable) -> Mapping | None:
+def conflicting_holder(key: MappingKey, peers: AllowedPeers, owner: str, table: MappingTable) -> Mapping | None:
     """The row that keeps ``owner`` from a new port mapping with this key for ``peers``."""
     hosts = tuple(one.network if one else None for one in peers)
     for row in table.on_port(key.transport, key.external_port):
@@ -50,13 +50,13 @@ def holder_of(key: MappingKey, peers: Reach, owner: str, table: MappingTable) ->
             continue
         if row.device != owner or row.key == key:
             return row
-        if _any_overlap(row.remotes, hosts) or _any_meet(reach(row), peers):
+        if _any_overlap(row.remotes, hosts) or _any_meet(allowed_peers(row), peers):
             return row
     return None
 
 
-def _any_meet(one: Reach, other: Reach) -> bool:
-    return any(meet(a, b) for a in one for b in other)
+def _any_meet(one: AllowedPeers, other: AllowedPeers) -> bool:
+    return any(incompatible(a, b) for a in one for b in other)
 
 
 def _any_overlap(one: tuple[IPNetwork | None, ...], other: tuple[IPNetwork | None, ...]) -> bool:

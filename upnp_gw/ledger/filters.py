@@ -13,32 +13,32 @@ from upnp_gw.model.request import MapRequest
 
 ANYWHERE6 = IPv6Network("::/0")
 
-Reach = tuple[RemotePeers | None, ...]
+AllowedPeers = tuple[RemotePeers | None, ...]
 """Who may connect; None: anyone. Empty: nobody."""
 
 
-def wanted(request: MapRequest, standing: Sequence[RemotePeers]) -> tuple[RemotePeers, ...]:
+def filters_after(request: MapRequest, standing: Sequence[RemotePeers]) -> tuple[RemotePeers, ...]:
     """The filters after this request: added to those that stand, or in their place."""
     before = () if request.clear_filters else standing
     return tuple(dict.fromkeys((*before, *request.filters)))
 
 
-def reach(mapping: Mapping) -> Reach:
+def allowed_peers(mapping: Mapping) -> AllowedPeers:
     """Who may connect to a mapping, in the kernel's form."""
-    return reach_of(
-        named(mapping.key.remote, mapping.key.remote_port) or mapping.requested_filters,
+    return combined_peers(
+        requested_peers(mapping.key.remote, mapping.key.remote_port) or mapping.requested_filters,
         mapping.filters if mapping.key.remote is None else (),
     )
 
 
-def named(remote: IPNetwork | None, port: int) -> tuple[RemotePeers, ...]:
+def requested_peers(remote: IPNetwork | None, port: int) -> tuple[RemotePeers, ...]:
     """The remote host and port that a request named itself; empty: it named none."""
     if remote is None and not port:
         return ()
     return (RemotePeers(remote if remote is not None else ANYWHERE6, port),)
 
 
-def meet(one: RemotePeers | None, other: RemotePeers | None) -> bool:
+def incompatible(one: RemotePeers | None, other: RemotePeers | None) -> bool:
     """Whether the kernel could not hold both for one internal endpoint: no two for anyone, no host twice, no two
     ranges that overlap. It looks for them in this order of their kinds, so those of different kinds are fine."""
     if one is None or other is None:
@@ -53,7 +53,7 @@ def _is_host(peers: RemotePeers) -> bool:
     return not peers.port and peers.network.prefixlen == peers.network.max_prefixlen
 
 
-def reach_of(asked: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> Reach:
+def combined_peers(asked: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> AllowedPeers:
     """``asked``: the FILTERs; ``granted``: the grant's ``remote``. Both narrow; empty means anyone."""
     if not asked:
         anyone = not granted or any(net.prefixlen == 0 for net in granted)
@@ -61,10 +61,10 @@ def reach_of(asked: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> Reac
     found = tuple(peers for one in asked for peers in one.within(granted))
     if any(peers.network.prefixlen == 0 and not peers.port for peers in found):
         return (None,)
-    return apart(found)
+    return disjoint(found)
 
 
-def apart(filters: Iterable[RemotePeers]) -> tuple[RemotePeers, ...]:
+def disjoint(filters: Iterable[RemotePeers]) -> tuple[RemotePeers, ...]:
     """The same remote hosts and ports as ranges that do not overlap; it stops beyond ``MOST_FILTERS`` of them."""
     found: list[RemotePeers] = []
     # any port first, wide prefixes first: what comes later is inside what stands, or around it
@@ -81,8 +81,8 @@ def apart(filters: Iterable[RemotePeers]) -> tuple[RemotePeers, ...]:
 
 def narrowed(before: Mapping, after: Mapping) -> bool:
     """True where somebody could connect to the mapping that no longer may."""
-    now = reach(after)
-    return not all(any(_covers(new, old) for new in now) for old in reach(before))
+    now = allowed_peers(after)
+    return not all(any(_covers(new, old) for new in now) for old in allowed_peers(before))
 
 
 def _covers(outer: RemotePeers | None, inner: RemotePeers | None) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from upnp_gw.firewall.base import Change, Close, Forward, Open
-from upnp_gw.ledger.filters import reach
+from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.ledger.leases import kernel_timeout_s
 from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.mapping import Endpoint, Instant, Mapping, Transport
@@ -18,7 +18,7 @@ def forwards_of(mapping: Mapping, table: MappingTable, now: Instant) -> list[For
     The oldest active mapping to an internal endpoint keeps its source port on the way out.
     """
     oldest = next((m for m in table.to_internal(mapping.key.transport, mapping.internal) if m.active), mapping)
-    peers = reach(mapping)
+    peers = allowed_peers(mapping)
     return [
         Forward(
             id=mapping.id if len(peers) == 1 else f"{mapping.id}-{place}",

@@ -22,7 +22,7 @@ SHOWN_MAX_S = 604800
 """PortMappingLeaseDuration of WANIPConnection:2 ends here (IGD-021, deviation IGD-128)."""
 
 
-def decided(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
+def with_recheck(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
     """The mapping with the times of the next decision, counted from now."""
     ends_at = None if clamps.ends_in_s is None else now.boot + clamps.ends_in_s
     return replace(mapping, recheck_at=recheck_at(mapping, clamps, now), grant_ends_at=ends_at)
@@ -34,11 +34,11 @@ def recheck_at(mapping: Mapping, clamps: Clamps, now: Instant) -> float:
     return min(mapping.until, now.boot + min(clamps.max_ttl_s, RECHECK_S, ends_in_s))
 
 
-def renewed(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
+def with_renewal(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
     """The mapping after a new look; an operator's permanent hold starts again."""
     if mapping.permanent:
         mapping = mapping.with_hold(Hold(Via.OPERATOR, now.boot + clamps.max_hold_s, None))
-    return decided(mapping, clamps, now)
+    return with_recheck(mapping, clamps, now)
 
 
 def kernel_timeout_s(mapping: Mapping, now: Instant) -> float:
@@ -50,7 +50,7 @@ def kernel_timeout_s(mapping: Mapping, now: Instant) -> float:
     return max(1.0, end - now.boot)
 
 
-def next_look(mapping: Mapping) -> float:
+def next_check(mapping: Mapping) -> float:
     """When the writer has to look at this row: a hold ends, or it is time to decide again.
 
     A parked or disabled row is in no map, so only its end matters.
@@ -59,12 +59,12 @@ def next_look(mapping: Mapping) -> float:
     return min(first_end, mapping.recheck_at) if mapping.active else first_end
 
 
-def grant_ended(mapping: Mapping, now: Instant) -> bool:
+def grant_has_ended(mapping: Mapping, now: Instant) -> bool:
     """True where the grant that opened it, or its hours, end now: the gate must decide again at once."""
     return mapping.active and mapping.grant_ends_at is not None and mapping.grant_ends_at <= now.boot
 
 
-def without_ended(mapping: Mapping, now: Instant) -> Mapping | None:
+def without_expired_holds(mapping: Mapping, now: Instant) -> Mapping | None:
     """The mapping without the holds that have ended; None where none is left."""
     live = tuple(hold for hold in mapping.holds if hold.until > now.boot)
     if live == mapping.holds:

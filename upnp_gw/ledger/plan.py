@@ -10,10 +10,15 @@ from random import Random
 
 from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.gate.decision import Allowed, Clamps
-from upnp_gw.ledger.conflicts import crossing, holder_of, meeting, pinhole_with
-from upnp_gw.ledger.filters import Reach, named, reach, reach_of, wanted
-from upnp_gw.ledger.leases import decided
-from upnp_gw.ledger.ports import choose
+from upnp_gw.ledger.conflicts import (
+    conflicting_holder,
+    conflicting_pinhole,
+    conflicting_rows,
+    overlapping_port_mapping,
+)
+from upnp_gw.ledger.filters import AllowedPeers, allowed_peers, combined_peers, filters_after, requested_peers
+from upnp_gw.ledger.leases import with_recheck
+from upnp_gw.ledger.ports import choose_port
 from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.mapping import (
     MOST_FILTERS,
@@ -48,15 +53,15 @@ class NotPlanned:
     """The mapping that is in the way. For the operator alone: a control point must not learn of it."""
 
 
-PINHOLES_MEET = NotPlanned(
+PINHOLE_OVERLAP = NotPlanned(
     Refusal.CONFLICT, "another pinhole of this internal endpoint has an overlapping remote host and port"
 )
-MAPPINGS_MEET = NotPlanned(Refusal.CONFLICT, "another mapping of this port has an overlapping remote host")
-TOO_MANY = NotPlanned(Refusal.TOO_MANY_FILTERS, f"a mapping can have at most {MOST_FILTERS} filters")
-ELEMENTS = NotPlanned(
+MAPPING_OVERLAP = NotPlanned(Refusal.CONFLICT, "another mapping of this port has an overlapping remote host")
+TOO_MANY_FILTERS = NotPlanned(Refusal.TOO_MANY_FILTERS, f"a mapping can have at most {MOST_FILTERS} filters")
+TOO_MANY_ELEMENTS = NotPlanned(
     Refusal.QUOTA, "this device's mappings would take more elements than elements_per_device allows"
 )
-ELEMENTS_FILTERED = replace(ELEMENTS, refusal=Refusal.TOO_MANY_FILTERS)
+TOO_MANY_ELEMENTS_WITH_FILTERS = replace(TOO_MANY_ELEMENTS, refusal=Refusal.TOO_MANY_FILTERS)
 NOT_GRANTED = NotPlanned(Refusal.NOT_AUTHORIZED, "the grant lets none of the remote hosts of a filter connect")
 OPEN_OVER_TCP = NotPlanned(
     Refusal.TOO_MANY_FILTERS, "the mapping is held over another protocol, which lets anyone connect"
@@ -91,12 +96,12 @@ class Planner:
         if isinstance(planned, Planned) and _outside(planned.mapping, request):
             return NOT_GRANTED
         if isinstance(planned, Planned) and self._too_many_elements(planned.mapping, own):
-            return ELEMENTS_FILTERED if request.filters else ELEMENTS
+            return TOO_MANY_ELEMENTS_WITH_FILTERS if request.filters else TOO_MANY_ELEMENTS
         return planned
 
     def _too_many_elements(self, mapping: Mapping, own: Mapping | None) -> bool:
         """True where the device would have more elements in the kernel than before, and more than allowed."""
-        more = len(reach(mapping)) - (len(reach(own)) if own is not None else 0)
+        more = len(allowed_peers(mapping)) - (len(allowed_peers(own)) if own is not None else 0)
         if self.most_elements is None or more <= 0:
             return False
         return self.table.elements(mapping.device) + more > self.most_elements
@@ -106,12 +111,12 @@ class Planner:
     ) -> Planned | NotPlanned:
         if own is not None:
             return self._refresh(own, request, allowed)
-        if len(wanted(request, ())) and len(self._reach(request, allowed)) > MOST_FILTERS:
-            return TOO_MANY
+        if len(filters_after(request, ())) and len(self._reach(request, allowed)) > MOST_FILTERS:
+            return TOO_MANY_FILTERS
         if request.internal.address.version == 6:
-            met = pinhole_with(self._reach(request, allowed), request, self.table)
+            met = conflicting_pinhole(self._reach(request, allowed), request, self.table)
             if met is not None:
-                return replace(PINHOLES_MEET, holder=met)
+                return replace(PINHOLE_OVERLAP, holder=met)
             return self._new(request, allowed, owner, pinhole_key(request))
         if request.choice is PortChoice.EXACT:
             key = key_on(request, request.external_port)
@@ -158,7 +163,7 @@ class Planner:
             return refusal
         mapping = self._refreshed(row, hold, request, allowed)
         return self._conflict_of_refresh(row, mapping, request) or Planned(
-            decided(mapping, allowed.clamps, self.now), refreshed=True
+            with_recheck(mapping, allowed.clamps, self.now), refreshed=True
         )
 
     def _may_not_refresh(self, row: Mapping, hold: Hold | None, request: MapRequest) -> NotPlanned | None:
@@ -193,7 +198,7 @@ class Planner:
             description=row.description if request.keep_description else request.description,
             enabled=request.enabled,
             rule=allowed.rule,
-            filters=filters_of(allowed.clamps, request),
+            filters=granted_prefixes(allowed.clamps, request),
         )
 
     def _conflict_of_refresh(self, row: Mapping, mapping: Mapping, request: MapRequest) -> NotPlanned | None:
@@ -201,12 +206,15 @@ class Planner:
         if request.filters and not all(hold.via.datagram for hold in row.holds):
             return OPEN_OVER_TCP
         filtered = bool(request.filters or request.clear_filters)
-        if filtered and len(reach(mapping)) > MOST_FILTERS:
-            return TOO_MANY
-        if reach(mapping) != reach(row) and (met := next(meeting(mapping, self.table), None)) is not None:
-            return meeting_of(mapping, met)
-        if filtered and (crossed := crossing(mapping, self.table)) is not None:
-            return replace(MAPPINGS_MEET, holder=crossed)
+        if filtered and len(allowed_peers(mapping)) > MOST_FILTERS:
+            return TOO_MANY_FILTERS
+        if (
+            allowed_peers(mapping) != allowed_peers(row)
+            and (met := next(conflicting_rows(mapping, self.table), None)) is not None
+        ):
+            return overlap_refusal(mapping, met)
+        if filtered and (crossed := overlapping_port_mapping(mapping, self.table)) is not None:
+            return replace(MAPPING_OVERLAP, holder=crossed)
         return None
 
     def _new(self, request: MapRequest, allowed: Allowed, owner: str, key: MappingKey) -> Planned:
@@ -223,11 +231,11 @@ class Planner:
             decision=allowed.id,
             rule=allowed.rule,
             recheck_at=0,
-            filters=filters_of(allowed.clamps, request),
+            filters=granted_prefixes(allowed.clamps, request),
             delegated=self.delegated,
             permanent=request.permanent,
         )
-        return Planned(decided(mapping, allowed.clamps, self.now), refreshed=False)
+        return Planned(with_recheck(mapping, allowed.clamps, self.now), refreshed=False)
 
     def _new_pinhole_id(self) -> str:
         """One whose UniqueID no pinhole has now, and is not 0."""
@@ -241,12 +249,14 @@ class Planner:
         """The requester's lease. PCP's filters are added to those of its lease ``before``; NAT-PMP has none."""
         standing = before.filters if before is not None and request.via is Via.PCP else ()
         until = self.now.boot + max(1, lifetime_s(request, allowed.clamps))
-        return Hold(request.via, until, request.lifetime_s, request.nonce, self.epoch, wanted(request, standing))
+        return Hold(
+            request.via, until, request.lifetime_s, request.nonce, self.epoch, filters_after(request, standing)
+        )
 
-    def _reach(self, request: MapRequest, allowed: Allowed) -> Reach:
+    def _reach(self, request: MapRequest, allowed: Allowed) -> AllowedPeers:
         """Who may connect to a new mapping."""
-        asked = named(request.remote, request.remote_port) or wanted(request, ())
-        return reach_of(asked, filters_of(allowed.clamps, request))
+        asked = requested_peers(request.remote, request.remote_port) or filters_after(request, ())
+        return combined_peers(asked, granted_prefixes(allowed.clamps, request))
 
     def _choose(self, request: MapRequest, allowed: Allowed, owner: str) -> int | None:
         def free(port: int) -> bool:
@@ -256,7 +266,7 @@ class Planner:
         companions = request.via.datagram
 
         clamps = allowed.clamps
-        return choose(
+        return choose_port(
             request.transport, request.external_port, clamps.external_ports, clamps.external, free, self.random
         )
 
@@ -266,7 +276,7 @@ class Planner:
         kept_for = self.kept_for(key.transport, key.external_port)
         if kept_for not in (None, owner):
             return NotPlanned(Refusal.CONFLICT, "the external port was another device's a moment ago")
-        row = holder_of(key, self._reach(request, allowed), owner, self.table)
+        row = conflicting_holder(key, self._reach(request, allowed), owner, self.table)
         if row is None:
             return None
         if row.device != owner:
@@ -299,8 +309,8 @@ def nonce_fits(hold: Hold, nonce: bytes | None, epoch: int) -> bool:
 
 def _has(row: Mapping, request: MapRequest) -> bool:
     """The row has the very external port, and address where one is named, that the request insists on."""
-    named = request.external_address
-    return row.key.external_port == request.external_port and named in (None, row.key.external_address)
+    requested_peers = request.external_address
+    return row.key.external_port == request.external_port and requested_peers in (None, row.key.external_address)
 
 
 def key_on(request: MapRequest, port: int) -> MappingKey:
@@ -314,17 +324,17 @@ def pinhole_key(request: MapRequest) -> MappingKey:
     return MappingKey(request.transport, internal.address, internal.port, host, request.remote_port)
 
 
-def meeting_of(mapping: Mapping, met: Mapping) -> NotPlanned:
+def overlap_refusal(mapping: Mapping, met: Mapping) -> NotPlanned:
     """What is said of a mapping that cannot stand beside another one, ``met``."""
-    return replace(PINHOLES_MEET if mapping.kind is MappingKind.PINHOLE else MAPPINGS_MEET, holder=met)
+    return replace(PINHOLE_OVERLAP if mapping.kind is MappingKind.PINHOLE else MAPPING_OVERLAP, holder=met)
 
 
 def _outside(mapping: Mapping, request: MapRequest) -> bool:
     """True where one of the request's filters, or all that count, admit nobody, which the answer could not show."""
-    return not reach(mapping) or not all(one.within(mapping.filters) for one in request.filters)
+    return not allowed_peers(mapping) or not all(one.within(mapping.filters) for one in request.filters)
 
 
-def filters_of(clamps: Clamps, request: MapRequest) -> tuple[IPNetwork, ...]:
+def granted_prefixes(clamps: Clamps, request: MapRequest) -> tuple[IPNetwork, ...]:
     """The grant's remote prefixes of the request's family, each once; none where the request names its own."""
     if request.remote is not None:
         return ()

@@ -17,7 +17,7 @@ def permits(ranges: PortRanges, port: int) -> bool:
     return any(low <= port <= high for low, high in ranges)
 
 
-def upward(ranges: PortRanges, start: int) -> Iterator[int]:
+def ports_upward(ranges: PortRanges, start: int) -> Iterator[int]:
     """Every permitted port once, from ``start`` upwards and round to the lowest."""
     for low, high in ranges:
         yield from range(max(low, start), high + 1)
@@ -25,7 +25,7 @@ def upward(ranges: PortRanges, start: int) -> Iterator[int]:
         yield from range(low, min(high, start - 1) + 1)
 
 
-def anywhere(ranges: PortRanges, random: Random) -> Iterator[int]:
+def random_ports(ranges: PortRanges, random: Random) -> Iterator[int]:
     """Permitted ports without end, each as likely as any other."""
     size = sum(high - low + 1 for low, high in ranges)
     while True:
@@ -37,7 +37,7 @@ def anywhere(ranges: PortRanges, random: Random) -> Iterator[int]:
             place -= high - low + 1
 
 
-def choose(
+def choose_port(
     transport: Transport,
     asked: int,
     ranges: PortRanges,
@@ -61,8 +61,8 @@ def choose(
     def first(ports: Iterable[int]) -> int | None:
         return _first_free(ports, transport, asked, free)
 
-    near = first(chain(islice(upward(ranges, start), NEAR), islice(anywhere(ranges, random), NEAR)))
-    return near if near is not None else first(upward(ranges, start))
+    near = first(chain(islice(ports_upward(ranges, start), NEAR), islice(random_ports(ranges, random), NEAR)))
+    return near if near is not None else first(ports_upward(ranges, start))
 
 
 def _first_free(ports: Iterable[int], transport: Transport, asked: int, free: Callable[[int], bool]) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from upnp_gw.ledger.charges import Charged, Charges, InnerPort
+from upnp_gw.ledger.charges import Charged, Charges, InternalPort
 from upnp_gw.model.mapping import Endpoint, IPAddress, Mapping, MappingKey, MappingKind, Transport
 
 Port = tuple[Transport, int]
@@ -111,7 +111,7 @@ class MappingTable:
         """The IGD array of one device, or of everyone (None). Pinholes are in no array."""
         return self._everyone if device is None else self._by_device.get(device, Numbering())
 
-    def charged(self, device: str, inner: InnerPort, without: Iterable[Mapping] = ()) -> Charged:
+    def charged(self, device: str, inner: InternalPort, without: Iterable[Mapping] = ()) -> Charged:
         """The charges against a device's quotas, ``without`` these rows of this table."""
         return self._charges.of(device, inner, [row for row in without if row.device == device])
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from upnp_gw.ledger.epoch import Epoch
 from upnp_gw.ledger.events import IncidentBegan, QuestionAsked, TableChanged
 from upnp_gw.ledger.filters import narrowed
-from upnp_gw.ledger.leases import Deadlines, next_look
+from upnp_gw.ledger.leases import Deadlines, next_check
 from upnp_gw.ledger.pending_cuts import PendingCut, PendingCuts, cut_of
 from upnp_gw.ledger.reachable import opens
 from upnp_gw.ledger.table import MappingTable, TableDelta
@@ -154,7 +154,7 @@ class Transaction:
         """The kernel and the store have it: deadlines, SystemUpdateID, and the event to publish."""
         for before, after in self.pairs:
             mapping_id = (after or before).id  # type: ignore[union-attr]
-            self.ledger.deadlines.set(mapping_id, next_look(after) if after is not None else None)
+            self.ledger.deadlines.set(mapping_id, next_check(after) if after is not None else None)
             if after is None:
                 self.ledger.usage.pop(mapping_id, None)
         visible = [pair for pair in self.pairs if not self.quiet and _seen(pair[0]) != _seen(pair[1])]

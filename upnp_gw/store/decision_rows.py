@@ -24,32 +24,42 @@ class Retention:
 KEEP = Retention()
 
 
-def number(record: DecisionRecord) -> int:
+def decision_number(record: DecisionRecord) -> int:
     """The number in a decision's id."""
     return int(record.id[1:])
 
 
-def write(db: sqlite3.Connection, records: Sequence[DecisionRecord], keep: Retention, now: Instant) -> int:
+def write_decisions(
+    db: sqlite3.Connection, records: Sequence[DecisionRecord], keep: Retention, now: Instant
+) -> int:
     """Adds the records, or counts more in those that are there; the oldest leave. The highest number written."""
     for adds, into in ((True, "INSERT INTO"), (False, "INSERT OR REPLACE INTO")):
         db.executemany(
             f"{into} decisions VALUES (?,?,?,?,?,?,?)",
             [
-                (number(r), r.id, r.at, r.via, r.device, r.verdict, json.dumps(r.body(), ensure_ascii=True))
+                (
+                    decision_number(r),
+                    r.id,
+                    r.at,
+                    r.via,
+                    r.device,
+                    r.verdict,
+                    json.dumps(r.body(), ensure_ascii=True),
+                )
                 for r in records
                 if (r.count == 1) == adds
             ],
         )
-    highest = max(number(r) for r in records)
+    highest = max(decision_number(r) for r in records)
     many = db.execute("DELETE FROM decisions WHERE number <= ?", (highest - keep.decisions,))
     # what was decided before the wall clock was set has no age yet
     old = db.execute("DELETE FROM decisions WHERE at >= ? AND at < ?", (CLOCK_SET, now.wall - keep.seconds))
     if many.rowcount or old.rowcount:
-        policy_rows.prune(db)
+        policy_rows.prune_policies(db)
     return highest
 
 
-def load(db: sqlite3.Connection, wanted: RecordFilter) -> list[DecisionRecord]:
+def load_decisions(db: sqlite3.Connection, wanted: RecordFilter) -> list[DecisionRecord]:
     """The newest that pass the filter, newest first."""
     clauses, values = wanted.sql()
     rows = db.execute(f"SELECT body FROM decisions {clauses} ORDER BY number DESC LIMIT ?", (*values, wanted.limit))

@@ -31,7 +31,7 @@ class Note(NamedTuple):
     """None: it is gone."""
 
 
-def write(db: sqlite3.Connection, notes: Iterable[Note]) -> None:
+def write_notes(db: sqlite3.Connection, notes: Iterable[Note]) -> None:
     """In the transaction that is open."""
     notes = list(notes)
     gone = [(note.kind.value, note.key) for note in notes if note.body is None]
@@ -44,7 +44,7 @@ def write(db: sqlite3.Connection, notes: Iterable[Note]) -> None:
     db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", put)
 
 
-def load(db: sqlite3.Connection) -> dict[NoteKind, list[dict[str, Any]]]:
+def load_notes(db: sqlite3.Connection) -> dict[NoteKind, list[dict[str, Any]]]:
     """Every note that stands, by kind."""
     found: dict[NoteKind, list[dict[str, Any]]] = {kind: [] for kind in NoteKind}
     for kind, body in db.execute("SELECT kind, body FROM notes ORDER BY kind, key"):

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS evidence_rules (
 Rows = tuple[list[Evidence], list[DeviceEvidence], list[RuleEvidence]]
 
 
-def load(db: sqlite3.Connection) -> Rows:
+def load_evidence(db: sqlite3.Connection) -> Rows:
     """Every row."""
     return (
         [_evidence(values) for values in db.execute("SELECT * FROM evidence")],
@@ -39,7 +39,7 @@ def load(db: sqlite3.Connection) -> Rows:
     )
 
 
-def write(db: sqlite3.Connection, changes: Changes) -> None:
+def write_evidence(db: sqlite3.Connection, changes: Changes) -> None:
     """In the transaction that is open."""
     db.executemany(
         "DELETE FROM evidence WHERE device = ? AND transport = ? AND family = ? AND port = ?",

@@ -27,12 +27,12 @@ class StoredRow:
     number: int
 
 
-def number_of(identity: str) -> int:
+def id_number(identity: str) -> int:
     """The number in an id of ours: ``m17`` -> 17."""
     return int(identity[1:])
 
 
-def peers_of(text: str) -> RemotePeers:
+def parse_peers(text: str) -> RemotePeers:
     """A PCP FILTER's peers: prefix, colon, port."""
     network, _, port = text.rpartition(":")
     return RemotePeers(ip_network(network), int(port))

@@ -48,7 +48,7 @@ class _Damaged(StoreError):
     """The file is not a database, or is damaged."""
 
 
-def look_through(path: Path, newest: int, now: float) -> StoreState:
+def check_history(path: Path, newest: int, now: float) -> StoreState:
     """Checks the files of the store with this database file. Unusable files are put aside, and logged.
 
     ``newest``: the newest schema that is known; ``now``: wall-clock seconds, for the names of what is kept. Raises

@@ -19,7 +19,7 @@ LARGEST = 16 * 1024 * 1024
 """Bytes of all kept policies together. Beyond that the oldest are deleted, though decisions refer to them."""
 
 
-def keep(db: sqlite3.Connection, digest: str, body: bytes) -> None:
+def keep_policy(db: sqlite3.Connection, digest: str, body: bytes) -> None:
     """This policy decides from now on, or may."""
     db.execute(
         "INSERT INTO policies VALUES (?, NULL, ?, ?) ON CONFLICT (digest) DO UPDATE SET last = NULL",
@@ -27,10 +27,10 @@ def keep(db: sqlite3.Connection, digest: str, body: bytes) -> None:
     )
 
 
-def in_force(db: sqlite3.Connection, digest: str, newest: int, largest: int = LARGEST) -> None:
+def put_in_force(db: sqlite3.Connection, digest: str, newest: int, largest: int = LARGEST) -> None:
     """Only this policy is in force. ``newest``: the number of the newest decision."""
     db.execute("UPDATE policies SET last = ? WHERE last IS NULL AND digest <> ?", (newest, digest))
-    prune(db)
+    prune_policies(db)
     db.execute(
         "DELETE FROM policies WHERE last IS NOT NULL AND digest IN (SELECT digest FROM ("
         "SELECT digest, sum(size) OVER (ORDER BY last IS NULL DESC, last DESC, digest) AS total FROM policies"
@@ -39,12 +39,12 @@ def in_force(db: sqlite3.Connection, digest: str, newest: int, largest: int = LA
     )
 
 
-def prune(db: sqlite3.Connection) -> None:
+def prune_policies(db: sqlite3.Connection) -> None:
     """Deletes the policies that no decision in the log refers to."""
     db.execute("DELETE FROM policies WHERE last < (SELECT min(number) FROM decisions)")
 
 
-def load(db: sqlite3.Connection, digest: str) -> bytes | None:
+def load_policy(db: sqlite3.Connection, digest: str) -> bytes | None:
     """The policy as it was kept; None: it is not kept."""
     row = db.execute("SELECT body FROM policies WHERE digest = ?", (digest,)).fetchone()
     return None if row is None else bytes(row[0])

@@ -50,7 +50,7 @@ CHECKPOINT_PAGES = 3000
 is in the database file; where commits never pause, the thread that makes the checkpoints does not get there."""
 
 
-def prepared(db: sqlite3.Connection, full: bool) -> str:
+def prepare(db: sqlite3.Connection, full: bool) -> str:
     """Sets the connection up, makes or upgrades the tables; the answer is the store's name. Raises sqlite3.Error.
 
     ``full``: every commit waits for the disk. The name tells one store from another, and is never changed.

@@ -32,13 +32,13 @@ from upnp_gw.store.mapping_rows import (
     StoredRow,
     cut_of_row,
     cut_values,
+    id_number,
     mapping_values,
-    number_of,
-    peers_of,
+    parse_peers,
     stored_row,
 )
-from upnp_gw.store.missing_history import StoreState, look_through
-from upnp_gw.store.schema import SCHEMA_VERSION, prepared
+from upnp_gw.store.missing_history import StoreState, check_history
+from upnp_gw.store.schema import SCHEMA_VERSION, prepare
 from upnp_gw.store.syncing import Syncing
 from upnp_gw.system.files import FileProblem, own_directory
 
@@ -107,15 +107,15 @@ class Store:
 
     async def keep_policy(self, digest: str, body: bytes) -> None:
         """Keeps the policy of this hash, before it decides. Raises StoreError."""
-        await self._run(self._in_transaction, lambda db: policy_rows.keep(db, digest, body))
+        await self._run(self._in_transaction, lambda db: policy_rows.keep_policy(db, digest, body))
 
     async def policy_in_force(self, digest: str, newest: int) -> None:
         """The other policies are kept as long as decisions up to number ``newest`` are. Raises StoreError."""
-        await self._run(self._in_transaction, lambda db: policy_rows.in_force(db, digest, newest))
+        await self._run(self._in_transaction, lambda db: policy_rows.put_in_force(db, digest, newest))
 
     async def policy(self, digest: str) -> bytes | None:
         """A kept policy; None: it is not kept. Raises StoreError."""
-        return await self._run_in(self._reading, lambda: policy_rows.load(self._audit_db(), digest))
+        return await self._run_in(self._reading, lambda: policy_rows.load_policy(self._audit_db(), digest))
 
     async def get(self, key: str) -> str | None:
         """One value of ours that outlives a restart (UDN, token, BOOTID)."""
@@ -130,15 +130,15 @@ class Store:
 
     async def notes(self) -> dict[NoteKind, list[dict[str, Any]]]:
         """What is remembered of devices, incidents and questions."""
-        return await self._run(lambda: notes.load(self._open_db))
+        return await self._run(lambda: notes.load_notes(self._open_db))
 
     async def evidence(self) -> evidence_rows.Rows:
         """All that is known of openings, devices and grants."""
-        return await self._run(lambda: evidence_rows.load(self._open_db))
+        return await self._run(lambda: evidence_rows.load_evidence(self._open_db))
 
     async def write_evidence(self, changes: Changes) -> None:
         """One transaction. A row that grows meanwhile is written as far as it has come, and again next time."""
-        await self._run(self._in_transaction, lambda db: evidence_rows.write(db, changes))
+        await self._run(self._in_transaction, lambda db: evidence_rows.write_evidence(db, changes))
 
     async def synced(self) -> None:
         """Returns when all that was written is on the disk. Raises StoreError where it does not get there."""
@@ -176,10 +176,10 @@ class Store:
 
     def _open(self) -> None:
         own_directory(self._path.parent, 0o750)
-        found = look_through(self._path, SCHEMA_VERSION, time.time())
+        found = check_history(self._path, SCHEMA_VERSION, time.time())
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
-            name = prepared(db, self._full)
+            name = prepare(db, self._full)
             self._db = db
             if found.missing:
                 self._missing = found.missing
@@ -247,15 +247,15 @@ class Store:
                 "INSERT OR REPLACE INTO holds VALUES (?,?,?,?,?,?,?,?,?,?)",
                 [values for mapping, _ in batch.put for values in self._hold_values(mapping, now)],
             )
-            self._set_highest(db, "mapping", max(number_of(mapping.id) for mapping, _ in batch.put))
+            self._set_highest(db, "mapping", max(id_number(mapping.id) for mapping, _ in batch.put))
         db.executemany("DELETE FROM cuts WHERE id = ?", [(i,) for i in batch.cuts_done])
         db.executemany(
             "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?,?)",
             [cut_values(cut) for cut in batch.cuts_put],
         )
-        notes.write(db, batch.notes)
+        notes.write_notes(db, batch.notes)
         if batch.decisions:
-            self._set_highest(db, "decision", decision_rows.write(db, batch.decisions, self._keep, now))
+            self._set_highest(db, "decision", decision_rows.write_decisions(db, batch.decisions, self._keep, now))
 
     def _hold_values(self, mapping: Mapping, now: Instant) -> Iterable[tuple[Any, ...]]:
         for hold in mapping.holds:
@@ -280,7 +280,7 @@ class Store:
             "SELECT * FROM holds"
         ):
             until = until_boot if boot == self.boot_id else now.boot + min(until_wall - now.wall, left_s)
-            peers = tuple(peers_of(text) for text in filters.split())
+            peers = tuple(parse_peers(text) for text in filters.split())
             holds.setdefault(mapping, []).append(Hold(Via(via), until, asked_s, nonce, epoch, peers))
         rows = [
             stored_row(values, tuple(holds.get(values[0], ())))
@@ -290,7 +290,7 @@ class Store:
         return [row for row in rows if row.mapping.holds], cuts
 
     def _decisions(self, wanted: RecordFilter) -> list[DecisionRecord]:
-        return decision_rows.load(self._audit_db(), wanted)
+        return decision_rows.load_decisions(self._audit_db(), wanted)
 
     def _audit_db(self) -> sqlite3.Connection:
         if self._audit is None:

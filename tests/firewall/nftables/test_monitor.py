@@ -10,7 +10,7 @@ import pytest
 from tests.fixtures.firewall_driver import WAIT_S, Driver, driving, forward, settings, until
 from upnp_gw.firewall.base import Open, Refill
 from upnp_gw.firewall.nftables import NftablesFirewall
-from upnp_gw.firewall.nftables.monitor import build_filter, elsewhere, foreign
+from upnp_gw.firewall.nftables.monitor import changes_other_table, foreign_change, own_changes_filter
 from upnp_gw.lab import Host
 from upnp_gw.system.netlink import NetlinkMessage, attribute
 
@@ -37,7 +37,7 @@ def event(kind: int, table: bytes = TABLE, family: int = 1, port: int = 77, subs
     ],
 )
 def test_what_counts_as_foreign(message: NetlinkMessage, kind: int | None) -> None:
-    assert foreign(message, {5}) == kind
+    assert foreign_change(message, {5}) == kind
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_what_counts_as_foreign(message: NetlinkMessage, kind: int | None) -> No
     ],
 )
 def test_what_is_a_change_of_another_table(message: NetlinkMessage, is_elsewhere: bool) -> None:
-    assert elsewhere(message) is is_elsewhere
+    assert changes_other_table(message) is is_elsewhere
 
 
 def test_the_filter_program_drops_exactly_the_given_ports() -> None:
@@ -73,7 +73,7 @@ def test_the_filter_program_drops_exactly_the_given_ports() -> None:
                 at += 1 + (jt if loaded == k else jf)
 
     for own in ([], [1], [7, 0xFFFFF001, 300]):
-        program = build_filter(own)
+        program = own_changes_filter(own)
         assert [passes(program, port) for port in (0, 1, 7, 300, 0xFFFFF001)] == [
             port not in own for port in (0, 1, 7, 300, 0xFFFFF001)
         ]

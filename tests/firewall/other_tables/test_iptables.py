@@ -3,7 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-from upnp_gw.firewall.other_tables.iptables import translate, wanted
+from upnp_gw.firewall.other_tables.iptables import has_translations, translate
 
 XT: Any = {"xt": {"type": "match", "name": "multiport"}}
 
@@ -14,7 +14,7 @@ def rule(*expressions: Any) -> Any:
 
 def translated(text: str) -> list[Any]:
     objects = [rule(XT, {"drop": None})]
-    assert wanted(objects)
+    assert has_translations(objects)
     translate(objects, f"table ip filter {{\n\tchain FORWARD {{\n\t\t{text}\n\t}}\n}}\n")
     found: list[Any] = objects[0]["rule"]["expr"]
     return found

@@ -11,7 +11,13 @@ from typing import Any, TypeVar
 from upnp_gw.firewall.base import TABLE, Change, Cut, FirewallMode, FirewallSettings, Open, Reading, Refill
 from upnp_gw.firewall.libnftables import Session, TooLarge
 from upnp_gw.firewall.nftables import sysctl as forwarding
-from upnp_gw.firewall.nftables.counters import CarriedCounts, ElementReader, answered, reading, snapshot
+from upnp_gw.firewall.nftables.counters import (
+    CarriedCounts,
+    ElementReader,
+    combined_reading,
+    read_exchanges,
+    read_snapshot,
+)
 from upnp_gw.firewall.nftables.flow_teardown import FlowTeardown
 from upnp_gw.firewall.nftables.monitor import TableMonitor
 from upnp_gw.firewall.nftables.ruleset import contents, structure, version
@@ -87,13 +93,13 @@ class NftablesFirewall:
 
     async def read(self, remotes: bool = False) -> Reading:
         books, flow_teardown = self._opened()
-        found = await self._run(lambda: snapshot(self._elements_here()))
+        found = await self._run(lambda: read_snapshot(self._elements_here()))
         self._carried.forget(books)
-        told = reading(found, self._carried)
+        told = combined_reading(found, self._carried)
         if not remotes:
             return told
         standing = [held.forward for held in books.forwards.values()]
-        exchanges = await self._run(lambda: answered(self._elements_here()))
+        exchanges = await self._run(lambda: read_exchanges(self._elements_here()))
         return replace(told, remotes=await flow_teardown.peers(standing), exchanges=exchanges)
 
     async def close(self, flush: bool = False) -> None:

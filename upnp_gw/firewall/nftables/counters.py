@@ -174,7 +174,7 @@ class Snapshot:
     over_share: list[OverShare] = field(default_factory=list)
 
 
-def snapshot(elements: ElementReader) -> Snapshot:
+def read_snapshot(elements: ElementReader) -> Snapshot:
     """Reads every map. O(mappings)."""
     found = Snapshot()
     for name in OPENING:
@@ -199,7 +199,7 @@ class CarriedCounts:
     def before(self, delta: RulesetDelta, elements: ElementReader) -> "CarriedCounts":
         """The counts that this draft's transaction will throw away. Read right before it."""
         if delta.refilled:
-            now = snapshot(elements)
+            now = read_snapshot(elements)
             return CarriedCounts(now.opened, now.volume)
         lost = CarriedCounts()
         for forward in delta.renewed:
@@ -221,7 +221,7 @@ class CarriedCounts:
         self.volume = {i: count for i, count in self.volume.items() if i in books.forwards}
 
 
-def reading(now: Snapshot, before: CarriedCounts) -> Reading:
+def combined_reading(now: Snapshot, before: CarriedCounts) -> Reading:
     """Puts the kernel's counters and the carried ones together."""
     counters: dict[str, Counters] = {}
     for forward_id in now.left_s:
@@ -231,7 +231,7 @@ def reading(now: Snapshot, before: CarriedCounts) -> Reading:
     return Reading(now.left_s, counters, over_share=tuple(now.over_share))
 
 
-def answered(elements: ElementReader) -> Exchanges:
+def read_exchanges(elements: ElementReader) -> Exchanges:
     """The exchanges in the sets now. O(endpoints and remote hosts). Raises OSError if our table is gone."""
     ago: dict[tuple[Transport, Endpoint], float] = {}
     remotes: dict[tuple[Transport, Endpoint], set[IPAddress]] = {}

@@ -16,7 +16,7 @@ ANYWHERE = IPv4Network("0.0.0.0/0")
 ANYWHERE6 = IPv6Network("::/0")
 
 
-class InnerEndpoint(NamedTuple):
+class InternalEndpoint(NamedTuple):
     """An internal endpoint of one transport: what ``live``, ``out`` and ``cut`` are about."""
 
     transport: Transport
@@ -24,7 +24,7 @@ class InnerEndpoint(NamedTuple):
 
     @property
     def key(self) -> str:
-        return f"{self.transport.number} . {self.endpoint.address} . {port(self.endpoint.port)}"
+        return f"{self.transport.number} . {self.endpoint.address} . {checked_port(self.endpoint.port)}"
 
 
 Place = tuple[Transport, IPAddress | None, int]
@@ -60,8 +60,8 @@ class HeldForward(NamedTuple):
     """The monotonic second at which it expires in the kernel."""
 
 
-def inner_of(forward: Forward) -> InnerEndpoint:
-    return InnerEndpoint(forward.transport, forward.internal)
+def internal_endpoint_of(forward: Forward) -> InternalEndpoint:
+    return InternalEndpoint(forward.transport, forward.internal)
 
 
 def slot_of(forward: Forward) -> Slot:
@@ -73,7 +73,7 @@ def slot_of(forward: Forward) -> Slot:
 
 
 def _port_mapping_key(forward: Forward) -> str:
-    peer = f"{forward.transport.number} . {port(forward.external_port)}"
+    peer = f"{forward.transport.number} . {checked_port(forward.external_port)}"
     if forward.external_address is None:
         return peer
     if not isinstance(forward.external_address, IPv4Address):
@@ -85,7 +85,7 @@ def _pinhole_key(forward: Forward) -> str:
     address = forward.internal.address
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         raise FirewallError("a pinhole to a link-local address leads nowhere")
-    return inner_of(forward).key
+    return internal_endpoint_of(forward).key
 
 
 def _slot(name: str, key: str, forward: Forward) -> Slot:
@@ -95,7 +95,7 @@ def _slot(name: str, key: str, forward: Forward) -> Slot:
         return Slot(name, key)
     if remote.prefixlen == remote.max_prefixlen and not forward.remote_port:
         return Slot(f"{name}_rh", f"{key} . {remote.network_address}")
-    ports = str(port(forward.remote_port)) if forward.remote_port else "0-65535"
+    ports = str(checked_port(forward.remote_port)) if forward.remote_port else "0-65535"
     return Slot(f"{name}_net", f"{key} . {remote} . {ports}")
 
 
@@ -118,7 +118,7 @@ def place_of(forward: Forward) -> Place:
     return forward.transport, forward.external_address, forward.external_port
 
 
-def collide(one: Forward, other: Forward) -> bool:
+def ranges_overlap(one: Forward, other: Forward) -> bool:
     """True if the kernel cannot hold both forwards of one place: their ranges of remote hosts overlap."""
     ranges = slot_of(one).map in INTERVALS and slot_of(one).map == slot_of(other).map
     ports_meet = one.remote_port in (0, other.remote_port) or other.remote_port == 0
@@ -131,17 +131,17 @@ def element_of(forward: Forward) -> Element:
     if not ID.fullmatch(forward.id):
         raise FirewallError("a forward's id is [a-z0-9-], 1 to 32 characters")
     v6 = forward.internal.address.version == 6
-    data = "" if v6 else f"{forward.internal.address} . {port(forward.internal.port)}"
-    return Element(data, forward.id, seconds(forward.timeout_s))
+    data = "" if v6 else f"{forward.internal.address} . {checked_port(forward.internal.port)}"
+    return Element(data, forward.id, timeout_seconds(forward.timeout_s))
 
 
-def port(number: int) -> int:
+def checked_port(number: int) -> int:
     """The number itself, 1..65535. Raises FirewallError."""
     if not 1 <= int(number) <= 65535:
         raise FirewallError("a port is 1..65535")
     return int(number)
 
 
-def seconds(timeout_s: float) -> int:
+def timeout_seconds(timeout_s: float) -> int:
     """A timeout for the kernel: rounded up, at least 1, since 0 would mean permanent (SR-29)."""
     return max(1, math.ceil(timeout_s))

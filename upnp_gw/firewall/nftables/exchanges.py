@@ -22,7 +22,7 @@ FAMILIES = (("", "ip", "ipv4_addr", 4), ("6", "ip6", "ipv6_addr", 16))
 """Suffix of the sets; header, type and length in bytes of an address."""
 
 
-def sets(size: int) -> list[str]:
+def exchange_sets(size: int) -> list[str]:
     """The declarations of the sets. ``size``: the most endpoints at a time."""
     lines = []
     for suffix, _, address, _ in FAMILIES:
@@ -33,12 +33,12 @@ def sets(size: int) -> list[str]:
     return lines
 
 
-def chains() -> tuple[str, ...]:
+def exchange_chains() -> tuple[str, ...]:
     """The names of the chains. Each is declared before another one refers to it."""
     return "remember_exchange", "first_answer", LET_THROUGH
 
 
-def rules() -> Mapping[str, list[str]]:
+def exchange_rules() -> Mapping[str, list[str]]:
     """Chain -> its rules."""
     remember = [f"ct label set {ANSWERED}"]
     for suffix, header, _, _ in FAMILIES:

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from upnp_gw.firewall.base import Forward
-from upnp_gw.firewall.conntrack import end_flows, peers_of
-from upnp_gw.firewall.flows import Ending, Flows
+from upnp_gw.firewall.conntrack import end_flows, remote_hosts_of
+from upnp_gw.firewall.flows import Flows, FlowsToEnd
 from upnp_gw.model.mapping import IPAddress
 
 GATHER_S = 0.05
@@ -25,12 +25,12 @@ class FlowTeardown:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="conntrack")
-        self._waiting: list[Ending] = []
-        self._ending: list[Ending] = []
+        self._waiting: list[FlowsToEnd] = []
+        self._ending: list[FlowsToEnd] = []
         """Those of the pass that is under way."""
         self._task: asyncio.Task[None] | None = None
 
-    def end(self, flows: Sequence[Ending]) -> None:
+    def end(self, flows: Sequence[FlowsToEnd]) -> None:
         """Returns at once."""
         self._waiting += flows
         if self._task is None or self._task.done():
@@ -48,7 +48,7 @@ class FlowTeardown:
     async def peers(self, forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]] | None:
         """Who talks through each of them now; None where the kernel does not tell."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, peers_of, forwards)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, remote_hosts_of, forwards)
         except OSError as error:
             log.warning("the flows of mappings cannot be read: %s", error)
             return None

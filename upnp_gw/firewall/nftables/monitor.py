@@ -43,7 +43,7 @@ GRAVITY = [DELTABLE, 11, 5, 8, 6, 14, 12, 9, 3, 0]
 LOST = "events lost"
 
 
-def reserved_ports() -> frozenset[int]:
+def netlink_port_ids() -> frozenset[int]:
     """The port ids of every netfilter netlink socket of this process."""
     ports = set()
     for name in os.listdir("/proc/self/fd"):
@@ -58,12 +58,12 @@ def reserved_ports() -> frozenset[int]:
     return frozenset(ports)
 
 
-def foreign(message: NetlinkMessage, own: Iterable[int]) -> int | None:
+def foreign_change(message: NetlinkMessage, own: Iterable[int]) -> int | None:
     """The NFT_MSG_ type where somebody else changed our table; None for everything else."""
     return message.kind & 0xFF if _concerns(message) and _ours(message) and message.port not in own else None
 
 
-def elsewhere(message: NetlinkMessage) -> bool:
+def changes_other_table(message: NetlinkMessage) -> bool:
     """True if another table changed, in a family that we read."""
     return _concerns(message) and not _ours(message)
 
@@ -79,7 +79,7 @@ def _ours(message: NetlinkMessage) -> bool:
     return message.body[:1] == INET and name == NAME.encode()
 
 
-def build_filter(ports: Iterable[int]) -> bytes:
+def own_changes_filter(ports: Iterable[int]) -> bytes:
     """A classic BPF program that drops what these port ids made: nlmsg_pid is at offset 12."""
     rows = [(LOAD_WORD, 0, 0, 12)]
     listed = sorted(ports)[:32]
@@ -124,8 +124,8 @@ class TableMonitor:
         self._socket.close()
 
     def _leave_out_own(self) -> None:
-        self._own = reserved_ports()
-        attach(self._socket, build_filter(self._own))
+        self._own = netlink_port_ids()
+        attach(self._socket, own_changes_filter(self._own))
 
     def _readable(self) -> None:
         for _ in range(64):  # then let others run
@@ -140,9 +140,9 @@ class TableMonitor:
                 self._on_elsewhere()
                 continue
             messages = list(parse_messages(data))
-            if any(elsewhere(message) for message in messages):
+            if any(changes_other_table(message) for message in messages):
                 self._on_elsewhere()
-            kinds = [(foreign(message, self._own), message.port) for message in messages]
+            kinds = [(foreign_change(message, self._own), message.port) for message in messages]
             if any(kind is not None for kind, _ in kinds):
                 self._leave_out_own()  # libnftables may have opened a new socket
                 for kind, port in kinds:

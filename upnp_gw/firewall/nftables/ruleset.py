@@ -51,7 +51,7 @@ CARRYING = {name: name.replace("pm", "live").replace("hole", "live") for name in
 """Opening map or set -> the set that carries its flows, with the same keys."""
 INTERVALS = tuple(name for name in (*OPENING, *CARRYING.values()) if name.endswith("_net"))
 """Sets and maps with ranges in their keys. The kernel refuses ranges that overlap, unless they are equal."""
-MANY_FOR_ONE = tuple(name for name in (*OPENING, *CARRYING.values()) if name.endswith(("_rh", "_net")))
+REMOTE_MAPS = tuple(name for name in (*OPENING, *CARRYING.values()) if name.endswith(("_rh", "_net")))
 """Sets and maps with remote hosts in their keys. A mapping has an element per FILTER or prefix of its grant."""
 FILLED = (*OPENING, "out", *CARRYING.values(), "external_ports")
 """Maps and sets that a refill replaces. ``cut`` and ``cut6`` only close flows and are left to expire."""
@@ -116,7 +116,7 @@ def version(settings: FirewallSettings) -> str:
 def _structure_body(settings: FirewallSettings) -> str:
     # the books keep to ``settings.size``; a transaction that closes what has just expired adds it once more first
     size, many = 2 * settings.size, 2 * most_for_remotes(settings.size)
-    sizes = {name: many if name in MANY_FOR_ONE else size for name in OPENING}
+    sizes = {name: many if name in REMOTE_MAPS else size for name in OPENING}
     lines = [_declared(name, f"{key} : {_TO}", sizes[name]) for name, key in _PORT_KEYS.items()]
     lines += [_declared(name, key, sizes[name]) for name, key in _HOLE_KEYS.items()]
     # elements of closed forwards stay beside the open ones for a while, and endpoints in ``cut`` for longer
@@ -132,15 +132,15 @@ def _structure_body(settings: FirewallSettings) -> str:
         "set external { typeof ip daddr; }",
         "set lan_hosts { typeof ip saddr; flags interval; }",
         "set lan_hosts6 { typeof ip6 saddr; flags interval; }",
-        *shares.sets(),
+        *shares.share_sets(),
         "chain lookup { }",
         "chain carried { }",
         "chain carried6 { }",
-        *exchanges.sets(size),
-        *(f"chain {name} {{ }}" for name in (*exchanges.chains(), *shares.chains())),
+        *exchanges.exchange_sets(size),
+        *(f"chain {name} {{ }}" for name in (*exchanges.exchange_chains(), *shares.share_chains())),
     ]
     hooks = _ROUTER_HOOKS if settings.mode is FirewallMode.ROUTER else _ALONGSIDE_HOOKS
-    lines += [f"chain {name} {{ {hook} }}" for name, hook in {**hooks, **shares.hooks()}.items()]
+    lines += [f"chain {name} {{ {hook} }}" for name, hook in {**hooks, **shares.share_hooks()}.items()]
     return "\n".join(f" {line}" for line in lines)
 
 
@@ -164,8 +164,8 @@ def contents(settings: FirewallSettings) -> str:
         "output": ['oifname "lo" ip daddr @external jump lookup'],
         "postrouting": _postrouting(router),
         "forward": _forward(router),
-        **exchanges.rules(),
-        **shares.rules(settings.http_port),
+        **exchanges.exchange_rules(),
+        **shares.share_rules(settings.http_port),
     }
     if router:
         chains["input"] = _INPUT

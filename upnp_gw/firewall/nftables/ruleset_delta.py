@@ -8,23 +8,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from upnp_gw.firewall.base import Change, Close, Cut, Forward, Open, Refill, UpdateNetwork, most_for_remotes
-from upnp_gw.firewall.flows import Ending, Flows, OutgoingFlows, from_before
+from upnp_gw.firewall.flows import Flows, FlowsToEnd, OutgoingFlows, flows_before
 from upnp_gw.firewall.nftables.element_edits import ElementEdit, ElementEdits
 from upnp_gw.firewall.nftables.elements import (
     Element,
     HeldForward,
-    InnerEndpoint,
+    InternalEndpoint,
     Slot,
     carrying,
-    collide,
     element_of,
-    inner_of,
+    internal_endpoint_of,
     place_of,
-    seconds,
+    ranges_overlap,
     slot_of,
+    timeout_seconds,
 )
 from upnp_gw.firewall.nftables.overlay import Overlay, add_to, take_from
-from upnp_gw.firewall.nftables.ruleset import INTERVALS, MANY_FOR_ONE, own_sets
+from upnp_gw.firewall.nftables.ruleset import INTERVALS, REMOTE_MAPS, own_sets
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import MappingKind, Transport
@@ -50,12 +50,12 @@ class RulesetDelta:
         self._closed = Overlay(books.closed)
         self._closed_at = Overlay(books.closed_at)
         self.edits = ElementEdits()
-        self._touched: dict[InnerEndpoint, None] = {}
-        self._cut_inners: set[InnerEndpoint] = set()
+        self._touched: dict[InternalEndpoint, None] = {}
+        self._cut_inners: set[InternalEndpoint] = set()
         self._touched_ports: dict[tuple[Transport, int], None] = {}
         self._taken: list[Forward] = []
         """Router mode: new port mappings. Flows of other hosts may still use their external ports."""
-        self.flows: list[Ending] = []
+        self.flows: list[FlowsToEnd] = []
         self.renewed: list[Forward] = []
         """Forwards whose elements this transaction replaces, with their counters."""
 
@@ -79,7 +79,7 @@ class RulesetDelta:
 
     @property
     def filled(self) -> tuple[int, int]:
-        """Slots in use after the draft: in maps with one element per mapping, and in ``MANY_FOR_ONE``."""
+        """Slots in use after the draft: in maps with one element per mapping, and in ``REMOTE_MAPS``."""
         return len(self._slots) - self._many, self._many
 
     def settle(self) -> None:
@@ -106,12 +106,12 @@ class RulesetDelta:
 
     def _open(self, forward: Forward) -> None:
         held = self._forwards.get(forward.id)
-        slot, inner, element = slot_of(forward), inner_of(forward), element_of(forward)
+        slot, inner, element = slot_of(forward), internal_endpoint_of(forward), element_of(forward)
         if held is not None and held.forward.differs(forward):
             self._replace(held.forward, forward)
             held = None
         if held is None and forward.kind is MappingKind.PORT_MAPPING:
-            self.flows += from_before(forward)
+            self.flows += flows_before(forward)
             if self._books.router:
                 self._taken.append(forward)
         self._put(slot, element)
@@ -133,7 +133,7 @@ class RulesetDelta:
         held = self._forwards.get(forward.id)
         if held is not None:
             forward = held.forward
-        slot, inner = slot_of(forward), inner_of(forward)
+        slot, inner = slot_of(forward), internal_endpoint_of(forward)
         if self._slots.get(slot) in (forward.id, None):  # else another forward has taken the place over
             self.edits.record(slot, element_of(forward), None)
             self._fill(slot, None)
@@ -149,8 +149,8 @@ class RulesetDelta:
         for slot, held in self._closed_like(forward):
             if held.forward.internal == forward.internal and forward.remote in (None, held.forward.remote):
                 self._carry_no_more(slot, held.forward)
-        self._cut_inners.add(inner_of(forward))
-        self._touched[inner_of(forward)] = None
+        self._cut_inners.add(internal_endpoint_of(forward))
+        self._touched[internal_endpoint_of(forward)] = None
         self.flows.append(Flows.through(forward))
 
     def _take_port(self, forward: Forward, taken: bool) -> None:
@@ -170,16 +170,17 @@ class RulesetDelta:
             elif other == slot:
                 self._forget(other, held.forward)
                 stands = True
-            elif collide(held.forward, forward):  # flows that only the old one carried are refused from now on
+            elif ranges_overlap(held.forward, forward):
+                # flows that only the old one carried are refused from now on
                 self._carry_no_more(other, held.forward)
-        element = Element("", forward.id, seconds(timeout_s))
+        element = Element("", forward.id, timeout_seconds(timeout_s))
         # a new range must not be added first: it may overlap one that this transaction deletes
         self.edits.record(slot, element if stands or slot.map not in INTERVALS else None, element)
 
     def _carry_on(self, forward: Forward) -> None:
         """Keeps the carrying element of a closed forward: its flows go on until they are cut."""
         slot, grace_s = carrying(slot_of(forward)), self._books.live_grace_s
-        element = Element("", forward.id, seconds(grace_s))
+        element = Element("", forward.id, timeout_seconds(grace_s))
         self.edits.record(slot, element, element)
         self._closed[slot] = HeldForward(forward, self._now + grace_s)
         add_to(self._closed_at, place_of(forward), slot)
@@ -210,7 +211,7 @@ class RulesetDelta:
                 at.pop(place, None)
 
     def _fill(self, slot: Slot, forward_id: str | None) -> None:
-        if slot.map in MANY_FOR_ONE:
+        if slot.map in REMOTE_MAPS:
             self._many += (forward_id is not None) - (self._slots.get(slot) is not None)
         self._slots[slot] = forward_id
 
@@ -241,11 +242,11 @@ class RulesetDelta:
             self._touched.update(dict.fromkeys(self._users))
         self._network = network
 
-    def _sparing(self, flows: Ending) -> Ending:
+    def _sparing(self, flows: FlowsToEnd) -> FlowsToEnd:
         """Spares the flows of other forwards to the same endpoint."""
         if not isinstance(flows, Flows) or flows.internal is None:
             return flows
-        users = self._users.get(InnerEndpoint(flows.transport, flows.internal)) or ()
+        users = self._users.get(InternalEndpoint(flows.transport, flows.internal)) or ()
         standing = [held.forward for held in map(self._held, users) if held.until > self._now]
         return replace(flows, spared=tuple(map(Flows.through, standing)))
 
@@ -258,11 +259,11 @@ class RulesetDelta:
         users = self._ports.get(port)
         if users:
             until = max(self._held(user).until for user in users)
-            self.edits.replace(slot, ElementEdit.renewing(Element("", "", seconds(until - self._now))))
+            self.edits.replace(slot, ElementEdit.renewing(Element("", "", timeout_seconds(until - self._now))))
         else:
             self.edits.replace(slot, ElementEdit(Element("", "", 1), None))
 
-    def _settle_out(self, inner: InnerEndpoint) -> None:
+    def _settle_out(self, inner: InternalEndpoint) -> None:
         slot = Slot("out", inner.key)
         before = self._outs.get(inner)
         keepers = [u for u in self._users.get(inner) or () if self._held(u).forward.keep_source_port]
@@ -282,7 +283,7 @@ class RulesetDelta:
         if own is None:
             return None
         data = f"{own} . {forward.external_port}"
-        return forward.id, Element(data, "", seconds(held.until - self._now))
+        return forward.id, Element(data, "", timeout_seconds(held.until - self._now))
 
     def _held(self, forward_id: str) -> HeldForward:
         held = self._forwards.get(forward_id)

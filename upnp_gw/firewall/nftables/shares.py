@@ -54,7 +54,7 @@ CONNECTIONS = Share("http", 200, 500)
 SHARES = (PORT_CONTROL, SEARCHES, CONNECTIONS)
 
 
-def sets() -> list[str]:
+def share_sets() -> list[str]:
     """The declarations of the sets."""
     lines = [
         f"set {KNOWN} {{ type {_HOST}; flags dynamic,timeout; timeout {KNOWN_S}s; size {KNOWN_SIZE}; }}",
@@ -67,17 +67,17 @@ def sets() -> list[str]:
     return lines
 
 
-def hooks() -> Mapping[str, str]:
+def share_hooks() -> Mapping[str, str]:
     """Base chain -> its hook."""
     return {"own_servers": HOOK}
 
 
-def chains() -> list[str]:
+def share_chains() -> list[str]:
     """The names of the other chains. Each is declared before another one refers to it."""
     return ["drop_over_share", "remember_host", *(f"{kind}_{s.name}" for s in SHARES for kind in ("known", "new"))]
 
 
-def rules(http_port: int) -> Mapping[str, list[str]]:
+def share_rules(http_port: int) -> Mapping[str, list[str]]:
     """Chain -> its rules. ``http_port``: of the HTTP server (TCP); 0: chosen later, limited only by the server."""
     own = [
         f"iifname @lan udp dport 5351 jump new_{PORT_CONTROL.name}",

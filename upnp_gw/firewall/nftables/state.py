@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from upnp_gw.firewall.nftables.elements import HeldForward, InnerEndpoint, Place, Slot
+from upnp_gw.firewall.nftables.elements import HeldForward, InternalEndpoint, Place, Slot
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import Network
 
@@ -25,11 +25,11 @@ class RulesetState:
     """Slot -> id of the forward in it."""
     many: int = 0
     """The number of slots in the maps of ``MANY_FOR_ONE``."""
-    users: dict[InnerEndpoint, tuple[str, ...]] = field(default_factory=dict)
+    users: dict[InternalEndpoint, tuple[str, ...]] = field(default_factory=dict)
     """Internal endpoint -> the forwards that lead to it, oldest first."""
     ports: dict[tuple[Transport, int], tuple[str, ...]] = field(default_factory=dict)
     """External port -> the port mappings with it. Only in router mode."""
-    outs: dict[InnerEndpoint, tuple[str, str]] = field(default_factory=dict)
+    outs: dict[InternalEndpoint, tuple[str, str]] = field(default_factory=dict)
     """Internal endpoint -> the forward whose external port it keeps, and the element's data."""
     closed: dict[Slot, HeldForward] = field(default_factory=dict)
     """Carrying slot -> a closed forward whose flows it still carries, oldest first."""

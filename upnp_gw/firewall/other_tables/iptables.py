@@ -20,7 +20,7 @@ WORDS = {
 """Name of an xt match -> patterns of its nftables text (key, negation, value), and the kind of match."""
 
 
-def wanted(objects: Sequence[Json]) -> bool:
+def has_translations(objects: Sequence[Json]) -> bool:
     """True if a listing has matches that can be translated."""
     return any(_name(one) in WORDS for rule in _rules(objects) for one in rule.get("expr", ()))
 

@@ -12,7 +12,7 @@ from upnp_gw.firewall.base import FAMILY, NAME
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.other_tables.drops import ENDS
 from upnp_gw.firewall.other_tables.index import FAMILIES, Chain, Json, RulesetIndex, part
-from upnp_gw.firewall.other_tables.iptables import translate, wanted
+from upnp_gw.firewall.other_tables.iptables import has_translations, translate
 from upnp_gw.firewall.other_tables.matching import SamplePacket, Scope, narrow
 from upnp_gw.firewall.other_tables.walk import ChainWalk, Statement
 from upnp_gw.model.errors import FirewallError
@@ -29,7 +29,7 @@ def foreign_ruleset(session: Session) -> Json:
         try:
             command = f"list table {table['family']} {_name(table['name'])}"
             listed = session.query(command)["nftables"]
-            if wanted(listed):
+            if has_translations(listed):
                 translate(listed, session.text(command))
             objects += listed
         except FirewallError:  # gone meanwhile, or a name that no script of ours can hold
