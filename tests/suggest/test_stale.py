@@ -62,9 +62,9 @@ def test_grants_without_a_request_and_without_traffic() -> None:
     web.last_matched = NOW - 31 * DAY_S
     assert found(evidence)[StaleKind.GRANT_UNMATCHED, "web"] == "no request matched it for 30 days"
     web.last_matched = NOW - DAY_S
-    assert found(evidence)[StaleKind.GRANT_UNUSED, "web"] == "what it opened never carried traffic"
+    assert found(evidence)[StaleKind.GRANT_UNUSED, "web"] == "its mappings never carried traffic"
     web.last_used = NOW - 31 * DAY_S
-    assert found(evidence)[StaleKind.GRANT_UNUSED, "web"] == "what it opened carried no traffic for 30 days"
+    assert found(evidence)[StaleKind.GRANT_UNUSED, "web"] == "its mappings carried no traffic for 30 days"
     web.last_used = NOW - 29 * DAY_S
     assert set(found(evidence)) == {OVERDUE}
     assert (StaleKind.GRANT_UNUSED, "web") in found(evidence, days=20)

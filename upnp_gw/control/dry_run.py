@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from upnp_gw import api
 from upnp_gw.engine.audit import told
-from upnp_gw.gate import file_tests as cases
+from upnp_gw.gate import file_tests
 from upnp_gw.gate.decision import Facts, Outcome
 from upnp_gw.gate.explain import Explanation, RuleTrace, explain
 from upnp_gw.gate.schema import Case, Family, Policy
@@ -15,7 +15,7 @@ from upnp_gw.ledger.plan import NotPlanned
 from upnp_gw.model.mapping import Endpoint, IPAddress, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Source
 
-NOON = cases.NOON
+NOON = file_tests.NOON
 
 
 def request_of(trial: api.Trial, source: Source, target: IPAddress) -> MapRequest:
@@ -41,7 +41,7 @@ def try_by_policy(policy: Policy, trial: api.Trial, where: str) -> api.Explained
 
     Raises ConfigError if the file has no such device.
     """
-    facts, request = cases.facts_and_request(policy, _case(policy, trial, where), where)
+    facts, request = file_tests.facts_and_request(policy, _case(policy, trial, where), where)
     return to_explained(explain(policy, facts, request), facts, request)
 
 
@@ -49,7 +49,7 @@ def _case(policy: Policy, trial: api.Trial, where: str) -> Case:
     device = trial.device
     mac = None
     if device is not None and device not in policy.devices:
-        mac, device = cases.mac_or_device(device, policy, where), None
+        mac, device = file_tests.mac_or_device(device, policy, where), None
     address = None if trial.address is None else ip_address(trial.address)
     target = None if trial.internal_client is None else ip_address(trial.internal_client)
     judged = target or address

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from upnp_gw.gate import file_tests as cases
+from upnp_gw.gate import file_tests
 from upnp_gw.gate.build import ManagedPolicy, build
 from upnp_gw.gate.index import with_indexes
 from upnp_gw.gate.lint import Finding, lint
@@ -95,10 +95,10 @@ class CheckedPolicy:
 
     policy: Policy
     warnings: tuple[Finding, ...]
-    results: tuple[cases.CaseResult, ...]
+    results: tuple[file_tests.CaseResult, ...]
 
     @property
-    def failed(self) -> tuple[cases.CaseResult, ...]:
+    def failed(self) -> tuple[file_tests.CaseResult, ...]:
         return tuple(result for result in self.results if not result.passed)
 
 
@@ -106,7 +106,7 @@ def check_text(text: str, where: str, today: date) -> CheckedPolicy:
     """Runs every test of a text, also after a failure. Raises ConfigError for a mistake in the tables."""
     with locate_errors(text, where):
         policy = with_indexes(build(parse_tables(text, where), where))
-        return CheckedPolicy(policy, lint(policy, today), tuple(cases.case_results(policy, where)))
+        return CheckedPolicy(policy, lint(policy, today), tuple(file_tests.case_results(policy, where)))
 
 
 def load_tables(
@@ -115,5 +115,5 @@ def load_tables(
     """Loads parsed tables, with those of approved.toml added. Raises ConfigError."""
     policy = with_indexes(build(raw, where, approved))
     findings = lint(policy, today)
-    cases.check_cases(policy, where)
+    file_tests.check_cases(policy, where)
     return LoadedPolicy(policy, findings)

@@ -87,24 +87,24 @@ class DecisionRecord(DecisionFields, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
-    """What ``upnp-gw log`` asks for; None: any."""
+    """The filter of ``upnp-gw log``; None: any."""
 
     devices: tuple[str, ...] = ()
-    """Records of any of these devices; empty: of all."""
+    """Records of any of these devices; empty: of all devices."""
     verdict: str | None = None
     via: str | None = None
     since: float | None = None
-    """Wall-clock seconds; the moment itself is in."""
+    """Wall-clock seconds, inclusive."""
     until: float | None = None
-    """Wall-clock seconds; the moment itself is not."""
+    """Wall-clock seconds, exclusive."""
     rule: str | None = None
     port: int | None = None
-    """The external or the internal one."""
+    """The external or internal port."""
     before: int | None = None
-    """Decisions with a smaller number than this one's: the next page."""
+    """Only decisions with a smaller number: the next page."""
     id: str | None = None
     changes: bool = False
-    """True: without the records that say ``unchanged``."""
+    """True: without records that are ``unchanged``."""
     limit: int = 100
 
     def sql(self) -> tuple[str, list[Any]]:

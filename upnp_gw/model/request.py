@@ -1,6 +1,6 @@
-"""What is asked of the gateway and what it answers, in one set of words for every protocol.
+"""Requests to the gateway and its replies, the same for every protocol.
 
-Codecs build a ``ChangeRequest``, ``Gateway.handle`` answers it with a ``Reply``. Reads do not pass the gate;
+A codec makes a ``ChangeRequest``, and ``Gateway.handle`` answers it with a ``Reply``. Reads do not pass the gate:
 they go through ``View``, which shows each control point what it may see.
 """
 
@@ -24,12 +24,12 @@ from upnp_gw.model.mapping import (
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Who sent a request, as the socket saw it, never as the message says."""
+    """The sender of a request, from the socket, not from the message."""
 
     address: IPAddress
     """The source address of the packet or connection; link-local IPv6 without its zone."""
     interface: str
-    """The LAN interface it came in on; empty for the operator."""
+    """The LAN interface that the request arrived on; empty for the operator."""
 
 
 class PortChoice(StrEnum):
@@ -41,7 +41,7 @@ class PortChoice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MapRequest:
-    """Open a port, or renew what is open: AddPortMapping, AddAnyPortMapping, AddPinhole, NAT-PMP, PCP MAP."""
+    """Opens a port or renews a lease: AddPortMapping, AddAnyPortMapping, AddPinhole, NAT-PMP, PCP MAP."""
 
     via: Via
     source: Source
@@ -51,7 +51,7 @@ class MapRequest:
     """1..65535; 0 with SUGGESTED: any."""
     choice: PortChoice
     lifetime_s: int | None
-    """Seconds asked for, > 0; None: as long as possible."""
+    """Requested seconds, > 0; None: as long as possible."""
     remote: IPNetwork | None = None
     external_address: IPAddress | None = None
     """One of several external addresses, None: the gateway's choice."""
@@ -59,22 +59,22 @@ class MapRequest:
     description: str = ""
     nonce: bytes | None = None
     permanent: bool = False
-    """Only the operator's: renewed by the gateway without end."""
+    """Only for the operator: the gateway renews the mapping without end."""
     keep_description: bool = False
-    """The protocol says nothing about the description: a refresh leaves it as it is."""
+    """True: the request has no description, so a refresh keeps the old one."""
     clear_filters: bool = False
-    """PCP: the filters that stand go before ``filters`` are added."""
+    """PCP: removes the existing filters before it adds ``filters``."""
     filters: tuple[RemotePeers, ...] = ()
-    """PCP FILTERs, added to those that stand."""
+    """PCP FILTERs to add."""
     remote_port: int = 0
-    """AddPinhole: the port that the remote host connects from; 0: any."""
+    """AddPinhole: the source port of the remote host; 0: any."""
     standing_only: bool = False
-    """UpdatePinhole: what no longer stands is not made again."""
+    """UpdatePinhole: refuses the request if the pinhole does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnmapRequest:
-    """Close one mapping by its key (DeletePortMapping) or, for the operator, by its id."""
+    """Deletes one mapping by its key (DeletePortMapping) or, for the operator, by its id."""
 
     via: Via
     source: Source
@@ -84,8 +84,8 @@ class UnmapRequest:
 
 @dataclass(frozen=True, slots=True)
 class UnmapPortRequest:
-    """DeletePortMapping with an empty NewProtocol: what the requester itself holds on one external port, over TCP
-    and over UDP. nat-port-mapper (libp2p) ends its mappings so."""
+    """DeletePortMapping with an empty NewProtocol: deletes the requester's TCP and UDP mappings of one external
+    port. nat-port-mapper (libp2p) deletes its mappings like this."""
 
     via: Via
     source: Source
@@ -96,7 +96,8 @@ class UnmapPortRequest:
 
 @dataclass(frozen=True, slots=True)
 class UnmapRangeRequest:
-    """DeletePortMappingRange: all of one transport with start <= external port <= end, atomically."""
+    """DeletePortMappingRange: deletes all mappings of one transport with start <= external port <= end,
+    atomically."""
 
     via: Via
     source: Source
@@ -104,12 +105,12 @@ class UnmapRangeRequest:
     start: int
     end: int
     everyone: bool = False
-    """NewManage: only with visibility ``all`` does it reach other devices' mappings."""
+    """NewManage: includes mappings of other devices, where visibility is ``all``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRequest:
-    """NAT-PMP and PCP: end the requester's lease on an internal endpoint; where there is none, as wished."""
+    """NAT-PMP and PCP: ends the requester's lease on an internal endpoint. Succeeds too if there is none."""
 
     via: Via
     source: Source
@@ -117,7 +118,7 @@ class ReleaseRequest:
     address: IPAddress
     """The internal client."""
     port: int
-    """Its port; 0, over NAT-PMP alone: every port."""
+    """The internal port; 0: every port (NAT-PMP only)."""
     nonce: bytes | None = None
 
 
@@ -125,55 +126,55 @@ ChangeRequest = MapRequest | UnmapRequest | UnmapPortRequest | UnmapRangeRequest
 
 
 class Refusal(StrEnum):
-    """Why not. Each codec has one table from these to its own error codes; a missing row is a defect."""
+    """The reason of a refusal. Each codec has a complete table from these to its own error codes."""
 
     NOT_AUTHORIZED = "not-authorized"
-    """The gate said no: floor, forbid, no grant, frozen device, quota of a grant."""
+    """The gate denied it: floor, forbid, no grant, frozen device, ports per day."""
     ASK = "ask"
-    """Refused for now: a question waits for the operator."""
+    """Refused for now: the operator is asked."""
     RATE = "rate"
-    """Too many changes from this device in the last minute."""
+    """Too many change requests from this device in the last minute."""
     QUOTA = "quota"
-    """This device, or its grant, holds as many mappings as it may."""
+    """The device, or the device under this grant, is at its limit of mappings."""
     CONFLICT = "conflict"
-    """The external port is another device's mapping, or still being cut."""
+    """The external port is mapped to another device, or flows of its last mapping are still being ended."""
     CONFLICT_OTHER = "conflict-other"
-    """The external port is the gateway's own, or a static rule's."""
+    """The gateway itself or a static rule uses the external port."""
     TABLE_FULL = "table-full"
-    """The whole gateway holds as many mappings as it may."""
+    """The gateway is at its limit of mappings."""
     NO_PORT = "no-port"
     """No permitted external port is free."""
     NO_SUCH = "no-such-mapping"
     BAD_NONCE = "bad-nonce"
     """PCP: the mapping was made with another nonce."""
     TOO_MANY_FILTERS = "too-many-filters"
-    """PCP: more FILTERs than the kernel is given for one mapping."""
+    """PCP: more FILTERs than ``MOST_FILTERS``."""
     NO_EXTERNAL_ADDRESS = "no-external-address"
-    """The WAN has no address, or none that may be used (a private one, with the switch to refuse it)."""
+    """The WAN has no address, or only a private one and the configuration refuses those."""
     UNSUPPORTED = "unsupported"
-    """Well understood, but not offered here."""
+    """Valid, but not supported by this gateway."""
     ABSENT = "requester-absent"
-    """Nobody answers for the requester's address now, or another device does: nothing was decided."""
+    """No host answers at the requester's address now, or another device does. Nothing was decided."""
     BACKEND = "backend-failed"
-    """The kernel or the disk did not take it; nothing changed."""
+    """The kernel or the disk failed. Nothing changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The mapping as it now is."""
+    """The mapping as it is now."""
 
     mapping: Mapping
     lifetime_s: int
-    """What this protocol's client is told: seconds until its hold ends."""
+    """Seconds until this client's hold ends, for the reply."""
     external_address: IPAddress | None
-    """Where the internet finds it: the WAN address, or the pinhole's own; None where there is none."""
+    """The address for remote hosts: that of the WAN, or of the pinhole; None: there is none."""
     refreshed: bool
-    """True where it stood before this request."""
+    """True where the mapping existed before this request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What a delete took away, oldest first."""
+    """The deleted mappings, oldest first."""
 
     mappings: tuple[Mapping, ...]
 
@@ -182,12 +183,12 @@ class Removed:
 class Refused:
     refusal: Refusal
     reason: str
-    """One plain sentence, safe to show to the control point: no text of a client, no exception."""
+    """A sentence that is safe to send to the control point: it has no text of clients or exceptions."""
     decision: DecisionId | None
     retry_s: int = 0
-    """When asking again makes sense, seconds; 0: nothing is known. (PCP error lifetimes.)"""
+    """Seconds after which a new request may succeed (PCP error lifetime); 0: not known."""
     holder: Mapping | None = None
-    """The mapping that is in the way; set in answers to the operator alone."""
+    """The mapping that uses the port; set only in replies to the operator."""
 
 
 Reply = Granted | Removed | Refused
@@ -195,41 +196,42 @@ Reply = Granted | Removed | Refused
 
 @dataclass(frozen=True, slots=True)
 class WanStatus:
-    """The WAN link as the status actions and events show it."""
+    """The WAN link, for status actions and events."""
 
     interface: str
     up: bool
-    """The link is up (PhysicalLinkStatus)."""
+    """PhysicalLinkStatus: the link is up."""
     connected: bool
-    """It has an IPv4 address (ConnectionStatus)."""
+    """ConnectionStatus: the link has an IPv4 address."""
     uptime_s: int
-    """Seconds since it became connected, 0 when it is not."""
+    """Seconds since it became connected; 0: not connected."""
     external_address: IPAddress | None
-    """The primary external IPv4 address; None: unknown, shown as an empty string."""
+    """The primary external IPv4 address; None: not known, shown as an empty string."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ipv6Firewall:
-    """What stands between the internet and the LAN's IPv6 addresses (WANIPv6FirewallControl)."""
+    """The IPv6 firewall, for WANIPv6FirewallControl."""
 
     enabled: bool = True
-    """Unsolicited packets from the internet are dropped."""
+    """FirewallEnabled: unsolicited packets from the internet are dropped."""
     pinholes: bool = True
-    """A pinhole lets them through all the same."""
+    """InboundPinholeAllowed: pinholes let packets through."""
 
 
 class View(Protocol):
-    """What a control point may read. Synchronous, in memory, O(1) or O(answer)."""
+    """What a control point may read. Synchronous, from memory, O(1) or O(answer)."""
 
     def find(self, source: Source, key: MappingKey) -> Mapping | Refused | None:
-        """The mapping of this exact key; Refused where it is another device's; None where there is none.
+        """The mapping with this key; Refused: it belongs to another device; None: there is none.
 
-        An IGD key (external_address None) also finds a mapping on the primary external address.
+        An IGD key (``external_address`` None) also finds a mapping on the primary external address.
         """
         ...
 
     def at(self, source: Source, index: int) -> Mapping | None:
-        """The index-th mapping (0..) visible to this control point, oldest first; None past the end."""
+        """The mapping with this index (0..) among those that this control point may see, oldest first; None: past
+        the end."""
         ...
 
     def count(self, source: Source) -> int:
@@ -239,27 +241,28 @@ class View(Protocol):
     def in_range(
         self, source: Source, transport: Transport, start: int, end: int, everyone: bool, limit: int
     ) -> Sequence[Mapping]:
-        """The visible mappings with start <= external port <= end, by port; at most ``limit``, 0: all."""
+        """The mappings with start <= external port <= end that this control point may see, by port; at most
+        ``limit`` of them, 0: all."""
         ...
 
     def pinhole(self, source: Source, unique_id: int) -> Mapping | Refused | None:
-        """The pinhole of this UniqueID; Refused where it is another device's; None where there is none."""
+        """The pinhole with this UniqueID; Refused: it belongs to another device; None: there is none."""
         ...
 
     def packets(self, mapping: Mapping) -> int:
-        """Packets from the internet that went through a pinhole, as far as they were read."""
+        """Packets from the internet through a pinhole, at the last reading of the counters."""
         ...
 
     def ipv6_firewall(self) -> Ipv6Firewall: ...
 
     def idle_timeout_s(self, transport: Transport) -> int:
-        """After how many silent seconds the gateway forgets what a LAN host opened by sending."""
+        """Seconds after which an idle flow that a LAN host began is forgotten (GetOutboundPinholeTimeout)."""
         ...
 
     def left_s(self, mapping: Mapping, via: Via) -> int:
-        """The remaining lease as this face shows it, seconds, >= 1; 0 only for an operator's permanent one.
+        """The remaining lease, seconds, >= 1; 0 only for a permanent mapping of the operator.
 
-        Version 2 shows min(remaining, 604800), version 1 the real remaining time (design section 8).
+        IGD version 2 shows at most 604800, version 1 the real remaining time (docs/decisions/0003).
         """
         ...
 
@@ -270,9 +273,9 @@ class View(Protocol):
     def wan(self) -> WanStatus: ...
 
     def wan_counters(self) -> tuple[int, int, int, int]:
-        """Bytes sent, bytes received, packets sent, packets received of the WAN interface, not wrapped."""
+        """(bytes sent, bytes received, packets sent, packets received) of the WAN interface, not wrapped."""
         ...
 
     def wan_speed(self) -> int:
-        """The WAN link's bit rate, bit/s, at most 2**32 - 1; 100 Mbit/s where the driver tells none."""
+        """The bit rate of the WAN link, bit/s, at most 2**32 - 1; 100 Mbit/s where the driver has none."""
         ...

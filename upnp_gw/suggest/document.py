@@ -1,8 +1,8 @@
-"""The text of a policy file with what was learnt: the operator's own file, its comments kept, and more grants.
+"""Writes the suggested policy file: the operator's own file, with its comments, and more grants.
 
-It enforces, and the grants that are for every device are left out, since nothing proposed would matter beside them.
-The gate itself judges each proposal and each test before it is written, and the operator's tests win over evidence.
-What comes out has been loaded as any policy file is, alone and together with the machine-owned one.
+Its mode is enforce, and grants for every device are left out: the proposed grants would have no effect beside them.
+The gate decides about each proposal and each test before it is written, and the operator's tests win over evidence.
+The result has been loaded like any policy file, alone and together with approved.toml.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
-from upnp_gw.gate import file_tests as cases
+from upnp_gw.gate import file_tests
 from upnp_gw.gate.build import ManagedPolicy, build
 from upnp_gw.gate.builtin import home_text
 from upnp_gw.gate.decision import Outcome, Verdict
@@ -33,7 +33,7 @@ from upnp_gw.text.toml import parse_tables
 WHERE = "suggested policy"
 MACHINE = "approved.toml"
 MOST_AGAINST = 40
-"""Tests that something stays closed, ``MOST_OF_ONE`` of a device."""
+"""Most tests with want = "deny"; ``MOST_OF_ONE`` of one device."""
 MOST_OF_ONE = 5
 MOST_NOTES = 200
 LINE = 100
@@ -47,7 +47,7 @@ HEADER = (
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """``toml`` loads and passes its tests."""
+    """A suggested policy. ``toml`` loads and passes its tests."""
 
     toml: str
     grants: int
@@ -57,7 +57,7 @@ class Suggestion:
 
 @dataclass(slots=True)
 class _Draft:
-    """The document under way, and what is to be said about it."""
+    """The document so far, and the notes for its end."""
 
     document: tomlkit.TOMLDocument
     approved: Mapping[str, Any]
@@ -69,37 +69,37 @@ class _Draft:
 
     @property
     def whole(self) -> ManagedPolicy:
-        """The machine-owned rules as they are in force now."""
+        """The rules of approved.toml as they are in force now."""
         return ManagedPolicy({"version": 1, **self.approved}, MACHINE)
 
     def lasting(self) -> ManagedPolicy:
-        """The machine-owned rules that do not end by themselves."""
+        """The rules of approved.toml that have no end."""
         kept = {kind: [r for r in self.approved.get(kind, ()) if "until" not in r] for kind in ("forbid", "grant")}
         return ManagedPolicy({"version": 1, **self.approved, **kept}, MACHINE)
 
 
 def suggest_policy(text: str | None, approved: Mapping[str, Any], learnt: Learned, today: date) -> Suggestion:
-    """``text``: the operator's policy file, None: the built-in policy is in force; ``approved``: the parsed tables
-    of the machine-owned file. Raises ConfigError where one of them is not sound."""
-    delta = _Draft(_opened(text), approved)
-    _enforce(delta)
-    _drop_wide_grants(delta)
-    _add_devices(delta, learnt)
-    _drop_failing_tests(delta)
-    grants = _allowed_grants(delta, _uncovered(delta, learnt.needs), learnt, today)
-    raw = _with(delta.raw, grants)
-    against = _against(delta, raw, learnt.unused)
+    """``text``: the operator's policy file; None: the built-in policy is in force. ``approved``: the parsed tables
+    of approved.toml. Raises ConfigError for a mistake in one of them."""
+    draft = _Draft(_opened(text), approved)
+    _enforce(draft)
+    _drop_wide_grants(draft)
+    _add_devices(draft, learnt)
+    _drop_failing_tests(draft)
+    grants = _allowed_grants(draft, _uncovered(draft, learnt.needs), learnt, today)
+    raw = _with(draft.raw, grants)
+    against = _against(draft, raw, learnt.unused)
     tests = [case_for(need) for grant in grants for need in grant.needs] + against
-    _append(delta.document, "grant", [_commented(grant) for grant in grants])
-    _append(delta.document, "test", [_table(test) for test in tests])
-    notes = _cap_notes([shown(note, LONGEST_NOTE) for note in (*delta.notes, *learnt.notes)])
-    whole = _comments([HEADER]) + "\n" + tomlkit.dumps(delta.document).rstrip() + "\n" + _notes_comment(notes)
+    _append(draft.document, "grant", [_commented(grant) for grant in grants])
+    _append(draft.document, "test", [_table(test) for test in tests])
+    notes = _cap_notes([shown(note, LONGEST_NOTE) for note in (*draft.notes, *learnt.notes)])
+    whole = _comments([HEADER]) + "\n" + tomlkit.dumps(draft.document).rstrip() + "\n" + _notes_comment(notes)
     load_tables(parse_tables(whole, WHERE), WHERE, today)
-    load_tables(parse_tables(whole, WHERE), WHERE, today, delta.whole)
+    load_tables(parse_tables(whole, WHERE), WHERE, today, draft.whole)
     return Suggestion(whole, len(grants), len(tests), notes)
 
 
-# -- the file to begin with
+# -- the operator's file
 
 
 def _opened(text: str | None) -> tomlkit.TOMLDocument:
@@ -117,50 +117,50 @@ def _opened(text: str | None) -> tomlkit.TOMLDocument:
         raise ConfigError(WHERE, "", f"the policy file cannot be edited: {error}") from None
 
 
-def _enforce(delta: _Draft) -> None:
-    if delta.document.get("mode", "enforce") != "enforce":
-        delta.document["mode"] = "enforce"
+def _enforce(draft: _Draft) -> None:
+    if draft.document.get("mode", "enforce") != "enforce":
+        draft.document["mode"] = "enforce"
 
 
-def _drop_wide_grants(delta: _Draft) -> None:
-    rules = delta.document.get("grant") or []
+def _drop_wide_grants(draft: _Draft) -> None:
+    rules = draft.document.get("grant") or []
     wide = [rule["name"] for rule in rules if ANYONE in as_list(rule.get("who", [])) and "zone" not in rule]
     for index in reversed(range(len(rules))):
         if rules[index]["name"] in wide:
             del rules[index]
     if wide and not rules:
-        delta.document.remove("grant")
-    delta.notes += [f"left out: grant {name}, which is for every device" for name in wide]
+        draft.document.remove("grant")
+    draft.notes += [f"left out: grant {name}, which is for every device" for name in wide]
 
 
-def _add_devices(delta: _Draft, learnt: Learned) -> None:
-    """A test names only devices of its own file: those that a command named are written here too."""
-    known = delta.document.get("device") or {}
+def _add_devices(draft: _Draft, learnt: Learned) -> None:
+    """Adds the devices of approved.toml that tests will name: a test may name only devices of its own file."""
+    known = draft.document.get("device") or {}
     named = {need.device for need in learnt.needs} | {
         port.device for port in learnt.unused if port.device is not None
     }
-    more = {name: delta.approved.get("device", {}).get(name) for name in sorted(named)} | learnt.devices
+    more = {name: draft.approved.get("device", {}).get(name) for name in sorted(named)} | learnt.devices
     for name, table in more.items():
         if name in known or table is None:
             continue
-        if "device" not in delta.document:
-            delta.document.add("device", tomlkit.table(is_super_table=True))
-        delta.document["device"][name] = _table(table)
+        if "device" not in draft.document:
+            draft.document.add("device", tomlkit.table(is_super_table=True))
+        draft.document["device"][name] = _table(table)
 
 
-def _drop_failing_tests(delta: _Draft) -> None:
-    """Tests of the operator's that hold only while the gateway observes, or by a grant that was left out."""
-    tests = delta.document.get("test") or []
-    policies = _policy(delta.raw), _policy(delta.raw, delta.whole)
+def _drop_failing_tests(draft: _Draft) -> None:
+    """Drops tests of the operator that pass only in observe mode, or because of a grant that was left out."""
+    tests = draft.document.get("test") or []
+    policies = _policy(draft.raw), _policy(draft.raw, draft.whole)
     tried = enumerate(zip(*(policy.cases for policy in policies), strict=True))
     for index in reversed([i for i, both in tried if not all(map(_passes, policies, both))]):
-        delta.notes.append(f"left out: test {tests[index]['name']!r}, which fails now")
+        draft.notes.append(f"left out: test {tests[index]['name']!r}, which fails now")
         del tests[index]
-    if "test" in delta.document and not tests:
-        delta.document.remove("test")
+    if "test" in draft.document and not tests:
+        draft.document.remove("test")
 
 
-# -- what the gate says to it
+# -- verdicts of the gate
 
 
 def _policy(raw: Mapping[str, Any], approved: ManagedPolicy | None = None) -> Policy:
@@ -169,7 +169,7 @@ def _policy(raw: Mapping[str, Any], approved: ManagedPolicy | None = None) -> Po
 
 def _passes(policy: Policy, case: Case) -> bool:
     try:
-        cases.check_cases(replace(policy, cases=(case,)), WHERE)
+        file_tests.check_cases(replace(policy, cases=(case,)), WHERE)
     except ConfigError:
         return False
     return True
@@ -178,12 +178,12 @@ def _passes(policy: Policy, case: Case) -> bool:
 def _verdicts(
     raw: Mapping[str, Any], tests: list[Plain], approved: ManagedPolicy | None = None
 ) -> list[Verdict | None]:
-    """What the gate answers to each of these tests; None where it cannot be asked."""
+    """The verdict on each of these tests; None where a test has no sender address."""
     policy = _policy({**raw, "test": tests}, approved)
     verdicts: list[Verdict | None] = []
     for case in policy.cases:
         try:
-            verdicts.append(cases.case_verdict(policy, case, WHERE)[0])
+            verdicts.append(file_tests.case_verdict(policy, case, WHERE)[0])
         except ConfigError:
             verdicts.append(None)
     return verdicts
@@ -193,21 +193,21 @@ def _allows(verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.outcome is Outcome.ALLOW
 
 
-def _uncovered(delta: _Draft, needs: Sequence[PortNeed]) -> list[PortNeed]:
-    verdicts = _verdicts(delta.raw, [case_for(need) for need in needs], delta.lasting())
+def _uncovered(draft: _Draft, needs: Sequence[PortNeed]) -> list[PortNeed]:
+    verdicts = _verdicts(draft.raw, [case_for(need) for need in needs], draft.lasting())
     return [need for need, verdict in zip(needs, verdicts, strict=True) if not _allows(verdict)]
 
 
-def _allowed_grants(delta: _Draft, needs: list[PortNeed], learnt: Learned, today: date) -> list[ProposedGrant]:
-    """The grants for these needs, without those that the gate or a test of the operator's would not have."""
-    own, names = delta.raw, _names(delta)
+def _allowed_grants(draft: _Draft, needs: list[PortNeed], learnt: Learned, today: date) -> list[ProposedGrant]:
+    """The grants for these needs, without those that the gate denies or that make a test of the operator fail."""
+    own, names = draft.raw, _names(draft)
     while True:
         grants = propose_grants(needs, learnt.peaks, names, today)
         raw = _with(own, grants)
         refused: list[tuple[PortNeed, str]] = []
-        for beside in (None, delta.whole):
+        for beside in (None, draft.whole):
             refused = refused or _refused(raw, needs, beside) or _unwanted(raw, grants, beside)
-        delta.notes += [f"{need.device}: {need.transport} {need.port} was used, but {why}" for need, why in refused]
+        draft.notes += [f"{need.device}: {need.transport} {need.port} was used, but {why}" for need, why in refused]
         needs = [need for need in needs if all(need is not refused_need for refused_need, _ in refused)]
         if not refused:
             return grants
@@ -218,7 +218,7 @@ def _refused(
 ) -> list[tuple[PortNeed, str]]:
     verdicts = _verdicts(raw, [case_for(need) for need in needs], beside)
     return [
-        (need, verdict.reasons[-1] if verdict is not None else "the gate could not be asked")
+        (need, verdict.reasons[-1] if verdict is not None else "the gate could not be asked about it")
         for need, verdict in zip(needs, verdicts, strict=True)
         if not _allows(verdict)
     ]
@@ -227,11 +227,11 @@ def _refused(
 def _unwanted(
     raw: Mapping[str, Any], grants: list[ProposedGrant], beside: ManagedPolicy | None
 ) -> list[tuple[PortNeed, str]]:
-    """What a test of the operator's wants closed, or under another rule."""
+    """The needs whose grants make a test of the operator fail."""
     policy, proposals = _policy(raw, beside), {grant.name: grant for grant in grants}
     for case in policy.cases:
         if not _passes(policy, case):
-            rule = cases.case_verdict(policy, case, WHERE)[0].rule
+            rule = file_tests.case_verdict(policy, case, WHERE)[0].rule
             needs = proposals[rule].needs if rule in proposals else ()
             matching = [n for n in needs if (n.transport, n.port) == (case.transport, case.int_port)] or list(needs)
             if matching:
@@ -239,21 +239,21 @@ def _unwanted(
     return []
 
 
-def _names(delta: _Draft) -> set[str]:
+def _names(draft: _Draft) -> set[str]:
     rules = [
-        rule for raw in (delta.raw, delta.approved) for kind in ("grant", "forbid") for rule in raw.get(kind, ())
+        rule for raw in (draft.raw, draft.approved) for kind in ("grant", "forbid") for rule in raw.get(kind, ())
     ]
     return {str(rule.get("name")) for rule in rules} | RESERVED_RULES
 
 
-def _against(delta: _Draft, raw: Mapping[str, Any], unused: list[Unused]) -> list[Plain]:
-    """Tests that what was never used stays closed, with and without what the commands wrote."""
+def _against(draft: _Draft, raw: Mapping[str, Any], unused: list[Unused]) -> list[Plain]:
+    """Tests that ports that were never used stay closed, with and without approved.toml."""
     chosen: list[Unused] = []
     for port in unused:
         if len(chosen) < MOST_AGAINST and sum(other.who == port.who for other in chosen) < MOST_OF_ONE:
             chosen.append(port)
-    cases_wanted = [case_against(port, "deny") for port in chosen]
-    alone, together = _verdicts(raw, cases_wanted), _verdicts(raw, cases_wanted, delta.whole)
+    denials = [case_against(port, "deny") for port in chosen]
+    alone, together = _verdicts(raw, denials), _verdicts(raw, denials, draft.whole)
     tests = []
     for port, first, second in zip(chosen, alone, together, strict=True):
         if first is None or second is None or _allows(first) or first.outcome is not second.outcome:
@@ -303,7 +303,7 @@ def _table(values: Mapping[str, Any]) -> Table:
 
 
 def _cap_notes(notes: Sequence[str]) -> tuple[str, ...]:
-    """A LAN of a thousand strangers makes no endless file."""
+    """At most MOST_NOTES notes, and how many more there are."""
     more = len(notes) - MOST_NOTES
     return (*notes[:MOST_NOTES], f"and {more} more") if more > 0 else tuple(notes)
 

@@ -1,4 +1,4 @@
-"""The smallest set of grants that covers what was needed, and tests: tables in the words of the policy file."""
+"""Makes the smallest set of grants for the ports that devices used, and tests, as tables of the policy file."""
 
 from calendar import monthrange
 from collections.abc import Collection, Iterable
@@ -20,7 +20,7 @@ Plain = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ProposedGrant:
-    """One grant as its table, what it is for, and why."""
+    """A grant as a table, and the needs that it covers."""
 
     table: Plain
     needs: tuple[PortNeed, ...]
@@ -32,7 +32,7 @@ class ProposedGrant:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _GrantKey:
-    """What needs must have in common to share a grant."""
+    """Needs that are equal in these values can share a grant."""
 
     device: str
     families: tuple[int, ...]
@@ -43,39 +43,40 @@ class _GrantKey:
 def propose_grants(
     needs: Collection[PortNeed], peaks: dict[str, int], used_names: Collection[str], today: date
 ) -> list[ProposedGrant]:
-    """The grants. ``taken``: names of rules there are; ``peaks``: mappings a device held at a time, 0: unknown."""
+    """The grants. ``used_names``: names of existing rules; ``peaks``: the most mappings of a device at a time, 0:
+    not known."""
     ports: dict[_GrantKey, dict[Transport, set[int]]] = {}
-    for terms, transport, port in _needed(needs):
-        ports.setdefault(terms, {}).setdefault(transport, set()).add(port)
+    for key, transport, port in _needed(needs):
+        ports.setdefault(key, {}).setdefault(transport, set()).add(port)
     names = set(used_names)
     grants = []
-    for terms in sorted(ports):
-        for transports, numbers in _together(ports[terms]):
-            mine = tuple(
+    for key in sorted(ports):
+        for transports, numbers in _together(ports[key]):
+            covered = tuple(
                 need
                 for need in needs
-                if (need.device, need.transport) in {(terms.device, t) for t in transports}
+                if (need.device, need.transport) in {(key.device, t) for t in transports}
                 and need.port in numbers
-                and need.family in terms.families
+                and need.family in key.families
             )
-            table = _table(terms, transports, numbers, mine, peaks.get(terms.device, 0), names, today)
+            table = _table(key, transports, numbers, covered, peaks.get(key.device, 0), names, today)
             names.add(str(table["name"]))
-            grants.append(ProposedGrant(table, mine))
+            grants.append(ProposedGrant(table, covered))
     return grants
 
 
 def _needed(needs: Collection[PortNeed]) -> Iterable[tuple[_GrantKey, Transport, int]]:
-    """Each port once, both address families of it together."""
+    """Each port once, with both address families together."""
     ports: dict[tuple[str, Transport, int], list[PortNeed]] = {}
     for need in needs:
         ports.setdefault((need.device, need.transport, need.port), []).append(need)
-    for (device, transport, port), same in sorted(ports.items()):
-        remotes: set[IPNetwork] = {net for need in same for net in need.remotes}
-        if not all(need.remotes for need in same):
+    for (device, transport, port), group in sorted(ports.items()):
+        remotes: set[IPNetwork] = {net for need in group for net in need.remotes}
+        if not all(need.remotes for need in group):
             remotes = set()
-        externals = {external for need in same for external in need.externals}
+        externals = {external for need in group for external in need.externals}
         low = any(external < PRIVILEGED_BELOW and external != port for external in externals)
-        families = tuple(sorted({need.family for need in same}))
+        families = tuple(sorted({need.family for need in group}))
         yield (
             _GrantKey(device, families, tuple(sorted(map(str, remotes))), tuple(sorted(externals) if low else ())),
             transport,
@@ -84,14 +85,14 @@ def _needed(needs: Collection[PortNeed]) -> Iterable[tuple[_GrantKey, Transport,
 
 
 def _together(ports: dict[Transport, set[int]]) -> list[tuple[list[Transport], set[int]]]:
-    """Transports with the same ports share a grant."""
+    """TCP and UDP share a grant if they have the same ports."""
     if len(ports) == 2 and ports[Transport.TCP] == ports[Transport.UDP]:
         return [([Transport.TCP, Transport.UDP], ports[Transport.TCP])]
     return [([transport], ports[transport]) for transport in sorted(ports)]
 
 
 def _table(
-    terms: _GrantKey,
+    key: _GrantKey,
     transports: list[Transport],
     ports: set[int],
     needs: tuple[PortNeed, ...],
@@ -99,20 +100,20 @@ def _table(
     used_names: Collection[str],
     today: date,
 ) -> Plain:
-    words = [terms.device[:NAME_PART], *(t.value for t in transports), str(min(ports))]
+    words = [key.device[:NAME_PART], *(t.value for t in transports), str(min(ports))]
     at_once = sum(need.at_a_time for need in needs)
     table: Plain = {
         "name": free_name("-".join(words), used_names),
-        "who": terms.device,
-        "family": [f"ip{family}" for family in terms.families],
+        "who": key.device,
+        "family": [f"ip{family}" for family in key.families],
         "proto": [transport.value for transport in transports],
         "int_ports": port_values((port, port) for port in ports),
     }
-    if terms.externals:
-        table["ext_ports"] = port_values((port, port) for port in terms.externals)
+    if key.externals:
+        table["ext_ports"] = port_values((port, port) for port in key.externals)
     table["max_mappings"] = min(MOST_MAPPINGS, (min(at_once, peak) if peak else at_once) + 1)
-    if terms.remotes:
-        table["remote"] = list(terms.remotes)
+    if key.remotes:
+        table["remote"] = list(key.remotes)
     table |= {"owner": "", "reason": _reason(needs), "review_by": months_later(today, REVIEW_MONTHS)}
     return table
 
@@ -124,7 +125,7 @@ def _reason(needs: tuple[PortNeed, ...]) -> str:
 
 
 def months_later(day: date, months: int) -> date:
-    """The same day of a later month, or its last one."""
+    """The same day of a later month, or the last day of that month."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
     if year > date.max.year:
         return date.max
@@ -132,7 +133,7 @@ def months_later(day: date, months: int) -> date:
 
 
 def case_for(need: PortNeed) -> Plain:
-    """What was used stays allowed."""
+    """A test that a used port stays allowed."""
     external = need.port if need.port in need.externals or not need.externals else min(need.externals)
     ext = {} if need.family == 6 else {"ext": external}
     return {
@@ -144,7 +145,7 @@ def case_for(need: PortNeed) -> Plain:
 
 
 def case_against(unused: Unused, outcome: str) -> Plain:
-    """What was never used stays closed."""
+    """A test that an unused port stays closed."""
     sender: Plain = {"device": unused.device} if unused.device else {}
     sender |= {"mac": unused.mac} if unused.mac else {}
     sender |= {"lan": unused.lan} if unused.lan else {}

@@ -1,5 +1,5 @@
-"""What listens on a host, by the output of ``ss`` or ``netstat`` there: an input like evidence, but weaker:
-it says what could be reached, not what has to be. Parsing is total: a line that says nothing is left out.
+"""Reads the listening ports of a host from the output of ``ss`` or ``netstat``. This is weaker than evidence: it
+shows which ports could be reached, not which must be. Lines that cannot be parsed are skipped.
 """
 
 import re
@@ -15,7 +15,7 @@ from upnp_gw.text.escape import shown
 LONGEST_PROGRAM = 40
 MOST_LINES = 20_000
 EPHEMERAL = 32768
-"""From here on a UDP socket is most often a client's, not a server's (Linux: ip_local_port_range)."""
+"""A UDP socket from this port up usually belongs to a client (Linux: ip_local_port_range)."""
 LAN_ONLY = {
     53: "DNS",
     67: "DHCP",
@@ -33,7 +33,7 @@ LAN_ONLY = {
     5353: "mDNS",
     5355: "LLMNR",
 }
-"""Services of a LAN: nobody on the internet needs them."""
+"""Services of a LAN, which no remote host needs."""
 
 _PROTO = re.compile(r"(?i)(tcp|udp)(?:4|6|46)?")
 _STATES = {"LISTEN": Transport.TCP, "LISTENING": Transport.TCP, "UNCONN": Transport.UDP}
@@ -44,17 +44,17 @@ _WILD = frozenset({"*", "0.0.0.0", "::", "[::]", ""})
 
 @dataclass(frozen=True, slots=True, order=True)
 class Listener:
-    """One port that is open to other hosts."""
+    """A listening port that other hosts can reach."""
 
     transport: Transport
     port: int
     program: str = ""
-    """As the host told it; foreign text."""
+    """As the host wrote it, not escaped."""
 
 
 def parse_listeners(text: str) -> tuple[Listener, ...]:
     """The listeners in the output of ``ss -ltunp`` or ``netstat -ltunp`` (Linux), ``netstat -an`` (BSD, macOS,
-    Windows). Those on a loopback or link-local address are no concern of anybody else, and left out."""
+    Windows), without those on a loopback or link-local address."""
     listeners: dict[tuple[Transport, int], Listener] = {}
     for line in text.splitlines()[:MOST_LINES]:
         listener = _listener(line)
@@ -81,7 +81,8 @@ def _listener(line: str) -> Listener | None:
 
 
 def _transport(words: list[str]) -> Transport | None:
-    """TCP only where it listens; the first word of ss is the state where only one protocol was asked for."""
+    """The transport of a line; TCP only in a listening state. For one protocol, the first word of ss is the
+    state."""
     upper = [word.upper() for word in words]
     states = [_STATES[word] for word in upper if word in _STATES]
     proto = _PROTO.fullmatch(words[0]) if words else None
@@ -97,8 +98,8 @@ def _end(word: str) -> tuple[str, int] | None:
     """``0.0.0.0:22``, ``[::]:22``, ``:::22``, ``*:22``, ``*.22``, ``127.0.0.53%lo:53``, ``*:*`` -> address, port
     (0: any)."""
     for separator in ":.":
-        host, found, port = word.rpartition(separator)
-        if not found or not (port == "*" or (port.isascii() and port.isdigit() and len(port) <= 5)):
+        host, separated, port = word.rpartition(separator)
+        if not separated or not (port == "*" or (port.isascii() and port.isdigit() and len(port) <= 5)):
             continue
         address = host.strip("[]").partition("%")[0]
         if host in _WILD or _literal(address) is not None:
@@ -123,17 +124,17 @@ def _is_open(host: str) -> bool:
 
 
 def _program(line: str) -> str:
-    found = _SS_PROGRAM.search(line) or _NETSTAT_PROGRAM.search(line)
-    return found[1][:LONGEST_PROGRAM] if found else ""
+    match = _SS_PROGRAM.search(line) or _NETSTAT_PROGRAM.search(line)
+    return match[1][:LONGEST_PROGRAM] if match else ""
 
 
 def learn_from(listeners: Iterable[Listener], name: str, families: Iterable[int] = (4,)) -> Learned:
-    """A need for each listener of the device of this name, but for what is a LAN's own."""
+    """A need for each listener of the named device, without services of a LAN."""
     learnt = Learned()
     client: list[int] = []
-    every = sorted(set(listeners))
-    served = {listener.port for listener in every if listener.transport is Transport.TCP}
-    for listener in every:
+    ordered = sorted(set(listeners))
+    served = {listener.port for listener in ordered if listener.transport is Transport.TCP}
+    for listener in ordered:
         what = f"{listener.transport} {listener.port}" + (
             f" ({shown(listener.program)})" if listener.program else ""
         )

@@ -1,8 +1,8 @@
-"""What the evidence says that devices need. The guards against a policy that an infected PC has trained are here.
+"""Finds the ports that devices need, from evidence, and guards against a policy that an infected PC has trained.
 
-A device teaches only under a name that the operator gave it, a week after it was first seen, and with no incident.
-What carried traffic on enough days is a need; what was requested and never used is not, and becomes a test that it
-stays closed.
+The traffic of a device counts only if the operator has named it, it was first seen a week ago, and it had no
+incident. A port with traffic on enough days is a need. A port that was requested and never used becomes a test that
+it stays closed.
 """
 
 from collections.abc import Iterable
@@ -18,9 +18,9 @@ from upnp_gw.model.mapping import DAY_S, IPAddress, IPNetwork, Transport
 
 YOUNG_S = 7 * DAY_S
 FEW_REMOTES = 4
-"""So many prefixes of peers are worth a ``remote``; more are the internet."""
+"""Up to this many prefixes of remote hosts become the ``remote`` of a grant; with more, anyone may connect."""
 SHOWN = 12
-"""Ports of one device in one sentence."""
+"""Most ports of one device in a sentence."""
 REMOTE_PREFIX_6 = 64
 """A host changes its IPv6 address within its prefix (RFC 8981)."""
 
@@ -35,17 +35,17 @@ class PortNeed:
     family: int
     port: int
     externals: frozenset[int] = frozenset()
-    """External ports that it had; empty: the same."""
+    """Its external ports; empty: the same port."""
     remotes: tuple[IPNetwork, ...] = ()
-    """Who talked with it, where they are few; empty: anyone."""
+    """The remote hosts that connected, if they are few; empty: anyone."""
     at_a_time: int = 1
-    """The most mappings that led to it at once."""
+    """The most mappings to this port at the same time."""
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Unused:
-    """What was asked for and shall stay closed. ``device`` is a name; without one, ``address`` or ``mac``."""
+    """A requested port that should stay closed. ``device`` is a name; without one ``address`` or ``mac`` is set."""
 
     transport: Transport
     family: int
@@ -54,7 +54,7 @@ class Unused:
     mac: str | None = None
     address: IPAddress | None = None
     lan: str | None = None
-    """Of a MAC address that is not on the gateway's first LAN."""
+    """The LAN of the MAC address if it is not the gateway's first."""
 
     @property
     def who(self) -> str:
@@ -63,19 +63,19 @@ class Unused:
 
 @dataclass(slots=True)
 class Learned:
-    """All that was learnt. ``peaks``: the most mappings that a named device held at a time."""
+    """The result. ``peaks``: the most mappings of a named device at the same time."""
 
     needs: list[PortNeed] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """Sentences for the operator, safe to show."""
+    """Sentences for the operator."""
     peaks: dict[str, int] = field(default_factory=dict)
     devices: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     """Devices that the policy does not name yet, as their tables."""
 
 
 def learn(policy: Policy, evidence: EvidenceTable, wall: float, min_days: int, main_lan: str = "") -> Learned:
-    """Everything in the book, device by device. ``wall``: now, seconds since the epoch; ``main_lan``: the gateway's
+    """The needs of all devices in the evidence. ``wall``: now, seconds since the epoch; ``main_lan``: the gateway's
     first LAN."""
     learnt = Learned()
     devices: dict[str, list[Evidence]] = {}
@@ -133,14 +133,14 @@ def _learn_of(learnt: Learned, name: str, rows: list[Evidence], min_days: int) -
 
 def _need(row: Evidence, name: str) -> PortNeed:
     opening = row.opening
-    few = () if row.more_remotes else prefixes(row.remotes)
+    networks = () if row.more_remotes else prefixes(row.remotes)
     return PortNeed(
         device=name,
         transport=opening.transport,
         family=opening.family,
         port=opening.port,
         externals=row.externals if opening.family == 4 else frozenset(),
-        remotes=few if len(few) <= FEW_REMOTES else (),
+        remotes=networks if len(networks) <= FEW_REMOTES else (),
         at_a_time=max(1, row.peak),
         why=_why(row),
     )
@@ -154,12 +154,12 @@ def _why(row: Evidence) -> str:
 
 
 def prefixes(remotes: Iterable[IPAddress]) -> tuple[IPNetwork, ...]:
-    """Hosts as prefixes: an IPv4 address, the /64 of an IPv6 one."""
-    found = {
+    """Hosts as prefixes: a /32 for IPv4, a /64 for IPv6."""
+    networks = {
         IPv6Network((int(address), REMOTE_PREFIX_6), strict=False) if address.version == 6 else ip_network(address)
         for address in remotes
     }
-    return tuple(sorted(found, key=lambda net: (net.version, int(net.network_address))))
+    return tuple(sorted(networks, key=lambda net: (net.version, int(net.network_address))))
 
 
 def _unused(row: Evidence, name: str | None, main_lan: str) -> Unused:

@@ -1,6 +1,4 @@
-"""What nobody needs any more: grants without a request or without traffic, devices that are gone, reviews that are
-overdue, mappings that stand idle.
-"""
+"""Finds unused grants, mappings and devices, and overdue reviews."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,11 +25,11 @@ class Stale:
 
     kind: StaleKind
     about: str
-    """A grant's or a device's name, a mapping's id."""
+    """The name of a grant or device, or the id of a mapping."""
     finding: str
     """One sentence."""
     since: float | None = None
-    """Wall-clock seconds from which on it was so, as far as it is known."""
+    """Wall-clock seconds since when, if known."""
 
 
 def find_stale(
@@ -43,7 +41,7 @@ def find_stale(
     days: int,
     lans: Sequence[str] = (),
 ) -> list[Stale]:
-    """Everything that was so for ``days``. ``wall``: now, seconds since the epoch; ``lans``: ``lan_names``."""
+    """All that was unused for ``days``. ``wall``: now, seconds since the epoch; ``lans``: ``Network.lan_names``."""
     since = wall - days * DAY_S
     return [
         *_reviews(policy, today),
@@ -61,7 +59,7 @@ def _reviews(policy: Policy, today: date) -> Iterator[Stale]:
 
 
 def _grants(policy: Policy, evidence: EvidenceTable, since: float, days: int) -> Iterator[Stale]:
-    """A grant is not blamed for the days before it was in force."""
+    """Grants that were in force for ``days`` without a request or without traffic."""
     for grant in policy.grants:
         known = evidence.rules.get(grant.name)
         if known is None or known.since > since:
@@ -73,9 +71,7 @@ def _grants(policy: Policy, evidence: EvidenceTable, since: float, days: int) ->
             yield Stale(StaleKind.GRANT_UNMATCHED, grant.name, sentence, known.last_matched)
         elif (known.last_used or known.since) <= since:
             never = "never carried traffic" if known.last_used is None else f"carried no traffic for {days} days"
-            yield Stale(
-                StaleKind.GRANT_UNUSED, grant.name, f"what it opened {never}", known.last_used or known.since
-            )
+            yield Stale(StaleKind.GRANT_UNUSED, grant.name, f"its mappings {never}", known.last_used or known.since)
 
 
 def _devices(

@@ -1,20 +1,21 @@
-"""Foreign text on a terminal or in a log line: nothing in it acts, hides or reorders (SR-21).
+"""Makes text of clients safe for a terminal or a log line (SR-21).
 
-Control points describe their mappings with any 256 characters. What is not printable (controls, ESC, line ends,
-bidi overrides and isolates, zero-width marks, lone surrogates) is written as its escape; the cut comes after.
+A control point may describe its mapping with any 256 characters. Characters that are not printable (controls, ESC,
+line ends, bidirectional overrides and isolates, zero-width marks, lone surrogates) are escaped; then the text is
+cut.
 """
 
 from unicodedata import category, east_asian_width
 
 SHOWN_MAX = 64
-"""Columns of client text that are ever shown."""
+"""Most columns of client text that are shown."""
 
 INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Fillers and blanks that Unicode calls letters or symbols: a name made of them looks like no name."""
+"""Invisible characters that Unicode calls letters or symbols: a name made of them would look empty."""
 
 
 def shown(text: str, most: int = SHOWN_MAX) -> str:
-    """The text escaped, at most ``most`` columns wide; an ellipsis tells that something was cut."""
+    """The text escaped, at most ``most`` columns wide, with an ellipsis if it was cut."""
     if text.isascii() and text.isprintable() and "\\" not in text:
         return cut(text, most)
     return cut(
@@ -25,7 +26,7 @@ def shown(text: str, most: int = SHOWN_MAX) -> str:
 def _escaped(character: str, before: str) -> str:
     if character == "\\":
         return "\\\\"
-    # One combining mark is a letter's accent; a pile of them writes over the neighbouring lines.
+    # One combining mark is an accent; many on one letter would cover the lines above and below.
     piled = _combining(character) and (_combining(before) or not before.isalpha())
     if character.isprintable() and character not in INVISIBLE and not piled:
         return character
@@ -38,14 +39,14 @@ def _combining(character: str) -> bool:
 
 
 def width(text: str) -> int:
-    """Terminal columns of a printable text: East Asian wide letters take two, accents none."""
+    """Terminal columns of a printable text: wide East Asian letters need two, accents none."""
     if text.isascii():
         return len(text)
     return sum(0 if _combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def cut(text: str, most: int) -> str:
-    """At most ``most`` columns, >= 1, with an ellipsis in the last where something is missing."""
+    """The text, at most ``most`` (>= 1) columns wide, with an ellipsis if it was cut."""
     if width(text) <= most:
         return text
     kept, used = [], 0

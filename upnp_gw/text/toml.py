@@ -1,7 +1,7 @@
-"""The operator's files as TOML: from text to tables, and the line of a key, for the message about a mistake.
+"""Parses TOML of the operator, and finds the line of a key for the message about a mistake. Pure.
 
-Pure: nothing here reads a file. What no key of ours accepts, and Python cannot show, is refused here, so that no
-reader of a value meets it: integers of thousands of digits, and tables in tables without end.
+Refuses what no key accepts and Python cannot print, so that no reader of a value has to handle it: integers with
+thousands of digits and deeply nested tables.
 """
 
 import re
@@ -16,9 +16,9 @@ from upnp_gw.model.errors import ConfigError
 from upnp_gw.text.escape import shown
 
 DEEPEST = 16
-"""Tables and lists in each other; the files of upnp-gw use five."""
+"""Most levels of nested tables and lists; the files of upnp-gw use five."""
 MOST_BITS = 1024
-"""Of an integer; the longest that any key accepts has 24. Python does not print what has more than 14,000."""
+"""Most bits of an integer. The largest that any key accepts has 24; Python does not print more than 14,000."""
 LONGEST_KEY = 120
 LONGEST_VALUE = 64
 """Characters of a value that a message repeats."""
@@ -49,13 +49,13 @@ NOT_TOML = {
     "Cannot mutate": _TWICE,
     "Duplicate": _TWICE,
 }
-"""How a message of the parser begins -> what is wrong there, and what to write."""
+"""Beginning of a message of the parser -> what is wrong, and what to write."""
 MOST_TRIED = 1_000_000
-"""Characters that are parsed to find the line of a mistake; a longer search ends without a line."""
+"""Most characters to parse while looking for the line of a mistake; then the message has no line."""
 
 
 def parse_tables(text: str, where: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises ConfigError; ``where`` names the file in it."""
+    """The tables of a TOML text. Raises ConfigError. ``where``: the name of the file for the error."""
     if text.startswith("\ufeff"):
         raise ConfigError(
             where, "", "not TOML: a byte order mark before the first line; save it as UTF-8 without", 1
@@ -64,7 +64,7 @@ def parse_tables(text: str, where: str) -> dict[str, Any]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _not_toml(str(error), text, where) from None
-    except (RecursionError, ValueError):  # nested beyond reason, or an integer of thousands of digits
+    except (RecursionError, ValueError):  # nested very deep, or an integer with thousands of digits
         raise ConfigError(where, "", "not TOML: nested too deep, or a number too long") from None
     with locate_errors(text, where):
         _check(document, where)
@@ -88,7 +88,7 @@ def _not_toml(problem: str, text: str, where: str) -> ConfigError:
 
 
 def not_utf8(where: str, data: bytes, at: int) -> ConfigError:
-    """For bytes that are no text. ``at``: the first of them that is wrong."""
+    """The error for a file that is not UTF-8. ``at``: the index of the first bad byte."""
     problem = f"not UTF-8 at byte {at}; save the file as UTF-8"
     return ConfigError(where, "", problem, data.count(b"\n", 0, at) + 1)
 
@@ -99,7 +99,7 @@ def join_keys(*parts: str) -> str:
 
 
 def as_toml(value: object) -> str:
-    """A value as the file would have it, cut and printable; tables and lists in words."""
+    """A value as TOML, cut and printable; tables and lists in words."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -145,7 +145,7 @@ def locate_errors(text: str, where: str) -> Iterator[None]:
 
 
 def with_line(error: ConfigError, text: str) -> ConfigError:
-    """An error about a key of this text, with its line and the name of its rule where these are found."""
+    """The error with the line of its key in this text and the name of its rule, where they are found."""
     return ConfigError(error.where, error.key, error.problem, line_of(text, error.key), _rule_of(text, error.key))
 
 
@@ -165,8 +165,8 @@ def _rule_of(text: str, key: str) -> str:
 
 
 def line_of(text: str, key: str) -> int | None:
-    """The line, 1.., of the statement that a key path such as ``grant[2].who[0]`` comes from: its own, or the
-    nearest table around it. None: it is not found, or the text is too long to look through."""
+    """The line, 1.., of the statement that sets a key path such as ``grant[2].who[0]``, else of the nearest table
+    around it. None: not found, or the text is too long to search."""
     longest, line = 0, None
     for path, start in _statements(text):
         if len(path) > longest and (key == path or key.startswith((f"{path}.", f"{path}["))):
@@ -175,9 +175,9 @@ def line_of(text: str, key: str) -> int | None:
 
 
 def _statements(text: str) -> Iterator[tuple[str, int]]:
-    """(key path, first line) of each statement of a sound text, in order; dotted keys once for each of them.
+    """(key path, first line) of each statement of a valid text, in order; for dotted keys, one for each part.
 
-    A statement is as few lines as are TOML by themselves: the parser itself says where a list or a text ends.
+    A statement is the fewest lines that parse by themselves: so the parser finds where a list or a text ends.
     """
     counts: dict[str, int] = {}
     table, pending, begun, tried = "", "", 0, 0
@@ -203,7 +203,7 @@ def _statements(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _path(value: Any) -> list[str]:
-    """The keys of a text of one statement: all of a header's, the dotted ones of a value's."""
+    """The keys of a statement: those of a table header, or the dotted keys of a value."""
     path: list[str] = []
     while isinstance(value, dict) and len(value) == 1 and len(path) <= DEEPEST:
         ((key, value),) = value.items()
@@ -214,7 +214,7 @@ def _path(value: Any) -> list[str]:
 
 
 def _header(path: list[str], many: bool, counts: dict[str, int]) -> str:
-    """The key path of a table; of the newest one, where there are several of a name."""
+    """The key path of a table; for an array of tables, of the newest one."""
     key = ""
     for index, part in enumerate(path):
         key = join_keys(key, part)
@@ -226,7 +226,7 @@ def _header(path: list[str], many: bool, counts: dict[str, int]) -> str:
 
 
 def _check(document: dict[str, Any], where: str) -> None:
-    """Raises ConfigError at an integer that cannot be shown, and where it is nested too deep. Without recursion."""
+    """Raises ConfigError for an integer that cannot be printed, and for too deep nesting. Not recursive."""
     queue: list[tuple[str, Any, int]] = [("", document, 0)]
     while queue:
         key, value, depth = queue.pop()

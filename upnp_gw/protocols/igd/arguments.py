@@ -75,8 +75,8 @@ def read(declared: Iterable[ArgumentModel], sent: Sequence[tuple[str, str]]) -> 
     return Arguments({argument.name: _typed(argument, elements) for argument in declared})
 
 
-def _typed(argument: ArgumentModel, found: Mapping[str, str]) -> int | bool | str:
-    text = found.get(argument.name)
+def _typed(argument: ArgumentModel, elements: Mapping[str, str]) -> int | bool | str:
+    text = elements.get(argument.name)
     if text is None:
         raise InvalidArgument(402, f"{argument.name} is missing")
     if argument.data_type is DataType.STRING:
