@@ -1,7 +1,7 @@
-"""The daemon's log: a line for people, or one JSON object a line for collectors, on standard error.
+"""The daemon's log on standard error, as text or as one JSON object a line.
 
-Every line about a decision carries its id, which ``upnp-gw explain`` takes. What a client sent is escaped in both
-forms: no byte of it ends a line, acts on a terminal or looks like a line of ours (SR-21).
+Every line about a decision has its id, for ``upnp-gw explain``. Text of clients is escaped in both forms: it cannot
+end a line, control a terminal or imitate a line of the daemon (SR-21).
 """
 
 import json
@@ -20,27 +20,27 @@ from upnp_gw.text.escape import shown
 log = logging.getLogger("upnp_gw.decisions")
 
 LINE_MAX = 2000
-"""Columns of a line for people; a trace of ours is shorter."""
+"""Most columns of a text line. Our own tracebacks have fewer."""
 PORTS_SHOWN = 16
-"""As many of the ports of an incident."""
+"""Most ports that the line of an incident shows."""
 FIELDS = (
     *("decision", "verdict", "action", "via", "device", "transport", "external_port", "internal_client"),
     *("internal_port", "rule", "refusal", "policy", "mapping", "why", "count", "description"),
 )
-"""What a record may carry beside its message, in the order in which JSON has it."""
+"""Extra fields of a record, in the order of the JSON object."""
 ROUTINE = frozenset({"renew", "restore"})
-"""The gateway asks itself: told at level debug where the answer is yes."""
+"""Actions of the gateway itself. If they are allowed they are logged at level debug."""
 
 
 def configure(form: str, level: str, stream: TextIO | None = None) -> None:
-    """Sets up the whole process's log. ``form``: text | json; ``level``: debug | info | warning | error."""
+    """Configures the log of the process. ``form``: text | json; ``level``: debug | info | warning | error."""
     output = logging.StreamHandler(stream or sys.stderr)
     output.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[output], force=True)
 
 
 class TextLines(logging.Formatter):
-    """``INFO upnp_gw.engine.gateway: ...``: one line, an exception's traceback below it."""
+    """``INFO upnp_gw.engine.gateway: ...``, and below it the traceback of an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         decision = getattr(record, "decision", None)
@@ -50,11 +50,11 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One object a line, in ASCII. ``at`` is RFC 3339 in UTC, to the millisecond."""
+    """One JSON object a line, in ASCII. ``at``: RFC 3339, UTC, milliseconds."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        told: dict[str, Any] = {
+        values: dict[str, Any] = {
             "at": at.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -62,10 +62,10 @@ class JsonLines(logging.Formatter):
         }
         for name in FIELDS:
             if (value := getattr(record, name, None)) is not None:
-                told[name] = value
+                values[name] = value
         if trace := _traceback(self, record, ""):
-            told["exception"] = trace
-        return json.dumps(told, ensure_ascii=True, default=str)
+            values["exception"] = trace
+        return json.dumps(values, ensure_ascii=True, default=str)
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord, before: str) -> str:
@@ -76,14 +76,19 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord, before: 
 
 
 def on_event(event: Event) -> None:
-    """A listener of ``events.Events``: decisions, what ended, incidents, new questions."""
+    """A listener of ``ledger.events.Events``: logs decisions, ended mappings, incidents and new questions."""
     match event:
         case Decided(record):
             routine = record.unchanged or (record.action in ROUTINE and record.verdict == "allow")
-            log.log(logging.DEBUG if routine else logging.INFO, "%s", sentence(record), extra=_fields(record))
+            log.log(
+                logging.DEBUG if routine else logging.INFO,
+                "%s",
+                format_decision(record),
+                extra=_decision_fields(record),
+            )
         case TableChanged(removed=removed):
-            for mapping, why in removed:
-                log.info("%s ended: %s", _mapping(mapping), why, extra=_ended(mapping, why))
+            for mapping, reason in removed:
+                log.info("%s ended: %s", _format_mapping(mapping), reason, extra=_mapping_fields(mapping, reason))
         case IncidentBegan(incident):
             log.warning(
                 "incident: %s was refused %d distinct ports (%s): %s",
@@ -94,19 +99,21 @@ def on_event(event: Event) -> None:
                 extra={"device": incident.device},
             )
         case QuestionAsked(question, waiting):
-            log.info("%s; %s", _asked(question), api.questions_wait(waiting), extra=_question(question))
+            log.info(
+                "%s; %s", _format_question(question), api.questions_wait(waiting), extra=_question_fields(question)
+            )
 
 
-def sentence(record: DecisionRecord) -> str:
+def format_decision(record: DecisionRecord) -> str:
     """``d17 deny 02:..:66 pcp map udp 22 -> 192.168.1.23:22: forbidden by rule admin``."""
     where = f"{record.internal_client}:{record.internal_port}" if record.internal_client is not None else ""
-    asked = f"{record.action} {record.transport} {record.external_port or 'any'} -> {where}"
+    request = f"{record.action} {record.transport} {record.external_port or 'any'} -> {where}"
     times = f" ({record.count} times)" if record.count > 1 else ""
-    return f"{record.id} {record.verdict} {record.device} {record.via} {asked}: {record.reasons[-1]}{times}"
+    return f"{record.id} {record.verdict} {record.device} {record.via} {request}: {record.reasons[-1]}{times}"
 
 
-def _fields(record: DecisionRecord) -> dict[str, object]:
-    """Names of ``FIELDS``; ``logging`` takes no others that it has itself."""
+def _decision_fields(record: DecisionRecord) -> dict[str, object]:
+    """Keys are names of ``FIELDS``: ``logging`` refuses names of its own attributes."""
     return {
         "decision": record.id,
         "verdict": record.verdict,
@@ -126,11 +133,11 @@ def _fields(record: DecisionRecord) -> dict[str, object]:
     }
 
 
-def _mapping(mapping: Mapping) -> str:
+def _format_mapping(mapping: Mapping) -> str:
     return f"{mapping.id} {mapping.key.transport} {mapping.key.external_port} -> {mapping.internal}"
 
 
-def _ended(mapping: Mapping, why: str) -> dict[str, object]:
+def _mapping_fields(mapping: Mapping, reason: str) -> dict[str, object]:
     return {
         "decision": mapping.decision,
         "device": mapping.device,
@@ -140,27 +147,27 @@ def _ended(mapping: Mapping, why: str) -> dict[str, object]:
         "internal_port": mapping.internal.port,
         "rule": mapping.rule,
         "mapping": mapping.id,
-        "why": why,
+        "why": reason,
     }
 
 
-def _asked(question: Question) -> str:
+def _format_question(question: Question) -> str:
     """``question 3: 02:..:66 asks for tcp 8080 -> 192.168.1.23:8080``."""
-    asked = question.request
-    where = f"{asked.transport} {asked.external_port or 'any'} -> {asked.internal}"
+    request = question.request
+    where = f"{request.transport} {request.external_port or 'any'} -> {request.internal}"
     return f"question {question.number}: {question.subject.device} asks for {where}"
 
 
-def _question(question: Question) -> dict[str, object]:
-    asked = question.request
+def _question_fields(question: Question) -> dict[str, object]:
+    request = question.request
     return {
         "decision": question.decision,
-        "via": asked.via.value,
+        "via": request.via.value,
         "device": question.subject.device,
-        "transport": asked.transport.value,
-        "external_port": asked.external_port,
-        "internal_client": str(asked.internal.address),
-        "internal_port": asked.internal.port,
+        "transport": request.transport.value,
+        "external_port": request.external_port,
+        "internal_client": str(request.internal.address),
+        "internal_port": request.internal.port,
         "rule": question.subject.rule,
-        "description": asked.description or None,
+        "description": request.description or None,
     }

@@ -34,7 +34,7 @@ class TextReport:
         _print("", *(f"{'' if at else number:>2}  {paint(line, HEADING)}" for at, line in enumerate(lines)))
 
     def ended(self, outcome: StepOutcome) -> None:
-        for line in outcome.found.lines:
+        for line in outcome.findings.lines:
             _print(*_wrapped(line))
         took = "" if outcome.result == SKIPPED else f" ({outcome.took_s:.1f} s)"
         mark = f"{self.marks[outcome.result]:>2}"
@@ -67,8 +67,8 @@ class JsonReport:
             "result": outcome.result,
             "proved": outcome.result == PROVED,
             "took_s": round(outcome.took_s, 3),
-            "lines": [line.strip() for line in outcome.found.lines],
-            "facts": dict(outcome.found.facts),
+            "lines": [line.strip() for line in outcome.findings.lines],
+            "facts": dict(outcome.findings.facts),
         }
         _print(json.dumps(step))
 

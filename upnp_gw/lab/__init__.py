@@ -1,7 +1,6 @@
-"""A lab of network namespaces: internet - gateway - LAN hosts, for the demo and the tests.
+"""A lab of network namespaces for the demo and the tests: internet, gateway, LAN hosts, and proofs by packets.
 
-Here live the namespaces, the hosts in them and the proofs by a packet; nothing of the gateway itself, and nothing
-that the daemon imports. Synchronous. Nothing outside the namespaces is changed.
+Synchronous. Changes nothing outside the namespaces. The daemon does not import it.
 
     from upnp_gw.lab import Lab, Topology, acquire
     acquire()                                   # once, early: root, or enters a user namespace; LabUnavailable

@@ -1,8 +1,8 @@
-"""A real control point in a host of the lab: async-upnp-client's IgdDevice, as Home Assistant uses it.
+"""A real control point in a host of the lab: the IgdDevice of async-upnp-client, which Home Assistant uses.
 
-``python -m upnp_gw.lab.control_point [--location URL] ADDRESS [ACTION...]`` searches from ADDRESS (or takes the
-description at URL), carries out the actions in order and prints one JSON object a line: what was found, then the
-answer to each. An action is ``add:udp:3074:3074:3600`` (external port, internal port, lease in seconds) or
+``python -m upnp_gw.lab.control_point [--location URL] ADDRESS [ACTION...]`` searches from ADDRESS (or reads the
+description at URL), runs the actions in order and prints one JSON object a line: the gateway, then the answer to
+each action. An action is ``add:udp:3074:3074:3600`` (external port, internal port, lease in seconds) or
 ``delete:udp:3074``.
 """
 
@@ -32,27 +32,27 @@ ROOTS = (
 
 async def find(address: str) -> str | None:
     """The LOCATION of the first gateway that answers a multicast search sent from this address."""
-    found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    location: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def answered(headers: Mapping[str, Any]) -> None:
-        if not found.done():
-            found.set_result(str(headers["location"]))
+    async def on_answer(headers: Mapping[str, Any]) -> None:
+        if not location.done():
+            location.set_result(str(headers["location"]))
 
     for target in ROOTS:
-        looking = asyncio.ensure_future(
-            async_search(answered, timeout=SEARCH_S, search_target=target, source=(address, 0))
+        search = asyncio.ensure_future(
+            async_search(on_answer, timeout=SEARCH_S, search_target=target, source=(address, 0))
         )
-        await asyncio.wait((looking, found), return_when=asyncio.FIRST_COMPLETED)
-        looking.cancel()
+        await asyncio.wait((search, location), return_when=asyncio.FIRST_COMPLETED)
+        search.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await looking
-        if found.done():
-            return found.result()
+            await search
+        if location.done():
+            return location.result()
     return None
 
 
-async def act(device: IgdDevice, address: str, action: str) -> dict[str, Any]:
-    """Carries out one action; the answer has ``ok``, and of a refusal its code and text."""
+async def run_action(device: IgdDevice, address: str, action: str) -> dict[str, Any]:
+    """Runs one action. The answer has ``ok``, and for a refusal its code and text."""
     verb, transport, port, *rest = action.split(":")
     try:
         if verb == "add":
@@ -78,19 +78,19 @@ async def act(device: IgdDevice, address: str, action: str) -> dict[str, Any]:
     return {"action": action, "ok": True}
 
 
-async def use(address: str, location: str | None, actions: list[str]) -> int:
+async def run(address: str, location: str | None, actions: list[str]) -> int:
     location = location or await find(address)
     if location is None:
         print(json.dumps({"found": None}))
         return 1
-    # every connection leaves from ADDRESS: the gateway judges a request by where it comes from
+    # the gateway decides by the source address, so all connections use ADDRESS
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(local_addr=(address, 0))) as session:
         factory = UpnpFactory(AiohttpSessionRequester(session, timeout=10))
         device = IgdDevice(await factory.async_create_device(location), None)
         external = await device.async_get_external_ip_address()
         print(json.dumps({"found": location, "name": device.name, "external_address": external}))
         for action in actions:
-            print(json.dumps(await act(device, address, action)), flush=True)
+            print(json.dumps(await run_action(device, address, action)), flush=True)
     return 0
 
 
@@ -99,8 +99,8 @@ def main() -> None:
     parser.add_argument("address")
     parser.add_argument("--location")
     parser.add_argument("actions", nargs="*")
-    given = parser.parse_args()
-    raise SystemExit(asyncio.run(use(given.address, given.location, given.actions)))
+    options = parser.parse_args()
+    raise SystemExit(asyncio.run(run(options.address, options.location, options.actions)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The real daemon, ``upnp-gw run``, as a process in a host of the lab, and the commands that talk to it."""
+"""Runs the real daemon (``upnp-gw run``) as a process in a host of the lab, and commands against it."""
 
 import json
 import os
@@ -16,23 +16,24 @@ from typing import Any, Self
 from upnp_gw.lab.machine import Machine
 
 START_S = 30.0
-"""How long the daemon may take until it is ready, seconds: a loaded machine, not the usual 0.5 s."""
+"""Most seconds until the daemon is ready. It takes 0.5 s; a loaded machine takes longer."""
 
 STOP_S = 30.0
-"""How long the daemon may take to stop, seconds: 10 s for running HTTP requests, the rest for a loaded machine."""
+"""Most seconds until the daemon has stopped: 10 s for running HTTP requests, the rest for a loaded machine."""
 
 COMMAND = (sys.executable, "-m", "upnp_gw")
 
 
 class DaemonFailed(Exception):
-    """The daemon did not come up, ended by itself, or did not stop. The text has what it printed last."""
+    """The daemon did not start, ended by itself, or did not stop. The text has its last output."""
 
 
 class LabDaemon:
-    """``with Daemon(lab.gateway, tmp_path, "--lan", "lan0", "--wan", "wan0", ...) as daemon: daemon.json("list")``
+    """``with LabDaemon(lab.gateway, tmp_path, "--lan", "lan0", "--wan", "wan0", ...) as daemon:
+    daemon.json("list")``
 
-    State and runtime directories are made below ``directory`` and outlive the process: ``kill()`` or ``stop()``,
-    then ``start()``, is a restart. Readiness is what the daemon tells its supervisor (sd_notify).
+    State and runtime directories are made below ``directory`` and stay: ``kill()`` or ``stop()`` and then
+    ``start()`` is a restart. The daemon reports by sd_notify when it is ready.
     """
 
     def __init__(self, host: Machine, directory: Path, *options: str) -> None:
@@ -41,11 +42,11 @@ class LabDaemon:
         self.runtime_dir = directory / "run"
         self.options = options
         self.output: list[str] = []
-        """Every line it printed, all starts together."""
+        """Every line that it has printed, over all starts."""
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
-        for made in (self.state_dir, self.runtime_dir):
-            made.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in (self.state_dir, self.runtime_dir):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def __enter__(self) -> Self:
         self.start()
@@ -59,7 +60,7 @@ class LabDaemon:
     @property
     def argv(self) -> list[str]:
         return [
-            *(*COMMAND, "run", "--user", "root", *self.options),  # the last --user is the one that counts
+            *(*COMMAND, "run", "--user", "root", *self.options),  # the last --user counts
             *("--state-dir", str(self.state_dir), "--runtime-dir", str(self.runtime_dir)),
         ]
 
@@ -79,7 +80,7 @@ class LabDaemon:
         address.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
             supervisor.bind(str(address))
-            address.chmod(0o666)  # as systemd's: a daemon of its own user is to tell as well
+            address.chmod(0o666)  # like systemd's: a daemon that runs as its own user must reach it too
             self._process = self.host.popen(self.argv, env={"NOTIFY_SOCKET": str(address), "PYTHONUNBUFFERED": "1"})
             self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
             self._reader.start()
@@ -96,22 +97,22 @@ class LabDaemon:
         return self._end(signal.SIGTERM)
 
     def kill(self) -> int:
-        """SIGKILL: nothing of the daemon's own clean-up runs."""
+        """SIGKILL: the daemon cannot clean up."""
         return self._end(signal.SIGKILL)
 
     def cli(
         self, *arguments: str, check: bool = True, timeout: float = 30.0, columns: int = 80
     ) -> subprocess.CompletedProcess[str]:
-        """One command of upnp-gw against this daemon: ``daemon.cli("delete", "m1")``."""
+        """Runs a command of upnp-gw against this daemon: ``daemon.cli("delete", "m1")``."""
         argv = [*COMMAND, *arguments, "--runtime-dir", str(self.runtime_dir)]
         return self.host.run(argv, check=check, timeout=timeout, env={"COLUMNS": str(columns)})
 
     def json(self, *arguments: str, timeout: float = 30.0) -> Any:
-        """The same with ``--json``, decoded."""
+        """The same with ``--json``; returns the decoded output."""
         return json.loads(self.cli(*arguments, "--json", timeout=timeout).stdout)
 
     def last_words(self, lines: int = 12) -> str:
-        """What it printed last."""
+        """The last lines of its output."""
         return "\n".join(self.output[-lines:]) or "(it printed nothing)"
 
     def _await_ready(self, supervisor: socket.socket, process: "subprocess.Popen[str]", timeout: float) -> None:
@@ -153,7 +154,7 @@ class LabDaemon:
             self._reader = None
 
     def _read(self, process: "subprocess.Popen[str]") -> None:
-        """Keeps the pipe empty: a daemon must never block on what it prints."""
+        """Reads the pipe, so that the daemon never blocks on its output."""
         assert process.stdout is not None
         with process.stdout as pipe:
             for line in pipe:

@@ -1,7 +1,7 @@
-"""``python -m upnp_gw.lab.enter COMMAND...``: runs a command with the right to make network namespaces.
+"""``python -m upnp_gw.lab.enter COMMAND...``: runs a command that may make network namespaces.
 
-As root it is simply run. An ordinary user's command becomes root of a user namespace, with a /run of its own, where
-``ip netns`` keeps its names. Where neither is possible the reason is printed and the command runs as it is.
+Root runs it as it is. For an ordinary user it runs as root of a user namespace, with a /run of its own, where
+``ip netns`` keeps its names. If that is not possible, prints the reason and runs the command without.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""One host of a lab: a network namespace, and the thread that lives in it and starts the host's processes.
+"""One host of a lab: a network namespace, and the thread in it that starts the processes of the host.
 
-The namespace has no name: it lives as long as a thread, a process or a file descriptor of ours holds it. However
-this process ends, the kernel then removes the namespace with its interfaces, rules and connections.
+The namespace has no name. It exists as long as a thread, a process or a file descriptor of ours uses it. However
+this process ends, the kernel removes the namespace with its interfaces, rules and connections.
 """
 
 import os
@@ -15,7 +15,7 @@ from upnp_gw.lab.machine import Machine
 from upnp_gw.lab.privilege import CLONE_NEWNET, CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, setns, unshare
 
 SYSCTLS = {
-    # addresses are usable at once, and nothing but the topology gives a host one
+    # addresses are usable at once, and a host gets only those of the topology
     "net/ipv6/conf/all/accept_dad": "0",
     "net/ipv6/conf/default/accept_dad": "0",
     "net/ipv6/conf/default/accept_ra": "0",
@@ -70,15 +70,15 @@ class Host(Machine):
     def configure(
         self, interface: str, mac: str, address: IPv4Address, address6: IPv6Address, ula: IPv6Address | None
     ) -> None:
-        """What the lab gave this host's first interface: told, not done."""
+        """Notes the addresses of the first interface; the lab has set them."""
         self.interface, self.mac = interface, mac
         self._address, self._address6, self._ula = address, address6, ula
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Moves the calling thread into the namespace and back: sockets made inside stay there.
+        """Moves the calling thread into the namespace, and back at the end. Sockets made inside stay there.
 
-        Only for sockets and /proc: /sys still shows the home namespace. Do not await inside.
+        Only for sockets and /proc: /sys still shows the other namespace. Do not await inside.
         """
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -91,7 +91,7 @@ class Host(Machine):
             os.close(home)
 
     def ip(self, *commands: str, pass_fds: Sequence[int] = ()) -> None:
-        """One batch of ip(8) commands: ``host.ip("link set eth0 down")``. All or an error."""
+        """Runs a batch of ip(8) commands: ``host.ip("link set eth0 down")``. Raises if one fails."""
         self.run(["ip", "-batch", "-"], text="\n".join(commands) + "\n", pass_fds=pass_fds)
 
     def nft(self, script: str) -> None:
@@ -99,7 +99,7 @@ class Host(Machine):
         self.run(["nft", "-f", "-"], text=script)
 
     def sysctl(self, key: str, value: str | None = None) -> str:
-        """Reads, or with a value sets, a network sysctl by its path: ``net/ipv4/ip_forward``."""
+        """Reads a sysctl, or sets it with ``value``. ``key``: a path like ``net/ipv4/ip_forward``."""
 
         def access() -> str:
             path = Path("/proc/sys") / key
@@ -110,7 +110,7 @@ class Host(Machine):
         return self.call(access)
 
     def close(self) -> None:
-        """Ends every process, newest first, and lets the namespace go. Safe to call again."""
+        """Ends every process, newest first, and closes the namespace. May be called again."""
         super().close()
         if self._fd >= 0:
             os.close(self._fd)
@@ -118,10 +118,10 @@ class Host(Machine):
 
 
 def _new_namespace() -> int:
-    """Puts the calling thread into fresh network and mount namespaces; the answer holds the network one open."""
+    """Moves the calling thread into new network and mount namespaces. Returns a descriptor of the network one."""
     unshare(CLONE_NEWNET | CLONE_NEWNS)
     mount("none", "/", None, MS_REC | MS_PRIVATE)
-    with suppress(OSError):  # a container may forbid it: then /sys shows the old interfaces, everything else works
+    with suppress(OSError):  # a container may forbid it; then only /sys shows the wrong interfaces
         mount("sysfs", "/sys", "sysfs", 0)
     for key, value in SYSCTLS.items():
         with suppress(FileNotFoundError):  # a kernel without IPv6

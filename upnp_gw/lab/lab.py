@@ -1,4 +1,4 @@
-"""Builds the namespaces of a topology, wires them up, and takes them away again."""
+"""Builds the namespaces of a topology, connects them, and removes them."""
 
 import atexit
 from collections.abc import Iterator
@@ -29,8 +29,8 @@ PORT = "eth0"
 class Lab:
     """``with Lab(Topology()) as lab: lab.hosts["console"].run(["ping", ...])``
 
-    Needs the right to make namespaces: call ``privilege.acquire()`` first where that may be missing. The gateway
-    has its addresses and its default route; forwarding, translation and filters are the test's or the daemon's.
+    Needs the right to make namespaces (``privilege.acquire()``). The gateway has its addresses and a default route;
+    forwarding, translation and filters are set by the test or by the daemon.
     """
 
     def __init__(self, topology: Topology | None = None) -> None:
@@ -71,7 +71,7 @@ class Lab:
         return WAN_NETWORK6[GATEWAY_WAN]
 
     def close(self) -> None:
-        """Ends what was started, LAN hosts first, and lets the namespaces go. Safe to call again."""
+        """Ends all processes, LAN hosts first, and closes the namespaces. May be called again."""
         atexit.unregister(self.close)
         for group in (self.hosts, self._switches):
             while group:
@@ -79,7 +79,7 @@ class Lab:
 
     @contextmanager
     def unplugged(self, name: str) -> Iterator[None]:
-        """A LAN host without its cable: a console asleep. Its neighbour entry at the gateway stays as it is."""
+        """Disconnects a LAN host, like a sleeping console. Its neighbour entry at the gateway stays."""
         switch = self._switches[self._lan_of(name).interface]
         switch.ip(f"link set dev {name} down")
         try:
@@ -88,20 +88,20 @@ class Lab:
             switch.ip(f"link set dev {name} up")
 
     def replug_wan(self) -> None:
-        """The gateway's WAN interface goes and is made again, as a ppp0 that redials: same name, another index."""
+        """Removes the gateway's WAN interface and makes it again with another index, like a ppp0 that redials."""
         self.gateway.ip(f"link del {self.topology.wan}")
         self._wire_wan(self.internet, self.gateway)
 
     def add_host(self, interface: str, host: LanHost) -> Host:
-        """Plugs another host into the LAN of this interface while the lab stands."""
+        """Connects another host to the LAN of this interface while the lab runs."""
         lan = next(lan for lan in self.topology.lans if lan.interface == interface)
         made = self.hosts[host.name] = Host(host.name)
         self._plug(lan, host, made)
         return made
 
     def _lan_of(self, name: str) -> Lan:
-        mine = self.hosts[name].address
-        return next(lan for lan in self.topology.lans if mine in lan.network)
+        address = self.hosts[name].address
+        return next(lan for lan in self.topology.lans if address in lan.network)
 
     def _build(self) -> None:
         internet = self.hosts["internet"] = Host("internet")
@@ -146,7 +146,7 @@ class Lab:
             f"addr add {v6[INTERNET]}/{v6.prefixlen} dev {name} nodad",
             f"link set dev {name} up",
         )
-        _settle(peer, mac, v4[10], v6[10], None, v4.prefixlen, v4[INTERNET], v6[INTERNET])
+        _configure(peer, mac, v4[10], v6[10], None, v4.prefixlen, v4[INTERNET], v6[INTERNET])
 
     def _wire_lan(self, lan: Lan, number: int) -> None:
         switch = self._switches[lan.interface] = Host(f"switch-{lan.interface}")
@@ -167,7 +167,7 @@ class Lab:
         switch = self._switches[lan.interface]
         _cable(switch, host.name, made, PORT, host.mac)
         switch.ip(f"link set dev {host.name} master switch", f"link set dev {host.name} up")
-        _settle(
+        _configure(
             made,
             host.mac,
             lan.network[host.number],
@@ -188,7 +188,7 @@ def _cable(near: Host, near_port: str, far: Host, far_port: str, far_mac: str) -
     )
 
 
-def _settle(
+def _configure(
     host: Host,
     mac: str,
     v4: IPv4Address,

@@ -1,7 +1,7 @@
-"""A machine of a lab as far as processes go: starts them, waits for them, ends them. Here: this machine itself.
+"""The processes of one machine of a lab: starts them, waits for them, ends them.
 
-Every child is started by one thread that lives as long as the machine: ``Host`` moves that thread into a namespace,
-and the kernel's PR_SET_PDEATHSIG, which kills our children should we be killed, looks at the thread that forked.
+One thread, which lives as long as the machine, starts every child. ``Host`` moves that thread into a namespace. And
+PR_SET_PDEATHSIG, which kills the children if this process dies, depends on the thread that forked.
 """
 
 import os
@@ -18,11 +18,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 STOP_S = 5.0
-"""How long a process may take to end after SIGTERM before it is killed, seconds."""
+"""Seconds from SIGTERM to SIGKILL."""
 
 
 class Machine:
-    """A place for processes."""
+    """This machine itself; ``Host`` is one in a namespace."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -30,7 +30,7 @@ class Machine:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"lab-{name}")
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs a function on the machine's own thread. It must not block for long."""
+        """Runs a function on the machine's thread. It must not block for long."""
         return self._thread.submit(function, *args, **kwargs).result()
 
     def popen(
@@ -44,7 +44,7 @@ class Machine:
         cwd: str | os.PathLike[str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> subprocess.Popen[str]:
-        """Starts a process here. It ends with the machine, and is killed if this process dies before that."""
+        """Starts a process here. ``close`` ends it, and it is killed if this process dies."""
 
         def start() -> subprocess.Popen[str]:
             return subprocess.Popen(
@@ -75,10 +75,10 @@ class Machine:
         cwd: str | os.PathLike[str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command here to its end, with ``text`` on its stdin. stdout and stderr are kept apart.
+        """Runs a command here to its end, with ``text`` on its stdin. stdout and stderr are separate.
 
-        Raises subprocess.TimeoutExpired (the process is killed) and, with ``check``, CalledProcessError with what
-        the command printed as a note.
+        Raises subprocess.TimeoutExpired (the process is killed) and, with ``check``, CalledProcessError with the
+        output as a note.
         """
         stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
         process = self.popen(argv, stdin=stdin, stderr=subprocess.PIPE, env=env, cwd=cwd, pass_fds=pass_fds)
@@ -88,15 +88,15 @@ class Machine:
             except BaseException:
                 process.kill()
                 raise
-        done = subprocess.CompletedProcess(list(argv), process.returncode, out, err)
-        if check and done.returncode != 0:
-            failed = subprocess.CalledProcessError(done.returncode, done.args, out, err)
+        result = subprocess.CompletedProcess(list(argv), process.returncode, out, err)
+        if check and result.returncode != 0:
+            failed = subprocess.CalledProcessError(result.returncode, result.args, out, err)
             failed.add_note(f"in {self.name}: {out}{err}")
             raise failed
-        return done
+        return result
 
     def stop(self, process: subprocess.Popen[str]) -> int:
-        """Ends one process of this machine: SIGTERM, then SIGKILL. The answer is its return code."""
+        """Ends one process of this machine: SIGTERM, then SIGKILL. Returns its exit code."""
         if process.poll() is None:
             process.terminate()
             try:
@@ -111,7 +111,7 @@ class Machine:
         return code
 
     def close(self) -> None:
-        """Ends every process, newest first. Safe to call again."""
+        """Ends every process, newest first. May be called again."""
         while self._processes:
             self.stop(self._processes.pop())
         self._thread.shutdown()

@@ -1,7 +1,7 @@
-"""The right to make network namespaces: root, or a user namespace of our own.
+"""The right to make network namespaces: root, or root of a user namespace.
 
-A process enters a user namespace itself; nothing is executed again, so its terminal, its pipes and its arguments
-stay as they are. The kernel allows that only while the process has one thread: ask before starting any.
+The process enters the user namespace itself, without a new program, so terminal, pipes and arguments stay as they
+are. The kernel allows that only while the process has one thread: call ``acquire`` before starting others.
 """
 
 import ctypes
@@ -19,13 +19,13 @@ MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 
 TOOL_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin", "/bin"))
-"""An ordinary user's PATH on Debian has no sbin, where ip, nft and conntrack are."""
+"""PATH with sbin, where ip, nft and conntrack are: on Debian an ordinary user's PATH lacks it."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class LabUnavailable(Exception):
-    """No network namespace can be made here. The text is one sentence for the user."""
+    """No network namespace can be made here. The text gives the reason, as a sentence for the user."""
 
 
 def unshare(flags: int) -> None:
@@ -45,22 +45,22 @@ def mount(source: str, target: str, kind: str | None, flags: int) -> None:
 
 
 def acquire() -> str:
-    """Makes sure that this process can make network namespaces; the answer says how, for the user to read.
+    """Gives this process the right to make network namespaces. Returns a description for the user.
 
-    Root stays as it is. An ordinary user becomes root of a new user namespace, with a network namespace of its own
-    (loopback up): the way back from another namespace is only open to a thread whose home belongs to it.
-    Safe to call again. Raises LabUnavailable.
+    Root stays root. An ordinary user becomes root of a new user namespace with a network namespace of its own
+    (loopback up): a thread can only return to a network namespace that its user namespace owns.
+    May be called again. Raises LabUnavailable.
     """
     if os.geteuid() == 0:
-        refused = _in_thread(_make_namespace)
-        if refused is not None:
-            raise LabUnavailable(f"root, but not allowed to make network namespaces here ({refused}).")
+        reason = _in_thread(_make_namespace)
+        if reason is not None:
+            raise LabUnavailable(f"root, but not allowed to make network namespaces here ({reason}).")
         return "root" if _in_first_user_namespace() else "root of a user namespace"
     if len(os.listdir("/proc/self/task")) > 1:
         raise LabUnavailable("not root, and a user namespace can only be entered before the first thread starts.")
-    refused = _in_child(_enter_user_namespace)
-    if refused is not None:
-        raise LabUnavailable(f"not root, and user namespaces are not allowed for this user here ({refused}).")
+    reason = _in_child(_enter_user_namespace)
+    if reason is not None:
+        raise LabUnavailable(f"not root, and user namespaces are not allowed for this user here ({reason}).")
     _enter_user_namespace()
     return "root of a user namespace"
 
@@ -72,7 +72,7 @@ def _enter_user_namespace() -> None:
     Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
     Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     mount("none", "/", None, MS_REC | MS_PRIVATE)
-    # Ubuntu 24.04 lets anybody make a user namespace, but one without capabilities: only the first use shows it
+    # Ubuntu 24.04 lets every user make a user namespace, but without capabilities: only their first use fails
     subprocess.run(
         ["ip", "link", "set", "lo", "up"], env={"PATH": TOOL_PATH}, check=True, capture_output=True, timeout=10
     )
@@ -87,14 +87,14 @@ def _in_first_user_namespace() -> bool:
 
 
 def _in_thread(trial: Callable[[], None]) -> str | None:
-    """Tries it in a thread that ends with it, and with it whatever namespaces it made."""
+    """Tries it in a thread of its own, which ends together with the namespaces that it made. Returns the error."""
     with ThreadPoolExecutor(1) as pool:
         error = pool.submit(trial).exception()
     return None if error is None else str(error)
 
 
 def _in_child(trial: Callable[[], None]) -> str | None:
-    """Tries it in a forked child, which changes nothing for us; the answer is why it failed, or None."""
+    """Tries it in a forked child, so that this process does not change. Returns the error."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

@@ -1,8 +1,8 @@
-"""Proof by a packet: bytes that arrive at a host of the lab, and from where, or how they were refused.
+"""Proofs by packets: whether a packet reaches a host of the lab, from which address, or how it was refused.
 
-An ``EchoServer`` listens in one host; ``reach`` asks from another. Each question is a fresh random token; the
-answer names the server, the token and the source address that the server saw. So a proof also tells who answered
-(the right console?) and as whom the client was seen (which external port?).
+An ``EchoServer`` listens in one host, and ``reach`` sends a random token from another. The answer has the token,
+the name of the server's host, and the source address and port that it saw. So a proof also shows which host
+answered.
 """
 
 import errno
@@ -21,7 +21,7 @@ from upnp_gw.lab.host import Host
 from upnp_gw.model.mapping import Endpoint, IPAddress, Transport
 
 REFUSED_S = 0.5
-"""How long silence has to last until it counts as a drop, seconds. An answer inside a lab takes under 10 ms."""
+"""Seconds without an answer that count as a drop. An answer inside a lab takes less than 10 ms."""
 
 HOW = {
     errno.ECONNREFUSED: "reset",
@@ -32,15 +32,15 @@ HOW = {
     errno.EACCES: "unreachable",
     errno.EPERM: "blocked at the client",
 }
-"""What an error of a socket says. UDP: a port unreachable comes as ECONNREFUSED, hence ``reset`` too."""
+"""errno -> ``Proof.how``. For UDP a port unreachable is ECONNREFUSED, so it is ``reset`` too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What became of one question."""
+    """The outcome of one probe."""
 
     arrived: bool
-    """The server got our token and its answer came back."""
+    """The server received the token and its answer came back."""
     how: str
     """``echoed``; else ``timeout``, ``reset``, ``unreachable``, ``closed`` or ``blocked at the client``."""
     answered_by: str = ""
@@ -62,7 +62,7 @@ def reach(
     timeout: float = REFUSED_S,
     source_port: int = 0,
 ) -> Proof:
-    """One TCP connection, or one UDP datagram, from a host to an address and port; ends within ``timeout`` seconds.
+    """Probes an address and port from a host, by one TCP connection or UDP datagram, within ``timeout`` seconds.
 
     ``source_port`` may be one on which a TCP EchoServer of the same host listens.
     """
@@ -72,13 +72,13 @@ def reach(
 
 @dataclass(frozen=True, slots=True)
 class OpenConnection:
-    """A connection (or connected UDP socket) that stays open: proofs on a live flow."""
+    """A TCP connection or connected UDP socket that stays open, for several proofs on one flow."""
 
     socket: socket.socket | None
     refused: str
 
     def ask(self) -> Proof:
-        """Sends a fresh token and waits for its answer."""
+        """Sends a new token and waits for its answer."""
         if self.socket is None:
             return Proof(False, self.refused)
         token = secrets.token_hex(8)
@@ -102,7 +102,7 @@ def dial(
     timeout: float = REFUSED_S,
     source_port: int = 0,
 ) -> Iterator[OpenConnection]:
-    """Connects and keeps the flow for the block. A refusal to connect is told by ``ask()``."""
+    """Connects, and keeps the flow open in the block. If the connection is refused, ``ask()`` returns that."""
     with _socket(client, transport, address) as sock:
         sock.settimeout(timeout)
         try:
@@ -116,9 +116,9 @@ def dial(
 
 
 class EchoServer:
-    """Listens on a port of a host, all its addresses, IPv4 and IPv6, and answers questions until it is closed.
+    """Listens on a port of every address of a host, and answers tokens until it is closed.
 
-    ``seen`` is who asked, in order. With UDP its own socket can ask too: ``reach`` sends from the listening port.
+    ``seen``: the sources of all tokens, in order. A UDP server can also probe from its own port (``reach``).
     """
 
     def __init__(self, host: Host, transport: Transport, port: int = 0) -> None:
@@ -154,7 +154,7 @@ class EchoServer:
         self._selector.close()
 
     def reach(self, address: IPAddress, port: int, *, timeout: float = REFUSED_S) -> Proof:
-        """Asks from the listening UDP port itself, as a game does. Port unreachable errors are not told apart."""
+        """Probes from the listening UDP port, as games do. A port unreachable counts as ``timeout``."""
         assert self.transport is Transport.UDP, "a listening TCP socket cannot connect: use reach(source_port=)"
         token = secrets.token_hex(8)
         target = str(address) if address.version == 6 else f"::ffff:{address}"
@@ -200,7 +200,7 @@ class EchoServer:
             sock.close()
 
     def _message(self, data: bytes, peer: tuple[str, int]) -> bytes:
-        """The answer to a question; an answer to a question of ours is kept for ``reach``."""
+        """The answer to a token. Keeps answers to own tokens for ``reach``."""
         words = data.decode("ascii", "replace").split()
         address = ip_address(peer[0])
         source = Endpoint(getattr(address, "ipv4_mapped", None) or address, peer[1])
@@ -223,7 +223,7 @@ def _socket(host: Host, transport: Transport, towards: IPAddress | None) -> sock
         sock = socket.socket(family, kind)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if transport is Transport.TCP:
-        # a client may leave from the port its own host listens on
+        # so that a client can use a source port on which its host listens
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if towards is None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

@@ -1,10 +1,10 @@
-"""What a lab looks like: the internet with its peers, one gateway, its LANs and their hosts. Pure values.
+"""The topology of a lab: the internet with its peers, one gateway, its LANs and their hosts. Pure values.
 
     peer1 --- internet --- wan0 [gateway] lan0 --- switch --- console, pc
     peer2 ------'                         lan1 --- switch --- guest ...
 
-The WAN address looks public on purpose: upnpc calls RFC 1918, shared and documentation addresses "not connected".
-These addresses exist inside the namespaces only; nothing of a lab reaches a real interface.
+The WAN address is a public one, because upnpc calls RFC 1918, shared and documentation addresses "not connected".
+These addresses exist only in the namespaces. No packet of a lab reaches a real interface.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 WAN_NETWORK = IPv4Network("11.22.33.0/24")
 WAN_NETWORK6 = IPv6Network("2a11:2233::/64")
 GATEWAY_WAN = 44
-"""Host part of the gateway's first external address; further ones count on from it."""
+"""Host part of the gateway's first external address; further ones follow it."""
 INTERNET = 1
 """Host part of the internet router's address on each of its links."""
 
@@ -34,7 +34,7 @@ class Lan:
     interface: str
     network: IPv4Network
     network6: IPv6Network
-    """A global /64 that the internet routes to the gateway: pinholes can be proved from outside."""
+    """A global /64 that the internet routes to the gateway, for pinholes."""
     ula: IPv6Network
     hosts: tuple[LanHost, ...]
 
@@ -61,13 +61,13 @@ GUEST = Lan(
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A whole lab. ``Topology()`` is the home of the demo: two peers, one LAN with a console and a PC."""
+    """``Topology()`` is the home of the demo: two peers, one LAN with a console and a PC."""
 
     lans: tuple[Lan, ...] = (HOME,)
     peers: tuple[str, ...] = ("peer1", "peer2")
-    """Hosts of the internet, each on a network of its own: peer n is 11.50.n.10 and 2a11:50:n::10."""
+    """Hosts on the internet, each in a network of its own: peer n is 11.50.n.10 and 2a11:50:n::10."""
     external: int = 1
-    """How many external IPv4 addresses the gateway's WAN interface has: 11.22.33.44 and on."""
+    """Number of external IPv4 addresses of the gateway: 11.22.33.44 and following."""
     wan: str = "wan0"
 
     @property

@@ -1,4 +1,4 @@
-"""Plays the demo: makes the stage, runs the steps in order, tells the report, leaves nothing."""
+"""Runs the demo: builds the lab, runs the steps in order, reports them, removes everything."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from upnp_gw.model.mapping import Transport
 
 EXIT_FAILED = 1
 EXIT_REHEARSED = 4
-"""Nothing failed, but on the memory backend nothing was proved either."""
+"""Exit code: no step failed, but on the memory backend nothing is proved."""
 
 PICTURE = (
     "  peer 11.50.1.10 ── 11.22.33.44 [gateway] 192.168.77.1 ─┬─ .10 console",
@@ -34,16 +34,16 @@ Scene = TypeVar("Scene")
 
 
 def play(report: Report) -> int:
-    """The whole demo. Returns the exit code: 0 only where every step was proved."""
-    begun = time.monotonic()
+    """Runs the demo. Returns the exit code: 0 if every step was proved."""
+    started = time.monotonic()
     try:
         place = acquire()
     except LabUnavailable as problem:
-        return _rehearse(report, str(problem), begun)
-    report.opening(f"in network namespaces, as {place}", "nftables", [_drawable(line) for line in PICTURE])
-    with _ended_by_sigterm():
+        return _rehearse(report, str(problem), started)
+    report.opening(f"in network namespaces, as {place}", "nftables", [_printable(line) for line in PICTURE])
+    with _exit_on_sigterm():
         outcomes = _perform(report)
-    report.summary(outcomes, "nftables", time.monotonic() - begun)
+    report.summary(outcomes, "nftables", time.monotonic() - started)
     return 0 if all(outcome.result == PROVED for outcome in outcomes) else EXIT_FAILED
 
 
@@ -59,21 +59,21 @@ def _perform(report: Report) -> list[StepOutcome]:
                 outcomes = _run(report, STEPS, stage, PROVED)
             daemon.stop()
             namespaces = {host.call(os.readlink, "/proc/thread-self/ns/net") for host in lab.hosts.values()}
-        gone = (("gone", "The lab is gone", _gone),)
+        last = (("gone", "The lab is gone", _check_gone),)
         failed = any(outcome.result != PROVED for outcome in outcomes)
-        return outcomes + _run(report, gone, namespaces, PROVED, first=len(STEPS) + 1, skip=failed)
+        return outcomes + _run(report, last, namespaces, PROVED, first=len(STEPS) + 1, skip=failed)
 
 
-def _rehearse(report: Report, why: str, begun: float) -> int:
-    """The steps that need no kernel, on the memory backend."""
-    report.opening("NO KERNEL, NO PACKETS", "memory", [f"No lab: {why}"])
+def _rehearse(report: Report, reason: str, started: float) -> int:
+    """Runs the steps that need no kernel, on the memory backend."""
+    report.opening("NO KERNEL, NO PACKETS", "memory", [f"No lab: {reason}"])
     with (
-        _ended_by_sigterm(),
+        _exit_on_sigterm(),
         tempfile.TemporaryDirectory(prefix="upnp-gw-demo-") as directory,
         rehearsal.rehearsal(Path(directory)) as scene,
     ):
         outcomes = _run(report, rehearsal.STEPS, scene, SHOWN)
-    report.summary(outcomes, "memory", time.monotonic() - begun)
+    report.summary(outcomes, "memory", time.monotonic() - started)
     return EXIT_FAILED if any(outcome.result != SHOWN for outcome in outcomes) else EXIT_REHEARSED
 
 
@@ -86,7 +86,7 @@ def _run(
     first: int = 1,
     skip: bool = False,
 ) -> list[StepOutcome]:
-    """Runs the steps until one fails; the rest are told as not run."""
+    """Runs the steps until one fails. The rest are reported as not run."""
     outcomes = []
     for number, (name, title, step) in enumerate(steps, first):
         report.begins(number, title)
@@ -103,29 +103,29 @@ def _run(
 def _attempt(
     name: str, title: str, step: Callable[[Scene], StepFindings], scene: Scene, result: str
 ) -> StepOutcome:
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
-        found = step(scene)
+        findings = step(scene)
     except subprocess.CalledProcessError as error:
-        found, result = (
+        findings, result = (
             StepFindings([f"NOT PROVED: {error}", *f"{error.stdout}{error.stderr}".splitlines()]),
             FAILED,
         )
     except (NotProved, DaemonFailed, subprocess.TimeoutExpired, OSError) as error:
-        found, result = StepFindings(f"NOT PROVED: {error}".splitlines()), FAILED
-    return StepOutcome(name, title, result, found, time.monotonic() - begun)
+        findings, result = StepFindings(f"NOT PROVED: {error}".splitlines()), FAILED
+    return StepOutcome(name, title, result, findings, time.monotonic() - started)
 
 
-def _gone(namespaces: set[str]) -> StepFindings:
-    """No process is left in any of the lab's namespaces; the kernel has let them go."""
-    left = []
+def _check_gone(namespaces: set[str]) -> StepFindings:
+    """Checks that no process is left in a namespace of the lab."""
+    remaining = []
     for entry in Path("/proc").glob("[0-9]*/task/*/ns/net"):
         try:
             if os.readlink(entry) in namespaces:
-                left.append(entry.parts[2])
+                remaining.append(entry.parts[2])
         except OSError:
-            continue  # gone meanwhile, or another user's: ours are ours to read
-    require(not left, f"processes are left in the lab: {sorted(set(left))}")
+            continue  # it has ended, or belongs to another user, so it is not ours
+    require(not remaining, f"processes are left in the lab: {sorted(set(remaining))}")
     return StepFindings(
         [f"no process and no thread is left in its {len(namespaces)} hosts; the kernel drops the namespaces"],
         {"hosts": len(namespaces)},
@@ -133,8 +133,8 @@ def _gone(namespaces: set[str]) -> StepFindings:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: through the clean-up."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """SIGTERM ends the demo like Ctrl-C: everything is cleaned up."""
 
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
@@ -146,8 +146,8 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _drawable(line: str) -> str:
-    """The picture for a terminal that has no lines to draw with."""
+def _printable(line: str) -> str:
+    """The line in ASCII if the terminal cannot show box characters."""
     try:
         line.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""The demo without namespaces: the real path of a request over the memory backend. No socket, no packet.
+"""The demo without namespaces: requests on the memory backend. No socket, no packet.
 
-Gate, ledger, store and the home policy are the real ones; the home is the lab's, on paper, and the clock is moved
-by hand. What is seen are decisions.
+Gate, ledger, store and the home policy are the real ones. The home has the addresses of the lab, and the clock is
+set by hand. It shows decisions only.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ EXTERNAL = Topology().external_addresses[0]
 
 
 class RehearsalGateway:
-    """The gateway of the lab's home, with nothing around it."""
+    """A gateway with the addresses of the lab's home."""
 
     def __init__(self, runner: asyncio.Runner, directory: Path) -> None:
         self.runner = runner
@@ -98,13 +98,13 @@ def rehearsal(directory: Path) -> Iterator[RehearsalGateway]:
 def ask(scene: RehearsalGateway) -> StepFindings:
     lines = []
     for transport in Transport:
-        require(scene.firewall.reach(transport, GAME) is None, f"{transport}/{GAME} is open unasked")
+        require(scene.firewall.reach(transport, GAME) is None, f"{transport}/{GAME} is open without a request")
         reply = scene.map(CONSOLE, transport, GAME)
         require(isinstance(reply, Granted), f"the console was refused {transport}/{GAME}: {reply}")
         forward = scene.firewall.reach(transport, GAME)
-        require(forward is not None, f"{transport}/{GAME} was granted but leads nowhere")
+        require(forward is not None, f"{transport}/{GAME} was granted, but it is not open")
         assert forward is not None
-        lines.append(f"the console asks for {transport}/{GAME}: granted, would lead to {forward.internal}")
+        lines.append(f"the console requests {transport}/{GAME}: granted, would lead to {forward.internal}")
     return StepFindings(lines)
 
 
@@ -131,7 +131,7 @@ def infected(scene: RehearsalGateway) -> StepFindings:
 def lease(scene: RehearsalGateway) -> StepFindings:
     reply = scene.map(CONSOLE, Transport.UDP, BRIEF, BRIEF_LEASE_S)
     require(isinstance(reply, Granted), f"the console was refused udp/{BRIEF}: {reply}")
-    require(scene.firewall.reach(Transport.UDP, BRIEF) is not None, "a short lease opens nothing")
+    require(scene.firewall.reach(Transport.UDP, BRIEF) is not None, "the port of a short lease is not open")
     scene.now = Instant(scene.now.boot + 60, scene.now.wall + 60)
     require(scene.firewall.reach(Transport.UDP, BRIEF) is None, "the lease did not end")
     require(scene.firewall.reach(Transport.UDP, GAME) is not None, "the long lease ended with the short one")

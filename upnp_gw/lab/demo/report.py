@@ -1,4 +1,4 @@
-"""The results of the demo's steps, and the reports that take them (``cli.demo_report``)."""
+"""The results of the demo's steps, and the interface of reports (``cli.demo_report``)."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,22 +13,22 @@ def columns() -> int:
     return min(80, shutil.get_terminal_size((80, 24)).columns)
 
 
-def room() -> int:
-    """Columns for what a command prints."""
+def output_columns() -> int:
+    """Columns for the output of a command inside a step."""
     return columns() - len(INDENT) - 2
 
 
 PROVED = "proved"
-"""By a packet that arrived, or did not."""
+"""A packet arrived or was refused, as claimed."""
 SHOWN = "shown"
-"""Seen in an answer only: what a step on the memory backend can say at most."""
+"""Only an answer was seen, without a packet: the most that a step on the memory backend can show."""
 FAILED = "failed"
 SKIPPED = "not run"
 
 
 @dataclass(frozen=True, slots=True)
 class StepFindings:
-    """What a step saw: lines for people, facts for machines."""
+    """What a step has seen: ``lines`` for the text report, ``facts`` for JSON."""
 
     lines: Sequence[str]
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class StepOutcome:
     title: str
     result: str
     """PROVED, SHOWN, FAILED or SKIPPED."""
-    found: StepFindings
+    findings: StepFindings
     took_s: float
 
 

@@ -1,4 +1,4 @@
-"""What the steps of the demo act on: the lab, the daemon, and real control points in its hosts."""
+"""The lab, the daemon and the real control points that the steps of the demo use."""
 
 import json
 import re
@@ -22,25 +22,25 @@ GRANTED = re.compile(r"^external \S+ (?:TCP|UDP) is redirected to internal", re.
 
 
 class NotProved(Exception):
-    """A step saw something else than it claims. The text says what."""
+    """A step has seen something else than it claims. The text says what."""
 
 
-def require(claim: bool, otherwise: str) -> None:
+def require(claim: bool, problem: str) -> None:
+    """Raises NotProved with the problem if the claim is false."""
     if not claim:
-        raise NotProved(otherwise)
+        raise NotProved(problem)
 
 
 @dataclass(frozen=True, slots=True)
 class FoundGateway:
-    """What a control point found."""
-
     location: str
     external_address: str
     lines: Sequence[str]
 
 
 class Console:
-    """The console's control point: Debian's upnpc where it is installed, else async-upnp-client's IgdDevice."""
+    """The control point of the console: Debian's upnpc if it is installed, else the IgdDevice of
+    async-upnp-client."""
 
     def __init__(self, machine: Machine, address: IPAddress) -> None:
         self.machine = machine
@@ -53,7 +53,7 @@ class Console:
         return "upnpc" if self.upnpc else "IgdDevice of async-upnp-client"
 
     def discover(self) -> FoundGateway:
-        """Searches by multicast and asks the first gateway for its external address."""
+        """Searches by multicast, and reads the external address of the first gateway."""
         if self.upnpc:
             printed = self._upnpc("-s")
             described, external = DESCRIBED.search(printed), EXTERNAL.search(printed)
@@ -61,19 +61,21 @@ class Console:
                 raise NotProved(f"upnpc -s found no connected gateway:\n{printed}")
             gateway = FoundGateway(described[1], external[1], [f"  {described[0]}", f"  {external[0]}"])
         else:
-            told = control_point(self.machine, self.address, None, [])[0]
-            require(told["found"] is not None, "IgdDevice found no gateway")
+            answer = control_point(self.machine, self.address, None, [])[0]
+            require(answer["found"] is not None, "IgdDevice found no gateway")
             gateway = FoundGateway(
-                told["found"], told["external_address"], [f"  {told['found']}", f"  {told['external_address']}"]
+                answer["found"],
+                answer["external_address"],
+                [f"  {answer['found']}", f"  {answer['external_address']}"],
             )
         self.location = gateway.location
         return gateway
 
     def map(self, transport: Transport, port: int, lease_s: int) -> str:
-        """Asks for this port, external and internal alike. The answer is the line the client printed."""
+        """Requests this external port for the same internal port. Returns the line that the client printed."""
         if self.upnpc:
-            asked = (self.address, str(port), str(port), transport.upper(), str(lease_s))
-            printed = self._upnpc("-u", self.location, "-e", "game", "-a", *asked)
+            arguments = (self.address, str(port), str(port), transport.upper(), str(lease_s))
+            printed = self._upnpc("-u", self.location, "-e", "game", "-a", *arguments)
             granted = GRANTED.search(printed)
             require(granted is not None, f"upnpc -a was refused:\n{printed}")
             return next(line for line in printed.splitlines() if GRANTED.match(line))
@@ -98,9 +100,9 @@ class Console:
 def control_point(
     machine: Machine, address: str, location: str | None, actions: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """IgdDevice in a host: what it found, then its answer to each action."""
-    known = () if location is None else ("--location", location)
-    argv = [sys.executable, "-m", "upnp_gw.lab.control_point", *known, address, *actions]
+    """Runs ``lab.control_point`` in a host. Returns the gateway, then the answer to each action."""
+    options = () if location is None else ("--location", location)
+    argv = [sys.executable, "-m", "upnp_gw.lab.control_point", *options, address, *actions]
     done = machine.run(argv, check=False, timeout=60)
     lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     require(len(lines) == 1 + len(actions), f"the control point failed: {done.stdout}{done.stderr}")
@@ -109,18 +111,16 @@ def control_point(
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The whole scene of the proved demo."""
-
     lab: Lab
     daemon: LabDaemon
     console: Console
 
-    def knock(self, transport: Transport, port: int, *, timeout: float = 0.5) -> Proof:
-        """One packet from the internet to the gateway's external address and this port."""
+    def probe(self, transport: Transport, port: int, *, timeout: float = 0.5) -> Proof:
+        """Probes this port of the gateway's external address from the internet."""
         return reach(self.lab.hosts["peer1"], transport, self.lab.external[0], port, timeout=timeout)
 
     def request(self, transport: str, port: int, *options: str) -> list[str]:
-        """``upnp-gw request`` on the console: the command, and the line it printed. Raises NotProved."""
+        """Runs ``upnp-gw request`` on the console. Returns the command and its output. Raises NotProved."""
         words = ("request", transport, str(port), *options)
         done = self.lab.hosts["console"].run(
             [*COMMAND, *words],
@@ -132,7 +132,7 @@ class Stage:
         return ["console$ upnp-gw " + " ".join(words), f"  {done.stdout.strip()}"]
 
     def natpmp(self, transport: Transport, port: int, lease_s: int) -> list[str]:
-        """The same over NAT-PMP, by Debian's natpmpc where it is installed."""
+        """The same over NAT-PMP, by Debian's natpmpc if it is installed."""
         if shutil.which("natpmpc", path=TOOL_PATH) is None:
             return self.request(transport.value, port, "--via", "natpmp")
         words = ("natpmpc", "-a", str(port), str(port), transport.value, str(lease_s))
@@ -142,19 +142,20 @@ class Stage:
         return ["console$ " + " ".join(words), f"  {mapped}"]
 
     def closed(self, port: int) -> list[str]:
-        """Lines that say how TCP and UDP were refused. Raises NotProved where one got through."""
+        """Probes the port over TCP and UDP. Returns lines about both. Raises NotProved if one is open."""
         lines = []
         for transport in Transport:
-            proof = self.knock(transport, port)
+            proof = self.probe(transport, port)
             require(not proof.arrived, f"{transport}/{port} is open: {proof.answered_by} answered")
             lines.append(f"a packet from the internet to {transport}/{port}: refused ({proof.how})")
         return lines
 
     def arrives(self, transport: Transport, port: int, host: str, *, timeout: float = 2.0) -> str:
-        """A line that says who got the packet and whom it saw. Raises NotProved where it did not arrive."""
-        proof = self.knock(transport, port, timeout=timeout)
+        """Probes the port. Returns a line. Raises NotProved if the packet did not arrive at this host, or its
+        source address was changed."""
+        proof = self.probe(transport, port, timeout=timeout)
         peer = self.lab.hosts["peer1"].address
-        require(proof.arrived, f"{transport}/{port} did not arrive: {proof.how}")
+        require(proof.arrived, f"a packet to {transport}/{port} did not arrive: {proof.how}")
         require(proof.answered_by == host, f"{transport}/{port} reached {proof.answered_by}, not {host}")
-        require(proof.seen_from == peer, f"{host} saw {proof.seen_from}, not the true sender {peer}")
+        require(proof.seen_from == peer, f"{host} saw the source address {proof.seen_from}, not {peer}")
         return f"a packet from the internet to {transport}/{port}: arrives at {host}"

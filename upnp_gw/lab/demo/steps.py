@@ -1,4 +1,4 @@
-"""The steps of the demo, in order. Each returns what it saw or raises NotProved."""
+"""The steps of the demo, in order. Each returns its findings or raises NotProved."""
 
 import re
 import time
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
-from upnp_gw.lab.demo.report import StepFindings, room
+from upnp_gw.lab.demo.report import StepFindings, output_columns
 from upnp_gw.lab.demo.stage import Stage, control_point, require
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.model.mapping import Transport
@@ -21,9 +21,9 @@ BY_PCP, BY_NATPMP, BY_PINHOLE = 4001, 4002, 4003
 LEASE_S = 3600
 BRIEF_LEASE_S = 4
 KERNEL_GRACE_S = 40
-"""The kernel ends a lease at most this long after its time when the daemon is dead, seconds."""
+"""Most seconds after its end that the kernel keeps a lease without the daemon."""
 HOME_LIMIT = 8
-"""Mappings that the home policy allows an unnamed device at a time."""
+"""Most mappings of an unnamed device by the home policy."""
 
 WANTED = tuple(
     port
@@ -35,19 +35,19 @@ WANTED = tuple(
     for port in pair
     if port
 )
-"""What malware likes: 27 ports, remote desktops, databases and back doors in turn."""
+"""27 ports that malware uses: remote desktops, databases, back doors."""
 
 
 REFERENCE = re.compile(r" \[d\d+\]$")
 
 
 def reason_of(answer: Mapping[str, Any]) -> str:
-    """Code and reason of a refusal, without the decision's own number: the same for the same reason."""
+    """Code and reason of a refusal, without the decision id."""
     return REFERENCE.sub("", f"{answer['code']} {answer['reason']}")
 
 
 def start(stage: Stage) -> StepFindings:
-    """The daemon comes up as a router; the console reaches the internet through it."""
+    """The daemon starts as a router, and the console reaches the internet through it."""
     stage.daemon.start()
     console, peer = stage.lab.hosts["console"], stage.lab.hosts["peer1"]
     with EchoServer(peer, Transport.TCP, 443):
@@ -65,7 +65,7 @@ def start(stage: Stage) -> StepFindings:
 
 
 def closed(stage: Stage) -> StepFindings:
-    """Nothing was asked for, so nothing is open; the server on the console is up all the same."""
+    """No mapping exists, so no port is open, although the console's server is running."""
     pc, console = stage.lab.hosts["pc"], stage.lab.hosts["console"]
     for transport in Transport:
         inside = reach(pc, transport, console.address, GAME)
@@ -94,38 +94,38 @@ def ask(stage: Stage) -> StepFindings:
 
 
 def infected(stage: Stage) -> StepFindings:
-    """27 ports asked for; at most eight granted, and the packets agree with the answers."""
+    """Of 27 requested ports at most eight are granted, and packets arrive at those only."""
     pc = stage.lab.hosts["pc"]
     actions = [f"add:tcp:{port}:{port}:{LEASE_S}" for port in WANTED]
     _, *answers = control_point(pc, str(pc.address), None, actions)
     granted = [port for port, answer in zip(WANTED, answers, strict=True) if answer["ok"]]
-    why: dict[str, list[int]] = defaultdict(list)
+    refused: dict[str, list[int]] = defaultdict(list)
     for port, answer in zip(WANTED, answers, strict=True):
         if not answer["ok"]:
-            why[reason_of(answer)].append(port)
+            refused[reason_of(answer)].append(port)
     require(0 < len(granted) <= HOME_LIMIT, f"the infected PC was granted {len(granted)} of {len(WANTED)} ports")
     with ExitStack() as servers, ThreadPoolExecutor(len(WANTED)) as pool:
         for port in WANTED:
             servers.enter_context(EchoServer(pc, Transport.TCP, port))
-        proofs = list(pool.map(lambda port: stage.knock(Transport.TCP, port, timeout=1.0), WANTED))
+        proofs = list(pool.map(lambda port: stage.probe(Transport.TCP, port, timeout=1.0), WANTED))
     opened = [port for port, proof in zip(WANTED, proofs, strict=True) if proof.arrived]
     require(opened == granted, f"granted {granted}, but packets arrived at {opened}")
     devices = {row["device"]: row for row in stage.daemon.json("devices")}
     lines = [f"the infected PC asks for {len(WANTED)} ports and listens on each:"]
     lines += [f"granted {len(granted)}: {ports_of(granted)}"]
-    lines += [f"refused {len(ports)}: {ports_of(ports)}: {reason}" for reason, ports in why.items()]
+    lines += [f"refused {len(ports)}: {ports_of(ports)}: {reason}" for reason, ports in refused.items()]
     lines += [
         f"a packet from the internet to each of the {len(WANTED)}: {len(opened)} arrive, the granted ones",
         "So the home policy limits an infected PC; it does not stop it. The policy `locked` does.",
     ]
     return StepFindings(
         lines,
-        {"asked": len(WANTED), "granted": granted, "refused": dict(why), "device": devices.get(pc.mac)},
+        {"asked": len(WANTED), "granted": granted, "refused": dict(refused), "device": devices.get(pc.mac)},
     )
 
 
 def protocols(stage: Stage) -> StepFindings:
-    """The same console over PCP, over NAT-PMP, and for its IPv6 address: one table, one policy."""
+    """The console uses PCP, NAT-PMP and, for its IPv6 address, a pinhole."""
     console, peer = stage.lab.hosts["console"], stage.lab.hosts["peer1"]
     lines: list[str] = []
     with EchoServer(console, Transport.TCP, BY_PCP), EchoServer(console, Transport.UDP, BY_NATPMP):
@@ -135,24 +135,24 @@ def protocols(stage: Stage) -> StepFindings:
         lines.append(stage.arrives(Transport.UDP, BY_NATPMP, "console"))
     with EchoServer(console, Transport.TCP, BY_PINHOLE):
         before = reach(peer, Transport.TCP, console.address6, BY_PINHOLE)
-        require(not before.arrived, "the console's IPv6 address was open before anybody asked")
+        require(not before.arrived, "the console's IPv6 address was open before the request")
         lines.append(f"a packet to [{console.address6}]:{BY_PINHOLE}: refused ({before.how})")
         lines += stage.request("tcp", BY_PINHOLE, "--ipv6")
         proof = reach(peer, Transport.TCP, console.address6, BY_PINHOLE, timeout=2)
-        require(proof.answered_by == "console", f"nothing came through the pinhole: {proof.how}")
+        require(proof.answered_by == "console", f"no packet came through the pinhole: {proof.how}")
         require(proof.seen_from == peer.address6, f"the console saw {proof.seen_from}")
         lines.append(f"a packet to [{console.address6}]:{BY_PINHOLE}: arrives at console")
-    ways = {m["external_port"]: m["via"] for m in stage.daemon.json("list")}
-    seen = {port: ways.get(port) for port in (BY_PCP, BY_NATPMP, BY_PINHOLE)}
+    vias = {m["external_port"]: m["via"] for m in stage.daemon.json("list")}
+    seen = {port: vias.get(port) for port in (BY_PCP, BY_NATPMP, BY_PINHOLE)}
     require(seen == {BY_PCP: "pcp", BY_NATPMP: "natpmp", BY_PINHOLE: "pcp"}, f"upnp-gw list shows {seen}")
     return StepFindings(lines, {"via": seen})
 
 
 def listing(stage: Stage) -> StepFindings:
-    """What the operator sees; the connections are those that were just made."""
+    """The list that the operator sees, checked by packets."""
     mappings = stage.daemon.json("list")
-    table = stage.daemon.cli("list", columns=room()).stdout.splitlines()
-    require(all(m["decision"] and m["expires_at"] for m in mappings), "a mapping without a decision or an end")
+    table = stage.daemon.cli("list", columns=output_columns()).stdout.splitlines()
+    require(all(m["decision"] and m["expires_at"] for m in mappings), "a mapping has no decision or no end")
     for transport in Transport:
         listed = [m for m in mappings if (m["transport"], m["external_port"]) == (transport, GAME)]
         require(len(listed) == 1, f"{transport}/{GAME} is listed {len(listed)} times")
@@ -161,28 +161,28 @@ def listing(stage: Stage) -> StepFindings:
 
 
 def lease(stage: Stage) -> StepFindings:
-    """A short lease, the daemon killed: the kernel serves it to its end, and ends it alone."""
+    """The daemon is killed during a short lease: the kernel keeps the port open, and closes it at the end."""
     console = stage.lab.hosts["console"]
     with EchoServer(console, Transport.UDP, BRIEF):
-        said = stage.console.map(Transport.UDP, BRIEF, BRIEF_LEASE_S)
-        asked = time.monotonic()
+        printed = stage.console.map(Transport.UDP, BRIEF, BRIEF_LEASE_S)
+        requested_at = time.monotonic()
         stage.arrives(Transport.UDP, BRIEF, "console")
         stage.daemon.kill()
         alive = stage.arrives(Transport.UDP, BRIEF, "console")
-        deadline = asked + BRIEF_LEASE_S + KERNEL_GRACE_S
-        while stage.knock(Transport.UDP, BRIEF).arrived:
+        deadline = requested_at + BRIEF_LEASE_S + KERNEL_GRACE_S
+        while stage.probe(Transport.UDP, BRIEF).arrived:
             require(time.monotonic() < deadline, f"the port is still open {KERNEL_GRACE_S} s after its lease")
-            time.sleep(0.2)  # the kernel tells nobody that an element has timed out: a packet has to ask
-        ended = time.monotonic() - asked
-        refused = stage.knock(Transport.UDP, BRIEF)
+            time.sleep(0.2)  # the kernel has no event for the timeout of an element, so only a packet shows it
+        ended = time.monotonic() - requested_at
+        refused = stage.probe(Transport.UDP, BRIEF)
         require(not refused.arrived, "the port opened again")
     return StepFindings(
         [
-            f"  {said}",
-            "the daemon is killed (SIGKILL); the kernel goes on alone:",
+            f"  {printed}",
+            "the daemon is killed (SIGKILL); the kernel works without it:",
             alive,
             f"{ended:.0f} s after the request a packet to udp/{BRIEF} is refused ({refused.how})",
-            "and the lease of an hour stands:",
+            "and the lease of an hour continues:",
             stage.arrives(Transport.UDP, GAME, "console"),
         ],
         {"lease_s": BRIEF_LEASE_S, "ended_after_s": round(ended, 1)},
@@ -190,14 +190,14 @@ def lease(stage: Stage) -> StepFindings:
 
 
 def restart(stage: Stage) -> StepFindings:
-    """Nothing that was granted is lost."""
+    """After a restart all running leases are there."""
     stage.daemon.start()
     ports = {(m["transport"], m["external_port"]) for m in stage.daemon.json("list")}
     require({("tcp", GAME), ("udp", GAME)} <= ports, f"after the restart only {sorted(ports)} are left")
     require(("udp", BRIEF) not in ports, "the lease that ended is back")
     return StepFindings(
         [
-            f"the daemon starts again and holds {len(ports)} mappings, each decided again",
+            f"the daemon starts again and has {len(ports)} mappings, each decided again",
             *(stage.arrives(transport, GAME, "console") for transport in Transport),
         ],
         {"mappings": len(ports)},
@@ -205,25 +205,25 @@ def restart(stage: Stage) -> StepFindings:
 
 
 def clean_up(stage: Stage) -> StepFindings:
-    """The console lets go, the operator closes the rest, and what is left in the kernel is nothing."""
+    """The console and the operator delete all mappings, and the kernel has no table left."""
     for transport in Transport:
         stage.console.unmap(transport, GAME)
     lines = ["the console deletes its mappings:", *stage.closed(GAME)]
     stage.daemon.cli("delete", *(mapping["id"] for mapping in stage.daemon.json("list")))
-    left = stage.daemon.json("list")
-    require(left == [], f"upnp-gw list still shows {left}")
+    remaining = stage.daemon.json("list")
+    require(remaining == [], f"upnp-gw list still shows {remaining}")
     code = stage.daemon.stop()
     require(code == 0, f"the daemon ended with code {code}:\n{stage.daemon.last_words()}")
     stage.daemon.cli("uninstall", "--yes")
     tables = stage.lab.gateway.run(["nft", "list", "tables"]).stdout.strip()
     require(tables == "", f"left in the kernel: {tables}")
-    lines.append("the operator closes the rest; daemon stopped, upnp-gw uninstall: no table left")
+    lines.append("the operator deletes the rest; daemon stopped, upnp-gw uninstall: no table left")
     return StepFindings(lines, {"tables": []})
 
 
 STEPS: tuple[tuple[str, str, Callable[[Stage], StepFindings]], ...] = (
     ("start", "The gateway comes up: the real daemon on real nftables", start),
-    ("closed", "Before anybody asks, a packet from the internet is refused", closed),
+    ("closed", "Before any request, a packet from the internet is refused", closed),
     ("discover", "A real client finds the gateway", discover),
     ("ask", "The console asks for a port and gets it: packets arrive", ask),
     ("protocols", "The same over PCP, NAT-PMP and, for IPv6, a pinhole", protocols),
