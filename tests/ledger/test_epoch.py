@@ -17,38 +17,38 @@ def at(boot: float) -> Instant:
 
 @pytest.mark.spec("PMP-056", "PMP-060", "PMP-061", "PCP-166")
 def test_it_counts_seconds_of_boottime() -> None:
-    epoch = Epoch.restored(None, "a", NOW)
+    epoch = Epoch.from_json(None, "a", NOW)
     assert [epoch.seconds(Instant(t, 0.0)) for t in (1000, 1000.9, 1010, 900)] == [0, 0, 10, 0]
 
 
 @pytest.mark.spec("PMP-058", "PCP-168")
 def test_a_restart_in_the_same_boot_goes_on() -> None:
-    epoch = Epoch.restored(None, "a", NOW).at(ONE, NOW)
-    again = Epoch.restored(epoch.text("a"), "a", at(1100))
+    epoch = Epoch.from_json(None, "a", NOW).with_external(ONE, NOW)
+    again = Epoch.from_json(epoch.to_json("a"), "a", at(1100))
     assert again == epoch
     assert again.seconds(at(1100)) == 100
 
 
 @pytest.mark.spec("PMP-057", "PCP-167")
 def test_another_boot_or_a_lost_store_begins_a_new_one() -> None:
-    epoch = Epoch.restored(None, "a", NOW).at(ONE, NOW)
-    booted = Epoch.restored(epoch.text("a"), "b", at(5))
+    epoch = Epoch.from_json(None, "a", NOW).with_external(ONE, NOW)
+    booted = Epoch.from_json(epoch.to_json("a"), "b", at(5))
     assert (booted.number, booted.seconds(at(7)), booted.external) == (epoch.number + 1, 2, ONE)
-    assert Epoch.restored(None, "a", at(1100)).seconds(at(1100)) == 0
+    assert Epoch.from_json(None, "a", at(1100)).seconds(at(1100)) == 0
 
 
 @pytest.mark.spec("PMP-065", "PCP-167")
 def test_only_another_external_address_begins_a_new_one() -> None:
-    epoch = Epoch.restored(None, "a", NOW)
-    first = epoch.at(ONE, at(1010))
-    gone = first.at(None, at(1020))
-    back = gone.at(ONE, at(1030))
+    epoch = Epoch.from_json(None, "a", NOW)
+    first = epoch.with_external(ONE, at(1010))
+    gone = first.with_external(None, at(1020))
+    back = gone.with_external(ONE, at(1030))
     assert first.number == gone.number == back.number == epoch.number
-    moved = back.at(OTHER, at(1040))
+    moved = back.with_external(OTHER, at(1040))
     assert (moved.number, moved.seconds(at(1041))) == (epoch.number + 1, 1)
 
 
 @pytest.mark.parametrize("text", ["", "{", "7", "{}", '{"number": "x", "since": 0, "external": null, "boot": "a"}'])
 def test_a_stored_epoch_that_makes_no_sense_is_a_new_one(text: str) -> None:
     """A jump makes clients ask again; an exception would keep the gateway from starting."""
-    assert Epoch.restored(text, "a", NOW).seconds(NOW) == 0
+    assert Epoch.from_json(text, "a", NOW).seconds(NOW) == 0

@@ -121,7 +121,7 @@ class Model(RuleBasedStateMachine):
             found = self.table.charged(device, INNER, without)
             assert (found.mappings, found.elements) == (len({port_of(m) for m in left}), len(left))
             there = [m for m in left if internal_port_of(m) == INNER]
-            assert found.on_inner == {
+            assert found.on_internal_port == {
                 m.key.external_port: frozenset(
                     other.rule for other in there if other.key.external_port == m.key.external_port
                 )

@@ -108,7 +108,7 @@ class Decider:
         inner = InternalPort(request.transport, request.internal.port, client)
         charged = table.charged(owner, inner, rows)
         total = len(table) - len(rows)
-        return HeldMappings(total, charged.mappings, charged.by_grant, charged.elements, charged.on_inner)
+        return HeldMappings(total, charged.mappings, charged.by_grant, charged.elements, charged.on_internal_port)
 
     def delegated(self, request: MapRequest) -> bool:
         """The internal client is another device than the one that asks."""

@@ -36,25 +36,25 @@ class Epochs:
     async def load(self) -> None:
         """The stored one, or a new one. Raises StoreError."""
         now = self._clock()
-        stored = Epoch.restored(await self._store.get(KEY), self._store.boot_id, now)
-        self._ledger.epoch = stored.at(self._external(), now)
-        await self._store.set(KEY, self._ledger.epoch.text(self._store.boot_id))
+        stored = Epoch.from_json(await self._store.get(KEY), self._store.boot_id, now)
+        self._ledger.epoch = stored.with_external(self._external(), now)
+        await self._store.set(KEY, self._ledger.epoch.to_json(self._store.boot_id))
 
     async def follow_external(self) -> bool:
         """A new external address begins a new epoch; True where it did. Call it before anybody is told."""
         before = self._ledger.epoch
-        await self._set(before.at(self._external(), self._clock()))
+        await self._set(before.with_external(self._external(), self._clock()))
         return self._ledger.epoch.number != before.number
 
     async def begin(self) -> None:
         """Mappings were lost without their clients' doing."""
-        await self._set(self._ledger.epoch.anew(self._clock()))
+        await self._set(self._ledger.epoch.restarted(self._clock()))
 
     async def _set(self, epoch: Epoch) -> None:
         if epoch == self._ledger.epoch:
             return
         self._ledger.epoch = epoch
         try:
-            await self._store.set(KEY, epoch.text(self._store.boot_id))
+            await self._store.set(KEY, epoch.to_json(self._store.boot_id))
         except StoreError as error:
             log.error("the epoch is not in the store: %s", error)

@@ -1,5 +1,18 @@
-"""What is mapped, for whom and until when.
+"""The mappings in memory: who holds them, where they lead and when they end. No I/O; the time is an argument.
 
-``table`` is the truth in memory, with an index for every question a request asks; ``plan`` turns an allowed
-request into a change without making it; ``store`` is the same on disk. The store apart, nothing here does I/O.
+table         all mappings, with an index for each question of a request; TableDelta undoes a batch
+transaction   one operation on the ledger, and what it publishes
+plan          from an allowed request to the row to put, or to the conflict
+conflicts     rows that the kernel could not hold beside another one
+ports         choice of an external port
+filters       who may connect: PCP FILTERs and prefixes of a grant, as the kernel can hold them
+reachable     whether a change lets anybody reach more
+leases        ends of leases, times of the next check
+charges       what counts against a device's quotas
+forwards      from changed rows to changes of the kernel
+pending_cuts  ended mappings whose flows are not cut yet
+epoch         the epoch of NAT-PMP and PCP
+igd_view      what a control point may read
+events        what happened, for GENA, the audit log and watchers
+evidence      how mappings were used over weeks, for ``suggest`` and ``stale``
 """

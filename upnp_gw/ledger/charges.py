@@ -1,7 +1,7 @@
-"""Charges against each device's quotas: an external port to an internal port counts once, over all its addresses.
+"""Charges against each device's quotas. An external port to an internal port counts once, over all addresses.
 
-A dual-stack host maps one port from its IPv4 address and from several IPv6 addresses. For the quotas that is one
-mapping; for the kernel each is an element or more, and these are counted too.
+A dual-stack host maps one port for its IPv4 address and for several IPv6 addresses. For the quotas that is one
+mapping. For the kernel it is one element or more for each address; elements are counted separately.
 """
 
 from collections import Counter
@@ -14,12 +14,12 @@ from upnp_gw.model.mapping import IPAddress, Mapping, Transport
 
 
 class InternalPort(NamedTuple):
-    """An internal port of a device, whatever its address."""
+    """An internal port of a device, at any of its addresses."""
 
     transport: Transport
     port: int
     client: IPAddress | None
-    """The internal client where that is another device (a delegated mapping); None: the device itself."""
+    """The internal client of a delegated mapping, which is another device; None: the device itself."""
 
 
 class Charged(NamedTuple):
@@ -30,16 +30,16 @@ class Charged(NamedTuple):
     by_grant: dict[str, int]
     """Grant name -> mappings charged to it."""
     elements: int
-    """Elements of the kernel, those of parked and disabled mappings too."""
-    on_inner: dict[int, frozenset[str]]
+    """Elements of the kernel, including those that parked and disabled mappings would have."""
+    on_internal_port: dict[int, frozenset[str]]
     """The external ports of the internal port in question -> the grants that each is charged to."""
 
 
 class Charges:
-    """The charges of all rows, kept beside them. Each change is O(1)."""
+    """The charges of all rows. Each change is O(1)."""
 
     def __init__(self) -> None:
-        self._inner: dict[str, dict[InternalPort, dict[int, Counter[str]]]] = {}
+        self._ports: dict[str, dict[InternalPort, dict[int, Counter[str]]]] = {}
         """Device -> internal port -> external port -> the grants of its rows."""
         self._mappings: Counter[str] = Counter()
         self._grants: dict[str, Counter[str]] = {}
@@ -47,28 +47,28 @@ class Charges:
 
     def add(self, mapping: Mapping) -> None:
         device, external = mapping.device, mapping.key.external_port
-        on_inner = self._inner.setdefault(device, {}).setdefault(internal_port_of(mapping), {})
-        if external not in on_inner:
-            on_inner[external] = Counter()
+        external_ports = self._ports.setdefault(device, {}).setdefault(internal_port_of(mapping), {})
+        if external not in external_ports:
+            external_ports[external] = Counter()
             self._mappings[device] += 1
-        on_inner[external][mapping.rule] += 1
-        if on_inner[external][mapping.rule] == 1:
+        external_ports[external][mapping.rule] += 1
+        if external_ports[external][mapping.rule] == 1:
             self._grants.setdefault(device, Counter())[mapping.rule] += 1
         self._elements[device] += len(allowed_peers(mapping))
 
     def remove(self, mapping: Mapping) -> None:
-        device, external, inner = mapping.device, mapping.key.external_port, internal_port_of(mapping)
-        of_device, grants = self._inner[device], self._grants[device]
-        rules = of_device[inner][external]
-        if _take(rules, mapping.rule):
-            _take(grants, mapping.rule)
+        device, external, internal = mapping.device, mapping.key.external_port, internal_port_of(mapping)
+        of_device, grants = self._ports[device], self._grants[device]
+        rules = of_device[internal][external]
+        if _decrement(rules, mapping.rule):
+            _decrement(grants, mapping.rule)
         if not rules:
-            del of_device[inner][external]
-            _take(self._mappings, device)
-        if not of_device[inner]:
-            del of_device[inner]
+            del of_device[internal][external]
+            _decrement(self._mappings, device)
+        if not of_device[internal]:
+            del of_device[internal]
         if not of_device:
-            del self._inner[device], self._grants[device]
+            del self._ports[device], self._grants[device]
         self._elements[device] -= len(allowed_peers(mapping))
         if not self._elements[device]:
             del self._elements[device]
@@ -80,18 +80,19 @@ class Charges:
     def elements(self, device: str) -> int:
         return self._elements[device]
 
-    def of(self, device: str, inner: InternalPort, without: Iterable[Mapping] = ()) -> Charged:
-        """A device's charges ``without`` these of its rows. O(its grants and the external ports of ``inner``)."""
+    def of(self, device: str, internal: InternalPort, without: Iterable[Mapping] = ()) -> Charged:
+        """A device's charges ``without`` these of its rows. O(its grants and the external ports of
+        ``internal``)."""
         rows = list(without)
         for row in rows:
             self.remove(row)
         try:
-            on_inner: Table[int, Counter[str]] = self._inner.get(device, {}).get(inner, {})
+            external_ports: Table[int, Counter[str]] = self._ports.get(device, {}).get(internal, {})
             return Charged(
                 self._mappings[device],
                 dict(self._grants.get(device, {})),
                 self._elements[device],
-                {port: frozenset(rules) for port, rules in on_inner.items()},
+                {port: frozenset(rules) for port, rules in external_ports.items()},
             )
         finally:
             for row in reversed(rows):
@@ -103,8 +104,8 @@ def internal_port_of(mapping: Mapping) -> InternalPort:
     return InternalPort(mapping.key.transport, mapping.internal.port, client)
 
 
-def _take(counter: Counter[str], name: str) -> bool:
-    """Counts one less; True where none is left."""
+def _decrement(counter: Counter[str], name: str) -> bool:
+    """Counts one less. True if none is left."""
     counter[name] -= 1
     if counter[name]:
         return False

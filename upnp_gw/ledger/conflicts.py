@@ -10,15 +10,15 @@ from upnp_gw.model.request import MapRequest
 
 
 def conflicting_rows(mapping: Mapping, table: MappingTable) -> Iterator[Mapping]:
-    """The other rows that the kernel could not hold beside this one, whether they are in it now or come back."""
+    """The other rows that the kernel could not hold beside this one, parked and disabled rows included."""
     if mapping.kind is MappingKind.PINHOLE:
         rows = table.to_internal(mapping.key.transport, mapping.internal)
     else:
         own = mapping.key.external_address
         rows = table.on_port(mapping.key.transport, mapping.key.external_port)
         rows = [row for row in rows if row.key.external_address == own]
-    mine = allowed_peers(mapping)
-    return (row for row in rows if row.id != mapping.id and _any_meet(allowed_peers(row), mine))
+    peers = allowed_peers(mapping)
+    return (row for row in rows if row.id != mapping.id and _any_incompatible(allowed_peers(row), peers))
 
 
 def overlapping_port_mapping(mapping: Mapping, table: MappingTable) -> Mapping | None:
@@ -39,7 +39,7 @@ def overlapping_port_mapping(mapping: Mapping, table: MappingTable) -> Mapping |
 def conflicting_pinhole(peers: AllowedPeers, request: MapRequest, table: MappingTable) -> Mapping | None:
     """A pinhole of the same internal endpoint that the kernel could not hold beside a new one for ``peers``."""
     rows = table.to_internal(request.transport, request.internal)
-    return next((row for row in rows if _any_meet(allowed_peers(row), peers)), None)
+    return next((row for row in rows if _any_incompatible(allowed_peers(row), peers)), None)
 
 
 def conflicting_holder(key: MappingKey, peers: AllowedPeers, owner: str, table: MappingTable) -> Mapping | None:
@@ -50,12 +50,12 @@ def conflicting_holder(key: MappingKey, peers: AllowedPeers, owner: str, table: 
             continue
         if row.device != owner or row.key == key:
             return row
-        if _any_overlap(row.remotes, hosts) or _any_meet(allowed_peers(row), peers):
+        if _any_overlap(row.remotes, hosts) or _any_incompatible(allowed_peers(row), peers):
             return row
     return None
 
 
-def _any_meet(one: AllowedPeers, other: AllowedPeers) -> bool:
+def _any_incompatible(one: AllowedPeers, other: AllowedPeers) -> bool:
     return any(incompatible(a, b) for a in one for b in other)
 
 

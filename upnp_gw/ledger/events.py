@@ -1,7 +1,7 @@
-"""What happened, told to whoever listens: GENA, the audit log, watchers of the control socket.
+"""Events for GENA, the audit log and watchers of the control socket.
 
-A list of callbacks, called in order, on the event loop, after the change is in the kernel and in the store.
-A listener must not block and must not raise; one that raises is logged and the others still hear.
+Listeners are called in order, on the event loop, after the change is in the kernel and in the store. A listener
+must not block and must not raise. If one raises, that is logged and the others are still called.
 """
 
 import logging
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TableChanged:
-    """One operation on the ledger (an add, a range delete, a sweep of expired leases): one event."""
+    """One operation on the ledger is one event: an add, a range delete, the end of several leases."""
 
     added: tuple[Mapping, ...] = ()
     changed: tuple[tuple[Mapping, Mapping], ...] = ()
     """(before, after)"""
     removed: tuple[tuple[Mapping, str], ...] = ()
-    """(mapping, why): ``deleted``, ``expired``, ``revoked``, ``policy``, ``device-moved``, ``prefix-gone``,
-    ``quarantine``, ``displaced`` (it had no lease and its device was away when the device asked for another)"""
+    """(mapping, reason): ``deleted``, ``expired``, ``revoked``, ``policy``, ``device-moved``, ``prefix-gone``,
+    ``quarantine``, ``displaced`` (without a lease, and replaced by another one while its address did not answer)"""
     system_update_id: int = 0
 
 
@@ -36,12 +36,12 @@ class WanChanged:
 
 @dataclass(frozen=True, slots=True)
 class LanChanged:
-    """The gateway has a new address on a LAN: it announces itself with a new BOOTID."""
+    """The gateway has a new address on a LAN. SSDP announces it with a new BOOTID."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ipv6FirewallChanged:
-    """Another table filters IPv6 otherwise than before; read the new state from the view."""
+    """Other tables filter IPv6 in another way than before; read the new state from the view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class IncidentBegan:
-    """A device was refused many distinct internal ports; it is frozen, quarantined or only told of."""
+    """A device was refused many distinct internal ports. It is frozen, quarantined or only reported."""
 
     incident: Incident
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionAsked:
-    """A new question waits for the operator. A repeated request for the same is no event."""
+    """A new question for the operator. A repeated request for the same is no event."""
 
     question: Question
     waiting: int
@@ -69,14 +69,14 @@ class QuestionAsked:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChanged:
-    """Another policy is in force, and what it does not allow has ended."""
+    """Another policy is in force, and the mappings that it does not allow have ended."""
 
     digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class FirewallHealed:
-    """Somebody else removed or changed our table; it was installed again from the ledger."""
+    """Another program removed or changed our table; it was installed again from the ledger."""
 
     what: str
 
@@ -95,13 +95,13 @@ Event = (
 
 
 class Events:
-    """The subscribers. ``publish`` calls each in the order in which they subscribed."""
+    """``publish`` calls the listeners in the order in which they subscribed."""
 
     def __init__(self) -> None:
         self._listeners: list[Callable[[Event], None]] = []
 
     def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Adds a listener; the answer takes it off again."""
+        """Adds a listener. Call the result to remove it."""
         self._listeners.append(listener)
 
         def unsubscribe() -> None:
@@ -115,4 +115,4 @@ class Events:
             try:
                 listener(event)
             except Exception:
-                log.exception("an event listener failed; the others go on")
+                log.exception("an event listener failed; the others are still called")

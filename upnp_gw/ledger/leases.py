@@ -1,8 +1,8 @@
-"""How long a hold lives, when the gateway looks at it again, and what is shown of it. All in BOOTTIME seconds.
+"""When leases end, when the gateway checks a mapping again, and the remaining lease. All in BOOTTIME seconds.
 
-Over NAT-PMP and PCP the client is told a clamped lifetime and renews. Over IGD it cannot see a clamp, and many ask
-for 0 or a week and never again: such a mapping lives up to ``max_hold`` while the gateway decides again at least
-every hour, and the kernel's own timeout reaches no further than that (design section 8).
+Over NAT-PMP and PCP the client gets the clamped lifetime and renews. Over IGD it cannot see a clamp, and many
+clients request 0 or a week once and never renew. Such a mapping lives up to ``max_hold``. The gateway decides again
+at least every hour, and the kernel's timeout ends soon after that time.
 """
 
 import heapq
@@ -13,36 +13,36 @@ from upnp_gw.ledger.reachable import with_holds
 from upnp_gw.model.mapping import Hold, Instant, Mapping, Via
 
 RECHECK_S = 3600
-"""The longest that a held mapping stands in the kernel without a new decision."""
+"""The longest time that a mapping is open without a new decision."""
 END_GRACE_S = 2
-"""The kernel's timeout outlives the end of a lease by this much: the gateway ends it first, with its events."""
+"""The kernel's timeout is this much later than the end of the lease: the gateway ends it first, with its events."""
 RENEWAL_GRACE_S = 30
-"""... and the next renewal by this much: a presence check of seconds and one more try fit into it."""
+"""The kernel's timeout is this much later than the next check: time for a presence check and one more try."""
 SHOWN_MAX_S = 604800
-"""PortMappingLeaseDuration of WANIPConnection:2 ends here (IGD-021, deviation IGD-128)."""
+"""The highest PortMappingLeaseDuration of WANIPConnection:2 (IGD-021, deviation IGD-128)."""
 
 
 def with_recheck(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
-    """The mapping with the times of the next decision, counted from now."""
+    """The mapping after a decision now: with the times of the next check and of the grant's end."""
     ends_at = None if clamps.ends_in_s is None else now.boot + clamps.ends_in_s
     return replace(mapping, recheck_at=recheck_at(mapping, clamps, now), grant_ends_at=ends_at)
 
 
 def recheck_at(mapping: Mapping, clamps: Clamps, now: Instant) -> float:
-    """BOOTTIME seconds of the next decision: within RECHECK_S, and no later than the grant's or mapping's end."""
+    """The next check: within RECHECK_S, and no later than the end of the grant or the mapping."""
     ends_in_s = clamps.max_ttl_s if clamps.ends_in_s is None else clamps.ends_in_s
     return min(mapping.until, now.boot + min(clamps.max_ttl_s, RECHECK_S, ends_in_s))
 
 
 def with_renewal(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
-    """The mapping after a new look; an operator's permanent hold starts again."""
+    """The mapping after a check that allowed it again. The hold of a permanent mapping starts again."""
     if mapping.permanent:
         mapping = mapping.with_hold(Hold(Via.OPERATOR, now.boot + clamps.max_hold_s, None))
     return with_recheck(mapping, clamps, now)
 
 
 def kernel_timeout_s(mapping: Mapping, now: Instant) -> float:
-    """Seconds (>= 1) until the kernel's own timeout. The end of a grant gets no grace."""
+    """Seconds (>= 1) until the kernel's own timeout, with grace except at the end of a grant."""
     last = mapping.until <= mapping.recheck_at
     end = mapping.until + END_GRACE_S if last else mapping.recheck_at + RENEWAL_GRACE_S
     if mapping.grant_ends_at is not None:
@@ -51,21 +51,21 @@ def kernel_timeout_s(mapping: Mapping, now: Instant) -> float:
 
 
 def next_check(mapping: Mapping) -> float:
-    """When the writer has to look at this row: a hold ends, or it is time to decide again.
+    """When the writer has to check this row: a hold ends, or the gate has to decide again.
 
-    A parked or disabled row is in no map, so only its end matters.
+    A parked or disabled row is in no map: only the end of a hold matters.
     """
     first_end = min(hold.until for hold in mapping.holds)
     return min(first_end, mapping.recheck_at) if mapping.active else first_end
 
 
 def grant_has_ended(mapping: Mapping, now: Instant) -> bool:
-    """True where the grant that opened it, or its hours, end now: the gate must decide again at once."""
+    """True if the grant that allowed it, or the grant's hours, have ended: the gate decides again at once."""
     return mapping.active and mapping.grant_ends_at is not None and mapping.grant_ends_at <= now.boot
 
 
 def without_expired_holds(mapping: Mapping, now: Instant) -> Mapping | None:
-    """The mapping without the holds that have ended; None where none is left."""
+    """The mapping without the holds that have ended; None if none is left."""
     live = tuple(hold for hold in mapping.holds if hold.until > now.boot)
     if live == mapping.holds:
         return mapping
@@ -73,7 +73,7 @@ def without_expired_holds(mapping: Mapping, now: Instant) -> Mapping | None:
 
 
 def left_s(mapping: Mapping, via: Via, now: Instant) -> int:
-    """The remaining lease as this protocol shows it, >= 1; 0 only for what the operator made permanent."""
+    """The remaining lease in the terms of this protocol, >= 1 second; 0 for a permanent mapping of the operator."""
     hold = mapping.hold_of(via.protocol)
     if hold is None and mapping.permanent:
         return 0
@@ -82,14 +82,14 @@ def left_s(mapping: Mapping, via: Via, now: Instant) -> int:
 
 
 class Deadlines:
-    """The rows by the time of their next look. O(log n); outdated entries are dropped when they come up."""
+    """The rows by the time of their next check. O(log n); outdated entries are dropped when they become due."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, str]] = []
         self._due: dict[str, float] = {}
 
     def set(self, mapping_id: str, due: float | None) -> None:
-        """Looks again at this row then; None: no more."""
+        """``due``: the next check of the row; None: none."""
         if due is None:
             self._due.pop(mapping_id, None)
         elif self._due.get(mapping_id) != due:
@@ -100,16 +100,16 @@ class Deadlines:
             heapq.heapify(self._heap)
 
     def next(self) -> float | None:
-        """BOOTTIME seconds of the first look, None where nothing waits."""
+        """The time of the first check; None: there is none."""
         while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def pop_due(self, now: float) -> list[str]:
-        """The rows whose time has come; each is given once until it is set again."""
-        found: list[str] = []
+        """Removes and returns the ids of the rows that are due."""
+        due_ids: list[str] = []
         while (at := self.next()) is not None and at <= now:
             _, mapping_id = heapq.heappop(self._heap)
             del self._due[mapping_id]
-            found.append(mapping_id)
-        return found
+            due_ids.append(mapping_id)
+        return due_ids
