@@ -207,7 +207,7 @@ async def test_after_a_suspend_what_ended_is_gone_before_a_request_is_served(tmp
         home.clock.pass_s(7200)
         assert home.view.at(CONSOLE_SOURCE, 0) is not None, "nobody has looked yet"
         refused = await home.refused(8080, PC_IP)
-        assert refused.reason == "the external port was another device's a moment ago"
+        assert refused.reason == "the external port is kept for another device until its flows are cut"
         assert home.view.count(CONSOLE_SOURCE) == 0
 
 

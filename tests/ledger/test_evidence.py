@@ -82,10 +82,10 @@ def test_the_old_is_forgotten() -> None:
     book.used(opening(2), NOW + DAY_S, 1, 1)
     book.seen("a", NOW)
     book.in_force("games", NOW)
-    book.taken()
+    book.pop_changes()
     book.prune(NOW + KEEP_S + 1)
     assert set(book.openings) == {opening(2)}
-    changes = book.taken()
+    changes = book.pop_changes()
     assert (changes.gone, changes.gone_devices, changes.gone_rules) == ([opening(1)], ["a"], ["games"])
 
 
@@ -94,11 +94,11 @@ def test_what_the_store_did_not_take_is_told_again() -> None:
     book.row(opening(1), NOW)
     book.seen("a", NOW)
     book.in_force("games", NOW)
-    changes = book.taken()
+    changes = book.pop_changes()
     assert changes
-    assert not book.taken()
+    assert not book.pop_changes()
     book.put_back(changes)
-    assert book.taken() == changes
+    assert book.pop_changes() == changes
 
 
 def test_a_burst_is_twelve_ports_in_ten_minutes() -> None:
@@ -179,7 +179,7 @@ async def test_the_store_keeps_it(tmp_path: Path) -> None:
     for _ in range(2):  # the tables are there the second time
         store = Store(tmp_path / "ledger.db", "boot")
         await store.open()
-        await store.write_evidence(book.taken())
+        await store.write_evidence(book.pop_changes())
         found, seen, _ = await store.evidence()
         await store.close()
     assert [row.requests for row in found] == [3]

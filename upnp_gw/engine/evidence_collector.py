@@ -74,7 +74,7 @@ class EvidenceCollector:
     async def flush(self) -> None:
         """Writes what has changed."""
         self.book.prune(self._around.clock().wall)
-        changes = self.book.taken()
+        changes = self.book.pop_changes()
         if not changes:
             return
         try:

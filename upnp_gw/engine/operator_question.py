@@ -42,7 +42,9 @@ def ask(
     by = basis(policy, subject.rule)
     asked = decider.questions.ask(subject, terms, request, by, decision, transaction.now.wall, transaction.on_undo)
     if asked is not None and asked.times == 1:
-        transaction.told.append(QuestionAsked(asked, len(questions_waiting(decider, transaction.now.wall))))
+        transaction.announcements.append(
+            QuestionAsked(asked, len(questions_waiting(decider, transaction.now.wall)))
+        )
 
 
 def questions_waiting(decider: Decider, wall: float) -> list[Question]:

@@ -142,7 +142,7 @@ class Reevaluation:
         """Parks what this turn would open to an address that is contested, whatever the turn is. The answer is its
         reply, with the mapping as it is then."""
         contested = self._decider.environment.client_contested
-        for before, mapping in transaction.touched():
+        for before, mapping in transaction.changed_pairs():
             if mapping is not None and mapping.active and contested(mapping.internal.address):
                 transaction.park(mapping, cut=before is not None and before.active)
         now = transaction.ledger.table.get(reply.mapping.id) if isinstance(reply, Granted) else None

@@ -121,7 +121,7 @@ class _Question:
         kept = no_wider(self.own, planned.mapping, self.request.via)
         if kept is not None:
             return PlannedVerdict(self.judged, facts, verdict, replace(planned, mapping=kept))
-        self.transaction.take_back()  # what made room did so for nothing
+        self.transaction.undo_rows()  # what made room did so for nothing
         return PlannedVerdict(self.judged, new, verdict_new, None)
 
     def left(self) -> list[Mapping]:

@@ -22,7 +22,7 @@ def revoke(decider: Decider, transaction: Transaction, device: str, why: str = "
     """Ends everything that a device holds, and its flows at once, those of what ended before among them."""
     for mapping in tuple(decider.ledger.table.of_device(device)):
         transaction.end(mapping, why)
-    decider.ledger.cuts.hasten(device, transaction.now.boot)
+    decider.ledger.cuts.expedite(device, transaction.now.boot)
 
 
 def quarantine(decider: Decider, transaction: Transaction, device: str) -> None:
@@ -45,7 +45,7 @@ def block(decider: Decider, transaction: Transaction, device: str) -> None:
             transaction.end(mapping, "revoked")
         elif len(mapping.holds) > 1:
             transaction.put(with_holds(mapping, (added,)))
-    decider.ledger.cuts.hasten(device, transaction.now.boot)
+    decider.ledger.cuts.expedite(device, transaction.now.boot)
 
 
 def added_for(decider: Decider, devices: Iterable[str]) -> list[Mapping]:
@@ -76,7 +76,7 @@ def count_refusal(
     """A refusal may be evidence against the device."""
     incident = decider.history.count_refusal(facts.device, request, verdict, transaction.now, facts.today)
     if incident is not None:
-        transaction.told.append(IncidentBegan(incident))
+        transaction.announcements.append(IncidentBegan(incident))
         transaction.on_undo.append(partial(decider.history.withdraw_incident, incident))
         if incident.quarantines:
             quarantine(decider, transaction, incident.device)

@@ -197,8 +197,8 @@ class Writer:
                 self._events.publish(event)
             for record in transaction.records:
                 self._events.publish(Decided(record))
-            for told in transaction.told:
-                self._events.publish(told)
+            for announcement in transaction.announcements:
+                self._events.publish(announcement)
         return replies
 
     async def _make_true(self, transactions: Sequence[Transaction], now: Instant) -> bool:

@@ -1,8 +1,7 @@
-"""What openings are used for: who asked, what was answered, what flowed, over weeks. For ``suggest`` and ``stale``.
+"""How ports were requested and used over weeks, for ``suggest`` and ``stale``. Observations only, no conclusions.
 
-Pure bookkeeping with the time passed in. It holds what was seen, never what was concluded. Its memory is bounded
-whatever a LAN or the internet sends: rows, ports of a device, days, remote hosts. A device that asks for a thousand
-ports loses its own oldest unused rows; what carried traffic is the last to go.
+Memory is bounded whatever a LAN or the internet sends: rows, ports of a device, days, remote hosts. A device that
+requests a thousand ports loses its own oldest unused rows. Rows with traffic are dropped last.
 """
 
 from collections import deque
@@ -13,14 +12,14 @@ from typing import NamedTuple, TypeVar
 from upnp_gw.model.mapping import DAY_S, IPAddress, Transport
 
 KEEP_S = 180 * DAY_S
-"""What nobody asked for, used or saw for so long is forgotten."""
+"""Seconds after the last request, use or sight until a row is dropped."""
 MOST_ROWS = 8192
 MOST_PORTS = 128
 """Rows of one device."""
 MOST_DEVICES = 4096
 MOST_RULES = 4096
 MOST_DAYS = 64
-"""Days of use that a row remembers, the newest."""
+"""The newest days of use are kept."""
 MOST_REMOTES = 16
 MOST_EXTERNALS = 8
 BURST_S = 600.0
@@ -30,10 +29,10 @@ V = TypeVar("V")
 
 
 class EvidenceKey(NamedTuple):
-    """What a row of evidence is about: an internal port of a device, for one transport and address family."""
+    """An internal port of a device, for one transport and address family."""
 
     device: str
-    """Who asked: a MAC address, or an address where none is known."""
+    """The requester: a MAC address, or an IP address if none is known."""
     transport: Transport
     family: int
     """4: port mappings, 6: pinholes."""
@@ -50,28 +49,28 @@ class Evidence:
     last_asked: float
     requests: int = 0
     refused: int = 0
-    """Denied, asked for, or busy."""
+    """Denied, left to the operator, or not possible."""
     ungranted: int = 0
-    """Allowed only because the gateway observed: ``would-deny``."""
+    """Allowed only in observe mode: ``would-deny``."""
     renewals: int = 0
-    """Requests for what stood already."""
+    """Requests for a mapping that existed already."""
     granted_s: float = 0.0
-    """Seconds that it stood open."""
+    """Seconds during which it was open."""
     connections: int = 0
     bytes: int = 0
     last_used: float | None = None
     days: tuple[int, ...] = ()
-    """On which a remote host and the device talked through it, oldest first."""
+    """Days of traffic in both directions, oldest first."""
     remotes: frozenset[IPAddress] = frozenset()
     more_remotes: bool = False
-    """There were more than ``MOST_REMOTES``, or some are not known."""
+    """There were more than ``MOST_REMOTES``, or unknown ones."""
     externals: frozenset[int] = frozenset()
     """External ports that it had."""
     vias: frozenset[str] = frozenset()
     peak: int = 0
-    """The most mappings that led to it at a time."""
+    """The most mappings to it at a time."""
     delegated: bool = False
-    """Asked for in favour of another host."""
+    """Requested for another host."""
 
     @property
     def touched(self) -> float:
@@ -79,35 +78,35 @@ class Evidence:
 
     @property
     def worth(self) -> tuple[bool, float]:
-        """What is forgotten first: the unused, then the oldest."""
+        """The lowest is dropped first: unused rows, then the oldest."""
         return bool(self.days), self.touched
 
 
 @dataclass(slots=True)
 class DeviceEvidence:
-    """What is known of a device as a whole."""
+    """Evidence about one device, over all its ports."""
 
     device: str
     first_seen: float
     last_seen: float
     peak: int = 0
-    """The most mappings that it held at a time."""
+    """The most mappings at a time."""
     incidents: int = 0
     last_incident: float | None = None
 
     @property
     def worth(self) -> tuple[bool, float]:
-        """An incident is not washed away by a crowd of new addresses."""
+        """Devices with an incident are dropped last, so that many new addresses cannot displace them."""
         return bool(self.incidents), self.last_seen
 
 
 @dataclass(slots=True)
 class RuleEvidence:
-    """What is known of a grant, by its name."""
+    """Evidence about one grant, by its name."""
 
     rule: str
     since: float
-    """When it was first in force."""
+    """The time when it was first in force."""
     last_in_force: float
     matched: int = 0
     last_matched: float | None = None
@@ -120,7 +119,7 @@ class RuleEvidence:
 
 @dataclass(slots=True)
 class Changes:
-    """What is not on disk yet: rows to write, and the keys of those to take away."""
+    """Changes that are not on disk yet: rows to write, and keys of rows to delete."""
 
     openings: list[Evidence] = field(default_factory=list)
     devices: list[DeviceEvidence] = field(default_factory=list)
@@ -134,7 +133,7 @@ class Changes:
 
 
 class BoundedRows(dict[K, V]):
-    """Rows by key, which of them changed, and room for ``most``: beyond it an eighth goes, the least worth."""
+    """At most ``most`` rows by key, and their changes. If full, the eighth with the least worth is dropped."""
 
     def __init__(
         self,
@@ -150,7 +149,7 @@ class BoundedRows(dict[K, V]):
         self.gone: dict[K, None] = {}
 
     def row(self, key: K, new: Callable[[], V]) -> V:
-        """The row to change; a new one where there is none."""
+        """The row to change; a new one if there is none."""
         if key not in self:
             self[key] = new()
             self.gone.pop(key, None)
@@ -170,13 +169,13 @@ class BoundedRows(dict[K, V]):
             self.on_drop(key)
 
     def renamed(self, old: K, new: K) -> None:
-        """The row of a key has another one now."""
+        """Notes that a row has another key now."""
         if old != new:
             self.gone[old] = self.changed[new] = None
             self.gone.pop(new, None)
 
-    def taken(self) -> tuple[list[V], list[K]]:
-        """The rows that changed and the keys that are gone since the last call."""
+    def pop_changes(self) -> tuple[list[V], list[K]]:
+        """The changed rows and the keys of dropped rows since the last call."""
         rows, gone = [self[key] for key in self.changed], list(self.gone)
         self.changed.clear()
         self.gone.clear()
@@ -184,7 +183,7 @@ class BoundedRows(dict[K, V]):
 
 
 class EvidenceTable:
-    """All the evidence. ``evidence_collector`` fills it, the store keeps it over restarts."""
+    """All evidence. ``evidence_collector`` fills it, the store keeps it over restarts."""
 
     def __init__(self) -> None:
         self.openings: BoundedRows[EvidenceKey, Evidence] = BoundedRows(
@@ -202,23 +201,23 @@ class EvidenceTable:
         rules: Iterable[RuleEvidence],
         now: Callable[[str], str] = lambda device: device,
     ) -> None:
-        """Takes in the stored evidence. Call it before anything else. ``now``: stored device -> its present
-        identifier; of two rows for one opening the newer one stays."""
+        """Adds the stored evidence. Call it first. ``now``: stored device -> its present identifier. Of two rows
+        for one opening the newer one stays."""
         for row in sorted(openings, key=lambda row: row.touched):
             old, row.opening = row.opening, row.opening._replace(device=now(row.opening.device))
             self.openings[row.opening] = row
             self._ports.setdefault(row.opening.device, {})[row.opening] = None
             self.openings.renamed(old, row.opening)
-        for known in sorted(devices, key=lambda row: row.last_seen):
-            before, known.device = known.device, now(known.device)
-            self.devices[known.device] = known
-            self.devices.renamed(before, known.device)
+        for device in sorted(devices, key=lambda row: row.last_seen):
+            before, device.device = device.device, now(device.device)
+            self.devices[device.device] = device
+            self.devices.renamed(before, device.device)
         self.rules.update({row.rule: row for row in rules})
 
-    # -- what is seen
+    # -- observations
 
     def row(self, opening: EvidenceKey, wall: float) -> Evidence:
-        """The row of an opening that was asked for."""
+        """The row of a requested opening."""
         if opening not in self.openings:
             own = self._ports.setdefault(opening.device, {})
             if len(own) >= MOST_PORTS:
@@ -227,7 +226,7 @@ class EvidenceTable:
         return self.openings.row(opening, lambda: Evidence(opening, wall, wall))
 
     def used(self, opening: EvidenceKey, wall: float, connections: int, volume: int) -> None:
-        """So many more connections and bytes went through it. No row, no evidence: nobody asked for it."""
+        """Adds connections and bytes. An opening without a row was never requested: it is ignored."""
         row = self.openings.get(opening)
         if row is None:
             return
@@ -237,7 +236,7 @@ class EvidenceTable:
         row.last_used = wall
 
     def talked(self, opening: EvidenceKey, day: int, remotes: Iterable[IPAddress] | None) -> None:
-        """The device and these remote hosts (None: some, nobody knows which) talked through it on this day."""
+        """Adds a day of traffic in both directions, with its remote hosts; None: they are unknown."""
         row = self.openings.get(opening)
         if row is None:
             return
@@ -251,7 +250,7 @@ class EvidenceTable:
             row.remotes = together
 
     def stood(self, opening: EvidenceKey, seconds: float, at_a_time: int) -> None:
-        """It stood open for so long, by so many mappings."""
+        """It was open for these seconds, through ``at_a_time`` mappings."""
         row = self.openings.get(opening)
         if row is not None:
             self.openings.changed[opening] = None
@@ -259,14 +258,14 @@ class EvidenceTable:
             row.peak = max(row.peak, at_a_time)
 
     def seen(self, device: str, wall: float, held: int = 0) -> DeviceEvidence:
-        """A device was there, and holds so many mappings."""
+        """A device was present, with ``held`` mappings."""
         row = self.devices.row(device, lambda: DeviceEvidence(device, wall, wall))
         row.last_seen = max(row.last_seen, wall)
         row.peak = max(row.peak, held)
         return row
 
     def incident(self, device: str, began: float) -> None:
-        """An incident of this device; told again and again, it counts once."""
+        """Adds an incident of this device. A repeated call for the same incident changes nothing."""
         row = self.devices.get(device) or self.seen(device, began)
         if row.last_incident is None or began > row.last_incident:
             self.devices.changed[device] = None
@@ -274,7 +273,7 @@ class EvidenceTable:
             row.last_incident = began
 
     def ungranted(self, device: str, port: int, wall: float, most: int) -> None:
-        """Observed: allowed without a grant. ``most`` distinct ports of it in ten minutes would be an incident."""
+        """A request that only observe mode allowed. ``most`` distinct ports in ten minutes count as an incident."""
         recent = self._bursts.setdefault(device, deque(maxlen=most * 4))
         recent.append((wall, port))
         while recent[0][0] <= wall - BURST_S:
@@ -286,7 +285,7 @@ class EvidenceTable:
             self._bursts.pop(next(iter(self._bursts)))
 
     def in_force(self, rule: str, wall: float) -> RuleEvidence:
-        """A grant of this name is in the policy."""
+        """A grant of this name is in force."""
         row = self.rules.row(rule, lambda: RuleEvidence(rule, wall, wall))
         row.last_in_force = wall
         return row
@@ -294,21 +293,21 @@ class EvidenceTable:
     # -- keeping
 
     def prune(self, wall: float) -> None:
-        """Forgets what is too old."""
+        """Drops rows that are older than ``KEEP_S``."""
         since = wall - KEEP_S
         self.openings.drop([key for key, row in self.openings.items() if row.touched < since])
         self.devices.drop([key for key, row in self.devices.items() if row.last_seen < since])
         self.rules.drop([key for key, row in self.rules.items() if row.last_in_force < since])
 
-    def taken(self) -> Changes:
-        """What has changed since the last call, for the store."""
-        openings, gone = self.openings.taken()
-        devices, gone_devices = self.devices.taken()
-        rules, gone_rules = self.rules.taken()
+    def pop_changes(self) -> Changes:
+        """The changes since the last call, for the store."""
+        openings, gone = self.openings.pop_changes()
+        devices, gone_devices = self.devices.pop_changes()
+        rules, gone_rules = self.rules.pop_changes()
         return Changes(openings, devices, rules, gone, gone_devices, gone_rules)
 
     def put_back(self, changes: Changes) -> None:
-        """The store did not take them: they are told again."""
+        """Call it if the store could not write the changes: the next ``pop_changes`` has them again."""
         self.openings.changed.update(dict.fromkeys(row.opening for row in changes.openings))
         self.devices.changed.update(dict.fromkeys(row.device for row in changes.devices))
         self.rules.changed.update(dict.fromkeys(row.rule for row in changes.rules))

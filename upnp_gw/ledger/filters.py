@@ -1,7 +1,7 @@
-"""Who may connect to a mapping: PCP FILTERs and the grant's prefixes, brought into a form that the kernel can hold.
+"""Who may connect to a mapping: PCP FILTERs and the grant's prefixes in a form that the kernel can hold.
 
-The kernel's ranges must not overlap, so a filter inside another goes, and one that crosses another (a wide prefix
-from one port, a narrow one from any) is cut up around it.
+The kernel's ranges must not overlap. So a filter inside another one is left out, and one that crosses another one
+(a wide prefix from one port, a narrow one from any port) is split around it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,9 +17,9 @@ AllowedPeers = tuple[RemotePeers | None, ...]
 """Who may connect; None: anyone. Empty: nobody."""
 
 
-def filters_after(request: MapRequest, standing: Sequence[RemotePeers]) -> tuple[RemotePeers, ...]:
-    """The filters after this request: added to those that stand, or in their place."""
-    before = () if request.clear_filters else standing
+def filters_after(request: MapRequest, present: Sequence[RemotePeers]) -> tuple[RemotePeers, ...]:
+    """The filters after this request: added to the present ones, or in their place."""
+    before = () if request.clear_filters else present
     return tuple(dict.fromkeys((*before, *request.filters)))
 
 
@@ -32,55 +32,56 @@ def allowed_peers(mapping: Mapping) -> AllowedPeers:
 
 
 def requested_peers(remote: IPNetwork | None, port: int) -> tuple[RemotePeers, ...]:
-    """The remote host and port that a request named itself; empty: it named none."""
+    """The remote host and port of the request itself; empty: it has none."""
     if remote is None and not port:
         return ()
     return (RemotePeers(remote if remote is not None else ANYWHERE6, port),)
 
 
 def incompatible(one: RemotePeers | None, other: RemotePeers | None) -> bool:
-    """Whether the kernel could not hold both for one internal endpoint: no two for anyone, no host twice, no two
-    ranges that overlap. It looks for them in this order of their kinds, so those of different kinds are fine."""
+    """True if the kernel could not hold both for one internal endpoint: two for anyone, one host twice, or two
+    ranges that overlap. Each of these kinds has a map of its own, so different kinds do not conflict."""
     if one is None or other is None:
         return one is other
     if _is_host(one) or _is_host(other):
         return one == other
-    ports_meet = one.port in (0, other.port) or other.port == 0
-    return ports_meet and (inside(one.network, other.network) or inside(other.network, one.network))
+    ports_overlap = one.port in (0, other.port) or other.port == 0
+    return ports_overlap and (inside(one.network, other.network) or inside(other.network, one.network))
 
 
 def _is_host(peers: RemotePeers) -> bool:
     return not peers.port and peers.network.prefixlen == peers.network.max_prefixlen
 
 
-def combined_peers(asked: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> AllowedPeers:
-    """``asked``: the FILTERs; ``granted``: the grant's ``remote``. Both narrow; empty means anyone."""
-    if not asked:
+def combined_peers(filters: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> AllowedPeers:
+    """Who is in the ``filters`` (PCP FILTERs) and in ``granted`` (the grant's ``remote``). Each of them empty:
+    anyone."""
+    if not filters:
         anyone = not granted or any(net.prefixlen == 0 for net in granted)
         return (None,) if anyone else tuple(RemotePeers(net) for net in granted)
-    found = tuple(peers for one in asked for peers in one.within(granted))
-    if any(peers.network.prefixlen == 0 and not peers.port for peers in found):
+    peers = tuple(part for peers in filters for part in peers.within(granted))
+    if any(part.network.prefixlen == 0 and not part.port for part in peers):
         return (None,)
-    return disjoint(found)
+    return disjoint(peers)
 
 
 def disjoint(filters: Iterable[RemotePeers]) -> tuple[RemotePeers, ...]:
-    """The same remote hosts and ports as ranges that do not overlap; it stops beyond ``MOST_FILTERS`` of them."""
-    found: list[RemotePeers] = []
-    # any port first, wide prefixes first: what comes later is inside what stands, or around it
+    """The same remote hosts and ports as ranges that do not overlap. Stops beyond ``MOST_FILTERS`` ranges."""
+    ranges: list[RemotePeers] = []
+    # any port first, wide prefixes first: a later prefix is inside an earlier one, or around it
     for peers in sorted(set(filters), key=lambda p: (p.port != 0, p.network.prefixlen, p.network, p.port)):
         pieces = [peers.network]
-        for other in found:
+        for other in ranges:
             if other.port in (0, peers.port):
-                pieces = [left for piece in pieces for left in exclude(piece, other.network)]
-        found += [RemotePeers(piece, peers.port) for piece in pieces]
-        if len(found) > MOST_FILTERS:
+                pieces = [rest for piece in pieces for rest in exclude(piece, other.network)]
+        ranges += [RemotePeers(piece, peers.port) for piece in pieces]
+        if len(ranges) > MOST_FILTERS:
             break
-    return tuple(found)
+    return tuple(ranges)
 
 
 def narrowed(before: Mapping, after: Mapping) -> bool:
-    """True where somebody could connect to the mapping that no longer may."""
+    """True if somebody could connect to the mapping ``before`` who may not ``after``."""
     now = allowed_peers(after)
     return not all(any(_covers(new, old) for new in now) for old in allowed_peers(before))
 

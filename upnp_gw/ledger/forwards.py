@@ -1,4 +1,4 @@
-"""From rows of the ledger to changes of the kernel: the one place where a mapping becomes a ``Forward``."""
+"""From rows of the ledger to changes of the kernel. Only here a mapping becomes a ``Forward``."""
 
 from collections.abc import Sequence
 
@@ -13,26 +13,26 @@ Pairs = Sequence[tuple[Mapping | None, Mapping | None]]
 
 
 def forwards_of(mapping: Mapping, table: MappingTable, now: Instant) -> list[Forward]:
-    """The kernel's form of an active mapping: one forward, or one for each prefix that may connect, ``m7-0`` ...
+    """The kernel's form of an active mapping: one forward, or one for each prefix that may connect (``m7-0``, ...).
 
     The oldest active mapping to an internal endpoint keeps its source port on the way out.
     """
     oldest = next((m for m in table.to_internal(mapping.key.transport, mapping.internal) if m.active), mapping)
-    peers = allowed_peers(mapping)
+    ranges = allowed_peers(mapping)
     return [
         Forward(
-            id=mapping.id if len(peers) == 1 else f"{mapping.id}-{place}",
+            id=mapping.id if len(ranges) == 1 else f"{mapping.id}-{place}",
             decision=mapping.decision,
             transport=mapping.key.transport,
             external_address=mapping.key.external_address,
             external_port=mapping.key.external_port,
-            remote=one.network if one is not None else None,
-            remote_port=one.port if one is not None else 0,
+            remote=peers.network if peers is not None else None,
+            remote_port=peers.port if peers is not None else 0,
             internal=mapping.internal,
             timeout_s=kernel_timeout_s(mapping, now),
             keep_source_port=oldest.id == mapping.id and place == 0,
         )
-        for place, one in enumerate(peers)
+        for place, peers in enumerate(ranges)
     ]
 
 
@@ -78,12 +78,13 @@ def _to_close(installed: Sequence[Forward], forwards: Sequence[Forward]) -> list
 
 
 def _place(forward: Forward) -> tuple[object, ...]:
-    """What no two forwards of a mapping can share."""
+    """Two forwards of one mapping differ in this."""
     return forward.remote, forward.remote_port
 
 
 def _shared_endpoints(pairs: Pairs) -> set[tuple[Transport, Endpoint]]:
-    """Internal endpoints where an active mapping came or went: another one may have to keep the source port now."""
+    """Internal endpoints where an active mapping begins or ends: another mapping may have to keep the source
+    port."""
     return {
         (m.key.transport, m.internal)
         for before, after in pairs

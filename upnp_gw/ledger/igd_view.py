@@ -1,4 +1,4 @@
-"""What a control point may read of the ledger: its own mappings, or everyone's (``visibility = "all"``)."""
+"""The mappings that a control point may read: its own, or all of them (``visibility = "all"``)."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ from upnp_gw.model.request import Ipv6Firewall, MapRequest, Refusal, Refused, Re
 
 
 class LedgerView:
-    """``request.View`` over the ledger. ``device_of`` tells who a source is."""
+    """``request.View`` over the ledger. ``device_of``: source -> device."""
 
     def __init__(
         self,
@@ -34,21 +34,21 @@ class LedgerView:
         self.idle_timeout_s = idle_timeout_s
         self._all = visibility == "all"
 
-    def _whose(self, source: Source) -> str | None:
+    def _visible_device(self, source: Source) -> str | None:
         return None if self._all else self._device_of(source)
 
     def find(self, source: Source, key: MappingKey) -> Mapping | Refused | None:
         mapping = self._ledger.find(key, self._network())
-        if mapping is None or self._whose(source) in (None, mapping.device):
+        if mapping is None or self._visible_device(source) in (None, mapping.device):
             return mapping
         return Refused(Refusal.NOT_AUTHORIZED, "the mapping belongs to another device", None)
 
     def at(self, source: Source, index: int) -> Mapping | None:
-        mapping_id = self._ledger.table.numbering(self._whose(source)).at(index)
+        mapping_id = self._ledger.table.numbering(self._visible_device(source)).at(index)
         return self._ledger.table.get(mapping_id) if mapping_id is not None else None
 
     def stands(self, request: MapRequest | ReleaseRequest) -> bool:
-        """Whether a request over NAT-PMP or PCP is about a lease that stands, and knows its nonce."""
+        """True if a request over NAT-PMP or PCP is for a present lease and has its nonce."""
         internal = request.internal if isinstance(request, MapRequest) else Endpoint(request.address, request.port)
         holds = (
             row.hold_of(request.via.protocol) for row in self._ledger.table.to_internal(request.transport, internal)
@@ -59,7 +59,7 @@ class LedgerView:
         mapping = self._ledger.table.pinhole(unique_id)
         if mapping is None or mapping.until <= self._clock().boot:
             return None
-        if self._whose(source) in (None, mapping.device):
+        if self._visible_device(source) in (None, mapping.device):
             return mapping
         return Refused(Refusal.NOT_AUTHORIZED, "the pinhole belongs to another device", None)
 
@@ -67,15 +67,15 @@ class LedgerView:
         return self._ledger.usage_of(mapping).packets
 
     def mapping(self, mapping_id: str) -> Mapping | None:
-        """By id, whoever's it is: for the gateway's own servers."""
+        """By id, of any device. For the gateway's own servers."""
         return self._ledger.table.get(mapping_id)
 
     def epoch_s(self) -> int:
-        """The seconds that NAT-PMP and PCP carry."""
+        """The epoch in replies of NAT-PMP and PCP, seconds."""
         return self._ledger.epoch.seconds(self._clock())
 
     def count(self, source: Source) -> int:
-        return len(self._ledger.table.numbering(self._whose(source)))
+        return len(self._ledger.table.numbering(self._visible_device(source)))
 
     def in_range(
         self, source: Source, transport: Transport, start: int, end: int, everyone: bool, limit: int
@@ -83,13 +83,13 @@ class LedgerView:
         device = None if self._all and everyone else self._device_of(source)
         table = self._ledger.table
         rows = [table.get(i) for i in table.numbering(device)]
-        found = [
+        mappings = [
             m
             for m in rows
             if m is not None and m.key.transport is transport and start <= m.key.external_port <= end
         ]
-        found.sort(key=lambda m: m.key.external_port)
-        return found[:limit] if limit else found
+        mappings.sort(key=lambda m: m.key.external_port)
+        return mappings[:limit] if limit else mappings
 
     def left_s(self, mapping: Mapping, via: Via) -> int:
         return left_s(mapping, via, self._clock())

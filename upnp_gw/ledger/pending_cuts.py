@@ -1,7 +1,8 @@
-"""Flows that are still to be ended, and the ports that are kept for their last holder until then.
+"""Flows of ended mappings that are not cut yet. Until then their external ports are kept for their last holder.
 
-Clients renew by delete and add: a deleted mapping's flows live 5 s longer, unless the same mapping came back; an
-expired one's 60 s; what the operator or the policy revoked ends at once (design section 8).
+Some clients renew by delete and add. So the flows of a deleted mapping go on for 5 s, and are not cut if the same
+mapping comes back; those of an expired mapping for 60 s. Flows that the operator or the policy revoked are cut at
+once.
 """
 
 from collections.abc import Iterable
@@ -11,12 +12,12 @@ from upnp_gw.firewall.base import Forward
 from upnp_gw.model.mapping import DecisionId, Endpoint, Mapping, MappingKey, Transport
 
 GRACE_S = {"deleted": 5.0, "expired": 60.0}
-"""Why a mapping ended -> seconds until its flows are cut; anything else: at once."""
+"""Why a mapping ended -> seconds until its flows are cut. For any other reason: at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingCut:
-    """One ended mapping whose flows are not cut yet. A row of the store, so that a crash forgets none."""
+    """One ended mapping whose flows are not cut yet. It has a row in the store, so that a crash forgets none."""
 
     number: int
     device: str
@@ -42,13 +43,13 @@ class PendingCut:
 
 
 def cut_of(number: int, mapping: Mapping, why: str, now: float) -> PendingCut:
-    """The cut that the end of a mapping calls for. ``why`` as in ``events.TableChanged.removed``."""
+    """The cut after the end of a mapping. ``why`` as in ``events.TableChanged.removed``."""
     due = now + GRACE_S.get(why, 0.0)
     return PendingCut(number, mapping.device, mapping.id, mapping.decision, mapping.key, mapping.internal, due)
 
 
 class PendingCuts:
-    """The pending ones, by external port and by time."""
+    """All pending cuts, by external port."""
 
     def __init__(self, pending: Iterable[PendingCut] = ()) -> None:
         self._pending: dict[int, PendingCut] = {}
@@ -68,25 +69,25 @@ class PendingCuts:
             if not self._by_port[port]:
                 del self._by_port[port]
 
-    def hasten(self, device: str, now: float) -> None:
-        """The flows of this device's ended mappings are not to live on any longer."""
+    def expedite(self, device: str, now: float) -> None:
+        """The flows of this device's ended mappings are cut at once."""
         for cut in [c for c in self._pending.values() if c.device == device]:
             self._pending[cut.number] = replace(cut, due=min(cut.due, now))
 
     def postpone(self, cuts: Iterable[PendingCut], due: float) -> None:
-        """The kernel did not take these: again at this BOOTTIME second."""
+        """Sets the next try, at this BOOTTIME second."""
         for cut in cuts:
             self._pending[cut.number] = replace(cut, due=due)
 
     def kept_for(self, transport: Transport, port: int) -> str | None:
-        """The device that a freed external port is kept for; None: nobody."""
+        """The device that a freed external port is kept for; None: it is kept for nobody."""
         numbers = [  # a pinhole takes no port of the gateway's address
             n for n in self._by_port.get((transport, port), ()) if self._pending[n].internal.address.version == 4
         ]
         return self._pending[min(numbers)].device if numbers else None
 
-    def undone_by(self, mapping: Mapping) -> list[PendingCut]:
-        """The cuts that this mapping makes needless: its device has the same key and internal endpoint again."""
+    def unneeded_after(self, mapping: Mapping) -> list[PendingCut]:
+        """The cuts that are not needed after this put: the same device has the same key and internal endpoint."""
         numbers = self._by_port.get((mapping.key.transport, mapping.key.external_port), ())
         cuts = [self._pending[number] for number in numbers]
         return [
@@ -100,7 +101,8 @@ class PendingCuts:
         return sorted((c for c in self._pending.values() if c.due <= now), key=lambda cut: cut.number)
 
     def next(self) -> float | None:
-        """BOOTTIME seconds of the next one. O(pending), which the last minute's removals bound."""
+        """BOOTTIME seconds of the next cut; None: there is none. O(pending): the mappings that ended in a
+        minute."""
         return min((cut.due for cut in self._pending.values()), default=None)
 
     def __len__(self) -> int:

@@ -1,6 +1,6 @@
-"""From an allowed request to the row that it makes: conflict, port choice, refresh, lease. Changes nothing.
+"""From an allowed request to the row to put: conflict, port choice, refresh, lease. Changes nothing.
 
-The gate has said that it may be; here it is found out whether it can be (IGD section 6.2, design section 8).
+The gate has decided that the mapping is allowed. The plan says whether it is possible (IGD section 6.2).
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The row to put. ``refreshed``: it stood before."""
+    """The row to put. ``refreshed``: it exists already."""
 
     mapping: Mapping
     refreshed: bool
@@ -50,7 +50,7 @@ class NotPlanned:
     retry_s: int = 0
     """As in ``Refused``."""
     holder: Mapping | None = None
-    """The mapping that is in the way. For the operator alone: a control point must not learn of it."""
+    """The mapping in conflict. Only for the operator: a control point must not learn of it."""
 
 
 PINHOLE_OVERLAP = NotPlanned(
@@ -59,30 +59,30 @@ PINHOLE_OVERLAP = NotPlanned(
 MAPPING_OVERLAP = NotPlanned(Refusal.CONFLICT, "another mapping of this port has an overlapping remote host")
 TOO_MANY_FILTERS = NotPlanned(Refusal.TOO_MANY_FILTERS, f"a mapping can have at most {MOST_FILTERS} filters")
 TOO_MANY_ELEMENTS = NotPlanned(
-    Refusal.QUOTA, "this device's mappings would take more elements than elements_per_device allows"
+    Refusal.QUOTA, "this device's mappings would need more elements than elements_per_device allows"
 )
 TOO_MANY_ELEMENTS_WITH_FILTERS = replace(TOO_MANY_ELEMENTS, refusal=Refusal.TOO_MANY_FILTERS)
-NOT_GRANTED = NotPlanned(Refusal.NOT_AUTHORIZED, "the grant lets none of the remote hosts of a filter connect")
+NOT_GRANTED = NotPlanned(Refusal.NOT_AUTHORIZED, "the grant allows none of the remote hosts of a filter")
 OPEN_OVER_TCP = NotPlanned(
-    Refusal.TOO_MANY_FILTERS, "the mapping is held over another protocol, which lets anyone connect"
+    Refusal.TOO_MANY_FILTERS, "the mapping has a lease over another protocol, which lets anyone connect"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """What a plan needs beside the request. One for each request."""
+    """The state that a plan depends on. One for each request."""
 
     table: MappingTable
     now: Instant
     random: Random
     new_id: Callable[[], str]
     reserved_ports: Callable[[Transport, int], bool]
-    """True for a port that the gateway itself, or a static rule, uses."""
+    """True for a port that the gateway itself or a static rule uses."""
     kept_for: Callable[[Transport, int], str | None]
     """The device that a freed port is kept for until its flows are cut; None: nobody."""
 
     delegated: bool
-    """The internal client is another device than the one that asks."""
+    """The internal client is another device than the requester."""
     epoch: int = 0
     """The number of the present epoch."""
     lenient: bool = False
@@ -91,16 +91,16 @@ class Planner:
     """Most elements of the kernel for one device's mappings; None: no limit."""
 
     def plan(self, request: MapRequest, allowed: Allowed, owner: str, own: Mapping | None) -> Planned | NotPlanned:
-        """``owner`` is the device that will hold the mapping, ``own`` its row that is refreshed (``own_row``)."""
+        """``owner``: the device that will hold the mapping; ``own``: its row to refresh (``own_row``)."""
         planned = self._planned(request, allowed, owner, own)
-        if isinstance(planned, Planned) and _outside(planned.mapping, request):
+        if isinstance(planned, Planned) and _admits_nobody(planned.mapping, request):
             return NOT_GRANTED
-        if isinstance(planned, Planned) and self._too_many_elements(planned.mapping, own):
+        if isinstance(planned, Planned) and self._exceeds_elements(planned.mapping, own):
             return TOO_MANY_ELEMENTS_WITH_FILTERS if request.filters else TOO_MANY_ELEMENTS
         return planned
 
-    def _too_many_elements(self, mapping: Mapping, own: Mapping | None) -> bool:
-        """True where the device would have more elements in the kernel than before, and more than allowed."""
+    def _exceeds_elements(self, mapping: Mapping, own: Mapping | None) -> bool:
+        """True if the device would have more elements in the kernel than before, and more than allowed."""
         more = len(allowed_peers(mapping)) - (len(allowed_peers(own)) if own is not None else 0)
         if self.most_elements is None or more <= 0:
             return False
@@ -111,12 +111,12 @@ class Planner:
     ) -> Planned | NotPlanned:
         if own is not None:
             return self._refresh(own, request, allowed)
-        if len(filters_after(request, ())) and len(self._reach(request, allowed)) > MOST_FILTERS:
+        if len(filters_after(request, ())) and len(self._peers(request, allowed)) > MOST_FILTERS:
             return TOO_MANY_FILTERS
         if request.internal.address.version == 6:
-            met = conflicting_pinhole(self._reach(request, allowed), request, self.table)
-            if met is not None:
-                return replace(PINHOLE_OVERLAP, holder=met)
+            holder = conflicting_pinhole(self._peers(request, allowed), request, self.table)
+            if holder is not None:
+                return replace(PINHOLE_OVERLAP, holder=holder)
             return self._new(request, allowed, owner, pinhole_key(request))
         if request.choice is PortChoice.EXACT:
             key = key_on(request, request.external_port)
@@ -128,8 +128,8 @@ class Planner:
         return self._new(request, allowed, owner, key_on(request, port))
 
     def own_row(self, request: MapRequest, owner: str) -> Mapping | None:
-        """The row that this request refreshes: the owner's, on the same key; or, over NAT-PMP and PCP, the one
-        that leads to the same internal endpoint already, whoever of the owner's programs asked for it."""
+        """The row that this request refreshes: the owner's row with the same key. Over NAT-PMP and PCP its row with
+        the same internal endpoint, whichever program of the owner requested it."""
         if request.internal.address.version == 6:
             row = self.table.by_key(pinhole_key(request))
             return row if row is not None and row.device == owner else None
@@ -169,14 +169,14 @@ class Planner:
     def _may_not_refresh(self, row: Mapping, hold: Hold | None, request: MapRequest) -> NotPlanned | None:
         """Why the request may not change this row; None: it may. ``hold``: the row's hold of its protocol."""
         if hold is not None and not (self.lenient or nonce_fits(hold, request.nonce, self.epoch)):
-            left = max(1, round(hold.until - self.now.boot))
-            return NotPlanned(Refusal.BAD_NONCE, "the mapping was made with another nonce", left)
+            left_s = max(1, round(hold.until - self.now.boot))
+            return NotPlanned(Refusal.BAD_NONCE, "the mapping was made with another nonce", left_s)
         if request.via is Via.PCP and request.choice is PortChoice.EXACT and not _has(row, request):
             return NotPlanned(Refusal.CONFLICT, "the mapping has another external port", holder=row)
         if row.internal != request.internal and any(h is not hold for h in row.holds):
             return NotPlanned(
                 Refusal.CONFLICT_OTHER,
-                "the port is held over another protocol for another internal port",
+                "the port has a lease over another protocol for another internal port",
                 holder=row,
             )
         return None
@@ -210,11 +210,11 @@ class Planner:
             return TOO_MANY_FILTERS
         if (
             allowed_peers(mapping) != allowed_peers(row)
-            and (met := next(conflicting_rows(mapping, self.table), None)) is not None
+            and (holder := next(conflicting_rows(mapping, self.table), None)) is not None
         ):
-            return overlap_refusal(mapping, met)
-        if filtered and (crossed := overlapping_port_mapping(mapping, self.table)) is not None:
-            return replace(MAPPING_OVERLAP, holder=crossed)
+            return overlap_refusal(mapping, holder)
+        if filtered and (holder := overlapping_port_mapping(mapping, self.table)) is not None:
+            return replace(MAPPING_OVERLAP, holder=holder)
         return None
 
     def _new(self, request: MapRequest, allowed: Allowed, owner: str, key: MappingKey) -> Planned:
@@ -238,32 +238,35 @@ class Planner:
         return Planned(with_recheck(mapping, allowed.clamps, self.now), refreshed=False)
 
     def _new_pinhole_id(self) -> str:
-        """One whose UniqueID no pinhole has now, and is not 0."""
+        """An id whose UniqueID is not 0, and is that of no pinhole."""
         while True:
-            found = self.new_id()
-            unique = int(found[1:]) % UNIQUE_IDS
-            if unique and self.table.pinhole(unique) is None:
-                return found
+            mapping_id = self.new_id()
+            unique_id = int(mapping_id[1:]) % UNIQUE_IDS
+            if unique_id and self.table.pinhole(unique_id) is None:
+                return mapping_id
 
     def _hold(self, request: MapRequest, allowed: Allowed, before: Hold | None) -> Hold:
-        """The requester's lease. PCP's filters are added to those of its lease ``before``; NAT-PMP has none."""
-        standing = before.filters if before is not None and request.via is Via.PCP else ()
+        """The requester's lease. PCP's filters are added to those of its lease ``before``. NAT-PMP has no
+        filters."""
+        present = before.filters if before is not None and request.via is Via.PCP else ()
         until = self.now.boot + max(1, lifetime_s(request, allowed.clamps))
         return Hold(
-            request.via, until, request.lifetime_s, request.nonce, self.epoch, filters_after(request, standing)
+            request.via, until, request.lifetime_s, request.nonce, self.epoch, filters_after(request, present)
         )
 
-    def _reach(self, request: MapRequest, allowed: Allowed) -> AllowedPeers:
+    def _peers(self, request: MapRequest, allowed: Allowed) -> AllowedPeers:
         """Who may connect to a new mapping."""
-        asked = requested_peers(request.remote, request.remote_port) or filters_after(request, ())
-        return combined_peers(asked, granted_prefixes(allowed.clamps, request))
+        filters = requested_peers(request.remote, request.remote_port) or filters_after(request, ())
+        return combined_peers(filters, granted_prefixes(allowed.clamps, request))
 
     def _choose(self, request: MapRequest, allowed: Allowed, owner: str) -> int | None:
         def free(port: int) -> bool:
-            taken = self._conflict(key_on(request, port), request, allowed, owner)
-            return taken is None and not (companions and self._companion_taken(request.transport, port, owner))
+            conflict = self._conflict(key_on(request, port), request, allowed, owner)
+            return conflict is None and not (
+                needs_companion and self._companion_taken(request.transport, port, owner)
+            )
 
-        companions = request.via.datagram
+        needs_companion = request.via.datagram
 
         clamps = allowed.clamps
         return choose_port(
@@ -275,8 +278,10 @@ class Planner:
             return NotPlanned(Refusal.CONFLICT_OTHER, "the gateway itself uses this external port")
         kept_for = self.kept_for(key.transport, key.external_port)
         if kept_for not in (None, owner):
-            return NotPlanned(Refusal.CONFLICT, "the external port was another device's a moment ago")
-        row = conflicting_holder(key, self._reach(request, allowed), owner, self.table)
+            return NotPlanned(
+                Refusal.CONFLICT, "the external port is kept for another device until its flows are cut"
+            )
+        row = conflicting_holder(key, self._peers(request, allowed), owner, self.table)
         if row is None:
             return None
         if row.device != owner:
@@ -286,7 +291,7 @@ class Planner:
         )
 
     def is_free(self, request: MapRequest, owner: str) -> bool:
-        """True where the external port that a request insists on is free for every remote host in it."""
+        """True if the external port of an exact request is free, for every remote host."""
         transport, port = request.transport, request.external_port
         return (
             not self.reserved_ports(transport, port)
@@ -296,19 +301,19 @@ class Planner:
         )
 
     def _companion_taken(self, transport: Transport, port: int, owner: str) -> bool:
-        """Another device has this port number over the other transport (RFC 6886 section 3.3): never chosen."""
+        """True if another device has this port over the other transport: never chosen (RFC 6886 section 3.3)."""
         companion = Transport.UDP if transport is Transport.TCP else Transport.TCP
         return any(row.device != owner for row in self.table.on_port(companion, port))
 
 
 def nonce_fits(hold: Hold, nonce: bytes | None, epoch: int) -> bool:
-    """True for the hold's own nonce; for any other one only once after a new epoch, when clients of Apple's draw a
-    new nonce (RFC 6887 section 11.3, decision Q1)."""
+    """True for the hold's own nonce, and once after each new epoch for any nonce: Apple's clients draw a new nonce
+    then (RFC 6887 section 11.3; Q1 in docs/spec/pcp.md)."""
     return hold.nonce is None or hold.nonce == nonce or hold.epoch != epoch
 
 
 def _has(row: Mapping, request: MapRequest) -> bool:
-    """The row has the very external port, and address where one is named, that the request insists on."""
+    """True if the row has the external port of the request, and its external address if it has one."""
     requested_peers = request.external_address
     return row.key.external_port == request.external_port and requested_peers in (None, row.key.external_address)
 
@@ -319,18 +324,18 @@ def key_on(request: MapRequest, port: int) -> MappingKey:
 
 
 def pinhole_key(request: MapRequest) -> MappingKey:
-    """The key of a pinhole: external = internal."""
+    """The key of a pinhole: its external side is the internal endpoint."""
     host, internal = request.remote, request.internal
     return MappingKey(request.transport, internal.address, internal.port, host, request.remote_port)
 
 
-def overlap_refusal(mapping: Mapping, met: Mapping) -> NotPlanned:
-    """What is said of a mapping that cannot stand beside another one, ``met``."""
-    return replace(PINHOLE_OVERLAP if mapping.kind is MappingKind.PINHOLE else MAPPING_OVERLAP, holder=met)
+def overlap_refusal(mapping: Mapping, holder: Mapping) -> NotPlanned:
+    """The refusal of a mapping that conflicts with ``holder``."""
+    return replace(PINHOLE_OVERLAP if mapping.kind is MappingKind.PINHOLE else MAPPING_OVERLAP, holder=holder)
 
 
-def _outside(mapping: Mapping, request: MapRequest) -> bool:
-    """True where one of the request's filters, or all that count, admit nobody, which the answer could not show."""
+def _admits_nobody(mapping: Mapping, request: MapRequest) -> bool:
+    """True if nobody could connect, at all or through one of the request's filters: the reply could not say so."""
     return not allowed_peers(mapping) or not all(one.within(mapping.filters) for one in request.filters)
 
 

@@ -1,7 +1,7 @@
-"""Compares the reachable endpoints of two rows, when one row of the ledger replaces another.
+"""Compares who can reach what through two rows, when one row of the ledger replaces another.
 
-A request is a refresh only if it opens nothing (``opens``); everything else is decided as new. The end of a lease
-opens nothing either (``with_holds``): only a request can, or the operator.
+A request is a refresh only if it opens nothing (``opens``). Any other request is decided as a new one. The end of a
+lease opens nothing either (``with_holds``): only a request or the operator can.
 """
 
 from dataclasses import replace
@@ -11,8 +11,8 @@ from upnp_gw.model.mapping import Hold, Mapping, Via
 
 
 def opens(before: Mapping | None, after: Mapping) -> bool:
-    """True where ``after`` lets somebody reach something that ``before`` did not, or leads to another internal
-    endpoint, enabled or not. A parked row counts as reachable: it comes back by itself with its device."""
+    """True if ``after`` lets somebody reach something that ``before`` did not, or leads to another internal
+    endpoint, enabled or not. A parked row counts as reachable: it is opened again when its device answers."""
     if before is None or (before.key, before.internal) != (after.key, after.internal):
         return True
     if not after.enabled:
@@ -21,23 +21,23 @@ def opens(before: Mapping | None, after: Mapping) -> bool:
 
 
 def no_wider(before: Mapping, after: Mapping, via: Via | None = None) -> Mapping | None:
-    """The row after a refresh, open to nobody who could not connect before; None where there is no such row.
+    """The row after a refresh, open to nobody who could not connect before; None: there is no such row.
 
-    The remote hosts that the grant allowed before stay, where the present one allows them too. NAT-PMP (``via``)
-    knows no filters, so those of a PCP lease that has ended may stay in force for it; a client of another protocol
-    would be told something else than is true.
+    The remote hosts of the previous grant stay if the present grant allows them too. NAT-PMP (``via``) has no
+    filters, so those of an expired PCP lease may stay in force for it. A reply over another protocol would not be
+    true then.
     """
-    kept = replace(after, filters=before.filters)
-    hold = kept.hold_of(Via.NATPMP.protocol)
+    narrow = replace(after, filters=before.filters)
+    hold = narrow.hold_of(Via.NATPMP.protocol)
     if via is Via.NATPMP and hold is not None:
-        kept = kept.with_hold(replace(hold, filters=before.requested_filters))
-    return None if opens(before, kept) or opens(after, kept) else kept
+        narrow = narrow.with_hold(replace(hold, filters=before.requested_filters))
+    return None if opens(before, narrow) or opens(after, narrow) else narrow
 
 
-def with_holds(mapping: Mapping, left: tuple[Hold, ...]) -> Mapping:
-    """The mapping when some of its leases have ended. Where the FILTERs of one that ended kept others out, they
-    stay in force until the client of a lease that is left asks again."""
-    after = replace(mapping, holds=left)
+def with_holds(mapping: Mapping, holds: tuple[Hold, ...]) -> Mapping:
+    """The mapping with only these of its holds. If the FILTERs of an ended hold kept others out, they stay in
+    force until the client of a remaining hold makes a new request."""
+    after = replace(mapping, holds=holds)
     if not opens(mapping, after):
         return after
-    return replace(after, holds=tuple(replace(hold, filters=mapping.requested_filters) for hold in left))
+    return replace(after, holds=tuple(replace(hold, filters=mapping.requested_filters) for hold in holds))

@@ -1,7 +1,7 @@
-"""The mappings in memory, with one index for each question that a request asks: all of them O(1).
+"""The mappings in memory, with an index for each query of a request. Each query is O(1).
 
-Only the gateway's writer changes it, through a ``TableDelta``. The next request of a batch sees the changes of
-those before it. The whole batch is undone when the kernel or the store refuses it.
+Only the gateway's writer changes it, through a ``TableDelta``. The next request of a batch sees the changes of the
+earlier ones. The whole batch is undone if the kernel or the store refuses it.
 """
 
 from bisect import bisect_left
@@ -18,7 +18,7 @@ K = TypeVar("K")
 
 @dataclass(slots=True)
 class Numbering:
-    """Ids in the order of their first grant: the array that GetGenericPortMappingEntry walks (IGD section 6.7)."""
+    """Ids in the order of their first grant: the array of GetGenericPortMappingEntry (IGD section 6.7)."""
 
     _order: list[int] = field(default_factory=list)
     _ids: dict[int, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class MappingTable:
         self._by_unique_id: dict[int, str] = {}
         self._next_number = 1
 
-    # -- questions
+    # -- queries
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -86,16 +86,16 @@ class MappingTable:
         return self._rows[mapping_id].mapping if mapping_id else None
 
     def pinhole(self, unique_id: int) -> Mapping | None:
-        """The pinhole that WANIPv6FirewallControl calls so."""
+        """The pinhole with this UniqueID of WANIPv6FirewallControl."""
         mapping_id = self._by_unique_id.get(unique_id)
         return self._rows[mapping_id].mapping if mapping_id else None
 
     def on_port(self, transport: Transport, port: int) -> list[Mapping]:
-        """Every port mapping on this external port, whatever its external address and remote host."""
+        """Every port mapping on this external port, for any external address and remote host."""
         return self._get_all(self._by_port.get((transport, port), ()))
 
     def to_internal(self, transport: Transport, internal: Endpoint) -> list[Mapping]:
-        """Every mapping that leads to this internal endpoint, oldest first."""
+        """Every mapping to this internal endpoint, oldest first."""
         rows = [self._rows[i] for i in self._by_internal.get((transport, internal), ())]
         return [row.mapping for row in sorted(rows, key=lambda row: row.number)]
 
@@ -130,10 +130,10 @@ class MappingTable:
     def devices(self) -> Iterable[str]:
         return tuple(self._of_device)
 
-    # -- changes, called by Draft and by the restore alone
+    # -- changes, called only by TableDelta and by the restore
 
     def put(self, mapping: Mapping, number: int | None = None) -> Row | None:
-        """Adds or replaces by id; the answer is the row before."""
+        """Adds or replaces by id. Returns the row before."""
         before = self._rows.get(mapping.id)
         if before is not None:
             self._unlink(before)
@@ -145,7 +145,7 @@ class MappingTable:
         return before
 
     def remove(self, mapping_id: str) -> Row | None:
-        """Takes a row out; the answer is the row, None where there was none."""
+        """Removes a row and returns it; None: there was none."""
         row = self._rows.get(mapping_id)
         if row is not None:
             self._unlink(row)
@@ -198,7 +198,7 @@ class MappingTable:
 
 
 class TableDelta:
-    """What one batch has changed so far, in the table already, and how to undo it."""
+    """The changes of one batch, which are in the table already, and their undo."""
 
     def __init__(self, table: MappingTable) -> None:
         self.table = table
@@ -214,7 +214,7 @@ class TableDelta:
             self._before.setdefault(mapping_id, before)
 
     def changes(self) -> list[tuple[Mapping | None, Mapping | None]]:
-        """(before, after) of every row that is not what it was."""
+        """(before, after) of every row that differs."""
         pairs = [(row.mapping if row else None, self.table.get(i)) for i, row in self._before.items()]
         return [(before, after) for before, after in pairs if before != after]
 

@@ -1,4 +1,4 @@
-"""The whole ledger in memory, and one operation on it: a ``Transaction``."""
+"""The ledger in memory, and one operation on it: a ``Transaction``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ Pair = tuple[Mapping | None, Mapping | None]
 
 @dataclass(slots=True)
 class LastNumbers:
-    """The last numbers given; they only grow, over restarts too."""
+    """The last numbers in use. They only grow, also over restarts."""
 
     mapping: int = 0
     decision: int = 0
@@ -40,7 +40,7 @@ class LastNumbers:
 
 
 class Ledger:
-    """Rows, deadlines, pending cuts, and what the kernel counted."""
+    """Rows, deadlines, pending cuts, and the kernel's counters."""
 
     def __init__(self) -> None:
         self.table = MappingTable()
@@ -53,11 +53,11 @@ class Ledger:
         self.epoch = Epoch()
 
     def find(self, key: MappingKey, network: Network) -> Mapping | None:
-        """The mapping of this key; one that names no external address also finds the primary one's."""
-        found = self.table.by_key(key)
-        if found is None and key.external_address is None and network.external:
+        """The mapping of this key. A key without an external address also finds that of the primary address."""
+        mapping = self.table.by_key(key)
+        if mapping is None and key.external_address is None and network.external:
             return self.table.by_key(key._replace(external_address=network.external[0]))
-        return found
+        return mapping
 
     def usage_of(self, mapping: Mapping) -> Usage:
         return self.usage.get(mapping.id, Usage())
@@ -65,7 +65,7 @@ class Ledger:
 
 @dataclass(slots=True)
 class Transaction:
-    """One operation on the ledger while it is under way: it is in the table already, and can be undone."""
+    """One operation on the ledger. Its changes are in the table already and can be undone."""
 
     ledger: Ledger
     now: Instant
@@ -74,24 +74,24 @@ class Transaction:
     """Mapping id -> why it ended."""
     cuts_put: list[PendingCut] = field(default_factory=list)
     cuts_dropped: list[PendingCut] = field(default_factory=list)
-    told: list[IncidentBegan | QuestionAsked] = field(default_factory=list)
-    """What this operation publishes beside its rows and decisions."""
+    announcements: list[IncidentBegan | QuestionAsked] = field(default_factory=list)
+    """Other events to publish after the commit."""
     quiet: bool = False
-    """A renewal by the gateway itself: nothing that a control point could see has changed."""
+    """A renewal by the gateway itself: nothing that a control point can see has changed."""
     pairs: Sequence[Pair] = ()
-    """(before, after), once the turn is closed."""
+    """(before, after) of each changed row, set by ``close``."""
     on_undo: list[Callable[[], None]] = field(default_factory=list)
-    """What else has to be taken back with the turn, newest first."""
-    _draft: TableDelta = field(init=False)
+    """Called by ``undo``, newest first."""
+    _delta: TableDelta = field(init=False)
 
     def __post_init__(self) -> None:
-        self._draft = TableDelta(self.ledger.table)
+        self._delta = TableDelta(self.ledger.table)
 
     def put(self, mapping: Mapping) -> None:
-        """Adds or replaces a row. A cut that waited for the same mapping is not needed any more."""
+        """Adds or replaces a row. Drops pending cuts that are not needed after it."""
         before = self.ledger.table.get(mapping.id)
-        self._draft.put(mapping)
-        for cut in self.ledger.cuts.undone_by(mapping):
+        self._delta.put(mapping)
+        for cut in self.ledger.cuts.unneeded_after(mapping):
             self.cuts_dropped.append(cut)
             self.ledger.cuts.drop(cut.number)
         if before is not None and before.internal != mapping.internal:
@@ -102,18 +102,19 @@ class Transaction:
             self._cut(before, "filtered")
 
     def park(self, mapping: Mapping, cut: bool) -> None:
-        """Takes a row out of the kernel and keeps its external port. ``cut``: its flows end at once."""
+        """Closes a mapping in the kernel and keeps its row and external port. ``cut``: its flows are cut at
+        once."""
         self.put(replace(mapping, parked=True))
         if cut:
             self._cut(mapping, "parked")
 
-    def touched(self) -> Sequence[Pair]:
-        """(before, after) of the rows so far."""
-        return self._draft.changes()
+    def changed_pairs(self) -> Sequence[Pair]:
+        """(before, after) of each row changed so far."""
+        return self._delta.changes()
 
     def end(self, mapping: Mapping, why: str) -> None:
-        """Takes a row out and has its flows cut, later or at once as ``why`` says."""
-        self._draft.remove(mapping.id)
+        """Removes a row. Its flows are cut later or at once, depending on ``why``."""
+        self._delta.remove(mapping.id)
         self.ended[mapping.id] = why
         self._cut(mapping, why)
 
@@ -124,23 +125,23 @@ class Transaction:
 
     @property
     def opens(self) -> bool:
-        """Something stands after it that did not before: a mapping, an endpoint, a peer who could not connect."""
+        """True if it opens something: a mapping, another internal endpoint, more remote hosts."""
         return any(after is not None and opens(before, after) for before, after in self.pairs)
 
     def close(self) -> None:
-        """The operation is complete: its pairs are as they are now."""
-        self.pairs = self._draft.changes()
+        """The operation is complete: sets ``pairs``."""
+        self.pairs = self._delta.changes()
 
     def undo(self) -> None:
-        """The table, the cuts: as before this turn. Turns of one batch are undone newest first."""
-        self.take_back()
+        """Restores table and cuts. Transactions of one batch are undone newest first."""
+        self.undo_rows()
         for call in reversed(self.on_undo):
             call()
         self.on_undo.clear()
 
-    def take_back(self) -> None:
-        """The rows and cuts of this turn so far; it may go on."""
-        self._draft.undo()
+    def undo_rows(self) -> None:
+        """Restores table and cuts. The transaction may go on."""
+        self._delta.undo()
         for cut in self.cuts_put:
             self.ledger.cuts.drop(cut.number)
         for cut in self.cuts_dropped:
@@ -151,13 +152,14 @@ class Transaction:
         self.pairs = ()
 
     def commit(self) -> TableChanged | None:
-        """The kernel and the store have it: deadlines, SystemUpdateID, and the event to publish."""
+        """Call it when kernel and store have the changes. Updates deadlines and SystemUpdateID; returns the
+        event."""
         for before, after in self.pairs:
             mapping_id = (after or before).id  # type: ignore[union-attr]
             self.ledger.deadlines.set(mapping_id, next_check(after) if after is not None else None)
             if after is None:
                 self.ledger.usage.pop(mapping_id, None)
-        visible = [pair for pair in self.pairs if not self.quiet and _seen(pair[0]) != _seen(pair[1])]
+        visible = [pair for pair in self.pairs if not self.quiet and _visible(pair[0]) != _visible(pair[1])]
         return self._table_changed(visible) if visible else None
 
     def _table_changed(self, pairs: Sequence[Pair]) -> TableChanged:
@@ -175,6 +177,6 @@ class Transaction:
         return TableChanged(tuple(added), tuple(changed), tuple(removed), self.ledger.update_id)
 
 
-def _seen(mapping: Mapping | None) -> Mapping | None:
-    """The row without what only the gateway knows of it."""
+def _visible(mapping: Mapping | None) -> Mapping | None:
+    """The row without the fields that no control point can see."""
     return None if mapping is None else replace(mapping, decision=DecisionId(""), recheck_at=0, grant_ends_at=None)
