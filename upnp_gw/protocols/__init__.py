@@ -1,4 +1,4 @@
-"""Sans-I/O codecs: bytes <-> typed messages, and messages <-> the gateway's ``Request`` and ``Reply``.
+"""Sans-I/O codecs: bytes <-> typed messages <-> requests and replies of ``model.request``.
 
 No module here imports asyncio, socket, subprocess, time or random. Any bytes give a message or a ``WireError``.
 """

@@ -1,7 +1,7 @@
-"""The two faces of the gateway and their services: one table for SSDP, descriptions, SOAP and GENA.
+"""The two versions of IGD and their services: one table for SSDP, descriptions, SOAP and GENA.
 
-IGD:1 and IGD:2 are served as two root devices with their own UDNs over one engine, as AVM's gateways do:
-Windows and Xbox fail on IGD:2 descriptions, other clients look for nothing else (docs/spec/clients.md).
+IGD:1 and IGD:2 are two root devices with their own UDNs over one engine, as on AVM's gateways: Windows and Xbox
+fail on IGD:2 descriptions, and other clients search only for IGD:2 (docs/spec/clients.md).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SERVICE = "urn:schemas-upnp-org:service:"
 
 
 class IgdVersion(StrEnum):
-    """One description of the gateway. The value is its place in URLs."""
+    """A version of IGD, with its own root device. The value is used in URLs."""
 
     IGD1 = "igd1"
     IGD2 = "igd2"
@@ -41,10 +41,10 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service of a face."""
+    """A service of a root device."""
 
     name: str
-    """The service type's name, also its place in URLs: ``WANIPConnection``."""
+    """The name of the service type, also used in URLs: ``WANIPConnection``."""
     version: int
     service_id: str
     """The part after ``urn:upnp-org:serviceId:``."""
@@ -67,7 +67,7 @@ SERVICES: dict[IgdVersion, tuple[Service, ...]] = {
     IgdVersion.IGD1: _both(1),
     IgdVersion.IGD2: (*_both(2), Service("WANIPv6FirewallControl", 1, "WANIPv6Firewall1", Level.CONNECTION)),
 }
-"""Every served service of a face, in the order of the notify set (IGD section 2.1)."""
+"""The services of each version, in the order of the notify set (IGD section 2.1)."""
 
 
 def service_of(igd_version: IgdVersion, name: str) -> Service | None:
@@ -83,10 +83,11 @@ def scpd_path(igd_version: IgdVersion, service: Service) -> str:
 
 
 def control_path(token: str, igd_version: IgdVersion, service: Service) -> str:
-    """Where SOAP goes. The token is random and kept in the state directory: clients cache it (SR-10)."""
+    """The path for SOAP calls. The token is random and kept in the state directory, because clients cache it
+    (SR-10)."""
     return f"/{token}/control/{igd_version.value}/{service.name}"
 
 
 def event_path(token: str, igd_version: IgdVersion, service: Service) -> str:
-    """Where SUBSCRIBE and UNSUBSCRIBE go, unique for each service (IGD-009)."""
+    """The path for SUBSCRIBE and UNSUBSCRIBE, unique for each service (IGD-009)."""
     return f"/{token}/event/{igd_version.value}/{service.name}"

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class ServiceMode(StrEnum):
-    """ON; REFUSE: answers, but maps nothing (the user switched it off); OFF: as if it were not there."""
+    """ON: served. REFUSE: answers that the user has disabled it. OFF: does not answer."""
 
     ON = "on"
     REFUSE = "refuse"

@@ -1,4 +1,4 @@
-"""What a datagram of NAT-PMP or PCP asks of the gateway, and how its answer becomes bytes again."""
+"""A request of a NAT-PMP or PCP datagram to the gateway, with the function that makes the datagram of its reply."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,4 +12,4 @@ class PendingReply:
     answer: Callable[[Reply, int], bytes]
     """(reply, the epoch's seconds at that moment) -> the datagram to send back."""
     insists: bool = False
-    """PCP: a mapping on another external address is of no use to the client (PREFER_FAILURE with the address)."""
+    """PCP: the client accepts no other external address (PREFER_FAILURE with an address)."""

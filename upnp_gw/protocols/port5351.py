@@ -1,4 +1,4 @@
-"""UDP port 5351: NAT-PMP and PCP on one socket, told apart by the first byte (section 0.2 of the checklist)."""
+"""UDP port 5351: NAT-PMP and PCP on one socket, distinguished by the first byte (docs/spec/pcp.md section 0.2)."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -14,15 +14,15 @@ from upnp_gw.protocols.pcp.options import PcpError
 from upnp_gw.protocols.pending import PendingReply
 
 PORT = 5351
-"""Requests, and the source of everything we send."""
+"""The port of requests, and the source port of everything that the gateway sends."""
 CLIENT_PORT = 5350
-"""Where announcements go."""
+"""The destination port of announcements."""
 RESPONSE = 0x80
 
 
 @dataclass(frozen=True, slots=True)
 class Port5351:
-    """The two protocols as they are switched. Stateless: what it needs to know comes with each call."""
+    """Answers datagrams of both protocols. It has no state except which protocols are on."""
 
     natpmp: ServiceMode = ServiceMode.ON
     pcp: ServiceMode = ServiceMode.ON
@@ -32,9 +32,9 @@ class Port5351:
     def receive(
         self, data: bytes, source: Source, external: IPv4Address | None, epoch_s: int
     ) -> PendingReply | bytes:
-        """The answer to a datagram, or the question to put to the gateway first.
+        """The answer to a datagram, or a request to the gateway that comes first.
 
-        ``external`` is the primary external address. Raises WireError for what gets no answer at all.
+        ``external``: the primary external address. Raises WireError for a datagram that gets no answer.
         """
         if len(data) < 2:
             raise WireError("short")
@@ -55,8 +55,8 @@ class Port5351:
             return codec.build_error(data, error.result, epoch_s)
 
     def announcements(self, version: int, external: IPv4Address | None, epoch_s: int) -> tuple[bytes, ...]:
-        """What is multicast, unasked, over this IP version: both protocols' own form (RFC 6886 3.2.1, RFC 6887
-        14.1.3). NAT-PMP has no form for "no address"."""
+        """The multicast announcements of both protocols over this IP version (RFC 6886 section 3.2.1, RFC 6887
+        section 14.1.3). NAT-PMP cannot announce that there is no address."""
         datagrams: list[bytes] = []
         if version == 4 and external is not None and self.natpmp is ServiceMode.ON:
             response = natpmp.AddressResponse(natpmp.NatPmpResult.SUCCESS, epoch_s, external)
@@ -66,7 +66,7 @@ class Port5351:
         return tuple(datagrams)
 
     def serves(self, version: int) -> bool:
-        """Whether a socket of this IP version has anything to say."""
+        """True where at least one of the protocols is served over this IP version."""
         return self.pcp is not ServiceMode.OFF or (version == 4 and self.natpmp is not ServiceMode.OFF)
 
     def _natpmp(

@@ -1,4 +1,4 @@
-"""Token buckets: how much one source, and all sources together, may draw (SR-5, SR-11, SR-22)."""
+"""Token buckets: a rate limit for each source, and one for all sources together (SR-5, SR-11, SR-22)."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -11,12 +11,12 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A token bucket's size and refill, in bytes, datagrams or whatever is counted."""
+    """The size and refill rate of a token bucket, in bytes, datagrams or other units."""
 
     burst: float
-    """How much at once."""
+    """The most at once."""
     per_s: float
-    """How much a second in the long run."""
+    """Units a second in the long run."""
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ SOURCES_MAX = 1024
 
 
 class Throttle(Generic[Key]):
-    """The buckets of one place. Bounded: the source longest unheard of is forgotten first."""
+    """The buckets of one rate limit. Bounded: the source that was silent for longest is forgotten first."""
 
     def __init__(self, source: Rate, total: Rate = UNBOUNDED, sources_max: int = SOURCES_MAX) -> None:
         self._rate = source
@@ -49,11 +49,11 @@ class Throttle(Generic[Key]):
         return len(self._sources)
 
     def level(self, source: Key, now: float) -> float:
-        """How much this source may draw now."""
+        """How much this source may use now."""
         return min(self._bucket(source, now).fill(now), self._total.fill(now))
 
     def spend(self, source: Key, count: int, now: float) -> bool:
-        """Takes ``count``, or nothing at all and False."""
+        """Uses ``count``. False: there is not enough, and nothing was used."""
         if count > self.level(source, now):
             return False
         self._sources[source].level -= count

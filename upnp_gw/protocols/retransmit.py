@@ -1,6 +1,6 @@
-"""When what is sent unasked is sent: the series of announcements and of mapping updates (RFC 6887 section 14).
+"""When announcements and mapping updates are repeated (RFC 6887 section 14).
 
-The same ten times, 250 ms and then double, serve NAT-PMP (RFC 6886 section 3.2.1).
+NAT-PMP uses the same schedule: ten times, after 250 ms and then twice as long each time (RFC 6886 section 3.2.1).
 """
 
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ FIRST_GAP_S = 0.25
 
 @dataclass(slots=True)
 class Series:
-    """``count`` sendings; the first at once, the next after 250 ms, then each gap twice the last.
+    """``count`` messages: the first at once, the next after 250 ms, then each gap twice the last.
 
-    A gap is counted from when a message was really sent, so that a late one makes the next no closer.
+    A gap begins when a message was really sent, so a late message does not shorten the next gap.
     """
 
     count: int
@@ -23,18 +23,18 @@ class Series:
     _at: float | None = field(default=None, init=False)
 
     def begin(self, now: float) -> None:
-        """From the start; what was under way ends."""
+        """Starts the series, or starts it again."""
         self._left, self._gap, self._at = self.count, FIRST_GAP_S, now
 
     def stop(self) -> None:
         self._left, self._at = 0, None
 
     def next_deadline(self) -> float | None:
-        """BOOTTIME seconds of the next sending, None where there is none."""
+        """BOOTTIME seconds of the next message; None: there is none."""
         return self._at
 
     def take_due(self, now: float) -> bool:
-        """True where it is time to send once; the next one's time is set."""
+        """True where a message is due; sets the time of the next one."""
         if self._at is None or now < self._at:
             return False
         self._left -= 1

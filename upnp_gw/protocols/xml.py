@@ -1,4 +1,4 @@
-"""Text that goes into an XML document. What XML 1.0 cannot carry does not break the answer that shows it."""
+"""Escapes text for XML documents, and replaces characters that XML 1.0 does not allow."""
 
 import re
 
@@ -7,22 +7,23 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"
 
 
 class Document(str):
-    """An XML document of ours as a value within another one."""
+    """An XML document as the value of an element of another one."""
 
     __slots__ = ()
 
 
 def element_text(value: str) -> str:
-    """The text of an element. A ``Document`` becomes CDATA: miniupnpc reads a PortListing in no other form."""
+    """The escaped text of an element. A ``Document`` becomes CDATA, the only form of a PortListing that miniupnpc
+    reads."""
     if isinstance(value, Document):
         return f"<![CDATA[{value.replace(']]>', ']]]]><![CDATA[>')}]]>"
     return escape(value)
 
 
 def escape(text: str) -> str:
-    """Escaped once, for element content or a double-quoted attribute.
+    """Text escaped once, for element content or a double-quoted attribute.
 
-    A carriage return becomes a reference, or the reader would make it a newline (IGD-090). A character outside
-    XML 1.0 (a stored description may hold one: PCP and the operator are not bound to XML) becomes U+FFFD.
+    A carriage return becomes a reference, because XML readers turn it into a newline (IGD-090). A character that
+    XML 1.0 does not allow becomes U+FFFD: descriptions that come over PCP or from the operator may have some.
     """
     return _ILLEGAL.sub("\ufffd", text).translate(_ENTITIES)

@@ -1,8 +1,7 @@
-"""GENA on the wire: SUBSCRIBE and UNSUBSCRIBE headers, the NOTIFY request, the subscriber's status line.
+"""GENA messages: SUBSCRIBE and UNSUBSCRIBE headers, the NOTIFY request, the subscriber's status line.
 
-UPnP Device Architecture 1.1 section 4 (IGD section 7). Who may be notified where is decided here too: a callback
-leads back to the host that subscribed and to nowhere else (SR-8, CVE-2020-12695). ``subscriptions`` holds what
-was granted.
+UPnP Device Architecture 1.1 section 4 (IGD section 7). A callback may lead only to the host that subscribed (SR-8,
+CVE-2020-12695). ``subscriptions`` has the table of subscriptions.
 """
 
 import re
@@ -15,16 +14,16 @@ from ipaddress import IPv6Address, ip_address
 from upnp_gw.model.mapping import IPAddress
 
 TIMEOUT_MIN_S = 1800
-"""The shortest time granted, and what a control point gets that asks for none (IGD section 7.3)."""
+"""The shortest duration of a subscription, and the default (IGD section 7.3)."""
 TIMEOUT_MAX_S = 86400
 CALLBACK_LIMIT = 2048
-"""Characters of a CALLBACK header; a longer one is refused."""
+"""Most characters of a CALLBACK header."""
 CALLBACKS_MAX = 4
-"""URLs kept of one subscription: each costs up to a connection and a deadline for every message."""
+"""Most URLs of one subscription: each can cost a connection and a timeout for every message."""
 LOWEST_PORT = 1024
 
 _URL_IN_BRACKETS = re.compile(r"<([^<>]*)>")
-# A host that is no literal, userinfo, a fragment, white space, controls: none of them matches.
+# Does not match a host name, userinfo, a fragment, white space or control characters.
 _CALLBACK_URL = re.compile(
     r"http://(?:\[(?P<v6>[0-9a-f:.]+)(?:%[0-9a-z_.%-]{1,32})?\]|(?P<v4>[0-9.]+))"
     r":(?P<port>[0-9]{1,5})(?P<target>/[!$-;=?-~]*)?",
@@ -37,7 +36,7 @@ _HEADERS = frozenset({"sid", "nt", "callback", "timeout"})
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """One place to which NOTIFY goes: always an address literal of the subscriber itself."""
+    """A URL for NOTIFY, with the subscriber's own address as host."""
 
     address: IPAddress
     port: int
@@ -53,7 +52,7 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """A new subscription is asked for."""
+    """A request for a new subscription."""
 
     callbacks: tuple[Callback, ...]
     """1 to CALLBACKS_MAX, in the subscriber's order."""
@@ -74,7 +73,7 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class RejectedRequest:
-    """Headers that are no such request."""
+    """Headers that are not a valid SUBSCRIBE or UNSUBSCRIBE."""
 
     status: HTTPStatus
     reason: str
@@ -88,18 +87,18 @@ class EventAnswer:
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     sid: str | None = None
-    """Set for a new subscription alone: its initial event waits until this answer has been written."""
+    """Set only for a new subscription: its initial event waits until this answer has been written."""
     reason: str = ""
-    """Why not: a short, fixed word for counters and logs."""
+    """The reason of a refusal: a short, fixed word for counters and logs."""
 
 
 def parse_request(
     method: str, headers: Mapping[str, str], subscriber: IPAddress
 ) -> Subscribe | Renew | Unsubscribe | RejectedRequest:
-    """What a control point asks of an event URL. ``subscriber`` is the connection's source address.
+    """The request to an event URL. ``subscriber``: the source address of the connection.
 
-    Header names in any case; a multi-dict is read with all its values. The order of the checks is that of
-    IGD section 7.1 and 7.2: 400 for headers that exclude each other (IGD-184, IGD-187), then 412.
+    Header names are case-insensitive; of a multi-dict all values are read. The checks are in the order of IGD
+    section 7.1 and 7.2: 400 for headers that exclude each other (IGD-184, IGD-187), then 412.
     """
     fields: dict[str, str] = {}
     for name, value in headers.items():
@@ -124,7 +123,7 @@ def parse_request(
 
 
 def _granted_s(fields: Mapping[str, str]) -> int:
-    """The time to grant. ``Second-infinite`` and anything unreadable count as absent (IGD-182)."""
+    """The duration, seconds. ``Second-infinite`` and unreadable values count as missing (IGD-182)."""
     match = _TIMEOUT.fullmatch(fields.get("timeout", ""))
     if match is None:
         return TIMEOUT_MIN_S
@@ -134,11 +133,10 @@ def _granted_s(fields: Mapping[str, str]) -> int:
 
 
 def parse_callbacks(text: str, subscriber: IPAddress) -> tuple[Callback, ...]:
-    """The URLs of a CALLBACK header that lead to the subscriber itself, in order, without repeats (SR-8).
+    """The URLs of a CALLBACK header that lead to the subscriber itself, in order, without duplicates (SR-8).
 
-    The others are left out; the answer is empty where none is left. Because the host must equal the source
-    address of an established connection from the LAN, no URL can name another host, a name, a loopback,
-    multicast or WAN address, or us.
+    Other URLs are dropped. The host must equal the source address of an established connection from the LAN, so no
+    URL can lead to another host, a host name, a loopback, multicast or WAN address, or the gateway.
     """
     if len(text) > CALLBACK_LIMIT:
         return ()
@@ -154,7 +152,7 @@ def _parse_callback(url: str, subscriber: IPAddress) -> Callback | None:
     if match is None:
         return None
     try:
-        # Not in short, octal or hexadecimal form: ipaddress takes none. A zone is the subscriber's own affair.
+        # ipaddress accepts no short, octal or hexadecimal form. A zone has a meaning only on the subscriber.
         address = ip_address(match["v6"] or match["v4"])
     except ValueError:
         return None
@@ -167,7 +165,7 @@ def _parse_callback(url: str, subscriber: IPAddress) -> Callback | None:
 
 
 def build_notify(callback: Callback, sid: str, seq: int, values: Mapping[str, str]) -> bytes:
-    """The whole NOTIFY request (IGD-198). ``values``: variable -> value, unescaped; names are our own."""
+    """The whole NOTIFY request (IGD-198). ``values``: variable -> value, unescaped."""
     body = build_propertyset(values)
     head = (
         f"NOTIFY {callback.target} HTTP/1.1",
@@ -196,6 +194,6 @@ def build_propertyset(values: Mapping[str, str]) -> bytes:
 
 
 def parse_status(answer: bytes) -> int | None:
-    """The status code at the head of a subscriber's answer, 100..599; None where there is none."""
+    """The status code of a subscriber's answer, 100..599; None: it has none."""
     match = _STATUS_LINE.match(answer)
     return int(match[1]) if match else None

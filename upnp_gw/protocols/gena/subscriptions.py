@@ -1,11 +1,11 @@
-"""The table of event subscriptions: who is told what, in which order, and until when.
+"""The table of event subscriptions, and the messages that are due. Pure.
 
-Pure: the shell (``servers.gena``) calls ``serve``, ``delivered``, ``changed`` and ``finished`` as things happen,
-sends what ``due`` hands out, and calls again at ``next_deadline``.
+``servers.http.gena_delivery`` calls ``serve``, ``delivered``, ``changed`` and ``finished`` as these happen, sends
+the messages of ``due``, and calls it again at ``next_deadline``.
 
-A message is the difference between the values that a subscriber was last sent and those it sees now. So several
-changes before the next message are one message, all variables of one operation go together, and a
-change that a subscriber may not see (another device's mapping) makes no message.
+A message has the variables whose values differ from those last sent to this subscriber. So several changes become
+one message, the variables of one operation stay together, and a change that a subscriber may not see (of another
+device's mapping) makes no message.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,15 +30,15 @@ from upnp_gw.protocols.igd_services import IgdVersion, Service
 
 PER_HOST = 8
 TOTAL = 64
-"""Subscriptions in all; also the most deliveries under way at one time, as each has at most one (SR-8)."""
+"""Most subscriptions, and most deliveries at the same time: each subscription has at most one (SR-8)."""
 INTERVAL_S = 0.2
-"""At most one message to a subscriber in this time; what changes meanwhile goes in the next."""
+"""At most one message to a subscriber in this time; later changes go into the next one."""
 PENDING_S = 30.0
-"""How long a subscription waits for its 200 to be written (UDA 1.1: answers within 30 s) before it is dropped."""
+"""A subscription is dropped if its 200 is not written within this time (UDA 1.1: answers within 30 s)."""
 SEQ_MAX = 2**32 - 1
 
 Properties = Callable[[IgdVersion, Service, Source], Mapping[str, str]]
-"""All evented variables of a service as this subscriber may see them: name -> value, unescaped. Empty: none."""
+"""The evented variables of a service as this subscriber may see them: name -> value, unescaped."""
 
 
 class DeliveryOutcome(Enum):
@@ -46,14 +46,14 @@ class DeliveryOutcome(Enum):
 
     DELIVERED = "delivered"
     FAILED = "failed"
-    """No URL took it: the message is abandoned, the subscription stays (IGD section 7.5)."""
+    """No URL accepted it: the message is dropped, the subscription stays (IGD section 7.5)."""
     UNKNOWN_SID = "unknown-sid"
-    """412: the subscriber has forgotten the subscription."""
+    """412: the subscriber does not know the subscription any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message to be sent: to the first of the callbacks that takes it."""
+    """A message to send, to the first callback that accepts it."""
 
     sid: str
     seq: int
@@ -78,18 +78,18 @@ class _Subscription:
     expires_at: float
     """BOOTTIME seconds."""
     pending: bool = True
-    """Its 200 is not written yet: nothing may be sent (IGD-181)."""
+    """True: its 200 has not been written yet, so nothing may be sent (IGD-181)."""
     stale: bool = False
-    """Something may have changed since the last message was made."""
+    """True: a value may have changed since the last message was made."""
     in_flight: Mapping[str, str] | None = None
-    """The values of the message on its way."""
+    """The values of the message that is being sent."""
     sent: dict[str, str] = field(default_factory=dict)
-    """What the subscriber knows, as far as we know. Empty at first: the initial message carries everything."""
+    """The values that the subscriber has. Empty at first: the initial message has all variables."""
     next_seq: int = 0
     next_at: float = 0.0
-    """BOOTTIME seconds before which no message goes."""
+    """BOOTTIME seconds before which no message is sent."""
     failing: bool = False
-    """The last message was abandoned."""
+    """True: the last message failed."""
 
     @property
     def waiting(self) -> bool:
@@ -98,9 +98,9 @@ class _Subscription:
 
 
 class Subscriptions:
-    """At most TOTAL rows; each method costs O(TOTAL) at most.
+    """At most TOTAL subscriptions; each method costs O(TOTAL) at most.
 
-    ``host_of`` names the host that a source belongs to: one host has many IPv6 addresses, and one share.
+    ``host_of``: the host of a source address. One host has many IPv6 addresses, and one share.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Subscriptions:
             case Subscribe():
                 return self._subscribe(message, igd_version, service, source, now)
         row = self._by_sid.get(message.sid)
-        # A SID is good only at its own URL and for its own host: who overheard one cannot end it.
+        # A SID is valid only at its own URL and for its own host, so that another host cannot end the subscription.
         if row is None or (row.igd_version, row.service, row.source) != (igd_version, service, source):
             return EventAnswer(HTTPStatus.PRECONDITION_FAILED, reason="sid-unknown")
         match message:
@@ -170,8 +170,8 @@ class Subscriptions:
         return EventAnswer(HTTPStatus.OK, _granted(row), sid)
 
     def _make_room(self, host: str) -> bool:
-        """False where the caps leave no place. One that fails yields: a control point that was restarted
-        without UNSUBSCRIBE would otherwise wait half an hour for its own leftovers."""
+        """False where a limit is reached. Drops a subscription whose messages fail: a control point that restarted
+        without UNSUBSCRIBE would otherwise have to wait half an hour for its old ones to expire."""
         rows = list(self._by_sid.values())
         same_host = [row for row in rows if row.host == host]
         for crowd, cap in ((same_host, PER_HOST), (rows, TOTAL)):
@@ -185,7 +185,8 @@ class Subscriptions:
         return True
 
     def delivered(self, sid: str, now: Instant) -> None:
-        """The 200 of a new subscription was written: its time runs, its initial message is due (IGD-181)."""
+        """The 200 of a new subscription was written: its duration begins, and its initial message is due
+        (IGD-181)."""
         row = self._by_sid.get(sid)
         if row is not None and row.pending:
             row.pending = False
@@ -193,12 +194,12 @@ class Subscriptions:
             row.expires_at = now.boot + row.timeout_s
 
     def changed(self) -> None:
-        """Some variable may have another value now."""
+        """A variable may have changed."""
         for row in self._by_sid.values():
             row.stale = True
 
     def due(self, now: Instant) -> list[Delivery]:
-        """The messages to send at this moment, at most one a subscription; each is awaited by ``finished``."""
+        """The messages to send now, at most one for each subscription. The caller reports each to ``finished``."""
         self._expire(now)
         made = (self._message(row, now) for row in self._by_sid.values() if row.waiting and now.boot >= row.next_at)
         return [delivery for delivery in made if delivery is not None]
@@ -217,10 +218,7 @@ class Subscriptions:
         return delivery
 
     def finished(self, sid: str, outcome: DeliveryOutcome) -> None:
-        """The message on its way to this subscriber was taken, or abandoned.
-
-        Abandoned values count as unknown to the subscriber again: they go with the next message.
-        """
+        """The outcome of the message to this subscriber. Values of a failed message go into the next one."""
         row = self._by_sid.get(sid)
         if row is None or row.in_flight is None:
             return
@@ -234,13 +232,13 @@ class Subscriptions:
         row.in_flight = None
 
     def next_deadline(self) -> float | None:
-        """BOOTTIME seconds at which ``due`` should be called again; None: not before something happens."""
+        """BOOTTIME seconds at which to call ``due`` again; None: not before the next change."""
         rows = self._by_sid.values()
         moments = [row.expires_at for row in rows] + [row.next_at for row in rows if row.waiting]
         return min(moments, default=None)
 
     def cancel_all(self) -> None:
-        """A new BOOTID, a byebye, the end: every subscription is void, and its SID unknown (IGD section 7.3)."""
+        """Drops every subscription, at a new BOOTID, a byebye or the end (IGD section 7.3)."""
         self._by_sid.clear()
 
     def _expire(self, now: Instant) -> None:

@@ -1,7 +1,6 @@
 """NAT-PMP (RFC 6886): bytes <-> messages, requests and responses, for the gateway and for a client.
 
-Each parser takes any bytes and gives a message or a ``WireError``. Lengths: what is too short is no message, what
-is longer than needed is read as if it ended where it should.
+Each parser makes a message of any bytes or raises ``WireError``. Bytes beyond the length of a message are ignored.
 """
 
 import struct
@@ -28,7 +27,7 @@ _VERSION_RESPONSE = struct.Struct("!BBHI")
 
 
 class NatPmpResult(IntEnum):
-    """RFC 6886 section 3.5. Clients take any other value for fatal, so none is ever sent."""
+    """RFC 6886 section 3.5. No other value is sent: clients treat it as fatal."""
 
     SUCCESS = 0
     UNSUPPORTED_VERSION = 1
@@ -45,7 +44,7 @@ class AddressRequest:
 
 @dataclass(frozen=True, slots=True)
 class MappingRequest:
-    """Asks for a mapping, or with lifetime 0 for its end; internal port 0 then means all of the transport."""
+    """Requests a mapping, or with lifetime 0 its end; internal port 0 then means all ports of the transport."""
 
     transport: Transport
     internal_port: int
@@ -56,14 +55,14 @@ class MappingRequest:
 
 @dataclass(frozen=True, slots=True)
 class UnknownRequest:
-    """An opcode from 3 to 127: answered with the request itself."""
+    """An opcode from 3 to 127: the answer is the request itself."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class AddressResponse:
-    """The answer to an address request; unasked, the announcement."""
+    """The answer to an address request, also used as the announcement."""
 
     result: NatPmpResult
     epoch_s: int
@@ -72,7 +71,8 @@ class AddressResponse:
 
 @dataclass(frozen=True, slots=True)
 class MappingResponse:
-    """``external_port`` and ``lifetime_s`` are 0 after a delete and with every error."""
+    """The answer to a mapping request. ``external_port`` and ``lifetime_s`` are 0 after a delete and for an
+    error."""
 
     result: NatPmpResult
     transport: Transport
@@ -84,7 +84,7 @@ class MappingResponse:
 
 @dataclass(frozen=True, slots=True)
 class VersionResponse:
-    """This is NAT-PMP and nothing newer: it sends a PCP client back at once. 8 bytes (erratum 3618)."""
+    """Unsupported version: a PCP client then uses NAT-PMP at once. 8 bytes (erratum 3618)."""
 
     epoch_s: int
 
@@ -94,7 +94,7 @@ Response = AddressResponse | MappingResponse | VersionResponse
 
 
 def parse_request(data: bytes) -> Request:
-    """The message in a datagram of version 0. Raises WireError for what gets no answer."""
+    """The message of a datagram of version 0. Raises WireError for a datagram that gets no answer."""
     if len(data) < 2:
         raise WireError("short")
     version, opcode = data[0], data[1]
@@ -121,7 +121,7 @@ def build_request(request: AddressRequest | MappingRequest) -> bytes:
 
 
 def build_response(response: Response) -> bytes:
-    """12, 16 or 8 bytes, exactly, errors too: clients read the size before the result."""
+    """Exactly 12, 16 or 8 bytes, also for an error: clients check the size before the result."""
     match response:
         case AddressResponse(result, epoch_s, address):
             shown = address if result is NatPmpResult.SUCCESS else NO_ADDRESS
@@ -134,8 +134,8 @@ def build_response(response: Response) -> bytes:
 
 
 def build_unsupported_opcode(request: UnknownRequest, epoch_s: int) -> bytes:
-    """The request back with bit 7 and the result set. One too short for a result is filled up to 8 bytes, with
-    the epoch at the end (section 1.8 of the checklist)."""
+    """The request with bit 7 and the result set. A request that is too short for a result is extended to 8 bytes,
+    with the epoch at the end (docs/spec/pcp.md section 1.8)."""
     code = NatPmpResult.UNSUPPORTED_OPCODE.to_bytes(2, "big")
     head = bytes((VERSION, RESPONSE | request.data[1])) + code
     if len(request.data) < 4:
@@ -173,5 +173,5 @@ def _result(code: int) -> NatPmpResult:
 
 
 def _u32(number: int) -> int:
-    """An epoch that outgrows 32 bits (136 years) starts again, which clients take for a restart."""
+    """An epoch of more than 32 bits (136 years) starts again at 0, which looks to clients like a restart."""
     return number & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""From a NAT-PMP mapping request to a request of the gateway, and from its reply to a response (RFC 6886)."""
+"""Makes a request to the gateway of a NAT-PMP mapping request, and a response of its reply (RFC 6886)."""
 
 from upnp_gw.model.mapping import Endpoint, Via
 from upnp_gw.model.request import (
@@ -32,11 +32,11 @@ RESULTS = {
     Refusal.ABSENT: NatPmpResult.NETWORK_FAILURE,
     Refusal.BACKEND: NatPmpResult.OUT_OF_RESOURCES,
 }
-"""Complete: a refusal without a row is a defect."""
+"""Refusal -> result. Complete."""
 
 
 def start_reply(message: MappingRequest, source: Source) -> PendingReply | NatPmpResult:
-    """The question, or the result where none is needed. The internal client is the sender, always."""
+    """The request to the gateway, or the result if none is needed. The internal client is always the sender."""
     if message.lifetime_s == 0:
         release = ReleaseRequest(Via.NATPMP, source, message.transport, source.address, message.internal_port)
         return PendingReply(release, lambda reply, epoch_s: _answer(message, reply, epoch_s))

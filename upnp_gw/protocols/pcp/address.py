@@ -12,5 +12,5 @@ def pack_address(address: IPAddress) -> bytes:
 
 
 def unpack_address(data: bytes) -> IPAddress:
-    """All of the first 96 bits make it IPv4, not only the two ff."""
+    """The address is IPv4 only if all of the first 96 bits are those of ``::ffff:0:0/96``."""
     return IPv4Address(data[12:]) if data[:12] == MAPPED else IPv6Address(data)

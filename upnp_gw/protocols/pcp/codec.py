@@ -1,6 +1,6 @@
 """PCP datagrams (RFC 6887): bytes <-> messages, requests and responses, for the gateway and for a client.
 
-A request that cannot be served is a ``PcpError`` with the result to answer; one that gets no answer is another
+A request that gets an error answer raises ``PcpError`` with the result; one that gets no answer raises another
 ``WireError``. An error answer is a copy of the request with a new header (section 8.2), so it is built from bytes.
 """
 
@@ -27,7 +27,7 @@ MAX_BYTES = 1100
 LEAST = {Opcode.ANNOUNCE: 24, Opcode.MAP: 60}
 """Opcode -> bytes without options."""
 UNPARSED = frozenset({ResultCode.UNSUPP_VERSION, ResultCode.MALFORMED_REQUEST, ResultCode.MALFORMED_OPTION})
-"""Errors whose reserved bytes carry the end of the client's address back (section 7.2)."""
+"""Errors whose reserved bytes hold the end of the client's address (section 7.2)."""
 
 _REQUEST = struct.Struct("!BBHI16s")
 _RESPONSE = struct.Struct("!BBBBII12s")
@@ -35,9 +35,9 @@ _MAP = struct.Struct(f"!{NONCE_BYTES}sB3sHH16s")
 
 
 def parse_request(data: bytes, source: IPAddress, served: frozenset[Opcode] = frozenset(Opcode)) -> Request:
-    """The message of a datagram, checked in the order of section 8.2. ``source``: where it came from.
+    """The message of a datagram, checked in the order of section 8.2. ``source``: its source address.
 
-    Raises PcpError for what is answered with an error, WireError for what gets no answer.
+    Raises PcpError for a request that gets an error answer, WireError for a datagram that gets none.
     """
     if len(data) < 2:
         raise WireError("short")
@@ -68,7 +68,7 @@ def build_request(request: Request) -> bytes:
 
 
 def build_response(response: Response) -> bytes:
-    """A success, or an error that answers no request (a mapping update); ``build_error`` makes the other errors."""
+    """A success, or an error without a request (a mapping update). ``build_error`` makes the error answers."""
     head = _RESPONSE.pack(
         response.version,
         RESPONSE | response.opcode,
@@ -94,7 +94,8 @@ def build_error(data: bytes, result: ResultCode, epoch_s: int, lifetime_s: int |
 
 
 def parse_response(data: bytes) -> Response:
-    """A server's datagram. Options of an error are left out: they are the request's. Raises WireError."""
+    """The message of a server's datagram, without the options of an error, which are the request's. Raises
+    WireError."""
     if len(data) < HEADER_BYTES or len(data) > MAX_BYTES or len(data) % 4:
         raise WireError("length")
     version, opcode, _, code, lifetime_s, epoch_s, _ = _RESPONSE.unpack_from(data)

@@ -1,6 +1,6 @@
-"""From a MAP request to a request of the gateway, and from its reply to a MAP response (RFC 6887 section 11).
+"""Makes a request to the gateway of a MAP request, and a MAP response of its reply (RFC 6887 section 11).
 
-Everything that can be wrong in the message itself is told here; what may be, and what can be, is the gateway's.
+Mistakes in the message itself are found here. Whether a mapping is allowed and possible is decided by the gateway.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ from upnp_gw.protocols.pcp.options import PcpError
 from upnp_gw.protocols.pending import PendingReply
 
 DESCRIPTION_CHARS = 256
-"""Stored of a DESCRIPTION; the rest is cut off, and the answer says so by carrying what was stored."""
+"""Most characters of a DESCRIPTION. A longer one is cut, and the answer holds the cut one."""
 
 RESULTS = {
     Refusal.NOT_AUTHORIZED: ResultCode.NOT_AUTHORIZED,
@@ -59,20 +59,21 @@ RESULTS = {
     Refusal.ABSENT: ResultCode.NETWORK_FAILURE,
     Refusal.BACKEND: ResultCode.NO_RESOURCES,
 }
-"""Complete: a refusal without a row is a defect."""
+"""Refusal -> result. Complete."""
 PREFER_FAILURE_RESULTS = dict.fromkeys(
     (Refusal.CONFLICT, Refusal.CONFLICT_OTHER, Refusal.NO_PORT), ResultCode.CANNOT_PROVIDE_EXTERNAL
 )
-"""What only a client that insists on its suggestion is told."""
+"""Results only for a client with PREFER_FAILURE."""
 THIRD_PARTY_RESULTS = {Refusal.NOT_AUTHORIZED: ResultCode.UNSUPP_OPTION}
-"""Without a grant that delegates, the option is off (section 13.1)."""
+"""Without a grant with ``for``, THIRD_PARTY is not supported (section 13.1)."""
 ERROR_LIFETIMES = {Refusal.ASK: SHORT_S}
-"""Where the refusal says more than its result: what the operator may approve is fields again soon."""
+"""Error lifetimes that differ from those of the result: a request that waits for the operator is worth a retry
+soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class _MapFields:
-    """A MAP request taken apart."""
+    """The parts of a MAP request."""
 
     data: MapData
     lifetime_s: int
@@ -87,16 +88,16 @@ class _MapFields:
 def start_reply(
     message: Request, source: Source, external: IPAddress | None, least_s: int, data: bytes, epoch_s: int
 ) -> PendingReply | bytes:
-    """The question that a MAP puts to the gateway, or the answer that needs none. Raises PcpError.
+    """The request to the gateway, or the answer if none is needed. Raises PcpError.
 
-    ``data`` is the message's own datagram, ``external`` the primary external address, ``least_s`` the shortest
+    ``data``: the datagram of the message; ``external``: the primary external address; ``least_s``: the shortest
     lifetime, seconds.
     """
     assert message.map is not None, "a MAP has its data"
     fields = _map_fields(message, message.map, source)
     transport = Transport.of_number(fields.data.protocol)
     if fields.lifetime_s == 0:
-        if transport is None or fields.data.internal_port == 0:  # no such mapping is ever made: gone as wished
+        if transport is None or fields.data.internal_port == 0:  # such a mapping cannot exist: a delete succeeds
             return _success(fields, 0, epoch_s, fields.data)
         port, nonce = fields.data.internal_port, fields.data.nonce
         release = ReleaseRequest(Via.PCP, source, transport, fields.internal, port, nonce)
@@ -156,11 +157,11 @@ _CHECKS: tuple[tuple[Callable[[_MapFields, Source], bool], ResultCode, str], ...
         "port-without-protocol",
     ),
 )
-"""What is wrong, what it is called, and its word for the counters; the first one counts."""
+"""(check, result, word for the counters): the first check that is true decides."""
 
 
 def _is_available(fields: _MapFields, external: IPAddress | None) -> bool:
-    """Whether the suggested address is one that the mapping can have: ours, or a pinhole's own."""
+    """True where the mapping can have the suggested address: the gateway's, or the pinhole's own."""
     suggested = fields.data.external_address
     if fields.internal.version == 6:
         own = suggested in (ANY_IPV4, ANY_IPV6, fields.internal)
@@ -191,7 +192,7 @@ def _reply_builder(fields: _MapFields, data: bytes) -> Callable[[Reply, int], by
     def answer(reply: Reply, epoch_s: int) -> bytes:
         match reply:
             case Removed():
-                return _success(fields, 0, epoch_s, fields.data)  # erratum 3621: the suggestion comes back
+                return _success(fields, 0, epoch_s, fields.data)  # erratum 3621: with the suggested values
             case Refused():
                 result, lifetime_s = _refusal(fields, reply)
                 return build_error(data, result, epoch_s, lifetime_s)
@@ -207,7 +208,7 @@ def _reply_builder(fields: _MapFields, data: bytes) -> Callable[[Reply, int], by
 def _success(
     fields: _MapFields, lifetime_s: int, epoch_s: int, data: MapData, mapping: Mapping | None = None
 ) -> bytes:
-    """Only the options that were processed come back: some clients take 60 bytes and no more."""
+    """A success with the processed options only: some clients read no more than 60 bytes."""
     options = tuple(o for o in fields.options if not isinstance(o, Description) or _stored(o, mapping))
     shown = tuple(
         Description(mapping.description) if mapping and isinstance(o, Description) else o
@@ -222,7 +223,7 @@ def _stored(option: Description, mapping: Mapping | None) -> bool:
 
 
 def _in_force(option: Option, mapping: Mapping | None) -> tuple[Option, ...]:
-    """The option; of a FILTER what the grant leaves of it, since the answer says that it is in force."""
+    """The option; for a FILTER the part that the grant allows, which is what is in force."""
     if mapping is None or not isinstance(option, PcpFilter) or option.clears:
         return (option,)
     peers = option.peers.within(mapping.filters)
@@ -230,7 +231,7 @@ def _in_force(option: Option, mapping: Mapping | None) -> tuple[Option, ...]:
 
 
 def _refusal(fields: _MapFields, refused: Refused) -> tuple[ResultCode, int]:
-    """The result and for how long it holds, seconds."""
+    """(result, error lifetime in seconds)"""
     result = RESULTS[refused.refusal]
     if fields.prefer_failure:
         result = PREFER_FAILURE_RESULTS.get(refused.refusal, result)
@@ -241,7 +242,7 @@ def _refusal(fields: _MapFields, refused: Refused) -> tuple[ResultCode, int]:
 
 
 def build_update(mapping: Mapping, lifetime_s: int, epoch_s: int, external: IPAddress | None) -> bytes | None:
-    """An unasked MAP response with the mapping as it now is (section 14.2); None where PCP has no part in it."""
+    """A mapping update: an unsolicited MAP response (section 14.2). None: the mapping has no PCP lease."""
     data = _data_of(mapping, external)
     if data is None or external is None:
         return None
@@ -251,7 +252,7 @@ def build_update(mapping: Mapping, lifetime_s: int, epoch_s: int, external: IPAd
 
 
 def build_loss(mapping: Mapping, result: ResultCode, epoch_s: int, external: IPAddress | None) -> bytes | None:
-    """An unasked MAP error: the mapping is gone, and why."""
+    """An unsolicited MAP error: the mapping has ended, with the reason. None: the mapping has no PCP lease."""
     data = _data_of(mapping, external)
     if data is None:
         return None

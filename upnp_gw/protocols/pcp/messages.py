@@ -8,16 +8,16 @@ from upnp_gw.model.mapping import IPAddress, RemotePeers
 
 VERSION = 2
 ANY_IPV4, ANY_IPV6 = IPv4Address(0), IPv6Address(0)
-"""A suggested external address that suggests none."""
+"""A suggested external address that means any."""
 NONCE_BYTES = 12
 FOREVER_S = 0xFFFFFFFF
-"""The lifetime of what the administrator made (section 15)."""
+"""The lifetime of a mapping that the administrator made (section 15)."""
 MAPPED_BITS = 96
-"""An IPv4 prefix length is counted in the 128-bit form: 96 more."""
+"""Added to an IPv4 prefix length: PCP counts in 128-bit addresses."""
 
 
 class Opcode(IntEnum):
-    """Those that the gateway serves. PEER is answered as unsupported (decision Q8)."""
+    """The opcodes that the gateway serves. PEER is not supported (docs/spec/pcp.md, Q8)."""
 
     ANNOUNCE = 0
     MAP = 1
@@ -55,7 +55,7 @@ SHORT = frozenset(
 
 
 def error_lifetime_s(result: ResultCode) -> int:
-    """How long a client should expect the same error, where nothing better is known."""
+    """Seconds for which a client should expect the same error, where nothing better is known."""
     return SHORT_S if result in SHORT else LONG_S
 
 
@@ -76,7 +76,7 @@ class PcpFilter:
     """Who may connect (section 13.3)."""
 
     prefix_length: int
-    """In the 128-bit form, 0..128; 0 takes away every filter so far."""
+    """Of 128-bit addresses, 0..128; 0 removes all filters so far."""
     port: int
     """The remote peer's port; 0: any."""
     address: IPAddress
@@ -87,7 +87,7 @@ class PcpFilter:
 
     @property
     def peers(self) -> RemotePeers:
-        """The prefix that it lets in, host bits cut off."""
+        """The remote hosts that may connect, without host bits."""
         four = self.address.version == 4
         length = self.prefix_length - (MAPPED_BITS if four else 0)
         return RemotePeers(ip_network((self.address, length), strict=False), self.port)
@@ -107,7 +107,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class UnknownOption:
-    """One that the gateway does not know, or whose contents RFC 7220 tells it to overlook."""
+    """An option that the gateway does not know, or whose content it must ignore (RFC 7220)."""
 
     code: int
     data: bytes
@@ -137,7 +137,7 @@ class Request:
 
     lifetime_s: int
     client: IPAddress
-    """What the client takes its own address for; never whom the gateway takes it for."""
+    """The client's address as the client sees it. The gateway uses the source address of the datagram."""
     map: MapData | None = None
     options: tuple[Option, ...] = ()
 
@@ -148,7 +148,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The answer to an ANNOUNCE or a MAP; unasked, a restart announcement or a mapping update."""
+    """The answer to an ANNOUNCE or a MAP; unsolicited, a restart announcement or a mapping update."""
 
     result: ResultCode
     lifetime_s: int
@@ -157,7 +157,7 @@ class Response:
     map: MapData | None = None
     options: tuple[Option, ...] = ()
     version: int = VERSION
-    """Other than 2 only with UNSUPP_VERSION: the nearest that the server speaks."""
+    """Other than 2 only with UNSUPP_VERSION: the nearest version that the server supports."""
 
     @property
     def opcode(self) -> Opcode:

@@ -1,4 +1,4 @@
-"""The options of a PCP message (RFC 6887 section 7.3): bytes <-> typed options, and how often each may come."""
+"""The options of a PCP message (RFC 6887 section 7.3): bytes <-> typed options, and how often each may occur."""
 
 import struct
 from collections import Counter
@@ -20,10 +20,10 @@ from upnp_gw.protocols.pcp.messages import (
 )
 
 OPTIONAL = 128
-"""Codes from here on are the server's to overlook."""
+"""The server may ignore options with codes from here on."""
 THIRD_PARTY, PREFER_FAILURE, FILTER, DESCRIPTION = 1, 2, 3, 128
 OPCODES = {code: frozenset({Opcode.MAP}) for code in (THIRD_PARTY, PREFER_FAILURE, FILTER, DESCRIPTION)}
-"""Known option -> the opcodes it belongs to."""
+"""Known option -> the opcodes that it may occur in."""
 ONCE = frozenset({THIRD_PARTY, PREFER_FAILURE, DESCRIPTION})
 DESCRIPTION_MAX = 1016
 """Bytes (RFC 7220 section 3)."""
@@ -33,7 +33,7 @@ _FILTER = struct.Struct("!BBH16s")
 
 
 class PcpError(WireError):
-    """A request that is answered with an error. ``data`` of the answer is the request's own."""
+    """A request that gets an error answer."""
 
     def __init__(self, result: ResultCode, reason: str) -> None:
         super().__init__(reason)
@@ -41,7 +41,7 @@ class PcpError(WireError):
 
 
 def parse_options(data: bytes, opcode: Opcode) -> tuple[Option, ...]:
-    """The options in their order. Raises PcpError: a broken structure first, then the first bad option."""
+    """The options in order. Raises PcpError: for a broken structure first, then for the first bad option."""
     raw = tuple(split_options(data))
     counts = Counter(code for code, _ in raw)
     options: list[Option] = []
@@ -58,7 +58,7 @@ def parse_options(data: bytes, opcode: Opcode) -> tuple[Option, ...]:
 
 
 def split_options(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(code, data) of each. Raises PcpError where one reaches past the end."""
+    """(code, data) of each option. Raises PcpError where one is longer than the message."""
     at = 0
     while at < len(data):
         if len(data) - at < _HEAD.size:
@@ -116,7 +116,7 @@ def _filter(data: bytes) -> PcpFilter:
 
 
 def _description(data: bytes) -> Option:
-    """Text that is no UTF-8 is overlooked, the mapping is made all the same (RFC 7220 section 3)."""
+    """A description that is not UTF-8 is ignored; the mapping is made anyway (RFC 7220 section 3)."""
     if len(data) > DESCRIPTION_MAX:
         raise PcpError(ResultCode.MALFORMED_OPTION, "description-length")
     try:
