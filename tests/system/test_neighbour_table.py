@@ -33,9 +33,9 @@ class FakeKernel:
     failure: int = 0
     table: NeighbourTable | None = None
 
-    def put(self, mac: str | None, state: NeighbourState, gone: bool = False) -> None:
-        message = NeighbourMessage(gone, INDEX, HOST, mac, state)
-        if gone:
+    def put(self, mac: str | None, state: NeighbourState, deleted: bool = False) -> None:
+        message = NeighbourMessage(deleted, INDEX, HOST, mac, state)
+        if deleted:
             self.entries.pop(HOST, None)
         else:
             self.entries[HOST] = message
@@ -128,7 +128,7 @@ async def test_an_entry_that_means_nothing_is_not_learned(state: NeighbourState)
 
 
 @pytest.mark.parametrize(
-    ("mac", "state", "gone"),
+    ("mac", "state", "deleted"),
     [
         (OLD, NeighbourState.STALE, True),
         (None, NeighbourState.FAILED, True),
@@ -136,11 +136,11 @@ async def test_an_entry_that_means_nothing_is_not_learned(state: NeighbourState)
     ],
 )
 async def test_an_entry_that_the_kernel_drops_is_forgotten_in_silence(
-    mac: str | None, state: NeighbourState, gone: bool
+    mac: str | None, state: NeighbourState, deleted: bool
 ) -> None:
     scene = Scene()
     scene.kernel.put(OLD, NeighbourState.STALE)
-    scene.kernel.put(mac, state, gone)
+    scene.kernel.put(mac, state, deleted)
     assert scene.neighbours.mac_of(HOST) is None
     assert len(scene.told) == 1
 

@@ -212,8 +212,8 @@ def up(index: int, name: str) -> LinkMessage:
     return LinkMessage(False, index, name, True)
 
 
-def has(index: int, text: str, *, secondary: bool = False, scope: int = 0, gone: bool = False) -> AddressMessage:
-    return AddressMessage(gone, index, ip_interface(text), True, secondary, scope)
+def has(index: int, text: str, *, secondary: bool = False, scope: int = 0, deleted: bool = False) -> AddressMessage:
+    return AddressMessage(deleted, index, ip_interface(text), True, secondary, scope)
 
 
 def test_a_link_has_its_addresses_in_the_kernels_order() -> None:
@@ -237,7 +237,7 @@ def test_a_link_has_its_addresses_in_the_kernels_order() -> None:
     assert network.lans == (Link("lan0", 0, False),)
     assert (network.connected_at, network.generation) == (5.0, 1)
     # a secondary address is promoted when the kernel says so, and keeps its place among its equals
-    state.update(has(1, "11.0.0.2/24", gone=True))
+    state.update(has(1, "11.0.0.2/24", deleted=True))
     state.update(has(1, "11.0.0.3/24"))
     after = state.network(network, 9.0)
     assert [str(address) for address in after.external] == ["11.0.0.3", "12.0.0.2"]

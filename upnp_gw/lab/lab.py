@@ -95,9 +95,9 @@ class Lab:
     def add_host(self, interface: str, host: LanHost) -> Host:
         """Connects another host to the LAN of this interface while the lab runs."""
         lan = next(lan for lan in self.topology.lans if lan.interface == interface)
-        made = self.hosts[host.name] = Host(host.name)
-        self._plug(lan, host, made)
-        return made
+        machine = self.hosts[host.name] = Host(host.name)
+        self._plug(lan, host, machine)
+        return machine
 
     def _lan_of(self, name: str) -> Lan:
         address = self.hosts[name].address
@@ -163,12 +163,12 @@ class Lab:
         if number == 0:
             self.gateway.configure(lan.interface, mac, v4, v6, ula)
 
-    def _plug(self, lan: Lan, host: LanHost, made: Host) -> None:
+    def _plug(self, lan: Lan, host: LanHost, machine: Host) -> None:
         switch = self._switches[lan.interface]
-        _cable(switch, host.name, made, PORT, host.mac)
+        _cable(switch, host.name, machine, PORT, host.mac)
         switch.ip(f"link set dev {host.name} master switch", f"link set dev {host.name} up")
         _configure(
-            made,
+            machine,
             host.mac,
             lan.network[host.number],
             lan.network6[host.number],

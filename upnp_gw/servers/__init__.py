@@ -1,1 +1,9 @@
-"""The asyncio shells: sockets, deadlines, limits, timers. They feed the codecs and decide nothing."""
+"""What faces the LAN: sockets, deadlines, limits, timers. They use the codecs of ``protocols`` and decide nothing.
+
+lan             starts and stops all servers
+http, ssdp, port5351
+udp             what SSDP and port 5351 share
+identity        UUID, URL token and BOOTID over restarts
+context         what all servers read of the gateway
+logged_counter, timer
+"""

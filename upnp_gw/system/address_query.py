@@ -18,7 +18,7 @@ queue) means: not now."""
 
 
 class AddressQuery(Protocol):
-    """``who_has.AddressQuery``, or ``presence.KernelQuery``."""
+    """``who_has.SocketQuery`` or ``neighbour_table.KernelQuery``."""
 
     @property
     def by_kernel(self) -> bool:
@@ -46,12 +46,12 @@ async def wait_for_answers(query: AddressQuery, until: float, enough: Callable[[
     """True as soon as ``enough()`` is; False at the loop time ``until``."""
     loop = asyncio.get_running_loop()
     while not enough():
-        left = until - loop.time()
-        if left <= 0:
+        remaining_s = until - loop.time()
+        if remaining_s <= 0:
             return False
         query.new_answer.clear()
         try:
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(remaining_s):
                 await query.new_answer.wait()
         except TimeoutError:
             continue

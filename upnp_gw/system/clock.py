@@ -54,9 +54,9 @@ def claim_kernel(user: str, name: str = CLAIM) -> socket.socket | None:
 def _holder(name: str) -> int | None:
     """The user id of the process that listens at this name; None: none does, or its queue is full."""
     for _ in range(TRIES):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asking:
-            if asking.connect_ex(name) == 0:
-                credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+            if sock.connect_ex(name) == 0:
+                credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
                 return int(struct.unpack("3i", credentials)[1])
         time.sleep(TRY_S)  # another gateway may have bound its socket and not listen yet
     return None

@@ -147,25 +147,25 @@ def check_directory(path: Path, more_owners: Container[int] = ()) -> None:
     """
     try:
         link, real = path.lstat(), path.resolve(strict=True)
-        found = real.stat()
-        above = [parent for parent in real.parents if _everybodys(parent.stat()) and not _sticky(parent.stat())]
+        status = real.stat()
+        above = [parent for parent in real.parents if _world_writable(parent.stat()) and not _sticky(parent.stat())]
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
         reason = error.strerror if isinstance(error, OSError) else "links lead in a circle"
         raise FileProblem(path, f"cannot be used: {reason}") from None
-    for what, owner in (("it", found.st_uid), ("the link", link.st_uid)):
+    for what, owner in (("it", status.st_uid), ("the link", link.st_uid)):
         if not _trusted(owner) and owner not in more_owners:
-            raise FileProblem(path, f"{what} belongs to {user_name(owner)}; expected root or {_me()}")
-    if _everybodys(found):
+            raise FileProblem(path, f"{what} belongs to {user_name(owner)}; expected root or {_own_name()}")
+    if _world_writable(status):
         raise FileProblem(path, f"every user of this machine may write there; chmod o-w {real}")
     if above:
         raise FileProblem(path, f"every user of this machine may rename files in {above[0]}; chmod o-w {above[0]}")
 
 
-def irregular(found: os.stat_result) -> str:
+def irregular(status: os.stat_result) -> str:
     """Describes a file that is not regular: a directory, a pipe; empty for a regular file."""
-    if stat.S_ISREG(found.st_mode):
+    if stat.S_ISREG(status.st_mode):
         return ""
-    return f"not a regular file but {KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}"
+    return f"not a regular file but {KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}"
 
 
 def user_name(uid: int) -> str:
@@ -197,29 +197,29 @@ def _read(path: Path, largest: int, flags: int, private: bool = False, owned: bo
     raise FileProblem(path, problem)
 
 
-def _problem(found: os.stat_result, private: bool, owned: bool) -> str:
+def _problem(status: os.stat_result, private: bool, owned: bool) -> str:
     """The reason not to use a file; empty: it may be used."""
-    if problem := irregular(found):
+    if problem := irregular(status):
         return problem
-    if owned and not _trusted(found.st_uid):
-        return f"belongs to {user_name(found.st_uid)}; expected root or {_me()}"
-    if private and _everybodys(found):
+    if owned and not _trusted(status.st_uid):
+        return f"belongs to {user_name(status.st_uid)}; expected root or {_own_name()}"
+    if private and _world_writable(status):
         return "every user of this machine may write it; chmod o-w"
     return ""
 
 
-def _everybodys(found: os.stat_result) -> bool:
-    return bool(found.st_mode & stat.S_IWOTH)
+def _world_writable(status: os.stat_result) -> bool:
+    return bool(status.st_mode & stat.S_IWOTH)
 
 
-def _sticky(found: os.stat_result) -> bool:
+def _sticky(status: os.stat_result) -> bool:
     """True for a sticky directory: only the owner of a file may rename it there."""
-    return bool(found.st_mode & stat.S_ISVTX)
+    return bool(status.st_mode & stat.S_ISVTX)
 
 
 def _trusted(uid: int) -> bool:
     return uid in (ROOT_UID, os.geteuid())
 
 
-def _me() -> str:
+def _own_name() -> str:
     return user_name(os.geteuid())

@@ -30,11 +30,11 @@ class LinkState:
     def update(self, message: LinkMessage | AddressMessage) -> None:
         if isinstance(message, AddressMessage):
             addresses = self._addresses.setdefault(message.index, {})
-            if message.gone:
+            if message.deleted:
                 addresses.pop(message.address, None)
             else:
                 addresses[message.address] = message
-        elif message.gone:
+        elif message.deleted:
             self._links.pop(message.index, None)
             self._addresses.pop(message.index, None)
         else:

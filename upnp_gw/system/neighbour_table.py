@@ -71,10 +71,10 @@ class NeighbourTable:
     def update(self, interface: str, message: NeighbourMessage) -> None:
         place = (message.address, interface)
         before = self._neighbours.mac_of(message.address, interface)
-        if message.mac is not None and message.state & KNOWN and not message.gone:
+        if message.mac is not None and message.state & KNOWN and not message.deleted:
             self._known(place, message, message.mac, before)
         elif before is not None:
-            failed = message.state == NeighbourState.FAILED and not message.gone
+            failed = message.state == NeighbourState.FAILED and not message.deleted
             self._lost(place, before, failed=failed)
         if place in self._probes:
             self._read_outcome(place, self._probes[place])

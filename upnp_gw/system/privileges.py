@@ -144,8 +144,8 @@ def _hand_over_file(directory: int, name: str, account: Account) -> None:
     except OSError:  # a symbolic link, or the control socket, which is made again
         return
     try:
-        found = os.fstat(descriptor)
-        if stat.S_ISREG(found.st_mode) and found.st_uid == 0 and found.st_nlink == 1:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_uid == 0 and status.st_nlink == 1:
             os.fchown(descriptor, account.uid, account.gid)
     finally:
         os.close(descriptor)

@@ -76,7 +76,7 @@ RTN_UNICAST, RT_TABLE_MAIN = 1, 254
 
 @dataclass(frozen=True, slots=True)
 class LinkMessage:
-    gone: bool
+    deleted: bool
     index: int
     name: str
     up: bool
@@ -97,7 +97,7 @@ class LinkMessage:
 
 @dataclass(frozen=True, slots=True)
 class AddressMessage:
-    gone: bool
+    deleted: bool
     index: int
     address: IPv4Interface | IPv6Interface
     usable: bool
@@ -108,7 +108,7 @@ class AddressMessage:
 
 @dataclass(frozen=True, slots=True)
 class NeighbourMessage:
-    gone: bool
+    deleted: bool
     index: int
     address: IPAddress
     mac: str | None
@@ -153,15 +153,15 @@ def parse_one(kind: int, body: bytes) -> Message | None:
     return read(kind, layout.unpack_from(body), parse_attributes(body, layout.size))
 
 
-def _link(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> LinkMessage | None:
+def _link(kind: int, fields: tuple[int, ...], attributes: dict[int, bytes]) -> LinkMessage | None:
     family, _, index, flags, _ = fields
-    name = found.get(IFLA_IFNAME)
+    name = attributes.get(IFLA_IFNAME)
     # AF_BRIDGE messages are about a bridge's port; its DELLINK does not mean that the interface has ended
     if family != socket.AF_UNSPEC or name is None:
         return None
     up = flags & IFF_UP and flags & IFF_RUNNING
-    info = parse_attributes(found.get(IFLA_LINKINFO, b""))
-    stats = found.get(IFLA_STATS64, b"")
+    info = parse_attributes(attributes.get(IFLA_LINKINFO, b""))
+    stats = attributes.get(IFLA_STATS64, b"")
     received, sent, received_bytes, sent_bytes = (
         COUNTERS.unpack_from(stats) if len(stats) >= COUNTERS.size else (0,) * 4
     )
@@ -171,21 +171,21 @@ def _link(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> LinkMe
         _text(name),
         bool(up),
         _text(info.get(IFLA_INFO_KIND, b"")),
-        _number(found.get(IFLA_MASTER)),
+        _number(attributes.get(IFLA_MASTER)),
         (sent_bytes, received_bytes, sent, received),
         not flags & (IFF_NOARP | IFF_LOOPBACK),
-        _number(found.get(IFLA_LINK)),
-        _mac(found.get(IFLA_ADDRESS, b"")),
+        _number(attributes.get(IFLA_LINK)),
+        _mac(attributes.get(IFLA_ADDRESS, b"")),
     )
 
 
-def _address(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> AddressMessage | None:
+def _address(kind: int, fields: tuple[int, ...], attributes: dict[int, bytes]) -> AddressMessage | None:
     _, prefix, flags, scope, index = fields
     # on a point-to-point link (ppp0) IFA_ADDRESS is the peer's address
-    address = ip(found.get(IFA_LOCAL, found.get(IFA_ADDRESS, b"")))
+    address = ip(attributes.get(IFA_LOCAL, attributes.get(IFA_ADDRESS, b"")))
     if address is None or prefix > address.max_prefixlen:
         return None
-    flags = _number(found.get(IFA_FLAGS)) or flags
+    flags = _number(attributes.get(IFA_FLAGS)) or flags
     waiting = flags & IFA_F_TENTATIVE and not flags & IFA_F_OPTIMISTIC
     return AddressMessage(
         kind == MessageType.DELADDR,
@@ -197,27 +197,27 @@ def _address(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> Add
     )
 
 
-def _neighbour(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> NeighbourMessage | None:
+def _neighbour(kind: int, fields: tuple[int, ...], attributes: dict[int, bytes]) -> NeighbourMessage | None:
     family, index, state, flags, _ = fields
-    address = ip(found.get(NDA_DST, b""))
+    address = ip(attributes.get(NDA_DST, b""))
     if family not in (socket.AF_INET, socket.AF_INET6) or address is None or flags & NTF_PROXY:
         return None
-    mac = _mac(found.get(NDA_LLADDR, b""))
+    mac = _mac(attributes.get(NDA_LLADDR, b""))
     return NeighbourMessage(kind == MessageType.DELNEIGH, index, address, mac, state)
 
 
-def _route(kind: int, fields: tuple[int, ...], found: dict[int, bytes]) -> RouteMessage | None:
+def _route(kind: int, fields: tuple[int, ...], attributes: dict[int, bytes]) -> RouteMessage | None:
     family, to, _, _, table, _, _, route_type, _ = fields
-    table = _number(found.get(RTA_TABLE)) or table
+    table = _number(attributes.get(RTA_TABLE)) or table
     if to != 0 or table != RT_TABLE_MAIN or route_type != RTN_UNICAST:
         return None
-    return RouteMessage(family, _out(found), _number(found.get(RTA_PRIORITY)))
+    return RouteMessage(family, _out(attributes), _number(attributes.get(RTA_PRIORITY)))
 
 
-def _out(found: dict[int, bytes]) -> int:
+def _out(attributes: dict[int, bytes]) -> int:
     """The link of a route, or of the first of its hops."""
-    index = _number(found.get(RTA_OIF))
-    hops = found.get(RTA_MULTIPATH, b"")
+    index = _number(attributes.get(RTA_OIF))
+    hops = attributes.get(RTA_MULTIPATH, b"")
     return struct.unpack_from("=i", hops, 4)[0] if not index and len(hops) >= 8 else index
 
 

@@ -81,7 +81,7 @@ class SocketQuery:
 
 
 class WhoHas:
-    """The two sockets, of the net namespace where it is made. Opening them needs CAP_NET_RAW. Raises OSError.
+    """The two sockets, of the net namespace where it is sock. Opening them needs CAP_NET_RAW. Raises OSError.
 
     Call ``start`` and all other methods on the event loop's thread.
     """
@@ -104,11 +104,11 @@ class WhoHas:
             loop.add_reader(self._nd, self._nd_readable)
 
     def close(self) -> None:
-        for made in (self._arp, self._nd):
-            if made is not None:
+        for sock in (self._arp, self._nd):
+            if sock is not None:
                 with suppress(RuntimeError):  # closed without having been started
-                    asyncio.get_running_loop().remove_reader(made)
-                made.close()
+                    asyncio.get_running_loop().remove_reader(sock)
+                sock.close()
 
     def open_query(self, source: QuerySource, address: IPAddress) -> SocketQuery:
         """Opens a query. From now on its answers are received. Raises OSError if the kernel has no memory for its
@@ -214,29 +214,29 @@ def open_who_has() -> WhoHas | None:
 
 def _socket(family: int, kind: int, protocol: int) -> socket.socket:
     """A new socket. It receives nothing until it gets another filter."""
-    made = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
+    sock = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
     try:
-        _filter(made, NOTHING)
+        _filter(sock, NOTHING)
         while True:  # discard packets that came before the filter was set
-            made.recv(1)
+            sock.recv(1)
     except BlockingIOError:
-        return made
+        return sock
     except BaseException:
-        made.close()
+        sock.close()
         raise
 
 
 def _nd_socket() -> socket.socket:
-    made = _socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    sock = _socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
     try:
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, HOP_LIMIT)
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, HOP_LIMIT)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     except BaseException:
-        made.close()
+        sock.close()
         raise
-    return made
+    return sock
 
 
 def _filter(sock: socket.socket, program: Sequence[Instruction]) -> None:
