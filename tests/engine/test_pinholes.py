@@ -108,7 +108,7 @@ async def test_who_a_pinhole_may_lead_to(home: GatewayFixture) -> None:
 
 @pytest.mark.spec("IGD-211")
 async def test_an_ipv4_caller_is_the_same_device(home: GatewayFixture) -> None:
-    """Deviation: "its own address" is judged by the device, not by the address family (design section 8)."""
+    """Deviation: "its own address" is judged by the device, not by the address family."""
     assert (await opened(home, pinhole(source=CONSOLE_IP))).device == CONSOLE
     assert await refused(home, pinhole(8081, source=PC_IP)) is Refusal.NOT_AUTHORIZED
 

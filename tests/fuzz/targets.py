@@ -34,7 +34,7 @@ from upnp_gw.model.mapping import Transport
 from upnp_gw.model.request import Refusal, Refused, Removed, Source
 from upnp_gw.protocols.gena import messages as gena
 from upnp_gw.protocols.igd import arguments, soap
-from upnp_gw.protocols.igd.raw_description import repairs, unreadable_argument
+from upnp_gw.protocols.igd.raw_description import repaired_bodies, unreadable_argument
 from upnp_gw.protocols.igd_services import IgdVersion
 from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec as pcp
@@ -238,7 +238,7 @@ def description(data: bytes) -> None:
     """
     kind, _, body = data.replace(b"\r\n", b"\n").partition(b"\n\n")
     tags = body.count(b"<")
-    for repaired in repairs(body, kind.decode("latin-1")):
+    for repaired in repaired_bodies(body, kind.decode("latin-1")):
         start = alike(body, repaired)
         end = alike(body[start:][::-1], repaired[start:][::-1])
         assert b"<" not in repaired[start : len(repaired) - end]

@@ -1,4 +1,4 @@
-"""Conflict, refresh and choice: the table of IGD section 6.2 and design section 8."""
+"""Conflict, refresh and choice: the table of IGD section 6.2 and docs/decisions."""
 
 from collections.abc import Callable
 from random import Random

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from upnp_gw.model.mapping import Transport
 from upnp_gw.protocols.igd import arguments
-from upnp_gw.protocols.igd.arguments import InvalidArgument, read
+from upnp_gw.protocols.igd.arguments import InvalidArgument, read_arguments
 from upnp_gw.protocols.igd.model import ArgumentModel, DataType
 from upnp_gw.protocols.igd_services import IgdVersion
 
@@ -20,20 +20,20 @@ TEXT = ArgumentModel("T", "T", DataType.STRING)
 
 def code_of(declared: list[ArgumentModel], sent: list[tuple[str, str]]) -> int:
     with pytest.raises(InvalidArgument) as caught:
-        read(declared, sent)
+        read_arguments(declared, sent)
     return caught.value.fault.code
 
 
 @pytest.mark.spec("IGD-079")
 @pytest.mark.parametrize("word", ["1", "true", "yes", "TRUE", "Yes", " 1\n"])
 def test_true(word: str) -> None:
-    assert read([FLAG], [("F", word)]).flag("F") is True
+    assert read_arguments([FLAG], [("F", word)]).flag("F") is True
 
 
 @pytest.mark.spec("IGD-079")
 @pytest.mark.parametrize("word", ["0", "false", "no", "False", "NO", "\t0"])
 def test_false(word: str) -> None:
-    assert read([FLAG], [("F", word)]).flag("F") is False
+    assert read_arguments([FLAG], [("F", word)]).flag("F") is False
 
 
 @pytest.mark.spec("SR-15")
@@ -47,7 +47,7 @@ def test_no_boolean(word: str) -> None:
     ("text", "number"), [("0", 0), ("65535", 65535), (" 80 ", 80), ("\r\n\t80", 80), ("00080", 80)]
 )
 def test_numbers(text: str, number: int) -> None:
-    assert read([PORT], [("P", text)]).number("P") == number
+    assert read_arguments([PORT], [("P", text)]).number("P") == number
 
 
 @pytest.mark.spec("SR-17", "IGD-078", "IGD-127")
@@ -79,14 +79,14 @@ def test_no_number(text: str) -> None:
 def test_out_of_the_range_of_its_type() -> None:
     assert code_of([PORT], [("P", "65536")]) == 601
     assert code_of([LEASE], [("L", "4294967296")]) == 601
-    assert read([LEASE], [("L", "4294967295")]).number("L") == 2**32 - 1
+    assert read_arguments([LEASE], [("L", "4294967295")]).number("L") == 2**32 - 1
 
 
 @pytest.mark.spec("SR-17")
 @given(st.text(max_size=8))
 def test_a_port_is_what_its_ascii_digits_say_or_refused(text: str) -> None:
     try:
-        number = read([PORT], [("P", text)]).number("P")
+        number = read_arguments([PORT], [("P", text)]).number("P")
     except InvalidArgument:
         return
     digits = text.strip(" \t\r\n")
@@ -99,14 +99,14 @@ def test_a_port_is_what_its_ascii_digits_say_or_refused(text: str) -> None:
 @pytest.mark.spec("SR-17")
 @given(st.integers(0, 65535))
 def test_every_port_is_read(number: int) -> None:
-    assert read([PORT], [("P", str(number))]).number("P") == number
+    assert read_arguments([PORT], [("P", str(number))]).number("P") == number
 
 
 @pytest.mark.spec("SR-15", "IGD-074", "IGD-075", "IGD-076")
 def test_missing_duplicate_extra_and_order() -> None:
     assert code_of([PORT, TEXT], [("P", "1")]) == 402
     assert code_of([PORT], [("P", "1"), ("P", "1")]) == 402
-    found = read([PORT, TEXT], [("T", " as it is "), ("Other", "x"), ("P", "1"), ("Other", "x")])
+    found = read_arguments([PORT, TEXT], [("T", " as it is "), ("Other", "x"), ("P", "1"), ("Other", "x")])
     assert (found.number("P"), found.text("T")) == (1, " as it is ")
 
 

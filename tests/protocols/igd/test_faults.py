@@ -21,7 +21,7 @@ def test_every_refusal_has_a_code_with_a_name(igd_version: IgdVersion) -> None:
 
 @pytest.mark.spec("IGD-136")
 def test_deviation_version_1_says_606_and_none_of_728_to_733() -> None:
-    """Deviation (design section 8): 606 on version 1 too, for what policy refuses."""
+    """Deviation: 606 on version 1 too, for what policy refuses."""
     assert not set(REFUSALS[IgdVersion.IGD1].values()) & ONLY_2
     assert REFUSALS[IgdVersion.IGD1][Refusal.NOT_AUTHORIZED] == 606
 
@@ -65,7 +65,7 @@ def test_refused_additions(refusal: Refusal, first: int, second: int, any_port: 
 
 @pytest.mark.spec("IGD-158", "IGD-159", "IGD-156", "IGD-161", "IGD-163")
 def test_deviation_refused_removals() -> None:
-    """Deviation (design section 8): version 1 too says 606, not 714, for another device's mapping."""
+    """Deviation: version 1 too says 606, not 714, for another device's mapping."""
     gateway = FakeGateway()
     for refusal, one, many in ((Refusal.NOT_AUTHORIZED, 606, 606), (Refusal.NO_SUCH, 714, 730)):
         gateway.refuse = Refused(refusal, "because", DecisionId("d7"))

@@ -242,7 +242,7 @@ def test_lifetimes_asked_for() -> None:
 
 @pytest.mark.spec("IGD-128", "IGD-129")
 def test_deviation_lifetimes_shown() -> None:
-    """Deviation (design section 8): version 2 shows min(remaining, 604800), version 1 the real remaining time."""
+    """Deviation: version 2 shows min(remaining, 604800), version 1 the real remaining time."""
     gateway = FakeGateway()
     add(gateway, NewLeaseDuration="0")
     assert specific(gateway, IgdVersion.IGD2)["NewLeaseDuration"] == 604800
@@ -304,7 +304,7 @@ def test_deleting_twice(igd_version: IgdVersion) -> None:
 @faces
 @pytest.mark.spec("IGD-159", "SR-25")
 def test_another_devices_mapping_is_606_and_not_free(igd_version: IgdVersion) -> None:
-    """weupnp takes 714 for a free port. On version 1 a deviation (design section 8)."""
+    """weupnp takes 714 for a free port. On version 1 a deviation."""
     gateway = FakeGateway()
     add(gateway, igd_version)
     gateway.hide(0)

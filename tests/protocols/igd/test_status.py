@@ -6,7 +6,7 @@ import pytest
 
 from tests.fixtures.fake_gateway import CLIENT, SERVICE_MODELS, FakeGateway, call, default_connection
 from upnp_gw.model.request import Source
-from upnp_gw.protocols.igd.engine import Caller, query, shown
+from upnp_gw.protocols.igd.engine import Caller, query, wire_text
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.services import ROWS
 from upnp_gw.protocols.igd_services import IgdVersion
@@ -47,7 +47,7 @@ class TestBothFaces:
     def test_nat_and_rsip(self, igd_version: IgdVersion) -> None:
         answer = call(FakeGateway(), igd_version, "GetNATRSIPStatus")
         assert not isinstance(answer, Fault)
-        assert {name: shown(value) for name, value in answer.items()} == {
+        assert {name: wire_text(value) for name, value in answer.items()} == {
             "NewRSIPAvailable": "0",
             "NewNATEnabled": "1",
         }

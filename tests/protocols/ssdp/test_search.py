@@ -11,7 +11,7 @@ from tests.fixtures.ssdp_devices import EVERY, V1, V2, search
 from upnp_gw.model.errors import WireError
 from upnp_gw.protocols.igd.description import RootDevice
 from upnp_gw.protocols.igd_services import Level
-from upnp_gw.protocols.ssdp import Search, answers, notify_set, parse_search
+from upnp_gw.protocols.ssdp import Search, matching_targets, notify_set, parse_search
 
 CAPTURES = [
     (case["client"], case["bytes"].encode("latin-1"))
@@ -139,7 +139,7 @@ def one_or_the_other(data: bytes, multicast: bool) -> None:
     assert 0 <= found.wait_s <= 5
     assert found.st.isascii()
     assert found.st.isprintable()
-    for row in answers(found.st, (V1, V2)):
+    for row in matching_targets(found.st, (V1, V2)):
         assert row.nt
 
 
@@ -168,7 +168,7 @@ BOTH, ONE, TWO = (V1, V2), (V1,), (V2,)
 def test_a_typed_search_is_answered_by_one_root_with_the_version_asked_for(
     roots: tuple[RootDevice, ...], target: str, answered_by: RootDevice | None, level: Level
 ) -> None:
-    found = answers(target, roots)
+    found = matching_targets(target, roots)
     if answered_by is None:
         assert found == ()
     else:
@@ -207,13 +207,13 @@ def test_a_typed_search_is_answered_by_one_root_with_the_version_asked_for(
     ],
 )
 def test_what_we_are_not_stays_unanswered(target: str) -> None:
-    assert answers(target, BOTH) == ()
+    assert matching_targets(target, BOTH) == ()
 
 
 @pytest.mark.spec("IGD-044")
 @pytest.mark.parametrize("roots", [BOTH, ONE, TWO])
 def test_all_is_answered_by_every_row_once(roots: tuple[RootDevice, ...]) -> None:
-    found = answers("ssdp:all", roots)
+    found = matching_targets("ssdp:all", roots)
     assert list(found) == [row for root in roots for row in notify_set(root)]
     assert len({row.usn for row in found}) == len(found) == sum(10 if root is V1 else 11 for root in roots)
 
@@ -221,7 +221,7 @@ def test_all_is_answered_by_every_row_once(roots: tuple[RootDevice, ...]) -> Non
 @pytest.mark.spec("IGD-045")
 @pytest.mark.parametrize("roots", [BOTH, ONE, TWO])
 def test_rootdevice_is_answered_once_by_the_lowest(roots: tuple[RootDevice, ...]) -> None:
-    (row,) = answers("upnp:rootdevice", roots)
+    (row,) = matching_targets("upnp:rootdevice", roots)
     assert row.root is roots[0]
     assert row.nt == "upnp:rootdevice"
 
@@ -231,9 +231,9 @@ def test_rootdevice_is_answered_once_by_the_lowest(roots: tuple[RootDevice, ...]
 @pytest.mark.parametrize("level", Level)
 def test_each_device_answers_for_its_uuid(root: RootDevice, level: Level) -> None:
     udn = root.udns[level]
-    (row,) = answers(udn, BOTH)
+    (row,) = matching_targets(udn, BOTH)
     assert (row.root, row.nt, row.usn) == (root, udn, udn)
-    (upper,) = answers("uuid:" + udn.removeprefix("uuid:").upper(), BOTH)
+    (upper,) = matching_targets("uuid:" + udn.removeprefix("uuid:").upper(), BOTH)
     assert upper.usn == udn
 
 
@@ -244,7 +244,7 @@ PPP = "urn:schemas-upnp-org:service:WANPPPConnection:1"
 @pytest.mark.parametrize(("client", "message"), CAPTURES, ids=[client for client, _ in CAPTURES])
 def test_captured_searches_get_what_their_client_needs(client: str, message: bytes) -> None:
     found = parse_search(message, multicast=True)
-    rows = answers(found.st, BOTH)
+    rows = matching_targets(found.st, BOTH)
     expected = {"ssdp:all": EVERY, PPP: 0}.get(found.st, 1)
     assert len(rows) == expected, client
     assert {row.nt for row in rows} >= ({found.st} if expected == 1 else set())

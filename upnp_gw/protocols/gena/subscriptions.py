@@ -148,7 +148,7 @@ class Subscriptions:
                 return EventAnswer(HTTPStatus.OK)
 
     def _subscribe(
-        self, asked: Subscribe, igd_version: IgdVersion, service: Service, source: Source, now: Instant
+        self, request: Subscribe, igd_version: IgdVersion, service: Service, source: Source, now: Instant
     ) -> EventAnswer:
         if not self._properties(igd_version, service, source):
             return EventAnswer(HTTPStatus.NOT_FOUND, reason="nothing-evented")
@@ -162,8 +162,8 @@ class Subscriptions:
             service,
             source,
             host,
-            asked.callbacks,
-            asked.timeout_s,
+            request.callbacks,
+            request.timeout_s,
             expires_at=now.boot + PENDING_S,
         )
         self._by_sid[sid] = row
@@ -201,8 +201,10 @@ class Subscriptions:
     def due(self, now: Instant) -> list[Delivery]:
         """The messages to send now, at most one for each subscription. The caller reports each to ``finished``."""
         self._expire(now)
-        made = (self._message(row, now) for row in self._by_sid.values() if row.waiting and now.boot >= row.next_at)
-        return [delivery for delivery in made if delivery is not None]
+        messages = (
+            self._message(row, now) for row in self._by_sid.values() if row.waiting and now.boot >= row.next_at
+        )
+        return [delivery for delivery in messages if delivery is not None]
 
     def _message(self, row: _Subscription, now: Instant) -> Delivery | None:
         row.stale = False

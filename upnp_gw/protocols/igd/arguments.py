@@ -1,8 +1,8 @@
-"""Arguments: text of the message -> typed values, strictly (SR-15, SR-17, IGD section 4.1).
+"""Makes typed values of the arguments of a message, strictly (SR-15, SR-17, IGD section 4.1).
 
-White space around numbers, booleans and addresses is trimmed. A sign, an underscore, a digit that is not ASCII or
-a number with more digits than its type has is not a number (402); a number its type cannot hold is 601.
-Names are never looked up (SR-16): a host name where an address belongs is refused.
+White space around numbers, booleans and addresses is trimmed. A sign, an underscore, a digit that is not ASCII, or
+more digits than the type has is a 402; a number that the type cannot hold is a 601. No name is resolved (SR-16): a
+host name in place of an address is refused.
 """
 
 import re
@@ -16,20 +16,20 @@ from upnp_gw.protocols.igd_services import IgdVersion
 
 SPACE = " \t\r\n"
 DESCRIPTION_MAX = 256
-"""Characters of a description that are kept unchanged; more: 605."""
+"""Most characters of a description; more: 605."""
 NUMBERS = {
     DataType.UI2: (re.compile(r"[0-9]{1,5}"), 0xFFFF),
     DataType.UI4: (re.compile(r"[0-9]{1,10}"), 0xFFFFFFFF),
 }
 EMPTY = {"RemotePort": 0}
-"""Argument -> what an empty one means. nat-port-mapper sends AddPinhole with an empty RemotePort: any port."""
+"""Argument -> its value if it is empty. nat-port-mapper sends AddPinhole with an empty RemotePort: any port."""
 BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 WILDCARDS = frozenset({"", "*", "0.0.0.0"})
-"""Remote hosts that mean anyone: IgdDevice can only send a dotted quad, miniupnpc's peers accept ``*``."""
+"""Remote hosts that mean anyone: IgdDevice can send only a dotted quad, and miniupnpc's peers accept ``*``."""
 
 
 class InvalidArgument(Exception):
-    """An argument that no request can be made of. Raised while reading arguments, answered as its fault."""
+    """An invalid argument; the answer is a fault with its code."""
 
     def __init__(self, code: int, detail: str = "") -> None:
         super().__init__(code)
@@ -37,7 +37,7 @@ class InvalidArgument(Exception):
 
 
 class Arguments:
-    """The typed in-arguments of one call, by name. Asking for one of another type is a defect of ours."""
+    """The typed in-arguments of a call, by name."""
 
     __slots__ = ("_values",)
 
@@ -60,10 +60,10 @@ class Arguments:
         return value
 
 
-def read(declared: Iterable[ArgumentModel], sent: Sequence[tuple[str, str]]) -> Arguments:
-    """The declared arguments out of those sent, in any order; undeclared ones are ignored (IGD-075, IGD-076).
+def read_arguments(declared: Iterable[ArgumentModel], sent: Sequence[tuple[str, str]]) -> Arguments:
+    """The declared arguments, in any order; others are ignored (IGD-075, IGD-076).
 
-    Raises Rejected: 402 for a missing or duplicate one and for text that is not of the type, 601 out of range.
+    Raises InvalidArgument: 402 for a missing or duplicate argument or text of the wrong type, 601 out of range.
     """
     elements: dict[str, str] = {}
     names = {argument.name for argument in declared}
@@ -97,7 +97,7 @@ def _typed(argument: ArgumentModel, elements: Mapping[str, str]) -> int | bool |
 
 
 def transport(igd_version: IgdVersion, text: str) -> Transport:
-    """NewProtocol; lower case is understood and never stored (IGD-124). Others: 601, on version 1 402."""
+    """NewProtocol, in upper or lower case (IGD-124). Other values: 601, on version 1 402."""
     word = text.strip(SPACE).upper()
     if word not in ("TCP", "UDP"):
         raise InvalidArgument(601 if igd_version is IgdVersion.IGD2 else 402, "NewProtocol is neither TCP nor UDP")
@@ -113,9 +113,9 @@ def remote_host(igd_version: IgdVersion, text: str) -> IPv4Network | None:
 
 
 def internal_client(igd_version: IgdVersion, text: str) -> IPv4Address:
-    """NewInternalClient: an IPv4 address that one host can have. Empty: 715, else 600, on version 1 402.
+    """NewInternalClient: an IPv4 address that a host can have. Empty: 715, else 600, on version 1 402.
 
-    Whether it is the requester, on the LAN and not the gateway is the gate's question, which records its answer.
+    The gate decides whether it is the requester, on the LAN and not the gateway.
     """
     word = text.strip(SPACE)
     if not word:
@@ -127,7 +127,7 @@ def internal_client(igd_version: IgdVersion, text: str) -> IPv4Address:
 
 
 def description(text: str) -> str:
-    """NewPortMappingDescription, kept as it is."""
+    """NewPortMappingDescription, unchanged."""
     if len(text) > DESCRIPTION_MAX:
         raise InvalidArgument(605, f"NewPortMappingDescription is longer than {DESCRIPTION_MAX} characters")
     return text

@@ -1,7 +1,7 @@
-"""The root device descriptions, filled from their templates, and what identifies a root device.
+"""Fills the templates of the root device descriptions, and makes the identifiers of a root device.
 
-Each face is a root device of its own: three UDNs derived from one UUID that the state directory keeps, and a
-CONFIGID that is a function of the documents served (IGD sections 1.3, 1.4 and 2.2).
+Each IGD version is a root device of its own: three UDNs derived from one UUID in the state directory, and a
+CONFIGID that is a hash of the served documents (IGD sections 1.3, 1.4 and 2.2).
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,19 +33,19 @@ DEFAULT_FRIENDLY_NAME = "upnp-gw"
 
 @dataclass(frozen=True, slots=True)
 class RootDevice:
-    """One face as it is announced and served."""
+    """The root device of one IGD version."""
 
     igd_version: IgdVersion
     udns: Mapping[Level, str]
-    """``uuid:`` and the UUID in lower case, one for each nested device, the same for ever."""
+    """``uuid:`` and the UUID in lower case, one for each nested device; they never change."""
     config_id: int
-    """CONFIGID.UPNP.ORG, 0..16777215: another number exactly where a served document is another."""
+    """CONFIGID.UPNP.ORG, 0..16777215: changes if and only if a served document changes."""
     description: bytes
     """The root device description, UTF-8 XML."""
 
     @property
     def path(self) -> str:
-        """Where the description is served: the path of LOCATION."""
+        """The path of the description in LOCATION."""
         return description_path(self.igd_version)
 
 
@@ -58,10 +58,10 @@ def root_device(
     token: str,
     scpds: Iterable[bytes],
 ) -> RootDevice:
-    """The root device of a face, with its description and the CONFIGID over that and its service descriptions.
+    """The root device of an IGD version, with its description and its CONFIGID.
 
-    ``root`` is the gateway's UUID, ``token`` the secret part of the control paths (SR-10), ``scpds`` the service
-    descriptions as they are served. An empty ``presentation_url`` becomes ``/``, the gateway's own page.
+    ``root``: the gateway's UUID; ``token``: the secret part of the control paths (SR-10); ``scpds``: the served
+    service descriptions. An empty ``presentation_url`` becomes ``/``, the gateway's own page.
     """
     ids = udns(root, igd_version)
     tree = fill(igd_version, ids, friendly_name=friendly_name, presentation_url=presentation_url, token=token)
@@ -71,12 +71,12 @@ def root_device(
 
 
 def udns(root: UUID, igd_version: IgdVersion) -> dict[Level, str]:
-    """The three UDNs of a face, name-based (RFC 9562 section 5.5) from the gateway's UUID."""
+    """The three UDNs of an IGD version, name-based (RFC 9562 section 5.5) from the gateway's UUID."""
     return {level: f"uuid:{uuid5(root, f'{igd_version.value}/{level.value}')}" for level in Level}
 
 
 def config_id(documents: Iterable[bytes]) -> int:
-    """24 bits of a hash over the documents in their order: the range that a device may use freely."""
+    """24 bits of a hash over the documents in order: the range that a device may use freely."""
     digest = sha256()
     for document in documents:
         digest.update(sha256(document).digest())
@@ -86,7 +86,7 @@ def config_id(documents: Iterable[bytes]) -> int:
 def fill(
     igd_version: IgdVersion, ids: Mapping[Level, str], *, friendly_name: str, presentation_url: str, token: str
 ) -> etree._Element:
-    """The template of a face with everything in it but its configId."""
+    """The filled template of an IGD version, without its configId."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True)
     tree = etree.fromstring(load_descriptor(f"{igd_version.value}.xml"), parser)
     for device in tree.iter(f"{NS}device"):
@@ -104,7 +104,7 @@ def fill(
 
 
 def shown_name(text: str) -> str:
-    """The configured name as XML can carry it: printable, not empty, shorter than 64 characters (IGD-014)."""
+    """The configured name made valid: printable, not empty, shorter than 64 characters (IGD-014)."""
     printable = "".join(c if c.isprintable() else " " for c in text).strip()
     return printable[:FRIENDLY_NAME_MAX].rstrip() or DEFAULT_FRIENDLY_NAME
 

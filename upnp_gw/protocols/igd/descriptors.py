@@ -21,10 +21,8 @@ def descriptors() -> Traversable:
 
 @cache
 def load_descriptor(name: str) -> bytes:
-    """The bytes of one document, such as ``igd1.xml`` or ``WANIPConnection2.xml``.
-
-    Raises LookupError for a name that is none, or that is not shipped.
-    """
+    """The bytes of a document, such as ``igd1.xml`` or ``WANIPConnection2.xml``. Raises LookupError for another
+    name."""
     if not NAME.fullmatch(name):
         raise LookupError(f"not the name of a descriptor: {name!r}")
     try:

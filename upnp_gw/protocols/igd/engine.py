@@ -1,8 +1,8 @@
-"""One call of an action: find its row, read its arguments, run it.
+"""Runs a call of an action: finds its row, reads its arguments, calls its function.
 
 An action is a function of the ``Caller`` and the typed arguments. It returns its out-arguments, a ``Fault``, a
-``PendingAction``: the request to the gateway, and how its reply becomes the answer; or ``CountedAnswer``: how fresh
-counters become the answer. It never waits and changes nothing itself.
+``PendingAction`` (a request to the gateway, and the answer of its reply) or a ``CountedAnswer`` (the answer of
+fresh counters). It never waits and changes nothing itself.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.request import ChangeRequest, Reply, Source, View
-from upnp_gw.protocols.igd.arguments import Arguments, InvalidArgument, read
+from upnp_gw.protocols.igd.arguments import Arguments, InvalidArgument, read_arguments
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.model import ActionModel, ServiceModel
 from upnp_gw.protocols.igd_services import IgdVersion
@@ -22,13 +22,13 @@ Answer = Values | Fault
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, on which face, and what may be read for it."""
+    """The control point, the IGD version that it called, and what it may read."""
 
     igd_version: IgdVersion
     source: Source
     view: View
     default_connection: str
-    """Layer3Forwarding's DefaultConnectionService of this face."""
+    """DefaultConnectionService of Layer3Forwarding in this IGD version."""
 
     @property
     def via(self) -> Via:
@@ -37,7 +37,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class PendingAction:
-    """The gateway is to be asked; ``answer`` turns its reply into the action's."""
+    """A request to the gateway. ``answer`` makes the action's answer of the reply."""
 
     request: ChangeRequest
     answer: Callable[[Reply], Answer]
@@ -45,7 +45,7 @@ class PendingAction:
 
 @dataclass(frozen=True, slots=True)
 class CountedAnswer:
-    """An answer from the kernel's counters: they are to be read again before it is made."""
+    """An answer that needs fresh counters of the kernel."""
 
     answer: Callable[[], Answer]
 
@@ -57,7 +57,7 @@ Variable = Callable[[Caller], str | int | bool]
 
 @dataclass(frozen=True, slots=True)
 class ServiceRows:
-    """A service: what each of its actions does, and the state variables that QueryStateVariable reads."""
+    """The functions of a service's actions, and of the state variables for QueryStateVariable and events."""
 
     actions: Mapping[str, Action]
     variables: Mapping[str, Variable]
@@ -66,27 +66,27 @@ class ServiceRows:
 def perform(
     rows: ServiceRows, model: ServiceModel, caller: Caller, name: str, sent: tuple[tuple[str, str], ...]
 ) -> Outcome:
-    """Runs the action of this name. What the face's description does not declare is 401 (IGD-073)."""
+    """Runs the action of this name. 401: the description of this version does not declare it (IGD-073)."""
     declared = model.actions.get(name)
     if declared is None:
         return Fault(401)
     try:
-        return rows.actions[name](caller, read(declared.inputs, sent))
+        return rows.actions[name](caller, read_arguments(declared.inputs, sent))
     except InvalidArgument as rejected:
         return rejected.fault
 
 
 def query(rows: ServiceRows, model: ServiceModel, caller: Caller, name: str) -> str | Fault:
-    """QueryStateVariable, deprecated but still called by Windows XP, sbbi and Net::UPnP (IGD section 4.4)."""
+    """QueryStateVariable: deprecated, but Windows XP, sbbi and Net::UPnP still call it (IGD section 4.4)."""
     read_variable = rows.variables.get(name) if name in model.variables else None
-    return Fault(404) if read_variable is None else shown(read_variable(caller))
+    return Fault(404) if read_variable is None else wire_text(read_variable(caller))
 
 
 def out_arguments(declared: ActionModel, values: Values) -> list[tuple[str, str]]:
-    """The response's arguments in the declared order, each once. A missing one is a defect of ours: KeyError."""
-    return [(argument.name, shown(values[argument.name])) for argument in declared.outputs]
+    """The out-arguments in the declared order. Raises KeyError for a missing one."""
+    return [(argument.name, wire_text(values[argument.name])) for argument in declared.outputs]
 
 
-def shown(value: str | int | bool) -> str:
-    """A value as the wire has it: booleans are ``0`` and ``1``, never words (IGD-079)."""
+def wire_text(value: str | int | bool) -> str:
+    """A value as text of a message: booleans are ``0`` and ``1`` (IGD-079)."""
     return value if isinstance(value, str) else str(int(value))

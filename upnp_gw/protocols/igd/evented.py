@@ -1,15 +1,15 @@
 """The evented variables of every service, as one subscriber may see them (IGD section 7.6).
 
-Which variables are evented is what the service descriptions declare; what they say is what QueryStateVariable
-reads. So description, action and event cannot disagree. Values are per subscriber: a device counts only the port
-mappings that it may see.
+The service descriptions declare which variables are evented, and their values are those of QueryStateVariable, so
+that description, action and event agree. Values are for each subscriber: a device counts only mappings that it may
+see.
 """
 
 from collections.abc import Mapping
 
 from upnp_gw.model.request import Source, View
 from upnp_gw.protocols.gena.subscriptions import Properties
-from upnp_gw.protocols.igd.engine import Caller, Variable, shown
+from upnp_gw.protocols.igd.engine import Caller, Variable, wire_text
 from upnp_gw.protocols.igd.layer3_forwarding import default_connection_service
 from upnp_gw.protocols.igd.model import ServiceModels
 from upnp_gw.protocols.igd.services import ROWS
@@ -19,9 +19,9 @@ from upnp_gw.protocols.igd_services import IgdVersion, Level, Service
 def evented_properties(
     view: View, models: ServiceModels, udns: Mapping[IgdVersion, Mapping[Level, str]]
 ) -> Properties:
-    """The function that eventing asks for values. ``udns``: ``uuid:...`` of each device of each served face.
+    """The function that gives the values for events. ``udns``: ``uuid:...`` of each device of each served version.
 
-    Raises KeyError for a variable that a description calls evented and no service reads: a defect of ours.
+    Raises KeyError for an evented variable that no service reads.
     """
     evented: dict[tuple[IgdVersion, str], dict[str, Variable]] = {
         (igd_version, service): {
@@ -37,6 +37,6 @@ def evented_properties(
         if not readers:
             return {}
         caller = Caller(igd_version, source, view, connections[igd_version])
-        return {name: shown(read(caller)) for name, read in readers.items()}
+        return {name: wire_text(read(caller)) for name, read in readers.items()}
 
     return properties

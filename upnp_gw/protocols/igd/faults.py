@@ -1,7 +1,7 @@
-"""Every UPnP error code that this gateway sends, and the one table from refusals to codes (IGD sections 4.3, 6.8).
+"""The UPnP error codes that this gateway sends, and the table from refusals to codes (IGD sections 4.3, 6.8).
 
-Deviation, decided in design section 8: the version 1 face says 606 too where policy refuses, because clients
-retry 718 and 501 without end (libtorrent, Syncthing) and stop at 606. Codes 728 to 733 stay version 2's alone.
+Deviation (docs/decisions/0002): version 1 sends 606 too for a refusal by policy, because clients repeat a request
+without end after 718 and 501 (libtorrent, Syncthing) and stop after 606. Only version 2 sends 728 to 733.
 """
 
 from dataclasses import dataclass
@@ -47,11 +47,11 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An action that failed: the code and text of the SOAP fault. Nothing was changed."""
+    """An action that failed: the code and text of the SOAP fault."""
 
     code: int
     detail: str = ""
-    """One plain sentence for the control point's user, added to the code's name."""
+    """A sentence for the user of the control point, added to the name of the code."""
 
     @property
     def description(self) -> str:
@@ -88,13 +88,13 @@ REFUSALS: dict[IgdVersion, dict[Refusal, int]] = {
         Refusal.NO_PORT: 728,
     },
 }
-"""Face -> refusal -> code. Complete: a refusal without a row is a defect."""
+"""IGD version -> refusal -> code. Complete."""
 
 
 def fault_of(igd_version: IgdVersion, refused: Refused, special: dict[Refusal, int] | None = None) -> Fault:
-    """The fault for a refusal; ``special`` are codes that one action sends instead.
+    """The fault for a refusal, with its reason and the id of the decision, by which the operator finds it.
 
-    The reason and the decision's id go along: the operator finds the decision by it.
+    ``special``: codes that an action sends instead of those of the table.
     """
     code = (special or {}).get(refused.refusal, REFUSALS[igd_version][refused.refusal])
     decision = f" [{refused.decision}]" if refused.decision else ""

@@ -1,4 +1,4 @@
-"""Layer3Forwarding:1 (IGD section 5.4): there is one connection, so it is the default one."""
+"""Layer3Forwarding:1 (IGD section 5.4): the only connection is the default one."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ def get_default_connection_service(caller: Caller, _: Arguments) -> Answer:
 
 
 def set_default_connection_service(caller: Caller, arguments: Arguments) -> Answer:
-    """Naming the current one is success, there is no other: 720, 721 or 723 (IGD-109)."""
+    """Success for the current connection, else 720, 721 or 723 (IGD-109)."""
     device, comma, service = arguments.text("NewDefaultConnectionService").strip(SPACE).partition(",")
     if not comma:
         return Fault(723)

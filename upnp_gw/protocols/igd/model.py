@@ -1,7 +1,7 @@
 """Actions, arguments and state variables as the service descriptions (SCPD) declare them. Frozen values.
 
-The descriptions in ``descriptors/`` are the one source of argument names, their order and their types;
-``protocols.igd.scpd`` reads them at the start.
+Names, order and types of arguments come only from the descriptions in ``descriptors/``, which
+``protocols.igd.scpd`` reads at the start.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, Service, scpd_p
 
 
 class DataType(StrEnum):
-    """The UPnP data types in use. The value is the word of the description."""
+    """The UPnP data types in use. The value is the name in the descriptions."""
 
     UI2 = "ui2"
     UI4 = "ui4"
@@ -23,7 +23,7 @@ class DataType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ArgumentModel:
-    """One argument of an action, with the type of its related state variable."""
+    """An argument of an action, with the type of its related state variable."""
 
     name: str
     variable: str
@@ -37,12 +37,12 @@ class ActionModel:
     name: str
     inputs: tuple[ArgumentModel, ...]
     outputs: tuple[ArgumentModel, ...]
-    """In the order in which the response carries them (IGD-077)."""
+    """An action, with its arguments in the order of the messages (IGD-077)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceModel:
-    """What one service of one face declares."""
+    """What a service of one IGD version declares."""
 
     actions: Mapping[str, ActionModel]
     variables: Mapping[str, bool]
@@ -50,7 +50,7 @@ class ServiceModel:
 
 
 ServiceModels = Mapping[tuple[IgdVersion, str], ServiceModel]
-"""(face, service name) -> its model."""
+"""(IGD version, service name) -> its model."""
 
 
 def service_description(service: Service) -> bytes:
@@ -59,5 +59,5 @@ def service_description(service: Service) -> bytes:
 
 
 def service_descriptions(igd_version: IgdVersion) -> dict[str, bytes]:
-    """URL path -> SCPD of every service of a face, in the order of ``faces.SERVICES``."""
+    """URL path -> SCPD of every service of an IGD version, in the order of ``igd_services.SERVICES``."""
     return {scpd_path(igd_version, service): service_description(service) for service in SERVICES[igd_version]}

@@ -1,6 +1,6 @@
-"""PortMappingList, the XML fragment that GetListOfPortMappings returns as text (IGD section 5.1.4).
+"""PortMappingList, the XML document that GetListOfPortMappings returns as text (IGD section 5.1.4).
 
-Two of its eight names differ from the action arguments: ``NewDescription`` and ``NewLeaseTime``.
+Two of its eight names differ from those of the action arguments: ``NewDescription`` and ``NewLeaseTime``.
 """
 
 from collections.abc import Iterable
@@ -18,12 +18,12 @@ LIST = (
 
 
 def build_port_listing(entries: Iterable[tuple[Mapping, int]]) -> Document:
-    """The list of these mappings, each with its remaining lease in seconds."""
+    """The list of mappings, each with its remaining lease in seconds."""
     return Document(LIST.format("".join(_entry(mapping, left_s) for mapping, left_s in entries)))
 
 
 def remote_text(mapping: Mapping) -> str:
-    """RemoteHost: empty for anyone, else an address; a prefix, which only the operator can give, as such."""
+    """RemoteHost: empty for anyone, else an address, or a prefix, which only the operator can set."""
     remote = mapping.key.remote
     if remote is None:
         return ""

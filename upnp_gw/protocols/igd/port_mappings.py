@@ -1,7 +1,7 @@
 """The port-mapping actions of WANIPConnection:1 and :2 (IGD section 6).
 
-Arguments are checked in the order of IGD section 6.1, so that the fault is the most specific one. Who may map what
-is not decided here: everything well-formed goes to the gate.
+Arguments are checked in the order of IGD section 6.1, so that the fault is the most specific one. The gate decides
+about every valid request.
 """
 
 from functools import partial
@@ -34,25 +34,26 @@ from upnp_gw.protocols.igd.port_listing import build_port_listing, remote_text
 from upnp_gw.protocols.igd_services import IgdVersion
 
 LEASE_MAX_V2 = 604800
-"""Seconds; WANIPConnection:2 knows no longer lease, and more is clamped (IGD-133)."""
+"""Seconds: the longest lease of WANIPConnection:2; a longer one is cut to it (IGD-133)."""
 ANY_CONFLICT = {Refusal.CONFLICT: 728, Refusal.CONFLICT_OTHER: 728}
-"""AddAnyPortMapping never answers 718: where no port is left, none is available (IGD-174)."""
+"""AddAnyPortMapping never answers 718: if no port is free, it answers 728 (IGD-174)."""
 NOTHING_IN_RANGE = {Refusal.NO_SUCH: 730}
 
 
-def add(caller: Caller, arguments: Arguments) -> PendingAction:
+def add_port_mapping(caller: Caller, arguments: Arguments) -> PendingAction:
     request = _map_request(caller, arguments, PortChoice.EXACT)
     return PendingAction(request, partial(_added, caller.igd_version))
 
 
-def add_any(caller: Caller, arguments: Arguments) -> PendingAction:
-    """As AddPortMapping, but where the port is taken the gateway chooses another. Port 0: any (IGD-173)."""
+def add_any_port_mapping(caller: Caller, arguments: Arguments) -> PendingAction:
+    """AddAnyPortMapping: if the port is in use, the gateway chooses another. Port 0: any (IGD-173)."""
     request = _map_request(caller, arguments, PortChoice.SUGGESTED)
     return PendingAction(request, partial(_added_any, caller.igd_version))
 
 
-def delete(caller: Caller, arguments: Arguments) -> Answer | PendingAction:
-    """An empty NewProtocol is both (SR-15): nat-port-mapper sends no other, and would leave its ports open."""
+def delete_port_mapping(caller: Caller, arguments: Arguments) -> Answer | PendingAction:
+    """DeletePortMapping. An empty NewProtocol means both (SR-15): nat-port-mapper sends it, and its ports would
+    stay open otherwise."""
     port = arguments.number("NewExternalPort")
     request: UnmapRequest | UnmapPortRequest
     if arguments.text("NewProtocol").strip(SPACE):
@@ -61,11 +62,11 @@ def delete(caller: Caller, arguments: Arguments) -> Answer | PendingAction:
         remote = remote_host(caller.igd_version, arguments.text("NewRemoteHost"))
         request = UnmapPortRequest(caller.via, caller.source, port, remote)
     if port == 0:
-        return Fault(714)  # wildcards are not offered, so there is none to delete
+        return Fault(714)  # there are no wildcard mappings
     return PendingAction(request, partial(_deleted, caller.igd_version))
 
 
-def delete_range(caller: Caller, arguments: Arguments) -> PendingAction:
+def delete_port_mapping_range(caller: Caller, arguments: Arguments) -> PendingAction:
     protocol = transport(caller.igd_version, arguments.text("NewProtocol"))
     start, end = _range(arguments)
     request = UnmapRangeRequest(
@@ -74,8 +75,9 @@ def delete_range(caller: Caller, arguments: Arguments) -> PendingAction:
     return PendingAction(request, partial(_deleted_range, caller.igd_version))
 
 
-def get_generic(caller: Caller, arguments: Arguments) -> Answer:
-    """Entries are numbered as this control point sees them, so a walk ends with 713 and meets no 606."""
+def get_generic_entry(caller: Caller, arguments: Arguments) -> Answer:
+    """GetGenericPortMappingEntry. The index counts only mappings that this control point may see, so a loop over
+    all entries ends with 713 and never gets 606."""
     mapping = caller.view.at(caller.source, arguments.number("NewPortMappingIndex"))
     if mapping is None:
         return Fault(713)
@@ -87,8 +89,9 @@ def get_generic(caller: Caller, arguments: Arguments) -> Answer:
     }
 
 
-def get_specific(caller: Caller, arguments: Arguments) -> Answer:
-    """Another device's mapping is 606, never 714: weupnp reads 714 as a free port (design section 8)."""
+def get_specific_entry(caller: Caller, arguments: Arguments) -> Answer:
+    """GetSpecificPortMappingEntry. The mapping of another device is 606, not 714: weupnp takes 714 for a free
+    port."""
     key = _key(caller, arguments)
     match caller.view.find(caller.source, key):
         case None:
@@ -99,15 +102,15 @@ def get_specific(caller: Caller, arguments: Arguments) -> Answer:
             return _entry(caller, found)
 
 
-def get_list(caller: Caller, arguments: Arguments) -> Answer:
+def get_list_of_port_mappings(caller: Caller, arguments: Arguments) -> Answer:
     protocol = transport(caller.igd_version, arguments.text("NewProtocol"))
     start, end = _range(arguments)
-    found = caller.view.in_range(
+    mappings = caller.view.in_range(
         caller.source, protocol, start, end, arguments.flag("NewManage"), arguments.number("NewNumberOfPorts")
     )
-    if not found:
+    if not mappings:
         return Fault(730)
-    return {"NewPortListing": build_port_listing((m, caller.view.left_s(m, caller.via)) for m in found)}
+    return {"NewPortListing": build_port_listing((m, caller.view.left_s(m, caller.via)) for m in mappings)}
 
 
 def _entry(caller: Caller, mapping: Mapping) -> Values:
@@ -148,7 +151,7 @@ def _map_request(caller: Caller, arguments: Arguments, choice: PortChoice) -> Ma
 
 
 def _lifetime(igd_version: IgdVersion, requested_s: int) -> int | None:
-    """0 is as long as possible on both faces: clients ask for 0 and never again (design section 8)."""
+    """0 means as long as possible in both versions: clients that request 0 do not renew (docs/decisions/0004)."""
     if requested_s == 0:
         return None
     return min(requested_s, LEASE_MAX_V2) if igd_version is IgdVersion.IGD2 else requested_s

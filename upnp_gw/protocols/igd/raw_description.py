@@ -1,8 +1,9 @@
-"""Repairs a description that its client put into the SOAP body not escaped, or not in UTF-8 (decision 0022).
+"""Repairs a description that its client did not escape or did not send in UTF-8 (docs/decisions/0022).
 
-libminiupnpc and the programs on it paste the description between its tags; others send Latin-1 or windows-1252
-bytes, declared or not. Nothing here reads XML. Where the strict parser has refused a body, ``repairs`` gives the
-same body with other bytes between the one pair of description tags and nowhere else, for that parser to read again.
+libminiupnpc and the programs that use it put the description between its tags as it is; other clients send Latin-1
+or windows-1252, declared or not. Nothing here parses XML. If the strict parser has refused a body,
+``repaired_bodies`` changes the bytes between the only pair of description tags, and the same parser reads the
+result.
 """
 
 import re
@@ -19,31 +20,31 @@ _NOT_TEXT = re.compile(
     r"<|&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)|[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 )
 GUESSED = "cp1252"
-"""Encoding assumed for bytes that are not UTF-8, where no usable one is declared."""
+"""Encoding of bytes that are not UTF-8, if the message declares none that is known."""
 SINGLE_BYTE = {
-    # the first names mean windows-1252 on the web, and in what real clients declare
+    # These names mean windows-1252 on the web, and in the messages of real clients.
     **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii"), "cp1252"),
     **{f"iso-8859-{part}": f"iso8859-{part}" for part in (*range(2, 12), *range(13, 17))},
     **{f"{prefix}125{page}": f"cp125{page}" for prefix in ("windows-", "cp") for page in range(9)},
     "koi8-r": "koi8-r",
     "koi8-u": "koi8-u",
 }
-"""Declared name -> codec. All of one byte a character, and ASCII where a byte is below 128. A client's word is
-looked up here, never among all codecs."""
+"""Declared name -> codec. All have one byte for each character, and ASCII below 128. A name that a client declares
+is looked up only here, not among all codecs of Python."""
 UTF_8 = ("utf-8", "utf8")
 
 
-def repairs(body: bytes, content_type: str) -> Iterator[bytes]:
-    """The body with its one description written as XML: decoded where it is not UTF-8; then escaped as well.
+def repaired_bodies(body: bytes, content_type: str) -> Iterator[bytes]:
+    """The body with its description decoded, where it is not UTF-8; then with it decoded and escaped.
 
-    Nothing where there is not exactly one pair of description tags, or the rest is more than plain ASCII markup: a
-    comment, CDATA, a processing instruction, a document type. What is given differs from ``body`` between the two
-    tags alone, and holds no tag there.
+    Yields nothing unless there is exactly one pair of description tags and the rest is plain ASCII markup, without
+    comments, CDATA, processing instructions and document type. A result differs from ``body`` only between the two
+    tags, and has no tag there.
     """
-    found = _pair(body)
-    if found is None:
+    pair = _pair(body)
+    if pair is None:
         return
-    start, end = found
+    start, end = pair
     text, decoded = _text(body, body[start:end], content_type)
     if text is None:
         return
@@ -53,9 +54,11 @@ def repairs(body: bytes, content_type: str) -> Iterator[bytes]:
 
 
 def unreadable_argument(body: bytes, names: Iterable[str]) -> str | None:
-    """The first of these arguments whose content is no text of XML in UTF-8, or the description that is there more
-    than once. None where the fault lies elsewhere. ``names`` are those of the action, never the client's."""
-    for name in sorted(names, key=lambda name: name.endswith("Description")):  # a raw one alone is no fault
+    """The first of these arguments whose content is not XML text in UTF-8, or a description that occurs more than
+    once. None: the mistake is elsewhere. ``names``: the arguments that the action declares."""
+    for name in sorted(
+        names, key=lambda name: name.endswith("Description")
+    ):  # a raw description alone is not a mistake
         tag = re.escape(name.encode())
         opens = list(re.finditer(rb"<(?:[\w.-]{1,64}:)?%b(?:\s[^<>]*)?(?<!/)>" % tag, body))
         closes = list(re.finditer(rb"</(?:[\w.-]{1,64}:)?%b\s*>" % tag, body))
@@ -68,7 +71,7 @@ def unreadable_argument(body: bytes, names: Iterable[str]) -> str | None:
 
 
 def _pair(body: bytes) -> tuple[int, int] | None:
-    """Start and end of the content of the one description."""
+    """Start and end of the content of the only description."""
     mentions = [match.start() for match in _MENTION.finditer(body)]
     if len(mentions) != 2:
         return None
@@ -85,7 +88,7 @@ def _pair(body: bytes) -> tuple[int, int] | None:
 
 
 def _text(body: bytes, content: bytes, content_type: str) -> tuple[str | None, bool]:
-    """The content as text, None where its encoding is unknown; and True where that is not UTF-8."""
+    """(the content as text or None if its encoding is unknown, True if it is not UTF-8)"""
     try:
         return content.decode(), False
     except UnicodeDecodeError:

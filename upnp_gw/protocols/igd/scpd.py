@@ -1,7 +1,6 @@
-"""Reads our own service descriptions (SCPD) into the models that calls are checked against.
+"""Reads the gateway's own service descriptions (SCPD) into the models that calls are checked against.
 
-The documents come with the program, so what cannot be read here is a defect of ours. tests/protocols/igd has
-async-upnp-client read the same documents as a control point does, and compares the two.
+Tests let async-upnp-client read the same documents as a control point does, and compare the results.
 """
 
 from collections.abc import Iterable

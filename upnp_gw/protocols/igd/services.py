@@ -1,4 +1,5 @@
-"""Every service that can be called: name -> rows. Which face serves which is ``protocols.faces``' table."""
+"""Every service that can be called: name -> rows. ``protocols.igd_services`` says which version has which
+service."""
 
 from upnp_gw.protocols.igd import (
     layer3_forwarding,

@@ -1,8 +1,8 @@
-"""SOAP 1.1 control: bytes of a POST -> ``Call``, and the response or fault back (IGD section 4).
+"""SOAP 1.1 control: bytes of a POST -> ``Call``, and the bytes of its response or fault (IGD section 4).
 
-Everything that a body could be used for is bounded before and after a parse: 16 KiB, depth 8, 64 elements, no
-document type, no entity, no processing instruction (SR-14). There is one parser, and it is strict. What it refuses
-is read once more, by the same parser, where nothing but a raw description is in the way (``raw_description``).
+A body is bounded: 16 KiB, depth 8, 64 elements, no document type, no entity, no processing instruction (SR-14).
+There is one strict parser. If it refuses a body only because of a raw description, it reads the repaired body
+(``raw_description``).
 """
 
 import re
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from upnp_gw.model.errors import WireError
-from upnp_gw.protocols.igd.raw_description import repairs
+from upnp_gw.protocols.igd.raw_description import repaired_bodies
 from upnp_gw.protocols.igd_services import Service
 from upnp_gw.protocols.xml import element_text, escape
 
@@ -26,7 +26,7 @@ XML_TYPES = frozenset({"text/xml", "application/xml", "application/soap+xml"})
 CONTENT_TYPE = 'text/xml; charset="utf-8"'
 
 _PARSER = etree.XMLParser(
-    encoding="utf-8",  # whatever the declaration says: UTF-7 and UTF-16 do not get in
+    encoding="utf-8",  # whatever the declaration says: no UTF-7 and UTF-16
     resolve_entities=False,
     no_network=True,
     load_dtd=False,
@@ -37,7 +37,7 @@ _PARSER = etree.XMLParser(
 )
 _SERVICE_URN = re.compile(r"urn:schemas-upnp-org:service:([A-Za-z0-9]{1,64}):([1-9][0-9]?)", re.ASCII)
 _EMPTY_NAMESPACE = re.compile(rb'\sxmlns:([A-Za-z]{1,16})=""')
-"""Not well-formed, but what ``upnpc -6 -A`` sends where the description has no service for the action."""
+"""Not well-formed, but ``upnpc -6 -A`` sends it if the description has no service for the action."""
 _START = (
     '<?xml version="1.0"?>\r\n'
     f'<s:Envelope xmlns:s="{ENVELOPE}" s:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/"><s:Body>'
@@ -46,7 +46,8 @@ _END = "</s:Body></s:Envelope>\r\n"
 
 
 class SoapError(WireError):
-    """A request that is no call. ``status`` is the HTTP status, ``fault`` the UPnP error code where it is 500."""
+    """A request that is not a valid call. ``status``: the HTTP status; ``fault``: the UPnP error code if that is
+    500."""
 
     def __init__(self, reason: str, status: int = 400, fault: int | None = None) -> None:
         super().__init__(reason)
@@ -55,17 +56,17 @@ class SoapError(WireError):
 
 
 class UnreadableBody(SoapError):
-    """The body is not the XML of a call. ``action`` is what SOAPACTION names."""
+    """The body is not the XML of a call. ``action``: the action in SOAPACTION."""
 
     action = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One action call, arguments in the order in which they were sent, unescaped."""
+    """An action call, with its arguments in the order of the message, unescaped."""
 
     urn: str
-    """The namespace of the action element, whatever the client put there."""
+    """The namespace of the action element, as the client sent it."""
     action: str
     arguments: tuple[tuple[str, str], ...]
 
@@ -75,34 +76,35 @@ class Call:
         return self.urn == CONTROL and self.action == "QueryStateVariable"
 
     def response_urn(self, service: Service) -> str:
-        """The namespace of the response: the request's own version of this service (IGD-070, IGD-091).
+        """The namespace of the response: this service in the version of the request (IGD-070, IGD-091).
 
-        gupnp-igd calls a version 2 service as version 1; nat-port-mapper and ``upnpc -6 -A`` name another service
-        or none, and are answered with the service's own type.
+        gupnp-igd calls a version 2 service as version 1. nat-port-mapper and ``upnpc -6 -A`` name another service
+        or none: the response then has the type of this service.
         """
         match = _SERVICE_URN.fullmatch(self.urn)
         return self.urn if match and match[1] == service.name else service.urn
 
 
 def parse_call(headers: Mapping[str, str], body: bytes) -> Call:
-    """The call in a POST. ``headers`` finds names in any case. Raises SoapError and nothing else.
+    """The call in a POST. ``headers`` is case-insensitive. Raises only SoapError.
 
-    400: SOAPACTION missing (SR-9), malformed XML or no envelope; 413: too large; 415: a content type that is not
-    XML (absent is accepted). Fault 401: SOAPACTION and body name different actions; 402: an argument is no text.
+    400: SOAPACTION missing (SR-9), malformed XML or no envelope; 413: too large; 415: a content type other than XML
+    (a missing one is accepted). Fault 401: SOAPACTION and body name different actions; 402: an argument is not
+    text.
     """
     content_type = headers.get("Content-Type", "")
     _check_content_type(content_type)
     named = _named_action(headers.get("SOAPACTION"))
     if len(body) > BODY_MAX:
         raise SoapError("body-too-large", 413)
-    # White space and a final NUL around the document: clients that count the end of their string as content.
+    # Some clients send white space around the document, or the final NUL of their string.
     text = body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n\0")
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
         raise SoapError("document-type")
     try:
         return _read(text, named)
     except UnreadableBody as error:
-        for repaired in repairs(text, content_type):
+        for repaired in repaired_bodies(text, content_type):
             with suppress(UnreadableBody):
                 return _read(repaired, named)
         error.action = named
@@ -110,7 +112,7 @@ def parse_call(headers: Mapping[str, str], body: bytes) -> Call:
 
 
 def build_response(urn: str, action: str, arguments: Iterable[tuple[str, str]]) -> bytes:
-    """The answer to an action. ``urn`` and names are our own or checked by ``response_urn``; values are escaped."""
+    """The answer to an action. Values are escaped; ``urn`` (see ``response_urn``) and names must be safe."""
     inner = "".join(f"<{name}>{element_text(value)}</{name}>" for name, value in arguments)
     return f'{_START}<u:{action}Response xmlns:u="{urn}">{inner}</u:{action}Response>{_END}'.encode()
 
@@ -136,14 +138,14 @@ def _check_content_type(value: str) -> None:
 
 
 def _named_action(soapaction: str | None) -> str:
-    """The action of ``"urn#Action"``, with or without quotes (IGD-072). Its type part is not relied on."""
+    """The action of ``"urn#Action"``, with or without quotes (IGD-072). The type before it is ignored."""
     if soapaction is None or not soapaction.strip().strip('"'):
         raise SoapError("soapaction-missing")
     return soapaction.strip().strip('"').rpartition("#")[2].strip()
 
 
 def _read(text: bytes, named: str) -> Call:
-    """The strict reading. Raises SoapError."""
+    """Reads a body strictly. Raises SoapError."""
     element = _action_element(_parse(text))
     urn, action = _name(element)
     if action != named:
@@ -200,7 +202,7 @@ def _name(element: etree._Element) -> tuple[str, str]:
 
 
 def _argument(element: etree._Element) -> tuple[str, str]:
-    """Name and text. Namespaces of arguments are not looked at: Net::UPnP sends ``u:varName``."""
+    """(name, text). The namespace is ignored: Net::UPnP sends ``u:varName``."""
     if len(element):
         raise UnreadableBody("argument-not-text", 500, 402)
     return _name(element)[1], element.text or ""

@@ -1,6 +1,6 @@
 """WANCommonInterfaceConfig:1 (IGD section 5.3): the WAN link and its counters.
 
-The counters are ui4 and wrap to 0 after 2**32 - 1: strict clients fail on more (IGD-105).
+The counters are ui4 and wrap to 0 after 2**32 - 1: strict clients fail on larger numbers (IGD-105).
 """
 
 from upnp_gw.protocols.igd.arguments import Arguments
@@ -8,9 +8,9 @@ from upnp_gw.protocols.igd.engine import Action, Answer, Caller, ServiceRows, Va
 
 UI4 = 2**32
 ACCESS_TYPE = "Ethernet"
-"""What the gateway knows: an interface that carries IP. What the modem speaks behind it, it cannot see."""
+"""The gateway sees an interface with IP, and not the access technology of the modem behind it."""
 COUNTERS = ("TotalBytesSent", "TotalBytesReceived", "TotalPacketsSent", "TotalPacketsReceived")
-"""In the order of ``View.wan_counters``."""
+"""The counters in the order of ``View.wan_counters``."""
 
 
 def link_status(caller: Caller) -> str:

@@ -1,7 +1,7 @@
-"""WANIPConnection:1 and :2 (IGD section 5.1): the connection's status, and the rows of every action.
+"""WANIPConnection:1 and :2 (IGD section 5.1): the status of the connection, and the rows of all actions.
 
-What concerns port mappings is in ``port_mappings``. The gateway connects and configures itself: a control point
-neither chooses the type of the connection nor ends it (IGD-106, IGD-107).
+``port_mappings`` has the actions on port mappings. A control point can neither choose the type of the connection
+nor end it (IGD-106, IGD-107).
 """
 
 from upnp_gw.protocols.igd import port_mappings
@@ -18,8 +18,8 @@ def connection_status(caller: Caller) -> str:
     return "Connected" if caller.view.wan().connected else "Disconnected"
 
 
-def external_address(caller: Caller) -> str:
-    """Dotted IPv4, or empty where there is none: never 0.0.0.0 (IGD-103)."""
+def external_ip_address(caller: Caller) -> str:
+    """The external IPv4 address, empty if there is none, never 0.0.0.0 (IGD-103)."""
     return str(caller.view.wan().external_address or "")
 
 
@@ -37,7 +37,7 @@ def set_connection_type(caller: Caller, arguments: Arguments) -> Answer:
 
 
 def request_connection(caller: Caller, _: Arguments) -> Answer:
-    """Version 1 clients may ask before they map: success where nothing is left to do."""
+    """RequestConnection: success if the WAN is connected. Version 1 clients may call it before they map a port."""
     if caller.igd_version is IgdVersion.IGD1 and caller.view.wan().connected:
         return {}
     return Fault(606 if caller.igd_version is IgdVersion.IGD2 else 501, "the gateway connects by itself")
@@ -70,14 +70,14 @@ ROWS = ServiceRows(
         "GetIdleDisconnectTime": constant({"NewIdleDisconnectTime": 0}),
         "GetWarnDisconnectDelay": constant({"NewWarnDisconnectDelay": 0}),
         "GetNATRSIPStatus": constant({"NewRSIPAvailable": False, "NewNATEnabled": True}),
-        "GetExternalIPAddress": lambda caller, _: {"NewExternalIPAddress": external_address(caller)},
-        "GetGenericPortMappingEntry": port_mappings.get_generic,
-        "GetSpecificPortMappingEntry": port_mappings.get_specific,
-        "GetListOfPortMappings": port_mappings.get_list,
-        "AddPortMapping": port_mappings.add,
-        "AddAnyPortMapping": port_mappings.add_any,
-        "DeletePortMapping": port_mappings.delete,
-        "DeletePortMappingRange": port_mappings.delete_range,
+        "GetExternalIPAddress": lambda caller, _: {"NewExternalIPAddress": external_ip_address(caller)},
+        "GetGenericPortMappingEntry": port_mappings.get_generic_entry,
+        "GetSpecificPortMappingEntry": port_mappings.get_specific_entry,
+        "GetListOfPortMappings": port_mappings.get_list_of_port_mappings,
+        "AddPortMapping": port_mappings.add_port_mapping,
+        "AddAnyPortMapping": port_mappings.add_any_port_mapping,
+        "DeletePortMapping": port_mappings.delete_port_mapping,
+        "DeletePortMappingRange": port_mappings.delete_port_mapping_range,
     },
     variables={
         "ConnectionType": lambda caller: ROUTED,
@@ -87,7 +87,7 @@ ROWS = ServiceRows(
         "LastConnectionError": lambda caller: "ERROR_NONE",
         "RSIPAvailable": lambda caller: False,
         "NATEnabled": lambda caller: True,
-        "ExternalIPAddress": external_address,
+        "ExternalIPAddress": external_ip_address,
         "PortMappingNumberOfEntries": lambda caller: caller.view.count(caller.source),
         "SystemUpdateID": lambda caller: caller.view.system_update_id(),
     },

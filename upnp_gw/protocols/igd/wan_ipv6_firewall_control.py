@@ -1,8 +1,8 @@
 """WANIPv6FirewallControl:1 (IGD section 5.5): pinholes to IPv6 addresses of the LAN.
 
-What is well-formed goes to the gate, as a port mapping does; a pinhole made over PCP is the same pinhole. The
-UniqueID is the pinhole's own for as long as it stands, over restarts too. Arguments are checked in the order of
-their codes, so that the fault is the most specific one.
+The gate decides about every valid request. A pinhole that was made over PCP is the same pinhole. The UniqueID of a
+pinhole never changes, also over restarts. Arguments are checked in the order of their codes, so that the fault is
+the most specific one.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ ANY_PROTOCOL = 65535
 LEASE_MAX_S = 86400
 UI4_MAX = 2**32 - 1
 ANYONE = frozenset({"", "*", "::"})
-"""Remote hosts that mean anyone: the empty string is the standard's, some clients cannot send it."""
+"""Remote hosts that mean anyone. The standard has the empty string, which some clients cannot send."""
 CODES = {
     Refusal.QUOTA: 701,
     Refusal.TABLE_FULL: 701,
@@ -30,7 +30,7 @@ CODES = {
     Refusal.UNSUPPORTED: 703,
     Refusal.RATE: 606,
 }
-"""Where this service has a code of its own; else as on WANIPConnection:2."""
+"""Codes of this service that differ from WANIPConnection:2."""
 
 Found = Callable[[Caller, Mapping, Arguments], Outcome]
 
@@ -41,7 +41,8 @@ def get_firewall_status(caller: Caller, _: Arguments) -> Answer:
 
 
 def get_outbound_pinhole_timeout(caller: Caller, arguments: Arguments) -> Answer:
-    """What conntrack gives a flow that a LAN host opened; the same for every endpoint."""
+    """GetOutboundPinholeTimeout: the timeout of connection tracking for flows that a LAN host began; the same for
+    all hosts."""
     if not caller.view.ipv6_firewall().enabled:
         return Fault(702)
     transport = Transport.of_number(arguments.number("Protocol"))
@@ -50,8 +51,8 @@ def get_outbound_pinhole_timeout(caller: Caller, arguments: Arguments) -> Answer
     return {"OutboundPinholeTimeout": min(caller.view.idle_timeout_s(transport), UI4_MAX)}
 
 
-def add(caller: Caller, arguments: Arguments) -> Outcome:
-    """The same five-tuple again extends the pinhole and gives its UniqueID (IGD-212)."""
+def add_pinhole(caller: Caller, arguments: Arguments) -> Outcome:
+    """AddPinhole. The same five-tuple again renews the pinhole and returns its UniqueID (IGD-212)."""
     if closed := _closed(caller):
         return closed
     client = _internal_client(arguments.text("InternalClient"))
@@ -73,8 +74,8 @@ def add(caller: Caller, arguments: Arguments) -> Outcome:
     return PendingAction(request, partial(_added, caller))
 
 
-def update(caller: Caller, mapping: Mapping, arguments: Arguments) -> PendingAction:
-    """The new lease counts from now. What has just ended is not made again."""
+def update_pinhole(caller: Caller, mapping: Mapping, arguments: Arguments) -> PendingAction:
+    """UpdatePinhole. The new lease begins now. A pinhole that has just ended is not made again."""
     request = MapRequest(
         via=caller.via,
         source=caller.source,
@@ -91,21 +92,21 @@ def update(caller: Caller, mapping: Mapping, arguments: Arguments) -> PendingAct
     return PendingAction(request, partial(_done, caller))
 
 
-def delete(caller: Caller, mapping: Mapping, _: Arguments) -> PendingAction:
+def delete_pinhole(caller: Caller, mapping: Mapping, _: Arguments) -> PendingAction:
     return PendingAction(UnmapRequest(caller.via, caller.source, mapping.key), partial(_done, caller))
 
 
-def get_packets(caller: Caller, mapping: Mapping, _: Arguments) -> CountedAnswer:
+def get_pinhole_packets(caller: Caller, mapping: Mapping, _: Arguments) -> CountedAnswer:
     return CountedAnswer(lambda: {"PinholePackets": min(caller.view.packets(mapping), UI4_MAX)})
 
 
-def check_working(caller: Caller, mapping: Mapping, _: Arguments) -> CountedAnswer:
-    """A packet went through: it works. None did: nobody can tell (IGD-218)."""
+def check_pinhole_working(caller: Caller, mapping: Mapping, _: Arguments) -> CountedAnswer:
+    """CheckPinholeWorking: true if a packet came through; else a fault, because it is not known (IGD-218)."""
     return CountedAnswer(lambda: {"IsWorking": True} if caller.view.packets(mapping) else Fault(709))
 
 
 def on_pinhole(action: Found) -> Callable[[Caller, Arguments], Outcome]:
-    """An action on the pinhole that UniqueID names."""
+    """An action on the pinhole with the given UniqueID."""
 
     def find_first(caller: Caller, arguments: Arguments) -> Outcome:
         if closed := _closed(caller):
@@ -141,7 +142,7 @@ def _remote_host(text: str) -> IPv6Network | None:
 
 
 def _address(name: str, word: str) -> IPv6Address:
-    """A literal without a zone: a name is never looked up (SR-16)."""
+    """An address literal without a zone; no name is resolved (SR-16)."""
     try:
         address = IPv6Address(word)
     except AddressValueError:
@@ -160,11 +161,11 @@ def _transport(number: int) -> Transport:
 
 
 def _lease_s(name: str, arguments: Arguments) -> int:
-    """1 to 86400 seconds; else 402, as both known implementations answer."""
-    asked = arguments.number(name)
-    if not 1 <= asked <= LEASE_MAX_S:
+    """1 to 86400 seconds, else 402, as in both known implementations."""
+    lease_s = arguments.number(name)
+    if not 1 <= lease_s <= LEASE_MAX_S:
         raise InvalidArgument(402, f"{name} is not 1 to {LEASE_MAX_S}")
-    return asked
+    return lease_s
 
 
 def _added(caller: Caller, reply: Reply) -> Answer:
@@ -184,11 +185,11 @@ ROWS = ServiceRows(
     actions={
         "GetFirewallStatus": get_firewall_status,
         "GetOutboundPinholeTimeout": get_outbound_pinhole_timeout,
-        "AddPinhole": add,
-        "UpdatePinhole": on_pinhole(update),
-        "DeletePinhole": on_pinhole(delete),
-        "GetPinholePackets": on_pinhole(get_packets),
-        "CheckPinholeWorking": on_pinhole(check_working),
+        "AddPinhole": add_pinhole,
+        "UpdatePinhole": on_pinhole(update_pinhole),
+        "DeletePinhole": on_pinhole(delete_pinhole),
+        "GetPinholePackets": on_pinhole(get_pinhole_packets),
+        "CheckPinholeWorking": on_pinhole(check_pinhole_working),
     },
     variables={
         "FirewallEnabled": lambda caller: caller.view.ipv6_firewall().enabled,

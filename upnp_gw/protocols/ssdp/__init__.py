@@ -18,7 +18,7 @@ from upnp_gw.protocols.ssdp.messages import (
 )
 from upnp_gw.protocols.ssdp.responder import Responder, SearchResponse
 from upnp_gw.protocols.ssdp.search import Search, parse_search
-from upnp_gw.protocols.ssdp.targets import SsdpTarget, answers, notify_set
+from upnp_gw.protocols.ssdp.targets import SsdpTarget, matching_targets, notify_set
 
 __all__ = [
     "AnnouncementRound",
@@ -29,11 +29,11 @@ __all__ = [
     "Search",
     "SearchResponse",
     "SsdpTarget",
-    "answers",
     "build_alive",
     "build_answer",
     "build_byebye",
     "build_update",
+    "matching_targets",
     "next_boot_id",
     "notify_set",
     "parse_search",

@@ -47,15 +47,17 @@ def server_token(kernel_release: str) -> str:
     return f"Linux/{match[0] if match else '0'} UPnP/1.1 upnp-gw/{__version__}"
 
 
-def build_alive(voice: MessageIdentity, target: SsdpTarget, *, group: str, own: IPAddress, boot_id: int) -> bytes:
+def build_alive(
+    identity: MessageIdentity, target: SsdpTarget, *, group: str, own: IPAddress, boot_id: int
+) -> bytes:
     """ssdp:alive for one row. ``group`` is the HOST of the group, ``own`` the address it leaves from."""
     return _notify(
         group,
-        ("CACHE-CONTROL", f"max-age={voice.max_age_s}"),
-        ("LOCATION", voice.location(target.root, own)),
+        ("CACHE-CONTROL", f"max-age={identity.max_age_s}"),
+        ("LOCATION", identity.location(target.root, own)),
         ("NT", target.nt),
         ("NTS", "ssdp:alive"),
-        ("SERVER", voice.server),
+        ("SERVER", identity.server),
         ("USN", target.usn),
         *_state(target, boot_id),
     )
@@ -67,12 +69,12 @@ def build_byebye(target: SsdpTarget, *, group: str, boot_id: int) -> bytes:
 
 
 def build_update(
-    voice: MessageIdentity, target: SsdpTarget, *, group: str, own: IPAddress, boot_id: int, next_boot_id: int
+    identity: MessageIdentity, target: SsdpTarget, *, group: str, own: IPAddress, boot_id: int, next_boot_id: int
 ) -> bytes:
     """ssdp:update for one row: the next announcements carry ``next_boot_id``, and we have not restarted."""
     return _notify(
         group,
-        ("LOCATION", voice.location(target.root, own)),
+        ("LOCATION", identity.location(target.root, own)),
         ("NT", target.nt),
         ("NTS", "ssdp:update"),
         ("USN", target.usn),
@@ -81,16 +83,18 @@ def build_update(
     )
 
 
-def build_answer(voice: MessageIdentity, target: SsdpTarget, *, own: IPAddress, boot_id: int, wall: float) -> bytes:
+def build_answer(
+    identity: MessageIdentity, target: SsdpTarget, *, own: IPAddress, boot_id: int, wall: float
+) -> bytes:
     """The answer to a search by one row. ``wall``: seconds since the epoch, for DATE."""
     return _message(
         "HTTP/1.1 200 OK",
         (
-            ("CACHE-CONTROL", f"max-age={voice.max_age_s}"),
+            ("CACHE-CONTROL", f"max-age={identity.max_age_s}"),
             ("DATE", http_date(wall)),
             ("EXT", ""),
-            ("LOCATION", voice.location(target.root, own)),
-            ("SERVER", voice.server),
+            ("LOCATION", identity.location(target.root, own)),
+            ("SERVER", identity.server),
             ("ST", target.nt),
             ("USN", target.usn),
             *_state(target, boot_id),

@@ -11,7 +11,7 @@ from upnp_gw.protocols.rate_limit import Rate, Throttle
 from upnp_gw.protocols.ssdp.announcer import Uniform
 from upnp_gw.protocols.ssdp.messages import MessageIdentity, build_answer
 from upnp_gw.protocols.ssdp.search import parse_search
-from upnp_gw.protocols.ssdp.targets import answers
+from upnp_gw.protocols.ssdp.targets import matching_targets
 
 SOURCE = Rate(burst=36 * 1024, per_s=4 * 1024)
 """Bytes. A search of 100 bytes with ``ssdp:all`` draws one complete answer of about 9 KiB, and its source may be
@@ -45,9 +45,9 @@ class Responder:
     """The searches of one socket. Times are ``Instant.boot``."""
 
     def __init__(
-        self, voice: MessageIdentity, uniform: Uniform, throttle: Throttle[Hashable] | None = None
+        self, identity: MessageIdentity, uniform: Uniform, throttle: Throttle[Hashable] | None = None
     ) -> None:
-        self._voice = voice
+        self._identity = identity
         self._uniform = uniform
         self._throttle = Throttle[Hashable](SOURCE, TOTAL) if throttle is None else throttle
         self._queue: list[SearchResponse] = []
@@ -73,19 +73,19 @@ class Responder:
         if not self._throttle.level(sender, now.boot) >= 1:
             raise WireError("rate")
         search = parse_search(data, multicast=multicast)
-        rows = answers(search.st, self._voice.roots)
+        rows = matching_targets(search.st, self._identity.roots)
         if not rows:
             raise WireError("unknown-target")
         if len(self._queue) + len(rows) > QUEUE_MAX:
             raise WireError("queue-full")
         if not self._throttle.spend(sender, len(rows) * ANSWER_BYTES, now.boot):
             raise WireError("rate")
-        one = len(rows) == 1
-        window = search.wait_s * SINGLE_SPREAD if one else min(search.wait_s * SET_SPREAD, SET_MAX_S)
+        single = len(rows) == 1
+        window = search.wait_s * SINGLE_SPREAD if single else min(search.wait_s * SET_SPREAD, SET_MAX_S)
         for row in rows:
             self._count += 1
             due = now.boot + self._uniform(0, window)
-            message = build_answer(self._voice, row, own=own, boot_id=boot_id, wall=now.wall)
+            message = build_answer(self._identity, row, own=own, boot_id=boot_id, wall=now.wall)
             heappush(self._queue, SearchResponse(due, self._count, peer, own, message))
 
     def next_deadline(self) -> float | None:

@@ -39,7 +39,7 @@ def notify_set(root: RootDevice) -> tuple[SsdpTarget, ...]:
     return tuple(rows)
 
 
-def answers(st: str, roots: Sequence[RootDevice]) -> tuple[SsdpTarget, ...]:
+def matching_targets(st: str, roots: Sequence[RootDevice]) -> tuple[SsdpTarget, ...]:
     """The rows that answer a search, with ST and USN as the answer carries them; empty: stay silent.
 
     ``roots`` from the lowest version to the highest. A version below ours is answered with the version asked
