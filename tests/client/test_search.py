@@ -28,12 +28,12 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return locations
 
 
-async def test_what_is_no_location_is_passed_over(answers: list[str]) -> None:
+async def test_a_malformed_location_is_ignored(answers: list[str]) -> None:
     answers += ["http://[", "http://[::1", "http://router.lan/igd.xml", "", "\0", "http://192.168.77.9:80/x", GOOD]
     assert await igd._search(WAY, True, 4, 1) == GOOD
 
 
-async def test_another_host_is_no_gateway_where_one_was_named(answers: list[str]) -> None:
+async def test_a_named_gateway_is_not_replaced_by_another_host(answers: list[str]) -> None:
     answers += ["http://192.168.77.9:80/x"]
     with pytest.raises(NoAnswer):
         await igd._search(WAY, True, 4, 1)

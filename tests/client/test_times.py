@@ -34,7 +34,7 @@ def test_pcp_waits_double_from_3_s_and_stop_growing_at_1024(seed: int) -> None:
 
 
 @given(st.integers(0, 6), st.integers(60, 86400), st.integers())
-def test_renewals_come_in_the_middle_of_what_is_left(failures: int, lifetime: int, seed: int) -> None:
+def test_renewals_come_at_half_of_the_remaining_lifetime(failures: int, lifetime: int, seed: int) -> None:
     part = renew_in(lifetime, failures, Random(seed).uniform) / lifetime
     low = 1 - 0.5 ** (failures + 1)
     least = 4 * (failures + 1) / lifetime
@@ -65,7 +65,7 @@ def test_the_epoch_of_pcp(case: str) -> None:
     assert [watch.lost(epoch, now) for now, epoch in pairs][-1] is lost
 
 
-def test_the_epoch_of_natpmp_looks_for_one_behind_alone() -> None:
+def test_the_epoch_of_natpmp_is_lost_only_if_it_is_behind() -> None:
     for epoch_s, lost in ((5000, False), (880, False), (860, True)):
         watch = EpochWatch()
         assert not watch.lost(0, 0, jump_is_loss=False)
@@ -102,7 +102,7 @@ def test_default_routes_and_lasting_addresses() -> None:
     assert parse_addresses6(IF_INET6.splitlines(), "eth0") == [IPv6Address("2001:db8::10")]
 
 
-def test_a_nonce_is_the_same_for_the_same_wish_and_nobody_else_s(tmp_path: Path) -> None:
+def test_a_nonce_is_the_same_for_the_same_request_and_the_same_secret(tmp_path: Path) -> None:
     path = secret_path({"XDG_STATE_HOME": str(tmp_path)})
     secret = load_secret(path)
     assert load_secret(path) == secret
@@ -120,7 +120,7 @@ def test_a_nonce_is_the_same_for_the_same_wish_and_nobody_else_s(tmp_path: Path)
     assert nonces(b"x" * 32)(requested) not in found
 
 
-def test_a_secret_that_cannot_be_kept_serves_all_the_same(tmp_path: Path) -> None:
+def test_a_secret_that_cannot_be_stored_is_used_anyway(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert len(load_secret(tmp_path / "file" / "secret")) == 32
     assert secret_path({"HOME": "/home/a"}) == Path("/home/a/.local/state/upnp-gw/request-secret")

@@ -17,7 +17,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await opened.close()
 
 
-async def test_it_is_the_same_after_a_restart(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_identity_is_the_same_after_a_restart(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     first = await Identity.load(store)
     boot = first.next_boot_id()
     await first.settled()
@@ -30,7 +30,7 @@ async def test_it_is_the_same_after_a_restart(store: Store, caplog: pytest.LogCa
 
 @pytest.mark.parametrize("value", ["", "no UUID", "\x00", "7" * 5000])
 @pytest.mark.parametrize("key", ["uuid", "token", "boot-id"])
-async def test_a_value_that_makes_no_sense_is_made_anew_and_told(
+async def test_a_malformed_value_is_replaced_and_logged(
     store: Store, key: str, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = await Identity.load(store)

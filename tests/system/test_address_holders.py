@@ -36,7 +36,7 @@ ONE, TWO = "02:00:00:00:00:01", "02:00:00:00:00:02"
 pytestmark = pytest.mark.spec("SR-2", "SR-43")
 
 
-class Hasty(selectors.DefaultSelector):
+class FastSelector(selectors.DefaultSelector):
     """Where the loop would wait, its time is later at once."""
 
     def __init__(self) -> None:
@@ -48,23 +48,23 @@ class Hasty(selectors.DefaultSelector):
         return super().select(0)
 
 
-class HastyLoop(asyncio.SelectorEventLoop):
+class FastLoop(asyncio.SelectorEventLoop):
     """A loop whose seconds take no time: the real waits, to the millisecond, on any machine."""
 
     def __init__(self) -> None:
-        self._hasty = Hasty()
-        super().__init__(self._hasty)
+        self._fast = FastSelector()
+        super().__init__(self._fast)
 
     def time(self) -> float:
-        return self._hasty.now
+        return self._fast.now
 
 
-def in_no_time(test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:
+def without_waiting(test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:
     """Runs a test on such a loop."""
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        with asyncio.Runner(loop_factory=HastyLoop) as runner:
+        with asyncio.Runner(loop_factory=FastLoop) as runner:
             runner.run(test(*args, **kwargs))
 
     return run
@@ -117,7 +117,7 @@ class Scene:
         self.answering = dict.fromkeys(answering, 0.0)
         self.neighbours = Neighbours()
         self.kernel = FakeKernel()
-        self.told: list[NeighbourEvent] = []
+        self.events: list[NeighbourEvent] = []
         self.something = asyncio.Event()
         self.asked: list[tuple[str, ...]] = []
         self.failure = 0
@@ -130,7 +130,7 @@ class Scene:
         self.holders.holder_of = lambda place: mappings_of
 
     def tell(self, event: NeighbourEvent) -> None:
-        self.told.append(event)
+        self.events.append(event)
         self.something.set()
 
     def entry(self, mac: str, state: NeighbourState = NeighbourState.STALE) -> None:
@@ -150,7 +150,7 @@ class Scene:
 
     async def heard(self, event: NeighbourEvent) -> None:
         async with asyncio.timeout(60):
-            while event not in self.told:
+            while event not in self.events:
                 await self.something.wait()
                 self.something.clear()
 
@@ -169,8 +169,8 @@ def settled(mac: str) -> AddressSettled:
 # -- one host
 
 
-@in_no_time
-async def test_a_host_that_appears_is_looked_at_before_it_asks_for_anything() -> None:
+@without_waiting
+async def test_a_new_host_is_checked_before_its_first_request() -> None:
     scene = Scene(ONE)
     scene.entry(ONE)
     assert not scene.holders.settled(PLACE)
@@ -182,8 +182,8 @@ async def test_a_host_that_appears_is_looked_at_before_it_asks_for_anything() ->
     assert len(scene.asked) == asked, "a request waits for nothing"
 
 
-@in_no_time
-async def test_a_request_waits_until_other_hosts_had_their_time() -> None:
+@without_waiting
+async def test_a_request_waits_until_other_hosts_could_answer() -> None:
     scene = Scene(ONE)
     scene.entry(ONE)
     begun = asyncio.get_running_loop().time()
@@ -191,8 +191,8 @@ async def test_a_request_waits_until_other_hosts_had_their_time() -> None:
     assert asyncio.get_running_loop().time() - begun == pytest.approx(holders.UNCONTESTED_S)
 
 
-@in_no_time
-async def test_a_late_answer_of_its_own_is_waited_for() -> None:
+@without_waiting
+async def test_a_late_answer_of_the_host_itself_is_awaited() -> None:
     scene = Scene()
     scene.answering = {ONE: holders.UNCONTESTED_S * 2}
     scene.entry(ONE)
@@ -200,8 +200,8 @@ async def test_a_late_answer_of_its_own_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("mappings_of", [None, ONE])
-@in_no_time
-async def test_a_host_that_is_silent_is_gone(mappings_of: str | None) -> None:
+@without_waiting
+async def test_a_silent_host_is_gone(mappings_of: str | None) -> None:
     scene = Scene(mappings_of=mappings_of)
     scene.entry(ONE)
     assert not await scene.holders.settle(PLACE)
@@ -209,11 +209,11 @@ async def test_a_host_that_is_silent_is_gone(mappings_of: str | None) -> None:
     assert scene.kernel.probed[-1] is None, "its neighbour entry is to go, so that it is seen when it is back"
     scene.lost()
     await scene.quiet()
-    assert (NeighbourGone(HOST, ONE, LAN) in scene.told) is (mappings_of is not None)
+    assert (NeighbourGone(HOST, ONE, LAN) in scene.events) is (mappings_of is not None)
     assert not scene.holders.settled(PLACE)
 
 
-@in_no_time
+@without_waiting
 async def test_a_link_that_was_down_proves_no_absence() -> None:
     scene = Scene(mappings_of=ONE)
     scene.entry(ONE)
@@ -223,35 +223,35 @@ async def test_a_link_that_was_down_proves_no_absence() -> None:
     scene.lost()
     scene.link = replace(scene.link)
     await scene.quiet()
-    assert not any(isinstance(event, NeighbourGone) for event in scene.told)
+    assert not any(isinstance(event, NeighbourGone) for event in scene.events)
 
 
 @pytest.mark.parametrize("failure", [errno.ENETDOWN, errno.ENOMEM, errno.EAGAIN, errno.EIO])
-@in_no_time
-async def test_where_nothing_can_be_found_out_nothing_is_settled(failure: int) -> None:
+@without_waiting
+async def test_an_error_of_a_query_settles_nothing(failure: int) -> None:
     scene = Scene(ONE)
     scene.failure = failure
     scene.entry(ONE)
     assert not await scene.holders.settle(PLACE)
-    assert scene.told == []
+    assert scene.events == []
 
 
-@in_no_time
-async def test_where_we_may_not_ask_it_is_judged_by_what_is_known() -> None:
+@without_waiting
+async def test_without_the_right_to_ask_the_neighbour_entry_counts() -> None:
     scene = Scene()
     scene.failure = errno.EPERM
     scene.entry(ONE)
     assert await scene.holders.settle(PLACE)
 
 
-@in_no_time
-async def test_an_address_of_which_nothing_is_known_is_nobodys() -> None:
+@without_waiting
+async def test_an_unknown_address_belongs_to_no_host() -> None:
     scene = Scene(ONE)
     assert not await scene.holders.settle(PLACE)
 
 
-@in_no_time
-async def test_an_entry_that_comes_again_is_looked_at_again() -> None:
+@without_waiting
+async def test_an_entry_that_is_made_again_is_checked_again() -> None:
     scene = Scene(ONE)
     scene.entry(ONE)
     await scene.quiet()
@@ -263,9 +263,9 @@ async def test_an_entry_that_comes_again_is_looked_at_again() -> None:
     assert scene.holders.settled(PLACE)
 
 
-@in_no_time
+@without_waiting
 @pytest.mark.parametrize("mac", [ONE, TWO])
-async def test_what_was_settled_before_an_entry_came_does_not_count_for_it(mac: str) -> None:
+async def test_an_older_check_does_not_count_for_a_new_entry(mac: str) -> None:
     scene = Scene(ONE, mappings_of=ONE)
     assert await scene.holders.settle(PLACE), "it has mappings, and answers"
     await scene.quiet()
@@ -278,7 +278,7 @@ async def test_what_was_settled_before_an_entry_came_does_not_count_for_it(mac: 
     assert len(scene.asked) > asked
 
 
-@in_no_time
+@without_waiting
 async def test_a_request_whose_host_is_replaced_at_once_gets_its_answer() -> None:
     scene = Scene(TWO)
     scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
@@ -292,7 +292,7 @@ async def test_a_request_whose_host_is_replaced_at_once_gets_its_answer() -> Non
     assert scene.holders.settled(PLACE)
 
 
-@in_no_time
+@without_waiting
 async def test_a_request_whose_check_had_not_begun_ends_with_the_daemon() -> None:
     scene = Scene(ONE)
     scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
@@ -303,19 +303,19 @@ async def test_a_request_whose_check_had_not_begun_ends_with_the_daemon() -> Non
         assert not await asked
 
 
-@in_no_time
-async def test_nothing_is_remembered_of_an_address_whose_entry_went_while_it_was_looked_at() -> None:
+@without_waiting
+async def test_an_address_whose_entry_ends_during_the_check_is_not_remembered() -> None:
     """A host could make up addresses, one after the other."""
     scene = Scene(ONE)
     scene.entry(ONE)
     scene.lost()
     await scene.quiet()
-    assert scene.told[-1] == settled(ONE)
+    assert scene.events[-1] == settled(ONE)
     assert scene.holders.remembered == 0
 
 
-@in_no_time
-async def test_where_mappings_lead_to_an_address_whose_entry_goes_all_are_asked_at_once() -> None:
+@without_waiting
+async def test_an_ended_entry_of_a_mapped_address_causes_a_check_at_once() -> None:
     scene = Scene(ONE, TWO, mappings_of=ONE)
     scene.answering = {ONE: 0.0}
     scene.entry(ONE)
@@ -326,8 +326,8 @@ async def test_where_mappings_lead_to_an_address_whose_entry_goes_all_are_asked_
     await scene.holders.close()
 
 
-@in_no_time
-async def test_what_the_operator_pinned_is_settled_and_nobody_is_asked() -> None:
+@without_waiting
+async def test_a_permanent_entry_is_settled_without_a_query() -> None:
     scene = Scene()
     scene.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, ONE, NeighbourState.PERMANENT)
     scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
@@ -335,8 +335,8 @@ async def test_what_the_operator_pinned_is_settled_and_nobody_is_asked() -> None
     assert scene.asked == []
 
 
-@in_no_time
-async def test_a_crowd_of_new_addresses_waits_and_one_that_asks_does_not() -> None:
+@without_waiting
+async def test_many_new_addresses_wait_and_a_requester_does_not() -> None:
     scene = Scene(ONE)
     for number in range(holders.MOST_WAITING + 50):
         scene.holders.on_new_entry((ip_address(f"10.0.{number // 250}.{number % 250}"), LAN), TWO)
@@ -351,32 +351,32 @@ async def test_a_crowd_of_new_addresses_waits_and_one_that_asks_does_not() -> No
 
 
 @pytest.mark.parametrize("first", [ONE, TWO])
-@in_no_time
-async def test_who_forged_an_entry_gets_nothing_since_the_other_one_answers_too(first: str) -> None:
+@without_waiting
+async def test_a_host_that_forged_an_entry_does_not_get_the_address_while_the_owner_answers(first: str) -> None:
     scene = Scene(ONE, TWO)
     scene.answering = {first: 0.0, TWO if first == ONE else ONE: holders.UNCONTESTED_S / 2}
     scene.entry(ONE)
     assert not await scene.holders.settle(PLACE)
-    assert scene.told == [AddressContested(HOST, LAN)]
+    assert scene.events == [AddressContested(HOST, LAN)]
     assert not await scene.holders.settle(PLACE), "at once, while it is contested"
     (contest,) = scene.holders.contests()
     assert contest.macs == (ONE, TWO)
     await scene.holders.close()
 
 
-@in_no_time
-async def test_who_forged_an_entry_and_does_not_answer_loses_it() -> None:
+@without_waiting
+async def test_a_host_that_forged_an_entry_and_does_not_answer_loses_the_address() -> None:
     scene = Scene(TWO)
     scene.entry(ONE)
     assert not await scene.holders.settle(PLACE)
     await scene.quiet()
-    assert scene.told == [AddressContested(HOST, LAN), AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
+    assert scene.events == [AddressContested(HOST, LAN), AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
     assert scene.neighbours.mac_of(*PLACE) == TWO
     assert scene.kernel.probed[-1] == TWO, "and the kernel's entry is its"
 
 
-@in_no_time
-async def test_an_answer_that_comes_after_something_was_opened_counts() -> None:
+@without_waiting
+async def test_a_late_answer_after_a_mapping_was_opened_counts() -> None:
     scene = Scene(ONE)
     scene.entry(ONE)
     assert await scene.holders.settle(PLACE)
@@ -386,8 +386,8 @@ async def test_an_answer_that_comes_after_something_was_opened_counts() -> None:
     await scene.holders.close()
 
 
-@in_no_time
-async def test_an_address_that_is_settled_for_long_is_looked_at_behind_the_request() -> None:
+@without_waiting
+async def test_an_address_settled_long_ago_is_checked_without_delaying_the_request() -> None:
     scene = Scene(ONE)
     scene.entry(ONE)
     await scene.quiet()
@@ -407,48 +407,48 @@ async def claimed(scene: Scene) -> None:
     scene.entry(ONE)
     await scene.quiet()
     scene.answering = before
-    scene.told.clear()
+    scene.events.clear()
     scene.entry(TWO)
 
 
-@in_no_time
+@without_waiting
 async def test_moved_when_the_old_holder_is_silent() -> None:
     scene = Scene(TWO)
     await claimed(scene)
     del scene.answering[ONE]
-    assert scene.told == [AddressContested(HOST, LAN)], "at once"
+    assert scene.events == [AddressContested(HOST, LAN)], "at once"
     assert scene.neighbours.mac_of(*PLACE) == TWO, "it must not pass for the old one"
     await scene.quiet()
-    assert scene.told[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
+    assert scene.events[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
     assert set(scene.asked[-1]) == {ONE, TWO}, "both by their MAC address too"
 
 
-@in_no_time
-async def test_a_claim_of_one_that_does_not_answer_is_over_soon() -> None:
+@without_waiting
+async def test_a_claim_of_a_silent_host_ends_soon() -> None:
     scene = Scene(ONE)
     await claimed(scene)
     await scene.quiet()
-    assert scene.told == [AddressContested(HOST, LAN), settled(ONE)]
+    assert scene.events == [AddressContested(HOST, LAN), settled(ONE)]
     assert scene.neighbours.mac_of(*PLACE) == ONE
     assert scene.kernel.probed[-1] == ONE, "the kernel's entry is its again"
 
 
-@in_no_time
-async def test_nobody_has_it_while_both_answer(caplog: pytest.LogCaptureFixture) -> None:
+@without_waiting
+async def test_no_host_has_an_address_while_two_answer(caplog: pytest.LogCaptureFixture) -> None:
     """Until one of them gives it up (RFC 5227), and it is said once."""
     scene = Scene(ONE, TWO)
     await claimed(scene)
     await asyncio.sleep((contests.PAUSE_S + contests.QUERY_S) * 3)
-    assert scene.told == [AddressContested(HOST, LAN)]
+    assert scene.events == [AddressContested(HOST, LAN)]
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert warning.startswith(f"{HOST} on {LAN} is claimed by {ONE} and by {TWO}: nothing is open")
     del scene.answering[TWO]
     await scene.quiet()
-    assert scene.told[1:] == [settled(ONE)]
+    assert scene.events[1:] == [settled(ONE)]
     assert "no other host answers" in caplog.records[-1].getMessage()
 
 
-@in_no_time
+@without_waiting
 async def test_a_host_that_claims_many_addresses_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """A claim to a mapped address is still logged."""
     scene = Scene(ONE, TWO)
@@ -469,8 +469,8 @@ async def test_a_host_that_claims_many_addresses_does_not_fill_the_log(caplog: p
     await scene.quiet()
 
 
-@in_no_time
-async def test_a_host_that_answers_in_ever_new_names_is_asked_in_few_of_them() -> None:
+@without_waiting
+async def test_a_host_with_ever_new_mac_addresses_is_asked_at_few_of_them() -> None:
     """Claimants and queries of one address do not grow in number while the contest lasts."""
     scene = Scene(ONE)
     await claimed(scene)
@@ -482,11 +482,11 @@ async def test_a_host_that_answers_in_ever_new_names_is_asked_in_few_of_them() -
     assert max(map(len, scene.asked)) == contests.MOST_CLAIMS
     scene.answering = {ONE: 0.0}
     await scene.quiet()
-    assert scene.told[-1] == settled(ONE)
+    assert scene.events[-1] == settled(ONE)
 
 
-@in_no_time
-async def test_of_addresses_without_mappings_few_are_contested_at_a_time() -> None:
+@without_waiting
+async def test_few_addresses_without_mappings_are_contested_at_a_time() -> None:
     """One host can claim thousands. An address beyond is nobody's until it is looked at again."""
     scene = Scene(ONE, TWO)
     many = [(ip_address(f"2001:db8::{number:x}"), LAN) for number in range(1, contests.MOST_RUNNING + 9)]
@@ -504,42 +504,42 @@ async def test_of_addresses_without_mappings_few_are_contested_at_a_time() -> No
     await scene.holders.close()
 
 
-@in_no_time
+@without_waiting
 async def test_moved_when_the_old_holder_gives_it_up() -> None:
     scene = Scene(ONE, TWO)
     await claimed(scene)
     await asyncio.sleep(contests.QUERY_S * 2)
     del scene.answering[ONE]
     await scene.quiet()
-    assert scene.told[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
+    assert scene.events[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
 
 
-@in_no_time
-async def test_where_neither_answers_it_is_an_absence() -> None:
+@without_waiting
+async def test_an_address_where_no_host_answers_is_gone() -> None:
     scene = Scene(ONE)
     await claimed(scene)
     del scene.answering[ONE]
     await scene.quiet()
-    assert scene.told[1:] == [NeighbourGone(HOST, ONE, LAN)]
+    assert scene.events[1:] == [NeighbourGone(HOST, ONE, LAN)]
 
 
-@in_no_time
-async def test_who_was_too_busy_to_answer_in_a_contest_is_asked_once_more() -> None:
+@without_waiting
+async def test_a_host_that_did_not_answer_in_a_contest_is_asked_once_more() -> None:
     scene = Scene(ONE, mappings_of=ONE)
     await claimed(scene)
     scene.answering = {ONE: contests.QUERY_S * 2}
     await scene.quiet()
-    assert scene.told[1:] == [NeighbourGone(HOST, ONE, LAN), settled(ONE)]
+    assert scene.events[1:] == [NeighbourGone(HOST, ONE, LAN), settled(ONE)]
     assert scene.holders.settled(PLACE), "what the neighbour entry said was forged"
 
 
-@in_no_time
+@without_waiting
 async def test_claims_that_follow_each_other_are_one_long_contest() -> None:
     """The first forged frame costs the owner a second, more of them do not open and shut its ports all the time."""
     scene = Scene(ONE)
     await claimed(scene)
     await scene.quiet()
-    scene.told.clear()
+    scene.events.clear()
     loop = asyncio.get_running_loop()
     begun = loop.time()
     while loop.time() - begun < contests.PAUSE_S * 2:
@@ -547,57 +547,57 @@ async def test_claims_that_follow_each_other_are_one_long_contest() -> None:
         scene.entry(ONE)
         await asyncio.sleep(contests.QUERY_S)
     last = loop.time()
-    assert scene.told == [AddressContested(HOST, LAN)]
+    assert scene.events == [AddressContested(HOST, LAN)]
     await scene.quiet()
-    assert scene.told[1:] == [settled(ONE)]
+    assert scene.events[1:] == [settled(ONE)]
     assert loop.time() - last >= contests.PAUSE_S - contests.QUERY_S * 2
 
 
-@in_no_time
+@without_waiting
 async def test_another_host_at_an_address_that_mappings_lead_to_is_a_claim_though_its_entry_had_gone() -> None:
     scene = Scene(TWO, mappings_of=ONE)
     scene.entry(TWO)
-    assert scene.told == [AddressContested(HOST, LAN)]
+    assert scene.events == [AddressContested(HOST, LAN)]
     await scene.quiet()
-    assert scene.told[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
+    assert scene.events[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
 
 
-@in_no_time
-async def test_the_operator_says_whose_it_is() -> None:
+@without_waiting
+async def test_a_permanent_entry_ends_a_contest() -> None:
     scene = Scene(ONE, TWO)
     await claimed(scene)
     scene.kernel.entries[HOST] = NeighbourMessage(False, INDEX, HOST, ONE, NeighbourState.PERMANENT)
     scene.holders.on_permanent_entry(PLACE, ONE)
-    assert scene.told[1:] == [settled(ONE)]
+    assert scene.events[1:] == [settled(ONE)]
     assert scene.holders.settled(PLACE)
     assert scene.holders.contests() == []
     await scene.holders.close()
 
 
-@in_no_time
-async def test_while_nobody_can_be_asked_it_stays_contested() -> None:
+@without_waiting
+async def test_an_address_stays_contested_while_no_query_is_possible() -> None:
     scene = Scene(ONE, TWO)
     await claimed(scene)
     scene.failure = errno.ENOMEM
     await asyncio.sleep(contests.QUERY_S * 2)
-    assert scene.told == [AddressContested(HOST, LAN)]
+    assert scene.events == [AddressContested(HOST, LAN)]
     scene.failure = 0
     del scene.answering[TWO]
     await scene.quiet()
-    assert scene.told[1:] == [settled(ONE)]
+    assert scene.events[1:] == [settled(ONE)]
 
 
-@in_no_time
-async def test_where_we_may_not_ask_the_claim_counts() -> None:
+@without_waiting
+async def test_without_the_right_to_ask_the_last_claim_counts() -> None:
     scene = Scene(ONE, TWO)
     await claimed(scene)
     scene.failure = errno.EPERM
     await scene.quiet()
-    assert scene.told[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
+    assert scene.events[1:] == [AddressMoved(HOST, ONE, TWO, LAN), settled(TWO)]
 
 
-@in_no_time
-async def test_close_ends_what_is_under_way() -> None:
+@without_waiting
+async def test_close_ends_running_checks() -> None:
     scene = Scene(ONE, TWO)
     await claimed(scene)
     await scene.holders.close()

@@ -28,7 +28,7 @@ def bound(name: str, backlog: int | None) -> socket.socket:
     return made
 
 
-def test_a_second_gateway_is_kept_out(name: str) -> None:
+def test_a_second_gateway_is_refused(name: str) -> None:
     claim = claim_kernel("", name)
     assert claim is not None
     with claim:
@@ -40,7 +40,7 @@ def test_a_second_gateway_is_kept_out(name: str) -> None:
     again.close()
 
 
-def test_a_name_that_is_taken_and_not_answered_keeps_nobody_out(
+def test_a_name_held_by_a_silent_process_does_not_prevent_the_start(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Any user of the machine can take it; a gateway's own is answered."""
@@ -91,7 +91,7 @@ def nobodys() -> Iterator[Callable[[str], int]]:
         os.waitpid(child, 0)
 
 
-def test_another_users_name_keeps_nobody_out(
+def test_a_name_held_by_another_user_does_not_prevent_the_start(
     name: str, nobodys: Callable[[str], int], caplog: pytest.LogCaptureFixture
 ) -> None:
     nobodys(name)

@@ -29,7 +29,7 @@ def agrees(files: LeaseFiles) -> bool:
     return files.leases.known(HOST, MAC, Neighbours(), 0)[1]
 
 
-def test_a_lease_that_came_a_moment_ago_is_known_when_its_host_asks(tmp_path: Path) -> None:
+def test_a_new_lease_is_known_at_the_hosts_first_request(tmp_path: Path) -> None:
     path, now = tmp_path / "dhcp.leases", Now()
     path.write_text("")
     files = LeaseFiles([path], now)
@@ -80,7 +80,7 @@ def test_a_large_file_is_left_to_the_thread(tmp_path: Path) -> None:
     assert agrees(files)
 
 
-async def test_a_problem_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_problem_of_a_lease_file_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "dhcp.leases"
     files = LeaseFiles([path], Now())
     with caplog.at_level(logging.WARNING):
@@ -96,7 +96,7 @@ async def test_a_problem_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureF
     ]
 
 
-async def test_they_are_found_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lease_files_are_found_in_the_usual_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dnsmasq").mkdir()
     (tmp_path / "dnsmasq" / "lan.leases").write_text(LINE)
     monkeypatch.setattr(lease_files, "USUAL", (str(tmp_path / "none"), str(tmp_path / "dnsmasq" / "*.leases")))
@@ -106,7 +106,7 @@ async def test_they_are_found_by_themselves(tmp_path: Path, monkeypatch: pytest.
     assert files.paths == (str(tmp_path / "dnsmasq" / "lan.leases"),)
 
 
-def test_a_pipe_in_the_place_of_the_file_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pipe_instead_of_a_lease_file_does_not_block(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "dhcp.leases"
     os.mkfifo(path)
     files = LeaseFiles([path], Now())

@@ -58,7 +58,9 @@ def line(address: str, port: int, state: str, inode: int = 7) -> str:
     ],
 )
 @pytest.mark.spec("SR-24")
-def test_what_the_gateway_listens_means(transport: Transport, address: str, state: str, counts: bool) -> None:
+def test_which_sockets_are_ports_of_the_gateway(
+    transport: Transport, address: str, state: str, counts: bool
+) -> None:
     lines = [HEAD, line(address, 443, state)]
     listeners = ListeningPorts(
         lambda: NETWORK,
@@ -92,7 +94,7 @@ def test_udp_in_the_ephemeral_range_counts_once_it_lasts() -> None:
     assert listeners.ports() == {(UDP, 61000)}
 
 
-def test_a_reading_is_good_for_a_second() -> None:
+def test_the_ports_are_read_once_a_second() -> None:
     times = iter((5.0, 5.9, 6.0, 6.9, 7.5))
     reads = 0
 
@@ -118,7 +120,7 @@ def test_reading_stops_at_the_first_connection() -> None:
 
 
 @pytest.mark.parametrize("junk", ["\n", "garbage\n", "a b c d\n", "  0: ZZ 0A\n"])
-def test_lines_that_are_none_are_skipped(junk: str) -> None:
+def test_malformed_lines_are_skipped(junk: str) -> None:
     assert [b.port for b in parse_bound(iter([HEAD, junk, line("0.0.0.0", 500, "07")]), UDP)] == [500]
 
 
@@ -151,7 +153,7 @@ def test_both_ways_of_reading_agree() -> None:
     assert before & after <= asked <= before | after
 
 
-def test_a_short_answer_of_the_kernel_is_none() -> None:
+def test_a_short_answer_of_the_kernel_is_ignored() -> None:
     assert parse_answer(bytes(71), TCP) is None
 
 

@@ -51,14 +51,14 @@ def advertisement(mac: str, address: IPv6Address) -> bytes:
     return struct.pack("!BBHI", 136, 0, 0, 0x60000000) + address.packed + option
 
 
-def test_an_arp_request_is_in_the_gateways_own_name() -> None:
+def test_an_arp_request_has_the_gateway_as_sender() -> None:
     """With no sender address it would be a probe by RFC 5227, and its owner would give the address up."""
     sent = arp_request(MACS[0], FOUR[0], FOUR[1])
     assert sent.hex(" ") == ("00 01 08 00 06 04 00 01 02 00 00 00 00 01 c0 a8 01 09 00 00 00 00 00 00 c0 a8 01 0a")
     assert arp_claim(sent) == (FOUR[0], MACS[0])
 
 
-def test_a_solicitation_goes_to_those_who_may_have_the_address() -> None:
+def test_a_solicitation_goes_to_the_solicited_node_group() -> None:
     assert solicitation(MACS[0], SIX[0]).hex(" ") == (
         "87 00 00 00 00 00 00 00 20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 09 01 01 02 00 00 00 00 01"
     )
@@ -66,7 +66,7 @@ def test_a_solicitation_goes_to_those_who_may_have_the_address() -> None:
 
 
 @pytest.mark.parametrize("address", FOUR)
-def test_what_an_arp_message_claims(address: IPv4Address) -> None:
+def test_the_claim_of_an_arp_message(address: IPv4Address) -> None:
     assert arp_claim(arp(MACS[1], address)) == (address, MACS[1])
 
 
@@ -87,13 +87,13 @@ def test_the_mac_address_of_an_advertisement_may_be_in_any_option() -> None:
         pytest.param(b"\x87" + advertisement(MACS[0], SIX[0])[1:], id="a query"),
     ],
 )
-def test_what_is_no_answer(data: bytes) -> None:
+def test_packets_that_are_no_answer(data: bytes) -> None:
     assert advertised(data) is None
     assert arp_claim(data) is None
 
 
 @given(st.binary(max_size=80))
-def test_whatever_the_bytes_are_there_is_an_answer_or_none(data: bytes) -> None:
+def test_any_bytes_are_an_answer_or_none(data: bytes) -> None:
     for found in (arp_claim(data), advertised(data), advertised(b"\x88" + data)):
         assert found is None or found[1].count(":") == 5
 
@@ -136,14 +136,14 @@ def queries(addresses: Sequence[IPAddress]) -> st.SearchStrategy[list[OpenQuery]
 
 
 @given(queries(FOUR), st.sampled_from(MACS), st.sampled_from(FOUR), st.sampled_from([2, 3]))
-def test_of_arp_the_kernel_lets_through_what_was_not_heard_yet(
+def test_the_arp_filter_accepts_each_answer_once(
     asked: list[OpenQuery], mac: str, address: IPv4Address, index: int
 ) -> None:
     assert lets_through(arp_filter(asked), arp(mac, address), index) is is_news(asked, mac, address, index)
 
 
 @given(queries(SIX), st.sampled_from(MACS), st.sampled_from(SIX), st.sampled_from([2, 3]))
-def test_of_advertisements_the_kernel_lets_through_what_was_not_heard_yet(
+def test_the_neighbour_discovery_filter_accepts_each_answer_once(
     asked: list[OpenQuery], mac: str, address: IPv6Address, index: int
 ) -> None:
     packet = advertisement(mac, address)
@@ -157,13 +157,13 @@ def is_news(asked: list[OpenQuery], mac: str, address: IPAddress, index: int) ->
     return first is not None and mac not in first.answered
 
 
-def test_where_nothing_is_asked_nothing_gets_through() -> None:
+def test_without_a_query_the_filters_accept_nothing() -> None:
     for program in (NOTHING, arp_filter([]), nd_filter([])):
         assert not lets_through(program, arp(MACS[0], FOUR[0]), 2)
         assert not lets_through(program, advertisement(MACS[0], SIX[0]), 2)
 
 
-def test_a_question_ends_where_the_kernel_has_no_room_for_another_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_query_ends_if_the_kernel_has_no_memory_for_its_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     """The old filter stands until the next query: it lets more through than is asked for."""
     full = False
 
@@ -185,7 +185,7 @@ def test_a_question_ends_where_the_kernel_has_no_room_for_another_filter(monkeyp
         made.close()
 
 
-def test_where_the_sockets_may_not_be_made_that_is_said(
+def test_a_missing_right_to_open_the_sockets_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*args: object) -> None:

@@ -73,21 +73,21 @@ class Claims:
     """Hears what happens to an entry; nothing is contested."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, ...]] = []
+        self.calls: list[tuple[str, ...]] = []
 
     def on_new_entry(self, place: Place, mac: str) -> None:
-        self.heard.append(("appeared", mac))
+        self.calls.append(("appeared", mac))
 
     def on_claim(self, place: Place, mac: str, before: str | None) -> bool:
         if before not in (None, mac):
-            self.heard.append(("claimed", mac))
+            self.calls.append(("claimed", mac))
         return False
 
     def on_permanent_entry(self, place: Place, mac: str) -> None:
-        self.heard.append(("pinned", mac))
+        self.calls.append(("pinned", mac))
 
     def on_entry_lost(self, place: Place, mac: str) -> None:
-        self.heard.append(("lost", mac))
+        self.calls.append(("lost", mac))
 
     def contested(self, place: Place) -> bool:
         return False
@@ -97,12 +97,14 @@ class Scene:
     def __init__(self, *answering: str) -> None:
         self.kernel = FakeKernel(set(answering))
         self.neighbours = Neighbours()
-        self.told: list[NeighbourEvent] = []
+        self.events: list[NeighbourEvent] = []
         self.claims = Claims()
-        self.table = self.kernel.table = NeighbourTable(self.neighbours, self.kernel, self.told.append, self.claims)
+        self.table = self.kernel.table = NeighbourTable(
+            self.neighbours, self.kernel, self.events.append, self.claims
+        )
 
 
-async def test_seen_once_and_again_after_it_was_gone() -> None:
+async def test_a_neighbour_is_seen_once_and_again_after_it_was_gone() -> None:
     scene = Scene()
     for state in (
         NeighbourState.STALE,
@@ -112,19 +114,19 @@ async def test_seen_once_and_again_after_it_was_gone() -> None:
         NeighbourState.STALE,
     ):
         scene.kernel.put(OLD, state)
-    assert scene.told == [NeighbourSeen(Neighbour(HOST, OLD, LAN))]
+    assert scene.events == [NeighbourSeen(Neighbour(HOST, OLD, LAN))]
     scene.kernel.put(None, NeighbourState.FAILED)
     scene.kernel.put(None, NeighbourState.FAILED)
-    assert scene.told[1:] == [NeighbourGone(HOST, OLD, LAN)]
+    assert scene.events[1:] == [NeighbourGone(HOST, OLD, LAN)]
     scene.kernel.put(OLD, NeighbourState.REACHABLE)
-    assert scene.told[2:] == [NeighbourSeen(Neighbour(HOST, OLD, LAN))]
+    assert scene.events[2:] == [NeighbourSeen(Neighbour(HOST, OLD, LAN))]
 
 
 @pytest.mark.parametrize("state", [NeighbourState.INCOMPLETE, NeighbourState.FAILED, NeighbourState.NOARP])
-async def test_an_entry_that_means_nothing_is_not_learned(state: NeighbourState) -> None:
+async def test_an_entry_without_a_valid_mac_address_is_not_learned(state: NeighbourState) -> None:
     scene = Scene()
     scene.kernel.put(OLD if state is NeighbourState.NOARP else None, state)
-    assert (scene.told, scene.neighbours.mac_of(HOST)) == ([], None)
+    assert (scene.events, scene.neighbours.mac_of(HOST)) == ([], None)
 
 
 @pytest.mark.parametrize(
@@ -135,17 +137,17 @@ async def test_an_entry_that_means_nothing_is_not_learned(state: NeighbourState)
         (None, NeighbourState.INCOMPLETE, False),
     ],
 )
-async def test_an_entry_that_the_kernel_drops_is_forgotten_in_silence(
+async def test_an_entry_that_the_kernel_drops_is_forgotten_without_an_event(
     mac: str | None, state: NeighbourState, deleted: bool
 ) -> None:
     scene = Scene()
     scene.kernel.put(OLD, NeighbourState.STALE)
     scene.kernel.put(mac, state, deleted)
     assert scene.neighbours.mac_of(HOST) is None
-    assert len(scene.told) == 1
+    assert len(scene.events) == 1
 
 
-async def test_a_full_reading_learns_and_forgets() -> None:
+async def test_a_full_dump_adds_and_removes_neighbours() -> None:
     scene = Scene()
     scene.kernel.put(OLD, NeighbourState.STALE)
     other = NeighbourMessage(False, INDEX, ip_address("192.168.1.10"), NEW, NeighbourState.STALE)
@@ -153,7 +155,7 @@ async def test_a_full_reading_learns_and_forgets() -> None:
     assert scene.neighbours.mac_of(HOST) is None
     assert scene.neighbours.mac_of(other.address) == NEW
     scene.table.reconcile([(LAN, NeighbourMessage(False, INDEX, other.address, None, NeighbourState.FAILED))])
-    assert scene.told[1:] == [
+    assert scene.events[1:] == [
         NeighbourSeen(Neighbour(other.address, NEW, LAN)),
         NeighbourGone(other.address, NEW, LAN),
     ]
@@ -163,7 +165,7 @@ async def test_a_full_reading_learns_and_forgets() -> None:
     "known", [NeighbourState.STALE, NeighbourState.REACHABLE, NeighbourState.DELAY, None, NeighbourState.FAILED]
 )
 @pytest.mark.parametrize("there", [True, False])
-async def test_a_probe_tells_who_is_there(known: NeighbourState | None, there: bool) -> None:
+async def test_a_probe_finds_a_present_host(known: NeighbourState | None, there: bool) -> None:
     scene = Scene(*([OLD] if there else []))
     if known is not None:
         scene.kernel.put(None if known is NeighbourState.FAILED else OLD, known)
@@ -180,7 +182,7 @@ async def test_probes_of_one_address_are_one_probe() -> None:
     assert scene.kernel.asked == [None]
 
 
-async def test_a_probe_that_the_kernel_never_ends_is_an_absence(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_probe_without_an_outcome_means_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene()
     scene.kernel.put(OLD, NeighbourState.STALE)
     monkeypatch.setattr(scene.kernel, "_outcome", lambda mac: None)
@@ -208,7 +210,7 @@ async def test_an_old_event_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     assert await scene.table.probe(HOST, LAN, INDEX) is False
 
 
-async def test_what_the_operator_set_is_left_alone_and_there() -> None:
+async def test_a_permanent_entry_is_present_and_not_probed() -> None:
     scene = Scene()
     scene.kernel.put(OLD, NeighbourState.PERMANENT)
     assert await scene.table.probe(HOST, LAN, INDEX) is True
@@ -216,13 +218,13 @@ async def test_what_the_operator_set_is_left_alone_and_there() -> None:
 
 
 @pytest.mark.parametrize("failure", [errno.ENODEV, errno.ENETDOWN])
-async def test_a_link_that_has_gone_has_nobody(failure: int) -> None:
+async def test_a_probe_on_a_removed_link_finds_no_host(failure: int) -> None:
     scene = Scene(OLD)
     scene.kernel.failure = failure
     assert await scene.table.probe(HOST, LAN, INDEX) is False
 
 
-async def test_where_we_may_not_ask_that_is_said() -> None:
+async def test_a_missing_right_to_probe_is_an_error() -> None:
     scene = Scene(OLD)
     scene.kernel.failure = errno.EPERM
     with pytest.raises(PermissionError):
@@ -231,25 +233,25 @@ async def test_where_we_may_not_ask_that_is_said() -> None:
     assert await scene.table.probe(HOST, LAN, INDEX) is True  # nothing stayed behind
 
 
-async def test_another_host_at_an_address_counts_at_once_and_is_a_claim() -> None:
+async def test_another_mac_address_counts_at_once_and_is_a_claim() -> None:
     scene = Scene()
     scene.kernel.put(OLD, NeighbourState.STALE)
     scene.kernel.put(NEW, NeighbourState.STALE)
     assert scene.neighbours.mac_of(HOST) == NEW  # it must not pass for the old one
-    assert scene.told == [NeighbourSeen(Neighbour(HOST, OLD, LAN))]
-    assert scene.claims.heard == [("appeared", OLD), ("claimed", NEW)]
+    assert scene.events == [NeighbourSeen(Neighbour(HOST, OLD, LAN))]
+    assert scene.claims.calls == [("appeared", OLD), ("claimed", NEW)]
 
 
-async def test_an_entry_that_the_operator_sets_has_moved_at_once() -> None:
+async def test_a_permanent_entry_moves_the_address_at_once() -> None:
     scene = Scene(OLD)
     scene.kernel.put(OLD, NeighbourState.STALE)
     scene.kernel.put(NEW, NeighbourState.PERMANENT)
-    assert scene.told[1:] == [AddressMoved(HOST, OLD, NEW, LAN)]
-    assert scene.claims.heard[1:] == [("pinned", NEW)]
+    assert scene.events[1:] == [AddressMoved(HOST, OLD, NEW, LAN)]
+    assert scene.claims.calls[1:] == [("pinned", NEW)]
     assert scene.kernel.asked == []
 
 
-async def test_a_host_is_asked_by_its_mac_address_again_when_another_one_takes_the_entry(
+async def test_a_probe_is_repeated_if_another_host_overwrites_the_entry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene = Scene(OLD, NEW)
@@ -265,7 +267,7 @@ async def test_a_host_is_asked_by_its_mac_address_again_when_another_one_takes_t
     assert scene.kernel.asked == [OLD] * 4
 
 
-async def test_the_kernel_asks_those_that_are_named() -> None:
+async def test_a_kernel_query_asks_the_named_hosts() -> None:
     scene = Scene(NEW)
     query = KernelQuery(scene.table, (HOST, LAN), INDEX, 0.05)
     query.ask(OLD, NEW)

@@ -27,7 +27,7 @@ needs_root = pytest.mark.skipif(
 )
 
 
-def test_find_gives_what_the_machine_has() -> None:
+def test_find_returns_the_account_of_the_machine() -> None:
     account = find("nobody", "", EVERYBODY)
     assert account is not None
     assert user_name(account.uid) == "nobody"
@@ -36,7 +36,7 @@ def test_find_gives_what_the_machine_has() -> None:
     assert find("root", "", EVERYBODY) is None, "whoever is uid 0 is not a user of its own"
 
 
-def test_a_user_that_the_namespace_does_not_hold_is_not_there() -> None:
+def test_a_user_outside_the_user_namespace_is_not_found() -> None:
     assert find("nobody", "", ROOT_ALONE) is None
 
 
@@ -49,7 +49,7 @@ def test_the_control_group_is_among_the_groups() -> None:
 
 
 @needs_root
-def test_a_directory_of_roots_with_other_things_in_it_is_not_given_away(tmp_path: Path) -> None:
+def test_a_directory_of_root_with_other_files_is_not_given_away(tmp_path: Path) -> None:
     (tmp_path / "dpkg").mkdir()
     (tmp_path / "ledger.db").touch()
     with pytest.raises(ConfigError, match="has other files"):
@@ -58,7 +58,7 @@ def test_a_directory_of_roots_with_other_things_in_it_is_not_given_away(tmp_path
 
 
 @needs_root
-def test_only_our_own_files_of_root_with_one_name_go_over(tmp_path: Path) -> None:
+def test_only_own_regular_files_of_root_are_given_away(tmp_path: Path) -> None:
     """The directory is the user's: what lies in it may be a link to a file of root's."""
     secret = tmp_path / "secret"
     secret.touch()
@@ -77,13 +77,13 @@ def test_only_our_own_files_of_root_with_one_name_go_over(tmp_path: Path) -> Non
     assert (state / "more").stat().st_uid == 0, "not ours, not touched; and the directory is the user's already"
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be made"):
         hand_over(tmp_path / "file" / "state", ME)
 
 
-def test_root_by_name_stays_root() -> None:
+def test_user_root_stays_root() -> None:
     if os.geteuid() == 0:
         settle("root", "", 5000, ())
         assert os.geteuid() == 0
@@ -145,7 +145,7 @@ def test_started_as_the_user_it_keeps_net_admin_and_gives_up_the_rest(told: Told
 
 
 @needs_root
-def test_who_is_not_root_becomes_nobody_else(told: Told) -> None:
+def test_only_root_can_become_another_user(told: Told) -> None:
     code, _, said = told("daemon", "5000", before=AS_SYSTEMD)
     assert code == 1
     assert "only root can become daemon; upnp-gw was started by nobody" in said
@@ -153,7 +153,7 @@ def test_who_is_not_root_becomes_nobody_else(told: Told) -> None:
 
 
 @needs_root
-def test_a_directory_that_the_user_does_not_reach_is_told_at_start(told: Told, tmp_path: Path) -> None:
+def test_a_directory_that_the_user_cannot_use_is_an_error_at_start(told: Told, tmp_path: Path) -> None:
     """The parent is root's alone: /root, or pytest's own directory."""
     tmp_path.chmod(0o700)
     code, _, said = told("nobody", "5000", str(tmp_path / "state"))

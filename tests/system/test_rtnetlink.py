@@ -191,12 +191,12 @@ def test_any_bytes_give_messages_or_nothing(parts: list[tuple[int, bytes]], tail
 
 
 @given(KINDS, st.binary(max_size=80), st.binary(max_size=40))
-def test_any_bytes_are_a_way_or_none(kind: int, body: bytes, tail: bytes) -> None:
+def test_any_bytes_are_a_route_or_none(kind: int, body: bytes, tail: bytes) -> None:
     assert isinstance(parse_route_reply(kind, body), RouteReply | None)
     assert isinstance(has_route_messages(datagram(kind, body) + tail), bool)
 
 
-def test_a_way_is_the_link_of_any_route_to_an_address() -> None:
+def test_the_interface_of_a_route_to_an_address() -> None:
     via = attribute(4, U32.pack(7))
     answers = [route(24, 254, 1, via), route(32, 100, 1, via), route(0, 254, 7, via), link()]
     found = [parse_route_reply(raw.kind, raw.body) for data in answers for raw in parse_messages(data)]
@@ -244,7 +244,7 @@ def test_a_link_has_its_addresses_in_the_kernels_order() -> None:
     assert (after.connected_at, after.generation) == (5.0, 2)
 
 
-def test_nothing_new_is_the_same_network() -> None:
+def test_without_a_change_the_network_is_the_same_object() -> None:
     state = LinkState("wan0", ["lan0"])
     state.update(up(1, "wan0"))
     network = state.network(state.nothing, 5.0)

@@ -19,7 +19,7 @@ def supervisor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple
 
 
 @pytest.mark.parametrize("state", [READY, STOPPING, WATCHDOG])
-def test_each_state_arrives(supervisor: tuple[socket.socket, str], state: str) -> None:
+def test_each_state_reaches_the_socket(supervisor: tuple[socket.socket, str], state: str) -> None:
     listener, name = supervisor
     assert notify({"NOTIFY_SOCKET": name}, state)
     assert listener.recv(100) == state.encode()
@@ -34,7 +34,7 @@ def test_a_status_is_one_line(supervisor: tuple[socket.socket, str]) -> None:
 @pytest.mark.parametrize(
     "environment", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1"}, {"NOTIFY_SOCKET": "/nowhere/at/all"}]
 )
-def test_nobody_listens(environment: dict[str, str]) -> None:
+def test_without_a_socket_nothing_is_sent(environment: dict[str, str]) -> None:
     assert not notify(environment, READY)
 
 
@@ -49,5 +49,5 @@ def test_nobody_listens(environment: dict[str, str]) -> None:
         ({"WATCHDOG_USEC": "-5"}, None),
     ],
 )
-def test_the_watchdog_is_fed_in_half_its_time(environment: dict[str, str], every: float | None) -> None:
+def test_the_watchdog_interval_is_half_of_its_timeout(environment: dict[str, str], every: float | None) -> None:
     assert watchdog_s(environment, 42) == every

@@ -7,7 +7,7 @@ import signal
 from upnp_gw.system.signals import Signals
 
 
-async def test_many_of_one_kind_are_one_wish_until_it_is_attended_to() -> None:
+async def test_several_signals_of_one_kind_count_as_one() -> None:
     signals = Signals()
     with signals.heard():
         for _ in range(3):
@@ -22,7 +22,7 @@ async def test_many_of_one_kind_are_one_wish_until_it_is_attended_to() -> None:
             await signals.stop.wait()
 
 
-async def test_after_it_nothing_is_left_behind() -> None:
+async def test_the_handlers_are_removed_at_the_end() -> None:
     before = signal.getsignal(signal.SIGHUP)
     with Signals().heard():
         assert signal.getsignal(signal.SIGHUP) is not before

@@ -8,7 +8,7 @@ import pytest
 from upnp_gw.system.tasks import BackgroundTasks
 
 
-async def test_wait_returns_when_every_task_has_ended_also_those_started_meanwhile() -> None:
+async def test_wait_returns_when_all_tasks_have_ended_with_later_ones() -> None:
     tasks, ended = BackgroundTasks(), []
 
     async def second() -> None:

@@ -16,13 +16,13 @@ from upnp_gw.system.wan_counters import ETHTOOL_CMD, WanCounters, parse_speed
         (0xFFFF, 0xFFFF, None),
     ],
 )
-def test_what_the_driver_says(low: int, high: int, speed: int | None) -> None:
+def test_the_bit_rate_that_the_driver_reports(low: int, high: int, speed: int | None) -> None:
     assert ETHTOOL_CMD.size == 44
     assert parse_speed(ETHTOOL_CMD.pack(1, 0, 0, low, *(0,) * 8, high, 0, 0, 0)) == speed
 
 
 @pytest.mark.spec("IGD-104")
-def test_a_link_that_is_not_there_has_counted_nothing_and_a_rate_is_assumed() -> None:
+def test_a_missing_link_has_no_traffic_and_an_assumed_rate() -> None:
     counters = WanCounters("nosuch0", lambda: 1.0)
     try:
         assert counters.wan_counters() == (0, 0, 0, 0)

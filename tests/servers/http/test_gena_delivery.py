@@ -231,7 +231,7 @@ async def test_each_operation_is_one_message_with_all_it_changed(gateway: Gatewa
 
 
 @pytest.mark.spec("IGD-196")
-async def test_a_change_of_the_wan_is_told(gateway: Gateway) -> None:
+async def test_a_change_of_the_wan_is_an_event(gateway: Gateway) -> None:
     async with Subscriber() as subscriber:
         gateway.subscribe(subscriber.url)
         await subscriber.hear()
@@ -271,7 +271,7 @@ async def test_a_burst_is_coalesced_ordered_and_one_at_a_time(gateway: Gateway) 
 
 @pytest.mark.spec("IGD-191")
 @pytest.mark.parametrize("first", ["refuses", "hangs", "errs", "redirects", "babbles"])
-async def test_the_second_url_hears_where_the_first_is_dead(first: str) -> None:
+async def test_the_second_url_gets_the_event_if_the_first_does_not_answer(first: str) -> None:
     elsewhere = "HTTP/1.1 307 Temporary Redirect\r\nLocation: %s\r\n\r\n"
     answers = {"hangs": None, "errs": b"HTTP/1.1 500 X\r\n\r\n", "babbles": b"x" * (ANSWER_LIMIT * 4)}
     async with running(Gateway(deadline_s=0.2)) as gateway, Subscriber() as target, Subscriber() as second:
@@ -287,7 +287,7 @@ async def test_the_second_url_hears_where_the_first_is_dead(first: str) -> None:
 
 
 @pytest.mark.spec("IGD-192")
-async def test_seq_goes_on_over_messages_that_nobody_took(gateway: Gateway) -> None:
+async def test_seq_goes_on_over_undelivered_messages(gateway: Gateway) -> None:
     async with Subscriber(answer=b"HTTP/1.1 500 Oops\r\n\r\n") as subscriber:
         gateway.subscribe(subscriber.url)
         assert (await subscriber.hear())[0] == 0
@@ -300,7 +300,7 @@ async def test_seq_goes_on_over_messages_that_nobody_took(gateway: Gateway) -> N
 
 
 @pytest.mark.spec("IGD-197")
-async def test_subscribers_that_never_answer_delay_nobody(gateway: Gateway) -> None:
+async def test_subscribers_that_never_answer_do_not_delay_others(gateway: Gateway) -> None:
     async with Subscriber("127.0.0.2", answer=None) as dead, Subscriber() as alive:
         for _ in range(PER_HOST):
             gateway.subscribe(dead.url, host="127.0.0.2")
@@ -334,7 +334,7 @@ async def test_a_message_leaves_by_the_subscribers_own_interface_or_not_at_all(g
 
 
 @pytest.mark.spec("IGD-188")
-async def test_after_unsubscribe_nothing_more_comes_and_what_is_on_its_way_ends(gateway: Gateway) -> None:
+async def test_after_unsubscribe_no_event_is_sent_and_a_running_delivery_ends(gateway: Gateway) -> None:
     async with Subscriber(answer=None) as leaving, Subscriber() as staying:
         sid = gateway.subscribe(leaving.url)
         gateway.subscribe(staying.url)
@@ -376,7 +376,7 @@ async def test_a_status_line_alone_is_an_answer(gateway: Gateway) -> None:
         await until(lambda: gateway.eventing.counts["notified"] == 1)
 
 
-async def test_a_new_lan_address_voids_all_subscriptions(gateway: Gateway) -> None:
+async def test_a_new_lan_address_cancels_all_subscriptions(gateway: Gateway) -> None:
     async with Subscriber(answer=None) as subscriber:
         sid = gateway.subscribe(subscriber.url)
         await subscriber.hear()
@@ -385,7 +385,7 @@ async def test_a_new_lan_address_voids_all_subscriptions(gateway: Gateway) -> No
         assert gateway.has_ended(sid)
 
 
-async def test_stop_closes_every_connection_and_serves_nothing_more() -> None:
+async def test_stop_closes_every_connection_and_refuses_requests() -> None:
     gateway = Gateway()
     async with Subscriber(answer=None) as subscriber:
         headers = {"NT": "upnp:event", "CALLBACK": f"<{subscriber.url}>"}

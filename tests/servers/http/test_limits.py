@@ -62,7 +62,7 @@ async def test_half_a_head_ends_at_the_deadline(start: bytes) -> None:
 
 
 @pytest.mark.spec("SR-23")
-async def test_a_byte_now_and_then_does_not_move_the_deadline() -> None:
+async def test_slow_bytes_do_not_move_the_deadline() -> None:
     async with serving(QUICK) as fixture, connections(fixture, 1) as [(reader, writer)]:
 
         async def drip() -> None:
@@ -120,7 +120,7 @@ async def test_an_endless_body_is_cut() -> None:
 
 
 @pytest.mark.spec("SR-23")
-async def test_what_is_sent_behind_a_request_is_bounded() -> None:
+async def test_bytes_behind_a_request_are_bounded() -> None:
     async with serving(PATIENT) as fixture, connections(fixture, 1) as [(reader, writer)]:
         fixture.gateway.hang = asyncio.Event()
         writer.write(add(fixture))
@@ -133,7 +133,7 @@ async def test_what_is_sent_behind_a_request_is_bounded() -> None:
 
 
 @pytest.mark.spec("SR-23", "SR-22")
-async def test_connections_over_a_hosts_share_wait_and_more_are_turned_away() -> None:
+async def test_connections_over_a_hosts_share_wait_and_more_are_refused() -> None:
     limits = HttpLimits(head_s=30, per_host=4, waiting_per_host=2)
     async with serving(limits) as fixture, connections(fixture, 7) as pairs:
         async with asyncio.timeout(5):
@@ -223,7 +223,7 @@ LARGE = "/scpd/igd2/WANIPConnection.xml"
 
 @pytest.mark.spec("SR-23")
 @pytest.mark.parametrize(("times", "ends"), [(1, ["Connection: close"]), (1, []), (8, [])])
-async def test_who_takes_no_answer_wastes_the_connection_and_leaves_nothing_in_the_kernel(
+async def test_a_client_that_reads_no_answer_wastes_the_connection_and_leaves_nothing_in_the_kernel(
     times: int, ends: list[str]
 ) -> None:
     """An answer that the kernel has taken whole would wait there for minutes, with nobody to count it."""
@@ -236,7 +236,7 @@ async def test_who_takes_no_answer_wastes_the_connection_and_leaves_nothing_in_t
 
 
 @pytest.mark.spec("SR-23")
-async def test_a_short_answer_that_nobody_takes_is_dropped_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_kernel_drops_a_short_answer_that_is_not_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_listeners, "UNACKNOWLEDGED_MS", 300)
     async with serving() as fixture:
         with ExitStack() as stack:
@@ -257,7 +257,7 @@ async def test_home_assistant_asks_in_bursts() -> None:
 
 
 @pytest.mark.spec("SR-22")
-async def test_nothing_is_kept_of_connections_that_ended() -> None:
+async def test_ended_connections_leave_no_memory() -> None:
     async with serving() as fixture:
         for _ in range(200):
             assert status_of(await fixture.send(fixture.post())) == 200
@@ -289,7 +289,7 @@ def has_left(fixture: HttpFixture, count: int) -> bool:
 @pytest.mark.parametrize(
     "start", [b"", b"GET / HT", b"\x16\x03\x01\x02\r\n\r\n", b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"]
 )
-async def test_a_host_that_wastes_connections_is_not_listened_to_for_a_while(start: bytes) -> None:
+async def test_a_host_that_wastes_connections_is_refused_for_a_while(start: bytes) -> None:
     async with serving(HttpLimits(wasted=Rate(burst=3, per_s=1))) as fixture:
         for left in (2, 1, 0):
             async with connections(fixture, 1) as [(_, writer)]:
@@ -305,7 +305,7 @@ async def test_a_host_that_wastes_connections_is_not_listened_to_for_a_while(sta
 
 
 @pytest.mark.spec("SR-22")
-async def test_whoever_is_answered_wastes_nothing() -> None:
+async def test_an_answered_connection_is_not_wasted() -> None:
     """An error of UPnP is an answer: a client that looks for a free port meets many."""
     async with serving(HttpLimits(wasted=Rate(burst=2, per_s=0))) as fixture:
         for _ in range(5):

@@ -236,7 +236,7 @@ async def everything(fixture: HttpFixture, data: bytes) -> tuple[list[int], byte
 
 @pytest.mark.spec("SR-9", "SR-13", "SR-14", "SR-23")
 @pytest.mark.parametrize("name", REFUSED)
-async def test_what_is_refused_ends_the_connection_and_what_is_behind_it_is_not_carried_out(
+async def test_a_refused_request_ends_the_connection_and_bytes_behind_it_are_not_a_request(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     status, build = REFUSED[name]
@@ -254,7 +254,7 @@ async def test_what_is_refused_ends_the_connection_and_what_is_behind_it_is_not_
 
 
 @pytest.mark.parametrize("name", SERVED)
-async def test_what_is_served_leaves_the_connection_to_the_next_request(name: str) -> None:
+async def test_a_served_request_keeps_the_connection_for_the_next_one(name: str) -> None:
     async with serving(LIMITS) as fixture:
         behind = fixture.head("GET /igd2.xml", "Connection: close")
         statuses, _ = await everything(fixture, SERVED[name](fixture) + behind)
@@ -262,7 +262,7 @@ async def test_what_is_served_leaves_the_connection_to_the_next_request(name: st
 
 
 @pytest.mark.parametrize("name", UPGRADES)
-async def test_an_upgrade_is_not_taken_and_the_answer_ends_the_connection(name: str) -> None:
+async def test_an_upgrade_is_ignored_and_the_answer_ends_the_connection(name: str) -> None:
     """Java's client asks for HTTP/2 with its first request, and would wait for the second answer in vain."""
     async with serving(LIMITS) as fixture:
         statuses, received = await everything(fixture, UPGRADES[name](fixture) + fixture.head("GET /igd2.xml"))
@@ -271,14 +271,14 @@ async def test_an_upgrade_is_not_taken_and_the_answer_ends_the_connection(name: 
 
 
 @pytest.mark.parametrize(("version", "status"), [("0.9", 505), ("1.0", 200), ("1.1", 200), ("2.0", 505)])
-async def test_two_versions_are_spoken(version: str, status: int) -> None:
+async def test_http_1_0_and_1_1_are_served_and_no_other(version: str, status: int) -> None:
     async with serving(LIMITS) as fixture:
         request = fixture.head("GET /igd1.xml", "Connection: close", version=version)
         assert (await everything(fixture, request))[0] == [status]
         assert fixture.server.counts["version"] == (status == 505)
 
 
-async def test_a_post_without_a_length_is_told_so() -> None:
+async def test_a_post_without_a_length_is_411() -> None:
     async with serving(LIMITS) as fixture:
         assert (await everything(fixture, post(body=b"")(fixture)))[0] == [411]
 

@@ -194,7 +194,7 @@ async def test_host(fixture: HttpFixture) -> None:
 
 @pytest.mark.spec("SR-9")
 @given(st.text(max_size=60))
-def test_any_host_header_is_taken_apart(host: str) -> None:
+def test_any_host_header_is_parsed(host: str) -> None:
     literal, port = split_host(host)
     assert literal in host
     assert port in host
@@ -223,7 +223,7 @@ def test_any_host_header_is_taken_apart(host: str) -> None:
         "Sec-Fetch-Mode: cors\r\nOrigin: http://evil",
     ],
 )
-async def test_browsers_reach_no_control_and_no_event(fixture: HttpFixture, line: str) -> None:
+async def test_control_and_eventing_refuse_browsers(fixture: HttpFixture, line: str) -> None:
     assert status_of(await fixture.send(fixture.post("ForceTermination", "", line))) == 403
     data = await fixture.send(fixture.head(f"SUBSCRIBE {EVENTS}", line, "NT: upnp:event"))
     assert status_of(data) == 403
@@ -234,7 +234,7 @@ async def test_browsers_reach_no_control_and_no_event(fixture: HttpFixture, line
 
 @pytest.mark.spec("SR-9")
 @pytest.mark.parametrize("mode", ["sec-fetch-mode: cors", "Sec-Fetch-Mode: cors", "sec-fetch-mode:  CORS "])
-async def test_the_fetch_of_node_is_no_browser(fixture: HttpFixture, mode: str) -> None:
+async def test_the_fetch_of_node_is_not_refused_as_a_browser(fixture: HttpFixture, mode: str) -> None:
     """undici, which is fetch of Node, sends this one header of a browser's and no other."""
     beside = ("accept: */*", "accept-language: *", mode, "user-agent: node", "accept-encoding: gzip, deflate")
     assert status_of(await fixture.send(fixture.post("AddPortMapping", ADD, *beside))) == 200
@@ -344,9 +344,7 @@ async def test_a_raw_description_is_served(fixture: HttpFixture) -> None:
 
 
 @pytest.mark.spec("IGD-080", "IGD-088")
-async def test_an_argument_that_cannot_be_read_is_named(
-    fixture: HttpFixture, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_malformed_argument_is_named(fixture: HttpFixture, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     good = add(fixture)
     for wrong, name in (
@@ -382,7 +380,7 @@ async def test_query_state_variable(fixture: HttpFixture) -> None:
 
 
 @pytest.mark.spec("SR-9", "IGD-081", "IGD-088", "IGD-086")
-async def test_what_is_no_call(fixture: HttpFixture) -> None:
+async def test_requests_that_are_no_soap_call(fixture: HttpFixture) -> None:
     call = fixture.post()
     for wrong, status in (
         (call.replace(b"SOAPACTION", b"X-ACTION"), 400),
@@ -514,7 +512,7 @@ async def test_a_view_that_fails_is_a_bare_500(fixture: HttpFixture, caplog: pyt
         b"\r\n\r\n\r\n\0\0\0\0",
     ],
 )
-async def test_what_is_no_http_is_answered_without_its_bytes(
+async def test_malformed_http_is_answered_without_its_bytes(
     fixture: HttpFixture, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -547,7 +545,7 @@ async def test_a_source_that_is_not_on_the_link_gets_no_byte() -> None:
 
 
 @pytest.mark.spec("SR-1")
-async def test_listens_on_lan_addresses_alone_and_follows_them(fixture: HttpFixture) -> None:
+async def test_listens_only_on_lan_addresses_and_follows_them(fixture: HttpFixture) -> None:
     assert (
         status_of(await fixture.send(fixture.head("GET /igd1.xml", host=f"[::1]:{fixture.port}"), host="::1"))
         == 200
@@ -570,7 +568,7 @@ async def test_listens_on_lan_addresses_alone_and_follows_them(fixture: HttpFixt
     assert status_of(await fixture.send(fixture.head("GET /igd1.xml"))) == 200
 
 
-async def test_a_taken_port_is_an_error_at_start(fixture: HttpFixture) -> None:
+async def test_a_port_in_use_is_an_error_at_start(fixture: HttpFixture) -> None:
     with pytest.raises(OSError, match="in use"):
         await fixture.server.start(LOOPBACK, fixture.port)
 
@@ -594,7 +592,7 @@ async def test_a_stop_does_not_wait_for_a_connection_made_at_that_moment(monkeyp
         writer.close()
 
 
-async def test_stop_answers_what_is_in_hand() -> None:
+async def test_stop_finishes_running_requests() -> None:
     async with serving() as fixture:
         fixture.gateway.hang = asyncio.Event()
         idle, idle_writer = await fixture.connect()

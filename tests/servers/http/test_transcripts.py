@@ -42,5 +42,5 @@ async def test_conversation(exchanges: list[tuple[str, str]]) -> None:
             assert shown(answered, fixture.port) == expected.rstrip("\n")
 
 
-def test_there_are_conversations() -> None:
+def test_the_transcripts_are_found() -> None:
     assert len(FILES) >= 3

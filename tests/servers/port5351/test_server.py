@@ -139,7 +139,7 @@ def map_request(internal: int, suggested: int = 0) -> bytes:
 
 
 @pytest.mark.spec("PMP-002", "PCP-008", "PMP-059")
-async def test_both_protocols_are_answered_from_the_address_asked(served: Served) -> None:
+async def test_both_protocols_answer_from_the_requested_address(served: Served) -> None:
     async with client() as one:
         assert (await one.ask(b"\0\0"))[:4].hex() == "00800000"
         mapped = natpmp.parse_response(await one.ask(map_request(8080, 8080)))
@@ -151,7 +151,7 @@ async def test_both_protocols_are_answered_from_the_address_asked(served: Served
 
 
 @pytest.mark.spec("PCP-022", "PCP-185")
-async def test_an_oversized_datagram_is_seen_as_such(served: Served) -> None:
+async def test_an_oversized_datagram_is_an_error(served: Served) -> None:
     async with client() as one:
         asked = codec.build_request(Request(600, CLIENT, MapData(NONCE, 6, 1, 1, EXTERNAL)))
         answer = await one.ask(asked + bytes(1400))
@@ -159,7 +159,7 @@ async def test_an_oversized_datagram_is_seen_as_such(served: Served) -> None:
 
 
 @pytest.mark.spec("PMP-050", "PMP-051", "PCP-011", "PCP-012")
-async def test_silence_is_counted_and_told_once_a_minute(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+async def test_drops_are_counted_and_logged_once_a_minute(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with client() as one:
         for silent in (b"", b"\0", b"\2\x81" + bytes(58), b"\0\x80"):
@@ -182,7 +182,7 @@ async def test_a_source_that_is_not_on_the_lan_is_dropped(served: Served) -> Non
 
 
 @pytest.mark.spec("PCP-184", "PCP-101", "SR-5")
-async def test_a_flood_has_its_own_room(served: Served) -> None:
+async def test_a_flood_has_its_own_limit(served: Served) -> None:
     """New requests without end leave room for renewals and reads of the same source (SR-26)."""
     async with client() as one:
         assert (await one.map(8080, 8080)).result == 0
@@ -236,7 +236,7 @@ async def flood(served: Served, datagrams: Iterable[tuple[str, bytes]]) -> None:
 
 @pytest.mark.spec("SR-5", "SR-22")
 @pytest.mark.parametrize("data", [b"\0\0", b"junk" * 100, b"\2\1" + bytes(58)])
-async def test_what_one_host_sends_over_its_share_is_not_parsed(
+async def test_datagrams_over_a_hosts_share_are_not_parsed(
     tmp_path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(udp_filter, "FLOOD", 10**9)
@@ -252,7 +252,7 @@ async def test_what_one_host_sends_over_its_share_is_not_parsed(
 
 
 @pytest.mark.spec("SR-5", "SR-22")
-async def test_a_flood_is_dropped_at_the_socket_and_another_host_finds_room(
+async def test_a_flood_is_dropped_at_the_socket_and_another_host_is_served(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(udp_filter, "SECOND_S", 600.0)
@@ -272,7 +272,7 @@ async def test_a_flood_is_dropped_at_the_socket_and_another_host_finds_room(
 
 
 @pytest.mark.spec("SR-5", "SR-26")
-async def test_hosts_that_the_kernel_does_not_know_have_one_share_together(served: Served) -> None:
+async def test_hosts_without_a_neighbour_entry_share_one_limit(served: Served) -> None:
     """A host that is there was heard by ARP before its first datagram; made-up addresses were not."""
     made_up = [f"127.0.{n}.7" for n in range(1, 200)]
     async with client() as one:
@@ -290,7 +290,7 @@ async def test_hosts_that_the_kernel_does_not_know_have_one_share_together(serve
         assert (await tunnelled.ask(b"\0\0"))[3] == 0, "where no host has a MAC address the address counts"
 
 
-async def test_what_the_kernel_dropped_is_counted(served: Served) -> None:
+async def test_drops_of_the_kernel_are_counted(served: Served) -> None:
     (key,) = served.server.addresses
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for _ in range(10_000):  # the loop does not turn meanwhile
@@ -304,7 +304,7 @@ async def test_what_the_kernel_dropped_is_counted(served: Served) -> None:
 
 
 @pytest.mark.spec("PMP-036")
-async def test_who_is_gone_when_its_datagram_is_judged_is_not_told_no(served: Served) -> None:
+async def test_a_host_that_left_after_its_request_is_not_refused(served: Served) -> None:
     """The link went down behind a delete that was carried out: its repetition is not answered "no" (the soak)."""
     delete = natpmp.build_request(natpmp.MappingRequest(Transport.TCP, 8080, 0, 0))
 
@@ -326,7 +326,7 @@ async def test_who_is_gone_when_its_datagram_is_judged_is_not_told_no(served: Se
         assert one.inbox.empty()
 
 
-async def test_a_repetition_while_the_first_waits_is_one_request(served: Served) -> None:
+async def test_a_retransmission_of_a_waiting_request_is_dropped(served: Served) -> None:
     gate = asyncio.Event()
     handle = served.server._handle
 
@@ -345,7 +345,7 @@ async def test_a_repetition_while_the_first_waits_is_one_request(served: Served)
 
 
 @pytest.mark.spec("SR-5", "SR-22")
-async def test_who_asks_much_at_once_does_not_make_the_next_one_wait_for_it(served: Served) -> None:
+async def test_a_host_with_many_requests_does_not_delay_the_next_host(served: Served) -> None:
     gate = asyncio.Event()
     asked: list[object] = []
     handle = served.server._handle
@@ -370,7 +370,7 @@ async def test_who_asks_much_at_once_does_not_make_the_next_one_wait_for_it(serv
 
 
 @pytest.mark.spec("PCP-174", "PCP-175", "PCP-176")
-async def test_a_new_external_address_is_told_to_each_client(served: Served) -> None:
+async def test_each_client_gets_an_update_for_a_new_external_address(served: Served) -> None:
     async with client() as one, client() as other:
         assert (await one.map(8080, 8080)).result == 0
         assert (await other.map(8081, 8081)).result == 0
@@ -398,7 +398,7 @@ def moved(served: Served) -> None:
 
 
 @pytest.mark.spec("PCP-178")
-async def test_who_insists_on_the_old_address_is_told_that_it_is_gone(served: Served) -> None:
+async def test_a_client_that_insists_on_the_old_address_gets_the_end_of_its_mapping(served: Served) -> None:
     async with client() as one:
         assert (await one.map(8080, 8080, 600, PreferFailure())).result == 0
         moved(served)
@@ -413,7 +413,7 @@ async def test_who_insists_on_the_old_address_is_told_that_it_is_gone(served: Se
 
 
 @pytest.mark.spec("PCP-179")
-async def test_what_the_operator_ends_is_told(served: Served) -> None:
+async def test_a_mapping_that_the_operator_deletes_is_an_update(served: Served) -> None:
     async with client() as one:
         await one.map(8080, 8080)
         await served.settled()
@@ -437,7 +437,7 @@ async def test_an_update_repeats_third_party_and_filter(served: Served) -> None:
 
 
 @pytest.mark.spec("PMP-072")
-async def test_switched_off_nobody_listens(tmp_path: Path) -> None:
+async def test_no_socket_is_open_if_both_protocols_are_off(tmp_path: Path) -> None:
     off = Port5351(ServiceMode.OFF, ServiceMode.OFF)
     async with serving(tmp_path, off) as served:
         assert served.server.addresses == ()
@@ -463,7 +463,7 @@ async def test_sockets_follow_the_addresses(served: Served) -> None:
     assert served.server.addresses == ()
 
 
-async def test_an_operators_add_is_no_clients_update(served: Served) -> None:
+async def test_an_operators_add_sends_no_update(served: Served) -> None:
     request = MapRequest(
         Via.OPERATOR,
         Source(CLIENT, ""),
@@ -478,7 +478,7 @@ async def test_an_operators_add_is_no_clients_update(served: Served) -> None:
 
 
 @pytest.mark.spec("PMP-068", "PMP-072")
-def test_what_is_announced_is_what_is_served() -> None:
+def test_announcements_cover_the_served_protocols() -> None:
     def told(dialogue: Port5351, version: int, external: IPv4Address | None) -> list[int]:
         return [len(message) for message in dialogue.announcements(version, external, 7)]
 

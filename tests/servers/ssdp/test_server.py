@@ -35,7 +35,7 @@ GROUP = ip_address("239.255.255.250")
 class FakeSocket:
     """Stands for one SsdpSocket: a wake-up pipe, what waits to be read, what was sent."""
 
-    made: list["FakeSocket"] = []
+    opened: list["FakeSocket"] = []
     refuse_open: int = 0
 
     def __init__(self, key: SocketKey) -> None:
@@ -48,9 +48,9 @@ class FakeSocket:
         self.refuse_send = 0
         self.closed = False
         self.dropped = 0
-        self.refusal_counter: list[IPAddress] = []
+        self.over_share_senders: list[IPAddress] = []
         self._reader, self._writer = socket.socketpair()
-        FakeSocket.made.append(self)
+        FakeSocket.opened.append(self)
 
     def fileno(self) -> int:
         return self._reader.fileno()
@@ -75,7 +75,7 @@ class FakeSocket:
         self.sent.append((data, peer, own))
 
     def over_share(self, sender: IPAddress) -> None:
-        self.refusal_counter.append(sender)
+        self.over_share_senders.append(sender)
 
     def close(self) -> None:
         assert not self.closed
@@ -92,7 +92,7 @@ class FakeSocket:
 @pytest.fixture(autouse=True)
 def fake_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shell, "SsdpSocket", FakeSocket)
-    FakeSocket.made, FakeSocket.refuse_open = [], 0
+    FakeSocket.opened, FakeSocket.refuse_open = [], 0
 
 
 def network(*lans: Link) -> Network:
@@ -116,7 +116,7 @@ async def running(
         yield ssdp
     finally:
         await ssdp.stop()
-        assert all(made.closed for made in FakeSocket.made)
+        assert all(sock.closed for sock in FakeSocket.opened)
 
 
 def datagram(data: bytes, peer: Peer = CONSOLE, destination: IPAddress = GROUP, ifindex: int = 3) -> Datagram:
@@ -133,7 +133,7 @@ async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
 
 async def test_one_socket_for_each_family_of_each_lan_link_and_none_for_the_wan() -> None:
     async with running(LAN, GUEST, Link("lan2", 0, False), Link("lan3", 9, False, GUEST.addresses)) as ssdp:
-        assert {(made.key.interface, made.key.version) for made in FakeSocket.made} == {
+        assert {(sock.key.interface, sock.key.version) for sock in FakeSocket.opened} == {
             ("lan0", 4),
             ("lan0", 6),
             ("lan1", 4),
@@ -144,23 +144,23 @@ async def test_one_socket_for_each_family_of_each_lan_link_and_none_for_the_wan(
 @pytest.mark.spec("IGD-030", "IGD-042", "IGD-063")
 async def test_start_burst_and_byebye_on_every_channel() -> None:
     async with running(LAN, GUEST):
-        await until(lambda: all(len(made.sent) == 4 * EVERY for made in FakeSocket.made))
-    for made in FakeSocket.made:
-        assert made.nts() == ["ssdp:byebye", "ssdp:alive", "ssdp:byebye"]
-        assert len(made.sent) == 5 * EVERY
-        link = GUEST if made.key.interface == GUEST.name else LAN
-        own = {4: link.ipv4, 6: link.ipv6}[made.key.version][0]
-        assert {sent_from for _, _, sent_from in made.sent} == {own}
-        assert {taken_apart(data)[1]["BOOTID.UPNP.ORG"] for data, _, _ in made.sent} == {"7"}
+        await until(lambda: all(len(sock.sent) == 4 * EVERY for sock in FakeSocket.opened))
+    for sock in FakeSocket.opened:
+        assert sock.nts() == ["ssdp:byebye", "ssdp:alive", "ssdp:byebye"]
+        assert len(sock.sent) == 5 * EVERY
+        link = GUEST if sock.key.interface == GUEST.name else LAN
+        own = {4: link.ipv4, 6: link.ipv6}[sock.key.version][0]
+        assert {sent_from for _, _, sent_from in sock.sent} == {own}
+        assert {taken_apart(data)[1]["BOOTID.UPNP.ORG"] for data, _, _ in sock.sent} == {"7"}
 
 
 @pytest.mark.spec("IGD-056")
 async def test_search_is_answered_and_the_roots_are_in_order() -> None:
     async with running(LAN):
-        (made,) = (made for made in FakeSocket.made if made.key.version == 4)
-        made.arrive(datagram(search("upnp:rootdevice")))
-        await until(lambda: "answer" in made.nts())
-        (answer,) = ((data, peer, own) for data, peer, own in made.sent if peer == CONSOLE)
+        (sock,) = (sock for sock in FakeSocket.opened if sock.key.version == 4)
+        sock.arrive(datagram(search("upnp:rootdevice")))
+        await until(lambda: "answer" in sock.nts())
+        (answer,) = ((data, peer, own) for data, peer, own in sock.sent if peer == CONSOLE)
         assert taken_apart(answer[0])[1]["LOCATION"] == "http://192.168.77.1:5000/igd1.xml"
         assert answer[2] == IPv4Address("192.168.77.1")
 
@@ -186,15 +186,15 @@ async def test_search_is_answered_and_the_roots_are_in_order() -> None:
 async def test_drops_are_counted_and_the_next_search_is_served(bad: Datagram | OSError, reason: str) -> None:
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     async with running(lan) as ssdp:
-        (made,) = FakeSocket.made
-        made.arrive(bad, bad, datagram(search("upnp:rootdevice")))
-        await until(lambda: "answer" in made.nts())
+        (sock,) = FakeSocket.opened
+        sock.arrive(bad, bad, datagram(search("upnp:rootdevice")))
+        await until(lambda: "answer" in sock.nts())
         assert ssdp.drops == {reason: 2}
-        assert len([peer for _, peer, _ in made.sent if peer.port != 1900]) == 1
+        assert len([peer for _, peer, _ in sock.sent if peer.port != 1900]) == 1
 
 
 @pytest.mark.spec("SR-11", "SR-22")
-async def test_what_one_host_sends_over_its_share_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_datagrams_over_a_hosts_share_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[bytes] = []
     take = Responder.receive
 
@@ -206,27 +206,27 @@ async def test_what_one_host_sends_over_its_share_is_not_parsed(monkeypatch: pyt
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     other = Peer(ip_address("192.168.77.11"), 40_000)
     async with running(lan, now=lambda: 50.0) as ssdp:
-        (made,) = FakeSocket.made
-        made.arrive(*[datagram(search("urn:some:one:else"))] * 1000, datagram(search("upnp:rootdevice"), other))
-        await until(lambda: not made.waiting)
+        (sock,) = FakeSocket.opened
+        sock.arrive(*[datagram(search("urn:some:one:else"))] * 1000, datagram(search("upnp:rootdevice"), other))
+        await until(lambda: not sock.waiting)
         assert len(parsed) == READ_RATE.burst + 1
         assert ssdp.drops == {"unknown-target": READ_RATE.burst, "flood": 1000 - READ_RATE.burst}
-        assert made.refusal_counter == [CONSOLE.address] * int(1000 - READ_RATE.burst)
+        assert sock.over_share_senders == [CONSOLE.address] * int(1000 - READ_RATE.burst)
 
 
-def test_a_socket_is_not_woken_by_what_is_no_search() -> None:
+def test_the_kernel_drops_datagrams_that_are_no_search() -> None:
     loopback = SocketKey("lo", socket.if_nametoindex("lo"), IPv4Address(0))
-    with closing(SsdpSocket(loopback)) as made, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    with closing(SsdpSocket(loopback)) as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         wanted = [search("ssdp:all"), b"M-SEARCH"]
         for data in (b"", b"M-SEARC", b"NOTIFY * HTTP/1.1\r\n\r\n", b"M-SEARXH * HTTP/1.1", b"m-search", *wanted):
             sender.sendto(data, ("127.0.0.1", 1900))
         heard: list[bytes] = []
         end = time.monotonic() + 10
-        while len(heard) + made.dropped < 7:
+        while len(heard) + sock.dropped < 7:
             assert time.monotonic() < end
-            if (datagram := made.receive()) is not None:
+            if (datagram := sock.receive()) is not None:
                 heard.append(datagram.data)
-        assert (heard, made.dropped) == (wanted, 5)
+        assert (heard, sock.dropped) == (wanted, 5)
 
 
 async def test_each_kind_of_drop_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
@@ -235,11 +235,11 @@ async def test_each_kind_of_drop_is_logged_once_a_minute(caplog: pytest.LogCaptu
     hostile = datagram(b"M-SEARCH * HTTP/1.1\r\nMAN: \x1b[31m evil\r\n\r\n")
     caplog.set_level(logging.INFO, shell.__name__)
     async with running(lan, now=lambda: now[0]) as ssdp:
-        (made,) = FakeSocket.made
+        (sock,) = FakeSocket.opened
         for minute, lines in ((0, 1), (59, 1), (61, 2)):
             now[0] = 1000.0 + minute
             before = ssdp.drops["bad-header"]
-            made.arrive(hostile, hostile, datagram(b"noise"))
+            sock.arrive(hostile, hostile, datagram(b"noise"))
             await until(lambda before=before: ssdp.drops["bad-header"] == before + 2)  # type: ignore[misc]
             assert len(caplog.records) == lines
     assert "evil" not in caplog.text
@@ -247,12 +247,12 @@ async def test_each_kind_of_drop_is_logged_once_a_minute(caplog: pytest.LogCaptu
     assert ssdp.drops["not-a-search"] == 3
 
 
-async def test_a_new_link_is_told_by_update_and_a_new_boot_id() -> None:
+async def test_a_new_link_causes_an_update_and_a_new_boot_id() -> None:
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     async with running(lan) as ssdp:
-        await until(lambda: len(FakeSocket.made[0].sent) == 4 * EVERY)
+        await until(lambda: len(FakeSocket.opened[0].sent) == 4 * EVERY)
         ssdp.network_changed(network(lan, GUEST))
-        old, new = FakeSocket.made
+        old, new = FakeSocket.opened
         await until(lambda: len(old.sent) == 8 * EVERY and len(new.sent) == 4 * EVERY)
         assert old.nts() == ["ssdp:byebye", "ssdp:alive", "ssdp:update", "ssdp:alive"]
         assert new.nts() == ["ssdp:byebye", "ssdp:alive"]
@@ -262,50 +262,50 @@ async def test_a_new_link_is_told_by_update_and_a_new_boot_id() -> None:
         assert ssdp.boot_id == 8
 
 
-async def test_an_address_that_changed_is_taken_back_and_announced_anew() -> None:
+async def test_a_changed_address_is_withdrawn_and_announced_again() -> None:
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     async with running(lan) as ssdp:
-        (made,) = FakeSocket.made
-        await until(lambda: len(made.sent) == 4 * EVERY)
+        (sock,) = FakeSocket.opened
+        await until(lambda: len(sock.sent) == 4 * EVERY)
         ssdp.network_changed(network(Link("lan0", 3, True, (IPv4Interface("192.168.77.2/24"),))))
-        await until(lambda: len(made.sent) == 8 * EVERY)
-        assert FakeSocket.made == [made], "the socket stays"
-        assert made.nts() == ["ssdp:byebye", "ssdp:alive"] * 2
-        assert {own for _, _, own in made.sent[4 * EVERY :]} == {IPv4Address("192.168.77.2")}
-        assert taken_apart(made.sent[-1][0])[1]["LOCATION"] == "http://192.168.77.2:5000/igd2.xml"
+        await until(lambda: len(sock.sent) == 8 * EVERY)
+        assert FakeSocket.opened == [sock], "the socket stays"
+        assert sock.nts() == ["ssdp:byebye", "ssdp:alive"] * 2
+        assert {own for _, _, own in sock.sent[4 * EVERY :]} == {IPv4Address("192.168.77.2")}
+        assert taken_apart(sock.sent[-1][0])[1]["LOCATION"] == "http://192.168.77.2:5000/igd2.xml"
         assert ssdp.boot_id == 8
 
 
-async def test_answers_that_name_an_address_that_is_gone_are_not_sent() -> None:
+async def test_answers_with_an_old_address_are_not_sent() -> None:
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     async with running(lan, uniform=max) as ssdp:
-        (made,) = FakeSocket.made
-        made.arrive(datagram(search("upnp:rootdevice", mx="5")), datagram(b"noise"))
+        (sock,) = FakeSocket.opened
+        sock.arrive(datagram(search("upnp:rootdevice", mx="5")), datagram(b"noise"))
         await until(lambda: ssdp.drops["not-a-search"] == 1)
         ssdp.network_changed(network(Link("lan0", 3, True, (IPv4Interface("192.168.77.2/24"),))))
-        made.arrive(datagram(search("upnp:rootdevice", mx="5")))
-        await until(lambda: any(peer == CONSOLE for _, peer, _ in made.sent))
-        assert [own for _, peer, own in made.sent if peer == CONSOLE] == [IPv4Address("192.168.77.2")]
+        sock.arrive(datagram(search("upnp:rootdevice", mx="5")))
+        await until(lambda: any(peer == CONSOLE for _, peer, _ in sock.sent))
+        assert [own for _, peer, own in sock.sent if peer == CONSOLE] == [IPv4Address("192.168.77.2")]
 
 
-async def test_nothing_is_said_when_nothing_changed_for_ssdp() -> None:
+async def test_a_change_that_does_not_concern_ssdp_sends_nothing() -> None:
     async with running(LAN) as ssdp:
-        await until(lambda: all(len(made.sent) == 4 * EVERY for made in FakeSocket.made))
+        await until(lambda: all(len(sock.sent) == 4 * EVERY for sock in FakeSocket.opened))
         more = Link("lan0", 3, True, (*LAN.addresses, IPv4Interface("10.0.0.1/8")))
         ssdp.network_changed(Network(Link("wan0", 2, False), (more,), generation=5))
         assert ssdp.boot_id == 7
-        assert all(len(made.sent) == 4 * EVERY for made in FakeSocket.made)
+        assert all(len(sock.sent) == 4 * EVERY for sock in FakeSocket.opened)
 
 
-async def test_a_link_that_went_takes_its_sockets_and_comes_back_with_new_ones() -> None:
+async def test_a_removed_link_closes_its_sockets_and_gets_new_ones_when_it_is_back() -> None:
     async with running(LAN, GUEST) as ssdp:
-        await until(lambda: all(len(made.sent) == 4 * EVERY for made in FakeSocket.made))
-        (guest,) = (made for made in FakeSocket.made if made.key.interface == GUEST.name)
+        await until(lambda: all(len(sock.sent) == 4 * EVERY for sock in FakeSocket.opened))
+        (guest,) = (sock for sock in FakeSocket.opened if sock.key.interface == GUEST.name)
         ssdp.network_changed(network(LAN, Link("lan1", 4, False, GUEST.addresses)))
         assert guest.closed
         assert ssdp.boot_id == 7, "who is left knows nothing of that link"
         ssdp.network_changed(network(LAN, Link("lan1", 12, True, GUEST.addresses)))
-        assert FakeSocket.made[-1].key.ifindex == 12
+        assert FakeSocket.opened[-1].key.ifindex == 12
         assert ssdp.boot_id == 8
 
 
@@ -317,28 +317,28 @@ async def test_a_socket_that_could_not_be_opened_is_tried_again(
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     async with running(lan) as ssdp:
         assert ssdp.interfaces == frozenset()
-        await until(lambda: bool(FakeSocket.made) and "ssdp:alive" in FakeSocket.made[0].nts())
+        await until(lambda: bool(FakeSocket.opened) and "ssdp:alive" in FakeSocket.opened[0].nts())
         assert ssdp.drops == {"open": 3}
         assert ssdp.interfaces == {"lan0"}
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-async def test_a_set_that_did_not_get_out_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_announcement_that_could_not_be_sent_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("upnp_gw.protocols.ssdp.announcer.RETRY_S", (0.05, 900.0))
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     async with running(lan) as ssdp:
-        (made,) = FakeSocket.made
-        made.sent.clear()
-        made.refuse_send = 3
+        (sock,) = FakeSocket.opened
+        sock.sent.clear()
+        sock.refuse_send = 3
         await until(lambda: ssdp.drops["send"] == 3)
-        await until(lambda: len(made.sent) == EVERY)
-        assert made.nts() == ["ssdp:alive"]
+        await until(lambda: len(sock.sent) == EVERY)
+        assert sock.nts() == ["ssdp:alive"]
 
 
 async def test_nothing_happens_before_start_and_after_stop() -> None:
     async with running(LAN) as ssdp:
         pass
-    count = len(FakeSocket.made)
+    count = len(FakeSocket.opened)
     ssdp.network_changed(network(LAN, GUEST))
-    assert len(FakeSocket.made) == count
+    assert len(FakeSocket.opened) == count
     await ssdp.stop()

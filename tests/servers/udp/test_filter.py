@@ -64,7 +64,9 @@ def bound() -> Iterator[Target]:
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("start", [b"", b"M-SEARCH"])
 @pytest.mark.parametrize("full", [False, True])
-def test_what_begins_so_and_is_from_nobody_who_floods(version: int, start: bytes, full: bool) -> None:
+def test_the_filter_accepts_this_start_from_senders_that_do_not_flood(
+    version: int, start: bytes, full: bool
+) -> None:
     first, count = ip_address("10.0.0.1" if version == 4 else "fd00::1"), MOST[version] - 1 if full else 0
     more = [first + n for n in range(count)]
     mine = TWO if version == 4 else SIX
@@ -83,7 +85,7 @@ def test_what_begins_so_and_is_from_nobody_who_floods(version: int, start: bytes
 
 
 @pytest.mark.spec("SR-5", "SR-11", "SR-22")
-async def test_a_sender_that_floods_is_dropped_in_the_kernel_for_a_second_and_heard_again(
+async def test_the_kernel_drops_a_sender_that_floods_for_a_second(
     bound: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(udp_filter, "SECOND_S", 0.05)
@@ -105,7 +107,7 @@ async def test_a_sender_that_floods_is_dropped_in_the_kernel_for_a_second_and_he
     made.close()
 
 
-async def test_a_little_over_its_share_in_each_second_drops_nobody(
+async def test_a_sender_a_little_over_its_share_is_not_dropped(
     bound: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(udp_filter, "SECOND_S", 0.01)
