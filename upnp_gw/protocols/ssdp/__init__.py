@@ -1,10 +1,10 @@
-"""SSDP, sans I/O (IGD section 2): who we are, who asks, what is sent and when.
+"""SSDP, sans I/O (IGD section 2): announcements and answers to searches.
 
 targets     the notify set of a root device, and which of its rows answer a search
 search      bytes -> ``Search`` or ``WireError``
 messages    alive, byebye, update and search answers as bytes
-announcer   when complete sets are sent
-responder   searches in, answers out, each at its own moment
+announcer   when complete sets are announced
+responder   searches in, answers out, each at a random time
 """
 
 from upnp_gw.protocols.ssdp.announcer import AnnouncementRound, Announcer, Nts, next_boot_id

@@ -1,4 +1,4 @@
-"""When complete sets are announced (IGD sections 2.3, 2.4): at start, again and again, on a change, at the end."""
+"""When complete sets are announced (IGD sections 2.3, 2.4): at the start, periodically, at a change, at the end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ Uniform = Callable[[float, float], float]
 FIRST_WAIT_S = 0.1
 """The longest wait before the first alive set."""
 REPEATS = 3
-"""How often the set of a burst is sent: multicast on Wi-Fi gets lost."""
+"""How many times a burst sends the set, because multicast on Wi-Fi gets lost."""
 BETWEEN_S = (0.2, 0.4)
 RETRY_S = (2.0, 900.0)
-"""First and longest wait before a set is sent again that the kernel did not take."""
+"""First and longest wait, seconds, before a set that the kernel did not send is tried again."""
 BOOT_ID_EPOCH = 1_577_836_800
 """2020-01-01: boot ids counted in seconds from here fit 31 bits until 2088."""
 BOOT_ID_MAX = 2**31 - 1
@@ -27,7 +27,7 @@ class Nts(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AnnouncementRound:
-    """Send one complete set of every root device on every interface."""
+    """One complete set of every root device, to send on every interface."""
 
     nts: Nts
     boot_id: int
@@ -39,15 +39,15 @@ class AnnouncementRound:
 def next_boot_id(previous: int, wall: float) -> int:
     """A BOOTID greater than every earlier one, 1..2**31-1.
 
-    Counts on from the stored one, and keeps pace with the wall clock, so that a lost state directory does not
-    send it back. The caller stores it before it is announced.
+    It is greater than the stored one and follows the wall clock, so that it grows even if the state directory is
+    lost. The caller stores it before it is announced.
     """
     return min(max(previous + 1, int(wall) - BOOT_ID_EPOCH), BOOT_ID_MAX)
 
 
 class Announcer:
-    """The schedule: ``next_deadline`` says when to call ``on_deadline``, which says what to send. Times in seconds
-    on a clock that does not jump."""
+    """The schedule. Call ``on_deadline`` at ``next_deadline``; it returns what to send. Times are BOOTTIME
+    seconds."""
 
     def __init__(self, max_age_s: int, uniform: Uniform) -> None:
         self.boot_id = 0
@@ -57,23 +57,23 @@ class Announcer:
         self._retry_s = RETRY_S[0]
 
     def start(self, now: float, boot_id: int) -> None:
-        """Plan the first burst: byebye, so that control points forget the previous run, then alive."""
+        """Schedules the first burst: byebye, so that control points forget the previous run, then alive."""
         self.boot_id = boot_id
         self._plan = [(now, AnnouncementRound(Nts.BYEBYE, boot_id)), *self._burst(now, boot_id)]
 
     def moved(self, now: float, boot_id: int) -> None:
-        """Our addresses changed: update from the old to the new boot id, then a burst with the new one."""
+        """The gateway's addresses changed: schedules an update to the new BOOTID, then a burst with it."""
         self._plan = [(now, AnnouncementRound(Nts.UPDATE, self.boot_id, boot_id)), *self._burst(now, boot_id)]
         self.boot_id = boot_id
 
     def stop(self) -> AnnouncementRound:
-        """The byebye of an orderly end, to be sent at once. Nothing is planned any more."""
+        """Ends the schedule. The answer is the byebye, to send at once."""
         self._plan = []
         return AnnouncementRound(Nts.BYEBYE, self.boot_id)
 
     def failed(self, now: float) -> None:
-        """A round did not get out on some interface (an IPv6 address still tentative, a full queue): the next one
-        comes sooner, at ever longer intervals."""
+        """A set was not sent on an interface (tentative IPv6 address, full queue): schedules the next one sooner,
+        at growing intervals."""
         if self._plan and self._plan[0][0] > now + self._retry_s:
             self._plan = [(now + self._retry_s, AnnouncementRound(Nts.ALIVE, self.boot_id))]
             self._retry_s = min(self._retry_s * 2, RETRY_S[1])
@@ -82,7 +82,7 @@ class Announcer:
         return self._plan[0][0] if self._plan else None
 
     def on_deadline(self, now: float) -> list[AnnouncementRound]:
-        """The rounds that are due, in order; the plan never runs out before ``stop``."""
+        """The sets that are due, in order."""
         due = [round_ for at, round_ in self._plan if at <= now]
         self._plan = [entry for entry in self._plan if entry[0] > now]
         if due and not self._plan:

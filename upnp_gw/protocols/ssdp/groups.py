@@ -1,4 +1,4 @@
-"""The multicast groups, and which address of ours belongs to each (IGD section 2.6)."""
+"""The multicast groups, and which address of the gateway is used for each (IGD section 2.6)."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -11,13 +11,13 @@ PORT = 1900
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One group that announcements go to and searches come by."""
+    """A multicast group, for announcements and searches."""
 
     address: IPAddress
 
     @property
     def host(self) -> str:
-        """The HOST header of what is sent to it."""
+        """The HOST header of messages to the group."""
         return f"[{self.address}]:{PORT}".upper() if self.address.version == 6 else f"{self.address}:{PORT}"
 
 
@@ -31,11 +31,11 @@ UNIQUE_LOCAL = 0xFC
 
 
 def own_address(link: Link, destination: IPAddress, peer: IPAddress | None = None) -> IPAddress | None:
-    """Our address on this link that LOCATION names and that messages leave from; None: not for us.
+    """The gateway's address on this link for LOCATION and as source; None: the message is not for the gateway.
 
-    ``destination`` is a group or one of our own addresses, ``peer`` who will read it. A search sent to one of our
-    addresses is answered from that one. IPv4: the address in the peer's subnet; FF02::C: the link-local
-    address; FF05::C: a unique local address before a global one, because it outlives the provider's prefix.
+    ``destination``: a group or an address of the gateway; ``peer``: the receiver. A search to an address of the
+    gateway is answered from that address. IPv4: the address in the peer's subnet. FF02::C: the link-local address.
+    FF05::C: a unique local address rather than a global one, because the provider may change its prefix.
     """
     if destination in link.ipv4 or destination in link.ipv6:
         return destination
@@ -50,7 +50,7 @@ def own_address(link: Link, destination: IPAddress, peer: IPAddress | None = Non
 
 
 def _nearest(link: Link, peer: IPAddress | None) -> IPv4Address | None:
-    """The address in the peer's subnet, else the first; one of 169.254/16 only where there is no other."""
+    """The address in the peer's subnet, else the first; one of 169.254.0.0/16 only if there is no other."""
     own = [a for a in link.addresses if a.version == 4]
     best = min(own, key=lambda a: (peer is None or peer not in a.network, a.ip.is_link_local), default=None)
     return None if best is None else IPv4Address(best.ip)

@@ -1,7 +1,7 @@
 """Announcements and search answers as bytes (IGD sections 2.2, 2.4, 2.5).
 
-Every value is ours: UDNs, numbers, address literals, and an ST that matched one of our rows. None can hold a
-line break, and ``_message`` refuses one all the same.
+No value comes from a client, except an ST that matched a row of the notify set. So none has a line break, and
+``_message`` checks that.
 """
 
 import re
@@ -23,26 +23,26 @@ Header = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class MessageIdentity:
-    """What all of our messages have in common."""
+    """The values that all messages share."""
 
     roots: tuple[RootDevice, ...]
     """From the lowest version to the highest, at least one."""
     server: str
     """Three tokens, see ``server_token``."""
     max_age_s: int
-    """How long an announcement is good for, seconds, >= 1800."""
+    """Seconds for which an announcement is valid, >= 1800."""
     http_port: int
-    """Where the descriptions are served on every LAN address."""
+    """The HTTP port of the descriptions on every LAN address."""
 
     def location(self, root: RootDevice, own: IPAddress) -> str:
-        """The URL of a description on one of our addresses, IPv6 in brackets and without a zone."""
+        """The URL of a description at an address of the gateway; IPv6 in brackets, without a zone."""
         host = f"[{own}]" if own.version == 6 else f"{own}"
         return f"http://{host}:{self.http_port}{root.path}"
 
 
 def server_token(kernel_release: str) -> str:
-    """SERVER: operating system, UPnP version (that of specVersion), product. The kernel by its first two numbers:
-    control points need no more, and attackers need not be told more."""
+    """SERVER: operating system, UPnP version (of specVersion), product. Only the first two numbers of the kernel's
+    version: control points need no more, and attackers should not get more."""
     match = re.match(r"[0-9]{1,4}\.[0-9]{1,4}", kernel_release, re.ASCII)
     return f"Linux/{match[0] if match else '0'} UPnP/1.1 upnp-gw/{__version__}"
 
@@ -50,7 +50,7 @@ def server_token(kernel_release: str) -> str:
 def build_alive(
     identity: MessageIdentity, target: SsdpTarget, *, group: str, own: IPAddress, boot_id: int
 ) -> bytes:
-    """ssdp:alive for one row. ``group`` is the HOST of the group, ``own`` the address it leaves from."""
+    """ssdp:alive for a row. ``group``: the HOST of the group; ``own``: the source address."""
     return _notify(
         group,
         ("CACHE-CONTROL", f"max-age={identity.max_age_s}"),
@@ -64,14 +64,14 @@ def build_alive(
 
 
 def build_byebye(target: SsdpTarget, *, group: str, boot_id: int) -> bytes:
-    """ssdp:byebye for one row; no LOCATION, CACHE-CONTROL or SERVER."""
+    """ssdp:byebye for a row; it has no LOCATION, CACHE-CONTROL and SERVER."""
     return _notify(group, ("NT", target.nt), ("NTS", "ssdp:byebye"), ("USN", target.usn), *_state(target, boot_id))
 
 
 def build_update(
     identity: MessageIdentity, target: SsdpTarget, *, group: str, own: IPAddress, boot_id: int, next_boot_id: int
 ) -> bytes:
-    """ssdp:update for one row: the next announcements carry ``next_boot_id``, and we have not restarted."""
+    """ssdp:update for a row: the next announcements will have ``next_boot_id``, and the gateway did not restart."""
     return _notify(
         group,
         ("LOCATION", identity.location(target.root, own)),
@@ -86,7 +86,7 @@ def build_update(
 def build_answer(
     identity: MessageIdentity, target: SsdpTarget, *, own: IPAddress, boot_id: int, wall: float
 ) -> bytes:
-    """The answer to a search by one row. ``wall``: seconds since the epoch, for DATE."""
+    """The search answer of a row. ``wall``: seconds since the epoch, for DATE."""
     return _message(
         "HTTP/1.1 200 OK",
         (
@@ -103,7 +103,7 @@ def build_answer(
 
 
 def http_date(wall: float) -> str:
-    """RFC 9110 section 5.6.7, whatever the locale."""
+    """A date of RFC 9110 section 5.6.7, independent of the locale."""
     at = datetime.fromtimestamp(wall, UTC)
     return f"{DAYS[at.weekday()]}, {at.day:02} {MONTHS[at.month - 1]} {at.year:04} {at:%H:%M:%S} GMT"
 

@@ -1,4 +1,4 @@
-"""Searches in, answers out: each at its own random moment within the time that the search allows."""
+"""Answers searches, each answer at a random time within the delay that the search allows."""
 
 from collections.abc import Hashable
 from heapq import heappop, heappush
@@ -14,30 +14,31 @@ from upnp_gw.protocols.ssdp.search import parse_search
 from upnp_gw.protocols.ssdp.targets import matching_targets
 
 SOURCE = Rate(burst=36 * 1024, per_s=4 * 1024)
-"""Bytes. A search of 100 bytes with ``ssdp:all`` draws one complete answer of about 9 KiB, and its source may be
-forged. So what leaves is bounded in absolute terms: four such answers at once, then one in two seconds (SR-11)."""
+"""Bytes. A search of 100 bytes for ``ssdp:all`` gets 9 KiB of answers, and its source address may be forged. So the
+answers are limited: four such sets at once, then one in two seconds (SR-11)."""
 TOTAL = Rate(burst=256 * 1024, per_s=32 * 1024)
-"""Bytes, for all sources together: what 30 hosts may draw at once."""
+"""Bytes, for all sources together: enough for 30 hosts at once."""
 QUEUE_MAX = 1024
 ANSWER_BYTES = 448
-"""What one answer is charged, more than any has: so that one that is refused need not be built first."""
+"""Bytes that an answer counts as, more than any answer has, so that an answer beyond the limit need not be
+built."""
 SINGLE_SPREAD = 0.1
-"""One answer waits for at most this part of MX: there is nothing to spread, and clients built on miniupnpc with a
-short discovery delay say MX 1 and listen for 200 ms."""
+"""A single answer waits for at most this part of MX: there is nothing to spread, and clients with miniupnpc and a
+short discovery delay send MX 1 and listen for 200 ms."""
 SET_SPREAD = 0.9
-"""A whole set is spread over this part of MX, so that its last answer is not late."""
+"""A set of answers is spread over this part of MX, so that the last one is not late."""
 SET_MAX_S = 0.8
-"""Most seconds for all answers to one search. bupnp (Node) says MX 10 and listens for one second."""
+"""Most seconds for all answers to a search. bupnp (Node) sends MX 10 and listens for one second."""
 
 
 class SearchResponse(NamedTuple):
-    """One datagram to send."""
+    """A datagram to send."""
 
     due: float
     order: int
     peer: Peer
     own: IPAddress
-    """The address it must leave from: the one its LOCATION names."""
+    """Its source address, the one in its LOCATION."""
     data: bytes
 
 
@@ -64,11 +65,11 @@ class Responder:
         boot_id: int,
         now: Instant,
     ) -> None:
-        """Take in a datagram from the LAN; ``sender`` is whose share it is counted against, ``own`` is our address
-        that the peer can reach.
+        """Handles a datagram from the LAN. ``sender``: the key of its rate limit; ``own``: the gateway's address
+        for the answer.
 
-        Raises WireError where nothing will be sent: ``rate``, ``queue-full``, ``unknown-target`` and the reasons
-        of ``parse_search``.
+        Raises WireError where nothing will be sent: ``rate``, ``queue-full``, ``unknown-target`` and the reasons of
+        ``parse_search``.
         """
         if not self._throttle.level(sender, now.boot) >= 1:
             raise WireError("rate")
@@ -99,5 +100,5 @@ class Responder:
         return due
 
     def forget(self) -> None:
-        """Drop what waits: it names an address that we no longer have. The clients search again."""
+        """Drops waiting answers: they have an address that the gateway no longer has. The clients search again."""
         self._queue.clear()

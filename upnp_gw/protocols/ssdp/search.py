@@ -1,4 +1,4 @@
-"""M-SEARCH: a datagram becomes a ``Search`` or a ``WireError`` (IGD section 2.5, SR-11)."""
+"""Parses M-SEARCH: a datagram becomes a ``Search`` or a ``WireError`` (IGD section 2.5, SR-11)."""
 
 import re
 from dataclasses import dataclass
@@ -9,29 +9,29 @@ MAX_BYTES = 1024
 MAX_WAIT_S = 5
 START_LINE = b"M-SEARCH * HTTP/1.1"
 DISCOVER = ('"ssdp:discover"', "ssdp:discover")
-"""The values of MAN that make a search. The quotes belong to it (UDA 1.1 section 1.3.2); bupnp of Node and early
-ssdpy leave them out."""
+"""The accepted values of MAN. The standard has quotes (UDA 1.1 section 1.3.2); bupnp of Node and early ssdpy omit
+them."""
 HEADER = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 TARGET = re.compile(r"[!-~]{1,256}")
 SECONDS = re.compile(r"[0-9]{1,10}")
 ONCE = ("man", "mx", "st")
-"""Headers that decide: a second one makes the message ambiguous."""
+"""Headers that may occur only once: a second one makes the message ambiguous."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search that may be answered."""
+    """A valid search."""
 
     st: str
-    """The search target, printable ASCII, 1 to 256 characters; not checked against what we are."""
+    """The search target: printable ASCII, 1 to 256 characters, not checked against the notify sets."""
     wait_s: int
-    """Answers are due within this many seconds, 0..5 (MX); 0 for a unicast search: at once."""
+    """Answers are due within this many seconds, 0..5 (MX); 0, for a unicast search: at once."""
 
 
 def parse_search(data: bytes, *, multicast: bool) -> Search:
-    """The search in a datagram. Raises WireError; ``not-a-search`` is the ordinary noise of the group.
+    """The search in a datagram. Raises WireError; ``not-a-search`` is usual: all devices announce to the group.
 
-    Strict where the standard is: MAN, ST, and MX if the search came by multicast. Lenient where clients are not:
+    Strict about MAN and ST, and about MX if the search came by multicast. Accepts what clients send otherwise:
     MAN without its quotes (bupnp), no space after the colon and a second blank line (libtorrent, Syncthing), no
     blank line at all (bupnp), header names in any case (GUPnP), lines that end in LF alone, no HOST, an MX of 0.
     """
@@ -52,7 +52,7 @@ def parse_search(data: bytes, *, multicast: bool) -> Search:
 
 
 def _fields(lines: list[str]) -> dict[str, str]:
-    """The header lines up to the first blank one, names in lower case."""
+    """The headers up to the first blank line, with names in lower case."""
     fields: dict[str, str] = {}
     for line in lines:
         if not line:

@@ -1,8 +1,9 @@
-"""What is announced and what a search finds: the notify set (IGD section 2.1) and ST matching (section 2.5).
+"""The notify set (IGD section 2.1), and which of its rows answer a search (section 2.5).
 
-With both faces served there are two root devices. Every typed search is answered by exactly one of them, the one
-whose description the client can read; ``upnp:rootdevice`` by the lowest alone (upnpy takes two gateways for an
-error, and clients that search so often know version 1 only); ``ssdp:all`` by both (clients filter).
+With both IGD versions there are two root devices. A search for a type is answered by only one of them, whose
+description the client can read. ``upnp:rootdevice`` is answered only by version 1: upnpy fails with two gateways,
+and clients that search like this often know only version 1. ``ssdp:all`` is answered by both, because clients
+filter.
 """
 
 import re
@@ -19,7 +20,7 @@ TYPED = re.compile(r"(urn:schemas-upnp-org:(?:device|service):[A-Za-z0-9]+):([1-
 
 @dataclass(frozen=True, slots=True)
 class SsdpTarget:
-    """One row of a notify set."""
+    """A row of a notify set."""
 
     root: RootDevice
     nt: str
@@ -28,8 +29,8 @@ class SsdpTarget:
 
 
 def notify_set(root: RootDevice) -> tuple[SsdpTarget, ...]:
-    """The complete set of a root device, in the order of the table: three for the root, two for each embedded
-    device, one for each service, each at its highest version only."""
+    """The complete set of a root device, in the order of the standard: three rows for the root, two for each
+    embedded device, one for each service, each only in its highest version."""
     rows = [SsdpTarget(root, ROOT_DEVICE, f"{root.udns[Level.ROOT]}::{ROOT_DEVICE}")]
     for level in Level:
         udn, urn = root.udns[level], level.urn(root.igd_version)
@@ -40,10 +41,10 @@ def notify_set(root: RootDevice) -> tuple[SsdpTarget, ...]:
 
 
 def matching_targets(st: str, roots: Sequence[RootDevice]) -> tuple[SsdpTarget, ...]:
-    """The rows that answer a search, with ST and USN as the answer carries them; empty: stay silent.
+    """The rows that answer a search, with the ST and USN of the answer; empty: no answer.
 
-    ``roots`` from the lowest version to the highest. A version below ours is answered with the version asked
-    for, in ST and USN (goupnp drops an answer whose ST is another); one above ours not at all.
+    ``roots``: from the lowest version to the highest. A search for a lower version is answered with that version in
+    ST and USN (goupnp drops an answer with another ST); a search for a higher version is not answered.
     """
     rows = [row for root in roots for row in notify_set(root)]
     if st == ALL:
