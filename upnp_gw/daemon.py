@@ -76,7 +76,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Starts everything, says so, serves, stops everything. Raises GatewayError where it cannot start."""
-        with self._signals.heard():
+        with self._signals.handled():
             async with self._stack:
                 await self._start()
                 self._say_ready()
@@ -164,7 +164,7 @@ class Daemon:
             on_reload=config.on_reload,
         )
         engine = build_engine(
-            self._decider, firewall, self._store, self.events, self._settings, self._netwatch.settle_anew
+            self._decider, firewall, self._store, self.events, self._settings, self._netwatch.recheck
         )
         self.gateway, self._upkeep, self._witness = engine.gateway, engine.scheduler, engine.evidence_collector
         self._persistence = engine.persistence
@@ -172,7 +172,7 @@ class Daemon:
         await self.gateway.start()
         await self._others.refresh()
         self._hindrances.log_changes()
-        self._netwatch.mappings_lead_to(self._upkeep.holder_of)
+        self._netwatch.set_holder_of(self._upkeep.holder_of)
         await self._start_witness()
         self._stack.push_async_callback(self._upkeep.stop)
         self._stack.push_async_callback(self._background.cancel)

@@ -33,17 +33,17 @@ def test_a_new_lease_is_known_at_the_hosts_first_request(tmp_path: Path) -> None
     path, now = tmp_path / "dhcp.leases", Now()
     path.write_text("")
     files = LeaseFiles([path], now)
-    files.look()
+    files.poll()
     path.write_text(LINE)
     assert not agrees(files)
-    files.look()
+    files.poll()
     assert not agrees(files), "not more than twice a second"
     now.s += 1
-    files.look()
+    files.poll()
     assert agrees(files)
     path.unlink()
     now.s += 1
-    files.look()
+    files.poll()
     assert not agrees(files), "a lease of a file that is gone is none"
 
 
@@ -60,13 +60,13 @@ def test_a_file_is_read_only_when_it_changed(tmp_path: Path, monkeypatch: pytest
     files = LeaseFiles([path], now)
     for _ in range(5):
         now.s += 1
-        files.look()
+        files.poll()
     assert len(read) == 1
     replaced = tmp_path / "new"
     replaced.write_text(LINE)
     os.replace(replaced, path)
     now.s += 1
-    files.look()
+    files.poll()
     assert len(read) == 2
 
 
@@ -74,7 +74,7 @@ def test_a_large_file_is_left_to_the_thread(tmp_path: Path) -> None:
     path, now = tmp_path / "dhcp.leases", Now()
     path.write_text(LINE + "# \n" * lease_files.AT_ONCE_BYTES)
     files = LeaseFiles([path], now)
-    files.look()
+    files.poll()
     assert not agrees(files)
     asyncio.run(files.refresh())
     assert agrees(files)
@@ -111,7 +111,7 @@ def test_a_pipe_instead_of_a_lease_file_does_not_block(tmp_path: Path, caplog: p
     os.mkfifo(path)
     files = LeaseFiles([path], Now())
     with caplog.at_level(logging.WARNING):
-        files.look()
+        files.poll()
     assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [
         "not a regular file but a pipe"
     ]
@@ -141,10 +141,10 @@ def test_a_user_of_the_machine_plants_no_leases(
     monkeypatch.setattr(lease_files, "USUAL", (str(path),))
     monkeypatch.setattr("os.lstat", owned)
     found, named = LeaseFiles([], Now()), LeaseFiles([path], Now())
-    found.look()
-    named.look()
+    found.poll()
+    named.poll()
     assert (agrees(found), agrees(named)) == (counts, True)
     tmp_path.chmod(0o755)
     private = LeaseFiles([], Now())
-    private.look()
+    private.poll()
     assert agrees(private), "where only its owner may write, whoever it is was let in"

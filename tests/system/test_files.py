@@ -185,7 +185,7 @@ def test_what_lies_where_a_new_policy_is_written(place: Path, planted: Callable[
 def test_a_lease_file(place: Path, planted: Callable[[Path], None], caplog: pytest.LogCaptureFixture) -> None:
     planted(place / "dhcp.leases")
     files = LeaseFiles([place / "dhcp.leases"], lambda: 100.0)
-    files.look()
+    files.poll()
     asyncio.run(files.refresh())
     assert "dhcp.leases" in caplog.text
 

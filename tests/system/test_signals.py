@@ -9,7 +9,7 @@ from upnp_gw.system.signals import Signals
 
 async def test_several_signals_of_one_kind_count_as_one() -> None:
     signals = Signals()
-    with signals.heard():
+    with signals.handled():
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGHUP)
         async with asyncio.timeout(5):
@@ -24,6 +24,6 @@ async def test_several_signals_of_one_kind_count_as_one() -> None:
 
 async def test_the_handlers_are_removed_at_the_end() -> None:
     before = signal.getsignal(signal.SIGHUP)
-    with Signals().heard():
+    with Signals().handled():
         assert signal.getsignal(signal.SIGHUP) is not before
     assert signal.getsignal(signal.SIGHUP) is before

@@ -88,7 +88,7 @@ class LeaseSource(Protocol):
     def leases(self) -> Leases:
         """The leases as they are known now."""
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Reads leases that were given a moment ago."""
 
 
@@ -98,7 +98,7 @@ class FixedLeases:
 
     leases: Leases = field(default_factory=Leases)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         pass
 
 
@@ -168,7 +168,7 @@ class Environment:
         """Makes sure that a requester on a LAN link is known by its MAC address before it is judged."""
         if source.interface and self.neighbours.mac_of(source.address, source.interface) is None:
             self.hosts.lookup(source.address, source.interface)
-        self.leases.look()
+        self.leases.poll()
 
     async def introduce(self, address: IPAddress, interface: str) -> bool:
         """Has the kernel resolve a requester on a LAN link that it does not know: after the link was down its

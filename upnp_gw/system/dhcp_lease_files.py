@@ -36,7 +36,7 @@ USUAL = (
     "/run/systemd/netif/dhcp-server-lease/*",
 )
 """Lease files of DHCP servers, by their own defaults and those of distributions."""
-LOOK_S = 5.0
+POLL_S = 5.0
 """Seconds between two checks of all files."""
 AT_ONCE_S = 0.5
 """Shortest time between two checks because of requests, seconds."""
@@ -65,7 +65,7 @@ class LeaseFiles:
         self._configured = self._patterns is not USUAL
         self._now = now
         self._files: dict[str, _File] = {}
-        self._looked_at = float("-inf")
+        self._polled_at = float("-inf")
         self._problems: dict[str, str] = {}
         self.leases = Leases()
 
@@ -74,19 +74,19 @@ class LeaseFiles:
         """The files that are read now."""
         return tuple(self._files)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Reads changed small files; at most twice a second."""
-        if self._now() - self._looked_at < AT_ONCE_S:
+        if self._now() - self._polled_at < AT_ONCE_S:
             return
-        self._looked_at = self._now()
+        self._polled_at = self._now()
         small = [(path, stamp) for path, stamp in self._changed() if stamp[1] <= AT_ONCE_BYTES]
         self._take([(path, stamp, self._read(path)) for path, stamp in small])
 
     async def follow(self) -> None:
-        """Reads changed files every LOOK_S, until it is cancelled."""
+        """Reads changed files every POLL_S, until it is cancelled."""
         while True:
             await self.refresh()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
     async def refresh(self) -> None:
         """Reads all changed files."""

@@ -154,7 +154,7 @@ class NetworkMonitor:
 
     # -- which host has an address
 
-    def mappings_lead_to(self, holder_of: Callable[[IPAddress, str], str | None]) -> None:
+    def set_holder_of(self, holder_of: Callable[[IPAddress, str], str | None]) -> None:
         """``holder_of``: (address, interface) -> MAC address of the device whose mappings lead there."""
         self._holders.holder_of = lambda place: holder_of(*place)
 
@@ -174,7 +174,7 @@ class NetworkMonitor:
             self.lookup(address, interface)
         return await self._holders.settle(place, fresh)
 
-    async def settle_anew(self, address: IPAddress, interface: str) -> bool:
+    async def recheck(self, address: IPAddress, interface: str) -> bool:
         """``settle``, but asks all hosts in any case."""
         return await self.settle(address, interface, fresh=True)
 

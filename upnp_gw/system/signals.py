@@ -20,7 +20,7 @@ class Signals:
         """Clear it before the reload, so that a signal during the reload causes another one."""
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
+    def handled(self) -> Iterator[None]:
         """Installs the handlers. On the running loop, in the main thread."""
         loop = asyncio.get_running_loop()
         events = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self.reload}
