@@ -22,6 +22,7 @@ OTHER = [
     *sorted((ROOT / "upnp_gw").rglob("*.toml")),
     *sorted((ROOT / ".ci").glob("*.sh")),
     *sorted((ROOT / "tests").glob("*.sh")),
+    *sorted((ROOT / ".github").rglob("*.md")),
 ]
 FOREIGN = {"docs/spec/igd.md", "docs/spec/pcp.md", "docs/spec/clients.md"}
 """Pages that quote files of other projects."""

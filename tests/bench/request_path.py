@@ -12,8 +12,8 @@ import struct
 import sys
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
@@ -119,8 +119,9 @@ async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def measure(directory: Path) -> dict[str, Trace]:
-    """The trace of each kind of change."""
+@asynccontextmanager
+async def served(directory: Path, **options: Any) -> AsyncIterator[tuple[Daemon, int, str]]:
+    """The daemon on the loopback, its HTTP port and the control URL of WANIPConnection. ``options``: of Config."""
     policy = directory / "policy.toml"
     policy.write_text(
         'version = 1\ndefault = "deny"\n[[grant]]\nname = "all"\nwho = "*"\nint_ports = ["1024-65535"]\n'
@@ -135,6 +136,7 @@ async def measure(directory: Path) -> dict[str, Trace]:
         state_dir=directory / "state",
         runtime_dir=directory,
         log_level="error",
+        **options,
     )
     daemon = Daemon(config)
     task = asyncio.create_task(daemon.run())
@@ -148,11 +150,30 @@ async def measure(directory: Path) -> dict[str, Trace]:
             return False
         return True
 
-    await _until(ready)
-    location = urlsplit((await _body(_control(directory, "GET", "/v1/status")))["locations"][0])
-    port = location.port or 0
-    description = await _http(port, "GET", location.path)
-    control = re.findall(r"<controlURL>([^<]*WANIPConnection[^<]*)</controlURL>", description)[0]
+    try:
+        await _until(ready)
+        location = urlsplit((await _body(_control(directory, "GET", "/v1/status")))["locations"][0])
+        port = location.port or 0
+        description = await _http(port, "GET", location.path)
+        yield daemon, port, re.findall(r"<controlURL>([^<]*WANIPConnection[^<]*)</controlURL>", description)[0]
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def add_port_mapping(http_port: int, control: str, port: int) -> Awaitable[str]:
+    """Sends AddPortMapping and reads the answer."""
+    headers = {"SOAPAction": f'"{URN}#AddPortMapping"', "Content-Type": 'text/xml; charset="utf-8"'}
+    return _http(http_port, "POST", control, SOAP.format(urn=URN, port=port), **headers)
+
+
+async def measure(directory: Path) -> dict[str, Trace]:
+    """The trace of each kind of change."""
+    async with served(directory) as (daemon, http_port, control):
+        return await _measure(directory, daemon, http_port, control)
+
+
+async def _measure(directory: Path, daemon: Daemon, http_port: int, control: str) -> dict[str, Trace]:
     traces: dict[str, Trace] = {}
 
     async def trace(name: str, work: Awaitable[str | bytes], expected: str) -> None:
@@ -162,10 +183,9 @@ async def measure(directory: Path) -> dict[str, Trace]:
         if expected not in text:
             raise SystemExit(f"{name}: {text}")
 
-    soap = {"SOAPAction": f'"{URN}#AddPortMapping"', "Content-Type": 'text/xml; charset="utf-8"'}
     for attempt in range(2):  # the first loads what is loaded once
-        body = SOAP.format(urn=URN, port=8080 + attempt)
-        await trace("AddPortMapping", _http(port, "POST", control, body, **soap), "AddPortMappingResponse")
+        soap = add_port_mapping(http_port, control, 8080 + attempt)
+        await trace("AddPortMapping", soap, "AddPortMappingResponse")
         request = struct.pack("!BBHHHI", 0, 2, 0, 9000 + attempt, 9000 + attempt, 3600)
         await trace("NAT-PMP map", _datagram(request), "00820000")
         await trace("reload", _control(directory, "POST", "/v1/reload"), "200")
@@ -177,8 +197,6 @@ async def measure(directory: Path) -> dict[str, Trace]:
         async with asyncio.timeout(DEADLINE_S):
             await ended.wait()
         await daemon.gateway.settled()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
     return traces
 
 
