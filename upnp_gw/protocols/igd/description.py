@@ -117,7 +117,7 @@ def _service(igd_version: IgdVersion, element: etree._Element) -> Service:
     urn = _child(element, "serviceType").text or ""
     service = service_of(igd_version, urn.removeprefix(SERVICE).partition(":")[0])
     if service is None or service.urn != urn:
-        raise LookupError(f"the description of {igd_version.value} lists {urn}, which that face does not serve")
+        raise LookupError(f"the description of {igd_version.value} lists {urn}, which that version does not serve")
     return service
 
 
