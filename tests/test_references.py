@@ -155,7 +155,7 @@ def test_a_command_or_an_option_that_is_not_there_is_found() -> None:
 
 TOLD = re.compile(r"(?:: |\(|`|sudo |^)upnp-gw((?: +[^\s`|;>)]+)+)", re.M)
 """A command line in a message."""
-PROSE = {"is", "runs,", "stopped", "goes", "where", "control"}
+PROSE = {"is", "runs,", "stopped", "goes", "continues", "where", "control"}
 """Words that follow the program's name in a sentence."""
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.fixtures.examples import examples
 from tests.fixtures.policies import GUEST, PC, PC6, PC_MAC, ROUTED, TV, TV_MAC, facts_of, map_request
-from upnp_gw.gate.build import build
+from upnp_gw.gate.build import build_policy
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, HeldMappings, Outcome
 from upnp_gw.gate.index import with_indexes
@@ -109,7 +109,7 @@ def questions(draw: st.DrawFn) -> tuple[Facts, MapRequest]:
 
 
 def made(tables: Mapping[str, Any]) -> Policy:
-    return with_indexes(build(tables, "model"))
+    return with_indexes(build_policy(tables, "model"))
 
 
 def within(asked: IPNetwork | None, outer: IPNetwork) -> bool:

@@ -9,7 +9,7 @@ import json
 import logging
 import zlib
 
-from upnp_gw.gate.build import ManagedPolicy, build
+from upnp_gw.gate.build import ManagedPolicy, build_policy
 from upnp_gw.gate.index import with_indexes
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.schema import Policy
@@ -82,7 +82,7 @@ def unpacked(digest: str, body: bytes) -> Policy:
             if kept["approved"]
             else None
         )
-        policy = with_indexes(build(parse_tables(kept["text"], ""), "", added))
+        policy = with_indexes(build_policy(parse_tables(kept["text"], ""), "", added))
     except (ConfigError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise NotKept(OTHER_VERSION) from error
     if policy.digest != digest:

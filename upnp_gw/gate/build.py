@@ -29,7 +29,7 @@ class ManagedPolicy:
     """Names of its rules that have expired."""
 
 
-def build(raw: Mapping[str, object], where: str, approved: ManagedPolicy | None = None) -> Policy:
+def build_policy(raw: Mapping[str, object], where: str, approved: ManagedPolicy | None = None) -> Policy:
     """The policy of a parsed TOML file, not yet indexed, linted or tested. Raises ConfigError.
 
     ``approved`` adds devices, grants and forbids; all of them share one space of names with the file's own.

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from upnp_gw.gate import file_tests
-from upnp_gw.gate.build import ManagedPolicy, build
+from upnp_gw.gate.build import ManagedPolicy, build_policy
 from upnp_gw.gate.index import with_indexes
 from upnp_gw.gate.lint import Finding, lint
 from upnp_gw.gate.schema import Policy
@@ -105,7 +105,7 @@ class CheckedPolicy:
 def check_text(text: str, where: str, today: date) -> CheckedPolicy:
     """Runs every test of a text, also after a failure. Raises ConfigError for a mistake in the tables."""
     with locate_errors(text, where):
-        policy = with_indexes(build(parse_tables(text, where), where))
+        policy = with_indexes(build_policy(parse_tables(text, where), where))
         return CheckedPolicy(policy, lint(policy, today), tuple(file_tests.case_results(policy, where)))
 
 
@@ -113,7 +113,7 @@ def load_tables(
     raw: Mapping[str, object], where: str, today: date, approved: ManagedPolicy | None = None
 ) -> LoadedPolicy:
     """Loads parsed tables, with those of approved.toml added. Raises ConfigError."""
-    policy = with_indexes(build(raw, where, approved))
+    policy = with_indexes(build_policy(raw, where, approved))
     findings = lint(policy, today)
     file_tests.check_cases(policy, where)
     return LoadedPolicy(policy, findings)

@@ -163,9 +163,9 @@ def _config_error(text: str, raw: object, table: type[TomlTable], where: str, ke
     if missing := _MISSING.match(problem):
         missing_key = join_keys(place, missing[1])
         return ConfigError(where, missing_key, f"missing; write {accepted_value(missing_key)[1]}")
-    taken, line = accepted_value(place)
+    accepted, line = accepted_value(place)
     return ConfigError(
-        where, place, f"got {describe(_at(raw, path))}; accepted: {taken or 'a table'}{format_example(line)}"
+        where, place, f"got {describe(_at(raw, path))}; accepted: {accepted or 'a table'}{format_example(line)}"
     )
 
 

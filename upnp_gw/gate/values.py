@@ -52,9 +52,9 @@ class KeyPath:
     def wrong(self, value: object, accepted: str = "", example: bool = True) -> ConfigError:
         """The error for a wrong value. ``accepted`` empty: the text of ``gate.accepted``. ``example``: add a
         line."""
-        taken, line = accepted_value(self.key)
+        usual, line = accepted_value(self.key)
         return self.fail(
-            f"got {as_toml(value)}; accepted: {accepted or taken}{format_example(line if example else '')}"
+            f"got {as_toml(value)}; accepted: {accepted or usual}{format_example(line if example else '')}"
         )
 
     def empty(self, means: str) -> ConfigError:

@@ -13,7 +13,7 @@ def inside(inner: IPNetwork, outer: IPNetwork) -> bool:
     return isinstance(inner, IPv6Network) and isinstance(outer, IPv6Network) and inner.subnet_of(outer)
 
 
-def overlap(first: IPNetwork, second: IPNetwork) -> bool:
+def intersects(first: IPNetwork, second: IPNetwork) -> bool:
     """True where they share an address: then one is inside the other."""
     return inside(first, second) or inside(second, first)
 

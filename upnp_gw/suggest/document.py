@@ -16,7 +16,7 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
 from upnp_gw.gate import file_tests
-from upnp_gw.gate.build import ManagedPolicy, build
+from upnp_gw.gate.build import ManagedPolicy, build_policy
 from upnp_gw.gate.builtin import home_text
 from upnp_gw.gate.decision import Outcome, Verdict
 from upnp_gw.gate.index import with_indexes
@@ -164,7 +164,7 @@ def _drop_failing_tests(draft: _Draft) -> None:
 
 
 def _policy(raw: Mapping[str, Any], approved: ManagedPolicy | None = None) -> Policy:
-    return with_indexes(build(raw, WHERE, approved))
+    return with_indexes(build_policy(raw, WHERE, approved))
 
 
 def _passes(policy: Policy, case: Case) -> bool:

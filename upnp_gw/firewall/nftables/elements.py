@@ -9,7 +9,7 @@ from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.nftables.ruleset import CARRYING, INTERVALS
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Endpoint, IPAddress, MappingKind, Transport
-from upnp_gw.model.prefixes import overlap
+from upnp_gw.model.prefixes import intersects
 
 ID = re.compile(r"[a-z0-9-]{1,32}")
 ANYWHERE = IPv4Network("0.0.0.0/0")
@@ -122,7 +122,7 @@ def ranges_overlap(one: Forward, other: Forward) -> bool:
     """True if the kernel cannot hold both forwards of one place: their ranges of remote hosts overlap."""
     ranges = slot_of(one).map in INTERVALS and slot_of(one).map == slot_of(other).map
     ports_meet = one.remote_port in (0, other.remote_port) or other.remote_port == 0
-    hosts_meet = one.remote is None or other.remote is None or overlap(one.remote, other.remote)
+    hosts_meet = one.remote is None or other.remote is None or intersects(one.remote, other.remote)
     return ranges and ports_meet and hosts_meet
 
 
