@@ -296,7 +296,9 @@ async def test_policy_diff_says_what_it_compares(home: ReloadFixture, upnp_gw: R
     file.write_text("version = 2")
     bad = await command(upnp_gw, "policy", "diff", str(file))
     assert bad.exit_code == 2
-    assert f"upnp-gw continues with the file as it was loaded (policy {digest})." in " ".join(bad.output.split())
+    assert f"The gateway continues with the file as it was loaded (policy {digest})." in " ".join(
+        bad.output.split()
+    )
     await command(upnp_gw, "reload")
     other.write_text("version = 2")
     assert "goes on" not in (await command(upnp_gw, "policy", "diff", str(other))).output

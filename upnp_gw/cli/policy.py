@@ -192,7 +192,7 @@ def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, dev
             other = load_tables(parse_tables(text, str(file)), str(file), today, written).policy
     except ConfigError as error:
         if _same_file(file, now.source) and not as_json:
-            print_text(f"upnp-gw continues with the file as it was loaded (policy {now.hash}).", err=True)
+            print_text(f"The gateway continues with the file as it was loaded (policy {now.hash}).", err=True)
         _exit_with_problem(error, as_json, UNUSABLE)
     done = replay(other, _records(daemon, {"since": since, "device": device}))
     if as_json:
