@@ -56,7 +56,7 @@ QUICK = Options(
     sizes=(0, 60),
     peer_sizes=(0, 60),
     conntrack=1_000,
-    durabilities=("full", "normal"),
+    durabilities=("full",),
     hosts=6,
     plan=Plan(rounds=2, block=8, datagrams=3, crowd_rounds=1, crowd=32, walks=1, listings=2),
     starts=1,
@@ -90,7 +90,7 @@ def parsed(arguments: list[str] | None = None) -> Options:
         "--flame", type=int, nargs="?", const=10, default=0, help="seconds of a flame graph by py-spy"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "build/bench", help="where the files go")
-    parser.add_argument("--publish", action="store_true", help="write to docs/benchmark, and the table to its page")
+    parser.add_argument("--publish", action="store_true", help="put the files and the table into the documentation")
     given = parser.parse_args(arguments)
     peer = given.peer
     if peer is None and not (given.no_peer or given.quick):
@@ -143,7 +143,6 @@ class Run:
     """By name, in the order of the columns."""
     present: dict[str, int] = field(default_factory=dict)
     """Mappings of each gateway."""
-    idle_mib: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
     def log(self, text: str) -> None:
@@ -167,8 +166,7 @@ class Run:
             stack.callback(daemon.stop)
             lifecycle.bare_start(self.table, name, daemon, options.starts)
             self.gateways[name] = served(name, lab, daemon)
-            self.idle_mib[name] = self.gateways[name].memory_mib()
-            self.table.add(name, lifecycle.BARE_MEMORY, Point(0, 0), "MiB", [self.idle_mib[name]])
+            self.table.add(name, lifecycle.BARE_MEMORY, Point(0, 0), "MiB", [self.gateways[name].memory_mib()])
         first = next(iter(self.gateways.values()))
         self.gateways = {"no-op": stack.enter_context(noop(first.lab)), **self.gateways}
         if options.peer is not None:
@@ -180,6 +178,7 @@ class Run:
     def measure(self) -> None:
         """Every point, then the rows of upnp-gw alone."""
         options = self.options
+        restarted = max((size for size in options.sizes if size <= LIFECYCLE_MAPPINGS), default=options.sizes[-1])
         for size in options.sizes:
             here = [g for g in self.gateways.values() if g.name != bars.PEER or size in options.peer_sizes]
             for gateway in here:
@@ -192,11 +191,12 @@ class Run:
                 if entries:
                     connections.fill(here, entries)
                 rows.measure(self.table, here, point, options.plan, self.log)
+                if not entries and size == restarted:
+                    self.restart(point)
+                    here = [self.gateways[gateway.name] for gateway in here]
                 if size == options.sizes[-1] and entries == options.conntrack:
                     self.mix(point)
                 connections.clear(here)
-            if size == max((s for s in options.sizes if s <= LIFECYCLE_MAPPINGS), default=options.sizes[-1]):
-                self.restart(Point(size, 0))
 
     def restart(self, point: Point) -> None:
         """The rows of start, stop and healing; every upnp-gw runs again at the end, with its mappings."""
@@ -204,9 +204,10 @@ class Run:
             if gateway.daemon is None:
                 continue
             self.log(f"{name}: list, heal, stop, start")
-            grown = gateway.memory_mib() - self.idle_mib[name]
-            if point.mappings:
-                self.table.add(name, lifecycle.EACH_MAPPING, point, "KiB", [grown * 1024 / point.mappings])
+            before = self.table.get(name, rows.MEMORY, Point(0, 0))
+            if point.mappings and before is not None:
+                grown_kib = (gateway.memory_mib() - before.median) * 1024
+                self.table.add(name, lifecycle.EACH_MAPPING, point, "KiB", [grown_kib / point.mappings])
             self.gateways[name] = lifecycle.restarts(self.table, gateway, point, self.options.starts)
 
     def mix(self, point: Point) -> None:
@@ -230,6 +231,8 @@ class Run:
         gateway = self.gateways.get(bars.JUDGED)
         if gateway is None:
             return
+        self.log("first datagrams")
+        lifecycle.first_datagrams(self.table, gateway, Point(0, 0))
         self.log("one host alone")
         self.limits = one_host.measure(gateway, self.options.one_host_s)
         self.log("renew storm")

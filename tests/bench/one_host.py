@@ -34,7 +34,8 @@ class HostLimit:
 def measure(gateway: Gateway, seconds: float) -> list[HostLimit]:
     """Each for so many seconds, each by another host."""
     reader, mapper, datagrams = gateway.hosts[-3:]
-    at_once(gateway.http, [[gateway.add(reader, gateway.ports(reader)[0])]])
+    # The gateway gets to know the neighbours by it: the first datagram of an unknown host waits for that.
+    at_once(gateway.http, [[gateway.add(host, gateway.ports(host)[0])] for host in (reader, mapper, datagrams)])
     read = [gateway.get(reader, gateway.ports(reader)[0])] * BATCH
     refresh = [gateway.add(mapper, gateway.ports(mapper)[0])] * BATCH
     limits = [
@@ -54,7 +55,7 @@ def measure(gateway: Gateway, seconds: float) -> list[HostLimit]:
             "64 requests for a new mapping at once, then 8 a second",
         ),
     ]
-    at_once(gateway.http, [[gateway.delete(host, gateway.ports(host)[0])] for host in (reader, mapper)])
+    at_once(gateway.http, [[gateway.delete(host, gateway.ports(host)[0])] for host in (reader, mapper, datagrams)])
     return limits
 
 

@@ -158,6 +158,8 @@ def _row(*cells: str) -> str:
 
 def number(value: float) -> str:
     """Three significant digits, no exponent."""
+    if not value:
+        return "0"
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.4f}".rstrip("0")

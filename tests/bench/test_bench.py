@@ -1,0 +1,95 @@
+"""The benchmark works: its short form measures every row, and bars are judged by the figures they name."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests import ROOT
+from tests.bench import bars, lifecycle, mixed, rows
+from tests.bench.bars import JUDGED, PEER, judge
+from tests.bench.rows import ADD, CROWD_RATE, DELETE, MEMORY
+from tests.bench.samples import Point, Samples, Table, percentile
+from tests.lab.conftest import UNAVAILABLE
+
+DEADLINE_S = 240
+EMPTY = Point(0, 0)
+
+
+def series(*values: float) -> Table:
+    """A table in which upnp-gw adds in so many milliseconds, and the peer in 2.0."""
+    table = Table()
+    table.add(JUDGED, ADD, EMPTY, "ms", list(values))
+    table.add(PEER, ADD, EMPTY, "ms", [2.0])
+    return table
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(bool(UNAVAILABLE), reason=f"no lab: {UNAVAILABLE}")
+def test_the_quick_form_measures_every_row(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "tests.bench", "--quick", "--out", str(tmp_path)]
+    run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert run.returncode == 0, run.stderr
+    results = json.loads((tmp_path / "results.json").read_text())
+    measured = {figure["row"] for figure in results["figures"] if figure["gateway"] == JUDGED}
+    expected = {value for module in (rows, lifecycle, mixed) for value in vars(module).values() if _is_row(value)}
+    assert measured == expected
+    assert {figure["row"] for figure in results["figures"] if figure["gateway"] == "no-op"} >= {ADD, CROWD_RATE}
+    points = {
+        (figure["mappings"], bool(figure["conntrack"])) for figure in results["figures"] if figure["row"] == ADD
+    }
+    assert points == {(0, False), (0, True), (60, False), (60, True)}
+    assert all(figure["unanswered"] == 0 for figure in results["figures"])
+    assert [limit["first_second"] > 0 for limit in results["one_host"]] == [True] * 3
+    assert results["bars"] == [], "a short run judges nothing"
+    for name in ("latency-mappings", "latency-conntrack", "throughput-mappings", "throughput-conntrack"):
+        assert ElementTree.parse(tmp_path / f"{name}.svg").getroot().tag.endswith("svg")
+    assert ADD in (tmp_path / "table.md").read_text()
+
+
+ROWS = {bar.row for bar in bars.BARS} | {rows.CPU, MEMORY, lifecycle.FIRST_DATAGRAM}
+
+
+def _is_row(value: object) -> bool:
+    return isinstance(value, str) and value in ROWS
+
+
+def test_percentiles_need_samples_beyond_them() -> None:
+    assert percentile([float(n) for n in range(1, 801)], 0.99) == 792
+    assert percentile([float(n) for n in range(1, 800)], 0.99) is None
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "verdict"),
+    [(0.5, "met (and the stretch)"), (1.1, "met"), (2.4, "missed by 2.0x")],
+)
+def test_a_bar_is_judged_by_the_ratio_to_the_peer(milliseconds: float, verdict: str) -> None:
+    (judgement,) = judge(series(milliseconds), busy=False)
+    assert (judgement.bar.row, judgement.verdict) == (ADD, verdict)
+
+
+def test_a_rate_has_to_reach_its_bar() -> None:
+    table = Table()
+    table.add(JUDGED, CROWD_RATE, EMPTY, "/s", [300.0])
+    table.add(PEER, CROWD_RATE, EMPTY, "/s", [100.0])
+    (judgement,) = judge(table, busy=False)
+    assert judgement.verdict == "missed by 2.0x"
+
+
+def test_the_peer_at_ten_thousand_may_be_a_known_figure() -> None:
+    table = Table()
+    table.add(JUDGED, DELETE, Point(10_000, 0), "ms", [0.444])
+    (judgement,) = judge(table, busy=False)
+    assert judgement.measured == pytest.approx(0.001)
+    assert judgement.met
+
+
+def test_a_figure_whose_rounds_differ_is_noise() -> None:
+    samples = Samples("ms", [[1.0, 1.0], [1.0, 1.1], [1.5, 1.5]])
+    assert samples.noisy
+    assert not Samples("ms", [[1.0], [1.1], [1.2]]).noisy
+    (judgement,) = judge(series(0.5), busy=True)
+    assert judgement.verdict.endswith(", noise")
