@@ -30,6 +30,7 @@ LAST_PORT = 65_535
 CHUNK = 100
 CROWD_CLIENTS, CROWD_HOSTS = 16, 4
 FILL_CLIENTS = 8
+LOG_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,8 @@ def measure(
     table: Table, gateways: Sequence[Gateway], point: Point, plan: Plan, log: Callable[[str], None]
 ) -> None:
     """All rows at a point, into the table. The mappings and connections of the point are there already."""
-    _rounds(Table(), gateways, point, plan.warm)
-    log("rows in turn")
-    _rounds(table, gateways, point, plan)
+    _rounds(Table(), gateways, point, plan.warm, lambda text: None)
+    _rounds(table, gateways, point, plan, log)
     if point.mappings and not point.conntrack:
         log("lists")
         for gateway in gateways:
@@ -69,12 +69,17 @@ def measure(
         table.add(gateway.name, MEMORY, point, "MiB", [gateway.memory_mib()])
 
 
-def _rounds(table: Table, gateways: Sequence[Gateway], point: Point, plan: Plan) -> None:
+def _rounds(
+    table: Table, gateways: Sequence[Gateway], point: Point, plan: Plan, log: Callable[[str], None]
+) -> None:
     for number in range(plan.rounds):
+        if number % LOG_ROUNDS == 0:
+            log(f"round {number + 1} of {plan.rounds}")
         for gateway in in_turn(gateways, number):
             _block(table, gateway, point, plan.block)
             if not point.conntrack:
                 _datagram_block(table, gateway, point, plan.datagrams)
+    log(f"{CROWD_CLIENTS} clients")
     for number in range(plan.crowd_rounds):
         for gateway in in_turn(gateways, number):
             _crowd(table, gateway, point, plan.crowd)
