@@ -13,7 +13,6 @@ from tests.bench import bars, lifecycle, mixed, rows
 from tests.bench.bars import JUDGED, PEER, judge
 from tests.bench.rows import ADD, CROWD_RATE, DELETE, MEMORY
 from tests.bench.samples import Point, Samples, Table, percentile
-from tests.lab.conftest import UNAVAILABLE
 
 DEADLINE_S = 240
 EMPTY = Point(0, 0)
@@ -28,8 +27,7 @@ def series(*values: float) -> Table:
 
 
 @pytest.mark.lab
-@pytest.mark.skipif(bool(UNAVAILABLE), reason=f"no lab: {UNAVAILABLE}")
-def test_the_quick_form_measures_every_row(tmp_path: Path) -> None:
+def test_the_quick_form_measures_every_row(namespaces: None, tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "tests.bench", "--quick", "--out", str(tmp_path)]
     run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert run.returncode == 0, run.stderr
