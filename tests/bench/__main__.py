@@ -15,7 +15,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests import ROOT
-from tests.bench import bars, connections, flame, lifecycle, machine, mixed, one_host, plots, report, rows
+from tests.bench import (
+    bars,
+    connections,
+    first_packet,
+    flame,
+    lifecycle,
+    machine,
+    mixed,
+    one_host,
+    plots,
+    report,
+    rows,
+)
 from tests.bench.gateways import Gateway, daemon_of, find_peer, lab_of, miniupnpd, noop, peer_version, served
 from tests.bench.load import raise_descriptor_limit
 from tests.bench.one_host import HostLimit
@@ -58,7 +70,7 @@ QUICK = Options(
     conntrack=1_000,
     durabilities=("full",),
     hosts=6,
-    plan=Plan(rounds=2, block=8, datagrams=3, crowd_rounds=1, crowd=32, walks=1, listings=2),
+    plan=Plan(rounds=2, block=8, datagrams=3, crowd_rounds=1, crowd=32, walks=1, listings=2, flows=10),
     starts=1,
     storm=4,
     mixed=60,
@@ -103,8 +115,9 @@ def parsed(arguments: list[str] | None = None) -> Options:
     if peer is not None and not peer_version(peer):
         parser.error(f"--peer {peer} does not run here")
     out = ROOT / "docs/benchmark" if given.publish else given.out
+    before = given.before and given.before.resolve()
     if given.quick:
-        return replace(QUICK, peer=peer, out=out, flame_s=given.flame, before=given.before)
+        return replace(QUICK, peer=peer, out=out, flame_s=given.flame, before=before)
     return Options(
         sizes=given.sizes or (FULL_SIZES if given.full else (0, 1_000, 10_000)),
         peer_sizes=given.peer_sizes,
@@ -117,7 +130,7 @@ def parsed(arguments: list[str] | None = None) -> Options:
         mixed=given.mixed if given.mixed is not None else 100_000 if given.full else 20_000,
         one_host_s=6.0,
         peer=peer,
-        before=given.before and given.before.resolve(),
+        before=before,
         flame_s=given.flame,
         out=out,
         quick=False,
@@ -143,6 +156,7 @@ class Run:
     """By name, in the order of the columns."""
     present: dict[str, int] = field(default_factory=dict)
     """Mappings of each gateway."""
+    bare: first_packet.Way | None = None
     started: float = field(default_factory=time.monotonic)
 
     def log(self, text: str) -> None:
@@ -169,6 +183,7 @@ class Run:
             self.table.add(name, lifecycle.BARE_MEMORY, Point(0, 0), "MiB", [self.gateways[name].memory_mib()])
         first = next(iter(self.gateways.values()))
         self.gateways = {"no-op": stack.enter_context(noop(first.lab)), **self.gateways}
+        self.bare = stack.enter_context(first_packet.bare_rule())
         if options.peer is not None:
             lab = stack.enter_context(lab_of(options.hosts))
             directory = self.directory / "peer"
@@ -191,12 +206,24 @@ class Run:
                 if entries:
                     connections.fill(here, entries)
                 rows.measure(self.table, here, point, options.plan, self.log)
+                if not entries and self.bare is not None:
+                    self.first_packets(point)
                 if not entries and size == restarted:
                     self.restart(point)
                     here = [self.gateways[gateway.name] for gateway in here]
                 if size == options.sizes[-1] and entries == options.conntrack:
                     self.mix(point)
                 connections.clear(here)
+
+    def first_packets(self, point: Point) -> None:
+        """Flows through a mapping of each upnp-gw, beside one rule."""
+        assert self.bare is not None
+        self.log("first packets")
+        plan = self.options.plan
+        with ExitStack() as stack:
+            own = [gateway for gateway in self.gateways.values() if gateway.daemon is not None]
+            ways = [stack.enter_context(first_packet.mapped(gateway)) for gateway in own]
+            first_packet.measure(self.table, [*ways, self.bare], point, plan.rounds, plan.flows)
 
     def restart(self, point: Point) -> None:
         """The rows of start, stop and healing; every upnp-gw runs again at the end, with its mappings."""
@@ -284,7 +311,7 @@ def _flames(run: Run) -> None:
 
 def _write(run: Run, facts: dict[str, object]) -> None:
     """Prints the table and writes every file."""
-    out, names = run.options.out, list(run.gateways)
+    out, names = run.options.out, [*run.gateways, first_packet.BARE]
     judgements = [] if run.options.quick else bars.judge(run.table, bool(facts["busy"]))
     text = report.markdown(facts, run.table, judgements, run.limits, names)
     print(text)

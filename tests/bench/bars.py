@@ -6,6 +6,7 @@ Ratios are of ``JUDGED`` to the peer in the same run, or to the peer's figures o
 from dataclasses import dataclass
 from enum import Enum
 
+from tests.bench.first_packet import BARE, TCP_OPEN, UDP_IN, UDP_OUT
 from tests.bench.lifecycle import (
     BARE_MEMORY,
     BARE_START,
@@ -60,6 +61,7 @@ class Reference(Enum):
     NOTHING = ""
     PEER = "of miniupnpd"
     OWN = "of its own at 0"
+    BARE = "of one dnat rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ BARS = [
     *_peer(WALK, (1_000, 1.0), (10_000, 0.2)),
     *_peer(LISTING, (1_000, 0.5), (10_000, 0.2)),
     Bar(ADD, 60_000, 1.1, reference=Reference.OWN),
+    *[Bar(row, None, 1.1, reference=Reference.BARE) for row in (UDP_IN, UDP_OUT, TCP_OPEN)],
     _own(MIXED, 20.0, statistic="p999"),
     _own(MIXED, 100.0, statistic="max"),
     _own(BARE_START, 0.5),
@@ -180,5 +183,8 @@ def _reference(table: Table, bar: Bar, point: Point) -> tuple[float | None, bool
     samples: Samples | None = table.get(PEER, bar.row, point)
     if bar.reference is Reference.OWN:
         samples = table.get(JUDGED, bar.row, Point(0, 0))
+    if bar.reference is Reference.BARE:
+        samples = table.get(BARE, bar.row, point)
+    if bar.reference is not Reference.PEER:
         return (samples.statistic(bar.statistic), samples.noisy) if samples else (None, False)
     return peer_figure(table, bar.row, point, bar.statistic), samples is not None and samples.noisy

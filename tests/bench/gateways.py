@@ -22,6 +22,8 @@ from upnp_gw.lab.daemon import LabDaemon
 HTTP_PORT = 5000
 CONTROL_PORT = 5351
 NOOP_PORT = 5999
+PEER_HOST = "peer1"
+"""The host of the internet."""
 READY_S = 10.0
 FIRST_PORT, PORTS_EACH = 1_100, 100
 SPARE_PORTS = range(4_500, 5_000)
@@ -93,7 +95,7 @@ PEER_PACKAGE = "miniupnpd-nftables"
 def topology(hosts: int) -> Topology:
     """A home with so many LAN hosts."""
     names = tuple(LanHost(f"host{n}", 20 + n, f"02:00:00:00:01:{n:02x}") for n in range(hosts))
-    return Topology(lans=(replace(HOME, hosts=names),), peers=())
+    return Topology(lans=(replace(HOME, hosts=names),), peers=(PEER_HOST,))
 
 
 @contextmanager
@@ -103,6 +105,7 @@ def lab_of(hosts: int) -> Iterator[Lab]:
         lab.gateway.nft(TRACKED)  # the sysctl is there once something tracks
         lab.gateway.sysctl("net/netfilter/nf_conntrack_tcp_timeout_time_wait", "1")
         lab.gateway.nft("delete table inet tracked")
+        lab.gateway.sysctl("net/ipv4/ip_forward", "1")
         yield lab
 
 

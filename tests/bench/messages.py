@@ -51,9 +51,9 @@ def port_range(most: int) -> str:
     )
 
 
-def natpmp_map(port: int, lifetime_s: int) -> bytes:
-    """Maps a TCP port to itself (RFC 6886 section 3.3); lifetime 0 deletes."""
-    return struct.pack("!BBHHHI", 0, 2, 0, port, port if lifetime_s else 0, lifetime_s)
+def natpmp_map(port: int, lifetime_s: int, udp: bool = False) -> bytes:
+    """Maps a port to itself (RFC 6886 section 3.3); lifetime 0 deletes."""
+    return struct.pack("!BBHHHI", 0, 1 if udp else 2, 0, port, port if lifetime_s else 0, lifetime_s)
 
 
 def pcp_map(own: IPv4Address, port: int, lifetime_s: int) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from tests.bench.bars import PEER, peer_figure
 from tests.bench.report import number
 from tests.bench.rows import ADD, CROWD_RATE
 from tests.bench.samples import Point, Table
@@ -101,6 +102,8 @@ def _lines(table: Table, gateways: Sequence[str], row: str, points: Sequence[Poi
     for name, color in zip(gateways, COLORS, strict=False):
         cells = [table.get(name, row, point) for point in points]
         values = [samples.statistic(statistic) if samples else None for samples in cells]
+        if name == PEER:
+            values = [peer_figure(table, row, point, statistic) for point in points]
         if any(values):
             p99 = statistic == "p99"
             lines.append(Line(f"{name}, p99" if p99 else name, values, color, dashed=p99))

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tests.bench import messages
 from tests.bench.gateways import Gateway
 from tests.bench.load import Request, RequestRefused, Result, at_once, datagrams_one_by_one, one_by_one
 from tests.bench.samples import Point, Table
 from upnp_gw.lab import Host
+
+T = TypeVar("T")
 
 ADD = "AddPortMapping"
 REFRESH = "refresh, same request again"
@@ -48,11 +51,13 @@ class Plan:
     """Requests of all 16 clients in a round, at most 4 times the ports of a host."""
     walks: int = 3
     listings: int = 20
+    flows: int = 100
+    """New flows of each transport in a round."""
 
     @property
     def warm(self) -> "Plan":
         """One short round, which loads code and fills caches."""
-        return Plan(1, min(10, self.block), min(5, self.datagrams), 1, CROWD_CLIENTS, 0, 0)
+        return Plan(1, min(10, self.block), min(5, self.datagrams), 1, CROWD_CLIENTS, 0, 0, 0)
 
 
 def measure(
@@ -85,7 +90,7 @@ def _rounds(
             _crowd(table, gateway, point, plan.crowd)
 
 
-def in_turn(gateways: Sequence[Gateway], number: int) -> list[Gateway]:
+def in_turn(gateways: Sequence[T], number: int) -> list[T]:
     """Another one begins each round, so that no one always follows the same one."""
     first = number % len(gateways)
     return [*gateways[first:], *gateways[:first]]

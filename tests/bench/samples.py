@@ -22,7 +22,7 @@ class Samples:
     """The values of one row of one gateway at one point, in rounds."""
 
     unit: str
-    """ms | s | /s | MiB | KiB"""
+    """us | ms | s | /s | MiB | KiB"""
     rounds: list[list[float]] = field(default_factory=list)
     unanswered: int = 0
 

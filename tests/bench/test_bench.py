@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests import ROOT
-from tests.bench import bars, lifecycle, mixed, rows
+from tests.bench import bars, first_packet, lifecycle, mixed, rows
 from tests.bench.bars import JUDGED, PEER, judge
 from tests.bench.rows import ADD, CROWD_RATE, DELETE, MEMORY
 from tests.bench.samples import Point, Samples, Table, percentile
@@ -33,7 +33,12 @@ def test_the_quick_form_measures_every_row(namespaces: None, tmp_path: Path) -> 
     assert run.returncode == 0, run.stderr
     results = json.loads((tmp_path / "results.json").read_text())
     measured = {figure["row"] for figure in results["figures"] if figure["gateway"] == JUDGED}
-    expected = {value for module in (rows, lifecycle, mixed) for value in vars(module).values() if _is_row(value)}
+    expected = {
+        value
+        for module in (rows, lifecycle, mixed, first_packet)
+        for value in vars(module).values()
+        if _is_row(value)
+    }
     assert measured == expected
     assert {figure["row"] for figure in results["figures"] if figure["gateway"] == "no-op"} >= {ADD, CROWD_RATE}
     points = {

@@ -1,0 +1,131 @@
+"""What the first packet of a flow costs through a mapping, beside one bare dnat rule on a gateway of its own.
+
+A send over veth runs the whole way to the other host's socket before it returns, so its time is the packet's. A TCP
+connection takes a packet in each direction.
+"""
+
+import socket
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.bench import messages
+from tests.bench.gateways import PEER_HOST, Gateway, lab_of
+from tests.bench.load import Request, collected, datagrams_one_by_one, open_sockets
+from tests.bench.rows import checked, in_turn
+from tests.bench.samples import Point, Table
+from upnp_gw.lab import Host, Lab
+
+UDP_IN = "first packet of a flow, UDP, in"
+UDP_OUT = "first packet of a flow, UDP, out"
+TCP_OPEN = "first packets of a flow, TCP, both directions"
+BARE = "one dnat rule"
+BARE_PORT = 2_000
+BARE_TABLE = """
+table ip bare {{
+  chain prerouting {{
+    type nat hook prerouting priority dstnat;
+    iifname "wan0" meta l4proto {{ tcp, udp }} th dport {port} dnat to {address}
+  }}
+}}
+"""
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER that closes with a reset, so that no connection waits."""
+WAIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A forwarded port."""
+
+    name: str
+    lab: Lab
+    host: Host
+    port: int
+
+
+@contextmanager
+def bare_rule() -> Iterator[Way]:
+    """A gateway that has one rule and nothing else."""
+    with lab_of(1) as lab:
+        (host,) = [lab.hosts[host.name] for host in lab.topology.lans[0].hosts]
+        lab.gateway.nft(BARE_TABLE.format(port=BARE_PORT, address=host.address))
+        yield Way(BARE, lab, host, BARE_PORT)
+
+
+@contextmanager
+def mapped(gateway: Gateway) -> Iterator[Way]:
+    """A port of the last host, over both transports."""
+    host = gateway.hosts[-1]
+    port = gateway.ports(host)[-1]
+
+    def ask(lifetime_s: int) -> None:
+        gateway.shares.spend(host, new_datagrams=2, standing_datagrams=2)
+        requests = [Request(host, messages.natpmp_map(port, lifetime_s, udp)) for udp in (False, True)]
+        checked(gateway, datagrams_one_by_one(gateway.datagrams, requests))
+
+    ask(messages.LEASE_S)
+    try:
+        yield Way(gateway.name, gateway.lab, host, port)
+    finally:
+        ask(0)
+
+
+def measure(table: Table, ways: Sequence[Way], point: Point, rounds: int, flows: int) -> None:
+    """So many flows a round over each transport, one way after the other."""
+    for number in range(rounds + 1):
+        for way in in_turn(ways, number):
+            kept = table if number else Table()  # the first round fills caches
+            _udp(kept, way, point, flows)
+            _tcp(kept, way, point, flows)
+            way.lab.gateway.run(["conntrack", "-F"])
+
+
+def _sockets(way: Way, flows: int, kind: socket.SocketKind) -> list[socket.socket]:
+    return open_sockets([Request(way.lab.hosts[PEER_HOST], b"")] * flows, kind)
+
+
+def _udp(table: Table, way: Way, point: Point, flows: int) -> None:
+    with way.host.inside():
+        inner = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    senders = _sockets(way, flows, socket.SOCK_DGRAM)
+    inner.bind(("", way.port))
+    inner.settimeout(WAIT_S)
+    inward, outward = [], []
+    with collected(), inner:
+        for sender in senders:
+            sender.settimeout(WAIT_S)
+            sender.connect((str(way.lab.external[0]), way.port))
+            started = time.perf_counter()
+            sender.send(b"in")
+            inward.append((time.perf_counter() - started) * 1e6)
+            _, back = inner.recvfrom(10)
+            started = time.perf_counter()
+            inner.sendto(b"out", back)
+            outward.append((time.perf_counter() - started) * 1e6)
+            sender.recv(10)
+            sender.close()
+    table.add(way.name, UDP_IN, point, "us", inward)
+    table.add(way.name, UDP_OUT, point, "us", outward)
+
+
+def _tcp(table: Table, way: Way, point: Point, flows: int) -> None:
+    with way.host.inside():
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    connections = _sockets(way, flows, socket.SOCK_STREAM)
+    listener.bind(("", way.port))
+    listener.listen(flows)
+    times = []
+    with collected(), listener:
+        for connection in connections:
+            connection.settimeout(WAIT_S)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            started = time.perf_counter()
+            connection.connect((str(way.lab.external[0]), way.port))
+            times.append((time.perf_counter() - started) * 1e6)
+            accepted, _ = listener.accept()
+            connection.close()
+            accepted.close()
+    table.add(way.name, TCP_OPEN, point, "us", times)
