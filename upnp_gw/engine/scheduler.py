@@ -199,7 +199,7 @@ class Scheduler:
             if self._ledger.table.get(i) is not None:
                 self._ledger.deadlines.set(i, again)
 
-    # -- neighbours, told by servers.netwatch
+    # -- neighbours, events of system.network_monitor
 
     def neighbour_changed(self, event: NeighbourEvent) -> None:
         """Mappings follow what happens to the hosts that they lead to."""

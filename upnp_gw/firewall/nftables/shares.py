@@ -46,7 +46,7 @@ class Share(NamedTuple):
 
 
 PORT_CONTROL = Share("5351", 64, 256)
-"""The server's own limit (``servers.portcontrol_limits``): twice its sustained rate of answers."""
+"""The server's own limit (``servers.port5351.limits``): twice its sustained rate of answers."""
 SEARCHES = Share("1900", 32, 256)
 """The server answers nine per second; a control point also searches for other device types."""
 CONNECTIONS = Share("http", 200, 500)
