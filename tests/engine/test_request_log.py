@@ -68,7 +68,7 @@ async def test_other_levels_have_no_line_and_format_nothing(
     def fail(*_: object) -> str:
         raise AssertionError("formatted for a line that is not logged")
 
-    for name in ("format_request", "format_facts", "format_change", "format_reply"):
+    for name in ("request_line", "facts_line", "change_line", "reply_line"):
         monkeypatch.setattr(request_log, name, fail)
     caplog.set_level(logging.INFO)
     async with gateway_fixture(tmp_path) as home:
@@ -79,11 +79,11 @@ async def test_other_levels_have_no_line_and_format_nothing(
 
 def test_every_kind_of_delete_has_words() -> None:
     source, tcp = source_of(CONSOLE_IP), Transport.TCP
-    assert request_log.format_request(UnmapRequest(Via.OPERATOR, source, mapping_id="m3")) == "operator delete m3"
+    assert request_log.request_line(UnmapRequest(Via.OPERATOR, source, mapping_id="m3")) == "operator delete m3"
     by_port = UnmapPortRequest(Via.IGD2, source, 8080)
-    assert request_log.format_request(by_port) == "igd2 delete port 8080 over TCP and UDP"
+    assert request_log.request_line(by_port) == "igd2 delete port 8080 over TCP and UDP"
     by_range = UnmapRangeRequest(Via.IGD2, source, tcp, 1, 9)
-    assert request_log.format_request(by_range) == "igd2 delete tcp 1-9"
+    assert request_log.request_line(by_range) == "igd2 delete tcp 1-9"
     release = ReleaseRequest(Via.NATPMP, source, tcp, ip_address(CONSOLE_IP), 0)
-    assert request_log.format_request(release) == f"natpmp delete tcp of {CONSOLE_IP} port any"
-    assert request_log.format_request(asks(8080, remote="203.0.113.0/24")).endswith("remote hosts 203.0.113.0/24")
+    assert request_log.request_line(release) == f"natpmp delete tcp of {CONSOLE_IP} port any"
+    assert request_log.request_line(asks(8080, remote="203.0.113.0/24")).endswith("remote hosts 203.0.113.0/24")

@@ -27,28 +27,28 @@ def log_request(request: ChangeRequest) -> None:
     if log.isEnabledFor(logging.DEBUG):
         source = request.source
         sender = f"{source.address} on {source.interface}" if source.interface else "the control socket"
-        log.debug("request from %s: %s", sender, format_request(request))
+        log.debug("request from %s: %s", sender, request_line(request))
 
 
 def log_decision(request: MapRequest, facts: Facts, verdict: Verdict) -> None:
     """The facts that the gate was given, and its whole trace."""
     if log.isEnabledFor(logging.DEBUG):
-        log.debug("facts for %s: %s", format_request(request), format_facts(facts))
+        log.debug("facts for %s: %s", request_line(request), facts_line(facts))
         log.debug("verdict %s by %s: %s", verdict.outcome, verdict.rule or "no rule", "; ".join(verdict.reasons))
 
 
 def log_kernel_changes(changes: Sequence[Change]) -> None:
     if log.isEnabledFor(logging.DEBUG):
         for change in changes:
-            log.debug("kernel: %s", format_change(change))
+            log.debug("kernel: %s", change_line(change))
 
 
 def log_reply(request: ChangeRequest, reply: Reply) -> None:
     if log.isEnabledFor(logging.DEBUG):
-        log.debug("reply to %s: %s", request.source.address, format_reply(reply))
+        log.debug("reply to %s: %s", request.source.address, reply_line(reply))
 
 
-def format_request(request: ChangeRequest) -> str:
+def request_line(request: ChangeRequest) -> str:
     """``pcp map udp 3074 -> 192.168.1.23:3074 for 3600 s``."""
     match request:
         case MapRequest():
@@ -73,7 +73,7 @@ def format_request(request: ChangeRequest) -> str:
     return f"{request.via} delete {request.key.transport} {request.key.external_port}"
 
 
-def format_facts(facts: Facts) -> str:
+def facts_line(facts: Facts) -> str:
     parts = [f"device {facts.device}"]
     if facts.dhcp_name:
         parts.append(f"DHCP name '{shown(facts.dhcp_name)}'")
@@ -86,7 +86,7 @@ def format_facts(facts: Facts) -> str:
     return ", ".join([*parts, *(flag for flag in flags if getattr(facts, flag))])
 
 
-def format_change(change: Change) -> str:
+def change_line(change: Change) -> str:
     """``open m3 tcp 8080 -> 192.168.1.23:80 for 3660 s (d17)``."""
     if not isinstance(change, Open | Close):
         return type(change).__name__.lower()
@@ -98,7 +98,7 @@ def format_change(change: Change) -> str:
     return f"open {line}{remote} for {forward.timeout_s:.0f} s ({forward.decision})"
 
 
-def format_reply(reply: Reply) -> str:
+def reply_line(reply: Reply) -> str:
     match reply:
         case Granted(mapping, lifetime_s, external_address, refreshed):
             verb = "refreshed" if refreshed else "granted"
