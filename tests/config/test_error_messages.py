@@ -87,7 +87,7 @@ MENDED = re.compile(
 EXAMPLE = re.compile(r", such as ((?:--)?[\w-]+) = (.+)$")
 
 
-def test_what_is_accepted_is_told_of_every_key() -> None:
+def test_every_key_has_a_text_of_what_it_accepts() -> None:
     for name, table in TABLES.items():
         assert ACCEPTED[name].keys() == {field.encode_name for field in msgspec.structs.fields(table)}, name
     assert ACCEPTED.keys() == TABLES.keys() | {"group", "zone"}

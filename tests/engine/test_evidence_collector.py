@@ -123,7 +123,7 @@ async def test_where_the_kernel_tells_no_flows_the_bytes_tell_use_but_not_by_who
         assert (len(row(home, 8080).days), row(home, 8080).more_remotes) == (1, True)
 
 
-async def test_observe_allows_what_lacks_a_grant_and_marks_it(tmp_path: Path) -> None:
+async def test_observe_mode_allows_and_marks_a_request_without_a_grant(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, observing()) as home:
         allowed = await home.granted(9000)
         assert allowed.mapping.rule == "observe"

@@ -127,7 +127,7 @@ def test_a_conflict_of_the_two_files_names_the_rule_and_its_line(
     assert f"{tmp_path}/{wanted}" in str(error.value)
 
 
-def test_what_is_wrong_with_the_operators_file_is_told_of_it_alone(tmp_path: Path) -> None:
+def test_a_mistake_in_the_operators_file_is_reported_as_its_own(tmp_path: Path) -> None:
     both = policies(tmp_path, OWN + "typo = 1\n", "version = 1\n")
     with pytest.raises(ConfigError) as error:
         both.load()

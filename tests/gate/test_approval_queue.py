@@ -37,7 +37,7 @@ def numbers(queue: ApprovalQueue) -> list[int]:
 
 
 @pytest.mark.spec("SR-28")
-def test_one_entry_for_what_is_asked_again() -> None:
+def test_repeated_requests_share_one_question() -> None:
     queue = ApprovalQueue()
     ask(queue)
     ask(queue, wall=WALL + 5, lifetime_s=60, description="newer")
@@ -118,7 +118,7 @@ def test_an_answer_that_comes_late_drops_no_other_question() -> None:
     assert queue.all(WALL) == ()
 
 
-def test_what_was_undone_is_as_it_was() -> None:
+def test_undo_restores_the_questions() -> None:
     queue = ApprovalQueue()
     before = ask(queue)
     for change in (
@@ -146,7 +146,7 @@ def test_a_datagram_does_not_change_what_tcp_proved() -> None:
     assert queue.all(WALL)[0].request.description == "newer"
 
 
-def test_what_tcp_proves_takes_the_place_of_what_a_datagram_claimed() -> None:
+def test_a_request_over_tcp_replaces_the_question_of_a_datagram() -> None:
     queue = ApprovalQueue()
     ask(queue, via=Via.NATPMP, external=6000, lifetime_s=10**6)
     ask(queue, lifetime_s=60)
@@ -167,7 +167,7 @@ def test_bounds_of_one_device_and_of_all() -> None:
 
 
 @pytest.mark.spec("SR-26", "SR-28")
-def test_who_is_proved_takes_the_place_of_what_was_claimed() -> None:
+def test_a_full_device_drops_a_question_of_a_datagram_for_one_over_tcp() -> None:
     queue = ApprovalQueue()
     for port in range(MOST_OF_DEVICE):
         ask(queue, port=port + 5000, wall=WALL + port, via=Via.PCP)
@@ -179,14 +179,14 @@ def test_who_is_proved_takes_the_place_of_what_was_claimed() -> None:
 
 
 @pytest.mark.spec("SR-28")
-def test_what_nobody_asks_any_more_is_forgotten() -> None:
+def test_a_question_expires_after_its_last_request() -> None:
     queue = ApprovalQueue()
     ask(queue)
     assert len(queue.all(WALL + KEEP_S - 1)) == 1
     assert queue.all(WALL + KEEP_S) == ()
 
 
-def test_changes_are_told_once_and_again_where_they_were_not_taken() -> None:
+def test_changes_are_given_once_and_again_after_a_failed_write() -> None:
     queue = ApprovalQueue()
     ask(queue)
     assert list(queue.take_changes()) == ["1"]

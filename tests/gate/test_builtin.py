@@ -26,7 +26,7 @@ def test_it_is_an_ordinary_policy_and_an_example() -> None:
     assert HOME_EXAMPLE.read_text("utf-8") == home_text()
 
 
-def test_what_it_says_of_itself_is_so() -> None:
+def test_the_header_states_the_limits_of_the_grant() -> None:
     (grant,) = home_policy().grants
     header = home_text().partition("\nversion =")[0]
     assert f"{grant.max_mappings} mappings at a time" in header
@@ -126,7 +126,7 @@ def test_an_honest_program_that_retries_is_no_incident() -> None:
     assert not lan.incidents
 
 
-def test_what_was_granted_before_the_incident_can_still_be_refreshed() -> None:
+def test_a_frozen_device_can_refresh_its_mappings() -> None:
     lan = Lan()
     for n in range(27):
         lan.ask(20000 + n, at=1000 + n)

@@ -173,7 +173,7 @@ def test_one_below_each_limit_is_fine() -> None:
 
 
 @pytest.mark.parametrize("flag", ["renewing", "standing"])
-def test_a_frozen_device_keeps_what_stands(flag: str) -> None:
+def test_a_frozen_device_keeps_its_mappings(flag: str) -> None:
     assert (
         decide(policy(PC_GRANT), but(facts_of(frozen=True), **{flag: True}), map_request()).outcome is Outcome.ALLOW
     )
@@ -208,7 +208,7 @@ FORBIDS = [
 
 
 @pytest.mark.parametrize(("condition", "request_", "denied"), FORBIDS)
-def test_a_forbid_denies_what_it_matches_and_names_itself(
+def test_a_forbid_denies_what_it_matches_and_the_verdict_names_it(
     condition: str, request_: MapRequest, denied: bool
 ) -> None:
     text = f"""
@@ -340,9 +340,7 @@ GRANTS = [
 
 
 @pytest.mark.parametrize(("condition", "request_", "allowed"), GRANTS)
-def test_a_grant_covers_what_all_its_conditions_hold_for(
-    condition: str, request_: MapRequest, allowed: bool
-) -> None:
+def test_a_grant_matches_if_all_its_conditions_hold(condition: str, request_: MapRequest, allowed: bool) -> None:
     verdict = decide(policy(PC_GRANT + condition), facts_of(request_.source.address), request_)
     assert verdict.outcome is (Outcome.ALLOW if allowed else Outcome.DENY)
     assert verdict.rule == ("games" if allowed else None)
@@ -361,7 +359,7 @@ def test_another_host_only_by_a_delegating_grant() -> None:
     assert decide(delegated, stranger, asked).outcome is Outcome.DENY
 
 
-def test_a_zone_is_that_of_what_is_opened_and_of_who_speaks_for_another() -> None:
+def test_a_zone_holds_the_internal_client_and_with_for_the_requester() -> None:
     text = """
     [zone]
     main = ["192.168.1.0/24"]
@@ -474,7 +472,7 @@ TOLD = [
 
 
 @pytest.mark.parametrize(("via", "asked", "told"), TOLD)
-def test_the_lease_that_comes_of_it(via: Via, asked: int | None, told: int) -> None:
+def test_the_lease_is_cut_to_the_limit_of_the_protocol(via: Via, asked: int | None, told: int) -> None:
     request = map_request(via=via, lifetime_s=asked)
     verdict = decide(policy(PC_GRANT + 'max_ttl = "4h"'), facts_of(), request)
     assert lifetime_s(request, clamps_of(verdict)) == told
@@ -501,7 +499,7 @@ def test_the_external_ports_to_choose_from(
     assert (clamps.external_ports, clamps.external) == (ports, external)
 
 
-def test_remote_of_the_right_family_is_told_to_the_ledger() -> None:
+def test_the_clamps_have_the_remote_hosts_of_the_address_family() -> None:
     text = f'{PC_GRANT}remote = ["203.0.113.0/24", "2001:db8:9::/48"]'
     assert clamps_of(decide(policy(text), facts_of(), map_request())).remote == (ip_network("203.0.113.0/24"),)
     six = decide(policy(text), facts_of(PC6), map_request(PC6))
@@ -550,7 +548,7 @@ def test_an_approval_is_a_grant_beside_it_whatever_its_name() -> None:
         (f"{PC_GRANT}approve = true", facts_of(), "would-ask: the grant needs approval"),
     ],
 )
-def test_observe_allows_what_lacks_a_grant_and_marks_it(extra: str, facts: Facts, note: str) -> None:
+def test_observe_mode_allows_and_marks_a_request_without_a_grant(extra: str, facts: Facts, note: str) -> None:
     verdict = decide(policy(f'mode = "observe"\n{extra}'), facts, map_request())
     assert (verdict.outcome, verdict.rule) == (Outcome.ALLOW, "observe")
     assert note in verdict.reasons
@@ -580,7 +578,7 @@ def test_the_clients_description_changes_nothing(description: str) -> None:
 
 
 @pytest.mark.spec("SR-29")
-def test_a_rule_with_an_end_holds_until_then_and_shortens_what_it_grants() -> None:
+def test_a_rule_ends_and_no_lease_outlives_it() -> None:
     end = 1_800_000_000
     until = "2027-01-15T08:00:00Z"
     granted = policy(f"""

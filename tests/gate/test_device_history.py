@@ -127,7 +127,7 @@ def test_a_thousand_forged_datagrams_leave_the_victim_as_it_was(via: Via) -> Non
 
 
 @pytest.mark.parametrize(("action", "frozen"), [("freeze", True), ("quarantine", True), ("log", False)])
-def test_what_an_incident_does_and_when_it_ends(action: str, frozen: bool) -> None:
+def test_the_action_and_the_end_of_an_incident(action: str, frozen: bool) -> None:
     history = book_of(incident_after=1, on_incident=OnIncident(action))
     incident = refuse(history, 1, 0)
     assert incident is not None

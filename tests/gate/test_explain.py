@@ -63,25 +63,25 @@ RULES = policy(
 
 @examples(400)
 @given(policies, questions())
-def test_the_rules_told_are_those_that_decided(
+def test_an_explanation_agrees_with_the_verdict(
     tables: dict[str, object], question: tuple[Facts, MapRequest]
 ) -> None:
     policy = made(tables)
-    told = explain(policy, *question)
-    trace = " ".join(told.verdict.reasons)
-    denying = [rule for rule in told.forbids if rule.effect is Effect.DENIES]
-    assert f"forbids {len(denying)}/{sum(rule.concerns for rule in told.forbids)}" in trace
+    explanation = explain(policy, *question)
+    trace = " ".join(explanation.verdict.reasons)
+    denying = [rule for rule in explanation.forbids if rule.effect is Effect.DENIES]
+    assert f"forbids {len(denying)}/{sum(rule.concerns for rule in explanation.forbids)}" in trace
     if denying:
-        assert (told.verdict.outcome, told.verdict.rule) == (Outcome.DENY, denying[0].name)
+        assert (explanation.verdict.outcome, explanation.verdict.rule) == (Outcome.DENY, denying[0].name)
         return
-    covering = [rule for rule in told.grants if rule.effect is not Effect.NONE or rule.why == TAKEN]
-    assert f"grants {len(covering)}/{sum(rule.concerns for rule in told.grants)}" in trace
-    charged = [rule.name for rule in told.grants if rule.effect is Effect.CHARGED]
-    with_room = [rule.name for rule in told.grants if rule.effect in (Effect.CHARGED, Effect.COVERS)]
-    if told.verdict.outcome is Outcome.ALLOW and told.verdict.rule != "observe":
-        assert charged == [told.verdict.rule] == with_room[:1]
-    assert all(rule.why.isprintable() and rule.why for rule in (*told.forbids, *told.grants))
-    assert (told.lease_s is not None) == (told.verdict.outcome is Outcome.ALLOW)
+    covering = [rule for rule in explanation.grants if rule.effect is not Effect.NONE or rule.why == TAKEN]
+    assert f"grants {len(covering)}/{sum(rule.concerns for rule in explanation.grants)}" in trace
+    charged = [rule.name for rule in explanation.grants if rule.effect is Effect.CHARGED]
+    with_room = [rule.name for rule in explanation.grants if rule.effect in (Effect.CHARGED, Effect.COVERS)]
+    if explanation.verdict.outcome is Outcome.ALLOW and explanation.verdict.rule != "observe":
+        assert charged == [explanation.verdict.rule] == with_room[:1]
+    assert all(rule.why.isprintable() and rule.why for rule in (*explanation.forbids, *explanation.grants))
+    assert (explanation.lease_s is not None) == (explanation.verdict.outcome is Outcome.ALLOW)
 
 
 WHY = [
@@ -104,20 +104,20 @@ WHY = [
 
 
 @pytest.mark.parametrize(("request_", "rule", "says"), WHY)
-def test_every_condition_is_told_in_words(request_: MapRequest, rule: str, says: str) -> None:
+def test_an_explanation_names_the_condition_that_does_not_hold(request_: MapRequest, rule: str, says: str) -> None:
     target = request_.internal.address
     facts = facts_of(target_device="other" if target == TV else PC_MAC)
-    told = explain(RULES, facts, request_)
-    (found,) = [one for one in (*told.forbids, *told.grants) if one.name == rule]
+    explanation = explain(RULES, facts, request_)
+    (found,) = [one for one in (*explanation.forbids, *explanation.grants) if one.name == rule]
     assert found.why == says
 
 
 def test_room_and_the_charged_grant() -> None:
     request = suggested(3074, transport=Transport.UDP, lifetime_s=7 * 86400)
-    told = explain(RULES, facts_of(held=HeldMappings(1, 1, {"for-pc": 1})), request)
-    (charged,) = [rule for rule in told.grants if rule.effect is Effect.CHARGED]
+    explanation = explain(RULES, facts_of(held=HeldMappings(1, 1, {"for-pc": 1})), request)
+    (charged,) = [rule for rule in explanation.grants if rule.effect is Effect.CHARGED]
     assert (charged.name, charged.why) == ("for-pc", "room 5/6")
-    assert (told.names, told.lease_s) == (("pc",), 4 * 3600)
+    assert (explanation.names, explanation.lease_s) == (("pc",), 4 * 3600)
     full = explain(RULES, facts_of(held=HeldMappings(6, 6, {"for-pc": 6})), request)
     assert [rule.why for rule in full.grants if rule.effect is Effect.FULL] == [
         "rule for-pc allows a device at most 6 mappings"
@@ -126,33 +126,33 @@ def test_room_and_the_charged_grant() -> None:
 
 def test_the_hours_and_the_remote_hosts_of_a_grant() -> None:
     tv = facts_of(TV, mac=None)
-    told = {rule.name: rule for rule in explain(RULES, tv, map_request(TV, 9000, via=Via.IGD2)).grants}
-    assert told["for-tv"].effect is Effect.FULL
-    assert told["for-tv"].why == "outside the hours of rule for-tv"
+    explanation = {rule.name: rule for rule in explain(RULES, tv, map_request(TV, 9000, via=Via.IGD2)).grants}
+    assert explanation["for-tv"].effect is Effect.FULL
+    assert explanation["for-tv"].why == "outside the hours of rule for-tv"
     other = {rule.name: rule for rule in explain(RULES, tv, map_request(TV, 9001)).grants}
     assert other["for-tv"].why == "external port 9001 is not in 9000"
 
 
 def test_a_grant_for_ports_of_the_remote_host() -> None:
     rules = policy(f'[device.pc]\nmac = ["{PC_MAC}"]\n[[grant]]\nname = "g"\nwho = "pc"\nremote_ports = [443]')
-    (told,) = explain(rules, facts_of(), map_request()).grants
-    assert told.why == "needs a request that names ports of the remote host, all in 443"
-    (told,) = explain(rules, facts_of(PC6), map_request(PC6, remote_port=443)).grants
-    assert told.effect is Effect.CHARGED
+    (trace,) = explain(rules, facts_of(), map_request()).grants
+    assert trace.why == "needs a request that names ports of the remote host, all in 443"
+    (trace,) = explain(rules, facts_of(PC6), map_request(PC6, remote_port=443)).grants
+    assert trace.effect is Effect.CHARGED
 
 
-def test_a_device_whose_facts_do_not_all_agree_is_told_so() -> None:
+def test_an_explanation_says_that_a_device_matches_only_in_part() -> None:
     rules = policy(f'[device.pc]\nmac = ["{PC_MAC}"]\nip = ["192.168.1.99"]\n[[grant]]\nname = "g"\nwho = "pc"')
-    (told,) = explain(rules, facts_of(), map_request()).grants
-    assert told.why == "is for pc; the requester matches pc only in part"
+    (trace,) = explain(rules, facts_of(), map_request()).grants
+    assert trace.why == "is for pc; the requester matches pc only in part"
 
 
 def test_a_forbidden_zone() -> None:
-    told = explain(RULES, facts_of(GUEST, mac=None), map_request(GUEST, 9000))
-    assert [rule.why for rule in told.forbids if rule.effect is Effect.DENIES] == ["zone guest"]
+    explanation = explain(RULES, facts_of(GUEST, mac=None), map_request(GUEST, 9000))
+    assert [rule.why for rule in explanation.forbids if rule.effect is Effect.DENIES] == ["zone guest"]
 
 
-def test_what_cannot_be_decided_is_explained_by_its_denial() -> None:
+def test_an_error_in_a_decision_is_explained_by_its_denial() -> None:
     class Broken:
         digest = "0" * 12
 
@@ -160,11 +160,11 @@ def test_what_cannot_be_decided_is_explained_by_its_denial() -> None:
             raise RuntimeError(name)
 
     broken: Policy = Broken()  # type: ignore[assignment]
-    told = explain(broken, facts_of(PC), map_request())
-    assert told.verdict.outcome is Outcome.DENY
-    assert (told.forbids, told.grants) == ((), ())
+    explanation = explain(broken, facts_of(PC), map_request())
+    assert explanation.verdict.outcome is Outcome.DENY
+    assert (explanation.forbids, explanation.grants) == ((), ())
 
 
-def test_ports_are_told_short() -> None:
+def test_long_lists_of_ports_are_cut() -> None:
     assert ports_text(((22, 22), (137, 139))) == "22, 137-139"
     assert re.fullmatch(r"1, 3, 5, 7, 9, 11 and 4 more", ports_text(tuple((n, n) for n in range(1, 20, 2))))

@@ -85,7 +85,7 @@ def test_a_host_without_neighbour_entry_asks_for_its_address_alone() -> None:
 
 
 @pytest.mark.spec("SR-5")
-def test_a_link_local_address_of_two_lans_is_told_apart_by_the_interface() -> None:
+def test_the_interface_distinguishes_a_link_local_address_of_two_lans() -> None:
     """Otherwise a second host at the same address takes rate and incidents off a device, and its name too."""
     here = IPv6Address("fe80::23")
     table = neighbours((PC, PC_MAC), (here, PC_MAC))
@@ -97,7 +97,7 @@ def test_a_link_local_address_of_two_lans_is_told_apart_by_the_interface() -> No
     assert gathered(map_request(source=Source(here, "")), table, NETWORK).mac is None
 
 
-def test_the_operator_is_nobodys_device() -> None:
+def test_the_operator_is_no_device_of_the_lan() -> None:
     facts = gathered(map_request(via=Via.OPERATOR))
     assert (facts.device, facts.mac, facts.target_device) == (OPERATOR, None, PC_MAC)
 
@@ -280,7 +280,7 @@ def test_the_name_and_the_ids_on_several_lans() -> None:
     assert ids_of(tablet, ("guest",)) == {TV_MAC}
 
 
-def test_a_device_that_is_seen_only_where_it_does_not_count_is_told() -> None:
+def test_a_device_seen_only_on_another_lan_is_reported() -> None:
     names = policy(f'[device.pc]\nmac = "{PC_MAC}"\n[device.tablet]\nmac = "{TV_MAC}"\nlan = "guest"')
     assert on_other_lans(names, NETWORK, COPY) == (
         "the policy recognises tablet only on guest, but its MAC address is on lan;"
@@ -288,8 +288,8 @@ def test_a_device_that_is_seen_only_where_it_does_not_count_is_told() -> None:
     )
     away = Neighbours()
     away.learn(Neighbour(GUEST, PC_MAC, "guest"))
-    (told,) = on_other_lans(names, NETWORK, away)
-    assert told.startswith("the policy recognises pc only on lan")
+    (sentence,) = on_other_lans(names, NETWORK, away)
+    assert sentence.startswith("the policy recognises pc only on lan")
     assert on_other_lans(names, ONE_LAN, COPY) == ()
 
 

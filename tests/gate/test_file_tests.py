@@ -75,7 +75,7 @@ def test_the_same_case_turned_round_keeps_it_out(sender: str, request_: str, wan
         ('want = "allow"\nttl = "5h"', "wanted allow, ttl 5h; got allow, ttl 7d"),
     ],
 )
-def test_a_failure_says_what_was_wanted_and_what_came(want: str, says: str) -> None:
+def test_a_failed_test_names_the_expected_and_the_actual_verdict(want: str, says: str) -> None:
     with pytest.raises(ConfigError) as error:
         policy(case('device = "pc"', 'proto = "udp", int = 3074, ttl = "7d"', want))
     assert error.value.key == "test[0]"
@@ -125,6 +125,6 @@ def test_where_no_address_is_left_the_case_wants_one() -> None:
         policy(text + 'request = { proto = "udp", int = 3074 }\nwant = "deny"')
 
 
-def test_cases_do_not_depend_on_what_is_granted_elsewhere() -> None:
+def test_the_rules_of_these_tests_deny_by_default() -> None:
     rules = policy(RULES)
     assert rules.default is Outcome.DENY

@@ -46,7 +46,7 @@ def answer(request: MapRequest, **facts: Any) -> Verdict:
     return decide(EVERYTHING, facts_of(request.source.address, **facts), request)
 
 
-def test_the_policy_of_these_tests_allows_what_stands_on_the_floor() -> None:
+def test_the_policy_of_these_tests_allows_everything_above_the_floor() -> None:
     assert answer(map_request()).outcome is Outcome.ALLOW
     assert answer(map_request(PC, 80, 80)).outcome is Outcome.ALLOW
     assert answer(map_request(ROUTED), mac=None).outcome is Outcome.ALLOW
@@ -82,7 +82,7 @@ NO_HOSTS = [
 @pytest.mark.spec("SR-2")
 @pytest.mark.parametrize(("address", "reason"), NO_HOSTS)
 @pytest.mark.parametrize("via", [Via.IGD1, Via.OPERATOR])
-def test_no_mapping_leads_to_what_is_no_lan_host(address: str, reason: str, via: Via) -> None:
+def test_no_mapping_leads_to_an_address_that_is_not_a_lan_host(address: str, reason: str, via: Via) -> None:
     target = IPv6Address(address) if ":" in address else IPv4Address(address)
     # Even with the MAC address of the requester: its own in every other respect.
     verdict = answer(to(target, via=via))
@@ -109,7 +109,7 @@ def test_the_operator_reaches_lan_hosts_and_nothing_else(target: IPAddress) -> N
         assert target.version == 6 or not target.is_global
 
 
-def test_its_own_address_is_told_by_the_device_not_by_the_family() -> None:
+def test_a_device_may_map_to_its_address_of_the_other_family() -> None:
     """A host may ask for its IPv4 mapping over IPv6, and the reverse."""
     assert answer(map_request(PC6, internal=Endpoint(PC, 40000))).outcome is Outcome.ALLOW
     link_local = IPv6Address("fe80::23")
@@ -208,7 +208,7 @@ def test_and_so_they_do_where_hypothesis_rarely_looks(address: IPAddress) -> Non
     assert on_lan(address)
 
 
-def test_exact_means_what_the_request_says() -> None:
+def test_an_exact_request_has_one_external_port() -> None:
     verdict = answer(map_request(PC, 40000, 40001))
     assert verdict.clamps is not None
     assert verdict.clamps.external_ports == ((40001, 40001),)

@@ -23,7 +23,7 @@ FORBID = {"name": "block-pc", "who": ["pc", "ps5"]}
 PS5 = {"ps5": {"mac": ["ac:89:95:00:00:01"]}}
 
 
-def test_what_is_shown_is_what_is_written() -> None:
+def test_the_shown_toml_is_the_added_toml() -> None:
     written = changed("", ManagedChange(PS5, (FORBID,), (GRANT,)))
     assert tomllib.loads(written.toml) == {"device": PS5, "forbid": [FORBID], "grant": [GRANT]}
     assert tomllib.loads(written.text) == {"version": 1, "device": PS5, "forbid": [FORBID], "grant": [GRANT]}
@@ -50,7 +50,7 @@ def test_a_name_changes_in_the_rules_too() -> None:
     assert (raw["grant"][0]["who"], raw["forbid"][0]["who"]) == ("box", ["pc", "box"])
 
 
-def test_what_ends_when() -> None:
+def test_the_ends_of_rules() -> None:
     raw = tomllib.loads(changed("", ManagedChange(PS5, (FORBID,), (GRANT,))).text)
     assert first_end(raw) == WALL
     assert ended(raw, WALL - 1) == frozenset()
@@ -70,7 +70,7 @@ def test_what_ends_when() -> None:
     ],
     ids=["one line", "empty", "dotted", "out of order", "quoted"],
 )
-def test_whatever_way_somebody_wrote_the_file_it_can_be_changed(text: str) -> None:
+def test_a_file_in_any_toml_style_can_be_changed(text: str) -> None:
     """A file with its rules in one line ended every command with a traceback."""
     before = tomllib.loads(text)
     change = ManagedChange(PS5, (FORBID,), (GRANT,), frozenset({"a"}), {"pc": "box"})

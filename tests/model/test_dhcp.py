@@ -114,7 +114,7 @@ def test_dnsmasq_of_other_hardware_without_a_clock_and_over_ipv6() -> None:
         ("", None),
     ],
 )
-def test_what_cannot_be_read_is_named_and_the_rest_is_read(text: str, problem: str | None) -> None:
+def test_an_unreadable_lease_is_reported_and_the_rest_is_read(text: str, problem: str | None) -> None:
     parsed = parse_leases(text.encode())
     assert parsed.problem == problem
 

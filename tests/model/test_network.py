@@ -147,7 +147,7 @@ def test_with_one_lan_a_routed_prefix_is_behind_it() -> None:
     assert alone.lan_of(a("10.5.200.1")) == "", "its neighbour entry, where it has one, is on the only LAN"
 
 
-def test_two_lans_with_the_same_prefix_are_told() -> None:
+def test_two_lans_with_the_same_prefix_are_reported() -> None:
     shared = replace(LAN1, addresses=(*LAN1.addresses, *LAN0.addresses))
     assert shared_prefixes((LAN0, LAN1)) == ()
     told = shared_prefixes((LAN0, shared))
@@ -230,7 +230,7 @@ def test_the_gateways_ports_are_of_one_transport() -> None:
     assert not ports.holds(Transport.TCP, 500)
 
 
-def test_lan_hosts_and_our_own_addresses_are_what_nothing_from_the_wan_comes_from() -> None:
+def test_lan_hosts_holds_the_lans_and_the_gateways_own_addresses() -> None:
     assert [str(net) for net in NETWORK.lan_hosts] == [
         "10.5.0.0/16", "10.6.0.0/16", "11.0.0.2/32", "11.9.9.9/32", "192.168.1.0/24", "192.168.2.0/24",
         "2a11::/64", "2a22::2/128", "fd05::/48",

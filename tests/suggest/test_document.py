@@ -81,7 +81,7 @@ def policy_of(suggestion: Suggestion) -> Policy:
     return load_text(suggestion.toml, "suggested", TODAY).policy
 
 
-def test_what_carried_traffic_is_granted_in_the_smallest_ports() -> None:
+def test_ports_with_traffic_are_granted_and_no_others() -> None:
     seen = Seen()
     for port in (3074, 3478, 3479, 3480):
         seen.used(PS5, UDP, port, 5)
@@ -130,7 +130,7 @@ def test_who_may_connect_is_open_for_both_families_where_one_is() -> None:
     assert "remote" not in grant
 
 
-def test_what_a_grant_covers_unused_is_told_and_gets_no_test() -> None:
+def test_an_unused_port_of_an_existing_grant_is_noted_without_a_test() -> None:
     text = HOME.replace('who = "*"', 'who = "ps5"\nint_ports = ["5000-5010"]')
     approved = {**APPROVED, "grant": [{"name": "by-command", "who": "nas", "int_ports": [8443]}]}
     seen = Seen()
@@ -178,7 +178,7 @@ LEARNS_NOTHING = [
 
 
 @pytest.mark.parametrize(("case", "happens", "says"), LEARNS_NOTHING, ids=[case[0] for case in LEARNS_NOTHING])
-def test_what_teaches_nothing(case: str, happens: Any, says: str) -> None:
+def test_traffic_that_does_not_count(case: str, happens: Any, says: str) -> None:
     seen = Seen()
     happens(seen)
     suggestion = said(seen)
@@ -200,7 +200,7 @@ def test_a_device_with_an_incident_does_not_train_its_own_policy() -> None:
     assert "an infected device that was patient" in suggestion.toml.replace("\n# ", " ")
 
 
-def test_ports_that_vary_are_told_and_not_guessed() -> None:
+def test_ports_that_vary_are_noted_and_not_guessed() -> None:
     seen = Seen()
     for number in range(4):
         seen.used(PS5, UDP, 50_000 + number, 0)
@@ -235,7 +235,7 @@ def test_a_test_of_the_operators_wins_over_evidence() -> None:
     assert any("your test 'the NAS is reached' does not allow it" in note for note in suggestion.notes)
 
 
-def test_what_is_granted_already_is_not_proposed_again() -> None:
+def test_a_granted_port_is_not_proposed_again() -> None:
     text = HOME.replace('who = "*"', 'who = "ps5"\nint_ports = ["5000-5010"]')
     seen = Seen()
     seen.used(PS5, TCP, 5001, 9)
@@ -328,7 +328,7 @@ BASES = [
 @examples(60)
 @given(st.lists(rows, max_size=12), st.sampled_from(BASES), st.integers(1, 4), st.sets(devices, max_size=1))
 @pytest.mark.spec("SR-30")
-def test_whatever_the_evidence_what_is_suggested_loads_and_passes(
+def test_every_suggestion_loads_and_passes_its_tests(
     found: list[dict[str, Any]], base: tuple[str | None, dict[str, Any]], min_days: int, bad: set[str]
 ) -> None:
     seen = Seen()

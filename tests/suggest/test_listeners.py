@@ -79,7 +79,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_listens_for_others(case: str) -> None:
+def test_listeners_that_other_hosts_can_reach(case: str) -> None:
     text, wanted = CASES[case]
     assert parse_listeners(text) == tuple(Listener(*one) for one in wanted)
 
@@ -112,7 +112,7 @@ def test_a_scan_becomes_grants_but_for_the_lans_own_and_the_forbidden() -> None:
 
 
 @given(st.lists(st.builds(Listener, st.sampled_from(list(Transport)), st.integers(1, 65535), st.text(max_size=50))))
-def test_whatever_listens_what_is_suggested_loads(listeners: list[Listener]) -> None:
+def test_a_suggestion_of_any_listeners_loads(listeners: list[Listener]) -> None:
     text = 'version = 1\n[device.nas]\nmac = ["00:11:32:00:00:02"]\n'
     suggestion = suggest_policy(text, {"version": 1}, learn_from(listeners, "nas"), date(2027, 1, 15))
     load_text(suggestion.toml, "suggested", date(2027, 1, 15))
