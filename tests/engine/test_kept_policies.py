@@ -148,7 +148,7 @@ async def test_requests_wait_for_no_old_policy(tmp_path: Path, monkeypatch: pyte
         def built(*given: object) -> None:
             raise AssertionError("an old policy was built")
 
-        monkeypatch.setattr(kept_policies, "build", built)
+        monkeypatch.setattr(kept_policies, "build_policy", built)
         await home.gateway_fixture.granted(8001)
         await home.gateway_fixture.refused(9001)
         await home.gateway_fixture.granted(8001)
