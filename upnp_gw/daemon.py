@@ -25,8 +25,9 @@ from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.environment import Environment
 from upnp_gw.engine.obstacles import Obstacles
 from upnp_gw.engine.other_tables import OtherTables, served_ports
-from upnp_gw.engine.policy_files import APPROVED, Enforcer, Policies
-from upnp_gw.engine.policy_reload import Reload
+from upnp_gw.engine.policy_files import APPROVED, PolicyFiles
+from upnp_gw.engine.policy_in_force import PolicyInForce
+from upnp_gw.engine.policy_reload import PolicyUpdates
 from upnp_gw.engine.reserved_ports import ReservedPorts
 from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
 from upnp_gw.firewall.conntrack_timeouts import idle_timeout_s
@@ -34,7 +35,6 @@ from upnp_gw.firewall.libnftables import check_library
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.gate.device_history import DeviceHistory
-from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.events import Events, Ipv6FirewallChanged, WanChanged
 from upnp_gw.ledger.igd_view import LedgerView
 from upnp_gw.ledger.transaction import Ledger
@@ -94,8 +94,8 @@ class Daemon:
         self._stack.callback(self._claim.release)
         if config.backend == "nftables":
             self._stack.push(claim_kernel(config.user) or nullcontext())
-        policies = Policies(config.policy, config.state_dir / APPROVED, lambda: clock().wall)
-        loaded = policies.load()
+        files = PolicyFiles(config.policy, config.state_dir / APPROVED, lambda: clock().wall)
+        loaded = files.load()
         for finding in loaded.warnings:
             log.warning("policy: %s", finding)
         keep = Retention(config.keep_decisions, config.keep_days * DAY_S)
@@ -105,13 +105,11 @@ class Daemon:
         self._identity = await Identity.load(self._store)
         self._stack.push_async_callback(self._identity.settled)
         await self._start_network()
-        await self._start_gateway(loaded.policy)
-        size = self._settings().size
-        self._reload = await Reload.begin(
-            self._decider, self.gateway.submit, self.events, self._store, size, loaded, lambda: clock().wall
+        await self._start_gateway(PolicyInForce(loaded, clock().wall))
+        self._policy_updates = PolicyUpdates(
+            files, self._decider, self.gateway.submit, self.events, self._store, self._settings().size
         )
-        self._enforcer = Enforcer(policies, self._reload.enforce, self._store)
-        await self._enforcer.begin()
+        await self._policy_updates.begin()
         await self._start_servers()
 
     async def _start_network(self) -> None:
@@ -133,7 +131,7 @@ class Daemon:
         self._counters = WanCounters(config.wan, lambda: clock().boot)
         self._stack.callback(self._counters.close)
 
-    async def _start_gateway(self, policy: Policy) -> None:
+    async def _start_gateway(self, in_force: PolicyInForce) -> None:
         config = self.config
         self.events = Events()
         self.events.subscribe(logs.on_event)
@@ -152,10 +150,10 @@ class Daemon:
         )
         self._hindrances = Obstacles(lambda: self._around.network, self._others)
         self._decider = Decider(
-            policy=policy,
+            in_force=in_force,
             ledger=Ledger(),
             environment=self._around,
-            history=DeviceHistory(policy.limits),
+            history=DeviceHistory(in_force),
             random=SystemRandom(),
             reserved_ports=ReservedPorts(listeners.ports, self._others),
             visibility=config.visibility,
@@ -228,8 +226,8 @@ class Daemon:
             config=config,
             detected=self._detected,
             started=self._started,
-            policy_source=lambda: self._enforcer.policies.source,
-            policy_problem=lambda: self._reload.problem,
+            policy_source=lambda: self._policy_updates.files.source,
+            policy_problem=lambda: self._policy_updates.problem,
             locations=self._lan_servers.locations,
             obstacles=self._hindrances.now,
             counters=self._counts,
@@ -237,14 +235,14 @@ class Daemon:
         )
         operator = GatewayOperator(self.gateway, self._decider, self.events, self._store, told)
         device_commands = DeviceCommands(
-            self.gateway, self._decider, self._enforcer, self._netwatch.probe, operator.shown
+            self.gateway, self._decider, self._policy_updates, self._netwatch.probe, operator.shown
         )
         self._background.spawn(device_commands.keep())
         policy_commands = PolicyCommands(
-            self.gateway, self._decider, self._store, self._enforcer, self._reload, operator.decision
+            self.gateway, self._decider, self._store, self._policy_updates, operator.decision
         )
         advice = EvidenceCommands(
-            self._decider, self._witness, self._enforcer.policies, self._upkeep.count, self._netwatch.probe
+            self._decider, self._witness, self._policy_updates.files, self._upkeep.count, self._netwatch.probe
         )
         control = ControlServer(
             operator, config.runtime_dir, claim=self._claim, more=[device_commands, policy_commands, advice]
@@ -268,7 +266,7 @@ class Daemon:
         return FirewallSettings(
             mode=self.config.firewall,
             network=self._around.network,
-            size=max(1, self._decider.policy.limits.total_mappings),
+            size=max(1, self._decider.in_force.policy.limits.total_mappings),
             hairpin=self.config.hairpin,
             allow_other_forward=self.config.allow_other_forward,
             http_port=self.config.http_port,
@@ -279,7 +277,7 @@ class Daemon:
         line = (
             f"upnp-gw {__version__} serves {', '.join(config.lan)} for {config.wan}"
             f" ({config.backend}, {config.firewall.value}), HTTP port {self._lan_servers.http_port},"
-            f" policy: {self._enforcer.policies.source}"
+            f" policy: {self._policy_updates.files.source}"
         )
         print(line, flush=True)
         notify(os.environ, READY, line)
@@ -320,7 +318,7 @@ class Daemon:
             await self._signals.reload.wait()
             self._signals.reload.clear()
             try:
-                await self._reload.reload(self._enforcer)
+                await self._policy_updates.reload()
             except GatewayError:
                 pass  # it is logged, and ``status`` tells it
             except Exception:

@@ -89,7 +89,7 @@ async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     home: ReloadFixture, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await home.gateway_fixture.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
-    before = home.gateway_fixture.decider.policy.digest
+    before = home.gateway_fixture.decider.in_force.policy.digest
     home.file.write_text(POLICY.replace("3000-4000", "1-2000"))
     assert (await command(upnp_gw, "reload")).exit_code == 0
     result = await command(upnp_gw, "explain", "d1", "--all")
@@ -106,7 +106,7 @@ async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     assert "(games: room 2/2)" in result.output
     assert "lease cut from 7d to 4h" in result.output
     assert "granted by rule games, lease 4h" in result.output
-    for of_now in ("CHARGED", "1-2000", home.gateway_fixture.decider.policy.digest):
+    for of_now in ("CHARGED", "1-2000", home.gateway_fixture.decider.in_force.policy.digest):
         assert of_now not in result.output
     assert fits(result)
 
@@ -257,7 +257,7 @@ async def test_policy_show_and_diff(home: ReloadFixture, upnp_gw: Run, tmp_path:
 
 async def test_policy_diff_says_what_it_compares(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
     await home.gateway_fixture.granted(3001)
-    digest = home.gateway_fixture.decider.policy.digest
+    digest = home.gateway_fixture.decider.in_force.policy.digest
     in_force = f"{digest}, since {formats.time(datetime.fromtimestamp(home.gateway_fixture.clock.now.wall, UTC))}"
     file, other = home.file, tmp_path / "other.toml"
     other.write_text(POLICY)

@@ -21,7 +21,7 @@ from tests.fixtures.examples import examples
 from tests.fixtures.plain_words import raw_words
 from tests.fixtures.policies import TODAY
 from upnp_gw.config.file import KEYS, read_file, read_options
-from upnp_gw.engine.policy_files import Policies
+from upnp_gw.engine.policy_files import PolicyFiles
 from upnp_gw.gate import policyfile as shape
 from upnp_gw.gate.accepted import ACCEPTED
 from upnp_gw.gate.load import load_file
@@ -137,7 +137,7 @@ def machine_owned_with(table: str, key: str, value: str) -> str:
 def load_machine_owned(path: Path) -> object:
     own = path.with_name("own.toml")
     own.write_text("version = 1\n")
-    return Policies(own, path, lambda: 1_800_000_000.0).load()
+    return PolicyFiles(own, path, lambda: 1_800_000_000.0).load()
 
 
 MACHINE_KEYS = [

@@ -80,7 +80,9 @@ async def test_the_event_stream_and_the_status_count_the_waiting_questions(tmp_p
         assert len(questions_waiting(decider, wall)) == 2
         written(await here.device_commands.deny("1", api.Deny()))
         assert len(questions_waiting(decider, wall)) == 1
-        decider.policy = replace(decider.policy, limits=replace(decider.policy.limits, max_hold_s=60))
+        here.home.policy = replace(
+            decider.in_force.policy, limits=replace(decider.in_force.policy.limits, max_hold_s=60)
+        )
         assert questions_waiting(decider, wall) == []
 
 
@@ -181,7 +183,7 @@ async def test_a_question_whose_grant_is_another_one_by_now_is_no_question(tmp_p
         ):
             (before,) = await here.device_commands.queue()
             (tmp_path / "policy.toml").write_text(changed)
-            await here.enforcer.reload()
+            await here.policy_updates.reload()
             assert await here.device_commands.queue() == []
             assert (
                 refused(await here.device_commands.approve(str(before.number), api.Approve())).error == "not-found"
@@ -196,7 +198,7 @@ async def test_a_yes_whose_turn_comes_after_a_change_is_no_yes(tmp_path: Path) -
     """Another command is under way; meanwhile the device asks for more."""
     async with served(tmp_path) as here:
         await here.home.refused(8080, internal=8000)
-        async with here.enforcer._one:
+        async with here.policy_updates._lock:
             yes = asyncio.create_task(here.device_commands.approve("1", api.Approve()))
             no = asyncio.create_task(here.device_commands.deny("1", api.Deny(remember=True)))
             await asyncio.sleep(0)
@@ -219,16 +221,18 @@ async def test_two_answers_to_one_question_are_one(tmp_path: Path) -> None:
         assert here.file.read_text().count("[[grant]]") == 1
 
 
-async def test_a_yes_opens_nothing_that_is_asked_while_it_comes_into_force(tmp_path: Path) -> None:
+async def test_a_yes_opens_nothing_that_is_asked_while_it_comes_into_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080, internal=8000)
-        enforce = here.enforcer._enforce
+        keep = here.policy_updates.kept.keep
 
-        async def asked_meanwhile(loaded: LoadedPolicy) -> None:
+        async def asked_meanwhile(*policies: LoadedPolicy) -> None:
             await here.home.refused(9999, internal=8000)
-            await enforce(loaded)
+            await keep(*policies)
 
-        here.enforcer._enforce = asked_meanwhile
+        monkeypatch.setattr(here.policy_updates.kept, "keep", asked_meanwhile)
         answer = written(await here.device_commands.approve("1", api.Approve()))
         assert "ext_ports = [8080]" in answer.toml
         assert here.home.ports == {(TCP, 8080)}

@@ -108,7 +108,7 @@ async def test_an_incident_on_the_guest_lan_is_not_the_consoles(here: Served) ->
 
 async def test_rate_ports_and_quota_count_for_each_lan(here: Served) -> None:
     """A guest with a copied MAC address uses up nothing of the device's."""
-    limit = here.home.decider.policy.limits.requests_per_minute
+    limit = here.home.decider.in_force.policy.limits.requests_per_minute
     for number in range(limit):
         await here.home.map(6000 + number % 10, GUEST_IP)
     assert (await here.home.refused(6000, GUEST_IP)).refusal is Refusal.RATE

@@ -11,9 +11,9 @@ import pytest
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixture, gateway_fixture
 from upnp_gw import api
 from upnp_gw.control.evidence import EvidenceCommands
-from upnp_gw.engine.policy_files import Policies
+from upnp_gw.engine.policy_files import PolicyFiles
 from upnp_gw.firewall.base import Counters
-from upnp_gw.gate.load import load_text
+from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import IPAddress, Transport
 from upnp_gw.model.request import Granted
@@ -40,10 +40,9 @@ class Home:
 
     def __init__(self, made: GatewayFixture, directory: Path) -> None:
         self.gateway_fixture = made
-        self.policies = Policies(
+        self.policies = PolicyFiles(
             directory / "policy.toml", directory / "approved.toml", lambda: made.clock.now.wall
         )
-        self.policies.load()
         self.probed: list[IPAddress] = []
         self.advice = EvidenceCommands(
             made.decider, made.evidence_collector, self.policies, made.scheduler.count, self.probe
@@ -95,7 +94,7 @@ async def test_days_of_use_become_a_policy_that_enforces(home: Home) -> None:
     assert any(note.startswith("pc: it had an incident") for note in made.notes)
 
     def enforce(transaction: Transaction) -> None:
-        home.gateway_fixture.reevaluation.policy_changed(transaction, policy)
+        home.gateway_fixture.reevaluation.policy_changed(transaction, LoadedPolicy(policy, ()))
 
     await home.gateway_fixture.gateway.submit(enforce)
     assert isinstance(await home.gateway_fixture.map(3074), Granted)

@@ -12,7 +12,7 @@ from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixtur
 from tests.fixtures.operator_commands import served
 from upnp_gw import api
 from upnp_gw.control.serialize import Serializer
-from upnp_gw.gate.load import load_text
+from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.ledger.events import TableChanged
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Transport, Via
@@ -133,7 +133,7 @@ async def test_whatever_opens_opens_nothing_to_a_contested_address(tmp_path: Pat
 
 
 def reload(home: GatewayFixture, transaction: Transaction) -> None:
-    home.reevaluation.policy_changed(transaction, home.decider.policy)
+    home.reevaluation.policy_changed(transaction, LoadedPolicy(home.decider.in_force.policy, ()))
 
 
 async def test_a_yes_opens_nothing_to_a_contested_address(tmp_path: Path) -> None:

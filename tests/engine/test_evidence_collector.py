@@ -8,7 +8,7 @@ import pytest
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, GatewayFixture, gateway_fixture
 from upnp_gw.firewall.base import Counters, Exchange
-from upnp_gw.gate.load import load_text
+from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.evidence import Evidence, EvidenceKey
 from upnp_gw.ledger.transaction import Transaction
@@ -140,7 +140,7 @@ async def test_what_was_observed_ends_with_the_mode(tmp_path: Path) -> None:
         enforced = load_text(OBSERVE.replace('"observe"', '"enforce"'), "enforce", date.min).policy
 
         def enforce(transaction: Transaction) -> None:
-            home.reevaluation.policy_changed(transaction, enforced)
+            home.reevaluation.policy_changed(transaction, LoadedPolicy(enforced, ()))
 
         await home.gateway.submit(enforce)
         assert home.ports == {(TCP, 8080)}

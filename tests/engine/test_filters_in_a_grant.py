@@ -92,7 +92,7 @@ async def test_a_filter_is_granted_by_the_grant_that_has_its_hosts(tmp_path: Pat
         line = Line(home.gateway_fixture)
         assert (await line.map(8000, 8000, 3600, INSIDE)).options == (INSIDE,)
         home.file.write_text(both + "# read again\n")
-        assert not (await home.reload.reload(home.enforcer)).fallen
+        assert not (await home.policy_updates.reload()).revoked
         assert reached(line) == [("203.0.113.5/32", 5000)]
 
 
@@ -105,10 +105,10 @@ async def test_what_a_new_policy_leaves_nobody_of_is_ended_or_refused(tmp_path: 
         assert (await line.map(8000, 8000, 7200, INSIDE)).options == (INSIDE,)
         if way == "reload":
             home.file.write_text(after)
-            (fallen,) = (await home.reload.reload(home.enforcer)).fallen
+            (fallen,) = (await home.policy_updates.reload()).revoked
             assert "no grant covers this request" in fallen.reason
         elif way != "restart":
-            home.gateway_fixture.decider.policy = policy(after)
+            home.gateway_fixture.policy = policy(after)
             if way == "renewal":
                 home.gateway_fixture.clock.pass_s(3601)
                 await home.gateway_fixture.sweep()
@@ -128,6 +128,6 @@ async def test_what_is_kept_in_spite_of_a_new_policy_stays_as_it_was(tmp_path: P
         line = Line(home.gateway_fixture)
         await line.map(8000, 8000, 7200, INSIDE)
         home.file.write_text(after)
-        (fallen,) = (await home.reload.reload(home.enforcer)).fallen
+        (fallen,) = (await home.policy_updates.reload()).revoked
         assert fallen.kept
         assert reached(line) == [("203.0.113.5/32", 5000)]

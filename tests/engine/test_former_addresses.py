@@ -105,7 +105,7 @@ async def test_who_suggests_no_port_gets_the_one_of_its_internal_port(home: Gate
 async def test_a_request_that_is_refused_moves_nothing(home: GatewayFixture) -> None:
     await home.granted(8080, **ASKS["PCP"])
     moves(home)
-    home.decider.policy = policy_of('[[forbid]]\nname = "no"\nwho = "*"\n')
+    home.policy = policy_of('[[forbid]]\nname = "no"\nwho = "*"\n')
     await home.refused(8080, NEW_IP, **ASKS["PCP"])
     (row,) = home.decider.ledger.table
     assert (str(row.internal.address), row.parked) == (CONSOLE_IP, True)

@@ -131,7 +131,7 @@ async def test_a_refresh_above_a_lower_quota_ends_nothing(tmp_path: Path) -> Non
     async with gateway_fixture(tmp_path, policy(ALL)) as home:
         for port in (5000, 5001, 5002):
             await home.granted(port, **NATPMP)
-        home.decider.policy = policy("[limits]\nper_device = 2\n" + ALL)
+        home.policy = policy("[limits]\nper_device = 2\n" + ALL)
         assert (await home.refused(5000)).refusal is Refusal.QUOTA
         assert {port for _, port in home.ports} == {5000, 5001, 5002}
         assert {hold.via for hold in row(home, 5000).holds} == {Via.NATPMP}
@@ -203,13 +203,13 @@ async def test_a_reload_opens_nothing_for_a_frozen_device(tmp_path: Path) -> Non
             await home.gateway_fixture.granted(5000 if client == CONSOLE_IP else 5001, client)
         freeze(home.gateway_fixture, CONSOLE)
         home.file.write_text(f"version = 1\n{ALL}")
-        assert not (await home.reload.reload(home.enforcer)).fallen
+        assert not (await home.policy_updates.reload()).revoked
         assert home.gateway_fixture.firewall.reach(TCP, 5000, OTHER) is None
         assert home.gateway_fixture.firewall.reach(TCP, 5001, OTHER) is not None, (
             "another device's is wider at once"
         )
         home.file.write_text(some.replace("203.0.113.0/24", "198.51.100.0/24"))
-        (fallen,) = (await home.reload.reload(home.enforcer)).fallen
+        (fallen,) = (await home.policy_updates.reload()).revoked
         assert (fallen.mapping.device, fallen.kept) == (CONSOLE, False), "nobody is left who may connect"
         assert home.gateway_fixture.firewall.reach(TCP, 5001, OTHER) is not None
 
@@ -226,7 +226,7 @@ async def test_a_reload_opens_what_a_busy_device_may_open(tmp_path: Path) -> Non
         await home.gateway_fixture.refused(5002)
         assert (await home.gateway_fixture.refused(5002)).refusal is Refusal.RATE
         home.file.write_text(limited)
-        assert not (await home.reload.reload(home.enforcer)).fallen
+        assert not (await home.policy_updates.reload()).revoked
         assert home.gateway_fixture.firewall.reach(TCP, 5000, OTHER) is not None
 
 

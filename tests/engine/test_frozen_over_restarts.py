@@ -88,7 +88,7 @@ class World:
             await self.home.sweep()
         else:
             await take(self.home, event)
-            self.policy = self.home.decider.policy
+            self.policy = self.home.decider.in_force.policy
 
     def sleep(self, event: Sleep) -> None:
         home = self.home

@@ -40,8 +40,7 @@ def meet(home: GatewayFixture, *addresses: str) -> None:
 
 
 def with_limits(home: GatewayFixture, text: str) -> None:
-    home.decider.policy = policy_of(text)
-    home.decider.history.limits = home.decider.policy.limits
+    home.policy = policy_of(text)
 
 
 def counted(home: GatewayFixture) -> int:

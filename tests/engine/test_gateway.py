@@ -13,7 +13,7 @@ import pytest
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, GatewayFixture, asks, gateway_fixture
 from upnp_gw.engine import write_backlog
 from upnp_gw.firewall.base import Refill
-from upnp_gw.gate.load import load_text
+from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.ledger.events import Decided, FirewallHealed, TableChanged
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.errors import StoreError
@@ -592,7 +592,7 @@ async def test_a_new_policy_ends_what_it_does_not_allow(tmp_path: Path) -> None:
         await home.granted(8080)
 
         def tighten(transaction: Transaction) -> None:
-            home.reevaluation.policy_changed(transaction, strict)
+            home.reevaluation.policy_changed(transaction, LoadedPolicy(strict, ()))
 
         await home.gateway.submit(tighten)
         await home.sweep()

@@ -1,4 +1,4 @@
-"""Policies are kept by hash for as long as decisions refer to them, over reloads, commands and restarts."""
+"""PolicyFiles are kept by hash for as long as decisions refer to them, over reloads, commands and restarts."""
 
 import logging
 import sqlite3
@@ -42,7 +42,7 @@ async def test_a_decision_by_any_older_policy_is_explained_after_a_restart(tmp_p
     async with reload_home(tmp_path, NAMED, clock=clock) as home:
         made.append((await home.gateway_fixture.granted(9000)).mapping.decision)
         block = {"name": "no-telnet", "who": "*", "int_ports": [9023], "until": toml_time(clock.now.wall + 3600)}
-        await home.enforcer.change(lambda: ManagedChange({}, (block,)))
+        await home.policy_updates.change(lambda: ManagedChange({}, (block,)))
         made.append((await home.gateway_fixture.refused(9023)).decision or "")
         first += [await explained(home, decision) for decision in made]
         assert [(rule.name, rule.effect) for rule in first[1].forbids] == [("no-telnet", "denies")]
@@ -53,7 +53,7 @@ async def test_a_decision_by_any_older_policy_is_explained_after_a_restart(tmp_p
         assert (first[2].forbids, first[2].grants[0].why) == ([], "room 9/9"), (
             "it is in the file, and its end has passed"
         )
-        await home.enforcer.change(lambda: ManagedChange({"tv": {"ip": ["192.168.77.40"]}}))
+        await home.policy_updates.change(lambda: ManagedChange({"tv": {"ip": ["192.168.77.40"]}}))
     async with reload_home(tmp_path, NARROW, clock=clock) as again:
         now = [await explained(again, decision) for decision in made]
         assert [(one.forbids, one.grants, one.names, one.note) for one in now] == [
@@ -68,9 +68,9 @@ async def test_a_policy_leaves_with_the_decisions_that_refer_to_it(tmp_path: Pat
     async with reload_home(tmp_path, POLICY) as home:
         home.gateway_fixture.store._keep = Retention(decisions=3)
         old = (await home.gateway_fixture.granted(8000)).mapping.decision
-        first = home.gateway_fixture.decider.policy.digest
+        first = home.gateway_fixture.decider.in_force.policy.digest
         await reloaded(home, NARROW)
-        second = home.gateway_fixture.decider.policy.digest
+        second = home.gateway_fixture.decider.in_force.policy.digest
         assert kept(tmp_path) == {first: 2, second: None}
         assert (await explained(home, old)).note is None
         await home.gateway_fixture.granted(8001)
@@ -86,13 +86,13 @@ async def test_policies_take_a_bounded_size_and_the_oldest_leave_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        size = len(packed(home.reload.now_in_force))
+        size = len(packed(home.policy_updates.in_force.loaded))
         monkeypatch.setattr(policy_rows.put_in_force, "__defaults__", (3 * size + 60,))
         old = (await home.gateway_fixture.granted(8000)).mapping.decision
-        digests = [home.gateway_fixture.decider.policy.digest]
+        digests = [home.gateway_fixture.decider.in_force.policy.digest]
         for most in (5, 6, 7, 8):
             await reloaded(home, POLICY + f"max_mappings = {most}\n")
-            digests.append(home.gateway_fixture.decider.policy.digest)
+            digests.append(home.gateway_fixture.decider.in_force.policy.digest)
         assert set(kept(tmp_path)) == set(digests[-3:])
         told = await explained(home, old)
         assert (told.grants, told.note, told.reasons[-1]) == ([], NOT_KEPT, "granted by rule wide")
@@ -106,7 +106,7 @@ async def test_a_policy_that_does_not_come_into_force_does_not_take_the_place_of
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         await home.gateway_fixture.granted(9000)
-        digest = home.gateway_fixture.decider.policy.digest
+        digest = home.gateway_fixture.decider.in_force.policy.digest
 
         async def refuse(*given: object) -> None:
             raise StoreError("no")
@@ -131,7 +131,7 @@ async def test_a_disk_that_fails_keeps_no_policy_from_coming_into_force(
             broken.setattr(home.gateway_fixture.store, "keep_policy", refuse)
             broken.setattr(home.gateway_fixture.store, "policy_in_force", refuse)
             await reloaded(home, NARROW)
-        narrow = home.gateway_fixture.decider.policy.digest
+        narrow = home.gateway_fixture.decider.in_force.policy.digest
         assert (
             f"policy {narrow} is not kept, so explain cannot tell its rules later: the disk is full" in caplog.text
         )
@@ -158,11 +158,11 @@ async def test_requests_wait_for_no_old_policy(tmp_path: Path, monkeypatch: pyte
 
 async def test_what_this_version_reads_differently_is_not_told_as_the_rules_of_then(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
-        loaded = home.reload.now_in_force
+        loaded = home.policy_updates.in_force.loaded
         made = (await home.gateway_fixture.granted(9000)).mapping.decision
         await reloaded(home, NARROW)
         for body in (
-            packed(home.reload.now_in_force),
+            packed(home.policy_updates.in_force.loaded),
             b"garbage",
             packed(LoadedPolicy(loaded.policy, (), "version = 9")),
         ):
@@ -175,9 +175,12 @@ async def test_what_this_version_reads_differently_is_not_told_as_the_rules_of_t
 async def test_a_kept_policy_is_small(tmp_path: Path) -> None:
     devices = "".join(f'[device.d{n}]\nmac = ["02:00:00:00:{n // 256:02x}:{n % 256:02x}"]\n' for n in range(1000))
     async with reload_home(tmp_path, POLICY + devices) as home:
-        body = packed(home.reload.now_in_force)
+        body = packed(home.policy_updates.in_force.loaded)
         assert len(body) < 10_000
-        assert unpacked(home.gateway_fixture.decider.policy.digest, body) == home.gateway_fixture.decider.policy
+        assert (
+            unpacked(home.gateway_fixture.decider.in_force.policy.digest, body)
+            == home.gateway_fixture.decider.in_force.policy
+        )
 
 
 async def test_a_network_that_changed_since_changes_no_explanation(tmp_path: Path) -> None:

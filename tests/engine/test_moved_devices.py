@@ -97,7 +97,7 @@ async def test_on_another_lan_only_a_device_that_the_policy_names_there_takes_it
     await moves(here, CONSOLE_IP, GUEST_IP)
     assert held(here) == {(HOME, "parked")}
     reply = await here.map(8080, GUEST_IP)
-    if "laptop" in here.decider.policy.devices:
+    if "laptop" in here.decider.in_force.policy.devices:
         assert isinstance(reply, Granted)
         assert held(here) == {(AWAY, "active")}
     else:

@@ -51,11 +51,11 @@ async def test_a_grant_that_is_narrowed_to_a_host_that_has_a_mapping_ends_one_ma
     async with reload_home(tmp_path, WIDE) as home:
         await two_on_a_port(home.gateway_fixture)
         home.file.write_text(ONE_HOST)
-        done = await home.reload.reload(home.enforcer)
-        assert [fallen.mapping.internal.port for fallen in done.fallen] == [8000]
-        assert "overlapping remote host" in done.fallen[0].reason
+        done = await home.policy_updates.reload()
+        assert [fallen.mapping.internal.port for fallen in done.revoked] == [8000]
+        assert "overlapping remote host" in done.revoked[0].reason
         assert "m1 of" in caplog.text
-        records = await home.gateway_fixture.store.decisions(RecordFilter(id=done.fallen[0].decision, limit=1))
+        records = await home.gateway_fixture.store.decisions(RecordFilter(id=done.revoked[0].decision, limit=1))
         assert [(record.verdict, record.action, record.mapping) for record in records] == [("busy", "reload", "m1")]
         assert [forward.internal.port for forward in reached(home.gateway_fixture)] == [9000]
         assert home.gateway_fixture.ports == {(TCP, 8000), (TCP, 8001)}
@@ -96,7 +96,7 @@ async def test_prefixes_that_move_up_do_not_stand_in_their_own_way(tmp_path: Pat
         await home.gateway_fixture.granted(8000)
         for prefixes in (after, before, [*before, *after[1:]], after[1:], after):
             home.file.write_text(WIDE + f"remote = {prefixes}\n")
-            assert not (await home.reload.reload(home.enforcer)).fallen
+            assert not (await home.policy_updates.reload()).revoked
             assert sorted(str(f.remote) for f, _ in home.gateway_fixture.firewall.installed.values()) == sorted(
                 prefixes
             )
@@ -105,7 +105,7 @@ async def test_prefixes_that_move_up_do_not_stand_in_their_own_way(tmp_path: Pat
 async def test_a_refresh_that_would_meet_another_mapping_is_a_conflict(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await two_on_a_port(home)
-        home.decider.policy = policy(ONE_HOST)
+        home.policy = policy(ONE_HOST)
         assert (await home.refused(8000, internal=8000)).refusal is Refusal.CONFLICT
 
 
@@ -113,7 +113,7 @@ async def test_a_renewal_that_would_meet_another_mapping_ends_it(tmp_path: Path)
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await home.granted(8000, internal=8000, lifetime=None)
         await home.granted(8000, internal=9000, remote="203.0.113.5", lifetime=None)
-        home.decider.policy = policy(ONE_HOST)
+        home.policy = policy(ONE_HOST)
         home.clock.pass_s(3600)
         await home.sweep()
         assert [forward.internal.port for forward in reached(home)] == [9000]
@@ -125,7 +125,7 @@ async def test_everywhere_is_anyone(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(everywhere)) as home:
         await home.granted(8000)
         assert [forward.remote for forward in reached(home)] == [None]
-        home.decider.policy = policy(WIDE)
+        home.policy = policy(WIDE)
         assert (await home.refused(8000, internal=9000, remote="0.0.0.0/0")).refusal is Refusal.CONFLICT
 
 

@@ -1,38 +1,70 @@
 """One policy from the operator's file and the machine-owned one: names, tests, ends, and a disk that fails."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from upnp_gw.engine.policy_files import Enforcer, Policies, write_file
+from tests.fixtures.gateway import NETWORK
+from upnp_gw.engine.decider import Decider
+from upnp_gw.engine.environment import Environment
+from upnp_gw.engine.policy_files import PolicyFiles, write_file
+from upnp_gw.engine.policy_in_force import PolicyInForce
+from upnp_gw.engine.policy_reload import PolicyUpdates
 from upnp_gw.gate.builtin import home_policy
+from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.managed_file import ManagedChange, toml_time
+from upnp_gw.ledger.events import Events
+from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.errors import ConfigError, FirewallError, StoreError
+from upnp_gw.model.mapping import Instant
+from upnp_gw.model.request import Refusal, Refused
 from upnp_gw.store.store import Store
 
 WALL = 1_800_000_000.0
+REFUSED = Refused(Refusal.BACKEND, "no", None)
 OWN = 'version = 1\n[device.ps5]\nmac = ["ac:89:95:00:00:01"]\n[[grant]]\nname = "games"\nwho = "ps5"\n'
 NAS = {"nas": {"mac": ["00:11:32:00:00:02"]}}
 
 
-def policies(directory: Path, own: str | None = OWN, machine: str | None = None) -> Policies:
+def policies(directory: Path, own: str | None = OWN, machine: str | None = None) -> PolicyFiles:
     if own is not None:
         (directory / "policy.toml").write_text(own)
     if machine is not None:
         (directory / "approved.toml").write_text(machine)
     operator = directory / "policy.toml" if own is not None else None
-    return Policies(operator, directory / "approved.toml", lambda: WALL)
+    return PolicyFiles(operator, directory / "approved.toml", lambda: WALL)
 
 
-def change(both: Policies, change: ManagedChange) -> LoadedPolicy:
+def policy_files(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir() if "ledger.db" not in path.name)
+
+
+def change(both: PolicyFiles, change: ManagedChange) -> LoadedPolicy:
     """A change that comes into force."""
-    loaded, _ = both.prepare(change)
+    loaded, _ = both.prepare(change, OWN)
     both.keep()
-    both.adopt(loaded)
     return loaded
+
+
+def updates(both: PolicyFiles, store: Store, refuse: bool = False) -> PolicyUpdates:
+    """Over an empty ledger. ``refuse``: the kernel takes no change."""
+    in_force = PolicyInForce(both.load(), WALL)
+    now = Instant(1000.0, WALL)
+    environment = Environment(NETWORK, lambda: now)
+    decider = Decider(in_force, Ledger(), environment, DeviceHistory(in_force), Random(1))
+
+    async def submit(operation: Callable[[Transaction], None]) -> object:
+        transaction = Transaction(decider.ledger, now)
+        operation(transaction)
+        if refuse:
+            transaction.undo()
+        return REFUSED if refuse else None
+
+    return PolicyUpdates(both, decider, submit, Events(), store, 1024)
 
 
 def test_without_any_file_it_is_the_home_policy(tmp_path: Path) -> None:
@@ -141,7 +173,7 @@ def test_a_rule_whose_end_has_passed_is_not_in_force_and_leaves_the_file(tmp_pat
     later = {"name": "later", "who": "ps5", "until": toml_time(WALL + 60)}
     loaded = change(both, ManagedChange({}, grants=(ended, later)))
     assert [grant.name for grant in loaded.policy.grants] == ["games", "later"]
-    assert both.next_end() == WALL + 60
+    assert PolicyInForce(loaded, WALL).next_end() == WALL + 60
     change(both, ManagedChange(NAS))
     assert "ended" not in (tmp_path / "approved.toml").read_text()
 
@@ -175,93 +207,85 @@ def test_a_disk_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
     assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
 
 
-async def test_what_does_not_come_into_force_is_taken_back_from_the_file(tmp_path: Path) -> None:
-    async def fails(loaded: LoadedPolicy) -> None:
-        raise FirewallError("no")
-
+async def test_what_does_not_come_into_force_is_taken_back_from_the_file(tmp_path: Path, store: Store) -> None:
     both = policies(tmp_path)
     change(both, ManagedChange(NAS))
     before = (tmp_path / "approved.toml").read_text()
     with pytest.raises(FirewallError):
-        await Enforcer(both, fails).change(lambda: ManagedChange({"tv": {"ip": ["192.168.1.40"]}}))
+        await updates(both, store, refuse=True).change(lambda: ManagedChange({"tv": {"ip": ["192.168.1.40"]}}))
     assert (tmp_path / "approved.toml").read_text() == before
-    assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
-
-
-async def taken(loaded: LoadedPolicy) -> None:
-    """Whatever comes into force does."""
+    assert policy_files(tmp_path) == ["approved.toml", "policy.toml"]
 
 
 async def test_nothing_needs_room_on_the_disk_to_take_a_change_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel refuses, and the disk is full by then: the file is the old one all the same."""
 
     def full(path: object, flags: int, *mode: int, **more: object) -> int:
         raise OSError(28, "No space left on device")
 
-    async def fails(loaded: LoadedPolicy) -> None:
-        monkeypatch.setattr(os, "open", full)
-        raise FirewallError("no")
-
     both = policies(tmp_path)
     change(both, ManagedChange(NAS))
     before = (tmp_path / "approved.toml").read_text()
+    refused = updates(both, store, refuse=True)
+
+    async def fill(*policies: LoadedPolicy) -> None:  # the draft is written by now
+        monkeypatch.setattr(os, "open", full)
+
+    monkeypatch.setattr(refused.kept, "keep", fill)
     with pytest.raises(FirewallError):
-        await Enforcer(both, fails).change(lambda: ManagedChange({"tv": {"ip": ["192.168.1.40"]}}))
+        await refused.change(lambda: ManagedChange({"tv": {"ip": ["192.168.1.40"]}}))
     monkeypatch.undo()
     assert (tmp_path / "approved.toml").read_text() == before
-    assert set(both.approved["device"]) == {"nas"}
-    assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
+    assert set(refused.in_force.approved["device"]) == {"nas"}
+    assert policy_files(tmp_path) == ["approved.toml", "policy.toml"]
 
 
-async def test_what_cannot_be_kept_does_not_stay_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_kept_does_not_stay_in_force(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     in_force: list[set[str]] = []
-
-    async def enforce(loaded: LoadedPolicy) -> None:
-        in_force.append(set(loaded.policy.devices))
 
     def fails(source: object, target: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    both = policies(tmp_path)
-    both.load()
+    policy_updates = updates(policies(tmp_path), store)
+    policy_updates._events.subscribe(lambda _: in_force.append(set(policy_updates.in_force.policy.devices)))
     monkeypatch.setattr(os, "replace", fails)
     with pytest.raises(StoreError, match="Read-only"):
-        await Enforcer(both, enforce).change(lambda: ManagedChange(NAS))
+        await policy_updates.change(lambda: ManagedChange(NAS))
     assert in_force == [{"ps5", "nas"}, {"ps5"}]
-    assert os.listdir(tmp_path) == ["policy.toml"]
+    assert policy_files(tmp_path) == ["policy.toml"]
 
 
-async def test_a_change_brings_no_edit_of_the_operators_file_into_force(tmp_path: Path) -> None:
-    both = policies(tmp_path)
-    both.load()
-    enforcer = Enforcer(both, taken)
+async def test_a_change_brings_no_edit_of_the_operators_file_into_force(tmp_path: Path, store: Store) -> None:
+    policy_updates = updates(policies(tmp_path), store)
+    in_force = policy_updates.in_force
     for edit in (OWN.replace("games", "edited"), OWN + "[[grant]", "version = 1\n"):
         (tmp_path / "policy.toml").write_text(edit)
-        await enforcer.change(lambda: ManagedChange(NAS))
-        assert both.in_force is not None
-        assert [grant.name for grant in both.in_force.policy.grants] == ["games"]
-        assert both.in_force.text == OWN
+        await policy_updates.change(lambda: ManagedChange(NAS))
+        assert [grant.name for grant in in_force.policy.grants] == ["games"]
+        assert in_force.loaded.text == OWN
     (tmp_path / "policy.toml").write_text(OWN.replace("games", "edited"))
-    assert [grant.name for grant in (await enforcer.reload()).policy.grants] == ["edited"]
-    await enforcer.change(lambda: ManagedChange({"tv": {"ip": ["192.168.1.40"]}}))
-    assert both.in_force is not None
-    assert [grant.name for grant in both.in_force.policy.grants] == ["edited"]
+    assert [grant.name for grant in (await policy_updates.reload()).loaded.policy.grants] == ["edited"]
+    await policy_updates.change(lambda: ManagedChange({"tv": {"ip": ["192.168.1.40"]}}))
+    assert [grant.name for grant in in_force.policy.grants] == ["edited"]
 
 
-async def test_a_reload_that_does_not_come_into_force_is_not_brought_in_by_a_change(tmp_path: Path) -> None:
-    async def fails(loaded: LoadedPolicy) -> None:
-        raise FirewallError("no")
-
-    both = policies(tmp_path)
-    both.load()
+async def test_a_reload_that_does_not_come_into_force_is_not_brought_in_by_a_change(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy_updates = updates(policies(tmp_path), store)
+    refused = updates(policies(tmp_path), store, refuse=True)
     (tmp_path / "policy.toml").write_text(OWN.replace("games", "edited"))
+    monkeypatch.setattr(policy_updates, "_submit", refused._submit)
     with pytest.raises(FirewallError):
-        await Enforcer(both, fails).reload()
-    await Enforcer(both, taken).change(lambda: ManagedChange(NAS))
-    assert both.in_force is not None
-    assert [grant.name for grant in both.in_force.policy.grants] == ["games"]
+        await policy_updates.reload()
+    monkeypatch.undo()
+    assert [grant.name for grant in policy_updates.in_force.policy.grants] == ["games"]
+    await policy_updates.change(lambda: ManagedChange(NAS))
+    assert [grant.name for grant in policy_updates.in_force.policy.grants] == ["games"]
 
 
 def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
@@ -289,27 +313,19 @@ async def test_a_machine_owned_file_that_is_gone_is_told(
     tmp_path: Path, store: Store, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With it a block is gone too: a device that was shut out gets its ports."""
-
-    async def taken(_: LoadedPolicy) -> None:
-        pass
-
-    both = policies(tmp_path)
-    both.load()
-    enforcer = Enforcer(both, taken, store)
-    await enforcer.begin()
+    policy_updates = updates(policies(tmp_path), store)
+    await policy_updates.begin()
     block = {"name": "block-nas", "who": "nas"}
-    await enforcer.change(lambda: ManagedChange(NAS, forbids=(block,)))
-    await enforcer.reload()
+    await policy_updates.change(lambda: ManagedChange(NAS, forbids=(block,)))
+    await policy_updates.reload()
     assert caplog.text == ""
     (tmp_path / "approved.toml").unlink()
     if how == "start":
-        both = policies(tmp_path)
-        both.load()
-        enforcer = Enforcer(both, taken, store)
-        await enforcer.begin()
+        policy_updates = updates(policies(tmp_path), store)
+        await policy_updates.begin()
     else:
-        await enforcer.reload()
+        await policy_updates.reload()
     assert "approved.toml is gone, and with it 1 device, 1 forbid that commands wrote" in caplog.text
     caplog.clear()
-    await enforcer.reload()
+    await policy_updates.reload()
     assert caplog.text == "", "it is told once"

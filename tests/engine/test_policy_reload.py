@@ -31,9 +31,9 @@ async def test_what_is_not_allowed_any_more_ends_with_its_events(tmp_path: Path)
     async with reload_home(tmp_path, POLICY) as home:
         await home.gateway_fixture.granted(8000)
         await home.gateway_fixture.granted(9000)
-        before = home.gateway_fixture.decider.policy.digest
+        before = home.gateway_fixture.decider.in_force.policy.digest
         answer = await reloaded(home, NARROW)
-        assert (answer.before, answer.hash) == (before, home.gateway_fixture.decider.policy.digest)
+        assert (answer.before, answer.hash) == (before, home.gateway_fixture.decider.in_force.policy.digest)
         assert answer.before != answer.hash
         assert answer.standing == 1
         (fallen,) = answer.fallen
@@ -80,14 +80,14 @@ async def test_a_bad_file_leaves_the_old_policy_and_says_so(
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         await home.gateway_fixture.granted(9000)
-        digest = home.gateway_fixture.decider.policy.digest
+        digest = home.gateway_fixture.decider.in_force.policy.digest
         home.file.write_text(text)
         with caplog.at_level(logging.ERROR):
             answer = await home.policy_commands.reload()
         assert isinstance(answer, api.Problem)
         assert says in answer.message
         assert any(says in line.getMessage() for line in caplog.records)
-        assert home.gateway_fixture.decider.policy.digest == digest
+        assert home.gateway_fixture.decider.in_force.policy.digest == digest
         assert home.gateway_fixture.ports == {(TCP, 9000)}
         assert says in (await home.policy_commands.policy()).problem  # type: ignore[operator]
         await reloaded(home, POLICY)
@@ -98,13 +98,13 @@ async def test_a_command_hides_no_problem_of_the_file_and_brings_nothing_of_it_i
     async with reload_home(tmp_path, POLICY) as home:
         home.file.write_text("not toml")
         assert isinstance(await home.policy_commands.reload(), api.Problem)
-        await home.enforcer.change(lambda: ManagedChange({"tv": {"ip": ["192.168.77.40"]}}))
+        await home.policy_updates.change(lambda: ManagedChange({"tv": {"ip": ["192.168.77.40"]}}))
         shown = await home.policy_commands.policy()
         assert "not TOML" in (shown.problem or "")
         assert shown.text == POLICY
         assert "192.168.77.40" in shown.approved
         home.file.write_text(NARROW)
-        await home.enforcer.change(lambda: ManagedChange({"hifi": {"ip": ["192.168.77.41"]}}))
+        await home.policy_updates.change(lambda: ManagedChange({"hifi": {"ip": ["192.168.77.41"]}}))
         await home.gateway_fixture.granted(9000)
         assert (await reloaded(home, NARROW)).fallen
 
@@ -121,7 +121,7 @@ async def test_what_the_kernel_does_not_take_leaves_the_old_policy(
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         await home.gateway_fixture.granted(9000)
-        digest = home.gateway_fixture.decider.policy.digest
+        digest = home.gateway_fixture.decider.in_force.policy.digest
 
         async def refuse(changes: object) -> None:
             raise FirewallError("no")
@@ -132,7 +132,7 @@ async def test_what_the_kernel_does_not_take_leaves_the_old_policy(
             answer = await home.policy_commands.reload()
         assert isinstance(answer, api.Problem)
         assert answer.error == "backend-failed"
-        assert home.gateway_fixture.decider.policy.digest == digest
+        assert home.gateway_fixture.decider.in_force.policy.digest == digest
         assert home.gateway_fixture.ports == {(TCP, 9000)}
         assert len((await reloaded(home, NARROW)).fallen) == 1
 
@@ -274,7 +274,7 @@ async def test_a_flood_that_is_under_way_is_told_at_the_end(tmp_path: Path) -> N
 async def test_an_explanation_tells_the_rules_of_the_policy_of_then(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         made = await home.gateway_fixture.granted(9000)
-        before = home.gateway_fixture.decider.policy.digest
+        before = home.gateway_fixture.decider.in_force.policy.digest
         await reloaded(home, NARROW)
         told = await home.policy_commands.explain(made.mapping.decision)
         assert told is not None

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixture, asks, gateway_fixture
 from upnp_gw.gate.device_history import FREEZE_S, Incident
-from upnp_gw.gate.load import load_text
+from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.gate.schema import OnIncident, Policy
 from upnp_gw.ledger.events import Decided
 from upnp_gw.ledger.transaction import Transaction
@@ -200,7 +200,7 @@ async def take(home: GatewayFixture, step: Step) -> tuple[set[Reached], list[Dec
         loaded = policy(wide=step.wide)
 
         def change(transaction: Transaction) -> None:
-            home.reevaluation.policy_changed(transaction, loaded)
+            home.reevaluation.policy_changed(transaction, LoadedPolicy(loaded, ()))
 
         await home.gateway.submit(change)
     else:

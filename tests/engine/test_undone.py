@@ -10,7 +10,7 @@ import pytest
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, gateway_fixture
 from upnp_gw.firewall.base import Change
-from upnp_gw.gate.load import load_text
+from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import MappingKind, Transport, Via
@@ -42,7 +42,7 @@ async def test_a_policy_that_did_not_come_into_force_decides_nothing(tmp_path: P
         await home.granted(9000, "127.0.0.1", target=PC_IP, via=Via.OPERATOR)
 
         def widen(transaction: Transaction) -> None:
-            home.reevaluation.policy_changed(transaction, policy(WIDE))
+            home.reevaluation.policy_changed(transaction, LoadedPolicy(policy(WIDE), ()))
 
         home.firewall.fail_next = ["no memory"]
         assert await home.gateway.submit(widen) is not None
@@ -182,7 +182,7 @@ async def test_what_failed_for_good_is_not_counted_as_granted(tmp_path: Path) ->
 async def test_a_question_that_was_settled_by_what_failed_still_waits(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(ASKED)) as home:
         await home.refused(9000)
-        home.decider.policy = policy(WIDE)
+        home.policy = policy(WIDE)
         home.firewall.fail_next = ["no memory"]
         await home.refused(9000)
         assert len(home.decider.questions.all(home.clock().wall)) == 1

@@ -53,7 +53,7 @@ class Lan:
     """The gateway's bookkeeping around ``decide``, without a ledger: what is granted stays."""
 
     def __init__(self) -> None:
-        self.history = DeviceHistory(home_policy().limits)
+        self.history = DeviceHistory(home_policy())
         self.held: set[int] = set()
         self.incidents: list[Incident] = []
 

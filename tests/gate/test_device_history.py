@@ -1,5 +1,7 @@
 """The book of devices: rate, ports of the day, incidents, and that it stays small whatever comes."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +35,7 @@ def refuse(
 
 
 def book_of(**limits: object) -> DeviceHistory:
-    return DeviceHistory(Limits(**limits))  # type: ignore[arg-type]
+    return DeviceHistory(SimpleNamespace(limits=Limits(**limits)))  # type: ignore[arg-type]
 
 
 # -- rate

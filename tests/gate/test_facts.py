@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, IPv6Interface
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ ONE_LAN = replace(NETWORK, lans=NETWORK.lans[:1])
 
 
 def gathered(request: MapRequest, table: Neighbours = KNOWN, network: Network = ONE_LAN, **more: Any) -> Facts:
-    history = more.pop("history", None) or DeviceHistory(Limits())
+    history = more.pop("history", None) or DeviceHistory(SimpleNamespace(limits=Limits()))
     return gather(policy(""), network, table, PORTS, history, HeldMappings(), request, NOW, NOON, **more)
 
 
@@ -103,7 +104,7 @@ def test_the_operator_is_no_device_of_the_lan() -> None:
 
 
 def test_the_book_fills_in_the_rest() -> None:
-    history = DeviceHistory(Limits(incident_after=1))
+    history = DeviceHistory(SimpleNamespace(limits=Limits(incident_after=1)))
     history.count_change(PC_MAC, NOW)
     history.count_grant(PC_MAC, 5000, NOW, NOON.date().toordinal())
     request = map_request(PC, 22)

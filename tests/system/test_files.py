@@ -19,7 +19,7 @@ import pytest
 from upnp_gw.client.secret import SECRET_BYTES, load_secret
 from upnp_gw.config import file as config_file
 from upnp_gw.control.server import Claim
-from upnp_gw.engine.policy_files import Policies, write_file
+from upnp_gw.engine.policy_files import PolicyFiles, write_file
 from upnp_gw.gate import load
 from upnp_gw.model.errors import ConfigError, GatewayError, StoreError
 from upnp_gw.store.store import Store
@@ -104,8 +104,8 @@ def place(tmp_path: Path) -> Path:
     return made
 
 
-def policies(place: Path, operator: Path | None = None) -> Policies:
-    return Policies(operator, place / "approved.toml", lambda: 1_800_000_000.0)
+def policies(place: Path, operator: Path | None = None) -> PolicyFiles:
+    return PolicyFiles(operator, place / "approved.toml", lambda: 1_800_000_000.0)
 
 
 # -- the operator's files: a link is all right, since whoever made it may name any file

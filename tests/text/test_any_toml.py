@@ -17,7 +17,8 @@ from tests.fixtures.any_toml import MAC, ODD, Section, files, with_one
 from tests.fixtures.examples import examples, sample
 from tests.fixtures.policies import TODAY, facts_of, map_request
 from upnp_gw.config.file import KEYS, read_file
-from upnp_gw.engine.policy_files import Policies
+from upnp_gw.engine.policy_files import PolicyFiles
+from upnp_gw.engine.policy_in_force import PolicyInForce
 from upnp_gw.gate import policyfile as shape
 from upnp_gw.gate.explain import explain
 from upnp_gw.gate.load import load_file
@@ -93,15 +94,15 @@ def machine_owned(path: Path) -> Policy:
     """Loads the file as a start, a reload and a command do."""
     own = path.with_name("own.toml")
     own.write_text("version = 1\n")
-    policies = Policies(own, path, lambda: WALL)
-    policy = policies.load().policy
-    usable(policy)
-    policies.next_end()
+    files = PolicyFiles(own, path, lambda: WALL)
+    loaded = files.load()
+    usable(loaded.policy)
+    PolicyInForce(loaded, WALL).next_end()
     devices = {"new": {"ip": ["192.168.1.99"]}, "box": {"mac": [MAC]}}
     change = ManagedChange(devices, renamed={"pc": "box"}, without=frozenset({"h"}))
-    changed, _ = policies.prepare(change)
+    changed, _ = files.prepare(change, loaded.text)
     assert ip_address("192.168.1.99") in changed.policy.by_address
-    return policy
+    return loaded.policy
 
 
 LOADERS = [(POLICY, policy_in), (MACHINE, machine_owned), (CONFIG, read_file)]

@@ -1,6 +1,6 @@
 """The operations that change rules: name, allow, block, release, retract, revoke, approve, deny.
 
-Each writes to the machine-owned file (approved.toml) through the ``Enforcer``: when it returns, the rule is in
+Each writes to the machine-owned file (approved.toml) through the ``PolicyUpdates``: when it returns, the rule is in
 force, or the operation was refused with the reason.
 """
 
@@ -17,7 +17,7 @@ from upnp_gw.control.serialize import Serializer, to_question
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.operator_question import questions_waiting
-from upnp_gw.engine.policy_files import Enforcer
+from upnp_gw.engine.policy_reload import PolicyUpdates
 from upnp_gw.engine.revocation import added_for, block, revoke
 from upnp_gw.gate.device_history import Incident
 from upnp_gw.gate.managed_file import ManagedChange, rules_of, toml_of
@@ -53,12 +53,12 @@ class DeviceCommands:
     """``serialize``: converts a mapping to the type of the API. ``probe``: True if the host answers."""
 
     def __init__(
-        self, gateway: Gateway, decider: Decider, enforcer: Enforcer, probe: Probe, serialize: Serialize
+        self, gateway: Gateway, decider: Decider, policy_updates: PolicyUpdates, probe: Probe, serialize: Serialize
     ) -> None:
         self._gateway = gateway
         self._decider = decider
         self._environment = decider.environment
-        self._enforcer = enforcer
+        self._policy_updates = policy_updates
         self._probe = probe
         self._serialize = serialize
 
@@ -69,13 +69,13 @@ class DeviceCommands:
         target = await self._target(device)
         if isinstance(target, api.Problem):
             return target
-        own = self._enforcer.policies.approved.get("device", {})
-        if body.name in self._decider.policy.devices and body.name != target.name:
+        own = self._decider.in_force.approved.get("device", {})
+        if body.name in self._decider.in_force.policy.devices and body.name != target.name:
             return _problem("taken", f"{body.name} is the name of another device", "name")
         if target.name is not None and target.name not in own:
             return _problem(
                 "taken",
-                f"{self._enforcer.policies.source} names this device {target.name}: change it there",
+                f"{self._policy_updates.files.source} names this device {target.name}: change it there",
                 "device",
             )
         return await self._change(lambda: self._proposals.name(target, body.name))
@@ -111,8 +111,8 @@ class DeviceCommands:
         target = await self._target(device)
         if isinstance(target, api.Problem):
             return target
-        blocks = self._proposals.blocks_of(target, self._enforcer.policies.approved)
-        removed_rules = rules_of(self._enforcer.policies.approved, blocks)
+        blocks = self._proposals.blocks_of(target, self._decider.in_force.approved)
+        removed_rules = rules_of(self._decider.in_force.approved, blocks)
         written = await self._change(lambda: ManagedChange({}, without=blocks), removed_rules) if blocks else None
         if isinstance(written, api.Problem):
             return written
@@ -126,9 +126,9 @@ class DeviceCommands:
 
     async def retract(self, rule: str) -> api.Written | api.Problem:
         """Removes a rule that a command wrote from the machine-owned file."""
-        removed = rules_of(self._enforcer.policies.approved, {rule})
+        removed = rules_of(self._decider.in_force.approved, {rule})
         if not removed.forbids and not removed.grants:
-            return _problem("not-found", f"{self._enforcer.policies.machine} has no rule with this name")
+            return _problem("not-found", f"{self._policy_updates.files.machine} has no rule with this name")
         return await self._change(lambda: ManagedChange({}, without=frozenset({rule})), removed)
 
     async def revoke(self, device: str) -> api.Revoked | api.Problem:
@@ -189,7 +189,7 @@ class DeviceCommands:
         if isinstance(question, api.Problem):
             return question
         written: api.Written | api.Problem = api.Written(
-            toml="", file=str(self._enforcer.policies.machine), policy=self._decider.policy.digest
+            toml="", file=str(self._policy_updates.files.machine), policy=self._decider.in_force.policy.digest
         )
         if body.remember:
             written = await self._answer(question, lambda: self._proposals.deny(question, body.for_s))
@@ -214,7 +214,7 @@ class DeviceCommands:
 
     async def sweep(self) -> None:
         """Removes ended rules from the file, and ends their mappings."""
-        end = self._enforcer.policies.next_end()
+        end = self._decider.in_force.next_end()
         if end is not None and end <= self._environment.clock().wall:
             problem = await self._change(lambda: ManagedChange({}))
             if isinstance(problem, api.Problem):
@@ -225,7 +225,7 @@ class DeviceCommands:
     @property
     def _proposals(self) -> OperatorRules:
         environment = self._environment
-        return OperatorRules(self._decider.policy, environment.clock().wall, environment.network.main_lan)
+        return OperatorRules(self._decider.in_force.policy, environment.clock().wall, environment.network.main_lan)
 
     async def _target(self, text: str) -> CommandTarget | api.Problem:
         """A device by its name, MAC address or IP address."""
@@ -267,7 +267,7 @@ class DeviceCommands:
         """Changes the machine-owned file. ``shown``: rules to show instead of the added ones."""
         before = self._snapshot()
         try:
-            written, revoked = await self._enforcer.change(make)
+            written, revoked = await self._policy_updates.change(make)
         except ConfigError as error:
             return _problem("policy", f"nothing was changed: {error}")
         except GatewayError as error:
@@ -278,8 +278,8 @@ class DeviceCommands:
         closed += [self._serialize(row) for each, row in ended.items() if each not in before]
         return api.Written(
             toml=toml,
-            file=str(self._enforcer.policies.machine),
-            policy=self._decider.policy.digest,
+            file=str(self._policy_updates.files.machine),
+            policy=self._decider.in_force.policy.digest,
             closed=closed,
         )
 

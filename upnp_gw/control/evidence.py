@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from upnp_gw import api
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.evidence_collector import EvidenceCollector, opening_of
-from upnp_gw.engine.policy_files import Policies, local_today
+from upnp_gw.engine.policy_files import PolicyFiles, local_today
 from upnp_gw.gate.facts import device_of, ids_of, name_of
 from upnp_gw.gate.load import read_text
 from upnp_gw.gate.managed_file import free_name
@@ -37,14 +37,14 @@ class EvidenceCommands:
         self,
         decider: Decider,
         evidence_collector: EvidenceCollector,
-        policies: Policies,
+        files: PolicyFiles,
         count: Count,
         probe: Probe,
     ) -> None:
         self._decider = decider
         self._environment = decider.environment
         self._evidence = evidence_collector
-        self._policies = policies
+        self._files = files
         self._count = count
         self._probe = probe
 
@@ -71,7 +71,7 @@ class EvidenceCommands:
         book = self._evidence.book
         await self._probe_silent(now.wall - body.days * 86_400)
         rows = [(mapping, self._usage(mapping)) for mapping in self._decider.ledger.table]
-        policy, lans = self._decider.policy, self._environment.network.lan_names
+        policy, lans = self._decider.in_force.policy, self._environment.network.lan_names
         found = find_stale(policy, book, rows, now.wall, local_today(now.wall), body.days, lans)
         return [
             api.Stale(
@@ -93,12 +93,14 @@ class EvidenceCommands:
 
     def _suggest(self, learnt: Learned) -> Suggestion:
         """Runs in a thread: a large policy takes a second."""
-        operator = self._policies.operator
+        operator = self._files.operator
         text = read_text(operator) if operator is not None else None
-        return suggest_policy(text, self._policies.approved, learnt, local_today(self._environment.clock().wall))
+        return suggest_policy(
+            text, self._decider.in_force.approved, learnt, local_today(self._environment.clock().wall)
+        )
 
     def _learnt(self, body: api.AskSuggestion) -> Learned | api.Problem:
-        policy, wall = self._decider.policy, self._environment.clock().wall
+        policy, wall = self._decider.in_force.policy, self._environment.clock().wall
         if body.listeners is None:
             return learn(policy, self._evidence.book, wall, body.min_days, self._environment.network.main_lan)
         listeners = [Listener(one.transport, one.port, one.program) for one in body.listeners]
@@ -125,10 +127,13 @@ class EvidenceCommands:
         """Probes devices without requests: a device that answers is not absent."""
         book, environment = self._evidence.book, self._environment
         network = environment.network
-        named = {device.name: ids_of(device, network.lan_names) for device in self._decider.policy.devices.values()}
+        named = {
+            device.name: ids_of(device, network.lan_names)
+            for device in self._decider.in_force.policy.devices.values()
+        }
         silent = [
             neighbour
-            for device in self._decider.policy.devices.values()
+            for device in self._decider.in_force.policy.devices.values()
             if all(book.devices[i].last_seen <= since for i in named[device.name] if i in book.devices)
             for neighbour in environment.neighbours.all()
             if environment.name_of(neighbour) in named[device.name] or neighbour.address in device.addresses
@@ -153,7 +158,7 @@ class EvidenceCommands:
         opening = row.opening
         return api.Evidence(
             device=opening.device,
-            device_name=name_of(self._decider.policy, opening.device, self._environment.network.main_lan),
+            device_name=name_of(self._decider.in_force.policy, opening.device, self._environment.network.main_lan),
             transport=opening.transport,
             kind=MappingKind.PINHOLE if opening.family == 6 else MappingKind.PORT_MAPPING,
             internal_port=opening.port,

@@ -102,7 +102,7 @@ class GatewayOperator:
     async def status(self) -> api.Status:
         network, config = self._environment.network, self._daemon_info.config
         now = self._environment.clock()
-        policy = self._decider.policy
+        policy = self._decider.in_force.policy
         rows = list(self._ledger.table)
         return api.Status(
             version=__version__,
@@ -215,7 +215,7 @@ class GatewayOperator:
         warnings = list(missing_interfaces((network.wan, *network.lans)))
         warnings += [
             *shared_prefixes(network.lans),
-            *on_other_lans(self._decider.policy, network, self._environment.neighbours),
+            *on_other_lans(self._decider.in_force.policy, network, self._environment.neighbours),
             *contest_sentences(self._environment.hosts.contests()),
         ]
         if not network.external:
@@ -238,7 +238,7 @@ class GatewayOperator:
 
         With several LANs it is ``MAC@LAN``, with one ``MAC``: both are searched, since LANs can be added.
         """
-        named, address = self._decider.policy.devices.get(device), parse_address(device)
+        named, address = self._decider.in_force.policy.devices.get(device), parse_address(device)
         if named is not None:
             identifiers = ids_of(named, self._environment.network.lan_names)
         else:

@@ -10,8 +10,7 @@ from upnp_gw.engine.audit import NotReplayable, asked
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.kept_policies import NotKept
-from upnp_gw.engine.policy_files import Enforcer
-from upnp_gw.engine.policy_reload import Reload
+from upnp_gw.engine.policy_reload import PolicyUpdates
 from upnp_gw.engine.reevaluation import RevokedMapping
 from upnp_gw.gate.explain import Explanation, explain
 from upnp_gw.gate.facts import ids_of, name_of
@@ -33,16 +32,14 @@ class PolicyCommands:
         gateway: Gateway,
         decider: Decider,
         store: Store,
-        enforcer: Enforcer,
-        reload: Reload,
+        policy_updates: PolicyUpdates,
         to_decision: Callable[[DecisionRecord], api.Decision],
     ) -> None:
         self._decider = decider
         self._trial = gateway.trial
         self._environment = decider.environment
         self._store = store
-        self._enforcer = enforcer
-        self._reload = reload
+        self._updates = policy_updates
         self._to_decision = to_decision
         self._serializer = Serializer(decider)
 
@@ -65,9 +62,9 @@ class PolicyCommands:
         recorded prefixes is taken.
         """
         inputs = [asked(record, self._environment.network), asked(record)]
-        policy = self._decider.policy
+        policy = self._decider.in_force.policy
         if record.policy != policy.digest:
-            policy = await self._reload.kept.find(record.policy)
+            policy = await self._updates.kept.find(record.policy)
         explanations = [explain(policy, facts, request) for facts, request in inputs]
         return next((e for e in explanations if e.verdict.reasons[-1] in record.reasons), explanations[0])
 
@@ -89,7 +86,7 @@ class PolicyCommands:
             decision=decision,
             holder=decision.holder,
             note=note,
-            superseded=record.policy != self._decider.policy.digest,
+            superseded=record.policy != self._decider.in_force.policy.digest,
         )
 
     async def trial(self, trial: api.Trial) -> api.Explained | api.Problem:
@@ -104,7 +101,7 @@ class PolicyCommands:
             )
         answer = self._trial(request_of(trial, source, target))
         busy = answer.planned if isinstance(answer.planned, NotPlanned) else None
-        explanation = explain(self._decider.policy, answer.facts, answer.request)
+        explanation = explain(self._decider.in_force.policy, answer.facts, answer.request)
         holder = self._serializer.holder(busy.holder) if busy else None
         return to_explained(explanation, answer.facts, answer.request, busy, holder)
 
@@ -118,13 +115,13 @@ class PolicyCommands:
             address = self._address_of(str(trial.device))
         if address is None:
             problem = f"no address of {trial.device} is known now: give its address instead (--from)"
-            return _problem("not-explanation", problem, "device")
+            return _problem("not-found", problem, "device")
         network = self._environment.network
         links = [link.name for link in network.lans if network.on_link(address, link.name)]
         return Source(address, links[0] if links else "")
 
     def _address_of(self, device: str) -> IPAddress | None:
-        named = self._decider.policy.devices.get(device)
+        named = self._decider.in_force.policy.devices.get(device)
         if named is not None:
             ids = ids_of(named, self._environment.network.lan_names)
         else:
@@ -135,22 +132,22 @@ class PolicyCommands:
         return min(known, key=lambda address: (address.version, int(address)), default=None)
 
     async def policy(self) -> api.PolicyText:
-        loaded = self._reload.now_in_force
+        loaded = self._updates.in_force.loaded
         return api.PolicyText(
-            source=self._enforcer.policies.source,
+            source=self._updates.files.source,
             hash=loaded.policy.digest,
-            since=api.moment(self._reload.since),
+            since=api.moment(self._updates.in_force.since),
             text=loaded.text,
-            approved_file=str(self._enforcer.policies.machine),
+            approved_file=str(self._updates.files.machine),
             approved=loaded.approved,
             warnings=[str(finding) for finding in loaded.warnings],
-            problem=self._reload.problem,
+            problem=self._updates.problem,
         )
 
     async def reload(self) -> api.Reloaded | api.Problem:
         """Loads both policy files, all or nothing."""
         try:
-            reloaded = await self._reload.reload(self._enforcer)
+            reloaded = await self._updates.reload()
         except ConfigError as error:
             return _problem("policy", f"the old policy stays in force: {error}")
         except GatewayError as error:
@@ -158,9 +155,9 @@ class PolicyCommands:
         return api.Reloaded(
             before=reloaded.before,
             hash=reloaded.loaded.policy.digest,
-            source=self._enforcer.policies.source,
+            source=self._updates.files.source,
             standing=reloaded.standing,
-            fallen=[self._revoked(revoked) for revoked in reloaded.fallen],
+            fallen=[self._revoked(revoked) for revoked in reloaded.revoked],
             warnings=list(reloaded.warnings),
         )
 
@@ -169,7 +166,7 @@ class PolicyCommands:
         return api.RevokedMapping(
             mapping=row.id,
             device=device,
-            device_name=name_of(self._decider.policy, device, self._environment.network.main_lan),
+            device_name=name_of(self._decider.in_force.policy, device, self._environment.network.main_lan),
             transport=row.key.transport,
             external_port=row.key.external_port,
             internal_client=str(row.internal.address),

@@ -120,7 +120,7 @@ class Serializer:
         return api.Event(event=what, at=api.moment(self._environment.clock().wall), **more)  # type: ignore[arg-type]
 
     def name(self, device: str) -> str | None:
-        policy = self._decider.policy
+        policy = self._decider.in_force.policy
         return name_of(policy, device, self._environment.network.main_lan)
 
 

@@ -75,7 +75,7 @@ def _may_ask(decider: Decider, transaction: Transaction, request: ReleaseRequest
     internal = Endpoint(request.address, request.port)
     asks = MapRequest(request.via, request.source, request.transport, internal, 0, PortChoice.SUGGESTED, 1)
     facts = decider.facts_of(transaction, asks)
-    return decide(decider.policy, facts, asks).refusal is not Refusal.NOT_AUTHORIZED
+    return decide(decider.in_force.policy, facts, asks).refusal is not Refusal.NOT_AUTHORIZED
 
 
 def static_reply(

@@ -10,13 +10,13 @@ from random import Random
 
 from upnp_gw.engine.audit import removal_record
 from upnp_gw.engine.environment import Environment, clock_change_s
+from upnp_gw.engine.policy_in_force import PolicyInForce
 from upnp_gw.engine.refusal_counter import RefusalCounter
 from upnp_gw.gate.approval_queue import ApprovalQueue
 from upnp_gw.gate.decide_removal import decide_removal
 from upnp_gw.gate.decision import Facts, HeldMappings, Outcome, Verdict
 from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.gate.facts import gather
-from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.charges import InternalPort
 from upnp_gw.ledger.conflicts import conflicting_rows
 from upnp_gw.ledger.plan import NotPlanned, Planner
@@ -42,9 +42,9 @@ RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
 
 @dataclass(slots=True)
 class Decider:
-    """What decides, and what it decides by. ``policy`` is replaced as a whole by a reload."""
+    """What decides, and what it decides by."""
 
-    policy: Policy
+    in_force: PolicyInForce
     ledger: Ledger
     environment: Environment
     history: DeviceHistory
@@ -78,7 +78,7 @@ class Decider:
         """``stored``: the mapping that the gateway itself decides about again."""
         around = self.environment
         return gather(
-            self.policy,
+            self.in_force.policy,
             around.network,
             around.neighbours,
             self.reserved_ports(),
@@ -125,7 +125,9 @@ class Decider:
             reserved_ports=self.reserved_ports().holds,
             kept_for=self.ledger.cuts.kept_for,
             delegated=self.delegated(request),
-            most_elements=self.policy.limits.elements_per_device if request.via is not Via.OPERATOR else None,
+            most_elements=self.in_force.policy.limits.elements_per_device
+            if request.via is not Via.OPERATOR
+            else None,
             epoch=self.ledger.epoch.number,
             lenient=self.lenient_nonces,
         )
@@ -144,14 +146,18 @@ class Decider:
 
     def removal(self, request: Removal, mapping: Mapping) -> Verdict:
         return decide_removal(
-            mapping, request.via, self.device_of(request.source), self.sees_all(request), self.policy.digest
+            mapping,
+            request.via,
+            self.device_of(request.source),
+            self.sees_all(request),
+            self.in_force.policy.digest,
         )
 
     def refuse_removal(
         self, transaction: Transaction, request: Removal, mapping: Mapping, verdict: Verdict
     ) -> Refused:
         """Writes down that a delete was denied; of a device that asks too often no more than how often."""
-        device, limit = self.device_of(request.source), self.policy.limits.requests_per_minute
+        device, limit = self.device_of(request.source), self.in_force.policy.limits.requests_per_minute
         if self.history.changes_last_minute(device, transaction.now, request.via.datagram) < limit:
             return refused(verdict, self.write_down(transaction, request, mapping, verdict))
         why = f"more than {limit} changes in a minute"

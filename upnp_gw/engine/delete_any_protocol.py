@@ -21,7 +21,7 @@ def unmap_port(decider: Decider, transaction: Transaction, request: UnmapPortReq
     gone: list[Mapping] = []
     denied: Refused | None = None
     for mapping in own or found[:1]:
-        verdict = decide_removal(mapping, request.via, device, False, decider.policy.digest)
+        verdict = decide_removal(mapping, request.via, device, False, decider.in_force.policy.digest)
         if verdict.outcome is Outcome.ALLOW:
             decider.write_down(transaction, request, mapping, verdict)
             decider.end_hold(transaction, mapping, request.via)

@@ -125,7 +125,7 @@ class EvidenceCollector:
         if record.rule == OBSERVE_RULE:
             row.ungranted += 1
             if not Via(record.via).datagram:
-                most = self._decider.policy.limits.incident_after
+                most = self._decider.in_force.policy.limits.incident_after
                 self.book.ungranted(record.device, opening.port, record.at, most)
 
     def _matched(self, record: DecisionRecord) -> None:
@@ -218,7 +218,7 @@ class EvidenceCollector:
             self.book.in_force(mapping.rule, now.wall).last_used = now.wall
 
     def _look_around(self, now: Instant) -> None:
-        for grant in self._decider.policy.grants:
+        for grant in self._decider.in_force.policy.grants:
             self.book.in_force(grant.name, now.wall)
         for incident in self._decider.history.incidents(now):
             self.book.incident(incident.device, incident.began.wall)

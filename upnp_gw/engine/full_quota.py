@@ -32,7 +32,7 @@ def make_room(
         if not may_yield(mapping) or any(row is not None and row.id == mapping.id for row in without):
             continue
         fewer = replace(facts, held=decider.held(request, owner, *without, mapping))
-        again = decide(decider.policy, fewer, request)
+        again = decide(decider.in_force.policy, fewer, request)
         if again.outcome is Outcome.ALLOW:
             transaction.end(mapping, "displaced")
             return fewer, again

@@ -26,7 +26,7 @@ def ask(
     decision: DecisionId,
 ) -> None:
     """Puts the request into the queue, unless no grant can say what it asks for (``terms.connecting``)."""
-    facts, request, policy = found.facts, found.request, decider.policy
+    facts, request, policy = found.facts, found.request, decider.in_force.policy
     subject = subject_of(facts, request, found.verdict.rule)
     waiting = policy.grant(subject.rule)
     if remote_access(subject, waiting) is None:
@@ -50,7 +50,7 @@ def ask(
 def questions_waiting(decider: Decider, wall: float) -> list[Question]:
     """The waiting questions, by number. If the waiting grant or a limit has changed, a yes would give something
     other than was shown: the question is dropped, and the device's next request asks again. ``wall``: seconds."""
-    questions, proposals = decider.questions, OperatorRules(decider.policy, wall)
+    questions, proposals = decider.questions, OperatorRules(decider.in_force.policy, wall)
     found = questions.all(wall)
     for question in found:
         if not proposals.still_waits(question):

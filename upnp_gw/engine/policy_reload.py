@@ -1,129 +1,166 @@
-"""A policy comes into force: what stands is decided again, and people are told what became of it.
+"""Brings policies into force: the files at a reload, and what the operator's commands write.
 
-The writer does it as one operation, so that no request is decided half by one policy and half by the other. Where
-the kernel or the store does not take it, the old policy is in force again.
+The writer replaces the policy and decides every mapping again in one operation, so that no request is decided half
+by one policy and half by the other. If the kernel or the store refuses, the writer undoes all of it.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.kept_policies import KeptPolicies
-from upnp_gw.engine.policy_files import Enforcer
+from upnp_gw.engine.policy_files import PolicyFiles, count_rules
 from upnp_gw.engine.reevaluation import Reevaluation, RevokedMapping, tell
 from upnp_gw.gate.load import LoadedPolicy
+from upnp_gw.gate.managed_file import ManagedChange, ManagedText
 from upnp_gw.ledger.events import Events, PolicyChanged
 from upnp_gw.ledger.transaction import Transaction
-from upnp_gw.model.errors import ConfigError, FirewallError, GatewayError
+from upnp_gw.model.errors import ConfigError, FirewallError, GatewayError, StoreError
 from upnp_gw.store.store import Store
 
 log = logging.getLogger(__name__)
 
+NOTE = "approved"
+"""The key in the store of what the machine-owned file had in it."""
 Submit = Callable[[Callable[[Transaction], None]], Awaitable[object]]
+"""Has the writer perform an operation; None: it is in the kernel and in the store."""
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyInForce:
+class PolicyUpdate:
     """A policy that came into force."""
 
     loaded: LoadedPolicy
     before: str
     """The hash of the one before it."""
-    fallen: tuple[RevokedMapping, ...]
-    """What it does not allow any more, ended or kept."""
+    revoked: tuple[RevokedMapping, ...]
+    """Mappings that it does not allow any more, ended or kept."""
     standing: int
-    """Mappings that stand."""
+    """How many mappings stand."""
     warnings: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class Reload:
-    """What the daemon knows of its policy. ``map_size``: how many mappings the kernel's maps hold."""
+class PolicyUpdates:
+    """One update after the other: a reload and a command never cross. Call ``begin`` once, at the start."""
 
-    decider: Decider
-    submit: Submit
-    events: Events
-    map_size: int
-    now_in_force: LoadedPolicy
-    since: float
-    """Wall-clock seconds since when it is in force."""
-    wall: Callable[[], float]
-    kept: KeptPolicies
-    problem: str | None = None
-    """Why the files as they are now are not in force; None: they are."""
-    last: PolicyInForce | None = field(default=None, init=False)
+    def __init__(
+        self, files: PolicyFiles, decider: Decider, submit: Submit, events: Events, store: Store, map_size: int
+    ) -> None:
+        """``map_size``: how many mappings the kernel's maps hold."""
+        self.files = files
+        self.in_force = decider.in_force
+        self.kept = KeptPolicies(store)
+        self.problem: str | None = None
+        """Why the files as they are now are not in force; None: they are."""
+        self._decider = decider
+        self._submit = submit
+        self._events = events
+        self._store = store
+        self._map_size = map_size
+        self._lock = asyncio.Lock()
 
-    async def enforce(self, loaded: LoadedPolicy) -> tuple[RevokedMapping, ...]:
-        """For ``policies.Enforcer``: the mappings that are not allowed any more. Raises FirewallError where the
-        policy did not come into force."""
-        await self.kept.keep(self.now_in_force, loaded)
+    async def begin(self) -> None:
+        """Stores the policy that is in force at the start."""
+        await self.kept.keep(self.in_force.loaded)
+        await self._keep_in_force()
+        await self._note_rules()
+
+    async def reload(self) -> PolicyUpdate:
+        """Brings both policy files into force. Raises GatewayError; the old policy stays in force then, and
+        ``status`` says so until a reload succeeds."""
         try:
-            return await self._enforce(loaded)
-        finally:
-            await self._settle()
-
-    @classmethod
-    async def begin(
-        cls,
-        decider: Decider,
-        submit: Submit,
-        events: Events,
-        store: Store,
-        map_size: int,
-        loaded: LoadedPolicy,
-        wall: Callable[[], float],
-    ) -> "Reload":
-        """This policy is in force at the start."""
-        made = cls(decider, submit, events, map_size, loaded, wall(), wall, KeptPolicies(store))
-        await made.kept.keep(loaded)
-        await made._settle()
-        return made
-
-    async def _settle(self) -> None:
-        decider = self.decider
-        await self.kept.in_force(decider.policy.digest, decider.ledger.numbers.decision)
-
-    async def _enforce(self, loaded: LoadedPolicy) -> tuple[RevokedMapping, ...]:
-        decider = self.decider
-        old, fallen = decider.policy, list[RevokedMapping]()
-
-        def change(transaction: Transaction) -> None:
-            fallen[:] = Reevaluation(self.decider).policy_changed(transaction, loaded.policy)
-
-        if await self.submit(change) is not None:
-            decider.policy, decider.history.limits = old, old.limits
-            raise FirewallError("the kernel or the disk did not take what the new policy ends")
-        self.now_in_force, self.since = loaded, self.wall()
-        warnings = (*map(str, loaded.warnings), *self._not_yet(loaded))
-        standing = len(self.decider.ledger.table)
-        self.last = PolicyInForce(loaded, old.digest, tuple(fallen), standing, warnings)
-        self._tell(self.last)
-        self.events.publish(PolicyChanged(loaded.policy.digest))
-        return self.last.fallen
-
-    async def reload(self, enforcer: Enforcer) -> PolicyInForce:
-        """Both policy files as they are now. Raises GatewayError; the old policy is in force then, and ``status``
-        says so until a reload succeeds."""
-        try:
-            await enforcer.reload()
+            async with self._lock:
+                loaded = await asyncio.to_thread(self.files.load)  # thousands of rules take seconds
+                update = await self._enforce(loaded)
+                await self._note_rules()
         except GatewayError as error:
             if isinstance(error, ConfigError):
                 self.problem = str(error)
             log.error("the policy stays as it was: %s", error)
             raise
         self.problem = None
-        assert self.last is not None  # enforce has just set it
-        return self.last
+        return update
+
+    async def change(self, make: Callable[[], ManagedChange]) -> tuple[ManagedText, Sequence[RevokedMapping]]:
+        """Makes a change, brings it into force and writes it; ``make`` sees the policy that is in force. The answer
+        is what was written, and the mappings that are not allowed any more.
+
+        All that needs room on the disk is done before it comes into force. Raises ConfigError, StoreError and
+        FirewallError; nothing has changed then.
+        """
+        async with self._lock:
+            before = self.in_force.loaded
+            loaded, written = await asyncio.to_thread(self.files.prepare, make(), before.text)
+            try:
+                update = await self._enforce(loaded)
+            except BaseException:
+                self.files.drop()
+                raise
+            try:
+                await asyncio.to_thread(self.files.keep)
+            except StoreError:
+                await self._take_back(before)
+                raise
+            await self._note_rules()
+            return written, update.revoked
+
+    async def _enforce(self, loaded: LoadedPolicy) -> PolicyUpdate:
+        """Raises FirewallError where the policy did not come into force."""
+        before = self.in_force.loaded
+        await self.kept.keep(before, loaded)
+        revoked: list[RevokedMapping] = []
+
+        def replace(transaction: Transaction) -> None:
+            revoked[:] = Reevaluation(self._decider).policy_changed(transaction, loaded)
+
+        try:
+            if await self._submit(replace) is not None:
+                raise FirewallError("the kernel or the disk did not take what the new policy ends")
+        finally:
+            await self._keep_in_force()
+        warnings = (*map(str, loaded.warnings), *self._not_yet(loaded))
+        standing = len(self._decider.ledger.table)
+        update = PolicyUpdate(loaded, before.policy.digest, tuple(revoked), standing, warnings)
+        for warning in warnings:
+            log.warning("policy: %s", warning)
+        tell(revoked)
+        log.info("policy %s in force", loaded.policy.digest)
+        self._events.publish(PolicyChanged(loaded.policy.digest))
+        return update
+
+    async def _take_back(self, before: LoadedPolicy) -> None:
+        """The policy before the change, which is on disk, is in force again."""
+        try:
+            await self._enforce(before)
+        except GatewayError as error:
+            log.error("a change that is not on disk stays in force until the next reload: %s", error)
+
+    async def _keep_in_force(self) -> None:
+        await self.kept.in_force(self.in_force.policy.digest, self._decider.ledger.numbers.decision)
+
+    async def _note_rules(self) -> None:
+        """Stores how many rules the machine-owned file has, and logs if the file is gone: its blocks are lifted."""
+        now = count_rules(self.in_force.approved)
+        machine = self.files.machine
+        try:
+            before = await self._store.get(NOTE) or ""
+            if before != now:
+                await self._store.set(NOTE, now)
+        except StoreError as error:
+            log.warning("what is in %s is not noted: %s", machine, error)
+            return
+        if before and not machine.exists():
+            log.error(
+                "%s is gone, and with it %s that commands wrote: they do not count any more. Put a copy back and "
+                "reload, or write them again",
+                machine,
+                before,
+            )
 
     def _not_yet(self, loaded: LoadedPolicy) -> tuple[str, ...]:
         limit = loaded.policy.limits.total_mappings
-        if limit <= self.map_size:
+        if limit <= self._map_size:
             return ()
-        return (f"limits: total_mappings is {limit} from the next start on; until then {self.map_size}",)
-
-    def _tell(self, done: PolicyInForce) -> None:
-        for warning in done.warnings:
-            log.warning("policy: %s", warning)
-        tell(done.fallen)
-        log.info("policy %s in force", done.loaded.policy.digest)
+        return (f"limits: total_mappings is {limit} from the next start on; until then {self._map_size}",)

@@ -6,13 +6,13 @@ Like ``decider``: every method is one ``Transaction``, waits for nothing and doe
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from upnp_gw.engine.audit import STANDS, map_record
 from upnp_gw.engine.decider import Decider
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
-from upnp_gw.gate.schema import KEPT_RULE, OPERATOR_RULE, Policy
+from upnp_gw.gate.load import LoadedPolicy
+from upnp_gw.gate.schema import KEPT_RULE, OPERATOR_RULE
 from upnp_gw.ledger.conflicts import conflicting_rows
 from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.ledger.leases import with_renewal, without_expired_holds
@@ -60,7 +60,9 @@ class Reevaluation:
         ids = list(ids)
         for mapping in self._rows(ids):
             if mapping.permanent:
-                endless = Hold(Via.OPERATOR, transaction.now.boot + self._decider.policy.limits.max_hold_s, None)
+                endless = Hold(
+                    Via.OPERATOR, transaction.now.boot + self._decider.in_force.policy.limits.max_hold_s, None
+                )
                 mapping = mapping.with_hold(endless)
             left = without_expired_holds(mapping, transaction.now)
             if left is None:
@@ -87,17 +89,13 @@ class Reevaluation:
             self._decide_again(transaction, mapping, "renew")
             self._part(transaction, [mapping_id], "renew")
 
-    def policy_changed(self, transaction: Transaction, policy: Policy) -> list[RevokedMapping]:
+    def policy_changed(self, transaction: Transaction, loaded: LoadedPolicy) -> list[RevokedMapping]:
         """A new policy is in force: every mapping is decided again. Those no longer allowed end, or are kept until
         their lease ends; they are the answer. Where there is room for fewer, the oldest stay."""
-        transaction.on_undo.append(partial(self._put_in_force, self._decider.policy))
-        self._put_in_force(policy)
+        self._decider.in_force.replace(loaded, transaction.now.wall, transaction.on_undo)
         newest_first = sorted(self._decider.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
         fallen = [self._decide_again(transaction, mapping, "reload") for mapping in newest_first]
         return [*filter(None, fallen), *self._part(transaction, self._narrowed(newest_first), "reload")]
-
-    def _put_in_force(self, policy: Policy) -> None:
-        self._decider.policy, self._decider.history.limits = policy, policy.limits
 
     def tell_floods(self, transaction: Transaction, now: Instant | None = None) -> None:
         """Writes down the counted refusals; without ``now`` those of the present minute too."""
@@ -201,7 +199,7 @@ class Reevaluation:
         request = self._request_of(mapping, transaction)
         held = self._decider.held(request, mapping.device, mapping)
         facts = self._decider.facts(transaction, request, held, mapping, restoring=action == "restore")
-        verdict = decide(self._decider.policy, facts, request)
+        verdict = decide(self._decider.in_force.policy, facts, request)
         busy = overlap_refusal(mapping, met)
         busy = replace(busy, reason=f"{busy.reason}: {met.id}")
         decision = transaction.ledger.numbers.next_decision()
@@ -240,7 +238,7 @@ class Reevaluation:
             )
         )
         if kept:  # the decision that allowed it stays the one it names
-            limits = self._decider.policy.limits
+            limits = self._decider.in_force.policy.limits
             clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ())
             transaction.put(replace(with_renewal(present, clamps, transaction.now), rule=KEPT_RULE))
             return RevokedMapping(mapping, decision, reason, kept=True)
@@ -259,7 +257,7 @@ class Reevaluation:
         Another grant, or a policy that says more, may let more remote hosts connect than could. That is decided as
         a new request of the device: while it is frozen, the mapping stays as it is.
         """
-        policy, held = self._decider.policy, self._decider.held(request, mapping.device, mapping)
+        policy, held = self._decider.in_force.policy, self._decider.held(request, mapping.device, mapping)
         facts = self._decider.facts(transaction, request, held, mapping, restoring=action == "restore")
         verdict = decide(policy, facts, request)
         again = _renewed(mapping, verdict, request, transaction.now)

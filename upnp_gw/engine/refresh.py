@@ -115,7 +115,7 @@ class _Question:
         if self.own is None or not isinstance(planned, Planned) or not opens(self.own, planned.mapping):
             return PlannedVerdict(self.judged, facts, verdict, planned)
         new = replace(self.facts(standing=False), held=facts.held)
-        verdict_new = decide(self.decider.policy, new, self.judged)
+        verdict_new = decide(self.decider.in_force.policy, new, self.judged)
         if verdict_new.outcome is Outcome.ALLOW:
             return PlannedVerdict(self.judged, new, verdict_new, self.plan(new, verdict_new))
         kept = no_wider(self.own, planned.mapping, self.request.via)
@@ -165,7 +165,7 @@ class _Question:
         return None
 
     def _decided(self, facts: Facts) -> tuple[Facts, Verdict]:
-        verdict = decide(self.decider.policy, facts, self.judged)
+        verdict = decide(self.decider.in_force.policy, facts, self.judged)
         if self.trial:
             return facts, verdict
         return make_room(

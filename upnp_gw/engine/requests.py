@@ -88,7 +88,7 @@ class RequestOperations:
             if verdict.outcome is Outcome.ASK:
                 ask(decider, transaction, found, planner, owner, decision)
             count_refusal(decider, transaction, request, facts, verdict)
-            return another_port(decider.policy, facts, request, decision) or refused(verdict, decision)
+            return another_port(decider.in_force.policy, facts, request, decision) or refused(verdict, decision)
         planned = found.numbered(decision)
         if isinstance(planned, NotPlanned):
             transaction.undo_rows()  # what made room did so for nothing

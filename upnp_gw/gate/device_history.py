@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from upnp_gw.gate.decision import FAULT, Outcome, Verdict
 from upnp_gw.gate.device_entry import DatagramClaims, DeviceEntry, entry_body, entry_of
@@ -66,11 +66,18 @@ class DeviceSummary:
     incident: Incident | None
 
 
-class DeviceHistory:
-    """Keyed by device (``Facts.device``). ``limits`` may be replaced when a policy is loaded."""
+class HasLimits(Protocol):
+    """A policy, or the one in force at the moment."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    @property
+    def limits(self) -> Limits: ...
+
+
+class DeviceHistory:
+    """Keyed by device (``Facts.device``). The limits are read from ``in_force`` at each call."""
+
+    def __init__(self, in_force: HasLimits) -> None:
+        self._in_force = in_force
         self._entries: OrderedDict[str, DeviceEntry] = OrderedDict()
         self._incidents: OrderedDict[str, Incident] = OrderedDict()
         self._changed: set[str] = set()
@@ -83,7 +90,7 @@ class DeviceHistory:
         entry = self._entry(device, now)
         changes = entry.claims.changes if datagram else entry.changes
         changes.append(now.boot)
-        while len(changes) > self.limits.requests_per_minute or changes[0] <= now.boot - MINUTE_S:
+        while len(changes) > self._in_force.limits.requests_per_minute or changes[0] <= now.boot - MINUTE_S:
             changes.popleft()
 
     def changes_last_minute(self, device: str, now: Instant, datagram: bool = False) -> int:
@@ -268,14 +275,14 @@ class DeviceHistory:
         if self._incident(device, now) is not None:
             return None
         entry.evidence[port] = now.boot
-        if len(entry.evidence) < self.limits.incident_after:
+        if len(entry.evidence) < self._in_force.limits.incident_after:
             return None
         entry.evidence = {p: at for p, at in entry.evidence.items() if at > now.boot - EVIDENCE_S}
-        if len(entry.evidence) < self.limits.incident_after:
+        if len(entry.evidence) < self._in_force.limits.incident_after:
             return None
         ports = tuple(sorted(entry.evidence))
         entry.evidence = {}
-        incident = Incident(device, now, now.boot + FREEZE_S, ports, self.limits.on_incident)
+        incident = Incident(device, now, now.boot + FREEZE_S, ports, self._in_force.limits.on_incident)
         self._incidents[device] = incident
         self._changed_incidents.add(device)
         if len(self._incidents) > MOST_INCIDENTS:

@@ -122,7 +122,7 @@ async def test_what_the_policy_forbids(tmp_path: Path) -> None:
 
 @pytest.mark.spec("PMP-020", "PMP-021", "PCP-042", "SR-24")
 async def test_the_gateways_own_ports_are_nobodys(line: Line) -> None:
-    line.gateway_fixture.decider.policy = policy_of(OPEN)  # the built-in one forbids UDP port 5351
+    line.gateway_fixture.policy = policy_of(OPEN)  # the built-in one forbids UDP port 5351
     line.gateway_fixture.reserved_ports((UDP, 6000))
     for port in (5350, 5351, 6000):
         assert (await line.natpmp(7000, port, transport=UDP)).external_port not in (0, 5350, 5351, 6000)
@@ -309,7 +309,7 @@ async def test_a_fault_of_the_kernel_leaves_nothing(line: Line) -> None:
 
 @pytest.mark.spec("PMP-077", "SR-5", "SR-22")
 async def test_a_thousand_requests_end_at_the_quota(line: Line) -> None:
-    line.gateway_fixture.decider.policy = policy_of(OPEN.replace("per_device = 2000", "per_device = 32"))
+    line.gateway_fixture.policy = policy_of(OPEN.replace("per_device = 2000", "per_device = 32"))
     results = [(await line.natpmp(2000 + n)).result for n in range(200)]
     assert results == [NatPmpResult.SUCCESS] * 32 + [NatPmpResult.OUT_OF_RESOURCES] * 168
     assert (await line.natpmp(2000, client=PC_IP)).result is NatPmpResult.SUCCESS

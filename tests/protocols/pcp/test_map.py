@@ -227,9 +227,9 @@ async def test_lifetimes(line: Line) -> None:
     told = [(await line.map(8080, 0, asked)).lifetime_s for asked in (1, 120, 86400, 2**32 - 1)]
     assert told == [120, 120, 86400, 86400]
     line.dialogue = Port5351(pcp_least_s=300)
-    line.gateway_fixture.decider.policy = replace(
-        line.gateway_fixture.decider.policy,
-        limits=replace(line.gateway_fixture.decider.policy.limits, max_ttl_s=900),
+    line.gateway_fixture.policy = replace(
+        line.gateway_fixture.decider.in_force.policy,
+        limits=replace(line.gateway_fixture.decider.in_force.policy.limits, max_ttl_s=900),
     )
     assert [(await line.map(8080, 0, asked)).lifetime_s for asked in (1, 2**32 - 1)] == [300, 900]
 

@@ -15,10 +15,12 @@ from random import SystemRandom
 from upnp_gw.engine.build import build_engine
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.environment import Environment
+from upnp_gw.engine.policy_in_force import PolicyInForce
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.gate.builtin import home_policy
 from upnp_gw.gate.device_history import DeviceHistory
+from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.lab.demo.report import StepFindings
 from upnp_gw.lab.demo.stage import require
 from upnp_gw.lab.demo.steps import BRIEF, BRIEF_LEASE_S, GAME, HOME_LIMIT, LEASE_S, WANTED, ports_of
@@ -51,8 +53,8 @@ class RehearsalGateway:
         around = Environment(self.network, lambda: self.now)
         for host in HOME.hosts:
             around.neighbours.learn(Neighbour(HOME.network[host.number], host.mac, HOME.interface))
-        policy = home_policy()
-        decider = Decider(policy, Ledger(), around, DeviceHistory(policy.limits), SystemRandom())
+        in_force = PolicyInForce(LoadedPolicy(home_policy(), ()), self.now.wall)
+        decider = Decider(in_force, Ledger(), around, DeviceHistory(in_force), SystemRandom())
         probe = around.hosts.probe
         self.gateway = build_engine(decider, self.firewall, self.store, Events(), self._settings, probe).gateway
 
