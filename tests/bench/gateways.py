@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -109,6 +109,10 @@ def lab_of(hosts: int) -> Iterator[Lab]:
         yield lab
 
 
+class GatewayEnded(Exception):
+    """A gateway ended while it was measured."""
+
+
 @dataclass(slots=True)
 class Gateway:
     """A gateway under load."""
@@ -123,6 +127,8 @@ class Gateway:
     path_2: str
     """The same of version 2, which has GetListOfPortMappings."""
     shares: Shares = field(default_factory=lambda: Shares(limited=False))
+    lists: bool = True
+    """GetListOfPortMappings may be asked for."""
     daemon: LabDaemon | None = None
     """upnp-gw only."""
 
@@ -163,17 +169,16 @@ class Gateway:
         return Request(host, messages.post(host_header, self.path_2, "GetListOfPortMappings", arguments, version=2))
 
     def memory_mib(self) -> float:
-        """VmRSS."""
-        (size,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text("ascii"))
-        return int(size) / 1024
+        """VmRSS. Raises GatewayEnded."""
+        sizes = re.findall(r"VmRSS:\s+(\d+) kB", _text_of(Path(f"/proc/{self.pid}/status")))
+        if not sizes:
+            raise GatewayEnded(f"{self.name} ended by itself")
+        return int(sizes[0]) / 1024
 
     def cpu_s(self) -> float:
         """Time on a processor of all its threads, exact: the sums of stat(5) come in steps of 10 ms."""
-        total = 0
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
-            with suppress(FileNotFoundError, ProcessLookupError):  # the thread ended
-                total += int((task / "schedstat").read_text("ascii").split()[0])
-        return total / 1e9
+        texts = [_text_of(task / "schedstat") for task in Path(f"/proc/{self.pid}/task").iterdir()]
+        return sum(int(text.split()[0]) for text in texts if text) / 1e9
 
 
 class BenchDaemon(LabDaemon):
@@ -214,7 +219,7 @@ def served(name: str, lab: Lab, daemon: LabDaemon) -> Gateway:
         paths[0],
         paths[1],
         Shares(limited=True),
-        daemon,
+        daemon=daemon,
     )
 
 
@@ -255,7 +260,8 @@ def miniupnpd(lab: Lab, directory: Path, program: Path) -> Iterator[Gateway]:
     path = _control_path(description)
     pid = int(pid_file.read_text("ascii"))
     try:
-        yield Gateway("miniupnpd", lab, pid, (address, HTTP_PORT), (address, CONTROL_PORT), path, path)
+        http, datagrams = (address, HTTP_PORT), (address, CONTROL_PORT)
+        yield Gateway("miniupnpd", lab, pid, http, datagrams, path, path, lists=lists_safely(peer_version(program)))
     finally:
         os.kill(pid, signal.SIGKILL)  # it can miss a SIGTERM until the next packet
 
@@ -278,6 +284,19 @@ def peer_version(program: Path) -> str:
     """What the program says of itself; empty where it does not run here, for want of a library."""
     words = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout.split()
     return words[1] if len(words) > 1 else ""
+
+
+def lists_safely(version: str) -> bool:
+    """False for a miniupnpd that crashes in GetListOfPortMappings with some 200 mappings (before 2.3.11)."""
+    return [int(number) for number in re.findall(r"\d+", version)] >= [2, 3, 11]
+
+
+def _text_of(path: Path) -> str:
+    """A file of proc(5); empty where the process or thread ended."""
+    try:
+        return path.read_text("ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def fetch(host: Host, server: Address, path: str) -> str:

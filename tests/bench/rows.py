@@ -157,7 +157,7 @@ def _lists(table: Table, gateway: Gateway, point: Point, plan: Plan) -> None:
             gateway.shares.spend(host, connections=len(numbers))
             result.include(checked(gateway, one_by_one(gateway.http, [gateway.nth(host, n) for n in numbers])))
         table.add(gateway.name, WALK, point, "s", [result.spent_s * OWN / entries], result.unanswered)
-    for _ in range(plan.listings):
+    for _ in range(plan.listings if gateway.lists else 0):
         gateway.shares.spend(host, connections=1)
         result = one_by_one(gateway.http, [gateway.listing(host, OWN)])
         if result.refused:
