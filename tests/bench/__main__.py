@@ -236,6 +236,7 @@ class Run:
                 grown_kib = (gateway.memory_mib() - before.median) * 1024
                 self.table.add(name, lifecycle.EACH_MAPPING, point, "KiB", [grown_kib / point.mappings])
             self.gateways[name] = lifecycle.restarts(self.table, gateway, point, self.options.starts)
+            rows.introduce(self.gateways[name])
 
     def mix(self, point: Point) -> None:
         """The mixed requests, at the last point, by a daemon that keeps few decisions."""
@@ -251,15 +252,19 @@ class Run:
         gateway.daemon.start(120.0)
         self.gateways[name] = gateway = served(name, gateway.lab, gateway.daemon)
         gateway.shares = shares
+        rows.introduce(gateway)
         mixed.measure(self.table, gateway, point, self.options.mixed, self.log)
 
     def alone(self) -> None:
         """What one host may do, and a renew storm: with few mappings present, as the first rows."""
         gateway = self.gateways.get(bars.JUDGED)
+        if gateway is not None:
+            self.log("first datagrams")
+            lifecycle.first_datagrams(self.table, gateway, Point(0, 0))
+        for other in self.gateways.values():
+            rows.introduce(other)
         if gateway is None:
             return
-        self.log("first datagrams")
-        lifecycle.first_datagrams(self.table, gateway, Point(0, 0))
         self.log("one host alone")
         self.limits = one_host.measure(gateway, self.options.one_host_s)
         self.log("renew storm")

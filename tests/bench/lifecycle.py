@@ -19,7 +19,7 @@ HEAL = "foreign flush, until all is in the kernel again"
 STOP = "SIGTERM, until it ended"
 START = "start with the leases on file, until it serves"
 START_KERNEL = "start with the leases on file, until all is in the kernel"
-FIRST_DATAGRAM = "first NAT-PMP map of a host that is not in the neighbour table"
+FIRST_DATAGRAM = "first NAT-PMP map of a host"
 STORM = "PCP renew storm, until all are answered"
 MAP_RETRY_S = 1.0
 HEAL_S = 60.0
@@ -93,7 +93,7 @@ def _await_elements(elements: KernelElements, present: int, after: str) -> None:
 
 
 def first_datagrams(table: Table, gateway: Gateway, point: Point) -> None:
-    """The first request of each host, over NAT-PMP: the gateway has to find out its MAC address."""
+    """The first request of each host, over NAT-PMP: upnp-gw waits half a second for other hosts that claim its address."""
     times, unanswered = [], 0
     for host in gateway.hosts[1:]:  # the first one has read the description
         port = gateway.ports(host)[0]

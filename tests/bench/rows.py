@@ -165,6 +165,18 @@ def _lists(table: Table, gateway: Gateway, point: Point, plan: Plan) -> None:
         _keep(table, gateway, LISTING, point, result)
 
 
+def introduce(gateway: Gateway) -> None:
+    """One request of each host, so that none of the measured ones is the first of its host.
+
+    upnp-gw waits half a second before it grants that one: another host may claim the address.
+    """
+    for make in (gateway.add, gateway.delete):
+        requests = [make(host, gateway.ports(host)[0]) for host in gateway.hosts]
+        for host in gateway.hosts:
+            gateway.shares.spend(host, connections=1, changes=1)
+        checked(gateway, at_once(gateway.http, [[request] for request in requests]))
+
+
 def fill(gateway: Gateway, present: int, mappings: int) -> None:
     """Adds mappings to those that are there, the first host's own before those of the others."""
     if gateway.is_noop:
