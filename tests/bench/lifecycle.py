@@ -93,7 +93,7 @@ def _await_elements(elements: KernelElements, present: int, after: str) -> None:
 
 
 def first_datagrams(table: Table, gateway: Gateway, point: Point) -> None:
-    """The first request of each host, over NAT-PMP: upnp-gw waits half a second for other hosts that claim its address."""
+    """The first request of each host, over NAT-PMP: upnp-gw waits for others that claim its address."""
     times, unanswered = [], 0
     for host in gateway.hosts[1:]:  # the first one has read the description
         port = gateway.ports(host)[0]
