@@ -7,6 +7,7 @@ share it. Nothing here waits or talks to the kernel.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import NamedTuple
 
 from upnp_gw.engine.audit import removal_record
 from upnp_gw.engine.environment import Environment, clock_change_s
@@ -38,6 +39,15 @@ from upnp_gw.model.request import (
 Removal = UnmapRequest | UnmapPortRequest | UnmapRangeRequest | ReleaseRequest
 RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
 """When asking again makes sense: the operator may have said yes, the minute is over."""
+
+
+class Parties(NamedTuple):
+    """The devices of a request for a mapping."""
+
+    owner: str
+    """The device that will hold it: the requester; for the operator's own, the device that it leads to."""
+    delegated: bool
+    """The internal client is another device than the one that asks."""
 
 
 @dataclass(slots=True)
@@ -98,25 +108,28 @@ class Decider:
 
     def facts_of(self, transaction: Transaction, request: MapRequest) -> Facts:
         """The facts of a request that is only looked at."""
-        return self.facts(transaction, request, self.held(request, self.owner(request)), None, standing=True)
+        held = self.held(request, *self.parties(request))
+        return self.facts(transaction, request, held, None, standing=True)
 
-    def held(self, request: MapRequest, owner: str, *without: Mapping | None) -> HeldMappings:
+    def held(self, request: MapRequest, owner: str, delegated: bool, *without: Mapping | None) -> HeldMappings:
         """The mappings before the request, ``without`` these: its own, and one that would make room."""
         table = self.ledger.table
         rows = [row for each in without if each is not None and (row := table.get(each.id)) is not None]
-        client = request.internal.address if self.delegated(request) else None
+        client = request.internal.address if delegated else None
         inner = InternalPort(request.transport, request.internal.port, client)
         charged = table.charged(owner, inner, rows)
         total = len(table) - len(rows)
         return HeldMappings(total, charged.mappings, charged.by_grant, charged.elements, charged.on_internal_port)
 
-    def delegated(self, request: MapRequest) -> bool:
-        """The internal client is another device than the one that asks."""
+    def parties(self, request: MapRequest) -> Parties:
+        """Works out the devices of a request, once for the whole of it."""
+        client = self.environment.device_of(request.internal.address)
         if request.via is Via.OPERATOR:
-            return False
-        return self.environment.device_of(request.internal.address) != self.device_of(request.source)
+            return Parties(client, False)
+        requester = self.device_of(request.source)
+        return Parties(requester, client != requester)
 
-    def planner(self, transaction: Transaction, request: MapRequest) -> Planner:
+    def planner(self, transaction: Transaction, request: MapRequest, delegated: bool) -> Planner:
         return Planner(
             table=self.ledger.table,
             now=transaction.now,
@@ -124,19 +137,13 @@ class Decider:
             new_id=transaction.ledger.numbers.next_mapping,
             reserved_ports=self.reserved_ports().holds,
             kept_for=self.ledger.cuts.kept_for,
-            delegated=self.delegated(request),
+            delegated=delegated,
             most_elements=self.in_force.policy.limits.elements_per_device
             if request.via is not Via.OPERATOR
             else None,
             epoch=self.ledger.epoch.number,
             lenient=self.lenient_nonces,
         )
-
-    def owner(self, request: MapRequest) -> str:
-        """Who will hold it: the requester; for the operator's own, the device that it leads to."""
-        if request.via is Via.OPERATOR:
-            return self.environment.device_of(request.internal.address)
-        return self.device_of(request.source)
 
     def device_of(self, source: Source) -> str:
         return self.environment.device_of(source.address, source.interface)

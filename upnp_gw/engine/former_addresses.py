@@ -17,22 +17,20 @@ Submit = Callable[[Callable[[Transaction], None]], Awaitable[object]]
 """Puts one operation into the writer's queue."""
 
 
-def in_the_way(decider: Decider, request: MapRequest, owner: str) -> list[Mapping]:
+def in_the_way(decider: Decider, request: MapRequest, owner: str, delegated: bool) -> list[Mapping]:
     """The mappings that the device has at other addresses on the external port that it asks for; without one, those
     to the same internal port. What the operator made, or leads to another device, is not among them."""
     table = decider.ledger.table
-    if request.via is Via.OPERATOR or request.internal.address.version == 6:
+    if request.via is Via.OPERATOR or request.internal.address.version == 6 or delegated:
         return []
     if request.external_port:
         rows = table.on_port(request.transport, request.external_port)
     else:
         rows = [row for row in table.of_device(owner) if row.internal.port == request.internal.port]
-    own = decider.device_of(request.source) == decider.environment.device_of(request.internal.address)
     return [
         row
         for row in rows
-        if own
-        and row.device == owner
+        if row.device == owner
         and row.internal.address.version == 4
         and row.internal.address != request.internal.address
         and (row.key.transport, row.key.remote) == (request.transport, request.remote)
@@ -41,24 +39,24 @@ def in_the_way(decider: Decider, request: MapRequest, owner: str) -> list[Mappin
     ]
 
 
-def left(decider: Decider, request: MapRequest, owner: str) -> list[Mapping]:
+def left(decider: Decider, request: MapRequest, owner: str, delegated: bool) -> list[Mapping]:
     """Those of them that are parked: nobody answers at their address. What several hosts claim is not that."""
-    rows, contested = in_the_way(decider, request, owner), decider.environment.client_contested
+    rows, contested = in_the_way(decider, request, owner, delegated), decider.environment.client_contested
     return [row for row in rows if row.parked and not contested(row.internal.address)]
 
 
-def with_former_port(decider: Decider, request: MapRequest, owner: str) -> MapRequest:
+def with_former_port(decider: Decider, request: MapRequest, owner: str, delegated: bool) -> MapRequest:
     """A request that leaves the external port to the gateway gets the one that the device had."""
     if request.external_port or request.choice is PortChoice.EXACT:
         return request
-    rows = left(decider, request, owner)
+    rows = left(decider, request, owner, delegated)
     return replace(request, external_port=rows[0].key.external_port) if rows else request
 
 
 async def look(decider: Decider, submit: Submit, request: MapRequest, device: str) -> None:
     """Before the request: parks what is in its way at an address where nobody answers. Takes up to 4 s where one is
     asked for, and no time where nothing is in the way."""
-    rows = in_the_way(decider, request, device)
+    rows = in_the_way(decider, request, device, decider.parties(request).delegated)
     for address in {row.internal.address for row in rows if row.active}:
         if await decider.environment.silent(address):
             await submit(partial(park, decider, device=device, address=address))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from upnp_gw.engine.decider import Decider
+from upnp_gw.engine.decider import Decider, Parties
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Outcome, Verdict
 from upnp_gw.ledger.transaction import Transaction
@@ -15,7 +15,7 @@ def make_room(
     decider: Decider,
     transaction: Transaction,
     request: MapRequest,
-    owner: str,
+    parties: Parties,
     facts: Facts,
     verdict: Verdict,
     without: Sequence[Mapping | None],
@@ -28,10 +28,10 @@ def make_room(
     """
     if verdict.refusal is not Refusal.QUOTA or request.via.datagram or request.via is Via.OPERATOR:
         return facts, verdict
-    for mapping in decider.ledger.table.of_device(owner):
+    for mapping in decider.ledger.table.of_device(parties.owner):
         if not may_yield(mapping) or any(row is not None and row.id == mapping.id for row in without):
             continue
-        fewer = replace(facts, held=decider.held(request, owner, *without, mapping))
+        fewer = replace(facts, held=decider.held(request, *parties, *without, mapping))
         again = decide(decider.in_force.policy, fewer, request)
         if again.outcome is Outcome.ALLOW:
             transaction.end(mapping, "displaced")

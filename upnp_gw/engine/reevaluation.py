@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from upnp_gw.engine.audit import STANDS, map_record
 from upnp_gw.engine.decider import Decider
 from upnp_gw.gate.decide import decide
-from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
+from upnp_gw.gate.decision import FAULT, Clamps, Facts, HeldMappings, Outcome, Verdict
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.schema import KEPT_RULE, OPERATOR_RULE
 from upnp_gw.ledger.conflicts import conflicting_rows
@@ -197,7 +197,7 @@ class Reevaluation:
 
     def _give_way(self, transaction: Transaction, mapping: Mapping, met: Mapping, action: str) -> RevokedMapping:
         request = self._request_of(mapping, transaction)
-        held = self._decider.held(request, mapping.device, mapping)
+        held = self._held(request, mapping)
         facts = self._decider.facts(transaction, request, held, mapping, restoring=action == "restore")
         verdict = decide(self._decider.in_force.policy, facts, request)
         busy = overlap_refusal(mapping, met)
@@ -257,7 +257,7 @@ class Reevaluation:
         Another grant, or a policy that says more, may let more remote hosts connect than could. That is decided as
         a new request of the device: while it is frozen, the mapping stays as it is.
         """
-        policy, held = self._decider.in_force.policy, self._decider.held(request, mapping.device, mapping)
+        policy, held = self._decider.in_force.policy, self._held(request, mapping)
         facts = self._decider.facts(transaction, request, held, mapping, restoring=action == "restore")
         verdict = decide(policy, facts, request)
         again = _renewed(mapping, verdict, request, transaction.now)
@@ -288,6 +288,10 @@ class Reevaluation:
             and verdict.reasons[0] == STANDS
             and FAULT not in verdict.reasons
         )
+
+    def _held(self, request: MapRequest, mapping: Mapping) -> HeldMappings:
+        """The mappings of the holder, without this one."""
+        return self._decider.held(request, mapping.device, self._decider.parties(request).delegated, mapping)
 
     def _request_of(self, mapping: Mapping, transaction: Transaction) -> MapRequest:
         """The request that would make this mapping as it stands."""

@@ -5,9 +5,9 @@ holds only where the row after the request lets nobody reach anything that was n
 internal endpoint, a mapping that is enabled again, or one more remote host is new in every respect.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from upnp_gw.engine.decider import Decider
+from upnp_gw.engine.decider import Decider, Parties
 from upnp_gw.engine.environment import Environment
 from upnp_gw.engine.former_addresses import left, with_former_port
 from upnp_gw.engine.full_quota import make_room
@@ -55,7 +55,7 @@ def answer(
     own: Mapping | None,
 ) -> PlannedVerdict:
     """``own`` is the owner's row that the request refreshes, ``Planner.own_row``."""
-    request = with_former_port(decider, request, owner)
+    request = with_former_port(decider, request, owner, planner.delegated)
     found = _Question(decider, transaction, about(request, own), planner, owner, own).answer()
     if found.planned is None and own is not None and _may_be_elsewhere(request):
         return _Question(decider, transaction, request, planner, owner, None).answer()
@@ -66,7 +66,7 @@ def trial(
     decider: Decider, transaction: Transaction, request: MapRequest, planner: Planner, owner: str
 ) -> PlannedVerdict:
     """The answer that a request would get now, as far as it is known without asking its device. Changes nothing."""
-    own, request = planner.own_row(request, owner), with_former_port(decider, request, owner)
+    own, request = planner.own_row(request, owner), with_former_port(decider, request, owner, planner.delegated)
     return _Question(decider, transaction, about(request, own), planner, owner, own, trial=True).answer()
 
 
@@ -96,6 +96,12 @@ class _Question:
     own: Mapping | None
     trial: bool = False
     """True: no other mapping is ended to make room."""
+    left: list[Mapping] = field(init=False)
+    """The requester's mappings on this port whose addresses do not answer. The new one replaces them."""
+
+    def __post_init__(self) -> None:
+        new, delegated = self.own is None, self.planner.delegated
+        self.left = left(self.decider, self.request, self.owner, delegated) if new else []
 
     @property
     def judged(self) -> MapRequest:
@@ -106,7 +112,7 @@ class _Question:
         return replace(self.request, filters=filters_after(self.request, hold.filters))
 
     def facts(self, standing: bool) -> Facts:
-        held = self.decider.held(self.request, self.owner, self.own, *self.left())
+        held = self.decider.held(self.request, self.owner, self.planner.delegated, self.own, *self.left)
         return self.decider.facts(self.transaction, self.judged, held, None, standing=standing)
 
     def answer(self) -> PlannedVerdict:
@@ -124,16 +130,12 @@ class _Question:
         self.transaction.undo_rows()  # what made room did so for nothing
         return PlannedVerdict(self.judged, new, verdict_new, None)
 
-    def left(self) -> list[Mapping]:
-        """The requester's mappings on this port whose addresses do not answer. The new one replaces them."""
-        return [] if self.own is not None else left(self.decider, self.request, self.owner)
-
     def plan(self, facts: Facts, verdict: Verdict) -> Planned | NotPlanned | None:
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
             return None
         if not self.trial:
             end_left_behind(self.decider, self.transaction, self.request, facts)
-            for mapping in self.left():
+            for mapping in self.left:
                 self.transaction.end(mapping, "device-moved")
         nobody = None if self.trial else self._nobodys_address()  # who asks is there
         not_now = self.decider.no_external_address(self.request) or nobody
@@ -147,7 +149,7 @@ class _Question:
 
     def _makes_room(self, facts: Facts) -> list[Mapping]:
         """The mappings that the request itself would end first."""
-        return [*self.left(), *left_behind(self.decider, self.request, facts)]
+        return [*self.left, *left_behind(self.decider, self.request, facts)]
 
     @property
     def _around(self) -> Environment:
@@ -168,6 +170,6 @@ class _Question:
         verdict = decide(self.decider.in_force.policy, facts, self.judged)
         if self.trial:
             return facts, verdict
-        return make_room(
-            self.decider, self.transaction, self.judged, self.owner, facts, verdict, (self.own, *self.left())
-        )
+        parties = Parties(self.owner, self.planner.delegated)
+        without = self.own, *self.left
+        return make_room(self.decider, self.transaction, self.judged, parties, facts, verdict, without)

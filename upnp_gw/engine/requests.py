@@ -58,8 +58,8 @@ class RequestOperations:
     def map(self, transaction: Transaction, request: MapRequest, action: str = "map") -> Reply:
         """Opens a port or renews what is open. ``action``: ``approve`` where the operator's yes asks again."""
         decider = self.decider
-        planner = decider.planner(transaction, request)
-        owner = decider.owner(request)
+        owner, delegated = decider.parties(request)
+        planner = decider.planner(transaction, request, delegated)
         own = planner.own_row(request, owner)
         if request.standing_only and own is None:
             return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
@@ -160,8 +160,10 @@ class RequestOperations:
         decider = self.decider
         transaction = Transaction(decider.ledger, decider.environment.clock())
         numbers = (f"m{number}" for number in count(decider.ledger.numbers.mapping + 1))
-        planner = replace(decider.planner(transaction, request), new_id=numbers.__next__, random=Random(0))
-        return trial(decider, transaction, request, planner, decider.owner(request))
+        owner, delegated = decider.parties(request)
+        planner = decider.planner(transaction, request, delegated)
+        planner = replace(planner, new_id=numbers.__next__, random=Random(0))
+        return trial(decider, transaction, request, planner, owner)
 
     def _wanted(self, request: UnmapRequest) -> Mapping | None:
         decider = self.decider
