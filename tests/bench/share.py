@@ -50,7 +50,6 @@ class Shares:
     """What each host has left at one gateway. ``limited`` False: a gateway without such limits."""
 
     limited: bool = True
-    waited_s: float = 0.0
     _buckets: dict[tuple[Host | None, Allowance], _Bucket] = field(default_factory=dict)
 
     def spend(self, host: Host, **counts: int) -> None:
@@ -72,7 +71,6 @@ class Shares:
 
     def _take(self, host: Host | None, allowance: Allowance, count: int) -> None:
         while (missing := min(count, allowance.burst) - self._level(host, allowance)) > 0:
-            self.waited_s += missing / allowance.per_s
             time.sleep(missing / allowance.per_s)
         self._buckets[host, allowance].level -= count
 
