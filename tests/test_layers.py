@@ -168,7 +168,7 @@ def test_every_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(module), "a module without a docstring"
 
 
-LONGEST = 380
+LONGEST = 350
 """Lines of a module: one that grows past it has a seam somewhere."""
 MAP = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 

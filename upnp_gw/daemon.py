@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, nullcontext
-from dataclasses import replace
 from random import SystemRandom
 
 from upnp_gw import __version__, logs
@@ -22,7 +21,7 @@ from upnp_gw.control.server import Claim, ControlServer
 from upnp_gw.doctor import examine
 from upnp_gw.engine.build import build_engine
 from upnp_gw.engine.decider import Decider
-from upnp_gw.engine.environment import Environment
+from upnp_gw.engine.environment import Environment, served_network
 from upnp_gw.engine.obstacles import Obstacles
 from upnp_gw.engine.other_tables import OtherTables, served_ports
 from upnp_gw.engine.policy_files import APPROVED, PolicyFiles
@@ -111,10 +110,11 @@ class Daemon:
         )
         await self._policy_updates.begin()
         await self._start_servers()
+        await self._start_control()
 
     async def _start_network(self) -> None:
         config = self.config
-        watch = self._netwatch = NetworkMonitor(
+        watch = self._monitor = NetworkMonitor(
             config.wan,
             config.lan,
             routed=config.routed,
@@ -126,7 +126,9 @@ class Daemon:
         await watch.start()
         leases = LeaseFiles(config.lease_files, lambda: clock().boot)
         await leases.refresh()
-        self._around = Environment(self._served(watch.network), clock, watch.neighbours, watch, leases)
+        self._environment = Environment(
+            served_network(watch.network, config), clock, watch.neighbours, watch, leases
+        )
         self._background.spawn(leases.follow())
         self._counters = WanCounters(config.wan, lambda: clock().boot)
         self._stack.callback(self._counters.close)
@@ -135,24 +137,22 @@ class Daemon:
         config = self.config
         self.events = Events()
         self.events.subscribe(logs.on_event)
-        other_tables_changed = asyncio.Event()
-        nftables = None
-        if config.backend == "nftables":
-            nftables = NftablesFirewall(on_other_tables=other_tables_changed.set)
+        changed = asyncio.Event()
+        nftables = NftablesFirewall(on_other_tables=changed.set) if config.backend == "nftables" else None
         firewall: Firewall = nftables or MemoryFirewall()
-        listeners = ListeningPorts(lambda: self._around.network, lambda: clock().boot)
+        listeners = ListeningPorts(lambda: self._environment.network, lambda: clock().boot)
         self._others = OtherTables(
-            lambda: self._around.network,
+            lambda: self._environment.network,
             nftables,
             served_ports(config),
-            other_tables_changed,
+            changed,
             lambda: self.events.publish(Ipv6FirewallChanged()),
         )
-        self._hindrances = Obstacles(lambda: self._around.network, self._others)
+        self._obstacles = Obstacles(lambda: self._environment.network, self._others)
         self._decider = Decider(
             in_force=in_force,
             ledger=Ledger(),
-            environment=self._around,
+            environment=self._environment,
             history=DeviceHistory(in_force),
             random=SystemRandom(),
             reserved_ports=ReservedPorts(listeners.ports, self._others),
@@ -162,46 +162,46 @@ class Daemon:
             on_reload=config.on_reload,
         )
         engine = build_engine(
-            self._decider, firewall, self._store, self.events, self._settings, self._netwatch.recheck
+            self._decider, firewall, self._store, self.events, self._settings, self._monitor.recheck
         )
-        self.gateway, self._upkeep, self._witness = engine.gateway, engine.scheduler, engine.evidence_collector
+        self.gateway, self._scheduler, self._evidence = engine.gateway, engine.scheduler, engine.evidence_collector
         self._persistence = engine.persistence
         self._stack.push_async_callback(self.gateway.stop, config.flush_on_stop)
         await self.gateway.start()
         await self._others.refresh()
-        self._hindrances.log_changes()
-        self._netwatch.set_holder_of(self._upkeep.holder_of)
-        await self._start_witness()
-        self._stack.push_async_callback(self._upkeep.stop)
+        self._obstacles.log_changes()
+        self._monitor.set_holder_of(self._scheduler.holder_of)
+        await self._start_evidence()
+        self._stack.push_async_callback(self._scheduler.stop)
         self._stack.push_async_callback(self._background.cancel)
-        self._background.spawn(self._others.follow(self._hindrances.log_changes))
-        self._netwatch.on_network = self._network_changed
-        self._netwatch.on_neighbour = self._neighbour_changed
-        if self._netwatch.network.generation != self._around.network.generation:  # it changed meanwhile
-            self._around.network = self._served(self._netwatch.network)
-            self._upkeep.network_changed()
-        self._upkeep.start()
+        self._background.spawn(self._others.follow(self._obstacles.log_changes))
+        self._monitor.on_network = self._network_changed
+        self._monitor.on_neighbour = self._neighbour_changed
+        if self._monitor.network.generation != self._environment.network.generation:  # it changed meanwhile
+            self._environment.network = served_network(self._monitor.network, config)
+            self._scheduler.network_changed()
+        self._scheduler.start()
 
-    async def _start_witness(self) -> None:
-        await self._witness.load(self._persistence.devices.now)
-        self.events.subscribe(self._witness.on_event)
+    async def _start_evidence(self) -> None:
+        await self._evidence.load(self._persistence.devices.now)
+        self.events.subscribe(self._evidence.on_event)
         self._stack.push_async_callback(self._last_evidence)
-        self._background.spawn(self._witness.keep())
+        self._background.spawn(self._evidence.keep())
 
     async def _last_evidence(self) -> None:
-        """What flowed up to the end is evidence too."""
+        """Traffic until the stop is evidence too."""
         try:
-            await self._upkeep.count(remotes=True)
+            await self._scheduler.count(remotes=True)
         except FirewallError as error:
             log.warning("the counters cannot be read: %s", error)
-        await self._witness.flush()
+        await self._evidence.flush()
 
     async def _start_servers(self) -> None:
         config = self.config
         view = LedgerView(
             self._decider.ledger,
             self._decider.device_of,
-            lambda: self._around.network,
+            lambda: self._environment.network,
             clock,
             self._counters.wan_counters,
             self._counters.wan_speed,
@@ -212,51 +212,56 @@ class Daemon:
         self._lan_servers = LanServers(
             config,
             self.gateway,
-            self._around,
+            self._environment,
             self._decider.device_of,
             self.events,
             view,
             self._identity,
-            self._upkeep.recount,
+            self._scheduler.recount,
             self._background.spawn,
         )
         self._stack.push_async_callback(self._lan_servers.stop)
         await self._lan_servers.start()
-        told = DaemonInfo(
+
+    async def _start_control(self) -> None:
+        config = self.config
+        info = DaemonInfo(
             config=config,
             detected=self._detected,
             started=self._started,
             policy_source=lambda: self._policy_updates.files.source,
             policy_problem=lambda: self._policy_updates.problem,
             locations=self._lan_servers.locations,
-            obstacles=self._hindrances.now,
+            obstacles=self._obstacles.now,
             counters=self._counts,
             doctor=lambda: examine(config, os.getpid()),
         )
-        operator = GatewayOperator(self.gateway, self._decider, self.events, self._store, told)
+        operator = GatewayOperator(self.gateway, self._decider, self.events, self._store, info)
         device_commands = DeviceCommands(
-            self.gateway, self._decider, self._policy_updates, self._netwatch.probe, operator.shown
+            self.gateway, self._decider, self._policy_updates, self._monitor.probe, operator.shown
         )
         self._background.spawn(device_commands.keep())
         policy_commands = PolicyCommands(
             self.gateway, self._decider, self._store, self._policy_updates, operator.decision
         )
-        advice = EvidenceCommands(
-            self._decider, self._witness, self._policy_updates.files, self._upkeep.count, self._netwatch.probe
+        evidence_commands = EvidenceCommands(
+            self._decider, self._evidence, self._policy_updates.files, self._scheduler.count, self._monitor.probe
         )
         control = ControlServer(
-            operator, config.runtime_dir, claim=self._claim, more=[device_commands, policy_commands, advice]
+            operator,
+            config.runtime_dir,
+            claim=self._claim,
+            more=[device_commands, policy_commands, evidence_commands],
         )
         self._stack.push_async_callback(control.close)
         await control.start()
 
     def _counts(self) -> dict[str, int]:
-        parts = (
-            self._lan_servers.counts(),
-            self._upkeep.over_share.counts(),
-            self._persistence.write_backlog.counts(),
-        )
-        return {name: count for part in parts for name, count in part.items()}
+        return {
+            **self._lan_servers.counts(),
+            **self._scheduler.over_share.counts(),
+            **self._persistence.write_backlog.counts(),
+        }
 
     def _ipv6_firewall(self) -> Ipv6Firewall:
         """Our own table's in router mode; alongside, what others do."""
@@ -265,7 +270,7 @@ class Daemon:
     def _settings(self) -> FirewallSettings:
         return FirewallSettings(
             mode=self.config.firewall,
-            network=self._around.network,
+            network=self._environment.network,
             size=max(1, self._decider.in_force.policy.limits.total_mappings),
             hairpin=self.config.hairpin,
             allow_other_forward=self.config.allow_other_forward,
@@ -284,45 +289,37 @@ class Daemon:
 
     # -- while it runs
 
-    def _served(self, network: Network) -> Network:
-        """The network as it is served: marked where the memory backend stands in for a router on the loopback."""
-        loopback = all(address.ip.is_loopback for link in network.lans for address in link.addresses)
-        emulated = self.config.backend == "memory" and loopback
-        wan = replace(network.wan, up=True, index=1) if emulated and not network.wan.index else network.wan
-        return replace(network, wan=wan, emulated=emulated, advertise=self.config.advertise)
-
     def _network_changed(self, old: Network, new: Network) -> None:
-        new = self._around.network = self._served(new)
-        self._upkeep.network_changed()
+        new = self._environment.network = served_network(new, self.config)
+        self._scheduler.network_changed()
         self._others.changed()
         if old.lans != new.lans:
-            self._upkeep.look_around()
+            self._scheduler.look_around()
             self._background.spawn(self._lan_servers.lan_changed(new))
         if (old.wan.up, old.external, old.connected_at) != (new.wan.up, new.external, new.connected_at):
             addresses = ", ".join(map(str, new.external)) or "none"
             log.info("the WAN is %s, external addresses: %s", "up" if new.wan.up else "down", addresses)
-            self._hindrances.log_changes()
+            self._obstacles.log_changes()
             self.events.publish(WanChanged())
             if old.advertised != new.advertised:
                 self._background.spawn(self._lan_servers.external_changed())
 
     def _neighbour_changed(self, event: NeighbourEvent) -> None:
         if isinstance(event, NeighbourSeen | AddressSettled):
-            self._witness.saw(self._around.name_of(event.neighbour), clock().wall)
-        self._upkeep.neighbour_changed(event)
+            self._evidence.saw(self._environment.name_of(event.neighbour), clock().wall)
+        self._scheduler.neighbour_changed(event)
 
     async def _keep_policy(self) -> None:
-        """At each SIGHUP loads the policy files again and decides about every mapping by them; bad ones leave the
-        old policy. A hundred at once are one or two."""
+        """Reloads the policy files at each SIGHUP. Many signals at once cause one or two reloads."""
         while True:
             await self._signals.reload.wait()
             self._signals.reload.clear()
             try:
                 await self._policy_updates.reload()
             except GatewayError:
-                pass  # it is logged, and ``status`` tells it
+                pass  # it is logged, and ``status`` shows it
             except Exception:
-                log.exception("the policy could not be read again")
+                log.exception("cannot reload the policy")
 
 
 async def _keep_watchdog() -> None:

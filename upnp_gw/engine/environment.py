@@ -6,12 +6,13 @@
 import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import floor
 from time import localtime
 from typing import Protocol
 
+from upnp_gw.config.settings import Config
 from upnp_gw.gate.facts import device_of
 from upnp_gw.model.device import lan_of, mac_of
 from upnp_gw.model.dhcp import Leases
@@ -249,6 +250,14 @@ class Environment:
     def local_time(self, now: Instant) -> datetime:
         """The gateway's local time, for grants with hours."""
         return datetime.fromtimestamp(now.wall).astimezone()
+
+
+def served_network(network: Network, config: Config) -> Network:
+    """The network as it is served: marked where the memory backend stands in for a router on the loopback."""
+    loopback = all(address.ip.is_loopback for link in network.lans for address in link.addresses)
+    emulated = config.backend == "memory" and loopback
+    wan = replace(network.wan, up=True, index=1) if emulated and not network.wan.index else network.wan
+    return replace(network, wan=wan, emulated=emulated, advertise=config.advertise)
 
 
 def clock_change_s(wall: float) -> float | None:
