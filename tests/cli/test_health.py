@@ -66,7 +66,7 @@ def test_doctor_runs_without_a_daemon(upnp_gw: Run, tmp_path: Path) -> None:
     assert {"interface", "external address", "forwarding", "nftables", "ports", "state"} <= {
         c["name"] for c in checks
     }
-    assert "WAN upnpgw-none is not there" in [check["finding"] for check in checks]
+    assert "WAN upnpgw-none does not exist" in [check["finding"] for check in checks]
     assert answer.exit_code == 1
 
 

@@ -123,7 +123,12 @@ Given = dict[str, object]
     [
         pytest.param([ETH0, BR_LAN], BY_ETH0, "eth0", ["eth0"], "also the WAN", id="the same"),
         pytest.param(
-            [ETH0, BR_LAN], BY_ETH0, None, ["br-lan", "eth0"], "default route is of a LAN", id="WAN as LAN"
+            [ETH0, BR_LAN],
+            BY_ETH0,
+            None,
+            ["br-lan", "eth0"],
+            "default route is on a LAN interface",
+            id="WAN as LAN",
         ),
         pytest.param(
             [ETH0, interface("eth1", "11.0.0.9/24")], BY_ETH0, None, ["eth1"], "overlap", id="the same prefix"
@@ -245,22 +250,22 @@ def test_a_lan_with_a_default_route_and_private_addresses_alone_is_served() -> N
             [LO, ETH0, interface("eth9")],
             BY_ETH0,
             [],
-            r"type: upnp-gw run --lan IF --wan eth0 \(there are: eth9\)$",
+            r"type: upnp-gw run --lan IF --wan eth0 \(interfaces: eth9\)$",
             id="no LAN",
         ),
-        pytest.param([LO, ETH0], BY_ETH0, [], r"\(there are: none\)$", id="nothing else"),
+        pytest.param([LO, ETH0], BY_ETH0, [], r"\(interfaces: none\)$", id="nothing else"),
         pytest.param(
             [LO, ETH0, BR_LAN],
             (),
             [],
-            r"no interface has a default route; type: upnp-gw run --lan IF --wan IF \(there are: br-lan, eth0\)$",
+            r"no interface has a default route; type: upnp-gw run --lan IF --wan IF \(interfaces: br-lan, eth0\)$",
             id="no WAN",
         ),
         pytest.param(
             [ETH0, BR_LAN],
             (),
             ["br-lan"],
-            r"type: upnp-gw run --lan br-lan --wan IF \(there are: eth0\)$",
+            r"type: upnp-gw run --lan br-lan --wan IF \(interfaces: eth0\)$",
             id="no WAN, LAN given",
         ),
         pytest.param(
@@ -274,14 +279,14 @@ def test_a_lan_with_a_default_route_and_private_addresses_alone_is_served() -> N
             [ETH0, interface("eth1", "192.168.1.1/24", master="br7"), interface("br7", kind="bridge")],
             BY_ETH0,
             [],
-            "no interface beside eth0",
+            "no interface except eth0",
             id="a port with an address is no LAN",
         ),
         pytest.param(
             [ETH0, interface("eth1", "100.64.0.1/24", "169.254.1.1/16", "fd00::1/64")],
             BY_ETH0,
             [],
-            "no interface beside eth0",
+            "no interface except eth0",
             id="not private",
         ),
     ],

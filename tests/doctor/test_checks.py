@@ -41,9 +41,9 @@ OFFLOAD = FlowOffload(
 )
 
 CASES = [
-    (replace(SOUND, links=(WAN,)), "interface", "fail", "LAN br-lan is not there"),
-    (replace(SOUND, links=(LAN,)), "interface", "fail", "WAN eth0 is not there"),
-    (replace(SOUND, links=(LAN, link("eth0", index=0))), "interface", "fail", "WAN eth0 is not there"),
+    (replace(SOUND, links=(WAN,)), "interface", "fail", "LAN br-lan does not exist"),
+    (replace(SOUND, links=(LAN,)), "interface", "fail", "WAN eth0 does not exist"),
+    (replace(SOUND, links=(LAN, link("eth0", index=0))), "interface", "fail", "WAN eth0 does not exist"),
     (replace(SOUND, links=(WAN, link("br-lan", up=False))), "interface", "warn", "LAN br-lan is down"),
     (replace(SOUND, links=(WAN, link("br-lan", "fe80::1/64"))), "interface", "fail", "no IPv4 address"),
     (replace(SOUND, overlap="br-lan has 9.9.9.1/24"), "lan and wan", "fail", "br-lan has 9.9.9.1/24"),
@@ -74,14 +74,14 @@ CASES = [
     ),
     (replace(SOUND, forwarding4=False), "forwarding", "fail", "no mapping can work"),
     (replace(SOUND, forwarding6=False), "forwarding", "warn", "no pinhole can work"),
-    (replace(SOUND, forwarding4=None), "forwarding", "warn", "cannot tell"),
+    (replace(SOUND, forwarding4=None), "forwarding", "warn", "cannot read"),
     (replace(SOUND, library_problem="libnftables.so.1 is missing"), "nftables", "fail", "is missing"),
-    (replace(SOUND, config=replace(HOME, backend="memory")), "nftables", "warn", "nothing is opened"),
+    (replace(SOUND, config=replace(HOME, backend="memory")), "nftables", "warn", "opens nothing"),
     (replace(SOUND, drops=(DROP,)), "other tables", "fail", "chain inet filter forward (policy drop)"),
     (replace(SOUND, drops=(replace(DROP, certain=False),)), "other tables", "warn", "unless an iptables rule"),
     (replace(SOUND, offloads=(OFFLOAD,)), "flow offload", "warn", "flowtable ft, devices eth0, br-lan"),
     (replace(SOUND, drops_problem="Operation not permitted"), "other tables", "warn", "not permitted"),
-    (replace(SOUND, multicast={"br-lan": Multicast(enabled=False)}), "multicast", "fail", "takes no multicast"),
+    (replace(SOUND, multicast={"br-lan": Multicast(enabled=False)}), "multicast", "fail", "receives no multicast"),
     (
         replace(SOUND, multicast={"br-lan": Multicast(enabled=True, snooping=True)}),
         "multicast",
@@ -98,13 +98,13 @@ CASES = [
         replace(SOUND, gateways=(OtherGateway("br-lan", ip_address("192.168.1.254"), "http://x/", "FRITZ!Box"),)),
         "other gateways",
         "warn",
-        "192.168.1.254 on br-lan answers as a gateway too (FRITZ!Box)",
+        "192.168.1.254 on br-lan is another UPnP gateway (FRITZ!Box)",
     ),
     (
         replace(SOUND, holders=(PortHolder(Transport.TCP, 5000, "0.0.0.0", "synology"),)),
         "ports",
         "fail",
-        "synology holds tcp/5000",
+        "synology has tcp/5000",
     ),
     (
         replace(SOUND, holders=(PortHolder(Transport.UDP, 1900, "0.0.0.0", "minidlnad"),)),
@@ -116,7 +116,7 @@ CASES = [
         replace(SOUND, holders=(PortHolder(Transport.UDP, 5351, "192.168.1.1", None),)),
         "ports",
         "warn",
-        "another process holds udp/5351",
+        "another process has udp/5351",
     ),
     (replace(SOUND, state_problem="cannot be written: Read-only file system"), "state", "fail", "Read-only"),
 ]
@@ -156,23 +156,23 @@ def test_router_mode_switches_forwarding_on_itself() -> None:
     assert {check.outcome for check in judge(ROUTER)} == {"ok"}
     told = {check.finding for check in judge(ROUTER) if check.name in ("forwarding", "router mode")}
     assert told == {
-        "IPv4 is not forwarded yet: router mode switches it on at its start",
-        "IPv6 is not forwarded yet: router mode switches it on at its start",
-        "masquerade, and the filters of forward and input will be its own; nothing is missing",
+        "IPv4 is not forwarded yet: router mode switches it on at the start",
+        "IPv6 is not forwarded yet: router mode switches it on at the start",
+        "masquerade and filters are installed by upnp-gw at the start",
     }
 
 
 def test_while_router_mode_runs_forwarding_that_is_off_is_a_fault() -> None:
     found = [check for check in judge(replace(ROUTER, daemon_pid=77, holders=OWN)) if check.outcome == "fail"]
     assert [check.name for check in found] == ["forwarding", "forwarding"]
-    assert all("another program has switched it off" in check.finding for check in found)
+    assert all("another program switched it off" in check.finding for check in found)
 
 
-def test_router_mode_is_told_what_keeps_it_from_starting() -> None:
+def test_another_forward_filter_keeps_router_mode_from_starting() -> None:
     beside = replace(ROUTER, forward_filters=("chain inet filter forward",))
     (check,) = [check for check in judge(beside) if check.outcome == "fail"]
     assert check.finding == (
-        "does not start: chain inet filter forward of another firewall filters what is forwarded"
+        "upnp-gw does not start: chain inet filter forward of another firewall filters forwarded packets"
     )
     assert "allow_other_forward = true" in str(check.remedy)
     both = replace(beside, config=replace(beside.config, allow_other_forward=True))
@@ -194,36 +194,39 @@ def test_the_emulator_needs_no_wan_interface_and_no_flag_of_the_loopback() -> No
     assert {check.name for check in judge(lo) if check.outcome != "ok"} == {"nftables"}
 
 
-def ports_told(scene: MachineState) -> list[tuple[str, str]]:
+def port_findings(scene: MachineState) -> list[tuple[str, str]]:
     return [(check.outcome, check.finding) for check in judge(scene) if check.name == "ports"]
 
 
 def test_ports_are_free_before_the_daemon_runs_and_served_by_it_afterwards() -> None:
-    assert ports_told(SOUND) == [("ok", "udp/1900, udp/5351 and tcp/5000 are free")]
+    assert port_findings(SOUND) == [("ok", "udp/1900, udp/5351 and tcp/5000 are free")]
     running = replace(SOUND, daemon_pid=77, holders=OWN)
-    assert ports_told(running) == [("ok", "udp/1900, udp/5351 and tcp/5000 are served by upnp-gw (pid 77)")]
-    assert ports_told(replace(running, holders=OWN[:1])) == [
+    assert port_findings(running) == [("ok", "udp/1900, udp/5351 and tcp/5000 are served by upnp-gw (pid 77)")]
+    assert port_findings(replace(running, holders=OWN[:1])) == [
         ("ok", "udp/1900 is served by upnp-gw (pid 77)"),
         ("ok", "udp/5351 and tcp/5000 are free"),
     ]
 
 
-def test_only_ports_that_are_served_are_told() -> None:
-    assert ports_told(replace(SOUND, served=((UDP, 1900),))) == [("ok", "udp/1900 is free")]
+def test_only_served_ports_are_listed() -> None:
+    assert port_findings(replace(SOUND, served=((UDP, 1900),))) == [("ok", "udp/1900 is free")]
 
 
-def test_another_program_beside_the_daemon_is_told_with_its_pid() -> None:
+def test_another_program_on_our_ports_is_named_with_its_pid() -> None:
     other = PortHolder(UDP, 1900, "0.0.0.0", "minidlnad", 12)
-    assert ports_told(replace(SOUND, daemon_pid=77, holders=(*OWN, other))) == [
-        ("warn", "minidlnad (pid 12) also listens on udp/1900 on 0.0.0.0: unicast searches reach only one"),
+    assert port_findings(replace(SOUND, daemon_pid=77, holders=(*OWN, other))) == [
+        (
+            "warn",
+            "minidlnad (pid 12) also listens on udp/1900 on 0.0.0.0: a unicast search reaches only one",
+        ),
         ("ok", "udp/1900, udp/5351 and tcp/5000 are served by upnp-gw (pid 77)"),
     ]
 
 
-def test_a_daemon_that_was_not_asked_is_no_stranger() -> None:
+def test_another_daemon_is_named_as_such() -> None:
     daemon = tuple(replace(holder, process="upnp-gw") for holder in OWN)
-    assert ports_told(replace(SOUND, holders=daemon)) == [
-        ("warn", "udp/1900, udp/5351 and tcp/5000 are served by another upnp-gw (pid 77), which was not asked")
+    assert port_findings(replace(SOUND, holders=daemon)) == [
+        ("warn", "udp/1900, udp/5351 and tcp/5000 are served by another upnp-gw (pid 77)")
     ]
 
 

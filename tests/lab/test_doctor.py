@@ -55,11 +55,11 @@ def test_in_every_mode_it_asks_for_nothing_that_the_daemon_does_and_knows_its_po
                 if mode == "alongside":
                     (left_out,) = examined(daemon, *modes[mode])["daemon", "ok"]
                     assert re.fullmatch(
-                        "upnp-gw runs, and its own configuration is looked at, not --lan, .*", left_out
+                        "upnp-gw runs, and its own configuration is checked; ignored: --lan, .*", left_out
                     )
                     elsewhere = LabDaemon(lab.gateway, tmp_path / "elsewhere")
                     (taken,) = examined(elsewhere, *modes[mode])["ports", "warn"]
-                    assert taken.endswith(f"are served by another upnp-gw (pid {daemon.pid}), which was not asked")
+                    assert taken.endswith(f"are served by another upnp-gw (pid {daemon.pid})")
         assert examined(daemon, *modes[mode])["ports", "ok"] == FREE, "after it was stopped"
 
 
@@ -74,5 +74,5 @@ def test_a_foreign_filter_of_forwarded_traffic_is_told_before_router_mode_fails_
         daemon = LabDaemon(lab.gateway, tmp_path, *HOME, "--firewall", "router")
         told = examined(daemon, *HOME, "--firewall", "router")
         assert told["router mode", "fail"] == [
-            "does not start: chain inet other foreign of another firewall filters what is forwarded"
+            "upnp-gw does not start: chain inet other foreign of another firewall filters forwarded packets"
         ]

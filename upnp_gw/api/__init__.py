@@ -1,18 +1,18 @@
-"""The control API: the words of the JSON that goes over the operator's unix socket.
+"""The control API: types of its JSON bodies, and its routes.
 
-Every body of it is a Struct here, every way of it a row of ``ROUTES``; the server, the schema in docs/api.json and
-the command line are made from them. Times are RFC 3339 in UTC, durations whole seconds. Client text
-(``description``, device names) is what the client sent: whoever shows it escapes it (``upnp_gw.text.escape``).
+The server, the command line and docs/api.json are made from these. Times are RFC 3339 in UTC, durations whole
+seconds. ``description`` and device names are as the client sent them: escape them before you print them
+(``upnp_gw.text.escape``).
 
-    values     what the others are made of
+    values     ports, counts, times and their errors
     mappings   ``list``, ``show``, ``add``, ``delete``
     decisions  ``log``, ``explain``, ``try``
-    people     ``devices``, ``name``, ``allow``, ``block``, ``release``, ``revoke``; the queue and its answers
+    devices    ``devices`` and the commands that change rules, ``queue``, ``approve``, ``deny``
     policy     ``policy show``, ``reload``
-    advice     ``policy suggest``, ``stale``
-    problems   what is wrong with a body or a query
-    status     ``status``, ``doctor``, the stream of events, what went wrong
-    routes     which way takes what and answers what
+    evidence   ``evidence``, ``policy suggest``, ``stale``
+    problems   error messages for a body or a query
+    status     ``status``, ``doctor``, the event stream, ``Problem``
+    routes     method, path, body, query and answer of each operation
 """
 
 from upnp_gw.api.decisions import Decision, DecisionFilter, Explained, Holder, Rule, Trial

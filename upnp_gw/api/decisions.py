@@ -1,4 +1,4 @@
-"""What was decided, why, and what would be: the log, ``explain`` and ``try``."""
+"""Decisions: ``log``, ``explain`` and ``try``."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from upnp_gw.model.records import DecisionFields
 
 
 class Holder(Struct, frozen=True, kw_only=True):
-    """The mapping that is in the way of another one."""
+    """The mapping that has the requested port."""
 
     mapping: str
     """Its id."""
@@ -20,7 +20,7 @@ class Holder(Struct, frozen=True, kw_only=True):
     internal_client: str
     internal_port: Port
     description: str
-    """What the holder's client sent."""
+    """As the client of that mapping sent it."""
 
 
 class Decision(DecisionFields, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class Decision(DecisionFields, frozen=True, kw_only=True):
     at: datetime
     device_name: str | None = None
     holder: Holder | None = None
-    """busy: the mapping in the way; null: there is none, or an older version wrote the record."""
+    """busy: the mapping that has the port; null: there is none, or an older version wrote the record."""
 
 
 class DecisionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,31 +42,31 @@ class DecisionFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     since: datetime | None = None
     until: datetime | None = None
     rule: str | None = None
-    """The grant or forbid that answered."""
+    """The grant or forbid that decided."""
     port: Port | None = None
     """The external or the internal one."""
     before: Annotated[str, Meta(pattern="^d[0-9]{1,18}$")] | None = None
-    """A decision; those before it: the next page."""
+    """The id of a decision; only older ones are returned: the next page."""
     unchanged: bool = True
-    """false: without the decisions that say ``unchanged``."""
+    """false: leave out decisions with ``unchanged``."""
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 100
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """What one forbid or grant did to a request."""
+    """The effect of one forbid or grant on a request."""
 
     name: str
     effect: Literal["none", "denies", "narrows", "full", "covers", "charged"]
-    """narrows: takes external ports from the gateway's choice; full: covers it, but has no room or hours now;
-    covers: and has room, but another one was charged."""
+    """narrows: takes external ports from the choice of the gateway; full: covers the request, but has no room or is
+    outside its hours; covers: has room, but another grant was charged."""
     why: str
-    """Every condition that does not hold; or what does, or the room that is left."""
+    """The conditions that do not hold; if all hold: those conditions, or the room that is left."""
     concerns: bool
-    """It is for this device, whatever its other conditions say."""
+    """The rule is for this device; its other conditions do not count here."""
 
 
 class Explained(Struct, frozen=True, kw_only=True):
-    """The whole trace of a decision, or of a trial."""
+    """The trace of a decision or of a trial."""
 
     verdict: Literal["allow", "deny", "ask", "busy"]
     refusal: str | None
@@ -76,24 +76,24 @@ class Explained(Struct, frozen=True, kw_only=True):
     forbids: list[Rule]
     grants: list[Rule]
     names: list[str]
-    """The names that the policy has for the requester; empty with a ``note``, like the rules."""
+    """The names of the device in the policy; empty with a ``note``, like the rules."""
     lease_s: int | None
-    """allow: the seconds that the lease lives."""
+    """allow: the granted lease in seconds."""
     policy: str
-    """The hash of the policy that it was decided by."""
+    """The hash of the policy that decided."""
     facts: dict[str, Any]
     decision: Decision | None = None
     """null: a trial."""
     holder: Holder | None = None
-    """busy: the mapping that is in the way."""
+    """busy: the mapping that has the port."""
     note: str | None = None
-    """Why the rules cannot be told any more: the policy of then is not kept, say. ``reasons`` are as they were."""
+    """Why there is no trace of the rules, such as that the old policy is not kept. ``reasons`` are as recorded."""
     superseded: bool = False
-    """The policy that it was decided by is not the one in force."""
+    """The policy that decided is no longer in force."""
 
 
 class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request that is only tried. Either ``device`` or ``address`` says who asks."""
+    """A request to try. Either ``device`` or ``address`` names the device that asks."""
 
     device: str | None = None
     """A name of the policy or a MAC address."""
@@ -102,11 +102,11 @@ class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     transport: Transport
     internal_port: Port
     external_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
-    """null: the internal one; over NAT-PMP and PCP the gateway may choose another."""
+    """null: the internal port; over NAT-PMP and PCP the gateway may choose another one."""
     lease_s: Annotated[int, Meta(ge=1, le=MAX_LEASE_S)] | None = None
     """null: as long as possible."""
     internal_client: str | None = None
-    """null: the requester itself."""
+    """null: the device that asks."""
     remote_host: str | None = None
     remote_port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """The source port of the remote host; 0: any."""

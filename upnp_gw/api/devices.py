@@ -1,4 +1,4 @@
-"""Devices, and what people say about them: names, rules, the queue and incidents."""
+"""Devices, names and rules for them, the queue, and incidents."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from upnp_gw.model.mapping import Transport, Via
 
 
 class Device(Struct, frozen=True, kw_only=True):
-    """Somebody who asked, or holds something."""
+    """A device that has asked for a port or holds a mapping."""
 
     device: str
     name: str | None
@@ -20,33 +20,33 @@ class Device(Struct, frozen=True, kw_only=True):
     first_seen: datetime
     last_seen: datetime
     holds: Count
-    """Mappings it holds now, parked ones too."""
+    """Its mappings, also parked ones."""
     granted: Count
     """Requests granted since it was first seen."""
     refused: Count
     last_refusal: str | None = None
     """The reason of the last refusal."""
     frozen: bool = False
-    """An incident is open for it."""
+    """It has an open incident."""
     dhcp_name: str | None = None
-    """What it calls itself in DHCP: its own word."""
+    """The name that it gives in DHCP; not verified."""
 
 
 class NameDevice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A name for a device: letters, digits, dots, dashes and underscores, a letter or digit first."""
+    """Gives a device a name."""
 
     name: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
 
 
 class Allow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request to let a device open ports."""
+    """Lets a device open ports of its own."""
 
     ports: Annotated[list[int | str], Meta(min_length=1)] | None = None
     """Internal ports and ranges; null: every port from 1024 up."""
     transports: Annotated[list[Transport], Meta(min_length=1)] | None = None
     """null: TCP and UDP."""
     for_s: For | None = None
-    """null: until it is taken back, with a date of review."""
+    """null: until it is retracted, with a review date."""
 
     def __post_init__(self) -> None:
         ranges_of("ports", self.ports or [])
@@ -64,42 +64,42 @@ class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Approve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     for_s: For | None = None
-    """null: as long as the grant that waits says (``approve_for``), else 30 days."""
+    """null: ``approve_for`` of the grant, else 30 days."""
 
 
 class Deny(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     remember: bool = False
-    """Write a forbid, so that it is not asked again; else the next request asks again."""
+    """Write a forbid, so that the operator is not asked again; else the next request asks again."""
     for_s: For | None = None
-    """With ``remember``; null: until it is taken back."""
+    """With ``remember``; null: until it is retracted."""
 
 
 class Written(Struct, frozen=True, kw_only=True):
-    """What a command wrote to the machine-owned file; it is in force."""
+    """Rules that a command wrote to or removed from the machine-owned file. The change is in force."""
 
     toml: str
-    """What was added or taken out; empty: nothing."""
+    """The rules that were added or removed; empty: none."""
     file: str
     policy: str
     """The hash of the policy now in force."""
     closed: list[Mapping] = []
-    """The mappings that ended, as they were; their flows are ended."""
+    """The mappings that ended, as they were; their flows have ended too."""
 
 
 class Blocked(Written, frozen=True, kw_only=True):
     questions: Count
-    """How many pending ones were dropped."""
+    """How many questions were dropped."""
     left: list[Mapping]
     """The mappings to the device that the operator added. They stay open until the operator deletes them."""
 
 
 class Approved(Written, frozen=True, kw_only=True):
     opened: Mapping | None
-    """What was asked for, open now."""
+    """The requested mapping; it is open."""
     why_not: str | None
-    """Why it could not be opened at once."""
+    """Why the mapping is not open yet."""
     holder: Holder | None = None
-    """The mapping that is in the way."""
+    """The mapping that has the requested port."""
 
 
 class RemoteHost(Struct, frozen=True, kw_only=True):
@@ -166,15 +166,15 @@ class Incident(Struct, frozen=True, kw_only=True):
 
 class Released(Struct, frozen=True, kw_only=True):
     incidents: list[Incident]
-    """Those that ended."""
+    """The incidents that ended."""
     removed: str
-    """The block that was taken back, as TOML; empty: there was none."""
+    """The block that was removed, as TOML; empty: there was none."""
     closed: list[Mapping] = []
-    """The mappings that ended with it, as they were."""
+    """The mappings that ended, as they were."""
 
 
 class Revoked(Struct, frozen=True, kw_only=True):
     mappings: list[Mapping]
-    """What was closed, as it was; its flows are ended."""
+    """The mappings that ended, as they were; their flows have ended too."""
     questions: Count
-    """How many pending ones were dropped."""
+    """How many questions were dropped."""

@@ -1,4 +1,4 @@
-"""Evidence of what is used, a policy proposed from it, and what nobody needs any more."""
+"""Traffic of requested ports, a policy proposed from it, and unused rules."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from upnp_gw.model.mapping import MappingKind, Transport
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """What an internal port of a device was used for."""
+    """Requests for an internal port of a device, and its traffic."""
 
     device: str
     device_name: str | None
@@ -19,18 +19,18 @@ class Evidence(Struct, frozen=True, kw_only=True):
     internal_port: Port
     requests: Count
     refused: Count
-    """Denied, asked for, or busy."""
+    """Verdicts deny, ask and busy."""
     ungranted: Count
-    """Allowed only because the gateway observed (would-deny)."""
+    """Allowed only because ``mode`` was ``observe``."""
     renewals: Count
     granted_s: Count
-    """Seconds that it stood open."""
+    """Seconds that the port was open."""
     connections: Count
     bytes: Count
     days: Count
-    """Days on which somebody and the device talked through it."""
+    """Days with traffic in both directions."""
     remotes: list[str]
-    """Who, where it is known; at most 16."""
+    """Remote hosts that are known, at most 16."""
     more_remotes: bool
     first_asked: datetime
     last_asked: datetime
@@ -38,7 +38,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 
 class Listener(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A port that listens on a host, by a scan there."""
+    """A listening port of a host, from a scan on it."""
 
     transport: Transport
     port: Port
@@ -46,16 +46,16 @@ class Listener(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class AskSuggestion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to propose a policy from: the evidence, or what listens on one host."""
+    """Proposes a policy from recorded traffic, or from the listening ports of a host."""
 
     min_days: Annotated[int, Meta(ge=1, le=60)] = 3
-    """Days of traffic that make a need."""
+    """A port gets a grant if it had traffic on so many days."""
     listeners: Annotated[list[Listener], Meta(max_length=200)] | None = None
-    """null: the evidence."""
+    """null: use recorded traffic."""
     device: str | None = None
-    """listeners: whose they are, by its name in the policy."""
+    """With ``listeners``: the host, by its name in the policy."""
     host: str | None = None
-    """listeners: or by its address."""
+    """With ``listeners``: the host, by its address."""
 
     def __post_init__(self) -> None:
         if self.listeners is not None and (self.device is None) == (self.host is None):
@@ -65,13 +65,13 @@ class AskSuggestion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Suggestion(Struct, frozen=True, kw_only=True):
-    """A policy file that is proposed. It loads and passes its tests."""
+    """A proposed policy file. It loads, and its tests pass."""
 
     toml: str
     grants: Count
     tests: Count
     notes: list[str]
-    """What is not in it, and why: the comments at its end."""
+    """What was left out, and why: the comments at the end of the file."""
 
 
 class StaleFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,11 +81,11 @@ class StaleFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Stale(Struct, frozen=True, kw_only=True):
-    """Something that nobody needs any more."""
+    """An unused grant, mapping or device, or an overdue review."""
 
     kind: Literal["grant-unmatched", "grant-unused", "device-gone", "review-overdue", "mapping-idle"]
     about: str
-    """A grant or a device by its name, a mapping by its id."""
+    """The name of a grant or device, or the id of a mapping."""
     finding: str
     """One sentence."""
     since: datetime | None

@@ -1,4 +1,4 @@
-"""Mappings as they are, and what the operator asks for."""
+"""Mappings, and the operator's request for one."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -16,7 +16,7 @@ class Mapping(Struct, frozen=True, kw_only=True):
     kind: MappingKind
     transport: Transport
     external_address: str | None
-    """Where the internet finds it: one of our external addresses, or the pinhole's own; null: none now."""
+    """The address that the internet uses: an external address, for a pinhole that of its client; null: none now."""
     external_port: Port
     internal_client: str
     internal_port: Port
@@ -24,34 +24,34 @@ class Mapping(Struct, frozen=True, kw_only=True):
     """The remote hosts that may connect: addresses or prefixes, separated by spaces. A PCP FILTER with a port adds
     ``:PORT`` (IPv6: ``[ADDRESS]:PORT``); null: any remote host."""
     via: Via
-    """The way by which it was first asked for."""
+    """The protocol of the first request."""
     device: str
-    """The MAC address of its holder, its address where no MAC is known, ``operator``."""
+    """The MAC address of its holder, its address if no MAC address is known, or ``operator``."""
     description: str
     granted_at: datetime
     expires_at: datetime | None
-    """When its last lease ends; null: permanent, renewed by the gateway."""
+    """End of its last lease; null: permanent, renewed by the gateway."""
     lease_left_s: Count | None
     """Seconds to ``expires_at``, rounded up; null: permanent."""
     connections: Count
     bytes: Count
-    """Both ways, since the grant."""
+    """In both directions, since the grant."""
     last_used: datetime | None
     rule: str
     """The grant that was charged, or ``operator``."""
     decision: str
     state: Literal["active", "parked", "contested", "disabled"]
-    """parked: the device is away and its port stays reserved; contested: two hosts claim the internal client's
-    address and the port stays reserved; disabled: requested with NewEnabled 0."""
+    """parked: the device does not answer, and its port stays reserved; contested: two hosts claim the internal
+    client's address, and the port stays reserved; disabled: requested with NewEnabled 0."""
     device_name: str | None = None
     vias: list[Via] = []
-    """The ways by which it is held: each protocol has its own lease on it."""
+    """The protocols with a lease on it; each has its own."""
     remote_port: int | None = None
-    """The port that the remote host connects from (pinholes alone); null: any."""
+    """The source port of the remote host (only for pinholes); null: any."""
 
 
 class AddMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the operator asks for. An IPv6 internal client makes a pinhole."""
+    """A port to open for the operator. An IPv6 internal client makes a pinhole."""
 
     transport: Transport
     external_port: Port
@@ -59,7 +59,7 @@ class AddMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     internal_port: Port | None = None
     """null: the external port."""
     external_address: str | None = None
-    """One of several external addresses; null: all of them."""
+    """One of several external addresses; null: all."""
     remote_host: str | None = None
     """An address or a prefix; null: anyone."""
     lease_s: Annotated[int, Meta(ge=1, le=MAX_LEASE_S)] | None = None
@@ -71,7 +71,7 @@ class AddMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         client, remote, external = self.client, self.remote, self.external
         if client.version == 6 and self.internal_port not in (None, self.external_port):
-            raise FieldError("internal_port", "accepted: the external port, since a pinhole is not translated")
+            raise FieldError("internal_port", "accepted: the external port, because a pinhole does not translate")
         if remote is not None and remote.version != client.version:
             raise FieldError("remote_host", f"accepted: IPv{client.version}, like internal_client")
         if external is not None and (client.version == 6 or external.version == 6):

@@ -1,4 +1,4 @@
-"""The policy in force, and what a new one ends."""
+"""The policy in force, and the result of a reload."""
 
 from datetime import datetime
 
@@ -16,17 +16,17 @@ class PolicyText(Struct, frozen=True, kw_only=True):
     hash: str
     since: datetime
     text: str
-    """The TOML as it was when it was loaded."""
+    """The policy file as it was when it was loaded."""
     approved_file: str
     approved: str
-    """The machine-owned file's, which the operator's commands write; empty: there is none."""
+    """The machine-owned file, with rules that commands wrote; empty: there is none."""
     warnings: list[str]
     problem: str | None
-    """Why the files as they are now are not in force; null: they were when they were last looked at."""
+    """Why the present files are not in force; null: they are, as far as the last check saw."""
 
 
 class RevokedMapping(Struct, frozen=True, kw_only=True):
-    """A mapping that the new policy does not allow any more."""
+    """A mapping that the new policy does not allow."""
 
     mapping: str
     device: str
@@ -38,18 +38,18 @@ class RevokedMapping(Struct, frozen=True, kw_only=True):
     reason: str
     decision: str
     kept: bool
-    """It stands until its lease ends (``[gate] on_reload = "keep"``); false: it has ended."""
+    """It stays until its lease ends (``[gate] on_reload = "keep"``); false: it has ended."""
 
 
 class Reloaded(Struct, frozen=True, kw_only=True):
-    """A policy came into force."""
+    """The result of loading the policy files again."""
 
     before: str
-    """The hash of the policy until now."""
+    """The hash of the old policy."""
     hash: str
     source: str = ""
     """The path of the policy file, or ``built-in home policy``."""
     standing: Count
-    """Mappings that stand."""
+    """Mappings that were kept."""
     fallen: list[RevokedMapping]
     warnings: list[str]

@@ -1,4 +1,4 @@
-"""What is wrong with the body or the query of a request to the API, in words for people."""
+"""Error messages for the body or the query of a request to the API."""
 
 import json
 import re
@@ -47,22 +47,22 @@ ACCEPTED: Mapping[str, str] = {
     "verdict": '"allow", "deny", "ask" or "busy"',
     "via": '"igd1", "igd2", "natpmp", "pcp" or "operator"',
 }
-"""Field of a body or a query -> what it takes."""
+"""Field of a body or a query -> accepted values."""
 
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _NAMED = re.compile(r"^Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`$", re.DOTALL)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
-OTHER = "what docs/api.json says"
+OTHER = "see docs/api.json"
 LONGEST = 60
-"""Characters of a value, or of a name, that a message repeats."""
+"""Characters of a value or name in a message."""
 
 
 def problem_of(error: msgspec.ValidationError, kind: type, given: object) -> tuple[str | None, str]:
-    """The field at fault, and a sentence. ``given``: what came for a body or query of this kind."""
+    """The field with the error, and a message. ``given``: the body or query."""
     if isinstance(error.__cause__, FieldError):
         return error.__cause__.field, str(error.__cause__)
-    told = _PLACE.match(str(error))
-    problem, path = (told["problem"], told["path"] or "") if told else ("", "")
+    match = _PLACE.match(str(error))
+    problem, path = (match["problem"], match["path"] or "") if match else ("", "")
     place = f"{path}." if path else ""
     if named := _NAMED.match(problem):
         name = named["name"][:LONGEST]
@@ -79,7 +79,7 @@ def problem_of(error: msgspec.ValidationError, kind: type, given: object) -> tup
 
 
 def _fields(kind: type, path: str) -> str:
-    """The names of the fields of the body, or of the elements of its one list of structs."""
+    """Field names of the body, or of the elements of its list of structs."""
     if path:
         return "transport, port, program"
     return ", ".join(field.encode_name for field in msgspec.structs.fields(kind)) or "none"
@@ -92,7 +92,7 @@ def _at(given: Any, path: str) -> object:
 
 
 def _shown(value: object) -> str:
-    """A value of JSON, short; lists and objects in words."""
+    """A JSON value, shortened; lists and objects by kind."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "fields in braces"
     text = "nothing" if value is None else json.dumps(value)

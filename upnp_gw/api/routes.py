@@ -1,4 +1,4 @@
-"""The ways of the API: the server, the schema in docs/api.json and the command line are made from them."""
+"""The routes of the API. The server, the command line and docs/api.json are made from them."""
 
 from collections.abc import Mapping as Table
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from upnp_gw.api.status import Check, Event, Status
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One way of the API: what it takes and what it answers."""
+    """One operation of the API."""
 
     method: str
     path: str
@@ -39,45 +39,53 @@ class Route:
     body: type | None = None
     query: type | None = None
     stream: bool = False
-    """The answer is a stream of JSON lines of that type."""
+    """The answer is a stream of JSON lines of this type."""
 
 
 ROUTES: Table[str, Route] = {
-    "mappings": Route("GET", "/v1/mappings", "Every mapping, oldest first", list[Mapping]),
-    "mapping": Route("GET", "/v1/mappings/{id}", "One mapping", Mapping),
+    "mappings": Route("GET", "/v1/mappings", "List all mappings, oldest first", list[Mapping]),
+    "mapping": Route("GET", "/v1/mappings/{id}", "Show one mapping", Mapping),
     "add": Route("POST", "/v1/mappings", "Open a port as the operator", Mapping, body=AddMapping),
-    "delete": Route("DELETE", "/v1/mappings/{id}", "Close it and end its flows at once; answers it", Mapping),
-    "status": Route("GET", "/v1/status", "The gateway in one page", Status),
-    "decisions": Route("GET", "/v1/decisions", "What was decided", list[Decision], query=DecisionFilter),
-    "devices": Route("GET", "/v1/devices", "Who asked for or holds something", list[Device]),
+    "delete": Route("DELETE", "/v1/mappings/{id}", "Close a mapping and end its flows; returns it", Mapping),
+    "status": Route("GET", "/v1/status", "Show the state of the gateway", Status),
+    "decisions": Route(
+        "GET", "/v1/decisions", "List decisions, newest first", list[Decision], query=DecisionFilter
+    ),
+    "devices": Route("GET", "/v1/devices", "List devices that asked or have mappings", list[Device]),
     "name": Route("PUT", "/v1/devices/{device}/name", "Give a device a name", Written, body=NameDevice),
-    "allow": Route("POST", "/v1/devices/{device}/allow", "Write a grant for a device", Written, body=Allow),
-    "block": Route("POST", "/v1/devices/{device}/block", "Forbid a device everything", Blocked, body=Block),
-    "release": Route("POST", "/v1/devices/{device}/release", "End its incident and its block", Released),
-    "revoke": Route("POST", "/v1/devices/{device}/revoke", "End its mappings, flows and questions", Revoked),
-    "retract": Route("DELETE", "/v1/rules/{rule}", "Take a rule back that a command wrote", Written),
-    "queue": Route("GET", "/v1/queue", "What devices asked for and nobody answered", list[Question]),
-    "approve": Route("POST", "/v1/queue/{number}/approve", "Say yes, and open it at once", Approved, body=Approve),
-    "deny": Route("POST", "/v1/queue/{number}/deny", "Say no", Written, body=Deny),
-    "incidents": Route("GET", "/v1/incidents", "Open incidents, oldest first", list[Incident]),
-    "explain": Route("GET", "/v1/decisions/{id}", "Why it was answered so: every rule, and the facts", Explained),
-    "trial": Route("POST", "/v1/try", "What would be answered; changes nothing", Explained, body=Trial),
-    "policy": Route("GET", "/v1/policy", "The policy in force, as its files were when it was loaded", PolicyText),
-    "reload": Route("POST", "/v1/reload", "Load the policy files again, all of it or nothing", Reloaded),
-    "evidence": Route("GET", "/v1/evidence", "What devices' ports were used for", list[Evidence]),
+    "allow": Route("POST", "/v1/devices/{device}/allow", "Let a device open its own ports", Written, body=Allow),
+    "block": Route("POST", "/v1/devices/{device}/block", "Refuse every request of a device", Blocked, body=Block),
+    "release": Route(
+        "POST", "/v1/devices/{device}/release", "End the incident and the block of a device", Released
+    ),
+    "revoke": Route(
+        "POST", "/v1/devices/{device}/revoke", "End mappings, flows and questions of a device", Revoked
+    ),
+    "retract": Route("DELETE", "/v1/rules/{rule}", "Remove a rule that a command wrote", Written),
+    "queue": Route("GET", "/v1/queue", "List requests that wait for an answer", list[Question]),
+    "approve": Route(
+        "POST", "/v1/queue/{number}/approve", "Approve a request and open its ports", Approved, body=Approve
+    ),
+    "deny": Route("POST", "/v1/queue/{number}/deny", "Deny a request", Written, body=Deny),
+    "incidents": Route("GET", "/v1/incidents", "List open incidents, oldest first", list[Incident]),
+    "explain": Route("GET", "/v1/decisions/{id}", "Explain a decision: every rule, and the facts", Explained),
+    "trial": Route("POST", "/v1/try", "Show the answer to a request; change nothing", Explained, body=Trial),
+    "policy": Route("GET", "/v1/policy", "Show the policy in force, as its files were loaded", PolicyText),
+    "reload": Route("POST", "/v1/reload", "Load the policy files again, all or nothing", Reloaded),
+    "evidence": Route("GET", "/v1/evidence", "List requested ports and their traffic", list[Evidence]),
     "suggest": Route(
         "POST",
         "/v1/policy/suggest",
-        "Propose a policy from evidence; writes nothing",
+        "Propose a policy from recorded traffic; change nothing",
         Suggestion,
         body=AskSuggestion,
     ),
-    "stale": Route("GET", "/v1/stale", "What nobody needs any more", list[Stale], query=StaleFilter),
-    "doctor": Route("GET", "/v1/doctor", "What could be wrong, and what to do", list[Check]),
-    "events": Route("GET", "/v1/events", "What happens, as it happens", Event, stream=True),
+    "stale": Route("GET", "/v1/stale", "List unused rules, mappings and devices", list[Stale], query=StaleFilter),
+    "doctor": Route("GET", "/v1/doctor", "Check the machine for problems", list[Check]),
+    "events": Route("GET", "/v1/events", "Stream events as they happen", Event, stream=True),
 }
-"""Operation -> its way. An operation is a method of that name, called with the names in the path, then the body or
-the query: of ``upnp_gw.control.server.Operator``, or of another part that the daemon gives the control server."""
+"""Operation -> its route. The control server calls the method of this name, of ``upnp_gw.control.server.Operator``
+or of another part that the daemon gives it. Arguments: the names in the path, then the body or the query."""
 
 
 def encode(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""The gateway in one page, its findings, and what happens as it happens."""
+"""The state of the gateway, findings of the doctor, events, and problems."""
 
 from datetime import datetime
 from typing import Literal
@@ -18,9 +18,9 @@ class WanState(Struct, frozen=True, kw_only=True):
     advertised: str | None = None
     """The address that clients get instead of the primary one (``[wan] advertise``)."""
     address_kind: Literal["public", "private", "shared", "none"]
-    """private: RFC 1918; shared: 100.64.0.0/10 (RFC 6598). Neither is reached from the internet."""
+    """private: RFC 1918; shared: 100.64.0.0/10 (RFC 6598). The internet reaches neither."""
     connected_s: Count
-    """Seconds since it has an address; 0: it has none."""
+    """Seconds since it got its address; 0: it has none."""
 
 
 class LanState(Struct, frozen=True, kw_only=True):
@@ -45,11 +45,11 @@ class MappingCount(Struct, frozen=True, kw_only=True):
     """Includes contested mappings."""
     disabled: Count
     limit: Count
-    """How many the gateway holds at most."""
+    """The limit of the policy (``total_mappings``)."""
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """The gateway in one page."""
+    """The state of the gateway."""
 
     version: str
     pid: int
@@ -58,7 +58,7 @@ class Status(Struct, frozen=True, kw_only=True):
     firewall: Literal["alongside", "router"]
     backend: Literal["nftables", "memory"]
     library: str = ""
-    """The way the nftables backend loads libnftables: the distribution's Python bindings or our own loader."""
+    """How libnftables is loaded: by the Python bindings of the distribution, or by our own loader."""
     wan: WanState
     lan: list[LanState]
     locations: list[str]
@@ -66,15 +66,15 @@ class Status(Struct, frozen=True, kw_only=True):
     mappings: MappingCount
     policy: PolicyState
     healed: Count = 0
-    """How often somebody else removed our table and it was installed again."""
+    """How often another program removed our table, and it was installed again."""
     warnings: list[str] = []
-    """What the operator should know: a private external address, no policy file, an open incident."""
+    """Such as a private external address, no policy file, an open incident."""
     counters: dict[str, int] = {}
     """Requests answered and dropped, by kind."""
     questions: Count = 0
-    """How many questions wait for the operator's answer."""
+    """Questions that wait for an answer."""
     detected: list[str] = []
-    """What was chosen without being configured, and why."""
+    """Interfaces that were detected, and why."""
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -85,35 +85,35 @@ class Check(Struct, frozen=True, kw_only=True):
     finding: str
     """One sentence."""
     remedy: str | None = None
-    """What to do or the line to add; null: nothing to do."""
+    """A command to type, a line to add or another step; null: nothing to do."""
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the event stream. ``hello`` is the first: what happens after it is not missed."""
+    """One line of the event stream. The first is ``hello``: the stream has every event after it."""
 
     event: Literal[
         "hello", "added", "changed", "removed", "wan", "lan", "decided", "incident", "question", "policy", "healed"
     ]
     at: datetime
     mapping: Mapping | None = None
-    """added, changed: as it is now; removed: as it was."""
+    """added, changed: as it is; removed: as it was."""
     why: str | None = None
     """policy: its hash; removed: deleted, expired, revoked, policy, device-moved, prefix-gone, quarantine,
-    displaced; incident: who and what was refused; question: its number, and how many questions wait; healed: what
-    was found."""
+    displaced; incident: the device and the refused ports; question: its number, and the number of questions;
+    healed: the state of the table before."""
     decision: Decision | None = None
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """The body of every answer that is not 2xx."""
+    """The body of every answer whose status is not 2xx."""
 
     error: str
-    """A fixed word: ``invalid``, ``not-found``, or a word of ``upnp_gw.model.request.Refusal``."""
+    """A fixed code: ``invalid``, ``not-found``, or a value of ``upnp_gw.model.request.Refusal``."""
     message: str
-    """One sentence for people."""
+    """One sentence."""
     field: str | None = None
-    """invalid: the field or query parameter at fault."""
+    """invalid: the field or query parameter with the error."""
     decision: str | None = None
-    """Refused by the gate: the decision to look up in the log."""
+    """Refused by the gate: the decision, for ``upnp-gw explain``."""
     holder: Holder | None = None
-    """The mapping that is in the way."""
+    """The mapping that has the requested port."""

@@ -1,7 +1,7 @@
-"""From a TOML file and the command line's options to a ``Config``. ``KEYS`` is the whole of the file's language.
+"""From a TOML file and command-line options to a ``Config``. ``KEYS`` lists every key of the file.
 
-Options override the file, the file overrides what was detected. Nothing is guessed: a key that is not in the table
-is refused, with the nearest one that is.
+Options override the file, the file overrides detection. An unknown key is refused; the message names the nearest
+known one.
 """
 
 import tomllib
@@ -24,22 +24,22 @@ Settings = dict[str, Any]
 """Field of ``Config`` -> its value."""
 
 Detect = Callable[[Settings], tuple[Settings, tuple[str, ...]]]
-"""What was given -> what was chosen for the rest, and why."""
+"""Given settings -> detected settings, and a sentence for each."""
 
 LARGEST = 1024 * 1024
 """Bytes of a configuration file."""
 _OR_LEFT_OUT = "leave it out for"
-"""An empty list is never taken for what the absence of the key means."""
+"""An empty list does not mean the same as no key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of the file: which field of ``Config`` it fills and what it takes."""
+    """One key of the file: the field of ``Config``, and how its value is parsed."""
 
     field: str
     parse: values.Parse
     example: str
-    """A value that it takes, as TOML; messages show it."""
+    """An accepted value, as TOML, for messages."""
     option: str = ""
     """The option of ``upnp-gw run`` that overrides it."""
 
@@ -115,15 +115,14 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "user": Key("user", values.user, '"upnp-gw"', "--user"),
     },
 }
-"""Table -> key -> what it fills. Everything the file may say."""
-
+"""Table -> key -> field. These are all keys of the file."""
 
 PATHS = frozenset({"policy", "state_dir", "runtime_dir"})
-"""Fields whose relative paths start at the file's own directory, not at wherever the daemon was started."""
+"""Fields with a path. A relative one starts at the directory of the file."""
 
 
 def read_file(path: Path) -> Settings:
-    """The settings of a TOML file. ConfigError names the file and the key path."""
+    """The settings of a TOML file. Raises ConfigError, which names the file, the line and the key."""
     return _settings_at(path, _read(path))
 
 
@@ -147,14 +146,14 @@ def _settings_at(path: Path, text: str) -> Settings:
 
 
 def parse_text(text: str, where: str) -> Settings:
-    """The same for a text; ``where`` names it in errors. Paths are as they are written."""
+    """The settings of a text, with paths as written. ``where``: its name in errors. Raises ConfigError."""
     with locate_errors(text, where):
         return _settings(where, parse_tables(text, where))
 
 
-def _settings(where: str, found: Mapping[str, object]) -> Settings:
+def _settings(where: str, document: Mapping[str, object]) -> Settings:
     settings: Settings = {}
-    for name, table in found.items():
+    for name, table in document.items():
         if name not in KEYS:
             raise ConfigError(where, name, _unknown_word(name, KEYS, "tables"))
         if not isinstance(table, dict):
@@ -169,7 +168,7 @@ def _settings(where: str, found: Mapping[str, object]) -> Settings:
 
 
 def read_options(options: Mapping[str, object]) -> Settings:
-    """The settings of the command line: ``--lan`` -> value. Those that are None or empty were not given."""
+    """The settings of command-line options: ``--lan`` -> value. None or empty: not given. Raises ConfigError."""
     by_option = {key.option: key for table in KEYS.values() for key in table.values() if key.option}
     return {
         by_option[option].field: _parse(option, "", by_option[option], value, _option_example(by_option[option]))
@@ -179,13 +178,13 @@ def read_options(options: Mapping[str, object]) -> Settings:
 
 
 def _option_example(key: Key) -> str:
-    """An option as somebody would give it: ``--lan br-lan``."""
+    """The option with an example value: ``--lan br-lan``."""
     value = _example(key)
     return key.option if isinstance(value, bool) else f"{key.option} {value}"
 
 
 def _example(key: Key) -> object:
-    """One value of a kind that the key takes."""
+    """An accepted value of the key; of a list its first element."""
     value = tomllib.loads(f"x = {key.example}")["x"]
     return value[0] if isinstance(value, list) else value
 
@@ -197,12 +196,12 @@ def _parse(where: str, key: str, known: Key, value: object, example: str) -> Any
         if isinstance(value, list | tuple) and rejected.index is not None:
             key, value = f"{key}[{rejected.index}]" if key else "", value[rejected.index]
         value = str(value) if isinstance(value, Path) else value
-        told = toml_text.as_toml if type(value) is type(_example(known)) else toml_text.describe
-        raise ConfigError(where, key, f"got {told(value)}; accepted: {rejected}, such as {example}") from None
+        show = toml_text.as_toml if type(value) is type(_example(known)) else toml_text.describe
+        raise ConfigError(where, key, f"got {show(value)}; accepted: {rejected}, such as {example}") from None
 
 
 def _unknown_word(word: str, known: Iterable[str], what: str) -> str:
-    from difflib import get_close_matches  # only ever needed for a mistake
+    from difflib import get_close_matches  # needed only for errors
 
     near = get_close_matches(word, known, n=1, cutoff=0.6)
     near += [f"{table}.{word}" for table, keys in KEYS.items() if word in keys]
@@ -213,10 +212,10 @@ def _unknown_word(word: str, known: Iterable[str], what: str) -> str:
 def load(
     path: Path | None, options: Mapping[str, object], detect: Detect
 ) -> tuple[Config, tuple[str, ...], Settings]:
-    """The configuration in force, what was detected (a sentence each) and the settings that were given.
+    """The configuration, a sentence for each detected setting, and the given settings.
 
-    ``detect`` chooses what is not given and checks what is. Raises ConfigError where a key is wrong, no LAN or WAN
-    is left, or they overlap.
+    ``detect`` chooses interfaces that are not given, and checks given ones. Raises ConfigError if a value is not
+    accepted, LAN or WAN is missing, or they overlap.
     """
     where = str(path) if path is not None else "command line"
     text = _read(path) if path is not None else ""
@@ -227,12 +226,12 @@ def load(
 
 def _configure(given: Settings, where: str, detect: Detect) -> tuple[Config, tuple[str, ...], Settings]:
     if given.keys() >= {"lan", "wan"}:
-        check(Config(**given), where)  # a mistake in writing is told before one on the machine
-    found, why = detect(given)
-    settings = {**found, **given}
+        check(Config(**given), where)  # an error in the file is reported before one of the machine
+    detected, reasons = detect(given)
+    settings = {**detected, **given}
     for field, key in (("lan", "lan.interfaces"), ("wan", "wan.interface")):
         if not settings.get(field):
             raise ConfigError(where, key, f"no {field.upper()} interface; name it here or with --{field} INTERFACE")
     config = Config(**settings)
     check(config, where)
-    return config, why, given
+    return config, reasons, given

@@ -1,6 +1,6 @@
-"""Which interface is the WAN and which the LAN, where the operator does not say; which choice is refused (SR-4).
+"""Detects WAN and LAN if they are not configured, and refuses unsafe choices (SR-4).
 
-``detect`` is a pure function over what ``read_interfaces`` asked of the kernel, before the event loop starts.
+``detect`` is pure; ``read_interfaces`` asks the kernel, before the event loop starts.
 """
 
 import re
@@ -20,13 +20,13 @@ WHERE = "network interfaces"
 
 LEFT_OUT_NAMES: tuple[tuple[str, str], ...] = (
     (r"lo", "loopback"),
-    # OpenWrt's br-lan is a good LAN, docker's br-0123456789ab is not
+    # br-lan of OpenWrt can be a LAN, br-0123456789ab of Docker cannot
     (r"docker.*|br-[0-9a-f]{12}|podman.*|cni.*|cbr\d.*|nerdctl.*|lxc.*|lxd.*|incus.*|waydroid.*", "container"),
     (r"veth.*|flannel.*|cali.*|cilium.*|weave.*|kube.*|nodelocaldns", "container"),
     (r"virbr.*|vnet\d.*|vmnet.*|vboxnet.*|mpqemubr.*", "virtual machine"),
     (r"tun.*|tap.*|wg.*|tailscale.*|zt.*|ppp.*|ipsec.*|nordlynx|proton.*|utun.*|nebula.*", "VPN or dial-up"),
 )
-"""Name of an interface (whole) -> what it is. It is no LAN unless the operator says so."""
+"""Pattern for the whole name -> kind of interface. Detection never chooses it as a LAN."""
 
 LEFT_OUT_KINDS = {
     "wireguard": "VPN or dial-up",
@@ -49,27 +49,26 @@ LEFT_OUT_KINDS = {
     "vrf": "routing domain",
     "netkit": "container",
 }
-"""Kind by netlink -> what it is. A plain bridge, a VLAN, a bond, and a veth by another name can be a LAN."""
-
+"""Kind by netlink -> kind for messages. A bridge, VLAN, bond, or a veth with another name can be a LAN."""
 
 ONE_SEGMENT = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
-"""Kinds whose frames are on the wire of the interface that they were made over. A VLAN's are apart from it."""
+"""Kinds that share the wire of their parent interface. A VLAN does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interface(Link):
-    """A link, and what it is."""
+    """A link and its kind."""
 
     kind: str = ""
-    """``bridge``, ``wireguard``, ...; empty for a physical one."""
+    """``bridge``, ``wireguard``, ...; empty: physical."""
     master: str = ""
-    """The bridge or bond it is a port of."""
+    """The bridge or bond that it belongs to."""
     parent: str = ""
     """The interface that shares its wire (``ONE_SEGMENT``)."""
 
     @property
     def left_out(self) -> str | None:
-        """Why it is no LAN by itself."""
+        """Why detection does not choose it; None: it can be a LAN."""
         if self.kind in LEFT_OUT_KINDS:
             return LEFT_OUT_KINDS[self.kind]
         return next((what for pattern, what in LEFT_OUT_NAMES if re.fullmatch(pattern, self.name)), None)
@@ -93,7 +92,7 @@ class Detected:
     wan: str
     lan: tuple[str, ...]
     why: tuple[str, ...]
-    """A sentence for each choice, and for what the operator should know of it."""
+    """A sentence for each choice."""
 
 
 def detect(
@@ -103,10 +102,10 @@ def detect(
     wan: str | None = None,
     lan: Sequence[str] = (),
 ) -> Detected:
-    """Chooses what is not given, and checks what is.
+    """Chooses WAN and LAN if they are not given, and checks them.
 
-    Raises ConfigError: no default route, not exactly one candidate for the LAN (the message holds the command to
-    type), or a choice that would serve the internet (SR-4).
+    Raises ConfigError if there is no default route, not exactly one candidate for the LAN (the message has the
+    command to type), or the LAN would be the internet (SR-4).
     """
     known = {interface.name: interface for interface in interfaces}
     why: list[str] = []
@@ -124,15 +123,15 @@ def detect(
 def _choose_wan(
     routes: Sequence[DefaultRoute], lan: Sequence[str], known: Mapping[str, Interface], why: list[str]
 ) -> str:
-    # IPv4 first: port mappings are of IPv4; a line with IPv6 alone is still the WAN
+    # IPv4 first, for port mappings; a WAN can have IPv6 alone
     ways = sorted(
         (r for r in routes if r.interface not in lan and r.interface in known), key=lambda r: (r.version, r.metric)
     )
     if not ways:
         others = ", ".join(sorted(known.keys() - {"lo", *lan})) or "none"
         command = f"upnp-gw run{''.join(f' --lan {name}' for name in lan or ('IF',))} --wan IF"
-        taken = "the default route is of a LAN" if routes else "no interface has a default route"
-        raise ConfigError(WHERE, "wan", f"{taken}; type: {command} (there are: {others})")
+        problem = "the default route is on a LAN interface" if routes else "no interface has a default route"
+        raise ConfigError(WHERE, "wan", f"{problem}; type: {command} (interfaces: {others})")
     best = ways[0]
     rivals = sorted({r.interface for r in ways if (r.version, r.metric) == (best.version, best.metric)})
     if len(rivals) > 1:
@@ -153,15 +152,15 @@ def _choose_lan(known: Mapping[str, Interface], wan: str, why: list[str]) -> str
         besides = f"; left out: {left_out}" if left_out else ""
         why.append(f"LAN {only.name}: the only interface with a private address ({only.private}){besides}")
         return only.name
-    # where only left-out ones remain, one of them may be meant after all
+    # if only left-out interfaces remain, the operator can choose one of them
     named = candidates or private
-    found = ", ".join(f"{i.name} ({i.private})" for i in named)
+    listed = ", ".join(f"{i.name} ({i.private})" for i in named)
     if not named:
-        problem = f"no interface beside {wan} has a private IPv4 address; type: upnp-gw run --lan IF --wan {wan}"
+        problem = f"no interface except {wan} has a private IPv4 address; type: upnp-gw run --lan IF --wan {wan}"
         others = sorted(known.keys() - {"lo", wan})
-        raise ConfigError(WHERE, "lan", f"{problem} (there are: {', '.join(others) or 'none'})")
+        raise ConfigError(WHERE, "lan", f"{problem} (interfaces: {', '.join(others) or 'none'})")
     if candidates:
-        problem = f"{len(candidates)} interfaces could be the LAN: {found}"
+        problem = f"{len(candidates)} interfaces could be the LAN: {listed}"
     else:
         problem = f"only container, VM or VPN interfaces have a private address: {left_out}"
     commands = " or ".join(f"upnp-gw run --lan {i.name} --wan {wan}" for i in named[:3])
@@ -169,7 +168,7 @@ def _choose_lan(known: Mapping[str, Interface], wan: str, why: list[str]) -> str
 
 
 def check_apart(wan: str, lan: Sequence[str], interfaces: Sequence[Interface]) -> None:
-    """Raises ConfigError where a LAN is bridged with the WAN, or is a port of the bridge that is meant."""
+    """Raises ConfigError if a LAN is bridged with the WAN, or is only a port of a bridge."""
     masters = {interface.name: interface.master for interface in interfaces}
     outside = _segment(wan, interfaces)
     for name in lan:
@@ -177,21 +176,21 @@ def check_apart(wan: str, lan: Sequence[str], interfaces: Sequence[Interface]) -
         if name in outside:
             raise ConfigError(WHERE, "lan", f"{name} and the WAN {wan} are bridged together; LAN and WAN overlap")
         if inside:
-            raise ConfigError(WHERE, "lan", f"{name} is a port of {inside}; give that as the LAN: --lan {inside}")
+            raise ConfigError(WHERE, "lan", f"{name} is a port of {inside}: use --lan {inside}")
 
 
 def _segment(name: str, interfaces: Sequence[Interface]) -> set[str]:
-    """The interfaces whose frames meet those of this one: a bridge and its ports, a macvlan and its parent."""
-    found, more = {name}, {name}
+    """The interfaces on the same wire: a bridge and its ports, a macvlan and its parent."""
+    segment, more = {name}, {name}
     while more:
         pairs = [(i.name, other) for i in interfaces for other in (i.master, i.parent) if other]
-        more = {one for pair in pairs if found.intersection(pair) for one in pair} - found
-        found |= more
-    return found
+        more = {each for pair in pairs if segment.intersection(pair) for each in pair} - segment
+        segment |= more
+    return segment
 
 
 def read_interfaces() -> tuple[tuple[Interface, ...], tuple[DefaultRoute, ...]]:
-    """Interfaces and default routes of this net namespace. Raises OSError where netlink is not to be had."""
+    """Interfaces and default routes of this network namespace. Raises OSError if netlink fails."""
     with Rtnetlink() as kernel:
         links, addresses, routes = kernel.links(), kernel.addresses(), kernel.default_routes()
     names = {link.index: link.name for link in links}

@@ -1,7 +1,6 @@
-"""The operator's configuration: frozen types, filled from TOML and the command line.
+"""The configuration as a frozen type, and its checks.
 
-Options override the file, the file overrides what was detected. Every error is a ``ConfigError`` that names the
-file, the key path (``lan[0].interface``) and what would be accepted.
+Every error is a ``ConfigError`` with the file, the key (``lan.interfaces[0]``) and the accepted values.
 """
 
 from collections.abc import Collection, Iterable
@@ -18,62 +17,62 @@ from upnp_gw.protocols.mode import ServiceMode
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything a daemon is built from."""
+    """All settings of the daemon."""
 
     wan: str
     """The interface to the internet."""
     lan: tuple[str, ...]
-    """The interfaces that are served, at least one, none of them the WAN."""
+    """The served interfaces, at least one, without the WAN."""
     routed: tuple[IPNetwork, ...] = ()
-    """LAN prefixes behind another router of ours."""
+    """LAN prefixes behind another router of the LAN."""
     external_addresses: tuple[IPv4Address, ...] = ()
-    """Several external addresses, the primary one first; empty: what the WAN interface has."""
+    """External addresses, the primary one first; empty: those of the WAN interface."""
     advertise: IPv4Address | None = None
-    """Behind another router: the address that clients are told; None: the external address."""
+    """Behind another router: the address that clients get; None: the external address."""
     refuse_private_external: bool = False
     """Refuse mappings while the external address is private or shared (RFC 1918, 100.64/10)."""
     http_port: int = 5000
-    """TCP port of description, control and eventing on each LAN address; 0: any free one."""
+    """TCP port of description, control and eventing on each LAN address; 0: any free port."""
     faces: tuple[str, ...] = ("igd1", "igd2")
     friendly_name: str = "upnp-gw"
     presentation_url: str = ""
-    """Shown by Windows; empty: the gateway's own status page address."""
+    """Windows shows it; empty: the status page of the gateway."""
     max_age_s: int = 1800
     """CACHE-CONTROL of announcements, seconds, >= 1800."""
     natpmp: ServiceMode = ServiceMode.ON
     pcp: ServiceMode = ServiceMode.ON
     pcp_min_lifetime_s: int = 120
-    """The shortest PCP lifetime, seconds; the longest is the policy's ``max_ttl``."""
+    """Seconds: the shortest PCP lifetime; ``max_ttl`` of the policy is the longest."""
     nonce_check: str = "strict"
-    """strict | lenient: a PCP client renews and deletes with another nonce than it mapped with."""
+    """strict | lenient: a PCP client may renew and delete with another nonce."""
     firewall: FirewallMode = FirewallMode.ALONGSIDE
     allow_other_forward: bool = False
     flush_on_stop: bool = False
-    """A stop ends every mapping and its flows at once; else they go on until their leases end (SR-3)."""
+    """True: a stop ends every mapping and its flows; False: they stay until their leases end (SR-3)."""
     backend: str = "nftables"
     """nftables | memory"""
     hairpin: str = "all"
     """all | same"""
     visibility: str = "own"
-    """own: a device sees and deletes its own mappings; all: the classic behaviour."""
+    """own: a device sees and deletes its own mappings; all: those of every device."""
     policy: Path | None = None
     """The policy file; None: the built-in home policy."""
     on_reload: str = "revoke"
-    """revoke: what a new policy does not allow any more ends at once; keep: when its lease does."""
+    """Mappings that a new policy does not allow: revoke ends them at once, keep when their leases end."""
     lease_files: tuple[Path, ...] = ()
     """Lease files of the DHCP server; empty: the usual places of dnsmasq, Kea, ISC dhcpd and systemd-networkd."""
     state_dir: Path = Path("/var/lib/upnp-gw")
     runtime_dir: Path = Path("/run/upnp-gw")
     user: str = ""
-    """Whom root becomes at start; empty: ``upnp-gw`` where the machine has that user, else it stays root."""
+    """The user that root becomes at the start; empty: ``upnp-gw`` if it exists, else root."""
     control_group: str = ""
-    """The Unix group that may use the control socket (mode 0660); empty: its owner alone (0600)."""
+    """The Unix group that may use the control socket (mode 0660); empty: only its owner (0600)."""
     durability: str = "normal"
     """normal: kill -9 loses nothing, power loss up to a second; full: every reply waits for the disk."""
     keep_decisions: int = 100_000
-    """Decisions in the audit log; the oldest leave."""
+    """Decisions kept in the audit log, the newest."""
     keep_days: int = 90
-    """Days after which a decision leaves it."""
+    """Days for which a decision is kept."""
     log_format: str = "text"
     """text: a line for people; json: one object a line."""
     log_level: str = "info"
@@ -81,12 +80,12 @@ class Config:
 
 
 def check(config: Config, where: str) -> None:
-    """What can be told from the configuration alone. ``where``: the file, or the command line (SR-4)."""
+    """Checks the configuration by itself (SR-4). ``where``: the file, or the command line. Raises ConfigError."""
     if config.wan in config.lan:
         raise ConfigError(
             where,
             f"lan.interfaces[{config.lan.index(config.wan)}]",
-            f"{config.wan} is also the WAN; a LAN interface is one that does not lead to the internet",
+            f"{config.wan} is also the WAN; accepted: interfaces that do not lead to the internet",
         )
     for index, prefix in enumerate(config.routed):
         for address in config.external_addresses:
@@ -94,15 +93,15 @@ def check(config: Config, where: str) -> None:
                 raise ConfigError(
                     where,
                     f"lan.routed[{index}]",
-                    f"{prefix} holds the external address {address}; LAN and WAN overlap",
+                    f"{prefix} contains the external address {address}; LAN and WAN overlap",
                 )
 
 
 def check_links(config: Config, where: str, links: Iterable[Link], default_routes: Collection[str]) -> None:
-    """What can be told from the machine (SR-4): LAN prefixes apart from the WAN's, no LAN that is the internet.
+    """Checks it against the machine (SR-4): LAN and WAN prefixes do not overlap, and no LAN is the internet.
 
-    ``default_routes``: the interfaces that default routes leave by. A link that is not there yet is no mistake.
-    IPv6 is left out: where the provider gives one /64, NDP relaying shares it between WAN and LAN on purpose.
+    ``default_routes``: the interfaces of default routes. A missing link is not an error. IPv6 is not checked: with
+    a single /64 of the provider, NDP relaying shares it between WAN and LAN. Raises ConfigError.
     """
     by_name = {link.name: link for link in links}
     wan = by_name.get(config.wan)
@@ -117,8 +116,8 @@ def check_links(config: Config, where: str, links: Iterable[Link], default_route
                 raise ConfigError(
                     where,
                     key,
-                    f"{name} leads to the internet: it holds a default route and the public address {inside.ip}; "
-                    "name the interface of your own network",
+                    f"{name} leads to the internet: it has a default route and the public address {inside.ip}; "
+                    "accepted: the interface of your own network",
                 )
     for index, prefix in enumerate(config.routed):
         _check_apart(where, f"lan.routed[{index}]", str(prefix), prefix, config.wan, outside)

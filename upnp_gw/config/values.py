@@ -1,4 +1,4 @@
-"""Parsers for the values of the configuration file: from TOML or an option to the types of ``Config``."""
+"""Parsers for values of the configuration: from TOML or an option to the types of ``Config``."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -11,15 +11,15 @@ from upnp_gw.model.device import is_interface
 from upnp_gw.model.mapping import IPNetwork
 
 Parse = Callable[[object], Any]
-"""Converts a value from TOML or an option to the field's type. Raises Rejected, which names the accepted values."""
+"""Converts a value of TOML or an option. Raises InvalidValue, which names the accepted values."""
 
 LONGEST_ACCOUNT = 255
 IN_NFTABLES = re.compile(r"[A-Za-z0-9_.@-]+")
-"""Names that may be written into the ruleset (``firewall.nftables.ruleset``)."""
+"""Names that are safe in the ruleset (``firewall.nftables.ruleset``)."""
 
 
 class InvalidValue(ValueError):
-    """A value that is not accepted. ``index``: its position, where it is an element of a list."""
+    """A value that is not accepted; its text names accepted ones. ``index``: the position in a list."""
 
     def __init__(self, accepted: str, index: int | None = None) -> None:
         super().__init__(accepted)
@@ -33,7 +33,7 @@ def _text(value: object, accepted: str) -> str:
 
 
 def shown_text(most: int) -> Parse:
-    """Parser for text that is displayed: 1 to ``most`` characters, all printable."""
+    """Parser for text to display: 1 to ``most`` printable characters."""
 
     def parse(value: object) -> str:
         accepted = f"a text of 1 to {most} printable characters"
@@ -76,13 +76,13 @@ def list_of(parse_one: Parse, accepted: str, least: int = 0) -> Parse:
         if not isinstance(value, list | tuple) or len(value) < least:
             raise InvalidValue(accepted)
         parsed: list[Any] = []
-        for index, one in enumerate(value):
+        for index, element in enumerate(value):
             try:
-                item = parse_one(one)
-            except InvalidValue as rejected:
-                raise InvalidValue(str(rejected), index) from None
+                item = parse_one(element)
+            except InvalidValue as error:
+                raise InvalidValue(str(error), index) from None
             if item in parsed:
-                raise InvalidValue("each one only once", index)
+                raise InvalidValue("each value only once", index)
             parsed.append(item)
         return tuple(parsed)
 
@@ -104,7 +104,7 @@ def prefix(value: object) -> IPNetwork:
     except ValueError:
         raise InvalidValue(accepted) from None
     if network.prefixlen == 0:
-        raise InvalidValue("a prefix of your own, not the whole internet")
+        raise InvalidValue("a prefix of your own network, not the whole internet")
     return network
 
 
@@ -153,7 +153,7 @@ def user(value: object) -> str:
 
 
 def _account(value: object, accepted: str) -> str:
-    """A user or group name that /etc/passwd and /etc/group can hold; empty is accepted. Raises Rejected."""
+    """A user or group name that /etc/passwd or /etc/group can have, or empty. Raises InvalidValue."""
     name = _text(value, accepted)
     if len(name) > LONGEST_ACCOUNT or not name.isprintable() or set(name) & set(" :/,"):
         raise InvalidValue(accepted)

@@ -1,10 +1,10 @@
-"""What could be wrong on this machine, and what to do about it.
+"""Checks this machine for problems, and says how to fix each.
 
-look      reads the machine into a Scene; needs no daemon, sees more as root
-scene     one moment of the machine, as values
-checks    Scene -> findings; pure
-search    who else on the LAN answers as a gateway
-holders   who holds our ports
+inspection     reads the machine into a MachineState; needs no daemon, sees more as root
+machine_state  the state of the machine at one moment, as values
+checks         MachineState -> findings; pure
+search         other gateways on the LAN
+holders        processes that have our ports
 """
 
 from upnp_gw.api import Check
@@ -14,9 +14,9 @@ from upnp_gw.doctor.inspection import read_machine
 
 
 async def examine(config: Config, daemon_pid: int | None = None) -> list[Check]:
-    """Every finding, in a fixed order. Changes nothing; takes about 1.5 s.
+    """All findings, in a fixed order. Changes nothing; takes about 1.5 s.
 
-    ``daemon_pid``: the daemon that runs with this configuration; None: it is not started yet.
+    ``daemon_pid``: the daemon that runs with this configuration; None: it is not running.
     """
     return judge(await read_machine(config, daemon_pid))
 

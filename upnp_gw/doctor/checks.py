@@ -1,4 +1,4 @@
-"""The checks: what could be wrong on this machine, and what to do. Pure."""
+"""The checks: from the state of the machine to findings and remedies. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,7 +13,7 @@ from upnp_gw.text.escape import shown
 SSDP_PORT = 1900
 PCP_PORT = 5351
 LOOPBACK = "lo"
-"""Delivers multicast to the programs of this machine although it does not have the flag."""
+"""It has no MULTICAST flag, but delivers multicast to programs of this machine."""
 
 
 def ok(name: str, finding: str) -> Check:
@@ -28,58 +28,57 @@ def fail(name: str, finding: str, remedy: str | None = None) -> Check:
     return Check(name=name, outcome="fail", finding=finding, remedy=remedy)
 
 
-def interfaces(scene: MachineState) -> Iterator[Check]:
-    """Every interface is there, up, and a LAN has an address to answer from."""
-    for role, name in (("WAN", scene.config.wan), *(("LAN", name) for name in scene.config.lan)):
-        link = scene.link(name)
+def interfaces(machine: MachineState) -> Iterator[Check]:
+    """Every interface exists and is up, and a LAN interface has an IPv4 address."""
+    for role, name in (("WAN", machine.config.wan), *(("LAN", name) for name in machine.config.lan)):
+        link = machine.link(name)
         missing = link is None or link.index == 0
-        if missing and role == "WAN" and scene.config.backend == "memory":
+        if missing and role == "WAN" and machine.config.backend == "memory":
             yield ok("interface", f"WAN {name} is emulated by the memory backend: no interface is needed")
         elif link is None or missing:
             yield fail(
-                "interface", f"{role} {name} is not there", f"bring {name} up, or choose another: ip -br link"
+                "interface", f"{role} {name} does not exist", f"bring {name} up, or choose another: ip -br link"
             )
         elif not link.up:
-            yield warn("interface", f"{role} {name} is down", f"ip link set {name} up, and look at the cable")
+            yield warn("interface", f"{role} {name} is down", f"ip link set {name} up, and check the cable")
         elif role == "LAN" and not link.ipv4:
-            yield fail(
-                "interface", f"LAN {name} has no IPv4 address to serve from", f"give {name} a static address"
-            )
+            yield fail("interface", f"LAN {name} has no IPv4 address", f"give {name} a static address")
         else:
             shown_addresses = ", ".join(str(address) for address in link.addresses) or "no address"
             yield ok("interface", f"{role} {name} is up: {shown_addresses}")
 
 
-def overlap(scene: MachineState) -> Iterator[Check]:
+def overlap(machine: MachineState) -> Iterator[Check]:
     """LAN and WAN are different networks (SR-4)."""
-    if scene.overlap is not None:
-        yield fail("lan and wan", shown(scene.overlap, 300), "choose interfaces and prefixes that do not overlap")
+    if machine.overlap is not None:
+        yield fail("lan and wan", shown(machine.overlap, 300), "choose interfaces and prefixes that do not overlap")
     else:
         yield ok("lan and wan", "they do not overlap")
 
 
-def external_address(scene: MachineState) -> Iterator[Check]:
-    """The internet reaches the external address."""
-    link = scene.link(scene.config.wan)
-    addresses = scene.config.external_addresses or (link.ipv4 if link else ())
-    for address in scene.config.external_addresses:
+def external_address(machine: MachineState) -> Iterator[Check]:
+    """The internet can reach the external address."""
+    link = machine.link(machine.config.wan)
+    addresses = machine.config.external_addresses or (link.ipv4 if link else ())
+    for address in machine.config.external_addresses:
         if link is not None and link.up and address not in link.ipv4:
             yield warn(
                 "external address",
-                f"{address} of [wan] addresses is not on {scene.config.wan}: mappings are reached only where the"
-                " provider routes it to this machine, and mapped hosts send from it",
-                f'behind another router that has it: [wan] advertise = "{address}", and no addresses',
+                f"{address} of [wan] addresses is not on {machine.config.wan}: mappings work only if the provider"
+                " routes it to this machine, and mapped hosts send from it",
+                f'if another router has it: [wan] advertise = "{address}", and remove addresses',
             )
-    if scene.config.advertise is not None and addresses:
+    if machine.config.advertise is not None and addresses:
         yield ok(
-            "external address", f"clients are told {scene.config.advertise}; the kernel translates {addresses[0]}"
+            "external address",
+            f"advertised to clients: {machine.config.advertise}; the kernel translates {addresses[0]}",
         )
-        addresses = (scene.config.advertise,)
+        addresses = (machine.config.advertise,)
     if not addresses:
         yield fail(
             "external address",
-            f"the WAN {scene.config.wan} has no IPv4 address",
-            "wait for DHCP or PPP; see its log",
+            f"the WAN {machine.config.wan} has no IPv4 address",
+            "wait for DHCP or PPP, or see its log",
         )
     for address in addresses:
         why = private_external(address)
@@ -89,32 +88,32 @@ def external_address(scene: MachineState) -> Iterator[Check]:
             yield warn(
                 "external address",
                 f"{address} is {why}: the internet does not reach it",
-                "another router or the provider translates before this one: put that router into bridge mode, "
-                "forward ports there, or ask the provider for a public address",
+                "another router or the provider translates too: put that router into bridge mode, forward ports on "
+                "it, or ask the provider for a public address",
             )
 
 
-def forwarding(scene: MachineState) -> Iterator[Check]:
-    """The kernel forwards. In router mode the daemon itself switches it on, once its table stands."""
-    if scene.config.backend == "memory":
+def forwarding(machine: MachineState) -> Iterator[Check]:
+    """The kernel forwards packets. In router mode the daemon switches that on, once its table is installed."""
+    if machine.config.backend == "memory":
         yield ok("forwarding", "not needed: the memory backend opens nothing")
         return
-    router = scene.config.firewall is FirewallMode.ROUTER
+    router = machine.config.firewall is FirewallMode.ROUTER
     for version, state, key in (
-        (4, scene.forwarding4, "net.ipv4.ip_forward"),
-        (6, scene.forwarding6, "net.ipv6.conf.all.forwarding"),
+        (4, machine.forwarding4, "net.ipv4.ip_forward"),
+        (6, machine.forwarding6, "net.ipv6.conf.all.forwarding"),
     ):
         name = "forwarding"
         if state is None:
-            yield warn(name, f"cannot tell whether IPv{version} is forwarded", f"sysctl {key}")
+            yield warn(name, f"cannot read whether IPv{version} is forwarded", f"sysctl {key}")
         elif state:
             yield ok(name, f"IPv{version} is forwarded")
-        elif router and scene.daemon_pid is None:
-            yield ok(name, f"IPv{version} is not forwarded yet: router mode switches it on at its start")
+        elif router and machine.daemon_pid is None:
+            yield ok(name, f"IPv{version} is not forwarded yet: router mode switches it on at the start")
         elif router:
             yield fail(
                 name,
-                f"IPv{version} is not forwarded: another program has switched it off since router mode started",
+                f"IPv{version} is not forwarded: another program switched it off after router mode started",
                 f"find that program (sysctl.d, a network manager), then: sysctl -w {key}=1",
             )
         elif version == 4:
@@ -123,121 +122,127 @@ def forwarding(scene: MachineState) -> Iterator[Check]:
             yield warn(name, "IPv6 is not forwarded: no pinhole can work", f"sysctl -w {key}=1")
 
 
-def library(scene: MachineState) -> Iterator[Check]:
-    """libnftables can be used."""
-    if scene.config.backend == "memory":
-        yield warn("nftables", "the memory backend is chosen: nothing is opened", '[firewall] backend = "nftables"')
-    elif scene.library_problem is not None:
+def library(machine: MachineState) -> Iterator[Check]:
+    """libnftables works."""
+    if machine.config.backend == "memory":
+        yield warn("nftables", "the memory backend opens nothing", '[firewall] backend = "nftables"')
+    elif machine.library_problem is not None:
         yield fail(
-            "nftables", shown(scene.library_problem, 200), "as root: apt install libnftables1, and run as root"
+            "nftables", shown(machine.library_problem, 200), "as root: apt install libnftables1, and run as root"
         )
     else:
-        yield ok("nftables", f"libnftables answers, through {describe_library()}")
+        yield ok("nftables", f"libnftables works, through {describe_library()}")
 
 
-def other_tables(scene: MachineState) -> Iterator[Check]:
-    """No other table drops what we let in, or what LAN hosts send to us: an accept of ours does not overrule it."""
-    if scene.drops_problem is not None:
+def other_tables(machine: MachineState) -> Iterator[Check]:
+    """No other table drops mapped traffic or packets of LAN hosts to us: our accept does not overrule its drop."""
+    if machine.drops_problem is not None:
         yield warn(
-            "other tables", f"the ruleset cannot be read: {shown(scene.drops_problem, 200)}", "run it as root"
+            "other tables", f"cannot read the ruleset: {shown(machine.drops_problem, 200)}", "run it as root"
         )
-    for drop in scene.drops:
+    for drop in machine.drops:
         lines = shown(" && ".join(drop.lines), 900)
-        remedy = lines if drop.lasting else f"before its drop, and in its permanent configuration: {lines}"
+        remedy = (
+            lines
+            if drop.lasting
+            else f"before the drop, and in the permanent configuration of that firewall: {lines}"
+        )
         finding = f"chain {shown(drop.chain)} ({shown(drop.why)}) drops {shown(drop.what, 200)}"
         if drop.certain:
             yield fail("other tables", finding, remedy)
         else:
             yield warn("other tables", f"{finding}, unless an iptables rule accepts it", remedy)
-    if not scene.drops and scene.drops_problem is None:
-        yield ok("other tables", "none drops mapped traffic, or what LAN hosts send to the gateway")
+    if not machine.drops and machine.drops_problem is None:
+        yield ok("other tables", "no other table drops mapped traffic, or packets of LAN hosts to the gateway")
 
 
-def router_mode(scene: MachineState) -> Iterator[Check]:
-    """Router mode brings its own masquerade and filters, and does not start beside other filters of its kind."""
-    if scene.config.firewall is not FirewallMode.ROUTER or scene.config.backend == "memory":
+def router_mode(machine: MachineState) -> Iterator[Check]:
+    """Router mode has its own masquerade and filters, and does not start beside another forward filter."""
+    if machine.config.firewall is not FirewallMode.ROUTER or machine.config.backend == "memory":
         return
-    own = "masquerade, and the filters of forward and input"
-    if scene.forward_filters and not scene.config.allow_other_forward:
+    if machine.forward_filters and not machine.config.allow_other_forward:
         yield fail(
             "router mode",
-            f"does not start: {shown(', '.join(scene.forward_filters), 300)} of another firewall filters what is"
-            " forwarded",
-            "remove that firewall, or choose alongside mode: --firewall alongside; to have both: [firewall]"
-            " allow_other_forward = true",
+            f"upnp-gw does not start: {shown(', '.join(machine.forward_filters), 300)} of another firewall filters"
+            " forwarded packets",
+            "remove that firewall, use --firewall alongside, or allow both: [firewall] allow_other_forward = true",
         )
-    elif scene.library_problem is None and scene.drops_problem is None:
-        yield ok("router mode", f"{own} {'are' if scene.daemon_pid else 'will be'} its own; nothing is missing")
+    elif machine.library_problem is None and machine.drops_problem is None:
+        yield ok(
+            "router mode",
+            "masquerade and filters "
+            + ("are installed by upnp-gw" if machine.daemon_pid else "are installed by upnp-gw at the start"),
+        )
 
 
-def flow_offload(scene: MachineState) -> Iterator[Check]:
-    """Every packet of a mapping's flows passes our table: a flowtable takes established flows past it."""
-    for offload in scene.offloads:
+def flow_offload(machine: MachineState) -> Iterator[Check]:
+    """No flowtable takes established flows of mappings past our table."""
+    for offload in machine.offloads:
         yield warn(
             "flow offload",
-            f"chain {shown(offload.chain)} gives established flows to a fast path past all forward chains "
-            f"({shown(offload.what)}): mappings count too few bytes, and while upnp-gw does not run, a flow that "
-            "never pauses outlives its lease",
-            f"to keep mapped flows out of it, before its rule: {shown(offload.line, 300)}",
+            f"chain {shown(offload.chain)} lets established flows bypass all forward chains"
+            f" ({shown(offload.what)}): mappings count too few bytes, and if upnp-gw is dead, a flow without pauses"
+            " outlives its lease",
+            f"to exempt mapped flows, before its rule: {shown(offload.line, 300)}",
         )
-    if not scene.offloads and scene.drops_problem is None:
-        yield ok("flow offload", "no other table takes flows past the forward chains")
+    if not machine.offloads and machine.drops_problem is None:
+        yield ok("flow offload", "no other table lets flows bypass the forward chains")
 
 
-def multicast(scene: MachineState) -> Iterator[Check]:
-    """Searches arrive: the interface takes multicast, and a snooping bridge is asked for memberships."""
-    for name, how in scene.multicast.items():
+def multicast(machine: MachineState) -> Iterator[Check]:
+    """Searches arrive: the interface receives multicast, and a snooping bridge has a querier."""
+    for name, how in machine.multicast.items():
         if name == LOOPBACK:
-            yield ok("multicast", f"{name} takes multicast from programs of this machine")
+            yield ok("multicast", f"{name} delivers multicast to programs of this machine")
         elif not how.enabled:
             yield fail(
                 "multicast",
-                f"{name} takes no multicast: nobody finds the gateway",
+                f"{name} receives no multicast: no control point finds the gateway",
                 f"ip link set {name} multicast on",
             )
         elif how.snooping and not how.querier:
             yield warn(
                 "multicast",
-                f"bridge {name} snoops multicast and nobody may be asking for memberships: searches stop arriving "
-                "after some minutes",
+                f"bridge {name} snoops multicast and has no querier: searches stop after some minutes unless the"
+                " LAN has one",
                 f"ip link set {name} type bridge mcast_querier 1   (or mcast_snooping 0)",
             )
         else:
-            yield ok("multicast", f"{name} takes multicast")
+            yield ok("multicast", f"{name} receives multicast")
 
 
-def bridge_filters(scene: MachineState) -> Iterator[Check]:
-    """Hosts on a bridge reach mapped ports by the external address.
+def bridge_filters(machine: MachineState) -> Iterator[Check]:
+    """Hosts on a bridge can reach mapped ports by the external address (hairpin).
 
-    With br_netfilter (Docker loads it) the bridge translates the frame itself and sends it on as it came, without a
-    masquerade: the kernel sends no frame back by the port that it came in on.
+    With br_netfilter, which Docker loads, the bridge translates the frame without masquerade, and the kernel does
+    not send a frame back out of the bridge port that it came in on.
     """
-    for name, command in scene.bridge_filters.items():
+    for name, command in machine.bridge_filters.items():
         yield warn(
             "bridge",
-            f"frames of bridge {name} pass the IP firewall (br_netfilter): hosts on it do not reach mapped ports "
-            "by the external address (hairpin). The internet does",
+            f"frames of bridge {name} pass the IP firewall (br_netfilter): hosts on it cannot reach mapped ports by"
+            " the external address (hairpin). The internet can",
             f"{command}   (and in /etc/sysctl.d; Kubernetes, and Docker with icc = false, need it to be 1)",
         )
 
 
-def other_gateways(scene: MachineState) -> Iterator[Check]:
-    """Nobody else on the LAN offers to be the gateway: hosts ask whichever answers first."""
-    for other in scene.gateways:
+def other_gateways(machine: MachineState) -> Iterator[Check]:
+    """No other UPnP gateway is on the LAN: clients use whichever answers first."""
+    for other in machine.gateways:
         server = f" ({shown(other.server)})" if other.server else ""
         yield warn(
             "other gateways",
-            f"{other.address} on {other.interface} answers as a gateway too{server}",
-            f"switch UPnP off there; its description: {shown(other.location, 120)}",
+            f"{other.address} on {other.interface} is another UPnP gateway{server}",
+            f"switch UPnP off on it; its description: {shown(other.location, 120)}",
         )
-    if not scene.gateways:
-        yield ok("other gateways", "nobody else on the LAN answers as a gateway")
+    if not machine.gateways:
+        yield ok("other gateways", "no other UPnP gateway answers on the LAN")
 
 
-def ports(scene: MachineState) -> Iterator[Check]:
-    """Our ports are ours. UDP 1900 is shared on purpose by all who speak SSDP on this machine."""
-    own = {(h.transport, h.port) for h in scene.holders if h.pid is not None and h.pid == scene.daemon_pid}
-    others = [holder for holder in scene.holders if holder.pid is None or holder.pid != scene.daemon_pid]
+def ports(machine: MachineState) -> Iterator[Check]:
+    """No other process has our ports. UDP port 1900 is shared by all SSDP programs of a machine."""
+    own = {(h.transport, h.port) for h in machine.holders if h.pid is not None and h.pid == machine.daemon_pid}
+    others = [holder for holder in machine.holders if holder.pid is None or holder.pid != machine.daemon_pid]
     daemons = {
         holder.pid: [h for h in others if h.pid == holder.pid] for holder in others if holder.process == DAEMON
     }
@@ -245,22 +250,22 @@ def ports(scene: MachineState) -> Iterator[Check]:
         places = [f"{holder.transport}/{holder.port}" for holder in held]
         yield warn(
             "ports",
-            f"{_format_ports(places)} served by another upnp-gw (pid {pid}), which was not asked",
-            f"upnp-gw doctor --runtime-dir DIR, with the DIR of pid {pid}; or stop it",
+            f"{_format_ports(places)} served by another upnp-gw (pid {pid})",
+            f"stop pid {pid}, or ask it: upnp-gw doctor --runtime-dir DIR",
         )
     for holder in others:
         if holder.process != DAEMON:
             yield _foreign_holder(holder)
     if own:
-        served = [f"{transport}/{port}" for transport, port in scene.served if (transport, port) in own]
-        yield ok("ports", f"{_format_ports(served)} served by upnp-gw (pid {scene.daemon_pid})")
-    taken = own | {(holder.transport, holder.port) for holder in others}
-    if free := [f"{transport}/{port}" for transport, port in scene.served if (transport, port) not in taken]:
+        served = [f"{transport}/{port}" for transport, port in machine.served if (transport, port) in own]
+        yield ok("ports", f"{_format_ports(served)} served by upnp-gw (pid {machine.daemon_pid})")
+    used = own | {(holder.transport, holder.port) for holder in others}
+    if free := [f"{transport}/{port}" for transport, port in machine.served if (transport, port) not in used]:
         yield ok("ports", f"{_format_ports(free)} free")
 
 
 def _foreign_holder(holder: PortHolder) -> Check:
-    """A port that somebody else holds."""
+    """A finding about a port that another process has."""
     where = f"{holder.transport}/{holder.port} on {shown(holder.address)}"
     who = shown(holder.process) if holder.process else "another process"
     if holder.pid is not None:
@@ -268,12 +273,16 @@ def _foreign_holder(holder: PortHolder) -> Check:
     if (holder.transport, holder.port) == (Transport.UDP, SSDP_PORT):
         return warn(
             "ports",
-            f"{who} also listens on {where}: unicast searches reach only one",
+            f"{who} also listens on {where}: a unicast search reaches only one",
             f"stop {who} if it is a UPnP gateway",
         )
     if holder.port == PCP_PORT:
-        return warn("ports", f"{who} holds {where}: NAT-PMP and PCP", f"stop {who}: two gateways on one machine")
-    return fail("ports", f"{who} holds {where}", "stop it, or choose another: --http-port N")
+        return warn(
+            "ports",
+            f"{who} has {where}: NAT-PMP and PCP do not work",
+            "stop it: a machine can have only one gateway",
+        )
+    return fail("ports", f"{who} has {where}", "stop it, or choose another: --http-port N")
 
 
 def _format_ports(ports: Sequence[str]) -> str:
@@ -282,14 +291,16 @@ def _format_ports(ports: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last} are" if first else f"{last} is"
 
 
-def state_directory(scene: MachineState) -> Iterator[Check]:
-    """Mappings can be kept over a restart."""
-    where = shown(str(scene.config.state_dir), 200)
-    if scene.state_problem is None:
+def state_directory(machine: MachineState) -> Iterator[Check]:
+    """The state directory can be written: mappings survive a restart."""
+    where = shown(str(machine.config.state_dir), 200)
+    if machine.state_problem is None:
         yield ok("state", f"{where} can be written")
     else:
         yield fail(
-            "state", f"{where}: {scene.state_problem}", "make it, owned by the daemon's user, or --state-dir DIR"
+            "state",
+            f"{where}: {machine.state_problem}",
+            "create it for the user of the daemon, or choose another: --state-dir DIR",
         )
 
 
@@ -310,6 +321,6 @@ CHECKS: tuple[Callable[[MachineState], Iterator[Check]], ...] = (
 )
 
 
-def judge(scene: MachineState) -> list[Check]:
-    """Every finding, in a fixed order."""
-    return [found for check in CHECKS for found in check(scene)]
+def judge(machine: MachineState) -> list[Check]:
+    """All findings, in a fixed order."""
+    return [finding for check in CHECKS for finding in check(machine)]

@@ -1,4 +1,4 @@
-"""Which processes hold the ports that upnp-gw serves, by name where we may look at their open files."""
+"""Processes that have ports of upnp-gw, with their names if we may read their open files."""
 
 import contextlib
 import os
@@ -12,9 +12,9 @@ from upnp_gw.system.listening_ports import read_bound
 PROC = Path("/proc")
 
 
-def holders(wanted: Collection[tuple[Transport, int]], proc: Path = PROC) -> tuple[PortHolder, ...]:
-    """The sockets on these ports, each process once a port; the daemon's own are among them."""
-    bound = [socket for socket in read_bound(proc / "net") if (socket.transport, socket.port) in wanted]
+def holders(ports: Collection[tuple[Transport, int]], proc: Path = PROC) -> tuple[PortHolder, ...]:
+    """The sockets on these ports, one for each process and port; also those of our daemon."""
+    bound = [socket for socket in read_bound(proc / "net") if (socket.transport, socket.port) in ports]
     owners = _owners(proc) if bound else {}
     found: dict[tuple[Transport, int, int | str], PortHolder] = {}
     for socket in bound:
@@ -25,7 +25,7 @@ def holders(wanted: Collection[tuple[Transport, int]], proc: Path = PROC) -> tup
 
 
 def _owners(proc: Path) -> dict[int, tuple[int, str]]:
-    """Inode -> (pid, name) of the sockets of every process that we may look at."""
+    """Inode of a socket -> (pid, name), for every process that we may read."""
     found: dict[int, tuple[int, str]] = {}
     for process in proc.iterdir():
         if not process.name.isdecimal():
@@ -34,7 +34,7 @@ def _owners(proc: Path) -> dict[int, tuple[int, str]]:
             name = _name(process)
             descriptors = os.listdir(process / "fd")
         except OSError:
-            continue  # it has ended, or it is another user's
+            continue  # it has ended, or belongs to another user
         for descriptor in descriptors:
             with contextlib.suppress(OSError):  # closed meanwhile
                 target = os.readlink(process / "fd" / descriptor)
@@ -46,7 +46,7 @@ def _owners(proc: Path) -> dict[int, tuple[int, str]]:
 def _name(process: Path) -> str:
     """The name of a process; ``upnp-gw`` for a daemon that an interpreter runs. Raises OSError."""
     name = (process / "comm").read_text("utf-8", "replace").strip()
-    with contextlib.suppress(OSError):  # the command line says more, where it can be read
+    with contextlib.suppress(OSError):  # the command line says more, if it can be read
         words = (process / "cmdline").read_text("utf-8", "replace").split("\0")
         if "run" in words and ("upnp_gw" in words[:4] or any(word.endswith("/upnp-gw") for word in words[:2])):
             return DAEMON

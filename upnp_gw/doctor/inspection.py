@@ -1,4 +1,4 @@
-"""Looks at the machine: fills a ``MachineState``. Changes nothing; sends nothing but one search to each LAN."""
+"""Reads the machine into a ``MachineState``. Changes nothing; sends one search to each LAN."""
 
 import asyncio
 import contextlib
@@ -29,12 +29,12 @@ SIOCGIFFLAGS, IFF_MULTICAST = 0x8913, 0x1000
 
 
 async def read_machine(config: Config, daemon_pid: int | None = None) -> MachineState:
-    """The machine at this moment. Takes as long as other gateways may take to answer, about 1.5 s."""
+    """The machine at this moment. Waits about 1.5 s for answers of other gateways."""
     links, routes = interfaces()
     served = [link for link in links if link.name in config.lan]
     own = frozenset(str(address) for link in links for address in link.ipv4)
     searched = asyncio.create_task(other_gateways(served, own))
-    # libnftables blocks, and a context may not leave its thread: made, used and dropped on one
+    # libnftables blocks, and a context must stay in one thread
     library_problem, drops, offloads, filters, drops_problem = await asyncio.to_thread(_ruleset, config, served)
     return MachineState(
         config=config,
@@ -58,7 +58,7 @@ async def read_machine(config: Config, daemon_pid: int | None = None) -> Machine
 
 
 def _overlap(config: Config, links: Sequence[Interface], routes: Sequence[DefaultRoute]) -> str | None:
-    """Why LAN and WAN are not two networks (SR-4)."""
+    """Why LAN and WAN overlap (SR-4); None: they do not."""
     try:
         check_links(config, "", links, {route.interface for route in routes})
         check_apart(config.wan, config.lan, links)
@@ -70,7 +70,7 @@ def _overlap(config: Config, links: Sequence[Interface], routes: Sequence[Defaul
 def _ruleset(
     config: Config, lans: Sequence[Interface]
 ) -> tuple[str | None, tuple[Drop, ...], tuple[FlowOffload, ...], tuple[str, ...], str | None]:
-    """Why there is no library; what other tables drop of our traffic, offload or filter; why that is unknown."""
+    """Problem of the library; drops, offloads and forward filters of other tables; problem of reading them."""
     try:
         session = Session()
     except FirewallError as error:
@@ -94,7 +94,7 @@ def _multicast(names: Iterable[str]) -> dict[str, Multicast]:
     found = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         for name in names:
-            with contextlib.suppress(OSError):  # it went meanwhile: the check of interfaces says so
+            with contextlib.suppress(OSError):  # it does not exist any more: the check of interfaces reports it
                 answer = fcntl.ioctl(asking, SIOCGIFFLAGS, struct.pack("16sH22x", name.encode(), 0))
                 bridge = BRIDGES / name / "bridge"
                 found[name] = Multicast(
@@ -118,12 +118,12 @@ def _bridge_filters(names: Iterable[str]) -> dict[str, str]:
 
 
 def _state_problem(directory: Path) -> str | None:
-    """Tries it: modes, mounts and quotas tell less. Of a directory that is not there the nearest parent counts."""
-    there = directory.exists()
+    """Tries to write: modes, mounts and quotas say too little. If it does not exist, tries the nearest parent."""
+    exists = directory.exists()
     while not directory.exists() and directory != directory.parent:
         directory = directory.parent
     try:
-        if there:
+        if exists:
             check_directory(directory)
         with tempfile.TemporaryFile(dir=directory):
             return None

@@ -1,4 +1,4 @@
-"""What the doctor looks at: one moment of the machine, as values. ``look`` fills it, ``checks`` judges it."""
+"""The state of the machine at one moment. ``inspection`` reads it, ``checks`` judges it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,19 +12,19 @@ from upnp_gw.model.network import Link
 
 @dataclass(frozen=True, slots=True)
 class Multicast:
-    """How an interface treats multicast."""
+    """Multicast settings of an interface."""
 
     enabled: bool
     """The MULTICAST flag of the interface."""
     snooping: bool = False
-    """A bridge that sends multicast only to ports where it heard a membership report."""
+    """True: a bridge that sends multicast only to ports with a membership report."""
     querier: bool = False
-    """The bridge itself asks for reports."""
+    """The bridge asks for reports itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class OtherGateway:
-    """Somebody else on a LAN who answers a search for a gateway. Its texts are not to be trusted."""
+    """Another host of a LAN that answers a search for a gateway. Its texts are foreign."""
 
     interface: str
     address: IPAddress
@@ -33,18 +33,18 @@ class OtherGateway:
 
 
 DAEMON = "upnp-gw"
-"""The name of a process that is a daemon of ours."""
+"""The process name of a upnp-gw daemon."""
 
 
 @dataclass(frozen=True, slots=True)
 class PortHolder:
-    """A process on one of our ports."""
+    """A process that has one of our ports."""
 
     transport: Transport
     port: int
     address: str
     process: str | None
-    """Its name; None: not allowed to know."""
+    """Its name; None: we may not read it."""
     pid: int | None = None
 
 
@@ -54,18 +54,18 @@ class MachineState:
     links: tuple[Link, ...] = ()
     """Every link of the machine."""
     overlap: str | None = None
-    """Why LAN and WAN are not two networks; None: they are."""
+    """Why LAN and WAN overlap; None: they do not."""
     forwarding4: bool | None = None
     """net.ipv4.ip_forward; None: cannot be read."""
     forwarding6: bool | None = None
     library_problem: str | None = None
-    """Why libnftables cannot be used; None: it can."""
+    """Why libnftables does not work; None: it works."""
     drops: tuple[Drop, ...] = ()
-    """Chains of others that drop our traffic."""
+    """Chains of other tables that drop our traffic."""
     offloads: tuple[FlowOffload, ...] = ()
     """Chains of other tables that let established flows bypass the forward chains."""
     drops_problem: str | None = None
-    """Why the ruleset could not be read."""
+    """Why the ruleset could not be read; None: it was."""
     bridge_filters: Mapping[str, str] = field(default_factory=dict)
     """LAN bridge whose frames pass the IP firewall (br_netfilter) -> the command that ends it."""
     multicast: Mapping[str, Multicast] = field(default_factory=dict)
@@ -75,9 +75,9 @@ class MachineState:
     """The ports that the daemon serves on each LAN."""
     holders: tuple[PortHolder, ...] = ()
     daemon_pid: int | None = None
-    """The daemon whose machine this is; None: none runs, or none was asked."""
+    """The running daemon; None: none runs with this configuration."""
     forward_filters: tuple[str, ...] = ()
-    """Chains of others that filter forwarded traffic: router mode does not start beside them."""
+    """Chains of other tables that filter forwarded traffic. Router mode does not start beside them."""
     state_problem: str | None = None
     """Why the state directory cannot be written; None: it can."""
 

@@ -1,4 +1,4 @@
-"""Who else on a LAN answers a search for an Internet Gateway Device."""
+"""Searches a LAN for other Internet Gateway Devices."""
 
 import asyncio
 import socket
@@ -17,11 +17,11 @@ SEARCH = (
     b"MX: 1\r\n"
     b"ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n\r\n"
 )
-"""Version 2 devices answer a search for version 1 (UDA 1.1 section 1.3.2)."""
+"""Devices of version 2 answer a search for version 1 (UDA 1.1 section 1.3.2)."""
 ANSWERS_S = 1.5
-"""MX, and time for the way."""
+"""Seconds: MX, and time for the answers to arrive."""
 MOST = 16
-"""Answers kept: a flood of forged ones is no reason for a long list."""
+"""Answers kept at most, against a flood of forged ones."""
 
 
 class Answers(asyncio.DatagramProtocol):
@@ -45,7 +45,7 @@ class Answers(asyncio.DatagramProtocol):
 
 
 def answer_headers(data: bytes) -> dict[str, str] | None:
-    """The headers of a search answer that is a gateway's, names in lower case; None: it is none."""
+    """Headers of the answer of a gateway, names in lower case; None: not the answer of a gateway."""
     first, *lines = data[:2048].decode("latin-1").split("\r\n")
     if not first.startswith("HTTP/1.") or " 200" not in first:
         return None
@@ -54,7 +54,7 @@ def answer_headers(data: bytes) -> dict[str, str] | None:
 
 
 async def other_gateways(lans: Iterable[Link], own: frozenset[str]) -> tuple[OtherGateway, ...]:
-    """Asks on every LAN at once and waits for the answers. A LAN that cannot be asked has none."""
+    """Searches all LANs at once and waits for answers. A LAN where sending fails has none."""
     found = await asyncio.gather(*(_on(link, own) for link in lans if link.up and link.ipv4))
     return tuple(gateway for answers in found for gateway in answers)
 
