@@ -23,7 +23,7 @@ async def of_pc(home: GatewayFixture) -> list[DecisionRecord]:
 async def told_at_the_end(home: GatewayFixture) -> list[int]:
     """The counts of what is written down once the minute is over."""
     home.clock.pass_s(WINDOW_S)
-    await home.gateway.submit(home.reevaluation.tell_floods)
+    await home.gateway.submit(home.reevaluation.record_counted_refusals)
     return sorted(r.count for r in await of_pc(home))
 
 

@@ -40,7 +40,7 @@ def build_engine(
     ledger, environment = decider.ledger, decider.environment
     clock, reevaluation = environment.clock, Reevaluation(decider)
     persistence = Persistence(store, ledger, DevicePersistence(decider.history, decider.questions), clock)
-    writer = Writer(ledger, firewall, persistence, events, settings, clock, reevaluation.hold_back)
+    writer = Writer(ledger, firewall, persistence, events, settings, clock, reevaluation.park_contested)
     evidence_collector = EvidenceCollector(decider, store)
     scheduler = Scheduler(decider, writer, firewall, probe, evidence_collector.on_counted)
     epochs = Epochs(ledger, store, clock, lambda: environment.network.advertised)

@@ -165,13 +165,13 @@ class Environment:
         lan = source.interface if target == source.address else self.network.lan_of(target)
         return self.hosts.contested(source.address, source.interface) or self.hosts.contested(target, lan)
 
-    def meet(self, source: Source) -> None:
+    def learn(self, source: Source) -> None:
         """Makes sure that a requester on a LAN link is known by its MAC address before it is judged."""
         if source.interface and self.neighbours.mac_of(source.address, source.interface) is None:
             self.hosts.lookup(source.address, source.interface)
         self.leases.poll()
 
-    async def introduce(self, address: IPAddress, interface: str) -> bool:
+    async def resolve(self, address: IPAddress, interface: str) -> bool:
         """Has the kernel resolve a requester on a LAN link that it does not know: after the link was down its
         neighbours are forgotten, and a datagram teaches it none. False where nobody answers for the address, or
         that cannot be found out now."""
@@ -179,8 +179,8 @@ class Environment:
             return True
         return await self._resolve(self.hosts.probe, (address, interface), self._requesters, RESOLVE_MOST)
 
-    async def introduce_target(self, address: IPAddress, source: Source) -> None:
-        """``introduce`` for an internal client: it may be another address of the requester, which has sent nothing
+    async def resolve_target(self, address: IPAddress, source: Source) -> None:
+        """``resolve`` for an internal client: it may be another address of the requester, which has sent nothing
         from there yet. Only one host may answer for it before anything is opened to it."""
         interface = source.interface or self.network.lan_of(address)
         if self._unknown(address, interface):

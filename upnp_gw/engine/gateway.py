@@ -11,7 +11,7 @@ from upnp_gw.engine import former_addresses
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.epoch import Epochs
 from upnp_gw.engine.persistence import Persistence
-from upnp_gw.engine.reevaluation import Reevaluation, tell
+from upnp_gw.engine.reevaluation import Reevaluation, log_revoked
 from upnp_gw.engine.refresh import PlannedVerdict
 from upnp_gw.engine.request_log import log_reply, log_request
 from upnp_gw.engine.requests import RequestOperations
@@ -64,14 +64,14 @@ class Gateway:
         transaction.close()
         await self._writer.install()
         await self._persistence.begin(transaction, now)
-        tell(fallen)
+        log_revoked(fallen)
         for mapping in ledger.table:
             ledger.deadlines.set(mapping.id, next_check(mapping))
         self._writer.start()
 
     async def stop(self, flush: bool = False) -> None:
         """Finishes what waits, then lets go of the kernel: leases live on in it, or end now (``flush``)."""
-        await self._writer.stop(self._reevaluation.tell_floods, flush)
+        await self._writer.stop(self._reevaluation.record_counted_refusals, flush)
 
     @property
     def healed(self) -> int:
@@ -88,13 +88,13 @@ class Gateway:
     async def _answer(self, request: ChangeRequest) -> Reply:
         around, device = self._decider.environment, ""
         if request.via is not Via.OPERATOR:
-            around.meet(request.source)
-            if not await around.introduce(request.source.address, request.source.interface):
+            around.learn(request.source)
+            if not await around.resolve(request.source.address, request.source.interface):
                 return Refused(Refusal.ABSENT, "nobody answers for the requester's address", None)
             device = self._decider.device_of(request.source)
             self._decider.history.count_change(device, around.clock(), request.via.datagram)
         if isinstance(request, MapRequest):
-            await around.introduce_target(request.internal.address, request.source)
+            await around.resolve_target(request.internal.address, request.source)
             await former_addresses.look(self._decider, self.submit, request, device)
         self._sweep()
         return await self.submit(partial(self._perform, request, device)) or failed()

@@ -87,10 +87,10 @@ class Persistence:
         self.write_backlog.taken()
         if self.write_backlog:
             self.write_backlog.cuts_done(cut for transaction in transactions for cut in transaction.cuts_dropped)
-            await self.pay()
+            await self.flush()
         return True
 
-    async def pay(self) -> None:
+    async def flush(self) -> None:
         """Tries to write what is owed, in a transaction of its own. Only while no batch is under way."""
         if not self.write_backlog:
             return
@@ -100,7 +100,7 @@ class Persistence:
             self.write_backlog.failed(error)
         else:
             self.write_backlog.taken()
-            self.write_backlog.paid()
+            self.write_backlog.flushed()
 
     async def remember(self) -> None:
         """Writes what changed of devices, incidents and questions, where anything did."""
@@ -116,7 +116,7 @@ class Persistence:
     async def close(self) -> None:
         """The last try; what is not on disk then is told."""
         await self.remember()
-        await self.pay()
+        await self.flush()
         if self.write_backlog:
             log.error(
                 "%d rows and decisions are not on disk: the next start finds the older ones",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.kept_policies import KeptPolicies
 from upnp_gw.engine.policy_files import PolicyFiles, count_rules
-from upnp_gw.engine.reevaluation import Reevaluation, RevokedMapping, tell
+from upnp_gw.engine.reevaluation import Reevaluation, RevokedMapping, log_revoked
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.managed_file import ManagedChange, ManagedText
 from upnp_gw.ledger.events import Events, PolicyChanged
@@ -125,7 +125,7 @@ class PolicyUpdates:
         update = PolicyUpdate(loaded, before.policy.digest, tuple(revoked), standing, warnings)
         for warning in warnings:
             log.warning("policy: %s", warning)
-        tell(revoked)
+        log_revoked(revoked)
         log.info("policy %s in force", loaded.policy.digest)
         self._events.publish(PolicyChanged(loaded.policy.digest))
         return update

@@ -36,7 +36,7 @@ class RevokedMapping:
     kept: bool
 
 
-def tell(fallen: Iterable[RevokedMapping]) -> None:
+def log_revoked(fallen: Iterable[RevokedMapping]) -> None:
     """A line of the log for each."""
     for one in fallen:
         log.info(
@@ -97,7 +97,7 @@ class Reevaluation:
         fallen = [self._decide_again(transaction, mapping, "reload") for mapping in newest_first]
         return [*filter(None, fallen), *self._part(transaction, self._narrowed(newest_first), "reload")]
 
-    def tell_floods(self, transaction: Transaction, now: Instant | None = None) -> None:
+    def record_counted_refusals(self, transaction: Transaction, now: Instant | None = None) -> None:
         """Writes down the counted refusals; without ``now`` those of the present minute too."""
         transaction.records.extend(self._decider.refusal_counter.over(now, transaction.on_undo))
 
@@ -136,7 +136,7 @@ class Reevaluation:
             if mapping.active:
                 transaction.park(mapping, cut=True)
 
-    def hold_back(self, transaction: Transaction, reply: Reply | None) -> Reply | None:
+    def park_contested(self, transaction: Transaction, reply: Reply | None) -> Reply | None:
         """Parks what this turn would open to an address that is contested, whatever the turn is. The answer is its
         reply, with the mapping as it is then."""
         contested = self._decider.environment.client_contested

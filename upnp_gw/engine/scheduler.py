@@ -70,7 +70,7 @@ class Scheduler:
         self._writer = writer
         self._ledger = decider.ledger
         self._decider = decider
-        self._duties = Reevaluation(decider)
+        self._reevaluation = Reevaluation(decider)
         self._firewall = firewall
         self._probe = probe
         self._on_counted = on_counted
@@ -131,7 +131,7 @@ class Scheduler:
                 self._ledger.deadlines.set(due, mapping.grant_ends_at)
                 self._tasks.spawn(self._renew(mapping))
         if ended:
-            self._submit("expire", ended, lambda transaction: self._duties.expire(transaction, ended))
+            self._submit("expire", ended, lambda transaction: self._reevaluation.expire(transaction, ended))
         if self._ledger.cuts.due(now.boot):
             self._writer.cut_due()
 
@@ -147,13 +147,15 @@ class Scheduler:
 
     def _decide_again(self, mapping_id: str) -> None:
         """At once, whether or not its device is there."""
-        self._submit("renew", [mapping_id], lambda transaction: self._duties.renew(transaction, mapping_id, None))
+        self._submit(
+            "renew", [mapping_id], lambda transaction: self._reevaluation.renew(transaction, mapping_id, None)
+        )
 
     async def _renew(self, mapping: Mapping) -> None:
         async with self._probing:
             present = await self._present(mapping.internal.address)
         self._submit(
-            "renew", [mapping.id], lambda transaction: self._duties.renew(transaction, mapping.id, present)
+            "renew", [mapping.id], lambda transaction: self._reevaluation.renew(transaction, mapping.id, present)
         )
 
     async def _present(self, address: IPAddress) -> bool | None:
@@ -182,7 +184,7 @@ class Scheduler:
             other = not mapping.delegated and host not in (None, mapping.device)
             if (present and (mapping.parked or other)) or (present is False and mapping.active):
                 self._submit(
-                    "look", [mapping.id], partial(self._duties.renew, mapping_id=mapping.id, present=present)
+                    "look", [mapping.id], partial(self._reevaluation.renew, mapping_id=mapping.id, present=present)
                 )
 
     def _submit(self, what: str, ids: list[str], step: Callable[[Transaction], None]) -> None:
@@ -232,7 +234,7 @@ class Scheduler:
             self._look_elsewhere(around.network.device_id(neighbour.mac, lan), device)
 
     def _return(self, parked: str, transaction: Transaction) -> None:
-        self._duties.renew(transaction, parked, True)
+        self._reevaluation.renew(transaction, parked, True)
 
     def _look_elsewhere(self, device: str, seen: str) -> None:
         """A MAC address appeared on one LAN: the device that has it on another may have moved."""
@@ -250,19 +252,21 @@ class Scheduler:
                 async with self._probing:
                     present = await self._present(address)
                 if present is False:
-                    self._submit("park", [mapping.id], partial(self._duties.park, device=device, address=address))
+                    self._submit(
+                        "park", [mapping.id], partial(self._reevaluation.park, device=device, address=address)
+                    )
         finally:
             self._looked_for.discard(device)
 
     def device_gone(self, address: IPAddress, interface: str) -> None:
         """Nobody answers for an address any more."""
         if any(mapping.active for mapping in self._led_to(address, interface)):
-            self._submit("park", [], lambda transaction: self._duties.device_gone(transaction, address))
+            self._submit("park", [], lambda transaction: self._reevaluation.device_gone(transaction, address))
 
     def contested(self, address: IPAddress, interface: str) -> None:
         """Another host claims an address."""
         if self._led_to(address, interface):
-            self._submit("park", [], lambda transaction: self._duties.contested(transaction, address))
+            self._submit("park", [], lambda transaction: self._reevaluation.contested(transaction, address))
 
     def holder_of(self, address: IPAddress, interface: str) -> str | None:
         """The MAC address of the device whose mappings lead to an address, those in force before parked ones."""
@@ -279,12 +283,12 @@ class Scheduler:
         """An address belongs to another device now. ``before``: its entry until now."""
         address, old = before.address, self._decider.environment.name_of(before)
         if any(m.device == old for m in self._ledger.table.to_client(address)):
-            self._submit("move", [], lambda transaction: self._duties.device_moved(transaction, address, old))
+            self._submit("move", [], lambda transaction: self._reevaluation.device_moved(transaction, address, old))
 
     def network_changed(self) -> None:
         """Links, addresses or prefixes changed."""
         self._writer.update_network()
-        self._submit("prefixes", [], self._duties.prefix_gone)
+        self._submit("prefixes", [], self._reevaluation.prefix_gone)
 
     # -- counters
 
@@ -295,7 +299,7 @@ class Scheduler:
                 self._submit(
                     "counted refusals",
                     [],
-                    lambda transaction: self._duties.tell_floods(transaction, transaction.now),
+                    lambda transaction: self._reevaluation.record_counted_refusals(transaction, transaction.now),
                 )
             try:
                 await self.count(remotes=transaction % REMOTES_EVERY == 0)

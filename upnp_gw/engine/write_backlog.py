@@ -79,7 +79,7 @@ class WriteBacklog:
             log.warning("the store takes again; %d decisions of the time between are lost", self.lost)
         self.failing = False
 
-    def paid(self) -> None:
+    def flushed(self) -> None:
         """All of it is on disk."""
         if self._rows or self._records:
             log.info("the store has %d rows and %d decisions that it was owed", len(self._rows), len(self._records))

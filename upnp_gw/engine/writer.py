@@ -116,7 +116,7 @@ class Writer:
         """Writes what changed of devices, incidents and questions, and what the store is owed."""
         await self._persistence.remember()
         if self._persistence.write_backlog:
-            self._run_alone(self._persistence.pay)
+            self._run_alone(self._persistence.flush)
 
     def on_foreign_change(self, what: str) -> None:
         """Somebody else removed or changed our table: it is installed again before anything else is done."""
@@ -221,7 +221,7 @@ class Writer:
         try:
             written = await self._persistence.write(transactions, now)
         except Exception:
-            log.exception("the books could not be kept")
+            log.exception("cannot write to the store")
             written = False
         if written:
             return True
@@ -293,7 +293,7 @@ class Writer:
         for cut in due:
             self._ledger.cuts.drop(cut.number)
         self._persistence.write_backlog.cuts_done(due)
-        await self._persistence.pay()
+        await self._persistence.flush()
 
 
 def _answer(job: _Job, reply: Reply | None) -> None:
