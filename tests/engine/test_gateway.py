@@ -392,7 +392,7 @@ async def test_while_the_disk_is_full_what_stands_goes_on(
                 await home.sweep()
                 await home.gateway.remember()
                 assert home.ports == {(TCP, 8080)}, "renewed, ended, deleted"
-            assert len([told for told in caplog.records if "takes no more" in told.message]) == 1
+            assert len([told for told in caplog.records if "cannot write to the store" in told.message]) == 1
             assert home.persistence.write_backlog
         await home.gateway.remember()
         await home.gateway.settled()

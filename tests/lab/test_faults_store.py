@@ -147,8 +147,8 @@ def test_a_full_disk_stops_no_mapping_and_grants_no_new_one(home: Household) -> 
         assert until(lambda: "store owed" not in home.ask("GET", "/v1/status")["counters"], 15)
         point.add(8092)
         assert volume.ports() == [8080, 8092]
-        assert any("the store takes no more" in line for line in home.daemon.output)
-        assert any("the store takes again" in line for line in home.daemon.output)
+        assert any("cannot write to the store" in line for line in home.daemon.output)
+        assert any("the store can be written again" in line for line in home.daemon.output)
         home.daemon.kill()
         home.daemon.start()
         home.agree()

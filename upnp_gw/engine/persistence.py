@@ -119,7 +119,7 @@ class Persistence:
         await self.flush()
         if self.write_backlog:
             log.error(
-                "%d rows and decisions are not on disk: the next start finds the older ones",
+                "%d rows and decisions could not be written: the next start finds the older ones",
                 len(self.write_backlog),
             )
 

@@ -167,7 +167,7 @@ class Scheduler:
         try:
             return await self._probe(address, interface)
         except OSError as error:
-            log.warning("no presence check for %s: %s", address, error.strerror)
+            log.warning("cannot check whether a host answers at %s: %s", address, error.strerror)
             return None
 
     def look_around(self, parked: bool = False) -> None:

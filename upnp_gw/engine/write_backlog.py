@@ -1,4 +1,4 @@
-"""What is in force and not yet on disk: while the disk is full or fails, what stands goes on.
+"""Changes that the kernel has and the disk does not. Existing mappings survive a full or failing disk.
 
 A request that opens something is refused then (``Transaction.opens``): after a crash every acknowledged mapping
 must be there. Renewals, lease ends, deletes and denials do not wait for the disk. They are kept here and written
@@ -70,19 +70,23 @@ class WriteBacklog:
     def failed(self, error: Exception) -> None:
         """A write failed: said once, not for every request of a full disk."""
         if not self.failing:
-            log.error("the store takes no more: %s; what stands goes on, nothing new is granted", error)
+            log.error("cannot write to the store: %s; existing mappings continue, new ones are refused", error)
         self.failing = True
 
     def taken(self) -> None:
         """A write succeeded."""
         if self.failing:
-            log.warning("the store takes again; %d decisions of the time between are lost", self.lost)
+            log.warning("the store can be written again; %d decisions are lost", self.lost)
         self.failing = False
 
     def flushed(self) -> None:
         """All of it is on disk."""
         if self._rows or self._records:
-            log.info("the store has %d rows and %d decisions that it was owed", len(self._rows), len(self._records))
+            log.info(
+                "wrote %d rows and %d decisions that were kept in memory meanwhile",
+                len(self._rows),
+                len(self._records),
+            )
         self._rows.clear()
         self._cuts.clear()
         self._records.clear()

@@ -148,7 +148,7 @@ class Writer:
                 try:
                     await call()
                 except Exception:
-                    log.exception("the writer's own duty failed; it goes on")
+                    log.exception("an operation of the writer itself failed; the writer continues")
                 finally:
                     self._alone.popleft()
                 continue
@@ -157,7 +157,7 @@ class Writer:
                 # whoever waited no longer was told that it failed: it must not happen after all
                 await self._run_jobs([job for job in jobs if not job.reply.done()])
             except Exception:
-                log.exception("%d operations failed; the writer goes on", len(jobs))
+                log.exception("%d operations failed; the writer continues", len(jobs))
                 for job in jobs:
                     _answer(job, failed())
             for _ in jobs:
@@ -276,7 +276,7 @@ class Writer:
         try:
             await self._firewall.apply([UpdateNetwork(self._settings().network)])
         except FirewallError as error:
-            log.error("the kernel did not take the new links: %s", error)
+            log.error("cannot update the links and addresses in the kernel: %s", error)
             await self._heal("the links changed")
 
     async def _cut(self) -> None:
