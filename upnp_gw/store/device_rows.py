@@ -1,6 +1,6 @@
-"""What outlives a restart beside the mappings: who was seen, open incidents, questions to the operator.
+"""Notes in the store: devices, open incidents, questions to the operator.
 
-Plain values under a kind and a key; who made them knows what they mean. ``store`` calls it in its own thread.
+A note is a plain value with a kind and a key. Only its writer knows its meaning.
 """
 
 import json
@@ -21,33 +21,33 @@ class NoteKind(StrEnum):
     INCIDENT = "incident"
     QUESTION = "question"
     NUMBER = "number"
-    """The highest number that was given to something of ours."""
+    """The highest number in use, of questions for example."""
 
 
 class Note(NamedTuple):
     kind: NoteKind
     key: str
     body: dict[str, Any] | None
-    """None: it is gone."""
+    """None: the note is deleted."""
 
 
 def write_notes(db: sqlite3.Connection, notes: Iterable[Note]) -> None:
-    """In the transaction that is open."""
+    """Writes in the open transaction."""
     notes = list(notes)
-    gone = [(note.kind.value, note.key) for note in notes if note.body is None]
+    deleted = [(note.kind.value, note.key) for note in notes if note.body is None]
     put = [
         (note.kind.value, note.key, json.dumps(note.body, ensure_ascii=True))
         for note in notes
         if note.body is not None
     ]
-    db.executemany("DELETE FROM notes WHERE kind = ? AND key = ?", gone)
+    db.executemany("DELETE FROM notes WHERE kind = ? AND key = ?", deleted)
     db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", put)
 
 
 def load_notes(db: sqlite3.Connection) -> dict[NoteKind, list[dict[str, Any]]]:
-    """Every note that stands, by kind."""
-    found: dict[NoteKind, list[dict[str, Any]]] = {kind: [] for kind in NoteKind}
+    """All notes, by kind."""
+    notes: dict[NoteKind, list[dict[str, Any]]] = {kind: [] for kind in NoteKind}
     for kind, body in db.execute("SELECT kind, body FROM notes ORDER BY kind, key"):
-        if kind in found:
-            found[NoteKind(kind)].append(json.loads(body))
-    return found
+        if kind in notes:
+            notes[NoteKind(kind)].append(json.loads(body))
+    return notes

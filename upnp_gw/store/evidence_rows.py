@@ -1,4 +1,4 @@
-"""Evidence on disk: the tables, and rows to and from their values. ``store`` calls it in its own thread."""
+"""Evidence on disk: the tables, and rows to and from their values."""
 
 import sqlite3
 from ipaddress import ip_address
@@ -25,13 +25,13 @@ CREATE TABLE IF NOT EXISTS evidence_rules (
   last_matched REAL, last_used REAL
 ) STRICT, WITHOUT ROWID;
 """
-"""Beside the tables of version 1, which do not refer to them."""
+"""Made at every start if missing. The versions of the schema do not count them."""
 
 Rows = tuple[list[Evidence], list[DeviceEvidence], list[RuleEvidence]]
 
 
 def load_evidence(db: sqlite3.Connection) -> Rows:
-    """Every row."""
+    """All rows."""
     return (
         [_evidence(values) for values in db.execute("SELECT * FROM evidence")],
         [DeviceEvidence(*values) for values in db.execute("SELECT * FROM evidence_devices")],
@@ -40,7 +40,7 @@ def load_evidence(db: sqlite3.Connection) -> Rows:
 
 
 def write_evidence(db: sqlite3.Connection, changes: Changes) -> None:
-    """In the transaction that is open."""
+    """Writes in the open transaction."""
     db.executemany(
         "DELETE FROM evidence WHERE device = ? AND transport = ? AND family = ? AND port = ?",
         [(key.device, key.transport.value, key.family, key.port) for key in changes.gone],
@@ -80,11 +80,11 @@ def _values(row: Evidence) -> tuple[Any, ...]:
         row.connections,
         row.bytes,
         row.last_used,
-        _joined(row.days),
-        _joined(sorted(map(str, row.remotes))),
+        _join(row.days),
+        _join(sorted(map(str, row.remotes))),
         row.more_remotes,
-        _joined(sorted(row.externals)),
-        _joined(sorted(row.vias)),
+        _join(sorted(row.externals)),
+        _join(sorted(row.vias)),
         row.peak,
         row.delegated,
     )
@@ -92,8 +92,8 @@ def _values(row: Evidence) -> tuple[Any, ...]:
 
 def _evidence(values: tuple[Any, ...]) -> Evidence:
     device, transport, family, port, first_asked, last_asked, *counted = values
-    requests, refused, ungranted, renewals, granted_s, connections, volume, last_used, *met = counted
-    days, remotes, more, externals, vias, peak, delegated = met
+    requests, refused, ungranted, renewals, granted_s, connections, volume, last_used, *lists = counted
+    days, remotes, more, externals, vias, peak, delegated = lists
     return Evidence(
         EvidenceKey(device, Transport(transport), family, port),
         first_asked,
@@ -116,5 +116,5 @@ def _evidence(values: tuple[Any, ...]) -> Evidence:
     )
 
 
-def _joined(values: Any) -> str:
+def _join(values: Any) -> str:
     return " ".join(map(str, values))

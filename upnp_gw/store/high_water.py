@@ -1,9 +1,9 @@
 """The high-water mark beside the store: the last transaction that is known to have reached the disk.
 
-SQLite does not know that its log is missing, or that the database file is an older copy: it opens what is there. So
-the number of the last transaction on disk is kept in a file of its own as well. A store that has a lower number, or
-another name, is not the one that was there. The mark is written after the log was synced and is not synced itself:
-after a power loss it may be behind the store, never ahead of it.
+SQLite does not notice a missing log or an older copy of the database file: it opens what is there. So the number of
+the last transaction on disk is also in a file of its own. A store with a lower number, or with another name, is not
+the last one used. The mark is written after the sync of the log and is not synced itself: after a power loss it may
+be behind the store, but never ahead of it.
 """
 
 import json
@@ -16,7 +16,7 @@ from upnp_gw.system.files import FileProblem, open_own, read_own, sync_directory
 
 END = "-highwater"
 SIZE = 256
-"""Bytes: less than a sector of a disk, so that it is written whole; always the same, so that it needs no room."""
+"""Bytes. Less than a sector, so that it is written whole; constant, so that it needs no new room on a full disk."""
 LARGEST = 1 << 62
 """Numbers of transactions are smaller: SQLite counts them in 64 bits."""
 
@@ -24,7 +24,7 @@ LARGEST = 1 << 62
 @dataclass(frozen=True, slots=True)
 class HighWaterMark:
     store: str
-    """The name that the store was given when it was made."""
+    """The name of the store, made with it."""
     transaction: int
     """The last transaction known to be in the log or in the database file."""
     moved: int
@@ -67,7 +67,7 @@ class MarkFile:
     """The mark, open for writing."""
 
     def __init__(self, path: Path, mark: HighWaterMark) -> None:
-        """Makes the file anew and syncs it. Raises FileProblem and OSError."""
+        """Makes a new file and syncs it. Raises FileProblem and OSError."""
         file = mark_path(path)
         delta = file.with_name(file.name + ".new")
         write_own(delta, as_bytes(mark))
@@ -84,5 +84,5 @@ class MarkFile:
 
 
 def as_bytes(mark: HighWaterMark) -> bytes:
-    """Returns the bytes of the file, always ``SIZE`` bytes."""
+    """The content of the file, always ``SIZE`` bytes."""
     return json.dumps(asdict(mark)).encode("ascii").ljust(SIZE - 1) + b"\n"

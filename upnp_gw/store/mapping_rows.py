@@ -1,4 +1,4 @@
-"""Mappings and pending cuts as rows of the store, and back. Plain values; nothing here talks to SQLite."""
+"""Mappings and pending cuts as rows of the store, and back. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ from upnp_gw.model.mapping import (
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """A mapping as it was written, with its number; holds that ended meanwhile are still in it."""
+    """A stored mapping with its number. It still has holds that have ended since."""
 
     mapping: Mapping
     number: int
 
 
-def id_number(identity: str) -> int:
-    """The number in an id of ours: ``m17`` -> 17."""
-    return int(identity[1:])
+def id_number(identifier: str) -> int:
+    """The number in an id: ``m17`` -> 17."""
+    return int(identifier[1:])
 
 
 def parse_peers(text: str) -> RemotePeers:
-    """A PCP FILTER's peers: prefix, colon, port."""
+    """Parses the peers of a PCP FILTER: prefix, colon, port."""
     network, _, port = text.rpartition(":")
     return RemotePeers(ip_network(network), int(port))
 
@@ -73,7 +73,7 @@ def mapping_values(mapping: Mapping, number: int) -> Sequence[Any]:
 
 
 def stored_row(values: Sequence[Any], holds: tuple[Hold, ...]) -> StoredRow:
-    """The row of these columns, which the holds belong to."""
+    """The row of these columns, with its holds."""
     remote = ip_network(values[5]) if values[5] is not None else None
     key = MappingKey(Transport(values[2]), _address(values[3]), values[4], remote, values[18])
     mapping = Mapping(
@@ -114,7 +114,7 @@ def cut_values(cut: PendingCut) -> Sequence[Any]:
 
 
 def cut_of_row(values: Sequence[Any], now: Instant) -> PendingCut:
-    """The cut of these columns, due at once: it was to be done before the daemon ended."""
+    """The cut of these columns. It is due at once: the daemon ended before it was done."""
     key = MappingKey(
         Transport(values[4]),
         _address(values[5]),

@@ -1,4 +1,4 @@
-"""Policies in the store, by hash, for as long as decisions refer to them. SQL, no clock.
+"""Policies in the store, by hash, as long as decisions refer to them.
 
 A policy decides from the moment it comes into force until another one does. So the decisions that refer to it have
 numbers up to ``last``, the newest decision when it was replaced. When the audit log has dropped all of those, the
@@ -20,7 +20,7 @@ LARGEST = 16 * 1024 * 1024
 
 
 def keep_policy(db: sqlite3.Connection, digest: str, body: bytes) -> None:
-    """This policy decides from now on, or may."""
+    """Keeps a policy that decides from now on, or soon may."""
     db.execute(
         "INSERT INTO policies VALUES (?, NULL, ?, ?) ON CONFLICT (digest) DO UPDATE SET last = NULL",
         (digest, len(body), body),
@@ -28,7 +28,7 @@ def keep_policy(db: sqlite3.Connection, digest: str, body: bytes) -> None:
 
 
 def put_in_force(db: sqlite3.Connection, digest: str, newest: int, largest: int = LARGEST) -> None:
-    """Only this policy is in force. ``newest``: the number of the newest decision."""
+    """Notes that only this policy is in force. ``newest``: the number of the newest decision."""
     db.execute("UPDATE policies SET last = ? WHERE last IS NULL AND digest <> ?", (newest, digest))
     prune_policies(db)
     db.execute(
@@ -45,6 +45,6 @@ def prune_policies(db: sqlite3.Connection) -> None:
 
 
 def load_policy(db: sqlite3.Connection, digest: str) -> bytes | None:
-    """The policy as it was kept; None: it is not kept."""
+    """The kept policy; None: it is not kept."""
     row = db.execute("SELECT body FROM policies WHERE digest = ?", (digest,)).fetchone()
     return None if row is None else bytes(row[0])

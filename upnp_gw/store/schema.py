@@ -1,4 +1,4 @@
-"""The tables of the store: made, or upgraded from those of an older upnp-gw, when it opens."""
+"""The tables of the store: made, or upgraded from an older schema, when it opens."""
 
 import sqlite3
 from uuid import uuid4
@@ -43,17 +43,17 @@ ALTER TABLE holds ADD COLUMN filters TEXT NOT NULL DEFAULT '';
     3: "ALTER TABLE cuts ADD COLUMN remote_port INTEGER NOT NULL DEFAULT 0;",
     4: policy_rows.SCHEMA,
 }
-"""Schema -> SQL that upgrades it to the next one."""
+"""Version of the schema -> SQL that upgrades it to the next version."""
 
 CHECKPOINT_PAGES = 3000
-"""Pages of 4 KiB in the log at which a commit makes the checkpoint itself. The log begins anew only when all of it
-is in the database file; where commits never pause, the thread that makes the checkpoints does not get there."""
+"""Pages of 4 KiB in the log after which a commit makes the checkpoint itself. SQLite restarts the log only when all
+of it is in the database file, and the checkpoint thread does not get that far while commits never pause."""
 
 
 def prepare(db: sqlite3.Connection, full: bool) -> str:
-    """Sets the connection up, makes or upgrades the tables; the answer is the store's name. Raises sqlite3.Error.
+    """Sets up the connection; makes or upgrades the tables. Returns the store's name, which never changes.
 
-    ``full``: every commit waits for the disk. The name tells one store from another, and is never changed.
+    ``full``: every commit waits for the disk. Raises sqlite3.Error.
     """
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
@@ -65,9 +65,9 @@ def prepare(db: sqlite3.Connection, full: bool) -> str:
     db.executescript(evidence_rows.SCHEMA + notes.SCHEMA)
     for before in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
         db.executescript(f"BEGIN;{MIGRATIONS[before]}PRAGMA user_version = {before + 1};COMMIT;")
-    named = db.execute("SELECT value FROM meta WHERE key = 'store'").fetchone()
-    if named is not None:
-        return str(named[0])
+    row = db.execute("SELECT value FROM meta WHERE key = 'store'").fetchone()
+    if row is not None:
+        return str(row[0])
     name = uuid4().hex
     db.execute("INSERT INTO meta VALUES ('store', ?)", (name,))
     return name

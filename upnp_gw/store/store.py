@@ -1,10 +1,10 @@
 """The ledger on disk: SQLite in WAL mode. One batch of the writer is one transaction.
 
-A hold's end is kept three times: on CLOCK_BOOTTIME with the boot's id, on the wall clock, and as the seconds that
-were left at the write. In the same boot the first counts; in another one the wall clock, but never more than was
-left (design section 9): a clock that was set back gives no lease new life.
+The end of a hold is stored in three forms: on CLOCK_BOOTTIME with the boot's id, on the wall clock, and as seconds
+left at the write. In the same boot the first one counts. After another boot the wall clock counts, but no more than
+the seconds left: a clock that was set back does not extend a lease.
 
-Every call runs in one thread of its own; nothing here decides or reads a clock.
+Every call runs in the store's thread.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ INSERT INTO meta VALUES ('transaction', '1') ON CONFLICT (key) DO UPDATE
 SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) RETURNING value
 """
 LISTED = 50
-"""Mappings that are listed in the log where a start closes them."""
+"""The most mappings that a start lists in the log when it closes them."""
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction writes."""
+    """The content of one transaction."""
 
     put: list[tuple[Mapping, int]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -71,9 +71,9 @@ class Batch:
 
 
 class Store:
-    """``path`` is the database file; ``boot_id`` the kernel's; ``full``: every commit waits for the disk.
+    """``path``: the database file; ``boot_id``: the kernel's; ``full``: every commit waits for the disk.
 
-    Whatever fails raises StoreError and nothing else.
+    Every failure is a StoreError.
     """
 
     def __init__(self, path: Path, boot_id: str, full: bool = False, keep: Retention = KEEP) -> None:
@@ -85,25 +85,25 @@ class Store:
         self._db: sqlite3.Connection | None = None
         self._syncing: Syncing | None = None
         self._missing = ""
-        # A look through the whole audit log takes a while; no request waits for it.
-        self._reading = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        # Reading the whole audit log takes a while: it has a thread of its own, so that no request waits for it.
+        self._audit_thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
         self._audit: sqlite3.Connection | None = None
 
     async def open(self) -> None:
-        """Opens or creates the file. Raises StoreError, and keeps the file, where it is corrupt or newer."""
+        """Opens or creates the file. Raises StoreError if it is damaged or newer, and keeps it as it is."""
         await self._run(self._open)
 
     async def write(self, batch: Batch, now: Instant) -> None:
-        """One transaction. Raises StoreError; nothing of the batch is on disk then."""
+        """One transaction. Raises StoreError: then nothing of the batch is in the store."""
         await self._run(self._write, batch, now)
 
     async def load(self, now: Instant) -> tuple[list[StoredRow], list[PendingCut]]:
-        """Every row in the order of its number, holds on this boot's clock, and the cuts that were not done."""
+        """All mappings in the order of their numbers, with holds on this boot's clock, and all pending cuts."""
         return await self._run(self._load, now)
 
-    async def decisions(self, wanted: RecordFilter) -> list[DecisionRecord]:
+    async def decisions(self, record_filter: RecordFilter) -> list[DecisionRecord]:
         """The newest decisions that pass the filter, newest first."""
-        return await self._run_in(self._reading, self._decisions, wanted)
+        return await self._run_in(self._audit_thread, self._decisions, record_filter)
 
     async def keep_policy(self, digest: str, body: bytes) -> None:
         """Keeps the policy of this hash, before it decides. Raises StoreError."""
@@ -115,33 +115,33 @@ class Store:
 
     async def policy(self, digest: str) -> bytes | None:
         """A kept policy; None: it is not kept. Raises StoreError."""
-        return await self._run_in(self._reading, lambda: policy_rows.load_policy(self._audit_db(), digest))
+        return await self._run_in(self._audit_thread, lambda: policy_rows.load_policy(self._audit_db(), digest))
 
     async def get(self, key: str) -> str | None:
-        """One value of ours that outlives a restart (UDN, token, BOOTID)."""
+        """One value that outlives a restart (UDN, token, BOOTID); None: it is not set."""
         return await self._run(self._get, key)
 
     async def set(self, key: str, value: str) -> None:
         await self._run(self._set, key, value)
 
     async def highest(self) -> tuple[int, int, int]:
-        """The highest numbers ever given: of mapping ids, decisions and cuts."""
+        """The highest numbers ever used: of mapping ids, decisions and cuts."""
         return await self._run(self._highest)
 
     async def notes(self) -> dict[NoteKind, list[dict[str, Any]]]:
-        """What is remembered of devices, incidents and questions."""
+        """The notes of devices, incidents and questions."""
         return await self._run(lambda: notes.load_notes(self._open_db))
 
     async def evidence(self) -> evidence_rows.Rows:
-        """All that is known of openings, devices and grants."""
+        """All evidence about openings, devices and grants."""
         return await self._run(lambda: evidence_rows.load_evidence(self._open_db))
 
     async def write_evidence(self, changes: Changes) -> None:
-        """One transaction. A row that grows meanwhile is written as far as it has come, and again next time."""
+        """One transaction. A row that changes during the write is written again next time."""
         await self._run(self._in_transaction, lambda db: evidence_rows.write_evidence(db, changes))
 
     async def synced(self) -> None:
-        """Returns when all that was written is on the disk. Raises StoreError where it does not get there."""
+        """Returns when all written batches are on the disk. Raises StoreError if the disk fails or is too slow."""
         if self._syncing is not None:
             await asyncio.to_thread(self._syncing.wait)
 
@@ -152,9 +152,9 @@ class Store:
         return [f"{self._path}: {problem}" for problem in (self._missing, syncing) if problem]
 
     async def close(self) -> None:
-        await self._run_in(self._reading, self._close_audit)
+        await self._run_in(self._audit_thread, self._close_audit)
         await self._run(self._close)
-        self._reading.shutdown()
+        self._audit_thread.shutdown()
         self._thread.shutdown()
 
     # -- in the store's thread
@@ -171,19 +171,19 @@ class Store:
             raise
         except FileProblem as error:  # it names the file
             raise StoreError(str(error)) from error
-        except Exception as error:  # SQLite's, the system's, a value that SQLite does not hold: one to the callers
+        except Exception as error:  # SQLite's, the system's, or a value that SQLite cannot hold
             raise StoreError(f"{self._path}: {str(error) or type(error).__name__}") from error
 
     def _open(self) -> None:
         own_directory(self._path.parent, 0o750)
-        found = check_history(self._path, SCHEMA_VERSION, time.time())
+        history = check_history(self._path, SCHEMA_VERSION, time.time())
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
             name = prepare(db, self._full)
             self._db = db
-            if found.missing:
-                self._missing = found.missing
-                self._close_all_mappings(found)
+            if history.missing:
+                self._missing = history.missing
+                self._close_all_mappings(history)
             transaction = int(self._get("transaction") or 0)
             self._syncing = Syncing(self._path, name, transaction, self._full)
         except BaseException:
@@ -191,8 +191,8 @@ class Store:
             db.close()
             raise
 
-    def _close_all_mappings(self, found: StoreState) -> None:
-        """Closes all mappings of an older store, or of another one, since they may be out of date."""
+    def _close_all_mappings(self, history: StoreState) -> None:
+        """Deletes all mappings of an older store or of another one: they may be out of date."""
         closed: list[str] = []
 
         def write(db: sqlite3.Connection) -> None:
@@ -200,20 +200,20 @@ class Store:
             rows = db.execute(f"SELECT {columns} FROM mappings ORDER BY number")
             closed.extend("{} {} -> {} port {}, {}".format(*values) for values in rows)
             db.execute("DELETE FROM mappings")
-            db.execute("DELETE FROM meta WHERE key = 'epoch'")  # clients of NAT-PMP and PCP are told to ask again
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('transaction', ?)", (str(found.at_least),))
+            db.execute("DELETE FROM meta WHERE key = 'epoch'")  # NAT-PMP and PCP clients renew in a new epoch
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('transaction', ?)", (str(history.at_least),))
 
         self._in_transaction(write)
-        log.error("%s: %s", self._path, found.missing)
-        for one in closed[:LISTED]:
-            log.error("closed: %s", one)
+        log.error("%s: %s", self._path, history.missing)
+        for mapping in closed[:LISTED]:
+            log.error("mapping closed: %s", mapping)
         if len(closed) > LISTED:
-            log.error("closed: %d more", len(closed) - LISTED)
+            log.error("%d more mappings closed", len(closed) - LISTED)
 
     @property
     def _open_db(self) -> sqlite3.Connection:
         if self._db is None:
-            raise StoreError(f"{self._path}: is not open")
+            raise StoreError(f"{self._path}: the store is not open")
         return self._db
 
     def _write(self, batch: Batch, now: Instant) -> None:
@@ -221,7 +221,7 @@ class Store:
 
     def _in_transaction(self, write: Callable[[sqlite3.Connection], object]) -> None:
         db = self._open_db
-        if db.in_transaction:  # the disk failed while the last one was taken back
+        if db.in_transaction:  # the disk failed during the last ROLLBACK
             db.execute("ROLLBACK")
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -289,13 +289,13 @@ class Store:
         cuts = [cut_of_row(values, now) for values in db.execute("SELECT * FROM cuts ORDER BY id")]
         return [row for row in rows if row.mapping.holds], cuts
 
-    def _decisions(self, wanted: RecordFilter) -> list[DecisionRecord]:
-        return decision_rows.load_decisions(self._audit_db(), wanted)
+    def _decisions(self, record_filter: RecordFilter) -> list[DecisionRecord]:
+        return decision_rows.load_decisions(self._audit_db(), record_filter)
 
     def _audit_db(self) -> sqlite3.Connection:
         if self._audit is None:
             if self._db is None:
-                raise StoreError(f"{self._path}: is not open")
+                raise StoreError(f"{self._path}: the store is not open")
             self._audit = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             self._audit.execute("PRAGMA query_only = ON")
         return self._audit
@@ -321,10 +321,10 @@ class Store:
 
     def _highest(self) -> tuple[int, int, int]:
         db = self._open_db
-        (standing,) = db.execute("SELECT coalesce(max(CAST(substr(id, 2) AS INTEGER)), 0) FROM mappings").fetchone()
-        mapping = max(standing, int(self._get("highest-mapping") or 0))  # the newest may have ended
+        (highest,) = db.execute("SELECT coalesce(max(CAST(substr(id, 2) AS INTEGER)), 0) FROM mappings").fetchone()
+        mapping = max(highest, int(self._get("highest-mapping") or 0))  # the newest may have ended
         (newest,) = db.execute("SELECT coalesce(max(number), 0) FROM decisions").fetchone()
-        decision = max(newest, int(self._get("highest-decision") or 0))  # all of them may have left by age
+        decision = max(newest, int(self._get("highest-decision") or 0))  # all of them may have been deleted by age
         (cut,) = db.execute("SELECT coalesce(max(id), 0) FROM cuts").fetchone()
         return mapping, decision, cut
 
