@@ -9,8 +9,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from tests.fixtures.firewall_driver import forward, until
+from tests.fixtures.firewall_driver import forward
 from tests.fixtures.lab_firewall import Gateway, connect, connected, gateway_of, goes_on, listening, to
+from tests.fixtures.waiting import until
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer, dial, reach
@@ -36,7 +37,7 @@ def going_on(*questions: Callable[[], object]) -> list[bool]:
 
 def ended(*questions: Callable[[], object]) -> bool:
     """Waits until the kernel's own clock has ended them all, and sees that they stay so."""
-    until(lambda: not any(going_on(*questions)))
+    assert until(lambda: not any(going_on(*questions)))
     return not any(going_on(*questions))
 
 

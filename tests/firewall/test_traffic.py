@@ -8,8 +8,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.fixtures.firewall_driver import forward, network_of, settings, until
+from tests.fixtures.firewall_driver import forward, network_of, settings
 from tests.fixtures.lab_firewall import Gateway, connected, gateway_of, goes_on, to
+from tests.fixtures.waiting import until
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open, Refill, UpdateNetwork
 from upnp_gw.lab import GUEST, HOME, Host, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, dial, reach
@@ -409,7 +410,7 @@ def test_a_foreign_flush_is_told_once_and_healed(gateway: Gateway, fresh_lab: La
     one = to(lab, "console", "m1", 3074)
     gateway.apply(Open(one))
     lab.gateway.nft("flush ruleset")
-    until(lambda: bool(gateway.told))
+    assert until(lambda: bool(gateway.told))
     assert gateway.firewall.mode is not None
     gateway.open(settings(gateway.firewall.mode, network_of(lab)))
     gateway.apply(Refill((one,)))

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.fixtures.waiting import EVENT_S
 from tests.lab.igd_control_point import ControlPoint
 from upnp_gw.lab import Host, Lab, Topology
 from upnp_gw.lab.daemon import LabDaemon
@@ -26,20 +27,12 @@ from upnp_gw.protocols.igd_services import IgdVersion
 
 TCP, UDP = Transport.TCP, Transport.UDP
 ROUTER = ("--firewall", "router")
-EVENT_S = 30.0
 REACHED_S = 3.0
 """How long an answer may take on a loaded machine, seconds; an idle one takes a millisecond."""
 SHUT_S = 0.3
 """How long silence has to last to count as shut, seconds."""
 MAPS = ("pm", "pm_ip", "pm_rh", "pm_ip_rh", "pm_net")
 PINHOLES = "WANIPv6FirewallControl"
-MASQUERADE = """
-table ip foreign {
-  chain postrouting { type nat hook postrouting priority srcnat; policy accept;
-    oifname "wan0" masquerade;
-  }
-}
-"""
 
 ROOMY = """
 version = 1
@@ -279,9 +272,3 @@ def served_home(
         before(lab)
         with LabDaemon(lab.gateway, directory, *lans, "--wan", lab.topology.wan, *given, *options) as daemon:
             yield Home(lab, daemon)
-
-
-def masquerading(lab: Lab) -> None:
-    """A gateway as it stands in many homes: forwarding, and somebody else's masquerade."""
-    lab.gateway.sysctl("net/ipv4/ip_forward", "1")
-    lab.gateway.nft(MASQUERADE)

@@ -3,8 +3,7 @@
 import re
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from html import unescape
@@ -16,12 +15,12 @@ from xml.sax.saxutils import escape
 import pytest
 from lxml import etree
 
+from tests.fixtures.waiting import EVENT_S
 from upnp_gw.lab import Host
 from upnp_gw.model.mapping import Transport
 from upnp_gw.protocols.igd_services import IgdVersion, service_of
 
 ANSWER_S = 10.0
-EVENT_S = 30.0
 
 Change = dict[str, str]
 
@@ -233,13 +232,3 @@ def refused(*codes: int) -> Iterator[None]:
     with pytest.raises(Fault) as caught:
         yield
     assert caught.value.code in codes, f"expected {codes}, got {caught.value}"
-
-
-def until(check: Callable[[], bool], timeout: float = EVENT_S) -> bool:
-    """Asks again and again, for what gives no sign of itself: the kernel's own view, or a packet's way."""
-    deadline = time.monotonic() + timeout
-    while not check():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

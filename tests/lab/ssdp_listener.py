@@ -1,16 +1,16 @@
 """A UDP socket of a lab host that searches and listens, and the gateway's links as the kernel shows them."""
 
-import asyncio
 import json
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface
 
 from tests.fixtures.ssdp_devices import taken_apart
+from tests.fixtures.waiting import async_until
 from upnp_gw.lab import Host, Lab
 from upnp_gw.model.network import Link, Network
 
@@ -44,7 +44,7 @@ class SsdpListener:
 
     async def hear(self, count: int, within_s: float = 6.0) -> list[Heard]:
         """Waits until so many messages were heard in all."""
-        await until(lambda: self._take_in() >= count, within_s)
+        await async_until(lambda: self._take_in() >= count, within_s)
         return self.heard
 
     def silent(self) -> bool:
@@ -59,13 +59,6 @@ class SsdpListener:
             start, headers = taken_apart(data)
             hops = struct.unpack("i", extra[0][2])[0]
             self.heard.append(Heard(time.monotonic(), start, headers, source[:2], hops))
-
-
-async def until(condition: Callable[[], bool], within_s: float = 6.0) -> None:
-    end = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.005)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from contextlib import closing
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.lab.end_to_end import ROUTER, Home, served_home
-from tests.lab.igd_control_point import exchange, until
+from tests.lab.igd_control_point import exchange
 from tests.lab.packets import TCP, Packet, captured
 from upnp_gw.lab import Host
 from upnp_gw.model.mapping import IPAddress

@@ -14,8 +14,9 @@ from itertools import count
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.lab.end_to_end import REACHED_S, ROUTER, SHUT_S, TCP, UDP, Home, served_home
-from tests.lab.igd_control_point import Fault, until
+from tests.lab.igd_control_point import Fault
 from tests.lab.neighbour_forgery import claim, confirm
 from upnp_gw.lab import Host, LanHost
 from upnp_gw.lab.probe import EchoServer, dial, reach
@@ -380,7 +381,7 @@ def opens_nothing(home: Home, owner: Host) -> None:
                 ask(home, home.pc, owner)
             except Fault as fault:
                 codes.append(fault.code)
-        until(leads_to(home, owner, owner), timeout=4.0)
+        until(leads_to(home, owner, owner), 4.0)
     assert not calls.answers, f"{len(calls.answers)} of {calls.made} calls reached {calls.answers[-1][2]}"
     assert len(codes) == 2
     assert set(codes) <= {501, 606}, "not now, or, once the kernel knows, not the address of another"

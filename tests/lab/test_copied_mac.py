@@ -12,8 +12,9 @@ from itertools import product
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, served_home
-from tests.lab.igd_control_point import ControlPoint, Fault, refused, until
+from tests.lab.igd_control_point import ControlPoint, Fault, refused
 from tests.lab.test_pinholes import at, pinhole
 from tests.lab.test_port5351 import NONCE, Talk, link_local, talk
 from upnp_gw.lab import GUEST, HOME, Host, Lab, Topology

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.lab.end_to_end import ROOMY, ROUTER, TCP, UDP, Home, masquerading, served_home
-from tests.lab.igd_control_point import Fault, refused, until
+from tests.fixtures.lab_firewall import masquerading
+from tests.fixtures.waiting import until
+from tests.lab.end_to_end import ROOMY, ROUTER, TCP, UDP, Home, served_home
+from tests.lab.igd_control_point import Fault, refused
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model.mapping import IPAddress

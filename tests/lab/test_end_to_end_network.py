@@ -8,8 +8,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, ended, served_home
-from tests.lab.igd_control_point import ControlPoint, Subscriber, refused, until
+from tests.lab.igd_control_point import ControlPoint, Subscriber, refused
 from upnp_gw.lab import CONSOLE
 from upnp_gw.lab.probe import EchoServer, dial, reach
 from upnp_gw.protocols.igd_services import IgdVersion

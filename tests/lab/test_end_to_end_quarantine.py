@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import EVENT_S, ROUTER, TCP, UDP, Home, ended, served_home
-from tests.lab.igd_control_point import Fault, refused, until
+from tests.fixtures.waiting import until
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, ended, served_home
+from tests.lab.igd_control_point import Fault, refused
 from tests.lab.test_pinholes import at, pinhole
 from upnp_gw.lab.probe import EchoServer, OpenConnection, dial
 from upnp_gw.protocols.igd_services import IgdVersion
@@ -90,7 +91,7 @@ def test_quarantine_cuts_live_flows_and_shuts_what_was_open_until_released(home:
             assert burst(home, tuple(range(100, 100 + INCIDENT_AFTER))) == [606] * INCIDENT_AFTER
             for port in (8080, 3074):
                 watch.wait("removed", why="quarantine", external_port=port)
-        assert until(lambda: all(ended(call) for call in infected), EVENT_S)
+        assert until(lambda: all(ended(call) for call in infected))
         assert home.shut(8080)
         assert home.shut(3074, UDP)
         assert not at(peer, pc.address6, 8090)

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.lab.conftest import Orphan
 from tests.lab.end_to_end import TCP, UDP, Home, ended
-from tests.lab.igd_control_point import ControlPoint, Fault, refused, until
+from tests.lab.igd_control_point import ControlPoint, Fault, refused
 from upnp_gw.lab.probe import EchoServer, dial, reach
 from upnp_gw.protocols.igd_services import IgdVersion
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, ended, masquerading, served_home
-from tests.lab.igd_control_point import until
+from tests.fixtures.lab_firewall import masquerading
+from tests.fixtures.waiting import until
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, ended, served_home
 from upnp_gw.lab import GUEST, HOME, Lab, Topology
 from upnp_gw.lab.daemon import DaemonFailed
 from upnp_gw.lab.probe import EchoServer, dial, reach

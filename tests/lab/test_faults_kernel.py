@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.lab.end_to_end import TCP, UDP
-from tests.lab.igd_control_point import refused, until
+from tests.lab.igd_control_point import refused
 from tests.soak.household import Household, household
 from upnp_gw.lab.daemon import DaemonFailed
 from upnp_gw.lab.probe import EchoServer

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, served_home
-from tests.lab.igd_control_point import ControlPoint, until
+from tests.lab.igd_control_point import ControlPoint
 from tests.soak.household import Household, household
 from tests.soak.load import Load
 from upnp_gw.lab import GUEST, HOME, Topology

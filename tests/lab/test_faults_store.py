@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.lab.end_to_end import TCP
-from tests.lab.igd_control_point import refused, until
+from tests.lab.igd_control_point import refused
 from tests.soak.household import Household, household
 from upnp_gw.lab.daemon import DaemonFailed
 from upnp_gw.lab.probe import EchoServer, dial

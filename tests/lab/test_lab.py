@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.igd_control_point import until
+from tests.fixtures.waiting import until
 from upnp_gw.lab import GUEST, HOME, Lab, LanHost, Topology
 from upnp_gw.lab.probe import EchoServer, dial, reach
 from upnp_gw.model.mapping import Transport

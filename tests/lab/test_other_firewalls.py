@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import REACHED_S, TCP, Home, masquerading, served_home
-from tests.lab.igd_control_point import Fault, until
+from tests.fixtures.lab_firewall import masquerading
+from tests.fixtures.waiting import until
+from tests.lab.end_to_end import REACHED_S, TCP, Home, served_home
+from tests.lab.igd_control_point import Fault
 from upnp_gw.lab import CONSOLE, HOME, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, reach
 

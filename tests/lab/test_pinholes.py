@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.lab.end_to_end import PINHOLES, ROUTER, SHUT_S, TCP, UDP, Home, pinhole, served_home
-from tests.lab.igd_control_point import Subscriber, refused, until
+from tests.lab.igd_control_point import Subscriber, refused
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer, Proof, dial, reach
 from upnp_gw.model.mapping import Transport

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.lab.end_to_end import SHUT_S, TCP, UDP, Home
-from tests.lab.igd_control_point import until
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.model.mapping import Transport
 

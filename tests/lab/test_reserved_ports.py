@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.lab.end_to_end import ROUTER, TCP, Home, served_home
-from tests.lab.igd_control_point import Fault, refused, until
+from tests.lab.igd_control_point import Fault, refused
 from upnp_gw.lab import CONSOLE, HOME, Host, Lab
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.protocols.igd_services import IgdVersion

@@ -13,7 +13,8 @@ from contextlib import ExitStack, asynccontextmanager
 import pytest
 
 from tests.fixtures.ssdp_devices import EVERY, V1, V2, search
-from tests.lab.ssdp_listener import GROUP, Heard, ear, link_of, network_of, until
+from tests.fixtures.waiting import async_until
+from tests.lab.ssdp_listener import GROUP, Heard, ear, link_of, network_of
 from upnp_gw.lab import GUEST, HOME, Lab, Topology
 from upnp_gw.model.network import Network
 from upnp_gw.protocols.igd.description import RootDevice
@@ -225,7 +226,7 @@ async def test_a_source_outside_the_lan_gets_nothing(lab: Lab) -> None:
         with ear(lab.hosts["console"], bind=STRANGER) as stranger, ear(lab.hosts["console"]) as well_behaved:
             for to in (GROUP, "192.168.77.1"):
                 stranger.ask(search("ssdp:all", mx="0"), to=to)
-            await until(lambda: ssdp.drops["off-link"] == 2)
+            await async_until(lambda: ssdp.drops["off-link"] == 2)
             well_behaved.ask(search(IGD1, mx="1"))
             await well_behaved.hear(1)
             assert stranger.silent()
@@ -253,7 +254,7 @@ async def test_what_is_no_search_of_ours_gets_nothing_and_stops_nothing(lab: Lab
         with ear(lab.hosts["console"]) as one, ear(lab.hosts["console"]) as well_behaved:
             for data in junk:
                 one.ask(data)
-            await until(lambda: sum(ssdp.drops.values()) + ssdp.unread == len(junk))
+            await async_until(lambda: sum(ssdp.drops.values()) + ssdp.unread == len(junk))
             assert ssdp.unread == 5, "the socket's filter drops what is no search at all"
             well_behaved.ask(search(V2.udns[Level.CONNECTION], mx="1"))
             await well_behaved.hear(1)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.lab.end_to_end import TCP, UDP, ended
-from tests.lab.igd_control_point import until
 from tests.lab.ssdp_listener import GROUP, ear
 from tests.soak.household import Household, household
 from tests.soak.load import Load

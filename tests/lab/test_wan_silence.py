@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import Home, masquerading, served_home
+from tests.fixtures.lab_firewall import masquerading
+from tests.fixtures.waiting import until
+from tests.lab.end_to_end import Home, served_home
 from tests.lab.floods import ip_datagram
-from tests.lab.igd_control_point import until
 from tests.lab.packets import captured
 from tests.lab.test_end_to_end_hostile import GET, NATPMP_ADDRESS, PCP_ANNOUNCE, SEARCH, Knock, answered
 from upnp_gw.lab import Lab

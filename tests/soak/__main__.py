@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from tests.lab.igd_control_point import until
+from tests.fixtures.waiting import until
 from tests.soak.faults import Calamities, Kills, Memory
 from tests.soak.household import Household, household
 from tests.soak.load import Load

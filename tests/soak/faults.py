@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from tests.lab.igd_control_point import until
+from tests.fixtures.waiting import until
 from tests.soak.daemon_with_faults import POINTS
 from tests.soak.household import HOSTS, Household
 from tests.soak.load import Load

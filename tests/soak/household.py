@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.lab.end_to_end import ROUTER, Home
+from tests.lab.end_to_end import ROOMY, ROUTER, Home
 from tests.soak.daemon_with_faults import FAULTS
 from upnp_gw.lab import CONSOLE, HOME, PC, Lab, LanHost, Topology
 from upnp_gw.lab.daemon import START_S, STOP_S, LabDaemon
@@ -19,22 +19,7 @@ from upnp_gw.lab.machine import Machine
 TV, NAS = LanHost("tv", 30, "64:16:66:00:00:04"), LanHost("nas", 40, "00:11:32:00:00:05")
 HOSTS = (CONSOLE, PC, TV, NAS)
 TOPOLOGY = Topology(lans=(replace(HOME, hosts=HOSTS),))
-POLICY = """
-version = 1
-default = "deny"
-[limits]
-total_mappings = 1024
-per_device = 400
-requests_per_minute = 6000
-incident_after = 1000
-[[grant]]
-name = "everyone"
-who = "*"
-max_mappings = 400
-owner = "the test"
-reason = "a test asks for more than a home does"
-review_by = 2099-01-01
-"""
+POLICY = ROOMY.replace("{limits}\n", "")
 
 Open = dict[str, tuple[str, int, str, int]]
 """Mapping id -> (transport, external port, internal address, internal port)."""

@@ -8,13 +8,14 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.mapping_rows import NOW, mapping
+from tests.fixtures.waiting import until
 from tests.store.test_store import record
 from upnp_gw.model.errors import StoreError
 from upnp_gw.store import syncing
@@ -65,13 +66,6 @@ async def write(store: Store, *numbers: int) -> None:
     for number in numbers:
         batch = Batch(put=[(mapping(number, 8000 + number), number)], decisions=[record(number)])
         await store.write(batch, NOW)
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def in_database_file(path: Path) -> int:
@@ -138,9 +132,9 @@ async def test_a_sync_that_fails_is_told_once_and_made_good(
     disk.failures = [OSError(errno.EIO, os.strerror(errno.EIO))]
     with caplog.at_level(logging.WARNING):
         await write(store, 1)
-        until(lambda: bool(store.problems))
+        assert until(lambda: bool(store.problems))
         await store.synced()
-        until(lambda: not store.problems)
+        assert until(lambda: not store.problems)
     told = [record.getMessage() for record in caplog.records]
     assert len([line for line in told if "not synced" in line and "Input/output error" in line]) == 1
     assert len([line for line in told if "synced to the disk again" in line]) == 1
@@ -175,7 +169,7 @@ async def test_a_database_file_that_is_removed_under_the_gateway_is_told(
     else:
         path.unlink()
     await write(store, 2)
-    until(lambda: bool(store.problems))
+    assert until(lambda: bool(store.problems))
     assert "removed or replaced under the running gateway" in store.problems[0]
     assert mark(path) == before, "the mark is never ahead of the disk"
 
@@ -195,12 +189,12 @@ async def test_checkpoints_are_made_beside_the_commits(
     monkeypatch.setattr(syncing.Syncing, "_checkpoint", held)
     monkeypatch.setattr(syncing, "CHECKPOINT_ROWS", 60)
     await write(store, *range(1, 21))
-    until(began.is_set)
+    assert until(began.is_set)
     await write(store, *range(21, 31))
     await store.synced()
     assert in_database_file(tmp_path / "ledger.db") == 0
     goes_on.set()
-    until(lambda: in_database_file(tmp_path / "ledger.db") >= 20)
+    assert until(lambda: in_database_file(tmp_path / "ledger.db") >= 20)
     assert by == {"checkpoint"}
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.fixtures.firewall_driver import forward, until
+from tests.fixtures.firewall_driver import forward
 from tests.fixtures.lab_firewall import Gateway
+from tests.fixtures.waiting import until
 from upnp_gw.firewall.base import Close, Cut, Exchanges, Open
 from upnp_gw.firewall.nftables import exchanges
 from upnp_gw.lab import Lab
@@ -44,7 +45,7 @@ def test_who_answered_is_known_though_the_flow_is_forgotten(gateway: Gateway, fr
         assert not reach(one, TCP, lab.external[0], 4075), "a reset"
         assert not reach(one, UDP, lab.external[0], 4076), "nobody listens: ICMP"
         assert not reach(one, TCP, v6, 3075), "a reset"
-    until(lambda: "m1" not in (gateway.do(gateway.firewall.read(remotes=True)).remotes or {}))
+    assert until(lambda: "m1" not in (gateway.do(gateway.firewall.read(remotes=True)).remotes or {}))
     found = answered(gateway)
     assert {key: exchange.remotes for key, exchange in found.items()} == {
         (UDP, Endpoint(v4, 3074)): {one.address, two.address},

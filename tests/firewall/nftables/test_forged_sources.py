@@ -8,8 +8,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 
 import pytest
 
-from tests.fixtures.firewall_driver import forward, network_of, until
+from tests.fixtures.firewall_driver import forward, network_of
 from tests.fixtures.lab_firewall import Gateway
+from tests.fixtures.waiting import until
 from tests.lab.floods import ip_datagram
 from upnp_gw.firewall.base import Open, UpdateNetwork
 from upnp_gw.lab import Host, Lab
@@ -67,7 +68,7 @@ def test_a_forged_lan_address_opens_no_flow(gateway: Gateway, fresh_lab: Lab, fa
             send(peer, source, outside, 3074)
         assert reach(peer, UDP, outside, 3074), "its own address is let in"
         send(other, other.address6 if v6 else other.address, outside, 3074)
-        until(lambda: len(server.seen) > 1)
+        assert until(lambda: len(server.seen) > 1)
         assert [one.address for one in server.seen] == [
             peer.address6 if v6 else peer.address,
             other.address6 if v6 else other.address,

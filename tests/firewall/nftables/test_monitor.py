@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fixtures.firewall_driver import WAIT_S, Driver, driving, forward, settings, until
+from tests.fixtures.firewall_driver import WAIT_S, Driver, driving, forward, settings
+from tests.fixtures.waiting import until
 from upnp_gw.firewall.base import Open, Refill
 from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.firewall.nftables.monitor import changes_other_table, foreign_change, own_changes_filter
@@ -117,7 +118,7 @@ def test_a_foreign_change_is_told_once(
 ) -> None:
     opened.apply(Open(forward()))
     bare.nft(script)
-    until(lambda: bool(opened.told))
+    assert until(lambda: bool(opened.told))
     bare.nft("add table inet other")
     assert opened.told == [what]
 
@@ -132,10 +133,10 @@ def test_changes_of_others_tables_and_large_ones_of_our_own_are_not_told(
         opened.apply(Refill(many))
     assert not other_tables
     bare.nft("add table inet other\ndelete table inet other")
-    until(lambda: bool(other_tables))
+    assert until(lambda: bool(other_tables))
     opened.open(settings(size=20_000))
     bare.nft("delete element inet upnp_gw pm { tcp . 77 }")
-    until(lambda: bool(opened.told))
+    assert until(lambda: bool(opened.told))
     assert opened.told == ["element removed"], "the last one alone"
 
 
@@ -160,6 +161,6 @@ def test_a_lost_event_is_told_as_such(
     assert busy.wait(WAIT_S), "a loop that is not busy yet would read every event as it comes"
     bare.nft(f"add element inet other s {{ {elements} }}")
     done.set()
-    until(lambda: bool(opened.told))
+    assert until(lambda: bool(opened.told))
     assert opened.told[0] == "events lost"
     assert other_tables, "what was lost may be of any table"

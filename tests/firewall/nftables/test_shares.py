@@ -16,7 +16,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from tests.fixtures.firewall_driver import Driver, driving, network_of, settings, until
+from tests.fixtures.firewall_driver import Driver, driving, network_of, settings
+from tests.fixtures.waiting import until
 from tests.lab.floods import forged_frames, ip_datagram, mac_of
 from upnp_gw.firewall.base import FirewallMode, OverShare
 from upnp_gw.firewall.nftables import NftablesFirewall, shares
@@ -292,7 +293,7 @@ def test_what_was_dropped_is_counted_for_each_host(fresh: tuple[Lab, Driver[Nfta
     lab, pc = fresh[0], fresh[0].hosts["pc"]
     begun = time.monotonic()
     send(pc, str(lab.gateway.address), 5351, FLOOD)
-    until(
+    assert until(
         lambda: (
             sum(host.packets for host in fresh[1].read().over_share) >= FLOOD - share(shares.PORT_CONTROL, begun)
         )

@@ -11,7 +11,7 @@ from tests import ROOT
 from tests.firewall.nftables.test_forged_sources import having
 from tests.fixtures.firewall_driver import network_of
 from tests.fixtures.lab_firewall import Gateway, gateway_of, to
-from tests.lab.igd_control_point import until
+from tests.fixtures.waiting import until
 from upnp_gw.firewall.base import Close, FirewallMode, Open, UpdateNetwork
 from upnp_gw.firewall.labels import MASQUERADED
 from upnp_gw.lab import Lab

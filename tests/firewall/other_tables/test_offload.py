@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.firewall_driver import forward, until
+from tests.fixtures.firewall_driver import forward
 from tests.fixtures.lab_firewall import Gateway
+from tests.fixtures.waiting import until
 from upnp_gw.firewall.base import Close, Cut, Open
 from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads
 from upnp_gw.lab import Lab
@@ -113,7 +114,7 @@ def test_an_offloaded_flow_is_not_counted_and_a_cut_ends_it(
         assert carried(gateway, call) == 0, "no packet passes our table"
         gateway.apply(Close(one), Cut(one))
         gateway.do(gateway.firewall.settled())
-        until(lambda: not call.ask(), FASTEST_S)
+        assert until(lambda: not call.ask(), FASTEST_S)
         assert not call.ask()
 
 
@@ -132,5 +133,5 @@ def test_by_the_line_that_is_told_a_mapped_flow_stays_in_the_chains(
         established(gateway, call)
         assert carried(gateway, call, 5) >= 10
         gateway.close()
-        until(lambda: not call.ask(), FASTEST_S)
+        assert until(lambda: not call.ask(), FASTEST_S)
         assert not call.ask()

@@ -5,7 +5,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 from typing import Any
@@ -15,6 +15,7 @@ from aiohttp import web
 from async_upnp_client.aiohttp import AiohttpNotifyServer, AiohttpRequester
 from async_upnp_client.client_factory import UpnpFactory
 
+from tests.fixtures.waiting import async_until
 from upnp_gw.ledger.events import Event, FirewallHealed, LanChanged, TableChanged, WanChanged
 from upnp_gw.model.mapping import Instant
 from upnp_gw.model.request import Source
@@ -171,12 +172,6 @@ def closed_url(host: str = "127.0.0.1") -> str:
         return f"http://{host}:{free.getsockname()[1]}/"
 
 
-async def until(condition: Callable[[], bool], deadline_s: float = 4.0) -> None:
-    async with asyncio.timeout(deadline_s):
-        while not condition():  # noqa: ASYNC110 - a counter has no event to wait for
-            await asyncio.sleep(0.005)
-
-
 @pytest.mark.spec("IGD-180", "IGD-198")
 async def test_the_initial_message_as_it_is_on_the_wire(gateway: Gateway) -> None:
     async with Subscriber() as subscriber:
@@ -282,7 +277,7 @@ async def test_the_second_url_gets_the_event_if_the_first_does_not_answer(first:
             gateway.map_ports(1)
             assert (await second.hear())[0] == 1
             assert target.connections == 0
-        await until(lambda: gateway.eventing.counts["notified"] == 2)
+        await async_until(lambda: gateway.eventing.counts["notified"] == 2)
         assert gateway.eventing.counts["abandoned"] == 0
 
 
@@ -291,7 +286,7 @@ async def test_seq_goes_on_over_undelivered_messages(gateway: Gateway) -> None:
     async with Subscriber(answer=b"HTTP/1.1 500 Oops\r\n\r\n") as subscriber:
         gateway.subscribe(subscriber.url)
         assert (await subscriber.hear())[0] == 0
-        await until(lambda: gateway.eventing.counts["abandoned"] == 1)
+        await async_until(lambda: gateway.eventing.counts["abandoned"] == 1)
         subscriber.answer = OK
         gateway.map_ports(1)
         seq, values = await subscriber.hear()
@@ -317,19 +312,19 @@ async def test_subscribers_that_never_answer_do_not_delay_others(gateway: Gatewa
 async def test_one_byte_at_a_time_does_not_outlast_the_deadline() -> None:
     async with Subscriber(slowly=True) as subscriber, running(Gateway(deadline_s=0.3)) as gateway:
         gateway.subscribe(subscriber.url)
-        await until(lambda: gateway.eventing.counts["abandoned"] == 1)
+        await async_until(lambda: gateway.eventing.counts["abandoned"] == 1)
 
 
 async def test_an_endless_answer_is_read_no_further_than_its_limit(gateway: Gateway) -> None:
     async with Subscriber(answer=b"HTTP/1.1 500 X\r\n" + b"x" * ANSWER_LIMIT, stays=True) as subscriber:
         gateway.subscribe(subscriber.url)
-        await until(lambda: gateway.eventing.counts["abandoned"] == 1, deadline_s=2)
+        await async_until(lambda: gateway.eventing.counts["abandoned"] == 1, 2)
 
 
 async def test_a_message_leaves_by_the_subscribers_own_interface_or_not_at_all(gateway: Gateway) -> None:
     async with Subscriber() as subscriber:
         gateway.subscribe(subscriber.url, interface="gone0")
-        await until(lambda: gateway.eventing.counts["abandoned"] == 1)
+        await async_until(lambda: gateway.eventing.counts["abandoned"] == 1)
         assert subscriber.connections == 0
 
 
@@ -352,12 +347,12 @@ async def test_a_subscription_ends_with_its_time(gateway: Gateway) -> None:
     async with Subscriber() as subscriber:
         sid = gateway.subscribe(subscriber.url)
         await subscriber.hear()
-        await until(lambda: gateway.eventing.counts["notified"] == 1)
+        await async_until(lambda: gateway.eventing.counts["notified"] == 1)
         gateway.clock.added_s = 1799.9
         assert gateway.ask("SUBSCRIBE", {"SID": sid})[0] == 200
         gateway.clock.added_s += 1799.9
         gateway.eventing.on_event(WanChanged())  # as any event, sets the timer by the new time
-        await until(lambda: gateway.eventing.subscriptions == 0)
+        await async_until(lambda: gateway.eventing.subscriptions == 0)
         gateway.map_ports(1)
         assert gateway.has_ended(sid)
         assert subscriber.connections == 1
@@ -366,14 +361,14 @@ async def test_a_subscription_ends_with_its_time(gateway: Gateway) -> None:
 async def test_412_from_a_subscriber_ends_its_subscription(gateway: Gateway) -> None:
     async with Subscriber(answer=b"HTTP/1.1 412 Precondition Failed\r\n\r\n") as subscriber:
         sid = gateway.subscribe(subscriber.url, closed_url())
-        await until(lambda: gateway.eventing.counts["forgotten"] == 1)
+        await async_until(lambda: gateway.eventing.counts["forgotten"] == 1)
         assert gateway.has_ended(sid)
 
 
 async def test_a_status_line_alone_is_an_answer(gateway: Gateway) -> None:
     async with Subscriber(answer=b"HTTP/1.0 200 OK\r\n") as subscriber:
         gateway.subscribe(subscriber.url)
-        await until(lambda: gateway.eventing.counts["notified"] == 1)
+        await async_until(lambda: gateway.eventing.counts["notified"] == 1)
 
 
 async def test_a_new_lan_address_cancels_all_subscriptions(gateway: Gateway) -> None:
@@ -405,7 +400,7 @@ async def test_ten_thousand_subscribes_of_one_host_leave_eight(gateway: Gateway)
     async with Subscriber() as subscriber:
         for _ in range(PER_HOST):
             gateway.subscribe(subscriber.url)
-        await until(lambda: gateway.eventing.counts["notified"] == PER_HOST)
+        await async_until(lambda: gateway.eventing.counts["notified"] == PER_HOST)
         headers = {"NT": "upnp:event", "CALLBACK": f"<{subscriber.url}>"}
         descriptors = len(os.listdir("/proc/self/fd"))
         started = time.monotonic()
@@ -415,7 +410,7 @@ async def test_ten_thousand_subscribes_of_one_host_leave_eight(gateway: Gateway)
         assert gateway.eventing.counts["full"] == 10_000
         assert subscriber.connections == PER_HOST
         gateway.map_ports(1)
-        await until(lambda: gateway.eventing.counts["notified"] == 2 * PER_HOST)
+        await async_until(lambda: gateway.eventing.counts["notified"] == 2 * PER_HOST)
 
 
 @pytest.mark.spec("IGD-189", "IGD-190", "SR-8")
@@ -524,7 +519,7 @@ async def test_async_upnp_client_subscribes_hears_renews_and_leaves(gateway: Gat
         gateway.map_ports(3)
         changed = await asyncio.wait_for(events.get(), 4)
         assert changed == {"PortMappingNumberOfEntries": 3, "SystemUpdateID": 8}
-        await until(lambda: gateway.eventing.counts["notified"] == 2)
+        await async_until(lambda: gateway.eventing.counts["notified"] == 2)
         await listener.event_handler.async_unsubscribe(service)
         assert gateway.eventing.subscriptions == 0
         await listener.async_stop_server()

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from ipaddress import IPv4Address
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.http_client import CONTROL, HttpFixture, answer, header, serving, status_of
+from tests.fixtures.waiting import async_until
 from tests.servers.http.test_server import ADD, add
 from upnp_gw.model.mapping import Instant
 from upnp_gw.protocols.rate_limit import Rate
@@ -32,13 +33,6 @@ async def connections(fixture: HttpFixture, count: int, source: str | None = Non
         for _, writer in pairs:
             writer.close()
             await asyncio.gather(writer.wait_closed(), return_exceptions=True)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Lets the loop run until the server has noticed what the client did."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110  # the server tells nobody: that is what is tested
-            await asyncio.sleep(0.005)
 
 
 async def end_of(reader: asyncio.StreamReader) -> bytes:
@@ -179,7 +173,7 @@ async def test_the_total_is_capped_over_all_hosts() -> None:
             asyncio.timeout(5),
         ):
             assert await end_of(reader) == b""
-        await until(lambda: len(fixture.server._admission) == 0)
+        await async_until(lambda: len(fixture.server._admission) == 0)
         assert status_of(await fixture.send(fixture.post(), source="127.0.0.4")) == 200
 
 
@@ -194,7 +188,7 @@ async def test_a_client_that_does_not_read_is_cut() -> None:
         )
         async with connections(fixture, 1) as [(_, writer)]:
             writer.write(fixture.post("GetListOfPortMappings", listing))
-            await until(lambda: fixture.server.counts["answer-deadline"] == 1)
+            await async_until(lambda: fixture.server.counts["answer-deadline"] == 1)
 
 
 @contextmanager
@@ -229,10 +223,10 @@ async def test_a_client_that_reads_no_answer_wastes_the_connection_and_leaves_no
     """An answer that the kernel has taken whole would wait there for minutes, with nobody to count it."""
     async with serving(HttpLimits(answer_s=0.3, wasted=Rate(burst=3, per_s=0))) as fixture:
         with deaf(fixture, fixture.head(f"GET {LARGE}", *ends) * times):
-            await until(lambda: fixture.server.counts["answer-deadline"] == 1)
-            await until(lambda: len(fixture.server._admission) == 0)
+            await async_until(lambda: fixture.server.counts["answer-deadline"] == 1)
+            await async_until(lambda: len(fixture.server._admission) == 0)
             assert held(fixture) == []
-        await until(partial(has_left, fixture, 2))
+        await async_until(partial(has_left, fixture, 2))
 
 
 @pytest.mark.spec("SR-23")
@@ -242,9 +236,9 @@ async def test_the_kernel_drops_a_short_answer_that_is_not_acknowledged(monkeypa
         with ExitStack() as stack:
             for _ in range(8):
                 stack.enter_context(deaf(fixture, fixture.head("GET /igd1.xml", "Connection: close")))
-            await until(lambda: len(fixture.server._admission) == 0)
+            await async_until(lambda: len(fixture.server._admission) == 0)
             assert len(held(fixture)) == 8
-            await until(lambda: held(fixture) == [])
+            await async_until(lambda: held(fixture) == [])
 
 
 async def test_home_assistant_asks_in_bursts() -> None:
@@ -261,7 +255,7 @@ async def test_ended_connections_leave_no_memory() -> None:
     async with serving() as fixture:
         for _ in range(200):
             assert status_of(await fixture.send(fixture.post())) == 200
-        await until(lambda: len(fixture.server._admission) == 0)
+        await async_until(lambda: len(fixture.server._admission) == 0)
         assert fixture.server._admission._hosts == {}
 
 
@@ -294,7 +288,7 @@ async def test_a_host_that_wastes_connections_is_refused_for_a_while(start: byte
         for left in (2, 1, 0):
             async with connections(fixture, 1) as [(_, writer)]:
                 writer.write(start)
-            await until(partial(has_left, fixture, left))
+            await async_until(partial(has_left, fixture, left))
         before = fixture.server.counts["requests"]
         assert await fixture.send(fixture.post()) == b""
         assert fixture.server.counts["wasted-connections"] == 1

@@ -1,6 +1,5 @@
 """The shell of SSDP with sockets of the test's own: what it opens, retries, counts and logs."""
 
-import asyncio
 import errno
 import logging
 import socket
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.ssdp_devices import EVERY, V1, V2, search, taken_apart
+from tests.fixtures.waiting import async_until
 from upnp_gw.model.mapping import Instant, IPAddress
 from upnp_gw.model.network import Link, Network
 from upnp_gw.protocols.peer import Peer
@@ -123,14 +123,6 @@ def datagram(data: bytes, peer: Peer = CONSOLE, destination: IPAddress = GROUP, 
     return Datagram(data, peer, destination, ifindex)
 
 
-async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
-    """Lets the loop run until something holds."""
-    end = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.005)
-
-
 async def test_one_socket_for_each_family_of_each_lan_link_and_none_for_the_wan() -> None:
     async with running(LAN, GUEST, Link("lan2", 0, False), Link("lan3", 9, False, GUEST.addresses)) as ssdp:
         assert {(sock.key.interface, sock.key.version) for sock in FakeSocket.opened} == {
@@ -144,7 +136,7 @@ async def test_one_socket_for_each_family_of_each_lan_link_and_none_for_the_wan(
 @pytest.mark.spec("IGD-030", "IGD-042", "IGD-063")
 async def test_start_burst_and_byebye_on_every_channel() -> None:
     async with running(LAN, GUEST):
-        await until(lambda: all(len(sock.sent) == 4 * EVERY for sock in FakeSocket.opened))
+        await async_until(lambda: all(len(sock.sent) == 4 * EVERY for sock in FakeSocket.opened))
     for sock in FakeSocket.opened:
         assert sock.nts() == ["ssdp:byebye", "ssdp:alive", "ssdp:byebye"]
         assert len(sock.sent) == 5 * EVERY
@@ -159,7 +151,7 @@ async def test_search_is_answered_and_the_roots_are_in_order() -> None:
     async with running(LAN):
         (sock,) = (sock for sock in FakeSocket.opened if sock.key.version == 4)
         sock.arrive(datagram(search("upnp:rootdevice")))
-        await until(lambda: "answer" in sock.nts())
+        await async_until(lambda: "answer" in sock.nts())
         (answer,) = ((data, peer, own) for data, peer, own in sock.sent if peer == CONSOLE)
         assert taken_apart(answer[0])[1]["LOCATION"] == "http://192.168.77.1:5000/igd1.xml"
         assert answer[2] == IPv4Address("192.168.77.1")
@@ -188,7 +180,7 @@ async def test_drops_are_counted_and_the_next_search_is_served(bad: Datagram | O
     async with running(lan) as ssdp:
         (sock,) = FakeSocket.opened
         sock.arrive(bad, bad, datagram(search("upnp:rootdevice")))
-        await until(lambda: "answer" in sock.nts())
+        await async_until(lambda: "answer" in sock.nts())
         assert ssdp.drops == {reason: 2}
         assert len([peer for _, peer, _ in sock.sent if peer.port != 1900]) == 1
 
@@ -208,7 +200,7 @@ async def test_datagrams_over_a_hosts_share_are_not_parsed(monkeypatch: pytest.M
     async with running(lan, now=lambda: 50.0) as ssdp:
         (sock,) = FakeSocket.opened
         sock.arrive(*[datagram(search("urn:some:one:else"))] * 1000, datagram(search("upnp:rootdevice"), other))
-        await until(lambda: not sock.waiting)
+        await async_until(lambda: not sock.waiting)
         assert len(parsed) == READ_RATE.burst + 1
         assert ssdp.drops == {"unknown-target": READ_RATE.burst, "flood": 1000 - READ_RATE.burst}
         assert sock.over_share_senders == [CONSOLE.address] * int(1000 - READ_RATE.burst)
@@ -240,7 +232,7 @@ async def test_each_kind_of_drop_is_logged_once_a_minute(caplog: pytest.LogCaptu
             now[0] = 1000.0 + minute
             before = ssdp.drops["bad-header"]
             sock.arrive(hostile, hostile, datagram(b"noise"))
-            await until(lambda before=before: ssdp.drops["bad-header"] == before + 2)  # type: ignore[misc]
+            await async_until(lambda before=before: ssdp.drops["bad-header"] == before + 2)  # type: ignore[misc]
             assert len(caplog.records) == lines
     assert "evil" not in caplog.text
     assert "192.168.77.10" in caplog.text
@@ -250,10 +242,10 @@ async def test_each_kind_of_drop_is_logged_once_a_minute(caplog: pytest.LogCaptu
 async def test_a_new_link_causes_an_update_and_a_new_boot_id() -> None:
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     async with running(lan) as ssdp:
-        await until(lambda: len(FakeSocket.opened[0].sent) == 4 * EVERY)
+        await async_until(lambda: len(FakeSocket.opened[0].sent) == 4 * EVERY)
         ssdp.network_changed(network(lan, GUEST))
         old, new = FakeSocket.opened
-        await until(lambda: len(old.sent) == 8 * EVERY and len(new.sent) == 4 * EVERY)
+        await async_until(lambda: len(old.sent) == 8 * EVERY and len(new.sent) == 4 * EVERY)
         assert old.nts() == ["ssdp:byebye", "ssdp:alive", "ssdp:update", "ssdp:alive"]
         assert new.nts() == ["ssdp:byebye", "ssdp:alive"]
         update, alive = (taken_apart(old.sent[at][0])[1] for at in (4 * EVERY, 5 * EVERY))
@@ -266,9 +258,9 @@ async def test_a_changed_address_is_withdrawn_and_announced_again() -> None:
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     async with running(lan) as ssdp:
         (sock,) = FakeSocket.opened
-        await until(lambda: len(sock.sent) == 4 * EVERY)
+        await async_until(lambda: len(sock.sent) == 4 * EVERY)
         ssdp.network_changed(network(Link("lan0", 3, True, (IPv4Interface("192.168.77.2/24"),))))
-        await until(lambda: len(sock.sent) == 8 * EVERY)
+        await async_until(lambda: len(sock.sent) == 8 * EVERY)
         assert FakeSocket.opened == [sock], "the socket stays"
         assert sock.nts() == ["ssdp:byebye", "ssdp:alive"] * 2
         assert {own for _, _, own in sock.sent[4 * EVERY :]} == {IPv4Address("192.168.77.2")}
@@ -281,16 +273,16 @@ async def test_answers_with_an_old_address_are_not_sent() -> None:
     async with running(lan, uniform=max) as ssdp:
         (sock,) = FakeSocket.opened
         sock.arrive(datagram(search("upnp:rootdevice", mx="5")), datagram(b"noise"))
-        await until(lambda: ssdp.drops["not-a-search"] == 1)
+        await async_until(lambda: ssdp.drops["not-a-search"] == 1)
         ssdp.network_changed(network(Link("lan0", 3, True, (IPv4Interface("192.168.77.2/24"),))))
         sock.arrive(datagram(search("upnp:rootdevice", mx="5")))
-        await until(lambda: any(peer == CONSOLE for _, peer, _ in sock.sent))
+        await async_until(lambda: any(peer == CONSOLE for _, peer, _ in sock.sent))
         assert [own for _, peer, own in sock.sent if peer == CONSOLE] == [IPv4Address("192.168.77.2")]
 
 
 async def test_a_change_that_does_not_concern_ssdp_sends_nothing() -> None:
     async with running(LAN) as ssdp:
-        await until(lambda: all(len(sock.sent) == 4 * EVERY for sock in FakeSocket.opened))
+        await async_until(lambda: all(len(sock.sent) == 4 * EVERY for sock in FakeSocket.opened))
         more = Link("lan0", 3, True, (*LAN.addresses, IPv4Interface("10.0.0.1/8")))
         ssdp.network_changed(Network(Link("wan0", 2, False), (more,), generation=5))
         assert ssdp.boot_id == 7
@@ -299,7 +291,7 @@ async def test_a_change_that_does_not_concern_ssdp_sends_nothing() -> None:
 
 async def test_a_removed_link_closes_its_sockets_and_gets_new_ones_when_it_is_back() -> None:
     async with running(LAN, GUEST) as ssdp:
-        await until(lambda: all(len(sock.sent) == 4 * EVERY for sock in FakeSocket.opened))
+        await async_until(lambda: all(len(sock.sent) == 4 * EVERY for sock in FakeSocket.opened))
         (guest,) = (sock for sock in FakeSocket.opened if sock.key.interface == GUEST.name)
         ssdp.network_changed(network(LAN, Link("lan1", 4, False, GUEST.addresses)))
         assert guest.closed
@@ -317,7 +309,7 @@ async def test_a_socket_that_could_not_be_opened_is_tried_again(
     lan = Link("lan0", 3, True, (IPv4Interface("192.168.77.1/24"),))
     async with running(lan) as ssdp:
         assert ssdp.interfaces == frozenset()
-        await until(lambda: bool(FakeSocket.opened) and "ssdp:alive" in FakeSocket.opened[0].nts())
+        await async_until(lambda: bool(FakeSocket.opened) and "ssdp:alive" in FakeSocket.opened[0].nts())
         assert ssdp.drops == {"open": 3}
         assert ssdp.interfaces == {"lan0"}
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -330,8 +322,8 @@ async def test_an_announcement_that_could_not_be_sent_is_sent_again(monkeypatch:
         (sock,) = FakeSocket.opened
         sock.sent.clear()
         sock.refuse_send = 3
-        await until(lambda: ssdp.drops["send"] == 3)
-        await until(lambda: len(sock.sent) == EVERY)
+        await async_until(lambda: ssdp.drops["send"] == 3)
+        await async_until(lambda: len(sock.sent) == EVERY)
         assert sock.nts() == ["ssdp:alive"]
 
 

@@ -1,15 +1,15 @@
 """The filter of a UDP socket, tested with datagrams over the loopback: which it takes and which it drops."""
 
-import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 import pytest
 
+from tests.fixtures.waiting import async_until
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.servers.udp import filter as udp_filter
 from upnp_gw.servers.udp.filter import FLOOD, MOST, SocketFilter, build
@@ -103,7 +103,7 @@ async def test_the_kernel_drops_a_sender_that_floods_for_a_second(
         bound.send(b"again", TWO)
         return bound.came() == [b"again"]
 
-    await until(heard_again)
+    await async_until(heard_again)
     made.close()
 
 
@@ -115,13 +115,7 @@ async def test_a_sender_a_little_over_its_share_is_not_dropped(
     for _ in range(3):
         for _ in range(FLOOD - 1):
             made.over_share(TWO)
-        await until(lambda: made._timer is None)
+        await async_until(lambda: made._timer is None)
         bound.send(b"heard", TWO)
         assert bound.came() == [b"heard"]
     made.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110  # the kernel tells nobody
-            await asyncio.sleep(0.005)
