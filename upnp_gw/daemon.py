@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack, nullcontext
 from random import SystemRandom
 
+import uvloop
+
 from upnp_gw import __version__, logs
 from upnp_gw.config.settings import Config
 from upnp_gw.control.devices import DeviceCommands
@@ -340,7 +342,7 @@ def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
             check_library()  # as root: later there is no right to give to a process of its own
         who_has = open_who_has()
         settle(config.user, config.control_group, config.http_port, (config.state_dir, config.runtime_dir))
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Daemon(config, detected, who_has).run())
     except (FirewallError, StoreError) as error:
         print(f"upnp-gw: {error}", file=sys.stderr)

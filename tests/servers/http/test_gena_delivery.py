@@ -5,12 +5,13 @@ import os
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
+import uvloop
 from aiohttp import web
 from async_upnp_client.aiohttp import AiohttpNotifyServer, AiohttpRequester
 from async_upnp_client.client_factory import UpnpFactory
@@ -440,16 +441,27 @@ async def test_refusals_are_logged_once_a_minute_of_each_kind(
     assert len(caplog.records) == 3
 
 
-async def test_a_stop_ends_deliveries_that_are_not_answered() -> None:
-    async with Subscriber("::1") as subscriber, running(Gateway()) as gateway:
-        gateway.subscribe(subscriber.url.replace("::1", "[::1]"), host="::1")
-        assert (await subscriber.hear())[0] == 0
-    async with Subscriber() as alive, Subscriber(answer=None) as dead, running(Gateway(0.2)) as gateway:
-        gateway.subscribe(closed_url(), dead.url, alive.url)
-        assert (await alive.hear())[0] == 0
-        gateway.map_ports(1)
-        await dead.hear()
-        await dead.hear()  # on its way when everything stops
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_both_event_loops(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Deliveries, deadlines and cancellation use the loop's socket calls, which uvloop has its own form of."""
+
+    async def scenario() -> None:
+        async with Subscriber("::1") as subscriber, running(Gateway()) as gateway:
+            gateway.subscribe(subscriber.url.replace("::1", "[::1]"), host="::1")
+            assert (await subscriber.hear())[0] == 0
+        async with Subscriber() as alive, Subscriber(answer=None) as dead, running(Gateway(0.2)) as gateway:
+            gateway.subscribe(closed_url(), dead.url, alive.url)
+            assert (await alive.hear())[0] == 0
+            gateway.map_ports(1)
+            await dead.hear()
+            await dead.hear()  # on its way when everything stops
+
+    run(new_loop, scenario())
+
+
+def run(new_loop: Callable[[], asyncio.AbstractEventLoop], scenario: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(scenario)
 
 
 DESCRIPTION = """<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0"><device>

@@ -610,3 +610,21 @@ async def test_stop_finishes_running_requests() -> None:
             await asyncio.gather(each.wait_closed(), return_exceptions=True)
         with pytest.raises(ConnectionRefusedError):
             await fixture.connect()
+
+
+def test_on_uvloop() -> None:
+    """Nothing may lean on asyncio's own transports: admission, early bytes, keep-alive, stop."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def scenario() -> None:
+        async with serving(HttpLimits(per_host=2, waiting_per_host=10)) as fixture, asyncio.timeout(20):
+            sent = [fixture.send(fixture.post()) for _ in range(12)]
+            assert [status_of(data) for data in await asyncio.gather(*sent)] == [200] * 12
+            assert status_of(await fixture.send(add(fixture))) == 200
+            reader, writer = await fixture.connect()
+            for _ in range(3):
+                writer.write(fixture.head("GET /igd2.xml"))
+                assert status_of(await answer(reader)) == 200
+            writer.close()
+
+    uvloop.run(scenario())

@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         self.source: Source | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._link = cast(asyncio.Transport, transport)
+        self._link = cast(asyncio.Transport, transport)  # uvloop's is one by its methods, not by its type
         self._link.set_write_buffer_limits(high=0)  # an answer is written when the kernel has the last byte of it
         peer = transport.get_extra_info("peername")
         self.source = self._context.identify(peer, self._interface) if peer else None
