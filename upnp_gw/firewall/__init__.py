@@ -1,5 +1,12 @@
-"""The kernel tables behind four methods: open, apply, read, close (``base.Firewall``).
+"""The packet filter behind four methods: open, apply, read, close (``base.Firewall``).
 
-``nftables/`` is the real one, ``memory`` the emulator's and the unit tests'. One contract test suite runs
-against both. Nothing here decides anything, and only ``gateway`` calls ``apply``.
+    base          the contract, and the changes
+    nftables/     the kernel's nftables
+    memory        a dict, for the emulator and unit tests; one contract suite runs against both
+    conntrack     finds and ends flows; flows: which ones; labels: conntrack labels of our table
+    netlink       nfnetlink
+    libnftables   the library, loaded from the distribution
+    other_tables/ what other tables do to our traffic
+
+Only the gateway's writer calls ``apply``. Nothing here decides.
 """

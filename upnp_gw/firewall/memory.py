@@ -1,4 +1,4 @@
-"""The firewall of the emulator and the unit tests: the kernel's maps as a dict, under the same contract."""
+"""The firewall of the emulator and the unit tests: the kernel's maps as a dict, with the same contract."""
 
 import math
 import time
@@ -27,21 +27,21 @@ Slot = tuple[Transport, IPAddress | None, int, IPNetwork | None, int]
 
 
 class MemoryFirewall:
-    """Forwards end by the clock, as in the kernel: with nobody told."""
+    """Forwards end by the clock, as in the kernel: without a notice."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._until: dict[str, tuple[Forward, float]] = {}
         self._slots: dict[Slot, str] = {}
-        self._tell: Callable[[str], None] = lambda what: None
+        self._on_foreign_change: Callable[[str], None] = lambda what: None
         self.settings: FirewallSettings | None = None
         self.network: Network | None = None
         self.applied: list[tuple[Change, ...]] = []
-        """Every batch that was taken, for tests."""
+        """Every applied batch, for tests."""
         self.cuts: list[Forward] = []
-        """Whose flows were ended."""
+        """The forwards whose flows were cut."""
         self.fail_next: list[str] = []
-        """A test's faults: the next ``apply`` raises FirewallError with the first of them."""
+        """Faults for tests: the next ``apply`` raises FirewallError with the first one."""
         self.counters: dict[str, Counters] = {}
         """Forward id -> counters that ``read`` returns; set by tests."""
         self.remotes: dict[str, frozenset[IPAddress]] = {}
@@ -57,7 +57,7 @@ class MemoryFirewall:
         return self._until
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
-        self.settings, self.network, self._tell = settings, settings.network, on_foreign_change
+        self.settings, self.network, self._on_foreign_change = settings, settings.network, on_foreign_change
 
     async def apply(self, changes: Sequence[Change]) -> None:
         if self.settings is None:
@@ -67,7 +67,7 @@ class MemoryFirewall:
         before = dict(self._until), dict(self._slots), self.network, list(self.cuts)
         try:
             for change in changes:
-                self._take(change)
+                self._apply(change)
             size, (single, many), stood = self.settings.size, _filled(self._slots), _filled(before[1])
             if single > max(size, stood[0]) or many > max(most_for_remotes(size), stood[1]):
                 raise FirewallError("the table is full")
@@ -79,9 +79,9 @@ class MemoryFirewall:
     async def read(self, remotes: bool = False) -> Reading:
         now = self._clock()
         left = {i: until - now for i, (_, until) in self._until.items() if until > now}
-        told = {i: self.remotes[i] for i in left if i in self.remotes} if remotes else None
+        talking = {i: self.remotes[i] for i in left if i in self.remotes} if remotes else None
         counters = {i: self.counters.get(i, Counters(0, 0, 0)) for i in left}
-        return Reading(left, counters, told, self.over_share, self.exchanges if remotes else {})
+        return Reading(left, counters, talking, self.over_share, self.exchanges if remotes else {})
 
     async def close(self, flush: bool = False) -> None:
         if flush:
@@ -91,7 +91,7 @@ class MemoryFirewall:
         self.settings = None
 
     def reach(self, transport: Transport, port: int, remote: IPAddress | None = None) -> Forward | None:
-        """What a connection to this external port would reach now: the emulator's packet."""
+        """The forward that lets in a connection to this external port now."""
         now = self._clock()
         for forward, until in self._until.values():
             if until > now and (forward.transport, forward.external_port) == (transport, port):
@@ -101,12 +101,12 @@ class MemoryFirewall:
         return None
 
     def tamper(self, what: str = "table removed") -> None:
-        """Somebody else removes the table: everything is gone, and ``open``'s callback is told."""
+        """Somebody else removes the table: the maps are empty, and ``open``'s callback is called."""
         self._until.clear()
         self._slots.clear()
-        self._tell(what)
+        self._on_foreign_change(what)
 
-    def _take(self, change: Change) -> None:
+    def _apply(self, change: Change) -> None:
         match change:
             case Open(forward):
                 before = self._until.get(forward.id)

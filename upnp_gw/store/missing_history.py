@@ -1,9 +1,9 @@
-"""Looks at the files of the store before SQLite does, and finds out what of its history is missing.
+"""Checks the files of the store before SQLite opens them: is a part of its history missing?
 
-SQLite opens whatever is there. It makes a new database where the file is empty or gone, and deletes the log beside
-it. It goes by an older state where the log is gone. It takes in the log of another database. It says nothing of all
-that. So the files are looked at first, without changing them, and compared with the high-water mark. What cannot be
-used is kept under another name.
+SQLite opens whatever is there, and reports nothing. If the file is empty or missing, it makes a new database and
+deletes the log beside it. Without the log it uses an older state. It applies the log of another database. So the
+files are read first, without a change, and compared with the high-water mark. Unusable files are kept under another
+name.
 """
 
 import logging
@@ -29,13 +29,13 @@ class StoreState:
     """State of the store's files at the start."""
 
     missing: str = ""
-    """The missing part of its history, in words. None of its mappings may be opened then. Empty: none is."""
-    at_least: int = 0
-    """Lowest number of the next transaction."""
+    """The missing part of the history, for the operator. No stored mapping may be opened then. Empty: nothing."""
+    next_transaction: int = 0
+    """The lowest number of the next transaction."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _DatabaseState:
     """Version, name and last transaction of a database file."""
 
     version: int
@@ -49,100 +49,100 @@ class _Damaged(StoreError):
 
 
 def check_history(path: Path, newest: int, now: float) -> StoreState:
-    """Checks the files of the store with this database file. Unusable files are put aside, and logged.
+    """Checks the files of the store with this database file. Unusable files are renamed, and logged.
 
-    ``newest``: the newest schema that is known; ``now``: wall-clock seconds, for the names of what is kept. Raises
-    StoreError, and has changed nothing, where the database file is damaged or has a newer schema; FileProblem where
-    something else is in the place of a file.
+    ``newest``: the newest known schema; ``now``: wall-clock seconds, for the names of kept files. Raises StoreError
+    if the database file is damaged or has a newer schema, and changes nothing then; FileProblem if a path is not a
+    regular file of ours.
     """
     for end in ENDS:
-        check_own(_with(path, end))
+        check_own(_file(path, end))
     try:
         mark = read_mark(path)
     except FileProblem as error:
-        log.warning("%s; the store cannot be checked for missing changes; the mark is made again", error)
+        log.warning("%s: the store cannot be checked for missing changes; a new mark is made", error)
         mark = None
     if not _size(path):
         _begin_anew(path, mark, now)
         return StoreState()
-    look, log_kept = _sound(path, mark, newest, now)
+    state, log_kept = _usable_state(path, mark, newest, now)
     if mark is None:
         return StoreState()
-    if look.store != mark.store:
+    if state.store != mark.store:
         missing = f"is not the last store used here, which had {mark.transaction} changes until {mark.when}"
-    elif look.transaction < mark.transaction:
+    elif state.transaction < mark.transaction:
         missing = (
-            f"is older than the store on the disk at {mark.when}: the last {mark.transaction - look.transaction} "
-            f"changes are missing, {_why(path, log_kept)}"
+            f"is older than the store on the disk at {mark.when}: the last {mark.transaction - state.transaction} "
+            f"changes are missing, {_reason(path, log_kept)}"
         )
     else:
         return StoreState()
     kept = _copied(path, now)
     missing += (
-        ". None of its mappings is opened again, since some may have been given back; clients have to ask again. "
-        f"The file as it was is kept: {kept}. To use it all the same: stop upnp-gw, move it back with what "
-        f"belongs to it, and remove {_with(path, END)}"
+        ". All its mappings are closed, since some may have been deleted meanwhile; clients have to request them "
+        f"again. The file as it was is kept: {kept}. To use it all the same: stop upnp-gw, move the kept "
+        f"files back, and remove {_file(path, END)}"
     )
-    return StoreState(missing, max(look.transaction, mark.transaction) + 1)
+    return StoreState(missing, max(state.transaction, mark.transaction) + 1)
 
 
 def _begin_anew(path: Path, mark: HighWaterMark | None, now: float) -> None:
-    """Clears the way for a new database: puts other files of the store aside, and logs any loss."""
-    there = [end for end in ENDS if _with(path, end).exists()]
-    if not {"", END} & set(there) and not _size(_with(path, "-wal")):
+    """Renames the other files of the store before a new database is made, and logs the loss."""
+    present = [end for end in ENDS if _file(path, end).exists()]
+    if not {"", END} & set(present) and not _size(_file(path, "-wal")):
         return  # the first start
-    kept = _aside(path, there, now)
-    state = "empty" if "" in there else "missing"
+    kept = _set_aside(path, present, now)
+    state = "empty" if "" in present else "missing"
     until = f": {mark.transaction} changes until {mark.when}" if mark else ", if it had any"
-    log.error("%s: is %s. %s are lost%s. An empty store is made.", path, state, LOST, until)
+    log.error("%s: is %s. %s are lost%s. A new store is made.", path, state, LOST, until)
     if kept:
-        log.error("%s: the files found there are kept: %s", path, kept)
+        log.error("%s: its other files are kept: %s", path, kept)
 
 
-def _sound(path: Path, mark: HighWaterMark | None, newest: int, now: float) -> tuple[_Look, bool]:
-    """The database with its log. A log of another store or time is put aside, and the second value is True."""
-    with_log = bool(_size(_with(path, "-wal")))
+def _usable_state(path: Path, mark: HighWaterMark | None, newest: int, now: float) -> tuple[_DatabaseState, bool]:
+    """The database with its log. Second value: True if the log was of another store or time, and is renamed."""
+    with_log = bool(_size(_file(path, "-wal")))
     try:
-        whole: _Look | _Damaged = _look(path)
+        combined: _DatabaseState | _Damaged = _read_state(path)
     except _Damaged as damaged:
-        whole = damaged
-    alone = _alone(path, isinstance(whole, _Damaged)) if with_log else None
-    if alone is None or alone.store is None or _belongs(whole, alone, mark):
-        if isinstance(whole, _Damaged):
-            raise whole
-        _check_version(path, whole, newest)
-        return whole, False
+        combined = damaged
+    alone = _state_without_log(path, isinstance(combined, _Damaged)) if with_log else None
+    if alone is None or alone.store is None or _belongs(combined, alone, mark):
+        if isinstance(combined, _Damaged):
+            raise combined
+        _check_version(path, combined, newest)
+        return combined, False
     _check_version(path, alone, newest)
-    kept = _aside(path, ["-wal", "-shm"], now)
-    log.error("%s: does not belong to %s. It is not used, and kept: %s", _with(path, "-wal"), path, kept)
+    kept = _set_aside(path, ["-wal", "-shm"], now)
+    log.error("%s: does not belong to %s. It is not used, and kept: %s", _file(path, "-wal"), path, kept)
     return alone, True
 
 
-def _belongs(whole: _Look | _Damaged, alone: _Look, mark: HighWaterMark | None) -> bool:
-    """True where the log continues the database file."""
-    if isinstance(whole, _Damaged) or whole.store != alone.store or whole.transaction < alone.transaction:
+def _belongs(combined: _DatabaseState | _Damaged, alone: _DatabaseState, mark: HighWaterMark | None) -> bool:
+    """True if the log continues the database file."""
+    if isinstance(combined, _Damaged) or combined.store != alone.store or combined.transaction < alone.transaction:
         return False
     return mark is None or mark.store != alone.store or mark.moved <= alone.transaction
 
 
-def _check_version(path: Path, look: _Look, newest: int) -> None:
-    if look.version > newest:
+def _check_version(path: Path, state: _DatabaseState, newest: int) -> None:
+    if state.version > newest:
         raise StoreError(
-            f"{path}: written by a newer upnp-gw (schema {look.version}, this one knows {newest}); "
+            f"{path}: written by a newer upnp-gw (schema {state.version}, this one knows {newest}); "
             "the file is kept as it is"
         )
 
 
-def _alone(path: Path, check: bool) -> _Look | None:
-    """The database without its log; None: it cannot be read so, as after a crash in a checkpoint."""
+def _state_without_log(path: Path, check: bool) -> _DatabaseState | None:
+    """The database without its log; None: it is not readable without it, as after a crash in a checkpoint."""
     try:
-        return _look(path, "immutable=1", check)
+        return _read_state(path, "immutable=1", check)
     except StoreError:
         return None
 
 
-def _look(path: Path, how: str = "mode=ro", check: bool = True) -> _Look:
-    """Reads it without a change: closing a connection that may not write moves no log. Raises StoreError."""
+def _read_state(path: Path, how: str = "mode=ro", check: bool = True) -> _DatabaseState:
+    """Reads the database without a change: a read-only connection does not move the log. Raises StoreError."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -151,65 +151,65 @@ def _look(path: Path, how: str = "mode=ro", check: bool = True) -> _Look:
             finding = db.execute("PRAGMA quick_check(1)").fetchone() if check else ("ok",)
     except sqlite3.Error as error:
         code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
-        if code == sqlite3.SQLITE_READONLY and how == "mode=ro":  # a crash while it was made: it is rolled back
-            return _look(path, "mode=rw")
+        if code == sqlite3.SQLITE_READONLY and how == "mode=ro":  # a crash while it was made: SQLite rolls it back
+            return _read_state(path, "mode=rw")
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise _Damaged(_damaged(path, str(error))) from error
         raise StoreError(f"{path}: cannot be read: {error}") from error
     if finding != ("ok",):
         raise _Damaged(_damaged(path, finding[0]))
     number = meta.get("transaction", "0")
-    return _Look(version, meta.get("store"), int(number) if number.isdecimal() else 0)
+    return _DatabaseState(version, meta.get("store"), int(number) if number.isdecimal() else 0)
 
 
 def _damaged(path: Path, finding: str) -> str:
     return (
-        f"{path}: is damaged ({' '.join(finding.split())}); the file is kept as it is. Put a copy back, or move it "
-        f"away with {path.name}-wal to start with an empty store. {LOST} are lost then"
+        f"{path}: is damaged ({' '.join(finding.split())}); the file is kept as it is. Restore a backup. Or "
+        f"move it away with {path.name}-wal to start with an empty store: {LOST[0].lower()}{LOST[1:]} are lost then"
     )
 
 
-def _why(path: Path, log_kept: bool) -> str:
-    log_file = _with(path, "-wal").name
+def _reason(path: Path, log_kept: bool) -> str:
+    log_file = _file(path, "-wal").name
     if log_kept:
         return f"since {log_file} belongs to another store or time"
-    return f"and {log_file} " + ("ends before them" if _size(_with(path, "-wal")) else "is not there or empty")
+    return f"and {log_file} " + ("ends before them" if _size(_file(path, "-wal")) else "is not there or empty")
 
 
-def _aside(path: Path, ends: list[str], now: float) -> str:
-    """Renames those of the files that exist; returns their new names for the log."""
-    kept = _kept(path, now)
-    moved = [(_with(path, end), _with(kept, end)) for end in ends if _with(path, end).exists()]
-    for old, new in moved:
+def _set_aside(path: Path, ends: list[str], now: float) -> str:
+    """Renames the existing files; returns their new names for the log."""
+    kept = _free_name(path, now)
+    renames = [(_file(path, end), _file(kept, end)) for end in ends if _file(path, end).exists()]
+    for old, new in renames:
         old.rename(new)
-    return ", ".join(str(new) for _, new in moved)
+    return ", ".join(str(new) for _, new in renames)
 
 
 def _copied(path: Path, now: float) -> str:
-    """Copies the database file and its log."""
-    kept = _kept(path, now)
-    made = [(_with(path, end), _with(kept, end)) for end in ("", "-wal") if _with(path, end).exists()]
-    for old, new in made:
+    """Copies the database file and its log; returns the names of the copies."""
+    kept = _free_name(path, now)
+    copies = [(_file(path, end), _file(kept, end)) for end in ("", "-wal") if _file(path, end).exists()]
+    for old, new in copies:
         copy_own(old, new)
-    return ", ".join(str(new) for _, new in made)
+    return ", ".join(str(new) for _, new in copies)
 
 
-def _kept(path: Path, now: float) -> Path:
-    """A free file name with the time in it."""
+def _free_name(path: Path, now: float) -> Path:
+    """A free file name with the time."""
     while True:
         stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
         kept = path.with_name(f"{path.name}.kept-{stamp}")
-        if not any(_with(kept, end).exists() for end in ENDS):
+        if not any(_file(kept, end).exists() for end in ENDS):
             return kept
         now += 1
 
 
-def _with(path: Path, end: str) -> Path:
+def _file(path: Path, end: str) -> Path:
     return path.with_name(path.name + end)
 
 
 def _size(path: Path) -> int:
-    """Bytes; 0: there is no such file, too."""
+    """Bytes; 0 also for a missing file."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

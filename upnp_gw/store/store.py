@@ -201,7 +201,7 @@ class Store:
             closed.extend("{} {} -> {} port {}, {}".format(*values) for values in rows)
             db.execute("DELETE FROM mappings")
             db.execute("DELETE FROM meta WHERE key = 'epoch'")  # NAT-PMP and PCP clients renew in a new epoch
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('transaction', ?)", (str(history.at_least),))
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('transaction', ?)", (str(history.next_transaction),))
 
         self._in_transaction(write)
         log.error("%s: %s", self._path, history.missing)

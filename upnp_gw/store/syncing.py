@@ -1,11 +1,10 @@
-"""Puts the store's log on the disk soon after a commit, and moves it into the database file: no request waits.
+"""Syncs the store's log to the disk soon after a commit, and moves it into the database file. No request waits.
 
-With ``synchronous = NORMAL`` SQLite syncs its log at checkpoints alone: on a quiet gateway these are weeks apart.
-So one thread syncs the log within ``SYNC_S`` of the first commit that is not on the disk yet, and another thread
-makes the checkpoints.
+With ``synchronous = NORMAL`` SQLite syncs its log only at checkpoints: weeks apart on a quiet gateway. So one
+thread syncs the log within ``SYNC_S`` of a commit, and another thread makes the checkpoints.
 
-The log is synced over a descriptor of our own. Closing any descriptor of a file drops all locks that the process
-has on it (POSIX), but SQLite locks the database file and the -shm file, never the -wal file.
+The log is synced through a descriptor of our own. Closing a descriptor of a file drops all locks of the process on
+that file (POSIX). SQLite locks the database file and the -shm file, never the -wal file.
 """
 
 import logging
@@ -23,9 +22,9 @@ from upnp_gw.system.files import open_own
 log = logging.getLogger(__name__)
 
 SYNC_S = 0.5
-"""Seconds from a commit to the sync of the log, for later commits too. With the disk's time under a second."""
+"""Seconds from a commit to the sync of the log, which includes later commits. The disk takes some time more."""
 CHECKPOINT_ROWS = 500
-"""Changed rows after which a checkpoint is made: about 1000 pages of 4 KiB in the log, as SQLite's own default."""
+"""Changed rows after which a checkpoint is made: about 1000 pages of 4 KiB in the log, like SQLite's default."""
 SETTLED_S = 30.0
 
 
@@ -43,21 +42,21 @@ class Syncing:
         self._wal = path.with_name(path.name + "-wal")
         self._inode = path.stat().st_ino
         self._log = open_own(self._wal, os.O_RDONLY)
-        self._one, self._noting = threading.Lock(), threading.Lock()
+        self._checkpoint_lock, self._mark_lock = threading.Lock(), threading.Lock()
         self._committed = self._synced = transaction
         self._moved = 0
         """The last transaction that is known to be in the database file."""
-        # A connection of its own, and it has opened the log by now: a log that is removed later is still read.
+        # A connection of its own, which opens the log now: it can still read a log that is removed later.
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._checkpoint()  # the database file has its name then, whatever becomes of the log
-        if self._moved < transaction:  # somebody reads in it
+        self._checkpoint()  # then the database file has the store's name, even if the log is lost
+        if self._moved < transaction:  # a reader kept part of the log
             os.fdatasync(self._log)  # a run that was killed may have left it in memory
-        self._mark = MarkFile(path, self._reached())
+        self._mark = MarkFile(path, self._present_mark())
         self._rows = 0
         """Changed since the last checkpoint."""
         self._problems: dict[str, str] = {}
         """Thread -> its problem. Each problem is logged once."""
-        self._distrusted = False
+        self._sync_failed = False
         """A sync failed. Linux reports a page that it could not write once, and treats it as written afterwards."""
         self._to_sync, self._to_checkpoint, self._closing = (threading.Event() for _ in range(3))
         self._settled = threading.Condition()
@@ -70,11 +69,11 @@ class Syncing:
 
     @property
     def problem(self) -> str:
-        """The reason why commits do not reach the disk; empty: they do."""
+        """Why commits do not reach the disk; empty: they do."""
         return self._problems.get("sync", "")
 
     def committed(self, transaction: int, rows: int) -> None:
-        """Notes a transaction in the log, with its number of changed rows."""
+        """Call it after each commit. ``rows``: the number of changed rows."""
         self._committed = transaction
         self._rows += rows
         if not self._to_sync.is_set():
@@ -83,30 +82,30 @@ class Syncing:
             self._to_checkpoint.set()
 
     def wait(self) -> None:
-        """Returns when all that is committed by now is on the disk. Raises StoreError where it is not in time."""
-        wanted = self._committed
+        """Returns when all present commits are on the disk. Raises StoreError after ``SETTLED_S``."""
+        committed = self._committed
         with self._settled:
-            if not self._settled.wait_for(lambda: self._synced >= wanted, SETTLED_S):
+            if not self._settled.wait_for(lambda: self._synced >= committed, SETTLED_S):
                 raise StoreError(f"{self._path}: is not on the disk: {self.problem or 'the disk is slow'}")
 
     def close(self) -> None:
-        """Ends the threads; the last commits are on the disk then, where it takes them."""
+        """Ends the threads, after a last sync."""
         self._closing.set()
         self._to_sync.set()
         self._to_checkpoint.set()
         for thread in self._threads:
             thread.join()
-        with suppress(Exception):  # it was told while it ran
+        with suppress(Exception):  # a lasting problem has been logged
             self._sync()
         self._db.close()
         os.close(self._log)
 
     def closed(self) -> None:
-        """Call it when SQLite has closed the database: it has removed the log where all of it is in the file."""
+        """Call it when SQLite has closed the database. It has removed the log if all of it is in the file."""
         if not self._wal.exists() and self._synced == self._committed:
             self._moved = self._committed
         with suppress(OSError):
-            self._note()
+            self._write_mark()
         self._mark.close()
 
     # -- in the thread that syncs
@@ -117,38 +116,38 @@ class Syncing:
             try:
                 self._sync()
             except Exception as error:
-                self._failed(
-                    "sync", f"is not synced to the disk, a power loss would lose the latest changes: {error}"
-                )
+                self._failed("sync", f"not synced to the disk, a power loss would lose the latest changes: {error}")
                 self._to_sync.set()
             else:
                 self._succeeded("sync")
 
     def _sync(self) -> None:
-        wanted = self._committed
-        if wanted == self._synced:
+        committed = self._committed
+        if committed == self._synced:
             return
         if self._removed(self._path, self._inode):
-            raise StoreError("the file was removed or replaced under the running gateway; stop it and put it back")
-        if self._distrusted or self._removed(self._wal, os.fstat(self._log).st_ino):
-            self._checkpoint(whole=True)  # all of it is written again, into the database file
-            self._distrusted = False
+            raise StoreError(
+                "the file was removed or replaced under the running gateway; stop upnp-gw and restore it"
+            )
+        if self._sync_failed or self._removed(self._wal, os.fstat(self._log).st_ino):
+            self._checkpoint(whole=True)  # writes all of it again, into the database file
+            self._sync_failed = False
         elif not self._full:
             try:
                 os.fdatasync(self._log)
             except OSError:
-                self._distrusted = True
+                self._sync_failed = True
                 raise
         with self._settled:
-            self._synced = wanted
-            self._note()
+            self._synced = committed
+            self._write_mark()
             self._settled.notify_all()
 
-    def _note(self) -> None:
-        with self._noting:
-            self._mark.write(self._reached())
+    def _write_mark(self) -> None:
+        with self._mark_lock:
+            self._mark.write(self._present_mark())
 
-    def _reached(self) -> HighWaterMark:
+    def _present_mark(self) -> HighWaterMark:
         return HighWaterMark(self._store, self._synced, min(self._moved, self._synced), int(time.time()))
 
     def _removed(self, path: Path, inode: int) -> bool:
@@ -165,24 +164,24 @@ class Syncing:
             self._rows = 0
             try:
                 self._checkpoint()
-                self._note()
+                self._write_mark()
             except Exception as error:
-                self._failed("checkpoint", f"its log cannot be moved into it: {error}")
+                self._failed("checkpoint", f"the log cannot be moved into the database file: {error}")
             else:
                 self._succeeded("checkpoint")
 
     def _checkpoint(self, whole: bool = False) -> None:
-        """Moves the log, as far as it has come and no reader needs it, into the database file, and syncs that.
+        """Moves the log into the database file, except what a reader still needs, and syncs the file.
 
-        Raises sqlite3.Error; with ``whole`` also StoreError where a part is left.
+        Raises sqlite3.Error; with ``whole`` also StoreError if a part of the log is left.
         """
-        with self._one:
-            wanted = self._committed
+        with self._checkpoint_lock:
+            committed = self._committed
             busy, pages, moved = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if not busy and moved == pages:
-                self._moved = max(self._moved, wanted)
+                self._moved = max(self._moved, committed)
             elif whole:
-                raise StoreError("a reader keeps its log from being moved into it")
+                raise StoreError("another reader of the store blocks the checkpoint")
 
     def _failed(self, thread: str, problem: str) -> None:
         if self._problems.get(thread) != problem:
@@ -191,5 +190,5 @@ class Syncing:
 
     def _succeeded(self, thread: str) -> None:
         if thread in self._problems:
-            log.warning("%s: is synced to the disk again", self._path)
+            log.warning("%s: synced to the disk again", self._path)
             del self._problems[thread]

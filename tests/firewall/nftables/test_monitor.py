@@ -145,7 +145,7 @@ def test_a_lost_event_is_told_as_such(
     opened: Driver[NftablesFirewall], bare: Host, other_tables: list[None]
 ) -> None:
     """A foreign change too large for the socket (another firewall loads its sets) must not go unnoticed."""
-    watch = opened.firewall._watch
+    watch = opened.firewall._monitor
     assert watch is not None
     watch._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     other_tables.clear()

@@ -1,15 +1,16 @@
 """The real packet filter: one table of our own, ``inet upnp_gw``, whose maps hold the mappings.
 
-    library     libnftables, one context on one thread
-    ruleset     the table as text: sets, maps, chains
-    elements    which element of which map a forward is
-    books       what the maps hold, and the smallest transaction for a batch of changes
-    counters    reading elements and their counters
-    backend     the four methods
-    cutter      ends flows beside the way of the request
-    forwarding  the kernel's forwarding switches
-    watch       who else changes our table
-    inspect     what other tables do to our traffic; foreign: their rules, judged for a sample packet
+    ruleset        the table as text: sets, maps, chains; shares, exchanges: parts of it
+    elements       which element of which map a forward is
+    state          what the maps hold
+    ruleset_delta  the smallest transaction for a batch of changes
+    element_edits  its edits of elements, and the nft commands
+    overlay        a dict with pending changes
+    counters       reads elements and their counters
+    backend        the four methods
+    flow_teardown  ends flows on a thread of its own
+    sysctl         the kernel's forwarding switches
+    monitor        changes of tables by other programs
 
 No text but our own ids and interface names that passed a check, no value but typed addresses and integers reaches
 the kernel (SR-12). Nothing here starts a program. Only ``check_library`` forks, before the first thread starts.

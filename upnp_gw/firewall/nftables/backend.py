@@ -1,4 +1,4 @@
-"""``Firewall`` on nftables: one transaction for a batch, flows ended off the way of the request."""
+"""``Firewall`` on nftables: one transaction for a batch. Flows are ended later, so that no request waits."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from upnp_gw.firewall.base import TABLE, Change, Cut, FirewallMode, FirewallSettings, Open, Reading, Refill
 from upnp_gw.firewall.libnftables import Session, TooLarge
-from upnp_gw.firewall.nftables import sysctl as forwarding
+from upnp_gw.firewall.nftables import sysctl
 from upnp_gw.firewall.nftables.counters import (
     CarriedCounts,
     ElementReader,
@@ -50,11 +50,11 @@ class NftablesFirewall:
         self._clock = clock
         self._thread: ThreadPoolExecutor | None = None
         self._session: Session | None = None
-        self._elements: ElementReader | None = None
-        self._watch: TableMonitor | None = None
-        self._cutter: FlowTeardown | None = None
+        self._element_reader: ElementReader | None = None
+        self._monitor: TableMonitor | None = None
+        self._teardown: FlowTeardown | None = None
         self._settings: FirewallSettings | None = None
-        self._books: RulesetState | None = None
+        self._state: RulesetState | None = None
         self._carried = CarriedCounts()
         self._on_other_tables = on_other_tables
 
@@ -62,61 +62,61 @@ class NftablesFirewall:
         """As the contract says. Mappings of a previous run stay only where the structure is the same."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="nftables")
-            self._cutter = FlowTeardown()
+            self._teardown = FlowTeardown()
         try:
             await self._run(self._connect)
-            if self._watch is not None:
-                self._watch.close()
-            self._watch = TableMonitor(on_foreign_change, self._on_other_tables)
+            if self._monitor is not None:
+                self._monitor.close()
+            self._monitor = TableMonitor(on_foreign_change, self._on_other_tables)
             await self._run(self._install, settings)
         except BaseException:
-            if self._books is None:
+            if self._state is None:
                 await self.close()
             raise
         self._settings = settings
-        if self._books is None:
-            self._books = RulesetState(settings.network, settings.size, self._grace_s)
-        self._books.network, self._books.size = settings.network, settings.size
-        self._books.router = settings.mode is FirewallMode.ROUTER
+        if self._state is None:
+            self._state = RulesetState(settings.network, settings.size, self._grace_s)
+        self._state.network, self._state.size = settings.network, settings.size
+        self._state.router = settings.mode is FirewallMode.ROUTER
 
     async def apply(self, changes: Sequence[Change]) -> None:
-        books, flow_teardown = self._opened()
-        # a mapping may come back while the flows of its last life are being ended: its new ones are not theirs
+        state, flow_teardown = self._require_open()
+        # a mapping may be opened again while its former flows are being ended: new flows must not end with them
         await flow_teardown.settled_for(change.forward for change in changes if isinstance(change, Open))
-        delta = await self._run(self._transact, books, changes)
+        delta = await self._run(self._transact, state, changes)
         if delta.flows:
             flow_teardown.end(delta.flows)
-        if self._settings is not None and books.network is not self._settings.network:
-            self._settings = replace(self._settings, network=books.network)
+        if self._settings is not None and state.network is not self._settings.network:
+            self._settings = replace(self._settings, network=state.network)
             if self._settings.mode is FirewallMode.ROUTER:
-                await self._run(forwarding.switch_on, books.network.wan.name)
+                await self._run(sysctl.switch_on, state.network.wan.name)
 
     async def read(self, remotes: bool = False) -> Reading:
-        books, flow_teardown = self._opened()
-        found = await self._run(lambda: read_snapshot(self._elements_here()))
-        self._carried.forget(books)
-        told = combined_reading(found, self._carried)
+        state, flow_teardown = self._require_open()
+        snapshot = await self._run(lambda: read_snapshot(self._reader()))
+        self._carried.forget(state)
+        now = combined_reading(snapshot, self._carried)
         if not remotes:
-            return told
-        standing = [held.forward for held in books.forwards.values()]
-        exchanges = await self._run(lambda: read_exchanges(self._elements_here()))
-        return replace(told, remotes=await flow_teardown.peers(standing), exchanges=exchanges)
+            return now
+        forwards = [held.forward for held in state.forwards.values()]
+        exchanges = await self._run(lambda: read_exchanges(self._reader()))
+        return replace(now, remotes=await flow_teardown.peers(forwards), exchanges=exchanges)
 
     async def close(self, flush: bool = False) -> None:
         if self._thread is None:
             return
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
         try:
-            if flush and self._books is not None:
-                await self._flush(self._books)
+            if flush and self._state is not None:
+                await self._flush(self._state)
         finally:
-            if self._cutter is not None:
-                await self._cutter.close()
+            if self._teardown is not None:
+                await self._teardown.close()
             await self._run(self._disconnect)
             self._thread.shutdown()
-            self._thread = self._cutter = self._books = self._settings = None
+            self._thread = self._teardown = self._state = self._settings = None
             self._carried = CarriedCounts()
 
     @property
@@ -126,25 +126,25 @@ class NftablesFirewall:
 
     async def read_ruleset(self) -> dict[str, Any]:
         """What other tables hold, for ``inspect``: libnftables' JSON without our table. Raises FirewallError."""
-        self._opened()
-        return await self._run(lambda: foreign_ruleset(self._session_here()))
+        self._require_open()
+        return await self._run(lambda: foreign_ruleset(self._session_of_thread()))
 
     async def settled(self) -> None:
         """Returns when every flow that the last ``apply`` ended is gone."""
-        await self._opened()[1].settled()
+        await self._require_open()[1].settled()
 
-    def _opened(self) -> tuple[RulesetState, FlowTeardown]:
-        if self._books is None or self._cutter is None:
+    def _require_open(self) -> tuple[RulesetState, FlowTeardown]:
+        if self._state is None or self._teardown is None:
             raise FirewallError("the firewall is not open")
-        return self._books, self._cutter
+        return self._state, self._teardown
 
     async def _run(self, function: Callable[..., T], *args: object) -> T:
         """Calls it on the one thread that owns the libnftables context."""
         assert self._thread is not None
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
-    async def _flush(self, books: RulesetState) -> None:
-        forwards = [held.forward for held in books.forwards.values()]
+    async def _flush(self, state: RulesetState) -> None:
+        forwards = [held.forward for held in state.forwards.values()]
         await self.apply([Refill(()), *map(Cut, forwards)])
 
     # On the nftables thread:
@@ -152,23 +152,23 @@ class NftablesFirewall:
     def _connect(self) -> None:
         if self._session is None:
             self._session = Session()
-            self._elements = ElementReader()
+            self._element_reader = ElementReader()
 
     def _disconnect(self) -> None:
-        if self._elements is not None:
-            self._elements.close()
-        self._session = self._elements = None
+        if self._element_reader is not None:
+            self._element_reader.close()
+        self._session = self._element_reader = None
 
-    def _session_here(self) -> Session:
+    def _session_of_thread(self) -> Session:
         assert self._session is not None
         return self._session
 
-    def _elements_here(self) -> ElementReader:
-        assert self._elements is not None
-        return self._elements
+    def _reader(self) -> ElementReader:
+        assert self._element_reader is not None
+        return self._element_reader
 
     def _install(self, settings: FirewallSettings) -> None:
-        session = self._session_here()
+        session = self._session_of_thread()
         router = settings.mode is FirewallMode.ROUTER
         if router and not settings.allow_other_forward:
             _refuse_other_forward(session)
@@ -177,29 +177,29 @@ class NftablesFirewall:
                 _leave_router_mode(session)
             session.run(REMOVE + structure(settings) + contents(settings))
         if router:  # only now that the drops stand
-            forwarding.switch_on(settings.network.wan.name)
+            sysctl.switch_on(settings.network.wan.name)
 
-    def _transact(self, books: RulesetState, changes: Sequence[Change]) -> RulesetDelta:
-        delta = delta_of(books, changes, self._clock())
+    def _transact(self, state: RulesetState, changes: Sequence[Change]) -> RulesetDelta:
+        delta = delta_of(state, changes, self._clock())
         try:
-            lost = self._carried.before(delta, self._elements_here())
+            lost = self._carried.before(delta, self._reader())
         except OSError:  # the table is gone, and the transaction will say so
             lost = CarriedCounts()
         if commands := delta.edits.commands:
-            self._run_draft(self._session_here(), delta, commands)
-        # here, not back on the loop: kernel and books stay one even if the caller is cancelled meanwhile
+            self._run_commands(self._session_of_thread(), delta, commands)
+        # on this thread: kernel and state agree even if the caller is cancelled meanwhile
         delta.commit()
-        self._carried.keep(lost, books)
+        self._carried.keep(lost, state)
         if delta.refilled:
-            self._carried.forget(books)
+            self._carried.forget(state)
         return delta
 
-    def _run_draft(self, session: Session, delta: RulesetDelta, commands: str) -> None:
+    def _run_commands(self, session: Session, delta: RulesetDelta, commands: str) -> None:
         try:
             session.run(commands)
         except TooLarge:
             if not delta.refilled:
-                raise  # its caller takes them one by one
+                raise  # the writer then applies the operations one by one
             for portion in delta.edits.portions():
                 session.run(portion)
 
@@ -232,15 +232,15 @@ def _renew(session: Session, settings: FirewallSettings) -> bool:
     try:
         session.run(contents(settings))
     except FirewallError as error:
-        log.warning("our table is damaged (%s): installing it anew", error)
+        log.warning("our table is damaged (%s); it is installed again", error)
         return False
     return True
 
 
 def _leave_router_mode(session: Session) -> None:
     if session.has(f"list chain {TABLE} input"):
-        forwarding.switch_off()
-        log.warning("forwarding is switched off, since the table that filtered it goes")
+        sysctl.switch_off()
+        log.warning("forwarding is switched off, since the table that filters it is removed")
 
 
 def _refuse_other_forward(session: Session) -> None:

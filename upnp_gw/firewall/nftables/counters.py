@@ -208,17 +208,17 @@ class CarriedCounts:
             lost.volume[forward.id] = elements.count(CARRYING[name], key)
         return lost
 
-    def keep(self, lost: "CarriedCounts", books: RulesetState) -> None:
+    def keep(self, lost: "CarriedCounts", state: RulesetState) -> None:
         """After the transaction: adds them up, for what still stands."""
         for mine, more in ((self.opened, lost.opened), (self.volume, lost.volume)):
             for forward_id, count in more.items():
-                if forward_id in books.forwards:
+                if forward_id in state.forwards:
                     mine[forward_id] = mine.get(forward_id, Count()).plus(count)
 
-    def forget(self, books: RulesetState) -> None:
+    def forget(self, state: RulesetState) -> None:
         """Drops what is closed."""
-        self.opened = {i: count for i, count in self.opened.items() if i in books.forwards}
-        self.volume = {i: count for i, count in self.volume.items() if i in books.forwards}
+        self.opened = {i: count for i, count in self.opened.items() if i in state.forwards}
+        self.volume = {i: count for i, count in self.volume.items() if i in state.forwards}
 
 
 def combined_reading(now: Snapshot, before: CarriedCounts) -> Reading:

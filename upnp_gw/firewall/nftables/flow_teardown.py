@@ -1,7 +1,5 @@
-"""Ends and reads flows on a thread of its own, so that no request waits for it.
-
-What there is to end meanwhile is done in one go.
-"""
+"""Ends and reads flows on a thread of its own, so that no request waits. Flows of a short time are ended
+together."""
 
 import asyncio
 import logging
@@ -50,7 +48,7 @@ class FlowTeardown:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, remote_hosts_of, forwards)
         except OSError as error:
-            log.warning("the flows of mappings cannot be read: %s", error)
+            log.warning("cannot read the flows of mappings: %s", error)
             return None
 
     async def settled(self) -> None:
@@ -70,7 +68,7 @@ class FlowTeardown:
             try:
                 ended = await asyncio.get_running_loop().run_in_executor(self._thread, end_flows, flows)
             except OSError as error:
-                log.error("flows could not be ended, they go on until they are idle: %s", error)
+                log.error("cannot end the flows of closed mappings, they go on until they are idle: %s", error)
             else:
                 if ended:
                     log.info("ended %d flows of %d mappings", ended, len(flows))

@@ -99,7 +99,7 @@ class TableMonitor:
     def __init__(
         self, on_foreign_change: Callable[[str], None], on_elsewhere: Callable[[], None] = lambda: None
     ) -> None:
-        self._tell = on_foreign_change
+        self._on_foreign_change = on_foreign_change
         self._on_elsewhere = on_elsewhere
         self._loop = asyncio.get_running_loop()
         self._seen: set[int | None] = set()
@@ -109,7 +109,7 @@ class TableMonitor:
         self._socket = socket.socket(socket.AF_NETLINK, flags, NETLINK_NETFILTER)
         try:
             self._socket.bind((0, 0))
-            self._leave_out_own()
+            self._filter_own_changes()
             enlarge_receive_buffer(self._socket, RECEIVE_BUFFER)
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, GROUP_NFTABLES)
         except BaseException:
@@ -123,7 +123,7 @@ class TableMonitor:
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
-    def _leave_out_own(self) -> None:
+    def _filter_own_changes(self) -> None:
         self._own = netlink_port_ids()
         attach(self._socket, own_changes_filter(self._own))
 
@@ -144,7 +144,7 @@ class TableMonitor:
                 self._on_elsewhere()
             kinds = [(foreign_change(message, self._own), message.port) for message in messages]
             if any(kind is not None for kind, _ in kinds):
-                self._leave_out_own()  # libnftables may have opened a new socket
+                self._filter_own_changes()  # libnftables may have opened a new socket
                 for kind, port in kinds:
                     if kind is not None and port not in self._own:
                         self._note(kind)
@@ -157,4 +157,4 @@ class TableMonitor:
     def _burst_over(self) -> None:
         seen, self._seen, self._timer = self._seen, set(), None
         worst = next((kind for kind in GRAVITY if kind in seen), None)
-        self._tell(WHAT[worst] if worst is not None else LOST)
+        self._on_foreign_change(WHAT[worst] if worst is not None else LOST)

@@ -114,7 +114,7 @@ def version(settings: FirewallSettings) -> str:
 
 
 def _structure_body(settings: FirewallSettings) -> str:
-    # the books keep to ``settings.size``; a transaction that closes what has just expired adds it once more first
+    # the state has at most ``settings.size``; a transaction that closes an expired element adds it again first
     size, many = 2 * settings.size, 2 * most_for_remotes(settings.size)
     sizes = {name: many if name in REMOTE_MAPS else size for name in OPENING}
     lines = [_declared(name, f"{key} : {_TO}", sizes[name]) for name, key in _PORT_KEYS.items()]

@@ -37,23 +37,23 @@ CUT_S = 120
 class RulesetDelta:
     """A batch that is not in force yet: ``edits`` for the kernel, ``flows`` to end afterwards."""
 
-    def __init__(self, books: RulesetState, now: float) -> None:
-        self._books = books
+    def __init__(self, state: RulesetState, now: float) -> None:
+        self._state = state
         self._now = now
-        self._network = books.network
-        self._forwards = Overlay(books.forwards)
-        self._slots = Overlay(books.slots)
-        self._many = books.many
-        self._users = Overlay(books.users)
-        self._ports = Overlay(books.ports)
-        self._outs = Overlay(books.outs)
-        self._closed = Overlay(books.closed)
-        self._closed_at = Overlay(books.closed_at)
+        self._network = state.network
+        self._forwards = Overlay(state.forwards)
+        self._slots = Overlay(state.slots)
+        self._many = state.many
+        self._users = Overlay(state.users)
+        self._ports = Overlay(state.ports)
+        self._outs = Overlay(state.outs)
+        self._closed = Overlay(state.closed)
+        self._closed_at = Overlay(state.closed_at)
         self.edits = ElementEdits()
         self._touched: dict[InternalEndpoint, None] = {}
         self._cut_inners: set[InternalEndpoint] = set()
         self._touched_ports: dict[tuple[Transport, int], None] = {}
-        self._taken: list[Forward] = []
+        self._new_port_mappings: list[Forward] = []
         """Router mode: new port mappings. Flows of other hosts may still use their external ports."""
         self.flows: list[FlowsToEnd] = []
         self.renewed: list[Forward] = []
@@ -75,7 +75,7 @@ class RulesetDelta:
             case Refill(forwards):
                 self._refill(forwards)
             case UpdateNetwork(network):
-                self._rewire(network)
+                self._update_network(network)
 
     @property
     def filled(self) -> tuple[int, int]:
@@ -93,15 +93,15 @@ class RulesetDelta:
                 self.edits.replace(cut, ElementEdit.renewing(Element("", "", CUT_S)))
         for port in self._touched_ports:
             self._settle_port(port)
-        self.flows = [self._sparing(flows) for flows in self.flows]
-        self.flows += [self._leaving(forward) for forward in self._taken]
+        self.flows = [self._spare_other_forwards(flows) for flows in self.flows]
+        self.flows += [self._outgoing(forward) for forward in self._new_port_mappings]
 
     def commit(self) -> None:
-        """Updates the books. Called when the kernel has accepted the transaction."""
+        """Updates the state. Called when the kernel has accepted the transaction."""
         layers = (self._forwards, self._slots, self._users, self._ports, self._outs, self._closed, self._closed_at)
         for layer in layers:
             layer.merge()
-        self._books.network, self._books.many = self._network, self._many
+        self._state.network, self._state.many = self._network, self._many
         self._forget_closed()
 
     def _open(self, forward: Forward) -> None:
@@ -112,10 +112,10 @@ class RulesetDelta:
             held = None
         if held is None and forward.kind is MappingKind.PORT_MAPPING:
             self.flows += flows_before(forward)
-            if self._books.router:
-                self._taken.append(forward)
+            if self._state.router:
+                self._new_port_mappings.append(forward)
         self._put(slot, element)
-        self._carry(forward, element.timeout_s + self._books.live_grace_s, held is not None)
+        self._carry(forward, element.timeout_s + self._state.live_grace_s, held is not None)
         if held is not None:
             self.renewed.append(held.forward)
         self._forwards[forward.id] = HeldForward(forward, self._now + element.timeout_s)
@@ -154,7 +154,7 @@ class RulesetDelta:
         self.flows.append(Flows.through(forward))
 
     def _take_port(self, forward: Forward, taken: bool) -> None:
-        if not self._books.router or forward.kind is not MappingKind.PORT_MAPPING:
+        if not self._state.router or forward.kind is not MappingKind.PORT_MAPPING:
             return
         port = (forward.transport, forward.external_port)
         (add_to if taken else take_from)(self._ports, port, forward.id)
@@ -179,7 +179,7 @@ class RulesetDelta:
 
     def _carry_on(self, forward: Forward) -> None:
         """Keeps the carrying element of a closed forward: its flows go on until they are cut."""
-        slot, grace_s = carrying(slot_of(forward)), self._books.live_grace_s
+        slot, grace_s = carrying(slot_of(forward)), self._state.live_grace_s
         element = Element("", forward.id, timeout_seconds(grace_s))
         self.edits.record(slot, element, element)
         self._closed[slot] = HeldForward(forward, self._now + grace_s)
@@ -199,8 +199,8 @@ class RulesetDelta:
         return [(slot, held) for slot in slots if (held := self._closed.get(slot)) is not None]
 
     def _forget_closed(self) -> None:
-        """Removes the closed forwards that have expired in the kernel, from the books themselves."""
-        closed, at = self._books.closed, self._books.closed_at
+        """Removes the closed forwards that have expired in the kernel, from the state themselves."""
+        closed, at = self._state.closed, self._state.closed_at
         while closed and (held := closed[slot := next(iter(closed))]).until <= self._now:
             del closed[slot]
             place = place_of(held.forward)
@@ -232,17 +232,17 @@ class RulesetDelta:
         self._many = 0
         self._touched.clear()
         self._touched_ports.clear()
-        self._taken.clear()
+        self._new_port_mappings.clear()
         for forward in forwards:
             self._open(forward)
 
-    def _rewire(self, network: Network) -> None:
+    def _update_network(self, network: Network) -> None:
         self.edits.prepend(own_sets(network))
         if network.external[:1] != self._network.external[:1]:
             self._touched.update(dict.fromkeys(self._users))
         self._network = network
 
-    def _sparing(self, flows: FlowsToEnd) -> FlowsToEnd:
+    def _spare_other_forwards(self, flows: FlowsToEnd) -> FlowsToEnd:
         """Spares the flows of other forwards to the same endpoint."""
         if not isinstance(flows, Flows) or flows.internal is None:
             return flows
@@ -250,7 +250,7 @@ class RulesetDelta:
         standing = [held.forward for held in map(self._held, users) if held.until > self._now]
         return replace(flows, spared=tuple(map(Flows.through, standing)))
 
-    def _leaving(self, forward: Forward) -> OutgoingFlows:
+    def _outgoing(self, forward: Forward) -> OutgoingFlows:
         users = self._ports.get((forward.transport, forward.external_port)) or ()
         return OutgoingFlows.of(forward, (self._held(user).forward for user in users), self._network.external)
 
