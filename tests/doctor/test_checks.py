@@ -172,7 +172,7 @@ def test_another_forward_filter_keeps_router_mode_from_starting() -> None:
     beside = replace(ROUTER, forward_filters=("chain inet filter forward",))
     (check,) = [check for check in judge(beside) if check.outcome == "fail"]
     assert check.finding == (
-        "upnp-gw does not start: chain inet filter forward of another firewall filters forwarded packets"
+        "it does not start: chain inet filter forward of another firewall filters forwarded packets"
     )
     assert "allow_other_forward = true" in str(check.remedy)
     both = replace(beside, config=replace(beside.config, allow_other_forward=True))

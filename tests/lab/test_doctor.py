@@ -74,5 +74,5 @@ def test_a_foreign_filter_of_forwarded_traffic_is_told_before_router_mode_fails_
         daemon = LabDaemon(lab.gateway, tmp_path, *HOME, "--firewall", "router")
         told = examined(daemon, *HOME, "--firewall", "router")
         assert told["router mode", "fail"] == [
-            "upnp-gw does not start: chain inet other foreign of another firewall filters forwarded packets"
+            "it does not start: chain inet other foreign of another firewall filters forwarded packets"
         ]

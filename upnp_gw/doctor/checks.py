@@ -163,7 +163,7 @@ def router_mode(machine: MachineState) -> Iterator[Check]:
     if machine.forward_filters and not machine.config.allow_other_forward:
         yield fail(
             "router mode",
-            f"upnp-gw does not start: {shown(', '.join(machine.forward_filters), 300)} of another firewall filters"
+            f"it does not start: {shown(', '.join(machine.forward_filters), 300)} of another firewall filters"
             " forwarded packets",
             "remove that firewall, use --firewall alongside, or allow both: [firewall] allow_other_forward = true",
         )
