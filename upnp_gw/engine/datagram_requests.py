@@ -1,5 +1,5 @@
-"""What only NAT-PMP and PCP ask of the ledger: release by internal endpoint, the operator's mappings as they are,
-the one port a client insists on."""
+"""Requests that only NAT-PMP and PCP have: release by internal endpoint, a lease on a mapping of the operator, and
+one external port without a substitute."""
 
 from dataclasses import replace
 
@@ -12,15 +12,15 @@ from upnp_gw.model.mapping import DecisionId, Endpoint, Mapping, Via
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused, ReleaseRequest, Removed, Reply
 
 FOREVER_S = 2**32 - 1
-"""What a client is told of the operator's permanent mappings (RFC 6887 section 15)."""
+"""The lifetime in seconds in replies about the operator's permanent mappings (RFC 6887 section 15)."""
 OTHER_NONCE = "the mapping was made with another nonce"
 
 
 def release(decider: Decider, transaction: Transaction, request: ReleaseRequest) -> Reply:
-    """Ends the requester's leases on an internal endpoint, or with port 0 on all of the client's.
+    """Ends the requester's leases on an internal endpoint; port 0: on all ports of the client.
 
-    What was never there is gone as wished. What is another protocol's or the operator's stays, and with all ports
-    the rest goes all the same (RFC 6886 section 3.4).
+    If there is no mapping, the release succeeds. Leases of other protocols and of the operator stay; with port 0
+    the client's own leases end nevertheless (RFC 6886 section 3.4).
     """
     device = decider.device_of(request.source)
     kept: Refused | None = None
@@ -42,7 +42,7 @@ def release(decider: Decider, transaction: Transaction, request: ReleaseRequest)
 
 
 def _concerned(decider: Decider, request: ReleaseRequest) -> list[Mapping]:
-    """What a release is about. A release of everything leaves alone what other protocols hold."""
+    """The mappings of a release. With port 0, those that only other protocols hold are left out."""
     table = decider.ledger.table
     if request.port:
         rows = table.to_internal(request.transport, Endpoint(request.address, request.port))
@@ -58,7 +58,7 @@ def _concerned(decider: Decider, request: ReleaseRequest) -> list[Mapping]:
 def _verdict(
     decider: Decider, transaction: Transaction, request: ReleaseRequest, mapping: Mapping
 ) -> tuple[Verdict, int]:
-    """The gate's, and the nonce's; with the seconds for which another nonce is refused."""
+    """The verdict of the gate and of the nonce check, and the seconds for which another nonce is refused."""
     verdict = decider.removal(request, mapping)
     hold = mapping.hold_of(request.via.protocol)
     if hold is None or hold.nonce in (None, request.nonce) or decider.lenient_nonces:
@@ -68,7 +68,7 @@ def _verdict(
 
 
 def _may_ask(decider: Decider, transaction: Transaction, request: ReleaseRequest) -> bool:
-    """Whether the requester may ask for this internal client at all: itself, or one delegated to it."""
+    """True if the requester may make requests for this internal client: itself, or one delegated to it."""
     target = decider.environment.device_of(request.address)
     if target == decider.device_of(request.source) or not request.port:
         return True
@@ -81,8 +81,8 @@ def _may_ask(decider: Decider, transaction: Transaction, request: ReleaseRequest
 def static_reply(
     decider: Decider, transaction: Transaction, request: MapRequest, own: Mapping | None
 ) -> Reply | None:
-    """The operator's own mapping of this internal endpoint, told to a client of NAT-PMP or PCP as it is: it needs
-    no lease, and takes none (RFC 6887 section 11.3). None where there is none."""
+    """The reply to a NAT-PMP or PCP client if the operator has mapped this internal endpoint; else None. The
+    mapping is granted as it is, and the client gets no lease of its own (RFC 6887 section 11.3)."""
     held = own.hold_of(Via.OPERATOR.protocol) if own is not None and request.via.datagram else None
     if own is None or held is None:
         return None
@@ -95,7 +95,7 @@ def static_reply(
 
 
 def another_port(policy: Policy, facts: Facts, request: MapRequest, decision: DecisionId) -> Refused | None:
-    """Where only the external port that a PCP client insists on is not permitted, that is what it is told."""
+    """The refusal if only the external port that a PCP client insists on is not permitted; else None."""
     if request.via is not Via.PCP or request.choice is not PortChoice.EXACT:
         return None
     if decide(policy, facts, replace(request, choice=PortChoice.SUGGESTED)).outcome is not Outcome.ALLOW:

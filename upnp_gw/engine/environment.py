@@ -22,12 +22,13 @@ from upnp_gw.model.request import Source
 from upnp_gw.system.neighbour_events import AddressContest
 
 RESOLVE_S = 1.0
+"""The most seconds that a request waits for each check of a host."""
 RESOLVE_MOST = 64
-"""Requesters that are resolved at once. Who is one more is told what an absent one is: anybody can send datagrams
-from addresses that nobody has, and each would count as a device of its own, with a quota of its own."""
+"""The most requesters that are resolved at once. Further ones are answered as if they were absent: anybody can send
+datagrams from unused addresses, and each would count as a device with a quota of its own."""
 RESOLVE_TARGETS = 8
-"""Internal clients that are resolved at once, other than the requesters; one more is judged by what is known. So
-many old addresses of requesters, too."""
+"""The most internal clients, other than the requesters, that are resolved at once. Further ones are judged by the
+present neighbour entries. Also the most former addresses of requesters that are probed at once."""
 TABLE_FULL = frozenset({errno.ENOBUFS, errno.ENOMEM})
 """The kernel has no room for another neighbour."""
 
@@ -40,28 +41,28 @@ class LanHosts(Protocol):
     """Finds out which host has an address on a LAN interface (``upnp_gw.system.network_monitor``)."""
 
     def lookup(self, address: IPAddress, interface: str, /) -> str | None:
-        """Asks the kernel for the MAC address and adds it to the neighbours: the event for a neighbour may still be
-        on its way when its first request is here."""
+        """Asks the kernel for the MAC address and adds it to the neighbours: a host's first request may arrive
+        before the kernel's event."""
 
     async def probe(self, address: IPAddress, interface: str, /) -> bool:
-        """Has the kernel find out who is behind an address."""
+        """Has the kernel resolve an address. True if a host answers, or if that cannot be checked."""
 
     async def settle(self, address: IPAddress, interface: str, /) -> bool:
-        """Asks all hosts of a LAN link whether only one answers for an address, where that is not known."""
+        """Asks all hosts of a LAN link if only one answers for an address, unless that is known."""
 
     def unsettled(self, address: IPAddress, interface: str, /) -> bool:
-        """True for an address on a LAN link that is not known to belong to one host only. A mapping would lead to
+        """True if an address on a LAN link is not known to belong to one host only. A mapping would lead to
         whichever host answers next."""
 
     def contested(self, address: IPAddress, interface: str, /) -> bool:
-        """True for an address on a LAN that several hosts claim. Mappings to it are parked until it is settled."""
+        """True if several hosts on a LAN claim an address. Mappings to it are parked until it is settled."""
 
     def contests(self) -> Sequence[AddressContest]:
         """All addresses that several hosts claim."""
 
 
 class PeacefulLan:
-    """``LanHosts`` of a network on paper: one host answers for each address."""
+    """``LanHosts`` without a network: one host answers for each address."""
 
     def lookup(self, address: IPAddress, interface: str) -> str | None:
         return None
@@ -90,7 +91,7 @@ class LeaseSource(Protocol):
         """The leases as they are known now."""
 
     def poll(self) -> None:
-        """Reads leases that were given a moment ago."""
+        """Reads the newest leases."""
 
 
 @dataclass(slots=True)
@@ -105,7 +106,7 @@ class FixedLeases:
 
 @dataclass(slots=True)
 class Environment:
-    """The latest of everything."""
+    """The latest known state of each part."""
 
     network: Network
     clock: Callable[[], Instant]
@@ -113,7 +114,7 @@ class Environment:
     hosts: LanHosts = field(default_factory=PeacefulLan)
     leases: LeaseSource = field(default_factory=FixedLeases)
     _requesters: set[Place] = field(default_factory=set)
-    """Those that are being resolved."""
+    """Requesters that are being resolved."""
     _targets: set[Place] = field(default_factory=set)
     _former: set[Place] = field(default_factory=set)
     """Former addresses of requesters that are being probed."""
@@ -133,22 +134,21 @@ class Environment:
         return found.device if found.mac is not None else None
 
     def in_full(self, device: str) -> str:
-        """The identifier of a device that the operator wrote in capitals or without its LAN."""
+        """The full identifier of a device that the operator wrote in capitals or without its LAN."""
         mac, lan = mac_of(device.lower()), lan_of(device)
         return device if mac is None else self.network.device_id(mac, lan or self.network.main_lan)
 
     def addresses_of(self, device: str) -> frozenset[IPAddress]:
-        """The addresses that a device is seen at now; none of one that is told by its address."""
+        """The addresses of a device in the neighbour table; none if an address is its identifier."""
         mac = mac_of(device)
         return self.neighbours.addresses_of(mac, lan_of(device) or None) if mac is not None else frozenset()
 
     def sender_of(self, source: Source) -> Hashable:
         """The sender whose share a datagram uses: the host, by LAN and MAC address.
 
-        The hosts of a link whose MAC addresses the kernel does not know have one share together: anybody can send
-        datagrams from addresses that nobody has, while a host that is there has sent ARP or a neighbour
-        solicitation before its first datagram. Where hosts have no MAC address (a tunnel, a routed LAN) the address
-        counts.
+        Hosts of a link whose MAC addresses the kernel does not know have one share together: anybody can send
+        datagrams from unused addresses, but a real host sends ARP or a neighbour solicitation before its first
+        datagram. If hosts have no MAC address (a tunnel, a routed LAN), the IP address is the sender.
         """
         mac = self.neighbours.mac_of(source.address, source.interface)
         if mac is not None:
@@ -159,50 +159,49 @@ class Environment:
         return source.interface
 
     def either_contested(self, source: Source, internal: Endpoint) -> bool:
-        """Whether requester or internal client is contested, each on its own LAN: two LANs can have the same
-        link-local address, and a guest must not keep a home device from asking by a claim to it."""
+        """True if requester or internal client is contested, each on its own LAN. Two LANs can have the same
+        link-local address: a guest who claims it must not block a home device."""
         target = internal.address
         lan = source.interface if target == source.address else self.network.lan_of(target)
         return self.hosts.contested(source.address, source.interface) or self.hosts.contested(target, lan)
 
     def learn(self, source: Source) -> None:
-        """Makes sure that a requester on a LAN link is known by its MAC address before it is judged."""
+        """Looks up the MAC address of a requester on a LAN link, and new leases, before its request is judged."""
         if source.interface and self.neighbours.mac_of(source.address, source.interface) is None:
             self.hosts.lookup(source.address, source.interface)
         self.leases.poll()
 
     async def resolve(self, address: IPAddress, interface: str) -> bool:
-        """Has the kernel resolve a requester on a LAN link that it does not know: after the link was down its
-        neighbours are forgotten, and a datagram teaches it none. False where nobody answers for the address, or
-        that cannot be found out now."""
+        """Has the kernel resolve an unknown requester on a LAN link: the kernel forgets the neighbours of a link
+        that goes down, and learns none from a datagram. False if nobody answers, or it cannot be checked now."""
         if not self._unknown(address, interface):
             return True
         return await self._resolve(self.hosts.probe, (address, interface), self._requesters, RESOLVE_MOST)
 
     async def resolve_target(self, address: IPAddress, source: Source) -> None:
-        """``resolve`` for an internal client: it may be another address of the requester, which has sent nothing
-        from there yet. Only one host may answer for it before anything is opened to it."""
+        """``resolve`` for an internal client: it may be another address of the requester that has sent nothing yet.
+        No port is opened to an address for which several hosts answer."""
         interface = source.interface or self.network.lan_of(address)
         if self._unknown(address, interface):
             await self._resolve(self.hosts.probe, (address, interface), self._targets, RESOLVE_TARGETS)
         lan = self.network.lan_of(address)
         if not self.hosts.unsettled(address, lan):
-            await self.hosts.settle(address, lan)  # returns at once; what was settled long ago is looked at again
+            await self.hosts.settle(address, lan)  # returns at once; an old result is checked again
         elif address == source.address:
             await self._resolve(self.hosts.settle, (address, lan), self._requesters, RESOLVE_MOST)
         else:
             await self._resolve(self.hosts.settle, (address, lan), self._targets, RESOLVE_TARGETS)
 
     def client_unsettled(self, address: IPAddress) -> bool:
-        """True where it is not known that only one host has the internal client's address."""
+        """True if the internal client's address is not known to belong to one host only."""
         return self.hosts.unsettled(address, self.network.lan_of(address))
 
     def client_contested(self, address: IPAddress) -> bool:
-        """True where several hosts claim an internal client's address."""
+        """True if several hosts claim an internal client's address."""
         return self.hosts.contested(address, self.network.lan_of(address))
 
     async def silent(self, address: IPAddress) -> bool:
-        """True where nobody answers for an address on a LAN link. False also where that cannot be found out now."""
+        """True if nobody answers for an address on a LAN link. False also if it cannot be checked now."""
         lan = self.network.lan_of(address)
         link, place = self.network.lan(lan) if lan else None, (address, lan)
         if link is None or not link.holds(address) or self.network.is_gateway(address):
@@ -218,7 +217,7 @@ class Environment:
             self._former.discard(place)
 
     def _unknown(self, address: IPAddress, interface: str) -> bool:
-        """It should have a MAC address on this link, and none is known."""
+        """True if an address should have a MAC address on this link and none is known."""
         link = self.network.lan(interface) if interface else None
         if link is None or self.network.is_gateway(address):
             return False
@@ -234,7 +233,7 @@ class Environment:
         except TimeoutError:
             return False
         except OSError as error:
-            # where the kernel may not be asked, the host stays unknown and is judged so
+            # if the kernel cannot be asked, the request is judged without a MAC address
             return error.errno not in TABLE_FULL
         finally:
             under_way.discard(place)
@@ -253,7 +252,7 @@ class Environment:
 
 
 def served_network(network: Network, config: Config) -> Network:
-    """The network as it is served: marked where the memory backend stands in for a router on the loopback."""
+    """The network as it is served. ``emulated``: the memory backend replaces a router, on loopback only."""
     loopback = all(address.ip.is_loopback for link in network.lans for address in link.addresses)
     emulated = config.backend == "memory" and loopback
     wan = replace(network.wan, up=True, index=1) if emulated and not network.wan.index else network.wan
@@ -266,7 +265,7 @@ def clock_change_s(wall: float) -> float | None:
     offset = localtime(before).tm_gmtoff
     if localtime(after).tm_gmtoff == offset:
         return None
-    while after - before > 1:
+    while after - before > 1:  # bisection, to the second
         middle = (before + after) // 2
         before, after = (middle, after) if localtime(middle).tm_gmtoff == offset else (before, middle)
     return after - wall

@@ -1,7 +1,7 @@
-"""Watches what is asked, answered and used, and keeps it as evidence. It decides nothing and nothing waits for it.
+"""Collects evidence of requests, replies and use. It decides nothing, and nothing waits for it.
 
 Requests come from the events, traffic from the readings of the counters. The operator's own mappings are no
-evidence of anybody's need, and a datagram, which anybody can send in a device's name, raises nothing against it.
+evidence of a device's need. Anybody can send a datagram in a device's name, so none counts against the device.
 """
 
 import asyncio
@@ -25,14 +25,15 @@ from upnp_gw.store.store import Store
 log = logging.getLogger(__name__)
 
 KNOCK_BYTES = 200
-"""A connection of fewer bytes is a knock at a port where nobody answers: a SYN and a reset, or one datagram."""
+"""Bytes per connection. Fewer are a probe of a port where nothing listens: a SYN and a reset, or one datagram."""
 FLUSH_S = 60.0
+"""Seconds between writes to the store."""
 MOST_ENDED = 4096
-"""Mappings that ended since the flows were last read, and may have been used before."""
+"""The most mappings that are remembered after their end, until flows are read again: they may have been used."""
 READING_S = 5.0
-"""So long a reading of flows may take: an exchange during it is told by the next one."""
+"""The most seconds that a reading of flows takes. The next reading has the exchanges from that time."""
 LONGEST_TICK_S = 60.0
-"""Between two readings; a suspend is no time that a port stood open."""
+"""The most seconds counted between two readings: during a suspend no port is open."""
 
 
 def opening_of(mapping: Mapping) -> EvidenceKey:
@@ -41,7 +42,7 @@ def opening_of(mapping: Mapping) -> EvidenceKey:
 
 
 class EvidenceCollector:
-    """``load`` before it hears of anything, ``flush`` now and then and at the end."""
+    """Call ``load`` before the first event, ``flush`` regularly and at the end."""
 
     def __init__(self, decider: Decider, store: Store) -> None:
         self.book = EvidenceTable()
@@ -52,18 +53,18 @@ class EvidenceCollector:
         self._standing: set[str] = set()
         """Mapping ids that were granted before."""
         self._counted: dict[str, Usage] = {}
-        """By mapping id, at the last reading."""
+        """Mapping id -> usage at the last reading."""
         self._told: dict[str, Usage] = {}
-        """At the last reading that told who talks."""
+        """Mapping id -> usage at the last reading with remote hosts."""
         self._before: Instant = self._around.clock()
         self._met_at = self._before.boot
-        """BOOTTIME second of the last reading that told who talks."""
+        """CLOCK_BOOTTIME seconds of the last reading with remote hosts."""
         self._ended: list[Mapping] = []
-        """Since that reading."""
+        """Mappings that have ended since that reading."""
 
     async def load(self, now: Callable[[str], str] = lambda device: device) -> None:
-        """Takes up what the store has. What the kernel counted before is not counted twice. ``now``: what a stored
-        device is called now."""
+        """Loads the stored evidence. Earlier counts of the kernel are not added twice. ``now``: gives a stored
+        device its present identifier."""
         self.book.load(*await self._store.evidence(), now)
         self._standing = {mapping.id for mapping in self._ledger.table}
         self._before = self._around.clock()
@@ -72,7 +73,7 @@ class EvidenceCollector:
             self.saw(self._around.name_of(neighbour), self._before.wall)
 
     async def flush(self) -> None:
-        """Writes what has changed."""
+        """Writes the changes to the store; after an error, again with the next ones."""
         self.book.prune(self._around.clock().wall)
         changes = self.book.pop_changes()
         if not changes:
@@ -84,7 +85,7 @@ class EvidenceCollector:
             self.book.put_back(changes)
 
     async def keep(self) -> None:
-        """Writes it every minute, for ever."""
+        """Calls ``flush`` every ``FLUSH_S``, until it is cancelled."""
         while True:
             await asyncio.sleep(FLUSH_S)
             await self.flush()
@@ -95,7 +96,7 @@ class EvidenceCollector:
         if isinstance(event, TableChanged):
             self._ended += [mapping for mapping, _ in event.removed[: MOST_ENDED - len(self._ended)]]
         if isinstance(event, Decided) and event.record.at < CLOCK_SET:
-            return
+            return  # evidence is kept by day, and before the clock is set the day is unknown
         if isinstance(event, Decided) and event.record.via != Via.OPERATOR and event.record.device != OPERATOR:
             if event.record.action == "map":
                 self._asked(event.record)
@@ -129,7 +130,7 @@ class EvidenceCollector:
                 self.book.ungranted(record.device, opening.port, record.at, most)
 
     def _matched(self, record: DecisionRecord) -> None:
-        if record.action == "renew":  # only what answers is renewed
+        if record.action == "renew":  # a device that does not answer is parked, not renewed
             self.book.seen(record.device, record.at)
         if record.rule is not None and record.rule not in RESERVED_RULES:
             row = self.book.in_force(record.rule, record.at)
@@ -144,7 +145,7 @@ class EvidenceCollector:
     # -- traffic
 
     def on_counted(self, reading: Reading, with_remotes: bool) -> None:
-        """The ledger's usage is up to date. ``with_remotes``: the reading was asked who talks."""
+        """Call this when the ledger's usage is up to date. ``with_remotes``: the reading has the remote hosts."""
         now = self._around.clock()
         if now.wall < CLOCK_SET:
             return
@@ -180,7 +181,7 @@ class EvidenceCollector:
         self._standing &= counted.keys()
 
     def _first(self, mapping: Mapping, usage: Usage) -> Usage:
-        """What a mapping that was never counted had before: nothing, or after a restart what the kernel kept."""
+        """The usage before a mapping's first count: none, or after a restart the kernel's count until now."""
         return usage if mapping.granted_at < self._before.wall - LONGEST_TICK_S else Usage()
 
     def _met(self, reading: Reading, now: Instant) -> None:
@@ -197,7 +198,7 @@ class EvidenceCollector:
             told[mapping.id] = usage
             if reading.remotes is None and answered is None:
                 talked = usage.bytes - before.bytes > KNOCK_BYTES * max(1, usage.connections - before.connections)
-            else:  # an idle flow is no use
+            else:  # an idle flow does not count as use
                 talked = (mapping.id in peers or answered is not None) and usage.bytes > before.bytes
             if talked:
                 self._talked(mapping, now, peers.get(mapping.id, frozenset()) | (answered or frozenset()))
@@ -210,7 +211,7 @@ class EvidenceCollector:
         self._ended.clear()
 
     def _talked(self, mapping: Mapping, now: Instant, remotes: frozenset[IPAddress]) -> None:
-        """A remote host and the device talked through a mapping today. No remotes: nobody knows with whom."""
+        """A remote host and the device exchanged packets through a mapping today. No ``remotes``: host unknown."""
         day = self._around.local_time(now).date().toordinal()
         self.book.talked(opening_of(mapping), day, remotes or None)
         self.book.seen(mapping.device, now.wall)

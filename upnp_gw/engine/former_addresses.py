@@ -1,7 +1,7 @@
-"""A device that has a new address asks again for the external port that it had at the old one.
+"""A device with a new address asks again for the external port that it had at the old one.
 
-DHCP gives a device another address, and its MAC address tells that it is the same device. Its mapping goes along
-only where nobody answers at the old address: a Wi-Fi extender shows its own MAC address for every host behind it.
+DHCP can give a device another address; its MAC address identifies it. Its mapping moves along only if nobody
+answers at the old address: a Wi-Fi extender shows its own MAC address for every host behind it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,8 +18,8 @@ Submit = Callable[[Callable[[Transaction], None]], Awaitable[object]]
 
 
 def in_the_way(decider: Decider, request: MapRequest, owner: str, delegated: bool) -> list[Mapping]:
-    """The mappings that the device has at other addresses on the external port that it asks for; without one, those
-    to the same internal port. What the operator made, or leads to another device, is not among them."""
+    """The device's mappings at other addresses with the requested external port; without one, those to the same
+    internal port. Mappings of the operator and mappings to other devices are left out."""
     table = decider.ledger.table
     if request.via is Via.OPERATOR or request.internal.address.version == 6 or delegated:
         return []
@@ -40,13 +40,13 @@ def in_the_way(decider: Decider, request: MapRequest, owner: str, delegated: boo
 
 
 def left(decider: Decider, request: MapRequest, owner: str, delegated: bool) -> list[Mapping]:
-    """Those of them that are parked: nobody answers at their address. What several hosts claim is not that."""
+    """The parked ones among them: nobody answers at their address. Contested addresses are left out."""
     rows, contested = in_the_way(decider, request, owner, delegated), decider.environment.client_contested
     return [row for row in rows if row.parked and not contested(row.internal.address)]
 
 
 def with_former_port(decider: Decider, request: MapRequest, owner: str, delegated: bool) -> MapRequest:
-    """A request that leaves the external port to the gateway gets the one that the device had."""
+    """The request with the device's former external port, if it leaves the port to the gateway."""
     if request.external_port or request.choice is PortChoice.EXACT:
         return request
     rows = left(decider, request, owner, delegated)
@@ -54,8 +54,8 @@ def with_former_port(decider: Decider, request: MapRequest, owner: str, delegate
 
 
 async def look(decider: Decider, submit: Submit, request: MapRequest, device: str) -> None:
-    """Before the request: parks what is in its way at an address where nobody answers. Takes up to 4 s where one is
-    asked for, and no time where nothing is in the way."""
+    """Parks the mappings in the way of a request at addresses where nobody answers. Call it before the request.
+    Takes up to 4 s for each address; no time if nothing is in the way."""
     rows = in_the_way(decider, request, device, decider.parties(request).delegated)
     for address in {row.internal.address for row in rows if row.active}:
         if await decider.environment.silent(address):
@@ -63,7 +63,7 @@ async def look(decider: Decider, submit: Submit, request: MapRequest, device: st
 
 
 def park(decider: Decider, transaction: Transaction, device: str, address: IPAddress) -> None:
-    """Nobody answers at an address of a device: what leads there waits for it."""
+    """Parks a device's mappings at an address where nobody answers."""
     for mapping in decider.ledger.table.to_client(address):
         if mapping.device == device and mapping.active and not mapping.delegated:
             transaction.put(replace(mapping, parked=True))

@@ -1,4 +1,4 @@
-"""Requests of a device whose quota is full: one of its older mappings is ended, or the request is refused."""
+"""Requests of a device whose quota is full: one of its older mappings ends, or the request is refused."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,10 +20,10 @@ def make_room(
     verdict: Verdict,
     without: Sequence[Mapping | None],
 ) -> tuple[Facts, Verdict]:
-    """Facts and verdict after the oldest mapping of the same device that may yield was ended, where that lets the
-    request in.
+    """Ends the oldest mapping of the device that may yield, if that lets the request in. Returns the facts and
+    verdict after it.
 
-    A lifetime that a client was told stands (RFC 6887 section 15). A request that came by datagram ends nothing:
+    The gateway keeps to a lifetime that it gave a client (RFC 6887 section 15). A datagram request ends nothing:
     anybody on the LAN can have sent it (SR-26). ``without``: the rows that the request refreshes or replaces.
     """
     if verdict.refusal is not Refusal.QUOTA or request.via.datagram or request.via is Via.OPERATOR:
@@ -40,6 +40,6 @@ def make_room(
 
 
 def may_yield(mapping: Mapping) -> bool:
-    """True where nobody was told how long the mapping stands, and nobody is there to use it: its client asked over
-    IGD for lease 0 (as long as possible), and does not answer at its address now."""
+    """True if no client was given a lifetime and none uses the mapping: its client asked over IGD for lease 0 (as
+    long as possible), and does not answer at its address now."""
     return mapping.parked and all(hold.via.protocol == "igd" and hold.requested_s is None for hold in mapping.holds)

@@ -13,14 +13,14 @@ from upnp_gw.model.request import MapRequest
 def end_left_behind(decider: Decider, transaction: Transaction, request: MapRequest, facts: Facts) -> None:
     """Ends the mapping of this external port that the requester left on another LAN."""
     for mapping in left_behind(decider, request, facts):
-        moved = replace(mapping, device=facts.device)  # so that the port is not kept from it for the old device
+        moved = replace(mapping, device=facts.device)  # else the port stays reserved for the old identifier
         transaction.put(moved)
         transaction.end(moved, "device-moved")
 
 
 def left_behind(decider: Decider, request: MapRequest, facts: Facts) -> list[Mapping]:
     """The mappings of this external port that the requester left on another LAN: they are parked, since nobody
-    answers there any more. What the operator made there stays."""
+    answers there any more. The operator's mappings are left out."""
     if request.internal.address.version == 6 or not request.external_port:
         return []
 

@@ -21,7 +21,7 @@ class Obstacles:
         self._logged: list[str] = []
 
     def now(self) -> list[str]:
-        """All obstacles, the gravest first."""
+        """All present obstacles, the gravest first."""
         return [*external_problems(self._network()), *self._drops(), *self._offloads()]
 
     def log_changes(self) -> None:

@@ -32,10 +32,10 @@ ANYWAY_S = 30.0
 """Seconds between readings without an event."""
 PCP_PORT = 5351
 GATHER_S = 0.1
-"""Seconds for which the events of one change are gathered. A port that another table takes is grantable so long."""
+"""Seconds to gather the events of one change. Until then a port that another table takes can still be granted."""
 PAUSE = 10
-"""After a reading there is a pause this many times as long: a program that loads a large block list
-element by element takes a tenth of the nftables thread at most."""
+"""The pause after a reading, as a multiple of its duration. So readings take at most a tenth of the nftables thread
+while a program loads a large block list element by element."""
 
 Ruleset = dict[str, Any]
 
@@ -52,7 +52,7 @@ def served_ports(config: Config) -> tuple[tuple[Transport, int], ...]:
 def all_drops(
     ruleset: Ruleset, wan: str, lans: Iterable[Link], served: Sequence[tuple[Transport, int]]
 ) -> tuple[Drop, ...]:
-    """Every chain of others that drops our traffic, the gravest first."""
+    """Every chain of other tables that drops our traffic, the gravest first."""
     links = tuple(lans)
     names = [link.name for link in links]
     return (
@@ -91,16 +91,16 @@ class OtherTables:
         self.ipv6_firewall = Ipv6Firewall()
         """The IPv6 firewall of other tables, where ours filters nothing."""
         self.drops: tuple[Drop, ...] = ()
-        """Chains of others that drop mapped traffic, or packets of LAN hosts to our own servers."""
+        """Chains of other tables that drop mapped traffic, or packets of LAN hosts to our own servers."""
         self.offloads: tuple[FlowOffload, ...] = ()
-        """Chains of others that let established flows bypass the forward chains."""
+        """Chains of other tables that let established flows bypass the forward chains."""
 
     def changed(self) -> None:
-        """They may have changed, or what they are judged by: the external addresses, the interfaces."""
+        """Call this if the tables, the external addresses or the interfaces may have changed."""
         self._changed.set()
 
     async def refresh(self) -> None:
-        """Reads them now."""
+        """Reads the tables now; after an error their last known state is kept."""
         if self._reader is None:
             return
         before = self.ipv6_firewall
@@ -110,7 +110,7 @@ class OtherTables:
             log.warning("the other tables cannot be read: %s", error)
             return
         except Exception:
-            # a form that is not known yet must neither keep the daemon from starting nor end ``follow``
+            # an unknown form of a rule must neither prevent the daemon's start nor end ``follow``
             log.exception("the other tables cannot be interpreted: their last known state is kept")
             return
         if self.ipv6_firewall != before:
@@ -135,7 +135,8 @@ class OtherTables:
         self.static_ports, self.ipv6_firewall, self.drops, self.offloads = found
 
     async def follow(self, on_read: Callable[[], None]) -> None:
-        """Reads them again and again, until it is cancelled; calls ``on_read`` after each time."""
+        """Reads the tables after a change and every ``ANYWAY_S``, until it is cancelled. Calls ``on_read`` each
+        time."""
         clock = asyncio.get_running_loop().time
         while True:
             try:

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from upnp_gw.firewall.base import OverShare
 
 TELL_AGAIN_S = 60.0
+"""Seconds until the same host is logged again."""
 
 
 class OverShareLog:
-    """Takes each reading of the kernel's counters, which begin anew after a host was quiet for a minute."""
+    """Adds up readings of the kernel's counters. A host's counter restarts after a minute without drops."""
 
     def __init__(self) -> None:
         self.dropped: Counter[str] = Counter()
-        """Packets by what they were for: ``UDP port 5351``."""
+        """Target, as in ``UDP port 5351`` -> dropped packets."""
         self._seen: dict[OverShare, int] = {}
         self._told: dict[OverShare, float] = {}
 
@@ -22,7 +23,7 @@ class OverShareLog:
         return {f"over share {target}": count for target, count in sorted(self.dropped.items())}
 
     def take(self, found: Iterable[OverShare], now: float) -> list[str]:
-        """The lines for the log. ``now``: seconds."""
+        """Adds a reading. Returns the lines for the log. ``now``: CLOCK_BOOTTIME seconds."""
         lines = []
         before, self._seen = self._seen, {}
         for host in found:

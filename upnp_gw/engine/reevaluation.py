@@ -1,6 +1,6 @@
-"""What the gateway does to the ledger without being asked: leases that end, renewals, restarts, new policies.
+"""Changes to the ledger without a request: leases end, mappings are renewed or restored, the policy changes.
 
-Like ``decider``: every method is one ``Transaction``, waits for nothing and does not talk to the kernel.
+As in ``decider``, every method works in one ``Transaction``, waits for nothing and does not call the kernel.
 """
 
 import logging
@@ -28,16 +28,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RevokedMapping:
-    """A mapping that the policy, as it is now, does not allow any more."""
+    """A mapping that the present policy no longer allows."""
 
     mapping: Mapping
     decision: DecisionId
     reason: str
     kept: bool
+    """True: it stays until its lease ends."""
 
 
 def log_revoked(fallen: Iterable[RevokedMapping]) -> None:
-    """A line of the log for each."""
+    """Logs one line for each."""
     for one in fallen:
         log.info(
             "%s of %s is not allowed any more (%s): %s",
@@ -50,16 +51,16 @@ def log_revoked(fallen: Iterable[RevokedMapping]) -> None:
 
 
 class Reevaluation:
-    """The duties, over the same ledger and policy as the operations."""
+    """Decides again about existing mappings, with the ledger and policy that requests use."""
 
     def __init__(self, decider: Decider) -> None:
         self._decider = decider
 
     def expire(self, transaction: Transaction, ids: Iterable[str]) -> None:
-        """Drops the holds that have ended, and the mappings that have none left."""
+        """Removes the holds that have ended, and the mappings without a remaining hold."""
         ids = list(ids)
         for mapping in self._rows(ids):
-            if mapping.permanent:
+            if mapping.permanent:  # its hold never ends: it is extended each time
                 endless = Hold(
                     Via.OPERATOR, transaction.now.boot + self._decider.in_force.policy.limits.max_hold_s, None
                 )
@@ -72,9 +73,9 @@ class Reevaluation:
         self._part(transaction, ids, "renew")
 
     def renew(self, transaction: Transaction, mapping_id: str, present: bool | None) -> None:
-        """Decides again about what stands: it is renewed in the kernel, parked, or ended.
+        """Decides again about an existing mapping: it is renewed in the kernel, parked or ended.
 
-        ``present``: its device answers; None: not asked (no MAC address to ask for).
+        ``present``: its device answers; None: not checked (no MAC address to ask for).
         """
         mapping = self._decider.ledger.table.get(mapping_id)
         if mapping is None:
@@ -90,19 +91,20 @@ class Reevaluation:
             self._part(transaction, [mapping_id], "renew")
 
     def policy_changed(self, transaction: Transaction, loaded: LoadedPolicy) -> list[RevokedMapping]:
-        """A new policy is in force: every mapping is decided again. Those no longer allowed end, or are kept until
-        their lease ends; they are the answer. Where there is room for fewer, the oldest stay."""
+        """Puts a new policy in force and decides again about every mapping. Returns those that are no longer
+        allowed: they end, or are kept until their lease ends. If a quota shrinks, the oldest mappings stay."""
         self._decider.in_force.replace(loaded, transaction.now.wall, transaction.on_undo)
+        # the newest are judged first, while the older ones still count towards the quota
         newest_first = sorted(self._decider.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
         fallen = [self._decide_again(transaction, mapping, "reload") for mapping in newest_first]
         return [*filter(None, fallen), *self._part(transaction, self._narrowed(newest_first), "reload")]
 
     def record_counted_refusals(self, transaction: Transaction, now: Instant | None = None) -> None:
-        """Writes down the counted refusals; without ``now`` those of the present minute too."""
+        """Records the counted refusals; without ``now`` also those of the current minute."""
         transaction.records.extend(self._decider.refusal_counter.over(now, transaction.on_undo))
 
     def park(self, transaction: Transaction, device: str, address: IPAddress) -> None:
-        """Parks what a device holds at an address where it does not answer, unless it is back there by now."""
+        """Parks a device's mappings at an address where it does not answer, unless it is back there by now."""
         if self._decider.environment.host_of(address) == device:
             return
         for mapping in self._decider.ledger.table.to_client(address):
@@ -116,29 +118,29 @@ class Reevaluation:
                 self._leave(transaction, mapping)
 
     def _leave(self, transaction: Transaction, mapping: Mapping) -> None:
-        """The address is another device's. What the operator made waits for its own device: whoever takes an
-        address for a moment must not delete it."""
+        """Ends a mapping whose address is another device's now. An operator's mapping is parked for its own device:
+        a host that takes an address for a moment must not delete it."""
         if mapping.hold_of(Via.OPERATOR.protocol) is None:
             transaction.end(mapping, "device-moved")
         elif not mapping.parked:
             transaction.park(mapping, cut=True)
 
     def device_gone(self, transaction: Transaction, address: IPAddress) -> None:
-        """Nobody answers for the address: its mappings are parked, for whoever answers next would get them. Flows
-        are left alone: the device may be back in a moment, and where another one comes instead they are cut."""
+        """Nobody answers for the address: parks its mappings, since the next host there would get them. Flows go
+        on: the device may be back in a moment. If another device comes instead, they are cut."""
         for mapping in self._decider.ledger.table.to_client(address):
             if mapping.active:
                 transaction.park(mapping, cut=False)
 
     def contested(self, transaction: Transaction, address: IPAddress) -> None:
-        """Another host claims the address: nothing leads to it until that is settled."""
+        """Another host claims the address: parks its mappings until that is settled."""
         for mapping in self._decider.ledger.table.to_client(address):
             if mapping.active:
                 transaction.park(mapping, cut=True)
 
     def park_contested(self, transaction: Transaction, reply: Reply | None) -> Reply | None:
-        """Parks what this turn would open to an address that is contested, whatever the turn is. The answer is its
-        reply, with the mapping as it is then."""
+        """Parks mappings that this transaction would open to a contested address. Returns its reply, with the
+        mapping as it is then."""
         contested = self._decider.environment.client_contested
         for before, mapping in transaction.changed_pairs():
             if mapping is not None and mapping.active and contested(mapping.internal.address):
@@ -147,7 +149,7 @@ class Reevaluation:
         return replace(reply, mapping=now) if isinstance(reply, Granted) and now is not None else reply
 
     def prefix_gone(self, transaction: Transaction) -> None:
-        """Ends the pinholes to addresses of a LAN prefix that is gone, and mappings to clients that became ours."""
+        """Ends pinholes to addresses of a LAN prefix that is gone, and mappings to the gateway's own addresses."""
         network = self._decider.environment.network
         for mapping in list(self._decider.ledger.table):
             address = mapping.internal.address
@@ -155,21 +157,21 @@ class Reevaluation:
                 transaction.end(mapping, "prefix-gone")
 
     def _known(self, mapping: Mapping) -> Mapping:
-        """A mapping that was held by an address, since its neighbour was not known, is its device's once it is."""
+        """The mapping with its device. Until the neighbour was known, an address stood for the device."""
         device = self._decider.environment.host_of(mapping.internal.address)
         if device is None or mapping.delegated or mapping.device != str(mapping.internal.address):
             return mapping
         return replace(mapping, device=device)
 
     def _still_delegated(self, mapping: Mapping) -> Mapping:
-        """A mapping for another device's address is an ordinary one once its holder has that address itself."""
+        """The mapping, no longer delegated if its holder has the internal client's address itself now."""
         around = self._decider.environment
         own = mapping.delegated and around.device_of(mapping.internal.address) == mapping.device
         return replace(mapping, delegated=False) if own else mapping
 
     def restore(self, transaction: Transaction, stored: Sequence[Mapping]) -> list[RevokedMapping]:
-        """Decides about the stored rows at start. An absent neighbour is not yet known, which is no denial. The
-        answer is what ends, or is kept, against the policy."""
+        """Decides about the stored rows at start. An unknown neighbour is no reason to refuse. Returns the mappings
+        that the policy no longer allows: they end, or are kept."""
         fallen: list[RevokedMapping | None] = []
         for mapping in stored:
             live = without_expired_holds(mapping, transaction.now)
@@ -180,15 +182,15 @@ class Reevaluation:
         return [*filter(None, fallen), *self._part(transaction, self._narrowed(stored), "restore")]
 
     def _narrowed(self, before: Iterable[Mapping]) -> list[str]:
-        """Of these rows as they were, the ones that others may connect to now."""
+        """The ids of these old rows whose allowed remote hosts are different now."""
         table = self._decider.ledger.table
         return [
             m.id for m in before if (now := table.get(m.id)) is not None and allowed_peers(now) != allowed_peers(m)
         ]
 
     def _part(self, transaction: Transaction, changed: Iterable[str], action: str) -> list[RevokedMapping]:
-        """Ends those of the changed rows whose remote hosts meet another row's now: the kernel could not hold
-        both, and would refuse all that is asked of it together. The other names its remote host itself."""
+        """Ends changed rows whose remote hosts now overlap another row's: the kernel cannot hold both and would
+        refuse the whole batch. The other row stays, since its request named the remote host."""
         return [
             self._give_way(transaction, mapping, met, action)
             for mapping in self._rows(changed)
@@ -213,8 +215,9 @@ class Reevaluation:
         return RevokedMapping(mapping, decision, busy.reason, kept=False)
 
     def _decide_again(self, transaction: Transaction, mapping: Mapping, action: str) -> RevokedMapping | None:
-        """The answer is the mapping where it is not allowed any more."""
+        """Renews, keeps or ends a mapping. Returns it if it is not allowed any more."""
         request = self._request_of(mapping, transaction)
+        # a renewal makes a parked mapping active again
         present = replace(mapping, parked=mapping.parked and action != "renew")
         facts, verdict, again = self._look(transaction, present, request, action)
         decision = transaction.ledger.numbers.next_decision()
@@ -237,7 +240,7 @@ class Reevaluation:
                 unchanged=same,
             )
         )
-        if kept:  # the decision that allowed it stays the one it names
+        if kept:  # the mapping still names the decision that allowed it
             limits = self._decider.in_force.policy.limits
             clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ())
             transaction.put(replace(with_renewal(present, clamps, transaction.now), rule=KEPT_RULE))
@@ -252,10 +255,10 @@ class Reevaluation:
     def _look(
         self, transaction: Transaction, mapping: Mapping, request: MapRequest, action: str
     ) -> tuple[Facts, Verdict, Mapping | None]:
-        """The decision about what stands, and the row that it leaves; None: it is not allowed any more.
+        """The decision about an existing mapping, and its new row; None: it is not allowed any more.
 
-        Another grant, or a policy that says more, may let more remote hosts connect than could. That is decided as
-        a new request of the device: while it is frozen, the mapping stays as it is.
+        Another grant or policy may let further remote hosts connect. That is decided as a new request of the
+        device: while the device is frozen, the mapping stays as it is.
         """
         policy, held = self._decider.in_force.policy, self._held(request, mapping)
         facts = self._decider.facts(transaction, request, held, mapping, restoring=action == "restore")
@@ -268,7 +271,7 @@ class Reevaluation:
             renewing=False,
             restoring=False,
             changes_last_minute=0,  # the gateway asks, not the device
-            int_ports_today=facts.int_ports_today | {mapping.internal.port},  # it is not another port
+            int_ports_today=facts.int_ports_today | {mapping.internal.port},  # not a further port
         )
         new = decide(policy, as_new, request)
         if (wider := _renewed(mapping, new, request, transaction.now)) is not None:
@@ -279,8 +282,8 @@ class Reevaluation:
         return facts, replace(verdict, reasons=(*verdict.reasons, note)), kept
 
     def _stays(self, mapping: Mapping, verdict: Verdict, action: str) -> bool:
-        """True where a mapping that the policy does not allow any more is kept: the configuration says so, the
-        policy alone is against it, and it was a new policy that began it."""
+        """True if a mapping that is no longer allowed is kept: ``on_reload`` is ``keep``, only the policy refuses
+        it, and a new policy was the cause."""
         return (
             verdict.outcome is not Outcome.ALLOW
             and self._decider.on_reload == "keep"
@@ -290,11 +293,11 @@ class Reevaluation:
         )
 
     def _held(self, request: MapRequest, mapping: Mapping) -> HeldMappings:
-        """The mappings of the holder, without this one."""
+        """The holder's other mappings."""
         return self._decider.held(request, mapping.device, self._decider.parties(request).delegated, mapping)
 
     def _request_of(self, mapping: Mapping, transaction: Transaction) -> MapRequest:
-        """The request that would make this mapping as it stands."""
+        """The request that would make this mapping as it is."""
         hold = max(mapping.holds, key=lambda h: (h.via is Via.OPERATOR, h.until))
         source = self._decider.environment.address_of(mapping)
         return MapRequest(
@@ -314,7 +317,7 @@ class Reevaluation:
         )
 
     def _moved(self, mapping: Mapping) -> bool:
-        """True where the internal client's address is known to be another device's now."""
+        """True if another device is known to have the internal client's address now."""
         device = self._decider.environment.host_of(mapping.internal.address)
         known = device is not None and mac_of(mapping.device) is not None
         return known and not mapping.delegated and device != mapping.device
@@ -324,12 +327,12 @@ class Reevaluation:
 
 
 def _without_times(mapping: Mapping) -> Mapping:
-    """The mapping without what every new decision replaces."""
+    """The mapping without the fields that every new decision replaces."""
     return replace(mapping, decision=DecisionId(""), holds=(), recheck_at=0.0, grant_ends_at=None)
 
 
 def _renewed(mapping: Mapping, verdict: Verdict, request: MapRequest, now: Instant) -> Mapping | None:
-    """The mapping under a new verdict; None where that is not allowed."""
+    """The mapping under a new verdict; None if the verdict refuses it."""
     if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
         return None
     return replace(with_renewal(mapping, verdict.clamps, now), filters=granted_prefixes(verdict.clamps, request))

@@ -1,8 +1,8 @@
-"""Decides a request as a refresh or as new: asks the gate accordingly, and the ledger plans the allowed row.
+"""Decides a request as a refresh or as new: the gate judges it as such, and the ledger plans the allowed row.
 
-A device may renew a mapping of its own while it is frozen, and a renewal uses up none of the day's ports. That
-holds only where the row after the request lets nobody reach anything that was not reachable before. Another
-internal endpoint, a mapping that is enabled again, or one more remote host is new in every respect.
+A frozen device may renew its own mappings, and a renewal does not count towards the ports of the day. That holds
+only if the request makes nothing reachable that was not reachable before. Another internal endpoint, a mapping that
+is enabled again, or a further remote host is decided as new.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,20 +23,19 @@ from upnp_gw.model.mapping import DecisionId, Mapping, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
 UNNUMBERED = DecisionId("")
-"""Stands for a decision without a number; ``numbered`` gives the row its number."""
+"""A decision without a number yet; ``numbered`` gives the row its number."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedVerdict:
-    """The gate's verdict, and the row that the ledger plans for it."""
+    """The gate's verdict, and the ledger's plan for it."""
 
     request: MapRequest
-    """The request as it was decided: a refresh of a port mapping keeps that mapping's external port, and a PCP
-    lease keeps its FILTERs."""
+    """The request as decided: a refresh of a port mapping keeps its external port, a PCP lease its FILTERs."""
     facts: Facts
     verdict: Verdict
     planned: Planned | NotPlanned | None
-    """The planned row; None: the gate refused, or a trial does not know."""
+    """The planned row; None: the gate refused, or a trial cannot tell."""
 
     def numbered(self, decision: DecisionId) -> Planned | NotPlanned:
         """The plan, with the number of its decision."""
@@ -54,9 +53,10 @@ def answer(
     owner: str,
     own: Mapping | None,
 ) -> PlannedVerdict:
-    """``own`` is the owner's row that the request refreshes, ``Planner.own_row``."""
+    """Decides a request. ``own``: the owner's row that it refreshes, see ``Planner.own_row``."""
     request = with_former_port(decider, request, owner, planner.delegated)
     found = _Question(decider, transaction, about(request, own), planner, owner, own).answer()
+    # the mapping may not be refreshed: decide without it, which leaves the choice of another port
     if found.planned is None and own is not None and _may_be_elsewhere(request):
         return _Question(decider, transaction, request, planner, owner, None).answer()
     return found
@@ -65,28 +65,28 @@ def answer(
 def trial(
     decider: Decider, transaction: Transaction, request: MapRequest, planner: Planner, owner: str
 ) -> PlannedVerdict:
-    """The answer that a request would get now, as far as it is known without asking its device. Changes nothing."""
+    """The verdict that a request would get now, as far as known without asking its device. Changes nothing."""
     own, request = planner.own_row(request, owner), with_former_port(decider, request, owner, planner.delegated)
     return _Question(decider, transaction, about(request, own), planner, owner, own, trial=True).answer()
 
 
 def about(request: MapRequest, own: Mapping | None) -> MapRequest:
-    """The request as it would be carried out. One that refreshes a port mapping gets that external port, whatever
-    it suggested: the gate has to judge this port."""
+    """The request with the port that it would get: a refresh of a port mapping keeps that external port, whatever
+    it suggests. The gate has to judge this port."""
     if own is None or request.choice is PortChoice.EXACT or request.internal.address.version == 6:
         return request
     return replace(request, choice=PortChoice.EXACT, external_port=own.key.external_port)
 
 
 def _may_be_elsewhere(request: MapRequest) -> bool:
-    """AddAnyPortMapping takes another external port where the one it names cannot be had. Over NAT-PMP and PCP an
-    internal endpoint has one mapping (RFC 6887 section 11.3)."""
+    """True if another external port will do: AddAnyPortMapping takes one if its own is not available. Over NAT-PMP
+    and PCP an internal endpoint has one mapping (RFC 6887 section 11.3)."""
     return request.choice is PortChoice.SUGGESTED and not request.via.datagram
 
 
 @dataclass(slots=True)
 class _Question:
-    """One request put to the gate, as a refresh of ``own`` or as new."""
+    """One request to the gate, as a refresh of ``own`` or as new."""
 
     decider: Decider
     transaction: Transaction
@@ -105,7 +105,7 @@ class _Question:
 
     @property
     def judged(self) -> MapRequest:
-        """The request with all the FILTERs that the PCP lease will have: those that stand stay in force."""
+        """The request with all FILTERs that the PCP lease will have, including those already in force."""
         hold = self.own.hold_of(Via.PCP.protocol) if self.own is not None and self.request.via is Via.PCP else None
         if hold is None:
             return self.request
@@ -120,6 +120,7 @@ class _Question:
         planned = self.plan(facts, verdict)
         if self.own is None or not isinstance(planned, Planned) or not opens(self.own, planned.mapping):
             return PlannedVerdict(self.judged, facts, verdict, planned)
+        # the row would let more in than before: only a verdict on it as new may allow that
         new = replace(self.facts(standing=False), held=facts.held)
         verdict_new = decide(self.decider.in_force.policy, new, self.judged)
         if verdict_new.outcome is Outcome.ALLOW:
@@ -127,7 +128,7 @@ class _Question:
         kept = no_wider(self.own, planned.mapping, self.request.via)
         if kept is not None:
             return PlannedVerdict(self.judged, facts, verdict, replace(planned, mapping=kept))
-        self.transaction.undo_rows()  # what made room did so for nothing
+        self.transaction.undo_rows()  # restores the mappings that were ended to make room
         return PlannedVerdict(self.judged, new, verdict_new, None)
 
     def plan(self, facts: Facts, verdict: Verdict) -> Planned | NotPlanned | None:
@@ -137,14 +138,16 @@ class _Question:
             end_left_behind(self.decider, self.transaction, self.request, facts)
             for mapping in self.left:
                 self.transaction.end(mapping, "device-moved")
-        nobody = None if self.trial else self._nobodys_address()  # who asks is there
+        nobody = None if self.trial else self._nobodys_address()  # a trial assumes that the client is present
         not_now = self.decider.no_external_address(self.request) or nobody
         allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or OPERATOR_RULE)
         planned = not_now or self.planner.plan(self.request, allowed, self.owner, self.own)
+        # a real request would end this holder first; a trial ends nothing
         if self.trial and isinstance(planned, NotPlanned) and planned.holder in self._makes_room(facts):
             return None
         if isinstance(planned, Planned) and self._around.client_unsettled(self.request.internal.address):
-            return replace(planned, mapping=replace(planned.mapping, parked=True))  # the operator's own waits
+            # an operator's mapping waits for its client
+            return replace(planned, mapping=replace(planned.mapping, parked=True))
         return planned
 
     def _makes_room(self, facts: Facts) -> list[Mapping]:
@@ -156,7 +159,7 @@ class _Question:
         return self.decider.environment
 
     def _nobodys_address(self) -> NotPlanned | None:
-        """The refusal while it is unknown which host has the internal client's address; None where it is known."""
+        """The refusal if it is unknown which host has the internal client's address; None if it is known."""
         address = self.request.internal.address
         if self.request.via is Via.OPERATOR:
             return None

@@ -1,7 +1,7 @@
-"""Refusals for asking too often, told together: a device that floods the gateway does not flood the audit log.
+"""Counts refusals for too many requests: a device that floods the gateway does not flood the audit log.
 
-The first such refusal of a device is a decision like any other; those that follow within a minute are counted on
-it and name it, so that an answer always has a decision to look up. Pure, bounded, with the time passed in.
+A device's first such refusal is a decision like any other. Refusals in the minute after it raise its count and
+carry its number, so the decision of every reply can be looked up. Pure, bounded; the time is passed in.
 """
 
 from collections import OrderedDict
@@ -15,12 +15,13 @@ from upnp_gw.model.mapping import DecisionId, Instant
 from upnp_gw.model.records import DecisionRecord
 
 WINDOW_S = 60.0
+"""Seconds that refusals are added to the first one."""
 MOST = 4096
-"""Devices that are counted at once; the one that began first is written down before its minute is over."""
+"""The most devices counted at once. Above it, the oldest count is recorded before its minute is over."""
 
 
 Undo = list[Callable[[], None]]
-"""What takes back the operation that a count belongs to, newest last."""
+"""The steps that undo the operation of a count, newest last."""
 
 
 @dataclass(slots=True)
@@ -34,18 +35,18 @@ class _Flood:
 
 
 class RefusalCounter:
-    """Keyed by device. ``undo`` is told how to count again what an operation that was undone had counted."""
+    """The counts by device. Each change appends to ``undo`` the step that reverses it."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, _Flood] = OrderedDict()
         self._over: list[_Flood] = []
 
     def __bool__(self) -> bool:
-        """True while somebody is counted."""
+        """True if there are counts."""
         return bool(self._open or self._over)
 
     def again(self, device: str, now: Instant, undo: Undo) -> DecisionId | None:
-        """Counts one more refusal of this device; the decision it is counted on, None where it is the first."""
+        """Counts one more refusal of this device. Returns the decision with the count; None: it is the first."""
         flood = self._open.get(device)
         if flood is None or now.boot - flood.began >= WINDOW_S:
             return None
@@ -54,7 +55,7 @@ class RefusalCounter:
         return flood.record.id
 
     def begin(self, record: DecisionRecord, now: Instant, undo: Undo) -> None:
-        """The first refusal of a device for a minute; the caller writes it down."""
+        """Begins a count with a device's first refusal. The caller records the decision."""
         if (before := self._open.pop(record.device, None)) is not None:
             self._over.append(before)
         begun = self._open[record.device] = _Flood(now.boot, record)
@@ -63,8 +64,8 @@ class RefusalCounter:
             self._over.append(self._open.popitem(last=False)[1])
 
     def over(self, now: Instant | None, undo: Undo) -> list[DecisionRecord]:
-        """The records with more than one refusal whose minute is over (``now`` None: all), with their counts; they
-        are forgotten here."""
+        """Removes the counts whose minute is over (``now`` None: all). Returns the records of those above one: a
+        single refusal has been recorded already."""
         while self._open:
             device, flood = next(iter(self._open.items()))
             if now is not None and now.boot - flood.began < WINDOW_S:
@@ -76,7 +77,7 @@ class RefusalCounter:
         return [structs.replace(flood.record, count=flood.count) for flood in told if flood.count > 1]
 
     def _forget(self, flood: _Flood) -> None:
-        """Its record was not written."""
+        """Undoes ``begin``: the record was not written."""
         if self._open.get(flood.record.device) is flood:
             del self._open[flood.record.device]
         elif flood in self._over:

@@ -1,6 +1,6 @@
-"""The gateway's own duties over time: leases that end, mappings that are renewed, flows that are cut, counters.
+"""Work at set times: leases end, mappings are renewed, flows are cut, counters are read.
 
-A shell around timers: what is due goes through the writer as an operation like any request.
+This module has only the timers. Each change that is due enters the writer's queue, as a request does.
 """
 
 import asyncio
@@ -37,25 +37,26 @@ from upnp_gw.system.tasks import BackgroundTasks
 log = logging.getLogger(__name__)
 
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
-"""Does one host alone answer for this address on this LAN interface, the one that is known at it?"""
+"""True if the known host is the only one that answers for this address on this LAN interface."""
 
 COUNTERS_S = 10.0
+"""Seconds between readings of the counters."""
 FRESH_S = 1.0
-"""Counters as old as that are read again for who asks for them: a reading costs O(mappings)."""
+"""Seconds before ``recount`` reads the counters again: a reading costs O(mappings)."""
 REMOTES_EVERY = 6
-"""Every so many readings, who talks through what is read too: a minute, and the kernel remembers a flow for two."""
+"""Every sixth reading includes the remote hosts: once a minute. The kernel remembers a flow for two minutes."""
 LOOK_S = 10.0
-"""The loop's timers stand still during a suspend, leases do not: so long at most until what ended is seen."""
+"""The most seconds between two sweeps: the loop's timers stop during a suspend, leases do not."""
 WALL_STEP_S = 0.5
-"""A wall clock that moves by more against CLOCK_BOOTTIME was set. NTP slews both."""
+"""Seconds. A wall clock that moves by more against CLOCK_BOOTTIME was set. NTP slews both."""
 RETRY_S = 10.0
-"""After a renewal that did not go through; the kernel's grace is longer."""
+"""Seconds until a failed renewal is tried again. The kernel's grace period is longer."""
 PROBES = 16
-"""Presence checks at once."""
+"""The most presence checks at once."""
 
 
 class Scheduler:
-    """``start`` after the gateway, ``stop`` before it."""
+    """Call ``start`` after the gateway's, ``stop`` before the gateway's."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Scheduler:
         on_counted: Callable[[Reading, bool], None] = lambda reading, remotes: None,
     ) -> None:
         """``on_counted`` is called after each reading of the counters, when the ledger's usage is up to date. Its
-        second argument says whether the reading has the remote hosts."""
+        second argument: the reading has the remote hosts."""
         self._writer = writer
         self._ledger = decider.ledger
         self._decider = decider
@@ -84,7 +85,7 @@ class Scheduler:
         """Devices whose MAC address appeared on another LAN, while their old addresses are probed."""
         self._loops = BackgroundTasks()
         self._tasks = BackgroundTasks()
-        """Renewals and other single duties."""
+        """Renewals and other single tasks."""
         self.over_share = OverShareLog()
         """LAN hosts whose packets to our own ports are dropped."""
 
@@ -98,14 +99,14 @@ class Scheduler:
         await self._tasks.cancel()
 
     async def settled(self) -> None:
-        """Returns when no renewal or other single duty is under way."""
+        """Waits until no renewal or other single task is running."""
         await self._tasks.wait()
 
     # -- leases and cuts
 
     async def _watch_deadlines(self) -> None:
         while True:
-            self._writer.deadlines_changed.clear()
+            self._writer.deadlines_changed.clear()  # before the sweep, so that no change during it is missed
             self.sweep()
             due = [at for at in (self._ledger.deadlines.next(), self._ledger.cuts.next()) if at is not None]
             wait = max(0.0, min(due) - self._clock().boot) if due else LOOK_S
@@ -114,7 +115,7 @@ class Scheduler:
                     await self._writer.deadlines_changed.wait()
 
     def sweep(self) -> None:
-        """Puts what is due now into the writer's queue."""
+        """Submits every operation that is due now."""
         now = self._clock()
         ended: list[str] = []
         self._look_at_wall_clock(now)
@@ -127,7 +128,7 @@ class Scheduler:
             elif any(hold.until <= now.boot for hold in mapping.holds):
                 ended.append(due)
             else:
-                # whether the device is there takes seconds to see, and the grant may end before that
+                # the presence check takes seconds, and the grant may end during it
                 self._ledger.deadlines.set(due, mapping.grant_ends_at)
                 self._tasks.spawn(self._renew(mapping))
         if ended:
@@ -136,7 +137,7 @@ class Scheduler:
             self._writer.cut_due()
 
     def _look_at_wall_clock(self, now: Instant) -> None:
-        """Where it was set, the hours of grants are others: what has such an end is decided again."""
+        """If the clock was set, the hours of grants end at other times: decides their mappings again."""
         offset_s = now.wall - now.boot
         if abs(offset_s - self._wall_offset_s) < WALL_STEP_S:
             return
@@ -146,7 +147,7 @@ class Scheduler:
                 self._decide_again(mapping.id)
 
     def _decide_again(self, mapping_id: str) -> None:
-        """At once, whether or not its device is there."""
+        """Decides at once, without a presence check."""
         self._submit(
             "renew", [mapping_id], lambda transaction: self._reevaluation.renew(transaction, mapping_id, None)
         )
@@ -159,7 +160,7 @@ class Scheduler:
         )
 
     async def _present(self, address: IPAddress) -> bool | None:
-        """Whether somebody alone answers for an address; None where nobody can be asked: behind another router."""
+        """True if only one host answers for an address; None if nobody can be asked, as behind another router."""
         network = self._decider.environment.network
         interface = next((link.name for link in network.lans if network.on_link(address, link.name)), None)
         if interface is None:
@@ -171,8 +172,9 @@ class Scheduler:
             return None
 
     def look_around(self, parked: bool = False) -> None:
-        """Finds out who is at the addresses that mappings lead to (``parked``: those of parked ones alone): what
-        was opened in an earlier run, or before a link was down, may lead to another host by now."""
+        """Checks the hosts at the addresses that mappings lead to. ``parked``: only those of parked mappings.
+
+        A mapping from an earlier run, or from before a link was down, may lead to another host by now."""
         for address in {m.internal.address for m in self._ledger.table if m.parked or not parked}:
             self._tasks.spawn(self._look(address))
 
@@ -188,7 +190,7 @@ class Scheduler:
                 )
 
     def _submit(self, what: str, ids: list[str], step: Callable[[Transaction], None]) -> None:
-        """An operation of ours; where it does not go through, the rows are looked at again."""
+        """Submits an operation of the gateway itself. If it fails, its mappings are due again in ``RETRY_S``."""
         reply = self._writer.submit(step)
         self._tasks.spawn(self._follow(what, ids, reply))
 
@@ -204,7 +206,7 @@ class Scheduler:
     # -- neighbours, events of system.network_monitor
 
     def neighbour_changed(self, event: NeighbourEvent) -> None:
-        """Mappings follow what happens to the hosts that they lead to."""
+        """Updates the mappings that lead to the address of an event."""
         match event:
             case NeighbourSeen(neighbour):
                 self.device_appeared(neighbour)
@@ -218,7 +220,7 @@ class Scheduler:
                 self.device_gone(address, interface)
 
     def device_seen(self, neighbour: Neighbour) -> None:
-        """A device alone answers for an address: its parked mappings come back, those of another one end."""
+        """Only this device answers for an address: its parked mappings resume, those of another device end."""
         around = self._decider.environment
         device = around.name_of(neighbour)
         for mapping in self._ledger.table.to_client(neighbour.address):
@@ -227,7 +229,7 @@ class Scheduler:
         self.device_appeared(neighbour)
 
     def device_appeared(self, neighbour: Neighbour) -> None:
-        """A device is seen at an address, where another one may answer too."""
+        """A device is seen at an address. Another one may answer there too."""
         around = self._decider.environment
         device = around.name_of(neighbour)
         for lan in around.network.lan_names:
@@ -237,7 +239,7 @@ class Scheduler:
         self._reevaluation.renew(transaction, parked, True)
 
     def _look_elsewhere(self, device: str, seen: str) -> None:
-        """A MAC address appeared on one LAN: the device that has it on another may have moved."""
+        """A MAC address appeared on one LAN: the device with that address on another LAN may have moved."""
         if device != seen and device not in self._looked_for and any(self._active(device)):
             self._looked_for.add(device)
             self._tasks.spawn(self._park_if_gone(device))
@@ -246,7 +248,7 @@ class Scheduler:
         return (m for m in self._ledger.table.of_device(device) if m.active and not m.delegated)
 
     async def _park_if_gone(self, device: str) -> None:
-        """Parks what a device holds at each of its addresses that does not answer."""
+        """Parks a device's mappings at each of its addresses that does not answer."""
         try:
             for address, mapping in {m.internal.address: m for m in self._active(device)}.items():
                 async with self._probing:
@@ -269,7 +271,7 @@ class Scheduler:
             self._submit("park", [], lambda transaction: self._reevaluation.contested(transaction, address))
 
     def holder_of(self, address: IPAddress, interface: str) -> str | None:
-        """The MAC address of the device whose mappings lead to an address, those in force before parked ones."""
+        """The MAC address of the device whose mappings lead to an address; active mappings before parked ones."""
         rows = sorted(self._led_to(address, interface), key=lambda mapping: not mapping.active)
         own = (mapping.device for mapping in rows if not mapping.delegated)
         return next((mac for d in own if lan_of(d) in ("", interface) and (mac := mac_of(d)) is not None), None)
@@ -280,7 +282,7 @@ class Scheduler:
         return self._ledger.table.to_client(address) if lan in ("", interface) else []
 
     def device_moved(self, before: Neighbour) -> None:
-        """An address belongs to another device now. ``before``: its entry until now."""
+        """An address belongs to another device now. ``before``: its previous entry."""
         address, old = before.address, self._decider.environment.name_of(before)
         if any(m.device == old for m in self._ledger.table.to_client(address)):
             self._submit("move", [], lambda transaction: self._reevaluation.device_moved(transaction, address, old))
@@ -310,7 +312,7 @@ class Scheduler:
             await self._writer.remember()
 
     async def recount(self) -> None:
-        """Takes them over for somebody who asks, at most once a second."""
+        """Reads the counters on demand, at most once in ``FRESH_S``."""
         async with self._recounting:
             if self._clock().boot - self._counted_at < FRESH_S:
                 return
@@ -320,13 +322,13 @@ class Scheduler:
                 log.warning("the counters cannot be read: %s", error)
 
     async def count(self, remotes: bool = False) -> None:
-        """Takes over what the kernel counted since the last time. ``remotes``: and who talks through what."""
+        """Copies the kernel's counters into the ledger's usage. ``remotes``: also reads the remote hosts."""
         reading = await self._firewall.read(remotes)
         for line in self.over_share.take(reading.over_share, self._clock().boot):
             log.warning("%s", line)
         self._counted_at = self._clock().boot
         wall = self._clock().wall
-        sums: dict[str, list[Counters]] = {}
+        sums: dict[str, list[Counters]] = {}  # a mapping with FILTERs has several forwards
         for forward_id, counters in reading.counters.items():
             sums.setdefault(mapping_id(forward_id), []).append(counters)
         for i, parts in sums.items():

@@ -1,7 +1,7 @@
 """Gives stored devices their present identifiers: the gateway may serve other LANs than when they were written.
 
-A device's identifier contains its LAN where the gateway serves several (``upnp_gw.model.device``). An older version
-wrote only the MAC address, as this one does for one LAN; and an interface can get another name. Pure.
+A device's identifier contains its LAN if the gateway serves several (``upnp_gw.model.device``). Older versions
+stored only the MAC address, as this one does for one LAN. An interface can also get another name. Pure.
 """
 
 from upnp_gw.model.device import lan_of, mac_of
@@ -25,9 +25,9 @@ class StoredDevices:
     def now(self, device: str, lan: str = "") -> str:
         """The present identifier of a stored device. ``lan``: its LAN, if that was stored beside it.
 
-        A name of a LAN that is served stays. Else its address tells the LAN. Where nothing tells it, a MAC address
-        alone is on the first LAN, and a device of a LAN that is not served any more keeps its name: it must not
-        become a device of another LAN.
+        An identifier with a served LAN stays. Otherwise ``lan`` or the device's address gives the LAN. Without
+        either, a bare MAC address is on the first LAN; an identifier with a LAN that is no longer served stays: the
+        device must not become one of another LAN.
         """
         mac, said = mac_of(device), lan_of(device)
         if mac is None:
