@@ -34,23 +34,23 @@ class FirewallMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FirewallSettings:
-    """What the table is made of; a change of it needs ``open`` again."""
+    """The settings of the table. After a change, call ``open`` again."""
 
     mode: FirewallMode
     network: Network
     size: int = 1024
     """The most mappings in the table; the next one is refused (SR-5). FILTERs have room of their own."""
     hairpin: str = "all"
-    """``all``: a mapped port is reachable from every LAN; ``same``: from the client's own LAN alone."""
+    """``all``: a mapped port is reachable from every LAN; ``same``: only from the client's own LAN."""
     allow_other_forward: bool = False
-    """ROUTER: start although another table filters forward."""
+    """ROUTER: start even if another table filters on the forward hook."""
     http_port: int = 0
     """TCP port of our HTTP server, where new connections of each LAN host are limited; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """The kernel's form of one active mapping. One without a decision cannot be made."""
+    """The kernel's form of one active mapping. Only a decision of the gate makes one."""
 
     id: str
     """The mapping's id: the element's comment, ``[a-z0-9-]{1,32}``."""
@@ -62,9 +62,9 @@ class Forward:
     remote: IPNetwork | None
     internal: Endpoint
     timeout_s: float
-    """Seconds until the kernel ends it by itself, > 0 (rounded up, at least 1 s)."""
+    """Seconds until the kernel removes it by itself, > 0 (rounded up, at least 1 s)."""
     keep_source_port: bool = True
-    """What the internal endpoint sends leaves with this external port. False for a second mapping to it."""
+    """Packets from the internal endpoint leave with this external port. False for a second mapping to it."""
     remote_port: int = 0
     """The port that the remote host must connect from (a PCP FILTER's); 0: any."""
 
@@ -73,7 +73,7 @@ class Forward:
         return MappingKind.PINHOLE if self.internal.address.version == 6 else MappingKind.PORT_MAPPING
 
     def differs(self, other: "Forward") -> bool:
-        """True if anything but the decision and the timeout is different."""
+        """True if anything but the decision and the timeout differs."""
         return replace(self, decision=other.decision, timeout_s=other.timeout_s) != other
 
 
@@ -82,7 +82,7 @@ class Open:
     """Put a forward into the maps, or renew its timeout; idempotent.
 
     A forward with the same id that ``differs`` is closed in the same transaction; if it led to another internal
-    endpoint, its flows are cut afterwards. So are flows that began before the external port was translated.
+    endpoint, its flows are cut afterwards. Flows from before the external port was translated are cut too.
     """
 
     forward: Forward
@@ -90,16 +90,16 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Take a forward out of the maps; one that the kernel has ended already is fine. Flows live on until Cut."""
+    """Take a forward out of the maps, if the kernel has not removed it already. Its flows go on until Cut."""
 
     forward: Forward
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """End the live flows of a forward that is closed: 120 s in ``cut``, then the conntrack entries go.
+    """End the flows of a closed forward: its endpoint enters ``cut`` for 120 s, its conntrack entries are deleted.
 
-    Flows that another open forward lets in by itself, or this one in its present form, go on.
+    Flows that another open forward lets in, or this one in its present form, go on.
     """
 
     forward: Forward
@@ -107,7 +107,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Refill:
-    """Empty every map and fill it with exactly these, in one transaction (restart, heal)."""
+    """Empty every map and fill it with exactly these, in one transaction (restart, repair)."""
 
     forwards: tuple[Forward, ...]
 
@@ -124,7 +124,7 @@ Change = Open | Close | Cut | Refill | UpdateNetwork
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Since the forward was opened; a refresh does not reset them."""
+    """Totals since the forward was opened; a refresh does not reset them."""
 
     connections: int
     bytes: int
@@ -137,7 +137,7 @@ class Exchange(NamedTuple):
     ago_s: float
     """Seconds since the first answer of its latest flow."""
     remotes: frozenset[IPAddress]
-    """The remote hosts that it answered lately, as far as they are known."""
+    """The remote hosts that it answered recently, as far as they are known."""
 
 
 Exchanges = Mapping[tuple[Transport, Endpoint], Exchange]
@@ -162,12 +162,12 @@ class OverShare:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the maps hold at one moment: forward id -> seconds left, and its counters."""
+    """The contents of the maps at one moment: forward id -> seconds left, and its counters."""
 
     left_s: Mapping[str, float]
     counters: Mapping[str, Counters]
     remotes: Mapping[str, frozenset[IPAddress]] | None = None
-    """Who is in a conversation through each forward now; None: not asked for, or the kernel does not tell."""
+    """The remote hosts with answered flows through each forward now; None: not read, or not readable."""
     over_share: tuple[OverShare, ...] = ()
     """The LAN hosts whose packets to our own ports were dropped in the last minute."""
     exchanges: Exchanges = field(default_factory=dict)
@@ -176,31 +176,31 @@ class Reading:
 
 
 class Firewall(Protocol):
-    """Four methods. Each call is one step of the one writer: they never overlap."""
+    """Four methods. Only the writer calls them, one after the other."""
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
-        """Install the table whole, empty of mappings that are not there yet; keeps what a previous run left
-        in the maps so that leases live on over a restart. May be called again with other settings.
+        """Install the whole table. Mappings that a previous run left in the maps stay, so that leases survive a
+        restart. May be called again with other settings.
 
-        ``on_foreign_change(what)`` is called on the event loop when somebody else removes or changes our table.
+        ``on_foreign_change(what)`` is called on the event loop when another program removes or changes our table.
         Raises FirewallError with a sentence for the operator.
         """
         ...
 
     async def apply(self, changes: Sequence[Change]) -> None:
-        """All of the changes in one transaction, or none and FirewallError."""
+        """Make all changes in one transaction, or none and raise FirewallError."""
         ...
 
     async def read(self, remotes: bool = False) -> Reading:
-        """What is in force. Costs O(mappings): on a timer and in tests, never for a request.
+        """Read the maps. Costs O(mappings): for timers and tests, never for a request.
 
-        ``remotes``: with who talks through each forward, which costs a walk over every flow of the gateway.
+        ``remotes``: also read the remote hosts of each forward. That walks over every flow of the gateway.
         """
         ...
 
     async def close(self, flush: bool = False) -> None:
-        """Stop. The leases go on in the kernel; with ``flush`` every mapping and its flows go (SR-3), while
-        table, masquerade and drops stay."""
+        """Stop. Leases go on in the kernel. ``flush``: remove every mapping and its flows (SR-3), but not the
+        table, masquerade and drops."""
         ...
 
 

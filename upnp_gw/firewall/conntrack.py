@@ -1,7 +1,7 @@
-"""Connection tracking: find the flows of a mapping and end them. Packing and parsing are pure.
+"""Connection tracking: finds the flows of a mapping and ends them. Packing and parsing are pure.
 
-The kernel is asked with a filter and sends only what matches; one that knows no filter (before 5.8) sends
-everything, so every entry is looked at again here. Values are those of linux/netfilter/nfnetlink_conntrack.h.
+The kernel filters the entries that it sends. Before 5.8 it ignores the filter and sends all, so every entry is
+checked again here. Values are those of linux/netfilter/nfnetlink_conntrack.h.
 """
 
 import errno
@@ -30,11 +30,11 @@ CTA_FILTER_ORIG_FLAGS, CTA_FILTER_REPLY_FLAGS = 1, 2
 FILTER_PROTO_AND_SRC_PORT, FILTER_PROTO_AND_DST_PORT = 1 << 3 | 1 << 4, 1 << 3 | 1 << 5
 
 FILTERED_MOST = 8
-"""Up to so many ports are asked for one by one; for more, one dump of everything is cheaper."""
+"""The most ports that are dumped one by one. For more, one dump of everything is cheaper."""
 OFFLOADED_IDLE_S = 30
 """Seconds without packets after which a flow leaves a flowtable (nf_flowtable_tcp_timeout)."""
 PEERS_MOST = 64
-"""Peers of one forward that are told."""
+"""The most remote hosts in the result for one forward."""
 
 
 class PortSide(Enum):
@@ -168,7 +168,7 @@ def end_flows(flows: Sequence[FlowsToEnd]) -> int:
                 netlink.request(SUBSYS_CONNTRACK, CT_DELETE, family, entry.name)
                 ended += 1
             except OSError as error:
-                if error.errno != errno.EBUSY:
+                if error.errno != errno.EBUSY:  # EBUSY: a flowtable has the flow
                     raise
                 offloaded += 1
     if offloaded:
@@ -182,7 +182,10 @@ def end_flows(flows: Sequence[FlowsToEnd]) -> int:
 
 
 def remote_hosts_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]]:
-    """Forward id -> who talks through it now, at most ``PEERS_MOST`` each. Blocks likewise. Raises OSError."""
+    """Forward id -> remote hosts with answered flows through it now, at most ``PEERS_MOST`` each.
+
+    Blocks for a few milliseconds per port. Raises OSError.
+    """
     ids: dict[Flows, str] = {Flows.through(forward): forward.id for forward in forwards}
     by_port: dict[tuple[Transport, int], list[Flows]] = {}
     for flows in ids:
@@ -204,6 +207,6 @@ def _dumped(netlink: NfnetlinkSocket, flows: Sequence[FlowsToEnd]) -> Iterator[t
         wanted = flows_by_key(one for one in flows if one.family == family)
         filters = [dump_filter(*key) for key in wanted] if len(wanted) <= FILTERED_MOST else [b""]
         for requested in filters:
-            # to its end first: one socket, one conversation
+            # the dump is read to its end first, since the caller sends deletes on the same socket
             for entry in list(matching_entries(netlink.dump(SUBSYS_CONNTRACK, CT_GET, family, requested), wanted)):
                 yield family, entry

@@ -33,21 +33,21 @@ _MISSING = (
 
 
 class TooLarge(FirewallError):
-    """More than the socket may send at once: root of a user namespace cannot enlarge its buffer."""
+    """The change is larger than the socket's buffer, which root of a user namespace cannot enlarge."""
 
 
 class Library(Protocol):
     """The calls of the nftables bindings that we use."""
 
     def cmd(self, cmdline: str) -> tuple[int, Any, str]:
-        """Runs commands as one transaction: return code (0: done), what they printed, what went wrong."""
+        """Runs commands as one transaction. Returns code (0: success), output and error text."""
         ...
 
     def set_json_output(self, val: bool) -> Any: ...
 
 
 class LoadedLibrary:
-    """Our loader. Raises FirewallError, naming the package, where the library is not installed."""
+    """Our loader. Raises FirewallError with the package's name if the library is not installed."""
 
     def __init__(self, soname: str = SONAME) -> None:
         try:
@@ -182,26 +182,26 @@ def load_library() -> Library:
 
 
 class Session:
-    """One context. Everything here runs on the thread that made it."""
+    """One context. Use it only on the thread that made it."""
 
     def __init__(self, library: Library | None = None) -> None:
         self._library = library or load_library()
 
     def run(self, commands: str) -> None:
-        """One transaction. Raises FirewallError with the kernel's first complaint; then nothing is in force."""
+        """Runs one transaction. Raises FirewallError with the kernel's first error; then nothing has changed."""
         code, _, error = self._library.cmd(commands)
         if code != 0:
             raise TooLarge("nftables: too large a change") if "Message too long" in error else _refused(error)
 
     def query(self, command: str) -> dict[str, Any]:
-        """A listing as JSON. Raises FirewallError."""
+        """A listing as parsed JSON. Raises FirewallError."""
         self._library.set_json_output(True)
         try:
             code, output, error = self._library.cmd(command)
             if code != 0:
                 raise _refused(error)
             found: dict[str, Any] = json.loads(output) if output else {"nftables": []}
-        except ValueError as problem:  # a comment of another program can be any bytes
+        except ValueError as problem:  # another program's comment can contain any bytes
             raise FirewallError(f"nftables: {command!r} cannot be read: {problem}") from None
         finally:
             self._library.set_json_output(False)
@@ -218,15 +218,15 @@ class Session:
         return str(output)
 
     def has(self, command: str) -> bool:
-        """True where a listing of one object succeeds."""
+        """True if a listing of one object succeeds."""
         return bool(self._library.cmd(command)[0] == 0)
 
 
 def _refused(error: str) -> FirewallError:
-    """With the reason alone: libnftables also prints the commands, and names the wrong one of a batch."""
+    """An error with only the reason: libnftables also prints the commands, and names the wrong one of a batch."""
     found = re.search(r"Error: (.*)", error)
     reason = found.group(1).strip() if found else "the kernel refused the change"
-    if "Too many open files" in reason:  # what ENFILE is called: the size of the set
+    if "Too many open files" in reason:  # the text of ENFILE: a set has reached its size
         reason = "a map is full"
     if "Operation not permitted" in reason:
         reason += f" (needs CAP_NET_ADMIN; user id {os.geteuid()})"

@@ -1,6 +1,6 @@
-"""What the maps hold: seconds left and counters, read from the kernel without libnftables.
+"""The contents of the maps, seconds left and counters, read from the kernel without libnftables.
 
-A listing by libnftables costs 40 us and 4 KB an element, blocks the one context and tells whole seconds. Values
+A listing by libnftables costs 40 us and 4 KB an element, blocks the one context and has only whole seconds. Values
 are those of linux/netfilter/nf_tables.h.
 """
 
@@ -30,6 +30,7 @@ COUNTER_BYTES, COUNTER_PACKETS = 1, 2
 COMMENT = 0
 """The type of a comment in an element's user data (libnftnl)."""
 TRIES = 3
+"""Attempts at a dump. A change during a dump interrupts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +46,17 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class CounterReading:
-    """One element as the kernel tells it."""
+    """One element as the kernel reports it."""
 
     key: bytes
     left_s: float | None
-    """None: it has no end."""
+    """None: it has no timeout."""
     comment: str
     count: Count
 
 
 def key_of(forward: Forward) -> bytes:
-    """The bytes of a forward's key in its map. Each part is padded to four bytes; a range gives its first value."""
+    """The bytes of a forward's key in its map. Each part is padded to four bytes; a range has its first value."""
     name = slot_of(forward).map
     protocol, remote = bytes([forward.transport.number]), forward.remote
     if forward.kind is MappingKind.PINHOLE:
@@ -81,7 +82,7 @@ def over_share_of_key(key: bytes, packets: int) -> OverShare | None:
 
 
 def parse_elements(data: Attributes) -> Iterator[CounterReading]:
-    """The elements of one message. An interval's closing half and what has no key are left out."""
+    """The elements of one message. Those without a key and the closing halves of intervals are left out."""
     for kind, raw in iter_attributes(data.get(LIST_ELEMENTS, b"")):
         if kind != LIST_ELEM:
             continue
@@ -129,7 +130,7 @@ def _port(number: int) -> bytes:
 
 
 class ElementReader:
-    """Reads the elements of our maps. Lives on the thread that made it."""
+    """Reads the elements of our maps. Use it only on the thread that made it."""
 
     def __init__(self) -> None:
         self._netlink = NfnetlinkSocket()
@@ -138,7 +139,7 @@ class ElementReader:
         self._netlink.close()
 
     def dump(self, name: str) -> list[CounterReading]:
-        """Every element of one set or map. Raises OSError where our table is gone."""
+        """Every element of one set or map. Raises OSError if our table is gone."""
         request = _set(name)
         for tries_left in reversed(range(TRIES)):
             try:
@@ -150,7 +151,7 @@ class ElementReader:
         raise AssertionError("unreachable")
 
     def count(self, name: str, key: bytes) -> Count:
-        """The counter of one element; nothing where it has expired."""
+        """The counter of one element; zero if it has expired."""
         wanted = nest(LIST_ELEMENTS, nest(LIST_ELEM, nest(KEY, attribute(DATA_VALUE, key))))
         answer = self._netlink.request(SUBSYS_NFTABLES, GET_ELEMENT, NFPROTO_INET, _set(name) + wanted)
         if answer is None:
@@ -197,7 +198,7 @@ class CarriedCounts:
     volume: dict[str, Count] = field(default_factory=dict)
 
     def before(self, delta: RulesetDelta, elements: ElementReader) -> "CarriedCounts":
-        """The counts that this draft's transaction will throw away. Read right before it."""
+        """The counts that a delta's transaction will discard. Call it right before the transaction."""
         if delta.refilled:
             now = read_snapshot(elements)
             return CarriedCounts(now.opened, now.volume)
@@ -209,20 +210,20 @@ class CarriedCounts:
         return lost
 
     def keep(self, lost: "CarriedCounts", state: RulesetState) -> None:
-        """After the transaction: adds them up, for what still stands."""
+        """Adds these counts for forwards that still exist. Call it after the transaction."""
         for mine, more in ((self.opened, lost.opened), (self.volume, lost.volume)):
             for forward_id, count in more.items():
                 if forward_id in state.forwards:
                     mine[forward_id] = mine.get(forward_id, Count()).plus(count)
 
     def forget(self, state: RulesetState) -> None:
-        """Drops what is closed."""
+        """Drops the counts of closed forwards."""
         self.opened = {i: count for i, count in self.opened.items() if i in state.forwards}
         self.volume = {i: count for i, count in self.volume.items() if i in state.forwards}
 
 
 def combined_reading(now: Snapshot, before: CarriedCounts) -> Reading:
-    """Puts the kernel's counters and the carried ones together."""
+    """Adds the carried counts to the kernel's."""
     counters: dict[str, Counters] = {}
     for forward_id in now.left_s:
         opened = now.opened[forward_id].plus(before.opened.get(forward_id, Count()))

@@ -23,6 +23,7 @@ section 3.3)."""
 REMEMBERED = "limit rate 4/second burst 64 packets"
 """The rate at which new hosts become known: all hosts of a home after a power cut at once, a flood slowly."""
 SIZE = 1024
+"""The most shares of one kind at a time."""
 IDLE_S = 10
 """Seconds that a share is remembered: longer than an empty share takes to refill."""
 DROPPED_S = 60
@@ -98,6 +99,7 @@ def share_rules(http_port: int) -> Mapping[str, list[str]]:
 
 def _shared(share: Share) -> dict[str, list[str]]:
     name, over, drop = share.name, share.over, "goto drop_over_share"
+    # an IPv6 host can use any address of its /64
     prefix = "ip6 saddr and ffff:ffff:ffff:ffff::"
     return {
         f"new_{name}": [

@@ -1,1 +1,1 @@
-"""other_tables."""
+"""Reads other nftables tables: their forwards, drops and flow offloads."""

@@ -16,6 +16,7 @@ from upnp_gw.model.network import Link
 from upnp_gw.model.request import Ipv6Firewall
 
 ENDS = ("drop", "reject", "queue")
+"""Statements that end a packet's evaluation without an accept."""
 SSDP_PORT = 1900
 GROUPS = {4: ip_address("239.255.255.250"), 6: ip_address("ff02::c")}
 """The multicast destinations of searches (UDA 2.0, annex A)."""
@@ -128,7 +129,7 @@ def _judge(walk: ChainWalk, chain: Chain) -> tuple[str, bool]:
     """The reason for a drop by a base chain, empty if none; and False if an unexplained rule may accept."""
     certain = True
     for statement in walk.statements(chain):
-        whole = walk.whole(statement.scope)
+        whole = walk.whole(statement.scope)  # a rule for part of the packets is no reason
         if statement.name in ENDS and whole:
             return f"a rule: {statement.name}", certain
         if statement.name == "accept" and whole:

@@ -14,7 +14,7 @@ Name = tuple[str, str, str]
 
 
 def part(value: Json, *path: str) -> Json:
-    """What lies at this path of nested objects; None where there is none: forms differ by version."""
+    """The value at this path of nested objects; None if there is none: forms differ by version."""
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value
@@ -31,7 +31,7 @@ class Chain:
     kind: str = ""
     policy: str = "accept"
     rules: tuple[Json, ...] = ()
-    """Each a list of statements, first to last."""
+    """The rules in order, each a list of statements."""
 
     def __str__(self) -> str:
         return f"{self.family} {self.table} {self.name}"

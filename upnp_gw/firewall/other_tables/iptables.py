@@ -31,7 +31,7 @@ def translate(objects: Sequence[Json], text: str) -> None:
     for chain in {rule.get("chain") for rule in _rules(objects)}:
         rules = [rule for rule in _rules(objects) if rule.get("chain") == chain]
         told = lines.get(str(chain), [])
-        if len(told) == len(rules):  # else it changed in between
+        if len(told) == len(rules):  # else the table changed between the two listings
             for rule, line in zip(rules, told, strict=True):
                 rule["expr"] = [new for old in rule.get("expr", ()) for new in _translated(old, line)]
 
@@ -55,7 +55,7 @@ def _lines(text: str) -> dict[str, list[str]]:
         elif line == "}":
             chain = ""
         elif chain and line and not line.startswith(("type ", "comment ")):
-            found[chain].append(re.sub(r'"[^"]*"', '""', line))  # comments and log prefixes hold any text
+            found[chain].append(re.sub(r'"[^"]*"', '""', line))  # comments and log prefixes can contain any text
     return found
 
 

@@ -20,7 +20,7 @@ from upnp_gw.model.mapping import Transport
 
 
 def foreign_ruleset(session: Session) -> Json:
-    """Every table but ours. Raises FirewallError. On the nftables thread."""
+    """The listing of every table but ours. Call it on the nftables thread. Raises FirewallError."""
     objects: list[Json] = []
     for item in session.query("list tables")["nftables"]:
         table = item.get("table")
@@ -32,7 +32,7 @@ def foreign_ruleset(session: Session) -> Json:
             if has_translations(listed):
                 translate(listed, session.text(command))
             objects += listed
-        except FirewallError:  # gone meanwhile, or a name that no script of ours can hold
+        except FirewallError:  # the table is gone, or its name cannot be written in a command
             continue
     return {"nftables": objects}
 
@@ -46,9 +46,9 @@ def _name(name: str) -> str:
 def static_ports(
     ruleset: Json, external_addresses: Iterable[IPv4Address], wan: str
 ) -> frozenset[tuple[Transport, int]]:
-    """The external ports that a dnat or redirect of another table leads elsewhere (SR-24).
+    """The external ports that a dnat or redirect of another table sends elsewhere (SR-24).
 
-    A rule for some senders only holds its port as well; one without any port counts if it is for all senders.
+    A rule for some senders only takes its port as well. A rule without ports counts only if it is for all senders.
     """
     rules = RulesetIndex.of(ruleset)
     walk = ChainWalk(rules, SamplePacket(wan, destinations=frozenset(external_addresses), kind="local"))
@@ -81,7 +81,7 @@ def _translated(rules: RulesetIndex, sample: SamplePacket, statement: Statement)
 
 
 def _translates(statement: Statement) -> bool:
-    if statement.name == "xt":  # iptables: old listings do not say which target
+    if statement.name == "xt":  # iptables: old listings do not name the target
         value = statement.value
         return not isinstance(value, dict) or value.get("name") in ("DNAT", "REDIRECT")
     return statement.name in ("dnat", "redirect")
@@ -115,7 +115,7 @@ def _can_end(rules: RulesetIndex, chain: Chain, visited: set[str]) -> bool:
 
 
 def _words(rules: RulesetIndex, chain: Chain, value: Json) -> Iterator[str]:
-    """Statement names and jump targets anywhere in a rule; named verdict maps are looked into."""
+    """Statement names and jump targets anywhere in a rule, including those in named verdict maps."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield str(inner) if name == "target" else str(name)

@@ -1,6 +1,6 @@
 """Compares a sample packet with a match of another table: it passes, it does not pass, or the result is uncertain.
 
-Address lists and xt matches of iptables make a ``Scope`` uncertain. ``drops`` and ``inspect`` decide how to treat
+Address lists and xt matches of iptables make a ``Scope`` uncertain. ``drops`` and ``listing`` decide how to treat
 that. Pure.
 """
 
@@ -84,7 +84,7 @@ def narrow(rules: RulesetIndex, chain: Chain, scope: Scope, match: Json, sample:
     clear = replace(scope, certain=True)
     found = [_narrow_parts(clear, keys, value, sample) for value in values]
     passed = _union(clear, [s for s in found if s is not None])
-    if op == "!=":
+    if op == "!=":  # a scope cannot express all ports but some
         passed = clear if passed is None else None if passed == clear else replace(clear, certain=False)
     return passed and replace(passed, certain=passed.certain and scope.certain)
 
