@@ -51,6 +51,7 @@ FINDINGS = [
         [f"grant g: {NO_PINHOLE}"],
     ),
     ('[[grant]]\nname = "g"\nwho = "*"\nint_ports = [443]', ["grant g: every device may map ports below 1024"]),
+    ('[[grant]]\nname = "g"\nwho = "*"\nint_ports = [443]\napprove = true', []),
     (
         '[[grant]]\nname = "g"\nwho = "*"\nfor = ["10.0.0.0/8"]',
         ["grant g: every device may map ports to other hosts"],

@@ -295,7 +295,7 @@ class Scheduler:
     # -- counters
 
     async def _count(self) -> None:
-        for transaction in count(1):
+        for number in count(1):
             await asyncio.sleep(COUNTERS_S)
             if self._decider.refusal_counter:
                 self._submit(
@@ -304,10 +304,10 @@ class Scheduler:
                     lambda transaction: self._reevaluation.record_counted_refusals(transaction, transaction.now),
                 )
             try:
-                await self.count(remotes=transaction % REMOTES_EVERY == 0)
+                await self.count(remotes=number % REMOTES_EVERY == 0)
             except FirewallError as error:
                 log.warning("the counters cannot be read: %s", error)
-            if transaction % REMOTES_EVERY == 0:
+            if number % REMOTES_EVERY == 0:
                 self.look_around(parked=True)
             await self._writer.remember()
 

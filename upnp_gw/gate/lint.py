@@ -128,7 +128,7 @@ def _wide(policy: Policy, grant: Grant) -> Iterator[str]:
     if grant.devices is None and grant.zone is None:
         if grant.targets:
             yield "every device may map ports to other hosts"
-        if intersection(grant.int_ports, ((1, PRIVILEGED_BELOW - 1),)):
+        if not grant.approve and intersection(grant.int_ports, ((1, PRIVILEGED_BELOW - 1),)):
             yield "every device may map ports below 1024"
     if any(net.prefixlen == 0 for net in grant.targets):
         yield "for includes every host of every LAN"
