@@ -7,6 +7,7 @@ docs/benchmark.md says how to read it. --quick only checks that the benchmark wo
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -278,25 +279,34 @@ def main(arguments: list[str] | None = None) -> int:
     except LabUnavailable as problem:
         sys.exit(f"the benchmark needs network namespaces: {problem}")
     raise_descriptor_limit()
+    options.out.mkdir(parents=True, exist_ok=True)
     version = peer_version(options.peer) if options.peer else ""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         run = Run(options, Path(directory))
         run.start(stack)
         load = machine.OtherLoad(run.cpu_s)
-        run.alone()
-        run.measure()
-        others = load.share()
-        options.out.mkdir(parents=True, exist_ok=True)
-        _flames(run)
-    facts = {
+        whole = False
+        try:
+            run.alone()
+            run.measure()
+            _flames(run)
+            whole = True
+        finally:  # an interrupted run keeps what it measured
+            _write(run, _facts(run, load.share(), version, whole))
+    return 0
+
+
+def _facts(run: Run, others: float, version: str, whole: bool) -> dict[str, object]:
+    """``others``: the share of the machine that other processes used; ``version``: of the peer."""
+    return {
         **machine.describe(version),
+        "whole": whole,
         "others_percent": round(others * 100),
         "busy": others > machine.BUSY,
         "load": f"{os.getloadavg()[0]:.1f}",
         "seconds": round(time.monotonic() - run.started),
     }
-    _write(run, facts)
-    return 0
 
 
 def _flames(run: Run) -> None:

@@ -66,9 +66,10 @@ def _head(facts: Mapping[str, object]) -> str:
     versions = facts["versions"]
     assert isinstance(versions, Mapping)
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
+    whole = "" if facts["whole"] else "**The run was interrupted.** "
     noise = ": every figure is noise" if facts["busy"] else ""
     return (
-        f"{facts['date']}, commit {facts['commit']}, {facts['cpu']}, {facts['cores']} cores, "
+        f"{whole}{facts['date']}, commit {facts['commit']}, {facts['cpu']}, {facts['cores']} cores, "
         f"kernel {facts['kernel']}, Python {facts['python']}. {named}.\n"
         f"Other processes used {facts['others_percent']} % of the machine{noise}. Load average {facts['load']}.\n\n"
         "Milliseconds are medians, with the p99 in brackets where there are enough samples. "

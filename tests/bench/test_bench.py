@@ -32,6 +32,7 @@ def test_the_quick_form_measures_every_row(namespaces: None, tmp_path: Path) -> 
     run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert run.returncode == 0, run.stderr
     results = json.loads((tmp_path / "results.json").read_text())
+    assert results["facts"]["whole"]
     measured = {figure["row"] for figure in results["figures"] if figure["gateway"] == JUDGED}
     expected = {
         value
