@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -191,8 +192,8 @@ class Run:
             directory.mkdir()
             self.gateways[bars.PEER] = stack.enter_context(miniupnpd(lab, directory, options.peer))
 
-    def measure(self) -> None:
-        """Every point, then the rows of upnp-gw alone."""
+    def measure(self) -> Iterator[Point]:
+        """Every point, and the rows of upnp-gw alone at some; each point when it is done."""
         options = self.options
         restarted = max((size for size in options.sizes if size <= LIFECYCLE_MAPPINGS), default=options.sizes[-1])
         for size in options.sizes:
@@ -215,6 +216,7 @@ class Run:
                 if size == options.sizes[-1] and entries == options.conntrack:
                     self.mix(point)
                 connections.clear(here)
+                yield point
 
     def first_packets(self, point: Point) -> None:
         """Flows through a mapping of each upnp-gw, beside one rule."""
@@ -289,7 +291,8 @@ def main(arguments: list[str] | None = None) -> int:
         whole = False
         try:
             run.alone()
-            run.measure()
+            for _ in run.measure():
+                _save(run, _facts(run, load.share(), version, whole))
             _flames(run)
             whole = True
         finally:  # an interrupted run keeps what it measured
@@ -324,15 +327,22 @@ def _flames(run: Run) -> None:
             flame.record(program, gateway, Point(run.options.sizes[-1], 1), run.options.flame_s, svg)
 
 
-def _write(run: Run, facts: dict[str, object]) -> None:
-    """Prints the table and writes every file."""
+def _save(run: Run, facts: dict[str, object]) -> str:
+    """Writes table and JSON; the answer is the table."""
     out, names = run.options.out, [*run.gateways, first_packet.BARE]
     judgements = [] if run.options.quick else bars.judge(run.table, bool(facts["busy"]))
     text = report.markdown(facts, run.table, judgements, run.limits, names)
-    print(text)
     (out / "table.md").write_text(text, "utf-8")
     values = report.as_json(facts, run.table, judgements, run.limits)
     (out / "results.json").write_text(json.dumps(values, indent=1) + "\n", "utf-8")
+    return text
+
+
+def _write(run: Run, facts: dict[str, object]) -> None:
+    """Prints the table and writes every file."""
+    out, names = run.options.out, list(run.gateways)
+    text = _save(run, facts)
+    print(text)
     program = plots.png_program()
     if program is None:
         print("SVG only: neither rsvg-convert nor chromium is here to make a PNG", file=sys.stderr)
