@@ -94,7 +94,7 @@ def test_block_shuts_what_the_device_opened_and_leaves_open_what_you_added(home:
         assert lines[-6:] == [
             f"closed {held}: tcp/8090 -> {address}:8090",
             "1 mapping and 0 questions ended",
-            "Still open, because you added it yourself (upnp-gw add):",
+            "Still open, because you added it (upnp-gw add):",
             f"  {mine}: tcp/8091 -> {address}:8091",
             "To close it:",
             f"  upnp-gw delete {mine}",

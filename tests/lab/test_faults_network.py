@@ -40,10 +40,10 @@ def served(home: Home, address: IPv4Address) -> bool:
 
 
 def missing(home: Home) -> list[str]:
-    """What ``upnp-gw status`` says of interfaces that are not there."""
+    """What ``upnp-gw status`` says of interfaces that do not exist."""
     status = home.daemon.json("status")
-    assert not [sentence for sentence in status["detected"] if "is not there" in sentence]
-    return [sentence for sentence in status["warnings"] if "is not there" in sentence]
+    assert not [sentence for sentence in status["detected"] if "does not exist" in sentence]
+    return [sentence for sentence in status["warnings"] if "does not exist" in sentence]
 
 
 @pytest.mark.parametrize("kind", ["bridge", "vlan"])
