@@ -241,12 +241,19 @@ class Home:
 
     def agree(self) -> None:
         """The active rows of the ledger are the kernel's elements, one by one."""
-        rows = {
+        assert self.installed() == self.active_rows()
+
+    def agrees(self) -> bool:
+        """``agree`` as a condition to wait for, while the gateway still acts by itself."""
+        return bool(self.installed() == self.active_rows())
+
+    def active_rows(self) -> dict[str, tuple[object, ...]]:
+        """The active rows of the ledger, in the form of ``installed``."""
+        return {
             r["id"]: (r["transport"], r["external_port"], r["internal_client"], r["internal_port"])
             for r in self.rows()
             if r["state"] == "active"
         }
-        assert self.installed() == rows
 
 
 @contextmanager

@@ -131,7 +131,7 @@ def test_the_mappings_of_a_lan_that_goes_are_there_when_it_comes_back(namespaces
             home.gateway.ip("link set lan1 up")
             assert until(lambda: bool(home.reach(8081)), 10)
         assert sorted(row["external_port"] for row in home.rows()) == [8080, 8081]
-        home.agree()
+        assert until(home.agrees), "the gateway asks again who is on the link that came back"
 
 
 def test_links_that_flap_under_load_confuse_nobody(alone: Household) -> None:
