@@ -27,7 +27,7 @@ class InternalEndpoint(NamedTuple):
         return f"{self.transport.number} . {self.endpoint.address} . {checked_port(self.endpoint.port)}"
 
 
-Place = tuple[Transport, IPAddress | None, int]
+ExternalEndpoint = tuple[Transport, IPAddress | None, int]
 """The external side of a forward, for any remote host."""
 
 
@@ -114,12 +114,12 @@ def carrying(slot: Slot) -> Slot:
     return Slot(CARRYING[slot.map], slot.key)
 
 
-def place_of(forward: Forward) -> Place:
+def external_endpoint_of(forward: Forward) -> ExternalEndpoint:
     return forward.transport, forward.external_address, forward.external_port
 
 
 def ranges_overlap(one: Forward, other: Forward) -> bool:
-    """True if the kernel cannot hold both forwards of one place: their ranges of remote hosts overlap."""
+    """True if the kernel cannot hold both forwards of an external endpoint: their remote hosts overlap."""
     ranges = slot_of(one).map in INTERVALS and slot_of(one).map == slot_of(other).map
     ports_meet = one.remote_port in (0, other.remote_port) or other.remote_port == 0
     hosts_meet = one.remote is None or other.remote is None or intersects(one.remote, other.remote)

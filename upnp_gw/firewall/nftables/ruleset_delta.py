@@ -17,8 +17,8 @@ from upnp_gw.firewall.nftables.elements import (
     Slot,
     carrying,
     element_of,
+    external_endpoint_of,
     internal_endpoint_of,
-    place_of,
     ranges_overlap,
     slot_of,
     timeout_seconds,
@@ -183,7 +183,7 @@ class RulesetDelta:
         element = Element("", forward.id, timeout_seconds(grace_s))
         self.edits.record(slot, element, element)
         self._closed[slot] = HeldForward(forward, self._now + grace_s)
-        add_to(self._closed_at, place_of(forward), slot)
+        add_to(self._closed_at, external_endpoint_of(forward), slot)
 
     def _carry_no_more(self, slot: Slot, forward: Forward) -> None:
         self.edits.record(slot, Element("", forward.id, 1), None)
@@ -191,11 +191,11 @@ class RulesetDelta:
 
     def _forget(self, slot: Slot, forward: Forward) -> None:
         self._closed[slot] = None
-        take_from(self._closed_at, place_of(forward), slot)
+        take_from(self._closed_at, external_endpoint_of(forward), slot)
 
     def _closed_like(self, forward: Forward) -> list[tuple[Slot, HeldForward]]:
         """The closed forwards with the same external side, for any remote host."""
-        slots = self._closed_at.get(place_of(forward)) or ()
+        slots = self._closed_at.get(external_endpoint_of(forward)) or ()
         return [(slot, held) for slot in slots if (held := self._closed.get(slot)) is not None]
 
     def _forget_closed(self) -> None:
@@ -203,12 +203,12 @@ class RulesetDelta:
         closed, at = self._state.closed, self._state.closed_at
         while closed and (held := closed[slot := next(iter(closed))]).until <= self._now:
             del closed[slot]
-            place = place_of(held.forward)
-            left = tuple(other for other in at.get(place, ()) if other != slot)
+            endpoint = external_endpoint_of(held.forward)
+            left = tuple(other for other in at.get(endpoint, ()) if other != slot)
             if left:
-                at[place] = left
+                at[endpoint] = left
             else:
-                at.pop(place, None)
+                at.pop(endpoint, None)
 
     def _fill(self, slot: Slot, forward_id: str | None) -> None:
         if slot.map in REMOTE_MAPS:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from upnp_gw.firewall.nftables.elements import HeldForward, InternalEndpoint, Place, Slot
+from upnp_gw.firewall.nftables.elements import ExternalEndpoint, HeldForward, InternalEndpoint, Slot
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import Network
 
@@ -33,5 +33,5 @@ class RulesetState:
     """Internal endpoint -> the forward whose external port it keeps, and the element's data."""
     closed: dict[Slot, HeldForward] = field(default_factory=dict)
     """Carrying slot -> a closed forward whose flows it still carries, oldest first."""
-    closed_at: dict[Place, tuple[Slot, ...]] = field(default_factory=dict)
-    """Place of the forward -> its slots in ``closed``."""
+    closed_at: dict[ExternalEndpoint, tuple[Slot, ...]] = field(default_factory=dict)
+    """External endpoint of the forward -> its slots in ``closed``."""
