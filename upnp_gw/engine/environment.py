@@ -19,7 +19,7 @@ from upnp_gw.model.dhcp import Leases
 from upnp_gw.model.mapping import DAY_S, Endpoint, Instant, IPAddress, Mapping
 from upnp_gw.model.network import Neighbour, Neighbours, Network
 from upnp_gw.model.request import Source
-from upnp_gw.system.neighbour_events import AddressContest
+from upnp_gw.system.neighbour_events import AddressContest, Place
 
 RESOLVE_S = 1.0
 """The most seconds that a request waits for each check of a host."""
@@ -32,8 +32,6 @@ present neighbour entries. Also the most former addresses of requesters that are
 TABLE_FULL = frozenset({errno.ENOBUFS, errno.ENOMEM})
 """The kernel has no room for another neighbour."""
 
-Place = tuple[IPAddress, str]
-"""An address on a LAN interface."""
 Ask = Callable[[IPAddress, str], Awaitable[bool]]
 
 
