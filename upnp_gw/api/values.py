@@ -6,12 +6,12 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from upnp_gw.model.mapping import IPAddress, IPNetwork
+from upnp_gw.model.mapping import DAY_S, IPAddress, IPNetwork
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Count = Annotated[int, Meta(ge=0)]
 
-MAX_LEASE_S = 366 * 86400
+MAX_LEASE_S = 366 * DAY_S
 """Seconds: the longest lease without ``permanent``; the limits of the policy can shorten it."""
 
 For = Annotated[int, Meta(ge=60, le=MAX_LEASE_S)]

@@ -14,7 +14,7 @@ import click
 from upnp_gw.cli import formats
 from upnp_gw.cli.parameters import PORT, Seconds
 from upnp_gw.cli.terminal import BAD, paint, print_text
-from upnp_gw.model.mapping import IPAddress, Transport, Via
+from upnp_gw.model.mapping import DAY_S, IPAddress, Transport, Via
 from upnp_gw.text.escape import shown
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
         seconds = formats.parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    if not 1 <= seconds <= 366 * 86400:
+    if not 1 <= seconds <= 366 * DAY_S:
         raise click.BadParameter(f"got {value!r}; accepted: a time from 1s to 366d, such as 4h")
     return seconds
 

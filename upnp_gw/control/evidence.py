@@ -15,7 +15,7 @@ from upnp_gw.gate.load import read_text
 from upnp_gw.gate.managed_file import free_name
 from upnp_gw.ledger.evidence import Evidence
 from upnp_gw.model.errors import ConfigError, FirewallError
-from upnp_gw.model.mapping import IPAddress, Mapping, MappingKind, Usage
+from upnp_gw.model.mapping import DAY_S, IPAddress, Mapping, MappingKind, Usage
 from upnp_gw.suggest.document import Suggestion, suggest_policy
 from upnp_gw.suggest.listeners import Listener, learn_from
 from upnp_gw.suggest.needs import Learned, learn
@@ -69,7 +69,7 @@ class EvidenceCommands:
         await self._fresh()
         now = self._environment.clock()
         book = self._evidence.book
-        await self._probe_silent(now.wall - body.days * 86_400)
+        await self._probe_silent(now.wall - body.days * DAY_S)
         rows = [(mapping, self._usage(mapping)) for mapping in self._decider.ledger.table]
         policy, lans = self._decider.in_force.policy, self._environment.network.lan_names
         found = find_stale(policy, book, rows, now.wall, local_today(now.wall), body.days, lans)
