@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from abc import ABC, abstractmethod
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ class Datagram(NamedTuple):
     """The interface that it came in on."""
 
 
-class UdpSocket:
+class UdpSocket(ABC):
     """A subclass sets the options and binds. Raises OSError if the interface or the address is not there, or the
     port is in use."""
 
@@ -61,9 +62,9 @@ class UdpSocket:
             self._socket.close()
             raise
 
+    @abstractmethod
     def _bind(self, sock: socket.socket) -> None:
         """Sets the options of the protocol, and binds. Raises OSError."""
-        raise NotImplementedError
 
     def fileno(self) -> int:
         return self._socket.fileno()
