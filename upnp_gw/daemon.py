@@ -296,7 +296,7 @@ class Daemon:
         self._scheduler.network_changed()
         self._others.changed()
         if old.lans != new.lans:
-            self._scheduler.look_around()
+            self._scheduler.check_hosts()
             self._background.spawn(self._lan_servers.lan_changed(new))
         if (old.wan.up, old.external, old.connected_at) != (new.wan.up, new.external, new.connected_at):
             addresses = ", ".join(map(str, new.external)) or "none"

@@ -198,15 +198,15 @@ async def test_what_was_opened_in_an_earlier_run_is_looked_at(tmp_path: Path) ->
         await home.granted(8000)
         await home.granted(8001, PC_IP)
         home.present.discard(ADDRESS)
-        home.scheduler.look_around()
+        home.scheduler.check_hosts()
         await home.sweep()
         assert ports(home) == {8001}
         home.present.add(ADDRESS)
-        home.scheduler.look_around(parked=True)
+        home.scheduler.check_hosts(parked=True)
         await home.sweep()
         assert ports(home) == {8000, 8001}, "it was there all the time, and silent"
         home.around.neighbours.learn(entry(PC))
-        home.scheduler.look_around()
+        home.scheduler.check_hosts()
         await home.sweep()
         assert ports(home) == {8001}, "another device has it by now"
 
@@ -217,7 +217,7 @@ async def test_a_lease_that_is_renewed_while_it_is_contested_ends_its_flows(tmp_
         await home.granted(8000, lifetime=None)
         with contested(home):
             home.present.discard(ADDRESS)
-            home.scheduler.look_around()
+            home.scheduler.check_hosts()
             await home.sweep()
             assert ports(home) == set()
             assert [cut.external_port for cut in home.firewall.cuts] == [8000]

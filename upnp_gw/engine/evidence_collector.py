@@ -24,7 +24,7 @@ from upnp_gw.store.store import Store
 
 log = logging.getLogger(__name__)
 
-KNOCK_BYTES = 200
+PROBE_BYTES = 200
 """Bytes per connection. Fewer are a probe of a port where nothing listens: a SYN and a reset, or one datagram."""
 FLUSH_S = 60.0
 """Seconds between writes to the store."""
@@ -54,10 +54,10 @@ class EvidenceCollector:
         """Mapping ids that were granted before."""
         self._counted: dict[str, Usage] = {}
         """Mapping id -> usage at the last reading."""
-        self._told: dict[str, Usage] = {}
+        self._counted_with_remotes: dict[str, Usage] = {}
         """Mapping id -> usage at the last reading with remote hosts."""
         self._before: Instant = self._around.clock()
-        self._met_at = self._before.boot
+        self._remotes_read_at = self._before.boot
         """CLOCK_BOOTTIME seconds of the last reading with remote hosts."""
         self._ended: list[Mapping] = []
         """Mappings that have ended since that reading."""
@@ -68,7 +68,7 @@ class EvidenceCollector:
         self.book.load(*await self._store.evidence(), now)
         self._standing = {mapping.id for mapping in self._ledger.table}
         self._before = self._around.clock()
-        self._met_at = self._before.boot
+        self._remotes_read_at = self._before.boot
         for neighbour in self._around.neighbours.all():
             self.saw(self._around.name_of(neighbour), self._before.wall)
 
@@ -99,11 +99,11 @@ class EvidenceCollector:
             return  # evidence is kept by day, and before the clock is set the day is unknown
         if isinstance(event, Decided) and event.record.via != Via.OPERATOR and event.record.device != OPERATOR:
             if event.record.action == "map":
-                self._asked(event.record)
+                self._count_request(event.record)
             if event.record.verdict == "allow":
-                self._matched(event.record)
+                self._count_match(event.record)
 
-    def _asked(self, record: DecisionRecord) -> None:
+    def _count_request(self, record: DecisionRecord) -> None:
         if record.internal_client is None or record.internal_port is None or record.transport is None:
             return
         version = ip_address(record.internal_client).version
@@ -129,7 +129,7 @@ class EvidenceCollector:
                 most = self._decider.in_force.policy.limits.incident_after
                 self.book.ungranted(record.device, opening.port, record.at, most)
 
-    def _matched(self, record: DecisionRecord) -> None:
+    def _count_match(self, record: DecisionRecord) -> None:
         if record.action == "renew":  # a device that does not answer is parked, not renewed
             self.book.seen(record.device, record.at)
         if record.rule is not None and record.rule not in RESERVED_RULES:
@@ -151,8 +151,8 @@ class EvidenceCollector:
             return
         self._count(now)
         if with_remotes:
-            self._met(reading, now)
-            self._look_around(now)
+            self._count_remotes(reading, now)
+            self._record_in_force(now)
 
     def _count(self, now: Instant) -> None:
         elapsed = min(LONGEST_TICK_S, max(0.0, now.boot - self._before.boot))
@@ -184,33 +184,33 @@ class EvidenceCollector:
         """The usage before a mapping's first count: none, or after a restart the kernel's count until now."""
         return usage if mapping.granted_at < self._before.wall - LONGEST_TICK_S else Usage()
 
-    def _met(self, reading: Reading, now: Instant) -> None:
+    def _count_remotes(self, reading: Reading, now: Instant) -> None:
         peers: dict[str, frozenset[IPAddress]] = {}
         for forward_id, talking in (reading.remotes or {}).items():
             peers[mapping_id(forward_id)] = peers.get(mapping_id(forward_id), frozenset()) | talking
-        elapsed_s = now.boot - self._met_at + READING_S
+        elapsed_s = now.boot - self._remotes_read_at + READING_S
         exchanges = {place: one.remotes for place, one in reading.exchanges.items() if one.ago_s <= elapsed_s}
-        told: dict[str, Usage] = {}
+        counted: dict[str, Usage] = {}
         for mapping in self._ledger.table:
             usage = self._ledger.usage_of(mapping)
             answered = exchanges.get((mapping.key.transport, mapping.internal))
-            before = self._told.get(mapping.id, self._first(mapping, usage))
-            told[mapping.id] = usage
+            before = self._counted_with_remotes.get(mapping.id, self._first(mapping, usage))
+            counted[mapping.id] = usage
             if reading.remotes is None and answered is None:
-                talked = usage.bytes - before.bytes > KNOCK_BYTES * max(1, usage.connections - before.connections)
+                talked = usage.bytes - before.bytes > PROBE_BYTES * max(1, usage.connections - before.connections)
             else:  # an idle flow does not count as use
                 talked = (mapping.id in peers or answered is not None) and usage.bytes > before.bytes
             if talked:
-                self._talked(mapping, now, peers.get(mapping.id, frozenset()) | (answered or frozenset()))
+                self._count_exchange(mapping, now, peers.get(mapping.id, frozenset()) | (answered or frozenset()))
         for mapping in self._ended:
             answered = exchanges.get((mapping.key.transport, mapping.internal))
             if answered is not None:
                 self.book.used(opening_of(mapping), now.wall, 0, 0)
-                self._talked(mapping, now, answered)
-        self._told, self._met_at = told, now.boot
+                self._count_exchange(mapping, now, answered)
+        self._counted_with_remotes, self._remotes_read_at = counted, now.boot
         self._ended.clear()
 
-    def _talked(self, mapping: Mapping, now: Instant, remotes: frozenset[IPAddress]) -> None:
+    def _count_exchange(self, mapping: Mapping, now: Instant, remotes: frozenset[IPAddress]) -> None:
         """A remote host and the device exchanged packets through a mapping today. No ``remotes``: host unknown."""
         day = self._around.local_time(now).date().toordinal()
         self.book.talked(opening_of(mapping), day, remotes or None)
@@ -218,7 +218,7 @@ class EvidenceCollector:
         if mapping.rule in self.book.rules:
             self.book.in_force(mapping.rule, now.wall).last_used = now.wall
 
-    def _look_around(self, now: Instant) -> None:
+    def _record_in_force(self, now: Instant) -> None:
         for grant in self._decider.in_force.policy.grants:
             self.book.in_force(grant.name, now.wall)
         for incident in self._decider.history.incidents(now):

@@ -53,7 +53,7 @@ def with_former_port(decider: Decider, request: MapRequest, owner: str, delegate
     return replace(request, external_port=rows[0].key.external_port) if rows else request
 
 
-async def look(decider: Decider, submit: Submit, request: MapRequest, device: str) -> None:
+async def park_silent(decider: Decider, submit: Submit, request: MapRequest, device: str) -> None:
     """Parks the mappings in the way of a request at addresses where nobody answers. Call it before the request.
     Takes up to 4 s for each address; no time if nothing is in the way."""
     rows = in_the_way(decider, request, device, decider.parties(request).delegated)

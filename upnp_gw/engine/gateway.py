@@ -95,7 +95,7 @@ class Gateway:
             self._decider.history.count_change(device, around.clock(), request.via.datagram)
         if isinstance(request, MapRequest):
             await around.resolve_target(request.internal.address, request.source)
-            await former_addresses.look(self._decider, self.submit, request, device)
+            await former_addresses.park_silent(self._decider, self.submit, request, device)
         self._sweep()
         return await self.submit(partial(self._perform, request, device)) or failed()
 

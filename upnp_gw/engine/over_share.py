@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from upnp_gw.firewall.base import OverShare
 
-TELL_AGAIN_S = 60.0
-"""Seconds until the same host is logged again."""
+LOG_INTERVAL_S = 60.0
+"""Seconds from one line about a host to the next."""
 
 
 class OverShareLog:
@@ -16,7 +16,7 @@ class OverShareLog:
         self.dropped: Counter[str] = Counter()
         """Target, as in ``UDP port 5351`` -> dropped packets."""
         self._seen: dict[OverShare, int] = {}
-        self._told: dict[OverShare, float] = {}
+        self._logged_at: dict[OverShare, float] = {}
 
     def counts(self) -> dict[str, int]:
         """Counter name -> packets, for the status page."""
@@ -31,11 +31,11 @@ class OverShareLog:
             count = before.get(host, 0)
             new = host.packets - count if host.packets >= count else host.packets
             self.dropped[host.target] += new
-            if new and now - self._told.get(host, float("-inf")) >= TELL_AGAIN_S:
-                self._told[host] = now
+            if new and now - self._logged_at.get(host, float("-inf")) >= LOG_INTERVAL_S:
+                self._logged_at[host] = now
                 lines.append(
                     f"{host.mac} on {host.interface} sends more than its share to {host.target}:"
                     f" {host.packets} packets dropped in the kernel so far"
                 )
-        self._told = {host: at for host, at in self._told.items() if now - at < TELL_AGAIN_S}
+        self._logged_at = {host: at for host, at in self._logged_at.items() if now - at < LOG_INTERVAL_S}
         return lines

@@ -219,7 +219,7 @@ class Reevaluation:
         request = self._request_of(mapping, transaction)
         # a renewal makes a parked mapping active again
         present = replace(mapping, parked=mapping.parked and action != "renew")
-        facts, verdict, again = self._look(transaction, present, request, action)
+        facts, verdict, again = self._decide_row(transaction, present, request, action)
         decision = transaction.ledger.numbers.next_decision()
         reason, kept = verdict.reasons[-1], self._stays(mapping, verdict, action)
         if kept:
@@ -252,7 +252,7 @@ class Reevaluation:
         transaction.put(row)
         return None
 
-    def _look(
+    def _decide_row(
         self, transaction: Transaction, mapping: Mapping, request: MapRequest, action: str
     ) -> tuple[Facts, Verdict, Mapping | None]:
         """The decision about an existing mapping, and its new row; None: it is not allowed any more.

@@ -81,7 +81,7 @@ class Scheduler:
         self._counted_at = float("-inf")
         now = self._clock()
         self._wall_offset_s = now.wall - now.boot
-        self._looked_for: set[str] = set()
+        self._being_probed: set[str] = set()
         """Devices whose MAC address appeared on another LAN, while their old addresses are probed."""
         self._loops = BackgroundTasks()
         self._tasks = BackgroundTasks()
@@ -92,7 +92,7 @@ class Scheduler:
     def start(self) -> None:
         self._loops.spawn(self._watch_deadlines())
         self._loops.spawn(self._count())
-        self.look_around()
+        self.check_hosts()
 
     async def stop(self) -> None:
         await self._loops.cancel()
@@ -118,7 +118,7 @@ class Scheduler:
         """Submits every operation that is due now."""
         now = self._clock()
         ended: list[str] = []
-        self._look_at_wall_clock(now)
+        self._check_wall_clock(now)
         for due in self._ledger.deadlines.pop_due(now.boot):
             mapping = self._ledger.table.get(due)
             if mapping is None:
@@ -136,7 +136,7 @@ class Scheduler:
         if self._ledger.cuts.due(now.boot):
             self._writer.cut_due()
 
-    def _look_at_wall_clock(self, now: Instant) -> None:
+    def _check_wall_clock(self, now: Instant) -> None:
         """If the clock was set, the hours of grants end at other times: decides their mappings again."""
         offset_s = now.wall - now.boot
         if abs(offset_s - self._wall_offset_s) < WALL_STEP_S:
@@ -171,14 +171,14 @@ class Scheduler:
             log.warning("cannot check whether a host answers at %s: %s", address, error.strerror)
             return None
 
-    def look_around(self, parked: bool = False) -> None:
+    def check_hosts(self, parked: bool = False) -> None:
         """Checks the hosts at the addresses that mappings lead to. ``parked``: only those of parked mappings.
 
         A mapping from an earlier run, or from before a link was down, may lead to another host by now."""
         for address in {m.internal.address for m in self._ledger.table if m.parked or not parked}:
-            self._tasks.spawn(self._look(address))
+            self._tasks.spawn(self._check_host(address))
 
-    async def _look(self, address: IPAddress) -> None:
+    async def _check_host(self, address: IPAddress) -> None:
         async with self._probing:
             present = await self._present(address)
         host = self._decider.environment.host_of(address)
@@ -186,7 +186,7 @@ class Scheduler:
             other = not mapping.delegated and host not in (None, mapping.device)
             if (present and (mapping.parked or other)) or (present is False and mapping.active):
                 self._submit(
-                    "look", [mapping.id], partial(self._reevaluation.renew, mapping_id=mapping.id, present=present)
+                    "check", [mapping.id], partial(self._reevaluation.renew, mapping_id=mapping.id, present=present)
                 )
 
     def _submit(self, what: str, ids: list[str], step: Callable[[Transaction], None]) -> None:
@@ -233,15 +233,15 @@ class Scheduler:
         around = self._decider.environment
         device = around.name_of(neighbour)
         for lan in around.network.lan_names:
-            self._look_elsewhere(around.network.device_id(neighbour.mac, lan), device)
+            self._probe_other_lan(around.network.device_id(neighbour.mac, lan), device)
 
     def _return(self, parked: str, transaction: Transaction) -> None:
         self._reevaluation.renew(transaction, parked, True)
 
-    def _look_elsewhere(self, device: str, seen: str) -> None:
+    def _probe_other_lan(self, device: str, seen: str) -> None:
         """A MAC address appeared on one LAN: the device with that address on another LAN may have moved."""
-        if device != seen and device not in self._looked_for and any(self._active(device)):
-            self._looked_for.add(device)
+        if device != seen and device not in self._being_probed and any(self._active(device)):
+            self._being_probed.add(device)
             self._tasks.spawn(self._park_if_gone(device))
 
     def _active(self, device: str) -> Iterator[Mapping]:
@@ -258,7 +258,7 @@ class Scheduler:
                         "park", [mapping.id], partial(self._reevaluation.park, device=device, address=address)
                     )
         finally:
-            self._looked_for.discard(device)
+            self._being_probed.discard(device)
 
     def device_gone(self, address: IPAddress, interface: str) -> None:
         """Nobody answers for an address any more."""
@@ -308,7 +308,7 @@ class Scheduler:
             except FirewallError as error:
                 log.warning("the counters cannot be read: %s", error)
             if number % REMOTES_EVERY == 0:
-                self.look_around(parked=True)
+                self.check_hosts(parked=True)
             await self._writer.remember()
 
     async def recount(self) -> None:
