@@ -46,7 +46,7 @@ async def flows(home: GatewayFixture, mapping: str, connections: int, volume: in
 
 
 def row(home: GatewayFixture, port: int, device: str = CONSOLE, transport: Transport = TCP) -> Evidence:
-    return home.evidence_collector.book.openings[EvidenceKey(device, transport, 4, port)]
+    return home.evidence_collector.table.openings[EvidenceKey(device, transport, 4, port)]
 
 
 async def test_requests_refusals_and_renewals_are_counted(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ async def test_requests_refusals_and_renewals_are_counted(tmp_path: Path) -> Non
         assert (seen.requests, seen.renewals, seen.refused, seen.externals) == (2, 1, 0, frozenset([8080]))
         assert (row(home, 3389).requests, row(home, 3389).refused) == (1, 1)
         assert seen.vias == {"igd1"}
-        assert home.evidence_collector.book.devices[CONSOLE].peak == 1
-        assert home.evidence_collector.book.rules["home-own-ports"].matched == 2
+        assert home.evidence_collector.table.devices[CONSOLE].peak == 1
+        assert home.evidence_collector.table.rules["home-own-ports"].matched == 2
 
 
 async def test_what_is_asked_for_another_host_is_marked(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_what_is_asked_for_another_host_is_marked(tmp_path: Path) -> None:
 async def test_the_operators_own_mappings_are_no_evidence(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, target=CONSOLE_IP, client="127.0.0.1", via=Via.OPERATOR)
-        assert not home.evidence_collector.book.openings
+        assert not home.evidence_collector.table.openings
 
 
 async def test_traffic_is_a_day_of_use_only_where_somebody_answered(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ async def test_evidence_outlives_a_restart_and_counts_nothing_twice(tmp_path: Pa
         assert row(again, 8080).connections == 4
         await flows(again, mapping, 6, 9500, "203.0.113.9")
         assert (row(again, 8080).connections, row(again, 8080).bytes) == (6, 9500)
-        assert again.evidence_collector.book.devices[CONSOLE].first_seen == 1_800_000_000.0
+        assert again.evidence_collector.table.devices[CONSOLE].first_seen == 1_800_000_000.0
 
 
 async def test_where_the_kernel_tells_no_flows_the_bytes_tell_use_but_not_by_whom(
@@ -153,8 +153,8 @@ async def test_a_burst_in_observe_mode_is_remembered_as_one_but_not_one_by_datag
             reply = await home.map(port, PC_IP)
             assert isinstance(reply, Granted)
             await home.granted(port, via=Via.NATPMP, choice=PortChoice.SUGGESTED, transport=UDP)
-        assert home.evidence_collector.book.devices[PC].incidents == 1
-        assert home.evidence_collector.book.devices[CONSOLE].incidents == 0
+        assert home.evidence_collector.table.devices[PC].incidents == 1
+        assert home.evidence_collector.table.devices[CONSOLE].incidents == 0
 
 
 async def test_an_incident_is_remembered_once(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ async def test_an_incident_is_remembered_once(tmp_path: Path) -> None:
             await home.refused(port, PC_IP)
         for _ in range(3):
             await home.scheduler.count(remotes=True)
-        assert home.evidence_collector.book.devices[PC].incidents == 1
+        assert home.evidence_collector.table.devices[PC].incidents == 1
 
 
 async def test_before_the_clock_is_set_nothing_is_evidence(tmp_path: Path) -> None:
@@ -173,11 +173,11 @@ async def test_before_the_clock_is_set_nothing_is_evidence(tmp_path: Path) -> No
     async with gateway_fixture(tmp_path, clock=clock) as home:
         mapping = (await home.granted(8080)).mapping.id
         await flows(home, mapping, 4, 9000, "203.0.113.9")
-        assert not home.evidence_collector.book.openings
-        assert not home.evidence_collector.book.devices
+        assert not home.evidence_collector.table.openings
+        assert not home.evidence_collector.table.devices
         clock.now = Instant(80.0, 1_800_000_000.0)
         await home.granted(8080)
-        assert home.evidence_collector.book.devices[CONSOLE].first_seen == 1_800_000_000.0
+        assert home.evidence_collector.table.devices[CONSOLE].first_seen == 1_800_000_000.0
 
 
 SHORT = 1.5
@@ -199,7 +199,7 @@ async def test_an_exchange_that_is_over_when_the_flows_are_read_is_use(tmp_path:
         await flows(home, mapping, 1, 120)
         used = row(home, 8080, transport=UDP)
         assert (len(used.days), used.remotes, used.more_remotes) == (1, frozenset({PEER}), False)
-        assert home.evidence_collector.book.rules["home-own-ports"].last_used == home.clock.now.wall
+        assert home.evidence_collector.table.rules["home-own-ports"].last_used == home.clock.now.wall
 
 
 async def test_an_answer_to_nobody_knows_whom_is_use_by_more_than_are_known(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ async def test_a_mapping_that_is_gone_before_the_flows_are_read_was_used(tmp_pat
         used = row(home, 8080, transport=UDP)
         assert (len(used.days), used.remotes) == (1, frozenset({PEER}))
         assert used.last_used == home.clock.now.wall
-        assert home.evidence_collector.book.rules["home-own-ports"].last_used == home.clock.now.wall
+        assert home.evidence_collector.table.rules["home-own-ports"].last_used == home.clock.now.wall
         assert not row(home, 9000).days
 
 
@@ -269,6 +269,6 @@ async def test_suggest_writes_no_test_against_a_service_of_short_exchanges(tmp_p
             home.clock.pass_s(86_400)
             await home.sweep()
         policy = load_text(OBSERVE, "observe", date.min).policy
-        learnt = learn(policy, home.evidence_collector.book, home.clock.now.wall, 3)
+        learnt = learn(policy, home.evidence_collector.table, home.clock.now.wall, 3)
         assert [(need.transport, need.port) for need in learnt.needs] == [(UDP, 8080)]
         assert [(unused.transport, unused.port) for unused in learnt.unused] == [(UDP, 9000)]

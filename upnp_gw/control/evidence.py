@@ -51,8 +51,8 @@ class EvidenceCommands:
     async def evidence(self) -> list[api.Evidence]:
         """Evidence by device and port."""
         await self._fresh()
-        book = self._evidence.book
-        return [self._shown(book.openings[opening]) for opening in sorted(book.openings)]
+        table = self._evidence.table
+        return [self._shown(table.openings[opening]) for opening in sorted(table.openings)]
 
     async def suggest(self, body: api.AskSuggestion) -> api.Suggestion | api.Problem:
         await self._fresh()
@@ -68,11 +68,11 @@ class EvidenceCommands:
     async def stale(self, body: api.StaleFilter) -> list[api.Stale]:
         await self._fresh()
         now = self._environment.clock()
-        book = self._evidence.book
+        table = self._evidence.table
         await self._probe_silent(now.wall - body.days * DAY_S)
         rows = [(mapping, self._usage(mapping)) for mapping in self._decider.ledger.table]
         policy, lans = self._decider.in_force.policy, self._environment.network.lan_names
-        found = find_stale(policy, book, rows, now.wall, local_today(now.wall), body.days, lans)
+        found = find_stale(policy, table, rows, now.wall, local_today(now.wall), body.days, lans)
         return [
             api.Stale(
                 kind=one.kind.value,
@@ -102,7 +102,7 @@ class EvidenceCommands:
     def _learnt(self, body: api.AskSuggestion) -> Learned | api.Problem:
         policy, wall = self._decider.in_force.policy, self._environment.clock().wall
         if body.listeners is None:
-            return learn(policy, self._evidence.book, wall, body.min_days, self._environment.network.main_lan)
+            return learn(policy, self._evidence.table, wall, body.min_days, self._environment.network.main_lan)
         listeners = [Listener(one.transport, one.port, one.program) for one in body.listeners]
         if body.device is not None:
             if body.device not in policy.devices:
@@ -125,7 +125,7 @@ class EvidenceCommands:
 
     async def _probe_silent(self, since: float) -> None:
         """Probes devices without requests: a device that answers is not absent."""
-        book, environment = self._evidence.book, self._environment
+        table, environment = self._evidence.table, self._environment
         network = environment.network
         named = {
             device.name: ids_of(device, network.lan_names)
@@ -134,7 +134,7 @@ class EvidenceCommands:
         silent = [
             neighbour
             for device in self._decider.in_force.policy.devices.values()
-            if all(book.devices[i].last_seen <= since for i in named[device.name] if i in book.devices)
+            if all(table.devices[i].last_seen <= since for i in named[device.name] if i in table.devices)
             for neighbour in environment.neighbours.all()
             if environment.name_of(neighbour) in named[device.name] or neighbour.address in device.addresses
         ][:MAX_PROBED]
@@ -145,12 +145,12 @@ class EvidenceCommands:
             if answer is True:
                 own = environment.name_of(neighbour)
                 for device in (own, str(neighbour.address)):
-                    if device in book.devices or device == own:
+                    if device in table.devices or device == own:
                         self._evidence.saw(device, environment.clock().wall)
 
     def _usage(self, mapping: Mapping) -> Usage:
         """Its usage; the last use is from the evidence, which survives restarts."""
-        row = self._evidence.book.openings.get(opening_of(mapping))
+        row = self._evidence.table.openings.get(opening_of(mapping))
         usage = self._decider.ledger.usage_of(mapping)
         return usage if row is None else replace(usage, last_used=row.last_used)
 

@@ -17,7 +17,7 @@ LAST_QUESTION = "question"
 
 @dataclass(slots=True)
 class DevicePersistence:
-    """The book and the queue, as the store sees them."""
+    """The devices and the queue, as the store sees them."""
 
     history: DeviceHistory
     questions: ApprovalQueue = field(default_factory=ApprovalQueue)

@@ -45,7 +45,7 @@ class EvidenceCollector:
     """Call ``load`` before the first event, ``flush`` regularly and at the end."""
 
     def __init__(self, decider: Decider, store: Store) -> None:
-        self.book = EvidenceTable()
+        self.table = EvidenceTable()
         self._decider = decider
         self._ledger = decider.ledger
         self._around = decider.environment
@@ -65,7 +65,7 @@ class EvidenceCollector:
     async def load(self, now: Callable[[str], str] = lambda device: device) -> None:
         """Loads the stored evidence. Earlier counts of the kernel are not added twice. ``now``: gives a stored
         device its present identifier."""
-        self.book.load(*await self._store.evidence(), now)
+        self.table.load(*await self._store.evidence(), now)
         self._standing = {mapping.id for mapping in self._ledger.table}
         self._before = self._around.clock()
         self._remotes_read_at = self._before.boot
@@ -74,15 +74,15 @@ class EvidenceCollector:
 
     async def flush(self) -> None:
         """Writes the changes to the store; after an error, again with the next ones."""
-        self.book.prune(self._around.clock().wall)
-        changes = self.book.pop_changes()
+        self.table.prune(self._around.clock().wall)
+        changes = self.table.pop_changes()
         if not changes:
             return
         try:
             await self._store.write_evidence(changes)
         except StoreError as error:
             log.error("the evidence is not on disk: %s", error)
-            self.book.put_back(changes)
+            self.table.put_back(changes)
 
     async def keep(self) -> None:
         """Calls ``flush`` every ``FLUSH_S``, until it is cancelled."""
@@ -108,8 +108,8 @@ class EvidenceCollector:
             return
         version = ip_address(record.internal_client).version
         opening = EvidenceKey(record.device, Transport(record.transport), version, record.internal_port)
-        self.book.seen(record.device, record.at, self._ledger.table.counted(record.device))
-        row = self.book.row(opening, record.at)
+        self.table.seen(record.device, record.at, self._ledger.table.counted(record.device))
+        row = self.table.row(opening, record.at)
         row.requests += 1
         row.last_asked = record.at
         row.vias |= {record.via}
@@ -127,20 +127,20 @@ class EvidenceCollector:
             row.ungranted += 1
             if not Via(record.via).datagram:
                 most = self._decider.in_force.policy.limits.incident_after
-                self.book.ungranted(record.device, opening.port, record.at, most)
+                self.table.ungranted(record.device, opening.port, record.at, most)
 
     def _count_match(self, record: DecisionRecord) -> None:
         if record.action == "renew":  # a device that does not answer is parked, not renewed
-            self.book.seen(record.device, record.at)
+            self.table.seen(record.device, record.at)
         if record.rule is not None and record.rule not in RESERVED_RULES:
-            row = self.book.in_force(record.rule, record.at)
+            row = self.table.in_force(record.rule, record.at)
             row.matched += record.action == "map"
             row.last_matched = record.at
 
     def saw(self, device: str, wall: float) -> None:
         """A device answered on a LAN."""
         if wall >= CLOCK_SET:
-            self.book.seen(device, wall)
+            self.table.seen(device, wall)
 
     # -- traffic
 
@@ -174,9 +174,9 @@ class EvidenceCollector:
                 stood[opening] = max(stood.get(opening, 0.0), min(elapsed, max(0.0, now.wall - mapping.granted_at)))
         for opening, (connections, volume) in grown.items():
             if connections > 0 or volume > 0:
-                self.book.used(opening, now.wall, connections, volume)
+                self.table.used(opening, now.wall, connections, volume)
         for opening, seconds in stood.items():
-            self.book.stood(opening, seconds, open_now[opening])
+            self.table.stood(opening, seconds, open_now[opening])
         self._counted, self._before = counted, now
         self._standing &= counted.keys()
 
@@ -205,7 +205,7 @@ class EvidenceCollector:
         for mapping in self._ended:
             answered = exchanges.get((mapping.key.transport, mapping.internal))
             if answered is not None:
-                self.book.used(opening_of(mapping), now.wall, 0, 0)
+                self.table.used(opening_of(mapping), now.wall, 0, 0)
                 self._count_exchange(mapping, now, answered)
         self._counted_with_remotes, self._remotes_read_at = counted, now.boot
         self._ended.clear()
@@ -213,13 +213,13 @@ class EvidenceCollector:
     def _count_exchange(self, mapping: Mapping, now: Instant, remotes: frozenset[IPAddress]) -> None:
         """A remote host and the device exchanged packets through a mapping today. No ``remotes``: host unknown."""
         day = self._around.local_time(now).date().toordinal()
-        self.book.talked(opening_of(mapping), day, remotes or None)
-        self.book.seen(mapping.device, now.wall)
-        if mapping.rule in self.book.rules:
-            self.book.in_force(mapping.rule, now.wall).last_used = now.wall
+        self.table.talked(opening_of(mapping), day, remotes or None)
+        self.table.seen(mapping.device, now.wall)
+        if mapping.rule in self.table.rules:
+            self.table.in_force(mapping.rule, now.wall).last_used = now.wall
 
     def _record_in_force(self, now: Instant) -> None:
         for grant in self._decider.in_force.policy.grants:
-            self.book.in_force(grant.name, now.wall)
+            self.table.in_force(grant.name, now.wall)
         for incident in self._decider.history.incidents(now):
-            self.book.incident(incident.device, incident.began.wall)
+            self.table.incident(incident.device, incident.began.wall)
