@@ -64,7 +64,7 @@ EXIT_FAULT = 1
 
 
 class Daemon:
-    """One gateway. ``run`` returns when it is told to stop."""
+    """One gateway. ``run`` returns after a request to stop."""
 
     def __init__(self, config: Config, detected: Iterable[str] = (), who_has: WhoHas | None = None) -> None:
         self.config = config
@@ -333,7 +333,7 @@ async def _keep_watchdog() -> None:
 
 
 def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
-    """The daemon until it is told to stop. Returns the exit code; raises ConfigError before anything started."""
+    """Runs the daemon until it is asked to stop. Returns the exit code; raises ConfigError before the start."""
     logs.configure(config.log_format, config.log_level)
     os.umask(0o027)  # who asked for what, and the token of the control URLs, are not for every user of the machine
     try:

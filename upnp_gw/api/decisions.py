@@ -87,7 +87,10 @@ class Explained(Struct, frozen=True, kw_only=True):
     holder: Holder | None = None
     """busy: the mapping that has the port."""
     note: str | None = None
-    """Why there is no trace of the rules, such as that the old policy is not kept. ``reasons`` are as recorded."""
+    """The reason why there is no trace of the rules, such as an old policy that is not kept.
+
+    ``reasons`` are as recorded all the same.
+    """
     superseded: bool = False
     """The policy that decided is no longer in force."""
 

@@ -88,7 +88,7 @@ class Written(Struct, frozen=True, kw_only=True):
 
 class Blocked(Written, frozen=True, kw_only=True):
     questions: Count
-    """How many questions were dropped."""
+    """The number of dropped questions."""
     left: list[Mapping]
     """The mappings to the device that the operator added. They stay open until the operator deletes them."""
 
@@ -97,7 +97,7 @@ class Approved(Written, frozen=True, kw_only=True):
     opened: Mapping | None
     """The requested mapping; it is open."""
     why_not: str | None
-    """Why the mapping is not open yet."""
+    """The reason why the mapping is not open yet."""
     holder: Holder | None = None
     """The mapping that has the requested port."""
 
@@ -177,4 +177,4 @@ class Revoked(Struct, frozen=True, kw_only=True):
     mappings: list[Mapping]
     """The mappings that ended, as they were; their flows have ended too."""
     questions: Count
-    """How many questions were dropped."""
+    """The number of dropped questions."""

@@ -71,7 +71,7 @@ class Suggestion(Struct, frozen=True, kw_only=True):
     grants: Count
     tests: Count
     notes: list[str]
-    """What was left out, and why: the comments at the end of the file."""
+    """The rules that were left out, with the reasons: the comments at the end of the file."""
 
 
 class StaleFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -22,7 +22,7 @@ class PolicyText(Struct, frozen=True, kw_only=True):
     """The machine-owned file, with rules that commands wrote; empty: there is none."""
     warnings: list[str]
     problem: str | None
-    """Why the present files are not in force; null: they are, as far as the last check saw."""
+    """The reason why the present files are not in force; null: they are, as far as the last check saw."""
 
 
 class RevokedMapping(Struct, frozen=True, kw_only=True):

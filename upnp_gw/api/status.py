@@ -58,7 +58,7 @@ class Status(Struct, frozen=True, kw_only=True):
     firewall: Literal["alongside", "router"]
     backend: Literal["nftables", "memory"]
     library: str = ""
-    """How libnftables is loaded: by the Python bindings of the distribution, or by our own loader."""
+    """The loader of libnftables: the Python bindings of the distribution, or our own."""
     wan: WanState
     lan: list[LanState]
     locations: list[str]
@@ -66,7 +66,7 @@ class Status(Struct, frozen=True, kw_only=True):
     mappings: MappingCount
     policy: PolicyState
     healed: Count = 0
-    """How often another program removed our table, and it was installed again."""
+    """The number of times that another program removed our table and it was installed again."""
     warnings: list[str] = []
     """Such as a private external address, no policy file, an open incident."""
     counters: dict[str, int] = {}

@@ -241,7 +241,10 @@ def _same_file(file: Path, source: str) -> bool:
 
 
 def _compare(file: Path, text: str, digest: str, now: api.PolicyText) -> tuple[str, str]:
-    """How the file differs from the policy in force: a word for JSON, and a sentence. ``digest``: its hash."""
+    """The difference between the file and the policy in force: a word for JSON, and a sentence.
+
+    ``digest``: the hash of the file.
+    """
     name, source = shown(str(file), 1000), shown(now.source, 1000)
     own, same = _same_file(file, now.source), digest == now.hash
     in_force = f"{now.hash}, since {formats.time(now.since)}"

@@ -1,4 +1,4 @@
-"""When a client retransmits, and when it renews. Pure: the random source is an argument.
+"""The times at which a client retransmits and renews. Pure: the random source is an argument.
 
 NAT-PMP: 250 ms, doubling, nine times (RFC 6886 section 3.1). PCP: 3 s, doubling up to 1024 s, each within 10 %
 (RFC 6887 section 8.1.1); renewals at half of the remaining lifetime (section 11.2.1).

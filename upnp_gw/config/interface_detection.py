@@ -68,7 +68,7 @@ class Interface(Link):
 
     @property
     def left_out(self) -> str | None:
-        """Why detection does not choose it; None: it can be a LAN."""
+        """The reason why detection does not choose it; None: it can be a LAN."""
         if self.kind in LEFT_OUT_KINDS:
             return LEFT_OUT_KINDS[self.kind]
         return next((what for pattern, what in LEFT_OUT_NAMES if re.fullmatch(pattern, self.name)), None)

@@ -268,7 +268,7 @@ def _refused(reply: object) -> Refused:
 
 
 def _address_kind(external: IPv4Address | None) -> Literal["public", "private", "shared", "none"]:
-    """Whether the internet can reach this address."""
+    """``public`` if the internet can reach this address; else the reason why it cannot."""
     if not external:
         return "none"
     why = private_external(external)

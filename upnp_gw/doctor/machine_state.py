@@ -54,18 +54,18 @@ class MachineState:
     links: tuple[Link, ...] = ()
     """Every link of the machine."""
     overlap: str | None = None
-    """Why LAN and WAN overlap; None: they do not."""
+    """The reason why LAN and WAN overlap; None: they do not."""
     forwarding4: bool | None = None
     """net.ipv4.ip_forward; None: cannot be read."""
     forwarding6: bool | None = None
     library_problem: str | None = None
-    """Why libnftables does not work; None: it works."""
+    """The reason why libnftables does not work; None: it works."""
     drops: tuple[Drop, ...] = ()
     """Chains of other tables that drop our traffic."""
     offloads: tuple[FlowOffload, ...] = ()
     """Chains of other tables that let established flows bypass the forward chains."""
     drops_problem: str | None = None
-    """Why the ruleset could not be read; None: it was."""
+    """The reason why the ruleset could not be read; None: it was."""
     bridge_filters: Mapping[str, str] = field(default_factory=dict)
     """LAN bridge whose frames pass the IP firewall (br_netfilter) -> the command that ends it."""
     multicast: Mapping[str, Multicast] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class MachineState:
     forward_filters: tuple[str, ...] = ()
     """Chains of other tables that filter forwarded traffic. Router mode does not start beside them."""
     state_problem: str | None = None
-    """Why the state directory cannot be written; None: it can."""
+    """The reason why the state directory cannot be written; None: it can."""
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)

@@ -1,4 +1,4 @@
-"""What is written down of each decision: who asked for what, how, what was answered, why, and by which facts.
+"""The record of each decision: requester, request, protocol, answer, reasons and facts.
 
 ``map_record`` keeps enough of the facts to decide again: ``asked`` gives the same request and the same facts back,
 so that a decision can be explained, or replayed under another policy, long after. Pure.

@@ -38,7 +38,7 @@ from upnp_gw.model.request import (
 
 Removal = UnmapRequest | UnmapPortRequest | UnmapRangeRequest | ReleaseRequest
 RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
-"""When asking again makes sense: the operator may have said yes, the minute is over."""
+"""Seconds until a client should ask again: by then the operator may have said yes, or the minute is over."""
 
 
 class Parties(NamedTuple):
@@ -52,7 +52,7 @@ class Parties(NamedTuple):
 
 @dataclass(slots=True)
 class Decider:
-    """What decides, and what it decides by."""
+    """Decides requests by the policy in force and the facts about the requester."""
 
     in_force: PolicyInForce
     ledger: Ledger
@@ -67,11 +67,11 @@ class Decider:
     lenient_nonces: bool = False
     """A PCP client may renew and delete with another nonce than it mapped with."""
     on_reload: str = "revoke"
-    """What a new policy does not allow any more: ``revoke`` ends it, ``keep`` leaves it until its lease ends."""
+    """For mappings that a new policy does not allow: ``revoke`` ends them, ``keep`` lets their leases run out."""
     refusal_counter: RefusalCounter = field(default_factory=RefusalCounter)
 
     def external_address(self, mapping: Mapping) -> IPAddress | None:
-        """Where the internet finds a mapping."""
+        """The address at which the internet reaches a mapping; None: there is none."""
         if mapping.key.external_address is not None:
             return mapping.key.external_address
         return self.environment.network.advertised

@@ -1,4 +1,4 @@
-"""What the gateway remembers over a restart of devices, incidents and questions: to the store and back."""
+"""The devices, incidents and questions that the gateway keeps over a restart: to the store and back."""
 
 from dataclasses import dataclass, field
 from typing import Any

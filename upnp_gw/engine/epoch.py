@@ -41,7 +41,7 @@ class Epochs:
         await self._store.set(KEY, self._ledger.epoch.to_json(self._store.boot_id))
 
     async def follow_external(self) -> bool:
-        """A new external address begins a new epoch; True where it did. Call it before anybody is told."""
+        """A new external address begins a new epoch; True where it did. Call it before any client is notified."""
         before = self._ledger.epoch
         await self._set(before.with_external(self._external(), self._clock()))
         return self._ledger.epoch.number != before.number

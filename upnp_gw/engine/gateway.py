@@ -75,7 +75,7 @@ class Gateway:
 
     @property
     def healed(self) -> int:
-        """How often our table was installed again after somebody else changed it."""
+        """The number of times that our table was installed again after another program changed it."""
         return self._writer.healed
 
     async def handle(self, request: ChangeRequest) -> Reply:

@@ -28,7 +28,7 @@ class NotKept(Exception):
 
 
 class KeptPolicies:
-    """The policies in the store. A disk that fails is told in the log; the policy comes into force all the same."""
+    """The policies in the store. A disk failure is logged; the policy comes into force all the same."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -57,7 +57,7 @@ class Persistence:
         transaction.commit()
 
     def batch(self, transactions: Sequence[Transaction]) -> Batch:
-        """What these turns changed."""
+        """The changes of these transactions, for the store."""
         dropped = {cut.number for transaction in transactions for cut in transaction.cuts_dropped}
         return batch_of(
             dict.fromkeys(
@@ -114,7 +114,7 @@ class Persistence:
             self.memory.not_taken(notes)
 
     async def close(self) -> None:
-        """The last try; what is not on disk then is told."""
+        """The last try to write; the log says how many rows and decisions are not on disk after it."""
         await self.remember()
         await self.flush()
         if self.write_backlog:

@@ -1,4 +1,4 @@
-"""Which policy is in force: the operator's file, or the built-in one, and what the commands wrote beside it.
+"""The files of the policy in force: the operator's or the built-in one, and the one that the commands write.
 
 The operator's file is read and never written. ``approved.toml`` in the state directory is the gateway's own; it is
 replaced as a whole, so that a crash leaves the old one or the new one. Both become one policy, all of it or none:
@@ -46,7 +46,7 @@ class PolicyFiles:
 
     @property
     def source(self) -> str:
-        """Where the policy comes from, for messages."""
+        """The source of the policy, for messages."""
         return str(self.operator) if self.operator is not None else HOME
 
     def load(self) -> LoadedPolicy:
@@ -76,7 +76,7 @@ class PolicyFiles:
             raise ConfigError(str(self.machine), "", problem) from error
 
     def keep(self) -> None:
-        """What was prepared is the machine-owned file from now on. Raises StoreError; it is as it was then."""
+        """Makes the prepared text the machine-owned file. Raises StoreError; the file is unchanged then."""
         try:
             os.replace(self._draft, self.machine)
         except OSError as error:
@@ -88,7 +88,7 @@ class PolicyFiles:
             log.warning("%s: a power loss may bring back the one before it: %s", self.machine, error.strerror)
 
     def drop(self) -> None:
-        """What was prepared did not come into force."""
+        """Deletes the prepared text: it did not come into force."""
         with suppress(OSError):
             self._draft.unlink()
 
@@ -123,7 +123,7 @@ class PolicyFiles:
 
 
 def count_rules(raw: dict[str, Any]) -> str:
-    """How many tables of each kind the machine-owned file has, for people; empty: none."""
+    """The number of tables of each kind in the machine-owned file, in words; empty: none."""
     counts = {kind: len(raw.get(kind, ())) for kind in ("device", "forbid", "grant")}
     return ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts.items() if count)
 

@@ -38,7 +38,7 @@ class PolicyUpdate:
     revoked: tuple[RevokedMapping, ...]
     """Mappings that it does not allow any more, ended or kept."""
     standing: int
-    """How many mappings stand."""
+    """The number of mappings after the update."""
     warnings: tuple[str, ...]
 
 
@@ -53,7 +53,7 @@ class PolicyUpdates:
         self.in_force = decider.in_force
         self.kept = KeptPolicies(store)
         self.problem: str | None = None
-        """Why the files as they are now are not in force; None: they are."""
+        """The reason why the files as they are now are not in force; None: they are."""
         self._decider = decider
         self._submit = submit
         self._events = events

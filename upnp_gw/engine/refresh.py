@@ -35,7 +35,7 @@ class PlannedVerdict:
     facts: Facts
     verdict: Verdict
     planned: Planned | NotPlanned | None
-    """The planned row; None: the gate refused, or a trial cannot tell."""
+    """The planned row; None: the gate refused, or a trial cannot know it."""
 
     def numbered(self, decision: DecisionId) -> Planned | NotPlanned:
         """The plan, with the number of its decision."""

@@ -1,4 +1,4 @@
-"""What each kind of request does to the ledger.
+"""The changes that each kind of request makes to the ledger.
 
 Every method is one ``Transaction``: it asks the gate, plans, changes the ledger's rows and makes the reply. None of
 them waits or talks to the kernel; ``gateway`` brings their changes into the kernel and the store.

@@ -64,7 +64,7 @@ def _concerning(decider: Decider, device: str) -> list[Mapping]:
 def _leading_to(decider: Decider, device: str) -> tuple[Mapping, ...]:
     """The mappings to an address of the device, whoever holds them."""
     addresses = sorted(decider.environment.addresses_of(device), key=str)
-    if mac_of(device) is None:  # it is told by its address
+    if mac_of(device) is None:  # it is recognised by its address
         with suppress(ValueError):
             addresses = [ip_address(device)]
     return tuple(m for address in addresses for m in decider.ledger.table.to_client(address))

@@ -61,7 +61,7 @@ class Writer:
         self._clock = clock
         self._complete = complete
         self.healed = 0
-        """How often our table was installed again after somebody else changed it."""
+        """The number of times that our table was installed again after another program changed it."""
         self.deadlines_changed = asyncio.Event()
         """Set after each batch; the scheduler clears it."""
         self._jobs: deque[_Job] = deque()
@@ -70,7 +70,7 @@ class Writer:
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._heal_error = ""
-        """Why our table could not be installed again; requests go on meanwhile, and are refused where they open."""
+        """The reason why our table could not be installed again; until then, requests that open are refused."""
         self._retry: asyncio.TimerHandle | None = None
 
     # -- life
@@ -154,7 +154,7 @@ class Writer:
                 continue
             jobs = [self._jobs[i] for i in range(min(BATCH, len(self._jobs)))]
             try:
-                # whoever waited no longer was told that it failed: it must not happen after all
+                # a caller that stopped waiting got a failure as its answer: the change must not happen after that
                 await self._run_jobs([job for job in jobs if not job.reply.done()])
             except Exception:
                 log.exception("%d operations failed; the writer continues", len(jobs))
@@ -235,7 +235,7 @@ class Writer:
             transaction.undo()
 
     async def _apply_quietly(self, changes: Sequence[Change]) -> None:
-        """Takes back what the store did not take. Where that fails too, the whole is installed again."""
+        """Undoes the changes that the store did not accept. If that fails too, the table is installed again."""
         try:
             if changes:
                 await self._firewall.apply(changes)
@@ -251,7 +251,7 @@ class Writer:
         await self._firewall.apply([Refill(forwards)])
 
     def _fitting(self) -> FirewallSettings:
-        """The settings, with room for all that stands: a limit that was lowered must not keep us from starting."""
+        """The settings, with room for all active mappings: a lowered limit must not prevent a start."""
         settings = self._settings()
         standing = sum(len(allowed_peers(m)) for m in self._ledger.table if m.active)
         return replace(settings, size=max(settings.size, standing))

@@ -1,4 +1,4 @@
-"""What each key of the policy file accepts, in words, with an example. Nothing here checks a value.
+"""The accepted values of each key of the policy file, in words, with an example. Nothing here checks a value.
 
 The examples are lines of a policy file; a test loads each of them.
 """

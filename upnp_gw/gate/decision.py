@@ -86,7 +86,7 @@ class Outcome(StrEnum):
 
 
 class External(StrEnum):
-    """How the external port is chosen where the protocol lets the gateway choose (a grant's ``ext``)."""
+    """The choice of the external port where the protocol leaves it to the gateway (a grant's ``ext``)."""
 
     SAME = "same"
     SAME_OR_ANY = "same-or-any"
@@ -112,7 +112,7 @@ class Clamps:
     """The external ports permitted."""
     external: External = External.SAME_OR_ANY
     remote: tuple[IPNetwork, ...] = ()
-    """Who may connect; empty: anyone. The remote host of the request is inside."""
+    """The remote hosts that may connect; empty: any. The remote host of the request is inside."""
     ends_in_s: float | None = None
     """Seconds until the grant or its hours end and the gate must decide again; None: never."""
 

@@ -1,4 +1,4 @@
-"""What the gate remembers of each device: changes in the last minute, ports of today, refusals, incidents.
+"""The history that the gate keeps of each device: changes in the last minute, ports of today, refusals, incidents.
 
 Pure; the time is an argument. Memory is bounded: ``MOST_DEVICES`` devices of a few kilobytes each. The device that
 was silent for longest is forgotten first.
@@ -94,7 +94,7 @@ class DeviceHistory:
             changes.popleft()
 
     def changes_last_minute(self, device: str, now: Instant, datagram: bool = False) -> int:
-        """How many changes; at most ``requests_per_minute``."""
+        """The number of changes; at most ``requests_per_minute``."""
         entry = self._entries.get(device)
         if entry is None:
             return 0

@@ -20,7 +20,7 @@ from upnp_gw.model.request import MapRequest
 
 
 class Effect(StrEnum):
-    """What a rule did to a request."""
+    """The effect of a rule on a request."""
 
     NONE = "none"
     """It did not match."""
@@ -92,7 +92,7 @@ def _forbid(rule: Forbid, rule_input: RuleInput, touched: frozenset[str]) -> Rul
 
 
 def _matched(rule: Forbid, rule_input: RuleInput) -> str:
-    """Which of its conditions say most."""
+    """The conditions of the rule that the request met, in words."""
     conditions = []
     if rule.devices is not None:
         conditions.append(f"for {_listed(rule.devices)}")

@@ -136,7 +136,7 @@ def case_verdict(policy: Policy, case: Case, where: str) -> tuple[Verdict, int |
 
 
 def facts_and_request(policy: Policy, case: Case, where: str) -> tuple[Facts, MapRequest]:
-    """What ``decide`` gets for a test. Raises ConfigError where no address is free for its sender."""
+    """The arguments of ``decide`` for a test. Raises ConfigError where no address is free for its sender."""
     hosts = _hosts(policy, case, where)
     return _facts(policy, case, hosts), _request(case, hosts)
 

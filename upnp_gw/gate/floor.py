@@ -118,7 +118,7 @@ def _target(network: Network, address: IPAddress) -> str | None:
 
 
 def _place(network: Network, version: int, number: int) -> str | None:
-    """Why this address is not a host of a LAN: no prefix has it, or it is the network or broadcast address (IPv4)
+    """The reason why this address is no host of a LAN: outside all prefixes, or network or broadcast address (IPv4)
     or the subnet-router anycast address (IPv6, RFC 4291 section 2.6.1) of one. None: it is one."""
     on_lan = False
     for family, first, last, ends in network.lan_spans:

@@ -36,7 +36,7 @@ class ManagedText:
 
 @dataclass(frozen=True, slots=True)
 class ManagedChange:
-    """What to add and which rules to remove. ``devices`` replace those of the same name."""
+    """The tables to add and the rules to remove. ``devices`` replace those of the same name."""
 
     devices: Mapping[str, Plain]
     forbids: tuple[Plain, ...] = ()

@@ -14,7 +14,7 @@ DAY_MIN = DAY_S // 60
 
 
 class RuleInput:
-    """What the rules read of a request, worked out once."""
+    """The values of a request that the rules read, worked out once."""
 
     __slots__ = (
         "_zones",
@@ -166,7 +166,7 @@ GrantRefusal = tuple[Refusal, str]
 
 
 def grant_refusal(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefusal | None:
-    """Why a grant that matches does not allow the request now: its hours or its quotas. None: it does."""
+    """The reason why a matching grant does not allow the request now: its hours or its quotas. None: it does."""
     for check in _OBSTACLES:
         if (refusal := check(rule, facts, request)) is not None:
             return refusal

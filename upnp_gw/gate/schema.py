@@ -38,7 +38,7 @@ class Mode(StrEnum):
 
 
 class Assurance(StrEnum):
-    """How a device is recognised: by its address; by its neighbour entry's MAC; or by these and its DHCP lease."""
+    """The marks of a device: its address; its neighbour entry's MAC address; or these and its DHCP lease."""
 
     IP = "ip"
     MAC = "mac"
@@ -180,7 +180,7 @@ class Grant:
     max_ttl_s: int | None = None
     max_hold_s: int | None = None
     remote: tuple[IPNetwork, ...] = ()
-    """Who may connect; empty: anyone."""
+    """The remote hosts that may connect; empty: any."""
     remote_ports: PortRanges | None = None
     """The request must name ports of the remote hosts, all of them among these; None: it need not."""
     hours: tuple[int, int] | None = None
@@ -206,7 +206,7 @@ class Case:
 
     name: str
     key: str
-    """Where it stands: ``test[3]``."""
+    """Its place in the file: ``test[3]``."""
     device: str | None
     address: IPAddress | None
     mac: str | None

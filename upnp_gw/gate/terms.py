@@ -1,4 +1,4 @@
-"""What a question to the operator is about (``QuestionSubject``), and what a yes allows (``ApprovalTerms``). Pure.
+"""The subject of a question to the operator (``QuestionSubject``) and the terms of a yes (``ApprovalTerms``). Pure.
 
 A yes allows no more than the request: its remote hosts, address family, external ports and lease. The question
 shows each of these, and the rule of a yes copies them from it.

@@ -68,8 +68,8 @@ def _same_address(one: IPAddress | None, other: IPAddress | None) -> bool:
 
 
 def _overlap(one: IPNetwork | None, other: IPNetwork | None) -> bool:
-    """Whether two remote hosts or prefixes have an address in common. A prefix beside anyone (None) has none: the
-    kernel looks it up first."""
+    """True if two remote hosts or prefixes have an address in common. A prefix and anyone (None) have none: the
+    kernel looks the prefix up first."""
     if one is None or other is None:
         return one is other
     if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):

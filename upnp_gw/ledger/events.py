@@ -64,7 +64,7 @@ class QuestionAsked:
 
     question: Question
     waiting: int
-    """How many questions wait, this one included."""
+    """The number of open questions, this one included."""
 
 
 @dataclass(frozen=True, slots=True)

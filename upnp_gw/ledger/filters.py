@@ -1,4 +1,4 @@
-"""Who may connect to a mapping: PCP FILTERs and the grant's prefixes in a form that the kernel can hold.
+"""The allowed remote hosts of a mapping: PCP FILTERs and the grant's prefixes in a form that the kernel can hold.
 
 The kernel's ranges must not overlap. So a filter inside another one is left out, and one that crosses another one
 (a wide prefix from one port, a narrow one from any port) is split around it.
@@ -14,7 +14,7 @@ from upnp_gw.model.request import MapRequest
 ANYWHERE6 = IPv6Network("::/0")
 
 AllowedPeers = tuple[RemotePeers | None, ...]
-"""Who may connect; None: anyone. Empty: nobody."""
+"""The remote hosts that may connect; None: any. Empty: none."""
 
 
 def filters_after(request: MapRequest, present: Sequence[RemotePeers]) -> tuple[RemotePeers, ...]:
@@ -24,7 +24,7 @@ def filters_after(request: MapRequest, present: Sequence[RemotePeers]) -> tuple[
 
 
 def allowed_peers(mapping: Mapping) -> AllowedPeers:
-    """Who may connect to a mapping, in the kernel's form."""
+    """The remote hosts that may connect to a mapping, in the kernel's form."""
     return combined_peers(
         requested_peers(mapping.key.remote, mapping.key.remote_port) or mapping.requested_filters,
         mapping.filters if mapping.key.remote is None else (),
@@ -54,8 +54,8 @@ def _is_host(peers: RemotePeers) -> bool:
 
 
 def combined_peers(filters: Sequence[RemotePeers], granted: Sequence[IPNetwork]) -> AllowedPeers:
-    """Who is in the ``filters`` (PCP FILTERs) and in ``granted`` (the grant's ``remote``). Each of them empty:
-    anyone."""
+    """The remote hosts in both ``filters`` (PCP FILTERs) and ``granted`` (the grant's ``remote``). Each of them
+    empty: any."""
     if not filters:
         anyone = not granted or any(net.prefixlen == 0 for net in granted)
         return (None,) if anyone else tuple(RemotePeers(net) for net in granted)

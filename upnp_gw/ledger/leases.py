@@ -1,4 +1,4 @@
-"""When leases end, when the gateway checks a mapping again, and the remaining lease. All in BOOTTIME seconds.
+"""The ends of leases, the next check of a mapping, and the remaining lease. All in BOOTTIME seconds.
 
 Over NAT-PMP and PCP the client gets the clamped lifetime and renews. Over IGD it cannot see a clamp, and many
 clients request 0 or a week once and never renew. Such a mapping lives up to ``max_hold``. The gateway decides again
@@ -51,7 +51,7 @@ def kernel_timeout_s(mapping: Mapping, now: Instant) -> float:
 
 
 def next_check(mapping: Mapping) -> float:
-    """When the writer has to check this row: a hold ends, or the gate has to decide again.
+    """The time when the writer has to check this row: a hold ends, or the gate has to decide again.
 
     A parked or disabled row is in no map: only the end of a hold matters.
     """

@@ -12,7 +12,7 @@ from upnp_gw.firewall.base import Forward
 from upnp_gw.model.mapping import DecisionId, Endpoint, Mapping, MappingKey, Transport
 
 GRACE_S = {"deleted": 5.0, "expired": 60.0}
-"""Why a mapping ended -> seconds until its flows are cut. For any other reason: at once."""
+"""The reason why a mapping ended -> seconds until its flows are cut. For any other reason: at once."""
 
 
 @dataclass(frozen=True, slots=True)

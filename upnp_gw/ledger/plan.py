@@ -48,7 +48,7 @@ class NotPlanned:
     refusal: Refusal
     reason: str
     retry_s: int = 0
-    """As in ``Refused``."""
+    """The same as in ``Refused``."""
     holder: Mapping | None = None
     """The mapping in conflict. Only for the operator: a control point must not learn of it."""
 
@@ -167,7 +167,7 @@ class Planner:
         )
 
     def _may_not_refresh(self, row: Mapping, hold: Hold | None, request: MapRequest) -> NotPlanned | None:
-        """Why the request may not change this row; None: it may. ``hold``: the row's hold of its protocol."""
+        """The reason why this request may not change this row; None: it may. ``hold``: of its protocol."""
         if hold is not None and not (self.lenient or nonce_fits(hold, request.nonce, self.epoch)):
             left_s = max(1, round(hold.until - self.now.boot))
             return NotPlanned(Refusal.BAD_NONCE, "the mapping was made with another nonce", left_s)
@@ -202,7 +202,7 @@ class Planner:
         )
 
     def _conflict_of_refresh(self, row: Mapping, mapping: Mapping, request: MapRequest) -> NotPlanned | None:
-        """Why the refreshed row cannot be in force; None: it can."""
+        """The reason why the refreshed row cannot be in force; None: it can."""
         if request.filters and not all(hold.via.datagram for hold in row.holds):
             return OPEN_OVER_TCP
         filtered = bool(request.filters or request.clear_filters)
@@ -255,7 +255,7 @@ class Planner:
         )
 
     def _peers(self, request: MapRequest, allowed: Allowed) -> AllowedPeers:
-        """Who may connect to a new mapping."""
+        """The remote hosts that may connect to a new mapping."""
         filters = requested_peers(request.remote, request.remote_port) or filters_after(request, ())
         return combined_peers(filters, granted_prefixes(allowed.clamps, request))
 

@@ -139,7 +139,7 @@ def parse_leases(data: bytes) -> LeaseFile:
 
 
 def lease_file_kind(text: str) -> LeaseFileKind | None:
-    """Which server wrote this text."""
+    """The kind of the server that wrote this text; None: unknown."""
     start = text.lstrip()
     if start.startswith("{"):
         return LeaseFileKind.NETWORKD

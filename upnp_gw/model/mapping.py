@@ -99,13 +99,13 @@ class MappingKey(NamedTuple):
     external_address: IPAddress | None
     external_port: int
     remote: IPNetwork | None
-    """Who may connect: a host or a prefix; None: anyone."""
+    """The remote hosts that may connect: one host or a prefix; None: any."""
     remote_port: int = 0
     """The source port of the remote hosts; 0: any. Only pinholes have one."""
 
 
 class RemotePeers(NamedTuple):
-    """Who may connect: the hosts of a prefix, from one source port (0: any). A PCP FILTER."""
+    """Remote hosts that may connect: the hosts of a prefix, from one source port (0: any). A PCP FILTER."""
 
     network: IPNetwork
     port: int = 0
@@ -181,7 +181,7 @@ class Mapping:
 
     @property
     def remotes(self) -> tuple[IPNetwork | None, ...]:
-        """Who may connect: the key's remote host, else the PCP FILTERs, else the grant's, else anyone (None)."""
+        """The remote hosts that may connect: the key's, else the PCP FILTERs, else the grant's, else any (None)."""
         if self.key.remote is not None:
             return (self.key.remote,)
         filtered = dict.fromkeys(peers.network for peers in self.filters_in_force)

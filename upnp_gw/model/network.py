@@ -44,7 +44,7 @@ class Link:
 
 
 def shared_prefixes(lans: Sequence[Link]) -> tuple[str, ...]:
-    """A sentence for each prefix that two LANs share: an address in it does not tell the LAN of its host."""
+    """A sentence for each prefix that two LANs share: an address in it does not show the LAN of its host."""
     first_lan: dict[IPNetwork, str] = {}
     sentences = []
     for link in lans:
@@ -331,7 +331,7 @@ PRIVATE = tuple(network for network, _ in NOT_PUBLIC[:3])
 
 
 def private_external(address: IPv4Address) -> str | None:
-    """Why this external address is not reachable from the internet, such as ``private (RFC 1918)``; None: it is."""
+    """The reason why the internet cannot reach this address, such as ``private (RFC 1918)``; None: it can."""
     return next((why for network, why in NOT_PUBLIC if address in network), None)
 
 

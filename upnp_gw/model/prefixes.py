@@ -7,7 +7,7 @@ IPNetwork = IPv4Network | IPv6Network
 
 
 def inside(inner: IPNetwork, outer: IPNetwork) -> bool:
-    """Whether every address of ``inner`` is in ``outer``. False for two families."""
+    """True if every address of ``inner`` is in ``outer``. False for two address families."""
     if isinstance(inner, IPv4Network) and isinstance(outer, IPv4Network):
         return inner.subnet_of(outer)
     return isinstance(inner, IPv6Network) and isinstance(outer, IPv6Network) and inner.subnet_of(outer)

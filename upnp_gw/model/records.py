@@ -43,13 +43,13 @@ class DecisionFields(Struct, frozen=True, kw_only=True):
     mapping: str | None = None
     """The id of the mapping that was made, renewed or removed."""
     facts: dict[str, Any] = {}
-    """What the gate knew beside the request, enough to decide again; empty: not an answer to a map request."""
+    """The gate's facts beside the request, enough to decide again; empty: not an answer to a map request."""
     choice: Literal["exact", "suggested"] | None = None
     """``suggested``: the gateway could choose another external port."""
     granted_s: int | None = None
     """The granted lease in seconds; null: not allowed."""
     count: Annotated[int, Meta(ge=0)] = 1
-    """How many requests were refused like this one within a minute, because the device asked too often."""
+    """The number of requests refused like this one within a minute, because the device asked too often."""
     unchanged: bool = False
     """The gateway decided again about an existing mapping (reload, restore, renew), and nothing changed."""
 

@@ -220,7 +220,7 @@ class Ipv6Firewall:
 
 
 class View(Protocol):
-    """What a control point may read. Synchronous, from memory, O(1) or O(answer)."""
+    """The queries of a control point. Synchronous, from memory, O(1) or O(answer)."""
 
     def find(self, source: Source, key: MappingKey) -> Mapping | Refused | None:
         """The mapping with this key; Refused: it belongs to another device; None: there is none.
@@ -235,7 +235,7 @@ class View(Protocol):
         ...
 
     def count(self, source: Source) -> int:
-        """How many IPv4 port mappings this control point may see (PortMappingNumberOfEntries)."""
+        """The number of IPv4 port mappings that this control point may see (PortMappingNumberOfEntries)."""
         ...
 
     def in_range(

@@ -1,4 +1,4 @@
-"""Whether NAT-PMP or PCP is served (RFC 6886 section 5, RFC 6887 section 11)."""
+"""The modes in which NAT-PMP and PCP are served (RFC 6886 section 5, RFC 6887 section 11)."""
 
 from enum import StrEnum
 

@@ -7,7 +7,7 @@ from upnp_gw.model.mapping import IPAddress
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where a datagram came from and where its answer goes."""
+    """The source of a datagram, to which its answer goes."""
 
     address: IPAddress
     port: int

@@ -45,11 +45,11 @@ class Throttle(Generic[Key]):
         self._sources: OrderedDict[Key, Bucket] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many sources are remembered."""
+        """The number of remembered sources."""
         return len(self._sources)
 
     def level(self, source: Key, now: float) -> float:
-        """How much this source may use now."""
+        """The amount that this source may use now."""
         return min(self._bucket(source, now).fill(now), self._total.fill(now))
 
     def spend(self, source: Key, count: int, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""When announcements and mapping updates are repeated (RFC 6887 section 14).
+"""The times at which announcements and mapping updates are repeated (RFC 6887 section 14).
 
 NAT-PMP uses the same schedule: ten times, after 250 ms and then twice as long each time (RFC 6886 section 3.2.1).
 """

@@ -1,4 +1,4 @@
-"""What faces the LAN: sockets, deadlines, limits, timers. They use the codecs of ``protocols`` and decide nothing.
+"""The servers of the LAN: sockets, deadlines, limits, timers. They use the codecs of ``protocols``, decide nothing.
 
 lan             starts and stops all servers
 http, ssdp, port5351

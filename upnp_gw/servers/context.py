@@ -1,4 +1,4 @@
-"""What every server of the LAN reads of the gateway."""
+"""The state of the gateway that every server of the LAN reads."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass

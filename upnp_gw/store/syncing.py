@@ -69,7 +69,7 @@ class Syncing:
 
     @property
     def problem(self) -> str:
-        """Why commits do not reach the disk; empty: they do."""
+        """The reason why commits do not reach the disk; empty: they do."""
         return self._problems.get("sync", "")
 
     def committed(self, transaction: int, rows: int) -> None:

@@ -103,7 +103,7 @@ class AddressHolders:
 
     @property
     def remembered(self) -> int:
-        """How many addresses are settled."""
+        """The number of settled addresses."""
         return len(self._settled)
 
     async def close(self) -> None:

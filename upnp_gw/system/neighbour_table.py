@@ -26,7 +26,7 @@ MOST_FLIPS = 8
 
 
 class NeighbourKernel(Protocol):
-    """What is needed of ``rtnetlink_socket.Rtnetlink``."""
+    """``rtnetlink_socket.Rtnetlink``, as this module uses it."""
 
     def neighbour(self, address: IPAddress, index: int) -> NeighbourMessage | None: ...
     def set_probe(self, address: IPAddress, index: int, mac: str | None = None) -> None: ...

@@ -38,9 +38,9 @@ class NetlinkMessage(NamedTuple):
     sequence: int
     """The number of the request that it answers."""
     port: int
-    """Whose request it answers or reports: the port id of that socket; 0: the kernel itself."""
+    """The port id of the socket whose request it answers or reports; 0: the kernel itself."""
     body: bytes
-    """What follows the netlink header."""
+    """The bytes after the netlink header."""
 
 
 def attribute(kind: int, value: bytes) -> bytes:

@@ -94,10 +94,10 @@ class NetworkMonitor:
         """Called with (old, new) after links or addresses have changed. ``network`` is the new one already."""
         self.on_neighbour: Callable[[NeighbourEvent], None] = lambda event: None
         self.resyncs = 0
-        """How often everything was read again because events were lost."""
+        """The number of times that everything was read again because events were lost."""
         self._boottime = boottime
         self._follows_routes = bool(routed) and len(lan) > 1
-        """With several LANs, the kernel's routes tell which of them leads to a routed prefix."""
+        """With several LANs, the kernel's routes show which of them leads to a routed prefix."""
         self._changed = False
         self._resync: asyncio.TimerHandle | None = None
         self._rest: asyncio.TimerHandle | None = None

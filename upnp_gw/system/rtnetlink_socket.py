@@ -127,7 +127,7 @@ class Rtnetlink(NetlinkSocket):
         self._ask(MessageType.NEWNEIGH, NLM_F_CREATE, body + attribute(NDA_DST, address.packed))
 
     def _dump(self, kind: int, body: bytes, of: type[M]) -> list[M]:
-        """The entries. If the table changes during each try, those of the last one: events tell of the changes."""
+        """The entries. If the table changes during each try, those of the last one: events report the changes."""
         messages: list[Message] = []
         for _ in range(DUMP_TRIES):
             messages.clear()

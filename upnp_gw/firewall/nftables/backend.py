@@ -125,7 +125,7 @@ class NftablesFirewall:
         return self._settings.mode if self._settings is not None else None
 
     async def read_ruleset(self) -> dict[str, Any]:
-        """What other tables hold, for ``inspect``: libnftables' JSON without our table. Raises FirewallError."""
+        """The other tables, for ``inspect``: libnftables' JSON without our table. Raises FirewallError."""
         self._require_open()
         return await self._run(lambda: foreign_ruleset(self._session_of_thread()))
 
@@ -176,7 +176,7 @@ class NftablesFirewall:
             if not router:
                 _leave_router_mode(session)
             session.run(REMOVE + structure(settings) + contents(settings))
-        if router:  # only now that the drops stand
+        if router:  # only now that the drops are in force
             sysctl.switch_on(settings.network.wan.name)
 
     def _transact(self, state: RulesetState, changes: Sequence[Change]) -> RulesetDelta:

@@ -1,4 +1,4 @@
-"""Which element of which map a forward is. Typed values in, nft text out."""
+"""The map and the element for each forward. Typed values in, nft text out."""
 
 import math
 import re
@@ -39,7 +39,7 @@ class Slot(NamedTuple):
 
 
 class Element(NamedTuple):
-    """What stands in a slot."""
+    """The element in a slot."""
 
     data: str
     """``address . port`` behind a map's colon, empty in a set."""
@@ -65,7 +65,7 @@ def internal_endpoint_of(forward: Forward) -> InternalEndpoint:
 
 
 def slot_of(forward: Forward) -> Slot:
-    """Where the forward stands. Raises FirewallError for one that makes no sense (IPv6 remote host of IPv4)."""
+    """The slot of the forward. Raises FirewallError for one that makes no sense (IPv6 remote host of IPv4)."""
     if forward.kind is MappingKind.PINHOLE:
         return _slot("hole6", _pinhole_key(forward), forward)
     name = "pm" if forward.external_address is None else "pm_ip"

@@ -13,7 +13,7 @@ from upnp_gw.firewall.flows import Flows, FlowsToEnd
 from upnp_gw.model.mapping import IPAddress
 
 GATHER_S = 0.05
-"""How long a pass waits for more: walking the kernel's table costs some 10 ms, whatever is looked for."""
+"""Seconds that a pass waits for more forwards: one walk over the kernel's table costs some 10 ms."""
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class FlowTeardown:
             await self._task
 
     async def peers(self, forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]] | None:
-        """Who talks through each of them now; None where the kernel does not tell."""
+        """The remote hosts with a flow through each forward now; None: the kernel gives no answer."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, remote_hosts_of, forwards)
         except OSError as error:

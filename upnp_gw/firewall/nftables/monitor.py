@@ -23,7 +23,7 @@ FAMILIES = (INET, b"\x02", b"\x0a")
 SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 270, 1
 RECEIVE_BUFFER = 4 << 20
 BURST_S = 0.02
-"""How long the events of one foreign change are gathered before it is told."""
+"""Seconds for which the events of one foreign change are gathered before it is reported."""
 
 DELTABLE = 2
 WHAT = {

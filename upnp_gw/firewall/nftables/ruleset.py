@@ -211,7 +211,7 @@ def _lookup() -> list[str]:
 
 
 def _carried(router: bool, same_lan_only: bool) -> list[str]:
-    """The rules for packets of flows that we let in: accepted while the mapping stands, else dropped."""
+    """The rules for packets of flows that we let in: accepted while the mapping is active, else dropped."""
     forged = [] if router else [f"iifname @wan {match} drop" for match in FORGED]
     hairpin = ["ct direction original iifname @lan iifname . oifname != @same_lan drop"] if same_lan_only else []
     return [

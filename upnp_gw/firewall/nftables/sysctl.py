@@ -9,7 +9,7 @@ IPV4, IPV6 = SYSCTL / "ipv4/ip_forward", SYSCTL / "ipv6/conf/all/forwarding"
 
 
 def switch_on(wan: str) -> None:
-    """Routes packets. Call it only while drops stand. Raises FirewallError.
+    """Routes packets. Call it only while the drops are in force. Raises FirewallError.
 
     A forwarding host ignores router advertisements unless told to accept them all the same (accept_ra 2): the WAN
     would lose its IPv6 address and route.

@@ -28,7 +28,7 @@ SKIPPED = "not run"
 
 @dataclass(frozen=True, slots=True)
 class StepFindings:
-    """What a step has seen: ``lines`` for the text report, ``facts`` for JSON."""
+    """The observations of a step: ``lines`` for the text report, ``facts`` for JSON."""
 
     lines: Sequence[str]
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class StepFindings:
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """How a step ended."""
+    """The outcome of a step."""
 
     name: str
     title: str

@@ -42,7 +42,7 @@ Properties = Callable[[IgdVersion, Service, Source], Mapping[str, str]]
 
 
 class DeliveryOutcome(Enum):
-    """How the delivery of one message ended."""
+    """The outcome of the delivery of one message."""
 
     DELIVERED = "delivered"
     FAILED = "failed"

@@ -42,7 +42,7 @@ class ActionModel:
 
 @dataclass(frozen=True, slots=True)
 class ServiceModel:
-    """What a service of one IGD version declares."""
+    """The declarations of a service of one IGD version."""
 
     actions: Mapping[str, ActionModel]
     variables: Mapping[str, bool]

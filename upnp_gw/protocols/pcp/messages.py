@@ -73,7 +73,7 @@ class PreferFailure:
 
 @dataclass(frozen=True, slots=True)
 class PcpFilter:
-    """Who may connect (section 13.3)."""
+    """FILTER: remote hosts that may connect (section 13.3)."""
 
     prefix_length: int
     """Of 128-bit addresses, 0..128; 0 removes all filters so far."""
@@ -100,7 +100,7 @@ class PcpFilter:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the mapping is for (RFC 7220), UTF-8."""
+    """DESCRIPTION: the purpose of the mapping (RFC 7220), UTF-8."""
 
     text: str
 

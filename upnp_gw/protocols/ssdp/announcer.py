@@ -1,4 +1,4 @@
-"""When complete sets are announced (IGD sections 2.3, 2.4): at the start, periodically, at a change, at the end."""
+"""Announcements of complete sets (IGD sections 2.3, 2.4): at the start, periodically, at a change, at the end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Uniform = Callable[[float, float], float]
 FIRST_WAIT_S = 0.1
 """The longest wait before the first alive set."""
 REPEATS = 3
-"""How many times a burst sends the set, because multicast on Wi-Fi gets lost."""
+"""The number of times that a burst sends the set, because multicast on Wi-Fi gets lost."""
 BETWEEN_S = (0.2, 0.4)
 RETRY_S = (2.0, 900.0)
 """First and longest wait, seconds, before a set that the kernel did not send is tried again."""

@@ -101,8 +101,8 @@ class Control:
     def _unreadable(
         self, igd_version: IgdVersion, service: Service, body: bytes, error: UnreadableBody
     ) -> ControlAnswer:
-        """Answers with the name of the malformed argument, if it can be found: a bare status tells the user
-        nothing."""
+        """Answers with the name of the malformed argument, if it can be found: a bare status does
+        not help the user."""
         served, service = self._serving(igd_version, service, error.action)
         declared = self._models[served, service.name].actions.get(error.action)
         inputs = declared.inputs if declared is not None else ()

@@ -101,7 +101,7 @@ class GenaDelivery:
 
     @property
     def subscriptions(self) -> int:
-        """How many are active."""
+        """The number of active subscriptions."""
         return len(self._table)
 
     def _send_due(self) -> None:

@@ -46,7 +46,7 @@ class HttpRefusals(LoggedCounter):
 
 
 class WaitingConnection(Protocol):
-    """What ``Admission`` needs of a connection."""
+    """A connection, as ``Admission`` uses it."""
 
     def begin(self) -> None:
         """Called once, when the connection is admitted."""

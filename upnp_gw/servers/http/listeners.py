@@ -28,7 +28,7 @@ IPV6_FREEBIND = 78
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Where one socket listens."""
+    """The interface and address on which one socket listens."""
 
     interface: str
     index: int

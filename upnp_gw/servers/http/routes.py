@@ -32,7 +32,7 @@ allows. On the gateway itself, <code>upnp-gw list</code> shows what is open and 
 
 @dataclass(frozen=True, slots=True)
 class ServedDescriptions:
-    """What the server says of its devices, made once at the start."""
+    """The description documents of the server's devices, made once at the start."""
 
     documents: Mapping[str, bytes]
     """URL path -> XML."""

@@ -59,7 +59,7 @@ class EventReply(Protocol):
 
 
 class Eventing(Protocol):
-    """What the server needs of ``gena_delivery.GenaDelivery``."""
+    """``gena_delivery.GenaDelivery``, as the server uses it."""
 
     def serve(
         self, method: str, igd_version: IgdVersion, service: Service, headers: Mapping[str, str], source: Source

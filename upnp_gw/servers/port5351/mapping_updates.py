@@ -1,4 +1,4 @@
-"""PCP Mapping Updates (RFC 6887 section 14.2): clients are told unasked that their mapping has changed or ended,
+"""PCP Mapping Updates (RFC 6887 section 14.2): clients are notified that their mapping has changed or ended,
 three times each.
 
 The address of each mapping's client is kept in memory only. After a restart the announcements make clients renew.
@@ -17,7 +17,7 @@ Build = Callable[[int], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class ClientContact:
-    """Where the last answered request for a mapping came from."""
+    """The socket and the sender of the last answered request for a mapping."""
 
     key: SocketKey
     peer: Peer
@@ -40,7 +40,7 @@ class MappingUpdates:
         self._updates: dict[str, _Update] = {}
 
     def __len__(self) -> int:
-        """How many updates are running."""
+        """The number of running updates."""
         return len(self._updates)
 
     def answered(self, mapping_id: str, contact: ClientContact) -> None:

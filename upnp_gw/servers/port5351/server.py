@@ -38,12 +38,12 @@ from upnp_gw.system.tasks import BackgroundTasks
 log = logging.getLogger(__name__)
 
 REPORTED_ENDS = frozenset({"policy", "revoked", "quarantine"})
-"""Reasons of an ended mapping that its PCP client is told of. Not where the address has another host now, or none:
+"""Reasons of an ended mapping that its PCP client is sent. Not where the address has another host now, or none:
 the host that would read the message there is not the one that held the mapping."""
 
 
 class LeaseView(Protocol):
-    """What the server reads of the ledger."""
+    """The ledger, as the server reads it."""
 
     def epoch_s(self) -> int:
         """Seconds since the epoch of NAT-PMP and PCP began."""

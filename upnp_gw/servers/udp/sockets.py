@@ -21,7 +21,7 @@ OUR_FAULT = frozenset({"open", "receive", "send"})
 
 
 class LanSocket(Protocol):
-    """What ``LanSockets`` needs of ``udp.socket.UdpSocket``."""
+    """``udp.socket.UdpSocket``, as ``LanSockets`` uses it."""
 
     @property
     def dropped(self) -> int: ...
