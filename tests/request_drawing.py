@@ -35,7 +35,7 @@ class Step:
     function: Callable[..., Any]
     does: str
     in_memory: Callable[..., Any] | None = None
-    """What stands for the function where there is no kernel."""
+    """The function that takes its place where there is no kernel."""
 
     @property
     def traced(self) -> Callable[..., Any]:

@@ -1,8 +1,8 @@
-"""Which numbered assertions of docs/spec the run covered: printed at its end, wrong numbers fail the collection.
+"""The numbered assertions of docs/spec that the run covered: printed at its end. Wrong numbers fail the collection.
 
 A test names its numbers with ``@pytest.mark.spec("IGD-110", "SR-2")``. A number counts as covered when at least
 one test that names it passed and none failed. A number without text in docs/spec is a usage error. What nobody
-covers stands in docs/spec/uncovered.toml with its reason: a full run fails where that list is not the truth.
+covers is in docs/spec/uncovered.toml with its reason: a full run fails where that list is not the truth.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What the program imports from other packages is what pyproject.toml declares, and the daemon loads no client."""
+"""The program imports only packages that pyproject.toml declares, and the daemon loads no client."""
 
 import ast
 import re

@@ -20,7 +20,7 @@ EVIL = "\x1b[2J\r\nERROR upnp_gw: all is lost \u202e"
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    """What was written; the root logger is as before afterwards."""
+    """The written log lines; the root logger is as before afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers = []

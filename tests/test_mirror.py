@@ -1,4 +1,4 @@
-"""The tests mirror the package: a module has the test file of its name, or stands in the list of this file."""
+"""The tests mirror the package: a module has the test file of its name, or is in the list of this file."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What our texts point to exists: files, headings, anchors, commands and their options.
+"""Our texts point to things that exist: files, headings, anchors, commands and their options.
 
 The texts: messages and docstrings of the program, the pages, the examples and the scripts.
 """
@@ -123,7 +123,7 @@ def command_lines(page: Path) -> list[str]:
 
 
 def unknown(arguments: str) -> str:
-    """What of a command line does not exist, or nothing. A word in capitals stands for something else."""
+    """The part of a command line that does not exist, or nothing. A word in capitals stands for something else."""
     command: click.Command = main
     for word in arguments.split():
         if word.startswith("-"):

@@ -46,7 +46,7 @@ FULL_SIZES = (0, 1_000, 10_000, 36_000, 60_000)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     sizes: tuple[int, ...]
     peer_sizes: tuple[int, ...]
@@ -259,7 +259,7 @@ class Run:
         mixed.measure(self.table, gateway, point, self.options.mixed, self.log)
 
     def alone(self) -> None:
-        """What one host may do, and a renew storm: with few mappings present, as the first rows."""
+        """The limits of one host, and a renew storm: with few mappings present, as the first rows."""
         gateway = self.gateways.get(bars.JUDGED)
         if gateway is not None:
             self.log("first datagrams")

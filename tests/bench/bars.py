@@ -1,4 +1,4 @@
-"""What is to be reached, and whether it was. Pure.
+"""The limits that the figures must meet, and their check. Pure.
 
 Ratios are of ``JUDGED`` to the peer in the same run, or to the peer's figures of ``PEER_AT_10_000``.
 """
@@ -56,7 +56,7 @@ PEER_AT_10_000 = {
 
 
 class Reference(Enum):
-    """What a limit is compared with."""
+    """The value that a limit is compared with."""
 
     NOTHING = ""
     PEER = "of miniupnpd"
@@ -133,7 +133,7 @@ class Judgement:
 
     @property
     def missed_by(self) -> float:
-        """How many times better it would have to be; up to 1 where the bar is met."""
+        """The factor by which the figure would have to be better; up to 1 where the bar is met."""
         return self.bar.limit / self.measured if self.bar.at_least else self.measured / self.bar.limit
 
     @property
@@ -177,7 +177,7 @@ def peer_figure(table: Table, row: str, point: Point, statistic: str = "median")
 
 
 def _reference(table: Table, bar: Bar, point: Point) -> tuple[float | None, bool]:
-    """What a figure is divided by, and whether that is noise."""
+    """The divisor of a figure, and True if that is noise."""
     if bar.reference is Reference.NOTHING:
         return 1.0, False
     samples: Samples | None = table.get(PEER, bar.row, point)

@@ -1,4 +1,4 @@
-"""What evidence costs: a request, a minute's reading, a suggestion. Run: python -m tests.bench.bench_evidence"""
+"""The cost of evidence: a request, a minute's reading, a suggestion. Run: python -m tests.bench.bench_evidence"""
 
 import asyncio
 import tempfile

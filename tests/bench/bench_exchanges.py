@@ -2,7 +2,7 @@
 
 One rule costs less than the noise of a send. So each is put into the chain ``TIMES`` times, and the difference is
 divided. A send over veth runs the whole way through the gateway to the other host's socket, so its time is the
-packet's; the least of many rounds is told, since others use the machine too.
+packet's; the least of many rounds is shown, since others use the machine too.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""What the real firewall costs, by the size of its maps. By hand: ``python -m tests.bench.bench_firewall``.
+"""The cost of the real firewall, by the size of its maps. By hand: ``python -m tests.bench.bench_firewall``.
 
 Needs network namespaces (root, or a user namespace); nothing outside the one it makes is changed.
 """

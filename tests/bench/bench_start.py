@@ -1,4 +1,4 @@
-"""How long `upnp-gw list` takes from nothing to its table, imports included (the limit is 0.25 s).
+"""The time that `upnp-gw list` takes from its start to its table, imports included (the limit is 0.25 s).
 
     python -m tests.bench.bench_start [RUNS]
 

@@ -1,4 +1,4 @@
-"""What the first packet of a flow costs through a mapping, beside one bare dnat rule on a gateway of its own.
+"""The cost of the first packet of a flow through a mapping, beside one bare dnat rule on a gateway of its own.
 
 A send over veth runs the whole way to the other host's socket before it returns, so its time is the packet's. A TCP
 connection takes a packet in each direction.

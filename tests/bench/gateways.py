@@ -281,7 +281,7 @@ def find_peer(cache: Path) -> Path | None:
 
 
 def peer_version(program: Path) -> str:
-    """What the program says of itself; empty where it does not run here, for want of a library."""
+    """The version that the program prints; empty where it does not run here, for want of a library."""
     words = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout.split()
     return words[1] if len(words) > 1 else ""
 

@@ -1,4 +1,4 @@
-"""How many forwards the kernel has, by one netlink dump of each map: nft(8) takes too long to be asked often."""
+"""The number of forwards in the kernel, by one netlink dump of each map: nft(8) takes too long for many calls."""
 
 import socket
 import struct

@@ -1,4 +1,4 @@
-"""What the figures were taken on, and how much of it others used."""
+"""The machine on which the figures were measured, and the share of it that other processes used."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from pathlib import Path
 from tests import ROOT
 
 BUSY = 0.05
-"""Where other processes use more than this share of the machine, the figures are marked as noise."""
+"""If other processes use more than this share of the machine, the figures are marked as noise."""
 
 
 def describe(peer: str) -> dict[str, object]:
@@ -60,7 +60,7 @@ def _busy_s() -> float:
 
 @dataclass(slots=True)
 class OtherLoad:
-    """How much of the machine other processes use from now on. ``own_s``: CPU seconds of our daemons."""
+    """The share of the machine that other processes use from now on. ``own_s``: CPU seconds of our daemons."""
 
     own_s: Callable[[], float]
     started: float = 0.0

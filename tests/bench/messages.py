@@ -7,7 +7,7 @@ LEASE_S = 86_400
 SERVICE = "urn:schemas-upnp-org:service:WANIPConnection"
 TCP = 6
 MAPPED = bytes(10) + b"\xff\xff"
-"""What makes an IPv4 address an IPv6 one (RFC 4291 section 2.5.5.2)."""
+"""The prefix of an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2)."""
 
 
 def post(host: str, path: str, action: str, arguments: str, version: int = 1) -> bytes:

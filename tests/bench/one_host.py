@@ -1,4 +1,4 @@
-"""What a single LAN host may do a second at upnp-gw, when it asks as fast as it can."""
+"""The requests that upnp-gw answers for a single LAN host in a second, when it asks as fast as it can."""
 
 import select
 import socket

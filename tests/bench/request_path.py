@@ -1,4 +1,4 @@
-"""How many files a request passes through: ``python -m tests.bench.request_path``.
+"""The number of files that a request passes through: ``python -m tests.bench.request_path``.
 
 The daemon runs in this process with the memory backend, on the loopback. A profile hook notes the file of each call
 of the package while one request is answered: how many files, and how often the next call is in another file.
@@ -69,7 +69,7 @@ class Trace:
 
     @property
     def changes(self) -> int:
-        """How often the next call of a thread is in another file."""
+        """The number of times that the next call of a thread is in another file."""
         return sum(one != other for calls in self.calls.values() for one, other in pairwise(calls))
 
 

@@ -38,7 +38,7 @@ LOG_ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured."""
+    """The number of rounds and requests that are measured."""
 
     rounds: int = 20
     """Rounds of each point; the gateways take turns in each."""
@@ -199,7 +199,7 @@ def fill(gateway: Gateway, present: int, mappings: int) -> None:
 
 
 def owner_of(others: Sequence[Host], number: int) -> Host:
-    """Whose mapping it is, of those after the first host's own."""
+    """The owner of a mapping with this number, of those after the first host's own."""
     return others[number % len(others)]
 
 

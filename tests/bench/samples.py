@@ -49,7 +49,7 @@ class Samples:
 
     @property
     def spread(self) -> float:
-        """How far the medians of the rounds are apart, as a share of the median; 0 with one round."""
+        """The distance between the medians of the rounds, as a share of the median; 0 with one round."""
         medians = self.medians
         return (max(medians) - min(medians)) / self.median if self.median else 0.0
 
@@ -78,7 +78,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Point:
-    """Where a row was measured."""
+    """The conditions under which a row was measured."""
 
     mappings: int
     conntrack: int

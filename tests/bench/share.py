@@ -1,4 +1,4 @@
-"""What one host may do at upnp-gw, so that the load stays below it and no dropped packet counts as a slow answer.
+"""The limits of one host at upnp-gw: the load stays below them, so no dropped packet counts as a slow answer.
 
 These limits are measured as well (``one_host``): they are part of the truth, only not of a latency.
 """
@@ -47,7 +47,7 @@ class _Bucket:
 
 @dataclass(slots=True)
 class Shares:
-    """What each host has left at one gateway. ``limited`` False: a gateway without such limits."""
+    """The share that each host has left at one gateway. ``limited`` False: a gateway without such limits."""
 
     limited: bool = True
     _buckets: dict[tuple[Host | None, Allowance], _Bucket] = field(default_factory=dict)

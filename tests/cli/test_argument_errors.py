@@ -1,4 +1,4 @@
-"""A wrong argument of any command is told in plain words: its name, what was given, what is accepted."""
+"""A wrong argument of any command is reported in plain words: its name, the given value, the accepted values."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from upnp_gw.cli.parameters import Number, Seconds
 
 WRONG = ("", "x y", "soon", "-1", "1.5", "99999999999999999999", "٣")
 MENDED = re.compile("accepted: |write |is not one of |is neither a ")
-"""What to write instead."""
+"""A message with the text to write instead."""
 NAMED = (Number, Seconds, click.Choice)
 
 

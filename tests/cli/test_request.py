@@ -1,4 +1,4 @@
-"""``upnp-gw request``: what it takes for wrong use, and how it tells what it got."""
+"""``upnp-gw request``: the uses that it refuses, and its output for each answer."""
 
 import json
 from ipaddress import IPv4Address

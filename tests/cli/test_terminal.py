@@ -1,4 +1,4 @@
-"""What a person at a terminal sees: nothing too wide, no address cut, colour. The terminal is a real pty."""
+"""The output at a terminal: nothing too wide, no address cut, colour. The terminal is a real pty."""
 
 import fcntl
 import os
@@ -59,7 +59,7 @@ LISTINGS = {
     ("approve", "3"): (SIX, ENDPOINT),
     ("name", "ps5", "console"): (SIX, ENDPOINT),
 }
-"""Command -> what stands whole in its output."""
+"""Command -> the text that is whole in its output."""
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
 
 
 def _read(descriptor: int, came: list[bytes]) -> None:
-    """Reads until the other side is closed: Linux tells that as an error."""
+    """Reads until the other side is closed: Linux reports that as an error."""
     try:
         while read := os.read(descriptor, 65536):
             came.append(read)
@@ -126,7 +126,7 @@ def test_no_line_is_too_wide_and_no_address_is_cut(
     words = {word.strip("(),;.:") for line in lines for word in line.split()} | set(" ".join(lines).split())
     for whole in LISTINGS[command]:
         assert whole in words, f"{whole} is cut:\n{output}"
-    # Rules for a firewall, commands of ours, URLs and paths are pasted: each stands on one line, however long.
+    # Rules for a firewall, commands of ours, URLs and paths are pasted: each is on one line, however long.
     pasted = (PASTED, URL, policy_file, f"{policy_file};", f"{policy_file}:")
     ours = ("upnp-gw delete ", "upnp-gw release ")
     wide = [

@@ -1,4 +1,4 @@
-"""Every mistake in a file of the operator's is told with file, line and key, what is there, and what to write.
+"""Every mistake in the operator's files is reported with file, line, key, the value there and the accepted ones.
 
 Each key of the policy and of the configuration gets each wrong value. No message has words of a schema in it, or a
 regular expression. The example in a message is itself accepted.
@@ -83,7 +83,7 @@ MENDED = re.compile(
     r"|(accepted only beside|nothing identifies it; accepted) .+"
     r"|.+; use another name|failed: wanted .+; got .+"
 )
-"""What is there and what to write instead."""
+"""A message with the value that is there and the one to write instead."""
 EXAMPLE = re.compile(r", such as ((?:--)?[\w-]+) = (.+)$")
 
 

@@ -1,4 +1,4 @@
-"""What a configuration may say about LAN and WAN (SR-4)."""
+"""The LAN and WAN that a configuration may name (SR-4)."""
 
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_interface, ip_network

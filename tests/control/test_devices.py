@@ -1,4 +1,4 @@
-"""What people say about devices, through the real path: file, policy, ledger, firewall, store."""
+"""The operator's commands about devices, through the real path: file, policy, ledger, firewall, store."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Evidence, suggestion and staleness as the control socket answers them, over days of a told clock."""
+"""Evidence, suggestion and staleness as the control socket answers them, over days of a fake clock."""
 
 import tomllib
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Every mistake in a body or a query of the API is told in plain words: the field, what came, what is accepted."""
+"""Every mistake in a body or a query of the API is reported in plain words: field, value, accepted values."""
 
 import json
 import typing

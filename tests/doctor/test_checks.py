@@ -1,4 +1,4 @@
-"""What the doctor makes of a machine."""
+"""The findings of the doctor for a machine."""
 
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_interface

@@ -1,4 +1,4 @@
-"""What the doctor sees: other gateways, holders of ports, directories. Loopback and files of the test only."""
+"""The doctor's view of the machine: other gateways, holders of ports, directories. Loopback and test files only."""
 
 import asyncio
 import contextlib

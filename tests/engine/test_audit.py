@@ -1,4 +1,4 @@
-"""What is stored of a decision is enough to decide it again, to the same answer."""
+"""The record of a decision is enough to decide it again, to the same answer."""
 
 import json
 from dataclasses import fields, replace
@@ -69,7 +69,7 @@ def test_a_decision_of_the_emulator_is_replayed_as_its_own() -> None:
 
 
 def test_a_forbid_for_the_zone_of_a_lan_is_replayed_without_the_network() -> None:
-    """A guest asked from its link-local address: what told that it is in the zone is its LAN."""
+    """A guest asked from its link-local address: the gateway knew from its LAN that it is in the zone."""
     policy = made(
         {
             "version": 1,

@@ -1,4 +1,4 @@
-"""A port that is taken: the operator is told which mapping is in the way, a control point is not."""
+"""A port that is taken: the operator sees which mapping is in the way, a control point does not."""
 
 from dataclasses import replace
 from ipaddress import ip_address

@@ -37,7 +37,7 @@ SPARE_BYTES = 6 * 1024
 LONGER_IDS = 16
 """Characters: m10 and m5000, their ports."""
 LOOKS = 6.0
-"""Where the next ports are taken some are looked at, never more than ``ports.NEAR`` in a row. What they weigh in a
+"""If the next ports are taken, some are looked at, never more than ``ports.NEAR`` in a row. Their weight in a
 request differs between Pythons; a walk over a thousand rows would weigh a hundred times as much."""
 POLICY = """
 version = 1
@@ -75,7 +75,7 @@ class BookedFirewall(MemoryFirewall):
 
 @dataclass(slots=True)
 class Work:
-    """What one request took."""
+    """The work of one request."""
 
     bytecodes: int = 0
     statements: int = 0

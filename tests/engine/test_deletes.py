@@ -52,7 +52,7 @@ async def deletes(home: GatewayFixture, letter: str, client: str = CONSOLE_IP) -
 
 
 def left(home: GatewayFixture) -> str:
-    """The letters of the leases on the mapping that stands; none: it is gone, from the firewall too."""
+    """The letters of the leases on the mapping; none: it is gone, from the firewall too."""
     rows = list(home.decider.ledger.table)
     assert bool(rows) == ((TCP, PORT) in home.ports)
     return "".join(letter for letter, via in WAYS.items() if rows and rows[0].hold_of(via.protocol))
@@ -100,7 +100,7 @@ async def test_every_pair_of_protocols(tmp_path: Path, leases: str, over: str, e
 @pytest.mark.parametrize("over", "inp")
 @pytest.mark.parametrize("visibility", ["own", "all"])
 async def test_another_device_ends_none_of_them(tmp_path: Path, leases: str, over: str, visibility: str) -> None:
-    """Where everybody may delete everything, that is what IGD made: no lease of NAT-PMP or PCP."""
+    """``visibility`` all: everybody may delete leases of IGD, but none of NAT-PMP or PCP."""
     async with gateway_fixture(tmp_path, visibility=visibility) as home:
         await opened(home, leases)
         reply = await deletes(home, over, PC_IP)

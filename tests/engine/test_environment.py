@@ -1,4 +1,4 @@
-"""Who asks from an address that nobody is known to have: found out before it is judged, and never for long."""
+"""The host at an unknown address: looked up before its request is judged, and never for long."""
 
 import asyncio
 import errno
@@ -30,7 +30,7 @@ NOBODY = [str(LAN[100 + n]) for n in range(RESOLVE_MOST + 40)]
 
 
 class Silence:
-    """Nobody answers, and that is not told before ``over``."""
+    """Nobody answers, and that is not reported before ``over``."""
 
     def __init__(self, home: GatewayFixture) -> None:
         self.asked: list[IPAddress] = []

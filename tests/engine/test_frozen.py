@@ -127,7 +127,7 @@ async def test_what_is_new_is_charged_as_new(tmp_path: Path) -> None:
 
 
 async def test_a_refresh_above_a_lower_quota_ends_nothing(tmp_path: Path) -> None:
-    """Three mappings, where the limit is two by now: each stands until its lease ends."""
+    """Three mappings, where the limit is two by now: each stays until its lease ends."""
     async with gateway_fixture(tmp_path, policy(ALL)) as home:
         for port in (5000, 5001, 5002):
             await home.granted(port, **NATPMP)

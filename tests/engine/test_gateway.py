@@ -377,7 +377,7 @@ async def test_a_store_that_fails_undoes_the_kernel(tmp_path: Path, monkeypatch:
 async def test_while_the_disk_is_full_what_stands_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Renewals, leases that end, deletes, denials do not wait for the disk; it is told once, and later has all."""
+    """Renewals, ends of leases, deletes and denials do not wait for the disk; its failure is logged once."""
     clock = Clock()
     async with gateway_fixture(tmp_path, clock=clock) as home:
         await home.granted(8080, lifetime=None)

@@ -1,4 +1,4 @@
-"""Who may connect changes for what stands: by a policy, by a lease that ends, by a FILTER that anybody can send."""
+"""The allowed remote hosts of a mapping change: by a policy, the end of a lease, a FILTER that anybody can send."""
 
 import logging
 from datetime import date
@@ -120,7 +120,7 @@ async def test_a_renewal_that_would_meet_another_mapping_ends_it(tmp_path: Path)
 
 
 async def test_everywhere_is_anyone(tmp_path: Path) -> None:
-    """A grant for 0.0.0.0/0 stands where one for anyone does, and takes its place in the kernel."""
+    """A grant for 0.0.0.0/0 has the slot of one for anyone, and takes its place in the kernel."""
     everywhere = WIDE + 'remote = ["0.0.0.0/0"]\n'
     async with gateway_fixture(tmp_path, policy(everywhere)) as home:
         await home.granted(8000)
@@ -153,7 +153,7 @@ async def test_a_filter_that_was_there_first_does_not_narrow_what_is_asked_for_o
         assert not reached(home, OTHER)
         await home.granted(8000, lifetime=3600)
         assert reached(home, OTHER)
-        home.clock.pass_s(3601)  # the lease over TCP is over: who sent the FILTER was told that it is in force
+        home.clock.pass_s(3601)  # the TCP lease is over; the sender of the FILTER was answered that it is in force
         await home.sweep()
         assert not reached(home, OTHER)
         assert reached(home, HOST)

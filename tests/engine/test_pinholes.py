@@ -172,7 +172,7 @@ async def test_another_device_neither_reads_nor_ends_it(home: GatewayFixture) ->
 async def test_two_pinholes_of_one_endpoint(
     home: GatewayFixture, first: tuple[str | None, int], second: tuple[str | None, int], fits: bool
 ) -> None:
-    """What the kernel could not hold beside each other is refused, before it is tried."""
+    """Pinholes that the kernel cannot hold beside each other are refused before the kernel is asked."""
     for (remote, port), last in ((first, False), (second, True)):
         request = pinhole(remote=remote, remote_port=port)
         if fits or not last:

@@ -1,4 +1,4 @@
-"""A policy comes into force whole or not at all, and what stands is decided again."""
+"""A policy comes into force whole or not at all, and existing mappings are decided again."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What block, revoke, retract and release end, what they leave, and what they say of it."""
+"""The mappings that block, revoke, retract and release end, those that they leave, and their answers."""
 
 from dataclasses import replace
 from ipaddress import ip_network

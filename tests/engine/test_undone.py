@@ -1,4 +1,4 @@
-"""What a batch that was undone, a restart or a second request must not leave behind."""
+"""An undone batch, a restart and a second request leave nothing behind."""
 
 import asyncio
 from collections.abc import Sequence
@@ -137,7 +137,7 @@ async def test_the_writer_outlives_a_fault_of_its_own_books(
             assert home.ports == set()
             monkeypatch.undo()
         monkeypatch.setattr(home.published, "publish", fault)
-        assert (await home.refused(8000)).refusal is Refusal.BACKEND  # it stands: nobody could be told
+        assert (await home.refused(8000)).refusal is Refusal.BACKEND  # it stays: nobody could be notified
         monkeypatch.undo()
         await home.granted(8001)
 
@@ -201,7 +201,7 @@ async def test_a_flood_that_begins_in_an_undone_batch_is_on_disk_with_all_its_re
         assert refused.refusal is Refusal.RATE
         home.clock.pass_s(61)
         home.firewall.fail_next = ["no memory"]
-        await home.refused(8002, PC_IP)  # this operation would have told of the flood
+        await home.refused(8002, PC_IP)  # this operation would have reported the flood
         await home.granted(8003, PC_IP)
         told = await home.store.decisions(RecordFilter(limit=100))
         assert [(r.id, r.count) for r in told if r.refusal == Refusal.RATE] == [(refused.decision, 4)]

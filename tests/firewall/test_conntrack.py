@@ -108,7 +108,7 @@ ANY = forward(port=4074, internal_port=3074)
 
 
 def spared(one: Forward, port: int = 4074, remote: str | None = None) -> Flows:
-    """The flows of a forward, beside one that stands."""
+    """The flows of a forward, beside one that stays."""
     other = forward("m2", port, internal_port=3074, remote=remote)
     return replace(Flows.through(one), spared=(Flows.through(other),))
 

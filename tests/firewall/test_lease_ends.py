@@ -30,7 +30,7 @@ table ip static {
 
 
 def going_on(*questions: Callable[[], object]) -> list[bool]:
-    """Which of these are answered now; all are asked at once, since silence takes its time."""
+    """True for each question that is answered now; all are asked at once, since silence takes its time."""
     with ThreadPoolExecutor(len(questions)) as threads:
         return list(threads.map(lambda ask: bool(ask()), questions))
 

@@ -1,4 +1,4 @@
-"""Which libnftables is used: the distribution's Python bindings where they are, else our loader."""
+"""The choice of libnftables: the distribution's Python bindings if they are installed, else our loader."""
 
 from pathlib import Path
 

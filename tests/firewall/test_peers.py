@@ -1,4 +1,4 @@
-"""Who talks through what, as the kernel tells it: peers with an answer, of both transports and address families."""
+"""The peers of each mapping, as the kernel shows them: those with an answer, of both transports and families."""
 
 import pytest
 

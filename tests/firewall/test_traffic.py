@@ -164,7 +164,7 @@ def test_flows_of_a_closed_mapping_live_until_they_are_cut(gateway: Gateway, fre
 
 @pytest.mark.parametrize("goes", ["anyone", "narrowed", "named"])
 def test_a_cut_ends_what_nothing_else_lets_in(gateway: Gateway, fresh_lab: Lab, goes: str) -> None:
-    """Two forwards of one port to one endpoint, for anyone and for a remote host: what stands keeps its flows."""
+    """Two forwards of a port to one endpoint, for anyone and for one remote host: the flows of the other stay."""
     lab, peer, other = fresh_lab, fresh_lab.hosts["peer1"], fresh_lab.hosts["peer2"]
     anyone = to(lab, "console", "m1", 3074, internal_port=443)
     named = to(lab, "console", "m2", 3074, internal_port=443, remote=f"{peer.address}/32")

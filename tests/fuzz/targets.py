@@ -68,7 +68,7 @@ def lines_of(data: bytes) -> CIMultiDict[str]:
 
 
 def http(data: bytes) -> None:
-    """What we make of headers ourselves; the message itself is aiohttp's parser."""
+    """The headers that we parse ourselves; aiohttp's parser reads the message itself."""
     for value in lines_of(data).values():
         split_host(value)
         shown(value, 64)
@@ -200,7 +200,7 @@ def iptables(data: bytes) -> None:
 
 
 def outlined(listing: Any) -> bool:
-    """Whether it is a list of objects that have a family, a table and the names that nft always gives them."""
+    """True for a list of objects that have a family, a table and the names that nft always gives them."""
     items = listing.get("nftables") if isinstance(listing, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         return False
@@ -249,7 +249,7 @@ def description(data: bytes) -> None:
 
 
 def alike(one: bytes, other: bytes) -> int:
-    """How many bytes they have in common from the start."""
+    """The number of bytes that they have in common from the start."""
     shorter = min(len(one), len(other))
     return next((at for at in range(shorter) if one[at] != other[at]), shorter)
 

@@ -1,4 +1,4 @@
-"""Who asks: device, names, and the facts that the gateway gathers in one call."""
+"""The requester: device, names, and the facts that the gateway gathers in one call."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

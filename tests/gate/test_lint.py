@@ -1,4 +1,4 @@
-"""What lint says of policies that are probably not meant."""
+"""The warnings of lint about policies that are probably not meant."""
 
 from datetime import date
 

@@ -116,7 +116,7 @@ def test_a_link_with_the_prefixes_of_two_zones_is_in_neither() -> None:
 )
 def test_a_grant_for_a_zone_wants_both_ends_in_it(source: IPAddress, target: IPAddress, allowed: bool) -> None:
     """On one link a copied MAC address passes for the device. The zone's own kinds of addresses tell them apart; a
-    link-local address, or a unique local one where the zone names none, tells nothing."""
+    link-local address, or a unique local one where the zone names none, proves nothing."""
     assert (outcome(MAIN, source, target, "lan0", ONE_LINK) is Outcome.ALLOW) is allowed
 
 

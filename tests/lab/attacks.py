@@ -1,4 +1,4 @@
-"""What a hostile LAN host does to the gateway, as a program: its own process, so that only the gateway suffers.
+"""A hostile LAN host, as a program: it attacks the gateway from its own process, so that only the gateway suffers.
 
     python -m tests.lab.attacks ATTACK GATEWAY SECONDS COUNT CONTROL-PATH EVENT-PATH OWN-ADDRESS
 
@@ -32,7 +32,7 @@ LINK = "eth0"
 
 @dataclass
 class Attacker:
-    """Where to, until when, and how often it tried."""
+    """The target of the attack, its duration, and the number of tries so far."""
 
     gateway: str
     seconds: float
@@ -186,7 +186,7 @@ def flood(name: str, attacker: Attacker) -> int:
 
 
 def attack(name: str, attacker: Attacker) -> int:
-    """How many tries it was."""
+    """Attacks. Returns the number of tries."""
     if name in (NOBODY, *FLOODS):
         return flood(name, attacker)
     half_head = attacker.head(f"POST {attacker.control} HTTP/1.1")[:-2]

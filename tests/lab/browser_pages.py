@@ -30,9 +30,9 @@ pytestmark = pytest.mark.lab
 PORT = 5000
 MS_BIND = 4096
 REPORT_S = 60.0
-"""How long a page may take until it has tried everything, seconds; it takes two."""
+"""The longest time until a page has tried everything, seconds; it takes two."""
 REBOUND_S = 120.0
-"""How long a browser may hold on to the attacker's address, seconds: chromium keeps it for a minute."""
+"""The longest time that a browser may keep the attacker's address, seconds: chromium keeps it for a minute."""
 SWITCHED_OFF = "LocalNetworkAccessChecks"
 EVIL, REBIND = "evil.example", "rebind.example"
 ACTION = '"urn:schemas-upnp-org:service:WANIPConnection:1#AddPortMapping"'

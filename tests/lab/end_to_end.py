@@ -28,9 +28,9 @@ from upnp_gw.protocols.igd_services import IgdVersion
 TCP, UDP = Transport.TCP, Transport.UDP
 ROUTER = ("--firewall", "router")
 REACHED_S = 3.0
-"""How long an answer may take on a loaded machine, seconds; an idle one takes a millisecond."""
+"""The longest time of an answer on a loaded machine, seconds; an idle one takes a millisecond."""
 SHUT_S = 0.3
-"""How long silence has to last to count as shut, seconds."""
+"""The time without an answer after which a port counts as shut, seconds."""
 MAPS = ("pm", "pm_ip", "pm_rh", "pm_ip_rh", "pm_net")
 PINHOLES = "WANIPv6FirewallControl"
 
@@ -75,7 +75,7 @@ class Watch:
         self._connection = Unix(path)
         self._connection.request("GET", "/v1/events")
         self._stream = self._connection.getresponse()
-        self._stream.readline()  # hello: from here on everything is told
+        self._stream.readline()  # hello: from here on every event is sent
         assert self._connection.sock is not None
         self._connection.sock.settimeout(None)
         self._thread = threading.Thread(target=self._read, daemon=True)

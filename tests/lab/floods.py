@@ -13,7 +13,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 SLICE_S = 0.005
-"""How finely the rate is kept, seconds."""
+"""The interval over which the rate is kept, seconds."""
 UDP, ETH_P_IP, ARP_COMPLETE = 17, 0x0800, 0x02
 NONCE = b"attacker-pcp"
 IPAddress = IPv4Address | IPv6Address

@@ -1,4 +1,4 @@
-"""A control point that says exactly what a test tells it, one connection for each action; and a subscriber."""
+"""A control point that sends exactly the bytes of a test, one connection for each action; and a subscriber."""
 
 import re
 import socket

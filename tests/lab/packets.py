@@ -1,4 +1,4 @@
-"""What passes a host's links: every IP packet of its namespace, in and out, as a packet socket tells it."""
+"""The packets on a host's links: every IP packet of its namespace, in and out, as a packet socket reads it."""
 
 import secrets
 import socket
@@ -17,7 +17,7 @@ TCP, UDP = 6, 17
 DNS_PORTS = frozenset({53, 853, 5353, 5355})
 """DNS, DNS over TLS, multicast DNS, LLMNR."""
 MARK_S = 10.0
-"""How far the reader may be behind on a loaded machine, seconds."""
+"""The longest delay of the reader on a loaded machine, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Packet:
     ports: tuple[int, int]
     """Source and target port; zeros where it has none."""
     payload: bytes
-    """What is behind the IP header."""
+    """The bytes after the IP header."""
 
     @property
     def dns(self) -> bool:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 
 SYN, ACK = 0x02, 0x10
 PORT = 49200
-"""Where everybody listens who may be aimed at."""
+"""The port on which every possible target listens."""
 REFUSED = {
     "another host of the LAN": "<http://{other}:49200/a>",
     "the gateway on the LAN": "<http://{gateway}:49200/a>",

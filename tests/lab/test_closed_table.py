@@ -1,4 +1,4 @@
-"""A router's closed door before its daemon stands, and the daemon that takes it over."""
+"""The closed table of a router before its daemon runs, and the daemon that takes it over."""
 
 from pathlib import Path
 

@@ -32,7 +32,7 @@ IGD, NATPMP, PCP, OPERATOR, PINHOLE, PCP6 = 8088, 8089, 8090, 8091, 8092, 8093
 IPV4_PORTS, IPV6_PORTS = (IGD, NATPMP, PCP, OPERATOR), (PINHOLE, PCP6)
 PORTS = (*IPV4_PORTS, *IPV6_PORTS)
 OBSERVED_S = 2.5
-"""How long the internet calls while two hosts claim the address."""
+"""Seconds for which the internet calls while two hosts claim the address."""
 NOTICED_S = 10.0
 """Until the gateway has seen both claims and shut the mappings, on a loaded machine; an idle one takes 0.3 s."""
 SETTLED_S = 30.0

@@ -1,4 +1,4 @@
-"""kill -9 between decision, kernel, store and reply, under sixteen clients: what was said stands, no more."""
+"""kill -9 between decision, kernel, store and reply, under sixteen clients: only acknowledged mappings remain."""
 
 import random
 from collections.abc import Iterator

@@ -60,7 +60,7 @@ USED: tuple[tuple[str, Transport, int, tuple[str, ...]], ...] = (
     ("torrent", UDP, 51413, ("peer1", "peer2", "peer3", "peer4", "peer5")),
     ("pc", TCP, 4444, ("peer2",)),
 )
-"""Who is used from where. The last one is no service that anybody wants."""
+"""The mappings in use, and their remote hosts. The last one is no service that anybody wants."""
 DAYS_BETWEEN = 4
 
 

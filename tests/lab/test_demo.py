@@ -1,4 +1,4 @@
-"""``upnp-gw demo`` and what it stands on: the daemon as a process, the report, the rehearsal without a lab."""
+"""``upnp-gw demo`` and its parts: the daemon as a process, the report, the rehearsal without a lab."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Behind another router: the address that clients are told, and the one that the kernel translates with."""
+"""Behind another router: the address that clients get, and the one that the kernel translates with."""
 
 import json
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.lab
 HOME_LIMIT = 8
 """Mappings of one device by the built-in policy."""
 SILENCE_S = 1.0
-"""How long nothing comes back until it counts as nothing, seconds."""
+"""The time without an answer after which there is none, seconds."""
 QAKBOT = 27
 """As many ports as it asked for in one minute."""
 FLOOD = 400

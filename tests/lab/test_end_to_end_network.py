@@ -1,4 +1,4 @@
-"""What happens around standing mappings: addresses and links change, other firewalls, devices come and go."""
+"""Changes around active mappings: of addresses and links, of other firewalls, of devices that come and go."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ def module_home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def arrives(home: Home, port: int) -> bool:
-    """One datagram, told at once whether it came through."""
+    """Sends one datagram. True if it came through at once."""
     return bool(reach(home.peer, UDP, home.external, port, timeout=0.05))
 
 
@@ -151,7 +151,7 @@ def test_what_others_take_out_is_back_in_under_a_second(home: Home, foreign: str
 
 
 def healed(home: Home) -> int:
-    """How often the daemon had to install its table again."""
+    """The number of times that the daemon had to install its table again."""
     count: int = home.ask("GET", "/v1/status")["healed"]
     return count
 

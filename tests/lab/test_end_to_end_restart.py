@@ -1,4 +1,4 @@
-"""The daemon stops, is killed, and comes back: what was granted stands, in the ledger and in the kernel."""
+"""The daemon stops, is killed, and comes back: granted mappings stay, in the ledger and in the kernel."""
 
 import re
 import socket
@@ -55,7 +55,7 @@ def boot_id(home: Home) -> int:
 
 
 def identity(home: Home) -> list[tuple[list[str], dict[str, str], dict[str, str]]]:
-    """What clients remember of the gateway, read afresh: UDNs, control and event URLs."""
+    """The gateway's names that clients remember, read afresh: UDNs, control and event URLs."""
     points = [ControlPoint(home.console, home.gateway.address, igd_version) for igd_version in IgdVersion]
     return [(point.udns, point.control, point.events) for point in points]
 
@@ -140,7 +140,7 @@ def test_with_the_daemon_dead_the_kernel_ends_leases_and_live_flows(orphan: Orph
 
 
 class Load:
-    """Control points that add, one after another, until they are told to stop; what was acknowledged, and not."""
+    """Control points that add mappings until they are asked to stop; the acknowledged requests and the others."""
 
     def __init__(self, home: Home, first: int) -> None:
         self.granted: set[int] = set()

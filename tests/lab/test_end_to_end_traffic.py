@@ -1,4 +1,4 @@
-"""What travels through mappings: consoles with one port number, hairpin, deletes, several addresses, other tables.
+"""Traffic through mappings: consoles with one port number, hairpin, deletes, several addresses, other tables.
 
 Everything twice: as the whole router, and beside a masquerade of somebody else.
 """
@@ -161,7 +161,7 @@ def filtering(lab: Lab) -> None:
 
 
 def strict_of(home: Home) -> list[dict[str, str]]:
-    """What the doctor says of the other table."""
+    """The doctor's findings about the other table."""
     return [check for check in home.ask("GET", "/v1/doctor") if "strict" in check["finding"]]
 
 

@@ -27,7 +27,7 @@ ADAPTED = {
     '"adm"': '"root"',
     '"/tmp/dhcp.leases"': '"dhcp.leases"',
 }
-"""What an example says -> what is said here; everything else stands as it is written."""
+"""Value in an example -> value in this test; everything else is as in the example."""
 
 
 @contextmanager

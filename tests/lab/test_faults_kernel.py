@@ -1,4 +1,4 @@
-"""The kernel refuses, others change our table, the library is missing: what clients are told and what stands."""
+"""The kernel refuses, others change our table, the library is missing: answers, and mappings in force."""
 
 import time
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ table inet firewalld {
   chain nat_POSTROUTING { type nat hook postrouting priority srcnat + 10; policy accept; }
 }
 """
-"""How firewalld reloads: its own table goes and comes in one transaction."""
+"""A reload of firewalld: its own table goes and comes in one transaction."""
 NFTABLES_SERVICE = """
 flush ruleset
 table inet filter { chain forward { type filter hook forward priority filter; policy accept; }; }
 """
-"""How the nftables service reloads: everybody's tables go."""
+"""A reload of the nftables service: everybody's tables go."""
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def served(home: Home, address: IPv4Address) -> bool:
 
 
 def missing(home: Home) -> list[str]:
-    """What ``upnp-gw status`` says of interfaces that do not exist."""
+    """The warnings of ``upnp-gw status`` about interfaces that do not exist."""
     status = home.daemon.json("status")
     assert not [sentence for sentence in status["detected"] if "does not exist" in sentence]
     return [sentence for sentence in status["warnings"] if "does not exist" in sentence]

@@ -55,7 +55,7 @@ class Volume:
         self._home.gateway.run(["mount", "-o", f"remount,{how}", str(self._path)])
 
     def ports(self) -> list[int]:
-        """What is on disk, as the gateway's own namespace sees it."""
+        """The ports on disk, as the gateway's own namespace sees them."""
         return stored_ports(self._home, self._path)
 
 

@@ -1,4 +1,4 @@
-"""ICMP around mappings: what a peer is told of a mapped port, and what reaches a LAN host from the WAN."""
+"""ICMP around mappings: the errors that a peer gets for a mapped port, and those that reach a LAN host."""
 
 import socket
 import struct

@@ -43,7 +43,7 @@ def home(directory: Path) -> Iterator[Home]:
 
 
 def statuses(pid: int) -> list[dict[str, list[str]]]:
-    """What /proc tells of every thread of a process."""
+    """The status in /proc of every thread of a process."""
     return [
         {name: value.split() for name, _, value in (line.partition(":") for line in path.read_text().splitlines())}
         for path in Path(f"/proc/{pid}/task").glob("*/status")

@@ -1,4 +1,4 @@
-"""The network as the kernel tells it: real links, addresses, neighbours and hosts that come, go and move."""
+"""The network as the kernel reports it: real links, addresses, neighbours and hosts that come, go and move."""
 
 import asyncio
 import logging

@@ -30,7 +30,7 @@ NAMES = (
 OF_THE_LINK = frozenset({0, 2, 58})
 """Protocols that the kernel speaks with its neighbours: IPv6 hop-by-hop (group reports), IGMP, ICMPv6."""
 QUIET_S = 1.0
-"""How long nothing more comes until nothing comes, seconds."""
+"""The time without a packet after which no more are expected, seconds."""
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def home(namespaces: None, tmp_path: Path) -> Iterator[Home]:
 
 
 def to_internet(home: Home, packets: list[Packet]) -> list[Packet]:
-    """What left by the WAN, the kernel's own neighbour discovery and group reports apart."""
+    """The packets that left by the WAN, without the kernel's own neighbour discovery and group reports."""
     return [
         packet
         for packet in packets

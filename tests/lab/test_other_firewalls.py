@@ -145,7 +145,7 @@ SEARCH = 'M-SEARCH * HTTP/1.1\r\nHOST: {}:1900\r\nMAN: "ssdp:discover"\r\nMX: 1\
 
 
 def answered(home: Home, to: str, port: int, datagram: bytes, seconds: float) -> bool:
-    """Whether the gateway answers a datagram of the PC."""
+    """True if the gateway answers a datagram of the PC."""
     version = socket.AF_INET6 if ":" in to else socket.AF_INET
     with home.pc.inside():
         asking = socket.socket(version, socket.SOCK_DGRAM)

@@ -50,7 +50,7 @@ def at(peer: Host, address: IPv6Address, port: int = 8080, transport: Transport 
 
 
 def pinhole_drops(home: Home) -> list[dict[str, str]]:
-    """What the doctor says of filters in the way of pinholes."""
+    """The doctor's findings about filters in the way of pinholes."""
     found: list[dict[str, str]] = json.loads(home.daemon.cli("doctor", "--json", check=False).stdout)
     return [check for check in found if "traffic to pinholes" in check["finding"]]
 

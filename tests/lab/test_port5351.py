@@ -271,7 +271,7 @@ def test_a_source_of_another_lan_gets_no_answer(home: Home) -> None:
 
 @contextmanager
 def listening(host: Host, version: int) -> Iterator[socket.socket]:
-    """What a client hears on port 5350: every host is in the all-hosts group of itself."""
+    """A client's socket on port 5350: every host is in the all-hosts group of itself."""
     with host.inside():
         made = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
     with made:

@@ -43,7 +43,7 @@ finally:
 
 
 def as_nobody(program: str) -> str:
-    """What the program prints when an ordinary user runs it."""
+    """The output of the program when an ordinary user runs it."""
     if acquire() != "root":
         pytest.skip("needs the root of the machine, to become an ordinary user")
     try:

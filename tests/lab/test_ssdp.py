@@ -60,7 +60,7 @@ async def serving(lab: Lab, *roots: RootDevice) -> AsyncIterator[SsdpServer]:
 
 
 def follow(lab: Lab, ssdp: SsdpServer) -> Network:
-    """What netwatch does: tell the new state."""
+    """Passes the new state of the network to the server, as the network monitor does."""
     network = network_of(lab)
     with lab.gateway.inside():
         ssdp.network_changed(network)
@@ -384,7 +384,7 @@ async def test_async_upnp_client_finds_the_gateway(lab: Lab, st: str, count: int
 
 
 def test_an_address_of_the_gateway_is_what_the_lab_says(lab: Lab) -> None:
-    """What the tests above rely on."""
+    """The tests above rely on these addresses."""
     lan0 = link_of(lab.gateway, "lan0")
     assert {str(a) for a in lan0.ipv4} == {"192.168.77.1"}
     assert lab.gateway.ula in lan0.ipv6

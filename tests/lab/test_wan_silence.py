@@ -31,7 +31,7 @@ ASKED = [("tcp", 5000, GET), ("udp", 1900, SEARCH), ("udp", 5351, NATPMP_ADDRESS
 
 
 FORGED_PORT = 40000
-"""Where the LAN host that is named would get its answers."""
+"""The port to which the named LAN host would get its answers."""
 
 
 def asked(address: IPAddress) -> list[Knock]:
@@ -39,7 +39,7 @@ def asked(address: IPAddress) -> list[Knock]:
 
 
 def as_it_is(home: Home) -> None:
-    """The daemon runs, the table stands."""
+    """The daemon runs, the table is installed."""
 
 
 def table_flushed(home: Home) -> None:

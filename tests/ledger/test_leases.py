@@ -1,4 +1,4 @@
-"""How long a hold lives and what is shown of it."""
+"""The lifetime of a hold, and the part of it that is shown."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What we send as an independent dissector, tshark, reads it: nothing malformed, and the values that we meant."""
+"""Our messages, read by an independent dissector, tshark: none is malformed, and the values are those we meant."""
 
 import shutil
 import subprocess

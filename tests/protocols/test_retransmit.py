@@ -1,4 +1,4 @@
-"""When announcements and mapping updates go out."""
+"""The times at which announcements and mapping updates go out."""
 
 from itertools import pairwise
 

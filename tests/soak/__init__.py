@@ -2,7 +2,7 @@
 
 faulty      the daemon with fault points: the real one, wrapped where it meets the kernel and the disk
 household   the home it serves, the faults that can be put into it, and the invariants
-load        the clients, and the book of what they were told
+load        the clients, and a record of their answers
 calamity    the table of faults of a soak
 __main__    the command: python -m tests.soak --minutes N
 """

@@ -100,7 +100,7 @@ class Soak:
                 yield "\n".join(lines[max(0, number - 3) : number + 40])
 
     def _give_back(self) -> None:
-        """What a program could not give back amid a fault, the operator takes."""
+        """Deletes, as the operator, the mappings that a program could not delete during a fault."""
         for row in self.home.rows():
             if row["external_port"] >= FIRST:
                 self.home.ask("DELETE", f"/v1/mappings/{row['id']}")
@@ -118,7 +118,7 @@ class Soak:
             print(f"          {line}", flush=True)
 
     def _story(self, what: str) -> list[str]:
-        """What was decided about the ports in question, and what their clients saw."""
+        """The decisions about the ports in question, and the answers to their clients."""
         records = [
             r for port in re.findall(r"\b\d{5}\b", what) for r in self.home.ask("GET", f"/v1/decisions?port={port}")
         ]

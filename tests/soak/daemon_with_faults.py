@@ -1,6 +1,6 @@
 """``python -m tests.soak.daemon_with_faults run ...``: upnp-gw with fault points. The daemon itself has none.
 
-Where it meets the kernel and the disk it is wrapped; what happens there is told by files in the directory that
+Where it meets the kernel and the disk it is wrapped; files say what happens there, in the directory that
 FAULTS names, so that nothing on the network can reach a fault point:
 
     kill    the name of a point: SIGKILL when it is reached next
@@ -40,7 +40,7 @@ the reply is on its way to the socket."""
 
 
 def told(name: str) -> str:
-    """What a fault's file says; empty: no such fault."""
+    """The content of a fault's file; empty: no such fault."""
     try:
         return (Path(os.environ[FAULTS]) / name).read_text()
     except FileNotFoundError:

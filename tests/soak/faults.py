@@ -1,4 +1,4 @@
-"""What goes wrong in a soak: one function a fault, each ends with the fault undone."""
+"""The faults of a soak: one function a fault, each ends with the fault undone."""
 
 import random
 import time

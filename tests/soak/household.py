@@ -110,7 +110,7 @@ class Household(Home):
             return {row[0]: tuple(row[1:]) for row in rows}
 
     def disagreement(self) -> str:
-        """Where ledger, kernel and store differ; empty: nowhere."""
+        """The differences between ledger, kernel and store; empty: none."""
         ledger = {
             r["id"]: (r["transport"], r["external_port"], r["internal_client"], r["internal_port"])
             for r in self.rows()

@@ -1,6 +1,6 @@
-"""Sixteen clients that never rest, four on each host, and the book of what each was told.
+"""Sixteen clients that never rest, four on each host, and a record of the answers to each.
 
-Every client owns its ports, so that it alone knows what must stand there: a port is open, shut, or in doubt where
+Every client owns its ports, so that it alone knows their state: a port is open, shut, or in doubt where
 the answer did not come.
 """
 
@@ -33,7 +33,7 @@ ANSWER_S = 10.0
 
 
 class Said(Enum):
-    """What a client knows of a port of its own."""
+    """The state of a port, as its client knows it."""
 
     OPEN = "open"
     SHUT = "shut"
@@ -57,7 +57,7 @@ class Client:
         self.first = 10000 + number * PORTS
         self.said: dict[int, Said] = {}
         self.story: deque[str] = deque(maxlen=400)
-        """What it asked last, and what came of it."""
+        """Its last requests and their answers."""
         self._load = load
         self._random = random.Random(number)
 
@@ -309,7 +309,7 @@ class Load:
         return sum(n for what, n in self.counts.items() if what != "unanswered")
 
     def judge(self) -> list[str]:
-        """What the clients were told against what stands; doubts are settled by what stands. At rest only."""
+        """Compares the answers to the clients with the mappings in force, which settle doubts. At rest only."""
         found = list(self.errors)
         self.errors.clear()
         if difference := self.home.disagreement():

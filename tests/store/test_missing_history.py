@@ -59,7 +59,7 @@ def every_warning(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def found(state: Path) -> tuple[int, str | None]:
-    """How many mappings a start finds, and by which UUID the gateway goes on."""
+    """The number of mappings that a start finds, and the UUID that the gateway goes on with."""
     store = Store(state / "ledger.db", "boot-1")
     try:
         await store.open()

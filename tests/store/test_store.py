@@ -162,7 +162,7 @@ async def test_a_value_that_sqlite_does_not_hold_is_an_error_of_the_store(store:
 
 
 class Unwilling:
-    """A connection whose first ROLLBACK fails, as on a disk that fails for good while something is taken back."""
+    """A connection whose first ROLLBACK fails, as on a disk that fails for good while a change is undone."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db

@@ -25,7 +25,7 @@ DEADLINE_S = 20.0
 
 
 class Disk:
-    """Stands in for ``os.fdatasync``: records what is synced, and holds it up or fails where it is told to."""
+    """Stands in for ``os.fdatasync``: records what is synced, and holds it up or fails as the test sets it."""
 
     def __init__(self) -> None:
         self.synced: list[tuple[int, int]] = []

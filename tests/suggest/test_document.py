@@ -1,4 +1,4 @@
-"""What is suggested loads and passes, whatever the evidence; and what must not be learnt is not."""
+"""Every suggestion loads and passes its tests, for any evidence; and nothing forbidden is learnt."""
 
 import tomllib
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""What is stale, and what is not yet."""
+"""Rules and mappings that are stale, and those that are not yet."""
 
 from dataclasses import replace
 from datetime import date

@@ -1,4 +1,4 @@
-"""Which host has an address, and when nobody has: against a link made of a set of hosts."""
+"""The host that has an address, or none: against a link made of a set of hosts."""
 
 import asyncio
 import errno
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.spec("SR-2", "SR-43")
 
 
 class FastSelector(selectors.DefaultSelector):
-    """Where the loop would wait, its time is later at once."""
+    """A selector that never waits: the time of the loop jumps ahead instead."""
 
     def __init__(self) -> None:
         super().__init__()

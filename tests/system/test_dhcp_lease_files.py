@@ -1,4 +1,4 @@
-"""Lease files: read when they change, and only then; a broken one is told of once."""
+"""Lease files: read when they change, and only then; a broken one is logged once."""
 
 import asyncio
 import logging

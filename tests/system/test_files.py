@@ -52,7 +52,7 @@ def unix_socket(path: Path) -> None:
 
 
 def device(path: Path) -> None:
-    """Where no device can be made, a link to one: it ends at the same device."""
+    """Makes a device, or, where that is not possible, a link to one: it ends at the same device."""
     try:
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
         path.open("rb").close()  # a file system mounted without devices

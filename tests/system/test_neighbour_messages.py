@@ -1,4 +1,4 @@
-"""ARP and neighbour discovery: what is sent, what is understood, and what the kernel is told to let through."""
+"""ARP and neighbour discovery: messages that are sent, those that are understood, and the kernel's filter."""
 
 import errno
 import socket
@@ -164,7 +164,7 @@ def test_without_a_query_the_filters_accept_nothing() -> None:
 
 
 def test_a_query_ends_if_the_kernel_has_no_memory_for_its_filter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old filter stands until the next query: it lets more through than is asked for."""
+    """The old filter stays until the next query: it lets more through than is asked for."""
     full = False
 
     def put(*args: object) -> None:

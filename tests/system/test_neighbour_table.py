@@ -1,4 +1,4 @@
-"""Whether a host is there, by the kernel's neighbour entries: against a kernel made of a dict."""
+"""The presence of a host, by the kernel's neighbour entries: against a kernel made of a dict."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""Whom root becomes, what goes over to that user, and what is left of a start by systemd."""
+"""The user that root becomes, the files that this user gets, and the rights left after a start by systemd."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The WAN's bit rate as drivers tell it, and a link that is not there."""
+"""The WAN's bit rate as drivers report it, and a link that is not there."""
 
 import pytest
 

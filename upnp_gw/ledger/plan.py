@@ -167,7 +167,7 @@ class Planner:
         )
 
     def _may_not_refresh(self, row: Mapping, hold: Hold | None, request: MapRequest) -> NotPlanned | None:
-        """The reason why this request may not change this row; None: it may. ``hold``: of its protocol."""
+        """The reason against this change of the row; None: there is none. ``hold``: the row's for the protocol."""
         if hold is not None and not (self.lenient or nonce_fits(hold, request.nonce, self.epoch)):
             left_s = max(1, round(hold.until - self.now.boot))
             return NotPlanned(Refusal.BAD_NONCE, "the mapping was made with another nonce", left_s)

@@ -1,4 +1,4 @@
-"""Who changed our table: told once a burst, our own changes never."""
+"""Changes of our table by others: reported once a burst, our own changes never."""
 
 import socket
 import struct

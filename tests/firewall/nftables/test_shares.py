@@ -30,7 +30,7 @@ pytestmark = pytest.mark.lab
 FLOOD = 3000
 HONEST = 20
 WAIT_S = 10.0
-"""How late a datagram may be on a loaded machine, seconds."""
+"""The longest delay of a datagram on a loaded machine, seconds."""
 SEARCH = b"M-SEARCH * HTTP/1.1\r\n"
 NOTIFY = b"NOTIFY * HTTP/1.1\r\n"
 TUNNEL = IPv4Address("192.168.99.1")

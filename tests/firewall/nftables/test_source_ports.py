@@ -149,7 +149,7 @@ def in_use(lab: Lab, peer: str) -> bool:
 
 
 def test_nor_does_the_kernel_choose_a_mapped_port_by_itself(router: Gateway, fresh_lab: Lab) -> None:
-    """Where two hosts have the same source port, the second gets any: what leaves from a mapped one is dropped."""
+    """If two hosts have the same source port, the second gets any: packets from a mapped port are dropped."""
     lab, pc, peer = fresh_lab, fresh_lab.hosts["pc"], fresh_lab.hosts["peer1"]
     router.apply(Open(to(lab, "console", "m1", EXTERNAL, transport=UDP)))
     for source_port, chosen in ((7000, EXTERNAL), (7001, EXTERNAL + 1)):

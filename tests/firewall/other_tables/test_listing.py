@@ -1,4 +1,4 @@
-"""What other tables do to our traffic: real rulesets as libnftables lists them, and forms that iptables leaves."""
+"""Other tables and our traffic: real rulesets as libnftables lists them, and forms that iptables leaves."""
 
 import json
 from collections.abc import Iterator

@@ -87,7 +87,7 @@ def offloaded(gateway: Gateway, fresh_lab: Lab) -> FlowOffload:
 
 
 def carried(gateway: Gateway, call: OpenConnection, questions: int = 20) -> int:
-    """Asks so often; how many more packets our counter tells."""
+    """Asks this many times. Returns the number of packets that our counter has grown by."""
     before = gateway.read().counters["m1"].packets
     assert all(call.ask() for _ in range(questions))
     return gateway.read().counters["m1"].packets - before

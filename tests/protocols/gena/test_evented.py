@@ -1,4 +1,4 @@
-"""Which variables each service events, and how they are written."""
+"""The evented variables of each service, and the form of their values."""
 
 from dataclasses import dataclass, replace
 from ipaddress import ip_address

@@ -205,7 +205,7 @@ def test_only_what_changed_is_told(gateway: Table) -> None:
 
 
 def test_a_change_that_a_subscriber_may_not_see_makes_no_message(gateway: Table) -> None:
-    """A deviation: subscribers are told what they may see, not all the same (UDA 1.1 section 4)."""
+    """A deviation: each subscriber gets the values that it may see, not all the same (UDA 1.1 section 4)."""
     gateway.live(CONSOLE)
     laptop = gateway.live(LAPTOP)
     gateway.own[LAPTOP] = {"Count": "1"}

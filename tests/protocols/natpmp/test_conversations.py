@@ -1,4 +1,4 @@
-"""NAT-PMP over the real path of a request: what a client asks and what it is told (RFC 6886)."""
+"""NAT-PMP over the real path of a request: requests of a client and their answers (RFC 6886)."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -317,7 +317,7 @@ async def test_a_thousand_requests_end_at_the_quota(line: Line) -> None:
 
 @pytest.mark.spec("SR-26")
 async def test_forged_packets_leave_the_victim_as_it_was(line: Line) -> None:
-    """A thousand datagrams in the console's name: no incident, no rate used up, what it holds stands and renews."""
+    """A thousand datagrams in the console's name: no incident, no rate used up, its mappings stay and renew."""
     made = line.gateway_fixture
     await made.granted(9000)
     await line.natpmp(9001, 9001, transport=UDP)

@@ -1,4 +1,4 @@
-"""PCP MAP over the real path of a request: what a client asks and what it is told (RFC 6887 section 11)."""
+"""PCP MAP over the real path of a request: requests of a client and their answers (RFC 6887 section 11)."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -342,7 +342,7 @@ async def test_third_party_by_a_grant(tmp_path: Path) -> None:
 
 
 def reaches(line: Line) -> set[tuple[str, int]]:
-    """Who may connect, as the firewall has it."""
+    """The remote hosts that may connect, in the firewall."""
     opened = [forward for forward, _ in line.gateway_fixture.firewall.installed.values()]
     return {(str(forward.remote), forward.remote_port) for forward in opened}
 

@@ -1,4 +1,4 @@
-"""When sets are announced (IGD section 2.3): with a clock and a random source of the test's own."""
+"""The times of announcements (IGD section 2.3): with a clock and a random source of the test's own."""
 
 import random
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Which address of ours is named to whom (IGD section 2.6)."""
+"""The address of ours that each host is given (IGD section 2.6)."""
 
 from ipaddress import IPv4Interface, IPv6Interface, ip_address
 

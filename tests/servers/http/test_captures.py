@@ -1,4 +1,4 @@
-"""What real clients sent, byte for byte, to the real server: each is answered as its client needs.
+"""Captured requests of real clients, byte for byte, to the real server: each is answered as its client needs.
 
 Only the addresses, the port and the paths of the gateway that was captured are put in ours. The rows of Node's
 clients were recorded against this gateway (``tests.captures.record``), with its own paths.

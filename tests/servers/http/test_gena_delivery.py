@@ -99,7 +99,7 @@ async def gateway() -> AsyncIterator[Gateway]:
 
 
 class Subscriber:
-    """A control point's listener: keeps each message, answers as it is told to; ``None``: never."""
+    """A control point's listener: keeps each message, answers as the test sets it; ``None``: never."""
 
     def __init__(
         self, host: str = "127.0.0.1", answer: bytes | None = OK, slowly: bool = False, stays: bool = False

@@ -36,7 +36,7 @@ async def connections(fixture: HttpFixture, count: int, source: str | None = Non
 
 
 async def end_of(reader: asyncio.StreamReader) -> bytes:
-    """What came until the server ended the connection, by FIN or by reset."""
+    """The bytes that came until the server ended the connection, by FIN or by reset."""
     try:
         return await reader.read()
     except ConnectionResetError:

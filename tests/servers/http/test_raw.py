@@ -36,7 +36,7 @@ def changed(old: bytes, new: bytes) -> Build:
 
 
 def parts(fixture: HttpFixture) -> tuple[bytes, bytes]:
-    """Head (without what tells the body's length) and body of a POST that reads."""
+    """Head (without the headers for the body's length) and body of a POST that reads."""
     head, _, body = fixture.post().partition(b"\r\n\r\n")
     return re.sub(rb"\r\nContent-Length: \d+", b"", head), body
 

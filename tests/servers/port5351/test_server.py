@@ -1,4 +1,4 @@
-"""The shell of UDP port 5351 over loopback: who is answered, from where, how much, what is told unasked."""
+"""The shell of UDP port 5351 over loopback: answers, source addresses, limits, unasked messages."""
 
 import asyncio
 import logging
