@@ -101,7 +101,7 @@ async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     with closing(sqlite3.connect(home.file.parent / "ledger.db")) as db, db:
         db.execute("DELETE FROM policies WHERE digest = ?", (before,))
     result = await command(upnp_gw, "explain", "d1", "--all")
-    assert "note     the policy of then is not kept any more" in result.output
+    assert "note     the policy of that time is no longer kept" in result.output
     assert f"policy   {before}, no longer in force\n" in result.output
     assert "(games: room 2/2)" in result.output
     assert "lease cut from 7d to 4h" in result.output

@@ -133,7 +133,7 @@ async def test_a_disk_that_fails_keeps_no_policy_from_coming_into_force(
             await reloaded(home, NARROW)
         narrow = home.gateway_fixture.decider.in_force.policy.digest
         assert (
-            f"policy {narrow} is not kept, so explain cannot tell its rules later: the disk is full" in caplog.text
+            f"policy {narrow} is not kept, so explain cannot show its rules later: the disk is full" in caplog.text
         )
         refused = (await home.gateway_fixture.refused(9000)).decision or ""
         await reloaded(home, POLICY)

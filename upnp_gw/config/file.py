@@ -46,7 +46,7 @@ class Key:
 
 _INTERFACES = values.list_of(values.interface, "a list of interfaces", least=1)
 _ADDRESSES = values.list_of(
-    values.external_address, f"a list of IPv4 addresses; {_OR_LEFT_OUT} what the WAN has", least=1
+    values.external_address, f"a list of IPv4 addresses; {_OR_LEFT_OUT} the addresses of the WAN", least=1
 )
 _LEASE_FILES = values.list_of(values.path, f"a list of files; {_OR_LEFT_OUT} the usual places", least=1)
 _FACES = values.list_of(

@@ -19,8 +19,8 @@ from upnp_gw.text.toml import parse_tables
 
 log = logging.getLogger(__name__)
 
-NOT_KEPT = "the policy of then is not kept any more: this is what was written down then"
-OTHER_VERSION = "another version of upnp-gw decided this: this is what was written down then"
+NOT_KEPT = "the policy of that time is no longer kept: this is the record of that decision"
+OTHER_VERSION = "another version of upnp-gw decided this: this is the record of that decision"
 
 
 class NotKept(Exception):
@@ -47,7 +47,7 @@ class KeptPolicies:
                 await self._store.keep_policy(digest, await asyncio.to_thread(packed, loaded))
                 self._just_kept |= {digest}
             except StoreError as error:
-                log.warning("policy %s is not kept, so explain cannot tell its rules later: %s", digest, error)
+                log.warning("policy %s is not kept, so explain cannot show its rules later: %s", digest, error)
 
     async def in_force(self, digest: str, newest: int) -> None:
         """This policy alone decides from now on. ``newest``: the number of the newest decision."""

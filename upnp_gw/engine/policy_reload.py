@@ -117,7 +117,7 @@ class PolicyUpdates:
 
         try:
             if await self._submit(replace) is not None:
-                raise FirewallError("the kernel or the disk did not take what the new policy ends")
+                raise FirewallError("the kernel or the disk failed to end mappings that the new policy refuses")
         finally:
             await self._keep_in_force()
         warnings = (*map(str, loaded.warnings), *self._not_yet(loaded))
@@ -149,7 +149,7 @@ class PolicyUpdates:
             if before != now:
                 await self._store.set(NOTE, now)
         except StoreError as error:
-            log.warning("what is in %s is not noted: %s", machine, error)
+            log.warning("the number of rules in %s is not stored: %s", machine, error)
             return
         if before and not machine.exists():
             log.error(

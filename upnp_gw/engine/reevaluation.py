@@ -223,7 +223,7 @@ class Reevaluation:
         decision = transaction.ledger.numbers.next_decision()
         reason, kept = verdict.reasons[-1], self._stays(mapping, verdict, action)
         if kept:
-            verdict = replace(verdict, reasons=(*verdict.reasons, "it stands until its lease ends"))
+            verdict = replace(verdict, reasons=(*verdict.reasons, "it stays until its lease ends"))
         row = None
         if again is not None:
             row = replace(again, decision=decision, rule=verdict.rule or OPERATOR_RULE)

@@ -240,7 +240,7 @@ class Writer:
             if changes:
                 await self._firewall.apply(changes)
         except FirewallError as error:
-            self.on_foreign_change(f"a change could not be taken back ({error})")
+            self.on_foreign_change(f"a change could not be undone ({error})")
 
     # -- alone: no operation is under way
 
