@@ -4,7 +4,7 @@
 
 DIRECTORY has the packages: ``npm install --prefix DIRECTORY @achingbrain/nat-port-mapper@4.0.5
 @silentbot1/nat-api@0.4.9``. Each script of ``tests/captures/node`` maps its ports, prints ``mapped``, waits for a
-line and ends them. What it left open, or did not open, is told on standard error, and the exit code is 1.
+line and ends them. If it opens too few ports or leaves one open, standard error says so, and the exit code is 1.
 """
 
 import json

@@ -117,11 +117,11 @@ def within(asked: IPNetwork | None, outer: IPNetwork) -> bool:
     return asked is None or (asked.prefixlen >= outer.prefixlen and asked.network_address in outer)
 
 
-# -- the model: tables as they stand in the file, no index, no order
+# -- the model: tables as they are in the file, no index, no order
 
 
 def model(tables: Mapping[str, Any], facts: Facts, request: MapRequest) -> tuple[str, str | None]:
-    """(outcome, rule) of a request that stands on the floor and within the limits."""
+    """(outcome, rule) of a request that the floor and the limits allow."""
     target, port = request.internal.address, request.internal.port
     own = facts.target_device == facts.device
     exact = port if target.version == 6 else request.external_port if request.choice is PortChoice.EXACT else None

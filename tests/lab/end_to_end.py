@@ -267,7 +267,7 @@ def served_home(
 ) -> Iterator[Home]:
     """A home that is served. ``limits``: lines of the roomy policy; policy None: the built-in one.
 
-    ``before``: what stands on the gateway before the daemon starts.
+    ``before``: called with the lab before the daemon starts.
     """
     lans = tuple(word for lan in (topology or Topology()).lans for word in ("--lan", lan.interface))
     given: tuple[str, ...] = ()

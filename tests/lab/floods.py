@@ -1,7 +1,7 @@
 """Floods of a LAN host as fast as a program can send: prebuilt datagrams, and connections that read nothing.
 
 Each function sends until ``until`` (monotonic seconds) and returns how many datagrams or connections it sent.
-``rate``: how many a second at most. Standard library only; forged addresses need a raw socket.
+``rate``: the most a second. Standard library only; forged addresses need a raw socket.
 """
 
 import random
@@ -62,7 +62,7 @@ def pcp_refreshes(own: str) -> list[bytes]:
 def forged_frames(
     interface: str, gateway: str, gateway_mac: bytes, port: int, payload: bytes, macs: int, network: IPv4Network
 ) -> list[bytes]:
-    """Ethernet frames from random addresses of the LAN. ``macs``: how many hardware addresses; 1: our own."""
+    """Ethernet frames from random addresses of the LAN. ``macs``: the number of MAC addresses; 1: our own."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as asked:
         asked.bind((interface, 0))
         own = asked.getsockname()[4]

@@ -56,7 +56,7 @@ def test_a_lan_interface_that_comes_late_is_served(namespaces: None, tmp_path: P
         if kind == "bridge":
             home.gateway.ip("link add br-late type bridge", "link set lan0 master br-late")
             interface = "eth0"
-        else:  # a cable of its own stands for the tagged one: not every kernel has 802.1Q
+        else:  # a separate cable takes the place of the tagged one: not every kernel has 802.1Q
             _cable(home.gateway, name, home.console, "eth0.7", "02:00:77:00:07:10")
             interface = "eth0.7"
         with home.watch() as watch:

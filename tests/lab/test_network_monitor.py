@@ -47,7 +47,7 @@ def boottime() -> float:
 
 
 class Watched:
-    """A netwatch in the lab's gateway, with all that it told."""
+    """A network monitor in the lab's gateway, with all that it reported."""
 
     def __init__(self, watch: NetworkMonitor) -> None:
         self.watch = watch

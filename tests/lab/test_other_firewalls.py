@@ -1,4 +1,4 @@
-"""Firewalls of others beside ours: what they do to our traffic is read as it changes, and told."""
+"""Other firewalls beside ours: their effect on our traffic is read when they change, and reported."""
 
 import socket
 from collections.abc import Iterator

@@ -4,7 +4,7 @@ First so many kills -9; then the other faults until the time is over, with one d
 something. After each fault, and every few seconds, the clients rest for a moment and it is asked:
 
 - do the ledger, the kernel and the store agree, row by row?
-- does everything stand that was acknowledged, and nothing that was refused or given back?
+- is every acknowledged mapping in force, and none that was refused or deleted?
 
 Ends with 0 only where the answer was yes every time, and memory did not grow.
 """

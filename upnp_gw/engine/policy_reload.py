@@ -48,7 +48,7 @@ class PolicyUpdates:
     def __init__(
         self, files: PolicyFiles, decider: Decider, submit: Submit, events: Events, store: Store, map_size: int
     ) -> None:
-        """``map_size``: how many mappings the kernel's maps hold."""
+        """``map_size``: the number of mappings for which the kernel's maps have room."""
         self.files = files
         self.in_force = decider.in_force
         self.kept = KeptPolicies(store)

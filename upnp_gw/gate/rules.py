@@ -156,7 +156,7 @@ def _day_count(value: int, place: KeyPath) -> int:
 
 
 def _prefixes(texts: list[str] | None, place: KeyPath, without: str) -> tuple[IPNetwork, ...]:
-    """``without``: what a missing key means. An empty list is an error."""
+    """``without``: the meaning of a missing key. An empty list is an error."""
     if texts == []:
         raise place.empty(f"; leave it out for {without}, or name prefixes")
     return tuple(values.read_prefix(text, place.at(i)) for i, text in enumerate(texts or ()))

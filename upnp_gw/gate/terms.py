@@ -78,7 +78,7 @@ def subject_of(facts: Facts, request: MapRequest, rule: str | None) -> QuestionS
 def terms_of(
     policy: Policy, facts: Facts, request: MapRequest, waiting: Grant | None, can_have: Callable[[int], bool]
 ) -> ApprovalTerms:
-    """The terms of a request. ``waiting``: the grant that needs the approval. ``can_have``: whether the gateway can
+    """The terms of a request. ``waiting``: the grant that needs the approval. ``can_have``: True if the gateway can
     give this external port; if not, and it may choose another, the question offers all permitted ports."""
     max_hold_s = policy.limits.max_hold_s
     lease_s = min(request.lifetime_s or max_hold_s, max_hold_s)

@@ -58,7 +58,7 @@ class KeyPath:
         )
 
     def empty(self, means: str) -> ConfigError:
-        """The error for an empty list. ``means``: what it would mean, and what to do instead."""
+        """The error for an empty list. ``means``: its meaning, and the remedy."""
         return self.fail(f"empty{means}{format_example(accepted_value(self.key)[1])}")
 
     def fail(self, problem: str) -> ConfigError:

@@ -12,7 +12,7 @@ LOG_INTERVAL_S = 60.0
 
 
 class LoggedCounter:
-    """``counts``: how often each kind was noted. A kind is a short, fixed word of our own."""
+    """``counts``: the number of times that each kind was noted. A kind is a short, fixed word of our own."""
 
     def __init__(self, log: logging.Logger, clock: Callable[[], Instant]) -> None:
         self.counts: Counter[str] = Counter()

@@ -335,7 +335,7 @@ async def test_forged_packets_leave_the_victim_as_it_was(line: Line) -> None:
 
 @pytest.mark.spec("SR-26")
 async def test_what_datagrams_opened_stands_and_the_device_itself_may_delete_it(line: Line) -> None:
-    """Eight forged mappings fill the console's quota. Nobody can tell them from its own, so each stands for its
+    """Eight forged mappings fill the console's quota. Nobody can tell them from its own, so each stays for its
     lifetime; over IGD the console lists and deletes them."""
     made = line.gateway_fixture
     for n in range(8):

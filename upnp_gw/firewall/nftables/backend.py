@@ -41,7 +41,7 @@ class NftablesFirewall:
         clock: Callable[[], float] = time.monotonic,
         on_other_tables: Callable[[], None] = lambda: None,
     ) -> None:
-        """``live_grace_s``: how long, after a mapping's end, its live flows go on if no Cut comes (router mode).
+        """``live_grace_s``: seconds that live flows go on after their mapping's end if no Cut comes (router mode).
 
         ``on_other_tables`` is called when another table changes, often while one is loaded. ``read_ruleset`` may
         then differ.

@@ -11,7 +11,7 @@ IPV4, IPV6 = SYSCTL / "ipv4/ip_forward", SYSCTL / "ipv6/conf/all/forwarding"
 def switch_on(wan: str) -> None:
     """Routes packets. Call it only while the drops are in force. Raises FirewallError.
 
-    A forwarding host ignores router advertisements unless told to accept them all the same (accept_ra 2): the WAN
+    A forwarding host ignores router advertisements unless set to accept them all the same (accept_ra 2): the WAN
     would lose its IPv6 address and route.
     """
     accept = SYSCTL / "ipv6/conf" / wan / "accept_ra"
