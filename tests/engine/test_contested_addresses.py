@@ -122,7 +122,7 @@ async def test_whatever_opens_opens_nothing_to_a_contested_address(tmp_path: Pat
         await home.granted(8000, lifetime=None)
         with contested(home):
             made = await home.granted(8002, "127.0.0.1", **OPERATOR)
-            assert made.mapping.parked, "it is told as it is"
+            assert made.mapping.parked, "the answer says that it is parked"
             await home.gateway.submit(lambda transaction: home.reevaluation.renew(transaction, "m1", True))
             await home.gateway.submit(lambda transaction: reload(home, transaction))
             await home.sweep()

@@ -286,7 +286,7 @@ async def test_a_trial_knows_what_stands_and_what_is_new(tmp_path: Path) -> None
             return told.verdict
 
         assert await verdict(5000, 5000) == "allow"
-        assert await verdict(5000, 6000, Via.NATPMP) == "allow", "it is the mapping that stands"
+        assert await verdict(5000, 6000, Via.NATPMP) == "allow", "it is the existing mapping"
         assert await verdict(7777, 5000) == "deny"
         assert await verdict(6000, 6000) == "deny"
         assert len(home.gateway_fixture.decider.ledger.table) == 1

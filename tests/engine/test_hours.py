@@ -180,7 +180,7 @@ async def test_hours_are_the_local_clocks_when_it_is_set_forward_or_back(
         made = await home.granted(8080, lifetime=None)
         assert (await home.granted(9090, via=Via.PCP, lifetime=86400, choice=PortChoice.SUGGESTED)).lifetime_s <= (
             wall(shut) - wall(begin)
-        ), "no client is told a lease beyond it"
+        ), "no client gets a lease beyond it"
         for _ in range(5):  # as the hourly looks come
             if (due := home.decider.ledger.deadlines.next()) is None or due > 1000 + wall(open_before) - wall(
                 begin

@@ -328,4 +328,4 @@ async def test_a_machine_owned_file_that_is_gone_is_told(
     assert "approved.toml is gone, and with it 1 device, 1 forbid that commands wrote" in caplog.text
     caplog.clear()
     await policy_updates.reload()
-    assert caplog.text == "", "it is told once"
+    assert caplog.text == "", "it is logged once"

@@ -170,7 +170,7 @@ def test_what_a_stored_device_is_called_now() -> None:
     one, two = StoredDevices(NETWORK), StoredDevices(TWO_LANS)
     assert one.now(CONSOLE) == one.now(f"{CONSOLE}@lan0") == CONSOLE
     assert two.now(f"{CONSOLE}@lan1") == f"{CONSOLE}@lan1"
-    assert two.now(CONSOLE) == f"{CONSOLE}@lan0", "nothing tells its LAN"
+    assert two.now(CONSOLE) == f"{CONSOLE}@lan0", "nothing shows its LAN"
     assert two.now(CONSOLE, "lan1") == f"{CONSOLE}@lan1"
     two.learn(CONSOLE, IPv4Address(GUEST_IP))
     assert two.now(CONSOLE) == f"{CONSOLE}@lan1"

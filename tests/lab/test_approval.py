@@ -92,7 +92,7 @@ def test_a_yes_is_for_the_remote_host_family_port_and_lease_of_its_question(home
             assert home.shut(9999, peer=peer.name)
             assert not at(peer, home.console.address6, 5000)
         assert home.shut(5000, peer="peer1")
-        assert arrives(home, friend, 5000), "what was approved stands"
+        assert arrives(home, friend, 5000), "the approved mapping is active"
         point.delete(5000, remote=str(friend.address))
         point.add(5000)
         assert arrives(home, friend, 5000), "asked for anyone, it is for whom the rule names"

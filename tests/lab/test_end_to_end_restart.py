@@ -132,7 +132,7 @@ def test_with_the_daemon_dead_the_kernel_ends_leases_and_live_flows(orphan: Orph
     home = orphan.home
     assert not home.daemon.running
     assert until(lambda: home.shut(8080), orphan.left(GRACE_S))
-    assert home.reach(8081).answered_by == "console", "a longer lease stands"
+    assert home.reach(8081).answered_by == "console", "a longer lease goes on"
     assert not reach(home.peer, TCP, home.console.address6, 8080)
     assert reach(home.peer, TCP, home.console.address6, 8081)
     assert until(lambda: all(map(ended, orphan.calls)), orphan.left(LIVE_GRACE_S))

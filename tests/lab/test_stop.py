@@ -31,7 +31,7 @@ def test_a_stop_answers_what_is_in_flight(home: Household) -> None:
     with ThreadPoolExecutor(8) as threads, ear(home.console, group=GROUP, bind=GROUP, port=1900) as heard:
         with home.daemon.faulty("slow", "0.5"):
             answers = [threads.submit(points[n % 4].add, 8080 + n) for n in range(8)]
-            assert until(lambda: len(home.installed()) > 0), "in the kernel, and not yet told"
+            assert until(lambda: len(home.installed()) > 0), "in the kernel, and not yet answered"
             assert not any(answer.done() for answer in answers)
             assert home.daemon.stop() == 0
             for answer in answers:

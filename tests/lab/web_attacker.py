@@ -69,7 +69,7 @@ class Site:
         """The first report of this kind, come or to come."""
         with self._told:
             came = self._told.wait_for(lambda: bool(which(self)), timeout)
-            assert came, f"the page told nothing; alive: {self.alive[-3:]}"
+            assert came, f"the page reported nothing; alive: {self.alive[-3:]}"
             return which(self)[0]
 
     def close(self) -> None:

@@ -146,7 +146,7 @@ class Soak:
         if enough := len(samples) >= SAMPLES:
             print(f"slope over the second half: {slope:+.1f} KiB a minute (at most {GROWTH_KIB:.0f})")
         else:
-            print(f"slope: not told under {SAMPLES} samples")
+            print(f"slope: not computed for fewer than {SAMPLES} samples")
         print(f"checks: {self.checks}, wrong: {len(self.errors)}")
         return not self.errors and (not enough or slope < GROWTH_KIB)
 

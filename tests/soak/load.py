@@ -325,5 +325,5 @@ class Load:
                 if holder not in (None, str(client.host.address)):
                     found.append(f"{client.name}: {port} leads to {holder}")
                 client.said[port] = Said.SHUT if holder is None else Said.OPEN
-        found += [f"{transport} {port} stands and nobody asked" for transport, port in stands]
+        found += [f"{transport} {port} is open and nobody asked for it" for transport, port in stands]
         return found

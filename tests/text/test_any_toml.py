@@ -123,7 +123,7 @@ def test_every_key_with_every_odd_value_is_a_value_or_a_named_error(
                 except Exception as error:
                     error.add_note(f"{key} = {value[:80]}")
                     raise
-    assert loads > 10, "the odd values are refused for what they are, not for what stands beside them"
+    assert loads > 10, "the odd values are refused for what they are, not for the text beside them"
 
 
 @DRAWN
