@@ -6,6 +6,7 @@ import re
 import struct
 import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -264,6 +265,17 @@ def test_foreign_text_cannot_colour_anything(daemon: ServedOperator, terminal: T
 )
 def test_text_wraps_at_words_and_commands_stay_whole(text: str, most: int, expected: list[str]) -> None:
     assert wrap(text, most, "  ") == expected
+
+
+@pytest.mark.spec("SR-21")
+@pytest.mark.parametrize("option", ["--a", "-a", "--a=b", "-a b", "--", "--a upnp-gw"])
+def test_foreign_text_that_looks_like_a_command_is_wrapped_at_once(option: str) -> None:
+    """Each option could once be read in two ways: 18 of them took 16 seconds."""
+    begun = time.process_time()
+    for count in (*range(8, 40, 2), 400):
+        lines = wrap(f"{'x' * 50} upnp-gw {f'{option} ' * count}end", 80)
+        assert "".join(lines).endswith("end")
+        assert time.process_time() - begun < 1.0
 
 
 def test_the_fixture_is_as_long_as_it_can_be() -> None:

@@ -35,7 +35,9 @@ STYLES: dict[str, dict[str, Any]] = {
 VERDICTS = {"allow": GOOD, "deny": BAD, "ask": CAUTION, "busy": CAUTION}
 """Verdict of the gate -> its style."""
 
-_OPTION = r"--?[\w-]+(?:[ =]\S+)?"
+_OPTION = r"-[\w-]+(?:=\S+| [^\s-]\S*)?"
+"""An option with its value. There is only one way to split a text into options, so matching takes linear time:
+foreign text may look like a command with many options."""
 _ARGUMENT = r"(?:tcp|udp)\b|[^\s-]*[^\sa-z,.;()]\S*"
 """An argument of a command and not a word of the sentence: it has a digit, a capital or a sign."""
 GLUE = "\x00"
