@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import zlib
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +166,9 @@ async def test_what_this_version_reads_differently_is_not_told_as_the_rules_of_t
             packed(home.policy_updates.in_force.loaded),
             b"garbage",
             packed(LoadedPolicy(loaded.policy, (), "version = 9")),
+            zlib.compress(b"[" * 100_000),
+            zlib.compress(zlib.decompress(packed(loaded)) + b" " * kept_policies.LARGEST_BODY),
+            packed(loaded)[:-1],
         ):
             with closing(sqlite3.connect(tmp_path / "ledger.db")) as db, db:
                 db.execute("UPDATE policies SET body = ? WHERE digest = ?", (body, loaded.policy.digest))

@@ -11,7 +11,7 @@ import zlib
 
 from upnp_gw.gate.build import ManagedPolicy, build_policy
 from upnp_gw.gate.index import with_indexes
-from upnp_gw.gate.load import LoadedPolicy
+from upnp_gw.gate.load import LARGEST, LoadedPolicy
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.errors import ConfigError, StoreError
 from upnp_gw.store.store import Store
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 NOT_KEPT = "the policy of that time is no longer kept: this is the record of that decision"
 OTHER_VERSION = "another version of upnp-gw decided this: this is the record of that decision"
+LARGEST_BODY = 4 * LARGEST
+"""Bytes of an uncompressed body: two files, in JSON. A longer one was not written by the gateway: a megabyte of
+zlib can expand to a gigabyte."""
 
 
 class NotKept(Exception):
@@ -76,15 +79,24 @@ def packed(loaded: LoadedPolicy) -> bytes:
 def unpacked(digest: str, body: bytes) -> Policy:
     """The policy of this hash. Raises NotKept where its text has another meaning, or none, in this version."""
     try:
-        kept = json.loads(zlib.decompress(body))
+        kept = json.loads(_expanded(body))
         added = (
             ManagedPolicy(parse_tables(kept["approved"], ""), "", frozenset(kept["ended"]))
             if kept["approved"]
             else None
         )
         policy = with_indexes(build_policy(parse_tables(kept["text"], ""), "", added))
-    except (ConfigError, ValueError, KeyError, TypeError, zlib.error) as error:
+    except (ConfigError, ValueError, KeyError, TypeError, RecursionError, zlib.error) as error:
         raise NotKept(OTHER_VERSION) from error
     if policy.digest != digest:
         raise NotKept(OTHER_VERSION)
     return policy
+
+
+def _expanded(body: bytes) -> bytes:
+    """The uncompressed body. Raises zlib.error, also if it has more than LARGEST_BODY bytes."""
+    expander = zlib.decompressobj()
+    data = expander.decompress(body, LARGEST_BODY)
+    if not expander.eof:
+        raise zlib.error("cut short, or too long")
+    return data
