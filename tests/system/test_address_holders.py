@@ -315,6 +315,23 @@ async def test_an_address_whose_entry_ends_during_the_check_is_not_remembered() 
 
 
 @without_waiting
+async def test_addresses_whose_entries_and_mappings_have_ended_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(holders, "FEW_SETTLED", 8)
+    scene = Scene(ONE)
+    mapped: list[Place] = []
+    scene.holders.holder_of = lambda place: ONE if place in mapped else None
+    for number in range(100):
+        mapped[:] = [PLACE, (HOST + number, LAN)]
+        scene.holders.on_entry_lost(mapped[1], ONE)
+        await scene.quiet()
+    assert scene.holders.remembered <= 9
+    scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
+    assert scene.holders.settled(PLACE), "mappings lead to it"
+
+
+@without_waiting
 async def test_an_ended_entry_of_a_mapped_address_causes_a_check_at_once() -> None:
     scene = Scene(ONE, TWO, mappings_of=ONE)
     scene.answering = {ONE: 0.0}

@@ -43,6 +43,8 @@ RECHECK_S = 10.0
 """Age in seconds at which a settled address is checked again. The request that needs it does not wait for that."""
 MAPPED_AT_ONCE, UNMAPPED_AT_ONCE = 8, 4
 """Most addresses with mappings, and without, that are checked at a time; checks for requests are not counted."""
+FEW_SETTLED = 1024
+"""So many settled addresses are not looked through for those that have neither a neighbour entry nor a mapping."""
 MOST_WAITING = 256
 """Most addresses without mappings that wait for a check. Further ones are checked when they ask for a mapping."""
 
@@ -95,6 +97,7 @@ class AddressHolders:
         self._link = link
         self._emit = emit
         self._settled: dict[Place, _Settled] = {}
+        self._most_settled = FEW_SETTLED
         self._checks: dict[Place, _Check] = {}
         self._contests = AddressContests(
             open_query, lambda place: self.holder_of(place) is not None, self._on_contest_end
@@ -283,9 +286,16 @@ class AddressHolders:
             self._assign(place, check.mac)
 
     def _remember(self, place: Place, mac: str) -> None:
-        """An address without an entry is remembered only if mappings lead to it."""
-        if self._neighbours.mac_of(*place) is not None or self.holder_of(place) is not None:
+        """An address without an entry is remembered only as long as mappings lead to it: a host could make up
+        addresses, one after the other."""
+        if self._needed(place):
             self._settled[place] = _Settled(mac, self._now())
+        if len(self._settled) > self._most_settled:
+            self._settled = {each: settled for each, settled in self._settled.items() if self._needed(each)}
+            self._most_settled = max(FEW_SETTLED, 2 * len(self._settled))
+
+    def _needed(self, place: Place) -> bool:
+        return self._neighbours.mac_of(*place) is not None or self.holder_of(place) is not None
 
     # -- contests
 
