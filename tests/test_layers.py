@@ -130,7 +130,7 @@ NO_FILE = {"read_text", "self._firewall.open", "self._store.open"}
 """Functions of ours of the same names."""
 OPENERS = {
     "upnp_gw/system/files.py",
-    # what the kernel or the package itself has: nobody can put something else there
+    # files of the kernel or the package itself: nobody can put something else there
     "upnp_gw/client/route.py",
     "upnp_gw/doctor/holders.py",
     "upnp_gw/doctor/inspection.py",
@@ -142,7 +142,7 @@ OPENERS = {
     "upnp_gw/protocols/igd/descriptors.py",
     "upnp_gw/control/socket_path.py",
     "upnp_gw/system/listening_ports.py",
-    # what somebody at a terminal names, who can press Ctrl-C
+    # a file that a person at a terminal names, who can press Ctrl-C
     "upnp_gw/cli/policy.py",
     "upnp_gw/gate/load.py",
 }

@@ -335,7 +335,7 @@ async def _keep_watchdog() -> None:
 def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
     """Runs the daemon until it is asked to stop. Returns the exit code; raises ConfigError before the start."""
     logs.configure(config.log_format, config.log_level)
-    os.umask(0o027)  # who asked for what, and the token of the control URLs, are not for every user of the machine
+    os.umask(0o027)  # not every user of the machine may read the requests and the token of the control URLs
     try:
         if config.backend == "nftables":
             check_right("run ...; or look around without: --backend memory")

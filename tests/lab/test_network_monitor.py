@@ -264,7 +264,7 @@ async def test_a_host_is_seen_over_both_families_as_one_device(fresh_lab: Lab) -
         await seen.heard(NeighbourSeen(Neighbour(console.address, CONSOLE.mac, LAN)))
         await seen.heard(NeighbourSeen(Neighbour(console.ula, CONSOLE.mac, LAN)))
         assert {console.address, console.ula} <= seen.watch.neighbours.addresses_of(CONSOLE.mac)
-        # who is on the WAN is nobody's business
+        # the hosts of the WAN are not watched
         reach(fresh_lab.hosts["peer1"], Transport.UDP, fresh_lab.external[0], 9)
         assert seen.watch.lookup(ip_address("11.22.33.1"), WAN) is None
         assert all(isinstance(e, NeighbourSeen) and e.neighbour.interface == LAN for e in seen.neighbours)

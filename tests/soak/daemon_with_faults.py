@@ -1,7 +1,7 @@
 """``python -m tests.soak.daemon_with_faults run ...``: upnp-gw with fault points. The daemon itself has none.
 
-Where it meets the kernel and the disk it is wrapped; files say what happens there, in the directory that
-FAULTS names, so that nothing on the network can reach a fault point:
+Its calls of the kernel and the disk are wrapped. Files in the directory that FAULTS names set the faults, so that
+nothing on the network can reach a fault point:
 
     kill    the name of a point: SIGKILL when it is reached next
     kernel  a complaint of the kernel: every transaction is refused with it

@@ -97,7 +97,7 @@ class PolicyFiles:
         return self.machine.with_name(f".{self.machine.name}.new")
 
     def _judged(self, own_text: str, text: str) -> LoadedPolicy:
-        """The policy with these texts as the two files. What has ended counts no more."""
+        """The policy with these texts as the two files. Rules that have ended are left out."""
         where, today = self.source, local_today(self.clock())
         with locate_errors(own_text, where), locate_errors(text, str(self.machine)):
             written = self._parsed(text)

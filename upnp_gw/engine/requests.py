@@ -91,7 +91,7 @@ class RequestOperations:
             return another_port(decider.in_force.policy, facts, request, decision) or refused(verdict, decision)
         planned = found.numbered(decision)
         if isinstance(planned, NotPlanned):
-            transaction.undo_rows()  # what made room did so for nothing
+            transaction.undo_rows()  # rows that were removed to make room come back
             transaction.records.append(
                 map_record(transaction.now, decision, found.request, facts, verdict, busy=planned, action=action)
             )

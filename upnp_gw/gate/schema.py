@@ -38,7 +38,7 @@ class Mode(StrEnum):
 
 
 class Assurance(StrEnum):
-    """The marks of a device: its address; its neighbour entry's MAC address; or these and its DHCP lease."""
+    """The evidence for a device: its address; its neighbour entry's MAC address; or these and its DHCP lease."""
 
     IP = "ip"
     MAC = "mac"

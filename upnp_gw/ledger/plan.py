@@ -182,7 +182,7 @@ class Planner:
         return None
 
     def _refreshed(self, row: Mapping, hold: Hold | None, request: MapRequest, allowed: Allowed) -> Mapping:
-        """The row after the request. What the operator made keeps the operator's description, rule and filters."""
+        """The row after the request. The operator's mapping keeps its description, rule and filters."""
         mapping = replace(
             row.with_hold(self._hold(request, allowed, hold)),
             internal=request.internal,

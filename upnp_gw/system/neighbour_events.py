@@ -15,7 +15,7 @@ Place = tuple[IPAddress, str]
 
 @dataclass(frozen=True, slots=True)
 class NeighbourSeen:
-    """A new neighbour entry. Whether another host answers for the address too is not known yet."""
+    """A new neighbour entry. Another host may answer for the address too: that is not known yet."""
 
     neighbour: Neighbour
 

@@ -100,7 +100,7 @@ def find(name: str, control_group: str, uid_map: str) -> Account | None:
     if entry.pw_uid == 0 or not any(inside <= entry.pw_uid < inside + count for inside, _, count in ranges):
         return None
     groups = set(os.getgrouplist(name, entry.pw_gid))
-    with suppress(KeyError):  # where it is asked for and not there, the control socket says so
+    with suppress(KeyError):  # if a group is set and missing, the control socket says so
         groups |= {grp.getgrnam(control_group).gr_gid} if control_group else set()
     return Account(name, entry.pw_uid, entry.pw_gid, tuple(sorted(groups)))
 

@@ -242,7 +242,7 @@ async def test_a_refused_request_ends_the_connection_and_bytes_behind_it_are_not
     status, build = REFUSED[name]
     async with serving(LIMITS) as fixture:
         statuses, received = await everything(fixture, build(fixture) + add(fixture))
-        # who still writes is reset by its own kernel, with the answer or without
+        # a client that still writes is reset by its own kernel, with the answer or without
         assert statuses in ([status], []) if len(build(fixture)) > 20_000 else statuses == [status]
         assert b"<s:Envelope" not in received
         assert fixture.gateway.requests == []

@@ -38,7 +38,7 @@ from upnp_gw.system.tasks import BackgroundTasks
 log = logging.getLogger(__name__)
 
 REPORTED_ENDS = frozenset({"policy", "revoked", "quarantine"})
-"""Reasons of an ended mapping that its PCP client is sent. Not where the address has another host now, or none:
+"""The ends of mappings that are reported to their PCP clients. Not where the address has another host now, or none:
 the host that would read the message there is not the one that held the mapping."""
 
 
