@@ -17,7 +17,7 @@ from upnp_gw.gate.approval_queue import ApprovalQueue
 from upnp_gw.gate.decide_removal import decide_removal
 from upnp_gw.gate.decision import Facts, HeldMappings, Outcome, Verdict
 from upnp_gw.gate.device_history import DeviceHistory
-from upnp_gw.gate.facts import gather
+from upnp_gw.gate.facts import RequestHosts, gather, hosts_of
 from upnp_gw.ledger.charges import InternalPort
 from upnp_gw.ledger.conflicts import conflicting_rows
 from upnp_gw.ledger.plan import NotPlanned, Planner
@@ -42,8 +42,9 @@ RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
 
 
 class Parties(NamedTuple):
-    """The devices of a request for a mapping."""
+    """The hosts and devices of a request for a mapping, worked out once for one transaction."""
 
+    hosts: RequestHosts
     owner: str
     """The device that will hold it: the requester; for the operator's own, the device that it leads to."""
     delegated: bool
@@ -84,8 +85,9 @@ class Decider:
         stored: Mapping | None,
         restoring: bool = False,
         standing: bool = False,
+        hosts: RequestHosts | None = None,
     ) -> Facts:
-        """``stored``: the mapping that the gateway itself decides about again."""
+        """``stored``: the mapping that the gateway itself decides about again. ``hosts``: if known already."""
         around = self.environment
         return gather(
             self.in_force.policy,
@@ -104,30 +106,32 @@ class Decider:
             holder=stored.device if stored is not None else None,
             delegated=stored is not None and stored.delegated,
             leases=around.leases.leases,
+            hosts=hosts,
         )
 
     def facts_of(self, transaction: Transaction, request: MapRequest) -> Facts:
         """The facts of a request that is only looked at."""
-        held = self.held(request, *self.parties(request))
-        return self.facts(transaction, request, held, None, standing=True)
+        parties = self.parties(request)
+        held = self.held(request, parties)
+        return self.facts(transaction, request, held, None, standing=True, hosts=parties.hosts)
 
-    def held(self, request: MapRequest, owner: str, delegated: bool, *without: Mapping | None) -> HeldMappings:
+    def held(self, request: MapRequest, parties: Parties, *without: Mapping | None) -> HeldMappings:
         """The mappings before the request, ``without`` these: its own, and one that would make room."""
         table = self.ledger.table
         rows = [row for each in without if each is not None and (row := table.get(each.id)) is not None]
-        client = request.internal.address if delegated else None
+        client = request.internal.address if parties.delegated else None
         inner = InternalPort(request.transport, request.internal.port, client)
-        charged = table.charged(owner, inner, rows)
+        charged = table.charged(parties.owner, inner, rows)
         total = len(table) - len(rows)
         return HeldMappings(total, charged.mappings, charged.by_grant, charged.elements, charged.on_internal_port)
 
     def parties(self, request: MapRequest) -> Parties:
-        """Works out the devices of a request, once for the whole of it."""
-        client = self.environment.device_of(request.internal.address)
+        """The hosts and devices of a request, as the neighbour table has them now."""
+        hosts = hosts_of(self.environment.network, self.environment.neighbours, request)
+        requester, client = hosts.requester.device, hosts.internal_client.device
         if request.via is Via.OPERATOR:
-            return Parties(client, False)
-        requester = self.device_of(request.source)
-        return Parties(requester, client != requester)
+            return Parties(hosts, client, False)
+        return Parties(hosts, requester, client != requester)
 
     def planner(self, transaction: Transaction, request: MapRequest, delegated: bool) -> Planner:
         return Planner(

@@ -159,9 +159,9 @@ class Environment:
     def either_contested(self, source: Source, internal: Endpoint) -> bool:
         """True if requester or internal client is contested, each on its own LAN. Two LANs can have the same
         link-local address: a guest who claims it must not block a home device."""
-        target = internal.address
-        lan = source.interface if target == source.address else self.network.lan_of(target)
-        return self.hosts.contested(source.address, source.interface) or self.hosts.contested(target, lan)
+        if self.hosts.contested(source.address, source.interface):
+            return True
+        return internal.address != source.address and self.client_contested(internal.address)
 
     def learn(self, source: Source) -> None:
         """Looks up the MAC address of a requester on a LAN link, and new leases, before its request is judged."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
-from upnp_gw.engine.decider import Decider
+from upnp_gw.engine.decider import Decider, Parties
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import IPAddress, Mapping, Via
 from upnp_gw.model.request import MapRequest, PortChoice
@@ -17,20 +17,20 @@ Submit = Callable[[Callable[[Transaction], None]], Awaitable[object]]
 """Puts one operation into the writer's queue."""
 
 
-def in_the_way(decider: Decider, request: MapRequest, owner: str, delegated: bool) -> list[Mapping]:
+def in_the_way(decider: Decider, request: MapRequest, parties: Parties) -> list[Mapping]:
     """The device's mappings at other addresses with the requested external port; without one, those to the same
     internal port. Mappings of the operator and mappings to other devices are left out."""
     table = decider.ledger.table
-    if request.via is Via.OPERATOR or request.internal.address.version == 6 or delegated:
+    if request.via is Via.OPERATOR or request.internal.address.version == 6 or parties.delegated:
         return []
     if request.external_port:
         rows = table.on_port(request.transport, request.external_port)
     else:
-        rows = [row for row in table.of_device(owner) if row.internal.port == request.internal.port]
+        rows = [row for row in table.of_device(parties.owner) if row.internal.port == request.internal.port]
     return [
         row
         for row in rows
-        if row.device == owner
+        if row.device == parties.owner
         and row.internal.address.version == 4
         and row.internal.address != request.internal.address
         and (row.key.transport, row.key.remote) == (request.transport, request.remote)
@@ -39,27 +39,28 @@ def in_the_way(decider: Decider, request: MapRequest, owner: str, delegated: boo
     ]
 
 
-def left(decider: Decider, request: MapRequest, owner: str, delegated: bool) -> list[Mapping]:
+def left(decider: Decider, request: MapRequest, parties: Parties) -> list[Mapping]:
     """The parked ones among them: nobody answers at their address. Contested addresses are left out."""
-    rows, contested = in_the_way(decider, request, owner, delegated), decider.environment.client_contested
+    rows, contested = in_the_way(decider, request, parties), decider.environment.client_contested
     return [row for row in rows if row.parked and not contested(row.internal.address)]
 
 
-def with_former_port(decider: Decider, request: MapRequest, owner: str, delegated: bool) -> MapRequest:
+def with_former_port(decider: Decider, request: MapRequest, parties: Parties) -> MapRequest:
     """The request with the device's former external port, if it leaves the port to the gateway."""
     if request.external_port or request.choice is PortChoice.EXACT:
         return request
-    rows = left(decider, request, owner, delegated)
+    rows = left(decider, request, parties)
     return replace(request, external_port=rows[0].key.external_port) if rows else request
 
 
-async def park_silent(decider: Decider, submit: Submit, request: MapRequest, device: str) -> None:
+async def park_silent(decider: Decider, submit: Submit, request: MapRequest) -> None:
     """Parks the mappings in the way of a request at addresses where nobody answers. Call it before the request.
     Takes up to 4 s for each address; no time if nothing is in the way."""
-    rows = in_the_way(decider, request, device, decider.parties(request).delegated)
+    parties = decider.parties(request)
+    rows = in_the_way(decider, request, parties)
     for address in {row.internal.address for row in rows if row.active}:
         if await decider.environment.silent(address):
-            await submit(partial(park, decider, device=device, address=address))
+            await submit(partial(park, decider, device=parties.owner, address=address))
 
 
 def park(decider: Decider, transaction: Transaction, device: str, address: IPAddress) -> None:

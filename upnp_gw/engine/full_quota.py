@@ -31,7 +31,7 @@ def make_room(
     for mapping in decider.ledger.table.of_device(parties.owner):
         if not may_yield(mapping) or any(row is not None and row.id == mapping.id for row in without):
             continue
-        fewer = replace(facts, held=decider.held(request, *parties, *without, mapping))
+        fewer = replace(facts, held=decider.held(request, parties, *without, mapping))
         again = decide(decider.in_force.policy, fewer, request)
         if again.outcome is Outcome.ALLOW:
             transaction.end(mapping, "displaced")

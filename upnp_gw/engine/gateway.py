@@ -95,22 +95,29 @@ class Gateway:
             self._decider.history.count_change(device, around.clock(), request.via.datagram)
         if isinstance(request, MapRequest):
             await around.resolve_target(request.internal.address, request.source)
-            await former_addresses.park_silent(self._decider, self.submit, request, device)
+            await former_addresses.park_silent(self._decider, self.submit, request)
         self._sweep()
         return await self.submit(partial(self._perform, request, device)) or failed()
 
     async def approve(self, request: MapRequest) -> Reply | None:
         """Decides again about a request that the operator said yes to; no request of its device is counted."""
-        return await self.submit(partial(self._requests.map, request=request, action="approve"))
+        return await self.submit(partial(self._approve, request))
 
     def trial(self, request: MapRequest) -> PlannedVerdict:
         """The answer that a request would get now. Changes nothing."""
         return self._requests.trial(request)
 
     def _perform(self, request: ChangeRequest, device: str, transaction: Transaction) -> Reply:
-        if mac_of(device) is not None and self._decider.device_of(request.source) != device:
+        """``device``: the requester's before the request waited. Hosts can have left or changed meanwhile."""
+        decider, asks = self._decider, request.via is not Via.OPERATOR
+        parties = decider.parties(request) if isinstance(request, MapRequest) else None
+        present = parties.hosts.requester.device if parties is not None else decider.device_of(request.source)
+        if mac_of(device) is not None and present != device:
             return Refused(Refusal.ABSENT, "the requester left its link while it waited", None)
-        around, asks = self._decider.environment, request.via is not Via.OPERATOR
+        around = decider.environment
         if asks and isinstance(request, MapRequest) and around.either_contested(request.source, request.internal):
             return Refused(Refusal.ABSENT, "two hosts claim the address", None)
-        return self._requests.perform(transaction, request)
+        return self._requests.perform(transaction, request, parties)
+
+    def _approve(self, request: MapRequest, transaction: Transaction) -> Reply:
+        return self._requests.map(transaction, request, self._decider.parties(request), "approve")

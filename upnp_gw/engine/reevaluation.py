@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from upnp_gw.engine.audit import STANDS, map_record
 from upnp_gw.engine.decider import Decider
 from upnp_gw.gate.decide import decide
-from upnp_gw.gate.decision import FAULT, Clamps, Facts, HeldMappings, Outcome, Verdict
+from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.schema import KEPT_RULE, OPERATOR_RULE
 from upnp_gw.ledger.conflicts import conflicting_rows
@@ -199,8 +199,7 @@ class Reevaluation:
 
     def _give_way(self, transaction: Transaction, mapping: Mapping, met: Mapping, action: str) -> RevokedMapping:
         request = self._request_of(mapping, transaction)
-        held = self._held(request, mapping)
-        facts = self._decider.facts(transaction, request, held, mapping, restoring=action == "restore")
+        facts = self._facts(transaction, request, mapping, action)
         verdict = decide(self._decider.in_force.policy, facts, request)
         busy = overlap_refusal(mapping, met)
         busy = replace(busy, reason=f"{busy.reason}: {met.id}")
@@ -260,8 +259,8 @@ class Reevaluation:
         Another grant or policy may let further remote hosts connect. That is decided as a new request of the
         device: while the device is frozen, the mapping stays as it is.
         """
-        policy, held = self._decider.in_force.policy, self._held(request, mapping)
-        facts = self._decider.facts(transaction, request, held, mapping, restoring=action == "restore")
+        policy = self._decider.in_force.policy
+        facts = self._facts(transaction, request, mapping, action)
         verdict = decide(policy, facts, request)
         again = _renewed(mapping, verdict, request, transaction.now)
         if again is None or not opens(mapping, again):
@@ -292,9 +291,12 @@ class Reevaluation:
             and FAULT not in verdict.reasons
         )
 
-    def _held(self, request: MapRequest, mapping: Mapping) -> HeldMappings:
-        """The holder's other mappings."""
-        return self._decider.held(request, mapping.device, self._decider.parties(request).delegated, mapping)
+    def _facts(self, transaction: Transaction, request: MapRequest, mapping: Mapping, action: str) -> Facts:
+        """The facts of an existing mapping. The holder's other mappings count towards its quota."""
+        parties = self._decider.parties(request)
+        held = self._decider.held(request, parties._replace(owner=mapping.device), mapping)
+        restoring = action == "restore"
+        return self._decider.facts(transaction, request, held, mapping, restoring=restoring, hosts=parties.hosts)
 
     def _request_of(self, mapping: Mapping, transaction: Transaction) -> MapRequest:
         """The request that would make this mapping as it is."""

@@ -50,24 +50,24 @@ def answer(
     transaction: Transaction,
     request: MapRequest,
     planner: Planner,
-    owner: str,
+    parties: Parties,
     own: Mapping | None,
 ) -> PlannedVerdict:
     """Decides a request. ``own``: the owner's row that it refreshes, see ``Planner.own_row``."""
-    request = with_former_port(decider, request, owner, planner.delegated)
-    found = _Question(decider, transaction, about(request, own), planner, owner, own).answer()
+    request = with_former_port(decider, request, parties)
+    found = _Question(decider, transaction, about(request, own), planner, parties, own).answer()
     # the mapping may not be refreshed: decide without it, which leaves the choice of another port
     if found.planned is None and own is not None and _may_be_elsewhere(request):
-        return _Question(decider, transaction, request, planner, owner, None).answer()
+        return _Question(decider, transaction, request, planner, parties, None).answer()
     return found
 
 
 def trial(
-    decider: Decider, transaction: Transaction, request: MapRequest, planner: Planner, owner: str
+    decider: Decider, transaction: Transaction, request: MapRequest, planner: Planner, parties: Parties
 ) -> PlannedVerdict:
     """The verdict that a request would get now, as far as known without asking its device. Changes nothing."""
-    own, request = planner.own_row(request, owner), with_former_port(decider, request, owner, planner.delegated)
-    return _Question(decider, transaction, about(request, own), planner, owner, own, trial=True).answer()
+    own, request = planner.own_row(request, parties.owner), with_former_port(decider, request, parties)
+    return _Question(decider, transaction, about(request, own), planner, parties, own, trial=True).answer()
 
 
 def about(request: MapRequest, own: Mapping | None) -> MapRequest:
@@ -92,7 +92,7 @@ class _Question:
     transaction: Transaction
     request: MapRequest
     planner: Planner
-    owner: str
+    parties: Parties
     own: Mapping | None
     trial: bool = False
     """True: no other mapping is ended to make room."""
@@ -100,8 +100,7 @@ class _Question:
     """The requester's mappings on this port whose addresses do not answer. The new one replaces them."""
 
     def __post_init__(self) -> None:
-        new, delegated = self.own is None, self.planner.delegated
-        self.left = left(self.decider, self.request, self.owner, delegated) if new else []
+        self.left = left(self.decider, self.request, self.parties) if self.own is None else []
 
     @property
     def judged(self) -> MapRequest:
@@ -112,8 +111,9 @@ class _Question:
         return replace(self.request, filters=filters_after(self.request, hold.filters))
 
     def facts(self, standing: bool) -> Facts:
-        held = self.decider.held(self.request, self.owner, self.planner.delegated, self.own, *self.left)
-        return self.decider.facts(self.transaction, self.judged, held, None, standing=standing)
+        held = self.decider.held(self.request, self.parties, self.own, *self.left)
+        hosts = self.parties.hosts
+        return self.decider.facts(self.transaction, self.judged, held, None, standing=standing, hosts=hosts)
 
     def answer(self) -> PlannedVerdict:
         facts, verdict = self._decided(self.facts(standing=self.own is not None))
@@ -138,14 +138,15 @@ class _Question:
             end_left_behind(self.decider, self.transaction, self.request, facts)
             for mapping in self.left:
                 self.transaction.end(mapping, "device-moved")
-        nobody = None if self.trial else self._nobodys_address()  # a trial assumes that the client is present
+        unsettled = self._around.client_unsettled(self.request.internal.address)
+        nobody = None if self.trial else self._nobodys_address(unsettled)  # a trial assumes a present client
         not_now = self.decider.no_external_address(self.request) or nobody
         allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or OPERATOR_RULE)
-        planned = not_now or self.planner.plan(self.request, allowed, self.owner, self.own)
+        planned = not_now or self.planner.plan(self.request, allowed, self.parties.owner, self.own)
         # a real request would end this holder first; a trial ends nothing
         if self.trial and isinstance(planned, NotPlanned) and planned.holder in self._makes_room(facts):
             return None
-        if isinstance(planned, Planned) and self._around.client_unsettled(self.request.internal.address):
+        if isinstance(planned, Planned) and unsettled:
             # an operator's mapping waits for its client
             return replace(planned, mapping=replace(planned.mapping, parked=True))
         return planned
@@ -158,14 +159,14 @@ class _Question:
     def _around(self) -> Environment:
         return self.decider.environment
 
-    def _nobodys_address(self) -> NotPlanned | None:
+    def _nobodys_address(self, unsettled: bool) -> NotPlanned | None:
         """The refusal if it is unknown which host has the internal client's address; None if it is known."""
         address = self.request.internal.address
         if self.request.via is Via.OPERATOR:
             return None
         if self._around.client_contested(address):
             return NotPlanned(Refusal.ABSENT, "another host claims the internal client's address")
-        if self._around.client_unsettled(address):
+        if unsettled:
             return NotPlanned(Refusal.ABSENT, "nobody answers for the internal client's address")
         return None
 
@@ -173,6 +174,5 @@ class _Question:
         verdict = decide(self.decider.in_force.policy, facts, self.judged)
         if self.trial:
             return facts, verdict
-        parties = Parties(self.owner, self.planner.delegated)
         without = self.own, *self.left
-        return make_room(self.decider, self.transaction, self.judged, parties, facts, verdict, without)
+        return make_room(self.decider, self.transaction, self.judged, self.parties, facts, verdict, without)

@@ -10,7 +10,7 @@ from random import Random
 
 from upnp_gw.engine.audit import map_record
 from upnp_gw.engine.datagram_requests import another_port, release, static_reply
-from upnp_gw.engine.decider import Decider, refused
+from upnp_gw.engine.decider import Decider, Parties, refused
 from upnp_gw.engine.delete_any_protocol import unmap_port
 from upnp_gw.engine.operator_question import ask
 from upnp_gw.engine.refresh import PlannedVerdict, answer, trial
@@ -42,11 +42,12 @@ class RequestOperations:
 
     decider: Decider
 
-    def perform(self, transaction: Transaction, request: ChangeRequest) -> Reply:
+    def perform(self, transaction: Transaction, request: ChangeRequest, parties: Parties | None) -> Reply:
+        """``parties``: of a request for a mapping."""
         decider = self.decider
         transaction.records.extend(decider.refusal_counter.over(transaction.now, transaction.on_undo))
         if isinstance(request, MapRequest):
-            return self.map(transaction, request)
+            return self.map(transaction, request, parties or decider.parties(request))
         if isinstance(request, UnmapRequest):
             return self.unmap(transaction, request)
         if isinstance(request, UnmapPortRequest):
@@ -55,18 +56,18 @@ class RequestOperations:
             return release(decider, transaction, request)
         return self.unmap_range(transaction, request)
 
-    def map(self, transaction: Transaction, request: MapRequest, action: str = "map") -> Reply:
+    def map(self, transaction: Transaction, request: MapRequest, parties: Parties, action: str = "map") -> Reply:
         """Opens a port or renews what is open. ``action``: ``approve`` where the operator's yes asks again."""
         decider = self.decider
-        owner, delegated = decider.parties(request)
-        planner = decider.planner(transaction, request, delegated)
+        owner = parties.owner
+        planner = decider.planner(transaction, request, parties.delegated)
         own = planner.own_row(request, owner)
         if request.standing_only and own is None:
             return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
         static = static_reply(decider, transaction, request, own)
         if static is not None:
             return static
-        found = answer(decider, transaction, request, planner, owner, own)
+        found = answer(decider, transaction, request, planner, parties, own)
         facts, verdict = found.facts, found.verdict
         log_decision(found.request, facts, verdict)
         transaction.on_undo.append(decider.history.undo_for(facts.device))
@@ -98,10 +99,6 @@ class RequestOperations:
             holder = planned.holder if request.via is Via.OPERATOR or action == "approve" else None
             return Refused(planned.refusal, planned.reason, decision, planned.retry_s, holder)
         mapping = planned.mapping
-        if decider.environment.client_unsettled(
-            mapping.internal.address
-        ):  # the operator's own: it waits for its device
-            mapping = replace(mapping, parked=True)
         transaction.put(mapping)
         transaction.records.append(
             map_record(transaction.now, decision, found.request, facts, verdict, mapping=mapping.id, action=action)
@@ -160,10 +157,10 @@ class RequestOperations:
         decider = self.decider
         transaction = Transaction(decider.ledger, decider.environment.clock())
         numbers = (f"m{number}" for number in count(decider.ledger.numbers.mapping + 1))
-        owner, delegated = decider.parties(request)
-        planner = decider.planner(transaction, request, delegated)
+        parties = decider.parties(request)
+        planner = decider.planner(transaction, request, parties.delegated)
         planner = replace(planner, new_id=numbers.__next__, random=Random(0))
-        return trial(decider, transaction, request, planner, owner)
+        return trial(decider, transaction, request, planner, parties)
 
     def _wanted(self, request: UnmapRequest) -> Mapping | None:
         decider = self.decider

@@ -44,6 +44,20 @@ def device_of(network: Network, neighbours: Neighbours, address: IPAddress, inte
     return IdentifiedHost(network.device_id(entry.mac, entry.interface), entry.mac, entry.interface)
 
 
+class RequestHosts(NamedTuple):
+    """The hosts of a request for a mapping, by the neighbour table."""
+
+    requester: IdentifiedHost
+    internal_client: IdentifiedHost
+
+
+def hosts_of(network: Network, neighbours: Neighbours, request: MapRequest) -> RequestHosts:
+    """The hosts of a request. One that asks for its own address is looked up once, on the LAN that it asks on."""
+    source, target = request.source.address, request.internal.address
+    requester = device_of(network, neighbours, source, request.source.interface)
+    return RequestHosts(requester, requester if target == source else device_of(network, neighbours, target))
+
+
 def names_of(policy: Policy, facts: Facts) -> frozenset[str]:
     """The names of the requester: those whose facts all agree. Usually none or one."""
     devices = _known(policy, facts.mac, facts.address)
@@ -179,17 +193,17 @@ def gather(
     holder: str | None = None,
     delegated: bool = False,
     leases: Leases = NO_LEASES,
+    hosts: RequestHosts | None = None,
 ) -> Facts:
     """The facts of one request.
 
     ``local``: the gateway's local time. ``holder``: the device of the mapping where the gateway decides again
     (``restoring``, ``renewing``); it counts where the neighbour table does not know the internal client. Not if the
     mapping is ``delegated``: then the internal client is another device, which is away. ``standing``: the request
-    makes nothing more reachable.
+    makes nothing more reachable. ``hosts``: if they are known already.
     """
-    source, target = request.source.address, request.internal.address
-    requester = device_of(network, neighbours, source, request.source.interface)
-    internal_client = requester if target == source else device_of(network, neighbours, target)
+    source = request.source.address
+    requester, internal_client = hosts or hosts_of(network, neighbours, request)
     if holder is not None and (held_by := mac_of(holder)) is not None:
         # A neighbour entry with another MAC address means that the internal client is another device now.
         requester = IdentifiedHost(holder, held_by, lan_of(holder) or _only_lan(network))
