@@ -39,8 +39,8 @@ def in_the_way(decider: Decider, request: MapRequest, parties: Parties) -> list[
     ]
 
 
-def left(decider: Decider, request: MapRequest, parties: Parties) -> list[Mapping]:
-    """The parked ones among them: nobody answers at their address. Contested addresses are left out."""
+def parked_in_the_way(decider: Decider, request: MapRequest, parties: Parties) -> list[Mapping]:
+    """The parked ones of ``in_the_way``: nobody answers at their address. Contested addresses are left out."""
     rows, contested = in_the_way(decider, request, parties), decider.environment.client_contested
     return [row for row in rows if row.parked and not contested(row.internal.address)]
 
@@ -49,7 +49,7 @@ def with_former_port(decider: Decider, request: MapRequest, parties: Parties) ->
     """The request with the device's former external port, if it leaves the port to the gateway."""
     if request.external_port or request.choice is PortChoice.EXACT:
         return request
-    rows = left(decider, request, parties)
+    rows = parked_in_the_way(decider, request, parties)
     return replace(request, external_port=rows[0].key.external_port) if rows else request
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from upnp_gw.engine.decider import Decider, Parties
 from upnp_gw.engine.environment import Environment
-from upnp_gw.engine.former_addresses import left, with_former_port
+from upnp_gw.engine.former_addresses import parked_in_the_way, with_former_port
 from upnp_gw.engine.full_quota import make_room
 from upnp_gw.engine.moved_devices import end_left_behind, left_behind
 from upnp_gw.gate.decide import decide
@@ -55,10 +55,10 @@ def answer(
 ) -> PlannedVerdict:
     """Decides a request. ``own``: the owner's row that it refreshes, see ``Planner.own_row``."""
     request = with_former_port(decider, request, parties)
-    found = _Question(decider, transaction, about(request, own), planner, parties, own).answer()
+    found = _Attempt(decider, transaction, about(request, own), planner, parties, own).answer()
     # the mapping may not be refreshed: decide without it, which leaves the choice of another port
     if found.planned is None and own is not None and _may_be_elsewhere(request):
-        return _Question(decider, transaction, request, planner, parties, None).answer()
+        return _Attempt(decider, transaction, request, planner, parties, None).answer()
     return found
 
 
@@ -67,7 +67,7 @@ def trial(
 ) -> PlannedVerdict:
     """The verdict that a request would get now, as far as known without asking its device. Changes nothing."""
     own, request = planner.own_row(request, parties.owner), with_former_port(decider, request, parties)
-    return _Question(decider, transaction, about(request, own), planner, parties, own, trial=True).answer()
+    return _Attempt(decider, transaction, about(request, own), planner, parties, own, trial=True).answer()
 
 
 def about(request: MapRequest, own: Mapping | None) -> MapRequest:
@@ -85,8 +85,8 @@ def _may_be_elsewhere(request: MapRequest) -> bool:
 
 
 @dataclass(slots=True)
-class _Question:
-    """One request to the gate, as a refresh of ``own`` or as new."""
+class _Attempt:
+    """One try to get a request allowed, as a refresh of ``own`` or as new."""
 
     decider: Decider
     transaction: Transaction
@@ -96,11 +96,11 @@ class _Question:
     own: Mapping | None
     trial: bool = False
     """True: no other mapping is ended to make room."""
-    left: list[Mapping] = field(init=False)
+    replaced: list[Mapping] = field(init=False)
     """The requester's mappings on this port whose addresses do not answer. The new one replaces them."""
 
     def __post_init__(self) -> None:
-        self.left = left(self.decider, self.request, self.parties) if self.own is None else []
+        self.replaced = parked_in_the_way(self.decider, self.request, self.parties) if self.own is None else []
 
     @property
     def judged(self) -> MapRequest:
@@ -111,7 +111,7 @@ class _Question:
         return replace(self.request, filters=filters_after(self.request, hold.filters))
 
     def facts(self, standing: bool) -> Facts:
-        held = self.decider.held(self.request, self.parties, self.own, *self.left)
+        held = self.decider.held(self.request, self.parties, self.own, *self.replaced)
         hosts = self.parties.hosts
         return self.decider.facts(self.transaction, self.judged, held, None, standing=standing, hosts=hosts)
 
@@ -136,7 +136,7 @@ class _Question:
             return None
         if not self.trial:
             end_left_behind(self.decider, self.transaction, self.request, facts)
-            for mapping in self.left:
+            for mapping in self.replaced:
                 self.transaction.end(mapping, "device-moved")
         unsettled = self._around.client_unsettled(self.request.internal.address)
         nobody = None if self.trial else self._nobodys_address(unsettled)  # a trial assumes a present client
@@ -153,7 +153,7 @@ class _Question:
 
     def _makes_room(self, facts: Facts) -> list[Mapping]:
         """The mappings that the request itself would end first."""
-        return [*self.left, *left_behind(self.decider, self.request, facts)]
+        return [*self.replaced, *left_behind(self.decider, self.request, facts)]
 
     @property
     def _around(self) -> Environment:
@@ -174,5 +174,5 @@ class _Question:
         verdict = decide(self.decider.in_force.policy, facts, self.judged)
         if self.trial:
             return facts, verdict
-        without = self.own, *self.left
+        without = self.own, *self.replaced
         return make_room(self.decider, self.transaction, self.judged, self.parties, facts, verdict, without)
