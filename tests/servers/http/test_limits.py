@@ -149,6 +149,20 @@ async def test_connections_over_a_hosts_share_wait_and_more_are_refused() -> Non
         assert (status_of(data), header(data, "Connection")) == (200, None)
 
 
+async def test_a_connection_gives_up_its_place_after_its_host_is_identified() -> None:
+    """The MAC address of a host can become known, or be forgotten, while its connections are open."""
+    limits = HttpLimits(head_s=30, per_host=1)
+    async with serving(limits) as fixture, connections(fixture, 2) as [(first, first_writer), (second, writer)]:
+        await async_until(lambda: len(fixture.server._admission) == 2)
+        fixture.share_of = lambda source: ("lan0", "3c:52:82:00:00:02")
+        for each in (first_writer, writer):
+            each.write(fixture.post())
+        async with asyncio.timeout(5):
+            data = [await answer(first), await answer(second)]
+        assert [status_of(each) for each in data] == [200, 200]
+        assert header(data[0], "Connection") == "close"
+
+
 @pytest.mark.spec("SR-23")
 async def test_a_waiting_connection_is_cut_at_the_deadline() -> None:
     limits = HttpLimits(head_s=0.2, backend_s=30, per_host=1)

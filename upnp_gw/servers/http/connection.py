@@ -58,7 +58,6 @@ class Connection(asyncio.Protocol):
         "_body",
         "_context",
         "_early",
-        "_host",
         "_interface",
         "_link",
         "_loop",
@@ -66,6 +65,7 @@ class Connection(asyncio.Protocol):
         "_served",
         "_timer",
         "_useful",
+        "share",
         "source",
     )
 
@@ -75,7 +75,8 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._link: asyncio.Transport | None = None
         self._served: AdmittedConnection | None = None
-        self._host: Hashable = None
+        self.share: Hashable = None
+        """The host whose limits this connection counts towards, as it was known at the admission."""
         self._timer: asyncio.TimerHandle | None = None
         self._early = b""
         self._received = 0
@@ -96,7 +97,7 @@ class Connection(asyncio.Protocol):
         if reason is not None:
             self._refuse(reason, self.source.address)
             return
-        self._host, self._admitted = host, True
+        self.share, self._admitted = host, True
         if self._served is None:
             self.await_head()
 
@@ -140,9 +141,9 @@ class Connection(asyncio.Protocol):
             self._served.connection_lost(exc)
             self._served = None  # each names the other
         if self._admitted:
-            self._context.admission.leave(self._host, self)
+            self._context.admission.leave(self.share, self)
             if not self._useful:
-                self._context.admission.waste(self._host)
+                self._context.admission.waste(self.share)
 
     @contextmanager
     def reading(self, body: StreamReader) -> Iterator[None]:

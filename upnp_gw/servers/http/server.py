@@ -162,7 +162,7 @@ class HttpServer:
                 response, sid = await self._answer(request, source)
                 # after an Upgrade header aiohttp does not parse the next request, though we never change the
                 # protocol
-                if self._admission.crowded(self._lan.share_of(source)) or "Upgrade" in request.headers:
+                if self._admission.crowded(connection.share) or "Upgrade" in request.headers:
                     response.force_close()
                 await response.prepare(request)
                 await response.write_eof()
