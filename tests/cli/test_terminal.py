@@ -1,6 +1,7 @@
 """The output at a terminal: nothing too wide, no address cut, colour. The terminal is a real pty."""
 
 import fcntl
+import json
 import os
 import re
 import struct
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -31,6 +33,7 @@ from tests.cli.worst_case import (
 from tests.fixtures.fake_operator import NOW, ServedOperator, served
 from upnp_gw import api
 from upnp_gw.cli import COMMANDS, main
+from upnp_gw.cli.client import DaemonClient
 from upnp_gw.cli.terminal import wrap
 from upnp_gw.text.escape import width
 
@@ -281,3 +284,57 @@ def test_foreign_text_that_looks_like_a_command_is_wrapped_at_once(option: str) 
 def test_the_fixture_is_as_long_as_it_can_be() -> None:
     assert (len(SIX), len(ENDPOINT), len(DEVICES[0]), len(LONG_NAME)) == (39, 47, 33, 40)
     assert ROW.last_asked == NOW
+
+
+EVIL = "\x1b[2J\r\n\u202eevil"
+Replace = Callable[[Any], Any]
+
+
+def _replacements(value: Any, place: tuple[Any, ...] = ()) -> Iterator[Replace]:
+    """For each text in a JSON value: a function that copies such a value, with hostile text there."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield from _replacements(each, (*place, key))
+    if isinstance(value, str):
+        yield lambda whole: _with_evil(whole, place)
+
+
+def _with_evil(value: Any, place: tuple[Any, ...]) -> Any:
+    if not place:
+        return EVIL
+    copy = value.copy()
+    copy[place[0]] = _with_evil(value[place[0]], place[1:])
+    return copy
+
+
+@pytest.mark.spec("SR-21")
+@pytest.mark.parametrize("command", LISTINGS, ids=" ".join)
+def test_no_text_of_an_answer_acts_on_the_terminal(
+    daemon: ServedOperator,
+    upnp_gw: Run,
+    policy_file: str,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+) -> None:
+    """One text of the daemon's answers at a time is hostile."""
+    arguments = [policy_file if word == "FILE" else word for word in command]
+    real = DaemonClient.request
+    answers: dict[str, Any] = {}
+    hostile: tuple[str, Replace] | None = None
+
+    def request(client: DaemonClient, method: str, path: str, *more: Any, **named: Any) -> bytes:
+        answers[path] = json.loads(real(client, method, path, *more, **named))
+        if hostile is not None and hostile[0] == path:
+            return json.dumps(hostile[1](answers[path])).encode()
+        return json.dumps(answers[path]).encode()
+
+    monkeypatch.setattr(DaemonClient, "request", request)
+    upnp_gw(*arguments)
+    shown_texts = 0
+    for path, answer in list(answers.items()):
+        for replacement in _replacements(answer):
+            hostile = path, replacement
+            output = upnp_gw(*arguments).output
+            shown_texts += "evil" in output
+            assert all(line.isprintable() for line in output.split("\n")), output
+    assert shown_texts or not answers or command[0] == "delete"

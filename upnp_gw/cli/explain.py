@@ -148,12 +148,12 @@ def reload(daemon: DaemonClient, as_json: bool) -> None:
     for warning in reloaded.warnings:
         print_text(paint("warning:", CAUTION) + f" {shown(warning, 1000)}")
     for revoked in reloaded.fallen:
-        target = formats.endpoint(revoked.internal_client, revoked.internal_port)
+        target = formats.endpoint(shown(revoked.internal_client), revoked.internal_port)
         mapping = f"{revoked.transport} {revoked.external_port} -> {target}"
         fate = "kept until its lease ends" if revoked.kept else "ended"
         device = shown(revoked.device_name or revoked.device, formats.LONGEST_DEVICE)
-        print_text(f"{revoked.mapping} {device} {mapping}: {fate}")
-        print_text(f"    {revoked.decision} {shown(revoked.reason, LONGEST_TEXT)}", further=" " * 8)
+        print_text(f"{shown(revoked.mapping)} {device} {mapping}: {fate}")
+        print_text(f"    {shown(revoked.decision)} {shown(revoked.reason, LONGEST_TEXT)}", further=" " * 8)
     same = "unchanged" if reloaded.hash == reloaded.before else f"before: {reloaded.before}"
     kept = formats.plural(reloaded.standing, "mapping")
     print_text(shown(f"in force: {reloaded.source}, policy {reloaded.hash} ({same}); {kept} kept", 400))
@@ -207,7 +207,9 @@ def format_explanation(explained: api.Explained, most: int, everything: bool = F
         lines += _labelled("holder", format_holder(explained.holder), most)
     lines += _labelled("facts", shown(format_facts(explained.facts), LONGEST_TEXT), most)
     then = "; the rules are as they were" if explained.grants or explained.forbids else ""
-    lines += _labelled("policy", explained.policy + f", no longer in force{then}" * explained.superseded, most)
+    lines += _labelled(
+        "policy", shown(explained.policy) + f", no longer in force{then}" * explained.superseded, most
+    )
     return lines
 
 

@@ -141,7 +141,7 @@ def show_policy(daemon: DaemonClient, as_json: bool) -> None:
         return
     policy = msgspec.json.decode(body, type=api.PolicyText)
     source, since = shown(policy.source, LONGEST_TEXT), formats.time(policy.since)
-    print_text(f"# {source}: policy {policy.hash}, in force since {since}", further="# ")
+    print_text(f"# {source}: policy {shown(policy.hash)}, in force since {since}", further="# ")
     for warning in policy.warnings:
         print_text(f"# {paint('warning:', CAUTION)} {shown(warning, 1000)}", further="# ")
     if policy.problem:
@@ -192,7 +192,9 @@ def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, dev
             other = load_tables(parse_tables(text, str(file)), str(file), today, written).policy
     except ConfigError as error:
         if _same_file(file, now.source) and not as_json:
-            print_text(f"The gateway continues with the file as it was loaded (policy {now.hash}).", err=True)
+            print_text(
+                f"The gateway continues with the file as it was loaded (policy {shown(now.hash)}).", err=True
+            )
         _exit_with_problem(error, as_json, UNUSABLE)
     done = replay(other, _records(daemon, {"since": since, "device": device}))
     if as_json:
@@ -223,10 +225,9 @@ def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, dev
             print_text(
                 f"{_format_answer(one.was)} -> {_format_answer(one.now)}: {_format_record(one.record)}{times}"
             )
-            print_text(f"    {one.record.id} was: {shown(one.was.reason, LONGEST_TEXT)}", further=" " * 8)
-            print_text(
-                f"    {'':<{len(one.record.id)}} now: {shown(one.now.reason, LONGEST_TEXT)}", further=" " * 8
-            )
+            decision = shown(one.record.id)
+            print_text(f"    {decision} was: {shown(one.was.reason, LONGEST_TEXT)}", further=" " * 8)
+            print_text(f"    {'':<{len(decision)}} now: {shown(one.now.reason, LONGEST_TEXT)}", further=" " * 8)
         skipped = f", {done.not_replayable} cannot be decided again" if done.not_replayable else ""
         print_text(f"{done.same} same, {done.changed} would change{skipped}")
     sys.exit(REFUSED if done.changed else 0)
@@ -247,7 +248,7 @@ def _compare(file: Path, text: str, digest: str, now: api.PolicyText) -> tuple[s
     """
     name, source = shown(str(file), 1000), shown(now.source, 1000)
     own, same = _same_file(file, now.source), digest == now.hash
-    in_force = f"{now.hash}, since {formats.time(now.since)}"
+    in_force = f"{shown(now.hash)}, since {formats.time(now.since)}"
     if own and text == now.text:
         return "in-force", f"{name} is the policy in force ({in_force}), unchanged since it was loaded."
     if own and same:
