@@ -1,8 +1,11 @@
 """The line of a key in a TOML text, for the message about a mistake."""
 
+import tracemalloc
+
 import pytest
 
-from upnp_gw.text.toml import line_of
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.text.toml import line_of, parse_tables
 
 TEXT = '''\
 # a comment
@@ -64,3 +67,22 @@ def test_the_line_where_a_key_stands(key: str, line: int | None) -> None:
 def test_a_search_that_would_take_long_ends_without_a_line() -> None:
     long = "1,\n" * 20_000
     assert line_of(f"x = [\n{long}]\ny = 1\n", "y") is None
+
+
+@pytest.mark.parametrize("begin", ["{}a = 1", "[{}a]", "x = {{ {}a = 1 }}"])
+@pytest.mark.parametrize("part", ["a.", '"a b" . ', "'a'."])
+def test_a_key_of_thousands_of_names_takes_no_memory(begin: str, part: str) -> None:
+    """The parser's memory grows with the square of their number: 400 KB took more than 20 GB."""
+    text = f"version = 1\n{begin.format(part * 3000)}\n"
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigError, match=r"p\.toml:2: a key of 64 or more names"):
+            parse_tables(text, "p.toml")
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_values_and_comments_may_have_many_dots() -> None:
+    name = ".".join("0" * 32) + ".ip6.arpa"
+    assert parse_tables(f"x = '{name}'  # ...................................... {name}\n", "p.toml") == {"x": name}

@@ -17,6 +17,9 @@ from upnp_gw.text.escape import shown
 
 DEEPEST = 16
 """Most levels of nested tables and lists; the files of upnp-gw use five."""
+LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){64}""", re.ASCII)
+"""The first 64 names of a dotted key. The parser needs memory by the square of their number: more than 20 GB for a
+key of 400 KB."""
 MOST_BITS = 1024
 """Most bits of an integer. The largest that any key accepts has 24; Python does not print more than 14,000."""
 LONGEST_KEY = 120
@@ -60,6 +63,10 @@ def parse_tables(text: str, where: str) -> dict[str, Any]:
         raise ConfigError(
             where, "", "not TOML: a byte order mark before the first line; save it as UTF-8 without", 1
         )
+    long_key = LONG_KEY.search(text)
+    if long_key is not None:
+        problem = "a key of 64 or more names with dots between them; no key has so many"
+        raise ConfigError(where, "", problem, text.count("\n", 0, long_key.start()) + 1)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
