@@ -190,7 +190,9 @@ class ControlServer:
         if isinstance(value, api.Problem):
             return _json(STATUS_OF_WORD.get(value.error, 409), value)
         if value is None:
-            return _problem(404, Refusal.NO_SUCH.value, "nothing has this id")
+            return _problem(
+                404, Refusal.NO_SUCH.value, "there is no such id; upnp-gw list and upnp-gw log show them"
+            )
         return _json(200, value)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:

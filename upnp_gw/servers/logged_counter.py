@@ -26,6 +26,7 @@ class LoggedCounter:
         now = self._clock().boot
         if now >= self._next_line_at.get(kind, now):
             self._next_line_at[kind] = now + LOG_INTERVAL_S
-            self._log.log(level, f"{message} (%d so far)", *arguments, self.counts[kind])
+            count = self.counts[kind]
+            self._log.log(level, f"{message} ({count} so far)" if count > 1 else message, *arguments)
         else:
             self._log.debug(message, *arguments)
