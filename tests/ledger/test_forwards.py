@@ -52,6 +52,21 @@ def test_forwards_of_one_mapping_that_swap_places_are_closed_first() -> None:
     assert kinds == [Close, Close, Open, Open]
 
 
+def test_a_place_that_another_mapping_takes_is_closed_first() -> None:
+    """m2 loses its filter in the same batch, and m1 takes the place that it leaves."""
+    table = MappingTable()
+    before, after = mapping(2, 8001, filters=PREFIXES[:1]), mapping(2, 8001)
+    taker = mapping(1, 8001, filters=PREFIXES[:1])
+    table.put(after)
+    table.put(taker)
+    changes = kernel_changes([(before, after), (None, taker)], table, NOW)
+    assert [(type(change), change.forward.id) for change in changes if isinstance(change, Close | Open)] == [
+        (Close, "m2"),
+        (Open, "m1"),
+        (Open, "m2"),
+    ]
+
+
 def test_the_next_mapping_of_an_endpoint_keeps_its_source_port_when_the_oldest_ends() -> None:
     table = MappingTable()
     oldest, second = mapping(1, 8001, internal=80), mapping(2, 8002, internal=80)

@@ -6,7 +6,7 @@ from upnp_gw.firewall.base import Change, Close, Forward, Open
 from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.ledger.leases import kernel_timeout_s
 from upnp_gw.ledger.table import MappingTable
-from upnp_gw.model.mapping import Endpoint, Instant, Mapping, Transport
+from upnp_gw.model.mapping import Endpoint, Instant, Mapping, MappingKind, Transport
 
 Pairs = Sequence[tuple[Mapping | None, Mapping | None]]
 """(before, after) of rows that changed."""
@@ -45,7 +45,7 @@ def kernel_changes(pairs: Pairs, table: MappingTable, now: Instant) -> list[Chan
     """The changes that bring the kernel from the rows before ``pairs`` to the rows in ``table``.
 
     ``pairs`` are in the order in which they were made: what a row was before the first of its pairs, the kernel has
-    now. Closes come first, so that a port is free before another mapping opens it in the same batch.
+    now. Closes come first: a port is free before another mapping opens it in the same batch.
     """
     before: dict[str, Mapping | None] = {}
     for old, new in pairs:
@@ -55,14 +55,9 @@ def kernel_changes(pairs: Pairs, table: MappingTable, now: Instant) -> list[Chan
     for endpoint in _shared_endpoints(pairs):
         for mapping in table.to_internal(*endpoint):
             before.setdefault(mapping.id, mapping)
-    closes: list[Change] = []
-    opens: list[Change] = []
-    for changed in sorted(before):
-        installed = _active_forwards(before[changed], table, now)
-        forwards = _active_forwards(table.get(changed), table, now)
-        closes += map(Close, _to_close(installed, forwards))
-        opens += map(Open, forwards)
-    return closes + opens
+    installed = [f for changed in sorted(before) for f in _active_forwards(before[changed], table, now)]
+    forwards = [f for changed in sorted(before) for f in _active_forwards(table.get(changed), table, now)]
+    return [*map(Close, _to_close(installed, forwards)), *map(Open, forwards)]
 
 
 def _active_forwards(mapping: Mapping | None, table: MappingTable, now: Instant) -> list[Forward]:
@@ -70,16 +65,18 @@ def _active_forwards(mapping: Mapping | None, table: MappingTable, now: Instant)
 
 
 def _to_close(installed: Sequence[Forward], forwards: Sequence[Forward]) -> list[Forward]:
-    """The forwards of a mapping that end. If one takes the place of another one, also those that only change: the
-    kernel refuses a forward in an occupied place."""
-    by_id = {forward.id: forward for forward in forwards}
-    swapped = any(_place(old) == _place(new) for old in installed for new in forwards if old.id != new.id)
-    return [old for old in installed if old.id not in by_id or (swapped and old.differs(by_id[old.id]))]
+    """The installed forwards that end, and those whose place another forward takes in the same batch: the kernel
+    refuses a forward in an occupied place."""
+    staying = {forward.id for forward in forwards}
+    taken = {_place(forward): forward.id for forward in forwards}
+    return [old for old in installed if old.id not in staying or taken.get(_place(old), old.id) != old.id]
 
 
 def _place(forward: Forward) -> tuple[object, ...]:
-    """Two forwards of one mapping differ in this."""
-    return forward.remote, forward.remote_port
+    """The kernel holds one forward with this value."""
+    inside = forward.internal if forward.kind is MappingKind.PINHOLE else None
+    outside = forward.transport, forward.external_address, forward.external_port
+    return *outside, inside, forward.remote, forward.remote_port
 
 
 def _shared_endpoints(pairs: Pairs) -> set[tuple[Transport, Endpoint]]:

@@ -205,7 +205,9 @@ class TableDelta:
         self._before: dict[str, Row | None] = {}
 
     def put(self, mapping: Mapping) -> None:
-        before = self.table.put(mapping)
+        """Adds or replaces by id. A row that this batch removed gets its number back."""
+        removed = self._before.get(mapping.id)
+        before = self.table.put(mapping, removed.number if removed is not None else None)
         self._before.setdefault(mapping.id, before)
 
     def remove(self, mapping_id: str) -> None:
