@@ -10,8 +10,9 @@ import pytest
 from tests.cli.conftest import Run
 from tests.fixtures.fake_operator import ServedOperator
 from tests.fixtures.plain_words import raw_words
+from upnp_gw.api.values import MAX_LEASE_S
 from upnp_gw.cli import main
-from upnp_gw.cli.parameters import Number, Seconds
+from upnp_gw.cli.parameters import LONGEST_S, Number, Seconds
 
 WRONG = ("", "x y", "soon", "-1", "1.5", "99999999999999999999", "٣")
 MENDED = re.compile("accepted: |write |is not one of |is neither a ")
@@ -80,6 +81,34 @@ def test_try_names_its_own_options_and_takes_no_end_for_the_longest(upnp_gw: Run
     assert (
         upnp_gw("try", "tcp", "8080", "--from", "192.168.1.3", "--ttl", "0", "--policy", str(policy)).exit_code == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (["allow", "ps5", "tcp", "9000"], 'got "tcp"; accepted: a port 1 to 65535 or a range, such as 3074 or'),
+        (["allow", "ps5", "UDP/9000"], ". For one transport add --proto udp"),
+        (["allow", "ps5", "80-70"], 'got "80-70"; accepted: '),
+        (["allow", "ps5", "0"], 'got "0"; accepted: '),
+        (["allow", "ps5", "70000"], 'got "70000"; accepted: '),
+        (["allow", "ps5", "80", "--for", "1s"], 'got "1s"; accepted: 1m to 366d, such as 4h'),
+        (["approve", "1", "--for", "367d"], 'got "367d"; accepted: 1m to 366d, such as 4h'),
+        (["add", "tcp", "80", "192.168.1.2", "--ttl", "999d"], 'got "999d"; accepted: 1s to 366d, such as 4h'),
+        (["request", "tcp", "80", "--ttl", "0"], 'got "0"; accepted: 1s to 366d, such as 4h'),
+        (["try", "tcp", "80", "--device", "x", "--ttl", "999d"], 'got "999d"; accepted: 0s to 366d, such as 4h'),
+    ],
+)
+def test_a_value_out_of_range_is_named_as_it_was_typed(
+    daemon: ServedOperator, upnp_gw: Run, command: list[str], reason: str
+) -> None:
+    answer = upnp_gw(*command)
+    assert answer.exit_code == 2
+    assert reason in " ".join(answer.stderr.split())
+    assert daemon.operator.asked == []
+
+
+def test_the_limit_of_durations_is_that_of_the_api() -> None:
+    assert LONGEST_S == MAX_LEASE_S
 
 
 def test_a_port_that_is_none_is_told_with_one_that_is(daemon: ServedOperator, upnp_gw: Run) -> None:

@@ -85,6 +85,13 @@ async def test_explain_tells_every_rule(home: ReloadFixture, upnp_gw: Run) -> No
     assert (await command(upnp_gw, "explain", "../status")).exit_code == 1
 
 
+async def test_explain_names_the_operator(home: ReloadFixture, upnp_gw: Run) -> None:
+    added = await command(upnp_gw, "add", "tcp", "8080", CONSOLE_IP)
+    assert added.exit_code == 0, added.output
+    explained = await command(upnp_gw, "explain", "d1")
+    assert "who      the operator (upnp-gw add), who needs no grant\n" in explained.output
+
+
 async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     home: ReloadFixture, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +145,7 @@ async def test_explain_tells_times_as_times(
             "filters 203.0.113.0/24 5000, prefixes lan0 10.0.0.0/8",
         ),
         ({"frozen": True, "lease_agrees": False, "dhcp_name": None}, "frozen"),
+        ({"standing": True, "quarantined": True}, "refreshes an existing mapping, in quarantine"),
     ],
 )
 def test_facts_are_told_in_words(facts: dict[str, object], says: str) -> None:

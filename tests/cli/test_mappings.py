@@ -249,6 +249,8 @@ def test_add_says_where_it_is_not_open_yet(
         ["tcp", "80", "10.0.0.1", "--ttl", "soon"],
         ["tcp", "80", "10.0.0.1", "--ttl", "4h", "--permanent"],
         ["tcp", "80"],
+        ["tcp", "80", "10.0.0.1", "--ttl", "0"],
+        ["tcp", "80", "10.0.0.1", "--ttl", "367d"],
     ],
 )
 def test_add_wrongly_used(daemon: ServedOperator, upnp_gw: Run, arguments: list[str]) -> None:
@@ -260,12 +262,12 @@ def test_add_wrongly_used(daemon: ServedOperator, upnp_gw: Run, arguments: list[
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["10.0.0.1:0"], "internal_port: "),
-        (["10.0.0.1", "--remote", "everyone"], 'remote_host: got "everyone"; accepted: an'),
-        (["10.0.0.1", "--ttl", "0"], "lease_s: "),
+        (["10.0.0.1:0"], "ADDRESS:PORT: got 0; accepted: a port"),
+        (["10.0.0.1", "--remote", "everyone"], '--remote: got "everyone"; accepted: an'),
+        (["10.0.0.1", "--external-address", "x"], '--external-address: got "x"; accepted: an'),
     ],
 )
-def test_what_the_api_refuses_is_told_with_its_field(
+def test_a_value_that_the_api_refuses_is_named_by_its_option(
     daemon: ServedOperator, upnp_gw: Run, arguments: list[str], says: str
 ) -> None:
     answer = upnp_gw("add", "tcp", "80", *arguments)

@@ -25,7 +25,7 @@ WISH = RequestedMapping(Transport.TCP, 8080, 8080, 3600)
         ("--listening --external 80", "--external needs TRANSPORT and PORT"),
         ("tcp 0", 'got "0"; accepted: a port 1 to 65535, such as 8080'),
         ("tcp 8080 --ttl never", "is not a duration"),
-        ("tcp 8080 --ttl 0", "from 1s"),
+        ("tcp 8080 --ttl 0", "accepted: 1s to 366d"),
         ("tcp 8080 --gateway gw.example", "is not an address"),
         ("sctp 8080", "'tcp', 'udp'"),
     ],

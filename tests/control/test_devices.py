@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Interface, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from upnp_gw.control.serialize import Serializer
 from upnp_gw.engine.environment import FixedLeases
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.gate.load import LoadedPolicy
+from upnp_gw.gate.operator_rules import CommandTarget, OperatorRules
 from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.model.dhcp import Lease, Leases
 from upnp_gw.model.mapping import DAY_S, RemotePeers, Transport, Via
-from upnp_gw.model.network import Neighbour
+from upnp_gw.model.network import Link, Neighbour, Network
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import Granted, PortChoice, Refusal, Refused
 
@@ -410,6 +411,27 @@ async def test_a_name_that_cannot_be_given(tmp_path: Path, device: str, name: st
     async with served(tmp_path) as here:
         refused(await here.device_commands.name(device, api.NameDevice(name=name)))
         assert not here.file.exists()
+
+
+async def test_a_host_of_the_emulator_can_be_named_and_an_address_of_the_gateway_cannot(tmp_path: Path) -> None:
+    async with served(tmp_path) as here:
+        environment = here.home.decider.environment
+        loopback = Link("lo", 1, True, (IPv4Interface("127.0.0.1/8"),), has_macs=False)
+        rules = OperatorRules(here.home.decider.in_force.policy, 0.0)
+        for emulated in (True, False):
+            network = Network(loopback, (loopback,), emulated=emulated)
+            target = rules.target("127.0.0.1", environment.neighbours, network)
+            if emulated:
+                assert isinstance(target, CommandTarget)
+                assert target.devices == ("127.0.0.1",)
+            else:
+                assert target == "127.0.0.1 is an address of this gateway, not of a device"
+
+
+async def test_a_rule_that_no_command_wrote_is_refused_with_the_place_of_the_names(tmp_path: Path) -> None:
+    async with served(tmp_path) as here:
+        problem = refused(await here.device_commands.retract("games"))
+        assert "upnp-gw policy show lists these rules" in problem.message
 
 
 @pytest.mark.spec("SR-7")

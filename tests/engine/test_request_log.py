@@ -31,6 +31,8 @@ async def test_the_lines_follow_the_way_of_a_request(tmp_path: Path, caplog: pyt
         words = f"igd1 map tcp 8080 (exact) -> {CONSOLE_IP}:8000 for 1800 s"
         assert request == rf"request from {CONSOLE_IP} on lan0: {words}, description 'web\x1b[31m\x0a'"
         assert f"device {CONSOLE}" in facts
+        counts = "mappings of the device: 0 of 0, requests in the last minute: 1, different ports today: 0"
+        assert facts.endswith(counts)
         assert words in facts
         assert verdict.startswith("verdict allow by ")
         assert kernel.startswith(f"kernel: open {mapping.id} tcp 8080 -> {CONSOLE_IP}:8000 for ")

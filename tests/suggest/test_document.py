@@ -250,6 +250,14 @@ def test_without_a_policy_file_a_whole_one_is_written() -> None:
     suggestion = said(Seen(), None)
     assert grants(suggestion) == []
     assert [forbid.name for forbid in policy_of(suggestion).forbids] == ["never-admin-ports", "never-reflectors"]
+    assert suggestion.toml.count("\n\n[[forbid]]\n") == 2, "a blank line before each rule"
+
+
+def test_the_first_rule_of_a_kind_has_a_blank_line_before_it() -> None:
+    seen = Seen()
+    seen.used(NAS, TCP, 8443, 9)
+    text = f'version = 1\n[device.nas]\nmac = ["{NAS}"]\n'
+    assert "\n\n[[grant]]\n" in said(seen, text).toml
 
 
 def test_inline_arrays_of_tables_are_extended() -> None:

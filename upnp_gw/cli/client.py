@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import click
@@ -25,6 +26,7 @@ ANSWER_TIMEOUT_S = 30.0
 """Seconds. The doctor listens to the network for some of them; everything else answers at once."""
 
 SOCKET_NAME = "control.sock"
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 class DaemonUnreachable(click.ClickException):
@@ -38,12 +40,16 @@ class NotPermitted(DaemonUnreachable):
 
 
 class RequestProblem(click.ClickException):
-    """The daemon refused the request with an ``api.Problem``. Exit code 1."""
+    """The daemon refused the request with an ``api.Problem``. Exit code 1.
+
+    ``options``: field of the API -> argument or option of the command; empty: the message needs no name before it.
+    """
 
     exit_code = REFUSED
 
-    def __init__(self, problem: Mapping[str, Any]) -> None:
+    def __init__(self, problem: Mapping[str, Any], options: Mapping[str, str] = NO_OPTIONS) -> None:
         field, decision = problem.get("field"), problem.get("decision")
+        field = options.get(field, field) if field else None
         text = f"{field}: {problem['message']}" if field else str(problem["message"])
         text = shown(text, LONGEST_TEXT)
         if problem.get("holder"):
@@ -73,9 +79,15 @@ class DaemonClient:
         return True
 
     def request(
-        self, method: str, path: str, body: object = None, query: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        query: Mapping[str, object] | None = None,
+        options: Mapping[str, str] = NO_OPTIONS,
     ) -> bytes:
-        """The body of the answer, JSON. A parameter of the query that is None is left out.
+        """The body of the answer, JSON. A parameter of the query that is None is left out. ``options``: field of
+        the body or the query -> argument or option of the command, for messages.
 
         Raises RequestProblem if the status is not 2xx, DaemonUnreachable if no daemon answers.
         """
@@ -83,7 +95,7 @@ class DaemonClient:
             try:
                 status, value = _head(answer.readline), answer.read()
                 if not 200 <= status < 300:
-                    raise RequestProblem(json.loads(value))
+                    raise RequestProblem(json.loads(value), options)
             except OSError as error:
                 raise DaemonUnreachable(f"the daemon at {self.path} did not answer: {error}") from None
             except ValueError:

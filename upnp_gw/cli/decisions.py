@@ -14,6 +14,8 @@ from upnp_gw.model.mapping import Via
 from upnp_gw.text.escape import shown
 
 REASON_INDENT = "    "
+OPTION_OF = {name: f"--{name}" for name in ("device", "verdict", "via", "since", "until", "rule", "port", "limit")}
+"""Field of the API -> option."""
 
 
 @click.command("log")
@@ -66,7 +68,7 @@ def decisions(
 
 def _recorded(daemon: DaemonClient, query: dict[str, str | int | None]) -> list[api.Decision]:
     """The decisions of the log that pass the filter, newest last."""
-    body = daemon.request("GET", "/v1/decisions", query=query)
+    body = daemon.request("GET", "/v1/decisions", query=query, options=OPTION_OF)
     return msgspec.json.decode(body, type=list[api.Decision])[::-1]
 
 

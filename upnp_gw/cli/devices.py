@@ -15,7 +15,7 @@ from upnp_gw.cli import formats
 from upnp_gw.cli.client import DaemonClient, daemon_command, print_json
 from upnp_gw.cli.incidents import banner, format_incident
 from upnp_gw.cli.mappings import format_closed, format_mapping
-from upnp_gw.cli.parameters import duration_option
+from upnp_gw.cli.parameters import ports_argument, rule_time_option
 from upnp_gw.cli.table import Column, table
 from upnp_gw.cli.terminal import BAD, print_text, table_columns
 from upnp_gw.model.mapping import Via
@@ -23,6 +23,8 @@ from upnp_gw.text.escape import shown
 
 DEVICE = click.argument("device", metavar="DEVICE")
 """A device: its name, MAC address (``MAC@LAN`` if the gateway serves several LANs) or IP address."""
+OPTION_OF = {"device": "", "name": "NAME", "ports": "PORT", "transports": "--proto", "for_s": "--for"}
+"""Field of the API -> argument or option. A problem with DEVICE names the device itself."""
 IDS_PER_COMMAND = 6
 """Ids in one ``delete`` command, so that it fits a line of 80 columns."""
 
@@ -113,15 +115,21 @@ def name(daemon: DaemonClient, as_json: bool, device: str, name: str) -> None:
 
     Example: upnp-gw name 192.168.1.23 nas
     """
-    print_written(daemon.request("PUT", device_path(device, "name"), body={"name": name}), as_json)
+    print_written(
+        daemon.request("PUT", device_path(device, "name"), body={"name": name}, options=OPTION_OF), as_json
+    )
 
 
 @click.command()
 @DEVICE
-@click.argument("ports", nargs=-1, metavar="[PORT|FIRST-LAST]...")
+@click.argument("ports", nargs=-1, metavar="[PORT|FIRST-LAST]...", callback=ports_argument)
 @click.option("--proto", type=click.Choice(["tcp", "udp"]), help="Only this transport. Default: both.")
 @click.option(
-    "--for", "for_s", callback=duration_option, metavar="TIME", help="How long: 4h, 30d. Default: until retracted."
+    "--for",
+    "for_s",
+    callback=rule_time_option,
+    metavar="TIME",
+    help="How long: 4h, 30d. Default: until retracted.",
 )
 @daemon_command
 def allow(
@@ -132,19 +140,21 @@ def allow(
     Example: upnp-gw allow ps5 3074 3478-3480 --proto udp --for 30d
     """
     body = {"ports": list(ports) or None, "transports": [proto] if proto else None, "for_s": for_s}
-    print_written(daemon.request("POST", device_path(device, "allow"), body=body), as_json)
+    print_written(daemon.request("POST", device_path(device, "allow"), body=body, options=OPTION_OF), as_json)
 
 
 @click.command()
 @DEVICE
-@click.option("--for", "for_s", callback=duration_option, metavar="TIME", help="How long. Default: until released.")
+@click.option(
+    "--for", "for_s", callback=rule_time_option, metavar="TIME", help="How long. Default: until released."
+)
 @daemon_command
 def block(daemon: DaemonClient, as_json: bool, device: str, for_s: int | None) -> None:
     """Refuse every request of a device, and end its mappings and questions.
 
     Mappings that you added (upnp-gw add) stay open and are listed.
     """
-    body = daemon.request("POST", device_path(device, "block"), body={"for_s": for_s})
+    body = daemon.request("POST", device_path(device, "block"), body={"for_s": for_s}, options=OPTION_OF)
     print_written(body, as_json)
     if as_json:
         return
@@ -165,7 +175,7 @@ def block(daemon: DaemonClient, as_json: bool, device: str, for_s: int | None) -
 @daemon_command
 def release(daemon: DaemonClient, as_json: bool, device: str) -> None:
     """End the incident of a device and remove its block."""
-    body = daemon.request("POST", device_path(device, "release"))
+    body = daemon.request("POST", device_path(device, "release"), options=OPTION_OF)
     if as_json:
         print_json(body)
         return
@@ -187,7 +197,7 @@ def revoke(daemon: DaemonClient, as_json: bool, device: str) -> None:
 
     Mappings that you added (upnp-gw add) end too. The device may ask again: to prevent that, use upnp-gw block.
     """
-    body = daemon.request("POST", device_path(device, "revoke"))
+    body = daemon.request("POST", device_path(device, "revoke"), options=OPTION_OF | {"device": "--device"})
     if as_json:
         print_json(body)
         return
@@ -205,7 +215,10 @@ def revoke(daemon: DaemonClient, as_json: bool, device: str) -> None:
 @click.argument("rule")
 @daemon_command
 def retract(daemon: DaemonClient, as_json: bool, rule: str) -> None:
-    """Remove a RULE that a command wrote (allow, block, approve, deny) from approved.toml."""
+    """Remove a RULE that a command wrote (allow, block, approve, deny) from approved.toml.
+
+    The names of these rules are at the end of `upnp-gw policy show`.
+    """
     from urllib.parse import quote
 
     print_written(daemon.request("DELETE", f"/v1/rules/{quote(rule, safe='')}"), as_json, "removed from")

@@ -18,6 +18,14 @@ from upnp_gw.model.mapping import MappingKind
 from upnp_gw.text.escape import shown
 
 MAX_LISTENERS = 200
+OPTION_OF = {
+    "days": "--days",
+    "min_days": "--min-days",
+    "listeners": "--from",
+    "device": "--device",
+    "host": "--host",
+}
+"""Field of the API -> option."""
 KINDS = {
     "grant-unmatched": "grant",
     "grant-unused": "grant",
@@ -99,7 +107,7 @@ def suggest(
     query: dict[str, object] = {"min_days": min_days}
     if scan is not None:
         query |= {"device": device, "host": host, "listeners": _listeners(scan.read())}
-    body = daemon.request("POST", "/v1/policy/suggest", body=query)
+    body = daemon.request("POST", "/v1/policy/suggest", body=query, options=OPTION_OF)
     if as_json:
         print_json(body)
         return
@@ -124,7 +132,7 @@ def _listeners(text: str) -> list[dict[str, object]]:
 @daemon_command
 def stale(daemon: DaemonClient, as_json: bool, days: int) -> None:
     """List unused grants and mappings, absent devices and overdue reviews. Exit code 1: there are some."""
-    body = daemon.request("GET", "/v1/stale", query={"days": days})
+    body = daemon.request("GET", "/v1/stale", query={"days": days}, options=OPTION_OF)
     rows = msgspec.json.decode(body, type=list[api.Stale])
     if as_json:
         print_json(body)

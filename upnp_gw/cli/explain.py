@@ -14,7 +14,7 @@ from upnp_gw.cli import formats
 from upnp_gw.cli.client import DaemonClient, daemon_command, print_json
 from upnp_gw.cli.decisions import decision_heading, paint_verdict
 from upnp_gw.cli.holder import format_holder
-from upnp_gw.cli.parameters import PORT, duration_option
+from upnp_gw.cli.parameters import PORT, lease_or_longest_option
 from upnp_gw.cli.terminal import (
     CAUTION,
     HEADING,
@@ -26,6 +26,7 @@ from upnp_gw.cli.terminal import (
     wrap,
     wrap_labelled,
 )
+from upnp_gw.model.device import OPERATOR
 from upnp_gw.model.mapping import Transport, Via
 from upnp_gw.text.escape import shown
 
@@ -41,6 +42,13 @@ OPTION_OF = {
     "remote_port": "--remote-port",
 }
 """Field of the API -> argument or option of ``try``."""
+FACT_WORDS = {
+    "standing": "refreshes an existing mapping",
+    "renewing": "renewed by the gateway",
+    "restoring": "restored at the start",
+    "quarantined": "in quarantine",
+}
+"""Fact -> its words, where its name alone does not say what it means."""
 EFFECT = {
     "none": " ",
     "denies": "denies",
@@ -74,7 +82,7 @@ def explain(daemon: DaemonClient, as_json: bool, decision: str, everything: bool
 @click.option("--from", "address", metavar="ADDRESS", help="Or: its source address.")
 @click.option("--via", type=click.Choice([via.value for via in Via]), default="igd1", show_default=True)
 @click.option("--ext", type=PORT, help="The external port.  [default: PORT]")
-@click.option("--ttl", callback=duration_option, metavar="TIME", help="The lease.  [default: the longest]")
+@click.option("--ttl", callback=lease_or_longest_option, metavar="TIME", help="The lease.  [default: the longest]")
 @click.option("--for", "client", metavar="ADDRESS", help="The internal client.  [default: the device]")
 @click.option("--remote", metavar="PREFIX", help="The remote host.  [default: any]")
 @click.option("--remote-port", type=PORT, help="The remote host's port.  [default: any]")
@@ -114,7 +122,8 @@ def try_(
 
 
 def _try_by_daemon(daemon: DaemonClient, trial_fields: dict[str, str | int | None]) -> api.Explained:
-    return msgspec.json.decode(daemon.request("POST", "/v1/try", body=trial_fields), type=api.Explained)
+    body = daemon.request("POST", "/v1/try", body=trial_fields, options=OPTION_OF)
+    return msgspec.json.decode(body, type=api.Explained)
 
 
 def _try_by_file(file: Path, trial_fields: dict[str, str | int | None]) -> api.Explained:
@@ -224,6 +233,8 @@ def _format_heading(explained: api.Explained) -> str:
 def _format_names(explained: api.Explained) -> str:
     if explained.note and explained.decision is not None:
         return shown(explained.decision.device)
+    if explained.decision is not None and explained.decision.device == OPERATOR:
+        return "the operator (upnp-gw add), who needs no grant"
     return shown(", ".join(explained.names)) or "a device without a name in the policy"
 
 
@@ -263,7 +274,10 @@ def format_facts(facts: Mapping[str, Any]) -> str:
         known["clock_change_in"] = formats.duration(int(known["clock_change_s"]))
     for name in ("minute_of_day", "second_of_minute", "today", "wall", "clock_change_s"):
         known.pop(name, None)
-    return ", ".join(name if value is True else f"{name} {_format_value(value)}" for name, value in known.items())
+    words = {name: FACT_WORDS.get(name, name) for name in known}
+    return ", ".join(
+        words[name] if value is True else f"{words[name]} {_format_value(value)}" for name, value in known.items()
+    )
 
 
 def _format_value(value: Any) -> str:

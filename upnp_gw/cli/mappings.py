@@ -11,7 +11,7 @@ from upnp_gw import api
 from upnp_gw.cli import formats
 from upnp_gw.cli.client import REFUSED, DaemonClient, EventStream, RequestProblem, daemon_command, print_json
 from upnp_gw.cli.incidents import banner
-from upnp_gw.cli.parameters import PORT, duration_option, endpoint_argument
+from upnp_gw.cli.parameters import PORT, endpoint_argument, lease_option
 from upnp_gw.cli.table import Column, table
 from upnp_gw.cli.terminal import CAUTION, LONGEST_TEXT, print_text, table_columns, wrap_labelled
 from upnp_gw.model.mapping import MappingKind
@@ -182,12 +182,25 @@ def format_details(mapping: api.Mapping, now: datetime, most: int) -> list[str]:
     return [line for fact in facts for line in wrap_labelled(*fact, most, 12)]
 
 
+OPTION_OF = {
+    "external_port": "PORT",
+    "internal_client": "ADDRESS",
+    "internal_port": "ADDRESS:PORT",
+    "lease_s": "--ttl",
+    "permanent": "--permanent",
+    "remote_host": "--remote",
+    "external_address": "--external-address",
+    "description": "--description",
+}
+"""Field of the API -> argument or option of ``add``."""
+
+
 @click.command()
 @click.argument("transport", type=click.Choice(["tcp", "udp"], case_sensitive=False))
 @click.argument("port", type=PORT)
 @click.argument("internal", metavar="ADDRESS[:PORT]", callback=endpoint_argument)
 @click.option(
-    "--ttl", callback=duration_option, metavar="TIME", help="Lease: 90s, 4h, 7d. Default: as long as allowed."
+    "--ttl", callback=lease_option, metavar="TIME", help="Lease: 90s, 4h, 7d. Default: as long as allowed."
 )
 @click.option("--permanent", is_flag=True, help="The gateway renews the lease until you delete the mapping.")
 @click.option(
@@ -225,7 +238,7 @@ def add(
         "permanent": permanent,
         "description": description,
     }
-    answer = daemon.request("POST", "/v1/mappings", body=body)
+    answer = daemon.request("POST", "/v1/mappings", body=body, options=OPTION_OF)
     if as_json:
         print_json(answer)
         return

@@ -3,6 +3,8 @@
 A value that is not accepted ends the command with exit code 2 and a message that names what is accepted.
 """
 
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import click
@@ -12,6 +14,8 @@ from upnp_gw.text.escape import shown
 
 UNBOUNDED = 10**9
 """As the upper end of a range: there is none."""
+LONGEST_S = 366 * 86400
+"""Seconds: the longest lease and the longest duration of a rule that the control API accepts."""
 
 
 class Number(click.ParamType[int]):
@@ -55,12 +59,41 @@ HTTP_PORT = Number("a TCP port", 0, 65535, 5000)
 """0: any free port."""
 
 
-def duration_option(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Callback: ``90s``, ``4h``, ``7d`` -> seconds."""
-    try:
-        return None if value is None else formats.parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+def duration_callback(
+    least_s: int, most_s: int
+) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
+    """A callback: ``90s``, ``4h``, ``7d`` -> seconds, from ``least_s`` to ``most_s``."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+        try:
+            seconds = None if value is None else formats.parse_duration(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        if seconds is not None and not least_s <= seconds <= most_s:
+            accepted = f"{formats.duration(least_s)} to {formats.duration(most_s)}, such as 4h"
+            raise click.BadParameter(f'got "{shown(str(value), 60)}"; accepted: {accepted}')
+        return seconds
+
+    return callback
+
+
+lease_option = duration_callback(1, LONGEST_S)
+lease_or_longest_option = duration_callback(0, LONGEST_S)
+"""0: as long as possible, as over IGD."""
+rule_time_option = duration_callback(60, LONGEST_S)
+
+
+def ports_argument(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Callback: checks that each value is a port 1 to 65535 or a range ``FIRST-LAST``."""
+    for value in values:
+        match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", value, re.A)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= first <= last <= 65535:
+            accepted = "a port 1 to 65535 or a range, such as 3074 or 3478-3480"
+            transport = re.match(r"tcp|udp", value, re.I)
+            hint = f". For one transport add --proto {transport[0].lower()}" if transport else ""
+            raise click.BadParameter(f'got "{shown(value, 60)}"; accepted: {accepted}{hint}')
+    return values
 
 
 def time_option(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

@@ -13,7 +13,7 @@ import msgspec
 from upnp_gw import api
 from upnp_gw.cli import formats
 from upnp_gw.cli.client import REFUSED, DaemonClient, daemon_command, print_json
-from upnp_gw.cli.decisions import format_request_parts
+from upnp_gw.cli.decisions import OPTION_OF, format_request_parts
 from upnp_gw.cli.evidence import suggest
 from upnp_gw.cli.parameters import time_option
 from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, LONGEST_TEXT, VERDICTS, paint, print_text
@@ -289,7 +289,8 @@ def _records(daemon: DaemonClient, query: Mapping[str, object]) -> Iterator[Deci
     """Every recorded decision, newest first; asks for pages of ``PAGE``."""
     before: str | None = None
     while True:
-        body = daemon.request("GET", "/v1/decisions", query={**query, "limit": PAGE, "before": before})
+        page_query = {**query, "limit": PAGE, "before": before}
+        body = daemon.request("GET", "/v1/decisions", query=page_query, options=OPTION_OF)
         page = msgspec.json.decode(body, type=list[api.Decision])
         yield from (DecisionRecord(**one.shared_fields(), at=one.at.timestamp()) for one in page)
         if len(page) < PAGE:

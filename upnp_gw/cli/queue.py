@@ -9,10 +9,12 @@ from upnp_gw.cli.client import DaemonClient, daemon_command, print_json
 from upnp_gw.cli.devices import format_toml, print_written
 from upnp_gw.cli.holder import format_holder
 from upnp_gw.cli.mappings import format_external
-from upnp_gw.cli.parameters import UNBOUNDED, Number, duration_option
+from upnp_gw.cli.parameters import UNBOUNDED, Number, rule_time_option
 from upnp_gw.cli.terminal import HEADING, paint_first, print_text, table_columns, wrap
 from upnp_gw.text.escape import shown
 
+OPTION_OF = {"for_s": "--for"}
+"""Field of the API -> option."""
 NUMBER = click.argument("number", type=Number("the number of a question", 1, UNBOUNDED, 3), metavar="N")
 
 
@@ -45,6 +47,7 @@ def format_question(question: api.Question, most: int) -> list[str]:
         f"   from {_format_remote_hosts(question)}, lease up to {formats.duration(question.lease_s)}",
         *([f"   the request has changed: it was question {earlier}"] if earlier else []),
         f"   {times} over {question.via}, {last}{rule}",
+        f"   upnp-gw approve {question.number} writes:",
     ]
     lines = [part for line in text for part in wrap(line, most, "      ")]
     toml = [f"   | {line}" if line else "   |" for line in format_toml(question.toml).split("\n")]
@@ -69,7 +72,7 @@ def _format_remote_hosts(question: api.Question) -> str:
 @click.option(
     "--for",
     "for_s",
-    callback=duration_option,
+    callback=rule_time_option,
     metavar="TIME",
     help="How long. Default: 30d, or approve_for of the rule.",
 )
@@ -79,7 +82,7 @@ def approve(daemon: DaemonClient, as_json: bool, number: int, for_s: int | None)
 
     N stands for the request as the queue shows it. If the device asks for more, the question gets a new number.
     """
-    body = daemon.request("POST", f"/v1/queue/{number}/approve", body={"for_s": for_s})
+    body = daemon.request("POST", f"/v1/queue/{number}/approve", body={"for_s": for_s}, options=OPTION_OF)
     print_written(body, as_json)
     if as_json:
         return
@@ -99,14 +102,19 @@ def _format_obstacle(holder: api.Holder | None) -> str:
 @NUMBER
 @click.option("--remember", is_flag=True, help="Write a forbid, so that you are not asked again.")
 @click.option(
-    "--for", "for_s", callback=duration_option, metavar="TIME", help="With --remember: how long. Default: for good."
+    "--for",
+    "for_s",
+    callback=rule_time_option,
+    metavar="TIME",
+    help="With --remember: how long. Default: for good.",
 )
 @daemon_command
 def deny(daemon: DaemonClient, as_json: bool, number: int, remember: bool, for_s: int | None) -> None:
     """Deny question N. Without --remember the next request asks again."""
     if for_s is not None and not remember:
         raise click.UsageError("--for needs --remember")
-    body = daemon.request("POST", f"/v1/queue/{number}/deny", body={"remember": remember, "for_s": for_s})
+    answer = {"remember": remember, "for_s": for_s}
+    body = daemon.request("POST", f"/v1/queue/{number}/deny", body=answer, options=OPTION_OF)
     print_written(body, as_json)
     if not as_json and not remember:
         print_text("denied; the next request asks again")

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from upnp_gw.cli import formats
-from upnp_gw.cli.parameters import PORT, Seconds
+from upnp_gw.cli.parameters import PORT, Seconds, lease_option
 from upnp_gw.cli.terminal import BAD, paint, print_text
-from upnp_gw.model.mapping import DAY_S, IPAddress, Transport, Via
+from upnp_gw.model.mapping import IPAddress, Transport, Via
 from upnp_gw.text.escape import shown
 
 if TYPE_CHECKING:
@@ -25,16 +24,6 @@ REFUSED, NO_GATEWAY = 1, 3
 VIAS = {"pcp": Via.PCP, "natpmp": Via.NATPMP, "igd": Via.IGD2}
 
 T = TypeVar("T")
-
-
-def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
-    try:
-        seconds = formats.parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    if not 1 <= seconds <= 366 * DAY_S:
-        raise click.BadParameter(f"got {value!r}; accepted: a time from 1s to 366d, such as 4h")
-    return seconds
 
 
 def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> IPAddress | None:
@@ -49,7 +38,7 @@ def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> I
 @click.argument("port", type=PORT, required=False)
 @click.option("--external", type=PORT, metavar="PORT", help="External port.  [default: the same]")
 @click.option(
-    "--ttl", default="1h", callback=_seconds, metavar="TIME", show_default=True, help="Lease: 90s, 4h, 7d."
+    "--ttl", default="1h", callback=lease_option, metavar="TIME", show_default=True, help="Lease: 90s, 4h, 7d."
 )
 @click.option("--ipv6", is_flag=True, help="A pinhole to the IPv6 address of this host.")
 @click.option("--hold", is_flag=True, help="Renew the lease until Ctrl-C or SIGTERM, then release it.")

@@ -20,7 +20,10 @@ REMOVES = {
         " the internet out. It first switches forwarding off: the LAN then has no internet."
     ),
 }
-STAYS = "Not removed: configuration, policy, state directory (/var/lib/upnp-gw), the service and its user."
+STAYS = (
+    "Not removed: configuration, policy, the service and its user, and the state directory: /var/lib/upnp-gw,"
+    " unless [store] state_dir or --state-dir named another one."
+)
 
 
 @click.command()

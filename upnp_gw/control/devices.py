@@ -23,6 +23,7 @@ from upnp_gw.gate.device_history import Incident
 from upnp_gw.gate.managed_file import ManagedChange, rules_of, toml_of
 from upnp_gw.gate.operator_rules import CommandTarget, OperatorRules
 from upnp_gw.gate.question import Question
+from upnp_gw.gate.values import duration_text
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import OPERATOR, mac_of
 from upnp_gw.model.errors import ConfigError, GatewayError
@@ -128,7 +129,11 @@ class DeviceCommands:
         """Removes a rule that a command wrote from the machine-owned file."""
         removed = rules_of(self._decider.in_force.approved, {rule})
         if not removed.forbids and not removed.grants:
-            return _problem("not-found", f"{self._policy_updates.files.machine} has no rule with this name")
+            return _problem(
+                "not-found",
+                f"no command wrote a rule {rule[:40]!r} to {self._policy_updates.files.machine}:"
+                " upnp-gw policy show lists these rules at its end",
+            )
         return await self._change(lambda: ManagedChange({}, without=frozenset({rule})), removed)
 
     async def revoke(self, device: str) -> api.Revoked | api.Problem:
@@ -175,7 +180,7 @@ class DeviceCommands:
         longest = self._proposals.longest_s(question)
         if body.for_s is not None and longest is not None and body.for_s > longest:
             rule = question.subject.rule
-            return _problem("invalid", f"rule {rule} limits an approval to {longest} s", "for_s")
+            return _problem("invalid", f"rule {rule} limits an approval to {duration_text(longest)}", "for_s")
         written = await self._answer(question, lambda: self._proposals.approve(question, body.for_s))
         if isinstance(written, api.Problem):
             return written

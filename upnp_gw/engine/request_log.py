@@ -22,6 +22,15 @@ from upnp_gw.text.escape import shown
 
 log = logging.getLogger(__name__)
 
+FLAGS = {
+    "frozen": "device is frozen",
+    "quarantined": "device is in quarantine",
+    "restoring": "gateway restores its mappings",
+    "renewing": "gateway renews the lease",
+    "standing": "mapping exists already",
+}
+"""Flag of the facts -> its words in a debug line."""
+
 
 def log_request(request: ChangeRequest) -> None:
     if log.isEnabledFor(logging.DEBUG):
@@ -79,11 +88,10 @@ def facts_line(facts: Facts) -> str:
         parts.append(f"DHCP name '{shown(facts.dhcp_name)}'")
     if facts.target_device != facts.device:
         parts.append(f"internal client is {facts.target_device}")
-    parts.append(f"{facts.held.by_device} mappings of the device, {facts.held.total} of all")
-    parts.append(f"{facts.changes_last_minute} requests in the last minute")
-    parts.append(f"{len(facts.int_ports_today)} ports today")
-    flags = ("frozen", "quarantined", "restoring", "renewing", "standing")
-    return ", ".join([*parts, *(flag for flag in flags if getattr(facts, flag))])
+    parts.append(f"mappings of the device: {facts.held.by_device} of {facts.held.total}")
+    parts.append(f"requests in the last minute: {facts.changes_last_minute}")
+    parts.append(f"different ports today: {len(facts.int_ports_today)}")
+    return ", ".join([*parts, *(words for flag, words in FLAGS.items() if getattr(facts, flag))])
 
 
 def change_line(change: Change) -> str:

@@ -70,8 +70,12 @@ class OperatorRules:
             address = ip_address(text)
         except ValueError:
             return f"{text[:64]!r} is neither the name of a device, nor a MAC address, nor an IP address"
-        if network.is_gateway(address) or not network.on_lan(address):
-            return f"{address} is not a host on a LAN of this gateway"
+        if network.emulated and address.is_loopback:
+            return self._unnamed(str(address))
+        if network.is_gateway(address):
+            return f"{address} is an address of this gateway, not of a device"
+        if not network.on_lan(address):
+            return f"{address} is not a host on a LAN of this gateway; upnp-gw devices lists the known ones"
         host = device_of(network, neighbours, address)
         if host.mac is not None:
             return self._unnamed(host.device)

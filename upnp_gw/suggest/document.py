@@ -277,6 +277,8 @@ def _append(document: tomlkit.TOMLDocument, kind: str, tables: list[Table]) -> N
         before = [_table(rule) for rule in (rules.unwrap() if rules is not None else ())]
         if rules is not None:
             document.remove(kind)
+        if not tomlkit.dumps(document).endswith("\n\n"):
+            document.add(tomlkit.nl())
         document.add(kind, rules := tomlkit.aot())
         tables = [*before, *tables]
     for table in tables:

@@ -147,6 +147,16 @@ async def test_start_burst_and_byebye_on_every_channel() -> None:
 
 
 @pytest.mark.spec("IGD-056")
+async def test_nothing_is_announced_over_ipv6_on_the_loopback() -> None:
+    """The emulator serves only lo, where the kernel has no route for IPv6 multicast."""
+    lo = Link("lo", 1, True, (IPv4Interface("127.0.0.1/8"), IPv6Interface("::1/128")), has_macs=False)
+    async with running(lo) as ssdp:
+        sent = {peer.address.version for sock in FakeSocket.opened for _, peer, _ in sock.sent}
+        assert sent == {4}
+        assert len(FakeSocket.opened) == 2, "searches over IPv6 are answered"
+        assert ssdp.drops["send"] == 0
+
+
 async def test_search_is_answered_and_the_roots_are_in_order() -> None:
     async with running(LAN):
         (sock,) = (sock for sock in FakeSocket.opened if sock.key.version == 4)

@@ -207,6 +207,8 @@ class SsdpServer:
     def _announce(self, round_: AnnouncementRound) -> None:
         """Sends one complete set of messages of every root device to every channel."""
         for channel in self._channels:
+            if channel.own.version == 6 and channel.own.is_loopback:
+                continue  # the kernel has no route for IPv6 multicast over the loopback
             peer = Peer(channel.group.address, PORT)
             messages = [
                 self._message(round_, channel, target)
