@@ -129,11 +129,8 @@ class DeviceCommands:
         """Removes a rule that a command wrote from the machine-owned file."""
         removed = rules_of(self._decider.in_force.approved, {rule})
         if not removed.forbids and not removed.grants:
-            return _problem(
-                "not-found",
-                f"no command wrote a rule {rule[:40]!r} to {self._policy_updates.files.machine}:"
-                " upnp-gw policy show lists these rules at its end",
-            )
+            unknown = f"no command wrote a rule {rule[:40]!r} to {self._policy_updates.files.machine}"
+            return _problem("not-found", f"{unknown}: upnp-gw policy show lists these rules at its end")
         return await self._change(lambda: ManagedChange({}, without=frozenset({rule})), removed)
 
     async def revoke(self, device: str) -> api.Revoked | api.Problem:
