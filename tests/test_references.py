@@ -109,6 +109,14 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
             assert fragment in {anchor(heading) for heading in headings(leads_to)}, target
 
 
+def test_the_index_of_the_pages_lists_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "spec").glob("*.md")]
+    names = {str(page.relative_to(ROOT / "docs")) for page in pages} - {"README.md"}
+    assert names - set(re.findall(r"\]\(([^)\s]+)\)", index)) == set()
+    assert len(names) > 10
+
+
 SHOWN = re.compile(r"(?<![\w./-])upnp-gw(?![\w./-])((?: +[^\s`|;>)]+)*)")
 """A command line of ours, as far as it goes, in code of a page."""
 

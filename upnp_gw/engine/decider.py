@@ -38,7 +38,7 @@ from upnp_gw.model.request import (
 
 Removal = UnmapRequest | UnmapPortRequest | UnmapRangeRequest | ReleaseRequest
 RETRY_S = {Refusal.ASK: 60, Refusal.RATE: 60}
-"""Seconds until a client should ask again: by then the operator may have said yes, or the minute is over."""
+"""Seconds until a client should ask again: by then the operator may have approved it, or the minute is over."""
 
 
 class Parties(NamedTuple):

@@ -100,7 +100,7 @@ class Gateway:
         return await self.submit(partial(self._perform, request, device)) or failed()
 
     async def approve(self, request: MapRequest) -> Reply | None:
-        """Decides again about a request that the operator said yes to; no request of its device is counted."""
+        """Decides again about a request that the operator approved; no request of its device is counted."""
         return await self.submit(partial(self._approve, request))
 
     def trial(self, request: MapRequest) -> PlannedVerdict:

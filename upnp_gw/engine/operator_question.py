@@ -48,7 +48,7 @@ def ask(
 
 
 def questions_waiting(decider: Decider, wall: float) -> list[Question]:
-    """The waiting questions, by number. If the waiting grant or a limit has changed, a yes would give something
+    """The waiting questions, by number. If the waiting grant or a limit has changed, an approval would give something
     other than was shown: the question is dropped, and the device's next request asks again. ``wall``: seconds."""
     questions, proposals = decider.questions, OperatorRules(decider.in_force.policy, wall)
     found = questions.all(wall)

@@ -57,7 +57,7 @@ class RequestOperations:
         return self.unmap_range(transaction, request)
 
     def map(self, transaction: Transaction, request: MapRequest, parties: Parties, action: str = "map") -> Reply:
-        """Opens a port or renews what is open. ``action``: ``approve`` where the operator's yes asks again."""
+        """Opens a port or renews what is open. ``action``: ``approve`` where the operator's approval asks again."""
         decider = self.decider
         owner = parties.owner
         planner = decider.planner(transaction, request, parties.delegated)

@@ -157,7 +157,7 @@ class OperatorRules:
     # -- answers
 
     def still_waits(self, question: Question) -> bool:
-        """False where the policy has changed, so that a yes would allow something else than the question showed."""
+        """False where the policy has changed, so that an approval would allow something else than the question showed."""
         return question.basis == basis(self.policy, question.subject.rule)
 
     def longest_s(self, question: Question) -> int | None:
@@ -240,7 +240,7 @@ class OperatorRules:
         return ManagedChange(devices, forbids=(rule,))
 
     def toml(self, question: Question) -> str:
-        """The exact TOML that a yes without a time would write now; ``still_waits`` has to be true."""
+        """The exact TOML that an approval without a time would write now; ``still_waits`` has to be true."""
         return toml_of(self.approve(question, None))
 
     # -- how

@@ -16,7 +16,7 @@ EARLIER = 8
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An entry of the queue. A yes grants ``subject`` and ``terms``; with new terms it gets a new number."""
+    """An entry of the queue. An approval grants ``subject`` and ``terms``; with new terms it gets a new number."""
 
     number: int
     subject: QuestionSubject
@@ -24,7 +24,7 @@ class Question:
     request: MapRequest
     """The latest request that the terms cover, with the FILTERs that would be in force."""
     basis: str
-    """Digest of the parts of the policy that a yes copies, when the question was asked (``index.basis``)."""
+    """Digest of the parts of the policy that an approval copies, when the question was asked (``index.basis``)."""
     decision: DecisionId
     """The id of the latest refusal."""
     first_asked: float

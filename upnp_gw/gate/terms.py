@@ -1,7 +1,7 @@
-"""The subject of a question to the operator (``QuestionSubject``) and the terms of a yes (``ApprovalTerms``). Pure.
+"""The subject of a question to the operator (``QuestionSubject``) and the terms of an approval (``ApprovalTerms``). Pure.
 
-A yes allows no more than the request: its remote hosts, address family, external ports and lease. The question
-shows each of these, and the rule of a yes copies them from it.
+An approval allows no more than the request: its remote hosts, address family, external ports and lease. The question
+shows each of these, and the rule of the approval copies them from it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,7 +47,7 @@ class QuestionSubject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ApprovalTerms:
-    """The external ports and the lease that a yes allows."""
+    """The external ports and the lease that an approval allows."""
 
     external_ports: PortRanges
     """Empty for a pinhole, whose external port is the internal one."""
@@ -102,7 +102,7 @@ class RemoteAccess:
 
 
 def remote_access(subject: QuestionSubject, waiting: Grant | None) -> RemoteAccess | None:
-    """The remote hosts that may connect after a yes: those of the request that the waiting grant allows.
+    """The remote hosts that may connect after an approval: those of the request that the waiting grant allows.
 
     None: a grant cannot state them, because none remains or the FILTERs name different ports for different hosts.
     """
