@@ -48,8 +48,11 @@ def ask(
 
 
 def questions_waiting(decider: Decider, wall: float) -> list[Question]:
-    """The waiting questions, by number. If the waiting grant or a limit has changed, an approval would give something
-    other than was shown: the question is dropped, and the device's next request asks again. ``wall``: seconds."""
+    """The waiting questions, by number. ``wall``: seconds.
+
+    A question is dropped if the waiting grant or a limit has changed, since its approval would allow something else
+    than it showed. The device's next request asks again.
+    """
     questions, proposals = decider.questions, OperatorRules(decider.in_force.policy, wall)
     found = questions.all(wall)
     for question in found:

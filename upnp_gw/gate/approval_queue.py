@@ -1,4 +1,4 @@
-"""Questions that wait for the operator: one for each subject, with the terms of an approval. Without an answer it stays refused.
+"""Questions that wait for the operator: one for each subject, with the terms of an approval.
 
 The number of a question stands for the terms that it showed. If a device asks for more, its question gets a new
 number, and the old number can no longer be answered.

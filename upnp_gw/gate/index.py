@@ -70,7 +70,7 @@ def _by_port(rules: tuple[Rule, ...]) -> DeviceRules[Rule]:
 
 
 def basis(policy: Policy, rule: str | None) -> str:
-    """12 hex digits over the parts of the policy that an approval copies: the waiting grant and the lease limits."""
+    """12 hex digits over what an approval copies from the policy: the waiting grant and the lease limits."""
     return _hashed((policy.grant(rule), policy.limits.max_ttl_s, policy.limits.max_hold_s))
 
 

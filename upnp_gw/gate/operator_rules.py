@@ -157,7 +157,7 @@ class OperatorRules:
     # -- answers
 
     def still_waits(self, question: Question) -> bool:
-        """False where the policy has changed, so that an approval would allow something else than the question showed."""
+        """False if the policy has changed so that an approval would allow something else than was shown."""
         return question.basis == basis(self.policy, question.subject.rule)
 
     def longest_s(self, question: Question) -> int | None:

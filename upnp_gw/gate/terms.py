@@ -1,7 +1,7 @@
-"""The subject of a question to the operator (``QuestionSubject``) and the terms of an approval (``ApprovalTerms``). Pure.
+"""The subject of a question to the operator and the terms of its approval (``ApprovalTerms``). Pure.
 
-An approval allows no more than the request: its remote hosts, address family, external ports and lease. The question
-shows each of these, and the rule of the approval copies them from it.
+An approval allows no more than the request: its remote hosts, address family, external ports and lease. The
+question shows each of these, and the rule of the approval copies them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
