@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from upnp_gw import api
 from upnp_gw.gate.question import Question
 from upnp_gw.ledger.events import Decided, Event, IncidentBegan, QuestionAsked, TableChanged
+from upnp_gw.model.device import GATEWAY
 from upnp_gw.model.mapping import Mapping
 from upnp_gw.model.records import DecisionRecord
 from upnp_gw.text.escape import shown
@@ -79,7 +80,8 @@ def on_event(event: Event) -> None:
     """A listener of ``ledger.events.Events``: logs decisions, ended mappings, incidents and new questions."""
     match event:
         case Decided(record):
-            routine = record.unchanged or (record.action in ROUTINE and record.verdict == "allow")
+            routine = record.device != GATEWAY and record.action in ROUTINE and record.verdict == "allow"
+            routine = routine or record.unchanged
             log.log(
                 logging.DEBUG if routine else logging.INFO,
                 "%s",
@@ -106,6 +108,8 @@ def on_event(event: Event) -> None:
 
 def format_decision(record: DecisionRecord) -> str:
     """``d17 deny 02:..:66 pcp map udp 22 -> 192.168.1.23:22: forbidden by rule admin``."""
+    if record.device == GATEWAY:
+        return f"{record.id} {record.action}: {record.reasons[-1]}"
     where = f"{record.internal_client}:{record.internal_port}" if record.internal_client is not None else ""
     request = f"{record.action} {record.transport} {record.external_port or 'any'} -> {where}"
     times = f" ({record.count} times)" if record.count > 1 else ""

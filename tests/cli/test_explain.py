@@ -217,28 +217,35 @@ async def test_the_log_shows_of_a_reload_what_it_changed(home: ReloadFixture, up
     await home.gateway_fixture.granted(3001)
     await home.gateway_fixture.granted(3074)
 
-    async def seen(*arguments: str) -> list[tuple[str, str, bool]]:
+    async def seen(*arguments: str) -> list[tuple[str, str | None]]:
         lines = (await command(upnp_gw, "log", "--json", *arguments)).output.splitlines()
-        return [(one["action"], one["mapping"], one["unchanged"]) for one in map(json.loads, lines)]
+        return [(one["action"], one["mapping"]) for one in map(json.loads, lines)]
 
     before = await seen()
-    assert before == [("map", "m1", False), ("map", "m2", False)]
+    assert before == [("map", "m1"), ("map", "m2")]
     home.file.write_text(POLICY.replace('"admin"', '"no-ssh"'))
     assert (await command(upnp_gw, "reload")).exit_code == 0
-    assert await seen() == before
-    again = [("reload", "m1", True), ("reload", "m2", True)]
-    assert sorted(await seen("--all")) == sorted(before + again)
-    assert (await seen("--limit", "1")) == before[1:], "the limit counts what is shown"
+    assert await seen("--all") == await seen() == [*before, ("reload", None)]
+    assert (await seen("--limit", "1")) == [("reload", None)]
+    text = (await command(upnp_gw, "log", "--limit", "1")).output
+    assert " allow gateway reload\n    d3 decided again about 2 mappings, none changed, none ended\n" in text
     row = home.gateway_fixture.decider.ledger.table.get("m2")
     assert row is not None
-    assert (await command(upnp_gw, "explain", row.decision)).exit_code == 0, "the decision in force is kept"
+    assert row.decision == "d2"
+    result = await command(upnp_gw, "explain", row.decision)
+    assert "grants  0/0" not in result.output
+    assert "CHARGED" in result.output, "the whole decision that let it in"
     home.file.write_text(POLICY.replace('"games"', '"play"').replace("3000-4000", "3000-3010"))
     assert (await command(upnp_gw, "reload")).exit_code == 0
-    assert sorted(await seen()) == sorted([*before, ("reload", "m1", False), ("reload", "m2", False)])
+    assert sorted((await seen())[3:-1]) == [("reload", "m1"), ("reload", "m2")]
+    result = await command(upnp_gw, "explain", "d6")
+    assert "one record for all mappings; each one that changed" in result.output
+    answer = "answer    decided again about 2 mappings, 1 changed, 1 ended\n"
+    assert answer + "ended     m2\nchanged   m1\nmappings  m1-m2\npolicy    " in result.output
     await home.gateway_fixture.gateway.submit(
         lambda transaction: home.gateway_fixture.reevaluation.renew(transaction, "m1", None)
     )
-    assert (await seen("--all"))[-1] == ("renew", "m1", True)
+    assert (await seen("--all"))[-1] == ("reload", None), "a renewal that changes nothing is no decision"
 
 
 async def test_policy_show_and_diff(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:

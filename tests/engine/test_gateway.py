@@ -14,7 +14,7 @@ from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, Gatewa
 from upnp_gw.engine import write_backlog
 from upnp_gw.firewall.base import Refill
 from upnp_gw.gate.load import LoadedPolicy, load_text
-from upnp_gw.ledger.events import Decided, FirewallHealed, TableChanged
+from upnp_gw.ledger.events import Confirmed, Decided, FirewallHealed, TableChanged
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Instant, IPAddress, MappingKey, Transport, Via
@@ -223,8 +223,9 @@ async def test_a_held_mapping_is_renewed_by_the_gateway_and_not_by_a_dead_one(tm
             await home.sweep()
             assert home.ports == {(TCP, 8080)}
         assert [e for e in home.events if isinstance(e, TableChanged)] == [], "a renewal is no news to anybody"
-        renewals = await home.store.decisions(RecordFilter())
-        assert [record.action for record in renewals[:10]] == ["renew"] * 10
+        assert [record.action for record in await home.store.decisions(RecordFilter())] == ["map"]
+        confirmed = [e for e in home.events if isinstance(e, Confirmed)]
+        assert [(e.action, e.mapping.id) for e in confirmed] == [("renew", "m1")] * 10
         home.clock.pass_s(3700)
         assert home.ports == set(), "a gateway that renews no more leaves no port open"
 

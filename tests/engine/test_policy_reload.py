@@ -137,35 +137,50 @@ async def test_what_the_kernel_does_not_take_leaves_the_old_policy(
         assert len((await reloaded(home, NARROW)).fallen) == 1
 
 
-async def test_a_decision_about_what_stands_says_whether_it_changed_anything(tmp_path: Path) -> None:
-    clock = Clock()
+async def test_a_decision_about_what_stands_is_recorded_where_it_changed_something(tmp_path: Path) -> None:
+    clock, seen = Clock(), 0
 
-    async def last(home: ReloadFixture) -> tuple[str, str, bool]:
-        (one,) = await home.operator.decisions(api.DecisionFilter(limit=1))
-        (told,) = await home.operator.decisions(api.DecisionFilter(limit=1, unchanged=False))
-        assert (told.id == one.id) != one.unchanged
-        return one.action, one.verdict, one.unchanged
+    async def new(home: ReloadFixture) -> list[tuple[str, str, str]]:
+        """The new records, the oldest first."""
+        nonlocal seen
+        found = [one for one in await home.operator.decisions(api.DecisionFilter()) if int(one.id[1:]) > seen]
+        seen = max(int(one.id[1:]) for one in found)
+        assert not any(one.unchanged for one in found)
+        return [(one.action, one.verdict, one.mapping or one.reasons[-1]) for one in reversed(found)]
+
+    def decision(home: ReloadFixture) -> str:
+        row = home.gateway_fixture.decider.ledger.table.get("m1")
+        assert row is not None
+        return row.decision
 
     async with reload_home(tmp_path, POLICY, clock=clock, on_reload="keep") as home:
         await home.gateway_fixture.granted(9000)
-        assert await last(home) == ("map", "allow", False)
+        assert await new(home) == [("map", "allow", "m1")]
         await reloaded(home, POLICY)
-        assert await last(home) == ("reload", "allow", True)
+        same = "decided again about 1 mapping, none changed, none ended"
+        assert await new(home) == [("reload", "allow", same)]
+        assert decision(home) == "d1", "the decision that let it in"
         await reloaded(home, POLICY + 'remote = ["203.0.113.0/24"]\n')
-        assert await last(home) == ("reload", "allow", False), "fewer may connect"
+        one = ("reload", "allow", "decided again about 1 mapping, 1 changed, none ended")
+        assert await new(home) == [("reload", "allow", "m1"), one], "fewer may connect"
         await reloaded(home, POLICY.replace("wide", "broad"))
-        assert await last(home) == ("reload", "allow", False), "another grant"
+        assert await new(home) == [("reload", "allow", "m1"), one], "another grant"
+        before = decision(home)
+    for _ in range(10):
+        async with reload_home(tmp_path, POLICY.replace("wide", "broad"), clock=clock, on_reload="keep") as home:
+            assert await new(home) == [("restore", "allow", "restored 1 mapping, none changed, none ended")]
+            assert decision(home) == before
     async with reload_home(tmp_path, POLICY.replace("wide", "broad"), clock=clock, on_reload="keep") as home:
-        assert await last(home) == ("restore", "allow", True)
+        await new(home)
         await home.gateway_fixture.gateway.submit(
             lambda transaction: home.gateway_fixture.reevaluation.renew(transaction, "m1", False)
         )
         await home.gateway_fixture.gateway.submit(
             lambda transaction: home.gateway_fixture.reevaluation.renew(transaction, "m1", True)
         )
-        assert await last(home) == ("renew", "allow", False), "it was parked"
+        assert await new(home) == [("renew", "allow", "m1")], "it was parked"
         await reloaded(home, NARROW)
-        assert await last(home) == ("reload", "deny", False), "kept, and not allowed any more"
+        assert await new(home) == [("reload", "deny", "m1"), one], "kept, and not allowed any more"
 
 
 async def test_kept_until_the_lease_ends(tmp_path: Path) -> None:

@@ -39,11 +39,12 @@ async def test_a_grant_that_was_narrowed_narrows_what_stands_at_a_restart(tmp_pa
 
 async def test_a_policy_that_did_not_come_into_force_decides_nothing(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy('version = 1\ndefault = "deny"\n')) as home:
-        await home.granted(9000, "127.0.0.1", target=PC_IP, via=Via.OPERATOR)
+        await home.granted(9000, "127.0.0.1", target=PC_IP, via=Via.OPERATOR, lifetime=86400)
 
         def widen(transaction: Transaction) -> None:
             home.reevaluation.policy_changed(transaction, LoadedPolicy(policy(WIDE), ()))
 
+        home.clock.pass_s(1)  # so that the kernel's timeout changes
         home.firewall.fail_next = ["no memory"]
         assert await home.gateway.submit(widen) is not None
         assert (await home.refused(8000)).refusal is Refusal.NOT_AUTHORIZED

@@ -10,6 +10,7 @@ from upnp_gw.cli import formats
 from upnp_gw.cli.client import DaemonClient, daemon_command, print_json
 from upnp_gw.cli.parameters import PORT, Number, time_option
 from upnp_gw.cli.terminal import LONGEST_TEXT, UNLIMITED, VERDICTS, paint, table_columns, wrap
+from upnp_gw.model.device import GATEWAY
 from upnp_gw.model.mapping import Via
 from upnp_gw.text.escape import shown
 
@@ -46,8 +47,9 @@ def decisions(
 ) -> None:
     """List requests with their answers and reasons, the newest last. With --json one object a line.
 
-    At each reload, restart and renewal the gateway decides again about existing mappings. Decisions that changed
-    nothing are shown with --all. For more about one decision: `upnp-gw explain DECISION`.
+    At each reload, restart and renewal the gateway decides again about existing mappings. A mapping that does not
+    change gets no new decision; one decision of `gateway` counts them all. --all also shows decisions that an
+    existing mapping stays as it is. For more about one decision: `upnp-gw explain DECISION`.
     """
     if follow and query["until"] is not None:
         raise click.UsageError("--follow and --until exclude each other")
@@ -116,8 +118,9 @@ def paint_verdict(line: str, verdict: str) -> str:
 def decision_heading(decision: api.Decision, year: bool = False) -> str:
     """``05-01 12:00:00 deny  ps5 igd2 map tcp 22 -> 192.168.1.23:22``."""
     who = shown(decision.device_name or decision.device, formats.LONGEST_DEVICE)
+    via = "" if decision.device == GATEWAY else f"{decision.via} "
     at = formats.time(decision.at) if year else f"{decision.at.astimezone():%m-%d %H:%M:%S}"
-    return f"{at} {decision.verdict:<5} {who} {decision.via} {format_request(decision)}"
+    return f"{at} {decision.verdict:<5} {who} {via}{format_request(decision)}"
 
 
 def format_request(decision: api.Decision) -> str:

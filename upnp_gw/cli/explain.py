@@ -26,7 +26,7 @@ from upnp_gw.cli.terminal import (
     wrap,
     wrap_labelled,
 )
-from upnp_gw.model.device import OPERATOR
+from upnp_gw.model.device import GATEWAY, OPERATOR
 from upnp_gw.model.mapping import Transport, Via
 from upnp_gw.text.escape import shown
 
@@ -186,6 +186,8 @@ def format_explanation(explained: api.Explained, most: int, everything: bool = F
         *more,
         *(_labelled("note", shown(explained.note, LONGEST_TEXT), most) if explained.note else ()),
     ]
+    if explained.decision is not None and explained.decision.device == GATEWAY:
+        return [*lines, *_format_all_mappings(explained, most)]
     steps = [reason for reason in explained.reasons if not reason.startswith(("forbids ", "grants "))]
     for label, text in (
         ("who", _format_names(explained)),
@@ -220,6 +222,18 @@ def format_explanation(explained: api.Explained, most: int, everything: bool = F
         "policy", shown(explained.policy) + f", no longer in force{then}" * explained.superseded, most
     )
     return lines
+
+
+def _format_all_mappings(explained: api.Explained, most: int) -> Iterator[str]:
+    """What the gateway did with all mappings at once: the ids of those that changed or ended, then of all."""
+    *lists, answer = explained.reasons
+    labelled = [
+        ("answer", answer),
+        *(reason.split(": ", 1) for reason in reversed(lists)),
+        ("policy", explained.policy),
+    ]
+    for label, text in labelled:
+        yield from wrap_labelled(label, shown(text, LONGEST_TEXT), most, LABEL + 1)
 
 
 def _format_heading(explained: api.Explained) -> str:

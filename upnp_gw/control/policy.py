@@ -15,6 +15,7 @@ from upnp_gw.engine.reevaluation import RevokedMapping
 from upnp_gw.gate.explain import Explanation, explain
 from upnp_gw.gate.facts import ids_of, name_of
 from upnp_gw.ledger.plan import NotPlanned
+from upnp_gw.model.device import GATEWAY
 from upnp_gw.model.errors import ConfigError, GatewayError
 from upnp_gw.model.mapping import IPAddress, Via
 from upnp_gw.model.records import DecisionRecord, RecordFilter
@@ -22,6 +23,7 @@ from upnp_gw.model.request import Refusal, Source
 from upnp_gw.store.store import Store
 
 NO_RULES = "no rule trace: not a map request, or recorded by an older version"
+ALL_MAPPINGS = "one record for all mappings; each one that changed has a decision of its own"
 
 
 class PolicyCommands:
@@ -51,7 +53,8 @@ class PolicyCommands:
         try:
             return self._explained(records[0], await self._rules(records[0]))
         except NotReplayable:
-            return self._explained(records[0], None, NO_RULES)
+            note = ALL_MAPPINGS if records[0].device == GATEWAY else NO_RULES
+            return self._explained(records[0], None, note)
         except NotKept as error:
             return self._explained(records[0], None, str(error))
 

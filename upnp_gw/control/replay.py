@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from upnp_gw.engine.audit import NotReplayable, asked
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.schema import Policy
+from upnp_gw.model.device import GATEWAY
 from upnp_gw.model.records import DecisionRecord
 
 
@@ -44,11 +45,12 @@ class Replayed:
 
 
 def replay(policy: Policy, records: Iterable[DecisionRecord]) -> Replayed:
-    """Decides map requests again. Deletes are left out: the policy file has no rules for them."""
+    """Decides map requests again. Deletes are left out: the policy file has no rules for them. So are records about
+    all mappings at once."""
     done = Replayed()
     alike: dict[tuple[object, ...], Difference] = {}
     for record in records:
-        if record.action == "unmap":
+        if record.action == "unmap" or record.device == GATEWAY:
             continue
         try:
             facts, request = asked(record)

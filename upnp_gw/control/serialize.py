@@ -14,6 +14,7 @@ from upnp_gw.gate.managed_file import port_values
 from upnp_gw.gate.operator_rules import OperatorRules
 from upnp_gw.gate.question import Question
 from upnp_gw.ledger.events import (
+    Confirmed,
     Decided,
     Event,
     FirewallHealed,
@@ -113,8 +114,8 @@ class Serializer:
                 return [self._event("wan")]
             case LanChanged():
                 return [self._event("lan")]
-            case Ipv6FirewallChanged():
-                return []  # the doctor reports it
+            case Ipv6FirewallChanged() | Confirmed():
+                return []  # the doctor reports the first
 
     def _event(self, what: str, **more: object) -> api.Event:
         return api.Event(event=what, at=api.moment(self._environment.clock().wall), **more)  # type: ignore[arg-type]

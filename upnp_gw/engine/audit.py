@@ -4,7 +4,7 @@
 so that a decision can be explained, or replayed under another policy, long after. Pure.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import fields
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
@@ -14,7 +14,8 @@ from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.gate.decision import Facts, HeldMappings, Verdict
 from upnp_gw.gate.floor import exact_external
 from upnp_gw.ledger.plan import NotPlanned
-from upnp_gw.model.device import OPERATOR
+from upnp_gw.ledger.transaction import Transaction
+from upnp_gw.model.device import GATEWAY, OPERATOR
 from upnp_gw.model.mapping import (
     DecisionId,
     Endpoint,
@@ -40,6 +41,12 @@ from upnp_gw.model.request import (
 
 STANDS = "floor ok"
 """The first reason of a decision whose request the floor let through."""
+NO_WIDER = "nobody else may connect than before: "
+"""How the last reason begins where a mapping stays as it is, although its grant would let more hosts connect."""
+DONE = {"restore": "restored", "reload": "decided again about"}
+"""Action -> what the gateway did with all its mappings, see ``record_all``."""
+LISTED = 1000
+"""The most ids, or ranges of them, in one reason."""
 
 
 class NotReplayable(ValueError):
@@ -129,6 +136,69 @@ def removal_record(
         policy=verdict.policy,
         mapping=mapping.id,
     )
+
+
+def record_all(transaction: Transaction, before: Sequence[Mapping], action: str, policy: str) -> None:
+    """One record for all mappings that the gateway decided again about, at a start or under another policy.
+
+    A mapping that did not change has no record of its own: it still names the decision that let it in. Ten starts
+    with 10,000 mappings must not fill the audit log. ``before``: the mappings before it; ``policy``: the hash of
+    the policy that decided.
+    """
+    if before:
+        transaction.records.append(_record_of_all(transaction, before, action, policy))
+
+
+def _record_of_all(transaction: Transaction, before: Sequence[Mapping], action: str, policy: str) -> DecisionRecord:
+    table = transaction.ledger.table
+    with_record = {record.mapping for record in transaction.records if not record.unchanged}
+    lists: dict[str, list[str]] = {"mappings": [], "changed": [], "ended": []}
+    for mapping in before:
+        lists["mappings"].append(mapping.id)
+        if table.get(mapping.id) is None:
+            lists["ended"].append(mapping.id)
+        elif mapping.id in with_record:
+            lists["changed"].append(mapping.id)
+    count, changed, ended = (len(ids) for ids in lists.values())
+    sentence = (
+        f"{DONE[action]} {count} mapping{'s' * (count > 1)}, {changed or 'none'} changed, {ended or 'none'} ended"
+    )
+    return DecisionRecord(
+        id=transaction.ledger.numbers.next_decision(),
+        at=transaction.now.wall,
+        via=Via.OPERATOR,
+        device=GATEWAY,
+        address="",
+        action=action,
+        transport=None,
+        external_port=None,
+        internal_client=None,
+        internal_port=None,
+        remote_host=None,
+        lease_s=None,
+        description="",
+        verdict="allow",
+        refusal=None,
+        rule=None,
+        reasons=(
+            *(f"{what}: {_id_ranges(ids)}" for what, ids in lists.items() if ids),
+            sentence,
+        ),
+        policy=policy,
+    )
+
+
+def _id_ranges(ids: Iterable[str]) -> str:
+    """``m1-m3 m7``: ids in the order of their numbers."""
+    ranges: list[list[int]] = []
+    for number in sorted(int(each[1:]) for each in ids):
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    listed = [f"m{first}" if first == last else f"m{first}-m{last}" for first, last in ranges[:LISTED]]
+    more = sum(last - first + 1 for first, last in ranges[LISTED:])
+    return " ".join(listed) + (f" and {more} more" if more else "")
 
 
 # -- facts in plain values, and back

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from upnp_gw.engine.decider import Decider
 from upnp_gw.firewall.base import Reading
 from upnp_gw.gate.schema import OBSERVE_RULE, RESERVED_RULES
-from upnp_gw.ledger.events import Decided, Event, TableChanged
+from upnp_gw.ledger.events import Confirmed, Decided, Event, TableChanged
 from upnp_gw.ledger.evidence import MOST_EXTERNALS, EvidenceKey, EvidenceTable
 from upnp_gw.ledger.forwards import mapping_id
 from upnp_gw.model.device import OPERATOR
@@ -101,7 +101,9 @@ class EvidenceCollector:
             if event.record.action == "map":
                 self._count_request(event.record)
             if event.record.verdict == "allow":
-                self._count_match(event.record)
+                self._count_match(event.record.device, event.record.action, event.record.rule, event.record.at)
+        if isinstance(event, Confirmed) and event.at >= CLOCK_SET and not _of_operator(event.mapping):
+            self._count_match(event.mapping.device, event.action, event.mapping.rule, event.at)
 
     def _count_request(self, record: DecisionRecord) -> None:
         if record.internal_client is None or record.internal_port is None or record.transport is None:
@@ -129,13 +131,13 @@ class EvidenceCollector:
                 most = self._decider.in_force.policy.limits.incident_after
                 self.table.ungranted(record.device, opening.port, record.at, most)
 
-    def _count_match(self, record: DecisionRecord) -> None:
-        if record.action == "renew":  # a device that does not answer is parked, not renewed
-            self.table.seen(record.device, record.at)
-        if record.rule is not None and record.rule not in RESERVED_RULES:
-            row = self.table.in_force(record.rule, record.at)
-            row.matched += record.action == "map"
-            row.last_matched = record.at
+    def _count_match(self, device: str, action: str, rule: str | None, at: float) -> None:
+        if action == "renew":  # a device that does not answer is parked, not renewed
+            self.table.seen(device, at)
+        if rule is not None and rule not in RESERVED_RULES:
+            row = self.table.in_force(rule, at)
+            row.matched += action == "map"
+            row.last_matched = at
 
     def saw(self, device: str, wall: float) -> None:
         """A device answered on a LAN."""
@@ -223,3 +225,8 @@ class EvidenceCollector:
             self.table.in_force(grant.name, now.wall)
         for incident in self._decider.history.incidents(now):
             self.table.incident(incident.device, incident.began.wall)
+
+
+def _of_operator(mapping: Mapping) -> bool:
+    """True if the operator asked for it."""
+    return mapping.device == OPERATOR or mapping.hold_of(Via.OPERATOR.protocol) is not None

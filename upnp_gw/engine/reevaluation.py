@@ -7,13 +7,14 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from upnp_gw.engine.audit import STANDS, map_record
+from upnp_gw.engine.audit import NO_WIDER, STANDS, map_record, record_all
 from upnp_gw.engine.decider import Decider
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.schema import KEPT_RULE, OPERATOR_RULE
 from upnp_gw.ledger.conflicts import conflicting_rows
+from upnp_gw.ledger.events import Confirmed
 from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.ledger.leases import with_renewal, without_expired_holds
 from upnp_gw.ledger.plan import granted_prefixes, overlap_refusal
@@ -97,7 +98,9 @@ class Reevaluation:
         # the newest are judged first, while the older ones still count towards the quota
         newest_first = sorted(self._decider.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
         fallen = [self._decide_again(transaction, mapping, "reload") for mapping in newest_first]
-        return [*filter(None, fallen), *self._part(transaction, self._narrowed(newest_first), "reload")]
+        revoked = [*filter(None, fallen), *self._part(transaction, self._narrowed(newest_first), "reload")]
+        record_all(transaction, newest_first, "reload", self._decider.in_force.policy.digest)
+        return revoked
 
     def record_counted_refusals(self, transaction: Transaction, now: Instant | None = None) -> None:
         """Records the counted refusals; without ``now`` also those of the current minute."""
@@ -179,7 +182,9 @@ class Reevaluation:
                 transaction.end(mapping, "expired")
             else:
                 fallen.append(self._decide_again(transaction, live, "restore"))
-        return [*filter(None, fallen), *self._part(transaction, self._narrowed(stored), "restore")]
+        revoked = [*filter(None, fallen), *self._part(transaction, self._narrowed(stored), "restore")]
+        record_all(transaction, stored, "restore", self._decider.in_force.policy.digest)
+        return revoked
 
     def _narrowed(self, before: Iterable[Mapping]) -> list[str]:
         """The ids of these old rows whose allowed remote hosts are different now."""
@@ -219,14 +224,20 @@ class Reevaluation:
         # a renewal makes a parked mapping active again
         present = replace(mapping, parked=mapping.parked and action != "renew")
         facts, verdict, again = self._decide_row(transaction, present, request, action)
+        row = None if again is None else replace(again, rule=verdict.rule or OPERATOR_RULE)
+        before = self._decider.ledger.table.get(mapping.id) or mapping  # without the device that is known now
+        same = row is not None and _without_times(row) == _without_times(before)
+        if row is not None and same and not verdict.reasons[-1].startswith(NO_WIDER):
+            # no record: the mapping still names the decision that let it in
+            transaction.announcements.append(Confirmed(row, action, transaction.now.wall))
+            transaction.put(row)
+            if row.active and self._decider.environment.client_contested(row.internal.address):
+                transaction.park(row, cut=mapping.active)
+            return None
         decision = transaction.ledger.numbers.next_decision()
         reason, kept = verdict.reasons[-1], self._stays(mapping, verdict, action)
         if kept:
             verdict = replace(verdict, reasons=(*verdict.reasons, "it stays until its lease ends"))
-        row = None
-        if again is not None:
-            row = replace(again, decision=decision, rule=verdict.rule or OPERATOR_RULE)
-        same = row is not None and _without_times(row) == _without_times(mapping)
         transaction.records.append(
             map_record(
                 transaction.now,
@@ -248,7 +259,7 @@ class Reevaluation:
             transaction.quiet = False
             transaction.end(mapping, "policy")
             return RevokedMapping(mapping, decision, reason, kept=False)
-        transaction.put(row)
+        transaction.put(replace(row, decision=decision))
         return None
 
     def _decide_row(
@@ -277,7 +288,7 @@ class Reevaluation:
             return as_new, new, wider
         if (kept := no_wider(mapping, again)) is None:
             return as_new, new, None
-        note = f"nobody else may connect than before: {new.reasons[-1]}"
+        note = f"{NO_WIDER}{new.reasons[-1]}"
         return facts, replace(verdict, reasons=(*verdict.reasons, note)), kept
 
     def _stays(self, mapping: Mapping, verdict: Verdict, action: str) -> bool:

@@ -52,6 +52,17 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The gateway decided again about a mapping, and nothing changed. No record of that is in the store."""
+
+    mapping: Mapping
+    action: str
+    """``renew`` or ``reload``."""
+    at: float
+    """Wall-clock seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class IncidentBegan:
     """A device was refused many distinct internal ports. It is frozen, quarantined or only reported."""
 
@@ -87,6 +98,7 @@ Event = (
     | LanChanged
     | Ipv6FirewallChanged
     | Decided
+    | Confirmed
     | IncidentBegan
     | QuestionAsked
     | PolicyChanged

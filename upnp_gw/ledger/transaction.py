@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from upnp_gw.ledger.epoch import Epoch
-from upnp_gw.ledger.events import IncidentBegan, QuestionAsked, TableChanged
+from upnp_gw.ledger.events import Confirmed, IncidentBegan, QuestionAsked, TableChanged
 from upnp_gw.ledger.filters import narrowed
 from upnp_gw.ledger.leases import Deadlines, next_check
 from upnp_gw.ledger.pending_cuts import PendingCut, PendingCuts, cut_of
@@ -74,7 +74,7 @@ class Transaction:
     """Mapping id -> why it ended."""
     cuts_put: list[PendingCut] = field(default_factory=list)
     cuts_dropped: list[PendingCut] = field(default_factory=list)
-    announcements: list[IncidentBegan | QuestionAsked] = field(default_factory=list)
+    announcements: list[Confirmed | IncidentBegan | QuestionAsked] = field(default_factory=list)
     """Other events to publish after the commit."""
     quiet: bool = False
     """A renewal by the gateway itself: nothing that a control point can see has changed."""

@@ -10,6 +10,8 @@ import re
 
 OPERATOR = "operator"
 """The device of a request that came over the control socket."""
+GATEWAY = "gateway"
+"""The device of a record about the gateway's own work, see ``upnp_gw.engine.audit.record_all``."""
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _INTERFACE = re.compile(r"(?!\.{1,2}$)[^/:\s\x00-\x1f\x7f]{1,15}")

@@ -19,9 +19,9 @@ class DecisionFields(Struct, frozen=True, kw_only=True):
     """``map``, ``renew``, ``restore``, ``reload``, ``approve`` or ``unmap``."""
     via: Via
     device: str
-    """MAC address, ``MAC@LAN``, IP address, or ``operator``."""
+    """MAC address, ``MAC@LAN``, IP address, ``operator``, or ``gateway``: about all mappings at once."""
     address: str
-    """The source address of the request."""
+    """The source address of the request; empty: the gateway itself."""
     transport: Transport | None
     external_port: int | None
     """The requested external port; 0: any."""
@@ -51,7 +51,7 @@ class DecisionFields(Struct, frozen=True, kw_only=True):
     count: Annotated[int, Meta(ge=0)] = 1
     """The number of requests refused like this one within a minute, because the device asked too often."""
     unchanged: bool = False
-    """The gateway decided again about an existing mapping (reload, restore, renew), and nothing changed."""
+    """The gateway decided again about an existing mapping (reload, restore, renew), and it stays as it is."""
 
     def shared_fields(self) -> dict[str, Any]:
         """These fields by name, to make one kind of record from the other."""
